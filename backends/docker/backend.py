@@ -1,0 +1,183 @@
+"""Workloads on one Docker engine, through the Docker provider.
+
+Per workload: a network that only it and its callers join, a volume per file set filled by a container that never
+starts, its persistent volumes, and its container. Names are fixed (`pti-postgres-dev`), so that a person finds them
+and a kept volume is found again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import pulumi
+import pulumi_docker as docker
+
+from backends.docker import container
+from backends.docker.container import Mount, Placement
+from backends.docker.engine import STACK_LABEL, Engine
+from backends.docker.hooks import Hooks
+from settings.models import Backend as BackendSettings
+from settings.models import Images
+from workloads import FileSet, Kind, Volume, Workload, WorkloadError
+
+WORKLOAD_LABEL = "pti-calendar.workload"
+DATA_LABEL = "pti-calendar.data"
+
+
+class DockerBackend:
+    """Runs workloads on a Docker engine.
+
+    Args:
+        settings: the engine and the address that published ports bind to.
+        images: the mirror prefix.
+        stack: goes into every name, so that several stacks share an engine.
+        protect: whether persistent volumes refuse deletion.
+    """
+
+    def __init__(self, settings: BackendSettings, images: Images, *, stack: str, protect: bool) -> None:
+        self._bind_address = str(settings.bind_address)
+        self._mirror = f"{images.registry}/" if images.registry else ""
+        self._stack = stack
+        self._protect = protect
+        # Pull-request checks preview on machines without an engine.
+        self._provider = docker.Provider("docker", host=settings.host, disable_docker_daemon_check=True)
+        self._hooks = Hooks(Engine(settings.host), stack)
+        self._images: dict[str, docker.RemoteImage] = {}
+        self._networks: dict[str, docker.Network] = {}
+        self._containers: dict[str, docker.Container] = {}
+
+    @property
+    def published_host(self) -> str:
+        """The address published ports are reached at from the engine's machine."""
+        return "127.0.0.1" if self._bind_address == "0.0.0.0" else self._bind_address  # noqa: S104 - a comparison
+
+    def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
+        """Declares a workload's network, volumes and container. See `Backend.deploy`."""
+        self._refuse_what_docker_lacks(workload)
+        self._networks[workload.name] = self._network(workload, parent)
+        callees = [self._networks[callee].id for callee in workload.calls]
+        placed = Placement(
+            name=self._name(workload.name),
+            image_id=self._image(workload.image).image_id,
+            labels=self._labels(workload),
+            bind_address=self._bind_address,
+            networks=[
+                docker.ContainerNetworksAdvancedArgs(name=self._networks[workload.name].id, aliases=[workload.name]),
+                *(docker.ContainerNetworksAdvancedArgs(name=callee) for callee in callees),
+            ],
+            mounts=[
+                *(self._persistent_volume(workload, volume, parent) for volume in workload.volumes),
+                *(self._file_volume(workload, file_set, parent) for file_set in workload.file_sets),
+            ],
+        )
+        self._containers[workload.name] = docker.Container(
+            workload.name,
+            container.arguments(workload, placed),
+            pulumi.ResourceOptions(
+                parent=parent,
+                provider=self._provider,
+                depends_on=[self._containers[needed] for needed in workload.needs],
+                # Names and host ports are fixed: the old one must go first (pulumi/pulumi-docker#1356).
+                delete_before_replace=True,
+                hooks=self._hooks.for_container(is_task=workload.kind is Kind.TASK),
+            ),
+        )
+
+    def _refuse_what_docker_lacks(self, workload: Workload) -> None:
+        if workload.replicas != 1:
+            raise WorkloadError(
+                f"workload {workload.name!r}: one Docker engine runs 1 replica, not {workload.replicas}; "
+                "set replicas to 1 for this stack"
+            )
+        if workload.name in self._containers:
+            raise WorkloadError(f"workload {workload.name!r} is deployed twice")
+        for other in (*workload.needs, *workload.calls):
+            if other not in self._containers:
+                raise WorkloadError(
+                    f"workload {workload.name!r} needs or calls {other!r}, which is not deployed before it; "
+                    f"deployed are {', '.join(self._containers) or 'none'}"
+                )
+
+    def _image(self, reference: str) -> docker.RemoteImage:
+        """The image by its id, pulled where it isn't there yet, so that a new tag shows in the preview."""
+        if reference not in self._images:
+            self._images[reference] = docker.RemoteImage(
+                reference,
+                name=f"{self._mirror}{reference}",
+                keep_locally=True,
+                opts=pulumi.ResourceOptions(provider=self._provider),
+            )
+        return self._images[reference]
+
+    def _network(self, workload: Workload, parent: pulumi.Resource) -> docker.Network:
+        """The network that leads to the workload. Docker has no finer grain: who joins it may use every port."""
+        return docker.Network(
+            workload.name,
+            name=self._name(workload.name),
+            driver="bridge",
+            labels=[docker.NetworkLabelArgs(label=k, value=v) for k, v in self._labels(workload).items()],
+            opts=pulumi.ResourceOptions(
+                parent=parent,
+                provider=self._provider,
+                delete_before_replace=True,
+                hooks=self._hooks.for_network(),
+            ),
+        )
+
+    def _persistent_volume(self, workload: Workload, volume: Volume, parent: pulumi.Resource) -> Mount:
+        """A volume for data: only `make wipe` deletes one, and one of this name that is there is taken back."""
+        resource = docker.Volume(
+            volume.name,
+            name=self._name(volume.name),
+            labels=self._volume_labels(workload, "persistent"),
+            opts=pulumi.ResourceOptions(
+                parent=parent, provider=self._provider, protect=self._protect, retain_on_delete=True
+            ),
+        )
+        return Mount(resource.name, volume.mount)
+
+    def _file_volume(self, workload: Workload, file_set: FileSet, parent: pulumi.Resource) -> Mount:
+        """A volume with the files, put there by a container that never starts.
+
+        The engine refuses to copy files into a container whose root is read-only, even into a volume of it. The
+        copying container has a writable one, and what it copies shows in no `docker inspect`.
+        """
+        child = f"{workload.name}-{file_set.directory.rsplit('/', 1)[-1]}"
+        # A volume per set of file names: a file that was taken away must not linger.
+        names = hashlib.sha256("\n".join(sorted(file_set.files)).encode()).hexdigest()[:8]
+        volume = docker.Volume(
+            child,
+            name=self._name(f"{child}-{names}"),
+            labels=self._volume_labels(workload, "files"),
+            opts=pulumi.ResourceOptions(parent=parent, provider=self._provider),
+        )
+        placed = Placement(
+            name=self._name(child),
+            image_id=self._image(workload.image).image_id,
+            labels=self._labels(workload),
+            bind_address=self._bind_address,
+            networks=[],
+            mounts=[Mount(volume.name, file_set.directory)],
+        )
+        uploader = docker.Container(
+            child,
+            container.uploader_arguments(file_set, placed, user=workload.user),
+            pulumi.ResourceOptions(
+                parent=parent,
+                provider=self._provider,
+                delete_before_replace=True,
+                hooks=self._hooks.for_container(is_task=False),
+            ),
+        )
+        # New contents replace the uploader, and its new id whoever mounts them.
+        return Mount(volume.name, file_set.directory, contents=uploader.id)
+
+    def _name(self, part: str) -> str:
+        return f"pti-{part}-{self._stack}"
+
+    def _labels(self, workload: Workload) -> dict[str, str]:
+        return {STACK_LABEL: self._stack, WORKLOAD_LABEL: workload.name}
+
+    def _volume_labels(self, workload: Workload, data: str) -> list[docker.VolumeLabelArgs]:
+        labels = {**self._labels(workload), DATA_LABEL: data}
+        return [docker.VolumeLabelArgs(label=label, value=value) for label, value in labels.items()]

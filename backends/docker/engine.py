@@ -1,0 +1,84 @@
+"""The Docker engine through its own command line: the few questions the provider can't ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+STACK_LABEL = "pti-calendar.stack"
+
+
+class EngineError(Exception):
+    """The engine, or the docker command, said no; the message is its own."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One Docker engine; blocking calls.
+
+    Args:
+        host: its address; None leaves the choice to `DOCKER_HOST`, the docker context, then the local socket.
+    """
+
+    host: str | None = None
+
+    def run(self, *arguments: str, timeout_s: int = 60) -> str:
+        """Runs a docker command and gives what it printed.
+
+        Raises:
+            EngineError: it could not be run, failed, or took too long.
+        """
+        environment = {**os.environ, **({"DOCKER_HOST": self.host} if self.host else {})}
+        try:
+            done = subprocess.run(  # noqa: S603 - a fixed command, no shell
+                ["docker", *arguments],  # noqa: S607 - the person's own docker command
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise EngineError("the 'docker' command is not installed or not on PATH") from None
+        except subprocess.TimeoutExpired:
+            raise EngineError(f"'docker {arguments[0]}' gave no answer within {timeout_s} s") from None
+        if done.returncode:
+            raise EngineError(done.stdout.strip())
+        return done.stdout
+
+    def container(self, name: str) -> dict[str, Any] | None:
+        """What the engine knows of a container; None when there is none of that name."""
+        return self._inspected("container", name)
+
+    def network(self, name: str) -> dict[str, Any] | None:
+        """What the engine knows of a network; None when there is none of that name."""
+        return self._inspected("network", name)
+
+    def last_lines(self, name: str, count: int = 20) -> str:
+        """The last lines a container wrote, standard error included."""
+        return self.run("logs", "--tail", str(count), name).rstrip()
+
+    def published_ports(self, stack: str) -> set[int]:
+        """Host ports held by running containers of a stack."""
+        names = self.run("ps", "--quiet", "--filter", f"label={STACK_LABEL}={stack}").split()
+        if not names:
+            return set()
+        return {
+            int(binding["HostPort"])
+            for container in json.loads(self.run("inspect", *names))
+            for bindings in container["NetworkSettings"]["Ports"].values()
+            for binding in bindings or []
+        }
+
+    def _inspected(self, kind: str, name: str) -> dict[str, Any] | None:
+        try:
+            found: list[dict[str, Any]] = json.loads(self.run(kind, "inspect", name))
+        except EngineError as error:
+            if "no such" in str(error).lower():
+                return None
+            raise
+        return found[0]

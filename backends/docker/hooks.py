@@ -1,0 +1,109 @@
+"""What happens around the creation of a container: leftovers go first, failures speak, failed tasks don't linger.
+
+Three needs the provider leaves open:
+
+- An update killed while it creates a container or network leaves it behind, unknown to the state, and the next one
+  would fail on the name. Before a creation, whatever holds the name and carries the stack's label is such a leftover.
+- A container that doesn't become healthy fails the update with one sentence. Its last lines say why.
+- The provider waits for a task's health check until its time is up, also after the task has failed; it stops at once
+  when the container is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pulumi
+
+from backends.docker.engine import STACK_LABEL, Engine, EngineError
+from workloads import WorkloadError
+
+POLL_S = 0.5
+
+
+class Hooks:
+    """The resource hooks of one stack on one engine."""
+
+    def __init__(self, engine: Engine, stack: str) -> None:
+        self._engine = engine
+        self._stack = stack
+        self._failed_tasks: dict[str, str] = {}
+        self._watches: set[asyncio.Task[None]] = set()
+        self._clear_container = pulumi.ResourceHook("docker-clear-leftover-container", self._remove_container)
+        self._clear_network = pulumi.ResourceHook("docker-clear-leftover-network", self._remove_network)
+        self._watch_task = pulumi.ResourceHook("docker-watch-task", self._start_watch)
+        self._explain = pulumi.ErrorHook("docker-explain-failure", self._explain_failure)
+
+    def for_container(self, *, is_task: bool) -> pulumi.ResourceHookBinding:
+        """The hooks of a container."""
+        before = [self._clear_container, *([self._watch_task] if is_task else [])]
+        return pulumi.ResourceHookBinding(before_create=[*before], on_error=[self._explain])
+
+    def for_network(self) -> pulumi.ResourceHookBinding:
+        """The hooks of a network."""
+        return pulumi.ResourceHookBinding(before_create=[self._clear_network])
+
+    async def _remove_container(self, hook: pulumi.ResourceHookArgs) -> None:
+        name = _name(hook.new_inputs)
+        found = await asyncio.to_thread(self._engine.container, name)
+        if found:
+            self._check_ownership("container", name, found["Config"]["Labels"])
+            await asyncio.to_thread(self._engine.run, "rm", "--force", "--volumes", name)
+
+    async def _remove_network(self, hook: pulumi.ResourceHookArgs) -> None:
+        name = _name(hook.new_inputs)
+        found = await asyncio.to_thread(self._engine.network, name)
+        if found:
+            self._check_ownership("network", name, found["Labels"])
+            for container in found["Containers"].values():
+                arguments = ("network", "disconnect", "--force", name, container["Name"])
+                await asyncio.to_thread(self._engine.run, *arguments)
+            await asyncio.to_thread(self._engine.run, "network", "rm", name)
+
+    def _check_ownership(self, kind: str, name: str, labels: dict[str, str] | None) -> None:
+        if (labels or {}).get(STACK_LABEL) != self._stack:
+            raise WorkloadError(
+                f"a {kind} named {name!r} exists and does not belong to stack {self._stack!r}; rename it, or "
+                f"remove it with: docker {kind} rm {name}"
+            )
+
+    async def _start_watch(self, hook: pulumi.ResourceHookArgs) -> None:
+        watch = asyncio.create_task(self._remove_once_failed(_name(hook.new_inputs)))
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
+
+    async def _remove_once_failed(self, name: str) -> None:
+        """Waits for the task's end; a failed one gives its last lines and is removed, which ends the provider's wait."""
+        seen = False
+        while True:
+            found = await asyncio.to_thread(self._engine.container, name)
+            if found is None and seen:
+                return
+            seen = seen or found is not None
+            state = found["State"] if found else {}
+            if state.get("Health", {}).get("Status") == "healthy":
+                return
+            if state.get("Status") == "exited":
+                lines = await asyncio.to_thread(self._engine.last_lines, name)
+                self._failed_tasks[name] = f"exited with code {state['ExitCode']}. Its last lines:\n{lines}"
+                await asyncio.to_thread(self._engine.run, "rm", "--force", name)
+                return
+            await asyncio.sleep(POLL_S)
+
+    async def _explain_failure(self, hook: pulumi.ErrorHookArgs) -> bool:
+        name = _name(hook.new_inputs)
+        reason = self._failed_tasks.pop(name, None)
+        if reason is None:
+            try:
+                lines = await asyncio.to_thread(self._engine.last_lines, name)
+            except EngineError:
+                return False
+            reason = f"did not become ready. Its last lines:\n{lines or '(it wrote nothing)'}"
+        pulumi.log.error(f"{name} {reason}")
+        return False
+
+
+def _name(inputs: Any) -> str:
+    """The engine's name of the resource a hook is about."""
+    return str(inputs["name"])

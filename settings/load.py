@@ -1,0 +1,167 @@
+"""Reads the stack's configuration, the only place that does, and explains every mistake in it at once."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import pulumi
+from pulumi.runtime import config as runtime_config
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from settings.credentials import CREDENTIALS
+from settings.models import Settings
+
+NAMESPACE = "pti-calendar"
+
+SECTIONS = {field.alias or name: name for name, field in Settings.model_fields.items()}
+SECRET_KEYS = {credential.key for credential in CREDENTIALS}
+
+
+class SettingsError(pulumi.RunError):
+    """The configuration can't be used; the message lists every mistake with its remedy."""
+
+
+def load() -> Settings:
+    """The settings of the running stack.
+
+    Raises:
+        SettingsError: listing every mistake, before any resource is registered.
+    """
+    raw = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
+    secret = {key for key in raw if runtime_config.is_config_secret(key)}
+    return parse(raw, secret)
+
+
+def parse(raw: Mapping[str, Any], secret: Collection[str] = ()) -> Settings:
+    """Validates configuration as Pulumi hands it over.
+
+    Args:
+        raw: full keys (`pti-calendar:postgres`) to text; objects are JSON. Keys of other namespaces are left alone.
+        secret: the keys whose value is encrypted in the stack's file.
+    """
+    own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in raw.items() if key.startswith(f"{NAMESPACE}:")}
+    mistakes = [*_misplaced_keys(own, secret), *_unusable_secrets(own)]
+    document = {key: _decoded(value) for key, value in own.items() if key in SECTIONS}
+    try:
+        settings = Settings.model_validate(document)
+    except ValidationError as error:
+        mistakes += [_explained(detail) for detail in error.errors(include_url=False)]
+    if mistakes:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise SettingsError(
+            "\n\n".join(
+                [
+                    f"{count} in the stack's configuration; nothing has been changed.",
+                    *mistakes,
+                    "Every key is described in docs/configuration.md.",
+                ]
+            )
+        )
+    return settings
+
+
+def _decoded(value: Any) -> Any:
+    """An object or scalar from the text Pulumi hands over; text that isn't JSON is a plain string."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _misplaced_keys(own: Mapping[str, Any], secret: Collection[str]) -> Iterable[str]:
+    for key in own:
+        encrypted = f"{NAMESPACE}:{key}" in secret
+        if key in SECRET_KEYS and not encrypted:
+            yield _entry([key], "a value in plain text", f"a secret: pulumi config set --secret {NAMESPACE}:{key}")
+        elif key in SECTIONS and encrypted:
+            yield _entry(
+                [key],
+                "a section with an encrypted value in it",
+                f"plain settings; secrets are top-level keys: {', '.join(sorted(SECRET_KEYS))}",
+            )
+        elif key not in SECTIONS and key not in SECRET_KEYS:
+            yield _entry([key], "an unknown key", _suggestion(key, {*SECTIONS, *SECRET_KEYS}))
+
+
+def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
+    for key in sorted(SECRET_KEYS & own.keys()):
+        value = str(own[key])
+        if not value.strip() or not value.isprintable():
+            yield _entry(
+                [key],
+                "an empty value or one with a line break (not shown)",
+                "printable characters on one line, at least one",
+            )
+
+
+def _explained(detail: ErrorDetails) -> str:
+    """One mistake found by pydantic: the key, what was given, what is allowed, and the default."""
+    location = [str(part) for part in detail["loc"]]
+    given = detail["input"]
+    allowed = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
+    if allowed and isinstance(given, dict):  # A check across fields: its message begins with the field it is about.
+        name, _, allowed = allowed.partition(": ")
+        location += name.split(".")
+        for part in name.split("."):
+            given = given.get(part, _NOTHING) if isinstance(given, dict) else _NOTHING
+
+    model: type[BaseModel] = Settings
+    for part in location[:-1]:
+        model = _section(model, part) or model
+    fields, last = _fields(model), location[-1]
+    if last not in fields:
+        return _entry(location, "an unknown key", _suggestion(last, fields))
+    if section := _section(model, last):
+        return _entry(location, repr(given), allowed or f"a section with the keys {', '.join(_fields(section))}")
+    default = fields[last].get_default(call_default_factory=True, validated_data={})
+    source = f"{'none' if default is None else default} (class {model.__name__} in settings/models.py)"
+    shown = "nothing: the default below" if given is _NOTHING else repr(given)
+    return _entry(location, shown, allowed or _allowed(model, last)) + f"\n  default: {source}"
+
+
+_NOTHING = object()
+
+
+def _entry(location: Sequence[str], given: str, allowed: str) -> str:
+    return f"{NAMESPACE}:{'.'.join(location)}\n  given:   {given}\n  allowed: {allowed}"
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The model behind a key, where the key holds a section."""
+    field = _fields(model).get(key)
+    annotation = field.annotation if field else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _allowed(model: type[BaseModel], key: str) -> str:
+    """What a key takes, in words, read from its JSON Schema."""
+    schema = model.model_json_schema(by_alias=True)["properties"][key]
+    choice = next(one for one in schema.get("anyOf", [schema]) if one.get("type") != "null")
+    if "enum" in choice:
+        return "one of " + ", ".join(map(repr, choice["enum"]))
+    if "const" in choice:
+        return repr(choice["const"])
+    if choice["type"] == "integer":
+        limits = {"minimum": "from", "maximum": "to"}
+        return " ".join(["a whole number", *(f"{word} {choice[k]}" for k, word in limits.items() if k in choice)])
+    if choice["type"] == "boolean":
+        return "true or false"
+    if choice.get("format") == "ipv4":
+        return "an IPv4 address"
+    return f"text that matches {choice['pattern']}" if "pattern" in choice else "text"
+
+
+def _suggestion(key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else "one of " + ", ".join(sorted(known))

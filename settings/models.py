@@ -1,0 +1,235 @@
+"""The typed configuration of a stack: what may be said in `Pulumi.<stack>.yaml`, its defaults and its limits.
+
+Every model is frozen and refuses unknown keys. A field's description is its documentation: `docs/configuration.md`
+and the JSON Schema are generated from here. Secrets never enter these models (pulumi/pulumi#6531: an object that is
+read whole yields its secrets as plain strings); `settings.credentials` names them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+IMAGE_REFERENCE = re.compile(
+    r"^(?P<repository>(?:[a-z0-9]+(?:[.-][a-z0-9]+)*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?$"
+)
+
+
+def _exact_image(value: str) -> str:
+    match = IMAGE_REFERENCE.match(value)
+    if not match:
+        raise ValueError("must be an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'")
+    if match["digest"] is None and match["tag"] in (None, "latest"):
+        raise ValueError(
+            "must carry an exact tag or a digest: a moving tag hides changes from the preview; "
+            "write 'name:1.2.3' or 'name@sha256:…'"
+        )
+    return value
+
+
+Image = Annotated[str, AfterValidator(_exact_image), Field(examples=["redis:8.10.1"])]
+HostPort = Annotated[int, Field(ge=1, le=65535)]
+MemoryMib = Annotated[int, Field(ge=16, le=1_048_576)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, strict about types, camelCase in the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel, validate_by_name=True)
+
+
+class Backend(Section):
+    """Where the platform runs."""
+
+    kind: Literal["docker"] = Field("docker", description="`docker`: one Docker engine.")
+    host: str | None = Field(
+        None,
+        pattern=r"^(unix|tcp|ssh|npipe)://.+$",
+        description="The engine's address, for instance `unix:///var/run/docker.sock`. "
+        "Without it `DOCKER_HOST` decides, then the local socket.",
+    )
+    bind_address: IPv4Address = Field(
+        IPv4Address("127.0.0.1"),
+        strict=False,
+        description="Host address that published ports bind to. Anything but loopback opens the stores to the network.",
+    )
+
+
+class Images(Section):
+    """Where images come from."""
+
+    registry: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*(:\d+)?(/[a-z0-9._-]+)*$",
+        description="Mirror prefix put before every image, for companies that pull through a registry of "
+        "their own: `registry.example.com/mirror`.",
+    )
+
+
+class Postgres(Section):
+    """PostgreSQL: one server, one database per service."""
+
+    image: Image = Field("postgres:18.6", description="Server image, PostgreSQL 17 or newer.")
+    port: HostPort = Field(5432, description="Host port.")
+    memory_mib: MemoryMib = Field(512, ge=256, description="Memory limit in MiB.")
+    shared_buffers_mib: int = Field(128, ge=16, description="PostgreSQL's own cache in MiB.")
+    max_connections: int = Field(200, ge=20, le=10_000, description="Connections the server accepts.")
+
+    @property
+    def major(self) -> int:
+        """The PostgreSQL major version, which names the data directory (18 for `postgres:18.6`)."""
+        return int(re.split(r"[.\-@]", self.image.rsplit("/", 1)[-1].partition(":")[2])[0])
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        tag = self.image.rsplit("/", 1)[-1].partition(":")[2]
+        if not re.match(r"^(1[7-9]|[2-9]\d)(\D|$)", tag):
+            raise ValueError(
+                "image: the tag must begin with the PostgreSQL major version, 17 or newer "
+                "(the data directory is named after it)"
+            )
+        if self.shared_buffers_mib * 2 > self.memory_mib:
+            raise ValueError("sharedBuffersMib: must be at most half of memoryMib")
+        return self
+
+
+class Redis(Section):
+    """Redis: cache and sessions."""
+
+    image: Image = Field("redis:8.10.1", description="Server image.")
+    port: HostPort = Field(6379, description="Host port.")
+    max_memory_mib: int = Field(
+        128, ge=8, description="Data kept at most, in MiB; keys with an expiry are evicted beyond it."
+    )
+
+
+class ZooKeeper(Section):
+    """ZooKeeper: Kafka's coordination in the `zookeeper` mode."""
+
+    image: Image = Field("zookeeper:3.9.5", description="Server image.")
+    port: HostPort = Field(2181, description="Host port.")
+    heap_mib: int = Field(96, ge=64, description="Java heap in MiB.")
+
+
+class Kafka(Section):
+    """Kafka: the event bus."""
+
+    mode: Literal["zookeeper", "kraft"] = Field(
+        "zookeeper",
+        description="`zookeeper`: as the platform has it today (Kafka 3.9 is the last line with it); "
+        "`kraft`: Kafka's own quorum, no ZooKeeper. Each mode has a volume of its own.",
+    )
+    image: Image | None = Field(
+        None,
+        description="Broker image; without it `apache/kafka:3.9.1` (zookeeper) or `apache/kafka:4.3.1` (kraft).",
+    )
+    port: HostPort = Field(9092, description="Host port.")
+    heap_mib: int = Field(320, ge=192, description="Java heap in MiB.")
+    zookeeper: ZooKeeper = Field(default_factory=ZooKeeper, description="Used in the `zookeeper` mode only.")
+
+    @property
+    def broker_image(self) -> str:
+        """The image to run: the one given, or the newest line that has this mode."""
+        return self.image or {"zookeeper": "apache/kafka:3.9.1", "kraft": "apache/kafka:4.3.1"}[self.mode]
+
+    @model_validator(mode="after")
+    def _mode_exists_in_image(self) -> Self:
+        major = re.match(r"^apache/kafka:(\d+)\.", self.image or "")
+        if self.mode == "zookeeper" and major and int(major[1]) >= 4:
+            raise ValueError("image: Kafka 4 has no ZooKeeper mode; use apache/kafka:3.9.x or set mode to 'kraft'")
+        if self.mode == "kraft" and "zookeeper" in self.model_fields_set:
+            raise ValueError("zookeeper: has no meaning in the kraft mode; remove it")
+        return self
+
+
+class PgAdmin(Section):
+    """pgAdmin, with the server already listed."""
+
+    image: Image = Field("dpage/pgadmin4:9.17", description="Image.")
+    port: HostPort = Field(5050, description="Host port.")
+    email: str = Field(
+        "admin@pti-calendar.fr", pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", description="Login of its one user."
+    )
+
+
+class KafkaUi(Section):
+    """Kafka UI (the kafbat continuation; provectus/kafka-ui is no longer maintained)."""
+
+    image: Image = Field("ghcr.io/kafbat/kafka-ui:v1.5.0", description="Image.")
+    port: HostPort = Field(8080, description="Host port.")
+    heap_mib: int = Field(192, ge=128, description="Java heap in MiB.")
+
+
+class RedisCommander(Section):
+    """Redis Commander."""
+
+    image: Image = Field("ghcr.io/joeferner/redis-commander:0.9.1", description="Image.")
+    port: HostPort = Field(8081, description="Host port.")
+
+
+class DevTools(Section):
+    """The three web tools of a developer."""
+
+    enabled: bool = Field(False, description="Whether they run at all.")
+    pg_admin: PgAdmin = Field(default_factory=PgAdmin, description="pgAdmin.")
+    kafka_ui: KafkaUi = Field(default_factory=KafkaUi, description="Kafka UI.")
+    redis_commander: RedisCommander = Field(default_factory=RedisCommander, description="Redis Commander.")
+
+
+class Settings(Section):
+    """One stack of the PTI Calendar platform."""
+
+    backend: Backend = Field(default_factory=Backend, description="Where the platform runs.")
+    credentials: Literal["generated", "well-known"] = Field(
+        "generated",
+        description="`generated`: a random value per credential, kept as a secret in the state; `well-known`: "
+        "the ones everyone knows (postgres / postgres, no Redis password), for a laptop. Either way a "
+        "credential that is set as a configuration secret wins.",
+    )
+    protect: bool = Field(
+        False,
+        description="Whether volumes and generated credentials refuse deletion until unprotected. Volumes "
+        "outlive a `pulumi destroy` either way.",
+    )
+    images: Images = Field(default_factory=Images, description="Where images come from.")
+    postgres: Postgres = Field(default_factory=Postgres, description="PostgreSQL.")
+    redis: Redis = Field(default_factory=Redis, description="Redis.")
+    kafka: Kafka = Field(default_factory=Kafka, description="Kafka.")
+    dev_tools: DevTools = Field(default_factory=DevTools, description="pgAdmin, Kafka UI, Redis Commander.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        taken: dict[int, str] = {}
+        for key, port in self.published_ports():
+            if port in taken:
+                raise ValueError(f"{key}: port {port} is already taken by {taken[port]}; each needs its own")
+            taken[port] = key
+        if self.credentials == "well-known" and not self.backend.bind_address.is_loopback:
+            raise ValueError(
+                "credentials: 'well-known' passwords need backend.bindAddress on loopback (127.0.0.1); "
+                "set credentials to 'generated' to publish ports elsewhere"
+            )
+        return self
+
+    def published_ports(self) -> Iterator[tuple[str, int]]:
+        """Each host port the stack binds, with the configuration key that changes it."""
+        yield "postgres.port", self.postgres.port
+        yield "redis.port", self.redis.port
+        yield "kafka.port", self.kafka.port
+        if self.kafka.mode == "zookeeper":
+            yield "kafka.zookeeper.port", self.kafka.zookeeper.port
+        if self.dev_tools.enabled:
+            yield "devTools.pgAdmin.port", self.dev_tools.pg_admin.port
+            yield "devTools.kafkaUi.port", self.dev_tools.kafka_ui.port
+            yield "devTools.redisCommander.port", self.dev_tools.redis_commander.port
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the settings object, as an editor wants it."""
+    return Settings.model_json_schema(by_alias=True)
