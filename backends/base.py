@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import pulumi
@@ -11,6 +12,17 @@ from workloads import Workload
 
 class Backend(Protocol):
     """Where workloads run."""
+
+    def check_published_ports(self, ports: Iterable[tuple[str, int]]) -> None:
+        """Looks whether the host ports are free, before anything is declared.
+
+        Args:
+            ports: configuration key and port number.
+
+        Raises:
+            PortsTaken: in an update, naming each key whose port something else holds. A preview only warns.
+        """
+        ...
 
     def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
         """Declares the resources of one workload below `parent`.

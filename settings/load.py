@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from settings.credentials import CREDENTIALS
+from settings.credentials import CREDENTIALS, Credential
 from settings.models import Settings
 
 NAMESPACE = "pti-calendar"
@@ -63,6 +63,11 @@ def parse(raw: Mapping[str, Any], secret: Collection[str] = ()) -> Settings:
             )
         )
     return settings
+
+
+def supplied(credential: Credential) -> pulumi.Output[str] | None:
+    """The value a person has set for a credential, as a secret; None when it is left to the stack."""
+    return pulumi.Config(NAMESPACE).get_secret(credential.key)
 
 
 def _decoded(value: Any) -> Any:

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from settings.credentials import CREDENTIALS, PGADMIN, Credential
+
 IMAGE_REFERENCE = re.compile(
     r"^(?P<repository>(?:[a-z0-9]+(?:[.-][a-z0-9]+)*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?$"
@@ -216,6 +218,10 @@ class Settings(Section):
                 "set credentials to 'generated' to publish ports elsewhere"
             )
         return self
+
+    def required_credentials(self) -> tuple[Credential, ...]:
+        """The credentials of what the stack runs."""
+        return tuple(one for one in CREDENTIALS if self.dev_tools.enabled or one is not PGADMIN)
 
     def published_ports(self) -> Iterator[tuple[str, int]]:
         """Each host port the stack binds, with the configuration key that changes it."""

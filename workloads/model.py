@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -145,7 +145,7 @@ class Workload:
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, pulumi.Input[str]] = NOTHING
     secret_environment: Mapping[str, pulumi.Input[str]] = NOTHING
-    """Like `environment`, for values that must stay encrypted. Prefer a secret `FileSet` where the image reads files."""
+    """Like `environment`, kept encrypted. Prefer a secret `FileSet` where the image reads files."""
 
     ports: tuple[Port, ...] = ()
     file_sets: tuple[FileSet, ...] = ()
@@ -164,7 +164,7 @@ class Workload:
     stop_grace_s: int = 10
     """Seconds between the request to stop and the kill."""
 
-    timeout_s: int = field(default=120)
+    timeout_s: int = 120
     """Tasks only: seconds it may take."""
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ and a kept volume is found again.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import pulumi
 import pulumi_docker as docker
@@ -16,6 +17,7 @@ from backends.docker import container
 from backends.docker.container import Mount, Placement
 from backends.docker.engine import STACK_LABEL, Engine
 from backends.docker.hooks import Hooks
+from backends.docker.ports import check
 from settings.models import Backend as BackendSettings
 from settings.models import Images
 from workloads import FileSet, Kind, Volume, Workload, WorkloadError
@@ -41,7 +43,8 @@ class DockerBackend:
         self._protect = protect
         # Pull-request checks preview on machines without an engine.
         self._provider = docker.Provider("docker", host=settings.host, disable_docker_daemon_check=True)
-        self._hooks = Hooks(Engine(settings.host), stack)
+        self._engine = Engine(settings.host)
+        self._hooks = Hooks(self._engine, stack)
         self._images: dict[str, docker.RemoteImage] = {}
         self._networks: dict[str, docker.Network] = {}
         self._containers: dict[str, docker.Container] = {}
@@ -50,6 +53,10 @@ class DockerBackend:
     def published_host(self) -> str:
         """The address published ports are reached at from the engine's machine."""
         return "127.0.0.1" if self._bind_address == "0.0.0.0" else self._bind_address  # noqa: S104 - a comparison
+
+    def check_published_ports(self, ports: Iterable[tuple[str, int]]) -> None:
+        """Looks whether the host ports are free. See `Backend.check_published_ports`."""
+        check(ports, engine=self._engine, stack=self._stack, address=self._bind_address)
 
     def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
         """Declares a workload's network, volumes and container. See `Backend.deploy`."""
@@ -161,7 +168,7 @@ class DockerBackend:
         )
         uploader = docker.Container(
             child,
-            container.uploader_arguments(file_set, placed, user=workload.user),
+            container.uploader_arguments(file_set, placed),
             pulumi.ResourceOptions(
                 parent=parent,
                 provider=self._provider,

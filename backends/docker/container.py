@@ -87,7 +87,7 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
     )
 
 
-def uploader_arguments(file_set: FileSet, placed: Placement, *, user: int) -> docker.ContainerArgs:
+def uploader_arguments(file_set: FileSet, placed: Placement) -> docker.ContainerArgs:
     """The container that puts a file set into its volume when it is created, and never starts."""
     (mount,) = placed.mounts
     return docker.ContainerArgs(
@@ -101,10 +101,9 @@ def uploader_arguments(file_set: FileSet, placed: Placement, *, user: int) -> do
         uploads=[
             docker.ContainerUploadArgs(
                 file=f"{file_set.directory}/{name}",
-                content=pulumi.Output.secret(content) if file_set.secret else content,
-                owner=str(user),
-                group=str(user),
-                permissions="0400" if file_set.secret else "0444",
+                content=_secret(content) if file_set.secret else content,
+                # Owned by root. Only this workload mounts the volume, and its one user reads it.
+                permissions="0444",
             )
             for name, content in sorted(file_set.files.items())
         ],
@@ -113,12 +112,14 @@ def uploader_arguments(file_set: FileSet, placed: Placement, *, user: int) -> do
 
 
 def _environment(workload: Workload) -> list[pulumi.Input[str]] | None:
-    plain = {name: pulumi.Output.concat(name, "=", value) for name, value in workload.environment.items()}
-    secret = {
-        name: pulumi.Output.secret(pulumi.Output.concat(name, "=", value))
-        for name, value in workload.secret_environment.items()
-    }
-    return [value for _, value in sorted({**plain, **secret}.items())] or None
+    entries = {name: pulumi.Output.concat(name, "=", value) for name, value in workload.environment.items()}
+    for name, value in workload.secret_environment.items():
+        entries[name] = _secret(pulumi.Output.concat(name, "=", value))
+    return [entries[name] for name in sorted(entries)] or None
+
+
+def _secret(value: pulumi.Input[str]) -> pulumi.Output[str]:
+    return pulumi.Output.secret(value)
 
 
 def _mount(mount: Mount) -> docker.ContainerMountArgs:

@@ -25,6 +25,12 @@ class Engine:
 
     host: str | None = None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs on this machine, so that its published ports are this machine's."""
+        host = self.host or os.environ.get("DOCKER_HOST", "unix://")
+        return host.startswith(("unix://", "npipe://"))
+
     def run(self, *arguments: str, timeout_s: int = 60) -> str:
         """Runs a docker command and gives what it printed.
 

@@ -74,7 +74,7 @@ class Hooks:
         watch.add_done_callback(self._watches.discard)
 
     async def _remove_once_failed(self, name: str) -> None:
-        """Waits for the task's end; a failed one gives its last lines and is removed, which ends the provider's wait."""
+        """Waits for the task's end. A failed one leaves its last lines and is removed: the provider's wait is over."""
         seen = False
         while True:
             found = await asyncio.to_thread(self._engine.container, name)

@@ -1,0 +1,17 @@
+"""The program: settings, backend, platform, outputs."""
+
+from __future__ import annotations
+
+import pulumi
+
+import settings
+from backends.create import create_backend
+from components.platform import Platform, PlatformArgs
+
+stack = pulumi.get_stack()
+configured = settings.load()
+backend = create_backend(configured, stack=stack)
+backend.check_published_ports(configured.published_ports())
+platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
+for name, value in platform.outputs.as_mapping().items():
+    pulumi.export(name, pulumi.Output.secret(value) if name in platform.outputs.secret_names() else value)

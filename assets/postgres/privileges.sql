@@ -1,0 +1,31 @@
+-- Inside one service's database: who may create, and what the application role gets on what the owner creates.
+-- Variables: owner, app.
+\ir lock.sql
+
+-- PostgreSQL 15's own default, restored where a cluster was upgraded from before it.
+SELECT 'ALTER SCHEMA public OWNER TO pg_database_owner'
+FROM pg_namespace WHERE nspname = 'public' AND nspowner <> 'pg_database_owner'::regrole
+\gexec
+
+SELECT format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC, %I', nspname, :'app')
+FROM pg_namespace WHERE nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'
+\gexec
+
+SELECT format('GRANT USAGE ON SCHEMA public TO %I', :'app') FROM pg_namespace WHERE nspname = 'public'
+\gexec
+
+-- Rows, and nothing else: TRUNCATE ignores row-level security, REFERENCES and TRIGGER reach other rows through
+-- the back door. USAGE on a sequence gives nextval and currval, not the other tenants' last_value.
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE ALL ON TABLES FROM :"app";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"app";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE ALL ON SEQUENCES FROM :"app";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT USAGE ON SEQUENCES TO :"app";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT USAGE ON SCHEMAS TO :"app";
+
+-- On tables that are there already the surplus goes (a migration's GRANT ALL, say). Nothing is added: a migration
+-- that took UPDATE and DELETE from the application role, for an append-only table, meant it.
+SELECT format('REVOKE %s ON %s FROM %I', acl.privilege_type, c.oid::regclass, :'app')
+FROM pg_class c, aclexplode(c.relacl) AS acl
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND acl.grantee = :'app'::regrole
+    AND acl.privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+\gexec

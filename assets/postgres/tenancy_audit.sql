@@ -1,0 +1,122 @@
+-- What could still let one tenant see or guess at another's rows in this database. A service in order has no row
+-- here. Catalogs only, no row of anybody's; any role that may connect can ask.
+-- Variables: app, backup.
+CREATE OR REPLACE FUNCTION tenancy.audit(
+    app_role name DEFAULT :'app', backup_role name DEFAULT :'backup',
+    OUT object text, OUT problem text, OUT remedy text
+) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH relation AS (
+        SELECT c.*, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'tenancy')
+            AND c.relpersistence <> 't'
+            AND NOT EXISTS (SELECT FROM pg_depend d
+                WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+    ), tenant_column AS (
+        SELECT t.relation, a.attnum FROM tenancy.tables() t
+        JOIN pg_attribute a ON a.attrelid = t.relation AND a.attname = t.column_name WHERE t.isolable
+    ), unfiltered AS (
+        SELECT oid, rolname FROM pg_roles WHERE rolsuper OR rolbypassrls
+    )
+
+    SELECT t.relation::text, 'has a tenant column but is not isolated',
+        format('as its owner: SELECT tenancy.protect(%L)', t.relation)
+    FROM tenancy.tables() t WHERE t.isolable AND NOT t.isolated
+    UNION ALL
+    SELECT t.relation::text, CASE WHEN t.column_name IS NULL THEN 'had a tenant column and has none now'
+        ELSE format('its column %I of type %s can''t isolate it', t.column_name, t.column_type) END,
+        'make it an ordinary table with a column tenant_id of type uuid'
+    FROM tenancy.tables() t WHERE NOT t.isolable
+
+    -- A unique index answers "taken" for rows nobody may see. A primary key of one random uuid is let through: only
+    -- who knows the id already can ask for it.
+    UNION ALL
+    SELECT i.indexrelid::regclass::text, format('is unique across the tenants of %s', i.indrelid::regclass),
+        'put tenant_id into the unique key'
+    FROM pg_index i JOIN tenant_column t ON t.relation = i.indrelid
+    WHERE (i.indisunique OR i.indisexclusion) AND NOT (t.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+        AND NOT (i.indisprimary AND i.indnkeyatts = 1 AND EXISTS (SELECT FROM pg_attribute a
+            WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.atttypid = 'uuid'::regtype))
+
+    -- Foreign keys are checked without row-level security: they tell whether a row is there and tie tenants together.
+    UNION ALL
+    SELECT f.conrelid::regclass::text || '.' || quote_ident(f.conname),
+        CASE WHEN mine.attnum IS NULL
+            THEN format('refers to %s, whose rows belong to tenants, from a table without tenant_id', theirs.relation)
+            ELSE format('can refer to another tenant''s row in %s', theirs.relation) END,
+        format('add tenant_id to the foreign key, on both sides: (tenant_id, …) REFERENCES %s (tenant_id, …)',
+            theirs.relation)
+    FROM pg_constraint f JOIN tenant_column theirs ON theirs.relation = f.confrelid
+    LEFT JOIN tenant_column mine ON mine.relation = f.conrelid
+    WHERE f.contype = 'f' AND NOT EXISTS (SELECT FROM unnest(f.conkey, f.confkey) AS pair(child, parent)
+        WHERE pair.child = mine.attnum AND pair.parent = theirs.attnum)
+
+    UNION ALL
+    SELECT v.relation::text,
+        CASE WHEN v.materialised THEN 'keeps copies of rows of several tenants, unfiltered'
+            ELSE 'is read with its owner''s rights' END,
+        CASE WHEN v.materialised THEN 'use a view, or a table with tenant_id'
+            ELSE format('ALTER VIEW %s SET (security_invoker = true)', v.relation) END
+    FROM tenancy.views() v WHERE NOT v.security_invoker
+
+    -- FORCE ROW LEVEL SECURITY binds an ordinary owner, not a superuser: what such a role owns reads every row.
+    UNION ALL
+    SELECT p.oid::regprocedure::text, format('runs as %s, which sees every tenant', u.rolname),
+        format('ALTER FUNCTION %s OWNER TO %I, or SECURITY INVOKER', p.oid::regprocedure, o.rolname)
+    FROM pg_proc p JOIN unfiltered u ON u.oid = p.proowner JOIN pg_namespace n ON n.oid = p.pronamespace
+    JOIN pg_database d ON d.datname = current_database() JOIN pg_roles o ON o.oid = d.datdba
+    WHERE p.prosecdef AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
+        AND NOT EXISTS (SELECT FROM pg_depend e
+            WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
+    UNION ALL
+    SELECT r.oid::regclass::text, format('belongs to %s', u.rolname),
+        format('ALTER TABLE %s OWNER TO %I', r.oid::regclass, o.rolname)
+    FROM relation r JOIN unfiltered u ON u.oid = r.relowner
+    JOIN pg_database d ON d.datname = current_database() JOIN pg_roles o ON o.oid = d.datdba
+    WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f')
+
+    -- The application role.
+    UNION ALL
+    SELECT app_role::text, format('owns %s', pg_describe_object(s.classid, s.objid, 0)), 'give it to the owner role'
+    FROM pg_shdepend s JOIN pg_roles a ON a.oid = s.refobjid JOIN pg_database d ON d.datname = current_database()
+    WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' AND a.rolname = app_role AND s.dbid IN (0, d.oid)
+    UNION ALL
+    SELECT app_role::text, format('may %s %s', string_agg(acl.privilege_type, ', ' ORDER BY acl.privilege_type),
+        r.oid::regclass), 'revoke it: the application reads and writes rows, no more'
+    FROM relation r, aclexplode(r.relacl) AS acl JOIN pg_roles a ON acl.grantee IN (a.oid, 0)
+    WHERE a.rolname = app_role AND r.relkind IN ('r', 'p', 'v', 'm', 'f')
+        AND acl.privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+    GROUP BY r.oid
+    UNION ALL
+    SELECT app_role::text, format('may create in schema %I', n.nspname), 'revoke it'
+    FROM pg_namespace n JOIN pg_roles a ON a.rolname = app_role
+    WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema' AND has_schema_privilege(a.oid, n.oid, 'CREATE')
+    UNION ALL
+    SELECT app_role::text, format('is a member of %s', g.rolname), format('REVOKE %I FROM %I', g.rolname, app_role)
+    FROM pg_auth_members m JOIN pg_roles a ON a.oid = m.member JOIN pg_roles g ON g.oid = m.roleid
+    WHERE a.rolname = app_role
+
+    -- The server.
+    UNION ALL
+    SELECT u.rolname::text, 'sees every tenant', format('ALTER ROLE %I NOSUPERUSER NOBYPASSRLS', u.rolname)
+    FROM unfiltered u
+    WHERE u.rolname <> backup_role AND u.oid <> 10 -- 10: the superuser initdb made
+        AND u.oid <> (SELECT nspowner FROM pg_namespace WHERE nspname = 'tenancy') -- who provisions
+    UNION ALL
+    SELECT current_database()::text, 'lets every role connect', format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname)
+    FROM pg_database
+    WHERE datname = current_database()
+        AND EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE grantee = 0)
+    UNION ALL
+    SELECT coalesce(r.rolname, d.datname, 'the server')::text, 'has a tenant by default', 'RESET app.tenant_id'
+    FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
+    WHERE (s.setdatabase = 0 OR d.datname = current_database())
+        AND EXISTS (SELECT FROM unnest(s.setconfig) AS setting WHERE setting LIKE 'app.tenant_id=%')
+    UNION ALL
+    SELECT 'tenancy_guard', 'does not watch over this database', 'run the provisioning task'
+    WHERE NOT EXISTS (SELECT FROM pg_event_trigger
+        WHERE evtfoid = 'tenancy.guard'::regproc AND evtevent = 'ddl_command_end' AND evtenabled IN ('O', 'A')
+            AND evttags IS NULL)
+    $$;
+ALTER FUNCTION tenancy.audit OWNER TO CURRENT_USER;
+GRANT EXECUTE ON FUNCTION tenancy.audit TO PUBLIC;

@@ -1,0 +1,13 @@
+"""The backend that a stack's settings ask for; only its provider is imported."""
+
+from __future__ import annotations
+
+from backends.base import Backend
+from settings import Settings
+
+
+def create_backend(settings: Settings, *, stack: str) -> Backend:
+    """The backend of a stack, with its one provider. To be called once."""
+    from backends.docker import DockerBackend
+
+    return DockerBackend(settings.backend, settings.images, stack=stack, protect=settings.protect)

@@ -1,0 +1,59 @@
+"""Whether the host ports a stack is about to bind are free."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+
+import pulumi
+
+from backends.docker.engine import Engine, EngineError
+
+
+class PortsTaken(pulumi.RunError):
+    """Something else holds a host port of the stack."""
+
+
+def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, address: str) -> None:
+    """Compares the ports with what is bound on this machine, less what the stack's own containers hold.
+
+    Says nothing where it can't know: the engine is elsewhere, or there is none (a preview needs none).
+
+    Raises:
+        PortsTaken: in an update. A preview warns.
+    """
+    if not engine.is_local:
+        return
+    try:
+        own = engine.published_ports(stack)
+    except EngineError:
+        return
+    taken = [(key, port) for key, port in ports if port not in own and _is_bound(address, port)]
+    if not taken:
+        return
+    message = "\n".join(
+        [
+            "Host ports of this stack are in use by something else; nothing has been changed.",
+            *(
+                f"  {address}:{port}: stop what holds it (ss -ltnp 'sport = :{port}'), or take another port: "
+                f"pulumi config set --path 'pti-calendar:{key}' {port + 10_000 if port < 50_000 else port - 10_000}"
+                for key, port in taken
+            ),
+        ]
+    )
+    if not pulumi.runtime.is_dry_run():
+        raise PortsTaken(message)
+    pulumi.log.warn(message)
+
+
+def _is_bound(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        # A connection that was just closed doesn't count as a holder.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except PermissionError:  # Below 1024 only the engine may bind.
+            return False
+        except OSError:
+            return True
+    return False

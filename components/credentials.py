@@ -1,0 +1,65 @@
+"""The secret values of the stack: supplied, well known, or generated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import pulumi
+import pulumi_random as random
+
+from settings.credentials import Credential
+from settings.load import supplied
+
+TYPE = "pti-calendar:index:Credentials"
+GENERATED_LENGTH = 32
+"""Letters and digits: 190 bits, and nothing that a URL, a shell or a configuration file would read otherwise."""
+
+
+class Credentials(pulumi.ComponentResource):
+    """Every credential the stack uses, as a secret output.
+
+    Args:
+        required: the credentials to have; another one can't be asked for.
+        source: where one comes from that is not supplied in the configuration.
+        protect: whether generated values refuse deletion. A new value still opens kept data: the stores are
+            given their passwords at every start.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        required: Iterable[Credential],
+        source: Literal["generated", "well-known"],
+        protect: bool,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(TYPE, name, None, opts)
+        self._source = source
+        self._protect = protect
+        self._values = {credential.key: self._value(credential) for credential in required}
+        self.register_outputs({})
+
+    def __getitem__(self, credential: Credential) -> pulumi.Output[str]:
+        value = self.find(credential)
+        if value is None:
+            raise KeyError(f"{credential.key} has no value in this stack: {credential.purpose} asks for none")
+        return value
+
+    def find(self, credential: Credential) -> pulumi.Output[str] | None:
+        """The value, or None where the stack runs without (a Redis everyone on the laptop may use)."""
+        return self._values[credential.key]
+
+    def _value(self, credential: Credential) -> pulumi.Output[str] | None:
+        value = supplied(credential)
+        if value is not None:
+            return value
+        if self._source == "well-known":
+            return None if credential.well_known is None else pulumi.Output.secret(credential.well_known)
+        return random.RandomPassword(
+            credential.key,
+            length=GENERATED_LENGTH,
+            special=False,
+            opts=pulumi.ResourceOptions(parent=self, protect=self._protect),
+        ).result

@@ -1,0 +1,107 @@
+"""The typed, versioned outputs of a PTI Calendar stack.
+
+Another Pulumi program reads them through a stack reference:
+
+    stack = pulumi.StackReference("organization/pti-calendar/dev")
+    outputs = stack.outputs.apply(StackOutputs.parse)
+    host = outputs.apply(lambda outputs: outputs.postgres.host)
+
+Whoever needs only what is public reads one output, which then isn't secret:
+
+    postgres = stack.get_output("postgres").apply(Postgres.parse)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from contract.record import ContractError, Record, described
+
+CONTRACT_VERSION = 1
+"""Grows when an output changes its meaning, its type or its name, or goes away; a new output leaves it as it is."""
+
+Secret = TypeVar("Secret")
+"""`str` for who reads the outputs, `pulumi.Output[str]` for the program that makes them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database(Record):
+    """A service's own database."""
+
+    name: str = described("Its name.")
+    app_role: str = described("Role the service connects as: reads and writes rows of its tenant, nothing else.")
+    migrator_role: str = described("Role its migrations run as; what they create belongs to the owner role.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postgres(Record):
+    """Where PostgreSQL answers."""
+
+    host: str = described("Host name or address for people and programs outside the platform.")
+    port: int = described("TCP port on that host.")
+    admin_role: str = described("The superuser.")
+    backup_role: str = described("Role that reads every row of every tenant, for dumps.")
+    databases: Mapping[str, Database] = described("Service name (`user`, `planning`, …) to its database.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redis(Record):
+    """Where Redis answers."""
+
+    host: str = described("Host name or address for people and programs outside the platform.")
+    port: int = described("TCP port on that host.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kafka(Record):
+    """Where Kafka answers."""
+
+    bootstrap_servers: str = described("`host:port` for clients outside the platform.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools(Record):
+    """Addresses of the web tools; null where the stack runs without."""
+
+    pg_admin: str | None = described("pgAdmin's address.")
+    kafka_ui: str | None = described("Kafka UI's address.")
+    redis_commander: str | None = described("Redis Commander's address.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials(Record, Generic[Secret]):
+    """The secret values."""
+
+    postgres: Mapping[str, Secret] = described("PostgreSQL role to its password, for every role that may log in.")
+    redis: Secret | None = described("Redis's password; null where it has none.")
+    jwt_secret: Secret = described("The key that signs the platform's JWTs.")
+    pg_admin: Secret | None = described("Password of pgAdmin's user; null where the stack runs without pgAdmin.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOutputs(Record, Generic[Secret]):
+    """Every output of the stack. `credentials` is marked secret: it is encrypted in the state and shown as [secret]."""
+
+    contract_version: int = described("Version of this contract.")
+    postgres: Postgres = described("PostgreSQL.")
+    redis: Redis = described("Redis.")
+    kafka: Kafka = described("Kafka.")
+    tools: Tools = described("The web tools.")
+    credentials: Credentials[Secret] = described("The secret values.", secret=True)
+
+    @classmethod
+    def parse(cls, outputs: Mapping[str, Any]) -> StackOutputs[str]:  # type: ignore[override]
+        """Checks and types the outputs of a stack, as plain values.
+
+        Raises:
+            ContractError: naming the output that is missing or of another type, or the version that isn't ours.
+        """
+        version = outputs.get("contract_version")
+        if version != CONTRACT_VERSION:
+            raise ContractError(
+                f"the stack's outputs are version {version} of the contract and this code reads version "
+                f"{CONTRACT_VERSION}: take the contract folder from the commit that the stack was deployed from"
+            )
+        return super().parse(outputs)  # type: ignore[return-value]

