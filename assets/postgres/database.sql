@@ -24,50 +24,53 @@
 \set member_of
 \ir role.sql
 
--- An administrator that is no superuser acts on the owner's behalf only as its member.
-SELECT NOT rolsuper AS managed FROM pg_roles WHERE rolname = current_user \gset
-\if :managed
-    SELECT format('GRANT %I TO CURRENT_USER', :'owner')
-        || CASE WHEN :grants_have_options THEN ' WITH INHERIT TRUE, SET TRUE' ELSE '' END
-    WHERE NOT pg_has_role(:'owner', 'USAGE')
-    \gexec
-\endif
-
 -- template0: no one can be connected to it, and nothing local was put into it.
-SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING ''UTF8''', :'database', :'owner')
+SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING ''UTF8''', :'database', :'owner'),
+    format('REVOKE ALL ON DATABASE %I FROM PUBLIC', :'database'),
+    format('GRANT CONNECT ON DATABASE %I TO %I, %I, %I', :'database', :'migrator', :'app', :'backup'),
+    format('SELECT %L', format('database %s: created', :'database'))
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database')
 \gexec
 
-SELECT format('ALTER DATABASE %I OWNER TO %I', datname, :'owner')
-FROM pg_database WHERE datname = :'database' AND datdba <> :'owner'::regrole
+-- From here on: one that was there before, or that a killed run left half made.
+SELECT format('ALTER DATABASE %I OWNER TO %I', datname, :'owner'),
+    format('SELECT %L', format('database %s: now belongs to %s', datname, :'owner'))
+FROM pg_database WHERE datname = :'database' AND datdba <> to_regrole(quote_ident(:'owner'))
 \gexec
 
-SELECT format('ALTER DATABASE %I RESET app.tenant_id', datname)
+SELECT format('ALTER DATABASE %I RESET app.tenant_id', datname),
+    format('SELECT %L', format('database %s: has no tenant by default any more', datname))
 FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0, unnest(setconfig) AS setting
 WHERE datname = :'database' AND setting LIKE 'app.tenant_id=%'
 \gexec
 
-SELECT format('ALTER ROLE %I IN DATABASE %I SET role = %L', :'migrator', :'database', :'owner')
+SELECT format('ALTER ROLE %I IN DATABASE %I SET role = %L', :'migrator', :'database', :'owner'),
+    format('SELECT %L', format('role %s: becomes %s at login', :'migrator', :'owner'))
 WHERE NOT EXISTS (
     SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
-    WHERE datname = :'database' AND s.setrole = :'migrator'::regrole AND format('role=%s', :'owner') = ANY (setconfig))
+    WHERE datname = :'database' AND s.setrole = to_regrole(quote_ident(:'migrator'))
+        AND format('role=%s', :'owner') = ANY (setconfig))
 \gexec
 
--- Who may connect: this service, the backup, the monitor. Other services' roles lose what they were given;
--- a grant somebody made to a role of their own (a report, say) is theirs and stays.
-BEGIN;
-REVOKE ALL ON DATABASE :"database" FROM PUBLIC, :"migrator", :"app";
-
-SELECT DISTINCT format('REVOKE ALL ON DATABASE %I FROM %I', d.datname, grantee.rolname)
-FROM pg_database d, aclexplode(d.datacl) AS acl JOIN pg_roles grantee ON grantee.oid = acl.grantee
-WHERE d.datname = :'database' AND acl.grantee <> d.datdba
-    AND grantee.rolname IN (
+-- Nothing for PUBLIC, no more than CONNECT for this service's roles, nothing for other services'. A grant that
+-- somebody made to a role of their own (a report, say) is theirs and stays.
+SELECT format('REVOKE %s ON DATABASE %I FROM %s', acl.privilege_type, datname, coalesce(quote_ident(rolname), 'PUBLIC')),
+    format('SELECT %L',
+        format('database %s: %s taken from %s', datname, acl.privilege_type, coalesce(rolname, 'PUBLIC')))
+FROM pg_database d, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS acl
+    LEFT JOIN pg_roles r ON r.oid = acl.grantee
+WHERE datname = :'database' AND (
+    acl.grantee = 0
+    OR rolname IN (:'migrator', :'app') AND acl.privilege_type <> 'CONNECT'
+    OR rolname IN (
         SELECT other.datname || suffix FROM pg_database other, unnest('{_owner,_migrator,_app}'::text[]) AS suffix
-        WHERE other.datname <> :'database')
+        WHERE other.datname <> :'database'))
 \gexec
 
-GRANT CONNECT ON DATABASE :"database" TO :"migrator", :"app", :"backup";
-\if :with_monitor
-    GRANT CONNECT ON DATABASE :"database" TO :"monitor";
-\endif
-COMMIT;
+SELECT format('GRANT CONNECT ON DATABASE %I TO %I', :'database', rolname),
+    format('SELECT %L', format('database %s: %s may connect', :'database', rolname))
+FROM pg_roles
+WHERE (rolname IN (:'migrator', :'app', :'backup') OR rolname = :'monitor' AND :with_monitor)
+    AND NOT has_database_privilege(rolname, :'database', 'CONNECT')
+ORDER BY rolname
+\gexec

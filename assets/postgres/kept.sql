@@ -1,6 +1,10 @@
--- Databases made by this task whose service is no longer in the table. They stay; people should know.
--- Variable: databases (names, separated by spaces).
+-- What an earlier run made and this one has no word about. It stays; people should know.
+-- Variables: databases (names, separated by spaces), monitor, with_monitor.
 SELECT format('database %s: not in the table, kept', datname)
 FROM pg_database
 WHERE datdba = to_regrole(quote_ident(datname || '_owner')) AND datname <> ALL (string_to_array(:'databases', ' '))
 ORDER BY datname;
+
+SELECT format('role %s: no password file, kept with the password it has', rolname)
+FROM pg_roles
+WHERE rolname = :'monitor' AND NOT :with_monitor;

@@ -3,12 +3,17 @@
 \ir lock.sql
 
 -- PostgreSQL 15's own default, restored where a cluster was upgraded from before it.
-SELECT 'ALTER SCHEMA public OWNER TO pg_database_owner'
+SELECT 'ALTER SCHEMA public OWNER TO pg_database_owner',
+    format('SELECT %L', format('database %s: schema public now belongs to its owner', current_database()))
 FROM pg_namespace WHERE nspname = 'public' AND nspowner <> 'pg_database_owner'::regrole
 \gexec
 
-SELECT format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC, %I', nspname, :'app')
-FROM pg_namespace WHERE nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'
+SELECT format('REVOKE CREATE ON SCHEMA %I FROM %s', nspname, who),
+    format('SELECT %L', format('database %s: %s may no longer create in schema %s', current_database(), who, nspname))
+FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner))) AS acl,
+    coalesce(quote_ident(nullif(acl.grantee, 0)::regrole::text), 'PUBLIC') AS who
+WHERE acl.privilege_type = 'CREATE' AND acl.grantee IN (0, to_regrole(quote_ident(:'app')))
+    AND nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'
 \gexec
 
 SELECT format('GRANT USAGE ON SCHEMA public TO %I', :'app') FROM pg_namespace WHERE nspname = 'public'
@@ -20,12 +25,17 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE ALL ON TABLES FROM :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE ALL ON SEQUENCES FROM :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT USAGE ON SEQUENCES TO :"app";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE ALL ON SCHEMAS FROM :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT USAGE ON SCHEMAS TO :"app";
 
 -- On tables that are there already the surplus goes (a migration's GRANT ALL, say). Nothing is added: a migration
 -- that took UPDATE and DELETE from the application role, for an append-only table, meant it.
-SELECT format('REVOKE %s ON %s FROM %I', acl.privilege_type, c.oid::regclass, :'app')
-FROM pg_class c, aclexplode(c.relacl) AS acl
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND acl.grantee = :'app'::regrole
+SELECT format('REVOKE %s ON %s FROM %s', acl.privilege_type, c.oid::regclass, who),
+    format('SELECT %L', format('database %s: %s on %s taken from %s', current_database(), acl.privilege_type,
+        c.oid::regclass, who))
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) AS acl,
+    coalesce(quote_ident(nullif(acl.grantee, 0)::regrole::text), 'PUBLIC') AS who
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND acl.grantee IN (0, to_regrole(quote_ident(:'app')))
     AND acl.privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+    AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
 \gexec

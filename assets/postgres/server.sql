@@ -1,33 +1,15 @@
 -- Once per server: is the administrator able, the roles for all databases, the server's own databases closed.
 -- Variables: backup, monitor (role names), with_monitor.
+-- Here and in the other files a row that goes to \gexec is a command and then the line that tells of it.
 \ir lock.sql
 
 DO $$
-DECLARE
-    version int := current_setting('server_version_num')::int;
-    me pg_roles := (SELECT r FROM pg_roles r WHERE r.rolname = current_user);
-    missing text[] := '{}';
 BEGIN
-    IF version < 150000 THEN
+    IF current_setting('server_version_num')::int < 150000 THEN
         RAISE EXCEPTION 'PostgreSQL 15 or newer is needed (views with security_invoker), this is %',
             current_setting('server_version');
-    END IF;
-    IF me.rolsuper THEN
-        RETURN;
-    END IF;
-    -- A managed server's administrator. Event triggers are the provider's choice and only show when tried.
-    IF NOT me.rolcreaterole THEN missing := missing || 'CREATEROLE'::text; END IF;
-    IF NOT me.rolcreatedb THEN missing := missing || 'CREATEDB'::text; END IF;
-    IF version < 160000 THEN
-        missing := missing || 'SUPERUSER (before PostgreSQL 16 only a superuser makes a role with BYPASSRLS)'::text;
-    ELSIF NOT me.rolbypassrls THEN
-        missing := missing || 'BYPASSRLS (only a role that has it can give it to the backup role)'::text;
-    END IF;
-    IF NOT pg_has_role('pg_read_all_data', 'USAGE WITH ADMIN OPTION') THEN
-        missing := missing || 'pg_read_all_data WITH ADMIN OPTION (the backup role needs it)'::text;
-    END IF;
-    IF missing <> '{}' THEN
-        RAISE EXCEPTION 'the administrator % lacks: %', current_user, array_to_string(missing, ', ');
+    ELSIF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        RAISE EXCEPTION 'the administrator % is no superuser: an event trigger needs one', current_user;
     END IF;
 END
 $$;
@@ -47,13 +29,21 @@ $$;
     \ir role.sql
 \endif
 
--- The server's own databases are no meeting place. One the administrator doesn't own is the provider's.
-SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname)
+-- The server's own databases are no meeting place.
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname),
+    format('SELECT %L', format('database %s: closed to PUBLIC', datname))
 FROM pg_database
-WHERE datname IN ('postgres', 'template1', current_database()) AND pg_has_role(datdba, 'USAGE')
+WHERE datname IN ('postgres', 'template1', current_database())
+    AND EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE grantee = 0)
+ORDER BY datname
 \gexec
 
-SELECT format('GRANT CONNECT ON DATABASE %I TO %I', datname, rolname)
+-- pg_dumpall connects to postgres and dumps template1; an exporter begins in postgres.
+SELECT format('GRANT CONNECT ON DATABASE %I TO %I', datname, rolname),
+    format('SELECT %L', format('database %s: %s may connect', datname, rolname))
 FROM pg_database, pg_roles
-WHERE datname = current_database() AND pg_has_role(datdba, 'USAGE') AND rolname IN (:'backup', :'monitor')
+WHERE NOT has_database_privilege(rolname, datname, 'CONNECT')
+    AND (rolname = :'backup' AND datname IN ('postgres', 'template1', current_database())
+        OR rolname = :'monitor' AND datname IN ('postgres', current_database()))
+ORDER BY datname, rolname
 \gexec
