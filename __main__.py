@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pulumi
 
 import settings
 from backends.create import create_backend
 from components.platform import Platform, PlatformArgs
+
+# The engine interrupts a program that waits for its hooks when the update has failed: the reason is told by then, and
+# a traceback of the waiting would only bury it.
+signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 stack = pulumi.get_stack()
 configured = settings.load()

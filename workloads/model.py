@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePosixPath
-from types import MappingProxyType
 
 import pulumi
 
 NAME = re.compile(r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")
-NOTHING: Mapping[str, pulumi.Input[str]] = MappingProxyType({})
 
 
 class WorkloadError(pulumi.RunError):
@@ -143,8 +141,8 @@ class Workload:
     """Replaces the image's entry point; empty keeps it."""
 
     arguments: tuple[str, ...] = ()
-    environment: Mapping[str, pulumi.Input[str]] = NOTHING
-    secret_environment: Mapping[str, pulumi.Input[str]] = NOTHING
+    environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    secret_environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     """Like `environment`, kept encrypted. Prefer a secret `FileSet` where the image reads files."""
 
     ports: tuple[Port, ...] = ()

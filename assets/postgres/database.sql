@@ -65,6 +65,7 @@ WHERE datname = :'database' AND (
     OR rolname IN (
         SELECT other.datname || suffix FROM pg_database other, unnest('{_owner,_migrator,_app}'::text[]) AS suffix
         WHERE other.datname <> :'database'))
+ORDER BY rolname, acl.privilege_type
 \gexec
 
 SELECT format('GRANT CONNECT ON DATABASE %I TO %I', :'database', rolname),

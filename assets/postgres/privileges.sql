@@ -11,7 +11,7 @@ FROM pg_namespace WHERE nspname = 'public' AND nspowner <> 'pg_database_owner'::
 SELECT format('REVOKE CREATE ON SCHEMA %I FROM %s', nspname, who),
     format('SELECT %L', format('database %s: %s may no longer create in schema %s', current_database(), who, nspname))
 FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner))) AS acl,
-    coalesce(quote_ident(nullif(acl.grantee, 0)::regrole::text), 'PUBLIC') AS who
+    coalesce(nullif(acl.grantee, 0)::regrole::text, 'PUBLIC') AS who
 WHERE acl.privilege_type = 'CREATE' AND acl.grantee IN (0, to_regrole(quote_ident(:'app')))
     AND nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'
 \gexec
@@ -34,7 +34,7 @@ SELECT format('REVOKE %s ON %s FROM %s', acl.privilege_type, c.oid::regclass, wh
     format('SELECT %L', format('database %s: %s on %s taken from %s', current_database(), acl.privilege_type,
         c.oid::regclass, who))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) AS acl,
-    coalesce(quote_ident(nullif(acl.grantee, 0)::regrole::text), 'PUBLIC') AS who
+    coalesce(nullif(acl.grantee, 0)::regrole::text, 'PUBLIC') AS who
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND acl.grantee IN (0, to_regrole(quote_ident(:'app')))
     AND acl.privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
     AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'

@@ -9,7 +9,7 @@
 # (default /tmp). Any user id, read-only root file system, no terminal.
 #
 # Environment
-#   PGHOST, PGPORT, PGUSER         the server and the administrator (superuser; what else works: server.sql)
+#   PGHOST, PGPORT, PGUSER         the server and the administrator, a superuser
 #   PGPASSWORD_FILE or PGPASSFILE  the administrator's password: a file that holds it, or a libpq password file
 #   PGDATABASE                     where the administrator works from, default postgres
 #   PGSSLMODE, PGSSLROOTCERT, …    every other libpq variable is passed on untouched
@@ -21,158 +21,185 @@
 # Roles, for a database `d`: `d_owner` (no login), `d_migrator`, `d_app`; for all of them `pti_backup`; and
 # `pti_monitor` when a password file of that name is there.
 #
+# Standard output says what was created, changed, left alone, and what tenancy.audit() found; a finding is no
+# failure. Exit status: 0 the server is as wanted; 1 it isn't, the reason on standard error; 130 and 143 on signals.
+#
 # Passwords travel from the file through psql's own \password: psql hashes them (SCRAM-SHA-256), so the server,
 # its logs and pg_stat_activity see only the verifier, and no process argument ever holds one. They are set last:
 # nobody logs in to a database that isn't isolated yet.
 set -eu
+LC_ALL=C
+export LC_ALL
 
 backup_role=pti_backup
 monitor_role=pti_monitor
 table=${PROVISION_TABLE:-/etc/provisioning/databases}
 passwords=${PROVISION_PASSWORDS_DIR:-/run/secrets/passwords}
+wait_s=${PROVISION_WAIT_S:-60}
 here=$(dirname "$0")
-step="start"
-
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/provision.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+begin() {
+    step=$1
+    : >"$scratch/out"
+}
+
 fail() {
+    cat "$scratch/out"
     printf 'provisioning failed at: %s\n%s\n' "$step" "$1" >&2
     exit 1
 }
 
-# What psql wrote on standard error: warnings when it went well, the reason when it didn't.
+# Standard output gathers in one file per step; standard error is warnings when it went well, the reason when not.
 run_psql() {
-    if psql --no-psqlrc --quiet --no-align --tuples-only --no-password --set ON_ERROR_STOP=1 \
-        --set backup="$backup_role" --set monitor="$monitor_role" "$@" >"$scratch/out" 2>"$scratch/err"; then
-        return 0
-    fi
-    fail "$(cat "$scratch/err")"
-}
-
-relay_warnings() {
+    psql --no-psqlrc --quiet --no-align --tuples-only --no-password --set ON_ERROR_STOP=1 \
+        --set backup="$backup_role" --set monitor="$monitor_role" "$@" >>"$scratch/out" 2>"$scratch/err" ||
+        fail "$(cat "$scratch/err")"
     if [ -s "$scratch/err" ]; then cat "$scratch/err" >&2; fi
 }
 
-# One role name that also names a file: nothing that could leave the directory or need quoting.
+# What the step said, or the line for a step that had nothing to say.
+tell() {
+    if [ -s "$scratch/out" ]; then cat "$scratch/out"; else printf '%s\n' "$1"; fi
+}
+
+# A name that also names a file: nothing that could leave the directory or need quoting.
 check_name() {
     case $2 in
         '' | [!a-z_]* | *[!a-z0-9_]*) fail "$1: \"$2\" is not a name: lower-case letters, digits and _ only" ;;
+        postgres | template0 | template1) fail "$1: $2 belongs to the server" ;;
     esac
     [ ${#2} -le 50 ] || fail "$1: \"$2\" is longer than 50 characters (PostgreSQL cuts names at 63)"
 }
 
 read_table() {
-    step="table $table"
-    [ -r "$table" ] || fail "PROVISION_TABLE: $table can't be read"
+    begin "table $table"
+    if ! [ -f "$table" ] || ! [ -r "$table" ]; then fail "PROVISION_TABLE: $table can't be read"; fi
     number=0
     databases=""
-    while read -r service database rest || [ -n "${service:-}" ]; do
+    while read -r service database rest || [ -n "$service" ]; do
         number=$((number + 1))
         case $service in '' | '#'*) continue ;; esac
         case $rest in '' | '#'*) ;; *) fail "line $number: expected \"service database\", got more: $rest" ;; esac
         [ -n "$database" ] || fail "line $number: expected \"service database\", got only \"$service\""
         check_name "line $number" "$database"
-        case $database in
-            postgres | template0 | template1) fail "line $number: $database belongs to the server" ;;
-        esac
         case " $databases " in *" $database "*) fail "line $number: $database is there twice" ;; esac
         databases="$databases $database"
     done <"$table"
     [ -n "$databases" ] || fail "no line \"service database\" in it"
 }
 
-login_roles() {
-    for database in $databases; do printf '%s_migrator %s_app ' "$database" "$database"; done
-    printf '%s ' "$backup_role"
-    if [ -e "$passwords/$monitor_role" ]; then printf '%s ' "$monitor_role"; fi
+# role@database: who logs in, and where that can be tried.
+logins() {
+    for database in $databases; do printf '%s\n' "${database}_migrator@$database" "${database}_app@$database"; done
+    printf '%s\n' "$backup_role@$PGDATABASE"
+    if $with_monitor; then printf '%s\n' "$monitor_role@$PGDATABASE"; fi
 }
 
 # Looked at before anything is changed: half a set of passwords is a mistake of the caller's.
 check_passwords() {
-    step="passwords in $passwords"
-    for role in $(login_roles); do
-        file=$passwords/$role
-        [ -r "$file" ] || fail "$file can't be read: every login role needs a password file"
+    begin "passwords in $passwords"
+    with_monitor=false
+    if [ -e "$passwords/$monitor_role" ]; then with_monitor=true; fi
+    for login in $(logins); do
+        file=$passwords/${login%@*}
+        if ! [ -f "$file" ] || ! [ -r "$file" ]; then fail "$file can't be read: every login role needs a password file"; fi
         password=$(cat "$file")
         [ -n "$password" ] || fail "$file is empty"
-        case $password in *"
-"*) fail "$file has more than one line" ;; esac
+        case $password in *[[:cntrl:]]*) fail "$file holds a line break or another control character" ;; esac
     done
 }
 
 connect() {
-    step="connect to ${PGHOST:?} as ${PGUSER:?}"
+    begin "connect to ${PGHOST:-the local socket} as ${PGUSER:-the user of this process}"
+    case $wait_s in '' | *[!0-9]*) fail "PROVISION_WAIT_S: \"$wait_s\" is not a number of seconds" ;; esac
     if [ -n "${PGPASSWORD_FILE:-}" ]; then
         [ -r "$PGPASSWORD_FILE" ] || fail "PGPASSWORD_FILE: $PGPASSWORD_FILE can't be read"
         PGPASSWORD=$(cat "$PGPASSWORD_FILE")
         export PGPASSWORD
     fi
-    export PGDATABASE="${PGDATABASE:-postgres}" PGAPPNAME=pti-provisioning PGCONNECT_TIMEOUT="${PGCONNECT_TIMEOUT:-10}"
-    # A run whose machine vanished must not hold its lock for the two hours TCP takes to notice.
-    export PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=warning -c lock_timeout=60s -c idle_session_timeout=60s"
-    deadline=$(($(date +%s) + ${PROVISION_WAIT_S:-60}))
-    until pg_isready --quiet --timeout=3; do
-        [ "$(date +%s)" -lt "$deadline" ] || fail "$(pg_isready --timeout=3 2>&1 || true)"
+    deadline=$(($(date +%s) + wait_s))
+    waiting=false
+    until answer=$(pg_isready --timeout=3 2>&1); do
+        [ "$(date +%s)" -lt "$deadline" ] || fail "$answer (waited $wait_s s: PROVISION_WAIT_S)"
+        $waiting || printf 'server: waiting up to %s s, %s\n' "$wait_s" "$answer"
+        waiting=true
         sleep 1
     done
-    run_psql --command "SELECT format('server %s answers', current_setting('server_version'))"
+    run_psql --command "SELECT format('server: PostgreSQL %s', current_setting('server_version'))"
     cat "$scratch/out"
 }
 
 prepare_server() {
-    step="server"
-    with_monitor=false
-    if [ -e "$passwords/$monitor_role" ]; then with_monitor=true; fi
+    begin "server"
     run_psql --set with_monitor=$with_monitor --file "$here/server.sql"
-    relay_warnings
-    printf 'server: ready\n'
+    tell "server: unchanged"
 }
 
 prepare_database() {
-    step="database $1"
-    set -- "$1" --set database="$1" --set owner="$1_owner" --set migrator="$1_migrator" --set app="$1_app"
-    database=$1
-    shift
-    run_psql "$@" --set with_monitor=$with_monitor --file "$here/database.sql"
-    relay_warnings
-    step="database $database, inside"
-    run_psql "$@" --dbname "$database" --single-transaction \
-        --file "$here/privileges.sql" --file "$here/tenancy.sql" --file "$here/tenancy_audit.sql"
-    relay_warnings
-    printf 'database %s: ready\n' "$database"
+    begin "database $1"
+    run_psql --set database="$1" --set owner="$1_owner" --set migrator="$1_migrator" --set app="$1_app" \
+        --set with_monitor=$with_monitor --file "$here/database.sql"
+    run_psql --set owner="$1_owner" --set app="$1_app" --dbname "$1" --single-transaction \
+        --file "$here/privileges.sql" --file "$here/tenancy.sql" --file "$here/tenancy_guard.sql" \
+        --file "$here/tenancy_audit.sql"
+    tell "database $1: unchanged"
 }
 
-# \password asks on the terminal if there is one; setsid takes it away, and then psql reads standard input.
+# A login that works says that the password is the wanted one, and spares the verifier, salted afresh each time, a
+# change. It must be the password that let it in: a server that trusts the task's address accepts any (libpq 16 or
+# newer knows PGREQUIREAUTH). Only asked of roles that have a password: a failed login is an alarm in some logs.
+has_password() {
+    case $with_verifier in *" $1 "*) ;; *) return 1 ;; esac
+    PGPASSWORD=$password PGREQUIREAUTH=scram-sha-256 psql --no-psqlrc --no-password --username "$1" --dbname "$2" \
+        --command '\q' >"$scratch/err" 2>&1
+}
+
 set_passwords() {
+    begin "passwords"
+    run_psql --command "SELECT rolname FROM pg_authid WHERE rolpassword LIKE 'SCRAM-SHA-256\$%'"
+    with_verifier=" $(tr '\n' ' ' <"$scratch/out") "
+    # \password asks on the terminal if there is one; setsid takes it away, and then psql reads standard input.
     detach=$(command -v setsid || true)
-    count=0
-    for role in $(login_roles); do
-        step="password of $role"
+    kept=0
+    for login in $(logins); do
+        role=${login%@*}
+        begin "password of $role"
         password=$(cat "$passwords/$role")
+        if has_password "$role" "${login#*@}"; then
+            kept=$((kept + 1))
+            continue
+        fi
         # printf is the shell's own: no process, no argument list. $detach is empty where there is no setsid.
         # shellcheck disable=SC2086
         printf '%s\n%s\n' "$password" "$password" |
             $detach psql --no-psqlrc --quiet --no-password --set ON_ERROR_STOP=1 --set role="$role" \
                 --file "$here/password.sql" >/dev/null 2>"$scratch/err" || fail "$(cat "$scratch/err")"
-        count=$((count + 1))
+        printf 'role %s: password set\n' "$role"
     done
-    printf 'passwords: %s set\n' "$count"
+    if [ $kept -gt 0 ]; then printf 'passwords: %s unchanged\n' $kept; fi
 }
 
 report() {
-    step="report"
-    run_psql --set databases="$databases" --file "$here/kept.sql"
+    begin "report"
+    run_psql --set databases="$databases" --set with_monitor=$with_monitor --file "$here/kept.sql"
     cat "$scratch/out"
     for database in $databases; do
-        step="audit of $database"
+        begin "audit of $database"
         run_psql --dbname "$database" \
             --command "SELECT format('audit %s: %s: %s: %s', current_database(), object, problem, remedy) FROM tenancy.audit()"
-        if [ -s "$scratch/out" ]; then cat "$scratch/out"; else printf 'audit %s: no findings\n' "$database"; fi
+        tell "audit $database: no findings"
     done
 }
+
+export PGDATABASE="${PGDATABASE:-postgres}" PGAPPNAME=pti-provisioning PGCONNECT_TIMEOUT="${PGCONNECT_TIMEOUT:-10}"
+# lock_timeout, idle_session_timeout: a run whose machine vanished must not hold its lock for the two hours TCP takes
+# to notice. search_path: whoever may create in a service's database must not slip the superuser a function.
+PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=warning -c lock_timeout=60s -c idle_session_timeout=60s"
+export PGOPTIONS="$PGOPTIONS -c search_path=pg_catalog,pg_temp"
 
 read_table
 check_passwords

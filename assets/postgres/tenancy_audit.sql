@@ -1,6 +1,6 @@
 -- What could still let one tenant see or guess at another's rows in this database. A service in order has no row
 -- here. Catalogs only, no row of anybody's; any role that may connect can ask.
--- Variables: app, backup.
+-- Each gap is a query of its own: read it as a list. Variables: app, backup.
 CREATE OR REPLACE FUNCTION tenancy.audit(
     app_role name DEFAULT :'app', backup_role name DEFAULT :'backup',
     OUT object text, OUT problem text, OUT remedy text
@@ -28,13 +28,20 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
         'make it an ordinary table with a column tenant_id of type uuid'
     FROM tenancy.tables() t WHERE NOT t.isolable
 
+    UNION ALL
+    SELECT e.relation::text, format('is read through %s, which has no tenant_id', e.parent),
+        'give the parent the column tenant_id of type uuid'
+    FROM tenancy.exposed() e
+
     -- A unique index answers "taken" for rows nobody may see. A primary key of one random uuid is let through: only
     -- who knows the id already can ask for it.
     UNION ALL
     SELECT i.indexrelid::regclass::text, format('is unique across the tenants of %s', i.indrelid::regclass),
         'put tenant_id into the unique key'
     FROM pg_index i JOIN tenant_column t ON t.relation = i.indrelid
-    WHERE (i.indisunique OR i.indisexclusion) AND NOT (t.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+    WHERE (i.indisunique OR i.indisexclusion)
+        AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = i.indexrelid) -- the partitioned index says it
+        AND NOT (t.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
         AND NOT (i.indisprimary AND i.indnkeyatts = 1 AND EXISTS (SELECT FROM pg_attribute a
             WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.atttypid = 'uuid'::regtype))
 
@@ -48,7 +55,7 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
             theirs.relation)
     FROM pg_constraint f JOIN tenant_column theirs ON theirs.relation = f.confrelid
     LEFT JOIN tenant_column mine ON mine.relation = f.conrelid
-    WHERE f.contype = 'f' AND NOT EXISTS (SELECT FROM unnest(f.conkey, f.confkey) AS pair(child, parent)
+    WHERE f.contype = 'f' AND f.conparentid = 0 AND NOT EXISTS (SELECT FROM unnest(f.conkey, f.confkey) AS pair(child, parent)
         WHERE pair.child = mine.attnum AND pair.parent = theirs.attnum)
 
     UNION ALL
@@ -59,15 +66,18 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
             ELSE format('ALTER VIEW %s SET (security_invoker = true)', v.relation) END
     FROM tenancy.views() v WHERE NOT v.security_invoker
 
-    -- FORCE ROW LEVEL SECURITY binds an ordinary owner, not a superuser: what such a role owns reads every row.
+    -- The application gains by such a function whatever its owner may: TRUNCATE, and a superuser's sees every row.
     UNION ALL
-    SELECT p.oid::regprocedure::text, format('runs as %s, which sees every tenant', u.rolname),
-        format('ALTER FUNCTION %s OWNER TO %I, or SECURITY INVOKER', p.oid::regprocedure, o.rolname)
-    FROM pg_proc p JOIN unfiltered u ON u.oid = p.proowner JOIN pg_namespace n ON n.oid = p.pronamespace
-    JOIN pg_database d ON d.datname = current_database() JOIN pg_roles o ON o.oid = d.datdba
-    WHERE p.prosecdef AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
+    SELECT p.oid::regprocedure::text, format('runs with the rights of %s%s', p.proowner::regrole,
+            CASE WHEN u.oid IS NULL THEN '' ELSE ', who sees every tenant' END),
+        format('SECURITY INVOKER, or REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, %I', p.oid::regprocedure, app_role)
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace LEFT JOIN unfiltered u ON u.oid = p.proowner
+    JOIN pg_roles a ON a.rolname = app_role
+    WHERE p.prosecdef AND has_function_privilege(a.oid, p.oid, 'EXECUTE')
+        AND n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'tenancy')
         AND NOT EXISTS (SELECT FROM pg_depend e
             WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
+    -- FORCE ROW LEVEL SECURITY binds an ordinary owner, not a superuser.
     UNION ALL
     SELECT r.oid::regclass::text, format('belongs to %s', u.rolname),
         format('ALTER TABLE %s OWNER TO %I', r.oid::regclass, o.rolname)

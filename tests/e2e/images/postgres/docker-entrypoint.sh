@@ -33,7 +33,7 @@ initialise() {
   fi
   # As in the official image, the socket and 127.0.0.1 trust; who comes from outside proves who they are.
   local -a extra=()
-  read -ra extra <<<"${POSTGRES_INITDB_ARGS-}"
+  eval "extra=(${POSTGRES_INITDB_ARGS-})" # options with shell quoting, as the official image reads them
   initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") "${extra[@]}"
   printf '\nhost all all all %s\n' "${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" >>"$PGDATA/pg_hba.conf"
 
@@ -60,7 +60,7 @@ initialise() {
 if [[ ${1-} != postgres || " $* " =~ \ (-V|--version|--help|--describe-config)\  ]]; then
   exec "$@"
 fi
-# These binaries were built with their socket in /tmp, Debian's and the official image's in /var/run/postgresql.
+# These binaries have /tmp compiled in as their socket's place; the official image's have /var/run/postgresql.
 set -- postgres -c unix_socket_directories=/var/run/postgresql "${@:2}"
 mkdir -p "$PGDATA"
 chmod 700 "$PGDATA" || true

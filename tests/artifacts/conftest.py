@@ -1,0 +1,65 @@
+"""One server per PostgreSQL major found on the machine; every test runs on each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from settings.catalog import SERVICES
+from tests.artifacts.postgres_server import Installation, Server, installations, running
+from tests.artifacts.provisioning_task import Outcome, Task, task_for
+
+INSTALLATIONS: list[Installation | None] = [*installations()] or [None]
+DATABASE_NUMBER = itertools.count(1)
+
+
+@pytest.fixture(
+    scope="session",
+    params=INSTALLATIONS,
+    ids=lambda found: f"postgres-{found.major}" if found else "no-postgres",
+)
+def installation(request: pytest.FixtureRequest) -> Installation:
+    """A PostgreSQL of this machine."""
+    found: Installation | None = request.param
+    if found is None:
+        pytest.skip("no PostgreSQL server here: python -m tests.artifacts.postgres_server fetch")
+    return found
+
+
+@pytest.fixture(scope="session")
+def server(installation: Installation) -> Iterator[Server]:
+    """A running server, shared by the whole session."""
+    with running(installation) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def platform(server: Server) -> Iterator[Task]:
+    """The seven services' databases, provisioned."""
+    with task_for(server, *(service.database for service in SERVICES)) as task:
+        outcome = task.run()
+        assert outcome.status == 0, outcome.errors
+        yield task
+
+
+@pytest.fixture
+def database() -> str:
+    """The name of a database that isn't there yet."""
+    return f"fresh_{next(DATABASE_NUMBER)}"
+
+
+@pytest.fixture
+def task(server: Server, database: str) -> Iterator[Task]:
+    """The task for one new database; nothing has run yet."""
+    with task_for(server, database) as task:
+        yield task
+
+
+@pytest.fixture
+def provisioned(task: Task) -> Outcome:
+    """The outcome of the task's first run."""
+    outcome = task.run()
+    assert outcome.status == 0, outcome.errors
+    return outcome

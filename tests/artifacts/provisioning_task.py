@@ -1,0 +1,132 @@
+"""The provisioning task as a container runs it: `sh provision.sh`, an unprivileged user, no terminal, files for
+secrets, one writable folder.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from tests.artifacts.postgres_server import ADMIN, ADMIN_PASSWORD, DEADLINE_S, Server, give_away, unprivileged
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets" / "postgres"
+BACKUP = "pti_backup"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run said and how it ended."""
+
+    status: int
+    output: str
+    errors: str
+
+    def lines_about(self, *subjects: str) -> list[str]:
+        """The lines of standard output that begin with one of these, in order."""
+        return [line for line in self.output.splitlines() if line.startswith(subjects)]
+
+
+@dataclass
+class Task:
+    """One configuration of the task. Change `table`, `passwords` or `environment` between runs."""
+
+    server: Server
+    home: Path
+    table: str
+    passwords: dict[str, str]
+    environment: dict[str, str] = field(default_factory=dict)
+    _runs: Iterator[int] = field(default_factory=itertools.count)
+
+    def run(self) -> Outcome:
+        """A whole run; a hanging one raises `subprocess.TimeoutExpired`."""
+        process = self.start()
+        try:
+            output, errors = process.communicate(timeout=DEADLINE_S)
+        finally:
+            process.kill()
+        return Outcome(process.returncode, output, errors)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """A run that goes on while the test does something else; `command` is `sh provision.sh` unless given."""
+        return subprocess.Popen(
+            unprivileged(*(command or ("sh", str(self.program)))),
+            env=self._environment(),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def connect(self, database: str, role: str) -> psycopg.Connection[TupleRow]:
+        """A session of one of the roles, with the password it should have."""
+        return self.server.connect(database, role, self.passwords[role])
+
+    @property
+    def program(self) -> Path:
+        """What `sh` runs."""
+        return self.home / "assets" / "provision.sh"
+
+    @property
+    def scratch(self) -> Path:
+        """The only folder the task can write to."""
+        return self.home / "tmp"
+
+    def secret(self, name: str, content: str) -> Path:
+        """A file that only the task can read."""
+        path = self.home / name
+        path.write_text(content)
+        path.chmod(0o400)
+        give_away(path)
+        return path
+
+    def _environment(self) -> Mapping[str, str]:
+        # A folder per run: others may be reading theirs.
+        run = f"run-{next(self._runs)}"
+        passwords = self.home / run / "passwords"
+        passwords.mkdir(parents=True)
+        for role, password in self.passwords.items():
+            self.secret(f"{run}/passwords/{role}", password)
+        table = self.home / run / "databases"
+        table.write_text(self.table)
+        return {
+            "PATH": f"{self.server.programs.bin}:{os.environ['PATH']}",
+            "TMPDIR": str(self.scratch),
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.server.port),
+            "PGUSER": ADMIN,
+            "PGPASSWORD_FILE": str(self.secret(f"{run}/admin", ADMIN_PASSWORD)),
+            "PROVISION_TABLE": str(table),
+            "PROVISION_PASSWORDS_DIR": str(passwords),
+            **self.environment,
+        }
+
+
+@contextmanager
+def task_for(server: Server, *databases: str) -> Iterator[Task]:
+    """The task for a table of these databases and plain passwords; nothing has run yet."""
+    home = Path(tempfile.mkdtemp(prefix="pti-provisioning-"))
+    home.chmod(0o755)  # the task runs as somebody else
+    try:
+        shutil.copytree(ASSETS, home / "assets")
+        (home / "tmp").mkdir()
+        give_away(home / "tmp")
+        logins = [f"{database}_{role}" for database in databases for role in ("migrator", "app")]
+        yield Task(
+            server,
+            home,
+            table="".join(f"service-{number} {database}\n" for number, database in enumerate(databases)),
+            passwords={role: f"password of {role}" for role in [*logins, BACKUP]},
+        )
+    finally:
+        shutil.rmtree(home, ignore_errors=True)

@@ -1,0 +1,499 @@
+"""The provisioning task against real servers: from nothing, again, after changes, with mistakes in its input."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from settings.catalog import SERVICES
+from settings.credentials import POSTGRES_BACKUP, app_role, migrator_role
+from tests.artifacts.postgres_server import (
+    ADMIN,
+    ADMIN_PASSWORD,
+    DEADLINE_S,
+    Installation,
+    Server,
+    free_port,
+    give_away,
+    running,
+)
+from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, task_for
+
+TENANT = "11111111-1111-4111-8111-111111111111"
+
+
+def dump(server: Server, program: str, *arguments: str, user: str = ADMIN, password: str = ADMIN_PASSWORD) -> str:
+    """What pg_dump, pg_dumpall or pg_restore of the server's own major prints, without the key that always differs."""
+    done = subprocess.run(
+        [str(server.programs.bin / program), "-h", "127.0.0.1", "-p", str(server.port), "-U", user, *arguments],
+        env={"PGPASSWORD": password},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return re.sub(r"^\\(un)?restrict .*$", "", done.stdout, flags=re.MULTILINE)
+
+
+def catalog(task: Task, *databases: str) -> str:
+    """Every role with its verifier, every grant, every object of these databases."""
+    schemas = [dump(task.server, "pg_dump", "--create", "--schema-only", database) for database in databases]
+    return "\n".join([dump(task.server, "pg_dumpall", "--globals-only"), *schemas])
+
+
+# What it makes
+
+
+def test_the_names_are_those_of_the_credentials(platform: Task) -> None:
+    """Other parts of the project look passwords up by these names; `Credential.well_known` happens to be the role's."""
+    logins = {role(service).well_known for service in SERVICES for role in (app_role, migrator_role)}
+    assert set(platform.passwords) == {*logins, POSTGRES_BACKUP.well_known}
+
+
+def test_each_role_has_its_attributes_and_no_more(provisioned: Outcome, task: Task, database: str) -> None:
+    with task.server.connect() as admin:
+        roles = admin.execute(
+            "SELECT rolname, rolcanlogin, rolinherit, rolbypassrls,"
+            " rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication,"
+            " ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = r.oid)"
+            " FROM pg_roles r WHERE rolname LIKE %s OR rolname = %s ORDER BY rolname",
+            [f"{database}\\_%", BACKUP],
+        ).fetchall()
+    assert roles == [
+        (f"{database}_app", True, True, False, False, []),
+        (f"{database}_migrator", True, False, False, False, [f"{database}_owner"]),
+        (f"{database}_owner", False, True, False, False, []),
+        (BACKUP, True, True, True, False, ["pg_read_all_data"]),
+    ]
+
+
+def test_only_the_service_and_the_backup_may_connect(provisioned: Outcome, task: Task, database: str) -> None:
+    with task.server.connect() as admin:
+        granted = admin.execute(
+            "SELECT grantee::regrole::text, privilege_type FROM pg_database, aclexplode(datacl)"
+            " WHERE datname = %s AND grantee <> datdba ORDER BY 1",
+            [database],
+        ).fetchall()
+    assert granted == [(role, "CONNECT") for role in (f"{database}_app", f"{database}_migrator", BACKUP)]
+
+
+def test_the_servers_own_databases_are_closed(provisioned: Outcome, task: Task, database: str) -> None:
+    for own in ("postgres", "template1"):
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            task.connect(own, f"{database}_app")
+        task.connect(own, BACKUP).close()
+
+
+def test_the_monitor_exists_only_with_a_password(server: Server, installation: Installation) -> None:
+    database = f"monitored_{installation.major}"
+    with task_for(server, database) as task, server.connect() as admin:
+        monitor = "SELECT pg_has_role(oid, 'pg_monitor', 'USAGE') FROM pg_roles WHERE rolname = 'pti_monitor'"
+        assert task.run().status == 0
+        assert admin.execute(monitor).fetchall() == []
+
+        task.passwords["pti_monitor"] = "watch"
+        assert task.run().lines_about("role pti_monitor") == [
+            "role pti_monitor: created",
+            "role pti_monitor: password set",
+        ]
+        assert admin.execute(monitor).fetchall() == [(True,)]
+        for where in (database, "postgres"):
+            task.connect(where, "pti_monitor").close()
+
+        del task.passwords["pti_monitor"]
+        kept = "role pti_monitor: no password file, kept with the password it has"
+        assert task.run().lines_about("role pti_monitor") == [kept]
+        admin.execute(f"REVOKE CONNECT ON DATABASE postgres, {database} FROM pti_monitor")
+        admin.execute("DROP ROLE pti_monitor")
+
+
+def test_a_dump_by_the_backup_role_restores_isolated(task: Task, provisioned: Outcome, database: str) -> None:
+    with task.connect(database, f"{database}_migrator") as migrator, task.server.connect(database) as admin:
+        migrator.execute("CREATE TABLE booking (tenant_id uuid, room text)")
+        admin.execute("INSERT INTO booking VALUES (%s, 'blue')", [TENANT])
+    archive = task.scratch / "archive"
+    dump(task.server, "pg_dump", "-Fc", "-f", str(archive), database, user=BACKUP, password=task.passwords[BACKUP])
+
+    with task.server.connect() as admin:
+        admin.execute(f"DROP DATABASE {database}")
+    dump(task.server, "pg_restore", "--create", "--exit-on-error", "-d", "postgres", str(archive))
+    assert task.run().lines_about(f"database {database}:", f"audit {database}:") == [
+        f"database {database}: unchanged",
+        f"audit {database}: no findings",
+    ]
+    with task.connect(database, f"{database}_app") as app, task.server.connect(database) as admin:
+        assert app.execute("SELECT * FROM booking").fetchall() == []
+        assert len(admin.execute("SELECT * FROM booking").fetchall()) == 1
+
+
+# Again and again
+
+
+def test_a_second_run_changes_nothing_and_says_so(platform: Task) -> None:
+    databases = [service.database for service in SERVICES]
+    before = catalog(platform, *databases)
+    outcome = platform.run()
+    assert outcome.status == 0
+    assert outcome.errors == ""
+    assert [line for line in outcome.output.splitlines() if not line.endswith("not in the table, kept")][1:] == [
+        "server: unchanged",
+        *(f"database {database}: unchanged" for database in databases),
+        f"passwords: {2 * len(databases) + 1} unchanged",
+        *(f"audit {database}: no findings" for database in databases),
+        "provisioning: done",
+    ]
+    assert catalog(platform, *databases) == before
+
+
+def test_it_says_what_it_created_and_cleans_up(provisioned: Outcome, task: Task, database: str) -> None:
+    assert provisioned.lines_about(f"database {database}:", f"role {database}_", f"audit {database}:") == [
+        f"role {database}_owner: created",
+        f"role {database}_migrator: created",
+        f"role {database}_app: created",
+        f"database {database}: created",
+        f"role {database}_migrator: becomes {database}_owner at login",
+        f"role {database}_migrator: password set",
+        f"role {database}_app: password set",
+        f"audit {database}: no findings",
+    ]
+    assert list(task.scratch.iterdir()) == []
+
+
+def test_a_new_password_replaces_the_old_one(provisioned: Outcome, task: Task, database: str) -> None:
+    role, old = f"{database}_app", task.passwords[f"{database}_app"]
+    task.passwords[role] = "the new one"
+    outcome = task.run()
+    assert outcome.lines_about("role ", "passwords") == [f"role {role}: password set", "passwords: 2 unchanged"]
+    task.connect(database, role).close()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        task.server.connect(database, role, old)
+
+
+def test_runs_at_once_do_not_clash(task: Task, database: str) -> None:
+    runs = [task.start() for _ in range(3)]
+    for run in runs:
+        output, errors = run.communicate(timeout=DEADLINE_S)
+        assert (run.returncode, errors) == (0, ""), output
+    assert task.run().lines_about(f"database {database}:") == [f"database {database}: unchanged"]
+
+
+def test_what_a_killed_run_left_is_finished(task: Task, database: str) -> None:
+    with task.server.connect() as admin:
+        admin.execute(f"CREATE ROLE {database}_migrator")
+        admin.execute(f"CREATE DATABASE {database}")
+    outcome = task.run()
+    assert outcome.status == 0
+    assert outcome.lines_about(f"database {database}:") == [
+        f"database {database}: now belongs to {database}_owner",
+        f"database {database}: CONNECT taken from PUBLIC",
+        f"database {database}: TEMPORARY taken from PUBLIC",
+        f"database {database}: {database}_app may connect",
+        f"database {database}: {database}_migrator may connect",
+        f"database {database}: {BACKUP} may connect",
+    ]
+    with task.connect(database, f"{database}_migrator") as migrator:
+        assert migrator.execute("SELECT current_user").fetchone() == (f"{database}_owner",)
+
+
+def test_a_database_that_left_the_table_is_kept_and_named(provisioned: Outcome, task: Task, database: str) -> None:
+    with task_for(task.server, f"{database}_next") as later:
+        kept = later.run().lines_about(f"database {database}:")
+    assert kept == [f"database {database}: not in the table, kept"]
+    task.connect(database, f"{database}_app").close()
+
+
+# A server that isn't as it should be
+
+
+def test_tables_from_before_are_protected(task: Task, database: str) -> None:
+    with task.server.connect() as admin:
+        admin.execute(f"CREATE DATABASE {database}")
+    with task.server.connect(database) as admin:
+        admin.execute("CREATE TABLE booking (tenant_id uuid, room text)")
+        admin.execute("CREATE VIEW rooms AS SELECT room FROM booking")
+        admin.execute("CREATE TABLE old (tenant_id text)")
+        admin.execute("INSERT INTO booking VALUES (%s, 'blue')", [TENANT])
+    outcome = task.run()
+    assert f"database {database}: table public.booking was not isolated, now it is" in outcome.output
+    assert f"database {database}: view public.rooms was not security_invoker, now it is" in outcome.output
+    assert f"audit {database}: public.old: its column tenant_id of type text can't isolate it" in outcome.output
+
+    with task.server.connect(database) as admin:
+        admin.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {database}_app")
+    with task.connect(database, f"{database}_app") as app:
+        assert app.execute("SELECT * FROM booking").fetchall() == []
+        assert app.execute("SELECT * FROM rooms").fetchall() == []
+        app.execute("SELECT set_config('app.tenant_id', %s, false)", [TENANT])
+        assert app.execute("SELECT room FROM rooms").fetchall() == [("blue",)]
+
+
+def test_weakened_tables_are_mended(provisioned: Outcome, task: Task, database: str) -> None:
+    with task.connect(database, f"{database}_migrator") as migrator:
+        migrator.execute("CREATE TABLE booking (tenant_id uuid); CREATE TABLE guest (tenant_id uuid)")
+    with task.server.connect(database) as admin:
+        admin.execute("ALTER EVENT TRIGGER tenancy_guard DISABLE")
+        admin.execute("ALTER TABLE booking NO FORCE ROW LEVEL SECURITY")
+        admin.execute("ALTER POLICY tenant_isolation ON guest USING (true)")
+    assert task.run().lines_about(f"database {database}:", f"audit {database}:") == [
+        f"database {database}: table public.booking was not isolated, now it is",
+        f"database {database}: table public.guest was not isolated, now it is",
+        f"audit {database}: no findings",
+    ]
+
+
+Tampering = Callable[[str], str]
+
+
+@pytest.mark.parametrize(
+    ("tampering", "line"),
+    [
+        (
+            lambda name: f"ALTER ROLE {name}_app SUPERUSER CREATEDB BYPASSRLS",
+            "role {0}_app: now NOSUPERUSER NOCREATEDB NOBYPASSRLS",
+        ),
+        (lambda name: f"ALTER ROLE {name}_owner LOGIN", "role {0}_owner: now NOLOGIN"),
+        (
+            lambda name: f"GRANT {name}_owner TO {name}_app",
+            "role {0}_app: no longer the member of {0}_owner that it was",
+        ),
+        (
+            lambda name: f"ALTER ROLE {name}_app SET app.tenant_id = '{TENANT}'",
+            "role {0}_app: has no tenant by default any more",
+        ),
+        (
+            lambda name: f"ALTER ROLE {name}_app IN DATABASE {name} SET app.tenant_id = '{TENANT}'",
+            "role {0}_app: has no tenant by default any more",
+        ),
+        (
+            lambda name: f"ALTER DATABASE {name} SET app.tenant_id = '{TENANT}'",
+            "database {0}: has no tenant by default any more",
+        ),
+        (lambda name: f"GRANT TEMP ON DATABASE {name} TO {name}_app", "database {0}: TEMPORARY taken from {0}_app"),
+        (lambda name: f"GRANT CONNECT ON DATABASE {name} TO PUBLIC", "database {0}: CONNECT taken from PUBLIC"),
+        (
+            lambda name: f"GRANT CONNECT ON DATABASE {name} TO pti_user_app",
+            "database {0}: CONNECT taken from pti_user_app",
+        ),
+        (
+            lambda name: f"GRANT CREATE ON SCHEMA public TO {name}_app",
+            "database {0}: {0}_app may no longer create in schema public",
+        ),
+        (
+            lambda name: "GRANT CREATE ON SCHEMA public TO PUBLIC",
+            "database {0}: PUBLIC may no longer create in schema public",
+        ),
+        (
+            lambda name: f"GRANT TRUNCATE ON booking TO {name}_app",
+            "database {0}: TRUNCATE on public.booking taken from {0}_app",
+        ),
+    ],
+)
+def test_what_somebody_widened_is_narrowed(
+    platform: Task, provisioned: Outcome, task: Task, database: str, tampering: Tampering, line: str
+) -> None:
+    with task.connect(database, f"{database}_migrator") as migrator:
+        migrator.execute("CREATE TABLE booking (tenant_id uuid)")
+    before = catalog(task, database)
+    with task.server.connect(database) as admin:
+        admin.execute(tampering(database).encode())
+    outcome = task.run()
+    assert line.format(database) in outcome.output.splitlines()
+    assert catalog(task, database) == before
+
+
+def test_a_service_cannot_slip_the_superuser_a_function(provisioned: Outcome, task: Task, database: str) -> None:
+    with task.connect(database, f"{database}_migrator") as migrator:
+        migrator.execute(
+            "CREATE FUNCTION public.format(text, name) RETURNS text LANGUAGE sql"
+            " RETURN 'ALTER ROLE CURRENT_USER SET app.slipped = ''yes'''"
+        )
+        migrator.execute("CREATE TABLE booking (id int)")
+        migrator.execute(
+            f"GRANT TRUNCATE ON booking TO {database}_app; GRANT CREATE ON SCHEMA public TO {database}_app"
+        )
+    assert task.run().status == 0
+    assert "slipped" not in dump(task.server, "pg_dumpall", "--globals-only")
+
+
+# Passwords
+
+HOSTILE = [
+    "it's",
+    '"quoted"',
+    "back\\slash\\",
+    "$HOME $(id) `id` ${IFS}",
+    " leading and trailing ",
+    "%s%n\\n\\0",
+    "-c",
+    "*?[a-z]{x}~#!&|<>()^=+,.@/;",
+    ":'role' :\"role\" a:b\\:c",
+    "\\password",
+    "pässwörd ☃",
+    "x" * 300,
+    "' || pg_sleep(9) --",
+    "\\",
+]
+
+
+def test_any_printable_password_works_and_none_shows(server: Server, database: str) -> None:
+    databases = [f"{database}_{number}" for number in range(len(HOSTILE) // 2)]
+    with task_for(server, *databases) as task:
+        logins = [role for role in task.passwords if role != BACKUP]
+        task.passwords.update(zip(logins, HOSTILE, strict=True))
+        arguments = task.scratch / "arguments"
+        task.environment["PATH"] = f"{_recorders(task, arguments)}:{server.programs.bin}:{os.environ['PATH']}"
+        log_start = server.log.stat().st_size
+        first, second = task.run(), task.run()
+        assert second.lines_about("passwords") == [f"passwords: {len(HOSTILE) + 1} unchanged"], second.errors
+        for role in logins:
+            task.connect(role.rpartition("_")[0], role).close()
+
+        with server.log.open() as log:
+            log.seek(log_start)
+            seen = [first.output, first.errors, second.output, second.errors, arguments.read_text(), log.read()]
+    assert "--file" in seen[4], "the recorders were called"
+    assert "DO $$" in seen[5], "the server logs every statement"
+    for text in seen:
+        assert "SCRAM-SHA-256$4096" not in text
+        for password in (password for password in HOSTILE if len(password) > 4):
+            assert password not in text
+
+
+def _recorders(task: Task, log: Path) -> Path:
+    """Stand-ins for the programs the task runs, which note their arguments and then run the real one."""
+    log.touch()
+    give_away(log)
+    folder = task.home / "recorders"
+    folder.mkdir()
+    for name in ("psql", "pg_isready", "setsid", "cat", "tr", "rm", "date", "mktemp"):
+        own = task.server.programs.bin / name
+        real = own if own.exists() else shutil.which(name)
+        script = folder / name
+        script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$0 $*" >>{log}\nexec {real} "$@"\n')
+        script.chmod(0o755)
+    return folder
+
+
+def test_a_terminal_is_not_asked_for_passwords(task: Task, database: str) -> None:
+    run = task.start("script", "--quiet", "--return", "--command", f"sh {task.program}", "/dev/null")
+    output, _ = run.communicate(timeout=DEADLINE_S)
+    assert run.returncode == 0, output
+    assert f"role {database}_app: password set" in output
+    task.connect(database, f"{database}_app").close()
+
+
+def test_the_administrators_password_may_come_from_a_passfile(task: Task) -> None:
+    passfile = task.scratch / "passfile"
+    passfile.write_text("*:*:*:postgres:" + re.sub(r"([\\:])", r"\\\1", ADMIN_PASSWORD))
+    passfile.chmod(0o600)
+    give_away(passfile)
+    task.environment = {"PGPASSFILE": str(passfile), "PGPASSWORD_FILE": ""}
+    outcome = task.run()
+    assert outcome.status == 0, outcome.errors
+
+
+# Mistakes
+
+
+def test_a_missing_password_stops_it_before_it_changes_anything(task: Task, database: str) -> None:
+    del task.passwords[f"{database}_app"]
+    before = dump(task.server, "pg_dumpall", "--globals-only")
+    outcome = task.run()
+    assert outcome.status == 1
+    assert f"{database}_app can't be read: every login role needs a password file" in outcome.errors
+    assert dump(task.server, "pg_dumpall", "--globals-only") == before
+
+
+@pytest.mark.parametrize(
+    ("password", "complaint"),
+    [("", "is empty"), ("two\nlines", "a line break or another control character"), ("tab\there", "control character")],
+)
+def test_an_unusable_password_is_refused(task: Task, database: str, password: str, complaint: str) -> None:
+    task.passwords[f"{database}_app"] = password
+    outcome = task.run()
+    assert outcome.status == 1
+    assert f"{database}_app" in outcome.errors
+    assert complaint in outcome.errors
+    assert password == "" or password not in outcome.errors
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ("", 'no line "service database" in it'),
+        ("# only a comment\n", 'no line "service database" in it'),
+        ("user\n", 'line 1: expected "service database", got only "user"'),
+        ("user pti_user\nuser pti_user extra\n", 'line 2: expected "service database", got more: extra'),
+        ("user Pti_User\n", 'line 1: "Pti_User" is not a name'),
+        ("user ../../etc/passwd\n", 'line 1: "../../etc/passwd" is not a name'),
+        ("user pti-user\n", 'line 1: "pti-user" is not a name'),
+        ("user x';DROP\n", "is not a name"),
+        ("user postgres\n", "line 1: postgres belongs to the server"),
+        ("a pti_user\n\nb pti_user\n", "line 3: pti_user is there twice"),
+        (f"user {'x' * 51}\n", "is longer than 50 characters"),
+    ],
+)
+def test_a_bad_table_is_refused_by_line(task: Task, table: str, complaint: str) -> None:
+    task.table = table
+    outcome = task.run()
+    assert outcome.status == 1
+    assert complaint in outcome.errors
+    assert outcome.output == ""
+
+
+def test_comments_blanks_and_a_missing_last_newline_are_fine(task: Task, database: str) -> None:
+    task.table = f"# services\n\n   planning\t{database}   # the calendar"
+    outcome = task.run()
+    assert outcome.status == 0, outcome.errors
+    assert f"database {database}: created" in outcome.output
+
+
+def test_a_missing_table_is_named(task: Task) -> None:
+    task.environment["PROVISION_TABLE"] = "/nowhere/databases"
+    outcome = task.run()
+    assert (outcome.status, "PROVISION_TABLE: /nowhere/databases can't be read" in outcome.errors) == (1, True)
+
+
+def test_an_unreachable_server_is_named_when_the_wait_is_over(task: Task) -> None:
+    port = free_port()
+    task.environment = {"PGPORT": str(port), "PROVISION_WAIT_S": "1"}
+    outcome = task.run()
+    assert outcome.status == 1
+    assert f"127.0.0.1:{port} - no response (waited 1 s: PROVISION_WAIT_S)" in outcome.errors
+
+
+def test_it_waits_for_a_server_that_is_still_to_come(task: Task, installation: Installation) -> None:
+    port = free_port()
+    task.environment["PGPORT"] = str(port)
+    run = task.start()
+    assert run.stdout is not None
+    assert run.stdout.readline().startswith("server: waiting up to 60 s")
+    with running(installation, port):
+        output, errors = run.communicate(timeout=DEADLINE_S)
+    assert run.returncode == 0, errors
+    assert "database postgres: closed to PUBLIC\ndatabase template1: closed to PUBLIC\n" in output
+
+
+def test_a_wait_that_is_no_number_is_refused(task: Task) -> None:
+    task.environment["PROVISION_WAIT_S"] = "1m"
+    assert 'PROVISION_WAIT_S: "1m" is not a number of seconds' in task.run().errors
+
+
+def test_a_wrong_administrators_password_is_told(task: Task) -> None:
+    task.environment["PGPASSWORD_FILE"] = str(task.secret("admin", "not this"))
+    outcome = task.run()
+    assert outcome.status == 1
+    assert 'password authentication failed for user "postgres"' in outcome.errors
+
+
+def test_an_administrator_who_is_no_superuser_is_refused(platform: Task, task: Task) -> None:
+    task.environment = {"PGUSER": BACKUP, "PGPASSWORD_FILE": str(task.secret("backup", task.passwords[BACKUP]))}
+    outcome = task.run()
+    assert outcome.status == 1
+    assert f"the administrator {BACKUP} is no superuser" in outcome.errors

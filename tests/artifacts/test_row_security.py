@@ -1,0 +1,509 @@
+"""One tenant attacks another, as the role the service itself runs as, and migrations try to leave isolation out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from psycopg import errors
+from psycopg.rows import TupleRow
+
+from settings.catalog import SERVICES
+from tests.artifacts.provisioning_task import BACKUP, Task
+
+Session = psycopg.Connection[TupleRow]
+
+DATABASE = "pti_rdv"
+NORTH = "11111111-1111-4111-8111-111111111111"
+SOUTH = "22222222-2222-4222-8222-222222222222"
+SOUTHS_ID = "99999999-9999-4999-8999-999999999999"
+NORTHS = [("Anna", 10)]
+SOUTHS = [("Bruno", 42)]
+
+TABLES = """
+CREATE TABLE appointment (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    tenant_id uuid NOT NULL,
+    number bigint GENERATED ALWAYS AS IDENTITY,
+    patient text NOT NULL,
+    fee int NOT NULL,
+    UNIQUE (tenant_id, patient)
+);
+CREATE VIEW agenda AS SELECT patient, fee FROM appointment;
+CREATE SEQUENCE invoice;
+"""
+
+
+@pytest.fixture(scope="session")
+def tables(platform: Task) -> None:
+    """A service's tables, made by its migrator; nothing in them speaks of row-level security."""
+    with platform.connect(DATABASE, f"{DATABASE}_migrator") as migrator:
+        migrator.execute(TABLES)
+
+
+@pytest.fixture
+def admin(platform: Task, tables: None) -> Iterator[Session]:
+    """The superuser: sees what is really there."""
+    with platform.server.connect(DATABASE) as session:
+        yield session
+
+
+@pytest.fixture
+def migrator(platform: Task, tables: None) -> Iterator[Session]:
+    """The role of migrations, and a schema `attempt` for what they try."""
+    with platform.connect(DATABASE, f"{DATABASE}_migrator") as session:
+        session.execute("CREATE SCHEMA attempt")
+        yield session
+        session.execute("DROP SCHEMA attempt CASCADE")
+
+
+@pytest.fixture
+def app(platform: Task, admin: Session) -> Iterator[Session]:
+    """The application role, one appointment of each tenant; the south's must be as it was when the test is over."""
+    admin.execute("TRUNCATE appointment")
+    admin.execute("INSERT INTO appointment (tenant_id, patient, fee) VALUES (%s, 'Anna', 10)", [NORTH])
+    admin.execute(
+        "INSERT INTO appointment (tenant_id, id, patient, fee) VALUES (%s, %s, 'Bruno', 42)", [SOUTH, SOUTHS_ID]
+    )
+    with platform.connect(DATABASE, f"{DATABASE}_app") as session:
+        yield session
+    theirs = admin.execute("SELECT id::text, patient, fee FROM appointment WHERE tenant_id = %s", [SOUTH]).fetchall()
+    assert theirs == [(SOUTHS_ID, "Bruno", 42)]
+
+
+@contextmanager
+def tenant(session: Session, identifier: str) -> Iterator[Session]:
+    """A transaction as the services write it."""
+    with session.transaction():
+        session.execute("SELECT set_config('app.tenant_id', %s, true)", [identifier])
+        yield session
+
+
+def patients(session: Session) -> list[TupleRow]:
+    return session.execute("SELECT patient, fee FROM appointment").fetchall()
+
+
+# The application role reads
+
+
+def test_each_tenant_sees_its_own_rows(app: Session) -> None:
+    with tenant(app, NORTH):
+        assert patients(app) == NORTHS
+    with tenant(app, SOUTH):
+        assert patients(app) == SOUTHS
+
+
+def test_without_a_tenant_there_are_no_rows(app: Session) -> None:
+    assert patients(app) == []
+    assert app.execute("UPDATE appointment SET fee = 0").rowcount == 0
+    assert app.execute("DELETE FROM appointment").rowcount == 0
+    with pytest.raises(errors.InsufficientPrivilege, match="row-level security"):
+        app.execute("INSERT INTO appointment (tenant_id, patient, fee) VALUES (%s, 'Eve', 1)", [NORTH])
+
+
+def test_the_tenant_ends_with_its_transaction_and_leaves_no_error(app: Session) -> None:
+    with tenant(app, NORTH):
+        assert patients(app) == NORTHS
+    assert app.execute("SELECT current_setting('app.tenant_id')").fetchall() == [("",)]
+    assert patients(app) == []
+
+
+def test_what_is_no_uuid_is_refused(app: Session) -> None:
+    with pytest.raises(errors.InvalidTextRepresentation), tenant(app, "' OR true --"):
+        patients(app)
+
+
+def test_a_view_shows_the_callers_rows(app: Session) -> None:
+    with tenant(app, NORTH):
+        assert app.execute("SELECT * FROM agenda").fetchall() == NORTHS
+    assert app.execute("SELECT * FROM agenda").fetchall() == []
+
+
+def test_a_superusers_view_shows_the_callers_rows(app: Session, admin: Session, migrator: Session) -> None:
+    admin.execute("CREATE VIEW attempt.everything AS SELECT patient, fee FROM public.agenda")
+    admin.execute(f"GRANT SELECT ON attempt.everything TO {DATABASE}_app")
+    with tenant(app, NORTH):
+        assert app.execute("SELECT * FROM attempt.everything").fetchall() == NORTHS
+
+
+def test_copy_out_copies_the_tenants_rows(app: Session) -> None:
+    with tenant(app, NORTH), app.cursor().copy("COPY appointment (patient, fee) TO STDOUT") as copy:
+        assert list(copy.rows()) == [("Anna", "10")]
+
+
+@pytest.mark.parametrize("plan", ["force_generic_plan", "force_custom_plan"])
+def test_a_prepared_statement_serves_each_tenant_its_rows(app: Session, plan: str) -> None:
+    app.execute("SELECT set_config('plan_cache_mode', %s, false)", [plan])
+    app.execute("PREPARE everything AS SELECT patient, fee FROM appointment")
+    assert app.execute("EXECUTE everything").fetchall() == []
+    for identifier, rows in [(NORTH, NORTHS), (SOUTH, SOUTHS), (NORTH, NORTHS)]:
+        with tenant(app, identifier):
+            assert app.execute("EXECUTE everything").fetchall() == rows
+    assert app.execute("EXECUTE everything").fetchall() == []
+
+
+def test_a_predicate_is_not_tried_on_foreign_rows(app: Session) -> None:
+    with tenant(app, NORTH):
+        assert app.execute("SELECT patient FROM appointment WHERE 1 / (fee - 42) < 1").fetchall() == [("Anna",)]
+
+
+def test_statistics_of_isolated_tables_are_hidden(app: Session, admin: Session) -> None:
+    admin.execute("ANALYZE appointment")
+    statistics = "SELECT attname FROM pg_stats WHERE tablename = 'appointment'"
+    assert admin.execute(statistics).fetchall()
+    assert app.execute(statistics).fetchall() == []
+
+
+def test_a_sequence_counts_but_does_not_tell(app: Session) -> None:
+    app.execute("SELECT nextval('invoice')")
+    with pytest.raises(errors.InsufficientPrivilege):
+        app.execute("SELECT last_value FROM invoice")
+
+
+def test_switching_row_security_off_is_an_error(app: Session) -> None:
+    app.execute("SET row_security = off")
+    with pytest.raises(errors.InsufficientPrivilege, match="row-level security"):
+        patients(app)
+
+
+# The application role writes
+
+
+def test_a_tenant_writes_its_own_rows(app: Session) -> None:
+    with tenant(app, NORTH):
+        app.execute("INSERT INTO appointment (tenant_id, patient, fee) VALUES (%s, 'Carla', 7)", [NORTH])
+        assert app.execute("UPDATE appointment SET fee = fee + 1").rowcount == 2
+        assert app.execute("DELETE FROM appointment WHERE patient = 'Anna'").rowcount == 1
+        assert patients(app) == [("Carla", 8)]
+
+
+def test_a_row_cannot_be_inserted_into_another_tenant(app: Session) -> None:
+    with pytest.raises(errors.InsufficientPrivilege, match="row-level security"), tenant(app, NORTH):
+        app.execute("INSERT INTO appointment (tenant_id, patient, fee) VALUES (%s, 'Eve', 1)", [SOUTH])
+
+
+def test_a_row_cannot_be_moved_into_another_tenant(app: Session) -> None:
+    with pytest.raises(errors.InsufficientPrivilege, match="row-level security"), tenant(app, NORTH):
+        app.execute("UPDATE appointment SET tenant_id = %s", [SOUTH])
+
+
+def test_foreign_rows_are_out_of_reach_even_by_their_id(app: Session) -> None:
+    with tenant(app, NORTH):
+        assert app.execute("UPDATE appointment SET fee = 0 WHERE id = %s", [SOUTHS_ID]).rowcount == 0
+        assert app.execute("DELETE FROM appointment WHERE id = %s", [SOUTHS_ID]).rowcount == 0
+
+
+def test_an_upsert_does_not_take_over_a_foreign_row(app: Session) -> None:
+    with pytest.raises(errors.InsufficientPrivilege, match="row-level security"), tenant(app, NORTH):
+        app.execute(
+            "INSERT INTO appointment (id, tenant_id, patient, fee) VALUES (%s, %s, 'Eve', 1)"
+            " ON CONFLICT (id) DO UPDATE SET tenant_id = excluded.tenant_id, patient = excluded.patient",
+            [SOUTHS_ID, NORTH],
+        )
+
+
+def test_copy_in_is_refused(app: Session) -> None:
+    with (
+        pytest.raises(errors.FeatureNotSupported, match="row-level security"),
+        tenant(app, NORTH),
+        app.cursor().copy("COPY appointment (tenant_id, patient, fee) FROM STDIN") as copy,
+    ):
+        copy.write_row((SOUTH, "Eve", 1))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "TRUNCATE appointment",
+        "ALTER TABLE appointment DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE appointment NO FORCE ROW LEVEL SECURITY",
+        "DROP POLICY tenant_isolation ON appointment",
+        "ALTER POLICY tenant_isolation ON appointment USING (true)",
+        "CREATE POLICY everyone ON appointment USING (true)",
+        "ALTER TABLE appointment ADD COLUMN mine int",
+        "CREATE TRIGGER t AFTER UPDATE ON appointment EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "DROP TABLE appointment",
+        "CREATE TABLE mine (id int)",
+        "CREATE TEMPORARY TABLE mine (id int)",
+        "CREATE SCHEMA mine",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN 1",
+        "CREATE FUNCTION tenancy.f() RETURNS int LANGUAGE sql RETURN 1",
+        f"SET ROLE {DATABASE}_owner",
+        f"SET ROLE {DATABASE}_migrator",
+        f"SET ROLE {BACKUP}",
+        "SET SESSION AUTHORIZATION postgres",
+        "ALTER ROLE CURRENT_USER BYPASSRLS",
+        "ALTER EVENT TRIGGER tenancy_guard DISABLE",
+        "SET session_replication_role = replica",
+        "SELECT tenancy.tenants('appointment')",
+        "SELECT setval('invoice', 1)",
+        "SELECT * FROM pg_authid",
+        "COPY appointment TO PROGRAM 'cat'",
+    ],
+)
+def test_the_application_may_not(app: Session, command: str) -> None:
+    with pytest.raises(errors.InsufficientPrivilege), tenant(app, NORTH):
+        app.execute(command.encode())
+
+
+def test_no_service_connects_to_anothers_database(platform: Task) -> None:
+    databases = [service.database for service in SERVICES]
+    for database in databases:
+        for role in (f"{database}_app", f"{database}_migrator"):
+            platform.connect(database, role).close()
+            for other in {*databases, "postgres", "template1"} - {database}:
+                with pytest.raises(psycopg.OperationalError, match=f'permission denied for database "{other}"'):
+                    platform.connect(other, role)
+
+
+def test_the_backup_role_reads_every_row_and_writes_none(app: Session, platform: Task) -> None:
+    with platform.connect(DATABASE, BACKUP) as backup:
+        assert sorted(patients(backup)) == NORTHS + SOUTHS
+        with pytest.raises(errors.InsufficientPrivilege):
+            backup.execute("DELETE FROM appointment")
+
+
+# Migrations that know nothing of isolation
+
+PLAIN = "CREATE TABLE attempt.t (tenant_id uuid, patient text, fee int)"
+WAYS_TO_A_TABLE = {
+    "create table": PLAIN,
+    "create table if not exists": "CREATE TABLE IF NOT EXISTS attempt.t (tenant_id uuid, patient text, fee int)",
+    "unlogged": "CREATE UNLOGGED TABLE attempt.t (tenant_id uuid, patient text, fee int)",
+    "create table as": "CREATE TABLE attempt.t AS SELECT tenant_id, patient, fee FROM appointment",
+    "select into": "SELECT tenant_id, patient, fee INTO attempt.t FROM appointment",
+    "like": "CREATE TABLE attempt.t (LIKE appointment INCLUDING DEFAULTS INCLUDING IDENTITY)",
+    "add column": "CREATE TABLE attempt.t (patient text, fee int); ALTER TABLE attempt.t ADD COLUMN tenant_id uuid",
+    "rename column": "CREATE TABLE attempt.t (clinic uuid, patient text, fee int);"
+    " ALTER TABLE attempt.t RENAME clinic TO tenant_id",
+    "change of type": "CREATE TABLE attempt.t (clinic text, patient text, fee int);"
+    " ALTER TABLE attempt.t ALTER clinic TYPE uuid USING clinic::uuid;"
+    " ALTER TABLE attempt.t RENAME clinic TO tenant_id",
+    "rename table": "CREATE TABLE attempt.old (tenant_id uuid, patient text, fee int);"
+    " ALTER TABLE attempt.old RENAME TO t",
+    "set schema": "CREATE TABLE public.t (tenant_id uuid, patient text, fee int);"
+    " ALTER TABLE public.t SET SCHEMA attempt",
+    "schema with elements": "DROP SCHEMA attempt;"
+    " CREATE SCHEMA attempt CREATE TABLE t (tenant_id uuid, patient text, fee int)",
+    "inherits": "CREATE TABLE attempt.parent (tenant_id uuid, patient text);"
+    " CREATE TABLE attempt.t (fee int) INHERITS (attempt.parent)",
+    "parent of others": f"{PLAIN}; CREATE TABLE attempt.child () INHERITS (attempt.t)",
+    "child of another": f"CREATE TABLE attempt.top (tenant_id uuid); {PLAIN};"
+    " ALTER TABLE attempt.t INHERIT attempt.top",
+    "partitioned": "CREATE TABLE attempt.t (tenant_id uuid, patient text, fee int) PARTITION BY HASH (tenant_id);"
+    " CREATE TABLE attempt.p PARTITION OF attempt.t FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+    "partition": "CREATE TABLE attempt.top (tenant_id uuid, patient text, fee int) PARTITION BY RANGE (fee);"
+    " CREATE TABLE attempt.t PARTITION OF attempt.top DEFAULT",
+    "attached partition": "CREATE TABLE attempt.top (tenant_id uuid, patient text, fee int) PARTITION BY RANGE (fee);"
+    f" {PLAIN}; ALTER TABLE attempt.top ATTACH PARTITION attempt.t DEFAULT",
+    "of a type": "CREATE TYPE attempt.row AS (tenant_id uuid, patient text, fee int);"
+    " CREATE TABLE attempt.t OF attempt.row",
+    "attribute of its type": "CREATE TYPE attempt.row AS (patient text, fee int);"
+    " CREATE TABLE attempt.t OF attempt.row;"
+    " ALTER TYPE attempt.row ADD ATTRIBUTE tenant_id uuid CASCADE",
+    "inside a function": f"DO $do$ BEGIN EXECUTE '{PLAIN}'; END $do$",
+    "with deparsing set otherwise": f"SET quote_all_identifiers = on; {PLAIN}",
+    "permissive policy added": f"{PLAIN}; CREATE POLICY everyone ON attempt.t USING (true) WITH CHECK (true)",
+    "access policy dropped": f"{PLAIN}; DROP POLICY tenant_access ON attempt.t",
+    "policy of the same name": "CREATE TABLE attempt.t (clinic uuid, patient text, fee int);"
+    " CREATE POLICY tenant_isolation ON attempt.t USING (true); ALTER TABLE attempt.t RENAME clinic TO tenant_id",
+}
+
+
+@pytest.mark.parametrize("migration", WAYS_TO_A_TABLE.values(), ids=WAYS_TO_A_TABLE.keys())
+def test_a_new_table_is_isolated_by_itself(app: Session, admin: Session, migrator: Session, migration: str) -> None:
+    migrator.execute(migration.encode())
+    for identifier, patient, fee in [(NORTH, "Anna", 10), (SOUTH, "Bruno", 42)]:
+        admin.execute("INSERT INTO attempt.t (tenant_id, patient, fee) VALUES (%s, %s, %s)", [identifier, patient, fee])
+
+    read = "SELECT patient, fee FROM attempt.t"
+    assert app.execute(read).fetchall() == []
+    with tenant(app, NORTH):
+        assert app.execute(read).fetchall() == NORTHS
+        assert app.execute("UPDATE attempt.t SET fee = fee").rowcount == 1
+    with pytest.raises(errors.InsufficientPrivilege, match="row-level security"), tenant(app, NORTH):
+        app.execute("INSERT INTO attempt.t (tenant_id, patient, fee) VALUES (%s, 'Eve', 1)", [SOUTH])
+    with pytest.raises(errors.InsufficientPrivilege):
+        app.execute("TRUNCATE attempt.t")
+    assert migrator.execute(read).fetchall() == [], "the owner is bound too"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE OR REPLACE VIEW agenda AS SELECT patient, fee FROM appointment",
+        "ALTER VIEW agenda RESET (security_invoker)",
+        "ALTER VIEW agenda SET (security_invoker = false)",
+        "CREATE VIEW attempt.v AS SELECT * FROM agenda",
+    ],
+)
+def test_every_view_is_made_security_invoker(migrator: Session, change: str) -> None:
+    migrator.execute(change.encode())
+    views = migrator.execute("SELECT relation::text, security_invoker FROM tenancy.views()").fetchall()
+    assert ("agenda", True) in views
+    assert not [relation for relation, security_invoker in views if not security_invoker]
+
+
+@pytest.mark.parametrize(
+    "migration",
+    [
+        "ALTER TABLE appointment DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE appointment NO FORCE ROW LEVEL SECURITY",
+        "DROP POLICY tenant_isolation ON appointment",
+        "ALTER POLICY tenant_isolation ON appointment USING (true)",
+        "ALTER POLICY tenant_isolation ON appointment WITH CHECK (true)",
+        "ALTER POLICY tenant_isolation ON appointment TO pti_backup",
+        "ALTER POLICY tenant_isolation ON appointment RENAME TO something",
+        "ALTER POLICY tenant_access ON appointment USING (false)",
+        "ALTER TABLE appointment DROP COLUMN tenant_id CASCADE",
+        "ALTER TABLE appointment RENAME tenant_id TO clinic",
+        "ALTER TABLE appointment ALTER tenant_id TYPE text",
+        "CREATE TABLE attempt.t (tenant_id text)",
+        'CREATE TABLE attempt.t ("tenantId" uuid)',
+        "CREATE TABLE attempt.t (tenant_id uuid[])",
+        "CREATE MATERIALIZED VIEW attempt.m AS SELECT * FROM appointment",
+        "CREATE TABLE attempt.open (id int); CREATE TABLE attempt.t (tenant_id uuid) INHERITS (attempt.open)",
+        "DROP EVENT TRIGGER tenancy_guard",
+        "ALTER EVENT TRIGGER tenancy_guard DISABLE",
+        "DROP SCHEMA tenancy CASCADE",
+        "DROP FUNCTION tenancy.guard() CASCADE",
+        "CREATE OR REPLACE FUNCTION tenancy.current_tenant() RETURNS uuid LANGUAGE sql RETURN NULL::uuid",
+        "SET session_replication_role = replica",
+        "SET ROLE postgres",
+        "SET ROLE pti_user_owner",
+        "SET ROLE NONE; CREATE TABLE public.t (id int)",
+    ],
+)
+def test_a_migration_may_not(app: Session, migrator: Session, admin: Session, migration: str) -> None:
+    before = admin.execute("SELECT * FROM tenancy.tables()").fetchall()
+    with pytest.raises((errors.InsufficientPrivilege, errors.FeatureNotSupported)), migrator.transaction():
+        migrator.execute(migration.encode())
+    assert admin.execute("SELECT * FROM tenancy.tables()").fetchall() == before
+
+
+def test_migrations_create_as_the_owner(migrator: Session) -> None:
+    migrator.execute(PLAIN)
+    owners = migrator.execute("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname IN ('public', 'attempt')")
+    assert owners.fetchall() == [(f"{DATABASE}_owner",)]
+
+
+def test_a_data_migration_goes_tenant_by_tenant(app: Session, migrator: Session, admin: Session) -> None:
+    assert migrator.execute("UPDATE appointment SET number = DEFAULT").rowcount == 0, "the owner sees no rows"
+    migrator.execute(
+        """
+        DO $$
+        DECLARE
+            tenant uuid;
+        BEGIN
+            FOR tenant IN SELECT tenancy.tenants('appointment') LOOP
+                PERFORM set_config('app.tenant_id', tenant::text, true);
+                UPDATE appointment SET number = DEFAULT;
+            END LOOP;
+        END
+        $$
+        """
+    )
+    changed = admin.execute("SELECT count(DISTINCT xmin::text) FROM appointment").fetchone()
+    assert changed == (1,), "one transaction wrote both tenants' rows"
+
+
+# What the audit says
+
+AS_OWNER = f"SET LOCAL ROLE {DATABASE}_owner"
+UNGUARDED = "ALTER EVENT TRIGGER tenancy_guard DISABLE"
+GAPS = {
+    "unprotected table": (
+        (UNGUARDED, AS_OWNER, "CREATE TABLE t (tenant_id uuid)"),
+        ("public.t", "is not isolated"),
+    ),
+    "weakened table": (
+        (UNGUARDED, "ALTER TABLE appointment NO FORCE ROW LEVEL SECURITY"),
+        ("public.appointment", "is not isolated"),
+    ),
+    "tenant of the wrong type": (
+        (UNGUARDED, AS_OWNER, "CREATE TABLE t (tenant_id text)"),
+        ("public.t", "column tenant_id of type text"),
+    ),
+    "tenant column renamed": (
+        (UNGUARDED, "ALTER TABLE appointment RENAME tenant_id TO clinic"),
+        ("public.appointment", "has none now"),
+    ),
+    "parent without tenants": (
+        (UNGUARDED, AS_OWNER, "CREATE TABLE p (id int)", "CREATE TABLE t (tenant_id uuid) INHERITS (p)"),
+        ("public.t", "is read through public.p"),
+    ),
+    "global unique index": (
+        (AS_OWNER, "CREATE UNIQUE INDEX taken ON appointment (lower(patient))"),
+        ("public.taken", "unique across the tenants"),
+    ),
+    "global unique constraint": (
+        (AS_OWNER, "CREATE TABLE t (tenant_id uuid, email text CONSTRAINT mail UNIQUE)"),
+        ("public.mail", "unique across the tenants"),
+    ),
+    "numbered primary key": (
+        (AS_OWNER, "CREATE TABLE t (id bigint PRIMARY KEY, tenant_id uuid)"),
+        ("public.t_pkey", "unique across the tenants"),
+    ),
+    "foreign key": (
+        (AS_OWNER, "CREATE TABLE t (tenant_id uuid, appointment uuid CONSTRAINT fk REFERENCES appointment)"),
+        ("public.t.fk", "another tenant's row"),
+    ),
+    "foreign key from no tenant": (
+        (AS_OWNER, "CREATE TABLE t (appointment uuid CONSTRAINT fk REFERENCES appointment)"),
+        ("public.t.fk", "from a table without tenant_id"),
+    ),
+    "view": (
+        (UNGUARDED, AS_OWNER, "CREATE VIEW v AS SELECT * FROM appointment"),
+        ("public.v", "owner's rights"),
+    ),
+    "materialised view": (
+        (UNGUARDED, AS_OWNER, "CREATE MATERIALIZED VIEW m AS SELECT * FROM agenda"),
+        ("public.m", "keeps copies"),
+    ),
+    "security definer": (
+        (AS_OWNER, "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER RETURN 1"),
+        ("public.f()", f"runs with the rights of {DATABASE}_owner"),
+    ),
+    "superuser's security definer": (
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER RETURN 1",),
+        ("public.f()", "postgres, who sees every tenant"),
+    ),
+    "superuser's table": (("CREATE TABLE t (id int)",), ("public.t", "belongs to postgres")),
+    "truncate": ((f"{AS_OWNER}; GRANT TRUNCATE ON appointment TO PUBLIC",), (f"{DATABASE}_app", "may TRUNCATE")),
+    "create in a schema": (
+        (AS_OWNER, f"GRANT CREATE ON SCHEMA public TO {DATABASE}_app"),
+        (f"{DATABASE}_app", "may create in schema public"),
+    ),
+    "application owns": (
+        (f"ALTER VIEW agenda OWNER TO {DATABASE}_app",),
+        (f"{DATABASE}_app", "owns view public.agenda"),
+    ),
+    "application is the owner": (
+        (f"GRANT {DATABASE}_owner TO {DATABASE}_app",),
+        (f"{DATABASE}_app", f"member of {DATABASE}_owner"),
+    ),
+    "application bypasses": ((f"ALTER ROLE {DATABASE}_app BYPASSRLS",), (f"{DATABASE}_app", "sees every tenant")),
+    "planted tenant": (
+        (f"ALTER ROLE {DATABASE}_app SET app.tenant_id = '{SOUTH}'",),
+        (f"{DATABASE}_app", "has a tenant by default"),
+    ),
+    "open database": ((f"GRANT CONNECT ON DATABASE {DATABASE} TO PUBLIC",), (DATABASE, "lets every role connect")),
+    "no guard": ((UNGUARDED,), ("tenancy_guard", "does not watch")),
+}
+
+
+@pytest.mark.parametrize(("cause", "finding"), GAPS.values(), ids=GAPS.keys())
+def test_the_audit_reports(admin: Session, cause: tuple[str, ...], finding: tuple[str, str]) -> None:
+    subject, words = finding
+    with admin.transaction(force_rollback=True):
+        for statement in cause:
+            admin.execute(statement.encode())
+        found = admin.execute("SELECT object, problem, remedy FROM tenancy.audit()").fetchall()
+    assert [remedy for about, problem, remedy in found if about == subject and words in problem], found
+
+
+def test_the_audit_is_quiet_about_tables_in_order(platform: Task, tables: None) -> None:
+    with platform.connect(DATABASE, f"{DATABASE}_app") as app:
+        assert app.execute("SELECT * FROM tenancy.audit()").fetchall() == []

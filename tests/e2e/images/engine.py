@@ -1,0 +1,56 @@
+"""The Docker client, as far as building and trying images needs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+OFFICIAL = "official"
+"""Stands for the fingerprint of an image that isn't ours."""
+
+
+def say(subject: str, text: str) -> None:
+    """One line of progress."""
+    print(f"[{subject}] {text}", flush=True)
+
+
+def docker(*arguments: str, log: Path | None = None) -> str:
+    """Runs the Docker client and returns what it printed; on failure the error holds the end of it.
+
+    The classic builder is asked for: a Debian engine comes without BuildKit's client.
+    """
+    done = subprocess.run(
+        ["docker", *arguments],
+        env={"DOCKER_BUILDKIT": "0", **os.environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(done.stdout)
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-25:])
+        raise RuntimeError(f"docker {arguments[0]} failed{f' (all of it: {log})' if log else ''}:\n{tail}")
+    return done.stdout
+
+
+def present(tags: Sequence[str]) -> dict[str, str]:
+    """Tag → fingerprint of those images that the engine has.
+
+    An image of one of our names without our label is the official one, pulled from a registry: `OFFICIAL`.
+    """
+    template = '{{join .RepoTags " "}}|{{index .Config.Labels "pti.recipe"}}'
+    command = ["docker", "image", "inspect", "--format", template, *tags]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not listed.stdout and "No such image" not in listed.stderr:
+        raise RuntimeError(f"The Docker engine does not answer. Start it and try again:\n{listed.stderr}")
+    found = {}
+    for line in listed.stdout.splitlines():
+        names, _, label = line.partition("|")
+        for name in names.split():
+            found[name] = label.replace("<no value>", "") or OFFICIAL
+    return found

@@ -1,0 +1,9 @@
+"""pgAdmin as a web application for many users; importing it creates or migrates its own database."""
+
+import builtins
+
+builtins.SERVER_MODE = True  # type: ignore[attr-defined]
+
+from pgAdmin4 import app  # noqa: E402
+
+__all__ = ["app"]

