@@ -84,8 +84,9 @@ def _pg_admin(settings: PgAdmin, postgres: Endpoint, credentials: Credentials) -
         },
         ports=(Port(name="http", number=5050, publish=settings.port),),
         file_sets=(
-            FileSet(directory="/etc/pgadmin", files={"servers.json": json.dumps(servers, indent=2)}),
+            FileSet(name="servers", directory="/etc/pgadmin", files={"servers.json": json.dumps(servers, indent=2)}),
             FileSet(
+                name="passwords",
                 directory=PGADMIN_SECRETS,
                 files={
                     "password": credentials[PGADMIN],
@@ -144,6 +145,7 @@ def _redis_commander(settings: RedisCommander, redis: Endpoint, password: pulumi
         ports=(Port(name="http", number=8081, publish=settings.port),),
         file_sets=(
             FileSet(
+                name="configuration",
                 directory=local,
                 files={"local.json": configuration(None) if password is None else password.apply(configuration)},
                 secret=password is not None,

@@ -88,6 +88,9 @@ class Port:
 class FileSet:
     """A read-only directory of files. It hides what the image has there; a change replaces the container."""
 
+    name: str
+    """DNS label, different from the workload's other file sets'."""
+
     directory: str
     files: Mapping[str, pulumi.Input[str]]
     """File name to content."""
@@ -187,6 +190,9 @@ class Workload:
         check = self.readiness.check if self.readiness else None
         if isinstance(check, (HttpGet, TcpConnect)) and check.port not in numbers:
             refuse(f"the readiness probe asks port {check.port}, which is not among its ports {numbers}")
+        labels = [file_set.name for file_set in self.file_sets]
+        if not all(map(NAME.match, labels)) or len(set(labels)) != len(labels):
+            refuse(f"each file set needs a DNS label of its own as its name, not {labels}")
         directories = [
             *(file_set.directory for file_set in self.file_sets),
             *(volume.mount for volume in self.volumes),

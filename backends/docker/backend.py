@@ -149,7 +149,7 @@ class DockerBackend:
         The engine refuses to copy files into a container whose root is read-only, even into a volume of it. The
         copying container has a writable one, and what it copies shows in no `docker inspect`.
         """
-        child = f"{workload.name}-{file_set.directory.rsplit('/', 1)[-1]}"
+        child = f"{workload.name}-{file_set.name}"
         # A volume per set of file names: a file that was taken away must not linger.
         names = hashlib.sha256("\n".join(sorted(file_set.files)).encode()).hexdigest()[:8]
         volume = docker.Volume(

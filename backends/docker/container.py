@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
-from workloads import Check, Exec, FileSet, HttpGet, Kind, Workload
+from workloads import Check, Exec, FileSet, HttpGet, Kind, Scratch, Workload
 
 # A task's container stays up after success, so that its health check can hold back dependents. /dev/shm is writable
 # for every user also under a read-only root.
@@ -61,7 +61,7 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         read_only=workload.read_only_root,
         capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
         security_opts=["no-new-privileges:true"],
-        tmpfs={s.path: f"rw,exec,nosuid,nodev,size={s.size_mib}m,mode=1777" for s in workload.scratch} or None,
+        tmpfs={scratch.path: _tmpfs(scratch, workload.user) for scratch in workload.scratch} or None,
         mounts=[_mount(mount) for mount in placed.mounts] or None,
         networks_advanced=list(placed.networks),
         ports=[
@@ -120,6 +120,11 @@ def _environment(workload: Workload) -> list[pulumi.Input[str]] | None:
 
 def _secret(value: pulumi.Input[str]) -> pulumi.Output[str]:
     return pulumi.Output.secret(value)
+
+
+def _tmpfs(scratch: Scratch, user: int) -> str:
+    # The owner too: over a directory of the image, runc before 1.2 keeps that directory's mode whatever is asked for.
+    return f"rw,exec,nosuid,nodev,size={scratch.size_mib}m,mode=1777,uid={user},gid={user}"
 
 
 def _mount(mount: Mount) -> docker.ContainerMountArgs:

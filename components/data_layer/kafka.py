@@ -86,6 +86,7 @@ def _broker(settings: Kafka, properties: Mapping[str, str], environment: Mapping
         ),
         file_sets=(
             FileSet(
+                name="configuration",
                 directory=CONFIGURATION,
                 files={
                     "server.properties": _lines(properties),
@@ -113,7 +114,7 @@ def _zookeeper(settings: ZooKeeper) -> Workload:
         user=USER,
         environment={"ZK_SERVER_HEAP": str(settings.heap_mib), "SERVER_JVMFLAGS": "-XX:+UseSerialGC"},
         ports=(Port(name="client", number=ZOOKEEPER.port, publish=settings.port),),
-        file_sets=(FileSet(directory="/conf", files=assets("zookeeper")),),
+        file_sets=(FileSet(name="configuration", directory="/conf", files=assets("zookeeper")),),
         volumes=(
             Volume(name="zookeeper-data", mount="/data"),
             Volume(name="zookeeper-log", mount="/datalog"),

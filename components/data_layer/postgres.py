@@ -42,8 +42,8 @@ def server(settings: Postgres, credentials: Credentials) -> Workload:
         },
         ports=(Port(name="postgres", number=ENDPOINT.port, publish=settings.port),),
         file_sets=(
-            FileSet(directory="/assets", files={"start.sh": asset("postgres/start.sh")}),
-            FileSet(directory=SECRETS, files={"password": credentials[POSTGRES_ADMIN]}, secret=True),
+            FileSet(name="scripts", directory="/assets", files={"start.sh": asset("postgres/start.sh")}),
+            FileSet(name="admin", directory=SECRETS, files={"password": credentials[POSTGRES_ADMIN]}, secret=True),
         ),
         volumes=(Volume(name="postgres-data", mount="/var/lib/postgresql"),),
         scratch=(
@@ -82,12 +82,14 @@ def databases(settings: Postgres, credentials: Credentials) -> Workload:
         },
         file_sets=(
             FileSet(
+                name="scripts",
                 directory="/assets",
                 files={"provision.sh": asset("postgres/provision.sh"), **assets("postgres", "*.sql")},
             ),
-            FileSet(directory="/etc/provisioning", files={"databases": table}),
-            FileSet(directory=SECRETS, files={"password": credentials[POSTGRES_ADMIN]}, secret=True),
+            FileSet(name="table", directory="/etc/provisioning", files={"databases": table}),
+            FileSet(name="admin", directory=SECRETS, files={"password": credentials[POSTGRES_ADMIN]}, secret=True),
             FileSet(
+                name="roles",
                 directory="/run/secrets/roles",
                 files={**passwords, BACKUP_ROLE: credentials[POSTGRES_BACKUP]},
                 secret=True,

@@ -18,15 +18,17 @@ SECRETS = "/run/secrets/redis"
 def server(settings: Redis, password: pulumi.Output[str] | None) -> Workload:
     """The one Redis server; without a password, whoever reaches the port may use it."""
     configuration = asset("redis/redis.conf") + f"maxmemory {settings.max_memory_mib}mb\n"
-    files = [FileSet(directory=CONFIGURATION, files={"redis.conf": configuration})]
+    files = [FileSet(name="configuration", directory=CONFIGURATION, files={"redis.conf": configuration})]
     ping = "redis-cli ping | grep -qx PONG"
     if password is not None:
         files = [
             FileSet(
+                name="configuration",
                 directory=CONFIGURATION,
                 files={"redis.conf": f"{configuration}include {SECRETS}/requirepass.conf\n"},
             ),
             FileSet(
+                name="password",
                 directory=SECRETS,
                 files={"password": password, "requirepass.conf": password.apply(_requirepass)},
                 secret=True,

@@ -127,7 +127,7 @@ def running(installation: Installation, port: int | None = None) -> Iterator[Ser
         yield server
     finally:
         if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGINT)  # fast shutdown: open sessions are ended
+            process.send_signal(signal.SIGQUIT)  # immediate shutdown: nothing here is worth writing out
             process.wait(timeout=DEADLINE_S)
         shutil.rmtree(home, ignore_errors=True)
 

@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -175,6 +177,49 @@ def test_a_new_password_replaces_the_old_one(provisioned: Outcome, task: Task, d
         task.server.connect(database, role, old)
 
 
+def test_a_login_that_needs_no_password_proves_none(provisioned: Outcome, task: Task, database: str) -> None:
+    if task.server.programs.major < 16:
+        pytest.skip("libpq asks for a way of authentication since 16")
+    role = f"{database}_app"
+    task.passwords[role] = "the new one"
+    with _trusted(task.server, database, role):
+        outcome = task.run()
+    assert f"role {role}: password set" in outcome.output
+    task.connect(database, role).close()
+
+
+@contextmanager
+def _trusted(server: Server, database: str, role: str) -> Iterator[None]:
+    """The server lets everybody into this database, as official images do on their own loopback address."""
+
+    def lets_in_with_any_password() -> bool:
+        try:
+            server.connect(database, role, "wrong").close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    with server.connect() as admin:
+        rules = Path(str(admin.execute("SHOW hba_file").fetchall()[0][0]))
+        before = rules.read_text()
+        try:
+            rules.write_text(f"host {database} all 127.0.0.1/32 trust\n{before}")
+            admin.execute("SELECT pg_reload_conf()")
+            _until(lets_in_with_any_password)
+            yield
+        finally:
+            rules.write_text(before)
+            admin.execute("SELECT pg_reload_conf()")
+            _until(lambda: not lets_in_with_any_password())
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
 def test_runs_at_once_do_not_clash(task: Task, database: str) -> None:
     runs = [task.start() for _ in range(3)]
     for run in runs:
@@ -247,61 +292,58 @@ def test_weakened_tables_are_mended(provisioned: Outcome, task: Task, database: 
     ]
 
 
-Tampering = Callable[[str], str]
-
-
 @pytest.mark.parametrize(
     ("tampering", "line"),
     [
         (
-            lambda name: f"ALTER ROLE {name}_app SUPERUSER CREATEDB BYPASSRLS",
+            "ALTER ROLE {0}_app SUPERUSER CREATEDB BYPASSRLS",
             "role {0}_app: now NOSUPERUSER NOCREATEDB NOBYPASSRLS",
         ),
-        (lambda name: f"ALTER ROLE {name}_owner LOGIN", "role {0}_owner: now NOLOGIN"),
+        ("ALTER ROLE {0}_owner LOGIN", "role {0}_owner: now NOLOGIN"),
         (
-            lambda name: f"GRANT {name}_owner TO {name}_app",
+            "GRANT {0}_owner TO {0}_app",
             "role {0}_app: no longer the member of {0}_owner that it was",
         ),
         (
-            lambda name: f"ALTER ROLE {name}_app SET app.tenant_id = '{TENANT}'",
+            "ALTER ROLE {0}_app SET app.tenant_id = '{1}'",
             "role {0}_app: has no tenant by default any more",
         ),
         (
-            lambda name: f"ALTER ROLE {name}_app IN DATABASE {name} SET app.tenant_id = '{TENANT}'",
+            "ALTER ROLE {0}_app IN DATABASE {0} SET app.tenant_id = '{1}'",
             "role {0}_app: has no tenant by default any more",
         ),
         (
-            lambda name: f"ALTER DATABASE {name} SET app.tenant_id = '{TENANT}'",
+            "ALTER DATABASE {0} SET app.tenant_id = '{1}'",
             "database {0}: has no tenant by default any more",
         ),
-        (lambda name: f"GRANT TEMP ON DATABASE {name} TO {name}_app", "database {0}: TEMPORARY taken from {0}_app"),
-        (lambda name: f"GRANT CONNECT ON DATABASE {name} TO PUBLIC", "database {0}: CONNECT taken from PUBLIC"),
+        ("GRANT TEMP ON DATABASE {0} TO {0}_app", "database {0}: TEMPORARY taken from {0}_app"),
+        ("GRANT CONNECT ON DATABASE {0} TO PUBLIC", "database {0}: CONNECT taken from PUBLIC"),
         (
-            lambda name: f"GRANT CONNECT ON DATABASE {name} TO pti_user_app",
+            "GRANT CONNECT ON DATABASE {0} TO pti_user_app",
             "database {0}: CONNECT taken from pti_user_app",
         ),
         (
-            lambda name: f"GRANT CREATE ON SCHEMA public TO {name}_app",
+            "GRANT CREATE ON SCHEMA public TO {0}_app",
             "database {0}: {0}_app may no longer create in schema public",
         ),
         (
-            lambda name: "GRANT CREATE ON SCHEMA public TO PUBLIC",
+            "GRANT CREATE ON SCHEMA public TO PUBLIC",
             "database {0}: PUBLIC may no longer create in schema public",
         ),
         (
-            lambda name: f"GRANT TRUNCATE ON booking TO {name}_app",
+            "GRANT TRUNCATE ON booking TO {0}_app",
             "database {0}: TRUNCATE on public.booking taken from {0}_app",
         ),
     ],
 )
 def test_what_somebody_widened_is_narrowed(
-    platform: Task, provisioned: Outcome, task: Task, database: str, tampering: Tampering, line: str
+    platform: Task, provisioned: Outcome, task: Task, database: str, tampering: str, line: str
 ) -> None:
     with task.connect(database, f"{database}_migrator") as migrator:
         migrator.execute("CREATE TABLE booking (tenant_id uuid)")
     before = catalog(task, database)
     with task.server.connect(database) as admin:
-        admin.execute(tampering(database).encode())
+        admin.execute(tampering.format(database, TENANT).encode())
     outcome = task.run()
     assert line.format(database) in outcome.output.splitlines()
     assert catalog(task, database) == before

@@ -16,7 +16,7 @@ from tests.e2e.images.engine import docker, say
 
 SUITE = "trixie"
 ROOTFS = f"pti-local/rootfs:{SUITE}"
-TOOLS = {"debootstrap": "debootstrap", "mvn": "maven", "npm": "npm", "pip3": "python3-pip", "docker": "docker.io"}
+TOOLS = {"debootstrap": "debootstrap", "mvn": "maven", "npm": "npm", "pip3": "python3-pip"}
 """Command → the Debian package that brings it."""
 
 FINGERPRINT = "2"

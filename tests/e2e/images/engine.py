@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,8 @@ def present(tags: Sequence[str]) -> dict[str, str]:
     An image of one of our names without our label is the official one, pulled from a registry: `OFFICIAL`.
     """
     template = '{{join .RepoTags " "}}|{{index .Config.Labels "pti.recipe"}}'
+    if shutil.which("docker") is None:
+        raise RuntimeError("Docker isn't installed: apt-get install docker.io, start dockerd, and try again")
     command = ["docker", "image", "inspect", "--format", template, *tags]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     if not listed.stdout and "No such image" not in listed.stderr:

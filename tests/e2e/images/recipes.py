@@ -43,7 +43,7 @@ class Recipe:
         """
         digest = hashlib.sha256(repr((self, parent)).encode())
         for path in sorted((FOLDER / self.folder).rglob("*")):
-            if path.is_file():
+            if path.is_file() and path.suffix != ".pyc":
                 digest.update(f"{path.relative_to(FOLDER)} {path.stat().st_mode & 0o111}".encode())
                 digest.update(path.read_bytes())
         return digest.hexdigest()[:16]

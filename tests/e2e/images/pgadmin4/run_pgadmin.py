@@ -4,6 +4,6 @@ import builtins
 
 builtins.SERVER_MODE = True  # type: ignore[attr-defined]
 
-from pgAdmin4 import app  # noqa: E402
+from pgAdmin4 import app  # type: ignore[import-not-found] # noqa: E402
 
 __all__ = ["app"]

@@ -1,0 +1,33 @@
+"""Logs in to the pgAdmin of this container and opens the server that it was given; prints pgAdmin's answer."""
+
+import os
+import re
+from http.cookiejar import CookieJar
+from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, Request, build_opener
+
+ADDRESS = f"http://localhost:{os.environ['PGADMIN_LISTEN_PORT']}"
+browser = build_opener(HTTPCookieProcessor(CookieJar()))
+
+
+def token(path: str) -> str:
+    """The token against forged requests, as the page or script carries it."""
+    page = browser.open(ADDRESS + path).read().decode()
+    found = re.search(r"(?:csrfToken|csrf_token)\W{1,12}([\w.-]{20,})", page)
+    assert found, f"no token in {path}:\n{page}"
+    return found[1]
+
+
+form = {
+    "csrf_token": token("/login"),
+    "email": os.environ["PGADMIN_DEFAULT_EMAIL"],
+    "password": Path(os.environ["PGADMIN_DEFAULT_PASSWORD_FILE"]).read_text(),
+    "internal_button": "Login",
+}
+landed = browser.open(f"{ADDRESS}/authenticate/login", urlencode(form).encode()).geturl()
+assert landed.endswith("/browser/"), f"not logged in: {landed}"
+
+headers = {"X-pgA-CSRFToken": token("/browser/js/utils.js"), "Content-Type": "application/json"}
+connect = Request(f"{ADDRESS}/browser/server/connect/1/1", b"{}", headers)  # noqa: S310 - to itself, over HTTP
+print(browser.open(connect).read().decode())

@@ -1,0 +1,110 @@
+"""Starts every image the way the platform runs it, asks it something real, and measures it.
+
+    python -m tests.e2e.images.verify
+
+Each runs with a read-only root, no capabilities, no new privileges and its numeric user; `trials.py` says what it may
+write to, what it is asked and what it has to answer. The answers of the later ones need the earlier ones to run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e.images.engine import docker, say
+from tests.e2e.images.trials import TRIALS, Trial
+
+HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+DEADLINE_S = 90.0
+NETWORK = f"pti-images-{os.getpid()}"
+
+
+def main() -> int:
+    """Prints one line of figures per image; exit code 1 and the reason at the first that fails."""
+    try:
+        with tempfile.TemporaryDirectory() as folder, network():
+            Path(folder).chmod(0o755)
+            for trial in TRIALS:
+                attempt(trial, Path(folder, trial.name))
+    except RuntimeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextmanager
+def network() -> Iterator[None]:
+    """A network of this run's own; whatever was started in it goes with it."""
+    docker("network", "create", NETWORK)
+    try:
+        yield
+    finally:
+        started = docker("ps", "--all", "--quiet", "--filter", f"network={NETWORK}").split()
+        if started:
+            docker("rm", "--force", "--volumes", *started)
+        docker("network", "rm", NETWORK)
+
+
+def attempt(trial: Trial, folder: Path) -> None:
+    """Starts one container, waits until it is ready, asks it; leaves it running for those that need it."""
+    folder.mkdir()
+    container = f"{NETWORK}-{trial.name}"
+    started = time.monotonic()
+    docker("run", "--detach", "--name", container, *options(trial, folder), trial.image, *trial.command)
+    while not run_in(container, trial.ready)[0]:
+        state = docker("inspect", "--format", "{{.State.Status}}", container).strip()
+        if state != "running" or time.monotonic() - started > DEADLINE_S:
+            raise RuntimeError(f"{trial.image} isn't ready ({state}):\n{docker('logs', '--tail', '40', container)}")
+        time.sleep(0.1)
+    ready_s = time.monotonic() - started
+    for command, expected in trial.checks:
+        _, output = run_in(container, command)
+        if not re.search(expected, output):
+            raise RuntimeError(f"{trial.image}: `{command}` should print /{expected}/, but printed:\n{output}")
+    memory = docker("stats", "--no-stream", "--format", "{{.MemUsage}}", container).split(" / ")[0]
+    stopping = time.monotonic()
+    docker("stop", "--time", "20", container)
+    stopped_s = time.monotonic() - stopping
+    docker("start", container)
+    say(trial.image, f"ready after {ready_s:.1f} s, {memory}, stopped in {stopped_s:.1f} s, {len(trial.checks)} checks")
+
+
+def options(trial: Trial, folder: Path) -> list[str]:
+    """The options of `docker run` for a trial; its files lie in `folder` and are mounted read-only."""
+    given = [*HARDENED, "--user", trial.user, "--network", NETWORK, "--network-alias", trial.name]
+    owner = trial.user.replace(":", ",gid=")
+    for path in trial.scratch:
+        given += ["--tmpfs", f"{path}:uid={owner},mode=0755"]
+    for path in trial.data:
+        given += ["--volume", path]
+    for name, value in trial.environment.items():
+        given += ["--env", f"{name}={value}"]
+    for number, (path, content) in enumerate(trial.files.items()):
+        source = folder / str(number)
+        source.write_text(content)
+        source.chmod(0o644)
+        given += ["--volume", f"{source}:{path}:ro"]
+    return given
+
+
+def run_in(container: str, command: str) -> tuple[bool, str]:
+    """Whether the shell command succeeded in the container, and what it printed."""
+    done = subprocess.run(
+        ["docker", "exec", container, "sh", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode == 0, done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
