@@ -86,6 +86,8 @@ class DockerBackend:
                 depends_on=[self._containers[needed] for needed in workload.needs],
                 # Names and host ports are fixed: the old one must go first (pulumi/pulumi-docker#1356).
                 delete_before_replace=True,
+                # The provider would note a changed tmpfs and leave the container as it is.
+                replace_on_changes=["tmpfs"],
                 hooks=self._hooks.for_container(is_task=workload.kind is Kind.TASK),
             ),
         )

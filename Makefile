@@ -1,0 +1,51 @@
+# What a person does here. `make` lists it.
+PYTHON ?= python3
+STACK ?= dev
+run = .venv/bin/python -m operations
+
+.DEFAULT_GOAL := help
+.PHONY: help dev test setup up status logs env wipe render documents lint
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+dev: ## set everything up and bring the dev stack up
+	@$(PYTHON) operations/bootstrap.py --engine --pulumi
+	@$(run) up --stack dev
+	@$(run) status --stack dev
+	@echo
+	@echo 'For bare Pulumi commands in this shell: . ./activate    then, for instance: pulumi preview -s dev'
+
+test: ## set everything up and run the tests that need neither Docker nor Pulumi's command
+	@$(PYTHON) operations/bootstrap.py
+	@.venv/bin/python -m pytest
+
+setup: ## set this machine up, Pulumi and its plugins included
+	@$(PYTHON) operations/bootstrap.py --pulumi
+
+up: ## bring a stack up: make up STACK=dev
+	@$(PYTHON) operations/bootstrap.py --pulumi
+	@$(run) up --stack $(STACK)
+
+status: ## show the stack's containers
+	@$(run) status --stack $(STACK)
+
+logs: ## show what a workload writes: make logs SERVICE=postgres
+	@$(run) logs --stack $(STACK) --follow $(or $(SERVICE),$(error name one: make logs SERVICE=postgres))
+
+env: ## write .env.<service> for a service run from an editor: make env SERVICE=user
+	@$(run) env --stack $(STACK) $(or $(SERVICE),$(error name one: make env SERVICE=user))
+
+wipe: ## take a stack down and DELETE its data, after a typed confirmation: make wipe STACK=dev
+	@$(if $(filter file,$(origin STACK)),$(error name the stack: make wipe STACK=dev))$(run) wipe --stack $(STACK)
+
+render: ## write a stack as a Compose file into rendered/: make render STACK=dev
+	@$(PYTHON) operations/bootstrap.py
+	@$(run) render --stack $(STACK)
+
+documents: ## regenerate the generated documents
+	@$(run) documents
+
+lint: ## check style and types
+	@$(PYTHON) operations/bootstrap.py
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy .

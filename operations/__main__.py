@@ -1,0 +1,80 @@
+"""`python -m operations`: what the Makefile's targets call."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from operations.project import OperationError
+
+
+def main() -> int:
+    """Runs one operation; exit code 1 and one message when it can't be done."""
+    arguments = _parser().parse_args()
+    try:
+        return _run(arguments)
+    except OperationError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m operations", description="Operates a stack of PTI Calendar.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    helps = {
+        "up": "bring the stack up",
+        "status": "show the stack's containers",
+        "logs": "show what a workload writes",
+        "env": "write the environment file of a service run from an editor",
+        "wipe": "take the stack down and delete its data, after a typed confirmation",
+        "render": "write the stack as a Compose file, without Pulumi and without Docker",
+    }
+    for name, text in helps.items():
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--stack", default="dev", help="the stack's name (default: %(default)s)")
+        if name == "logs":
+            command.add_argument("workload", help="for instance postgres")
+            command.add_argument("--follow", action="store_true", help="go on until interrupted")
+        if name == "env":
+            command.add_argument("service", help="for instance user")
+    commands.add_parser("documents", help="regenerate the generated documents")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Each operation imports only what it uses: `render` works where there is no Docker, `status` without Pulumi.
+    match arguments.command:
+        case "up":
+            from operations import stack
+
+            return stack.up(arguments.stack)
+        case "status":
+            from operations import containers
+
+            containers.show_status(arguments.stack)
+        case "logs":
+            from operations import containers
+
+            return containers.follow_logs(arguments.stack, arguments.workload, follow=arguments.follow)
+        case "env":
+            from operations import environment_file, stack
+
+            path = environment_file.write(arguments.service, stack.outputs(arguments.stack))
+            print(f"{path.name} is written; load it with: set -a; . ./{path.name}; set +a")
+        case "wipe":
+            from operations.wipe import wipe
+
+            return wipe(arguments.stack)
+        case "render":
+            from operations.render import render
+
+            render(arguments.stack)
+        case "documents":
+            from operations.documents import write_documents
+
+            write_documents()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""Sets a machine up: virtual environment, requirements, Pulumi, a state of one's own.
+
+    python3 operations/bootstrap.py [--engine] [--pulumi]
+
+Runs on the standard library alone, since nothing else is there yet. Everything that is already there is left as it
+is, so that a second run takes no time. What is missing for good is said before anything is touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from operations.project import (
+    PASSPHRASE,
+    PASSPHRASE_VARIABLES,
+    ROOT,
+    STATE,
+    TOOLS,
+    VENV,
+    OperationError,
+    environment,
+)
+
+PYTHON = (3, 11)
+PULUMI_VERSION = "3.259.0"
+INSTALLER = "https://get.pulumi.com"
+REQUIREMENTS = ROOT / "requirements-dev.txt"
+WITHOUT_PULUMI = "Without it, these still work: make test, make render STACK=dev, then docker compose up --wait."
+
+
+def main() -> int:
+    """Command line; the exit code is 1 when the machine lacks something, with one message that says what."""
+    parser = argparse.ArgumentParser(description="Sets this machine up for the project.")
+    parser.add_argument("--engine", action="store_true", help="a Docker engine must answer")
+    parser.add_argument("--pulumi", action="store_true", help="Pulumi, its plugins and a state are wanted too")
+    wanted = parser.parse_args()
+    try:
+        check_python()
+        if wanted.engine:
+            check_engine()
+        if wanted.pulumi and pulumi_command() is None:
+            check_installer()
+        install_requirements()
+        if wanted.pulumi:
+            install_pulumi()
+            install_plugins()
+            choose_state()
+    except OperationError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def check_python() -> None:
+    """The interpreter that runs this is the one the virtual environment will have."""
+    if sys.version_info < PYTHON:
+        raise OperationError(
+            f"Python {'.'.join(map(str, PYTHON))} or newer is needed; '{sys.executable}' is "
+            f"{'.'.join(map(str, sys.version_info[:3]))}.\nInstall one and name it: make PYTHON=python3.12 …"
+        )
+
+
+def check_engine() -> None:
+    """A Docker engine answers the docker command."""
+    if shutil.which("docker") is None:
+        raise OperationError(
+            "The 'docker' command is missing. Install Docker Engine or Docker Desktop "
+            "(https://docs.docker.com/get-docker/), start it, and run this again."
+        )
+    asked = _run(["docker", "version", "--format", "{{.Server.Version}}"])
+    if asked.returncode:
+        raise OperationError(
+            f"No Docker engine answers:\n  {asked.stderr.strip()}\nStart it (Docker Desktop, or: sudo systemctl "
+            "start docker), make sure 'docker ps' works for your user, and run this again."
+        )
+
+
+def check_installer() -> None:
+    """The installer can be downloaded, asked before anything is touched."""
+    try:
+        urllib.request.urlopen(INSTALLER, timeout=20).close()
+    except (urllib.error.URLError, TimeoutError, OSError) as error:
+        raise OperationError(
+            f"Pulumi {PULUMI_VERSION} is not installed and its installer can't be reached:\n  {INSTALLER}: {error}\n"
+            "Allow that address, or install Pulumi another way (https://www.pulumi.com/docs/install/) so that "
+            f"'pulumi version' answers, and run this again.\n{WITHOUT_PULUMI}"
+        ) from None
+
+
+def install_requirements() -> None:
+    """The virtual environment holds exactly the pinned requirements."""
+    stamp = VENV / "requirements.sha256"
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    if not (VENV / "bin" / "python").exists():
+        _say("creating the virtual environment .venv")
+        created = _run([sys.executable, "-m", "venv", str(VENV)])
+        if created.returncode:
+            shutil.rmtree(VENV, ignore_errors=True)
+            raise OperationError(
+                f"The virtual environment can't be created:\n  {(created.stdout + created.stderr).strip()}\n"
+                "On Debian and Ubuntu: sudo apt install python3-venv. Then run this again."
+            )
+    _say("installing the pinned requirements")
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    installed = _run([*pip, "--require-hashes", "--requirement", str(REQUIREMENTS)])
+    if installed.returncode:
+        raise OperationError(
+            f"The requirements can't be installed:\n  {installed.stderr.strip()[-2000:]}\n"
+            "A Python package index must be reachable (pip reads PIP_INDEX_URL and pip.conf). Then run this again."
+        )
+    stamp.write_text(wanted)
+
+
+def pulumi_command() -> str | None:
+    """The Pulumi to use: the project's own copy, else the person's, if it is recent enough."""
+    command = shutil.which("pulumi", path=environment()["PATH"])
+    if command is None:
+        return None
+    version = _run([command, "version"]).stdout.strip().removeprefix("v").partition("-")[0]
+    try:
+        return command if _numbers(version) >= _numbers(PULUMI_VERSION) else None
+    except ValueError:
+        return None
+
+
+def install_pulumi() -> None:
+    """Pulumi's own installer, pinned, into the project; skipped where one at least as new is there."""
+    if pulumi_command() is not None:
+        return
+    _say(f"installing Pulumi {PULUMI_VERSION} into .tools")
+    with urllib.request.urlopen(INSTALLER, timeout=60) as response:
+        installer = response.read()
+    arguments = ["--version", PULUMI_VERSION, "--install-root", str(TOOLS), "--no-edit-path"]
+    done = subprocess.run(["sh", "-s", "--", *arguments], input=installer, capture_output=True)
+    if done.returncode or pulumi_command() is None:
+        raise OperationError(
+            f"Pulumi's installer failed:\n  {(done.stdout + done.stderr).decode().strip()[-2000:]}\n{WITHOUT_PULUMI}"
+        )
+
+
+def install_plugins() -> None:
+    """The provider plugins at the versions of the requirements, through `pulumi install`."""
+    command = pulumi_command() or "pulumi"
+    listed = _run([command, "plugin", "ls", "--json"])
+    present = {(plugin["name"], plugin.get("version")) for plugin in json.loads(listed.stdout or "[]")}
+    missing = [f"{name} {version}" for name, version in _plugins() if (name, version) not in present]
+    if not missing:
+        return
+    _say(f"installing the plugins {', '.join(missing)}")
+    done = _run([command, "install", "--no-dependencies"])
+    if done.returncode:
+        raise OperationError(
+            f"The plugins {', '.join(missing)} can't be installed:\n  {(done.stdout + done.stderr).strip()[-2000:]}\n"
+            "Allow get.pulumi.com and github.com, or set PULUMI_PLUGIN_DOWNLOAD_URL_OVERRIDES to a mirror "
+            f"(https://www.pulumi.com/docs/iac/cli/environment-variables/), and run this again.\n{WITHOUT_PULUMI}"
+        )
+
+
+def choose_state() -> None:
+    """A file state and a passphrase of the project's own, where the person has chosen none.
+
+    A login, `PULUMI_BACKEND_URL` or a passphrase that is there is never touched.
+    """
+    command = pulumi_command() or "pulumi"
+    own = f"file://{STATE}"
+    if "PULUMI_BACKEND_URL" not in os.environ and _login() is None:
+        _say("keeping the state in .state (you have chosen no other: see 'pulumi login --help')")
+        STATE.mkdir(mode=0o700, exist_ok=True)
+        done = _run([command, "login", own])
+        if done.returncode:
+            raise OperationError(f"'pulumi login {own}' failed:\n  {done.stderr.strip()}")
+    chosen = any(variable in os.environ for variable in PASSPHRASE_VARIABLES)
+    if os.environ.get("PULUMI_BACKEND_URL", _login()) == own and not chosen and not PASSPHRASE.exists():
+        # Beside and then renamed: a kill in between leaves none, never an empty one.
+        fresh = PASSPHRASE.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        fresh.rename(PASSPHRASE)
+
+
+def _login() -> str | None:
+    """The backend the person is logged in to."""
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    try:
+        current = json.loads((home / "credentials.json").read_text()).get("current")
+    except (OSError, ValueError):
+        return None
+    return str(current) if current else None
+
+
+def _plugins() -> list[tuple[str, str]]:
+    """Name and version of each provider plugin: those of the Python packages that drive them."""
+    lines = (ROOT / "requirements.in").read_text().splitlines()
+    pairs = (line.split("==") for line in lines if line.startswith("pulumi-"))
+    return [(name.removeprefix("pulumi-"), version) for name, version in pairs]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT)
+
+
+def _say(what: str) -> None:
+    print(f"· {what}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""The containers of a stack on its Docker engine: how they are, what they say, and the volumes they leave."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+from operations.project import OperationError, environment
+
+STACK_LABEL = "pti-calendar.stack"
+WORKLOAD_LABEL = "pti-calendar.workload"
+
+
+@dataclass(frozen=True)
+class Running:
+    """One workload's container."""
+
+    workload: str
+    container: str
+    status: str
+    published: str
+
+
+def status(stack: str) -> list[Running]:
+    """Every started container of the stack, by name."""
+    columns = ["{{json .Names}}", f'{{{{json (.Label "{WORKLOAD_LABEL}")}}}}', "{{json .Status}}", "{{json .Ports}}"]
+    listed = _docker("ps", "--all", "--filter", f"label={STACK_LABEL}={stack}", "--format", f"[{','.join(columns)}]")
+    rows = [json.loads(line) for line in listed.splitlines()]
+    return sorted(
+        (
+            Running(workload, container, state, _published(ports))
+            for container, workload, state, ports in rows
+            if not state.startswith("Created")  # the containers that only carry files into a volume
+        ),
+        key=lambda running: running.workload,
+    )
+
+
+def show_status(stack: str) -> None:
+    """Prints a table of the stack's containers."""
+    rows = status(stack)
+    if not rows:
+        raise OperationError(f"Nothing of stack '{stack}' runs on this engine. Bring it up: make up STACK={stack}")
+    table = [("WORKLOAD", "STATUS", "PUBLISHED"), *((row.workload, row.status, row.published) for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(3)]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
+    """Shows what a workload's container writes; gives the docker command's exit code."""
+    names = {row.workload: row.container for row in status(stack)}
+    if workload not in names:
+        known = ", ".join(names) or "none: the stack is not up"
+        raise OperationError(f"Stack '{stack}' runs no '{workload}'; it runs {known}.")
+    arguments = ["docker", "logs", "--tail", "200", *(["--follow"] if follow else []), names[workload]]
+    try:
+        return subprocess.run(arguments, env=environment()).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def volumes(stack: str) -> list[str]:
+    """The names of the stack's volumes, those with data and those with files."""
+    return sorted(_docker("volume", "ls", "--quiet", "--filter", f"label={STACK_LABEL}={stack}").split())
+
+
+def remove_volumes(names: list[str]) -> None:
+    """Deletes volumes and what is in them."""
+    _docker("volume", "rm", *names)
+
+
+def _published(ports: str) -> str:
+    return ", ".join(part.split("->")[0] for part in ports.split(", ") if "->" in part)
+
+
+def _docker(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, env=environment())
+    except FileNotFoundError:
+        raise OperationError("The 'docker' command is missing; see https://docs.docker.com/get-docker/") from None
+    if done.returncode:
+        raise OperationError(f"'docker {arguments[0]}' failed:\n  {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,73 @@
+"""The environment file with which a service runs from an editor against the stack."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from contract import StackOutputs
+from operations.project import ROOT, OperationError
+from settings.catalog import SERVICES
+
+
+def write(service: str, outputs: StackOutputs[str]) -> Path:
+    """Writes `.env.<service>`, mode 0600, and gives its path.
+
+    Raises:
+        OperationError: there is no such service.
+    """
+    path = ROOT / f".env.{service}"
+    text = "".join(f"{name}={_quoted(value)}\n" for name, value in variables(service, outputs).items())
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(
+            f"# The {service} service from an editor, against the running stack. Holds secrets; git ignores it.\n"
+        )
+        file.write(text)
+    fresh.rename(path)
+    return path
+
+
+def variables(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
+    """What the service reads from its environment."""
+    ports = {known.name: known.port for known in SERVICES}
+    if service not in ports:
+        raise OperationError(f"There is no service '{service}'; the services are {', '.join(ports)}.")
+    postgres, redis, secrets = outputs.postgres, outputs.redis, outputs.credentials
+    database = postgres.databases[service]
+    password, migrator = secrets.postgres[database.app_role], secrets.postgres[database.migrator_role]
+    server = f"{postgres.host}:{postgres.port}/{database.name}"
+    login = f":{quote(secrets.redis, safe='')}@" if secrets.redis else ""
+    return {
+        "PORT": str(ports[service]),
+        "DATABASE_HOST": postgres.host,
+        "DATABASE_PORT": str(postgres.port),
+        "DATABASE_NAME": database.name,
+        "DATABASE_USER": database.app_role,
+        "DATABASE_PASSWORD": password,
+        "DATABASE_URL": f"postgresql://{database.app_role}:{quote(password, safe='')}@{server}",
+        "MIGRATION_DATABASE_URL": f"postgresql://{database.migrator_role}:{quote(migrator, safe='')}@{server}",
+        "REDIS_HOST": redis.host,
+        "REDIS_PORT": str(redis.port),
+        "REDIS_PASSWORD": secrets.redis or "",
+        "REDIS_URL": f"redis://{login}{redis.host}:{redis.port}",
+        "KAFKA_BROKERS": outputs.kafka.bootstrap_servers,
+        "JWT_SECRET": secrets.jwt_secret,
+    }
+
+
+def _quoted(value: str) -> str:
+    """A value that both a shell and the dotenv libraries read as it is."""
+    if value.isascii() and all(character.isalnum() or character in "-._:/@%+," for character in value):
+        return value
+    if "'" not in value:
+        return f"'{value}'"
+    if any(character in value for character in '"$`\\'):
+        raise OperationError(
+            "A password holds both ' and one of \" $ ` \\, which the readers of environment files don't agree on; "
+            "supply one without."
+        )
+    return f'"{value}"'

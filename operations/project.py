@@ -1,0 +1,27 @@
+"""The project's own places, and the environment its commands run in. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+VENV = ROOT / ".venv"
+TOOLS = ROOT / ".tools"
+STATE = ROOT / ".state"
+PASSPHRASE = STATE / "passphrase"
+PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
+
+
+class OperationError(Exception):
+    """What a person can't go on with; the message says what to do about it."""
+
+
+def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of `activate`, for commands that the operations start themselves."""
+    chosen = dict(os.environ if base is None else base)
+    chosen["PATH"] = os.pathsep.join([str(VENV / "bin"), str(TOOLS / "bin"), chosen.get("PATH", os.defpath)])
+    if PASSPHRASE.exists() and not any(variable in chosen for variable in PASSPHRASE_VARIABLES):
+        chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(PASSPHRASE)
+    return chosen
