@@ -54,11 +54,10 @@ WHERE NOT EXISTS (
 
 -- Nothing for PUBLIC, no more than CONNECT for this service's roles, nothing for other services'. A grant that
 -- somebody made to a role of their own (a report, say) is theirs and stays.
-SELECT format('REVOKE %s ON DATABASE %I FROM %s', acl.privilege_type, datname, coalesce(quote_ident(rolname), 'PUBLIC')),
-    format('SELECT %L',
-        format('database %s: %s taken from %s', datname, acl.privilege_type, coalesce(rolname, 'PUBLIC')))
+SELECT format('REVOKE %s ON DATABASE %I FROM %s', acl.privilege_type, datname, who),
+    format('SELECT %L', format('database %s: %s taken from %s', datname, acl.privilege_type, who))
 FROM pg_database d, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS acl
-    LEFT JOIN pg_roles r ON r.oid = acl.grantee
+    LEFT JOIN pg_roles r ON r.oid = acl.grantee, coalesce(quote_ident(r.rolname), 'PUBLIC') AS who
 WHERE datname = :'database' AND (
     acl.grantee = 0
     OR rolname IN (:'migrator', :'app') AND acl.privilege_type <> 'CONNECT'

@@ -106,7 +106,9 @@ check_passwords() {
     if [ -e "$passwords/$monitor_role" ]; then with_monitor=true; fi
     for login in $(logins); do
         file=$passwords/${login%@*}
-        if ! [ -f "$file" ] || ! [ -r "$file" ]; then fail "$file can't be read: every login role needs a password file"; fi
+        if ! [ -f "$file" ] || ! [ -r "$file" ]; then
+            fail "$file can't be read: every login role needs a password file"
+        fi
         password=$(cat "$file")
         [ -n "$password" ] || fail "$file is empty"
         case $password in *[[:cntrl:]]*) fail "$file holds a line break or another control character" ;; esac
@@ -189,8 +191,8 @@ report() {
     cat "$scratch/out"
     for database in $databases; do
         begin "audit of $database"
-        run_psql --dbname "$database" \
-            --command "SELECT format('audit %s: %s: %s: %s', current_database(), object, problem, remedy) FROM tenancy.audit()"
+        run_psql --dbname "$database" --command \
+            "SELECT concat_ws(': ', 'audit $database', object, problem, remedy) FROM tenancy.audit()"
         tell "audit $database: no findings"
     done
 }

@@ -55,7 +55,8 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
             theirs.relation)
     FROM pg_constraint f JOIN tenant_column theirs ON theirs.relation = f.confrelid
     LEFT JOIN tenant_column mine ON mine.relation = f.conrelid
-    WHERE f.contype = 'f' AND f.conparentid = 0 AND NOT EXISTS (SELECT FROM unnest(f.conkey, f.confkey) AS pair(child, parent)
+    WHERE f.contype = 'f' AND f.conparentid = 0 AND NOT EXISTS (
+        SELECT FROM unnest(f.conkey, f.confkey) AS pair(child, parent)
         WHERE pair.child = mine.attnum AND pair.parent = theirs.attnum)
 
     UNION ALL
@@ -100,7 +101,8 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
     UNION ALL
     SELECT app_role::text, format('may create in schema %I', n.nspname), 'revoke it'
     FROM pg_namespace n JOIN pg_roles a ON a.rolname = app_role
-    WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema' AND has_schema_privilege(a.oid, n.oid, 'CREATE')
+    WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
+        AND has_schema_privilege(a.oid, n.oid, 'CREATE')
     UNION ALL
     SELECT app_role::text, format('is a member of %s', g.rolname), format('REVOKE %I FROM %I', g.rolname, app_role)
     FROM pg_auth_members m JOIN pg_roles a ON a.oid = m.member JOIN pg_roles g ON g.oid = m.roleid

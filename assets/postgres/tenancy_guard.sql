@@ -125,7 +125,8 @@ FROM tenancy.tables() WHERE isolable AND NOT isolated ORDER BY relation::text
 \gexec
 
 SELECT format('ALTER VIEW %s SET (security_invoker = true)', relation),
-    format('SELECT %L', format('database %s: view %s was not security_invoker, now it is', current_database(), relation))
+    format('SELECT %L',
+        format('database %s: view %s was not security_invoker, now it is', current_database(), relation))
 FROM tenancy.views() WHERE NOT materialised AND NOT security_invoker ORDER BY relation::text
 \gexec
 

@@ -1,0 +1,116 @@
+"""Docker resources as a Compose file (https://github.com/compose-spec/compose-spec/blob/main/spec.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from operations.project import OperationError
+from operations.render.recorder import Registration
+
+# How the provider goes about creating and deleting; Compose has its own ways.
+PROVIDER_ONLY = {"wait", "waitTimeout", "destroyGraceSeconds", "mustRun", "start", "name", "image", "labels"}
+
+
+def compose_file(resources: Iterable[Registration], *, name: str) -> dict[str, Any]:
+    """The Compose document that creates the same containers, networks and volumes.
+
+    A container that only carries files into a volume becomes a service that runs `true` once; Compose gives it the
+    files. Who mounts the volume waits for it.
+
+    Raises:
+        OperationError: a container has a field that has no translation here.
+    """
+    listed = list(resources)
+    containers = {str(one): one for one in listed if one.type.endswith(":Container")}
+    networks = {one.inputs["name"]: one for one in listed if one.type.endswith(":Network")}
+    volumes = {one.inputs["name"]: one for one in listed if one.type.endswith(":Volume")}
+    configs: dict[str, Any] = {}
+    services: dict[str, Any] = {}
+    for container in containers.values():
+        service = _service(container, {key: one.name for key, one in networks.items()})
+        uploads = container.inputs.get("uploads", [])
+        for upload in uploads:
+            config = f"{container.name}-{upload['file'].rpartition('/')[2].replace('.', '-').lower()}"
+            configs[config] = {"content": upload["content"]}
+            target = {"source": config, "target": upload["file"], "mode": upload["permissions"]}
+            service.setdefault("configs", []).append(target)
+        needed = [one for key, one in containers.items() if key in container.dependencies]
+        if needed:
+            service["depends_on"] = {one.name: {"condition": _condition(one)} for one in needed}
+        services[container.name] = service
+    return {
+        "name": name,
+        "services": services,
+        "networks": {one.name: _named(one) for one in networks.values()},
+        "volumes": {one.inputs["name"]: _named(one) for one in volumes.values()},
+        "configs": configs,
+    }
+
+
+def _condition(needed: Registration) -> str:
+    if needed.inputs.get("start") is False:
+        return "service_completed_successfully"
+    return "service_healthy" if "healthcheck" in needed.inputs else "service_started"
+
+
+def _named(resource: Registration) -> dict[str, Any]:
+    labels = {label["label"]: label["value"] for label in resource.inputs["labels"]}
+    driver = {"driver": resource.inputs["driver"]} if "driver" in resource.inputs else {}
+    return {"name": resource.inputs["name"], **driver, "labels": labels}
+
+
+def _service(container: Registration, networks: Mapping[str, str]) -> dict[str, Any]:
+    inputs = container.inputs
+    service: dict[str, Any] = {"image": inputs["image"], "container_name": inputs["name"]}
+    for field, value in inputs.items():
+        if field in PROVIDER_ONLY | {"uploads", "logOpts"}:
+            continue
+        if field == "networksAdvanced":
+            service["networks"] = {networks[one["name"]]: _aliases(one) for one in value}
+        elif field == "logDriver":
+            service["logging"] = {"driver": value, "options": inputs["logOpts"]}
+        elif field in _TRANSLATIONS:
+            service |= _TRANSLATIONS[field](value)
+        else:
+            raise OperationError(f"container {container.name!r}: the field {field!r} has no translation to Compose")
+    if inputs.get("start") is False:
+        service["restart"] = "no"
+    service["labels"] = {label["label"]: label["value"] for label in inputs["labels"]}
+    return service
+
+
+def _aliases(network: Mapping[str, Any]) -> dict[str, Any]:
+    return {"aliases": network["aliases"]} if "aliases" in network else {}
+
+
+def _port(port: Mapping[str, Any]) -> dict[str, Any]:
+    return {"target": int(port["internal"]), "published": str(int(port["external"])), "host_ip": port["ip"]}
+
+
+def _healthcheck(health: Mapping[str, Any]) -> dict[str, Any]:
+    times = {"interval": health["interval"], "timeout": health["timeout"], "retries": int(health["retries"])}
+    return {"test": health["tests"], **times}
+
+
+_TRANSLATIONS: Mapping[str, Any] = {
+    "hostname": lambda value: {"hostname": value},
+    "entrypoints": lambda value: {"entrypoint": value},
+    "command": lambda value: {"command": value},
+    "envs": lambda value: {"environment": dict(one.split("=", 1) for one in value)},
+    "user": lambda value: {"user": value},
+    "init": lambda value: {"init": value},
+    "readOnly": lambda value: {"read_only": value},
+    "capabilities": lambda value: {"cap_drop": value["drops"]},
+    "securityOpts": lambda value: {"security_opt": value},
+    "tmpfs": lambda value: {"tmpfs": [f"{path}:{options}" for path, options in value.items()]},
+    "mounts": lambda value: {"volumes": [dict(mount) for mount in value]},
+    "networkMode": lambda value: {"network_mode": value},
+    "ports": lambda value: {"ports": [_port(port) for port in value]},
+    "memory": lambda value: {"mem_limit": f"{int(value)}m"},
+    "memorySwap": lambda value: {"memswap_limit": f"{int(value)}m"},
+    "cpus": lambda value: {"cpus": float(value)},
+    "restart": lambda value: {"restart": value},
+    "healthcheck": lambda value: {"healthcheck": _healthcheck(value)},
+    "stopTimeout": lambda value: {"stop_grace_period": f"{int(value)}s"},
+}

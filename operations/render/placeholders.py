@@ -1,0 +1,75 @@
+"""Secrets that a rendered stack takes from its environment file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from settings import Settings
+from settings.credentials import Credential
+
+
+@dataclass(frozen=True)
+class Placeholders:
+    """The credentials of a stack, each with a mark that stands for its value while the program runs.
+
+    A mark is made of letters and digits, so that it passes every escaping unchanged; the values in an environment
+    file have to be so, too.
+    """
+
+    by_credential: Mapping[Credential, str | None]
+    """Credential to the value used when the environment names none; None where one must be named."""
+
+    @classmethod
+    def of(cls, settings: Settings, supplied: Collection[str]) -> Placeholders:
+        """Those of the credentials that have a value in the stack.
+
+        Args:
+            settings: of the stack.
+            supplied: keys of the credentials that its configuration holds, encrypted.
+        """
+        well_known = settings.credentials == "well-known"
+        defaults: dict[Credential, str | None] = {}
+        for credential in settings.required_credentials():
+            if not well_known or credential.key in supplied:
+                defaults[credential] = None
+            elif credential.well_known is not None:
+                defaults[credential] = credential.well_known
+        return cls(defaults)
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """Configuration key to mark."""
+        return {credential.key: _mark(credential) for credential in self.by_credential}
+
+    @property
+    def required(self) -> bool:
+        """Whether an environment file must be there."""
+        return None in self.by_credential.values()
+
+    def used_in(self, text: str) -> Placeholders:
+        """Those that the text asks for."""
+        return Placeholders({one: default for one, default in self.by_credential.items() if _mark(one) in text})
+
+    def insert(self, text: str) -> str:
+        """The text with each mark replaced by Compose's reference to the variable."""
+        for credential, default in self.by_credential.items():
+            missing = f":?set {credential.variable} in the environment file"
+            reference = f"${{{credential.variable}{missing if default is None else f':-{default}'}}}"
+            text = text.replace(_mark(credential), reference)
+        return text
+
+    def example(self) -> str:
+        """The environment file with every variable and no secret in it."""
+        lines = [
+            "# The secrets of the rendered stack. Copy it to .env beside compose.yaml.",
+            "# Letters, digits, '-' and '_' only: the values go into files of several formats as they are.",
+        ]
+        for credential, default in self.by_credential.items():
+            lines += ["", f"# {credential.purpose}"]
+            lines += [f"{credential.variable}=" if default is None else f"# {credential.variable}={default}"]
+        return "\n".join(lines) + "\n"
+
+
+def _mark(credential: Credential) -> str:
+    return f"PLACEHOLDER0{credential.variable.replace('_', '0')}0PLACEHOLDER"

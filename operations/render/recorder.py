@@ -1,0 +1,252 @@
+"""Runs a Pulumi program without an engine and keeps what it registered.
+
+It stands in for the engine at the edge of Pulumi's SDK: every registration is answered with its own inputs and the
+few computed outputs that the program reads, and secrets stay secret on the way back, as the engine keeps them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import pulumi
+from google.protobuf import json_format, struct_pb2
+from pulumi.runtime import mocks, rpc, run_in_stack
+from pulumi.runtime import settings as runtime_settings
+from pulumi.runtime.config import set_all_config
+from pulumi.runtime.proto import resource_pb2
+
+PROJECT = "pti-calendar"
+Answer = Callable[[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
+"""What a provider would answer to a type and its inputs: an id, and the outputs that are not among the inputs."""
+
+SECRET = {rpc._special_sig_key: rpc._special_secret_sig}
+STACK = "pulumi:pulumi:Stack"
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One resource as the program asked for it; other resources appear by `type name`."""
+
+    type: str
+    name: str
+    parent: str
+    inputs: Mapping[str, Any]
+    """Plain values, secret or not."""
+
+    secret: frozenset[str]
+    """Paths of the secret inputs, for instance `uploads.0.content`."""
+
+    protect: bool
+    retain_on_delete: bool
+    delete_before_replace: bool
+    provider: str
+    """Of the explicit provider; empty for the default one."""
+
+    dependencies: frozenset[str]
+    property_dependencies: Mapping[str, frozenset[str]]
+    hooks: Mapping[str, tuple[str, ...]]
+    """Moment (`before_create`) to the names of the hooks."""
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.name}"
+
+
+@dataclass
+class Recording(Generic[Result]):
+    """A program's run."""
+
+    result: Result
+    registrations: list[Registration] = field(default_factory=list)
+    outputs_registered: list[str] = field(default_factory=list)
+    """The resources that registered outputs, once per time; the stack is left out."""
+
+    hooks: dict[str, pulumi.ResourceHook | pulumi.ErrorHook] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)
+    """What it told the person, as `WARNING message`."""
+
+    def of_type(self, type_: str) -> list[Registration]:
+        """Every registration whose type token ends in `:type_`, by name."""
+        found = [one for one in self.registrations if one.type.endswith(f":{type_}")]
+        return sorted(found, key=lambda one: one.name)
+
+    def one(self, type_: str, name: str) -> Registration:
+        """The registration of that type and name; a failure lists the names there are."""
+        named = {one.name: one for one in self.of_type(type_)}
+        if name not in named:
+            raise LookupError(f"no {type_} {name!r}; there are {sorted(named)}")
+        return named[name]
+
+
+def identity_by_name(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Ids that name the resource."""
+    computed = {"RemoteImage": {"imageId": f"sha256:{inputs.get('name')}"}, "RandomPassword": {"result": "generated"}}
+    return f"id-of-{inputs.get('name', 'it')}", computed.get(type_.rpartition(":")[2], {})
+
+
+def record(
+    program: Callable[[], Result],
+    *,
+    answer: Answer = identity_by_name,
+    raw: Mapping[str, str] | None = None,
+    secret: Sequence[str] = (),
+    stack: str = "dev",
+    preview: bool = False,
+) -> Recording[Result]:
+    """Runs a program in a context of its own.
+
+    Args:
+        program: declares resources; an output it returns is not awaited.
+        answer: stands in for the providers.
+        raw: the stack's configuration as Pulumi hands it over.
+        secret: the keys of `raw` that are encrypted.
+        stack: its name.
+        preview: whether the program is told that it runs in a preview.
+
+    Raises:
+        Exception: what the program raised.
+    """
+    return contextvars.copy_context().run(_record, program, answer, dict(raw or {}), list(secret), stack, preview)
+
+
+def _record(
+    program: Callable[[], Result], answer: Answer, raw: dict[str, str], secret: list[str], stack: str, preview: bool
+) -> Recording[Result]:
+    set_all_config(raw, secret)
+    monitor, messages = _Monitor(answer), _Messages()
+    logger = logging.Logger("recorded", logging.INFO)
+    logger.addHandler(messages)
+    runtime_settings.configure(
+        mocks.MockSettings(
+            monitor=monitor,
+            monitor_features=set(monitor.GetDeploymentInfo(None).supportedFeatures),
+            engine=mocks.MockEngine(logger),
+            project=PROJECT,
+            stack=stack,
+            dry_run=preview,
+            outputs=set(),
+            # Hooks would be served to the engine from here over the network.
+            callbacks=monitor,
+        )
+    )
+    # A root of an earlier run in this context would become the parent of this run's resources.
+    runtime_settings.ROOT.set(None)
+    results: list[Result] = []
+    asyncio.run(run_in_stack(lambda: results.append(program())))
+    return Recording(results[0], monitor.registrations, monitor.outputs_registered, monitor.hooks, messages.lines)
+
+
+class _Monitor(mocks.MockMonitor):
+    """The engine's side of the registrations."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(_NoCalls())
+        self._answer = answer
+        self.registrations: list[Registration] = []
+        self.outputs_registered: list[str] = []
+        self.hooks: dict[str, pulumi.ResourceHook | pulumi.ErrorHook] = {}
+
+    def RegisterResource(self, request: Any) -> Any:
+        urn = self.make_urn(request.parent, request.type, request.name)
+        if request.type == STACK:
+            return resource_pb2.RegisterResourceResponse(urn=urn)
+        sent = json_format.MessageToDict(request.object)
+        inputs, secret = _revealed(sent)
+        self.registrations.append(_registration(request, inputs, secret))
+        identity, computed = self._answer(request.type, inputs) if request.custom else ("", {})
+        state = sent | {
+            name: _as_secret(value) if name in request.additionalSecretOutputs else value
+            for name, value in computed.items()
+        }
+        answer = struct_pb2.Struct()
+        answer.update(state)
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=answer)
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:
+        if f"{STACK}::" not in request.urn:
+            self.outputs_registered.append(_reference(request.urn))
+        return super().RegisterResourceOutputs(request)
+
+    def register_resource_hook(self, hook: pulumi.ResourceHook) -> None:
+        """Keeps a hook instead of serving it."""
+        self.hooks[hook.name] = hook
+
+    def register_error_hook(self, hook: pulumi.ErrorHook) -> None:
+        """Keeps a hook instead of serving it."""
+        self.hooks[hook.name] = hook
+
+
+class _NoCalls(mocks.Mocks):
+    """No provider function may be called: a preview must not need an engine."""
+
+    def call(self, args: mocks.MockCallArgs) -> Any:
+        raise AssertionError(f"the program calls the provider's function {args.token}")
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> Any:
+        raise AssertionError(f"the program reads the existing resource {args.typ} {args.name}")
+
+
+class _Messages(logging.Handler):
+    """Collects what the program logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.levelname} {record.getMessage()}")
+
+
+def _registration(request: Any, inputs: dict[str, Any], secret: set[str]) -> Registration:
+    moments = ("before_create", "after_create", "before_update", "after_update", "before_delete", "after_delete")
+    hooks = {moment: tuple(getattr(request.hooks, moment)) for moment in (*moments, "on_error")}
+    return Registration(
+        type=request.type,
+        name=request.name,
+        parent=_reference(request.parent),
+        inputs=inputs,
+        secret=frozenset(secret),
+        protect=request.protect,
+        retain_on_delete=request.retainOnDelete,
+        delete_before_replace=request.deleteBeforeReplace,
+        provider=_reference(request.provider.rpartition("::")[0]) if request.provider else "",
+        dependencies=frozenset(map(_reference, request.dependencies)),
+        property_dependencies={
+            key: frozenset(map(_reference, found.urns)) for key, found in request.propertyDependencies.items()
+        },
+        hooks={moment: names for moment, names in hooks.items() if names},
+    )
+
+
+def _reference(urn: str) -> str:
+    """A URN as `type name`."""
+    if not urn:
+        return ""
+    types, name = urn.split("::")[-2:]
+    return f"{types.rpartition('$')[2]} {name}"
+
+
+def _as_secret(value: Any) -> dict[str, Any]:
+    return {**SECRET, "value": value}
+
+
+def _revealed(value: Any, path: str = "") -> tuple[Any, set[str]]:
+    """A sent value without its secret marks, and the paths where they were."""
+    if isinstance(value, dict) and value.get(rpc._special_sig_key) == rpc._special_secret_sig:
+        inner, secret = _revealed(value["value"], path)
+        return inner, {path, *secret}
+    if isinstance(value, dict | list):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        found = {key: _revealed(one, f"{path}.{key}".lstrip(".")) for key, one in parts}
+        secret = {where for _, inside in found.values() for where in inside}
+        plain = {key: one for key, (one, _) in found.items()}
+        return (plain if isinstance(value, dict) else list(plain.values())), secret
+    if isinstance(value, float) and value.is_integer():
+        return int(value), set()
+    return value, set()

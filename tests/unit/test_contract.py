@@ -1,0 +1,176 @@
+"""What another team reads from the stack's outputs."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from contract import CONTRACT_VERSION, ContractError, StackOutputs
+from contract.outputs import Credentials, Database, Kafka, Postgres, Redis, Tools
+
+OUTPUTS: StackOutputs[str] = StackOutputs(
+    contract_version=1,
+    postgres=Postgres(
+        host="127.0.0.1",
+        port=5432,
+        admin_role="postgres",
+        backup_role="pti_backup",
+        databases={
+            "user": Database(name="pti_user", app_role="pti_user_app", migrator_role="pti_user_migrator"),
+            "audit": Database(name="pti_audit", app_role="pti_audit_app", migrator_role="pti_audit_migrator"),
+        },
+    ),
+    redis=Redis(host="127.0.0.1", port=6379),
+    kafka=Kafka(bootstrap_servers="127.0.0.1:9092"),
+    tools=Tools(pg_admin="http://127.0.0.1:5050", kafka_ui=None, redis_commander=None),
+    credentials=Credentials(
+        postgres={"postgres": "one", "pti_backup": "two"}, redis=None, jwt_secret="three", pg_admin="four"
+    ),
+)
+
+
+@pytest.fixture
+def exported() -> dict[str, Any]:
+    """The outputs as a state keeps them."""
+    read: dict[str, Any] = json.loads(json.dumps(OUTPUTS.as_mapping()))
+    return read
+
+
+def changed(outputs: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """The outputs with another value somewhere; without it, if the value is `...`."""
+    result = copy.deepcopy(dict(outputs))
+    *sections, name = path.split(".")
+    place = result
+    for section in sections:
+        place = place[section]
+    if value is ...:
+        del place[name]
+    else:
+        place[name] = value
+    return result
+
+
+def test_the_outputs_are_plain_values_under_their_names() -> None:
+    assert OUTPUTS.as_mapping() == {
+        "contract_version": 1,
+        "postgres": {
+            "host": "127.0.0.1",
+            "port": 5432,
+            "admin_role": "postgres",
+            "backup_role": "pti_backup",
+            "databases": {
+                "user": {"name": "pti_user", "app_role": "pti_user_app", "migrator_role": "pti_user_migrator"},
+                "audit": {"name": "pti_audit", "app_role": "pti_audit_app", "migrator_role": "pti_audit_migrator"},
+            },
+        },
+        "redis": {"host": "127.0.0.1", "port": 6379},
+        "kafka": {"bootstrap_servers": "127.0.0.1:9092"},
+        "tools": {"pg_admin": "http://127.0.0.1:5050", "kafka_ui": None, "redis_commander": None},
+        "credentials": {
+            "postgres": {"postgres": "one", "pti_backup": "two"},
+            "redis": None,
+            "jwt_secret": "three",
+            "pg_admin": "four",
+        },
+    }
+
+
+def test_what_is_read_back_equals_what_was_exported(exported: dict[str, Any]) -> None:
+    assert StackOutputs.parse(exported) == OUTPUTS
+
+
+def test_one_output_can_be_read_by_itself(exported: dict[str, Any]) -> None:
+    assert Postgres.parse(exported["postgres"]) == OUTPUTS.postgres
+
+
+def test_numbers_that_a_state_keeps_as_floating_point_are_whole_again(exported: dict[str, Any]) -> None:
+    floating = changed(changed(exported, "contract_version", 1.0), "postgres.port", 5432.0)
+    outputs = StackOutputs.parse(floating)
+    assert outputs == OUTPUTS
+    assert (type(outputs.contract_version), type(outputs.postgres.port)) == (int, int)
+
+
+@pytest.mark.parametrize("path", ["something", "postgres.something", "postgres.databases.user.something"])
+def test_what_a_newer_stack_says_besides_is_left_alone(exported: dict[str, Any], path: str) -> None:
+    assert StackOutputs.parse(changed(exported, path, {"new": True})) == OUTPUTS
+
+
+@pytest.mark.parametrize("path", ["tools.pg_admin", "credentials.redis", "credentials.pg_admin"])
+def test_an_output_that_may_be_null_may_be_absent(exported: dict[str, Any], path: str) -> None:
+    section, name = path.split(".")
+    assert getattr(getattr(StackOutputs.parse(changed(exported, path, ...)), section), name) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("postgres", ..., "output StackOutputs.postgres is missing; expected mapping"),
+        ("credentials", None, "output StackOutputs.credentials is missing; expected mapping"),
+        ("postgres.host", ..., "output StackOutputs.postgres.host is missing; expected str"),
+        ("postgres.port", None, "output StackOutputs.postgres.port is missing; expected int"),
+        ("postgres.databases", ..., "output StackOutputs.postgres.databases is missing; expected mapping"),
+        (
+            "postgres.databases.user.app_role",
+            ...,
+            "output StackOutputs.postgres.databases.user.app_role is missing; expected str",
+        ),
+        ("credentials.jwt_secret", ..., "output StackOutputs.credentials.jwt_secret is missing; expected str"),
+        ("redis", "127.0.0.1", "output StackOutputs.redis is a value of type str; expected mapping"),
+        ("redis.port", "6379", "output StackOutputs.redis.port is a value of type str; expected int"),
+        ("redis.port", 6379.5, "output StackOutputs.redis.port is a value of type float; expected int"),
+        ("redis.port", True, "output StackOutputs.redis.port is a value of type bool; expected int"),
+        (
+            "kafka.bootstrap_servers",
+            ["127.0.0.1:9092"],
+            "output StackOutputs.kafka.bootstrap_servers is a value of type list; expected str",
+        ),
+        ("tools.kafka_ui", 8080, "output StackOutputs.tools.kafka_ui is a value of type int; expected str"),
+        (
+            "credentials.postgres.postgres",
+            5,
+            "output StackOutputs.credentials.postgres.postgres is a value of type int; expected str",
+        ),
+    ],
+)
+def test_an_output_that_breaks_the_contract_is_named(
+    exported: dict[str, Any], path: str, value: Any, complaint: str
+) -> None:
+    with pytest.raises(ContractError) as refused:
+        StackOutputs.parse(changed(exported, path, value))
+    assert str(refused.value) == complaint
+
+
+def test_no_complaint_shows_a_secret(exported: dict[str, Any]) -> None:
+    with pytest.raises(ContractError) as refused:
+        StackOutputs.parse(changed(exported, "credentials.postgres", ["hunter2"]))
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("version", "shown"), [(2, "2"), (0, "0"), ("1", "1"), (..., "None")])
+def test_another_version_is_refused(exported: dict[str, Any], version: Any, shown: str) -> None:
+    with pytest.raises(ContractError) as refused:
+        StackOutputs.parse(changed(exported, "contract_version", version))
+    assert str(refused.value) == (
+        f"the stack's outputs are version {shown} of the contract and this code reads version {CONTRACT_VERSION}: "
+        "take the contract folder from the commit that the stack was deployed from"
+    )
+
+
+def test_exactly_the_credentials_are_secret() -> None:
+    assert StackOutputs.secret_names() == {"credentials"}
+
+
+@pytest.mark.parametrize("record", [StackOutputs, Postgres, Database, Redis, Kafka, Tools, Credentials])
+def test_every_output_is_described(record: Any) -> None:
+    descriptions = {part.name: part.metadata["description"] for part in dataclasses.fields(record)}
+    assert [name for name, text in descriptions.items() if not text.endswith(".")] == []
+
+
+def test_outputs_never_change_once_they_are_read() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        OUTPUTS.contract_version = 2  # type: ignore[misc]

@@ -1,0 +1,72 @@
+"""The JSON Schema that an editor completes `Pulumi.<stack>.yaml` from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from settings import Settings
+from settings.load import SECTIONS
+from settings.models import json_schema
+
+SCHEMA = json_schema()
+OBJECTS = {"Settings": SCHEMA, **SCHEMA["$defs"]}
+
+
+def referred(described: dict[str, Any]) -> dict[str, Any]:
+    """The section that a key refers to; nothing for any other key."""
+    name = described.get("$ref", "").rpartition("/")[2]
+    return OBJECTS[name] if name else {}
+
+
+def leaves(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every property that isn't a section, by its dotted key."""
+    for key, described in schema["properties"].items():
+        if section := referred(described):
+            yield from leaves(section, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", described
+
+
+def test_the_schema_has_the_keys_of_the_configuration() -> None:
+    assert SCHEMA["properties"].keys() == SECTIONS.keys()
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_a_section_refuses_keys_it_does_not_know(name: str) -> None:
+    assert OBJECTS[name]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_a_section_requires_nothing(name: str) -> None:
+    assert OBJECTS[name].get("required", []) == []
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_key_is_described_in_a_sentence(name: str) -> None:
+    properties = OBJECTS[name]["properties"]
+    # A section that says the same as its key says it once, where the key refers to.
+    descriptions = {key: (referred(described) | described).get("description") for key, described in properties.items()}
+    assert [key for key, text in descriptions.items() if not (text or "").endswith(".")] == []
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_key_is_in_camel_case(name: str) -> None:
+    assert [key for key in OBJECTS[name]["properties"] if not (key.isalnum() and key[0].islower())] == []
+
+
+def test_every_default_of_the_schema_is_the_one_in_force() -> None:
+    in_force = json.loads(Settings().model_dump_json(by_alias=True))
+
+    def value(path: str) -> Any:
+        place = in_force
+        for part in path.split("."):
+            place = place[part]
+        return place
+
+    stated = {path: described["default"] for path, described in leaves(SCHEMA)}
+    assert stated == {path: value(path) for path in stated}
+    assert len(stated) >= 25

@@ -1,0 +1,295 @@
+"""The plan of the house, held by the source: who imports whom, and what no one does."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pulumi
+import pulumi_docker
+import pulumi_random
+import pytest
+
+from tests.unit.paths import ROOT
+
+OURS = {"__main__", "backends", "components", "contract", "operations", "policy", "settings", "tests", "workloads"}
+PROVIDER_SDKS = {"pulumi_docker", "pulumi_kubernetes"}
+
+MAY_IMPORT = {
+    "__main__": {"settings", "backends.create", "components.platform", "pulumi"},
+    "components": {
+        *("components", "backends.base", "workloads", "settings", "contract"),
+        *("pulumi", "pulumi_random"),
+    },
+    "backends": {"backends", "workloads", "settings", "pulumi"},
+    "backends.docker": {"pulumi_docker"},
+    "settings": {"settings", "pulumi", "pydantic", "pydantic_core"},
+    "workloads": {"workloads", "pulumi"},
+    "contract": {"contract"},
+}
+"""Beside the standard library; a package may import what the package around it may."""
+
+
+def sources(*packages: str) -> dict[str, ast.Module]:
+    """Module name to syntax tree, of whole packages or single modules."""
+    files: list[Path] = []
+    for package in packages:
+        place = ROOT / package.replace(".", "/")
+        files += sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    return {module_name(file): ast.parse(file.read_text(), filename=str(file)) for file in files}
+
+
+def module_name(file: Path) -> str:
+    """The name a file is imported under."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """Full names of what a module imports, wherever in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "an import is absolute"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def is_within(name: str, package: str) -> bool:
+    """Whether a full name is the package or something in it."""
+    return name == package or name.startswith(f"{package}.")
+
+
+def allowed_for(module: str) -> set[str]:
+    """What a module may import."""
+    return {name for package, names in MAY_IMPORT.items() if is_within(module, package) for name in names}
+
+
+def product_modules() -> dict[str, ast.Module]:
+    """Everything the program is made of."""
+    return sources("__main__", "components", "backends", "settings", "workloads", "contract")
+
+
+def repository_modules() -> dict[str, ast.Module]:
+    """Every module of ours that isn't a test."""
+    folders = [place for place in OURS - {"tests", "__main__"} if (ROOT / place).is_dir()]
+    return sources("__main__", *sorted(folders))
+
+
+PRODUCT = product_modules()
+
+
+@pytest.mark.parametrize("module", PRODUCT)
+def test_imports_point_one_way(module: str) -> None:
+    foreign = {name for name in imports(PRODUCT[module]) if name.partition(".")[0] not in sys.stdlib_module_names}
+    allowed = allowed_for(module)
+    assert {name for name in foreign if not any(is_within(name, package) for package in allowed)} == set()
+
+
+def test_the_rule_covers_every_package_and_finds_its_imports() -> None:
+    assert {module.partition(".")[0] for module in PRODUCT} == MAY_IMPORT.keys() - {"backends.docker"}
+    assert "components.platform.Platform" in set(imports(PRODUCT["__main__"]))
+    assert "backends.docker.DockerBackend" in set(imports(PRODUCT["backends.create"]))
+
+
+def test_a_provider_is_imported_by_its_own_backend_alone() -> None:
+    importers = {
+        (name.partition(".")[0], module)
+        for module, tree in repository_modules().items()
+        for name in imports(tree)
+        if name.partition(".")[0] in PROVIDER_SDKS
+    }
+    assert {sdk for sdk, _ in importers} >= {"pulumi_docker"}
+    strays = [
+        (sdk, module) for sdk, module in importers if not is_within(module, f"backends.{sdk.removeprefix('pulumi_')}")
+    ]
+    assert strays == []
+
+
+def test_the_contract_runs_on_the_standard_library_alone() -> None:
+    found = {name.partition(".")[0] for tree in sources("contract").values() for name in imports(tree)}
+    assert found - sys.stdlib_module_names == {"contract"}
+
+
+def asks_for_the_stack(tree: ast.Module) -> list[int]:
+    """Lines that ask Pulumi for the stack's name, or compare a stack's name with a text."""
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute | ast.Name | ast.alias) and named(node) == "get_stack":
+            lines.append(getattr(node, "lineno", 0))
+        elif isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            if any(named(side).strip("_").endswith(("stack", "stack_name")) for side in sides) and any(
+                map(holds_text, sides)
+            ):
+                lines.append(node.lineno)
+        elif isinstance(node, ast.Match) and named(node.subject).strip("_").endswith("stack"):
+            lines.append(node.lineno)
+        elif isinstance(node, ast.Call) and named(node.func) in {"startswith", "endswith"}:
+            assert isinstance(node.func, ast.Attribute)
+            if named(node.func.value).strip("_").endswith("stack"):
+                lines.append(node.lineno)
+    return lines
+
+
+def named(node: ast.AST) -> str:
+    """The last part of a dotted name; empty for anything else."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.name if isinstance(node, ast.alias) else ""
+
+
+def holds_text(node: ast.AST) -> bool:
+    """Whether an expression is a text, or a collection of texts."""
+    return any(isinstance(one, ast.Constant) and isinstance(one.value, str) for one in ast.walk(node))
+
+
+@pytest.mark.parametrize("module", [module for module in PRODUCT if module != "__main__"])
+def test_no_part_of_the_program_knows_which_stack_it_is(module: str) -> None:
+    assert asks_for_the_stack(PRODUCT[module]) == []
+
+
+@pytest.mark.parametrize(
+    "offence",
+    [
+        "import pulumi\nstack = pulumi.get_stack()",
+        "from pulumi import get_stack",
+        "if stack == 'prod': pass",
+        "if self._stack in ('dev', 'test'): pass",
+        "if 'prod' != args.stack: pass",
+        "match stack:\n    case 'prod': pass",
+        "if stack.startswith('prod'): pass",
+    ],
+)
+def test_a_module_that_knows_its_stack_would_be_found(offence: str) -> None:
+    assert asks_for_the_stack(ast.parse(offence)) != []
+
+
+def test_the_entrance_asks_for_the_stack_once() -> None:
+    assert len(asks_for_the_stack(PRODUCT["__main__"])) == 1
+
+
+RESOURCES = {
+    name
+    for sdk in (pulumi, pulumi_docker, pulumi_random)
+    for name, one in vars(sdk).items()
+    if inspect.isclass(one) and issubclass(one, pulumi.Resource)
+} | {"Platform", "Credentials", "DataLayer", "DevTools", "deploy"}
+"""Classes that register a resource when they are called, and the backend's way to do so."""
+
+
+def created_inside_apply(tree: ast.Module) -> list[str]:
+    """What functions given to `apply` create, directly or through a function of the same module."""
+    functions: dict[str, list[ast.AST]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            functions.setdefault(node.name, []).append(node)
+    created: list[str] = []
+    seen: set[str] = set()
+
+    def inspect_body(body: ast.AST) -> None:
+        for node in ast.walk(body):
+            if isinstance(node, ast.Call):
+                called = named(node.func)
+                if called in RESOURCES:
+                    created.append(called)
+                follow(called)
+
+    def follow(name: str) -> None:
+        if name not in seen:
+            seen.add(name)
+            for function in functions.get(name, ()):
+                inspect_body(function)
+
+    for call in applications(tree):
+        for given in [*call.args, *(keyword.value for keyword in call.keywords)]:
+            inspect_body(given)
+            follow(named(given))
+    return created
+
+
+def applications(tree: ast.Module) -> list[ast.Call]:
+    """Calls of `apply`."""
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and named(node.func) == "apply"]
+
+
+@pytest.mark.parametrize("module", PRODUCT)
+def test_nothing_is_created_inside_apply(module: str) -> None:
+    assert created_inside_apply(PRODUCT[module]) == []
+
+
+def test_the_program_does_use_apply() -> None:
+    assert sum(len(applications(tree)) for tree in PRODUCT.values()) >= 3
+
+
+@pytest.mark.parametrize(
+    "offence",
+    [
+        "password.apply(lambda value: docker.Volume('v', name=value))",
+        "password.apply(lambda value: backend.deploy(value, parent=self))",
+        "def make(value):\n    return random.RandomPassword(value)\npassword.apply(make)",
+        "def make(value):\n    return Credentials(value)\npassword.apply(lambda value: make(value))",
+        "class A:\n    def make(self, value):\n        pulumi.ComponentResource('t', value)\n"
+        "    def b(self):\n        x.apply(func=self.make)",
+    ],
+)
+def test_a_resource_created_inside_apply_would_be_found(offence: str) -> None:
+    assert len(created_inside_apply(ast.parse(offence))) == 1
+
+
+def components() -> dict[str, ast.ClassDef]:
+    """Name to definition of every component."""
+    return {
+        node.name: node
+        for tree in PRODUCT.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and any(named(base) == "ComponentResource" for base in node.bases)
+    }
+
+
+def outputs_registered(within: ast.AST) -> list[ast.AST]:
+    """Calls of `register_outputs`."""
+    return [node for node in ast.walk(within) if isinstance(node, ast.Call) and named(node.func) == "register_outputs"]
+
+
+@pytest.mark.parametrize("name", components())
+def test_a_component_registers_its_outputs_once_and_last(name: str) -> None:
+    component = components()[name]
+    made = next(node for node in component.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    last = made.body[-1]
+    assert isinstance(last, ast.Expr)
+    assert outputs_registered(component) == outputs_registered(last) == [last.value]
+
+
+@pytest.mark.parametrize("name", components())
+def test_a_component_has_a_type_token_as_a_constant(name: str) -> None:
+    module = next(tree for tree in PRODUCT.values() if components()[name].name in class_names(tree))
+    constants = {
+        target.id: node.value.value
+        for node in module.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    assert constants.get("TYPE") == f"pti-calendar:index:{name}"
+
+
+def class_names(tree: ast.Module) -> set[str]:
+    """Names of the components a module defines."""
+    return {node.name for node in tree.body if isinstance(node, ast.ClassDef) and is_component(node)}
+
+
+def is_component(node: ast.ClassDef) -> bool:
+    """Whether a class is a component."""
+    return any(named(base) == "ComponentResource" for base in node.bases)
+
+
+def test_every_component_is_found() -> None:
+    assert components().keys() >= {"Platform", "DataLayer", "DevTools", "Credentials"}
+
+

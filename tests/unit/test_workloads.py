@@ -1,0 +1,180 @@
+"""What a workload refuses, and that it never changes once it is written down."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from workloads import Exec, FileSet, HttpGet, Kind, Port, Probe, Scratch, TcpConnect, Volume, Workload, WorkloadError
+
+
+def workload(**fields: Any) -> Workload:
+    """A workload that is right but for the fields under test."""
+    right: dict[str, Any] = {"name": "web", "image": "web:1.0", "user": 1000, "memory_mib": 64}
+    return Workload(**right | fields)
+
+
+def task(**fields: Any) -> Workload:
+    """A task that is right but for the fields under test."""
+    return workload(**{"kind": Kind.TASK, "command": ("true",)} | fields)
+
+
+def files(name: str = "configuration", directory: str = "/etc/web") -> FileSet:
+    """A file set."""
+    return FileSet(name=name, directory=directory, files={"a": "b"})
+
+
+READY = Probe(check=Exec(command=("true",)))
+HTTP = Port(name="http", number=80)
+NO_NAME = "the name must be a DNS label of at most 40 lower-case letters, digits and '-'"
+NO_SERVICE = "a task has no readiness probe, ports or replicas: it is done when its command exits with 0"
+
+NAMES = {
+    "empty": "",
+    "in upper case": "Web",
+    "with an underscore": "my_web",
+    "with a dot": "my.web",
+    "that begins with a digit": "1web",
+    "that begins with a hyphen": "-web",
+    "that ends with a hyphen": "web-",
+    "of 41 letters": "w" * 41,
+}
+
+REFUSED = {
+    "no replica": (lambda: workload(replicas=0), "replicas must be at least 1, not 0"),
+    "fewer than no replicas": (lambda: workload(replicas=-1), "replicas must be at least 1, not -1"),
+    "root": (lambda: workload(user=0), "must not run as root (user 0)"),
+    "a task with a readiness probe": (lambda: task(readiness=READY), NO_SERVICE),
+    "a task with a port": (lambda: task(ports=(HTTP,)), NO_SERVICE),
+    "a task with replicas": (lambda: task(replicas=2), NO_SERVICE),
+    "a task without a command": (lambda: task(command=()), "a task states its command"),
+    "a service with a persistent volume": (
+        lambda: workload(volumes=(Volume(name="data", mount="/data"),)),
+        "persistent volumes belong to a stateful workload",
+    ),
+    "a task with a persistent volume": (
+        lambda: task(volumes=(Volume(name="data", mount="/data"),)),
+        "persistent volumes belong to a stateful workload",
+    ),
+    "a port twice": (
+        lambda: workload(ports=(HTTP, Port(name="metrics", number=9100), Port(name="again", number=80))),
+        "a port number stands twice in [80, 9100, 80]",
+    ),
+    "an HTTP probe of a port it lacks": (
+        lambda: workload(ports=(HTTP,), readiness=Probe(check=HttpGet(port=81, path="/"))),
+        "the readiness probe asks port 81, which is not among its ports [80]",
+    ),
+    "a TCP probe without ports": (
+        lambda: workload(readiness=Probe(check=TcpConnect(port=80))),
+        "the readiness probe asks port 80, which is not among its ports []",
+    ),
+    "a file set with a bad name": (
+        lambda: workload(file_sets=(files("Web"),)),
+        "each file set needs a DNS label of its own as its name, not ['Web']",
+    ),
+    "two file sets of one name": (
+        lambda: workload(file_sets=(files(), files(directory="/etc/other"))),
+        "each file set needs a DNS label of its own as its name, not ['configuration', 'configuration']",
+    ),
+    "a relative directory of files": (
+        lambda: workload(file_sets=(files(directory="etc/web"),)),
+        "'etc/web' is not an absolute path below the root",
+    ),
+    "a relative volume": (
+        lambda: workload(kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="data"),)),
+        "'data' is not an absolute path below the root",
+    ),
+    "a scratch directory over the root": (
+        lambda: workload(scratch=(Scratch(path="/"),)),
+        "'/' is not an absolute path below the root",
+    ),
+    "two mounts of one kind in one place": (
+        lambda: workload(scratch=(Scratch(path="/tmp"), Scratch(path="/tmp"))),  # noqa: S108 - in a container
+        "'/tmp' is mounted twice",
+    ),
+    "two kinds of mount in one place": (
+        lambda: workload(file_sets=(files(),), scratch=(Scratch(path="/etc/web"),)),
+        "'/etc/web' is mounted twice",
+    ),
+    "a variable that is plain and secret": (
+        lambda: workload(environment={"B": "1", "A": "1", "C": "1"}, secret_environment={"A": "2", "B": "2"}),
+        "A, B stands in both environment and secret_environment",
+    ),
+    "a need of itself": (lambda: workload(needs=("other", "web")), "needs or calls itself"),
+    "a call to itself": (lambda: workload(calls=("web",)), "needs or calls itself"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+def test_a_name_that_is_no_dns_label_is_refused(name: str) -> None:
+    with pytest.raises(WorkloadError) as refused:
+        workload(name=name)
+    assert str(refused.value) == f"workload {name!r}: {NO_NAME}"
+
+
+@pytest.mark.parametrize("make", [make for make, _ in REFUSED.values()], ids=REFUSED.keys())
+def test_a_contradiction_is_refused(make: Any, request: pytest.FixtureRequest) -> None:
+    _, reason = REFUSED[request.node.callspec.id]
+    with pytest.raises(WorkloadError) as refused:
+        make()
+    assert str(refused.value) == f"workload 'web': {reason}"
+
+
+@pytest.mark.parametrize("name", ["w", "w1", "web-1", "w" * 40])
+def test_a_dns_label_is_a_good_name(name: str) -> None:
+    assert workload(name=name).name == name
+
+
+def test_a_stateful_workload_has_volumes_and_everything_a_service_has() -> None:
+    stateful = workload(
+        kind=Kind.STATEFUL,
+        ports=(HTTP, Port(name="admin", number=81, publish=8081)),
+        volumes=(Volume(name="data", mount="/data"),),
+        file_sets=(files(), files("other", "/etc/other")),
+        scratch=(Scratch(path="/run/web"),),
+        readiness=Probe(check=HttpGet(port=81, path="/health")),
+        needs=("a",),
+        calls=("a", "b"),
+        replicas=3,
+    )
+    assert stateful.volumes[0].mount == "/data"
+
+
+def test_a_command_may_be_asked_whether_a_workload_without_ports_is_ready() -> None:
+    assert workload(readiness=READY).ports == ()
+
+
+def test_a_task_may_need_and_call_others() -> None:
+    assert task(needs=("a",), calls=("a",)).kind is Kind.TASK
+
+
+def test_a_workload_is_small_and_closed_unless_it_says_otherwise() -> None:
+    plain = workload()
+    assert plain.replicas == 1
+    assert plain.read_only_root
+    assert plain.calls == ()
+    assert Port(name="http", number=80).publish is None
+    assert not files().secret
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        workload(),
+        READY,
+        HTTP,
+        files(),
+        Exec(command=("true",)),
+        HttpGet(port=80, path="/"),
+        TcpConnect(port=80),
+        Volume(name="data", mount="/data"),
+        Scratch(path="/run/web"),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_no_part_of_the_model_changes_once_it_is_made(part: Any) -> None:
+    field = dataclasses.fields(part)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(part, field, getattr(part, field))
