@@ -18,8 +18,12 @@ PROJECT = "pti-calendar"
 def up(stack: str) -> int:
     """Brings the stack up, created first if it is new; gives Pulumi's exit code."""
     _select(stack)
-    _release_dead_lock(stack)
-    return _attached(["up", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])
+    was_killed = _release_dead_lock(stack)
+    code = _attached(["up", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])
+    if was_killed and not code:
+        # The killed update's creations have been found or made anew; Pulumi would warn of them for ever.
+        _captured(["refresh", "--clear-pending-creates", "--skip-preview", "--yes", "--stack", stack])
+    return code
 
 
 def destroy(stack: str) -> int:
@@ -62,16 +66,18 @@ def _select(stack: str) -> None:
         raise OperationError(f"Stack '{stack}' can't be selected:\n  {done.stderr.strip()}")
 
 
-def _release_dead_lock(stack: str) -> None:
-    """Lifts the lock of an update that was killed hard on this machine, in the project's own file state.
+def _release_dead_lock(stack: str) -> bool:
+    """Lifts the lock of an update that was killed hard on this machine, and says whether there was one.
 
     Pulumi would refuse every further update until `pulumi cancel`. A lock is lifted only when the process that its
     file names is gone; somebody else's, or one of another machine, stays.
     """
     locks = sorted((STATE / ".pulumi" / "locks").glob(f"**/{PROJECT}/{stack}/*.json"))
-    if locks and all(_is_dead(lock) for lock in locks):
-        print("· lifting the lock of an update that was killed", flush=True)
-        _captured(["cancel", "--yes", "--stack", stack])
+    if not locks or not all(_is_dead(lock) for lock in locks):
+        return False
+    print("· lifting the lock of an update that was killed", flush=True)
+    _captured(["cancel", "--yes", "--stack", stack])
+    return True
 
 
 def _is_dead(lock: Path) -> bool:

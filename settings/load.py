@@ -119,16 +119,16 @@ def _explained(detail: ErrorDetails) -> str:
 
     model: type[BaseModel] = Settings
     for part in location[:-1]:
-        model = _section(model, part) or model
+        model = section_model(model, part) or model
     fields, last = _fields(model), location[-1]
     if last not in fields:
         return _entry(location, "an unknown key", _suggestion(last, fields))
-    if section := _section(model, last):
+    if section := section_model(model, last):
         return _entry(location, repr(given), allowed or f"a section with the keys {', '.join(_fields(section))}")
     default = fields[last].get_default(call_default_factory=True, validated_data={})
     source = f"{'none' if default is None else default} (class {model.__name__} in settings/models.py)"
     shown = "nothing: the default below" if given is _NOTHING else repr(given)
-    return _entry(location, shown, allowed or _allowed(model, last)) + f"\n  default: {source}"
+    return _entry(location, shown, allowed or allowed_values(model, last)) + f"\n  default: {source}"
 
 
 _NOTHING = object()
@@ -142,14 +142,14 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
-def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+def section_model(model: type[BaseModel], key: str) -> type[BaseModel] | None:
     """The model behind a key, where the key holds a section."""
     field = _fields(model).get(key)
     annotation = field.annotation if field else None
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
-def _allowed(model: type[BaseModel], key: str) -> str:
+def allowed_values(model: type[BaseModel], key: str) -> str:
     """What a key takes, in words, read from its JSON Schema."""
     schema = model.model_json_schema(by_alias=True)["properties"][key]
     choice = next(one for one in schema.get("anyOf", [schema]) if one.get("type") != "null")
@@ -164,6 +164,8 @@ def _allowed(model: type[BaseModel], key: str) -> str:
         return "true or false"
     if choice.get("format") == "ipv4":
         return "an IPv4 address"
+    if "examples" in schema:
+        return f"text such as '{schema['examples'][0]}'"
     return f"text that matches {choice['pattern']}" if "pattern" in choice else "text"
 
 

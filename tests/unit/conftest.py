@@ -48,3 +48,25 @@ def stack_file(stack: str) -> Mapping[str, Any]:
 
 GENERATED_KRAFT: Mapping[str, Any] = {"kafka": {"mode": "kraft"}, "protect": True}
 """Everything optional the other way round than in dev."""
+
+
+@pytest.fixture(scope="session")
+def deploy() -> Deploy:
+    """Runs the program; a configuration that was run before is not run again."""
+    known: dict[str, Recording[Platform]] = {}
+
+    def run(
+        configuration: Mapping[str, Any] | None = None, secrets: Mapping[str, str] | None = None, *, stack: str = "dev"
+    ) -> Recording[Platform]:
+        key = json.dumps([configuration, secrets, stack])
+        if key not in known:
+            known[key] = deploy_platform(configuration, secrets, stack=stack)
+        return known[key]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def dev(deploy: Deploy) -> Recording[Platform]:
+    """The stack of `Pulumi.dev.yaml`."""
+    return deploy(stack_file("dev"))

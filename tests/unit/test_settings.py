@@ -264,7 +264,10 @@ LIMITS = [
         "too small a heap for Kafka UI",
         {"devTools": '{"kafkaUi": {"heapMib": 127}}'},
         entry(
-            "devTools.kafkaUi.heapMib", given="127", allowed="a whole number from 128", default=default("192", "KafkaUi")
+            "devTools.kafkaUi.heapMib",
+            given="127",
+            allowed="a whole number from 128",
+            default=default("192", "KafkaUi"),
         ),
     ),
 ]
@@ -388,13 +391,18 @@ CHOICES = [
     Bad(
         "a Kafka mode there isn't",
         {"kafka": '{"mode": "raft"}'},
-        entry("kafka.mode", given="'raft'", allowed="one of 'zookeeper', 'kraft'", default=default("zookeeper", "Kafka")),
+        entry(
+            "kafka.mode", given="'raft'", allowed="one of 'zookeeper', 'kraft'", default=default("zookeeper", "Kafka")
+        ),
     ),
     Bad(
         "a ZooKeeper for Kafka without one",
         {"kafka": '{"mode": "kraft", "zookeeper": {"port": 2182}}'},
         entry(
-            "kafka.zookeeper", given="{'port': 2182}", allowed="has no meaning in the kraft mode; remove it", default=None
+            "kafka.zookeeper",
+            given="{'port': 2182}",
+            allowed="has no meaning in the kraft mode; remove it",
+            default=None,
         ),
     ),
     *(
@@ -477,7 +485,9 @@ SECRETS = [
         Bad(
             f"{key} in plain text",
             {key: "hunter2"},
-            entry(key, given="a value in plain text", allowed=f"a secret: pulumi config set --secret pti-calendar:{key}"),
+            entry(
+                key, given="a value in plain text", allowed=f"a secret: pulumi config set --secret pti-calendar:{key}"
+            ),
         )
         for key in ("postgresPassword", "jwtSecret", "userMigratorPassword")
     ),

@@ -291,5 +291,3 @@ def is_component(node: ast.ClassDef) -> bool:
 
 def test_every_component_is_found() -> None:
     assert components().keys() >= {"Platform", "DataLayer", "DevTools", "Credentials"}
-
-

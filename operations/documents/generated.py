@@ -1,0 +1,32 @@
+"""Which file is generated from what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from operations.documents.configuration import configuration_page, stack_file_schema
+from operations.documents.diagram import with_diagram
+from operations.documents.outputs import outputs_page
+from operations.project import ROOT
+
+ARCHITECTURE = Path("docs/architecture.md")
+
+
+def generated() -> dict[Path, str]:
+    """Path below the project to the text that belongs there."""
+    return {
+        Path("settings/stack.schema.json"): json.dumps(stack_file_schema(), indent=2) + "\n",
+        Path("docs/configuration.md"): configuration_page(),
+        Path("docs/outputs.md"): outputs_page(),
+        ARCHITECTURE: with_diagram((ROOT / ARCHITECTURE).read_text()),
+    }
+
+
+def write_documents() -> None:
+    """Writes every generated document that isn't up to date, and says which."""
+    for path, text in generated().items():
+        target = ROOT / path
+        if not target.exists() or target.read_text() != text:
+            target.write_text(text)
+            print(f"{path} is written")

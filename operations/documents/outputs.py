@@ -1,0 +1,63 @@
+"""The reference of the stack's outputs, from the contract."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from contract import CONTRACT_VERSION, StackOutputs
+from operations.documents.configuration import GENERATED
+
+
+def outputs_page() -> str:
+    """`docs/outputs.md`."""
+    lines = [
+        "# Stack outputs",
+        "",
+        GENERATED,
+        "",
+        f"Version {CONTRACT_VERSION} of the contract. The version grows when an output changes its meaning, its type",
+        "or its name, or goes away; a new output leaves it as it is. `contract/` reads and checks the outputs; it",
+        "needs nothing but Python's standard library, so another team copies the folder:",
+        "",
+        "```python",
+        "from contract import StackOutputs",
+        "",
+        'stack = pulumi.StackReference("organization/pti-calendar/dev")',
+        "outputs = stack.outputs.apply(StackOutputs.parse)",
+        "```",
+        "",
+        "In a shell: `pulumi stack output --json -s dev`, with `--show-secrets` for the secret ones.",
+        "",
+        "| output | type | secret | what it is |",
+        "| --- | --- | --- | --- |",
+        *_rows(StackOutputs, "", secret=False),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(record: Any, prefix: str, *, secret: bool) -> Iterator[str]:
+    hints = typing.get_type_hints(record)
+    for part in dataclasses.fields(record):
+        hidden = secret or bool(part.metadata["secret"])
+        nested, segment, shown = _shape(hints[part.name])
+        mark = "yes" if hidden else "no"
+        yield f"| `{prefix}{part.name}{segment}` | {shown} | {mark} | {part.metadata['description']} |"
+        if nested is not None:
+            yield from _rows(nested, f"{prefix}{part.name}{segment}.", secret=hidden)
+
+
+def _shape(hint: Any) -> tuple[Any, str, str]:
+    """The record inside a type, the segment its keys add to the path, and the type in words."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(origin or hint):
+        return origin or hint, "", "object"
+    if origin is Mapping or (isinstance(origin, type) and issubclass(origin, Mapping)):
+        nested, _, shown = _shape(arguments[1])
+        return nested, ".<name>", shown
+    if origin in (typing.Union, types.UnionType):
+        return None, "", f"{_shape(arguments[0])[2]} or null"
+    return None, "", "integer" if hint is int else "string"

@@ -1,0 +1,557 @@
+"""What the Docker backend promises about a workload's resources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pytest
+
+from backends.docker import DockerBackend
+from settings import parse
+from settings.models import Backend, Images
+from tests.unit.conftest import Deploy, as_raw
+from tests.unit.recorder import Recording, Registration, record
+from workloads import (
+    Check,
+    Exec,
+    FileSet,
+    HttpGet,
+    Kind,
+    Port,
+    Probe,
+    Scratch,
+    TcpConnect,
+    Volume,
+    Workload,
+    WorkloadError,
+)
+
+READY = Probe(check=Exec(command=("ready", "--now")), startup_s=100, period_s=5, timeout_s=4, failures=3)
+
+
+def workload(name: str = "web", **fields: Any) -> Workload:
+    """A workload with nothing but what it must have."""
+    return Workload(**{"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64, **fields})
+
+
+def task(name: str = "migrate", **fields: Any) -> Workload:
+    """A task with nothing but what it must have."""
+    return workload(name, **{"kind": Kind.TASK, "command": ("migrate", "--all"), **fields})
+
+
+def files(name: str = "configuration", directory: str = "/etc/web", **fields: Any) -> FileSet:
+    """A set of two files."""
+    return FileSet(**{"name": name, "directory": directory, "files": {"b.conf": "B", "a.conf": "A"}, **fields})
+
+
+def deployed(
+    *workloads: Workload,
+    stack: str = "dev",
+    protect: bool = False,
+    registry: str | None = None,
+    **backend: Any,
+) -> Recording[DockerBackend]:
+    """Workloads below a parent, on a backend of their own."""
+
+    def program() -> DockerBackend:
+        docker = DockerBackend(Backend(**backend), Images(registry=registry), stack=stack, protect=protect)
+        parent = pulumi.ComponentResource("test:index:Parent", "parent")
+        for one in workloads:
+            docker.deploy(one, parent=parent)
+        return docker
+
+    return record(program, stack=stack)
+
+
+def container(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
+    """The inputs of a container."""
+    return recording.one("Container", name).inputs
+
+
+def labels(registration: Registration) -> dict[str, str]:
+    """Label to value."""
+    return {one["label"]: one["value"] for one in registration.inputs["labels"]}
+
+
+def networks(recording: Recording[Any], name: str) -> set[str]:
+    """The networks a container joins, by their name on the engine."""
+    return {one["name"].removeprefix("id-of-") for one in container(recording, name).get("networksAdvanced", [])}
+
+
+def uploaded(registration: Registration) -> dict[str, str]:
+    """Path to content of what a container is created with."""
+    return {one["file"]: one["content"] for one in registration.inputs["uploads"]}
+
+
+class TestNetworks:
+    def test_exactly_its_callers_join_a_workloads_network(self) -> None:
+        recording = deployed(
+            workload("store"),
+            workload("other"),
+            workload("api", calls=("store",)),
+            workload("web", calls=("api", "other")),
+        )
+        assert networks(recording, "store") == {"pti-store-dev"}
+        assert networks(recording, "other") == {"pti-other-dev"}
+        assert networks(recording, "api") == {"pti-api-dev", "pti-store-dev"}
+        assert networks(recording, "web") == {"pti-web-dev", "pti-api-dev", "pti-other-dev"}
+
+    def test_needing_a_workload_is_not_calling_it(self) -> None:
+        recording = deployed(workload("store", readiness=READY), workload("web", needs=("store",)))
+        assert networks(recording, "web") == {"pti-web-dev"}
+
+    def test_a_workload_answers_to_its_name_in_its_own_network_alone(self) -> None:
+        recording = deployed(workload("store"), workload("web", calls=("store",)))
+        aliases = {one["name"]: one.get("aliases") for one in container(recording)["networksAdvanced"]}
+        assert aliases == {"id-of-pti-web-dev": ["web"], "id-of-pti-store-dev": None}
+
+    def test_every_platform_container_reaches_what_it_calls_and_nothing_else(self, dev: Recording[Any]) -> None:
+        assert {
+            name: {network.removeprefix("pti-").removesuffix("-dev") for network in networks(dev, name)}
+            for name in (one.name for one in dev.of_type("Container") if one.inputs.get("networksAdvanced"))
+        } == {
+            "postgres": {"postgres"},
+            "databases": {"databases", "postgres"},
+            "redis": {"redis"},
+            "zookeeper": {"zookeeper"},
+            "kafka": {"kafka", "zookeeper"},
+            "pgadmin": {"pgadmin", "postgres"},
+            "kafka-ui": {"kafka-ui", "kafka"},
+            "redis-commander": {"redis-commander", "redis"},
+        }
+
+
+class TestStartOrder:
+    def test_a_dependent_is_created_after_the_container_it_needs(self) -> None:
+        recording = deployed(workload("store", readiness=READY), workload("web", needs=("store",)))
+        assert "docker:index/container:Container store" in recording.one("Container", "web").dependencies
+
+    def test_a_caller_that_needs_nothing_does_not_wait(self) -> None:
+        recording = deployed(workload("store", readiness=READY), workload("web", calls=("store",)))
+        assert "docker:index/container:Container store" not in recording.one("Container", "web").dependencies
+
+    def test_a_container_with_a_probe_is_created_when_it_is_healthy(self) -> None:
+        inputs = container(deployed(workload(readiness=READY)))
+        assert (inputs["wait"], inputs["waitTimeout"]) == (True, 100)
+
+    def test_a_container_without_a_probe_is_created_when_it_has_started(self) -> None:
+        inputs = container(deployed(workload()))
+        assert inputs["wait"] is False
+        assert "waitTimeout" not in inputs
+        assert "healthcheck" not in inputs
+
+    @pytest.mark.parametrize(
+        ("check", "command"),
+        [
+            (Exec(command=("ready", "--now")), ["CMD", "ready", "--now"]),
+            (
+                HttpGet(port=80, path="/health?full=1"),
+                [
+                    "CMD-SHELL",
+                    "wget -q -O /dev/null 'http://127.0.0.1:80/health?full=1' "
+                    "|| curl -fsS -o /dev/null 'http://127.0.0.1:80/health?full=1'",
+                ],
+            ),
+            (TcpConnect(port=80), ["CMD-SHELL", "bash -c '</dev/tcp/127.0.0.1/80' || nc -z 127.0.0.1 80"]),
+        ],
+        ids=["a command", "HTTP", "TCP"],
+    )
+    def test_a_probe_becomes_a_health_check(self, check: Check, command: list[str]) -> None:
+        probe = Probe(check=check, startup_s=60, period_s=5, timeout_s=4, failures=3)
+        inputs = container(deployed(workload(readiness=probe, ports=(Port(name="http", number=80),))))
+        # Twelve failures of five seconds each: not unhealthy before its start-up time is over.
+        assert inputs["healthcheck"] == {"tests": command, "interval": "5s", "timeout": "4s", "retries": 12}
+
+    def test_a_probe_may_fail_as_often_as_it_says(self) -> None:
+        probe = Probe(check=READY.check, startup_s=10, period_s=5, failures=7)
+        assert container(deployed(workload(readiness=probe)))["healthcheck"]["retries"] == 7
+
+
+class TestTasks:
+    def test_a_task_stays_up_after_success_and_ends_with_its_own_code_after_failure(self) -> None:
+        inputs = container(deployed(task(arguments=("now",))), "migrate")
+        script = 'if "$@"; then : > /dev/shm/task-succeeded; exec sleep infinity; else exit "$?"; fi'  # noqa: S108
+        assert inputs["entrypoints"] == ["sh", "-c", script, "task", "migrate", "--all"]
+        assert inputs["command"] == ["now"]
+        assert inputs["restart"] == "no"
+
+    def test_a_task_is_created_when_it_has_succeeded_within_its_time(self) -> None:
+        inputs = container(deployed(task(timeout_s=90)), "migrate")
+        assert (inputs["wait"], inputs["waitTimeout"]) == (True, 90)
+        assert inputs["healthcheck"] == {
+            "tests": ["CMD", "test", "-f", "/dev/shm/task-succeeded"],  # noqa: S108 - in the container
+            "interval": "2s",
+            "timeout": "3s",
+            "retries": 46,
+        }
+
+    def test_a_dependent_of_a_task_waits_for_it(self) -> None:
+        recording = deployed(task(), workload("web", needs=("migrate",)))
+        assert "docker:index/container:Container migrate" in recording.one("Container", "web").dependencies
+
+    def test_a_service_is_started_again_when_it_ends(self) -> None:
+        assert container(deployed(workload()))["restart"] == "unless-stopped"
+
+
+class TestContainment:
+    @pytest.fixture
+    def running(self, dev: Recording[Any]) -> list[Registration]:
+        """Every container of the dev stack that ever runs."""
+        found = [one for one in dev.of_type("Container") if one.inputs.get("start") is not False]
+        assert {one.name for one in found} >= {"postgres", "databases", "redis", "kafka", "zookeeper", "pgadmin"}
+        return found
+
+    def test_every_running_container_has_a_read_only_root(self, running: list[Registration]) -> None:
+        assert [one.name for one in running if one.inputs.get("readOnly") is not True] == []
+
+    def test_a_workload_can_ask_for_a_writable_root(self) -> None:
+        assert container(deployed(workload(read_only_root=False)))["readOnly"] is False
+
+    def test_every_running_container_lacks_every_capability(self, running: list[Registration]) -> None:
+        assert [one.name for one in running if one.inputs.get("capabilities") != {"drops": ["ALL"]}] == []
+
+    def test_no_running_container_gains_privileges(self, running: list[Registration]) -> None:
+        options = {one.name: one.inputs.get("securityOpts") for one in running}
+        assert options == dict.fromkeys(options, ["no-new-privileges:true"])
+        assert [one.name for one in running if "privileged" in one.inputs] == []
+
+    def test_no_running_container_is_roots(self, running: list[Registration]) -> None:
+        users = {one.name: one.inputs["user"].split(":") for one in running}
+        assert [name for name, ids in users.items() if ids[0] != ids[1] or int(ids[0]) == 0] == []
+
+    def test_a_container_runs_as_the_workloads_user_and_group(self) -> None:
+        assert container(deployed(workload(user=70)))["user"] == "70:70"
+
+    def test_no_running_container_swaps(self, running: list[Registration]) -> None:
+        limits = {one.name: (one.inputs["memory"], one.inputs["memorySwap"]) for one in running}
+        assert [name for name, (memory, with_swap) in limits.items() if memory != with_swap or memory <= 0] == []
+
+    def test_a_container_is_limited_to_the_workloads_memory_and_cpus(self) -> None:
+        inputs = container(deployed(workload(memory_mib=96, cpus=1.5)))
+        assert (inputs["memory"], inputs["cpus"]) == (96, "1.5")
+
+    def test_cpus_stay_open_unless_limited(self) -> None:
+        assert "cpus" not in container(deployed(workload()))
+
+    def test_every_running_container_has_time_to_stop(self) -> None:
+        inputs = container(deployed(workload(stop_grace_s=45)))
+        assert (inputs["stopTimeout"], inputs["destroyGraceSeconds"]) == (45, 45)
+
+    def test_logs_are_bounded(self, running: list[Registration]) -> None:
+        drivers = {one.name: (one.inputs["logDriver"], one.inputs["logOpts"]) for one in running}
+        assert drivers == dict.fromkeys(drivers, ("json-file", {"max-size": "10m", "max-file": "3"}))
+
+
+class TestFileSets:
+    def test_files_are_put_in_place_by_a_container_that_never_starts(self) -> None:
+        uploader = deployed(workload(file_sets=(files(),))).one("Container", "web-configuration")
+        assert uploader.inputs["start"] is False
+        assert uploader.inputs["mustRun"] is False
+        assert uploader.inputs["networkMode"] == "none"
+        assert "networksAdvanced" not in uploader.inputs
+        assert uploaded(uploader) == {"/etc/web/a.conf": "A", "/etc/web/b.conf": "B"}
+        assert {one["permissions"] for one in uploader.inputs["uploads"]} == {"0444"}
+
+    def test_the_uploader_and_the_workload_mount_one_volume_in_one_place(self) -> None:
+        recording = deployed(workload(file_sets=(files(),)))
+        volume = recording.one("Volume", "web-configuration").inputs["name"]
+        mount = {"type": "volume", "source": volume, "target": "/etc/web"}
+        assert container(recording)["mounts"] == [mount]
+        assert container(recording, "web-configuration")["mounts"] == [mount]
+
+    def test_new_contents_replace_whoever_mounts_them(self) -> None:
+        recording = deployed(workload(file_sets=(files(), files("keys", "/run/keys/web"))))
+        found = labels(recording.one("Container", "web"))
+        assert found["pti-calendar.files.etc.web"] == "id-of-pti-web-configuration-dev"
+        assert found["pti-calendar.files.run.keys.web"] == "id-of-pti-web-keys-dev"
+
+    def test_a_file_that_is_taken_away_does_not_linger(self) -> None:
+        def volume(names: str) -> str:
+            file_set = files(files=dict.fromkeys(names, "content"))
+            return str(deployed(workload(file_sets=(file_set,))).one("Volume", "web-configuration").inputs["name"])
+
+        assert volume("ab") == volume("ba")
+        assert len({volume("ab"), volume("a"), volume("abc")}) == 3
+
+    def test_contents_are_secret_where_the_set_is(self) -> None:
+        recording = deployed(workload(file_sets=(files(), files("keys", "/run/keys", secret=True))))
+        assert recording.one("Container", "web-configuration").secret == frozenset()
+        assert recording.one("Container", "web-keys").secret == {"uploads.0.content", "uploads.1.content"}
+
+    def test_secret_contents_appear_nowhere_else(self) -> None:
+        keys = files("keys", "/run/keys", files={"key": "hunter2"}, secret=True)
+        recording = deployed(workload(file_sets=(keys,)))
+        assert [str(one) for one in recording.registrations if "hunter2" in json.dumps(one.inputs)] == [
+            "docker:index/container:Container web-keys"
+        ]
+
+    def test_secret_variables_are_secret_and_plain_ones_are_not(self) -> None:
+        recording = deployed(workload(environment={"B": "plain"}, secret_environment={"A": "hunter2"}))
+        assert container(recording)["envs"] == ["A=hunter2", "B=plain"]
+        assert recording.one("Container", "web").secret == {"envs.0"}
+
+    def test_every_password_of_the_platform_reaches_the_engine_as_a_secret(self, deploy: Deploy) -> None:
+        supplied = {"postgresPassword": "hunter2pg", "redisPassword": "hunter2redis", "pgAdminPassword": "hunter2ui"}
+        recording = deploy({"devTools": {"enabled": True}}, supplied)
+        revealed: list[str] = []
+        held: set[str] = set()
+
+        def look(one: Registration, value: Any, path: str) -> None:
+            if isinstance(value, dict | list):
+                for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+                    look(one, inner, f"{path}.{key}".lstrip("."))
+            elif "hunter2" in str(value):
+                held.add(one.name)
+                if path not in one.secret:
+                    revealed.append(f"{one} {path}")
+
+        for registration in recording.registrations:
+            look(registration, registration.inputs, "")
+        assert revealed == []
+        assert held == {
+            "postgres-admin",
+            "databases-admin",
+            "redis-password",
+            "pgadmin-passwords",
+            "redis-commander-configuration",
+        }
+
+
+class TestVolumes:
+    STATEFUL = workload("store", kind=Kind.STATEFUL, volumes=(Volume(name="store-data", mount="/data"),))
+
+    @pytest.mark.parametrize("protect", [True, False])
+    def test_a_persistent_volume_outlives_the_stack_and_is_protected_as_settings_say(self, protect: bool) -> None:
+        volume = deployed(self.STATEFUL, protect=protect).one("Volume", "store-data")
+        assert volume.retain_on_delete
+        assert volume.protect is protect
+
+    def test_a_volume_of_files_goes_with_the_stack(self) -> None:
+        volume = deployed(workload(file_sets=(files(),)), protect=True).one("Volume", "web-configuration")
+        assert (volume.retain_on_delete, volume.protect) == (False, False)
+
+    def test_a_persistent_volume_is_mounted_where_it_is_wanted(self) -> None:
+        assert container(deployed(self.STATEFUL), "store")["mounts"] == [
+            {"type": "volume", "source": "pti-store-data-dev", "target": "/data"}
+        ]
+
+    def test_data_and_files_are_told_apart_by_label(self) -> None:
+        recording = deployed(self.STATEFUL, workload(file_sets=(files(),)))
+        assert {one.name: labels(one)["pti-calendar.data"] for one in recording.of_type("Volume")} == {
+            "store-data": "persistent",
+            "web-configuration": "files",
+        }
+
+    def test_scratch_is_memory_that_belongs_to_the_user(self) -> None:
+        scratch = (Scratch(path="/tmp"), Scratch(path="/cache", size_mib=64))  # noqa: S108 - in the container
+        assert container(deployed(workload(user=70, scratch=scratch)))["tmpfs"] == {
+            "/tmp": "rw,exec,nosuid,nodev,size=16m,mode=1777,uid=70,gid=70",  # noqa: S108 - in the container
+            "/cache": "rw,exec,nosuid,nodev,size=64m,mode=1777,uid=70,gid=70",
+        }
+
+    def test_no_setting_changes_what_a_persistent_volume_is(self, deploy: Deploy) -> None:
+        before, after = deploy(EVERY_DEFAULT), deploy(EVERY_OTHER_VALUE)
+        data = persistent_volumes(before)
+        assert data.keys() == {"postgres-data", "redis-data", "kafka-zookeeper-data", "zookeeper-data", "zookeeper-log"}
+        assert persistent_volumes(after) == data
+
+    @pytest.mark.parametrize("key", ["backend", "credentials", "protect", "images", "postgres", "redis", "kafka"])
+    def test_changing_one_section_changes_no_persistent_volume(self, deploy: Deploy, key: str) -> None:
+        changed = deploy({**EVERY_DEFAULT, key: EVERY_OTHER_VALUE[key]})
+        assert persistent_volumes(changed) == persistent_volumes(deploy(EVERY_DEFAULT))
+
+    def test_the_other_value_differs_for_every_setting_there_is(self) -> None:
+        def leaves(value: Any, path: str = "") -> dict[str, Any]:
+            if isinstance(value, dict):
+                return {k: v for key, one in value.items() for k, v in leaves(one, f"{path}.{key}").items()}
+            return {path: value}
+
+        before = leaves(parse(as_raw(EVERY_DEFAULT)).model_dump())
+        after = leaves(parse(as_raw(EVERY_OTHER_VALUE)).model_dump())
+        # One backend there is; the other mode of Kafka is the next test's.
+        assert {key for key in before if before[key] == after[key]} == {".backend.kind", ".kafka.mode"}
+
+    def test_each_mode_of_kafka_has_volumes_of_its_own(self, deploy: Deploy) -> None:
+        kraft = persistent_volumes(deploy({"kafka": {"mode": "kraft"}}))
+        zookeeper = persistent_volumes(deploy({}))
+        assert kraft.keys() == {"postgres-data", "redis-data", "kafka-kraft-data"}
+        assert {name: kraft[name] for name in kraft.keys() & zookeeper.keys()} == {
+            name: zookeeper[name] for name in ("postgres-data", "redis-data")
+        }
+
+    def test_another_stack_has_volumes_of_its_own(self, deploy: Deploy) -> None:
+        dev, test = (persistent_volumes(deploy({}, stack=stack)) for stack in ("dev", "test"))
+        assert {one["name"] for one in dev.values()} & {one["name"] for one in test.values()} == set()
+
+
+class TestImages:
+    def test_a_container_runs_the_image_by_its_id(self) -> None:
+        recording = deployed(workload(file_sets=(files(),)))
+        assert container(recording)["image"] == "sha256:web:1.0"
+        assert container(recording, "web-configuration")["image"] == "sha256:web:1.0"
+        assert "docker:index/remoteImage:RemoteImage web:1.0" in recording.one("Container", "web").dependencies
+
+    def test_an_image_is_pulled_once_for_all_who_run_it(self) -> None:
+        recording = deployed(workload("a", image="web:1.0"), workload("b", image="web:1.0"), workload("c"))
+        assert [one.name for one in recording.of_type("RemoteImage")] == ["c:1.0", "web:1.0"]
+
+    def test_images_stay_on_the_engine(self) -> None:
+        assert deployed(workload()).one("RemoteImage", "web:1.0").inputs["keepLocally"] is True
+
+    def test_every_image_is_pulled_through_the_mirror(self, deploy: Deploy) -> None:
+        direct, mirrored = deploy({}), deploy({"images": {"registry": "registry.example.com/mirror"}})
+        pulled = {one.name: one.inputs["name"] for one in mirrored.of_type("RemoteImage")}
+        assert pulled == {
+            one.name: f"registry.example.com/mirror/{one.inputs['name']}" for one in direct.of_type("RemoteImage")
+        }
+        assert pulled.keys() >= {"postgres:18.6", "redis:8.10.1"}
+
+
+class TestPorts:
+    PORTS = (Port(name="http", number=80, publish=8000), Port(name="metrics", number=9100))
+
+    @pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3"])
+    def test_a_published_port_is_bound_on_the_bind_address(self, address: str) -> None:
+        recording = deployed(workload(ports=self.PORTS), bind_address=address)
+        assert container(recording)["ports"] == [{"internal": 80, "external": 8000, "ip": address}]
+
+    def test_nothing_is_bound_for_a_workload_that_publishes_nothing(self) -> None:
+        assert "ports" not in container(deployed(workload(ports=self.PORTS[1:])))
+
+    def test_no_container_of_the_platform_is_bound_elsewhere(self, dev: Recording[Any]) -> None:
+        bound = {(one.name, port["ip"]) for one in dev.of_type("Container") for port in one.inputs.get("ports", [])}
+        assert {name for name, _ in bound} >= {"postgres", "redis", "kafka", "zookeeper", "pgadmin"}
+        assert {address for _, address in bound} == {"127.0.0.1"}
+
+    @pytest.mark.parametrize(
+        ("bound", "reached"),
+        [("127.0.0.1", "127.0.0.1"), ("10.1.2.3", "10.1.2.3"), ("0.0.0.0", "127.0.0.1")],  # noqa: S104 - read back
+    )
+    def test_people_reach_published_ports_on_the_address_they_are_bound_to(self, bound: str, reached: str) -> None:
+        assert deployed(bind_address=bound).result.published_host == reached
+
+
+class TestLifecycle:
+    def test_fixed_names_are_freed_before_a_replacement_takes_them(self) -> None:
+        recording = deployed(workload(file_sets=(files(),)))
+        fixed = [*recording.of_type("Container"), *recording.of_type("Network")]
+        assert {one.name: one.delete_before_replace for one in fixed} == {"web": True, "web-configuration": True}
+        assert len(fixed) == 3
+
+    def test_leftovers_are_cleared_before_a_container_or_network_is_created(self) -> None:
+        recording = deployed(workload(file_sets=(files(),)))
+        for name in ("web", "web-configuration"):
+            assert recording.one("Container", name).hooks == {
+                "before_create": ("docker-clear-leftover-container",),
+                "on_error": ("docker-explain-failure",),
+            }
+        assert recording.one("Network", "web").hooks == {"before_create": ("docker-clear-leftover-network",)}
+
+    def test_a_task_is_watched_and_nothing_else_is(self) -> None:
+        recording = deployed(task(), workload())
+        assert recording.one("Container", "migrate").hooks["before_create"] == (
+            "docker-clear-leftover-container",
+            "docker-watch-task",
+        )
+        assert "docker-watch-task" not in recording.one("Container", "web").hooks["before_create"]
+
+    def test_data_has_no_hook(self) -> None:
+        assert deployed(TestVolumes.STATEFUL).one("Volume", "store-data").hooks == {}
+
+    def test_everything_is_the_one_providers(self, dev: Recording[Any]) -> None:
+        ours = [one for one in dev.registrations if one.type.startswith("docker:")]
+        assert {one.provider for one in ours} == {"pulumi:providers:docker docker"}
+        assert [one.name for one in dev.registrations if one.type == "pulumi:providers:docker"] == ["docker"]
+
+    def test_the_provider_speaks_to_the_engine_of_the_settings(self) -> None:
+        (provider,) = deployed(host="ssh://me@engine").of_type("docker")
+        assert provider.inputs["host"] == "ssh://me@engine"
+
+    def test_a_preview_needs_no_engine(self) -> None:
+        (provider,) = deployed().of_type("docker")
+        assert provider.inputs["disableDockerDaemonCheck"] == "true"
+        assert "host" not in provider.inputs
+
+    def test_names_and_labels_carry_the_stack(self) -> None:
+        recording = deployed(workload(), stack="test")
+        for one in (recording.one("Container", "web"), recording.one("Network", "web")):
+            assert one.inputs["name"] == "pti-web-test"
+            assert labels(one) == {"pti-calendar.stack": "test", "pti-calendar.workload": "web"}
+
+    def test_everything_but_images_is_below_the_caller(self) -> None:
+        recording = deployed(workload(file_sets=(files(),)), TestVolumes.STATEFUL)
+        docker = [one for one in recording.registrations if one.type.startswith("docker:")]
+        assert {one.parent for one in docker if not one.type.endswith(":RemoteImage")} == {"test:index:Parent parent"}
+
+    def test_the_image_starts_as_it_is_built_unless_the_workload_says_otherwise(self) -> None:
+        recording = deployed(workload(), workload("other", command=("run",), arguments=("--fast",)))
+        assert container(recording).keys() & {"entrypoints", "command", "envs", "mounts", "tmpfs"} == set()
+        assert container(recording, "other")["entrypoints"] == ["run"]
+        assert container(recording, "other")["command"] == ["--fast"]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("workloads", "reason"),
+        [
+            (
+                [workload(replicas=3)],
+                "workload 'web': one Docker engine runs 1 replica, not 3; set replicas to 1 for this stack",
+            ),
+            ([workload(), workload()], "workload 'web' is deployed twice"),
+            (
+                [workload(needs=("store",))],
+                "workload 'web' needs or calls 'store', which is not deployed before it; deployed are none",
+            ),
+            (
+                [workload("api"), workload("db"), workload(calls=("api", "store"))],
+                "workload 'web' needs or calls 'store', which is not deployed before it; deployed are api, db",
+            ),
+            (
+                [workload(calls=("store",)), workload("store")],
+                "workload 'web' needs or calls 'store', which is not deployed before it; deployed are none",
+            ),
+        ],
+        ids=["replicas", "the same twice", "an unknown need", "an unknown callee", "a callee that comes later"],
+    )
+    def test_what_docker_lacks_is_refused(self, workloads: list[Workload], reason: str) -> None:
+        with pytest.raises(WorkloadError) as refused:
+            deployed(*workloads)
+        assert str(refused.value) == reason
+
+
+def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]]:
+    """Name to inputs of the volumes that hold data."""
+    return {one.name: one.inputs for one in recording.of_type("Volume") if one.retain_on_delete}
+
+
+EVERY_DEFAULT: dict[str, Any] = {"devTools": {"enabled": False}}
+EVERY_OTHER_VALUE: dict[str, Any] = {
+    "backend": {"host": "ssh://me@engine", "bindAddress": "127.0.0.2"},
+    "credentials": "well-known",
+    "protect": True,
+    "images": {"registry": "registry.example.com/mirror"},
+    "postgres": {
+        "image": "postgres:17.2",
+        "port": 15432,
+        "memoryMib": 1024,
+        "sharedBuffersMib": 256,
+        "maxConnections": 300,
+    },
+    "redis": {"image": "redis:7.4", "port": 16379, "maxMemoryMib": 64},
+    "kafka": {
+        "image": "apache/kafka:3.9.0",
+        "port": 19092,
+        "heapMib": 512,
+        "zookeeper": {"image": "zookeeper:3.9.3", "port": 12181, "heapMib": 128},
+    },
+    "devTools": {
+        "enabled": True,
+        "pgAdmin": {"image": "dpage/pgadmin4:9.1", "port": 15050, "email": "me@example.com"},
+        "kafkaUi": {"image": "kafbat/kafka-ui:1.0", "port": 18080, "heapMib": 256},
+        "redisCommander": {"image": "redis-commander:0.9", "port": 18081},
+    },
+}

@@ -1,0 +1,66 @@
+"""Every resource of a stack, compared with a listing that a person reviews.
+
+`UPDATE_GOLDEN=1 pytest tests/unit/test_inventory.py` writes the listings anew; the change is then part of the review.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.unit.conftest import GENERATED_KRAFT, Deploy, stack_file
+from tests.unit.paths import ROOT
+from tests.unit.recorder import STACK, Recording
+
+GOLDEN = ROOT / "tests" / "unit" / "golden"
+SHAPES = {"dev": stack_file("dev"), "generated-kraft": GENERATED_KRAFT}
+
+
+def inventory(recording: Recording[Any]) -> str:
+    """One line per resource, indented below its parent: type, name, what protects it."""
+    lines: list[str] = []
+
+    def describe(parent: str, depth: int) -> None:
+        children = [one for one in recording.registrations if one.parent == parent]
+        for one in sorted(children, key=lambda child: (child.type, child.name)):
+            marks = [*(["protect"] if one.protect else []), *(["retain on delete"] if one.retain_on_delete else [])]
+            lines.append(f"{'  ' * depth}{one}{f' [{", ".join(marks)}]' if marks else ''}")
+            describe(str(one), depth + 1)
+
+    (root,) = {one.parent for one in recording.registrations if one.parent.startswith(STACK)}
+    describe(root, 0)
+    assert len(lines) == len(recording.registrations), "a resource is missing from the listing"
+    return "".join(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_stack_is_made_of_the_resources_in_its_listing(deploy: Deploy, shape: str) -> None:
+    found, listing = inventory(deploy(SHAPES[shape])), GOLDEN / f"{shape}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        listing.write_text(found)
+    assert found == listing.read_text(), "UPDATE_GOLDEN=1 writes the listing anew"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_two_resources_share_type_and_name(deploy: Deploy, shape: str) -> None:
+    twice = [name for name, count in Counter(map(str, deploy(SHAPES[shape]).registrations)).items() if count > 1]
+    assert twice == []
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_component_registers_its_outputs_once(deploy: Deploy, shape: str) -> None:
+    recording = deploy(SHAPES[shape])
+    components = [str(one) for one in recording.registrations if one.type.startswith("pti-calendar:")]
+    assert sorted(recording.outputs_registered) == sorted(components)
+
+
+def test_a_protected_stack_protects_what_can_not_be_made_again(deploy: Deploy) -> None:
+    protected = [one for one in deploy(GENERATED_KRAFT).registrations if one.protect]
+    assert {one.type.rpartition(":")[2] for one in protected} == {"Volume", "RandomPassword"}
+
+
+def test_an_unprotected_stack_protects_nothing(dev: Recording[Any]) -> None:
+    assert [str(one) for one in dev.registrations if one.protect] == []

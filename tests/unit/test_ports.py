@@ -1,0 +1,162 @@
+"""What a person is told whose host ports are taken."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backends.docker.engine import Engine
+from backends.docker.ports import PortsTaken, check
+from tests.unit.recorder import Recording, record
+
+ADDRESS = "127.0.0.1"
+LOCAL = Engine("unix:///var/run/docker.sock")
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port of this machine that something listens on."""
+    with socket.socket() as holder:
+        holder.bind((ADDRESS, 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+@pytest.fixture
+def free() -> int:
+    """A port of this machine that nothing holds."""
+    with socket.socket() as released:
+        released.bind((ADDRESS, 0))
+        port: int = released.getsockname()[1]
+        return port
+
+
+@pytest.fixture(autouse=True)
+def docker_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A docker command whose engine runs nothing, until `own_containers` says otherwise."""
+    command = tmp_path / "docker"
+    command.write_text("#!/bin/sh\nexit 0\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    return command
+
+
+def own_containers(command: Path, *bindings: int) -> None:
+    """The engine runs a container of stack dev that publishes these ports, beside one that publishes none."""
+    ports = {f"{port}/tcp": [{"HostIp": ADDRESS, "HostPort": str(port)}] for port in bindings}
+    answer = [{"NetworkSettings": {"Ports": {**ports, "9/tcp": None}}}, {"NetworkSettings": {"Ports": {}}}]
+    (command.parent / "answer.json").write_text(json.dumps(answer))
+    command.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        '"ps --quiet --filter label=pti-calendar.stack=dev") echo one; echo two;;\n'
+        '"ps "*) ;;\n'
+        f'"inspect one two") cat {command.parent}/answer.json;;\n'
+        '*) echo "unexpected: $*"; exit 1;;\n'
+        "esac\n"
+    )
+
+
+def checked(*ports: tuple[str, int], preview: bool = False, engine: Engine = LOCAL, stack: str = "dev") -> list[str]:
+    """What a person is told in a preview or an update."""
+
+    def program() -> None:
+        check(ports, engine=engine, stack=stack, address=ADDRESS)
+
+    recording: Recording[None] = record(program, preview=preview)
+    return recording.log
+
+
+def complaint(key: str, port: int, other: int) -> str:
+    """The lines about one taken port."""
+    return (
+        "Host ports of this stack are in use by something else; nothing has been changed.\n"
+        f"  127.0.0.1:{port}: stop what holds it (ss -ltnp 'sport = :{port}'), or take another port: "
+        f"pulumi config set --path 'pti-calendar:{key}' {other}"
+    )
+
+
+def another(port: int) -> int:
+    """The port that is proposed instead."""
+    return port + 10_000 if port < 50_000 else port - 10_000
+
+
+def test_an_update_stops_at_a_taken_port_and_says_how_to_mend_it(taken: int) -> None:
+    with pytest.raises(PortsTaken) as refused:
+        checked(("postgres.port", taken))
+    assert str(refused.value) == complaint("postgres.port", taken, another(taken))
+
+
+def test_a_preview_only_warns_of_a_taken_port(taken: int) -> None:
+    assert checked(("redis.port", taken), preview=True) == [f"WARNING {complaint('redis.port', taken, another(taken))}"]
+
+
+def test_every_taken_port_is_told_and_no_free_one(taken: int, free: int) -> None:
+    with socket.socket() as holder:
+        holder.bind((ADDRESS, 0))
+        holder.listen()
+        second = holder.getsockname()[1]
+        with pytest.raises(PortsTaken) as refused:
+            checked(("postgres.port", taken), ("redis.port", free), ("kafka.port", second))
+    assert str(refused.value).count("\n") == 2
+    assert "pti-calendar:postgres.port" in str(refused.value)
+    assert "pti-calendar:kafka.port" in str(refused.value)
+
+
+def test_a_port_that_is_only_bound_is_taken_too(free: int) -> None:
+    with socket.socket() as holder:
+        holder.bind((ADDRESS, free))
+        with pytest.raises(PortsTaken):
+            checked(("postgres.port", free))
+
+
+def test_nothing_is_said_of_a_free_port(free: int) -> None:
+    assert checked(("postgres.port", free)) == []
+
+
+def test_a_port_that_the_stack_itself_holds_is_left_out(taken: int, docker_command: Path) -> None:
+    own_containers(docker_command, taken)
+    assert checked(("postgres.port", taken)) == []
+
+
+def test_a_port_that_another_stack_holds_is_taken(taken: int, docker_command: Path) -> None:
+    own_containers(docker_command, taken)
+    with pytest.raises(PortsTaken):
+        checked(("postgres.port", taken), stack="test")
+
+
+def test_a_port_beside_the_stacks_own_is_taken(taken: int, free: int, docker_command: Path) -> None:
+    own_containers(docker_command, free)
+    with pytest.raises(PortsTaken):
+        checked(("postgres.port", taken))
+
+
+@pytest.mark.parametrize("host", ["ssh://me@engine", "tcp://engine:2376"])
+def test_ports_of_another_machine_are_not_looked_at(taken: int, host: str) -> None:
+    assert checked(("postgres.port", taken), engine=Engine(host)) == []
+
+
+def test_the_environment_may_name_an_engine_elsewhere(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@engine")
+    assert checked(("postgres.port", taken), engine=Engine()) == []
+
+
+def test_an_engine_without_an_address_is_this_machines(taken: int) -> None:
+    with pytest.raises(PortsTaken):
+        checked(("postgres.port", taken), engine=Engine())
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_nothing_is_said_where_no_engine_answers(taken: int, docker_command: Path, preview: bool) -> None:
+    docker_command.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon'; exit 1\n")
+    assert checked(("postgres.port", taken), preview=preview) == []
+
+
+def test_nothing_is_said_where_there_is_no_docker_command(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert checked(("postgres.port", taken)) == []
