@@ -21,7 +21,8 @@ def compose_file(resources: Iterable[Registration], *, name: str) -> dict[str, A
     Raises:
         OperationError: a container has a field that has no translation here.
     """
-    listed = list(resources)
+    # Registrations arrive in an order that varies from run to run.
+    listed = sorted(resources, key=lambda one: one.name)
     containers = {str(one): one for one in listed if one.type.endswith(":Container")}
     networks = {one.inputs["name"]: one for one in listed if one.type.endswith(":Network")}
     volumes = {one.inputs["name"]: one for one in listed if one.type.endswith(":Volume")}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import pulumi
 import pytest
 import yaml
 
@@ -35,7 +36,11 @@ def deploy_platform(
     def program() -> Platform:
         configured = settings.load()
         backend = create_backend(configured, stack=stack)
-        return Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
+        platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
+        # Without the mark that the entrance puts on whole outputs: what is secret here is so by itself.
+        for name, value in platform.outputs.as_mapping().items():
+            pulumi.export(name, value)
+        return platform
 
     return record(program, raw=raw | encrypted, secret=[*encrypted], stack=stack)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import pulumi
-from google.protobuf import json_format, struct_pb2
+from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime import mocks, rpc, run_in_stack
 from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.config import set_all_config
@@ -43,11 +43,11 @@ class Registration:
     protect: bool
     retain_on_delete: bool
     delete_before_replace: bool
+    replace_on_changes: tuple[str, ...]
     provider: str
     """Of the explicit provider; empty for the default one."""
 
     dependencies: frozenset[str]
-    property_dependencies: Mapping[str, frozenset[str]]
     hooks: Mapping[str, tuple[str, ...]]
     """Moment (`before_create`) to the names of the hooks."""
 
@@ -63,6 +63,12 @@ class Recording(Generic[Result]):
     registrations: list[Registration] = field(default_factory=list)
     outputs_registered: list[str] = field(default_factory=list)
     """The resources that registered outputs, once per time; the stack is left out."""
+
+    exports: Mapping[str, Any] = field(default_factory=dict)
+    """The stack's outputs, as plain values."""
+
+    secret_exports: frozenset[str] = frozenset()
+    """Paths of the secret ones, for instance `credentials.redis`."""
 
     hooks: dict[str, pulumi.ResourceHook | pulumi.ErrorHook] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
@@ -91,7 +97,7 @@ def record(
     """Runs a program in a context of its own.
 
     Args:
-        program: declares resources; an output it returns is not awaited.
+        program: declares resources; an output it wants to know the value of, it exports.
         raw: the stack's configuration as Pulumi hands it over.
         secret: the keys of `raw` that are encrypted.
         stack: its name.
@@ -110,10 +116,11 @@ def _record(
     monitor, messages = _Monitor(), _Messages()
     logger = logging.Logger("recorded", logging.INFO)
     logger.addHandler(messages)
+    features = monitor.GetDeploymentInfo(None).supportedFeatures  # type: ignore[no-untyped-call]
     runtime_settings.configure(
-        mocks.MockSettings(
+        mocks.MockSettings(  # type: ignore[no-untyped-call]
             monitor=monitor,
-            monitor_features=set(monitor.GetDeploymentInfo(None).supportedFeatures),
+            monitor_features=set(features),
             engine=mocks.MockEngine(logger),
             project=PROJECT,
             stack=stack,
@@ -127,7 +134,15 @@ def _record(
     runtime_settings.ROOT.set(None)
     results: list[Result] = []
     asyncio.run(run_in_stack(lambda: results.append(program())))
-    return Recording(results[0], monitor.registrations, monitor.outputs_registered, monitor.hooks, messages.lines)
+    return Recording(
+        result=results[0],
+        registrations=monitor.registrations,
+        outputs_registered=monitor.outputs_registered,
+        exports=monitor.exports,
+        secret_exports=frozenset(monitor.secret_exports),
+        hooks=monitor.hooks,
+        log=messages.lines,
+    )
 
 
 class _Monitor(mocks.MockMonitor):
@@ -137,9 +152,11 @@ class _Monitor(mocks.MockMonitor):
         super().__init__(_NoCalls())
         self.registrations: list[Registration] = []
         self.outputs_registered: list[str] = []
+        self.exports: dict[str, Any] = {}
+        self.secret_exports: set[str] = set()
         self.hooks: dict[str, pulumi.ResourceHook | pulumi.ErrorHook] = {}
 
-    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
+    def RegisterResource(self, request: Any) -> Any:
         urn = self.make_urn(request.parent, request.type, request.name)
         if request.type == STACK:
             return resource_pb2.RegisterResourceResponse(urn=urn)
@@ -155,10 +172,12 @@ class _Monitor(mocks.MockMonitor):
         identity = f"id-of-{inputs.get('name', request.name)}" if request.custom else ""
         return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=answer)
 
-    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
-        if f"{STACK}::" not in request.urn:
+    def RegisterResourceOutputs(self, request: Any) -> Any:
+        if f"{STACK}::" in request.urn:
+            self.exports, self.secret_exports = _revealed(json_format.MessageToDict(request.outputs))
+        else:
             self.outputs_registered.append(_reference(request.urn))
-        return super().RegisterResourceOutputs(request)
+        return empty_pb2.Empty()
 
     def register_resource_hook(self, hook: pulumi.ResourceHook) -> None:
         """Keeps a hook instead of serving it."""
@@ -202,11 +221,9 @@ def _registration(request: Any, inputs: dict[str, Any], secret: set[str]) -> Reg
         protect=request.protect,
         retain_on_delete=request.retainOnDelete,
         delete_before_replace=request.deleteBeforeReplace,
+        replace_on_changes=tuple(request.replaceOnChanges),
         provider=_reference(request.provider.rpartition("::")[0]) if request.provider else "",
         dependencies=frozenset(map(_reference, request.dependencies)),
-        property_dependencies={
-            key: frozenset(map(_reference, found.urns)) for key, found in request.propertyDependencies.items()
-        },
         hooks={moment: names for moment, names in hooks.items() if names},
     )
 

@@ -9,6 +9,8 @@ import pytest
 
 from components.credentials import Credentials
 from components.platform import Platform
+from contract import StackOutputs
+from settings.catalog import SERVICES
 from settings.credentials import CREDENTIALS, JWT, PGADMIN, POSTGRES_ADMIN, REDIS, Credential
 from tests.unit.conftest import Deploy, as_raw
 from tests.unit.recorder import Recording, record
@@ -18,22 +20,18 @@ Source = Literal["generated", "well-known"]
 
 def credentials(
     source: Source, supplied: dict[str, str] | None = None, *, protect: bool = False
-) -> tuple[dict[Credential, tuple[str, bool] | None], Recording[Any]]:
+) -> tuple[dict[Credential, tuple[str, bool] | None], Recording[None]]:
     """Each credential's value and whether it is secret (None: no password at all), and the resources behind them."""
-    values: dict[Credential, tuple[str, bool] | None] = {}
 
     def program() -> None:
         made = Credentials("credentials", required=CREDENTIALS, source=source, protect=protect)
-        for credential in CREDENTIALS:
-            output = made.find(credential)
-            values[credential] = None
-            if output is not None:
-                secret = pulumi.Output.from_input(output.is_secret())
-                # The outer apply sees the plain value of a secret one; `secret` says which it was.
-                pulumi.Output.all(output, secret).apply(lambda both, key=credential: values.update({key: tuple(both)}))
+        for one in CREDENTIALS:
+            pulumi.export(one.key, made.find(one))
 
     raw = as_raw(supplied or {})
     recording = record(program, raw=raw, secret=[*raw])
+    exported, secret = recording.exports, recording.secret_exports
+    values = {one: (exported[one.key], one.key in secret) if one.key in exported else None for one in CREDENTIALS}
     return values, recording
 
 
@@ -103,11 +101,42 @@ def test_two_credentials_never_share_a_key_or_a_variable() -> None:
     assert len({one.key for one in CREDENTIALS}) == len({one.variable for one in CREDENTIALS}) == len(CREDENTIALS)
 
 
-def test_every_credential_in_the_stacks_outputs_is_secret(deploy: Deploy, dev: Recording[Platform]) -> None:
-    supplied = {"postgresPassword": "hunter2", "redisPassword": "hunter3", "userAppPassword": "hunter4"}
-    for recording in (dev, deploy({}), deploy({"devTools": {"enabled": True}}, supplied)):
-        outputs = recording.result.outputs.credentials
-        values = [*outputs.postgres.values(), outputs.redis, outputs.jwt_secret, outputs.pg_admin]
-        present = [value for value in values if value is not None]
-        assert len(present) >= 17
-        assert [value for value in present if not value.is_secret().result()] == []
+SUPPLIED = {"postgresPassword": "hunter2", "redisPassword": "hunter3", "userAppPassword": "hunter4"}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "supplied", "absent"),
+    [
+        ({"credentials": "well-known"}, {}, {"redis", "pg_admin"}),
+        ({"credentials": "well-known", "devTools": {"enabled": True}}, {}, {"redis"}),
+        ({}, {}, {"pg_admin"}),
+        ({"devTools": {"enabled": True}}, SUPPLIED, set()),
+    ],
+    ids=["well-known", "well-known with tools", "generated", "supplied"],
+)
+def test_every_credential_in_the_stacks_outputs_is_secret(
+    deploy: Deploy, configuration: dict[str, Any], supplied: dict[str, str], absent: set[str]
+) -> None:
+    recording = deploy(configuration, supplied)
+    exported = recording.exports["credentials"]
+    single = {name for name in ("redis", "jwt_secret", "pg_admin") if exported.get(name) is not None}
+    assert single == {"redis", "jwt_secret", "pg_admin"} - absent
+    assert len(exported["postgres"]) == 2 + 2 * len(SERVICES)
+    assert recording.secret_exports == {
+        *(f"credentials.{name}" for name in single),
+        *(f"credentials.postgres.{role}" for role in exported["postgres"]),
+    }
+
+
+def test_another_team_reads_the_platforms_outputs_by_the_contract(dev: Recording[Platform]) -> None:
+    outputs = StackOutputs.parse(dev.exports)
+    assert outputs.postgres.databases.keys() == {service.name for service in SERVICES}
+    assert outputs.credentials.postgres["postgres"] == "postgres"
+    assert outputs.credentials.postgres[outputs.postgres.databases["user"].app_role] == "pti_user_app"
+    assert (outputs.credentials.redis, outputs.credentials.pg_admin) == (None, "admin")
+    assert outputs.tools.pg_admin == "http://127.0.0.1:5050"
+
+
+def test_a_stack_without_tools_says_so(deploy: Deploy) -> None:
+    tools = StackOutputs.parse(deploy({}).exports).tools
+    assert (tools.pg_admin, tools.kafka_ui, tools.redis_commander) == (None, None, None)

@@ -27,7 +27,7 @@ def inventory(recording: Recording[Any]) -> str:
         children = [one for one in recording.registrations if one.parent == parent]
         for one in sorted(children, key=lambda child: (child.type, child.name)):
             marks = [*(["protect"] if one.protect else []), *(["retain on delete"] if one.retain_on_delete else [])]
-            lines.append(f"{'  ' * depth}{one}{f' [{", ".join(marks)}]' if marks else ''}")
+            lines.append("  " * depth + str(one) + (f" [{', '.join(marks)}]" if marks else ""))
             describe(str(one), depth + 1)
 
     (root,) = {one.parent for one in recording.registrations if one.parent.startswith(STACK)}

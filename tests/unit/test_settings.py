@@ -171,7 +171,9 @@ WRONG_TYPES = [
     Bad(
         "a number for text",
         {"redis": '{"image": 8}'},
-        entry("redis.image", given="8", allowed="text", default=default("redis:8.10.1", "Redis")),
+        entry(
+            "redis.image", given="8", allowed="text such as 'redis:8.10.1'", default=default("redis:8.10.1", "Redis")
+        ),
     ),
     Bad(
         "a number for a section",
@@ -739,7 +741,7 @@ def test_well_known_passwords_may_stay_on_any_loopback_address() -> None:
 
 
 def test_generated_passwords_may_be_published_anywhere() -> None:
-    assert str(parsed({"backend": '{"bindAddress": "0.0.0.0"}'}).backend.bind_address) == "0.0.0.0"
+    assert str(parsed({"backend": '{"bindAddress": "0.0.0.0"}'}).backend.bind_address) == "0.0.0.0"  # noqa: S104 - read
 
 
 @pytest.mark.parametrize("enabled", [True, False])

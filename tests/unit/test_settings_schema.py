@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from settings import Settings
-from settings.load import SECTIONS
+from settings import NAMESPACE, Settings, parse
+from settings.load import SECRET_KEYS, SECTIONS
 from settings.models import json_schema
+from tests.unit.conftest import as_raw, stack_file
+from tests.unit.paths import ROOT
 
 SCHEMA = json_schema()
 OBJECTS = {"Settings": SCHEMA, **SCHEMA["$defs"]}
@@ -70,3 +72,28 @@ def test_every_default_of_the_schema_is_the_one_in_force() -> None:
     stated = {path: described["default"] for path, described in leaves(SCHEMA)}
     assert stated == {path: value(path) for path in stated}
     assert len(stated) >= 25
+
+
+STORED = json.loads((ROOT / "settings" / "stack.schema.json").read_text())
+
+
+def test_the_stored_schema_is_the_one_the_models_have_now() -> None:
+    assert STORED["$defs"] == SCHEMA["$defs"], "make documents writes it anew"
+
+
+def test_the_stored_schema_knows_every_section_and_every_secret() -> None:
+    keys = STORED["properties"]["config"]["properties"]
+    assert keys.keys() == {f"{NAMESPACE}:{key}" for key in SECTIONS.keys() | SECRET_KEYS}
+    secrets = {key for key in SECRET_KEYS if keys[f"{NAMESPACE}:{key}"].get("required") == ["secure"]}
+    assert secrets == SECRET_KEYS
+
+
+@pytest.mark.parametrize("key", [key for key in stack_file("dev") if key.startswith(f"{NAMESPACE}:")])
+def test_the_stack_of_a_developer_keeps_to_the_stored_schema(key: str) -> None:
+    assert key in STORED["properties"]["config"]["properties"]
+
+
+def test_the_stack_of_a_developer_is_a_good_configuration() -> None:
+    configured = parse(as_raw(stack_file("dev")))
+    assert configured.dev_tools.enabled
+    assert configured.credentials == "well-known"

@@ -6,6 +6,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
@@ -242,14 +243,20 @@ def test_a_resource_created_inside_apply_would_be_found(offence: str) -> None:
     assert len(created_inside_apply(ast.parse(offence))) == 1
 
 
-def components() -> dict[str, ast.ClassDef]:
-    """Name to definition of every component."""
-    return {
-        node.name: node
-        for tree in PRODUCT.values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and any(named(base) == "ComponentResource" for base in node.bases)
-    }
+@dataclass(frozen=True)
+class Component:
+    """A class that groups resources, and the module it stands in."""
+
+    definition: ast.ClassDef
+    module: ast.Module
+
+
+COMPONENTS = {
+    node.name: Component(node, tree)
+    for tree in PRODUCT.values()
+    for node in tree.body
+    if isinstance(node, ast.ClassDef) and any(named(base) == "ComponentResource" for base in node.bases)
+}
 
 
 def outputs_registered(within: ast.AST) -> list[ast.AST]:
@@ -257,37 +264,19 @@ def outputs_registered(within: ast.AST) -> list[ast.AST]:
     return [node for node in ast.walk(within) if isinstance(node, ast.Call) and named(node.func) == "register_outputs"]
 
 
-@pytest.mark.parametrize("name", components())
+@pytest.mark.parametrize("name", COMPONENTS)
 def test_a_component_registers_its_outputs_once_and_last(name: str) -> None:
-    component = components()[name]
-    made = next(node for node in component.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    definition = COMPONENTS[name].definition
+    made = next(node for node in definition.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     last = made.body[-1]
     assert isinstance(last, ast.Expr)
-    assert outputs_registered(component) == outputs_registered(last) == [last.value]
+    assert outputs_registered(definition) == [last.value]
 
 
-@pytest.mark.parametrize("name", components())
-def test_a_component_has_a_type_token_as_a_constant(name: str) -> None:
-    module = next(tree for tree in PRODUCT.values() if components()[name].name in class_names(tree))
-    constants = {
-        target.id: node.value.value
-        for node in module.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    assert constants.get("TYPE") == f"pti-calendar:index:{name}"
-
-
-def class_names(tree: ast.Module) -> set[str]:
-    """Names of the components a module defines."""
-    return {node.name for node in tree.body if isinstance(node, ast.ClassDef) and is_component(node)}
-
-
-def is_component(node: ast.ClassDef) -> bool:
-    """Whether a class is a component."""
-    return any(named(base) == "ComponentResource" for base in node.bases)
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_a_component_has_its_type_token_as_a_constant(name: str) -> None:
+    assert f'TYPE = "pti-calendar:index:{name}"' in ast.unparse(COMPONENTS[name].module).replace("'", '"').splitlines()
 
 
 def test_every_component_is_found() -> None:
-    assert components().keys() >= {"Platform", "DataLayer", "DevTools", "Credentials"}
+    assert COMPONENTS.keys() >= {"Platform", "DataLayer", "DevTools", "Credentials"}

@@ -3,6 +3,7 @@
     python -m tests.e2e.images.build                  builds what is missing or out of date
     python -m tests.e2e.images.build postgres redis   only these (a folder's name or a whole tag)
     python -m tests.e2e.images.build --force kafka    again, whatever the labels say
+    python -m tests.e2e.images.build --list           names them and builds nothing
 
 Each image has the name and the contract of the official one; README.md says what really runs in it. Where the engine
 has the official image already, it is left alone.
@@ -100,7 +101,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="folders or tags (default: all)")
     parser.add_argument("--force", action="store_true", help="build again even if nothing changed")
+    parser.add_argument("--list", action="store_true", help="name the images and build nothing")
     arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(recipe.tag for recipe in IMAGES))
+        return 0
     try:
         tags = ensure(arguments.names, force=arguments.force)
     except RuntimeError as error:

@@ -1,0 +1,84 @@
+"""Resident memory of a running stack, container by container, beside what was promised.
+
+    python -m benchmarks.memory [--stack dev]
+
+Counted is what would not go away by itself: anonymous memory (`rss` of the first cgroup version, `anon` of the
+second) and shared memory (`shmem`: PostgreSQL's buffers, and files on tmpfs). The page cache is the kernel's to take
+back and is shown beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+from benchmarks.report import machine
+from operations.containers import status
+from operations.project import OperationError
+from tests.engine.docker_engine import docker
+
+PROMISED_MIB = 2048
+MIB = 1024 * 1024
+STATISTICS = "cat /sys/fs/cgroup/memory.stat 2>/dev/null || cat /sys/fs/cgroup/memory/memory.stat"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one container holds."""
+
+    workload: str
+    anonymous_mib: float
+    shared_mib: float
+    cache_mib: float
+    """Page cache without the shared memory."""
+
+    @property
+    def resident_mib(self) -> float:
+        """Anonymous and shared memory."""
+        return self.anonymous_mib + self.shared_mib
+
+
+def measured(stack: str) -> list[Memory]:
+    """Every running container of the stack, by workload."""
+    return [_memory(one.workload, one.container) for one in status(stack)]
+
+
+def total_mib(found: list[Memory]) -> float:
+    """Resident memory of all of them."""
+    return sum(one.resident_mib for one in found)
+
+
+def main() -> int:
+    """Prints the table; exit code 1 when the stack isn't up."""
+    parser = argparse.ArgumentParser(description="Measures the resident memory of a running stack.")
+    parser.add_argument("--stack", default="dev", help="the stack's name (default: %(default)s)")
+    stack = parser.parse_args().stack
+    try:
+        found = measured(stack)
+    except OperationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not found:
+        print(f"Nothing of stack '{stack}' runs. Bring it up: make up STACK={stack}", file=sys.stderr)
+        return 1
+    print(machine())
+    print(f"{'workload':18}{'resident':>10}{'of it shared':>14}{'page cache':>12}   (MiB)")
+    for one in sorted(found, key=lambda memory: -memory.resident_mib):
+        print(f"{one.workload:18}{one.resident_mib:10.0f}{one.shared_mib:14.0f}{one.cache_mib:12.0f}")
+    total = total_mib(found)
+    print(f"{'total':18}{total:10.0f}   promised: less than {PROMISED_MIB} MiB; {total / PROMISED_MIB:.0%} of it")
+    return 0
+
+
+def _memory(workload: str, container: str) -> Memory:
+    lines = docker("exec", container, "sh", "-c", STATISTICS).splitlines()
+    fields = {name: int(value) / MIB for name, value in (line.split() for line in lines)}
+    shared = fields["shmem"]
+    second_version = "anon" in fields
+    anonymous = fields["anon"] if second_version else fields["rss"]
+    return Memory(workload, anonymous, shared, (fields["file"] if second_version else fields["cache"]) - shared)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

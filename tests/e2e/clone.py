@@ -1,0 +1,118 @@
+"""A copy of this checkout as `git clone` would make one, and commands in it as on a fresh machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from operations.project import ROOT
+
+COMMAND_DEADLINE_S = 900
+MACHINE_PULUMI_HOME = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A command that has ended."""
+
+    command: str
+    code: int
+    output: str
+    """Standard output and error as a person sees them."""
+
+    seconds: float
+
+    def succeeded(self) -> Outcome:
+        """Itself; a failed one stops the test."""
+        assert self.code == 0, f"{self.command}: exit code {self.code}\n{self.output}"
+        return self
+
+    def failed(self) -> Outcome:
+        """Itself; one that went well stops the test."""
+        assert self.code != 0, f"{self.command} should have failed:\n{self.output}"
+        return self
+
+
+class Clone:
+    """A clone of the project, uncommitted work included, with a Pulumi home that nobody has logged in with.
+
+    The home's plugins are this machine's, so that nothing is downloaded and nobody's login is touched.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "pti-calendar"
+        self.pulumi_home = folder / "pulumi-home"
+        self.pulumi_home.mkdir(parents=True)
+        (self.pulumi_home / "plugins").symlink_to(MACHINE_PULUMI_HOME / "plugins")
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for name in listed.stdout.split("\0"):
+            source, target = ROOT / name, self.root / name
+            if name and source.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target)
+
+    def run(self, *command: str, typed: str = "", environment: Mapping[str, str] | None = None) -> Outcome:
+        """A command in the clone's directory; `environment` is added to a fresh person's."""
+        begun = time.monotonic()
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env={**fresh_environment(), "PULUMI_HOME": str(self.pulumi_home), **(environment or {})},
+            input=typed,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_DEADLINE_S,
+        )
+        return Outcome(" ".join(command), done.returncode, done.stdout, time.monotonic() - begun)
+
+    def activated(self, script: str, environment: Mapping[str, str] | None = None) -> Outcome:
+        """A shell script after `. ./activate`."""
+        return self.run("sh", "-c", f". ./activate && {script}", environment=environment)
+
+    def operate(self, *arguments: str, typed: str = "", environment: Mapping[str, str] | None = None) -> Outcome:
+        """`python -m operations` with the interpreter of the tests, which has the requirements."""
+        return self.run(sys.executable, "-m", "operations", *arguments, typed=typed, environment=environment)
+
+    def files(self) -> dict[str, int]:
+        """Every file and link with its time of change; Python's own caches are left out."""
+        return {
+            str(path.relative_to(self.root)): path.lstat().st_mtime_ns
+            for path in self.root.rglob("*")
+            if "__pycache__" not in path.parts and (path.is_file() or path.is_symlink())
+        }
+
+
+def fresh_environment() -> dict[str, str]:
+    """This process's environment without any choice about Pulumi, and without a virtual environment."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+        and not name.startswith("PULUMI_")
+    }
+    own = str(Path(sys.prefix) / "bin")
+    kept["PATH"] = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if part != own)
+    return kept | {"PULUMI_SKIP_UPDATE_CHECK": "true", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def directory_with(folder: Path, *commands: str) -> Path:
+    """A directory for the PATH that holds these commands and no other."""
+    folder.mkdir()
+    for command in commands:
+        found = shutil.which(command)
+        assert found, f"{command} is not on this machine"
+        (folder / command).symlink_to(found)
+    return folder

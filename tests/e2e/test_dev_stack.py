@@ -1,0 +1,232 @@
+"""`make dev` in a fresh clone, and everything that a developer does afterwards, on the real engine.
+
+It is the stack `dev` on its default ports that comes up, because that is what people type: where the engine has one
+already, data included, the tests leave it alone. Run in the order of the file; the last one deletes the data.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import stat
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from benchmarks import memory
+from contract import StackOutputs
+from tests.e2e.clone import Clone, Outcome
+from tests.e2e.journey import Journey
+from tests.engine import docker_engine
+from tests.engine.stores import Stores
+
+STACK = "dev"
+WORKLOADS = {"postgres", "databases", "redis", "zookeeper", "kafka", "pgadmin", "kafka-ui", "redis-commander"}
+DEFAULT_PORTS = {"postgres": 5432, "redis": 6379, "zookeeper": 2181, "kafka": 9092} | {
+    "pgadmin": 5050,
+    "kafka-ui": 8080,
+    "redis-commander": 8081,
+}
+MARK = "written-before-the-destroy"
+ZOOKEEPER_PORT = DEFAULT_PORTS["zookeeper"]
+
+
+class DevStack:
+    """The clone in which `make dev` was typed, and what it said."""
+
+    def __init__(self, clone: Clone) -> None:
+        self.clone = clone
+        self.first = clone.run("make", "dev")
+
+    def outputs(self) -> StackOutputs[str]:
+        """What the stack tells, secrets included."""
+        told = self.clone.activated(f"pulumi stack output --json --show-secrets --stack {STACK}").succeeded()
+        return StackOutputs.parse(json.loads(told.output))
+
+    def journey(self) -> Journey:
+        """The journey over its ports."""
+        return Journey(STACK, self.outputs(), ZOOKEEPER_PORT)
+
+    def wipe(self, typed: str) -> Outcome:
+        """`make wipe STACK=dev` with an answer."""
+        return self.clone.run("make", "wipe", f"STACK={STACK}", typed=typed)
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
+    """The dev stack, up; gone with its data when the module's tests are done."""
+    if docker_engine.containers(STACK) or docker_engine.persistent_volumes(STACK):
+        pytest.skip("this engine has a stack 'dev' with data of its own: delete it first (make wipe STACK=dev)")
+    clone = Clone(tmp_path_factory.mktemp("machine"))
+    try:
+        yield DevStack(clone)
+    finally:
+        docker_engine.remove_everything(STACK)
+
+
+def test_one_command_brings_everything_up_on_the_default_ports(dev: DevStack) -> None:
+    print(f"make dev: {dev.first.seconds:.0f} s, virtual environment included")
+    dev.first.succeeded()
+
+    health = docker_engine.workloads(STACK)
+    assert health == dict.fromkeys(WORKLOADS, "healthy")
+    published = {
+        one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL]: binding
+        for one in docker_engine.containers(STACK)
+        for bindings in one["NetworkSettings"]["Ports"].values()
+        for binding in bindings or []
+    }
+    assert published == {name: {"HostIp": "127.0.0.1", "HostPort": str(port)} for name, port in DEFAULT_PORTS.items()}
+
+
+def test_the_state_and_its_passphrase_are_the_clones_own(dev: DevStack) -> None:
+    passphrase = dev.clone.root / ".state" / "passphrase"
+
+    assert stat.S_IMODE(passphrase.stat().st_mode) == 0o600
+    assert stat.S_IMODE(passphrase.parent.stat().st_mode) == 0o700
+    assert passphrase.read_text()
+    login = json.loads((dev.clone.pulumi_home / "credentials.json").read_text())["current"]
+    assert login == f"file://{dev.clone.root}/.state"
+    assert (dev.clone.root / ".state/.pulumi/stacks/pti-calendar/dev.json").exists()
+
+
+def test_a_bare_preview_finds_nothing_to_change(dev: DevStack) -> None:
+    dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
+
+
+def test_a_second_make_dev_changes_nothing(dev: DevStack) -> None:
+    before = {one["Id"]: one["State"]["StartedAt"] for one in docker_engine.containers(STACK)}
+    files = dev.clone.files()
+
+    again = dev.clone.run("make", "dev").succeeded()
+
+    print(f"the second make dev: {again.seconds:.0f} s")
+    assert {one["Id"]: one["State"]["StartedAt"] for one in docker_engine.containers(STACK)} == before
+    changed = {name for name, time in dev.clone.files().items() if files.get(name) != time}
+    assert {name for name in changed if not name.startswith(".state/.pulumi/")} == set()
+
+
+def test_every_port_answers_in_its_own_protocol(dev: DevStack) -> None:
+    dev.journey().whole()
+
+
+def test_the_idle_stack_stays_under_two_gibibytes(dev: DevStack) -> None:
+    found = memory.measured(STACK)
+
+    print(", ".join(f"{one.workload} {one.resident_mib:.0f} MiB" for one in found))
+    assert {one.workload for one in found} == WORKLOADS
+    assert memory.total_mib(found) < memory.PROMISED_MIB
+
+
+def test_status_lists_each_workload_with_its_health_and_port(dev: DevStack) -> None:
+    lines = dev.clone.run("make", "status").succeeded().output.splitlines()[1:]
+
+    shown = {line.split()[0]: line for line in lines}
+    assert shown.keys() == WORKLOADS
+    for workload, line in shown.items():
+        assert "healthy" in line
+        assert workload not in DEFAULT_PORTS or line.endswith(f"127.0.0.1:{DEFAULT_PORTS[workload]}")
+
+
+def test_logs_show_what_a_workload_writes(dev: DevStack) -> None:
+    python = ".venv/bin/python"
+
+    shown = dev.clone.run(python, "-m", "operations", "logs", "postgres").succeeded()
+    assert "database system is ready to accept connections" in shown.output
+    unknown = dev.clone.run(python, "-m", "operations", "logs", "postgresql").failed()
+    assert "runs no 'postgresql'; it runs databases, kafka" in unknown.output
+
+
+def test_the_environment_file_of_a_service_really_opens_its_stores(dev: DevStack) -> None:
+    dev.clone.run("make", "env", "SERVICE=user").succeeded()
+
+    path = dev.clone.root / ".env.user"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert dev.clone.run("git", "init", "--quiet").code == 0
+    assert dev.clone.run("git", "check-ignore", "--quiet", ".env.user").code == 0, "git would take it"
+    # As the file's own words say: through a shell.
+    printed = dev.clone.run("sh", "-c", f"set -a; . ./{shlex.quote(path.name)}; set +a; env -0").succeeded().output
+    given = dict(entry.split("=", 1) for entry in printed.split("\0") if "=" in entry)
+    assert given["PORT"] == "4000"
+    for url, user in ((given["DATABASE_URL"], "pti_user_app"), (given["MIGRATION_DATABASE_URL"], "pti_user_migrator")):
+        with psycopg.connect(url) as session:
+            assert session.execute("SELECT session_user, current_database()").fetchone() == (user, "pti_user")
+    with psycopg.connect(
+        host=given["DATABASE_HOST"],
+        port=int(given["DATABASE_PORT"]),
+        dbname=given["DATABASE_NAME"],
+        user=given["DATABASE_USER"],
+        password=given["DATABASE_PASSWORD"],
+    ) as session:
+        assert session.execute("SELECT 1").fetchone() == (1,)
+    outputs = dev.outputs()
+    assert (given["REDIS_HOST"], int(given["REDIS_PORT"])) == (outputs.redis.host, outputs.redis.port)
+    assert given["REDIS_PASSWORD"] == (outputs.credentials.redis or "")
+    assert given["KAFKA_BROKERS"] == outputs.kafka.bootstrap_servers
+    assert given["JWT_SECRET"] == outputs.credentials.jwt_secret
+
+
+def test_bare_pulumi_takes_the_stack_down_and_brings_it_back_with_its_data(dev: DevStack) -> None:
+    Stores(dev.outputs()).write(MARK)
+    kept = docker_engine.persistent_volumes(STACK)
+
+    dev.clone.activated(f"pulumi destroy -s {STACK} --yes").succeeded()
+    assert docker_engine.containers(STACK) == []
+    assert docker_engine.networks(STACK) == []
+    assert docker_engine.persistent_volumes(STACK) == kept
+    assert [one["Name"] for one in docker_engine.volumes(STACK)] == list(kept), "volumes of files stayed"
+    dev.clone.activated(f"pulumi up -s {STACK} --yes").succeeded()
+
+    Stores(dev.outputs()).check(MARK)
+    assert docker_engine.persistent_volumes(STACK) == kept
+
+
+def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
+    postgres = _container_id("postgres")
+    try:
+        dev.clone.activated(f"pulumi config set -s {STACK} --path pti-calendar:kafka.mode kraft").succeeded()
+        dev.clone.activated(f"pulumi up -s {STACK} --yes").succeeded()
+        assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS - {"zookeeper"}, "healthy")
+        assert _container_id("postgres") == postgres, "only what the mode is about is touched"
+        journey = Journey(STACK, dev.outputs(), None)
+        journey.kafka()
+        journey.kafka_ui()
+        dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
+    finally:
+        dev.clone.activated(f"pulumi config rm -s {STACK} --path pti-calendar:kafka.mode").succeeded()
+    dev.clone.activated(f"pulumi up -s {STACK} --yes").succeeded()
+    # The ZooKeeper mode's own volumes are taken back, with what was in them.
+    Stores(dev.outputs()).check(MARK)
+
+
+@pytest.mark.parametrize("typed", ["", "\n", "yes\n", "DEV\n", "dev2\n"])
+def test_a_wipe_without_the_stacks_name_changes_nothing(dev: DevStack, typed: str) -> None:
+    containers = {one["Id"]: one["State"]["StartedAt"] for one in docker_engine.containers(STACK)}
+    volumes = [one["Name"] for one in docker_engine.volumes(STACK)]
+
+    refused = dev.wipe(typed).failed()
+
+    assert "Not confirmed; nothing has been changed." in refused.output
+    assert {one["Id"]: one["State"]["StartedAt"] for one in docker_engine.containers(STACK)} == containers
+    assert [one["Name"] for one in docker_engine.volumes(STACK)] == volumes
+
+
+def test_a_wipe_must_name_its_stack(dev: DevStack) -> None:
+    refused = dev.clone.run("make", "wipe", typed=f"{STACK}\n").failed()
+
+    assert "name the stack: make wipe STACK=dev" in refused.output
+    assert docker_engine.persistent_volumes(STACK)
+
+
+def test_a_confirmed_wipe_leaves_nothing_behind(dev: DevStack) -> None:
+    done = dev.wipe(f"{STACK}\n").succeeded()
+
+    assert "pti-postgres-data-dev" in done.output
+    assert docker_engine.containers(STACK) == []
+    assert docker_engine.networks(STACK) == []
+    assert docker_engine.volumes(STACK) == []
+
+
+def _container_id(workload: str) -> str:
+    return docker_engine.docker("inspect", "--format", "{{.Id}}", f"pti-{workload}-{STACK}").strip()

@@ -1,0 +1,45 @@
+"""Two configurations, each with host ports that are free."""
+
+from __future__ import annotations
+
+import random
+import socket
+from typing import Any
+
+
+def kraft() -> dict[str, Any]:
+    """The stores alone: Kafka without ZooKeeper, every credential generated."""
+    postgres, redis, kafka = free_ports(3)
+    return {"postgres": {"port": postgres}, "redis": {"port": redis}, "kafka": {"port": kafka, "mode": "kraft"}}
+
+
+def zookeeper_with_tools() -> dict[str, Any]:
+    """Everything that the dev stack has, as it has it."""
+    postgres, redis, kafka, zookeeper, pg_admin, kafka_ui, redis_commander = free_ports(7)
+    return {
+        "credentials": "well-known",
+        "postgres": {"port": postgres},
+        "redis": {"port": redis},
+        "kafka": {"port": kafka, "zookeeper": {"port": zookeeper}},
+        "devTools": {
+            "enabled": True,
+            "pgAdmin": {"port": pg_admin},
+            "kafkaUi": {"port": kafka_ui},
+            "redisCommander": {"port": redis_commander},
+        },
+    }
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on, outside the range that outgoing connections use."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(20_000, 30_000)  # noqa: S311 - no secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found

@@ -1,0 +1,71 @@
+"""Stacks on the real Docker engine through the real `pulumi` command; skipped where the machine lacks something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.engine import configurations, docker_engine
+from tests.engine.machine import lacking
+from tests.engine.pulumi_stack import PulumiStack
+
+MakeStack = Callable[..., PulumiStack]
+STORES = {"postgres": "healthy", "databases": "healthy", "redis": "healthy", "kafka": "healthy"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _machine() -> None:
+    if reason := lacking():
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def make_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
+    """Makes stacks, with the arguments of `PulumiStack` but its home, that leave nothing behind after the test."""
+    with _maker(tmp_path_factory) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def make_shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
+    """The same for stacks that several tests look at."""
+    with _maker(tmp_path_factory) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def dev_like_stack(make_shared_stack: MakeStack) -> PulumiStack:
+    """A running stack with everything that dev has. Tests leave it as it is."""
+    stack = make_shared_stack(configuration=configurations.zookeeper_with_tools())
+    stack.up().succeeded()
+    return stack
+
+
+@pytest.fixture(scope="session")
+def _stores(make_shared_stack: MakeStack) -> PulumiStack:
+    return make_shared_stack(configuration=configurations.kraft())
+
+
+@pytest.fixture
+def stores_stack(_stores: PulumiStack) -> PulumiStack:
+    """A running stack of the stores, Kafka without ZooKeeper, credentials generated. Tests may change and break it:
+    the next one finds it mended."""
+    if docker_engine.workloads(_stores.name) != STORES:
+        _stores.cancel()
+        _stores.up().succeeded()
+    return _stores
+
+
+@contextmanager
+def _maker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
+    with ExitStack() as made:
+
+        def make(**arguments: Any) -> PulumiStack:
+            stack = PulumiStack(tmp_path_factory.mktemp("stack"), **arguments)
+            made.callback(stack.remove)
+            return stack
+
+        yield make

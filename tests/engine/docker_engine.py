@@ -1,0 +1,74 @@
+"""What the Docker engine has of one stack, asked without the product's own code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+STACK_LABEL = "pti-calendar.stack"
+WORKLOAD_LABEL = "pti-calendar.workload"
+DATA_LABEL = "pti-calendar.data"
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    """What a docker command printed, standard error included."""
+    done = subprocess.run(["docker", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert not check or done.returncode == 0, f"docker {' '.join(arguments)}: {done.stdout}"
+    return done.stdout
+
+
+def containers(stack: str) -> list[dict[str, Any]]:
+    """`docker inspect` of every container of the stack, those included that only carry files."""
+    return _inspected("container", ["ps", "--all", "--quiet", "--no-trunc"], stack)
+
+
+def volumes(stack: str) -> list[dict[str, Any]]:
+    """`docker inspect` of every volume of the stack."""
+    return _inspected("volume", ["volume", "ls", "--quiet"], stack)
+
+
+def networks(stack: str) -> list[dict[str, Any]]:
+    """`docker inspect` of every network of the stack."""
+    return _inspected("network", ["network", "ls", "--quiet", "--no-trunc"], stack)
+
+
+def workloads(stack: str) -> dict[str, str]:
+    """Workload to its container's health, for the containers that have one."""
+    return {
+        one["Config"]["Labels"][WORKLOAD_LABEL]: one["State"]["Health"]["Status"]
+        for one in containers(stack)
+        if "Health" in one["State"]
+    }
+
+
+def persistent_volumes(stack: str) -> dict[str, str]:
+    """The volumes with data, and when each was made."""
+    return {
+        one["Name"]: one["CreatedAt"] for one in volumes(stack) if one["Labels"].get(DATA_LABEL) == "persistent"
+    }
+
+
+def remove_containers_and_networks(stack: str) -> None:
+    """What a person's `docker rm` would do: the volumes stay."""
+    if found := [one["Id"] for one in containers(stack)]:
+        docker("rm", "--force", *found)
+    if found := [one["Id"] for one in networks(stack)]:
+        docker("network", "rm", *found)
+
+
+def remove_everything(stack: str) -> None:
+    """Containers, networks and volumes that carry the stack's label; nothing else."""
+    remove_containers_and_networks(stack)
+    if found := [one["Name"] for one in volumes(stack)]:
+        docker("volume", "rm", *found)
+
+
+def _inspected(kind: str, listing: list[str], stack: str) -> list[dict[str, Any]]:
+    names = docker(*listing, "--filter", f"label={STACK_LABEL}={stack}").split()
+    if not names:
+        return []
+    # One that goes away in between is left out, and makes the command fail.
+    done = subprocess.run(["docker", kind, "inspect", *names], capture_output=True, text=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found

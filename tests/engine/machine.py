@@ -1,0 +1,54 @@
+"""What these tests need of the machine, and how to get it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import subprocess
+
+from operations.bootstrap import PULUMI_VERSION
+from operations.project import ROOT
+from settings.models import DevTools, Kafka, Postgres, Redis
+
+BUILD = "python -m tests.e2e.images.build"
+
+
+@functools.cache
+def lacking() -> str | None:
+    """Why the tests can't run here, with the remedy; None where they can."""
+    for command, remedy in {"pulumi": "make setup installs it", "docker": "install Docker and start it"}.items():
+        if shutil.which(command) is None:
+            return f"the '{command}' command is not here: {remedy}"
+    wanted = [line for line in (ROOT / "requirements.in").read_text().splitlines() if line.startswith("pulumi-")]
+    present = {(one["name"], one.get("version")) for one in json.loads(_answer("pulumi", "plugin", "ls", "--json") or "[]")}
+    for requirement in wanted:
+        name, _, version = requirement.removeprefix("pulumi-").partition("==")
+        if (name, version) not in present:
+            return f"the Pulumi plugin {name} {version} is not here: make setup installs it (Pulumi {PULUMI_VERSION})"
+    if _answer("docker", "version", "--format", "{{.Server.Version}}") is None:
+        return "no Docker engine answers: start dockerd"
+    for image in images():
+        if _answer("docker", "image", "inspect", image) is None:
+            return f"the image {image} is not here: docker pull {image}, or {BUILD}"
+    return None
+
+
+def images() -> list[str]:
+    """Every image a stack of these tests runs."""
+    tools, zookeeper, kraft = DevTools(), Kafka(), Kafka(mode="kraft")
+    return [
+        Postgres().image,
+        Redis().image,
+        zookeeper.broker_image,
+        zookeeper.zookeeper.image,
+        kraft.broker_image,
+        tools.pg_admin.image,
+        tools.kafka_ui.image,
+        tools.redis_commander.image,
+    ]
+
+
+def _answer(*command: str) -> str | None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    return None if done.returncode else done.stdout

@@ -1,0 +1,21 @@
+"""Another team's program: it reads a stack's outputs through the contract."""
+
+from __future__ import annotations
+
+import pulumi
+
+from contract import StackOutputs
+from contract.outputs import Kafka, Postgres
+
+stack = pulumi.StackReference(pulumi.Config().require("producer"))
+
+# Everything at once: secret as a whole, since a part of it is.
+outputs = stack.outputs.apply(StackOutputs.parse)
+pulumi.export("password", outputs.apply(lambda found: found.credentials.postgres[found.postgres.admin_role]))
+pulumi.export("redis_port", outputs.apply(lambda found: found.redis.port))
+
+# One public record.
+postgres = stack.get_output("postgres").apply(Postgres.parse)
+pulumi.export("postgres_port", postgres.apply(lambda found: found.port))
+pulumi.export("user_database", postgres.apply(lambda found: found.databases["user"].name))
+pulumi.export("kafka", stack.get_output("kafka").apply(Kafka.parse).apply(lambda found: found.bootstrap_servers))

@@ -1,0 +1,67 @@
+"""A few small workloads on the Docker backend, which fail when they are told to."""
+
+from __future__ import annotations
+
+import pulumi
+
+from backends.docker import DockerBackend
+from settings.models import Backend, Images, Redis
+from workloads import Exec, Kind, Probe, Workload
+
+IMAGE = Redis().image
+USER = 999
+MIGRATE = """
+echo "attempt $(redis-cli -h store INCR attempts)"
+echo "reading the old tables"
+if [ "$(redis-cli -h store GET migration)" = allowed ]; then echo migrated; exit 0; fi
+echo "the old tables are locked" >&2
+exit 3
+"""
+SERVE = "echo 'reading the configuration'; echo 'no licence found' >&2; exec sleep infinity"
+
+
+def service(name: str, *, ready: str, startup_s: int = 60, needs: tuple[str, ...] = ()) -> Workload:
+    """A service that writes two lines and then does nothing; ready once the command succeeds."""
+    return Workload(
+        name=name,
+        image=IMAGE,
+        user=USER,
+        memory_mib=32,
+        command=("sh", "-c", SERVE),
+        readiness=Probe(check=Exec(command=(ready,)), period_s=1, startup_s=startup_s),
+        needs=needs,
+        stop_grace_s=1,
+    )
+
+
+STORE = Workload(
+    name="store",
+    image=IMAGE,
+    user=USER,
+    memory_mib=64,
+    command=("redis-server", "--save", "", "--dir", "/tmp"),  # noqa: S108 - in the container
+    readiness=Probe(check=Exec(command=("redis-cli", "ping")), period_s=1),
+    stop_grace_s=1,
+)
+MIGRATION = Workload(
+    name="migration",
+    kind=Kind.TASK,
+    image=IMAGE,
+    user=USER,
+    memory_mib=32,
+    command=("sh", "-c", MIGRATE),
+    needs=("store",),
+    calls=("store",),
+    timeout_s=600,
+)
+SCENARIOS = {
+    # A task which fails until the store's key `migration` says `allowed`, and a service that waits for it.
+    "migration": [STORE, MIGRATION, service("web", ready="true", needs=("migration",))],
+    "never-ready": [service("web", ready="false", startup_s=5)],
+    "ready": [service("web", ready="true", startup_s=5)],
+}
+
+backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
+parent = pulumi.ComponentResource("pti-calendar:tests:Workloads", "workloads")
+for workload in SCENARIOS[pulumi.Config().require("scenario")]:
+    backend.deploy(workload, parent=parent)

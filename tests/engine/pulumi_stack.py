@@ -1,0 +1,232 @@
+"""One throw-away stack, driven by the real `pulumi` command, with a state and a configuration of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from contract import StackOutputs
+from operations.project import ROOT
+from tests.engine import docker_engine, event_log
+from tests.engine.event_log import Step
+from tests.engine.waiting import DEADLINE_S, until
+
+UPDATE_DEADLINE_S = 420
+QUIET = ("--non-interactive", "--color", "never")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A pulumi command that has ended."""
+
+    code: int
+    output: str
+    """Standard output and error as a person saw them."""
+
+    log: Path
+    """Its event log, where it has one."""
+
+    @property
+    def changes(self) -> list[str]:
+        """What it changed, per resource."""
+        return event_log.changes(self.log)
+
+    @property
+    def replaced(self) -> set[str]:
+        """The names of the resources it replaced."""
+        return {step.name for step in event_log.steps(self.log) if step.operation == "create-replacement"}
+
+    def succeeded(self) -> Outcome:
+        """Itself; a failed one stops the test."""
+        assert self.code == 0, self.output
+        return self
+
+    def failed(self) -> Outcome:
+        """Itself; one that went well stops the test."""
+        assert self.code != 0, f"it should have failed:\n{self.output}"
+        return self
+
+
+class PulumiStack:
+    """A stack of the program in `program`, under a name that nothing else on this machine has.
+
+    Args:
+        home: where its state, its configuration and its logs go.
+        program: the folder with the program's Pulumi.yaml, used as it is.
+        configuration: key to value, the project's namespace left out; secrets go through `set_secrets`.
+        state: the folder of another stack's state, to be in the same one.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        program: Path = ROOT,
+        configuration: Mapping[str, Any] | None = None,
+        state: Path | None = None,
+    ) -> None:
+        self.name = f"t{secrets.token_hex(3)}"
+        self.home = home
+        self.state = state or home / "state"
+        # Commands that know no --config-file (`stack init`, `config set-all`) run here, beside the file they write.
+        self.project = home / "project"
+        self.config_file = self.project / f"Pulumi.{self.name}.yaml"
+        self._program = program
+        self._namespace = yaml.safe_load((program / "Pulumi.yaml").read_text())["name"]
+        self._commands = 0
+        self._killed: list[int] = []
+        self.project.mkdir(parents=True)
+        shutil.copy(program / "Pulumi.yaml", self.project)
+        self.configure({"pulumi:disable-default-providers": ["docker"], **(configuration or {})})
+        self.init()
+
+    # The commands of a person.
+
+    def init(self) -> None:
+        """Makes the stack in an empty state."""
+        self.state.mkdir(exist_ok=True)
+        self._run_quick("stack", "init", self.name, "--no-select")
+
+    def up(self, *options: str) -> Outcome:
+        """`pulumi up`."""
+        return self._run("up", "--yes", "--skip-preview", *options)
+
+    def preview(self, *options: str) -> Outcome:
+        """`pulumi preview`."""
+        return self._run("preview", *options)
+
+    def destroy(self) -> Outcome:
+        """`pulumi destroy`."""
+        return self._run("destroy", "--yes", "--skip-preview")
+
+    def cancel(self) -> None:
+        """`pulumi cancel`, which lifts the lock of a dead update."""
+        self._run_quick("cancel", "--yes", "--stack", self.name)
+
+    def export(self) -> dict[str, Any]:
+        """`pulumi stack export`, secrets encrypted."""
+        exported: dict[str, Any] = json.loads(self._run_quick("stack", "export", "--stack", self.name))
+        return exported
+
+    def shown_outputs(self, *options: str) -> str:
+        """`pulumi stack output --json`."""
+        return self._run_quick("stack", "output", "--json", "--stack", self.name, *options)
+
+    def outputs(self) -> StackOutputs[str]:
+        """The outputs with their secret values."""
+        return StackOutputs.parse(json.loads(self.shown_outputs("--show-secrets")))
+
+    # Its configuration and state.
+
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Sets keys; in an object, the given fields and no others."""
+        document = yaml.safe_load(self.config_file.read_text()) if self.config_file.exists() else {}
+        config = document.setdefault("config", {})
+        for short, value in values.items():
+            key = short if ":" in short else f"{self._namespace}:{short}"
+            known = config.get(key)
+            config[key] = known | value if isinstance(known, dict) and isinstance(value, dict) else value
+        self.config_file.write_text(yaml.safe_dump(document))
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        """`pulumi config set --secret` for each."""
+        pairs = [f"--secret={self._namespace}:{key}={value}" for key, value in values.items()]
+        self._run_quick("config", "set-all", "--stack", self.name, *pairs)
+
+    def lose_state(self) -> None:
+        """The state is gone, as with a lost disk; a new one is begun under the same name."""
+        shutil.rmtree(self.state)
+        self.init()
+
+    # An update that is killed.
+
+    def kill_up_when(self, moment: str, has_come: Callable[[list[Step]], bool]) -> None:
+        """Starts `pulumi up` and kills its process group hard once the moment has come, judged by the steps so far.
+
+        Plugins live in process groups of their own: they survive for a while, and may still finish what they do.
+        """
+        arguments, log = self._arguments("up", "--yes", "--skip-preview")
+        with (self.home / "killed.txt").open("w") as sink:
+            process = subprocess.Popen(
+                arguments,
+                cwd=self._program,
+                env=self._environment(),
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._killed.append(process.pid)
+            until(f"{moment}, or the end", lambda: has_come(event_log.steps(log)) or process.poll() is not None)
+            ended = process.poll()
+            if ended is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(DEADLINE_S)
+        assert ended is None, f"the update ended before: {moment}\n{(self.home / 'killed.txt').read_text()}"
+
+    def end_orphans(self) -> None:
+        """Ends the plugins of killed updates: each update had a session of its own."""
+        for directory in Path("/proc").iterdir():
+            try:
+                session = int((directory / "stat").read_text().rpartition(")")[2].split()[3])
+                if session in self._killed:
+                    os.kill(int(directory.name), signal.SIGKILL)
+            except (OSError, ValueError):  # no process, or gone by now
+                continue
+
+    def remove(self) -> None:
+        """Leaves nothing on the engine; the state goes with the test's folder."""
+        self.end_orphans()
+        docker_engine.remove_everything(self.name)
+
+    def _run(self, command: str, *options: str) -> Outcome:
+        arguments, log = self._arguments(command, *options)
+        done = subprocess.run(
+            arguments,
+            cwd=self._program,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=UPDATE_DEADLINE_S,
+        )
+        return Outcome(done.returncode, done.stdout, log)
+
+    def _arguments(self, command: str, *options: str) -> tuple[list[str], Path]:
+        """The command on this stack, and its event log."""
+        self._commands += 1
+        log = self.home / f"{self._commands:02}-{command}.events"
+        own = ("--stack", self.name, "--config-file", str(self.config_file), "--event-log", str(log))
+        return ["pulumi", command, *own, *QUIET, *options], log
+
+    def _run_quick(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["pulumi", *arguments, *QUIET],
+            cwd=self.project,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+        assert done.returncode == 0, f"pulumi {arguments}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+    def _environment(self) -> dict[str, str]:
+        """Nothing of the person's own choice of state and passphrase."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_CONFIG_PASSPHRASE")}
+        return kept | {
+            "PULUMI_BACKEND_URL": f"file://{self.state}",
+            "PULUMI_CONFIG_PASSPHRASE": "a passphrase of the tests",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DEBUG_COMMANDS": "true",  # it alone makes --event-log known
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }

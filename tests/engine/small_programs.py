@@ -1,0 +1,8 @@
+"""The small programs beside these tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CONSUMER = Path(__file__).with_name("programs") / "consumer"
+WORKLOADS = Path(__file__).with_name("programs") / "workloads"

@@ -1,0 +1,92 @@
+"""People's clients of the three stores, over the published ports."""
+
+from __future__ import annotations
+
+import socket
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from contract import StackOutputs
+from settings.models import Kafka
+from tests.engine.docker_engine import docker
+
+KAFKA_BIN = "/opt/kafka/bin"
+
+
+class Stores:
+    """PostgreSQL, Redis and Kafka of a running stack, with the passwords of its outputs."""
+
+    def __init__(self, outputs: StackOutputs[str]) -> None:
+        self._outputs = outputs
+
+    def connect(self, role: str = "postgres", database: str = "postgres") -> psycopg.Connection[TupleRow]:
+        """A session that commits each statement."""
+        return psycopg.connect(
+            host=self._outputs.postgres.host,
+            port=self._outputs.postgres.port,
+            dbname=database,
+            user=role,
+            password=self._outputs.credentials.postgres[role],
+            autocommit=True,
+        )
+
+    def setting(self, name: str) -> str:
+        """A PostgreSQL setting as the server has it."""
+        with self.connect() as session:
+            row = session.execute("SELECT current_setting(%s)", [name]).fetchone()
+        assert row
+        return str(row[0])
+
+    def write(self, mark: str) -> None:
+        """A row in every service's database, a key, a message, each of which says `mark` (one word)."""
+        for database in self._databases():
+            with self.connect(database=database) as session:
+                session.execute("CREATE TABLE IF NOT EXISTS kept (mark text PRIMARY KEY)")
+                session.execute("INSERT INTO kept VALUES (%s) ON CONFLICT DO NOTHING", [mark])
+        assert self.redis("SET", mark, f"the key of {mark}") == "OK"
+        self._kafka(f"echo the message of {mark} | {KAFKA_BIN}/kafka-console-producer.sh", "--topic", mark)
+
+    def check(self, mark: str) -> None:
+        """Fails unless everything that `write` has written is there."""
+        missing = []
+        for database in self._databases():
+            with self.connect(database=database) as session:
+                if session.execute("SELECT 1 FROM kept WHERE mark = %s", [mark]).fetchone() is None:
+                    missing.append(f"the row in {database}")
+        if self.redis("GET", mark) != f"the key of {mark}":
+            missing.append("the key in Redis")
+        read = ("--partition", "0", "--offset", "earliest", "--max-messages", "1", "--timeout-ms", "60000")
+        message = self._kafka(f"{KAFKA_BIN}/kafka-console-consumer.sh", "--topic", mark, *read)
+        if message.splitlines() != [f"the message of {mark}"]:
+            missing.append("the message in Kafka")
+        assert not missing, f"lost of {mark}: {missing}"
+
+    def redis(self, *words: str) -> str | None:
+        """One command's answer, after AUTH where there is a password."""
+        with socket.create_connection((self._outputs.redis.host, self._outputs.redis.port), timeout=30) as connection:
+            stream = connection.makefile("rwb")
+            commands = [words]
+            if password := self._outputs.credentials.redis:
+                commands.insert(0, ("AUTH", password))
+            answer = None
+            for command in commands:
+                stream.write(b"*%d\r\n" % len(command))
+                for word in command:
+                    stream.write(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()))
+                stream.flush()
+                line = stream.readline().decode().rstrip("\r\n")
+                assert not line.startswith("-"), f"{command[0]}: {line}"
+                answer = line[1:]
+                if line.startswith("$"):
+                    answer = None if line == "$-1" else stream.read(int(line[1:]) + 2).decode()[:-2]
+            return answer
+
+    def _kafka(self, tool: str, *arguments: str) -> str:
+        """One of Kafka's own tools, on the host's network like a developer's."""
+        command = f"{tool} --bootstrap-server {self._outputs.kafka.bootstrap_servers} {' '.join(arguments)} 2>/dev/null"
+        run = ("run", "--rm", "--network", "host", "--entrypoint", "bash", Kafka(mode="kraft").broker_image)
+        return docker(*run, "-c", command)
+
+    def _databases(self) -> list[str]:
+        return [database.name for database in self._outputs.postgres.databases.values()]

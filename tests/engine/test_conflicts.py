@@ -1,0 +1,65 @@
+"""What belongs to somebody else is reported and left alone."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine import configurations, docker_engine
+from tests.engine.conftest import MakeStack
+from tests.engine.docker_engine import docker
+from tests.engine.small_programs import WORKLOADS
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port that this test listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", configurations.free_ports(1)[0]))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_taken_port_stops_up_before_anything_is_created(make_stack: MakeStack, taken_port: int) -> None:
+    stack = make_stack(configuration=configurations.kraft())
+    stack.configure({"redis": {"port": taken_port}})
+
+    refused = stack.up().failed()
+
+    assert f"127.0.0.1:{taken_port}" in refused.output
+    assert "pulumi config set --path 'pti-calendar:redis.port'" in refused.output
+    assert "postgres.port" not in refused.output
+    assert "Traceback" not in refused.output
+    assert refused.changes == []
+    assert docker_engine.containers(stack.name) == []
+    assert docker_engine.networks(stack.name) == []
+    assert docker_engine.volumes(stack.name) == []
+
+
+def test_a_taken_port_is_a_warning_in_a_preview(make_stack: MakeStack, taken_port: int) -> None:
+    stack = make_stack(configuration=configurations.kraft())
+    stack.configure({"redis": {"port": taken_port}})
+
+    preview = stack.preview().succeeded()
+
+    assert "warning: Host ports of this stack are in use" in preview.output
+    assert "pulumi config set --path 'pti-calendar:redis.port'" in preview.output
+
+
+@pytest.mark.parametrize("kind", ["container", "network"])
+def test_somebody_elses_object_of_the_same_name_is_left_alone(make_stack: MakeStack, kind: str) -> None:
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": "migration"})
+    name = f"pti-store-{stack.name}"
+    more = ["--entrypoint", "true", "redis:8.10.1"] if kind == "container" else []
+    flags = ["--name", name] if kind == "container" else [name]
+    foreign = docker(kind, "create", *flags, *more).strip()
+    try:
+        refused = stack.up().failed()
+
+        assert f"a {kind} named '{name}' exists and does not belong to stack '{stack.name}'" in refused.output
+        assert f"docker {kind} rm {name}" in refused.output
+        assert docker(kind, "inspect", "--format", "{{.Id}}", name).strip() == foreign
+    finally:
+        docker(kind, "rm", foreign)

@@ -1,0 +1,55 @@
+"""A workload that fails: the update fails with it, says why, and starts nothing that needs it."""
+
+from __future__ import annotations
+
+import time
+
+from tests.engine import docker_engine
+from tests.engine.conftest import MakeStack
+from tests.engine.docker_engine import docker
+from tests.engine.small_programs import WORKLOADS
+
+TASK_TIMEOUT_S = 600
+LAST_LINES = "reading the old tables\n    the old tables are locked"
+
+
+def test_a_failed_task_fails_the_update_and_is_run_again_by_the_next(make_stack: MakeStack) -> None:
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": "migration"})
+    task = f"pti-migration-{stack.name}"
+
+    def store(*words: str) -> str:
+        return docker("exec", f"pti-store-{stack.name}", "redis-cli", *words).strip()
+
+    begun = time.monotonic()
+    first = stack.up().failed()
+    assert time.monotonic() - begun < TASK_TIMEOUT_S / 5, "it waited for the task's time to be up"
+    assert f"{task} exited with code 3. Its last lines:\n    attempt 1\n    {LAST_LINES}" in first.output
+    assert "Traceback" not in first.output
+    assert docker_engine.workloads(stack.name) == {"store": "healthy"}, "a failed task lingers, or web has started"
+
+    second = stack.up().failed()
+    assert f"attempt 2\n    {LAST_LINES}" in second.output
+
+    store("SET", "migration", "allowed")
+    third = stack.up().succeeded()
+    assert docker_engine.workloads(stack.name) == {"store": "healthy", "migration": "healthy", "web": "healthy"}
+    assert "create Container web" in third.changes
+
+    stack.preview("--expect-no-changes").succeeded()
+    assert stack.up().succeeded().changes == []
+    assert store("GET", "attempts") == "3"
+
+
+def test_a_service_that_never_gets_ready_fails_the_update_with_its_last_lines(make_stack: MakeStack) -> None:
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": "never-ready"})
+
+    failed = stack.up().failed()
+
+    reason = f"pti-web-{stack.name} did not become ready. Its last lines:"
+    assert f"{reason}\n    reading the configuration\n    no licence found" in failed.output
+    assert "Traceback" not in failed.output
+
+    stack.configure({"scenario": "ready"})
+    stack.up().succeeded()
+    assert docker_engine.workloads(stack.name) == {"web": "healthy"}
+    stack.preview("--expect-no-changes").succeeded()

@@ -1,0 +1,111 @@
+"""An `up` that is killed hard, at any moment: the next one mends it, and nothing that was written is lost.
+
+What a person has to do: `pulumi cancel` (or `make up`, which does it), since the dead update still holds the lock;
+then `up`. Pulumi warns of pending operations from then on, until a `pulumi refresh --clear-pending-creates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+import pytest
+
+from tests.engine import docker_engine
+from tests.engine.conftest import STORES
+from tests.engine.event_log import Step
+from tests.engine.pulumi_stack import PulumiStack
+from tests.engine.stores import Stores
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill."""
+
+    name: str
+    has_come: Callable[[PulumiStack, list[Step]], bool]
+
+
+def begun(operation: str, kind: str, name: str) -> Moment:
+    """The engine has asked the provider for it."""
+    step = Step("begun", operation, kind, name)
+    return Moment(str(step).replace(" ", "-"), lambda _, steps: step in steps)
+
+
+def done(operation: str, kind: str, name: str) -> Moment:
+    """The provider has answered, and the state says so."""
+    step = Step("done", operation, kind, name)
+    return Moment(str(step).replace(" ", "-"), lambda _, steps: step in steps)
+
+
+def starting(workload: str) -> Moment:
+    """Its container runs and isn't healthy yet: the provider waits for it, and the state doesn't know it."""
+    return Moment(
+        f"{workload}-is-starting",
+        lambda stack, _: docker_engine.workloads(stack.name).get(workload) == "starting",
+    )
+
+
+CREATION = [
+    begun("create", "Network", "postgres"),
+    begun("create", "Container", "databases-roles"),
+    begun("create", "Container", "postgres"),
+    starting("kafka"),
+    starting("databases"),
+    done("create", "Container", "databases"),
+]
+UPDATE = [
+    begun("delete-replaced", "Container", "postgres"),
+    begun("create-replacement", "Container", "postgres"),
+    starting("kafka"),
+    done("create-replacement", "Container", "redis"),
+]
+OTHER_VALUES = cycle(
+    [
+        {"postgres": {"maxConnections": connections}, "redis": {"maxMemoryMib": memory}, "kafka": {"heapMib": heap}}
+        for connections, memory, heap in [(120, 96, 288), (130, 112, 304)]
+    ]
+)
+
+
+@pytest.mark.parametrize("moment", CREATION, ids=lambda moment: moment.name)
+def test_a_killed_creation_is_mended_by_the_next_up(stores_stack: PulumiStack, moment: Moment) -> None:
+    """Containers, networks and state are gone, volumes are there: all is created once more, around kept data."""
+    Stores(stores_stack.outputs()).write("before-the-kill")
+    docker_engine.remove_containers_and_networks(stores_stack.name)
+    stores_stack.lose_state()
+
+    kill(stores_stack, moment)
+
+    mend(stores_stack)
+    Stores(stores_stack.outputs()).check("before-the-kill")
+
+
+@pytest.mark.parametrize("moment", UPDATE, ids=lambda moment: moment.name)
+def test_a_killed_update_is_mended_by_the_next_up(stores_stack: PulumiStack, moment: Moment) -> None:
+    Stores(stores_stack.outputs()).write("before-the-kill")
+    values: dict[str, Any] = next(OTHER_VALUES)
+    stores_stack.configure(values)
+
+    kill(stores_stack, moment)
+
+    mend(stores_stack)
+    stores = Stores(stores_stack.outputs())
+    stores.check("before-the-kill")
+    assert stores.setting("max_connections") == str(values["postgres"]["maxConnections"])
+
+
+def kill(stack: PulumiStack, moment: Moment) -> None:
+    """Kills an `up` at that moment. Its lock is left behind, as Pulumi says."""
+    stack.kill_up_when(moment.name, lambda steps: moment.has_come(stack, steps))
+    assert "pulumi cancel" in stack.up().failed().output
+
+
+def mend(stack: PulumiStack) -> None:
+    """One ordinary `up`, after which everything is as if nothing had happened."""
+    stack.cancel()
+    stack.up().succeeded()
+    assert docker_engine.workloads(stack.name) == STORES
+    stack.preview("--expect-no-changes").succeeded()

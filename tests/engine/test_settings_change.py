@@ -1,0 +1,97 @@
+"""A change of any setting reaches the stores and leaves their data where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.engine import docker_engine
+from tests.engine.configurations import free_ports
+from tests.engine.pulumi_stack import PulumiStack
+from tests.engine.stores import Stores
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting, and what shows that the stack follows it."""
+
+    key: str
+    value: Any
+    replaced: tuple[str, ...]
+    """The containers it replaces."""
+
+    shown: Callable[[PulumiStack, Stores], object]
+    """What the running stack says; equal to `expected`."""
+
+    expected: object
+
+
+PORT = free_ports(1)[0]
+CHANGES = [
+    Change(
+        "postgres",
+        {"maxConnections": 150},
+        ("postgres",),
+        lambda _, stores: stores.setting("max_connections"),
+        "150",
+    ),
+    Change(
+        "postgres",
+        {"sharedBuffersMib": 64, "memoryMib": 384},
+        ("postgres",),
+        lambda _, stores: stores.setting("shared_buffers"),
+        "64MB",
+    ),
+    Change("postgres", {"port": PORT}, ("postgres",), lambda stack, _: stack.outputs().postgres.port, PORT),
+    Change(
+        "redis",
+        {"maxMemoryMib": 64},
+        ("redis", "redis-configuration"),
+        lambda _, stores: stores.redis("EVAL", "return redis.call('CONFIG', 'GET', 'maxmemory')[2]", "0"),
+        str(64 * 2**20),
+    ),
+    Change(
+        "kafka",
+        {"heapMib": 256},
+        ("kafka",),
+        lambda stack, _: docker_engine.docker("exec", f"pti-kafka-{stack.name}", "printenv", "KAFKA_HEAP_OPTS"),
+        "-Xms128m -Xmx256m\n",
+    ),
+    Change(
+        "protect",
+        True,
+        (),
+        lambda stack, _: {
+            one["urn"].rpartition("::")[2] for one in stack.export()["deployment"]["resources"] if one.get("protect")
+        }
+        >= {"postgres-data", "redis-data", "kafka-kraft-data", "postgresPassword"},
+        True,
+    ),
+]
+
+
+@pytest.fixture
+def stack(stores_stack: PulumiStack) -> Iterator[PulumiStack]:
+    """A running stack, whose volumes may be removed again by the next test."""
+    yield stores_stack
+    stores_stack.configure({"protect": False})
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: f"{change.key}-{change.value}")
+def test_a_changed_setting_is_followed_and_the_data_stays(stack: PulumiStack, change: Change) -> None:
+    Stores(stack.outputs()).write("before-the-change")
+    volumes = docker_engine.persistent_volumes(stack.name)
+    assert len(volumes) == 3
+
+    stack.configure({change.key: change.value})
+    outcome = stack.up().succeeded()
+
+    stores = Stores(stack.outputs())
+    assert outcome.replaced == set(change.replaced)
+    assert change.shown(stack, stores) == change.expected
+    assert docker_engine.persistent_volumes(stack.name) == volumes
+    stores.check("before-the-change")
+    stack.preview("--expect-no-changes").succeeded()

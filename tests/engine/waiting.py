@@ -1,0 +1,28 @@
+"""Waiting for a condition, never for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+DEADLINE_S = 180.0
+"""Generous: other work may hold the machine's cores."""
+
+
+def until(what: str, look: Callable[[], Found | None], deadline_s: float = DEADLINE_S) -> Found:
+    """The first answer that is neither None, False nor empty.
+
+    Raises:
+        AssertionError: there was none before the deadline.
+    """
+    end = time.monotonic() + deadline_s
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {deadline_s:.0f} s")
+        time.sleep(0.02)

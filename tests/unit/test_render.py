@@ -1,0 +1,135 @@
+"""The stack as a Compose file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from operations.project import ROOT, OperationError
+from operations.render.compose import compose_file
+from operations.render.placeholders import Placeholders
+from operations.render.recorder import Registration
+from operations.render.render import marked_compose_text, read_configuration
+from settings import Settings
+
+WELL_KNOWN = {"credentials": "well-known", "devTools": {"enabled": True}}
+GENERATED: dict[str, Any] = {"kafka": {"mode": "kraft"}}
+
+
+def rendered(settings: Mapping[str, Any], supplied: set[str] | None = None) -> tuple[str, Placeholders]:
+    """The Compose file's text and the placeholders in it."""
+    parsed = Settings.model_validate(settings)
+    placeholders = Placeholders.of(parsed, supplied or set())
+    marked = marked_compose_text(parsed, placeholders, "test")
+    needed = placeholders.used_in(marked)
+    return needed.insert(marked), needed
+
+
+def references(text: str) -> set[str]:
+    """The variables that Compose would put in."""
+    return set(re.findall(r"(?<!\$)(?:\$\$)*\$\{(\w+)", text))
+
+
+@pytest.mark.parametrize("settings", [WELL_KNOWN, GENERATED], ids=["well-known", "generated"])
+def test_the_same_settings_give_the_same_text(settings: dict[str, Any]) -> None:
+    assert len({rendered(settings)[0] for _ in range(5)}) == 1
+
+
+@pytest.mark.parametrize("settings", [WELL_KNOWN, GENERATED], ids=["well-known", "generated"])
+def test_the_example_lists_exactly_the_variables_of_the_file(settings: dict[str, Any]) -> None:
+    text, placeholders = rendered(settings)
+    listed = set(re.findall(r"^(?:# )?([A-Z_]+)=", placeholders.example(), flags=re.MULTILINE))
+    assert listed == references(text)
+    assert "POSTGRES_PASSWORD" in listed
+
+
+def test_a_generated_secret_must_come_from_the_environment() -> None:
+    text, placeholders = rendered(GENERATED)
+    assert placeholders.required
+    assert "${REDIS_PASSWORD:?set REDIS_PASSWORD in the environment file}" in text
+    assert "PLACEHOLDER" not in text
+
+
+def test_a_well_known_secret_has_its_default() -> None:
+    text, placeholders = rendered(WELL_KNOWN)
+    assert not placeholders.required
+    assert "${POSTGRES_PASSWORD:-postgres}" in text
+    assert "REDIS_PASSWORD" not in text
+
+
+def test_a_secret_supplied_in_the_configuration_must_come_from_the_environment() -> None:
+    text, placeholders = rendered(WELL_KNOWN, {"redisPassword"})
+    assert placeholders.required
+    assert "${REDIS_PASSWORD:?" in text
+
+
+def test_what_looks_like_a_variable_in_a_script_reaches_the_container_as_it_is() -> None:
+    document = yaml.safe_load(rendered(WELL_KNOWN)[0])
+    script = document["configs"]["postgres-scripts-start-sh"]["content"]
+    assert script.replace("$$", "$") == (ROOT / "assets/postgres/start.sh").read_text()
+
+
+def test_a_dependent_starts_when_what_it_needs_is_ready_and_its_files_are_there() -> None:
+    services = yaml.safe_load(rendered(WELL_KNOWN)[0])["services"]
+    assert services["databases"]["depends_on"] == {
+        "postgres": {"condition": "service_healthy"},
+        "databases-scripts": {"condition": "service_completed_successfully"},
+        "databases-table": {"condition": "service_completed_successfully"},
+        "databases-admin": {"condition": "service_completed_successfully"},
+        "databases-roles": {"condition": "service_completed_successfully"},
+    }
+
+
+def test_other_contents_of_a_file_replace_the_container_that_reads_it() -> None:
+    def labels(megabytes: int) -> Any:
+        text, _ = rendered({**WELL_KNOWN, "redis": {"maxMemoryMib": megabytes}})
+        return yaml.safe_load(text)["services"]["redis"]["labels"]
+
+    assert labels(64) != labels(65)
+    assert labels(64) == labels(64)
+
+
+def test_a_field_without_a_translation_is_an_error() -> None:
+    container = Registration(
+        type="docker:index/container:Container",
+        name="odd",
+        parent="",
+        inputs={"name": "odd", "image": "odd:1", "labels": [], "gpus": "all"},
+        secret=frozenset(),
+        protect=False,
+        retain_on_delete=False,
+        delete_before_replace=False,
+        provider="",
+        dependencies=frozenset(),
+        property_dependencies={},
+        hooks={},
+    )
+    with pytest.raises(OperationError, match="container 'odd': the field 'gpus' has no translation"):
+        compose_file([container], name="test")
+
+
+def test_an_unknown_stack_is_an_error_that_names_the_known_ones() -> None:
+    with pytest.raises(OperationError, match=r"There is no Pulumi\.nowhere\.yaml; the stacks .* are .*dev"):
+        read_configuration("nowhere")
+
+
+def test_rendering_needs_neither_docker_nor_pulumi_on_the_path(tmp_path: Path) -> None:
+    environment = {"PATH": str(tmp_path), "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    program = (
+        "import sys; from operations.render.render import *;"
+        "settings, supplied = read_configuration('dev');"
+        "sys.stdout.write(marked_compose_text(settings, Placeholders.of(settings, supplied), 'dev'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["services"].keys() >= {"postgres", "redis", "kafka", "pgadmin"}
+    assert list(tmp_path.iterdir()) == []
