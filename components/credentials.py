@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Literal
 
 import pulumi
-import pulumi_random as random
 
 from settings.credentials import Credential
 from settings.load import supplied
@@ -57,6 +56,9 @@ class Credentials(pulumi.ComponentResource):
             return value
         if self._source == "well-known":
             return None if credential.well_known is None else pulumi.Output.secret(credential.well_known)
+        # Here, since a stack with well-known credentials has no use for the provider.
+        import pulumi_random as random
+
         return random.RandomPassword(
             credential.key,
             length=GENERATED_LENGTH,

@@ -195,13 +195,18 @@ def choose_state() -> None:
 
 
 def _login() -> str | None:
-    """The backend the person is logged in to."""
+    """The backend the person is logged in to; None for no login."""
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:
         current = json.loads((home / "credentials.json").read_text()).get("current")
     except (OSError, ValueError):
         return None
-    return str(current) if current else None
+    if not current:
+        return None
+    # A state that went away with a former checkout is no choice any more.
+    folder = Path(str(current).removeprefix("file://"))
+    gone = str(current).startswith("file:///") and folder.name == STATE.name and not folder.exists()
+    return None if gone else str(current)
 
 
 def _plugins() -> list[tuple[str, str]]:

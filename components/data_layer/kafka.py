@@ -99,7 +99,7 @@ def _broker(settings: Kafka, properties: Mapping[str, str], environment: Mapping
         volumes=(Volume(name=f"kafka-{settings.mode}-data", mount=DATA),),
         scratch=(Scratch(path="/tmp", size_mib=64),),  # noqa: S108 - a mount of its own
         memory_mib=settings.heap_mib + OUTSIDE_HEAP_MIB,
-        readiness=Probe(check=Exec(command=("bash", f"{CONFIGURATION}/ready.sh")), startup_s=120),
+        readiness=Probe(check=Exec(command=("bash", f"{CONFIGURATION}/ready.sh")), startup_s=120, period_s=2),
         needs=(ZOOKEEPER.workload,) if by_zookeeper else (),
         calls=(ZOOKEEPER.workload,) if by_zookeeper else (),
         stop_grace_s=60,
@@ -121,7 +121,7 @@ def _zookeeper(settings: ZooKeeper) -> Workload:
         ),
         scratch=(Scratch(path="/tmp"), Scratch(path="/logs")),  # noqa: S108 - mounts of its own
         memory_mib=settings.heap_mib + 160,
-        readiness=Probe(check=Exec(command=("bash", "/conf/ready.sh")), startup_s=60),
+        readiness=Probe(check=Exec(command=("bash", "/conf/ready.sh")), startup_s=60, period_s=2),
     )
 
 

@@ -54,7 +54,9 @@ def server(settings: Postgres, credentials: Credentials) -> Workload:
         ),
         memory_mib=settings.memory_mib,
         # Over TCP: the image's first start runs a server that listens on the socket alone.
-        readiness=Probe(check=Exec(command=("pg_isready", "-q", "-h", "127.0.0.1", "-U", ADMIN)), startup_s=120),
+        readiness=Probe(
+            check=Exec(command=("pg_isready", "-q", "-h", "127.0.0.1", "-U", ADMIN)), startup_s=120, period_s=2
+        ),
         # A fast shutdown writes a checkpoint; killed earlier, the next start replays the log instead.
         stop_grace_s=60,
     )

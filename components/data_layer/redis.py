@@ -48,7 +48,7 @@ def server(settings: Redis, password: pulumi.Output[str] | None) -> Workload:
         scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
         # Rewriting the log forks: pages that change meanwhile exist twice.
         memory_mib=settings.max_memory_mib * 3 // 2 + 64,
-        readiness=Probe(check=Exec(command=("sh", "-c", ping)), startup_s=60),
+        readiness=Probe(check=Exec(command=("sh", "-c", ping)), startup_s=60, period_s=2),
     )
 
 

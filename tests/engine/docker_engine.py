@@ -44,9 +44,7 @@ def workloads(stack: str) -> dict[str, str]:
 
 def persistent_volumes(stack: str) -> dict[str, str]:
     """The volumes with data, and when each was made."""
-    return {
-        one["Name"]: one["CreatedAt"] for one in volumes(stack) if one["Labels"].get(DATA_LABEL) == "persistent"
-    }
+    return {one["Name"]: one["CreatedAt"] for one in volumes(stack) if one["Labels"].get(DATA_LABEL) == "persistent"}
 
 
 def remove_containers_and_networks(stack: str) -> None:

@@ -21,7 +21,9 @@ def lacking() -> str | None:
         if shutil.which(command) is None:
             return f"the '{command}' command is not here: {remedy}"
     wanted = [line for line in (ROOT / "requirements.in").read_text().splitlines() if line.startswith("pulumi-")]
-    present = {(one["name"], one.get("version")) for one in json.loads(_answer("pulumi", "plugin", "ls", "--json") or "[]")}
+    present = {
+        (one["name"], one.get("version")) for one in json.loads(_answer("pulumi", "plugin", "ls", "--json") or "[]")
+    }
     for requirement in wanted:
         name, _, version = requirement.removeprefix("pulumi-").partition("==")
         if (name, version) not in present:

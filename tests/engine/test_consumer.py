@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from tests.engine.conftest import MakeStack
-from tests.engine.small_programs import CONSUMER
 from tests.engine.pulumi_stack import PulumiStack
+from tests.engine.small_programs import CONSUMER
 
 
 def test_a_stack_reference_gives_typed_outputs_and_keeps_secrets(

@@ -64,10 +64,10 @@ CHANGES = [
         "protect",
         True,
         (),
-        lambda stack, _: {
-            one["urn"].rpartition("::")[2] for one in stack.export()["deployment"]["resources"] if one.get("protect")
-        }
-        >= {"postgres-data", "redis-data", "kafka-kraft-data", "postgresPassword"},
+        lambda stack, _: (
+            {one["urn"].rpartition("::")[2] for one in stack.export()["deployment"]["resources"] if one.get("protect")}
+            >= {"postgres-data", "redis-data", "kafka-kraft-data", "postgresPassword"}
+        ),
         True,
     ),
 ]

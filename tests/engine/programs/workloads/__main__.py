@@ -39,7 +39,7 @@ STORE = Workload(
     image=IMAGE,
     user=USER,
     memory_mib=64,
-    command=("redis-server", "--save", "", "--dir", "/tmp"),  # noqa: S108 - in the container
+    command=("redis-server", "--save", "", "--protected-mode", "no"),
     readiness=Probe(check=Exec(command=("redis-cli", "ping")), period_s=1),
     stop_grace_s=1,
 )

@@ -1,0 +1,167 @@
+"""The rendered stack, run by Docker Compose alone, passes the same journey as the one that Pulumi runs."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.outputs import stack_outputs
+from contract import StackOutputs
+from settings import NAMESPACE, Settings, parse
+from settings.credentials import Credential
+from tests.e2e.clone import Clone, Outcome, directory_with
+from tests.e2e.journey import Journey
+from tests.engine import docker_engine
+from tests.engine.pulumi_stack import free_ports
+from tests.engine.stores import Stores
+
+MARK = "written-before-the-down"
+
+
+def zookeeper_and_well_known() -> dict[str, Any]:
+    """As the dev stack is, on free ports."""
+    zookeeper, others = free_ports(1)[0], _ports()
+    others["kafka"] |= {"mode": "zookeeper", "zookeeper": {"port": zookeeper}}
+    return others | {"credentials": "well-known"}
+
+
+def kraft_and_generated() -> dict[str, Any]:
+    """The other mode of Kafka, and every secret from an environment file."""
+    others = _ports()
+    others["kafka"] |= {"mode": "kraft"}
+    return others | {"credentials": "generated"}
+
+
+def _ports() -> dict[str, Any]:
+    postgres, redis, kafka, pg_admin, kafka_ui, commander = free_ports(6)
+    return {
+        "postgres": {"port": postgres},
+        "redis": {"port": redis},
+        "kafka": {"port": kafka},
+        "devTools": {
+            "enabled": True,
+            "pgAdmin": {"port": pg_admin},
+            "kafkaUi": {"port": kafka_ui},
+            "redisCommander": {"port": commander},
+        },
+    }
+
+
+class Values(dict[Credential, str | None]):
+    """Credentials by name, in the place of the program's own."""
+
+    def find(self, credential: Credential) -> str | None:
+        """The value; None where the stack runs without."""
+        return self[credential]
+
+
+@dataclass
+class ComposeStack:
+    """A clone with a stack rendered in it, and a PATH that has Docker and nothing else."""
+
+    clone: Clone
+    name: str
+    configuration: Mapping[str, Any]
+    path: Path
+
+    def __post_init__(self) -> None:
+        document = {f"{NAMESPACE}:{key}": value for key, value in self.configuration.items()}
+        (self.clone.root / f"Pulumi.{self.name}.yaml").write_text(yaml.safe_dump({"config": document}))
+        self.values: dict[str, str] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where the rendered files are."""
+        return self.clone.root / "rendered" / self.name
+
+    def render(self) -> Outcome:
+        """`python -m operations render`, with nothing on the PATH."""
+        return self.clone.operate("render", "--stack", self.name, environment={"PATH": "/nonexistent"})
+
+    def fill_in(self) -> None:
+        """What the person does next: copies `.env.example` to `.env` and fills in the empty ones."""
+        example = (self.folder / ".env.example").read_text()
+        self.values = {name: secrets.token_urlsafe(24) for name in re.findall(r"^([A-Z_]+)=$", example, re.M)}
+        filled = re.sub(r"^([A-Z_]+)=$", lambda found: f"{found[0]}{self.values[found[1]]}", example, flags=re.M)
+        (self.folder / ".env").write_text(filled)
+
+    def compose(self, *arguments: str) -> Outcome:
+        """`docker compose -f rendered/<stack>/compose.yaml …`."""
+        file = str(self.folder / "compose.yaml")
+        return self.clone.run("docker", "compose", "-f", file, *arguments, environment={"PATH": str(self.path)})
+
+    def settings(self) -> Settings:
+        """The settings of its configuration."""
+        return parse({f"{NAMESPACE}:{key}": value for key, value in self.configuration.items()})
+
+    def outputs(self) -> StackOutputs[str]:
+        """What Pulumi would tell of it, with the values that Compose took."""
+        settings = self.settings()
+        known: Values = Values(
+            {one: self.values.get(one.variable, one.well_known) for one in settings.required_credentials()}
+        )
+        told: Any = stack_outputs(settings, known, host="127.0.0.1")  # type: ignore[arg-type]
+        return StackOutputs.parse(told.as_mapping())
+
+    def journey(self) -> Journey:
+        """The journey over its ports."""
+        kafka = self.settings().kafka
+        return Journey(self.name, self.outputs(), kafka.zookeeper.port if kafka.mode == "zookeeper" else None)
+
+
+@pytest.fixture(params=[zookeeper_and_well_known, kraft_and_generated], ids=lambda made: made.__name__)
+def rendered(request: pytest.FixtureRequest, compose: str, tmp_path: Path) -> Iterator[ComposeStack]:
+    """A rendered stack under a name of its own, ready to be run; nothing of it is left in the end."""
+    path = directory_with(tmp_path / "bin", "docker")
+    stack = ComposeStack(Clone(tmp_path / "machine"), f"c{secrets.token_hex(3)}", request.param(), path)
+    try:
+        print(f"render: {stack.render().succeeded().seconds:.1f} s")
+        stack.fill_in()
+        yield stack
+    finally:
+        docker_engine.remove_everything(stack.name)
+
+
+def test_rendering_twice_gives_the_same_bytes(rendered: ComposeStack) -> None:
+    files = {path: path.read_bytes() for path in rendered.folder.iterdir() if path.name != ".env"}
+    assert {path.name for path in files} == {"compose.yaml", ".env.example"}
+
+    rendered.render().succeeded()
+
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_the_environment_example_lists_exactly_what_the_file_asks_for(rendered: ComposeStack) -> None:
+    asked = set(re.findall(r"\$\{([A-Z_]+)", (rendered.folder / "compose.yaml").read_text()))
+    listed = set(re.findall(r"^(?:# )?([A-Z_]+)=", (rendered.folder / ".env.example").read_text(), re.M))
+
+    assert listed == asked
+    (rendered.folder / ".env").unlink()
+    without = rendered.compose("config", "--quiet")
+    if rendered.settings().credentials == "well-known":
+        without.succeeded()
+    else:
+        assert "in the environment file" in without.failed().output
+
+
+def test_compose_alone_runs_the_stack_and_keeps_its_data(rendered: ComposeStack) -> None:
+    up = rendered.compose("up", "--wait").succeeded()
+    print(f"docker compose up --wait: {up.seconds:.0f} s")
+    assert set(docker_engine.workloads(rendered.name).values()) == {"healthy"}
+
+    rendered.journey().whole()
+
+    Stores(rendered.outputs()).write(MARK)
+    kept = docker_engine.persistent_volumes(rendered.name)
+    rendered.compose("down").succeeded()
+    assert docker_engine.containers(rendered.name) == []
+    assert docker_engine.persistent_volumes(rendered.name) == kept
+    rendered.compose("up", "--wait").succeeded()
+    Stores(rendered.outputs()).check(MARK)

@@ -1,0 +1,174 @@
+"""What `make dev` says on a machine that lacks something, and what it leaves alone on one that has its own ways."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from operations.bootstrap import PULUMI_VERSION
+from tests.e2e.clone import Clone, Outcome, directory_with
+
+NOWHERE = "http://127.0.0.1:9"
+"""A proxy that answers nobody."""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """A fresh clone; nothing has run in it."""
+    return Clone(tmp_path)
+
+
+@pytest.fixture
+def prepared(clone: Clone) -> Clone:
+    """A clone whose virtual environment seems to be there, so that set-up goes straight on to Pulumi."""
+    environment = clone.root / ".venv"
+    environment.mkdir()
+    requirements = (clone.root / "requirements-dev.txt").read_bytes()
+    (environment / "requirements.sha256").write_text(hashlib.sha256(requirements).hexdigest())
+    return clone
+
+
+def old_pythons() -> list[Path]:
+    """Interpreters of this machine that are too old, one per version."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = [*pyenv.glob("3.[789].*/bin/python3"), *pyenv.glob("3.10.*/bin/python3")]
+    return found + [path for minor in (7, 8, 9, 10) if (path := Path(f"/usr/bin/python3.{minor}")).exists()]
+
+
+def pretended_python(folder: Path) -> Path:
+    """This interpreter under an old version's number, for machines that have no old one."""
+    program = (
+        "import runpy, sys; sys.version_info = (3, 10, 2, 'final', 0); sys.argv.pop(0); "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    path = folder / "python3"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{program}" "" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_without_an_engine_it_says_so_and_touches_nothing(clone: Clone) -> None:
+    before = clone.files()
+
+    refused = clone.run("make", "dev", environment={"DOCKER_HOST": "unix:///nonexistent.sock"}).failed()
+
+    assert one_message(refused) == [
+        "No Docker engine answers:",
+        "Start it (Docker Desktop, or: sudo systemctl start docker), make sure 'docker ps' works for your user, "
+        "and run this again.",
+    ]
+    assert "/nonexistent.sock" in refused.output
+    assert clone.files() == before
+
+
+def test_without_the_docker_command_it_says_so_and_touches_nothing(clone: Clone, tmp_path: Path) -> None:
+    before = clone.files()
+    path = str(directory_with(tmp_path / "bin", "pulumi"))
+
+    refused = clone.run(make(), "dev", f"PYTHON={sys.executable}", environment={"PATH": path}).failed()
+
+    (message,) = one_message(refused)
+    assert message.startswith("The 'docker' command is missing. Install Docker Engine or Docker Desktop")
+    assert clone.files() == before
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_with_an_old_python_it_says_so_and_touches_nothing(clone: Clone, tmp_path: Path, number: int) -> None:
+    pythons = old_pythons() or [pretended_python(tmp_path)]
+    if number >= len(pythons):
+        pytest.skip(f"this machine has {len(pythons)} Python older than 3.11")
+    before = clone.files()
+
+    refused = clone.run("make", "dev", f"PYTHON={pythons[number]}").failed()
+
+    first, remedy = one_message(refused)
+    assert first.startswith("Python 3.11 or newer is needed; '")
+    assert remedy == "Install one and name it: make PYTHON=python3.12 …"
+    assert clone.files() == before
+
+
+def test_when_the_installer_is_out_of_reach_it_says_so_and_touches_nothing(clone: Clone, tmp_path: Path) -> None:
+    before = clone.files()
+    offline = {
+        "PATH": str(directory_with(tmp_path / "bin", "docker")),
+        **dict.fromkeys(("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"), NOWHERE),
+        "no_proxy": "",
+        "NO_PROXY": "",
+    }
+
+    refused = clone.run(make(), "dev", f"PYTHON={sys.executable}", environment=offline).failed()
+
+    lines = one_message(refused)
+    assert lines[0] == f"Pulumi {PULUMI_VERSION} is not installed and its installer can't be reached:"
+    assert lines[-1] == (
+        "Without it, these still work: make test, make render STACK=dev, then docker compose up --wait."
+    )
+    assert clone.files() == before
+
+
+def test_a_login_is_respected(prepared: Clone) -> None:
+    login = prepared.pulumi_home / "credentials.json"
+    address = "https://pulumi.example.com"
+    login.write_text(json.dumps({"current": address, "accessTokens": {address: "somebody's"}}))
+    before = login.read_bytes()
+
+    prepared.run("make", "setup").succeeded()
+
+    assert login.read_bytes() == before
+    assert not (prepared.root / ".state").exists()
+
+
+def test_a_backend_in_the_environment_is_respected(prepared: Clone, tmp_path: Path) -> None:
+    prepared.run("make", "setup", environment={"PULUMI_BACKEND_URL": f"file://{tmp_path}"}).succeeded()
+
+    assert not (prepared.pulumi_home / "credentials.json").exists()
+    assert not (prepared.root / ".state").exists()
+
+
+@pytest.mark.parametrize("variable", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])
+def test_a_passphrase_is_respected(prepared: Clone, tmp_path: Path, variable: str) -> None:
+    (tmp_path / "passphrase").write_text("a person's own")
+    own = {variable: str(tmp_path / "passphrase")}
+
+    prepared.run("make", "setup", environment=own).succeeded()
+
+    assert (prepared.root / ".state").is_dir()
+    assert not (prepared.root / ".state" / "passphrase").exists()
+    shown = prepared.activated("env", environment=own).succeeded().output.splitlines()
+    assert [line for line in shown if line.startswith("PULUMI_CONFIG_PASSPHRASE")] == [f"{variable}={own[variable]}"]
+
+
+def test_without_any_choice_the_clone_gets_a_state_and_a_passphrase_of_its_own(prepared: Clone) -> None:
+    prepared.run("make", "setup").succeeded()
+
+    passphrase = prepared.root / ".state" / "passphrase"
+    assert stat.S_IMODE(passphrase.stat().st_mode) == 0o600
+    made = passphrase.read_bytes()
+    assert len(made) >= 32
+
+    prepared.run("make", "setup").succeeded()
+    assert passphrase.read_bytes() == made, "a second one would lock the state"
+    shown = prepared.activated("env").succeeded().output
+    assert f"PULUMI_CONFIG_PASSPHRASE_FILE={passphrase}\n" in shown
+
+
+def one_message(refused: Outcome) -> list[str]:
+    """The lines of the message, without those that quote somebody else, and without make's own last word."""
+    assert "Traceback" not in refused.output
+    lines = [line for line in refused.output.splitlines() if line]
+    assert lines[-1].startswith("make: *** ")
+    return [line for line in lines[:-1] if not line.startswith("  ")]
+
+
+def make() -> str:
+    """The make command, for a PATH that lacks it."""
+    found = shutil.which("make")
+    assert found
+    return found

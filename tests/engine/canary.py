@@ -1,0 +1,73 @@
+"""Values that can be recognised wherever they turn up, for every credential of the stack."""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from settings.credentials import CREDENTIALS
+
+AWKWARD = """'"\\$ `:@#%{}"""
+"""What a shell, SQL, JSON, a URL or a configuration file would each read otherwise."""
+MARK = "CANARY-"
+PLAIN = re.compile(rf"{MARK}([A-Za-z]+)")
+
+
+def _encoded() -> list[str]:
+    """The mark as it looks within Base64, at each of the three places where it can begin."""
+    whole = [base64.b64encode(b"\0" * shift + MARK.encode()).decode().rstrip("=") for shift in range(3)]
+    # Neither the first nor the last digit is the mark's alone.
+    return [text[shift + bool(shift) : -1] for shift, text in enumerate(whole)]
+
+
+ENCODED = _encoded()
+
+
+def canaries(version: int = 1) -> dict[str, str]:
+    """A value for every credential's key."""
+    return {one.key: f"{MARK}{one.key}-{version}-{AWKWARD}" for one in CREDENTIALS}
+
+
+def found_in(text: str) -> set[str]:
+    """The credentials' keys whose value, or the beginning of it, is in a text."""
+    found = set(PLAIN.findall(text))
+    return found | {"(in Base64)"} if any(encoded in text for encoded in ENCODED) else found
+
+
+def found_below(directory: Path) -> dict[str, set[str]]:
+    """File to the keys found in it."""
+    files = {path: path.read_bytes().decode(errors="replace") for path in directory.rglob("*") if path.is_file()}
+    assert files, f"nothing is in {directory}"
+    return {str(path): found for path, text in files.items() if (found := found_in(text))}
+
+
+@contextmanager
+def watched_arguments() -> Iterator[set[str]]:
+    """Command lines with a canary that any process of this machine, containers included, has had meanwhile."""
+    seen: set[str] = set()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.02):
+            for directory in Path("/proc").iterdir():
+                if directory.name.isdigit() and found_in(line := _arguments(directory)):
+                    seen.add(line)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def _arguments(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:  # gone by now
+        return ""

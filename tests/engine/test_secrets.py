@@ -1,0 +1,148 @@
+"""A value planted as every secret is found where it is needed, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+
+from settings.catalog import SERVICES
+from settings.credentials import CREDENTIALS
+from tests.engine import configurations, docker_engine
+from tests.engine.canary import PLAIN, canaries, found_below, found_in, watched_arguments
+from tests.engine.conftest import MakeStack
+from tests.engine.docker_engine import docker
+from tests.engine.pulumi_stack import Outcome, PulumiStack
+from tests.engine.stores import Stores
+
+ROLES = {f"{service.name}{role}Password" for service in SERVICES for role in ("App", "Migrator")}
+NEEDED = {
+    "postgres-admin": {"postgresPassword"},
+    "databases-admin": {"postgresPassword"},
+    "databases-roles": ROLES | {"postgresBackupPassword"},
+    "redis-password": {"redisPassword"},
+    "pgadmin-passwords": {"pgAdminPassword", "postgresPassword"},
+    "redis-commander-configuration": {"redisPassword"},
+}
+"""Volume, less prefix and suffix, to what its workload logs in with. Nobody in the stack needs the JWT secret."""
+CHANGED = ("postgresPassword", "redisPassword", "userAppPassword", "jwtSecret")
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A running stack with a canary as every credential, one generation of them changed since."""
+
+    stack: PulumiStack
+    values: dict[str, str]
+    """What holds now."""
+
+    outcomes: dict[str, Outcome]
+    arguments: set[str]
+    """Command lines in which a canary has been seen while the stack came up."""
+
+
+@pytest.fixture(scope="module")
+def planted(make_shared_stack: MakeStack) -> Planted:
+    """Brought up from nothing, then with some of the values changed."""
+    stack = make_shared_stack(configuration=configurations.zookeeper_with_tools() | {"credentials": "generated"})
+    values = canaries()
+    stack.set_secrets(values)
+    outcomes = {"first preview": stack.preview("--diff")}
+    with watched_arguments() as arguments:
+        outcomes["up"] = stack.up("--diff")
+    outcomes["up"].succeeded()
+    changed = {key: value for key, value in canaries(version=2).items() if key in CHANGED}
+    stack.set_secrets(changed)
+    outcomes["preview"] = stack.preview("--diff")
+    outcomes["preview --json"] = stack.preview("--json")
+    with watched_arguments() as later:
+        outcomes["up with other values"] = stack.up()
+    for outcome in outcomes.values():
+        outcome.succeeded()
+    return Planted(stack, values | changed, outcomes, arguments | later)
+
+
+def test_every_credential_can_be_supplied_and_reaches_the_outputs(planted: Planted) -> None:
+    credentials = planted.stack.outputs().credentials
+    supplied = {
+        "postgresPassword": credentials.postgres["postgres"],
+        "postgresBackupPassword": credentials.postgres["pti_backup"],
+        "redisPassword": credentials.redis,
+        "jwtSecret": credentials.jwt_secret,
+        "pgAdminPassword": credentials.pg_admin,
+    }
+    for service in SERVICES:
+        supplied[f"{service.name}AppPassword"] = credentials.postgres[f"{service.database}_app"]
+        supplied[f"{service.name}MigratorPassword"] = credentials.postgres[f"{service.database}_migrator"]
+    assert supplied == planted.values
+    assert supplied.keys() == {one.key for one in CREDENTIALS}
+
+
+def test_each_is_the_password_one_logs_in_with(planted: Planted) -> None:
+    stores = Stores(planted.stack.outputs())
+    for service in SERVICES:
+        for role in ("app", "migrator"):
+            stores.connect(f"{service.database}_{role}", service.database).close()
+    stores.connect("pti_backup").close()
+    assert stores.redis("PING") == "PONG"
+    assert docker("exec", f"pti-postgres-{planted.stack.name}", "true") == ""
+
+
+def test_another_password_is_refused(planted: Planted) -> None:
+    outputs = planted.stack.outputs()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(
+            host=outputs.postgres.host,
+            port=outputs.postgres.port,
+            dbname="pti_user",
+            user="pti_user_app",
+            password=canaries()["userAppPassword"],  # the one before
+        )
+
+
+def test_no_command_shows_one(planted: Planted) -> None:
+    shown = {name: outcome.output for name, outcome in planted.outcomes.items()}
+    shown |= {f"event log of {name}": outcome.log.read_text() for name, outcome in planted.outcomes.items()}
+    shown["stack export"] = json.dumps(planted.stack.export())
+    shown["stack output"] = planted.stack.shown_outputs()
+    assert {name: found for name, text in shown.items() if (found := found_in(text))} == {}
+    assert "[secret]" in shown["stack output"]
+
+
+def test_no_file_of_the_state_holds_one(planted: Planted) -> None:
+    """The state itself, its history and its backups; and the configuration."""
+    assert found_below(planted.stack.state) == {}
+    assert found_in(planted.stack.config_file.read_text()) == set()
+
+
+def test_no_process_has_one_in_its_arguments(planted: Planted) -> None:
+    assert planted.arguments == set()
+
+
+def test_the_engine_tells_none(planted: Planted) -> None:
+    name = planted.stack.name
+    told = {"volumes": json.dumps(docker_engine.volumes(name)), "networks": json.dumps(docker_engine.networks(name))}
+    for container in docker_engine.containers(name):
+        told[container["Name"]] = json.dumps(container)
+        told[f"logs of {container['Name']}"] = docker("logs", container["Id"])
+    assert len(told) > 30
+    assert {what: found for what, text in told.items() if (found := found_in(text))} == {}
+
+
+def test_each_is_in_the_volumes_of_those_who_need_it(planted: Planted) -> None:
+    """Every volume is searched, those with the stores' data too."""
+    volumes = [one["Name"] for one in docker_engine.volumes(planted.stack.name)]
+    mounts = [f"--volume={name}:/volumes/{name}:ro" for name in volumes]
+    search = ("grep", "--recursive", "--text", "--only-matching", "--no-messages", "--extended-regexp")
+    image = ("--entrypoint", search[0], "postgres:18.6", *search[1:], PLAIN.pattern, "/volumes")
+    matches = docker("run", "--rm", "--network=none", "--user=0", *mounts, *image)
+
+    found = defaultdict(set)
+    for line in matches.splitlines():
+        path, _, match = line.partition(":")
+        found[path.split("/")[2]].add(match.removeprefix("CANARY-"))
+    prefixes = {name: next((one for one in NEEDED if name.startswith(f"pti-{one}-")), name) for name in found}
+    assert {prefixes[name]: keys for name, keys in found.items()} == NEEDED
