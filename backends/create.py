@@ -8,6 +8,6 @@ from settings import Settings
 
 def create_backend(settings: Settings, *, stack: str) -> Backend:
     """The backend of a stack, with its one provider. To be called once."""
-    from backends.docker import DockerBackend
+    from backends.docker.backend import DockerBackend
 
     return DockerBackend(settings.backend, settings.images, stack=stack, protect=settings.protect)

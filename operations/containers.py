@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from operations.project import OperationError, environment
-
-STACK_LABEL = "pti-calendar.stack"
-WORKLOAD_LABEL = "pti-calendar.workload"
+from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
+from operations.configuration import read_configuration
+from operations.project import OperationError
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class Running:
 def status(stack: str) -> list[Running]:
     """Every started container of the stack, by name."""
     columns = ["{{json .Names}}", f'{{{{json (.Label "{WORKLOAD_LABEL}")}}}}', "{{json .Status}}", "{{json .Ports}}"]
-    listed = _docker("ps", "--all", "--filter", f"label={STACK_LABEL}={stack}", "--format", f"[{','.join(columns)}]")
+    listed = _docker(
+        stack, "ps", "--all", "--filter", f"label={STACK_LABEL}={stack}", "--format", f"[{','.join(columns)}]"
+    )
     rows = [json.loads(line) for line in listed.splitlines()]
     return sorted(
         (
@@ -56,30 +58,31 @@ def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
         raise OperationError(f"Stack '{stack}' runs no '{workload}'; it runs {known}.")
     arguments = ["docker", "logs", "--tail", "200", *(["--follow"] if follow else []), names[workload]]
     try:
-        return subprocess.run(arguments, env=environment()).returncode
+        return subprocess.run(arguments, env=_engine(stack).environment).returncode
     except KeyboardInterrupt:
         return 0
 
 
 def volumes(stack: str) -> list[str]:
     """The names of the stack's volumes, those with data and those with files."""
-    return sorted(_docker("volume", "ls", "--quiet", "--filter", f"label={STACK_LABEL}={stack}").split())
+    return sorted(_docker(stack, "volume", "ls", "--quiet", "--filter", f"label={STACK_LABEL}={stack}").split())
 
 
-def remove_volumes(names: list[str]) -> None:
+def remove_volumes(stack: str, names: Sequence[str]) -> None:
     """Deletes volumes and what is in them."""
-    _docker("volume", "rm", *names)
+    _docker(stack, "volume", "rm", *names)
 
 
 def _published(ports: str) -> str:
     return ", ".join(part.split("->")[0] for part in ports.split(", ") if "->" in part)
 
 
-def _docker(*arguments: str) -> str:
+def _engine(stack: str) -> Engine:
+    return Engine(read_configuration(stack)[0].backend.host)
+
+
+def _docker(stack: str, *arguments: str) -> str:
     try:
-        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, env=environment())
-    except FileNotFoundError:
-        raise OperationError("The 'docker' command is missing; see https://docs.docker.com/get-docker/") from None
-    if done.returncode:
-        raise OperationError(f"'docker {arguments[0]}' failed:\n  {done.stderr.strip()}")
-    return done.stdout
+        return _engine(stack).run(*arguments)
+    except EngineError as error:
+        raise OperationError(f"'docker {arguments[0]}' failed:\n  {error}") from None

@@ -26,6 +26,6 @@ def wipe(name: str) -> int:
         raise OperationError(f"The stack could not be taken down (exit code {code}); its volumes are untouched.")
     # Asked again: the volumes with files went with the stack.
     if remaining := containers.volumes(name):
-        containers.remove_volumes(remaining)
+        containers.remove_volumes(name, remaining)
     print(f"Deleted: {', '.join(doomed) or 'nothing'}")
     return 0

@@ -7,6 +7,7 @@ and a kept volume is found again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable
 
@@ -15,14 +16,13 @@ import pulumi_docker as docker
 
 from backends.docker import container
 from backends.docker.container import Mount, Placement
-from backends.docker.engine import STACK_LABEL, Engine
+from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine
 from backends.docker.hooks import Hooks
 from backends.docker.ports import check
 from settings.models import Backend as BackendSettings
 from settings.models import Images
 from workloads import FileSet, Kind, Volume, Workload, WorkloadError
 
-WORKLOAD_LABEL = "pti-calendar.workload"
 DATA_LABEL = "pti-calendar.data"
 
 
@@ -41,13 +41,17 @@ class DockerBackend:
         self._mirror = f"{images.registry}/" if images.registry else ""
         self._stack = stack
         self._protect = protect
-        # Pull-request checks preview on machines without an engine.
-        self._provider = docker.Provider("docker", host=settings.host, disable_docker_daemon_check=True)
         self._engine = Engine(settings.host)
         self._hooks = Hooks(self._engine, stack)
         self._images: dict[str, docker.RemoteImage] = {}
         self._networks: dict[str, docker.Network] = {}
         self._containers: dict[str, docker.Container] = {}
+
+    @functools.cached_property
+    def _provider(self) -> docker.Provider:
+        """Made with the first resource: where a host port is taken, not even this is registered."""
+        # Pull-request checks preview on machines without an engine.
+        return docker.Provider("docker", host=self._engine.host, disable_docker_daemon_check=True)
 
     @property
     def published_host(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 STACK_LABEL = "pti-calendar.stack"
+WORKLOAD_LABEL = "pti-calendar.workload"
 
 
 class EngineError(Exception):
@@ -31,17 +32,21 @@ class Engine:
         host = self.host or os.environ.get("DOCKER_HOST", "unix://")
         return host.startswith(("unix://", "npipe://"))
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which the docker command talks to this engine."""
+        return {**os.environ, **({"DOCKER_HOST": self.host} if self.host else {})}
+
     def run(self, *arguments: str, timeout_s: int = 60) -> str:
         """Runs a docker command and gives what it printed.
 
         Raises:
             EngineError: it could not be run, failed, or took too long.
         """
-        environment = {**os.environ, **({"DOCKER_HOST": self.host} if self.host else {})}
         try:
             done = subprocess.run(  # noqa: S603 - a fixed command, no shell
                 ["docker", *arguments],  # noqa: S607 - the person's own docker command
-                env=environment,
+                env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

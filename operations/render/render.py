@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 
-from operations.project import ROOT, OperationError
+from operations.configuration import read_configuration
+from operations.project import ROOT
 from operations.render.compose import compose_file
 from operations.render.placeholders import Placeholders
 from operations.render.recorder import Registration, record
-from settings import NAMESPACE, Settings, SettingsError, parse
+from settings import NAMESPACE, Settings
 
 PROJECT = "pti-calendar"
 
@@ -37,25 +38,6 @@ def render(stack: str) -> None:
     if needed.required:
         print(f"Give it its secrets: cp {shown}/.env.example {shown}/.env, and fill in the empty ones.")
     print(f"Run it: docker compose -f {shown}/compose.yaml up --wait")
-
-
-def read_configuration(stack: str) -> tuple[Settings, set[str]]:
-    """The settings of `Pulumi.<stack>.yaml`, and the keys of the secrets that it holds; none is decrypted."""
-    path = ROOT / f"Pulumi.{stack}.yaml"
-    if not path.exists():
-        known = ", ".join(sorted(file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml"))) or "none"
-        raise OperationError(f"There is no {path.name}; the stacks with a configuration here are {known}.")
-    try:
-        raw: dict[str, Any] = (yaml.safe_load(path.read_text()) or {}).get("config", {})
-    except yaml.YAMLError as error:
-        raise OperationError(f"{path.name} is not valid YAML: {error}") from None
-    secret = {key for key, value in raw.items() if isinstance(value, dict) and "secure" in value}
-    # What is encrypted can't be judged here, and need not be.
-    texts = {key: "encrypted" if key in secret else _as_text(value) for key, value in raw.items()}
-    try:
-        return parse(texts, secret), {key.removeprefix(f"{NAMESPACE}:") for key in secret}
-    except SettingsError as error:
-        raise OperationError(str(error)) from None
 
 
 def recorded_resources(settings: Settings, placeholders: Placeholders, stack: str) -> list[Registration]:
@@ -87,10 +69,6 @@ def _answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, An
     if type_.endswith(":Container"):
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest(), {}
     return str(inputs.get("name", type_)), {}
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -149,7 +149,10 @@ class Journey:
             with mock.patch.dict(os.environ, who):
                 session = runpy.run_path(str(PGADMIN_LOGIN))
         assert "Server connected" in printed.getvalue(), printed.getvalue()
-        listed = json.loads(session["browser"].open(f"{session['ADDRESS']}/browser/server/nodes/1/").read())["data"]
+        nodes = urllib.request.Request(  # noqa: S310 - our own address
+            f"{session['ADDRESS']}/browser/server/nodes/1/", headers=session["headers"]
+        )
+        listed = json.loads(session["browser"].open(nodes).read())["data"]
         assert [(server["label"], server["connected"]) for server in listed] == [("PTI Calendar", True)]
 
     def kafka_ui(self) -> None:

@@ -19,39 +19,17 @@ from settings.credentials import Credential
 from tests.e2e.clone import Clone, Outcome, directory_with
 from tests.e2e.journey import Journey
 from tests.engine import docker_engine
-from tests.engine.pulumi_stack import free_ports
+from tests.engine.configurations import zookeeper_with_tools
 from tests.engine.stores import Stores
 
 MARK = "written-before-the-down"
 
 
-def zookeeper_and_well_known() -> dict[str, Any]:
-    """As the dev stack is, on free ports."""
-    zookeeper, others = free_ports(1)[0], _ports()
-    others["kafka"] |= {"mode": "zookeeper", "zookeeper": {"port": zookeeper}}
-    return others | {"credentials": "well-known"}
-
-
-def kraft_and_generated() -> dict[str, Any]:
+def kraft_with_tools_and_generated_secrets() -> dict[str, Any]:
     """The other mode of Kafka, and every secret from an environment file."""
-    others = _ports()
-    others["kafka"] |= {"mode": "kraft"}
-    return others | {"credentials": "generated"}
-
-
-def _ports() -> dict[str, Any]:
-    postgres, redis, kafka, pg_admin, kafka_ui, commander = free_ports(6)
-    return {
-        "postgres": {"port": postgres},
-        "redis": {"port": redis},
-        "kafka": {"port": kafka},
-        "devTools": {
-            "enabled": True,
-            "pgAdmin": {"port": pg_admin},
-            "kafkaUi": {"port": kafka_ui},
-            "redisCommander": {"port": commander},
-        },
-    }
+    configured = zookeeper_with_tools()
+    kafka = {"port": configured["kafka"]["port"], "mode": "kraft"}
+    return configured | {"kafka": kafka, "credentials": "generated"}
 
 
 class Values(dict[Credential, str | None]):
@@ -116,7 +94,10 @@ class ComposeStack:
         return Journey(self.name, self.outputs(), kafka.zookeeper.port if kafka.mode == "zookeeper" else None)
 
 
-@pytest.fixture(params=[zookeeper_and_well_known, kraft_and_generated], ids=lambda made: made.__name__)
+CONFIGURATIONS = [zookeeper_with_tools, kraft_with_tools_and_generated_secrets]
+
+
+@pytest.fixture(params=CONFIGURATIONS, ids=lambda made: made.__name__)
 def rendered(request: pytest.FixtureRequest, compose: str, tmp_path: Path) -> Iterator[ComposeStack]:
     """A rendered stack under a name of its own, ready to be run; nothing of it is left in the end."""
     path = directory_with(tmp_path / "bin", "docker")
@@ -159,9 +140,10 @@ def test_compose_alone_runs_the_stack_and_keeps_its_data(rendered: ComposeStack)
     rendered.journey().whole()
 
     Stores(rendered.outputs()).write(MARK)
-    kept = docker_engine.persistent_volumes(rendered.name)
+    kept = set(docker_engine.persistent_volumes(rendered.name))
+    assert kept
     rendered.compose("down").succeeded()
     assert docker_engine.containers(rendered.name) == []
-    assert docker_engine.persistent_volumes(rendered.name) == kept
+    assert set(docker_engine.persistent_volumes(rendered.name)) == kept
     rendered.compose("up", "--wait").succeeded()
     Stores(rendered.outputs()).check(MARK)

@@ -46,6 +46,13 @@ class Outcome:
         """The names of the resources it replaced."""
         return {step.name for step in event_log.steps(self.log) if step.operation == "create-replacement"}
 
+    def events(self) -> str:
+        """The event log without what only `--debug` shows: there, Pulumi's Python SDK prints outputs as they are
+        sent (`log.debug` in its runtime/resource.py), secret or not.
+        """
+        lines = self.log.read_text().splitlines()
+        return "\n".join(line for line in lines if '"severity":"debug"' not in line)
+
     def succeeded(self) -> Outcome:
         """Itself; a failed one stops the test."""
         assert self.code == 0, self.output
@@ -141,6 +148,10 @@ class PulumiStack:
         """`pulumi config set --secret` for each."""
         pairs = [f"--secret={self._namespace}:{key}={value}" for key, value in values.items()]
         self._run_quick("config", "set-all", "--stack", self.name, *pairs)
+
+    def unset_secret(self, key: str) -> None:
+        """`pulumi config rm`."""
+        self._run_quick("config", "rm", "--stack", self.name, f"{self._namespace}:{key}")
 
     def lose_state(self) -> None:
         """The state is gone, as with a lost disk; a new one is begun under the same name."""

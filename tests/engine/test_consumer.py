@@ -29,5 +29,5 @@ def test_a_stack_reference_gives_typed_outputs_and_keeps_secrets(
     revealed = json.loads(consumer.shown_outputs("--show-secrets"))
     assert revealed["password"] == password
     assert revealed["redis_port"] == producer.redis.port
-    for shown in (up.output, up.log.read_text(), json.dumps(consumer.export())):
+    for shown in (up.output, up.events(), json.dumps(consumer.export())):
         assert password not in shown

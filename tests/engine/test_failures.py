@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 
 from tests.engine import docker_engine
-from tests.engine.conftest import MakeStack
+from tests.engine.conftest import STORES, MakeStack
 from tests.engine.docker_engine import docker
+from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
+from tests.engine.stores import Stores
 
 TASK_TIMEOUT_S = 600
 LAST_LINES = "reading the old tables\n    the old tables are locked"
@@ -53,3 +55,22 @@ def test_a_service_that_never_gets_ready_fails_the_update_with_its_last_lines(ma
     stack.up().succeeded()
     assert docker_engine.workloads(stack.name) == {"web": "healthy"}
     stack.preview("--expect-no-changes").succeeded()
+
+
+def test_a_failed_provisioning_of_the_databases_says_what_is_wrong(stores_stack: PulumiStack) -> None:
+    stores = Stores(stores_stack.outputs())
+    with stores.connect() as session:
+        session.execute("ALTER DATABASE pti_rdv ALLOW_CONNECTIONS false")
+    stores_stack.set_secrets({"rdvAppPassword": "another one"})  # which makes the task run
+
+    failed = stores_stack.up().failed()
+
+    assert f"pti-databases-{stores_stack.name} exited with code 1. Its last lines:" in failed.output
+    assert 'database "pti_rdv" is not currently accepting connections' in failed.output
+    assert "Traceback" not in failed.output
+
+    with stores.connect() as session:
+        session.execute("ALTER DATABASE pti_rdv ALLOW_CONNECTIONS true")
+    stores_stack.unset_secret("rdvAppPassword")
+    stores_stack.up().succeeded()
+    assert docker_engine.workloads(stores_stack.name) == STORES

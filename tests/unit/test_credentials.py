@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import pulumi
 import pytest
 
 from components.credentials import Credentials
-from components.platform import Platform
+from components.platform import Platform, PlatformArgs
 from contract import StackOutputs
+from settings import parse
 from settings.catalog import SERVICES
 from settings.credentials import CREDENTIALS, JWT, PGADMIN, POSTGRES_ADMIN, REDIS, Credential
 from tests.unit.conftest import Deploy, as_raw
 from tests.unit.recorder import Recording, record
+from workloads import Workload
 
 Source = Literal["generated", "well-known"]
 
@@ -140,3 +143,44 @@ def test_another_team_reads_the_platforms_outputs_by_the_contract(dev: Recording
 def test_a_stack_without_tools_says_so(deploy: Deploy) -> None:
     tools = StackOutputs.parse(deploy({}).exports).tools
     assert (tools.pg_admin, tools.kafka_ui, tools.redis_commander) == (None, None, None)
+
+
+class Listener:
+    """A backend that only listens."""
+
+    published_host = "127.0.0.1"
+
+    def __init__(self) -> None:
+        self.workloads: list[Workload] = []
+
+    def check_published_ports(self, ports: Iterable[tuple[str, int]]) -> None:
+        """Finds every port free."""
+
+    def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
+        """Takes a workload down."""
+        self.workloads.append(workload)
+
+
+@pytest.mark.parametrize("source", ["generated", "well-known"])
+def test_a_file_set_says_that_it_is_secret_exactly_where_its_contents_are(source: Source) -> None:
+    said: dict[str, bool] = {}
+
+    def program() -> None:
+        backend = Listener()
+        configured = parse(as_raw({"credentials": source, "devTools": {"enabled": True}}))
+        Platform("platform", PlatformArgs(settings=configured, backend=backend, stack="dev"))
+        for workload in backend.workloads:
+            for file_set in workload.file_sets:
+                name = f"{workload.name}-{file_set.name}"
+                said[name] = file_set.secret
+                pulumi.export(name, list(file_set.files.values()))
+
+    secret = {path.partition(".")[0] for path in record(program).secret_exports}
+    assert {name for name in said if said[name]} == secret
+    assert secret >= {"postgres-admin", "databases-roles", "pgadmin-passwords"}
+    assert secret < said.keys()
+
+
+def test_no_credential_is_in_a_variable_of_a_container(dev: Recording[Platform], deploy: Deploy) -> None:
+    for recording in (dev, deploy({"devTools": {"enabled": True}})):
+        assert [str(one) for one in recording.of_type("Container") if any("envs" in path for path in one.secret)] == []

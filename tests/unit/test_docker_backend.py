@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from backends.docker import DockerBackend
+from backends.docker.backend import DockerBackend
 from settings import parse
 from settings.models import Backend, Images
 from tests.unit.conftest import Deploy, as_raw
@@ -468,12 +468,15 @@ class TestLifecycle:
         assert {one.provider for one in ours} == {"pulumi:providers:docker docker"}
         assert [one.name for one in dev.registrations if one.type == "pulumi:providers:docker"] == ["docker"]
 
+    def test_nothing_is_registered_before_the_first_workload(self) -> None:
+        assert [str(one) for one in deployed().registrations] == ["test:index:Parent parent"]
+
     def test_the_provider_speaks_to_the_engine_of_the_settings(self) -> None:
-        (provider,) = deployed(host="ssh://me@engine").of_type("docker")
+        (provider,) = deployed(workload(), host="ssh://me@engine").of_type("docker")
         assert provider.inputs["host"] == "ssh://me@engine"
 
     def test_a_preview_needs_no_engine(self) -> None:
-        (provider,) = deployed().of_type("docker")
+        (provider,) = deployed(workload()).of_type("docker")
         assert provider.inputs["disableDockerDaemonCheck"] == "true"
         assert "host" not in provider.inputs
 

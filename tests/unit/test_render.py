@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from operations.configuration import read_configuration
 from operations.project import ROOT, OperationError
 from operations.render.compose import compose_file
 from operations.render.placeholders import Placeholders
 from operations.render.recorder import Registration
-from operations.render.render import marked_compose_text, read_configuration
+from operations.render.render import marked_compose_text
 from settings import Settings
 
 WELL_KNOWN = {"credentials": "well-known", "devTools": {"enabled": True}}

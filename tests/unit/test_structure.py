@@ -93,7 +93,7 @@ def test_imports_point_one_way(module: str) -> None:
 def test_the_rule_covers_every_package_and_finds_its_imports() -> None:
     assert {module.partition(".")[0] for module in PRODUCT} == MAY_IMPORT.keys() - {"backends.docker"}
     assert "components.platform.Platform" in set(imports(PRODUCT["__main__"]))
-    assert "backends.docker.DockerBackend" in set(imports(PRODUCT["backends.create"]))
+    assert "backends.docker.backend.DockerBackend" in set(imports(PRODUCT["backends.create"]))
 
 
 def test_a_provider_is_imported_by_its_own_backend_alone() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pulumi
 
-from backends.docker import DockerBackend
+from backends.docker.backend import DockerBackend
 from settings.models import Backend, Images, Redis
 from workloads import Exec, Kind, Probe, Workload
 
@@ -60,6 +63,9 @@ SCENARIOS = {
     "never-ready": [service("web", ready="false", startup_s=5)],
     "ready": [service("web", ready="true", startup_s=5)],
 }
+
+# As in the project's own entrance.
+signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
 parent = pulumi.ComponentResource("pti-calendar:tests:Workloads", "workloads")

@@ -1,0 +1,34 @@
+"""A stack's configuration, read from its file without Pulumi's command."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from operations.project import ROOT, OperationError
+from settings import NAMESPACE, Settings, SettingsError, parse
+
+
+def read_configuration(stack: str) -> tuple[Settings, set[str]]:
+    """The settings of `Pulumi.<stack>.yaml`, and the keys of the secrets that it holds; none is decrypted."""
+    path = ROOT / f"Pulumi.{stack}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml"))) or "none"
+        raise OperationError(f"There is no {path.name}; the stacks with a configuration here are {known}.")
+    try:
+        raw: dict[str, Any] = (yaml.safe_load(path.read_text()) or {}).get("config", {})
+    except yaml.YAMLError as error:
+        raise OperationError(f"{path.name} is not valid YAML: {error}") from None
+    secret = {key for key, value in raw.items() if isinstance(value, dict) and "secure" in value}
+    # What is encrypted can't be judged here, and need not be.
+    texts = {key: "encrypted" if key in secret else _as_text(value) for key, value in raw.items()}
+    try:
+        return parse(texts, secret), {key.removeprefix(f"{NAMESPACE}:") for key in secret}
+    except SettingsError as error:
+        raise OperationError(str(error)) from None
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

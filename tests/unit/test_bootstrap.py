@@ -1,0 +1,130 @@
+"""Setting a machine up: what is respected, and what is said when something is missing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from operations import bootstrap, project
+from operations.project import OperationError
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person without a login, a passphrase or Pulumi."""
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    for variable in ("PULUMI_BACKEND_URL", *project.PASSPHRASE_VARIABLES):
+        monkeypatch.delenv(variable, raising=False)
+    state = tmp_path / "checkout" / ".state"
+    for module in (bootstrap, project):
+        monkeypatch.setattr(module, "STATE", state)
+        monkeypatch.setattr(module, "PASSPHRASE", state / "passphrase")
+        monkeypatch.setattr(module, "TOOLS", tmp_path / "tools")
+        monkeypatch.setattr(module, "VENV", tmp_path / "venv")
+    state.parent.mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def pulumi(home: Path) -> Path:
+    """A command that stands in for Pulumi: it can log in, and writes down how it was called."""
+    (home / "bin").mkdir()
+    calls = home / "calls"
+    command = home / "bin" / "pulumi"
+    command.write_text(
+        f"""#!/bin/sh
+[ "$1" = version ] && echo v99.0.0 && exit
+echo "$@" >> {calls}
+printf '{{"current": "%s"}}' "$2" > {home}/credentials.json
+"""
+    )
+    command.chmod(0o755)
+    calls.touch()
+    return calls
+
+
+def log_in(home: Path, backend: str) -> None:
+    (home / "credentials.json").write_text(json.dumps({"current": backend}))
+
+
+def test_without_a_choice_the_state_is_the_projects_own_and_the_passphrase_is_for_its_owner(
+    home: Path, pulumi: Path
+) -> None:
+    bootstrap.choose_state()
+    assert pulumi.read_text() == f"login file://{project.STATE}\n"
+    assert project.PASSPHRASE.stat().st_mode & 0o777 == 0o600
+    assert len(project.PASSPHRASE.read_text()) >= 32
+
+
+def test_a_passphrase_is_never_made_anew(home: Path, pulumi: Path) -> None:
+    log_in(home, f"file://{project.STATE}")
+    project.STATE.mkdir()
+    project.PASSPHRASE.write_text("mine")
+    bootstrap.choose_state()
+    assert project.PASSPHRASE.read_text() == "mine"
+
+
+@pytest.mark.parametrize("variable", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])
+def test_a_passphrase_of_the_persons_own_is_respected(
+    home: Path, pulumi: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "theirs")
+    log_in(home, f"file://{project.STATE}")
+    project.STATE.mkdir()
+    bootstrap.choose_state()
+    assert not project.PASSPHRASE.exists()
+
+
+def test_a_login_is_respected(home: Path, pulumi: Path) -> None:
+    log_in(home, "https://api.pulumi.com")
+    bootstrap.choose_state()
+    assert "login" not in pulumi.read_text()
+    assert not project.STATE.exists()
+
+
+def test_a_named_backend_is_respected(home: Path, pulumi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://somewhere")
+    bootstrap.choose_state()
+    assert "login" not in pulumi.read_text()
+    assert not project.STATE.exists()
+
+
+def test_a_login_to_the_state_of_a_checkout_that_is_gone_is_none(home: Path) -> None:
+    log_in(home, f"file://{home}/former/.state")
+    assert bootstrap._login() is None
+
+
+def test_a_login_to_a_folder_of_the_persons_own_is_kept_also_when_it_is_not_there_now(home: Path) -> None:
+    log_in(home, f"file://{home}/unmounted")
+    assert bootstrap._login() == f"file://{home}/unmounted"
+
+
+def test_an_old_python_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4, "final", 0))
+    with pytest.raises(OperationError, match=r"(?s)Python 3\.11 or newer is needed.*3\.10\.4.*make PYTHON="):
+        bootstrap.check_python()
+
+
+def test_an_unreachable_installer_is_named_with_what_works_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "INSTALLER", "http://127.0.0.1:9")
+    with pytest.raises(OperationError, match=r"(?s)127\.0\.0\.1:9.*make render STACK=dev"):
+        bootstrap.check_installer()
+
+
+def test_a_missing_docker_command_is_named_with_its_remedy(home: Path) -> None:
+    with pytest.raises(OperationError, match="'docker' command is missing"):
+        bootstrap.check_engine()
+
+
+def test_the_plugins_have_the_versions_of_the_requirements() -> None:
+    pinned = (project.ROOT / "requirements.txt").read_text()
+    assert [name for name, version in bootstrap._plugins() if f"pulumi-{name}=={version}" not in pinned] == []
+    assert {name for name, _ in bootstrap._plugins()} == {"docker", "random"}
+
+
+def test_pulumis_command_has_the_version_of_its_sdk() -> None:
+    assert f"pulumi=={bootstrap.PULUMI_VERSION}" in (project.ROOT / "requirements.txt").read_text()
