@@ -98,10 +98,11 @@ class StackOutputs(Record, Generic[Secret]):
         Raises:
             ContractError: naming the output that is missing or of another type, or the version that isn't ours.
         """
-        version = outputs.get("contract_version")
+        version = outputs.get("contract_version") if isinstance(outputs, Mapping) else None
         if version != CONTRACT_VERSION:
+            stated = "name no version" if version is None else f"are version {version}"
             raise ContractError(
-                f"the stack's outputs are version {version} of the contract and this code reads version "
+                f"the stack's outputs {stated} of the contract and this code reads version "
                 f"{CONTRACT_VERSION}: take the contract folder from the commit that the stack was deployed from"
             )
         return super().parse(outputs)  # type: ignore[return-value]

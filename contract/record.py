@@ -41,6 +41,9 @@ class Record:
         return typing.cast(Self, _parsed(cls, value, cls.__name__))
 
 
+WORDS = {str: "text", int: "a whole number", Mapping: "a mapping"}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Record):
         return value.as_mapping()
@@ -71,5 +74,5 @@ def _parsed(kind: Any, value: Any, path: str) -> Any:
 def _expected(kind: Any, value: Any, path: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         given = "is missing" if value is None else f"is a value of type {type(value).__name__}"
-        raise ContractError(f"output {path} {given}; expected {kind.__name__.lower()}")
+        raise ContractError(f"output {path} {given}; expected {WORDS[kind]}")
     return value

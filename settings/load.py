@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from settings.credentials import CREDENTIALS, Credential
-from settings.models import Settings
+from settings.models import Contradictions, Settings
 
 NAMESPACE = "pti-calendar"
 
@@ -46,11 +46,13 @@ def parse(raw: Mapping[str, Any], secret: Collection[str] = ()) -> Settings:
     """
     own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in raw.items() if key.startswith(f"{NAMESPACE}:")}
     mistakes = [*_misplaced_keys(own, secret), *_unusable_secrets(own)]
-    document = {key: _decoded(value) for key, value in own.items() if key in SECTIONS}
+    # An encrypted section is a mistake of its own, and no message may show what is in it.
+    readable = {key: value for key, value in own.items() if f"{NAMESPACE}:{key}" not in secret}
+    document = {key: _decoded(value) for key, value in readable.items() if key in SECTIONS}
     try:
-        settings = Settings.model_validate(document)
+        settings = Settings.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
-        mistakes += [_explained(detail) for detail in error.errors(include_url=False)]
+        mistakes += [entry for detail in error.errors(include_url=False) for entry in _explained(detail)]
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise SettingsError(
@@ -88,7 +90,7 @@ def _misplaced_keys(own: Mapping[str, Any], secret: Collection[str]) -> Iterable
         elif key in SECTIONS and encrypted:
             yield _entry(
                 [key],
-                "a section with an encrypted value in it",
+                "an encrypted value",
                 f"plain settings; secrets are top-level keys: {', '.join(sorted(SECRET_KEYS))}",
             )
         elif key not in SECTIONS and key not in SECRET_KEYS:
@@ -106,17 +108,20 @@ def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
             )
 
 
-def _explained(detail: ErrorDetails) -> str:
-    """One mistake found by pydantic: the key, what was given, what is allowed, and the default."""
+def _explained(detail: ErrorDetails) -> Iterable[str]:
+    """What pydantic found, as entries: the key, what was given, what is allowed, and the default."""
     location = [str(part) for part in detail["loc"]]
     given = detail["input"]
-    allowed = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
-    if allowed and isinstance(given, dict):  # A check across fields: its message begins with the field it is about.
-        name, _, allowed = allowed.partition(": ")
-        location += name.split(".")
-        for part in name.split("."):
-            given = given.get(part, _NOTHING) if isinstance(given, dict) else _NOTHING
+    reason = detail["ctx"]["error"] if detail["type"] == "value_error" else None
+    if isinstance(reason, Contradictions):
+        for key, allowed in reason.allowed.items():
+            yield _about([*location, *key.split(".")], _found(given, key.split(".")), allowed)
+    else:
+        yield _about(location, given, str(reason) if reason else None)
 
+
+def _about(location: Sequence[str], given: Any, allowed: str | None) -> str:
+    """The entry for one key."""
     model: type[BaseModel] = Settings
     for part in location[:-1]:
         model = section_model(model, part) or model
@@ -124,11 +129,25 @@ def _explained(detail: ErrorDetails) -> str:
     if last not in fields:
         return _entry(location, "an unknown key", _suggestion(last, fields))
     if section := section_model(model, last):
-        return _entry(location, repr(given), allowed or f"a section with the keys {', '.join(_fields(section))}")
+        return _entry(location, _shown(given), allowed or f"a section with the keys {', '.join(_fields(section))}")
     default = fields[last].get_default(call_default_factory=True, validated_data={})
-    source = f"{'none' if default is None else default} (class {model.__name__} in settings/models.py)"
-    shown = "nothing: the default below" if given is _NOTHING else repr(given)
+    words = "none" if default is None else json.dumps(default) if isinstance(default, bool) else str(default)
+    source = f"{words} (class {model.__name__} in settings/models.py)"
+    shown = "nothing: the default below" if given is _NOTHING else _shown(given)
     return _entry(location, shown, allowed or allowed_values(model, last)) + f"\n  default: {source}"
+
+
+def _found(document: Any, path: Sequence[str]) -> Any:
+    for part in path:
+        document = document.get(part, _NOTHING) if isinstance(document, Mapping) else _NOTHING
+    return document
+
+
+def _shown(value: Any) -> str:
+    """A value in the words of the file: true and null, not Python's; text in quotes."""
+    if isinstance(value, str):
+        return repr(value)
+    return json.dumps(value, default=str)
 
 
 _NOTHING = object()
@@ -171,4 +190,4 @@ def allowed_values(model: type[BaseModel], key: str) -> str:
 
 def _suggestion(key: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else "one of " + ", ".join(sorted(known))
+    return f"'{close[0]}', the nearest key" if close else "one of " + ", ".join(sorted(known))

@@ -8,36 +8,53 @@ read whole yields its secrets as plain strings); `settings.credentials` names th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from settings.credentials import CREDENTIALS, PGADMIN, Credential
 
 IMAGE_REFERENCE = re.compile(
-    r"^(?P<repository>(?:[a-z0-9]+(?:[.-][a-z0-9]+)*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
-    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?$"
+    r"(?P<repository>(?:[a-z0-9]+(?:[.-][a-z0-9]+)*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 
 
+class Contradictions(ValueError):
+    """Settings that don't go together: key (below the section that says so) to what is allowed instead."""
+
+    def __init__(self, allowed: Mapping[str, str]) -> None:
+        super().__init__(*allowed.values())
+        self.allowed = allowed
+
+
 def _exact_image(value: str) -> str:
-    match = IMAGE_REFERENCE.match(value)
+    match = IMAGE_REFERENCE.fullmatch(value)
     if not match:
-        raise ValueError("must be an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'")
+        raise ValueError("an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'")
     if match["digest"] is None and match["tag"] in (None, "latest"):
         raise ValueError(
-            "must carry an exact tag or a digest: a moving tag hides changes from the preview; "
-            "write 'name:1.2.3' or 'name@sha256:…'"
+            "an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a moving tag hides changes from the preview"
         )
     return value
 
 
+def _text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("an IPv4 address")
+    return value
+
+
+def _repository_and_tag(image: str) -> tuple[str, str]:
+    match = IMAGE_REFERENCE.fullmatch(image)
+    return (match["repository"], match["tag"] or "") if match else ("", "")
+
+
 Image = Annotated[str, AfterValidator(_exact_image), Field(examples=["redis:8.10.1"])]
 HostPort = Annotated[int, Field(ge=1, le=65535)]
-MemoryMib = Annotated[int, Field(ge=16, le=1_048_576)]
 
 
 class Section(BaseModel):
@@ -53,14 +70,34 @@ class Backend(Section):
     host: str | None = Field(
         None,
         pattern=r"^(unix|tcp|ssh|npipe)://.+$",
-        description="The engine's address, for instance `unix:///var/run/docker.sock`. "
-        "Without it `DOCKER_HOST` decides, then the local socket.",
+        examples=["unix:///var/run/docker.sock"],
+        description="The engine's address. Without it `DOCKER_HOST` decides, then the local socket.",
     )
-    bind_address: IPv4Address = Field(
+    bind_address: Annotated[IPv4Address, BeforeValidator(_text)] = Field(
         IPv4Address("127.0.0.1"),
         strict=False,
         description="Host address that published ports bind to. Anything but loopback opens the stores to the network.",
     )
+    published_host: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$",
+        examples=["engine.example.com"],
+        description="Host name or address under which people reach the published ports, and which Kafka sends its "
+        "clients to. Without it, `bindAddress`.",
+    )
+
+    @property
+    def reached_at(self) -> str:
+        """Where the published ports are."""
+        return self.published_host or str(self.bind_address)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.bind_address.is_unspecified and self.published_host is None:
+            raise Contradictions(
+                {"publishedHost": f"the name or address people use, as bindAddress {self.bind_address} names none"}
+            )
+        return self
 
 
 class Images(Section):
@@ -69,35 +106,41 @@ class Images(Section):
     registry: str | None = Field(
         None,
         pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*(:\d+)?(/[a-z0-9._-]+)*$",
-        description="Mirror prefix put before every image, for companies that pull through a registry of "
-        "their own: `registry.example.com/mirror`.",
+        examples=["registry.example.com/mirror"],
+        description="Mirror prefix put before every image, for companies that pull through a registry of their own.",
     )
 
 
 class Postgres(Section):
     """PostgreSQL: one server, one database per service."""
 
-    image: Image = Field("postgres:18.6", description="Server image, PostgreSQL 17 or newer.")
+    image: Image = Field(
+        "postgres:18.6", examples=["postgres:18.6"], description="Server image, PostgreSQL 17 or newer."
+    )
     port: HostPort = Field(5432, description="Host port.")
-    memory_mib: MemoryMib = Field(512, ge=256, description="Memory limit in MiB.")
+    memory_mib: int = Field(512, ge=256, le=1_048_576, description="Memory limit in MiB.")
     shared_buffers_mib: int = Field(128, ge=16, description="PostgreSQL's own cache in MiB.")
     max_connections: int = Field(200, ge=20, le=10_000, description="Connections the server accepts.")
 
     @property
     def major(self) -> int:
         """The PostgreSQL major version, which names the data directory (18 for `postgres:18.6`)."""
-        return int(re.split(r"[.\-@]", self.image.rsplit("/", 1)[-1].partition(":")[2])[0])
+        _, tag = _repository_and_tag(self.image)
+        return int(re.split(r"\D", tag, maxsplit=1)[0])
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        tag = self.image.rsplit("/", 1)[-1].partition(":")[2]
-        if not re.match(r"^(1[7-9]|[2-9]\d)(\D|$)", tag):
-            raise ValueError(
-                "image: the tag must begin with the PostgreSQL major version, 17 or newer "
+        allowed = {}
+        _, tag = _repository_and_tag(self.image)
+        if not re.match(r"(1[7-9]|[2-9]\d)(\D|$)", tag):
+            allowed["image"] = (
+                "a tag that begins with the PostgreSQL major version, 17 or newer "
                 "(the data directory is named after it)"
             )
         if self.shared_buffers_mib * 2 > self.memory_mib:
-            raise ValueError("sharedBuffersMib: must be at most half of memoryMib")
+            allowed["sharedBuffersMib"] = f"at most half of memoryMib ({self.memory_mib})"
+        if allowed:
+            raise Contradictions(allowed)
         return self
 
 
@@ -129,6 +172,7 @@ class Kafka(Section):
     )
     image: Image | None = Field(
         None,
+        examples=["apache/kafka:3.9.1"],
         description="Broker image; without it `apache/kafka:3.9.1` (zookeeper) or `apache/kafka:4.3.1` (kraft).",
     )
     port: HostPort = Field(9092, description="Host port.")
@@ -142,11 +186,12 @@ class Kafka(Section):
 
     @model_validator(mode="after")
     def _mode_exists_in_image(self) -> Self:
-        major = re.match(r"^apache/kafka:(\d+)\.", self.image or "")
-        if self.mode == "zookeeper" and major and int(major[1]) >= 4:
-            raise ValueError("image: Kafka 4 has no ZooKeeper mode; use apache/kafka:3.9.x or set mode to 'kraft'")
+        repository, tag = _repository_and_tag(self.broker_image)
+        major = re.match(r"(\d+)\.", tag)
+        if self.mode == "zookeeper" and repository.endswith("apache/kafka") and major and int(major[1]) >= 4:
+            raise Contradictions({"image": "apache/kafka:3.9.x, as Kafka 4 has no ZooKeeper mode; or mode 'kraft'"})
         if self.mode == "kraft" and "zookeeper" in self.model_fields_set:
-            raise ValueError("zookeeper: has no meaning in the kraft mode; remove it")
+            raise Contradictions({"zookeeper": "nothing in the mode 'kraft', which runs no ZooKeeper: remove it"})
         return self
 
 
@@ -156,7 +201,10 @@ class PgAdmin(Section):
     image: Image = Field("dpage/pgadmin4:9.17", description="Image.")
     port: HostPort = Field(5050, description="Host port.")
     email: str = Field(
-        "admin@pti-calendar.fr", pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", description="Login of its one user."
+        "admin@pti-calendar.fr",
+        pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
+        examples=["admin@pti-calendar.fr"],
+        description="Login of its one user.",
     )
 
 
@@ -207,16 +255,19 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        allowed = {}
         taken: dict[int, str] = {}
         for key, port in self.published_ports():
             if port in taken:
-                raise ValueError(f"{key}: port {port} is already taken by {taken[port]}; each needs its own")
-            taken[port] = key
+                allowed[key] = f"a port of its own: {port} is already taken by {taken[port]}"
+            taken.setdefault(port, key)
         if self.credentials == "well-known" and not self.backend.bind_address.is_loopback:
-            raise ValueError(
-                "credentials: 'well-known' passwords need backend.bindAddress on loopback (127.0.0.1); "
-                "set credentials to 'generated' to publish ports elsewhere"
+            allowed["credentials"] = (
+                "'generated', as backend.bindAddress publishes ports beyond this machine; "
+                "or a bindAddress on loopback (127.0.0.1)"
             )
+        if allowed:
+            raise Contradictions(allowed)
         return self
 
     def required_credentials(self) -> tuple[Credential, ...]:

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 import pulumi
 
-NAME = re.compile(r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")
+NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
 class WorkloadError(pulumi.RunError):
@@ -172,7 +172,7 @@ class Workload:
         def refuse(reason: str) -> None:
             raise WorkloadError(f"workload {self.name!r}: {reason}")
 
-        if not NAME.match(self.name):
+        if not NAME.fullmatch(self.name):
             refuse("the name must be a DNS label of at most 40 lower-case letters, digits and '-'")
         if self.replicas < 1:
             refuse(f"replicas must be at least 1, not {self.replicas}")
@@ -191,7 +191,7 @@ class Workload:
         if isinstance(check, (HttpGet, TcpConnect)) and check.port not in numbers:
             refuse(f"the readiness probe asks port {check.port}, which is not among its ports {numbers}")
         labels = [file_set.name for file_set in self.file_sets]
-        if not all(map(NAME.match, labels)) or len(set(labels)) != len(labels):
+        if not all(map(NAME.fullmatch, labels)) or len(set(labels)) != len(labels):
             refuse(f"each file set needs a DNS label of its own as its name, not {labels}")
         directories = [
             *(file_set.directory for file_set in self.file_sets),

@@ -38,6 +38,7 @@ class DockerBackend:
 
     def __init__(self, settings: BackendSettings, images: Images, *, stack: str, protect: bool) -> None:
         self._bind_address = str(settings.bind_address)
+        self._reached_at = settings.reached_at
         self._mirror = f"{images.registry}/" if images.registry else ""
         self._stack = stack
         self._protect = protect
@@ -55,8 +56,8 @@ class DockerBackend:
 
     @property
     def published_host(self) -> str:
-        """The address published ports are reached at from the engine's machine."""
-        return "127.0.0.1" if self._bind_address == "0.0.0.0" else self._bind_address  # noqa: S104 - a comparison
+        """Where people reach published ports."""
+        return self._reached_at
 
     def check_published_ports(self, ports: Iterable[tuple[str, int]]) -> None:
         """Looks whether the host ports are free. See `Backend.check_published_ports`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 STACK_LABEL = "pti-calendar.stack"
+LOCAL_SOCKET = "npipe:////./pipe/docker_engine" if os.name == "nt" else "unix:///var/run/docker.sock"
 WORKLOAD_LABEL = "pti-calendar.workload"
 
 
@@ -21,7 +22,7 @@ class Engine:
     """One Docker engine; blocking calls.
 
     Args:
-        host: its address; None leaves the choice to `DOCKER_HOST`, the docker context, then the local socket.
+        host: its address; None leaves the choice to `DOCKER_HOST`, then to the local socket.
     """
 
     host: str | None = None
@@ -29,13 +30,17 @@ class Engine:
     @property
     def is_local(self) -> bool:
         """Whether it runs on this machine, so that its published ports are this machine's."""
-        host = self.host or os.environ.get("DOCKER_HOST", "unix://")
-        return host.startswith(("unix://", "npipe://"))
+        return self.address.startswith(("unix://", "npipe://"))
+
+    @property
+    def address(self) -> str:
+        """Where it is: the address given, else `DOCKER_HOST`, else the local socket, as for the provider."""
+        return self.host or os.environ.get("DOCKER_HOST") or LOCAL_SOCKET
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which the docker command talks to this engine."""
-        return {**os.environ, **({"DOCKER_HOST": self.host} if self.host else {})}
+        """The environment in which the docker command talks to this engine, whatever its current context."""
+        return {**os.environ, "DOCKER_HOST": self.address}
 
     def run(self, *arguments: str, timeout_s: int = 60) -> str:
         """Runs a docker command and gives what it printed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterable
 
@@ -52,8 +53,7 @@ def _is_bound(address: str, port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-        except PermissionError:  # Below 1024 only the engine may bind.
-            return False
-        except OSError:
-            return True
+        except OSError as error:
+            # Anything else is for the engine to say: it may bind below 1024, and addresses of its own machine.
+            return error.errno == errno.EADDRINUSE
     return False

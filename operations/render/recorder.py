@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import pulumi
-from google.protobuf import json_format, struct_pb2
+from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime import mocks, rpc, run_in_stack
 from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.config import set_all_config
@@ -46,6 +46,7 @@ class Registration:
     protect: bool
     retain_on_delete: bool
     delete_before_replace: bool
+    replace_on_changes: tuple[str, ...]
     provider: str
     """Of the explicit provider; empty for the default one."""
 
@@ -67,6 +68,12 @@ class Recording(Generic[Result]):
     outputs_registered: list[str] = field(default_factory=list)
     """The resources that registered outputs, once per time; the stack is left out."""
 
+    exports: Mapping[str, Any] = field(default_factory=dict)
+    """The stack's outputs, as plain values."""
+
+    secret_exports: frozenset[str] = frozenset()
+    """Paths of the secret ones, for instance `credentials.redis`."""
+
     hooks: dict[str, pulumi.ResourceHook | pulumi.ErrorHook] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     """What it told the person, as `WARNING message`."""
@@ -86,8 +93,7 @@ class Recording(Generic[Result]):
 
 def identity_by_name(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Ids that name the resource."""
-    computed = {"RemoteImage": {"imageId": f"sha256:{inputs.get('name')}"}, "RandomPassword": {"result": "generated"}}
-    return f"id-of-{inputs.get('name', 'it')}", computed.get(type_.rpartition(":")[2], {})
+    return f"id-of-{inputs.get('name', type_)}", _computed(type_, inputs)
 
 
 def record(
@@ -102,7 +108,7 @@ def record(
     """Runs a program in a context of its own.
 
     Args:
-        program: declares resources; an output it returns is not awaited.
+        program: declares resources; an output it wants to know the value of, it exports.
         answer: stands in for the providers.
         raw: the stack's configuration as Pulumi hands it over.
         secret: the keys of `raw` that are encrypted.
@@ -122,10 +128,11 @@ def _record(
     monitor, messages = _Monitor(answer), _Messages()
     logger = logging.Logger("recorded", logging.INFO)
     logger.addHandler(messages)
+    features = monitor.GetDeploymentInfo(None).supportedFeatures
     runtime_settings.configure(
         mocks.MockSettings(
             monitor=monitor,
-            monitor_features=set(monitor.GetDeploymentInfo(None).supportedFeatures),
+            monitor_features=set(features),
             engine=mocks.MockEngine(logger),
             project=PROJECT,
             stack=stack,
@@ -139,7 +146,15 @@ def _record(
     runtime_settings.ROOT.set(None)
     results: list[Result] = []
     asyncio.run(run_in_stack(lambda: results.append(program())))
-    return Recording(results[0], monitor.registrations, monitor.outputs_registered, monitor.hooks, messages.lines)
+    return Recording(
+        result=results[0],
+        registrations=monitor.registrations,
+        outputs_registered=monitor.outputs_registered,
+        exports=monitor.exports,
+        secret_exports=frozenset(monitor.secret_exports),
+        hooks=monitor.hooks,
+        log=messages.lines,
+    )
 
 
 class _Monitor(mocks.MockMonitor):
@@ -150,6 +165,8 @@ class _Monitor(mocks.MockMonitor):
         self._answer = answer
         self.registrations: list[Registration] = []
         self.outputs_registered: list[str] = []
+        self.exports: dict[str, Any] = {}
+        self.secret_exports: set[str] = set()
         self.hooks: dict[str, pulumi.ResourceHook | pulumi.ErrorHook] = {}
 
     def RegisterResource(self, request: Any) -> Any:
@@ -169,9 +186,11 @@ class _Monitor(mocks.MockMonitor):
         return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=answer)
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
-        if f"{STACK}::" not in request.urn:
+        if f"{STACK}::" in request.urn:
+            self.exports, self.secret_exports = _revealed(json_format.MessageToDict(request.outputs))
+        else:
             self.outputs_registered.append(_reference(request.urn))
-        return super().RegisterResourceOutputs(request)
+        return empty_pb2.Empty()
 
     def register_resource_hook(self, hook: pulumi.ResourceHook) -> None:
         """Keeps a hook instead of serving it."""
@@ -215,6 +234,7 @@ def _registration(request: Any, inputs: dict[str, Any], secret: set[str]) -> Reg
         protect=request.protect,
         retain_on_delete=request.retainOnDelete,
         delete_before_replace=request.deleteBeforeReplace,
+        replace_on_changes=tuple(request.replaceOnChanges),
         provider=_reference(request.provider.rpartition("::")[0]) if request.provider else "",
         dependencies=frozenset(map(_reference, request.dependencies)),
         property_dependencies={
@@ -230,6 +250,15 @@ def _reference(urn: str) -> str:
         return ""
     types, name = urn.split("::")[-2:]
     return f"{types.rpartition('$')[2]} {name}"
+
+
+def _computed(type_: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Outputs that only the provider knows."""
+    if type_.endswith(":RemoteImage"):
+        return {"imageId": f"sha256:{inputs['name']}"}
+    if type_.endswith(":RandomPassword"):
+        return {"result": "generated"}
+    return {}
 
 
 def _as_secret(value: Any) -> dict[str, Any]:

@@ -152,7 +152,7 @@ class Journey:
         nodes = urllib.request.Request(  # noqa: S310 - our own address
             f"{session['ADDRESS']}/browser/server/nodes/1/", headers=session["headers"]
         )
-        listed = json.loads(session["browser"].open(nodes).read())["data"]
+        listed = json.loads(session["browser"].open(nodes).read())["result"]
         assert [(server["label"], server["connected"]) for server in listed] == [("PTI Calendar", True)]
 
     def kafka_ui(self) -> None:

@@ -23,6 +23,7 @@ from tests.engine.configurations import zookeeper_with_tools
 from tests.engine.stores import Stores
 
 MARK = "written-before-the-down"
+TOOLS = ("pgadmin", "kafka-ui", "redis-commander")
 
 
 def kraft_with_tools_and_generated_secrets() -> dict[str, Any]:
@@ -120,7 +121,7 @@ def test_rendering_twice_gives_the_same_bytes(rendered: ComposeStack) -> None:
 
 
 def test_the_environment_example_lists_exactly_what_the_file_asks_for(rendered: ComposeStack) -> None:
-    asked = set(re.findall(r"\$\{([A-Z_]+)", (rendered.folder / "compose.yaml").read_text()))
+    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (rendered.folder / "compose.yaml").read_text()))
     listed = set(re.findall(r"^(?:# )?([A-Z_]+)=", (rendered.folder / ".env.example").read_text(), re.M))
 
     assert listed == asked
@@ -135,7 +136,8 @@ def test_the_environment_example_lists_exactly_what_the_file_asks_for(rendered: 
 def test_compose_alone_runs_the_stack_and_keeps_its_data(rendered: ComposeStack) -> None:
     up = rendered.compose("up", "--wait").succeeded()
     print(f"docker compose up --wait: {up.seconds:.0f} s")
-    assert set(docker_engine.workloads(rendered.name).values()) == {"healthy"}
+    assert {*health(rendered.name).values()} == {"healthy"}
+    assert health(rendered.name).keys() == {"postgres", "databases", "redis", "kafka", *TOOLS, *zookeeper(rendered)}
 
     rendered.journey().whole()
 
@@ -147,3 +149,17 @@ def test_compose_alone_runs_the_stack_and_keeps_its_data(rendered: ComposeStack)
     assert set(docker_engine.persistent_volumes(rendered.name)) == kept
     rendered.compose("up", "--wait").succeeded()
     Stores(rendered.outputs()).check(MARK)
+
+
+def health(stack: str) -> dict[str, str]:
+    """Workload to its health. The containers that have carried files have ended by now."""
+    return {
+        one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL]: one["State"]["Health"]["Status"]
+        for one in docker_engine.containers(stack)
+        if one["State"]["Running"]
+    }
+
+
+def zookeeper(stack: ComposeStack) -> list[str]:
+    """ZooKeeper, where the stack has one."""
+    return ["zookeeper"] if stack.settings().kafka.mode == "zookeeper" else []

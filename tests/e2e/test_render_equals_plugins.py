@@ -1,14 +1,15 @@
 """What `render` records is what the real plugins are asked to create: every resource, every input, both ways.
 
-`pulumi preview --json` shows each resource as the provider's own check has left it; what that check filled in by
-itself is listed there under `__defaults` and left out here.
+The stack's credentials are supplied as the marks that the recording has for them, and the preview's plan is written
+with its secrets, so that even those are compared. A plan holds the inputs as the provider's own check has left them;
+what that check filled in by itself is listed there under `__defaults` and left out here.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from tests.engine.pulumi_stack import PulumiStack
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What Pulumi writes for a value that only the creation will tell."""
 
-SECRET = "[secret]"
+SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
+"""What marks a secret value in a plan."""
+
 STACK = "pulumi:pulumi:Stack"
 PROVIDER = "pulumi:providers:docker"
 PROVIDER_EXTRAS = {"version", "__internal"}
@@ -39,36 +42,37 @@ def dev_configuration() -> dict[str, Any]:
     return {key.partition(":")[2]: value for key, value in config.items() if key.startswith(f"{NAMESPACE}:")}
 
 
-def kraft_with_tools() -> dict[str, Any]:
-    """The other mode of Kafka."""
+def kraft_with_tools_and_generated_secrets() -> dict[str, Any]:
+    """The other mode of Kafka, and a password for Redis too."""
     configured = zookeeper_with_tools()
-    return configured | {"kafka": {"port": configured["kafka"]["port"], "mode": "kraft"}}
+    return configured | {"kafka": {"port": configured["kafka"]["port"], "mode": "kraft"}, "credentials": "generated"}
 
 
 class BothSides:
     """The same configuration, previewed with the plugins and recorded without them."""
 
     def __init__(self, home: Path, configuration: Mapping[str, Any]) -> None:
-        stack = PulumiStack(home, configuration=configuration)
-        shown = stack.preview("--json").succeeded().output
-        # Warnings may stand before it.
-        steps = json.loads(shown[shown.index("{\n") :])["steps"]
-        self.planned = {
-            _reference(step["urn"]): step["newState"] for step in steps if step["newState"]["type"] != STACK
-        }
-        assert {step["op"] for step in steps} == {"create"}
         settings = parse({f"{NAMESPACE}:{key}": value for key, value in configuration.items()})
-        listed = recorded_resources(settings, Placeholders.of(settings, ()), stack.name)
+        placeholders = Placeholders.of(settings, ())
+        stack = PulumiStack(home, configuration=configuration)
+        stack.set_secrets(placeholders.marks)
+        plan = home / "plan.json"
+        shown = stack.preview("--json", "--show-secrets", f"--save-plan={plan}").succeeded().output
+        # Warnings may stand before it, and a remark about the plan after it.
+        steps = json.JSONDecoder().raw_decode(shown, shown.index("{\n"))[0]["steps"]
+        assert {step["op"] for step in steps} == {"create"}
+        self.states = {_reference(one["urn"]): one["newState"] for one in steps if one["newState"]["type"] != STACK}
+        goals = {urn: one["goal"] for urn, one in json.loads(plan.read_text())["resourcePlans"].items()}
+        self.goals = {_reference(urn): goal for urn, goal in goals.items() if goal["type"] != STACK}
+        listed = recorded_resources(settings, placeholders, stack.name)
         self.recorded = {str(one): one for one in listed}
         assert len(self.recorded) == len(listed)
 
-    def pairs(self) -> Iterator[tuple[str, Mapping[str, Any], Registration]]:
-        """The resources that both have, by reference."""
-        for reference, planned in self.planned.items():
-            yield reference, planned, self.recorded[reference]
+
+CONFIGURATIONS = [dev_configuration, kraft_with_tools_and_generated_secrets]
 
 
-@pytest.fixture(scope="module", params=[dev_configuration, kraft_with_tools], ids=lambda made: made.__name__)
+@pytest.fixture(scope="module", params=CONFIGURATIONS, ids=lambda made: made.__name__)
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> BothSides:
     """Nothing is created: a preview needs no engine."""
     return BothSides(tmp_path_factory.mktemp("stack"), request.param())
@@ -78,32 +82,40 @@ def test_both_have_the_same_resources(both: BothSides) -> None:
     kinds = {one.type.rpartition(":")[2] for one in both.recorded.values()}
     assert {"Container", "Volume", "Network", "RemoteImage", "DataLayer", "DevTools"} <= kinds
 
-    assert both.recorded.keys() == both.planned.keys()
+    assert both.recorded.keys() == both.goals.keys() == both.states.keys()
 
 
 def test_every_input_is_the_same(both: BothSides) -> None:
     told_later: set[str] = set()
-    for reference, planned, recorded in both.pairs():
-        asked = _without_defaults(planned.get("inputs", {}))
-        if planned["type"] == PROVIDER:
+    for reference, goal in both.goals.items():
+        recorded = both.recorded[reference]
+        asked = _as_the_program_said(goal["inputDiff"].get("adds", {}))
+        if goal["type"] == PROVIDER:
             asked = {key: value for key, value in asked.items() if key not in PROVIDER_EXTRAS}
-        elif not planned["custom"]:
-            # A component's arguments stay in the program.
-            assert asked == recorded.inputs == {}, reference
-        assert _as_previewed(recorded.inputs, recorded.secret, asked, told_later.add) == asked, reference
+        assert _until_told(recorded.inputs, asked, told_later.add) == asked, reference
 
     # Where the plugins can't tell yet, the recording has what stands for it: a name, or an id of its own making.
     images = {one.inputs["name"] for one in both.recorded.values() if one.type.endswith(":RemoteImage")}
     networks = {one.inputs["name"] for one in both.recorded.values() if one.type.endswith(":Network")}
-    uploader_ids = {value for value in told_later if len(value) == 64}
-    assert told_later - uploader_ids == images | networks
     files = [one for one in both.recorded.values() if one.inputs.get("uploads")]
-    assert len(uploader_ids) == len(files)
+    ids = {value for value in told_later if re.fullmatch("[0-9a-f]{64}", value)}
+    assert told_later - ids == images | networks
+    assert len(ids) == len(files)
+
+
+def test_the_same_inputs_are_secret(both: BothSides) -> None:
+    secret = set()
+    for reference, goal in both.goals.items():
+        # A provider's check spreads a secret inside of an input to the whole of it.
+        hidden = {key for key, value in goal["inputDiff"].get("adds", {}).items() if _is_secret(value)}
+        assert {path.split(".")[0] for path in both.recorded[reference].secret} == hidden, reference
+        secret |= hidden
+    assert secret == {"uploads"}
 
 
 def test_every_option_is_the_same(both: BothSides) -> None:
-    for reference, planned, recorded in both.pairs():
-        assert _options_planned(planned) == _options_recorded(recorded), reference
+    for reference, state in both.states.items():
+        assert _options(both.recorded[reference]) == _options_planned(state, both.goals[reference]), reference
 
 
 def _reference(urn: str) -> str:
@@ -111,62 +123,53 @@ def _reference(urn: str) -> str:
     return f"{types.rpartition('$')[2]} {name}"
 
 
-def _without_defaults(value: Any) -> Any:
-    """What the program said, without what the provider has filled in."""
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, Mapping) and SECRET.items() <= value.items()
+
+
+def _as_the_program_said(value: Any) -> Any:
+    """A planned value without its secret marks, and without what the provider has filled in."""
+    if _is_secret(value):
+        return _as_the_program_said(json.loads(value["plaintext"]))
     if isinstance(value, Mapping):
         filled_in = {"__defaults", *value.get("__defaults", ())}
-        return {key: _without_defaults(one) for key, one in value.items() if key not in filled_in}
-    return [_without_defaults(one) for one in value] if isinstance(value, list) else value
+        return {key: _as_the_program_said(one) for key, one in value.items() if key not in filled_in}
+    return [_as_the_program_said(one) for one in value] if isinstance(value, list) else value
 
 
-def _as_previewed(value: Any, secret: frozenset[str], planned: Any, tell: Callable[[str], None], path: str = "") -> Any:
-    """A recorded value as a preview shows it: secrets hidden; where the preview knows nothing yet, nothing either."""
-    if path in secret:
-        return SECRET
-    if planned == UNKNOWN:
+def _until_told(value: Any, asked: Any, tell: Callable[[str], None]) -> Any:
+    """A recorded value, unknown wherever the plan doesn't know it yet; `tell` is given what was there."""
+    if asked == UNKNOWN:
         tell(value)
         return UNKNOWN
-    if isinstance(value, Mapping):
-        known = planned if isinstance(planned, Mapping) else {}
-        return {
-            key: _as_previewed(one, secret, known.get(key), tell, f"{path}.{key}".lstrip("."))
-            for key, one in value.items()
-        }
-    if isinstance(value, list | tuple):
-        items = planned if isinstance(planned, list) and len(planned) == len(value) else [None] * len(value)
-        return [
-            _as_previewed(one, secret, items[number], tell, f"{path}.{number}".lstrip("."))
-            for number, one in enumerate(value)
-        ]
+    if isinstance(value, Mapping) and isinstance(asked, Mapping):
+        return {key: _until_told(one, asked.get(key), tell) for key, one in value.items()}
+    if isinstance(value, list) and isinstance(asked, list) and len(value) == len(asked):
+        return [_until_told(one, other, tell) for one, other in zip(value, asked, strict=True)]
     return value
 
 
-def _options_planned(planned: Mapping[str, Any]) -> dict[str, Any]:
-    parent = _reference(planned["parent"]) if planned.get("parent") else ""
-    return {
-        "parent": parent,
-        "provider": _reference(planned["provider"].rpartition("::")[0]) if planned.get("provider") else "",
-        "protect": planned.get("protect", False),
-        "retain_on_delete": planned.get("retainOnDelete", False),
-        "dependencies": frozenset(map(_reference, planned.get("dependencies") or [])),
-        "property_dependencies": {
-            key: frozenset(map(_reference, urns or []))
-            for key, urns in (planned.get("propertyDependencies") or {}).items()
-            if urns
-        },
-        "hooks": {_snake(moment): tuple(names) for moment, names in (planned.get("resourceHooks") or {}).items()},
-    }
-
-
-def _options_recorded(recorded: Registration) -> dict[str, Any]:
+def _options(recorded: Registration) -> dict[str, Any]:
     return {
         "parent": recorded.parent,
         "provider": recorded.provider,
         "protect": recorded.protect,
         "retain_on_delete": recorded.retain_on_delete,
+        "delete_before_replace": recorded.delete_before_replace,
         "dependencies": recorded.dependencies,
-        "property_dependencies": {key: found for key, found in recorded.property_dependencies.items() if found},
         "hooks": recorded.hooks,
+    }
+
+
+def _options_planned(state: Mapping[str, Any], goal: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "parent": _reference(state["parent"]) if state.get("parent") else "",
+        "provider": _reference(state["provider"].rpartition("::")[0]) if state.get("provider") else "",
+        "protect": state.get("protect", False),
+        "retain_on_delete": state.get("retainOnDelete", False),
+        "delete_before_replace": goal.get("deleteBeforeReplace", False),
+        "dependencies": frozenset(map(_reference, state.get("dependencies") or [])),
+        "hooks": {_snake(moment): tuple(names) for moment, names in (state.get("resourceHooks") or {}).items()},
     }
 
 

@@ -42,9 +42,9 @@ def workloads(stack: str) -> dict[str, str]:
     }
 
 
-def persistent_volumes(stack: str) -> dict[str, str]:
-    """The volumes with data, and when each was made."""
-    return {one["Name"]: one["CreatedAt"] for one in volumes(stack) if one["Labels"].get(DATA_LABEL) == "persistent"}
+def persistent_volumes(stack: str) -> set[str]:
+    """The names of the volumes with data. (An engine's volumes have no id, and `CreatedAt` follows what is written.)"""
+    return {one["Name"] for one in volumes(stack) if one["Labels"].get(DATA_LABEL) == "persistent"}
 
 
 def remove_containers_and_networks(stack: str) -> None:

@@ -160,13 +160,18 @@ class PulumiStack:
 
     # An update that is killed.
 
-    def kill_up_when(self, moment: str, has_come: Callable[[list[Step]], bool]) -> None:
-        """Starts `pulumi up` and kills its process group hard once the moment has come, judged by the steps so far.
+    def kill_up_when(self, moment: str, has_come: Callable[[list[Step]], bool], *, plugins_too: bool) -> None:
+        """Starts `pulumi up` and kills it hard once the moment has come, judged by the steps so far.
 
-        Plugins live in process groups of their own: they survive for a while, and may still finish what they do.
+        Args:
+            moment: its name, for the message when it doesn't come.
+            has_come: given the steps that the engine has begun and finished.
+            plugins_too: False kills the command's process group. Plugins have groups of their own: they survive for
+                minutes and may still finish what they do. True kills them as well, as when the machine goes down.
         """
         arguments, log = self._arguments("up", "--yes", "--skip-preview")
-        with (self.home / "killed.txt").open("w") as sink:
+        written = self.home / "killed.txt"
+        with written.open("w") as sink:
             process = subprocess.Popen(
                 arguments,
                 cwd=self._program,
@@ -180,11 +185,13 @@ class PulumiStack:
             ended = process.poll()
             if ended is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(DEADLINE_S)
-        assert ended is None, f"the update ended before: {moment}\n{(self.home / 'killed.txt').read_text()}"
+            process.wait(DEADLINE_S)
+        assert ended is None, f"the update ended before: {moment}\n{written.read_text()}"
+        if plugins_too:
+            self.end_orphans()
 
     def end_orphans(self) -> None:
-        """Ends the plugins of killed updates: each update had a session of its own."""
+        """Kills the plugins of killed updates: each update had a session of its own."""
         for directory in Path("/proc").iterdir():
             try:
                 session = int((directory / "stat").read_text().rpartition(")")[2].split()[3])

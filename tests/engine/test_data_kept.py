@@ -11,6 +11,7 @@ def test_destroy_then_up_finds_the_data(stores_stack: PulumiStack) -> None:
     before = stores_stack.outputs()
     Stores(before).write("before-destroy")
     volumes = docker_engine.persistent_volumes(stores_stack.name)
+    assert len(volumes) == 3
 
     stores_stack.destroy().succeeded()
     assert docker_engine.containers(stores_stack.name) == []
@@ -21,7 +22,6 @@ def test_destroy_then_up_finds_the_data(stores_stack: PulumiStack) -> None:
     after = stores_stack.outputs()
     # A destroy forgets generated passwords too: the kept volume is opened with new ones.
     assert after.credentials.postgres["postgres"] != before.credentials.postgres["postgres"]
-    assert docker_engine.persistent_volumes(stores_stack.name) == volumes
     Stores(after).check("before-destroy")
 
 
@@ -29,7 +29,6 @@ def test_a_lost_state_costs_no_data(stores_stack: PulumiStack) -> None:
     """The stack runs on while its state is lost: a new one takes the volumes over, with new passwords."""
     before = stores_stack.outputs()
     Stores(before).write("before-the-loss")
-    volumes = docker_engine.persistent_volumes(stores_stack.name)
 
     stores_stack.lose_state()
     stores_stack.up().succeeded()
@@ -37,7 +36,6 @@ def test_a_lost_state_costs_no_data(stores_stack: PulumiStack) -> None:
     after = stores_stack.outputs()
     for role, password in before.credentials.postgres.items():
         assert after.credentials.postgres[role] != password
-    assert docker_engine.persistent_volumes(stores_stack.name) == volumes
     Stores(after).check("before-the-loss")
     for service, database in after.postgres.databases.items():
         for role in (database.app_role, database.migrator_role):

@@ -77,7 +77,7 @@ def test_a_killed_creation_is_mended_by_the_next_up(stores_stack: PulumiStack, m
     docker_engine.remove_containers_and_networks(stores_stack.name)
     stores_stack.lose_state()
 
-    kill(stores_stack, moment)
+    kill(stores_stack, moment, plugins_too=True)
 
     mend(stores_stack)
     Stores(stores_stack.outputs()).check("before-the-kill")
@@ -89,7 +89,7 @@ def test_a_killed_update_is_mended_by_the_next_up(stores_stack: PulumiStack, mom
     values: dict[str, Any] = next(OTHER_VALUES)
     stores_stack.configure(values)
 
-    kill(stores_stack, moment)
+    kill(stores_stack, moment, plugins_too=True)
 
     mend(stores_stack)
     stores = Stores(stores_stack.outputs())
@@ -97,9 +97,9 @@ def test_a_killed_update_is_mended_by_the_next_up(stores_stack: PulumiStack, mom
     assert stores.setting("max_connections") == str(values["postgres"]["maxConnections"])
 
 
-def kill(stack: PulumiStack, moment: Moment) -> None:
+def kill(stack: PulumiStack, moment: Moment, *, plugins_too: bool) -> None:
     """Kills an `up` at that moment. Its lock is left behind, as Pulumi says."""
-    stack.kill_up_when(moment.name, lambda steps: moment.has_come(stack, steps))
+    stack.kill_up_when(moment.name, lambda steps: moment.has_come(stack, steps), plugins_too=plugins_too)
     assert "pulumi cancel" in stack.up().failed().output
 
 

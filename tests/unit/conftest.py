@@ -13,8 +13,8 @@ import yaml
 import settings
 from backends.create import create_backend
 from components.platform import Platform, PlatformArgs
+from operations.render.recorder import Recording, record
 from tests.unit.paths import ROOT
-from tests.unit.recorder import Recording, record
 
 Deploy = Callable[..., Recording[Platform]]
 

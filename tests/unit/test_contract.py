@@ -109,31 +109,31 @@ def test_an_output_that_may_be_null_may_be_absent(exported: dict[str, Any], path
 @pytest.mark.parametrize(
     ("path", "value", "complaint"),
     [
-        ("postgres", ..., "output StackOutputs.postgres is missing; expected mapping"),
-        ("credentials", None, "output StackOutputs.credentials is missing; expected mapping"),
-        ("postgres.host", ..., "output StackOutputs.postgres.host is missing; expected str"),
-        ("postgres.port", None, "output StackOutputs.postgres.port is missing; expected int"),
-        ("postgres.databases", ..., "output StackOutputs.postgres.databases is missing; expected mapping"),
+        ("postgres", ..., "output StackOutputs.postgres is missing; expected a mapping"),
+        ("credentials", None, "output StackOutputs.credentials is missing; expected a mapping"),
+        ("postgres.host", ..., "output StackOutputs.postgres.host is missing; expected text"),
+        ("postgres.port", None, "output StackOutputs.postgres.port is missing; expected a whole number"),
+        ("postgres.databases", ..., "output StackOutputs.postgres.databases is missing; expected a mapping"),
         (
             "postgres.databases.user.app_role",
             ...,
-            "output StackOutputs.postgres.databases.user.app_role is missing; expected str",
+            "output StackOutputs.postgres.databases.user.app_role is missing; expected text",
         ),
-        ("credentials.jwt_secret", ..., "output StackOutputs.credentials.jwt_secret is missing; expected str"),
-        ("redis", "127.0.0.1", "output StackOutputs.redis is a value of type str; expected mapping"),
-        ("redis.port", "6379", "output StackOutputs.redis.port is a value of type str; expected int"),
-        ("redis.port", 6379.5, "output StackOutputs.redis.port is a value of type float; expected int"),
-        ("redis.port", True, "output StackOutputs.redis.port is a value of type bool; expected int"),
+        ("credentials.jwt_secret", ..., "output StackOutputs.credentials.jwt_secret is missing; expected text"),
+        ("redis", "127.0.0.1", "output StackOutputs.redis is a value of type str; expected a mapping"),
+        ("redis.port", "6379", "output StackOutputs.redis.port is a value of type str; expected a whole number"),
+        ("redis.port", 6379.5, "output StackOutputs.redis.port is a value of type float; expected a whole number"),
+        ("redis.port", True, "output StackOutputs.redis.port is a value of type bool; expected a whole number"),
         (
             "kafka.bootstrap_servers",
             ["127.0.0.1:9092"],
-            "output StackOutputs.kafka.bootstrap_servers is a value of type list; expected str",
+            "output StackOutputs.kafka.bootstrap_servers is a value of type list; expected text",
         ),
-        ("tools.kafka_ui", 8080, "output StackOutputs.tools.kafka_ui is a value of type int; expected str"),
+        ("tools.kafka_ui", 8080, "output StackOutputs.tools.kafka_ui is a value of type int; expected text"),
         (
             "credentials.postgres.postgres",
             5,
-            "output StackOutputs.credentials.postgres.postgres is a value of type int; expected str",
+            "output StackOutputs.credentials.postgres.postgres is a value of type int; expected text",
         ),
     ],
 )
@@ -151,12 +151,14 @@ def test_no_complaint_shows_a_secret(exported: dict[str, Any]) -> None:
     assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("version", "shown"), [(2, "2"), (0, "0"), ("1", "1"), (..., "None")])
+@pytest.mark.parametrize(
+    ("version", "shown"), [(2, "are version 2"), (0, "are version 0"), ("1", "are version 1"), (..., "name no version")]
+)
 def test_another_version_is_refused(exported: dict[str, Any], version: Any, shown: str) -> None:
     with pytest.raises(ContractError) as refused:
         StackOutputs.parse(changed(exported, "contract_version", version))
     assert str(refused.value) == (
-        f"the stack's outputs are version {shown} of the contract and this code reads version {CONTRACT_VERSION}: "
+        f"the stack's outputs {shown} of the contract and this code reads version {CONTRACT_VERSION}: "
         "take the contract folder from the commit that the stack was deployed from"
     )
 

@@ -11,11 +11,11 @@ import pytest
 from components.credentials import Credentials
 from components.platform import Platform, PlatformArgs
 from contract import StackOutputs
+from operations.render.recorder import Recording, record
 from settings import parse
 from settings.catalog import SERVICES
 from settings.credentials import CREDENTIALS, JWT, PGADMIN, POSTGRES_ADMIN, REDIS, Credential
 from tests.unit.conftest import Deploy, as_raw
-from tests.unit.recorder import Recording, record
 from workloads import Workload
 
 Source = Literal["generated", "well-known"]

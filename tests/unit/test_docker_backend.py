@@ -10,10 +10,10 @@ import pulumi
 import pytest
 
 from backends.docker.backend import DockerBackend
+from operations.render.recorder import Recording, Registration, record
 from settings import parse
 from settings.models import Backend, Images
 from tests.unit.conftest import Deploy, as_raw
-from tests.unit.recorder import Recording, Registration, record
 from workloads import (
     Check,
     Exec,
@@ -427,10 +427,14 @@ class TestPorts:
 
     @pytest.mark.parametrize(
         ("bound", "reached"),
-        [("127.0.0.1", "127.0.0.1"), ("10.1.2.3", "10.1.2.3"), ("0.0.0.0", "127.0.0.1")],  # noqa: S104 - read back
+        [
+            ({"bind_address": "127.0.0.1"}, "127.0.0.1"),
+            ({"bind_address": "10.1.2.3"}, "10.1.2.3"),
+            ({"bind_address": "0.0.0.0", "published_host": "engine"}, "engine"),  # noqa: S104 - read back
+        ],
     )
-    def test_people_reach_published_ports_on_the_address_they_are_bound_to(self, bound: str, reached: str) -> None:
-        assert deployed(bind_address=bound).result.published_host == reached
+    def test_people_reach_published_ports_where_the_settings_say(self, bound: dict[str, Any], reached: str) -> None:
+        assert deployed(**bound).result.published_host == reached
 
 
 class TestLifecycle:
@@ -535,7 +539,7 @@ def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]
 
 EVERY_DEFAULT: dict[str, Any] = {"devTools": {"enabled": False}}
 EVERY_OTHER_VALUE: dict[str, Any] = {
-    "backend": {"host": "ssh://me@engine", "bindAddress": "127.0.0.2"},
+    "backend": {"host": "ssh://me@engine", "bindAddress": "127.0.0.2", "publishedHost": "engine"},
     "credentials": "well-known",
     "protect": True,
     "images": {"registry": "registry.example.com/mirror"},

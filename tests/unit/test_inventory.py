@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from operations.render.recorder import STACK, Recording
 from tests.unit.conftest import GENERATED_KRAFT, Deploy, stack_file
 from tests.unit.paths import ROOT
-from tests.unit.recorder import STACK, Recording
 
 GOLDEN = ROOT / "tests" / "unit" / "golden"
 SHAPES = {"dev": stack_file("dev"), "generated-kraft": GENERATED_KRAFT}

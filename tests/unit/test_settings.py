@@ -23,16 +23,13 @@ SECRET_KEYS = (
     "pgAdminPassword, planningAppPassword, planningMigratorPassword, postgresBackupPassword, postgresPassword, "
     "rdvAppPassword, rdvMigratorPassword, redisPassword, userAppPassword, userMigratorPassword"
 )
-MOVING_TAG = (
-    "must carry an exact tag or a digest: a moving tag hides changes from the preview; "
-    "write 'name:1.2.3' or 'name@sha256:…'"
-)
-NO_REFERENCE = "must be an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'"
+MOVING_TAG = "an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a moving tag hides changes from the preview"
+NO_REFERENCE = "an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'"
 POSTGRES_MAJOR = (
-    "the tag must begin with the PostgreSQL major version, 17 or newer (the data directory is named after it)"
+    "a tag that begins with the PostgreSQL major version, 17 or newer (the data directory is named after it)"
 )
 POSTGRES_SECTION = "a section with the keys image, port, memoryMib, sharedBuffersMib, maxConnections"
-REGISTRY = r"text that matches ^[a-z0-9]+([._-][a-z0-9]+)*(:\d+)?(/[a-z0-9._-]+)*$"
+REGISTRY = "text such as 'registry.example.com/mirror'"
 PORT = "a whole number from 1 to 65535"
 
 
@@ -80,7 +77,7 @@ def port_clash(about: str, configuration: Mapping[str, str], key: str, given: st
         "devTools.kafkaUi.port": default("8080", "KafkaUi"),
         "devTools.redisCommander.port": default("8081", "RedisCommander"),
     }[key]
-    allowed = f"port {port} is already taken by {taken_by}; each needs its own"
+    allowed = f"a port of its own: {port} is already taken by {taken_by}"
     return Bad(about, configuration, entry(key, given=given, allowed=allowed, default=own))
 
 
@@ -88,17 +85,17 @@ UNKNOWN_KEYS = [
     Bad(
         "a section with a typing error",
         {"postgre": '{"port": 5433}'},
-        entry("postgre", given="an unknown key", allowed="did you mean 'postgres'?"),
+        entry("postgre", given="an unknown key", allowed="'postgres', the nearest key"),
     ),
     Bad(
         "a section in snake case",
         {"dev_tools": '{"enabled": true}'},
-        entry("dev_tools", given="an unknown key", allowed="did you mean 'devTools'?"),
+        entry("dev_tools", given="an unknown key", allowed="'devTools', the nearest key"),
     ),
     Bad(
         "a secret with a typing error",
         {"postgresPasword": "hunter2"},
-        entry("postgresPasword", given="an unknown key", allowed="did you mean 'postgresPassword'?"),
+        entry("postgresPasword", given="an unknown key", allowed="'postgresPassword', the nearest key"),
         ("postgresPasword",),
     ),
     Bad(
@@ -118,7 +115,7 @@ UNKNOWN_KEYS = [
     Bad(
         "a key of a section with a typing error",
         {"postgres": '{"prot": 5433}'},
-        entry("postgres.prot", given="an unknown key", allowed="did you mean 'port'?"),
+        entry("postgres.prot", given="an unknown key", allowed="'port', the nearest key"),
     ),
     Bad(
         "a key of a section like no other",
@@ -128,12 +125,12 @@ UNKNOWN_KEYS = [
     Bad(
         "a section of a section in the wrong case",
         {"devTools": '{"pgadmin": {}}'},
-        entry("devTools.pgadmin", given="an unknown key", allowed="did you mean 'pgAdmin'?"),
+        entry("devTools.pgadmin", given="an unknown key", allowed="'pgAdmin', the nearest key"),
     ),
     Bad(
         "a key two sections down",
         {"devTools": '{"pgAdmin": {"emial": "admin@example.com"}}'},
-        entry("devTools.pgAdmin.emial", given="an unknown key", allowed="did you mean 'email'?"),
+        entry("devTools.pgAdmin.emial", given="an unknown key", allowed="'email', the nearest key"),
     ),
 ]
 
@@ -146,7 +143,7 @@ WRONG_TYPES = [
     Bad(
         "a boolean for a number",
         {"redis": '{"port": true}'},
-        entry("redis.port", given="True", allowed=PORT, default=default("6379", "Redis")),
+        entry("redis.port", given="true", allowed=PORT, default=default("6379", "Redis")),
     ),
     Bad(
         "a fraction for a whole number",
@@ -156,17 +153,17 @@ WRONG_TYPES = [
     Bad(
         "nothing for a number",
         {"kafka": '{"zookeeper": {"port": null}}'},
-        entry("kafka.zookeeper.port", given="None", allowed=PORT, default=default("2181", "ZooKeeper")),
+        entry("kafka.zookeeper.port", given="null", allowed=PORT, default=default("2181", "ZooKeeper")),
     ),
     Bad(
         "a number for a boolean",
         {"devTools": '{"enabled": 1}'},
-        entry("devTools.enabled", given="1", allowed="true or false", default=default("False", "DevTools")),
+        entry("devTools.enabled", given="1", allowed="true or false", default=default("false", "DevTools")),
     ),
     Bad(
         "text for a boolean",
         {"protect": "yes"},
-        entry("protect", given="'yes'", allowed="true or false", default=default("False", "Settings")),
+        entry("protect", given="'yes'", allowed="true or false", default=default("false", "Settings")),
     ),
     Bad(
         "a number for text",
@@ -181,7 +178,7 @@ WRONG_TYPES = [
         entry("postgres", given="5432", allowed=POSTGRES_SECTION),
     ),
     Bad("a list for a section", {"postgres": "[1]"}, entry("postgres", given="[1]", allowed=POSTGRES_SECTION)),
-    Bad("nothing for a section", {"postgres": "null"}, entry("postgres", given="None", allowed=POSTGRES_SECTION)),
+    Bad("nothing for a section", {"postgres": "null"}, entry("postgres", given="null", allowed=POSTGRES_SECTION)),
     Bad(
         "JSON that breaks off for a section",
         {"postgres": '{"port": '},
@@ -190,7 +187,7 @@ WRONG_TYPES = [
     Bad(
         "a boolean for a section of a section",
         {"devTools": '{"enabled": true, "kafkaUi": true}'},
-        entry("devTools.kafkaUi", given="True", allowed="a section with the keys image, port, heapMib"),
+        entry("devTools.kafkaUi", given="true", allowed="a section with the keys image, port, heapMib"),
     ),
 ]
 
@@ -221,7 +218,7 @@ LIMITS = [
         entry(
             "postgres.sharedBuffersMib",
             given="257",
-            allowed="must be at most half of memoryMib",
+            allowed="at most half of memoryMib (512)",
             default=default("128", "Postgres"),
         ),
     ),
@@ -319,7 +316,7 @@ IMAGES = [
         entry(
             "kafka.image",
             given="'apache/kafka:4.3.1'",
-            allowed="Kafka 4 has no ZooKeeper mode; use apache/kafka:3.9.x or set mode to 'kraft'",
+            allowed="apache/kafka:3.9.x, as Kafka 4 has no ZooKeeper mode; or mode 'kraft'",
             default=default("none", "Kafka"),
         ),
     ),
@@ -337,7 +334,7 @@ CHOICES = [
         entry(
             "backend.host",
             given="'localhost:2375'",
-            allowed="text that matches ^(unix|tcp|ssh|npipe)://.+$",
+            allowed="text such as 'unix:///var/run/docker.sock'",
             default=default("none", "Backend"),
         ),
     ),
@@ -347,7 +344,7 @@ CHOICES = [
         entry(
             "backend.host",
             given="'tcp://'",
-            allowed="text that matches ^(unix|tcp|ssh|npipe)://.+$",
+            allowed="text such as 'unix:///var/run/docker.sock'",
             default=default("none", "Backend"),
         ),
     ),
@@ -357,7 +354,7 @@ CHOICES = [
             {"backend": json.dumps({"bindAddress": address})},
             entry(
                 "backend.bindAddress",
-                given=repr(address),
+                given=repr(address) if address else "null",
                 allowed="an IPv4 address",
                 default=default("127.0.0.1", "Backend"),
             ),
@@ -381,13 +378,73 @@ CHOICES = [
     ),
     Bad(
         "passwords everyone knows on every address",
-        {"credentials": "well-known", "backend": '{"bindAddress": "0.0.0.0"}'},
+        {"credentials": "well-known", "backend": '{"bindAddress": "10.0.0.1"}'},
         entry(
             "credentials",
             given="'well-known'",
-            allowed="'well-known' passwords need backend.bindAddress on loopback (127.0.0.1); "
-            "set credentials to 'generated' to publish ports elsewhere",
+            allowed="'generated', as backend.bindAddress publishes ports beyond this machine; "
+            "or a bindAddress on loopback (127.0.0.1)",
             default=default("generated", "Settings"),
+        ),
+    ),
+    Bad(
+        "every address without the one people use",
+        {"backend": '{"bindAddress": "0.0.0.0"}'},
+        entry(
+            "backend.publishedHost",
+            given="nothing: the default below",
+            allowed="the name or address people use, as bindAddress 0.0.0.0 names none",
+            default=default("none", "Backend"),
+        ),
+    ),
+    Bad(
+        "a number as the bind address",
+        {"backend": '{"bindAddress": 0}'},
+        entry(
+            "backend.bindAddress",
+            given="0",
+            allowed="an IPv4 address",
+            default=default("127.0.0.1", "Backend"),
+        ),
+    ),
+    Bad(
+        "too little memory for PostgreSQL",
+        {"postgres": '{"memoryMib": 255, "sharedBuffersMib": 64}'},
+        entry(
+            "postgres.memoryMib",
+            given="255",
+            allowed="a whole number from 256 to 1048576",
+            default=default("512", "Postgres"),
+        ),
+    ),
+    Bad(
+        "PostgreSQL by a digest that begins like a version",
+        {"postgres": json.dumps({"image": f"postgres@sha256:18{'a' * 62}"})},
+        entry(
+            "postgres.image",
+            given=f"'postgres@sha256:18{'a' * 62}'",
+            allowed=POSTGRES_MAJOR,
+            default=default("postgres:18.6", "Postgres"),
+        ),
+    ),
+    Bad(
+        "an image with a line break",
+        {"redis": '{"image": "redis:8\\n"}'},
+        entry("redis.image", given=r"'redis:8\n'", allowed=NO_REFERENCE, default=default("redis:8.10.1", "Redis")),
+    ),
+    Bad(
+        "a key of a section in snake case",
+        {"postgres": '{"memory_mib": 512}'},
+        entry("postgres.memory_mib", given="an unknown key", allowed="'memoryMib', the nearest key"),
+    ),
+    Bad(
+        "a broker of Kafka 4 with ZooKeeper, by way of a mirror",
+        {"kafka": '{"image": "mirror.example.com/apache/kafka:4.3.1"}'},
+        entry(
+            "kafka.image",
+            given="'mirror.example.com/apache/kafka:4.3.1'",
+            allowed="apache/kafka:3.9.x, as Kafka 4 has no ZooKeeper mode; or mode 'kraft'",
+            default=default("none", "Kafka"),
         ),
     ),
     Bad(
@@ -402,8 +459,8 @@ CHOICES = [
         {"kafka": '{"mode": "kraft", "zookeeper": {"port": 2182}}'},
         entry(
             "kafka.zookeeper",
-            given="{'port': 2182}",
-            allowed="has no meaning in the kraft mode; remove it",
+            given='{"port": 2182}',
+            allowed="nothing in the mode 'kraft', which runs no ZooKeeper: remove it",
             default=None,
         ),
     ),
@@ -426,7 +483,7 @@ CHOICES = [
         entry(
             "devTools.pgAdmin.email",
             given="'admin'",
-            allowed=r"text that matches ^[^@\s]+@[^@\s]+\.[^@\s]+$",
+            allowed=r"text such as 'admin@pti-calendar.fr'",
             default=default("admin@pti-calendar.fr", "PgAdmin"),
         ),
     ),
@@ -514,7 +571,7 @@ SECRETS = [
         {"postgres": '{"port": 5433}'},
         entry(
             "postgres",
-            given="a section with an encrypted value in it",
+            given="an encrypted value",
             allowed=f"plain settings; secrets are top-level keys: {SECRET_KEYS}",
         ),
         ("postgres",),
@@ -553,7 +610,7 @@ def test_several_mistakes_are_told_at_once() -> None:
 
 pti-calendar:devTool
   given:   an unknown key
-  allowed: did you mean 'devTools'?
+  allowed: 'devTools', the nearest key
 
 pti-calendar:jwtSecret
   given:   a value in plain text
@@ -562,12 +619,11 @@ pti-calendar:jwtSecret
 pti-calendar:protect
   given:   'on'
   allowed: true or false
-  default: False (class Settings in settings/models.py)
+  default: false (class Settings in settings/models.py)
 
 pti-calendar:postgres.image
   given:   'postgres:latest'
-  allowed: must carry an exact tag or a digest: a moving tag hides changes from the preview; \
-write 'name:1.2.3' or 'name@sha256:…'
+  allowed: an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a moving tag hides changes from the preview
   default: postgres:18.6 (class Postgres in settings/models.py)
 
 pti-calendar:postgres.port
@@ -577,7 +633,7 @@ pti-calendar:postgres.port
 
 pti-calendar:kafka.zookeeper.heap
   given:   an unknown key
-  allowed: did you mean 'heapMib'?
+  allowed: 'heapMib', the nearest key
 
 Every key is described in docs/configuration.md."""
     )
@@ -621,7 +677,8 @@ def test_keys_of_other_namespaces_are_left_alone() -> None:
 def test_every_key_can_be_set_in_camel_case() -> None:
     configured = parsed(
         {
-            "backend": '{"kind": "docker", "host": "ssh://me@engine", "bindAddress": "127.0.0.2"}',
+            "backend": '{"kind": "docker", "host": "ssh://me@engine", "bindAddress": "127.0.0.2", '
+            '"publishedHost": "engine"}',
             "credentials": "well-known",
             "protect": "true",
             "images": '{"registry": "registry.example.com:5000/mirror"}',
@@ -636,7 +693,12 @@ def test_every_key_can_be_set_in_camel_case() -> None:
         }
     )
     assert configured.model_dump() == {
-        "backend": {"kind": "docker", "host": "ssh://me@engine", "bind_address": IPv4Address("127.0.0.2")},
+        "backend": {
+            "kind": "docker",
+            "host": "ssh://me@engine",
+            "bind_address": IPv4Address("127.0.0.2"),
+            "published_host": "engine",
+        },
         "credentials": "well-known",
         "protect": True,
         "images": {"registry": "registry.example.com:5000/mirror"},
@@ -741,7 +803,18 @@ def test_well_known_passwords_may_stay_on_any_loopback_address() -> None:
 
 
 def test_generated_passwords_may_be_published_anywhere() -> None:
-    assert str(parsed({"backend": '{"bindAddress": "0.0.0.0"}'}).backend.bind_address) == "0.0.0.0"  # noqa: S104 - read
+    configured = parsed({"backend": '{"bindAddress": "0.0.0.0", "publishedHost": "engine"}'})
+    assert configured.backend.reached_at == "engine"
+
+
+def test_every_port_clash_is_told_at_once() -> None:
+    message = refusal({"redis": '{"port": 5432}', "kafka": '{"port": 2181}'})
+    assert message.startswith("2 mistakes")
+
+
+@pytest.mark.parametrize("text", ["hunter2", '{"port": "hunter2"}', '{"image": "hunter2 x"}'])
+def test_no_message_shows_what_is_in_an_encrypted_section(text: str) -> None:
+    assert "hunter2" not in refusal({"postgres": text}, ["postgres"])
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -1,0 +1,74 @@
+"""From nothing to all healthy: `pulumi up`, beside `docker compose up --wait` of the same stack rendered.
+
+    python -m benchmarks.up [--repetitions 3]
+
+Every repetition has a stack of its own, with fresh volumes, and takes its turn with the floor. Images are there
+already; the Compose file is rendered before the clock starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import machine, show, show_ratio, timed
+from operations.render.placeholders import Placeholders
+from operations.render.render import marked_compose_text
+from settings import NAMESPACE, parse
+from tests.engine import docker_engine
+from tests.engine.configurations import zookeeper_with_tools
+from tests.engine.machine import lacking
+from tests.engine.pulumi_stack import PulumiStack
+
+
+def main() -> int:
+    """Prints both and their ratio."""
+    parser = argparse.ArgumentParser(description="Times an update from nothing beside Docker Compose.")
+    parser.add_argument("--repetitions", type=int, default=3, help="of each (default: %(default)s)")
+    repetitions = parser.parse_args().repetitions
+    if reason := lacking():
+        print(reason, file=sys.stderr)
+        return 1
+    ours, floor = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(repetitions):
+            ours.append(by_pulumi(Path(folder, f"pulumi-{number}")))
+            floor.append(by_compose(Path(folder, f"compose-{number}.yaml")))
+    print(machine())
+    show("pulumi up, from nothing", ours)
+    show("docker compose up --wait (floor)", floor)
+    show_ratio(ours, floor)
+    return 0
+
+
+def by_pulumi(home: Path) -> float:
+    """Seconds of one `pulumi up` of everything that the dev stack has."""
+    stack = PulumiStack(home, configuration=zookeeper_with_tools())
+    try:
+        return timed(lambda: stack.up().succeeded())
+    finally:
+        stack.remove()
+
+
+def by_compose(file: Path) -> float:
+    """Seconds of one `docker compose up --wait` of the same."""
+    name = f"b{secrets.token_hex(3)}"
+    file.write_text(_rendered(name, zookeeper_with_tools()))
+    try:
+        return timed(lambda: docker_engine.docker("compose", "--file", str(file), "up", "--wait", "--quiet-pull"))
+    finally:
+        docker_engine.remove_everything(name)
+
+
+def _rendered(stack: str, configuration: dict[str, Any]) -> str:
+    settings = parse({f"{NAMESPACE}:{key}": value for key, value in configuration.items()})
+    placeholders = Placeholders.of(settings, ())
+    return placeholders.insert(marked_compose_text(settings, placeholders, stack))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
