@@ -10,6 +10,7 @@ from operations.render.recorder import Registration
 
 # How the provider goes about creating and deleting; Compose has its own ways.
 PROVIDER_ONLY = {"wait", "waitTimeout", "destroyGraceSeconds", "mustRun", "start", "name", "image", "labels"}
+TRANSLATED_BELOW = {"uploads", "logDriver", "logOpts", "networksAdvanced"}
 
 
 def compose_file(resources: Iterable[Registration], *, name: str) -> dict[str, Any]:
@@ -64,17 +65,17 @@ def _named(resource: Registration) -> dict[str, Any]:
 def _service(container: Registration, networks: Mapping[str, str]) -> dict[str, Any]:
     inputs = container.inputs
     service: dict[str, Any] = {"image": inputs["image"], "container_name": inputs["name"]}
-    for field, value in inputs.items():
-        if field in PROVIDER_ONLY | {"uploads", "logOpts"}:
-            continue
-        if field == "networksAdvanced":
-            service["networks"] = {networks[one["name"]]: _aliases(one) for one in value}
-        elif field == "logDriver":
-            service["logging"] = {"driver": value, "options": inputs["logOpts"]}
-        elif field in _TRANSLATIONS:
-            service |= _TRANSLATIONS[field](value)
-        else:
-            raise OperationError(f"container {container.name!r}: the field {field!r} has no translation to Compose")
+    if unknown := inputs.keys() - PROVIDER_ONLY - TRANSLATED_BELOW - _TRANSLATIONS.keys():
+        raise OperationError(
+            f"container {container.name!r}: the field {', '.join(sorted(unknown))!r} has no translation to Compose"
+        )
+    for field, translation in _TRANSLATIONS.items():
+        if field in inputs:
+            service |= translation(inputs[field])
+    if "networksAdvanced" in inputs:
+        service["networks"] = {networks[one["name"]]: _aliases(one) for one in inputs["networksAdvanced"]}
+    if "logDriver" in inputs:
+        service["logging"] = {"driver": inputs["logDriver"], "options": inputs["logOpts"]}
     if inputs.get("start") is False:
         service["restart"] = "no"
     service["labels"] = {label["label"]: label["value"] for label in inputs["labels"]}

@@ -271,7 +271,8 @@ def _revealed(value: Any, path: str = "") -> tuple[Any, set[str]]:
         inner, secret = _revealed(value["value"], path)
         return inner, {path, *secret}
     if isinstance(value, dict | list):
-        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        # The maps of a protobuf message come in another order in every process.
+        parts = sorted(value.items()) if isinstance(value, dict) else enumerate(value)
         found = {key: _revealed(one, f"{path}.{key}".lstrip(".")) for key, one in parts}
         secret = {where for _, inside in found.values() for where in inside}
         plain = {key: one for key, (one, _) in found.items()}

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,15 @@ from operations.configuration import read_configuration
 from operations.project import ROOT, OperationError
 from operations.render.compose import compose_file
 from operations.render.placeholders import Placeholders
-from operations.render.recorder import Registration
-from operations.render.render import marked_compose_text
+from operations.render.render import marked_compose_text, recorded_resources
 from settings import Settings
+
+PRINT_DEV = (
+    "import sys; from operations.render.render import *;"
+    "settings, supplied = read_configuration('dev');"
+    "sys.stdout.write(marked_compose_text(settings, Placeholders.of(settings, supplied), 'dev'))"
+)
+"""A program that prints the rendered dev stack."""
 
 WELL_KNOWN = {"credentials": "well-known", "devTools": {"enabled": True}}
 GENERATED: dict[str, Any] = {"kafka": {"mode": "kraft"}}
@@ -41,6 +48,15 @@ def references(text: str) -> set[str]:
 @pytest.mark.parametrize("settings", [WELL_KNOWN, GENERATED], ids=["well-known", "generated"])
 def test_the_same_settings_give_the_same_text(settings: dict[str, Any]) -> None:
     assert len({rendered(settings)[0] for _ in range(5)}) == 1
+
+
+def test_another_process_gives_the_same_text() -> None:
+    def text(seed: str) -> bytes:
+        return subprocess.run(
+            [sys.executable, "-c", PRINT_DEV], cwd=ROOT, env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+
+    assert len({text(seed) for seed in "1234"}) == 1
 
 
 @pytest.mark.parametrize("settings", [WELL_KNOWN, GENERATED], ids=["well-known", "generated"])
@@ -98,22 +114,12 @@ def test_other_contents_of_a_file_replace_the_container_that_reads_it() -> None:
 
 
 def test_a_field_without_a_translation_is_an_error() -> None:
-    container = Registration(
-        type="docker:index/container:Container",
-        name="odd",
-        parent="",
-        inputs={"name": "odd", "image": "odd:1", "labels": [], "gpus": "all"},
-        secret=frozenset(),
-        protect=False,
-        retain_on_delete=False,
-        delete_before_replace=False,
-        provider="",
-        dependencies=frozenset(),
-        property_dependencies={},
-        hooks={},
-    )
+    parsed = Settings.model_validate(WELL_KNOWN)
+    resources = recorded_resources(parsed, Placeholders.of(parsed, set()), "test")
+    odd = next(one for one in resources if one.type.endswith(":Container"))
+    changed = replace(odd, name="odd", inputs={**odd.inputs, "gpus": "all"})
     with pytest.raises(OperationError, match="container 'odd': the field 'gpus' has no translation"):
-        compose_file([container], name="test")
+        compose_file([changed], name="test")
 
 
 def test_an_unknown_stack_is_an_error_that_names_the_known_ones() -> None:
@@ -123,13 +129,8 @@ def test_an_unknown_stack_is_an_error_that_names_the_known_ones() -> None:
 
 def test_rendering_needs_neither_docker_nor_pulumi_on_the_path(tmp_path: Path) -> None:
     environment = {"PATH": str(tmp_path), "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
-    program = (
-        "import sys; from operations.render.render import *;"
-        "settings, supplied = read_configuration('dev');"
-        "sys.stdout.write(marked_compose_text(settings, Placeholders.of(settings, supplied), 'dev'))"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", PRINT_DEV], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load(done.stdout)["services"].keys() >= {"postgres", "redis", "kafka", "pgadmin"}
