@@ -47,6 +47,7 @@ class DockerBackend:
         self._images: dict[str, docker.RemoteImage] = {}
         self._networks: dict[str, docker.Network] = {}
         self._containers: dict[str, docker.Container] = {}
+        self._owners: dict[tuple[str, str], str] = {}
 
     @functools.cached_property
     def _provider(self) -> docker.Provider:
@@ -69,7 +70,7 @@ class DockerBackend:
         self._networks[workload.name] = self._network(workload, parent)
         callees = [self._networks[callee].id for callee in workload.calls]
         placed = Placement(
-            name=self._name(workload.name),
+            name=self._claimed("container", workload.name, workload),
             image_id=self._image(workload.image).image_id,
             labels=self._labels(workload),
             bind_address=self._bind_address,
@@ -142,7 +143,7 @@ class DockerBackend:
         """A volume for data: only `make wipe` deletes one, and one of this name that is there is taken back."""
         resource = docker.Volume(
             volume.name,
-            name=self._name(volume.name),
+            name=self._claimed("volume", volume.name, workload),
             labels=self._volume_labels(workload, "persistent"),
             opts=pulumi.ResourceOptions(
                 parent=parent, provider=self._provider, protect=self._protect, retain_on_delete=True
@@ -161,12 +162,12 @@ class DockerBackend:
         names = hashlib.sha256("\n".join(sorted(file_set.files)).encode()).hexdigest()[:8]
         volume = docker.Volume(
             child,
-            name=self._name(f"{child}-{names}"),
+            name=self._claimed("volume", f"{child}-{names}", workload),
             labels=self._volume_labels(workload, "files"),
             opts=pulumi.ResourceOptions(parent=parent, provider=self._provider),
         )
         placed = Placement(
-            name=self._name(child),
+            name=self._claimed("container", child, workload),
             image_id=self._image(workload.image).image_id,
             labels=self._labels(workload),
             bind_address=self._bind_address,
@@ -185,6 +186,15 @@ class DockerBackend:
         )
         # New contents replace the uploader, and its new id whoever mounts them.
         return Mount(volume.name, file_set.directory, contents=uploader.id)
+
+    def _claimed(self, kind: str, part: str, workload: Workload) -> str:
+        """A name of the engine, for one workload alone."""
+        owner = self._owners.setdefault((kind, part), workload.name)
+        if owner != workload.name:
+            raise WorkloadError(
+                f"workloads {owner!r} and {workload.name!r} would share the {kind} {self._name(part)!r}"
+            )
+        return self._name(part)
 
     def _name(self, part: str) -> str:
         return f"pti-{part}-{self._stack}"

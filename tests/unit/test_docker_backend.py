@@ -472,6 +472,14 @@ class TestLifecycle:
         assert {one.provider for one in ours} == {"pulumi:providers:docker docker"}
         assert [one.name for one in dev.registrations if one.type == "pulumi:providers:docker"] == ["docker"]
 
+    def test_two_workloads_never_share_a_container_or_a_volume(self) -> None:
+        with pytest.raises(WorkloadError, match="workloads 'web' and 'web-configuration' would share the container"):
+            deployed(workload("web", file_sets=(files("configuration"),)), workload("web-configuration"))
+        one = workload("a", kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),))
+        other = workload("b", kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),))
+        with pytest.raises(WorkloadError, match="workloads 'a' and 'b' would share the volume 'pti-data-dev'"):
+            deployed(one, other)
+
     def test_nothing_is_registered_before_the_first_workload(self) -> None:
         assert [str(one) for one in deployed().registrations] == ["test:index:Parent parent"]
 
