@@ -77,7 +77,8 @@ def _service(container: Registration, networks: Mapping[str, str]) -> dict[str, 
     if "logDriver" in inputs:
         service["logging"] = {"driver": inputs["logDriver"], "options": inputs["logOpts"]}
     if inputs.get("start") is False:
-        service["restart"] = "no"
+        # It ends at once: the image's own health check would call that unhealthy.
+        service |= {"restart": "no", "healthcheck": {"disable": True}}
     service["labels"] = {label["label"]: label["value"] for label in inputs["labels"]}
     return service
 
