@@ -78,7 +78,9 @@ def _pg_admin(settings: PgAdmin, postgres: Endpoint, credentials: Credentials) -
             # The image's own place for this file lies in its read-only root.
             "PGADMIN_CUSTOM_CONFIG_DISTRO_FILE": "/run/pgadmin/config_distro.py",
             "PGADMIN_CONFIG_MASTER_PASSWORD_REQUIRED": "False",
+            # Nothing of a developer's session leaves the machine: no version check, no picture by e-mail address.
             "PGADMIN_CONFIG_UPGRADE_CHECK_ENABLED": "False",
+            "PGADMIN_CONFIG_SHOW_GRAVATAR_IMAGE": "False",
             # The mail server of the image needs root; a forgotten password is in the configuration.
             "PGADMIN_DISABLE_POSTFIX": "1",
         },
