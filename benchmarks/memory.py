@@ -14,9 +14,7 @@ import sys
 from dataclasses import dataclass
 
 from benchmarks.report import machine
-from operations.containers import status
-from operations.project import OperationError
-from tests.engine.docker_engine import docker
+from tests.engine import docker_engine
 
 PROMISED_MIB = 2048
 MIB = 1024 * 1024
@@ -40,8 +38,12 @@ class Memory:
 
 
 def measured(stack: str) -> list[Memory]:
-    """Every running container of the stack, by workload."""
-    return [_memory(one.workload, one.container) for one in status(stack)]
+    """Every running container of the stack."""
+    return [
+        _memory(one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL], one["Id"])
+        for one in docker_engine.containers(stack)
+        if one["State"]["Running"]
+    ]
 
 
 def total_mib(found: list[Memory]) -> float:
@@ -54,11 +56,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measures the resident memory of a running stack.")
     parser.add_argument("--stack", default="dev", help="the stack's name (default: %(default)s)")
     stack = parser.parse_args().stack
-    try:
-        found = measured(stack)
-    except OperationError as error:
-        print(error, file=sys.stderr)
-        return 1
+    found = measured(stack)
     if not found:
         print(f"Nothing of stack '{stack}' runs. Bring it up: make up STACK={stack}", file=sys.stderr)
         return 1
@@ -72,7 +70,7 @@ def main() -> int:
 
 
 def _memory(workload: str, container: str) -> Memory:
-    lines = docker("exec", container, "sh", "-c", STATISTICS).splitlines()
+    lines = docker_engine.docker("exec", container, "sh", "-c", STATISTICS).splitlines()
     fields = {name: int(value) / MIB for name, value in (line.split() for line in lines)}
     shared = fields["shmem"]
     second_version = "anon" in fields

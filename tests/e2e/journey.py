@@ -169,7 +169,7 @@ class Journey:
         assert address is not None
         assert _page(f"{address}/")
         (server,) = json.loads(_page(f"{address}/apiv2/server/info"))["data"]
-        assert not server["disabled"]
+        assert (server["label"], server["host"]) == ("PTI Calendar", "redis")
         shown = {entry["key"]: entry["value"] for entry in server["info"]}
         assert shown["Redis version"]
 

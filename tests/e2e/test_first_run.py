@@ -60,11 +60,9 @@ def test_without_an_engine_it_says_so_and_touches_nothing(clone: Clone) -> None:
 
     refused = clone.run("make", "dev", environment={"DOCKER_HOST": "unix:///nonexistent.sock"}).failed()
 
-    assert one_message(refused) == [
-        "No Docker engine answers:",
-        "Start it (Docker Desktop, or: sudo systemctl start docker), make sure 'docker ps' works for your user, "
-        "and run this again.",
-    ]
+    what, remedy, *_ = one_message(refused)
+    assert what == "No Docker engine answers:"
+    assert remedy.startswith("Start it (Docker Desktop, or: sudo systemctl start docker)")
     assert "/nonexistent.sock" in refused.output
     assert clone.files() == before
 

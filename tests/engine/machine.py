@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 from operations.bootstrap import PULUMI_VERSION
-from operations.project import ROOT
+from operations.project import ROOT, environment
 from settings.models import DevTools, Kafka, Postgres, Redis
 
 BUILD = "python -m tests.e2e.images.build"
@@ -18,7 +18,7 @@ BUILD = "python -m tests.e2e.images.build"
 def lacking() -> str | None:
     """Why the tests can't run here, with the remedy; None where they can."""
     for command, remedy in {"pulumi": "make setup installs it", "docker": "install Docker and start it"}.items():
-        if shutil.which(command) is None:
+        if shutil.which(command, path=environment()["PATH"]) is None:
             return f"the '{command}' command is not here: {remedy}"
     wanted = [line for line in (ROOT / "requirements.in").read_text().splitlines() if line.startswith("pulumi-")]
     present = {
@@ -52,5 +52,5 @@ def images() -> list[str]:
 
 
 def _answer(*command: str) -> str | None:
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
     return None if done.returncode else done.stdout

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from contract import StackOutputs
-from operations.project import ROOT
+from operations.project import PASSPHRASE_VARIABLES, ROOT, environment
 from tests.engine import docker_engine, event_log
 from tests.engine.event_log import Step
 from tests.engine.waiting import DEADLINE_S, until
@@ -239,7 +239,7 @@ class PulumiStack:
 
     def _environment(self) -> dict[str, str]:
         """Nothing of the person's own choice of state and passphrase."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_CONFIG_PASSPHRASE")}
+        kept = {name: value for name, value in environment().items() if name not in PASSPHRASE_VARIABLES}
         return kept | {
             "PULUMI_BACKEND_URL": f"file://{self.state}",
             "PULUMI_CONFIG_PASSPHRASE": "a passphrase of the tests",

@@ -61,7 +61,7 @@ SCENARIOS = {
     # A task which fails until the store's key `migration` says `allowed`, and a service that waits for it.
     "migration": [STORE, MIGRATION, service("web", ready="true", needs=("migration",))],
     "never-ready": [service("web", ready="false", startup_s=5)],
-    "ready": [service("web", ready="true", startup_s=5)],
+    "ready": [service("web", ready="true")],
 }
 
 # As in the project's own entrance.
