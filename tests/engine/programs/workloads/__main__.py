@@ -13,14 +13,16 @@ from workloads import Exec, Kind, Probe, Workload
 
 IMAGE = Redis().image
 USER = 999
+# Everything to standard error: the engine keeps no order between the two streams.
 MIGRATE = """
+exec >&2
 echo "attempt $(redis-cli -h store INCR attempts)"
 echo "reading the old tables"
 if [ "$(redis-cli -h store GET migration)" = allowed ]; then echo migrated; exit 0; fi
-echo "the old tables are locked" >&2
+echo "the old tables are locked"
 exit 3
 """
-SERVE = "echo 'reading the configuration'; echo 'no licence found' >&2; exec sleep infinity"
+SERVE = "exec >&2; echo 'reading the configuration'; echo 'no licence found'; exec sleep infinity"
 
 
 def service(name: str, *, ready: str, startup_s: int = 60, needs: tuple[str, ...] = ()) -> Workload:
