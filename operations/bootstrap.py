@@ -182,7 +182,9 @@ def choose_state() -> None:
     A login, `PULUMI_BACKEND_URL` or a passphrase that is there is never touched.
     """
     command = pulumi_command() or "pulumi"
-    own = f"file://{STATE}"
+    # Without the `.attrs` files beside the state's own, which are written in place: a kill at that moment leaves an
+    # empty one, and no command reads the state any more ("failed to load checkpoint: EOF").
+    own = f"file://{STATE}?metadata=skip"
     if "PULUMI_BACKEND_URL" not in os.environ and _login() is None:
         _say("keeping the state in .state (you have chosen no other: see 'pulumi login --help')")
         STATE.mkdir(mode=0o700, exist_ok=True)
@@ -210,7 +212,7 @@ def _login() -> str | None:
     if not current:
         return None
     # A state that went away with a former checkout is no choice any more.
-    folder = Path(str(current).removeprefix("file://"))
+    folder = Path(str(current).removeprefix("file://").partition("?")[0])
     gone = str(current).startswith("file:///") and folder.name == STATE.name and not folder.exists()
     return None if gone else str(current)
 

@@ -241,7 +241,9 @@ class PulumiStack:
         """Nothing of the person's own choice of state and passphrase."""
         kept = {name: value for name, value in environment().items() if name not in PASSPHRASE_VARIABLES}
         return kept | {
-            "PULUMI_BACKEND_URL": f"file://{self.state}",
+            # Without `.attrs` files: Pulumi writes them in place, and a kill in between leaves an empty one, with which
+            # no command, `pulumi cancel` included, reads the state any more ("failed to load checkpoint: EOF").
+            "PULUMI_BACKEND_URL": f"file://{self.state}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE": "a passphrase of the tests",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DEBUG_COMMANDS": "true",  # it alone makes --event-log known

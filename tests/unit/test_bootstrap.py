@@ -55,13 +55,13 @@ def test_without_a_choice_the_state_is_the_projects_own_and_the_passphrase_is_fo
     home: Path, pulumi: Path
 ) -> None:
     bootstrap.choose_state()
-    assert pulumi.read_text() == f"login file://{project.STATE}\n"
+    assert pulumi.read_text() == f"login file://{project.STATE}?metadata=skip\n"
     assert project.PASSPHRASE.stat().st_mode & 0o777 == 0o600
     assert len(project.PASSPHRASE.read_text()) >= 32
 
 
 def test_a_passphrase_is_never_made_anew(home: Path, pulumi: Path) -> None:
-    log_in(home, f"file://{project.STATE}")
+    log_in(home, f"file://{project.STATE}?metadata=skip")
     project.STATE.mkdir()
     project.PASSPHRASE.write_text("mine")
     bootstrap.choose_state()
@@ -73,7 +73,7 @@ def test_a_passphrase_of_the_persons_own_is_respected(
     home: Path, pulumi: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, "theirs")
-    log_in(home, f"file://{project.STATE}")
+    log_in(home, f"file://{project.STATE}?metadata=skip")
     project.STATE.mkdir()
     bootstrap.choose_state()
     assert not project.PASSPHRASE.exists()
@@ -94,7 +94,7 @@ def test_a_named_backend_is_respected(home: Path, pulumi: Path, monkeypatch: pyt
 
 
 def test_a_login_to_the_state_of_a_checkout_that_is_gone_is_none(home: Path) -> None:
-    log_in(home, f"file://{home}/former/.state")
+    log_in(home, f"file://{home}/former/.state?metadata=skip")
     assert bootstrap._login() is None
 
 
