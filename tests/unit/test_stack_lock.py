@@ -1,0 +1,94 @@
+"""The lock that an update leaves behind when it is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from operations import stack
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The calls of Pulumi's command, which isn't run."""
+    made: list[list[str]] = []
+
+    def captured(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        made.append(arguments)
+        return subprocess.CompletedProcess(arguments, 0, "", "")
+
+    def attached(arguments: list[str]) -> int:
+        made.append(arguments)
+        return 0
+
+    monkeypatch.setattr(stack, "STATE", tmp_path)
+    monkeypatch.setattr(stack, "_captured", captured)
+    monkeypatch.setattr(stack, "_attached", attached)
+    return made
+
+
+def lock(state: Path, *, pid: int, hostname: str | None = None, name: str = "dev") -> None:
+    folder = state / ".pulumi" / "locks" / "organization" / "pti-calendar" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{pid}.json").write_text(json.dumps({"pid": pid, "hostname": hostname or socket.gethostname()}))
+
+
+def a_process_that_is_gone() -> int:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def commands(calls: list[list[str]]) -> list[str]:
+    return [arguments[0] for arguments in calls]
+
+
+def test_without_a_lock_nothing_is_lifted(calls: list[list[str]]) -> None:
+    assert stack.up("dev") == 0
+    assert commands(calls) == ["stack", "up"]
+
+
+def test_the_lock_of_a_process_that_is_gone_is_lifted_and_what_it_left_pending_is_cleared(
+    calls: list[list[str]], tmp_path: Path
+) -> None:
+    lock(tmp_path, pid=a_process_that_is_gone())
+    assert stack.up("dev") == 0
+    assert commands(calls) == ["stack", "cancel", "up", "refresh"]
+    assert "--clear-pending-creates" in calls[-1]
+
+
+def test_the_lock_of_a_running_update_stays(calls: list[list[str]], tmp_path: Path) -> None:
+    lock(tmp_path, pid=os.getpid())
+    stack.up("dev")
+    assert "cancel" not in commands(calls)
+
+
+def test_one_running_update_among_dead_ones_keeps_every_lock(calls: list[list[str]], tmp_path: Path) -> None:
+    lock(tmp_path, pid=a_process_that_is_gone())
+    lock(tmp_path, pid=os.getpid())
+    stack.up("dev")
+    assert "cancel" not in commands(calls)
+
+
+def test_the_lock_of_another_machine_stays(calls: list[list[str]], tmp_path: Path) -> None:
+    lock(tmp_path, pid=a_process_that_is_gone(), hostname="elsewhere")
+    stack.up("dev")
+    assert "cancel" not in commands(calls)
+
+
+def test_the_lock_of_another_stack_stays(calls: list[list[str]], tmp_path: Path) -> None:
+    lock(tmp_path, pid=a_process_that_is_gone(), name="other")
+    stack.up("dev")
+    assert "cancel" not in commands(calls)
+
+
+def test_a_lock_file_that_cannot_be_read_stays(calls: list[list[str]], tmp_path: Path) -> None:
+    lock(tmp_path, pid=1)
+    next(tmp_path.rglob("1.json")).write_text("{")
+    stack.up("dev")
+    assert "cancel" not in commands(calls)
