@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -81,16 +80,17 @@ def _release_dead_lock(stack: str) -> bool:
 
 
 def _is_dead(lock: Path) -> bool:
+    """Whether the update that holds a lock has ended; False where that can't be known."""
     try:
         holder = json.loads(lock.read_text())
         if holder["hostname"] != socket.gethostname():
             return False
-        os.kill(holder["pid"], 0)
-    except ProcessLookupError:
-        return True
+        asked = ["ps", "-o", "stat=,comm=", "-p", str(int(holder["pid"]))]
+        told = subprocess.run(asked, capture_output=True, text=True).stdout.split()
     except (OSError, ValueError, KeyError):
         return False
-    return False
+    # Gone; dead and not yet collected by its parent; or another program under a number used again.
+    return not told or told[0].startswith("Z") or "pulumi" not in told[-1]
 
 
 def _captured(arguments: list[str]) -> subprocess.CompletedProcess[str]:

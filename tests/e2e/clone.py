@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +39,19 @@ class Outcome:
         """Itself; one that went well stops the test."""
         assert self.code != 0, f"{self.command} should have failed:\n{self.output}"
         return self
+
+
+@dataclass(frozen=True)
+class KillableGroup:
+    """A command and the processes of its group."""
+
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """Ends them at once, as a power cut would."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 class Clone:
@@ -77,6 +92,24 @@ class Clone:
             timeout=COMMAND_DEADLINE_S,
         )
         return Outcome(" ".join(command), done.returncode, done.stdout, time.monotonic() - begun)
+
+    @contextmanager
+    def started(self, *command: str) -> Iterator[KillableGroup]:
+        """A command that goes on beside the test, gone with all it has started when the test leaves."""
+        process = subprocess.Popen(
+            command,
+            cwd=self.root,
+            env={**fresh_environment(), "PULUMI_HOME": str(self.pulumi_home)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        group = KillableGroup(process)
+        try:
+            yield group
+        finally:
+            group.kill()
 
     def activated(self, script: str, environment: Mapping[str, str] | None = None) -> Outcome:
         """A shell script after `. ./activate`."""

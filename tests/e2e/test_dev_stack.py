@@ -20,6 +20,7 @@ from tests.e2e.clone import Clone, Outcome
 from tests.e2e.journey import Journey
 from tests.engine import docker_engine
 from tests.engine.stores import Stores
+from tests.engine.waiting import until
 
 STACK = "dev"
 WORKLOADS = {"postgres", "databases", "redis", "zookeeper", "kafka", "pgadmin", "kafka-ui", "redis-commander"}
@@ -198,6 +199,24 @@ def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
     dev.clone.activated(f"pulumi up -s {STACK} --yes").succeeded()
     # The ZooKeeper mode's own volumes are taken back, with what was in them.
     Stores(dev.outputs()).check(MARK)
+
+
+def test_make_dev_mends_what_a_hard_kill_has_left(dev: DevStack) -> None:
+    redis = _container_id("redis")
+    dev.clone.activated(f"pulumi config set -s {STACK} --path pti-calendar:redis.maxMemoryMib 96").succeeded()
+    with dev.clone.started("make", "dev") as make:
+        until("the update replaces redis", lambda: redis not in {one["Id"] for one in docker_engine.containers(STACK)})
+        make.kill()
+    locked = dev.clone.activated(f"pulumi up -s {STACK} --yes").failed()
+    assert "pulumi cancel" in locked.output, "the killed update has left its lock"
+
+    mended = dev.clone.run("make", "dev").succeeded()
+
+    assert "lifting the lock of an update that was killed" in mended.output
+    assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
+    Stores(dev.outputs()).check(MARK)
+    preview = dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
+    assert "pending operations" not in preview.output
 
 
 @pytest.mark.parametrize("typed", ["", "\n", "yes\n", "DEV\n", "dev2\n"])

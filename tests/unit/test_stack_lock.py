@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,17 @@ def a_process_that_is_gone() -> int:
     return process.pid
 
 
+@pytest.fixture
+def running_update(tmp_path: Path) -> Iterator[int]:
+    """A process of Pulumi's name that goes on."""
+    command = tmp_path / "pulumi"
+    command.symlink_to(shutil.which("sleep") or "/bin/sleep")
+    process = subprocess.Popen([command, "600"])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
 def commands(calls: list[list[str]]) -> list[str]:
     return [arguments[0] for arguments in calls]
 
@@ -62,15 +75,32 @@ def test_the_lock_of_a_process_that_is_gone_is_lifted_and_what_it_left_pending_i
     assert "--clear-pending-creates" in calls[-1]
 
 
-def test_the_lock_of_a_running_update_stays(calls: list[list[str]], tmp_path: Path) -> None:
+def test_the_lock_of_a_process_that_nobody_has_collected_is_lifted(calls: list[list[str]], tmp_path: Path) -> None:
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    lock(tmp_path, pid=zombie.pid)
+    stack.up("dev")
+    assert "cancel" in commands(calls)
+    zombie.wait()
+
+
+def test_a_lock_whose_number_another_program_has_now_is_lifted(calls: list[list[str]], tmp_path: Path) -> None:
     lock(tmp_path, pid=os.getpid())
+    stack.up("dev")
+    assert "cancel" in commands(calls)
+
+
+def test_the_lock_of_a_running_update_stays(calls: list[list[str]], tmp_path: Path, running_update: int) -> None:
+    lock(tmp_path, pid=running_update)
     stack.up("dev")
     assert "cancel" not in commands(calls)
 
 
-def test_one_running_update_among_dead_ones_keeps_every_lock(calls: list[list[str]], tmp_path: Path) -> None:
+def test_one_running_update_among_dead_ones_keeps_every_lock(
+    calls: list[list[str]], tmp_path: Path, running_update: int
+) -> None:
     lock(tmp_path, pid=a_process_that_is_gone())
-    lock(tmp_path, pid=os.getpid())
+    lock(tmp_path, pid=running_update)
     stack.up("dev")
     assert "cancel" not in commands(calls)
 
