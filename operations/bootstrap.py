@@ -22,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from backends.docker.engine import Engine
 from operations.project import (
     PASSPHRASE,
     PASSPHRASE_VARIABLES,
@@ -79,18 +80,14 @@ def check_engine() -> None:
             "The 'docker' command is missing. Install Docker Engine or Docker Desktop "
             "(https://docs.docker.com/get-docker/), start it, and run this again."
         )
-    asked = _run(["docker", "--host", docker_address(), "version", "--format", "{{.Server.Version}}"])
+    # The engine that the provider will talk to; it knows nothing of the docker command's contexts.
+    asked = _run(["docker", "--host", Engine().address, "version", "--format", "{{.Server.Version}}"])
     if asked.returncode:
         raise OperationError(
             f"No Docker engine answers:\n  {asked.stderr.strip()}\nStart it (Docker Desktop, or: sudo systemctl "
             "start docker), make sure 'docker ps' works for your user, and run this again.\nAn engine that listens "
             "elsewhere ('docker context ls' shows its address) is named by DOCKER_HOST."
         )
-
-
-def docker_address() -> str:
-    """The engine that the provider will talk to; it knows nothing of the docker command's contexts."""
-    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 
 
 def check_installer() -> None:
