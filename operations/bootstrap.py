@@ -51,13 +51,14 @@ def main() -> int:
         check_python()
         if wanted.engine:
             check_engine()
-        if wanted.pulumi and pulumi_command() is None:
+        command = pulumi_command() if wanted.pulumi else None
+        if wanted.pulumi and command is None:
             check_installer()
         install_requirements()
         if wanted.pulumi:
-            install_pulumi()
-            install_plugins()
-            choose_state()
+            command = command or install_pulumi()
+            install_plugins(command)
+            choose_state(command)
     except OperationError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
@@ -140,24 +141,23 @@ def pulumi_command() -> str | None:
         return None
 
 
-def install_pulumi() -> None:
-    """Pulumi's own installer, pinned, into the project; skipped where one at least as new is there."""
-    if pulumi_command() is not None:
-        return
+def install_pulumi() -> str:
+    """Pulumi's own installer, pinned, into the project; gives the command."""
     _say(f"installing Pulumi {PULUMI_VERSION} into .tools")
     with urllib.request.urlopen(INSTALLER, timeout=60) as response:
         installer = response.read()
     arguments = ["--version", PULUMI_VERSION, "--install-root", str(TOOLS), "--no-edit-path"]
     done = subprocess.run(["sh", "-s", "--", *arguments], input=installer, capture_output=True)
-    if done.returncode or pulumi_command() is None:
+    command = pulumi_command()
+    if done.returncode or command is None:
         raise OperationError(
             f"Pulumi's installer failed:\n  {(done.stdout + done.stderr).decode().strip()[-2000:]}\n{WITHOUT_PULUMI}"
         )
+    return command
 
 
-def install_plugins() -> None:
+def install_plugins(command: str) -> None:
     """The provider plugins at the versions of the requirements, through `pulumi install`."""
-    command = pulumi_command() or "pulumi"
     listed = _run([command, "plugin", "ls", "--json"])
     present = {(plugin["name"], plugin.get("version")) for plugin in json.loads(listed.stdout or "[]")}
     missing = [f"{name} {version}" for name, version in _plugins() if (name, version) not in present]
@@ -173,12 +173,11 @@ def install_plugins() -> None:
         )
 
 
-def choose_state() -> None:
+def choose_state(command: str) -> None:
     """A file state and a passphrase of the project's own, where the person has chosen none.
 
     A login, `PULUMI_BACKEND_URL` or a passphrase that is there is never touched.
     """
-    command = pulumi_command() or "pulumi"
     # Without the `.attrs` files beside the state's own, which are written in place: a kill at that moment leaves an
     # empty one, and no command reads the state any more ("failed to load checkpoint: EOF").
     own = f"file://{STATE}?metadata=skip"

@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+PROJECT = "pti-calendar"
+"""The name in Pulumi.yaml."""
+
 ROOT = Path(__file__).parent.parent
 VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"

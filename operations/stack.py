@@ -9,9 +9,7 @@ import subprocess
 from pathlib import Path
 
 from contract import ContractError, StackOutputs
-from operations.project import ROOT, STATE, OperationError, environment
-
-PROJECT = "pti-calendar"
+from operations.project import PROJECT, ROOT, STATE, OperationError, environment
 
 
 def up(stack: str) -> int:

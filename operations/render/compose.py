@@ -57,9 +57,8 @@ def _condition(needed: Registration) -> str:
 
 
 def _named(resource: Registration) -> dict[str, Any]:
-    labels = {label["label"]: label["value"] for label in resource.inputs["labels"]}
     driver = {"driver": resource.inputs["driver"]} if "driver" in resource.inputs else {}
-    return {"name": resource.inputs["name"], **driver, "labels": labels}
+    return {"name": resource.inputs["name"], **driver, "labels": _labels(resource)}
 
 
 def _service(container: Registration, networks: Mapping[str, str]) -> dict[str, Any]:
@@ -79,8 +78,12 @@ def _service(container: Registration, networks: Mapping[str, str]) -> dict[str, 
     if inputs.get("start") is False:
         # It ends at once: the image's own health check would call that unhealthy.
         service |= {"restart": "no", "healthcheck": {"disable": True}}
-    service["labels"] = {label["label"]: label["value"] for label in inputs["labels"]}
+    service["labels"] = _labels(container)
     return service
+
+
+def _labels(resource: Registration) -> dict[str, str]:
+    return {label["label"]: label["value"] for label in resource.inputs["labels"]}
 
 
 def _aliases(network: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.config import set_all_config
 from pulumi.runtime.proto import resource_pb2
 
-PROJECT = "pti-calendar"
+from operations.project import PROJECT
+
 Answer = Callable[[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
 """What a provider would answer to a type and its inputs: an id, and the outputs that are not among the inputs."""
 

@@ -10,13 +10,11 @@ from typing import Any
 import yaml
 
 from operations.configuration import read_configuration
-from operations.project import ROOT
+from operations.project import PROJECT, ROOT
 from operations.render.compose import compose_file
 from operations.render.placeholders import Placeholders
 from operations.render.recorder import Registration, record
 from settings import NAMESPACE, Settings
-
-PROJECT = "pti-calendar"
 
 
 def render(stack: str) -> None:

@@ -54,7 +54,7 @@ def log_in(home: Path, backend: str) -> None:
 def test_without_a_choice_the_state_is_the_projects_own_and_the_passphrase_is_for_its_owner(
     home: Path, pulumi: Path
 ) -> None:
-    bootstrap.choose_state()
+    bootstrap.choose_state("pulumi")
     assert pulumi.read_text() == f"login file://{project.STATE}?metadata=skip\n"
     assert project.PASSPHRASE.stat().st_mode & 0o777 == 0o600
     assert len(project.PASSPHRASE.read_text()) >= 32
@@ -64,7 +64,7 @@ def test_a_passphrase_is_never_made_anew(home: Path, pulumi: Path) -> None:
     log_in(home, f"file://{project.STATE}?metadata=skip")
     project.STATE.mkdir()
     project.PASSPHRASE.write_text("mine")
-    bootstrap.choose_state()
+    bootstrap.choose_state("pulumi")
     assert project.PASSPHRASE.read_text() == "mine"
 
 
@@ -75,20 +75,20 @@ def test_a_passphrase_of_the_persons_own_is_respected(
     monkeypatch.setenv(variable, "theirs")
     log_in(home, f"file://{project.STATE}?metadata=skip")
     project.STATE.mkdir()
-    bootstrap.choose_state()
+    bootstrap.choose_state("pulumi")
     assert not project.PASSPHRASE.exists()
 
 
 def test_a_login_is_respected(home: Path, pulumi: Path) -> None:
     log_in(home, "https://api.pulumi.com")
-    bootstrap.choose_state()
+    bootstrap.choose_state("pulumi")
     assert "login" not in pulumi.read_text()
     assert not project.STATE.exists()
 
 
 def test_a_named_backend_is_respected(home: Path, pulumi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://somewhere")
-    bootstrap.choose_state()
+    bootstrap.choose_state("pulumi")
     assert "login" not in pulumi.read_text()
     assert not project.STATE.exists()
 
