@@ -1,0 +1,105 @@
+"""Appointments: rows of one tenant, a cached list, an event for each change."""
+
+# mypy: disable-error-code="import-not-found"
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Response
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
+
+from . import metrics
+from .dependencies import Given, Tenant
+
+COLUMNS = "id, tenant_id, starts_at, title, status, created_at"
+LIST = f"SELECT {COLUMNS} FROM appointments ORDER BY starts_at, id LIMIT 500"  # noqa: S608 (a constant)
+ONE = f"SELECT {COLUMNS} FROM appointments WHERE id = %s"  # noqa: S608
+BOOK = f"INSERT INTO appointments (tenant_id, title, starts_at) VALUES (%s, %s, %s) RETURNING {COLUMNS}"  # noqa: S608
+SETTLE = f"UPDATE appointments SET status = %s WHERE id = %s AND status = 'booked' RETURNING {COLUMNS}"  # noqa: S608
+
+SETTLED = {"cancelled": metrics.appointments_cancelled, "honoured": metrics.appointments_honoured}
+
+
+class NewAppointment(BaseModel):
+    """What a caller may say about one. Its tenant is the token's."""
+
+    title: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")
+    starts_at: AwareDatetime
+
+
+class Appointment(BaseModel):
+    """One row."""
+
+    id: UUID
+    tenant_id: UUID
+    starts_at: datetime
+    title: str
+    status: Literal["booked", "cancelled", "honoured"]
+    created_at: datetime
+
+
+_LIST = TypeAdapter(list[Appointment])
+
+
+async def book(new: NewAppointment, tenant: Tenant, given: Given) -> Appointment:
+    """A new appointment."""
+    async with given.database.transaction(tenant) as connection:
+        cursor = await connection.execute(BOOK.encode(), (tenant, new.title, new.starts_at))
+        appointment = Appointment.model_validate(await cursor.fetchone())
+    metrics.appointments_created.inc()
+    await given.cache.forget(tenant)
+    await given.events.publish("appointment.created", tenant, appointment_id=appointment.id)
+    return appointment
+
+
+async def show_all(tenant: Tenant, given: Given) -> Response:
+    """The tenant's first 500, by their time; `X-Cache` says where they come from."""
+    lookup = await given.cache.appointments(tenant)
+    body = lookup.body
+    if body is None:
+        rows = await given.database.read(tenant, LIST)
+        body = _LIST.dump_json(_LIST.validate_python(rows)).decode()
+        await given.cache.keep(tenant, lookup, body)
+    headers = {"X-Cache": "miss" if lookup.body is None else "hit"}
+    return Response(body, media_type="application/json", headers=headers)
+
+
+async def show(identifier: UUID, tenant: Tenant, given: Given) -> Appointment:
+    """One of the tenant's; another tenant's is 404."""
+    rows = await given.database.read(tenant, ONE, [identifier])
+    if not rows:
+        raise HTTPException(404, "no such appointment")
+    return Appointment.model_validate(rows[0])
+
+
+async def cancel(identifier: UUID, tenant: Tenant, given: Given) -> Appointment:
+    """It won't take place."""
+    return await _settle(identifier, "cancelled", tenant, given)
+
+
+async def honour(identifier: UUID, tenant: Tenant, given: Given) -> Appointment:
+    """It took place."""
+    return await _settle(identifier, "honoured", tenant, given)
+
+
+async def _settle(identifier: UUID, status: str, tenant: Tenant, given: Given) -> Appointment:
+    async with given.database.transaction(tenant) as connection:
+        cursor = await connection.execute(SETTLE.encode(), (status, identifier))
+        row = await cursor.fetchone()
+    if row is None:
+        found = await show(identifier, tenant, given)
+        raise HTTPException(409, f"the appointment is {found.status} already")
+    SETTLED[status].inc()
+    await given.cache.forget(tenant)
+    await given.events.publish(f"appointment.{status}", tenant, appointment_id=identifier)
+    return Appointment.model_validate(row)
+
+
+routes = APIRouter(prefix="/appointments")
+routes.add_api_route("", book, methods=["POST"], status_code=201)
+routes.add_api_route("", show_all, methods=["GET"])
+routes.add_api_route("/{identifier}", show, methods=["GET"])
+routes.add_api_route("/{identifier}/cancel", cancel, methods=["POST"])
+routes.add_api_route("/{identifier}/honour", honour, methods=["POST"])

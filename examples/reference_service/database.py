@@ -1,0 +1,95 @@
+"""PostgreSQL: a pool that survives the server's absence, and transactions that begin with the tenant."""
+
+# mypy: disable-error-code="import-not-found"
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from .settings import Postgres
+
+CONNECTIONS = 10
+WAIT_S = 2
+"""Seconds a request waits for a connection before it is answered with 503."""
+
+STATEMENT_MS = 5_000
+
+
+class Database:
+    """Transactions of one tenant at a time. Nothing here reads or writes without one."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._pool = AsyncConnectionPool(
+            kwargs={
+                **connection_parameters(postgres),
+                "row_factory": dict_row,
+                "options": f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC",
+                "tcp_user_timeout": STATEMENT_MS,
+            },
+            min_size=1,
+            max_size=CONNECTIONS,
+            timeout=WAIT_S,
+            # Its pauses double up to this many seconds; after it, the next request or probe tries at once.
+            reconnect_timeout=2,
+            # A connection that the server's restart broke is replaced here, not noticed by a request.
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Starts connecting; returns at once, whether or not the server is there."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._pool.close(timeout=1)
+
+    async def check(self) -> None:
+        """Raises unless the server answers."""
+        async with self._pool.connection() as connection:
+            await connection.execute("SELECT 1")
+
+    @asynccontextmanager
+    async def transaction(self, tenant: UUID) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+        """A transaction that sees the tenant's rows only; commits at the end, rolls back on an error."""
+        async with self._pool.connection() as connection:
+            await connection.execute("SELECT set_config('app.tenant_id', %s, true)", [str(tenant)])
+            yield connection
+
+    async def read(self, tenant: UUID, query: str, parameters: Sequence[object] = ()) -> list[DictRow]:
+        """The rows of a query that changes nothing, and so is asked a second time when the connection breaks."""
+        try:
+            return await self._rows(tenant, query, parameters)
+        except PoolTimeout:
+            raise
+        except psycopg.OperationalError:
+            return await self._rows(tenant, query, parameters)
+
+    async def _rows(self, tenant: UUID, query: str, parameters: Sequence[object]) -> list[DictRow]:
+        async with self.transaction(tenant) as connection:
+            cursor = await connection.execute(query.encode(), parameters)
+            return await cursor.fetchall()
+
+
+def connection_parameters(postgres: Postgres) -> dict[str, Any]:
+    """What libpq needs for one connection."""
+    parameters: dict[str, Any] = {
+        "host": postgres.host,
+        "port": postgres.port,
+        "dbname": postgres.name,
+        "user": postgres.user,
+        "password": postgres.password,
+        "sslmode": postgres.sslmode,
+        "connect_timeout": 2,
+    }
+    if postgres.sslmode == "verify-full":
+        # libpq's own default is a file in a home directory, which the container doesn't have.
+        parameters["sslrootcert"] = ssl.get_default_verify_paths().cafile
+    return parameters

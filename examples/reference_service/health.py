@@ -1,0 +1,52 @@
+"""Readiness: whether everything the service needs answers, asked at most once a second and never for long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from .logs import log
+
+LIMIT_S = 2
+KEPT_S = 1
+
+
+class Health:
+    """One check per dependency; a check that raises or takes over 2 seconds has failed."""
+
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+        self._checks = checks
+        self._turn = asyncio.Lock()
+        self._report: dict[str, str] = {}
+        self._asked_at = float("-inf")
+        self._given_up: set[asyncio.Task[bool]] = set()
+
+    async def report(self) -> dict[str, str]:
+        """Dependency to `ok` or `unavailable`."""
+        async with self._turn:
+            clock = asyncio.get_running_loop().time
+            if clock() - self._asked_at > KEPT_S:
+                before, self._report = self._report, await self._ask()
+                self._asked_at = clock()
+                for name, state in self._report.items():
+                    if before.get(name) != state:
+                        log.warning("%s: %s", name, state)
+            return self._report
+
+    async def _ask(self) -> dict[str, str]:
+        tasks = {name: asyncio.create_task(_run(check)) for name, check in self._checks.items()}
+        done, late = await asyncio.wait(tasks.values(), timeout=LIMIT_S)
+        for task in late:
+            # Not awaited: a driver may take its time to give up on a server that is silent.
+            task.cancel()
+            self._given_up.add(task)
+            task.add_done_callback(self._given_up.discard)
+        return {name: "ok" if task in done and task.result() else "unavailable" for name, task in tasks.items()}
+
+
+async def _run(check: Callable[[], Awaitable[None]]) -> bool:
+    try:
+        await check()
+    except Exception:
+        return False
+    return True

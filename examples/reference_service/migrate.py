@@ -1,0 +1,88 @@
+"""Brings the database's tables to this version: `python -m reference_service.migrate`, as the migrator role.
+
+Safe to run again and to run twice at once: the second waits for the first, then finds nothing to do. Waits up to a
+minute for the server. Row-level security isn't mentioned: the platform isolates each table with a `tenant_id`.
+
+Exit status: 0 the tables are as wanted; 1 they aren't; 2 when a variable is missing or wrong.
+"""
+
+# mypy: disable-error-code="import-not-found"
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import psycopg
+
+from . import logs
+from .database import connection_parameters
+from .settings import Postgres, SettingsError, load_postgres
+
+LOCK = 7_053_140_221
+"""Any number, the same for every migration of this database."""
+
+WAIT_S = 60
+
+MIGRATIONS = (
+    """
+    CREATE TABLE appointments (
+        id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+        tenant_id uuid NOT NULL,
+        starts_at timestamptz NOT NULL,
+        title text NOT NULL CHECK (length(title) BETWEEN 1 AND 200),
+        status text NOT NULL DEFAULT 'booked' CHECK (status IN ('booked', 'cancelled', 'honoured')),
+        created_at timestamptz NOT NULL DEFAULT now()
+    )
+    """,
+    "CREATE INDEX appointments_by_time ON appointments (tenant_id, starts_at, id)",
+)
+"""In order; each runs once. Only ever add to the end."""
+
+
+def migrate(postgres: Postgres) -> int:
+    """Runs what hasn't run yet, all of it or nothing; gives the number of migrations that ran."""
+    with connect(postgres) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations (number int PRIMARY KEY, ran_at timestamptz NOT NULL DEFAULT now())"
+        )
+        ran = {number for (number,) in connection.execute("SELECT number FROM migrations")}
+        missing = [(number, sql) for number, sql in enumerate(MIGRATIONS, start=1) if number not in ran]
+        for number, sql in missing:
+            connection.execute(sql.encode())
+            connection.execute("INSERT INTO migrations (number) VALUES (%s)", [number])
+    return len(missing)
+
+
+def connect(postgres: Postgres) -> psycopg.Connection[tuple[int]]:
+    """A connection, as soon as the server takes one."""
+    deadline = time.monotonic() + WAIT_S
+    pause = 0.5
+    while True:
+        try:
+            return psycopg.connect(**connection_parameters(postgres))
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(pause)
+            pause = min(2 * pause, 5)
+
+
+def main() -> int:
+    """The program; gives its exit status."""
+    logs.set_up(os.environ.get("SERVICE_NAME", ""), "info")
+    try:
+        count = migrate(load_postgres(os.environ))
+    except SettingsError as error:
+        logs.log.error("can't migrate: %s", error)
+        return 2
+    except psycopg.Error:
+        logs.log.exception("migration failed; nothing was changed")
+        return 1
+    logs.log.info("migrations run: %s", count)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

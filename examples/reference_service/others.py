@@ -1,0 +1,85 @@
+"""The other routes: payments that move no money, the events that came back, probes, and faults for tests."""
+
+# mypy: disable-error-code="import-not-found"
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+from uuid import uuid4
+
+from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+
+from . import metrics
+from .dependencies import Given, Tenant
+
+
+class NewPayment(BaseModel):
+    """An amount; above 0 it succeeds."""
+
+    amount_euros: float = Field(allow_inf_nan=False, le=1_000_000)
+
+
+async def pay(new: NewPayment, tenant: Tenant) -> dict[str, object]:
+    """Stands for a payment; nobody outside is called."""
+    if new.amount_euros <= 0:
+        metrics.payments_failed.inc()
+        raise HTTPException(402, "the payment was refused")
+    metrics.payments_succeeded.inc()
+    metrics.payments_amount.inc(new.amount_euros)
+    return {"id": uuid4(), "status": "succeeded", "amount_euros": new.amount_euros}
+
+
+async def events(tenant: Tenant, given: Given) -> dict[str, object]:
+    """How many of the tenant's events this service has read back from Kafka."""
+    by_type = await given.cache.events(tenant)
+    return {"count": sum(by_type.values()), "by_type": by_type}
+
+
+async def info(given: Given) -> dict[str, str]:
+    """Needs no token."""
+    return {"service": given.settings.service, "version": given.settings.version}
+
+
+async def live() -> dict[str, str]:
+    """The process works; nobody else is asked."""
+    return {"status": "ok"}
+
+
+async def ready(given: Given) -> JSONResponse:
+    """200 when every dependency answers, else 503; the same while the service is stopping."""
+    checks = await given.health.report()
+    is_ready = set(checks.values()) == {"ok"}
+    content = {"status": "ok" if is_ready else "unavailable", "checks": checks}
+    return JSONResponse(content, 200 if is_ready else 503)
+
+
+async def exposition() -> Response:
+    """The metrics as Prometheus reads them."""
+    return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def slow(tenant: Tenant, seconds: Annotated[float, Query(ge=0, le=5)] = 1) -> dict[str, float]:
+    """Answers late."""
+    await asyncio.sleep(seconds)
+    return {"seconds": seconds}
+
+
+async def error(tenant: Tenant) -> None:
+    """Fails as an unforeseen mistake does."""
+    raise RuntimeError("asked for by a test")
+
+
+routes = APIRouter()
+routes.add_api_route("/payments", pay, methods=["POST"], status_code=201)
+routes.add_api_route("/events", events, methods=["GET"])
+routes.add_api_route("/public/info", info, methods=["GET"])
+routes.add_api_route("/health/live", live, methods=["GET"])
+routes.add_api_route("/health", ready, methods=["GET"])
+routes.add_api_route("/metrics", exposition, methods=["GET"])
+
+faults = APIRouter(prefix="/faults")
+faults.add_api_route("/slow", slow, methods=["GET"])
+faults.add_api_route("/error", error, methods=["GET"])

@@ -1,0 +1,177 @@
+"""The reference service as a process of its own, told everything the way a container is told."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.artifacts import reference_environment
+from tests.artifacts.postgres_server import free_port
+
+DEADLINE_S = 60.0
+JWT_SECRET = "the tests' own signing key, 32 bytes and more"
+ISSUER = "pti-calendar"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+
+    body: str
+
+    @property
+    def json(self) -> Any:
+        """The body, read as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running reference service."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def ask(self, method: str, path: str, token: str | None = None, body: object = None, **headers: str) -> Answer:
+        """One request on a connection of its own."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
+        try:
+            given = {name.replace("_", "-"): value for name, value in headers.items()}
+            if token is not None:
+                given["Authorization"] = f"Bearer {token}"
+            if body is not None:
+                given["Content-Type"] = "application/json"
+            connection.request(method, path, json.dumps(body) if body is not None else None, given)
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, names, response.read().decode())
+        finally:
+            connection.close()
+
+    def get(self, path: str, token: str | None = None) -> Answer:
+        """A GET."""
+        return self.ask("GET", path, token)
+
+    def checks(self) -> dict[str, str]:
+        """What readiness says of each dependency."""
+        checks: dict[str, str] = self.get("/health").json["checks"]
+        return checks
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample, spelled as in the exposition, and its value."""
+        samples = re.findall(r"^([^#\s].*) (\S+)$", self.get("/metrics").body, flags=re.MULTILINE)
+        return {sample: float(value) for sample, value in samples}
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has logged; anything but JSON raises."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+@dataclass
+class Surroundings:
+    """Where the service is told its dependencies are. Change `environment` or `secrets` before a start."""
+
+    home: Path
+    environment: dict[str, str]
+    secrets: dict[str, str] = field(default_factory=dict)
+    """Name to value; each arrives as a file."""
+
+    @contextmanager
+    def running(self) -> Iterator[Service]:
+        """The service, from its first answer to `/health/live` on; killed at the end if it is still there."""
+        port = free_port()
+        log = self.home / f"{port}.log"
+        with log.open("wb") as sink:
+            process = self._start("reference_service", sink, PORT=str(port))
+            service = Service(port, process, log)
+            try:
+                eventually(lambda: _is_live(service))
+                yield service
+            finally:
+                process.kill()
+                process.wait()
+
+    def run(self, module: str, **environment: str) -> tuple[int, str]:
+        """A program of the package to its end: exit status and output."""
+        process = self._start(module, subprocess.PIPE, **environment)
+        try:
+            output, _ = process.communicate(timeout=DEADLINE_S)
+        finally:
+            process.kill()
+        return process.returncode, output.decode()
+
+    def start_migration(self, **environment: str) -> subprocess.Popen[bytes]:
+        """A migration that goes on while the test does something else."""
+        return self._start("reference_service.migrate", subprocess.PIPE, **environment)
+
+    def _start(self, module: str, output: Any, **environment: str) -> subprocess.Popen[bytes]:
+        folder = self.home / "secrets"
+        folder.mkdir(exist_ok=True)
+        files = {}
+        for name, value in self.secrets.items():
+            (folder / name).write_text(value)
+            files[f"{name}_FILE"] = str(folder / name)
+        return subprocess.Popen(
+            [str(reference_environment.python()), "-m", module],
+            env={
+                "PYTHONPATH": str(reference_environment.EXAMPLES),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **self.environment,
+                **files,
+                **environment,
+            },
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def eventually(condition: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
+    """The condition's first true value; fails with its last one when the deadline passes."""
+    deadline = time.monotonic() + deadline_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {deadline_s} s; the last value was {value!r}")
+        time.sleep(0.05)
+    return value
+
+
+def token(tenant: str | None, *, expires_in_s: float = 300, issuer: str = ISSUER, secret: str = JWT_SECRET) -> str:
+    """A signed token; without a tenant it holds no such claim."""
+    claims: dict[str, object] = {"iss": issuer, "exp": int(time.time() + expires_in_s), "sub": "somebody"}
+    if tenant is not None:
+        claims["tenant_id"] = tenant
+    signed = ".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    return f"{signed}.{_base64(hmac.digest(secret.encode(), signed.encode(), hashlib.sha256))}"
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _is_live(service: Service) -> bool:
+    if service.process.poll() is not None:
+        raise RuntimeError(f"the service stopped with {service.process.returncode}: {service.log.read_text()}")
+    try:
+        return service.get("/health/live").status == 200
+    except OSError:
+        return False

@@ -1,0 +1,499 @@
+"""The reference service keeps its contract, against a real PostgreSQL and, where there is one, a real Redis.
+
+No broker is here: Kafka is gone all the time, which the service must survive.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.artifacts import reference_environment, reference_redis
+from tests.artifacts.postgres_server import Server, free_port, installations, running
+from tests.artifacts.provisioning_task import Task, task_for
+from tests.artifacts.reference_environment import EnvironmentMissing
+from tests.artifacts.reference_gate import Gate, gate
+from tests.artifacts.reference_process import (
+    ISSUER,
+    JWT_SECRET,
+    Answer,
+    Service,
+    Surroundings,
+    eventually,
+    token,
+)
+
+DATABASE = "pti_rdv"
+NORTH = "11111111-1111-4111-8111-111111111111"
+SOUTH = "22222222-2222-4222-8222-222222222222"
+STRANGER = "33333333-3333-4333-8333-333333333333"
+LATER = "2031-05-04T09:30:00+02:00"
+SLOWEST_STOP_S = 20
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What the service is told to use, each behind a gate."""
+
+    task: Task
+    postgres: Gate
+    redis: Gate | None
+
+
+@pytest.fixture(scope="module")
+def stores() -> Iterator[Stores]:
+    """The newest PostgreSQL of the machine with the service's database, and Redis where there is one."""
+    found = installations()
+    if not found:
+        pytest.skip("no PostgreSQL server here: python -m tests.artifacts.postgres_server fetch")
+    try:
+        reference_environment.python()
+    except EnvironmentMissing as reason:
+        pytest.skip(f"the reference service's requirements can't be installed here: {reason}")
+    with ExitStack() as stack:
+        server: Server = stack.enter_context(running(found[-1]))
+        task = stack.enter_context(task_for(server, DATABASE))
+        outcome = task.run()
+        assert outcome.status == 0, outcome.errors
+        program = reference_redis.program()
+        port = stack.enter_context(reference_redis.running(program)) if program else None
+        yield Stores(
+            task,
+            stack.enter_context(gate(server.port)),
+            stack.enter_context(gate(port)) if port else None,
+        )
+
+
+@pytest.fixture(scope="module")
+def unmigrated(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
+    """What the platform tells the rdv service, in the database as provisioning leaves it."""
+    return Surroundings(
+        tmp_path_factory.mktemp("service"),
+        {
+            "SERVICE_NAME": "rdv",
+            "VERSION": "1.2.3",
+            "LOG_LEVEL": "info",
+            "DATABASE_HOST": "127.0.0.1",
+            "DATABASE_PORT": str(stores.postgres.port),
+            "DATABASE_NAME": DATABASE,
+            "DATABASE_USER": f"{DATABASE}_app",
+            "DATABASE_SSLMODE": "disable",
+            "REDIS_HOST": "127.0.0.1",
+            "REDIS_PORT": str(stores.redis.port if stores.redis else free_port()),
+            "REDIS_TLS": "false",
+            "KAFKA_BROKERS": f"127.0.0.1:{free_port()}",
+            "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
+            "JWT_ISSUER": ISSUER,
+            "JWT_ALGORITHM": "HS256",
+            "FAULT_INJECTION": "true",
+        },
+        {
+            "DATABASE_PASSWORD": stores.task.passwords[f"{DATABASE}_app"],
+            "REDIS_PASSWORD": reference_redis.PASSWORD,
+            "JWT_SECRET": JWT_SECRET,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def migrator(unmigrated: Surroundings, stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
+    """The same for the migration: another role, its password, and nothing of the service's own."""
+    role = f"{DATABASE}_migrator"
+    return Surroundings(
+        tmp_path_factory.mktemp("migrator"),
+        unmigrated.environment | {"DATABASE_USER": role},
+        {"DATABASE_PASSWORD": stores.task.passwords[role]},
+    )
+
+
+@pytest.fixture(scope="module")
+def two_migrations(migrator: Surroundings) -> list[tuple[int, str]]:
+    """Exit status and output of two migrations of the empty database, started together."""
+    both = [migrator.start_migration() for _ in range(2)]
+    ended = [process.communicate(timeout=60)[0].decode() for process in both]
+    return [(process.returncode, output) for process, output in zip(both, ended, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def surroundings(unmigrated: Surroundings, two_migrations: list[tuple[int, str]]) -> Surroundings:
+    """What the platform tells the rdv service, its tables made."""
+    return unmigrated
+
+
+@pytest.fixture(scope="module")
+def service(surroundings: Surroundings) -> Iterator[Service]:
+    """One service for the tests that leave it as they found it."""
+    with surroundings.running() as service:
+        eventually(lambda: service.checks()["database"] == "ok")
+        yield service
+
+
+@pytest.fixture
+def postgres(stores: Stores) -> Iterator[Gate]:
+    """The way to the database; open again when the test is over."""
+    yield stores.postgres
+    stores.postgres.close()
+    stores.postgres.open()
+
+
+@pytest.fixture
+def redis(stores: Stores) -> Iterator[Gate]:
+    """The way to Redis; open again when the test is over."""
+    if stores.redis is None:
+        pytest.skip("no redis-server here: apt-get install redis-server, or name one in PTI_REDIS_SERVER")
+    yield stores.redis
+    stores.redis.close()
+    stores.redis.open()
+
+
+def book(service: Service, tenant: str, title: str) -> str:
+    """A new appointment's identifier."""
+    answer = service.ask("POST", "/appointments", token(tenant), {"title": title, "starts_at": LATER})
+    assert answer.status == 201, answer.body
+    identifier: str = answer.json["id"]
+    return identifier
+
+
+@contextmanager
+def rising(service: Service) -> Iterator[dict[str, float]]:
+    """Filled at the end of the block: by how much each sample that changed has risen."""
+    rise: dict[str, float] = {}
+    before = service.metrics()
+    yield rise
+    after = service.metrics()
+    rise |= {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+
+
+def requests(method: str, status: int, route: str) -> str:
+    """The sample that counts requests of this kind."""
+    labels = f'http_request_method="{method}",http_response_status_code="{status}",http_route="{route}"'
+    return f"http_server_request_duration_seconds_count{{{labels}}}"
+
+
+def titles(service: Service, tenant: str) -> set[str]:
+    """What the tenant's list shows."""
+    answer = service.get("/appointments", token(tenant))
+    assert answer.status == 200, answer.body
+    return {appointment["title"] for appointment in answer.json}
+
+
+# Start
+
+
+def test_a_start_without_variables_names_all_of_them(stores: Stores, tmp_path: Path) -> None:
+    status, output = Surroundings(tmp_path, {}).run("reference_service", PORT="70000")
+    assert status == 2
+    message = json.loads(output)["message"]
+    for name in ("SERVICE_NAME", "PORT", "DATABASE_PASSWORD_FILE", "REDIS_HOST", "KAFKA_BROKERS", "JWT_SECRET_FILE"):
+        assert name in message
+
+
+@pytest.mark.parametrize(
+    ("service", "secret"), [("payment", "STRIPE_WEBHOOK_SECRET"), ("notification", "BREVO_API_KEY")]
+)
+def test_a_service_misses_the_secrets_that_are_its_own(unmigrated: Surroundings, service: str, secret: str) -> None:
+    status, output = unmigrated.run("reference_service", SERVICE_NAME=service, PORT=str(free_port()))
+    assert status == 2
+    assert secret in json.loads(output)["message"]
+
+
+def test_secrets_may_stand_in_the_environment_itself(surroundings: Surroundings, tmp_path: Path) -> None:
+    in_editor = Surroundings(tmp_path, surroundings.environment | surroundings.secrets)
+    with in_editor.running() as service:
+        eventually(lambda: service.checks()["database"] == "ok")
+        assert service.get("/appointments", token(STRANGER)).status == 200
+
+
+def test_it_starts_without_its_dependencies(unmigrated: Surroundings) -> None:
+    nobody = str(free_port())
+    alone = replace(unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": nobody, "REDIS_PORT": nobody})
+    with alone.running() as service:
+        answer = service.get("/health")
+        assert answer.status == 503
+        assert answer.json["checks"] == dict.fromkeys(("database", "redis", "kafka"), "unavailable")
+        assert service.get("/health/live").status == 200
+
+
+# Migrations
+
+
+def test_two_migrations_at_once_take_turns(two_migrations: list[tuple[int, str]], migrator: Surroundings) -> None:
+    assert [status for status, _ in two_migrations] == [0, 0]
+    counts = sorted(json.loads(output)["message"] for _, output in two_migrations)
+    assert counts[0] == "migrations run: 0"
+    assert counts[1] != "migrations run: 0"
+    status, output = migrator.run("reference_service.migrate")
+    assert (status, json.loads(output)["message"]) == (0, "migrations run: 0")
+
+
+def test_the_migrated_database_has_no_finding(surroundings: Surroundings, stores: Stores) -> None:
+    with stores.task.connect(DATABASE, f"{DATABASE}_app") as session:
+        assert session.execute("SELECT * FROM tenancy.audit()").fetchall() == []
+        assert session.execute("SELECT to_regclass('appointments') IS NOT NULL").fetchone() == (True,)
+
+
+def test_the_application_role_cannot_migrate(surroundings: Surroundings) -> None:
+    status, output = surroundings.run("reference_service.migrate")
+    assert status == 1
+    assert json.loads(output)["error"] == "InsufficientPrivilege"
+
+
+# Tenants
+
+
+def test_two_tenants_never_see_each_others_rows(service: Service) -> None:
+    norths, souths = book(service, NORTH, "only north's"), book(service, SOUTH, "only south's")
+    assert "only north's" in titles(service, NORTH)
+    assert "only south's" not in titles(service, NORTH)
+    assert "only south's" in titles(service, SOUTH)
+    assert "only north's" not in titles(service, SOUTH)
+    assert service.get(f"/appointments/{norths}", token(NORTH)).status == 200
+    assert service.get(f"/appointments/{norths}", token(SOUTH)).status == 404
+    for action in ("cancel", "honour"):
+        assert service.ask("POST", f"/appointments/{souths}/{action}", token(NORTH)).status == 404
+    assert service.get(f"/appointments/{souths}", token(SOUTH)).json["status"] == "booked"
+
+
+def test_the_bodys_tenant_is_not_listened_to(service: Service) -> None:
+    body = {"title": "sent by north", "starts_at": LATER, "tenant_id": SOUTH}
+    assert service.ask("POST", "/appointments", token(NORTH), body).json["tenant_id"] == NORTH
+
+
+def unsigned() -> str:
+    """A token that claims to need no signature."""
+    header = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()
+    return f"{header}.{token(NORTH).split('.')[1]}."
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "no token at all",
+        token(NORTH, expires_in_s=-5),
+        token(NORTH, issuer="somebody else"),
+        token(NORTH, secret="another key, which is long enough too"),
+        unsigned(),
+    ],
+    ids=["none", "garbage", "expired", "foreign issuer", "foreign signature", "unsigned"],
+)
+def test_without_a_valid_token_the_answer_is_401(service: Service, given: str | None) -> None:
+    answer = service.get("/appointments", given)
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize("tenant", [None, "", "north", "' OR true --"])
+def test_a_valid_token_without_a_tenant_is_refused_with_403(service: Service, tenant: str | None) -> None:
+    assert service.get("/appointments", token(tenant)).status == 403
+
+
+def test_the_public_path_needs_no_token(service: Service) -> None:
+    assert service.get("/public/info").json == {"service": "rdv", "version": "1.2.3"}
+
+
+# What it does
+
+
+def test_an_appointment_is_settled_once(service: Service) -> None:
+    with rising(service) as rise:
+        cancelled, honoured = book(service, NORTH, "to cancel"), book(service, NORTH, "to honour")
+        assert service.ask("POST", f"/appointments/{cancelled}/cancel", token(NORTH)).json["status"] == "cancelled"
+        assert service.ask("POST", f"/appointments/{honoured}/honour", token(NORTH)).json["status"] == "honoured"
+        assert service.ask("POST", f"/appointments/{cancelled}/honour", token(NORTH)).status == 409
+    assert rise["pti_appointments_created_total"] == 2
+    assert rise["pti_appointments_cancelled_total"] == 1
+    assert rise["pti_appointments_honoured_total"] == 1
+
+
+@pytest.mark.parametrize("title", ["", "x" * 201, "nul \x00 byte"])
+def test_a_title_that_the_table_cannot_hold_is_refused(service: Service, title: str) -> None:
+    body = {"title": title, "starts_at": LATER}
+    assert service.ask("POST", "/appointments", token(NORTH), body).status == 422
+
+
+def test_payments_are_counted(service: Service) -> None:
+    def pay(amount: float) -> Answer:
+        return service.ask("POST", "/payments", token(NORTH), {"amount_euros": amount})
+
+    with rising(service) as rise:
+        assert [pay(amount).status for amount in (25.5, 4.5, 0, -3)] == [201, 201, 402, 402]
+    assert rise["pti_payments_succeeded_total"] == 2
+    assert rise["pti_payments_failed_total"] == 2
+    assert rise["pti_payments_amount_euros_total"] == 30
+
+
+def test_a_list_comes_from_the_cache_until_it_changes(service: Service, redis: Gate) -> None:
+    book(service, NORTH, "first")
+    answers = [service.get("/appointments", token(NORTH)) for _ in range(2)]
+    assert [answer.headers["x-cache"] for answer in answers] == ["miss", "hit"]
+    assert answers[0].json == answers[1].json
+    book(service, NORTH, "second")
+    after = service.get("/appointments", token(NORTH))
+    assert after.headers["x-cache"] == "miss"
+    assert "second" in {appointment["title"] for appointment in after.json}
+
+
+# Dependencies that go and come back
+
+
+def test_without_a_broker_requests_succeed_and_the_events_are_counted(service: Service) -> None:
+    with rising(service) as rise:
+        book(service, NORTH, "nobody hears of it")
+    assert rise["pti_events_unpublished_total"] == 1
+    answer = service.get("/health")
+    assert (answer.status, answer.json["checks"]["kafka"]) == (503, "unavailable")
+
+
+def test_the_service_recovers_when_the_database_is_back(service: Service, postgres: Gate) -> None:
+    title = "from before"
+    book(service, NORTH, title)
+    postgres.close()
+    eventually(lambda: service.checks()["database"] == "unavailable")
+    body = {"title": "lost", "starts_at": LATER}
+    answer = service.ask("POST", "/appointments", token(NORTH), body)
+    assert (answer.status, answer.json["dependency"]) == (503, "database")
+    assert "Traceback" not in answer.body
+    assert service.get("/health/live").status == 200
+    postgres.open()
+    eventually(lambda: service.checks()["database"] == "ok")
+    assert title in titles(service, NORTH)
+
+
+def test_a_restarted_database_costs_no_request(service: Service, postgres: Gate) -> None:
+    before = book(service, NORTH, "before the restart")
+    postgres.close()
+    postgres.open()
+    assert service.get(f"/appointments/{before}", token(NORTH)).status == 200
+    book(service, NORTH, "after the restart")
+
+
+def test_without_redis_lists_come_from_the_database(service: Service, redis: Gate) -> None:
+    eventually(lambda: service.checks()["redis"] == "ok")
+    book(service, NORTH, "kept in the database")
+    redis.close()
+    eventually(lambda: service.checks()["redis"] == "unavailable")
+    assert "kept in the database" in titles(service, NORTH)
+    answer = service.get("/events", token(NORTH))
+    assert (answer.status, answer.json["dependency"]) == (503, "redis")
+    redis.open()
+    eventually(lambda: service.checks()["redis"] == "ok")
+    assert service.get("/events", token(NORTH)).json == {"count": 0, "by_type": {}}
+
+
+# Stop
+
+
+def test_a_stop_lets_requests_in_flight_finish(surroundings: Surroundings) -> None:
+    with surroundings.running() as service:
+        answers: list[Answer] = []
+        call = threading.Thread(target=lambda: answers.append(service.get("/faults/slow?seconds=3", token(NORTH))))
+        call.start()
+        eventually(lambda: service.metrics()["http_server_active_requests"] == 1)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.get("/health/live").status == 200
+        late = service.get("/public/info")
+        assert (late.status, late.headers["connection"]) == (200, "close")
+        assert service.process.wait(timeout=SLOWEST_STOP_S) == 0
+        call.join()
+        assert [answer.status for answer in answers] == [200]
+        with pytest.raises(ConnectionRefusedError):
+            service.get("/health/live")
+
+
+def test_a_stop_without_dependencies_is_as_quick(unmigrated: Surroundings) -> None:
+    nobody = str(free_port())
+    alone = replace(unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": nobody, "REDIS_PORT": nobody})
+    with alone.running() as service:
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=SLOWEST_STOP_S) == 0
+
+
+# What it tells
+
+
+COUNTERS = (
+    "pti_appointments_created_total",
+    "pti_appointments_cancelled_total",
+    "pti_appointments_honoured_total",
+    "pti_payments_succeeded_total",
+    "pti_payments_failed_total",
+    "pti_payments_amount_euros_total",
+    "pti_events_unpublished_total",
+)
+
+
+def test_every_counter_is_there_from_the_start(surroundings: Surroundings) -> None:
+    with surroundings.running() as fresh:
+        samples = fresh.metrics()
+    assert {name: samples.get(name) for name in COUNTERS} == dict.fromkeys(COUNTERS, 0)
+    assert samples["http_server_active_requests"] == 0
+
+
+def test_requests_are_counted_by_route(service: Service) -> None:
+    with rising(service) as rise:
+        identifier = book(service, NORTH, "counted")
+        service.get(f"/appointments/{identifier}", token(NORTH))
+        service.get(f"/no/such/path/{identifier}")
+    assert rise[requests("POST", 201, "/appointments")] == 1
+    assert rise[requests("GET", 200, "/appointments/{identifier}")] == 1
+    assert rise[requests("GET", 404, "none")] == 1
+    exposed = service.get("/metrics").body
+    assert identifier not in exposed
+    assert NORTH not in exposed
+
+
+def test_probes_are_not_counted(service: Service) -> None:
+    with rising(service) as rise:
+        for path in ("/health", "/health/live", "/metrics"):
+            service.get(path)
+    assert [sample for sample in rise if sample.startswith("http_server")] == []
+
+
+def test_the_histogram_has_the_buckets_of_the_alerts(service: Service) -> None:
+    service.get("/public/info")
+    sample = requests("GET", 200, "/public/info").replace("_count{", "_bucket{").removesuffix("}")
+    edges = {name.split('le="')[1].removesuffix('"}') for name in service.metrics() if name.startswith(sample)}
+    assert edges == {"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "+Inf"}
+
+
+def test_a_request_can_be_followed_by_its_correlation(service: Service) -> None:
+    answer = service.ask("GET", "/appointments", token(NORTH), X_Correlation_ID="followed-1")
+    assert answer.headers["x-correlation-id"] == "followed-1"
+    line = eventually(lambda: [line for line in service.lines() if line.get("correlation_id") == "followed-1"])[-1]
+    assert (line["service"], line["route"], line["status"]) == ("rdv", "/appointments", 200)
+
+
+def test_a_correlation_that_does_not_belong_in_a_log_is_replaced(service: Service) -> None:
+    answer = service.ask("GET", "/public/info", X_Correlation_ID='"}, {"forged": "line')
+    assert "forged" not in answer.headers["x-correlation-id"]
+    assert len(answer.headers["x-correlation-id"]) == 36
+
+
+def test_the_log_holds_neither_secrets_nor_bodies(service: Service, surroundings: Surroundings) -> None:
+    caller = token(NORTH)
+    body = {"title": "the patient's own business", "starts_at": LATER}
+    assert service.ask("POST", "/appointments", caller, body).status == 201
+    assert service.get("/faults/error", caller).status == 500
+    eventually(lambda: [line for line in service.lines() if line.get("error") == "RuntimeError"])
+    text = service.log.read_text()
+    for secret in (*surroundings.secrets.values(), caller, "own business"):
+        assert secret not in text
+
+
+def test_an_unforeseen_error_shows_nothing_of_itself(service: Service) -> None:
+    answer = service.get("/faults/error", token(NORTH))
+    assert (answer.status, answer.json) == (500, {"detail": "internal error"})
+
+
+def test_faults_are_there_for_tests_only(surroundings: Surroundings) -> None:
+    plain = replace(surroundings, environment=surroundings.environment | {"FAULT_INJECTION": "false"})
+    with plain.running() as service:
+        assert service.get("/faults/error", token(NORTH)).status == 404
