@@ -24,7 +24,7 @@ from pathlib import Path
 from tests.e2e.images import debian
 from tests.e2e.images.downloads import CACHE
 from tests.e2e.images.engine import OFFICIAL, docker, present, say
-from tests.e2e.images.recipes import BASES, FOLDER, IMAGES, Recipe
+from tests.e2e.images.recipes import BASES, IMAGES, Recipe
 
 
 def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
@@ -51,25 +51,35 @@ def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
             for base in BASES:
                 if have.get(base.tag) != marks[base.tag] and needed(base, stale):
                     build(base, marks[base.tag])
-            running = [builders.submit(build, r, marks[r.tag], downloads.get(r.tag)) for r in stale]
-            for future in running:
-                future.result()
+            for wave in waves(stale):
+                running = [builders.submit(build, r, marks[r.tag], downloads.get(r.tag)) for r in wave]
+                for future in running:
+                    future.result()
         docker("image", "prune", "--force", "--filter", "label=pti.recipe")
     return [recipe.tag for recipe in chosen]
 
 
 def wanted(names: Sequence[str]) -> list[Recipe]:
-    """The recipes that the names mean; all of them for no name."""
+    """The recipes that the names mean, and the images under them; all of them for no name."""
     unknown = [name for name in names if not any(name in (r.folder, r.tag) for r in IMAGES)]
     if unknown:
         known = ", ".join(sorted({recipe.folder for recipe in IMAGES} | {recipe.tag for recipe in IMAGES}))
         raise RuntimeError(f"no such image: {', '.join(unknown)}; there are {known}")
-    return [recipe for recipe in IMAGES if not names or recipe.folder in names or recipe.tag in names]
+    chosen = [recipe for recipe in IMAGES if not names or recipe.folder in names or recipe.tag in names]
+    parents = {recipe.parent for recipe in chosen}
+    return [recipe for recipe in IMAGES if recipe in chosen or recipe.tag in parents]
 
 
 def needed(base: Recipe, stale: Sequence[Recipe]) -> bool:
     """Whether one of the images to build stands on this base, directly or on a base that does."""
     return any(child.parent == base.tag for child in (*stale, *BASES[1:]))
+
+
+def waves(stale: Sequence[Recipe]) -> tuple[list[Recipe], list[Recipe]]:
+    """First the images that stand on none of the others, then those that do."""
+    tags = {recipe.tag for recipe in stale}
+    later = [recipe for recipe in stale if recipe.parent in tags]
+    return [recipe for recipe in stale if recipe not in later], later
 
 
 def build(recipe: Recipe, mark: str, download: Future[Path] | None = None) -> None:
@@ -80,7 +90,7 @@ def build(recipe: Recipe, mark: str, download: Future[Path] | None = None) -> No
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         context = Path(folder, "context")
-        shutil.copytree(FOLDER / recipe.folder, context)
+        shutil.copytree(recipe.place, context, ignore=shutil.ignore_patterns("__pycache__"))
         if files:
             shutil.copytree(files, context / "download", symlinks=True, copy_function=os.link)
         labels = {

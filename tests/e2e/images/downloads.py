@@ -2,7 +2,7 @@
 
 Everything lands in a cache outside the checkout, in a folder named after what was asked for. The clients check what
 they get: pip and npm against the registry's index, Maven against the checksum files (`--strict-checksums`, without
-which it only warns).
+which it only warns), Go against the `go.sum` beside the sources.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import tempfile
 import threading
 import zipfile
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+FOLDER = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pti-calendar" / "images"
 
 _MAVEN = threading.Lock()
@@ -58,8 +60,9 @@ class Download(ABC):
         return done
 
 
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(*command: str, environment: Mapping[str, str] | None = None) -> None:
+    variables = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
 
@@ -146,3 +149,30 @@ class NpmPackage(Download):
     def collect(self, into: Path) -> None:
         options = ("--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save")
         _run("npm", "install", "--prefix", str(into), *options, f"{self.name}@{self.version}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoProgram(Download):
+    """A program of ours in Go, built here from its sources and the modules that they name, as the one file `name`."""
+
+    name: str
+    folder: str
+    """Below this folder; holds `go.mod` and `go.sum`."""
+
+    digest: str = field(init=False)
+    """Of the sources: another one is another download."""
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256()
+        for path in sorted((FOLDER / self.folder).iterdir()):
+            digest.update(f"{path.name}\n".encode() + path.read_bytes())
+        object.__setattr__(self, "digest", digest.hexdigest()[:16])
+
+    def collect(self, into: Path) -> None:
+        if shutil.which("go") is None:
+            raise RuntimeError("Go isn't installed: https://go.dev/doc/install (1.21 or newer fetches what it needs)")
+        flags = ("-trimpath", "-ldflags", "-s -w")
+        _run(
+            *("go", "build", "-C", str(FOLDER / self.folder), *flags, "-o", str(into / self.name), "."),
+            environment={"CGO_ENABLED": "0"},
+        )

@@ -8,11 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.e2e.images.debian import ROOTFS, SUITE
-from tests.e2e.images.downloads import Download, MavenJars, NpmPackage, PostgresBinaries, PythonWheels
+from tests.e2e.images.downloads import (
+    FOLDER,
+    Download,
+    GoProgram,
+    MavenJars,
+    NpmPackage,
+    PostgresBinaries,
+    PythonWheels,
+)
 
-FOLDER = Path(__file__).parent
+PROJECT = FOLDER.parents[2]
 BASE = f"pti-local/debian:{SUITE}"
 JAVA = "pti-local/java:21"
+PYTHON = "python:3.13-slim-bookworm"
+NGINX = "nginxinc/nginx-unprivileged:1.30.4"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +40,19 @@ class Recipe:
     parent: str = BASE
     """The image under it, `PARENT` in the Dockerfile; a change of it rebuilds this one."""
 
+    source: str | None = field(default=None, repr=False)
+    """A folder of the project that is built in place of one of these, for an image of the project's own."""
+
     download: Download | None = None
     """Lands in the build context as `download/`."""
 
     arguments: Mapping[str, str] = field(default_factory=dict)
     """Further build arguments."""
+
+    @property
+    def place(self) -> Path:
+        """The folder with the Dockerfile and all that it copies."""
+        return PROJECT / self.source if self.source else FOLDER / self.folder
 
     def fingerprint(self, parent: str) -> str:
         """Changes with anything that goes into the image: its files, downloads, labels, and its parent's fingerprint.
@@ -42,11 +60,17 @@ class Recipe:
         Kept in the label `pti.recipe`, so that a second run knows that there is nothing to do.
         """
         digest = hashlib.sha256(repr((self, parent)).encode())
-        for path in sorted((FOLDER / self.folder).rglob("*")):
+        for path in sorted(self.place.rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
-                digest.update(f"{path.relative_to(FOLDER)} {path.stat().st_mode & 0o111}".encode())
+                digest.update(f"{path.relative_to(self.place.parent)} {path.stat().st_mode & 0o111}".encode())
                 digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
+
+
+def _requirements(file: str) -> tuple[str, ...]:
+    """The lines of a requirements file of the project."""
+    lines = (PROJECT / file).read_text().splitlines()
+    return tuple(line for line in lines if line and not line.startswith("#"))
 
 
 def _kafka(version: str, *logging: str) -> Recipe:
@@ -127,5 +151,30 @@ IMAGES = (
                 "org.slf4j:slf4j-simple:1.7.36",
             )
         ),
+    ),
+    Recipe(folder="python", tag=PYTHON, software=f"Python 3.13.5 (Debian {SUITE})"),
+    Recipe(folder="nginx-unprivileged", tag=NGINX, software=f"nginx 1.26.3 (Debian {SUITE})"),
+    Recipe(
+        folder="kong",
+        tag="kong:3.9.3",
+        software="a small stand-in that reads Kong 3.9's declarative file (Go)",
+        is_stand_in=True,
+        download=GoProgram(name="kong", folder="kong/src"),
+    ),
+    Recipe(
+        folder="reference-service",
+        tag="pti-calendar/reference-service:1.0.0",
+        software="the project's reference service (Python 3.13)",
+        parent=PYTHON,
+        source="examples/reference_service",
+        download=PythonWheels(requirements=_requirements("examples/reference_service/requirements.txt")),
+        arguments={"VERSION": "1.0.0", "PIP_NO_INDEX": "1"},
+    ),
+    Recipe(
+        folder="reference-frontend",
+        tag="pti-calendar/reference-frontend:1.0.0",
+        software=f"the project's reference front end (nginx 1.26.3, Debian {SUITE})",
+        parent=NGINX,
+        source="examples/reference_frontend",
     ),
 )

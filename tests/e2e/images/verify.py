@@ -1,13 +1,16 @@
 """Starts every image the way the platform runs it, asks it something real, and measures it.
 
-    python -m tests.e2e.images.verify
+    python -m tests.e2e.images.verify                         all of them
+    python -m tests.e2e.images.verify postgres redis          only these containers, in the tables' order
 
-Each runs with a read-only root, no capabilities, no new privileges and its numeric user; `trials.py` says what it may
-write to, what it is asked and what it has to answer. The answers of the later ones need the earlier ones to run.
+Each runs with a read-only root, no capabilities, no new privileges and its numeric user; `trials.py` and
+`gateway_trials.py` say what it may write to, what it is asked and what it has to answer. The answers of the later ones
+need the earlier ones to run.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -19,20 +22,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.images.engine import docker, say
+from tests.e2e.images.gateway_trials import GATEWAY_TRIALS
 from tests.e2e.images.trials import TRIALS, Trial
 
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
-DEADLINE_S = 90.0
+DEADLINE_S = 180.0
 NETWORK = f"pti-images-{os.getpid()}"
 
 
 def main() -> int:
     """Prints one line of figures per image; exit code 1 and the reason at the first that fails."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    known = [trial.name for trial in (*TRIALS, *GATEWAY_TRIALS)]
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(known)} (default: all)")
+    chosen = parser.parse_args().names or known
+    if unknown := [name for name in chosen if name not in known]:
+        parser.error(f"there is no {', '.join(unknown)}")
     try:
         with tempfile.TemporaryDirectory() as folder, network():
             Path(folder).chmod(0o755)
-            for trial in TRIALS:
-                attempt(trial, Path(folder, trial.name))
+            for trial in (*TRIALS, *GATEWAY_TRIALS):
+                if trial.name in chosen:
+                    attempt(trial, Path(folder, trial.name))
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -53,17 +64,12 @@ def network() -> Iterator[None]:
 
 
 def attempt(trial: Trial, folder: Path) -> None:
-    """Starts one container, waits until it is ready, asks it; leaves it running for those that need it."""
+    """Starts one container, asks it, stops it; leaves it started again, and ready, for those that need it."""
     folder.mkdir()
     container = f"{NETWORK}-{trial.name}"
     started = time.monotonic()
     docker("run", "--detach", "--name", container, *options(trial, folder), trial.image, *trial.command)
-    while not run_in(container, trial.ready)[0]:
-        state = docker("inspect", "--format", "{{.State.Status}}", container).strip()
-        if state != "running" or time.monotonic() - started > DEADLINE_S:
-            raise RuntimeError(f"{trial.image} isn't ready ({state}):\n{docker('logs', '--tail', '40', container)}")
-        time.sleep(0.1)
-    ready_s = time.monotonic() - started
+    ready_s = wait_until_ready(trial, container, started)
     for command, expected in trial.checks:
         _, output = run_in(container, command)
         if not re.search(expected, output):
@@ -73,7 +79,18 @@ def attempt(trial: Trial, folder: Path) -> None:
     docker("stop", "--time", "20", container)
     stopped_s = time.monotonic() - stopping
     docker("start", container)
+    wait_until_ready(trial, container, time.monotonic())
     say(trial.image, f"ready after {ready_s:.1f} s, {memory}, stopped in {stopped_s:.1f} s, {len(trial.checks)} checks")
+
+
+def wait_until_ready(trial: Trial, container: str, started: float) -> float:
+    """Seconds since `started` (monotonic) at which the container said that it is ready."""
+    while not run_in(container, trial.ready)[0]:
+        state = docker("inspect", "--format", "{{.State.Status}}", container).strip()
+        if state != "running" or time.monotonic() - started > DEADLINE_S:
+            raise RuntimeError(f"{trial.image} isn't ready ({state}):\n{docker('logs', '--tail', '40', container)}")
+        time.sleep(0.1)
+    return time.monotonic() - started
 
 
 def options(trial: Trial, folder: Path) -> list[str]:
