@@ -1,0 +1,9 @@
+//go:build tools
+
+// Package prometheus pins promtool and amtool, which judge the rules, the configuration and the routes.
+package prometheus
+
+import (
+	_ "github.com/prometheus/alertmanager/cmd/amtool"
+	_ "github.com/prometheus/prometheus/cmd/promtool"
+)

@@ -1,0 +1,116 @@
+"""Overview Platform: is anything wrong, and where to look."""
+
+from __future__ import annotations
+
+from operations.dashboards.model import Board, Kind, Panel, Query, Section, limit
+
+CLOSER = "/d/pti-services-health?var-workload=${__field.labels.workload}&${__url_time_range}"
+
+BOARD = Board(
+    uid="pti-overview-platform",
+    title="Overview Platform",
+    description="Is anything wrong, and where to look. Start here.",
+    sections=(
+        Section(
+            title="Now",
+            panels=(
+                Panel(
+                    id=1,
+                    title="Workloads down or missing",
+                    description="Workloads the stack has and that no target of theirs answers for. Zero is right.",
+                    unit="short",
+                    kind=Kind.NUMBER,
+                    width=6,
+                    red_from=1,
+                    queries=(
+                        Query(
+                            "count(pti:expected unless on (job, workload) (workload:up:max == 1)) or vector(0)",
+                            "workloads",
+                        ),
+                    ),
+                ),
+                Panel(
+                    id=2,
+                    title="Alerts firing",
+                    description="Alerts firing at this moment, the Watchdog left out. Zero is right.",
+                    unit="short",
+                    kind=Kind.NUMBER,
+                    width=6,
+                    red_from=1,
+                    queries=(
+                        Query(
+                            'count(ALERTS{alertstate="firing", alertname!="Watchdog"}) or vector(0)',
+                            "alerts",
+                        ),
+                    ),
+                ),
+                Panel(
+                    id=3,
+                    title="Error budget left, worst service",
+                    description="Share of the allowed errors that is left at the rate of the last three days. "
+                    "Below zero, the service breaks its objective.",
+                    unit="percentunit",
+                    kind=Kind.NUMBER,
+                    width=6,
+                    red_below=0,
+                    queries=(
+                        Query(
+                            "1 - max(service:sli_errors:ratio_rate3d) / (1 - scalar(pti:objective:availability))",
+                            "left",
+                        ),
+                    ),
+                ),
+                Panel(
+                    id=5,
+                    title="Fullest disk",
+                    description="Share of the fullest disk or claim that is used.",
+                    unit="percentunit",
+                    kind=Kind.NUMBER,
+                    width=6,
+                    queries=(Query("max(volume:disk_used:ratio)", "used"),),
+                ),
+            ),
+        ),
+        Section(
+            title="Over time",
+            panels=(
+                Panel(
+                    id=4,
+                    title="What answers",
+                    description="One bar per workload: red while none of its targets answers Prometheus, "
+                    "a gap while there is none.",
+                    unit="short",
+                    kind=Kind.TIMELINE,
+                    width=24,
+                    queries=(Query("workload:up:max", "{{workload}} ({{job}})"),),
+                ),
+                Panel(
+                    id=6,
+                    title="Requests",
+                    description="Requests per second to each service, at the gateway where it sees them.",
+                    unit="reqps",
+                    link=CLOSER,
+                    queries=(Query("service:sli_requests:rate5m", "{{workload}}"),),
+                ),
+                Panel(
+                    id=7,
+                    title="Failed requests",
+                    description="Share of the requests that ended in 5xx. Above the limit for 5 minutes, it alerts.",
+                    unit="percentunit",
+                    link=CLOSER,
+                    queries=(Query("service:sli_errors:ratio_rate5m", "{{workload}}"),),
+                    limits=(limit("pti:threshold:error_ratio"),),
+                ),
+                Panel(
+                    id=8,
+                    title="Latency, 95th percentile",
+                    description="Nineteen requests in twenty are faster. Above the limit for 5 minutes, it alerts.",
+                    unit="s",
+                    link=CLOSER,
+                    queries=(Query("service:http_latency:p95_5m", "{{workload}}"),),
+                    limits=(limit("pti:threshold:latency_p95_seconds"),),
+                ),
+            ),
+        ),
+    ),
+)

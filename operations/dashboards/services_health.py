@@ -1,0 +1,190 @@
+"""Services Health: each service by its own account and as the gateway sees it."""
+
+from __future__ import annotations
+
+from operations.dashboards.model import Board, Kind, Panel, Query, Section, limit
+
+COUNT = 'http_server_request_duration_seconds_count{job="service", workload=~"$workload"}'
+BUCKET = 'http_server_request_duration_seconds_bucket{job="service", workload=~"$workload"}'
+RATE = "[$__rate_interval]"
+CHOSEN = '{workload=~"$workload"}'
+BURN_LIMITS = (limit("vector(14.4)", "fast: alerts above (1 h)"), limit("vector(1)", "budget lasts 30 days"))
+
+
+def _burn(window: str) -> Query:
+    """How many times faster than allowed the budget is spent."""
+    ratio = f"service:sli_errors:ratio_rate{window}{CHOSEN}"
+    return Query(f"{ratio} / (1 - scalar(pti:objective:availability))", f"{{{{workload}}}} {window}")
+
+
+def _quantile(share: str, metric: str, by: str) -> str:
+    return f"histogram_quantile({share}, sum by ({by}, le) (rate({metric}{RATE})))"
+
+
+BOARD = Board(
+    uid="pti-services-health",
+    title="Services Health",
+    description="Latency, errors and traffic of each service, by its own account and as the gateway sees it.",
+    workloads='pti:expected{job="service"}',
+    sections=(
+        Section(
+            title="By the service's own account",
+            panels=(
+                Panel(
+                    id=1,
+                    title="Instances that answer",
+                    description="Instances whose metrics Prometheus reads. Zero means down.",
+                    unit="short",
+                    queries=(
+                        Query('workload:up:sum{job=~"service|frontend|kong", workload=~"$workload"}', "{{workload}}"),
+                    ),
+                ),
+                Panel(
+                    id=2,
+                    title="Latency",
+                    description="95th percentile over 5 minutes, which the alert judges, and the median.",
+                    unit="s",
+                    queries=(
+                        Query(f"service:http_latency:p95_5m{CHOSEN}", "{{workload}} p95"),
+                        Query(_quantile("0.5", BUCKET, "workload"), "{{workload}} median"),
+                    ),
+                    limits=(limit("pti:threshold:latency_p95_seconds"),),
+                ),
+                Panel(
+                    id=3,
+                    title="Failed requests",
+                    description="Share of 5xx answers over 5 minutes, which the alert judges.",
+                    unit="percentunit",
+                    queries=(Query(f"service:http_errors:ratio_rate5m{CHOSEN}", "{{workload}}"),),
+                    limits=(limit("pti:threshold:error_ratio"),),
+                ),
+                Panel(
+                    id=4,
+                    title="Requests by status",
+                    description="Requests per second by status code. Many 4xx: a client or a token is wrong.",
+                    unit="reqps",
+                    queries=(
+                        Query(
+                            f"sum by (workload, http_response_status_code) (rate({COUNT}{RATE}))",
+                            "{{workload}} {{http_response_status_code}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    id=5,
+                    title="Requests being served",
+                    description="Requests in flight. A rising line with a steady rate of requests is a queue.",
+                    unit="short",
+                    queries=(Query(f"sum by (workload) (http_server_active_requests{CHOSEN})", "{{workload}}"),),
+                ),
+                Panel(
+                    id=6,
+                    title="Slowest routes",
+                    description="The ten routes with the highest 95th percentile.",
+                    unit="s",
+                    queries=(
+                        Query(
+                            f"topk(10, {_quantile('0.95', BUCKET, 'workload, http_request_method, http_route')})",
+                            "{{workload}} {{http_request_method}} {{http_route}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    id=7,
+                    title="How fast the error budget is spent",
+                    description="1 uses it up in exactly 30 days. The alerts look at two windows each: "
+                    "1 h and 5 min above 14.4, 6 h and 30 min above 6, 3 d and 6 h above 1.",
+                    unit="short",
+                    width=16,
+                    queries=(_burn("1h"), _burn("6h"), _burn("3d")),
+                    limits=BURN_LIMITS,
+                ),
+                Panel(
+                    id=8,
+                    title="Events that were not published",
+                    description="Events per second that did not reach Kafka. Zero is right.",
+                    unit="short",
+                    queries=(
+                        Query(f"sum by (workload) (rate(pti_events_unpublished_total{CHOSEN}{RATE}))", "{{workload}}"),
+                    ),
+                ),
+            ),
+        ),
+        Section(
+            title="At the gateway",
+            panels=(
+                Panel(
+                    id=9,
+                    title="Failed requests at the gateway",
+                    description="Share of 5xx answers, those included that the gateway gives itself because no "
+                    "instance answers.",
+                    unit="percentunit",
+                    queries=(Query(f"gateway:http_errors:ratio_rate5m{CHOSEN}", "{{workload}}"),),
+                    limits=(limit("pti:threshold:error_ratio"),),
+                ),
+                Panel(
+                    id=10,
+                    title="Requests by status at the gateway",
+                    description="401: a token; 429: the rate limit; 502, 503, 504: the service.",
+                    unit="reqps",
+                    queries=(
+                        Query(
+                            f'sum by (service, code) (rate(kong_http_requests_total{{service=~"$workload"}}{RATE}))',
+                            "{{service}} {{code}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    id=11,
+                    title="Where the time goes",
+                    description="95th percentiles of the whole request and of the service's part. The difference is "
+                    "the gateway's. Between 400 and 700 ms Kong's buckets tell nothing.",
+                    unit="ms",
+                    queries=(
+                        Query(
+                            _quantile("0.95", 'kong_request_latency_ms_bucket{service=~"$workload"}', "service"),
+                            "{{service}} in all",
+                        ),
+                        Query(
+                            _quantile("0.95", 'kong_upstream_latency_ms_bucket{service=~"$workload"}', "service"),
+                            "{{service}} itself",
+                        ),
+                    ),
+                ),
+                Panel(
+                    id=12,
+                    title="Bandwidth",
+                    description="Bytes per second through the gateway, in and out.",
+                    unit="Bps",
+                    queries=(
+                        Query(
+                            f'sum by (service, direction) (rate(kong_bandwidth_bytes{{service=~"$workload"}}{RATE}))',
+                            "{{service}} {{direction}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    id=13,
+                    title="Connections",
+                    description="Client connections of Kong's workers, by state.",
+                    unit="short",
+                    queries=(
+                        Query(
+                            'sum by (state) (kong_nginx_connections_total{state=~"active|reading|writing|waiting"})',
+                            "{{state}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    id=14,
+                    title="Front ends that answer",
+                    description="Instances of each front end whose metrics Prometheus reads.",
+                    unit="short",
+                    kind=Kind.NUMBER,
+                    red_below=1,
+                    queries=(Query('workload:up:sum{job="frontend"}', "{{workload}}"),),
+                ),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,34 @@
+"""The rule files as the tests read them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from operations.project import ROOT
+
+RULES = ROOT / "assets/prometheus/rules"
+TESTS = ROOT / "tests/artifacts/alerts"
+THRESHOLDS = TESTS / "thresholds.yml"
+"""Stands for the file that is generated from a stack's settings."""
+
+RECORDED_NAME = re.compile(r"\b[a-z]+(?::[a-z0-9_]+)+\b")
+
+
+def rules_of(path: Path) -> list[dict[str, Any]]:
+    """Every rule of one file."""
+    return [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+
+
+RULE_FILES = sorted(RULES.glob("*.yml"))
+ALERTS = {rule["alert"]: rule for path in RULE_FILES for rule in rules_of(path) if "alert" in rule}
+RECORDED = {rule["record"] for path in RULE_FILES for rule in rules_of(path) if "record" in rule}
+GENERATED = {rule["record"] for rule in rules_of(THRESHOLDS)}
+
+
+def recorded_names(expression: str) -> set[str]:
+    """The names of recorded series that an expression reads."""
+    return set(RECORDED_NAME.findall(re.sub(r'"[^"]*"', "", expression)))

@@ -1,0 +1,137 @@
+"""Grafana's dashboards: the files are what the tables say, and every panel can be read by a stranger."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from operations.dashboards import dashboard_files, queries
+from operations.dashboards.generated import BOARDS, FOLDER
+from operations.dashboards.render import as_json
+from operations.project import ROOT
+from tests.artifacts.prometheus_tools import accepts
+from tests.artifacts.rule_files import GENERATED, RECORDED, recorded_names
+
+FILES = {path: json.loads(text) for path, text in dashboard_files().items()}
+PANELS = [
+    pytest.param(panel, id=f"{path.stem}-{panel['id']}")
+    for path, board in FILES.items()
+    for panel in board["panels"]
+    if panel["type"] != "row"
+]
+CHOICE = "$workload"
+RANGE = re.compile(r"\[([^\]]*)\]")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_is_what_the_tables_say(path: Path) -> None:
+    assert (ROOT / path).read_text() == dashboard_files()[path], "run: make documents"
+
+
+def test_no_file_is_left_from_a_dashboard_that_is_gone() -> None:
+    assert {path.relative_to(ROOT) for path in (ROOT / FOLDER).iterdir()} == FILES.keys()
+
+
+def test_the_same_tables_give_the_same_text() -> None:
+    assert [as_json(board) for board in BOARDS] == [*dashboard_files().values()]
+
+
+def test_the_four_dashboards_have_their_addresses_for_good() -> None:
+    assert {board["uid"]: board["title"] for board in FILES.values()} == {
+        "pti-overview-platform": "Overview Platform",
+        "pti-services-health": "Services Health",
+        "pti-business-metrics": "Business Metrics",
+        "pti-infrastructure": "Infrastructure",
+    }
+
+
+@pytest.mark.parametrize("board", FILES.values(), ids=lambda board: board["uid"])
+def test_a_dashboard_lets_the_data_source_be_chosen_and_leads_to_the_others(board: dict[str, Any]) -> None:
+    chosen = {variable["name"]: variable for variable in board["templating"]["list"]}
+    assert (chosen["datasource"]["type"], chosen["datasource"]["query"]) == ("datasource", "prometheus")
+    assert [(link["type"], link["tags"]) for link in board["links"]] == [("dashboards", board["tags"])]
+    uses_choice = any(CHOICE in target["expr"] for panel in board["panels"] for target in panel.get("targets", []))
+    assert ("workload" in chosen) == uses_choice
+
+
+@pytest.mark.parametrize("board", FILES.values(), ids=lambda board: board["uid"])
+def test_panels_have_numbers_of_their_own_and_do_not_overlap(board: dict[str, Any]) -> None:
+    numbers = [panel["id"] for panel in board["panels"]]
+    assert len(set(numbers)) == len(numbers)
+    covered: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {
+            (column, row)
+            for column in range(place["x"], place["x"] + place["w"])
+            for row in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & covered, panel["title"]
+        covered |= cells
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_explains_itself(panel: dict[str, Any]) -> None:
+    assert panel["title"]
+    assert panel["description"].endswith("."), "a sentence"
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["targets"]
+    assert all(target["legendFormat"] for target in panel["targets"])
+    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_asks_the_chosen_data_source(panel: dict[str, Any]) -> None:
+    assert {asked["datasource"]["uid"] for asked in [panel, *panel["targets"]]} == {"${datasource}"}
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_follows_the_resolution_that_is_shown(panel: dict[str, Any]) -> None:
+    for target in panel["targets"]:
+        windows = set(RANGE.findall(target["expr"]))
+        assert windows <= {"$__rate_interval", "$__range"}, "a fixed window belongs in a recording rule"
+        assert "$__range" not in windows or "increase(" in target["expr"]
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_tells_nothing_about_a_single_tenant(panel: dict[str, Any]) -> None:
+    assert "tenant" not in json.dumps(panel).lower()
+
+
+def test_a_series_that_is_shown_is_recorded() -> None:
+    shown = {name for query in queries() for name in recorded_names(query.expression)}
+    assert shown
+    assert shown - RECORDED - GENERATED == set()
+
+
+def test_every_query_in_the_files_is_listed() -> None:
+    shown = [
+        (board["uid"], panel["id"], target["expr"])
+        for board in FILES.values()
+        for panel in board["panels"]
+        for target in panel.get("targets", [])
+    ]
+    assert [tuple(query) for query in queries()] == shown
+
+
+def test_prometheus_understands_every_query(tmp_path: Path) -> None:
+    """As rules, one per query: promtool reads the expressions of a rule file."""
+    chosen = [
+        {"record": f"shown:query:number{number}", "expr": with_values(query.expression)}
+        for number, query in enumerate(queries())
+    ]
+    assert "$" not in "".join(rule["expr"] for rule in chosen)
+    path = tmp_path / "queries.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": chosen}]}))
+    accepts("promtool", "check", "rules", path)
+
+
+def with_values(expression: str) -> str:
+    """What Grafana puts in the place of its variables."""
+    return expression.replace("$__rate_interval", "1m").replace("$__range", "6h").replace(CHOICE, "rdv|user")

@@ -1,0 +1,125 @@
+"""Prometheus' and Alertmanager's own tools read the configuration that the component makes, and follow the routes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.assets import asset
+from components.monitoring import alertmanager, prometheus
+from components.monitoring.alertmanager import Email, Receivers, Webhook
+from components.monitoring.prometheus import Discovery, Headless, Kubelets, Static, Target, Thresholds
+from tests.artifacts.prometheus_tools import accepts, run
+
+TARGETS = [
+    Target(job="service", workload="rdv", port=4002),
+    Target(job="postgres", workload="postgres", host="postgres-exporter", port=9187),
+    Target(job="kong", workload="kong", port=8100),
+]
+RECEIVERS = {
+    "none": Receivers(),
+    "all": Receivers(
+        email=Email(
+            to="operations@pti-calendar.fr",
+            sender="alerts@pti-calendar.fr",
+            smarthost="smtp.example.com:587",
+            username="alerts",
+            password_file="/run/secrets/smtp/password",
+        ),
+        webhook=Webhook(url_file="/run/secrets/webhook/url"),
+        watchdog=Webhook(url_file="/run/secrets/watchdog/url"),
+    ),
+}
+
+
+@pytest.mark.parametrize("discovery", [Static(), Headless("pti-calendar")], ids=["docker", "kubernetes"])
+@pytest.mark.parametrize("kubelets", [None, Kubelets(namespace="pti-calendar")], ids=["no-kubelet", "kubelet"])
+def test_promtool_accepts_the_configuration(tmp_path: Path, discovery: Discovery, kubelets: Kubelets | None) -> None:
+    configured = prometheus.configuration(
+        TARGETS,
+        discovery,
+        alertmanager=Target(job="alertmanager", workload="alertmanager", port=9093),
+        kubelets=kubelets,
+    )
+    path = tmp_path / "prometheus.yml"
+    path.write_text(prometheus.as_text(configured))
+    accepts("promtool", "check", "config", "--syntax-only", path)
+
+
+def test_promtool_accepts_the_thresholds(tmp_path: Path) -> None:
+    recorded = prometheus.thresholds_file(Thresholds(), prometheus.expected(TARGETS))
+    path = tmp_path / "thresholds.yml"
+    path.write_text(prometheus.as_text(recorded))
+    accepts("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
+
+
+@pytest.fixture(params=RECEIVERS, name="configured")
+def _configured(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Alertmanager's configuration file, its templates beside it."""
+    configuration = alertmanager.configuration(RECEIVERS[request.param])
+    configuration["templates"] = ["*.tmpl"]
+    (tmp_path / "messages.tmpl").write_text(asset("alertmanager/messages.tmpl"))
+    (tmp_path / "addresses.tmpl").write_text(alertmanager.addresses("https://grafana.example.com/"))
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(json.dumps(configuration))
+    return path
+
+
+def test_amtool_accepts_the_configuration(configured: Path) -> None:
+    accepts("amtool", "check-config", configured)
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (("alertname=Watchdog", "severity=info"), "watchdog"),
+        (("alertname=ServiceDown", "severity=critical", "workload=rdv"), "people"),
+        (("alertname=LatencyHigh", "severity=warning", "workload=rdv"), "people"),
+        (("alertname=SomethingToKnow", "severity=info"), "nobody"),
+        (("alertname=Unlabelled",), "people"),
+    ],
+)
+def test_an_alert_goes_to_its_receiver(configured: Path, labels: tuple[str, ...], receiver: str) -> None:
+    outcome = run("amtool", "config", "routes", "test", f"--config.file={configured}", *labels)
+    assert (outcome.returncode, outcome.stdout.strip()) == (0, receiver), outcome.stderr
+
+
+def message(configured: Path, template: str) -> str:
+    """What a receiver reads of amtool's own sample: one alert that fires, one that is over."""
+    outcome = run(
+        "amtool",
+        *("template", "render", f"--template.glob={configured.parent}/*.tmpl"),
+        *(f"--template.data={configured.parent}/data.json", f'--template.text={{{{ template "{template}" . }}}}'),
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
+
+
+def test_a_message_says_what_is_wrong_and_where_to_go(configured: Path) -> None:
+    alert = {
+        "startsAt": "2026-11-24T03:12:00Z",
+        "labels": {"alertname": "ServiceDown", "workload": "rdv"},
+        "annotations": {
+            "summary": "rdv is down",
+            "description": "Nothing answers.",
+            "runbook_url": "https://example.com/alerts#servicedown",
+            "dashboard": "/d/pti-services-health?viewPanel=1",
+        },
+    }
+    over = {**alert, "status": "resolved", "annotations": {"summary": "user is down"}}
+    data = {
+        "status": "firing",
+        "alerts": [{**alert, "status": "firing"}, over],
+        "groupLabels": {"alertname": "ServiceDown"},
+        "commonLabels": {"severity": "critical"},
+        "commonAnnotations": {},
+    }
+    (configured.parent / "data.json").write_text(json.dumps(data))
+    assert message(configured, "pti.subject") == "[critical] ServiceDown, 2 alerts"
+    text = message(configured, "pti.text")
+    assert "rdv is down\n\nNothing answers.\nSince 2026-11-24 03:12 UTC.\n" in text
+    assert "What to do: https://example.com/alerts#servicedown\n" in text
+    assert "Look: https://grafana.example.com/d/pti-services-health?viewPanel=1\n" in text
+    assert "Resolved: user is down\n" in text

@@ -1,0 +1,128 @@
+"""What the test cluster decides without running: which schema a manifest meets, what an image is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import ClusterError, containers, processes, schemas
+from tests.cluster.build import TOOLS
+from tests.cluster.modules import NODE_PROGRAMS
+from tests.cluster.places import API_SERVER_VERSIONS, MODULES, VERSION
+
+PUBLISHED: dict[str, Any] = {
+    "api.apps.Deployment": {
+        "type": "object",
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "spec": {"$ref": "#/definitions/api.apps.Spec"},
+        },
+        "x-kubernetes-group-version-kind": [{"group": "apps.k8s.io", "version": "v1", "kind": "Deployment"}],
+    },
+    "api.apps.Spec": {
+        "type": "object",
+        "required": ["replicas"],
+        "properties": {
+            "replicas": {"type": "integer", "format": "int32"},
+            "surge": {"type": "string", "format": "int-or-string"},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "inner": {"$ref": "#/definitions/api.apps.Spec"},
+        },
+    },
+    "api.apps.Unrelated": {"type": "object", "properties": {"name": {"type": "string"}}},
+}
+
+
+@pytest.fixture
+def deployment() -> dict[str, Any]:
+    """The schema file of the kind above."""
+    return schemas.standalone(PUBLISHED)["deployment-apps-v1.json"]
+
+
+def test_only_kinds_get_a_file() -> None:
+    assert schemas.standalone(PUBLISHED).keys() == {"deployment-apps-v1.json"}
+
+
+def test_a_kind_without_a_group_is_named_by_its_version() -> None:
+    kind = {"group": "", "version": "v1", "kind": "ConfigMap"}
+    published = {"ConfigMap": {**PUBLISHED["api.apps.Deployment"], "x-kubernetes-group-version-kind": [kind]}}
+    assert schemas.standalone({**PUBLISHED, **published}).keys() >= {"configmap-v1.json"}
+
+
+def test_a_file_holds_what_it_refers_to_and_no_more(deployment: dict[str, Any]) -> None:
+    assert deployment["definitions"].keys() == {"api.apps.Spec"}
+
+
+def test_known_fields_exclude_unknown_ones_but_maps_stay_open(deployment: dict[str, Any]) -> None:
+    spec = deployment["definitions"]["api.apps.Spec"]
+    assert deployment["additionalProperties"] is False
+    assert spec["additionalProperties"] is False
+    assert spec["properties"]["labels"] == {"type": ["object", "null"], "additionalProperties": {"type": "string"}}
+
+
+def test_a_kind_states_its_name_and_version(deployment: dict[str, Any]) -> None:
+    assert deployment["required"] == ["apiVersion", "kind"]
+    assert deployment["properties"]["apiVersion"] == {"enum": ["apps.k8s.io/v1"]}
+
+
+def test_only_a_required_field_takes_no_null(deployment: dict[str, Any]) -> None:
+    fields = deployment["definitions"]["api.apps.Spec"]["properties"]
+    assert fields["replicas"] == {"type": "integer"}
+    assert fields["surge"] == {"type": ["string", "integer", "null"]}
+    assert fields["inner"] == {"anyOf": [{"$ref": "#/definitions/api.apps.Spec"}, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("image", "full"),
+    [
+        ("redis:8.10.1", "docker.io/library/redis:8.10.1"),
+        ("redis", "docker.io/library/redis:latest"),
+        ("prom/prometheus:v3.14.0", "docker.io/prom/prometheus:v3.14.0"),
+        ("ghcr.io/kafbat/kafka-ui:v1.5.0", "ghcr.io/kafbat/kafka-ui:v1.5.0"),
+        ("localhost/pause:1", "localhost/pause:1"),
+        ("registry:5000/one", "registry:5000/one:latest"),
+    ],
+)
+def test_containerd_knows_an_image_by_its_full_name(image: str, full: str) -> None:
+    assert containers.full_name(image) == full
+
+
+@pytest.mark.parametrize("module", [VERSION, *API_SERVER_VERSIONS, *TOOLS])
+def test_everything_that_is_built_is_pinned(module: str) -> None:
+    # The program that sleeps needs no module but Go's own.
+    assert (MODULES / module / ("go.mod" if module == "pause" else "go.sum")).is_file()
+
+
+@pytest.mark.parametrize("program", NODE_PROGRAMS)
+def test_the_node_s_module_names_its_programs(program: str) -> None:
+    assert f"k8s.io/kubernetes/cmd/{program}" in (MODULES / VERSION / "go.mod").read_text()
+
+
+def test_a_part_that_ends_early_is_reported_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "RUN", tmp_path / "run")
+    monkeypatch.setattr(processes, "LOGS", tmp_path / "log")
+    processes.start("part", "sh", "-c", "echo the port is taken; exit 1")
+    with pytest.raises(ClusterError, match=r"part ended before it was ready\n.*\nthe port is taken"):
+        processes.wait_until(lambda: False, "it was ready", by="part")
+
+
+def test_a_part_is_started_once_and_ended_for_certain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "RUN", tmp_path / "run")
+    monkeypatch.setattr(processes, "LOGS", tmp_path / "log")
+    processes.start("part", "sleep", "1000")
+    first = processes.pid_of("part")
+    processes.start("part", "sleep", "1000")
+    assert first is not None
+    assert processes.pid_of("part") == first
+    processes.end("part")
+    assert processes.pid_of("part") is None
+    assert processes.names() == []
+
+
+def test_another_process_s_number_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "RUN", tmp_path)
+    (tmp_path / "part.pid").write_text("1 0")
+    assert processes.pid_of("part") is None
