@@ -1,0 +1,79 @@
+"""A Kubernetes of one node for tests, on a machine of one's own, as root.
+
+python -m tests.cluster build                     what it runs, once; minutes, into the cache
+python -m tests.cluster up [--network-policies]   prints the kubeconfig's path when the node is ready
+python -m tests.cluster load IMAGE...             hands images of the Docker engine to the node
+python -m tests.cluster fresh-volumes             empties the volumes whose claim is gone
+python -m tests.cluster apiserver --version V     another version's API server alone; prints its kubeconfig's path
+python -m tests.cluster schemas [--version V]     kubeconform's schemas, as that API server serves; prints their folder
+python -m tests.cluster pin VERSION [PROGRAM...]  makes a version of Kubernetes known to the build
+python -m tests.cluster packages                  names the Debian packages this machine lacks
+python -m tests.cluster down                      ends everything; the data stays
+python -m tests.cluster wipe                      ends everything and deletes the data
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests import cluster
+from tests.cluster import build, modules, packages, schemas
+from tests.cluster.places import API_SERVER_VERSIONS, VERSION
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    building = commands.add_parser("build")
+    building.add_argument("--api-servers", action="store_true", help=f"also of {' and '.join(API_SERVER_VERSIONS)}")
+    commands.add_parser("up").add_argument("--network-policies", action="store_true", help="enforce them")
+    commands.add_parser("load").add_argument("images", nargs="+", metavar="IMAGE")
+    commands.add_parser("fresh-volumes")
+    commands.add_parser("apiserver").add_argument("--version", required=True)
+    commands.add_parser("schemas").add_argument("--version", default=VERSION)
+    pinning = commands.add_parser("pin")
+    pinning.add_argument("version")
+    pinning.add_argument("programs", nargs="*", metavar="PROGRAM")
+    commands.add_parser("packages")
+    commands.add_parser("down")
+    commands.add_parser("wipe")
+    arguments = parser.parse_args()
+    if arguments.command not in {"build", "pin", "packages"} and (reason := cluster.unavailable()):
+        sys.exit(reason)
+    match arguments.command:
+        case "build":
+            build.build_node()
+            for tool in build.TOOLS:
+                build.build_tool(tool)
+            for version in API_SERVER_VERSIONS if arguments.api_servers else ():
+                build.build_kubernetes(version, ("kube-apiserver",))
+        case "up":
+            print(cluster.up(network_policies=arguments.network_policies).kubeconfig)
+        case "load":
+            for image in cluster.load(arguments.images):
+                print(f"loaded {image}")
+        case "fresh-volumes":
+            print(cluster.fresh_volumes())
+        case "apiserver":
+            print(cluster.api_server(arguments.version).kubeconfig)
+        case "schemas":
+            print(schemas.write(cluster.api_server(arguments.version)))
+        case "pin":
+            print(modules.pin(arguments.version, tuple(arguments.programs) or modules.NODE_PROGRAMS))
+        case "packages":
+            print(*packages.missing())
+        case "down":
+            cluster.down()
+        case "wipe":
+            cluster.wipe()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RuntimeError as error:
+        sys.exit(str(error))

@@ -1,0 +1,93 @@
+"""Builds Kubernetes, and the programs around it, from the Go modules pinned in `.ci/kubernetes`.
+
+What is in the cache already is not built again. A program that isn't complete never gets its name, so an interrupted
+build leaves nothing that looks finished.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cluster.modules import NODE_PROGRAMS, WHOLE
+from tests.cluster.places import MODULES, VERSION, kubernetes_programs, tools
+
+TOOLS = {
+    "coredns": "github.com/coredns/coredns",
+    "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform",
+    "network-policies": ".",
+    "pause": ".",
+}
+"""Program to its package. Each has a module of its own, named after it; `.` is a program of ours in that folder."""
+
+
+NODE_TOOLS = ("pause", "coredns")
+
+
+def is_built(version: str = VERSION) -> bool:
+    """Whether a node of this version has all its programs."""
+    programs = [kubernetes_programs(version) / name for name in NODE_PROGRAMS]
+    return all(program.exists() for program in [*programs, *(tools() / name for name in NODE_TOOLS)])
+
+
+def build_node(version: str = VERSION) -> Path:
+    """Every program a node of this version needs; some 6 minutes on two cores the first time."""
+    folder = build_kubernetes(version, NODE_PROGRAMS)
+    for tool in NODE_TOOLS:
+        build_tool(tool)
+    return folder
+
+
+def build_kubernetes(version: str, programs: tuple[str, ...]) -> Path:
+    """These programs of one version, and the folder they are in; some 3 minutes for an API server alone."""
+    module, folder = MODULES / version, kubernetes_programs(version)
+    if not (module / "go.sum").exists():
+        pinned = ", ".join(sorted(one.parent.name for one in MODULES.glob("[0-9]*/go.sum")))
+        raise RuntimeError(
+            f"Kubernetes {version} isn't pinned; these are: {pinned}. To add it: "
+            f"python -m tests.cluster pin {version} {' '.join(programs)}"
+        )
+    for program in programs:
+        _build(module, f"{WHOLE}/cmd/{program}", folder / program, _stamp(version))
+    return folder
+
+
+def build_tool(name: str) -> Path:
+    """One of `TOOLS`."""
+    program = tools() / name
+    _build(MODULES / name, TOOLS[name], program, "-s -w")
+    return program
+
+
+def _build(module: Path, package: str, program: Path, link_flags: str) -> None:
+    if program.exists():
+        return
+    if shutil.which("go") is None:
+        raise RuntimeError(f"{program} isn't there, and without Go it can't be built")
+    program.parent.mkdir(parents=True, exist_ok=True)
+    print(f"building {program.parent.name}/{program.name}", file=sys.stderr, flush=True)
+    partial = program.with_name(f"{program.name}.{os.getpid()}.partial")
+    done = subprocess.run(
+        ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", link_flags, "-o", str(partial), package],
+        cwd=module,
+        env={**os.environ, "CGO_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        partial.unlink(missing_ok=True)
+        raise RuntimeError(f"{package} doesn't build:\n{done.stderr[-3000:]}")
+    partial.rename(program)
+
+
+def _stamp(version: str) -> str:
+    """Linker flags that tell the programs their version; without them they call themselves v0.0.0 and refuse work."""
+    major, minor, _ = version.split(".", 2)
+    facts = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    stamps = [f"-X {package}.{name}={value}" for package in packages for name, value in facts.items()]
+    return " ".join(["-s", "-w", *stamps])

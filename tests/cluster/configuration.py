@@ -1,0 +1,122 @@
+"""The configuration files of the node's parts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.cluster.places import (
+    ADDRESS,
+    BRIDGE,
+    CONF,
+    CONTAINERD_SOCKET,
+    KUBECONFIG,
+    LOGS,
+    PKI,
+    POD_SUBNET,
+    ROOT,
+)
+
+PAUSE_IMAGE = "localhost/pause:1"
+POD_NETWORK = "pti-test-pods"
+"""Marks the packet filter's rules as ours."""
+
+DNS_READY = "127.0.0.1:18181"
+"""CoreDNS answers `/ready` here once it knows the cluster's services."""
+
+ADDRESS_STATE = ROOT / "pod-addresses"
+
+CONTAINERD = f"""\
+version = 2
+root = "{ROOT}/containerd/root"
+state = "{ROOT}/containerd/state"
+
+[grpc]
+  address = "{CONTAINERD_SOCKET}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE_IMAGE}"
+  # Without CAP_SYS_RESOURCE a lower oom_score_adj is refused, and no sandbox starts.
+  restrict_oom_score_adj = true
+  # Below the root, where the end of the cluster finds and unmounts them.
+  netns_mounts_under_state_dir = true
+
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "/usr/lib/cni"
+  conf_dir = "{ROOT}/cni"
+"""
+
+COREDNS = f"""\
+.:53 {{
+  bind {ADDRESS}
+  errors
+  ready {DNS_READY}
+  kubernetes cluster.local in-addr.arpa {{
+    kubeconfig {KUBECONFIG}
+    ttl 5
+  }}
+  # A test that has just made a service looks it up soon.
+  cache 5
+}}
+"""
+
+NETWORK: dict[str, Any] = {
+    "cniVersion": "1.0.0",
+    "name": POD_NETWORK,
+    "plugins": [
+        {
+            "type": "bridge",
+            "bridge": BRIDGE,
+            "isGateway": True,
+            "ipMasq": True,
+            "hairpinMode": True,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": str(ADDRESS_STATE),
+                "ranges": [[{"subnet": POD_SUBNET, "rangeStart": "10.244.0.10"}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+            },
+        },
+        {"type": "portmap", "capabilities": {"portMappings": True}},
+    ],
+}
+
+KUBELET: dict[str, Any] = {
+    "apiVersion": "kubelet.config.k8s.io/v1beta1",
+    "kind": "KubeletConfiguration",
+    "authentication": {
+        "anonymous": {"enabled": False},
+        "webhook": {"enabled": True},
+        "x509": {"clientCAFile": str(PKI / "ca.crt")},
+    },
+    "address": ADDRESS,
+    "podCIDR": POD_SUBNET,
+    "clusterDNS": [ADDRESS],
+    "clusterDomain": "cluster.local",
+    # Nothing of this machine's own resolver reaches a pod.
+    "resolvConf": "/dev/null",
+    "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
+    "cgroupDriver": "cgroupfs",
+    "failCgroupV1": False,
+    "failSwapOn": False,
+    "maxPods": 200,
+    "podLogsDir": str(LOGS / "pods"),
+    "volumePluginDir": str(ROOT / "volume-plugins"),
+    # A test machine is full and busy; that is no reason to end pods or forget images.
+    "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+    "imageGCHighThresholdPercent": 100,
+    # Fewer, and a rollout on two cores waits for the API more than for the containers.
+    "kubeAPIQPS": 100,
+    "kubeAPIBurst": 200,
+    "syncFrequency": "10s",
+}
+
+
+def write() -> None:
+    """Every file anew; a running part goes on with what it read."""
+    for folder in (CONF, LOGS, ROOT / "cni"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (CONF / "containerd.toml").write_text(CONTAINERD)
+    (CONF / "Corefile").write_text(COREDNS)
+    (CONF / "kubelet.json").write_text(json.dumps(KUBELET, indent=1))
+    (ROOT / "cni" / "10-pods.conflist").write_text(json.dumps(NETWORK, indent=1))

@@ -1,0 +1,84 @@
+"""A certificate authority that lives as long as the cluster's root, and a kubeconfig for each part."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from pathlib import Path
+
+from tests.cluster.places import ADDRESS, CONF, CONTEXT, FIRST_SERVICE, NODE, PKI, PORT
+from tests.cluster.processes import run, succeeds
+
+SUBJECTS = {
+    "apiserver": "/CN=kube-apiserver",
+    "admin": "/O=system:masters/CN=admin",
+    "controller-manager": "/CN=system:kube-controller-manager",
+    "scheduler": "/CN=system:kube-scheduler",
+    "kubelet": f"/O=system:nodes/CN=system:node:{NODE}",
+    "proxy": "/CN=system:kube-proxy",
+}
+"""Part to the user and group that Kubernetes' own roles know it by."""
+
+DAYS = 30
+_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", NODE, "localhost")
+_ADDRESSES = ("127.0.0.1", FIRST_SERVICE, ADDRESS)
+_DAY_S = 86400
+
+
+def ensure() -> None:
+    """Certificates, keys and kubeconfigs, made anew when they are missing or in their last day."""
+    if succeeds("openssl", "x509", "-in", PKI / "proxy.crt", "-noout", "-checkend", str(_DAY_S)):
+        return
+    shutil.rmtree(PKI, ignore_errors=True)
+    PKI.mkdir(parents=True, mode=0o700)
+    CONF.mkdir(parents=True, exist_ok=True)
+    authority = _key("ca")
+    days = ("-days", str(DAYS))
+    run("openssl", "req", "-x509", "-key", authority, "-subj", "/CN=test-ca", *days, "-out", PKI / "ca.crt")
+    # Signs service account tokens. RSA, because every API server version takes it.
+    run("openssl", "genrsa", "-out", PKI / "sa.key", "2048")
+    run("openssl", "rsa", "-in", PKI / "sa.key", "-pubout", "-out", PKI / "sa.pub")
+    extensions = PKI / "extensions"
+    alternatives = [*(f"DNS:{name}" for name in _NAMES), *(f"IP:{address}" for address in _ADDRESSES)]
+    extensions.write_text(
+        f"subjectAltName={','.join(alternatives)}\nextendedKeyUsage=serverAuth,clientAuth\n", encoding="ascii"
+    )
+    for part, subject in SUBJECTS.items():
+        key, request, certificate = _key(part), PKI / f"{part}.csr", PKI / f"{part}.crt"
+        run("openssl", "req", "-new", "-key", key, "-subj", subject, "-out", request)
+        signed_by = ("-CA", PKI / "ca.crt", "-CAkey", authority, "-CAcreateserial")
+        run("openssl", "x509", "-req", "-in", request, *signed_by, *days, "-extfile", extensions, "-out", certificate)
+        write_kubeconfig(kubeconfig_of(part), f"https://{ADDRESS}:{PORT}", part)
+
+
+def kubeconfig_of(part: str) -> Path:
+    """The file that one of `SUBJECTS` logs in with."""
+    return CONF / f"{part}.kubeconfig"
+
+
+def write_kubeconfig(path: Path, server: str, part: str = "admin") -> None:
+    """A kubeconfig for one of `SUBJECTS` at this address of an API server; it needs no other file."""
+    user = {"client-certificate-data": _inline(f"{part}.crt"), "client-key-data": _inline(f"{part}.key")}
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {"name": CONTEXT, "cluster": {"server": server, "certificate-authority-data": _inline("ca.crt")}},
+        ],
+        "users": [{"name": part, "user": user}],
+        "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": part}}],
+        "current-context": CONTEXT,
+    }
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(content, indent=1))
+
+
+def _inline(name: str) -> str:
+    return base64.b64encode((PKI / name).read_bytes()).decode()
+
+
+def _key(name: str) -> Path:
+    path = PKI / f"{name}.key"
+    run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", path)
+    return path

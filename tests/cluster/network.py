@@ -1,0 +1,111 @@
+"""The bridge that pods hang on, and what the cluster leaves in the packet filter: both made here, both taken away.
+
+The chains of a Docker engine on the same machine are never touched.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.cluster.configuration import POD_NETWORK
+from tests.cluster.places import ADDRESS, BRIDGE, POD_SUBNET
+from tests.cluster.processes import run, succeeds
+
+_PREFIX = POD_SUBNET.partition("/")[2]
+_DIRECTIONS = ("-i", "-o")
+_POLICY_TABLE = ("inet", "kube-network-policies")
+POLICY_QUEUE = 100
+"""The agent's own default."""
+
+_POLICY_CHAIN = "KUBE-TEST-POLICIES"
+_CHAIN = re.compile(r"(?:KUBE|CNI)-[\w-]+")
+
+
+def open_up() -> None:
+    """The bridge with its address, and the way from pod to pod."""
+    if not succeeds("ip", "link", "show", BRIDGE):
+        run("ip", "link", "add", BRIDGE, "type", "bridge")
+    run("ip", "address", "replace", f"{ADDRESS}/{_PREFIX}", "dev", BRIDGE)
+    run("ip", "link", "set", BRIDGE, "up")
+    run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    # Service addresses are rewritten by the packet filter, which else doesn't see what stays on a bridge.
+    succeeds("modprobe", "br_netfilter")
+    succeeds("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
+    for direction in _DIRECTIONS:
+        # A Docker engine drops what is forwarded and not its own.
+        if not _forwarding("-C", direction):
+            run("iptables", "-w", "-I", "FORWARD", direction, BRIDGE, "-j", "ACCEPT")
+
+
+def close() -> None:
+    """Take away the bridge, and every rule and chain of Kubernetes and of the pod network; nothing without a bridge.
+
+    Without it no node of ours ran, and the chains would be another Kubernetes'.
+    """
+    if not succeeds("ip", "link", "show", BRIDGE):
+        return
+    for direction in _DIRECTIONS:
+        _forwarding("-D", direction)
+    for command in ("iptables", "ip6tables"):
+        for table in ("filter", "nat", "mangle"):
+            _remove_chains(command, table)
+    succeeds("nft", "delete", "table", *_POLICY_TABLE)
+    succeeds("ip", "link", "delete", BRIDGE)
+
+
+def ask_policy_agent() -> None:
+    """Have every new connection of a pod decided by the agent; without the agent it is dropped.
+
+    The agent's own rules do the same where the kernel has nftables' queue, and then it is asked twice.
+    """
+    if succeeds("iptables", "-w", "-t", "mangle", "-n", "-L", _POLICY_CHAIN):
+        return
+    rules = [
+        "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
+        # The kubelet's probes: its packets have an owner, a pod's forwarded ones have none.
+        "-m owner --uid-owner 0 -j RETURN",
+        f"-s {POD_SUBNET} -j NFQUEUE --queue-num {POLICY_QUEUE}",
+        f"-d {POD_SUBNET} -j NFQUEUE --queue-num {POLICY_QUEUE}",
+    ]
+    appended = [f"-A {_POLICY_CHAIN} {rule}" for rule in rules]
+    lines = ["*mangle", f":{_POLICY_CHAIN} - [0:0]", *appended, f"-A POSTROUTING -j {_POLICY_CHAIN}", "COMMIT", ""]
+    run("iptables-restore", "-w", "--noflush", text="\n".join(lines))
+
+
+def policy_agent_listens() -> bool:
+    """Whether a process decides on what is queued."""
+    queues = Path("/proc/net/netfilter/nfnetlink_queue").read_text().splitlines()
+    return any(line.split()[0] == str(POLICY_QUEUE) for line in queues)
+
+
+def _forwarding(action: str, direction: str) -> bool:
+    return succeeds("iptables", "-w", action, "FORWARD", direction, BRIDGE, "-j", "ACCEPT")
+
+
+def _remove_chains(command: str, table: str) -> None:
+    """In one transaction, so that no packet meets half of it."""
+    if not succeeds(command, "-w", "-t", table, "-S"):
+        return
+    rules = run(command, "-w", "-t", table, "-S").splitlines()
+    ours = {
+        rule.split()[1]
+        for rule in rules
+        if rule.startswith("-N ") and (rule.startswith("-N KUBE-") or _of_pod_network(rule.split()[1], rules))
+    }
+    if not ours:
+        return
+    jumps = [
+        rule.replace("-A ", "-D ", 1)
+        for rule in rules
+        if rule.startswith("-A ") and rule.split()[1] not in ours and ours & set(_CHAIN.findall(rule))
+    ]
+    flushes = [f"-F {chain}" for chain in sorted(ours)]
+    removals = [f"-X {chain}" for chain in sorted(ours)]
+    text = "\n".join([f"*{table}", *jumps, *flushes, *removals, "COMMIT", ""])
+    run(f"{command}-restore", "-w", "--noflush", text=text)
+
+
+def _of_pod_network(chain: str, rules: list[str]) -> bool:
+    """Whether it is one that a CNI plugin made for a pod of ours: other software's pods may be on this machine."""
+    return chain.startswith("CNI-") and any(chain in rule.split() and POD_NETWORK in rule for rule in rules)

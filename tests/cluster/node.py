@@ -1,0 +1,131 @@
+"""The single node: starts its parts in the order they need each other, and ends them without leaving traces."""
+
+from __future__ import annotations
+
+import http
+import json
+import os
+import shutil
+import sys
+import urllib.request
+
+from tests.cluster import configuration, containers, control_plane, credentials, mounts, network, packages, volumes
+from tests.cluster.access import Cluster, kubectl_program, reach
+from tests.cluster.build import build_kubernetes, build_node, build_tool, is_built
+from tests.cluster.places import ADDRESS, CONF, KUBECONFIG, NODE, POD_RANGE, ROOT
+from tests.cluster.processes import ClusterError, end, names, start, succeeds, wait_until
+
+
+def obstacle() -> str | None:
+    """Why no node can run here, with what mends it; nothing when one can."""
+    if not sys.platform.startswith("linux"):
+        return "a node needs Linux"
+    if os.geteuid() != 0:
+        return "a node needs root: run as root on a machine of your own"
+    if lacking := packages.missing():
+        return f"not installed: apt-get install {' '.join(lacking)}"
+    if not is_built() and shutil.which("go") is None:
+        return "Kubernetes isn't built, and without Go it can't be"
+    return None
+
+
+def start_node() -> Cluster:
+    """Bring up what isn't, and wait until the node is ready."""
+    programs = build_node()
+    kubectl = kubectl_program()
+    credentials.ensure()
+    configuration.write()
+    network.open_up()
+    control_plane.start_etcd()
+    control_plane.start_api_server(programs)
+    containers.start_containerd()
+    control_plane.await_api_server(kubectl)
+    control_plane.start_controllers(programs)
+    start("coredns", build_tool("coredns"), "-conf", CONF / "Corefile")
+    start(
+        "kubelet",
+        programs / "kubelet",
+        f"--config={CONF / 'kubelet.json'}",
+        f"--kubeconfig={credentials.kubeconfig_of('kubelet')}",
+        f"--hostname-override={NODE}",
+        f"--node-ip={ADDRESS}",
+        f"--root-dir={ROOT / 'kubelet'}",
+        f"--cert-dir={ROOT / 'kubelet' / 'pki'}",
+    )
+    start(
+        "proxy",
+        programs / "kube-proxy",
+        f"--kubeconfig={credentials.kubeconfig_of('proxy')}",
+        f"--hostname-override={NODE}",
+        f"--cluster-cidr={POD_RANGE}",
+        "--proxy-mode=iptables",
+    )
+    cluster = reach(KUBECONFIG)
+    volumes.ensure(cluster)
+    wait_until(_knows_services, "it knew the services", by="coredns")
+    wait_until(lambda: _is_ready(cluster), f"{NODE} was ready", by="kubelet")
+    # A pod is refused while the namespace's service account isn't there.
+    wait_until(lambda: _has_service_account(cluster), "service accounts were made", by="controller-manager")
+    return cluster
+
+
+def enforce_network_policies() -> None:
+    """From now on NetworkPolicies hold between pods. What goes to the node itself (DNS, the API) is never filtered."""
+    agent = build_tool("network-policies")
+    start("network-policies", agent, f"--kubeconfig={KUBECONFIG}", f"--node={NODE}")
+    wait_until(network.policy_agent_listens, "it decided on packets", by="network-policies")
+    network.ask_policy_agent()
+
+
+def start_other_api_server(version: str) -> Cluster:
+    """The API server of another version alone, for validation; the node need not be up."""
+    programs = build_kubernetes(version, ("kube-apiserver",))
+    kubectl = kubectl_program()
+    credentials.ensure()
+    control_plane.start_etcd()
+    kubeconfig = control_plane.start_other_api_server(version, programs)
+    control_plane.await_api_server(kubectl, kubeconfig, name=f"apiserver-{version}")
+    return reach(kubeconfig)
+
+
+def end_node() -> None:
+    """End every process that was started, the pods' too, and take mounts, rules and the bridge away. Data stays."""
+    # Whoever asks the API server first, since it waits for them; its store last, since it waits for that too.
+    servers = [name for name in names() if name.startswith("apiserver")]
+    end(*(name for name in names() if name not in {*servers, "containerd", "etcd"}))
+    containers.end_pods()
+    end(*servers, "containerd")
+    end("etcd")
+    mounts.release()
+    network.close()
+    shutil.rmtree(configuration.ADDRESS_STATE, ignore_errors=True)
+    mounts.remove_left_overs()
+
+
+def wipe_node() -> None:
+    """End it, and delete all it stored. What was built stays in the cache."""
+    end_node()
+    left = mounts.below(ROOT)
+    if left:
+        raise RuntimeError(f"still mounted, so nothing is deleted: {', '.join(map(str, left))}")
+    shutil.rmtree(ROOT, ignore_errors=True)
+
+
+def _knows_services() -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{configuration.DNS_READY}/ready", timeout=2) as answer:
+            return bool(answer.status == http.HTTPStatus.OK)
+    except OSError:
+        return False
+
+
+def _is_ready(cluster: Cluster) -> bool:
+    try:
+        node = json.loads(cluster.kubectl("get", "node", NODE, "--output=json"))
+    except ClusterError:
+        return False  # not registered yet
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", []))
+
+
+def _has_service_account(cluster: Cluster) -> bool:
+    return succeeds(*cluster.command(), "get", "serviceaccount", "default")

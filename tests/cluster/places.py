@@ -1,0 +1,50 @@
+"""Where the test cluster lives: its versions, addresses, folders and programs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+VERSION = os.environ.get("PTI_TEST_KUBERNETES", "1.34.4")
+"""Of the node. One of the folders `.ci/kubernetes/<version>` that pin all of Kubernetes."""
+
+API_SERVER_VERSIONS = ("1.29.6", "1.36.3")
+"""The oldest and the newest API server that manifests are validated against, beside the node's own."""
+
+MODULES = Path(__file__).parents[2] / ".ci" / "kubernetes"
+"""Go modules that pin what is built: `<version>` for Kubernetes, else named after the program."""
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pti-calendar"
+"""Built programs and schemas; survives `wipe`."""
+
+ROOT = Path(os.environ.get("PTI_TEST_CLUSTER_ROOT", "/var/lib/pti-calendar-cluster"))
+"""All that the cluster writes: state, logs, volumes. `wipe` removes it."""
+
+CONF, LOGS, PKI = ROOT / "conf", ROOT / "log", ROOT / "pki"
+KUBECONFIG = CONF / "admin.kubeconfig"
+CONTAINERD_SOCKET = ROOT / "containerd.sock"
+VOLUMES = ROOT / "volumes"
+
+CONTEXT = "test"
+NODE = "node1"
+BRIDGE = "pti-pods"
+ADDRESS = "10.244.0.1"
+"""The bridge's: API server, kubelet and CoreDNS listen here, and pods reach it."""
+
+POD_SUBNET = "10.244.0.0/24"
+POD_RANGE = "10.244.0.0/16"
+SERVICE_RANGE = "10.96.0.0/16"
+FIRST_SERVICE = "10.96.0.1"
+PORT = 6443
+ETCD = "http://127.0.0.1:16444"
+ETCD_PEERS_PORT = 16445
+
+
+def kubernetes_programs(version: str) -> Path:
+    """The folder with one version's programs."""
+    return CACHE / f"kubernetes-{version}"
+
+
+def tools() -> Path:
+    """The folder with the programs that have a version of their own: CoreDNS, kubeconform, the policy agent."""
+    return CACHE / "kubernetes-tools"

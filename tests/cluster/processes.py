@@ -1,0 +1,132 @@
+"""The cluster's processes: started in the background with a log each, found again by a later run, ended for certain."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.cluster.places import LOGS, ROOT
+
+RUN = ROOT / "run"
+DEADLINE_S = 90.0
+END_S = 5.0
+"""What a process gets to end by itself before it is killed."""
+
+_LOG_LINES = 25
+
+
+class ClusterError(RuntimeError):
+    """The cluster can't do what was asked; the message ends with the log of the part that failed."""
+
+
+def start(name: str, *command: str | Path, environment: Mapping[str, str] | None = None) -> None:
+    """Start it unless it runs already. Survives this program; its output is `log/<name>.log`."""
+    if pid_of(name):
+        return
+    RUN.mkdir(parents=True, exist_ok=True)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with (LOGS / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+            cwd="/",
+        )
+    # The start time tells it from a later process with the same number.
+    _pid_file(name).write_text(f"{process.pid} {_start_time(process.pid)}")
+
+
+def pid_of(name: str) -> int | None:
+    """The process, where it is running and is ours."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        pid, started = _pid_file(name).read_text().split()
+        if _start_time(int(pid)) == started:
+            return int(pid)
+    return None
+
+
+def names() -> list[str]:
+    """Everything that was started and not ended."""
+    return sorted(one.stem for one in RUN.glob("*.pid"))
+
+
+def end(*parts: str) -> None:
+    """End them together and wait for their end; what doesn't go when asked is killed."""
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        pids = [pid for part in parts if (pid := pid_of(part))]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal_number)
+        deadline = time.monotonic() + END_S
+        while any(map(pid_of, parts)) and time.monotonic() < deadline:
+            for pid in pids:
+                _reap(pid)
+            time.sleep(0.02)
+    for part in parts:
+        _pid_file(part).unlink(missing_ok=True)
+
+
+def wait_until(condition: Callable[[], bool], what: str, by: str, deadline_s: float = DEADLINE_S) -> None:
+    """Wait for a condition that the process `by` brings about; its end or the deadline is an error with its log."""
+    deadline = time.monotonic() + deadline_s
+    while not condition():
+        if pid_of(by) is None:
+            raise ClusterError(f"{by} ended before {what}\n{tail(by)}")
+        if time.monotonic() > deadline:
+            raise ClusterError(f"no success within {deadline_s:g} s: {what}\n{tail(by)}")
+        time.sleep(0.1)
+
+
+def says(name: str, text: str) -> bool:
+    """Whether its log, since this start, holds the text."""
+    return text in (LOGS / f"{name}.log").read_text(errors="replace")
+
+
+def tail(name: str) -> str:
+    """The last lines of its log, under the log's path."""
+    log = LOGS / f"{name}.log"
+    lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else ["(no log)"]
+    return "\n".join([f"{log}:", *lines])
+
+
+def succeeds(*command: str | Path) -> bool:
+    """Whether a command is here and exits with 0; what it prints is dropped."""
+    if shutil.which(command[0]) is None:
+        return False
+    return subprocess.run([str(part) for part in command], capture_output=True, check=False).returncode == 0
+
+
+def run(*command: str | Path, text: str | None = None) -> str:
+    """What a command prints; its failure is an error that says why."""
+    parts = [str(part) for part in command]
+    done = subprocess.run(parts, input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"{' '.join(parts)} failed ({done.returncode}):\n{(done.stdout + done.stderr)[-3000:]}")
+    return done.stdout
+
+
+def _pid_file(name: str) -> Path:
+    return RUN / f"{name}.pid"
+
+
+def _start_time(pid: int) -> str | None:
+    """In clock ticks since the machine's start; nothing for a process that is gone or only waits to be reaped."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if state == "Z" else rest[18]
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
