@@ -4,7 +4,7 @@ STACK ?= dev
 run = .venv/bin/python -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test setup up status logs env wipe render documents lint
+.PHONY: help dev test setup up preview status logs env wipe render documents lint
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,7 +27,11 @@ up: ## bring a stack up: make up STACK=dev
 	@$(PYTHON) operations/bootstrap.py --pulumi
 	@$(run) up --stack $(STACK)
 
-status: ## show the stack's containers
+preview: ## show what a new stack would create, without its secrets and its cluster: make preview STACK=prod
+	@$(PYTHON) operations/bootstrap.py --pulumi
+	@$(run) preview --stack $(STACK)
+
+status: ## show the stack's containers or pods: make status STACK=dev
 	@$(run) status --stack $(STACK)
 
 logs: ## show what a workload writes: make logs SERVICE=postgres
@@ -39,7 +43,7 @@ env: ## write .env.<service> for a service run from an editor: make env SERVICE=
 wipe: ## take a stack down and DELETE its data, after a typed confirmation: make wipe STACK=dev
 	@$(if $(filter file,$(origin STACK)),$(error name the stack: make wipe STACK=dev))$(run) wipe --stack $(STACK)
 
-render: ## write a stack as a Compose file into rendered/: make render STACK=dev
+render: ## write a stack as a Compose file, or as Kubernetes manifests, into rendered/: make render STACK=prod
 	@$(PYTHON) operations/bootstrap.py
 	@$(run) render --stack $(STACK)
 

@@ -18,7 +18,7 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 stack = pulumi.get_stack()
 configured = settings.load()
 backend = create_backend(configured, stack=stack)
-backend.check_published_ports(configured.published_ports())
+backend.check(configured.published_ports())
 platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
 for name, value in platform.outputs.as_mapping().items():
     pulumi.export(name, pulumi.Output.secret(value) if name in platform.outputs.secret_names() else value)

@@ -46,6 +46,10 @@ class Credentials(pulumi.ComponentResource):
             raise KeyError(f"{credential.key} has no value in this stack: {credential.purpose} asks for none")
         return value
 
+    def has(self, credential: Credential) -> bool:
+        """Whether the stack uses it at all."""
+        return credential.key in self._values
+
     def find(self, credential: Credential) -> pulumi.Output[str] | None:
         """The value, or None where the stack runs without (a Redis everyone on the laptop may use)."""
         return self._values[credential.key]

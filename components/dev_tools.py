@@ -9,10 +9,10 @@ import pulumi
 
 from backends.base import Backend
 from components.credentials import Credentials
-from components.endpoint import Endpoint
+from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
 from settings.credentials import PGADMIN, POSTGRES_ADMIN, REDIS
-from settings.models import DevTools as DevToolsSettings
-from settings.models import KafkaUi, PgAdmin, RedisCommander
+from settings.tools import DevTools as DevToolsSettings
+from settings.tools import KafkaUi, PgAdmin, RedisCommander
 from workloads import FileSet, HttpGet, Port, Probe, Scratch, Workload
 
 TYPE = "pti-calendar:index:DevTools"
@@ -27,9 +27,9 @@ class DevToolsArgs:
     backend: Backend
     credentials: Credentials
     tools: DevToolsSettings
-    postgres: Endpoint
-    redis: Endpoint
-    kafka: Endpoint
+    postgres: PostgresAccess
+    redis: RedisAccess
+    kafka: KafkaAccess
 
 
 class DevTools(pulumi.ComponentResource):
@@ -50,16 +50,16 @@ class DevTools(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def _pg_admin(settings: PgAdmin, postgres: Endpoint, credentials: Credentials) -> Workload:
+def _pg_admin(settings: PgAdmin, postgres: PostgresAccess, credentials: Credentials) -> Workload:
     servers = {
         "Servers": {
             "1": {
                 "Name": "PTI Calendar",
                 "Group": "Servers",
-                "Host": postgres.workload,
-                "Port": postgres.port,
+                "Host": postgres.endpoint.host,
+                "Port": postgres.endpoint.port,
                 "MaintenanceDB": "postgres",
-                "Username": "postgres",
+                "Username": postgres.admin,
                 # In the user's storage, where the image's entry point copies PGPASS_FILE.
                 "ConnectionParameters": {"sslmode": "prefer", "passfile": "/.pgpass"},
             }
@@ -104,34 +104,34 @@ def _pg_admin(settings: PgAdmin, postgres: Endpoint, credentials: Credentials) -
         ),
         memory_mib=448,
         readiness=Probe(check=HttpGet(port=5050, path="/misc/ping"), startup_s=180),
-        calls=(postgres.workload,),
+        calls=(postgres.endpoint,),
     )
 
 
-def _kafka_ui(settings: KafkaUi, kafka: Endpoint) -> Workload:
+def _kafka_ui(settings: KafkaUi, kafka: KafkaAccess) -> Workload:
     return Workload(
         name="kafka-ui",
         image=settings.image,
         user=100,
         environment={
             "KAFKA_CLUSTERS_0_NAME": "pti-calendar",
-            "KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS": str(kafka),
+            "KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS": kafka.bootstrap_servers,
             "JAVA_OPTS": f"-Xmx{settings.heap_mib}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
         },
         ports=(Port(name="http", number=8080, publish=settings.port),),
         scratch=(Scratch(path="/tmp", size_mib=64), Scratch(path="/etc/kafkaui")),  # noqa: S108 - a mount of its own
         memory_mib=settings.heap_mib + 288,
         readiness=Probe(check=HttpGet(port=8080, path="/actuator/health"), startup_s=180),
-        calls=(kafka.workload,),
+        calls=kafka.calls,
     )
 
 
-def _redis_commander(settings: RedisCommander, redis: Endpoint, password: pulumi.Output[str] | None) -> Workload:
+def _redis_commander(settings: RedisCommander, redis: RedisAccess, password: pulumi.Output[str] | None) -> Workload:
     """Redis Commander without the image's entry point, which would hand the password over as an argument."""
     local = "/etc/redis-commander"
 
     def configuration(secret: str | None) -> str:
-        connection = {"label": "PTI Calendar", "host": redis.workload, "port": redis.port, "dbIndex": 0}
+        connection = {"label": "PTI Calendar", "host": redis.endpoint.host, "port": redis.endpoint.port, "dbIndex": 0}
         return json.dumps({"connections": [connection | ({"password": secret} if secret else {})]}, indent=2)
 
     return Workload(
@@ -156,11 +156,11 @@ def _redis_commander(settings: RedisCommander, redis: Endpoint, password: pulumi
         scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
         memory_mib=160,
         readiness=Probe(check=HttpGet(port=8081, path="/"), startup_s=120),
-        calls=(redis.workload,),
+        calls=(redis.endpoint,),
     )
 
 
-def _pgpass(postgres: Endpoint, password: str) -> str:
+def _pgpass(postgres: PostgresAccess, password: str) -> str:
     """A line of a libpq password file (https://www.postgresql.org/docs/current/libpq-pgpass.html)."""
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
-    return f"{postgres.workload}:{postgres.port}:*:postgres:{escaped}\n"
+    return f"{postgres.endpoint.host}:{postgres.endpoint.port}:*:{postgres.admin}:{escaped}\n"

@@ -5,17 +5,30 @@ from __future__ import annotations
 import pulumi
 
 import contract.outputs as contract
+from backends.base import Backend
 from components.credentials import Credentials
-from components.data_layer import postgres
+from components.data_layer import DataLayer, postgres
+from components.urls import Urls
 from settings import Settings
 from settings.catalog import SERVICES
-from settings.credentials import JWT, PGADMIN, POSTGRES_ADMIN, POSTGRES_BACKUP, REDIS, app_role, migrator_role
+from settings.credentials import (
+    JWT,
+    KAFKA,
+    PGADMIN,
+    POSTGRES_ADMIN,
+    POSTGRES_BACKUP,
+    REDIS,
+    app_role,
+    migrator_role,
+    third_party,
+)
+from workloads import Endpoint, External
 
 
 def stack_outputs(
-    settings: Settings, credentials: Credentials, *, host: str
+    settings: Settings, credentials: Credentials, data: DataLayer, backend: Backend
 ) -> contract.StackOutputs[pulumi.Output[str]]:
-    """What the stack tells other programs; `host` is where its published ports are."""
+    """What the stack tells other programs."""
     databases = {
         service.name: contract.Database(
             name=service.database,
@@ -24,31 +37,69 @@ def stack_outputs(
         )
         for service in SERVICES
     }
-    passwords = {postgres.ADMIN: credentials[POSTGRES_ADMIN], postgres.BACKUP_ROLE: credentials[POSTGRES_BACKUP]}
+    passwords = {data.postgres.admin: credentials[POSTGRES_ADMIN], postgres.BACKUP_ROLE: credentials[POSTGRES_BACKUP]}
     for service in SERVICES:
         passwords[databases[service.name].app_role] = credentials[app_role(service)]
         passwords[databases[service.name].migrator_role] = credentials[migrator_role(service)]
-    tools = settings.dev_tools
+    postgres_host, postgres_port = _reached(backend, data.postgres.endpoint, settings.postgres.port)
+    redis_host, redis_port = _reached(backend, data.redis.endpoint, settings.redis.port)
     return contract.StackOutputs(
         contract_version=contract.CONTRACT_VERSION,
         postgres=contract.Postgres(
-            host=host,
-            port=settings.postgres.port,
-            admin_role=postgres.ADMIN,
+            host=postgres_host,
+            port=postgres_port,
+            ssl_mode=data.postgres.ssl_mode,
+            admin_role=data.postgres.admin,
             backup_role=postgres.BACKUP_ROLE,
             databases=databases,
         ),
-        redis=contract.Redis(host=host, port=settings.redis.port),
-        kafka=contract.Kafka(bootstrap_servers=f"{host}:{settings.kafka.port}"),
-        tools=contract.Tools(
-            pg_admin=f"http://{host}:{tools.pg_admin.port}" if tools.enabled else None,
-            kafka_ui=f"http://{host}:{tools.kafka_ui.port}" if tools.enabled else None,
-            redis_commander=f"http://{host}:{tools.redis_commander.port}" if tools.enabled else None,
+        redis=contract.Redis(host=redis_host, port=redis_port, tls=data.redis.tls),
+        kafka=contract.Kafka(
+            bootstrap_servers=data.kafka.published_servers,
+            security_protocol=data.kafka.security_protocol,
+            username=data.kafka.username,
         ),
+        tools=_tools(settings, backend),
+        gateway=_gateway(settings),
         credentials=contract.Credentials(
             postgres=passwords,
             redis=credentials.find(REDIS),
+            kafka=credentials[KAFKA] if data.kafka.username else None,
             jwt_secret=credentials[JWT],
-            pg_admin=credentials[PGADMIN] if tools.enabled else None,
+            pg_admin=credentials[PGADMIN] if settings.dev_tools.enabled else None,
+            third_parties={
+                third_party(secret).variable: credentials[third_party(secret)]
+                for service in settings.services.routed
+                for secret in service.secrets
+            },
         ),
+    )
+
+
+def _reached(backend: Backend, endpoint: Endpoint | External, publish: int) -> tuple[str, int]:
+    if isinstance(endpoint, External):
+        return endpoint.host, endpoint.port
+    return backend.reached_at(endpoint, publish)
+
+
+def _tools(settings: Settings, backend: Backend) -> contract.Tools:
+    def address(workload: str, port: int) -> str | None:
+        host, published = backend.reached_at(Endpoint(workload, port), port)
+        return f"http://{host}:{published}" if settings.dev_tools.enabled else None
+
+    tools = settings.dev_tools
+    return contract.Tools(
+        pg_admin=address("pgadmin", tools.pg_admin.port),
+        kafka_ui=address("kafka-ui", tools.kafka_ui.port),
+        redis_commander=address("redis-commander", tools.redis_commander.port),
+    )
+
+
+def _gateway(settings: Settings) -> contract.Gateway:
+    urls = Urls(settings.gateway)
+    on = settings.gateway.enabled
+    return contract.Gateway(
+        api=urls.api if on else None,
+        services={one.name: f"{urls.api}/api/{one.name}" for one in settings.services.routed if on},
+        frontends={one.name: urls.frontend(one) for one in settings.frontends.deployed if on},
     )

@@ -11,7 +11,13 @@ from backends.base import Backend
 from components.credentials import Credentials
 from components.data_layer import DataLayer, DataLayerArgs
 from components.dev_tools import DevTools, DevToolsArgs
+from components.frontend import Frontend, FrontendArgs
+from components.gateway import Gateway, GatewayArgs, nginx
+from components.gateway.kong import Upstream
+from components.microservice import Microservice, MicroserviceArgs
+from components.monitoring import Monitoring, MonitoringArgs
 from components.outputs import stack_outputs
+from components.urls import Urls
 from settings import Settings
 
 TYPE = "pti-calendar:index:Platform"
@@ -68,5 +74,72 @@ class Platform(pulumi.ComponentResource):
                 ),
                 below,
             )
-        self.outputs = stack_outputs(settings, credentials, host=args.backend.published_host)
+        for service in settings.services.deployed:
+            Microservice(
+                service.name,
+                MicroserviceArgs(
+                    service=service,
+                    sized=settings.services.of(service),
+                    migration_command=settings.services.migration_command,
+                    environment=settings.services.environment,
+                    backend=args.backend,
+                    credentials=credentials,
+                    postgres=data.postgres,
+                    redis=data.redis,
+                    kafka=data.kafka,
+                ),
+                below,
+            )
+        urls = Urls(settings.gateway)
+        for frontend in settings.frontends.deployed:
+            Frontend(
+                frontend.name,
+                FrontendArgs(
+                    frontend=frontend,
+                    sized=settings.frontends.of(frontend),
+                    api_url=urls.api,
+                    backend=args.backend,
+                ),
+                below,
+            )
+        if settings.gateway.enabled:
+            origins = settings.gateway.cors_origins
+            Gateway(
+                "gateway",
+                GatewayArgs(
+                    settings=settings.gateway,
+                    services=[
+                        Upstream(
+                            service.name,
+                            service.port,
+                            is_local=service.name in settings.services.local,
+                            public_paths=settings.services.differing(service).public_paths,
+                        )
+                        for service in settings.services.routed
+                    ],
+                    frontends=settings.frontends.deployed,
+                    cors_origins=urls.frontends if origins is None else origins,
+                    redis=data.redis,
+                    backend=args.backend,
+                    credentials=credentials,
+                ),
+                below,
+            )
+        if settings.monitoring.enabled:
+            own_edge = settings.gateway.enabled and settings.gateway.edge == "nginx"
+            Monitoring(
+                "monitoring",
+                MonitoringArgs(
+                    settings=settings.monitoring,
+                    backend=args.backend,
+                    credentials=credentials,
+                    postgres=data.postgres,
+                    redis=data.redis,
+                    kafka=data.kafka,
+                    nginx=nginx.STATUS if own_edge else None,
+                    watch_machine=not settings.on_kubernetes,
+                ),
+                below,
+            )
+        self.outputs = stack_outputs(settings, credentials, data, args.backend)
         self.register_outputs({})

@@ -39,9 +39,12 @@ class Database(Record):
 class Postgres(Record):
     """Where PostgreSQL answers."""
 
-    host: str = described("Host name or address for people and programs outside the platform.")
+    host: str = described(
+        "Host name or address for people and programs beside the platform: of the host, or in the cluster."
+    )
     port: int = described("TCP port on that host.")
-    admin_role: str = described("The superuser.")
+    ssl_mode: str = described("How connections are encrypted, in libpq's words: `disable`, `require`, `verify-full`.")
+    admin_role: str = described("The superuser, or the role of a managed server that makes databases and roles.")
     backup_role: str = described("Role that reads every row of every tenant, for dumps.")
     databases: Mapping[str, Database] = described("Service name (`user`, `planning`, …) to its database.")
 
@@ -50,15 +53,20 @@ class Postgres(Record):
 class Redis(Record):
     """Where Redis answers."""
 
-    host: str = described("Host name or address for people and programs outside the platform.")
+    host: str = described(
+        "Host name or address for people and programs beside the platform: of the host, or in the cluster."
+    )
     port: int = described("TCP port on that host.")
+    tls: bool = described("Whether connections are encrypted.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kafka(Record):
     """Where Kafka answers."""
 
-    bootstrap_servers: str = described("`host:port` for clients outside the platform.")
+    bootstrap_servers: str = described("`host:port` for clients beside the platform; several are separated by commas.")
+    security_protocol: str = described("How clients connect: `PLAINTEXT`, `SSL`, or `SASL_SSL` with SCRAM-SHA-512.")
+    username: str | None = described("User of `SASL_SSL`; null with another protocol.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +79,26 @@ class Tools(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gateway(Record):
+    """Where users reach the platform; null and empty where the stack runs without a gateway."""
+
+    api: str | None = described("Address of the API, without a path.")
+    services: Mapping[str, str] = described("Service name to the address its paths go below.")
+    frontends: Mapping[str, str] = described("Front end name to its address.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Credentials(Record, Generic[Secret]):
     """The secret values."""
 
     postgres: Mapping[str, Secret] = described("PostgreSQL role to its password, for every role that may log in.")
     redis: Secret | None = described("Redis's password; null where it has none.")
+    kafka: Secret | None = described("Password of Kafka's user; null where it asks for none.")
     jwt_secret: Secret = described("The key that signs the platform's JWTs.")
     pg_admin: Secret | None = described("Password of pgAdmin's user; null where the stack runs without pgAdmin.")
+    third_parties: Mapping[str, Secret] = described(
+        "Secrets of providers by the variable they have in a service (`STRIPE_SECRET_KEY`, …), those the stack has."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +110,7 @@ class StackOutputs(Record, Generic[Secret]):
     redis: Redis = described("Redis.")
     kafka: Kafka = described("Kafka.")
     tools: Tools = described("The web tools.")
+    gateway: Gateway = described("The way in.")
     credentials: Credentials[Secret] = described("The secret values.", secret=True)
 
     @classmethod

@@ -41,7 +41,7 @@ class Record:
         return typing.cast(Self, _parsed(cls, value, cls.__name__))
 
 
-WORDS = {str: "text", int: "a whole number", Mapping: "a mapping"}
+WORDS = {str: "text", int: "a whole number", bool: "true or false", Mapping: "a mapping"}
 
 
 def _plain(value: Any) -> Any:

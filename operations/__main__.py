@@ -23,11 +23,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
         "up": "bring the stack up",
-        "status": "show the stack's containers",
+        "preview": "show what a new stack would create, without its secrets, its state and its cluster",
+        "status": "show the stack's containers or pods",
         "logs": "show what a workload writes",
         "env": "write the environment file of a service run from an editor",
         "wipe": "take the stack down and delete its data, after a typed confirmation",
-        "render": "write the stack as a Compose file, without Pulumi and without Docker",
+        "render": "write the stack as a Compose file or as Kubernetes manifests, without Pulumi and without Docker",
     }
     for name, text in helps.items():
         command = commands.add_parser(name, help=text)
@@ -49,13 +50,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
             return stack.up(arguments.stack)
         case "status":
-            from operations import containers
+            from operations.runtimes import runtime_of
 
-            containers.show_status(arguments.stack)
+            runtime_of(arguments.stack).show_status(arguments.stack)
         case "logs":
-            from operations import containers
+            from operations.runtimes import runtime_of
 
-            return containers.follow_logs(arguments.stack, arguments.workload, follow=arguments.follow)
+            runtime = runtime_of(arguments.stack)
+            return runtime.follow_logs(arguments.stack, arguments.workload, follow=arguments.follow)
         case "env":
             from operations import environment_file, stack
 
@@ -65,6 +67,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from operations.wipe import wipe
 
             return wipe(arguments.stack)
+        case "preview":
+            from operations.preview import preview
+
+            return preview(arguments.stack)
         case "render":
             from operations.render import render
 

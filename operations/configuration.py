@@ -25,7 +25,7 @@ def read_configuration(stack: str) -> tuple[Settings, set[str]]:
     # What is encrypted can't be judged here, and need not be.
     texts = {key: "encrypted" if key in secret else _as_text(value) for key, value in raw.items()}
     try:
-        return parse(texts, secret), {key.removeprefix(f"{NAMESPACE}:") for key in secret}
+        return parse(texts, secret, with_secrets=False), {key.removeprefix(f"{NAMESPACE}:") for key in secret}
     except SettingsError as error:
         raise OperationError(str(error)) from None
 

@@ -68,6 +68,22 @@ def volumes(stack: str) -> list[str]:
     return sorted(_docker(stack, "volume", "ls", "--quiet", "--filter", f"label={STACK_LABEL}={stack}").split())
 
 
+def kept_data(stack: str) -> list[str]:
+    """The stack's volumes."""
+    return volumes(stack)
+
+
+def delete_data(stack: str) -> None:
+    """Deletes the volumes that are left; those with files went with the stack."""
+    if remaining := volumes(stack):
+        remove_volumes(stack, remaining)
+
+
+def whereabouts(stack: str) -> str:
+    """The engine."""
+    return f"on the Docker engine {_engine(stack).host or 'of this machine'}"
+
+
 def remove_volumes(stack: str, names: Sequence[str]) -> None:
     """Deletes volumes and what is in them."""
     _docker(stack, "volume", "rm", *names)

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
+from components.microservice import JWT_ALGORITHM, JWT_ISSUER
 from contract import StackOutputs
 from operations.project import ROOT, OperationError
 from settings.catalog import SERVICES
+from settings.credentials import third_party
 
 
 def write(service: str, outputs: StackOutputs[str]) -> Path:
@@ -33,29 +35,39 @@ def write(service: str, outputs: StackOutputs[str]) -> Path:
 
 def variables(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
     """What the service reads from its environment."""
-    ports = {known.name: known.port for known in SERVICES}
-    if service not in ports:
-        raise OperationError(f"There is no service '{service}'; the services are {', '.join(ports)}.")
-    postgres, redis, secrets = outputs.postgres, outputs.redis, outputs.credentials
+    known = {one.name: one for one in SERVICES}
+    if service not in known:
+        raise OperationError(f"There is no service '{service}'; the services are {', '.join(known)}.")
+    postgres, redis, kafka, secrets = outputs.postgres, outputs.redis, outputs.kafka, outputs.credentials
     database = postgres.databases[service]
     password, migrator = secrets.postgres[database.app_role], secrets.postgres[database.migrator_role]
     server = f"{postgres.host}:{postgres.port}/{database.name}"
+    server += "" if postgres.ssl_mode == "disable" else f"?sslmode={postgres.ssl_mode}"
+    own_secrets = [third_party(secret).variable for secret in known[service].secrets]
     login = f":{quote(secrets.redis, safe='')}@" if secrets.redis else ""
     return {
-        "PORT": str(ports[service]),
+        "SERVICE_NAME": service,
+        "PORT": str(known[service].port),
         "DATABASE_HOST": postgres.host,
         "DATABASE_PORT": str(postgres.port),
         "DATABASE_NAME": database.name,
         "DATABASE_USER": database.app_role,
+        "DATABASE_SSLMODE": postgres.ssl_mode,
         "DATABASE_PASSWORD": password,
         "DATABASE_URL": f"postgresql://{database.app_role}:{quote(password, safe='')}@{server}",
         "MIGRATION_DATABASE_URL": f"postgresql://{database.migrator_role}:{quote(migrator, safe='')}@{server}",
         "REDIS_HOST": redis.host,
         "REDIS_PORT": str(redis.port),
+        "REDIS_TLS": str(redis.tls).lower(),
         "REDIS_PASSWORD": secrets.redis or "",
-        "REDIS_URL": f"redis://{login}{redis.host}:{redis.port}",
-        "KAFKA_BROKERS": outputs.kafka.bootstrap_servers,
+        "REDIS_URL": f"{'rediss' if redis.tls else 'redis'}://{login}{redis.host}:{redis.port}",
+        "KAFKA_BROKERS": kafka.bootstrap_servers,
+        "KAFKA_SECURITY_PROTOCOL": kafka.security_protocol,
+        **({"KAFKA_USERNAME": kafka.username, "KAFKA_PASSWORD": secrets.kafka or ""} if kafka.username else {}),
+        "JWT_ISSUER": JWT_ISSUER,
+        "JWT_ALGORITHM": JWT_ALGORITHM,
         "JWT_SECRET": secrets.jwt_secret,
+        **{name: secrets.third_parties[name] for name in own_secrets if name in secrets.third_parties},
     }
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from operations import containers, stack
+from operations import stack
 from operations.project import OperationError
+from operations.runtimes import runtime_of
 
 
 def wipe(name: str) -> int:
-    """Takes the stack down and deletes its volumes, once its name has been typed.
+    """Takes the stack down and deletes what it keeps, once its name has been typed.
+
+    Docker: its volumes. Kubernetes: its namespace, on the cluster that the configuration names, with all that is in it.
 
     Raises:
-        OperationError: nothing was confirmed, or the stack could not be taken down; then no volume is deleted.
+        OperationError: nothing was confirmed, or the stack could not be taken down; then no data is deleted.
     """
-    doomed = containers.volumes(name)
-    print(f"This takes stack '{name}' down and deletes its data for good:")
-    for volume in doomed or ["(no volumes)"]:
-        print(f"  {volume}")
+    runtime = runtime_of(name)
+    doomed = runtime.kept_data(name)
+    print(f"This takes stack '{name}' down and deletes its data for good, {runtime.whereabouts(name)}:")
+    for one in doomed or ["(no volumes)"]:
+        print(f"  {one}")
     try:
         typed = input(f"Type the name of the stack to go on ({name}): ")
     except EOFError:
@@ -23,9 +27,10 @@ def wipe(name: str) -> int:
     if typed.strip() != name:
         raise OperationError("Not confirmed; nothing has been changed.")
     if stack.exists(name) and (code := stack.destroy(name)):
-        raise OperationError(f"The stack could not be taken down (exit code {code}); its volumes are untouched.")
-    # Asked again: the volumes with files went with the stack.
-    if remaining := containers.volumes(name):
-        containers.remove_volumes(name, remaining)
+        raise OperationError(
+            f"The stack could not be taken down (exit code {code}); its volumes are untouched. Resources that are "
+            f"protected stay so until: pulumi state unprotect --all --stack {name}"
+        )
+    runtime.delete_data(name)
     print(f"Deleted: {', '.join(doomed) or 'nothing'}")
     return 0

@@ -6,9 +6,10 @@ output.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from settings.catalog import SERVICES, Service
+from settings.catalog import SERVICES, Service, ThirdPartySecret
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,31 @@ class Credential:
     purpose: str
     """What it opens."""
 
+    third_party: bool = False
+    """Whether somebody else makes it, so that it can't be generated."""
+
 
 POSTGRES_ADMIN = Credential("postgresPassword", "POSTGRES_PASSWORD", "postgres", "PostgreSQL's superuser postgres")
 POSTGRES_BACKUP = Credential(
     "postgresBackupPassword", "POSTGRES_BACKUP_PASSWORD", "pti_backup", "PostgreSQL's role pti_backup"
 )
 REDIS = Credential("redisPassword", "REDIS_PASSWORD", None, "Redis")
+KAFKA = Credential("kafkaPassword", "KAFKA_PASSWORD", None, "the user of an external Kafka", third_party=True)
 JWT = Credential(
     "jwtSecret", "JWT_SECRET", "pti-calendar-development-jwt-secret", "the key that signs the platform's JWTs"
+)
+POSTGRES_MONITOR = Credential(
+    "postgresMonitorPassword", "POSTGRES_MONITOR_PASSWORD", "pti_monitor", "PostgreSQL's role pti_monitor"
+)
+GRAFANA = Credential("grafanaPassword", "GRAFANA_ADMIN_PASSWORD", "admin", "Grafana's user admin")
+ALERT_EMAIL = Credential(
+    "alertEmailPassword", "ALERT_EMAIL_PASSWORD", None, "the mail server that alerts go through", third_party=True
+)
+ALERT_WEBHOOK = Credential(
+    "alertWebhookUrl", "ALERT_WEBHOOK_URL", None, "the address that alerts are sent to", third_party=True
+)
+WATCHDOG_WEBHOOK = Credential(
+    "watchdogWebhookUrl", "WATCHDOG_WEBHOOK_URL", None, "the address that the sign of life is sent to", third_party=True
 )
 PGADMIN = Credential("pgAdminPassword", "PGADMIN_PASSWORD", "admin", "pgAdmin's one user")
 
@@ -47,6 +65,13 @@ def app_role(service: Service) -> Credential:
 def migrator_role(service: Service) -> Credential:
     """The credential of the role that runs a service's migrations."""
     return _role(service, "migrator")
+
+
+def third_party(secret: ThirdPartySecret) -> Credential:
+    """The credential of a provider that a service uses."""
+    # STRIPE_SECRET_KEY for stripeSecretKey. Its well-known value opens nothing: a laptop calls no provider.
+    variable = re.sub(r"(?=[A-Z])", "_", secret.key).upper()
+    return Credential(secret.key, variable, "development", secret.purpose, third_party=True)
 
 
 def _role(service: Service, role: str) -> Credential:
@@ -62,7 +87,14 @@ CREDENTIALS: tuple[Credential, ...] = (
     POSTGRES_ADMIN,
     POSTGRES_BACKUP,
     REDIS,
+    KAFKA,
     JWT,
     PGADMIN,
+    POSTGRES_MONITOR,
+    GRAFANA,
+    ALERT_EMAIL,
+    ALERT_WEBHOOK,
+    WATCHDOG_WEBHOOK,
+    *(third_party(secret) for service in SERVICES for secret in service.secrets),
     *(role(service) for service in SERVICES for role in (app_role, migrator_role)),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import pulumi
 from pulumi.runtime import config as runtime_config
@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from settings.base import Contradictions
 from settings.credentials import CREDENTIALS, Credential
-from settings.models import Contradictions, Settings
+from settings.models import Settings
 
 NAMESPACE = "pti-calendar"
 
@@ -37,12 +38,13 @@ def load() -> Settings:
     return parse(raw, secret)
 
 
-def parse(raw: Mapping[str, Any], secret: Collection[str] = ()) -> Settings:
+def parse(raw: Mapping[str, Any], secret: Collection[str] = (), *, with_secrets: bool = True) -> Settings:
     """Validates configuration as Pulumi hands it over.
 
     Args:
         raw: full keys (`pti-calendar:postgres`) to text; objects are JSON. Keys of other namespaces are left alone.
         secret: the keys whose value is encrypted in the stack's file.
+        with_secrets: whether the secrets that a person must supply have to be there.
     """
     own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in raw.items() if key.startswith(f"{NAMESPACE}:")}
     mistakes = [*_misplaced_keys(own, secret), *_unusable_secrets(own)]
@@ -53,6 +55,8 @@ def parse(raw: Mapping[str, Any], secret: Collection[str] = ()) -> Settings:
         settings = Settings.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         mistakes += [entry for detail in error.errors(include_url=False) for entry in _explained(detail)]
+    else:
+        mistakes += _missing_secrets(settings, own) if with_secrets else []
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise SettingsError(
@@ -108,9 +112,16 @@ def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
             )
 
 
+def _missing_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[str]:
+    for credential in settings.supplied_credentials():
+        if credential.key not in own:
+            command = f"pulumi config set --secret {NAMESPACE}:{credential.key}"
+            yield _entry([credential.key], f"nothing; it is {credential.purpose}", f"a secret: {command}")
+
+
 def _explained(detail: ErrorDetails) -> Iterable[str]:
     """What pydantic found, as entries: the key, what was given, what is allowed, and the default."""
-    location = [str(part) for part in detail["loc"]]
+    location = _key([part for part in detail["loc"] if isinstance(part, str)])
     given = detail["input"]
     reason = detail["ctx"]["error"] if detail["type"] == "value_error" else None
     if isinstance(reason, Contradictions):
@@ -118,6 +129,17 @@ def _explained(detail: ErrorDetails) -> Iterable[str]:
             yield _about([*location, *key.split(".")], _found(given, key.split(".")), allowed)
     else:
         yield _about(location, given, str(reason) if reason else None)
+
+
+def _key(location: Sequence[str]) -> Sequence[str]:
+    """The part of a place that is a key: what is wrong inside a list or among names is told by their key."""
+    model: type[BaseModel] = Settings
+    for depth, part in enumerate(location, start=1):
+        section = section_model(model, part)
+        if section is None:
+            return location[:depth]
+        model = section
+    return location
 
 
 def _about(location: Sequence[str], given: Any, allowed: str | None) -> str:
@@ -132,7 +154,7 @@ def _about(location: Sequence[str], given: Any, allowed: str | None) -> str:
         return _entry(location, _shown(given), allowed or f"a section with the keys {', '.join(_fields(section))}")
     default = fields[last].get_default(call_default_factory=True, validated_data={})
     words = "none" if default is None else json.dumps(default) if isinstance(default, bool) else str(default)
-    source = f"{words} (class {model.__name__} in settings/models.py)"
+    source = f"{words} (class {model.__name__} in {model.__module__.replace('.', '/')}.py)"
     shown = "nothing: the default below" if given is _NOTHING else _shown(given)
     return _entry(location, shown, allowed or allowed_values(model, last)) + f"\n  default: {source}"
 
@@ -162,10 +184,10 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def section_model(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The model behind a key, where the key holds a section."""
+    """The model behind a key, where the key holds a section or may hold one."""
     field = _fields(model).get(key)
-    annotation = field.annotation if field else None
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    annotations = [field.annotation, *get_args(field.annotation)] if field else []
+    return next((one for one in annotations if isinstance(one, type) and issubclass(one, BaseModel)), None)
 
 
 def allowed_values(model: type[BaseModel], key: str) -> str:
@@ -176,9 +198,14 @@ def allowed_values(model: type[BaseModel], key: str) -> str:
         return "one of " + ", ".join(map(repr, choice["enum"]))
     if "const" in choice:
         return repr(choice["const"])
-    if choice["type"] == "integer":
-        limits = {"minimum": "from", "maximum": "to"}
-        return " ".join(["a whole number", *(f"{word} {choice[k]}" for k, word in limits.items() if k in choice)])
+    if choice["type"] in ("integer", "number"):
+        what = "a whole number" if choice["type"] == "integer" else "a number"
+        limits = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
+        return " ".join([what, *(f"{word} {choice[k]}" for k, word in limits.items() if k in choice)])
+    if choice["type"] == "array":
+        return _allowed_list(schema, choice)
+    if choice["type"] == "object":
+        return "names with text"
     if choice["type"] == "boolean":
         return "true or false"
     if choice.get("format") == "ipv4":
@@ -186,6 +213,14 @@ def allowed_values(model: type[BaseModel], key: str) -> str:
     if "examples" in schema:
         return f"text such as '{schema['examples'][0]}'"
     return f"text that matches {choice['pattern']}" if "pattern" in choice else "text"
+
+
+def _allowed_list(schema: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    items = choice["items"]
+    what = ", ".join(items["enum"]) if "enum" in items else "text"
+    either = " or 'all'" if {"const": "all"} in schema.get("anyOf", []) else ""
+    example = f" such as {schema['examples'][0]}" if "examples" in schema else ""
+    return f"a list of {what}{either}{example}"
 
 
 def _suggestion(key: str, known: Iterable[str]) -> str:

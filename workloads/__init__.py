@@ -1,28 +1,32 @@
 """The neutral model: what a container needs, said once, for every backend."""
 
-from workloads.model import (
-    Check,
-    Exec,
-    FileSet,
-    HttpGet,
-    Kind,
-    Port,
-    Probe,
-    Scratch,
-    TcpConnect,
-    Volume,
-    Workload,
-    WorkloadError,
-)
+from workloads.checks import Check, Exec, HttpGet, Liveness, Probe, TcpConnect
+from workloads.connections import INTERNET, Endpoint, External, Job, Metrics, Port
+from workloads.disk import FileSet, Scratch, Volume
+from workloads.exposure import CertificateRequest, Exposure, KeyPair, Route
+from workloads.model import Autoscaling, Kind, Workload, WorkloadError
+from workloads.postgres_cluster import PostgresCluster
 
 __all__ = [
+    "INTERNET",
+    "Autoscaling",
+    "CertificateRequest",
     "Check",
+    "Endpoint",
     "Exec",
+    "Exposure",
+    "External",
     "FileSet",
     "HttpGet",
+    "Job",
+    "KeyPair",
     "Kind",
+    "Liveness",
+    "Metrics",
     "Port",
+    "PostgresCluster",
     "Probe",
+    "Route",
     "Scratch",
     "TcpConnect",
     "Volume",

@@ -8,12 +8,16 @@ can't honour; it never leaves a field out.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePosixPath
 
 import pulumi
+
+from workloads.checks import HttpGet, Liveness, Probe, TcpConnect
+from workloads.connections import Endpoint, External, Metrics, Port
+from workloads.disk import FileSet, Scratch, Volume
 
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
@@ -36,83 +40,13 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HttpGet:
-    """Answers when `http://localhost:{port}{path}` gives a status below 400."""
+class Autoscaling:
+    """A number of replicas that follows the load."""
 
-    port: int
-    path: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TcpConnect:
-    """Answers when the TCP port accepts a connection."""
-
-    port: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exec:
-    """Answers when the command, run in the container, exits with 0."""
-
-    command: tuple[str, ...]
-
-
-Check = HttpGet | TcpConnect | Exec
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """The readiness probe: dependents start when it first answers."""
-
-    check: Check
-    startup_s: int = 60
-    """Seconds the first answer may take before the update fails."""
-
-    period_s: int = 5
-    timeout_s: int = 3
-    failures: int = 3
-    """Consecutive failures after which it counts as not ready."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Port:
-    """A TCP port the container listens on."""
-
-    name: str
-    number: int
-    publish: int | None = None
-    """Port of the host that leads to it, on the address of the backend's settings; None keeps it inside."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileSet:
-    """A read-only directory of files. It hides what the image has there; a change replaces the container."""
-
-    name: str
-    """DNS label, different from the workload's other file sets'."""
-
-    directory: str
-    files: Mapping[str, pulumi.Input[str]]
-    """File name to content."""
-
-    secret: bool = False
-    """Whether the contents are secret: kept encrypted in the state, absent from every listing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Volume:
-    """A persistent volume. It outlives the container, the stack and the state."""
-
-    name: str
-    mount: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scratch:
-    """A writable directory in memory, empty at every start."""
-
-    path: str
-    size_mib: int = 16
+    minimum: int
+    maximum: int
+    cpu_percent: int = 70
+    """CPU use, in percent of what is requested, that more replicas are to bring it back to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +73,13 @@ class Workload:
     cpus: float | None = None
     """CPU limit in cores; None leaves it open."""
 
+    cpu_request: float = 0.05
+    """CPU it is promised, in cores: its share when there is not enough for all."""
+
     replicas: int = 1
+    """Copies to run; where `autoscaling` is set, it owns the number."""
+
+    autoscaling: Autoscaling | None = None
     command: tuple[str, ...] = ()
     """Replaces the image's entry point; empty keeps it."""
 
@@ -156,11 +96,24 @@ class Workload:
     """False only for an image that can't run otherwise."""
 
     readiness: Probe | None = None
+    liveness: Liveness | None = None
     needs: tuple[str, ...] = ()
     """Workloads that must be ready (tasks: have succeeded) before this one starts."""
 
-    calls: tuple[str, ...] = ()
-    """Workloads it opens connections to; nothing else reaches them."""
+    calls: tuple[Endpoint | External, ...] = ()
+    """What it opens connections to; nothing else reaches those workloads."""
+
+    calls_host: bool = False
+    """Whether it reaches the machine the engine runs on, as `host.docker.internal`: a developer's laptop. A cluster
+    has no such machine and raises."""
+
+    peer_ports: tuple[int, ...] = ()
+    """Ports on which its replicas reach each other, each as `<name>-<number from 0>.<name>-peers`."""
+
+    metrics: Metrics | None = None
+    reads_kubelets: bool = False
+    """Whether it may list the cluster's nodes and read their kubelets' metrics, with a token of its own. Docker has no
+    such thing and raises."""
 
     stop_grace_s: int = 10
     """Seconds between the request to stop and the kill."""
@@ -190,6 +143,11 @@ class Workload:
         check = self.readiness.check if self.readiness else None
         if isinstance(check, (HttpGet, TcpConnect)) and check.port not in numbers:
             refuse(f"the readiness probe asks port {check.port}, which is not among its ports {numbers}")
+        alive = self.liveness.check if self.liveness else None
+        if alive and not check:
+            refuse("a liveness probe goes with a readiness probe, which says when it has started")
+        if isinstance(alive, (HttpGet, TcpConnect)) and alive.port not in numbers:
+            refuse(f"the liveness probe asks port {alive.port}, which is not among its ports {numbers}")
         labels = [file_set.name for file_set in self.file_sets]
         if not all(map(NAME.fullmatch, labels)) or len(set(labels)) != len(labels):
             refuse(f"each file set needs a DNS label of its own as its name, not {labels}")
@@ -206,5 +164,21 @@ class Workload:
         twice = self.environment.keys() & self.secret_environment.keys()
         if twice:
             refuse(f"{', '.join(sorted(twice))} stands in both environment and secret_environment")
-        if self.name in (*self.needs, *self.calls):
+        callees = {call.workload for call in self.calls if isinstance(call, Endpoint)}
+        if self.name in (*self.needs, *callees):
             refuse("needs or calls itself")
+        self._check_scale(refuse)
+        stray = {*self.peer_ports, *([self.metrics.port] if self.metrics else [])} - {*numbers}
+        if stray:
+            refuse(f"peers or metrics use {sorted(stray)}, which is not among its ports {numbers}")
+        for file_set in self.file_sets:
+            if (file_set.existing_secret is None) is not bool(file_set.files):
+                refuse(f"file set {file_set.name!r} has either files or an existing secret")
+
+    def _check_scale(self, refuse: Callable[[str], None]) -> None:
+        if self.autoscaling and self.kind is not Kind.SERVICE:
+            refuse("only a service can be scaled automatically")
+        if self.autoscaling and not 1 <= self.autoscaling.minimum <= self.autoscaling.maximum:
+            refuse(f"autoscaling needs 1 <= minimum <= maximum, not {self.autoscaling}")
+        if self.peer_ports and self.kind is not Kind.STATEFUL:
+            refuse("only the replicas of a stateful workload have names to reach each other by")

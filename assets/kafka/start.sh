@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
-# Starts the broker; in the KRaft mode, gives an empty data directory its cluster id (CLUSTER_ID) first.
+# Starts a broker; in the KRaft mode, gives an empty data directory its cluster id (CLUSTER_ID) first.
+#
+# One configuration serves several brokers: @ordinal@ stands for the number at the end of the host name (from 0),
+# @node@ for the broker's id (from 1).
 set -euo pipefail
 
-configuration=$(dirname "$0")/server.properties
+configuration=/tmp/server.properties
+ordinal=0
+if [[ $HOSTNAME =~ -([0-9]+)$ ]]; then ordinal=${BASH_REMATCH[1]}; fi
+sed -e "s/@ordinal@/$ordinal/g" -e "s/@node@/$((ordinal + 1))/g" "$(dirname "$0")/server.properties" >"$configuration"
+
 data=$(sed -n 's/^log.dirs=//p' "$configuration")
 if [[ -n ${CLUSTER_ID:-} && ! -e $data/meta.properties ]]; then
     /opt/kafka/bin/kafka-storage.sh format --cluster-id "$CLUSTER_ID" --config "$configuration"

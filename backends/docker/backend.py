@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pulumi
 import pulumi_docker as docker
@@ -19,15 +19,31 @@ from backends.docker.container import Mount, Placement
 from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine
 from backends.docker.hooks import Hooks
 from backends.docker.ports import check
-from settings.models import Backend as BackendSettings
-from settings.models import Images
-from workloads import FileSet, Kind, Volume, Workload, WorkloadError
+from backends.order import Deployed
+from settings.backend import Backend as BackendSettings
+from settings.backend import Images
+from workloads import (
+    CertificateRequest,
+    Endpoint,
+    Exposure,
+    FileSet,
+    Kind,
+    PostgresCluster,
+    Volume,
+    Workload,
+    WorkloadError,
+)
 
 DATA_LABEL = "pti-calendar.data"
+LOOPBACK = "127.0.0.1"
 
 
 class DockerBackend:
     """Runs workloads on a Docker engine.
+
+    Nothing comes of these fields, and nothing is missing without them: peers (one replica has none), a volume's size
+    (it has the engine's whole disk), metrics (they are read by whoever calls the port), whether a port is public
+    (it is bound to the same address as the stores').
 
     Args:
         settings: the engine and the address that published ports bind to.
@@ -38,6 +54,8 @@ class DockerBackend:
 
     def __init__(self, settings: BackendSettings, images: Images, *, stack: str, protect: bool) -> None:
         self._bind_address = str(settings.bind_address)
+        # What is for people on the host alone never follows the stores onto the network.
+        self._operators_bind_address = self._bind_address if settings.bind_address.is_loopback else LOOPBACK
         self._reached_at = settings.reached_at
         self._mirror = f"{images.registry}/" if images.registry else ""
         self._stack = stack
@@ -47,6 +65,8 @@ class DockerBackend:
         self._images: dict[str, docker.RemoteImage] = {}
         self._networks: dict[str, docker.Network] = {}
         self._containers: dict[str, docker.Container] = {}
+        self._deployed = Deployed()
+        self._operators_only: set[tuple[str, int]] = set()
         self._owners: dict[tuple[str, str], str] = {}
 
     @functools.cached_property
@@ -55,28 +75,31 @@ class DockerBackend:
         # Pull-request checks preview on machines without an engine.
         return docker.Provider("docker", host=self._engine.host, disable_docker_daemon_check=True)
 
-    @property
-    def published_host(self) -> str:
-        """Where people reach published ports."""
-        return self._reached_at
+    def check(self, published: Iterable[tuple[str, int]]) -> None:
+        """Looks whether the host ports are free. See `Backend.check`.
 
-    def check_published_ports(self, ports: Iterable[tuple[str, int]]) -> None:
-        """Looks whether the host ports are free. See `Backend.check_published_ports`."""
-        check(ports, engine=self._engine, stack=self._stack, address=self._bind_address)
+        Raises:
+            PortsTaken: in an update, naming each key whose port something else holds. A preview only warns.
+        """
+        check(published, engine=self._engine, stack=self._stack, address=self._bind_address)
 
     def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
         """Declares a workload's network, volumes and container. See `Backend.deploy`."""
         self._refuse_what_docker_lacks(workload)
+        self._deployed.admit(workload)
+        self._operators_only.update((workload.name, port.number) for port in workload.ports if port.operators_only)
         self._networks[workload.name] = self._network(workload, parent)
-        callees = [self._networks[callee].id for callee in workload.calls]
+        # An External asks for nothing: every bridge network leads out. Two ports of one callee are on one network.
+        callees = dict.fromkeys(call.workload for call in workload.calls if isinstance(call, Endpoint))
         placed = Placement(
             name=self._claimed("container", workload.name, workload),
             image_id=self._image(workload.image).image_id,
             labels=self._labels(workload),
             bind_address=self._bind_address,
+            operators_bind_address=self._operators_bind_address,
             networks=[
                 docker.ContainerNetworksAdvancedArgs(name=self._networks[workload.name].id, aliases=[workload.name]),
-                *(docker.ContainerNetworksAdvancedArgs(name=callee) for callee in callees),
+                *(docker.ContainerNetworksAdvancedArgs(name=self._networks[callee].id) for callee in callees),
             ],
             mounts=[
                 *(self._persistent_volume(workload, volume, parent) for volume in workload.volumes),
@@ -98,19 +121,74 @@ class DockerBackend:
             ),
         )
 
+    def expose(self, exposure: Exposure, *, parent: pulumi.Resource) -> None:
+        """Raises: the engine has no edge. See `Backend.expose`."""
+        raise WorkloadError(
+            f"exposure {exposure.name!r}: a Docker engine has neither an Ingress controller nor a Gateway; let nginx "
+            "be the edge: pulumi config set --path 'pti-calendar:gateway.edge' nginx"
+        )
+
+    def request_certificate(self, request: CertificateRequest, *, parent: pulumi.Resource) -> None:
+        """Raises: nothing issues certificates. See `Backend.request_certificate`."""
+        raise WorkloadError(
+            f"certificate {request.name!r}: no cert-manager runs on a Docker engine; have one made without it: "
+            "pulumi config set --path 'pti-calendar:gateway.tls.source' self-signed"
+        )
+
+    def deploy_postgres_cluster(self, cluster: PostgresCluster, *, parent: pulumi.Resource) -> Endpoint:
+        """Raises: the engine is one node. See `Backend.deploy_postgres_cluster`."""
+        raise WorkloadError(
+            f"PostgreSQL cluster {cluster.name!r}: a Docker engine is a single node without an operator; run one "
+            "server: pulumi config set --path 'pti-calendar:postgres.mode' statefulset"
+        )
+
+    @property
+    def deployed(self) -> Sequence[Workload]:
+        """What has been deployed so far. See `Backend.deployed`."""
+        return tuple(self._deployed.workloads)
+
+    @property
+    def replicas_namespace(self) -> None:
+        """None: there is one replica of everything. See `Backend.replicas_namespace`."""
+        return
+
+    @property
+    def operators_listen_at(self) -> str:
+        """Every address of the container, as the way from the host needs it. See `Backend.operators_listen_at`.
+
+        Whoever calls the workload could use the port, too: Docker has no finer grain than a network.
+        """
+        return "0.0.0.0"  # noqa: S104 - in the container
+
+    def qualified_host(self, workload: str) -> str:
+        """The name itself: the engine's own DNS server knows it as it is. See `Backend.qualified_host`."""
+        return workload
+
+    def reached_at(self, endpoint: Endpoint, publish: int) -> tuple[str, int]:
+        """The published port, where the settings say that people reach it; one for operators alone on the engine's own
+        machine, once its workload is deployed. See `Backend.reached_at`."""
+        alone = (endpoint.workload, endpoint.port) in self._operators_only
+        return self._operators_bind_address if alone else self._reached_at, publish
+
     def _refuse_what_docker_lacks(self, workload: Workload) -> None:
+        def refuse(reason: str) -> None:
+            raise WorkloadError(f"workload {workload.name!r}: {reason}")
+
+        if workload.autoscaling:
+            refuse("one Docker engine runs 1 replica and scales nothing; leave autoscaling out for this stack")
         if workload.replicas != 1:
-            raise WorkloadError(
-                f"workload {workload.name!r}: one Docker engine runs 1 replica, not {workload.replicas}; "
-                "set replicas to 1 for this stack"
-            )
-        if workload.name in self._containers:
-            raise WorkloadError(f"workload {workload.name!r} is deployed twice")
-        for other in (*workload.needs, *workload.calls):
-            if other not in self._containers:
-                raise WorkloadError(
-                    f"workload {workload.name!r} needs or calls {other!r}, which is not deployed before it; "
-                    f"deployed are {', '.join(self._containers) or 'none'}"
+            refuse(f"one Docker engine runs 1 replica, not {workload.replicas}; set replicas to 1 for this stack")
+        for file_set in workload.file_sets:
+            if file_set.existing_secret is not None:
+                refuse(
+                    f"file set {file_set.name!r} is the Kubernetes Secret {file_set.existing_secret!r}, which no "
+                    "Docker engine has; give its files for this stack"
+                )
+        for call in workload.calls:
+            if isinstance(call, Endpoint) and call.host != call.workload:
+                refuse(
+                    f"calls {call.workload!r} as {call.host!r}; on Docker a workload answers to its own name alone: "
+                    "leave the alias out for this stack"
                 )
 
     def _image(self, reference: str) -> docker.RemoteImage:
@@ -171,6 +249,7 @@ class DockerBackend:
             image_id=self._image(workload.image).image_id,
             labels=self._labels(workload),
             bind_address=self._bind_address,
+            operators_bind_address=self._operators_bind_address,
             networks=[],
             mounts=[Mount(volume.name, file_set.directory)],
         )

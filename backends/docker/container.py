@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_docker as docker
 
-from workloads import Check, Exec, FileSet, HttpGet, Kind, Scratch, Workload
+from backends.docker.health import RUN_TASK, health_check
+from workloads import FileSet, Kind, Scratch, Workload
 
-# A task's container stays up after success, so that its health check can hold back dependents. /dev/shm is writable
-# for every user also under a read-only root.
-TASK_SUCCEEDED = "/dev/shm/task-succeeded"  # noqa: S108 - private to the container
-RUN_TASK = f'if "$@"; then : > {TASK_SUCCEEDED}; exec sleep infinity; else exit "$?"; fi'
-TASK_PERIOD_S = 2
+HOST_ALIAS = "host.docker.internal"
+"""The name of the engine's machine; Docker Desktop knows it by itself, an engine on Linux is told."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,9 @@ class Placement:
     image_id: pulumi.Input[str]
     labels: Mapping[str, str]
     bind_address: str
+    operators_bind_address: str
+    """Where ports for operators alone are published."""
+
     networks: Sequence[docker.ContainerNetworksAdvancedArgs]
     mounts: Sequence[Mount]
 
@@ -64,8 +64,14 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         tmpfs={scratch.path: _tmpfs(scratch, workload.user) for scratch in workload.scratch} or None,
         mounts=[_mount(mount) for mount in placed.mounts] or None,
         networks_advanced=list(placed.networks),
+        # `host-gateway` stands for the host's address on the engine's bridge, since engine 20.10.
+        hosts=[docker.ContainerHostArgs(host=HOST_ALIAS, ip="host-gateway")] if workload.calls_host else None,
         ports=[
-            docker.ContainerPortArgs(internal=port.number, external=port.publish, ip=placed.bind_address)
+            docker.ContainerPortArgs(
+                internal=port.number,
+                external=port.publish,
+                ip=placed.operators_bind_address if port.operators_only else placed.bind_address,
+            )
             for port in workload.ports
             if port.publish is not None
         ]
@@ -73,9 +79,10 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         memory=workload.memory_mib,
         # Without it the provider finds a difference at every preview; the same figure means no swap.
         memory_swap=workload.memory_mib,
+        cpu_shares=_cpu_shares(workload.cpu_request),
         cpus=None if workload.cpus is None else str(workload.cpus),
         restart="no" if is_task else "unless-stopped",
-        healthcheck=_health(workload),
+        healthcheck=health_check(workload),
         wait=is_task or probe is not None,
         wait_timeout=workload.timeout_s if is_task else probe.startup_s if probe else None,
         stop_timeout=workload.stop_grace_s,
@@ -122,6 +129,12 @@ def _secret(value: pulumi.Input[str]) -> pulumi.Output[str]:
     return pulumi.Output.secret(value)
 
 
+def _cpu_shares(cores: float) -> int:
+    """The weight of a promised number of cores, as Kubernetes' kubelet reckons it (`MilliCPUToShares` in
+    pkg/kubelet/cm/helpers_linux.go): 1024 per core, 2 at the least."""
+    return max(2, round(cores * 1000) * 1024 // 1000)
+
+
 def _tmpfs(scratch: Scratch, user: int) -> str:
     # The owner too: over a directory of the image, runc before 1.2 keeps that directory's mode whatever is asked for.
     return f"rw,exec,nosuid,nodev,size={scratch.size_mib}m,mode=1777,uid={user},gid={user}"
@@ -133,33 +146,3 @@ def _mount(mount: Mount) -> docker.ContainerMountArgs:
 
 def _labels(labels: Mapping[str, pulumi.Input[str]]) -> list[docker.ContainerLabelArgs]:
     return [docker.ContainerLabelArgs(label=label, value=value) for label, value in sorted(labels.items())]
-
-
-def _health(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
-    if workload.kind is Kind.TASK:
-        return docker.ContainerHealthcheckArgs(
-            tests=["CMD", "test", "-f", TASK_SUCCEEDED],
-            interval=f"{TASK_PERIOD_S}s",
-            timeout="3s",
-            # Not "unhealthy" before its time is up.
-            retries=workload.timeout_s // TASK_PERIOD_S + 1,
-        )
-    if workload.readiness is None:
-        return None
-    probe = workload.readiness
-    return docker.ContainerHealthcheckArgs(
-        tests=_test(probe.check),
-        interval=f"{probe.period_s}s",
-        timeout=f"{probe.timeout_s}s",
-        retries=max(probe.failures, probe.startup_s // probe.period_s),
-    )
-
-
-def _test(check: Check) -> list[str]:
-    """A probe as a command in the container: Docker has no probes of its own, images have one tool or another."""
-    if isinstance(check, Exec):
-        return ["CMD", *check.command]
-    if isinstance(check, HttpGet):
-        url = shlex.quote(f"http://127.0.0.1:{check.port}{check.path}")
-        return ["CMD-SHELL", f"wget -q -O /dev/null {url} || curl -fsS -o /dev/null {url}"]
-    return ["CMD-SHELL", f"bash -c '</dev/tcp/127.0.0.1/{check.port}' || nc -z 127.0.0.1 {check.port}"]

@@ -9,8 +9,7 @@ import pulumi
 from backends.base import Backend
 from components.credentials import Credentials
 from components.data_layer import kafka, postgres, redis
-from settings.credentials import REDIS
-from settings.models import Kafka, Postgres, Redis
+from settings.stores import Kafka, Postgres, Redis
 
 TYPE = "pti-calendar:index:DataLayer"
 
@@ -29,23 +28,14 @@ class DataLayerArgs:
 
 
 class DataLayer(pulumi.ComponentResource):
-    """PostgreSQL with a database per service, Redis, and Kafka with or without ZooKeeper.
+    """PostgreSQL with a database per service, Redis, and Kafka: each run by the stack, or managed elsewhere.
 
-    The three stores start side by side. Whoever needs a database waits for `databases`, the task that creates them.
+    The stores start side by side. Whoever needs a database waits for the task that creates it.
     """
 
     def __init__(self, name: str, args: DataLayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(TYPE, name, None, opts)
-        workloads = [
-            postgres.server(args.postgres, args.credentials),
-            postgres.databases(args.postgres, args.credentials),
-            redis.server(args.redis, args.credentials.find(REDIS)),
-            *kafka.workloads(args.kafka, cluster=args.cluster, published_host=args.backend.published_host),
-        ]
-        for workload in workloads:
-            args.backend.deploy(workload, parent=self)
-        self.postgres = postgres.ENDPOINT
-        self.databases = postgres.DATABASES
-        self.redis = redis.ENDPOINT
-        self.kafka = kafka.ENDPOINT
+        self.postgres = postgres.deploy(args.postgres, args.credentials, args.backend, parent=self)
+        self.redis = redis.deploy(args.redis, args.credentials, args.backend, parent=self)
+        self.kafka = kafka.deploy(args.kafka, args.backend, cluster=args.cluster, parent=self)
         self.register_outputs({})

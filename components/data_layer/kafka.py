@@ -1,4 +1,4 @@
-"""Kafka: one broker, coordinated by ZooKeeper or by itself (KRaft)."""
+"""Kafka: brokers coordinated by ZooKeeper or by themselves (KRaft)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,26 @@ import base64
 import hashlib
 from collections.abc import Mapping
 
+import pulumi
+
+from backends.base import Backend
 from components.assets import asset, assets
-from components.endpoint import Endpoint
-from settings.models import Kafka, ZooKeeper
-from workloads import Exec, FileSet, Kind, Port, Probe, Scratch, Volume, Workload
+from components.data_layer.access import KafkaAccess
+from settings.stores import Kafka, ZooKeeper
+from workloads import (
+    Endpoint,
+    Exec,
+    External,
+    FileSet,
+    Kind,
+    Liveness,
+    Port,
+    Probe,
+    Scratch,
+    TcpConnect,
+    Volume,
+    Workload,
+)
 
 ENDPOINT = Endpoint("kafka", 19092)
 ZOOKEEPER = Endpoint("zookeeper", 2181)
@@ -22,68 +38,128 @@ USER = 1000
 OUTSIDE_HEAP_MIB = 320
 """Metaspace, code cache, thread stacks and buffers of a broker, beside its heap."""
 
+ORDINAL = "@ordinal@"
+NODE = "@node@"
+"""What `start.sh` replaces with a broker's number: from 0 in its name, from 1 in its id."""
 
-def workloads(settings: Kafka, *, cluster: str, published_host: str) -> list[Workload]:
-    """The workloads of the chosen mode, in the order in which they start."""
-    properties = _properties(settings, published_host)
+
+def deploy(settings: Kafka, backend: Backend, *, cluster: str, parent: pulumi.Resource) -> KafkaAccess:
+    """Brings up the brokers of the chosen mode, if they are the stack's."""
+    if settings.mode == "external":
+        return _external(settings)
     if settings.mode == "zookeeper":
-        properties |= {"broker.id": "1", "zookeeper.connect": str(ZOOKEEPER), "zookeeper.session.timeout.ms": "6000"}
-        return [_zookeeper(settings.zookeeper), _broker(settings, properties, {})]
-    properties |= {
-        "process.roles": "broker,controller",
-        "node.id": "1",
-        "controller.listener.names": "CONTROLLER",
-        "controller.quorum.voters": f"1@localhost:{CONTROLLER}",
-    }
-    return [_broker(settings, properties, {"CLUSTER_ID": _cluster_id(cluster)})]
+        backend.deploy(_zookeeper(settings.zookeeper), parent=parent)
+    # A single broker has a listener of its own for people; several are reached from the platform's side.
+    host, port = backend.reached_at(Endpoint(ENDPOINT.workload, PUBLISHED), settings.port)
+    published = f"{host}:{port}" if settings.brokers == 1 else f"{backend.qualified_host('kafka')}:{ENDPOINT.port}"
+    backend.deploy(_broker(settings, _properties(settings, published), cluster), parent=parent)
+    return KafkaAccess(
+        bootstrap_servers=str(ENDPOINT),
+        published_servers=published,
+        calls=(ENDPOINT,),
+        security_protocol="PLAINTEXT",
+        username=None,
+        server=(ENDPOINT.workload,),
+    )
 
 
-def _properties(settings: Kafka, published_host: str) -> dict[str, str]:
-    """The broker's properties of either mode.
+def _external(settings: Kafka) -> KafkaAccess:
+    external = settings.external
+    servers = [address.rpartition(":") for address in external.bootstrap_servers]
+    return KafkaAccess(
+        bootstrap_servers=",".join(external.bootstrap_servers),
+        published_servers=",".join(external.bootstrap_servers),
+        calls=tuple(External(host, int(port), external.cidrs) for host, _, port in servers),
+        security_protocol=external.security_protocol,
+        username=external.username,
+        server=(),
+    )
 
-    A client is sent to the address the broker advertises, so containers and people each need a listener of
-    their own.
+
+def _properties(settings: Kafka, published: str) -> dict[str, str]:
+    """The broker's properties.
+
+    A client is sent to the address the broker advertises, so workloads and people each need a listener of their own,
+    and each of several brokers a name of its own.
     """
-    listeners = {"INTERNAL": f"0.0.0.0:{ENDPOINT.port}", "EXTERNAL": f"0.0.0.0:{PUBLISHED}"}
-    advertised = {"INTERNAL": str(ENDPOINT), "EXTERNAL": f"{published_host}:{settings.port}"}
+    several = settings.brokers > 1
+    own_name = f"{ENDPOINT.workload}-{ORDINAL}.{ENDPOINT.workload}-peers" if several else ENDPOINT.workload
+    listeners = {"INTERNAL": f"0.0.0.0:{ENDPOINT.port}"}
+    advertised = {"INTERNAL": f"{own_name}:{ENDPOINT.port}"}
+    if not several:
+        listeners["EXTERNAL"] = f"0.0.0.0:{PUBLISHED}"
+        advertised["EXTERNAL"] = published
     if settings.mode == "kraft":
-        listeners["CONTROLLER"] = f"localhost:{CONTROLLER}"
+        listeners["CONTROLLER"] = f"{'0.0.0.0' if several else 'localhost'}:{CONTROLLER}"  # noqa: S104 - of a container
+        coordination = {
+            "process.roles": "broker,controller",
+            "node.id": NODE,
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.voters": ",".join(_voters(settings.brokers)),
+        }
+    else:
+        coordination = {
+            "broker.id": NODE,
+            "zookeeper.connect": str(ZOOKEEPER),
+            "zookeeper.session.timeout.ms": "6000",
+        }
     return {
         "listeners": ",".join(f"{name}://{address}" for name, address in listeners.items()),
         "advertised.listeners": ",".join(f"{name}://{address}" for name, address in advertised.items()),
         "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
         "inter.broker.listener.name": "INTERNAL",
         "log.dirs": DATA,
-        # One broker: nothing can be kept twice.
-        "offsets.topic.replication.factor": "1",
-        "transaction.state.log.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
-        # 50 partitions by default, of which a single broker has no use; an existing topic keeps its own number.
-        "offsets.topic.num.partitions": "5",
-        "transaction.state.log.num.partitions": "5",
+        **_replication(settings.brokers),
         "group.initial.rebalance.delay.ms": "0",
+        **coordination,
     }
 
 
-def _broker(settings: Kafka, properties: Mapping[str, str], environment: Mapping[str, str]) -> Workload:
-    by_zookeeper = settings.mode == "zookeeper"
+def _replication(brokers: int) -> dict[str, str]:
+    copies, in_sync = min(3, brokers), min(2, brokers)
+    # 50 partitions by default, of which a few brokers have no use; an existing topic keeps its own number.
+    internal = {"offsets.topic.num.partitions": "5", "transaction.state.log.num.partitions": "5"}
+    return {
+        "default.replication.factor": str(copies),
+        "min.insync.replicas": str(in_sync),
+        "offsets.topic.replication.factor": str(copies),
+        "transaction.state.log.replication.factor": str(copies),
+        "transaction.state.log.min.isr": str(in_sync),
+        **internal,
+    }
+
+
+def _voters(brokers: int) -> list[str]:
+    if brokers == 1:
+        return [f"1@localhost:{CONTROLLER}"]
+    name = ENDPOINT.workload
+    return [f"{number + 1}@{name}-{number}.{name}-peers:{CONTROLLER}" for number in range(brokers)]
+
+
+def _broker(settings: Kafka, properties: Mapping[str, str], cluster: str) -> Workload:
+    by_zookeeper, several = settings.mode == "zookeeper", settings.brokers > 1
     return Workload(
         name=ENDPOINT.workload,
         kind=Kind.STATEFUL,
         image=settings.broker_image,
         user=USER,
+        replicas=settings.brokers,
         command=("bash", f"{CONFIGURATION}/start.sh"),
         environment={
             "KAFKA_HEAP_OPTS": f"-Xms{settings.heap_mib // 2}m -Xmx{settings.heap_mib}m",
-            # A collector and a compiler that suit a heap of this size: a third less memory than the defaults.
-            "KAFKA_JVM_PERFORMANCE_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+            "KAFKA_JVM_PERFORMANCE_OPTS": settings.jvm_options,
             "LOG_DIR": "/tmp/logs",  # noqa: S108 - a mount of its own
-            **environment,
+            **({} if by_zookeeper else {"CLUSTER_ID": _cluster_id(cluster)}),
         },
         ports=(
             Port(name="internal", number=ENDPOINT.port),
-            Port(name="external", number=PUBLISHED, publish=settings.port),
+            *(
+                [Port(name="controller", number=CONTROLLER)]
+                if several
+                else [Port(name="external", number=PUBLISHED, publish=settings.port)]
+            ),
         ),
+        peer_ports=(ENDPOINT.port, CONTROLLER) if several else (),
         file_sets=(
             FileSet(
                 name="configuration",
@@ -96,12 +172,15 @@ def _broker(settings: Kafka, properties: Mapping[str, str], environment: Mapping
             ),
         ),
         # A data directory belongs to the mode that made it: each has a volume of its own, and none is converted.
-        volumes=(Volume(name=f"kafka-{settings.mode}-data", mount=DATA),),
+        volumes=(Volume(name=f"kafka-{settings.mode}-data", mount=DATA, size_gib=settings.storage_gib),),
         scratch=(Scratch(path="/tmp", size_mib=64),),  # noqa: S108 - a mount of its own
         memory_mib=settings.heap_mib + OUTSIDE_HEAP_MIB,
+        cpu_request=settings.cpu_request,
         readiness=Probe(check=Exec(command=("bash", f"{CONFIGURATION}/ready.sh")), startup_s=120, period_s=2),
+        # A broker that recovers its log after a crash listens, and needs its time.
+        liveness=Liveness(check=TcpConnect(port=ENDPOINT.port), failures=12),
         needs=(ZOOKEEPER.workload,) if by_zookeeper else (),
-        calls=(ZOOKEEPER.workload,) if by_zookeeper else (),
+        calls=(ZOOKEEPER,) if by_zookeeper else (),
         stop_grace_s=60,
     )
 
@@ -122,6 +201,7 @@ def _zookeeper(settings: ZooKeeper) -> Workload:
         scratch=(Scratch(path="/tmp"), Scratch(path="/logs")),  # noqa: S108 - mounts of its own
         memory_mib=settings.heap_mib + 160,
         readiness=Probe(check=Exec(command=("bash", "/conf/ready.sh")), startup_s=60, period_s=2),
+        liveness=Liveness(check=TcpConnect(port=ZOOKEEPER.port)),
     )
 
 

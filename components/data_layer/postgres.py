@@ -2,37 +2,77 @@
 
 from __future__ import annotations
 
+import pulumi
+
+from backends.base import Backend
 from components.assets import asset, assets
 from components.credentials import Credentials
-from components.endpoint import Endpoint
+from components.data_layer.access import PostgresAccess
 from settings.catalog import SERVICES
-from settings.credentials import POSTGRES_ADMIN, POSTGRES_BACKUP, app_role, migrator_role
-from settings.models import Postgres
-from workloads import Exec, FileSet, Kind, Port, Probe, Scratch, Volume, Workload
+from settings.credentials import POSTGRES_ADMIN, POSTGRES_BACKUP, POSTGRES_MONITOR, app_role, migrator_role
+from settings.stores import Postgres
+from workloads import (
+    Endpoint,
+    Exec,
+    External,
+    FileSet,
+    Kind,
+    Liveness,
+    Port,
+    PostgresCluster,
+    Probe,
+    Scratch,
+    Volume,
+    Workload,
+)
 
 ENDPOINT = Endpoint("postgres", 5432)
 DATABASES = "databases"
 ADMIN = "postgres"
 BACKUP_ROLE = "pti_backup"
+MONITOR_ROLE = "pti_monitor"
 
 USER = 999
 SECRETS = "/run/secrets/postgres"
 
 
-def server(settings: Postgres, credentials: Credentials) -> Workload:
+def deploy(
+    settings: Postgres, credentials: Credentials, backend: Backend, *, parent: pulumi.Resource
+) -> PostgresAccess:
+    """Brings up the server of the chosen mode, if it is the stack's, and the databases in it."""
+    endpoint: Endpoint | External = ENDPOINT
+    admin, ssl_mode, own = ADMIN, "disable", True
+    if settings.mode == "statefulset":
+        backend.deploy(_server(settings, credentials), parent=parent)
+    elif settings.mode == "cloudnativepg":
+        endpoint = backend.deploy_postgres_cluster(_cluster(settings, credentials), parent=parent)
+        ssl_mode = "require"
+    else:
+        external = settings.external
+        endpoint = External(external.host or "", external.port, external.cidrs)
+        admin, ssl_mode, own = external.admin, external.ssl_mode, False
+    server = (ENDPOINT.workload,) if own else ()
+    access = PostgresAccess(endpoint=endpoint, admin=admin, ssl_mode=ssl_mode, server=server, databases=(DATABASES,))
+    backend.deploy(_databases(settings, access, credentials), parent=parent)
+    return access
+
+
+def _server(settings: Postgres, credentials: Credentials) -> Workload:
     """The one PostgreSQL server.
 
     The data directory is named after the major version, so that an image of another one never opens it; the volume
     is mounted above it, where PostgreSQL 18's image expects it (docker-library/postgres#1259).
     """
-    tuning = {"shared_buffers": f"{settings.shared_buffers_mib}MB", "max_connections": str(settings.max_connections)}
     return Workload(
         name=ENDPOINT.workload,
         kind=Kind.STATEFUL,
         image=settings.image,
         user=USER,
         command=("sh", "/assets/start.sh"),
-        arguments=("postgres", *(word for name, value in tuning.items() for word in ("-c", f"{name}={value}"))),
+        arguments=(
+            "postgres",
+            *(word for name, value in _tuning(settings).items() for word in ("-c", f"{name}={value}")),
+        ),
         environment={
             "PGDATA": f"/var/lib/postgresql/{settings.major}/docker",
             "POSTGRES_PASSWORD_FILE": f"{SECRETS}/password",
@@ -45,7 +85,7 @@ def server(settings: Postgres, credentials: Credentials) -> Workload:
             FileSet(name="scripts", directory="/assets", files={"start.sh": asset("postgres/start.sh")}),
             FileSet(name="admin", directory=SECRETS, files={"password": credentials[POSTGRES_ADMIN]}, secret=True),
         ),
-        volumes=(Volume(name="postgres-data", mount="/var/lib/postgresql"),),
+        volumes=(Volume(name="postgres-data", mount="/var/lib/postgresql", size_gib=settings.storage_gib),),
         scratch=(
             Scratch(path="/var/run/postgresql"),
             Scratch(path="/tmp"),  # noqa: S108 - a mount of its own
@@ -53,20 +93,42 @@ def server(settings: Postgres, credentials: Credentials) -> Workload:
             Scratch(path="/dev/shm", size_mib=128),  # noqa: S108 - a mount of its own
         ),
         memory_mib=settings.memory_mib,
+        cpu_request=settings.cpu_request,
         # Over TCP: the image's first start runs a server that listens on the socket alone.
         readiness=Probe(
             check=Exec(command=("pg_isready", "-q", "-h", "127.0.0.1", "-U", ADMIN)), startup_s=120, period_s=2
         ),
+        liveness=Liveness(check=Exec(command=("pg_isready", "-q", "-h", "127.0.0.1", "-U", ADMIN)), failures=12),
         # A fast shutdown writes a checkpoint; killed earlier, the next start replays the log instead.
         stop_grace_s=60,
     )
 
 
-def databases(settings: Postgres, credentials: Credentials) -> Workload:
+def _cluster(settings: Postgres, credentials: Credentials) -> PostgresCluster:
+    return PostgresCluster(
+        name=ENDPOINT.workload,
+        image=settings.cloudnativepg.image,
+        instances=settings.cloudnativepg.instances,
+        size_gib=settings.storage_gib,
+        memory_mib=settings.memory_mib,
+        cpu_request=settings.cpu_request,
+        admin_password=credentials[POSTGRES_ADMIN],
+        parameters=_tuning(settings),
+        operator_namespace=settings.cloudnativepg.operator_namespace,
+    )
+
+
+def _tuning(settings: Postgres) -> dict[str, str]:
+    return {"shared_buffers": f"{settings.shared_buffers_mib}MB", "max_connections": str(settings.max_connections)}
+
+
+def _databases(settings: Postgres, access: PostgresAccess, credentials: Credentials) -> Workload:
     """The task that creates what is missing, corrects what differs, and drops nothing."""
     roles = {f"{service.database}_app": app_role(service) for service in SERVICES}
     roles |= {f"{service.database}_migrator": migrator_role(service) for service in SERVICES}
     passwords = {role: credentials[credential] for role, credential in roles.items()}
+    if credentials.has(POSTGRES_MONITOR):
+        passwords[MONITOR_ROLE] = credentials[POSTGRES_MONITOR]
     table = "".join(f"{service.name} {service.database}\n" for service in SERVICES)
     return Workload(
         name=DATABASES,
@@ -75,9 +137,12 @@ def databases(settings: Postgres, credentials: Credentials) -> Workload:
         user=USER,
         command=("sh", "/assets/provision.sh"),
         environment={
-            "PGHOST": ENDPOINT.workload,
-            "PGPORT": str(ENDPOINT.port),
-            "PGUSER": ADMIN,
+            "PGHOST": access.endpoint.host,
+            "PGPORT": str(access.endpoint.port),
+            "PGUSER": access.admin,
+            "PGSSLMODE": access.ssl_mode,
+            # A managed server's certificate is signed by one of the authorities that the system trusts.
+            **({"PGSSLROOTCERT": "system"} if access.ssl_mode == "verify-full" else {}),
             "PGPASSWORD_FILE": f"{SECRETS}/password",
             "PROVISION_TABLE": "/etc/provisioning/databases",
             "PROVISION_PASSWORDS_DIR": "/run/secrets/roles",
@@ -99,6 +164,6 @@ def databases(settings: Postgres, credentials: Credentials) -> Workload:
         ),
         scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
         memory_mib=64,
-        needs=(ENDPOINT.workload,),
-        calls=(ENDPOINT.workload,),
+        needs=access.server,
+        calls=(access.endpoint,),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,9 @@ def configuration_page() -> str:
         "",
         "    pulumi config set --path 'pti-calendar:postgres.port' 15432",
         "",
+        "`services.each.<name>` stands for one service (`user`, `planning`, …), `frontends.each.<name>` for one front",
+        "end (`clientPwa`, `proWebapp`, …).",
+        "",
         "Editors check the file against `settings/stack.schema.json`: the first line of `Pulumi.dev.yaml` names it.",
         "",
         "| key | what it is | allowed | default |",
@@ -40,6 +44,10 @@ def configuration_page() -> str:
         "set wins; without it, the value is the well-known one (`credentials: well-known`) or a generated one that the",
         "state keeps encrypted (`credentials: generated`). A database's password may be changed at any time: the next",
         "`pulumi up` brings it to the server.",
+        "",
+        "Nobody can generate a provider's secret, nor the password of a managed server: with generated credentials, a",
+        "stack that uses one has to be given it, and `pulumi preview` lists all that are missing. A stack on a laptop",
+        "with well-known credentials needs none.",
         "",
         "| key | what it opens | in an environment file | well-known value |",
         "| --- | --- | --- | --- |",
@@ -88,9 +96,32 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
         key = field.alias or name
         section = section_model(model, key)
         if section is not None:
-            yield from _rows(section, f"{prefix}{key}.")
+            if len(alike := _alike(section)) > 1:
+                yield from _rows(next(iter(alike.values())), f"{prefix}{key}.<name>.")
+            else:
+                if field.default is None:
+                    yield f"| `{prefix}{key}` | {field.description} | a section with the keys below | none |"
+                yield from _rows(section, f"{prefix}{key}.")
             continue
         default = field.get_default(call_default_factory=True, validated_data={})
-        shown = {None: "none", True: "`true`", False: "`false`"}.get(default, f"`{default}`")
+        shown = _shown(default)
         allowed = allowed_values(model, key).replace("|", "\\|")
         yield f"| `{prefix}{key}` | {field.description} | {allowed} | {shown} |"
+
+
+def _alike(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """Key to section, where a section holds nothing but sections of one and the same model."""
+    sections = {
+        key: section_model(model, key) for key in (one.alias or name for name, one in model.model_fields.items())
+    }
+    same = len({*sections.values()}) == 1
+    return {key: one for key, one in sections.items() if one is not None} if same else {}
+
+
+def _shown(default: Any) -> str:
+    """A default in the words of the file."""
+    if default is None or default == () or default == {}:
+        return "none"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`{json.dumps(default)}`" if isinstance(default, tuple) else f"`{default}`"

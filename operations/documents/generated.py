@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from operations.documents.configuration import configuration_page, stack_file_schema
-from operations.documents.diagram import with_diagram
+from operations.documents.diagram import with_diagrams
 from operations.documents.outputs import outputs_page
 from operations.project import ROOT
 
@@ -19,7 +19,7 @@ def generated() -> dict[Path, str]:
         Path("settings/stack.schema.json"): json.dumps(stack_file_schema(), indent=2) + "\n",
         Path("docs/configuration.md"): configuration_page(),
         Path("docs/outputs.md"): outputs_page(),
-        ARCHITECTURE: with_diagram((ROOT / ARCHITECTURE).read_text()),
+        ARCHITECTURE: with_diagrams((ROOT / ARCHITECTURE).read_text()),
     }
 
 

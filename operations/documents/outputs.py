@@ -60,4 +60,4 @@ def _shape(hint: Any) -> tuple[Any, str, str]:
         return nested, ".<name>", shown
     if origin in (typing.Union, types.UnionType):
         return None, "", f"{_shape(arguments[0])[2]} or null"
-    return None, "", "integer" if hint is int else "string"
+    return None, "", {int: "integer", bool: "boolean"}.get(hint, "string")

@@ -1,4 +1,4 @@
-"""The stack as a Compose file: the same program, evaluated in this process."""
+"""The stack as files of other tools: the same program, evaluated in this process."""
 
 from operations.render.render import render
 

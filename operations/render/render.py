@@ -1,80 +1,135 @@
-"""`make render`: a Compose file and the example of its environment file, from the stack's own program."""
+"""`make render`: a stack without Pulumi, from its own program: a Compose file, or manifests for kubectl."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from typing import Any
-
-import yaml
+import os
+import shutil
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
 
 from operations.configuration import read_configuration
 from operations.project import PROJECT, ROOT
+from operations.render import text
 from operations.render.compose import compose_file
-from operations.render.placeholders import Placeholders
-from operations.render.recorder import Registration, record
-from settings import NAMESPACE, Settings
+from operations.render.environment import read_secrets
+from operations.render.manifests import FOLDERS, Object, manifests
+from operations.render.placeholders import TLS_CERTIFICATE, Placeholders
+from operations.render.resources import recorded_resources
+from settings import Settings
+from settings.backend import Kubernetes
+
+__all__ = ["marked_compose_text", "recorded_resources", "render", "write_objects"]
+
+COMPOSE, ENVIRONMENT, EXAMPLE = "compose.yaml", ".env", ".env.example"
 
 
 def render(stack: str) -> None:
-    """Writes `rendered/<stack>/compose.yaml` and `.env.example` beside it.
+    """Writes the stack into `rendered/<stack>/`, with the example of its environment file.
 
     Raises:
-        OperationError: there is no such stack, or its configuration has a mistake.
+        OperationError: there is no such stack, its configuration has a mistake, or an environment file lacks something.
     """
     settings, supplied = read_configuration(stack)
-    placeholders = Placeholders.of(settings, supplied)
     directory = ROOT / "rendered" / stack
-    directory.mkdir(parents=True, exist_ok=True)
-    marked = marked_compose_text(settings, placeholders, stack)
-    needed = placeholders.used_in(marked)
-    (directory / "compose.yaml").write_text(needed.insert(marked))
-    (directory / ".env.example").write_text(needed.example())
-    shown = directory.relative_to(ROOT)
-    print(f"{shown}/compose.yaml and {shown}/.env.example are written.")
-    if needed.required:
-        print(f"Give it its secrets: cp {shown}/.env.example {shown}/.env, and fill in the empty ones.")
-    print(f"Run it: docker compose -f {shown}/compose.yaml up --wait")
-
-
-def recorded_resources(settings: Settings, placeholders: Placeholders, stack: str) -> list[Registration]:
-    """What the program registers, with placeholders as its secrets."""
-    from backends.create import create_backend
-    from components.platform import Platform, PlatformArgs
-
-    supplied = {f"{NAMESPACE}:{key}": mark for key, mark in placeholders.marks.items()}
-
-    def program() -> None:
-        backend = create_backend(settings, stack=stack)
-        Platform("platform", PlatformArgs(settings=settings, backend=backend, stack=stack))
-
-    return record(program, answer=_answer, raw=supplied, secret=list(supplied), stack=stack).registrations
+    write = _write_manifests if settings.on_kubernetes else _write_compose
+    write(settings, Placeholders.of(settings, supplied), stack, directory)
 
 
 def marked_compose_text(settings: Settings, placeholders: Placeholders, stack: str) -> str:
     """The Compose file with marks for secrets; the same settings always give the same text."""
-    document = compose_file(recorded_resources(settings, placeholders, stack), name=f"{PROJECT}-{stack}")
-    body = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    header = f"# Made by `make render STACK={stack}` from the stack's program and configuration. Don't edit it.\n"
-    return header + body.replace("$", "$$")
+    resources = recorded_resources(settings, placeholders, stack)
+    body = text.document(compose_file(resources, name=f"{PROJECT}-{stack}"))
+    return text.header(stack) + body.replace("$", "$$")
 
 
-def _answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Networks, volumes and images by their names; a container by an id that changes with its definition."""
-    if type_.endswith(":RemoteImage"):
-        return str(inputs["name"]), {"imageId": inputs["name"]}
-    if type_.endswith(":Container"):
-        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest(), {}
-    return str(inputs.get("name", type_)), {}
+def write_objects(objects: Iterable[Object], directory: Path, stack: str) -> None:
+    """Writes each folder anew, a file per workload; those with Secrets are for their owner alone."""
+    for folder in FOLDERS:
+        shutil.rmtree(directory / folder, ignore_errors=True)
+        (directory / folder).mkdir(mode=0o700 if folder == "secrets" else 0o777, parents=True)
+    for (folder, workload), ones in groupby(objects, key=lambda one: (one.folder, one.workload)):
+        content = text.header(stack) + text.documents(one.manifest for one in ones)
+        mode = 0o600 if folder == "secrets" else 0o666
+        descriptor = os.open(directory / folder / f"{workload}.yaml", os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(content)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Text of several lines stays readable."""
+def _write_compose(settings: Settings, placeholders: Placeholders, stack: str, directory: Path) -> None:
+    marked = marked_compose_text(settings, placeholders, stack)
+    needed = placeholders.used_in(marked)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / COMPOSE).write_text(needed.insert(marked))
+    (directory / EXAMPLE).write_text(
+        needed.example(
+            "The secrets of the rendered stack. Copy it to .env beside compose.yaml.",
+            "Letters, digits, '-' and '_' only: the values go into files of several formats as they are.",
+            *_how_to_make_a_certificate(settings, needed),
+        )
+    )
+    shown = directory.relative_to(ROOT)
+    print(f"{shown}/{COMPOSE} and {shown}/{EXAMPLE} are written.")
+    if needed.required:
+        print(f"Give it its secrets: cp {shown}/{EXAMPLE} {shown}/{ENVIRONMENT}, and fill in the empty ones.")
+    print(f"Run it: docker compose -f {shown}/{COMPOSE} up --wait")
 
 
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+def _write_manifests(settings: Settings, placeholders: Placeholders, stack: str, directory: Path) -> None:
+    environment = directory / ENVIRONMENT
+    marked = recorded_resources(settings, placeholders, stack)
+    needed = placeholders.used_in("".join(_secret_texts(manifests(marked, Placeholders({})))))
+    filled = None
+    if environment.exists():
+        values = read_secrets(environment, needed)
+        filled = recorded_resources(settings, placeholders, stack, values)
+    objects = manifests(marked, needed, filled)
+    write_objects(objects, directory, stack)
+    (directory / EXAMPLE).write_text(
+        needed.example(
+            "The secrets of the rendered stack. Copy it to .env beside this file, fill it in and render again.",
+            "A value with anything but letters, digits and -._ stands in single quotes.",
+            *_how_to_make_a_certificate(settings, needed),
+        )
+    )
+    _tell(directory.relative_to(ROOT), settings.kubernetes, objects, is_filled=filled is not None, stack=stack)
 
 
-_Dumper.add_representer(str, _represent_text)
+def _secret_texts(objects: Iterable[Object]) -> list[str]:
+    return [value for one in objects for value in one.manifest.get("stringData", {}).values()]
+
+
+def _how_to_make_a_certificate(settings: Settings, needed: Placeholders) -> list[str]:
+    if TLS_CERTIFICATE not in needed.by_credential:
+        return []
+    return [
+        "A self-signed certificate and its key; their texts go between single quotes, over several lines:",
+        "  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -keyout tls.key "
+        f"-out tls.crt -subj '/CN={settings.gateway.domain}' -addext 'subjectAltName=DNS:*.{settings.gateway.domain}'",
+    ]
+
+
+def _tell(shown: Path, cluster: Kubernetes, objects: list[Object], *, is_filled: bool, stack: str) -> None:
+    """How to go on, with the cluster that the configuration names."""
+    kubectl = f"kubectl --kubeconfig {cluster.kubeconfig} --context {cluster.context}"
+    jobs = [one.manifest["metadata"]["name"] for one in objects if one.manifest["kind"] == "Job"]
+    named = " ".join(f"job/{name}" for name in jobs)
+    print(f"{shown}/ holds {len(objects)} objects in {', '.join(FOLDERS)}.")
+    if is_filled:
+        print(f"The secrets come from {shown}/{ENVIRONMENT}: keep {shown}/secrets to yourself.")
+    else:
+        print(
+            f"The secrets are placeholders (REPLACE_WITH_…), with which nothing must be applied. Fill them in: "
+            f"cp {shown}/{EXAMPLE} {shown}/{ENVIRONMENT}, edit it, and make render STACK={stack} again."
+        )
+    print("Apply it, in this order:")
+    print(f"  {kubectl} apply --server-side {' '.join(f'-f {shown}/{folder}' for folder in FOLDERS)}")
+    print(
+        "Nothing waits for anything: pods restart until their stores are there, and a Job tries again a few times. One "
+        "that has failed by then is deleted and applied again:"
+    )
+    print(f"  {kubectl} -n {cluster.namespace} get {named}")
+    print(
+        "Later on: changed files and tasks are new ConfigMaps and Jobs, and the old ones stay until deleted; after a "
+        "changed secret, restart what uses it (kubectl rollout restart)."
+    )

@@ -14,17 +14,20 @@ import settings
 from backends.create import create_backend
 from components.platform import Platform, PlatformArgs
 from operations.render.recorder import Recording, record
+from settings.catalog import SERVICES
+from tests.unit.asking import Ask, Asked, as_raw, asked_for, with_certificate
+from tests.unit.kubernetes_stand_in import answer as in_a_cluster
 from tests.unit.paths import ROOT
+
+# A failure shows both sides.
+pytest.register_assert_rewrite("tests.unit.mistakes")
 
 Deploy = Callable[..., Recording[Platform]]
 
 
-def as_raw(configuration: Mapping[str, Any]) -> dict[str, str]:
-    """Configuration as Pulumi hands it to a program: full keys to text, objects as JSON."""
-    return {
-        key if ":" in key else f"{settings.NAMESPACE}:{key}": value if isinstance(value, str) else json.dumps(value)
-        for key, value in configuration.items()
-    }
+def answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """What the providers of a stack would answer."""
+    return in_a_cluster(type_, inputs) if type_.startswith("kubernetes:") else with_certificate(type_, inputs)
 
 
 def deploy_platform(
@@ -42,7 +45,7 @@ def deploy_platform(
             pulumi.export(name, value)
         return platform
 
-    return record(program, raw=raw | encrypted, secret=[*encrypted], stack=stack)
+    return record(program, answer=answer, raw=raw | encrypted, secret=[*encrypted], stack=stack)
 
 
 def stack_file(stack: str) -> Mapping[str, Any]:
@@ -53,6 +56,18 @@ def stack_file(stack: str) -> Mapping[str, Any]:
 
 GENERATED_KRAFT: Mapping[str, Any] = {"kafka": {"mode": "kraft"}, "protect": True}
 """Everything optional the other way round than in dev."""
+
+FULL_DOCKER: Mapping[str, Any] = {
+    "credentials": "well-known",
+    "services": {"deploy": "all", "migrationCommand": ["npm", "run", "migrate"]},
+    "frontends": {"deploy": "all"},
+    "gateway": {"enabled": True},
+    "devTools": {"enabled": True},
+}
+"""Everything that one Docker engine can run."""
+
+PROVIDERS_SECRETS = {secret.key: f"a {secret.key}" for service in SERVICES for secret in service.secrets}
+"""What a person has to supply to a stack with all services."""
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +81,20 @@ def deploy() -> Deploy:
         key = json.dumps([configuration, secrets, stack])
         if key not in known:
             known[key] = deploy_platform(configuration, secrets, stack=stack)
+        return known[key]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def ask() -> Ask:
+    """Runs the program on a backend that only remembers; what was asked before is not run again."""
+    known: dict[str, Asked] = {}
+
+    def run(configuration: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> Asked:
+        key = json.dumps([configuration, secrets])
+        if key not in known:
+            known[key] = asked_for(configuration, secrets)
         return known[key]
 
     return run

@@ -123,7 +123,7 @@ def test_a_missing_docker_command_is_named_with_its_remedy(home: Path) -> None:
 def test_the_plugins_have_the_versions_of_the_requirements() -> None:
     pinned = (project.ROOT / "requirements.txt").read_text()
     assert [name for name, version in bootstrap._plugins() if f"pulumi-{name}=={version}" not in pinned] == []
-    assert {name for name, _ in bootstrap._plugins()} == {"docker", "random"}
+    assert {name for name, _ in bootstrap._plugins()} == {"docker", "kubernetes", "random", "tls"}
 
 
 def test_pulumis_command_has_the_version_of_its_sdk() -> None:

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from contract import CONTRACT_VERSION, ContractError, StackOutputs
-from contract.outputs import Credentials, Database, Kafka, Postgres, Redis, Tools
+from contract.outputs import Credentials, Database, Gateway, Kafka, Postgres, Redis, Tools
 
 OUTPUTS: StackOutputs[str] = StackOutputs(
     contract_version=1,
     postgres=Postgres(
         host="127.0.0.1",
         port=5432,
+        ssl_mode="disable",
         admin_role="postgres",
         backup_role="pti_backup",
         databases={
@@ -25,11 +26,21 @@ OUTPUTS: StackOutputs[str] = StackOutputs(
             "audit": Database(name="pti_audit", app_role="pti_audit_app", migrator_role="pti_audit_migrator"),
         },
     ),
-    redis=Redis(host="127.0.0.1", port=6379),
-    kafka=Kafka(bootstrap_servers="127.0.0.1:9092"),
+    redis=Redis(host="127.0.0.1", port=6379, tls=False),
+    kafka=Kafka(bootstrap_servers="127.0.0.1:9092", security_protocol="PLAINTEXT", username=None),
     tools=Tools(pg_admin="http://127.0.0.1:5050", kafka_ui=None, redis_commander=None),
+    gateway=Gateway(
+        api="https://api.example.com",
+        services={"user": "https://api.example.com/api/user"},
+        frontends={"client-pwa": "https://app.example.com"},
+    ),
     credentials=Credentials(
-        postgres={"postgres": "one", "pti_backup": "two"}, redis=None, jwt_secret="three", pg_admin="four"
+        postgres={"postgres": "one", "pti_backup": "two"},
+        redis=None,
+        kafka=None,
+        jwt_secret="three",
+        pg_admin="four",
+        third_parties={"STRIPE_SECRET_KEY": "five"},
     ),
 )
 
@@ -61,6 +72,7 @@ def test_the_outputs_are_plain_values_under_their_names() -> None:
         "postgres": {
             "host": "127.0.0.1",
             "port": 5432,
+            "ssl_mode": "disable",
             "admin_role": "postgres",
             "backup_role": "pti_backup",
             "databases": {
@@ -68,14 +80,21 @@ def test_the_outputs_are_plain_values_under_their_names() -> None:
                 "audit": {"name": "pti_audit", "app_role": "pti_audit_app", "migrator_role": "pti_audit_migrator"},
             },
         },
-        "redis": {"host": "127.0.0.1", "port": 6379},
-        "kafka": {"bootstrap_servers": "127.0.0.1:9092"},
+        "redis": {"host": "127.0.0.1", "port": 6379, "tls": False},
+        "kafka": {"bootstrap_servers": "127.0.0.1:9092", "security_protocol": "PLAINTEXT", "username": None},
         "tools": {"pg_admin": "http://127.0.0.1:5050", "kafka_ui": None, "redis_commander": None},
+        "gateway": {
+            "api": "https://api.example.com",
+            "services": {"user": "https://api.example.com/api/user"},
+            "frontends": {"client-pwa": "https://app.example.com"},
+        },
         "credentials": {
             "postgres": {"postgres": "one", "pti_backup": "two"},
             "redis": None,
+            "kafka": None,
             "jwt_secret": "three",
             "pg_admin": "four",
+            "third_parties": {"STRIPE_SECRET_KEY": "five"},
         },
     }
 
@@ -100,7 +119,17 @@ def test_what_a_newer_stack_says_besides_is_left_alone(exported: dict[str, Any],
     assert StackOutputs.parse(changed(exported, path, {"new": True})) == OUTPUTS
 
 
-@pytest.mark.parametrize("path", ["tools.pg_admin", "credentials.redis", "credentials.pg_admin"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tools.pg_admin",
+        "gateway.api",
+        "kafka.username",
+        "credentials.redis",
+        "credentials.kafka",
+        "credentials.pg_admin",
+    ],
+)
 def test_an_output_that_may_be_null_may_be_absent(exported: dict[str, Any], path: str) -> None:
     section, name = path.split(".")
     assert getattr(getattr(StackOutputs.parse(changed(exported, path, ...)), section), name) is None
@@ -124,6 +153,15 @@ def test_an_output_that_may_be_null_may_be_absent(exported: dict[str, Any], path
         ("redis.port", "6379", "output StackOutputs.redis.port is a value of type str; expected a whole number"),
         ("redis.port", 6379.5, "output StackOutputs.redis.port is a value of type float; expected a whole number"),
         ("redis.port", True, "output StackOutputs.redis.port is a value of type bool; expected a whole number"),
+        ("redis.tls", ..., "output StackOutputs.redis.tls is missing; expected true or false"),
+        ("redis.tls", "true", "output StackOutputs.redis.tls is a value of type str; expected true or false"),
+        ("redis.tls", 1, "output StackOutputs.redis.tls is a value of type int; expected true or false"),
+        ("gateway", ..., "output StackOutputs.gateway is missing; expected a mapping"),
+        (
+            "gateway.services.user",
+            4000,
+            "output StackOutputs.gateway.services.user is a value of type int; expected text",
+        ),
         (
             "kafka.bootstrap_servers",
             ["127.0.0.1:9092"],
@@ -167,7 +205,7 @@ def test_exactly_the_credentials_are_secret() -> None:
     assert StackOutputs.secret_names() == {"credentials"}
 
 
-@pytest.mark.parametrize("record", [StackOutputs, Postgres, Database, Redis, Kafka, Tools, Credentials])
+@pytest.mark.parametrize("record", [StackOutputs, Postgres, Database, Redis, Kafka, Tools, Gateway, Credentials])
 def test_every_output_is_described(record: Any) -> None:
     descriptions = {part.name: part.metadata["description"] for part in dataclasses.fields(record)}
     assert [name for name, text in descriptions.items() if not text.endswith(".")] == []

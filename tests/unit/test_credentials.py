@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import pulumi
 import pytest
 
 from components.credentials import Credentials
-from components.platform import Platform, PlatformArgs
+from components.platform import Platform
 from contract import StackOutputs
 from operations.render.recorder import Recording, record
-from settings import parse
 from settings.catalog import SERVICES
 from settings.credentials import CREDENTIALS, JWT, PGADMIN, POSTGRES_ADMIN, REDIS, Credential
-from tests.unit.conftest import Deploy, as_raw
-from workloads import Workload
+from tests.unit.asking import Ask, as_raw
+from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
 
 Source = Literal["generated", "well-known"]
 
@@ -104,6 +103,7 @@ def test_two_credentials_never_share_a_key_or_a_variable() -> None:
     assert len({one.key for one in CREDENTIALS}) == len({one.variable for one in CREDENTIALS}) == len(CREDENTIALS)
 
 
+PAYMENT_SECRETS = {key: PROVIDERS_SECRETS[key] for key in ("stripeSecretKey", "stripeWebhookSecret")}
 SUPPLIED = {"postgresPassword": "hunter2", "redisPassword": "hunter3", "userAppPassword": "hunter4"}
 
 
@@ -122,12 +122,25 @@ def test_every_credential_in_the_stacks_outputs_is_secret(
 ) -> None:
     recording = deploy(configuration, supplied)
     exported = recording.exports["credentials"]
-    single = {name for name in ("redis", "jwt_secret", "pg_admin") if exported.get(name) is not None}
+    single = {name for name in ("redis", "kafka", "jwt_secret", "pg_admin") if exported.get(name) is not None}
+    assert exported["third_parties"] == {}
     assert single == {"redis", "jwt_secret", "pg_admin"} - absent
     assert len(exported["postgres"]) == 2 + 2 * len(SERVICES)
     assert recording.secret_exports == {
         *(f"credentials.{name}" for name in single),
         *(f"credentials.postgres.{role}" for role in exported["postgres"]),
+    }
+
+
+def test_the_secrets_of_providers_are_among_the_outputs_of_a_stack_that_has_them(deploy: Deploy) -> None:
+    recording = deploy({"services": {"deploy": ["payment", "user"]}}, PAYMENT_SECRETS)
+    assert recording.exports["credentials"]["third_parties"] == {
+        "STRIPE_SECRET_KEY": "a stripeSecretKey",
+        "STRIPE_WEBHOOK_SECRET": "a stripeWebhookSecret",
+    }
+    assert recording.secret_exports >= {
+        "credentials.third_parties.STRIPE_SECRET_KEY",
+        "credentials.third_parties.STRIPE_WEBHOOK_SECRET",
     }
 
 
@@ -145,40 +158,36 @@ def test_a_stack_without_tools_says_so(deploy: Deploy) -> None:
     assert (tools.pg_admin, tools.kafka_ui, tools.redis_commander) == (None, None, None)
 
 
-class Listener:
-    """A backend that only listens."""
+@pytest.mark.parametrize(
+    ("configuration", "secrets"),
+    [
+        (FULL_DOCKER, {}),
+        ({**FULL_DOCKER, "credentials": "generated"}, PROVIDERS_SECRETS),
+        ({"credentials": "well-known", "devTools": {"enabled": True}}, {}),
+    ],
+    ids=["well-known", "generated", "stores and tools"],
+)
+def test_a_file_set_says_that_it_is_secret_exactly_where_its_contents_are(
+    ask: Ask, configuration: Mapping[str, Any], secrets: dict[str, str]
+) -> None:
+    asked = ask(configuration, secrets)
+    said = {
+        f"{workload.name}/{file_set.name}"
+        for workload in asked.workloads.values()
+        for file_set in workload.file_sets
+        if file_set.secret
+    }
+    assert said == asked.secret_files
+    assert said >= {"postgres/admin", "databases/roles", "pgadmin/passwords"}
+    assert said < asked.files.keys()
 
-    published_host = "127.0.0.1"
 
-    def __init__(self) -> None:
-        self.workloads: list[Workload] = []
-
-    def check_published_ports(self, ports: Iterable[tuple[str, int]]) -> None:
-        """Finds every port free."""
-
-    def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
-        """Takes a workload down."""
-        self.workloads.append(workload)
-
-
-@pytest.mark.parametrize("source", ["generated", "well-known"])
-def test_a_file_set_says_that_it_is_secret_exactly_where_its_contents_are(source: Source) -> None:
-    said: dict[str, bool] = {}
-
-    def program() -> None:
-        backend = Listener()
-        configured = parse(as_raw({"credentials": source, "devTools": {"enabled": True}}))
-        Platform("platform", PlatformArgs(settings=configured, backend=backend, stack="dev"))
-        for workload in backend.workloads:
-            for file_set in workload.file_sets:
-                name = f"{workload.name}-{file_set.name}"
-                said[name] = file_set.secret
-                pulumi.export(name, list(file_set.files.values()))
-
-    secret = {path.partition(".")[0] for path in record(program).secret_exports}
-    assert {name for name in said if said[name]} == secret
-    assert secret >= {"postgres-admin", "databases-roles", "pgadmin-passwords"}
-    assert secret < said.keys()
+@pytest.mark.parametrize("configuration", [FULL_DOCKER, {**FULL_DOCKER, "credentials": "generated"}])
+def test_no_credential_is_in_a_variable_of_any_workload(ask: Ask, configuration: Mapping[str, Any]) -> None:
+    secrets = {} if configuration["credentials"] == "well-known" else PROVIDERS_SECRETS
+    for workload in ask(configuration, secrets).workloads.values():
+        assert workload.secret_environment == {}
+        assert [name for name, value in workload.environment.items() if not isinstance(value, str)] == []
 
 
 def test_no_credential_is_in_a_variable_of_a_container(dev: Recording[Platform], deploy: Deploy) -> None:

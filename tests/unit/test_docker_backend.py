@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,17 +13,31 @@ import pulumi
 import pytest
 
 from backends.docker.backend import DockerBackend
-from operations.render.recorder import Recording, Registration, record
+from backends.docker.engine import Engine
+from backends.docker.health import ASK
+from backends.docker.ports import PortsTaken
+from operations.render.compose import compose_file
+from operations.render.recorder import Answer, Recording, Registration, identity_by_name, record
 from settings import parse
-from settings.models import Backend, Images
-from tests.unit.conftest import Deploy, as_raw
+from settings.backend import Backend, Images
+from tests.unit.asking import as_raw
+from tests.unit.conftest import Deploy
 from workloads import (
+    INTERNET,
+    Autoscaling,
+    CertificateRequest,
     Check,
+    Endpoint,
     Exec,
+    Exposure,
+    External,
     FileSet,
     HttpGet,
     Kind,
+    Liveness,
+    Metrics,
     Port,
+    PostgresCluster,
     Probe,
     Scratch,
     TcpConnect,
@@ -31,10 +48,18 @@ from workloads import (
 
 READY = Probe(check=Exec(command=("ready", "--now")), startup_s=100, period_s=5, timeout_s=4, failures=3)
 
+STORE = Endpoint("store", 6379)
+
 
 def workload(name: str = "web", **fields: Any) -> Workload:
     """A workload with nothing but what it must have."""
     return Workload(**{"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64, **fields})
+
+
+def callee(name: str = "store", *numbers: int, **fields: Any) -> Workload:
+    """A workload that listens, on the port of Redis unless told otherwise."""
+    ports = tuple(Port(name=f"port-{number}", number=number) for number in numbers or (STORE.port,))
+    return workload(name, ports=ports, **fields)
 
 
 def task(name: str = "migrate", **fields: Any) -> Workload:
@@ -52,6 +77,7 @@ def deployed(
     stack: str = "dev",
     protect: bool = False,
     registry: str | None = None,
+    answer: Answer = identity_by_name,
     **backend: Any,
 ) -> Recording[DockerBackend]:
     """Workloads below a parent, on a backend of their own."""
@@ -63,7 +89,7 @@ def deployed(
             docker.deploy(one, parent=parent)
         return docker
 
-    return record(program, stack=stack)
+    return record(program, answer=answer, stack=stack)
 
 
 def container(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
@@ -89,10 +115,10 @@ def uploaded(registration: Registration) -> dict[str, str]:
 class TestNetworks:
     def test_exactly_its_callers_join_a_workloads_network(self) -> None:
         recording = deployed(
-            workload("store"),
-            workload("other"),
-            workload("api", calls=("store",)),
-            workload("web", calls=("api", "other")),
+            callee(),
+            callee("other", 80),
+            callee("api", 80, calls=(STORE,)),
+            workload("web", calls=(Endpoint("api", 80), Endpoint("other", 80))),
         )
         assert networks(recording, "store") == {"pti-store-dev"}
         assert networks(recording, "other") == {"pti-other-dev"}
@@ -104,9 +130,28 @@ class TestNetworks:
         assert networks(recording, "web") == {"pti-web-dev"}
 
     def test_a_workload_answers_to_its_name_in_its_own_network_alone(self) -> None:
-        recording = deployed(workload("store"), workload("web", calls=("store",)))
+        recording = deployed(callee(), workload("web", calls=(STORE,)))
         aliases = {one["name"]: one.get("aliases") for one in container(recording)["networksAdvanced"]}
         assert aliases == {"id-of-pti-web-dev": ["web"], "id-of-pti-store-dev": None}
+
+    def test_two_ports_of_one_callee_are_reached_over_one_network(self) -> None:
+        recording = deployed(callee("store", 6379, 9121), workload("web", calls=(STORE, Endpoint("store", 9121))))
+        assert [one["name"] for one in container(recording)["networksAdvanced"]] == [
+            "id-of-pti-web-dev",
+            "id-of-pti-store-dev",
+        ]
+
+    def test_a_server_outside_needs_no_network(self) -> None:
+        recording = deployed(workload(calls=(INTERNET, External("db.example.com", 5432, ("10.0.0.0/8",)))))
+        assert networks(recording, "web") == {"pti-web-dev"}
+
+    def test_the_engines_machine_has_a_name_for_whoever_calls_it(self) -> None:
+        recording = deployed(workload(calls_host=True), callee("other", 80))
+        assert container(recording)["hosts"] == [{"host": "host.docker.internal", "ip": "host-gateway"}]
+        assert "hosts" not in container(recording, "other")
+
+    def test_a_workloads_name_is_whole_as_it_is(self) -> None:
+        assert deployed(workload()).result.qualified_host("web") == "web"
 
     def test_every_platform_container_reaches_what_it_calls_and_nothing_else(self, dev: Recording[Any]) -> None:
         assert {
@@ -130,7 +175,7 @@ class TestStartOrder:
         assert "docker:index/container:Container store" in recording.one("Container", "web").dependencies
 
     def test_a_caller_that_needs_nothing_does_not_wait(self) -> None:
-        recording = deployed(workload("store", readiness=READY), workload("web", calls=("store",)))
+        recording = deployed(callee(readiness=READY), workload("web", calls=(STORE,)))
         assert "docker:index/container:Container store" not in recording.one("Container", "web").dependencies
 
     def test_a_container_with_a_probe_is_created_when_it_is_healthy(self) -> None:
@@ -152,7 +197,8 @@ class TestStartOrder:
                 [
                     "CMD-SHELL",
                     "wget -q -O /dev/null 'http://127.0.0.1:80/health?full=1' "
-                    "|| curl -fsS -o /dev/null 'http://127.0.0.1:80/health?full=1'",
+                    "|| curl -fsS -o /dev/null 'http://127.0.0.1:80/health?full=1' "
+                    f"|| bash -c {shlex.quote(ASK)} ask 80 '/health?full=1'",
                 ],
             ),
             (TcpConnect(port=80), ["CMD-SHELL", "bash -c '</dev/tcp/127.0.0.1/80' || nc -z 127.0.0.1 80"]),
@@ -168,6 +214,43 @@ class TestStartOrder:
     def test_a_probe_may_fail_as_often_as_it_says(self) -> None:
         probe = Probe(check=READY.check, startup_s=10, period_s=5, failures=7)
         assert container(deployed(workload(readiness=probe)))["healthcheck"]["retries"] == 7
+
+
+class TestLiveness:
+    """What comes of it in a real container is in tests/engine/test_liveness.py."""
+
+    ALIVE = Liveness(check=Exec(command=("alive",)), period_s=10, timeout_s=6, failures=6)
+
+    def test_one_health_check_asks_both_probes(self) -> None:
+        check = container(deployed(workload(readiness=READY, liveness=self.ALIVE)))["healthcheck"]
+        assert check["tests"][:3] == ["CMD", "sh", "-c"]
+        # Sixty seconds at five seconds each.
+        assert check["tests"][4:] == ["watch", "ready --now", "4", "alive", "6", "12"]
+        assert (check["interval"], check["timeout"], check["retries"]) == ("5s", "11s", 20)
+
+    @pytest.mark.parametrize(
+        ("failures", "liveness_s", "readiness_s", "runs"),
+        [(3, 10, 10, 3), (1, 10, 30, 1), (2, 10, 15, 2), (6, 5, 2, 15)],
+    )
+    def test_failures_are_allowed_for_as_long_as_the_probe_says(
+        self, failures: int, liveness_s: int, readiness_s: int, runs: int
+    ) -> None:
+        ready = Probe(check=READY.check, period_s=readiness_s)
+        alive = Liveness(check=READY.check, period_s=liveness_s, failures=failures)
+        tests = container(deployed(workload(readiness=ready, liveness=alive)))["healthcheck"]["tests"]
+        assert tests[-1] == str(runs)
+
+    def test_no_quoting_is_lost_on_the_way(self) -> None:
+        words = ("sh", "-c", """test "$1" = 'it is'""", "test", "it is")
+        probe = Probe(check=Exec(command=words), timeout_s=9)
+        tests = container(deployed(workload(readiness=probe, liveness=Liveness(check=Exec(command=words)))))[
+            "healthcheck"
+        ]["tests"]
+        for line in (tests[5], tests[7]):
+            assert shlex.split(line) == list(words)
+
+    def test_a_workload_without_liveness_is_never_killed(self) -> None:
+        assert container(deployed(workload(readiness=READY)))["healthcheck"]["tests"] == ["CMD", "ready", "--now"]
 
 
 class TestTasks:
@@ -234,6 +317,15 @@ class TestContainment:
 
     def test_cpus_stay_open_unless_limited(self) -> None:
         assert "cpus" not in container(deployed(workload()))
+
+    @pytest.mark.parametrize(
+        ("cores", "shares"), [(1.0, 1024), (0.25, 256), (2.5, 2560), (0.05, 51), (0.001, 2), (0, 2)]
+    )
+    def test_promised_cpu_is_a_share(self, cores: float, shares: int) -> None:
+        assert container(deployed(workload(cpu_request=cores)))["cpuShares"] == shares
+
+    def test_every_running_container_has_a_share_of_the_cpu(self, running: list[Registration]) -> None:
+        assert [one.name for one in running if one.inputs.get("cpuShares", 0) < 2] == []
 
     def test_every_running_container_has_time_to_stop(self) -> None:
         inputs = container(deployed(workload(stop_grace_s=45)))
@@ -370,8 +462,8 @@ class TestVolumes:
 
         before = leaves(parse(as_raw(EVERY_DEFAULT)).model_dump())
         after = leaves(parse(as_raw(EVERY_OTHER_VALUE)).model_dump())
-        # One backend there is; the other mode of Kafka is the next test's.
-        assert {key for key in before if before[key] == after[key]} == {".backend.kind", ".kafka.mode"}
+        same = {key for key in before if before[key] == after[key]}
+        assert {key for key in same if not ELSEWHERE.fullmatch(key)} == set()
 
     def test_each_mode_of_kafka_has_volumes_of_its_own(self, deploy: Deploy) -> None:
         kraft = persistent_volumes(deploy({"kafka": {"mode": "kraft"}}))
@@ -417,6 +509,35 @@ class TestPorts:
         recording = deployed(workload(ports=self.PORTS), bind_address=address)
         assert container(recording)["ports"] == [{"internal": 80, "external": 8000, "ip": address}]
 
+    def test_a_public_port_is_bound_like_any_other(self) -> None:
+        public = Port(name="https", number=443, publish=8443, public=True)
+        recording = deployed(workload(ports=(public,)), bind_address="10.1.2.3")
+        assert container(recording)["ports"] == [{"internal": 443, "external": 8443, "ip": "10.1.2.3"}]
+
+    @pytest.mark.parametrize(
+        ("bound", "operators"),
+        [
+            ({}, "127.0.0.1"),
+            ({"bind_address": "127.0.0.2"}, "127.0.0.2"),
+            ({"bind_address": "10.1.2.3"}, "127.0.0.1"),
+            ({"bind_address": "0.0.0.0", "published_host": "engine"}, "127.0.0.1"),  # noqa: S104 - read back
+        ],
+        ids=["the default", "another loopback address", "an address of the network", "every address"],
+    )
+    def test_a_port_for_operators_alone_never_leaves_the_host(self, bound: dict[str, Any], operators: str) -> None:
+        admin = Port(name="admin", number=8001, publish=18001, operators_only=True)
+        recording = deployed(workload(ports=(*self.PORTS, admin)), **bound)
+        addresses = {port["internal"]: port["ip"] for port in container(recording)["ports"]}
+        assert addresses == {80: bound.get("bind_address", "127.0.0.1"), 8001: operators}
+        backend = recording.result
+        assert backend.reached_at(Endpoint("web", 8001), 18001) == (operators, 18001)
+        assert backend.reached_at(Endpoint("web", 80), 8000)[0] == bound.get(
+            "published_host", bound.get("bind_address", "127.0.0.1")
+        )
+
+    def test_a_port_for_operators_listens_where_docker_leads(self) -> None:
+        assert deployed().result.operators_listen_at == "0.0.0.0"  # noqa: S104 - in the container
+
     def test_nothing_is_bound_for_a_workload_that_publishes_nothing(self) -> None:
         assert "ports" not in container(deployed(workload(ports=self.PORTS[1:])))
 
@@ -434,7 +555,50 @@ class TestPorts:
         ],
     )
     def test_people_reach_published_ports_where_the_settings_say(self, bound: dict[str, Any], reached: str) -> None:
-        assert deployed(**bound).result.published_host == reached
+        assert deployed(**bound).result.reached_at(STORE, 16379) == (reached, 16379)
+
+    def test_a_taken_port_is_refused_and_a_free_one_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Engine, "published_ports", lambda engine, stack: set())
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", 0))
+            holder.listen()
+            port = holder.getsockname()[1]
+
+            def check() -> None:
+                backend = DockerBackend(Backend(), Images(), stack="dev", protect=False)
+                backend.check([("redis.port", port)])
+
+            with pytest.raises(PortsTaken, match=f"127.0.0.1:{port}: .* 'pti-calendar:redis.port'"):
+                record(check)
+        record(check)
+
+
+class TestFieldsOfAClusterAlone:
+    def test_size_peers_and_metrics_change_nothing(self) -> None:
+        def store(**fields: Any) -> list[Registration]:
+            size = {"size_gib": fields.pop("size_gib")} if "size_gib" in fields else {}
+            volume = Volume(name="data", mount="/data", **size)
+            ports = (Port(name="peers", number=7000), Port(name="metrics", number=9100))
+            one = workload("store", kind=Kind.STATEFUL, volumes=(volume,), ports=ports, **fields)
+            return sorted(deployed(one).registrations, key=str)
+
+        cluster = store(size_gib=500, peer_ports=(7000,), metrics=Metrics(port=9100, job="store"))
+        assert cluster == store()
+
+
+def named(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Everything by its name, as in a rendered stack."""
+    return str(inputs.get("name", type_)), {"imageId": inputs.get("name")}
+
+
+class TestCompose:
+    def test_shares_hosts_and_liveness_are_in_the_compose_file(self) -> None:
+        full = workload(cpu_request=0.5, calls_host=True, readiness=READY, liveness=TestLiveness.ALIVE)
+        recording = deployed(full, answer=named)
+        service = compose_file(recording.registrations, name="test")["services"]["web"]
+        assert service["cpu_shares"] == 512
+        assert service["extra_hosts"] == ["host.docker.internal:host-gateway"]
+        assert service["healthcheck"]["test"] == container(recording)["healthcheck"]["tests"]
 
 
 class TestLifecycle:
@@ -518,25 +682,102 @@ class TestRefusals:
                 [workload(replicas=3)],
                 "workload 'web': one Docker engine runs 1 replica, not 3; set replicas to 1 for this stack",
             ),
+            (
+                [workload(autoscaling=Autoscaling(minimum=1, maximum=1))],
+                "workload 'web': one Docker engine runs 1 replica and scales nothing; leave autoscaling out for this "
+                "stack",
+            ),
+            (
+                [workload(file_sets=(files("keys", files={}, existing_secret="theirs"),))],
+                "workload 'web': file set 'keys' is the Kubernetes Secret 'theirs', which no Docker engine has; give "
+                "its files for this stack",
+            ),
+            (
+                [callee(), workload(calls=(Endpoint("store", 6379, alias="cache"),))],
+                "workload 'web': calls 'store' as 'cache'; on Docker a workload answers to its own name alone: leave "
+                "the alias out for this stack",
+            ),
             ([workload(), workload()], "workload 'web' is deployed twice"),
             (
                 [workload(needs=("store",))],
                 "workload 'web' needs or calls 'store', which is not deployed before it; deployed are none",
             ),
             (
-                [workload("api"), workload("db"), workload(calls=("api", "store"))],
+                [callee("api", 80), workload("db"), workload(calls=(Endpoint("api", 80), STORE))],
                 "workload 'web' needs or calls 'store', which is not deployed before it; deployed are api, db",
             ),
             (
-                [workload(calls=("store",)), workload("store")],
+                [workload(calls=(STORE,)), callee()],
                 "workload 'web' needs or calls 'store', which is not deployed before it; deployed are none",
             ),
+            (
+                [callee("store", 6380, 6381), workload(calls=(STORE,))],
+                "workload 'web' calls port 6379 of 'store', which listens on 6380, 6381",
+            ),
         ],
-        ids=["replicas", "the same twice", "an unknown need", "an unknown callee", "a callee that comes later"],
+        ids=[
+            "replicas",
+            "autoscaling",
+            "an existing secret",
+            "another name",
+            "the same twice",
+            "an unknown need",
+            "an unknown callee",
+            "a callee that comes later",
+            "a port the callee lacks",
+        ],
     )
     def test_what_docker_lacks_is_refused(self, workloads: list[Workload], reason: str) -> None:
         with pytest.raises(WorkloadError) as refused:
             deployed(*workloads)
+        assert str(refused.value) == reason
+
+    @pytest.mark.parametrize(
+        ("ask", "reason"),
+        [
+            (
+                lambda docker, parent: docker.expose(
+                    Exposure(name="edge", kind="ingress", routes=(), tls=None, callers_namespace="ingress"),
+                    parent=parent,
+                ),
+                "exposure 'edge': a Docker engine has neither an Ingress controller nor a Gateway; let nginx be the "
+                "edge: pulumi config set --path 'pti-calendar:gateway.edge' nginx",
+            ),
+            (
+                lambda docker, parent: docker.request_certificate(
+                    CertificateRequest(name="tls", hosts=("example.com",), issuer="ca", issuer_kind="Issuer"),
+                    parent=parent,
+                ),
+                "certificate 'tls': no cert-manager runs on a Docker engine; have one made without it: "
+                "pulumi config set --path 'pti-calendar:gateway.tls.source' self-signed",
+            ),
+            (
+                lambda docker, parent: docker.deploy_postgres_cluster(
+                    PostgresCluster(
+                        name="postgres",
+                        image="postgresql:18.1",
+                        instances=3,
+                        size_gib=1,
+                        memory_mib=256,
+                        cpu_request=0.1,
+                        admin_password="",
+                        operator_namespace="cnpg-system",
+                    ),
+                    parent=parent,
+                ),
+                "PostgreSQL cluster 'postgres': a Docker engine is a single node without an operator; run one server: "
+                "pulumi config set --path 'pti-calendar:postgres.mode' statefulset",
+            ),
+        ],
+        ids=["an edge", "a certificate", "a cluster of PostgreSQL"],
+    )
+    def test_what_only_a_cluster_has_is_refused_with_the_way_out(self, ask: Any, reason: str) -> None:
+        def program() -> None:
+            backend = DockerBackend(Backend(), Images(), stack="dev", protect=False)
+            ask(backend, pulumi.ComponentResource("test:index:Parent", "parent"))
+
+        with pytest.raises(WorkloadError) as refused:
+            record(program)
         assert str(refused.value) == reason
 
 
@@ -545,6 +786,12 @@ def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]
     return {one.name: one.inputs for one in recording.of_type("Volume") if one.retain_on_delete}
 
 
+# Another kind of backend or store, with what goes with that kind alone; sections whose workloads keep no data. The
+# other mode of Kafka has a test of its own.
+ELSEWHERE = re.compile(
+    r"\.(backend\.kind|(postgres|redis|kafka)\.(mode|external\..*)|postgres\.cloudnativepg\..*|kafka\.brokers"
+    r"|(kubernetes|gateway|services|frontends)\..*)"
+)
 EVERY_DEFAULT: dict[str, Any] = {"devTools": {"enabled": False}}
 EVERY_OTHER_VALUE: dict[str, Any] = {
     "backend": {"host": "ssh://me@engine", "bindAddress": "127.0.0.2", "publishedHost": "engine"},
@@ -557,12 +804,17 @@ EVERY_OTHER_VALUE: dict[str, Any] = {
         "memoryMib": 1024,
         "sharedBuffersMib": 256,
         "maxConnections": 300,
+        "cpuRequest": 0.5,
+        "storageGib": 50,
     },
-    "redis": {"image": "redis:7.4", "port": 16379, "maxMemoryMib": 64},
+    "redis": {"image": "redis:7.4", "port": 16379, "maxMemoryMib": 64, "cpuRequest": 0.5, "storageGib": 50},
     "kafka": {
         "image": "apache/kafka:3.9.0",
         "port": 19092,
         "heapMib": 512,
+        "jvmOptions": "-XX:+UseG1GC",
+        "cpuRequest": 0.5,
+        "storageGib": 50,
         "zookeeper": {"image": "zookeeper:3.9.3", "port": 12181, "heapMib": 128},
     },
     "devTools": {

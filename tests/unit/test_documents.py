@@ -7,9 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
-from operations.documents import generated
+from operations.documents import diagram, generated
 from operations.project import ROOT
 from settings.credentials import CREDENTIALS
 
@@ -21,18 +20,65 @@ def test_a_generated_document_is_up_to_date(path: Path) -> None:
     assert (ROOT / path).read_text() == GENERATED[path], "run: make documents"
 
 
-def test_the_stack_file_schema_knows_every_key_of_the_dev_stack() -> None:
-    schema = json.loads(GENERATED[Path("settings/stack.schema.json")])["properties"]["config"]
-    keys = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
-    own = {key for key in keys if key.startswith("pti-calendar:")}
-    assert own
-    assert own <= schema["properties"].keys()
-
-
 def test_the_stack_file_schema_takes_secrets_only_encrypted() -> None:
     properties = json.loads(GENERATED[Path("settings/stack.schema.json")])["properties"]["config"]["properties"]
     secrets = [properties[f"pti-calendar:{credential.key}"] for credential in CREDENTIALS]
     assert [schema["required"] for schema in secrets] == [["secure"]] * len(CREDENTIALS)
+
+
+def documented(prefix: str) -> set[str]:
+    """The keys of the configuration's reference that begin so."""
+    page = GENERATED[Path("docs/configuration.md")]
+    return {key for key in re.findall(r"^\| `([^`]+)`", page, flags=re.MULTILINE) if key.startswith(prefix)}
+
+
+def test_what_differs_for_one_application_is_documented_once() -> None:
+    assert documented("services.each.") >= {"services.each.<name>.replicas", "services.each.<name>.publicPaths"}
+    assert documented("frontends.each.") >= {"frontends.each.<name>.scaling", "frontends.each.<name>.scaling.maximum"}
+    assert {key.split(".")[2] for key in documented("services.each.") | documented("frontends.each.")} == {"<name>"}
+
+
+def test_an_optional_section_is_documented_as_off() -> None:
+    page = GENERATED[Path("docs/configuration.md")]
+    (row,) = [line for line in page.splitlines() if line.startswith("| `services.scaling` |")]
+    assert row.endswith("| none |")
+
+
+def drawn(picture: str) -> set[str]:
+    """The arrows of a picture."""
+    return {line.strip() for line in picture.splitlines() if "-->" in line or "-." in line}
+
+
+def test_the_developers_picture_has_every_connection_and_order() -> None:
+    picture = drawn(diagram.detailed(diagram.collect(diagram.DEVELOPERS_STACK)))
+    assert picture >= {
+        "person -- 5432 --> postgres",
+        "databases --> postgres",
+        "postgres -. ready .-> databases",
+        "kafka-ui --> kafka",
+    }
+    assert {arrow for arrow in picture if "nginx" in arrow or "kong" in arrow} == set()
+
+
+def test_the_platforms_picture_draws_what_a_box_shares_once() -> None:
+    picture = drawn(diagram.overview(diagram.collect(diagram.WHOLE_PLATFORM)))
+    assert picture == {
+        "users -- 80, 443 --> nginx",
+        "nginx --> kong",
+        "nginx --> Frontend",
+        "kong --> Microservice",
+        "kong --> redis",
+        "Microservice --> postgres",
+        "Microservice --> redis",
+        "Microservice --> kafka",
+        "payment --> internet",
+        "notification --> internet",
+        "databases --> postgres",
+    }
+
+
+def test_the_architecture_page_has_both_pictures() -> None:
+    assert GENERATED[Path("docs/architecture.md")].count("```mermaid") == 2
 
 
 @pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)

@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from contract import StackOutputs
-from contract.outputs import CONTRACT_VERSION, Credentials, Database, Kafka, Postgres, Redis, Tools
+from contract.outputs import CONTRACT_VERSION, Credentials, Database, Gateway, Kafka, Postgres, Redis, Tools
 from operations import environment_file
 from operations.project import OperationError
+from tests.unit.paths import ROOT as PROJECT
 
 OUTPUTS = StackOutputs(
     contract_version=CONTRACT_VERSION,
     postgres=Postgres(
         host="127.0.0.1",
         port=15432,
+        ssl_mode="disable",
         admin_role="postgres",
         backup_role="pti_backup",
-        databases={"user": Database(name="pti_user", app_role="pti_user_app", migrator_role="pti_user_migrator")},
+        databases={
+            name: Database(name=f"pti_{name}", app_role=f"pti_{name}_app", migrator_role=f"pti_{name}_migrator")
+            for name in ("user", "payment")
+        },
     ),
-    redis=Redis(host="127.0.0.1", port=16379),
-    kafka=Kafka(bootstrap_servers="127.0.0.1:19092"),
+    redis=Redis(host="127.0.0.1", port=16379, tls=False),
+    kafka=Kafka(bootstrap_servers="127.0.0.1:19092", security_protocol="PLAINTEXT", username=None),
     tools=Tools(pg_admin=None, kafka_ui=None, redis_commander=None),
+    gateway=Gateway(api=None, services={}, frontends={}),
     credentials=Credentials(
-        postgres={"pti_user_app": "app", "pti_user_migrator": "migrator", "pti_rdv_app": "another's"},
+        postgres={
+            "pti_user_app": "app",
+            "pti_user_migrator": "migrator",
+            "pti_rdv_app": "another's",
+            "pti_payment_app": "app",
+            "pti_payment_migrator": "migrator",
+        },
         redis=None,
+        kafka=None,
         jwt_secret="signing key",
         pg_admin=None,
+        third_parties={},
     ),
 )
 
@@ -57,6 +72,71 @@ def test_it_names_the_services_own_database_and_no_other_services_password() -> 
     assert "DATABASE_URL=postgresql://pti_user_app:app@127.0.0.1:15432/pti_user\n" in text
     assert "MIGRATION_DATABASE_URL=postgresql://pti_user_migrator:migrator@127.0.0.1:15432/pti_user\n" in text
     assert "another's" not in text
+
+
+def test_it_has_what_the_contract_of_a_service_promises() -> None:
+    assert environment_file.variables("user", OUTPUTS) == {
+        "SERVICE_NAME": "user",
+        "PORT": "4000",
+        "DATABASE_HOST": "127.0.0.1",
+        "DATABASE_PORT": "15432",
+        "DATABASE_NAME": "pti_user",
+        "DATABASE_USER": "pti_user_app",
+        "DATABASE_SSLMODE": "disable",
+        "DATABASE_PASSWORD": "app",
+        "DATABASE_URL": "postgresql://pti_user_app:app@127.0.0.1:15432/pti_user",
+        "MIGRATION_DATABASE_URL": "postgresql://pti_user_migrator:migrator@127.0.0.1:15432/pti_user",
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": "16379",
+        "REDIS_TLS": "false",
+        "REDIS_PASSWORD": "",
+        "REDIS_URL": "redis://127.0.0.1:16379",
+        "KAFKA_BROKERS": "127.0.0.1:19092",
+        "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
+        "JWT_ISSUER": "pti-calendar",
+        "JWT_ALGORITHM": "HS256",
+        "JWT_SECRET": "signing key",
+    }
+
+
+def test_managed_stores_are_reached_as_they_ask() -> None:
+    managed = replace(
+        with_password("p"),
+        postgres=replace(OUTPUTS.postgres, ssl_mode="verify-full"),
+        redis=replace(OUTPUTS.redis, tls=True),
+        kafka=replace(OUTPUTS.kafka, security_protocol="SASL_SSL", username="pti"),
+    )
+    managed = replace(managed, credentials=replace(managed.credentials, kafka="sasl"))
+    variables = environment_file.variables("user", managed)
+    assert variables["DATABASE_SSLMODE"] == "verify-full"
+    assert variables["DATABASE_URL"].endswith("/pti_user?sslmode=verify-full")
+    assert (variables["REDIS_TLS"], variables["REDIS_URL"]) == ("true", "rediss://:p@127.0.0.1:16379")
+    assert variables["KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+    assert (variables["KAFKA_USERNAME"], variables["KAFKA_PASSWORD"]) == ("pti", "sasl")
+
+
+def test_a_provider_is_opened_to_the_service_that_uses_it_if_the_stack_has_its_secret() -> None:
+    having = replace(OUTPUTS, credentials=replace(OUTPUTS.credentials, third_parties={"STRIPE_SECRET_KEY": "sk"}))
+    assert environment_file.variables("payment", having)["STRIPE_SECRET_KEY"] == "sk"
+    assert "STRIPE_WEBHOOK_SECRET" not in environment_file.variables("payment", having)
+    assert "STRIPE_SECRET_KEY" not in environment_file.variables("user", having)
+
+
+def test_the_reference_service_starts_with_it(tmp_path: Path) -> None:
+    program = (
+        "import os; from examples.reference_service import settings;"
+        "print(settings.load(os.environ).service, settings.load_postgres(os.environ).user)"
+    )
+    path = environment_file.write("user", OUTPUTS)
+    shown = subprocess.run(
+        ["sh", "-c", f'set -a; . "{path}"; exec "{sys.executable}" -c "$0"', program],
+        cwd=PROJECT,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.stdout == "user pti_user_app\n", shown.stderr
 
 
 @pytest.mark.parametrize("password", ["plain", "with space", "$HOME", 'say "yes"', "back\\slash", "it's", "#hash", "ü"])

@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from operations.render.recorder import STACK, Recording
-from tests.unit.conftest import GENERATED_KRAFT, Deploy, stack_file
+from tests.unit.conftest import FULL_DOCKER, GENERATED_KRAFT, PROVIDERS_SECRETS, Deploy, stack_file
 from tests.unit.paths import ROOT
 
 GOLDEN = ROOT / "tests" / "unit" / "golden"
-SHAPES = {"dev": stack_file("dev"), "generated-kraft": GENERATED_KRAFT}
+SHAPES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]] = {
+    "dev": (stack_file("dev"), {}),
+    "generated-kraft": (GENERATED_KRAFT, {}),
+    "full-docker": (FULL_DOCKER, {}),
+    "prod": (stack_file("prod"), PROVIDERS_SECRETS),
+}
+"""Configuration and supplied secrets."""
 
 
 def inventory(recording: Recording[Any]) -> str:
@@ -38,7 +45,7 @@ def inventory(recording: Recording[Any]) -> str:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_stack_is_made_of_the_resources_in_its_listing(deploy: Deploy, shape: str) -> None:
-    found, listing = inventory(deploy(SHAPES[shape])), GOLDEN / f"{shape}.txt"
+    found, listing = inventory(deploy(*SHAPES[shape])), GOLDEN / f"{shape}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         listing.write_text(found)
     assert found == listing.read_text(), "UPDATE_GOLDEN=1 writes the listing anew"
@@ -46,13 +53,13 @@ def test_a_stack_is_made_of_the_resources_in_its_listing(deploy: Deploy, shape: 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_two_resources_share_type_and_name(deploy: Deploy, shape: str) -> None:
-    twice = [name for name, count in Counter(map(str, deploy(SHAPES[shape]).registrations)).items() if count > 1]
+    twice = [name for name, count in Counter(map(str, deploy(*SHAPES[shape]).registrations)).items() if count > 1]
     assert twice == []
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_component_registers_its_outputs_once(deploy: Deploy, shape: str) -> None:
-    recording = deploy(SHAPES[shape])
+    recording = deploy(*SHAPES[shape])
     components = [str(one) for one in recording.registrations if one.type.startswith("pti-calendar:")]
     assert sorted(recording.outputs_registered) == sorted(components)
 
@@ -60,6 +67,15 @@ def test_every_component_registers_its_outputs_once(deploy: Deploy, shape: str) 
 def test_a_protected_stack_protects_what_can_not_be_made_again(deploy: Deploy) -> None:
     protected = [one for one in deploy(GENERATED_KRAFT).registrations if one.protect]
     assert {one.type.rpartition(":")[2] for one in protected} == {"Volume", "RandomPassword"}
+
+
+def test_production_protects_what_can_not_be_made_again(deploy: Deploy) -> None:
+    protected = [one for one in deploy(*SHAPES["prod"]).registrations if one.protect]
+    assert {one.type.rpartition(":")[2] for one in protected} == {
+        "Namespace",
+        "PersistentVolumeClaim",
+        "RandomPassword",
+    }
 
 
 def test_an_unprotected_stack_protects_nothing(dev: Recording[Any]) -> None:

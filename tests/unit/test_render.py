@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,9 +21,12 @@ from operations.render.compose import compose_file
 from operations.render.placeholders import Placeholders
 from operations.render.render import marked_compose_text, recorded_resources
 from settings import Settings
+from settings.catalog import FRONTENDS, SERVICES
 
 PRINT_DEV = (
-    "import sys; from operations.render.render import *;"
+    "import sys; from operations.configuration import read_configuration;"
+    "from operations.render.placeholders import Placeholders;"
+    "from operations.render.render import marked_compose_text;"
     "settings, supplied = read_configuration('dev');"
     "sys.stdout.write(marked_compose_text(settings, Placeholders.of(settings, supplied), 'dev'))"
 )
@@ -29,6 +34,12 @@ PRINT_DEV = (
 
 WELL_KNOWN = {"credentials": "well-known", "devTools": {"enabled": True}}
 GENERATED: dict[str, Any] = {"kafka": {"mode": "kraft"}}
+WHOLE: dict[str, Any] = {
+    "services": {"deploy": "all"},
+    "frontends": {"deploy": "all"},
+    "gateway": {"enabled": True},
+}
+"""The platform as production knew it: every service, every front end, and the way in."""
 
 
 def rendered(settings: Mapping[str, Any], supplied: set[str] | None = None) -> tuple[str, Placeholders]:
@@ -45,7 +56,7 @@ def references(text: str) -> set[str]:
     return set(re.findall(r"(?<!\$)(?:\$\$)*\$\{(\w+)", text))
 
 
-@pytest.mark.parametrize("settings", [WELL_KNOWN, GENERATED], ids=["well-known", "generated"])
+@pytest.mark.parametrize("settings", [WELL_KNOWN, GENERATED, WHOLE], ids=["well-known", "generated", "whole"])
 def test_the_same_settings_give_the_same_text(settings: dict[str, Any]) -> None:
     assert len({rendered(settings)[0] for _ in range(5)}) == 1
 
@@ -59,7 +70,7 @@ def test_another_process_gives_the_same_text() -> None:
     assert len({text(seed) for seed in "1234"}) == 1
 
 
-@pytest.mark.parametrize("settings", [WELL_KNOWN, GENERATED], ids=["well-known", "generated"])
+@pytest.mark.parametrize("settings", [WELL_KNOWN, GENERATED, WHOLE], ids=["well-known", "generated", "whole"])
 def test_the_example_lists_exactly_the_variables_of_the_file(settings: dict[str, Any]) -> None:
     text, placeholders = rendered(settings)
     listed = set(re.findall(r"^(?:# )?([A-Z_]+)=", placeholders.example(), flags=re.MULTILINE))
@@ -111,6 +122,45 @@ def test_other_contents_of_a_file_replace_the_container_that_reads_it() -> None:
 
     assert labels(64) != labels(65)
     assert labels(64) == labels(64)
+
+
+def test_the_whole_platform_is_in_the_file() -> None:
+    services = yaml.safe_load(rendered(WHOLE)[0])["services"]
+    applications = {one.name for one in (*SERVICES, *FRONTENDS)}
+    assert services.keys() >= {*applications, "postgres", "redis", "kafka", "zookeeper", "databases", "kong", "nginx"}
+    for name in {one.name for one in SERVICES}:
+        assert services[name]["depends_on"].keys() >= {"databases", "redis", "kafka"}
+    published = {port["published"] for name in ("kong", "nginx") for port in services[name]["ports"]}
+    assert published == {"80", "443", "8000", "8443", "8001"}
+
+
+def test_a_self_signed_certificate_comes_from_the_environment() -> None:
+    text, placeholders = rendered(WHOLE)
+    contents = {name: one["content"] for name, one in yaml.safe_load(text)["configs"].items()}
+    for server in ("kong", "nginx"):
+        assert contents[f"{server}-certificate-tls-crt"].startswith("${TLS_CERTIFICATE:?")
+        assert contents[f"{server}-certificate-tls-key"].startswith("${TLS_PRIVATE_KEY:?")
+    assert "TLS_CERTIFICATE=\n" in placeholders.example()
+
+
+def test_docker_compose_accepts_the_whole_platform_and_fills_it_from_the_environment_file(tmp_path: Path) -> None:
+    if (
+        shutil.which("docker") is None
+        or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
+    ):
+        pytest.skip("Docker Compose is not here")
+    text, placeholders = rendered(WHOLE)
+    pem = "-----BEGIN CERTIFICATE-----\nMIIB+/==\n-----END CERTIFICATE-----\n"
+    filled = re.sub(r"^(TLS_[A-Z_]+)=$", rf"\1='{pem}'", placeholders.example(), flags=re.MULTILINE)
+    filled = re.sub(r"^([A-Z_]+)=$", r"\1=value-of-\1", filled, flags=re.MULTILINE)
+    (tmp_path / "compose.yaml").write_text(text)
+    (tmp_path / ".env").write_text(filled)
+    arguments = ["docker", "compose", "-f", str(tmp_path / "compose.yaml"), "config", "--format", "json"]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    contents = {name: one["content"] for name, one in json.loads(done.stdout)["configs"].items()}
+    assert contents["nginx-certificate-tls-crt"] == pem
+    assert contents["payment-secrets-stripe_secret_key"] == "value-of-STRIPE_SECRET_KEY"
 
 
 def test_a_field_without_a_translation_is_an_error() -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from settings import NAMESPACE, Settings, parse
+from settings.catalog import FRONTENDS, SERVICES
 from settings.load import SECRET_KEYS, SECTIONS
 from settings.models import json_schema
-from tests.unit.conftest import as_raw, stack_file
+from tests.unit.asking import as_raw
+from tests.unit.conftest import stack_file
 from tests.unit.paths import ROOT
 
 SCHEMA = json_schema()
@@ -74,6 +76,7 @@ def test_every_default_of_the_schema_is_the_one_in_force() -> None:
     assert len(stated) >= 25
 
 
+STACKS = sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
 STORED = json.loads((ROOT / "settings" / "stack.schema.json").read_text())
 
 
@@ -88,12 +91,26 @@ def test_the_stored_schema_knows_every_section_and_every_secret() -> None:
     assert secrets == SECRET_KEYS
 
 
-@pytest.mark.parametrize("key", [key for key in stack_file("dev") if key.startswith(f"{NAMESPACE}:")])
-def test_the_stack_of_a_developer_keeps_to_the_stored_schema(key: str) -> None:
-    assert key in STORED["properties"]["config"]["properties"]
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_stack_of_ours_keeps_to_the_stored_schema(stack: str) -> None:
+    keys = {key for key in stack_file(stack) if key.startswith(f"{NAMESPACE}:")}
+    assert keys
+    assert keys <= STORED["properties"]["config"]["properties"].keys()
 
 
-def test_the_stack_of_a_developer_is_a_good_configuration() -> None:
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_stack_of_ours_is_a_good_configuration(stack: str) -> None:
+    parse(as_raw(stack_file(stack)), with_secrets=False)
+
+
+def test_the_stack_of_a_developer_has_the_tools_and_asks_for_no_secret() -> None:
     configured = parse(as_raw(stack_file("dev")))
     assert configured.dev_tools.enabled
-    assert configured.credentials == "well-known"
+    assert configured.supplied_credentials() == ()
+
+
+def test_production_runs_everything_and_asks_for_the_secrets_of_the_providers_alone() -> None:
+    configured = parse(as_raw(stack_file("prod")), with_secrets=False)
+    assert (configured.services.deployed, configured.frontends.deployed) == (SERVICES, FRONTENDS)
+    asked = {one.key for one in configured.supplied_credentials()}
+    assert asked == {secret.key for service in SERVICES for secret in service.secrets}

@@ -7,7 +7,25 @@ from typing import Any
 
 import pytest
 
-from workloads import Exec, FileSet, HttpGet, Kind, Port, Probe, Scratch, TcpConnect, Volume, Workload, WorkloadError
+from workloads import (
+    INTERNET,
+    Autoscaling,
+    Endpoint,
+    Exec,
+    External,
+    FileSet,
+    HttpGet,
+    Kind,
+    Liveness,
+    Metrics,
+    Port,
+    Probe,
+    Scratch,
+    TcpConnect,
+    Volume,
+    Workload,
+    WorkloadError,
+)
 
 
 def workload(**fields: Any) -> Workload:
@@ -27,6 +45,7 @@ def files(name: str = "configuration", directory: str = "/etc/web") -> FileSet:
 
 
 READY = Probe(check=Exec(command=("true",)))
+ALIVE = Liveness(check=Exec(command=("true",)))
 HTTP = Port(name="http", number=80)
 NO_NAME = "the name must be a DNS label of at most 40 lower-case letters, digits and '-'"
 NO_SERVICE = "a task has no readiness probe, ports or replicas: it is done when its command exits with 0"
@@ -103,7 +122,61 @@ REFUSED = {
         "A, B stands in both environment and secret_environment",
     ),
     "a need of itself": (lambda: workload(needs=("other", "web")), "needs or calls itself"),
-    "a call to itself": (lambda: workload(calls=("web",)), "needs or calls itself"),
+    "a call to itself": (lambda: workload(calls=(INTERNET, Endpoint("web", 80))), "needs or calls itself"),
+    "a call to itself by another name": (
+        lambda: workload(calls=(Endpoint("web", 80, alias="www"),)),
+        "needs or calls itself",
+    ),
+    "liveness without readiness": (
+        lambda: workload(liveness=ALIVE),
+        "a liveness probe goes with a readiness probe, which says when it has started",
+    ),
+    "a task with a liveness probe": (
+        lambda: task(liveness=ALIVE),
+        "a liveness probe goes with a readiness probe, which says when it has started",
+    ),
+    "a liveness probe of a port it lacks": (
+        lambda: workload(ports=(HTTP,), readiness=READY, liveness=Liveness(check=TcpConnect(port=81))),
+        "the liveness probe asks port 81, which is not among its ports [80]",
+    ),
+    "a stateful workload that is scaled": (
+        lambda: workload(kind=Kind.STATEFUL, autoscaling=Autoscaling(minimum=1, maximum=2)),
+        "only a service can be scaled automatically",
+    ),
+    "a task that is scaled": (
+        lambda: task(autoscaling=Autoscaling(minimum=1, maximum=2)),
+        "only a service can be scaled automatically",
+    ),
+    "scaling to nothing": (
+        lambda: workload(autoscaling=Autoscaling(minimum=0, maximum=2)),
+        "autoscaling needs 1 <= minimum <= maximum, not Autoscaling(minimum=0, maximum=2, cpu_percent=70)",
+    ),
+    "scaling with its bounds the wrong way round": (
+        lambda: workload(autoscaling=Autoscaling(minimum=3, maximum=2)),
+        "autoscaling needs 1 <= minimum <= maximum, not Autoscaling(minimum=3, maximum=2, cpu_percent=70)",
+    ),
+    "peers of a service": (
+        lambda: workload(ports=(HTTP,), peer_ports=(80,)),
+        "only the replicas of a stateful workload have names to reach each other by",
+    ),
+    "peers at a port it lacks": (
+        lambda: workload(kind=Kind.STATEFUL, ports=(HTTP,), peer_ports=(80, 82, 81)),
+        "peers or metrics use [81, 82], which is not among its ports [80]",
+    ),
+    "metrics at a port it lacks": (
+        lambda: workload(ports=(HTTP,), metrics=Metrics(port=9100, job="web")),
+        "peers or metrics use [9100], which is not among its ports [80]",
+    ),
+    "a file set of nothing": (
+        lambda: workload(file_sets=(FileSet(name="keys", directory="/run/keys"),)),
+        "file set 'keys' has either files or an existing secret",
+    ),
+    "a file set of files and an existing secret": (
+        lambda: workload(
+            file_sets=(FileSet(name="keys", directory="/run/keys", files={"a": "b"}, existing_secret="theirs"),)
+        ),
+        "file set 'keys' has either files or an existing secret",
+    ),
 }
 
 
@@ -135,9 +208,12 @@ def test_a_stateful_workload_has_volumes_and_everything_a_service_has() -> None:
         file_sets=(files(), files("other", "/etc/other")),
         scratch=(Scratch(path="/run/web"),),
         readiness=Probe(check=HttpGet(port=81, path="/health")),
+        liveness=Liveness(check=TcpConnect(port=80)),
         needs=("a",),
-        calls=("a", "b"),
+        calls=(Endpoint("a", 80), Endpoint("b", 80), INTERNET),
         replicas=3,
+        peer_ports=(80, 81),
+        metrics=Metrics(port=81, job="web"),
     )
     assert stateful.volumes[0].mount == "/data"
 
@@ -147,7 +223,25 @@ def test_a_command_may_be_asked_whether_a_workload_without_ports_is_ready() -> N
 
 
 def test_a_task_may_need_and_call_others() -> None:
-    assert task(needs=("a",), calls=("a",)).kind is Kind.TASK
+    assert task(needs=("a",), calls=(Endpoint("a", 80),)).kind is Kind.TASK
+
+
+def test_a_server_outside_may_have_the_name_of_the_workload() -> None:
+    assert workload(calls=(External("web", 80),)).calls == (External("web", 80),)
+
+
+def test_a_service_may_be_scaled_between_equal_bounds() -> None:
+    assert workload(autoscaling=Autoscaling(minimum=2, maximum=2)).replicas == 1
+
+
+def test_a_file_set_may_be_a_secret_that_somebody_else_keeps() -> None:
+    theirs = FileSet(name="keys", directory="/run/keys", existing_secret="theirs")
+    assert workload(file_sets=(theirs,)).file_sets[0].files == {}
+
+
+def test_an_endpoint_is_called_by_the_workloads_name_or_by_its_alias() -> None:
+    assert str(Endpoint("db", 5432)) == "db:5432"
+    assert str(Endpoint("db", 5432, alias="db-rw")) == "db-rw:5432"
 
 
 def test_a_workload_is_small_and_closed_unless_it_says_otherwise() -> None:
@@ -156,7 +250,10 @@ def test_a_workload_is_small_and_closed_unless_it_says_otherwise() -> None:
     assert plain.read_only_root
     assert plain.calls == ()
     assert Port(name="http", number=80).publish is None
+    assert not Port(name="http", number=80).public
     assert not files().secret
+    assert not plain.calls_host
+    assert plain.autoscaling is None
 
 
 @pytest.mark.parametrize(
@@ -164,7 +261,12 @@ def test_a_workload_is_small_and_closed_unless_it_says_otherwise() -> None:
     [
         workload(),
         READY,
+        ALIVE,
         HTTP,
+        Endpoint("db", 5432),
+        INTERNET,
+        Metrics(port=80, job="web"),
+        Autoscaling(minimum=1, maximum=2),
         files(),
         Exec(command=("true",)),
         HttpGet(port=80, path="/"),

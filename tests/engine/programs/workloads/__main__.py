@@ -8,11 +8,13 @@ import signal
 import pulumi
 
 from backends.docker.backend import DockerBackend
-from settings.models import Backend, Images, Redis
-from workloads import Exec, Kind, Probe, Workload
+from settings.backend import Backend, Images
+from settings.stores import Redis
+from workloads import Endpoint, Exec, Kind, Liveness, Port, Probe, Scratch, Workload
 
 IMAGE = Redis().image
 USER = 999
+STATE = "/run/patient"
 # Everything to standard error: the engine keeps no order between the two streams.
 MIGRATE = """
 exec >&2
@@ -45,6 +47,7 @@ STORE = Workload(
     user=USER,
     memory_mib=64,
     command=("redis-server", "--save", "", "--protected-mode", "no"),
+    ports=(Port(name="redis", number=6379),),
     readiness=Probe(check=Exec(command=("redis-cli", "ping")), period_s=1),
     stop_grace_s=1,
 )
@@ -56,13 +59,28 @@ MIGRATION = Workload(
     memory_mib=32,
     command=("sh", "-c", MIGRATE),
     needs=("store",),
-    calls=("store",),
+    calls=(Endpoint("store", 6379),),
     timeout_s=600,
+)
+# Each of its two files has the effect of its name.
+PATIENT = Workload(
+    name="patient",
+    image=IMAGE,
+    user=USER,
+    memory_mib=32,
+    command=("sh", "-c", SERVE),
+    scratch=(Scratch(path=STATE),),
+    readiness=Probe(check=Exec(command=("test", "!", "-e", f"{STATE}/not-ready")), period_s=1, startup_s=20),
+    # Three failures of two seconds are six runs of the health check.
+    liveness=Liveness(check=Exec(command=("test", "!", "-e", f"{STATE}/not-alive")), period_s=2, failures=3),
+    calls_host=True,
+    stop_grace_s=1,
 )
 SCENARIOS = {
     # A task which fails until the store's key `migration` says `allowed`, and a service that waits for it.
     "migration": [STORE, MIGRATION, service("web", ready="true", needs=("migration",))],
     "never-ready": [service("web", ready="false", startup_s=5)],
+    "patient": [PATIENT],
     "ready": [service("web", ready="true")],
 }
 

@@ -1,0 +1,103 @@
+"""A workload's probes as the health check of its container.
+
+Docker has no probes of its own: the check is a command in the container, made of the tools that are in the image.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+
+import pulumi_docker as docker
+
+from workloads import Check, Exec, HttpGet, Kind, Liveness, Probe, Workload
+
+# A task's container stays up after success, so that its health check can hold back dependents. /dev/shm is writable
+# for every user also under a read-only root.
+TASK_SUCCEEDED = "/dev/shm/task-succeeded"  # noqa: S108 - private to the container
+RUN_TASK = f'if "$@"; then : > {TASK_SUCCEEDED}; exec sleep infinity; else exit "$?"; fi'
+TASK_PERIOD_S = 2
+
+# Docker restarts a container whose process ends, never one that is unhealthy: so the check ends the process, by a
+# signal to everything but process 1. That one is docker-init, which ends with its child; the restart policy does the
+# rest. The file is there once readiness has answered, and /dev/shm is new at every start of a container.
+# Each command has a `timeout` (coreutils, or BusyBox from 1.30) of its own: a hung process mustn't hang the count, and
+# an engine before 23 doesn't end a check whose time is up.
+WATCH = """
+readiness=$1 readiness_s=$2 liveness=$3 liveness_s=$4 allowed=$5
+failures=/dev/shm/liveness-failures
+
+timeout -s KILL "$readiness_s" sh -c "$readiness"
+ready=$?
+if [ "$ready" -eq 0 ] && [ ! -e "$failures" ]; then echo 0 > "$failures"; fi
+
+if [ -e "$failures" ]; then
+    if timeout -s KILL "$liveness_s" sh -c "$liveness"; then
+        echo 0 > "$failures"
+    else
+        count=$(($(cat "$failures") + 1))
+        echo "$count" > "$failures"
+        if [ "$count" -ge "$allowed" ]; then
+            echo "not alive at $count checks in a row: killed, to be started anew" > /proc/1/fd/2
+            kill -KILL -1
+        fi
+    fi
+fi
+exit "$ready"
+"""
+
+# Some images have neither wget nor curl (kong's), and none of them lacks bash.
+ASK = (
+    'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "GET %s HTTP/1.0\\r\\n\\r\\n" "$2" >&3 && '
+    'head -n 1 <&3 | grep -q " [23].."'
+)
+
+
+def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
+    """The health check: healthy is what is ready, or has succeeded. None where nothing says so.
+
+    With a liveness probe it starts the process anew, too, once that has failed for its `failures` x `period_s`. Each
+    run asks both probes, one `period_s` of the readiness probe after the last run has ended: where they run into
+    their time-outs, it takes longer by these.
+    """
+    if workload.kind is Kind.TASK:
+        return docker.ContainerHealthcheckArgs(
+            tests=["CMD", "test", "-f", TASK_SUCCEEDED],
+            interval=f"{TASK_PERIOD_S}s",
+            timeout="3s",
+            # Not "unhealthy" before its time is up.
+            retries=workload.timeout_s // TASK_PERIOD_S + 1,
+        )
+    if workload.readiness is None:
+        return None
+    probe, liveness = workload.readiness, workload.liveness
+    return docker.ContainerHealthcheckArgs(
+        tests=_watched(probe, liveness) if liveness else _test(probe.check),
+        interval=f"{probe.period_s}s",
+        # A second more for the shell.
+        timeout=f"{probe.timeout_s + (liveness.timeout_s + 1 if liveness else 0)}s",
+        retries=max(probe.failures, probe.startup_s // probe.period_s),
+    )
+
+
+def _watched(probe: Probe, liveness: Liveness) -> list[str]:
+    """Both probes in one command."""
+    allowed = math.ceil(liveness.failures * liveness.period_s / probe.period_s)
+    readiness = (_line(probe.check), str(probe.timeout_s))
+    return ["CMD", "sh", "-c", WATCH, "watch", *readiness, _line(liveness.check), str(liveness.timeout_s), str(allowed)]
+
+
+def _test(check: Check) -> list[str]:
+    """A probe as Docker runs it."""
+    return ["CMD", *check.command] if isinstance(check, Exec) else ["CMD-SHELL", _line(check)]
+
+
+def _line(check: Check) -> str:
+    """A probe as a line of shell: images have one tool or another."""
+    if isinstance(check, Exec):
+        return shlex.join(check.command)
+    if isinstance(check, HttpGet):
+        url = shlex.quote(f"http://127.0.0.1:{check.port}{check.path}")
+        by_bash = f"bash -c {shlex.quote(ASK)} ask {check.port} {shlex.quote(check.path)}"
+        return f"wget -q -O /dev/null {url} || curl -fsS -o /dev/null {url} || {by_bash}"
+    return f"bash -c '</dev/tcp/127.0.0.1/{check.port}' || nc -z 127.0.0.1 {check.port}"

@@ -1,0 +1,1 @@
+"""The Kubernetes backend: one namespace of a cluster, a controller per workload."""

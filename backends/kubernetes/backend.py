@@ -1,0 +1,253 @@
+"""Workloads on a Kubernetes cluster, through the Kubernetes provider.
+
+Per workload: a service account, a network policy, its files as ConfigMaps and Secrets, its Services, its claims, the
+controller that runs its pods, and what scales and protects them. Pods see each other under the workloads' names;
+who may call whom is enforced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pulumi
+
+from backends.kubernetes import (
+    controllers,
+    exposure,
+    labels,
+    network_policy,
+    postgres_cluster,
+    scaling,
+)
+from backends.kubernetes.certificate import certificate
+from backends.kubernetes.claims import claims
+from backends.kubernetes.client import ClusterUnreachable, obstacle
+from backends.kubernetes.files import files, key_pair, secret_environment
+from backends.kubernetes.manifest import Manifest, manifest
+from backends.kubernetes.pod import Placement, template
+from backends.kubernetes.registry import KubernetesObject, Registry
+from backends.kubernetes.services import services
+from backends.order import Deployed
+from settings.backend import Images, Kubernetes
+from workloads import (
+    CertificateRequest,
+    Endpoint,
+    Exposure,
+    KeyPair,
+    PostgresCluster,
+    Workload,
+    WorkloadError,
+)
+
+
+class KubernetesBackend:
+    """Runs workloads in one namespace of a cluster.
+
+    Args:
+        settings: the cluster, the namespace and its storage.
+        images: the mirror prefix.
+        protect: whether the namespace and the claims refuse deletion. They outlive the stack either way.
+    """
+
+    def __init__(self, settings: Kubernetes, images: Images, *, protect: bool) -> None:
+        self._settings = settings
+        self._mirror = f"{images.registry}/" if images.registry else ""
+        self._objects = Registry(settings, protect=protect)
+        self._deployed = Deployed()
+        self._ready: dict[str, KubernetesObject] = {}
+        self._selectors: dict[str, Mapping[str, str]] = {}
+        self._solvers_admitted = False
+
+    def check(self, published: Iterable[tuple[str, int]]) -> None:
+        """Looks whether the cluster answers. A cluster takes no host ports. See `Backend.check`."""
+        found = obstacle(self._settings)
+        if found is None:
+            return
+        if not pulumi.runtime.is_dry_run():
+            raise ClusterUnreachable(f"{found}\nNothing has been changed.")
+        self._objects.reachable = False
+        pulumi.log.warn(f"{found}\nThis preview shows what the program asks for, without a look at the cluster.")
+
+    def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
+        """Declares all objects of a workload. See `Backend.deploy`."""
+        _refuse_what_kubernetes_lacks(workload)
+        self._deployed.admit(workload)
+        self._selectors[workload.name] = labels.selector(workload.name)
+        before = [
+            self._register(one, workload, parent)
+            for one in (
+                self._service_account(workload),
+                network_policy.of_workload(workload, selectors=self._selectors, dns_cidrs=self._settings.dns_cidrs),
+                *services(workload),
+            )
+        ]
+        before += [
+            self._register(claim, workload, parent, kept=True)
+            for claim in claims(workload, self._settings.storage_class)
+        ]
+        placed = self._placement(workload, parent)
+        self._ready[workload.name] = self._register(
+            controllers.controller(workload, template(workload, placed)),
+            workload,
+            parent,
+            resource_name=workload.name,
+            depends_on=[*before, *(self._ready[needed] for needed in workload.needs)],
+            timeouts=controllers.timeouts(workload),
+        )
+        if workload.autoscaling:
+            self._register(scaling.autoscaler(workload, workload.autoscaling), workload, parent)
+        if budget := scaling.disruption_budget(workload):
+            self._register(budget, workload, parent)
+
+    def expose(self, wanted: Exposure, *, parent: pulumi.Resource) -> None:
+        """Declares an Ingress, or a route per host, and opens the way to the workloads. See `Backend.expose`."""
+        who = f"exposure {wanted.name!r}"
+        ports: dict[str, set[int]] = {}
+        for route in wanted.routes:
+            self._deployed.require(who, route.to)
+            ports.setdefault(route.to.workload, set()).add(route.to.port)
+        routes = (
+            [exposure.ingress(wanted, self._tls_secret(wanted, parent))]
+            if wanted.kind == "ingress"
+            else [*exposure.http_routes(wanted)]
+        )
+        for one in routes:
+            self._objects.register(one, owner=who, parent=parent)
+        for workload, opened in ports.items():
+            opening = network_policy.of_exposed(
+                wanted.name, workload, sorted(opened), callers_namespace=wanted.callers_namespace
+            )
+            self._objects.register(opening, owner=who, parent=parent)
+
+    def request_certificate(self, request: CertificateRequest, *, parent: pulumi.Resource) -> None:
+        """Declares a Certificate of cert-manager. See `Backend.request_certificate`."""
+        if not self._solvers_admitted:
+            self._solvers_admitted = True
+            self._objects.register(network_policy.of_solvers(), owner="certificates", parent=parent)
+        self._objects.register(certificate(request), owner=f"certificate {request.name!r}", parent=parent)
+
+    def deploy_postgres_cluster(self, cluster: PostgresCluster, *, parent: pulumi.Resource) -> Endpoint:
+        """Declares a Cluster of CloudNativePG. See `Backend.deploy_postgres_cluster`."""
+        self._deployed.admit_store(cluster.name, [postgres_cluster.POSTGRES, postgres_cluster.METRICS])
+        self._selectors[cluster.name] = postgres_cluster.selector(cluster.name)
+        admin = self._objects.register(
+            postgres_cluster.admin(cluster), owner=cluster.name, parent=parent, resource_name=f"{cluster.name}-admin"
+        )
+        policy = postgres_cluster.policy(cluster, dns_cidrs=self._settings.dns_cidrs)
+        admitted = self._objects.register(policy, owner=cluster.name, parent=parent)
+        self._ready[cluster.name] = self._objects.register(
+            postgres_cluster.cluster(
+                cluster,
+                image=f"{self._mirror}{cluster.image}",
+                admin_secret=admin.object_name,
+                storage_class=self._settings.storage_class,
+                pull_secrets=self._settings.pull_secrets,
+            ),
+            owner=cluster.name,
+            parent=parent,
+            depends_on=[admitted],
+            kept=True,
+            timeouts=pulumi.CustomTimeouts(create=f"{cluster.startup_s}s", update=f"{cluster.startup_s}s"),
+        )
+        return Endpoint(cluster.name, postgres_cluster.POSTGRES, alias=f"{cluster.name}-rw")
+
+    @property
+    def deployed(self) -> Sequence[Workload]:
+        """What has been deployed so far. See `Backend.deployed`."""
+        return tuple(self._deployed.workloads)
+
+    @property
+    def replicas_namespace(self) -> str:
+        """The platform's own. See `Backend.replicas_namespace`."""
+        return self._settings.namespace
+
+    @property
+    def operators_listen_at(self) -> str:
+        """The pod's own loopback, which `kubectl port-forward` reaches and no other pod does."""
+        return "127.0.0.1"
+
+    def qualified_host(self, workload: str) -> str:
+        """The name of its Service in the cluster's DNS. See `Backend.qualified_host`."""
+        return f"{workload}.{self._settings.namespace}.svc.{self._settings.cluster_domain}"
+
+    def reached_at(self, endpoint: Endpoint, publish: int) -> tuple[str, int]:
+        """Its own name and port: a cluster publishes nothing by itself. See `Backend.reached_at`."""
+        return self.qualified_host(endpoint.host), endpoint.port
+
+    def _register(
+        self,
+        one: Manifest,
+        workload: Workload,
+        parent: pulumi.Resource,
+        *,
+        resource_name: str | None = None,
+        depends_on: Iterable[pulumi.Resource] = (),
+        kept: bool = False,
+        timeouts: pulumi.CustomTimeouts | None = None,
+    ) -> KubernetesObject:
+        return self._objects.register(
+            one,
+            owner=workload.name,
+            parent=parent,
+            resource_name=resource_name,
+            depends_on=depends_on,
+            kept=kept,
+            timeouts=timeouts,
+        )
+
+    def _service_account(self, workload: Workload) -> Manifest:
+        """An account of its own that is allowed nothing."""
+        account = manifest(
+            "v1",
+            "ServiceAccount",
+            name=workload.name,
+            labels=labels.labels(workload.name, workload.kind.value),
+            automountServiceAccountToken=False,
+        )
+        if self._settings.pull_secrets:
+            account["imagePullSecrets"] = [{"name": name} for name in self._settings.pull_secrets]
+        return account
+
+    def _tls_secret(self, wanted: Exposure, parent: pulumi.Resource) -> pulumi.Input[str] | None:
+        """Name of the Secret with the exposure's certificate, which is registered where it is given as a pair."""
+        if not isinstance(wanted.tls, KeyPair):
+            return wanted.tls
+        return self._objects.register(
+            key_pair(wanted.tls, labels=labels.platform()),
+            owner=f"exposure {wanted.name!r}",
+            parent=parent,
+            resource_name=f"{wanted.name}-tls",
+        ).object_name
+
+    def _placement(self, workload: Workload, parent: pulumi.Resource) -> Placement:
+        """Registers the workload's files and secret values."""
+        mounted: dict[str, pulumi.Input[str]] = {}
+        for one in workload.file_sets:
+            if one.existing_secret is not None:
+                mounted[one.name] = one.existing_secret
+            else:
+                child = f"{workload.name}-{one.name}"
+                mounted[one.name] = self._register(
+                    files(workload, one), workload, parent, resource_name=child
+                ).object_name
+        environment = None
+        if workload.secret_environment:
+            child = f"{workload.name}-environment"
+            environment = self._register(
+                secret_environment(workload), workload, parent, resource_name=child
+            ).object_name
+        return Placement(f"{self._mirror}{workload.image}", mounted, environment)
+
+
+def _refuse_what_kubernetes_lacks(workload: Workload) -> None:
+    who = f"workload {workload.name!r}"
+    if workload.calls_host:
+        raise WorkloadError(
+            f"{who} calls the machine it runs on, and a cluster has no such machine; for this stack, let it run "
+            "beside what it calls"
+        )
+    for port in workload.ports:
+        if port.public and port.publish is None:
+            raise WorkloadError(f"{who}: the public port {port.name!r} needs the number users reach it at (publish)")
+    if workload.cpus is not None and workload.cpu_request > workload.cpus:
+        raise WorkloadError(f"{who} is promised {workload.cpu_request} cores and limited to {workload.cpus}")

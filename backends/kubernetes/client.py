@@ -1,0 +1,102 @@
+"""Whether the configured cluster is there, asked before the first resource.
+
+The provider's own answer to an unreachable cluster is an error per resource; and it falls back on the kubeconfig of
+the environment where it is given none. A preview goes on without a cluster: the provider is then given a stand-in
+that refuses at once.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pulumi
+import yaml
+
+from settings.backend import Kubernetes
+
+KUBECONFIG = "pti-calendar:kubernetes.kubeconfig"
+CONTEXT = "pti-calendar:kubernetes.context"
+
+
+class ClusterUnreachable(pulumi.RunError):
+    """The cluster of the configuration can't be updated."""
+
+
+def obstacle(settings: Kubernetes) -> str | None:
+    """What stands between here and the cluster, and what to do; None for nothing.
+
+    It opens a TCP connection and asks no question: whether the credentials are accepted, the provider says.
+    """
+    if settings.kubeconfig is None:
+        return f"{KUBECONFIG} is not set, and no other kubeconfig is used instead. {_set(KUBECONFIG, '~/.kube/config')}"
+    try:
+        found = yaml.safe_load(Path(settings.kubeconfig).expanduser().read_text())
+    except FileNotFoundError:
+        return f"{KUBECONFIG}: there is no file {settings.kubeconfig}. {_set(KUBECONFIG, '~/.kube/config')}"
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return f"{KUBECONFIG}: {settings.kubeconfig} can't be read: {error}"
+    contexts = _by_name(found, "contexts", "context")
+    if settings.context is None or settings.context not in contexts:
+        names = ", ".join(sorted(contexts)) or "none"
+        given = "is not set" if settings.context is None else f"{settings.context!r} is not in {settings.kubeconfig}"
+        return (
+            f"{CONTEXT} {given}. Contexts of {settings.kubeconfig}: {names}. "
+            f"{_set(CONTEXT, min(contexts, default='NAME'))}"
+        )
+    cluster = _by_name(found, "clusters", "cluster").get(str(contexts[settings.context].get("cluster")), {})
+    server = cluster.get("server")
+    if not isinstance(server, str) or not urlsplit(server).hostname:
+        return f"{KUBECONFIG}: context {settings.context!r} of {settings.kubeconfig} leads to no cluster with a server"
+    reason = _refusal(cluster.get("proxy-url") or server, settings.connect_timeout_s)
+    if reason is None:
+        return None
+    return (
+        f"The Kubernetes cluster at {server} can't be reached ({reason}; kubeconfig {settings.kubeconfig}, context "
+        f"{settings.context}). Look whether it runs and whether this machine has a way to it, such as a VPN: "
+        f"kubectl --kubeconfig {settings.kubeconfig} --context {settings.context} get --raw /readyz"
+    )
+
+
+def stand_in(context: str | None) -> str:
+    """A kubeconfig without credentials whose server refuses at once: nothing listens on port 1."""
+    name = context or "none"
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "clusters": [{"name": name, "cluster": {"server": "https://127.0.0.1:1"}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+            "users": [{"name": name, "user": {}}],
+        }
+    )
+
+
+def _by_name(found: Any, plural: str, singular: str) -> dict[str, dict[str, Any]]:
+    """One of the kubeconfig's lists, as far as it has the form."""
+    listed = found.get(plural) if isinstance(found, dict) else None
+    return {
+        str(one["name"]): one[singular]
+        for one in (listed if isinstance(listed, list) else [])
+        if isinstance(one, dict) and "name" in one and isinstance(one.get(singular), dict)
+    }
+
+
+def _refusal(url: str, timeout_s: int) -> str | None:
+    address = urlsplit(url)
+    try:
+        port = address.port or {"http": 80, "https": 443}.get(address.scheme, 443)
+        with socket.create_connection((address.hostname, port), timeout_s):
+            return None
+    except TimeoutError:
+        return f"no answer within {timeout_s} s"
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+def _set(key: str, value: str) -> str:
+    return f"Set it with: pulumi config set --path '{key}' {value}"

@@ -1,0 +1,173 @@
+"""A workload as a pod: everything a container is given, and everything it is kept from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from backends.kubernetes import labels
+from backends.kubernetes.manifest import Manifest, cores, mebibytes
+from workloads import Check, Endpoint, Exec, HttpGet, Kind, Workload
+
+DRAIN_S = 5
+"""Seconds a pod still serves after it was told to stop: until then, callers may not know that it goes."""
+
+READ_BY_ALL = 0o444
+READ_BY_GROUP = 0o440
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What the cluster gives a workload's pods."""
+
+    image: str
+    """Reference with the mirror's prefix."""
+
+    files: Mapping[str, pulumi.Input[str]]
+    """File set to the ConfigMap or Secret that holds it."""
+
+    secret_environment: pulumi.Input[str] | None
+    """The Secret with the workload's `secret_environment`."""
+
+
+def template(workload: Workload, placed: Placement) -> Manifest:
+    """The pod template of any controller."""
+    pod_labels = labels.labels(workload.name, workload.kind.value)
+    for call in workload.calls:
+        if isinstance(call, Endpoint):
+            pod_labels |= labels.calls(call)
+    spec: Manifest = {
+        "serviceAccountName": workload.name,
+        "automountServiceAccountToken": False,
+        # A Service named kafka would put KAFKA_PORT into every environment, which some images take for a setting.
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": workload.user,
+            "runAsGroup": workload.user,
+            "fsGroup": workload.user,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": grace_s(workload),
+        "containers": [_container(workload, placed)],
+    }
+    if volumes := _volumes(workload, placed):
+        spec["volumes"] = volumes
+    if workload.kind is Kind.TASK:
+        # Each attempt is a pod of its own, whose log stays.
+        spec["restartPolicy"] = "Never"
+    else:
+        spec["topologySpreadConstraints"] = [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": labels.selector(workload.name)},
+            }
+        ]
+    return {"metadata": {"labels": pod_labels}, "spec": spec}
+
+
+def grace_s(workload: Workload) -> int:
+    """Seconds between the request to stop a pod and the kill."""
+    return workload.stop_grace_s + (DRAIN_S if _drains(workload) else 0)
+
+
+def _drains(workload: Workload) -> bool:
+    return workload.kind is Kind.SERVICE and bool(workload.ports)
+
+
+def _container(workload: Workload, placed: Placement) -> Manifest:
+    container: Manifest = {
+        "name": workload.name,
+        "image": placed.image,
+        "imagePullPolicy": "IfNotPresent",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": workload.read_only_root,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {
+            "requests": {"cpu": cores(workload.cpu_request), "memory": mebibytes(workload.memory_mib)},
+            "limits": {
+                "memory": mebibytes(workload.memory_mib),
+                **({} if workload.cpus is None else {"cpu": cores(workload.cpus)}),
+            },
+        },
+        # The last lines of a container that failed come with the update's error.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **_probes(workload),
+    }
+    optional = {
+        "command": list(workload.command),
+        "args": list(workload.arguments),
+        "env": _environment(workload, placed),
+        "ports": [{"containerPort": port.number, "protocol": "TCP"} for port in workload.ports],
+        "volumeMounts": _mounts(workload),
+    }
+    container |= {key: value for key, value in optional.items() if value}
+    if _drains(workload):
+        # The kubelet's own sleep needs 1.30. An image without the command stops at once, as without this.
+        container["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", str(DRAIN_S)]}}}
+    return container
+
+
+def _environment(workload: Workload, placed: Placement) -> list[Manifest]:
+    entries: dict[str, Manifest] = {name: {"value": value} for name, value in workload.environment.items()}
+    for name in workload.secret_environment:
+        entries[name] = {"valueFrom": {"secretKeyRef": {"name": placed.secret_environment, "key": name}}}
+    return [{"name": name, **entries[name]} for name in sorted(entries)]
+
+
+def _probes(workload: Workload) -> Manifest:
+    ready, alive = workload.readiness, workload.liveness
+    probes: Manifest = {}
+    if ready:
+        probes["startupProbe"] = _probe(
+            ready.check, ready.period_s, ready.timeout_s, math.ceil(ready.startup_s / ready.period_s)
+        )
+        probes["readinessProbe"] = _probe(ready.check, ready.period_s, ready.timeout_s, ready.failures)
+    if alive:
+        probes["livenessProbe"] = _probe(alive.check, alive.period_s, alive.timeout_s, alive.failures)
+    return probes
+
+
+def _probe(check: Check, period_s: int, timeout_s: int, failures: int) -> Manifest:
+    return {**_action(check), "periodSeconds": period_s, "timeoutSeconds": timeout_s, "failureThreshold": failures}
+
+
+def _action(check: Check) -> Manifest:
+    if isinstance(check, Exec):
+        return {"exec": {"command": list(check.command)}}
+    if isinstance(check, HttpGet):
+        return {"httpGet": {"path": check.path, "port": check.port}}
+    return {"tcpSocket": {"port": check.port}}
+
+
+def _mounts(workload: Workload) -> list[Manifest]:
+    return [
+        *({"name": volume.name, "mountPath": volume.mount} for volume in workload.volumes),
+        *({"name": f"files-{one.name}", "mountPath": one.directory, "readOnly": True} for one in workload.file_sets),
+        *({"name": f"scratch-{index}", "mountPath": scratch.path} for index, scratch in enumerate(workload.scratch)),
+    ]
+
+
+def _volumes(workload: Workload, placed: Placement) -> list[Manifest]:
+    """All but the claims, which are the StatefulSet's."""
+    volumes: list[Manifest] = []
+    for one in workload.file_sets:
+        source: dict[str, Any]
+        if one.secret or one.existing_secret is not None:
+            source = {"secret": {"secretName": placed.files[one.name], "defaultMode": READ_BY_GROUP}}
+        else:
+            source = {"configMap": {"name": placed.files[one.name], "defaultMode": READ_BY_ALL}}
+        volumes.append({"name": f"files-{one.name}", **source})
+    for index, scratch in enumerate(workload.scratch):
+        limited = {"medium": "Memory", "sizeLimit": mebibytes(scratch.size_mib)}
+        volumes.append({"name": f"scratch-{index}", "emptyDir": limited})
+    return volumes

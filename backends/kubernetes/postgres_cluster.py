@@ -1,0 +1,116 @@
+"""PostgreSQL as the CloudNativePG operator runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pulumi
+
+from backends.kubernetes import labels, network_policy
+from backends.kubernetes.files import secret
+from backends.kubernetes.manifest import Manifest, cores, manifest, mebibytes
+from workloads import Endpoint, PostgresCluster
+
+COMPONENT = "postgres-cluster"
+POSTGRES = 5432
+METRICS = 9187
+STATUS = 8000
+"""The instance manager's own port, which the operator asks and the instances ask of each other."""
+
+API_SERVER = (443, 6443)
+
+SURVIVES_ONE_LOSS = 3
+"""Instances from which on each commit waits for a replica: with fewer, one lost instance would stop all writing."""
+
+
+def selector(name: str) -> dict[str, str]:
+    """What the operator puts on the cluster's pods."""
+    return {"cnpg.io/cluster": name}
+
+
+def admin(cluster: PostgresCluster) -> Manifest:
+    """The Secret with the superuser's password."""
+    return secret(
+        {"username": "postgres", "password": cluster.admin_password},
+        labels=labels.labels(cluster.name, COMPONENT),
+        kind="kubernetes.io/basic-auth",
+    )
+
+
+def cluster(
+    wanted: PostgresCluster,
+    *,
+    image: str,
+    admin_secret: pulumi.Input[str],
+    storage_class: str | None,
+    pull_secrets: Iterable[str],
+) -> Manifest:
+    """The operator's order: what runs, and where its data lies."""
+    memory = mebibytes(wanted.memory_mib)
+    storage = {"size": f"{wanted.size_gib}Gi"}
+    postgresql: Manifest = {"parameters": dict(wanted.parameters)}
+    if wanted.instances >= SURVIVES_ONE_LOSS:
+        postgresql["synchronous"] = {"method": "any", "number": 1}
+    spec: Manifest = {
+        "instances": wanted.instances,
+        "imageName": image,
+        "enableSuperuserAccess": True,
+        "superuserSecret": {"name": admin_secret},
+        "bootstrap": {
+            "initdb": {
+                "dataChecksums": True,
+                "encoding": "UTF8",
+                # Sorting that no operating system upgrade changes under an index.
+                "localeProvider": "builtin",
+                "builtinLocale": "C.UTF-8",
+                "locale": "C.UTF-8",
+            }
+        },
+        "storage": storage | ({"storageClass": storage_class} if storage_class else {}),
+        "resources": {
+            "requests": {"cpu": cores(wanted.cpu_request), "memory": memory},
+            "limits": {"memory": memory},
+        },
+        "postgresql": postgresql,
+    }
+    if names := list(pull_secrets):
+        spec["imagePullSecrets"] = [{"name": name} for name in names]
+    return manifest(
+        "postgresql.cnpg.io/v1",
+        "Cluster",
+        name=wanted.name,
+        labels=labels.labels(wanted.name, COMPONENT),
+        annotations={"pulumi.com/waitFor": "condition=Ready"},
+        spec=spec,
+    )
+
+
+def policy(wanted: PostgresCluster, *, dns_cidrs: Iterable[str]) -> Manifest:
+    """What the cluster's pods may do, and who may reach them.
+
+    Callers of the database and of its metrics; the operator and the instances among each other (both ports are in
+    CloudNativePG's page on networking); and the API server, to which each instance reports. A policy knows no name
+    for that one, so its ports are open to any address.
+    """
+    rule, pods = network_policy.rule, network_policy.pods
+    instances, among = [pods(selector(wanted.name))], [POSTGRES, STATUS]
+    operator = [network_policy.namespace(wanted.operator_namespace)]
+    anywhere = network_policy.addresses(network_policy.ANY_ADDRESS)
+    return network_policy.policy(
+        wanted.name,
+        selector(wanted.name),
+        ingress=[
+            *(
+                rule([pods(labels.calls(Endpoint(wanted.name, port)))], [port], towards="from")
+                for port in (POSTGRES, METRICS)
+            ),
+            rule(instances, among, towards="from"),
+            rule(operator, among, towards="from"),
+        ],
+        egress=[
+            network_policy.dns(dns_cidrs),
+            rule(instances, among, towards="to"),
+            rule(anywhere, API_SERVER, towards="to"),
+        ],
+        marked=labels.labels(wanted.name, COMPONENT),
+    )

@@ -1,0 +1,54 @@
+"""The names under which a workload's pods are reached.
+
+Nobody waits for a Service to have pods behind it: the controllers are waited for, and a headless Service with a
+controller that needs it would wait for each other (pulumi/pulumi-kubernetes#1974).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from backends.kubernetes import labels
+from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
+from workloads import Kind, Port, Workload
+
+HEADLESS: dict[str, Any] = {"clusterIP": "None", "publishNotReadyAddresses": True}
+
+
+def services(workload: Workload) -> Iterator[Manifest]:
+    """The Services of a workload.
+
+    - `<name>`, all its ports, for callers;
+    - `<name>-peers`, a name per pod, for the pods of a stateful workload;
+    - `<name>-pods`, the addresses of all pods, where Prometheus has to ask each one;
+    - `<name>-public`, a load balancer, where users come in.
+    """
+    inside = [_port(port, port.number) for port in workload.ports if not port.operators_only]
+    if inside:
+        yield _service(workload, workload.name, {"type": "ClusterIP", "ports": inside})
+    if workload.kind is Kind.STATEFUL:
+        yield _service(workload, f"{workload.name}-peers", HEADLESS | ({"ports": inside} if inside else {}))
+    if workload.metrics:
+        (told,) = (_port(port, port.number) for port in workload.ports if port.number == workload.metrics.port)
+        yield _service(workload, f"{workload.name}-pods", {**HEADLESS, "ports": [told]})
+    public = [_port(port, port.publish) for port in workload.ports if port.public and port.publish is not None]
+    if public:
+        # Local keeps the caller's address, which rate limits and access logs need.
+        outside = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": public}
+        yield _service(workload, f"{workload.name}-public", outside)
+
+
+def _service(workload: Workload, name: str, spec: Manifest) -> Manifest:
+    return manifest(
+        "v1",
+        "Service",
+        name=name,
+        labels=labels.labels(workload.name, workload.kind.value),
+        annotations=SKIP_AWAIT,
+        spec={**spec, "selector": labels.selector(workload.name)},
+    )
+
+
+def _port(port: Port, number: int) -> Manifest:
+    return {"name": port.name, "port": number, "targetPort": port.number, "protocol": "TCP"}

@@ -1,0 +1,57 @@
+"""Frontend: one of the application teams' web applications, as docs/service-contract.md describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from backends.base import Backend
+from components.scaling import autoscaling
+from settings.applications import Sized
+from settings.catalog import Frontend as FrontendRow
+from workloads import Endpoint, HttpGet, Liveness, Port, Probe, Scratch, Workload
+
+TYPE = "pti-calendar:index:Frontend"
+
+USER = 101
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontendArgs:
+    """One front end."""
+
+    frontend: FrontendRow
+    sized: Sized
+    api_url: str
+    """Address of the API, as a browser reaches it."""
+
+    backend: Backend
+
+
+class Frontend(pulumi.ComponentResource):
+    """A web application. It is served as it is; its requests come from the browser and go through the gateway."""
+
+    def __init__(self, name: str, args: FrontendArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(TYPE, name, None, opts)
+        args.backend.deploy(_web_server(args), parent=self)
+        self.endpoint = Endpoint(args.frontend.name, args.frontend.port)
+        self.register_outputs({})
+
+
+def _web_server(args: FrontendArgs) -> Workload:
+    frontend, sized = args.frontend, args.sized
+    return Workload(
+        name=frontend.name,
+        image=sized.image,
+        user=USER,
+        environment={"PORT": str(frontend.port), "FRONTEND_NAME": frontend.name, "API_URL": args.api_url},
+        ports=(Port(name="http", number=frontend.port),),
+        scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
+        memory_mib=sized.memory_mib,
+        cpu_request=sized.cpu_request,
+        replicas=sized.replicas,
+        autoscaling=autoscaling(sized.scaling),
+        readiness=Probe(check=HttpGet(port=frontend.port, path="/health")),
+        liveness=Liveness(check=HttpGet(port=frontend.port, path="/health")),
+    )

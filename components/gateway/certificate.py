@@ -1,0 +1,61 @@
+"""The certificate for the platform's host names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+
+from backends.base import Backend
+from settings.gateway import Tls
+from workloads import CertificateRequest, FileSet, KeyPair
+
+Obtained = str | KeyPair
+"""A Secret's name, or the pair itself."""
+
+VALID_H = 365 * 24
+RENEWED_BEFORE_H = 30 * 24
+
+
+def obtain(settings: Tls, hosts: Sequence[str], backend: Backend, *, parent: pulumi.Resource) -> Obtained:
+    """Gets the certificate from where the settings say."""
+    if settings.source == "self-signed":
+        return _self_signed(hosts, parent)
+    if settings.source == "cert-manager":
+        request = CertificateRequest(
+            name=settings.secret_name,
+            hosts=tuple(hosts),
+            issuer=settings.issuer or "",
+            issuer_kind=settings.issuer_kind,
+        )
+        backend.request_certificate(request, parent=parent)
+    return settings.secret_name
+
+
+def file_set(obtained: Obtained, directory: str) -> FileSet:
+    """The files `tls.crt` and `tls.key` in a directory."""
+    if isinstance(obtained, str):
+        return FileSet(name="certificate", directory=directory, existing_secret=obtained, secret=True)
+    files = {"tls.crt": obtained.certificate, "tls.key": obtained.private_key}
+    return FileSet(name="certificate", directory=directory, files=files, secret=True)
+
+
+def _self_signed(hosts: Sequence[str], parent: pulumi.Resource) -> KeyPair:
+    """A certificate that only who is told so trusts; a month before it ends, the next update makes another."""
+    # Here, since no other source has a use for the provider.
+    import pulumi_tls as tls
+
+    key = tls.PrivateKey(
+        "gateway-key", algorithm="ECDSA", ecdsa_curve="P256", opts=pulumi.ResourceOptions(parent=parent)
+    )
+    made = tls.SelfSignedCert(
+        "gateway-certificate",
+        private_key_pem=key.private_key_pem,
+        subject=tls.SelfSignedCertSubjectArgs(common_name=hosts[0], organization="PTI Calendar, self-signed"),
+        dns_names=list(hosts),
+        allowed_uses=["digital_signature", "server_auth"],
+        validity_period_hours=VALID_H,
+        early_renewal_hours=RENEWED_BEFORE_H,
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+    return KeyPair(made.cert_pem, pulumi.Output.secret(key.private_key_pem))

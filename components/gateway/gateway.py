@@ -1,0 +1,90 @@
+"""The way in: an edge that terminates TLS and knows host names, and Kong, which knows the API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from backends.base import Backend
+from components.credentials import Credentials
+from components.data_layer.access import RedisAccess
+from components.gateway import certificate, kong, nginx
+from settings.catalog import API_SUBDOMAIN, Frontend
+from settings.credentials import JWT, REDIS
+from settings.gateway import Gateway as GatewaySettings
+from workloads import Endpoint, Exposure, Route
+
+TYPE = "pti-calendar:index:Gateway"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayArgs:
+    """The way in, and what it leads to."""
+
+    settings: GatewaySettings
+    services: Sequence[kong.Upstream]
+    frontends: Sequence[Frontend]
+    """Those that run in the stack."""
+
+    cors_origins: Sequence[str]
+    redis: RedisAccess
+    """Where Kong counts requests."""
+
+    backend: Backend
+    credentials: Credentials
+
+
+class Gateway(pulumi.ComponentResource):
+    """Kong without a database, and in front of it nginx, an Ingress, or routes of a Gateway.
+
+    Every host name and every route follows the tables of services and front ends.
+    """
+
+    def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(TYPE, name, None, opts)
+        settings, backend = args.settings, args.backend
+        routes = [Route(settings.host(API_SUBDOMAIN), kong.PROXY)]
+        routes += [Route(settings.host(one.subdomain), Endpoint(one.name, one.port)) for one in args.frontends]
+        hosts = [route.host for route in routes]
+        obtained = certificate.obtain(settings.tls, hosts, backend, parent=self)
+        backend.deploy(
+            kong.gateway(
+                settings,
+                kong.Configuration(
+                    services=args.services,
+                    jwt_secret=args.credentials[JWT],
+                    cors_origins=args.cors_origins,
+                    rate_limit=settings.rate_limit,
+                    max_body_mib=settings.max_body_mib,
+                    redis=args.redis,
+                    redis_password=args.credentials.find(REDIS),
+                ),
+                certificate.file_set(obtained, kong.CERTIFICATE),
+                backend,
+            ),
+            parent=self,
+        )
+        if settings.edge == "nginx":
+            files = certificate.file_set(obtained, nginx.CERTIFICATE)
+            backend.deploy(nginx.load_balancer(settings, routes, files, backend), parent=self)
+        else:
+            backend.expose(_exposure(settings, routes, obtained), parent=self)
+        self.register_outputs({})
+
+
+def _exposure(settings: GatewaySettings, routes: Sequence[Route], obtained: certificate.Obtained) -> Exposure:
+    ingress = settings.ingress
+    by_gateway = settings.edge == "gateway-api"
+    return Exposure(
+        name="pti-calendar",
+        kind="gateway-api" if by_gateway else "ingress",
+        routes=tuple(routes),
+        # A Gateway is shared, and its listeners hold its certificates.
+        tls=None if by_gateway else obtained,
+        callers_namespace=ingress.controller_namespace,
+        ingress_class=ingress.class_name,
+        gateway=ingress.gateway,
+        gateway_namespace=ingress.gateway_namespace,
+    )

@@ -1,0 +1,78 @@
+"""nginx as the load balancer: its configuration, generated from the routes, and the workload that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import Template
+
+from backends.base import Backend
+from components.assets import asset
+from settings.gateway import Gateway
+from workloads import Endpoint, FileSet, HttpGet, Liveness, Port, Probe, Route, Scratch, TcpConnect, Workload
+
+NAME = "nginx"
+HTTP, HTTPS = 8080, 8443
+STATUS = Endpoint(NAME, 8081)
+"""Its own health and its figures; nobody outside reaches it."""
+
+CONFIGURATION = "/etc/nginx/pti-calendar"
+CERTIFICATE = "/etc/nginx/certificate"
+USER = 101
+
+
+def load_balancer(settings: Gateway, routes: Sequence[Route], certificate: FileSet, backend: Backend) -> Workload:
+    """The workload that runs nginx."""
+    nginx = settings.nginx
+    return Workload(
+        name=NAME,
+        image=nginx.image,
+        user=USER,
+        replicas=nginx.replicas,
+        command=("sh", f"{CONFIGURATION}/start.sh"),
+        file_sets=(
+            FileSet(
+                name="configuration",
+                directory=CONFIGURATION,
+                files={
+                    "start.sh": asset("nginx/start.sh"),
+                    "nginx.conf": _configuration(settings, routes, backend),
+                },
+            ),
+            certificate,
+        ),
+        ports=(
+            Port(name="http", number=HTTP, publish=nginx.http_port, public=True),
+            Port(name="https", number=HTTPS, publish=nginx.https_port, public=True),
+            Port(name="status", number=STATUS.port),
+        ),
+        scratch=(Scratch(path="/tmp", size_mib=settings.max_body_mib * 2 + 16),),  # noqa: S108 - a mount of its own
+        memory_mib=nginx.memory_mib + settings.max_body_mib * 2,
+        readiness=Probe(check=HttpGet(port=STATUS.port, path="/healthz")),
+        liveness=Liveness(check=TcpConnect(port=STATUS.port)),
+        # Whoever is not there yet answers 502 until it is: one missing front end must not keep the others out.
+        calls=tuple(route.to for route in routes),
+        stop_grace_s=30,
+    )
+
+
+def _configuration(settings: Gateway, routes: Sequence[Route], backend: Backend) -> str:
+    server = Template(asset("nginx/server.conf"))
+    servers = [
+        server.substitute(
+            host=route.host,
+            upstream=f"{backend.qualified_host(route.to.workload)}:{route.to.port}",
+            https_port=HTTPS,
+            certificate=CERTIFICATE,
+        )
+        for route in routes
+    ]
+    return Template(asset("nginx/nginx.conf")).substitute(
+        http_port=HTTP,
+        https_port=HTTPS,
+        status_port=STATUS.port,
+        # Where browsers are sent: the port they use, not the container's.
+        redirect_port="" if settings.nginx.https_port == 443 else f":{settings.nginx.https_port}",
+        max_body_mib=settings.max_body_mib,
+        certificate=CERTIFICATE,
+        servers="\n".join(servers),
+    )

@@ -1,0 +1,149 @@
+"""Microservice: one of the application teams' services, as docs/service-contract.md describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from backends.base import Backend
+from components.credentials import Credentials
+from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
+from components.scaling import autoscaling
+from settings.applications import Sized
+from settings.catalog import Service
+from settings.credentials import JWT, KAFKA, REDIS, app_role, migrator_role, third_party
+from workloads import INTERNET, FileSet, HttpGet, Kind, Liveness, Metrics, Port, Probe, Scratch, Workload
+
+TYPE = "pti-calendar:index:Microservice"
+
+USER = 10001
+SECRETS = "/run/secrets/service"
+JWT_ISSUER = "pti-calendar"
+JWT_ALGORITHM = "HS256"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroserviceArgs:
+    """One service, and the stores it works with."""
+
+    service: Service
+    sized: Sized
+    migration_command: tuple[str, ...]
+    """Run to its end as the migrator role before the service; empty for none."""
+
+    environment: Mapping[str, str]
+    """Further variables."""
+
+    backend: Backend
+    credentials: Credentials
+    postgres: PostgresAccess
+    redis: RedisAccess
+    kafka: KafkaAccess
+
+
+class Microservice(pulumi.ComponentResource):
+    """A service with its own database and the secrets that it uses, no more; and the task that migrates its database.
+
+    It starts when its stores are ready, and is ready itself when it says so.
+    """
+
+    def __init__(self, name: str, args: MicroserviceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(TYPE, name, None, opts)
+        migrations = [_migrations(args)] if args.migration_command else []
+        for workload in migrations:
+            args.backend.deploy(workload, parent=self)
+        args.backend.deploy(_service(args, after=tuple(one.name for one in migrations)), parent=self)
+        self.register_outputs({})
+
+
+def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
+    service, sized = args.service, args.sized
+    secrets = {"DATABASE_PASSWORD": args.credentials[app_role(service)], "JWT_SECRET": args.credentials[JWT]}
+    if (redis := args.credentials.find(REDIS)) is not None:
+        secrets["REDIS_PASSWORD"] = redis
+    if args.kafka.username is not None:
+        secrets["KAFKA_PASSWORD"] = args.credentials[KAFKA]
+    secrets |= {third_party(one).variable: args.credentials[third_party(one)] for one in service.secrets}
+    return Workload(
+        name=service.name,
+        image=sized.image,
+        user=USER,
+        environment={
+            "LOG_LEVEL": "info",
+            **args.environment,
+            **_common(service),
+            **_database(service, args.postgres, role="app"),
+            "REDIS_HOST": args.redis.endpoint.host,
+            "REDIS_PORT": str(args.redis.endpoint.port),
+            "REDIS_TLS": str(args.redis.tls).lower(),
+            "KAFKA_BROKERS": args.kafka.bootstrap_servers,
+            "KAFKA_SECURITY_PROTOCOL": args.kafka.security_protocol,
+            **({"KAFKA_USERNAME": args.kafka.username} if args.kafka.username else {}),
+            "JWT_ISSUER": JWT_ISSUER,
+            "JWT_ALGORITHM": JWT_ALGORITHM,
+            **_files(secrets),
+        },
+        file_sets=(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True),),
+        ports=(Port(name="http", number=service.port),),
+        scratch=(Scratch(path="/tmp", size_mib=64),),  # noqa: S108 - a mount of its own
+        memory_mib=sized.memory_mib,
+        cpu_request=sized.cpu_request,
+        replicas=sized.replicas,
+        autoscaling=autoscaling(sized.scaling),
+        readiness=Probe(check=HttpGet(port=service.port, path="/health"), startup_s=120),
+        liveness=Liveness(check=HttpGet(port=service.port, path="/health/live")),
+        needs=(*args.postgres.databases, *args.redis.server, *args.kafka.server, *after),
+        calls=(
+            args.postgres.endpoint,
+            args.redis.endpoint,
+            *args.kafka.calls,
+            *([INTERNET] if service.secrets else []),
+        ),
+        metrics=Metrics(port=service.port, job="service"),
+        stop_grace_s=20,
+    )
+
+
+def _migrations(args: MicroserviceArgs) -> Workload:
+    secrets = {"DATABASE_PASSWORD": args.credentials[migrator_role(args.service)]}
+    return Workload(
+        name=f"{args.service.name}-migrations",
+        kind=Kind.TASK,
+        image=args.sized.image,
+        user=USER,
+        command=args.migration_command,
+        environment={
+            "LOG_LEVEL": "info",
+            **args.environment,
+            **_common(args.service),
+            **_database(args.service, args.postgres, role="migrator"),
+            **_files(secrets),
+        },
+        file_sets=(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True),),
+        scratch=(Scratch(path="/tmp", size_mib=64),),  # noqa: S108 - a mount of its own
+        memory_mib=args.sized.memory_mib,
+        needs=args.postgres.databases,
+        calls=(args.postgres.endpoint,),
+        timeout_s=600,
+    )
+
+
+def _common(service: Service) -> dict[str, str]:
+    return {"SERVICE_NAME": service.name, "PORT": str(service.port)}
+
+
+def _database(service: Service, postgres: PostgresAccess, *, role: str) -> dict[str, str]:
+    return {
+        "DATABASE_HOST": postgres.endpoint.host,
+        "DATABASE_PORT": str(postgres.endpoint.port),
+        "DATABASE_NAME": service.database,
+        "DATABASE_USER": f"{service.database}_{role}",
+        "DATABASE_SSLMODE": postgres.ssl_mode,
+    }
+
+
+def _files(secrets: Mapping[str, pulumi.Input[str]]) -> dict[str, str]:
+    """The variables that name the files of the secrets: an environment shows in listings and crash reports."""
+    return {f"{name}_FILE": f"{SECRETS}/{name}" for name in secrets}

@@ -1,0 +1,148 @@
+"""Alertmanager's configuration: who is told, what is told together, and what is left out. A pure function.
+
+Secrets are files that Alertmanager reads itself; none passes through here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+TEMPLATES = "/etc/alertmanager/templates"
+"""Where `assets/alertmanager/` and the generated addresses are mounted."""
+
+PEOPLE, WATCHDOG, NOBODY = "people", "watchdog", "nobody"
+"""Receivers."""
+
+GROUP_BY = ["alertname", "workload"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Email:
+    """Messages by e-mail."""
+
+    to: str
+    """Recipients, separated by commas."""
+
+    sender: str
+    smarthost: str
+    """`host:port` of the server that takes them; 465 and 587 speak TLS."""
+
+    username: str | None = None
+    password_file: str | None = None
+    require_tls: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """Messages to a program, as JSON. The address is a secret to most programs that take them."""
+
+    url_file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receivers:
+    """Where alerts go. Without e-mail and webhook they stay in Alertmanager's own pages."""
+
+    email: Email | None = None
+    webhook: Webhook | None = None
+    watchdog: Webhook | None = None
+    """A dead man's switch elsewhere: it raises the alarm when the Watchdog stops coming."""
+
+
+def configuration(receivers: Receivers) -> dict[str, Any]:
+    """`alertmanager.yml`."""
+    people = {"name": PEOPLE, **_people(receivers)}
+    watchdog = {"name": WATCHDOG, **_webhook(receivers.watchdog, resolved=False)}
+    return {
+        "templates": [f"{TEMPLATES}/*.tmpl"],
+        "route": _routes(),
+        "inhibit_rules": INHIBITIONS,
+        "receivers": [people, watchdog, {"name": NOBODY}],
+    }
+
+
+def addresses(grafana_url: str) -> str:
+    """The template that leads from a message to Grafana; mounted beside `assets/alertmanager/`."""
+    return f'{{{{ define "pti.grafana" }}}}{grafana_url.rstrip("/")}{{{{ end }}}}\n'
+
+
+def _routes() -> dict[str, Any]:
+    return {
+        "receiver": PEOPLE,
+        "group_by": GROUP_BY,
+        "group_wait": "30s",
+        "group_interval": "5m",
+        "repeat_interval": "12h",
+        "routes": [
+            {
+                "receiver": WATCHDOG,
+                "matchers": ['alertname="Watchdog"'],
+                "group_wait": "0s",
+                "group_interval": "1m",
+                "repeat_interval": "5m",
+            },
+            {"receiver": NOBODY, "matchers": ['severity="info"']},
+            {"receiver": PEOPLE, "matchers": ['severity="critical"'], "group_wait": "10s", "repeat_interval": "1h"},
+        ],
+    }
+
+
+CONSEQUENCES = (
+    "LatencyHigh|ErrorRateHigh|GatewayErrorRateHigh|AvailabilityBurn(Fast|Medium|Slow)"
+    "|ServiceMetricsMissing|TargetDown|MetricsMissing"
+)
+"""What follows from a service being down or gone."""
+
+# Labels that both sides lack count as equal: each rule asks that the workload, or the volume, is there.
+INHIBITIONS: list[dict[str, Any]] = [
+    {
+        "source_matchers": ['severity="critical"', 'workload=~".+"'],
+        "target_matchers": ['severity="warning"', 'workload=~".+"'],
+        "equal": ["workload"],
+    },
+    {
+        "source_matchers": ['alertname=~"ServiceDown|TargetMissing"', 'workload=~".+"'],
+        "target_matchers": [f'alertname=~"{CONSEQUENCES}"', 'workload=~".+"'],
+        "equal": ["workload"],
+    },
+    {
+        "source_matchers": ['alertname="AvailabilityBurnFast"', 'workload=~".+"'],
+        "target_matchers": ['alertname="AvailabilityBurnMedium"', 'workload=~".+"'],
+        "equal": ["workload"],
+    },
+    {
+        "source_matchers": ['alertname="DiskAlmostFull"', 'volume=~".+"'],
+        "target_matchers": ['alertname="DiskFilling"', 'volume=~".+"'],
+        "equal": ["job", "instance", "namespace", "volume"],
+    },
+]
+
+
+def _people(receivers: Receivers) -> dict[str, Any]:
+    by_mail = {"email_configs": [_email(receivers.email)]} if receivers.email else {}
+    return by_mail | _webhook(receivers.webhook, resolved=True)
+
+
+def _email(email: Email) -> dict[str, Any]:
+    login = {"auth_username": email.username} if email.username else {}
+    if email.password_file:
+        login["auth_password_file"] = email.password_file
+    return {
+        "to": email.to,
+        "from": email.sender,
+        "smarthost": email.smarthost,
+        "require_tls": email.require_tls,
+        "send_resolved": True,
+        "headers": {"Subject": '{{ template "pti.subject" . }}'},
+        # Text alone: it is read on a telephone at night.
+        "html": "",
+        "text": '{{ template "pti.text" . }}',
+        **login,
+    }
+
+
+def _webhook(webhook: Webhook | None, *, resolved: bool) -> dict[str, Any]:
+    if webhook is None:
+        return {}
+    return {"webhook_configs": [{"url_file": webhook.url_file, "send_resolved": resolved}]}

@@ -1,0 +1,136 @@
+"""Exporters: they ask software that doesn't speak Prometheus' language, and translate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pulumi
+
+from components.credentials import Credentials
+from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
+from components.data_layer.postgres import MONITOR_ROLE
+from settings.credentials import POSTGRES_MONITOR, REDIS
+from workloads import Endpoint, External, FileSet, HttpGet, Job, Liveness, Metrics, Port, Probe, TcpConnect, Workload
+
+SECRETS = "/run/secrets/exporter"
+NOBODY = 65534
+
+
+def postgres(image: str, access: PostgresAccess, credentials: Credentials) -> Workload:
+    """Figures of PostgreSQL, asked as a role that sees figures and no rows."""
+    return _exporter(
+        "postgres",
+        image=image,
+        user=NOBODY,
+        port=9187,
+        environment={
+            "DATA_SOURCE_URI": f"{access.endpoint}/postgres?sslmode={access.ssl_mode}",
+            "DATA_SOURCE_USER": MONITOR_ROLE,
+            "DATA_SOURCE_PASS_FILE": f"{SECRETS}/password",
+        },
+        secrets={"password": credentials[POSTGRES_MONITOR]},
+        calls=(access.endpoint,),
+        # Its role is made by the task that makes the databases.
+        needs=access.databases,
+    )
+
+
+def redis(image: str, access: RedisAccess, credentials: Credentials) -> Workload:
+    """Figures of Redis."""
+    address = f"{'rediss' if access.tls else 'redis'}://{access.endpoint}"
+    password = credentials.find(REDIS)
+    secrets = {} if password is None else {"passwords.json": password.apply(lambda one: json.dumps({address: one}))}
+    return _exporter(
+        "redis",
+        image=image,
+        user=59000,
+        port=9121,
+        environment={
+            "REDIS_ADDR": address,
+            **({"REDIS_PASSWORD_FILE": f"{SECRETS}/passwords.json"} if secrets else {}),
+        },
+        secrets=secrets,
+        calls=(access.endpoint,),
+        needs=access.server,
+    )
+
+
+def kafka(image: str, access: KafkaAccess) -> Workload:
+    """Figures of Kafka: brokers, partitions, and how far consumers are behind."""
+    servers = tuple(f"--kafka.server={server}" for server in access.bootstrap_servers.split(","))
+    return _exporter(
+        "kafka",
+        image=image,
+        user=NOBODY,
+        port=9308,
+        arguments=(*servers, *(["--tls.enabled"] if access.security_protocol == "SSL" else [])),
+        calls=access.calls,
+        # It ends when no broker answers at its start.
+        needs=access.server,
+    )
+
+
+def nginx(image: str, status: Endpoint) -> Workload:
+    """Figures of nginx."""
+    return _exporter(
+        "nginx",
+        image=image,
+        user=1001,
+        port=9113,
+        arguments=(f"--nginx.scrape-uri=http://{status}/stub_status",),
+        calls=(status,),
+    )
+
+
+def node(image: str) -> Workload:
+    """Figures of the machine the engine runs on.
+
+    It needs no window to the host: processors and memory are the machine's in every container, and a container's own
+    root lies on the disk that holds all volumes.
+    """
+    collectors = ("cpu", "meminfo", "loadavg", "filesystem", "diskstats")
+    return _exporter(
+        "node",
+        image=image,
+        user=NOBODY,
+        port=9100,
+        arguments=(
+            "--collector.disable-defaults",
+            *(f"--collector.{name}" for name in collectors),
+            # By default the root of a container, an overlay, is left out.
+            "--collector.filesystem.fs-types-exclude=^(tmpfs|proc|sysfs|cgroup2?|devpts|mqueue|devtmpfs|shm|nsfs)$",
+            "--collector.filesystem.mount-points-exclude=^/.+",
+        ),
+    )
+
+
+def _exporter(
+    about: Job,
+    *,
+    image: str,
+    user: int,
+    port: int,
+    arguments: tuple[str, ...] = (),
+    environment: Mapping[str, pulumi.Input[str]] | None = None,
+    secrets: Mapping[str, pulumi.Input[str]] | None = None,
+    calls: tuple[Endpoint | External, ...] = (),
+    needs: tuple[str, ...] = (),
+) -> Workload:
+    files = (FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True),) if secrets else ()
+    return Workload(
+        name=f"{about}-exporter",
+        image=image,
+        user=user,
+        arguments=arguments,
+        environment=environment or {},
+        file_sets=files,
+        ports=(Port(name="metrics", number=port),),
+        memory_mib=64,
+        # Itself, not what it asks: a store that is down is to be told, not to be silent about.
+        readiness=Probe(check=HttpGet(port=port, path="/")),
+        liveness=Liveness(check=TcpConnect(port=port)),
+        needs=needs,
+        calls=calls,
+        metrics=Metrics(port=port, job=about, about=about),
+    )

@@ -1,0 +1,87 @@
+"""What watches the platform."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from backends.base import Backend
+from components.credentials import Credentials
+from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
+from components.monitoring import exporters, servers
+from components.monitoring.prometheus import Kubelets, Target
+from settings.monitoring import Monitoring as MonitoringSettings
+from workloads import Endpoint, Workload
+
+TYPE = "pti-calendar:index:Monitoring"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitoringArgs:
+    """What is watched, and with what."""
+
+    settings: MonitoringSettings
+    backend: Backend
+    credentials: Credentials
+    postgres: PostgresAccess
+    redis: RedisAccess
+    kafka: KafkaAccess
+    nginx: Endpoint | None
+    """Where nginx tells its figures; None where the stack runs without."""
+
+    watch_machine: bool
+    """Whether the engine's machine is watched as well; in a cluster, nodes are somebody else's."""
+
+
+class Monitoring(pulumi.ComponentResource):
+    """Prometheus, Alertmanager and Grafana, and the exporters that speak for the stores.
+
+    Deployed last: it watches every workload deployed before it that declares metrics.
+    """
+
+    def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(TYPE, name, None, opts)
+        settings, backend = args.settings, args.backend
+        for workload in [*_exporters(args), servers.alertmanager(settings, args.credentials, backend)]:
+            backend.deploy(workload, parent=self)
+        watched = _targets(backend.deployed)
+        kubelets = _kubelets(settings, backend)
+        backend.deploy(servers.prometheus(settings, watched, kubelets, backend), parent=self)
+        backend.deploy(servers.grafana(settings, args.credentials), parent=self)
+        self.register_outputs({})
+
+
+def _exporters(args: MonitoringArgs) -> list[Workload]:
+    images, credentials = args.settings.exporters, args.credentials
+    found = [
+        exporters.postgres(images.postgres, args.postgres, credentials),
+        exporters.redis(images.redis, args.redis, credentials),
+        exporters.kafka(images.kafka, args.kafka),
+    ]
+    if args.nginx is not None:
+        found.append(exporters.nginx(images.nginx, args.nginx))
+    if args.watch_machine:
+        found.append(exporters.node(images.node))
+    return found
+
+
+def _targets(workloads: Sequence[Workload]) -> list[Target]:
+    """Everything that tells figures; nothing is listed a second time."""
+    return [
+        Target(
+            job=workload.metrics.job,
+            workload=workload.metrics.about or workload.name,
+            host=workload.name,
+            port=workload.metrics.port,
+            path=workload.metrics.path,
+        )
+        for workload in workloads
+        if workload.metrics
+    ]
+
+
+def _kubelets(settings: MonitoringSettings, backend: Backend) -> Kubelets | None:
+    namespace = backend.replicas_namespace
+    return Kubelets(namespace=namespace) if settings.prometheus.kubelets and namespace else None

@@ -1,0 +1,190 @@
+"""Prometheus' configuration, from the list of what there is to watch. Pure functions: no resource is made here.
+
+What they give is written as JSON, which is YAML too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workloads import Job
+
+RULES = "/etc/prometheus/rules"
+"""Where `assets/prometheus/rules/` and the generated file of thresholds are mounted."""
+
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Something that answers Prometheus in its own format."""
+
+    job: Job
+    workload: str
+    """The workload that is watched: the value of the label `workload`, and of `service` in Kong's metrics."""
+
+    port: int
+    path: str = "/metrics"
+    host: str | None = None
+    """The workload that answers, where it is another one: `postgres-exporter` answers for `postgres`."""
+
+    is_itself: bool = False
+    """Whether Prometheus asks itself, on its own loopback."""
+
+    @property
+    def answering(self) -> str:
+        """The workload whose containers are asked."""
+        return self.host or self.workload
+
+
+@dataclass(frozen=True)
+class Static:
+    """Docker: a workload's name leads to its one container."""
+
+
+@dataclass(frozen=True)
+class Headless:
+    """Kubernetes: `<workload>-pods`, a Service without an address of its own, names every ready pod."""
+
+    namespace: str
+
+
+Discovery = Static | Headless
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kubelets:
+    """The kubelet of every node, which knows how full each persistent volume claim is.
+
+    Prometheus' service account must be allowed to `list` and `watch` nodes, and to `get` `nodes/metrics`.
+    """
+
+    namespace: str
+    """Only claims of this namespace are kept."""
+
+    verify_certificate: bool = True
+    """False where kubelets sign their own certificates, as many clusters have it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Where alerts begin."""
+
+    latency_p95_s: float = 0.5
+    error_ratio: float = 0.05
+    traffic_floor_rps: float = 0.1
+    """Requests per second below which no ratio is judged: one failure of two requests is not 50 %."""
+
+    disk_used_ratio: float = 0.8
+    certificate_expiry_s: int = 14 * 24 * 3600
+    backup_age_s: int = 26 * 3600
+    availability: float = 0.999
+    """Share of the requests that must succeed, over 30 days."""
+
+    def series(self) -> dict[str, float]:
+        """The names under which the rules in `assets/prometheus/rules/` read them."""
+        return {
+            "pti:threshold:latency_p95_seconds": self.latency_p95_s,
+            "pti:threshold:error_ratio": self.error_ratio,
+            "pti:threshold:traffic_floor_rps": self.traffic_floor_rps,
+            "pti:threshold:disk_used_ratio": self.disk_used_ratio,
+            "pti:threshold:certificate_expiry_seconds": self.certificate_expiry_s,
+            "pti:threshold:backup_age_seconds": self.backup_age_s,
+            "pti:objective:availability": self.availability,
+        }
+
+
+def configuration(
+    targets: Sequence[Target],
+    discovery: Discovery,
+    *,
+    alertmanager: Target | None = None,
+    kubelets: Kubelets | None = None,
+    interval_s: int = 15,
+) -> dict[str, Any]:
+    """`prometheus.yml`.
+
+    Raises:
+        ValueError: when a target stands twice, which would count its requests twice.
+    """
+    names = [_name(target) for target in targets]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"each target is watched once, not twice: {', '.join(twice)}")
+    scrapes = [_scrape(target, discovery) for target in targets]
+    found: dict[str, Any] = {
+        "global": {"scrape_interval": f"{interval_s}s", "evaluation_interval": f"{interval_s}s"},
+        "rule_files": [f"{RULES}/*.yml"],
+        "scrape_configs": [*scrapes, *([_scrape_kubelets(kubelets)] if kubelets else [])],
+    }
+    if alertmanager:
+        found["alerting"] = {"alertmanagers": [_discover(alertmanager, discovery)]}
+    return found
+
+
+def thresholds_file(thresholds: Thresholds, expected: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The rule file that records the thresholds, and one expectation per (job, workload)."""
+    recorded = [{"record": name, "expr": f"vector({value!r})"} for name, value in thresholds.series().items()]
+    expectations = [
+        {"record": "pti:expected", "expr": "vector(1)", "labels": {"job": job, "workload": workload}}
+        for job, workload in dict.fromkeys(expected)
+    ]
+    return {"groups": [{"name": "thresholds", "rules": recorded}, {"name": "expectations", "rules": expectations}]}
+
+
+def expected(targets: Iterable[Target], kubelets: Kubelets | None = None) -> list[tuple[str, str]]:
+    """The (job, workload) pairs whose absence is an alert."""
+    pairs: list[tuple[str, str]] = [(target.job, target.workload) for target in targets]
+    return [*pairs, ("kubelet", "kubelet")] if kubelets else pairs
+
+
+def as_text(configured: dict[str, Any]) -> str:
+    """The text of a configuration or rule file."""
+    return json.dumps(configured, indent=2) + "\n"
+
+
+def _name(target: Target) -> str:
+    return f"{target.job}/{target.workload}/{target.answering}:{target.port}"
+
+
+def _scrape(target: Target, discovery: Discovery) -> dict[str, Any]:
+    return {
+        "job_name": _name(target),
+        "metrics_path": target.path,
+        **_discover(target, discovery),
+        "relabel_configs": _labels(target.job, target.workload),
+    }
+
+
+def _discover(target: Target, discovery: Discovery) -> dict[str, Any]:
+    if target.is_itself:
+        return {"static_configs": [{"targets": [f"localhost:{target.port}"]}]}
+    match discovery:
+        case Static():
+            return {"static_configs": [{"targets": [f"{target.answering}:{target.port}"]}]}
+        case Headless(namespace):
+            name = f"{target.answering}-pods.{namespace}.svc"
+            lookup = {"names": [name], "type": "A", "port": target.port, "refresh_interval": "15s"}
+            return {"dns_sd_configs": [lookup]}
+
+
+def _labels(job: str, workload: str) -> list[dict[str, Any]]:
+    return [{"target_label": "job", "replacement": job}, {"target_label": "workload", "replacement": workload}]
+
+
+def _scrape_kubelets(kubelets: Kubelets) -> dict[str, Any]:
+    ours = {"source_labels": ["__name__", "namespace"], "regex": f"kubelet_volume_stats_.+;{kubelets.namespace}"}
+    return {
+        "job_name": "kubelet",
+        "scheme": "https",
+        "authorization": {"credentials_file": f"{SERVICE_ACCOUNT}/token"},
+        "tls_config": {
+            "ca_file": f"{SERVICE_ACCOUNT}/ca.crt",
+            "insecure_skip_verify": not kubelets.verify_certificate,
+        },
+        "kubernetes_sd_configs": [{"role": "node"}],
+        "relabel_configs": _labels("kubelet", "kubelet"),
+        "metric_relabel_configs": [{**ours, "action": "keep"}],
+    }

@@ -1,0 +1,227 @@
+"""Prometheus, Alertmanager and Grafana as workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backends.base import Backend
+from components.assets import asset, assets
+from components.credentials import Credentials
+from components.monitoring import alertmanager as routing
+from components.monitoring import prometheus as scraping
+from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, GRAFANA, WATCHDOG_WEBHOOK, Credential
+from settings.monitoring import Monitoring, Receivers, Thresholds
+from workloads import (
+    INTERNET,
+    Endpoint,
+    External,
+    FileSet,
+    HttpGet,
+    Kind,
+    Liveness,
+    Metrics,
+    Port,
+    Probe,
+    Scratch,
+    Volume,
+    Workload,
+)
+
+PROMETHEUS = Endpoint("prometheus", 9090)
+ALERTMANAGER = Endpoint("alertmanager", 9093)
+GRAFANA_UI = Endpoint("grafana", 3030)
+
+NOBODY = 65534
+SECRETS = "/run/secrets/alertmanager"
+BACKUP_RULES = "backup.yml"
+"""Where no backup runs, its age is nobody's fault."""
+
+CERTIFICATE_RULES = "certificates.yml"
+
+
+def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backend) -> Workload:
+    """The server that tells people. Silences are on its volume."""
+    receivers = settings.receivers
+    secrets = {one.key: credentials[one] for one in _secrets(receivers)}
+    host, port = backend.reached_at(GRAFANA_UI, settings.grafana.port)
+    files = [
+        FileSet(
+            name="configuration",
+            directory="/etc/alertmanager/config",
+            files={"alertmanager.yml": scraping.as_text(routing.configuration(_receivers(receivers)))},
+        ),
+        FileSet(
+            name="templates",
+            directory=routing.TEMPLATES,
+            files={
+                **assets("alertmanager", "*.tmpl"),
+                "addresses.tmpl": routing.addresses(f"http://{host}:{port}"),
+            },
+        ),
+    ]
+    if secrets:
+        files.append(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True))
+    calls = [External(*_address(receivers.email.smarthost))] if receivers.email.smarthost else []
+    return Workload(
+        name=ALERTMANAGER.workload,
+        kind=Kind.STATEFUL,
+        image=settings.alertmanager.image,
+        user=NOBODY,
+        arguments=(
+            "--config.file=/etc/alertmanager/config/alertmanager.yml",
+            "--storage.path=/alertmanager",
+            # One replica: nobody to gossip with.
+            "--cluster.listen-address=",
+        ),
+        file_sets=tuple(files),
+        ports=(Port(name="http", number=ALERTMANAGER.port, publish=settings.alertmanager.port),),
+        volumes=(Volume(name="alertmanager-data", mount="/alertmanager"),),
+        memory_mib=96,
+        readiness=Probe(check=HttpGet(port=ALERTMANAGER.port, path="/-/ready")),
+        liveness=Liveness(check=HttpGet(port=ALERTMANAGER.port, path="/-/healthy")),
+        calls=(*calls, *([INTERNET] if receivers.webhook or receivers.watchdog else [])),
+        metrics=Metrics(port=ALERTMANAGER.port, job="alertmanager"),
+    )
+
+
+def prometheus(
+    settings: Monitoring, targets: Sequence[scraping.Target], kubelets: scraping.Kubelets | None, backend: Backend
+) -> Workload:
+    """The server that collects and judges."""
+    own = settings.prometheus
+    namespace = backend.replicas_namespace
+    discovery = scraping.Static() if namespace is None else scraping.Headless(namespace)
+    itself = scraping.Target(job="prometheus", workload=PROMETHEUS.workload, port=PROMETHEUS.port, is_itself=True)
+    teller = scraping.Target(job="alertmanager", workload=ALERTMANAGER.workload, port=ALERTMANAGER.port)
+    everything = [*targets, itself]
+    configuration = scraping.configuration(
+        everything, discovery, alertmanager=teller, kubelets=kubelets, interval_s=own.scrape_interval_s
+    )
+    thresholds = scraping.thresholds_file(_thresholds(settings.thresholds), scraping.expected(everything, kubelets))
+    rules = {
+        name: text
+        for name, text in assets("prometheus/rules", "*.yml").items()
+        if name not in (BACKUP_RULES, CERTIFICATE_RULES)
+    }
+    return Workload(
+        name=PROMETHEUS.workload,
+        kind=Kind.STATEFUL,
+        image=own.image,
+        user=NOBODY,
+        arguments=(
+            "--config.file=/etc/prometheus/config/prometheus.yml",
+            "--storage.tsdb.path=/prometheus",
+            f"--storage.tsdb.retention.time={own.retention_days}d",
+            # The log of what isn't in a block yet comes on top.
+            f"--storage.tsdb.retention.size={own.storage_gib * 1024 * 8 // 10}MB",
+        ),
+        file_sets=(
+            FileSet(
+                name="configuration",
+                directory="/etc/prometheus/config",
+                files={"prometheus.yml": scraping.as_text(configuration)},
+            ),
+            FileSet(
+                name="rules",
+                directory=scraping.RULES,
+                files={**rules, "thresholds.yml": scraping.as_text(thresholds)},
+            ),
+        ),
+        ports=(Port(name="http", number=PROMETHEUS.port, publish=own.port),),
+        volumes=(Volume(name="prometheus-data", mount="/prometheus", size_gib=own.storage_gib),),
+        memory_mib=own.memory_mib,
+        readiness=Probe(check=HttpGet(port=PROMETHEUS.port, path="/-/ready"), startup_s=120),
+        liveness=Liveness(check=HttpGet(port=PROMETHEUS.port, path="/-/healthy")),
+        calls=tuple(Endpoint(target.answering, target.port) for target in targets),
+        reads_kubelets=kubelets is not None,
+        stop_grace_s=60,
+    )
+
+
+def grafana(settings: Monitoring, credentials: Credentials) -> Workload:
+    """The server that shows. It keeps nothing: data source and dashboards are put there anew at every start."""
+    own = settings.grafana
+    secrets = "/run/secrets/grafana"
+    provisioning = "/etc/grafana/provisioning"
+    return Workload(
+        name=GRAFANA_UI.workload,
+        image=own.image,
+        user=472,
+        environment={
+            "GF_SECURITY_ADMIN_PASSWORD__FILE": f"{secrets}/password",
+            "GF_SERVER_HTTP_PORT": str(GRAFANA_UI.port),
+            "GF_PATHS_PROVISIONING": provisioning,
+            # Nothing of a session leaves the machine, and nothing is fetched at the start.
+            "GF_ANALYTICS_REPORTING_ENABLED": "false",
+            "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+            "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+            "GF_PLUGINS_PREINSTALL_DISABLED": "true",
+            "GF_SECURITY_DISABLE_GRAVATAR": "true",
+            "GF_NEWS_NEWS_FEED_ENABLED": "false",
+            "GF_USERS_ALLOW_SIGN_UP": "false",
+            "GF_LOG_MODE": "console",
+        },
+        file_sets=(
+            FileSet(
+                name="datasources",
+                directory=f"{provisioning}/datasources",
+                files={"pti-calendar.yaml": asset("grafana/provisioning/datasources/pti-calendar.yaml")},
+            ),
+            FileSet(
+                name="providers",
+                directory=f"{provisioning}/dashboards",
+                files={"pti-calendar.yaml": asset("grafana/provisioning/dashboards/pti-calendar.yaml")},
+            ),
+            FileSet(name="dashboards", directory="/etc/grafana/dashboards", files=assets("grafana/dashboards")),
+            FileSet(name="secrets", directory=secrets, files={"password": credentials[GRAFANA]}, secret=True),
+        ),
+        ports=(Port(name="http", number=GRAFANA_UI.port, publish=own.port),),
+        scratch=(Scratch(path="/var/lib/grafana", size_mib=64), Scratch(path="/tmp")),  # noqa: S108 - mounts of its own
+        memory_mib=own.memory_mib,
+        readiness=Probe(check=HttpGet(port=GRAFANA_UI.port, path="/api/health"), startup_s=120),
+        liveness=Liveness(check=HttpGet(port=GRAFANA_UI.port, path="/api/health")),
+        calls=(PROMETHEUS, ALERTMANAGER),
+    )
+
+
+def _thresholds(settings: Thresholds) -> scraping.Thresholds:
+    return scraping.Thresholds(
+        latency_p95_s=settings.latency_ms / 1000,
+        error_ratio=settings.error_percent / 100,
+        disk_used_ratio=settings.disk_percent / 100,
+        traffic_floor_rps=settings.traffic_floor_rps,
+        availability=settings.availability_percent / 100,
+        certificate_expiry_s=settings.certificate_days * 24 * 3600,
+    )
+
+
+def _secrets(receivers: Receivers) -> list[Credential]:
+    return [
+        *([ALERT_EMAIL] if receivers.email.username else []),
+        *([ALERT_WEBHOOK] if receivers.webhook else []),
+        *([WATCHDOG_WEBHOOK] if receivers.watchdog else []),
+    ]
+
+
+def _receivers(receivers: Receivers) -> routing.Receivers:
+    def webhook(wanted: bool, credential: Credential) -> routing.Webhook | None:
+        return routing.Webhook(url_file=f"{SECRETS}/{credential.key}") if wanted else None
+
+    mail = receivers.email
+    email = routing.Email(
+        to=", ".join(mail.to),
+        sender=mail.sender,
+        smarthost=mail.smarthost or "",
+        username=mail.username,
+        password_file=f"{SECRETS}/{ALERT_EMAIL.key}" if mail.username else None,
+    )
+    return routing.Receivers(
+        email=email if mail.to else None,
+        webhook=webhook(receivers.webhook, ALERT_WEBHOOK),
+        watchdog=webhook(receivers.watchdog, WATCHDOG_WEBHOOK),
+    )
+
+
+def _address(smarthost: str) -> tuple[str, int]:
+    host, _, port = smarthost.rpartition(":")
+    return host, int(port)

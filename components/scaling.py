@@ -1,0 +1,13 @@
+"""How many replicas."""
+
+from __future__ import annotations
+
+from settings.applications import Scaling
+from workloads import Autoscaling
+
+
+def autoscaling(settings: Scaling | None) -> Autoscaling | None:
+    """The workload's autoscaling, if the settings ask for any."""
+    if settings is None:
+        return None
+    return Autoscaling(minimum=settings.minimum, maximum=settings.maximum, cpu_percent=settings.cpu_percent)

@@ -1,0 +1,33 @@
+"""The addresses under which browsers reach the platform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from settings.catalog import API_SUBDOMAIN, FRONTENDS, Frontend
+from settings.gateway import Gateway
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Every host name of the way in, as an address without a path."""
+
+    gateway: Gateway
+
+    @property
+    def api(self) -> str:
+        """The API's."""
+        return self._of(API_SUBDOMAIN)
+
+    @property
+    def frontends(self) -> list[str]:
+        """Every front end's."""
+        return [self.frontend(one) for one in FRONTENDS]
+
+    def frontend(self, frontend: Frontend) -> str:
+        """One front end's."""
+        return self._of(frontend.subdomain)
+
+    def _of(self, subdomain: str) -> str:
+        own_port = self.gateway.edge == "nginx" and self.gateway.nginx.https_port != 443
+        return f"https://{self.gateway.host(subdomain)}{f':{self.gateway.nginx.https_port}' if own_port else ''}"

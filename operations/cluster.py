@@ -1,0 +1,109 @@
+"""A stack in its Kubernetes namespace: how its pods are, what they say, and the data it leaves. Asked by kubectl."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from backends.kubernetes.labels import NAME
+from operations.configuration import read_configuration
+from operations.project import OperationError
+from settings.backend import Kubernetes
+
+ANSWER_WITHIN_S = 30
+CLUSTER = "cnpg.io/cluster"
+"""Label of the pods that CloudNativePG runs."""
+
+SHOWN = "pods,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
+MOST_PODS = 100
+"""Of one workload, whose logs are followed at once: as many as its settings allow."""
+
+
+def show_status(stack: str) -> None:
+    """Prints the namespace's pods (ready, restarts), Services, Ingresses, autoscalers and claims."""
+    shown = _kubectl(_cluster(stack), "get", SHOWN, "--output", "wide")
+    if not shown.strip():
+        raise OperationError(f"Nothing of stack '{stack}' is {whereabouts(stack)}. Bring it up: make up STACK={stack}")
+    print(shown.rstrip())
+
+
+def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
+    """Shows what all pods of a workload write, each line with its pod; gives kubectl's exit code."""
+    cluster = _cluster(stack)
+    pods = json.loads(_kubectl(cluster, "get", "pods", "--output", "json"))["items"]
+    labels = {_workload(pod): _label(pod) for pod in pods}
+    if workload not in labels:
+        known = ", ".join(sorted(filter(None, labels))) or "none: the stack is not up"
+        raise OperationError(f"Stack '{stack}' runs no '{workload}'; it runs {known}.")
+    selected = ["--selector", f"{labels[workload]}={workload}", "--all-containers", "--prefix", "--tail", "200"]
+    command = ["logs", *selected, f"--max-log-requests={MOST_PODS}", *(["--follow"] if follow else [])]
+    try:
+        return subprocess.run(_command(cluster, *command)).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def kept_data(stack: str) -> list[str]:
+    """The namespace and its claims; what a cluster keeps of a deleted claim is a matter of its storage class."""
+    cluster = _cluster(stack)
+    claims = _kubectl(cluster, "get", "persistentvolumeclaims", "--output", "name").split()
+    return [f"namespace/{cluster.namespace}, with everything in it", *claims]
+
+
+def delete_data(stack: str) -> None:
+    """Deletes the namespace, with the claims and whatever else is in it.
+
+    Raises:
+        OperationError: not everything is gone.
+    """
+    cluster = _cluster(stack)
+    command = _command(cluster, "delete", "namespace", cluster.namespace, "--ignore-not-found")
+    if code := subprocess.run(command).returncode:
+        raise OperationError(f"The namespace is not gone (exit code {code}). Again: {' '.join(command)}")
+
+
+def whereabouts(stack: str) -> str:
+    """The namespace, with the kubeconfig and the context that lead there."""
+    cluster = _cluster(stack)
+    return f"in namespace {cluster.namespace} (kubeconfig {cluster.kubeconfig}, context {cluster.context})"
+
+
+def _cluster(stack: str) -> Kubernetes:
+    return read_configuration(stack)[0].kubernetes
+
+
+def _label(pod: Any) -> str:
+    """Name of the label by which a pod says whose it is."""
+    return NAME if NAME in pod["metadata"].get("labels", {}) else CLUSTER
+
+
+def _workload(pod: Any) -> str:
+    return str(pod["metadata"].get("labels", {}).get(_label(pod), ""))
+
+
+def _command(cluster: Kubernetes, *arguments: str) -> list[str]:
+    """kubectl on the configuration's cluster and namespace, whatever the environment names."""
+    kubeconfig = str(Path(cluster.kubeconfig or "").expanduser())
+    chosen = ["--kubeconfig", kubeconfig, "--context", cluster.context or "", "--namespace", cluster.namespace]
+    return ["kubectl", *chosen, *arguments]
+
+
+def _kubectl(cluster: Kubernetes, *arguments: str) -> str:
+    """What it prints.
+
+    Raises:
+        OperationError: it is missing, or the cluster refuses or doesn't answer.
+    """
+    limited = [f"--request-timeout={ANSWER_WITHIN_S}s", *arguments]
+    try:
+        done = subprocess.run(_command(cluster, *limited), capture_output=True, text=True)
+    except FileNotFoundError:
+        raise OperationError(
+            "The 'kubectl' command is missing. Install one of the cluster's minor version, or one beside it: "
+            "https://kubernetes.io/docs/tasks/tools/"
+        ) from None
+    if done.returncode:
+        raise OperationError(f"'{' '.join(_command(cluster, *arguments))}' failed:\n  {done.stderr.strip()}")
+    return done.stdout

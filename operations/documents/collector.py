@@ -1,0 +1,57 @@
+"""A backend that only remembers what it is given: the platform in neutral terms, without a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pulumi
+
+from workloads import CertificateRequest, Endpoint, Exposure, PostgresCluster, Workload
+
+
+class Collector:
+    """Everything that components asked for, in the order in which they did."""
+
+    operators_listen_at = "127.0.0.1"
+    replicas_namespace: str | None = None
+
+    def __init__(self) -> None:
+        self.workloads: list[tuple[str, Workload]] = []
+        """Each with the class of the component it belongs to."""
+
+        self.exposures: list[Exposure] = []
+        self.certificates: list[CertificateRequest] = []
+        self.postgres_clusters: list[PostgresCluster] = []
+
+    def check(self, published: Iterable[tuple[str, int]]) -> None:
+        """Nothing is bound."""
+
+    def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
+        """Remembers the workload with the component it belongs to."""
+        self.workloads.append((type(parent).__name__, workload))
+
+    def expose(self, exposure: Exposure, *, parent: pulumi.Resource) -> None:
+        """Remembers the exposure."""
+        self.exposures.append(exposure)
+
+    def request_certificate(self, request: CertificateRequest, *, parent: pulumi.Resource) -> None:
+        """Remembers the request."""
+        self.certificates.append(request)
+
+    def deploy_postgres_cluster(self, cluster: PostgresCluster, *, parent: pulumi.Resource) -> Endpoint:
+        """Remembers the cluster, and takes its name with `-rw` for that of its primary."""
+        self.postgres_clusters.append(cluster)
+        return Endpoint(cluster.name, 5432, alias=f"{cluster.name}-rw")
+
+    @property
+    def deployed(self) -> Sequence[Workload]:
+        """Every workload so far."""
+        return [workload for _, workload in self.workloads]
+
+    def qualified_host(self, workload: str) -> str:
+        """The name itself."""
+        return workload
+
+    def reached_at(self, endpoint: Endpoint, publish: int) -> tuple[str, int]:
+        """The published port of this machine."""
+        return "127.0.0.1", publish

@@ -1,0 +1,100 @@
+"""`make preview`: everything that a new stack would create, for who has neither its secrets nor its cluster.
+
+Pulumi previews on a state of its own in a folder that is thrown away, with a copy of the stack's configuration:
+placeholders in the place of secrets, and no kubeconfig.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from operations.configuration import read_configuration
+from operations.project import PASSPHRASE_VARIABLES, ROOT, OperationError, environment
+from settings import NAMESPACE
+
+PLACEHOLDER = "placeholder-of-the-preview"
+NO_CLUSTER = "no-kubeconfig-in-this-preview"
+CLUSTER_KEY = f"{NAMESPACE}:kubernetes"
+
+
+def preview(stack: str) -> int:
+    """Shows it on the person's terminal; gives Pulumi's exit code. Touches neither the stack nor its state.
+
+    Raises:
+        OperationError: there is no such stack, its configuration has a mistake, or Pulumi is missing.
+    """
+    settings, supplied = read_configuration(stack)
+    needed = {credential.key for credential in settings.supplied_credentials()} | supplied
+    with tempfile.TemporaryDirectory(prefix="pti-calendar-preview-") as made:
+        place = Path(made)
+        configuration = _prepare(place, stack)
+        _quietly(place, ["stack", "init", stack, "--no-select"])
+        if needed:
+            _quietly(place, ["config", "set-all", "--stack", stack, *_placeholders(needed)])
+        print(f"· what a new stack '{stack}' would create, with placeholders as its secrets", flush=True)
+        if settings.on_kubernetes:
+            print("· no cluster is asked: Pulumi warns of a missing kubeconfig, as it should", flush=True)
+        command = ["pulumi", "preview", "--stack", stack, "--config-file", str(configuration)]
+        try:
+            return subprocess.run(command, env=throw_away_environment(place), cwd=ROOT).returncode
+        except KeyboardInterrupt:
+            return 130
+
+
+def stripped(document: dict[str, Any]) -> dict[str, Any]:
+    """A stack's file without what only its passphrase opens, and without the way to a cluster."""
+    config = {key: value for key, value in document.get("config", {}).items() if not _is_encrypted(value)}
+    if isinstance(config.get(CLUSTER_KEY), dict):
+        config[CLUSTER_KEY] = config[CLUSTER_KEY] | {"kubeconfig": NO_CLUSTER}
+    return {"config": config}
+
+
+def throw_away_environment(place: Path) -> dict[str, str]:
+    """The environment in which Pulumi knows that folder's state alone; its plugins are the machine's."""
+    kept = {name: value for name, value in environment().items() if name not in PASSPHRASE_VARIABLES}
+    passphrase = place / "passphrase"
+    return kept | {
+        "PULUMI_BACKEND_URL": f"file://{place / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
+
+
+def _prepare(place: Path, stack: str) -> Path:
+    """Writes the folder's contents; gives the configuration file."""
+    (place / "state").mkdir()
+    descriptor = os.open(place / "passphrase", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32))
+    shutil.copy(ROOT / "Pulumi.yaml", place)
+    name = f"Pulumi.{stack}.yaml"
+    document = yaml.safe_load((ROOT / name).read_text()) or {}
+    (place / name).write_text(yaml.safe_dump(stripped(document)))
+    return place / name
+
+
+def _is_encrypted(value: Any) -> bool:
+    return isinstance(value, dict) and "secure" in value
+
+
+def _placeholders(keys: Iterable[str]) -> list[str]:
+    return [f"--secret={NAMESPACE}:{key}={PLACEHOLDER}" for key in sorted(keys)]
+
+
+def _quietly(place: Path, arguments: list[str]) -> None:
+    command = ["pulumi", *arguments, "--non-interactive"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=throw_away_environment(place), cwd=place)
+    except FileNotFoundError:
+        raise OperationError("The 'pulumi' command is missing; 'make setup' installs it.") from None
+    if done.returncode:
+        raise OperationError(f"The preview can't be prepared ('pulumi {arguments[0]}'):\n  {done.stderr.strip()}")

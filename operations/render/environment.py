@@ -1,0 +1,66 @@
+"""The environment file of a rendered stack, read as Docker Compose reads it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from operations.project import OperationError
+from operations.render.placeholders import TLS_PAIR, Placeholders
+from settings.credentials import Credential
+
+ENTRY = re.compile(
+    r"""[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w*)[ \t]*=[ \t]*
+    (?: '(?P<literal>[^']*)' | "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<plain>[^'"\n][^\n]*?)? )
+    [ \t]*(?:(?<=\s)\#[^\n]*)?(?:\n|\Z)""",
+    re.VERBOSE | re.DOTALL,
+)
+"""One variable: plain text to the end of the line, or text in quotes that may go over several lines."""
+
+NOTHING = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
+ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
+
+
+def read_variables(path: Path) -> dict[str, str]:
+    """The variables of an environment file. Nothing is substituted in them.
+
+    Raises:
+        OperationError: naming the line that isn't `NAME=value`; its text, which may be a secret, is not shown.
+    """
+    text, found, position = path.read_text(), {}, 0
+    while position < len(text):
+        if entry := ENTRY.match(text, position):
+            found[entry["name"]] = _value(entry)
+        elif not (entry := NOTHING.match(text, position)):
+            line = text.count("\n", 0, position) + 1
+            raise OperationError(f"{path}: line {line} is not NAME=value, or its quotes don't end.")
+        position = entry.end()
+    return found
+
+
+def read_secrets(path: Path, needed: Placeholders) -> dict[Credential, str]:
+    """The value of every credential that a stack needs.
+
+    Raises:
+        OperationError: naming every variable that is missing, empty, or not of one printable line.
+    """
+    variables = read_variables(path)
+    values: dict[Credential, str] = {}
+    mistakes = []
+    for credential in needed.by_credential:
+        value = variables.get(credential.variable, "")
+        if not value.strip():
+            mistakes.append(f"  {credential.variable} is missing or empty: {credential.purpose}")
+        elif credential not in TLS_PAIR and not value.isprintable():
+            mistakes.append(f"  {credential.variable} is more than one line of printable characters")
+        # A PEM text ends with a line break, which an editor may have left out before the quote.
+        values[credential] = f"{value.strip()}\n" if credential in TLS_PAIR else value
+    if mistakes:
+        raise OperationError("\n".join([f"{path} can't fill the secrets; nothing has been written.", *mistakes]))
+    return values
+
+
+def _value(entry: re.Match[str]) -> str:
+    if entry["quoted"] is not None:
+        return re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[0]), entry["quoted"], flags=re.DOTALL)
+    return entry["literal"] if entry["literal"] is not None else entry["plain"] or ""

@@ -1,0 +1,140 @@
+"""Kubernetes resources as manifests for `kubectl apply`, in the folders in which they are applied."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backends.kubernetes.labels import NAME
+from operations.render.placeholders import Placeholders
+from operations.render.recorder import STACK, Registration
+from operations.render.resources import provisional_name
+
+FOLDERS = ("namespace", "secrets", "infrastructure", "services", "ingress")
+"""In the order in which they are applied."""
+
+OF_COMPONENT = {"Microservice": "services", "Frontend": "services", "Gateway": "ingress"}
+"""Where a component's objects go; what is not named here is infrastructure, which the others need."""
+
+KINDS = (
+    *("Namespace", "ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim", "NetworkPolicy", "Service"),
+    *("Certificate", "Cluster", "StatefulSet", "Deployment", "Job"),
+)
+"""The order within a file, which kubectl keeps; other kinds follow."""
+
+OF_PULUMI = "pulumi.com/"
+
+
+@dataclass(frozen=True)
+class Object:
+    """One object, and where it is written."""
+
+    folder: str
+    workload: str
+    """Names the file."""
+
+    manifest: Mapping[str, Any]
+
+
+def manifests(
+    marked: Iterable[Registration], placeholders: Placeholders, filled: Iterable[Registration] | None = None
+) -> list[Object]:
+    """The objects of a stack, in the order of their files.
+
+    An object without a name is called after its resource and its contents, as kustomize does it; a Secret after its
+    contents with placeholders, so that no name tells anything of a secret value.
+
+    Args:
+        marked: the stack's resources with marks as their secrets, in the order of their registration.
+        placeholders: what the marks stand for.
+        filled: the same with the secrets' values; without them, the Secrets hold placeholders in `stringData`.
+    """
+    marked = list(marked)
+    final = _final_names(marked)
+    written = marked if filled is None else list(filled)
+    renamed = {provisional_name(one.inputs): final[str(one)] for one in written if str(one) in final}
+    parents = {str(one): one.parent for one in written}
+    objects = []
+    for one in written:
+        if not one.type.startswith("kubernetes:"):
+            continue
+        manifest = _for_kubectl(_replaced(one.inputs, renamed), final.get(str(one)))
+        if manifest["kind"] == "Secret":
+            manifest = _changeable(manifest)
+            manifest = _readable(manifest, placeholders) if filled is None else manifest
+        folder = "secrets" if manifest["kind"] == "Secret" else _folder(one.parent, parents)
+        # One file: alphabetical order would try the policies of a namespace before the namespace.
+        owner = manifest["metadata"].get("namespace", manifest["metadata"]["name"])
+        if folder != "namespace":
+            owner = manifest["metadata"]["labels"].get(NAME, one.name)
+        objects.append(Object(folder, owner, manifest))
+    return sorted(objects, key=_place)
+
+
+def _final_names(marked: Iterable[Registration]) -> dict[str, str]:
+    """Resource to name, of the objects that have none of their own."""
+    final: dict[str, str] = {}
+    renamed: dict[str, str] = {}
+    for one in marked:
+        if one.type.startswith("kubernetes:") and "name" not in one.inputs["metadata"]:
+            # What it refers to was registered before, and has its name.
+            content = json.dumps(_replaced(one.inputs, renamed), sort_keys=True)
+            final[str(one)] = f"{one.name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+            renamed[provisional_name(one.inputs)] = final[str(one)]
+    return final
+
+
+def _replaced(value: Any, texts: Mapping[str, str]) -> Any:
+    """A value in which some texts are replaced, whole ones."""
+    if isinstance(value, Mapping):
+        return {key: _replaced(one, texts) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_replaced(one, texts) for one in value]
+    return texts.get(value, value) if isinstance(value, str) else value
+
+
+def _for_kubectl(manifest: Mapping[str, Any], name: str | None) -> dict[str, Any]:
+    """The manifest with its name and without what only Pulumi's provider reads."""
+    metadata = dict(manifest["metadata"]) | ({"name": name} if name else {})
+    annotations = {
+        key: value for key, value in metadata.pop("annotations", {}).items() if not key.startswith(OF_PULUMI)
+    }
+    metadata |= {"annotations": annotations} if annotations else {}
+    order = ("apiVersion", "kind", "metadata")
+    rest = {key: value for key, value in manifest.items() if key not in order}
+    placed = {key: metadata[key] for key in ("name", "namespace", "labels", "annotations") if key in metadata}
+    return {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": placed, **rest}
+
+
+def _changeable(secret: Mapping[str, Any]) -> dict[str, Any]:
+    """A Secret whose value may change under its name, which doesn't follow the value."""
+    return {key: value for key, value in secret.items() if key != "immutable"}
+
+
+def _readable(secret: Mapping[str, Any], placeholders: Placeholders) -> dict[str, Any]:
+    """A Secret with its values in plain text, placeholders in the secrets' places."""
+    rest = {key: value for key, value in secret.items() if key != "data"}
+    values = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+    return {**rest, "stringData": {key: placeholders.instruct(value) for key, value in values.items()}}
+
+
+def _folder(parent: str, parents: Mapping[str, str]) -> str:
+    """The folder of the nearest component that has one."""
+    if parent.partition(" ")[0] == STACK:
+        return "namespace"
+    while parent:
+        component = parent.partition(" ")[0].rpartition(":")[2]
+        if component in OF_COMPONENT:
+            return OF_COMPONENT[component]
+        parent = parents.get(parent, "")
+    return "infrastructure"
+
+
+def _place(one: Object) -> tuple[int, str, int, str, str]:
+    kind = one.manifest["kind"]
+    order = KINDS.index(kind) if kind in KINDS else len(KINDS)
+    return FOLDERS.index(one.folder), one.workload, order, kind, one.manifest["metadata"]["name"]

@@ -1,0 +1,65 @@
+"""What a stack's program registers, without an engine, a provider or a secret."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from operations.render.placeholders import TLS_CERTIFICATE, TLS_PRIVATE_KEY, Placeholders, mark
+from operations.render.recorder import Answer, Registration, record
+from settings import NAMESPACE, Settings
+from settings.credentials import Credential
+
+
+def recorded_resources(
+    settings: Settings, placeholders: Placeholders, stack: str, values: Mapping[Credential, str] | None = None
+) -> list[Registration]:
+    """The stack's resources, in an order in which none comes before what it refers to.
+
+    Args:
+        settings: of the stack.
+        placeholders: its secrets.
+        stack: its name.
+        values: of the secrets; without them, their marks.
+    """
+    from backends.create import create_backend
+    from components.platform import Platform, PlatformArgs
+
+    known = {credential: mark(credential) for credential in placeholders.by_credential} | dict(values or {})
+    supplied = {f"{NAMESPACE}:{one.key}": value for one, value in known.items() if one.key}
+
+    def program() -> None:
+        backend = create_backend(settings, stack=stack)
+        Platform("platform", PlatformArgs(settings=settings, backend=backend, stack=stack))
+
+    return record(program, answer=_answers(known), raw=supplied, secret=list(supplied), stack=stack).registrations
+
+
+def provisional_name(inputs: Mapping[str, Any]) -> str:
+    """What an object of Kubernetes is called while it has no name of its own: other contents, another name."""
+    return f"unnamed-{_hash(inputs)}"
+
+
+def _answers(known: Mapping[Credential, str]) -> Answer:
+    def answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """Networks, volumes and images by their names; a container by an id that changes with its definition."""
+        if type_.startswith("kubernetes:"):
+            metadata = {"name": provisional_name(inputs), **inputs["metadata"]}
+            return metadata["name"], {"metadata": metadata}
+        if type_.endswith(":RemoteImage"):
+            return str(inputs["name"]), {"imageId": inputs["name"]}
+        if type_.endswith(":Container"):
+            return _hash(inputs), {}
+        if type_.endswith(":PrivateKey"):
+            return "key", {"privateKeyPem": known[TLS_PRIVATE_KEY]}
+        if type_.endswith(":SelfSignedCert"):
+            return "certificate", {"certPem": known[TLS_CERTIFICATE]}
+        return str(inputs.get("name", type_)), {}
+
+    return answer
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

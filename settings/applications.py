@@ -1,0 +1,235 @@
+"""The application teams' images: the seven services and the four front ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, create_model, model_validator
+
+from settings.base import IMAGE_REFERENCE, Contradictions, Image, Section, selection, selection_schema
+from settings.catalog import FRONTENDS, SERVICES, Frontend, Service
+
+SERVICE_NAMES = [service.name for service in SERVICES]
+FRONTEND_NAMES = [frontend.name for frontend in FRONTENDS]
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+OF_THE_PLATFORM = re.compile(r"SERVICE_NAME|PORT|(DATABASE|REDIS|KAFKA|JWT)_.*")
+"""What docs/service-contract.md promises every service; one of the same name would be lost without a word."""
+
+ServiceNames = Annotated[
+    tuple[str, ...], BeforeValidator(selection(SERVICE_NAMES)), WithJsonSchema(selection_schema(SERVICE_NAMES))
+]
+FrontendNames = Annotated[
+    tuple[str, ...], BeforeValidator(selection(FRONTEND_NAMES)), WithJsonSchema(selection_schema(FRONTEND_NAMES))
+]
+
+
+def _image_of_each(value: str) -> str:
+    """An image reference in which `{name}` stands for the application's name."""
+    match = IMAGE_REFERENCE.fullmatch(value.replace("{name}", "name"))
+    if not match or (match["digest"] is None and match["tag"] in (None, "latest")):
+        raise ValueError("an image reference with an exact tag; '{name}' in it stands for the application's name")
+    return value
+
+
+def _no_variable_of_the_platform(value: str) -> str:
+    """The name of a variable that the platform doesn't set itself."""
+    if not VARIABLE.fullmatch(value) or OF_THE_PLATFORM.fullmatch(value):
+        raise ValueError(
+            "names of letters, digits and '_' that the platform doesn't set itself "
+            "(SERVICE_NAME, PORT, DATABASE_…, REDIS_…, KAFKA_…, JWT_…), each with text"
+        )
+    return value
+
+
+VariableName = Annotated[str, AfterValidator(_no_variable_of_the_platform)]
+
+ImageOfEach = Annotated[str, AfterValidator(_image_of_each)]
+
+
+class Scaling(Section):
+    """A number of replicas that follows the load."""
+
+    minimum: int = Field(2, ge=1, le=1000, description="Replicas at least.")
+    maximum: int = Field(6, ge=1, le=1000, description="Replicas at most.")
+    cpu_percent: int = Field(
+        70, ge=10, le=100, description="CPU use, in percent of what is requested, that more replicas bring it back to."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.minimum > self.maximum:
+            raise Contradictions({"maximum": f"at least minimum ({self.minimum})"})
+        return self
+
+
+def _refuse_two_numbers(section: Applications | Sizing) -> None:
+    """A fixed number of replicas beside one that follows the load would be without effect."""
+    if {"replicas", "scaling"} <= section.model_fields_set and None not in (section.replicas, section.scaling):
+        raise Contradictions({"replicas": "nothing beside 'scaling', which owns the number: remove one of them"})
+
+
+class Sizing(Section):
+    """How one application is run."""
+
+    image: Image | None = Field(
+        None,
+        examples=["ghcr.io/pti-calendar/rdv-service:1.4.2"],
+        description="Image, with an exact tag or a digest; without it, that of all.",
+    )
+    replicas: int | None = Field(None, ge=1, le=1000, description="Copies; without it, as all.")
+    memory_mib: int | None = Field(None, ge=16, description="Memory limit in MiB; without it, as all.")
+    cpu_request: float | None = Field(
+        None, gt=0, le=64, description="CPU it is promised, in cores; without it, as all."
+    )
+    scaling: Scaling | None = Field(None, description="Follows the load instead of `replicas`; without it, as all.")
+
+    @model_validator(mode="after")
+    def _one_number(self) -> Self:
+        _refuse_two_numbers(self)
+        return self
+
+
+class ServiceSizing(Sizing):
+    """How one service is run."""
+
+    public_paths: tuple[Annotated[str, Field(pattern=r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*)+/?$")], ...] = Field(
+        (),
+        strict=False,
+        examples=[["/auth/login"]],
+        description="Path prefixes that the gateway lets through without a token.",
+    )
+
+
+class Applications(Section):
+    """What holds for all applications of a kind, unless one says otherwise."""
+
+    replicas: int = Field(1, ge=1, le=1000, description="Copies of each.")
+    memory_mib: int = Field(192, ge=16, description="Memory limit of each in MiB.")
+    cpu_request: float = Field(
+        0.05, gt=0, le=64, description="CPU each is promised, in cores: its share when there is not enough for all."
+    )
+    scaling: Scaling | None = Field(None, description="Follows the load instead of `replicas`; none: it doesn't.")
+
+    @model_validator(mode="after")
+    def _one_number(self) -> Self:
+        _refuse_two_numbers(self)
+        return self
+
+
+def _each(of: str, names: Iterable[str], sizing: type[Sizing]) -> type[Section]:
+    """A section with a key per application of the table."""
+    fields: dict[str, Any] = {
+        name.replace("-", "_"): (sizing, Field(default_factory=sizing, description=f"What differs for {name}."))
+        for name in names
+    }
+    return create_model(f"Each{of}", __base__=Section, __doc__=f"What differs for one {of.lower()}.", **fields)
+
+
+EachService = _each("Service", SERVICE_NAMES, ServiceSizing)
+EachFrontend = _each("Frontend", FRONTEND_NAMES, Sizing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sized:
+    """How one application is run, all defaults applied."""
+
+    image: str
+    replicas: int
+    memory_mib: int
+    cpu_request: float
+    scaling: Scaling | None
+
+
+class Services(Applications):
+    """The seven services."""
+
+    deploy: ServiceNames = Field((), description="Which the stack runs.")
+    local: ServiceNames = Field(
+        (),
+        description="Which of them run on the developer's machine instead, from an editor: the gateway leads to "
+        "them there. Docker only.",
+    )
+    image: ImageOfEach = Field(
+        "pti-calendar/{name}-service:1.0.0",
+        examples=["ghcr.io/pti-calendar/{name}-service:1.4.2"],
+        description="Image of each; `{name}` stands for the service's name.",
+    )
+    migration_command: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        examples=[["npm", "run", "migrate"]],
+        description="Command in the image that migrates the service's database, run to its end as the migrator role "
+        "before a new image starts; none: migrations are run some other way.",
+    )
+    environment: Mapping[VariableName, str] = Field(
+        {},
+        examples=[{"LOG_LEVEL": "debug"}],
+        description="Further variables for every service; no secrets.",
+    )
+    each: EachService = Field(default_factory=EachService, description="What differs for one service.")  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if stray := [name for name in self.local if name not in self.deploy]:
+            raise Contradictions({"local": f"services that 'deploy' names too; it lacks {', '.join(stray)}"})
+        return self
+
+    @property
+    def deployed(self) -> tuple[Service, ...]:
+        """The services that run in the stack."""
+        return tuple(one for one in SERVICES if one.name in self.deploy and one.name not in self.local)
+
+    @property
+    def routed(self) -> tuple[Service, ...]:
+        """The services that the gateway leads to, wherever they run."""
+        return tuple(one for one in SERVICES if one.name in self.deploy)
+
+    def of(self, service: Service) -> Sized:
+        """How one service is run."""
+        return _sized(self, self.image, service.name, self.differing(service))
+
+    def differing(self, service: Service) -> ServiceSizing:
+        """What is said of one service alone."""
+        found: ServiceSizing = getattr(self.each, service.name)
+        return found
+
+
+class Frontends(Applications):
+    """The four front ends."""
+
+    deploy: FrontendNames = Field((), description="Which the stack runs.")
+    memory_mib: int = Field(64, ge=16, description="Memory limit of each in MiB.")
+    image: ImageOfEach = Field(
+        "pti-calendar/{name}:1.0.0",
+        examples=["ghcr.io/pti-calendar/{name}:1.4.2"],
+        description="Image of each; `{name}` stands for the front end's name.",
+    )
+    each: EachFrontend = Field(default_factory=EachFrontend, description="What differs for one front end.")  # type: ignore[valid-type]
+
+    @property
+    def deployed(self) -> tuple[Frontend, ...]:
+        """The front ends that run in the stack."""
+        return tuple(one for one in FRONTENDS if one.name in self.deploy)
+
+    def of(self, frontend: Frontend) -> Sized:
+        """How one front end is run."""
+        return _sized(self, self.image, frontend.name, getattr(self.each, frontend.name.replace("-", "_")))
+
+
+def _sized(all_of_them: Applications, image: str, name: str, own: Sizing) -> Sized:
+    def chosen(key: str) -> Any:
+        said = getattr(own, key)
+        return getattr(all_of_them, key) if said is None else said
+
+    return Sized(
+        image=own.image or image.replace("{name}", name),
+        replicas=chosen("replicas"),
+        memory_mib=chosen("memory_mib"),
+        cpu_request=chosen("cpu_request"),
+        # A number of its own wins over the scaling of all.
+        scaling=own.scaling or (all_of_them.scaling if own.replicas is None else None),
+    )

@@ -1,0 +1,112 @@
+"""What watches the platform, when it speaks up, and to whom."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from settings.base import Contradictions, HostPort, Image, Section
+
+Address = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]
+
+
+class Prometheus(Section):
+    """Prometheus."""
+
+    image: Image = Field("prom/prometheus:v3.14.0", description="Image.")
+    port: HostPort = Field(9090, description="Host port (Docker).")
+    retention_days: int = Field(15, ge=1, le=3650, description="Days that samples are kept.")
+    storage_gib: int = Field(
+        20, ge=1, le=65_536, description="Size of its volume in GiB; the oldest samples go before it is full."
+    )
+    memory_mib: int = Field(512, ge=128, description="Memory limit in MiB.")
+    scrape_interval_s: int = Field(15, ge=1, le=120, description="Seconds between two looks at everything.")
+    kubelets: bool = Field(
+        False,
+        description="Whether the kubelets tell how full the volumes are (Kubernetes). Prometheus then gets a token "
+        "that may list nodes and read their metrics.",
+    )
+
+
+class Grafana(Section):
+    """Grafana."""
+
+    image: Image = Field("grafana/grafana:13.1.0", description="Image.")
+    port: HostPort = Field(3030, description="Host port (Docker).")
+    memory_mib: int = Field(256, ge=128, description="Memory limit in MiB.")
+
+
+class Alertmanager(Section):
+    """Alertmanager."""
+
+    image: Image = Field("prom/alertmanager:v0.33.1", description="Image.")
+    port: HostPort = Field(9093, description="Host port (Docker).")
+
+
+class Exporters(Section):
+    """What tells the figures of software that doesn't speak Prometheus' language."""
+
+    postgres: Image = Field("prometheuscommunity/postgres-exporter:v0.20.1", description="Image, for PostgreSQL.")
+    redis: Image = Field("oliver006/redis_exporter:v1.86.0", description="Image, for Redis.")
+    kafka: Image = Field("danielqsj/kafka-exporter:v1.9.0", description="Image, for Kafka.")
+    nginx: Image = Field("nginx/nginx-prometheus-exporter:1.5.1", description="Image, for nginx.")
+    node: Image = Field("prom/node-exporter:v1.12.1", description="Image, for the engine's machine (Docker).")
+
+
+class Thresholds(Section):
+    """Where alerts begin."""
+
+    latency_ms: int = Field(500, ge=1, description="95th percentile of a service's response time, in milliseconds.")
+    error_percent: float = Field(5.0, gt=0, lt=100, description="Share of failed requests, in percent.")
+    disk_percent: float = Field(80.0, gt=0, lt=100, description="Use of a disk or volume, in percent.")
+    traffic_floor_rps: float = Field(
+        0.1, ge=0, description="Requests a second below which no share is judged: one failure of two is not half."
+    )
+    availability_percent: float = Field(
+        99.9, gt=0, lt=100, description="Share of requests over 30 days that must succeed, of each service, in percent."
+    )
+    certificate_days: int = Field(14, ge=1, le=365, description="Days before the end of our own certificate.")
+
+
+class Email(Section):
+    """Messages by e-mail; the password is the secret `alertEmailPassword`."""
+
+    to: tuple[Address, ...] = Field((), strict=False, description="Recipients; none: no e-mail.")
+    sender: str = Field("alerts@pti-calendar.fr", pattern=r"^[^@\s]+@[^@\s]+$", description="Sender.")
+    smarthost: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9.-]+:\d{1,5}$", examples=["smtp.example.com:587"], description="Mail server."
+    )
+    username: str | None = Field(None, min_length=1, examples=["alerts"], description="User of the mail server.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.to and self.smarthost is None:
+            raise Contradictions({"smarthost": "the mail server's 'host:port', as there are recipients"})
+        if not self.to and (self.smarthost or self.username):
+            raise Contradictions({"to": "at least one recipient, as there is a mail server"})
+        return self
+
+
+class Receivers(Section):
+    """Who is told."""
+
+    email: Email = Field(default_factory=Email, description="Messages by e-mail.")
+    webhook: bool = Field(False, description="Whether alerts go to the address in the secret `alertWebhookUrl`.")
+    watchdog: bool = Field(
+        False,
+        description="Whether the sign of life goes to the address in the secret `watchdogWebhookUrl`: who stops "
+        "getting it raises the alarm.",
+    )
+
+
+class Monitoring(Section):
+    """Prometheus, Alertmanager and Grafana."""
+
+    enabled: bool = Field(False, description="Whether they run at all.")
+    prometheus: Prometheus = Field(default_factory=Prometheus, description="Prometheus.")
+    grafana: Grafana = Field(default_factory=Grafana, description="Grafana.")
+    alertmanager: Alertmanager = Field(default_factory=Alertmanager, description="Alertmanager.")
+    exporters: Exporters = Field(default_factory=Exporters, description="The exporters' images.")
+    thresholds: Thresholds = Field(default_factory=Thresholds, description="Where alerts begin.")
+    receivers: Receivers = Field(default_factory=Receivers, description="Who is told.")

@@ -1,0 +1,247 @@
+"""PostgreSQL, Redis and Kafka: how each is run, or where it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from settings.base import (
+    Cidrs,
+    Contradictions,
+    DnsLabel,
+    HostName,
+    HostPort,
+    Image,
+    Section,
+    repository_and_tag,
+    without_effect,
+)
+
+CPU_REQUEST = "CPU it is promised, in cores: its share when there is not enough for all."
+STORAGE = "Size of its volume in GiB; it can grow, not shrink. A Docker volume has the engine's whole disk."
+EXTERNAL_CIDRS = "Address ranges it lies in, which network policies then allow; none stands for any public address."
+
+BrokerAddress = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\d{1,5}$")]
+
+
+class ExternalPostgres(Section):
+    """A managed PostgreSQL server, for `postgres.mode: external`."""
+
+    host: HostName | None = Field(None, examples=["db.example.com"], description="Host name. Needed in this mode.")
+    port: HostPort = Field(5432, description="TCP port.")
+    admin: str = Field(
+        "postgres",
+        min_length=1,
+        examples=["postgres"],
+        description="Role that creates databases and roles; its password is the secret `postgresPassword`.",
+    )
+    ssl_mode: Literal["disable", "require", "verify-full"] = Field(
+        "require", description="How connections are encrypted, in libpq's words; `verify-full` checks the host name."
+    )
+    cidrs: Cidrs = Field((), description=EXTERNAL_CIDRS)
+
+
+class CloudNativePg(Section):
+    """PostgreSQL run by the CloudNativePG operator, for `postgres.mode: cloudnativepg`."""
+
+    image: Image = Field(
+        "ghcr.io/cloudnative-pg/postgresql:18.1",
+        examples=["ghcr.io/cloudnative-pg/postgresql:18.1"],
+        description="Operand image, PostgreSQL 17 or newer.",
+    )
+    instances: int = Field(3, ge=1, le=9, description="Servers: one primary, the others its replicas.")
+    operator_namespace: DnsLabel = Field(
+        "cnpg-system", examples=["cnpg-system"], description="Namespace the operator runs in."
+    )
+
+
+class Postgres(Section):
+    """PostgreSQL: one database per service."""
+
+    mode: Literal["statefulset", "cloudnativepg", "external"] = Field(
+        "statefulset",
+        description="`statefulset`: one server with its volume, which is not highly available; `cloudnativepg`: a "
+        "primary and replicas with automatic failover, by an operator that the cluster must have; `external`: a "
+        "managed server.",
+    )
+    image: Image = Field(
+        "postgres:18.6", examples=["postgres:18.6"], description="Server image, PostgreSQL 17 or newer."
+    )
+    port: HostPort = Field(5432, description="Host port.")
+    memory_mib: int = Field(512, ge=256, le=1_048_576, description="Memory limit in MiB.")
+    shared_buffers_mib: int = Field(128, ge=16, description="PostgreSQL's own cache in MiB.")
+    max_connections: int = Field(200, ge=20, le=10_000, description="Connections the server accepts.")
+    cpu_request: float = Field(0.1, gt=0, le=64, description=CPU_REQUEST)
+    storage_gib: int = Field(10, ge=1, le=65_536, description=STORAGE)
+    external: ExternalPostgres = Field(default_factory=ExternalPostgres, description="Used in the mode `external`.")
+    cloudnativepg: CloudNativePg = Field(default_factory=CloudNativePg, description="Used in the mode `cloudnativepg`.")
+
+    @property
+    def major(self) -> int:
+        """The PostgreSQL major version, which names the data directory (18 for `postgres:18.6`)."""
+        _, tag = repository_and_tag(self.image)
+        return int(re.split(r"\D", tag, maxsplit=1)[0])
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        allowed = {}
+        _, tag = repository_and_tag(self.image)
+        if not re.match(r"(1[7-9]|[2-9]\d)(\D|$)", tag):
+            allowed["image"] = (
+                "a tag that begins with the PostgreSQL major version, 17 or newer "
+                "(the data directory is named after it)"
+            )
+        allowed |= _mode_sections(self, {"external": "external", "cloudnativepg": "cloudnativepg"})
+        if self.mode == "external" and self.external.host is None:
+            allowed["external.host"] = "the server's host name, as the mode is 'external'"
+        # The task that makes the databases runs the client of `image` in every mode.
+        allowed |= _server_settings(self, but={"mode", "image", "external"})
+        if self.mode == "cloudnativepg":
+            allowed |= without_effect(self, ["port"], reason="in the mode 'cloudnativepg'")
+        if self.shared_buffers_mib * 2 > self.memory_mib:
+            allowed["sharedBuffersMib"] = f"at most half of memoryMib ({self.memory_mib})"
+        if allowed:
+            raise Contradictions(allowed)
+        return self
+
+
+class ExternalRedis(Section):
+    """A managed Redis server, for `redis.mode: external`."""
+
+    host: HostName | None = Field(None, examples=["redis.example.com"], description="Host name. Needed in this mode.")
+    port: HostPort = Field(6379, description="TCP port.")
+    tls: bool = Field(True, description="Whether connections are encrypted.")
+    cidrs: Cidrs = Field((), description=EXTERNAL_CIDRS)
+
+
+class Redis(Section):
+    """Redis: cache and sessions."""
+
+    mode: Literal["standalone", "external"] = Field(
+        "standalone",
+        description="`standalone`: one server; `external`: a managed one, its password in the secret `redisPassword`.",
+    )
+    image: Image = Field("redis:8.10.1", description="Server image.")
+    port: HostPort = Field(6379, description="Host port.")
+    max_memory_mib: int = Field(
+        128, ge=8, description="Data kept at most, in MiB; keys with an expiry are evicted beyond it."
+    )
+    cpu_request: float = Field(0.05, gt=0, le=64, description=CPU_REQUEST)
+    storage_gib: int = Field(2, ge=1, le=65_536, description=STORAGE)
+    external: ExternalRedis = Field(default_factory=ExternalRedis, description="Used in the mode `external`.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        allowed = _mode_sections(self, {"external": "external"})
+        if self.mode == "external" and self.external.host is None:
+            allowed["external.host"] = "the server's host name, as the mode is 'external'"
+        allowed |= _server_settings(self, but={"mode", "external"})
+        if allowed:
+            raise Contradictions(allowed)
+        return self
+
+
+class ZooKeeper(Section):
+    """ZooKeeper: Kafka's coordination in the `zookeeper` mode."""
+
+    image: Image = Field("zookeeper:3.9.5", description="Server image.")
+    port: HostPort = Field(2181, description="Host port.")
+    heap_mib: int = Field(96, ge=64, description="Java heap in MiB.")
+
+
+class ExternalKafka(Section):
+    """A managed Kafka, for `kafka.mode: external`."""
+
+    bootstrap_servers: tuple[BrokerAddress, ...] = Field(
+        (),
+        strict=False,
+        examples=[["kafka-1.example.com:9092"]],
+        description="Brokers that clients ask first, each as `host:port`. Needed in this mode.",
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = Field(
+        "SSL", description="How clients connect; with `SASL_SSL` the secret `kafkaPassword` is needed."
+    )
+    username: str | None = Field(
+        None, min_length=1, examples=["pti-calendar"], description="User of `SASL_SSL` (SCRAM-SHA-512)."
+    )
+    cidrs: Cidrs = Field((), description=EXTERNAL_CIDRS)
+
+
+class Kafka(Section):
+    """Kafka: the event bus."""
+
+    mode: Literal["zookeeper", "kraft", "external"] = Field(
+        "zookeeper",
+        description="`zookeeper`: as the platform has it today (Kafka 3.9 is the last line with it); "
+        "`kraft`: Kafka's own quorum, no ZooKeeper; `external`: a managed one. Each mode has a volume of its own.",
+    )
+    brokers: Literal[1, 3, 5] = Field(
+        1,
+        description="Brokers of the `kraft` mode. From 3 on, every event is kept three times and written at least "
+        "twice before it counts (replication 3, min.insync 2).",
+    )
+    image: Image | None = Field(
+        None,
+        examples=["apache/kafka:3.9.1"],
+        description="Broker image; without it `apache/kafka:3.9.1` (zookeeper) or `apache/kafka:4.3.1` (kraft).",
+    )
+    port: HostPort = Field(9092, description="Host port.")
+    heap_mib: int = Field(320, ge=192, description="Java heap in MiB.")
+    jvm_options: str = Field(
+        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        examples=["-XX:+UseG1GC -XX:MaxGCPauseMillis=20"],
+        description="Options of the Java machine; the default suits a small heap on a laptop, a third less memory.",
+    )
+    cpu_request: float = Field(0.1, gt=0, le=64, description=CPU_REQUEST)
+    storage_gib: int = Field(10, ge=1, le=65_536, description=STORAGE)
+    zookeeper: ZooKeeper = Field(default_factory=ZooKeeper, description="Used in the `zookeeper` mode only.")
+    external: ExternalKafka = Field(default_factory=ExternalKafka, description="Used in the mode `external`.")
+
+    @property
+    def broker_image(self) -> str:
+        """The image to run: the one given, or the newest line that has this mode."""
+        return self.image or ("apache/kafka:3.9.1" if self.mode == "zookeeper" else "apache/kafka:4.3.1")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        allowed = {}
+        repository, tag = repository_and_tag(self.broker_image)
+        major = re.match(r"(\d+)\.", tag)
+        if self.mode == "zookeeper" and repository.endswith("apache/kafka") and major and int(major[1]) >= 4:
+            allowed["image"] = "apache/kafka:3.9.x, as Kafka 4 has no ZooKeeper mode; or mode 'kraft'"
+        if self.mode != "zookeeper" and "zookeeper" in self.model_fields_set:
+            allowed["zookeeper"] = f"nothing in the mode '{self.mode}', which runs no ZooKeeper: remove it"
+        allowed |= _mode_sections(self, {"external": "external"})
+        if self.brokers > 1 and self.mode != "kraft":
+            allowed["brokers"] = f"1 in the mode '{self.mode}'; several brokers are the mode 'kraft'"
+        # Several brokers, and a ZooKeeper, have their own word for it.
+        allowed |= _server_settings(self, but={"mode", "brokers", "zookeeper", "external"})
+        if self.mode == "external":
+            if not self.external.bootstrap_servers:
+                allowed["external.bootstrapServers"] = "at least one 'host:port', as the mode is 'external'"
+            if (self.external.username is None) is (self.external.security_protocol == "SASL_SSL"):
+                allowed["external.username"] = "a user with SASL_SSL, and none with another protocol"
+        if allowed:
+            raise Contradictions(allowed)
+        return self
+
+
+def _server_settings(store: Postgres | Redis | Kafka, *, but: Collection[str]) -> dict[str, str]:
+    """What is said of a server of the stack's own although the server is a managed one."""
+    if store.mode != "external":
+        return {}
+    names = [name for name in type(store).model_fields if name not in but]
+    return without_effect(store, names, reason="in the mode 'external', whose server is managed elsewhere")
+
+
+def _mode_sections(section: Section, modes: Mapping[str, str]) -> dict[str, str]:
+    """Sections that are filled in although the mode has no use for them."""
+    mode = getattr(section, "mode")  # noqa: B009 - every caller has one
+    return {
+        key: f"nothing in the mode '{mode}': remove it, or set mode to '{wanted}'"
+        for key, wanted in modes.items()
+        if mode != wanted and key in section.model_fields_set
+    }

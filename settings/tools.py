@@ -1,0 +1,52 @@
+"""The web tools of a developer."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from settings.base import Contradictions, HostPort, Image, Section, switched_off
+
+
+class PgAdmin(Section):
+    """pgAdmin, with the server already listed."""
+
+    image: Image = Field("dpage/pgadmin4:9.17", description="Image.")
+    port: HostPort = Field(5050, description="Host port.")
+    email: str = Field(
+        "admin@pti-calendar.fr",
+        pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
+        examples=["admin@pti-calendar.fr"],
+        description="Login of its one user.",
+    )
+
+
+class KafkaUi(Section):
+    """Kafka UI (the kafbat continuation; provectus/kafka-ui is no longer maintained)."""
+
+    image: Image = Field("ghcr.io/kafbat/kafka-ui:v1.5.0", description="Image.")
+    port: HostPort = Field(8080, description="Host port.")
+    heap_mib: int = Field(192, ge=128, description="Java heap in MiB.")
+
+
+class RedisCommander(Section):
+    """Redis Commander."""
+
+    image: Image = Field("ghcr.io/joeferner/redis-commander:0.9.1", description="Image.")
+    port: HostPort = Field(8081, description="Host port.")
+
+
+class DevTools(Section):
+    """The three web tools of a developer."""
+
+    enabled: bool = Field(False, description="Whether they run at all.")
+    pg_admin: PgAdmin = Field(default_factory=PgAdmin, description="pgAdmin.")
+    kafka_ui: KafkaUi = Field(default_factory=KafkaUi, description="Kafka UI.")
+    redis_commander: RedisCommander = Field(default_factory=RedisCommander, description="Redis Commander.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if allowed := switched_off(self):
+            raise Contradictions(allowed)
+        return self

@@ -1,0 +1,91 @@
+"""The prod stack's own configuration, cut to fit a node of two cores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from operations.project import ROOT
+from settings import NAMESPACE
+from tests.cluster import Cluster
+from tests.cluster.volumes import STORAGE_CLASS
+
+SERVICE_IMAGE = "pti-calendar/reference-service:1.0.0"
+FRONTEND_IMAGE = "pti-calendar/reference-frontend:1.0.0"
+IMAGES = (
+    SERVICE_IMAGE,
+    FRONTEND_IMAGE,
+    "postgres:18.6",
+    "redis:8.10.1",
+    "apache/kafka:4.3.1",
+    "kong:3.9.3",
+    "nginxinc/nginx-unprivileged:1.30.4",
+)
+MIGRATE = ["python", "-m", "reference_service.migrate"]
+THIRD_PARTY = {
+    key: f"canary-of-{key}"
+    for key in ("stripeSecretKey", "stripeWebhookSecret", "twilioAccountSid", "twilioAuthToken", "brevoApiKey")
+}
+DOMAIN = "pti-calendar.test"
+DATA = "postgres-data-postgres-0"
+"""Claim of the database."""
+
+RATE_LIMIT = 100_000
+"""Requests a minute that no step of the suite reaches; the one about the limit lowers it."""
+
+
+def prod(cluster: Cluster) -> dict[str, Any]:
+    """Pulumi.prod.yaml with what a single small node needs: less CPU and memory, one copy of most.
+
+    Together the pods ask for 1.3 cores, and 0.05 more for each migration that runs.
+    """
+    document = yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())["config"]
+    own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in document.items()}
+    # No cert-manager here: an issuer stands in no object without it.
+    own["gateway"] = own["gateway"] | {"tls": {"source": "self-signed"}}
+    return merged(
+        own,
+        {
+            "kubernetes": {
+                "kubeconfig": str(cluster.kubeconfig),
+                "context": cluster.context,
+                "storageClass": STORAGE_CLASS,
+            },
+            # The namespace and the claims are kept when the stack goes; with this they could not be let go at all.
+            "protect": False,
+            "postgres": {"memoryMib": 512, "sharedBuffersMib": 64, "storageGib": 5, "cpuRequest": 0.1},
+            "redis": {"maxMemoryMib": 64},
+            "kafka": {
+                "heapMib": 256,
+                "jvmOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+                "storageGib": 5,
+                "cpuRequest": 0.1,
+            },
+            "services": {
+                "image": SERVICE_IMAGE,
+                "migrationCommand": MIGRATE,
+                "replicas": 1,
+                "memoryMib": 192,
+                "cpuRequest": 0.05,
+                "each": {"rdv": {"replicas": 2}},
+            },
+            "frontends": {"image": FRONTEND_IMAGE, "replicas": 1, "cpuRequest": 0.02},
+            "gateway": {
+                "domain": DOMAIN,
+                "kong": {"replicas": 1},
+                "nginx": {"replicas": 1},
+                "rateLimit": {"perMinute": RATE_LIMIT},
+            },
+        },
+    )
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Objects key by key; anything else is replaced."""
+    found = dict(base)
+    for key, value in over.items():
+        known = found.get(key)
+        found[key] = merged(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return found

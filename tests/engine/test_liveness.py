@@ -1,0 +1,86 @@
+"""A service that hangs is started anew; one that is merely not ready is left alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.engine import docker_engine
+from tests.engine.conftest import MakeStack
+from tests.engine.docker_engine import docker
+from tests.engine.pulumi_stack import PulumiStack
+from tests.engine.small_programs import WORKLOADS
+from tests.engine.waiting import until
+
+STATE = "/run/patient"
+
+
+@pytest.fixture(scope="module")
+def stack(make_shared_stack: MakeStack) -> PulumiStack:
+    """The service `patient`, running. Tests leave it ready."""
+    made = make_shared_stack(program=WORKLOADS, configuration={"scenario": "patient"})
+    made.up().succeeded()
+    return made
+
+
+def test_a_service_that_is_not_ready_is_unhealthy_and_keeps_running(stack: PulumiStack) -> None:
+    before = _patient(stack)
+
+    _inside(stack, "touch", f"{STATE}/not-ready")
+    # By then, liveness has been asked more often than it may fail.
+    until("unhealthy", lambda: _health(stack) == "unhealthy")
+    _inside(stack, "rm", f"{STATE}/not-ready")
+    until("healthy again", lambda: _health(stack) == "healthy")
+
+    assert _patient(stack)["State"]["StartedAt"] == before["State"]["StartedAt"]
+
+
+def test_a_failure_that_passes_is_forgotten(stack: PulumiStack) -> None:
+    before = _patient(stack)
+
+    _inside(stack, "touch", f"{STATE}/not-alive")
+    until("a failure is counted", lambda: _failures(stack) > 0)
+    _inside(stack, "rm", f"{STATE}/not-alive")
+    until("it is forgotten", lambda: _failures(stack) == 0)
+
+    assert _patient(stack)["State"]["StartedAt"] == before["State"]["StartedAt"]
+
+
+def test_a_service_that_stays_dead_is_started_anew_and_says_so(stack: PulumiStack) -> None:
+    before = _patient(stack)
+
+    _inside(stack, "touch", f"{STATE}/not-alive")
+    until("a restart", lambda: _patient(stack)["RestartCount"] > before["RestartCount"])
+    until("healthy", lambda: _health(stack) == "healthy")
+
+    after = _patient(stack)
+    assert after["Id"] == before["Id"]
+    assert after["RestartCount"] == before["RestartCount"] + 1
+    assert _failures(stack) == 0
+    assert "not alive at 6 checks in a row: killed, to be started anew" in docker("logs", after["Id"])
+
+
+def test_a_preview_finds_nothing_to_do(stack: PulumiStack) -> None:
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_the_host_has_its_name(stack: PulumiStack) -> None:
+    assert "host.docker.internal" in _inside(stack, "cat", "/etc/hosts")
+
+
+def _patient(stack: PulumiStack) -> dict[str, Any]:
+    (found,) = docker_engine.containers(stack.name)
+    return found
+
+
+def _health(stack: PulumiStack) -> str:
+    return docker_engine.workloads(stack.name)["patient"]
+
+
+def _failures(stack: PulumiStack) -> int:
+    return int(_inside(stack, "cat", "/dev/shm/liveness-failures"))  # noqa: S108 - in the container
+
+
+def _inside(stack: PulumiStack, *command: str) -> str:
+    return docker("exec", f"pti-patient-{stack.name}", *command)

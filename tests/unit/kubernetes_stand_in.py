@@ -1,0 +1,103 @@
+"""A Kubernetes backend without a cluster, for the tests of what it declares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pulumi
+
+from backends.kubernetes.backend import KubernetesBackend
+from operations.render.recorder import Recording, identity_by_name, record
+from settings.backend import Images, Kubernetes
+from workloads import Kind, Port, Workload
+
+CONTROLLERS = {Kind.SERVICE: "Deployment", Kind.STATEFUL: "StatefulSet", Kind.TASK: "Job"}
+CLUSTER: Mapping[str, Any] = {"kubeconfig": "~/.kube/config", "context": "test"}
+
+Program = Callable[[KubernetesBackend, pulumi.Resource], None]
+
+
+def answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """What the provider would answer: an object without a name gets one that changes with its content."""
+    if not type_.startswith("kubernetes:"):
+        return identity_by_name(type_, inputs)
+    metadata = dict(inputs["metadata"])
+    if "name" not in metadata:
+        content = json.dumps(inputs, sort_keys=True)
+        metadata["name"] = f"auto-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    return f"{metadata.get('namespace', '')}/{metadata['name']}", {"metadata": metadata}
+
+
+def run(
+    program: Program,
+    *,
+    protect: bool = False,
+    registry: str | None = None,
+    preview: bool = False,
+    **settings: Any,
+) -> Recording[KubernetesBackend]:
+    """Runs a program on a backend of its own, below a parent."""
+
+    def whole() -> KubernetesBackend:
+        backend = KubernetesBackend(Kubernetes(**{**CLUSTER, **settings}), Images(registry=registry), protect=protect)
+        program(backend, pulumi.ComponentResource("test:index:Parent", "parent"))
+        return backend
+
+    return record(whole, answer=answer, stack="prod", preview=preview)
+
+
+def deployed(*workloads: Workload, **options: Any) -> Recording[KubernetesBackend]:
+    """Workloads, deployed in this order."""
+
+    def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
+        for one in workloads:
+            backend.deploy(one, parent=parent)
+
+    return run(program, **options)
+
+
+def workload(name: str = "web", **fields: Any) -> Workload:
+    """A workload with nothing but what it must have."""
+    return Workload(**{"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64, **fields})
+
+
+def task(name: str = "migrate", **fields: Any) -> Workload:
+    """A task with nothing but what it must have."""
+    return workload(name, **{"kind": Kind.TASK, "command": ("migrate", "--all"), **fields})
+
+
+def of_kind(kind: Kind, **fields: Any) -> Workload:
+    """A workload named web of any kind."""
+    return task("web", **fields) if kind is Kind.TASK else workload(kind=kind, **fields)
+
+
+def port(number: int = 8080, name: str = "http", **fields: Any) -> Port:
+    """A port."""
+    return Port(name=name, number=number, **fields)
+
+
+def found(recording: Recording[Any], kind: str, name: str) -> Mapping[str, Any]:
+    """The manifest of an object."""
+    return recording.one(kind, name).inputs
+
+
+def pod_of(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
+    """The pod template of a workload, whatever runs it."""
+    templates: list[Mapping[str, Any]] = [
+        one.inputs["spec"]["template"]
+        for kind in CONTROLLERS.values()
+        for one in recording.of_type(kind)
+        if one.name == name
+    ]
+    (template,) = templates
+    return template
+
+
+def container_of(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
+    """The one container of a workload's pods."""
+    (container,) = pod_of(recording, name)["spec"]["containers"]
+    assert isinstance(container, dict)
+    return container

@@ -1,0 +1,138 @@
+"""Who may open a connection to whom, read from recorded NetworkPolicies as a cluster reads them.
+
+Two sides decide: what the caller's policies let out, and what the called pod's policies let in. A pod that no policy
+selects for a direction is open in it; otherwise one rule that fits is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+from operations.render.recorder import Recording
+
+Address = IPv4Address | IPv6Address
+NAMESPACE = "kubernetes.io/metadata.name"
+A_PODS_ADDRESS = IPv4Address("10.244.0.10")
+RUN_PODS = ("Deployment", "StatefulSet", "Job")
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod, by what policies look at."""
+
+    namespace: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    address: Address = A_PODS_ADDRESS
+
+
+class Matrix:
+    """The connections that the policies of a recording allow.
+
+    A workload is named by its name; a pod of another namespace is a `Pod`; anything else is an address.
+    """
+
+    def __init__(self, recording: Recording[Any]) -> None:
+        self._policies = [one.inputs for one in recording.of_type("NetworkPolicy")]
+        self._pods = dict(_pods(recording))
+
+    @property
+    def workloads(self) -> set[str]:
+        """Everything that has pods."""
+        return {*self._pods}
+
+    def may_open(self, caller: str | Pod, callee: str | Pod, port: int, protocol: str = "TCP") -> bool:
+        """Whether `caller` may open a connection to `port` of `callee`."""
+        source, target = self._end(caller), self._end(callee)
+        return self._allows("Egress", source, target, port, protocol) and self._allows(
+            "Ingress", target, source, port, protocol
+        )
+
+    def callers(self, callee: str, port: int) -> set[str]:
+        """The workloads that may open a connection to a port."""
+        return {caller for caller in self._pods if caller != callee and self.may_open(caller, callee, port)}
+
+    def _end(self, named: str | Pod) -> Pod | Address:
+        if isinstance(named, Pod):
+            return named
+        return self._pods[named] if named in self._pods else ip_address(named)
+
+    def _allows(self, direction: str, pod: Pod | Address, other: Pod | Address, port: int, protocol: str) -> bool:
+        if not isinstance(pod, Pod):
+            return True
+        applying = [one for one in self._policies if direction in _directions(one["spec"]) and _selects(one, pod)]
+        if not applying:
+            return True
+        return any(
+            _fits_ports(rule.get("ports"), port, protocol)
+            and _fits_peers(rule.get(side), other, policy["metadata"]["namespace"])
+            for side in ("to" if direction == "Egress" else "from",)
+            for policy in applying
+            for rule in policy["spec"].get(direction.lower(), [])
+            if _known(rule, {"ports", side})
+        )
+
+
+def _pods(recording: Recording[Any]) -> Iterator[tuple[str, Pod]]:
+    for kind in RUN_PODS:
+        for one in recording.of_type(kind):
+            labels = one.inputs["spec"]["template"]["metadata"]["labels"]
+            yield one.name, Pod(one.inputs["metadata"]["namespace"], labels)
+    for one in recording.of_type("Cluster"):
+        # The operator's pods carry its label alone.
+        yield one.name, Pod(one.inputs["metadata"]["namespace"], {"cnpg.io/cluster": one.name})
+
+
+def _directions(spec: Mapping[str, Any]) -> list[str]:
+    implied = ["Ingress", *(["Egress"] if "egress" in spec else [])]
+    directions: list[str] = spec.get("policyTypes", implied)
+    return directions
+
+
+def _selects(policy: Mapping[str, Any], pod: Pod) -> bool:
+    return pod.namespace == policy["metadata"]["namespace"] and _match(policy["spec"]["podSelector"], pod.labels)
+
+
+def _match(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    assert _known(selector, {"matchLabels"})
+    wanted: Mapping[str, str] = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items()
+
+
+def _fits_ports(ports: list[Mapping[str, Any]] | None, port: int, protocol: str) -> bool:
+    if not ports:
+        return True
+    return any(
+        one.get("protocol", "TCP") == protocol and port in range(one["port"], one.get("endPort", one["port"]) + 1)
+        for one in ports
+        if _known(one, {"protocol", "port", "endPort"})
+    )
+
+
+def _fits_peers(peers: list[Mapping[str, Any]] | None, other: Pod | Address, namespace: str) -> bool:
+    return not peers or any(_fits_peer(peer, other, namespace) for peer in peers)
+
+
+def _fits_peer(peer: Mapping[str, Any], other: Pod | Address, namespace: str) -> bool:
+    assert _known(peer, {"ipBlock", "podSelector", "namespaceSelector"})
+    if block := peer.get("ipBlock"):
+        # Some networks hold address ranges against pods, too: the wider reading is the one to be safe under.
+        address = other.address if isinstance(other, Pod) else other
+        return address in ip_network(block["cidr"]) and not any(
+            address in ip_network(excepted) for excepted in block.get("except", [])
+        )
+    if not isinstance(other, Pod):
+        return False
+    if "namespaceSelector" in peer:
+        fits = _match(peer["namespaceSelector"], {NAMESPACE: other.namespace})
+    else:
+        fits = other.namespace == namespace
+    return fits and _match(peer.get("podSelector", {}), other.labels)
+
+
+def _known(part: Mapping[str, Any], keys: set[str]) -> bool:
+    """Refuses what this reading doesn't understand, instead of misreading it."""
+    assert part.keys() <= keys, f"{sorted(part.keys() - keys)} is not understood here"
+    return True

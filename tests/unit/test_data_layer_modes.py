@@ -1,0 +1,180 @@
+"""The stores in each of their modes: what runs, what doesn't, and how the databases get made all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from settings.catalog import SERVICES
+from tests.unit.asking import CLUSTER, Ask, Asked
+from workloads import Endpoint, External, Kind
+
+EXTERNAL_POSTGRES: Mapping[str, Any] = {
+    "mode": "external",
+    "image": "postgres:17.2",
+    "external": {"host": "db.example.com", "port": 6432, "admin": "dba", "cidrs": ["10.1.0.0/16"]},
+}
+THREE_BROKERS: Mapping[str, Any] = {"mode": "kraft", "brokers": 3, "storageGib": 50}
+
+
+def properties(asked: Asked) -> dict[str, str]:
+    """The broker's properties."""
+    lines = asked.files["kafka/configuration"]["server.properties"].splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+class TestExternalPostgres:
+    @pytest.fixture
+    def asked(self, ask: Ask) -> Asked:
+        return ask({"postgres": EXTERNAL_POSTGRES}, {"postgresPassword": "hunter2"})
+
+    def test_no_server_runs(self, asked: Asked) -> None:
+        assert "postgres" not in asked.workloads
+
+    def test_the_databases_are_made_there(self, asked: Asked) -> None:
+        task = asked.workloads["databases"]
+        assert (task.kind, task.image, task.needs) == (Kind.TASK, "postgres:17.2", ())
+        told = task.environment
+        assert (told["PGHOST"], told["PGPORT"], told["PGUSER"]) == ("db.example.com", "6432", "dba")
+        assert told["PGSSLMODE"] == "require"
+        assert "PGSSLROOTCERT" not in told
+        assert task.calls == (External("db.example.com", 6432, ("10.1.0.0/16",)),)
+        assert asked.files["databases/admin"] == {"password": "hunter2"}
+
+    def test_the_host_name_is_checked_against_the_systems_authorities_where_asked(self, ask: Ask) -> None:
+        external = {**EXTERNAL_POSTGRES["external"], "sslMode": "verify-full"}
+        asked = ask({"postgres": {**EXTERNAL_POSTGRES, "external": external}}, {"postgresPassword": "hunter2"})
+        told = asked.workloads["databases"].environment
+        assert (told["PGSSLMODE"], told["PGSSLROOTCERT"]) == ("verify-full", "system")
+
+    def test_the_outputs_name_it(self, asked: Asked) -> None:
+        postgres = asked.outputs["postgres"]
+        assert (postgres["host"], postgres["port"]) == ("db.example.com", 6432)
+        assert (postgres["admin_role"], postgres["ssl_mode"]) == ("dba", "require")
+        assert asked.outputs["credentials"]["postgres"]["dba"] == "hunter2"
+
+
+class TestCloudNativePg:
+    @pytest.fixture
+    def asked(self, ask: Ask) -> Asked:
+        postgres = {"mode": "cloudnativepg", "memoryMib": 1024, "sharedBuffersMib": 256, "storageGib": 40}
+        return ask(
+            {**CLUSTER, "postgres": {**postgres, "cloudnativepg": {"instances": 3}}, "services": {"deploy": ["user"]}}
+        )
+
+    def test_an_operator_runs_the_servers(self, asked: Asked) -> None:
+        (cluster,) = asked.postgres_clusters
+        assert (cluster.name, cluster.instances, cluster.size_gib, cluster.memory_mib) == ("postgres", 3, 40, 1024)
+        assert cluster.parameters == {"shared_buffers": "256MB", "max_connections": "200"}
+        assert cluster.operator_namespace == "cnpg-system"
+        assert "postgres" not in asked.workloads
+
+    def test_databases_and_services_use_its_primary_encrypted(self, asked: Asked) -> None:
+        primary = Endpoint("postgres", 5432, alias="postgres-rw")
+        databases, user = asked.workloads["databases"], asked.workloads["user"]
+        assert databases.calls == (primary,)
+        assert primary in user.calls
+        assert (databases.environment["PGHOST"], databases.environment["PGSSLMODE"]) == ("postgres-rw", "require")
+        assert (user.environment["DATABASE_HOST"], user.environment["DATABASE_SSLMODE"]) == ("postgres-rw", "require")
+        assert databases.needs == ("postgres",)
+
+
+class TestOwnPostgres:
+    def test_it_is_not_encrypted_and_is_waited_for(self, ask: Ask) -> None:
+        asked = ask({})
+        task = asked.workloads["databases"]
+        assert (task.needs, task.calls) == (("postgres",), (Endpoint("postgres", 5432),))
+        assert (task.environment["PGUSER"], task.environment["PGSSLMODE"]) == ("postgres", "disable")
+        assert asked.outputs["postgres"]["ssl_mode"] == "disable"
+
+    @pytest.mark.parametrize("stack", [{}, {"services": {"deploy": ["user"]}}], ids=["no service", "one service"])
+    def test_every_service_has_a_database_whether_it_runs_or_not(self, ask: Ask, stack: dict[str, Any]) -> None:
+        table = ask(stack).files["databases/table"]["databases"]
+        assert table == "".join(f"{one.name} pti_{one.name}\n" for one in SERVICES)
+
+    def test_its_volume_is_as_large_as_the_settings_say(self, ask: Ask) -> None:
+        (volume,) = ask({"postgres": {"storageGib": 77}}).workloads["postgres"].volumes
+        assert (volume.name, volume.size_gib) == ("postgres-data", 77)
+
+
+class TestExternalRedis:
+    def test_nothing_runs_and_the_outputs_name_it(self, ask: Ask) -> None:
+        redis = {"mode": "external", "external": {"host": "redis.example.com", "port": 6380, "cidrs": ["10.2.0.0/16"]}}
+        asked = ask({"redis": redis, "services": {"deploy": ["user"]}}, {"redisPassword": "hunter2"})
+        assert "redis" not in asked.workloads
+        assert External("redis.example.com", 6380, ("10.2.0.0/16",)) in asked.workloads["user"].calls
+        assert asked.outputs["redis"] == {"host": "redis.example.com", "port": 6380, "tls": True}
+        assert asked.outputs["credentials"]["redis"] == "hunter2"
+
+
+class TestExternalKafka:
+    def test_neither_broker_nor_zookeeper_runs(self, ask: Ask) -> None:
+        external = {"bootstrapServers": ["k1.example.com:9093", "k2.example.com:9093"]}
+        asked = ask({"kafka": {"mode": "external", "external": external}})
+        assert asked.workloads.keys().isdisjoint({"kafka", "zookeeper"})
+        kafka = asked.outputs["kafka"]
+        assert kafka["bootstrap_servers"] == "k1.example.com:9093,k2.example.com:9093"
+        assert kafka["security_protocol"] == "SSL"
+        assert asked.outputs["credentials"].get("kafka") is None
+
+    def test_a_user_brings_its_password(self, ask: Ask) -> None:
+        external = {"bootstrapServers": ["k:9093"], "securityProtocol": "SASL_SSL", "username": "pti"}
+        outputs = ask({"kafka": {"mode": "external", "external": external}}, {"kafkaPassword": "hunter2"}).outputs
+        assert (outputs["kafka"]["username"], outputs["credentials"]["kafka"]) == ("pti", "hunter2")
+
+
+class TestThreeBrokers:
+    @pytest.fixture
+    def asked(self, ask: Ask) -> Asked:
+        return ask({**CLUSTER, "kafka": THREE_BROKERS})
+
+    def test_there_are_three_with_a_volume_each_and_no_zookeeper(self, asked: Asked) -> None:
+        kafka = asked.workloads["kafka"]
+        assert (kafka.kind, kafka.replicas, kafka.needs, kafka.calls) == (Kind.STATEFUL, 3, (), ())
+        assert [(one.name, one.size_gib) for one in kafka.volumes] == [("kafka-kraft-data", 50)]
+        assert "zookeeper" not in asked.workloads
+
+    def test_every_event_is_kept_three_times_and_counts_when_it_is_written_twice(self, asked: Asked) -> None:
+        found = properties(asked)
+        copies = ("default", "offsets.topic", "transaction.state.log")
+        assert {found[f"{one}.replication.factor"] for one in copies} == {"3"}
+        assert found["min.insync.replicas"] == found["transaction.state.log.min.isr"] == "2"
+
+    def test_they_find_each_other_by_the_names_of_peers(self, asked: Asked) -> None:
+        kafka, found = asked.workloads["kafka"], properties(asked)
+        assert found["controller.quorum.voters"].split(",") == [
+            "1@kafka-0.kafka-peers:9093",
+            "2@kafka-1.kafka-peers:9093",
+            "3@kafka-2.kafka-peers:9093",
+        ]
+        assert found["advertised.listeners"] == "INTERNAL://kafka-@ordinal@.kafka-peers:19092"
+        assert found["node.id"] == "@node@"
+        assert {*kafka.peer_ports} == {19092, 9093}
+        assert {port.number for port in kafka.ports} == {19092, 9093}
+        assert [port.name for port in kafka.ports if port.publish] == []
+
+    def test_the_outputs_name_the_listener_of_the_platform(self, asked: Asked) -> None:
+        assert asked.outputs["kafka"]["bootstrap_servers"] == "kafka:19092"
+
+
+class TestOneBroker:
+    @pytest.mark.parametrize("mode", ["kraft", "zookeeper"])
+    def test_people_have_a_listener_of_their_own(self, ask: Ask, mode: str) -> None:
+        asked = ask({"kafka": {"mode": mode, "port": 19999}})
+        found = properties(asked)
+        assert "EXTERNAL://127.0.0.1:19999" in found["advertised.listeners"]
+        assert "INTERNAL://kafka:19092" in found["advertised.listeners"]
+        assert asked.outputs["kafka"]["bootstrap_servers"] == "127.0.0.1:19999"
+        assert {found["default.replication.factor"], found["min.insync.replicas"]} == {"1"}
+        assert ("zookeeper" in asked.workloads) is (mode == "zookeeper")
+
+    def test_its_quorum_is_itself_and_listens_to_nobody_else(self, ask: Ask) -> None:
+        found = properties(ask({"kafka": {"mode": "kraft"}}))
+        assert found["controller.quorum.voters"] == "1@localhost:9093"
+        assert "CONTROLLER://localhost:9093" in found["listeners"]
+
+    def test_each_mode_has_a_volume_of_its_own(self, ask: Ask) -> None:
+        names = {ask({"kafka": {"mode": mode}}).workloads["kafka"].volumes[0].name for mode in ("kraft", "zookeeper")}
+        assert len(names) == 2

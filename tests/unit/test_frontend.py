@@ -1,0 +1,80 @@
+"""What a front end asks for: its port, the address of the API, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from settings.catalog import FRONTENDS, Frontend
+from tests.unit.asking import CLUSTER, Ask, Asked
+from tests.unit.conftest import FULL_DOCKER
+from workloads import Autoscaling, HttpGet
+
+each_frontend = pytest.mark.parametrize("frontend", FRONTENDS, ids=lambda frontend: frontend.name)
+
+
+@pytest.fixture
+def full(ask: Ask) -> Asked:
+    """A stack with all front ends."""
+    return ask(FULL_DOCKER)
+
+
+@each_frontend
+def test_a_front_end_is_told_its_port_its_name_and_where_the_api_is(full: Asked, frontend: Frontend) -> None:
+    assert full.workloads[frontend.name].environment == {
+        "PORT": str(frontend.port),
+        "FRONTEND_NAME": frontend.name,
+        "API_URL": "https://api.pti-calendar.localhost",
+    }
+
+
+@each_frontend
+def test_a_front_end_holds_no_secret_calls_nobody_and_is_published_by_the_gateway_alone(
+    full: Asked, frontend: Frontend
+) -> None:
+    workload = full.workloads[frontend.name]
+    assert (workload.file_sets, workload.calls, workload.needs) == ((), (), ())
+    assert [(port.number, port.publish) for port in workload.ports] == [(frontend.port, None)]
+    assert workload.user == 101
+
+
+@each_frontend
+def test_a_front_end_is_asked_whether_it_serves(full: Asked, frontend: Frontend) -> None:
+    workload = full.workloads[frontend.name]
+    assert workload.readiness is not None
+    assert workload.liveness is not None
+    asked = HttpGet(port=frontend.port, path="/health")
+    assert (workload.readiness.check, workload.liveness.check) == (asked, asked)
+
+
+@pytest.mark.parametrize(
+    ("gateway", "url"),
+    [
+        ({"domain": "pti-calendar.fr"}, "https://api.pti-calendar.fr"),
+        ({"nginx": {"httpsPort": 8444}}, "https://api.pti-calendar.localhost:8444"),
+    ],
+)
+def test_browsers_find_the_api_under_the_domain_and_port_of_the_gateway(
+    ask: Ask, gateway: dict[str, Any], url: str
+) -> None:
+    asked = ask({"frontends": {"deploy": ["client-pwa"]}, "gateway": {"enabled": True, **gateway}})
+    assert asked.workloads["client-pwa"].environment["API_URL"] == url
+    assert asked.outputs["gateway"]["api"] == url
+
+
+def test_a_front_end_is_as_large_as_its_settings_say(ask: Ask) -> None:
+    frontends = {
+        "deploy": ["client-pwa", "pro-webapp"],
+        "scaling": {"minimum": 2, "maximum": 4},
+        "image": "registry.example.com/{name}:3",
+        "each": {"proWebapp": {"replicas": 2, "memoryMib": 99}},
+    }
+    workloads = ask({**CLUSTER, "frontends": frontends, "gateway": {"enabled": True}}).workloads
+    client, pro = workloads["client-pwa"], workloads["pro-webapp"]
+    assert (client.image, client.autoscaling) == (
+        "registry.example.com/client-pwa:3",
+        Autoscaling(minimum=2, maximum=4, cpu_percent=70),
+    )
+    assert (pro.replicas, pro.autoscaling, pro.memory_mib) == (2, None, 99)
+    assert "admin-webapp" not in workloads

@@ -1,0 +1,288 @@
+"""The way in: what Kong is configured to do, and how users reach it and the front ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from settings.catalog import FRONTENDS, SERVICES
+from tests.unit.asking import CLUSTER, Ask, Asked
+from tests.unit.conftest import FULL_DOCKER
+from workloads import CertificateRequest, Endpoint, Route
+
+HOSTS = ["api", *(one.subdomain for one in FRONTENDS)]
+USER_WITH_LOGIN = {"deploy": ["user", "rdv"], "each": {"user": {"publicPaths": ["/auth/login", "/public"]}}}
+
+
+@pytest.fixture
+def full(ask: Ask) -> Asked:
+    """Everything that one Docker engine can run."""
+    return ask(FULL_DOCKER)
+
+
+def stack(gateway: Mapping[str, Any] | None = None, **others: Any) -> dict[str, Any]:
+    """A stack with a gateway, on a laptop unless it says otherwise."""
+    known = {} if "backend" in others or "credentials" in others else {"credentials": "well-known"}
+    return {**known, "gateway": {"enabled": True, **(gateway or {})}, **others}
+
+
+def declared(asked: Asked) -> dict[str, Any]:
+    """Kong's declarative configuration."""
+    found: dict[str, Any] = json.loads(asked.files["kong/configuration"]["kong.json"])
+    return found
+
+
+def upstreams(asked: Asked) -> dict[str, dict[str, Any]]:
+    """Kong's services by name."""
+    return {one["name"]: one for one in declared(asked)["services"]}
+
+
+def plugins(asked: Asked) -> dict[str, dict[str, Any]]:
+    """The configuration of the plugins for all requests, by name."""
+    return {one["name"]: one["config"] for one in declared(asked)["plugins"]}
+
+
+class TestKong:
+    def test_every_service_has_a_route_below_its_name(self, full: Asked) -> None:
+        routes = {name: (one["host"], one["port"], one["routes"]) for name, one in upstreams(full).items()}
+        assert routes.keys() == {service.name for service in SERVICES}
+        for service in SERVICES:
+            host, port, (route,) = routes[service.name]
+            assert (host, port) == (service.name, service.port)
+            assert (route["paths"], route["strip_path"]) == ([f"/api/{service.name}/"], True)
+
+    def test_every_route_asks_for_a_token_that_has_not_expired(self, full: Asked) -> None:
+        for one in upstreams(full).values():
+            (route,) = one["routes"]
+            (plugin,) = route["plugins"]
+            assert plugin["name"] == "jwt"
+            assert plugin["config"]["claims_to_verify"] == ["exp"]
+            assert plugin["config"]["uri_param_names"] == []
+            assert plugin["config"]["run_on_preflight"] is False
+            assert plugin["config"]["key_claim_name"] == "iss"
+
+    def test_it_verifies_with_the_key_that_the_services_have(self, full: Asked) -> None:
+        (consumer,) = declared(full)["consumers"]
+        (key,) = consumer["jwt_secrets"]
+        told = full.workloads["user"].environment
+        assert (key["key"], key["algorithm"]) == (told["JWT_ISSUER"], told["JWT_ALGORITHM"])
+        assert key["secret"] == full.files["user/secrets"]["JWT_SECRET"]
+
+    def test_a_public_path_needs_no_token_and_the_service_sees_it_as_it_knows_it(self, ask: Ask) -> None:
+        found = upstreams(ask(stack(services=USER_WITH_LOGIN)))
+        public = {one["path"]: one["routes"][0] for name, one in found.items() if name.startswith("user-public")}
+        assert {path: route["paths"] for path, route in public.items()} == {
+            "/auth/login": ["/api/user/auth/login"],
+            "/public": ["/api/user/public"],
+        }
+        assert [route for route in public.values() if route.get("plugins")] == []
+        assert [plugin["name"] for plugin in found["user"]["routes"][0]["plugins"]] == ["jwt"]
+        assert found.keys() == {"user", "user-public-0", "user-public-1", "rdv"}
+
+    def test_no_plugin_for_all_requests_takes_a_token_for_granted(self, full: Asked) -> None:
+        assert plugins(full).keys() == {
+            "correlation-id",
+            "prometheus",
+            "cors",
+            "rate-limiting",
+            "request-size-limiting",
+        }
+
+    def test_a_local_service_is_reached_on_the_developers_machine(self, ask: Ask) -> None:
+        asked = ask(stack(services={"deploy": ["user", "rdv"], "local": ["rdv"]}))
+        hosts = {name: one["host"] for name, one in upstreams(asked).items()}
+        assert hosts == {"user": "user", "rdv": "host.docker.internal"}
+        kong = asked.workloads["kong"]
+        assert kong.calls_host
+        assert {str(call) for call in kong.calls} == {"redis:6379", "user:4000"}
+
+    def test_it_reaches_no_machine_without_need(self, full: Asked) -> None:
+        assert not full.workloads["kong"].calls_host
+
+    def test_only_services_of_the_stack_have_a_route(self, ask: Ask) -> None:
+        assert upstreams(ask(stack(services={"deploy": ["audit"]}))).keys() == {"audit"}
+
+    def test_the_front_ends_may_call_it_from_a_browser(self, full: Asked) -> None:
+        cors = plugins(full)["cors"]
+        assert cors["origins"] == [f"https://{one.subdomain}.pti-calendar.localhost" for one in FRONTENDS]
+        assert cors["credentials"] is True
+        assert {"Authorization", "Content-Type"} <= {*cors["headers"]}
+
+    def test_the_origins_are_those_of_the_settings(self, ask: Ask) -> None:
+        asked = ask(stack({"corsOrigins": ["http://localhost:3000"]}))
+        assert plugins(asked)["cors"]["origins"] == ["http://localhost:3000"]
+
+    def test_no_origins_let_no_browser_in(self, ask: Ask) -> None:
+        # An empty list means any origin to Kong.
+        assert "cors" not in plugins(ask(stack({"corsOrigins": []})))
+
+    def test_requests_are_counted_in_redis_for_all_replicas(self, full: Asked) -> None:
+        limit = plugins(full)["rate-limiting"]
+        assert (limit["policy"], limit["limit_by"], limit["minute"]) == ("redis", "ip", 600)
+        assert "hour" not in limit
+        assert limit["fault_tolerant"] is True
+        assert (limit["redis"]["host"], limit["redis"]["port"], limit["redis"]["ssl"]) == ("redis", 6379, False)
+        assert "password" not in limit["redis"]
+
+    def test_the_limits_are_those_of_the_settings(self, ask: Ask) -> None:
+        limit = plugins(ask(stack({"rateLimit": {"perMinute": 60, "perHour": 900}})))["rate-limiting"]
+        assert (limit["minute"], limit["hour"]) == (60, 900)
+
+    def test_it_logs_in_to_redis_where_that_asks_for_a_password(self, ask: Ask) -> None:
+        asked = ask(stack(credentials="generated"), {"redisPassword": "hunter2"})
+        assert plugins(asked)["rate-limiting"]["redis"]["password"] == "hunter2"
+
+    def test_a_managed_redis_is_verified_by_its_name(self, ask: Ask) -> None:
+        redis = {"mode": "external", "external": {"host": "redis.example.com", "port": 6380}}
+        asked = ask(stack(redis=redis, credentials="generated"), {"redisPassword": "hunter2"})
+        connection = plugins(asked)["rate-limiting"]["redis"]
+        assert (connection["host"], connection["port"]) == ("redis.example.com", 6380)
+        assert (connection["ssl"], connection["ssl_verify"]) == (True, True)
+        assert connection["server_name"] == "redis.example.com"
+        assert asked.workloads["kong"].needs == ()
+
+    def test_all_its_metrics_are_on(self, full: Asked) -> None:
+        assert plugins(full)["prometheus"] == dict.fromkeys(
+            ["status_code_metrics", "latency_metrics", "bandwidth_metrics", "upstream_health_metrics"], True
+        )
+        metrics = full.workloads["kong"].metrics
+        assert metrics is not None
+        assert metrics.port == 8100
+
+    def test_a_request_keeps_its_name_through_the_platform(self, full: Asked) -> None:
+        correlation = plugins(full)["correlation-id"]
+        assert (correlation["header_name"], correlation["echo_downstream"]) == ("X-Correlation-ID", True)
+
+    def test_edge_and_gateway_agree_on_the_largest_body(self, ask: Ask) -> None:
+        asked = ask(stack({"maxBodyMib": 25}))
+        assert plugins(asked)["request-size-limiting"]["allowed_payload_size"] == 25
+        assert asked.workloads["kong"].environment["KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE"] == "25m"
+        assert "client_max_body_size 25m;" in asked.files["nginx/configuration"]["nginx.conf"]
+
+    def test_its_configuration_holds_the_signing_key_and_is_secret(self, full: Asked) -> None:
+        assert "kong/configuration" in full.secret_files
+        assert [name for name in full.workloads["kong"].environment if "SECRET" in name or "PASSWORD" in name] == []
+
+    def test_its_administration_is_for_operators_alone(self, full: Asked) -> None:
+        kong = full.workloads["kong"]
+        (admin,) = [port for port in kong.ports if port.operators_only]
+        assert (admin.number, admin.publish) == (8001, 8001)
+        assert kong.environment["KONG_ADMIN_LISTEN"] == "127.0.0.1:8001"
+        assert kong.environment["KONG_ADMIN_GUI_LISTEN"] == "off"
+        assert [port.name for port in kong.ports if port.public] == []
+
+    def test_a_clients_address_is_the_one_the_edge_saw(self, full: Asked) -> None:
+        told = full.workloads["kong"].environment
+        assert told["KONG_REAL_IP_HEADER"] == "X-Forwarded-For"
+        assert told["KONG_REAL_IP_RECURSIVE"] == "on"
+        assert "0.0.0.0/0" not in str(told["KONG_TRUSTED_IPS"]).split(",")
+
+    def test_it_starts_when_redis_is_ready_and_calls_the_services(self, full: Asked) -> None:
+        kong = full.workloads["kong"]
+        assert kong.needs == ("redis",)
+        services = {Endpoint(service.name, service.port) for service in SERVICES}
+        assert {*kong.calls} == {Endpoint("redis", 6379), *services}
+
+
+class TestNginx:
+    def test_every_host_has_a_server_that_leads_to_its_workload(self, full: Asked) -> None:
+        configuration = full.files["nginx/configuration"]["nginx.conf"]
+        blocks = configuration.split("server_name ")[1:]
+        upstream = {block.split(";")[0]: block.split("set $upstream ")[1].split(";")[0] for block in blocks}
+        frontends = {f"{one.subdomain}.pti-calendar.localhost": f"{one.name}:{one.port}" for one in FRONTENDS}
+        assert upstream == {"api.pti-calendar.localhost": "kong:8000", **frontends}
+
+    def test_only_front_ends_of_the_stack_have_a_host(self, ask: Ask) -> None:
+        configuration = ask(stack(frontends={"deploy": ["pro-webapp"]})).files["nginx/configuration"]["nginx.conf"]
+        assert configuration.count("server_name ") == 2
+        assert "server_name pro.pti-calendar.localhost;" in configuration
+
+    def test_it_is_what_users_reach(self, full: Asked) -> None:
+        public = {(one.name, port.publish) for one in full.workloads.values() for port in one.ports if port.public}
+        assert public == {("nginx", 80), ("nginx", 443)}
+
+    @pytest.mark.parametrize(("port", "shown"), [(443, ""), (8444, ":8444")])
+    def test_plain_http_is_sent_to_the_port_that_users_know(self, ask: Ask, port: int, shown: str) -> None:
+        asked = ask(stack({"nginx": {"httpsPort": port}}))
+        assert f"return 308 https://$host{shown}$request_uri;" in asked.files["nginx/configuration"]["nginx.conf"]
+
+    def test_it_calls_kong_and_the_front_ends_and_waits_for_none(self, full: Asked) -> None:
+        nginx = full.workloads["nginx"]
+        assert {str(call) for call in nginx.calls} == {"kong:8000", *(f"{one.name}:{one.port}" for one in FRONTENDS)}
+        assert nginx.needs == ()
+
+    def test_no_placeholder_is_left_in_its_configuration(self, full: Asked) -> None:
+        configuration = full.files["nginx/configuration"]["nginx.conf"]
+        assert "$$" not in configuration
+        assert "${" not in configuration
+
+
+class TestCertificate:
+    def test_a_self_signed_one_is_mounted_by_nginx_and_kong_as_a_secret(self, full: Asked) -> None:
+        pair = {"tls.crt": "a certificate", "tls.key": "a private key"}
+        for name in ("nginx", "kong"):
+            assert full.files[f"{name}/certificate"] == pair
+            assert f"{name}/certificate" in full.secret_files
+
+    def test_cert_manager_is_asked_for_every_host(self, ask: Ask) -> None:
+        tls = {"source": "cert-manager", "issuer": "company", "issuerKind": "Issuer", "secretName": "hosts"}
+        asked = ask(stack({"tls": tls, "domain": "pti.fr"}, frontends={"deploy": "all"}, **CLUSTER))
+        assert asked.certificates == (
+            CertificateRequest(
+                name="hosts", hosts=tuple(f"{one}.pti.fr" for one in HOSTS), issuer="company", issuer_kind="Issuer"
+            ),
+        )
+        assert mounted_secrets(asked) == {"nginx": "hosts", "kong": "hosts"}
+
+    def test_a_secret_that_is_there_is_used_as_it_is(self, ask: Ask) -> None:
+        asked = ask(stack({"tls": {"source": "secret", "secretName": "wildcard"}}, **CLUSTER))
+        assert asked.certificates == ()
+        assert mounted_secrets(asked) == {"nginx": "wildcard", "kong": "wildcard"}
+
+
+def mounted_secrets(asked: Asked) -> dict[str, str]:
+    """Workload to the Secret that somebody else keeps and it mounts."""
+    return {
+        name: one.existing_secret for name, it in asked.workloads.items() for one in it.file_sets if one.existing_secret
+    }
+
+
+class TestTheClustersOwnEdge:
+    def test_an_ingress_leads_every_host_to_its_workload(self, ask: Ask) -> None:
+        ingress = {"className": "traefik", "controllerNamespace": "edge"}
+        gateway = {"edge": "ingress", "domain": "pti.fr", "ingress": ingress, "tls": {"source": "secret"}}
+        asked = ask(stack(gateway, frontends={"deploy": "all"}, **CLUSTER))
+        (exposure,) = asked.exposures
+        frontends = [Route(f"{one.subdomain}.pti.fr", Endpoint(one.name, one.port)) for one in FRONTENDS]
+        assert exposure.routes == (Route("api.pti.fr", Endpoint("kong", 8000)), *frontends)
+        assert (exposure.kind, exposure.ingress_class, exposure.callers_namespace) == ("ingress", "traefik", "edge")
+        assert exposure.tls == "pti-calendar-tls"
+        assert "nginx" not in asked.workloads
+
+    def test_a_shared_gateway_holds_the_certificate_itself(self, ask: Ask) -> None:
+        ingress = {"gateway": "public", "gatewayNamespace": "gateways"}
+        (exposure,) = ask(stack({"edge": "gateway-api", "ingress": ingress}, **CLUSTER)).exposures
+        assert (exposure.kind, exposure.gateway, exposure.gateway_namespace) == ("gateway-api", "public", "gateways")
+        assert exposure.tls is None
+
+    def test_nginx_is_its_own_edge(self, full: Asked) -> None:
+        assert full.exposures == ()
+
+
+def test_without_a_gateway_there_is_none_and_the_outputs_say_so(ask: Ask) -> None:
+    asked = ask({"credentials": "well-known", "services": {"deploy": ["user"]}})
+    assert asked.workloads.keys().isdisjoint({"kong", "nginx"})
+    assert asked.outputs["gateway"] == {"api": None, "services": {}, "frontends": {}}
+
+
+def test_the_outputs_say_where_users_reach_everything(ask: Ask) -> None:
+    services = {"deploy": ["user", "rdv"], "local": ["rdv"]}
+    found = ask(stack({"domain": "pti.localhost"}, services=services, frontends={"deploy": ["pro-webapp"]})).outputs
+    assert found["gateway"] == {
+        "api": "https://api.pti.localhost",
+        "services": {"user": "https://api.pti.localhost/api/user", "rdv": "https://api.pti.localhost/api/rdv"},
+        "frontends": {"pro-webapp": "https://pro.pti.localhost"},
+    }

@@ -1,0 +1,219 @@
+"""Whether the cluster is there, and the namespace and provider of the Kubernetes backend."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+
+from backends.kubernetes.backend import KubernetesBackend
+from backends.kubernetes.client import ClusterUnreachable
+from operations.render.recorder import Recording
+from tests.unit.kubernetes_stand_in import deployed, found, run, workload
+
+REFUSING = "https://127.0.0.1:1"
+PREVIEW_GOES_ON = "This preview shows what the program asks for, without a look at the cluster."
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """An address that accepts connections."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    """A kubeconfig with the contexts a and b, whose servers refuse."""
+    return written(tmp_path / "kubeconfig", REFUSING)
+
+
+def written(path: Path, server: str, **cluster: str) -> Path:
+    """A kubeconfig whose contexts lead to a server."""
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "clusters": [{"name": "one", "cluster": {"server": server, **cluster}}],
+                "contexts": [{"name": name, "context": {"cluster": "one", "user": "me"}} for name in ("a", "b")],
+            }
+        )
+    )
+    return path
+
+
+def checked(*, preview: bool, **settings: Any) -> Recording[KubernetesBackend]:
+    """A workload, deployed after the check."""
+
+    def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
+        backend.check([])
+        backend.deploy(workload(), parent=parent)
+
+    return run(program, preview=preview, **settings)
+
+
+def refusal(**settings: Any) -> str:
+    """What an update says."""
+    with pytest.raises(ClusterUnreachable) as refused:
+        checked(preview=False, **settings)
+    text, _, last = str(refused.value).rpartition("\n")
+    assert last == "Nothing has been changed."
+    return text
+
+
+def provider(recording: Recording[Any]) -> dict[str, Any]:
+    """The provider's inputs; objects are JSON on their way to it."""
+    (one,) = [one for one in recording.registrations if one.type == "pulumi:providers:kubernetes"]
+    return dict(one.inputs)
+
+
+class TestUpdate:
+    def test_a_cluster_that_answers_is_no_obstacle(self, tmp_path: Path, server: str) -> None:
+        path = written(tmp_path / "kubeconfig", server)
+        recording = checked(preview=False, kubeconfig=str(path), context="b")
+        assert recording.log == []
+        assert provider(recording)["kubeconfig"] == str(path)
+
+    def test_a_cluster_that_does_not_answer_is_named(self, kubeconfig: Path) -> None:
+        text = refusal(kubeconfig=str(kubeconfig), context="a")
+        assert f"The Kubernetes cluster at {REFUSING} can't be reached (" in text
+        assert f"Connection refused; kubeconfig {kubeconfig}, context a)" in text
+        assert text.endswith(f"kubectl --kubeconfig {kubeconfig} --context a get --raw /readyz")
+
+    def test_a_cluster_behind_a_proxy_is_asked_for_there(self, tmp_path: Path, server: str) -> None:
+        path = written(tmp_path / "kubeconfig", REFUSING, **{"proxy-url": server})
+        assert checked(preview=False, kubeconfig=str(path), context="a").log == []
+
+    def test_an_unset_kubeconfig_is_never_the_environments(
+        self, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KUBECONFIG", str(written(tmp_path / "mine", server)))
+        assert refusal(kubeconfig=None, context="a") == (
+            "pti-calendar:kubernetes.kubeconfig is not set, and no other kubeconfig is used instead. Set it with: "
+            "pulumi config set --path 'pti-calendar:kubernetes.kubeconfig' ~/.kube/config"
+        )
+
+    def test_a_missing_file_is_named_with_its_key(self) -> None:
+        assert refusal(kubeconfig="/no/such/file", context="a") == (
+            "pti-calendar:kubernetes.kubeconfig: there is no file /no/such/file. Set it with: "
+            "pulumi config set --path 'pti-calendar:kubernetes.kubeconfig' ~/.kube/config"
+        )
+
+    @pytest.mark.parametrize(
+        ("context", "given"), [("c", "'c' is not in {file}"), (None, "is not set")], ids=["unknown", "unset"]
+    )
+    def test_an_unknown_context_is_answered_with_those_there_are(
+        self, kubeconfig: Path, context: str | None, given: str
+    ) -> None:
+        assert refusal(kubeconfig=str(kubeconfig), context=context) == (
+            f"pti-calendar:kubernetes.context {given.format(file=kubeconfig)}. Contexts of {kubeconfig}: a, b. "
+            "Set it with: pulumi config set --path 'pti-calendar:kubernetes.context' a"
+        )
+
+    @pytest.mark.parametrize("content", ["", "- a list", "contexts: 3", "contexts: [{name: a}]"])
+    def test_a_file_of_another_form_has_no_contexts(self, tmp_path: Path, content: str) -> None:
+        path = tmp_path / "kubeconfig"
+        path.write_text(content)
+        assert f"Contexts of {path}: none." in refusal(kubeconfig=str(path), context="a")
+
+    def test_a_file_that_is_no_yaml_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "kubeconfig"
+        path.write_text("{")
+        assert f"pti-calendar:kubernetes.kubeconfig: {path} can't be read: " in refusal(
+            kubeconfig=str(path), context="a"
+        )
+
+    def test_a_context_without_a_server_is_named(self, tmp_path: Path) -> None:
+        path = written(tmp_path / "kubeconfig", "")
+        assert refusal(kubeconfig=str(path), context="a") == (
+            f"pti-calendar:kubernetes.kubeconfig: context 'a' of {path} leads to no cluster with a server"
+        )
+
+
+class TestPreview:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"kubeconfig": None, "context": None},
+            {"kubeconfig": "/no/such/file", "context": "a"},
+            {"kubeconfig": "KUBECONFIG", "context": "c"},
+            {"kubeconfig": "KUBECONFIG", "context": "a"},
+        ],
+        ids=["nothing set", "no file", "no context", "no answer"],
+    )
+    def test_a_preview_goes_on_without_the_cluster_and_says_so(
+        self, kubeconfig: Path, settings: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KUBECONFIG", "/somebody/elses")
+        if settings["kubeconfig"] == "KUBECONFIG":
+            settings = {**settings, "kubeconfig": str(kubeconfig)}
+        recording = checked(preview=True, **settings)
+        (warning,) = recording.log
+        assert warning.startswith("WARNING ")
+        assert warning.endswith(PREVIEW_GOES_ON)
+        given = json.loads(provider(recording)["kubeconfig"])
+        (cluster,) = given["clusters"]
+        assert cluster["cluster"] == {"server": REFUSING}
+        assert {one["name"] for one in given["contexts"]} == {settings["context"] or "none"}
+        assert recording.of_type("Deployment") != []
+
+    def test_a_preview_with_the_cluster_compares(self, tmp_path: Path, server: str) -> None:
+        path = written(tmp_path / "kubeconfig", server)
+        recording = checked(preview=True, kubeconfig=str(path), context="a")
+        assert recording.log == []
+        assert provider(recording)["kubeconfig"] == str(path)
+
+
+class TestProvider:
+    def test_another_address_or_certificate_of_the_cluster_replaces_nothing(self) -> None:
+        one, other = (provider(deployed(workload(), kubeconfig=path)) for path in ("~/.kube/config", "/other"))
+        assert one["clusterIdentifier"] == other["clusterIdentifier"] == "pti-calendar/test"
+        assert provider(deployed(workload(), context="next"))["clusterIdentifier"] == "pti-calendar/next"
+
+    def test_the_kubeconfig_is_named_as_in_the_settings_for_whoever_runs_it(self) -> None:
+        assert provider(deployed(workload()))["kubeconfig"] == "~/.kube/config"
+
+    def test_it_may_ask_often_and_takes_back_what_is_there(self) -> None:
+        inputs = provider(deployed(workload()))
+        assert json.loads(inputs["kubeClientSettings"]) == {"qps": 50, "burst": 100}
+        assert (inputs["upsertExistingObjects"], inputs["enablePatchForce"]) == ("true", "true")
+
+    def test_nothing_is_registered_before_the_first_workload(self) -> None:
+        assert [str(one) for one in deployed().registrations] == ["test:index:Parent parent"]
+
+    def test_there_is_one_for_all(self) -> None:
+        recording = deployed(workload("a"), workload("b"))
+        assert len([one for one in recording.registrations if one.type == "pulumi:providers:kubernetes"]) == 1
+        assert len(recording.of_type("Namespace")) == 1
+
+
+class TestNamespace:
+    SECURITY = (
+        ("enforce", "restricted"),
+        ("enforce-version", "v1.28"),
+        ("warn", "restricted"),
+        ("warn-version", "latest"),
+        ("audit", "restricted"),
+        ("audit-version", "latest"),
+    )
+
+    @pytest.mark.parametrize(("key", "value"), SECURITY)
+    def test_it_refuses_pods_that_are_not_restricted(self, key: str, value: str) -> None:
+        labels = found(deployed(workload()), "Namespace", "namespace")["metadata"]["labels"]
+        assert labels[f"pod-security.kubernetes.io/{key}"] == value
+
+    @pytest.mark.parametrize("protect", [True, False])
+    def test_it_outlives_the_stack_with_all_that_is_in_it(self, protect: bool) -> None:
+        namespace = deployed(workload(), protect=protect).one("Namespace", "namespace")
+        assert namespace.retain_on_delete
+        assert namespace.protect is protect
+        assert namespace.inputs["metadata"]["name"] == "pti-calendar"
+
+    def test_it_is_closed_for_whoever_is_not_spoken_for(self) -> None:
+        deny = found(deployed(workload()), "NetworkPolicy", "default-deny")
+        assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}

@@ -1,0 +1,304 @@
+"""How the Kubernetes backend runs, updates, scales and gates workloads, and what it does for their data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from backends.kubernetes.controllers import timeouts
+from tests.unit.kubernetes_stand_in import (
+    CONTROLLERS,
+    container_of,
+    deployed,
+    found,
+    of_kind,
+    port,
+    task,
+    workload,
+)
+from workloads import Autoscaling, Exec, Kind, Metrics, Probe, Volume, Workload, WorkloadError
+
+STARTS_IN_100_S = Probe(check=Exec(command=("ready",)), startup_s=100)
+SCALE = Autoscaling(minimum=2, maximum=6, cpu_percent=60)
+
+
+def store(name: str = "store", **fields: Any) -> Workload:
+    """A stateful workload with a volume."""
+    volumes = (Volume(name="data", mount="/data", size_gib=5),)
+    return workload(name, **{"kind": Kind.STATEFUL, "volumes": volumes, **fields})
+
+
+class TestControllers:
+    @pytest.mark.parametrize("kind", Kind)
+    def test_each_kind_of_workload_has_its_controller(self, kind: Kind) -> None:
+        recording = deployed(of_kind(kind))
+        assert [one for one in CONTROLLERS.values() if recording.of_type(one)] == [CONTROLLERS[kind]]
+
+    @pytest.mark.parametrize("kind", [Kind.SERVICE, Kind.STATEFUL])
+    def test_it_finds_its_own_pods(self, kind: Kind) -> None:
+        spec = found(deployed(of_kind(kind)), CONTROLLERS[kind], "web")["spec"]
+        selector = spec["selector"]["matchLabels"]
+        assert selector == {"app.kubernetes.io/name": "web", "app.kubernetes.io/part-of": "pti-calendar"}
+        assert selector.items() <= spec["template"]["metadata"]["labels"].items()
+
+    @pytest.mark.parametrize("kind", Kind)
+    def test_everything_is_in_the_namespace_below_the_caller_and_the_one_providers(self, kind: Kind) -> None:
+        recording = deployed(of_kind(kind), namespace="elsewhere")
+        ours = [one for one in recording.registrations if one.type.startswith("kubernetes:")]
+        assert {one.provider for one in ours} == {"pulumi:providers:kubernetes kubernetes"}
+        inside = [one for one in ours if not one.type.endswith(":Namespace")]
+        assert {one.inputs["metadata"]["namespace"] for one in inside} == {"elsewhere"}
+        below = [one for one in inside if one.name != "default-deny"]
+        assert len(below) >= 3
+        assert {one.parent for one in below} == {"test:index:Parent parent"}
+
+
+class TestRollingUpdate:
+    def test_a_pod_goes_once_its_successor_serves(self) -> None:
+        spec = found(deployed(workload(replicas=2)), "Deployment", "web")["spec"]
+        assert spec["strategy"] == {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+        }
+        assert spec["minReadySeconds"] > 0
+        assert spec["revisionHistoryLimit"] == 3
+
+    def test_an_update_that_does_not_become_ready_fails_after_its_time(self) -> None:
+        spec = found(deployed(workload(readiness=STARTS_IN_100_S)), "Deployment", "web")["spec"]
+        assert 100 < spec["progressDeadlineSeconds"] <= 100 + 120
+
+    @pytest.mark.parametrize(("replicas", "policy"), [(1, "OrderedReady"), (3, "Parallel")])
+    def test_members_of_a_group_start_together(self, replicas: int, policy: str) -> None:
+        spec = found(deployed(store(replicas=replicas)), "StatefulSet", "store")["spec"]
+        assert spec["podManagementPolicy"] == policy
+        assert spec["replicas"] == replicas
+        assert spec["updateStrategy"] == {"type": "RollingUpdate"}
+
+    def test_the_update_waits_for_one_replica_after_the_other(self) -> None:
+        one = workload(readiness=STARTS_IN_100_S, stop_grace_s=10)
+        assert timeouts(one).update == "235s"
+        three = workload(readiness=STARTS_IN_100_S, stop_grace_s=10, replicas=3)
+        assert timeouts(three).create == timeouts(three).update == "465s"
+        scaled = workload(readiness=STARTS_IN_100_S, stop_grace_s=10, autoscaling=SCALE)
+        assert timeouts(scaled).update == "810s"
+
+    def test_a_task_is_waited_for_beyond_its_own_time(self) -> None:
+        assert timeouts(task(timeout_s=300)).create == "420s"
+
+    def test_a_stop_is_waited_for_beyond_its_grace(self) -> None:
+        assert timeouts(store(stop_grace_s=60)).delete == "180s"
+
+
+class TestScaling:
+    def test_a_fixed_number_is_the_deployments(self) -> None:
+        recording = deployed(workload(replicas=3))
+        assert found(recording, "Deployment", "web")["spec"]["replicas"] == 3
+        assert recording.of_type("HorizontalPodAutoscaler") == []
+
+    def test_an_autoscaler_owns_the_number(self) -> None:
+        recording = deployed(workload(autoscaling=SCALE))
+        assert "replicas" not in found(recording, "Deployment", "web")["spec"]
+        spec = found(recording, "HorizontalPodAutoscaler", "web")["spec"]
+        assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+        assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 6)
+        (metric,) = spec["metrics"]
+        assert metric["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
+
+    def test_it_grows_faster_than_it_shrinks(self) -> None:
+        behavior = found(deployed(workload(autoscaling=SCALE)), "HorizontalPodAutoscaler", "web")["spec"]["behavior"]
+        up, down = behavior["scaleUp"], behavior["scaleDown"]
+        assert up["stabilizationWindowSeconds"] < down["stabilizationWindowSeconds"]
+
+    @pytest.mark.parametrize(
+        "several",
+        [workload(replicas=2), workload(autoscaling=SCALE), workload(kind=Kind.STATEFUL, replicas=3)],
+        ids=["replicas", "autoscaling", "stateful"],
+    )
+    def test_a_drain_takes_one_pod_at_a_time(self, several: Workload) -> None:
+        spec = found(deployed(several), "PodDisruptionBudget", "web")["spec"]
+        assert spec["maxUnavailable"] == 1
+        assert spec["selector"]["matchLabels"]["app.kubernetes.io/name"] == "web"
+        assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+    @pytest.mark.parametrize(
+        "single",
+        [workload(), workload(autoscaling=Autoscaling(minimum=1, maximum=3)), store(), task()],
+        ids=["service", "autoscaling from 1", "stateful", "task"],
+    )
+    def test_a_single_pod_never_blocks_a_drain(self, single: Workload) -> None:
+        assert deployed(single).of_type("PodDisruptionBudget") == []
+
+
+class TestTasks:
+    def test_a_task_tries_a_few_times_within_its_time(self) -> None:
+        spec = found(deployed(task(timeout_s=90)), "Job", "migrate")["spec"]
+        assert spec["backoffLimit"] == 2
+        assert spec["activeDeadlineSeconds"] == 90
+        assert spec["template"]["spec"]["restartPolicy"] == "Never"
+
+    def test_a_changed_task_is_another_job_and_a_failed_one_is_run_again(self) -> None:
+        metadata = found(deployed(task()), "Job", "migrate")["metadata"]
+        assert "name" not in metadata
+        assert metadata["annotations"]["pulumi.com/replaceUnready"] == "true"
+
+    def test_what_needs_a_task_starts_after_it(self) -> None:
+        recording = deployed(task(), workload(needs=("migrate",)), workload("other"))
+        assert "kubernetes:batch/v1:Job migrate" in recording.one("Deployment", "web").dependencies
+        assert "kubernetes:batch/v1:Job migrate" not in recording.one("Deployment", "other").dependencies
+
+    @pytest.mark.parametrize("kind", [Kind.SERVICE, Kind.STATEFUL])
+    def test_what_needs_a_workload_starts_once_it_is_ready(self, kind: Kind) -> None:
+        recording = deployed(of_kind(kind), task(needs=("web",)))
+        needed = f"kubernetes:apps/v1:{CONTROLLERS[kind]} web"
+        assert needed in recording.one("Job", "migrate").dependencies
+
+
+class TestBeforeThePods:
+    @pytest.mark.parametrize("kind", Kind)
+    def test_the_rules_are_there_before_the_first_pod(self, kind: Kind) -> None:
+        assert deployed(of_kind(kind)).one(CONTROLLERS[kind], "web").dependencies >= {
+            "kubernetes:core/v1:Namespace namespace",
+            "kubernetes:networking.k8s.io/v1:NetworkPolicy default-deny",
+            "kubernetes:networking.k8s.io/v1:NetworkPolicy web",
+            "kubernetes:core/v1:ServiceAccount web",
+        }
+
+    def test_names_and_claims_are_there_before_the_first_pod(self) -> None:
+        assert deployed(store(ports=(port(),))).one("StatefulSet", "store").dependencies >= {
+            "kubernetes:core/v1:Service store",
+            "kubernetes:core/v1:Service store-peers",
+            "kubernetes:core/v1:PersistentVolumeClaim data-store-0",
+        }
+
+
+class TestClaims:
+    def test_each_replica_has_the_claim_that_its_stateful_set_looks_for(self) -> None:
+        recording = deployed(store(replicas=2))
+        spec = found(recording, "StatefulSet", "store")["spec"]
+        (template,) = spec["volumeClaimTemplates"]
+        assert {one.name for one in recording.of_type("PersistentVolumeClaim")} == {
+            f"{template['metadata']['name']}-store-{ordinal}" for ordinal in range(spec["replicas"])
+        }
+
+    @pytest.mark.parametrize("protect", [True, False])
+    def test_a_claim_outlives_the_stack_and_is_protected_as_settings_say(self, protect: bool) -> None:
+        claim = deployed(store(), protect=protect).one("PersistentVolumeClaim", "data-store-0")
+        assert claim.retain_on_delete
+        assert claim.protect is protect
+
+    def test_nothing_else_of_a_workload_is_kept(self) -> None:
+        recording = deployed(store(), workload(secret_environment={"A": "B"}), protect=True)
+        kept = {one.name for one in recording.registrations if one.retain_on_delete or one.protect}
+        assert kept == {"namespace", "data-store-0"}
+
+    def test_a_resize_changes_the_claim_alone(self) -> None:
+        def of(size_gib: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+            recording = deployed(store(volumes=(Volume(name="data", mount="/data", size_gib=size_gib),)))
+            return recording.one("PersistentVolumeClaim", "data-store-0").inputs, found(
+                recording, "StatefulSet", "store"
+            )
+
+        (small, before), (large, after) = of(5), of(50)
+        assert small["spec"]["resources"]["requests"]["storage"] == "5Gi"
+        assert large["spec"]["resources"]["requests"]["storage"] == "50Gi"
+        assert before == after
+
+    def test_a_claim_is_not_waited_for(self) -> None:
+        claim = found(deployed(store()), "PersistentVolumeClaim", "data-store-0")
+        assert claim["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
+
+    @pytest.mark.parametrize("storage_class", [None, "fast"])
+    def test_it_lies_where_the_settings_say(self, storage_class: str | None) -> None:
+        spec = found(deployed(store(), storage_class=storage_class), "PersistentVolumeClaim", "data-store-0")["spec"]
+        assert spec.get("storageClassName") == storage_class
+        assert spec["accessModes"] == ["ReadWriteOnce"]
+
+
+class TestServices:
+    PORTS = (port(8080, publish=80, public=True), port(9100, "metrics"), port(8001, "admin", publish=8001))
+
+    def test_callers_reach_all_ports_under_the_workloads_name(self) -> None:
+        spec = found(deployed(workload(ports=self.PORTS)), "Service", "web")["spec"]
+        assert spec["type"] == "ClusterIP"
+        assert [(one["port"], one["targetPort"]) for one in spec["ports"]] == [(8080, 8080), (9100, 9100), (8001, 8001)]
+        assert spec["selector"] == {"app.kubernetes.io/name": "web", "app.kubernetes.io/part-of": "pti-calendar"}
+
+    def test_only_a_public_port_is_open_to_users(self) -> None:
+        recording = deployed(workload(ports=self.PORTS))
+        spec = found(recording, "Service", "web-public")["spec"]
+        assert spec["type"] == "LoadBalancer"
+        assert [(one["port"], one["targetPort"]) for one in spec["ports"]] == [(80, 8080)]
+        assert spec["externalTrafficPolicy"] == "Local"
+        types = {one.name: one.inputs["spec"].get("type", "headless") for one in recording.of_type("Service")}
+        assert types == {"web": "ClusterIP", "web-public": "LoadBalancer"}
+
+    def test_peers_find_each_other_before_they_are_ready(self) -> None:
+        recording = deployed(store(ports=(port(9093),), peer_ports=(9093,), replicas=3))
+        spec = found(recording, "Service", "store-peers")["spec"]
+        assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+        assert found(recording, "StatefulSet", "store")["spec"]["serviceName"] == "store-peers"
+
+    def test_every_pod_tells_its_figures(self) -> None:
+        recording = deployed(workload(ports=self.PORTS, metrics=Metrics(port=9100, job="web")))
+        spec = found(recording, "Service", "web-pods")["spec"]
+        assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+        assert [one["port"] for one in spec["ports"]] == [9100]
+
+    def test_no_service_is_waited_for(self) -> None:
+        recording = deployed(
+            workload(ports=self.PORTS, metrics=Metrics(port=9100, job="web")), store(ports=(port(9093),))
+        )
+        waited = {one.name for one in recording.of_type("Service")} - {
+            one.name
+            for one in recording.of_type("Service")
+            if one.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+        }
+        assert waited == set()
+        assert len(recording.of_type("Service")) == 5
+
+    def test_a_workload_without_ports_has_no_service(self) -> None:
+        assert deployed(workload(), task()).of_type("Service") == []
+
+    def test_people_and_programs_are_told_the_name_in_the_cluster(self) -> None:
+        backend = deployed(namespace="pti", cluster_domain="cluster.example").result
+        assert backend.qualified_host("web") == "web.pti.svc.cluster.example"
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("workloads", "reason"),
+        [
+            (
+                [workload(calls_host=True)],
+                "workload 'web' calls the machine it runs on, and a cluster has no such machine; for this stack, let "
+                "it run beside what it calls",
+            ),
+            ([workload(), workload()], "workload 'web' is deployed twice"),
+            (
+                [workload(needs=("store",))],
+                "workload 'web' needs or calls 'store', which is not deployed before it; deployed are none",
+            ),
+            (
+                [workload(ports=(port(public=True),))],
+                "workload 'web': the public port 'http' needs the number users reach it at (publish)",
+            ),
+            (
+                [workload(cpus=0.5, cpu_request=1.0)],
+                "workload 'web' is promised 1.0 cores and limited to 0.5",
+            ),
+            (
+                [store("web", ports=(port(),)), workload("web-peers", ports=(port(),))],
+                "'web' and 'web-peers' would share the Service 'web-peers'",
+            ),
+        ],
+        ids=["the host", "the same twice", "an unknown need", "a public port nowhere", "cpu", "a shared name"],
+    )
+    def test_what_kubernetes_lacks_is_refused(self, workloads: list[Workload], reason: str) -> None:
+        with pytest.raises(WorkloadError) as refused:
+            deployed(*workloads)
+        assert str(refused.value) == reason
+
+    def test_a_container_is_named_after_its_workload(self) -> None:
+        assert container_of(deployed(workload()))["name"] == "web"

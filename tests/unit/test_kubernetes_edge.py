@@ -1,0 +1,276 @@
+"""Host names, certificates and PostgreSQL by an operator, on Kubernetes."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pulumi
+import pytest
+
+from backends.kubernetes.backend import KubernetesBackend
+from operations.render.recorder import Recording
+from tests.unit.kubernetes_stand_in import found, pod_of, port, run, task, workload
+from tests.unit.network_matrix import Matrix, Pod
+from workloads import (
+    CertificateRequest,
+    Endpoint,
+    Exposure,
+    KeyPair,
+    PostgresCluster,
+    Route,
+    WorkloadError,
+)
+
+KONG = Endpoint("kong", 8000)
+EDGE = Pod("ingress")
+ROUTES = (Route("api.example.com", KONG), Route("app.example.com", Endpoint("frontend", 8080)))
+
+
+def exposed(**fields: Any) -> Recording[KubernetesBackend]:
+    """Two workloads behind the cluster's edge."""
+    defaults = {"name": "edge", "kind": "ingress", "routes": ROUTES, "tls": None, "callers_namespace": "ingress"}
+
+    def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
+        backend.deploy(workload("kong", ports=(port(8000), port(8100, "status"))), parent=parent)
+        backend.deploy(workload("frontend", ports=(port(8080),)), parent=parent)
+        backend.expose(Exposure(**{**defaults, **fields}), parent=parent)
+
+    return run(program)
+
+
+class TestIngress:
+    def test_each_host_leads_to_its_workload(self) -> None:
+        spec = found(exposed(ingress_class="traefik"), "Ingress", "edge")["spec"]
+        assert spec["ingressClassName"] == "traefik"
+        led = {}
+        for rule in spec["rules"]:
+            (path,) = rule["http"]["paths"]
+            assert (path["path"], path["pathType"]) == ("/", "Prefix")
+            service = path["backend"]["service"]
+            led[rule["host"]] = (service["name"], service["port"]["number"])
+        assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
+
+    def test_the_clusters_default_class_takes_it_where_none_is_named(self) -> None:
+        assert "ingressClassName" not in found(exposed(), "Ingress", "edge")["spec"]
+
+    def test_a_certificate_that_is_there_is_used_by_its_name(self) -> None:
+        assert found(exposed(tls="wildcard"), "Ingress", "edge")["spec"]["tls"] == [
+            {"hosts": ["api.example.com", "app.example.com"], "secretName": "wildcard"}
+        ]
+        assert "tls" not in found(exposed(), "Ingress", "edge")["spec"]
+
+    def test_a_certificate_that_is_given_becomes_a_secret(self) -> None:
+        recording = exposed(tls=KeyPair("CERTIFICATE", "KEY"))
+        secret = recording.one("Secret", "edge-tls")
+        assert secret.inputs["type"] == "kubernetes.io/tls"
+        assert {key: base64.b64decode(value) for key, value in secret.inputs["data"].items()} == {
+            "tls.crt": b"CERTIFICATE",
+            "tls.key": b"KEY",
+        }
+        assert secret.secret == {"data.tls.crt", "data.tls.key"}
+        (tls,) = found(recording, "Ingress", "edge")["spec"]["tls"]
+        renewed = exposed(tls=KeyPair("CERTIFICATE", "OTHER KEY"))
+        assert found(renewed, "Ingress", "edge")["spec"]["tls"] != [tls]
+
+    def test_nobody_waits_for_its_address(self) -> None:
+        annotations = found(exposed(), "Ingress", "edge")["metadata"]["annotations"]
+        assert annotations == {"pulumi.com/skipAwait": "true"}
+
+
+class TestGateway:
+    GATEWAY = {"kind": "gateway-api", "gateway": "shared", "gateway_namespace": "infra"}  # noqa: RUF012 - read only
+
+    def test_each_host_has_a_route_to_its_workload(self) -> None:
+        led = {}
+        for one in exposed(**self.GATEWAY).of_type("HTTPRoute"):
+            spec = one.inputs["spec"]
+            assert one.type == "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute"
+            assert spec["parentRefs"] == [{"name": "shared", "namespace": "infra"}]
+            (rule,) = spec["rules"]
+            (backend,) = rule["backendRefs"]
+            (host,) = spec["hostnames"]
+            led[host] = (backend["name"], backend["port"])
+        assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
+
+    @pytest.mark.parametrize(
+        ("fields", "reason"),
+        [
+            ({"gateway": None}, "exposure 'edge': the Gateway API needs the name of a gateway"),
+            ({"tls": "wildcard"}, "exposure 'edge': a gateway holds its own certificate; take tls away"),
+        ],
+    )
+    def test_what_a_route_can_not_have_is_refused(self, fields: dict[str, Any], reason: str) -> None:
+        with pytest.raises(WorkloadError) as refused:
+            exposed(**{**self.GATEWAY, **fields})
+        assert str(refused.value) == reason
+
+
+class TestWayIn:
+    @pytest.mark.parametrize("fields", [{}, TestGateway.GATEWAY], ids=["ingress", "gateway"])
+    def test_the_edge_reaches_the_exposed_ports_and_no_one_else_does(self, fields: dict[str, Any]) -> None:
+        matrix = Matrix(exposed(**fields))
+        assert matrix.may_open(EDGE, "kong", 8000)
+        assert matrix.may_open(EDGE, "frontend", 8080)
+        assert not matrix.may_open(EDGE, "kong", 8100)
+        assert not matrix.may_open(Pod("elsewhere"), "kong", 8000)
+        assert not matrix.may_open("frontend", "kong", 8000)
+        assert not matrix.may_open("203.0.113.7", "kong", 8000)
+
+    @pytest.mark.parametrize(
+        ("to", "reason"),
+        [
+            (
+                Endpoint("shop", 80),
+                "exposure 'edge' leads to 'shop', which is not deployed before it; deployed are kong, frontend",
+            ),
+            (Endpoint("kong", 8001), "exposure 'edge' calls port 8001 of 'kong', which listens on 8000, 8100"),
+        ],
+    )
+    def test_a_host_that_leads_nowhere_is_refused(self, to: Endpoint, reason: str) -> None:
+        with pytest.raises(WorkloadError) as refused:
+            exposed(routes=(Route("api.example.com", to),))
+        assert str(refused.value) == reason
+
+
+class TestCertificates:
+    @staticmethod
+    def requested() -> Recording[KubernetesBackend]:
+        """Two certificates."""
+
+        def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
+            for name in ("edge", "internal"):
+                request = CertificateRequest(
+                    name=name, hosts=(f"{name}.example.com",), issuer="letsencrypt", issuer_kind="ClusterIssuer"
+                )
+                backend.request_certificate(request, parent=parent)
+
+        return run(program)
+
+    def test_the_secret_has_the_requests_name(self) -> None:
+        spec = found(self.requested(), "Certificate", "edge")["spec"]
+        assert spec["secretName"] == "edge"
+        assert spec["dnsNames"] == ["edge.example.com"]
+        assert spec["issuerRef"] == {"name": "letsencrypt", "kind": "ClusterIssuer", "group": "cert-manager.io"}
+
+    def test_the_issuer_may_look_whether_the_host_is_ours(self) -> None:
+        matrix = Matrix(self.requested())
+        solver = Pod("pti-calendar", {"acme.cert-manager.io/http01-solver": "true"})
+        assert matrix.may_open(EDGE, solver, 8089)
+        assert not matrix.may_open(EDGE, solver, 80)
+        assert not matrix.may_open(EDGE, Pod("pti-calendar"), 8089)
+
+
+def with_cluster(*, instances: int = 3, protect: bool = False, **settings: Any) -> Recording[Endpoint]:
+    """A PostgreSQL cluster, a task that needs it and a workload that doesn't."""
+    endpoints: list[Endpoint] = []
+
+    def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
+        order = PostgresCluster(
+            name="postgres",
+            image="postgresql:18.1",
+            instances=instances,
+            size_gib=20,
+            memory_mib=1024,
+            cpu_request=0.5,
+            admin_password="s3cret",
+            parameters={"max_connections": "200"},
+            operator_namespace="cnpg-system",
+            startup_s=900,
+        )
+        endpoint = backend.deploy_postgres_cluster(order, parent=parent)
+        backend.deploy(task(needs=("postgres",), calls=(endpoint,)), parent=parent)
+        metrics = Endpoint("postgres", 9187)
+        backend.deploy(workload("prometheus", calls=(metrics,)), parent=parent)
+        backend.deploy(workload("idle"), parent=parent)
+        endpoints.append(endpoint)
+
+    recording = run(program, protect=protect, **settings)
+    return Recording(result=endpoints[0], registrations=recording.registrations)
+
+
+class TestPostgresCluster:
+    def test_callers_reach_the_primary(self) -> None:
+        endpoint = with_cluster().result
+        assert (endpoint.workload, endpoint.host, endpoint.port) == ("postgres", "postgres-rw", 5432)
+
+    def test_the_operator_is_told_what_to_run(self) -> None:
+        spec = found(with_cluster(registry="mirror.example.com", storage_class="fast"), "Cluster", "postgres")["spec"]
+        assert spec["instances"] == 3
+        assert spec["imageName"] == "mirror.example.com/postgresql:18.1"
+        assert spec["storage"] == {"size": "20Gi", "storageClass": "fast"}
+        assert spec["resources"] == {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}
+        assert spec["postgresql"]["parameters"] == {"max_connections": "200"}
+
+    @pytest.mark.parametrize(("instances", "waits"), [(1, False), (2, False), (3, True)])
+    def test_a_commit_waits_for_a_replica_where_one_may_be_lost(self, instances: int, waits: bool) -> None:
+        postgresql = found(with_cluster(instances=instances), "Cluster", "postgres")["spec"]["postgresql"]
+        assert ("synchronous" in postgresql) is waits
+
+    def test_the_superusers_password_is_a_secret(self) -> None:
+        recording = with_cluster()
+        secret = recording.one("Secret", "postgres-admin")
+        assert secret.inputs["type"] == "kubernetes.io/basic-auth"
+        assert {key: base64.b64decode(value) for key, value in secret.inputs["data"].items()} == {
+            "username": b"postgres",
+            "password": b"s3cret",
+        }
+        assert "data.password" in secret.secret
+        spec = found(recording, "Cluster", "postgres")["spec"]
+        assert spec["enableSuperuserAccess"] is True
+        assert spec["superuserSecret"]["name"].startswith("auto-")
+
+    @pytest.mark.parametrize("protect", [True, False])
+    def test_its_data_outlives_the_stack(self, protect: bool) -> None:
+        cluster = with_cluster(protect=protect).one("Cluster", "postgres")
+        assert cluster.retain_on_delete
+        assert cluster.protect is protect
+
+    def test_what_needs_it_starts_once_it_is_ready(self) -> None:
+        recording = with_cluster()
+        assert found(recording, "Cluster", "postgres")["metadata"]["annotations"] == {
+            "pulumi.com/waitFor": "condition=Ready"
+        }
+        cluster = "kubernetes:postgresql.cnpg.io/v1:Cluster postgres"
+        assert cluster in recording.one("Job", "migrate").dependencies
+        assert cluster not in recording.one("Deployment", "idle").dependencies
+
+    def test_only_its_callers_its_instances_and_the_operator_reach_it(self) -> None:
+        matrix = Matrix(with_cluster())
+        assert matrix.callers("postgres", 5432) == {"migrate"}
+        assert matrix.callers("postgres", 9187) == {"prometheus"}
+        assert matrix.callers("postgres", 8000) == set()
+        operator = Pod("cnpg-system")
+        for number in (5432, 8000):
+            assert matrix.may_open("postgres", "postgres", number)
+            assert matrix.may_open(operator, "postgres", number)
+        assert not matrix.may_open(operator, "postgres", 9187)
+        assert not matrix.may_open(Pod("elsewhere"), "postgres", 5432)
+
+    def test_it_reaches_the_api_server_and_not_the_web(self) -> None:
+        matrix = Matrix(with_cluster())
+        assert matrix.may_open("postgres", "10.96.0.1", 443)
+        assert matrix.may_open("postgres", "192.168.0.2", 6443)
+        assert not matrix.may_open("postgres", "203.0.113.7", 80)
+
+    def test_its_callers_are_pods_like_any_other(self) -> None:
+        labels = pod_of(with_cluster(), "migrate")["metadata"]["labels"]
+        assert labels["calls.pti-calendar/postgres-5432"] == "true"
+
+    def test_its_name_is_taken(self) -> None:
+        def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
+            backend.deploy(workload("postgres"), parent=parent)
+            order = PostgresCluster(
+                name="postgres",
+                image="postgresql:18.1",
+                instances=1,
+                size_gib=1,
+                memory_mib=256,
+                cpu_request=0.1,
+                admin_password="s3cret",
+                operator_namespace="cnpg-system",
+            )
+            backend.deploy_postgres_cluster(order, parent=parent)
+
+        with pytest.raises(WorkloadError, match="store 'postgres' is deployed twice"):
+            run(program)

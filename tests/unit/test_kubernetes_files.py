@@ -1,0 +1,88 @@
+"""What the Kubernetes backend does with files and secret values."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from operations.render.recorder import Recording
+from tests.unit.kubernetes_stand_in import container_of, deployed, pod_of, workload
+from workloads import FileSet, Workload, WorkloadError
+
+PASSWORD = "s3cret-words"
+
+
+def web(content: str = "A", *, secret: bool = False, **fields: Any) -> Workload:
+    """A workload with one file."""
+    one = FileSet(name="configuration", directory="/etc/web", files={"a.conf": content}, secret=secret)
+    return workload(file_sets=(one,), **fields)
+
+
+def volume(recording: Recording[Any]) -> Mapping[str, Any]:
+    """The one volume of the pods."""
+    (found,) = pod_of(recording)["spec"]["volumes"]
+    assert isinstance(found, dict)
+    return found
+
+
+def decoded(secret: Mapping[str, Any]) -> dict[str, str]:
+    """What the pods read."""
+    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+class TestFiles:
+    def test_files_are_mounted_read_only_where_they_are_wanted(self) -> None:
+        recording = deployed(web())
+        assert recording.one("ConfigMap", "web-configuration").inputs["data"] == {"a.conf": "A"}
+        (mount,) = container_of(recording)["volumeMounts"]
+        assert mount == {"name": volume(recording)["name"], "mountPath": "/etc/web", "readOnly": True}
+
+    def test_everyone_in_the_pod_reads_files_and_only_its_group_reads_secrets(self) -> None:
+        assert volume(deployed(web()))["configMap"]["defaultMode"] == 0o444
+        assert volume(deployed(web(secret=True)))["secret"]["defaultMode"] == 0o440
+
+    @pytest.mark.parametrize(("secret", "kind"), [(False, "ConfigMap"), (True, "Secret")])
+    def test_they_can_not_be_changed_and_have_no_fixed_name(self, secret: bool, kind: str) -> None:
+        made = deployed(web(secret=secret)).one(kind, "web-configuration").inputs
+        assert made["immutable"] is True
+        assert "name" not in made["metadata"]
+
+    @pytest.mark.parametrize("secret", [False, True])
+    def test_new_contents_roll_the_pods(self, secret: bool) -> None:
+        before, after = pod_of(deployed(web("A", secret=secret))), pod_of(deployed(web("B", secret=secret)))
+        assert before != after
+        assert pod_of(deployed(web("A", secret=secret))) == before
+
+    def test_a_new_secret_value_in_the_environment_rolls_the_pods(self) -> None:
+        one, other = (deployed(workload(secret_environment={"KEY": value})) for value in ("A", "B"))
+        assert container_of(one)["env"] != container_of(other)["env"]
+
+    def test_what_is_too_large_for_one_object_is_refused(self) -> None:
+        with pytest.raises(WorkloadError, match="the files of 'configuration' take 1048577 bytes, and one ConfigMap"):
+            deployed(web("x" * (1024 * 1024 + 1)))
+
+
+class TestSecrets:
+    RECORDING = deployed(web(PASSWORD, secret=True, secret_environment={"TOKEN": PASSWORD, "OTHER": "x"}))
+
+    def test_the_pods_read_what_was_given(self) -> None:
+        assert decoded(self.RECORDING.one("Secret", "web-configuration").inputs) == {"a.conf": PASSWORD}
+        assert decoded(self.RECORDING.one("Secret", "web-environment").inputs) == {"TOKEN": PASSWORD, "OTHER": "x"}
+
+    def test_each_value_is_encrypted_in_the_state(self) -> None:
+        assert self.RECORDING.one("Secret", "web-configuration").secret == {"data.a.conf"}
+        assert self.RECORDING.one("Secret", "web-environment").secret == {"data.TOKEN", "data.OTHER"}
+
+    def test_a_secret_is_in_no_other_object(self) -> None:
+        shapes = (PASSWORD, base64.b64encode(PASSWORD.encode()).decode())
+        holders = {
+            one.name for one in self.RECORDING.registrations if any(shape in str(one.inputs) for shape in shapes)
+        }
+        assert holders == {"web-configuration", "web-environment"}
+
+    def test_the_environment_refers_to_the_secret(self) -> None:
+        names = {one["name"]: one["valueFrom"]["secretKeyRef"]["key"] for one in container_of(self.RECORDING)["env"]}
+        assert names == {"OTHER": "OTHER", "TOKEN": "TOKEN"}

@@ -1,0 +1,134 @@
+"""Who may open a connection to whom on Kubernetes: the policies, read as a cluster reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.kubernetes_stand_in import deployed, port, task, workload
+from tests.unit.network_matrix import Matrix, Pod
+from workloads import INTERNET, Endpoint, External, Kind, WorkloadError
+
+OUTSIDE = "203.0.113.7"
+PRIVATE = "10.20.30.40"
+CLOUD_METADATA = "169.254.169.254"
+
+RECORDING = deployed(
+    workload("db", kind=Kind.STATEFUL, ports=(port(5432), port(9187, "metrics"))),
+    workload("queue", kind=Kind.STATEFUL, replicas=3, ports=(port(9092), port(9093, "peers")), peer_ports=(9093,)),
+    task("migrate", calls=(Endpoint("db", 5432),)),
+    workload("api", ports=(port(3000),), calls=(Endpoint("db", 5432), Endpoint("queue", 9092), INTERNET)),
+    workload("web", ports=(port(8080, publish=80, public=True),), calls=(Endpoint("api", 3000),)),
+    workload("mail", calls=(External("mail.example.com", 587, cidrs=("198.51.100.0/24",)),)),
+    workload("idle"),
+)
+MATRIX = Matrix(RECORDING)
+WORKLOADS = ("db", "queue", "migrate", "api", "web", "mail", "idle")
+
+ALLOWED = {
+    ("migrate", "db", 5432),
+    ("api", "db", 5432),
+    ("api", "queue", 9092),
+    ("web", "api", 3000),
+    ("queue", "queue", 9093),
+}
+PORTS = (3000, 5432, 8080, 9092, 9093, 9187)
+
+
+def test_exactly_the_calls_that_are_said_are_open() -> None:
+    open_ones = {
+        (caller, callee, number)
+        for caller in WORKLOADS
+        for callee in WORKLOADS
+        for number in PORTS
+        if MATRIX.may_open(caller, callee, number)
+    }
+    # Whoever comes from anywhere comes from here, too; but nobody here is let out to it.
+    assert open_ones == ALLOWED
+
+
+def test_users_reach_the_public_port_and_no_other() -> None:
+    reached = {(name, number) for name in WORKLOADS for number in PORTS if MATRIX.may_open(OUTSIDE, name, number)}
+    assert reached == {("web", 8080)}
+
+
+def test_only_what_calls_the_outside_is_let_out() -> None:
+    assert {name for name in WORKLOADS if MATRIX.may_open(name, OUTSIDE, 443)} == {"api"}
+    assert not MATRIX.may_open("api", OUTSIDE, 80)
+    assert MATRIX.may_open("api", "2001:db8::1", 443)
+
+
+@pytest.mark.parametrize("address", [PRIVATE, CLOUD_METADATA, "192.168.1.1", "172.20.0.1", "100.64.0.1", "fd00::1"])
+def test_the_internet_is_nobodys_private_network(address: str) -> None:
+    assert not MATRIX.may_open("api", address, 443)
+
+
+def test_an_outside_server_with_addresses_is_reached_at_those_alone() -> None:
+    assert MATRIX.may_open("mail", "198.51.100.25", 587)
+    assert not MATRIX.may_open("mail", OUTSIDE, 587)
+    assert not MATRIX.may_open("mail", "198.51.100.25", 443)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_everyone_resolves_names(name: str) -> None:
+    for protocol in ("UDP", "TCP"):
+        assert MATRIX.may_open(name, Pod("kube-system"), 53, protocol)
+        assert MATRIX.may_open(name, "169.254.20.10", 53, protocol)
+    assert not MATRIX.may_open(name, Pod("kube-system"), 443)
+    assert not MATRIX.may_open(name, OUTSIDE, 53, "UDP")
+
+
+def test_the_name_servers_are_those_of_the_settings() -> None:
+    elsewhere = Matrix(deployed(workload(), dns_cidrs=("10.9.9.9/32",)))
+    assert elsewhere.may_open("web", "10.9.9.9", 53, "UDP")
+    assert not elsewhere.may_open("web", "169.254.20.10", 53, "UDP")
+
+
+@pytest.mark.parametrize("stranger", [Pod("pti-calendar"), Pod("elsewhere"), Pod("kube-system")])
+def test_a_stranger_reaches_no_store(stranger: Pod) -> None:
+    assert not MATRIX.may_open(stranger, "db", 5432)
+
+
+def test_a_stranger_in_the_namespace_reaches_nothing() -> None:
+    stranger = Pod("pti-calendar", {"app": "debug"})
+    assert not any(MATRIX.may_open(stranger, name, number) for name in WORKLOADS for number in PORTS)
+    assert not MATRIX.may_open(stranger, OUTSIDE, 443)
+
+
+def test_a_copied_label_helps_no_one_who_is_not_let_out() -> None:
+    disguised = Pod("pti-calendar", {"calls.pti-calendar/db-5432": "true"})
+    assert not MATRIX.may_open(disguised, "db", 5432)
+
+
+def test_the_same_label_in_another_namespace_opens_nothing() -> None:
+    foreign = Pod("elsewhere", {"calls.pti-calendar/db-5432": "true"})
+    assert not MATRIX.may_open(foreign, "db", 5432)
+
+
+def test_without_the_policies_everyone_would_reach_everyone() -> None:
+    """The reading finds what is open, too."""
+    RECORDING.registrations, policies = (
+        [one for one in RECORDING.registrations if not one.type.endswith(":NetworkPolicy")],
+        RECORDING.registrations,
+    )
+    try:
+        open_cluster = Matrix(RECORDING)
+    finally:
+        RECORDING.registrations = policies
+    assert open_cluster.may_open("idle", "db", 5432)
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (
+            Endpoint("cache", 6379),
+            "workload 'web' needs or calls 'cache', which is not deployed before it; deployed are db",
+        ),
+        (Endpoint("db", 5433), "workload 'web' calls port 5433 of 'db', which listens on 5432, 9187"),
+    ],
+)
+def test_a_call_that_leads_nowhere_is_refused(call: Endpoint, reason: str) -> None:
+    db = workload("db", ports=(port(5432), port(9187, "metrics")))
+    with pytest.raises(WorkloadError) as refused:
+        deployed(db, workload(calls=(call,)))
+    assert str(refused.value) == reason

@@ -1,0 +1,198 @@
+"""What the Kubernetes backend gives a workload's pods, and what it keeps them from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.unit.kubernetes_stand_in import container_of, deployed, of_kind, pod_of, port, workload
+from workloads import Check, Exec, FileSet, HttpGet, Kind, Liveness, Probe, Scratch, TcpConnect, Volume
+
+EVERY_KIND = pytest.mark.parametrize("kind", Kind)
+
+OF_THE_POD: Mapping[str, Any] = {
+    "automountServiceAccountToken": False,
+    "enableServiceLinks": False,
+    "serviceAccountName": "web",
+}
+OF_ITS_SECURITY: Mapping[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": 70,
+    "runAsGroup": 70,
+    "fsGroup": 70,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+OF_THE_CONTAINERS_SECURITY: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+class TestHardening:
+    @EVERY_KIND
+    @pytest.mark.parametrize("key", OF_THE_POD)
+    def test_a_pod_has_no_way_to_the_cluster_and_no_foreign_environment(self, kind: Kind, key: str) -> None:
+        assert pod_of(deployed(of_kind(kind)))["spec"][key] == OF_THE_POD[key]
+
+    @EVERY_KIND
+    @pytest.mark.parametrize("key", OF_ITS_SECURITY)
+    def test_a_pod_runs_as_its_user_under_the_runtimes_profile(self, kind: Kind, key: str) -> None:
+        security = pod_of(deployed(of_kind(kind, user=70)))["spec"]["securityContext"]
+        assert security[key] == OF_ITS_SECURITY[key]
+
+    @EVERY_KIND
+    @pytest.mark.parametrize("key", OF_THE_CONTAINERS_SECURITY)
+    def test_a_container_has_no_rights_of_its_own(self, kind: Kind, key: str) -> None:
+        security = container_of(deployed(of_kind(kind)))["securityContext"]
+        assert security[key] == OF_THE_CONTAINERS_SECURITY[key]
+
+    def test_only_a_workload_that_says_so_has_a_writable_root(self) -> None:
+        recording = deployed(workload(read_only_root=False))
+        assert container_of(recording)["securityContext"]["readOnlyRootFilesystem"] is False
+
+    @EVERY_KIND
+    def test_its_account_is_its_own_and_allowed_nothing(self, kind: Kind) -> None:
+        account = deployed(of_kind(kind)).one("ServiceAccount", "web").inputs
+        assert account["automountServiceAccountToken"] is False
+        assert account["metadata"]["name"] == "web"
+        assert "imagePullSecrets" not in account
+
+    def test_images_are_pulled_with_the_secrets_of_the_settings(self) -> None:
+        account = deployed(workload(), pull_secrets=("registry",)).one("ServiceAccount", "web").inputs
+        assert account["imagePullSecrets"] == [{"name": "registry"}]
+
+    @EVERY_KIND
+    def test_what_it_takes_is_bounded(self, kind: Kind) -> None:
+        recording = deployed(of_kind(kind, memory_mib=2048, cpu_request=0.25))
+        assert container_of(recording)["resources"] == {
+            "requests": {"cpu": "250m", "memory": "2Gi"},
+            "limits": {"memory": "2Gi"},
+        }
+
+    def test_cpu_is_limited_where_the_workload_says_so(self) -> None:
+        limits = container_of(deployed(workload(cpus=1.5, memory_mib=100)))["resources"]["limits"]
+        assert limits == {"memory": "100Mi", "cpu": "1500m"}
+
+    @EVERY_KIND
+    def test_its_last_lines_come_with_the_error(self, kind: Kind) -> None:
+        assert container_of(deployed(of_kind(kind)))["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+class TestImage:
+    def test_the_image_comes_through_the_mirror(self) -> None:
+        assert container_of(deployed(workload()))["image"] == "web:1.0"
+        mirrored = deployed(workload(), registry="registry.example.com/mirror")
+        assert container_of(mirrored)["image"] == "registry.example.com/mirror/web:1.0"
+
+    def test_an_image_that_is_there_is_not_pulled_again(self) -> None:
+        assert container_of(deployed(workload()))["imagePullPolicy"] == "IfNotPresent"
+
+    def test_the_image_starts_as_it_is_built_unless_the_workload_says_otherwise(self) -> None:
+        assert container_of(deployed(workload())).keys() & {"command", "args", "env", "ports", "volumeMounts"} == set()
+        told = container_of(deployed(workload(command=("run",), arguments=("--fast",))))
+        assert (told["command"], told["args"]) == (["run"], ["--fast"])
+
+
+class TestProbes:
+    READY = Probe(check=TcpConnect(port=8080), startup_s=101, period_s=5, timeout_s=4, failures=2)
+
+    @pytest.mark.parametrize(
+        ("check", "action"),
+        [
+            (Exec(command=("ready", "--now")), {"exec": {"command": ["ready", "--now"]}}),
+            (HttpGet(port=8080, path="/ready"), {"httpGet": {"path": "/ready", "port": 8080}}),
+            (TcpConnect(port=8080), {"tcpSocket": {"port": 8080}}),
+        ],
+    )
+    def test_each_kind_of_check_is_asked_in_its_way(self, check: Check, action: Mapping[str, Any]) -> None:
+        container = container_of(
+            deployed(workload(ports=(port(),), readiness=Probe(check=check), liveness=Liveness(check=check)))
+        )
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert container[probe].items() >= action.items()
+
+    def test_it_has_its_whole_time_to_start(self) -> None:
+        container = container_of(deployed(workload(ports=(port(),), readiness=self.READY)))
+        # 21 times 5 seconds: 20 would end before the 101 it may take.
+        assert container["startupProbe"]["failureThreshold"] == 21
+        assert container["startupProbe"]["periodSeconds"] == 5
+
+    def test_it_is_asked_as_often_as_it_says(self) -> None:
+        alive = Liveness(check=TcpConnect(port=8080), period_s=11, timeout_s=7, failures=9)
+        container = container_of(deployed(workload(ports=(port(),), readiness=self.READY, liveness=alive)))
+        assert container["readinessProbe"].items() >= {
+            ("periodSeconds", 5),
+            ("timeoutSeconds", 4),
+            ("failureThreshold", 2),
+        }
+        assert container["livenessProbe"].items() >= {
+            ("periodSeconds", 11),
+            ("timeoutSeconds", 7),
+            ("failureThreshold", 9),
+        }
+
+    def test_nothing_kills_a_workload_that_names_no_liveness(self) -> None:
+        assert "livenessProbe" not in container_of(deployed(workload(ports=(port(),), readiness=self.READY)))
+
+
+class TestStop:
+    def test_a_service_serves_on_while_callers_learn_that_it_goes(self) -> None:
+        recording = deployed(workload(ports=(port(),), stop_grace_s=10))
+        assert container_of(recording)["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
+        # The pause counts against the grace.
+        assert pod_of(recording)["spec"]["terminationGracePeriodSeconds"] == 15
+
+    @pytest.mark.parametrize("kind", [Kind.STATEFUL, Kind.TASK])
+    def test_nothing_else_delays_its_stop(self, kind: Kind) -> None:
+        recording = deployed(of_kind(kind, stop_grace_s=60, **({} if kind is Kind.TASK else {"ports": (port(),)})))
+        assert "lifecycle" not in container_of(recording)
+        assert pod_of(recording)["spec"]["terminationGracePeriodSeconds"] == 60
+
+
+class TestPlacement:
+    @pytest.mark.parametrize("kind", [Kind.SERVICE, Kind.STATEFUL])
+    def test_replicas_are_spread_over_nodes(self, kind: Kind) -> None:
+        pod = pod_of(deployed(of_kind(kind, replicas=3)))
+        (spread,) = pod["spec"]["topologySpreadConstraints"]
+        assert spread["topologyKey"] == "kubernetes.io/hostname"
+        assert (spread["maxSkew"], spread["whenUnsatisfiable"]) == (1, "ScheduleAnyway")
+        assert spread["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+
+
+class TestDisk:
+    def test_scratch_is_memory_of_its_size(self) -> None:
+        recording = deployed(workload(scratch=(Scratch(path="/cache", size_mib=64), Scratch(path="/run"))))
+        volumes = {one["name"]: one["emptyDir"] for one in pod_of(recording)["spec"]["volumes"]}
+        mounted = {one["mountPath"]: volumes[one["name"]] for one in container_of(recording)["volumeMounts"]}
+        assert mounted == {
+            "/cache": {"medium": "Memory", "sizeLimit": "64Mi"},
+            "/run": {"medium": "Memory", "sizeLimit": "16Mi"},
+        }
+
+    def test_a_persistent_volume_is_mounted_where_it_is_wanted(self) -> None:
+        store = workload("store", kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),))
+        recording = deployed(store)
+        (mount,) = container_of(recording, "store")["volumeMounts"]
+        (template,) = recording.one("StatefulSet", "store").inputs["spec"]["volumeClaimTemplates"]
+        assert mount == {"name": template["metadata"]["name"], "mountPath": "/data"}
+
+    def test_a_secret_somebody_else_keeps_is_mounted_by_its_name(self) -> None:
+        recording = deployed(workload(file_sets=(FileSet(name="tls", directory="/tls", existing_secret="edge"),)))
+        (volume,) = pod_of(recording)["spec"]["volumes"]
+        assert volume["secret"]["secretName"] == "edge"
+        assert recording.of_type("Secret") == []
+
+
+class TestEnvironment:
+    def test_plain_and_secret_values_stand_in_one_order(self) -> None:
+        recording = deployed(workload(environment={"B": "2", "A": "1"}, secret_environment={"AB": "s3cret"}))
+        environment = container_of(recording)["env"]
+        assert [one["name"] for one in environment] == ["A", "AB", "B"]
+        assert environment[0]["value"] == "1"
+        reference = environment[1]["valueFrom"]["secretKeyRef"]
+        assert reference["key"] == "AB"
+        assert "s3cret" not in str(environment)

@@ -1,0 +1,149 @@
+"""Every key that the backend writes is one that Kubernetes knows, by the schema in the provider's SDK.
+
+The API server drops a misspelt key with a warning that no update shows; a hardening row would be gone.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
+import pulumi
+import pytest
+
+# The SDK's schema has no reader that is public.
+from pulumi import _types
+
+from backends.kubernetes.backend import KubernetesBackend
+from operations.render.recorder import Registration
+from tests.unit.kubernetes_stand_in import port, run, task, workload
+from workloads import (
+    INTERNET,
+    Autoscaling,
+    Endpoint,
+    Exec,
+    Exposure,
+    External,
+    FileSet,
+    HttpGet,
+    KeyPair,
+    Kind,
+    Liveness,
+    Metrics,
+    Probe,
+    Route,
+    Scratch,
+    TcpConnect,
+    Volume,
+    Workload,
+)
+
+FILES = (
+    FileSet(name="files", directory="/files", files={"a": "b"}),
+    FileSet(name="keys", directory="/keys", files={"a": "b"}, secret=True),
+    FileSet(name="tls", directory="/tls", existing_secret="tls"),
+)
+EVERYTHING: dict[str, Any] = {
+    "cpus": 1.0,
+    "arguments": ("--fast",),
+    "environment": {"A": "B"},
+    "secret_environment": {"C": "D"},
+    "file_sets": FILES,
+    "scratch": (Scratch(path="/scratch"),),
+}
+
+
+def everything() -> Iterator[Workload]:
+    """Workloads that use every field of the model."""
+    readiness = Probe(check=TcpConnect(port=8080))
+    yield workload(
+        "store",
+        kind=Kind.STATEFUL,
+        replicas=3,
+        ports=(port(),),
+        peer_ports=(8080,),
+        volumes=(Volume(name="data", mount="/data"),),
+        readiness=Probe(check=Exec(command=("ready",))),
+        **EVERYTHING,
+    )
+    yield task(needs=("store",), calls=(Endpoint("store", 8080),), **EVERYTHING)
+    yield workload(
+        "web",
+        autoscaling=Autoscaling(minimum=2, maximum=4),
+        ports=(port(publish=80, public=True),),
+        metrics=Metrics(port=8080, job="web"),
+        readiness=readiness,
+        liveness=Liveness(check=HttpGet(port=8080, path="/live")),
+        calls=(INTERNET, External("mail.example.com", 587, cidrs=("198.51.100.0/24",))),
+        **EVERYTHING,
+    )
+
+
+def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
+    """Deploys and exposes all of it."""
+    for one in everything():
+        backend.deploy(one, parent=parent)
+    route = Route("www.example.com", Endpoint("web", 8080))
+    exposure = Exposure(
+        name="edge",
+        kind="ingress",
+        routes=(route,),
+        tls=KeyPair("CERTIFICATE", "KEY"),
+        callers_namespace="ingress",
+        ingress_class="nginx",
+    )
+    backend.expose(exposure, parent=parent)
+
+
+OBJECTS = [
+    one
+    for one in run(program, storage_class="fast", pull_secrets=("registry",)).registrations
+    if one.type.startswith("kubernetes:")
+]
+
+
+def schema(type_: str) -> Any:
+    """The SDK's class of a kind's fields: `kubernetes:apps/v1:Deployment` has them in `apps.v1.DeploymentInitArgs`."""
+    _, group, kind = type_.split(":")
+    name, _, version = group.partition("/")
+    module = importlib.import_module(f"pulumi_kubernetes.{name.removesuffix('.k8s.io')}.{version}")
+    return getattr(module, f"{kind}InitArgs")
+
+
+def unknown(value: Any, known: Any, path: str) -> Iterator[str]:
+    """Paths in a value that its schema doesn't have."""
+    if isinstance(value, list) and get_origin(known) is not None:
+        # An item may come as an output, too; its own type stands first.
+        (of_each,) = get_args(known)
+        of_each = get_args(of_each)[0] if get_args(of_each) else of_each
+        for index, one in enumerate(value):
+            yield from unknown(one, of_each, f"{path}[{index}]")
+    elif isinstance(value, dict) and hasattr(known, "_pulumi_input_type"):
+        types = _types.input_type_types(known)
+        for key, one in value.items():
+            if key in types:
+                yield from unknown(one, types[key], f"{path}.{key}")
+            else:
+                yield f"{path}.{key}"
+
+
+@pytest.mark.parametrize("one", OBJECTS, ids=str)
+def test_every_key_is_known(one: Registration) -> None:
+    assert list(unknown(one.inputs, schema(one.type), "")) == []
+
+
+def test_a_misspelt_key_would_be_found() -> None:
+    (web,) = [one for one in OBJECTS if one.type == "kubernetes:apps/v1:Deployment"]
+    inputs = copy.deepcopy(dict(web.inputs))
+    inputs["spec"]["template"]["spec"]["containers"][0]["securityContext"]["readOnlyRoot"] = True
+    found = list(unknown(inputs, schema(web.type), ""))
+    assert found == [".spec.template.spec.containers[0].securityContext.readOnlyRoot"]
+
+
+def test_every_kind_of_object_is_looked_at() -> None:
+    assert {one.type.rpartition(":")[2] for one in OBJECTS} == {
+        *("Namespace", "ServiceAccount", "NetworkPolicy", "Service", "PersistentVolumeClaim", "ConfigMap", "Secret"),
+        *("Deployment", "StatefulSet", "Job", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress"),
+    }

@@ -1,0 +1,200 @@
+"""What a service asks for: its own database, its own secrets, the stores, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from settings.catalog import SERVICES, Service
+from tests.unit.asking import CLUSTER, Ask, Asked
+from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS
+from workloads import INTERNET, Autoscaling, Endpoint, External, HttpGet, Kind
+
+SECRETS = "/run/secrets/service"
+OF_PROVIDERS = {
+    "payment": {"STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"},
+    "notification": {"TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "BREVO_API_KEY"},
+}
+MANAGED: Mapping[str, Any] = {
+    "services": {"deploy": ["user"]},
+    "postgres": {"mode": "external", "external": {"host": "db.example.com", "port": 6432, "sslMode": "verify-full"}},
+    "redis": {"mode": "external", "external": {"host": "redis.example.com", "port": 6380}},
+    "kafka": {
+        "mode": "external",
+        "external": {
+            "bootstrapServers": ["k1.example.com:9093", "k2.example.com:9094"],
+            "securityProtocol": "SASL_SSL",
+            "username": "pti",
+        },
+    },
+}
+MANAGED_SECRETS = {"postgresPassword": "p", "redisPassword": "r", "kafkaPassword": "k"}
+
+each_service = pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+
+
+@pytest.fixture
+def full(ask: Ask) -> Asked:
+    """A stack with all services and well-known credentials."""
+    return ask(FULL_DOCKER)
+
+
+@pytest.fixture
+def managed(ask: Ask) -> Asked:
+    """A stack whose stores are managed elsewhere."""
+    return ask(MANAGED, MANAGED_SECRETS)
+
+
+@each_service
+def test_a_service_has_the_secrets_it_uses_and_no_others(ask: Ask, full: Asked, service: Service) -> None:
+    always = {"DATABASE_PASSWORD", "JWT_SECRET", *OF_PROVIDERS.get(service.name, set())}
+    assert full.files[f"{service.name}/secrets"].keys() == always
+    generated = ask({"services": {"deploy": "all"}}, PROVIDERS_SECRETS)
+    assert generated.files[f"{service.name}/secrets"].keys() == {*always, "REDIS_PASSWORD"}
+
+
+@each_service
+def test_a_service_opens_its_own_database_alone(full: Asked, service: Service) -> None:
+    variables = full.workloads[service.name].environment
+    assert variables["DATABASE_NAME"] == f"pti_{service.name}"
+    assert variables["DATABASE_USER"] == f"pti_{service.name}_app"
+    assert full.files[f"{service.name}/secrets"]["DATABASE_PASSWORD"] == f"pti_{service.name}_app"
+
+
+@each_service
+def test_a_secret_is_a_file_that_a_variable_names(full: Asked, service: Service) -> None:
+    workload, files = full.workloads[service.name], full.files[f"{service.name}/secrets"]
+    named = {name: path for name, path in workload.environment.items() if name.endswith("_FILE")}
+    assert named == {f"{name}_FILE": f"{SECRETS}/{name}" for name in files}
+    assert workload.environment.keys().isdisjoint(files)
+    assert [one.directory for one in workload.file_sets] == [SECRETS]
+
+
+def test_a_service_is_told_what_its_contract_promises(full: Asked) -> None:
+    told = {name: value for name, value in full.workloads["rdv"].environment.items() if not name.endswith("_FILE")}
+    assert told == {
+        "SERVICE_NAME": "rdv",
+        "PORT": "4002",
+        "LOG_LEVEL": "info",
+        "DATABASE_HOST": "postgres",
+        "DATABASE_PORT": "5432",
+        "DATABASE_NAME": "pti_rdv",
+        "DATABASE_USER": "pti_rdv_app",
+        "DATABASE_SSLMODE": "disable",
+        "REDIS_HOST": "redis",
+        "REDIS_PORT": "6379",
+        "REDIS_TLS": "false",
+        "KAFKA_BROKERS": "kafka:19092",
+        "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
+        "JWT_ISSUER": "pti-calendar",
+        "JWT_ALGORITHM": "HS256",
+    }
+
+
+def test_only_who_uses_a_provider_reaches_the_internet(full: Asked) -> None:
+    outward = {name for name, one in full.workloads.items() if any(isinstance(call, External) for call in one.calls)}
+    assert outward == {"payment", "notification"}
+    assert INTERNET in full.workloads["payment"].calls
+
+
+@each_service
+def test_a_service_calls_the_stores_and_starts_after_them_and_its_migrations(full: Asked, service: Service) -> None:
+    workload = full.workloads[service.name]
+    callees = {call.workload: call.port for call in workload.calls if isinstance(call, Endpoint)}
+    assert callees == {"postgres": 5432, "redis": 6379, "kafka": 19092}
+    assert {*workload.needs} == {"databases", "redis", "kafka", f"{service.name}-migrations"}
+
+
+@each_service
+def test_readiness_asks_the_service_and_liveness_the_process_alone(full: Asked, service: Service) -> None:
+    workload = full.workloads[service.name]
+    assert workload.readiness is not None
+    assert workload.liveness is not None
+    assert workload.readiness.check == HttpGet(port=service.port, path="/health")
+    assert workload.liveness.check == HttpGet(port=service.port, path="/health/live")
+    assert workload.metrics is not None
+    assert (workload.metrics.port, workload.metrics.path) == (service.port, "/metrics")
+
+
+@each_service
+def test_a_service_publishes_nothing_and_writes_nowhere_but_its_scratch(full: Asked, service: Service) -> None:
+    workload = full.workloads[service.name]
+    assert [(port.number, port.publish) for port in workload.ports] == [(service.port, None)]
+    assert [one.path for one in workload.scratch] == ["/tmp"]  # noqa: S108 - a mount of its own
+    assert workload.read_only_root
+    assert workload.user == 10001
+
+
+@each_service
+def test_migrations_are_a_task_with_the_migrators_password_alone(full: Asked, service: Service) -> None:
+    task = full.workloads[f"{service.name}-migrations"]
+    assert (task.kind, task.command) == (Kind.TASK, ("npm", "run", "migrate"))
+    assert task.image == full.workloads[service.name].image
+    assert task.environment["DATABASE_USER"] == f"pti_{service.name}_migrator"
+    assert full.files[f"{task.name}/secrets"] == {"DATABASE_PASSWORD": f"pti_{service.name}_migrator"}
+    assert (task.needs, task.calls) == (("databases",), (Endpoint("postgres", 5432),))
+
+
+def test_no_command_is_no_migration(ask: Ask) -> None:
+    asked = ask({"credentials": "well-known", "services": {"deploy": ["user"]}})
+    assert "user-migrations" not in asked.workloads
+    assert "user-migrations" not in asked.workloads["user"].needs
+
+
+def test_only_the_services_that_are_asked_for_run(ask: Ask) -> None:
+    names = {one.name for one in SERVICES}
+    assert names & ask({"services": {"deploy": ["user", "audit"]}}).workloads.keys() == {"user", "audit"}
+    assert names & ask({}).workloads.keys() == set()
+
+
+def test_a_local_service_does_not_run(ask: Ask) -> None:
+    services = {"deploy": ["user", "rdv"], "local": ["rdv"], "migrationCommand": ["migrate"]}
+    workloads = ask({"services": services, "gateway": {"enabled": True}}).workloads
+    assert "user" in workloads
+    assert workloads.keys().isdisjoint({"rdv", "rdv-migrations"})
+
+
+def test_variables_of_the_teams_reach_service_and_migrations(ask: Ask) -> None:
+    services = {"deploy": ["user"], "migrationCommand": ["migrate"], "environment": {"LOG_LEVEL": "debug", "A": "1"}}
+    workloads = ask({"services": services}).workloads
+    for name in ("user", "user-migrations"):
+        told = workloads[name].environment
+        assert (told["LOG_LEVEL"], told["A"], told["SERVICE_NAME"]) == ("debug", "1", "user")
+
+
+def test_a_service_is_as_large_as_its_settings_say(ask: Ask) -> None:
+    services = {
+        "deploy": ["user", "rdv"],
+        "replicas": 3,
+        "memoryMib": 300,
+        "cpuRequest": 0.4,
+        "each": {"rdv": {"scaling": {"minimum": 2, "maximum": 8, "cpuPercent": 60}, "image": "rdv:2"}},
+    }
+    workloads = ask({**CLUSTER, "services": services}).workloads
+    user, rdv = workloads["user"], workloads["rdv"]
+    assert (user.replicas, user.autoscaling, user.memory_mib, user.cpu_request) == (3, None, 300, 0.4)
+    assert (rdv.image, rdv.autoscaling) == ("rdv:2", Autoscaling(minimum=2, maximum=8, cpu_percent=60))
+
+
+def test_managed_stores_are_reached_where_they_are_and_as_they_ask(managed: Asked) -> None:
+    told = managed.workloads["user"].environment
+    assert (told["DATABASE_HOST"], told["DATABASE_PORT"]) == ("db.example.com", "6432")
+    assert told["DATABASE_SSLMODE"] == "verify-full"
+    assert (told["REDIS_HOST"], told["REDIS_PORT"], told["REDIS_TLS"]) == ("redis.example.com", "6380", "true")
+    assert told["KAFKA_BROKERS"] == "k1.example.com:9093,k2.example.com:9094"
+    assert (told["KAFKA_SECURITY_PROTOCOL"], told["KAFKA_USERNAME"]) == ("SASL_SSL", "pti")
+    files = managed.files["user/secrets"]
+    assert (files["REDIS_PASSWORD"], files["KAFKA_PASSWORD"]) == ("r", "k")
+
+
+def test_a_service_waits_for_no_managed_store_but_for_its_database_in_it(managed: Asked) -> None:
+    workload = managed.workloads["user"]
+    assert workload.needs == ("databases",)
+    assert {str(call) for call in workload.calls} == {
+        "db.example.com:6432",
+        "redis.example.com:6380",
+        "k1.example.com:9093",
+        "k2.example.com:9094",
+    }

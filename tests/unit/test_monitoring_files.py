@@ -1,0 +1,241 @@
+"""Prometheus' and Alertmanager's configuration, as pure functions make it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from components.monitoring import alertmanager, prometheus
+from components.monitoring.alertmanager import INHIBITIONS, Email, Receivers, Webhook
+from components.monitoring.prometheus import Discovery, Headless, Kubelets, Static, Target, Thresholds
+from tests.unit.paths import ROOT
+
+RDV = Target(job="service", workload="rdv", port=4002)
+POSTGRES = Target(job="postgres", workload="postgres", host="postgres-exporter", port=9187)
+
+
+def scrape(target: Target, discovery: Discovery) -> dict[str, Any]:
+    """The one scrape of a configuration with one target."""
+    (found,) = prometheus.configuration([target], discovery)["scrape_configs"]
+    assert isinstance(found, dict)
+    return found
+
+
+def labels(scraped: Mapping[str, Any]) -> dict[str, str]:
+    """The labels that relabeling gives every target of a scrape."""
+    return {step["target_label"]: step["replacement"] for step in scraped["relabel_configs"]}
+
+
+# Prometheus
+
+
+def test_on_docker_a_target_is_its_workloads_name() -> None:
+    assert scrape(RDV, Static())["static_configs"] == [{"targets": ["rdv:4002"]}]
+
+
+def test_on_kubernetes_a_target_is_every_pod_behind_its_headless_name() -> None:
+    (lookup,) = scrape(RDV, Headless("pti"))["dns_sd_configs"]
+    assert (lookup["names"], lookup["type"], lookup["port"]) == (["rdv-pods.pti.svc"], "A", 4002)
+
+
+@pytest.mark.parametrize("discovery", [Static(), Headless("pti")])
+def test_a_target_has_the_same_labels_wherever_it_runs(discovery: Discovery) -> None:
+    assert labels(scrape(RDV, discovery)) == {"job": "service", "workload": "rdv"}
+
+
+def test_an_exporter_answers_in_the_name_of_what_it_watches() -> None:
+    found = scrape(POSTGRES, Static())
+    assert found["static_configs"] == [{"targets": ["postgres-exporter:9187"]}]
+    assert labels(found) == {"job": "postgres", "workload": "postgres"}
+
+
+def test_a_target_may_answer_under_another_path() -> None:
+    assert scrape(RDV, Static())["metrics_path"] == "/metrics"
+    grafana = Target(job="grafana", workload="grafana", port=3030, path="/grafana/metrics")
+    assert scrape(grafana, Static())["metrics_path"] == "/grafana/metrics"
+
+
+def test_a_target_that_stands_twice_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="once, not twice: service/rdv/rdv:4002"):
+        prometheus.configuration([RDV, POSTGRES, RDV], Static())
+
+
+def test_two_exporters_of_one_workload_are_two_scrapes() -> None:
+    nginx = [
+        Target(job="nginx", workload="nginx", host=host, port=9113) for host in ("nginx-exporter", "nginx-certificate")
+    ]
+    scrapes = prometheus.configuration(nginx, Static())["scrape_configs"]
+    assert len({found["job_name"] for found in scrapes}) == 2
+
+
+def test_alerts_go_to_alertmanager_where_there_is_one() -> None:
+    assert "alerting" not in prometheus.configuration([RDV], Static())
+    manager = Target(job="alertmanager", workload="alertmanager", port=9093)
+    configured = prometheus.configuration([RDV], Static(), alertmanager=manager)
+    assert configured["alerting"] == {"alertmanagers": [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]}
+
+
+def test_of_the_kubelets_only_our_volumes_are_kept() -> None:
+    configured = prometheus.configuration([], Headless("pti"), kubelets=Kubelets(namespace="pti"))
+    (found,) = configured["scrape_configs"]
+    (kept,) = found["metric_relabel_configs"]
+    assert (kept["action"], kept["source_labels"]) == ("keep", ["__name__", "namespace"])
+    pattern = re.compile(kept["regex"])
+    assert pattern.fullmatch("kubelet_volume_stats_used_bytes;pti")
+    assert not pattern.fullmatch("kubelet_volume_stats_used_bytes;other")
+    assert not pattern.fullmatch("container_cpu_usage_seconds_total;pti")
+    assert found["tls_config"]["insecure_skip_verify"] is False
+
+
+def test_the_thresholds_are_the_ones_the_rules_are_tested_with() -> None:
+    tested = yaml.safe_load((ROOT / "tests/artifacts/alerts/thresholds.yml").read_text())
+    pairs = [("service", "rdv"), ("kong", "kong")]
+    assert prometheus.thresholds_file(Thresholds(), pairs) == tested
+
+
+def test_a_threshold_that_is_set_is_recorded() -> None:
+    (recorded, _) = prometheus.thresholds_file(Thresholds(error_ratio=0.01), [])["groups"]
+    assert {"record": "pti:threshold:error_ratio", "expr": "vector(0.01)"} in recorded["rules"]
+
+
+def test_each_workload_is_expected_once() -> None:
+    pairs = prometheus.expected([RDV, POSTGRES, RDV], Kubelets(namespace="pti"))
+    (_, expectations) = prometheus.thresholds_file(Thresholds(), pairs)["groups"]
+    assert [tuple(rule["labels"].values()) for rule in expectations["rules"]] == [
+        ("service", "rdv"),
+        ("postgres", "postgres"),
+        ("kubelet", "kubelet"),
+    ]
+
+
+def test_the_text_is_yaml_too() -> None:
+    configured = prometheus.configuration([RDV], Static())
+    assert yaml.safe_load(prometheus.as_text(configured)) == configured
+
+
+def test_grafana_knows_how_often_prometheus_asks() -> None:
+    provisioned = yaml.safe_load((ROOT / "assets/grafana/provisioning/datasources/pti-calendar.yaml").read_text())
+    (source,) = [one for one in provisioned["datasources"] if one["type"] == "prometheus"]
+    asked = prometheus.configuration([RDV], Static())["global"]["scrape_interval"]
+    assert source["jsonData"]["timeInterval"] == asked
+
+
+# Alertmanager
+
+EMAIL = Email(to="operations@example.com", sender="alerts@example.com", smarthost="smtp.example.com:587")
+
+
+def receiver(receivers: Receivers, name: str) -> dict[str, Any]:
+    """One receiver of the configuration."""
+    (found,) = [one for one in alertmanager.configuration(receivers)["receivers"] if one["name"] == name]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_without_receivers_nobody_is_written_to() -> None:
+    assert receiver(Receivers(), "people") == {"name": "people"}
+    assert receiver(Receivers(), "watchdog") == {"name": "watchdog"}
+
+
+def test_people_are_told_by_each_way_and_also_when_it_is_over() -> None:
+    people = receiver(Receivers(email=EMAIL, webhook=Webhook(url_file="/run/secrets/hook")), "people")
+    (mail,), (hook,) = people["email_configs"], people["webhook_configs"]
+    assert (mail["to"], mail["from"], mail["smarthost"]) == (EMAIL.to, EMAIL.sender, EMAIL.smarthost)
+    assert (mail["require_tls"], mail["send_resolved"]) == (True, True)
+    assert hook == {"url_file": "/run/secrets/hook", "send_resolved": True}
+
+
+def test_a_login_is_given_by_file() -> None:
+    email = Email(**{**vars(EMAIL), "username": "alerts", "password_file": "/run/secrets/smtp"})
+    (mail,) = receiver(Receivers(email=email), "people")["email_configs"]
+    assert (mail["auth_username"], mail["auth_password_file"]) == ("alerts", "/run/secrets/smtp")
+    assert "auth_password" not in json.dumps(mail).replace("auth_password_file", "")
+
+
+def test_the_watchdog_has_a_receiver_of_its_own() -> None:
+    receivers = Receivers(email=EMAIL, watchdog=Webhook(url_file="/run/secrets/watchdog"))
+    watchdog = receiver(receivers, "watchdog")
+    assert watchdog["webhook_configs"] == [{"url_file": "/run/secrets/watchdog", "send_resolved": False}]
+
+
+def test_alerts_are_told_together_by_name_and_workload() -> None:
+    assert alertmanager.configuration(Receivers())["route"]["group_by"] == ["alertname", "workload"]
+
+
+def test_an_address_ends_without_a_slash() -> None:
+    assert alertmanager.addresses("https://example.com/") == alertmanager.addresses("https://example.com")
+
+
+Alert = dict[str, str]
+
+
+def alert(name: str, severity: str, **more: str) -> Alert:
+    """An alert's labels."""
+    return {"alertname": name, "severity": severity, **more}
+
+
+def holds_back(source: Alert, target: Alert) -> bool:
+    """Whether one of the inhibitions keeps the target back while the source fires, by Alertmanager's rules."""
+    return any(
+        all(matches(matcher, source) for matcher in rule["source_matchers"])
+        and all(matches(matcher, target) for matcher in rule["target_matchers"])
+        and all(source.get(label, "") == target.get(label, "") for label in rule["equal"])
+        for rule in INHIBITIONS
+    )
+
+
+def matches(matcher: str, labels: Alert) -> bool:
+    """`name="value"` or `name=~"pattern"`; a label that isn't there is empty."""
+    parts = re.fullmatch(r'(\w+)(=~?)"(.*)"', matcher)
+    assert parts, matcher
+    name, operator, wanted = parts.groups()
+    value = labels.get(name, "")
+    return value == wanted if operator == "=" else re.fullmatch(wanted, value) is not None
+
+
+DOWN = alert("ServiceDown", "critical", job="service", workload="rdv")
+MISSING = alert("TargetMissing", "critical", job="service", workload="rdv")
+FULL = alert("DiskAlmostFull", "critical", job="kubelet", namespace="pti", volume="postgres-data")
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (DOWN, alert("LatencyHigh", "warning", workload="rdv")),
+        (DOWN, alert("ErrorRateHigh", "critical", workload="rdv")),
+        (DOWN, alert("GatewayErrorRateHigh", "critical", workload="rdv")),
+        (DOWN, alert("TargetDown", "warning", workload="rdv", instance="rdv:4002")),
+        (MISSING, alert("AvailabilityBurnFast", "critical", workload="rdv")),
+        (
+            alert("PostgresDown", "critical", workload="postgres"),
+            alert("PostgresConnectionsNearLimit", "warning", workload="postgres"),
+        ),
+        (
+            alert("AvailabilityBurnFast", "critical", workload="rdv"),
+            alert("AvailabilityBurnMedium", "critical", workload="rdv"),
+        ),
+        (FULL, {**FULL, "alertname": "DiskFilling", "severity": "warning"}),
+    ],
+)
+def test_what_follows_from_a_worse_alert_is_held_back(source: Alert, target: Alert) -> None:
+    assert holds_back(source, target)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (DOWN, alert("LatencyHigh", "warning", workload="user")),
+        (DOWN, DOWN),
+        (alert("LatencyHigh", "warning", workload="rdv"), DOWN),
+        (alert("BackupMissing", "critical", database="pti_rdv"), alert("DiskFilling", "warning", volume="data")),
+        (FULL, {**FULL, "alertname": "DiskFilling", "severity": "warning", "volume": "kafka-data"}),
+        (alert("CertificateExpired", "critical", workload="nginx"), alert("Watchdog", "info")),
+    ],
+)
+def test_what_does_not_follow_is_told(source: Alert, target: Alert) -> None:
+    assert not holds_back(source, target)

@@ -1,0 +1,89 @@
+"""`make preview`: on a state that is thrown away, with nobody's secrets; Pulumi's command is a stand-in that notes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from operations import preview
+from operations.configuration import read_configuration
+from operations.project import ROOT, OperationError
+
+EXIT_CODE = 3
+STAND_IN = """#!/bin/sh
+echo "$*" >> "$NOTES/commands"
+echo "$PULUMI_BACKEND_URL" >> "$NOTES/states"
+echo "${PULUMI_CONFIG_PASSPHRASE-none}" >> "$NOTES/passphrases"
+case "$1" in
+    preview) cp "$5" "$NOTES/configuration.yaml"; exit 3 ;;
+esac
+"""
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where the stand-in notes what it is asked to do."""
+    command = tmp_path / "bin" / "pulumi"
+    command.parent.mkdir()
+    command.write_text(STAND_IN)
+    command.chmod(0o755)
+    known = {
+        "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
+        "NOTES": str(tmp_path),
+        "PULUMI_CONFIG_PASSPHRASE": "the person's own",
+        "PULUMI_BACKEND_URL": "file:///the/person's/own",
+    }
+    monkeypatch.setattr(preview, "environment", lambda: known)
+    return tmp_path
+
+
+def test_it_previews_on_a_state_of_its_own_and_gives_the_exit_code(notes: Path) -> None:
+    assert preview.preview("prod") == EXIT_CODE
+    (state,) = set((notes / "states").read_text().splitlines())
+    place = Path(state.removeprefix("file://")).parent
+    assert place.name.startswith("pti-calendar-preview-")
+    assert not place.exists()
+    assert set((notes / "passphrases").read_text().splitlines()) == {"none"}
+
+
+def test_it_asks_no_cluster_and_changes_nothing_else_in_the_configuration(notes: Path) -> None:
+    preview.preview("prod")
+    config = yaml.safe_load((notes / "configuration.yaml").read_text())["config"]
+    assert not Path(config["pti-calendar:kubernetes"]["kubeconfig"]).exists()
+    config["pti-calendar:kubernetes"]["kubeconfig"] = "~/.kube/config"
+    assert config == yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())["config"]
+
+
+def test_every_secret_that_a_person_must_supply_has_a_placeholder(notes: Path) -> None:
+    preview.preview("prod")
+    (given,) = [line for line in (notes / "commands").read_text().splitlines() if line.startswith("config set-all")]
+    settings, supplied = read_configuration("prod")
+    needed = {one.key for one in settings.supplied_credentials()} | supplied
+    assert "stripeSecretKey" in needed
+    assert {f"--secret=pti-calendar:{key}={preview.PLACEHOLDER}" for key in needed} == {
+        word for word in given.split() if word.startswith("--secret")
+    }
+
+
+def test_what_only_the_passphrase_opens_is_left_out() -> None:
+    document: dict[str, Any] = {
+        "encryptionsalt": "v1:salt",
+        "config": {"pti-calendar:jwtSecret": {"secure": "v1:cipher"}, "pti-calendar:protect": True},
+    }
+    assert preview.stripped(document) == {"config": {"pti-calendar:protect": True}}
+
+
+def test_a_failed_preparation_says_why(notes: Path) -> None:
+    (notes / "bin" / "pulumi").write_text("#!/bin/sh\necho 'disk is full' >&2\nexit 1\n")
+    with pytest.raises(OperationError, match=r"'pulumi stack'.*\n.*disk is full"):
+        preview.preview("dev")
+
+
+def test_an_unknown_stack_starts_nothing(notes: Path) -> None:
+    with pytest.raises(OperationError, match=r"no Pulumi\.nowhere\.yaml"):
+        preview.preview("nowhere")
+    assert not (notes / "commands").exists()

@@ -1,0 +1,270 @@
+"""The stack as manifests for kubectl."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from operations.project import ROOT, OperationError
+from operations.render.environment import read_secrets, read_variables
+from operations.render.manifests import FOLDERS, Object, manifests
+from operations.render.placeholders import TLS_PAIR, Placeholders
+from operations.render.render import recorded_resources, write_objects
+from operations.render.text import document
+from settings import Settings
+from settings.catalog import FRONTENDS, SERVICES
+from settings.credentials import POSTGRES_ADMIN, REDIS, Credential
+
+PRINT_PROD = (
+    "import sys; from operations.configuration import read_configuration;"
+    "from operations.render.manifests import manifests;"
+    "from operations.render.placeholders import Placeholders;"
+    "from operations.render.render import recorded_resources;"
+    "from operations.render.text import documents;"
+    "settings, supplied = read_configuration('prod'); known = Placeholders.of(settings, supplied);"
+    "objects = manifests(recorded_resources(settings, known, 'prod'), known);"
+    "sys.stdout.write(documents([one.folder, one.workload, one.manifest] for one in objects))"
+)
+"""A program that prints every object of prod with its place."""
+
+CLUSTER: Mapping[str, Any] = {
+    "backend": {"kind": "kubernetes"},
+    "kubernetes": {"kubeconfig": "~/.kube/config", "context": "test", "namespace": "calendar"},
+    "kafka": {"mode": "kraft"},
+    "services": {"deploy": "all"},
+    "frontends": {"deploy": "all"},
+    "gateway": {"enabled": True},
+}
+"""The whole platform, with TLS of its own making."""
+
+
+def rendered(
+    settings: Mapping[str, Any] = CLUSTER, values: Mapping[Credential, str] | None = None, **sections: Any
+) -> list[Object]:
+    """The objects of a stack, with values or with placeholders as its secrets."""
+    parsed = Settings.model_validate({**settings, **sections})
+    placeholders = Placeholders.of(parsed, ())
+    marked = recorded_resources(parsed, placeholders, "test")
+    filled = recorded_resources(parsed, placeholders, "test", values) if values else None
+    return manifests(marked, placeholders, filled)
+
+
+def values_of(settings: Mapping[str, Any] = CLUSTER, **given: str) -> dict[Credential, str]:
+    """A value for every credential; those given by their variable's name."""
+    needed = Placeholders.of(Settings.model_validate(settings), ()).by_credential
+    return {one: given.get(one.variable, f"value of {one.variable}") for one in needed}
+
+
+def names(objects: list[Object], kind: str) -> set[str]:
+    """The names of all objects of a kind."""
+    return {one.manifest["metadata"]["name"] for one in objects if one.manifest["kind"] == kind}
+
+
+def secret(objects: list[Object], prefix: str) -> Mapping[str, Any]:
+    """The one Secret whose name starts so."""
+    (found,) = [
+        one.manifest
+        for one in objects
+        if one.manifest["kind"] == "Secret" and one.manifest["metadata"]["name"].startswith(prefix)
+    ]
+    return found
+
+
+def decoded(found: Mapping[str, Any]) -> dict[str, str]:
+    """The values of a filled Secret."""
+    return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
+
+
+def referred(value: Any) -> Iterator[tuple[str, str]]:
+    """Kind and name of every ConfigMap and Secret that a manifest refers to."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            if key in ("configMap", "configMapRef", "configMapKeyRef"):
+                yield "ConfigMap", one["name"]
+            elif key == "secretName":
+                yield "Secret", one
+            elif key in ("secretKeyRef", "secretRef", "superuserSecret"):
+                yield "Secret", one["name"]
+            else:
+                yield from referred(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from referred(one)
+
+
+OBJECTS = rendered()
+
+
+def test_every_process_gives_the_same_text() -> None:
+    def text(seed: str) -> bytes:
+        environment = {"PYTHONHASHSEED": seed, "PATH": "/nonexistent"}
+        program = [sys.executable, "-c", PRINT_PROD]
+        return subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, check=True).stdout
+
+    assert len({text(seed) for seed in "123"}) == 1
+
+
+def test_each_layer_is_in_its_folder() -> None:
+    files = {folder: {one.workload for one in OBJECTS if one.folder == folder} for folder in FOLDERS}
+    services, frontends = {one.name for one in SERVICES}, {one.name for one in FRONTENDS}
+    assert files["namespace"] == {"calendar"}
+    assert files["infrastructure"] == {"postgres", "databases", "redis", "kafka"}
+    assert files["services"] == services | frontends
+    assert files["ingress"] == {"kong", "nginx"}
+    assert files["secrets"] == services | {"postgres", "databases", "redis", "kong", "nginx"}
+
+
+def test_secrets_are_in_their_own_folder_and_nothing_else_is() -> None:
+    assert {one.manifest["kind"] for one in OBJECTS if one.folder == "secrets"} == {"Secret"}
+    assert "Secret" not in {one.manifest["kind"] for one in OBJECTS if one.folder != "secrets"}
+
+
+def test_the_namespace_comes_first_and_closed() -> None:
+    first, second = OBJECTS[:2]
+    assert (first.manifest["kind"], first.manifest["metadata"]["name"]) == ("Namespace", "calendar")
+    assert (second.manifest["kind"], second.manifest["metadata"]["name"]) == ("NetworkPolicy", "default-deny")
+    assert first.workload == second.workload
+    assert {one.manifest["metadata"].get("namespace") for one in OBJECTS[1:]} == {"calendar"}
+
+
+def test_a_cluster_edge_is_in_the_ingress_folder() -> None:
+    issued = {"enabled": True, "edge": "ingress", "tls": {"source": "cert-manager", "issuer": "letsencrypt"}}
+    kinds = {one.manifest["kind"] for one in rendered(gateway=issued) if one.folder == "ingress"}
+    assert kinds >= {"Ingress", "Certificate", "NetworkPolicy", "Deployment"}
+
+
+@pytest.mark.parametrize(
+    "postgres", [{}, {"mode": "cloudnativepg"}], ids=["one PostgreSQL server", "a cluster of CloudNativePG"]
+)
+def test_every_reference_leads_to_an_object(postgres: Mapping[str, Any]) -> None:
+    objects = rendered(postgres=postgres)
+    found = set(referred([one.manifest for one in objects]))
+    known = {(kind, name) for kind in ("ConfigMap", "Secret") for name in names(objects, kind)}
+    assert found == known
+
+
+def test_a_name_that_the_provider_would_make_is_the_resources_with_a_hash() -> None:
+    (job,) = names(OBJECTS, "Job")
+    assert re.fullmatch(r"databases-[0-9a-f]{8}", job)
+    assert any(re.fullmatch(r"postgres-scripts-[0-9a-f]{8}", name) for name in names(OBJECTS, "ConfigMap"))
+
+
+def test_other_contents_have_another_name_and_nothing_else_has() -> None:
+    changed = rendered(redis={"maxMemoryMib": 65})
+    before, after = names(OBJECTS, "ConfigMap"), names(changed, "ConfigMap")
+    assert {name.rpartition("-")[0] for name in before ^ after} == {"redis-configuration"}
+    assert names(changed, "Job") == names(OBJECTS, "Job")
+
+
+def test_no_name_depends_on_a_secret_value() -> None:
+    one, other = rendered(values=values_of()), rendered(values=values_of(REDIS_PASSWORD="another"))
+    for objects in (one, other):
+        for kind in ("Secret", "ConfigMap", "Job"):
+            assert names(objects, kind) == names(OBJECTS, kind)
+    assert one != other
+
+
+def test_only_what_kubectl_and_the_cluster_read_is_written() -> None:
+    text = document([one.manifest for one in (*OBJECTS, *rendered(values=values_of()))])
+    assert not re.search(r"pulumi\.com/|unnamed-|PLACEHOLDER", text)
+
+
+def test_without_an_environment_file_secrets_are_placeholders_that_nobody_overlooks() -> None:
+    kept = secret(OBJECTS, "payment-secrets-")
+    assert kept["stringData"]["STRIPE_SECRET_KEY"] == "REPLACE_WITH_STRIPE_SECRET_KEY"
+    assert "data" not in kept
+    assert secret(OBJECTS, "nginx-certificate-")["stringData"]["tls.key"] == "REPLACE_WITH_TLS_PRIVATE_KEY"
+
+
+def test_a_filled_secret_holds_the_value_as_each_file_needs_it() -> None:
+    odd = """a"b'c\\d $e"""
+    objects = rendered(values=values_of(REDIS_PASSWORD=odd, STRIPE_SECRET_KEY=odd))
+    assert decoded(secret(objects, "payment-secrets-"))["STRIPE_SECRET_KEY"] == odd
+    kong = json.loads(decoded(secret(objects, "kong-configuration-"))["kong.json"])
+    assert odd in {plugin["config"]["redis"]["password"] for plugin in kong["plugins"] if "redis" in plugin["config"]}
+
+
+def test_a_secrets_value_can_be_changed_under_its_name() -> None:
+    assert [one.manifest for one in OBJECTS if one.folder == "secrets" and "immutable" in one.manifest] == []
+    assert all(one.manifest["immutable"] for one in OBJECTS if one.manifest["kind"] == "ConfigMap")
+
+
+def test_no_secret_value_is_outside_the_secrets_folder() -> None:
+    objects = rendered(values=values_of())
+    assert "value of" not in document([one.manifest for one in objects if one.folder != "secrets"])
+
+
+def test_files_are_written_anew_and_secrets_for_their_owner_alone(tmp_path: Path) -> None:
+    write_objects(OBJECTS, tmp_path, "test")
+    (tmp_path / "services" / "gone.yaml").write_text("of an earlier configuration")
+    write_objects(OBJECTS, tmp_path, "test")
+    written = {(path.parent.name, path.stem) for path in tmp_path.glob("*/*")}
+    assert written == {(one.folder, one.workload) for one in OBJECTS}
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()}
+    assert modes == {0o600}
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_holds_its_objects_as_documents(tmp_path: Path) -> None:
+    write_objects(OBJECTS, tmp_path, "test")
+    found = list(yaml.safe_load_all((tmp_path / "services" / "rdv.yaml").read_text()))
+    assert found == [one.manifest for one in OBJECTS if (one.folder, one.workload) == ("services", "rdv")]
+    assert found[-1]["kind"] == "Deployment"
+
+
+def test_an_environment_file_is_read_as_compose_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        "# a comment\n\nPLAIN=a=b#c  # told\n"
+        "export SINGLE='two\nlines $x \\n'\n"
+        'DOUBLE="q\\"\\nr" # told\n'
+        "EMPTY=\nLAST=z"
+    )
+    assert read_variables(file) == {
+        "PLAIN": "a=b#c",
+        "SINGLE": "two\nlines $x \\n",
+        "DOUBLE": 'q"\nr',
+        "EMPTY": "",
+        "LAST": "z",
+    }
+
+
+def test_a_line_that_is_none_is_named_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\nB='never ends\n")
+    with pytest.raises(OperationError, match="line 2 is not NAME=value") as caught:
+        read_variables(tmp_path / ".env")
+    assert "never ends" not in str(caught.value)
+
+
+def test_every_missing_variable_is_named_at_once(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text('POSTGRES_PASSWORD=\nJWT_SECRET="two\nlines"\n')
+    needed = Placeholders.of(Settings.model_validate(CLUSTER), ())
+    with pytest.raises(OperationError) as caught:
+        read_secrets(file, needed)
+    told = str(caught.value)
+    assert "JWT_SECRET is more than one line" in told
+    missing = {one.variable for one in needed.by_credential} - {"JWT_SECRET"}
+    assert set(re.findall(r"^  (\w+) is missing or empty", told, re.MULTILINE)) == missing
+
+
+def test_a_certificate_goes_over_several_lines(tmp_path: Path) -> None:
+    needed = Placeholders({POSTGRES_ADMIN: None, REDIS: None, **dict.fromkeys(TLS_PAIR)})
+    (tmp_path / ".env").write_text(
+        "POSTGRES_PASSWORD=a\nREDIS_PASSWORD='b c'\nTLS_CERTIFICATE='-----BEGIN\nx+/=\n-----END'\nTLS_PRIVATE_KEY=k\n"
+    )
+    assert read_secrets(tmp_path / ".env", needed) == {
+        POSTGRES_ADMIN: "a",
+        REDIS: "b c",
+        TLS_PAIR[0]: "-----BEGIN\nx+/=\n-----END\n",
+        TLS_PAIR[1]: "k\n",
+    }

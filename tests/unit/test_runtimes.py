@@ -1,0 +1,133 @@
+"""Status, logs and wipe of a stack in a cluster; kubectl is a stand-in that notes and answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operations import cluster, containers, stack
+from operations.configuration import read_configuration
+from operations.project import OperationError
+from operations.runtimes import runtime_of
+from operations.wipe import wipe
+
+STAND_IN = """#!/bin/sh
+echo "$*" >> "{notes}/commands"
+case " $* " in
+    *" --output json "*) cat "{notes}/pods.json" ;;
+    *" --output wide "*) cat "{notes}/table" ;;
+    *" --output name "*) echo persistentvolumeclaim/redis-data-redis-0 ;;
+esac
+"""
+
+
+def pod(**labels: str) -> dict[str, Any]:
+    """A pod as kubectl lists it."""
+    return {"metadata": {"labels": labels}}
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where the stand-in notes its commands, and finds its answers."""
+    (tmp_path / "kubectl").write_text(STAND_IN.format(notes=tmp_path))
+    (tmp_path / "kubectl").chmod(0o755)
+    pods = [pod(**{"app.kubernetes.io/name": "rdv"}), pod(**{"cnpg.io/cluster": "postgres"}), pod(foreign="yes")]
+    (tmp_path / "pods.json").write_text(json.dumps({"items": pods}))
+    (tmp_path / "table").write_text("NAME READY RESTARTS\npod/rdv-1 1/1 0\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    return tmp_path
+
+
+def commands(notes: Path) -> list[str]:
+    """What kubectl was asked to do."""
+    file = notes / "commands"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def test_the_configuration_decides_what_is_asked() -> None:
+    assert runtime_of("dev") is containers
+    assert runtime_of("prod") is cluster
+
+
+def test_status_shows_what_kubectl_tells(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runtime_of("prod").show_status("prod")
+    assert "pod/rdv-1 1/1 0" in capsys.readouterr().out
+
+
+def test_every_command_names_the_cluster_and_the_namespace_of_the_configuration(notes: Path) -> None:
+    settings = read_configuration("prod")[0].kubernetes
+    assert settings.kubeconfig == "~/.kube/config"
+    cluster.show_status("prod")
+    cluster.follow_logs("prod", "rdv", follow=False)
+    cluster.delete_data("prod")
+    named = f"--kubeconfig /home/somebody/.kube/config --context {settings.context} --namespace {settings.namespace} "
+    assert len(commands(notes)) == 4
+    assert [line for line in commands(notes) if not line.startswith(named)] == []
+
+
+def test_status_of_an_empty_namespace_says_how_to_fill_it(notes: Path) -> None:
+    (notes / "table").write_text("")
+    with pytest.raises(OperationError, match="make up STACK=prod"):
+        cluster.show_status("prod")
+
+
+@pytest.mark.parametrize(
+    ("workload", "selector"), [("rdv", "app.kubernetes.io/name=rdv"), ("postgres", "cnpg.io/cluster=postgres")]
+)
+def test_logs_come_from_all_pods_of_a_workload(notes: Path, workload: str, selector: str) -> None:
+    assert cluster.follow_logs("prod", workload, follow=True) == 0
+    last = commands(notes)[-1]
+    assert f"--selector {selector} " in last
+    assert last.endswith("--follow")
+
+
+def test_logs_of_an_unknown_workload_name_the_known_ones(notes: Path) -> None:
+    with pytest.raises(OperationError, match=r"runs no 'nobody'; it runs postgres, rdv\."):
+        cluster.follow_logs("prod", "nobody", follow=False)
+
+
+def test_without_kubectl_it_says_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OperationError, match=r"'kubectl' command is missing.*kubernetes\.io"):
+        cluster.show_status("prod")
+
+
+def test_a_refusal_is_shown_with_its_command(notes: Path) -> None:
+    (notes / "kubectl").write_text("#!/bin/sh\necho 'connection refused' >&2\nexit 1\n")
+    with pytest.raises(OperationError, match=r"--context pti-calendar .*\n.*connection refused"):
+        cluster.show_status("prod")
+
+
+def test_wipe_changes_nothing_unless_the_name_is_typed(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "dev")
+    with pytest.raises(OperationError, match="Not confirmed"):
+        wipe("prod")
+    assert [line for line in commands(notes) if "delete" in line] == []
+
+
+def test_wipe_keeps_the_data_of_a_stack_that_can_not_be_taken_down(
+    notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "prod")
+    monkeypatch.setattr(stack, "exists", lambda _: True)
+    monkeypatch.setattr(stack, "destroy", lambda _: 255)
+    with pytest.raises(OperationError, match="pulumi state unprotect --all --stack prod"):
+        wipe("prod")
+    assert [line for line in commands(notes) if "delete" in line] == []
+
+
+def test_wipe_deletes_the_namespace_once_the_stack_is_down(
+    notes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "prod")
+    monkeypatch.setattr(stack, "exists", lambda _: True)
+    monkeypatch.setattr(stack, "destroy", lambda _: 0)
+    assert wipe("prod") == 0
+    told = capsys.readouterr().out
+    assert "in namespace pti-calendar (kubeconfig ~/.kube/config, context pti-calendar)" in told
+    assert "  persistentvolumeclaim/redis-data-redis-0" in told
+    assert commands(notes)[-1].endswith("delete namespace pti-calendar --ignore-not-found")

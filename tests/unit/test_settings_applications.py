@@ -1,0 +1,250 @@
+"""What a stack's configuration may say of the services and the front ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from settings.applications import Scaling, Sized
+from settings.catalog import FRONTENDS, SERVICES
+from tests.unit.mistakes import Bad, default, entry, parsed, refused_keys
+
+IMAGE_OF_EACH = "an image reference with an exact tag; '{name}' in it stands for the application's name"
+NAMES = "user, planning, rdv, payment, notification, admin, audit"
+SELECTION = f"'all', or a list without repetition of {NAMES}"
+VARIABLES = (
+    "names of letters, digits and '_' that the platform doesn't set itself "
+    "(SERVICE_NAME, PORT, DATABASE_…, REDIS_…, KAFKA_…, JWT_…), each with text"
+)
+CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
+USER, RDV = SERVICES[0], SERVICES[2]
+
+BAD = [
+    Bad(
+        "a service there isn't",
+        {"services": {"deploy": ["users"]}},
+        entry("services.deploy", given='["users"]', allowed=SELECTION, default=default("()", "Services")),
+    ),
+    Bad(
+        "a service twice",
+        {"services": {"deploy": ["user", "user"]}},
+        entry("services.deploy", given='["user", "user"]', allowed=SELECTION, default=default("()", "Services")),
+    ),
+    Bad(
+        "text that isn't all",
+        {"services": {"deploy": "user"}},
+        entry("services.deploy", given="'user'", allowed=SELECTION, default=default("()", "Services")),
+    ),
+    Bad(
+        "a front end there isn't",
+        {"frontends": {"deploy": ["pwa"]}},
+        entry(
+            "frontends.deploy",
+            given='["pwa"]',
+            allowed="'all', or a list without repetition of client-pwa, pro-webapp, admin-webapp, callcenter-webapp",
+            default=default("()", "Frontends"),
+        ),
+    ),
+    Bad(
+        "a local service that the stack doesn't have",
+        {"services": {"deploy": ["user"], "local": ["user", "rdv", "audit"]}, "gateway": {"enabled": True}},
+        entry(
+            "services.local",
+            given='["user", "rdv", "audit"]',
+            allowed="services that 'deploy' names too; it lacks rdv, audit",
+            default=default("()", "Services"),
+        ),
+    ),
+    Bad(
+        "a local service that no gateway leads to",
+        {"services": {"deploy": ["user"], "local": ["user"]}},
+        entry(
+            "services.local",
+            given='["user"]',
+            allowed="nothing without the gateway (gateway.enabled), which leads there",
+            default=default("()", "Services"),
+        ),
+    ),
+    Bad(
+        "a front end that nothing leads to",
+        {"frontends": {"deploy": ["client-pwa"]}},
+        entry(
+            "frontends.deploy",
+            given='["client-pwa"]',
+            allowed="nothing without the gateway (gateway.enabled), the only way to a front end",
+            default=default("()", "Frontends"),
+        ),
+    ),
+    *(
+        Bad(
+            f"an image of all {about}",
+            {"services": {"image": image}},
+            entry(
+                "services.image",
+                given=repr(image),
+                allowed=IMAGE_OF_EACH,
+                default=default("pti-calendar/{name}-service:1.0.0", "Services"),
+            ),
+        )
+        for about, image in [
+            ("without a tag", "pti/{name}"),
+            ("with a moving tag", "pti/{name}:latest"),
+            ("with another placeholder", "pti/{service}:1"),
+        ]
+    ),
+    Bad(
+        "fewer replicas at most than at least",
+        {**CLUSTER, "services": {"scaling": {"minimum": 4, "maximum": 3}}},
+        entry("services.scaling.maximum", given="3", allowed="at least minimum (4)", default=default("6", "Scaling")),
+    ),
+    Bad(
+        "a number of replicas beside scaling",
+        {**CLUSTER, "services": {"replicas": 2, "scaling": {}}},
+        entry(
+            "services.replicas",
+            given="2",
+            allowed="nothing beside 'scaling', which owns the number: remove one of them",
+            default=default("1", "Services"),
+        ),
+    ),
+    Bad(
+        "a number of replicas beside scaling, of one front end",
+        {**CLUSTER, "frontends": {"each": {"clientPwa": {"replicas": 2, "scaling": {}}}}},
+        entry(
+            "frontends.each.clientPwa.replicas",
+            given="2",
+            allowed="nothing beside 'scaling', which owns the number: remove one of them",
+            default=default("none", "Sizing"),
+        ),
+    ),
+    Bad(
+        "a number for scaling",
+        {**CLUSTER, "services": {"scaling": 3}},
+        entry("services.scaling", given="3", allowed="a section with the keys minimum, maximum, cpuPercent"),
+    ),
+    Bad(
+        "a key of scaling with a typing error",
+        {**CLUSTER, "services": {"scaling": {"maximun": 3}}},
+        entry("services.scaling.maximun", given="an unknown key", allowed="'maximum', the nearest key"),
+    ),
+    *(
+        Bad(
+            f"{path} as a public path",
+            {"services": {"each": {"user": {"publicPaths": [path]}}}},
+            entry(
+                "services.each.user.publicPaths",
+                given=repr(path),
+                allowed="a list of text such as ['/auth/login']",
+                default=default("()", "ServiceSizing"),
+            ),
+        )
+        for path in ("/", "//", "auth", "/auth/../admin", "/a b", "/auth/(.*)")
+    ),
+    *(
+        Bad(
+            f"a variable {about}",
+            {"services": {"environment": {name: "1"}}},
+            entry("services.environment", given=repr(name), allowed=VARIABLES, default=default("{}", "Services")),
+        )
+        for about, name in [
+            ("of the platform's", "DATABASE_HOST"),
+            ("of the platform's that names a file", "JWT_SECRET_FILE"),
+            ("that names the port", "PORT"),
+            ("that no shell takes", "LOG-LEVEL"),
+            ("without a name", ""),
+        ]
+    ),
+    Bad(
+        "a number for a variable",
+        {"services": {"environment": {"POOL": 5}}},
+        entry("services.environment", given="5", allowed="names with text", default=default("{}", "Services")),
+    ),
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.about)
+def test_one_mistake_gets_one_entry(bad: Bad) -> None:
+    bad.check()
+
+
+def test_all_stands_for_every_one() -> None:
+    configured = parsed(
+        {
+            "credentials": "well-known",
+            "services": {"deploy": "all"},
+            "frontends": {"deploy": "all"},
+            "gateway": {"enabled": True},
+        }
+    )
+    assert configured.services.deployed == configured.services.routed == SERVICES
+    assert configured.frontends.deployed == FRONTENDS
+
+
+def test_a_selection_has_the_order_of_the_table() -> None:
+    assert [one.name for one in parsed({"services": {"deploy": ["rdv", "user"]}}).services.deployed] == ["user", "rdv"]
+
+
+def test_a_local_service_is_routed_and_not_deployed() -> None:
+    services = parsed(
+        {"services": {"deploy": ["user", "rdv"], "local": ["rdv"]}, "gateway": {"enabled": True}}
+    ).services
+    assert (services.deployed, services.routed) == ((USER,), (USER, RDV))
+
+
+def test_an_application_is_run_like_all_others_unless_it_says_otherwise() -> None:
+    services = parsed(
+        {
+            **CLUSTER,
+            "services": {
+                "deploy": ["user", "rdv"],
+                "image": "registry.example.com/{name}:2",
+                "replicas": 2,
+                "memoryMib": 300,
+                "each": {"rdv": {"replicas": 4, "memoryMib": 500, "cpuRequest": 0.5, "image": "rdv:3"}},
+            },
+        }
+    ).services
+    assert services.of(USER) == Sized(
+        image="registry.example.com/user:2", replicas=2, memory_mib=300, cpu_request=0.05, scaling=None
+    )
+    assert services.of(RDV) == Sized(image="rdv:3", replicas=4, memory_mib=500, cpu_request=0.5, scaling=None)
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({}, Scaling(minimum=2, maximum=8)),
+        ({"replicas": 3}, None),
+        ({"scaling": {"maximum": 3}}, Scaling(maximum=3)),
+    ],
+    ids=["as all", "a number of its own", "scaling of its own"],
+)
+def test_what_is_said_of_one_wins_over_the_scaling_of_all(own: Mapping[str, Any], expected: Scaling | None) -> None:
+    stack = {**CLUSTER, "services": {"deploy": ["user"], "scaling": {"maximum": 8}, "each": {"user": own}}}
+    assert parsed(stack).services.of(USER).scaling == expected
+
+
+def test_a_front_end_is_called_in_camel_case_like_every_key() -> None:
+    frontends = parsed({"frontends": {"each": {"callcenterWebapp": {"memoryMib": 99}}}}).frontends
+    assert frontends.of(FRONTENDS[3]).memory_mib == 99
+
+
+def test_the_name_of_a_front_end_is_no_key() -> None:
+    assert refused_keys({"frontends": {"each": {"client-pwa": {}}}}) == {
+        "frontends.each.client-pwa": "'clientPwa', the nearest key"
+    }
+
+
+@pytest.mark.parametrize(
+    "path", ["/auth/login", "/public/", "/webhooks/stripe", "/v1.2/a-b_c", "/.well-known/jwks.json"]
+)
+def test_a_public_path_is_a_path_below_the_service(path: str) -> None:
+    services = parsed({"services": {"each": {"user": {"publicPaths": [path]}}}}).services
+    assert services.differing(USER).public_paths == (path,)
+
+
+def test_a_variable_of_the_teams_own_is_taken() -> None:
+    environment = {"LOG_LEVEL": "debug", "FEATURE_2": "on", "REPORT": "1"}
+    assert parsed({"services": {"environment": environment}}).services.environment == environment

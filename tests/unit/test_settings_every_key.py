@@ -1,0 +1,253 @@
+"""Every key can be set, in the file's own spelling, and is read back as it was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from settings.models import json_schema
+from tests.unit.mistakes import parsed
+
+SIZING = {"image": "ghcr.io/pti-calendar/own:2.1", "memoryMib": 320, "cpuRequest": 0.3}
+KUBECONFIG = {"kubeconfig": "~/.kube/other", "context": "production"}
+
+DEVELOPER: Mapping[str, Any] = {
+    "backend": {"kind": "docker", "host": "ssh://me@engine", "bindAddress": "127.0.0.2", "publishedHost": "engine"},
+    "credentials": "well-known",
+    "protect": True,
+    "images": {"registry": "registry.example.com:5000/mirror"},
+    "postgres": {
+        "mode": "statefulset",
+        "image": "postgres:17.2",
+        "port": 1,
+        "memoryMib": 1048576,
+        "sharedBuffersMib": 524288,
+        "maxConnections": 10000,
+        "cpuRequest": 1.5,
+        "storageGib": 11,
+    },
+    "redis": {
+        "mode": "standalone",
+        "image": "redis:7.4",
+        "port": 65535,
+        "maxMemoryMib": 8,
+        "cpuRequest": 0.5,
+        "storageGib": 3,
+    },
+    "kafka": {
+        "mode": "zookeeper",
+        "image": "apache/kafka:3.9.0",
+        "port": 2,
+        "heapMib": 192,
+        "jvmOptions": "-XX:+UseG1GC",
+        "cpuRequest": 0.7,
+        "storageGib": 12,
+        "zookeeper": {"image": "zookeeper:3.9.4", "port": 3, "heapMib": 64},
+    },
+    "services": {
+        "deploy": ["user", "payment"],
+        "local": ["payment"],
+        "image": "localhost:5000/{name}:7",
+        "memoryMib": 256,
+        "cpuRequest": 0.2,
+        "migrationCommand": ["npm", "run", "migrate"],
+        "environment": {"LOG_LEVEL": "debug"},
+        "each": {"user": {**SIZING, "publicPaths": ["/auth/login", "/auth/refresh"]}},
+    },
+    "frontends": {
+        "deploy": ["pro-webapp"],
+        "image": "localhost:5000/web/{name}:7",
+        "memoryMib": 96,
+        "cpuRequest": 0.15,
+        "each": {"proWebapp": SIZING},
+    },
+    "gateway": {
+        "enabled": True,
+        "edge": "nginx",
+        "domain": "example.localhost",
+        "corsOrigins": ["https://example.localhost:8444"],
+        "maxBodyMib": 20,
+        "tls": {"source": "self-signed"},
+        "rateLimit": {"perMinute": 60, "perHour": 600},
+        "kong": {
+            "image": "kong:3.9.1",
+            "proxyPort": 4,
+            "tlsPort": 5,
+            "adminPort": 6,
+            "memoryMib": 600,
+            "cpuRequest": 0.4,
+        },
+        "nginx": {"image": "nginxinc/nginx-unprivileged:1.29", "httpPort": 8000, "httpsPort": 8444, "memoryMib": 65},
+    },
+    "devTools": {
+        "enabled": True,
+        "pgAdmin": {"image": "dpage/pgadmin4:9.1", "port": 7, "email": "me@example.com"},
+        "kafkaUi": {"image": "kafbat/kafka-ui:1", "port": 8, "heapMib": 128},
+        "redisCommander": {"image": "rc:1", "port": 9},
+    },
+}
+MONITORED: Mapping[str, Any] = {
+    "backend": {"kind": "docker"},
+    "monitoring": {
+        "enabled": True,
+        "prometheus": {
+            "image": "prom/prometheus:v3.1.0",
+            "port": 19090,
+            "retentionDays": 30,
+            "storageGib": 40,
+            "memoryMib": 700,
+            "scrapeIntervalS": 30,
+        },
+        "grafana": {"image": "grafana/grafana:12.0.0", "port": 13030, "memoryMib": 300},
+        "alertmanager": {"image": "prom/alertmanager:v0.28.0", "port": 19093},
+        "exporters": {name: f"mirror/{name}:1" for name in ("postgres", "redis", "kafka", "nginx", "node")},
+        "thresholds": {
+            "latencyMs": 400,
+            "errorPercent": 4.0,
+            "diskPercent": 70.0,
+            "trafficFloorRps": 0.5,
+            "availabilityPercent": 99.5,
+            "certificateDays": 21,
+        },
+        "receivers": {
+            "email": {
+                "to": ["ops@example.com"],
+                "sender": "alerts@example.com",
+                "smarthost": "smtp.example.com:587",
+                "username": "alerts",
+            },
+            "webhook": True,
+            "watchdog": True,
+        },
+    },
+}
+IN_A_CLUSTER: Mapping[str, Any] = {
+    "backend": {"kind": "kubernetes"},
+    "kubernetes": {
+        **KUBECONFIG,
+        "namespace": "pti-prod",
+        "clusterDomain": "cluster.example",
+        "storageClass": "fast",
+        "pullSecrets": ["registry"],
+        "dnsCidrs": ["10.0.0.10/32"],
+        "connectTimeoutS": 20,
+    },
+    "postgres": {
+        "mode": "cloudnativepg",
+        "cloudnativepg": {"image": "mirror/cnpg:18.2", "instances": 5, "operatorNamespace": "operators"},
+    },
+    "kafka": {"mode": "kraft", "brokers": 5},
+    "services": {
+        "deploy": ["user", "rdv"],
+        "replicas": 4,
+        "each": {"user": {"replicas": 5}, "rdv": {"scaling": {"minimum": 3, "maximum": 9, "cpuPercent": 55}}},
+    },
+    "frontends": {
+        "deploy": ["client-pwa", "admin-webapp"],
+        "scaling": {"minimum": 1, "maximum": 5, "cpuPercent": 80},
+        "each": {"clientPwa": {"replicas": 3}, "adminWebapp": {"scaling": {"maximum": 2}}},
+    },
+    "gateway": {
+        "enabled": True,
+        "tls": {
+            "source": "cert-manager",
+            "secretName": "certificate",
+            "issuer": "company",
+            "issuerKind": "Issuer",
+        },
+        "kong": {"replicas": 3},
+        "nginx": {"replicas": 3},
+    },
+}
+WITH_MANAGED_STORES: Mapping[str, Any] = {
+    "backend": {"kind": "kubernetes"},
+    "kubernetes": KUBECONFIG,
+    "postgres": {
+        "mode": "external",
+        "external": {
+            "host": "db.example.com",
+            "port": 6432,
+            "admin": "dba",
+            "sslMode": "verify-full",
+            "cidrs": ["10.1.0.0/16"],
+        },
+    },
+    "redis": {
+        "mode": "external",
+        "external": {"host": "redis.example.com", "port": 6380, "tls": False, "cidrs": ["10.2.0.0/16"]},
+    },
+    "kafka": {
+        "mode": "external",
+        "external": {
+            "bootstrapServers": ["kafka-1.example.com:9093", "kafka-2.example.com:9093"],
+            "securityProtocol": "SASL_SSL",
+            "username": "pti",
+            "cidrs": ["10.3.0.0/16"],
+        },
+    },
+    "services": {"deploy": [], "scaling": {"maximum": 20}},
+    "frontends": {"replicas": 3},
+    "gateway": {"enabled": True, "edge": "ingress", "ingress": {"className": "traefik", "controllerNamespace": "edge"}},
+}
+BEHIND_A_SHARED_GATEWAY: Mapping[str, Any] = {
+    "backend": {"kind": "kubernetes"},
+    "kubernetes": KUBECONFIG,
+    "monitoring": {"prometheus": {"kubelets": True}},
+    "gateway": {
+        "enabled": True,
+        "edge": "gateway-api",
+        "ingress": {"gateway": "public", "gatewayNamespace": "gateways"},
+    },
+}
+STACKS = {
+    "a developer's": DEVELOPER,
+    "one that is watched": MONITORED,
+    "one in a cluster": IN_A_CLUSTER,
+    "one with managed stores": WITH_MANAGED_STORES,
+    "one behind a shared gateway": BEHIND_A_SHARED_GATEWAY,
+}
+GIVEN = {
+    "postgresPassword": "hunter2",
+    "redisPassword": "hunter2",
+    "kafkaPassword": "hunter2",
+    "alertEmailPassword": "hunter2",
+    "alertWebhookUrl": "https://alerts.example.com",
+    "watchdogWebhookUrl": "https://alive.example.com",
+}
+
+
+def keys_of(configuration: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """The dotted keys that hold a value, `*` for the name of an application."""
+    for key, value in configuration.items():
+        if isinstance(value, Mapping) and key not in ("environment", "scaling"):
+            yield from keys_of(value, f"{path}{key}.")
+        else:
+            yield re.sub(r"\.each\.\w+\.", ".each.*.", f"{path}{key}")
+
+
+def keys_there_are() -> set[str]:
+    """The same, of the schema."""
+    schema = json_schema()
+
+    def below(section: Mapping[str, Any], path: str) -> Iterator[str]:
+        for key, described in section["properties"].items():
+            name = described.get("$ref", "").rpartition("/")[2]
+            if name:
+                yield from below(schema["$defs"][name], f"{path}{key}.")
+            else:
+                yield re.sub(r"\.each\.\w+\.", ".each.*.", f"{path}{key}")
+
+    return {*below(schema, "")}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_what_is_set_is_read_back(stack: str) -> None:
+    configured = parsed({**STACKS[stack], **GIVEN}, [*GIVEN])
+    assert configured.model_dump(mode="json", by_alias=True, exclude_unset=True) == STACKS[stack]
+
+
+def test_the_stacks_set_every_key_there_is() -> None:
+    assert {key for stack in STACKS.values() for key in keys_of(stack)} == keys_there_are()

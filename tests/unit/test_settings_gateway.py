@@ -1,0 +1,114 @@
+"""What a stack's configuration may say of the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.unit.mistakes import parsed, refused_keys
+
+CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
+AN_ISSUER = "an issuer with the source 'cert-manager', and none with another one"
+
+BAD: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    ("cert-manager without an issuer", {"tls": {"source": "cert-manager"}}, {"tls.issuer": AN_ISSUER}),
+    ("an issuer that nobody asks", {"tls": {"issuer": "letsencrypt"}}, {"tls.issuer": AN_ISSUER}),
+    (
+        "a Secret that isn't used",
+        {"tls": {"source": "self-signed", "secretName": "mine"}},
+        {"tls.secretName": "nothing with the source 'self-signed': remove it"},
+    ),
+    (
+        "the kind of no issuer",
+        {"tls": {"source": "secret", "issuerKind": "Issuer"}},
+        {"tls.issuerKind": "nothing with the source 'secret': remove it"},
+    ),
+    (
+        "nginx beside an Ingress",
+        {"edge": "ingress", "nginx": {"memoryMib": 100}},
+        {"nginx": "nothing with the edge 'ingress': remove it"},
+    ),
+    (
+        "an Ingress beside nginx",
+        {"ingress": {"className": "traefik"}},
+        {"ingress": "nothing with the edge 'nginx': remove it"},
+    ),
+    (
+        "routes without a Gateway",
+        {"edge": "gateway-api"},
+        {"ingress.gateway": "the name of a Gateway, as the edge is 'gateway-api'"},
+    ),
+    (
+        "an Ingress with a Gateway",
+        {"edge": "ingress", "ingress": {"gateway": "public", "gatewayNamespace": "gateways"}},
+        {
+            "ingress.gateway": "nothing with the edge 'ingress': remove it",
+            "ingress.gatewayNamespace": "nothing with the edge 'ingress': remove it",
+        },
+    ),
+    (
+        "routes with a class of Ingress",
+        {"edge": "gateway-api", "ingress": {"gateway": "public", "className": "traefik"}},
+        {"ingress.className": "nothing with the edge 'gateway-api': remove it"},
+    ),
+    (
+        "fewer requests an hour than a minute",
+        {"rateLimit": {"perMinute": 100, "perHour": 99}},
+        {"rateLimit.perHour": "at least perMinute (100)"},
+    ),
+    (
+        "one port for HTTP and HTTPS",
+        {"nginx": {"httpPort": 443}},
+        {"nginx.httpsPort": "another port than httpPort (443)"},
+    ),
+    ("a domain in upper case", {"domain": "PTI.fr"}, {"domain": "text such as 'pti-calendar.fr'"}),
+    (
+        "an origin with a path",
+        {"corsOrigins": ["https://app.pti-calendar.fr/"]},
+        {"corsOrigins": "a list of text such as ['https://app.pti-calendar.fr']"},
+    ),
+    (
+        "every origin",
+        {"corsOrigins": ["*"]},
+        {"corsOrigins": "a list of text such as ['https://app.pti-calendar.fr']"},
+    ),
+    ("an edge there isn't", {"edge": "haproxy"}, {"edge": "one of 'nginx', 'ingress', 'gateway-api'"}),
+]
+
+
+@pytest.mark.parametrize(("gateway", "expected"), [one[1:] for one in BAD], ids=[one[0] for one in BAD])
+def test_a_contradiction_is_refused(gateway: Mapping[str, Any], expected: Mapping[str, str]) -> None:
+    found = refused_keys({**CLUSTER, "gateway": {"enabled": True, **gateway}})
+    assert found == {f"gateway.{key}": allowed for key, allowed in expected.items()}
+
+
+def test_a_host_name_stands_under_the_domain() -> None:
+    assert parsed({"gateway": {"enabled": True, "domain": "example.org"}}).gateway.host("api") == "api.example.org"
+
+
+def test_as_many_requests_an_hour_as_a_minute_are_taken() -> None:
+    limit = parsed({"gateway": {"enabled": True, "rateLimit": {"perMinute": 100, "perHour": 100}}}).gateway.rate_limit
+    assert (limit.per_minute, limit.per_hour) == (100, 100)
+
+
+@pytest.mark.parametrize(
+    "tls", [{"source": "self-signed"}, {"source": "secret"}, {"source": "cert-manager", "issuer": "letsencrypt"}]
+)
+def test_a_cluster_takes_a_certificate_from_any_source(tls: Mapping[str, Any]) -> None:
+    assert parsed({**CLUSTER, "gateway": {"enabled": True, "tls": tls}}).gateway.tls.source == tls["source"]
+
+
+@pytest.mark.parametrize("section", ["gateway", "devTools"])
+def test_a_section_that_is_filled_in_says_whether_it_is_on(section: str) -> None:
+    sections: dict[str, dict[str, Any]] = {
+        "gateway": {"domain": "pti.fr"},
+        "devTools": {"kafkaUi": {"port": 8090}},
+    }
+    filled = sections[section]
+    assert refused_keys({section: filled}) == {
+        f"{section}.enabled": "true, without which nothing comes of the section; or false, to keep it for later"
+    }
+    parsed({section: {"enabled": False, **filled}})
+    parsed({section: {}})

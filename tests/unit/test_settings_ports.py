@@ -1,0 +1,117 @@
+"""No two parts of a stack bind one host port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.unit.mistakes import NOTHING, Bad, default, entry, parsed, refusal, refused_keys
+
+
+def port_clash(about: str, configuration: Mapping[str, Any], key: str, given: str, port: int, taken_by: str) -> Bad:
+    """Two settings that name one host port."""
+    own = {
+        "redis.port": default("6379", "Redis"),
+        "kafka.port": default("9092", "Kafka"),
+        "kafka.zookeeper.port": default("2181", "ZooKeeper"),
+        "devTools.pgAdmin.port": default("5050", "PgAdmin"),
+        "devTools.kafkaUi.port": default("8080", "KafkaUi"),
+        "devTools.redisCommander.port": default("8081", "RedisCommander"),
+    }[key]
+    allowed = f"a port of its own: {port} is already taken by {taken_by}"
+    return Bad(about, configuration, entry(key, given=given, allowed=allowed, default=own))
+
+
+PORTS = [
+    port_clash("Redis on PostgreSQL's port", {"redis": '{"port": 5432}'}, "redis.port", "5432", 5432, "postgres.port"),
+    port_clash("PostgreSQL on Redis's", {"postgres": '{"port": 6379}'}, "redis.port", NOTHING, 6379, "postgres.port"),
+    port_clash("Kafka on PostgreSQL's", {"kafka": '{"port": 5432}'}, "kafka.port", "5432", 5432, "postgres.port"),
+    port_clash("Kafka on Redis's", {"kafka": '{"port": 6379}'}, "kafka.port", "6379", 6379, "redis.port"),
+    port_clash(
+        "ZooKeeper on Kafka's",
+        {"kafka": '{"zookeeper": {"port": 9092}}'},
+        "kafka.zookeeper.port",
+        "9092",
+        9092,
+        "kafka.port",
+    ),
+    port_clash(
+        "a tool on a store's",
+        {"devTools": '{"enabled": true, "pgAdmin": {"port": 5432}}'},
+        "devTools.pgAdmin.port",
+        "5432",
+        5432,
+        "postgres.port",
+    ),
+    port_clash(
+        "a tool on ZooKeeper's",
+        {"devTools": '{"enabled": true, "kafkaUi": {"port": 2181}}'},
+        "devTools.kafkaUi.port",
+        "2181",
+        2181,
+        "kafka.zookeeper.port",
+    ),
+    port_clash(
+        "a store on a tool's",
+        {"kafka": '{"port": 8081}', "devTools": '{"enabled": true}'},
+        "devTools.redisCommander.port",
+        NOTHING,
+        8081,
+        "kafka.port",
+    ),
+    port_clash(
+        "a tool on another tool's",
+        {"devTools": '{"enabled": true, "kafkaUi": {"port": 5050}}'},
+        "devTools.kafkaUi.port",
+        "5050",
+        5050,
+        "devTools.pgAdmin.port",
+    ),
+]
+
+GATEWAY_PORTS = {
+    "gateway.nginx.httpPort": 80,
+    "gateway.nginx.httpsPort": 443,
+    "gateway.kong.proxyPort": 8000,
+    "gateway.kong.tlsPort": 8443,
+    "gateway.kong.adminPort": 8001,
+}
+
+BAD = PORTS
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.about)
+def test_one_mistake_gets_one_entry(bad: Bad) -> None:
+    bad.check()
+
+
+def test_every_port_clash_is_told_at_once() -> None:
+    message = refusal({"redis": '{"port": 5432}', "kafka": '{"port": 2181}'})
+    assert message.startswith("2 mistakes")
+
+
+def test_a_tool_that_does_not_run_holds_no_port() -> None:
+    configured = parsed({"devTools": '{"enabled": false, "kafkaUi": {"port": 5432}}'})
+    assert "devTools.kafkaUi.port" not in dict(configured.published_ports())
+
+
+def test_kafka_without_zookeeper_leaves_its_port_to_others() -> None:
+    assert dict(parsed({"kafka": '{"mode": "kraft", "port": 2181}'}).published_ports())["kafka.port"] == 2181
+
+
+def test_the_gateway_binds_its_ports_where_it_runs() -> None:
+    without, having = (dict(parsed({"gateway": {"enabled": on}}).published_ports()) for on in (False, True))
+    assert having == {**without, **GATEWAY_PORTS}
+
+
+@pytest.mark.parametrize("key", GATEWAY_PORTS)
+def test_a_store_on_a_port_of_the_gateway_is_refused(key: str) -> None:
+    stack = {"gateway": {"enabled": True}, "redis": {"port": GATEWAY_PORTS[key]}}
+    assert refused_keys(stack) == {key: f"a port of its own: {GATEWAY_PORTS[key]} is already taken by redis.port"}
+
+
+def test_a_stack_with_everything_that_docker_can_run_has_no_clash() -> None:
+    ports = dict(parsed({"gateway": {"enabled": True}, "devTools": {"enabled": True}}).published_ports())
+    assert len({*ports.values()}) == len(ports) == 12

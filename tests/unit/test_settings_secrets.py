@@ -1,0 +1,198 @@
+"""Secrets in a stack's configuration: where they may stand, which a stack needs, and that no message shows one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pytest
+
+from settings import Settings, parse
+from settings.catalog import SERVICES
+from settings.credentials import CREDENTIALS
+from tests.unit.mistakes import Bad, entry, parsed, refusal, refused_keys
+
+SECRET_KEYS = ", ".join(sorted(one.key for one in CREDENTIALS))
+UNUSABLE = "an empty value or one with a line break (not shown)"
+PRINTABLE = "printable characters on one line, at least one"
+SECRETS = [
+    *(
+        Bad(
+            f"{key} in plain text",
+            {key: "hunter2"},
+            entry(
+                key, given="a value in plain text", allowed=f"a secret: pulumi config set --secret pti-calendar:{key}"
+            ),
+        )
+        for key in ("postgresPassword", "jwtSecret", "userMigratorPassword")
+    ),
+    *(
+        Bad(
+            f"a secret that is {about}",
+            {"redisPassword": value},
+            entry("redisPassword", given=UNUSABLE, allowed=PRINTABLE),
+            ("redisPassword",),
+        )
+        for about, value in [
+            ("empty", ""),
+            ("blank", "   "),
+            ("ended by a line break", "hunter2\n"),
+            ("of two lines", "hunter2\nhunter3"),
+            ("ended by a carriage return", "hunter2\r"),
+            ("split by a null", "hunter\0"),
+        ]
+    ),
+    Bad(
+        "a section that is encrypted",
+        {"postgres": '{"port": 5433}'},
+        entry(
+            "postgres",
+            given="an encrypted value",
+            allowed=f"plain settings; secrets are top-level keys: {SECRET_KEYS}",
+        ),
+        ("postgres",),
+    ),
+]
+
+BAD = SECRETS
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.about)
+def test_one_mistake_gets_one_entry(bad: Bad) -> None:
+    bad.check()
+
+
+@pytest.mark.parametrize("key", [credential.key for credential in CREDENTIALS])
+@pytest.mark.parametrize("value", ["hunter2", "hunter2\n", "hunter2\nhunter3"], ids=repr)
+def test_no_message_shows_a_secret_in_plain_text(key: str, value: str) -> None:
+    assert "hunter" not in refusal({key: value})
+
+
+def test_no_message_shows_an_unusable_secret() -> None:
+    encrypted = [credential.key for credential in CREDENTIALS]
+    message = refusal(dict.fromkeys(encrypted, "hunter2\n"), encrypted)
+    assert message.startswith(f"{len(encrypted)} mistakes")
+    assert "hunter" not in message
+
+
+def test_no_message_shows_the_value_of_an_unknown_key() -> None:
+    assert "hunter" not in refusal({"postgresPaswrd": "hunter2", "postgres": '{"password": "hunter2"}'})
+
+
+def test_no_message_shows_a_secret_under_a_wrong_key() -> None:
+    assert "hunter" not in refusal({"password": "hunter2"}, ["password"])
+
+
+@pytest.mark.parametrize("text", ["hunter2", '{"port": "hunter2"}', '{"image": "hunter2 x"}'])
+def test_no_message_shows_what_is_in_an_encrypted_section(text: str) -> None:
+    assert "hunter2" not in refusal({"postgres": text}, ["postgres"])
+
+
+def test_a_good_secret_is_left_out_of_the_settings() -> None:
+    configured = parsed({"postgresPassword": "pässwörd with spaces"}, ["postgresPassword"])
+    assert configured == Settings()
+    assert "pässwörd" not in repr(configured)
+
+
+PROVIDERS = {
+    "payment": {"stripeSecretKey", "stripeWebhookSecret"},
+    "notification": {"twilioAccountSid", "twilioAuthToken", "brevoApiKey"},
+}
+
+
+def required(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) -> set[str]:
+    """The keys of the credentials of a stack."""
+    secrets = dict.fromkeys(encrypted, "hunter2")
+    return {one.key for one in parsed({**configuration, **secrets}, encrypted).required_credentials()}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_pgadmins_password_is_required_where_pgadmin_runs(enabled: bool) -> None:
+    assert ("pgAdminPassword" in required({"devTools": {"enabled": enabled}})) is enabled
+
+
+def test_a_stack_without_applications_has_a_credential_for_each_role_and_store() -> None:
+    monitoring = {
+        "postgresMonitorPassword",
+        "grafanaPassword",
+        "alertEmailPassword",
+        "alertWebhookUrl",
+        "watchdogWebhookUrl",
+    }
+    left_out = {"pgAdminPassword", "kafkaPassword"}.union(monitoring, *PROVIDERS.values())
+    assert required({}) == {one.key for one in CREDENTIALS} - left_out
+
+
+@pytest.mark.parametrize("service", [service.name for service in SERVICES])
+@pytest.mark.parametrize("local", [False, True], ids=["in the stack", "in an editor"])
+def test_a_service_brings_the_secrets_of_its_own_providers_alone(service: str, local: bool) -> None:
+    services = {"deploy": [service], "local": [service] if local else []}
+    stack = {"credentials": "well-known", "services": services, "gateway": {"enabled": True}}
+    assert required(stack) - required({}) == PROVIDERS.get(service, set())
+
+
+def test_the_secrets_a_person_must_supply_are_told_all_at_once_with_the_command() -> None:
+    missing = {
+        "stripeSecretKey": "Stripe's API: the secret key",
+        "stripeWebhookSecret": "the signature of Stripe's webhooks",
+        "twilioAccountSid": "Twilio's API: the account",
+        "twilioAuthToken": "Twilio's API: the token",
+        "brevoApiKey": "Brevo's API: the key",
+    }
+    command = "a secret: pulumi config set --secret pti-calendar:"
+    entries = [entry(key, given=f"nothing; it is {it}", allowed=command + key) for key, it in missing.items()]
+    message = refusal({"services": {"deploy": ["user", "payment", "notification"]}})
+    assert message.split("\n\n")[1:-1] == entries
+    assert message.startswith("5 mistakes")
+
+
+def test_only_the_secrets_that_are_missing_are_told() -> None:
+    secrets = {"stripeSecretKey": "hunter2"}
+    assert refused_keys({"services": {"deploy": ["payment"]}, **secrets}, [*secrets]).keys() == {"stripeWebhookSecret"}
+
+
+def test_secrets_that_are_there_are_enough() -> None:
+    secrets = {one.key: "hunter2" for one in CREDENTIALS}
+    assert parsed({"services": {"deploy": "all"}, **secrets}, [*secrets]).services.deployed == SERVICES
+
+
+def test_a_stack_everyone_knows_the_passwords_of_needs_none() -> None:
+    parsed({"credentials": "well-known", "services": {"deploy": "all"}})
+
+
+@pytest.mark.parametrize(
+    ("configuration", "missing"),
+    [
+        ({"postgres": {"mode": "external", "external": {"host": "db"}}}, "postgresPassword"),
+        ({"redis": {"mode": "external", "external": {"host": "redis"}}}, "redisPassword"),
+        (
+            {
+                "kafka": {
+                    "mode": "external",
+                    "external": {"bootstrapServers": ["k:9092"], "securityProtocol": "SASL_SSL", "username": "pti"},
+                }
+            },
+            "kafkaPassword",
+        ),
+    ],
+    ids=["postgres", "redis", "kafka"],
+)
+def test_the_key_to_a_managed_server_has_to_be_supplied(configuration: Mapping[str, Any], missing: str) -> None:
+    assert refused_keys(configuration).keys() == {missing}
+    assert missing in required(configuration, [missing])
+
+
+def test_a_managed_redis_needs_its_password_also_where_the_others_are_well_known() -> None:
+    stack = {"credentials": "well-known", "redis": {"mode": "external", "external": {"host": "redis"}}}
+    assert refused_keys(stack).keys() == {"redisPassword"}
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
+def test_a_managed_kafka_that_asks_for_no_user_needs_no_password(protocol: str) -> None:
+    external = {"bootstrapServers": ["k:9092"], "securityProtocol": protocol}
+    assert "kafkaPassword" not in required({"kafka": {"mode": "external", "external": external}})
+
+
+def test_a_rendering_needs_no_secrets() -> None:
+    raw = {"pti-calendar:services": '{"deploy": "all"}'}
+    assert parse(raw, with_secrets=False).services.deployed == SERVICES

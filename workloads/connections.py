@@ -1,0 +1,97 @@
+"""Where workloads and the stores beside them answer, and who may open a connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A port of a workload, for the workloads that call it."""
+
+    workload: str
+    """Its name."""
+
+    port: int
+    """TCP port inside the platform; the port published to people may be another."""
+
+    alias: str = ""
+    """Host name where it isn't the workload's own."""
+
+    @property
+    def host(self) -> str:
+        """The host name a caller connects to."""
+        return self.alias or self.workload
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class External:
+    """A server outside the platform, for the workloads that call it."""
+
+    host: str
+    """Host name or address."""
+
+    port: int
+    cidrs: tuple[str, ...] = ()
+    """Address ranges it lies in, in CIDR notation; none stands for every public address."""
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+INTERNET = External("the internet", 443)
+"""Any public address over TLS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """A TCP port the container listens on."""
+
+    name: str
+    number: int
+    publish: int | None = None
+    """Port on which people reach it; None keeps it inside.
+
+    Docker binds it on the host, at the address of the backend's settings. A cluster opens it to the outside for a
+    `public` one; for the others `kubectl port-forward` is the way, with whatever number a person likes.
+    """
+
+    public: bool = False
+    """Whether the users of the platform reach it, too."""
+
+    operators_only: bool = False
+    """Whether it is for people with access to the host or the cluster alone. It listens at
+    `Backend.operators_listen_at`, and no Service of a cluster leads to it."""
+
+
+Job = Literal[
+    "service",
+    "frontend",
+    "kong",
+    "nginx",
+    "postgres",
+    "redis",
+    "kafka",
+    "node",
+    "kubelet",
+    "prometheus",
+    "alertmanager",
+    "grafana",
+]
+"""Kinds of targets: the label `job` of their series, by which the alert rules tell them apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Where the workload tells its figures, in Prometheus' text format."""
+
+    port: int
+    job: Job
+
+    path: str = "/metrics"
+    about: str | None = None
+    """The workload that they are about, where it is another one: an exporter speaks for a store."""

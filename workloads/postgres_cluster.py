@@ -1,0 +1,33 @@
+"""PostgreSQL on several nodes, run by an operator of the cluster's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pulumi
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresCluster:
+    """A primary and its replicas with automatic failover, as the CloudNativePG operator runs them."""
+
+    name: str
+    image: str
+    """Image reference of an operand image, for instance `ghcr.io/cloudnative-pg/postgresql:18.1`."""
+
+    instances: int
+    size_gib: int
+    memory_mib: int
+    cpu_request: float
+    admin_password: pulumi.Input[str]
+    """Of the superuser `postgres`. Secret."""
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """PostgreSQL's own settings."""
+
+    operator_namespace: str
+    """Namespace the operator runs in: its probes and commands come from there."""
+
+    startup_s: int = 600
+    """Seconds until all instances must be ready."""
