@@ -1,4 +1,4 @@
-"""A real Redis with a password, where the machine has one: `PTI_REDIS_SERVER` names the program, else PATH has it."""
+"""A real Redis with a password, where there is one: named by `PTI_REDIS_SERVER`, on PATH, or kept by `.ci/provide`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.artifacts.postgres_server import free_port
 
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pti-calendar"
 PASSWORD = "redis's own: not simple"
 DEADLINE_S = 20.0
 
 
 def program() -> str | None:
     """The server's program; None where there is none."""
-    return os.environ.get("PTI_REDIS_SERVER") or shutil.which("redis-server")
+    kept = CACHE / "bin"
+    return os.environ.get("PTI_REDIS_SERVER") or shutil.which("redis-server", path=f"{os.environ['PATH']}:{kept}")
 
 
 @contextmanager

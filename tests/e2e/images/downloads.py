@@ -8,6 +8,7 @@ which it only warns), Go against the `go.sum` beside the sources.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -60,11 +61,12 @@ class Download(ABC):
         return done
 
 
-def _run(*command: str, environment: Mapping[str, str] | None = None) -> None:
+def _run(*command: str, environment: Mapping[str, str] | None = None) -> str:
     variables = {**os.environ, **(environment or {})}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
+    return done.stdout
 
 
 def _pip_download(into: Path, *arguments: str) -> None:
@@ -169,10 +171,53 @@ class GoProgram(Download):
         object.__setattr__(self, "digest", digest.hexdigest()[:16])
 
     def collect(self, into: Path) -> None:
-        if shutil.which("go") is None:
-            raise RuntimeError("Go isn't installed: https://go.dev/doc/install (1.21 or newer fetches what it needs)")
+        _need_go()
         flags = ("-trimpath", "-ldflags", "-s -w")
         _run(
             *("go", "build", "-C", str(FOLDER / self.folder), *flags, "-o", str(into / self.name), "."),
             environment={"CGO_ENABLED": "0"},
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoModule(Download):
+    """A program of somebody else's in Go, built from its module at an exact version with the dependencies that the
+    module itself pins, as one file named after the program."""
+
+    module: str
+    version: str
+
+    package: str = "."
+    """The program's folder in the module."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Text variables of the program that its own release sets, its version above all."""
+
+    tags: tuple[str, ...] = ()
+    empty_files: tuple[str, ...] = ()
+    """Files that its own release generates and embeds, web pages: the program starts without, and shows none."""
+
+    def collect(self, into: Path) -> None:
+        _need_go()
+        found = json.loads(_run("go", "mod", "download", "-json", f"{self.module}@{self.version}"))
+        with tempfile.TemporaryDirectory() as folder:
+            # The module cache is read-only, and a module that isn't the main one doesn't decide on versions.
+            sources = Path(folder, "sources")
+            shutil.copytree(found["Dir"], sources, copy_function=shutil.copyfile)
+            _run("chmod", "-R", "u+w", str(sources))
+            for name in self.empty_files:
+                (sources / name).parent.mkdir(parents=True, exist_ok=True)
+                (sources / name).touch()
+            program = self.package.rpartition("/")[2] if self.package != "." else self.module.rpartition("/")[2]
+            variables = "".join(f" -X {name}={text}" for name, text in self.variables.items())
+            flags = ("-trimpath", "-buildvcs=false", "-tags", ",".join(self.tags), "-ldflags", f"-s -w{variables}")
+            _run(
+                *("go", "build", "-C", str(sources), *flags, "-o", str(into / program), self.package),
+                # Its development is a workspace of several modules; a release isn't.
+                environment={"CGO_ENABLED": "0", "GOWORK": "off"},
+            )
+
+
+def _need_go() -> None:
+    if shutil.which("go") is None:
+        raise RuntimeError("Go isn't installed: https://go.dev/doc/install (1.21 or newer fetches what it needs)")

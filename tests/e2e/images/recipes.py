@@ -11,6 +11,7 @@ from tests.e2e.images.debian import ROOTFS, SUITE
 from tests.e2e.images.downloads import (
     FOLDER,
     Download,
+    GoModule,
     GoProgram,
     MavenJars,
     NpmPackage,
@@ -83,6 +84,38 @@ def _kafka(version: str, *logging: str) -> Recipe:
         parent=JAVA,
         download=MavenJars(artifacts=(*modules, *logging)),
         arguments={"KAFKA_LINE": version[0]},
+    )
+
+
+VERSION_VARIABLE = "github.com/prometheus/common/version.Version"
+"""Where the programs of Prometheus' family keep theirs."""
+
+
+def _go(
+    folder: str,
+    tag: str,
+    software: str,
+    module: str,
+    version: str,
+    *,
+    package: str = ".",
+    variable: str = VERSION_VARIABLE,
+    tags: tuple[str, ...] = (),
+    empty_files: tuple[str, ...] = (),
+) -> Recipe:
+    """A program in Go from its own module."""
+    return Recipe(
+        folder=folder,
+        tag=tag,
+        software=f"{software} (its Go module)",
+        download=GoModule(
+            module=module,
+            version=version,
+            package=package,
+            variables={variable: tag.rpartition(":")[2].removeprefix("v")},
+            tags=tags,
+            empty_files=empty_files,
+        ),
     )
 
 
@@ -160,6 +193,51 @@ IMAGES = (
         software="a small stand-in that reads Kong 3.9's declarative file (Go)",
         is_stand_in=True,
         download=GoProgram(name="kong", folder="kong/src"),
+    ),
+    _go(
+        *("prometheus", "prom/prometheus:v3.14.0", "Prometheus 3.14.0, without its pages"),
+        *("github.com/prometheus/prometheus", "v0.314.0"),
+        package="./cmd/prometheus",
+        # The two ways of finding targets that the platform uses; the others double the program.
+        tags=("remove_all_sd", "enable_dns_sd", "enable_kubernetes_sd"),
+    ),
+    _go(
+        *("alertmanager", "prom/alertmanager:v0.34.2", "Alertmanager 0.34.2, without its pages"),
+        *("github.com/prometheus/alertmanager", "v0.34.2"),
+        package="./cmd/alertmanager",
+        empty_files=("ui/app/dist/index.html",),
+    ),
+    _go(
+        *("postgres-exporter", "prometheuscommunity/postgres-exporter:v0.19.1", "postgres_exporter 0.19.1"),
+        *("github.com/prometheus-community/postgres_exporter", "v0.19.1"),
+        package="./cmd/postgres_exporter",
+    ),
+    _go(
+        *("redis-exporter", "oliver006/redis_exporter:v1.86.0", "redis_exporter 1.86.0"),
+        *("github.com/oliver006/redis_exporter", "v1.86.0"),
+        variable="main.BuildVersion",
+    ),
+    Recipe(
+        folder="kafka-exporter",
+        tag="danielqsj/kafka-exporter:v1.9.0",
+        software="a small stand-in with kafka_exporter's metrics, on franz-go (Go)",
+        is_stand_in=True,
+        download=GoProgram(name="kafka_exporter", folder="kafka-exporter/src"),
+    ),
+    _go(
+        *("nginx-exporter", "nginx/nginx-prometheus-exporter:1.5.1", "nginx-prometheus-exporter 1.5.1"),
+        *("github.com/nginx/nginx-prometheus-exporter", "v1.5.1"),
+    ),
+    _go(
+        *("node-exporter", "prom/node-exporter:v1.12.1", "node_exporter 1.12.1"),
+        *("github.com/prometheus/node_exporter", "v1.12.1"),
+    ),
+    Recipe(
+        folder="grafana",
+        tag="grafana/grafana:13.1.0",
+        software="a small stand-in that serves what is provisioned and asks the data source (Python 3.13)",
+        is_stand_in=True,
+        parent=PYTHON,
     ),
     Recipe(
         folder="reference-service",

@@ -29,8 +29,8 @@ THIRD_PARTY = {
     for key in ("stripeSecretKey", "stripeWebhookSecret", "twilioAccountSid", "twilioAuthToken", "brevoApiKey")
 }
 DOMAIN = "pti-calendar.test"
-DATA = "postgres-data-postgres-0"
-"""Claim of the database."""
+PUBLIC_SERVICE = "user"
+"""Its `/public` needs no token."""
 
 RATE_LIMIT = 100_000
 """Requests a minute that no step of the suite reaches; the one about the limit lowers it."""
@@ -58,7 +58,7 @@ def prod(cluster: Cluster) -> dict[str, Any]:
             "postgres": {"memoryMib": 512, "sharedBuffersMib": 64, "storageGib": 5, "cpuRequest": 0.1},
             "redis": {"maxMemoryMib": 64},
             "kafka": {
-                "heapMib": 256,
+                "heapMib": 256,  # a quarter of production's
                 "jvmOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
                 "storageGib": 5,
                 "cpuRequest": 0.1,
@@ -69,7 +69,7 @@ def prod(cluster: Cluster) -> dict[str, Any]:
                 "replicas": 1,
                 "memoryMib": 192,
                 "cpuRequest": 0.05,
-                "each": {"rdv": {"replicas": 2}},
+                "each": {"rdv": {"replicas": 2}, PUBLIC_SERVICE: {"publicPaths": ["/public"]}},
             },
             "frontends": {"image": FRONTEND_IMAGE, "replicas": 1, "cpuRequest": 0.02},
             "gateway": {

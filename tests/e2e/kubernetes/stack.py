@@ -1,20 +1,41 @@
-"""The prod-like stack on the test cluster, and the same cluster asked by kubectl."""
+"""The prod-like stack on the test cluster: driven by `pulumi`, asked by kubectl, reached as its users reach it."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+from backends.kubernetes.labels import NAME
+from settings.catalog import API_SUBDOMAIN, FRONTENDS
 from tests.cluster import Cluster
+from tests.cluster.places import ADDRESS
+from tests.e2e.kubernetes import configuration
+from tests.e2e.platform import Platform, certificate_of
 from tests.engine.pulumi_stack import PulumiStack
 
 NAMESPACE = "pti-calendar"
+FINISHED = "Succeeded"
 
 
 class ClusterStack(PulumiStack):
-    """A stack whose workloads are pods."""
+    """A stack whose workloads are pods of the cluster.
 
-    cluster: Cluster
+    Args:
+        home: where its state, its configuration and its logs go.
+        cluster: where its pods run.
+    """
+
+    def __init__(self, home: Path, cluster: Cluster) -> None:
+        self.cluster = cluster
+        super().__init__(
+            home,
+            configuration={
+                "pulumi:disable-default-providers": ["docker", "kubernetes"],
+                **configuration.prod(cluster),
+            },
+        )
+        self.set_secrets(configuration.THIRD_PARTY)
 
     def remove(self) -> None:
         """Deletes the namespace, with all that is in it."""
@@ -25,7 +46,54 @@ class ClusterStack(PulumiStack):
         """kubectl in the platform's namespace."""
         return self.cluster.kubectl("--namespace", NAMESPACE, *arguments, input=input)
 
-    def objects(self, kind: str, *options: str) -> list[dict[str, Any]]:
+    def objects(self, kind: str) -> list[dict[str, Any]]:
         """All objects of a kind."""
-        listed: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "--output=json", *options))["items"]
+        listed: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "--output=json"))["items"]
         return listed
+
+    def pods(self, workload: str | None = None) -> dict[str, dict[str, Any]]:
+        """Name to pod, of one workload or of all; without tasks that are done."""
+        return {
+            pod["metadata"]["name"]: pod
+            for pod in self.objects("pods")
+            if pod["status"]["phase"] != FINISHED
+            and workload in (None, pod["metadata"]["labels"].get(NAME))
+            and "deletionTimestamp" not in pod["metadata"]
+        }
+
+    def identities(self) -> dict[str, str]:
+        """Pod to the identity that no other pod of the same name ever has."""
+        return {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
+
+    def rolled_since(self, before: dict[str, str]) -> set[str]:
+        """The workloads whose pods aren't those of before."""
+        return {
+            pod["metadata"]["labels"][NAME]
+            for name, pod in self.pods().items()
+            if before.get(name) != pod["metadata"]["uid"]
+        }
+
+    def all_ready(self) -> bool:
+        """Whether every pod that is to run does, and is ready."""
+        return all(is_ready(pod) for pod in self.pods().values())
+
+    def platform(self) -> Platform:
+        """The platform behind the load balancer's node ports, where users come in here."""
+        (balancer,) = (one for one in self.objects("services") if one["spec"]["type"] == "LoadBalancer")
+        ports = {port["name"]: port["nodePort"] for port in balancer["spec"]["ports"]}
+        return Platform(
+            address=ADDRESS,
+            https_port=ports["https"],
+            http_port=ports["http"],
+            api_host=f"{API_SUBDOMAIN}.{configuration.DOMAIN}",
+            frontends={one.name: f"{one.subdomain}.{configuration.DOMAIN}" for one in FRONTENDS},
+            jwt_secret=self.outputs().credentials.jwt_secret,
+            public_service=configuration.PUBLIC_SERVICE,
+            certificate=certificate_of(self.export()),
+        )
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether a pod says that it serves."""
+    conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True"

@@ -1,0 +1,115 @@
+"""The whole platform on the Docker engine, its applications being the reference ones, on host ports that are free."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from settings.gateway import Gateway
+from tests.e2e.platform import Platform, certificate_of
+from tests.engine import docker_engine
+from tests.engine.configurations import free_ports
+from tests.engine.docker_engine import docker
+from tests.engine.machine import BUILD
+from tests.engine.pulumi_stack import PulumiStack
+from tests.engine.waiting import until
+
+SERVICE_IMAGE = "pti-calendar/reference-service:1.0.0"
+FRONTEND_IMAGE = "pti-calendar/reference-frontend:1.0.0"
+MIGRATE = ["python", "-m", "reference_service.migrate"]
+PUBLIC_SERVICE = "user"
+PUBLIC = {PUBLIC_SERVICE: {"publicPaths": ["/public"]}}
+RATE_LIMIT = 100_000
+"""Requests a minute that no test reaches, but the one about the limit, which lowers it."""
+
+
+class FullStack(PulumiStack):
+    """A stack with a gateway, and the way through it."""
+
+    def platform(self) -> Platform:
+        """The platform as it is now."""
+        return Platform.of(
+            self.outputs(),
+            address="127.0.0.1",
+            https_port=self.gateway_port("nginx", 8443),
+            http_port=self.gateway_port("nginx", 8080),
+            public_service=PUBLIC_SERVICE,
+            certificate=certificate_of(self.export()),
+        )
+
+    def container(self, workload: str) -> dict[str, Any]:
+        """`docker inspect` of a workload's container."""
+        (found,) = (one for one in docker_engine.containers(self.name) if one["Name"] == f"/pti-{workload}-{self.name}")
+        return found
+
+    def gateway_port(self, workload: str, inside: int) -> int:
+        """Where a port of a container is published."""
+        (binding,) = self.container(workload)["NetworkSettings"]["Ports"][f"{inside}/tcp"]
+        return int(binding["HostPort"])
+
+    def crash(self, workload: str) -> None:
+        """Its processes are killed from one moment to the next; the engine's restart policy is all that helps."""
+        before = self.container(workload)
+        # Process 1 is the engine's own small one, which ends with the other's status. `docker kill` instead would
+        # count as a person's wish that the container stay stopped.
+        docker("exec", before["Id"], "sh", "-c", "kill -9 -1", check=False)
+        until(f"{workload} is started anew", lambda: self._restarts(workload) > before["RestartCount"])
+
+    def _restarts(self, workload: str) -> int:
+        return int(self.container(workload)["RestartCount"])
+
+
+def configuration(services: Mapping[str, Any]) -> dict[str, Any]:
+    """Stores as in dev, credentials generated, the gateway on, and these services."""
+    postgres, redis, kafka, zookeeper, http, https, proxy, tls, admin = free_ports(9)
+    return {
+        "postgres": {"port": postgres},
+        "redis": {"port": redis},
+        "kafka": {"port": kafka, "zookeeper": {"port": zookeeper}},
+        "services": {
+            "image": SERVICE_IMAGE,
+            "migrationCommand": MIGRATE,
+            "each": PUBLIC,
+            **services,
+        },
+        "gateway": {
+            "enabled": True,
+            "rateLimit": {"perMinute": RATE_LIMIT},
+            "nginx": {"httpPort": http, "httpsPort": https},
+            "kong": {"proxyPort": proxy, "tlsPort": tls, "adminPort": admin},
+        },
+    }
+
+
+def lacking_images() -> str | None:
+    """Which images of the gateway and the applications the engine lacks; None where it has all."""
+    gateway = Gateway()
+    for image in (SERVICE_IMAGE, FRONTEND_IMAGE, gateway.kong.image, gateway.nginx.image):
+        if not docker("image", "ls", "--quiet", image).strip():
+            return f"the image {image} is not here: {BUILD}"
+    return None
+
+
+@contextmanager
+def full_stack(home: Path, described: Mapping[str, Any]) -> Iterator[FullStack]:
+    """A stack that is not up yet, and leaves nothing behind; skips where an image is missing."""
+    if reason := lacking_images():
+        pytest.skip(reason)
+    stack = FullStack(home, configuration=described)
+    try:
+        yield stack
+    finally:
+        stack.remove()
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Prints how long it took."""
+    began = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - began:.1f} s")

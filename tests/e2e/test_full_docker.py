@@ -1,0 +1,216 @@
+"""The whole platform on one Docker engine: used, looked at from every side, broken, changed, taken down.
+
+One stack, in the order of the file; each test leaves the platform well, the last one leaves its data alone.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from settings.catalog import FRONTENDS, SERVICES
+from settings.credentials import PGADMIN, app_role, migrator_role, third_party
+from tests.e2e import full_stack
+from tests.e2e.full_stack import FRONTEND_IMAGE, PUBLIC, PUBLIC_SERVICE, SERVICE_IMAGE, FullStack, timed
+from tests.e2e.journey import Journey
+from tests.e2e.load import Load
+from tests.e2e.platform import Platform
+from tests.engine import docker_engine
+from tests.engine.canary import PLAIN, canaries, found_below, found_in, watched_arguments
+from tests.engine.docker_engine import docker
+from tests.engine.pulumi_stack import Outcome
+
+NAMES = [service.name for service in SERVICES]
+WORKLOADS = {
+    *("postgres", "databases", "redis", "zookeeper", "kafka", "kong", "nginx"),
+    *(frontend.name for frontend in FRONTENDS),
+    *NAMES,
+    *(f"{name}-migrations" for name in NAMES),
+}
+UNUSED = {PGADMIN.key, "kafkaPassword", "postgresMonitorPassword", "grafanaPassword"} | {
+    "alertEmailPassword",
+    "alertWebhookUrl",
+    "watchdogWebhookUrl",
+}
+"""Credentials of what this stack doesn't run."""
+
+FULL = {"services": {"deploy": "all"}, "frontends": {"deploy": "all", "image": FRONTEND_IMAGE}}
+CRASHES = ("postgres", "redis", "kafka", "rdv")
+CHANGED, REMOVED = "rdv", "audit"
+VOLUMES = {"pti-postgres-data", "pti-redis-data", "pti-kafka-zookeeper-data", "pti-zookeeper-data", "pti-zookeeper-log"}
+PER_MINUTE = 60
+
+
+@dataclass(frozen=True)
+class Full:
+    """The stack, up, with a canary as every credential."""
+
+    stack: FullStack
+    platform: Platform
+    outcomes: dict[str, Outcome]
+    arguments: set[str]
+    """Command lines in which a canary has been seen while the stack came up."""
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Full]:
+    """Brought up from nothing; gone with its data when the module's tests are done."""
+    described = full_stack.configuration(FULL["services"]) | {"frontends": FULL["frontends"]}
+    with full_stack.full_stack(tmp_path_factory.mktemp("full"), described) as stack:
+        stack.set_secrets({key: value for key, value in canaries().items() if key not in UNUSED})
+        with watched_arguments() as arguments, timed("up from nothing"):
+            up = stack.up().succeeded()
+        yield Full(stack, stack.platform(), {"up": up}, arguments)
+
+
+def test_everything_is_up_and_healthy(full: Full) -> None:
+    assert docker_engine.workloads(full.stack.name) == dict.fromkeys(WORKLOADS, "healthy")
+
+
+def test_the_journey(full: Full) -> None:
+    full.platform.journey()
+    full.platform.unknown_host()
+
+
+def test_each_service_reaches_its_own_database_alone(full: Full) -> None:
+    Journey(full.stack.name, full.stack.outputs(), None).databases()
+
+
+def test_a_second_run_changes_nothing(full: Full) -> None:
+    before = _started(full.stack)
+    full.stack.preview("--expect-no-changes").succeeded()
+    assert full.stack.up("--refresh").succeeded().changes == []
+    full.outcomes["preview"] = full.stack.preview("--diff", "--expect-no-changes").succeeded()
+    assert _started(full.stack) == before
+
+
+def test_no_secret_is_told(full: Full) -> None:
+    """Neither by a command, nor by the state, nor by the engine, nor by a process's arguments, nor in a log."""
+    stack = full.stack
+    told = {name: outcome.output + outcome.events() for name, outcome in full.outcomes.items()}
+    told |= {"stack export": json.dumps(stack.export()), "stack output": stack.shown_outputs()}
+    told |= {"networks": json.dumps(docker_engine.networks(stack.name))}
+    told |= {"volumes": json.dumps(docker_engine.volumes(stack.name))}
+    for container in docker_engine.containers(stack.name):
+        told[container["Name"]] = json.dumps(container)
+        told[f"logs of {container['Name']}"] = docker("logs", container["Id"])
+    assert {f"/pti-{name}-{stack.name}" for name in WORKLOADS} <= told.keys()
+    assert {what: found for what, text in told.items() if (found := found_in(text))} == {}
+    assert [what for what, text in told.items() if "PRIVATE KEY" in text] == []
+    assert found_below(stack.state) == {}
+    assert full.arguments == set()
+
+
+def test_each_secret_is_with_those_who_need_it_and_nobody_else(full: Full) -> None:
+    """Every volume is searched, those with the stores' data too."""
+    needed = {
+        "postgres-admin": {"postgresPassword"},
+        "databases-admin": {"postgresPassword"},
+        "databases-roles": {"postgresBackupPassword"},
+        "redis-password": {"redisPassword"},
+        "kong-configuration": {"redisPassword", "jwtSecret"},
+    }
+    for service in SERVICES:
+        needed["databases-roles"] |= {app_role(service).key, migrator_role(service).key}
+        needed[f"{service.name}-migrations-secrets"] = {migrator_role(service).key}
+        needed[f"{service.name}-secrets"] = {app_role(service).key, "redisPassword", "jwtSecret"}
+        needed[f"{service.name}-secrets"] |= {third_party(one).key for one in service.secrets}
+    volumes = [one["Name"] for one in docker_engine.volumes(full.stack.name)]
+    mounts = [f"--volume={name}:/volumes/{name}:ro" for name in volumes]
+    search = ("grep", "--recursive", "--text", "--only-matching", "--no-messages", "--extended-regexp")
+    image = ("--entrypoint", search[0], "postgres:18.6", *search[1:], PLAIN.pattern, "/volumes")
+    matches = docker("run", "--rm", "--network=none", "--user=0", *mounts, *image)
+
+    found = defaultdict(set)
+    for line in matches.splitlines():
+        path, _, match = line.partition(":")
+        found[path.split("/")[2]].add(match.removeprefix("CANARY-"))
+    # The engine's name is the resource's between a prefix, a hash of the files' names, and the stack.
+    assert {name.removeprefix("pti-").rsplit("-", 2)[0]: keys for name, keys in found.items()} == needed
+
+
+@pytest.mark.parametrize("workload", CRASHES)
+def test_after_a_crash_the_platform_recovers_by_itself(full: Full, workload: str) -> None:
+    with timed(f"well again after a crash of {workload}"):
+        full.stack.crash(workload)
+        full.platform.seconds_until_well()
+    full.platform.journey()
+
+
+@pytest.fixture
+def newer_image(full: Full) -> Iterator[str]:
+    """The service's image with another version in it, under a tag that nobody else has."""
+    repository, tag = SERVICE_IMAGE.rpartition(":")[0], f"1.0.1-{full.stack.name}"
+    source = docker("create", SERVICE_IMAGE).strip()
+    docker("commit", "--change", f"ENV VERSION={tag}", source, f"{repository}:{tag}")
+    docker("rm", source)
+    yield f"{repository}:{tag}"
+    docker("image", "rm", "--force", f"{repository}:{tag}")
+
+
+def test_a_new_image_of_one_service_rolls_that_service_alone(full: Full, newer_image: str) -> None:
+    tenant = uuid.uuid4()
+    assert full.platform.book(tenant, CHANGED).status == 201
+    before = _started(full.stack)
+
+    full.stack.configure({"services": {"each": {**PUBLIC, CHANGED: {"image": newer_image}}}})
+    shown = full.stack.preview().succeeded()
+    with Load(lambda: full.platform.call("GET", f"/api/{PUBLIC_SERVICE}/public/info"), at_most_s=300) as load:
+        rolled = full.stack.up().succeeded()
+
+    own = {f"{CHANGED}{part}" for part in ("", "-secrets", "-migrations", "-migrations-secrets")}
+    for outcome in (shown, rolled):
+        assert outcome.replaced == own
+        assert {line.rpartition(" ")[2] for line in outcome.changes} == {*own, newer_image}
+    after = _started(full.stack)
+    assert {name for name, started in before.items() if after[name] != started} == own
+    info = full.platform.call("GET", f"/api/{CHANGED}/public/info", full.platform.token())
+    assert info.json == {"service": CHANGED, "version": newer_image.rpartition(":")[2]}
+    assert len(full.platform.titles(tenant, CHANGED)) == 1
+    assert (load.well > 0, load.failures) == (True, []), "the other services go on"
+
+
+def test_a_service_that_is_taken_away_and_comes_back_finds_its_rows(full: Full) -> None:
+    """The last update also lowers the limit, which costs no further one: Kong is replaced for the route anyway."""
+    tenant = uuid.uuid4()
+    assert full.platform.book(tenant, REMOVED, "kept").status == 201
+
+    full.stack.configure({"services": {"deploy": [name for name in NAMES if name != REMOVED], "each": PUBLIC}})
+    full.stack.up().succeeded()
+    assert docker_engine.workloads(full.stack.name) == dict.fromkeys(
+        WORKLOADS - {REMOVED, f"{REMOVED}-migrations"}, "healthy"
+    )
+    assert full.platform.listed(tenant, REMOVED).status == 404
+    assert full.platform.book(tenant, CHANGED).status == 201
+
+    full.stack.configure({"services": {"deploy": "all"}, "gateway": {"rateLimit": {"perMinute": PER_MINUTE}}})
+    full.stack.up().succeeded()
+    assert full.platform.titles(tenant, REMOVED) == ["kept"]
+
+
+def test_who_asks_too_often_is_told_to_wait(full: Full) -> None:
+    full.platform.limited(PER_MINUTE)
+
+
+def test_destroy_leaves_the_data_alone(full: Full) -> None:
+    kept = docker_engine.persistent_volumes(full.stack.name)
+    assert {name.removesuffix(f"-{full.stack.name}") for name in kept} == VOLUMES
+
+    full.stack.destroy().succeeded()
+
+    assert docker_engine.containers(full.stack.name) == []
+    assert docker_engine.networks(full.stack.name) == []
+    assert {one["Name"] for one in docker_engine.volumes(full.stack.name)} == kept
+
+
+def _started(stack: FullStack) -> dict[str, tuple[str, str]]:
+    """Container, by its resource's name, to its identity and since when it runs."""
+    return {
+        one["Name"].removeprefix("/pti-").removesuffix(f"-{stack.name}"): (one["Id"], one["State"]["StartedAt"])
+        for one in docker_engine.containers(stack.name)
+    }

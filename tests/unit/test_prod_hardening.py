@@ -1,0 +1,118 @@
+"""Every pod of production, row by row: what it runs as, what it may write, what it is promised, how it is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from operations.render.recorder import Recording
+from tests.unit.conftest import PROVIDERS_SECRETS, Deploy, stack_file
+
+Template = Mapping[str, Any]
+Row = Callable[[Template], bool]
+
+CONTROLLERS = ("Deployment", "StatefulSet", "Job")
+OF_THE_STANDARD = {"configMap", "secret", "emptyDir", "persistentVolumeClaim"}
+"""The kinds of volume that the `restricted` standard allows and we have a use for."""
+
+
+def container(template: Template) -> Mapping[str, Any]:
+    """The one container."""
+    (found,) = template["spec"]["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+def security(template: Template) -> Mapping[str, Any]:
+    """The pod's settings and the container's, which come on top."""
+    return {**template["spec"]["securityContext"], **container(template)["securityContext"]}
+
+
+def runs_to_its_end(template: Template) -> bool:
+    """A task's pod: nobody waits for its readiness or restarts it."""
+    return bool(template["spec"].get("restartPolicy") == "Never")
+
+
+ROWS: Mapping[str, Row] = {
+    "it isn't root": lambda pod: security(pod)["runAsNonRoot"] is True and security(pod)["runAsUser"] > 0,
+    "its group isn't root's": lambda pod: security(pod)["runAsGroup"] > 0 and security(pod)["fsGroup"] > 0,
+    "it gains no rights": lambda pod: security(pod)["allowPrivilegeEscalation"] is False,
+    "it has no capabilities": lambda pod: security(pod)["capabilities"] == {"drop": ["ALL"]},
+    "its root file system is read-only": lambda pod: security(pod)["readOnlyRootFilesystem"] is True,
+    "its system calls are filtered": lambda pod: security(pod)["seccompProfile"] == {"type": "RuntimeDefault"},
+    "it isn't privileged": lambda pod: "privileged" not in security(pod),
+    "it shares nothing with its node": lambda pod: not {"hostNetwork", "hostPID", "hostIPC"} & pod["spec"].keys(),
+    "it takes no port of its node": lambda pod: all(
+        "hostPort" not in port for port in container(pod).get("ports", [])
+    ),
+    "its volumes are none of its node's": lambda pod: all(
+        (volume.keys() - {"name"}) <= OF_THE_STANDARD for volume in pod["spec"].get("volumes", [])
+    ),
+    "what it may write in memory is bounded": lambda pod: all(
+        "sizeLimit" in volume["emptyDir"] for volume in pod["spec"].get("volumes", []) if "emptyDir" in volume
+    ),
+    "its configuration and secrets are read-only": lambda pod: all(
+        mount["readOnly"] is True for mount in container(pod)["volumeMounts"] if mount["name"].startswith("files-")
+    ),
+    "it has no token": lambda pod: pod["spec"]["automountServiceAccountToken"] is False,
+    "it has an account of its own": lambda pod: pod["spec"]["serviceAccountName"] not in ("", "default"),
+    "it inherits no foreign variables": lambda pod: pod["spec"]["enableServiceLinks"] is False,
+    "no secret is in its environment": lambda pod: all("valueFrom" not in one for one in container(pod).get("env", [])),
+    "its memory is bounded and promised": lambda pod: (
+        container(pod)["resources"]["limits"]["memory"] == container(pod)["resources"]["requests"]["memory"]
+    ),
+    "its CPU is promised": lambda pod: bool(container(pod)["resources"]["requests"]["cpu"]),
+    "its image doesn't move": lambda pod: (
+        ":" in container(pod)["image"].rpartition("/")[2] and not container(pod)["image"].endswith(":latest")
+    ),
+    "its last words come with the error": lambda pod: (
+        container(pod)["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    ),
+    "it is asked whether it started, serves and lives": lambda pod: (
+        runs_to_its_end(pod) or {"startupProbe", "readinessProbe", "livenessProbe"} <= container(pod).keys()
+    ),
+    "its replicas are spread": lambda pod: runs_to_its_end(pod) or bool(pod["spec"]["topologySpreadConstraints"]),
+    "it has time to stop": lambda pod: pod["spec"]["terminationGracePeriodSeconds"] >= 10,
+}
+
+
+def templates(recording: Recording[Any]) -> Iterator[tuple[str, Template]]:
+    """Workload to pod template."""
+    for kind in CONTROLLERS:
+        for one in recording.of_type(kind):
+            yield one.name, one.inputs["spec"]["template"]
+
+
+@pytest.fixture(scope="module")
+def prod(deploy: Deploy) -> Recording[Any]:
+    """The stack of `Pulumi.prod.yaml`, with migrations."""
+    file = stack_file("prod")
+    services = file["pti-calendar:services"] | {"migrationCommand": ["npm", "run", "migrate"]}
+    return deploy({**file, "pti-calendar:services": services}, PROVIDERS_SECRETS, stack="prod")
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_pod_of_production(prod: Recording[Any], row: str) -> None:
+    assert [name for name, template in templates(prod) if not ROWS[row](template)] == []
+
+
+def test_the_rows_were_asked_of_every_workload(prod: Recording[Any]) -> None:
+    policies = {one.name for one in prod.of_type("NetworkPolicy")} - {"default-deny", "certificate-solvers"}
+    assert {name for name, _ in templates(prod)} == policies
+
+
+def test_the_namespace_refuses_what_falls_short(prod: Recording[Any]) -> None:
+    labels = prod.one("Namespace", "namespace").inputs["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_a_disruption_leaves_one_of_each_that_has_two(prod: Recording[Any]) -> None:
+    several = {
+        one.name
+        for kind in ("Deployment", "StatefulSet")
+        for one in prod.of_type(kind)
+        if one.inputs["spec"]["replicas"] > 1
+    }
+    assert {one.name for one in prod.of_type("PodDisruptionBudget")} == several

@@ -1,0 +1,97 @@
+"""Who reaches whom in production: every pair of its pods, against a table that says who must."""
+
+from __future__ import annotations
+
+import pytest
+
+from settings.catalog import FRONTENDS, SERVICES
+from tests.unit.conftest import PROVIDERS_SECRETS, Deploy, stack_file
+from tests.unit.network_matrix import Matrix, Pod
+
+MIGRATIONS = {"services": {"migrationCommand": ["npm", "run", "migrate"]}}
+"""The one thing that production's file leaves to whoever knows the services' images."""
+
+WITH_PROVIDERS = {service.name for service in SERVICES if service.secrets}
+SERVICE_NAMES = {service.name for service in SERVICES}
+TASKS = {"databases", *(f"{name}-migrations" for name in SERVICE_NAMES)}
+
+CALLERS: dict[tuple[str, int], set[str]] = {
+    ("postgres", 5432): {*SERVICE_NAMES, *TASKS},
+    ("redis", 6379): {*SERVICE_NAMES, "kong"},
+    ("kafka", 19092): {*SERVICE_NAMES, "kafka"},
+    ("kafka", 9093): {"kafka"},
+    ("kong", 8000): {"nginx"},
+    **{(service.name, service.port): {"kong"} for service in SERVICES},
+    **{(frontend.name, frontend.port): {"nginx"} for frontend in FRONTENDS},
+}
+"""Each endpoint that anybody of the platform calls, and all who do."""
+
+USERS = {("nginx", 8080), ("nginx", 8443)}
+"""What is open to the world."""
+
+SILENT = {("kong", 8443), ("kong", 8001), ("kong", 8100), ("nginx", 8081)}
+"""Ports on which somebody listens and that no pod may open: Kong's administration first of all."""
+
+PORTS = sorted({port for _, port in [*CALLERS, *USERS, *SILENT]})
+STRANGERS = {
+    "a pod of another namespace": Pod("default"),
+    "a pod of kube-system": Pod("kube-system"),
+    "a pod of the platform's namespace that nobody declared": Pod("pti-calendar"),
+}
+OUTSIDE, PRIVATE, CLOUD_METADATA = "203.0.113.7", "10.1.2.3", "169.254.169.254"
+
+
+@pytest.fixture(scope="module")
+def matrix(deploy: Deploy) -> Matrix:
+    """The connections that production's policies allow."""
+    file = stack_file("prod")
+    services = file["pti-calendar:services"] | MIGRATIONS["services"]
+    return Matrix(deploy({**file, "pti-calendar:services": services}, PROVIDERS_SECRETS, stack="prod"))
+
+
+def test_the_table_knows_every_workload(matrix: Matrix) -> None:
+    assert matrix.workloads == {name for name, _ in CALLERS} | TASKS | {"nginx"}
+
+
+def test_every_pair_of_pods_is_open_or_closed_as_the_table_says(matrix: Matrix) -> None:
+    found = {
+        (caller, callee, port)
+        for caller in matrix.workloads
+        for callee in matrix.workloads
+        for port in PORTS
+        if matrix.may_open(caller, callee, port)
+    }
+    assert found == {(caller, callee, port) for (callee, port), callers in CALLERS.items() for caller in callers}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_whoever_is_not_declared_reaches_the_public_ports_at_most(matrix: Matrix, stranger: str) -> None:
+    pod = STRANGERS[stranger]
+    found = {(name, port) for name in matrix.workloads for port in PORTS if matrix.may_open(pod, name, port)}
+    # One in the platform's namespace is not let out either.
+    assert found == (USERS if pod.namespace != "pti-calendar" else set())
+
+
+def test_the_world_reaches_the_load_balancer_and_nothing_else(matrix: Matrix) -> None:
+    assert {(name, port) for name in matrix.workloads for port in PORTS if matrix.may_open(OUTSIDE, name, port)} == (
+        USERS
+    )
+
+
+def test_only_services_with_a_provider_reach_the_world_and_by_tls_alone(matrix: Matrix) -> None:
+    for address in (OUTSIDE, "2001:db8::1"):
+        found = {(name, port) for name in matrix.workloads for port in (80, 443, 5432) if matrix.may_open(name, address, port)}
+        assert found == {(name, 443) for name in WITH_PROVIDERS}
+
+
+@pytest.mark.parametrize("address", [PRIVATE, CLOUD_METADATA, "192.168.0.1", "172.16.0.1", "fd00::1"])
+def test_nobody_reaches_the_private_network_or_the_clouds_metadata(matrix: Matrix, address: str) -> None:
+    assert {name for name in matrix.workloads for port in (80, 443) if matrix.may_open(name, address, port)} == set()
+
+
+def test_everybody_resolves_names_and_asks_kube_system_for_nothing_else(matrix: Matrix) -> None:
+    system = Pod("kube-system")
+    for name in matrix.workloads:
+        assert matrix.may_open(name, system, 53, "UDP")
+        assert not matrix.may_open(name, system, 443)
+        assert not matrix.may_open(name, system, 6443)
