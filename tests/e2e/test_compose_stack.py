@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 import yaml
 
-from components.outputs import stack_outputs
+from backends.create import create_backend
+from components.platform import Platform, PlatformArgs
 from contract import StackOutputs
+from operations.render.recorder import record
 from settings import NAMESPACE, Settings, parse
-from settings.credentials import Credential
 from tests.e2e.clone import Clone, Outcome, directory_with
 from tests.e2e.journey import Journey
 from tests.engine import docker_engine
@@ -31,14 +33,6 @@ def kraft_with_tools_and_generated_secrets() -> dict[str, Any]:
     configured = zookeeper_with_tools()
     kafka = {"port": configured["kafka"]["port"], "mode": "kraft"}
     return configured | {"kafka": kafka, "credentials": "generated"}
-
-
-class Values(dict[Credential, str | None]):
-    """Credentials by name, in the place of the program's own."""
-
-    def find(self, credential: Credential) -> str | None:
-        """The value; None where the stack runs without."""
-        return self[credential]
 
 
 @dataclass
@@ -83,11 +77,17 @@ class ComposeStack:
     def outputs(self) -> StackOutputs[str]:
         """What Pulumi would tell of it, with the values that Compose took."""
         settings = self.settings()
-        known: Values = Values(
-            {one: self.values.get(one.variable, one.well_known) for one in settings.required_credentials()}
-        )
-        told: Any = stack_outputs(settings, known, host="127.0.0.1")  # type: ignore[arg-type]
-        return StackOutputs.parse(told.as_mapping())
+        values = {one.key: self.values.get(one.variable, one.well_known) for one in settings.required_credentials()}
+        supplied = {f"{NAMESPACE}:{key}": value for key, value in values.items() if value is not None}
+
+        def program() -> None:
+            backend = create_backend(settings, stack=self.name)
+            platform = Platform("platform", PlatformArgs(settings=settings, backend=backend, stack=self.name))
+            for name, value in platform.outputs.as_mapping().items():
+                pulumi.export(name, value)
+
+        told = record(program, raw=supplied, secret=[*supplied], stack=self.name)
+        return StackOutputs.parse(told.exports)
 
     def journey(self) -> Journey:
         """The journey over its ports."""

@@ -9,7 +9,8 @@ import subprocess
 
 from operations.bootstrap import PULUMI_VERSION
 from operations.project import ROOT, environment
-from settings.models import DevTools, Kafka, Postgres, Redis
+from settings.stores import Kafka, Postgres, Redis
+from settings.tools import DevTools
 
 BUILD = "python -m tests.e2e.images.build"
 

@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from contract import StackOutputs
-from settings.models import Kafka
+from settings.stores import Kafka
 from tests.engine.docker_engine import docker
 
 KAFKA_BIN = "/opt/kafka/bin"

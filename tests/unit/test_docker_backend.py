@@ -582,7 +582,7 @@ class TestFieldsOfAClusterAlone:
             one = workload("store", kind=Kind.STATEFUL, volumes=(volume,), ports=ports, **fields)
             return sorted(deployed(one).registrations, key=str)
 
-        cluster = store(size_gib=500, peer_ports=(7000,), metrics=Metrics(port=9100, job="store"))
+        cluster = store(size_gib=500, peer_ports=(7000,), metrics=Metrics(port=9100, job="postgres"))
         assert cluster == store()
 
 
@@ -688,6 +688,11 @@ class TestRefusals:
                 "stack",
             ),
             (
+                [workload(reads_kubelets=True)],
+                "workload 'web': reads the kubelets' metrics, and a Docker engine has no kubelet: pulumi config set "
+                "--path 'pti-calendar:monitoring.prometheus.kubelets' false",
+            ),
+            (
                 [workload(file_sets=(files("keys", files={}, existing_secret="theirs"),))],
                 "workload 'web': file set 'keys' is the Kubernetes Secret 'theirs', which no Docker engine has; give "
                 "its files for this stack",
@@ -718,6 +723,7 @@ class TestRefusals:
         ids=[
             "replicas",
             "autoscaling",
+            "kubelets",
             "an existing secret",
             "another name",
             "the same twice",
@@ -786,11 +792,11 @@ def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]
     return {one.name: one.inputs for one in recording.of_type("Volume") if one.retain_on_delete}
 
 
-# Another kind of backend or store, with what goes with that kind alone; sections whose workloads keep no data. The
+# Another kind of backend or store, with what goes with that kind alone; sections that no store belongs to. The
 # other mode of Kafka has a test of its own.
 ELSEWHERE = re.compile(
     r"\.(backend\.kind|(postgres|redis|kafka)\.(mode|external\..*)|postgres\.cloudnativepg\..*|kafka\.brokers"
-    r"|(kubernetes|gateway|services|frontends)\..*)"
+    r"|(kubernetes|gateway|services|frontends|monitoring)\..*)"
 )
 EVERY_DEFAULT: dict[str, Any] = {"devTools": {"enabled": False}}
 EVERY_OTHER_VALUE: dict[str, Any] = {
