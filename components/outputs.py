@@ -8,10 +8,12 @@ import contract.outputs as contract
 from backends.base import Backend
 from components.credentials import Credentials
 from components.data_layer import DataLayer, postgres
+from components.monitoring.servers import ALERTMANAGER, GRAFANA_UI, PROMETHEUS
 from components.urls import Urls
 from settings import Settings
 from settings.catalog import SERVICES
 from settings.credentials import (
+    GRAFANA,
     JWT,
     KAFKA,
     PGADMIN,
@@ -61,12 +63,14 @@ def stack_outputs(
         ),
         tools=_tools(settings, backend),
         gateway=_gateway(settings),
+        monitoring=_monitoring(settings, backend),
         credentials=contract.Credentials(
             postgres=passwords,
             redis=credentials.find(REDIS),
             kafka=credentials[KAFKA] if data.kafka.username else None,
             jwt_secret=credentials[JWT],
             pg_admin=credentials[PGADMIN] if settings.dev_tools.enabled else None,
+            grafana=credentials[GRAFANA] if settings.monitoring.enabled else None,
             third_parties={
                 third_party(secret).variable: credentials[third_party(secret)]
                 for service in settings.services.routed
@@ -84,8 +88,7 @@ def _reached(backend: Backend, endpoint: Endpoint | External, publish: int) -> t
 
 def _tools(settings: Settings, backend: Backend) -> contract.Tools:
     def address(workload: str, port: int) -> str | None:
-        host, published = backend.reached_at(Endpoint(workload, port), port)
-        return f"http://{host}:{published}" if settings.dev_tools.enabled else None
+        return _address(backend, Endpoint(workload, port), port) if settings.dev_tools.enabled else None
 
     tools = settings.dev_tools
     return contract.Tools(
@@ -93,6 +96,24 @@ def _tools(settings: Settings, backend: Backend) -> contract.Tools:
         kafka_ui=address("kafka-ui", tools.kafka_ui.port),
         redis_commander=address("redis-commander", tools.redis_commander.port),
     )
+
+
+def _monitoring(settings: Settings, backend: Backend) -> contract.Monitoring:
+    monitoring = settings.monitoring
+
+    def address(endpoint: Endpoint, publish: int) -> str | None:
+        return _address(backend, endpoint, publish) if monitoring.enabled else None
+
+    return contract.Monitoring(
+        grafana=address(GRAFANA_UI, monitoring.grafana.port),
+        prometheus=address(PROMETHEUS, monitoring.prometheus.port),
+        alertmanager=address(ALERTMANAGER, monitoring.alertmanager.port),
+    )
+
+
+def _address(backend: Backend, endpoint: Endpoint, publish: int) -> str:
+    host, port = backend.reached_at(endpoint, publish)
+    return f"http://{host}:{port}"
 
 
 def _gateway(settings: Settings) -> contract.Gateway:

@@ -88,6 +88,15 @@ class Gateway(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Monitoring(Record):
+    """Addresses of what watches the platform; null where the stack runs without."""
+
+    grafana: str | None = described("Grafana's address.")
+    prometheus: str | None = described("Prometheus' address.")
+    alertmanager: str | None = described("Alertmanager's address.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Credentials(Record, Generic[Secret]):
     """The secret values."""
 
@@ -96,6 +105,7 @@ class Credentials(Record, Generic[Secret]):
     kafka: Secret | None = described("Password of Kafka's user; null where it asks for none.")
     jwt_secret: Secret = described("The key that signs the platform's JWTs.")
     pg_admin: Secret | None = described("Password of pgAdmin's user; null where the stack runs without pgAdmin.")
+    grafana: Secret | None = described("Password of Grafana's user `admin`; null where the stack runs without Grafana.")
     third_parties: Mapping[str, Secret] = described(
         "Secrets of providers by the variable they have in a service (`STRIPE_SECRET_KEY`, …), those the stack has."
     )
@@ -111,6 +121,7 @@ class StackOutputs(Record, Generic[Secret]):
     kafka: Kafka = described("Kafka.")
     tools: Tools = described("The web tools.")
     gateway: Gateway = described("The way in.")
+    monitoring: Monitoring = described("What watches the platform.")
     credentials: Credentials[Secret] = described("The secret values.", secret=True)
 
     @classmethod

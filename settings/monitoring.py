@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from settings.base import Contradictions, HostPort, Image, Section
+from settings.base import Contradictions, HostPort, Image, Section, switched_off
 
 Address = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]
 
@@ -40,15 +40,15 @@ class Grafana(Section):
 class Alertmanager(Section):
     """Alertmanager."""
 
-    image: Image = Field("prom/alertmanager:v0.33.1", description="Image.")
+    image: Image = Field("prom/alertmanager:v0.34.2", description="Image.")
     port: HostPort = Field(9093, description="Host port (Docker).")
 
 
 class Exporters(Section):
     """What tells the figures of software that doesn't speak Prometheus' language."""
 
-    postgres: Image = Field("prometheuscommunity/postgres-exporter:v0.20.1", description="Image, for PostgreSQL.")
-    redis: Image = Field("oliver006/redis_exporter:v1.86.0", description="Image, for Redis.")
+    postgres: Image = Field("prometheuscommunity/postgres-exporter:v0.19.1", description="Image, for PostgreSQL.")
+    redis: Image = Field("oliver006/redis_exporter:v1.86.0-alpine", description="Image, for Redis.")
     kafka: Image = Field("danielqsj/kafka-exporter:v1.9.0", description="Image, for Kafka.")
     nginx: Image = Field("nginx/nginx-prometheus-exporter:1.5.1", description="Image, for nginx.")
     node: Image = Field("prom/node-exporter:v1.12.1", description="Image, for the engine's machine (Docker).")
@@ -110,3 +110,9 @@ class Monitoring(Section):
     exporters: Exporters = Field(default_factory=Exporters, description="The exporters' images.")
     thresholds: Thresholds = Field(default_factory=Thresholds, description="Where alerts begin.")
     receivers: Receivers = Field(default_factory=Receivers, description="Who is told.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if allowed := switched_off(self):
+            raise Contradictions(allowed)
+        return self

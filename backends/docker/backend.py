@@ -1,8 +1,8 @@
 """Workloads on one Docker engine, through the Docker provider.
 
-Per workload: a network that only it and its callers join, a volume per file set filled by a container that never
-starts, its persistent volumes, and its container. Names are fixed (`pti-postgres-dev`), so that a person finds them
-and a kept volume is found again.
+Per workload: a network that only it and its callers join, if it can be called; a volume per file set filled by a
+container that never starts; its persistent volumes; and its container. Names are fixed (`pti-postgres-dev`), so that a
+person finds them and a kept volume is found again.
 """
 
 from __future__ import annotations
@@ -88,19 +88,20 @@ class DockerBackend:
         self._refuse_what_docker_lacks(workload)
         self._deployed.admit(workload)
         self._operators_only.update((workload.name, port.number) for port in workload.ports if port.operators_only)
-        self._networks[workload.name] = self._network(workload, parent)
         # An External asks for nothing: every bridge network leads out. Two ports of one callee are on one network.
         callees = dict.fromkeys(call.workload for call in workload.calls if isinstance(call, Endpoint))
+        networks = [docker.ContainerNetworksAdvancedArgs(name=self._networks[callee].id) for callee in callees]
+        # Whom nobody can call needs no network of its own, and an engine has addresses for some thirty of them.
+        if workload.ports or not networks:
+            own = self._networks[workload.name] = self._network(workload, parent)
+            networks.insert(0, docker.ContainerNetworksAdvancedArgs(name=own.id, aliases=[workload.name]))
         placed = Placement(
             name=self._claimed("container", workload.name, workload),
             image_id=self._image(workload.image).image_id,
             labels=self._labels(workload),
             bind_address=self._bind_address,
             operators_bind_address=self._operators_bind_address,
-            networks=[
-                docker.ContainerNetworksAdvancedArgs(name=self._networks[workload.name].id, aliases=[workload.name]),
-                *(docker.ContainerNetworksAdvancedArgs(name=self._networks[callee].id) for callee in callees),
-            ],
+            networks=networks,
             mounts=[
                 *(self._persistent_volume(workload, volume, parent) for volume in workload.volumes),
                 *(self._file_volume(workload, file_set, parent) for file_set in workload.file_sets),
@@ -178,6 +179,11 @@ class DockerBackend:
             refuse("one Docker engine runs 1 replica and scales nothing; leave autoscaling out for this stack")
         if workload.replicas != 1:
             refuse(f"one Docker engine runs 1 replica, not {workload.replicas}; set replicas to 1 for this stack")
+        if workload.reads_kubelets:
+            refuse(
+                "reads the kubelets' metrics, and a Docker engine has no kubelet: "
+                "pulumi config set --path 'pti-calendar:monitoring.prometheus.kubelets' false"
+            )
         for file_set in workload.file_sets:
             if file_set.existing_secret is not None:
                 refuse(

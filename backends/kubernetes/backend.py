@@ -14,6 +14,7 @@ import pulumi
 from backends.kubernetes import (
     controllers,
     exposure,
+    kubelets,
     labels,
     network_policy,
     postgres_cluster,
@@ -79,6 +80,7 @@ class KubernetesBackend:
                 self._service_account(workload),
                 network_policy.of_workload(workload, selectors=self._selectors, dns_cidrs=self._settings.dns_cidrs),
                 *services(workload),
+                *(kubelets.rights(workload, self._settings.namespace) if workload.reads_kubelets else ()),
             )
         ]
         before += [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +30,8 @@ class ClusterUnreachable(pulumi.RunError):
 def obstacle(settings: Kubernetes) -> str | None:
     """What stands between here and the cluster, and what to do; None for nothing.
 
-    It opens a TCP connection and asks no question: whether the credentials are accepted, the provider says.
+    It begins a TLS connection and asks no question: whether certificate and credentials are accepted, the provider
+    says. TCP alone would not do: a load balancer accepts connections for an API server that is gone.
     """
     if settings.kubeconfig is None:
         return f"{KUBECONFIG} is not set, and no other kubeconfig is used instead. {_set(KUBECONFIG, '~/.kube/config')}"
@@ -90,12 +92,26 @@ def _refusal(url: str, timeout_s: int) -> str | None:
     address = urlsplit(url)
     try:
         port = address.port or {"http": 80, "https": 443}.get(address.scheme, 443)
-        with socket.create_connection((address.hostname, port), timeout_s):
+        with socket.create_connection((address.hostname, port), timeout_s) as connection:
+            if address.scheme == "https":
+                _begin_tls(connection, address.hostname)
             return None
     except TimeoutError:
         return f"no answer within {timeout_s} s"
+    except (ConnectionResetError, ssl.SSLEOFError):
+        return "it closes the connection"
+    except ssl.SSLError:
+        return None  # an answer, whatever it says
     except (OSError, ValueError) as error:
         return str(error)
+
+
+def _begin_tls(connection: socket.socket, name: str | None) -> None:
+    """Until both sides agree on a key, with whoever it is: nothing is sent that another should not see."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.wrap_socket(connection, server_hostname=name).close()
 
 
 def _set(key: str, value: str) -> str:

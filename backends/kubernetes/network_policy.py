@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from backends.kubernetes import labels
+from backends.kubernetes import kubelets, labels
 from backends.kubernetes.manifest import Manifest, manifest
 from workloads import Endpoint, External, Workload
 
@@ -43,6 +43,8 @@ def of_workload(
             egress.append(rule(_outside(call), [call.port], towards="to"))
         else:
             egress.append(rule([pods(selectors[call.workload])], [call.port], towards="to"))
+    if workload.reads_kubelets:
+        egress.append(rule([], kubelets.PORTS, towards="to"))
     if workload.peer_ports:
         ingress.append(rule([pods(itself)], workload.peer_ports, towards="from"))
         egress.append(rule([pods(itself)], workload.peer_ports, towards="to"))

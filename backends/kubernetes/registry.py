@@ -17,6 +17,8 @@ from settings.backend import Kubernetes
 from workloads import WorkloadError
 
 DEFAULT_DENY = "default-deny"
+CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding")
+"""Kinds that belong to no namespace."""
 
 
 class KubernetesObject(pulumi.CustomResource):
@@ -127,4 +129,6 @@ class Registry:
         return [space, closed]
 
     def _placed(self, manifest: Manifest) -> Manifest:
+        if manifest["kind"] in CLUSTER_WIDE:
+            return manifest
         return {**manifest, "metadata": {**manifest["metadata"], "namespace": self._settings.namespace}}

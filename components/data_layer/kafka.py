@@ -38,6 +38,10 @@ USER = 1000
 OUTSIDE_HEAP_MIB = 320
 """Metaspace, code cache, thread stacks and buffers of a broker, beside its heap."""
 
+CLEANER_MIB = 128
+"""The log cleaner's table by default. A broker takes it out of its heap at the start, and a heap of 256 MiB is then too
+small to start with."""
+
 ORDINAL = "@ordinal@"
 NODE = "@node@"
 """What `start.sh` replaces with a broker's number: from 0 in its name, from 1 in its id."""
@@ -110,6 +114,7 @@ def _properties(settings: Kafka, published: str) -> dict[str, str]:
         "inter.broker.listener.name": "INTERNAL",
         "log.dirs": DATA,
         **_replication(settings.brokers),
+        "log.cleaner.dedupe.buffer.size": str(min(CLEANER_MIB, settings.heap_mib // 8) * 1024 * 1024),
         "group.initial.rebalance.delay.ms": "0",
         **coordination,
     }

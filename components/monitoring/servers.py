@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from string import Template
 
 from backends.base import Backend
 from components.assets import asset, assets
@@ -165,7 +166,7 @@ def grafana(settings: Monitoring, credentials: Credentials) -> Workload:
             FileSet(
                 name="datasources",
                 directory=f"{provisioning}/datasources",
-                files={"pti-calendar.yaml": asset("grafana/provisioning/datasources/pti-calendar.yaml")},
+                files={"pti-calendar.yaml": _data_sources(settings.prometheus.scrape_interval_s)},
             ),
             FileSet(
                 name="providers",
@@ -182,6 +183,11 @@ def grafana(settings: Monitoring, credentials: Credentials) -> Workload:
         liveness=Liveness(check=HttpGet(port=GRAFANA_UI.port, path="/api/health")),
         calls=(PROMETHEUS, ALERTMANAGER),
     )
+
+
+def _data_sources(scrape_interval_s: int) -> str:
+    sources = Template(asset("grafana/provisioning/datasources/pti-calendar.yaml"))
+    return sources.substitute(scrape_interval_s=scrape_interval_s)
 
 
 def _thresholds(settings: Thresholds) -> scraping.Thresholds:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from operations.dashboards import business_metrics, infrastructure, overview_platform, services_health
 from operations.dashboards.render import as_json
-from operations.project import ROOT
 
 FOLDER = Path("assets/grafana/dashboards")
 BOARDS = (overview_platform.BOARD, services_health.BOARD, business_metrics.BOARD, infrastructure.BOARD)
@@ -36,13 +35,3 @@ def queries() -> list[PanelQuery]:
         for panel in board.panels
         for query in (*panel.queries, *panel.limits)
     ]
-
-
-def write_dashboards() -> None:
-    """Writes every dashboard that isn't up to date, and says which."""
-    for path, text in dashboard_files().items():
-        target = ROOT / path
-        if not target.exists() or target.read_text() != text:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
-            print(f"{path} is written")

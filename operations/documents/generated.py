@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from operations.dashboards import dashboard_files
 from operations.documents.configuration import configuration_page, stack_file_schema
 from operations.documents.diagram import with_diagrams
 from operations.documents.outputs import outputs_page
@@ -20,6 +21,7 @@ def generated() -> dict[Path, str]:
         Path("docs/configuration.md"): configuration_page(),
         Path("docs/outputs.md"): outputs_page(),
         ARCHITECTURE: with_diagrams((ROOT / ARCHITECTURE).read_text()),
+        **dashboard_files(),
     }
 
 

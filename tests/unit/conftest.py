@@ -62,6 +62,7 @@ FULL_DOCKER: Mapping[str, Any] = {
     "services": {"deploy": "all", "migrationCommand": ["npm", "run", "migrate"]},
     "frontends": {"deploy": "all"},
     "gateway": {"enabled": True},
+    "monitoring": {"enabled": True},
     "devTools": {"enabled": True},
 }
 """Everything that one Docker engine can run."""

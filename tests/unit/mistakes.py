@@ -18,6 +18,8 @@ WRITTEN_IN = {
     **dict.fromkeys(["Kafka", "ZooKeeper", "ExternalKafka"], "stores"),
     **dict.fromkeys(["Services", "Frontends", "ServiceSizing", "Sizing", "Scaling"], "applications"),
     **dict.fromkeys(["Gateway", "Tls", "Nginx", "Ingress", "RateLimit", "Kong"], "gateway"),
+    **dict.fromkeys(["Monitoring", "Prometheus", "Grafana", "Alertmanager", "Exporters"], "monitoring"),
+    **dict.fromkeys(["Thresholds", "Receivers", "Email"], "monitoring"),
     **dict.fromkeys(["DevTools", "PgAdmin", "KafkaUi", "RedisCommander"], "tools"),
 }
 """Model to the file of `settings/` that a person is sent to."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from contract import CONTRACT_VERSION, ContractError, StackOutputs
-from contract.outputs import Credentials, Database, Gateway, Kafka, Postgres, Redis, Tools
+from contract.outputs import Credentials, Database, Gateway, Kafka, Monitoring, Postgres, Redis, Tools
 
 OUTPUTS: StackOutputs[str] = StackOutputs(
     contract_version=1,
@@ -34,12 +34,14 @@ OUTPUTS: StackOutputs[str] = StackOutputs(
         services={"user": "https://api.example.com/api/user"},
         frontends={"client-pwa": "https://app.example.com"},
     ),
+    monitoring=Monitoring(grafana="http://127.0.0.1:3030", prometheus="http://127.0.0.1:9090", alertmanager=None),
     credentials=Credentials(
         postgres={"postgres": "one", "pti_backup": "two"},
         redis=None,
         kafka=None,
         jwt_secret="three",
         pg_admin="four",
+        grafana="six",
         third_parties={"STRIPE_SECRET_KEY": "five"},
     ),
 )
@@ -88,12 +90,18 @@ def test_the_outputs_are_plain_values_under_their_names() -> None:
             "services": {"user": "https://api.example.com/api/user"},
             "frontends": {"client-pwa": "https://app.example.com"},
         },
+        "monitoring": {
+            "grafana": "http://127.0.0.1:3030",
+            "prometheus": "http://127.0.0.1:9090",
+            "alertmanager": None,
+        },
         "credentials": {
             "postgres": {"postgres": "one", "pti_backup": "two"},
             "redis": None,
             "kafka": None,
             "jwt_secret": "three",
             "pg_admin": "four",
+            "grafana": "six",
             "third_parties": {"STRIPE_SECRET_KEY": "five"},
         },
     }
@@ -128,6 +136,8 @@ def test_what_a_newer_stack_says_besides_is_left_alone(exported: dict[str, Any],
         "credentials.redis",
         "credentials.kafka",
         "credentials.pg_admin",
+        "credentials.grafana",
+        "monitoring.prometheus",
     ],
 )
 def test_an_output_that_may_be_null_may_be_absent(exported: dict[str, Any], path: str) -> None:

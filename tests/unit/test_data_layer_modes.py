@@ -178,3 +178,16 @@ class TestOneBroker:
     def test_each_mode_has_a_volume_of_its_own(self, ask: Ask) -> None:
         names = {ask({"kafka": {"mode": mode}}).workloads["kafka"].volumes[0].name for mode in ("kraft", "zookeeper")}
         assert len(names) == 2
+
+
+class TestSmallHeap:
+    """A broker takes the cleaner's table out of its heap when it starts: 128 MiB, unless told otherwise."""
+
+    @pytest.mark.parametrize("heap_mib", [192, 256, 320, 1024, 8192])
+    def test_the_log_cleaner_leaves_a_broker_most_of_its_heap(self, ask: Ask, heap_mib: int) -> None:
+        for kafka in ({"heapMib": heap_mib}, {**THREE_BROKERS, "heapMib": heap_mib}):
+            stack = CLUSTER if kafka.get("brokers") else {"credentials": "well-known"}
+            told = int(properties(ask({**stack, "kafka": kafka}))["log.cleaner.dedupe.buffer.size"])
+            assert told <= heap_mib * 1024 * 1024 // 8
+            # Kafka's own default is its upper bound here, and a mebibyte its lower one.
+            assert 1024 * 1024 <= told <= 128 * 1024 * 1024

@@ -118,7 +118,7 @@ class TestNetworks:
             callee(),
             callee("other", 80),
             callee("api", 80, calls=(STORE,)),
-            workload("web", calls=(Endpoint("api", 80), Endpoint("other", 80))),
+            callee("web", 80, calls=(Endpoint("api", 80), Endpoint("other", 80))),
         )
         assert networks(recording, "store") == {"pti-store-dev"}
         assert networks(recording, "other") == {"pti-other-dev"}
@@ -129,13 +129,29 @@ class TestNetworks:
         recording = deployed(workload("store", readiness=READY), workload("web", needs=("store",)))
         assert networks(recording, "web") == {"pti-web-dev"}
 
-    def test_a_workload_answers_to_its_name_in_its_own_network_alone(self) -> None:
+    def test_whom_nobody_can_call_has_no_network_of_its_own(self) -> None:
         recording = deployed(callee(), workload("web", calls=(STORE,)))
+        assert networks(recording, "web") == {"pti-store-dev"}
+        assert [one.name for one in recording.of_type("Network")] == ["store"]
+
+    def test_the_whole_platform_fits_the_thirty_networks_an_engine_has_addresses_for(self, deploy: Deploy) -> None:
+        everything = {
+            "credentials": "well-known",
+            "devTools": {"enabled": True},
+            "services": {"deploy": "all", "migrationCommand": ["migrate"]},
+            "frontends": {"deploy": "all"},
+            "gateway": {"enabled": True},
+            "monitoring": {"enabled": True},
+        }
+        assert len(deploy(everything).of_type("Network")) <= 30
+
+    def test_a_workload_answers_to_its_name_in_its_own_network_alone(self) -> None:
+        recording = deployed(callee(), callee("web", 80, calls=(STORE,)))
         aliases = {one["name"]: one.get("aliases") for one in container(recording)["networksAdvanced"]}
         assert aliases == {"id-of-pti-web-dev": ["web"], "id-of-pti-store-dev": None}
 
     def test_two_ports_of_one_callee_are_reached_over_one_network(self) -> None:
-        recording = deployed(callee("store", 6379, 9121), workload("web", calls=(STORE, Endpoint("store", 9121))))
+        recording = deployed(callee("store", 6379, 9121), callee("web", 80, calls=(STORE, Endpoint("store", 9121))))
         assert [one["name"] for one in container(recording)["networksAdvanced"]] == [
             "id-of-pti-web-dev",
             "id-of-pti-store-dev",
@@ -159,7 +175,7 @@ class TestNetworks:
             for name in (one.name for one in dev.of_type("Container") if one.inputs.get("networksAdvanced"))
         } == {
             "postgres": {"postgres"},
-            "databases": {"databases", "postgres"},
+            "databases": {"postgres"},
             "redis": {"redis"},
             "zookeeper": {"zookeeper"},
             "kafka": {"kafka", "zookeeper"},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from contract import StackOutputs
-from contract.outputs import CONTRACT_VERSION, Credentials, Database, Gateway, Kafka, Postgres, Redis, Tools
+from contract.outputs import CONTRACT_VERSION, Credentials, Database, Gateway, Kafka, Monitoring, Postgres, Redis, Tools
 from operations import environment_file
 from operations.project import OperationError
 from tests.unit.paths import ROOT as PROJECT
@@ -32,6 +32,7 @@ OUTPUTS = StackOutputs(
     kafka=Kafka(bootstrap_servers="127.0.0.1:19092", security_protocol="PLAINTEXT", username=None),
     tools=Tools(pg_admin=None, kafka_ui=None, redis_commander=None),
     gateway=Gateway(api=None, services={}, frontends={}),
+    monitoring=Monitoring(grafana=None, prometheus=None, alertmanager=None),
     credentials=Credentials(
         postgres={
             "pti_user_app": "app",
@@ -44,6 +45,7 @@ OUTPUTS = StackOutputs(
         kafka=None,
         jwt_secret="signing key",
         pg_admin=None,
+        grafana=None,
         third_parties={},
     ),
 )

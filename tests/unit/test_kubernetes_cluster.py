@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,36 @@ PREVIEW_GOES_ON = "This preview shows what the program asks for, without a look 
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """An address that accepts connections."""
+    """An address where somebody answers, if only that this is no TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=_answer, args=[listening, b"HTTP/1.0 400 Bad Request\r\n\r\n"], daemon=True).start()
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An address that accepts connections and never says a word, as a load balancer before a dead API server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"https://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def closing() -> Iterator[str]:
+    """An address that accepts connections and closes them, as another kind of load balancer does."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=_answer, args=[listening, b""], daemon=True).start()
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def _answer(listening: socket.socket, words: bytes) -> None:
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:  # the test is over
+            return
+        with connection:
+            connection.recv(4096)
+            connection.sendall(words)
 
 
 @pytest.fixture
@@ -84,6 +112,21 @@ class TestUpdate:
         assert f"The Kubernetes cluster at {REFUSING} can't be reached (" in text
         assert f"Connection refused; kubeconfig {kubeconfig}, context a)" in text
         assert text.endswith(f"kubectl --kubeconfig {kubeconfig} --context a get --raw /readyz")
+
+    def test_a_server_that_takes_the_connection_and_says_nothing_is_not_waited_for(
+        self, tmp_path: Path, silent: str
+    ) -> None:
+        path = written(tmp_path / "kubeconfig", silent)
+        text = refusal(kubeconfig=str(path), context="a", connect_timeout_s=1)
+        assert f"The Kubernetes cluster at {silent} can't be reached (no answer within 1 s; " in text
+
+    def test_a_server_that_closes_the_connection_does_not_answer(self, tmp_path: Path, closing: str) -> None:
+        text = refusal(kubeconfig=str(written(tmp_path / "kubeconfig", closing)), context="a")
+        assert f"The Kubernetes cluster at {closing} can't be reached (it closes the connection; " in text
+
+    def test_a_proxy_that_is_asked_without_tls_need_not_speak_first(self, tmp_path: Path, silent: str) -> None:
+        path = written(tmp_path / "kubeconfig", REFUSING, **{"proxy-url": silent.replace("https:", "http:")})
+        assert checked(preview=False, kubeconfig=str(path), context="a", connect_timeout_s=1).log == []
 
     def test_a_cluster_behind_a_proxy_is_asked_for_there(self, tmp_path: Path, server: str) -> None:
         path = written(tmp_path / "kubeconfig", REFUSING, **{"proxy-url": server})

@@ -118,13 +118,6 @@ def test_the_text_is_yaml_too() -> None:
     assert yaml.safe_load(prometheus.as_text(configured)) == configured
 
 
-def test_grafana_knows_how_often_prometheus_asks() -> None:
-    provisioned = yaml.safe_load((ROOT / "assets/grafana/provisioning/datasources/pti-calendar.yaml").read_text())
-    (source,) = [one for one in provisioned["datasources"] if one["type"] == "prometheus"]
-    asked = prometheus.configuration([RDV], Static())["global"]["scrape_interval"]
-    assert source["jsonData"]["timeInterval"] == asked
-
-
 # Alertmanager
 
 EMAIL = Email(to="operations@example.com", sender="alerts@example.com", smarthost="smtp.example.com:587")

@@ -44,9 +44,7 @@ ROWS: Mapping[str, Row] = {
     "its system calls are filtered": lambda pod: security(pod)["seccompProfile"] == {"type": "RuntimeDefault"},
     "it isn't privileged": lambda pod: "privileged" not in security(pod),
     "it shares nothing with its node": lambda pod: not {"hostNetwork", "hostPID", "hostIPC"} & pod["spec"].keys(),
-    "it takes no port of its node": lambda pod: all(
-        "hostPort" not in port for port in container(pod).get("ports", [])
-    ),
+    "it takes no port of its node": lambda pod: all("hostPort" not in port for port in container(pod).get("ports", [])),
     "its volumes are none of its node's": lambda pod: all(
         (volume.keys() - {"name"}) <= OF_THE_STANDARD for volume in pod["spec"].get("volumes", [])
     ),
@@ -54,7 +52,9 @@ ROWS: Mapping[str, Row] = {
         "sizeLimit" in volume["emptyDir"] for volume in pod["spec"].get("volumes", []) if "emptyDir" in volume
     ),
     "its configuration and secrets are read-only": lambda pod: all(
-        mount["readOnly"] is True for mount in container(pod)["volumeMounts"] if mount["name"].startswith("files-")
+        mount["readOnly"] is True
+        for mount in container(pod).get("volumeMounts", [])
+        if mount["name"].startswith("files-")
     ),
     "it has no token": lambda pod: pod["spec"]["automountServiceAccountToken"] is False,
     "it has an account of its own": lambda pod: pod["spec"]["serviceAccountName"] not in ("", "default"),
@@ -93,9 +93,17 @@ def prod(deploy: Deploy) -> Recording[Any]:
     return deploy({**file, "pti-calendar:services": services}, PROVIDERS_SECRETS, stack="prod")
 
 
+EXCEPTIONS: Mapping[str, set[str]] = {
+    # It asks the kubelets how full the volumes are, as itself.
+    "it has no token": {"prometheus"},
+    # Its image holds the program alone: on Docker there would be nothing to check it with.
+    "it is asked whether it started, serves and lives": {"nginx-exporter"},
+}
+
+
 @pytest.mark.parametrize("row", ROWS)
 def test_every_pod_of_production(prod: Recording[Any], row: str) -> None:
-    assert [name for name, template in templates(prod) if not ROWS[row](template)] == []
+    assert {name for name, template in templates(prod) if not ROWS[row](template)} == EXCEPTIONS.get(row, set())
 
 
 def test_the_rows_were_asked_of_every_workload(prod: Recording[Any]) -> None:

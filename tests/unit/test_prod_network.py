@@ -15,13 +15,22 @@ WITH_PROVIDERS = {service.name for service in SERVICES if service.secrets}
 SERVICE_NAMES = {service.name for service in SERVICES}
 TASKS = {"databases", *(f"{name}-migrations" for name in SERVICE_NAMES)}
 
+EXPORTERS = {"postgres-exporter": 9187, "redis-exporter": 9121, "kafka-exporter": 9308, "nginx-exporter": 9113}
+READS_KUBELETS = "prometheus"
+"""It asks the API server and the kubelets, whose addresses no policy can name."""
+
 CALLERS: dict[tuple[str, int], set[str]] = {
-    ("postgres", 5432): {*SERVICE_NAMES, *TASKS},
-    ("redis", 6379): {*SERVICE_NAMES, "kong"},
-    ("kafka", 19092): {*SERVICE_NAMES, "kafka"},
+    ("postgres", 5432): {*SERVICE_NAMES, *TASKS, "postgres-exporter"},
+    ("redis", 6379): {*SERVICE_NAMES, "kong", "redis-exporter"},
+    ("kafka", 19092): {*SERVICE_NAMES, "kafka", "kafka-exporter"},
     ("kafka", 9093): {"kafka"},
     ("kong", 8000): {"nginx"},
-    **{(service.name, service.port): {"kong"} for service in SERVICES},
+    ("kong", 8100): {"prometheus"},
+    ("nginx", 8081): {"nginx-exporter"},
+    ("prometheus", 9090): {"grafana"},
+    ("alertmanager", 9093): {"prometheus", "grafana"},
+    **{(name, port): {"prometheus"} for name, port in EXPORTERS.items()},
+    **{(service.name, service.port): {"kong", "prometheus"} for service in SERVICES},
     **{(frontend.name, frontend.port): {"nginx"} for frontend in FRONTENDS},
 }
 """Each endpoint that anybody of the platform calls, and all who do."""
@@ -29,7 +38,7 @@ CALLERS: dict[tuple[str, int], set[str]] = {
 USERS = {("nginx", 8080), ("nginx", 8443)}
 """What is open to the world."""
 
-SILENT = {("kong", 8443), ("kong", 8001), ("kong", 8100), ("nginx", 8081)}
+SILENT = {("kong", 8443), ("kong", 8001), ("grafana", 3030)}
 """Ports on which somebody listens and that no pod may open: Kong's administration first of all."""
 
 PORTS = sorted({port for _, port in [*CALLERS, *USERS, *SILENT]})
@@ -50,7 +59,7 @@ def matrix(deploy: Deploy) -> Matrix:
 
 
 def test_the_table_knows_every_workload(matrix: Matrix) -> None:
-    assert matrix.workloads == {name for name, _ in CALLERS} | TASKS | {"nginx"}
+    assert matrix.workloads == {name for name, _ in CALLERS} | TASKS | {"grafana"}
 
 
 def test_every_pair_of_pods_is_open_or_closed_as_the_table_says(matrix: Matrix) -> None:
@@ -80,18 +89,25 @@ def test_the_world_reaches_the_load_balancer_and_nothing_else(matrix: Matrix) ->
 
 def test_only_services_with_a_provider_reach_the_world_and_by_tls_alone(matrix: Matrix) -> None:
     for address in (OUTSIDE, "2001:db8::1"):
-        found = {(name, port) for name in matrix.workloads for port in (80, 443, 5432) if matrix.may_open(name, address, port)}
-        assert found == {(name, 443) for name in WITH_PROVIDERS}
+        found = {
+            (name, port)
+            for name in matrix.workloads
+            for port in (80, 443, 5432)
+            if matrix.may_open(name, address, port)
+        }
+        assert found == {(name, 443) for name in {*WITH_PROVIDERS, READS_KUBELETS}}
 
 
 @pytest.mark.parametrize("address", [PRIVATE, CLOUD_METADATA, "192.168.0.1", "172.16.0.1", "fd00::1"])
 def test_nobody_reaches_the_private_network_or_the_clouds_metadata(matrix: Matrix, address: str) -> None:
-    assert {name for name in matrix.workloads for port in (80, 443) if matrix.may_open(name, address, port)} == set()
+    found = {(name, port) for name in matrix.workloads for port in (80, 443) if matrix.may_open(name, address, port)}
+    assert found == {(READS_KUBELETS, 443)}
 
 
 def test_everybody_resolves_names_and_asks_kube_system_for_nothing_else(matrix: Matrix) -> None:
     system = Pod("kube-system")
     for name in matrix.workloads:
         assert matrix.may_open(name, system, 53, "UDP")
+    for name in matrix.workloads - {READS_KUBELETS}:
         assert not matrix.may_open(name, system, 443)
         assert not matrix.may_open(name, system, 6443)

@@ -195,7 +195,7 @@ WITH_MANAGED_STORES: Mapping[str, Any] = {
 BEHIND_A_SHARED_GATEWAY: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
     "kubernetes": KUBECONFIG,
-    "monitoring": {"prometheus": {"kubelets": True}},
+    "monitoring": {"enabled": True, "prometheus": {"kubelets": True}},
     "gateway": {
         "enabled": True,
         "edge": "gateway-api",

@@ -164,7 +164,7 @@ REFUSED = {
         "peers or metrics use [81, 82], which is not among its ports [80]",
     ),
     "metrics at a port it lacks": (
-        lambda: workload(ports=(HTTP,), metrics=Metrics(port=9100, job="web")),
+        lambda: workload(ports=(HTTP,), metrics=Metrics(port=9100, job="service")),
         "peers or metrics use [9100], which is not among its ports [80]",
     ),
     "a file set of nothing": (
@@ -213,7 +213,7 @@ def test_a_stateful_workload_has_volumes_and_everything_a_service_has() -> None:
         calls=(Endpoint("a", 80), Endpoint("b", 80), INTERNET),
         replicas=3,
         peer_ports=(80, 81),
-        metrics=Metrics(port=81, job="web"),
+        metrics=Metrics(port=81, job="service"),
     )
     assert stateful.volumes[0].mount == "/data"
 
@@ -265,7 +265,7 @@ def test_a_workload_is_small_and_closed_unless_it_says_otherwise() -> None:
         HTTP,
         Endpoint("db", 5432),
         INTERNET,
-        Metrics(port=80, job="web"),
+        Metrics(port=80, job="service"),
         Autoscaling(minimum=1, maximum=2),
         files(),
         Exec(command=("true",)),

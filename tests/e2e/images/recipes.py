@@ -24,6 +24,7 @@ BASE = f"pti-local/debian:{SUITE}"
 JAVA = "pti-local/java:21"
 PYTHON = "python:3.13-slim-bookworm"
 NGINX = "nginxinc/nginx-unprivileged:1.30.4"
+BUSYBOX = "pti-local/busybox:1.37"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,8 @@ VERSION_VARIABLE = "github.com/prometheus/common/version.Version"
 def _go(
     folder: str,
     tag: str,
-    software: str,
+    name: str,
+    release: str,
     module: str,
     version: str,
     *,
@@ -102,17 +104,19 @@ def _go(
     variable: str = VERSION_VARIABLE,
     tags: tuple[str, ...] = (),
     empty_files: tuple[str, ...] = (),
+    parent: str = BUSYBOX,
 ) -> Recipe:
-    """A program in Go from its own module."""
+    """A program in Go from its own module, whose version may be counted otherwise than its releases."""
     return Recipe(
         folder=folder,
         tag=tag,
-        software=f"{software} (its Go module)",
+        software=f"{name} {release} (its Go module)",
+        parent=parent,
         download=GoModule(
             module=module,
             version=version,
             package=package,
-            variables={variable: tag.rpartition(":")[2].removeprefix("v")},
+            variables={variable: release},
             tags=tags,
             empty_files=empty_files,
         ),
@@ -122,6 +126,7 @@ def _go(
 BASES = (
     Recipe(folder="base", tag=BASE, software=f"Debian {SUITE}", parent=ROOTFS),
     Recipe(folder="java", tag=JAVA, software="OpenJDK 21"),
+    Recipe(folder="busybox", tag=BUSYBOX, software=f"BusyBox (Debian {SUITE})"),
 )
 
 IMAGES = (
@@ -195,25 +200,25 @@ IMAGES = (
         download=GoProgram(name="kong", folder="kong/src"),
     ),
     _go(
-        *("prometheus", "prom/prometheus:v3.14.0", "Prometheus 3.14.0, without its pages"),
+        *("prometheus", "prom/prometheus:v3.14.0", "Prometheus", "3.14.0"),
         *("github.com/prometheus/prometheus", "v0.314.0"),
         package="./cmd/prometheus",
         # The two ways of finding targets that the platform uses; the others double the program.
         tags=("remove_all_sd", "enable_dns_sd", "enable_kubernetes_sd"),
     ),
     _go(
-        *("alertmanager", "prom/alertmanager:v0.34.2", "Alertmanager 0.34.2, without its pages"),
+        *("alertmanager", "prom/alertmanager:v0.34.2", "Alertmanager", "0.34.2"),
         *("github.com/prometheus/alertmanager", "v0.34.2"),
         package="./cmd/alertmanager",
         empty_files=("ui/app/dist/index.html",),
     ),
     _go(
-        *("postgres-exporter", "prometheuscommunity/postgres-exporter:v0.19.1", "postgres_exporter 0.19.1"),
+        *("postgres-exporter", "prometheuscommunity/postgres-exporter:v0.19.1", "postgres_exporter", "0.19.1"),
         *("github.com/prometheus-community/postgres_exporter", "v0.19.1"),
         package="./cmd/postgres_exporter",
     ),
     _go(
-        *("redis-exporter", "oliver006/redis_exporter:v1.86.0", "redis_exporter 1.86.0"),
+        *("redis-exporter", "oliver006/redis_exporter:v1.86.0-alpine", "redis_exporter", "1.86.0"),
         *("github.com/oliver006/redis_exporter", "v1.86.0"),
         variable="main.BuildVersion",
     ),
@@ -222,14 +227,16 @@ IMAGES = (
         tag="danielqsj/kafka-exporter:v1.9.0",
         software="a small stand-in with kafka_exporter's metrics, on franz-go (Go)",
         is_stand_in=True,
+        parent=BUSYBOX,
         download=GoProgram(name="kafka_exporter", folder="kafka-exporter/src"),
     ),
     _go(
-        *("nginx-exporter", "nginx/nginx-prometheus-exporter:1.5.1", "nginx-prometheus-exporter 1.5.1"),
+        *("nginx-exporter", "nginx/nginx-prometheus-exporter:1.5.1", "nginx-prometheus-exporter", "1.5.1"),
         *("github.com/nginx/nginx-prometheus-exporter", "v1.5.1"),
+        parent=BASE,
     ),
     _go(
-        *("node-exporter", "prom/node-exporter:v1.12.1", "node_exporter 1.12.1"),
+        *("node-exporter", "prom/node-exporter:v1.12.1", "node_exporter", "1.12.1"),
         *("github.com/prometheus/node_exporter", "v1.12.1"),
     ),
     Recipe(
@@ -238,6 +245,7 @@ IMAGES = (
         software="a small stand-in that serves what is provisioned and asks the data source (Python 3.13)",
         is_stand_in=True,
         parent=PYTHON,
+        download=PythonWheels(requirements=("PyYAML==6.0.3",)),
     ),
     Recipe(
         folder="reference-service",

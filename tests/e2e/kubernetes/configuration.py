@@ -9,10 +9,11 @@ import yaml
 
 from operations.project import ROOT
 from settings import NAMESPACE
+from settings.monitoring import Alertmanager, Exporters, Grafana, Prometheus
 from tests.cluster import Cluster
-from tests.cluster.volumes import STORAGE_CLASS
 
 SERVICE_IMAGE = "pti-calendar/reference-service:1.0.0"
+NEXT_SERVICE_IMAGE = "pti-calendar/reference-service:1.0.1"
 FRONTEND_IMAGE = "pti-calendar/reference-frontend:1.0.0"
 IMAGES = (
     SERVICE_IMAGE,
@@ -22,6 +23,10 @@ IMAGES = (
     "apache/kafka:4.3.1",
     "kong:3.9.3",
     "nginxinc/nginx-unprivileged:1.30.4",
+    Prometheus().image,
+    Alertmanager().image,
+    Grafana().image,
+    *(image for name, image in Exporters() if name != "node"),
 )
 MIGRATE = ["python", "-m", "reference_service.migrate"]
 THIRD_PARTY = {
@@ -39,7 +44,7 @@ RATE_LIMIT = 100_000
 def prod(cluster: Cluster) -> dict[str, Any]:
     """Pulumi.prod.yaml with what a single small node needs: less CPU and memory, one copy of most.
 
-    Together the pods ask for 1.3 cores, and 0.05 more for each migration that runs.
+    Together the pods ask for 1.65 cores, and 0.05 more for each migration that runs.
     """
     document = yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())["config"]
     own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in document.items()}
@@ -48,17 +53,13 @@ def prod(cluster: Cluster) -> dict[str, Any]:
     return merged(
         own,
         {
-            "kubernetes": {
-                "kubeconfig": str(cluster.kubeconfig),
-                "context": cluster.context,
-                "storageClass": STORAGE_CLASS,
-            },
+            "kubernetes": {"kubeconfig": str(cluster.kubeconfig), "context": cluster.context},
             # The namespace and the claims are kept when the stack goes; with this they could not be let go at all.
             "protect": False,
             "postgres": {"memoryMib": 512, "sharedBuffersMib": 64, "storageGib": 5, "cpuRequest": 0.1},
             "redis": {"maxMemoryMib": 64},
             "kafka": {
-                "heapMib": 256,  # a quarter of production's
+                "heapMib": 256,
                 "jvmOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
                 "storageGib": 5,
                 "cpuRequest": 0.1,
@@ -78,14 +79,15 @@ def prod(cluster: Cluster) -> dict[str, Any]:
                 "nginx": {"replicas": 1},
                 "rateLimit": {"perMinute": RATE_LIMIT},
             },
+            "monitoring": {"prometheus": {"storageGib": 5, "memoryMib": 256, "scrapeIntervalS": 5}},
         },
     )
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Objects key by key; anything else is replaced."""
+    """Objects key by key; anything else is replaced, and None takes a key away."""
     found = dict(base)
     for key, value in over.items():
         known = found.get(key)
-        found[key] = merged(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
-    return found
+        found[key] = merged(known if isinstance(known, Mapping) else {}, value) if isinstance(value, Mapping) else value
+    return {key: value for key, value in found.items() if value is not None}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from backends.kubernetes.labels import NAME
+from settings import NAMESPACE as SETTINGS
 from settings.catalog import API_SUBDOMAIN, FRONTENDS
 from tests.cluster import Cluster
-from tests.cluster.places import ADDRESS
 from tests.e2e.kubernetes import configuration
 from tests.e2e.platform import Platform, certificate_of
 from tests.engine.pulumi_stack import PulumiStack
@@ -37,6 +40,13 @@ class ClusterStack(PulumiStack):
         )
         self.set_secrets(configuration.THIRD_PARTY)
 
+    def change(self, values: dict[str, Any]) -> None:
+        """Sets keys of the configuration, however deep; None takes one away."""
+        known = yaml.safe_load(self.config_file.read_text())["config"]
+        self.configure(
+            {key: configuration.merged(known.get(f"{SETTINGS}:{key}", {}), value) for key, value in values.items()}
+        )
+
     def remove(self) -> None:
         """Deletes the namespace, with all that is in it."""
         self.end_orphans()
@@ -45,6 +55,16 @@ class ClusterStack(PulumiStack):
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
         """kubectl in the platform's namespace."""
         return self.cluster.kubectl("--namespace", NAMESPACE, *arguments, input=input)
+
+    def namespaced(self) -> list[str]:
+        """The command of `kubectl`, for who starts it by itself."""
+        return [*self.cluster.command(), "--namespace", NAMESPACE]
+
+    def refused(self, *arguments: str) -> str:
+        """What a kubectl command says that the API server refuses."""
+        done = subprocess.run([*self.namespaced(), *arguments], capture_output=True, text=True)
+        assert done.returncode != 0, done.stdout
+        return done.stderr
 
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """All objects of a kind."""
@@ -82,7 +102,7 @@ class ClusterStack(PulumiStack):
         (balancer,) = (one for one in self.objects("services") if one["spec"]["type"] == "LoadBalancer")
         ports = {port["name"]: port["nodePort"] for port in balancer["spec"]["ports"]}
         return Platform(
-            address=ADDRESS,
+            address=self._node_address(),
             https_port=ports["https"],
             http_port=ports["http"],
             api_host=f"{API_SUBDOMAIN}.{configuration.DOMAIN}",
@@ -91,6 +111,12 @@ class ClusterStack(PulumiStack):
             public_service=configuration.PUBLIC_SERVICE,
             certificate=certificate_of(self.export()),
         )
+
+    def _node_address(self) -> str:
+        """Where the first node takes what comes to node ports."""
+        nodes = json.loads(self.cluster.kubectl("get", "nodes", "--output=json"))["items"]
+        addresses = {one["type"]: one["address"] for one in nodes[0]["status"]["addresses"]}
+        return str(addresses["InternalIP"])
 
 
 def is_ready(pod: dict[str, Any]) -> bool:

@@ -1,0 +1,40 @@
+"""The right to read the kubelets' metrics, for the one workload that asks for it.
+
+Nodes belong to the whole cluster, so these are its only objects outside the namespace; the namespace is in their names.
+"""
+
+from __future__ import annotations
+
+from backends.kubernetes import labels
+from backends.kubernetes.manifest import Manifest, manifest
+from workloads import Workload
+
+GROUP = "rbac.authorization.k8s.io"
+
+PORTS = (443, 6443, 10250)
+"""The API server's, by its Service and by its own address, and the kubelets'. No policy can name their addresses."""
+
+
+def rights(workload: Workload, namespace: str) -> list[Manifest]:
+    """What its service account may do: find the nodes and get their metrics, nothing else."""
+    name = f"{namespace}-{workload.name}-kubelets"
+    marked = labels.labels(workload.name, workload.kind.value)
+    role = manifest(
+        f"{GROUP}/v1",
+        "ClusterRole",
+        name=name,
+        labels=marked,
+        rules=[
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]},
+            {"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]},
+        ],
+    )
+    binding = manifest(
+        f"{GROUP}/v1",
+        "ClusterRoleBinding",
+        name=name,
+        labels=marked,
+        roleRef={"apiGroup": GROUP, "kind": "ClusterRole", "name": name},
+        subjects=[{"kind": "ServiceAccount", "name": workload.name, "namespace": namespace}],
+    )
+    return [role, binding]

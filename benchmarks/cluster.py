@@ -1,0 +1,135 @@
+"""The prod stack's objects on a cluster, three ways in one run: ours, a bare Pulumi program, and kubectl.
+
+    python -m benchmarks.cluster [--repetitions 3] [--namespace pti-benchmark]
+
+The bare program and `kubectl apply --server-side` are given the objects that `make render` would write, with all
+secrets filled in. No pod is started and nothing is waited for in any of the three (`without_pods.py`), so that what is
+timed is Pulumi and the control plane, and not how fast an image starts. They take turns, each in a namespace freshly
+made. Ours generates passwords and a certificate besides, which the floors are given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import cpu_s, machine, show, show_ratio, timed
+from benchmarks.without_pods import without_pods
+from operations.project import ROOT
+from operations.render.manifests import manifests
+from operations.render.placeholders import Placeholders
+from operations.render.resources import recorded_resources
+from settings import NAMESPACE, parse
+from tests import cluster
+from tests.cluster import Cluster
+from tests.e2e.kubernetes.configuration import THIRD_PARTY, merged, prod
+from tests.engine.pulumi_stack import Outcome, PulumiStack
+
+PROGRAMS = ROOT / "benchmarks" / "programs"
+DISABLED = {"pulumi:disable-default-providers": ["docker", "kubernetes"]}
+NO_STORAGE = "none-of-this-name"
+"""A storage class that isn't there: the claims of pods that never start stay unbound, and use up no volume."""
+
+Figures = dict[str, list[float]]
+
+
+def main() -> int:
+    """Prints what each took, and the ratios; exit code 1 where there can be no cluster."""
+    parser = argparse.ArgumentParser(description="Times the prod stack's objects beside two floors, on a cluster.")
+    parser.add_argument("--repetitions", type=int, default=3, help="of each (default: %(default)s)")
+    parser.add_argument("--namespace", default="pti-benchmark", help="made and deleted (default: %(default)s)")
+    wanted = parser.parse_args()
+    if reason := cluster.unavailable():
+        print(reason, file=sys.stderr)
+        return 1
+    place = cluster.up()
+    taken = place.kubectl("get", "namespace", wanted.namespace, "--ignore-not-found", "--output=name")
+    if taken.strip():
+        print(f"{taken.strip()} is there already: delete it, or name another with --namespace", file=sys.stderr)
+        return 1
+    own_place = {"namespace": wanted.namespace, "storageClass": NO_STORAGE}
+    configuration = merged(prod(place), {"kubernetes": own_place})
+    objects = rendered(configuration)
+    ours: Figures = {}
+    bare: Figures = {}
+    applied: Figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "objects.json")
+        file.write_text(json.dumps(objects))
+        for number in range(wanted.repetitions):
+            here = Path(folder, str(number))
+            own = PulumiStack(here / "ours", PROGRAMS / "without_pods", DISABLED | configuration)
+            own.set_secrets(THIRD_PARTY)
+            by_pulumi(own, place, wanted.namespace, ours)
+            reach = {"kubeconfig": str(place.kubeconfig), "context": place.context, "manifests": str(file)}
+            by_pulumi(
+                PulumiStack(here / "bare", PROGRAMS / "manifests", DISABLED | reach), place, wanted.namespace, bare
+            )
+            by_kubectl(objects, place, wanted.namespace, applied)
+    print(machine())
+    print(f"{len(objects)} objects in the cluster")
+    for what in ours:
+        show(f"{what}: ours", ours[what])
+        show(f"{what}: a bare program", bare[what])
+        show_ratio(ours[what], bare[what])
+    show("kubectl apply --server-side", applied["up"])
+    show_ratio(ours["up"], applied["up"])
+    return 0
+
+
+def rendered(configuration: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stack's objects with all secrets filled in, in the order in which they are applied, without pods."""
+    settings = parse(
+        # A key with a colon is Pulumi's own.
+        {f"{NAMESPACE}:{key}": value for key, value in configuration.items() if ":" not in key},
+        with_secrets=False,
+    )
+    placeholders = Placeholders.of(settings, THIRD_PARTY)
+    values = {credential: secrets.token_hex(16) for credential in placeholders.by_credential}
+    marked, filled = (recorded_resources(settings, placeholders, "prod", one) for one in (None, values))
+    return [without_pods(one.manifest) for one in manifests(marked, placeholders, filled)]
+
+
+def by_pulumi(stack: PulumiStack, place: Cluster, namespace: str, figures: Figures) -> None:
+    """A preview of everything, the update, and a preview that finds nothing to change."""
+    steps: dict[str, Callable[[], Outcome]] = {
+        "preview of all": stack.preview,
+        "up": stack.up,
+        "preview, no changes": partial(stack.preview, "--expect-no-changes"),
+    }
+    try:
+        for name, step in steps.items():
+            used = cpu_s()
+            figures.setdefault(name, []).append(timed(partial(_successful, step)))
+            figures.setdefault(f"{name}, CPU", []).append(cpu_s() - used)
+    finally:
+        _delete(namespace, place)
+
+
+def by_kubectl(objects: Sequence[dict[str, Any]], place: Cluster, namespace: str, figures: Figures) -> None:
+    """The same objects by kubectl."""
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    apply = ("apply", "--server-side", "--filename=-")
+    try:
+        figures.setdefault("up", []).append(timed(lambda: place.kubectl(*apply, input=text)))
+    finally:
+        _delete(namespace, place)
+
+
+def _successful(step: Callable[[], Outcome]) -> None:
+    step().succeeded()
+
+
+def _delete(namespace: str, place: Cluster) -> None:
+    place.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=true", "--timeout=300s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

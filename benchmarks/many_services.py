@@ -1,0 +1,48 @@
+"""The catalog with more services than the platform has; what the table holds decides, nothing else is changed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import Any
+
+from operations.project import ROOT
+
+VARIABLE = "PTI_BENCHMARK_SERVICES"
+"""Environment variable with the number of services."""
+
+MODULE = "settings.catalog"
+FIRST_PORT = 10_000
+
+
+def replace_catalog() -> None:
+    """Puts the table with as many services as the environment says in the place of the project's own.
+
+    Raises:
+        RuntimeError: somebody has read the project's own by now.
+    """
+    if "settings" in sys.modules:
+        raise RuntimeError("the catalog is replaced before anything of the settings is imported")
+    catalog = _own_catalog()
+    known = catalog.SERVICES
+    more = (catalog.Service(f"service{number}", FIRST_PORT + number) for number in range(len(known), number_wanted()))
+    catalog.SERVICES = (*known, *more)
+    sys.modules[MODULE] = catalog
+
+
+def number_wanted() -> int:
+    """How many services the environment asks for."""
+    return int(os.environ[VARIABLE])
+
+
+def _own_catalog() -> Any:
+    """The module by its file: by its name, its package would come first, and read it."""
+    found = importlib.util.spec_from_file_location(MODULE, ROOT / "settings" / "catalog.py")
+    if found is None or found.loader is None:
+        raise RuntimeError(f"{MODULE} is not where it was")
+    module = importlib.util.module_from_spec(found)
+    # Its dataclasses look themselves up there.
+    sys.modules[MODULE] = module
+    found.loader.exec_module(module)
+    return module

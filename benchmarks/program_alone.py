@@ -1,0 +1,71 @@
+"""One evaluation of the prod stack's program without an engine: `scale.py` runs it in a process of its own.
+
+    PTI_BENCHMARK_SERVICES=70 python -m benchmarks.program_alone [--profile]
+
+Prints a line of JSON: the processor's seconds that the program took (imports included), and the resources it
+registered. Nothing is waited for, so that these are its time on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import runpy
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.many_services import replace_catalog
+from operations.project import ROOT
+
+
+def main() -> None:
+    """Prints the figures; with `--profile`, where the time went as well (and the figures are slower for it)."""
+    parser = argparse.ArgumentParser(description="Evaluates the prod stack's program without an engine.")
+    parser.add_argument("--profile", action="store_true", help="also show where the time goes")
+    profiled = parser.parse_args().profile
+    replace_catalog()
+    profile = cProfile.Profile()
+    if profiled:
+        profile.enable()
+    resources = evaluated()
+    profile.disable()
+    print(json.dumps({"cpu_s": time.process_time(), "resources": resources}))
+    if profiled:
+        pstats.Stats(profile, stream=sys.stdout).sort_stats("cumulative").print_stats(50).sort_stats(
+            "tottime"
+        ).print_stats(30)
+
+
+def evaluated() -> int:
+    """Runs the project's `__main__.py` before the recorder; gives the number of its resources, the stack included."""
+    from benchmarks.prod_without_cluster import texts_of_prod
+    from operations.render.recorder import record
+
+    raw, secret = texts_of_prod()
+    recording = record(
+        lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
+        answer=_answer,
+        raw=raw,
+        secret=secret,
+        stack="prod",
+        preview=True,
+    )
+    return len(recording.registrations) + 1
+
+
+def _answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """A provider with the least to do: generated passwords, and names for the objects without one."""
+    computed: dict[str, Any] = {}
+    if type_.startswith("kubernetes:"):
+        computed["metadata"] = {"name": "unnamed", **inputs["metadata"]}
+    elif type_.endswith(":RandomPassword"):
+        computed["result"] = "generated"
+    return str(inputs.get("name", type_)), computed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The least a Pulumi program can be that creates given objects: it reads a file and registers what is in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+config = pulumi.Config()
+provider = kubernetes.Provider(
+    "kubernetes",
+    kubeconfig=config.require("kubeconfig"),
+    context=config.require("context"),
+    # As many requests as ours may make.
+    kube_client_settings=kubernetes.KubeClientSettingsArgs(qps=50, burst=100),
+)
+first: list[pulumi.Resource] = []
+for manifest in json.loads(Path(config.require("manifests")).read_text()):
+    group, _, version = manifest["apiVersion"].rpartition("/")
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    # The SDK's class registers the same and takes a second to import.
+    made = pulumi.CustomResource(
+        f"kubernetes:{group or 'core'}/{version}:{kind}",
+        name,
+        manifest,
+        pulumi.ResourceOptions(provider=provider, depends_on=first),
+    )
+    if kind == "Namespace":
+        first = [made]

@@ -1,0 +1,21 @@
+"""The project's own program, its objects changed on their way to the engine."""
+
+from __future__ import annotations
+
+import runpy
+
+import pulumi
+
+from benchmarks.without_pods import without_pods
+from operations.project import ROOT
+
+
+def transformation(asked: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+    """Every object of the cluster without pods; other resources as they are."""
+    if not asked.type_.startswith("kubernetes:"):
+        return None
+    return pulumi.ResourceTransformationResult(without_pods(asked.props), asked.opts)
+
+
+pulumi.runtime.register_stack_transformation(transformation)
+runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")

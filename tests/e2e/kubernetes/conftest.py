@@ -1,0 +1,64 @@
+"""One prod-like stack on the test cluster for all of this folder, changed step by step; skipped where that can't be.
+
+Network policies are enforced. The node is ended after the last test, unless it was running before the first.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests import cluster
+from tests.cluster import access
+from tests.e2e.kubernetes import policy_agent
+from tests.e2e.kubernetes.configuration import IMAGES, NEXT_SERVICE_IMAGE, SERVICE_IMAGE
+from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
+from tests.engine.machine import lacking
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _machine() -> None:
+    if reason := lacking() or cluster.unavailable():
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def test_cluster() -> Iterator[cluster.Cluster]:
+    """A cluster that knows the images."""
+    ours = access.named_by_environment() is None and not _is_up()
+    found = cluster.up(network_policies=True)
+    try:
+        if access.named_by_environment():
+            yield found
+            return
+        # A release in which nothing but the name is new.
+        subprocess.run(["docker", "tag", SERVICE_IMAGE, NEXT_SERVICE_IMAGE], check=True)
+        cluster.load([*IMAGES, NEXT_SERVICE_IMAGE])
+        with policy_agent.kept_running():
+            yield found
+    finally:
+        if ours:
+            cluster.down()
+
+
+@pytest.fixture(scope="session")
+def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
+    """The stack, not yet up. Each module brings it to where it needs it, and leaves it well."""
+    if test_cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
+        pytest.skip(f"the cluster has a namespace {NAMESPACE} already: delete it first")
+    made = ClusterStack(tmp_path_factory.mktemp("stack"), test_cluster)
+    try:
+        yield made
+    finally:
+        made.remove()
+        cluster.fresh_volumes()
+
+
+def _is_up() -> bool:
+    try:
+        access.current()
+    except cluster.ClusterError:
+        return False
+    return True

@@ -1,0 +1,63 @@
+"""The objects of stacks as `make render` writes them, every kind that the backend has among them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from operations.configuration import read_configuration
+from operations.project import ROOT
+from operations.render.manifests import manifests
+from operations.render.placeholders import Placeholders
+from operations.render.render import recorded_resources
+from settings import NAMESPACE, Settings
+from tests.e2e.kubernetes.configuration import merged
+
+OF_EXTENSIONS = {"Certificate", "Cluster", "HTTPRoute"}
+"""Kinds that an API server knows only once cert-manager, CloudNativePG or the Gateway API are installed."""
+
+EVERYTHING: Mapping[str, Any] = {
+    "services": {
+        "deploy": "all",
+        "migrationCommand": ["npm", "run", "migrate"],
+        "replicas": None,
+        "scaling": {"minimum": 2, "maximum": 6},
+    },
+    "monitoring": {"enabled": True},
+}
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "prod": {},
+    "with monitoring, scaling and migrations": EVERYTHING,
+    "with the cluster's own Ingress": {
+        "gateway": {"edge": "ingress", "nginx": None, "ingress": {"className": "traefik"}},
+    },
+    "with a Gateway and an operator's database": {
+        "gateway": {
+            "edge": "gateway-api",
+            "nginx": None,
+            "ingress": {"gateway": "public", "gatewayNamespace": "gateway-system"},
+        },
+        "postgres": {"mode": "cloudnativepg"},
+    },
+}
+"""What differs from Pulumi.prod.yaml."""
+
+
+@functools.cache
+def objects_of(variant: str) -> list[Mapping[str, Any]]:
+    """Every object of prod in one of its variants, placeholders as its secrets."""
+    file = yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())["config"]
+    known = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in file.items() if not key.startswith("pulumi:")}
+    wanted = merged(known, VARIANTS[variant])
+    _, supplied = read_configuration("prod")
+    settings = Settings.model_validate(wanted)
+    placeholders = Placeholders.of(settings, supplied)
+    return [one.manifest for one in manifests(recorded_resources(settings, placeholders, "prod"), placeholders)]
+
+
+def as_text(objects: list[Mapping[str, Any]]) -> str:
+    """YAML documents."""
+    return yaml.safe_dump_all([dict(one) for one in objects], sort_keys=False)

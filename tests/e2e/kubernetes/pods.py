@@ -1,0 +1,127 @@
+"""Connections between real pods, and the one that an operator opens to a pod."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from tests.cluster import Cluster, ClusterError
+from tests.e2e.kubernetes.stack import ClusterStack
+from tests.engine.waiting import until
+
+WAIT_S = 3
+"""A policy drops packets without a word: who waits longer for the beginning of a connection isn't let through."""
+
+STRANGER = "stranger"
+ELSEWHERE = "default"
+
+_TRY = """
+import socket, sys
+try:
+    address = socket.getaddrinfo(sys.argv[1], int(sys.argv[2]), socket.AF_INET)[0][4]
+except OSError as error:
+    sys.exit(f"no name: {error}")
+try:
+    socket.create_connection(address, float(sys.argv[3])).close()
+    print("open")
+except OSError as error:
+    print("closed", error)
+"""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A TCP connection that one workload's pods try to open."""
+
+    caller: str
+    host: str
+    port: int
+    is_open: bool
+    """Whether the caller may."""
+
+    def __str__(self) -> str:
+        return f"{self.caller}-to-{self.host}-{self.port}-{'open' if self.is_open else 'closed'}"
+
+    def found(self, stack: ClusterStack, pod: str) -> bool:
+        """Whether it comes about from a pod, which has a Python."""
+        return _is_open(stack.kubectl("exec", pod, "--", "python", "-c", _TRY, self.host, str(self.port), str(WAIT_S)))
+
+
+class Stranger:
+    """A pod in another namespace of the same cluster, from the `with` to its end."""
+
+    def __init__(self, cluster: Cluster, image: str) -> None:
+        self._cluster = cluster
+        self._image = image
+
+    def __enter__(self) -> Self:
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": STRANGER},
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "containers": [
+                    {
+                        "name": STRANGER,
+                        "image": self._image,
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["sleep", "infinity"],
+                        "resources": {"requests": {"cpu": "10m"}},
+                    }
+                ],
+            },
+        }
+        self._kubectl("apply", "--filename=-", input=json.dumps(pod))
+        self._kubectl("wait", "--for=condition=Ready", f"pod/{STRANGER}", "--timeout=90s")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._kubectl("delete", "pod", STRANGER, "--ignore-not-found")
+
+    def opens(self, host: str, port: int) -> bool:
+        """Whether it opens a connection."""
+        return _is_open(self._kubectl("exec", STRANGER, "--", "python", "-c", _TRY, host, str(port), str(WAIT_S)))
+
+    def _kubectl(self, *arguments: str, input: str | None = None) -> str:
+        return self._cluster.kubectl("--namespace", ELSEWHERE, *arguments, input=input)
+
+
+@contextmanager
+def port_forward(stack: ClusterStack, target: str, port: int) -> Iterator[int]:
+    """`kubectl port-forward` from a free port of this machine, which is given."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        local = int(probe.getsockname()[1])
+    command = [*stack.namespaced(), "port-forward", target, f"{local}:{port}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        until("the port is forwarded", lambda: _listens(local) or process.poll() is not None)
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        yield local
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _is_open(told: str) -> bool:
+    word = told.split(maxsplit=1)[0] if told.strip() else ""
+    if word not in ("open", "closed"):
+        raise ClusterError(f"the attempt itself failed: {told!r}")
+    return word == "open"
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,52 @@
+"""API servers that don't answer: one whose machine takes no connection, one that takes it and says nothing."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+CONTEXT = "silent"
+
+
+@contextmanager
+def says_nothing() -> Iterator[int]:
+    """A port whose connections come about, since the kernel makes them, and on which nobody ever answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(512)
+        yield int(listening.getsockname()[1])
+
+
+@contextmanager
+def takes_nothing() -> Iterator[int]:
+    """A port whose queue is full: the kernel drops what asks for a connection, as a packet filter does."""
+    with ExitStack() as held:
+        listening = held.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        address = listening.getsockname()
+        while True:
+            client = held.enter_context(socket.socket())
+            client.settimeout(1)
+            try:
+                client.connect(address)
+            except TimeoutError:
+                break
+        yield int(address[1])
+
+
+def kubeconfig(path: Path, port: int) -> Path:
+    """A kubeconfig that leads to a port of this machine."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": CONTEXT,
+        "clusters": [{"name": CONTEXT, "cluster": {"server": f"https://127.0.0.1:{port}"}}],
+        "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT}}],
+        "users": [{"name": CONTEXT, "user": {}}],
+    }
+    path.write_text(json.dumps(document))
+    return path

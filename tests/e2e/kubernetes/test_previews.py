@@ -1,0 +1,75 @@
+"""What is known without a cluster: previews that have none, and previews and updates whose cluster doesn't answer."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from operations.project import ROOT, environment
+from tests.cluster import Cluster
+from tests.e2e.kubernetes import configuration, silent_server
+from tests.engine.pulumi_stack import PulumiStack
+
+WAIT_S = 3
+"""What the configuration allows the API server."""
+
+SILENT = {"drops": silent_server.takes_nothing, "says-nothing": silent_server.says_nothing}
+
+Serve = Callable[[], AbstractContextManager[int]]
+
+
+def silent_stack(home: Path, port: int) -> PulumiStack:
+    """The prod stack with a cluster that doesn't answer."""
+    kubeconfig = silent_server.kubeconfig(home / "kubeconfig", port)
+    cluster = Cluster(kubeconfig=kubeconfig, context=silent_server.CONTEXT, server_version="none")
+    stack = PulumiStack(
+        home,
+        configuration={
+            "pulumi:disable-default-providers": ["docker", "kubernetes"],
+            **configuration.merged(configuration.prod(cluster), {"kubernetes": {"connectTimeoutS": WAIT_S}}),
+        },
+    )
+    stack.set_secrets(configuration.THIRD_PARTY)
+    return stack
+
+
+def test_who_has_neither_secrets_nor_a_cluster_sees_what_prod_would_be() -> None:
+    done = subprocess.run(
+        ["make", "preview", "STACK=prod"], cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for kind in ("Namespace", "StatefulSet", "Deployment", "NetworkPolicy", "Certificate"):
+        assert f":{kind} " in done.stdout
+    assert " to create" in done.stdout
+    assert "errored" not in done.stdout
+
+
+@pytest.mark.parametrize("silence", SILENT)
+def test_a_preview_goes_on_without_a_cluster_that_does_not_answer(tmp_path: Path, silence: str) -> None:
+    serve: Serve = SILENT[silence]
+    with serve() as port:
+        outcome = silent_stack(tmp_path, port).preview().succeeded()
+    assert f"The Kubernetes cluster at https://127.0.0.1:{port} can't be reached" in outcome.output
+    assert f"no answer within {WAIT_S} s" in outcome.output
+    assert "create StatefulSet postgres" in outcome.changes
+
+
+@pytest.mark.parametrize("silence", SILENT)
+def test_an_update_ends_soon_and_has_changed_nothing(tmp_path: Path, silence: str) -> None:
+    serve: Serve = SILENT[silence]
+    with serve() as port:
+        stack = silent_stack(tmp_path, port)
+        began = time.monotonic()
+        outcome = stack.up().failed()
+        took_s = time.monotonic() - began
+    assert f"no answer within {WAIT_S} s" in outcome.output
+    assert "Nothing has been changed." in outcome.output
+    assert "Traceback" not in outcome.output
+    assert outcome.changes == []
+    # Pulumi and Python start within seconds even on a busy machine; the provider's own patience would be minutes.
+    assert took_s < 60

@@ -1,0 +1,210 @@
+"""What happens to a running prod stack: releases, losses, changes, failures, kills, its end and its return.
+
+The steps build on each other; they run in the order of the file, and each leaves the stack whole.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from settings.catalog import SERVICES
+from tests.e2e.kubernetes import configuration
+from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
+from tests.e2e.load import Load
+from tests.engine.event_log import Step
+from tests.engine.pulumi_stack import Outcome
+from tests.engine.waiting import until
+
+LOW_LIMIT = 20
+"""Requests a minute."""
+
+LAST_LINES = ("reading the old tables", "the old tables are locked")
+FAILING = ["python", "-c", f"import sys; print({LAST_LINES[0]!r}); print({LAST_LINES[1]!r}); sys.exit(3)"]
+MADE_ONCE = "kept through everything"
+TENANT = uuid.uuid4()
+
+LOSSES: dict[str, tuple[str, ...]] = {
+    "a pod of a service": ("--selector", "app.kubernetes.io/name=user"),
+    "the database": ("postgres-0",),
+    "a broker, killed": ("kafka-1", "--grace-period=0", "--force"),
+    "the cache": ("redis-0",),
+    "the gateway": ("--selector", "app.kubernetes.io/name=kong"),
+}
+"""Which pods are deleted."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def up(stack: ClusterStack) -> None:
+    """The stack as the module finds it, with a row that is to be there at the end."""
+    stack.up().succeeded()
+    assert stack.platform().book(TENANT, title=MADE_ONCE).status == 201
+
+
+def test_a_release_changes_its_service_alone_and_fails_no_request(stack: ClusterStack) -> None:
+    platform, before = stack.platform(), stack.identities()
+    token = platform.token()
+    stack.change({"services": {"each": {"rdv": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
+
+    assert touched(stack.preview().succeeded()) == {"rdv", "rdv-migrations"}
+    with Load(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=8, at_most_s=300) as load:
+        stack.up().succeeded()
+        until("the last old pod is gone", lambda: not set(before) & set(every_pod(stack, "rdv")))
+
+    print(f"{load.well} requests answered while rdv rolled")
+    assert load.failures == []
+    assert load.well > 0
+    assert stack.rolled_since(before) == {"rdv"}
+    images = {pod["spec"]["containers"][0]["image"] for pod in stack.pods("rdv").values()}
+    assert images == {configuration.NEXT_SERVICE_IMAGE}
+
+
+@pytest.mark.parametrize("lost", LOSSES)
+def test_the_platform_recovers_by_itself(stack: ClusterStack, lost: str) -> None:
+    platform = stack.platform()
+    began = time.monotonic()
+    stack.kubectl("delete", "pod", *LOSSES[lost])
+    platform.seconds_until_well()
+    print(f"{lost}: well again after {time.monotonic() - began:.0f} s")
+    until("every pod is ready", stack.all_ready)
+    assert MADE_ONCE in platform.titles(TENANT)
+
+
+def test_changed_configuration_rolls_who_reads_it(stack: ClusterStack) -> None:
+    before = stack.identities()
+    stack.change({"gateway": {"rateLimit": {"perMinute": LOW_LIMIT}}})
+    stack.up().succeeded()
+    assert stack.rolled_since(before) == {"kong"}
+
+    platform = stack.platform()
+    token = platform.token()
+    # What was asked before in this minute counts.
+    until("another minute", lambda: platform.call("GET", "/api/user/public/info", token).status == 200)
+    platform.limited(LOW_LIMIT)
+
+
+def test_a_changed_secret_rolls_who_holds_it(stack: ClusterStack) -> None:
+    before = stack.identities()
+    stack.change({"gateway": {"rateLimit": {"perMinute": configuration.RATE_LIMIT}}})
+    stack.set_secrets({"stripeSecretKey": "another key"})
+    stack.up().succeeded()
+    assert stack.rolled_since(before) == {"kong", "payment"}
+    (pod,) = stack.pods("payment")
+    assert stack.kubectl("exec", pod, "--", "cat", "/run/secrets/service/STRIPE_SECRET_KEY") == "another key"
+
+
+def test_more_replicas_are_more_pods_that_no_drain_takes_at_once(stack: ClusterStack) -> None:
+    before = stack.identities()
+    stack.change({"services": {"each": {"planning": {"replicas": 2}}}})
+    stack.up().succeeded()
+    assert len(stack.pods("planning")) == 2
+    assert before.items() <= stack.identities().items(), "the first one stays"
+    assert "planning" in {one["metadata"]["name"] for one in stack.objects("poddisruptionbudgets")}
+
+
+def test_a_number_that_follows_the_load_is_the_autoscalers(stack: ClusterStack) -> None:
+    scaling = {"minimum": 1, "maximum": 3, "cpuPercent": 80}
+    stack.change({"services": {"each": {"planning": {"replicas": None, "scaling": scaling}}}})
+    stack.up().succeeded()
+    (autoscaler,) = stack.objects("horizontalpodautoscalers")
+    assert autoscaler["spec"]["scaleTargetRef"]["name"] == "planning"
+    assert (autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"]) == (1, 3)
+
+    # As the autoscaler does. The program no longer says how many there are.
+    stack.kubectl("scale", "deployment/planning", "--replicas=1")
+    until("one pod is left", lambda: len(stack.pods("planning")) == 1)
+    stack.preview("--expect-no-changes").succeeded()
+    assert stack.up("--refresh").succeeded().code == 0
+    assert len(stack.pods("planning")) == 1
+
+    stack.change({"services": {"each": {"planning": {"scaling": None}}}})
+    stack.up().succeeded()
+    assert stack.objects("horizontalpodautoscalers") == []
+
+
+def test_a_service_that_is_taken_out_leaves_its_database(stack: ClusterStack) -> None:
+    platform = stack.platform()
+    assert platform.book(TENANT, "audit", title="kept by audit").status == 201
+    names = [service.name for service in SERVICES]
+    stack.change({"services": {"deploy": [name for name in names if name != "audit"]}})
+    stack.up().succeeded()
+    assert stack.pods("audit") == {}
+    assert platform.call("GET", "/api/audit/public/info", platform.token()).status == 404
+
+    stack.change({"services": {"deploy": "all"}})
+    stack.up().succeeded()
+    assert platform.titles(TENANT, "audit") == ["kept by audit"]
+
+
+def test_a_task_that_fails_fails_the_update_and_is_run_again_by_the_next(stack: ClusterStack) -> None:
+    before = stack.identities()
+    stack.change({"services": {"migrationCommand": FAILING}})
+    failed = stack.up().failed()
+    for line in LAST_LINES:
+        assert line in failed.output
+    assert stack.identities() == before, "no service was touched"
+    stack.platform().every_service()
+
+    stack.change({"services": {"migrationCommand": configuration.MIGRATE}})
+    mended = stack.up().succeeded()
+    assert {f"create-replacement Job {service.name}-migrations" for service in SERVICES} <= set(mended.changes)
+    assert stack.identities() == before
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_an_up_that_is_killed_is_mended_by_the_next(stack: ClusterStack) -> None:
+    stack.change({"redis": {"maxMemoryMib": 72}})
+    kill(stack, Step("begun", "update", "StatefulSet", "redis"))
+    mend(stack)
+    (pod,) = stack.pods("redis").values()
+    # Half of it comes on top, and 64 MiB.
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "172Mi"
+
+
+def test_destroy_keeps_the_namespace_and_the_claims(stack: ClusterStack) -> None:
+    claims = {one["metadata"]["uid"] for one in stack.objects("persistentvolumeclaims")}
+    assert len(claims) == 5
+    stack.destroy().succeeded()
+    assert stack.cluster.kubectl("get", "namespace", NAMESPACE, "--output=name").strip() == f"namespace/{NAMESPACE}"
+    until("its pods are gone", lambda: stack.pods() == {})
+    assert {one["metadata"]["uid"] for one in stack.objects("persistentvolumeclaims")} == claims
+    for kind in ("deployments", "statefulsets", "jobs", "services", "secrets", "networkpolicies"):
+        assert stack.objects(kind) == [], kind
+
+
+def test_a_killed_return_is_mended_and_finds_every_row(stack: ClusterStack) -> None:
+    kill(stack, Step("begun", "create", "StatefulSet", "postgres"))
+    mend(stack)
+    platform = stack.platform()
+    assert MADE_ONCE in platform.titles(TENANT)
+    assert platform.titles(TENANT, "audit") == ["kept by audit"]
+    platform.journey()
+
+
+def kill(stack: ClusterStack, step: Step) -> None:
+    """Kills an `up`, and its plugins with it, once a step has come. Its lock is left behind, as Pulumi says."""
+    has_come: Callable[[list[Step]], bool] = lambda steps: step in steps  # noqa: E731 - named by its type
+    stack.kill_up_when(str(step), has_come, plugins_too=True)
+    assert "pulumi cancel" in stack.up().failed().output
+
+
+def mend(stack: ClusterStack) -> None:
+    """One ordinary `up`, after which nothing is left to do."""
+    stack.cancel()
+    stack.up().succeeded()
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def touched(outcome: Outcome) -> set[str]:
+    """Whose objects a preview or an update is about."""
+    names = {change.split()[2] for change in outcome.changes}
+    return {name.removesuffix("-secrets") for name in names}
+
+
+def every_pod(stack: ClusterStack, workload: str) -> list[str]:
+    """Names of a workload's pods, those among them that are about to go."""
+    selector = f"app.kubernetes.io/name={workload}"
+    return stack.kubectl("get", "pods", "--selector", selector, "--output=jsonpath={.items[*].metadata.name}").split()

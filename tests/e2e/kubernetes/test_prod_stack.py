@@ -1,0 +1,135 @@
+"""The prod stack on a real node: it comes up, serves its users, keeps others out, and stays as it is.
+
+The steps build on each other; they run in the order of the file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import pytest
+
+from components.gateway.kong import ADMIN
+from settings.catalog import FRONTENDS, SERVICES
+from tests.cluster import access
+from tests.e2e.kubernetes import configuration
+from tests.e2e.kubernetes.pods import Connection, Stranger, port_forward
+from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
+
+SHOWN = "pods,services,ingresses,networkpolicies,persistentvolumeclaims,poddisruptionbudgets"
+CONNECTIONS = [
+    Connection("rdv", "postgres", 5432, is_open=True),
+    Connection("rdv", "redis", 6379, is_open=True),
+    Connection("rdv", "kafka", 19092, is_open=True),
+    Connection("rdv", "user", 4000, is_open=False),
+    Connection("rdv", "kafka", 9093, is_open=False),
+    Connection("rdv", "kong", 8000, is_open=False),
+    Connection("user", "nginx", 8081, is_open=False),
+]
+"""Of the pods that have a Python; the table of all is in `tests/unit/test_prod_network.py`."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def up(stack: ClusterStack) -> None:
+    """Brings it up once, and says how long that took."""
+    began = time.monotonic()
+    stack.up().succeeded()
+    print(f"pulumi up: {time.monotonic() - began:.0f} s")
+
+
+@pytest.fixture(scope="module")
+def enforced() -> None:
+    """Network policies hold. Whether another's cluster enforces them isn't known."""
+    if access.named_by_environment():
+        pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, nobody knows whether it enforces network policies")
+
+
+@pytest.fixture(scope="module")
+def stranger(stack: ClusterStack) -> Iterator[Stranger]:
+    """A pod of another namespace."""
+    with Stranger(stack.cluster, configuration.SERVICE_IMAGE) as pod:
+        yield pod
+
+
+def test_an_update_ends_when_every_pod_is_ready(stack: ClusterStack) -> None:
+    print(stack.kubectl("get", SHOWN))
+    pods = stack.pods()
+    assert [name for name, pod in pods.items() if pod["status"]["phase"] != "Running"] == []
+    assert stack.all_ready()
+    running = {pod["metadata"]["labels"]["app.kubernetes.io/name"] for pod in pods.values()}
+    names = {one.name for one in (*SERVICES, *FRONTENDS)}
+    assert running == {"postgres", "redis", "kafka", "kong", "nginx"} | names
+
+
+def test_no_container_has_died_on_the_way(stack: ClusterStack) -> None:
+    restarts = {
+        name: status["restartCount"]
+        for name, pod in stack.pods().items()
+        for status in pod["status"]["containerStatuses"]
+        if status["restartCount"]
+    }
+    assert restarts == {}
+
+
+def test_users_find_everything_they_are_promised(stack: ClusterStack) -> None:
+    platform = stack.platform()
+    platform.journey()
+    platform.unknown_host()
+
+
+def test_administration_is_reached_by_who_may_forward_a_port_and_by_no_pod(
+    stack: ClusterStack, stranger: Stranger
+) -> None:
+    (kong,) = stack.pods("kong").values()
+    address = kong["status"]["podIP"]
+    (rdv, *_) = stack.pods("rdv")
+    for opened in (stranger.opens(address, ADMIN), Connection("rdv", address, ADMIN, is_open=True).found(stack, rdv)):
+        assert not opened
+    with port_forward(stack, "deployment/kong", ADMIN) as port:
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/status")
+        assert connection.getresponse().status == 200
+
+
+@pytest.mark.usefixtures("enforced")
+@pytest.mark.parametrize("connection", CONNECTIONS, ids=str)
+def test_a_pod_reaches_what_it_calls_and_nothing_else(stack: ClusterStack, connection: Connection) -> None:
+    (pod, *_) = stack.pods(connection.caller)
+    assert connection.found(stack, pod) is connection.is_open
+
+
+@pytest.mark.usefixtures("enforced")
+def test_a_pod_of_another_namespace_reaches_the_load_balancer_alone(stranger: Stranger) -> None:
+    endpoints = {("postgres", 5432), ("redis", 6379), ("kafka", 19092), ("kong", 8000), ("rdv", 4002)}
+    found = {one: stranger.opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in endpoints}
+    assert found == dict.fromkeys(endpoints, False)
+    assert stranger.opens(f"nginx.{NAMESPACE}.svc.cluster.local", 8443)
+
+
+def test_an_undeclared_pod_in_the_namespace_is_held_to_the_restricted_standard(stack: ClusterStack) -> None:
+    refused = stack.refused("run", "guest", "--image=guest:1", "--restart=Never", "--dry-run=server")
+    assert "violates PodSecurity" in refused
+    assert "restricted" in refused
+
+
+def test_no_secret_is_readable_in_a_pod_or_a_config_map(stack: ClusterStack) -> None:
+    told = stack.kubectl("get", "pods,configmaps,deployments,statefulsets,jobs", "--output=json")
+    credentials = stack.outputs().credentials
+    values = {credentials.jwt_secret, *credentials.postgres.values(), *configuration.THIRD_PARTY.values()}
+    assert [value for value in values if value in told] == []
+
+
+def test_a_second_up_finds_nothing_to_do(stack: ClusterStack) -> None:
+    before = stack.identities()
+    assert stack.up().succeeded().changes == []
+    stack.preview("--expect-no-changes").succeeded()
+    assert stack.identities() == before
+
+
+def test_what_the_cluster_says_of_itself_is_no_change_either(stack: ClusterStack) -> None:
+    before = stack.identities()
+    stack.up("--refresh").succeeded()
+    stack.preview("--expect-no-changes").succeeded()
+    assert stack.identities() == before

@@ -1,0 +1,85 @@
+"""Every object of prod, given to real API servers: nothing is unknown, misspelt, deprecated or refused.
+
+A dry run on the server decodes strictly, defaults, validates and admits; it stores nothing. The servers are the
+oldest, the node's and the newest version that is built here.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import cluster
+from tests.cluster import schemas
+from tests.cluster.places import VERSION
+from tests.e2e.kubernetes import extensions
+from tests.e2e.kubernetes.manifests import OF_EXTENSIONS, VARIANTS, as_text, objects_of
+from tests.e2e.kubernetes.stack import NAMESPACE
+
+VERSIONS = sorted({VERSION, *cluster.API_SERVER_VERSIONS})
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def server(request: pytest.FixtureRequest) -> cluster.Cluster:
+    """An API server of each version, with the platform's namespace."""
+    if reason := cluster.unavailable():
+        pytest.skip(reason)
+    found = cluster.api_server(request.param)
+    if not found.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
+        (namespace,) = (one for one in objects_of("prod") if one["kind"] == "Namespace")
+        found.kubectl("apply", "--server-side", "--filename=-", input=as_text([namespace]))
+    return found
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_api_server_takes_every_object_without_a_word(server: cluster.Cluster, variant: str) -> None:
+    objects = [one for one in objects_of(variant) if one["kind"] not in OF_EXTENSIONS]
+    # Warnings are deprecations, and what the newest restricted standard would refuse.
+    assert dry_run(server, objects) == (0, "")
+
+
+def test_the_api_server_does_refuse_what_it_does_not_know(server: cluster.Cluster) -> None:
+    (broken,) = (one for one in objects_of("prod") if one["kind"] == "StatefulSet" and "redis" in str(one["metadata"]))
+    pod = {**broken["spec"]["template"]["spec"], "automountServiceAccountTokn": False}
+    spec = {**broken["spec"], "template": {**broken["spec"]["template"], "spec": pod}}
+    code, told = dry_run(server, [{**broken, "spec": spec}])
+    assert code != 0
+    assert "automountServiceAccountTokn" in told
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_kubeconform_finds_every_object_in_the_servers_own_schemas(server: cluster.Cluster, variant: str) -> None:
+    schemas.write(server)
+    objects = [one for one in objects_of(variant) if one["kind"] not in OF_EXTENSIONS]
+    assert schemas.nonconforming(as_text(objects), server.server_version) == []
+
+
+@pytest.mark.parametrize("kind", sorted(OF_EXTENSIONS))
+def test_the_operators_definitions_take_what_is_written_for_them(
+    server: cluster.Cluster, tmp_path: Path, kind: str
+) -> None:
+    if server.server_version != VERSION:
+        pytest.skip(f"the operators' own versions belong to Kubernetes {VERSION}")
+    if reason := extensions.install(server, kind, tmp_path):
+        pytest.skip(reason)
+    every = {
+        str(one["metadata"]["name"]): one for variant in VARIANTS for one in objects_of(variant) if one["kind"] == kind
+    }
+    assert every
+    assert dry_run(server, list(every.values())) == (0, "")
+    # It reads the fields, and doesn't just let them pass.
+    (first, *_) = every.values()
+    code, told = dry_run(server, [{**first, "spec": {**first["spec"], "unknownToTheOperator": True}}])
+    assert code != 0
+    assert "unknownToTheOperator" in told
+
+
+def dry_run(server: cluster.Cluster, objects: list[Mapping[str, Any]]) -> tuple[int, str]:
+    """Exit code, and what kubectl says beside the names of what it applied."""
+    command = [*server.command(), "apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-"]
+    done = subprocess.run(command, input=as_text(objects), capture_output=True, text=True)
+    return done.returncode, done.stderr

@@ -1,0 +1,263 @@
+"""A watched stack on the real engine: what is done to it appears, alerts, reaches who is told, and clears.
+
+One stack, in the order of the file; each test leaves it well.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from operations.dashboards import queries
+from tests.artifacts.rule_files import RULE_FILES, rules_of
+from tests.artifacts.test_dashboards import with_values
+from tests.e2e.full_stack import timed
+from tests.e2e.load import Load
+from tests.e2e.monitored_stack import (
+    BURN,
+    SERVICES,
+    MonitoredStack,
+    Receiver,
+    memory_mib,
+    monitored_stack,
+    receiver,
+)
+from tests.e2e.platform import Platform
+from tests.engine import docker_engine
+from tests.engine.docker_engine import docker
+from tests.engine.waiting import until
+
+NOT_ASKED = {"backup.yml", "certificates.yml"}
+"""Rules that no stack mounts yet: nothing tells these figures."""
+
+UNHEARD = {
+    "certificate:time_left:seconds": "no exporter tells the certificate's end",
+    "database:backup_age:seconds": "no backup runs",
+    "kubelet_volume_stats_used_bytes": "there is no kubelet",
+    "kubelet_volume_stats_capacity_bytes": "there is no kubelet",
+    "consumergroup:kafka_lag:sum": "the service reads topics without a consumer group",
+    "kafka_consumergroup_lag": "the service reads topics without a consumer group",
+}
+EMPTY_PANELS = {
+    ("pti-services-health", 14): "there is no front end",
+    ("pti-infrastructure", 11): "the service reads topics without a consumer group",
+    ("pti-infrastructure", 16): "no exporter tells the certificate's end",
+    ("pti-infrastructure", 17): "no backup runs",
+}
+"""Panels of which a query gives nothing here."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The stack, up, and who is told."""
+
+    stack: MonitoredStack
+    platform: Platform
+    people: Receiver
+
+    def raises(self, *expected: tuple[str, str], besides: frozenset[str] = frozenset()) -> None:
+        """People are told exactly these (alert, workload), `besides` of the same workloads allowed."""
+        wanted = {*expected}
+        until(f"{wanted} told", lambda: wanted <= self.people.told)
+        workloads = {workload for _, workload in wanted}
+        others = {(name, of) for name, of in self.people.told - wanted if name not in besides or of not in workloads}
+        assert others == set()
+
+    def clears(self) -> None:
+        """People are told that all is over, and Prometheus has nothing left."""
+        try:
+            until("all is over", lambda: not self.people.firing and len(self.stack.alerts()) == 1)
+        except AssertionError as late:
+            raise AssertionError(f"{late}: {[*self.people.firing]}, {self.stack.alerts()}") from None
+        assert [*self.stack.alerts()] == [("Watchdog", "")]
+
+    def load(self, path: str, per_second: float = 5) -> Load:
+        """Requests to a path of the API."""
+        token = self.platform.token(expires_in_s=600)
+        return Load(lambda: self.platform.call("GET", path, token), per_second=per_second)
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Brought up from nothing, and quiet; gone with its data when the module's tests are done."""
+    with (
+        receiver() as (people, address),
+        monitored_stack(tmp_path_factory.mktemp("watched"), address) as stack,
+    ):
+        with timed("up from nothing"):
+            stack.up().succeeded()
+        found = Watched(stack, stack.platform(), people)
+        found.clears()
+        people.forget()
+        yield found
+
+
+def test_everything_is_watched_and_well(watched: Watched) -> None:
+    up = {(one["metric"]["job"], one["metric"]["workload"]): one["value"][1] for one in watched.stack.query("up")}
+    stores = {(name, name) for name in ("postgres", "redis", "kafka", "kong", "nginx", "node")}
+    own = {("prometheus", "prometheus"), ("alertmanager", "alertmanager")}
+    assert up == dict.fromkeys({*(("service", name) for name in SERVICES), *stores, *own}, "1")
+    for name in ("pg_up", "redis_up", "nginx_up", "kafka_brokers"):
+        assert watched.stack.value(name) == 1, name
+
+
+def test_the_sign_of_life_arrives(watched: Watched) -> None:
+    before = watched.people.signs_of_life
+    until("another sign of life", lambda: watched.people.signs_of_life > before)
+
+
+def test_traffic_is_counted_timed_and_told_as_business(watched: Watched) -> None:
+    tenant = uuid.uuid4()
+    assert [watched.platform.book(tenant, "rdv").status for _ in range(3)] == [201] * 3
+    cancelled = watched.platform.listed(tenant, "rdv").json[0]["id"]
+    token = watched.platform.token(tenant)
+    assert watched.platform.call("POST", f"/api/rdv/appointments/{cancelled}/cancel", token).status == 200
+
+    def counted() -> bool:
+        value = watched.stack.value
+        return value("sum(pti_appointments_created_total)") == 3 and value("sum(pti_appointments_cancelled_total)") == 1
+
+    until("three bookings, one of them cancelled", counted)
+    routes = 'http_server_request_duration_seconds_count{workload="rdv", http_request_method="POST"}'
+    counts = {one["metric"]["http_response_status_code"]: one["value"][1] for one in watched.stack.query(routes)}
+    assert counts["201"] == "3"
+    assert {"tenant", "tenant_id"} & {key for one in watched.stack.query(routes) for key in one["metric"]} == set()
+
+
+def test_the_disk_is_the_engines(watched: Watched) -> None:
+    usage = shutil.disk_usage(docker("info", "--format", "{{.DockerRootDir}}").strip())
+    told = watched.stack.value("max(volume:disk_used:ratio)")
+    assert told == pytest.approx(1 - usage.free / usage.total, abs=0.02)
+
+
+def test_every_panel_shows_something(watched: Watched) -> None:
+    with watched.load("/api/rdv/appointments"), watched.load("/api/user/appointments"):
+        for query in queries():
+            expression = with_values(query.expression)
+            if (query.dashboard, query.panel) not in EMPTY_PANELS:
+                until(f"{query.dashboard} {query.panel}: {expression}", lambda e=expression: watched.stack.query(e))  # type: ignore[misc]
+
+
+def test_every_rule_reads_series_that_are_there(watched: Watched) -> None:
+    rules = [rule for path in RULE_FILES if path.name not in NOT_ASKED for rule in rules_of(path)]
+    assert rules
+    read = {name for rule in rules for name in _names(watched.stack.ask_prometheus("parse_query", query=rule["expr"]))}
+    there = {*watched.stack.ask_prometheus("label/__name__/values")}
+    assert read - there == UNHEARD.keys() & read
+    failing = [
+        one["name"]
+        for group in watched.stack.ask_prometheus("rules")["groups"]
+        for one in group["rules"]
+        if one["health"] != "ok"
+    ]
+    assert failing == []
+
+
+def test_grafana_serves_the_dashboards_to_who_has_the_password(watched: Watched) -> None:
+    password = watched.stack.outputs().credentials.grafana
+    found = {one["uid"] for one in watched.stack.ask_grafana("/api/search", password)}
+    assert found == {query.dashboard for query in queries()}
+    board = watched.stack.ask_grafana("/api/dashboards/uid/pti-services-health", password)
+    assert board["dashboard"]["title"] == "Services Health"
+    through = "/api/datasources/proxy/uid/prometheus/api/v1/query"
+    answered = watched.stack.ask_grafana(through, password, query="count(up)")
+    assert answered["data"]["result"][0]["value"][1] == str(len(watched.stack.query("up")))
+    with pytest.raises(AssertionError, match="401"):
+        watched.stack.ask_grafana("/api/search", "guessed")
+
+
+def test_a_service_that_stops(watched: Watched) -> None:
+    with _without(watched, "user"):
+        watched.raises(("ServiceDown", "user"))
+        assert watched.people.firing["ServiceDown", "user"]["annotations"]["runbook_url"].endswith("#servicedown")
+        # Who is told of the cause isn't told of what follows.
+        until("it follows", lambda: watched.stack.alerts().get(("TargetDown", "user")) == "firing")
+        assert ("TargetDown", "user") not in watched.people.told
+    watched.clears()
+
+
+def test_a_service_that_is_slow(watched: Watched) -> None:
+    watched.people.forget()
+    with watched.load("/api/rdv/faults/slow?seconds=0.8", per_second=4):
+        watched.raises(("LatencyHigh", "rdv"))
+    watched.clears()
+
+
+def test_a_service_that_fails(watched: Watched) -> None:
+    watched.people.forget()
+    with watched.load("/api/rdv/faults/error"):
+        watched.raises(("ErrorRateHigh", "rdv"), ("AvailabilityBurnFast", "rdv"), besides=frozenset(BURN))
+    watched.clears()
+
+
+@pytest.mark.parametrize(("workload", "alert"), [("redis", "RedisDown"), ("postgres", "PostgresDown")])
+def test_a_store_that_stops(watched: Watched, workload: str, alert: str) -> None:
+    watched.people.forget()
+    with _without(watched, workload):
+        watched.raises((alert, workload))
+    watched.clears()
+
+
+def test_a_second_run_changes_nothing(watched: Watched) -> None:
+    watched.stack.preview("--expect-no-changes").succeeded()
+
+
+def test_a_disk_above_the_limit(watched: Watched) -> None:
+    used = watched.stack.value("max(volume:disk_used:ratio)")
+    assert used is not None
+    watched.people.forget()
+    _limit(watched, round(100 * used - 1, 1))
+    watched.raises(("DiskFilling", ""))
+    _limit(watched, 99.9)
+    watched.clears()
+
+
+def test_how_much_memory_it_takes(watched: Watched) -> None:
+    used = memory_mib(watched.stack.name)
+    own = {name: size for name, size in used.items() if name in {"prometheus", "alertmanager", "grafana"}}
+    own |= {name: size for name, size in used.items() if name.endswith("-exporter")}
+    series = watched.stack.value("prometheus_tsdb_head_series")
+    print(", ".join(f"{name} {size:.0f} MiB" for name, size in sorted(own.items())), f"; {series:.0f} series")
+    assert len(own) == 8
+    # Grafana is a stand-in here, and its memory says nothing.
+    assert sum(size for name, size in own.items() if name != "grafana") < 512
+
+
+def _limit(watched: Watched, percent: float) -> None:
+    """Another limit for disks; Prometheus alone is replaced, and keeps its data."""
+    watched.stack.configure({"monitoring": {"thresholds": {"diskPercent": percent}}})
+    assert watched.stack.up().succeeded().replaced == {"prometheus", "prometheus-rules"}
+
+
+class _without:
+    """A workload's container, stopped while the test looks."""
+
+    def __init__(self, watched: Watched, workload: str) -> None:
+        self._container = str(watched.stack.container(workload)["Id"])
+        self._healthy: Callable[[], bool] = lambda: (
+            docker_engine.workloads(watched.stack.name).get(workload) == "healthy"
+        )
+
+    def __enter__(self) -> None:
+        docker("stop", "--time", "5", self._container)
+
+    def __exit__(self, *raised: object) -> None:
+        docker("start", self._container)
+        until("it is well again", self._healthy)
+
+
+def _names(node: Any) -> Iterator[str]:
+    """The series that an expression reads, from Prometheus' own parse of it."""
+    if isinstance(node, dict):
+        if node.get("type") == "vectorSelector" and node.get("name"):
+            yield node["name"]
+        for child in node.values():
+            yield from _names(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _names(child)

@@ -1,0 +1,49 @@
+"""Who may read the kubelets' metrics: on a cluster the one workload that asks to, on an engine nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.kubernetes_stand_in import deployed, found, pod_of, port, workload
+from tests.unit.network_matrix import Matrix
+from workloads import Endpoint
+
+READER = workload("watcher", ports=(port(9090),), reads_kubelets=True)
+OTHER = workload("web", ports=(port(8080),), calls=(Endpoint("watcher", 9090),))
+RECORDING = deployed(READER, OTHER, namespace="pti")
+NODE = "10.1.2.3"
+
+
+def test_its_account_may_find_nodes_and_get_their_metrics_and_nothing_else() -> None:
+    rules = found(RECORDING, "ClusterRole", "pti-watcher-kubelets")["rules"]
+    allowed = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+    assert allowed == {("nodes", "list"), ("nodes", "watch"), ("nodes/metrics", "get")}
+    assert [rule["apiGroups"] for rule in rules] == [[""], [""]]
+
+
+def test_the_right_is_its_account_s_alone() -> None:
+    binding = found(RECORDING, "ClusterRoleBinding", "pti-watcher-kubelets")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "watcher", "namespace": "pti"}]
+    assert binding["roleRef"]["name"] == "pti-watcher-kubelets"
+    assert len(RECORDING.of_type("ClusterRoleBinding")) == 1
+
+
+def test_what_belongs_to_the_whole_cluster_is_in_no_namespace() -> None:
+    for kind in ("ClusterRole", "ClusterRoleBinding"):
+        assert "namespace" not in found(RECORDING, kind, "pti-watcher-kubelets")["metadata"]
+
+
+def test_only_its_pods_get_a_token() -> None:
+    assert pod_of(RECORDING, "watcher")["spec"]["automountServiceAccountToken"] is True
+    assert pod_of(RECORDING, "web")["spec"]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("number", [443, 6443, 10250])
+def test_only_it_reaches_the_api_server_and_the_kubelets(number: int) -> None:
+    matrix = Matrix(RECORDING)
+    assert matrix.may_open("watcher", NODE, number)
+    assert not matrix.may_open("web", NODE, number)
+
+
+def test_it_reaches_nothing_else_on_a_node() -> None:
+    assert not Matrix(RECORDING).may_open("watcher", NODE, 22)

@@ -1,0 +1,289 @@
+"""What the monitoring component asks for: what is watched, by whom it is told, and where its secrets are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from settings.catalog import SERVICES
+from tests.unit.asking import CLUSTER, Ask, Asked
+from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS
+from workloads import INTERNET, Endpoint, External, Kind, Workload
+
+EXPORTERS = {"postgres", "redis", "kafka", "nginx", "node"}
+ON_A_CLUSTER = {**CLUSTER, "services": {"deploy": ["user", "rdv"]}, "gateway": {"enabled": True, "edge": "ingress"}}
+
+
+def stack(monitoring: dict[str, Any] | None = None, **others: Any) -> dict[str, Any]:
+    """A small stack with monitoring."""
+    return {"credentials": "well-known", "monitoring": {"enabled": True, **(monitoring or {})}, **others}
+
+
+@pytest.fixture
+def full(ask: Ask) -> Asked:
+    """Everything that one Docker engine can run."""
+    return ask(FULL_DOCKER)
+
+
+def configuration(asked: Asked) -> dict[str, Any]:
+    """Prometheus' configuration."""
+    found: dict[str, Any] = json.loads(asked.files["prometheus/configuration"]["prometheus.yml"])
+    return found
+
+
+def routing(asked: Asked) -> dict[str, Any]:
+    """Alertmanager's configuration."""
+    found: dict[str, Any] = json.loads(asked.files["alertmanager/configuration"]["alertmanager.yml"])
+    return found
+
+
+def scraped(asked: Asked) -> dict[tuple[str, str], str]:
+    """(job, workload) of each scrape to the address that is asked."""
+    found = {}
+    for scrape in configuration(asked)["scrape_configs"]:
+        job, workload = (step["replacement"] for step in scrape["relabel_configs"])
+        ((address,),) = (group["targets"] for group in scrape["static_configs"])
+        found[job, workload] = address + scrape["metrics_path"]
+    return found
+
+
+def recorded(asked: Asked) -> dict[str, str]:
+    """The thresholds, as rules read them."""
+    groups = json.loads(asked.files["prometheus/rules"]["thresholds.yml"])["groups"]
+    return {rule["record"]: rule["expr"] for group in groups for rule in group["rules"] if not rule.get("labels")}
+
+
+def told(workload: Workload) -> tuple[str, str]:
+    """Job and workload that a workload's figures are about."""
+    assert workload.metrics is not None
+    return workload.metrics.job, workload.metrics.about or workload.name
+
+
+class TestWhatIsWatched:
+    def test_every_workload_that_tells_figures_is_asked_and_nothing_else(self, full: Asked) -> None:
+        telling = [one for one in full.workloads.values() if one.metrics]
+        expected = {
+            told(one): f"{one.name}:{one.metrics.port}{one.metrics.path}" for one in telling if one.metrics is not None
+        }
+        assert len(expected) == len(telling)
+        assert scraped(full) == {**expected, ("prometheus", "prometheus"): "localhost:9090/metrics"}
+
+    def test_all_services_the_gateway_and_the_stores_are_among_them(self, full: Asked) -> None:
+        pairs = {*scraped(full)}
+        assert pairs >= {("service", service.name) for service in SERVICES}
+        assert pairs >= {(name, name) for name in EXPORTERS}
+        assert pairs >= {("kong", "kong"), ("alertmanager", "alertmanager")}
+
+    def test_whoever_is_watched_is_missed_when_it_is_gone(self, full: Asked) -> None:
+        groups = json.loads(full.files["prometheus/rules"]["thresholds.yml"])["groups"]
+        rules = [rule["labels"] for group in groups for rule in group["rules"] if rule["record"] == "pti:expected"]
+        assert {(labels["job"], labels["workload"]) for labels in rules} == {*scraped(full)}
+
+    def test_prometheus_may_call_all_that_it_asks_and_nothing_else(self, full: Asked) -> None:
+        called = {str(call) for call in full.workloads["prometheus"].calls}
+        assert called == {address.partition("/")[0] for address in scraped(full).values()} - {"localhost:9090"}
+
+    def test_a_stack_without_nginx_has_nothing_to_ask_it(self, ask: Ask) -> None:
+        workloads = ask(stack()).workloads
+        assert {f"{name}-exporter" for name in EXPORTERS} - workloads.keys() == {"nginx-exporter"}
+
+    def test_a_cluster_watches_its_own_nodes(self, ask: Ask) -> None:
+        asked = ask({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
+        assert {"nginx-exporter", "node-exporter"} & asked.workloads.keys() == set()
+
+    def test_the_rules_are_those_of_the_assets_that_have_something_to_judge(self, full: Asked) -> None:
+        names = full.files["prometheus/rules"].keys()
+        assert names >= {"services.yml", "stores.yml", "targets.yml", "disks.yml", "thresholds.yml"}
+        assert names & {"backup.yml", "certificates.yml"} == set()
+
+
+class TestExporters:
+    def test_the_password_of_postgresql_is_a_file_of_a_role_without_rows(self, full: Asked) -> None:
+        exporter = full.workloads["postgres-exporter"]
+        assert exporter.environment["DATA_SOURCE_USER"] == "pti_monitor"
+        assert exporter.environment["DATA_SOURCE_URI"] == "postgres:5432/postgres?sslmode=disable"
+        assert exporter.environment["DATA_SOURCE_PASS_FILE"] == "/run/secrets/exporter/password"
+        assert full.files["postgres-exporter/secrets"] == {"password": "pti_monitor"}
+        assert "databases" in exporter.needs, "which makes the role"
+
+    def test_the_role_is_made_only_where_somebody_watches(self, full: Asked, ask: Ask) -> None:
+        assert full.files["databases/roles"]["pti_monitor"] == "pti_monitor"
+        assert "pti_monitor" not in ask({"credentials": "well-known"}).files["databases/roles"]
+
+    def test_the_password_of_redis_is_a_file_by_address(self, ask: Ask) -> None:
+        asked = ask(stack(), {"redisPassword": "guessed"})
+        exporter = asked.workloads["redis-exporter"]
+        assert json.loads(asked.files["redis-exporter/secrets"]["passwords.json"]) == {"redis://redis:6379": "guessed"}
+        assert exporter.environment["REDIS_PASSWORD_FILE"] == "/run/secrets/exporter/passwords.json"
+
+    def test_a_redis_without_a_password_is_asked_without(self, full: Asked) -> None:
+        exporter = full.workloads["redis-exporter"]
+        assert (exporter.file_sets, "REDIS_PASSWORD_FILE" in exporter.environment) == ((), False)
+
+    def test_no_secret_is_in_an_environment_or_an_argument(self, full: Asked) -> None:
+        for name in ("prometheus", "alertmanager", "grafana", *(f"{one}-exporter" for one in EXPORTERS)):
+            workload = full.workloads[name]
+            assert workload.secret_environment == {}
+            sets = {f"{name}/{one.name}" for one in workload.file_sets if one.secret}
+            assert sets == {path for path in full.secret_files if path.startswith(f"{name}/")}
+
+    def test_each_may_call_only_what_it_asks(self, full: Asked) -> None:
+        called = {name: {str(call) for call in full.workloads[f"{name}-exporter"].calls} for name in EXPORTERS}
+        assert called == {
+            "postgres": {"postgres:5432"},
+            "redis": {"redis:6379"},
+            "kafka": {"kafka:19092"},
+            "nginx": {"nginx:8081"},
+            "node": set(),
+        }
+
+    def test_a_store_that_is_down_does_not_stop_who_tells_so(self, full: Asked) -> None:
+        checks = [full.workloads[f"{name}-exporter"].readiness for name in EXPORTERS - {"nginx"}]
+        assert {getattr(probe.check, "path", None) for probe in checks if probe} == {"/"}
+        assert None not in checks
+
+    def test_encrypted_stores_are_asked_in_their_own_way(self, ask: Ask) -> None:
+        external = {
+            "postgres": {"mode": "external", "external": {"host": "db.example.com", "sslMode": "verify-full"}},
+            "redis": {"mode": "external", "external": {"host": "cache.example.com", "tls": True}},
+            "kafka": {
+                "mode": "external",
+                "external": {
+                    "bootstrapServers": ["a.example.com:9093", "b.example.com:9093"],
+                    "securityProtocol": "SSL",
+                },
+            },
+        }
+        asked = ask(
+            {**stack(), "credentials": "generated", **external},
+            {"postgresPassword": "one", "redisPassword": "two"},
+        )
+        workloads = asked.workloads
+        assert str(workloads["postgres-exporter"].environment["DATA_SOURCE_URI"]).endswith("sslmode=verify-full")
+        assert workloads["redis-exporter"].environment["REDIS_ADDR"] == "rediss://cache.example.com:6379"
+        assert workloads["kafka-exporter"].arguments == (
+            "--kafka.server=a.example.com:9093",
+            "--kafka.server=b.example.com:9093",
+            "--tls.enabled",
+        )
+
+
+class TestPrometheus:
+    def test_it_is_as_the_settings_say(self, ask: Ask) -> None:
+        own = {"retentionDays": 3, "storageGib": 10, "memoryMib": 700, "scrapeIntervalS": 5, "port": 9099}
+        asked = ask(stack({"prometheus": own}))
+        prometheus = asked.workloads["prometheus"]
+        assert {"--storage.tsdb.retention.time=3d", "--storage.tsdb.retention.size=8192MB"} <= {*prometheus.arguments}
+        assert prometheus.memory_mib == 700
+        assert [(volume.mount, volume.size_gib) for volume in prometheus.volumes] == [("/prometheus", 10)]
+        assert [port.publish for port in prometheus.ports] == [9099]
+        assert configuration(asked)["global"] == {"scrape_interval": "5s", "evaluation_interval": "5s"}
+
+    def test_grafana_draws_rates_over_what_prometheus_has(self, ask: Ask) -> None:
+        asked = ask(stack({"prometheus": {"scrapeIntervalS": 7}}))
+        sources = yaml.safe_load(asked.files["grafana/datasources"]["pti-calendar.yaml"])["datasources"]
+        assert [one["jsonData"].get("timeInterval") for one in sources] == ["7s", None]
+
+    def test_alerts_begin_where_the_settings_say(self, ask: Ask) -> None:
+        limits = {
+            "latencyMs": 250,
+            "errorPercent": 2.5,
+            "diskPercent": 70.0,
+            "trafficFloorRps": 0.5,
+            "availabilityPercent": 99.0,
+            "certificateDays": 7,
+        }
+        found = recorded(ask(stack({"thresholds": limits})))
+        assert found == {
+            "pti:threshold:latency_p95_seconds": "vector(0.25)",
+            "pti:threshold:error_ratio": "vector(0.025)",
+            "pti:threshold:disk_used_ratio": "vector(0.7)",
+            "pti:threshold:traffic_floor_rps": "vector(0.5)",
+            "pti:objective:availability": "vector(0.99)",
+            "pti:threshold:certificate_expiry_seconds": "vector(604800)",
+            "pti:threshold:backup_age_seconds": "vector(93600)",
+        }
+
+    def test_its_data_outlives_its_container(self, full: Asked) -> None:
+        assert {name for name in ("prometheus", "alertmanager", "grafana") if full.workloads[name].volumes} == {
+            "prometheus",
+            "alertmanager",
+        }
+        assert full.workloads["prometheus"].kind is full.workloads["alertmanager"].kind is Kind.STATEFUL
+
+
+class TestWhoIsTold:
+    def test_by_default_nobody_outside(self, full: Asked) -> None:
+        alertmanager = full.workloads["alertmanager"]
+        assert alertmanager.calls == ()
+        assert [one for one in routing(full)["receivers"] if len(one) > 1] == []
+        assert "alertmanager/secrets" not in full.files
+
+    def test_a_webhook_is_a_secret_address(self, ask: Ask) -> None:
+        asked = ask(
+            stack({"receivers": {"webhook": True, "watchdog": True}}),
+            {"alertWebhookUrl": "https://one.example.com", "watchdogWebhookUrl": "https://two.example.com"},
+        )
+        people, watchdog, _ = routing(asked)["receivers"]
+        folder = "/run/secrets/alertmanager"
+        assert [one["url_file"] for one in people["webhook_configs"]] == [f"{folder}/alertWebhookUrl"]
+        assert [one["url_file"] for one in watchdog["webhook_configs"]] == [f"{folder}/watchdogWebhookUrl"]
+        assert asked.files["alertmanager/secrets"] == {
+            "alertWebhookUrl": "https://one.example.com",
+            "watchdogWebhookUrl": "https://two.example.com",
+        }
+        assert "alertmanager/secrets" in asked.secret_files
+        assert asked.workloads["alertmanager"].calls == (INTERNET,)
+
+    def test_mail_goes_through_the_server_of_the_settings_and_no_other(self, ask: Ask) -> None:
+        email = {"to": ["a@example.com", "b@example.com"], "smarthost": "smtp.example.com:587", "username": "alerts"}
+        asked = ask(stack({"receivers": {"email": email}}), {"alertEmailPassword": "guessed"})
+        (mail,) = routing(asked)["receivers"][0]["email_configs"]
+        assert (mail["to"], mail["smarthost"]) == ("a@example.com, b@example.com", "smtp.example.com:587")
+        assert mail["auth_password_file"] == "/run/secrets/alertmanager/alertEmailPassword"
+        assert asked.files["alertmanager/secrets"] == {"alertEmailPassword": "guessed"}
+        assert asked.workloads["alertmanager"].calls == (External("smtp.example.com", 587),)
+
+    def test_a_message_leads_to_grafana(self, ask: Ask) -> None:
+        asked = ask(stack({"grafana": {"port": 3333}}))
+        assert "http://127.0.0.1:3333" in asked.files["alertmanager/templates"]["addresses.tmpl"]
+
+
+class TestGrafana:
+    def test_it_has_the_four_dashboards_where_it_looks_for_them(self, full: Asked) -> None:
+        (provider,) = yaml.safe_load(full.files["grafana/providers"]["pti-calendar.yaml"])["providers"]
+        folders = {one.name: one.directory for one in full.workloads["grafana"].file_sets}
+        assert folders["dashboards"] == provider["options"]["path"]
+        assert len(full.files["grafana/dashboards"]) == 4
+
+    def test_its_password_is_a_file(self, full: Asked) -> None:
+        grafana = full.workloads["grafana"]
+        file = grafana.environment["GF_SECURITY_ADMIN_PASSWORD__FILE"]
+        assert file == "/run/secrets/grafana/password"
+        assert full.files["grafana/secrets"] == {"password": full.outputs["credentials"]["grafana"]}
+
+    def test_its_data_sources_are_what_it_may_call(self, full: Asked) -> None:
+        sources = yaml.safe_load(full.files["grafana/datasources"]["pti-calendar.yaml"])["datasources"]
+        calls = full.workloads["grafana"].calls
+        assert {one["url"] for one in sources} == {f"http://{call}" for call in calls}
+        assert calls == (Endpoint("prometheus", 9090), Endpoint("alertmanager", 9093))
+
+
+class TestOutputs:
+    def test_they_say_where_people_look(self, ask: Ask) -> None:
+        ports = {"prometheus": {"port": 9001}, "grafana": {"port": 9002}, "alertmanager": {"port": 9003}}
+        outputs = ask(stack(ports)).outputs
+        assert outputs["monitoring"] == {
+            "prometheus": "http://127.0.0.1:9001",
+            "grafana": "http://127.0.0.1:9002",
+            "alertmanager": "http://127.0.0.1:9003",
+        }
+        assert outputs["credentials"]["grafana"] == "admin"
+
+    def test_a_stack_without_has_none(self, ask: Ask) -> None:
+        asked = ask({"credentials": "well-known"})
+        assert {*asked.outputs["monitoring"].values(), asked.outputs["credentials"]["grafana"]} == {None}
+        assert asked.workloads.keys() & {"prometheus", "alertmanager", "grafana", "postgres-exporter"} == set()

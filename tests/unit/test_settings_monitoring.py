@@ -1,0 +1,72 @@
+"""What a stack's configuration may say of monitoring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.unit.mistakes import parsed, refused_keys
+
+CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
+SERVER = "the mail server's 'host:port', as there are recipients"
+
+BAD: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    (
+        "mail without a server",
+        {"receivers": {"email": {"to": ["a@example.com"]}}},
+        {"receivers.email.smarthost": SERVER},
+    ),
+    (
+        "a mail server without recipients",
+        {"receivers": {"email": {"smarthost": "smtp.example.com:587"}}},
+        {"receivers.email.to": "at least one recipient, as there is a mail server"},
+    ),
+    (
+        "kubelets of an engine",
+        {"prometheus": {"kubelets": True}},
+        {"prometheus.kubelets": "false on Docker, which has none"},
+    ),
+    ("no share of failures", {"thresholds": {"errorPercent": 0.0}}, {"thresholds.errorPercent": "a number above 0"}),
+]
+
+
+@pytest.mark.parametrize(("monitoring", "expected"), [one[1:] for one in BAD], ids=[one[0] for one in BAD])
+def test_a_contradiction_is_refused(monitoring: Mapping[str, Any], expected: Mapping[str, str]) -> None:
+    found = refused_keys({"monitoring": {"enabled": True, **monitoring}})
+    assert found == {f"monitoring.{key}": allowed for key, allowed in expected.items()}
+
+
+def test_a_filled_in_section_says_whether_it_is_on() -> None:
+    filled = {"thresholds": {"latencyMs": 300}}
+    assert refused_keys({"monitoring": filled}) == {
+        "monitoring.enabled": "true, without which nothing comes of the section; or false, to keep it for later"
+    }
+    assert not parsed({"monitoring": {"enabled": False, **filled}}).monitoring.enabled
+    assert not parsed({"monitoring": {}}).monitoring.enabled
+
+
+def test_a_kafka_that_asks_for_a_user_is_not_watched() -> None:
+    external = {
+        "mode": "external",
+        "external": {"bootstrapServers": ["a.example.com:9093"], "securityProtocol": "SASL_SSL", "username": "pti"},
+    }
+    found = refused_keys({"monitoring": {"enabled": True}, "kafka": external}, encrypted=["kafkaPassword"])
+    assert found["monitoring.enabled"].startswith("false with a Kafka that asks for a user")
+
+
+def test_a_cluster_may_be_asked_for_its_kubelets() -> None:
+    assert parsed({**CLUSTER, "monitoring": {"enabled": True, "prometheus": {"kubelets": True}}}).monitoring.enabled
+
+
+@pytest.mark.parametrize(
+    ("receivers", "key"),
+    [({"webhook": True}, "alertWebhookUrl"), ({"watchdog": True}, "watchdogWebhookUrl")],
+)
+def test_an_address_to_tell_is_supplied_also_where_the_others_are_well_known(
+    receivers: Mapping[str, Any], key: str
+) -> None:
+    configured = {"credentials": "well-known", "monitoring": {"enabled": True, "receivers": receivers}}
+    assert [one.key for one in parsed({**configured, key: "set"}, [key]).supplied_credentials()] == [key]
+    assert {*refused_keys(configured)} == {key}
