@@ -1,6 +1,6 @@
 """One prod-like stack on the test cluster for all of this folder, changed step by step; skipped where that can't be.
 
-Network policies are enforced. The node is ended after the last test, unless it was running before the first.
+The node is ended after the last test, unless it was running before the first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import pytest
 
 from tests import cluster
 from tests.cluster import access
-from tests.e2e.kubernetes import policy_agent
 from tests.e2e.kubernetes.configuration import IMAGES, NEXT_SERVICE_IMAGE, SERVICE_IMAGE
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.machine import lacking
@@ -28,7 +27,7 @@ def _machine() -> None:
 def test_cluster() -> Iterator[cluster.Cluster]:
     """A cluster that knows the images."""
     ours = access.named_by_environment() is None and not _is_up()
-    found = cluster.up(network_policies=True)
+    found = cluster.up()
     try:
         if access.named_by_environment():
             yield found
@@ -36,8 +35,7 @@ def test_cluster() -> Iterator[cluster.Cluster]:
         # A release in which nothing but the name is new.
         subprocess.run(["docker", "tag", SERVICE_IMAGE, NEXT_SERVICE_IMAGE], check=True)
         cluster.load([*IMAGES, NEXT_SERVICE_IMAGE])
-        with policy_agent.kept_running():
-            yield found
+        yield found
     finally:
         if ours:
             cluster.down()

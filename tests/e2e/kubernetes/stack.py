@@ -18,7 +18,8 @@ from tests.e2e.platform import Platform, certificate_of
 from tests.engine.pulumi_stack import PulumiStack
 
 NAMESPACE = "pti-calendar"
-FINISHED = "Succeeded"
+TASK = "Job"
+"""Kind of what owns the pods of tasks."""
 
 
 class ClusterStack(PulumiStack):
@@ -72,11 +73,11 @@ class ClusterStack(PulumiStack):
         return listed
 
     def pods(self, workload: str | None = None) -> dict[str, dict[str, Any]]:
-        """Name to pod, of one workload or of all; without tasks that are done."""
+        """Name to pod, of one workload or of all; without the pods of tasks, and those that are on their way out."""
         return {
             pod["metadata"]["name"]: pod
             for pod in self.objects("pods")
-            if pod["status"]["phase"] != FINISHED
+            if TASK not in {owner["kind"] for owner in pod["metadata"].get("ownerReferences", [])}
             and workload in (None, pod["metadata"]["labels"].get(NAME))
             and "deletionTimestamp" not in pod["metadata"]
         }

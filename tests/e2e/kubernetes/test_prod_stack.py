@@ -14,7 +14,7 @@ import pytest
 from components.gateway.kong import ADMIN
 from settings.catalog import FRONTENDS, SERVICES
 from tests.cluster import access
-from tests.e2e.kubernetes import configuration
+from tests.e2e.kubernetes import configuration, policy_agent
 from tests.e2e.kubernetes.pods import Connection, Stranger, port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 
@@ -40,17 +40,19 @@ def up(stack: ClusterStack) -> None:
 
 
 @pytest.fixture(scope="module")
-def enforced() -> None:
-    """Network policies hold. Whether another's cluster enforces them isn't known."""
-    if access.named_by_environment():
-        pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, nobody knows whether it enforces network policies")
-
-
-@pytest.fixture(scope="module")
 def stranger(stack: ClusterStack) -> Iterator[Stranger]:
     """A pod of another namespace."""
     with Stranger(stack.cluster, configuration.SERVICE_IMAGE) as pod:
         yield pod
+
+
+@pytest.fixture(scope="module")
+def enforced(stranger: Stranger) -> Iterator[None]:
+    """Network policies hold, from here to the end of the module."""
+    if access.named_by_environment():
+        pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, nobody knows whether it enforces network policies")
+    with policy_agent.enforced():
+        yield
 
 
 def test_an_update_ends_when_every_pod_is_ready(stack: ClusterStack) -> None:
@@ -77,6 +79,11 @@ def test_users_find_everything_they_are_promised(stack: ClusterStack) -> None:
     platform = stack.platform()
     platform.journey()
     platform.unknown_host()
+
+
+@pytest.mark.usefixtures("enforced")
+def test_users_find_it_all_with_network_policies_enforced(stack: ClusterStack) -> None:
+    stack.platform().journey()
 
 
 def test_administration_is_reached_by_who_may_forward_a_port_and_by_no_pod(

@@ -1,6 +1,7 @@
 """A small stand-in for Grafana: it reads what is provisioned, tells it to who logs in, and asks the data source.
 
-It knows the paths, variables and files that the platform gives Grafana, and refuses what it can't read; it draws nothing.
+It knows the paths, variables and files that the platform gives Grafana, and refuses what it can't read; it draws
+nothing.
 """
 
 from __future__ import annotations
