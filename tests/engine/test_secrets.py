@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from settings.catalog import SERVICES
-from settings.credentials import CREDENTIALS
+from settings.models import Settings
 from tests.engine import configurations, docker_engine
 from tests.engine.canary import PLAIN, canaries, found_below, found_in, watched_arguments
 from tests.engine.conftest import MakeStack
@@ -28,6 +28,9 @@ NEEDED = {
     "redis-commander-configuration": {"redisPassword"},
 }
 """Volume, less prefix and suffix, to what its workload logs in with. Nobody in the stack needs the JWT secret."""
+USED = {one.key for one in Settings.model_validate({"dev_tools": {"enabled": True}}).required_credentials()}
+"""The credentials of the stores and the tools; those of other parts are planted where these run."""
+
 CHANGED = ("redisPassword", "userAppPassword", "jwtSecret")
 
 
@@ -48,7 +51,7 @@ class Planted:
 def planted(make_shared_stack: MakeStack) -> Planted:
     """Brought up from nothing, then with some of the values changed."""
     stack = make_shared_stack(configuration=configurations.zookeeper_with_tools() | {"credentials": "generated"})
-    values = canaries()
+    values = {key: value for key, value in canaries().items() if key in USED}
     stack.set_secrets(values)
     outcomes = {"first preview": stack.preview("--diff")}
     with watched_arguments() as arguments:
@@ -78,7 +81,7 @@ def test_every_credential_can_be_supplied_and_reaches_the_outputs(planted: Plant
         supplied[f"{service.name}AppPassword"] = credentials.postgres[f"{service.database}_app"]
         supplied[f"{service.name}MigratorPassword"] = credentials.postgres[f"{service.database}_migrator"]
     assert supplied == planted.values
-    assert supplied.keys() == {one.key for one in CREDENTIALS}
+    assert supplied.keys() == USED
 
 
 def test_each_is_the_password_one_logs_in_with(planted: Planted) -> None:
