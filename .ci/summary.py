@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 EXCUSES = {
     r"^the ('pulumi' command|Pulumi plugin) .*is not here": "Pulumi comes from its own download sites",
+    r"^the operators' own versions belong to Kubernetes": "this test runs with the node's own version",
     r"^libpq asks for a way of authentication since 16": "this test runs with the newer majors",
 }
 

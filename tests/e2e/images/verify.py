@@ -3,9 +3,9 @@
     python -m tests.e2e.images.verify                         all of them
     python -m tests.e2e.images.verify postgres redis          only these containers, in the tables' order
 
-Each runs with a read-only root, no capabilities, no new privileges and its numeric user; `trials.py` and
-`gateway_trials.py` say what it may write to, what it is asked and what it has to answer. The answers of the later ones
-need the earlier ones to run.
+Each runs with a read-only root, no capabilities, no new privileges and its numeric user; `trials.py`,
+`gateway_trials.py` and `monitoring_trials.py` say what it may write to, what it is asked and what it has to answer. The
+answers of the later ones need the earlier ones to run.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from pathlib import Path
 
 from tests.e2e.images.engine import docker, say
 from tests.e2e.images.gateway_trials import GATEWAY_TRIALS
+from tests.e2e.images.monitoring_trials import MONITORING_TRIALS
 from tests.e2e.images.trials import TRIALS, Trial
 
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+ALL = (*TRIALS, *GATEWAY_TRIALS, *MONITORING_TRIALS)
 DEADLINE_S = 180.0
 NETWORK = f"pti-images-{os.getpid()}"
 
@@ -33,7 +35,7 @@ NETWORK = f"pti-images-{os.getpid()}"
 def main() -> int:
     """Prints one line of figures per image; exit code 1 and the reason at the first that fails."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    known = [trial.name for trial in (*TRIALS, *GATEWAY_TRIALS)]
+    known = [trial.name for trial in ALL]
     parser.add_argument("names", nargs="*", help=f"of {', '.join(known)} (default: all)")
     chosen = parser.parse_args().names or known
     if unknown := [name for name in chosen if name not in known]:
@@ -41,7 +43,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory() as folder, network():
             Path(folder).chmod(0o755)
-            for trial in (*TRIALS, *GATEWAY_TRIALS):
+            for trial in ALL:
                 if trial.name in chosen:
                     attempt(trial, Path(folder, trial.name))
     except RuntimeError as error:

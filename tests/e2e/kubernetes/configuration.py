@@ -37,6 +37,15 @@ DOMAIN = "pti-calendar.test"
 PUBLIC_SERVICE = "user"
 """Its `/public` needs no token."""
 
+CLAIMS = {
+    *(f"kafka-kraft-data-kafka-{number}" for number in range(3)),
+    "postgres-data-postgres-0",
+    "redis-data-redis-0",
+    "prometheus-data-prometheus-0",
+    "alertmanager-data-alertmanager-0",
+}
+"""What outlives the stack."""
+
 RATE_LIMIT = 100_000
 """Requests a minute that no step of the suite reaches; the one about the limit lowers it."""
 

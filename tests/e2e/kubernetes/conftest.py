@@ -24,21 +24,23 @@ def _machine() -> None:
 
 
 @pytest.fixture(scope="session")
-def test_cluster() -> Iterator[cluster.Cluster]:
-    """A cluster that knows the images."""
+def left_as_found() -> Iterator[None]:
+    """Ends what the tests start, unless the node was running before them."""
     ours = access.named_by_environment() is None and not _is_up()
+    yield
+    if ours:
+        cluster.down()
+
+
+@pytest.fixture(scope="session")
+def test_cluster(left_as_found: None) -> cluster.Cluster:
+    """A cluster that knows the images."""
     found = cluster.up()
-    try:
-        if access.named_by_environment():
-            yield found
-            return
+    if access.named_by_environment() is None:
         # A release in which nothing but the name is new.
         subprocess.run(["docker", "tag", SERVICE_IMAGE, NEXT_SERVICE_IMAGE], check=True)
         cluster.load([*IMAGES, NEXT_SERVICE_IMAGE])
-        yield found
-    finally:
-        if ours:
-            cluster.down()
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from tests.cluster import Cluster
 from tests.e2e.kubernetes import configuration
 from tests.e2e.platform import Platform, certificate_of
 from tests.engine.pulumi_stack import PulumiStack
+from tests.engine.waiting import until
 
 NAMESPACE = "pti-calendar"
 TASK = "Job"
@@ -82,12 +83,18 @@ class ClusterStack(PulumiStack):
             and "deletionTimestamp" not in pod["metadata"]
         }
 
+    def settle(self) -> None:
+        """Waits for the old pods of an update to go: it ends when the new ones are available."""
+        until("the last old pod is gone", lambda: all(map(is_settled, self.objects("deployments"))))
+
     def identities(self) -> dict[str, str]:
-        """Pod to the identity that no other pod of the same name ever has."""
+        """Pod to the identity that no other pod of the same name ever has, once old pods are gone."""
+        self.settle()
         return {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
 
     def rolled_since(self, before: dict[str, str]) -> set[str]:
-        """The workloads whose pods aren't those of before."""
+        """The workloads whose pods aren't those of before, once old pods are gone."""
+        self.settle()
         return {
             pod["metadata"]["labels"][NAME]
             for name, pod in self.pods().items()
@@ -124,3 +131,10 @@ def is_ready(pod: dict[str, Any]) -> bool:
     """Whether a pod says that it serves."""
     conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions", [])}
     return conditions.get("Ready") == "True"
+
+
+def is_settled(deployment: dict[str, Any]) -> bool:
+    """Whether a Deployment has its pods, all of its present template."""
+    wanted, status = deployment["spec"]["replicas"], deployment["status"]
+    seen = status.get("observedGeneration") == deployment["metadata"]["generation"]
+    return seen and all(status.get(key) == wanted for key in ("replicas", "updatedReplicas", "availableReplicas"))

@@ -19,6 +19,8 @@ from tests.e2e.kubernetes.pods import Connection, Stranger, port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 
 SHOWN = "pods,services,ingresses,networkpolicies,persistentvolumeclaims,poddisruptionbudgets"
+EXPORTERS = {f"{name}-exporter" for name in ("postgres", "redis", "kafka", "nginx")}
+MONITORING = {"prometheus", "alertmanager", "grafana"} | EXPORTERS
 CONNECTIONS = [
     Connection("rdv", "postgres", 5432, is_open=True),
     Connection("rdv", "redis", 6379, is_open=True),
@@ -62,7 +64,8 @@ def test_an_update_ends_when_every_pod_is_ready(stack: ClusterStack) -> None:
     assert stack.all_ready()
     running = {pod["metadata"]["labels"]["app.kubernetes.io/name"] for pod in pods.values()}
     names = {one.name for one in (*SERVICES, *FRONTENDS)}
-    assert running == {"postgres", "redis", "kafka", "kong", "nginx"} | names
+    assert running == {"postgres", "redis", "kafka", "kong", "nginx"} | MONITORING | names
+    assert {one["metadata"]["name"] for one in stack.objects("persistentvolumeclaims")} == configuration.CLAIMS
 
 
 def test_no_container_has_died_on_the_way(stack: ClusterStack) -> None:

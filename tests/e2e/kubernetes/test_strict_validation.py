@@ -15,7 +15,7 @@ import pytest
 
 from tests import cluster
 from tests.cluster import schemas
-from tests.cluster.places import VERSION
+from tests.cluster.places import VERSION, kubernetes_programs
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.manifests import OF_EXTENSIONS, VARIANTS, as_text, objects_of
 from tests.e2e.kubernetes.stack import NAMESPACE
@@ -24,10 +24,12 @@ VERSIONS = sorted({VERSION, *cluster.API_SERVER_VERSIONS})
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> cluster.Cluster:
+def server(request: pytest.FixtureRequest, left_as_found: None) -> cluster.Cluster:
     """An API server of each version, with the platform's namespace."""
     if reason := cluster.unavailable():
         pytest.skip(reason)
+    if not (kubernetes_programs(request.param) / "kube-apiserver").exists():
+        pytest.skip(f"Kubernetes {request.param} isn't built: python -m tests.cluster build --api-servers")
     found = cluster.api_server(request.param)
     if not found.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
         (namespace,) = (one for one in objects_of("prod") if one["kind"] == "Namespace")
