@@ -40,7 +40,7 @@ BURN = {"AvailabilityBurnFast", "AvailabilityBurnMedium", "AvailabilityBurnSlow"
 FOR = {"1m": "3s", "2m": "4s", "5m": "6s", "10m": "8s", "15m": "10s", "1h": "12s"}
 """How long an expression has to hold: real to shortened, in the same order."""
 
-WINDOWS = {"5m": "20s", "15m": "40s", "30m": "30s", "1h": "40s", "6h": "60s", "3d": "90s"}
+WINDOWS = {"5m": "20s", "15m": "40s", "30m": "25s", "1h": "30s", "6h": "40s", "3d": "50s"}
 """How far a rule looks back: the same."""
 
 GROUPING = {"30s": "2s", "10s": "1s", "5m": "3s", "1m": "5s", "12h": "1h", "1h": "1h"}

@@ -98,7 +98,8 @@ TRIALS = (
         environment={"POSTGRES_PASSWORD_FILE": "/run/secrets/password", "POSTGRES_DB": "app"},
         files={
             "/run/secrets/password": PASSWORD,
-            "/docker-entrypoint-initdb.d/1.sql": "CREATE TABLE seeded (i int);",
+            "/docker-entrypoint-initdb.d/1.sql": "CREATE TABLE seeded (i int);"
+            "CREATE ROLE watcher LOGIN PASSWORD 'watches' IN ROLE pg_monitor;",
             "/config/pgpass": f"*:*:*:*:{PASSWORD}",
         },
         command=("postgres", "-c", "shared_buffers=64MB"),

@@ -11,6 +11,7 @@ import binascii
 import hmac
 import json
 import os
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -133,6 +134,7 @@ def main() -> int:
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         print(f"what is provisioned can't be read: {error!r}", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     port = int(os.environ.get("GF_SERVER_HTTP_PORT", "3000"))
     print(f"grafana (stand-in) answers on {port} with {len(Page.grafana.dashboards)} dashboards", flush=True)
     ThreadingHTTPServer(("", port), Page).serve_forever()
