@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import pulumi
 
@@ -134,12 +135,12 @@ def _common(service: Service) -> dict[str, str]:
     return {"SERVICE_NAME": service.name, "PORT": str(service.port)}
 
 
-def _database(service: Service, postgres: PostgresAccess, *, role: str) -> dict[str, str]:
+def _database(service: Service, postgres: PostgresAccess, *, role: Literal["app", "migrator"]) -> dict[str, str]:
     return {
         "DATABASE_HOST": postgres.endpoint.host,
         "DATABASE_PORT": str(postgres.endpoint.port),
         "DATABASE_NAME": service.database,
-        "DATABASE_USER": f"{service.database}_{role}",
+        "DATABASE_USER": service.role(role),
         "DATABASE_SSLMODE": postgres.ssl_mode,
     }
 

@@ -8,6 +8,7 @@ import contract.outputs as contract
 from backends.base import Backend
 from components.credentials import Credentials
 from components.data_layer import DataLayer, postgres
+from components.gateway.kong import api_path
 from components.monitoring.servers import ALERTMANAGER, GRAFANA_UI, PROMETHEUS
 from components.urls import Urls
 from settings import Settings
@@ -34,8 +35,8 @@ def stack_outputs(
     databases = {
         service.name: contract.Database(
             name=service.database,
-            app_role=f"{service.database}_app",
-            migrator_role=f"{service.database}_migrator",
+            app_role=service.role("app"),
+            migrator_role=service.role("migrator"),
         )
         for service in SERVICES
     }
@@ -121,6 +122,6 @@ def _gateway(settings: Settings) -> contract.Gateway:
     on = settings.gateway.enabled
     return contract.Gateway(
         api=urls.api if on else None,
-        services={one.name: f"{urls.api}/api/{one.name}" for one in settings.services.routed if on},
+        services={one.name: f"{urls.api}{api_path(one.name)}" for one in settings.services.routed if on},
         frontends={one.name: urls.frontend(one) for one in settings.frontends.deployed if on},
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, create_model, model_validator
 
-from settings.base import IMAGE_REFERENCE, Contradictions, Image, Section, selection, selection_schema
+from settings.base import IMAGE_REFERENCE, Contradictions, Image, Section, moves, selection, selection_schema
 from settings.catalog import FRONTENDS, SERVICES, Frontend, Service
 
 SERVICE_NAMES = [service.name for service in SERVICES]
@@ -30,7 +30,7 @@ FrontendNames = Annotated[
 def _image_of_each(value: str) -> str:
     """An image reference in which `{name}` stands for the application's name."""
     match = IMAGE_REFERENCE.fullmatch(value.replace("{name}", "name"))
-    if not match or (match["digest"] is None and match["tag"] in (None, "latest")):
+    if not match or moves(match):
         raise ValueError("an image reference with an exact tag; '{name}' in it stands for the application's name")
     return value
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from settings.base import Cidrs, Contradictions, DnsLabel, HostName, Section, ipv4_text
+from settings.base import Cidrs, Contradictions, DnsLabel, HostName, Section, ipv4_text, without_effect
 
 
 class Backend(Section):
@@ -43,11 +43,9 @@ class Backend(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        of_docker = {"host": "host", "bind_address": "bindAddress", "published_host": "publishedHost"}
-        if self.kind != "docker" and (
-            stray := [key for name, key in of_docker.items() if name in self.model_fields_set]
-        ):
-            raise Contradictions(dict.fromkeys(stray, f"nothing with kind '{self.kind}': remove it"))
+        of_docker = ("host", "bind_address", "published_host")
+        if self.kind != "docker" and (strays := without_effect(self, of_docker, reason=f"with kind '{self.kind}'")):
+            raise Contradictions(strays)
         if self.bind_address.is_unspecified and self.published_host is None:
             raise Contradictions(
                 {"publishedHost": f"the name or address people use, as bindAddress {self.bind_address} names none"}

@@ -29,11 +29,16 @@ class Contradictions(ValueError):
         self.allowed = allowed
 
 
+def moves(reference: re.Match[str]) -> bool:
+    """Whether an image reference may mean another image tomorrow."""
+    return reference["digest"] is None and reference["tag"] in (None, "latest")
+
+
 def _exact_image(value: str) -> str:
     match = IMAGE_REFERENCE.fullmatch(value)
     if not match:
         raise ValueError("an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'")
-    if match["digest"] is None and match["tag"] in (None, "latest"):
+    if moves(match):
         raise ValueError(
             "an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a moving tag hides changes from the preview"
         )

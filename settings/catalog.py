@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Service:
     def database(self) -> str:
         """Its database, and the prefix of its three roles."""
         return f"pti_{self.name}"
+
+    def role(self, kind: Literal["app", "migrator"]) -> str:
+        """A PostgreSQL role of its own: the one it runs as, or that of its migrations."""
+        return f"{self.database}_{kind}"
 
 
 @dataclass(frozen=True)

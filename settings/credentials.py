@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from settings.catalog import SERVICES, Service, ThirdPartySecret
 
@@ -74,12 +75,12 @@ def third_party(secret: ThirdPartySecret) -> Credential:
     return Credential(secret.key, variable, "development", secret.purpose, third_party=True)
 
 
-def _role(service: Service, role: str) -> Credential:
+def _role(service: Service, role: Literal["app", "migrator"]) -> Credential:
     return Credential(
         key=f"{service.name}{role.capitalize()}Password",
         variable=f"{service.name}_{role}_password".upper(),
-        well_known=f"{service.database}_{role}",
-        purpose=f"PostgreSQL's role {service.database}_{role}",
+        well_known=service.role(role),
+        purpose=f"PostgreSQL's role {service.role(role)}",
     )
 
 

@@ -133,10 +133,8 @@ class Gateway(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         allowed = switched_off(self)
-        if self.edge != "nginx" and "nginx" in self.model_fields_set:
-            allowed["nginx"] = f"nothing with the edge '{self.edge}': remove it"
-        if self.edge == "nginx" and "ingress" in self.model_fields_set:
-            allowed["ingress"] = "nothing with the edge 'nginx': remove it"
+        other_edge = "ingress" if self.edge == "nginx" else "nginx"
+        allowed |= without_effect(self, [other_edge], reason=f"with the edge '{self.edge}'")
         if self.edge == "nginx" and self.nginx.http_port == self.nginx.https_port:
             allowed["nginx.httpsPort"] = f"another port than httpPort ({self.nginx.http_port})"
         strays = {"ingress": ["gateway", "gateway_namespace"], "gateway-api": ["class_name"]}.get(self.edge, [])

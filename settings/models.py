@@ -126,9 +126,7 @@ class Settings(Section):
         yield "monitoring.grafana", self.monitoring.grafana, ("port",)
 
     def _out_of_place_on_docker(self) -> dict[str, str]:
-        allowed = {}
-        if "kubernetes" in self.model_fields_set:
-            allowed["kubernetes"] = "nothing with backend.kind 'docker': remove it"
+        allowed = without_effect(self, ["kubernetes"], reason="with backend.kind 'docker'")
         if self.postgres.mode == "cloudnativepg":
             allowed["postgres.mode"] = "'statefulset' or 'external' on Docker: CloudNativePG needs a cluster"
         if self.kafka.brokers > 1:

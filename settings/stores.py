@@ -212,8 +212,9 @@ class Kafka(Section):
         major = re.match(r"(\d+)\.", tag)
         if self.mode == "zookeeper" and repository.endswith("apache/kafka") and major and int(major[1]) >= 4:
             allowed["image"] = "apache/kafka:3.9.x, as Kafka 4 has no ZooKeeper mode; or mode 'kraft'"
-        if self.mode != "zookeeper" and "zookeeper" in self.model_fields_set:
-            allowed["zookeeper"] = f"nothing in the mode '{self.mode}', which runs no ZooKeeper: remove it"
+        if self.mode != "zookeeper":
+            reason = f"in the mode '{self.mode}', which runs no ZooKeeper"
+            allowed |= without_effect(self, ["zookeeper"], reason=reason)
         allowed |= _mode_sections(self, {"external": "external"})
         if self.brokers > 1 and self.mode != "kraft":
             allowed["brokers"] = f"1 in the mode '{self.mode}'; several brokers are the mode 'kraft'"

@@ -1,13 +1,14 @@
 """The neutral model: what a container needs, said once, for every backend."""
 
 from workloads.checks import Check, Exec, HttpGet, Liveness, Probe, TcpConnect
-from workloads.connections import INTERNET, Endpoint, External, Job, Metrics, Port
+from workloads.connections import ENGINE_HOST, INTERNET, Endpoint, External, Job, Metrics, Port
 from workloads.disk import FileSet, Scratch, Volume
 from workloads.exposure import CertificateRequest, Exposure, KeyPair, Route
 from workloads.model import Autoscaling, Kind, Workload, WorkloadError
 from workloads.postgres_cluster import PostgresCluster
 
 __all__ = [
+    "ENGINE_HOST",
     "INTERNET",
     "Autoscaling",
     "CertificateRequest",

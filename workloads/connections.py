@@ -43,6 +43,9 @@ class External:
         return f"{self.host}:{self.port}"
 
 
+ENGINE_HOST = "host.docker.internal"
+"""Host name of the machine that the engine runs on, for workloads with `calls_host`."""
+
 INTERNET = External("the internet", 443)
 """Any public address over TLS."""
 

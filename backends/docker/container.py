@@ -9,9 +9,8 @@ import pulumi
 import pulumi_docker as docker
 
 from backends.docker.health import RUN_TASK, health_check
-from workloads import FileSet, Kind, Scratch, Workload
+from workloads import ENGINE_HOST, FileSet, Kind, Scratch, Workload
 
-HOST_ALIAS = "host.docker.internal"
 """The name of the engine's machine; Docker Desktop knows it by itself, an engine on Linux is told."""
 
 
@@ -65,7 +64,7 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         mounts=[_mount(mount) for mount in placed.mounts] or None,
         networks_advanced=list(placed.networks),
         # `host-gateway` stands for the host's address on the engine's bridge, since engine 20.10.
-        hosts=[docker.ContainerHostArgs(host=HOST_ALIAS, ip="host-gateway")] if workload.calls_host else None,
+        hosts=[docker.ContainerHostArgs(host=ENGINE_HOST, ip="host-gateway")] if workload.calls_host else None,
         ports=[
             docker.ContainerPortArgs(
                 internal=port.number,

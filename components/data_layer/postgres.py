@@ -124,8 +124,8 @@ def _tuning(settings: Postgres) -> dict[str, str]:
 
 def _databases(settings: Postgres, access: PostgresAccess, credentials: Credentials) -> Workload:
     """The task that creates what is missing, corrects what differs, and drops nothing."""
-    roles = {f"{service.database}_app": app_role(service) for service in SERVICES}
-    roles |= {f"{service.database}_migrator": migrator_role(service) for service in SERVICES}
+    roles = {service.role("app"): app_role(service) for service in SERVICES}
+    roles |= {service.role("migrator"): migrator_role(service) for service in SERVICES}
     passwords = {role: credentials[credential] for role, credential in roles.items()}
     if credentials.has(POSTGRES_MONITOR):
         passwords[MONITOR_ROLE] = credentials[POSTGRES_MONITOR]

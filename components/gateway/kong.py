@@ -13,7 +13,19 @@ from backends.base import Backend
 from components.data_layer.access import RedisAccess
 from components.microservice import JWT_ALGORITHM, JWT_ISSUER
 from settings.gateway import Gateway, RateLimit
-from workloads import Endpoint, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Scratch, TcpConnect, Workload
+from workloads import (
+    ENGINE_HOST,
+    Endpoint,
+    FileSet,
+    HttpGet,
+    Liveness,
+    Metrics,
+    Port,
+    Probe,
+    Scratch,
+    TcpConnect,
+    Workload,
+)
 
 PROXY = Endpoint("kong", 8000)
 TLS_PROXY, ADMIN, STATUS = 8443, 8001, 8100
@@ -26,7 +38,10 @@ USER = 1000
 PRIVATE_RANGES = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7"
 """Where the edge in front may be: its word for the client's address is taken, nobody else's."""
 
-HOST = "host.docker.internal"
+
+def api_path(service: str) -> str:
+    """What the paths of a service go below."""
+    return f"/api/{service}"
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,7 @@ class Upstream:
     @property
     def host(self) -> str:
         """Where it answers."""
-        return HOST if self.is_local else self.name
+        return ENGINE_HOST if self.is_local else self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +175,7 @@ def _services(upstream: Upstream) -> list[dict[str, Any]]:
     Each public path is a Kong service of its own, whose path is put before what is left of the request's: a longer
     prefix wins, and the service sees the paths it knows either way.
     """
-    prefix = f"/api/{upstream.name}"
+    prefix = api_path(upstream.name)
     guarded = _service(upstream, upstream.name, f"{prefix}/", "/")
     guarded["routes"][0]["plugins"] = [{"name": "jwt", "config": _jwt()}]
     public = [

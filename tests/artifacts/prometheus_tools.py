@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pti-calendar" / "bin"
+from tests import cache
+
+CACHE = cache.CACHE / "bin"
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from tests import cache
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 REQUIREMENTS = EXAMPLES / "reference_service" / "requirements.txt"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pti-calendar" / "reference-service"
+CACHE = cache.CACHE / "reference-service"
 
 
 class EnvironmentMissing(Exception):

@@ -10,11 +10,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tests.artifacts.postgres_server import free_port
+from tests.cache import CACHE
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pti-calendar"
 PASSWORD = "redis's own: not simple"
 DEADLINE_S = 20.0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests import cache
+
 VERSION = os.environ.get("PTI_TEST_KUBERNETES", "1.34.4")
 """Of the node. One of the folders `.ci/kubernetes/<version>` that pin all of Kubernetes."""
 
@@ -14,7 +16,7 @@ API_SERVER_VERSIONS = ("1.36.3",)
 MODULES = Path(__file__).parents[2] / ".ci" / "kubernetes"
 """Go modules that pin what is built: `<version>` for Kubernetes, else named after the program."""
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pti-calendar"
+CACHE = cache.CACHE
 """Built programs and schemas; survives `wipe`."""
 
 ROOT = Path(os.environ.get("PTI_TEST_CLUSTER_ROOT", "/var/lib/pti-calendar-cluster"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ from tests.e2e.journey import Journey
 from tests.e2e.load import Load
 from tests.e2e.platform import Platform
 from tests.engine import docker_engine
-from tests.engine.canary import PLAIN, canaries, found_below, found_in, watched_arguments
+from tests.engine.canary import canaries, found_below, found_in, found_in_volumes, watched_arguments
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import Outcome
 
@@ -120,16 +119,7 @@ def test_each_secret_is_with_those_who_need_it_and_nobody_else(full: Full) -> No
         needed[f"{service.name}-migrations-secrets"] = {migrator_role(service).key}
         needed[f"{service.name}-secrets"] = {app_role(service).key, "redisPassword", "jwtSecret"}
         needed[f"{service.name}-secrets"] |= {third_party(one).key for one in service.secrets}
-    volumes = [one["Name"] for one in docker_engine.volumes(full.stack.name)]
-    mounts = [f"--volume={name}:/volumes/{name}:ro" for name in volumes]
-    search = ("grep", "--recursive", "--text", "--only-matching", "--no-messages", "--extended-regexp")
-    image = ("--entrypoint", search[0], "postgres:18.6", *search[1:], PLAIN.pattern, "/volumes")
-    matches = docker("run", "--rm", "--network=none", "--user=0", *mounts, *image)
-
-    found = defaultdict(set)
-    for line in matches.splitlines():
-        path, _, match = line.partition(":")
-        found[path.split("/")[2]].add(match.removeprefix("CANARY-"))
+    found = found_in_volumes(full.stack.name)
     # The engine's name is the resource's between a prefix, a hash of the files' names, and the stack.
     assert {name.removeprefix("pti-").rsplit("-", 2)[0]: keys for name, keys in found.items()} == needed
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from settings.credentials import CREDENTIALS
+from tests.engine import docker_engine
 
 AWKWARD = """'"\\$ `:@#%{}"""
 """What a shell, SQL, JSON, a URL or a configuration file would each read otherwise."""
@@ -36,6 +38,20 @@ def found_in(text: str) -> set[str]:
     """The credentials' keys whose value, or the beginning of it, is in a text."""
     found = set(PLAIN.findall(text))
     return found | {"(in Base64)"} if any(encoded in text for encoded in ENCODED) else found
+
+
+def found_in_volumes(stack: str) -> dict[str, set[str]]:
+    """Volume to the keys found in it, in every volume of a stack, those with the stores' data too."""
+    names = [one["Name"] for one in docker_engine.volumes(stack)]
+    mounts = [f"--volume={name}:/volumes/{name}:ro" for name in names]
+    search = ("grep", "--recursive", "--text", "--only-matching", "--no-messages", "--extended-regexp")
+    image = ("--entrypoint", search[0], "postgres:18.6", *search[1:], PLAIN.pattern, "/volumes")
+    matches = docker_engine.docker("run", "--rm", "--network=none", "--user=0", *mounts, *image)
+    found = defaultdict(set)
+    for line in matches.splitlines():
+        path, _, match = line.partition(":")
+        found[path.split("/")[2]].add(match.removeprefix(MARK))
+    return dict(found)
 
 
 def found_below(directory: Path) -> dict[str, set[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from dataclasses import dataclass
 
 import psycopg
@@ -12,7 +11,7 @@ import pytest
 from settings.catalog import SERVICES
 from settings.models import Settings
 from tests.engine import configurations, docker_engine
-from tests.engine.canary import PLAIN, canaries, found_below, found_in, watched_arguments
+from tests.engine.canary import canaries, found_below, found_in, found_in_volumes, watched_arguments
 from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import Outcome, PulumiStack
@@ -136,15 +135,6 @@ def test_the_engine_tells_none(planted: Planted) -> None:
 
 def test_each_is_in_the_volumes_of_those_who_need_it(planted: Planted) -> None:
     """Every volume is searched, those with the stores' data too."""
-    volumes = [one["Name"] for one in docker_engine.volumes(planted.stack.name)]
-    mounts = [f"--volume={name}:/volumes/{name}:ro" for name in volumes]
-    search = ("grep", "--recursive", "--text", "--only-matching", "--no-messages", "--extended-regexp")
-    image = ("--entrypoint", search[0], "postgres:18.6", *search[1:], PLAIN.pattern, "/volumes")
-    matches = docker("run", "--rm", "--network=none", "--user=0", *mounts, *image)
-
-    found = defaultdict(set)
-    for line in matches.splitlines():
-        path, _, match = line.partition(":")
-        found[path.split("/")[2]].add(match.removeprefix("CANARY-"))
+    found = found_in_volumes(planted.stack.name)
     prefixes = {name: next((one for one in NEEDED if name.startswith(f"pti-{one}-")), name) for name in found}
     assert {prefixes[name]: keys for name, keys in found.items()} == NEEDED

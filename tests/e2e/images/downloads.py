@@ -21,8 +21,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import cache
+
 FOLDER = Path(__file__).parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pti-calendar" / "images"
+CACHE = cache.CACHE / "images"
 
 _MAVEN = threading.Lock()
 """Maven's local repository isn't made for two writers."""

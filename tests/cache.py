@@ -1,0 +1,9 @@
+"""Where the tests keep what is slow to fetch or to build, outside every checkout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pti-calendar"
+"""The folder that `.ci/provide` fills."""
