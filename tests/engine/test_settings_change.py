@@ -55,7 +55,7 @@ CHANGES = [
     Change(
         "kafka",
         {"heapMib": 256},
-        ("kafka",),
+        ("kafka", "kafka-configuration"),  # the log cleaner's buffer is a share of the heap
         lambda stack, _: docker_engine.docker("exec", f"pti-kafka-{stack.name}", "printenv", "KAFKA_HEAP_OPTS"),
         "-Xms128m -Xmx256m\n",
     ),

@@ -20,9 +20,11 @@ def until(what: str, look: Callable[[], Found | None], deadline_s: float = DEADL
     """
     end = time.monotonic() + deadline_s
     while True:
+        began = time.monotonic()
         found = look()
         if found:
             return found
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {deadline_s:.0f} s")
-        time.sleep(0.02)
+        # A look that starts a command leaves the machine as much time as it takes.
+        time.sleep(max(0.02, time.monotonic() - began))

@@ -21,7 +21,10 @@ done
 : "${KAFKA_JVM_PERFORMANCE_OPTS=-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent -Djava.awt.headless=true}"
 : "${KAFKA_LOG4J_OPTS=-Dlog4j.configuration=file:$base/config/tools-log4j.properties -Dlog4j2.configurationFile=$base/config/tools-log4j2.properties}"
 
+# Each file by name and in order: Java takes an archive of classes only over the class path that it was made with.
+class_path=$(printf '%s:' "$base"/libs/*.jar)
+
 # The variables hold several options each, so they are split on purpose.
 # shellcheck disable=SC2086
 exec java $KAFKA_HEAP_OPTS $KAFKA_JVM_PERFORMANCE_OPTS "${gc_log[@]}" ${KAFKA_JMX_OPTS-} \
-  -Dkafka.logs.dir="$LOG_DIR" $KAFKA_LOG4J_OPTS -cp "$base/libs/*" ${KAFKA_OPTS-} "$@"
+  -Dkafka.logs.dir="$LOG_DIR" $KAFKA_LOG4J_OPTS -cp "$class_path" ${KAFKA_OPTS-} "$@"
