@@ -10,8 +10,8 @@ from tests import cache
 VERSION = os.environ.get("PTI_TEST_KUBERNETES", "1.34.4")
 """Of the node. One of the folders `.ci/kubernetes/<version>` that pin all of Kubernetes."""
 
-API_SERVER_VERSIONS = ("1.36.3",)
-"""The newest API server that manifests are validated against, beside the node's own. None older has been built yet."""
+API_SERVER_VERSIONS = ("1.28.15", "1.36.3")
+"""The oldest and the newest API server that manifests are validated against, beside the node's own."""
 
 MODULES = Path(__file__).parents[2] / ".ci" / "kubernetes"
 """Go modules that pin what is built: `<version>` for Kubernetes, else named after the program."""

@@ -83,6 +83,9 @@ def _strict(schema: Schema) -> Schema:
     if schema.get("format") == "int-or-string" or schema.get("x-kubernetes-int-or-string"):
         return {"type": ["string", "integer"]}
     result = {key: schema[key] for key in _ASSERTIONS if key in schema}
+    if "enum" in result:
+        # Some versions list a value twice, and kubeconform takes no schema that does.
+        result["enum"] = [*dict.fromkeys(result["enum"])]
     if "items" in schema:
         result["items"] = _strict(schema["items"])
     if isinstance(schema.get("additionalProperties"), dict):
