@@ -1,10 +1,11 @@
 # What a person does here. `make` lists it.
 PYTHON ?= python3
 STACK ?= dev
+MINUTES ?= 60
 run = .venv/bin/python -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test setup up preview status logs env wipe render documents lint
+.PHONY: help dev test setup up preview status logs env wipe render documents pictures lint
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -17,7 +18,7 @@ dev: ## set everything up and bring the dev stack up
 	@echo 'For bare Pulumi commands in this shell: . ./activate    then, for instance: pulumi preview -s dev'
 
 test: ## set everything up and run the tests that need neither Docker nor Pulumi's command
-	@$(PYTHON) operations/bootstrap.py
+	@$(PYTHON) operations/bootstrap.py --development
 	@.venv/bin/python -m pytest
 
 setup: ## set this machine up, Pulumi and its plugins included
@@ -48,8 +49,13 @@ render: ## write a stack as a Compose file, or as Kubernetes manifests, into ren
 	@$(run) render --stack $(STACK)
 
 documents: ## regenerate the generated documents
+	@$(PYTHON) operations/bootstrap.py --development
 	@$(run) documents
 
+pictures: ## draw the dashboards as a Prometheus tells them: make pictures PROMETHEUS=http://127.0.0.1:9090
+	@$(PYTHON) operations/bootstrap.py --development
+	@$(run) pictures --minutes $(MINUTES) --prometheus $(or $(PROMETHEUS),$(error name one: make pictures PROMETHEUS=http://127.0.0.1:9090))
+
 lint: ## check style and types
-	@$(PYTHON) operations/bootstrap.py
+	@$(PYTHON) operations/bootstrap.py --development
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy .

@@ -1,6 +1,6 @@
 """Sets a machine up: virtual environment, requirements, Pulumi, a state of one's own.
 
-    python3 operations/bootstrap.py [--engine] [--pulumi]
+    python3 operations/bootstrap.py [--engine] [--pulumi] [--development]
 
 Runs on the standard library alone, since nothing else is there yet. Everything that is already there is left as it
 is, so that a second run takes no time. What is missing for good is said before anything is touched.
@@ -37,7 +37,10 @@ from operations.project import (
 PYTHON = (3, 11)
 PULUMI_VERSION = "3.259.0"
 INSTALLER = "https://get.pulumi.com"
-REQUIREMENTS = ROOT / "requirements-dev.txt"
+REQUIREMENTS = ROOT / "requirements.txt"
+DEVELOPMENT = ROOT / "requirements-dev.txt"
+"""Those, and what lint, tests and the documents need beside."""
+
 WITHOUT_PULUMI = "Without it, these still work: make test, make render STACK=dev, then docker compose up --wait."
 
 
@@ -46,6 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Sets this machine up for the project.")
     parser.add_argument("--engine", action="store_true", help="a Docker engine must answer")
     parser.add_argument("--pulumi", action="store_true", help="Pulumi, its plugins and a state are wanted too")
+    parser.add_argument("--development", action="store_true", help="what lint and tests need is wanted too")
     wanted = parser.parse_args()
     try:
         check_python()
@@ -54,7 +58,7 @@ def main() -> int:
         command = pulumi_command() if wanted.pulumi else None
         if wanted.pulumi and command is None:
             check_installer()
-        install_requirements()
+        install_requirements(development=wanted.development)
         if wanted.pulumi:
             command = command or install_pulumi()
             install_plugins(command)
@@ -103,12 +107,11 @@ def check_installer() -> None:
         ) from None
 
 
-def install_requirements() -> None:
-    """The virtual environment holds exactly the pinned requirements."""
-    stamp = VENV / "requirements.sha256"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted:
+def install_requirements(*, development: bool) -> None:
+    """The virtual environment holds the pinned requirements; those of development include the others."""
+    if _is_installed(DEVELOPMENT) or (not development and _is_installed(REQUIREMENTS)):
         return
+    requirements = DEVELOPMENT if development else REQUIREMENTS
     if not (VENV / "bin" / "python").exists():
         _say("creating the virtual environment .venv")
         created = _run([sys.executable, "-m", "venv", str(VENV)])
@@ -120,13 +123,27 @@ def install_requirements() -> None:
             )
     _say("installing the pinned requirements")
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    installed = _run([*pip, "--require-hashes", "--requirement", str(REQUIREMENTS)])
+    installed = _run([*pip, "--require-hashes", "--requirement", str(requirements)])
     if installed.returncode:
         raise OperationError(
             f"The requirements can't be installed:\n  {installed.stderr.strip()[-2000:]}\n"
             "A Python package index must be reachable (pip reads PIP_INDEX_URL and pip.conf). Then run this again."
         )
-    stamp.write_text(wanted)
+    _stamp(requirements).write_text(_digest(requirements))
+
+
+def _is_installed(requirements: Path) -> bool:
+    stamp = _stamp(requirements)
+    return stamp.exists() and stamp.read_text() == _digest(requirements)
+
+
+def _stamp(requirements: Path) -> Path:
+    """Which content of the file was installed last."""
+    return VENV / f"{requirements.stem}.sha256"
+
+
+def _digest(requirements: Path) -> str:
+    return hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 
 def pulumi_command() -> str | None:

@@ -8,12 +8,23 @@ PERIOD = "[$__range]"
 RATE = "[$__rate_interval]"
 
 
-def _in_period(counter: str) -> str:
-    return f"sum(increase({counter}{PERIOD}))"
-
-
 def _per_hour(counter: str) -> str:
     return f"3600 * sum(rate({counter}{RATE}))"
+
+
+def _total(
+    number: int, title: str, description: str, counter: str, legend: str, unit: str = "locale", decimals: int = 0
+) -> Panel:
+    """How much a counter grew in the period, as one number. The unit `short` would write 1 K for 1234."""
+    return Panel(
+        id=number,
+        title=title,
+        description=description,
+        unit=unit,
+        kind=Kind.NUMBER,
+        decimals=decimals,
+        queries=(Query(f"sum(increase({counter}{PERIOD}))", legend),),
+    )
 
 
 CREATED, CANCELLED, HONOURED = (f"pti_appointments_{what}_total" for what in ("created", "cancelled", "honoured"))
@@ -29,33 +40,9 @@ BOARD = Board(
         Section(
             title="Appointments",
             panels=(
-                Panel(
-                    id=1,
-                    title="Booked",
-                    description="Appointments created in the period.",
-                    unit="short",
-                    kind=Kind.NUMBER,
-                    decimals=0,
-                    queries=(Query(_in_period(CREATED), "booked"),),
-                ),
-                Panel(
-                    id=2,
-                    title="Cancelled",
-                    description="Appointments cancelled in the period.",
-                    unit="short",
-                    kind=Kind.NUMBER,
-                    decimals=0,
-                    queries=(Query(_in_period(CANCELLED), "cancelled"),),
-                ),
-                Panel(
-                    id=3,
-                    title="Honoured",
-                    description="Appointments that took place in the period.",
-                    unit="short",
-                    kind=Kind.NUMBER,
-                    decimals=0,
-                    queries=(Query(_in_period(HONOURED), "honoured"),),
-                ),
+                _total(1, "Booked", "Appointments created in the period.", CREATED, "booked"),
+                _total(2, "Cancelled", "Appointments cancelled in the period.", CANCELLED, "cancelled"),
+                _total(3, "Honoured", "Appointments that took place in the period.", HONOURED, "honoured"),
                 Panel(
                     id=4,
                     title="Appointments per hour",
@@ -85,32 +72,22 @@ BOARD = Board(
         Section(
             title="Payments",
             panels=(
-                Panel(
-                    id=6,
-                    title="Paid",
-                    description="Sum of the payments that succeeded in the period.",
+                _total(
+                    6,
+                    "Paid",
+                    "Sum of the payments that succeeded in the period.",
+                    EUROS,
+                    "paid",
                     unit="currencyEUR",
-                    kind=Kind.NUMBER,
-                    decimals=0,
-                    queries=(Query(_in_period(EUROS), "paid"),),
+                    decimals=2,
                 ),
-                Panel(
-                    id=7,
-                    title="Payments that succeeded",
-                    description="Payments that succeeded in the period.",
-                    unit="short",
-                    kind=Kind.NUMBER,
-                    decimals=0,
-                    queries=(Query(_in_period(SUCCEEDED), "succeeded"),),
-                ),
-                Panel(
-                    id=8,
-                    title="Payments that failed",
-                    description="Payments that failed in the period: refused cards, or the provider.",
-                    unit="short",
-                    kind=Kind.NUMBER,
-                    decimals=0,
-                    queries=(Query(_in_period(FAILED), "failed"),),
+                _total(7, "Payments that succeeded", "Payments that succeeded in the period.", SUCCEEDED, "succeeded"),
+                _total(
+                    8,
+                    "Payments that failed",
+                    "Payments that failed in the period: refused cards, or the provider.",
+                    FAILED,
+                    "failed",
                 ),
                 Panel(
                     id=9,

@@ -169,7 +169,7 @@ ENTRANCE = Section(
         Panel(
             id=16,
             title="Certificate valid for",
-            description="Time until nginx's certificate expires.",
+            description="Time until the certificate expires that nginx shows; of several, the first that ends.",
             unit="s",
             queries=(Query("certificate:time_left:seconds", "{{workload}}"),),
             limits=(limit("pti:threshold:certificate_expiry_seconds"),),

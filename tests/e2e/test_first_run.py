@@ -30,7 +30,7 @@ def prepared(clone: Clone) -> Clone:
     """A clone whose virtual environment seems to be there, so that set-up goes straight on to Pulumi."""
     environment = clone.root / ".venv"
     environment.mkdir()
-    requirements = (clone.root / "requirements-dev.txt").read_bytes()
+    requirements = (clone.root / "requirements.txt").read_bytes()
     (environment / "requirements.sha256").write_text(hashlib.sha256(requirements).hexdigest())
     return clone
 

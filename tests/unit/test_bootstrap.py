@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,37 @@ def test_an_unreachable_installer_is_named_with_what_works_without_it(monkeypatc
 def test_a_missing_docker_command_is_named_with_its_remedy(home: Path) -> None:
     with pytest.raises(OperationError, match="'docker' command is missing"):
         bootstrap.check_engine()
+
+
+@pytest.fixture
+def installed(home: Path) -> Callable[[], list[str]]:
+    """A virtual environment whose Python stands in for pip; gives the requirement files it was asked to install."""
+    python = home / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nfor last; do :; done\necho "${{last##*/}}" >> {home}/installed\n')
+    python.chmod(0o755)
+    (home / "installed").touch()
+    return lambda: (home / "installed").read_text().split()
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ([False, False], ["requirements.txt"]),
+        ([False, True], ["requirements.txt", "requirements-dev.txt"]),
+        ([True, False, True], ["requirements-dev.txt"]),
+    ],
+)
+def test_what_is_installed_is_not_installed_again(
+    installed: Callable[[], list[str]], asked: list[bool], expected: list[str]
+) -> None:
+    for development in asked:
+        bootstrap.install_requirements(development=development)
+    assert installed() == expected
+
+
+def test_the_requirements_of_development_include_the_others() -> None:
+    assert "-r requirements.txt" in (project.ROOT / "requirements-dev.in").read_text().splitlines()
 
 
 def test_the_plugins_have_the_versions_of_the_requirements() -> None:

@@ -1,0 +1,96 @@
+"""Where things stand on a picture, in pixels from its upper left corner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from operations.dashboards.pictures.panels import Place
+
+COLUMNS = 24
+COLUMN, ROW = 58, 34
+GAP = 8
+"""Between two panels."""
+
+HEADER, FOOTER = 84, 34
+WIDTH = COLUMNS * COLUMN + GAP
+MOST_LEGEND_ROWS = 3
+TIME_STEPS_S = (60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 86_400)
+MOST_MOMENTS = 6
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        """Its right side."""
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        """Its lower side."""
+        return self.top + self.height
+
+    def inside(self, left: float, top: float, right: float, bottom: float) -> Box:
+        """What is left of it without these margins."""
+        return Box(self.left + left, self.top + top, self.width - left - right, self.height - top - bottom)
+
+
+class Legend(NamedTuple):
+    """The names below a graph."""
+
+    rows: list[list[str]]
+    left_out: int
+    """Names for which there was no room."""
+
+
+def box_of(place: Place) -> Box:
+    """A panel's rectangle, without the gap around it."""
+    return Box(
+        left=place.x * COLUMN + GAP,
+        top=HEADER + place.y * ROW,
+        width=place.w * COLUMN - GAP,
+        height=place.h * ROW - GAP,
+    )
+
+
+def height_of(rows: int) -> int:
+    """Of a picture whose grid has so many rows."""
+    return HEADER + rows * ROW + FOOTER
+
+
+def legend_of(names: Sequence[str], width: float, width_of: Callable[[str], float]) -> Legend:
+    """Names in rows of at most that width, three rows of them at most.
+
+    Args:
+        names: in the order of their importance.
+        width: of a row.
+        width_of: what a name takes with its mark and the gap behind it.
+    """
+    rows: list[list[str]] = []
+    used = 0.0
+    for number, name in enumerate(names):
+        needed = width_of(name)
+        if not rows or used + needed > width:
+            if len(rows) == MOST_LEGEND_ROWS:
+                return Legend(rows, len(names) - number)
+            rows.append([])
+            used = 0.0
+        rows[-1].append(name)
+        used += needed
+    return Legend(rows, 0)
+
+
+def moments(start: float, end: float) -> list[float]:
+    """Round times between the two, six at most."""
+    step = next((one for one in TIME_STEPS_S if (end - start) / one <= MOST_MOMENTS), TIME_STEPS_S[-1])
+    first = int(-(-start // step))
+    return [float(number * step) for number in range(first, int(end // step) + 1)]

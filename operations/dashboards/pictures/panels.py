@@ -1,0 +1,110 @@
+"""What a dashboard's file says about its panels, as far as a picture shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+KINDS: dict[str, Literal["row", "graph", "number", "timeline"]] = {
+    "row": "row",
+    "timeseries": "graph",
+    "stat": "number",
+    "state-timeline": "timeline",
+}
+"""Grafana's types of panels that the dashboards have."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Position and size in Grafana's grid of 24 columns."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """One panel, or the heading of a section."""
+
+    title: str
+    kind: Literal["row", "graph", "number", "timeline"]
+    place: Place
+    targets: tuple[tuple[str, str], ...] = ()
+    """Expression and legend of each query."""
+
+    unit: str = "short"
+    decimals: int | None = None
+    limits: frozenset[str] = frozenset()
+    """Names of the lines that are drawn dashed and red."""
+
+    steps: tuple[tuple[float, str], ...] = ()
+    """From which value on a number has which colour."""
+
+    words: Mapping[float, tuple[str, str]] | None = None
+    """Of a timeline: value to its word and colour."""
+
+    no_value: str = "No data"
+
+    def colour_of(self, value: float) -> str:
+        """The colour of a number: that of the last step that it reaches."""
+        return next((colour for least, colour in reversed(self.steps) if value >= least), "text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnBoard:
+    """One dashboard."""
+
+    uid: str
+    title: str
+    description: str
+    panels: tuple[Drawn, ...]
+
+    @property
+    def rows(self) -> int:
+        """Height in the grid."""
+        return max(panel.place.y + panel.place.h for panel in self.panels)
+
+
+def board_of(file: Path) -> DrawnBoard:
+    """The dashboard in a file.
+
+    Raises:
+        KeyError: a panel is of a type that isn't in the table.
+    """
+    read = json.loads(file.read_text())
+    return DrawnBoard(
+        uid=read["uid"],
+        title=read["title"],
+        description=read["description"],
+        panels=tuple(_panel(panel) for panel in read["panels"]),
+    )
+
+
+def _panel(panel: Mapping[str, Any]) -> Drawn:
+    kind, place = KINDS[panel["type"]], Place(**{side: panel["gridPos"][side] for side in "xywh"})
+    if kind == "row":
+        return Drawn(title=panel["title"], kind=kind, place=place)
+    shown = panel["fieldConfig"]["defaults"]
+    steps = shown.get("thresholds", {}).get("steps", [])
+    return Drawn(
+        title=panel["title"],
+        kind=kind,
+        place=place,
+        targets=tuple((target["expr"], target["legendFormat"]) for target in panel["targets"]),
+        unit=shown["unit"],
+        decimals=shown.get("decimals"),
+        limits=frozenset(one["matcher"]["options"] for one in panel["fieldConfig"]["overrides"]),
+        # The first step reaches down to everything.
+        steps=tuple((float("-inf") if one["value"] is None else one["value"], one["color"]) for one in steps),
+        words={
+            float(value): (one["text"], one["color"])
+            for mapping in shown.get("mappings", [])
+            for value, one in mapping["options"].items()
+        },
+        no_value=shown.get("noValue", "No data"),
+    )

@@ -1,0 +1,75 @@
+"""How a number is written in Grafana's units."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One of the sizes in which a unit is written."""
+
+    factor: float
+    """What one of it is, in the unit of the query."""
+
+    suffix: str
+
+
+SCALES: dict[str, tuple[Scale, ...]] = {
+    "short": (Scale(1, ""), Scale(1e3, "K"), Scale(1e6, "Mil")),
+    "locale": (Scale(1, ""),),
+    "percentunit": (Scale(0.01, "%"),),
+    "s": (
+        *(Scale(1e-6, "µs"), Scale(1e-3, "ms"), Scale(1, "s")),
+        *(Scale(60, "min"), Scale(3600, "h"), Scale(86_400, "days")),
+    ),
+    "ms": (Scale(1e-3, "µs"), Scale(1, "ms"), Scale(1e3, "s")),
+    "bytes": (Scale(1, "B"), Scale(2**10, "KiB"), Scale(2**20, "MiB"), Scale(2**30, "GiB")),
+    "Bps": (Scale(1, "B/s"), Scale(1e3, "kB/s"), Scale(1e6, "MB/s")),
+    "reqps": (Scale(1, "req/s"), Scale(1e3, "K req/s")),
+    "ops": (Scale(1, "ops/s"), Scale(1e3, "K ops/s")),
+    "currencyEUR": (Scale(1, "€"), Scale(1e3, "K€")),
+}
+"""Grafana's name of a unit to its sizes, the smallest first."""
+
+STEPS = (1, 2, 2.5, 5, 10)
+MOST_TICKS = 5
+
+
+def scale_of(value: float, unit: str) -> Scale:
+    """The largest size that the value reaches; the unit's own for 0.
+
+    Raises:
+        KeyError: the unit isn't in the table.
+    """
+    scales = SCALES[unit]
+    if value == 0:
+        return next((one for one in scales if one.factor == 1), scales[0])
+    return next((one for one in reversed(scales) if abs(value) >= one.factor), scales[0])
+
+
+def text_of(value: float, unit: str, decimals: int | None = None) -> str:
+    """A value with its unit, with three significant digits unless the decimals are given."""
+    if not math.isfinite(value):
+        return str(value)
+    scale = scale_of(value, unit)
+    number = value / scale.factor
+    if decimals is None:
+        decimals = 0 if number == 0 else max(0, 2 - math.floor(math.log10(abs(number))))
+        digits = f"{number:,.{decimals}f}"
+        digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
+    else:
+        digits = f"{number:,.{decimals}f}"
+    return f"{digits} {scale.suffix}".rstrip()
+
+
+def ticks(top: float, unit: str) -> list[tuple[float, str]]:
+    """Round values from 0 to `top`, at most five steps of them, all but the 0 written in one size."""
+    scale = scale_of(top, unit)
+    highest = top / scale.factor
+    power = 10 ** math.floor(math.log10(highest / MOST_TICKS))
+    step = next(one * power for one in STEPS if highest / (one * power) <= MOST_TICKS)
+    numbers = [number * step for number in range(1, int(highest / step + 1e-9) + 1)]
+    marks = [(number * scale.factor, f"{number:.6g} {scale.suffix}".rstrip()) for number in numbers]
+    return [(0.0, text_of(0, unit)), *marks]

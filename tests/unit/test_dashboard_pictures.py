@@ -1,0 +1,266 @@
+"""Pictures of the dashboards: numbers are written as Grafana's units have it, and nothing is lost without a word."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from PIL import Image
+
+from operations.dashboards.generated import FOLDER
+from operations.dashboards.pictures import layout, units
+from operations.dashboards.pictures.ask import Prometheus, Series, Span, with_values
+from operations.dashboards.pictures.draw import COLOURS, NOTE, Canvas, draw_all
+from operations.dashboards.pictures.panels import Drawn, Place, board_of
+from operations.project import ROOT, OperationError
+from tests.unit.test_structure import imports, repository_modules
+
+BOARDS = [board_of(path) for path in sorted((ROOT / FOLDER).glob("*.json"))]
+PANELS = [panel for board in BOARDS for panel in board.panels]
+SPAN = Span(end=1_800_000_000, seconds=60, scrape_interval=15)
+"""Five moments."""
+
+PLACE = Place(x=0, y=0, w=8, h=8)
+GRAPH = Drawn(title="Requests", kind="graph", place=PLACE, limits=frozenset({"limit"}))
+TIMELINE = Drawn(title="Answers", kind="timeline", place=PLACE, words={0.0: ("down", "red"), 1.0: ("up", "green")})
+NUMBER = Drawn(title="Alerts", kind="number", place=PLACE, steps=((-math.inf, "green"), (1, "red")), no_value="–")  # noqa: RUF001
+
+
+def canvas_with(panel: Drawn, *found: Series) -> Canvas:
+    """A picture of one panel."""
+    canvas = Canvas(layout.height_of(8), SPAN)
+    canvas.panel(panel, found)
+    return canvas
+
+
+def texts(canvas: Canvas) -> set[str]:
+    """What is written on it."""
+    return {one.get_text() for one in canvas.figure.findobj(Text) if isinstance(one, Text)} - {""}
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0, "short", "0"),
+        (1234, "short", "1.23 K"),
+        (1234, "locale", "1,234"),
+        (0.0512, "percentunit", "5.12 %"),
+        (1, "percentunit", "100 %"),
+        (-0.5, "percentunit", "-50 %"),
+        (0.25, "s", "250 ms"),
+        (0.0004, "s", "400 µs"),
+        (90, "s", "1.5 min"),
+        (14 * 86_400, "s", "14 days"),
+        (1500, "ms", "1.5 s"),
+        (3 * 2**20, "bytes", "3 MiB"),
+        (2500, "Bps", "2.5 kB/s"),
+        (12.34, "reqps", "12.3 req/s"),
+        (0.5, "ops", "0.5 ops/s"),
+        (45, "currencyEUR", "45 €"),
+        (math.inf, "s", "inf"),
+    ],
+)
+def test_a_number_is_written_with_its_unit(value: float, unit: str, text: str) -> None:
+    assert units.text_of(value, unit) == text
+
+
+def test_decimals_are_those_that_the_panel_asks_for() -> None:
+    assert units.text_of(41.6, "short", 0) == "42"
+    assert units.text_of(3, "currencyEUR", 2) == "3.00 €"
+
+
+@pytest.mark.parametrize("unit", units.SCALES)
+@pytest.mark.parametrize("top", [0.003, 0.7, 1, 42, 999, 1024, 86_400, 5e8])
+def test_an_axis_has_few_round_marks_from_zero_to_its_top(unit: str, top: float) -> None:
+    values = [value for value, _ in units.ticks(top, unit)]
+    assert values[0] == 0
+    assert 2 <= len(values) <= units.MOST_TICKS + 1
+    assert 0.5 * top < values[-1] <= top * 1.000001
+    assert len({text for _, text in units.ticks(top, unit)}) == len(values)
+
+
+def test_an_axis_writes_all_its_marks_in_one_size() -> None:
+    assert [text for _, text in units.ticks(1.2, "s")] == ["0 s", "0.25 s", "0.5 s", "0.75 s", "1 s"]
+    assert [text for _, text in units.ticks(5 * 2**20, "bytes")] == [
+        "0 B",
+        *(f"{number} MiB" for number in range(1, 6)),
+    ]
+
+
+def test_every_panel_has_a_unit_that_can_be_written() -> None:
+    assert {panel.unit for panel in PANELS} <= units.SCALES.keys()
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
+def test_panels_stay_on_the_picture_and_apart(board: Any) -> None:
+    boxes = [layout.box_of(panel.place) for panel in board.panels]
+    assert max(box.right for box in boxes) == layout.WIDTH - layout.GAP
+    assert max(box.bottom for box in boxes) < layout.height_of(board.rows)
+    for number, one in enumerate(boxes):
+        for other in boxes[number + 1 :]:
+            beside = one.right < other.left or other.right < one.left
+            assert beside or one.bottom < other.top or other.bottom < one.top
+
+
+def test_a_legend_takes_three_rows_and_says_how_many_names_are_left_out() -> None:
+    names = [f"name{number}" for number in range(10)]
+    assert layout.legend_of(names[:4], 30, lambda _: 10) == ([names[:3], names[3:4]], 0)
+    assert layout.legend_of(names, 30, lambda _: 10) == ([names[:3], names[3:6], names[6:9]], 1)
+    assert layout.legend_of(names[:1], 30, lambda _: 50) == ([names[:1]], 0)
+
+
+@pytest.mark.parametrize(("seconds", "apart"), [(300, 60), (600, 120), (3600, 600), (6 * 3600, 3600)])
+def test_times_are_round_and_few(seconds: int, apart: int) -> None:
+    found = layout.moments(1_799_999_990 - seconds, 1_799_999_990)
+    assert {later - earlier for earlier, later in pairwise(found)} == {apart}
+    assert [one % apart for one in found] == [0] * len(found)
+    assert len(found) <= layout.MOST_MOMENTS
+
+
+def test_lines_have_few_points_and_whole_scrapes_between_them() -> None:
+    assert (Span(0, 600, 5).step, Span(0, 3600, 15).step, Span(0, 6 * 3600, 15).step) == (5, 30, 150)
+    assert SPAN.moments == [SPAN.end - 60, SPAN.end - 45, SPAN.end - 30, SPAN.end - 15, SPAN.end]
+
+
+def test_grafanas_variables_are_filled_in() -> None:
+    asked = with_values('rate(x{workload=~"$workload"}[$__rate_interval]) + increase(y[$__range])', SPAN)
+    assert asked == 'rate(x{workload=~".+"}[60s]) + increase(y[60s])'
+    assert not [expr for panel in PANELS for expr, _ in panel.targets if "$" in with_values(expr, SPAN)]
+
+
+@pytest.mark.parametrize("panel", [GRAPH, TIMELINE])
+def test_a_panel_without_data_says_so(panel: Drawn) -> None:
+    assert texts(canvas_with(panel)) == {panel.title, "No data"}
+    assert texts(canvas_with(panel, Series("gone", (math.nan,) * 5))) == {panel.title, "No data"}
+
+
+def test_a_number_without_data_is_the_panels_own_sign() -> None:
+    assert texts(canvas_with(NUMBER)) == {"Alerts", NUMBER.no_value}
+
+
+@pytest.mark.parametrize(("value", "colour"), [(0.0, "green"), (1.0, "red"), (7.0, "red")])
+def test_a_number_has_the_colour_of_its_step(value: float, colour: str) -> None:
+    canvas = canvas_with(NUMBER, Series("alerts", (value,)))
+    (shown,) = (one for one in canvas.figure.findobj(Text) if isinstance(one, Text) and one.get_text() == f"{value:g}")
+    assert shown.get_color() == COLOURS[colour]
+
+
+def test_several_numbers_have_their_names() -> None:
+    canvas = canvas_with(NUMBER, Series("pro-webapp", (1.0,)), Series("client-pwa", (0.0,)))
+    assert texts(canvas) == {"Alerts", "0", "1", "pro-webapp", "client-pwa"}
+
+
+def test_a_limit_is_a_dashed_red_line_that_no_crowd_hides() -> None:
+    crowd = [Series(f"a service of a long name, number {number}", (1.0,) * 5) for number in range(40)]
+    canvas = canvas_with(GRAPH, *crowd, Series("limit", (3.0,) * 5))
+    written = texts(canvas)
+    assert "limit" in written
+    named = len(written & {one.name for one in crowd})
+    assert 0 < named < len(crowd)
+    assert f"+ {len(crowd) - named}" in written
+    flat = [line for line in canvas.figure.axes[1].lines if [*line.get_ydata()] == [3.0] * 5]  # type: ignore[misc]
+    assert [(line.is_dashed(), to_hex(line.get_color())) for line in flat] == [(True, COLOURS["red"])]
+
+
+def test_a_gap_stays_a_gap() -> None:
+    canvas = canvas_with(GRAPH, Series("requests", (1.0, math.nan, 1.0, 1.0, 1.0)))
+    (line,) = (one for one in canvas.figure.axes[1].lines if isinstance(one, Line2D))
+    assert [math.isnan(float(value)) for value in line.get_ydata()] == [False, True, False, False, False]  # type: ignore[arg-type, union-attr]
+
+
+def test_a_bar_is_green_red_or_missing() -> None:
+    canvas = canvas_with(TIMELINE, Series("postgres", (1.0, 1.0, 0.0, math.nan, 1.0)))
+    bars = canvas.figure.axes[1].patches
+    assert [to_hex(bar.get_facecolor()) for bar in bars] == [COLOURS[one] for one in ("green", "red", "green")]
+    assert [bar.get_width() for bar in bars] == [30, 15, 15]  # type: ignore[attr-defined]
+
+
+# A whole picture, of what an API answers.
+
+
+@contextmanager
+def prometheus(answers: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """An API that gives these answers by path, and what it was asked; 400 for any other path."""
+    asked: list[str] = []
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            asked.extend(parse_qs(parts.query).get("query", []))
+            found = answers.get(parts.path.removeprefix("/api/v1/"))
+            body = json.dumps({"data": found}) if found else "it can't be understood"
+            self.send_response(200 if found else 400)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *arguments: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_series_are_named_and_stand_at_their_moments() -> None:
+    values = [[SPAN.end - 60, "1"], [SPAN.end - 30, "NaN"], [SPAN.end, "2.5"]]
+    found = {"result": [{"metric": {"workload": "rdv"}, "values": values}]}
+    with prometheus({"query_range": found}) as (url, asked):
+        (series,) = Prometheus(url).lines("rate(x[$__rate_interval])", "{{workload}} {{code}}", SPAN)
+    assert asked == ["rate(x[60s])"]
+    assert series.name == "rdv"
+    assert [*map(str, series.values)] == ["1.0", "nan", "nan", "nan", "2.5"]
+    assert series.last == 2.5
+
+
+def test_every_query_of_every_panel_is_asked_and_every_picture_says_what_it_is(tmp_path: Path) -> None:
+    answers = {
+        "targets": {"activeTargets": [{"scrapeInterval": "5s"}, {"scrapeInterval": "1m30s"}]},
+        "query": {"result": [{"metric": {"workload": "rdv"}, "value": [0, "3"]}]},
+        "query_range": {"result": [{"metric": {"workload": "rdv"}, "values": [[0, "3"]]}]},
+    }
+    with prometheus(answers) as (url, asked):
+        assert Prometheus(url).scrape_interval() == 90
+        drawn = draw_all(url, 30, tmp_path)
+    assert [path.name for path in drawn] == [f"dashboard-{board.uid}.png" for board in BOARDS]
+    assert len(asked) == sum(len(panel.targets) for panel in PANELS)
+    for path, board in zip(drawn, BOARDS, strict=True):
+        assert Image.open(path).size == (layout.WIDTH, layout.height_of(board.rows))
+    canvas = Canvas(400, SPAN)
+    canvas.header(BOARDS[0])
+    assert {NOTE, BOARDS[0].title, BOARDS[0].description} <= texts(canvas)
+
+
+def test_a_prometheus_that_refuses_or_is_not_there_is_named() -> None:
+    with prometheus({}) as (url, _), pytest.raises(OperationError, match=r"query.*400.*it can't be understood"):
+        Prometheus(url).numbers("up", "up", SPAN)
+    with pytest.raises(OperationError, match=r"No Prometheus answers at http://127\.0\.0\.1:9"):
+        Prometheus("http://127.0.0.1:9").scrape_interval()
+    with pytest.raises(OperationError, match=r"'127\.0\.0\.1:9090' is no address"):
+        Prometheus("127.0.0.1:9090").scrape_interval()
+
+
+def test_nothing_but_the_pictures_needs_what_draws_them() -> None:
+    importers = {
+        module
+        for module, tree in repository_modules().items()
+        for name in imports(tree)
+        if name.partition(".")[0] in {"matplotlib", "numpy", "PIL"}
+    }
+    assert importers == {"operations.dashboards.pictures.draw"}
