@@ -44,7 +44,7 @@ class Postgres(Record):
     )
     port: int = described("TCP port on that host.")
     ssl_mode: str = described("How connections are encrypted, in libpq's words: `disable`, `require`, `verify-full`.")
-    admin_role: str = described("The superuser, or the role of a managed server that makes databases and roles.")
+    admin_role: str = described("The superuser that makes databases and roles.")
     backup_role: str = described("Role that reads every row of every tenant, for dumps.")
     databases: Mapping[str, Database] = described("Service name (`user`, `planning`, …) to its database.")
 

@@ -146,6 +146,11 @@ class Gateway(Section):
             raise Contradictions(allowed)
         return self
 
+    @property
+    def runs_nginx(self) -> bool:
+        """Whether the stack has an nginx of its own at the edge."""
+        return self.enabled and self.edge == "nginx"
+
     def host(self, subdomain: str) -> str:
         """Host name under the domain."""
         return f"{subdomain}.{self.domain}"

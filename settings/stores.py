@@ -28,7 +28,7 @@ BrokerAddress = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\
 
 
 class ExternalPostgres(Section):
-    """A managed PostgreSQL server, for `postgres.mode: external`."""
+    """A PostgreSQL server that the stack doesn't run, for `postgres.mode: external`. It must give us a superuser."""
 
     host: HostName | None = Field(None, examples=["db.example.com"], description="Host name. Needed in this mode.")
     port: HostPort = Field(5432, description="TCP port.")
@@ -36,7 +36,8 @@ class ExternalPostgres(Section):
         "postgres",
         min_length=1,
         examples=["postgres"],
-        description="Role that creates databases and roles; its password is the secret `postgresPassword`.",
+        description="Superuser that creates databases, roles and the event trigger that guards tenants; its password "
+        "is the secret `postgresPassword`.",
     )
     ssl_mode: Literal["disable", "require", "verify-full"] = Field(
         "require", description="How connections are encrypted, in libpq's words; `verify-full` checks the host name."

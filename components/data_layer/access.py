@@ -13,7 +13,7 @@ class PostgresAccess:
 
     endpoint: Endpoint | External
     admin: str
-    """The superuser, or the role of a managed server that may create databases and roles."""
+    """The superuser that makes databases and roles."""
 
     ssl_mode: str
     """How connections are encrypted, in libpq's words."""
