@@ -15,10 +15,12 @@ from components.frontend import Frontend, FrontendArgs
 from components.gateway import Gateway, GatewayArgs, nginx
 from components.gateway.kong import Upstream
 from components.microservice import Microservice, MicroserviceArgs
-from components.monitoring import Monitoring, MonitoringArgs
+from components.monitoring import Monitoring, MonitoringArgs, Nginx
 from components.outputs import stack_outputs
 from components.urls import Urls
 from settings import Settings
+from settings.catalog import API_SUBDOMAIN
+from workloads import Endpoint
 
 TYPE = "pti-calendar:index:Platform"
 
@@ -126,7 +128,6 @@ class Platform(pulumi.ComponentResource):
                 below,
             )
         if settings.monitoring.enabled:
-            own_edge = settings.gateway.enabled and settings.gateway.edge == "nginx"
             Monitoring(
                 "monitoring",
                 MonitoringArgs(
@@ -136,10 +137,17 @@ class Platform(pulumi.ComponentResource):
                     postgres=data.postgres,
                     redis=data.redis,
                     kafka=data.kafka,
-                    nginx=nginx.STATUS if own_edge else None,
+                    nginx=_nginx(settings),
                     watch_machine=not settings.on_kubernetes,
                 ),
                 below,
             )
         self.outputs = stack_outputs(settings, credentials, data, args.backend)
         self.register_outputs({})
+
+
+def _nginx(settings: Settings) -> Nginx | None:
+    if not settings.gateway.runs_nginx:
+        return None
+    tls = Endpoint(nginx.NAME, nginx.HTTPS)
+    return Nginx(status=nginx.STATUS, tls=tls, host=settings.gateway.host(API_SUBDOMAIN))

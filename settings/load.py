@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from settings.base import Contradictions
-from settings.credentials import CREDENTIALS, Credential
+from settings.credentials import CREDENTIALS, POSTGRES_MONITOR, Credential
 from settings.models import Settings
 
 NAMESPACE = "pti-calendar"
@@ -56,6 +56,7 @@ def parse(raw: Mapping[str, Any], secret: Collection[str] = (), *, with_secrets:
     except ValidationError as error:
         mistakes += [entry for detail in error.errors(include_url=False) for entry in _explained(detail)]
     else:
+        mistakes += _unreadable_secrets(settings, own)
         mistakes += _missing_secrets(settings, own) if with_secrets else []
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
@@ -110,6 +111,17 @@ def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
                 "an empty value or one with a line break (not shown)",
                 "printable characters on one line, at least one",
             )
+
+
+def _unreadable_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[str]:
+    # postgres_exporter takes its own connection string apart at the spaces ("malformed dsn").
+    value = str(own.get(POSTGRES_MONITOR.key, ""))
+    if settings.monitoring.enabled and " " in value and value.strip():
+        yield _entry(
+            [POSTGRES_MONITOR.key],
+            "a value with a space (not shown)",
+            "printable characters without a space, while monitoring is on: PostgreSQL's exporter can't read one",
+        )
 
 
 def _missing_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[str]:

@@ -51,6 +51,7 @@ class Exporters(Section):
     redis: Image = Field("oliver006/redis_exporter:v1.86.0-alpine", description="Image, for Redis.")
     kafka: Image = Field("danielqsj/kafka-exporter:v1.9.0", description="Image, for Kafka.")
     nginx: Image = Field("nginx/nginx-prometheus-exporter:1.5.1", description="Image, for nginx.")
+    certificate: Image = Field("prom/blackbox-exporter:v0.28.0", description="Image, for nginx's certificate.")
     node: Image = Field("prom/node-exporter:v1.12.1", description="Image, for the engine's machine (Docker).")
 
 
@@ -66,7 +67,9 @@ class Thresholds(Section):
     availability_percent: float = Field(
         99.9, gt=0, lt=100, description="Share of requests over 30 days that must succeed, of each service, in percent."
     )
-    certificate_days: int = Field(14, ge=1, le=365, description="Days before the end of our own certificate.")
+    certificate_days: int = Field(
+        14, ge=1, le=365, description="Days before the end of the certificate that nginx shows."
+    )
 
 
 class Email(Section):

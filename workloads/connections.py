@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -76,6 +77,7 @@ Job = Literal[
     "frontend",
     "kong",
     "nginx",
+    "certificate",
     "postgres",
     "redis",
     "kafka",
@@ -96,5 +98,8 @@ class Metrics:
     job: Job
 
     path: str = "/metrics"
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Of the request: what to look at, for an exporter that is told so by whoever asks."""
+
     about: str | None = None
     """The workload that they are about, where it is another one: an exporter speaks for a store."""

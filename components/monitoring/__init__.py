@@ -1,5 +1,5 @@
 """Monitoring: Prometheus, Alertmanager and Grafana."""
 
-from components.monitoring.monitoring import Monitoring, MonitoringArgs
+from components.monitoring.monitoring import Monitoring, MonitoringArgs, Nginx
 
-__all__ = ["Monitoring", "MonitoringArgs"]
+__all__ = ["Monitoring", "MonitoringArgs", "Nginx"]

@@ -19,6 +19,20 @@ TYPE = "pti-calendar:index:Monitoring"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Nginx:
+    """nginx, where it is the way in."""
+
+    status: Endpoint
+    """Where it tells its figures."""
+
+    tls: Endpoint
+    """Where it shows its certificate."""
+
+    host: str
+    """A host name that it shows its certificate for; for one that isn't the platform's it shows none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MonitoringArgs:
     """What is watched, and with what."""
 
@@ -28,8 +42,8 @@ class MonitoringArgs:
     postgres: PostgresAccess
     redis: RedisAccess
     kafka: KafkaAccess
-    nginx: Endpoint | None
-    """Where nginx tells its figures; None where the stack runs without."""
+    nginx: Nginx | None
+    """None where the stack runs without."""
 
     watch_machine: bool
     """Whether the engine's machine is watched as well; in a cluster, nodes are somebody else's."""
@@ -61,7 +75,8 @@ def _exporters(args: MonitoringArgs) -> list[Workload]:
         exporters.kafka(images.kafka, args.kafka),
     ]
     if args.nginx is not None:
-        found.append(exporters.nginx(images.nginx, args.nginx))
+        found.append(exporters.nginx(images.nginx, args.nginx.status))
+        found.append(exporters.certificate(images.certificate, args.nginx.tls, args.nginx.host))
     if args.watch_machine:
         found.append(exporters.node(images.node))
     return found
@@ -76,6 +91,7 @@ def _targets(workloads: Sequence[Workload]) -> list[Target]:
             host=workload.name,
             port=workload.metrics.port,
             path=workload.metrics.path,
+            parameters=workload.metrics.parameters,
         )
         for workload in workloads
         if workload.metrics

@@ -6,8 +6,8 @@ What they give is written as JSON, which is YAML too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from workloads import Job
@@ -28,6 +28,9 @@ class Target:
 
     port: int
     path: str = "/metrics"
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Of the request, for an exporter that is told what to look at."""
+
     host: str | None = None
     """The workload that answers, where it is another one: `postgres-exporter` answers for `postgres`."""
 
@@ -47,9 +50,10 @@ class Static:
 
 @dataclass(frozen=True)
 class Headless:
-    """Kubernetes: `<workload>-pods`, a Service without an address of its own, names every ready pod."""
+    """Kubernetes: `<workload>-pods`, a Service without an address of its own, names every pod, ready or not."""
 
-    namespace: str
+    domain: str
+    """The namespace's own in the cluster's DNS, such as `pti-calendar.svc.cluster.local`."""
 
 
 Discovery = Static | Headless
@@ -153,6 +157,7 @@ def _scrape(target: Target, discovery: Discovery) -> dict[str, Any]:
     return {
         "job_name": _name(target),
         "metrics_path": target.path,
+        **({"params": {name: [value] for name, value in target.parameters.items()}} if target.parameters else {}),
         **_discover(target, discovery),
         "relabel_configs": _labels(target.job, target.workload),
     }
@@ -164,8 +169,10 @@ def _discover(target: Target, discovery: Discovery) -> dict[str, Any]:
     match discovery:
         case Static():
             return {"static_configs": [{"targets": [f"{target.answering}:{target.port}"]}]}
-        case Headless(namespace):
-            name = f"{target.answering}-pods.{namespace}.svc"
+        case Headless(domain):
+            # Complete: else search domains are tried, and where one of them is refused instead of unknown, Prometheus
+            # goes on asking the pods that are gone (`lookupWithSearchPath` in its discovery/dns).
+            name = f"{target.answering}-pods.{domain}."
             lookup = {"names": [name], "type": "A", "port": target.port, "refresh_interval": "15s"}
             return {"dns_sd_configs": [lookup]}
 

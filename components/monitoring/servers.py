@@ -38,6 +38,7 @@ BACKUP_RULES = "backup.yml"
 """Where no backup runs, its age is nobody's fault."""
 
 CERTIFICATE_RULES = "certificates.yml"
+"""Only where somebody looks at the certificate."""
 
 
 def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backend) -> Workload:
@@ -90,8 +91,9 @@ def prometheus(
 ) -> Workload:
     """The server that collects and judges."""
     own = settings.prometheus
-    namespace = backend.replicas_namespace
-    discovery = scraping.Static() if namespace is None else scraping.Headless(namespace)
+    # Where there is more than one replica, what follows a workload's own name is the domain of them all.
+    domain = backend.qualified_host(PROMETHEUS.workload).partition(".")[2]
+    discovery = scraping.Headless(domain) if domain else scraping.Static()
     itself = scraping.Target(job="prometheus", workload=PROMETHEUS.workload, port=PROMETHEUS.port, is_itself=True)
     teller = scraping.Target(job="alertmanager", workload=ALERTMANAGER.workload, port=ALERTMANAGER.port)
     everything = [*targets, itself]
@@ -99,11 +101,8 @@ def prometheus(
         everything, discovery, alertmanager=teller, kubelets=kubelets, interval_s=own.scrape_interval_s
     )
     thresholds = scraping.thresholds_file(_thresholds(settings.thresholds), scraping.expected(everything, kubelets))
-    rules = {
-        name: text
-        for name, text in assets("prometheus/rules", "*.yml").items()
-        if name not in (BACKUP_RULES, CERTIFICATE_RULES)
-    }
+    pointless = {BACKUP_RULES, *([] if any(one.job == "certificate" for one in targets) else [CERTIFICATE_RULES])}
+    rules = {name: text for name, text in assets("prometheus/rules", "*.yml").items() if name not in pointless}
     return Workload(
         name=PROMETHEUS.workload,
         kind=Kind.STATEFUL,

@@ -17,6 +17,14 @@ TARGETS = [
     Target(job="service", workload="rdv", port=4002),
     Target(job="postgres", workload="postgres", host="postgres-exporter", port=9187),
     Target(job="kong", workload="kong", port=8100),
+    Target(
+        job="certificate",
+        workload="nginx",
+        host="certificate-exporter",
+        port=9115,
+        path="/probe",
+        parameters={"module": "certificate", "target": "nginx:8443"},
+    ),
 ]
 RECEIVERS = {
     "none": Receivers(),
@@ -34,7 +42,9 @@ RECEIVERS = {
 }
 
 
-@pytest.mark.parametrize("discovery", [Static(), Headless("pti-calendar")], ids=["docker", "kubernetes"])
+@pytest.mark.parametrize(
+    "discovery", [Static(), Headless("pti-calendar.svc.cluster.local")], ids=["docker", "kubernetes"]
+)
 @pytest.mark.parametrize("kubelets", [None, Kubelets(namespace="pti-calendar")], ids=["no-kubelet", "kubelet"])
 def test_promtool_accepts_the_configuration(tmp_path: Path, discovery: Discovery, kubelets: Kubelets | None) -> None:
     configured = prometheus.configuration(

@@ -13,7 +13,7 @@ from tests.unit.asking import CLUSTER, Ask, Asked
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS
 from workloads import INTERNET, Endpoint, External, Kind, Workload
 
-EXPORTERS = {"postgres", "redis", "kafka", "nginx", "node"}
+EXPORTERS = {"postgres", "redis", "kafka", "nginx", "certificate", "node"}
 ON_A_CLUSTER = {**CLUSTER, "services": {"deploy": ["user", "rdv"]}, "gateway": {"enabled": True, "edge": "ingress"}}
 
 
@@ -74,7 +74,7 @@ class TestWhatIsWatched:
     def test_all_services_the_gateway_and_the_stores_are_among_them(self, full: Asked) -> None:
         pairs = {*scraped(full)}
         assert pairs >= {("service", service.name) for service in SERVICES}
-        assert pairs >= {(name, name) for name in EXPORTERS}
+        assert pairs >= {(name, name) for name in EXPORTERS - {"certificate"}} | {("certificate", "nginx")}
         assert pairs >= {("kong", "kong"), ("alertmanager", "alertmanager")}
 
     def test_whoever_is_watched_is_missed_when_it_is_gone(self, full: Asked) -> None:
@@ -88,16 +88,24 @@ class TestWhatIsWatched:
 
     def test_a_stack_without_nginx_has_nothing_to_ask_it(self, ask: Ask) -> None:
         workloads = ask(stack()).workloads
-        assert {f"{name}-exporter" for name in EXPORTERS} - workloads.keys() == {"nginx-exporter"}
+        missing = {f"{name}-exporter" for name in EXPORTERS} - workloads.keys()
+        assert missing == {"nginx-exporter", "certificate-exporter"}
 
     def test_a_cluster_watches_its_own_nodes(self, ask: Ask) -> None:
         asked = ask({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
-        assert {"nginx-exporter", "node-exporter"} & asked.workloads.keys() == set()
+        assert {"nginx-exporter", "certificate-exporter", "node-exporter"} & asked.workloads.keys() == set()
 
     def test_the_rules_are_those_of_the_assets_that_have_something_to_judge(self, full: Asked) -> None:
         names = full.files["prometheus/rules"].keys()
-        assert names >= {"services.yml", "stores.yml", "targets.yml", "disks.yml", "thresholds.yml"}
-        assert names & {"backup.yml", "certificates.yml"} == set()
+        assert names >= {"services.yml", "stores.yml", "targets.yml", "disks.yml", "certificates.yml", "thresholds.yml"}
+        assert "backup.yml" not in names
+
+    def test_a_certificate_is_judged_only_where_nginx_shows_it(self, ask: Ask) -> None:
+        clustered = ask({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
+        for asked in (ask(stack()), clustered):
+            assert "certificates.yml" not in asked.files["prometheus/rules"]
+        of_its_own = {**ON_A_CLUSTER, "gateway": {"enabled": True}, "monitoring": {"enabled": True}}
+        assert "certificates.yml" in ask(of_its_own, PROVIDERS_SECRETS).files["prometheus/rules"]
 
 
 class TestExporters:
@@ -137,6 +145,7 @@ class TestExporters:
             "redis": {"redis:6379"},
             "kafka": {"kafka:19092"},
             "nginx": {"nginx:8081"},
+            "certificate": {"nginx:8443"},
             "node": set(),
         }
 
@@ -144,6 +153,21 @@ class TestExporters:
         checks = [full.workloads[f"{name}-exporter"].readiness for name in EXPORTERS - {"nginx"}]
         assert {getattr(probe.check, "path", None) for probe in checks if probe} == {"/"}
         assert None not in checks
+
+    def test_the_certificate_is_the_one_that_nginx_shows_for_the_api(self, full: Asked) -> None:
+        (scrape,) = [one for one in configuration(full)["scrape_configs"] if one["metrics_path"] == "/probe"]
+        (target,), (module,) = scrape["params"]["target"], scrape["params"]["module"]
+        probe = json.loads(full.files["certificate-exporter/configuration"]["config.yml"])["modules"][module]
+        assert target == "nginx:8443"
+        assert probe["tcp"]["tls_config"]["server_name"] == "api.pti-calendar.localhost"
+        assert (
+            f"server_name {probe['tcp']['tls_config']['server_name']};"
+            in full.files["nginx/configuration"]["nginx.conf"]
+        )
+
+    def test_a_certificate_that_nobody_trusts_is_looked_at_as_well(self, full: Asked) -> None:
+        (probe,) = json.loads(full.files["certificate-exporter/configuration"]["config.yml"])["modules"].values()
+        assert probe["tcp"]["tls_config"]["insecure_skip_verify"] is True
 
     def test_encrypted_stores_are_asked_in_their_own_way(self, ask: Ask) -> None:
         external = {
@@ -196,7 +220,7 @@ class TestPrometheus:
             "availabilityPercent": 99.0,
             "certificateDays": 7,
         }
-        found = recorded(ask(stack({"thresholds": limits})))
+        found = recorded(ask(stack({"thresholds": limits}, gateway={"enabled": True})))
         assert found == {
             "pti:threshold:latency_p95_seconds": "vector(0.25)",
             "pti:threshold:error_ratio": "vector(0.025)",

@@ -39,8 +39,8 @@ def test_on_docker_a_target_is_its_workloads_name() -> None:
 
 
 def test_on_kubernetes_a_target_is_every_pod_behind_its_headless_name() -> None:
-    (lookup,) = scrape(RDV, Headless("pti"))["dns_sd_configs"]
-    assert (lookup["names"], lookup["type"], lookup["port"]) == (["rdv-pods.pti.svc"], "A", 4002)
+    (lookup,) = scrape(RDV, Headless("pti.svc.cluster.example"))["dns_sd_configs"]
+    assert (lookup["names"], lookup["type"], lookup["port"]) == (["rdv-pods.pti.svc.cluster.example."], "A", 4002)
 
 
 @pytest.mark.parametrize("discovery", [Static(), Headless("pti")])
@@ -58,6 +58,14 @@ def test_a_target_may_answer_under_another_path() -> None:
     assert scrape(RDV, Static())["metrics_path"] == "/metrics"
     grafana = Target(job="grafana", workload="grafana", port=3030, path="/grafana/metrics")
     assert scrape(grafana, Static())["metrics_path"] == "/grafana/metrics"
+
+
+@pytest.mark.parametrize("discovery", [Static(), Headless("pti")])
+def test_a_target_may_be_told_what_to_look_at(discovery: Discovery) -> None:
+    told = {"module": "tls", "target": "nginx:8443"}
+    certificate = Target(job="certificate", workload="nginx", host="looks", port=9115, path="/probe", parameters=told)
+    assert scrape(certificate, discovery)["params"] == {"module": ["tls"], "target": ["nginx:8443"]}
+    assert "params" not in scrape(RDV, discovery)
 
 
 def test_a_target_that_stands_twice_is_refused_by_name() -> None:

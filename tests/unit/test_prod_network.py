@@ -15,7 +15,13 @@ WITH_PROVIDERS = {service.name for service in SERVICES if service.secrets}
 SERVICE_NAMES = {service.name for service in SERVICES}
 TASKS = {"databases", *(f"{name}-migrations" for name in SERVICE_NAMES)}
 
-EXPORTERS = {"postgres-exporter": 9187, "redis-exporter": 9121, "kafka-exporter": 9308, "nginx-exporter": 9113}
+EXPORTERS = {
+    "postgres-exporter": 9187,
+    "redis-exporter": 9121,
+    "kafka-exporter": 9308,
+    "nginx-exporter": 9113,
+    "certificate-exporter": 9115,
+}
 READS_KUBELETS = "prometheus"
 """It asks the API server and the kubelets, whose addresses no policy can name."""
 
@@ -27,6 +33,7 @@ CALLERS: dict[tuple[str, int], set[str]] = {
     ("kong", 8000): {"nginx"},
     ("kong", 8100): {"prometheus"},
     ("nginx", 8081): {"nginx-exporter"},
+    ("nginx", 8443): {"certificate-exporter"},
     ("prometheus", 9090): {"grafana"},
     ("alertmanager", 9093): {"prometheus", "grafana"},
     **{(name, port): {"prometheus"} for name, port in EXPORTERS.items()},

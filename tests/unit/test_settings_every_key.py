@@ -91,6 +91,7 @@ DEVELOPER: Mapping[str, Any] = {
 }
 MONITORED: Mapping[str, Any] = {
     "backend": {"kind": "docker"},
+    "gateway": {"enabled": True},
     "monitoring": {
         "enabled": True,
         "prometheus": {
@@ -103,7 +104,9 @@ MONITORED: Mapping[str, Any] = {
         },
         "grafana": {"image": "grafana/grafana:12.0.0", "port": 13030, "memoryMib": 300},
         "alertmanager": {"image": "prom/alertmanager:v0.28.0", "port": 19093},
-        "exporters": {name: f"mirror/{name}:1" for name in ("postgres", "redis", "kafka", "nginx", "node")},
+        "exporters": {
+            name: f"mirror/{name}:1" for name in ("postgres", "redis", "kafka", "nginx", "certificate", "node")
+        },
         "thresholds": {
             "latencyMs": 400,
             "errorPercent": 4.0,

@@ -38,6 +38,27 @@ def test_a_contradiction_is_refused(monitoring: Mapping[str, Any], expected: Map
     assert found == {f"monitoring.{key}": allowed for key, allowed in expected.items()}
 
 
+NGINX = "nothing without nginx (gateway.enabled, gateway.edge: nginx), whose certificate it is about: remove it"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{}, {"gateway": {"enabled": False}}, {**CLUSTER, "gateway": {"enabled": True, "edge": "ingress"}}],
+    ids=["no gateway", "a gateway that is off", "an edge of the cluster's"],
+)
+def test_a_limit_for_a_certificate_that_nobody_shows_is_refused(others: Mapping[str, Any]) -> None:
+    limit = {"thresholds": {"certificateDays": 14}}
+    found = refused_keys({"monitoring": {"enabled": True, **limit}, **others})
+    assert found == {"monitoring.thresholds.certificateDays": NGINX}
+    assert not parsed({"monitoring": {"enabled": False, **limit}, **others}).monitoring.enabled
+
+
+def test_a_limit_for_nginxs_certificate_is_taken() -> None:
+    limit = {"thresholds": {"certificateDays": 21}}
+    settings = parsed({"monitoring": {"enabled": True, **limit}, "gateway": {"enabled": True}})
+    assert settings.monitoring.thresholds.certificate_days == 21
+
+
 def test_a_filled_in_section_says_whether_it_is_on() -> None:
     filled = {"thresholds": {"latencyMs": 300}}
     assert refused_keys({"monitoring": filled}) == {

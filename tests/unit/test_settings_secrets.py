@@ -42,6 +42,20 @@ SECRETS = [
             ("split by a null", "hunter\0"),
         ]
     ),
+    *(
+        Bad(
+            f"a password that PostgreSQL's exporter can't read: {about}",
+            {"monitoring": {"enabled": True}, "postgresMonitorPassword": value},
+            entry(
+                "postgresMonitorPassword",
+                given="a value with a space (not shown)",
+                allowed="printable characters without a space, while monitoring is on: PostgreSQL's exporter can't "
+                "read one",
+            ),
+            ("postgresMonitorPassword",),
+        )
+        for about, value in [("a space inside", "hunter 2"), ("one before", " hunter2"), ("one behind", "hunter2 ")]
+    ),
     Bad(
         "a section that is encrypted",
         {"postgres": '{"port": 5433}'},
@@ -73,6 +87,12 @@ def test_no_message_shows_an_unusable_secret() -> None:
     message = refusal(dict.fromkeys(encrypted, "hunter2\n"), encrypted)
     assert message.startswith(f"{len(encrypted)} mistakes")
     assert "hunter" not in message
+
+
+def test_the_monitors_password_may_hold_a_space_where_nobody_watches_and_a_quote_everywhere() -> None:
+    key = "postgresMonitorPassword"
+    assert not parsed({key: "hunter 2"}, [key]).monitoring.enabled
+    assert parsed({"monitoring": {"enabled": True}, key: "hunt'er\"2"}, [key]).monitoring.enabled
 
 
 def test_no_message_shows_the_value_of_an_unknown_key() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.e2e.images.trials import Trial
+from tests.e2e.images.trials import WATCHER_PASSWORD, Trial
 
 NOBODY = "65534:65534"
 PROMETHEUS = {
@@ -18,7 +18,14 @@ SOURCES = {"datasources": [{"name": "Prometheus", "uid": "prometheus", "url": "h
 PROVIDERS = {"providers": [{"name": "pti", "options": {"path": "/etc/grafana/dashboards"}}]}
 
 
-def exporter(name: str, image: str, port: int, expected: str, *, user: str = NOBODY, **given: object) -> Trial:
+CERTIFICATE = {
+    "modules": {"tls": {"prober": "tcp", "tcp": {"tls": True, "tls_config": {"insecure_skip_verify": True}}}}
+}
+
+
+def exporter(
+    name: str, image: str, port: int, expected: str, *, user: str = NOBODY, path: str = "/metrics", **given: object
+) -> Trial:
     """An exporter, and a line that it tells of a server that runs."""
     ask = f"wget -q -O - http://127.0.0.1:{port}"
     return Trial(
@@ -27,7 +34,7 @@ def exporter(name: str, image: str, port: int, expected: str, *, user: str = NOB
         user=user,
         scratch=(),
         ready=f"{ask}/ >/dev/null",
-        checks=((f"{ask}/metrics", expected),),
+        checks=((f"{ask}'{path}'", expected),),
         **given,  # type: ignore[arg-type]
     )
 
@@ -43,8 +50,8 @@ MONITORING_TRIALS = (
             "DATA_SOURCE_USER": "watcher",
             "DATA_SOURCE_PASS_FILE": "/run/secrets/password",
         },
-        # A password with a quote is lost on the exporter's way to its driver ("malformed dsn").
-        files={"/run/secrets/password": "watches"},
+        # A space would be lost on the exporter's way to its driver ("malformed dsn").
+        files={"/run/secrets/password": WATCHER_PASSWORD},
     ),
     exporter(
         "redis-exporter",
@@ -61,6 +68,14 @@ MONITORING_TRIALS = (
         9308,
         r'(?m)^kafka_topic_partitions\{topic="words"\} 2$',
         command=("--kafka.server=kafka:9092",),
+    ),
+    exporter(
+        "blackbox-exporter",
+        "prom/blackbox-exporter:v0.28.0",
+        9115,
+        r"(?m)^probe_ssl_earliest_cert_expiry \d",
+        path="/probe?module=tls&target=kong:8443",
+        files={"/etc/blackbox_exporter/config.yml": json.dumps(CERTIFICATE)},
     ),
     exporter("node-exporter", "prom/node-exporter:v1.12.1", 9100, r"(?m)^node_memory_MemAvailable_bytes \d"),
     Trial(

@@ -239,6 +239,10 @@ IMAGES = (
         *("node-exporter", "prom/node-exporter:v1.12.1", "node_exporter", "1.12.1"),
         *("github.com/prometheus/node_exporter", "v1.12.1"),
     ),
+    _go(
+        *("blackbox-exporter", "prom/blackbox-exporter:v0.28.0", "blackbox_exporter", "0.28.0"),
+        *("github.com/prometheus/blackbox_exporter", "v0.28.0"),
+    ),
     Recipe(
         folder="grafana",
         tag="grafana/grafana:13.1.0",

@@ -41,6 +41,7 @@ class Trial:
 
 
 PASSWORD = "p@ss 'w\"rd"
+WATCHER_PASSWORD = "p@ss'w\"rd"
 PGADMIN_LOGIN = Path(__file__).with_name("pgadmin_login.py").read_text()
 KAFKA_BIN = "/opt/kafka/bin"
 KAFKA_READY = "exec bash -c '</dev/tcp/127.0.0.1/9092'"
@@ -99,7 +100,7 @@ TRIALS = (
         files={
             "/run/secrets/password": PASSWORD,
             "/docker-entrypoint-initdb.d/1.sql": "CREATE TABLE seeded (i int);"
-            "CREATE ROLE watcher LOGIN PASSWORD 'watches' IN ROLE pg_monitor;",
+            f"CREATE ROLE watcher LOGIN PASSWORD $quoted${WATCHER_PASSWORD}$quoted$ IN ROLE pg_monitor;",
             "/config/pgpass": f"*:*:*:*:{PASSWORD}",
         },
         command=("postgres", "-c", "shared_buffers=64MB"),
