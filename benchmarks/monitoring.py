@@ -1,0 +1,281 @@
+"""What monitoring costs with 7 services and with 70: memory, processor, storage, and the ratios of the two.
+
+    python -m benchmarks.monitoring [--services 7 70] [--seconds 75]
+
+Each number of services has a stack of its own on the Docker engine, with the project's monitoring as it is configured
+by default (every 15 seconds). Real are the stores, a database per service, the gateway, the first service, and all that
+watches them. The other services don't run: one container answers for them, under their names and ports, with the
+metrics page that the first service has at that moment, so each brings as many series as that one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import secrets
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.many_services import VARIABLE
+from benchmarks.report import machine
+from operations.project import ROOT
+from settings.catalog import SERVICES
+from settings.credentials import third_party
+from tests.e2e import full_stack, monitored_stack
+from tests.e2e.full_stack import FullStack
+from tests.e2e.watched import Watchers
+from tests.engine import docker_engine
+from tests.engine.configurations import free_ports
+from tests.engine.docker_engine import docker
+from tests.engine.waiting import until
+
+PROGRAM = ROOT / "benchmarks" / "programs" / "monitoring"
+SERVERS = ("prometheus", "alertmanager", "grafana")
+STAND_IN_LABEL = "pti.stand-in"
+SAMPLE = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
+SCRAPES_BEFORE = 3
+"""After the traffic: by then every series and every recorded one is there."""
+
+MIB = 2**20
+
+
+class WatchedStack(Watchers, FullStack):
+    """The stack, and what its Prometheus answers."""
+
+    def prometheus_url(self) -> str:
+        """Its published port."""
+        return f"http://127.0.0.1:{self.gateway_port('prometheus', 9090)}"
+
+
+@dataclass(frozen=True)
+class Own:
+    """Prometheus' account of itself at one moment."""
+
+    at: float
+    figures: Mapping[str, float]
+    """Its own metrics by name, summed over their labels."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What watching so many services takes."""
+
+    services: int
+    targets: int
+    memory_mib: Mapping[str, float]
+    """Container to its memory, as `docker stats` shows it."""
+
+    stand_ins: frozenset[str]
+    """Those containers that hold a stand-in for the real software."""
+
+    scraped: float
+    """Samples of one look at everything."""
+
+    slowest_s: float
+    """The longest look at one target."""
+
+    rules_s: float
+    """One evaluation of all rules."""
+
+    seconds: float
+    """Between the two moments."""
+
+    before: Own
+    after: Own
+    volume_mib: float
+
+    def grown(self, name: str) -> float:
+        """By how much a counter of Prometheus grew."""
+        return self.after.figures[name] - self.before.figures[name]
+
+    @property
+    def series(self) -> float:
+        """In Prometheus' memory, recorded ones included."""
+        return self.after.figures["prometheus_tsdb_head_series"]
+
+    @property
+    def resident_mib(self) -> float:
+        """Of Prometheus' process."""
+        return self.after.figures["process_resident_memory_bytes"] / MIB
+
+    @property
+    def cpu_s_per_minute(self) -> float:
+        """Of the processor, by Prometheus: scraping, rules, and storage."""
+        return self.grown("process_cpu_seconds_total") * 60 / self.seconds
+
+    @property
+    def samples(self) -> float:
+        """Stored between the two moments."""
+        return self.grown("prometheus_tsdb_head_samples_appended_total")
+
+
+ROWS: dict[str, Callable[[Cost], float]] = {
+    "targets": lambda cost: cost.targets,
+    "series": lambda cost: cost.series,
+    "samples of one look at everything": lambda cost: cost.scraped,
+    "slowest look at one target, ms": lambda cost: cost.slowest_s * 1000,
+    "one evaluation of all rules, ms": lambda cost: cost.rules_s * 1000,
+    "memory of all containers, MiB": lambda cost: sum(cost.memory_mib.values()),
+    "memory of Prometheus, MiB": lambda cost: cost.memory_mib["prometheus"],
+    "resident memory of its process, MiB": lambda cost: cost.resident_mib,
+    "the same, per series, KiB": lambda cost: cost.resident_mib * 1024 / cost.series,
+    "CPU of Prometheus, s per minute": lambda cost: cost.cpu_s_per_minute,
+    "the same, per 1000 series, s": lambda cost: cost.cpu_s_per_minute * 1000 / cost.series,
+    "samples stored per second": lambda cost: cost.samples / cost.seconds,
+    "log written per sample, bytes": lambda cost: cost.grown("prometheus_tsdb_wal_storage_size_bytes") / cost.samples,
+    "volume, MiB": lambda cost: cost.volume_mib,
+    "volume per series, KiB": lambda cost: cost.volume_mib * 1024 / cost.series,
+}
+"""What is shown; everything about Prometheus is by its own account."""
+
+
+def main() -> int:
+    """Prints the table; exit code 1 where an image is missing."""
+    parser = argparse.ArgumentParser(description="Measures what monitoring costs with few and with many services.")
+    parser.add_argument("--services", type=int, nargs="+", default=[7, 70], metavar="N", help="how many")
+    parser.add_argument("--seconds", type=float, default=75, help="how long it is watched (default: %(default)s)")
+    wanted = parser.parse_args()
+    if min(wanted.services) < len(SERVICES):
+        parser.error(f"at least {len(SERVICES)} services: the platform's own")
+    if reason := full_stack.lacking_images() or monitored_stack.lacking_images():
+        print(reason, file=sys.stderr)
+        return 1
+    print(machine(), flush=True)
+    costs = []
+    for services in wanted.services:
+        begun = time.monotonic()
+        costs.append(measured(services, wanted.seconds))
+        print(f"{services} services: measured in {time.monotonic() - begun:.0f} s", flush=True)
+    print(machine())
+    show(costs)
+    return 0
+
+
+def measured(services: int, seconds: float) -> Cost:
+    """Brings a stack up, lets every service be used once, and watches its watchers for so long."""
+    os.environ[VARIABLE] = str(services)
+    with tempfile.TemporaryDirectory(prefix="pti-benchmark-") as home:
+        stack = WatchedStack(Path(home, "stack"), program=PROGRAM, configuration=configuration())
+        stack.set_secrets(
+            {third_party(one).key: secrets.token_urlsafe(16) for service in SERVICES for one in service.secrets}
+        )
+        try:
+            stack.up().succeeded()
+            use(stack)
+            looks = scrapes(stack)
+            until("every series is there", lambda: scrapes(stack) >= looks + SCRAPES_BEFORE)
+            before = own_account(stack)
+            time.sleep(seconds)
+            after = own_account(stack)
+            return cost_of(stack, services, before, after)
+        finally:
+            stack.remove()
+
+
+def configuration() -> dict[str, Any]:
+    """Stores, gateway and monitoring; the number of services is the program's."""
+    prometheus, grafana, alertmanager = free_ports(3)
+    described = full_stack.configuration({"deploy": "all"})
+    return described | {
+        "kafka": {"port": described["kafka"]["port"], "mode": "kraft"},
+        "monitoring": {
+            "enabled": True,
+            "prometheus": {"port": prometheus},
+            "grafana": {"port": grafana},
+            "alertmanager": {"port": alertmanager},
+        },
+    }
+
+
+def use(stack: WatchedStack) -> None:
+    """Every route of the service that runs, then each of the others through the gateway: series come with use."""
+    until("every target answers", lambda: stack.query("count(up == 1) == count(up)"))
+    platform = stack.platform()
+    tenant, real = uuid.uuid4(), SERVICES[0].name
+    booked = [platform.book(tenant, real) for _ in range(2)]
+    if [one.status for one in booked] != [201, 201]:
+        raise AssertionError(f"no appointment could be booked: {booked}")
+    token = platform.token(tenant)
+    for appointment, how in zip(booked, ("cancel", "honour"), strict=True):
+        platform.call("POST", f"/api/{real}/appointments/{appointment.json['id']}/{how}", token)
+        platform.call("GET", f"/api/{real}/appointments/{appointment.json['id']}", token)
+    for amount in (40, -1):
+        platform.call("POST", f"/api/{real}/payments", token, {"amount_euros": amount})
+    platform.events(tenant, real)
+    for name in platform.services:
+        for _ in range(2):
+            platform.call("GET", f"/api/{name}/appointments", token)
+        platform.call("GET", f"/api/{name}/appointments")
+
+
+def scrapes(stack: WatchedStack) -> float:
+    """How often Prometheus has looked at itself so far."""
+    return stack.value('sum(count_over_time(up{job="prometheus"}[1h]))') or 0
+
+
+def own_account(stack: WatchedStack) -> Own:
+    """Prometheus' metrics page at this moment: its own series are as old as its last look."""
+    at = time.monotonic()
+    with urllib.request.urlopen(f"{stack.prometheus_url()}/metrics", timeout=30) as answer:  # noqa: S310 - our address
+        page = answer.read().decode()
+    figures: dict[str, float] = {}
+    for name, value in SAMPLE.findall(page):
+        figures[name] = figures.get(name, 0) + float(value)
+    return Own(at, figures)
+
+
+def cost_of(stack: WatchedStack, services: int, before: Own, after: Own) -> Cost:
+    """Everything, at the end of the watched time."""
+    watchers = {
+        one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL]: one["Config"]["Labels"].get(STAND_IN_LABEL) == "true"
+        for one in docker_engine.containers(stack.name)
+        if is_watcher(one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL])
+    }
+    used = docker("exec", stack.container("prometheus")["Id"], "du", "-sk", "/prometheus")
+    return Cost(
+        services=services,
+        targets=len(stack.query("up")),
+        memory_mib={name: mib for name, mib in monitored_stack.memory_mib(stack.name).items() if name in watchers},
+        stand_ins=frozenset(name for name, stands_in in watchers.items() if stands_in),
+        scraped=stack.value("sum(scrape_samples_scraped)") or 0,
+        slowest_s=stack.value("max(scrape_duration_seconds)") or 0,
+        rules_s=stack.value("sum(prometheus_rule_group_last_duration_seconds)") or 0,
+        seconds=after.at - before.at,
+        before=before,
+        after=after,
+        volume_mib=int(used.split()[0]) / 1024,
+    )
+
+
+def is_watcher(workload: str) -> bool:
+    """Whether a workload is one of monitoring's."""
+    return workload in SERVERS or workload.endswith("-exporter")
+
+
+def show(costs: list[Cost]) -> None:
+    """A row per figure; the last column is the most services against the fewest."""
+    print(f"{'services':38}{''.join(f'{cost.services:>12}' for cost in costs)}{'ratio':>9}")
+    for name, figure in ROWS.items():
+        _row(name, [figure(cost) for cost in costs])
+    print("memory by container, MiB")
+    for workload in sorted(costs[0].memory_mib):
+        said = " (a stand-in)" if workload in costs[0].stand_ins else ""
+        _row(f"  {workload}{said}", [cost.memory_mib[workload] for cost in costs])
+    print("One service runs; one container answers for all others with its metrics page.")
+
+
+def _row(name: str, figures: list[float]) -> None:
+    columns = "".join(f"{figure:12.3g}" if figure < 1000 else f"{figure:12.0f}" for figure in figures)
+    print(f"{name:38}{columns}{figures[-1] / figures[0]:9.2f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""A Docker backend on which the first service runs, and one container answers in the names of all others.
+
+Seventy services would need more memory than a laptop has, and a network each, of which an engine has addresses for
+some thirty.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pulumi
+import pulumi_docker as docker
+
+from backends.docker.backend import DockerBackend
+from settings.catalog import SERVICES
+from workloads import Endpoint, External, Port, Workload
+
+REAL, *SIMULATED = SERVICES
+"""The service that runs, and those that don't."""
+
+PAGES = Workload(
+    name="pages",
+    image="pti-calendar/reference-service:1.0.0",
+    user=10001,
+    memory_mib=256,
+    ports=tuple(Port(name=f"http-{service.port}", number=service.port) for service in SIMULATED),
+)
+PROGRAM = Path(__file__).with_name("pages.py")
+
+
+class StandInServices(DockerBackend):
+    """What asks a service that doesn't run reaches the container with the pages; everything else is as ever."""
+
+    def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
+        """As in `DockerBackend`. The migrations of services that don't run are left out."""
+        if any(workload.name in (service.name, f"{service.name}-migrations") for service in SIMULATED):
+            if PAGES.name not in self._containers:
+                self._deploy_pages(parent)
+            self._deployed.admit(dataclasses.replace(workload, calls=()))
+            return
+        super().deploy(dataclasses.replace(workload, calls=tuple(map(answering, workload.calls))), parent=parent)
+
+    def _deploy_pages(self, parent: pulumi.Resource) -> None:
+        self._deployed.admit(PAGES)
+        own = self._networks[PAGES.name] = self._network(PAGES, parent)
+        names = [service.name for service in SIMULATED]
+        self._containers[PAGES.name] = docker.Container(
+            PAGES.name,
+            name=self._name(PAGES.name),
+            image=self._image(PAGES.image).image_id,
+            entrypoints=["python", "/pages.py", f"http://{REAL.name}:{REAL.port}/metrics"],
+            command=[str(service.port) for service in SIMULATED],
+            user=f"{PAGES.user}",
+            uploads=[docker.ContainerUploadArgs(file="/pages.py", content=PROGRAM.read_text(), permissions="0444")],
+            networks_advanced=[
+                docker.ContainerNetworksAdvancedArgs(name=own.id, aliases=names),
+                docker.ContainerNetworksAdvancedArgs(name=self._networks[REAL.name].id),
+            ],
+            memory=PAGES.memory_mib,
+            memory_swap=PAGES.memory_mib,
+            labels=[
+                docker.ContainerLabelArgs(label=label, value=value) for label, value in self._labels(PAGES).items()
+            ],
+            opts=pulumi.ResourceOptions(
+                parent=parent, provider=self._provider, depends_on=[self._containers[REAL.name]]
+            ),
+        )
+
+
+def answering(call: Endpoint | External) -> Endpoint | External:
+    """The container that answers such a call, on the same port."""
+    is_simulated = isinstance(call, Endpoint) and any(call.workload == service.name for service in SIMULATED)
+    return Endpoint(PAGES.name, call.port) if is_simulated else call
