@@ -6,90 +6,47 @@ One stack, in the order of the file; each test leaves it well.
 from __future__ import annotations
 
 import shutil
+import socket
+import ssl
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from operations.dashboards import queries
 from tests.artifacts.rule_files import RULE_FILES, rules_of
 from tests.artifacts.test_dashboards import with_values
+from tests.e2e import watched as watched_stack
 from tests.e2e.full_stack import timed
-from tests.e2e.load import Load
-from tests.e2e.monitored_stack import (
-    BURN,
-    SERVICES,
-    THRESHOLDS,
-    MonitoredStack,
-    Receiver,
-    memory_mib,
-    monitored_stack,
-    receiver,
-)
-from tests.e2e.platform import Platform
+from tests.e2e.monitored_stack import SERVICES, MonitoredStack, engine_address, memory_mib, monitored_stack
+from tests.e2e.watched import BURN, THRESHOLDS, receiver
 from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 
-NOT_ASKED = {"backup.yml", "certificates.yml"}
+NOT_ASKED = {"backup.yml"}
 """Rules that no stack mounts yet: nothing tells these figures."""
 
 UNHEARD = {
-    "certificate:time_left:seconds": "no exporter tells the certificate's end",
     "database:backup_age:seconds": "no backup runs",
-    "kubelet_volume_stats_used_bytes": "there is no kubelet",
+    "kubelet_volume_stats_available_bytes": "there is no kubelet",
     "kubelet_volume_stats_capacity_bytes": "there is no kubelet",
 }
 EMPTY_PANELS = {
     ("pti-services-health", 14): "there is no front end",
-    ("pti-infrastructure", 16): "no exporter tells the certificate's end",
     ("pti-infrastructure", 17): "no backup runs",
 }
 """Panels of which a query gives nothing here."""
 
 
-@dataclass(frozen=True)
-class Watched:
-    """The stack, up, and who is told."""
-
-    stack: MonitoredStack
-    platform: Platform
-    people: Receiver
-
-    def raises(self, *expected: tuple[str, str], besides: frozenset[str] = frozenset()) -> None:
-        """People are told exactly these (alert, workload), `besides` of the same workloads allowed."""
-        wanted = {*expected}
-        until(f"{wanted} told", lambda: wanted <= self.people.told)
-        workloads = {workload for _, workload in wanted}
-        others = {(name, of) for name, of in self.people.told - wanted if name not in besides or of not in workloads}
-        assert others == set()
-
-    def clears(self) -> None:
-        """People are told that all is over, and Prometheus has nothing left."""
-        try:
-            until("all is over", lambda: not self.people.firing and len(self.stack.alerts()) == 1)
-        except AssertionError as late:
-            raise AssertionError(f"{late}: {[*self.people.firing]}, {self.stack.alerts()}") from None
-        assert [*self.stack.alerts()] == [("Watchdog", "")]
-
-    def calm(self) -> None:
-        """Nothing is wrong; what is told from now on counts."""
-        self.clears()
-        self.people.forget()
-
-    def load(self, method: str, path: str, body: object = None, per_second: float = 5) -> Load:
-        """Requests to a path of the API."""
-        token = self.platform.token(expires_in_s=600)
-        return Load(lambda: self.platform.call(method, path, token, body), per_second=per_second)
+Watched = watched_stack.Watched[MonitoredStack]
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Brought up from nothing, and quiet; gone with its data when the module's tests are done."""
     with (
-        receiver() as (people, address),
+        receiver(engine_address()) as (people, address),
         monitored_stack(tmp_path_factory.mktemp("watched"), address) as stack,
     ):
         with timed("up from nothing"):
@@ -102,7 +59,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def test_everything_is_watched_and_well(watched: Watched) -> None:
     up = {(one["metric"]["job"], one["metric"]["workload"]): one["value"][1] for one in watched.stack.query("up")}
     stores = {(name, name) for name in ("postgres", "redis", "kafka", "kong", "nginx", "node")}
-    own = {("prometheus", "prometheus"), ("alertmanager", "alertmanager")}
+    own = {("prometheus", "prometheus"), ("alertmanager", "alertmanager"), ("certificate", "nginx")}
     assert up == dict.fromkeys({*(("service", name) for name in SERVICES), *stores, *own}, "1")
     for name in ("pg_up", "redis_up", "nginx_up", "kafka_brokers"):
         assert watched.stack.value(name) == 1, name
@@ -142,6 +99,17 @@ def test_the_disk_is_the_engines(watched: Watched) -> None:
     assert told == pytest.approx(1 - usage.free / usage.total, abs=0.02)
 
 
+def test_the_certificate_ends_when_the_one_that_users_are_shown_does(watched: Watched) -> None:
+    platform = watched.platform
+    trusting = ssl.create_default_context(cadata=platform.certificate)
+    with (
+        socket.create_connection((platform.address, platform.https_port)) as plain,
+        trusting.wrap_socket(plain, server_hostname=platform.api_host) as encrypted,
+    ):
+        shown = encrypted.getpeercert() or {}
+    assert watched.stack.value("probe_ssl_earliest_cert_expiry") == ssl.cert_time_to_seconds(str(shown["notAfter"]))
+
+
 def test_every_panel_shows_something(watched: Watched) -> None:
     with (
         watched.load("GET", "/api/rdv/appointments"),
@@ -157,7 +125,7 @@ def test_every_panel_shows_something(watched: Watched) -> None:
 def test_every_rule_reads_series_that_are_there(watched: Watched) -> None:
     rules = [rule for path in RULE_FILES if path.name not in NOT_ASKED for rule in rules_of(path)]
     assert rules
-    read = {name for rule in rules for name in _names(watched.stack.ask_prometheus("parse_query", query=rule["expr"]))}
+    read = {name for rule in rules for name in watched.stack.series_read(rule["expr"])}
     there = {*watched.stack.ask_prometheus("label/__name__/values")}
     assert read - there == UNHEARD.keys() & read
     failing = [
@@ -193,18 +161,13 @@ def test_a_service_that_stops(watched: Watched) -> None:
     watched.clears()
 
 
-def test_a_service_that_is_slow(watched: Watched) -> None:
+def test_a_service_that_is_slow_while_another_fails(watched: Watched) -> None:
     watched.calm()
-    with watched.load("GET", "/api/rdv/faults/slow?seconds=4"):
-        watched.raises(("LatencyHigh", "rdv"))
+    slow, failing = {("LatencyHigh", "rdv")}, {("ErrorRateHigh", "user"), ("AvailabilityBurnFast", "user")}
+    with watched.load("GET", "/api/rdv/faults/slow?seconds=4"), watched.load("GET", "/api/user/faults/error"):
+        watched.raises(*slow, *failing, besides=frozenset(BURN))
     watched.clears()
-
-
-def test_a_service_that_fails(watched: Watched) -> None:
-    watched.calm()
-    with watched.load("GET", "/api/rdv/faults/error"):
-        watched.raises(("ErrorRateHigh", "rdv"), ("AvailabilityBurnFast", "rdv"), besides=frozenset(BURN))
-    watched.clears()
+    assert {(name, of) for name, of in watched.people.told if of == "rdv"} == slow
 
 
 @pytest.mark.parametrize(("workload", "alert"), [("redis", "RedisDown"), ("postgres", "PostgresDown")])
@@ -219,14 +182,14 @@ def test_a_second_run_changes_nothing(watched: Watched) -> None:
     watched.stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_disk_above_the_limit(watched: Watched) -> None:
+def test_a_disk_and_a_certificate_beyond_their_limits(watched: Watched) -> None:
     watched.calm()
     used = until("the disk is told", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
-    _limit(watched, round(100 * used - 1, 1))
-    watched.raises(("DiskFilling", ""))
-    _limit(watched, THRESHOLDS["diskPercent"])
-    # A Prometheus that was replaced forgets whom it has told; Alertmanager lets it rest some minutes later.
-    until("the disk is well", lambda: [*watched.stack.alerts()] == [("Watchdog", "")])
+    # The certificate was made for a year, a moment ago.
+    _limits(watched, diskPercent=round(100 * used - 1, 1), certificateDays=365)
+    watched.raises(("DiskFilling", ""), ("CertificateExpiresSoon", "nginx"))
+    _limits(watched)
+    watched.clears()
 
 
 def test_how_much_memory_it_takes(watched: Watched) -> None:
@@ -235,14 +198,14 @@ def test_how_much_memory_it_takes(watched: Watched) -> None:
     own |= {name: size for name, size in used.items() if name.endswith("-exporter")}
     series = watched.stack.value("prometheus_tsdb_head_series")
     print(", ".join(f"{name} {size:.0f} MiB" for name, size in sorted(own.items())), f"; {series:.0f} series")
-    assert len(own) == 8
+    assert len(own) == 9
     # Grafana is a stand-in here, and its memory says nothing.
     assert sum(size for name, size in own.items() if name != "grafana") < 512
 
 
-def _limit(watched: Watched, percent: float) -> None:
-    """Another limit for disks; Prometheus alone is replaced, and keeps its data."""
-    watched.stack.configure({"monitoring": {"thresholds": {**THRESHOLDS, "diskPercent": percent}}})
+def _limits(watched: Watched, **changed: float) -> None:
+    """Other limits than the stack's usual ones; Prometheus alone is replaced, and keeps its data."""
+    watched.stack.configure({"monitoring": {"thresholds": {**THRESHOLDS, **changed}}})
     assert watched.stack.up().succeeded().replaced == {"prometheus", "prometheus-rules"}
 
 
@@ -261,15 +224,3 @@ class _without:
     def __exit__(self, *raised: object) -> None:
         docker("start", self._container)
         until("it is well again", self._healthy)
-
-
-def _names(node: Any) -> Iterator[str]:
-    """The series that an expression reads, from Prometheus' own parse of it."""
-    if isinstance(node, dict):
-        if node.get("type") == "vectorSelector" and node.get("name"):
-            yield node["name"]
-        for child in node.values():
-            yield from _names(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _names(child)

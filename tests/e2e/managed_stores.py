@@ -1,0 +1,196 @@
+"""PostgreSQL, Redis and Kafka as somebody else runs them: beside the stack, over TLS, with logins.
+
+Plain containers on the machine's own network, and images of the platform's clients that trust their certificate.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from settings.stores import Kafka, Postgres, Redis
+from tests.engine.configurations import free_ports
+from tests.engine.docker_engine import docker
+from tests.engine.waiting import until
+
+ADMIN = "dba"
+CERTIFICATE = "/tls/certificate.pem"
+
+POSTGRES = """\
+install -o postgres -m 600 /tls/key.pem /tmp/key.pem
+exec docker-entrypoint.sh postgres -c listen_addresses=$ADDRESS -c port=$PORT -c max_connections=200 \
+  -c ssl=on -c ssl_cert_file=/tls/certificate.pem -c ssl_key_file=/tmp/key.pem
+"""
+REDIS = """\
+exec redis-server --bind $ADDRESS --port 0 --tls-port $PORT --requirepass "$PASSWORD" --save "" \
+  --tls-cert-file /tls/certificate.pem --tls-key-file /tls/key.pem --tls-auth-clients no
+"""
+KAFKA = """\
+cat /tls/key.pem /tls/certificate.pem >/tmp/keystore.pem
+cat >/tmp/server.properties <<EOF
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@localhost:$CONTROLLER
+controller.listener.names=CONTROLLER
+listeners=SSL://$ADDRESS:$PORT,CONTROLLER://localhost:$CONTROLLER
+listener.security.protocol.map=SSL:SSL,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=SSL
+ssl.keystore.type=PEM
+ssl.keystore.location=/tmp/keystore.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=/tls/certificate.pem
+log.dirs=/tmp/data
+offsets.topic.num.partitions=5
+offsets.topic.replication.factor=1
+group.initial.rebalance.delay.ms=0
+EOF
+/opt/kafka/bin/kafka-storage.sh format --cluster-id AAAAAAAAAAAAAAAAAAAAAA --config /tmp/server.properties
+exec /opt/kafka/bin/kafka-server-start.sh /tmp/server.properties
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManagedStores:
+    """Where they are, and what opens them."""
+
+    address: str
+    postgres_port: int
+    redis_port: int
+    kafka_port: int
+    postgres_container: str
+    passwords: Mapping[str, str]
+    """Configuration key to value."""
+
+    trusting: Mapping[str, str]
+    """Image to one with the same inside that trusts the stores' certificate."""
+
+    def configuration(self) -> dict[str, Any]:
+        """How a stack is told of them."""
+        return {
+            "postgres": {
+                "mode": "external",
+                "external": {"host": self.address, "port": self.postgres_port, "admin": ADMIN, "sslMode": "require"},
+            },
+            "redis": {"mode": "external", "external": {"host": self.address, "port": self.redis_port, "tls": True}},
+            "kafka": {
+                "mode": "external",
+                "external": {
+                    "bootstrapServers": [f"{self.address}:{self.kafka_port}"],
+                    "securityProtocol": "SSL",
+                },
+            },
+        }
+
+    def sql(self, statement: str) -> list[str]:
+        """The rows of a statement, run by the administrator inside the server's container."""
+        psql = ("psql", "-qAt", "-p", str(self.postgres_port), "-U", ADMIN, "-d", "postgres", "-c", statement)
+        return docker("exec", self.postgres_container, *psql).splitlines()
+
+
+@contextmanager
+def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[ManagedStores]:
+    """The stores, ready, on an address of this machine that containers reach; gone with their data in the end.
+
+    Args:
+        folder: for the certificate.
+        address: where they listen.
+        images: clients that have to trust the certificate.
+    """
+    mark = f"managed-{secrets.token_hex(3)}"
+    postgres, redis, kafka, controller = free_ports(4)
+    passwords = {"postgresPassword": secrets.token_urlsafe(24), "redisPassword": secrets.token_urlsafe(24)}
+    _certificate(folder, address)
+    trusting = {image: f"{image.rpartition(':')[0]}:{mark}" for image in images}
+    try:
+        for image, ours in trusting.items():
+            _trust(folder, image, ours)
+        _run(
+            f"{mark}-postgres",
+            folder,
+            Postgres().image,
+            POSTGRES,
+            ADDRESS=address,
+            PORT=postgres,
+            POSTGRES_USER=ADMIN,
+            POSTGRES_PASSWORD=passwords["postgresPassword"],
+        )
+        _run(
+            f"{mark}-redis",
+            folder,
+            Redis().image,
+            REDIS,
+            ADDRESS=address,
+            PORT=redis,
+            PASSWORD=passwords["redisPassword"],
+        )
+        _run(
+            f"{mark}-kafka",
+            folder,
+            Kafka(mode="kraft").broker_image,
+            KAFKA,
+            ADDRESS=address,
+            PORT=kafka,
+            CONTROLLER=controller,
+        )
+        for name, port in (("postgres", postgres), ("redis", redis), ("kafka", kafka)):
+            until(f"{name} answers", lambda name=name, port=port: _answers(f"{mark}-{name}", address, port))  # type: ignore[misc]
+        yield ManagedStores(
+            address=address,
+            postgres_port=postgres,
+            redis_port=redis,
+            kafka_port=kafka,
+            postgres_container=f"{mark}-postgres",
+            passwords=passwords,
+            trusting=trusting,
+        )
+    finally:
+        docker(
+            "rm", "--force", "--volumes", *(f"{mark}-{name}" for name in ("postgres", "redis", "kafka")), check=False
+        )
+        docker("image", "rm", "--force", *trusting.values(), check=False)
+
+
+def _certificate(folder: Path, address: str) -> None:
+    """One that is its own authority; readable by whatever user a server runs as."""
+    subject = ("-subj", "/CN=managed stores", "-addext", f"subjectAltName=IP:{address}")
+    files = ("-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem"))
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+    subprocess.run(
+        ["openssl", "req", "-x509", *curve, "-nodes", "-days", "2", *subject, *files], check=True, capture_output=True
+    )
+    folder.chmod(0o755)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+
+
+def _trust(folder: Path, image: str, ours: str) -> None:
+    """The image once more, with the stores' certificate as the one authority that its programs know."""
+    recipe = f"FROM {image}\nCOPY certificate.pem {CERTIFICATE}\nENV SSL_CERT_FILE={CERTIFICATE}\n"
+    (folder / "Dockerfile").write_text(recipe)
+    docker("build", "--quiet", "--tag", ours, str(folder))
+
+
+def _run(name: str, folder: Path, image: str, script: str, **variables: str | int) -> None:
+    given = [part for key, value in variables.items() for part in ("--env", f"{key}={value}")]
+    mounted = ("--volume", f"{folder}:/tls:ro", "--network", "host")
+    docker("run", "--detach", "--name", name, *mounted, *given, "--entrypoint", "bash", image, "-euc", script)
+
+
+def _answers(container: str, address: str, port: int) -> bool:
+    """Whether a server is there that encrypts. PostgreSQL wants to be asked for its protocol."""
+    assert docker("inspect", "--format", "{{.State.Running}}", container).strip() == "true", docker("logs", container)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["postgresql"])
+    try:
+        with socket.create_connection((address, port), 5) as plain, context.wrap_socket(plain):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,104 @@
+"""A stack whose stores are managed elsewhere: databases are made there, services and exporters work against them.
+
+One stack, in the order of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from settings.catalog import SERVICES
+from settings.monitoring import Exporters
+from tests.e2e import full_stack
+from tests.e2e.managed_stores import ADMIN, ManagedStores, managed_stores
+from tests.e2e.monitored_stack import MonitoredStack, engine_address, lacking_images
+from tests.engine import docker_engine
+from tests.engine.configurations import free_ports
+from tests.engine.waiting import until
+
+DEPLOYED = ("user", "payment")
+
+
+@dataclass(frozen=True)
+class Guest:
+    """The stack, and the stores it is a guest in."""
+
+    stack: MonitoredStack
+    stores: ManagedStores
+
+
+@pytest.fixture(scope="module")
+def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """Up from nothing; the stack is gone before the stores are."""
+    if reason := full_stack.lacking_images() or lacking_images():
+        pytest.skip(reason)
+    clients = [full_stack.SERVICE_IMAGE, Exporters().redis, Exporters().kafka]
+    with managed_stores(tmp_path_factory.mktemp("tls"), engine_address(), clients) as stores:
+        stack = MonitoredStack(tmp_path_factory.mktemp("guest"), configuration=configuration(stores))
+        stack.set_secrets({**stores.passwords, "stripeSecretKey": "canary", "stripeWebhookSecret": "canary"})
+        try:
+            stack.up().succeeded()
+            yield Guest(stack, stores)
+        finally:
+            stack.remove()
+
+
+def configuration(stores: ManagedStores) -> dict[str, object]:
+    """Two services behind the gateway, and what watches them."""
+    prometheus, grafana, alertmanager = free_ports(3)
+    trusting = stores.trusting
+    described = full_stack.configuration(
+        {"deploy": [*DEPLOYED], "image": trusting[full_stack.SERVICE_IMAGE], "each": full_stack.PUBLIC}
+    )
+    return described | {
+        **stores.configuration(),
+        "monitoring": {
+            "enabled": True,
+            "prometheus": {"port": prometheus, "scrapeIntervalS": 5},
+            "grafana": {"port": grafana},
+            "alertmanager": {"port": alertmanager},
+            "exporters": {"redis": trusting[Exporters().redis], "kafka": trusting[Exporters().kafka]},
+        },
+    }
+
+
+def test_the_stack_runs_no_store_and_keeps_no_store_s_data(guest: Guest) -> None:
+    running = docker_engine.workloads(guest.stack.name).keys()
+    assert {"databases", *DEPLOYED} <= running
+    assert {"postgres", "redis", "kafka", "zookeeper"} & running == set()
+    kept = {name.removeprefix("pti-").rpartition("-")[0] for name in docker_engine.persistent_volumes(guest.stack.name)}
+    assert kept == {"prometheus-data", "alertmanager-data"}
+
+
+def test_the_journey_passes(guest: Guest) -> None:
+    guest.stack.platform().journey()
+
+
+def test_the_databases_are_there_and_every_session_is_encrypted(guest: Guest) -> None:
+    databases = guest.stores.sql("SELECT datname FROM pg_database WHERE datname LIKE 'pti%'")
+    assert {*databases} == {service.database for service in SERVICES}
+    sessions = "FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE client_addr IS NOT NULL"
+    open_now = guest.stores.sql(f"SELECT DISTINCT usename, ssl {sessions}")
+    assert {f"{service.role('app')}|t" for service in SERVICES if service.name in DEPLOYED} <= {*open_now}
+    assert [one for one in open_now if not one.endswith("|t")] == []
+
+
+@pytest.mark.parametrize("figure", ["pg_up", "redis_up", "kafka_brokers"])
+def test_the_exporters_reach_them(guest: Guest, figure: str) -> None:
+    until(figure, lambda: guest.stack.value(figure) == 1)
+
+
+def test_the_outputs_say_where_they_are(guest: Guest) -> None:
+    outputs, stores = guest.stack.outputs(), guest.stores
+    assert (outputs.postgres.host, outputs.postgres.port) == (stores.address, stores.postgres_port)
+    assert outputs.postgres.admin_role == ADMIN
+    assert (outputs.redis.host, outputs.redis.port) == (stores.address, stores.redis_port)
+    assert outputs.kafka.bootstrap_servers == f"{stores.address}:{stores.kafka_port}"
+    assert outputs.credentials.redis == stores.passwords["redisPassword"]
+
+
+def test_a_second_run_changes_nothing(guest: Guest) -> None:
+    guest.stack.preview("--expect-no-changes").succeeded()

@@ -1,0 +1,184 @@
+"""A stack that is watched: what its watchers say, and whom they tell. The same on either backend."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Generic, TypeVar
+
+from tests.e2e.load import Load
+from tests.e2e.platform import Platform
+from tests.engine.waiting import until
+
+BURN = {"AvailabilityBurnFast", "AvailabilityBurnMedium", "AvailabilityBurnSlow"}
+"""They look at the same failures over longer times, and stay longer."""
+
+THRESHOLDS = {"latencyMs": 2500, "diskPercent": 99.9}
+"""A machine that does other work answers late, and its disk is nobody's concern, until a test makes it one."""
+
+
+class Receiver:
+    """Where Alertmanager sends what people are told: a program of this machine."""
+
+    def __init__(self) -> None:
+        self.firing: dict[tuple[str, str], Mapping[str, Any]] = {}
+        """(alert, workload) to what was told last, while it fires."""
+
+        self.told: set[tuple[str, str]] = set()
+        """Everything that fired since `forget`."""
+
+        self.signs_of_life = 0
+        self._lock = threading.Lock()
+
+    def take(self, message: Mapping[str, Any]) -> None:
+        """One message of Alertmanager."""
+        with self._lock:
+            for alert in message["alerts"]:
+                labels = alert["labels"]
+                key = (labels["alertname"], labels.get("workload", ""))
+                if labels["alertname"] == "Watchdog":
+                    self.signs_of_life += 1
+                elif alert["status"] == "firing":
+                    self.firing[key] = alert
+                    self.told.add(key)
+                else:
+                    self.firing.pop(key, None)
+
+    def forget(self) -> None:
+        """Begins the count of what is told anew."""
+        with self._lock:
+            self.told = {*self.firing}
+
+
+@contextmanager
+def receiver(address: str) -> Iterator[tuple[Receiver, str]]:
+    """A receiver at an address of this machine that the stack's containers reach, and its URL."""
+    taken = Receiver()
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.take(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer((address, 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield taken, f"http://{address}:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Watchers:
+    """What Prometheus and Grafana answer, wherever they run."""
+
+    def prometheus_url(self) -> str:
+        """Where Prometheus is reached from here."""
+        raise NotImplementedError
+
+    def grafana_url(self) -> str:
+        """Where Grafana is."""
+        raise NotImplementedError
+
+    def ask_prometheus(self, path: str, **parameters: str) -> Any:
+        """`data` of an answer of its API."""
+        return _asked(f"{self.prometheus_url()}/api/v1/{path}", parameters)["data"]
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series that an expression gives now."""
+        found: list[dict[str, Any]] = self.ask_prometheus("query", query=expression)["result"]
+        return found
+
+    def value(self, expression: str) -> float | None:
+        """The one value of an expression; None where there is none."""
+        found = self.query(expression)
+        return float(found[0]["value"][1]) if found else None
+
+    def alerts(self) -> dict[tuple[str, str], str]:
+        """(alert, workload) to its state, pending or firing, as Prometheus has them."""
+        return {
+            (one["labels"]["alertname"], one["labels"].get("workload", "")): one["state"]
+            for one in self.ask_prometheus("alerts")["alerts"]
+        }
+
+    def series_read(self, expression: str) -> set[str]:
+        """The names of the series that an expression reads, by Prometheus' own parse of it."""
+        return {*_selected(self.ask_prometheus("parse_query", query=expression))}
+
+    def ask_grafana(self, path: str, password: str, **parameters: str) -> Any:
+        """An answer of its API to the user admin."""
+        encoded = base64.b64encode(f"admin:{password}".encode()).decode()
+        return _asked(f"{self.grafana_url()}{path}", parameters, {"Authorization": f"Basic {encoded}"})
+
+
+StackT = TypeVar("StackT", bound=Watchers)
+
+
+@dataclass(frozen=True)
+class Watched(Generic[StackT]):
+    """The stack, up, and who is told."""
+
+    stack: StackT
+    platform: Platform
+    people: Receiver
+
+    def raises(self, *expected: tuple[str, str], besides: frozenset[str] = frozenset()) -> None:
+        """People are told exactly these (alert, workload), `besides` of the same workloads allowed."""
+        wanted = {*expected}
+        until(f"{wanted} told", lambda: wanted <= self.people.told)
+        workloads = {workload for _, workload in wanted}
+        others = {(name, of) for name, of in self.people.told - wanted if name not in besides or of not in workloads}
+        assert others == set(), others
+
+    def clears(self) -> None:
+        """People are told that all is over, and Prometheus has nothing left."""
+        try:
+            until("all is over", lambda: not self.people.firing and len(self.stack.alerts()) == 1)
+        except AssertionError as late:
+            raise AssertionError(f"{late}: {[*self.people.firing]}, {self.stack.alerts()}") from None
+        assert [*self.stack.alerts()] == [("Watchdog", "")], self.stack.alerts()
+
+    def calm(self) -> None:
+        """Nothing is wrong; what is told from now on counts."""
+        self.clears()
+        self.people.forget()
+
+    def load(self, method: str, path: str, body: object = None, per_second: float = 5) -> Load:
+        """Requests to a path of the API."""
+        token = self.platform.token(expires_in_s=600)
+        return Load(lambda: self.platform.call(method, path, token, body), per_second=per_second)
+
+
+def _asked(url: str, parameters: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Any:
+    request = urllib.request.Request(  # noqa: S310 - our own address
+        f"{url}?{urllib.parse.urlencode(parameters)}", headers=dict(headers or {})
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - the same
+            return json.loads(answer.read())
+    except urllib.error.HTTPError as refused:
+        raise AssertionError(f"{refused.code} of {url}: {refused.read().decode()}") from None
+
+
+def _selected(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if node.get("type") == "vectorSelector" and node.get("name"):
+            yield node["name"]
+        for child in node.values():
+            yield from _selected(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _selected(child)
