@@ -26,6 +26,7 @@ __all__ = [
     "fresh_volumes",
     "kubectl",
     "load",
+    "small_volume",
     "unavailable",
     "up",
     "wipe",
@@ -80,6 +81,12 @@ def kubectl(*arguments: str, input: str | None = None) -> str:
 def fresh_volumes() -> int:
     """Empty the volumes that no claim holds any longer and offer them again; how many."""
     return 0 if named_by_environment() else volumes.fresh_volumes(current())
+
+
+def small_volume(namespace: str, claim: str) -> None:
+    """Keep a volume of `volumes.SMALL_MIB` for a claim that is not made yet: one that a test can fill."""
+    if not named_by_environment():
+        volumes.small(current(), namespace, claim)
 
 
 def api_server(version: str) -> Cluster:

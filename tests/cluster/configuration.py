@@ -89,6 +89,9 @@ KUBELET: dict[str, Any] = {
         "webhook": {"enabled": True},
         "x509": {"clientCAFile": str(PKI / "ca.crt")},
     },
+    # Without, it signs one itself, which nobody who asks it can check.
+    "tlsCertFile": str(PKI / "kubelet.crt"),
+    "tlsPrivateKeyFile": str(PKI / "kubelet.key"),
     "address": ADDRESS,
     "podCIDR": POD_SUBNET,
     "clusterDNS": [ADDRESS],
@@ -109,6 +112,8 @@ KUBELET: dict[str, Any] = {
     "kubeAPIQPS": 100,
     "kubeAPIBurst": 200,
     "syncFrequency": "10s",
+    # How old its figures about volumes may be; a minute otherwise.
+    "volumeStatsAggPeriod": "5s",
 }
 
 

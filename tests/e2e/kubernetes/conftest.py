@@ -12,7 +12,7 @@ import pytest
 
 from tests import cluster
 from tests.cluster import access
-from tests.e2e.kubernetes.configuration import IMAGES, NEXT_SERVICE_IMAGE, SERVICE_IMAGE
+from tests.e2e.kubernetes.configuration import IMAGES, NEXT_SERVICE_IMAGE, SERVICE_IMAGE, SMALL_CLAIM
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.machine import lacking
 
@@ -48,6 +48,7 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
     """The stack, not yet up. Each module brings it to where it needs it, and leaves it well."""
     if test_cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
         pytest.skip(f"the cluster has a namespace {NAMESPACE} already: delete it first")
+    cluster.small_volume(NAMESPACE, SMALL_CLAIM)
     made = ClusterStack(tmp_path_factory.mktemp("stack"), test_cluster)
     try:
         yield made

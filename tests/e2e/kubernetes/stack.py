@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,17 @@ class ClusterStack(PulumiStack):
         self.configure(
             {key: configuration.merged(known.get(f"{SETTINGS}:{key}", {}), value) for key, value in values.items()}
         )
+
+    @contextmanager
+    def running(self, program: Path) -> Iterator[None]:
+        """The program in another folder meanwhile; at the end its own again, and the configuration of before."""
+        own, configured = self._program, self.config_file.read_text()
+        self._program = program
+        try:
+            yield
+        finally:
+            self._program = own
+            self.config_file.write_text(configured)
 
     def remove(self) -> None:
         """Deletes the namespace, with all that is in it."""

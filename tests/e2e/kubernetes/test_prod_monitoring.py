@@ -1,0 +1,250 @@
+"""Monitoring of the prod stack on a real node: everything is watched, and what is done to it is told and clears.
+
+One stack, in the order of the file; each test leaves it well. The next module's first `up` brings the real times back.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from operations.dashboards import queries
+from settings.catalog import SERVICES
+from tests.artifacts.test_dashboards import with_values
+from tests.cluster import access
+from tests.cluster.volumes import SMALL_MIB
+from tests.e2e.full_stack import timed
+from tests.e2e.kubernetes import configuration
+from tests.e2e.kubernetes.monitored import LOOKBACK_S, Forwarded, may, monitored, node_disk_used, rights
+from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
+from tests.e2e.watched import BURN, Watched
+from tests.engine.waiting import until
+
+STORES = ("postgres", "redis", "kafka", "kong", "nginx", "prometheus", "alertmanager", "kubelet")
+"""Jobs of one workload, by its name."""
+
+NODES = {("list", "nodes"), ("watch", "nodes"), ("get", "nodes/metrics")}
+REFUSED = {
+    ("list", "secrets"),
+    ("list", "pods"),
+    ("list", "configmaps"),
+    ("get", "nodes/proxy"),
+    ("delete", "nodes"),
+    ("create", "pods/exec"),
+}
+UNHEARD = {
+    "node_filesystem_avail_bytes": "nodes are somebody else's",
+    "node_filesystem_size_bytes": "nodes are somebody else's",
+    "database:backup_age:seconds": "no backup runs",
+}
+EMPTY_PANELS = {
+    ("pti-services-health", 14): "front ends tell no figures",
+    ("pti-infrastructure", 17): "no backup runs",
+}
+"""Panels of which a query gives nothing here."""
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def disk_limit() -> float:
+    """Share above which a volume is filling: halfway from where the machine's own disk is to its end."""
+    return (1 + node_disk_used()) / 2
+
+
+@pytest.fixture(scope="module")
+def watched(
+    stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory, disk_limit: float
+) -> Iterator[Watched[Forwarded]]:
+    """The stack, quiet, and who is told."""
+    if access.named_by_environment():
+        pytest.skip("the pods of the cluster that PTI_TEST_KUBECONFIG names don't reach a program of this machine")
+    with timed("monitoring's module"), monitored(stack, tmp_path_factory.mktemp("checkout"), disk_limit) as found:
+        yield found
+
+
+@pytest.mark.usefixtures("watched")
+def test_prometheus_may_read_what_kubelets_measure_and_nothing_else(stack: ClusterStack) -> None:
+    assert rights(stack, "prometheus") - rights(stack, "default") == NODES
+    assert {one for one in NODES | REFUSED if may(stack, "prometheus", one)} == NODES
+
+
+def test_the_kubelet_tells_how_full_every_claim_of_ours_is(watched: Watched[Forwarded]) -> None:
+    def of(series: str) -> dict[str, float]:
+        found = watched.stack.query(f"{series}{{namespace='{NAMESPACE}'}}")
+        return {one["metric"]["persistentvolumeclaim"]: float(one["value"][1]) for one in found}
+
+    available, capacity = of("kubelet_volume_stats_available_bytes"), of("kubelet_volume_stats_capacity_bytes")
+    assert available.keys() == capacity.keys() == configuration.CLAIMS
+    assert capacity[configuration.SMALL_CLAIM] == SMALL_MIB * MIB
+    judged = {one["metric"]["volume"]: float(one["value"][1]) for one in watched.stack.query("volume:disk_used:ratio")}
+    assert judged.pop(configuration.SMALL_CLAIM) < 0.2
+    assert judged == {
+        claim: pytest.approx(node_disk_used(), abs=0.02) for claim in configuration.CLAIMS - {configuration.SMALL_CLAIM}
+    }
+    others = f"{{job='kubelet', instance!='', __name__!~'up|scrape_.+', namespace!='{NAMESPACE}'}}"
+    assert watched.stack.query(others) == [], "of all that a kubelet tells"
+
+
+def test_the_sign_of_life_arrives(watched: Watched[Forwarded]) -> None:
+    before = watched.people.signs_of_life
+    until("another sign of life", lambda: watched.people.signs_of_life > before)
+
+
+def test_traffic_is_counted_timed_and_told_as_business(watched: Watched[Forwarded]) -> None:
+    def business() -> dict[str, float]:
+        return {name: watched.stack.value(f"sum({name}{{workload='rdv'}})") or 0 for name in expected}
+
+    expected = {
+        "pti_appointments_created_total": 3,
+        "pti_appointments_cancelled_total": 1,
+        "pti_payments_amount_euros_total": 42,
+        "pti_payments_failed_total": 1,
+    }
+    before, tenant = business(), uuid.uuid4()
+    requests_before = _requests(watched)
+    assert [watched.platform.book(tenant, "rdv").status for _ in range(3)] == [201] * 3
+    cancelled = watched.platform.listed(tenant, "rdv").json[0]["id"]
+    token = watched.platform.token(tenant)
+    assert watched.platform.call("POST", f"/api/rdv/appointments/{cancelled}/cancel", token).status == 200
+    paid = [watched.platform.call("POST", "/api/rdv/payments", token, {"amount_euros": one}) for one in (40, 2, -1)]
+    assert [answer.status for answer in paid] == [201, 201, 402]
+
+    counted = {("/appointments", "201"): 3, ("/payments", "201"): 2, ("/payments", "402"): 1}
+    until("all is counted", lambda: business() == {name: before[name] + more for name, more in expected.items()})
+    until("every request", lambda: (_requests(watched) - requests_before).items() >= counted.items())
+    timed_of = "sum(http_server_request_duration_seconds_{}{{workload='rdv', http_request_method='POST'}})"
+    mean = watched.stack.value(f"{timed_of.format('sum')} / {timed_of.format('count')}")
+    assert mean is not None
+    assert 0 < mean < 30
+
+
+def test_every_panel_shows_something(watched: Watched[Forwarded]) -> None:
+    with (
+        watched.load("GET", "/api/rdv/appointments"),
+        watched.load("GET", "/api/user/appointments"),
+        watched.load("POST", "/api/rdv/payments", {"amount_euros": 1}, per_second=1),
+    ):
+        for query in queries():
+            expression = with_values(query.expression)
+            if (query.dashboard, query.panel) not in EMPTY_PANELS:
+                until(f"{query.dashboard} {query.panel}: {expression}", lambda e=expression: watched.stack.query(e))  # type: ignore[misc]
+
+
+def test_every_rule_reads_series_that_are_there(watched: Watched[Forwarded]) -> None:
+    rules = [rule for group in watched.stack.ask_prometheus("rules")["groups"] for rule in group["rules"]]
+    assert len(rules) > 50
+    assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
+    read = {name for rule in rules for name in watched.stack.series_read(rule["query"])}
+    there = {*watched.stack.ask_prometheus("label/__name__/values")}
+    assert read - there == UNHEARD.keys() & read
+    recorded = {rule["name"] for rule in rules if rule["type"] == "recording"}
+    assert recorded - there == UNHEARD.keys() & recorded
+
+
+def test_grafana_shows_it_to_who_has_the_password(watched: Watched[Forwarded], stack: ClusterStack) -> None:
+    password = stack.outputs().credentials.grafana
+    assert password
+    through = "/api/datasources/proxy/uid/prometheus/api/v1/query"
+    answered = watched.stack.ask_grafana(through, password, query="count(up)")
+    assert answered["data"]["result"][0]["value"][1] == str(len(watched.stack.query("up")))
+    with pytest.raises(AssertionError, match="401"):
+        watched.stack.ask_grafana(through, "guessed", query="count(up)")
+
+
+def test_a_volume_that_fills(watched: Watched[Forwarded], stack: ClusterStack, disk_limit: float) -> None:
+    watched.calm()
+    with _filled(stack) as fill:
+        fill(disk_limit + (1 - disk_limit) / 4)
+        watched.raises(("DiskFilling", ""))
+        labels = watched.people.firing["DiskFilling", ""]["labels"]
+        assert labels == {
+            "alertname": "DiskFilling",
+            "severity": "warning",
+            "job": "kubelet",
+            "namespace": NAMESPACE,
+            "volume": configuration.SMALL_CLAIM,
+        }
+        fill(disk_limit + (1 - disk_limit) * 3 / 4)
+        watched.raises(("DiskFilling", ""), ("DiskAlmostFull", ""))
+        assert watched.people.firing["DiskAlmostFull", ""]["labels"]["volume"] == configuration.SMALL_CLAIM
+    watched.clears()
+
+
+def test_a_service_that_stops(watched: Watched[Forwarded], stack: ClusterStack) -> None:
+    watched.calm()
+    with _without(stack, "user"):
+        # Its pods are asked until Prometheus looks their name up again: down, yet with the real times not for a minute.
+        watched.raises(("TargetMissing", "user"), besides=frozenset({"ServiceDown"}))
+    watched.clears()
+
+
+def test_a_service_that_is_slow(watched: Watched[Forwarded]) -> None:
+    watched.calm()
+    with watched.load("GET", "/api/rdv/faults/slow?seconds=4"):
+        watched.raises(("LatencyHigh", "rdv"))
+    watched.clears()
+
+
+def test_a_service_that_fails(watched: Watched[Forwarded]) -> None:
+    watched.calm()
+    with watched.load("GET", "/api/rdv/faults/error"):
+        watched.raises(("ErrorRateHigh", "rdv"), ("AvailabilityBurnFast", "rdv"), besides=frozenset(BURN))
+    watched.clears()
+
+
+def test_every_replica_of_everything_is_watched_and_well(watched: Watched[Forwarded]) -> None:
+    # The last one: by now the pods that went with the update that began this are no longer taken for present.
+    def up() -> Counter[tuple[str, str, str]]:
+        found = watched.stack.query("up")
+        return Counter((one["metric"]["job"], one["metric"]["workload"], one["value"][1]) for one in found)
+
+    expected = Counter({("service", one.name, "1") for one in SERVICES} | {(name, name, "1") for name in STORES})
+    expected.update({("service", "rdv", "1"): 1, ("certificate", "nginx", "1"): 1})
+    try:
+        until("every target answers, and no other is left", lambda: up() == expected, LOOKBACK_S)
+    except AssertionError as late:
+        raise AssertionError(f"{late}: lacking {expected - up()}, too many {up() - expected}") from None
+    told = {name: watched.stack.value(name) for name in ("pg_up", "redis_up", "nginx_up", "kafka_brokers")}
+    assert told == {"pg_up": 1, "redis_up": 1, "nginx_up": 1, "kafka_brokers": 3}
+
+
+def _requests(watched: Watched[Forwarded]) -> Counter[tuple[str, str]]:
+    """(route, status) to how many POST requests both instances of rdv have counted."""
+    labels = ("http_route", "http_response_status_code")
+    requests = 'http_server_request_duration_seconds_count{workload="rdv", http_request_method="POST"}'
+    counted: Counter[tuple[str, str]] = Counter()
+    for one in watched.stack.query(requests):
+        counted[one["metric"][labels[0]], one["metric"][labels[1]]] += int(one["value"][1])
+    return counted
+
+
+@contextmanager
+def _filled(stack: ClusterStack) -> Iterator[Callable[[float], None]]:
+    """Fills the small claim, from the pod that has it, to the share that is told; its file is gone at the end."""
+    inside = ("exec", "alertmanager-0", "--")
+    file = "/alertmanager/filling"
+
+    def fill(share: float) -> None:
+        size = int(SMALL_MIB * 1024 * share)
+        stack.kubectl(*inside, "dd", "if=/dev/zero", f"of={file}", "bs=1024", f"count={size}", "conv=notrunc")
+
+    try:
+        yield fill
+    finally:
+        stack.kubectl(*inside, "rm", "-f", file)
+
+
+@contextmanager
+def _without(stack: ClusterStack, workload: str) -> Iterator[None]:
+    """A workload whose pods are taken away by hand, while the test looks."""
+    stack.kubectl("scale", f"deployment/{workload}", "--replicas=0")
+    try:
+        yield
+    finally:
+        stack.kubectl("scale", f"deployment/{workload}", "--replicas=1")
+        stack.kubectl("rollout", "status", f"deployment/{workload}", "--timeout=180s")
