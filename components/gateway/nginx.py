@@ -28,7 +28,7 @@ def load_balancer(settings: Gateway, routes: Sequence[Route], certificate: FileS
         image=nginx.image,
         user=USER,
         replicas=nginx.replicas,
-        command=("sh", f"{CONFIGURATION}/start.sh"),
+        command=("sh", f"{CONFIGURATION}/start.sh", CERTIFICATE),
         file_sets=(
             FileSet(
                 name="configuration",

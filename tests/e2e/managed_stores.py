@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,24 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from settings.stores import Kafka, Postgres, Redis
+from tests.e2e.self_signed import self_signed
 from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 
 ADMIN = "dba"
-CERTIFICATE = "/tls/certificate.pem"
+CERTIFICATE = "/tls/tls.crt"
 
 POSTGRES = """\
-install -o postgres -m 600 /tls/key.pem /tmp/key.pem
+install -o postgres -m 600 /tls/tls.key /tmp/key.pem
 exec docker-entrypoint.sh postgres -c listen_addresses=$ADDRESS -c port=$PORT -c max_connections=200 \
-  -c ssl=on -c ssl_cert_file=/tls/certificate.pem -c ssl_key_file=/tmp/key.pem
+  -c ssl=on -c ssl_cert_file=/tls/tls.crt -c ssl_key_file=/tmp/key.pem
 """
 REDIS = """\
 exec redis-server --bind $ADDRESS --port 0 --tls-port $PORT --requirepass "$PASSWORD" --save "" \
-  --tls-cert-file /tls/certificate.pem --tls-key-file /tls/key.pem --tls-auth-clients no
+  --tls-cert-file /tls/tls.crt --tls-key-file /tls/tls.key --tls-auth-clients no
 """
 KAFKA = """\
-cat /tls/key.pem /tls/certificate.pem >/tmp/keystore.pem
+cat /tls/tls.key /tls/tls.crt >/tmp/keystore.pem
 cat >/tmp/server.properties <<EOF
 process.roles=broker,controller
 node.id=1
@@ -45,7 +45,7 @@ inter.broker.listener.name=SSL
 ssl.keystore.type=PEM
 ssl.keystore.location=/tmp/keystore.pem
 ssl.truststore.type=PEM
-ssl.truststore.location=/tls/certificate.pem
+ssl.truststore.location=/tls/tls.crt
 log.dirs=/tmp/data
 offsets.topic.num.partitions=5
 offsets.topic.replication.factor=1
@@ -106,7 +106,7 @@ def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[Ma
     mark = f"managed-{secrets.token_hex(3)}"
     postgres, redis, kafka, controller = free_ports(4)
     passwords = {"postgresPassword": secrets.token_urlsafe(24), "redisPassword": secrets.token_urlsafe(24)}
-    _certificate(folder, address)
+    self_signed(folder / "tls", f"IP:{address}")
     trusting = {image: f"{image.rpartition(':')[0]}:{mark}" for image in images}
     try:
         for image, ours in trusting.items():
@@ -157,29 +157,16 @@ def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[Ma
         docker("image", "rm", "--force", *trusting.values(), check=False)
 
 
-def _certificate(folder: Path, address: str) -> None:
-    """One that is its own authority; readable by whatever user a server runs as."""
-    subject = ("-subj", "/CN=managed stores", "-addext", f"subjectAltName=IP:{address}")
-    files = ("-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem"))
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
-    subprocess.run(
-        ["openssl", "req", "-x509", *curve, "-nodes", "-days", "2", *subject, *files], check=True, capture_output=True
-    )
-    folder.chmod(0o755)
-    for path in folder.iterdir():
-        path.chmod(0o644)
-
-
 def _trust(folder: Path, image: str, ours: str) -> None:
     """The image once more, with the stores' certificate as the one authority that its programs know."""
-    recipe = f"FROM {image}\nCOPY certificate.pem {CERTIFICATE}\nENV SSL_CERT_FILE={CERTIFICATE}\n"
+    recipe = f"FROM {image}\nCOPY tls/tls.crt {CERTIFICATE}\nENV SSL_CERT_FILE={CERTIFICATE}\n"
     (folder / "Dockerfile").write_text(recipe)
     docker("build", "--quiet", "--tag", ours, str(folder))
 
 
 def _run(name: str, folder: Path, image: str, script: str, **variables: str | int) -> None:
     given = [part for key, value in variables.items() for part in ("--env", f"{key}={value}")]
-    mounted = ("--volume", f"{folder}:/tls:ro", "--network", "host")
+    mounted = ("--volume", f"{folder / 'tls'}:/tls:ro", "--network", "host")
     docker("run", "--detach", "--name", name, *mounted, *given, "--entrypoint", "bash", image, "-euc", script)
 
 

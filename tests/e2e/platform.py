@@ -288,6 +288,16 @@ class Platform:
         with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
             self.call("GET", "/", host="unknown.example")
 
+    def shown_certificate(self) -> bytes:
+        """What the edge shows for the API's host name now, as DER, trusted or not."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with (
+            socket.create_connection((self.address, self.https_port), ANSWER_S) as plain,
+            context.wrap_socket(plain, server_hostname=self.api_host) as encrypted,
+        ):
+            return encrypted.getpeercert(binary_form=True) or b""
+
     def seconds_until_well(self, deadline_s: float = DEADLINE_S) -> float:
         """How long it takes from now until every service books, lists and hears, and every front end answers."""
         began = time.monotonic()

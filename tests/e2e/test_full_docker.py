@@ -6,12 +6,15 @@ One stack, in the order of the file; each test leaves the platform well, the las
 from __future__ import annotations
 
 import json
+import ssl
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from components.gateway.nginx import CERTIFICATE
 from settings.catalog import FRONTENDS, SERVICES
 from settings.credentials import PGADMIN, app_role, migrator_role, third_party
 from tests.e2e import full_stack
@@ -19,10 +22,12 @@ from tests.e2e.full_stack import FRONTEND_IMAGE, PUBLIC, PUBLIC_SERVICE, SERVICE
 from tests.e2e.journey import Journey
 from tests.e2e.load import Load
 from tests.e2e.platform import Platform
+from tests.e2e.self_signed import self_signed
 from tests.engine import docker_engine
 from tests.engine.canary import canaries, found_below, found_in, found_in_volumes, watched_arguments
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import Outcome
+from tests.engine.waiting import until
 
 NAMES = [service.name for service in SERVICES]
 WORKLOADS = {
@@ -43,6 +48,8 @@ CRASHES = ("postgres", "redis", "kafka", "rdv")
 CHANGED, REMOVED = "rdv", "audit"
 VOLUMES = {"pti-postgres-data", "pti-redis-data", "pti-kafka-zookeeper-data", "pti-zookeeper-data", "pti-zookeeper-log"}
 PER_MINUTE = 60
+PUT = "cat /here/{0}/tls.key >/shown/tls.key && cat /here/{0}/tls.crt >/shown/tls.crt"
+"""Shell: a pair takes the place of the one that nginx shows, its files' owners and modes kept."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,26 @@ def test_everything_is_up_and_healthy(full: Full) -> None:
 def test_the_journey(full: Full) -> None:
     full.platform.journey()
     full.platform.unknown_host()
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart(full: Full, tmp_path: Path) -> None:
+    """The files change under the running nginx, as a kubelet changes them."""
+    container, before = full.stack.container("nginx"), full.platform.shown_certificate()
+    (volume,) = (one["Name"] for one in container["Mounts"] if one["Destination"] == CERTIFICATE)
+    renewed, kept = tmp_path / "renewed", tmp_path / "kept"
+    kept.mkdir()
+    self_signed(renewed, f"DNS:{full.platform.api_host}")
+    mounts = ("--volume", f"{volume}:/shown", "--volume", f"{tmp_path}:/here", "--user", "0", "--entrypoint", "sh")
+    change = ("run", "--rm", *mounts, container["Config"]["Image"], "-c")
+
+    docker(*change, f"cp /shown/* /here/kept/ && {PUT.format('renewed')}")
+    with timed("the renewed certificate is shown"):
+        until("another certificate", lambda: full.platform.shown_certificate() != before)
+    assert full.platform.shown_certificate() == ssl.PEM_cert_to_DER_cert((renewed / "tls.crt").read_text())
+
+    docker(*change, PUT.format("kept"))
+    until("the certificate of before", lambda: full.platform.shown_certificate() == before)
+    assert full.stack.container("nginx")["State"]["StartedAt"] == container["State"]["StartedAt"]
 
 
 def test_each_service_reaches_its_own_database_alone(full: Full) -> None:
