@@ -10,11 +10,12 @@ from backends.base import Backend
 from components.scaling import autoscaling
 from settings.applications import Sized
 from settings.catalog import Frontend as FrontendRow
-from workloads import Endpoint, HttpGet, Liveness, Port, Probe, Scratch, Workload
+from workloads import Endpoint, Health, HttpGet, Liveness, Port, Probe, Scratch, Workload
 
 TYPE = "pti-calendar:index:Frontend"
 
 USER = 101
+HEALTH = "/health"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,7 @@ def _web_server(args: FrontendArgs) -> Workload:
         cpu_request=sized.cpu_request,
         replicas=sized.replicas,
         autoscaling=autoscaling(sized.scaling),
-        readiness=Probe(check=HttpGet(port=frontend.port, path="/health")),
-        liveness=Liveness(check=HttpGet(port=frontend.port, path="/health")),
+        readiness=Probe(check=HttpGet(port=frontend.port, path=HEALTH)),
+        liveness=Liveness(check=HttpGet(port=frontend.port, path=HEALTH)),
+        health=Health(port=frontend.port, path=HEALTH, job="frontend"),
     )

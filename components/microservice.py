@@ -102,7 +102,7 @@ def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
             *args.kafka.calls,
             *([INTERNET] if service.secrets else []),
         ),
-        metrics=Metrics(port=service.port, job="service"),
+        metrics=(Metrics(port=service.port, job="service"),),
         stop_grace_s=20,
     )
 

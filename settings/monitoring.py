@@ -51,7 +51,9 @@ class Exporters(Section):
     redis: Image = Field("oliver006/redis_exporter:v1.86.0-alpine", description="Image, for Redis.")
     kafka: Image = Field("danielqsj/kafka-exporter:v1.9.0", description="Image, for Kafka.")
     nginx: Image = Field("nginx/nginx-prometheus-exporter:1.5.1", description="Image, for nginx.")
-    certificate: Image = Field("prom/blackbox-exporter:v0.28.0", description="Image, for nginx's certificate.")
+    probe: Image = Field(
+        "prom/blackbox-exporter:v0.28.0", description="Image, for what is looked at: front ends, nginx's certificate."
+    )
     node: Image = Field("prom/node-exporter:v1.12.1", description="Image, for the engine's machine (Docker).")
 
 

@@ -1,7 +1,7 @@
 """The neutral model: what a container needs, said once, for every backend."""
 
 from workloads.checks import Check, Exec, HttpGet, Liveness, Probe, TcpConnect
-from workloads.connections import ENGINE_HOST, INTERNET, Endpoint, External, Job, Metrics, Port
+from workloads.connections import ENGINE_HOST, INTERNET, Endpoint, External, Health, Job, Metrics, Port
 from workloads.disk import FileSet, Scratch, Volume
 from workloads.exposure import CertificateRequest, Exposure, KeyPair, Route
 from workloads.model import Autoscaling, Kind, Workload, WorkloadError
@@ -18,6 +18,7 @@ __all__ = [
     "Exposure",
     "External",
     "FileSet",
+    "Health",
     "HttpGet",
     "Job",
     "KeyPair",

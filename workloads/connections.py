@@ -103,3 +103,12 @@ class Metrics:
 
     about: str | None = None
     """The workload that they are about, where it is another one: an exporter speaks for a store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """Where a workload that tells no figures says that it is well: it answers 200 to a GET."""
+
+    port: int
+    path: str
+    job: Job

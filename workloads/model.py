@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 import pulumi
 
 from workloads.checks import HttpGet, Liveness, Probe, TcpConnect
-from workloads.connections import Endpoint, External, Metrics, Port
+from workloads.connections import Endpoint, External, Health, Metrics, Port
 from workloads.disk import FileSet, Scratch, Volume
 
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -110,7 +110,12 @@ class Workload:
     peer_ports: tuple[int, ...] = ()
     """Ports on which its replicas reach each other, each as `<name>-<number from 0>.<name>-peers`."""
 
-    metrics: Metrics | None = None
+    metrics: tuple[Metrics, ...] = ()
+    """What is read of it; an exporter that is told what to look at is asked once for each."""
+
+    health: Health | None = None
+    """What monitoring asks it, in the place of figures."""
+
     reads_kubelets: bool = False
     """Whether it may list the cluster's nodes and read their kubelets' metrics, with a token of its own. Docker has no
     such thing and raises."""
@@ -168,9 +173,9 @@ class Workload:
         if self.name in (*self.needs, *callees):
             refuse("needs or calls itself")
         self._check_scale(refuse)
-        stray = {*self.peer_ports, *([self.metrics.port] if self.metrics else [])} - {*numbers}
-        if stray:
-            refuse(f"peers or metrics use {sorted(stray)}, which is not among its ports {numbers}")
+        told = [*(one.port for one in self.metrics), *([self.health.port] if self.health else [])]
+        if stray := {*self.peer_ports, *told} - {*numbers}:
+            refuse(f"peers, metrics or health use {sorted(stray)}, which is not among its ports {numbers}")
         for file_set in self.file_sets:
             if (file_set.existing_secret is None) is not bool(file_set.files):
                 refuse(f"file set {file_set.name!r} has either files or an existing secret")

@@ -29,9 +29,9 @@ def services(workload: Workload) -> Iterator[Manifest]:
         yield _service(workload, workload.name, {"type": "ClusterIP", "ports": inside})
     if workload.kind is Kind.STATEFUL:
         yield _service(workload, f"{workload.name}-peers", HEADLESS | ({"ports": inside} if inside else {}))
-    if workload.metrics:
-        (told,) = (_port(port, port.number) for port in workload.ports if port.number == workload.metrics.port)
-        yield _service(workload, f"{workload.name}-pods", {**HEADLESS, "ports": [told]})
+    if asked := {one.port for one in workload.metrics}:
+        told = [_port(port, port.number) for port in workload.ports if port.number in asked]
+        yield _service(workload, f"{workload.name}-pods", {**HEADLESS, "ports": told})
     public = [_port(port, port.publish) for port in workload.ports if port.public and port.publish is not None]
     if public:
         # Local keeps the caller's address, which rate limits and access logs need.

@@ -136,7 +136,7 @@ def gateway(settings: Gateway, configuration: Configuration, certificate: FileSe
             *(Endpoint(service.name, service.port) for service in configuration.services if not service.is_local),
         ),
         calls_host=has_local,
-        metrics=Metrics(port=STATUS, job="kong"),
+        metrics=(Metrics(port=STATUS, job="kong"),),
         stop_grace_s=30,
     )
 

@@ -84,38 +84,6 @@ def nginx(image: str, status: Endpoint) -> Workload:
     )
 
 
-def certificate(image: str, tls: Endpoint, host: str) -> Workload:
-    """The end of the certificate that nginx shows for a host name.
-
-    Whether anybody trusts it is no question here: a self-signed one ends, too.
-    """
-    probe = {
-        "prober": "tcp",
-        "timeout": "5s",
-        "tcp": {
-            # nginx listens on no other.
-            "preferred_ip_protocol": "ip4",
-            "tls": True,
-            "tls_config": {"server_name": host, "insecure_skip_verify": True},
-        },
-    }
-    directory, file, module = "/etc/blackbox_exporter", "config.yml", "certificate"
-    return _exporter(
-        "certificate",
-        about=tls.workload,
-        image=image,
-        user=NOBODY,
-        port=9115,
-        arguments=(f"--config.file={directory}/{file}",),
-        configuration=FileSet(
-            name="configuration", directory=directory, files={file: json.dumps({"modules": {module: probe}})}
-        ),
-        path="/probe",
-        parameters={"module": module, "target": str(tls)},
-        calls=(tls,),
-    )
-
-
 def node(image: str) -> Workload:
     """Figures of the machine the engine runs on.
 
@@ -139,30 +107,23 @@ def node(image: str) -> Workload:
 def _exporter(
     job: Job,
     *,
-    about: str | None = None,
     image: str,
     user: int,
     port: int,
     arguments: tuple[str, ...] = (),
     environment: Mapping[str, pulumi.Input[str]] | None = None,
-    configuration: FileSet | None = None,
     secrets: Mapping[str, pulumi.Input[str]] | None = None,
-    path: str = "/metrics",
-    parameters: Mapping[str, str] | None = None,
     calls: tuple[Endpoint | External, ...] = (),
     needs: tuple[str, ...] = (),
     probed: bool = True,
 ) -> Workload:
-    files = [configuration] if configuration else []
-    if secrets:
-        files.append(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True))
     return Workload(
         name=f"{job}-exporter",
         image=image,
         user=user,
         arguments=arguments,
         environment=environment or {},
-        file_sets=tuple(files),
+        file_sets=(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True),) if secrets else (),
         ports=(Port(name="metrics", number=port),),
         memory_mib=64,
         # Itself, not what it asks: a store that is down is to be told, not to be silent about.
@@ -170,5 +131,5 @@ def _exporter(
         liveness=Liveness(check=TcpConnect(port=port)) if probed else None,
         needs=needs,
         calls=calls,
-        metrics=Metrics(port=port, job=job, path=path, parameters=parameters or {}, about=about or job),
+        metrics=(Metrics(port=port, job=job, about=job),),
     )

@@ -10,7 +10,7 @@ import pulumi
 from backends.base import Backend
 from components.credentials import Credentials
 from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
-from components.monitoring import exporters, servers
+from components.monitoring import exporters, probes, servers
 from components.monitoring.prometheus import Kubelets, Target
 from settings.monitoring import Monitoring as MonitoringSettings
 from workloads import Endpoint, Workload
@@ -52,7 +52,7 @@ class MonitoringArgs:
 class Monitoring(pulumi.ComponentResource):
     """Prometheus, Alertmanager and Grafana, and the exporters that speak for the stores.
 
-    Deployed last: it watches every workload deployed before it that declares metrics.
+    Deployed last: it watches every workload deployed before it that declares metrics or health.
     """
 
     def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -76,25 +76,31 @@ def _exporters(args: MonitoringArgs) -> list[Workload]:
     ]
     if args.nginx is not None:
         found.append(exporters.nginx(images.nginx, args.nginx.status))
-        found.append(exporters.certificate(images.certificate, args.nginx.tls, args.nginx.host))
     if args.watch_machine:
         found.append(exporters.node(images.node))
+    if looks := _looks(args):
+        found.append(probes.exporter(images.probe, looks))
     return found
+
+
+def _looks(args: MonitoringArgs) -> list[probes.Look]:
+    shown = [probes.certificate(args.nginx.tls, args.nginx.host)] if args.nginx else []
+    return shown + [probes.health(one.name, one.health) for one in args.backend.deployed if one.health]
 
 
 def _targets(workloads: Sequence[Workload]) -> list[Target]:
     """Everything that tells figures; nothing is listed a second time."""
     return [
         Target(
-            job=workload.metrics.job,
-            workload=workload.metrics.about or workload.name,
+            job=told.job,
+            workload=told.about or workload.name,
             host=workload.name,
-            port=workload.metrics.port,
-            path=workload.metrics.path,
-            parameters=workload.metrics.parameters,
+            port=told.port,
+            path=told.path,
+            parameters=told.parameters,
         )
         for workload in workloads
-        if workload.metrics
+        for told in workload.metrics
     ]
 
 

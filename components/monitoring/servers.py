@@ -82,7 +82,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
         readiness=Probe(check=HttpGet(port=ALERTMANAGER.port, path="/-/ready")),
         liveness=Liveness(check=HttpGet(port=ALERTMANAGER.port, path="/-/healthy")),
         calls=(*calls, *([INTERNET] if receivers.webhook or receivers.watchdog else [])),
-        metrics=Metrics(port=ALERTMANAGER.port, job="alertmanager"),
+        metrics=(Metrics(port=ALERTMANAGER.port, job="alertmanager"),),
     )
 
 
@@ -132,7 +132,7 @@ def prometheus(
         memory_mib=own.memory_mib,
         readiness=Probe(check=HttpGet(port=PROMETHEUS.port, path="/-/ready"), startup_s=120),
         liveness=Liveness(check=HttpGet(port=PROMETHEUS.port, path="/-/healthy")),
-        calls=tuple(Endpoint(target.answering, target.port) for target in targets),
+        calls=tuple(dict.fromkeys(Endpoint(target.answering, target.port) for target in targets)),
         reads_kubelets=kubelets is not None,
         stop_grace_s=60,
     )

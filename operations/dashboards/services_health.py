@@ -33,7 +33,8 @@ BOARD = Board(
                 Panel(
                     id=1,
                     title="Instances that answer",
-                    description="Instances whose metrics Prometheus reads. Zero means down.",
+                    description="Instances whose metrics Prometheus reads; a front end that answers counts as one. "
+                    "Zero means down.",
                     unit="short",
                     queries=(
                         Query('workload:up:sum{job=~"service|frontend|kong", workload=~"$workload"}', "{{workload}}"),
@@ -178,7 +179,7 @@ BOARD = Board(
                 Panel(
                     id=14,
                     title="Front ends that answer",
-                    description="Instances of each front end whose metrics Prometheus reads.",
+                    description="One where an instance of the front end answers GET /health with 200. Zero means down.",
                     unit="short",
                     kind=Kind.NUMBER,
                     red_below=1,

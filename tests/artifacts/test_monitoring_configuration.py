@@ -20,10 +20,18 @@ TARGETS = [
     Target(
         job="certificate",
         workload="nginx",
-        host="certificate-exporter",
+        host="probe-exporter",
         port=9115,
         path="/probe",
         parameters={"module": "certificate", "target": "nginx:8443"},
+    ),
+    Target(
+        job="frontend",
+        workload="client-pwa",
+        host="probe-exporter",
+        port=9115,
+        path="/probe",
+        parameters={"module": "frontend", "target": "http://client-pwa:3000/health"},
     ),
 ]
 RECEIVERS = {

@@ -12,7 +12,7 @@ import pytest
 
 from settings.monitoring import Monitoring
 from tests.e2e import full_stack
-from tests.e2e.full_stack import FullStack
+from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack
 from tests.e2e.shortened_checkout import shortened_checkout
 from tests.e2e.watched import THRESHOLDS, Watchers
 from tests.engine import docker_engine
@@ -21,6 +21,7 @@ from tests.engine.docker_engine import docker
 from tests.engine.machine import BUILD
 
 SERVICES = ("user", "rdv")
+FRONTEND = "client-pwa"
 
 
 class MonitoredStack(Watchers, FullStack):
@@ -46,7 +47,7 @@ def engine_address() -> str:
 
 
 def configuration() -> dict[str, Any]:
-    """Two services behind the gateway, watched every three seconds."""
+    """Two services and a front end behind the gateway, watched every three seconds."""
     prometheus, grafana, alertmanager = free_ports(3)
     described = full_stack.configuration(
         {"deploy": [*SERVICES], "environment": {"FAULT_INJECTION": "true"}, "each": full_stack.PUBLIC}
@@ -54,6 +55,7 @@ def configuration() -> dict[str, Any]:
     return described | {
         # One container less than with ZooKeeper.
         "kafka": {"port": described["kafka"]["port"], "mode": "kraft"},
+        "frontends": {"deploy": [FRONTEND], "image": FRONTEND_IMAGE},
         "monitoring": {
             "enabled": True,
             "prometheus": {"port": prometheus, "scrapeIntervalS": 3},

@@ -18,7 +18,7 @@ from tests.artifacts.rule_files import RULE_FILES, rules_of
 from tests.artifacts.test_dashboards import with_values
 from tests.e2e import watched as watched_stack
 from tests.e2e.full_stack import timed
-from tests.e2e.monitored_stack import SERVICES, MonitoredStack, engine_address, memory_mib, monitored_stack
+from tests.e2e.monitored_stack import FRONTEND, SERVICES, MonitoredStack, engine_address, memory_mib, monitored_stack
 from tests.e2e.watched import BURN, THRESHOLDS, receiver
 from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
@@ -33,7 +33,6 @@ UNHEARD = {
     "kubelet_volume_stats_capacity_bytes": "there is no kubelet",
 }
 EMPTY_PANELS = {
-    ("pti-services-health", 14): "there is no front end",
     ("pti-infrastructure", 17): "no backup runs",
 }
 """Panels of which a query gives nothing here."""
@@ -59,8 +58,11 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def test_everything_is_watched_and_well(watched: Watched) -> None:
     up = {(one["metric"]["job"], one["metric"]["workload"]): one["value"][1] for one in watched.stack.query("up")}
     stores = {(name, name) for name in ("postgres", "redis", "kafka", "kong", "nginx", "node")}
-    own = {("prometheus", "prometheus"), ("alertmanager", "alertmanager"), ("certificate", "nginx")}
-    assert up == dict.fromkeys({*(("service", name) for name in SERVICES), *stores, *own}, "1")
+    own = {("prometheus", "prometheus"), ("alertmanager", "alertmanager")}
+    looked_at = {("certificate", "nginx"), ("frontend", FRONTEND)}
+    assert up == dict.fromkeys({*(("service", name) for name in SERVICES), *stores, *own, *looked_at}, "1")
+    seen = watched.stack.query("probe_success")
+    assert {(one["metric"]["job"], one["metric"]["workload"]) for one in seen if one["value"][1] == "1"} == looked_at
     for name in ("pg_up", "redis_up", "nginx_up", "kafka_brokers"):
         assert watched.stack.value(name) == 1, name
 
@@ -150,14 +152,16 @@ def test_grafana_serves_the_dashboards_to_who_has_the_password(watched: Watched)
         watched.stack.ask_grafana("/api/search", "guessed")
 
 
-def test_a_service_that_stops(watched: Watched) -> None:
+def test_a_service_and_a_front_end_that_stop(watched: Watched) -> None:
     watched.calm()
-    with _without(watched, "user"):
-        watched.raises(("ServiceDown", "user"))
+    with _without(watched, "user"), _without(watched, FRONTEND):
+        watched.raises(("ServiceDown", "user"), ("ServiceDown", FRONTEND))
         assert watched.people.firing["ServiceDown", "user"]["annotations"]["runbook_url"].endswith("#servicedown")
         # Who is told of the cause isn't told of what follows.
         until("it follows", lambda: watched.stack.alerts().get(("TargetDown", "user")) == "firing")
         assert ("TargetDown", "user") not in watched.people.told
+        # Who looks at the front end answers.
+        assert ("TargetDown", FRONTEND) not in watched.stack.alerts()
     watched.clears()
 
 

@@ -598,7 +598,7 @@ class TestFieldsOfAClusterAlone:
             one = workload("store", kind=Kind.STATEFUL, volumes=(volume,), ports=ports, **fields)
             return sorted(deployed(one).registrations, key=str)
 
-        cluster = store(size_gib=500, peer_ports=(7000,), metrics=Metrics(port=9100, job="postgres"))
+        cluster = store(size_gib=500, peer_ports=(7000,), metrics=(Metrics(port=9100, job="postgres"),))
         assert cluster == store()
 
 

@@ -9,7 +9,7 @@ import pytest
 from settings.catalog import FRONTENDS, Frontend
 from tests.unit.asking import CLUSTER, Ask, Asked
 from tests.unit.conftest import FULL_DOCKER
-from workloads import Autoscaling, HttpGet
+from workloads import Autoscaling, Health, HttpGet
 
 each_frontend = pytest.mark.parametrize("frontend", FRONTENDS, ids=lambda frontend: frontend.name)
 
@@ -46,6 +46,8 @@ def test_a_front_end_is_asked_whether_it_serves(full: Asked, frontend: Frontend)
     assert workload.liveness is not None
     asked = HttpGet(port=frontend.port, path="/health")
     assert (workload.readiness.check, workload.liveness.check) == (asked, asked)
+    assert workload.health == Health(port=frontend.port, path="/health", job="frontend")
+    assert workload.metrics == ()
 
 
 @pytest.mark.parametrize(

@@ -241,14 +241,16 @@ class TestServices:
         assert found(recording, "StatefulSet", "store")["spec"]["serviceName"] == "store-peers"
 
     def test_every_pod_tells_its_figures(self) -> None:
-        recording = deployed(workload(ports=self.PORTS, metrics=Metrics(port=9100, job="service")))
+        # An exporter is asked once for each thing it looks at.
+        told = (Metrics(port=9100, job="frontend", about="a"), Metrics(port=9100, job="frontend", about="b"))
+        recording = deployed(workload(ports=self.PORTS, metrics=told))
         spec = found(recording, "Service", "web-pods")["spec"]
         assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
         assert [one["port"] for one in spec["ports"]] == [9100]
 
     def test_no_service_is_waited_for(self) -> None:
         recording = deployed(
-            workload(ports=self.PORTS, metrics=Metrics(port=9100, job="service")), store(ports=(port(9093),))
+            workload(ports=self.PORTS, metrics=(Metrics(port=9100, job="service"),)), store(ports=(port(9093),))
         )
         waited = {one.name for one in recording.of_type("Service")} - {
             one.name

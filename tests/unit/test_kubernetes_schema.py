@@ -73,7 +73,7 @@ def everything() -> Iterator[Workload]:
         "web",
         autoscaling=Autoscaling(minimum=2, maximum=4),
         ports=(port(publish=80, public=True),),
-        metrics=Metrics(port=8080, job="service"),
+        metrics=(Metrics(port=8080, job="service"),),
         readiness=readiness,
         liveness=Liveness(check=HttpGet(port=8080, path="/live")),
         calls=(INTERNET, External("mail.example.com", 587, cidrs=("198.51.100.0/24",))),

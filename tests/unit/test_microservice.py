@@ -114,8 +114,7 @@ def test_readiness_asks_the_service_and_liveness_the_process_alone(full: Asked, 
     assert workload.liveness is not None
     assert workload.readiness.check == HttpGet(port=service.port, path="/health")
     assert workload.liveness.check == HttpGet(port=service.port, path="/health/live")
-    assert workload.metrics is not None
-    assert (workload.metrics.port, workload.metrics.path) == (service.port, "/metrics")
+    assert [(told.port, told.path) for told in workload.metrics] == [(service.port, "/metrics")]
 
 
 @each_service

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
-from settings.catalog import SERVICES
+from settings.catalog import FRONTENDS, SERVICES, Frontend
 from tests.unit.asking import CLUSTER, Ask, Asked
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS
 from workloads import INTERNET, Endpoint, External, Kind, Workload
 
-EXPORTERS = {"postgres", "redis", "kafka", "nginx", "certificate", "node"}
+EXPORTERS = {"postgres", "redis", "kafka", "nginx", "probe", "node"}
+UNWATCHED = {"pgadmin", "redis-commander", "kafka-ui", "grafana", "zookeeper"}
+"""What no user notices, and ZooKeeper, without which no broker is well."""
+
 ON_A_CLUSTER = {**CLUSTER, "services": {"deploy": ["user", "rdv"]}, "gateway": {"enabled": True, "edge": "ingress"}}
 
 
@@ -56,26 +59,44 @@ def recorded(asked: Asked) -> dict[str, str]:
     return {rule["record"]: rule["expr"] for group in groups for rule in group["rules"] if not rule.get("labels")}
 
 
-def told(workload: Workload) -> tuple[str, str]:
-    """Job and workload that a workload's figures are about."""
-    assert workload.metrics is not None
-    return workload.metrics.job, workload.metrics.about or workload.name
+def told(workload: Workload) -> dict[tuple[str, str], str]:
+    """(job, workload) that a workload tells figures about, to where."""
+    return {(one.job, one.about or workload.name): f"{workload.name}:{one.port}{one.path}" for one in workload.metrics}
+
+
+def probe(asked: Asked, job: str, workload: str) -> tuple[str, dict[str, Any]]:
+    """What the exporter is told to look at, and the module that says how."""
+    (scrape,) = (
+        one
+        for one in configuration(asked)["scrape_configs"]
+        if [step["replacement"] for step in one["relabel_configs"]] == [job, workload]
+    )
+    (target,), (module,) = scrape["params"]["target"], scrape["params"]["module"]
+    modules: dict[str, Any] = json.loads(asked.files["probe-exporter/configuration"]["config.yml"])["modules"]
+    return target, modules[module]
 
 
 class TestWhatIsWatched:
     def test_every_workload_that_tells_figures_is_asked_and_nothing_else(self, full: Asked) -> None:
-        telling = [one for one in full.workloads.values() if one.metrics]
-        expected = {
-            told(one): f"{one.name}:{one.metrics.port}{one.metrics.path}" for one in telling if one.metrics is not None
-        }
-        assert len(expected) == len(telling)
+        telling = [told(one) for one in full.workloads.values()]
+        expected = {pair: where for one in telling for pair, where in one.items()}
+        assert len(expected) == sum(map(len, telling))
         assert scraped(full) == {**expected, ("prometheus", "prometheus"): "localhost:9090/metrics"}
 
     def test_all_services_the_gateway_and_the_stores_are_among_them(self, full: Asked) -> None:
         pairs = {*scraped(full)}
         assert pairs >= {("service", service.name) for service in SERVICES}
-        assert pairs >= {(name, name) for name in EXPORTERS - {"certificate"}} | {("certificate", "nginx")}
+        assert pairs >= {(name, name) for name in EXPORTERS - {"probe"}} | {("certificate", "nginx")}
         assert pairs >= {("kong", "kong"), ("alertmanager", "alertmanager")}
+
+    def test_every_front_end_is_asked_whether_it_is_well(self, full: Asked) -> None:
+        found = {workload: where for (job, workload), where in scraped(full).items() if job == "frontend"}
+        assert found == {frontend.name: "probe-exporter:9115/probe" for frontend in FRONTENDS}
+
+    def test_nothing_is_unwatched_unnoticed(self, full: Asked) -> None:
+        telling = {one.name for one in full.workloads.values() if one.metrics or one.kind is Kind.TASK}
+        looked_at = {workload for _, workload in scraped(full)}
+        assert full.workloads.keys() - telling - looked_at == UNWATCHED
 
     def test_whoever_is_watched_is_missed_when_it_is_gone(self, full: Asked) -> None:
         groups = json.loads(full.files["prometheus/rules"]["thresholds.yml"])["groups"]
@@ -89,11 +110,24 @@ class TestWhatIsWatched:
     def test_a_stack_without_nginx_has_nothing_to_ask_it(self, ask: Ask) -> None:
         workloads = ask(stack()).workloads
         missing = {f"{name}-exporter" for name in EXPORTERS} - workloads.keys()
-        assert missing == {"nginx-exporter", "certificate-exporter"}
+        assert missing == {"nginx-exporter", "probe-exporter"}
 
     def test_a_cluster_watches_its_own_nodes(self, ask: Ask) -> None:
         asked = ask({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
-        assert {"nginx-exporter", "certificate-exporter", "node-exporter"} & asked.workloads.keys() == set()
+        assert {"nginx-exporter", "probe-exporter", "node-exporter"} & asked.workloads.keys() == set()
+
+    def test_front_ends_behind_somebody_elses_edge_are_watched(self, ask: Ask) -> None:
+        frontends = {"deploy": ["pro-webapp"]}
+        asked = ask({**ON_A_CLUSTER, "frontends": frontends, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
+        modules = json.loads(asked.files["probe-exporter/configuration"]["config.yml"])["modules"]
+        assert modules.keys() == {"frontend"}
+        assert asked.workloads["probe-exporter"].calls == (Endpoint("pro-webapp", 3001),)
+
+    def test_nginx_alone_has_its_certificate_looked_at_and_nothing_else(self, ask: Ask) -> None:
+        asked = ask(stack(gateway={"enabled": True}))
+        modules = json.loads(asked.files["probe-exporter/configuration"]["config.yml"])["modules"]
+        assert modules.keys() == {"certificate"}
+        assert asked.workloads["probe-exporter"].calls == (Endpoint("nginx", 8443),)
 
     def test_the_rules_are_those_of_the_assets_that_have_something_to_judge(self, full: Asked) -> None:
         names = full.files["prometheus/rules"].keys()
@@ -145,7 +179,7 @@ class TestExporters:
             "redis": {"redis:6379"},
             "kafka": {"kafka:19092"},
             "nginx": {"nginx:8081"},
-            "certificate": {"nginx:8443"},
+            "probe": {"nginx:8443", *(f"{one.name}:{one.port}" for one in FRONTENDS)},
             "node": set(),
         }
 
@@ -155,19 +189,21 @@ class TestExporters:
         assert None not in checks
 
     def test_the_certificate_is_the_one_that_nginx_shows_for_the_api(self, full: Asked) -> None:
-        (scrape,) = [one for one in configuration(full)["scrape_configs"] if one["metrics_path"] == "/probe"]
-        (target,), (module,) = scrape["params"]["target"], scrape["params"]["module"]
-        probe = json.loads(full.files["certificate-exporter/configuration"]["config.yml"])["modules"][module]
-        assert target == "nginx:8443"
-        assert probe["tcp"]["tls_config"]["server_name"] == "api.pti-calendar.localhost"
-        assert (
-            f"server_name {probe['tcp']['tls_config']['server_name']};"
-            in full.files["nginx/configuration"]["nginx.conf"]
-        )
+        target, module = probe(full, "certificate", "nginx")
+        name = module["tcp"]["tls_config"]["server_name"]
+        assert (target, name) == ("nginx:8443", "api.pti-calendar.localhost")
+        assert f"server_name {name};" in full.files["nginx/configuration"]["nginx.conf"]
 
     def test_a_certificate_that_nobody_trusts_is_looked_at_as_well(self, full: Asked) -> None:
-        (probe,) = json.loads(full.files["certificate-exporter/configuration"]["config.yml"])["modules"].values()
-        assert probe["tcp"]["tls_config"]["insecure_skip_verify"] is True
+        _, module = probe(full, "certificate", "nginx")
+        assert module["tcp"]["tls_config"]["insecure_skip_verify"] is True
+
+    @pytest.mark.parametrize("frontend", FRONTENDS, ids=lambda frontend: frontend.name)
+    def test_a_front_end_is_well_when_it_answers_200_itself(self, full: Asked, frontend: Frontend) -> None:
+        target, module = probe(full, "frontend", frontend.name)
+        assert target == f"http://{frontend.name}:{frontend.port}/health"
+        assert module["prober"] == "http"
+        assert (module["http"]["valid_status_codes"], module["http"]["follow_redirects"]) == ([200], False)
 
     def test_encrypted_stores_are_asked_in_their_own_way(self, ask: Ask) -> None:
         external = {

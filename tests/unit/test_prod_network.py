@@ -20,7 +20,7 @@ EXPORTERS = {
     "redis-exporter": 9121,
     "kafka-exporter": 9308,
     "nginx-exporter": 9113,
-    "certificate-exporter": 9115,
+    "probe-exporter": 9115,
 }
 READS_KUBELETS = "prometheus"
 """It asks the API server and the kubelets, whose addresses no policy can name."""
@@ -33,12 +33,12 @@ CALLERS: dict[tuple[str, int], set[str]] = {
     ("kong", 8000): {"nginx"},
     ("kong", 8100): {"prometheus"},
     ("nginx", 8081): {"nginx-exporter"},
-    ("nginx", 8443): {"certificate-exporter"},
+    ("nginx", 8443): {"probe-exporter"},
     ("prometheus", 9090): {"grafana"},
     ("alertmanager", 9093): {"prometheus", "grafana"},
     **{(name, port): {"prometheus"} for name, port in EXPORTERS.items()},
     **{(service.name, service.port): {"kong", "prometheus"} for service in SERVICES},
-    **{(frontend.name, frontend.port): {"nginx"} for frontend in FRONTENDS},
+    **{(frontend.name, frontend.port): {"nginx", "probe-exporter"} for frontend in FRONTENDS},
 }
 """Each endpoint that anybody of the platform calls, and all who do."""
 

@@ -104,9 +104,7 @@ MONITORED: Mapping[str, Any] = {
         },
         "grafana": {"image": "grafana/grafana:12.0.0", "port": 13030, "memoryMib": 300},
         "alertmanager": {"image": "prom/alertmanager:v0.28.0", "port": 19093},
-        "exporters": {
-            name: f"mirror/{name}:1" for name in ("postgres", "redis", "kafka", "nginx", "certificate", "node")
-        },
+        "exporters": {name: f"mirror/{name}:1" for name in ("postgres", "redis", "kafka", "nginx", "probe", "node")},
         "thresholds": {
             "latencyMs": 400,
             "errorPercent": 4.0,

@@ -14,6 +14,7 @@ from workloads import (
     Exec,
     External,
     FileSet,
+    Health,
     HttpGet,
     Kind,
     Liveness,
@@ -161,11 +162,15 @@ REFUSED = {
     ),
     "peers at a port it lacks": (
         lambda: workload(kind=Kind.STATEFUL, ports=(HTTP,), peer_ports=(80, 82, 81)),
-        "peers or metrics use [81, 82], which is not among its ports [80]",
+        "peers, metrics or health use [81, 82], which is not among its ports [80]",
     ),
     "metrics at a port it lacks": (
-        lambda: workload(ports=(HTTP,), metrics=Metrics(port=9100, job="service")),
-        "peers or metrics use [9100], which is not among its ports [80]",
+        lambda: workload(ports=(HTTP,), metrics=(Metrics(port=80, job="kong"), Metrics(port=9100, job="service"))),
+        "peers, metrics or health use [9100], which is not among its ports [80]",
+    ),
+    "health at a port it lacks": (
+        lambda: workload(ports=(HTTP,), health=Health(port=81, path="/health", job="frontend")),
+        "peers, metrics or health use [81], which is not among its ports [80]",
     ),
     "a file set of nothing": (
         lambda: workload(file_sets=(FileSet(name="keys", directory="/run/keys"),)),
@@ -213,7 +218,8 @@ def test_a_stateful_workload_has_volumes_and_everything_a_service_has() -> None:
         calls=(Endpoint("a", 80), Endpoint("b", 80), INTERNET),
         replicas=3,
         peer_ports=(80, 81),
-        metrics=Metrics(port=81, job="service"),
+        metrics=(Metrics(port=81, job="service"),),
+        health=Health(port=80, path="/health", job="frontend"),
     )
     assert stateful.volumes[0].mount == "/data"
 
@@ -266,6 +272,7 @@ def test_a_workload_is_small_and_closed_unless_it_says_otherwise() -> None:
         Endpoint("db", 5432),
         INTERNET,
         Metrics(port=80, job="service"),
+        Health(port=80, path="/health", job="frontend"),
         Autoscaling(minimum=1, maximum=2),
         files(),
         Exec(command=("true",)),

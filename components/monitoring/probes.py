@@ -1,0 +1,80 @@
+"""Probes: what tells no figures is looked at from outside, as somebody who uses it would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.monitoring.exporters import NOBODY
+from workloads import Endpoint, FileSet, Health, HttpGet, Job, Liveness, Metrics, Port, Probe, TcpConnect, Workload
+
+PORT = 9115
+DIRECTORY, FILE = "/etc/blackbox_exporter", "config.yml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One thing that is looked at."""
+
+    job: Job
+    endpoint: Endpoint
+    target: str
+    """The endpoint as the exporter wants it named."""
+
+    module: Mapping[str, Any]
+    """How it is looked at, in the exporter's terms; one module for each job."""
+
+
+def certificate(tls: Endpoint, host: str) -> Look:
+    """The end of the certificate that nginx shows for a host name.
+
+    Whether anybody trusts it is no question here: a self-signed one ends, too.
+    """
+    tcp = {
+        # nginx listens on no other.
+        "preferred_ip_protocol": "ip4",
+        "tls": True,
+        "tls_config": {"server_name": host, "insecure_skip_verify": True},
+    }
+    return Look(job="certificate", endpoint=tls, target=str(tls), module=_module(tcp=tcp))
+
+
+def health(workload: str, asked: Health) -> Look:
+    """Whether any instance of a workload answers. A redirect is no answer: it would lead to where nobody may go."""
+    endpoint = Endpoint(workload, asked.port)
+    http = {"preferred_ip_protocol": "ip4", "valid_status_codes": [200], "follow_redirects": False}
+    return Look(job=asked.job, endpoint=endpoint, target=f"http://{endpoint}{asked.path}", module=_module(http=http))
+
+
+def exporter(image: str, looks: Sequence[Look]) -> Workload:
+    """It looks whenever it is asked, and tells what it saw of whom it was asked about."""
+    modules = {look.job: look.module for look in looks}
+    return Workload(
+        name="probe-exporter",
+        image=image,
+        user=NOBODY,
+        arguments=(f"--config.file={DIRECTORY}/{FILE}",),
+        file_sets=(FileSet(name="configuration", directory=DIRECTORY, files={FILE: json.dumps({"modules": modules})}),),
+        ports=(Port(name="metrics", number=PORT),),
+        memory_mib=64,
+        readiness=Probe(check=HttpGet(port=PORT, path="/")),
+        liveness=Liveness(check=TcpConnect(port=PORT)),
+        calls=tuple(look.endpoint for look in looks),
+        metrics=tuple(
+            Metrics(
+                port=PORT,
+                job=look.job,
+                about=look.endpoint.workload,
+                path="/probe",
+                parameters={"module": look.job, "target": look.target},
+            )
+            for look in looks
+        ),
+    )
+
+
+def _module(**settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    ((prober, _),) = settings.items()
+    return {"prober": prober, "timeout": "5s", **settings}
