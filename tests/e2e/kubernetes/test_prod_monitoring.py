@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from operations.dashboards import queries
-from settings.catalog import SERVICES
+from settings.catalog import FRONTENDS, SERVICES
 from tests.artifacts.test_dashboards import with_values
 from tests.cluster import access
 from tests.cluster.volumes import SMALL_MIB
@@ -42,7 +42,6 @@ UNHEARD = {
     "database:backup_age:seconds": "no backup runs",
 }
 EMPTY_PANELS = {
-    ("pti-services-health", 14): "front ends tell no figures",
     ("pti-infrastructure", 17): "no backup runs",
 }
 """Panels of which a query gives nothing here."""
@@ -205,12 +204,15 @@ def test_every_replica_of_everything_is_watched_and_well(watched: Watched[Forwar
 
     expected = Counter({("service", one.name, "1") for one in SERVICES} | {(name, name, "1") for name in STORES})
     expected.update({("service", "rdv", "1"): 1, ("certificate", "nginx", "1"): 1})
+    expected.update(("frontend", one.name, "1") for one in FRONTENDS)
     try:
         until("every target answers, and no other is left", lambda: up() == expected, LOOKBACK_S)
     except AssertionError as late:
         raise AssertionError(f"{late}: lacking {expected - up()}, too many {up() - expected}") from None
     told = {name: watched.stack.value(name) for name in ("pg_up", "redis_up", "nginx_up", "kafka_brokers")}
     assert told == {"pg_up": 1, "redis_up": 1, "nginx_up": 1, "kafka_brokers": 3}
+    answering = watched.stack.query("probe_success{job='frontend'} == 1")
+    assert {one["metric"]["workload"] for one in answering} == {one.name for one in FRONTENDS}
 
 
 def _requests(watched: Watched[Forwarded]) -> Counter[tuple[str, str]]:
