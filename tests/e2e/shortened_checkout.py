@@ -13,8 +13,11 @@ from pathlib import Path
 
 from operations.project import ROOT
 
-FOR = {"1m": "3s", "2m": "4s", "5m": "6s", "10m": "8s", "15m": "10s", "1h": "12s"}
-"""How long an expression has to hold: real to shortened, in the same order."""
+FOR = {"1m": "3s", "2m": "4s", "5m": "12s", "10m": "13s", "15m": "14s", "1h": "15s"}
+"""How long an expression has to hold: real to shortened, in the same order.
+
+From 5 minutes on: four scrapes, since on a busy machine one or two time out.
+"""
 
 WINDOWS = {"5m": "20s", "15m": "40s", "30m": "23s", "1h": "26s", "6h": "30s", "3d": "40s"}
 """How far a rule looks back: the same."""
