@@ -63,9 +63,11 @@ class ClusterStack(PulumiStack):
             self.config_file.write_text(configured)
 
     def remove(self) -> None:
-        """Deletes the namespace, with all that is in it."""
+        """Deletes the namespace, with all that is in it, and what the stack has outside of one."""
         self.end_orphans()
         self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
+        rights = f"{NAMESPACE}-prometheus-kubelets"
+        self.cluster.kubectl("delete", "clusterrole,clusterrolebinding", rights, "--ignore-not-found")
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
         """kubectl in the platform's namespace."""
