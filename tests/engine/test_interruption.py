@@ -51,9 +51,7 @@ def starting(workload: str) -> Moment:
 CREATION = [
     begun("create", "Network", "postgres"),
     begun("create", "Container", "databases-roles"),
-    begun("create", "Container", "postgres"),
     starting("kafka"),
-    starting("databases"),
     done("create", "Container", "databases"),
 ]
 UPDATE = [
