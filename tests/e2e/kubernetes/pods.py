@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from tests.cluster import Cluster, ClusterError
 from tests.e2e.kubernetes.stack import ClusterStack
@@ -102,14 +103,21 @@ def port_forward(stack: ClusterStack, target: str, port: int) -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         local = int(probe.getsockname()[1])
     command = [*stack.namespaced(), "port-forward", target, f"{local}:{port}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        until("the port is forwarded", lambda: _listens(local) or process.poll() is not None)
-        assert process.poll() is None, process.stdout.read() if process.stdout else ""
-        yield local
-    finally:
-        process.terminate()
-        process.wait(10)
+    # It says a line for each connection: into a pipe that nobody reads it would stop after some two thousand.
+    with TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            until("the port is forwarded", lambda: _listens(local) or process.poll() is not None)
+            assert process.poll() is None, _text_of(said)
+            yield local
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _text_of(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 def _is_open(told: str) -> bool:
