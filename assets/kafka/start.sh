@@ -18,7 +18,7 @@ with_archive() { export KAFKA_JVM_PERFORMANCE_OPTS="$options -XX:SharedArchiveFi
 data=$(sed -n 's/^log.dirs=//p' "$configuration")
 if [[ -n ${CLUSTER_ID:-} && ! -e $data/meta.properties ]]; then
     with_archive storage
-    /opt/kafka/bin/kafka-storage.sh format --cluster-id "$CLUSTER_ID" --config "$configuration"
+    /opt/kafka/bin/kafka-storage.sh format --cluster-id="$CLUSTER_ID" --config "$configuration"
 fi
 with_archive kafka
 exec /opt/kafka/bin/kafka-server-start.sh "$configuration"
