@@ -69,9 +69,6 @@ class Kubelets:
     namespace: str
     """Only claims of this namespace are kept."""
 
-    verify_certificate: bool = True
-    """False where kubelets sign their own certificates, as many clusters have it."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
@@ -187,10 +184,7 @@ def _scrape_kubelets(kubelets: Kubelets) -> dict[str, Any]:
         "job_name": "kubelet",
         "scheme": "https",
         "authorization": {"credentials_file": f"{SERVICE_ACCOUNT}/token"},
-        "tls_config": {
-            "ca_file": f"{SERVICE_ACCOUNT}/ca.crt",
-            "insecure_skip_verify": not kubelets.verify_certificate,
-        },
+        "tls_config": {"ca_file": f"{SERVICE_ACCOUNT}/ca.crt"},
         "kubernetes_sd_configs": [{"role": "node"}],
         "relabel_configs": _labels("kubelet", "kubelet"),
         "metric_relabel_configs": [{**ours, "action": "keep"}],
