@@ -10,7 +10,8 @@ import socket
 import ssl
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPMessage
 from typing import Any, Self
@@ -136,9 +137,19 @@ class Platform:
             sent["Authorization"] = f"Bearer {token}"
         if body is not None:
             sent["Content-Type"] = "application/json"
-        with socket.create_connection((self.address, self.https_port), timeout_s) as plain:
-            encrypted = self._context().wrap_socket(plain, server_hostname=named)
+        with self.connected(named, timeout_s=timeout_s) as encrypted:
             return _ask(encrypted, method, path, json.dumps(body).encode() if body is not None else None, sent)
+
+    @contextmanager
+    def connected(
+        self, host: str, context: ssl.SSLContext | None = None, timeout_s: float = ANSWER_S
+    ) -> Iterator[ssl.SSLSocket]:
+        """A connection to the edge that names the host; without a context, it must show the platform's certificate."""
+        with (
+            socket.create_connection((self.address, self.https_port), timeout_s) as plain,
+            (context or self._context()).wrap_socket(plain, server_hostname=host) as encrypted,
+        ):
+            yield encrypted
 
     def book(self, tenant: uuid.UUID, service: str | None = None, title: str = "control visit") -> Answer:
         """POST of an appointment."""
@@ -290,12 +301,7 @@ class Platform:
 
     def shown_certificate(self) -> bytes:
         """What the edge shows for the API's host name now, as DER, trusted or not."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with (
-            socket.create_connection((self.address, self.https_port), ANSWER_S) as plain,
-            context.wrap_socket(plain, server_hostname=self.api_host) as encrypted,
-        ):
+        with self.connected(self.api_host, _trusting_anybody()) as encrypted:
             return encrypted.getpeercert(binary_form=True) or b""
 
     def seconds_until_well(self, deadline_s: float = DEADLINE_S) -> float:
@@ -326,11 +332,15 @@ class Platform:
         return host if self.public_port == 443 else f"{host}:{self.public_port}"
 
     def _context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cadata=self.certificate)
         if self.certificate is None:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+            return _trusting_anybody()
+        return ssl.create_default_context(cadata=self.certificate)
+
+
+def _trusting_anybody() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def certificate_of(exported: Mapping[str, Any]) -> str:

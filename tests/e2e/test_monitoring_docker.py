@@ -6,20 +6,18 @@ One stack, in the order of the file; each test leaves it well.
 from __future__ import annotations
 
 import shutil
-import socket
 import ssl
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from operations.dashboards import queries
 from tests.artifacts.rule_files import RULE_FILES, rules_of
-from tests.artifacts.test_dashboards import with_values
 from tests.e2e import watched as watched_stack
 from tests.e2e.full_stack import timed
 from tests.e2e.monitored_stack import FRONTEND, SERVICES, MonitoredStack, engine_address, memory_mib, monitored_stack
-from tests.e2e.watched import BURN, THRESHOLDS, receiver
+from tests.e2e.watched import BURN, BUSINESS, POSTED, REQUESTS, THRESHOLDS, receiver
 from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
@@ -68,30 +66,16 @@ def test_everything_is_watched_and_well(watched: Watched) -> None:
 
 
 def test_the_sign_of_life_arrives(watched: Watched) -> None:
-    before = watched.people.signs_of_life
-    until("another sign of life", lambda: watched.people.signs_of_life > before)
+    watched.another_sign_of_life()
 
 
 def test_traffic_is_counted_timed_and_told_as_business(watched: Watched) -> None:
-    tenant = uuid.uuid4()
-    assert [watched.platform.book(tenant, "rdv").status for _ in range(3)] == [201] * 3
-    cancelled = watched.platform.listed(tenant, "rdv").json[0]["id"]
-    token = watched.platform.token(tenant)
-    assert watched.platform.call("POST", f"/api/rdv/appointments/{cancelled}/cancel", token).status == 200
-    paid = [watched.platform.call("POST", "/api/rdv/payments", token, {"amount_euros": one}) for one in (40, 2, -1)]
-    assert [answer.status for answer in paid] == [201, 201, 402]
-    expected = {
-        "pti_appointments_created_total": 3,
-        "pti_appointments_cancelled_total": 1,
-        "pti_payments_amount_euros_total": 42,
-        "pti_payments_failed_total": 1,
-    }
-    until("all is counted", lambda: {name: watched.stack.value(f"sum({name})") for name in expected} == expected)
-    requests = 'http_server_request_duration_seconds_count{workload="rdv", http_request_method="POST"}'
+    watched.do_business()
+    until("all is counted", lambda: {name: watched.stack.value(f"sum({name})") for name in BUSINESS} == BUSINESS)
     labels = ("http_route", "http_response_status_code")
-    series = watched.stack.query(requests)
+    series = watched.stack.query(POSTED)
     counts = {tuple(one["metric"][label] for label in labels): int(one["value"][1]) for one in series}
-    assert counts.items() >= {("/appointments", "201"): 3, ("/payments", "201"): 2, ("/payments", "402"): 1}.items()
+    assert counts.items() >= REQUESTS.items()
     assert [label for one in series for label in one["metric"] if "tenant" in label] == []
 
 
@@ -103,25 +87,13 @@ def test_the_disk_is_the_engines(watched: Watched) -> None:
 
 def test_the_certificate_ends_when_the_one_that_users_are_shown_does(watched: Watched) -> None:
     platform = watched.platform
-    trusting = ssl.create_default_context(cadata=platform.certificate)
-    with (
-        socket.create_connection((platform.address, platform.https_port)) as plain,
-        trusting.wrap_socket(plain, server_hostname=platform.api_host) as encrypted,
-    ):
+    with platform.connected(platform.api_host) as encrypted:
         shown = encrypted.getpeercert() or {}
     assert watched.stack.value("probe_ssl_earliest_cert_expiry") == ssl.cert_time_to_seconds(str(shown["notAfter"]))
 
 
 def test_every_panel_shows_something(watched: Watched) -> None:
-    with (
-        watched.load("GET", "/api/rdv/appointments"),
-        watched.load("GET", "/api/user/appointments"),
-        watched.load("POST", "/api/rdv/payments", {"amount_euros": 1}, per_second=1),
-    ):
-        for query in queries():
-            expression = with_values(query.expression)
-            if (query.dashboard, query.panel) not in EMPTY_PANELS:
-                until(f"{query.dashboard} {query.panel}: {expression}", lambda e=expression: watched.stack.query(e))  # type: ignore[misc]
+    watched.every_panel_shows_something(EMPTY_PANELS.keys())
 
 
 def test_every_rule_reads_series_that_are_there(watched: Watched) -> None:
@@ -145,9 +117,7 @@ def test_grafana_serves_the_dashboards_to_who_has_the_password(watched: Watched)
     assert found == {query.dashboard for query in queries()}
     board = watched.stack.ask_grafana("/api/dashboards/uid/pti-services-health", password)
     assert board["dashboard"]["title"] == "Services Health"
-    through = "/api/datasources/proxy/uid/prometheus/api/v1/query"
-    answered = watched.stack.ask_grafana(through, password, query="count(up)")
-    assert answered["data"]["result"][0]["value"][1] == str(len(watched.stack.query("up")))
+    watched.grafana_passes_on(password)
     with pytest.raises(AssertionError, match="401"):
         watched.stack.ask_grafana("/api/search", "guessed")
 
@@ -213,18 +183,13 @@ def _limits(watched: Watched, **changed: float) -> None:
     assert watched.stack.up().succeeded().replaced == {"prometheus", "prometheus-rules"}
 
 
-class _without:
+@contextmanager
+def _without(watched: Watched, workload: str) -> Iterator[None]:
     """A workload's container, stopped while the test looks."""
-
-    def __init__(self, watched: Watched, workload: str) -> None:
-        self._container = str(watched.stack.container(workload)["Id"])
-        self._healthy: Callable[[], bool] = lambda: (
-            docker_engine.workloads(watched.stack.name).get(workload) == "healthy"
-        )
-
-    def __enter__(self) -> None:
-        docker("stop", "--time", "5", self._container)
-
-    def __exit__(self, *raised: object) -> None:
-        docker("start", self._container)
-        until("it is well again", self._healthy)
+    container = str(watched.stack.container(workload)["Id"])
+    docker("stop", "--time", "5", container)
+    try:
+        yield
+    finally:
+        docker("start", container)
+        until("it is well again", lambda: docker_engine.workloads(watched.stack.name).get(workload) == "healthy")

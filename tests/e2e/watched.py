@@ -8,12 +8,15 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Generic, TypeVar
 
+from operations.dashboards import queries
+from tests.artifacts.test_dashboards import with_values
 from tests.e2e.load import Load
 from tests.e2e.platform import Platform
 from tests.engine.waiting import until
@@ -23,6 +26,23 @@ BURN = {"AvailabilityBurnFast", "AvailabilityBurnMedium", "AvailabilityBurnSlow"
 
 THRESHOLDS = {"latencyMs": 2500, "diskPercent": 99.9}
 """A machine that does other work answers late, and its disk is nobody's concern, until a test makes it one."""
+
+
+BUSINESS = {
+    "pti_appointments_created_total": 3,
+    "pti_appointments_cancelled_total": 1,
+    "pti_payments_amount_euros_total": 42,
+    "pti_payments_failed_total": 1,
+}
+"""Counters, and by how much `Watched.do_business` lets them grow."""
+
+REQUESTS = {("/appointments", "201"): 3, ("/payments", "201"): 2, ("/payments", "402"): 1}
+"""(route, status) of its POST requests, and how many there are."""
+
+POSTED = 'http_server_request_duration_seconds_count{workload="rdv", http_request_method="POST"}'
+"""The series that count them."""
+
+THROUGH_GRAFANA = "/api/datasources/proxy/uid/prometheus/api/v1/query"
 
 
 class Receiver:
@@ -155,6 +175,38 @@ class Watched(Generic[StackT]):
         """Nothing is wrong; what is told from now on counts."""
         self.clears()
         self.people.forget()
+
+    def another_sign_of_life(self) -> None:
+        """The Watchdog is told again and again."""
+        before = self.people.signs_of_life
+        until("another sign of life", lambda: self.people.signs_of_life > before)
+
+    def do_business(self) -> None:
+        """What `BUSINESS` and `REQUESTS` count, at the service rdv."""
+        tenant = uuid.uuid4()
+        assert [self.platform.book(tenant, "rdv").status for _ in range(3)] == [201] * 3
+        cancelled = self.platform.listed(tenant, "rdv").json[0]["id"]
+        token = self.platform.token(tenant)
+        assert self.platform.call("POST", f"/api/rdv/appointments/{cancelled}/cancel", token).status == 200
+        paid = [self.platform.call("POST", "/api/rdv/payments", token, {"amount_euros": one}) for one in (40, 2, -1)]
+        assert [answer.status for answer in paid] == [201, 201, 402]
+
+    def every_panel_shows_something(self, empty: Collection[tuple[str, int]]) -> None:
+        """Each query of each panel gives something while there is traffic; those of the `empty` ones are not asked."""
+        with (
+            self.load("GET", "/api/rdv/appointments"),
+            self.load("GET", "/api/user/appointments"),
+            self.load("POST", "/api/rdv/payments", {"amount_euros": 1}, per_second=1),
+        ):
+            for query in queries():
+                expression = with_values(query.expression)
+                if (query.dashboard, query.panel) not in empty:
+                    until(f"{query.dashboard} {query.panel}: {expression}", lambda e=expression: self.stack.query(e))  # type: ignore[misc]
+
+    def grafana_passes_on(self, password: str) -> None:
+        """Grafana asks Prometheus for who has the password."""
+        answered = self.stack.ask_grafana(THROUGH_GRAFANA, password, query="count(up)")
+        assert answered["data"]["result"][0]["value"][1] == str(len(self.stack.query("up")))
 
     def load(self, method: str, path: str, body: object = None, per_second: float = 5) -> Load:
         """Requests to a path of the API."""

@@ -5,23 +5,20 @@ One stack, in the order of the file; each test leaves it well. The next module's
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from operations.dashboards import queries
 from settings.catalog import FRONTENDS, SERVICES
-from tests.artifacts.test_dashboards import with_values
 from tests.cluster import access
 from tests.cluster.volumes import SMALL_MIB
 from tests.e2e.full_stack import timed
 from tests.e2e.kubernetes import configuration
 from tests.e2e.kubernetes.monitored import LOOKBACK_S, Forwarded, may, monitored, node_disk_used, rights
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
-from tests.e2e.watched import BURN, Watched
+from tests.e2e.watched import BURN, BUSINESS, POSTED, REQUESTS, THROUGH_GRAFANA, Watched
 from tests.engine.waiting import until
 
 STORES = ("postgres", "redis", "kafka", "kong", "nginx", "prometheus", "alertmanager", "kubelet")
@@ -90,32 +87,17 @@ def test_the_kubelet_tells_how_full_every_claim_of_ours_is(watched: Watched[Forw
 
 
 def test_the_sign_of_life_arrives(watched: Watched[Forwarded]) -> None:
-    before = watched.people.signs_of_life
-    until("another sign of life", lambda: watched.people.signs_of_life > before)
+    watched.another_sign_of_life()
 
 
 def test_traffic_is_counted_timed_and_told_as_business(watched: Watched[Forwarded]) -> None:
     def business() -> dict[str, float]:
-        return {name: watched.stack.value(f"sum({name}{{workload='rdv'}})") or 0 for name in expected}
+        return {name: watched.stack.value(f"sum({name}{{workload='rdv'}})") or 0 for name in BUSINESS}
 
-    expected = {
-        "pti_appointments_created_total": 3,
-        "pti_appointments_cancelled_total": 1,
-        "pti_payments_amount_euros_total": 42,
-        "pti_payments_failed_total": 1,
-    }
-    before, tenant = business(), uuid.uuid4()
-    requests_before = _requests(watched)
-    assert [watched.platform.book(tenant, "rdv").status for _ in range(3)] == [201] * 3
-    cancelled = watched.platform.listed(tenant, "rdv").json[0]["id"]
-    token = watched.platform.token(tenant)
-    assert watched.platform.call("POST", f"/api/rdv/appointments/{cancelled}/cancel", token).status == 200
-    paid = [watched.platform.call("POST", "/api/rdv/payments", token, {"amount_euros": one}) for one in (40, 2, -1)]
-    assert [answer.status for answer in paid] == [201, 201, 402]
-
-    counted = {("/appointments", "201"): 3, ("/payments", "201"): 2, ("/payments", "402"): 1}
-    until("all is counted", lambda: business() == {name: before[name] + more for name, more in expected.items()})
-    until("every request", lambda: (_requests(watched) - requests_before).items() >= counted.items())
+    before, requests_before = business(), _requests(watched)
+    watched.do_business()
+    until("all is counted", lambda: business() == {name: before[name] + more for name, more in BUSINESS.items()})
+    until("every request", lambda: (_requests(watched) - requests_before).items() >= REQUESTS.items())
     timed_of = "sum(http_server_request_duration_seconds_{}{{workload='rdv', http_request_method='POST'}})"
     mean = watched.stack.value(f"{timed_of.format('sum')} / {timed_of.format('count')}")
     assert mean is not None
@@ -123,15 +105,7 @@ def test_traffic_is_counted_timed_and_told_as_business(watched: Watched[Forwarde
 
 
 def test_every_panel_shows_something(watched: Watched[Forwarded]) -> None:
-    with (
-        watched.load("GET", "/api/rdv/appointments"),
-        watched.load("GET", "/api/user/appointments"),
-        watched.load("POST", "/api/rdv/payments", {"amount_euros": 1}, per_second=1),
-    ):
-        for query in queries():
-            expression = with_values(query.expression)
-            if (query.dashboard, query.panel) not in EMPTY_PANELS:
-                until(f"{query.dashboard} {query.panel}: {expression}", lambda e=expression: watched.stack.query(e))  # type: ignore[misc]
+    watched.every_panel_shows_something(EMPTY_PANELS.keys())
 
 
 def test_every_rule_reads_series_that_are_there(watched: Watched[Forwarded]) -> None:
@@ -148,11 +122,9 @@ def test_every_rule_reads_series_that_are_there(watched: Watched[Forwarded]) -> 
 def test_grafana_shows_it_to_who_has_the_password(watched: Watched[Forwarded], stack: ClusterStack) -> None:
     password = stack.outputs().credentials.grafana
     assert password
-    through = "/api/datasources/proxy/uid/prometheus/api/v1/query"
-    answered = watched.stack.ask_grafana(through, password, query="count(up)")
-    assert answered["data"]["result"][0]["value"][1] == str(len(watched.stack.query("up")))
+    watched.grafana_passes_on(password)
     with pytest.raises(AssertionError, match="401"):
-        watched.stack.ask_grafana(through, "guessed", query="count(up)")
+        watched.stack.ask_grafana(THROUGH_GRAFANA, "guessed", query="count(up)")
 
 
 def test_a_volume_that_fills(watched: Watched[Forwarded], stack: ClusterStack, disk_limit: float) -> None:
@@ -218,9 +190,8 @@ def test_every_replica_of_everything_is_watched_and_well(watched: Watched[Forwar
 def _requests(watched: Watched[Forwarded]) -> Counter[tuple[str, str]]:
     """(route, status) to how many POST requests both instances of rdv have counted."""
     labels = ("http_route", "http_response_status_code")
-    requests = 'http_server_request_duration_seconds_count{workload="rdv", http_request_method="POST"}'
     counted: Counter[tuple[str, str]] = Counter()
-    for one in watched.stack.query(requests):
+    for one in watched.stack.query(POSTED):
         counted[one["metric"][labels[0]], one["metric"][labels[1]]] += int(one["value"][1])
     return counted
 
