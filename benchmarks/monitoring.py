@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import secrets
 import sys
 import tempfile
 import time
@@ -22,37 +21,24 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.many_services import VARIABLE
 from benchmarks.report import machine
 from operations.project import ROOT
 from settings.catalog import SERVICES
-from settings.credentials import third_party
 from tests.e2e import full_stack, monitored_stack
-from tests.e2e.full_stack import FullStack
-from tests.e2e.watched import Watchers
+from tests.e2e.monitored_stack import MonitoredStack
 from tests.engine import docker_engine
-from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 
 PROGRAM = ROOT / "benchmarks" / "programs" / "monitoring"
-SERVERS = ("prometheus", "alertmanager", "grafana")
 STAND_IN_LABEL = "pti.stand-in"
 SAMPLE = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 SCRAPES_BEFORE = 3
 """After the traffic: by then every series and every recorded one is there."""
 
 MIB = 2**20
-
-
-class WatchedStack(Watchers, FullStack):
-    """The stack, and what its Prometheus answers."""
-
-    def prometheus_url(self) -> str:
-        """Its published port."""
-        return f"http://127.0.0.1:{self.gateway_port('prometheus', 9090)}"
 
 
 @dataclass(frozen=True)
@@ -145,7 +131,7 @@ def main() -> int:
     wanted = parser.parse_args()
     if min(wanted.services) < len(SERVICES):
         parser.error(f"at least {len(SERVICES)} services: the platform's own")
-    if reason := full_stack.lacking_images() or monitored_stack.lacking_images():
+    if reason := monitored_stack.lacking_images():
         print(reason, file=sys.stderr)
         return 1
     print(machine(), flush=True)
@@ -163,10 +149,10 @@ def measured(services: int, seconds: float) -> Cost:
     """Brings a stack up, lets every service be used once, and watches its watchers for so long."""
     os.environ[VARIABLE] = str(services)
     with tempfile.TemporaryDirectory(prefix="pti-benchmark-") as home:
-        stack = WatchedStack(Path(home, "stack"), program=PROGRAM, configuration=configuration())
-        stack.set_secrets(
-            {third_party(one).key: secrets.token_urlsafe(16) for service in SERVICES for one in service.secrets}
-        )
+        # The number of services is the program's.
+        configuration = monitored_stack.watched_stores({"deploy": "all"}, monitored_stack.monitoring())
+        stack = MonitoredStack(Path(home, "stack"), program=PROGRAM, configuration=configuration)
+        stack.set_secrets(full_stack.third_party_secrets())
         try:
             stack.up().succeeded()
             use(stack)
@@ -180,22 +166,7 @@ def measured(services: int, seconds: float) -> Cost:
             stack.remove()
 
 
-def configuration() -> dict[str, Any]:
-    """Stores, gateway and monitoring; the number of services is the program's."""
-    prometheus, grafana, alertmanager = free_ports(3)
-    described = full_stack.configuration({"deploy": "all"})
-    return described | {
-        "kafka": {"port": described["kafka"]["port"], "mode": "kraft"},
-        "monitoring": {
-            "enabled": True,
-            "prometheus": {"port": prometheus},
-            "grafana": {"port": grafana},
-            "alertmanager": {"port": alertmanager},
-        },
-    }
-
-
-def use(stack: WatchedStack) -> None:
+def use(stack: MonitoredStack) -> None:
     """Every route of the service that runs, then each of the others through the gateway: series come with use."""
     until("every target answers", lambda: stack.query("count(up == 1) == count(up)"))
     platform = stack.platform()
@@ -216,12 +187,12 @@ def use(stack: WatchedStack) -> None:
         platform.call("GET", f"/api/{name}/appointments")
 
 
-def scrapes(stack: WatchedStack) -> float:
+def scrapes(stack: MonitoredStack) -> float:
     """How often Prometheus has looked at itself so far."""
     return stack.value('sum(count_over_time(up{job="prometheus"}[1h]))') or 0
 
 
-def own_account(stack: WatchedStack) -> Own:
+def own_account(stack: MonitoredStack) -> Own:
     """Prometheus' metrics page at this moment: its own series are as old as its last look."""
     at = time.monotonic()
     with urllib.request.urlopen(f"{stack.prometheus_url()}/metrics", timeout=30) as answer:  # noqa: S310 - our address
@@ -232,12 +203,12 @@ def own_account(stack: WatchedStack) -> Own:
     return Own(at, figures)
 
 
-def cost_of(stack: WatchedStack, services: int, before: Own, after: Own) -> Cost:
+def cost_of(stack: MonitoredStack, services: int, before: Own, after: Own) -> Cost:
     """Everything, at the end of the watched time."""
     watchers = {
         one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL]: one["Config"]["Labels"].get(STAND_IN_LABEL) == "true"
         for one in docker_engine.containers(stack.name)
-        if is_watcher(one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL])
+        if monitored_stack.is_watcher(one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL])
     }
     used = docker("exec", stack.container("prometheus")["Id"], "du", "-sk", "/prometheus")
     return Cost(
@@ -253,11 +224,6 @@ def cost_of(stack: WatchedStack, services: int, before: Own, after: Own) -> Cost
         after=after,
         volume_mib=int(used.split()[0]) / 1024,
     )
-
-
-def is_watcher(workload: str) -> bool:
-    """Whether a workload is one of monitoring's."""
-    return workload in SERVERS or workload.endswith("-exporter")
 
 
 def show(costs: list[Cost]) -> None:

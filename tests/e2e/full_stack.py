@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from settings.catalog import SERVICES
+from settings.credentials import third_party
 from settings.gateway import Gateway
 from tests.e2e.platform import Platform, certificate_of
 from tests.engine import docker_engine
@@ -84,6 +87,11 @@ def configuration(services: Mapping[str, Any]) -> dict[str, Any]:
             "kong": {"proxyPort": proxy, "tlsPort": tls, "adminPort": admin},
         },
     }
+
+
+def third_party_secrets() -> dict[str, str]:
+    """Configuration key to a value, of every provider's secret: one that opens nothing."""
+    return {third_party(one).key: secrets.token_urlsafe(16) for service in SERVICES for one in service.secrets}
 
 
 def lacking_images() -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from settings.monitoring import Monitoring
+from settings.monitoring import Monitoring, Prometheus
 from tests.e2e import full_stack
 from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack
 from tests.e2e.shortened_checkout import shortened_checkout
@@ -22,6 +22,7 @@ from tests.engine.machine import BUILD
 
 SERVICES = ("user", "rdv")
 FRONTEND = "client-pwa"
+SERVERS = ("prometheus", "alertmanager", "grafana")
 
 
 class MonitoredStack(Watchers, FullStack):
@@ -46,41 +47,47 @@ def engine_address() -> str:
     return str(ip_network(subnet)[1])
 
 
+def monitoring(scrape_interval_s: int = Prometheus().scrape_interval_s, **more: Any) -> dict[str, Any]:
+    """The section `monitoring`: switched on, on host ports that are free, with the sections of `more`."""
+    prometheus, grafana, alertmanager = free_ports(3)
+    return {
+        "enabled": True,
+        "prometheus": {"port": prometheus, "scrapeIntervalS": scrape_interval_s},
+        "grafana": {"port": grafana},
+        "alertmanager": {"port": alertmanager},
+        **more,
+    }
+
+
+def watched_stores(services: Mapping[str, Any], watched: Mapping[str, Any]) -> dict[str, Any]:
+    """Stores, gateway, these services and this monitoring; without ZooKeeper, which is one container less."""
+    described = full_stack.configuration(services)
+    return described | {"kafka": {"port": described["kafka"]["port"], "mode": "kraft"}, "monitoring": watched}
+
+
 def configuration() -> dict[str, Any]:
     """Two services and a front end behind the gateway, watched every three seconds."""
-    prometheus, grafana, alertmanager = free_ports(3)
-    described = full_stack.configuration(
-        {"deploy": [*SERVICES], "environment": {"FAULT_INJECTION": "true"}, "each": full_stack.PUBLIC}
-    )
-    return described | {
-        # One container less than with ZooKeeper.
-        "kafka": {"port": described["kafka"]["port"], "mode": "kraft"},
+    services = {"deploy": [*SERVICES], "environment": {"FAULT_INJECTION": "true"}, "each": full_stack.PUBLIC}
+    told = {"receivers": {"webhook": True, "watchdog": True}, "thresholds": THRESHOLDS}
+    return watched_stores(services, monitoring(3, **told)) | {
         "frontends": {"deploy": [FRONTEND], "image": FRONTEND_IMAGE},
-        "monitoring": {
-            "enabled": True,
-            "prometheus": {"port": prometheus, "scrapeIntervalS": 3},
-            "grafana": {"port": grafana},
-            "alertmanager": {"port": alertmanager},
-            "receivers": {"webhook": True, "watchdog": True},
-            "thresholds": THRESHOLDS,
-        },
     }
 
 
 def lacking_images() -> str | None:
-    """Which image of monitoring the engine lacks; None where it has all."""
-    monitoring = Monitoring()
-    exporters = monitoring.exporters.model_dump().values()
-    for image in (monitoring.prometheus.image, monitoring.grafana.image, monitoring.alertmanager.image, *exporters):
+    """Which image of a watched stack the engine lacks; None where it has all."""
+    own = Monitoring()
+    exporters = own.exporters.model_dump().values()
+    for image in (own.prometheus.image, own.grafana.image, own.alertmanager.image, *exporters):
         if not docker("image", "ls", "--quiet", image).strip():
             return f"the image {image} is not here: {BUILD}"
-    return None
+    return full_stack.lacking_images()
 
 
 @contextmanager
 def monitored_stack(folder: Path, address: str) -> Iterator[MonitoredStack]:
     """A stack that is not up yet and tells its alerts to `address`; skips without its images, leaves nothing behind."""
-    if reason := full_stack.lacking_images() or lacking_images():
+    if reason := lacking_images():
         pytest.skip(reason)
     program = shortened_checkout(folder / "checkout")
     stack = MonitoredStack(folder / "home", program=program, configuration=configuration())
@@ -89,6 +96,11 @@ def monitored_stack(folder: Path, address: str) -> Iterator[MonitoredStack]:
         yield stack
     finally:
         stack.remove()
+
+
+def is_watcher(workload: str) -> bool:
+    """Whether a workload is one of monitoring's."""
+    return workload in SERVERS or workload.endswith("-exporter")
 
 
 def memory_mib(stack: str) -> dict[str, float]:

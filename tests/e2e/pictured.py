@@ -9,19 +9,15 @@ through it, in which one service stays away for half a minute. Nothing is left b
 from __future__ import annotations
 
 import argparse
-import secrets
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from operations.dashboards.pictures import draw_all
-from settings.catalog import SERVICES
-from settings.credentials import third_party
 from tests.e2e import full_stack, monitored_stack
 from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack
 from tests.e2e.traffic import Traffic
-from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
 
 PHASES = ((60, 3.0), (120, 6.0), (30, 6.0), (120, 4.0), (120, 7.0), (45, 3.0))
@@ -36,14 +32,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Draws the dashboards of a stack that is brought up for that.")
     parser.add_argument("--folder", type=Path, default=Path("docs/images"), help="default: %(default)s")
     folder = parser.parse_args().folder
-    if reason := full_stack.lacking_images() or monitored_stack.lacking_images():
+    if reason := monitored_stack.lacking_images():
         print(reason, file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as home:
         stack = FullStack(Path(home, "stack"), configuration=configuration())
-        stack.set_secrets(
-            {third_party(one).key: secrets.token_urlsafe(16) for service in SERVICES for one in service.secrets}
-        )
+        stack.set_secrets(full_stack.third_party_secrets())
         try:
             stack.up().succeeded()
             pass_traffic(stack)
@@ -57,18 +51,10 @@ def main() -> int:
 
 def configuration() -> dict[str, Any]:
     """Everything, watched every five seconds: minutes show what hours would."""
-    prometheus, grafana, alertmanager = free_ports(3)
-    described = full_stack.configuration({"deploy": "all", "environment": {"FAULT_INJECTION": "true"}})
-    return described | {
-        # One container less than with ZooKeeper.
-        "kafka": {"port": described["kafka"]["port"], "mode": "kraft"},
+    services = {"deploy": "all", "environment": {"FAULT_INJECTION": "true"}}
+    watched = monitored_stack.monitoring(SCRAPE_INTERVAL_S)
+    return monitored_stack.watched_stores(services, watched) | {
         "frontends": {"deploy": "all", "image": FRONTEND_IMAGE},
-        "monitoring": {
-            "enabled": True,
-            "prometheus": {"port": prometheus, "scrapeIntervalS": SCRAPE_INTERVAL_S},
-            "grafana": {"port": grafana},
-            "alertmanager": {"port": alertmanager},
-        },
     }
 
 

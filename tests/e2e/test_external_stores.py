@@ -14,9 +14,8 @@ from settings.catalog import SERVICES
 from settings.monitoring import Exporters
 from tests.e2e import full_stack
 from tests.e2e.managed_stores import ADMIN, ManagedStores, managed_stores
-from tests.e2e.monitored_stack import MonitoredStack, engine_address, lacking_images
+from tests.e2e.monitored_stack import MonitoredStack, engine_address, lacking_images, monitoring
 from tests.engine import docker_engine
-from tests.engine.configurations import free_ports
 from tests.engine.waiting import until
 
 DEPLOYED = ("user", "payment")
@@ -33,7 +32,7 @@ class Guest:
 @pytest.fixture(scope="module")
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """Up from nothing; the stack is gone before the stores are."""
-    if reason := full_stack.lacking_images() or lacking_images():
+    if reason := lacking_images():
         pytest.skip(reason)
     clients = [full_stack.SERVICE_IMAGE, Exporters().redis, Exporters().kafka]
     with managed_stores(tmp_path_factory.mktemp("tls"), engine_address(), clients) as stores:
@@ -48,21 +47,12 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
 
 def configuration(stores: ManagedStores) -> dict[str, object]:
     """Two services behind the gateway, and what watches them."""
-    prometheus, grafana, alertmanager = free_ports(3)
     trusting = stores.trusting
     described = full_stack.configuration(
         {"deploy": [*DEPLOYED], "image": trusting[full_stack.SERVICE_IMAGE], "each": full_stack.PUBLIC}
     )
-    return described | {
-        **stores.configuration(),
-        "monitoring": {
-            "enabled": True,
-            "prometheus": {"port": prometheus, "scrapeIntervalS": 5},
-            "grafana": {"port": grafana},
-            "alertmanager": {"port": alertmanager},
-            "exporters": {"redis": trusting[Exporters().redis], "kafka": trusting[Exporters().kafka]},
-        },
-    }
+    exporters = {"redis": trusting[Exporters().redis], "kafka": trusting[Exporters().kafka]}
+    return described | {**stores.configuration(), "monitoring": monitoring(5, exporters=exporters)}
 
 
 def test_the_stack_runs_no_store_and_keeps_no_store_s_data(guest: Guest) -> None:

@@ -16,7 +16,15 @@ from operations.dashboards import queries
 from tests.artifacts.rule_files import RULE_FILES, rules_of
 from tests.e2e import watched as watched_stack
 from tests.e2e.full_stack import timed
-from tests.e2e.monitored_stack import FRONTEND, SERVICES, MonitoredStack, engine_address, memory_mib, monitored_stack
+from tests.e2e.monitored_stack import (
+    FRONTEND,
+    SERVICES,
+    MonitoredStack,
+    engine_address,
+    is_watcher,
+    memory_mib,
+    monitored_stack,
+)
 from tests.e2e.watched import BURN, BUSINESS, POSTED, REQUESTS, THRESHOLDS, receiver
 from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
@@ -168,8 +176,7 @@ def test_a_disk_and_a_certificate_beyond_their_limits(watched: Watched) -> None:
 
 def test_how_much_memory_it_takes(watched: Watched) -> None:
     used = memory_mib(watched.stack.name)
-    own = {name: size for name, size in used.items() if name in {"prometheus", "alertmanager", "grafana"}}
-    own |= {name: size for name, size in used.items() if name.endswith("-exporter")}
+    own = {name: size for name, size in used.items() if is_watcher(name)}
     series = watched.stack.value("prometheus_tsdb_head_series")
     print(", ".join(f"{name} {size:.0f} MiB" for name, size in sorted(own.items())), f"; {series:.0f} series")
     assert len(own) == 9
