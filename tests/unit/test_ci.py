@@ -1,0 +1,74 @@
+"""`.ci/run` itself, with programs that stand in for what it calls: its exit code is what the suites have said."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit.paths import ROOT
+
+
+def program(path: Path, body: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/bash\n{body}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def ci(tmp_path: Path) -> Path:
+    """A checkout in which linting, providing and every suite take no time and find nothing wrong."""
+    program(tmp_path / "bin/make", "exit 0")
+    program(tmp_path / ".ci/provide", "exit 0")
+    program(tmp_path / ".venv/bin/python", "exit 0")
+    return Path(shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run"))
+
+
+def run(script: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{script.parent.parent / 'bin'}:{os.environ['PATH']}"
+    return subprocess.run([script], env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=60)
+
+
+def test_it_passes_when_every_suite_has_passed(ci: Path) -> None:
+    ran = run(ci)
+
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    "failing", ["tests/engine", "tests/e2e/kubernetes", "--ignore=tests/e2e/kubernetes", "summary"]
+)
+def test_it_fails_when_one_has_failed_and_the_others_run_all_the_same(ci: Path, failing: str) -> None:
+    program(ci.parent.parent / ".venv/bin/python", f'[[ "$*" == *{failing}* ]] && exit 1\nexit 0')
+
+    ran = run(ci)
+
+    assert ran.returncode == 1
+    assert "== summary" in ran.stdout
+
+
+def test_it_leaves_no_reports_behind(ci: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+
+    run(ci)
+
+    assert list(scratch.iterdir()) == []
+
+
+def test_one_that_is_stopped_takes_the_suite_on_kubernetes_along(ci: Path, tmp_path: Path) -> None:
+    program(
+        tmp_path / ".venv/bin/python",
+        f'[[ "$*" == *tests/e2e/kubernetes\\ * ]] && echo $$ >{tmp_path}/node && exec sleep 60\n'
+        f"until [[ -s {tmp_path}/node ]]; do sleep 0.05; done\nkill $PPID",
+    )
+
+    run(ci)
+
+    node = int((tmp_path / "node").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(node, 0)
