@@ -7,7 +7,7 @@ from pathlib import Path
 
 from operations.project import OperationError
 from operations.render.placeholders import TLS_PAIR, Placeholders
-from settings.credentials import Credential
+from settings.credentials import POSTGRES_MONITOR, Credential
 
 ENTRY = re.compile(
     r"""[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w*)[ \t]*=[ \t]*
@@ -42,7 +42,7 @@ def read_secrets(path: Path, needed: Placeholders) -> dict[Credential, str]:
     """The value of every credential that a stack needs.
 
     Raises:
-        OperationError: naming every variable that is missing, empty, or not of one printable line.
+        OperationError: naming every variable that is missing, empty, or not what its reader takes.
     """
     variables = read_variables(path)
     values: dict[Credential, str] = {}
@@ -53,6 +53,8 @@ def read_secrets(path: Path, needed: Placeholders) -> dict[Credential, str]:
             mistakes.append(f"  {credential.variable} is missing or empty: {credential.purpose}")
         elif credential not in TLS_PAIR and not value.isprintable():
             mistakes.append(f"  {credential.variable} is more than one line of printable characters")
+        elif credential is POSTGRES_MONITOR and " " in value:
+            mistakes.append(f"  {credential.variable} has a space, which PostgreSQL's exporter can't read")
         # A PEM text ends with a line break, which an editor may have left out before the quote.
         values[credential] = f"{value.strip()}\n" if credential in TLS_PAIR else value
     if mistakes:

@@ -22,7 +22,7 @@ from operations.render.render import recorded_resources, write_objects
 from operations.render.text import document
 from settings import Settings
 from settings.catalog import FRONTENDS, SERVICES
-from settings.credentials import POSTGRES_ADMIN, REDIS, Credential
+from settings.credentials import POSTGRES_ADMIN, POSTGRES_MONITOR, REDIS, Credential
 
 PRINT_PROD = (
     "import sys; from operations.configuration import read_configuration;"
@@ -255,6 +255,13 @@ def test_every_missing_variable_is_named_at_once(tmp_path: Path) -> None:
     assert "JWT_SECRET is more than one line" in told
     missing = {one.variable for one in needed.by_credential} - {"JWT_SECRET"}
     assert set(re.findall(r"^  (\w+) is missing or empty", told, re.MULTILINE)) == missing
+
+
+def test_a_password_that_its_reader_cannot_take_is_named_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("POSTGRES_MONITOR_PASSWORD='hunter 2'\n")
+    with pytest.raises(OperationError, match="POSTGRES_MONITOR_PASSWORD has a space") as caught:
+        read_secrets(tmp_path / ".env", Placeholders({POSTGRES_MONITOR: None}))
+    assert "hunter" not in str(caught.value)
 
 
 def test_a_certificate_goes_over_several_lines(tmp_path: Path) -> None:
