@@ -41,10 +41,6 @@ def contradictions(settings: Settings) -> dict[str, str]:
         reason = "without nginx (gateway.enabled, gateway.edge: nginx), whose certificate it is about"
         found = without_effect(settings.monitoring.thresholds, ["certificate_days"], reason=reason)
         allowed |= {f"monitoring.thresholds.{key}": text for key, text in found.items()}
-    if settings.monitoring.enabled and settings.kafka.external.security_protocol == "SASL_SSL":
-        allowed["monitoring.enabled"] = (
-            "false with a Kafka that asks for a user: its exporter takes the password as a process argument only"
-        )
     return allowed
 
 

@@ -10,7 +10,7 @@ import pulumi
 from components.credentials import Credentials
 from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
 from components.data_layer.postgres import MONITOR_ROLE
-from settings.credentials import POSTGRES_MONITOR, REDIS
+from settings.credentials import KAFKA, POSTGRES_MONITOR, REDIS
 from workloads import Endpoint, External, FileSet, HttpGet, Job, Liveness, Metrics, Port, Probe, TcpConnect, Workload
 
 SECRETS = "/run/secrets/exporter"
@@ -56,15 +56,25 @@ def redis(image: str, access: RedisAccess, credentials: Credentials) -> Workload
     )
 
 
-def kafka(image: str, access: KafkaAccess) -> Workload:
+def kafka(image: str, access: KafkaAccess, credentials: Credentials) -> Workload:
     """Figures of Kafka: brokers, partitions, and how far consumers are behind."""
-    servers = tuple(f"--kafka.server={server}" for server in access.bootstrap_servers.split(","))
+    arguments = [f"--kafka.server={server}" for server in access.bootstrap_servers.split(",")]
+    secrets = {}
+    if access.security_protocol != "PLAINTEXT":
+        arguments.append("--tls.enabled")
+    if access.username is not None:
+        arguments += ["--sasl.enabled", "--sasl.mechanism=scram-sha512", f"--sasl.username={access.username}"]
+        # It takes the password as an argument only, which everyone on the machine sees; but arguments from a file, too:
+        # https://github.com/alecthomas/kingpin/blob/v2.4.0/README.md
+        arguments.append(f"@{SECRETS}/arguments")
+        secrets["arguments"] = pulumi.Output.concat("--sasl.password=", credentials[KAFKA], "\n")
     return _exporter(
         "kafka",
         image=image,
         user=NOBODY,
         port=9308,
-        arguments=(*servers, *(["--tls.enabled"] if access.security_protocol == "SSL" else [])),
+        arguments=tuple(arguments),
+        secrets=secrets,
         calls=access.calls,
         # It ends when no broker answers at its start.
         needs=access.server,

@@ -72,7 +72,7 @@ def _exporters(args: MonitoringArgs) -> list[Workload]:
     found = [
         exporters.postgres(images.postgres, args.postgres, credentials),
         exporters.redis(images.redis, args.redis, credentials),
-        exporters.kafka(images.kafka, args.kafka),
+        exporters.kafka(images.kafka, args.kafka, credentials),
     ]
     if args.nginx is not None:
         found.append(exporters.nginx(images.nginx, args.nginx.status))

@@ -21,6 +21,7 @@ from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 
 ADMIN = "dba"
+USER = "pti-calendar"
 CERTIFICATE = "/tls/tls.crt"
 
 POSTGRES = """\
@@ -39,9 +40,13 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@localhost:$CONTROLLER
 controller.listener.names=CONTROLLER
-listeners=SSL://$ADDRESS:$PORT,CONTROLLER://localhost:$CONTROLLER
-listener.security.protocol.map=SSL:SSL,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=SSL
+listeners=SASL_SSL://$ADDRESS:$PORT,CONTROLLER://localhost:$CONTROLLER
+listener.security.protocol.map=SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=SASL_SSL
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\\
+org.apache.kafka.common.security.scram.ScramLoginModule required username="$USER" password="$PASSWORD";
 ssl.keystore.type=PEM
 ssl.keystore.location=/tmp/keystore.pem
 ssl.truststore.type=PEM
@@ -51,7 +56,8 @@ offsets.topic.num.partitions=5
 offsets.topic.replication.factor=1
 group.initial.rebalance.delay.ms=0
 EOF
-/opt/kafka/bin/kafka-storage.sh format --cluster-id AAAAAAAAAAAAAAAAAAAAAA --config /tmp/server.properties
+/opt/kafka/bin/kafka-storage.sh format --cluster-id AAAAAAAAAAAAAAAAAAAAAA --config /tmp/server.properties \
+  --add-scram "SCRAM-SHA-512=[name=$USER,password=$PASSWORD]"
 exec /opt/kafka/bin/kafka-server-start.sh /tmp/server.properties
 """
 
@@ -83,7 +89,8 @@ class ManagedStores:
                 "mode": "external",
                 "external": {
                     "bootstrapServers": [f"{self.address}:{self.kafka_port}"],
-                    "securityProtocol": "SSL",
+                    "securityProtocol": "SASL_SSL",
+                    "username": USER,
                 },
             },
         }
@@ -105,7 +112,7 @@ def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[Ma
     """
     mark = f"managed-{secrets.token_hex(3)}"
     postgres, redis, kafka, controller = free_ports(4)
-    passwords = {"postgresPassword": secrets.token_urlsafe(24), "redisPassword": secrets.token_urlsafe(24)}
+    passwords = {f"{store}Password": secrets.token_urlsafe(24) for store in ("postgres", "redis", "kafka")}
     self_signed(folder / "tls", f"IP:{address}")
     trusting = {image: f"{image.rpartition(':')[0]}:{mark}" for image in images}
     try:
@@ -138,6 +145,8 @@ def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[Ma
             ADDRESS=address,
             PORT=kafka,
             CONTROLLER=controller,
+            USER=USER,
+            PASSWORD=passwords["kafkaPassword"],
         )
         for name, port in (("postgres", postgres), ("redis", redis), ("kafka", kafka)):
             until(f"{name} answers", lambda name=name, port=port: _answers(f"{mark}-{name}", address, port))  # type: ignore[misc]

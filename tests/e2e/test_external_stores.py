@@ -81,6 +81,13 @@ def test_the_exporters_reach_them(guest: Guest, figure: str) -> None:
     until(figure, lambda: guest.stack.value(figure) == 1)
 
 
+def test_no_process_shows_a_password(guest: Guest) -> None:
+    running = [one["Id"] for one in docker_engine.containers(guest.stack.name) if one["State"]["Running"]]
+    commands = "\n".join(docker_engine.docker("top", one, "-eo", "pid,args") for one in running)
+    assert "kafka_exporter" in commands
+    assert [key for key, password in guest.stores.passwords.items() if password in commands] == []
+
+
 def test_the_outputs_say_where_they_are(guest: Guest) -> None:
     outputs, stores = guest.stack.outputs(), guest.stores
     assert (outputs.postgres.host, outputs.postgres.port) == (stores.address, stores.postgres_port)

@@ -230,6 +230,14 @@ class TestExporters:
             "--tls.enabled",
         )
 
+    def test_a_kafka_that_asks_for_a_user_is_told_the_password_in_no_argument(self, ask: Ask) -> None:
+        told = {"bootstrapServers": ["a.example.com:9093"], "securityProtocol": "SASL_SSL", "username": "pti"}
+        asked = ask({**stack(), "kafka": {"mode": "external", "external": told}}, {"kafkaPassword": "guessed"})
+        arguments = asked.workloads["kafka-exporter"].arguments
+        assert {"--tls.enabled", "--sasl.enabled", "--sasl.username=pti"} <= {*arguments}
+        assert arguments[-1] == "@/run/secrets/exporter/arguments"
+        assert asked.files["kafka-exporter/secrets"] == {"arguments": "--sasl.password=guessed\n"}
+
 
 class TestPrometheus:
     def test_it_is_as_the_settings_say(self, ask: Ask) -> None:

@@ -68,15 +68,6 @@ def test_a_filled_in_section_says_whether_it_is_on() -> None:
     assert not parsed({"monitoring": {}}).monitoring.enabled
 
 
-def test_a_kafka_that_asks_for_a_user_is_not_watched() -> None:
-    external = {
-        "mode": "external",
-        "external": {"bootstrapServers": ["a.example.com:9093"], "securityProtocol": "SASL_SSL", "username": "pti"},
-    }
-    found = refused_keys({"monitoring": {"enabled": True}, "kafka": external}, encrypted=["kafkaPassword"])
-    assert found["monitoring.enabled"].startswith("false with a Kafka that asks for a user")
-
-
 def test_a_cluster_may_be_asked_for_its_kubelets() -> None:
     assert parsed({**CLUSTER, "monitoring": {"enabled": True, "prometheus": {"kubelets": True}}}).monitoring.enabled
 

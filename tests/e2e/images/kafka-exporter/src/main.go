@@ -8,6 +8,7 @@ import (
 	"flag"
 	"log"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 // patience is how long one look at the brokers may take.
@@ -31,16 +33,46 @@ func (s *servers) Set(value string) error {
 	return nil
 }
 
+// expanded takes the lines of a file for arguments where one begins with @, as the exporter's command line does.
+func expanded(arguments []string) []string {
+	var found []string
+	for _, argument := range arguments {
+		name, isFile := strings.CutPrefix(argument, "@")
+		if !isFile {
+			found = append(found, argument)
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			log.Fatal(err)
+		}
+		found = append(found, strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")...)
+	}
+	return found
+}
+
 func main() {
 	var brokers servers
 	flag.Var(&brokers, "kafka.server", "host:port of a broker; may be repeated")
 	encrypted := flag.Bool("tls.enabled", false, "connect with TLS")
 	address := flag.String("web.listen-address", ":9308", "where to answer")
-	flag.Parse()
+	login := flag.Bool("sasl.enabled", false, "log in")
+	mechanism := flag.String("sasl.mechanism", "", "how: scram-sha512")
+	username := flag.String("sasl.username", "", "who")
+	password := flag.String("sasl.password", "", "what only they know")
+	if err := flag.CommandLine.Parse(expanded(os.Args[1:])); err != nil {
+		log.Fatal(err)
+	}
 
 	options := []kgo.Opt{kgo.SeedBrokers(brokers...), kgo.RequestRetries(0), kgo.DialTimeout(patience)}
 	if *encrypted {
 		options = append(options, kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12}))
+	}
+	if *login {
+		if *mechanism != "scram-sha512" {
+			log.Fatalf("this stand-in knows the mechanism scram-sha512 alone, not %q", *mechanism)
+		}
+		options = append(options, kgo.SASL(scram.Auth{User: *username, Pass: *password}.AsSha512Mechanism()))
 	}
 	client, err := kgo.NewClient(options...)
 	if err != nil {
