@@ -13,8 +13,8 @@ OFFICIAL = "official"
 
 
 def say(subject: str, text: str) -> None:
-    """One line of progress."""
-    print(f"[{subject}] {text}", flush=True)
+    """One line of progress, whole also when several are built at once."""
+    print(f"[{subject}] {text}\n", end="", flush=True)
 
 
 def docker(*arguments: str, log: Path | None = None) -> str:
