@@ -108,6 +108,8 @@ def gateway(settings: Gateway, configuration: Configuration, certificate: FileSe
             "KONG_ADMIN_ERROR_LOG": "/dev/stderr",
             "KONG_STATUS_ACCESS_LOG": "off",
             "KONG_ANONYMOUS_REPORTS": "off",
+            # It would tell its version, and how long services take.
+            "KONG_HEADERS": "off",
         },
         file_sets=(
             FileSet(

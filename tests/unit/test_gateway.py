@@ -178,6 +178,9 @@ class TestKong:
         assert told["KONG_REAL_IP_RECURSIVE"] == "on"
         assert "0.0.0.0/0" not in str(told["KONG_TRUSTED_IPS"]).split(",")
 
+    def test_no_answer_tells_its_version(self, full: Asked) -> None:
+        assert full.workloads["kong"].environment["KONG_HEADERS"] == "off"
+
     def test_it_starts_when_redis_is_ready_and_calls_the_services(self, full: Asked) -> None:
         kong = full.workloads["kong"]
         assert kong.needs == ("redis",)
