@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from settings.base import Contradictions, DnsLabel, HostName, HostPort, Image, Section, switched_off, without_effect
+
+OF_THE_OTHER: Mapping[str, Sequence[str]] = {
+    "ingress": ("gateway", "gateway_namespace", "https_listener", "http_listener"),
+    "gateway-api": ("class_name", "annotations"),
+}
+"""What one edge of the cluster has no use for."""
 
 Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:\d+)?$")]
 
@@ -60,11 +67,28 @@ class Ingress(Section):
     class_name: str | None = Field(
         None, min_length=1, examples=["traefik"], description="Ingress class; without it the cluster's default one."
     )
+    annotations: Mapping[str, str] = Field(
+        {},
+        examples=[{"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"}],
+        description="Annotations of the Ingress, for its controller: redirects, headers, a larger body.",
+    )
     gateway: DnsLabel | None = Field(
         None, examples=["public"], description="The Gateway that HTTPRoutes attach to. Needed with `gateway-api`."
     )
     gateway_namespace: DnsLabel | None = Field(
         None, examples=["gateway-system"], description="The Gateway's namespace; without it, the platform's own."
+    )
+    https_listener: DnsLabel | None = Field(
+        None,
+        examples=["https"],
+        description="The Gateway's listener with TLS; without it the routes attach to every listener that lets them, "
+        "and answer without TLS where one has none.",
+    )
+    http_listener: DnsLabel | None = Field(
+        None,
+        examples=["http"],
+        description="The Gateway's listener without TLS, where every request is then sent to HTTPS. Needs "
+        "`httpsListener`.",
     )
     controller_namespace: DnsLabel = Field(
         "ingress",
@@ -137,11 +161,13 @@ class Gateway(Section):
         allowed |= without_effect(self, [other_edge], reason=f"with the edge '{self.edge}'")
         if self.edge == "nginx" and self.nginx.http_port == self.nginx.https_port:
             allowed["nginx.httpsPort"] = f"another port than httpPort ({self.nginx.http_port})"
-        strays = {"ingress": ["gateway", "gateway_namespace"], "gateway-api": ["class_name"]}.get(self.edge, [])
-        found = without_effect(self.ingress, strays, reason=f"with the edge '{self.edge}'")
+        found = without_effect(self.ingress, OF_THE_OTHER.get(self.edge, ()), reason=f"with the edge '{self.edge}'")
         allowed |= {f"ingress.{key}": text for key, text in found.items()}
         if self.edge == "gateway-api" and self.ingress.gateway is None:
             allowed["ingress.gateway"] = "the name of a Gateway, as the edge is 'gateway-api'"
+        without_tls = self.ingress.http_listener
+        if self.edge == "gateway-api" and without_tls and self.ingress.https_listener in (None, without_tls):
+            allowed["ingress.httpsListener"] = f"another listener than httpListener ({without_tls}), which leads there"
         if allowed:
             raise Contradictions(allowed)
         return self

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pulumi
@@ -58,8 +59,20 @@ class Exposure:
     ingress_class: str | None = None
     """Of an Ingress: the controller that takes it; None leaves it to the cluster's default class."""
 
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of an Ingress: what its controller alone understands."""
+
     gateway: str | None = None
     """Of HTTPRoutes: name of the Gateway they attach to."""
 
     gateway_namespace: str | None = None
     """Of HTTPRoutes: the Gateway's namespace; None for the platform's own."""
+
+    https_listener: str | None = None
+    """Of HTTPRoutes: the Gateway's listener that they attach to; None for every one that lets them."""
+
+    http_listener: str | None = None
+    """Of HTTPRoutes: the Gateway's listener without TLS, where every request is sent to HTTPS."""
+
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    """Of HTTPRoutes: what every answer carries, whatever the workload says."""

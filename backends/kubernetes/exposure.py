@@ -14,7 +14,13 @@ EVERYTHING = "/"
 
 
 def ingress(exposure: Exposure, tls_secret: pulumi.Input[str] | None) -> Manifest:
-    """One Ingress with a rule per host. Not every controller tells an address, so nobody waits for one."""
+    """One Ingress with a rule per host. Not every controller tells an address, so nobody waits for one.
+
+    Raises:
+        WorkloadError: with headers for every answer, which an Ingress has no word for.
+    """
+    if exposure.answer_headers:
+        raise WorkloadError(f"exposure {exposure.name!r}: an Ingress adds no headers; take answer_headers away")
     spec: Manifest = {"rules": [_rule(route) for route in exposure.routes]}
     if exposure.ingress_class is not None:
         spec["ingressClassName"] = exposure.ingress_class
@@ -25,13 +31,13 @@ def ingress(exposure: Exposure, tls_secret: pulumi.Input[str] | None) -> Manifes
         "Ingress",
         name=exposure.name,
         labels=labels.platform(),
-        annotations=SKIP_AWAIT,
+        annotations={**exposure.annotations, **SKIP_AWAIT},
         spec=spec,
     )
 
 
 def http_routes(exposure: Exposure) -> Iterator[Manifest]:
-    """An HTTPRoute per host.
+    """An HTTPRoute per host, and one that sends all of them to HTTPS where the gateway has a listener without.
 
     Raises:
         WorkloadError: without a gateway to attach to, and with a certificate, which is the gateway's.
@@ -40,27 +46,36 @@ def http_routes(exposure: Exposure) -> Iterator[Manifest]:
         raise WorkloadError(f"exposure {exposure.name!r}: the Gateway API needs the name of a gateway")
     if exposure.tls is not None:
         raise WorkloadError(f"exposure {exposure.name!r}: a gateway holds its own certificate; take tls away")
-    parent = {"name": exposure.gateway}
-    if exposure.gateway_namespace is not None:
-        parent["namespace"] = exposure.gateway_namespace
     for route in exposure.routes:
-        backend = {"name": route.to.host, "port": route.to.port}
-        yield manifest(
-            "gateway.networking.k8s.io/v1",
-            "HTTPRoute",
-            name=f"{exposure.name}-{route.host.replace('.', '-')}",
-            labels=labels.platform(),
-            spec={
-                "parentRefs": [parent],
-                "hostnames": [route.host],
-                "rules": [
-                    {
-                        "matches": [{"path": {"type": "PathPrefix", "value": EVERYTHING}}],
-                        "backendRefs": [backend],
-                    }
-                ],
-            },
-        )
+        forward: Manifest = {
+            "matches": [{"path": {"type": "PathPrefix", "value": EVERYTHING}}],
+            "backendRefs": [{"name": route.to.host, "port": route.to.port}],
+        }
+        if exposure.answer_headers:
+            headers = [{"name": name, "value": text} for name, text in exposure.answer_headers.items()]
+            forward["filters"] = [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": headers}}]
+        name = f"{exposure.name}-{route.host.replace('.', '-')}"
+        yield _http_route(exposure, name, [route.host], exposure.https_listener, forward)
+    if exposure.http_listener is not None:
+        # The one permanent redirect that definitions before Gateway API 1.5 know.
+        redirect = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}
+        hosts = [route.host for route in exposure.routes]
+        yield _http_route(exposure, f"{exposure.name}-to-https", hosts, exposure.http_listener, {"filters": [redirect]})
+
+
+def _http_route(exposure: Exposure, name: str, hosts: list[str], listener: str | None, rule: Manifest) -> Manifest:
+    parent = {"name": exposure.gateway, "namespace": exposure.gateway_namespace, "sectionName": listener}
+    return manifest(
+        "gateway.networking.k8s.io/v1",
+        "HTTPRoute",
+        name=name,
+        labels=labels.platform(),
+        spec={
+            "parentRefs": [{key: value for key, value in parent.items() if value is not None}],
+            "hostnames": hosts,
+            "rules": [rule],
+        },
+    )
 
 
 def _rule(route: Route) -> Manifest:

@@ -11,6 +11,7 @@ from backends.base import Backend
 from components.credentials import Credentials
 from components.data_layer.access import RedisAccess
 from components.gateway import certificate, kong, nginx
+from components.gateway.headers import SECURITY
 from settings.catalog import API_SUBDOMAIN, Frontend
 from settings.credentials import JWT, REDIS
 from settings.gateway import Gateway as GatewaySettings
@@ -85,6 +86,11 @@ def _exposure(settings: GatewaySettings, routes: Sequence[Route], obtained: cert
         tls=None if by_gateway else obtained,
         callers_namespace=ingress.controller_namespace,
         ingress_class=ingress.class_name,
+        annotations=ingress.annotations,
         gateway=ingress.gateway,
         gateway_namespace=ingress.gateway_namespace,
+        https_listener=ingress.https_listener,
+        http_listener=ingress.http_listener,
+        # An Ingress has no word for them: what its annotations say is its controller's own.
+        answer_headers=SECURITY if by_gateway else {},
     )

@@ -7,6 +7,7 @@ from string import Template
 
 from backends.base import Backend
 from components.assets import asset
+from components.gateway.headers import SECURITY
 from settings.gateway import Gateway
 from workloads import Endpoint, FileSet, HttpGet, Liveness, Port, Probe, Route, Scratch, TcpConnect, Workload
 
@@ -63,6 +64,7 @@ def _configuration(settings: Gateway, routes: Sequence[Route], backend: Backend)
             upstream=f"{backend.qualified_host(route.to.workload)}:{route.to.port}",
             https_port=HTTPS,
             certificate=CERTIFICATE,
+            headers="\n        ".join(f'add_header {name} "{text}" always;' for name, text in SECURITY.items()),
         )
         for route in routes
     ]

@@ -253,7 +253,8 @@ def mounted_secrets(asked: Asked) -> dict[str, str]:
 
 class TestTheClustersOwnEdge:
     def test_an_ingress_leads_every_host_to_its_workload(self, ask: Ask) -> None:
-        ingress = {"className": "traefik", "controllerNamespace": "edge"}
+        annotations = {"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"}
+        ingress = {"className": "traefik", "controllerNamespace": "edge", "annotations": annotations}
         gateway = {"edge": "ingress", "domain": "pti.fr", "ingress": ingress, "tls": {"source": "secret"}}
         asked = ask(stack(gateway, frontends={"deploy": "all"}, **CLUSTER))
         (exposure,) = asked.exposures
@@ -261,13 +262,23 @@ class TestTheClustersOwnEdge:
         assert exposure.routes == (Route("api.pti.fr", Endpoint("kong", 8000)), *frontends)
         assert (exposure.kind, exposure.ingress_class, exposure.callers_namespace) == ("ingress", "traefik", "edge")
         assert exposure.tls == "pti-calendar-tls"
+        assert exposure.annotations == annotations
+        assert exposure.answer_headers == {}
         assert "nginx" not in asked.workloads
 
     def test_a_shared_gateway_holds_the_certificate_itself(self, ask: Ask) -> None:
-        ingress = {"gateway": "public", "gatewayNamespace": "gateways"}
+        ingress = {"gateway": "public", "gatewayNamespace": "gateways", "httpsListener": "tls", "httpListener": "web"}
         (exposure,) = ask(stack({"edge": "gateway-api", "ingress": ingress}, **CLUSTER)).exposures
         assert (exposure.kind, exposure.gateway, exposure.gateway_namespace) == ("gateway-api", "public", "gateways")
         assert exposure.tls is None
+        assert (exposure.https_listener, exposure.http_listener) == ("tls", "web")
+
+    def test_answers_carry_what_nginx_would_have_added(self, ask: Ask, full: Asked) -> None:
+        (exposure,) = ask(stack({"edge": "gateway-api", "ingress": {"gateway": "public"}}, **CLUSTER)).exposures
+        nginx = full.files["nginx/configuration"]["nginx.conf"]
+        added = {f'add_header {name} "{text}" always;' for name, text in exposure.answer_headers.items()}
+        assert added
+        assert {one for one in added if one not in nginx} == set()
 
     def test_nginx_is_its_own_edge(self, full: Asked) -> None:
         assert full.exposures == ()

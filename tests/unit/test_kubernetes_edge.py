@@ -77,6 +77,16 @@ class TestIngress:
         annotations = found(exposed(), "Ingress", "edge")["metadata"]["annotations"]
         assert annotations == {"pulumi.com/skipAwait": "true"}
 
+    def test_its_controller_reads_what_is_annotated(self) -> None:
+        asked = {"nginx.ingress.kubernetes.io/proxy-body-size": "10m"}
+        annotations = found(exposed(annotations=asked), "Ingress", "edge")["metadata"]["annotations"]
+        assert asked.items() <= annotations.items()
+
+    def test_headers_that_it_can_not_add_are_refused(self) -> None:
+        with pytest.raises(WorkloadError) as refused:
+            exposed(answer_headers={"X-Frame-Options": "DENY"})
+        assert str(refused.value) == "exposure 'edge': an Ingress adds no headers; take answer_headers away"
+
 
 class TestGateway:
     GATEWAY = {"kind": "gateway-api", "gateway": "shared", "gateway_namespace": "infra"}  # noqa: RUF012 - read only
@@ -92,6 +102,27 @@ class TestGateway:
             (host,) = spec["hostnames"]
             led[host] = (backend["name"], backend["port"])
         assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
+
+    def test_every_answer_carries_the_headers(self) -> None:
+        routes = exposed(**self.GATEWAY, answer_headers={"X-Frame-Options": "DENY"}).of_type("HTTPRoute")
+        for one in routes:
+            (rule,) = one.inputs["spec"]["rules"]
+            headers = {"set": [{"name": "X-Frame-Options", "value": "DENY"}]}
+            assert rule["filters"] == [{"type": "ResponseHeaderModifier", "responseHeaderModifier": headers}]
+        assert len(routes) == len(ROUTES)
+
+    def test_the_listener_without_tls_sends_every_host_to_the_other(self) -> None:
+        recording = exposed(**self.GATEWAY, https_listener="https", http_listener="http")
+        shared = {"name": "shared", "namespace": "infra"}
+        routes = {one.name: one.inputs["spec"] for one in recording.of_type("HTTPRoute")}
+        redirecting = routes.pop("edge-to-https")
+        assert redirecting["parentRefs"] == [{**shared, "sectionName": "http"}]
+        assert redirecting["hostnames"] == [route.host for route in ROUTES]
+        (rule,) = redirecting["rules"]
+        redirect = {"scheme": "https", "statusCode": 301}
+        assert rule == {"filters": [{"type": "RequestRedirect", "requestRedirect": redirect}]}
+        parents = [spec["parentRefs"] for spec in routes.values()]
+        assert parents == [[{**shared, "sectionName": "https"}]] * len(ROUTES)
 
     @pytest.mark.parametrize(
         ("fields", "reason"),

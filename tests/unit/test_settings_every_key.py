@@ -191,7 +191,15 @@ WITH_MANAGED_STORES: Mapping[str, Any] = {
     },
     "services": {"deploy": [], "scaling": {"maximum": 20}},
     "frontends": {"replicas": 3},
-    "gateway": {"enabled": True, "edge": "ingress", "ingress": {"className": "traefik", "controllerNamespace": "edge"}},
+    "gateway": {
+        "enabled": True,
+        "edge": "ingress",
+        "ingress": {
+            "className": "traefik",
+            "annotations": {"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"},
+            "controllerNamespace": "edge",
+        },
+    },
 }
 BEHIND_A_SHARED_GATEWAY: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
@@ -200,7 +208,12 @@ BEHIND_A_SHARED_GATEWAY: Mapping[str, Any] = {
     "gateway": {
         "enabled": True,
         "edge": "gateway-api",
-        "ingress": {"gateway": "public", "gatewayNamespace": "gateways"},
+        "ingress": {
+            "gateway": "public",
+            "gatewayNamespace": "gateways",
+            "httpsListener": "https",
+            "httpListener": "http",
+        },
     },
 }
 STACKS = {
@@ -223,7 +236,7 @@ GIVEN = {
 def keys_of(configuration: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """The dotted keys that hold a value, `*` for the name of an application."""
     for key, value in configuration.items():
-        if isinstance(value, Mapping) and key not in ("environment", "scaling"):
+        if isinstance(value, Mapping) and key not in ("environment", "scaling", "annotations"):
             yield from keys_of(value, f"{path}{key}.")
         else:
             yield re.sub(r"\.each\.\w+\.", ".each.*.", f"{path}{key}")

@@ -42,16 +42,34 @@ BAD: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ),
     (
         "an Ingress with a Gateway",
-        {"edge": "ingress", "ingress": {"gateway": "public", "gatewayNamespace": "gateways"}},
         {
-            "ingress.gateway": "nothing with the edge 'ingress': remove it",
-            "ingress.gatewayNamespace": "nothing with the edge 'ingress': remove it",
+            "edge": "ingress",
+            "ingress": {
+                "gateway": "public",
+                "gatewayNamespace": "gateways",
+                "httpsListener": "https",
+                "httpListener": "http",
+            },
+        },
+        {
+            f"ingress.{key}": "nothing with the edge 'ingress': remove it"
+            for key in ("gateway", "gatewayNamespace", "httpsListener", "httpListener")
         },
     ),
     (
-        "routes with a class of Ingress",
-        {"edge": "gateway-api", "ingress": {"gateway": "public", "className": "traefik"}},
-        {"ingress.className": "nothing with the edge 'gateway-api': remove it"},
+        "routes with what is an Ingress'",
+        {"edge": "gateway-api", "ingress": {"gateway": "public", "className": "traefik", "annotations": {"a": "b"}}},
+        {f"ingress.{key}": "nothing with the edge 'gateway-api': remove it" for key in ("className", "annotations")},
+    ),
+    (
+        "routes on the listener without TLS too",
+        {"edge": "gateway-api", "ingress": {"gateway": "public", "httpListener": "http"}},
+        {"ingress.httpsListener": "another listener than httpListener (http), which leads there"},
+    ),
+    (
+        "a listener that leads to itself",
+        {"edge": "gateway-api", "ingress": {"gateway": "public", "httpsListener": "web", "httpListener": "web"}},
+        {"ingress.httpsListener": "another listener than httpListener (web), which leads there"},
     ),
     (
         "fewer requests an hour than a minute",

@@ -32,13 +32,25 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "prod": {},
     "with monitoring, scaling and migrations": EVERYTHING,
     "with the cluster's own Ingress": {
-        "gateway": {"edge": "ingress", "nginx": None, "ingress": {"className": "traefik"}},
+        "gateway": {
+            "edge": "ingress",
+            "nginx": None,
+            "ingress": {
+                "className": "traefik",
+                "annotations": {"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"},
+            },
+        },
     },
     "with a Gateway and an operator's database": {
         "gateway": {
             "edge": "gateway-api",
             "nginx": None,
-            "ingress": {"gateway": "public", "gatewayNamespace": "gateway-system"},
+            "ingress": {
+                "gateway": "public",
+                "gatewayNamespace": "gateway-system",
+                "httpsListener": "https",
+                "httpListener": "http",
+            },
         },
         "postgres": {"mode": "cloudnativepg"},
     },

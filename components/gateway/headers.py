@@ -1,0 +1,13 @@
+"""What tells browsers to be careful, on every answer of every host name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SECURITY: Mapping[str, str] = {
+    "Strict-Transport-Security": "max-age=31536000",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Permissions-Policy": "camera=(), microphone=(), payment=()",
+}
