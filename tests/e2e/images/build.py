@@ -2,6 +2,7 @@
 
     python -m tests.e2e.images.build                  builds what is missing or out of date
     python -m tests.e2e.images.build postgres redis   only these (a folder's name or a whole tag)
+    python -m tests.e2e.images.build --controllers    those that only the long suite runs
     python -m tests.e2e.images.build --force kafka    again, whatever the labels say
     python -m tests.e2e.images.build --list           names them and builds nothing
 
@@ -24,17 +25,17 @@ from pathlib import Path
 from tests.e2e.images import debian
 from tests.e2e.images.downloads import CACHE
 from tests.e2e.images.engine import OFFICIAL, docker, present, say
-from tests.e2e.images.recipes import BASES, IMAGES, Recipe
+from tests.e2e.images.recipes import BASES, CONTROLLERS, IMAGES, Recipe
 
 
 def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
-    """Builds what is missing or out of date of the named images (default: all); returns their tags.
+    """Builds what is missing or out of date of the named images (default: all of `IMAGES`); returns their tags.
 
     Our own images that lost their name to a newer one are removed, unless a container still uses them.
     """
     chosen = wanted(names)
     marks = {debian.ROOTFS: debian.FINGERPRINT}
-    for recipe in (*BASES, *IMAGES):
+    for recipe in (*BASES, *IMAGES, *CONTROLLERS):
         marks[recipe.tag] = recipe.fingerprint(marks[recipe.parent])
     have = present(list(marks))
     stale = [
@@ -60,14 +61,17 @@ def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
 
 
 def wanted(names: Sequence[str]) -> list[Recipe]:
-    """The recipes that the names mean, and the images under them; all of them for no name."""
-    unknown = [name for name in names if not any(name in (r.folder, r.tag) for r in IMAGES)]
+    """The recipes that the names mean, and the images under them; all of `IMAGES` for no name."""
+    every = (*IMAGES, *CONTROLLERS)
+    unknown = [name for name in names if not any(name in (r.folder, r.tag) for r in every)]
     if unknown:
-        known = ", ".join(sorted({recipe.folder for recipe in IMAGES} | {recipe.tag for recipe in IMAGES}))
+        known = ", ".join(sorted({recipe.folder for recipe in every} | {recipe.tag for recipe in every}))
         raise RuntimeError(f"no such image: {', '.join(unknown)}; there are {known}")
-    chosen = [recipe for recipe in IMAGES if not names or recipe.folder in names or recipe.tag in names]
+    if not names:
+        return list(IMAGES)
+    chosen = [recipe for recipe in every if recipe.folder in names or recipe.tag in names]
     parents = {recipe.parent for recipe in chosen}
-    return [recipe for recipe in IMAGES if recipe in chosen or recipe.tag in parents]
+    return [recipe for recipe in every if recipe in chosen or recipe.tag in parents]
 
 
 def needed(base: Recipe, stale: Sequence[Recipe]) -> bool:
@@ -109,15 +113,17 @@ def build(recipe: Recipe, mark: str, download: Future[Path] | None = None) -> No
 def main() -> int:
     """The command line; exit code 1 with one message when something failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", help="folders or tags (default: all)")
+    parser.add_argument("names", nargs="*", help="folders or tags (default: all but the controllers)")
+    parser.add_argument("--controllers", action="store_true", help="those that only the long suite runs")
     parser.add_argument("--force", action="store_true", help="build again even if nothing changed")
     parser.add_argument("--list", action="store_true", help="name the images and build nothing")
     arguments = parser.parse_args()
     if arguments.list:
-        print("\n".join(recipe.tag for recipe in IMAGES))
+        print("\n".join(recipe.tag for recipe in (CONTROLLERS if arguments.controllers else IMAGES)))
         return 0
+    names = [*arguments.names, *(recipe.tag for recipe in CONTROLLERS if arguments.controllers)]
     try:
-        tags = ensure(arguments.names, force=arguments.force)
+        tags = ensure(names, force=arguments.force)
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

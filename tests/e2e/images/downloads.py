@@ -207,6 +207,7 @@ class GoModule(Download):
             sources = Path(folder, "sources")
             shutil.copytree(found["Dir"], sources, copy_function=shutil.copyfile)
             _run("chmod", "-R", "u+w", str(sources))
+            self.prepare(sources)
             for name in self.empty_files:
                 (sources / name).parent.mkdir(parents=True, exist_ok=True)
                 (sources / name).touch()
@@ -218,6 +219,29 @@ class GoModule(Download):
                 # Its development is a workspace of several modules; a release isn't.
                 environment={"CGO_ENABLED": "0", "GOWORK": "off"},
             )
+
+    def prepare(self, sources: Path) -> None:
+        """What is done to the sources before they are built."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchedGoModule(GoModule):
+    """The same for a module that doesn't build as it is published: a dependency isn't to be had, a file isn't in it."""
+
+    patch: str
+    """A file below this folder, for `git apply`; it says what is left out and why."""
+
+    digest: str = field(init=False)
+    """Of the patch: another one is another download."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha256((FOLDER / self.patch).read_bytes()).hexdigest()[:16])
+
+    def prepare(self, sources: Path) -> None:
+        """Applies the patch."""
+        # Inside of a repository git would take the paths for that one's.
+        outside = {"GIT_CEILING_DIRECTORIES": str(sources.parent)}
+        _run("git", "-C", str(sources), "apply", str(FOLDER / self.patch), environment=outside)
 
 
 def _need_go() -> None:

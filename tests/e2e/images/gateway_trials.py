@@ -73,6 +73,13 @@ def ask(port: int, request: str, *headers: str) -> str:
 STUB_STATUS = "server { listen 8081; location = /stub_status { stub_status; } }\n"
 FETCH = "python -c 'import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())'"
 
+TRAEFIK = """\
+http:
+  routers: {all: {rule: PathPrefix(`/`), service: frontend, middlewares: [named]}}
+  services: {frontend: {loadBalancer: {servers: [{url: "http://frontend:8080"}]}}}
+  middlewares: {named: {headers: {customResponseHeaders: {X-Edge: traefik}}}}
+"""
+
 GATEWAY_TRIALS = (
     Trial(
         name="nginx",
@@ -167,6 +174,20 @@ GATEWAY_TRIALS = (
             (ask(8000, "GET /gone"), " 502 "),
             (ask(8001, "GET /services"), '"name":"user"'),
             (ask(8100, "GET /metrics"), r'kong_http_requests_total\{code="429".*service="user-public",source="kong"'),
+        ),
+    ),
+    Trial(
+        name="traefik",
+        image="traefik:v3.7.13",
+        user="65532:65532",
+        scratch=(),
+        command=("--ping", "--entrypoints.web.address=:8000", "--providers.file.filename=/routes.yaml"),
+        files={"/routes.yaml": TRAEFIK},
+        ready="traefik healthcheck --ping",
+        checks=(
+            ("traefik version", r"Version: +3\.7\.13"),
+            ("wget -qO - http://127.0.0.1:8000/", "(?i)patient"),
+            ("wget -qSO - http://127.0.0.1:8000/elsewhere 2>&1", "X-Edge: traefik"),
         ),
     ),
 )

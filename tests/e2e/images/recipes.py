@@ -15,6 +15,7 @@ from tests.e2e.images.downloads import (
     GoProgram,
     MavenJars,
     NpmPackage,
+    PatchedGoModule,
     PostgresBinaries,
     PythonWheels,
 )
@@ -268,3 +269,22 @@ IMAGES = (
         source="examples/reference_frontend",
     ),
 )
+
+CONTROLLERS = (
+    Recipe(
+        folder="traefik",
+        tag="traefik:v3.7.13",
+        software="Traefik 3.7.13 (its Go module, without ACME's DNS providers)",
+        parent=BUSYBOX,
+        download=PatchedGoModule(
+            module="github.com/traefik/traefik/v3",
+            version="v3.7.13",
+            package="./cmd/traefik",
+            variables={"github.com/traefik/traefik/v3/pkg/version.Version": "3.7.13"},
+            # Its web pages; the embedded folder must not be without one.
+            empty_files=("webui/static/index.html",),
+            patch="traefik/module.patch",
+        ),
+    ),
+)
+"""What a cluster runs beside the platform. Built when named, and for the long suite: minutes of compiling each."""

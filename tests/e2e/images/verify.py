@@ -1,6 +1,6 @@
 """Starts every image the way the platform runs it, asks it something real, and measures it.
 
-    python -m tests.e2e.images.verify                         all of them
+    python -m tests.e2e.images.verify                         all of them but the controllers
     python -m tests.e2e.images.verify postgres redis          only these containers, in the tables' order
 
 Each runs with a read-only root, no capabilities, no new privileges and its numeric user; `trials.py`,
@@ -24,6 +24,7 @@ from pathlib import Path
 from tests.e2e.images.engine import docker, say
 from tests.e2e.images.gateway_trials import GATEWAY_TRIALS
 from tests.e2e.images.monitoring_trials import MONITORING_TRIALS
+from tests.e2e.images.recipes import CONTROLLERS
 from tests.e2e.images.trials import TRIALS, Trial
 
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -36,8 +37,9 @@ def main() -> int:
     """Prints one line of figures per image; exit code 1 and the reason at the first that fails."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     known = [trial.name for trial in ALL]
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(known)} (default: all)")
-    chosen = parser.parse_args().names or known
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(known)} (default: all but the controllers)")
+    controllers = {recipe.tag for recipe in CONTROLLERS}
+    chosen = parser.parse_args().names or [trial.name for trial in ALL if trial.image not in controllers]
     if unknown := [name for name in chosen if name not in known]:
         parser.error(f"there is no {', '.join(unknown)}")
     try:
