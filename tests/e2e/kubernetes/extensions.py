@@ -22,19 +22,43 @@ DEFINITIONS = {
 ESTABLISHED = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
 
 
+class NotToBeHad(RuntimeError):
+    """A module can't be downloaded here."""
+
+
+def sources(module: str, folder: Path) -> Path:
+    """The files of a module (`name@version`).
+
+    Args:
+        module: its name and version.
+        folder: an empty one outside of any Go module, to run Go in.
+
+    Raises:
+        NotToBeHad: saying why.
+    """
+    try:
+        command = ["go", "mod", "download", "-json", module]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise NotToBeHad(f"{module}: Go isn't installed") from None
+    if done.returncode:
+        raise NotToBeHad(f"{module}: {done.stdout}{done.stderr}")
+    return Path(json.loads(done.stdout)["Dir"])
+
+
 def install(cluster: Cluster, kind: str, folder: Path) -> str | None:
     """Makes a kind known to an API server; why not, where its module can't be had.
 
     Args:
         cluster: the API server.
         kind: one of `DEFINITIONS`.
-        folder: an empty one outside of any Go module, to run Go in.
+        folder: as for `sources`.
     """
     module, pattern = DEFINITIONS[kind]
-    done = subprocess.run(["go", "mod", "download", "-json", module], cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        return f"{module}: {done.stdout}{done.stderr}"
-    (file,) = Path(json.loads(done.stdout)["Dir"]).glob(pattern)
+    try:
+        (file,) = sources(module, folder).glob(pattern)
+    except NotToBeHad as error:
+        return str(error)
     cluster.kubectl("apply", "--server-side", f"--filename={file}")
     # `kubectl wait` gives up on an object that has no conditions yet.
     established = ("get", f"--filename={file}", "--output", ESTABLISHED)
