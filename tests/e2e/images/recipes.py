@@ -297,5 +297,12 @@ CONTROLLERS = (
             patch="traefik/module.patch",
         ),
     ),
+    Recipe(
+        folder="cert-manager",
+        tag="quay.io/jetstack/cert-manager-controller:v1.21.2",
+        software="cert-manager 1.21.2: the controllers of its Go module that issue from a CA, under a main of ours",
+        parent=BUSYBOX,
+        download=GoProgram(name="cert-manager", folder="cert-manager/src"),
+    ),
 )
 """What a cluster runs beside the platform. Built when named, and for the long suite: minutes of compiling each."""

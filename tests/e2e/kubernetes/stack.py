@@ -120,8 +120,12 @@ class ClusterStack(PulumiStack):
         """Whether every pod that is to run does, and is ready."""
         return all(is_ready(pod) for pod in self.pods().values())
 
-    def platform(self) -> Platform:
-        """The platform behind the load balancer's node ports, where users come in here."""
+    def platform(self, certificate: str | None = None) -> Platform:
+        """The platform behind the load balancer's node ports, where users come in here.
+
+        Args:
+            certificate: whom its users trust, as PEM; its own, self-signed one if nobody is named.
+        """
         (balancer,) = (one for one in self.objects("services") if one["spec"]["type"] == "LoadBalancer")
         ports = {port["name"]: port["nodePort"] for port in balancer["spec"]["ports"]}
         return Platform(
@@ -132,7 +136,7 @@ class ClusterStack(PulumiStack):
             frontends={one.name: f"{one.subdomain}.{configuration.DOMAIN}" for one in FRONTENDS},
             jwt_secret=self.outputs().credentials.jwt_secret,
             public_service=configuration.PUBLIC_SERVICE,
-            certificate=certificate_of(self.export()),
+            certificate=certificate or certificate_of(self.export()),
         )
 
     def _node_address(self) -> str:

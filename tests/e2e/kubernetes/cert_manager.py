@@ -1,0 +1,85 @@
+"""cert-manager's controllers at work on the test cluster, with an issuer of a private authority."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests import cluster as test_cluster
+from tests.cluster import Cluster, access
+from tests.e2e.kubernetes import extensions
+from tests.e2e.kubernetes.stack import ClusterStack
+
+VERSION = "1.21.2"
+IMAGE = f"quay.io/jetstack/cert-manager-controller:v{VERSION}"
+BUILD = "python -m tests.e2e.images.build cert-manager"
+NAMESPACE = "cert-manager"
+MANIFEST = Path(__file__).with_name("cert_manager.yaml")
+KINDS = ("certificates", "certificaterequests", "issuers", "clusterissuers")
+ISSUER = "letsencrypt"
+"""What Pulumi.prod.yaml asks; here a private authority answers to the name."""
+
+
+@contextmanager
+def installed(cluster: Cluster, folder: Path) -> Iterator[str]:
+    """The controllers and the issuer, ready, from here to the end of the `with`; gives the authority's certificate.
+
+    Args:
+        cluster: a node that can run them.
+        folder: an empty one outside of any Go module.
+    """
+    _load_image()
+    definitions = [f"--filename={path}" for path in _definitions(folder)]
+    cluster.kubectl("apply", "--server-side", *definitions)
+    try:
+        cluster.kubectl("wait", *definitions, "--for=condition=Established", "--timeout=60s")
+        cluster.kubectl("apply", "--server-side", f"--filename={MANIFEST}")
+        cluster.kubectl("wait", f"clusterissuer/{ISSUER}", "--for=condition=Ready", "--timeout=180s")
+        yield secret(cluster, NAMESPACE, "authority")["tls.crt"]
+    finally:
+        for gone in ([f"--filename={MANIFEST}"], definitions):
+            cluster.kubectl("delete", "--ignore-not-found", "--wait=true", *gone)
+
+
+def secret(cluster: Cluster, namespace: str, name: str) -> dict[str, str]:
+    """What is in a Secret."""
+    data = json.loads(cluster.kubectl("--namespace", namespace, "get", "secret", name, "--output=json"))["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def renew(stack: ClusterStack, certificate: str) -> None:
+    """Asks for a new certificate before its time, as `cmctl renew` does."""
+    asked = {
+        "type": "Issuing",
+        "status": "True",
+        "reason": "ManuallyTriggered",
+        "message": "renewal asked for",
+        "lastTransitionTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    known = json.loads(stack.kubectl("get", "certificate", certificate, "--output=json"))["status"]["conditions"]
+    patch = json.dumps({"status": {"conditions": [*known, asked]}})
+    stack.kubectl("patch", "certificate", certificate, "--subresource=status", "--type=merge", f"--patch={patch}")
+
+
+def _load_image() -> None:
+    if access.named_by_environment():
+        return
+    if subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True).returncode:
+        pytest.skip(f"the image {IMAGE} is not here: docker pull {IMAGE}, or {BUILD}")
+    test_cluster.load([IMAGE])
+
+
+def _definitions(folder: Path) -> list[Path]:
+    module, _ = extensions.DEFINITIONS["Certificate"]
+    try:
+        crds = extensions.sources(module, folder) / "deploy" / "crds"
+    except extensions.NotToBeHad as reason:
+        pytest.skip(str(reason))
+    return [crds / f"cert-manager.io_{kind}.yaml" for kind in KINDS]

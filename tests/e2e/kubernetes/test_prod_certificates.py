@@ -1,0 +1,94 @@
+"""The platform's certificate from cert-manager: obtained, shown, renewed, and never in the stack's own hands.
+
+The steps build on each other; they run in the order of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Iterator
+
+import pytest
+
+from settings.catalog import API_SUBDOMAIN, FRONTENDS
+from tests.cluster import Cluster
+from tests.e2e.kubernetes import cert_manager, configuration
+from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
+from tests.e2e.platform import Platform
+from tests.engine.waiting import until
+
+CERTIFICATE = "pti-calendar-tls"
+SMALL = {
+    "gateway": {"tls": {"source": "cert-manager", "issuer": cert_manager.ISSUER}},
+    "services": {"deploy": ["user", "rdv"]},
+    "monitoring": {"enabled": False},
+}
+
+
+@pytest.fixture(scope="module")
+def authority(test_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Who signs, as PEM."""
+    with cert_manager.installed(test_cluster, tmp_path_factory.mktemp("modules")) as certificate:
+        yield certificate
+
+
+@pytest.fixture(scope="module")
+def platform(stack: ClusterStack, authority: str) -> Iterator[Platform]:
+    """The stack as its users see it, who trust the authority and nobody else; as it was before in the end."""
+    configured = stack.config_file.read_text()
+    stack.change(SMALL)
+    try:
+        stack.up().succeeded()
+        yield stack.platform(certificate=authority)
+    finally:
+        stack.config_file.write_text(configured)
+
+
+def test_the_journey_passes_with_the_certificate_of_the_issuer(platform: Platform) -> None:
+    platform.journey()
+
+
+def test_it_is_for_every_host_name_and_signed_by_the_authority(stack: ClusterStack, platform: Platform) -> None:
+    (obtained,) = stack.objects("certificates.cert-manager.io")
+    assert obtained["metadata"]["name"] == CERTIFICATE
+    subdomains = {API_SUBDOMAIN, *(one.subdomain for one in FRONTENDS)}
+    assert {*obtained["spec"]["dnsNames"]} == {f"{one}.{configuration.DOMAIN}" for one in subdomains}
+    assert shown(platform) == fingerprint(stack)
+
+
+def test_the_key_is_in_the_cluster_alone(stack: ClusterStack, platform: Platform) -> None:
+    key = cert_manager.secret(stack.cluster, NAMESPACE, CERTIFICATE)["tls.key"]
+    assert key.splitlines()[1] not in str(stack.export())
+
+
+def test_a_renewed_certificate_is_shown_without_a_new_pod(stack: ClusterStack, platform: Platform) -> None:
+    before, pods, key = shown(platform), stack.identities(), private_key(stack)
+    cert_manager.renew(stack, CERTIFICATE)
+    until("another certificate is issued", lambda: fingerprint(stack) != before)
+    until("nginx shows it", lambda: shown(platform) == fingerprint(stack))
+    assert private_key(stack) != key
+    assert stack.identities() == pods
+    platform.guarded()
+
+
+def test_the_update_after_a_renewal_changes_nothing(stack: ClusterStack, platform: Platform) -> None:
+    stack.preview("--expect-no-changes").succeeded()
+    stack.up("--refresh").succeeded()
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def shown(platform: Platform) -> str:
+    """Fingerprint of what nginx shows."""
+    return hashlib.sha256(platform.shown_certificate()).hexdigest()
+
+
+def fingerprint(stack: ClusterStack) -> str:
+    """Of the certificate that cert-manager keeps; the first of its chain."""
+    chain = cert_manager.secret(stack.cluster, NAMESPACE, CERTIFICATE)["tls.crt"]
+    end = "-----END CERTIFICATE-----"
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(chain[: chain.index(end) + len(end)])).hexdigest()
+
+
+def private_key(stack: ClusterStack) -> str:
+    return cert_manager.secret(stack.cluster, NAMESPACE, CERTIFICATE)["tls.key"]
