@@ -114,7 +114,7 @@ class KubernetesBackend:
             else [*exposure.http_routes(wanted)]
         )
         for one in routes:
-            self._objects.register(one, owner=who, parent=parent)
+            self._objects.register(one, owner=who, parent=parent, timeouts=exposure.ACCEPTED_WITHIN)
         for workload, opened in ports.items():
             opening = network_policy.of_exposed(
                 wanted.name, workload, sorted(opened), callers_namespace=wanted.callers_namespace

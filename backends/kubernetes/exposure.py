@@ -11,6 +11,9 @@ from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
 from workloads import Exposure, Route, WorkloadError
 
 EVERYTHING = "/"
+ACCEPTED = 'jsonpath={.status.parents[*].conditions[?(@.type=="Accepted" && @.status=="True")].type}'
+ACCEPTED_WITHIN = pulumi.CustomTimeouts(create="120s", update="120s")
+"""Of a route: a Gateway that isn't there, or has no such listener, says nothing."""
 
 
 def ingress(exposure: Exposure, tls_secret: pulumi.Input[str] | None) -> Manifest:
@@ -38,6 +41,8 @@ def ingress(exposure: Exposure, tls_secret: pulumi.Input[str] | None) -> Manifes
 
 def http_routes(exposure: Exposure) -> Iterator[Manifest]:
     """An HTTPRoute per host, and one that sends all of them to HTTPS where the gateway has a listener without.
+
+    An update waits for the gateway to take them.
 
     Raises:
         WorkloadError: without a gateway to attach to, and with a certificate, which is the gateway's.
@@ -70,6 +75,7 @@ def _http_route(exposure: Exposure, name: str, hosts: list[str], listener: str |
         "HTTPRoute",
         name=name,
         labels=labels.platform(),
+        annotations={"pulumi.com/waitFor": ACCEPTED},
         spec={
             "parentRefs": [{key: value for key, value in parent.items() if value is not None}],
             "hostnames": hosts,

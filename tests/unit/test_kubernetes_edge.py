@@ -103,6 +103,11 @@ class TestGateway:
             led[host] = (backend["name"], backend["port"])
         assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
 
+    def test_an_update_ends_when_the_gateway_has_taken_them(self) -> None:
+        for one in exposed(**self.GATEWAY).of_type("HTTPRoute"):
+            waited_for = one.inputs["metadata"]["annotations"]["pulumi.com/waitFor"]
+            assert waited_for.startswith("jsonpath={.status.parents[*].conditions[")
+
     def test_every_answer_carries_the_headers(self) -> None:
         routes = exposed(**self.GATEWAY, answer_headers={"X-Frame-Options": "DENY"}).of_type("HTTPRoute")
         for one in routes:
