@@ -65,6 +65,9 @@ class Platform:
     public_port: int = 443
     """Port of HTTPS in the addresses that browsers are told."""
 
+    redirect_status: int = 308
+    """What plain HTTP is answered."""
+
     api_host: str
     frontends: Mapping[str, str]
     """Front end name to its host name."""
@@ -270,7 +273,7 @@ class Platform:
         for host in (self.api_host, *self.frontends.values()):
             with socket.create_connection((self.address, self.http_port), ANSWER_S) as plain:
                 answer = _ask(plain, "POST", "/a/path?and=query", b"x", {"Host": host})
-            assert answer.status == 308
+            assert answer.status == self.redirect_status
             assert answer.headers["Location"] == f"https://{self._authority(host)}/a/path?and=query"
 
     def security_headers(self) -> None:

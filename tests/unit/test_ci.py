@@ -28,9 +28,11 @@ def ci(tmp_path: Path) -> Path:
     return Path(shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run"))
 
 
-def run(script: Path) -> subprocess.CompletedProcess[str]:
+def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = f"{script.parent.parent / 'bin'}:{os.environ['PATH']}"
-    return subprocess.run([script], env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [script, *arguments], env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_it_passes_when_every_suite_has_passed(ci: Path) -> None:
@@ -49,6 +51,16 @@ def test_it_fails_when_one_has_failed_and_the_others_run_all_the_same(ci: Path, 
 
     assert ran.returncode == 1
     assert "== summary" in ran.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["long"]])
+def test_what_is_provided_is_what_it_runs(ci: Path, arguments: list[str]) -> None:
+    program(ci.parent / "provide", 'echo "provided: $*"')
+
+    ran = run(ci, *arguments)
+
+    assert f"provided: {' '.join(arguments)}\n" in ran.stdout
+    assert ("left out: nothing" in ran.stdout) is bool(arguments)
 
 
 def test_it_leaves_no_reports_behind(ci: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

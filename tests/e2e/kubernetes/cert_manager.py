@@ -22,7 +22,6 @@ IMAGE = f"quay.io/jetstack/cert-manager-controller:v{VERSION}"
 BUILD = "python -m tests.e2e.images.build cert-manager"
 NAMESPACE = "cert-manager"
 MANIFEST = Path(__file__).with_name("cert_manager.yaml")
-KINDS = ("certificates", "certificaterequests", "issuers", "clusterissuers")
 ISSUER = "letsencrypt"
 """What Pulumi.prod.yaml asks; here a private authority answers to the name."""
 
@@ -36,16 +35,14 @@ def installed(cluster: Cluster, folder: Path) -> Iterator[str]:
         folder: an empty one outside of any Go module.
     """
     _load_image()
-    definitions = [f"--filename={path}" for path in _definitions(folder)]
-    cluster.kubectl("apply", "--server-side", *definitions)
+    extensions.install(cluster, "Certificate", folder)
     try:
-        cluster.kubectl("wait", *definitions, "--for=condition=Established", "--timeout=60s")
         cluster.kubectl("apply", "--server-side", f"--filename={MANIFEST}")
         cluster.kubectl("wait", f"clusterissuer/{ISSUER}", "--for=condition=Ready", "--timeout=180s")
         yield secret(cluster, NAMESPACE, "authority")["tls.crt"]
     finally:
-        for gone in ([f"--filename={MANIFEST}"], definitions):
-            cluster.kubectl("delete", "--ignore-not-found", "--wait=true", *gone)
+        cluster.kubectl("delete", "--ignore-not-found", "--wait=true", f"--filename={MANIFEST}")
+        extensions.remove(cluster, "Certificate", folder)
 
 
 def secret(cluster: Cluster, namespace: str, name: str) -> dict[str, str]:
@@ -74,12 +71,3 @@ def _load_image() -> None:
     if subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True).returncode:
         pytest.skip(f"the image {IMAGE} is not here: docker pull {IMAGE}, or {BUILD}")
     test_cluster.load([IMAGE])
-
-
-def _definitions(folder: Path) -> list[Path]:
-    module, _ = extensions.DEFINITIONS["Certificate"]
-    try:
-        crds = extensions.sources(module, folder) / "deploy" / "crds"
-    except extensions.NotToBeHad as reason:
-        pytest.skip(str(reason))
-    return [crds / f"cert-manager.io_{kind}.yaml" for kind in KINDS]

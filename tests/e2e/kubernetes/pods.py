@@ -55,11 +55,12 @@ class Connection:
 
 
 class Stranger:
-    """A pod in another namespace of the same cluster, from the `with` to its end."""
+    """A pod in another namespace of the same cluster, from the `with` to its end; it has a Python."""
 
-    def __init__(self, cluster: Cluster, image: str) -> None:
+    def __init__(self, cluster: Cluster, image: str, namespace: str = ELSEWHERE) -> None:
         self._cluster = cluster
         self._image = image
+        self._namespace = namespace
 
     def __enter__(self) -> Self:
         pod = {
@@ -90,10 +91,14 @@ class Stranger:
 
     def opens(self, host: str, port: int) -> bool:
         """Whether it opens a connection."""
-        return _is_open(self._kubectl("exec", STRANGER, "--", "python", "-c", _TRY, host, str(port), str(WAIT_S)))
+        return _is_open(self.python(_TRY, host, str(port), str(WAIT_S)))
+
+    def python(self, program: str, *arguments: str) -> str:
+        """What a program prints that it runs."""
+        return self._kubectl("exec", STRANGER, "--", "python", "-c", program, *arguments)
 
     def _kubectl(self, *arguments: str, input: str | None = None) -> str:
-        return self._cluster.kubectl("--namespace", ELSEWHERE, *arguments, input=input)
+        return self._cluster.kubectl("--namespace", self._namespace, *arguments, input=input)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import yaml
 
 from backends.kubernetes.labels import NAME
 from settings import NAMESPACE as SETTINGS
-from settings.catalog import API_SUBDOMAIN, FRONTENDS
 from tests.cluster import Cluster
 from tests.e2e.kubernetes import configuration
 from tests.e2e.platform import Platform, certificate_of
@@ -44,12 +43,13 @@ class ClusterStack(PulumiStack):
         )
         self.set_secrets(configuration.THIRD_PARTY)
 
-    def change(self, values: dict[str, Any]) -> None:
+    def change(self, values: Mapping[str, Any]) -> None:
         """Sets keys of the configuration, however deep; None takes one away."""
-        known = yaml.safe_load(self.config_file.read_text())["config"]
-        self.configure(
-            {key: configuration.merged(known.get(f"{SETTINGS}:{key}", {}), value) for key, value in values.items()}
-        )
+        document = yaml.safe_load(self.config_file.read_text())
+        for section, fields in values.items():
+            key = f"{SETTINGS}:{section}"
+            document["config"][key] = configuration.merged(document["config"].get(key, {}), fields)
+        self.config_file.write_text(yaml.safe_dump(document))
 
     @contextmanager
     def running(self, program: Path) -> Iterator[None]:
@@ -124,19 +124,16 @@ class ClusterStack(PulumiStack):
         """The platform behind the load balancer's node ports, where users come in here.
 
         Args:
-            certificate: whom its users trust, as PEM; its own, self-signed one if nobody is named.
+            certificate: what it shows, where it isn't one of the stack's own.
         """
         (balancer,) = (one for one in self.objects("services") if one["spec"]["type"] == "LoadBalancer")
-        ports = {port["name"]: port["nodePort"] for port in balancer["spec"]["ports"]}
-        return Platform(
-            address=self._node_address(),
-            https_port=ports["https"],
-            http_port=ports["http"],
-            api_host=f"{API_SUBDOMAIN}.{configuration.DOMAIN}",
-            frontends={one.name: f"{one.subdomain}.{configuration.DOMAIN}" for one in FRONTENDS},
-            jwt_secret=self.outputs().credentials.jwt_secret,
-            public_service=configuration.PUBLIC_SERVICE,
-            certificate=certificate or certificate_of(self.export()),
+        ports = {f"{port['name']}_port": port["nodePort"] for port in balancer["spec"]["ports"]}
+        return self.platform_at(**ports, certificate=certificate or certificate_of(self.export()))
+
+    def platform_at(self, **where: Any) -> Platform:
+        """The platform behind other ports of the node; `where` holds the fields that the outputs don't tell."""
+        return Platform.of(
+            self.outputs(), address=self._node_address(), public_service=configuration.PUBLIC_SERVICE, **where
         )
 
     def _node_address(self) -> str:

@@ -1,0 +1,201 @@
+"""The prod stack behind an edge that isn't its own: Traefik's Ingress class, then its Gateway, then nginx again.
+
+The steps build on each other; they run in the order of the file.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+from settings.catalog import FRONTENDS
+from tests.cluster import access
+from tests.e2e.kubernetes import configuration, policy_agent
+from tests.e2e.kubernetes.pods import Stranger
+from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
+from tests.e2e.kubernetes.traefik import AS_GATEWAY, AS_INGRESS, IMAGE, PLATFORM_SECRET, Traefik, traefik
+from tests.e2e.kubernetes.traefik import NAMESPACE as CONTROLLERS
+from tests.e2e.platform import Platform
+from tests.engine.machine import BUILD
+from tests.engine.waiting import until
+
+SERVICES = [configuration.PUBLIC_SERVICE, "rdv"]
+SHOWN = FRONTENDS[:2]
+MAX_BODY_MIB = 1
+SMALL: Mapping[str, Any] = {
+    "monitoring": {"enabled": False},
+    "services": {"deploy": SERVICES, "each": {"rdv": {"replicas": 1}}},
+    "frontends": {"deploy": [one.name for one in SHOWN]},
+    "gateway": {"tls": {"source": "secret", "secretName": PLATFORM_SECRET}, "maxBodyMib": MAX_BODY_MIB},
+}
+"""Little of the platform, and a certificate that somebody keeps."""
+
+BEHIND = [("kong", 8000), *((one.name, one.port) for one in SHOWN)]
+"""What the edge leads to."""
+
+_ASK = """
+import http.client, socket, ssl, sys
+address, host = sys.argv[1:]
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+connection = http.client.HTTPSConnection(host, context=context)
+connection.sock = context.wrap_socket(socket.create_connection((address, 443), 30), server_hostname=host)
+connection.request("GET", "/api/user/public/info")
+print(connection.getresponse().headers["RateLimit-Remaining"])
+"""
+
+
+@pytest.fixture(scope="module")
+def edge(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traefik]:
+    """Traefik, and the stack cut down, not yet up; at the end the configuration is that of before."""
+    if access.named_by_environment():
+        pytest.skip("the cluster that PTI_TEST_KUBECONFIG names may have a Gateway API already, and others' routes")
+    if subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True).returncode:
+        pytest.skip(f"the image {IMAGE} is not here: docker pull {IMAGE}, or {BUILD} traefik")
+    configured = stack.config_file.read_text()
+    stack.change(SMALL)
+    try:
+        with traefik(stack, tmp_path_factory.mktemp("traefik")) as running:
+            yield running
+    finally:
+        stack.config_file.write_text(configured)
+
+
+@pytest.fixture(scope="module")
+def strangers(edge: Traefik, stack: ClusterStack) -> Iterator[dict[str, Stranger]]:
+    """A pod beside the controller, and one of a namespace that has nothing to do with it, by its namespace."""
+    with (
+        Stranger(stack.cluster, configuration.SERVICE_IMAGE) as elsewhere,
+        Stranger(stack.cluster, configuration.SERVICE_IMAGE, CONTROLLERS) as beside,
+    ):
+        yield {"elsewhere": elsewhere, "beside the controller": beside}
+
+
+@pytest.fixture
+def enforced(stack: ClusterStack, strangers: dict[str, Stranger]) -> Iterator[None]:
+    """Network policies hold for one test, among pods that stay."""
+    stack.settle()
+    with policy_agent.enforced():
+        yield
+
+
+def test_an_ingress_gives_users_everything_they_are_promised(stack: ClusterStack, edge: Traefik) -> None:
+    stack.change({"gateway": AS_INGRESS})
+    brought_up(stack)
+    assert stack.pods("nginx") == {}
+    served(edge.by_ingress())
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_behind_an_ingress_each_client_is_counted_by_its_own_address(
+    edge: Traefik, strangers: dict[str, Stranger]
+) -> None:
+    counted_apart(edge.by_ingress(), strangers["elsewhere"])
+
+
+def test_the_largest_body_is_the_platforms_to_say(edge: Traefik) -> None:
+    platform = edge.by_ingress()
+    assert announced(platform, MAX_BODY_MIB * 1024**2 + 1) == 413
+    nearly = {"title": "x" * (MAX_BODY_MIB * 1024**2 - 1024)}
+    assert platform.call("POST", "/api/rdv/appointments", platform.token(), nearly).status != 413
+
+
+@pytest.mark.usefixtures("enforced")
+def test_with_network_policies_the_controllers_namespace_is_let_in_and_no_other(
+    edge: Traefik, strangers: dict[str, Stranger]
+) -> None:
+    for who, is_let_in in {"beside the controller": True, "elsewhere": False}.items():
+        found = {one: strangers[who].opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in BEHIND}
+        assert found == dict.fromkeys(BEHIND, is_let_in), who
+    edge.by_ingress().journey()
+
+
+def test_a_gateway_takes_its_place_by_configuration_alone(stack: ClusterStack, edge: Traefik) -> None:
+    before = stack.identities()
+    stack.change({"gateway": AS_GATEWAY})
+    brought_up(stack)
+    assert stack.objects("ingresses") == []
+    assert stack.rolled_since(before) == set()
+    served(edge.by_gateway())
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_the_gateway_has_taken_every_route(stack: ClusterStack, edge: Traefik) -> None:
+    conditions = {
+        (route["metadata"]["name"], one["type"]): one["status"]
+        for route in stack.objects("httproutes")
+        for parent in route["status"]["parents"]
+        for one in parent["conditions"]
+    }
+    assert len(conditions) == 2 * (len(BEHIND) + 1)
+    assert set(conditions.values()) == {"True"}, conditions
+
+
+def test_behind_a_gateway_each_client_is_counted_by_its_own_address(
+    edge: Traefik, strangers: dict[str, Stranger]
+) -> None:
+    counted_apart(edge.by_gateway(), strangers["elsewhere"])
+
+
+@pytest.mark.usefixtures("enforced")
+def test_with_network_policies_users_come_in_by_the_gateway(edge: Traefik) -> None:
+    edge.by_gateway().journey()
+
+
+def test_nginx_takes_it_back_and_nothing_of_the_others_is_left(stack: ClusterStack, edge: Traefik) -> None:
+    stack.change({"gateway": {"edge": "nginx", "ingress": None, "nginx": {"replicas": 1}}})
+    brought_up(stack)
+    assert stack.objects("ingresses,httproutes.gateway.networking.k8s.io") == []
+    opened = {one["metadata"]["name"] for one in stack.objects("networkpolicies")}
+    assert {name for name in opened if "-from-" in name} == set()
+    served(stack.platform(edge.certificate))
+
+
+def brought_up(stack: ClusterStack) -> None:
+    """One `up`, which says how long it took."""
+    began = time.monotonic()
+    stack.up().succeeded()
+    print(f"pulumi up: {time.monotonic() - began:.0f} s")
+    stack.settle()
+
+
+def served(platform: Platform) -> None:
+    """The whole journey, once the edge has heard where it leads."""
+    print(f"users are served after {platform.seconds_until_well():.1f} s more")
+    platform.journey()
+
+
+def counted_apart(platform: Platform, other: Stranger) -> None:
+    """What a client claims of its address changes nothing; who has another address has a limit of his own."""
+
+    def left(**claimed: str) -> int:
+        answer = platform.call("GET", f"/api/{configuration.PUBLIC_SERVICE}/public/info", headers=claimed)
+        assert answer.status == 200, answer
+        return int(answer.headers["RateLimit-Remaining"])
+
+    def is_counted_apart() -> bool:
+        before = left()
+        claiming = [left(**{"X-Forwarded-For": f"203.0.113.{number}", "X-Real-IP": "203.0.113.9"}) for number in (1, 2)]
+        told = other.python(_ASK, f"traefik.{CONTROLLERS}.svc.cluster.local", platform.api_host)
+        return claiming == [before - 1, before - 2] and int(told) > claiming[-1]
+
+    # Counted by the clock's minutes: when one ends meanwhile, the count begins again.
+    until("clients are counted apart", is_counted_apart, 30)
+
+
+def announced(platform: Platform, size: int) -> int:
+    """The answer to who asks whether a body of so many bytes is welcome, and sends none of it."""
+    with platform.connected(platform.api_host) as encrypted:
+        connection = HTTPConnection(platform.api_host)
+        connection.sock = encrypted
+        asked = {"Authorization": f"Bearer {platform.token()}", "Content-Length": size, "Expect": "100-continue"}
+        connection.putrequest("POST", "/api/rdv/appointments")
+        for name, text in asked.items():
+            connection.putheader(name, str(text))
+        connection.endheaders()
+        return connection.getresponse().status

@@ -1,0 +1,117 @@
+"""Traefik in the cluster, run by somebody else: the platform is a guest behind its Ingress class or its Gateway."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests import cluster
+from tests.e2e.kubernetes import configuration, extensions
+from tests.e2e.kubernetes.stack import NAMESPACE as PLATFORM
+from tests.e2e.kubernetes.stack import ClusterStack
+from tests.e2e.platform import Platform
+from tests.e2e.self_signed import self_signed
+from tests.engine.waiting import until
+
+IMAGE = "traefik:v3.7.13"
+MANIFEST = Path(__file__).with_name("traefik.yaml")
+NAMESPACE = CLASS = "traefik"
+GATEWAY = "public"
+GATEWAY_SECRET = "public-tls"
+PLATFORM_SECRET = "edge-tls"
+HEADERS = "careful-browsers@file"
+"""Of the manifest: what adds the headers that an Ingress has no word for."""
+
+AS_INGRESS: Mapping[str, Any] = {
+    "edge": "ingress",
+    "nginx": None,
+    "ingress": {
+        "className": CLASS,
+        "annotations": {"traefik.ingress.kubernetes.io/router.middlewares": HEADERS},
+        "controllerNamespace": NAMESPACE,
+    },
+}
+AS_GATEWAY: Mapping[str, Any] = {
+    "edge": "gateway-api",
+    "nginx": None,
+    "ingress": {
+        "className": None,
+        "annotations": None,
+        "gateway": GATEWAY,
+        "gatewayNamespace": NAMESPACE,
+        "httpsListener": "https",
+        "httpListener": "http",
+        "controllerNamespace": NAMESPACE,
+    },
+}
+"""What the platform's configuration says of its edge."""
+
+
+class Traefik:
+    """The running controller.
+
+    Args:
+        stack: whose edge it can be.
+        folder: of the certificate that it shows, for every host name of the platform.
+    """
+
+    def __init__(self, stack: ClusterStack, folder: Path) -> None:
+        self._stack = stack
+        self.certificate = (folder / "tls.crt").read_text()
+        service = json.loads(stack.cluster.kubectl("--namespace", NAMESPACE, "get", "service", "traefik", "-ojson"))
+        self._ports = {port["name"]: port["nodePort"] for port in service["spec"]["ports"]}
+
+    def by_ingress(self) -> Platform:
+        """The platform, with an Ingress."""
+        return self._platform("web")
+
+    def by_gateway(self) -> Platform:
+        """The platform, with HTTPRoutes."""
+        return self._platform("plain", redirect_status=301)
+
+    def _platform(self, without_tls: str, **other: Any) -> Platform:
+        ports = {"https_port": self._ports["websecure"], "http_port": self._ports[without_tls]}
+        return self._stack.platform_at(**ports, certificate=self.certificate, **other)
+
+
+@contextmanager
+def traefik(stack: ClusterStack, folder: Path) -> Iterator[Traefik]:
+    """Traefik, ready; at the end nothing of it is left.
+
+    The certificate is where each edge looks for it: beside the Gateway, and in the platform's namespace, with which
+    that one goes.
+    """
+    found = stack.cluster
+    cluster.load([IMAGE])
+    certificate = folder / "certificate"
+    self_signed(certificate, f"DNS:*.{configuration.DOMAIN}")
+    modules = folder / "modules"
+    modules.mkdir()
+    try:
+        extensions.install(found, "Gateway", modules)
+        found.kubectl("apply", "--server-side", f"--filename={MANIFEST}")
+        for namespace, name in ((NAMESPACE, GATEWAY_SECRET), (PLATFORM, PLATFORM_SECRET)):
+            _keep_certificate(found, namespace, name, certificate)
+        ready = ("rollout", "status", "deployment/traefik", "--timeout=120s")
+        found.kubectl("--namespace", NAMESPACE, *ready)
+        programmed = 'jsonpath={.status.conditions[?(@.type=="Programmed")].status}'
+        asked = ("--namespace", NAMESPACE, "get", "gateway", GATEWAY, "--output", programmed)
+        until("the Gateway listens", lambda: found.kubectl(*asked) == "True")
+        yield Traefik(stack, certificate)
+    finally:
+        found.kubectl("delete", f"--filename={MANIFEST}", "--ignore-not-found")
+        extensions.remove(found, "Gateway", modules)
+
+
+def _keep_certificate(found: cluster.Cluster, namespace: str, name: str, folder: Path) -> None:
+    """A Secret with the certificate, in a namespace that may not be there yet."""
+    files = (f"--cert={folder / 'tls.crt'}", f"--key={folder / 'tls.key'}")
+    secret = found.kubectl(
+        *("--namespace", namespace, "create", "secret", "tls", name, *files), "--dry-run=client", "--output=yaml"
+    )
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    for one in (json.dumps(space), secret):
+        found.kubectl("apply", "--server-side", "--filename=-", input=one)
