@@ -38,12 +38,14 @@ WHERE datname IN ('postgres', 'template1', current_database())
 ORDER BY datname
 \gexec
 
--- pg_dumpall connects to postgres and dumps template1; an exporter begins in postgres.
+-- pg_dumpall connects to postgres and dumps template1; an exporter begins in postgres. So do others that keep a server
+-- going: a lost primary logs in there before it comes back as a replica (pg_rewind), and an operator watches from there.
 SELECT format('GRANT CONNECT ON DATABASE %I TO %I', datname, rolname),
     format('SELECT %L', format('database %s: %s may connect', datname, rolname))
 FROM pg_database, pg_roles
 WHERE NOT has_database_privilege(rolname, datname, 'CONNECT')
     AND (rolname = :'backup' AND datname IN ('postgres', 'template1', current_database())
-        OR rolname = :'monitor' AND datname IN ('postgres', current_database()))
+        OR rolname = :'monitor' AND datname IN ('postgres', current_database())
+        OR rolcanlogin AND (rolreplication OR pg_has_role(rolname, 'pg_monitor', 'MEMBER')) AND datname = 'postgres')
 ORDER BY datname, rolname
 \gexec

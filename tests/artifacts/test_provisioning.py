@@ -92,6 +92,29 @@ def test_the_servers_own_databases_are_closed(provisioned: Outcome, task: Task, 
         task.connect(own, BACKUP).close()
 
 
+def test_who_replicates_and_who_watches_still_gets_into_the_servers_own_database(
+    server: Server, installation: Installation
+) -> None:
+    database = f"replicated_{installation.major}"
+    theirs = {"replicating": "REPLICATION", "watching": "IN ROLE pg_monitor", "somebody": ""}
+    with task_for(server, database) as task, server.connect() as admin:
+        for role, what in theirs.items():
+            admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'theirs' {what}")
+        try:
+            told = [f"database postgres: {role} may connect" for role in ("replicating", "watching")]
+            assert set(told) <= set(task.run().lines_about("database postgres"))
+            assert task.run().lines_about("database postgres") == []
+            for role in ("replicating", "watching"):
+                server.connect("postgres", role, "theirs").close()
+                with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                    server.connect(database, role, "theirs")
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                server.connect("postgres", "somebody", "theirs")
+        finally:
+            admin.execute(f"DROP OWNED BY {', '.join(theirs)}")
+            admin.execute(f"DROP ROLE {', '.join(theirs)}")
+
+
 def test_the_monitor_exists_only_with_a_password(server: Server, installation: Installation) -> None:
     database = f"monitored_{installation.major}"
     with task_for(server, database) as task, server.connect() as admin:
