@@ -17,6 +17,8 @@
 #   PROVISION_PASSWORDS_DIR        default /run/secrets/passwords: one file per login role, named like the role,
 #                                  holding the password (a trailing newline is ignored)
 #   PROVISION_WAIT_S               default 60: how long to wait for the server to accept connections
+#   PROVISION_LOGIN_WAIT_S         default 0: how long to wait until it lets the administrator in, where an operator
+#                                  sets the password
 #
 # Roles, for a database `d`: `d_owner` (no login), `d_migrator`, `d_app`; for all of them `pti_backup`; and
 # `pti_monitor` when a password file of that name is there.
@@ -36,6 +38,7 @@ monitor_role=pti_monitor
 table=${PROVISION_TABLE:-/etc/provisioning/databases}
 passwords=${PROVISION_PASSWORDS_DIR:-/run/secrets/passwords}
 wait_s=${PROVISION_WAIT_S:-60}
+login_wait_s=${PROVISION_LOGIN_WAIT_S:-0}
 here=$(dirname "$0")
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/provision.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
@@ -115,9 +118,14 @@ check_passwords() {
     done
 }
 
+check_seconds() {
+    case $2 in '' | *[!0-9]*) fail "$1: \"$2\" is not a number of seconds" ;; esac
+}
+
 connect() {
     begin "connect to ${PGHOST:-the local socket} as ${PGUSER:-the user of this process}"
-    case $wait_s in '' | *[!0-9]*) fail "PROVISION_WAIT_S: \"$wait_s\" is not a number of seconds" ;; esac
+    check_seconds PROVISION_WAIT_S "$wait_s"
+    check_seconds PROVISION_LOGIN_WAIT_S "$login_wait_s"
     if [ -n "${PGPASSWORD_FILE:-}" ]; then
         [ -r "$PGPASSWORD_FILE" ] || fail "PGPASSWORD_FILE: $PGPASSWORD_FILE can't be read"
         PGPASSWORD=$(cat "$PGPASSWORD_FILE")
@@ -128,6 +136,16 @@ connect() {
     until answer=$(pg_isready --timeout=3 2>&1); do
         [ "$(date +%s)" -lt "$deadline" ] || fail "$answer (waited $wait_s s: PROVISION_WAIT_S)"
         $waiting || printf 'server: waiting up to %s s, %s\n' "$wait_s" "$answer"
+        waiting=true
+        sleep 1
+    done
+    deadline=$(($(date +%s) + login_wait_s))
+    waiting=false
+    until psql --no-psqlrc --no-password --command '\q' >/dev/null 2>"$scratch/err"; do
+        answer=$(cat "$scratch/err")
+        [ "$login_wait_s" -gt 0 ] || fail "$answer"
+        [ "$(date +%s)" -lt "$deadline" ] || fail "$answer (waited $login_wait_s s: PROVISION_LOGIN_WAIT_S)"
+        $waiting || printf 'server: waiting up to %s s, %s\n' "$login_wait_s" "$answer"
         waiting=true
         sleep 1
     done

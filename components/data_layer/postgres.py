@@ -143,6 +143,8 @@ def _databases(settings: Postgres, access: PostgresAccess, credentials: Credenti
             "PGSSLMODE": access.ssl_mode,
             # A managed server's certificate is signed by one of the authorities that the system trusts.
             **({"PGSSLROOTCERT": "system"} if access.ssl_mode == "verify-full" else {}),
+            # Servers that are kept have the password of the stack before until the operator has seen this one's.
+            **({"PROVISION_LOGIN_WAIT_S": "60"} if settings.mode == "cloudnativepg" else {}),
             "PGPASSWORD_FILE": f"{SECRETS}/password",
             "PROVISION_TABLE": "/etc/provisioning/databases",
             "PROVISION_PASSWORDS_DIR": "/run/secrets/roles",

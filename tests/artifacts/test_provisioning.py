@@ -519,8 +519,9 @@ def test_it_waits_for_a_server_that_is_still_to_come(task: Task, installation: I
 
 
 def test_a_wait_that_is_no_number_is_refused(task: Task) -> None:
-    task.environment["PROVISION_WAIT_S"] = "1m"
-    assert 'PROVISION_WAIT_S: "1m" is not a number of seconds' in task.run().errors
+    for name in ("PROVISION_WAIT_S", "PROVISION_LOGIN_WAIT_S"):
+        task.environment = {name: "1m"}
+        assert f'{name}: "1m" is not a number of seconds' in task.run().errors
 
 
 def test_a_wrong_administrators_password_is_told(task: Task) -> None:
@@ -528,6 +529,37 @@ def test_a_wrong_administrators_password_is_told(task: Task) -> None:
     outcome = task.run()
     assert outcome.status == 1
     assert 'password authentication failed for user "postgres"' in outcome.errors
+
+
+def test_a_password_that_is_still_to_be_set_is_waited_for_where_asked(task: Task, installation: Installation) -> None:
+    port, password = free_port(), "what an operator is about to set"
+    task.environment = {
+        "PGPORT": str(port),
+        "PGPASSWORD_FILE": str(task.secret("admin", password)),
+        "PROVISION_LOGIN_WAIT_S": "60",
+    }
+    with running(installation, port) as server:
+        run = task.start()
+        assert run.stdout is not None
+        told = run.stdout.readline()
+        assert told.startswith("server: waiting up to 60 s, ")
+        assert 'password authentication failed for user "postgres"' in told
+        with server.connect("postgres", ADMIN, ADMIN_PASSWORD) as connection:
+            connection.execute(f"ALTER ROLE {ADMIN} PASSWORD '{password}'")
+        output, errors = run.communicate(timeout=DEADLINE_S)
+    assert run.returncode == 0, errors
+    assert "provisioning: done\n" in output
+
+
+def test_a_password_that_never_comes_is_told(task: Task) -> None:
+    task.environment = {
+        "PGPASSWORD_FILE": str(task.secret("admin", "not this")),
+        "PROVISION_LOGIN_WAIT_S": "1",
+    }
+    outcome = task.run()
+    assert outcome.status == 1
+    assert 'password authentication failed for user "postgres"' in outcome.errors
+    assert "(waited 1 s: PROVISION_LOGIN_WAIT_S)" in outcome.errors
 
 
 def test_an_administrator_who_is_no_superuser_is_refused(platform: Task, task: Task) -> None:

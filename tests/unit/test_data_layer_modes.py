@@ -80,6 +80,11 @@ class TestCloudNativePg:
         assert (user.environment["DATABASE_HOST"], user.environment["DATABASE_SSLMODE"]) == ("postgres-rw", "require")
         assert databases.needs == ("postgres",)
 
+    def test_the_task_waits_for_the_operator_to_set_the_password(self, asked: Asked, ask: Ask) -> None:
+        waits = "PROVISION_LOGIN_WAIT_S"
+        assert asked.workloads["databases"].environment[waits] == "60"
+        assert waits not in ask({}).workloads["databases"].environment
+
 
 class TestOwnPostgres:
     def test_it_is_not_encrypted_and_is_waited_for(self, ask: Ask) -> None:
