@@ -136,7 +136,8 @@ class KubernetesBackend:
             postgres_cluster.admin(cluster), owner=cluster.name, parent=parent, resource_name=f"{cluster.name}-admin"
         )
         policy = postgres_cluster.policy(cluster, dns_cidrs=self._settings.dns_cidrs)
-        admitted = self._objects.register(policy, owner=cluster.name, parent=parent)
+        # The servers go on when the stack is gone; without it anybody in the cluster could try their passwords.
+        admitted = self._objects.register(policy, owner=cluster.name, parent=parent, kept=True)
         self._ready[cluster.name] = self._objects.register(
             postgres_cluster.cluster(
                 cluster,

@@ -280,6 +280,9 @@ class TestPostgresCluster:
         for number in (5432, 8000):
             assert matrix.may_open("postgres", "postgres", number)
             assert matrix.may_open(operator, "postgres", number)
+    def test_its_servers_outlive_the_stack_and_stay_closed_to_others(self) -> None:
+        assert with_cluster().one("NetworkPolicy", "postgres").retain_on_delete
+
         assert not matrix.may_open(operator, "postgres", 9187)
         assert not matrix.may_open(Pod("elsewhere"), "postgres", 5432)
 
