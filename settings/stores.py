@@ -53,7 +53,13 @@ class CloudNativePg(Section):
         examples=["ghcr.io/cloudnative-pg/postgresql:18.1"],
         description="Operand image, PostgreSQL 17 or newer.",
     )
-    instances: int = Field(3, ge=1, le=9, description="Servers: one primary, the others its replicas.")
+    instances: int = Field(
+        3,
+        ge=1,
+        le=9,
+        description="Servers: one primary, the others its replicas. From 3 on, a commit counts once half of the "
+        "replicas have it, and none takes over that may lack one.",
+    )
     operator_namespace: DnsLabel = Field(
         "cnpg-system", examples=["cnpg-system"], description="Namespace the operator runs in."
     )
@@ -65,7 +71,8 @@ class Postgres(Section):
     mode: Literal["statefulset", "cloudnativepg", "external"] = Field(
         "statefulset",
         description="`statefulset`: one server with its volume, which is not highly available; `cloudnativepg`: a "
-        "primary and replicas with automatic failover, by an operator that the cluster must have; `external`: a "
+        "primary and replicas with automatic failover, by an operator that the cluster must have (1.28 or newer); "
+        "`external`: a "
         "managed server.",
     )
     image: Image = Field(

@@ -20,7 +20,10 @@ STATUS = 8000
 API_SERVER = (443, 6443)
 
 SURVIVES_ONE_LOSS = 3
-"""Instances from which on each commit waits for a replica: with fewer, one lost instance would stop all writing."""
+"""Instances from which on each commit waits for replicas: with fewer, one lost instance would stop all writing."""
+
+UNUSED = "app"
+"""The database and the role that the operator makes for an application, named or not."""
 
 
 def selector(name: str) -> dict[str, str]:
@@ -45,12 +48,18 @@ def cluster(
     storage_class: str | None,
     pull_secrets: Iterable[str],
 ) -> Manifest:
-    """The operator's order: what runs, and where its data lies."""
+    """The operator's order: what runs, and where its data lies.
+
+    A commit waits for half of the replicas. That alone would not keep it: the replica that is left when the primary and
+    others are lost may be one that never saw it. So the operator makes one the primary only while it sees so many that
+    one of them must have every commit, and otherwise leaves the decision to a person.
+    """
     memory = mebibytes(wanted.memory_mib)
     storage = {"size": f"{wanted.size_gib}Gi"}
     postgresql: Manifest = {"parameters": dict(wanted.parameters)}
     if wanted.instances >= SURVIVES_ONE_LOSS:
-        postgresql["synchronous"] = {"method": "any", "number": 1}
+        replicas = wanted.instances - 1
+        postgresql["synchronous"] = {"method": "any", "number": replicas // 2, "failoverQuorum": True}
     spec: Manifest = {
         "instances": wanted.instances,
         "imageName": image,
@@ -64,6 +73,13 @@ def cluster(
                 "localeProvider": "builtin",
                 "builtinLocale": "C.UTF-8",
                 "locale": "C.UTF-8",
+                # The platform makes its own databases; this one is no meeting place for their roles, nor a way in.
+                "database": UNUSED,
+                "owner": UNUSED,
+                "postInitApplicationSQL": [
+                    f"REVOKE ALL ON DATABASE {UNUSED} FROM PUBLIC",
+                    f"ALTER ROLE {UNUSED} NOLOGIN",
+                ],
             }
         },
         "storage": storage | ({"storageClass": storage_class} if storage_class else {}),
@@ -72,6 +88,9 @@ def cluster(
             "limits": {"memory": memory},
         },
         "postgresql": postgresql,
+        # Else a primary that is told to go (a drained node) refuses new connections for three minutes and waits for the
+        # old ones, which services' pools never close, before a replica takes over.
+        "smartShutdownTimeout": 0,
     }
     if names := list(pull_secrets):
         spec["imagePullSecrets"] = [{"name": name} for name in names]

@@ -238,10 +238,28 @@ class TestPostgresCluster:
         assert spec["resources"] == {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}
         assert spec["postgresql"]["parameters"] == {"max_connections": "200"}
 
-    @pytest.mark.parametrize(("instances", "waits"), [(1, False), (2, False), (3, True)])
-    def test_a_commit_waits_for_a_replica_where_one_may_be_lost(self, instances: int, waits: bool) -> None:
+    @pytest.mark.parametrize("instances", [1, 2])
+    def test_no_commit_waits_where_one_lost_server_would_stop_all_writing(self, instances: int) -> None:
         postgresql = found(with_cluster(instances=instances), "Cluster", "postgres")["spec"]["postgresql"]
-        assert ("synchronous" in postgresql) is waits
+        assert "synchronous" not in postgresql
+
+    @pytest.mark.parametrize(("instances", "replicas"), [(3, 1), (4, 1), (5, 2), (9, 4)])
+    def test_a_commit_is_on_half_of_the_replicas_and_only_one_that_has_it_takes_over(
+        self, instances: int, replicas: int
+    ) -> None:
+        postgresql = found(with_cluster(instances=instances), "Cluster", "postgres")["spec"]["postgresql"]
+        assert postgresql["synchronous"] == {"method": "any", "number": replicas, "failoverQuorum": True}
+
+    def test_a_server_that_is_told_to_go_does_not_wait_for_pools_that_never_do(self) -> None:
+        assert found(with_cluster(), "Cluster", "postgres")["spec"]["smartShutdownTimeout"] == 0
+
+    def test_the_database_that_the_operator_adds_is_closed(self) -> None:
+        initdb = found(with_cluster(), "Cluster", "postgres")["spec"]["bootstrap"]["initdb"]
+        assert (initdb["database"], initdb["owner"]) == ("app", "app")
+        assert initdb["postInitApplicationSQL"] == [
+            "REVOKE ALL ON DATABASE app FROM PUBLIC",
+            "ALTER ROLE app NOLOGIN",
+        ]
 
     def test_the_superusers_password_is_a_secret(self) -> None:
         recording = with_cluster()
@@ -262,6 +280,9 @@ class TestPostgresCluster:
         assert cluster.retain_on_delete
         assert cluster.protect is protect
 
+    def test_its_servers_outlive_the_stack_and_stay_closed_to_others(self) -> None:
+        assert with_cluster().one("NetworkPolicy", "postgres").retain_on_delete
+
     def test_what_needs_it_starts_once_it_is_ready(self) -> None:
         recording = with_cluster()
         assert found(recording, "Cluster", "postgres")["metadata"]["annotations"] == {
@@ -280,9 +301,6 @@ class TestPostgresCluster:
         for number in (5432, 8000):
             assert matrix.may_open("postgres", "postgres", number)
             assert matrix.may_open(operator, "postgres", number)
-    def test_its_servers_outlive_the_stack_and_stay_closed_to_others(self) -> None:
-        assert with_cluster().one("NetworkPolicy", "postgres").retain_on_delete
-
         assert not matrix.may_open(operator, "postgres", 9187)
         assert not matrix.may_open(Pod("elsewhere"), "postgres", 5432)
 
