@@ -83,6 +83,10 @@ class ClusterStack(PulumiStack):
         assert done.returncode != 0, done.stdout
         return done.stderr
 
+    def remarks(self, *arguments: str) -> str:
+        """What the API server says beside its answer to a kubectl command that it takes."""
+        return subprocess.run([*self.namespaced(), *arguments], capture_output=True, text=True, check=True).stderr
+
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """All objects of a kind."""
         listed: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "--output=json"))["items"]

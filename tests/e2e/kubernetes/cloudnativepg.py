@@ -1,0 +1,93 @@
+"""The CloudNativePG operator at work on the test cluster: its release's own manifest, from its Go module."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from settings.stores import CloudNativePg
+from tests import cluster as test_cluster
+from tests.cluster import Cluster, access
+from tests.e2e.kubernetes import extensions
+from tests.e2e.kubernetes.manifests import as_text
+from tests.engine.waiting import until
+
+VERSION = "1.30.0"
+OPERATOR_IMAGE = f"ghcr.io/cloudnative-pg/cloudnative-pg:{VERSION}"
+IMAGES = (OPERATOR_IMAGE, CloudNativePg().image)
+BUILD = "python -m tests.e2e.images.build cloudnative-pg cloudnative-pg-postgresql"
+NAMESPACE = CloudNativePg().operator_namespace
+DEPLOYMENT = "cnpg-controller-manager"
+ABSURD: dict[str, Any] = {
+    "apiVersion": "postgresql.cnpg.io/v1",
+    "kind": "Cluster",
+    "metadata": {"name": "absurd", "namespace": "default"},
+    "spec": {"instances": 1, "storage": {"size": "no size"}},
+}
+"""What the definition takes, and the operator's webhook alone refuses."""
+
+
+@contextmanager
+def installed(cluster: Cluster, folder: Path) -> Iterator[None]:
+    """The operator, ready, from here to the end of the `with`; then all of it is gone, with every `Cluster`.
+
+    Args:
+        cluster: a node that can run it.
+        folder: an empty one outside of any Go module.
+    """
+    _load_images()
+    everything = as_text(_objects(folder))
+    cluster.kubectl("apply", "--server-side", "--filename=-", input=everything)
+    try:
+        cluster.kubectl(*_operator("rollout", "status", f"deployment/{DEPLOYMENT}", "--timeout=180s"))
+        until("the operator's webhook answers", lambda: "no size" in _refusal(cluster))
+        yield
+    finally:
+        cluster.kubectl("delete", "--ignore-not-found", "--wait=true", "--filename=-", input=everything)
+
+
+def said(cluster: Cluster) -> str:
+    """The operator's log."""
+    return cluster.kubectl(*_operator("logs", f"deployment/{DEPLOYMENT}", "--tail=-1"))
+
+
+def _operator(*arguments: str) -> tuple[str, ...]:
+    return "--namespace", NAMESPACE, *arguments
+
+
+def _load_images() -> None:
+    if access.named_by_environment():
+        return
+    for image in IMAGES:
+        if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
+            pytest.skip(f"the image {image} is not here: docker pull {image}, or {BUILD}")
+    test_cluster.load(IMAGES)
+
+
+def _objects(folder: Path) -> list[Mapping[str, Any]]:
+    """The release's objects, the operator itself with what a busy node of two cores gives it."""
+    module, _ = extensions.DEFINITIONS["Cluster"]
+    release = extensions.sources(module, folder) / "releases" / f"cnpg-{VERSION}.yaml"
+    objects: list[Any] = list(yaml.load_all(release.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    (deployment,) = (one for one in objects if one["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == OPERATOR_IMAGE
+    # The node has its images already. A tenth of a core is too little for it to start within its 30 s beside others.
+    container["imagePullPolicy"] = "IfNotPresent"
+    container["resources"] = {"requests": {"cpu": "50m", "memory": "100Mi"}, "limits": {"memory": "300Mi"}}
+    container["startupProbe"]["failureThreshold"] = 30
+    return objects
+
+
+def _refusal(cluster: Cluster) -> str:
+    """What is said to a Cluster that the webhook has to refuse."""
+    command = [*cluster.command(), "apply", "--server-side", "--dry-run=server", "--filename=-"]
+    done = subprocess.run(command, input=json.dumps(ABSURD), capture_output=True, text=True)
+    return done.stderr

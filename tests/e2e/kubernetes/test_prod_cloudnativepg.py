@@ -1,0 +1,267 @@
+"""The prod stack whose PostgreSQL is run by CloudNativePG: the real operator, three servers, a primary that is lost.
+
+The stack is smaller than prod, has the namespace for itself, and leaves nothing behind. The steps build on each other;
+they run in the order of the file.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from settings.catalog import SERVICES
+from tests import cluster
+from tests.cluster import access
+from tests.e2e.kubernetes import cloudnativepg, configuration, policy_agent
+from tests.e2e.kubernetes.pods import Connection, Stranger, port_forward
+from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack, is_ready
+from tests.e2e.load import Load
+from tests.e2e.platform import Answer
+from tests.engine.waiting import until
+
+INSTANCES = 3
+DEPLOYED = ("user", "rdv")
+SMALLER: dict[str, Any] = {
+    "postgres": {"mode": "cloudnativepg", "cloudnativepg": {"instances": INSTANCES}},
+    "kafka": {"brokers": 1},
+    "services": {"deploy": [*DEPLOYED], "each": {"payment": None, "rdv": None}},
+    "frontends": {"deploy": ["client-pwa"]},
+}
+"""What differs from the prod stack of the other modules."""
+
+KIND = "clusters.postgresql.cnpg.io"
+TENANT = uuid.uuid4()
+MADE_ONCE = "kept through everything"
+
+LOSSES: dict[str, tuple[str, ...]] = {"asked to go": (), "killed": ("--grace-period=0", "--force")}
+"""How the primary's pod is deleted."""
+
+PORTS = (5432, 8000, 9187)
+"""Of a server: PostgreSQL, what the operator asks, metrics."""
+
+
+@pytest.fixture(scope="module")
+def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
+    """A stack of this module's own, up, with a row that is to be there at the end."""
+    if test_cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
+        pytest.skip(f"the cluster has a namespace {NAMESPACE} already: delete it first")
+    with cloudnativepg.installed(test_cluster, tmp_path_factory.mktemp("module")):
+        made = ClusterStack(tmp_path_factory.mktemp("stack"), test_cluster)
+        try:
+            made.change(SMALLER)
+            began = time.monotonic()
+            made.up().succeeded()
+            print(f"pulumi up: {time.monotonic() - began:.0f} s")
+            yield made
+        finally:
+            made.remove()
+            cluster.fresh_volumes()
+
+
+def state(stack: ClusterStack) -> dict[str, Any]:
+    """What the operator says of the cluster."""
+    (found,) = stack.objects(KIND)
+    status: dict[str, Any] = found["status"]
+    return status
+
+
+def servers(stack: ClusterStack) -> dict[str, dict[str, Any]]:
+    """The pods that are PostgreSQL servers."""
+    return {name: pod for name, pod in stack.pods().items() if "cnpg.io/instanceName" in pod["metadata"]["labels"]}
+
+
+def is_whole(stack: ClusterStack) -> bool:
+    """Whether all servers serve, one of them as the primary."""
+    pods = servers(stack)
+    return len(pods) == INSTANCES and all(map(is_ready, pods.values())) and state(stack).get("readyInstances") == 3
+
+
+def primary(stack: ClusterStack) -> str:
+    """The pod that takes writes."""
+    return str(state(stack)["currentPrimary"])
+
+
+def ask(stack: ClusterStack, query: str, database: str = "postgres", server: str | None = None) -> list[str]:
+    """Rows of a query, asked as the superuser inside a server's pod; of the primary where none is named."""
+    command = ("psql", "--no-psqlrc", "-At", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", query)
+    return stack.kubectl("exec", server or primary(stack), "--container=postgres", "--", *command).splitlines()
+
+
+def test_an_update_ends_when_every_server_is_ready(stack: ClusterStack) -> None:
+    print(stack.kubectl("get", f"pods,services,persistentvolumeclaims,networkpolicies,{KIND}"))
+    assert is_whole(stack)
+    assert stack.all_ready()
+    # They are its own: who deletes it deletes them, so it has to be kept.
+    owned = {
+        one["metadata"]["name"]
+        for one in stack.objects("persistentvolumeclaims")
+        if "Cluster" in {owner["kind"] for owner in one["metadata"].get("ownerReferences", [])}
+    }
+    assert owned == {f"postgres-{number}" for number in (1, 2, 3)}
+    assert stack.platform().book(TENANT, title=MADE_ONCE).status == 201
+
+
+def test_users_find_everything_they_are_promised(stack: ClusterStack) -> None:
+    stack.platform().journey()
+
+
+def test_the_databases_are_made_there(stack: ClusterStack) -> None:
+    names = {f"pti_{service.name}" for service in SERVICES}
+    assert names <= set(ask(stack, "SELECT datname FROM pg_database"))
+    roles = {f"{name}_{suffix}" for name in names for suffix in ("owner", "migrator", "app")}
+    assert roles | {"pti_backup", "pti_monitor"} <= set(ask(stack, "SELECT rolname FROM pg_roles"))
+    guarded = "SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = 'appointments'::regclass"
+    for service in DEPLOYED:
+        assert ask(stack, guarded, f"pti_{service}") == ["t"]
+        assert ask(stack, "SELECT * FROM tenancy.audit()", f"pti_{service}") == []
+
+
+def test_nobody_can_meet_in_a_database_that_no_service_owns(stack: ClusterStack) -> None:
+    open_to_all = (
+        "SELECT datname FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS acl "
+        "WHERE acl.grantee = 0 AND datallowconn"
+    )
+    assert ask(stack, open_to_all) == []
+    foreign = (
+        "SELECT rolname FROM pg_authid WHERE rolcanlogin AND rolpassword IS NOT NULL AND rolname NOT LIKE 'pti\\_%'"
+    )
+    assert ask(stack, foreign) == ["postgres"]
+
+
+def test_a_commit_waits_for_a_replica(stack: ClusterStack) -> None:
+    assert ask(stack, "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'") == ["2"]
+    assert ask(stack, "SHOW synchronous_standby_names")[0].startswith("ANY 1")
+    replica = next(name for name in servers(stack) if name != primary(stack))
+    assert ask(stack, "SELECT pg_is_in_recovery()", server=replica) == ["t"]
+
+
+def test_every_connection_over_the_network_is_encrypted(stack: ClusterStack) -> None:
+    remote = (
+        "SELECT DISTINCT usename, ssl FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) WHERE client_addr IS NOT NULL"
+    )
+    found = set(ask(stack, remote))
+    assert {f"pti_{service}_app|t" for service in DEPLOYED} <= found
+    assert all(one.endswith("|t") for one in found)
+
+
+def test_sorting_depends_on_no_operating_system(stack: ClusterStack) -> None:
+    query = "SELECT DISTINCT datlocprovider, datlocale, pg_encoding_to_char(encoding) FROM pg_database"
+    assert ask(stack, query) == ["b|C.UTF-8|UTF8"]
+    assert ask(stack, "SHOW data_checksums") == ["on"]
+
+
+def test_the_exporter_finds_it(stack: ClusterStack) -> None:
+    with (
+        port_forward(stack, "deployment/postgres-exporter", 9187) as port,
+        urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page,
+    ):
+        lines = page.read().decode().splitlines()
+    assert "pg_up 1" in lines
+    assert any(line.startswith('pg_database_size_bytes{datname="pti_user"}') for line in lines)
+
+
+def test_its_pods_keep_to_the_restricted_standard_of_today(stack: ClusterStack) -> None:
+    # What is said of pods that are there already and would not be admitted.
+    stricter = "pod-security.kubernetes.io/enforce-version=latest"
+    assert stack.remarks("label", "namespace", NAMESPACE, stricter, "--overwrite", "--dry-run=server") == ""
+
+
+def test_no_secret_is_readable_outside_of_a_secret(stack: ClusterStack) -> None:
+    told = stack.kubectl("get", f"pods,configmaps,deployments,statefulsets,jobs,{KIND}", "--output=json")
+    said = cloudnativepg.said(stack.cluster) + "".join(
+        stack.kubectl("logs", name, "--container=postgres") for name in servers(stack)
+    )
+    passwords = stack.outputs().credentials.postgres
+    assert "postgres" in passwords
+    assert [role for role, password in passwords.items() if password in told + said] == []
+
+
+def test_a_second_up_finds_nothing_to_do(stack: ClusterStack) -> None:
+    before = stack.identities()
+    assert stack.up().succeeded().changes == []
+    stack.preview("--expect-no-changes").succeeded()
+    assert stack.identities() == before
+
+
+def test_what_the_cluster_says_of_itself_is_no_change_either(stack: ClusterStack) -> None:
+    before = stack.identities()
+    stack.up("--refresh").succeeded()
+    stack.preview("--expect-no-changes").succeeded()
+    assert stack.identities() == before
+
+
+def test_network_policies_let_in_callers_and_the_operator(stack: ClusterStack) -> None:
+    if access.named_by_environment():
+        pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, nobody knows whether it enforces network policies")
+    addresses = [pod["status"]["podIP"] for pod in servers(stack).values()]
+    (rdv,) = stack.pods("rdv")
+    image = configuration.SERVICE_IMAGE
+    with (
+        Stranger(stack.cluster, image) as stranger,
+        Stranger(stack.cluster, image, cloudnativepg.NAMESPACE) as beside_the_operator,
+        policy_agent.enforced(),
+    ):
+        stack.platform().journey()
+        for address in addresses:
+            opened = {port: Connection("rdv", address, port, is_open=True).found(stack, rdv) for port in PORTS}
+            assert opened == {5432: True, 8000: False, 9187: False}
+            assert {port: beside_the_operator.opens(address, port) for port in PORTS} == {**opened, 8000: True}
+            assert {port: stranger.opens(address, port) for port in PORTS} == dict.fromkeys(PORTS, False)
+        assert is_whole(stack)
+
+
+@pytest.mark.parametrize("how", LOSSES)
+def test_a_lost_primary_is_followed_by_a_replica_that_has_every_row(stack: ClusterStack, how: str) -> None:
+    platform, lost = stack.platform(), primary(stack)
+    tenant = uuid.uuid4()
+    booked: list[tuple[float, str]] = []
+
+    def book() -> Answer:
+        title = str(uuid.uuid4())
+        answer = platform.book(tenant, title=title)
+        if answer.status == 201:
+            booked.append((time.monotonic(), title))
+        return answer
+
+    with Load(book, per_second=4, at_most_s=110) as load:
+        until("bookings are taken", lambda: len(booked) > 8)
+        began = time.monotonic()
+        stack.kubectl("delete", "pod", lost, "--wait=false", *LOSSES[how])
+        until("another server is the primary", lambda: primary(stack) not in {lost, "pending"})
+        followed_s = time.monotonic() - began
+        platform.seconds_until_well()
+        well_s = time.monotonic() - began
+    longest_s = max(later - earlier for (earlier, _), (later, _) in pairwise(sorted(booked)))
+    print(
+        f"{how}: a replica is the primary after {followed_s:.0f} s, everything is well after {well_s:.0f} s; "
+        f"{longest_s:.1f} s without a booking, {len(booked)} taken, {len(load.failures)} not"
+    )
+    assert {title for _, title in booked} <= set(platform.titles(tenant))
+    until("all servers serve", lambda: is_whole(stack), 300)
+    assert MADE_ONCE in platform.titles(TENANT)
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_destroy_keeps_the_servers_and_their_data(stack: ClusterStack) -> None:
+    claims = {one["metadata"]["uid"] for one in stack.objects("persistentvolumeclaims")}
+    identity = [one["metadata"]["uid"] for one in stack.objects(KIND)]
+    stack.destroy().succeeded()
+    until("the pods of everything else are gone", lambda: stack.pods().keys() == servers(stack).keys())
+    assert [one["metadata"]["uid"] for one in stack.objects(KIND)] == identity
+    assert {one["metadata"]["uid"] for one in stack.objects("persistentvolumeclaims")} == claims
+    # They go on, so what closes them to others does as well.
+    assert [one["metadata"]["name"] for one in stack.objects("networkpolicies")] == ["postgres"]
+
+
+def test_the_next_up_finds_every_row_with_a_new_password(stack: ClusterStack) -> None:
+    stack.up().succeeded()
+    platform = stack.platform()
+    assert MADE_ONCE in platform.titles(TENANT)
+    platform.journey()
+    stack.preview("--expect-no-changes").succeeded()
