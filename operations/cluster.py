@@ -14,7 +14,7 @@ from settings.backend import Kubernetes
 
 ANSWER_WITHIN_S = 30
 CLUSTER = "cnpg.io/cluster"
-"""Label of the pods that CloudNativePG runs."""
+"""Label of the pods that CloudNativePG runs; their `app.kubernetes.io/name` is `postgresql`, whatever the cluster's."""
 
 SHOWN = "pods,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
 MOST_PODS = 100
@@ -76,7 +76,7 @@ def _cluster(stack: str) -> Kubernetes:
 
 def _label(pod: Any) -> str:
     """Name of the label by which a pod says whose it is."""
-    return NAME if NAME in pod["metadata"].get("labels", {}) else CLUSTER
+    return CLUSTER if CLUSTER in pod["metadata"].get("labels", {}) else NAME
 
 
 def _workload(pod: Any) -> str:
