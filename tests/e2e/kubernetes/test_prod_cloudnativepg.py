@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from operations.cluster import CLUSTER
 from settings.catalog import SERVICES
 from tests import cluster
 from tests.cluster import access
@@ -73,7 +74,7 @@ def state(stack: ClusterStack) -> dict[str, Any]:
 
 def servers(stack: ClusterStack) -> dict[str, dict[str, Any]]:
     """The pods that are PostgreSQL servers."""
-    return {name: pod for name, pod in stack.pods().items() if "cnpg.io/instanceName" in pod["metadata"]["labels"]}
+    return {name: pod for name, pod in stack.pods().items() if pod["metadata"]["labels"].get(CLUSTER) == "postgres"}
 
 
 def is_whole(stack: ClusterStack) -> bool:
@@ -248,6 +249,27 @@ def test_a_lost_primary_is_followed_by_a_replica_that_has_every_row(stack: Clust
     stack.preview("--expect-no-changes").succeeded()
 
 
+def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
+    platform = stack.platform()
+    stack.change({"postgres": {"maxConnections": 250}})
+    began = time.monotonic()
+    stack.up().succeeded()
+    print(f"pulumi up: {time.monotonic() - began:.0f} s; whole at its end: {is_whole(stack)}")
+
+    def has_come() -> bool:
+        try:
+            found = {ask(stack, "SHOW max_connections", server=one)[0] for one in servers(stack)}
+        except cluster.ClusterError:
+            return False  # one of them is just being started anew
+        return found == {"250"} and is_whole(stack)
+
+    until("every server has it", has_come, 300)
+    print(f"every server has it after {time.monotonic() - began:.0f} s")
+    platform.seconds_until_well()
+    assert MADE_ONCE in platform.titles(TENANT)
+    stack.preview("--expect-no-changes").succeeded()
+
+
 def test_destroy_keeps_the_servers_and_their_data(stack: ClusterStack) -> None:
     claims = {one["metadata"]["uid"] for one in stack.objects("persistentvolumeclaims")}
     identity = [one["metadata"]["uid"] for one in stack.objects(KIND)]
@@ -261,6 +283,7 @@ def test_destroy_keeps_the_servers_and_their_data(stack: ClusterStack) -> None:
 
 def test_the_next_up_finds_every_row_with_a_new_password(stack: ClusterStack) -> None:
     stack.up().succeeded()
+    assert [one["metadata"]["name"] for one in stack.objects("jobs") if one["status"].get("failed")] == []
     platform = stack.platform()
     assert MADE_ONCE in platform.titles(TENANT)
     platform.journey()
