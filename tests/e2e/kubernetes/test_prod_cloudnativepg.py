@@ -49,7 +49,10 @@ PORTS = (5432, 8000, 9187)
 
 @pytest.fixture(scope="module")
 def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
-    """A stack of this module's own, up, with a row that is to be there at the end."""
+    """A stack of this module's own, up, with a row that is to be there at the end.
+
+    Its file comes before those of the shared stack, which keeps the namespace until the last test.
+    """
     if test_cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
         pytest.skip(f"the cluster has a namespace {NAMESPACE} already: delete it first")
     with cloudnativepg.installed(test_cluster, tmp_path_factory.mktemp("module")):

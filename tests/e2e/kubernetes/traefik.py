@@ -81,8 +81,7 @@ class Traefik:
 def traefik(stack: ClusterStack, folder: Path) -> Iterator[Traefik]:
     """Traefik, ready; at the end nothing of it is left.
 
-    The certificate is where each edge looks for it: beside the Gateway, and in the platform's namespace, with which
-    that one goes.
+    The certificate is where each edge looks for it: beside the Gateway, and in the platform's namespace.
     """
     found = stack.cluster
     cluster.load([IMAGE])
@@ -104,6 +103,7 @@ def traefik(stack: ClusterStack, folder: Path) -> Iterator[Traefik]:
     finally:
         found.kubectl("delete", f"--filename={MANIFEST}", "--ignore-not-found")
         extensions.remove(found, "Gateway", modules)
+        stack.kubectl("delete", "secret", PLATFORM_SECRET, "--ignore-not-found")
 
 
 def _keep_certificate(found: cluster.Cluster, namespace: str, name: str, folder: Path) -> None:

@@ -35,13 +35,17 @@ def authority(test_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def platform(stack: ClusterStack, authority: str) -> Iterator[Platform]:
-    """The stack as its users see it, who trust the authority and nobody else; as it was before in the end."""
+    """The stack as its users see it, who trust the authority and nobody else; without a trace of that in the end."""
     configured = stack.config_file.read_text()
     stack.change(SMALL)
     try:
         stack.up().succeeded()
         yield stack.platform(certificate=authority)
     finally:
+        # While there is still somebody who knows what a Certificate is.
+        stack.change({"gateway": {"tls": {"source": "self-signed", "issuer": None}}})
+        stack.up().succeeded()
+        stack.kubectl("delete", "secret", CERTIFICATE, "--ignore-not-found")
         stack.config_file.write_text(configured)
 
 
