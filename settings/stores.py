@@ -72,8 +72,7 @@ class Postgres(Section):
         "statefulset",
         description="`statefulset`: one server with its volume, which is not highly available; `cloudnativepg`: a "
         "primary and replicas with automatic failover, by an operator that the cluster must have (1.28 or newer); "
-        "`external`: a "
-        "managed server.",
+        "`external`: a managed server.",
     )
     image: Image = Field(
         "postgres:18.6", examples=["postgres:18.6"], description="Server image, PostgreSQL 17 or newer."

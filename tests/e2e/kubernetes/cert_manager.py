@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
-from tests import cluster as test_cluster
-from tests.cluster import Cluster, access
+from tests.cluster import Cluster
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.stack import ClusterStack
 
 VERSION = "1.21.2"
 IMAGE = f"quay.io/jetstack/cert-manager-controller:v{VERSION}"
-BUILD = "python -m tests.e2e.images.build cert-manager"
 NAMESPACE = "cert-manager"
 MANIFEST = Path(__file__).with_name("cert_manager.yaml")
 ISSUER = "letsencrypt"
@@ -34,7 +29,7 @@ def installed(cluster: Cluster, folder: Path) -> Iterator[str]:
         cluster: a node that can run them.
         folder: an empty one outside of any Go module.
     """
-    _load_image()
+    extensions.load({IMAGE: "cert-manager"})
     extensions.install(cluster, "Certificate", folder)
     try:
         cluster.kubectl("apply", "--server-side", f"--filename={MANIFEST}")
@@ -63,11 +58,3 @@ def renew(stack: ClusterStack, certificate: str) -> None:
     known = json.loads(stack.kubectl("get", "certificate", certificate, "--output=json"))["status"]["conditions"]
     patch = json.dumps({"status": {"conditions": [*known, asked]}})
     stack.kubectl("patch", "certificate", certificate, "--subresource=status", "--type=merge", f"--patch={patch}")
-
-
-def _load_image() -> None:
-    if access.named_by_environment():
-        return
-    if subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True).returncode:
-        pytest.skip(f"the image {IMAGE} is not here: docker pull {IMAGE}, or {BUILD}")
-    test_cluster.load([IMAGE])

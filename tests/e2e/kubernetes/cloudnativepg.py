@@ -9,20 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from settings.stores import CloudNativePg
-from tests import cluster as test_cluster
-from tests.cluster import Cluster, access
+from tests.cluster import Cluster
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.manifests import as_text
 from tests.engine.waiting import until
 
 VERSION = "1.30.0"
 OPERATOR_IMAGE = f"ghcr.io/cloudnative-pg/cloudnative-pg:{VERSION}"
-IMAGES = (OPERATOR_IMAGE, CloudNativePg().image)
-BUILD = "python -m tests.e2e.images.build cloudnative-pg cloudnative-pg-postgresql"
+IMAGES = {OPERATOR_IMAGE: "cloudnative-pg", CloudNativePg().image: "cloudnative-pg-postgresql"}
 NAMESPACE = CloudNativePg().operator_namespace
 DEPLOYMENT = "cnpg-controller-manager"
 ABSURD: dict[str, Any] = {
@@ -42,7 +39,7 @@ def installed(cluster: Cluster, folder: Path) -> Iterator[None]:
         cluster: a node that can run it.
         folder: an empty one outside of any Go module.
     """
-    _load_images()
+    extensions.load(IMAGES)
     everything = as_text(_objects(folder))
     cluster.kubectl("apply", "--server-side", "--filename=-", input=everything)
     try:
@@ -60,15 +57,6 @@ def said(cluster: Cluster) -> str:
 
 def _operator(*arguments: str) -> tuple[str, ...]:
     return "--namespace", NAMESPACE, *arguments
-
-
-def _load_images() -> None:
-    if access.named_by_environment():
-        return
-    for image in IMAGES:
-        if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
-            pytest.skip(f"the image {image} is not here: docker pull {image}, or {BUILD}")
-    test_cluster.load(IMAGES)
 
 
 def _objects(folder: Path) -> list[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""Definitions of the kinds that operators add to a cluster, from the operators' own Go modules.
+"""What operators bring into a cluster: their images, and the definitions of their kinds from their own Go modules.
 
 A module's archive is checked against Go's checksum database before anything of it is used.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.cluster import Cluster
+from tests import cluster
+from tests.cluster import Cluster, access
+from tests.engine.machine import BUILD
 from tests.engine.waiting import until
 
 DEFINITIONS = {
@@ -24,6 +27,20 @@ DEFINITIONS = {
 """Kind to the module and the files in it."""
 
 ESTABLISHED = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
+
+
+def load(images: Mapping[str, str]) -> None:
+    """Hands images of controllers to the node; the test is skipped where the engine has none of that name.
+
+    Args:
+        images: name to the folder of the recipe that makes it. A cluster that the environment names has its own.
+    """
+    if access.named_by_environment():
+        return
+    for image, recipe in images.items():
+        if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
+            pytest.skip(f"the image {image} is not here: docker pull {image}, or {BUILD} {recipe}")
+    cluster.load(images)
 
 
 def sources(module: str, folder: Path) -> Path:
@@ -43,25 +60,25 @@ def sources(module: str, folder: Path) -> Path:
     return Path(json.loads(done.stdout)["Dir"])
 
 
-def install(cluster: Cluster, kind: str, folder: Path) -> None:
+def install(server: Cluster, kind: str, folder: Path) -> None:
     """Makes a kind known to an API server.
 
     Args:
-        cluster: the API server.
+        server: the API server.
         kind: one of `DEFINITIONS`.
         folder: as for `sources`.
     """
     files = _files(kind, folder)
-    cluster.kubectl("apply", "--server-side", *files)
+    server.kubectl("apply", "--server-side", *files)
     # `kubectl wait` gives up on an object that has no conditions yet.
     for file in files:
         established = ("get", file, "--output", ESTABLISHED)
-        until(f"{file} is served", lambda asked=established: cluster.kubectl(*asked) == "True")  # type: ignore[misc]
+        until(f"{file} is served", lambda asked=established: server.kubectl(*asked) == "True")  # type: ignore[misc]
 
 
-def remove(cluster: Cluster, kind: str, folder: Path) -> None:
+def remove(server: Cluster, kind: str, folder: Path) -> None:
     """Makes the API server forget a kind, and every object of it. See `install`."""
-    cluster.kubectl("delete", *_files(kind, folder), "--ignore-not-found")
+    server.kubectl("delete", *_files(kind, folder), "--ignore-not-found")
 
 
 def _files(kind: str, folder: Path) -> list[str]:

@@ -54,13 +54,29 @@ class ClusterStack(PulumiStack):
     @contextmanager
     def running(self, program: Path) -> Iterator[None]:
         """The program in another folder meanwhile; at the end its own again, and the configuration of before."""
-        own, configured = self._program, self.config_file.read_text()
-        self._program = program
+        own, self._program = self._program, program
+        try:
+            with self.configured_for_a_while():
+                yield
+        finally:
+            self._program = own
+
+    @contextmanager
+    def configured_for_a_while(self) -> Iterator[None]:
+        """At the end the configuration is that of before."""
+        configured = self.config_file.read_text()
         try:
             yield
         finally:
-            self._program = own
             self.config_file.write_text(configured)
+
+    @contextmanager
+    def staying_as_it_is(self) -> Iterator[None]:
+        """Afterwards nothing is left to do, and every pod is the one of before."""
+        before = self.identities()
+        yield
+        self.preview("--expect-no-changes").succeeded()
+        assert self.identities() == before
 
     def remove(self) -> None:
         """Deletes the namespace, with all that is in it, and what the stack has outside of one."""

@@ -5,7 +5,6 @@ The steps build on each other; they run in the order of the file.
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,10 +16,9 @@ from tests.cluster import access
 from tests.e2e.kubernetes import configuration, policy_agent
 from tests.e2e.kubernetes.pods import Stranger
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
-from tests.e2e.kubernetes.traefik import AS_GATEWAY, AS_INGRESS, IMAGE, PLATFORM_SECRET, Traefik, traefik
+from tests.e2e.kubernetes.traefik import AS_GATEWAY, AS_INGRESS, PLATFORM_SECRET, Traefik, traefik
 from tests.e2e.kubernetes.traefik import NAMESPACE as CONTROLLERS
 from tests.e2e.platform import Platform
-from tests.engine.machine import BUILD
 from tests.engine.waiting import until
 
 SERVICES = [configuration.PUBLIC_SERVICE, "rdv"]
@@ -54,15 +52,9 @@ def edge(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """Traefik, and the stack cut down, not yet up; at the end the configuration is that of before."""
     if access.named_by_environment():
         pytest.skip("the cluster that PTI_TEST_KUBECONFIG names may have a Gateway API already, and others' routes")
-    if subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True).returncode:
-        pytest.skip(f"the image {IMAGE} is not here: docker pull {IMAGE}, or {BUILD} traefik")
-    configured = stack.config_file.read_text()
-    stack.change(SMALL)
-    try:
-        with traefik(stack, tmp_path_factory.mktemp("traefik")) as running:
-            yield running
-    finally:
-        stack.config_file.write_text(configured)
+    with stack.configured_for_a_while(), traefik(stack, tmp_path_factory.mktemp("traefik")) as running:
+        stack.change(SMALL)
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -36,17 +36,16 @@ def authority(test_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def platform(stack: ClusterStack, authority: str) -> Iterator[Platform]:
     """The stack as its users see it, who trust the authority and nobody else; without a trace of that in the end."""
-    configured = stack.config_file.read_text()
-    stack.change(SMALL)
-    try:
-        stack.up().succeeded()
-        yield stack.platform(certificate=authority)
-    finally:
-        # While there is still somebody who knows what a Certificate is.
-        stack.change({"gateway": {"tls": {"source": "self-signed", "issuer": None}}})
-        stack.up().succeeded()
-        stack.kubectl("delete", "secret", CERTIFICATE, "--ignore-not-found")
-        stack.config_file.write_text(configured)
+    with stack.configured_for_a_while():
+        stack.change(SMALL)
+        try:
+            stack.up().succeeded()
+            yield stack.platform(certificate=authority)
+        finally:
+            # While there is still somebody who knows what a Certificate is.
+            stack.change({"gateway": {"tls": {"source": "self-signed", "issuer": None}}})
+            stack.up().succeeded()
+            stack.kubectl("delete", "secret", CERTIFICATE, "--ignore-not-found")
 
 
 def test_the_journey_passes_with_the_certificate_of_the_issuer(platform: Platform) -> None:
@@ -62,8 +61,7 @@ def test_it_is_for_every_host_name_and_signed_by_the_authority(stack: ClusterSta
 
 
 def test_the_key_is_in_the_cluster_alone(stack: ClusterStack, platform: Platform) -> None:
-    key = cert_manager.secret(stack.cluster, NAMESPACE, CERTIFICATE)["tls.key"]
-    assert key.splitlines()[1] not in str(stack.export())
+    assert private_key(stack).splitlines()[1] not in str(stack.export())
 
 
 def test_a_renewed_certificate_is_shown_without_a_new_pod(stack: ClusterStack, platform: Platform) -> None:

@@ -84,7 +84,7 @@ def traefik(stack: ClusterStack, folder: Path) -> Iterator[Traefik]:
     The certificate is where each edge looks for it: beside the Gateway, and in the platform's namespace.
     """
     found = stack.cluster
-    cluster.load([IMAGE])
+    extensions.load({IMAGE: "traefik"})
     certificate = folder / "certificate"
     self_signed(certificate, f"DNS:*.{configuration.DOMAIN}")
     modules = folder / "modules"
