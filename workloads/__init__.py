@@ -1,8 +1,8 @@
 """The neutral model: what a container needs, said once, for every backend."""
 
-from workloads.checks import Check, Exec, HttpGet, Liveness, Probe, TcpConnect
+from workloads.checks import RECOVERY_S, Check, Exec, HttpGet, Liveness, Probe, TcpConnect
 from workloads.connections import ENGINE_HOST, INTERNET, Endpoint, External, Health, Job, Metrics, Port
-from workloads.disk import FileSet, Scratch, Volume
+from workloads.disk import FileSet, Fixed, Scratch, Volume
 from workloads.exposure import CertificateRequest, Exposure, KeyPair, Route
 from workloads.model import Autoscaling, Kind, Workload, WorkloadError
 from workloads.postgres_cluster import PostgresCluster
@@ -10,6 +10,7 @@ from workloads.postgres_cluster import PostgresCluster
 __all__ = [
     "ENGINE_HOST",
     "INTERNET",
+    "RECOVERY_S",
     "Autoscaling",
     "CertificateRequest",
     "Check",
@@ -18,6 +19,7 @@ __all__ = [
     "Exposure",
     "External",
     "FileSet",
+    "Fixed",
     "Health",
     "HttpGet",
     "Job",

@@ -30,13 +30,20 @@ class Exec:
 Check = HttpGet | TcpConnect | Exec
 
 
+RECOVERY_S = 86_400
+"""`Liveness.startup_s` of a store, which recovers its data before it answers: a day, in practice no limit.
+
+A recovery that is ended begins again from the start, so a limit never helps. A process that hangs is for a person.
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """The startup and readiness probe: dependents start, and callers are sent, once it answers."""
+    """The readiness probe: dependents start, and callers are sent, while it answers. It never ends a process."""
 
     check: Check
     startup_s: int = 60
-    """Seconds the first answer may take before the update fails."""
+    """Seconds an update waits for the first answer before it fails; the process goes on."""
 
     period_s: int = 5
     timeout_s: int = 3
@@ -46,13 +53,17 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Liveness:
-    """A process that has started and then fails this is started anew.
+    """The startup and liveness probe: a process that fails it is started anew.
 
     Ask the process alone and never what it depends on: a lost database must not restart every service.
     """
 
     check: Check
+    startup_s: int = 300
+    """Seconds the process may take from its start to the first answer before it is started anew. Until then no other
+    limit applies. `RECOVERY_S` for a store."""
+
     period_s: int = 10
     timeout_s: int = 5
     failures: int = 6
-    """Consecutive failures after which it is started anew."""
+    """Consecutive failures, after the first answer, after which it is started anew."""

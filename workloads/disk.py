@@ -27,6 +27,20 @@ class FileSet:
     container isn't replaced when it changes. Docker knows no such thing and raises."""
 
 
+@dataclass(frozen=True)
+class Fixed:
+    """A setting that can't change while a volume holds data."""
+
+    key: str
+    """Configuration key without the project's prefix, for instance `kafka.brokers`."""
+
+    value: str
+    """What the volume's data was, or will be, made with."""
+
+    remedy: str
+    """What a person does who wants another value: a sentence for the error message."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Volume:
     """A persistent volume. It outlives the container, the stack and the state."""
@@ -35,6 +49,9 @@ class Volume:
     mount: str
     size_gib: int = 1
     """Room it is promised. A Docker volume has the engine's whole disk."""
+
+    fixed: tuple[Fixed, ...] = ()
+    """Settings that must stay as they are while the volume exists, each key once."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,9 +150,13 @@ class Workload:
             refuse(f"the readiness probe asks port {check.port}, which is not among its ports {numbers}")
         alive = self.liveness.check if self.liveness else None
         if alive and not check:
-            refuse("a liveness probe goes with a readiness probe, which says when it has started")
+            refuse("a liveness probe goes with a readiness probe, which says when callers are sent")
         if isinstance(alive, (HttpGet, TcpConnect)) and alive.port not in numbers:
             refuse(f"the liveness probe asks port {alive.port}, which is not among its ports {numbers}")
+        for volume in self.volumes:
+            keys = [fixed.key for fixed in volume.fixed]
+            if "" in keys or len(set(keys)) != len(keys):
+                refuse(f"volume {volume.name!r} needs a key for each fixed setting, each once, not {keys}")
         labels = [file_set.name for file_set in self.file_sets]
         if not all(map(NAME.fullmatch, labels)) or len(set(labels)) != len(labels):
             refuse(f"each file set needs a DNS label of its own as its name, not {labels}")

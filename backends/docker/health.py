@@ -20,28 +20,34 @@ TASK_PERIOD_S = 2
 
 # Docker restarts a container whose process ends, never one that is unhealthy: so the check ends the process, by a
 # signal to everything but process 1. That one is docker-init, which ends with its child; the restart policy does the
-# rest. The file is there once readiness has answered, and /dev/shm is new at every start of a container.
+# rest. Failures count once liveness has answered, or its time to start is over; /dev/shm is new at every start of a
+# container. Times are the machine's uptime, which no correction of the clock changes.
 # Each command has a `timeout` (coreutils, or BusyBox from 1.30) of its own: a hung process mustn't hang the count, and
 # an engine before 23 doesn't end a check whose time is up.
 WATCH = """
-readiness=$1 readiness_s=$2 liveness=$3 liveness_s=$4 allowed=$5
-failures=/dev/shm/liveness-failures
+readiness=$1 readiness_s=$2 liveness=$3 liveness_s=$4 allowed=$5 startup_s=$6
+failures=/dev/shm/liveness-failures first_check=/dev/shm/liveness-first-check
+
+restart() {
+    echo "not alive $1: killed, to be started anew" > /proc/1/fd/2
+    kill -KILL -1
+}
+
+read -r uptime idle < /proc/uptime
+now=${uptime%.*}
+[ -e "$first_check" ] || echo "$now" > "$first_check"
 
 timeout -s KILL "$readiness_s" sh -c "$readiness"
 ready=$?
-if [ "$ready" -eq 0 ] && [ ! -e "$failures" ]; then echo 0 > "$failures"; fi
 
-if [ -e "$failures" ]; then
-    if timeout -s KILL "$liveness_s" sh -c "$liveness"; then
-        echo 0 > "$failures"
-    else
-        count=$(($(cat "$failures") + 1))
-        echo "$count" > "$failures"
-        if [ "$count" -ge "$allowed" ]; then
-            echo "not alive at $count checks in a row: killed, to be started anew" > /proc/1/fd/2
-            kill -KILL -1
-        fi
-    fi
+if timeout -s KILL "$liveness_s" sh -c "$liveness"; then
+    echo 0 > "$failures"
+elif [ -e "$failures" ]; then
+    count=$(($(cat "$failures") + 1))
+    echo "$count" > "$failures"
+    if [ "$count" -ge "$allowed" ]; then restart "at $count checks in a row"; fi
+elif [ $((now - $(cat "$first_check"))) -ge "$startup_s" ]; then
+    restart "$startup_s s after its start"
 fi
 exit "$ready"
 """
@@ -56,9 +62,9 @@ ASK = (
 def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
     """The health check: healthy is what is ready, or has succeeded. None where nothing says so.
 
-    With a liveness probe it starts the process anew, too, once that has failed for its `failures` x `period_s`. Each
-    run asks both probes, one `period_s` of the readiness probe after the last run has ended: where they run into
-    their time-outs, it takes longer by these.
+    With a liveness probe it starts the process anew, too: once that has answered and then failed for its `failures` x
+    `period_s`, or hasn't answered within its `startup_s`. Each run asks both probes, one `period_s` of the readiness
+    probe after the last run has ended: where they run into their time-outs, it takes longer by these.
     """
     if workload.kind is Kind.TASK:
         return docker.ContainerHealthcheckArgs(
@@ -83,8 +89,9 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
 def _watched(probe: Probe, liveness: Liveness) -> list[str]:
     """Both probes in one command."""
     allowed = math.ceil(liveness.failures * liveness.period_s / probe.period_s)
-    readiness = (_line(probe.check), str(probe.timeout_s))
-    return ["CMD", "sh", "-c", WATCH, "watch", *readiness, _line(liveness.check), str(liveness.timeout_s), str(allowed)]
+    limits = (str(allowed), str(liveness.startup_s))
+    asked = (_line(probe.check), str(probe.timeout_s), _line(liveness.check), str(liveness.timeout_s))
+    return ["CMD", "sh", "-c", WATCH, "watch", *asked, *limits]
 
 
 def _test(check: Check) -> list[str]:

@@ -48,8 +48,10 @@ def stateful_set(workload: Workload, template: Manifest) -> Manifest:
         "selector": {"matchLabels": labels.selector(workload.name)},
         "serviceName": f"{workload.name}-peers",
         "replicas": workload.replicas,
-        # Members of one group wait for each other: the first wouldn't become ready alone.
-        "podManagementPolicy": "Parallel" if workload.replicas > 1 else "OrderedReady",
+        # OrderedReady waits for ever for a pod that can't become ready, also once a right template is back
+        # (kubernetes/kubernetes#67250); and members of one group wait for each other, so that the first alone wouldn't.
+        # Updates go one by one either way.
+        "podManagementPolicy": "Parallel",
         "updateStrategy": {"type": "RollingUpdate"},
         "revisionHistoryLimit": 3,
         "template": template,
@@ -70,7 +72,8 @@ def job(workload: Workload, template: Manifest) -> Manifest:
         annotations={"pulumi.com/replaceUnready": "true"},
         spec={
             "backoffLimit": ATTEMPTS - 1,
-            "activeDeadlineSeconds": workload.timeout_s,
+            # It runs from the Job's creation: finding a node and pulling the image count, too.
+            "activeDeadlineSeconds": _deadline_s(workload),
             "template": template,
         },
     )
@@ -80,12 +83,17 @@ def timeouts(workload: Workload) -> pulumi.CustomTimeouts:
     """How long an update waits for the controller of a workload."""
     one_by_one = max(workload.replicas, workload.autoscaling.maximum if workload.autoscaling else 1)
     if workload.kind is Kind.TASK:
-        ready_s = workload.timeout_s + PULL_S
+        # A Job counts as failed once its pods have ended, so that its own error is seen before this one.
+        ready_s = _deadline_s(workload) + grace_s(workload) + SETTLE_S
     else:
         ready_s = one_by_one * (_startup_s(workload) + SETTLE_S + grace_s(workload)) + PULL_S
     return pulumi.CustomTimeouts(
         create=f"{ready_s}s", update=f"{ready_s}s", delete=f"{one_by_one * grace_s(workload) + PULL_S}s"
     )
+
+
+def _deadline_s(task: Workload) -> int:
+    return task.timeout_s + PULL_S
 
 
 def _startup_s(workload: Workload) -> int:

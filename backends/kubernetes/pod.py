@@ -125,14 +125,15 @@ def _environment(workload: Workload, placed: Placement) -> list[Manifest]:
 
 
 def _probes(workload: Workload) -> Manifest:
+    """The probes. Only those made of `liveness` end a container, so a startup probe never asks `readiness.check`."""
     ready, alive = workload.readiness, workload.liveness
     probes: Manifest = {}
     if ready:
-        probes["startupProbe"] = _probe(
-            ready.check, ready.period_s, ready.timeout_s, math.ceil(ready.startup_s / ready.period_s)
-        )
         probes["readinessProbe"] = _probe(ready.check, ready.period_s, ready.timeout_s, ready.failures)
-    if alive:
+    if ready and alive:
+        # As often as readiness, which isn't asked before this one has answered.
+        startup = math.ceil(alive.startup_s / ready.period_s)
+        probes["startupProbe"] = _probe(alive.check, ready.period_s, alive.timeout_s, startup)
         probes["livenessProbe"] = _probe(alive.check, alive.period_s, alive.timeout_s, alive.failures)
     return probes
 

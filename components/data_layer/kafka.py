@@ -13,6 +13,7 @@ from components.assets import asset, assets
 from components.data_layer.access import KafkaAccess
 from settings.stores import Kafka, ZooKeeper
 from workloads import (
+    RECOVERY_S,
     Endpoint,
     Exec,
     External,
@@ -182,8 +183,8 @@ def _broker(settings: Kafka, properties: Mapping[str, str], cluster: str) -> Wor
         memory_mib=settings.heap_mib + OUTSIDE_HEAP_MIB,
         cpu_request=settings.cpu_request,
         readiness=Probe(check=Exec(command=("bash", f"{CONFIGURATION}/ready.sh")), startup_s=120, period_s=2),
-        # A broker that recovers its log after a crash listens, and needs its time.
-        liveness=Liveness(check=TcpConnect(port=ENDPOINT.port), failures=12),
+        # A broker that recovers its logs after a crash keeps its port closed meanwhile.
+        liveness=Liveness(check=TcpConnect(port=ENDPOINT.port), failures=12, startup_s=RECOVERY_S),
         needs=(ZOOKEEPER.workload,) if by_zookeeper else (),
         calls=(ZOOKEEPER,) if by_zookeeper else (),
         stop_grace_s=60,
@@ -206,7 +207,7 @@ def _zookeeper(settings: ZooKeeper) -> Workload:
         scratch=(Scratch(path="/tmp"), Scratch(path="/logs")),  # noqa: S108 - mounts of its own
         memory_mib=settings.heap_mib + 160,
         readiness=Probe(check=Exec(command=("bash", "/conf/ready.sh")), startup_s=60, period_s=2),
-        liveness=Liveness(check=TcpConnect(port=ZOOKEEPER.port)),
+        liveness=Liveness(check=TcpConnect(port=ZOOKEEPER.port), startup_s=RECOVERY_S),
     )
 
 

@@ -12,6 +12,7 @@ from settings.catalog import SERVICES
 from settings.credentials import POSTGRES_ADMIN, POSTGRES_BACKUP, POSTGRES_MONITOR, app_role, migrator_role
 from settings.stores import Postgres
 from workloads import (
+    RECOVERY_S,
     Endpoint,
     Exec,
     External,
@@ -98,7 +99,9 @@ def _server(settings: Postgres, credentials: Credentials) -> Workload:
         readiness=Probe(
             check=Exec(command=("pg_isready", "-q", "-h", "127.0.0.1", "-U", ADMIN)), startup_s=120, period_s=2
         ),
-        liveness=Liveness(check=Exec(command=("pg_isready", "-q", "-h", "127.0.0.1", "-U", ADMIN)), failures=12),
+        liveness=Liveness(
+            check=Exec(command=("pg_isready", "-q", "-h", "127.0.0.1", "-U", ADMIN)), failures=12, startup_s=RECOVERY_S
+        ),
         # A fast shutdown writes a checkpoint; killed earlier, the next start replays the log instead.
         stop_grace_s=60,
     )

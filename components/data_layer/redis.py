@@ -11,6 +11,7 @@ from components.data_layer.access import RedisAccess
 from settings.credentials import REDIS
 from settings.stores import Redis
 from workloads import (
+    RECOVERY_S,
     Endpoint,
     Exec,
     External,
@@ -77,7 +78,7 @@ def _server(settings: Redis, password: pulumi.Output[str] | None) -> Workload:
         cpu_request=settings.cpu_request,
         readiness=Probe(check=Exec(command=("sh", "-c", ping)), startup_s=60, period_s=2),
         # Alive while it accepts connections: one that loads a large file answers LOADING and must be let go on.
-        liveness=Liveness(check=TcpConnect(port=ENDPOINT.port)),
+        liveness=Liveness(check=TcpConnect(port=ENDPOINT.port), startup_s=RECOVERY_S),
     )
 
 

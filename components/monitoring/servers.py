@@ -14,6 +14,7 @@ from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, GRAFANA, WATCHDOG_W
 from settings.monitoring import Monitoring, Receivers, Thresholds
 from workloads import (
     INTERNET,
+    RECOVERY_S,
     Endpoint,
     External,
     FileSet,
@@ -80,7 +81,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
         volumes=(Volume(name="alertmanager-data", mount="/alertmanager"),),
         memory_mib=96,
         readiness=Probe(check=HttpGet(port=ALERTMANAGER.port, path="/-/ready")),
-        liveness=Liveness(check=HttpGet(port=ALERTMANAGER.port, path="/-/healthy")),
+        liveness=Liveness(check=HttpGet(port=ALERTMANAGER.port, path="/-/healthy"), startup_s=RECOVERY_S),
         calls=(*calls, *([INTERNET] if receivers.webhook or receivers.watchdog else [])),
         metrics=(Metrics(port=ALERTMANAGER.port, job="alertmanager"),),
     )
@@ -131,7 +132,8 @@ def prometheus(
         volumes=(Volume(name="prometheus-data", mount="/prometheus", size_gib=own.storage_gib),),
         memory_mib=own.memory_mib,
         readiness=Probe(check=HttpGet(port=PROMETHEUS.port, path="/-/ready"), startup_s=120),
-        liveness=Liveness(check=HttpGet(port=PROMETHEUS.port, path="/-/healthy")),
+        # Its log of the last hours is read again at every start.
+        liveness=Liveness(check=HttpGet(port=PROMETHEUS.port, path="/-/healthy"), startup_s=RECOVERY_S),
         calls=tuple(dict.fromkeys(Endpoint(target.answering, target.port) for target in targets)),
         reads_kubelets=kubelets is not None,
         stop_grace_s=60,

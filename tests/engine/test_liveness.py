@@ -1,4 +1,4 @@
-"""A service that hangs is started anew; one that is merely not ready is left alone."""
+"""A service that hangs is started anew; one that is merely not ready, or still recovers its data, is left alone."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.engine.small_programs import WORKLOADS
 from tests.engine.waiting import until
 
 STATE = "/run/patient"
+FAILURES = "/dev/shm/liveness-failures"  # noqa: S108 - in the container
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,28 @@ def test_a_service_that_stays_dead_is_started_anew_and_says_so(stack: PulumiStac
     assert "not alive at 6 checks in a row: killed, to be started anew" in docker("logs", after["Id"])
 
 
+def test_a_recovery_is_not_ended_however_often_liveness_fails(make_stack: MakeStack) -> None:
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": "recovering"})
+    stack.up().succeeded()
+
+    # Two failures in a row end it afterwards.
+    until("six checks", lambda: len(_inside(stack, "cat", f"{STATE}/checks").splitlines()) >= 6)
+    assert _patient(stack)["RestartCount"] == 0
+
+    _inside(stack, "touch", f"{STATE}/recovered")
+    until("alive", lambda: _inside(stack, "sh", "-c", f"cat {FAILURES} || true").strip() == "0")
+    _inside(stack, "rm", f"{STATE}/recovered")
+    until("a restart", lambda: _patient(stack)["RestartCount"] == 1)
+
+
+def test_a_service_that_does_not_start_in_its_time_is_started_anew(make_stack: MakeStack) -> None:
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": "hung"})
+    stack.up().succeeded()
+
+    until("a restart", lambda: _patient(stack)["RestartCount"] > 0)
+    assert "not alive 4 s after its start: killed, to be started anew" in docker("logs", _patient(stack)["Id"])
+
+
 def test_a_preview_finds_nothing_to_do(stack: PulumiStack) -> None:
     stack.preview("--expect-no-changes").succeeded()
 
@@ -79,7 +102,7 @@ def _health(stack: PulumiStack) -> str:
 
 
 def _failures(stack: PulumiStack) -> int:
-    return int(_inside(stack, "cat", "/dev/shm/liveness-failures"))  # noqa: S108 - in the container
+    return int(_inside(stack, "cat", FAILURES))
 
 
 def _inside(stack: PulumiStack, *command: str) -> str:

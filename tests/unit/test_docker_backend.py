@@ -235,13 +235,13 @@ class TestStartOrder:
 class TestLiveness:
     """What comes of it in a real container is in tests/engine/test_liveness.py."""
 
-    ALIVE = Liveness(check=Exec(command=("alive",)), period_s=10, timeout_s=6, failures=6)
+    ALIVE = Liveness(check=Exec(command=("alive",)), startup_s=900, period_s=10, timeout_s=6, failures=6)
 
     def test_one_health_check_asks_both_probes(self) -> None:
         check = container(deployed(workload(readiness=READY, liveness=self.ALIVE)))["healthcheck"]
         assert check["tests"][:3] == ["CMD", "sh", "-c"]
         # Sixty seconds at five seconds each.
-        assert check["tests"][4:] == ["watch", "ready --now", "4", "alive", "6", "12"]
+        assert check["tests"][4:] == ["watch", "ready --now", "4", "alive", "6", "12", "900"]
         assert (check["interval"], check["timeout"], check["retries"]) == ("5s", "11s", 20)
 
     @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ class TestLiveness:
         ready = Probe(check=READY.check, period_s=readiness_s)
         alive = Liveness(check=READY.check, period_s=liveness_s, failures=failures)
         tests = container(deployed(workload(readiness=ready, liveness=alive)))["healthcheck"]["tests"]
-        assert tests[-1] == str(runs)
+        assert tests[-2] == str(runs)
 
     def test_no_quoting_is_lost_on_the_way(self) -> None:
         words = ("sh", "-c", """test "$1" = 'it is'""", "test", "it is")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.kubernetes_stand_in import container_of, deployed, of_kind, pod_of, port, workload
-from workloads import Check, Exec, FileSet, HttpGet, Kind, Liveness, Probe, Scratch, TcpConnect, Volume
+from workloads import RECOVERY_S, Check, Exec, FileSet, HttpGet, Kind, Liveness, Probe, Scratch, TcpConnect, Volume
 
 EVERY_KIND = pytest.mark.parametrize("kind", Kind)
 
@@ -115,11 +115,21 @@ class TestProbes:
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             assert container[probe].items() >= action.items()
 
-    def test_it_has_its_whole_time_to_start(self) -> None:
-        container = container_of(deployed(workload(ports=(port(),), readiness=self.READY)))
-        # 21 times 5 seconds: 20 would end before the 101 it may take.
-        assert container["startupProbe"]["failureThreshold"] == 21
-        assert container["startupProbe"]["periodSeconds"] == 5
+    def test_it_is_ended_once_liveness_has_had_its_whole_time_to_start(self) -> None:
+        alive = Liveness(check=Exec(command=("alive",)), startup_s=1001, period_s=11, timeout_s=7)
+        container = container_of(deployed(workload(ports=(port(),), readiness=self.READY, liveness=alive)))
+        assert container["startupProbe"] == {
+            "exec": {"command": ["alive"]},
+            # 201 times 5 seconds: 200 would end before the 1001 it may take.
+            "failureThreshold": 201,
+            "periodSeconds": 5,
+            "timeoutSeconds": 7,
+        }
+
+    def test_a_recovery_has_no_practical_limit(self) -> None:
+        alive = Liveness(check=TcpConnect(port=8080), startup_s=RECOVERY_S)
+        probe = container_of(deployed(workload(ports=(port(),), readiness=self.READY, liveness=alive)))["startupProbe"]
+        assert probe["failureThreshold"] * probe["periodSeconds"] == 24 * 60 * 60
 
     def test_it_is_asked_as_often_as_it_says(self) -> None:
         alive = Liveness(check=TcpConnect(port=8080), period_s=11, timeout_s=7, failures=9)
@@ -136,7 +146,8 @@ class TestProbes:
         }
 
     def test_nothing_kills_a_workload_that_names_no_liveness(self) -> None:
-        assert "livenessProbe" not in container_of(deployed(workload(ports=(port(),), readiness=self.READY)))
+        container = container_of(deployed(workload(ports=(port(),), readiness=self.READY)))
+        assert {probe for probe in container if probe.endswith("Probe")} == {"readinessProbe"}
 
 
 class TestStop:

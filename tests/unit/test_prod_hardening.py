@@ -9,6 +9,7 @@ import pytest
 
 from operations.render.recorder import Recording
 from tests.unit.conftest import PROVIDERS_SECRETS, Deploy, stack_file
+from workloads import RECOVERY_S
 
 Template = Mapping[str, Any]
 Row = Callable[[Template], bool]
@@ -33,6 +34,22 @@ def security(template: Template) -> Mapping[str, Any]:
 def runs_to_its_end(template: Template) -> bool:
     """A task's pod: nobody waits for its readiness or restarts it."""
     return bool(template["spec"].get("restartPolicy") == "Never")
+
+
+def holds_data(template: Template) -> bool:
+    """Whether a mount of the container is a claim of the StatefulSet."""
+    volumes = {volume["name"] for volume in template["spec"].get("volumes", [])}
+    return any(mount["name"] not in volumes for mount in container(template).get("volumeMounts", []))
+
+
+def asked(probe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a probe asks, its times and limits left out."""
+    return {key: probe[key] for key in ("exec", "httpGet", "tcpSocket") if key in probe}
+
+
+def startup_s(probe: Mapping[str, Any]) -> int:
+    """Seconds until a startup probe ends the container."""
+    return int(probe["failureThreshold"]) * int(probe["periodSeconds"])
 
 
 ROWS: Mapping[str, Row] = {
@@ -72,6 +89,13 @@ ROWS: Mapping[str, Row] = {
     ),
     "it is asked whether it started, serves and lives": lambda pod: (
         runs_to_its_end(pod) or {"startupProbe", "readinessProbe", "livenessProbe"} <= container(pod).keys()
+    ),
+    "nothing but its own process ends it": lambda pod: (
+        "startupProbe" not in container(pod)
+        or asked(container(pod)["startupProbe"]) == asked(container(pod)["livenessProbe"])
+    ),
+    "its data is recovered without a practical limit": lambda pod: (
+        not holds_data(pod) or startup_s(container(pod)["startupProbe"]) >= RECOVERY_S
     ),
     "its replicas are spread": lambda pod: runs_to_its_end(pod) or bool(pod["spec"]["topologySpreadConstraints"]),
     "it has time to stop": lambda pod: pod["spec"]["terminationGracePeriodSeconds"] >= 10,

@@ -14,6 +14,7 @@ from workloads import (
     Exec,
     External,
     FileSet,
+    Fixed,
     Health,
     HttpGet,
     Kind,
@@ -74,6 +75,21 @@ REFUSED = {
         lambda: workload(volumes=(Volume(name="data", mount="/data"),)),
         "persistent volumes belong to a stateful workload",
     ),
+    "a volume with a setting fixed twice": (
+        lambda: workload(
+            kind=Kind.STATEFUL,
+            volumes=(
+                Volume(name="data", mount="/data", fixed=(Fixed("a.b", "1", "Keep."), Fixed("a.b", "2", "Keep."))),
+            ),
+        ),
+        "volume 'data' needs a key for each fixed setting, each once, not ['a.b', 'a.b']",
+    ),
+    "a volume with a fixed setting without a key": (
+        lambda: workload(
+            kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data", fixed=(Fixed("", "1", "Keep."),)),)
+        ),
+        "volume 'data' needs a key for each fixed setting, each once, not ['']",
+    ),
     "a task with a persistent volume": (
         lambda: task(volumes=(Volume(name="data", mount="/data"),)),
         "persistent volumes belong to a stateful workload",
@@ -130,11 +146,11 @@ REFUSED = {
     ),
     "liveness without readiness": (
         lambda: workload(liveness=ALIVE),
-        "a liveness probe goes with a readiness probe, which says when it has started",
+        "a liveness probe goes with a readiness probe, which says when callers are sent",
     ),
     "a task with a liveness probe": (
         lambda: task(liveness=ALIVE),
-        "a liveness probe goes with a readiness probe, which says when it has started",
+        "a liveness probe goes with a readiness probe, which says when callers are sent",
     ),
     "a liveness probe of a port it lacks": (
         lambda: workload(ports=(HTTP,), readiness=READY, liveness=Liveness(check=TcpConnect(port=81))),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 
 import pulumi
 
 from backends.docker.backend import DockerBackend
 from settings.backend import Backend, Images
 from settings.stores import Redis
-from workloads import Endpoint, Exec, Kind, Liveness, Port, Probe, Scratch, Workload
+from workloads import RECOVERY_S, Endpoint, Exec, Kind, Liveness, Port, Probe, Scratch, Workload
 
 IMAGE = Redis().image
 USER = 999
@@ -76,11 +77,21 @@ PATIENT = Workload(
     calls_host=True,
     stop_grace_s=1,
 )
+# Alive once the file `recovered` is there; each check leaves a line.
+RECOVERS = f"echo >> {STATE}/checks; test -e {STATE}/recovered"
+RECOVERING = replace(
+    PATIENT,
+    liveness=Liveness(check=Exec(command=("sh", "-c", RECOVERS)), period_s=1, failures=2, startup_s=RECOVERY_S),
+)
+# Never alive.
+HUNG = replace(PATIENT, liveness=Liveness(check=Exec(command=("false",)), period_s=1, failures=100, startup_s=4))
 SCENARIOS = {
     # A task which fails until the store's key `migration` says `allowed`, and a service that waits for it.
     "migration": [STORE, MIGRATION, service("web", ready="true", needs=("migration",))],
     "never-ready": [service("web", ready="false", startup_s=5)],
     "patient": [PATIENT],
+    "recovering": [RECOVERING],
+    "hung": [HUNG],
     "ready": [service("web", ready="true")],
 }
 
