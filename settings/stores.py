@@ -24,6 +24,9 @@ CPU_REQUEST = "CPU it is promised, in cores: its share when there is not enough 
 STORAGE = "Size of its volume in GiB; it can grow, not shrink. A Docker volume has the engine's whole disk."
 EXTERNAL_CIDRS = "Address ranges it lies in, which network policies then allow; none stands for any public address."
 
+LOG_ROOM = 4
+"""Room for Redis' append-only file, in multiples of the data: the old one at its largest, and the new one."""
+
 BrokerAddress = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\d{1,5}$")]
 
 
@@ -134,7 +137,11 @@ class Redis(Section):
     image: Image = Field("redis:8.10.1", description="Server image.")
     port: HostPort = Field(6379, description="Host port.")
     max_memory_mib: int = Field(
-        128, ge=8, description="Data kept at most, in MiB; keys with an expiry are evicted beyond it."
+        128,
+        ge=8,
+        le=262_144,
+        description="Data kept at most, in MiB; keys with an expiry are evicted beyond it. The memory limit and the "
+        "smallest `storageGib` follow from it: docs/stores.md.",
     )
     cpu_request: float = Field(0.05, gt=0, le=64, description=CPU_REQUEST)
     storage_gib: int = Field(2, ge=1, le=65_536, description=STORAGE)
@@ -146,6 +153,15 @@ class Redis(Section):
         if self.mode == "external" and self.external.host is None:
             allowed["external.host"] = "the server's host name, as the mode is 'external'"
         allowed |= _server_settings(self, but={"mode", "external"})
+        _, tag = repository_and_tag(self.image)
+        if re.match(r"[0-6](\D|$)", tag):
+            allowed["image"] = "Redis 7 or newer, which bounds the memory of its clients"
+        needed_gib = -(-self.max_memory_mib * LOG_ROOM // 1024)
+        if self.storage_gib < needed_gib:
+            allowed["storageGib"] = (
+                f"at least {needed_gib}: {LOG_ROOM} times maxMemoryMib ({self.max_memory_mib}), as a rewrite of the "
+                "append-only file keeps the old one until the new one is complete"
+            )
         if allowed:
             raise Contradictions(allowed)
         return self

@@ -31,6 +31,15 @@ ENDPOINT = Endpoint("redis", 6379)
 CONFIGURATION = "/usr/local/etc/redis"
 SECRETS = "/run/secrets/redis"
 
+MOUNT, FOLDER = "/data", "redis"
+"""The volume, and the folder below its mount that is `dir` in `assets/redis/redis.conf`."""
+
+FRAGMENTATION_PERCENT = 20
+"""What the process holds beyond the data that Redis counts; measured under random overwrites: 4 to 7 %."""
+
+OVERHEAD_MIB = 96
+"""The program, the readiness check, the scratch space, and what a late flush leaves in the buffer of the log."""
+
 
 def deploy(settings: Redis, credentials: Credentials, backend: Backend, *, parent: pulumi.Resource) -> RedisAccess:
     """Brings up the server, if it is the stack's."""
@@ -42,41 +51,55 @@ def deploy(settings: Redis, credentials: Credentials, backend: Backend, *, paren
     return RedisAccess(endpoint=ENDPOINT, tls=False, server=(ENDPOINT.workload,))
 
 
+def memory_limit_mib(max_memory_mib: int) -> int:
+    """Return the memory limit that `redis.maxMemoryMib` needs, in MiB.
+
+    A rewrite of the append-only file forks, and under load the fork ends up with a copy of every page: twice the data
+    and the clients' buffers, with what fragmentation adds to the data.
+    """
+    data = max_memory_mib * (100 + FRAGMENTATION_PERCENT) // 100 + 1
+    return 2 * (data + client_memory_mib(max_memory_mib)) + OVERHEAD_MIB
+
+
+def client_memory_mib(max_memory_mib: int) -> int:
+    """Return the memory for the buffers of all clients together, in MiB; whoever exceeds it is disconnected."""
+    return max(16, max_memory_mib // 8)
+
+
 def _server(settings: Redis, password: pulumi.Output[str] | None) -> Workload:
     """The one Redis server; without a password, whoever reaches the port may use it."""
-    configuration = asset("redis/redis.conf") + f"maxmemory {settings.max_memory_mib}mb\n"
-    files = [FileSet(name="configuration", directory=CONFIGURATION, files={"redis.conf": configuration})]
-    ping = "redis-cli ping | grep -qx PONG"
+    configuration = asset("redis/redis.conf") + (
+        f"maxmemory {settings.max_memory_mib}mb\nmaxmemory-clients {client_memory_mib(settings.max_memory_mib)}mb\n"
+    )
+    ready: tuple[str, ...] = ("sh", f"{CONFIGURATION}/ready.sh")
+    secrets = []
     if password is not None:
-        files = [
-            FileSet(
-                name="configuration",
-                directory=CONFIGURATION,
-                files={"redis.conf": f"{configuration}include {SECRETS}/requirepass.conf\n"},
-            ),
-            FileSet(
-                name="password",
-                directory=SECRETS,
-                files={"password": password, "requirepass.conf": password.apply(_requirepass)},
-                secret=True,
-            ),
-        ]
-        # The variable keeps the password out of the process arguments.
-        ping = f'REDISCLI_AUTH="$(cat {SECRETS}/password)" {ping}'
+        configuration += f"include {SECRETS}/requirepass.conf\n"
+        ready = (*ready, f"{SECRETS}/password")
+        files = {"password": password, "requirepass.conf": password.apply(_requirepass)}
+        secrets = [FileSet(name="password", directory=SECRETS, files=files, secret=True)]
+    scripts = {
+        "below.sh": asset("volume/below.sh"),
+        "start.sh": asset("redis/start.sh"),
+        "ready.sh": asset("redis/ready.sh"),
+    }
+    start = ("sh", f"{CONFIGURATION}/start.sh", MOUNT, FOLDER, f"{CONFIGURATION}/redis.conf")
     return Workload(
         name=ENDPOINT.workload,
         kind=Kind.STATEFUL,
         image=settings.image,
         user=999,
-        command=("redis-server", f"{CONFIGURATION}/redis.conf"),
+        command=("sh", f"{CONFIGURATION}/below.sh", MOUNT, FOLDER, *start),
         ports=(Port(name="redis", number=ENDPOINT.port, publish=settings.port),),
-        file_sets=tuple(files),
-        volumes=(Volume(name="redis-data", mount="/data", size_gib=settings.storage_gib),),
+        file_sets=(
+            FileSet(name="configuration", directory=CONFIGURATION, files={"redis.conf": configuration, **scripts}),
+            *secrets,
+        ),
+        volumes=(Volume(name="redis-data", mount=MOUNT, size_gib=settings.storage_gib),),
         scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
-        # Rewriting the log forks: pages that change meanwhile exist twice.
-        memory_mib=settings.max_memory_mib * 3 // 2 + 64,
+        memory_mib=memory_limit_mib(settings.max_memory_mib),
         cpu_request=settings.cpu_request,
-        readiness=Probe(check=Exec(command=("sh", "-c", ping)), startup_s=60, period_s=2),
+        readiness=Probe(check=Exec(command=ready), startup_s=60, period_s=2),
         # Alive while it accepts connections: one that loads a large file answers LOADING and must be let go on.
         liveness=Liveness(check=TcpConnect(port=ENDPOINT.port), startup_s=RECOVERY_S),
     )

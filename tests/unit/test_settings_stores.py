@@ -67,7 +67,30 @@ LIMITS = [
     Bad(
         "too small a Redis",
         {"redis": '{"maxMemoryMib": 7}'},
-        entry("redis.maxMemoryMib", given="7", allowed="a whole number from 8", default=default("128", "Redis")),
+        entry(
+            "redis.maxMemoryMib", given="7", allowed="a whole number from 8 to 262144", default=default("128", "Redis")
+        ),
+    ),
+    Bad(
+        "a volume that Redis' log doesn't fit into",
+        {"redis": '{"maxMemoryMib": 513}'},
+        entry(
+            "redis.storageGib",
+            given="nothing: the default below",
+            allowed="at least 3: 4 times maxMemoryMib (513), as a rewrite of the append-only file keeps the old one "
+            "until the new one is complete",
+            default=default("2", "Redis"),
+        ),
+    ),
+    Bad(
+        "a Redis that can't bound its clients",
+        {"redis": '{"image": "redis:6.2"}'},
+        entry(
+            "redis.image",
+            given="'redis:6.2'",
+            allowed="Redis 7 or newer, which bounds the memory of its clients",
+            default=default("redis:8.10.1", "Redis"),
+        ),
     ),
     Bad(
         "too small a heap for Kafka",

@@ -1,0 +1,168 @@
+"""A real Redis that runs the stack's own files on a volume of its own, as the container does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from components.data_layer.redis import CONFIGURATION, FOLDER, MOUNT
+from tests import ext4
+from tests.artifacts.postgres_server import free_port
+from tests.artifacts.reference_redis import program
+from tests.unit.asking import asked_for
+
+DEADLINE_S = 60.0
+USER = 65534
+"""Whom the server runs as, where the tests run as root."""
+
+
+def until(what: str, condition: Callable[[], bool]) -> None:
+    """Waits for a condition; fails with its name at the deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {DEADLINE_S:.0f} s: {what}")
+        time.sleep(0.05)
+
+
+@contextmanager
+def fresh_ext4(size_mib: int) -> Iterator[Path]:
+    """A new ext4 file system, owned as `fsGroup` leaves it; gives its mount point."""
+    if reason := ext4.obstacle():
+        pytest.skip(reason)
+    home = Path(tempfile.mkdtemp(prefix="pti-ext4-"))
+    home.chmod(0o755)
+    mount = home / "mount"
+    try:
+        ext4.mount(home / "image", mount, size_mib)
+        try:
+            os.chown(mount, 0, USER)
+            mount.chmod(0o2775)
+            yield mount
+        finally:
+            ext4.unmount(mount)
+    finally:
+        shutil.rmtree(home)
+
+
+class RedisOnVolume:
+    """The server on the volume at `mount`; `extra` lines end its configuration."""
+
+    def __init__(self, mount: Path, *, configuration: Mapping[str, int] | None = None, extra: str = "") -> None:
+        server, client = program(), shutil.which("redis-cli")
+        if server is None or client is None:
+            pytest.skip("no redis-server and redis-cli here: .ci/provide installs them")
+        self.mount = mount
+        self.data = mount / FOLDER
+        self.home = Path(tempfile.mkdtemp(prefix="pti-redis-"))
+        self.home.chmod(0o755)
+        self.log = self.home / "log"
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        asked = asked_for({"credentials": "well-known", "redis": configuration or {}})
+        self._workload = asked.workloads["redis"]
+        for name, text in asked.files["redis/configuration"].items():
+            (self.home / name).write_text(self._here(text))
+        with (self.home / "redis.conf").open("a") as file:
+            file.write(f"port {self._port}\n{extra}\n")
+        programs = self.home / "programs"
+        programs.mkdir()
+        (programs / "redis-server").symlink_to(server)
+        (programs / "redis-cli").write_text(f'#!/bin/sh\nexec {client} -p {self._port} "$@"\n')
+        (programs / "redis-cli").chmod(0o755)
+        self._environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+
+    def start(self) -> RedisOnVolume:
+        """Starts it and waits until it serves."""
+        self.launch()
+        until("Redis serves", self._serves)
+        return self
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Starts it and doesn't wait."""
+        self._process = self._popen(self._workload.command, self.log.open("ab"))
+        return self._process
+
+    def refused(self) -> str:
+        """What it says when it is started and ends by itself."""
+        process = self.launch()
+        assert process.wait(DEADLINE_S) != 0
+        return self.log.read_text()
+
+    def ready(self) -> tuple[int, str]:
+        """Exit code and output of the readiness check."""
+        check = self._workload.readiness
+        assert check is not None
+        assert not isinstance(check.check, str)
+        command = getattr(check.check, "command")  # noqa: B009 - Redis has a command for it
+        done = self._popen(command, subprocess.PIPE)
+        output, _ = done.communicate(timeout=DEADLINE_S)
+        return done.returncode, output.decode()
+
+    def ask(self, *words: str) -> str:
+        """The answer to one command, an error as text."""
+        with socket.create_connection(("127.0.0.1", self._port), timeout=DEADLINE_S) as connection:
+            stream = connection.makefile("rwb")
+            stream.write(b"*%d\r\n" % len(words))
+            for word in words:
+                stream.write(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()))
+            stream.flush()
+            line = stream.readline().decode().rstrip("\r\n")
+            if line.startswith("$"):
+                return "" if line == "$-1" else stream.read(int(line[1:]) + 2).decode()[:-2]
+            if line.startswith("*"):
+                values = []
+                for _ in range(int(line[1:])):
+                    values.append(stream.read(int(stream.readline()[1:]) + 2).decode()[:-2])
+                return " ".join(values)
+            return line
+
+    def info(self, name: str) -> str:
+        """One field of INFO."""
+        fields = dict(line.split(":", 1) for line in self.ask("INFO", "everything").splitlines() if ":" in line)
+        return fields[name]
+
+    def kill(self) -> None:
+        """Ends the server hard, as the kernel does when memory is short."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Ends the server as a container's stop does."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(DEADLINE_S)
+
+    def close(self) -> None:
+        """Leaves nothing behind but the volume."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.home)
+
+    def _serves(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log.read_text()
+        with suppress(OSError):
+            return self.ready()[0] == 0
+        return False
+
+    def _here(self, text: str) -> str:
+        """Paths of the container as paths of this machine."""
+        return text.replace(f"{MOUNT}/", f"{self.mount}/").replace(CONFIGURATION, str(self.home))
+
+    def _popen(self, command: tuple[str, ...], output: object) -> subprocess.Popen[bytes]:
+        here = [str(self.mount) if word == MOUNT else self._here(word) for word in command]
+        identity = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
+        return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+            here, env=self._environment, stdout=output, stderr=subprocess.STDOUT, cwd="/", **identity
+        )

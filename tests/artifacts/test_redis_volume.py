@@ -1,0 +1,205 @@
+"""Redis on its volume: what is there from before, what is missing, a full disk, a recovery that takes its time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.artifacts.redis_volume import USER, RedisOnVolume, fresh_ext4, until
+
+MARKER = ".pti-calendar-data"
+Make = Callable[..., RedisOnVolume]
+
+
+@pytest.fixture
+def volume() -> Iterator[Path]:
+    """An empty volume that the server may write to."""
+    path = Path(tempfile.mkdtemp(prefix="pti-volume-"))
+    if os.geteuid() == 0:
+        os.chown(path, USER, USER)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def redis() -> Iterator[Make]:
+    """Makes servers; the test's end is theirs."""
+    made: list[RedisOnVolume] = []
+
+    def make(mount: Path, **options: Any) -> RedisOnVolume:
+        made.append(RedisOnVolume(mount, **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()
+
+
+def filled(redis: Make, volume: Path) -> RedisOnVolume:
+    """A server that has kept one key and has stopped."""
+    server = redis(volume).start()
+    assert server.ask("SET", "kept", "yes") == "+OK"
+    server.stop()
+    return server
+
+
+def as_before(server: RedisOnVolume) -> None:
+    """Puts the data where earlier versions of the stack had it: into the root of the volume."""
+    for path in server.data.iterdir():
+        path.rename(server.mount / path.name)
+    server.data.rmdir()
+    (server.mount / MARKER).unlink()
+
+
+def test_it_starts_on_a_fresh_ext4_file_system_and_keeps_its_data_there() -> None:
+    with fresh_ext4(32) as mount, closing(RedisOnVolume(mount)) as server:
+        server.start()
+        assert server.ask("SET", "kept", "yes") == "+OK"
+        server.stop()
+        assert {path.name for path in mount.iterdir()} == {"lost+found", "redis", MARKER}
+        server.start()
+        assert server.ask("GET", "kept") == "yes"
+
+
+def test_data_in_the_root_of_the_volume_is_moved_below_it(redis: Make, volume: Path) -> None:
+    server = filled(redis, volume)
+    as_before(server)
+    (volume / "dump.rdb").write_text("a snapshot from before")
+    server.start()
+    assert server.ask("GET", "kept") == "yes"
+    assert {path.name for path in volume.iterdir()} == {"redis", MARKER}
+    assert (server.data / "dump.rdb").read_text() == "a snapshot from before"
+
+
+def test_a_move_that_was_interrupted_goes_on(redis: Make, volume: Path) -> None:
+    server = filled(redis, volume)
+    as_before(server)
+    (volume / "dump.rdb").write_text("a snapshot from before")
+    server.data.mkdir()
+    (volume / "dump.rdb").rename(server.data / "dump.rdb")
+    if os.geteuid() == 0:
+        os.chown(server.data, USER, USER)
+    server.start()
+    assert server.ask("GET", "kept") == "yes"
+    assert {path.name for path in volume.iterdir()} == {"redis", MARKER}
+
+
+def test_data_at_both_places_is_for_a_person_and_stays_as_it_is(redis: Make, volume: Path) -> None:
+    server = filled(redis, volume)
+    other = volume / "appendonlydir"
+    other.mkdir()
+    (other / "another").write_text("log")
+    message = server.refused()
+    assert f"{other} and {server.data}/appendonlydir are both there" in message
+    assert (other / "another").read_text() == "log"
+    shutil.rmtree(other)
+    server.start()
+    assert server.ask("GET", "kept") == "yes"
+
+
+def test_without_its_log_a_volume_that_held_data_is_not_started_empty(redis: Make, volume: Path) -> None:
+    server = filled(redis, volume)
+    away = volume.parent / f"{volume.name}-away"
+    shutil.move(server.data, away)
+    try:
+        message = server.refused()
+        assert f"{server.data}/appendonlydir is missing" in message
+        assert MARKER in message
+        assert not [*server.data.iterdir()]
+    finally:
+        shutil.rmtree(server.data)
+        shutil.move(away, server.data)
+    server.start()
+    assert server.ask("GET", "kept") == "yes"
+
+
+def test_a_person_may_choose_to_start_empty(redis: Make, volume: Path) -> None:
+    server = filled(redis, volume)
+    shutil.rmtree(server.data)
+    (volume / MARKER).unlink()
+    server.start()
+    assert server.ask("DBSIZE") == ":0"
+
+
+def test_the_volume_of_another_store_is_refused(redis: Make, volume: Path) -> None:
+    (volume / MARKER).write_text("kafka brokers=1 mode=kraft\n")
+    assert "holds 'kafka brokers=1 mode=kraft'" in redis(volume).refused()
+
+
+def test_a_snapshot_alone_is_not_passed_over(redis: Make, volume: Path) -> None:
+    (volume / "dump.rdb").write_text("a snapshot")
+    server = redis(volume)
+    assert "a snapshot, dump.rdb, and no append-only file" in server.refused()
+    assert (server.data / "dump.rdb").read_text() == "a snapshot"
+
+
+def test_what_a_killed_rewrite_left_behind_is_removed(redis: Make, volume: Path) -> None:
+    server = filled(redis, volume)
+    for name in ("temp-rewriteaof-bg-17.aof", "temp-23.rdb"):
+        (server.data / name).write_text("half")
+    server.start()
+    assert {path.name for path in server.data.iterdir()} == {"appendonlydir"}
+
+
+def test_a_snapshot_that_fails_stops_no_write(redis: Make, volume: Path) -> None:
+    server = redis(volume).start()
+    (server.data / "dump.rdb").mkdir()
+    server.ask("BGSAVE")
+    until("the snapshot has failed", lambda: server.info("rdb_last_bgsave_status") == "err")
+    assert server.ask("SET", "key", "value") == "+OK"
+    assert server.ask("CONFIG", "GET", "save") == "save "
+
+
+def test_a_hard_end_loses_no_acknowledged_write(redis: Make, volume: Path) -> None:
+    server = redis(volume).start()
+    for number in range(500):
+        assert server.ask("SET", f"key-{number}", str(number)) == "+OK"
+    server.kill()
+    server.start()
+    assert server.ask("DBSIZE") == ":500"
+
+
+def test_a_recovery_says_how_far_it_is(redis: Make, volume: Path) -> None:
+    server = redis(volume).start()
+    server.ask("EVAL", "for key = 1, 20000 do redis.call('set', key, key) end", "0")
+    server.stop()
+    # Microseconds per key: some ten seconds in all, which nobody waits for.
+    slow = redis(volume, extra="key-load-delay 500")
+    slow.launch()
+    until("it answers", lambda: "recovering: " in slow.ready()[1])
+    code, output = slow.ready()
+    assert code != 0
+    assert output.endswith(" %\n")
+
+
+def test_a_full_disk_refuses_writes_and_passes_by_itself() -> None:
+    with fresh_ext4(32) as mount, closing(RedisOnVolume(mount)) as server:
+        server.start()
+        filler = mount / "filler"
+        with filler.open("wb") as file:
+            file.write(bytes((shutil.disk_usage(mount).free) - (4 << 20)))
+            os.fsync(file.fileno())
+        acknowledged = 0
+        while (answer := server.ask("SET", f"key-{acknowledged}", "x" * 10_000)) == "+OK":
+            acknowledged += 1
+            assert acknowledged < 10_000, "the disk doesn't fill"
+        assert answer.startswith("-MISCONF Errors writing to the AOF file: No space left on device")
+        assert server.info("aof_last_write_status") == "err"
+        code, output = server.ready()
+        assert (code, output.partition(" ")[0]) == (0, "MISCONF")
+        assert server.ask("GET", "key-0") == "x" * 10_000
+
+        filler.unlink()
+        until("writes are accepted again", lambda: server.ask("SET", "after", "yes") == "+OK")
+        server.kill()
+        server.start()
+        missing = [n for n in range(acknowledged) if server.ask("EXISTS", f"key-{n}") != ":1"]
+        assert missing == []
+        assert server.ask("GET", "after") == "yes"

@@ -1,0 +1,69 @@
+"""Redis: its memory, its disk and its configuration follow from one setting."""
+
+from __future__ import annotations
+
+import re
+
+from components.data_layer.redis import CONFIGURATION, client_memory_mib, memory_limit_mib
+from settings.stores import LOG_ROOM, Redis
+from tests.unit.asking import Ask
+from workloads import RECOVERY_S
+
+FIELD = Redis.model_fields["max_memory_mib"]
+SMALLEST, LARGEST = 8, 262_144
+FORK = 2
+"""A fork whose parent overwrites everything holds each page a second time."""
+
+FRAGMENTATION = 1.2
+PROGRAM_MIB = 16
+
+
+def test_every_allowed_size_fits_into_its_limit_while_a_rewrite_copies_everything() -> None:
+    bounds = {type(one).__name__: one for one in FIELD.metadata}
+    assert (bounds["Ge"].ge, bounds["Le"].le) == (SMALLEST, LARGEST)
+    too_small = [
+        size
+        for size in range(SMALLEST, LARGEST + 1)
+        if memory_limit_mib(size) < FORK * (size * FRAGMENTATION + client_memory_mib(size)) + PROGRAM_MIB
+    ]
+    assert too_small == []
+
+
+def test_the_limit_counts_what_the_container_is_given(ask: Ask) -> None:
+    for size in (SMALLEST, 128, 512):
+        asked = ask({"credentials": "well-known", "redis": {"maxMemoryMib": size}})
+        workload, configuration = asked.workloads["redis"], asked.files["redis/configuration"]["redis.conf"]
+        (data,) = re.findall(r"(?m)^maxmemory (\d+)mb$", configuration)
+        (clients,) = re.findall(r"(?m)^maxmemory-clients (\d+)mb$", configuration)
+        scratch = sum(one.size_mib for one in workload.scratch)
+        assert int(data) == size
+        assert workload.memory_mib >= FORK * (size * FRAGMENTATION + int(clients)) + scratch + PROGRAM_MIB
+
+
+def test_the_volume_holds_the_log_and_its_rewrite(ask: Ask) -> None:
+    volume = ask({"credentials": "well-known"}).workloads["redis"].volumes[0]
+    assert volume.size_gib * 1024 >= LOG_ROOM * Redis().max_memory_mib
+
+
+def test_the_append_only_file_alone_keeps_the_data(ask: Ask) -> None:
+    configuration = ask({"credentials": "well-known"}).files["redis/configuration"]["redis.conf"].splitlines()
+    assert {'save ""', "appendonly yes", "appendfsync everysec", "dir /data/redis"} <= {*configuration}
+    assert [line for line in configuration if line.startswith("save ")] == ['save ""']
+
+
+def test_a_recovery_may_take_its_time(ask: Ask) -> None:
+    liveness = ask({"credentials": "well-known"}).workloads["redis"].liveness
+    assert liveness is not None
+    assert liveness.startup_s == RECOVERY_S
+
+
+def test_the_password_is_in_a_file_of_its_own(ask: Ask) -> None:
+    asked = ask({"credentials": "generated"})
+    workload = asked.workloads["redis"]
+    assert asked.files["redis/configuration"]["redis.conf"].endswith("include /run/secrets/redis/requirepass.conf\n")
+    assert workload.readiness is not None
+    assert getattr(workload.readiness.check, "command") == (  # noqa: B009 - Redis has a command for it
+        "sh",
+        f"{CONFIGURATION}/ready.sh",
+        "/run/secrets/redis/password",
+    )
