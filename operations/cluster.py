@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from backends.kubernetes.claims import missing_claim
 from backends.kubernetes.labels import NAME
+from backends.kubernetes.missing_claims import named_in
 from operations.configuration import read_configuration
 from operations.project import OperationError
 from settings.backend import Kubernetes
@@ -22,11 +24,13 @@ MOST_PODS = 100
 
 
 def show_status(stack: str) -> None:
-    """Prints the namespace's pods (ready, restarts), Services, Ingresses, autoscalers and claims."""
+    """Prints the namespace's pods (ready, restarts), Services, Ingresses, autoscalers, claims, and the missing ones."""
     shown = _kubectl(_cluster(stack), "get", SHOWN, "--output", "wide")
     if not shown.strip():
         raise OperationError(f"Nothing of stack '{stack}' is {whereabouts(stack)}. Bring it up: make up STACK={stack}")
     print(shown.rstrip())
+    for claim in named_in(_kubectl(_cluster(stack), "get", "persistentvolumeclaims", "--output", "json")):
+        print(f"\n{missing_claim(claim)}")
 
 
 def follow_logs(stack: str, workload: str, *, follow: bool) -> int:

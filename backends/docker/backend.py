@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pulumi
 import pulumi_docker as docker
 
+from backends.data_records import DataRecords, after, volume_settings
 from backends.docker import container
 from backends.docker.container import Mount, Placement
 from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine
 from backends.docker.hooks import Hooks
 from backends.docker.ports import check
+from backends.docker.threads import Threads
+from backends.docker.volumes import DataVolumes
 from backends.order import Deployed
 from settings.backend import Backend as BackendSettings
 from settings.backend import Images
@@ -29,7 +32,6 @@ from workloads import (
     FileSet,
     Kind,
     PostgresCluster,
-    Volume,
     Workload,
     WorkloadError,
 )
@@ -61,7 +63,10 @@ class DockerBackend:
         self._stack = stack
         self._protect = protect
         self._engine = Engine(settings.host)
-        self._hooks = Hooks(self._engine, stack)
+        threads = Threads()
+        self._hooks = Hooks(self._engine, threads, stack)
+        self._data = DataVolumes(self._engine, threads)
+        self._records = DataRecords()
         self._images: dict[str, docker.RemoteImage] = {}
         self._networks: dict[str, docker.Network] = {}
         self._containers: dict[str, docker.Container] = {}
@@ -103,7 +108,7 @@ class DockerBackend:
             operators_bind_address=self._operators_bind_address,
             networks=networks,
             mounts=[
-                *(self._persistent_volume(workload, volume, parent) for volume in workload.volumes),
+                *self._persistent_volumes(workload, parent),
                 *(self._file_volume(workload, file_set, parent) for file_set in workload.file_sets),
             ],
         )
@@ -118,7 +123,10 @@ class DockerBackend:
                 delete_before_replace=True,
                 # The provider would note a changed tmpfs and leave the container as it is.
                 replace_on_changes=["tmpfs"],
-                hooks=self._hooks.for_container(is_task=workload.kind is Kind.TASK),
+                hooks=self._hooks.for_container(
+                    is_task=workload.kind is Kind.TASK,
+                    before=[self._data.before_container] if workload.volumes else [],
+                ),
             ),
         )
 
@@ -223,17 +231,30 @@ class DockerBackend:
             ),
         )
 
-    def _persistent_volume(self, workload: Workload, volume: Volume, parent: pulumi.Resource) -> Mount:
-        """A volume for data: only `make wipe` deletes one, and one of this name that is there is taken back."""
-        resource = docker.Volume(
-            volume.name,
-            name=self._claimed("volume", volume.name, workload),
-            labels=self._volume_labels(workload, "persistent"),
-            opts=pulumi.ResourceOptions(
-                parent=parent, provider=self._provider, protect=self._protect, retain_on_delete=True
-            ),
+    def _persistent_volumes(self, workload: Workload, parent: pulumi.Resource) -> Iterator[Mount]:
+        """Volumes for data: only `make wipe` deletes one, and one of this name that is there is taken back."""
+        if not workload.volumes:
+            return
+        names = {volume.name: self._claimed("volume", volume.name, workload) for volume in workload.volumes}
+        labels = {**self._labels(workload), DATA_LABEL: "persistent"}
+        child = f"{workload.name}-data-settings"
+        record = self._records.settings(
+            child,
+            volume_settings(workload.volumes),
+            parent=parent,
+            before_create=[self._data.before_record(child, dict.fromkeys(names.values(), labels))],
         )
-        return Mount(resource.name, volume.mount)
+        hooks = self._data.recorded(record, child)
+        for volume in workload.volumes:
+            resource = docker.Volume(
+                volume.name,
+                name=after(names[volume.name], record),
+                labels=self._volume_labels(workload, "persistent"),
+                opts=pulumi.ResourceOptions(
+                    parent=parent, provider=self._provider, protect=self._protect, retain_on_delete=True, hooks=hooks
+                ),
+            )
+            yield Mount(resource.name, volume.mount)
 
     def _file_volume(self, workload: Workload, file_set: FileSet, parent: pulumi.Resource) -> Mount:
         """A volume with the files, put there by a container that never starts.

@@ -74,6 +74,10 @@ class Engine:
         """What the engine knows of a network; None when there is none of that name."""
         return self._inspected("network", name)
 
+    def volume(self, name: str) -> dict[str, Any] | None:
+        """What the engine knows of a volume; None when there is none of that name."""
+        return self._inspected("volume", name)
+
     def last_lines(self, name: str, count: int = 20) -> str:
         """The last lines a container wrote, standard error included."""
         return self.run("logs", "--tail", str(count), name).rstrip()

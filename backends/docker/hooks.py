@@ -12,30 +12,25 @@ Three needs the provider leaves open:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 import pulumi
 
 from backends.docker.engine import STACK_LABEL, Engine, EngineError
+from backends.docker.threads import Threads
 from workloads import WorkloadError
 
 POLL_S = 0.5
-THREADS = 8
-
-Answer = TypeVar("Answer")
 
 
 class Hooks:
     """The resource hooks of one stack on one engine."""
 
-    def __init__(self, engine: Engine, stack: str) -> None:
+    def __init__(self, engine: Engine, threads: Threads, stack: str) -> None:
         self._engine = engine
+        self._threads = threads
         self._stack = stack
-        # Threads of its own: the SDK's registrations wait in the few that the loop has, and many of them wait for a
-        # hook, which would wait for a thread.
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker-hooks")
         self._failed_tasks: dict[str, str] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._clear_container = pulumi.ResourceHook("docker-clear-leftover-container", self._remove_container)
@@ -43,35 +38,31 @@ class Hooks:
         self._watch_task = pulumi.ResourceHook("docker-watch-task", self._start_watch)
         self._explain = pulumi.ErrorHook("docker-explain-failure", self._explain_failure)
 
-    def for_container(self, *, is_task: bool) -> pulumi.ResourceHookBinding:
-        """The hooks of a container."""
-        before = [self._clear_container, *([self._watch_task] if is_task else [])]
-        return pulumi.ResourceHookBinding(before_create=[*before], on_error=[self._explain])
+    def for_container(self, *, is_task: bool, before: Iterable[pulumi.ResourceHook] = ()) -> pulumi.ResourceHookBinding:
+        """The hooks of a container, after those that may refuse it."""
+        hooks = [*before, self._clear_container, *([self._watch_task] if is_task else [])]
+        return pulumi.ResourceHookBinding(before_create=[*hooks], on_error=[self._explain])
 
     def for_network(self) -> pulumi.ResourceHookBinding:
         """The hooks of a network."""
         return pulumi.ResourceHookBinding(before_create=[self._clear_network])
 
-    async def _asked(self, question: Callable[..., Answer], *arguments: Any) -> Answer:
-        """A blocking call of the engine, awaited."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, question, *arguments)
-
     async def _remove_container(self, hook: pulumi.ResourceHookArgs) -> None:
         name = _name(hook.new_inputs)
-        found = await self._asked(self._engine.container, name)
+        found = await self._threads.run(self._engine.container, name)
         if found:
             self._check_ownership("container", name, found["Config"]["Labels"])
-            await self._asked(self._engine.run, "rm", "--force", "--volumes", name)
+            await self._threads.run(self._engine.run, "rm", "--force", "--volumes", name)
 
     async def _remove_network(self, hook: pulumi.ResourceHookArgs) -> None:
         name = _name(hook.new_inputs)
-        found = await self._asked(self._engine.network, name)
+        found = await self._threads.run(self._engine.network, name)
         if found:
             self._check_ownership("network", name, found["Labels"])
             for container in found["Containers"].values():
                 arguments = ("network", "disconnect", "--force", name, container["Name"])
-                await self._asked(self._engine.run, *arguments)
-            await self._asked(self._engine.run, "network", "rm", name)
+                await self._threads.run(self._engine.run, *arguments)
+            await self._threads.run(self._engine.run, "network", "rm", name)
 
     def _check_ownership(self, kind: str, name: str, labels: dict[str, str] | None) -> None:
         if (labels or {}).get(STACK_LABEL) != self._stack:
@@ -89,7 +80,7 @@ class Hooks:
         """Waits for the task's end. A failed one leaves its last lines and is removed: the provider's wait is over."""
         seen = False
         while True:
-            found = await self._asked(self._engine.container, name)
+            found = await self._threads.run(self._engine.container, name)
             if found is None and seen:
                 return
             seen = seen or found is not None
@@ -97,9 +88,9 @@ class Hooks:
             if state.get("Health", {}).get("Status") == "healthy":
                 return
             if state.get("Status") == "exited":
-                lines = await self._asked(self._engine.last_lines, name)
+                lines = await self._threads.run(self._engine.last_lines, name)
                 self._failed_tasks[name] = f"exited with code {state['ExitCode']}. Its last lines:\n{lines}"
-                await self._asked(self._engine.run, "rm", "--force", name)
+                await self._threads.run(self._engine.run, "rm", "--force", "--volumes", name)
                 return
             await asyncio.sleep(POLL_S)
 
@@ -108,7 +99,7 @@ class Hooks:
         reason = self._failed_tasks.pop(name, None)
         if reason is None:
             try:
-                lines = await self._asked(self._engine.last_lines, name)
+                lines = await self._threads.run(self._engine.last_lines, name)
             except EngineError:
                 return False
             reason = f"did not become ready. Its last lines:\n{lines or '(it wrote nothing)'}"

@@ -8,9 +8,11 @@ who may call whom is enforced.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pulumi
 
+from backends.data_records import DataRecords, volume_settings
 from backends.kubernetes import (
     controllers,
     exposure,
@@ -21,10 +23,11 @@ from backends.kubernetes import (
     scaling,
 )
 from backends.kubernetes.certificate import certificate
-from backends.kubernetes.claims import claims
+from backends.kubernetes.claims import claims, fixed_class
 from backends.kubernetes.client import ClusterUnreachable, obstacle
 from backends.kubernetes.files import files, key_pair, secret_environment
 from backends.kubernetes.manifest import Manifest, manifest
+from backends.kubernetes.missing_claims import Explanation
 from backends.kubernetes.pod import Placement, template
 from backends.kubernetes.registry import KubernetesObject, Registry
 from backends.kubernetes.services import services
@@ -41,6 +44,14 @@ from workloads import (
 )
 
 
+@dataclass(frozen=True)
+class Held:
+    """A workload's claims, and the records that its controller waits for."""
+
+    claims: list[KubernetesObject] = field(default_factory=list)
+    records: list[pulumi.Stash] = field(default_factory=list)
+
+
 class KubernetesBackend:
     """Runs workloads in one namespace of a cluster.
 
@@ -53,9 +64,12 @@ class KubernetesBackend:
     def __init__(self, settings: Kubernetes, images: Images, *, protect: bool) -> None:
         self._settings = settings
         self._mirror = f"{images.registry}/" if images.registry else ""
-        self._objects = Registry(settings, protect=protect)
+        self._records = DataRecords()
+        self._missing_claims = Explanation(settings)
+        self._objects = Registry(settings, self._records, protect=protect)
         self._deployed = Deployed()
         self._ready: dict[str, KubernetesObject] = {}
+        self._kept: dict[str, list[pulumi.Stash]] = {}
         self._selectors: dict[str, Mapping[str, str]] = {}
         self._solvers_admitted = False
 
@@ -83,10 +97,8 @@ class KubernetesBackend:
                 *(kubelets.rights(workload, self._settings.namespace) if workload.reads_kubelets else ()),
             )
         ]
-        before += [
-            self._register(claim, workload, parent, kept=True)
-            for claim in claims(workload, self._settings.storage_class)
-        ]
+        held = self._claims(workload, parent)
+        before += held.claims
         placed = self._placement(workload, parent)
         self._ready[workload.name] = self._register(
             controllers.controller(workload, template(workload, placed)),
@@ -95,6 +107,8 @@ class KubernetesBackend:
             resource_name=workload.name,
             depends_on=[*before, *(self._ready[needed] for needed in workload.needs)],
             timeouts=controllers.timeouts(workload),
+            hooks=pulumi.ResourceHookBinding(on_error=[self._missing_claims.hook]) if workload.volumes else None,
+            recorded=[*held.records, *(one for needed in workload.needs for one in self._kept.get(needed, ()))],
         )
         if workload.autoscaling:
             self._register(scaling.autoscaler(workload, workload.autoscaling), workload, parent)
@@ -136,9 +150,15 @@ class KubernetesBackend:
             postgres_cluster.admin(cluster), owner=cluster.name, parent=parent, resource_name=f"{cluster.name}-admin"
         )
         policy = postgres_cluster.policy(cluster, dns_cidrs=self._settings.dns_cidrs)
+        settings = self._records.settings(
+            f"{cluster.name}-data-settings",
+            {cluster.name: [fixed_class(self._settings.storage_class)]},
+            sizes_gib={cluster.name: cluster.size_gib},
+            parent=parent,
+        )
         # The servers go on when the stack is gone; without it anybody in the cluster could try their passwords.
         admitted = self._objects.register(policy, owner=cluster.name, parent=parent, kept=True)
-        self._ready[cluster.name] = self._objects.register(
+        registered = self._ready[cluster.name] = self._objects.register(
             postgres_cluster.cluster(
                 cluster,
                 image=f"{self._mirror}{cluster.image}",
@@ -151,7 +171,15 @@ class KubernetesBackend:
             depends_on=[admitted],
             kept=True,
             timeouts=pulumi.CustomTimeouts(create=f"{cluster.startup_s}s", update=f"{cluster.startup_s}s"),
+            recorded=[settings],
+            hooks=self._records.of_holder,
         )
+        # Deleting it deletes its claims. So whatever needs it, needs the one with the data.
+        self._kept[cluster.name] = [
+            self._records.identities(
+                f"{cluster.name}-cluster", {cluster.name: registered.identity}, kind="Cluster", parent=parent
+            )
+        ]
         return Endpoint(cluster.name, postgres_cluster.POSTGRES, alias=f"{cluster.name}-rw")
 
     @property
@@ -187,6 +215,8 @@ class KubernetesBackend:
         depends_on: Iterable[pulumi.Resource] = (),
         kept: bool = False,
         timeouts: pulumi.CustomTimeouts | None = None,
+        recorded: Iterable[pulumi.Resource] = (),
+        hooks: pulumi.ResourceHookBinding | None = None,
     ) -> KubernetesObject:
         return self._objects.register(
             one,
@@ -196,7 +226,33 @@ class KubernetesBackend:
             depends_on=depends_on,
             kept=kept,
             timeouts=timeouts,
+            recorded=recorded,
+            hooks=hooks,
         )
+
+    def _claims(self, workload: Workload, parent: pulumi.Resource) -> Held:
+        """Registers the claims between the records of what they are made with and of which they are."""
+        if not workload.volumes:
+            return Held()
+        settings = self._records.settings(
+            f"{workload.name}-data-settings",
+            volume_settings(workload.volumes, [fixed_class(self._settings.storage_class)]),
+            sizes_gib={volume.name: volume.size_gib for volume in workload.volumes},
+            parent=parent,
+        )
+        registered = {
+            str(claim["metadata"]["name"]): self._register(
+                claim, workload, parent, kept=True, recorded=[settings], hooks=self._records.of_holder
+            )
+            for claim in claims(workload, self._settings.storage_class)
+        }
+        identities = self._records.identities(
+            f"{workload.name}-claims",
+            {name: claim.identity for name, claim in registered.items()},
+            kind="claim",
+            parent=parent,
+        )
+        return Held([*registered.values()], [settings, identities])
 
     def _service_account(self, workload: Workload) -> Manifest:
         """An account of its own that is allowed nothing."""

@@ -2,16 +2,24 @@
 
 A StatefulSet makes claims from its templates and never touches them again: it can't resize them, and in the state
 there is none to protect. So each claim is an object of its own, under the name the StatefulSet gives, which it finds
-there and takes. The template's own size then never counts, and stays out of the way of a resize.
+there and takes. The template stands in for a claim that is missing: it names a storage class that can't exist, so that
+the pod stays pending instead of starting on an empty volume. The claim's event then names that class, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from backends.data_records import MANUAL
 from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
-from workloads import Volume, Workload
+from workloads import Fixed, Volume, Workload
+
+MISSING = "claim-is-missing-see-docs-stores-md"
+"""The storage class of a claim that a StatefulSet made because the stack's own is gone."""
+
+STORAGE_CLASS = "kubernetes.storageClass"
+DEFAULT_CLASS = "(the cluster's default)"
 
 
 def claims(workload: Workload, storage_class: str | None) -> Iterator[Manifest]:
@@ -31,7 +39,26 @@ def claims(workload: Workload, storage_class: str | None) -> Iterator[Manifest]:
 
 def claim_template(volume: Volume) -> Manifest:
     """The StatefulSet's template, which changes only with the volume's name."""
-    return {"metadata": {"name": volume.name}, "spec": _spec(1)}
+    return {"metadata": {"name": volume.name}, "spec": {**_spec(1), "storageClassName": MISSING}}
+
+
+def fixed_class(storage_class: str | None) -> Fixed:
+    """The storage class as a setting that stays: the provider would replace the claim, by an empty one."""
+    return Fixed(
+        STORAGE_CLASS,
+        storage_class or DEFAULT_CLASS,
+        "A claim keeps the class that it was made with, also where no setting names it. Put the old value back: "
+        f"pulumi config rm --path 'pti-calendar:{STORAGE_CLASS}', or "
+        f"pulumi config set --path 'pti-calendar:{STORAGE_CLASS}' OLD_CLASS.",
+    )
+
+
+def missing_claim(name: str) -> str:
+    """What is wrong where a claim has the class of the template, for the operator."""
+    return (
+        f"The claim '{name}' with this stack's data is missing. Its pod stays pending, so that it doesn't start empty. "
+        f"How to bring it back: {MANUAL}"
+    )
 
 
 def _spec(size_gib: int) -> Manifest:

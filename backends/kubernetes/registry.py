@@ -9,16 +9,19 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from backends.data_records import DataRecords, after
 from backends.kubernetes import network_policy
 from backends.kubernetes.client import stand_in
 from backends.kubernetes.manifest import Manifest
 from backends.kubernetes.namespace import namespace
 from settings.backend import Kubernetes
-from workloads import WorkloadError
+from workloads import Fixed, WorkloadError
 
 DEFAULT_DENY = "default-deny"
 CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding")
 """Kinds that belong to no namespace."""
+
+MOVE = "Put the old value back; for another place, make another stack and move the data to it."
 
 
 class KubernetesObject(pulumi.CustomResource):
@@ -30,22 +33,35 @@ class KubernetesObject(pulumi.CustomResource):
 
     metadata: pulumi.Output[Mapping[str, Any]]
 
-    def __init__(self, resource_name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self,
+        resource_name: str,
+        manifest: Manifest,
+        opts: pulumi.ResourceOptions,
+        recorded: Iterable[pulumi.Resource] = (),
+    ) -> None:
         group, _, version = str(manifest["apiVersion"]).rpartition("/")
-        token = f"kubernetes:{group or 'core'}/{version}:{manifest['kind']}"
-        super().__init__(token, resource_name, manifest, opts)
+        kind = manifest["kind"]
+        token = f"kubernetes:{group or 'core'}/{version}:{kind}"
+        super().__init__(token, resource_name, {**manifest, "kind": after(kind, *recorded)}, opts)
 
     @property
     def object_name(self) -> pulumi.Output[str]:
         """Its name in the cluster, which a manifest without one learns from the provider."""
         return self.metadata.apply(lambda found: str(found["name"]))
 
+    @property
+    def identity(self) -> pulumi.Output[str | None]:
+        """What the cluster gives to no other object; None where the provider doesn't know it yet."""
+        return self.metadata.apply(lambda found: found.get("uid"))
+
 
 class Registry:
     """Registers manifests, each name once. The provider and the namespace are made with the first one."""
 
-    def __init__(self, settings: Kubernetes, *, protect: bool) -> None:
+    def __init__(self, settings: Kubernetes, records: DataRecords, *, protect: bool) -> None:
         self._settings = settings
+        self._records = records
         self._protect = protect
         self._owners = {("NetworkPolicy", DEFAULT_DENY): "the namespace"}
         self.reachable = True
@@ -61,6 +77,8 @@ class Registry:
         depends_on: Iterable[pulumi.Resource] = (),
         kept: bool = False,
         timeouts: pulumi.CustomTimeouts | None = None,
+        recorded: Iterable[pulumi.Resource] = (),
+        hooks: pulumi.ResourceHookBinding | None = None,
     ) -> KubernetesObject:
         """Registers one object.
 
@@ -72,6 +90,8 @@ class Registry:
             depends_on: what must be there first, beside the namespace.
             kept: whether it holds data: it outlives the stack, and is protected where the settings say so.
             timeouts: of what is waited for.
+            recorded: records (`DataRecords`) that must be registered first.
+            hooks: what is called around its creation.
 
         Raises:
             WorkloadError: where two owners would share an object.
@@ -86,6 +106,7 @@ class Registry:
             self._placed(manifest),
             pulumi.ResourceOptions(
                 parent=parent,
+                hooks=hooks,
                 provider=self._provider,
                 depends_on=[*self._namespace, *depends_on],
                 protect=self._protect if kept else None,
@@ -93,6 +114,7 @@ class Registry:
                 custom_timeouts=timeouts,
                 additional_secret_outputs=["data"] if kind == "Secret" else None,
             ),
+            recorded,
         )
 
     @functools.cached_property
@@ -115,11 +137,17 @@ class Registry:
 
     @functools.cached_property
     def _namespace(self) -> list[KubernetesObject]:
-        """The namespace, closed for every connection."""
+        """The namespace, closed for every connection. Another one, or one of another cluster, would begin empty."""
+        place = [
+            Fixed("kubernetes.namespace", self._settings.namespace, MOVE),
+            Fixed("kubernetes.context", self._settings.context or "", MOVE),
+        ]
+        recorded = self._records.settings("namespace", {"namespace": place})
         space = KubernetesObject(
             "namespace",
             namespace(self._settings.namespace),
             pulumi.ResourceOptions(provider=self._provider, protect=self._protect, retain_on_delete=True),
+            [recorded],
         )
         closed = KubernetesObject(
             DEFAULT_DENY,

@@ -115,6 +115,10 @@ class PulumiStack:
         """`pulumi destroy`."""
         return self._run("destroy", "--yes", "--skip-preview")
 
+    def forget(self, urn: str) -> None:
+        """`pulumi state delete`."""
+        self._run_quick("state", "delete", "--yes", "--stack", self.name, urn)
+
     def cancel(self) -> None:
         """`pulumi cancel`, which lifts the lock of a dead update."""
         self._run_quick("cancel", "--yes", "--stack", self.name)

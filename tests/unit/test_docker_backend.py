@@ -644,8 +644,9 @@ class TestLifecycle:
         )
         assert "docker-watch-task" not in recording.one("Container", "web").hooks["before_create"]
 
-    def test_data_has_no_hook(self) -> None:
-        assert deployed(TestVolumes.STATEFUL).one("Volume", "store-data").hooks == {}
+    def test_a_volume_of_files_has_no_hook(self) -> None:
+        recording = deployed(workload(file_sets=(files(),)))
+        assert recording.one("Volume", "web-configuration").hooks == {}
 
     def test_everything_is_the_one_providers(self, dev: Recording[Any]) -> None:
         ours = [one for one in dev.registrations if one.type.startswith("docker:")]

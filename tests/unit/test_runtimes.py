@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backends.kubernetes.claims import MISSING
 from operations import cluster, containers, stack
 from operations.configuration import read_configuration
 from operations.project import OperationError
@@ -17,6 +18,7 @@ from operations.wipe import wipe
 STAND_IN = """#!/bin/sh
 echo "$*" >> "{notes}/commands"
 case " $* " in
+    *" get persistentvolumeclaims --output json "*) cat "{notes}/claims.json" ;;
     *" --output json "*) cat "{notes}/pods.json" ;;
     *" --output wide "*) cat "{notes}/table" ;;
     *" --output name "*) echo persistentvolumeclaim/redis-data-redis-0 ;;
@@ -32,6 +34,11 @@ def pod(**labels: str) -> dict[str, Any]:
     return {"metadata": {"labels": labels}}
 
 
+def claim(name: str, storage_class: str) -> dict[str, Any]:
+    """A claim as kubectl lists it."""
+    return {"metadata": {"name": name}, "spec": {"storageClassName": storage_class}}
+
+
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder where the stand-in notes its commands, and finds its answers."""
@@ -40,6 +47,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # The operator gives its own name for what runs to all of its pods, and nobody asks for it by that.
     pods = [pod(**{NAME: "rdv"}), pod(**{NAME: "postgresql", OPERATORS: "postgres"}), pod(foreign="yes")]
     (tmp_path / "pods.json").write_text(json.dumps({"items": pods}))
+    (tmp_path / "claims.json").write_text(json.dumps({"items": [claim("redis-data-redis-0", "fast")]}))
     (tmp_path / "table").write_text("NAME READY RESTARTS\npod/rdv-1 1/1 0\n")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("HOME", "/home/somebody")
@@ -62,6 +70,18 @@ def test_status_shows_what_kubectl_tells(notes: Path, capsys: pytest.CaptureFixt
     assert "pod/rdv-1 1/1 0" in capsys.readouterr().out
 
 
+def test_status_names_a_claim_that_is_missing(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = [claim("redis-data-redis-0", "fast"), claim("postgres-data-postgres-0", MISSING)]
+    (notes / "claims.json").write_text(json.dumps({"items": listed}))
+
+    cluster.show_status("prod")
+
+    shown = capsys.readouterr().out
+    assert "The claim 'postgres-data-postgres-0' with this stack's data is missing." in shown
+    assert "docs/stores.md#a-claim-or-volume-is-missing" in shown
+    assert "redis-data-redis-0' with this stack's data" not in shown
+
+
 def test_every_command_names_the_cluster_and_the_namespace_of_the_configuration(notes: Path) -> None:
     settings = read_configuration("prod")[0].kubernetes
     assert settings.kubeconfig == "~/.kube/config"
@@ -69,7 +89,7 @@ def test_every_command_names_the_cluster_and_the_namespace_of_the_configuration(
     cluster.follow_logs("prod", "rdv", follow=False)
     cluster.delete_data("prod")
     named = f"--kubeconfig /home/somebody/.kube/config --context {settings.context} --namespace {settings.namespace} "
-    assert len(commands(notes)) == 4
+    assert len(commands(notes)) == 5
     assert [line for line in commands(notes) if not line.startswith(named)] == []
 
 

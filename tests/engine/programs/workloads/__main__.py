@@ -11,7 +11,7 @@ import pulumi
 from backends.docker.backend import DockerBackend
 from settings.backend import Backend, Images
 from settings.stores import Redis
-from workloads import RECOVERY_S, Endpoint, Exec, Kind, Liveness, Port, Probe, Scratch, Workload
+from workloads import RECOVERY_S, Endpoint, Exec, Fixed, Kind, Liveness, Port, Probe, Scratch, Volume, Workload
 
 IMAGE = Redis().image
 USER = 999
@@ -85,6 +85,26 @@ RECOVERING = replace(
 )
 # Never alive.
 HUNG = replace(PATIENT, liveness=Liveness(check=Exec(command=("false",)), period_s=1, failures=100, startup_s=4))
+CONFIG = pulumi.Config()
+# Owns a volume whose data is made with `layout`; another `release` is another container.
+KEEPER = Workload(
+    name="keeper",
+    kind=Kind.STATEFUL,
+    image=IMAGE,
+    user=USER,
+    memory_mib=32,
+    command=("sh", "-c", SERVE),
+    environment={"RELEASE": CONFIG.get("release") or "1"},
+    volumes=(
+        Volume(
+            name="keeper-data",
+            mount="/data",
+            fixed=(Fixed("keeper.layout", CONFIG.get("layout") or "rows", "Put the layout back."),),
+        ),
+    ),
+    readiness=Probe(check=Exec(command=("true",)), period_s=1),
+    stop_grace_s=1,
+)
 SCENARIOS = {
     # A task which fails until the store's key `migration` says `allowed`, and a service that waits for it.
     "migration": [STORE, MIGRATION, service("web", ready="true", needs=("migration",))],
@@ -92,6 +112,7 @@ SCENARIOS = {
     "patient": [PATIENT],
     "recovering": [RECOVERING],
     "hung": [HUNG],
+    "keeper": [KEEPER],
     "ready": [service("web", ready="true")],
 }
 
@@ -100,5 +121,5 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
 parent = pulumi.ComponentResource("pti-calendar:tests:Workloads", "workloads")
-for workload in SCENARIOS[pulumi.Config().require("scenario")]:
+for workload in SCENARIOS[CONFIG.require("scenario")]:
     backend.deploy(workload, parent=parent)

@@ -1,0 +1,167 @@
+"""What a stack's state records about a store's data, so that no update puts an empty store in the place of a full one.
+
+A record is a `pulumi.Stash`: it is in no provider's hands, and its hooks see the recorded values beside the new ones,
+in a preview, too. There are two kinds:
+
+- settings: what the data was made with. Registered before anything that holds data; a changed value is refused.
+- identities: which objects hold the data. Registered after them and before what uses them; another object under the
+  same name is empty, and is refused. Registered earlier, it would call a volume lost that a failed update never made.
+
+A state without a record is a new one, or one from before there were records: whatever is there is taken over.
+Nothing depends on a record in Pulumi's sense, so that `pulumi state delete` takes a single one out: the way to say
+that the data isn't wanted any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import pulumi
+
+from workloads import Fixed, Volume, WorkloadError
+
+MANUAL = "docs/stores.md#a-claim-or-volume-is-missing"
+SIZE = "sizeGib"
+
+Value = TypeVar("Value")
+
+
+class DataRecords:
+    """The records of one stack, with the hooks that refuse what would cost data."""
+
+    def __init__(self) -> None:
+        self._fixed: dict[tuple[str, str, str], Fixed] = {}
+        self._objects: dict[str, str] = {}
+        self._created: set[str] = set()
+        in_previews = pulumi.ResourceHookOptions(on_dry_run=True)
+        self._refuse_changed = pulumi.ResourceHook("data-refuse-changed-setting", self._check_settings, in_previews)
+        self._refuse_replaced = pulumi.ResourceHook("data-refuse-replaced-object", self._check_identities, in_previews)
+        self._note_creation = pulumi.ResourceHook("data-note-creation", self._creating, in_previews)
+
+    def settings(
+        self,
+        name: str,
+        fixed: Mapping[str, Iterable[Fixed]],
+        *,
+        sizes_gib: Mapping[str, int] | None = None,
+        parent: pulumi.Resource | None = None,
+        before_create: Iterable[pulumi.ResourceHook] = (),
+    ) -> pulumi.Stash:
+        """Records the settings that can't change.
+
+        Args:
+            name: of the record.
+            fixed: per holder of data, for instance a volume, the settings.
+            sizes_gib: per holder, its size, which may only grow.
+            parent: in Pulumi's tree.
+            before_create: hooks of the new record.
+        """
+        recorded: dict[str, dict[str, Any]] = {}
+        for holder, settings in fixed.items():
+            recorded[holder] = {one.key: one.value for one in settings}
+            self._fixed |= {(name, holder, one.key): one for one in settings}
+        for holder, size_gib in (sizes_gib or {}).items():
+            recorded.setdefault(holder, {})[SIZE] = size_gib
+        hooks = pulumi.ResourceHookBinding(before_create=[*before_create], before_update=[self._refuse_changed])
+        return pulumi.Stash(name, input=recorded, opts=pulumi.ResourceOptions(parent=parent, hooks=hooks))
+
+    def identities(
+        self, name: str, identities: Mapping[str, pulumi.Input[str | None]], *, kind: str, parent: pulumi.Resource
+    ) -> pulumi.Stash:
+        """Records which objects hold data.
+
+        Args:
+            name: of the record.
+            identities: name of each object in the cluster to what no other object ever has.
+            kind: of the objects, for the error.
+            parent: in Pulumi's tree.
+        """
+        self._objects[name] = kind
+        hooks = pulumi.ResourceHookBinding(before_update=[self._refuse_replaced])
+        return pulumi.Stash(name, input=dict(identities), opts=pulumi.ResourceOptions(parent=parent, hooks=hooks))
+
+    @property
+    def of_holder(self) -> pulumi.ResourceHookBinding:
+        """The hooks of an object whose identity is recorded: in a preview, one that would be made has none yet."""
+        return pulumi.ResourceHookBinding(before_create=[self._note_creation])
+
+    async def _creating(self, hook: pulumi.ResourceHookArgs) -> None:
+        self._created.add(str((hook.new_inputs or {})["metadata"]["name"]))
+
+    async def _check_settings(self, hook: pulumi.ResourceHookArgs) -> None:
+        refused = []
+        for holder, key, old, new in _differences(_input(hook.old_inputs), _input(hook.new_inputs)):
+            what = f"'{holder}' of this stack holds data"
+            if key == SIZE and float(new) < float(old):
+                refused.append(
+                    f"The size of '{holder}' can't shrink from {float(old):g} to {float(new):g} GiB: {what}. Set it to "
+                    f"{float(old):g} or more; for less, move the data to another stack."
+                )
+            elif key != SIZE:
+                fixed = self._fixed[hook.name, holder, key]
+                refused.append(f"{key} can't change from {old!r} to {new!r} while {what}. {fixed.remedy}")
+        if refused:
+            raise WorkloadError("\n".join([*refused, forget(hook.urn, "Where that data isn't wanted any more")]))
+
+    async def _check_identities(self, hook: pulumi.ResourceHookArgs) -> None:
+        old, new = _input(hook.old_inputs), _input(hook.new_inputs)
+        # A value that isn't known yet belongs to an object that this preview would make, or change.
+        lost = sorted(
+            name
+            for name in old.keys() & new.keys()
+            if (new[name] != old[name] if isinstance(new[name], str) else name in self._created)
+        )
+        if lost:
+            kind = self._objects[hook.name]
+            raise WorkloadError(
+                "\n".join(
+                    [
+                        *(f"The {kind} '{name}' with this stack's data is missing." for name in lost),
+                        f"Nothing is started on an empty one in its place. How to bring it back: {MANUAL}",
+                        forget(hook.urn, "Once it is back, or to begin with an empty one"),
+                    ]
+                )
+            )
+
+
+def after(value: Value, *records: pulumi.Resource) -> pulumi.Output[Value]:
+    """The value, once the records are registered.
+
+    For an input of a resource that is to come after them. With `depends_on`, `pulumi state delete` would refuse to take
+    a record out of the state without what depends on it.
+    """
+
+    async def registered() -> Value:
+        for record in records:
+            await record.urn.future()
+        return value
+
+    return pulumi.Output.from_input(registered())
+
+
+def volume_settings(volumes: Iterable[Volume], more: Iterable[Fixed] = ()) -> dict[str, list[Fixed]]:
+    """The fixed settings of a workload's volumes, with some that hold for each."""
+    return {volume.name: [*volume.fixed, *more] for volume in volumes}
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, Any, Any]]:
+    """Holder, key, old and new value of what is recorded and differs. What is new is recorded from now on."""
+    return [
+        (holder, key, value, new[holder][key])
+        for holder, settings in sorted(old.items())
+        for key, value in sorted(settings.items())
+        if key in new.get(holder, {}) and new[holder][key] != value
+    ]
+
+
+def _input(inputs: Any) -> dict[str, Any]:
+    """What a Stash was given."""
+    found = inputs["input"]
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def forget(urn: str, when: str) -> str:
+    """The sentence on how a stack forgets a record."""
+    stack = urn.split("::")[0].removeprefix("urn:pulumi:")
+    return f"{when}, have the stack forget what it recorded: pulumi state delete --stack {stack} '{urn}'"

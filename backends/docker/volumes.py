@@ -1,0 +1,85 @@
+"""Persistent volumes: made once, and never made again by mistake.
+
+The engine makes a volume that a container names and that isn't there, without a word and empty. So before anything is
+put on a volume that the stack's state has recorded, the engine is asked whether it is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pulumi
+
+from backends.data_records import MANUAL, forget
+from backends.docker.engine import Engine, EngineError
+from backends.docker.threads import Threads
+from workloads import WorkloadError
+
+
+class DataVolumes:
+    """The persistent volumes of one stack on one engine, and the hooks that look after them."""
+
+    def __init__(self, engine: Engine, threads: Threads) -> None:
+        self._engine = engine
+        self._threads = threads
+        self._labels: dict[str, Mapping[str, Mapping[str, str]]] = {}
+        self._records: dict[str, pulumi.Stash] = {}
+        self._new_records: set[str] = set()
+        self._new_volumes: set[str] = set()
+        in_previews = pulumi.ResourceHookOptions(on_dry_run=True)
+        self._make = pulumi.ResourceHook("docker-make-data-volumes", self._make_volumes, in_previews)
+        self._refuse_lost = pulumi.ResourceHook("docker-refuse-lost-volume", self._check_volume, in_previews)
+        self._refuse_empty = pulumi.ResourceHook("docker-refuse-empty-volume", self._check_mounts, in_previews)
+
+    def before_record(self, name: str, volumes: Mapping[str, Mapping[str, str]]) -> pulumi.ResourceHook:
+        """The hook for `before_create` of a record, by its name, of volumes with their labels.
+
+        It makes the volumes: once the state has the record, they have been there, however the update ends.
+        """
+        self._labels[name] = volumes
+        return self._make
+
+    def recorded(self, record: pulumi.Stash, name: str) -> pulumi.ResourceHookBinding:
+        """The hooks of the volumes that a registered record is about."""
+        self._records |= dict.fromkeys(self._labels[name], record)
+        return pulumi.ResourceHookBinding(before_create=[self._refuse_lost])
+
+    @property
+    def before_container(self) -> pulumi.ResourceHook:
+        """The hook for `before_create` of a container that mounts some."""
+        return self._refuse_empty
+
+    async def _make_volumes(self, hook: pulumi.ResourceHookArgs) -> None:
+        self._new_records.add(hook.urn)
+        if pulumi.runtime.is_dry_run():
+            return
+        for name, labels in self._labels[hook.name].items():
+            words = [word for label, value in sorted(labels.items()) for word in ("--label", f"{label}={value}")]
+            await self._threads.run(self._engine.run, "volume", "create", *words, name)
+
+    async def _check_volume(self, hook: pulumi.ResourceHookArgs) -> None:
+        name = str((hook.new_inputs or {})["name"])
+        self._new_volumes.add(name)
+        if await self._records[name].urn.future() not in self._new_records:
+            await self._refuse_missing(name)
+
+    async def _check_mounts(self, hook: pulumi.ResourceHookArgs) -> None:
+        for mount in (hook.new_inputs or {}).get("mounts", []):
+            name = mount.get("source")
+            # One that this update makes has been checked; a preview makes none.
+            if name in self._records and name not in self._new_volumes:
+                await self._refuse_missing(name)
+
+    async def _refuse_missing(self, name: str) -> None:
+        try:
+            found = await self._threads.run(self._engine.volume, name)
+        except EngineError:
+            if pulumi.runtime.is_dry_run():
+                return  # a preview needs no engine
+            raise
+        if found is None:
+            raise WorkloadError(
+                f"The volume '{name}' with this stack's data is missing.\n"
+                f"Nothing is started on an empty one in its place. How to bring it back: {MANUAL}\n"
+                f"{forget(str(await self._records[name].urn.future()), 'To begin with an empty one')}"
+            )

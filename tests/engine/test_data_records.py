@@ -1,0 +1,82 @@
+"""No update puts an empty volume in the place of one with data, or takes a setting that its data wasn't made with."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.engine import docker_engine
+from tests.engine.conftest import MakeStack
+from tests.engine.docker_engine import docker
+from tests.engine.pulumi_stack import Outcome, PulumiStack
+from tests.engine.small_programs import WORKLOADS
+
+
+@pytest.fixture
+def stack(make_stack: MakeStack) -> PulumiStack:
+    """The workload `keeper`, running on its volume."""
+    made = make_stack(program=WORKLOADS, configuration={"scenario": "keeper"})
+    made.up().succeeded()
+    return made
+
+
+def test_a_setting_that_data_was_made_with_stays(stack: PulumiStack) -> None:
+    stack.preview("--expect-no-changes").succeeded()
+    stack.configure({"layout": "columns"})
+
+    for refused in (stack.preview().failed(), stack.up().failed()):
+        assert "keeper.layout can't change from 'rows' to 'columns'" in refused.output
+        assert "Put the layout back." in refused.output
+        assert "Traceback" not in refused.output
+    assert docker_engine.workloads(stack.name) == {"keeper": "healthy"}
+
+    stack.configure({"layout": "rows"})
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_a_person_may_say_that_the_data_was_converted(stack: PulumiStack) -> None:
+    stack.configure({"layout": "columns"})
+    stack.forget(_forgotten(stack.preview().failed(), stack))
+
+    stack.up().succeeded()
+
+    stack.preview("--expect-no-changes").succeeded()
+
+
+@pytest.mark.parametrize("refreshed", [(), ("--refresh",)], ids=["as recorded", "refreshed"])
+def test_a_volume_that_is_gone_is_not_made_anew(stack: PulumiStack, refreshed: tuple[str, ...]) -> None:
+    volume = f"pti-keeper-data-{stack.name}"
+    docker("rm", "--force", f"pti-keeper-{stack.name}")
+    docker("volume", "rm", volume)
+    stack.configure({"release": "2"})
+
+    for refused in (stack.preview(*refreshed).failed(), stack.up(*refreshed).failed()):
+        assert f"The volume '{volume}' with this stack's data is missing." in refused.output
+        assert "docs/stores.md#a-claim-or-volume-is-missing" in refused.output
+        assert "Traceback" not in refused.output
+        assert docker_engine.persistent_volumes(stack.name) == set()
+
+    # Brought back from elsewhere, it is taken as it is.
+    docker("volume", "create", "--label", f"pti-calendar.stack={stack.name}", volume)
+    stack.up(*refreshed).succeeded()
+    assert docker_engine.workloads(stack.name) == {"keeper": "healthy"}
+
+
+def test_a_person_may_begin_with_an_empty_volume(stack: PulumiStack) -> None:
+    docker("rm", "--force", f"pti-keeper-{stack.name}")
+    docker("volume", "rm", f"pti-keeper-data-{stack.name}")
+    stack.configure({"release": "2"})
+    stack.forget(_forgotten(stack.up().failed(), stack))
+
+    stack.up().succeeded()
+
+    assert docker_engine.persistent_volumes(stack.name) == {f"pti-keeper-data-{stack.name}"}
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def _forgotten(refused: Outcome, stack: PulumiStack) -> str:
+    """The URN of the command that the error names."""
+    found = re.search(rf"pulumi state delete --stack {stack.name} '([^']+)'", refused.output)
+    assert found, refused.output
+    return found.group(1)

@@ -1,0 +1,261 @@
+"""What a stack's state records about its data, and what its hooks refuse; on a real engine: tests/engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.resource_hooks import ErrorHookArgs, ResourceHookArgs
+
+from backends.data_records import DataRecords
+from backends.docker.engine import Engine, EngineError
+from backends.docker.threads import Threads
+from backends.docker.volumes import DataVolumes
+from backends.kubernetes.claims import MISSING
+from operations.render.recorder import Recording, record
+from tests.unit.conftest import PROVIDERS_SECRETS, Deploy, stack_file
+from tests.unit.kubernetes_stand_in import deployed, found, workload
+from workloads import Fixed, Kind, Volume, Workload, WorkloadError
+
+STASH = "pulumi:index:Stash"
+BROKERS = Fixed("store.brokers", "1", "Put the brokers back.")
+CHANGED, REPLACED, CREATED = "data-refuse-changed-setting", "data-refuse-replaced-object", "data-note-creation"
+
+
+def store(size_gib: int = 5, replicas: int = 1) -> Workload:
+    """A stateful workload whose volume was made with a number of brokers."""
+    volume = Volume(name="data", mount="/data", size_gib=size_gib, fixed=(BROKERS,))
+    return workload("store", kind=Kind.STATEFUL, volumes=(volume,), replicas=replicas)
+
+
+def call(recording: Recording[Any], hook: str, name: str, **inputs: Any) -> None:
+    """Calls a hook as the engine does."""
+    kept = recording.hooks[hook]
+    assert isinstance(kept, pulumi.ResourceHook)
+    answered = kept.callback(ResourceHookArgs(f"urn:pulumi:dev::x::{name}", "", name, STASH, **inputs))
+    assert asyncio.iscoroutine(answered)
+    asyncio.run(answered)
+
+
+def update(recording: Recording[Any], hook: str, name: str, old: Any, new: Any) -> None:
+    """Calls a hook for a record that changes."""
+    call(recording, hook, name, old_inputs={"input": old}, new_inputs={"input": new})
+
+
+@pytest.fixture(scope="module")
+def on_kubernetes() -> Recording[Any]:
+    """The store in a cluster."""
+    return deployed(store(), storage_class="fast", namespace="pti")
+
+
+class TestClaims:
+    def test_a_missing_claim_leaves_the_pod_pending(self, on_kubernetes: Recording[Any]) -> None:
+        (template,) = found(on_kubernetes, "StatefulSet", "store")["spec"]["volumeClaimTemplates"]
+        assert template["spec"]["storageClassName"] == MISSING
+
+    def test_the_state_records_what_the_data_is_made_with(self, on_kubernetes: Recording[Any]) -> None:
+        assert on_kubernetes.one("Stash", "store-data-settings").inputs["input"] == {
+            "data": {"store.brokers": "1", "kubernetes.storageClass": "fast", "sizeGib": 5}
+        }
+        assert on_kubernetes.one("Stash", "namespace").inputs["input"] == {
+            "namespace": {"kubernetes.namespace": "pti", "kubernetes.context": "test"}
+        }
+
+    def test_settings_come_before_claims_and_claims_before_what_uses_them(self, on_kubernetes: Recording[Any]) -> None:
+        names = [str(one).rpartition(":")[2] for one in on_kubernetes.registrations]
+        data = ("Stash store-data-settings", "PersistentVolumeClaim data-store-0", "Stash store-claims")
+        for order in [("Stash namespace", "Namespace namespace"), (*data, "StatefulSet store")]:
+            assert (*sorted(order, key=names.index),) == order
+
+    def test_a_workload_without_data_records_nothing(self) -> None:
+        assert [one.name for one in deployed(workload()).of_type("Stash")] == ["namespace"]
+
+    @pytest.mark.parametrize(
+        ("name", "holder", "key", "old", "new", "remedy"),
+        [
+            ("store-data-settings", "data", "store.brokers", "3", "1", "Put the brokers back."),
+            ("store-data-settings", "data", "kubernetes.storageClass", "slow", "fast", "pulumi config rm --path"),
+            ("namespace", "namespace", "kubernetes.namespace", "old", "pti", "another stack"),
+            ("namespace", "namespace", "kubernetes.context", "old", "test", "another stack"),
+        ],
+    )
+    def test_a_changed_setting_is_refused(
+        self, on_kubernetes: Recording[Any], name: str, holder: str, key: str, old: str, new: str, remedy: str
+    ) -> None:
+        with pytest.raises(WorkloadError) as refused:
+            update(on_kubernetes, CHANGED, name, {holder: {key: old}}, {holder: {key: new}})
+        message = str(refused.value)
+        assert f"{key} can't change from '{old}' to '{new}'" in message
+        assert remedy in message
+        assert f"pulumi state delete --stack dev 'urn:pulumi:dev::x::{name}'" in message
+
+    def test_a_size_may_grow_and_never_shrinks(self, on_kubernetes: Recording[Any]) -> None:
+        # Numbers come back from the engine as floats.
+        update(on_kubernetes, CHANGED, "store-data-settings", {"data": {"sizeGib": 5.0}}, {"data": {"sizeGib": 50.0}})
+        with pytest.raises(WorkloadError, match="The size of 'data' can't shrink from 50 to 5 GiB"):
+            update(
+                on_kubernetes, CHANGED, "store-data-settings", {"data": {"sizeGib": 50.0}}, {"data": {"sizeGib": 5.0}}
+            )
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ({}, {"data": {"store.brokers": "1"}}),
+            ({"data": {}}, {"data": {"store.brokers": "1"}}),
+            ({"data": {"store.brokers": "1"}}, {"data": {}}),
+            ({"data": {"store.brokers": "1"}}, {}),
+        ],
+        ids=["a volume is new", "a setting is recorded for the first time", "a setting is gone", "a volume is gone"],
+    )
+    def test_what_is_recorded_on_one_side_alone_is_no_change(
+        self, on_kubernetes: Recording[Any], old: Any, new: Any
+    ) -> None:
+        update(on_kubernetes, CHANGED, "store-data-settings", old, new)
+
+    def test_another_claim_under_the_same_name_is_refused(self, on_kubernetes: Recording[Any]) -> None:
+        update(on_kubernetes, REPLACED, "store-claims", {"data-store-0": "a"}, {"data-store-0": "a"})
+        with pytest.raises(WorkloadError, match="The claim 'data-store-0' with this stack's data is missing"):
+            update(on_kubernetes, REPLACED, "store-claims", {"data-store-0": "a"}, {"data-store-0": "b"})
+
+    def test_a_claim_that_a_preview_would_make_is_refused(self) -> None:
+        recording = deployed(store())
+        before, unknown = {"data-store-0": "a"}, {"data-store-0": object()}
+        # It is there, and only changed.
+        update(recording, REPLACED, "store-claims", before, unknown)
+        call(recording, CREATED, "data-store-0", new_inputs={"metadata": {"name": "data-store-0"}})
+        with pytest.raises(WorkloadError, match="is missing"):
+            update(recording, REPLACED, "store-claims", before, unknown)
+
+    def test_every_claim_of_a_group_is_recorded(self) -> None:
+        recording = deployed(store(replicas=3))
+        claims = {one.name for one in recording.of_type("PersistentVolumeClaim")}
+        assert recording.one("Stash", "store-claims").inputs["input"].keys() == claims
+        assert all(CREATED in one.hooks["before_create"] for one in recording.of_type("PersistentVolumeClaim"))
+
+    def test_a_failed_update_names_the_missing_claim(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """kubectl is a stand-in that lists one claim of the template's class."""
+        listed = (
+            f'{{"items": [{{"metadata": {{"name": "data-store-0"}}, "spec": {{"storageClassName": "{MISSING}"}}}}]}}'
+        )
+        (tmp_path / "kubectl").write_text(f"#!/bin/sh\necho '{listed}'\n")
+        (tmp_path / "kubectl").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        errors: list[str] = []
+        monkeypatch.setattr(pulumi.log, "error", errors.append)
+        recording = deployed(store())
+        assert recording.one("StatefulSet", "store").hooks["on_error"] == ("kubernetes-explain-missing-claims",)
+
+        assert _explained(recording) is False
+        assert ["'data-store-0'" in error for error in errors] == [True]
+
+        (tmp_path / "kubectl").unlink()
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert _explained(recording) is False
+        assert len(errors) == 1
+
+
+def _explained(recording: Recording[Any]) -> bool:
+    hook = recording.hooks["kubernetes-explain-missing-claims"]
+    assert isinstance(hook, pulumi.ErrorHook)
+    answered = hook.callback(ErrorHookArgs("urn", "", "store", "type"))
+    assert asyncio.iscoroutine(answered)
+    return bool(asyncio.run(answered))
+
+
+@pytest.mark.parametrize(
+    ("configuration", "secrets"),
+    [(stack_file("dev"), {}), (stack_file("prod"), PROVIDERS_SECRETS)],
+    ids=["dev", "prod"],
+)
+def test_a_record_can_be_taken_out_of_the_state_alone(
+    deploy: Deploy, configuration: Mapping[str, Any], secrets: Mapping[str, str]
+) -> None:
+    recording = deploy(configuration, secrets)
+    records = {str(one) for one in recording.of_type("Stash")}
+    assert len(records) >= 4
+    assert [str(one) for one in recording.registrations if records & one.dependencies] == []
+    assert not any(one.protect or one.retain_on_delete for one in recording.of_type("Stash"))
+
+
+@pytest.mark.parametrize("hook", [CHANGED, REPLACED, CREATED])
+def test_a_preview_refuses_as_an_update_does(on_kubernetes: Recording[Any], hook: str) -> None:
+    kept = on_kubernetes.hooks[hook]
+    assert isinstance(kept, pulumi.ResourceHook)
+    assert kept.opts is not None
+    assert kept.opts.on_dry_run
+
+
+class KnownVolumes(Engine):
+    """An engine with volumes, or one that doesn't answer."""
+
+    volumes: list[str]
+    reachable: bool
+
+    def __init__(self, *volumes: str, reachable: bool = True) -> None:
+        super().__init__()
+        object.__setattr__(self, "volumes", [*volumes])
+        object.__setattr__(self, "reachable", reachable)
+
+    def volume(self, name: str) -> dict[str, Any] | None:
+        """What is known of it."""
+        if not self.reachable:
+            raise EngineError("no engine")
+        return {"Name": name} if name in self.volumes else None
+
+    def run(self, *arguments: str, timeout_s: int = 60) -> str:
+        """Makes volumes, and nothing else."""
+        assert arguments[:2] == ("volume", "create")
+        self.volumes.append(arguments[-1])
+        return arguments[-1]
+
+
+VOLUME = "pti-data-dev"
+MOUNTED = {"mounts": [{"type": "volume", "source": VOLUME}, {"type": "volume", "source": "pti-files-dev"}]}
+
+
+def recorded_volume(engine: Engine, *, preview: bool = False) -> Recording[Any]:
+    """A record of one volume, registered."""
+
+    def program() -> None:
+        data, records = DataVolumes(engine, Threads()), DataRecords()
+        hook = data.before_record("store", {VOLUME: {"pti-calendar.stack": "dev"}})
+        data.recorded(records.settings("store", {"data": [BROKERS]}, before_create=[hook]), "store")
+
+    return record(program, preview=preview)
+
+
+class TestVolumes:
+    """The order of hooks in a real update is in tests/engine/test_data_records.py."""
+
+    URN = "urn:pulumi:dev::pti-calendar::pulumi:index:Stash::store"
+
+    def test_a_volume_is_there_before_the_state_records_it(self) -> None:
+        engine = KnownVolumes()
+        self.make(recorded_volume(engine))
+        assert engine.volumes == [VOLUME]
+
+    def test_a_recorded_volume_that_is_gone_is_not_made_anew(self) -> None:
+        recording = recorded_volume(KnownVolumes())
+        with pytest.raises(WorkloadError, match=f"The volume '{VOLUME}' with this stack's data is missing"):
+            call(recording, "docker-refuse-lost-volume", "data", new_inputs={"name": VOLUME})
+
+    def test_no_container_is_made_on_a_volume_that_is_gone(self) -> None:
+        with pytest.raises(WorkloadError, match=f"The volume '{VOLUME}' with this stack's data is missing"):
+            call(recorded_volume(KnownVolumes()), "docker-refuse-empty-volume", "store", new_inputs=MOUNTED)
+        call(recorded_volume(KnownVolumes(VOLUME)), "docker-refuse-empty-volume", "store", new_inputs=MOUNTED)
+
+    def test_a_volume_that_is_there_is_taken_over(self) -> None:
+        call(recorded_volume(KnownVolumes(VOLUME)), "docker-refuse-lost-volume", "data", new_inputs={"name": VOLUME})
+
+    def test_an_update_needs_the_engines_answer(self) -> None:
+        recording = recorded_volume(KnownVolumes(reachable=False))
+        with pytest.raises(EngineError):
+            call(recording, "docker-refuse-empty-volume", "store", new_inputs=MOUNTED)
+
+    def make(self, recording: Recording[Any]) -> None:
+        """The record is new."""
+        call(recording, "docker-make-data-volumes", "store", new_inputs={"input": {}})
