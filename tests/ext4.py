@@ -39,6 +39,14 @@ def unmount(folder: Path) -> None:
     _run("umount", str(folder))
 
 
+def grow(image: Path, size_mib: int) -> None:
+    """Make the file system of an image larger, which isn't mounted."""
+    with image.open("r+b") as file:
+        file.truncate(size_mib * MIB)
+    _run("e2fsck", "-f", "-p", str(image))
+    _run("resize2fs", str(image))
+
+
 def _make(image: Path, size_mib: int) -> None:
     image.parent.mkdir(parents=True, exist_ok=True)
     partial = image.with_name(f"{image.name}.partial")

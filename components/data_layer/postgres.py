@@ -17,6 +17,7 @@ from workloads import (
     Exec,
     External,
     FileSet,
+    Fixed,
     Kind,
     Liveness,
     Port,
@@ -35,6 +36,13 @@ MONITOR_ROLE = "pti_monitor"
 
 USER = 999
 SECRETS = "/run/secrets/postgres"
+SOCKETS = "/var/run/postgresql"
+SCRIPTS = ("start.sh", "ready.sh", "alive.sh")
+
+ANOTHER_MAJOR = (
+    "A server of another major version can't read the data. Dump the databases with the old image, set the new one "
+    "together with an empty volume, and restore the dump."
+)
 
 
 def deploy(
@@ -72,10 +80,12 @@ def _server(settings: Postgres, credentials: Credentials) -> Workload:
         command=("sh", "/assets/start.sh"),
         arguments=(
             "postgres",
+            *("-c", "listen_addresses=*", "-c", f"unix_socket_directories={SOCKETS}"),
             *(word for name, value in _tuning(settings).items() for word in ("-c", f"{name}={value}")),
         ),
         environment={
             "PGDATA": f"/var/lib/postgresql/{settings.major}/docker",
+            "PGHOST": SOCKETS,
             "POSTGRES_PASSWORD_FILE": f"{SECRETS}/password",
             # Sorting that no operating system upgrade changes under an index.
             "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --data-checksums --encoding=UTF8 "
@@ -83,25 +93,28 @@ def _server(settings: Postgres, credentials: Credentials) -> Workload:
         },
         ports=(Port(name="postgres", number=ENDPOINT.port, publish=settings.port),),
         file_sets=(
-            FileSet(name="scripts", directory="/assets", files={"start.sh": asset("postgres/start.sh")}),
+            FileSet(name="scripts", directory="/assets", files={name: asset(f"postgres/{name}") for name in SCRIPTS}),
             FileSet(name="admin", directory=SECRETS, files={"password": credentials[POSTGRES_ADMIN]}, secret=True),
         ),
-        volumes=(Volume(name="postgres-data", mount="/var/lib/postgresql", size_gib=settings.storage_gib),),
+        volumes=(
+            Volume(
+                name="postgres-data",
+                mount="/var/lib/postgresql",
+                size_gib=settings.storage_gib,
+                fixed=(Fixed("postgres.image", f"PostgreSQL {settings.major}", ANOTHER_MAJOR),),
+            ),
+        ),
         scratch=(
-            Scratch(path="/var/run/postgresql"),
+            Scratch(path=SOCKETS),
             Scratch(path="/tmp"),  # noqa: S108 - a mount of its own
             # Parallel queries share memory here; the 64 MiB containers get by default are soon too few.
             Scratch(path="/dev/shm", size_mib=128),  # noqa: S108 - a mount of its own
         ),
         memory_mib=settings.memory_mib,
         cpu_request=settings.cpu_request,
-        # Over TCP: the image's first start runs a server that listens on the socket alone.
-        readiness=Probe(
-            check=Exec(command=("pg_isready", "-q", "-h", "127.0.0.1", "-U", ADMIN)), startup_s=120, period_s=2
-        ),
-        liveness=Liveness(
-            check=Exec(command=("pg_isready", "-q", "-h", "127.0.0.1", "-U", ADMIN)), failures=12, startup_s=RECOVERY_S
-        ),
+        # Over TCP, which is closed until the data has been recovered and the password set.
+        readiness=Probe(check=Exec(command=("sh", "/assets/ready.sh")), startup_s=120, period_s=2),
+        liveness=Liveness(check=Exec(command=("sh", "/assets/alive.sh")), failures=12, startup_s=RECOVERY_S),
         # A fast shutdown writes a checkpoint; killed earlier, the next start replays the log instead.
         stop_grace_s=60,
     )

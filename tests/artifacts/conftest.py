@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from settings.catalog import SERVICES
-from tests.artifacts.postgres_server import Installation, Server, installations, running
+from tests.artifacts.postgres_server import Installation, Server, installations, runnable, running
 from tests.artifacts.provisioning_task import Outcome, Task, task_for
 
 INSTALLATIONS: list[Installation | None] = [*installations()] or [None]
@@ -20,12 +22,14 @@ DATABASE_NUMBER = itertools.count(1)
     params=INSTALLATIONS,
     ids=lambda found: f"postgres-{found.major}" if found else "no-postgres",
 )
-def installation(request: pytest.FixtureRequest) -> Installation:
-    """A PostgreSQL of this machine."""
+def installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
+    """A PostgreSQL of this machine, where every user can run it."""
     found: Installation | None = request.param
     if found is None:
         pytest.skip("no PostgreSQL server here: python -m tests.artifacts.postgres_server fetch")
-    return found
+    with tempfile.TemporaryDirectory(prefix="pti-postgres-") as home:
+        Path(home).chmod(0o755)
+        yield runnable(found, Path(home))
 
 
 @pytest.fixture(scope="session")

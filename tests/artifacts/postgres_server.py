@@ -91,7 +91,7 @@ def running(installation: Installation, port: int | None = None) -> Iterator[Ser
     home.chmod(0o755)  # the server runs as somebody else
     process: subprocess.Popen[bytes] | None = None
     try:
-        programs = Installation(installation.major, _reachable(installation.bin, home))
+        programs = runnable(installation, home)
         data, log, password_file = home / "data", home / "server.log", home / "password"
         password_file.write_text(ADMIN_PASSWORD)
         data.mkdir()
@@ -178,13 +178,14 @@ def _major(directory: Path) -> int:
     return int(match.group(1))
 
 
-def _reachable(directory: Path, home: Path) -> Path:
+def runnable(installation: Installation, home: Path) -> Installation:
     """The programs where the unprivileged user can run them: root's home, and so the cache in it, is closed."""
+    directory = installation.bin
     if os.geteuid() != 0 or all(parent.stat().st_mode & stat.S_IXOTH for parent in directory.parents):
-        return directory
+        return installation
     copy = home / "postgresql"
     shutil.copytree(directory.parent, copy, symlinks=True)
-    return copy / "bin"
+    return Installation(installation.major, copy / "bin")
 
 
 if __name__ == "__main__":

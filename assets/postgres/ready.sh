@@ -1,0 +1,35 @@
+#!/bin/sh
+# Whether PostgreSQL accepts connections over TCP; if not, what it is doing.
+#
+#   sh ready.sh        Environment: PGDATA
+#
+# How much a crashed server has to replay isn't known before the end: WAL files are made in advance, so the newest file
+# is only where the end lies at the latest.
+LC_ALL=C
+export LC_ALL
+pg_isready -q -h 127.0.0.1 -U postgres && exit 0
+
+# 000000010000000A000000FF: timeline, then the number of the 16 MiB file in two parts.
+number() {
+    high=${1#????????}
+    printf '%d' $((0x${high%????????} * 256 + 0x${high#????????}))
+}
+
+for arguments in /proc/[0-9]*/cmdline; do
+    title=$(tr '\0' ' ' 2>/dev/null <"$arguments") || continue
+    case $title in
+        "postgres: startup recovering "*)
+            now=${title#postgres: startup recovering }
+            now=${now%% *}
+            first=$(pg_controldata -D "$PGDATA" | sed -n "s/^Latest checkpoint's REDO WAL file: *//p")
+            for last in "$PGDATA"/pg_wal/????????????????????????; do :; done
+            last=${last##*/}
+            first=$(number "$first")
+            replayed=$(($(number "$now") - first))
+            echo "recovering: $replayed of at most $(($(number "$last") - first + 1)) WAL files replayed ($now)"
+            exit 1
+            ;;
+    esac
+done
+echo "PostgreSQL doesn't accept connections"
+exit 1

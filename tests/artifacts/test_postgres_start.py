@@ -1,0 +1,242 @@
+"""How PostgreSQL's container starts: on an empty volume, on kept data, after a crash, on a full disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests import ext4
+from tests.artifacts.postgres_server import Installation, give_away
+from tests.artifacts.postgres_start import Container, container, descendants, titled, until
+
+
+@pytest.fixture
+def store(installation: Installation) -> Iterator[Container]:
+    """A container with an empty volume."""
+    with container(installation) as one:
+        yield one
+
+
+def rows(session: psycopg.Connection[tuple[object, ...]]) -> int:
+    """How many rows the test's table has."""
+    found = session.execute("SELECT count(*) FROM kept").fetchone()
+    assert found is not None
+    count = found[0]
+    assert isinstance(count, int)
+    return count
+
+
+def held_recovery(store: Container) -> int:
+    """The process that replays the log, stopped as soon as there is one."""
+    found: list[int] = []
+
+    def hold() -> bool:
+        pid = titled(store.data, "postgres: startup recovering")
+        if pid is not None:
+            os.kill(pid, signal.SIGSTOP)
+            found.append(pid)
+        return pid is not None
+
+    until(hold)
+    return found[0]
+
+
+def test_an_empty_volume_gets_a_cluster_whose_superuser_has_the_password(store: Container) -> None:
+    with store.started() as session:
+        session.execute("CREATE TABLE kept (id int)")
+    assert store.marker.read_text() == f"postgres major={store.programs.major}\n"
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        store.connect("another")
+
+
+def test_kept_data_is_served_with_the_password_of_the_day(store: Container) -> None:
+    with store.started() as session:
+        session.execute("CREATE TABLE kept (id int)")
+    assert store.stop() == 0
+    store.password = "tomorrow's: \\ $1"
+    with store.started() as session:
+        assert rows(session) == 0
+    assert store.password not in store.log
+
+
+def test_a_first_start_that_was_killed_is_begun_again(store: Container) -> None:
+    half = store.data.with_name("docker.new")
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text(f"{store.programs.major}\n")
+    give_away(half.parent, half, half / "PG_VERSION")
+    with store.started() as session:
+        assert session.execute("SELECT 1").fetchall() == [(1,)]
+    assert not half.exists()
+
+
+def test_the_killed_first_start_is_a_real_one(store: Container) -> None:
+    process = store.start()
+    until(lambda: any((store.volume / str(store.programs.major)).glob("docker.new/PG_VERSION")))
+    store.kill()
+    assert process.returncode != 0
+    assert not store.marker.exists()
+    with store.started() as session:
+        assert session.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_a_volume_that_held_data_gets_no_empty_cluster(store: Container) -> None:
+    store.started().close()
+    store.stop()
+    shutil.rmtree(store.data)
+    said = store.refused()
+    assert f"this volume held data (postgres major={store.programs.major})" in said
+    assert f"delete {store.marker}" in said
+    assert not store.data.exists()
+
+    store.data.mkdir()  # a mount that is empty
+    give_away(store.data)
+    assert "this volume held data" in store.refused()
+    assert [*store.data.iterdir()] == []
+
+    store.marker.unlink()
+    store.started().close()
+    assert store.marker.exists()
+
+
+def test_data_from_before_the_marker_is_adopted(store: Container) -> None:
+    with store.started() as session:
+        session.execute("CREATE TABLE kept (id int)")
+    store.stop()
+    store.marker.unlink()
+    with store.started() as session:
+        assert rows(session) == 0
+    assert store.marker.exists()
+
+
+def test_a_damaged_data_directory_is_left_as_it_is(store: Container) -> None:
+    store.started().close()
+    store.stop()
+    store.marker.unlink()
+    (store.data / "PG_VERSION").unlink()
+    before = sorted(store.data.rglob("*"))
+    assert "holds files, but no cluster: PG_VERSION is missing" in store.refused()
+    assert sorted(store.data.rglob("*")) == before
+
+
+def test_data_of_another_version_is_refused(store: Container) -> None:
+    other = store.volume / "14" / "docker"
+    other.mkdir(parents=True)
+    (other / "PG_VERSION").write_text("14\n")
+    assert "this volume holds data of PostgreSQL 14, and this image is of another version" in store.refused()
+    assert not store.data.exists()
+
+
+def test_a_directory_that_a_group_may_read_is_closed_again(store: Container) -> None:
+    """A kubelet that hands a volume to `fsGroup` opens what is in it to the group."""
+    store.started().close()
+    store.stop()
+    store.data.chmod(0o2770)
+    store.started().close()
+
+
+class TestCrash:
+    """Killed while it writes: 110 MiB are replayed, which takes long enough to be looked at."""
+
+    @pytest.fixture
+    def crashed(self, store: Container) -> Container:
+        store.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
+        with store.started() as session:
+            session.execute("CREATE TABLE kept (id int, filling text)")
+            session.execute("INSERT INTO kept SELECT n, repeat('x', 1000) FROM generate_series(1, 100000) n")
+        store.kill()
+        return store
+
+    @pytest.fixture
+    def recovering(self, crashed: Container) -> tuple[Container, int]:
+        """The container, its recovery held up, and the process that recovers."""
+        crashed.start()
+        return crashed, held_recovery(crashed)
+
+    def test_it_says_how_far_it_is_and_is_alive(self, recovering: tuple[Container, int]) -> None:
+        store, pid = recovering
+        ready = store.run("ready.sh")
+        assert ready.returncode == 1
+        found = re.fullmatch(r"recovering: (\d+) of at most (\d+) WAL files replayed \([0-9A-F]{24}\)\n", ready.stdout)
+        assert found is not None, (ready.stdout, ready.stderr)
+        assert 0 <= int(found[1]) < int(found[2])
+        assert 6 <= int(found[2]) <= 30
+
+        os.kill(pid, signal.SIGCONT)
+        until(lambda: store.run("ready.sh").returncode == 0)
+        assert store.run("alive.sh").returncode == 0
+        with store.connect() as session:
+            assert rows(session) == 100_000
+
+    def test_a_stop_in_the_middle_costs_nothing(self, recovering: tuple[Container, int]) -> None:
+        store, pid = recovering
+        assert store.process is not None
+        store.process.send_signal(signal.SIGTERM)
+        os.kill(pid, signal.SIGCONT)
+        assert store.process.wait(timeout=60) == 143
+        assert descendants(store.process.pid) == []
+        with store.started() as session:
+            assert rows(session) == 100_000
+
+
+def test_a_server_that_recovers_by_itself_is_alive(store: Container) -> None:
+    """One killed session makes it recover without a new start."""
+    store.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
+    with store.started() as session:
+        session.execute("CREATE TABLE kept (id int, filling text)")
+        session.execute("INSERT INTO kept SELECT n, repeat('x', 1000) FROM generate_series(1, 100000) n")
+        os.kill(session.info.backend_pid, signal.SIGKILL)
+    assert store.process is not None
+    pid = held_recovery(store)
+    assert (store.run("alive.sh").returncode, store.run("ready.sh").returncode) == (0, 1)
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: store.run("ready.sh").returncode == 0)
+
+
+def fill(session: psycopg.Connection[tuple[object, ...]]) -> int:
+    """Writes until the server refuses, and gives the number of rows that it has acknowledged."""
+    acknowledged = 0
+    while True:
+        try:
+            session.execute("INSERT INTO kept SELECT n, repeat('x', 1000) FROM generate_series(1, 1000) n")
+        except psycopg.OperationalError:
+            return acknowledged
+        acknowledged += 1000
+
+
+@pytest.fixture
+def small_disk(store: Container, tmp_path: Path) -> Iterator[Path]:
+    """The image of the container's volume, a file system of 256 MiB of its own."""
+    if reason := ext4.obstacle():
+        pytest.skip(reason)
+    image = tmp_path / "disk"
+    ext4.mount(image, store.volume, 256)
+    give_away(store.volume)
+    try:
+        yield image
+    finally:
+        store.kill()
+        ext4.unmount(store.volume)
+
+
+def test_what_was_acknowledged_outlives_a_full_disk(store: Container, small_disk: Path) -> None:
+    store.settings = {"max_wal_size": "64MB", "min_wal_size": "32MB"}
+    with store.started() as session:
+        session.execute("CREATE TABLE kept (id int, filling text)")
+        acknowledged = fill(session)
+    assert acknowledged > 50_000
+    assert "No space left on device" in store.log
+
+    store.kill()
+    ext4.unmount(store.volume)
+    ext4.grow(small_disk, 512)
+    ext4.mount(small_disk, store.volume, 512)
+    with store.started() as session:
+        assert rows(session) == acknowledged
+        session.execute("INSERT INTO kept VALUES (0, 'more')")

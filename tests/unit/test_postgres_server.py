@@ -1,0 +1,42 @@
+"""The PostgreSQL server as a workload: its probes, what its volume fixes, how it is started."""
+
+from __future__ import annotations
+
+from tests.unit.asking import Ask
+from workloads import RECOVERY_S, Exec, Fixed
+
+
+def test_a_recovering_server_may_take_as_long_as_it_needs(ask: Ask) -> None:
+    server = ask({}).workloads["postgres"]
+    assert server.liveness is not None
+    assert server.liveness.startup_s == RECOVERY_S
+    assert server.liveness.check == Exec(command=("sh", "/assets/alive.sh"))
+
+
+def test_an_update_waits_for_two_minutes(ask: Ask) -> None:
+    server = ask({}).workloads["postgres"]
+    assert server.readiness is not None
+    assert (server.readiness.check, server.readiness.startup_s) == (Exec(command=("sh", "/assets/ready.sh")), 120)
+
+
+def test_its_volume_stays_with_the_major_version(ask: Ask) -> None:
+    def fixed(image: str) -> tuple[Fixed, ...]:
+        (volume,) = ask({"postgres": {"image": image}}).workloads["postgres"].volumes
+        return volume.fixed
+
+    (of_18,), (newer,), (older,) = fixed("postgres:18.6"), fixed("postgres:18.7-alpine"), fixed("postgres:17.11")
+    assert (of_18.key, of_18.value) == ("postgres.image", "PostgreSQL 18")
+    assert newer == of_18
+    assert older.value == "PostgreSQL 17"
+
+
+def test_its_data_lies_below_the_mount_in_a_directory_of_the_major_version(ask: Ask) -> None:
+    server = ask({"postgres": {"image": "postgres:17.11"}}).workloads["postgres"]
+    assert [volume.mount for volume in server.volumes] == ["/var/lib/postgresql"]
+    assert server.environment["PGDATA"] == "/var/lib/postgresql/17/docker"
+
+
+def test_programs_in_its_container_find_its_socket(ask: Ask) -> None:
+    server = ask({}).workloads["postgres"]
+    assert f"unix_socket_directories={server.environment['PGHOST']}" in server.arguments
+    assert server.environment["PGHOST"] in [scratch.path for scratch in server.scratch]
