@@ -33,6 +33,11 @@ PROMETHEUS = Endpoint("prometheus", 9090)
 ALERTMANAGER = Endpoint("alertmanager", 9093)
 GRAFANA_UI = Endpoint("grafana", 3030)
 
+PROMETHEUS_MOUNT, ALERTMANAGER_MOUNT, FOLDER = "/prometheus", "/alertmanager", "data"
+"""Volumes, and the folder below each mount that holds the data."""
+
+BELOW = "below.sh"
+
 NOBODY = 65534
 SECRETS = "/run/secrets/alertmanager"
 BACKUP_RULES = "backup.yml"
@@ -51,7 +56,10 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
         FileSet(
             name="configuration",
             directory="/etc/alertmanager/config",
-            files={"alertmanager.yml": scraping.as_text(routing.configuration(_receivers(receivers)))},
+            files={
+                "alertmanager.yml": scraping.as_text(routing.configuration(_receivers(receivers))),
+                BELOW: asset(f"volume/{BELOW}"),
+            },
         ),
         FileSet(
             name="templates",
@@ -70,15 +78,16 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
         kind=Kind.STATEFUL,
         image=settings.alertmanager.image,
         user=NOBODY,
+        command=_below(ALERTMANAGER_MOUNT, "/etc/alertmanager/config", "/bin/alertmanager"),
         arguments=(
             "--config.file=/etc/alertmanager/config/alertmanager.yml",
-            "--storage.path=/alertmanager",
+            f"--storage.path={ALERTMANAGER_MOUNT}/{FOLDER}",
             # One replica: nobody to gossip with.
             "--cluster.listen-address=",
         ),
         file_sets=tuple(files),
         ports=(Port(name="http", number=ALERTMANAGER.port, publish=settings.alertmanager.port),),
-        volumes=(Volume(name="alertmanager-data", mount="/alertmanager"),),
+        volumes=(Volume(name="alertmanager-data", mount=ALERTMANAGER_MOUNT),),
         memory_mib=96,
         readiness=Probe(check=HttpGet(port=ALERTMANAGER.port, path="/-/ready")),
         liveness=Liveness(check=HttpGet(port=ALERTMANAGER.port, path="/-/healthy"), startup_s=RECOVERY_S),
@@ -109,18 +118,18 @@ def prometheus(
         kind=Kind.STATEFUL,
         image=own.image,
         user=NOBODY,
+        command=_below(PROMETHEUS_MOUNT, "/etc/prometheus/config", "/bin/prometheus"),
         arguments=(
             "--config.file=/etc/prometheus/config/prometheus.yml",
-            "--storage.tsdb.path=/prometheus",
+            f"--storage.tsdb.path={PROMETHEUS_MOUNT}/{FOLDER}",
             f"--storage.tsdb.retention.time={own.retention_days}d",
-            # The log of what isn't in a block yet comes on top.
-            f"--storage.tsdb.retention.size={own.storage_gib * 1024 * 8 // 10}MB",
+            f"--storage.tsdb.retention.size={retention_mib(own.storage_gib, settings.thresholds.disk_percent)}MB",
         ),
         file_sets=(
             FileSet(
                 name="configuration",
                 directory="/etc/prometheus/config",
-                files={"prometheus.yml": scraping.as_text(configuration)},
+                files={"prometheus.yml": scraping.as_text(configuration), BELOW: asset(f"volume/{BELOW}")},
             ),
             FileSet(
                 name="rules",
@@ -129,7 +138,7 @@ def prometheus(
             ),
         ),
         ports=(Port(name="http", number=PROMETHEUS.port, publish=own.port),),
-        volumes=(Volume(name="prometheus-data", mount="/prometheus", size_gib=own.storage_gib),),
+        volumes=(Volume(name="prometheus-data", mount=PROMETHEUS_MOUNT, size_gib=own.storage_gib),),
         memory_mib=own.memory_mib,
         readiness=Probe(check=HttpGet(port=PROMETHEUS.port, path="/-/ready"), startup_s=120),
         # Its log of the last hours is read again at every start.
@@ -184,6 +193,21 @@ def grafana(settings: Monitoring, credentials: Credentials) -> Workload:
         liveness=Liveness(check=HttpGet(port=GRAFANA_UI.port, path="/api/health")),
         calls=(PROMETHEUS, ALERTMANAGER),
     )
+
+
+def retention_mib(storage_gib: int, disk_percent: float) -> int:
+    """Return the size of Prometheus' data beyond which the oldest blocks are deleted, in MiB (Prometheus' MB).
+
+    Seven eighths of the share at which a disk raises an alert: a volume that is as full as it may be raises none. What
+    is left is for the merge of blocks, whose result stands beside them until they go: a tenth of the time at most. The
+    log counts as data (`BeyondSizeRetention` in Prometheus' tsdb/db.go).
+    """
+    return int(storage_gib * 1024 * disk_percent / 100 * 7 / 8)
+
+
+def _below(mount: str, configuration: str, program: str) -> tuple[str, ...]:
+    """Return the command that runs a program with its data in `FOLDER` of a volume, and moves older data there."""
+    return ("sh", f"{configuration}/{BELOW}", mount, FOLDER, program)
 
 
 def _data_sources(scrape_interval_s: int) -> str:

@@ -244,7 +244,7 @@ class TestPrometheus:
         own = {"retentionDays": 3, "storageGib": 10, "memoryMib": 700, "scrapeIntervalS": 5, "port": 9099}
         asked = ask(stack({"prometheus": own}))
         prometheus = asked.workloads["prometheus"]
-        assert {"--storage.tsdb.retention.time=3d", "--storage.tsdb.retention.size=8192MB"} <= {*prometheus.arguments}
+        assert {"--storage.tsdb.retention.time=3d", "--storage.tsdb.retention.size=7168MB"} <= {*prometheus.arguments}
         assert prometheus.memory_mib == 700
         assert [(volume.mount, volume.size_gib) for volume in prometheus.volumes] == [("/prometheus", 10)]
         assert [port.publish for port in prometheus.ports] == [9099]
@@ -355,3 +355,21 @@ class TestOutputs:
         asked = ask({"credentials": "well-known"})
         assert {*asked.outputs["monitoring"].values(), asked.outputs["credentials"]["grafana"]} == {None}
         assert asked.workloads.keys() & {"prometheus", "alertmanager", "grafana", "postgres-exporter"} == set()
+
+
+class TestItsVolumes:
+    def test_data_lies_below_the_mount_and_older_data_is_moved_there(self, full: Asked) -> None:
+        for name, option in (("prometheus", "--storage.tsdb.path"), ("alertmanager", "--storage.path")):
+            workload = full.workloads[name]
+            (volume,) = workload.volumes
+            assert f"{option}={volume.mount}/data" in workload.arguments
+            script = f"/etc/{name}/config/below.sh"
+            assert workload.command == ("sh", script, volume.mount, "data", f"/bin/{name}")
+            assert full.files[f"{name}/configuration"]["below.sh"].startswith("#!/bin/sh\n")
+
+    @pytest.mark.parametrize("percent", [20.0, 80.0, 99.0])
+    def test_prometheus_deletes_old_samples_before_its_disk_raises_an_alert(self, ask: Ask, percent: float) -> None:
+        monitoring = {"prometheus": {"storageGib": 10}, "thresholds": {"diskPercent": percent}}
+        arguments = ask(stack(monitoring)).workloads["prometheus"].arguments
+        (size,) = (one.partition("=")[2] for one in arguments if one.startswith("--storage.tsdb.retention.size="))
+        assert 0.8 * percent < int(size.removesuffix("MB")) / 10_240 * 100 < 0.9 * percent
