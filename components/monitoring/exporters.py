@@ -24,6 +24,8 @@ def postgres(image: str, access: PostgresAccess, credentials: Credentials) -> Wo
         image=image,
         user=NOBODY,
         port=9187,
+        # When it started, which shows that it starts again and again.
+        arguments=("--collector.postmaster",),
         environment={
             "DATA_SOURCE_URI": f"{access.endpoint}/postgres?sslmode={access.ssl_mode}",
             "DATA_SOURCE_USER": MONITOR_ROLE,
