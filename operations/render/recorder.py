@@ -79,6 +79,9 @@ class Recording(Generic[Result]):
     log: list[str] = field(default_factory=list)
     """What it told the person, as `WARNING message`."""
 
+    debug_log: list[str] = field(default_factory=list)
+    """Messages of the level DEBUG, most of them Pulumi's own. `--debug`, `--json` and an event log show them."""
+
     def of_type(self, type_: str) -> list[Registration]:
         """Every registration whose type token ends in `:type_`, by name."""
         found = [one for one in self.registrations if one.type.endswith(f":{type_}")]
@@ -127,7 +130,7 @@ def _record(
 ) -> Recording[Result]:
     set_all_config(raw, secret)
     monitor, messages = _Monitor(answer), _Messages()
-    logger = logging.Logger("recorded", logging.INFO)
+    logger = logging.Logger("recorded", logging.DEBUG)
     logger.addHandler(messages)
     features = monitor.GetDeploymentInfo(None).supportedFeatures
     runtime_settings.configure(
@@ -155,6 +158,7 @@ def _record(
         secret_exports=frozenset(monitor.secret_exports),
         hooks=monitor.hooks,
         log=messages.lines,
+        debug_log=messages.debug_lines,
     )
 
 
@@ -218,9 +222,13 @@ class _Messages(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self.debug_lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(f"{record.levelname} {record.getMessage()}")
+        if record.levelno <= logging.DEBUG:
+            self.debug_lines.append(record.getMessage())
+        else:
+            self.lines.append(f"{record.levelname} {record.getMessage()}")
 
 
 def _registration(request: Any, inputs: dict[str, Any], secret: set[str]) -> Registration:

@@ -6,7 +6,7 @@ import base64
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,14 +19,14 @@ MARK = "CANARY-"
 PLAIN = re.compile(rf"{MARK}([A-Za-z]+)")
 
 
-def _encoded() -> list[str]:
-    """The mark as it looks within Base64, at each of the three places where it can begin."""
-    whole = [base64.b64encode(b"\0" * shift + MARK.encode()).decode().rstrip("=") for shift in range(3)]
-    # Neither the first nor the last digit is the mark's alone.
-    return [text[shift + bool(shift) : -1] for shift, text in enumerate(whole)]
+def _encoded(text: str) -> list[str]:
+    """A text as it looks within Base64, at each of the three places where it can begin."""
+    whole = [base64.b64encode(b"\0" * shift + text.encode()).decode().rstrip("=") for shift in range(3)]
+    # Neither the first nor the last digit is the text's alone.
+    return [digits[shift + bool(shift) : -1] for shift, digits in enumerate(whole)]
 
 
-ENCODED = _encoded()
+ENCODED = _encoded(MARK)
 
 
 def canaries(version: int = 1) -> dict[str, str]:
@@ -38,6 +38,11 @@ def found_in(text: str) -> set[str]:
     """The credentials' keys whose value, or the beginning of it, is in a text."""
     found = set(PLAIN.findall(text))
     return found | {"(in Base64)"} if any(encoded in text for encoded in ENCODED) else found
+
+
+def values_found_in(text: str, values: Mapping[str, str]) -> set[str]:
+    """The names whose values are in a text, as they are or in Base64."""
+    return {name for name, value in values.items() if any(form in text for form in (value, *_encoded(value)))}
 
 
 def found_in_volumes(stack: str) -> dict[str, set[str]]:
@@ -63,14 +68,14 @@ def found_below(directory: Path) -> dict[str, set[str]]:
 
 @contextmanager
 def watched_arguments() -> Iterator[set[str]]:
-    """Command lines with a canary that any process of this machine, containers included, has had meanwhile."""
+    """Command lines that any process of this machine, containers included, has had meanwhile."""
     seen: set[str] = set()
     stop = threading.Event()
 
     def watch() -> None:
         while not stop.wait(0.02):
             for directory in Path("/proc").iterdir():
-                if directory.name.isdigit() and found_in(line := _arguments(directory)):
+                if directory.name.isdigit() and (line := _arguments(directory)):
                     seen.add(line)
 
     watcher = threading.Thread(target=watch)

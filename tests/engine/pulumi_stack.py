@@ -47,11 +47,8 @@ class Outcome:
         return {step.name for step in event_log.steps(self.log) if step.operation == "create-replacement"}
 
     def events(self) -> str:
-        """The event log without what only `--debug` shows: there, Pulumi's Python SDK prints outputs as they are
-        sent (`log.debug` in its runtime/resource.py), secret or not.
-        """
-        lines = self.log.read_text().splitlines()
-        return "\n".join(line for line in lines if '"severity":"debug"' not in line)
+        """The event log, debug messages included."""
+        return self.log.read_text()
 
     def succeeded(self) -> Outcome:
         """Itself; a failed one stops the test."""
@@ -111,9 +108,13 @@ class PulumiStack:
         """`pulumi preview`."""
         return self._run("preview", *options)
 
-    def destroy(self) -> Outcome:
+    def refresh(self, *options: str) -> Outcome:
+        """`pulumi refresh`."""
+        return self._run("refresh", "--yes", "--skip-preview", *options)
+
+    def destroy(self, *options: str) -> Outcome:
         """`pulumi destroy`."""
-        return self._run("destroy", "--yes", "--skip-preview")
+        return self._run("destroy", "--yes", "--skip-preview", *options)
 
     def forget(self, urn: str) -> None:
         """`pulumi state delete`."""
@@ -123,9 +124,9 @@ class PulumiStack:
         """`pulumi cancel`, which lifts the lock of a dead update."""
         self._run_quick("cancel", "--yes", "--stack", self.name)
 
-    def export(self) -> dict[str, Any]:
-        """`pulumi stack export`, secrets encrypted."""
-        exported: dict[str, Any] = json.loads(self._run_quick("stack", "export", "--stack", self.name))
+    def export(self, *options: str) -> dict[str, Any]:
+        """`pulumi stack export`; secrets are encrypted, but with `--show-secrets`."""
+        exported: dict[str, Any] = json.loads(self._run_quick("stack", "export", "--stack", self.name, *options))
         return exported
 
     def shown_outputs(self, *options: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -158,5 +159,9 @@ def test_the_plugins_have_the_versions_of_the_requirements() -> None:
     assert {name for name, _ in bootstrap._plugins()} == {"docker", "kubernetes", "random", "tls"}
 
 
-def test_pulumis_command_has_the_version_of_its_sdk() -> None:
-    assert f"pulumi=={bootstrap.PULUMI_VERSION}" in (project.ROOT / "requirements.txt").read_text()
+def test_pulumis_sdk_is_as_recent_as_its_command_or_one_release_ahead() -> None:
+    pinned = re.search(r"^pulumi==([\d.]+)", (project.ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert pinned
+    command, sdk = ([int(part) for part in version.split(".")] for version in (bootstrap.PULUMI_VERSION, pinned[1]))
+    assert sdk[0] == command[0]
+    assert sdk[1] - command[1] in {0, 1}

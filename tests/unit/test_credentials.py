@@ -13,7 +13,7 @@ from components.platform import Platform
 from contract import StackOutputs
 from operations.render.recorder import Recording, record
 from settings.catalog import SERVICES
-from settings.credentials import CREDENTIALS, JWT, PGADMIN, POSTGRES_ADMIN, REDIS, Credential
+from settings.credentials import CREDENTIALS, JWT, KAFKA, PGADMIN, POSTGRES_ADMIN, REDIS, Credential
 from tests.unit.asking import Ask, as_raw
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
 
@@ -142,6 +142,15 @@ def test_the_secrets_of_providers_are_among_the_outputs_of_a_stack_that_has_them
         "credentials.third_parties.STRIPE_SECRET_KEY",
         "credentials.third_parties.STRIPE_WEBHOOK_SECRET",
     }
+
+
+def test_no_debug_message_holds_a_credential_of_the_outputs(deploy: Deploy) -> None:
+    """Debug messages go unmasked into `--debug`, `--json`, `--event-log` and `--logtostderr`."""
+    supplied = {one.key: f"CANARY-{one.key}" for one in CREDENTIALS if one is not KAFKA}
+    recording = deploy({**FULL_DOCKER, "credentials": "generated"}, supplied)
+    assert "CANARY-jwtSecret" in str(recording.exports)
+    assert any("register resource outputs" in message for message in recording.debug_log)
+    assert [message for message in recording.debug_log if "CANARY-" in message] == []
 
 
 def test_another_team_reads_the_platforms_outputs_by_the_contract(dev: Recording[Platform]) -> None:
