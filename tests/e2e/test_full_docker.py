@@ -177,7 +177,7 @@ def test_a_new_image_of_one_service_rolls_that_service_alone(full: Full, newer_i
 
     full.stack.configure({"services": {"each": {**PUBLIC, CHANGED: {"image": newer_image}}}})
     shown = full.stack.preview().succeeded()
-    with Load(lambda: full.platform.call("GET", f"/api/{PUBLIC_SERVICE}/public/info"), at_most_s=300) as load:
+    with Load.of(lambda: full.platform.call("GET", f"/api/{PUBLIC_SERVICE}/public/info"), at_most_s=300) as load:
         rolled = full.stack.up().succeeded()
 
     own = {f"{CHANGED}{part}" for part in ("", "-secrets", "-migrations", "-migrations-secrets")}

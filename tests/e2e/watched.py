@@ -211,7 +211,7 @@ class Watched(Generic[StackT]):
     def load(self, method: str, path: str, body: object = None, per_second: float = 5) -> Load:
         """Requests to a path of the API."""
         token = self.platform.token(expires_in_s=600)
-        return Load(lambda: self.platform.call(method, path, token, body), per_second=per_second)
+        return Load.of(lambda: self.platform.call(method, path, token, body), per_second=per_second)
 
 
 def _asked(url: str, parameters: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Any:

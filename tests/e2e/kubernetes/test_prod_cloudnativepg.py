@@ -229,7 +229,7 @@ def test_a_lost_primary_is_followed_by_a_replica_that_has_every_row(stack: Clust
             booked.append((time.monotonic(), title))
         return answer
 
-    with Load(book, per_second=4, at_most_s=110) as load:
+    with Load.of(book, per_second=4, at_most_s=110) as load:
         until("bookings are taken", lambda: len(booked) > 8)
         began = time.monotonic()
         stack.kubectl("delete", "pod", lost, "--wait=false", *LOSSES[how])

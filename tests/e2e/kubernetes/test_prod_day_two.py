@@ -50,7 +50,7 @@ def test_a_release_changes_its_service_alone_and_fails_no_request(stack: Cluster
     stack.change({"services": {"each": {"rdv": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
 
     assert touched(stack.preview().succeeded()) == {"rdv", "rdv-migrations"}
-    with Load(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=8, at_most_s=300) as load:
+    with Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=8, at_most_s=300) as load:
         stack.up().succeeded()
         until("the last old pod is gone", lambda: not set(before) & set(every_pod(stack, "rdv")))
 
