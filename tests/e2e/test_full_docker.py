@@ -18,6 +18,7 @@ from components.gateway.nginx import CERTIFICATE
 from settings.catalog import FRONTENDS, SERVICES
 from settings.credentials import PGADMIN, app_role, migrator_role, third_party
 from tests.e2e import full_stack
+from tests.e2e.bookings import Bookings, stored
 from tests.e2e.full_stack import FRONTEND_IMAGE, PUBLIC, PUBLIC_SERVICE, SERVICE_IMAGE, FullStack, timed
 from tests.e2e.journey import Journey
 from tests.e2e.load import Load
@@ -152,10 +153,20 @@ def test_each_secret_is_with_those_who_need_it_and_nobody_else(full: Full) -> No
 
 
 @pytest.mark.parametrize("workload", CRASHES)
-def test_after_a_crash_the_platform_recovers_by_itself(full: Full, workload: str) -> None:
-    with timed(f"well again after a crash of {workload}"):
-        full.stack.crash(workload)
-        full.platform.seconds_until_well()
+def test_after_a_crash_under_load_the_platform_recovers_with_every_acknowledged_booking(
+    full: Full, workload: str
+) -> None:
+    bookings = Bookings(full.platform)
+    with Load(bookings.next, per_second=5, at_most_s=300, workers=32) as load:
+        until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
+        with timed(f"well again after a crash of {workload}"):
+            full.stack.crash(workload)
+            full.platform.seconds_until_well()
+        before = len(bookings.acknowledged)
+        until("bookings are taken again", lambda: len(bookings.acknowledged) > before)
+    print(f"{len(load.samples)} requests, {len(load.failures)} of them failed")
+    compared = bookings.compared(stored(full.stack.outputs(), bookings.run))
+    assert compared.agrees, compared
     full.platform.journey()
 
 

@@ -17,14 +17,17 @@ KAFKA_BIN = "/opt/kafka/bin"
 class Stores:
     """PostgreSQL, Redis and Kafka of a running stack, with the passwords of its outputs."""
 
-    def __init__(self, outputs: StackOutputs[str]) -> None:
+    def __init__(self, outputs: StackOutputs[str], postgres: tuple[str, int] | None = None) -> None:
+        """`postgres`: where the server is reached, where that isn't what the outputs say."""
         self._outputs = outputs
+        self._postgres = postgres or (outputs.postgres.host, outputs.postgres.port)
 
     def connect(self, role: str = "postgres", database: str = "postgres") -> psycopg.Connection[TupleRow]:
         """A session that commits each statement."""
+        host, port = self._postgres
         return psycopg.connect(
-            host=self._outputs.postgres.host,
-            port=self._outputs.postgres.port,
+            host=host,
+            port=port,
             dbname=database,
             user=role,
             password=self._outputs.credentials.postgres[role],

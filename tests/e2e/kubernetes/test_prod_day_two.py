@@ -12,7 +12,9 @@ from collections.abc import Callable
 import pytest
 
 from settings.catalog import SERVICES
+from tests.e2e.bookings import Bookings, stored
 from tests.e2e.kubernetes import configuration
+from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.load import Load
 from tests.engine.event_log import Step
@@ -63,13 +65,20 @@ def test_a_release_changes_its_service_alone_and_fails_no_request(stack: Cluster
 
 
 @pytest.mark.parametrize("lost", LOSSES)
-def test_the_platform_recovers_by_itself(stack: ClusterStack, lost: str) -> None:
+def test_the_platform_recovers_under_load_with_every_acknowledged_booking(stack: ClusterStack, lost: str) -> None:
     platform = stack.platform()
-    began = time.monotonic()
-    stack.kubectl("delete", "pod", *LOSSES[lost])
-    platform.seconds_until_well()
-    print(f"{lost}: well again after {time.monotonic() - began:.0f} s")
+    bookings = Bookings(platform)
+    with Load(bookings.next, per_second=4, at_most_s=300, workers=32) as load:
+        until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
+        began = time.monotonic()
+        stack.kubectl("delete", "pod", *LOSSES[lost])
+        platform.seconds_until_well()
+        well_s = time.monotonic() - began
+    print(f"{lost}: well again after {well_s:.0f} s; {len(load.failures)} of {len(load.samples)} requests failed")
     until("every pod is ready", stack.all_ready)
+    with port_forward(stack, "statefulset/postgres", 5432) as port:
+        compared = bookings.compared(stored(stack.outputs(), bookings.run, ("127.0.0.1", port)))
+    assert compared.agrees, compared
     assert MADE_ONCE in platform.titles(TENANT)
 
 

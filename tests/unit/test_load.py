@@ -1,0 +1,104 @@
+"""The load of the end-to-end tests: its schedule, its latencies, and the ledger of what was acknowledged."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import uuid
+
+import pytest
+
+from tests.e2e.bookings import Booking, Bookings, Row
+from tests.e2e.load import Load, Request
+from tests.e2e.platform import Answer, Platform
+from tests.engine.waiting import until
+
+WELL = Answer(200, http.client.HTTPMessage(), b"")
+UNAVAILABLE = Answer(503, http.client.HTTPMessage(), b"no database")
+
+
+def test_each_request_is_due_at_its_own_time() -> None:
+    with Load.of(lambda: WELL, per_second=200) as load:
+        until("some answers", lambda: load.well > 20)
+    due = sorted(sample.due_s for sample in load.samples)
+    assert due == [pytest.approx(number / 200) for number in range(len(due))]
+    assert all(sample.due_s <= sample.sent_s <= sample.ended_s for sample in load.samples)
+
+
+def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None:
+    """Requests that one busy worker sends late would seem fast, measured from when they were sent."""
+    stalled, released = threading.Event(), threading.Event()
+    ended_s = 0.0
+
+    def send() -> Answer:
+        if not stalled.is_set():
+            stalled.set()
+            released.wait()
+        return WELL
+
+    with Load(lambda: Request(send), per_second=100, workers=1) as load:
+        stalled.wait()
+        until("requests are due", lambda: load.now_s() > 0.2)
+        ended_s = load.now_s()
+        released.set()
+        until("they are answered", lambda: load.well > 20)
+    meanwhile = [sample for sample in load.samples if sample.due_s < ended_s]
+    assert len(meanwhile) >= 20
+    assert all(sample.latency_s >= ended_s - sample.due_s for sample in meanwhile)
+
+
+def test_it_ends_by_itself() -> None:
+    with Load.of(lambda: WELL, per_second=100, at_most_s=0.05) as load:
+        until("its workers are done", lambda: not any(thread.is_alive() for thread in load._threads))
+    assert [sample.due_s for sample in load.samples] == [pytest.approx(number / 100) for number in range(6)]
+
+
+def test_errors_and_refusals_are_failures_of_their_kind() -> None:
+    def broken() -> Answer:
+        raise ConnectionResetError("gone")
+
+    requests = iter([Request(lambda: UNAVAILABLE, "book"), Request(broken, "list"), Request(lambda: WELL, "show")])
+    with Load(lambda: next(requests), per_second=100, at_most_s=0.02, workers=1) as load:
+        until("all are answered", lambda: len(load.samples) == 3)
+    assert [(one.kind, one.failure) for one in load.samples] == [
+        ("book", "503 b'no database'"),
+        ("list", "ConnectionResetError('gone')"),
+        ("show", None),
+    ]
+    assert (load.well, len(load.failures)) == (1, 2)
+
+
+@pytest.fixture
+def bookings() -> Bookings:
+    """Two acknowledged bookings; the platform isn't asked."""
+    nowhere = Platform(
+        address="localhost", https_port=1, http_port=1, api_host="api", frontends={}, jwt_secret="x" * 32, services=()
+    )
+    tenant = uuid.uuid4()
+    booked = [Booking("rdv", tenant, "id-0", "run-0"), Booking("user", tenant, "id-1", "run-1")]
+    return Bookings(nowhere, run="run", acknowledged=booked)
+
+
+THERE = [Row("rdv", "id-0", "run-0"), Row("user", "id-1", "run-1")]
+
+
+def test_a_row_without_an_answer_may_be_there(bookings: Bookings) -> None:
+    compared = bookings.compared([*THERE, Row("rdv", "id-2", "run-2")])
+    assert compared.agrees
+    assert (compared.acknowledged, compared.unanswered) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "rows", [THERE[:1], [THERE[0], Row("user", "another", "run-1")], [THERE[0], Row("rdv", "id-1", "run-1")]]
+)
+def test_an_acknowledged_row_that_is_not_there_is_missing(bookings: Bookings, rows: list[Row]) -> None:
+    compared = bookings.compared(rows)
+    assert [one.title for one in compared.missing] == ["run-1"]
+    assert not compared.agrees
+
+
+def test_a_row_that_is_there_twice_is_found_acknowledged_or_not(bookings: Bookings) -> None:
+    rows = [*THERE, Row("rdv", "other", "run-0"), Row("rdv", "a", "run-2"), Row("rdv", "b", "run-2")]
+    compared = bookings.compared(rows)
+    assert compared.repeated == ["run-0", "run-2"]
+    assert not compared.agrees
