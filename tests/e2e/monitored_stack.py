@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
@@ -103,14 +103,21 @@ def is_watcher(workload: str) -> bool:
     return workload in SERVERS or workload.endswith("-exporter")
 
 
-def memory_mib(stack: str) -> dict[str, float]:
-    """Workload to the memory its container uses now."""
-    names = [one["Name"].lstrip("/") for one in docker_engine.containers(stack) if one["State"]["Running"]]
-    shown = docker("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", *names).splitlines()
-    units = {"KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0}
-    used = {}
-    for line in shown:
-        name, amount = line.split()[:2]
-        number, unit = amount[:-3], amount[-3:]
-        used[name.removeprefix("pti-").removesuffix(f"-{stack}")] = float(number) * units[unit]
-    return used
+def memory_mib(stack: str, workloads: Collection[str] | None = None) -> dict[str, float]:
+    """Workload to the memory its container uses now; of every one that runs, or of those among these."""
+    running = {
+        one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL]: one["Name"].lstrip("/")
+        for one in docker_engine.containers(stack)
+        if one["State"]["Running"]
+    }
+    wanted = {name: container for name, container in running.items() if workloads is None or name in workloads}
+    # One that ends meanwhile is left out, and makes the command fail.
+    shown = docker("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", *wanted.values(), check=False)
+    amounts = {line.split()[0]: line.split()[1] for line in shown.splitlines() if line.startswith("pti-")}
+    return {name: _mib(amounts[container]) for name, container in wanted.items() if container in amounts}
+
+
+def _mib(amount: str) -> float:
+    units = {"B": 2**-20, "KiB": 2**-10, "MiB": 1.0, "GiB": 1024.0}
+    number = amount.rstrip("BiGMK")
+    return float(number) * units[amount.removeprefix(number)]

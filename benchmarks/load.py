@@ -1,0 +1,182 @@
+"""The whole platform under a steady load, undisturbed, and while each store is killed hard.
+
+    python -m benchmarks.load [--minutes 10] [--per-second 20] [--kill postgres redis kafka] [--window-minutes 2]
+
+A stack of its own comes up on the Docker engine: every service and front end (the reference ones), gateway, stores.
+Requests go through the gateway on a fixed schedule. A latency counts from the scheduled moment, so that a stall shows
+in all requests that were due meanwhile. Afterwards each booking that was answered with 201 has to be in its database,
+once, and its event in Kafka unless the service counted it as not published. Exit code 1 when that doesn't hold, when a
+store doesn't come back, or when a container ended without having been killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks import load_report
+from benchmarks.load_report import Memory, Window
+from benchmarks.report import machine
+from tests.e2e import full_stack
+from tests.e2e.bookings import Bookings, stored
+from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack
+from tests.e2e.load import Load
+from tests.e2e.monitored_stack import memory_mib
+from tests.e2e.platform import Platform
+from tests.engine.docker_engine import docker
+from tests.engine.waiting import DEADLINE_S, until
+
+STORES = ("postgres", "redis", "kafka")
+WATCHED = (*STORES, "zookeeper")
+WORKERS = 64
+MEMORY_EVERY_S = 10.0
+UNPUBLISHED = "pti_events_unpublished_total"
+ASK = "import sys, urllib.request as u; sys.stdout.write(u.urlopen(sys.argv[1], timeout=30).read().decode())"
+
+
+class MemorySampler:
+    """The memory of the stores' containers, looked at from time to time in the background."""
+
+    def __init__(self, stack: FullStack) -> None:
+        self._stack = stack
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self.samples: list[dict[str, float]] = []
+
+    def __enter__(self) -> MemorySampler:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def measured(self) -> list[Memory]:
+        """Every store: its limit, and what it used at the beginning, at most, and at the end."""
+        limits = {name: self._stack.container(name)["HostConfig"]["Memory"] / 2**20 for name in WATCHED}
+        return [
+            Memory(name, limit, [sample[name] for sample in self.samples if name in sample])
+            for name, limit in limits.items()
+        ]
+
+    def _work(self) -> None:
+        while not self._ended.is_set():
+            self.samples.append(memory_mib(self._stack.name, WATCHED))
+            self._ended.wait(MEMORY_EVERY_S)
+
+
+def main() -> int:
+    """Prints the tables; exit code 1 as above, or where an image is missing."""
+    parser = argparse.ArgumentParser(description="The platform under a steady load, with stores that are killed.")
+    parser.add_argument("--minutes", type=float, default=10, help="undisturbed (default: %(default)s)")
+    parser.add_argument("--per-second", type=float, default=20, help="requests (default: %(default)s)")
+    parser.add_argument("--kill", nargs="*", choices=STORES, default=STORES, help="in this order (default: all)")
+    parser.add_argument(
+        "--window-minutes", type=float, default=2, help="from one kill to the next, at least (default: %(default)s)"
+    )
+    wanted = parser.parse_args()
+    if reason := full_stack.lacking_images():
+        print(reason, file=sys.stderr)
+        return 1
+    print(machine(), flush=True)
+    with tempfile.TemporaryDirectory(prefix="pti-benchmark-") as home:
+        described = full_stack.configuration({"deploy": "all"})
+        described |= {"frontends": {"deploy": "all", "image": FRONTEND_IMAGE}}
+        stack = FullStack(Path(home, "stack"), configuration=described)
+        stack.set_secrets(full_stack.third_party_secrets())
+        try:
+            stack.up().succeeded()
+            return measured(stack, wanted.minutes, wanted.per_second, wanted.kill, wanted.window_minutes)
+        finally:
+            stack.remove()
+
+
+def measured(stack: FullStack, minutes: float, per_second: float, kill: Sequence[str], window_minutes: float) -> int:
+    """Loads the stack, prints what came of it, and gives the exit code."""
+    platform = stack.platform()
+    platform.seconds_until_well()
+    bookings = Bookings(platform)
+    bound_s = 60 * minutes + len(kill) * (60 * window_minutes + DEADLINE_S)
+    windows: list[Window] = []
+    with (
+        MemorySampler(stack) as memory,
+        Load(bookings.next, per_second=per_second, at_most_s=bound_s, workers=WORKERS) as load,
+    ):
+        _pass(load, 60 * minutes)
+        windows.append(Window(None, 0.0, load.now_s()))
+        for store in kill:
+            began = load.now_s()
+            well = _killed(stack, platform, store, load)
+            _pass(load, began + 60 * window_minutes)
+            windows.append(Window(store, began, load.now_s(), well))
+
+    print(machine())
+    load_report.show_requests(load.samples, windows, per_second, WORKERS)
+    load_report.show_memory(memory.measured())
+    compared = bookings.compared(stored(stack.outputs(), bookings.run))
+    load_report.show_rows(compared)
+    events = _events(stack, bookings)
+    load_report.show_events(events)
+    restarted = _restarted(stack, platform, kill)
+    load_report.show_restarted(restarted)
+    is_well = all(window.well_s is not None for window in windows if window.killed)
+    return 0 if compared.agrees and events.lost == 0 and is_well and not restarted else 1
+
+
+def _pass(load: Load, until_s: float) -> None:
+    """Lets the load go on until that many seconds after its beginning."""
+    while (left := until_s - load.now_s()) > 0:
+        time.sleep(left)
+
+
+def _killed(stack: FullStack, platform: Platform, store: str, load: Load) -> float | None:
+    """Kills a store; when all was well again by itself, in the load's seconds, or None."""
+    try:
+        stack.crash(store)
+        platform.seconds_until_well()
+    except AssertionError as late:
+        print(f"{store}: {late}", file=sys.stderr)
+        return None
+    return load.now_s()
+
+
+def _events(stack: FullStack, bookings: Bookings) -> load_report.Events:
+    """What the first service has read back of the acknowledged bookings, once it has read all there is to come."""
+    acknowledged, unpublished = len(bookings.acknowledged), _unpublished(stack, bookings.platform)
+
+    def read() -> int:
+        with ThreadPoolExecutor(8) as readers:
+            return sum(readers.map(bookings.platform.events, bookings.tenants))
+
+    try:
+        until("every published event is read", lambda: read() >= acknowledged - unpublished, 60)
+    except AssertionError:
+        print("not every published event has been read", file=sys.stderr)
+    return load_report.Events(acknowledged, unpublished, read())
+
+
+def _unpublished(stack: FullStack, platform: Platform) -> int:
+    """Events that the services counted as not confirmed by Kafka, since they were started."""
+    total = 0.0
+    for service in platform.services:
+        container = stack.container(service)
+        (port,) = (entry.partition("=")[2] for entry in container["Config"]["Env"] if entry.startswith("PORT="))
+        page = docker("exec", container["Id"], "python", "-c", ASK, f"http://127.0.0.1:{port}/metrics")
+        total += sum(float(line.split()[1]) for line in page.splitlines() if line.startswith(UNPUBLISHED))
+    return int(total)
+
+
+def _restarted(stack: FullStack, platform: Platform, kill: Sequence[str]) -> list[str]:
+    """Containers that were started anew more often than they were killed."""
+    workloads = (*WATCHED, *platform.services, "kong", "nginx")
+    return [name for name in workloads if int(stack.container(name)["RestartCount"]) > list(kill).count(name)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

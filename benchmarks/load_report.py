@@ -1,0 +1,127 @@
+"""The tables of `benchmarks.load`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.e2e.bookings import Comparison
+from tests.e2e.load import Sample
+
+SHOWN_FAILURES = 6
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of the load, judged apart. Seconds since the load's beginning."""
+
+    killed: str | None
+    """The store that was killed at its beginning."""
+
+    began_s: float
+    ended_s: float
+    well_s: float | None = None
+    """When every service booked, listed and heard again."""
+
+    def of(self, samples: Sequence[Sample]) -> list[Sample]:
+        """What was due in it."""
+        return [one for one in samples if self.began_s <= one.due_s < self.ended_s]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a container used, from the first look to the last."""
+
+    workload: str
+    limit_mib: float
+    used_mib: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of acknowledged bookings."""
+
+    acknowledged: int
+    unpublished: int
+    """Counted as such by the services: no broker confirmed them in time. Some may have arrived nevertheless."""
+
+    read: int
+    """Read back from Kafka; after a crash, one may be counted twice."""
+
+    @property
+    def lost(self) -> int:
+        """Confirmed by Kafka, and not read back."""
+        return max(0, self.acknowledged - self.unpublished - self.read)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The least of the values that at least this share of them doesn't exceed (nearest rank); NaN of none."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else math.nan
+
+
+def show_requests(samples: Sequence[Sample], windows: Sequence[Window], per_second: float, workers: int) -> None:
+    """A table per window: latencies of what went well, and how much didn't."""
+    late = sum(one.sent_s - one.due_s > 0.1 for one in samples)
+    print(
+        f"{len(samples)} requests, {per_second:g} per second, {workers} in flight at most; {late} sent over 100 ms late"
+    )
+    print("Latencies of what went well, from the scheduled moment to the end of the answer, TLS handshake included.")
+    for window in windows:
+        found = window.of(samples)
+        title = f"{window.killed} killed" if window.killed else "undisturbed"
+        print(f"\n{title}, {window.ended_s - window.began_s:.0f} s")
+        print(f"{'':10}{'sent':>7}{'failed':>8}{'p50':>9}{'p95':>9}{'p99':>9}{'longest':>9}   (ms)")
+        for kind in sorted({one.kind for one in found}):
+            _row(kind, [one for one in found if one.kind == kind])
+        _row("all", found)
+        _show_loss(window, found)
+
+
+def show_memory(measured: Sequence[Memory]) -> None:
+    """A row per store."""
+    print(f"\n{'memory':12}{'limit':>8}{'first':>8}{'most':>8}{'last':>8}   (MiB, as docker stats shows it)")
+    for one in measured:
+        first, most, last = one.used_mib[0], max(one.used_mib), one.used_mib[-1]
+        print(f"{one.workload:12}{one.limit_mib:8.0f}{first:8.0f}{most:8.0f}{last:8.0f}")
+
+
+def show_rows(compared: Comparison) -> None:
+    """The bookings against the databases."""
+    there = compared.acknowledged - len(compared.missing)
+    print(f"\nrows: {compared.acknowledged} acknowledged, {there} of them there, {len(compared.repeated)} twice;")
+    print(f"      {compared.unanswered} more there of requests that failed")
+    for booking in compared.missing:
+        print(f"MISSING: {booking}")
+
+
+def show_events(events: Events) -> None:
+    """The bookings against Kafka."""
+    print(
+        f"events: {events.acknowledged} bookings acknowledged, {events.unpublished} events not confirmed in time, "
+        f"{events.read} read back, {events.lost} lost"
+    )
+
+
+def show_restarted(workloads: Sequence[str]) -> None:
+    """Containers that ended without having been killed."""
+    print(f"started anew without having been killed: {', '.join(workloads) or 'none'}")
+
+
+def _row(name: str, samples: Sequence[Sample]) -> None:
+    well = [one.latency_s * 1000 for one in samples if one.failure is None]
+    failed = len(samples) - len(well)
+    figures = "".join(f"{figure:9.0f}" for figure in (*(percentile(well, one) for one in (0.5, 0.95, 0.99, 1)),))
+    print(f"{name:10}{len(samples):7}{failed:8}{figures}")
+
+
+def _show_loss(window: Window, samples: Sequence[Sample]) -> None:
+    """How long it lasted, and what the callers were answered."""
+    failed = [one for one in samples if one.failure is not None]
+    if window.killed:
+        well = "NOT WELL" if window.well_s is None else f"all well after {window.well_s - window.began_s:.1f} s"
+        last = f", last failure {max(one.due_s for one in failed) - window.began_s:.1f} s" if failed else ""
+        print(f"{well}{last} after the kill")
+    for reason, times in Counter(str(one.failure)[:100] for one in failed).most_common(SHOWN_FAILURES):
+        print(f"{times:7} x {reason}")
