@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, Self
@@ -26,6 +27,12 @@ EXTERNAL_CIDRS = "Address ranges it lies in, which network policies then allow; 
 
 LOG_ROOM = 4
 """Room for Redis' append-only file, in multiples of the data: the old one at its largest, and the new one."""
+
+EVENTS_SHARE = 0.6
+"""Of a Kafka volume, what the events may take."""
+
+SMALLEST_PARTITION_MIB = 8
+"""A quarter of it is a log segment, which must hold the largest batch of events (1 MiB by default)."""
 
 BrokerAddress = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\d{1,5}$")]
 
@@ -212,7 +219,11 @@ class Kafka(Section):
         description="Broker image; without it `apache/kafka:3.9.1` (zookeeper) or `apache/kafka:4.3.1` (kraft).",
     )
     port: HostPort = Field(9092, description="Host port.")
-    heap_mib: int = Field(320, ge=192, description="Java heap in MiB.")
+    heap_mib: int = Field(
+        320,
+        ge=192,
+        description="Java heap in MiB. The memory limit follows from it (docs/stores.md).",
+    )
     jvm_options: str = Field(
         "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
         examples=["-XX:+UseG1GC -XX:MaxGCPauseMillis=20"],
@@ -220,8 +231,32 @@ class Kafka(Section):
     )
     cpu_request: float = Field(0.1, gt=0, le=64, description=CPU_REQUEST)
     storage_gib: int = Field(10, ge=1, le=65_536, description=STORAGE)
+    partitions: int = Field(
+        6,
+        ge=1,
+        le=1_000,
+        description="Partitions of a topic made on first use: at most so many replicas of a consumer share its events. "
+        "A topic that exists keeps its number.",
+    )
+    topics: int = Field(
+        12,
+        ge=1,
+        le=10_000,
+        description="Topics that 60 % of the volume is divided among, each with `partitions` partitions. A partition "
+        "that has taken its part loses its oldest events.",
+    )
     zookeeper: ZooKeeper = Field(default_factory=ZooKeeper, description="Used in the `zookeeper` mode only.")
     external: ExternalKafka = Field(default_factory=ExternalKafka, description="Used in the mode `external`.")
+
+    @property
+    def replicas(self) -> int:
+        """Replicas of each partition."""
+        return min(3, self.brokers)
+
+    @property
+    def partitions_per_broker(self) -> int:
+        """Partitions of all topics that one broker holds a replica of."""
+        return math.ceil(self.topics * self.partitions * self.replicas / self.brokers)
 
     @property
     def broker_image(self) -> str:
@@ -241,6 +276,13 @@ class Kafka(Section):
         allowed |= _mode_sections(self, {"external": "external"})
         if self.brokers > 1 and self.mode != "kraft":
             allowed["brokers"] = f"1 in the mode '{self.mode}'; several brokers are the mode 'kraft'"
+        events_mib = self.storage_gib * 1024 * EVENTS_SHARE
+        if self.mode != "external" and events_mib < self.partitions_per_broker * SMALLEST_PARTITION_MIB:
+            most = int(events_mib / SMALLEST_PARTITION_MIB * self.brokers / self.replicas / self.partitions)
+            allowed["topics"] = (
+                f"at most {most} with storageGib {self.storage_gib} and partitions {self.partitions}: each partition "
+                f"needs {SMALLEST_PARTITION_MIB} MiB"
+            )
         # Several brokers, and a ZooKeeper, have their own word for it.
         allowed |= _server_settings(self, but={"mode", "brokers", "zookeeper", "external"})
         if self.mode == "external":

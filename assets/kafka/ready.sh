@@ -1,12 +1,53 @@
 #!/usr/bin/env bash
-# Exits with 0 when the broker answers an ApiVersions request on the listener of the platform.
+# Exits with 0 when the broker serves on the listener of the platform. On failure it prints why.
 #
-# Kafka's own kafka-broker-api-versions.sh asks the same and starts a Java virtual machine for it, every time.
-# The request (https://kafka.apache.org/protocol): length 10, API key 18, version 0, correlation id 7, no client id.
+# - Its scratch directory has room: Java unpacks its libraries for compressed events there when the first ones come.
+# - It answers.
+# - Since its start it has been in sync with every partition of which it holds a replica, so that a rolling update takes
+#   the next broker only then. This is asked until it was so once.
+#
+# Kafka's own tools start a Java virtual machine each time, so the requests (https://kafka.apache.org/protocol) are
+# written here. Each begins with its length, API key, version and correlation id; there is no client id.
 set -euo pipefail
 
-exec 3<>/dev/tcp/127.0.0.1/19092
-printf '\x00\x00\x00\x0a\x00\x12\x00\x00\x00\x00\x00\x07\xff\xff' >&3
-# The answer: its length, the correlation id, error code 0.
-answer=$(head -c 10 <&3 | od -An -v -t x1 | tr -d ' \n')
-[[ $answer == ????????000000070000 ]]
+here=$(dirname "$0")
+scratch=/tmp/kafka
+api_versions='\x00\x00\x00\x0a\x00\x12\x00\x00\x00\x00\x00\x07\xff\xff'
+metadata_of_all_topics='\x00\x00\x00\x0e\x00\x03\x00\x01\x00\x00\x00\x08\xff\xff\xff\xff\xff\xff'
+
+if ! { head -c 65536 /dev/zero >"$scratch/room"; } 2>/dev/null; then
+    echo "no room left in $scratch: $(du -ak "$scratch" | sort -rn | head -n 4 | tr '\n\t' '; ')"
+    exit 1
+fi
+
+if ! { exec 3<>/dev/tcp/127.0.0.1/19092; } 2>/dev/null; then
+    loaded=$(grep -oE '[0-9]+/[0-9]+ completed' "$scratch/logs/recovery.log" 2>/dev/null | tail -n 1 || true)
+    echo "not listening yet${loaded:+, recovering: ${loaded% completed} logs}"
+    exit 1
+fi
+
+if [[ -e $scratch/in-sync ]]; then
+    printf '%b' "$api_versions" >&3
+    # The answer: its length, the correlation id, error code 0.
+    answer=$(head -c 10 <&3 | od -An -v -t x1 | tr -d ' \n')
+    [[ $answer == ????????000000070000 ]]
+    exit
+fi
+
+# dd, byte by byte: other programs read ahead of what they are asked for.
+bytes() { dd bs=1 count="$1" <&3 2>/dev/null | od -An -v -t u1; }
+
+printf '%b' "$metadata_of_all_topics" >&3
+length=$(bytes 4 | awk '{ print (($1 * 256 + $2) * 256 + $3) * 256 + $4 }')
+node=$(sed -n -E 's/^(node|broker)\.id=//p' "$scratch/server.properties")
+behind=$(bytes "$length" | awk -v node="$node" -f "$here/behind.awk")
+if ((behind > 0)); then
+    echo "not in sync with $behind of the partitions that it replicates"
+    exit 1
+fi
+# A broker of the ZooKeeper mode makes its data directory itself: from now on the volume holds data.
+# shellcheck source=../volume/marker.sh
+. "$here/marker.sh"
+read -r -a layout <"$scratch/layout"
+write_marker "$(dirname "$(sed -n 's/^log.dirs=//p' "$scratch/server.properties")")" "${layout[@]}"
+: >"$scratch/in-sync"

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from settings.stores import Kafka
+from tests import ext4
 from tests.engine import configurations, docker_engine
+from tests.engine.kafka_brokers import Brokers, volume
 from tests.engine.machine import lacking
 from tests.engine.pulumi_stack import PulumiStack
 
 MakeStack = Callable[..., PulumiStack]
+MakeVolume = Callable[[int], Path]
+MakeBrokers = Callable[[Kafka], Brokers]
 STORES = {"postgres": "healthy", "databases": "healthy", "redis": "healthy", "kafka": "healthy"}
 
 
@@ -67,5 +75,29 @@ def _maker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
             stack = PulumiStack(tmp_path_factory.mktemp("stack"), **arguments)
             made.callback(stack.remove)
             return stack
+
+        yield make
+
+
+@pytest.fixture
+def make_volume(tmp_path: Path) -> Iterator[MakeVolume]:
+    """Makes ext4 file systems of so many MiB, which a broker may write, for the time of the test."""
+    if reason := ext4.obstacle():
+        pytest.skip(reason)
+    number = itertools.count()
+    with ExitStack() as mounted:
+        yield lambda size_mib: mounted.enter_context(volume(tmp_path / f"volume-{next(number)}", size_mib))
+
+
+@pytest.fixture
+def make_brokers(tmp_path: Path, make_volume: MakeVolume) -> Iterator[MakeBrokers]:
+    """Makes the brokers of one test. They are gone before its volumes are."""
+    del make_volume
+    with ExitStack() as running:
+
+        def make(settings: Kafka) -> Brokers:
+            made = Brokers(f"pti-test-kafka-{secrets.token_hex(3)}", tmp_path / "files", settings)
+            running.callback(made.close)
+            return made
 
         yield make

@@ -59,7 +59,7 @@ class Stores:
                     missing.append(f"the row in {database}")
         if self.redis("GET", mark) != f"the key of {mark}":
             missing.append("the key in Redis")
-        read = ("--partition", "0", "--offset", "earliest", "--max-messages", "1", "--timeout-ms", "60000")
+        read = ("--from-beginning", "--max-messages", "1", "--timeout-ms", "60000")
         message = self._kafka(f"{KAFKA_BIN}/kafka-console-consumer.sh", "--topic", mark, *read)
         if message.splitlines() != [f"the message of {mark}"]:
             missing.append("the message in Kafka")

@@ -1,58 +1,122 @@
-"""The broker's own start, in its image."""
+"""The brokers' own start, in their image, on volumes as a cluster gives them."""
 
 from __future__ import annotations
 
-import secrets
+import shutil
 from pathlib import Path
 
-from components.assets import asset
+import pytest
+
 from settings.stores import Kafka
-from tests.engine.docker_engine import docker
-from tests.engine.waiting import until
+from tests.engine.conftest import MakeBrokers, MakeVolume
+from tests.engine.kafka_brokers import Brokers
 
-PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@localhost:9093
-controller.listener.names=CONTROLLER
-listeners=INTERNAL://0.0.0.0:19092,CONTROLLER://localhost:9093
-advertised.listeners=INTERNAL://localhost:19092
-listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=INTERNAL
-log.dirs=/var/lib/kafka/data
-"""
+MARKER = ".pti-calendar-data"
+SCRATCH = "/tmp/kafka"  # noqa: S108 - of the container
 
 
-def test_a_cluster_id_that_looks_like_an_option_is_taken(tmp_path: Path) -> None:
+@pytest.fixture
+def volume(make_volume: MakeVolume) -> Path:
+    """A freshly made ext4 file system."""
+    return make_volume(400)
+
+
+@pytest.fixture
+def brokers(make_brokers: MakeBrokers) -> Brokers:
+    """None runs yet."""
+    return make_brokers(Kafka(mode="kraft", storage_gib=1))
+
+
+def lay_at_the_root(volume: Path) -> None:
+    """Puts the data where earlier releases kept it, without a marker."""
+    for path in (volume / "logs").iterdir():
+        path.rename(volume / path.name)
+    (volume / "logs").rmdir()
+    (volume / MARKER).unlink()
+
+
+def test_data_at_the_root_of_a_volume_is_moved_below_it_and_is_all_there(brokers: Brokers, volume: Path) -> None:
+    brokers.start(0, volume)
+    brokers.wait_until_ready(0)
+    brokers.produce("moved", range(100))
+    brokers.stop(0)
+    lay_at_the_root(volume)
+    # As a move leaves it that was ended in the middle.
+    (volume / "logs").mkdir()
+    shutil.chown(volume / "logs", 1000, 1000)
+    (volume / "moved-0").rename(volume / "logs" / "moved-0")
+
+    brokers.start(0, volume)
+    brokers.wait_until_ready(0)
+
+    assert {path.name for path in volume.iterdir()} == {"lost+found", "logs", MARKER}
+    assert brokers.consume("moved", 100) == [*range(100)]
+
+
+class TestRefusedVolumes:
+    @pytest.fixture
+    def kept(self, brokers: Brokers, volume: Path) -> Path:
+        """A volume that a single broker has stopped on."""
+        brokers.start(0, volume)
+        brokers.wait_until_ready(0)
+        brokers.stop(0)
+        assert (volume / MARKER).read_text() == "kafka mode=kraft brokers=1\n"
+        return volume
+
+    def test_that_of_another_number_of_brokers(self, brokers: Brokers, kept: Path) -> None:
+        brokers.configure(Kafka(mode="kraft", brokers=3, storage_gib=1))
+        brokers.start(0, kept)
+        log = brokers.wait_until_ended(0)
+        assert "'kafka mode=kraft brokers=1', and the settings say 'brokers=3'" in log
+        assert "docs/stores.md#another-number-of-brokers" in log
+
+    def test_the_same_made_before_there_were_markers(self, brokers: Brokers, kept: Path) -> None:
+        lay_at_the_root(kept)
+        brokers.configure(Kafka(mode="kraft", brokers=3, storage_gib=1))
+        brokers.start(0, kept)
+        assert "a quorum of 1, and the settings say brokers=3" in brokers.wait_until_ended(0)
+
+    def test_one_that_has_lost_its_data(self, brokers: Brokers, kept: Path) -> None:
+        shutil.rmtree(kept / "logs")
+        brokers.start(0, kept)
+        assert "held the data of 'kafka mode=kraft brokers=1'" in brokers.wait_until_ended(0)
+        assert [*(kept / "logs").iterdir()] == []
+
+    def test_one_with_two_versions_of_the_data(self, brokers: Brokers, kept: Path) -> None:
+        (kept / "meta.properties").write_text("of an earlier release")
+        brokers.start(0, kept)
+        assert "meta.properties" in brokers.wait_until_ended(0)
+        assert (kept / "meta.properties").read_text() == "of an earlier release"
+
+
+def test_a_cluster_id_that_looks_like_an_option_is_taken(brokers: Brokers, volume: Path) -> None:
     """One in 64 begins with a hyphen: they are hashes of the stack's name."""
-    tmp_path.chmod(0o755)
-    (tmp_path / "server.properties").write_text(PROPERTIES)
-    for name in ("start.sh", "ready.sh"):
-        (tmp_path / name).write_text(asset(f"kafka/{name}"))
-    name = f"kafka-start-{secrets.token_hex(3)}"
-    told = (
-        "--env",
-        "CLUSTER_ID=-AAAAAAAAAAAAAAAAAAAAA",
-        "--env",
-        "LOG_DIR=/tmp/logs",
-        "--env",
-        "KAFKA_HEAP_OPTS=-Xmx256m",
-    )
-    image = Kafka(mode="kraft").broker_image
-    docker(
-        "run", "--detach", "--name", name, "--volume", f"{tmp_path}:/kafka:ro", *told, image, "bash", "/kafka/start.sh"
-    )
-    try:
-        until("the broker answers or has ended", lambda: not _runs(name) or _answers(name))
-        assert _runs(name), docker("logs", name)
-        assert "cluster.id=-AAAAAAAAAAAAAAAAAAAAA" in docker("exec", name, "cat", "/var/lib/kafka/data/meta.properties")
-    finally:
-        docker("rm", "--force", "--volumes", name)
+    brokers.environment["CLUSTER_ID"] = "-AAAAAAAAAAAAAAAAAAAAA"
+    brokers.start(0, volume)
+    brokers.wait_until_ready(0)
+    assert "cluster.id=-AAAAAAAAAAAAAAAAAAAAA" in (volume / "logs" / "meta.properties").read_text()
 
 
-def _runs(name: str) -> bool:
-    return docker("inspect", "--format", "{{.State.Running}}", name).strip() == "true"
+class TestScratch:
+    def test_nothing_that_a_broker_writes_there_grows(self, brokers: Brokers, volume: Path) -> None:
+        brokers.start(0, volume)
+        brokers.wait_until_ready(0)
+        files = brokers.inside(0, "find", str(Path(SCRATCH).parent), "-type", "f").split()
+        known = ("in-sync", "layout", "logs/recovery.log", "room", "server.properties")
+        assert {*files} == {f"{SCRATCH}/{name}" for name in known}
 
+    def test_a_full_one_fails_the_probe_which_names_what_fills_it(self, brokers: Brokers, volume: Path) -> None:
+        brokers.start(0, volume)
+        brokers.wait_until_ready(0)
+        brokers.inside(0, "bash", "-c", f"cat /dev/zero >{SCRATCH}/java/full || true")
+        ready, printed = brokers.probe(0)
+        assert not ready
+        assert f"no room left in {SCRATCH}" in printed
+        assert f"{SCRATCH}/java" in printed
 
-def _answers(name: str) -> bool:
-    return docker("exec", name, "bash", "-c", "bash /kafka/ready.sh && echo yes", check=False).strip().endswith("yes")
+        # In a pod the directory outlives the container.
+        brokers.inside(0, "rm", f"{SCRATCH}/java/full")
+        brokers.wait_until_ready(0)
+        brokers.produce("compressed", range(10), "zstd")
+        brokers.produce("compressed", range(10, 20), "snappy")
+        assert brokers.consume("compressed", 20) == [*range(20)]

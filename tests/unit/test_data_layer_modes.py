@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -139,6 +140,9 @@ class TestThreeBrokers:
         kafka = asked.workloads["kafka"]
         assert (kafka.kind, kafka.replicas, kafka.needs, kafka.calls) == (Kind.STATEFUL, 3, (), ())
         assert [(one.name, one.size_gib) for one in kafka.volumes] == [("kafka-kraft-data", 50)]
+        assert [(one.key, one.value) for one in kafka.volumes[0].fixed if one.key == "kafka.brokers"] == [
+            ("kafka.brokers", "3")
+        ]
         assert "zookeeper" not in asked.workloads
 
     def test_every_event_is_kept_three_times_and_counts_when_it_is_written_twice(self, asked: Asked) -> None:
@@ -159,6 +163,10 @@ class TestThreeBrokers:
         assert {*kafka.peer_ports} == {19092, 9093}
         assert {port.number for port in kafka.ports} == {19092, 9093}
         assert [port.name for port in kafka.ports if port.publish] == []
+
+    def test_an_empty_one_waits_for_the_first(self, asked: Asked) -> None:
+        environment = asked.workloads["kafka"].environment
+        assert (environment["BROKERS"], environment["PEERS"]) == ("3", "kafka-peers")
 
     def test_the_outputs_name_the_listener_of_the_platform(self, asked: Asked) -> None:
         assert asked.outputs["kafka"]["bootstrap_servers"] == "kafka:19092"
@@ -183,6 +191,26 @@ class TestOneBroker:
     def test_each_mode_has_a_volume_of_its_own(self, ask: Ask) -> None:
         names = {ask({"kafka": {"mode": mode}}).workloads["kafka"].volumes[0].name for mode in ("kraft", "zookeeper")}
         assert len(names) == 2
+
+
+class TestDataBelowTheMount:
+    """The root of a file system holds `lost+found`, which a broker takes for a partition."""
+
+    @pytest.mark.parametrize("mode", ["kraft", "zookeeper"])
+    def test_the_brokers(self, ask: Ask, mode: str) -> None:
+        asked = ask({"kafka": {"mode": mode}})
+        (volume,) = asked.workloads["kafka"].volumes
+        data = PurePosixPath(properties(asked)["log.dirs"])
+        assert data.parent == PurePosixPath(volume.mount)
+        # Where it isn't set, KRaft's log lies in the same folder.
+        assert "metadata.log.dir" not in properties(asked)
+
+    def test_zookeepers(self, ask: Ask) -> None:
+        asked = ask({})
+        mounts = {PurePosixPath(volume.mount) for volume in asked.workloads["zookeeper"].volumes}
+        lines = asked.files["zookeeper/configuration"]["zoo.cfg"].splitlines()
+        found = dict(line.split("=", 1) for line in lines if "=" in line)
+        assert {PurePosixPath(found[key]).parent for key in ("dataDir", "dataLogDir")} == mounts
 
 
 class TestSmallHeap:

@@ -838,6 +838,8 @@ EVERY_OTHER_VALUE: dict[str, Any] = {
         "jvmOptions": "-XX:+UseG1GC",
         "cpuRequest": 0.5,
         "storageGib": 50,
+        "partitions": 3,
+        "topics": 20,
         "zookeeper": {"image": "zookeeper:3.9.3", "port": 12181, "heapMib": 128},
     },
     "devTools": {

@@ -45,6 +45,8 @@ DEVELOPER: Mapping[str, Any] = {
         "jvmOptions": "-XX:+UseG1GC",
         "cpuRequest": 0.7,
         "storageGib": 12,
+        "partitions": 3,
+        "topics": 40,
         "zookeeper": {"image": "zookeeper:3.9.4", "port": 3, "heapMib": 64},
     },
     "services": {

@@ -10,7 +10,8 @@ while [[ ${1-} == -* ]]; do
     -name) name=$2; shift 2 ;;
     # Java won't start if it can't open this file: LOG_DIR must be writable for a broker, as in the official image.
     -loggc)
-      gc_log=("-Xlog:gc*:file=$LOG_DIR/${name:-kafka}-gc.log:time,tags:filecount=10,filesize=100M")
+      : "${KAFKA_GC_LOG_OPTS:=-Xlog:gc*:file=$LOG_DIR/${name:-kafka}-gc.log:time,tags:filecount=10,filesize=100M}"
+      gc_log=("$KAFKA_GC_LOG_OPTS")
       shift
       ;;
     *) break ;;

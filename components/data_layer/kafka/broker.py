@@ -1,0 +1,116 @@
+"""The brokers' workload."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from components.assets import asset, assets
+from components.data_layer.kafka.memory import BROKER_SCRATCH_MIB, of_broker
+from components.data_layer.kafka.properties import (
+    CONTROLLER,
+    DATA_MOUNT,
+    ENDPOINT,
+    PUBLISHED,
+    ZOOKEEPER,
+    properties,
+)
+from settings.stores import Kafka
+from workloads import (
+    RECOVERY_S,
+    Exec,
+    FileSet,
+    Fixed,
+    Kind,
+    Liveness,
+    Port,
+    Probe,
+    Scratch,
+    TcpConnect,
+    Volume,
+    Workload,
+)
+
+CONFIGURATION = "/etc/kafka-broker"
+USER = 1000
+
+ANOTHER_NUMBER = "docs/stores.md#another-number-of-brokers describes the way to another number of brokers."
+ANOTHER_NAME = "Give the stack its former name back: pulumi stack rename."
+
+
+def broker(settings: Kafka, *, published: str, cluster: str) -> Workload:
+    """One workload of as many replicas as there are brokers, each with a volume."""
+    by_zookeeper, several = settings.mode == "zookeeper", settings.brokers > 1
+    memory, cluster_id = of_broker(settings.heap_mib), _cluster_id(cluster)
+    scripts = {name: asset(f"volume/{name}") for name in ("below.sh", "marker.sh")}
+    return Workload(
+        name=ENDPOINT.workload,
+        kind=Kind.STATEFUL,
+        image=settings.broker_image,
+        user=USER,
+        replicas=settings.brokers,
+        command=("bash", f"{CONFIGURATION}/start.sh"),
+        environment={
+            "BROKERS": str(settings.brokers),
+            "KAFKA_HEAP_OPTS": f"-Xms{settings.heap_mib // 2}m -Xmx{settings.heap_mib}m",
+            "KAFKA_JVM_PERFORMANCE_OPTS": f"{memory.options} {settings.jvm_options}",
+            **({"PEERS": f"{ENDPOINT.workload}-peers"} if several else {}),
+            **({} if by_zookeeper else {"CLUSTER_ID": cluster_id}),
+        },
+        ports=(
+            Port(name="internal", number=ENDPOINT.port),
+            *(
+                [Port(name="controller", number=CONTROLLER)]
+                if several
+                else [Port(name="external", number=PUBLISHED, publish=settings.port)]
+            ),
+        ),
+        peer_ports=(ENDPOINT.port, CONTROLLER) if several else (),
+        file_sets=(
+            FileSet(
+                name="configuration",
+                directory=CONFIGURATION,
+                files={
+                    "server.properties": _lines(properties(settings, published)),
+                    **assets("kafka"),
+                    **scripts,
+                },
+            ),
+        ),
+        volumes=(
+            Volume(
+                # A data directory belongs to the mode that made it: each has a volume of its own, none is converted.
+                name=f"kafka-{settings.mode}-data",
+                mount=DATA_MOUNT,
+                size_gib=settings.storage_gib,
+                fixed=()
+                if by_zookeeper
+                else (
+                    Fixed("kafka.brokers", str(settings.brokers), ANOTHER_NUMBER),
+                    Fixed("Kafka's cluster id", cluster_id, ANOTHER_NAME),
+                ),
+            ),
+        ),
+        scratch=(Scratch(path="/tmp", size_mib=BROKER_SCRATCH_MIB),),  # noqa: S108 - a mount of its own
+        memory_mib=memory.limit_mib,
+        cpu_request=settings.cpu_request,
+        # Ready is a broker that has caught up with the others, which takes as long as there is to copy.
+        readiness=Probe(
+            check=Exec(command=("bash", f"{CONFIGURATION}/ready.sh")), startup_s=600 if several else 120, period_s=2
+        ),
+        # A broker that recovers its logs after a crash keeps its port closed meanwhile.
+        liveness=Liveness(check=TcpConnect(port=ENDPOINT.port), failures=12, startup_s=RECOVERY_S),
+        needs=(ZOOKEEPER.workload,) if by_zookeeper else (),
+        calls=(ZOOKEEPER,) if by_zookeeper else (),
+        # It hands its partitions over and writes its logs out; one that is killed checks them at the next start.
+        stop_grace_s=120,
+    )
+
+
+def _cluster_id(cluster: str) -> str:
+    """Kafka's form of a UUID, always the same for the same stack, so that a kept volume is taken back."""
+    return base64.urlsafe_b64encode(hashlib.sha256(f"pti-calendar/{cluster}".encode()).digest()[:16]).decode()[:22]
+
+
+def _lines(found: dict[str, str]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in found.items())

@@ -1,0 +1,75 @@
+"""How the memory of a Java server is divided: everything follows from its heap (docs/stores.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class JavaMemory:
+    """The parts of a Java server's memory, each held to its size by an option of the Java machine or by the mount."""
+
+    heap_mib: int
+    metaspace_mib: int
+    code_cache_mib: int
+    direct_mib: int
+    """Buffers outside the heap. Java's default is as much as the heap again."""
+
+    threads_mib: int
+    """Stacks, of which Java touches a small part, and what the C library allocates."""
+
+    scratch_mib: int
+    """Writable directories in memory."""
+
+    page_cache_mib: int = 0
+    """What the kernel can keep of the files without giving up a page that the process needs."""
+
+    @property
+    def limit_mib(self) -> int:
+        """The container's memory limit."""
+        collector_mib = self.heap_mib // 8
+        parts = (
+            *(self.heap_mib, collector_mib, self.metaspace_mib, self.code_cache_mib, self.direct_mib),
+            *(self.threads_mib, self.scratch_mib, self.page_cache_mib),
+        )
+        return sum(parts)
+
+    @property
+    def options(self) -> str:
+        """The options that hold the parts outside the heap to their sizes."""
+        return (
+            f"-XX:MaxMetaspaceSize={self.metaspace_mib}m -XX:ReservedCodeCacheSize={self.code_cache_mib}m "
+            f"-XX:MaxDirectMemorySize={self.direct_mib}m"
+        )
+
+
+BROKER_SCRATCH_MIB = 32
+
+
+def of_broker(heap_mib: int) -> JavaMemory:
+    """The memory of a Kafka broker."""
+    return JavaMemory(
+        heap_mib=heap_mib,
+        metaspace_mib=96,
+        code_cache_mib=64,
+        direct_mib=64,
+        threads_mib=48,
+        scratch_mib=BROKER_SCRATCH_MIB,
+        # Events are written to the page cache and read back from there.
+        page_cache_mib=max(64, heap_mib // 4),
+    )
+
+
+ZOOKEEPER_SCRATCH_MIB = 16
+
+
+def of_zookeeper(heap_mib: int) -> JavaMemory:
+    """The memory of a ZooKeeper server, whose requests are at most 1 MiB (`jute.maxbuffer`)."""
+    return JavaMemory(
+        heap_mib=heap_mib,
+        metaspace_mib=48,
+        code_cache_mib=32,
+        direct_mib=16,
+        threads_mib=32,
+        scratch_mib=2 * ZOOKEEPER_SCRATCH_MIB,
+    )

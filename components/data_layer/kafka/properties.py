@@ -1,0 +1,90 @@
+"""A broker's `server.properties`."""
+
+from __future__ import annotations
+
+from components.data_layer.kafka.retention import MIB, retention
+from settings.stores import Kafka
+from workloads import Endpoint
+
+ENDPOINT = Endpoint("kafka", 19092)
+ZOOKEEPER = Endpoint("zookeeper", 2181)
+PUBLISHED = 9092
+CONTROLLER = 9093
+
+DATA_MOUNT = "/var/lib/kafka/data"
+DATA = f"{DATA_MOUNT}/logs"
+"""Below the mount, whose `lost+found` a broker takes for a partition and stops. No topic has a folder of this name."""
+
+CLEANER_MIB = 128
+"""The log cleaner's table by default. A broker takes it out of its heap at the start, and a heap of 256 MiB is then too
+small to start with."""
+
+ORDINAL = "@ordinal@"
+NODE = "@node@"
+"""What `start.sh` replaces with a broker's number: from 0 in its name, from 1 in its id."""
+
+
+def properties(settings: Kafka, published: str) -> dict[str, str]:
+    """The properties of every broker.
+
+    A client is sent to the address the broker advertises, so workloads and people each need a listener of their own,
+    and each of several brokers a name of its own.
+
+    Args:
+        published: `host:port` at which people reach a single broker.
+    """
+    several = settings.brokers > 1
+    own_name = f"{ENDPOINT.workload}-{ORDINAL}.{ENDPOINT.workload}-peers" if several else ENDPOINT.workload
+    listeners = {"INTERNAL": f"0.0.0.0:{ENDPOINT.port}"}
+    advertised = {"INTERNAL": f"{own_name}:{ENDPOINT.port}"}
+    if not several:
+        listeners["EXTERNAL"] = f"0.0.0.0:{PUBLISHED}"
+        advertised["EXTERNAL"] = published
+    if settings.mode == "kraft":
+        listeners["CONTROLLER"] = f"{'0.0.0.0' if several else 'localhost'}:{CONTROLLER}"  # noqa: S104 - of a container
+        coordination = {
+            "process.roles": "broker,controller",
+            "node.id": NODE,
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.voters": ",".join(_voters(settings.brokers)),
+            **retention(settings).metadata_properties,
+        }
+    else:
+        coordination = {
+            "broker.id": NODE,
+            "zookeeper.connect": str(ZOOKEEPER),
+            "zookeeper.session.timeout.ms": "6000",
+        }
+    return {
+        "listeners": ",".join(f"{name}://{address}" for name, address in listeners.items()),
+        "advertised.listeners": ",".join(f"{name}://{address}" for name, address in advertised.items()),
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
+        "inter.broker.listener.name": "INTERNAL",
+        "log.dirs": DATA,
+        # Logs that are checked at the same time after a crash.
+        "num.recovery.threads.per.data.dir": "4",
+        "num.partitions": str(settings.partitions),
+        **_replication(settings),
+        **retention(settings).properties,
+        "log.cleaner.dedupe.buffer.size": str(min(CLEANER_MIB, settings.heap_mib // 8) * MIB),
+        "group.initial.rebalance.delay.ms": "0",
+        **coordination,
+    }
+
+
+def _replication(settings: Kafka) -> dict[str, str]:
+    replicas, in_sync = settings.replicas, min(2, settings.brokers)
+    return {
+        "default.replication.factor": str(replicas),
+        "min.insync.replicas": str(in_sync),
+        "offsets.topic.replication.factor": str(replicas),
+        "transaction.state.log.replication.factor": str(replicas),
+        "transaction.state.log.min.isr": str(in_sync),
+    }
+
+
+def _voters(brokers: int) -> list[str]:
+    if brokers == 1:
+        return [f"1@localhost:{CONTROLLER}"]
+    name = ENDPOINT.workload
+    return [f"{number + 1}@{name}-{number}.{name}-peers:{CONTROLLER}" for number in range(brokers)]

@@ -1,0 +1,74 @@
+"""How a broker's volume is divided, so that events fill it up to a bound (docs/stores.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from settings.stores import EVENTS_SHARE, Kafka
+
+MIB = 1024 * 1024
+
+INTERNAL_PARTITIONS = 5
+"""Of each of the two internal topics. The default is 50, of which a few brokers have no use."""
+
+INTERNAL_SHARE = 0.1
+METADATA_SHARE = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """Sizes in bytes."""
+
+    segment: int
+    """A file of events; the broker deletes whole files."""
+
+    partition: int
+    """`log.retention.bytes`. A partition takes up to one more segment, and what is written until the next check."""
+
+    internal_segment: int
+    metadata_segment: int
+    metadata: int
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """The broker's properties."""
+        sizes = {
+            "log.segment.bytes": self.segment,
+            "log.retention.bytes": self.partition,
+            "offsets.topic.segment.bytes": self.internal_segment,
+            "transaction.state.log.segment.bytes": self.internal_segment,
+        }
+        return {
+            **{name: str(size) for name, size in sizes.items()},
+            "log.retention.check.interval.ms": "60000",
+            "offsets.topic.num.partitions": str(INTERNAL_PARTITIONS),
+            "transaction.state.log.num.partitions": str(INTERNAL_PARTITIONS),
+        }
+
+    @property
+    def metadata_properties(self) -> dict[str, str]:
+        """Those of a broker with KRaft's log."""
+        return {
+            "metadata.log.segment.bytes": str(self.metadata_segment),
+            "metadata.max.retention.bytes": str(self.metadata),
+        }
+
+
+def retention(settings: Kafka) -> Retention:
+    """60 % of the volume for `topics` x `partitions` partitions of events, 10 % for internal topics, 2 % for metadata.
+
+    The rest is room for indexes, for what a check of the sizes comes too late for, and below the alert.
+    """
+    volume = settings.storage_gib * 1024 * MIB
+    share = int(volume * EVENTS_SHARE / settings.partitions_per_broker)
+    segment = min(1024 * MIB, share // 4)
+    internal_share = int(volume * INTERNAL_SHARE / (2 * INTERNAL_PARTITIONS))
+    metadata = min(100 * MIB, int(volume * METADATA_SHARE))
+    return Retention(
+        segment=segment,
+        # Of the share, one segment is being written and one waits to be deleted.
+        partition=share - 2 * segment,
+        internal_segment=min(100 * MIB, internal_share // 4),
+        metadata_segment=max(8 * MIB, metadata // 2),
+        metadata=metadata,
+    )

@@ -1,0 +1,180 @@
+"""Real brokers in the image that the stack runs, with the files, variables and limits of the rendered workload.
+
+Each has a volume of its own: a small ext4 file system in a file, with `lost+found`, owned as `fsGroup` does it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from components.data_layer.kafka.broker import USER, broker
+from components.data_layer.kafka.properties import DATA_MOUNT
+from settings.stores import Kafka
+from tests import ext4
+from tests.engine.docker_engine import docker
+from tests.engine.waiting import until
+from workloads import Exec
+
+BIN = "/opt/kafka/bin"
+TOOL_HEAP = "KAFKA_HEAP_OPTS=-Xmx192m"
+
+
+@contextmanager
+def volume(directory: Path, size_mib: int) -> Iterator[Path]:
+    """A mounted, freshly made file system."""
+    mounted = directory / "volume"
+    ext4.mount(directory / "image", mounted, size_mib)
+    try:
+        shutil.chown(mounted, group=USER)
+        mounted.chmod(0o2775)
+        yield mounted
+    finally:
+        ext4.unmount(mounted)
+
+
+@dataclass
+class Brokers:
+    """A network and the brokers on it, named as a cluster names them; `close` removes all of it."""
+
+    name: str
+    """Of the network; containers' names begin with it."""
+
+    directory: Path
+    """Where the configurations are put; every user may read it."""
+
+    settings: Kafka
+    properties: dict[str, str] = field(default_factory=dict)
+    """Those that a case needs otherwise, time limits for instance."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir()
+        for above in (self.directory, *self.directory.parents):
+            if above.stat().st_uid == os.geteuid():
+                above.chmod(above.stat().st_mode | 0o055)
+        docker("network", "create", self.name)
+
+    def configure(self, settings: Kafka) -> None:
+        """Other settings for what is started from now on."""
+        self.settings = settings
+
+    def start(self, number: int, volume: Path) -> None:
+        """Starts broker `number` (from 0), and returns at once."""
+        workload = broker(self.settings, published="localhost:9092", cluster="test")
+        configuration = self.directory / f"configuration-{number}-of-{self.settings.brokers}"
+        configuration.mkdir(exist_ok=True)
+        for name, content in workload.file_sets[0].files.items():
+            assert isinstance(content, str)
+            (configuration / name).write_text(content)
+        with (configuration / "server.properties").open("a") as file:
+            file.writelines(f"{key}={value}\n" for key, value in self.properties.items())
+        (scratch,) = workload.scratch
+        environment = {**workload.environment, **self.environment}
+        one = self.settings.brokers == 1
+        docker(
+            *("run", "--detach", "--init", "--name", self.container(number), "--network", self.name),
+            *("--hostname", "kafka" if one else f"kafka-{number}"),
+            *("--network-alias", "kafka" if one else f"kafka-{number}.kafka-peers"),
+            *("--read-only", "--cap-drop", "ALL", "--user", f"{workload.user}:{workload.user}"),
+            *("--memory", f"{workload.memory_mib}m"),
+            *("--tmpfs", f"{scratch.path}:rw,exec,size={scratch.size_mib}m,mode=1777"),
+            *(part for key, value in environment.items() for part in ("--env", f"{key}={value}")),
+            *("--volume", f"{configuration}:{workload.file_sets[0].directory}:ro"),
+            *("--volume", f"{volume}:{DATA_MOUNT}"),
+            *(self.settings.broker_image, *workload.command),
+        )
+
+    def remove(self, number: int) -> None:
+        """Ends the broker without a word to it; the volume stays."""
+        docker("rm", "--force", "--volumes", self.container(number))
+
+    def stop(self, number: int) -> None:
+        """Has the broker end, as an update does."""
+        docker("stop", "--time", "120", self.container(number))
+        self.remove(number)
+
+    def probe(self, number: int) -> tuple[bool, str]:
+        """The readiness probe's answer, and what it printed."""
+        workload = broker(self.settings, published="localhost:9092", cluster="test")
+        assert workload.readiness
+        assert isinstance(workload.readiness.check, Exec)
+        command = ["docker", "exec", self.container(number), *workload.readiness.check.command]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return done.returncode == 0, done.stdout.strip()
+
+    def wait_until_ready(self, number: int) -> list[str]:
+        """Waits for the readiness probe, and returns what it printed until then, each text once.
+
+        Raises:
+            AssertionError: the broker has ended.
+        """
+        printed: dict[str, None] = {}
+
+        def ready() -> bool:
+            assert self.runs(number), self.log(number)[-3000:]
+            answered, text = self.probe(number)
+            printed[text] = None
+            return answered
+
+        until(f"broker {number} is ready", ready)
+        return list(printed)
+
+    def wait_until_ended(self, number: int) -> str:
+        """Waits until the broker has ended; returns its log."""
+        until(f"broker {number} has ended", lambda: not self.runs(number))
+        return self.log(number)
+
+    def runs(self, number: int) -> bool:
+        """Whether the container runs."""
+        return docker("inspect", "--format", "{{.State.Running}}", self.container(number)).strip() == "true"
+
+    def log(self, number: int) -> str:
+        """What it wrote."""
+        return docker("logs", self.container(number))
+
+    def inside(self, number: int, *command: str) -> str:
+        """What a command in the container printed."""
+        return docker("exec", self.container(number), *command)
+
+    def tool(self, script: str, check: bool = True) -> str:
+        """What a line of bash with Kafka's own tools printed; `$SERVER` names the brokers."""
+        names = ["kafka"] if self.settings.brokers == 1 else [f"kafka-{i}.kafka-peers" for i in range(3)]
+        server = "SERVER=" + ",".join(f"{name}:19092" for name in names)
+        run = ("run", "--rm", "--network", self.name, "--env", TOOL_HEAP, "--env", server, "--workdir", BIN)
+        return docker(*run, self.settings.broker_image, "bash", "-o", "pipefail", "-c", script, check=check)
+
+    def produce(self, topic: str, events: range, compression: str = "none") -> None:
+        """Writes the numbers as events, each acknowledged by all replicas in sync; fails if one wasn't."""
+        properties = f"--producer-property acks=all --producer-property compression.type={compression}"
+        printed = self.tool(
+            f"seq {events.start} {events.stop - 1} | ./kafka-console-producer.sh --bootstrap-server $SERVER "
+            f"--topic {topic} {properties} 2>&1"
+        )
+        assert " ERROR " not in printed, printed
+
+    def consume(self, topic: str, count: int) -> list[int]:
+        """The numbers of the first `count` events, sorted."""
+        printed = self.tool(
+            f"./kafka-console-consumer.sh --bootstrap-server $SERVER --topic {topic} --from-beginning "
+            f"--max-messages {count} --timeout-ms 60000 2>/dev/null",
+            check=False,
+        )
+        return sorted(int(line) for line in printed.split() if line.isdigit())
+
+    def close(self) -> None:
+        """Removes the containers and the network."""
+        found = docker("ps", "--all", "--quiet", "--filter", f"network={self.name}").split()
+        if found:
+            docker("rm", "--force", "--volumes", *found)
+        docker("network", "rm", self.name)
+
+    def container(self, number: int) -> str:
+        """Its name."""
+        return f"{self.name}-{number}"

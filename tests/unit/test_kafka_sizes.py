@@ -1,0 +1,89 @@
+"""What follows from Kafka's heap and from the size of its volume: every combination fits."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Literal
+
+import pytest
+
+from components.data_layer.kafka.broker import broker
+from components.data_layer.kafka.properties import properties
+from components.data_layer.kafka.retention import INTERNAL_PARTITIONS, MIB, retention
+from components.data_layer.kafka.zookeeper import zookeeper
+from settings.stores import Kafka, ZooKeeper
+from tests.unit.mistakes import refused_keys
+from workloads import Workload
+
+HEAPS = [*range(192, 2048, 7), *range(2048, 65_536, 1021)]
+VOLUMES = [1, 2, 3, 5, 10, 50, 100, 1000, 65_536]
+
+
+def bounded_mib(workload: Workload, options: str) -> int:
+    """What the options and the mounts allow the process, with the collector's own eighth of the heap."""
+    sizes = {
+        name: int(size)
+        for name, size in re.findall(r"-(?:XX:)?(Xmx|Max\w+Size=|ReservedCodeCacheSize=)(\d+)m", options)
+    }
+    assert len(sizes) == 4, sizes
+    return sum(sizes.values()) + sizes["Xmx"] // 8 + sum(one.size_mib for one in workload.scratch)
+
+
+@pytest.mark.parametrize("brokers", [1, 3])
+def test_a_broker_of_every_heap_fits_into_its_limit(brokers: Literal[1, 3]) -> None:
+    for heap in HEAPS:
+        workload = broker(Kafka(mode="kraft", heap_mib=heap, brokers=brokers), published="localhost:1", cluster="test")
+        environment = workload.environment
+        options = f"{environment['KAFKA_HEAP_OPTS']} {environment['KAFKA_JVM_PERFORMANCE_OPTS']}"
+        # 48 MiB for threads, and a quarter of the heap for the page cache.
+        assert bounded_mib(workload, options) + 48 + max(64, heap // 4) <= workload.memory_mib
+
+
+def test_zookeeper_of_every_heap_fits_into_its_limit() -> None:
+    for heap in HEAPS:
+        workload = zookeeper(ZooKeeper(heap_mib=heap))
+        environment = workload.environment
+        options = f"-Xmx{environment['ZK_SERVER_HEAP']}m {environment['SERVER_JVMFLAGS']}"
+        assert bounded_mib(workload, options) + 32 <= workload.memory_mib
+
+
+class TestRetention:
+    @pytest.mark.parametrize(("gib", "brokers"), [*itertools.product(VOLUMES, (1, 3, 5))])
+    def test_all_partitions_together_stay_below_three_quarters_of_the_volume(
+        self, gib: int, brokers: Literal[1, 3, 5]
+    ) -> None:
+        settings = Kafka(mode="kraft", storage_gib=gib, brokers=brokers)
+        sizes = retention(settings)
+        # A partition takes its limit, the segment that is written, and the one that is deleted a minute later.
+        events = settings.partitions_per_broker * (sizes.partition + 2 * sizes.segment)
+        internal = 2 * INTERNAL_PARTITIONS * 4 * sizes.internal_segment
+        assert events + internal + sizes.metadata <= 0.75 * gib * 1024 * MIB
+
+    @pytest.mark.parametrize("gib", VOLUMES)
+    def test_a_segment_holds_the_largest_batch_of_events(self, gib: int) -> None:
+        fits = int(gib * 1024 * 0.6 / 8 / 6)
+        for topics in {1, min(fits, 10_000)}:
+            sizes = retention(Kafka(mode="kraft", storage_gib=gib, topics=topics))
+            assert 2 * MIB <= sizes.segment <= 1024 * MIB
+            assert sizes.internal_segment >= 2 * MIB
+            assert sizes.partition >= 2 * sizes.segment
+            # Kafka's own lower bound.
+            assert sizes.metadata_segment >= 8 * MIB
+
+    def test_it_reaches_the_broker(self) -> None:
+        found = properties(Kafka(mode="kraft", storage_gib=50), published="localhost:9092")
+        # Half of 1/72 of 60 % of 50 GiB.
+        assert int(found["log.retention.bytes"]) // MIB == 213
+        assert int(found["log.segment.bytes"]) // MIB == 106
+        assert found["num.partitions"] == "6"
+        assert int(found["metadata.max.retention.bytes"]) == 100 * MIB
+
+    def test_five_brokers_share_three_replicas(self) -> None:
+        assert Kafka(mode="kraft", brokers=5, topics=10, partitions=1).partitions_per_broker == 6
+
+    def test_more_topics_than_fit_are_refused(self) -> None:
+        allowed = refused_keys({"kafka": {"storageGib": 1, "topics": 13}})
+        assert allowed == {
+            "kafka.topics": "at most 12 with storageGib 1 and partitions 6: each partition needs 8 MiB",
+        }
