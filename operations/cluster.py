@@ -9,7 +9,7 @@ from typing import Any
 
 from backends.kubernetes.claims import missing_claim
 from backends.kubernetes.labels import NAME
-from backends.kubernetes.missing_claims import named_in
+from backends.kubernetes.missing_claims import missing_claims
 from operations.configuration import read_configuration
 from operations.project import OperationError
 from settings.backend import Kubernetes
@@ -29,7 +29,7 @@ def show_status(stack: str) -> None:
     if not shown.strip():
         raise OperationError(f"Nothing of stack '{stack}' is {whereabouts(stack)}. Bring it up: make up STACK={stack}")
     print(shown.rstrip())
-    for claim in named_in(_kubectl(_cluster(stack), "get", "persistentvolumeclaims", "--output", "json")):
+    for claim in missing_claims(_kubectl(_cluster(stack), "get", "persistentvolumeclaims", "--output", "json")):
         print(f"\n{missing_claim(claim)}")
 
 

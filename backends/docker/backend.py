@@ -20,9 +20,11 @@ from backends.docker.container import Mount, Placement
 from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine
 from backends.docker.hooks import Hooks
 from backends.docker.ports import check
-from backends.docker.threads import Threads
+from backends.docker.readiness import Awaited, Readiness
+from backends.docker.refusals import refuse_what_docker_lacks
 from backends.docker.volumes import DataVolumes
 from backends.order import Deployed
+from backends.threads import Threads
 from settings.backend import Backend as BackendSettings
 from settings.backend import Images
 from workloads import (
@@ -66,10 +68,12 @@ class DockerBackend:
         threads = Threads()
         self._hooks = Hooks(self._engine, threads, stack)
         self._data = DataVolumes(self._engine, threads)
+        self._readiness = Readiness(self._engine, threads)
         self._records = DataRecords()
         self._images: dict[str, docker.RemoteImage] = {}
         self._networks: dict[str, docker.Network] = {}
         self._containers: dict[str, docker.Container] = {}
+        self._ready: dict[str, pulumi.Stash] = {}
         self._deployed = Deployed()
         self._operators_only: set[tuple[str, int]] = set()
         self._owners: dict[tuple[str, str], str] = {}
@@ -90,7 +94,7 @@ class DockerBackend:
 
     def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
         """Declares a workload's network, volumes and container. See `Backend.deploy`."""
-        self._refuse_what_docker_lacks(workload)
+        refuse_what_docker_lacks(workload)
         self._deployed.admit(workload)
         self._operators_only.update((workload.name, port.number) for port in workload.ports if port.operators_only)
         # An External asks for nothing: every bridge network leads out. Two ports of one callee are on one network.
@@ -100,8 +104,9 @@ class DockerBackend:
         if workload.ports or not networks:
             own = self._networks[workload.name] = self._network(workload, parent)
             networks.insert(0, docker.ContainerNetworksAdvancedArgs(name=own.id, aliases=[workload.name]))
+        name = self._claimed("container", workload.name, workload)
         placed = Placement(
-            name=self._claimed("container", workload.name, workload),
+            name=after(name, *(self._ready[needed] for needed in workload.needs if needed in self._ready)),
             image_id=self._image(workload.image).image_id,
             labels=self._labels(workload),
             bind_address=self._bind_address,
@@ -129,6 +134,11 @@ class DockerBackend:
                 ),
             ),
         )
+        if workload.kind is Kind.STATEFUL and workload.readiness:
+            awaited = Awaited(workload.name, name, workload.readiness.startup_s)
+            self._ready[workload.name] = self._readiness.record(
+                awaited, self._containers[workload.name].id, parent=parent
+            )
 
     def expose(self, exposure: Exposure, *, parent: pulumi.Resource) -> None:
         """Raises: the engine has no edge. See `Backend.expose`."""
@@ -178,32 +188,6 @@ class DockerBackend:
         machine, once its workload is deployed. See `Backend.reached_at`."""
         alone = (endpoint.workload, endpoint.port) in self._operators_only
         return self._operators_bind_address if alone else self._reached_at, publish
-
-    def _refuse_what_docker_lacks(self, workload: Workload) -> None:
-        def refuse(reason: str) -> None:
-            raise WorkloadError(f"workload {workload.name!r}: {reason}")
-
-        if workload.autoscaling:
-            refuse("one Docker engine runs 1 replica and scales nothing; leave autoscaling out for this stack")
-        if workload.replicas != 1:
-            refuse(f"one Docker engine runs 1 replica, not {workload.replicas}; set replicas to 1 for this stack")
-        if workload.reads_kubelets:
-            refuse(
-                "reads the kubelets' metrics, and a Docker engine has no kubelet: "
-                "pulumi config set --path 'pti-calendar:monitoring.prometheus.kubelets' false"
-            )
-        for file_set in workload.file_sets:
-            if file_set.existing_secret is not None:
-                refuse(
-                    f"file set {file_set.name!r} is the Kubernetes Secret {file_set.existing_secret!r}, which no "
-                    "Docker engine has; give its files for this stack"
-                )
-        for call in workload.calls:
-            if isinstance(call, Endpoint) and call.host != call.workload:
-                refuse(
-                    f"calls {call.workload!r} as {call.host!r}; on Docker a workload answers to its own name alone: "
-                    "leave the alias out for this stack"
-                )
 
     def _image(self, reference: str) -> docker.RemoteImage:
         """The image by its id, pulled where it isn't there yet, so that a new tag shows in the preview."""

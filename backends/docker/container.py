@@ -28,7 +28,7 @@ class Mount:
 class Placement:
     """What the engine gives a workload's container: names, labels, networks, volumes."""
 
-    name: str
+    name: pulumi.Input[str]
     image_id: pulumi.Input[str]
     labels: Mapping[str, str]
     bind_address: str
@@ -47,7 +47,6 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         for mount in placed.mounts
         if mount.contents is not None
     }
-    probe = workload.readiness
     return docker.ContainerArgs(
         name=placed.name,
         hostname=workload.name,
@@ -82,8 +81,9 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         cpus=None if workload.cpus is None else str(workload.cpus),
         restart="no" if is_task else "unless-stopped",
         healthcheck=health_check(workload),
-        wait=is_task or probe is not None,
-        wait_timeout=workload.timeout_s if is_task else probe.startup_s if probe else None,
+        # A stateful workload is waited for by `Readiness`.
+        wait=_wait_s(workload) is not None,
+        wait_timeout=_wait_s(workload),
         stop_timeout=workload.stop_grace_s,
         # The provider's own default is 0: a database would be killed instead of stopped.
         destroy_grace_seconds=workload.stop_grace_s,
@@ -115,6 +115,13 @@ def uploader_arguments(file_set: FileSet, placed: Placement) -> docker.Container
         ],
         labels=_labels(placed.labels),
     )
+
+
+def _wait_s(workload: Workload) -> int | None:
+    """Seconds that the provider waits for the health check; None where it doesn't."""
+    if workload.kind is Kind.TASK:
+        return workload.timeout_s
+    return workload.readiness.startup_s if workload.readiness and workload.kind is Kind.SERVICE else None
 
 
 def _environment(workload: Workload) -> list[pulumi.Input[str]] | None:

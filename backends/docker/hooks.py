@@ -18,7 +18,7 @@ from typing import Any
 import pulumi
 
 from backends.docker.engine import STACK_LABEL, Engine, EngineError
-from backends.docker.threads import Threads
+from backends.threads import Threads
 from workloads import WorkloadError
 
 POLL_S = 0.5

@@ -12,7 +12,7 @@ import pulumi
 
 from backends.data_records import MANUAL, forget
 from backends.docker.engine import Engine, EngineError
-from backends.docker.threads import Threads
+from backends.threads import Threads
 from workloads import WorkloadError
 
 

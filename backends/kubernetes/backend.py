@@ -27,9 +27,10 @@ from backends.kubernetes.claims import claims, fixed_class
 from backends.kubernetes.client import ClusterUnreachable, obstacle
 from backends.kubernetes.files import files, key_pair, secret_environment
 from backends.kubernetes.manifest import Manifest, manifest
-from backends.kubernetes.missing_claims import Explanation
 from backends.kubernetes.pod import Placement, template
+from backends.kubernetes.refusals import refuse_what_kubernetes_lacks
 from backends.kubernetes.registry import KubernetesObject, Registry
+from backends.kubernetes.rollout import Rollouts
 from backends.kubernetes.services import services
 from backends.order import Deployed
 from settings.backend import Images, Kubernetes
@@ -40,7 +41,6 @@ from workloads import (
     KeyPair,
     PostgresCluster,
     Workload,
-    WorkloadError,
 )
 
 
@@ -65,7 +65,7 @@ class KubernetesBackend:
         self._settings = settings
         self._mirror = f"{images.registry}/" if images.registry else ""
         self._records = DataRecords()
-        self._missing_claims = Explanation(settings)
+        self._rollouts = Rollouts(settings)
         self._objects = Registry(settings, self._records, protect=protect)
         self._deployed = Deployed()
         self._ready: dict[str, KubernetesObject] = {}
@@ -85,7 +85,7 @@ class KubernetesBackend:
 
     def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
         """Declares all objects of a workload. See `Backend.deploy`."""
-        _refuse_what_kubernetes_lacks(workload)
+        refuse_what_kubernetes_lacks(workload)
         self._deployed.admit(workload)
         self._selectors[workload.name] = labels.selector(workload.name)
         before = [
@@ -107,7 +107,7 @@ class KubernetesBackend:
             resource_name=workload.name,
             depends_on=[*before, *(self._ready[needed] for needed in workload.needs)],
             timeouts=controllers.timeouts(workload),
-            hooks=pulumi.ResourceHookBinding(on_error=[self._missing_claims.hook]) if workload.volumes else None,
+            hooks=self._rollouts.hooks(workload) if workload.volumes else None,
             recorded=[*held.records, *(one for needed in workload.needs for one in self._kept.get(needed, ()))],
         )
         if workload.autoscaling:
@@ -296,17 +296,3 @@ class KubernetesBackend:
                 secret_environment(workload), workload, parent, resource_name=child
             ).object_name
         return Placement(f"{self._mirror}{workload.image}", mounted, environment)
-
-
-def _refuse_what_kubernetes_lacks(workload: Workload) -> None:
-    who = f"workload {workload.name!r}"
-    if workload.calls_host:
-        raise WorkloadError(
-            f"{who} calls the machine it runs on, and a cluster has no such machine; for this stack, let it run "
-            "beside what it calls"
-        )
-    for port in workload.ports:
-        if port.public and port.publish is None:
-            raise WorkloadError(f"{who}: the public port {port.name!r} needs the number users reach it at (publish)")
-    if workload.cpus is not None and workload.cpu_request > workload.cpus:
-        raise WorkloadError(f"{who} is promised {workload.cpu_request} cores and limited to {workload.cpus}")

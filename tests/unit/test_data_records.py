@@ -13,9 +13,9 @@ from pulumi.resource_hooks import ErrorHookArgs, ResourceHookArgs
 
 from backends.data_records import DataRecords
 from backends.docker.engine import Engine, EngineError
-from backends.docker.threads import Threads
 from backends.docker.volumes import DataVolumes
 from backends.kubernetes.claims import MISSING
+from backends.threads import Threads
 from operations.render.recorder import Recording, record
 from tests.unit.conftest import PROVIDERS_SECRETS, Deploy, stack_file
 from tests.unit.kubernetes_stand_in import deployed, found, workload
@@ -148,7 +148,6 @@ class TestClaims:
         monkeypatch.setattr(pulumi.log, "error", errors.append)
         recording = deployed(store())
         assert recording.one("StatefulSet", "store").hooks["on_error"] == ("kubernetes-explain-missing-claims",)
-
         assert _explained(recording) is False
         assert ["'data-store-0'" in error for error in errors] == [True]
 

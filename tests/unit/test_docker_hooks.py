@@ -12,7 +12,7 @@ from pulumi.resource_hooks import ResourceHookArgs
 
 from backends.docker.engine import Engine
 from backends.docker.hooks import Hooks
-from backends.docker.threads import Threads
+from backends.threads import Threads
 from operations.render.recorder import record
 
 DEADLINE_S = 10

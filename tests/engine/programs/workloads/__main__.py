@@ -105,6 +105,28 @@ KEEPER = Workload(
     readiness=Probe(check=Exec(command=("true",)), period_s=1),
     stop_grace_s=1,
 )
+# Recovers until the file `recovered` is there, and says how far it is by the file `progress`; `startup` seconds without
+# progress are too many.
+RECOVERS_DATA = f"""
+if [ -e {STATE}/recovered ]; then exit 0; fi
+echo "recovering: $(cat {STATE}/progress 2>/dev/null || echo 0) %"
+exit 1
+"""
+STORE_THAT_RECOVERS = Workload(
+    name="recoverer",
+    kind=Kind.STATEFUL,
+    image=IMAGE,
+    user=USER,
+    memory_mib=32,
+    command=("sh", "-c", SERVE),
+    volumes=(Volume(name="recoverer-data", mount="/data"),),
+    scratch=(Scratch(path=STATE),),
+    readiness=Probe(
+        check=Exec(command=("sh", "-c", RECOVERS_DATA)), period_s=1, startup_s=int(CONFIG.get("startup") or 5)
+    ),
+    liveness=Liveness(check=Exec(command=("test", "-e", f"{STATE}/recovered")), startup_s=RECOVERY_S),
+    stop_grace_s=1,
+)
 SCENARIOS = {
     # A task which fails until the store's key `migration` says `allowed`, and a service that waits for it.
     "migration": [STORE, MIGRATION, service("web", ready="true", needs=("migration",))],
@@ -113,6 +135,7 @@ SCENARIOS = {
     "recovering": [RECOVERING],
     "hung": [HUNG],
     "keeper": [KEEPER],
+    "recoverer": [STORE_THAT_RECOVERS, service("web", ready="true", needs=("recoverer",))],
     "ready": [service("web", ready="true")],
 }
 

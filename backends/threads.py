@@ -1,4 +1,4 @@
-"""Blocking calls of the engine, awaited by hooks."""
+"""Blocking calls of other programs, awaited by hooks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Threads:
     hook, which would wait for a thread."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(COUNT, thread_name_prefix="docker-hooks")
+        self._pool = ThreadPoolExecutor(COUNT, thread_name_prefix="hooks")
 
     async def run(self, question: Callable[..., Answer], *arguments: Any) -> Answer:
         """The answer to a blocking question."""

@@ -1,0 +1,42 @@
+"""An update waits for a store that recovers its data, shows how far it is, and never ends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.engine import docker_engine
+from tests.engine.conftest import MakeStack
+from tests.engine.docker_engine import docker
+from tests.engine.small_programs import WORKLOADS
+
+STATE = "/run/patient"
+
+
+def test_a_recovery_outlives_the_updates_that_wait_for_it(make_stack: MakeStack) -> None:
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": "recoverer"})
+
+    first = stack.up().failed()
+    assert "recoverer: recovering: 0 %" in first.output
+    assert "recoverer has made no progress for 5 s (recovering: 0 %)" in first.output
+    assert "the next update goes on waiting" in first.output
+    assert "Traceback" not in first.output
+    before = _store(stack.name)
+    assert before["State"]["Running"]
+
+    docker("exec", before["Id"], "sh", "-c", f"echo 43 > {STATE}/progress")
+    second = stack.up().failed()
+    assert "recoverer: recovering: 43 %" in second.output
+    # What needs it isn't started on it.
+    assert docker_engine.workloads(stack.name).keys() == {"recoverer"}
+
+    docker("exec", before["Id"], "touch", f"{STATE}/recovered")
+    stack.up().succeeded()
+    after = _store(stack.name)
+    assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
+    assert docker_engine.workloads(stack.name) == {"recoverer": "healthy", "web": "healthy"}
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def _store(stack: str) -> dict[str, Any]:
+    (found,) = (one for one in docker_engine.containers(stack) if one["Name"] == f"/pti-recoverer-{stack}")
+    return found

@@ -1,0 +1,133 @@
+"""How an update waits for a store that may have to recover; on a real engine: tests/engine/test_recovery.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.resource_hooks import ResourceHookArgs
+
+from backends.docker import readiness
+from backends.docker.engine import Engine
+from backends.docker.readiness import Awaited, Readiness
+from backends.threads import Threads
+from operations.render.recorder import Recording, record
+from tests.unit.test_docker_backend import READY, deployed, workload
+from workloads import Kind, WorkloadError
+
+
+def health(status: str, *outputs: str) -> Mapping[str, Any]:
+    """A container's state with its last health checks, the newest last."""
+    return {"State": {"Health": {"Status": status, "Log": [{"Output": one} for one in outputs]}}}
+
+
+class ScriptedEngine(Engine):
+    """Gives one state after the other, and the last one for ever."""
+
+    states: list[Mapping[str, Any] | None]
+
+    def __init__(self, *states: Mapping[str, Any] | None) -> None:
+        super().__init__()
+        object.__setattr__(self, "states", [*states])
+
+    def container(self, name: str) -> dict[str, Any] | None:
+        """The next state."""
+        found = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return None if found is None else dict(found)
+
+    def last_lines(self, name: str, count: int = 20) -> str:
+        """What it wrote."""
+        return "reading the log"
+
+
+@pytest.fixture
+def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Waits for a store through the given states; gives what the person was shown."""
+
+    def waited(*states: Mapping[str, Any] | None, startup_s: int = 60, step_s: float = 0) -> list[str]:
+        now = [0.0]
+        shown: list[str] = []
+
+        def clock() -> float:
+            now[0] += step_s
+            return now[0]
+
+        monkeypatch.setattr(readiness, "POLL_S", 0)
+        monkeypatch.setattr("backends.docker.readiness.monotonic", clock)
+        monkeypatch.setattr(pulumi.log, "info", shown.append)
+
+        def program() -> None:
+            awaiting = Readiness(ScriptedEngine(*states), Threads())
+            parent = pulumi.ComponentResource("test:index:Parent", "parent")
+            awaiting.record(Awaited("store", "pti-store-dev", startup_s), "an id", parent=parent)
+
+        hook = record(program).hooks["docker-wait-until-ready"]
+        assert isinstance(hook, pulumi.ResourceHook)
+        answered = hook.callback(ResourceHookArgs("urn", "", "store-ready", "pulumi:index:Stash"))
+        assert asyncio.iscoroutine(answered)
+        asyncio.run(answered)
+        return shown
+
+    return waited
+
+
+def test_it_ends_when_the_store_is_healthy(wait: Callable[..., list[str]]) -> None:
+    assert wait(health("starting"), health("unhealthy"), health("healthy")) == []
+
+
+def test_progress_is_shown_once_per_change(wait: Callable[..., list[str]]) -> None:
+    shown = wait(
+        health("starting", "recovering: 10 %\n"),
+        health("starting", "recovering: 10 %\n", "connection refused\n"),
+        health("unhealthy", "recovering: 10 %\n", "no answer\nrecovering: 43 %\n"),
+        health("healthy", "recovering: 43 %\n", ""),
+    )
+    assert shown == ["store: recovering: 10 %", "store: recovering: 43 %"]
+
+
+def test_the_wait_goes_on_while_there_is_progress(wait: Callable[..., list[str]]) -> None:
+    # More seconds pass than it may take without progress.
+    reports = [health("unhealthy", f"recovering: {percent} %") for percent in range(0, 100, 10)]
+    assert len(wait(*reports, health("healthy"), startup_s=30, step_s=10)) == len(reports)
+
+
+def test_without_progress_it_ends_and_the_store_runs_on(wait: Callable[..., list[str]]) -> None:
+    with pytest.raises(WorkloadError) as failed:
+        wait(health("unhealthy", "recovering: 43 %"), startup_s=30, step_s=10)
+    assert "store has made no progress for 30 s (recovering: 43 %)" in str(failed.value)
+    assert "the next update goes on waiting" in str(failed.value)
+    assert "reading the log" in str(failed.value)
+
+
+def test_a_store_that_says_nothing_did_not_become_ready(wait: Callable[..., list[str]]) -> None:
+    with pytest.raises(WorkloadError, match="store did not become ready"):
+        wait(health("unhealthy", "connection refused"), startup_s=30, step_s=10)
+
+
+def test_a_container_that_is_gone_is_not_waited_for(wait: Callable[..., list[str]]) -> None:
+    with pytest.raises(WorkloadError, match="there is no container 'pti-store-dev'"):
+        wait(health("starting"), None)
+
+
+class TestRecords:
+    @pytest.fixture
+    def recording(self) -> Recording[Any]:
+        """A store, and what needs it."""
+        return deployed(workload("store", kind=Kind.STATEFUL, readiness=READY), workload("web", needs=("store",)))
+
+    def test_a_new_container_is_another_wait(self, recording: Recording[Any]) -> None:
+        record_of_store = recording.one("Stash", "store-ready")
+        assert record_of_store.inputs["input"] == {"container": "id-of-pti-store-dev"}
+        assert record_of_store.hooks == dict.fromkeys(("before_create", "before_update"), ("docker-wait-until-ready",))
+
+    def test_the_containers_creation_waits_for_nothing(self, recording: Recording[Any]) -> None:
+        """Where it failed, the next update would replace the container and end the recovery."""
+        assert recording.one("Container", "store").inputs["wait"] is False
+
+    def test_what_needs_the_store_comes_after_the_wait(self, recording: Recording[Any]) -> None:
+        names = [str(one).rpartition(":")[2] for one in recording.registrations]
+        order = ["Container store", "Stash store-ready", "Container web"]
+        assert sorted(order, key=names.index) == order
