@@ -13,14 +13,14 @@ from pathlib import Path
 
 from operations.project import ROOT
 
-FOR = {"1m": "3s", "2m": "4s", "5m": "12s", "10m": "13s", "15m": "14s", "1h": "15s"}
+FOR = {"1m": "3s", "2m": "4s", "3m": "8s", "5m": "12s", "10m": "13s", "15m": "14s", "30m": "15s", "1h": "16s"}
 """How long an expression has to hold: real to shortened, in the same order.
 
 From 5 minutes on: four scrapes, since on a busy machine one or two time out.
 """
 
-WINDOWS = {"5m": "20s", "15m": "40s", "30m": "23s", "1h": "26s", "6h": "30s", "3d": "40s"}
-"""How far a rule looks back: the same."""
+WINDOWS = {"2m": "18s", "5m": "20s", "15m": "40s", "30m": "23s", "1h": "26s", "3h": "28s", "6h": "30s", "3d": "40s"}
+"""How far a rule looks back, real to shortened."""
 
 GROUPING = {"30s": "2s", "10s": "1s", "5m": "3s", "1m": "5s", "12h": "1h", "1h": "1h"}
 """Alertmanager's own times."""

@@ -169,7 +169,8 @@ def test_a_disk_and_a_certificate_beyond_their_limits(watched: Watched) -> None:
     used = until("the disk is told", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
     # The certificate was made for a year, a moment ago.
     _limits(watched, diskPercent=round(100 * used - 1, 1), certificateDays=365)
-    watched.raises(("DiskFilling", ""), ("CertificateExpiresSoon", "nginx"))
+    # The shortened window makes a rate of whatever other work writes meanwhile.
+    watched.raises(("DiskFilling", ""), ("CertificateExpiresSoon", "nginx"), besides=frozenset({"DiskFillsWithinADay"}))
     _limits(watched)
     watched.clears()
 

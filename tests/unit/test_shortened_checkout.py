@@ -1,0 +1,31 @@
+"""The times of the monitoring suites against those of the rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from operations.project import ROOT
+from tests.e2e.shortened_checkout import FOR, WINDOWS
+
+RULES = "\n".join(path.read_text() for path in sorted((ROOT / "assets/prometheus/rules").glob("*.yml")))
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(time: str) -> int:
+    """Of a duration with one unit."""
+    return int(time[:-1]) * UNITS[time[-1]]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "shortened"), [(r"(?m)^\s+for: (\S+)$", FOR), (r"\[(\w+)\]", WINDOWS)], ids=["for", "windows"]
+)
+def test_every_time_of_a_rule_has_a_shorter_one(pattern: str, shortened: Mapping[str, str]) -> None:
+    assert set(re.findall(pattern, RULES)) - shortened.keys() == set()
+
+
+def test_what_holds_longer_holds_longer() -> None:
+    in_order = sorted(FOR, key=seconds)
+    assert [seconds(FOR[time]) for time in in_order] == sorted(map(seconds, FOR.values()))
