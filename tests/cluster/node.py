@@ -9,6 +9,7 @@ import shutil
 import sys
 import urllib.request
 
+from tests import ext4
 from tests.cluster import configuration, containers, control_plane, credentials, mounts, network, packages, volumes
 from tests.cluster.access import Cluster, kubectl_program, reach
 from tests.cluster.build import build_kubernetes, build_node, build_tool, is_built
@@ -24,6 +25,8 @@ def obstacle() -> str | None:
         return "a node needs root: run as root on a machine of your own"
     if lacking := packages.missing():
         return f"not installed: apt-get install {' '.join(lacking)}"
+    if reason := ext4.obstacle():
+        return reason
     if not is_built() and shutil.which("go") is None:
         return "Kubernetes isn't built, and without Go it can't be"
     return None

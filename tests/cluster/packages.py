@@ -14,6 +14,7 @@ PACKAGES = {
     "conntrack": "conntrack",
     "socat": "socat",
     "openssl": "openssl",
+    "mkfs.ext4": "e2fsprogs",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
 """Program to the package that brings it; a program from elsewhere, such as Docker's own containerd, does as well."""

@@ -26,6 +26,7 @@ CONF, LOGS, PKI = ROOT / "conf", ROOT / "log", ROOT / "pki"
 KUBECONFIG = CONF / "admin.kubeconfig"
 CONTAINERD_SOCKET = ROOT / "containerd.sock"
 VOLUMES = ROOT / "volumes"
+VOLUME_IMAGES = ROOT / "volume-images"
 
 CONTEXT = "test"
 NODE = "node1"

@@ -1,30 +1,29 @@
-"""Persistent volumes of the node: folders below the cluster's root, made beforehand, bound as claims come.
+"""Persistent volumes of the node, made beforehand, bound as claims come.
 
-A claim of the default class gets one that is at least as large as it asks. A released one keeps its files until
-`fresh_volumes`. The folder stays root's, and the kubelet gives it to the pod's `fsGroup`: a program that wants to own
-its directory makes one inside.
+Each is an ext4 file system of its own, as block storage gives one: new ones hold `lost+found` and belong to root. The
+kubelet hands them to the pod's `fsGroup`. A claim of the default class gets one that is at least as large as it asks. A
+released one keeps its files until `fresh_volumes`.
 
-They are `local` volumes: of those the kubelet tells how full they are, and nothing of a `hostPath` (`MetricsNil` in
-Kubernetes' pkg/volume/hostpath). Its figures are the file system's on which the folder is: the machine's own disk, but
-for the small one.
+They are `local` volumes: of those the kubelet measures how full they are, and nothing of a `hostPath` (`MetricsNil` in
+Kubernetes' pkg/volume/hostpath).
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
+from tests import ext4
 from tests.cluster.access import Cluster
-from tests.cluster.places import NODE, VOLUMES
-from tests.cluster.processes import run
+from tests.cluster.places import NODE, VOLUME_IMAGES, VOLUMES
 
 STORAGE_CLASS = "test-local"
 COUNT = 24
 SIZE_GIB = 10
 SMALL = f"{STORAGE_CLASS}-small"
 SMALL_MIB = 32
-_MODE = 0o777
 
 _CLASS = {
     "apiVersion": "storage.k8s.io/v1",
@@ -43,24 +42,20 @@ _ON_THE_NODE = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NO
 
 def ensure(cluster: Cluster) -> None:
     """The storage class and its volumes; those that are there stay as they are."""
+    for name in _names():
+        _mount(name, SIZE_GIB * 1024)
     present = _phases(cluster)
-    missing = [name for name in _names() if name not in present]
-    for name in missing:
-        folder = VOLUMES / name
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(_MODE)
-    _apply(cluster, [_CLASS, *map(_volume, missing)])
+    _apply(cluster, [_CLASS, *(_volume(name) for name in _names() if name not in present)])
+    if SMALL in present:
+        _mount(SMALL, SMALL_MIB)
 
 
 def small(cluster: Cluster, namespace: str, claim: str) -> None:
     """Keeps a volume for one claim that is not made yet: of `SMALL_MIB`, whatever the claim asks, for a test to fill.
 
-    Its file system is in memory, so `down` empties it. `fresh_volumes` takes it away once the claim is gone.
+    `fresh_volumes` takes it away once the claim is gone.
     """
-    folder = VOLUMES / SMALL
-    folder.mkdir(parents=True, exist_ok=True)
-    if not folder.is_mount():
-        run("mount", "-t", "tmpfs", "-o", f"size={SMALL_MIB}m,mode={_MODE:o}", SMALL, folder)
+    _mount(SMALL, SMALL_MIB)
     volume = _volume(SMALL)
     volume["spec"]["claimRef"] = {"namespace": namespace, "name": claim}
     _apply(cluster, [volume])
@@ -73,11 +68,30 @@ def fresh_volumes(cluster: Cluster) -> int:
     if ours:
         cluster.kubectl("delete", "persistentvolume", *ours, "--wait=true")
         for name in ours:
-            if (VOLUMES / name).is_mount():
-                run("umount", VOLUMES / name)
-            shutil.rmtree(VOLUMES / name)
+            ext4.unmount(VOLUMES / name)
+            _image(name).unlink()
         ensure(cluster)
     return len(ours)
+
+
+def used(cluster: Cluster, namespace: str) -> dict[str, float]:
+    """Claim of a namespace to the share of its file system that is not free."""
+    listed = json.loads(cluster.kubectl("get", "persistentvolumeclaims", f"--namespace={namespace}", "--output=json"))
+    return {one["metadata"]["name"]: _share(VOLUMES / one["spec"]["volumeName"]) for one in listed["items"]}
+
+
+def _share(folder: Path) -> float:
+    usage = shutil.disk_usage(folder)
+    return 1 - usage.free / usage.total
+
+
+def _mount(name: str, size_mib: int) -> None:
+    if not (VOLUMES / name).is_mount():
+        ext4.mount(_image(name), VOLUMES / name, size_mib)
+
+
+def _image(name: str) -> Path:
+    return VOLUME_IMAGES / f"{name}.ext4"
 
 
 def _names() -> list[str]:

@@ -1,0 +1,115 @@
+"""The node's volumes, without a node: a stand-in answers for the API server, the file systems are real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests import ext4
+from tests.cluster import volumes
+from tests.cluster.access import Cluster
+
+
+class ApiServer:
+    """Takes persistent volumes and gives them back, each with the phase that a test has set."""
+
+    def __init__(self) -> None:
+        self.volumes: dict[str, dict[str, Any]] = {}
+        self.phases: dict[str, str] = {}
+
+    def kubectl(self, *arguments: str, input: str | None = None) -> str:
+        """`apply`, `delete` and `get` of persistent volumes."""
+        if arguments[0] == "apply":
+            given = json.loads(input or "")["items"]
+            self.volumes |= {one["metadata"]["name"]: one for one in given if one["kind"] == "PersistentVolume"}
+        elif arguments[0] == "delete":
+            for name in arguments[2:-1]:
+                del self.volumes[name]
+                self.phases.pop(name, None)
+        elif arguments[1] == "persistentvolumeclaims":
+            claim = {"metadata": {"name": "data"}, "spec": {"volumeName": next(iter(self.volumes))}}
+            return json.dumps({"items": [claim]})
+        phases = {name: self.phases.get(name, "Available") for name in self.volumes}
+        listed = [{**one, "status": {"phase": phases[name]}} for name, one in self.volumes.items()]
+        return json.dumps({"items": listed})
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    """With two volumes; nothing is mounted in the end."""
+    if reason := ext4.obstacle():
+        pytest.skip(reason)
+    monkeypatch.setattr(volumes, "VOLUMES", tmp_path / "volumes")
+    monkeypatch.setattr(volumes, "VOLUME_IMAGES", tmp_path / "images")
+    monkeypatch.setattr(volumes, "COUNT", 2)
+    yield ApiServer()
+    for mounted in (tmp_path / "volumes").iterdir():
+        if mounted.is_mount():
+            ext4.unmount(mounted)
+
+
+def folder(server: ApiServer, volume: str) -> Path:
+    """Where a volume's files are."""
+    return Path(server.volumes[volume]["spec"]["local"]["path"])
+
+
+def folders(server: ApiServer) -> list[Path]:
+    """Where the volumes' files are."""
+    return [folder(server, name) for name in server.volumes]
+
+
+def cluster(server: ApiServer) -> Cluster:
+    return cast(Cluster, server)
+
+
+def test_each_volume_is_a_file_system_of_its_own(server: ApiServer) -> None:
+    volumes.ensure(cluster(server))
+    assert len({place.stat().st_dev for place in folders(server)}) == 2
+    for place in folders(server):
+        assert [one.name for one in place.iterdir()] == ["lost+found"]
+        assert (place.stat().st_uid, place.stat().st_mode & 0o7777) == (0, 0o755)
+    assert volumes.used(cluster(server), "any")["data"] == pytest.approx(0, abs=0.01)
+
+
+def test_after_the_nodes_end_the_files_are_there_again(server: ApiServer) -> None:
+    volumes.ensure(cluster(server))
+    volumes.small(cluster(server), "namespace", "claim")
+    assert len(folders(server)) == 3
+    for place in folders(server):
+        (place / "kept").touch()
+        ext4.unmount(place)
+
+    volumes.ensure(cluster(server))
+
+    assert all((place / "kept").exists() for place in folders(server))
+
+
+def test_a_released_volume_is_offered_again_without_its_files(server: ApiServer) -> None:
+    volumes.ensure(cluster(server))
+    released, bound = server.volumes
+    for place in folders(server):
+        (place / "kept").touch()
+    server.phases = {released: "Released", bound: "Bound"}
+
+    assert volumes.fresh_volumes(cluster(server)) == 1
+
+    assert [(folder(server, name) / "kept").exists() for name in (released, bound)] == [False, True]
+
+
+def test_the_small_volume_is_one_claims_and_goes_with_it(server: ApiServer) -> None:
+    volumes.ensure(cluster(server))
+    volumes.small(cluster(server), "namespace", "claim")
+    kept = server.volumes[volumes.SMALL]["spec"]["claimRef"]
+    assert kept == {"namespace": "namespace", "name": "claim"}
+    place = folder(server, volumes.SMALL)
+    assert place.is_mount()
+    server.phases = {volumes.SMALL: "Released"}
+
+    assert volumes.fresh_volumes(cluster(server)) == 1
+
+    assert volumes.SMALL not in server.volumes
+    assert not place.is_mount()
