@@ -1,10 +1,10 @@
-"""How a store that recovers its data reports how far it is: by a line that its readiness check prints."""
+"""How a store that recovers its data reports how far it is: at the end of a line that its readiness check prints."""
 
 from __future__ import annotations
 
 import re
 
-PROGRESS_PATTERN = re.compile(r"^recovering\b.*$", re.MULTILINE)
+PROGRESS_PATTERN = re.compile(r"\brecovering: .*$", re.MULTILINE)
 
 
 def progress(output: str) -> str:

@@ -266,11 +266,12 @@ class DockerBackend:
         )
         uploader = docker.Container(
             child,
-            container.uploader_arguments(file_set, placed),
+            container.uploader_arguments(workload, file_set, placed),
             pulumi.ResourceOptions(
                 parent=parent,
                 provider=self._provider,
                 delete_before_replace=True,
+                replace_on_changes=["tmpfs"],
                 hooks=self._hooks.for_container(is_task=False),
             ),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import pulumi
 import pulumi_docker as docker
@@ -93,9 +94,15 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
     )
 
 
-def uploader_arguments(file_set: FileSet, placed: Placement) -> docker.ContainerArgs:
-    """The container that puts a file set into its volume when it is created, and never starts."""
+def uploader_arguments(workload: Workload, file_set: FileSet, placed: Placement) -> docker.ContainerArgs:
+    """The container that puts a file set into its volume when it is created, and never starts.
+
+    The engine makes a volume without a name for each VOLUME of the image that nothing is mounted over. So what the
+    workload's own container mounts there is covered here, too, by a tmpfs that never comes to be.
+    """
     (mount,) = placed.mounts
+    others = [*(volume.mount for volume in workload.volumes), *(scratch.path for scratch in workload.scratch)]
+    covered = [path for path in others if not PurePosixPath(file_set.directory).is_relative_to(path)]
     return docker.ContainerArgs(
         name=placed.name,
         image=placed.image_id,
@@ -103,6 +110,7 @@ def uploader_arguments(file_set: FileSet, placed: Placement) -> docker.Container
         start=False,
         must_run=False,
         network_mode="none",
+        tmpfs=dict.fromkeys(covered, "size=64k") or None,
         mounts=[_mount(mount)],
         uploads=[
             docker.ContainerUploadArgs(

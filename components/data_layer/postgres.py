@@ -180,7 +180,11 @@ def _databases(settings: Postgres, access: PostgresAccess, credentials: Credenti
                 secret=True,
             ),
         ),
-        scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
+        scratch=(
+            Scratch(path="/tmp"),  # noqa: S108 - a mount of its own
+            # The image declares it as a volume.
+            Scratch(path="/var/lib/postgresql", size_mib=1),
+        ),
         memory_mib=64,
         needs=access.server,
         calls=(access.endpoint,),

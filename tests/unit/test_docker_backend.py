@@ -362,6 +362,19 @@ class TestFileSets:
         assert uploaded(uploader) == {"/etc/web/a.conf": "A", "/etc/web/b.conf": "B"}
         assert {one["permissions"] for one in uploader.inputs["uploads"]} == {"0444"}
 
+    def test_the_uploader_covers_what_the_image_may_declare_as_a_volume(self) -> None:
+        """The engine makes a volume without a name for each that nothing is mounted over."""
+        several = workload(
+            kind=Kind.STATEFUL,
+            volumes=(Volume(name="data", mount="/data"),),
+            scratch=(Scratch(path="/logs"), Scratch(path="/etc")),
+            file_sets=(files(),),
+        )
+        uploader = deployed(several).one("Container", "web-configuration")
+        # Its own files are below /etc.
+        assert uploader.inputs["tmpfs"].keys() == {"/data", "/logs"}
+        assert uploader.replace_on_changes == ("tmpfs",)
+
     def test_the_uploader_and_the_workload_mount_one_volume_in_one_place(self) -> None:
         recording = deployed(workload(file_sets=(files(),)))
         volume = recording.one("Volume", "web-configuration").inputs["name"]

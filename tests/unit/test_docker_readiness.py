@@ -82,7 +82,7 @@ def test_progress_is_shown_once_per_change(wait: Callable[..., list[str]]) -> No
     shown = wait(
         health("starting", "recovering: 10 %\n"),
         health("starting", "recovering: 10 %\n", "connection refused\n"),
-        health("unhealthy", "recovering: 10 %\n", "no answer\nrecovering: 43 %\n"),
+        health("unhealthy", "recovering: 10 %\n", "no answer\nnot listening yet, recovering: 43 %\n"),
         health("healthy", "recovering: 43 %\n", ""),
     )
     assert shown == ["store: recovering: 10 %", "store: recovering: 43 %"]

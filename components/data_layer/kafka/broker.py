@@ -6,7 +6,7 @@ import base64
 import hashlib
 
 from components.assets import asset, assets
-from components.data_layer.kafka.memory import BROKER_SCRATCH_MIB, of_broker
+from components.data_layer.kafka.memory import BROKER_SCRATCH_MIB, IMAGE_VOLUMES, of_broker
 from components.data_layer.kafka.properties import (
     CONTROLLER,
     DATA_MOUNT,
@@ -91,7 +91,10 @@ def broker(settings: Kafka, *, published: str, cluster: str) -> Workload:
                 ),
             ),
         ),
-        scratch=(Scratch(path="/tmp", size_mib=BROKER_SCRATCH_MIB),),  # noqa: S108 - a mount of its own
+        scratch=(
+            Scratch(path="/tmp", size_mib=BROKER_SCRATCH_MIB),  # noqa: S108 - a mount of its own
+            *(Scratch(path=path, size_mib=1) for path in IMAGE_VOLUMES),
+        ),
         memory_mib=memory.limit_mib,
         cpu_request=settings.cpu_request,
         # Ready is a broker that has caught up with the others, which takes as long as there is to copy.

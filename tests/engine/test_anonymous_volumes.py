@@ -1,0 +1,33 @@
+"""No volume without a name: an image's VOLUME makes one per container, which no verb removes once that is gone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.engine import docker_engine
+from tests.engine.docker_engine import docker
+from tests.engine.pulumi_stack import PulumiStack
+
+ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+
+
+@pytest.fixture(params=["dev_like_stack", "stores_stack"])
+def stack(request: pytest.FixtureRequest) -> PulumiStack:
+    """A running stack of each Kafka mode."""
+    found: PulumiStack = request.getfixturevalue(request.param)
+    return found
+
+
+def test_no_container_has_a_volume_without_a_name(stack: PulumiStack) -> None:
+    containers = docker_engine.containers(stack.name)
+    images = docker("image", "inspect", "--format", "{{json .Config.Volumes}}", *{one["Image"] for one in containers})
+    assert "/var/lib/postgresql" in images, "an image that declares a volume is among them"
+
+    assert [
+        (one["Name"], mount["Destination"])
+        for one in containers
+        for mount in one["Mounts"]
+        if mount["Type"] == "volume" and ANONYMOUS.fullmatch(mount["Name"])
+    ] == []
