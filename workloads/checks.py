@@ -42,8 +42,8 @@ class Probe:
     """The readiness probe: dependents start, and callers are sent, while it answers. It never ends a process."""
 
     check: Check
-    """Of a store that recovers its data, it prints a line that ends in its progress (`recovering: 43 %`). The update shows
-    it."""
+    """Of a store that recovers its data, it prints a line that ends in its progress (`recovering: 43 %`). The update
+    shows it."""
 
     startup_s: int = 60
     """Seconds an update waits for the first answer before it fails; the process goes on."""
