@@ -113,7 +113,7 @@ INHIBITIONS: list[dict[str, Any]] = [
     },
     {
         "source_matchers": ['alertname="DiskAlmostFull"', 'volume=~".+"'],
-        "target_matchers": ['alertname="DiskFilling"', 'volume=~".+"'],
+        "target_matchers": ['alertname=~"DiskFilling|DiskFillsWithinADay"', 'volume=~".+"'],
         "equal": ["job", "instance", "namespace", "volume"],
     },
 ]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from operations.project import ROOT
 
-FOR = {"1m": "3s", "2m": "4s", "3m": "8s", "5m": "12s", "10m": "13s", "15m": "14s", "30m": "15s", "1h": "16s"}
+FOR = {"1m": "3s", "2m": "4s", "3m": "8s", "5m": "12s", "10m": "13s", "15m": "14s", "30m": "15s", "1h": "30s"}
 """How long an expression has to hold: real to shortened, in the same order.
 
-From 5 minutes on: four scrapes, since on a busy machine one or two time out.
+From 5 minutes on: four scrapes, since on a busy machine one or two time out. An hour: longer than its window.
 """
 
 WINDOWS = {"2m": "18s", "5m": "20s", "15m": "40s", "30m": "23s", "1h": "26s", "3h": "28s", "6h": "30s", "3d": "40s"}

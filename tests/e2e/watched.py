@@ -42,6 +42,9 @@ REQUESTS = {("/appointments", "201"): 3, ("/payments", "201"): 2, ("/payments", 
 POSTED = 'http_server_request_duration_seconds_count{workload="rdv", http_request_method="POST"}'
 """The series that count them."""
 
+SELDOM = {"redis_errors_total"}
+"""Series that rules read and that are there once something has failed."""
+
 THROUGH_GRAFANA = "/api/datasources/proxy/uid/prometheus/api/v1/query"
 
 
