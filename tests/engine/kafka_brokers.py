@@ -38,6 +38,17 @@ def volume(directory: Path, size_mib: int) -> Iterator[Path]:
         ext4.unmount(mounted)
 
 
+def resize(mounted: Path, size_mib: int) -> None:
+    """Gives a volume another size, as a cloud grows one; nobody may use it meanwhile."""
+    image = mounted.with_name("image")
+    ext4.unmount(mounted)
+    with image.open("r+b") as file:
+        file.truncate(size_mib * ext4.MIB)
+    for command in (["e2fsck", "-f", "-p", str(image)], ["resize2fs", str(image)]):
+        subprocess.run(command, check=True, capture_output=True)
+    ext4.mount(image, mounted, size_mib)
+
+
 @dataclass
 class Brokers:
     """A network and the brokers on it, named as a cluster names them; `close` removes all of it."""
@@ -130,6 +141,10 @@ class Brokers:
         """Waits until the broker has ended; returns its log."""
         until(f"broker {number} has ended", lambda: not self.runs(number))
         return self.log(number)
+
+    def wait_for_log(self, number: int, text: str) -> None:
+        """Waits until the broker has written the text."""
+        until(f"broker {number} writes {text!r}", lambda: text in self.log(number))
 
     def runs(self, number: int) -> bool:
         """Whether the container runs."""

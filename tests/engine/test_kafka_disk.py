@@ -1,0 +1,62 @@
+"""What a broker's disk puts it through: it fills up, or the broker is killed with gigabytes of open segments."""
+
+from __future__ import annotations
+
+import pytest
+
+from settings.stores import Kafka
+from tests.engine.conftest import MakeBrokers, MakeVolume
+from tests.engine.kafka_brokers import Brokers, resize
+
+SETTINGS = Kafka(mode="kraft", storage_gib=20)
+"""The real volumes are smaller, so that events fill them."""
+
+
+@pytest.fixture
+def brokers(make_brokers: MakeBrokers) -> Brokers:
+    """None runs yet."""
+    return make_brokers(SETTINGS)
+
+
+def fill(brokers: Brokers, mib: int) -> str:
+    """Writes events of 1 kB until so much is written or the broker refuses; returns what the producer printed."""
+    limits = "--producer-property delivery.timeout.ms=8000 --producer-property request.timeout.ms=4000"
+    return brokers.tool(
+        f"head -c {mib}M /dev/zero | tr '\\0' x | fold -w 1000 | timeout 60 ./kafka-console-producer.sh "
+        f"--bootstrap-server $SERVER --topic filling --producer-property acks=all {limits} 2>&1 | tail -n 3",
+        check=False,
+    )
+
+
+def test_a_broker_whose_disk_was_full_is_back_with_every_acknowledged_event_once_it_has_grown(
+    brokers: Brokers, make_volume: MakeVolume
+) -> None:
+    volume = make_volume(100)
+    brokers.start(0, volume)
+    brokers.wait_until_ready(0)
+    brokers.produce("acknowledged", range(1000))
+
+    assert "TimeoutException" in fill(brokers, 150)
+    assert "No space left on device" in brokers.wait_until_ended(0)
+    brokers.remove(0)
+
+    resize(volume, 400)
+    brokers.start(0, volume)
+    brokers.wait_until_ready(0)
+    assert brokers.consume("acknowledged", 1000) == [*range(1000)]
+
+
+def test_a_killed_broker_says_how_far_its_recovery_is_and_has_every_acknowledged_event(
+    brokers: Brokers, make_volume: MakeVolume
+) -> None:
+    volume = make_volume(400)
+    brokers.start(0, volume)
+    brokers.wait_until_ready(0)
+    brokers.produce("acknowledged", range(1000))
+    fill(brokers, 120)
+    brokers.remove(0)
+
+    brokers.start(0, volume)
+    printed = brokers.wait_until_ready(0)
+    assert any("recovering: " in text for text in printed), printed
+    assert brokers.consume("acknowledged", 1000) == [*range(1000)]
