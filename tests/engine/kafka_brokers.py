@@ -86,7 +86,6 @@ class Brokers:
             (configuration / name).write_text(content)
         with (configuration / "server.properties").open("a") as file:
             file.writelines(f"{key}={value}\n" for key, value in self.properties.items())
-        (scratch,) = workload.scratch
         environment = {**workload.environment, **self.environment}
         one = self.settings.brokers == 1
         docker(
@@ -95,7 +94,11 @@ class Brokers:
             *("--network-alias", "kafka" if one else f"kafka-{number}.kafka-peers"),
             *("--read-only", "--cap-drop", "ALL", "--user", f"{workload.user}:{workload.user}"),
             *("--memory", f"{workload.memory_mib}m"),
-            *("--tmpfs", f"{scratch.path}:rw,exec,size={scratch.size_mib}m,mode=1777"),
+            *(
+                part
+                for scratch in workload.scratch
+                for part in ("--tmpfs", f"{scratch.path}:rw,exec,size={scratch.size_mib}m,mode=1777")
+            ),
             *(part for key, value in environment.items() for part in ("--env", f"{key}={value}")),
             *("--volume", f"{configuration}:{workload.file_sets[0].directory}:ro"),
             *("--volume", f"{volume}:{DATA_MOUNT}"),
