@@ -3,49 +3,41 @@
 #
 #   sh start.sh MOUNT FOLDER CONFIGURATION
 #
-# MOUNT/FOLDER is `dir` of the configuration. The marker in MOUNT says that there is data: without the append-only
-# file, Redis would start empty, so it isn't started. A new volume gets an empty append-only file before the marker.
+# MOUNT/FOLDER is `dir` of the configuration. Without its append-only file Redis would start empty: a volume that held
+# data and lacks it is refused. A new volume gets an empty append-only file before the marker.
 set -eu
 
+# shellcheck source=../volume/marker.sh
+. "$(dirname "$0")/marker.sh"
+
 data=$1/$2
-marker=$1/.pti-calendar-data
-configuration=$3
-layout="redis append-only-file"
 log=$data/appendonlydir
 manifest=$log/appendonly.aof.manifest
-
-refuse() {
-    echo "Redis is not started: $1" >&2
-    shift
-    printf '%s\n' "$@" >&2
-    exit 1
-}
+configuration=$3
 
 # Until Redis 7 the append-only file was a single one, which Redis takes over.
 has_log() { [ -s "$manifest" ] || [ -s "$data/appendonly.aof" ]; }
 
-if [ -e "$marker" ]; then
-    found=$(cat "$marker")
-    [ "$found" = "$layout" ] || refuse "the volume at $1 holds '$found', not '$layout'." \
-        "Give it its own volume back."
-    has_log || refuse "this volume held data, and its append-only file $log is missing." \
-        "Put $log back from a copy of the volume; then it starts again by itself." \
-        "To start empty instead, remove $marker."
-elif ! has_log; then
-    [ ! -e "$data/dump.rdb" ] || refuse "the volume holds a snapshot, dump.rdb, and no append-only file." \
-        "Redis would start empty. Convert it once with this image, on a copy of the volume:" \
-        "  redis-server --dir $data --appendonly no, then: redis-cli CONFIG SET appendonly yes" \
-        "To start empty instead, move $data/dump.rdb off the volume."
+check_marker "$1" "$2" "" redis
+if ! has_log; then
+    if [ -s "$1/$MARKER" ]; then
+        refuse "The volume at $1 held Redis' data, and its append-only file $log is missing." \
+            "Not started, so that nothing begins empty in its place. Put it back from a copy of the volume," \
+            "or delete $1/$MARKER to begin with an empty store."
+    fi
+    if [ -e "$data/dump.rdb" ]; then
+        refuse "The volume holds a snapshot, $data/dump.rdb, and no append-only file. Redis would start empty." \
+            "Convert it once with this image, on a copy of the volume:" \
+            "  redis-server --dir $data --appendonly no, then: redis-cli CONFIG SET appendonly yes" \
+            "To start empty instead, move the snapshot off the volume."
+    fi
     # An empty log, as Redis' own manifest describes one.
     mkdir -p "$log"
     : >"$log/appendonly.aof.1.incr.aof"
     echo "file appendonly.aof.1.incr.aof seq 1 type i" >"$manifest.new"
     mv "$manifest.new" "$manifest"
 fi
-if [ ! -e "$marker" ]; then
-    echo "$layout" >"$marker.new"
-    mv "$marker.new" "$marker"
-fi
+write_marker "$1" redis
 
 # What a rewrite or a snapshot had written when it was killed is never read again, and each is as large as the data.
 # https://github.com/redis/redis/issues/3065

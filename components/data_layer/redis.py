@@ -80,6 +80,7 @@ def _server(settings: Redis, password: pulumi.Output[str] | None) -> Workload:
         secrets = [FileSet(name="password", directory=SECRETS, files=files, secret=True)]
     scripts = {
         "below.sh": asset("volume/below.sh"),
+        "marker.sh": asset("volume/marker.sh"),
         "start.sh": asset("redis/start.sh"),
         "ready.sh": asset("redis/ready.sh"),
     }
