@@ -41,7 +41,14 @@ def create(settings: Settings, traffic: Traffic) -> Application:
         RedisError: unavailable("redis"),
         Exception: unexpected,
     }
-    api = FastAPI(title=settings.service, version=settings.version, lifespan=lifespan, exception_handlers=handlers)
+    api = FastAPI(
+        title=settings.service,
+        version=settings.version,
+        lifespan=lifespan,
+        exception_handlers=handlers,
+        # The description of the API is for who writes clients; no user of the platform gets it from a running service.
+        openapi_url=None,
+    )
     api.state.resources = resources
     api.include_router(appointments.routes)
     api.include_router(others.routes)

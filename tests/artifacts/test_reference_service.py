@@ -246,6 +246,11 @@ def test_the_application_role_cannot_migrate(surroundings: Surroundings) -> None
     assert json.loads(output)["error"] == "InsufficientPrivilege"
 
 
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+def test_it_does_not_describe_its_api(service: Service, path: str) -> None:
+    assert service.get(path, token(NORTH)).status == 404
+
+
 # Tenants
 
 
