@@ -8,7 +8,7 @@ import contract.outputs as contract
 from backends.base import Backend
 from components.credentials import Credentials
 from components.data_layer import DataLayer, postgres
-from components.gateway.kong import api_path
+from components.gateway.declaration import api_path
 from components.monitoring.servers import ALERTMANAGER, GRAFANA_UI, PROMETHEUS
 from components.urls import Urls
 from settings import Settings

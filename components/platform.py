@@ -13,7 +13,7 @@ from components.data_layer import DataLayer, DataLayerArgs
 from components.dev_tools import DevTools, DevToolsArgs
 from components.frontend import Frontend, FrontendArgs
 from components.gateway import Gateway, GatewayArgs, nginx
-from components.gateway.kong import Upstream
+from components.gateway.declaration import Upstream
 from components.microservice import Microservice, MicroserviceArgs
 from components.monitoring import Monitoring, MonitoringArgs, Nginx
 from components.outputs import stack_outputs
@@ -110,6 +110,7 @@ class Platform(pulumi.ComponentResource):
                 "gateway",
                 GatewayArgs(
                     settings=settings.gateway,
+                    admin_api=settings.kong_admin_api,
                     services=[
                         Upstream(
                             service.name,

@@ -93,14 +93,27 @@ class Sizing(Section):
         return self
 
 
+INTERNAL_PATHS = ("health", "metrics")
+"""First segments of the paths that a service serves inside the platform alone."""
+
+
+def _outside(path: str) -> str:
+    if re.split(r"[./]", path.lower().lstrip("/."))[0] in INTERNAL_PATHS:
+        raise ValueError(f"a path other than /{' and /'.join(INTERNAL_PATHS)}, which the gateway closes to everybody")
+    return path
+
+
+PublicPath = Annotated[str, Field(pattern=r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*)+/?$"), AfterValidator(_outside)]
+
+
 class ServiceSizing(Sizing):
     """How one service is run."""
 
-    public_paths: tuple[Annotated[str, Field(pattern=r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*)+/?$")], ...] = Field(
+    public_paths: tuple[PublicPath, ...] = Field(
         (),
         strict=False,
         examples=[["/auth/login"]],
-        description="Path prefixes that the gateway lets through without a token.",
+        description="Paths that the gateway lets through without a token, each with everything below it.",
     )
 
 

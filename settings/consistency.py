@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from pydantic.alias_generators import to_camel
@@ -27,6 +28,10 @@ def contradictions(settings: Settings) -> dict[str, str]:
             "'generated', as backend.bindAddress publishes ports beyond this machine; "
             "or a bindAddress on loopback (127.0.0.1)"
         )
+    if settings.gateway.enabled and not settings.kong_admin_api:
+        reason = "without the administration API (gateway.kong.adminApi)"
+        found = without_effect(settings.gateway.kong, ["admin_port"], reason=reason)
+        allowed |= {f"gateway.kong.{key}": text for key, text in found.items()}
     allowed |= _out_of_place_on_kubernetes(settings) if settings.on_kubernetes else _out_of_place_on_docker(settings)
     if settings.credentials == "well-known" and settings.postgres.mode == "external":
         allowed["credentials"] = "'generated' with an external PostgreSQL, whose roles would get these passwords"
@@ -37,11 +42,25 @@ def contradictions(settings: Settings) -> dict[str, str]:
         allowed["frontends.deploy"] = "nothing without the gateway (gateway.enabled), the only way to a front end"
     if settings.services.local and not settings.gateway.enabled:
         allowed.setdefault("services.local", "nothing without the gateway (gateway.enabled), which leads there")
+    redis_host = settings.redis.external.host
+    if settings.gateway.enabled and settings.redis.external.tls and redis_host is not None and _is_address(redis_host):
+        allowed["redis.external.host"] = (
+            "a host name with gateway.enabled and redis.external.tls: Kong checks the certificate by name, and doesn't "
+            "start with an address"
+        )
     if settings.monitoring.enabled and not settings.gateway.runs_nginx:
         reason = "without nginx (gateway.enabled, gateway.edge: nginx), whose certificate it is about"
         found = without_effect(settings.monitoring.thresholds, ["certificate_days"], reason=reason)
         allowed |= {f"monitoring.thresholds.{key}": text for key, text in found.items()}
     return allowed
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _out_of_place_on_kubernetes(settings: Settings) -> dict[str, str]:

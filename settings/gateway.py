@@ -117,9 +117,13 @@ class Kong(Section):
     image: Image = Field("kong:3.9.3", description="Image, Kong 3.9.")
     proxy_port: HostPort = Field(8000, description="Host port of the proxy (Docker).")
     tls_port: HostPort = Field(8443, description="Host port of the TLS proxy (Docker).")
-    admin_port: HostPort = Field(
-        8001, description="Host port of the administration (Docker); read-only without a database."
+    admin_api: bool | None = Field(
+        None,
+        examples=[True],
+        description="Whether the administration API runs, closed to everything but reading what holds no secret; "
+        "without it, with the credentials `well-known` only.",
     )
+    admin_port: HostPort = Field(8001, description="Host port of the administration API (Docker).")
     replicas: int = Field(1, ge=1, le=100, description="Copies.")
     memory_mib: int = Field(512, ge=256, description="Memory limit in MiB.")
     cpu_request: float = Field(0.1, gt=0, le=64, description="CPU it is promised, in cores.")

@@ -71,6 +71,12 @@ class Settings(Section):
         """Whether the platform runs in a cluster."""
         return self.backend.kind == "kubernetes"
 
+    @property
+    def kong_admin_api(self) -> bool:
+        """Whether Kong's administration API runs: on a developer's machine, or where somebody asks for it."""
+        asked = self.gateway.kong.admin_api
+        return self.credentials == "well-known" if asked is None else asked
+
     def required_credentials(self) -> tuple[Credential, ...]:
         """The credentials of what the stack runs."""
         third_parties = {third_party(secret) for service in SERVICES for secret in service.secrets}
@@ -128,7 +134,8 @@ class Settings(Section):
             yield "gateway.nginx.httpsPort", self.gateway.nginx.https_port
             yield "gateway.kong.proxyPort", self.gateway.kong.proxy_port
             yield "gateway.kong.tlsPort", self.gateway.kong.tls_port
-            yield "gateway.kong.adminPort", self.gateway.kong.admin_port
+            if self.kong_admin_api:
+                yield "gateway.kong.adminPort", self.gateway.kong.admin_port
         if self.monitoring.enabled:
             yield "monitoring.prometheus.port", self.monitoring.prometheus.port
             yield "monitoring.alertmanager.port", self.monitoring.alertmanager.port

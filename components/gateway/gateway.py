@@ -11,6 +11,7 @@ from backends.base import Backend
 from components.credentials import Credentials
 from components.data_layer.access import RedisAccess
 from components.gateway import certificate, kong, nginx
+from components.gateway.declaration import Configuration, Upstream
 from components.gateway.headers import SECURITY
 from settings.catalog import API_SUBDOMAIN, Frontend
 from settings.credentials import JWT, REDIS
@@ -25,7 +26,10 @@ class GatewayArgs:
     """The way in, and what it leads to."""
 
     settings: GatewaySettings
-    services: Sequence[kong.Upstream]
+    admin_api: bool
+    """Whether Kong's administration API runs."""
+
+    services: Sequence[Upstream]
     frontends: Sequence[Frontend]
     """Those that run in the stack."""
 
@@ -53,17 +57,17 @@ class Gateway(pulumi.ComponentResource):
         backend.deploy(
             kong.gateway(
                 settings,
-                kong.Configuration(
+                Configuration(
                     services=args.services,
                     jwt_secret=args.credentials[JWT],
                     cors_origins=args.cors_origins,
                     rate_limit=settings.rate_limit,
-                    max_body_mib=settings.max_body_mib,
                     redis=args.redis,
                     redis_password=args.credentials.find(REDIS),
                 ),
                 certificate.file_set(obtained, kong.CERTIFICATE),
                 backend,
+                admin_api=args.admin_api,
             ),
             parent=self,
         )

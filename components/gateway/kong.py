@@ -1,31 +1,13 @@
-"""Kong without a database: its configuration, generated from the table of services, and the workload that runs it."""
+"""The workload that runs Kong without a database."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import pulumi
-
 from backends.base import Backend
-from components.data_layer.access import RedisAccess
-from components.microservice import JWT_ALGORITHM, JWT_ISSUER
+from components.assets import asset
+from components.gateway import limits, timeouts
+from components.gateway.declaration import Configuration, declarative
 from settings.gateway import Gateway, RateLimit
-from workloads import (
-    ENGINE_HOST,
-    Endpoint,
-    FileSet,
-    HttpGet,
-    Liveness,
-    Metrics,
-    Port,
-    Probe,
-    Scratch,
-    TcpConnect,
-    Workload,
-)
+from workloads import Endpoint, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Scratch, TcpConnect, Workload
 
 PROXY = Endpoint("kong", 8000)
 TLS_PROXY, ADMIN, STATUS = 8443, 8001, 8100
@@ -39,44 +21,10 @@ PRIVATE_RANGES = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.
 """Where the edge in front may be: its word for the client's address is taken, nobody else's."""
 
 
-def api_path(service: str) -> str:
-    """What the paths of a service go below."""
-    return f"/api/{service}"
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """A service that requests are led to."""
-
-    name: str
-    port: int
-    is_local: bool
-    """Whether it runs on the developer's machine."""
-
-    public_paths: tuple[str, ...] = ()
-    """Prefixes, below the service's own, that need no token."""
-
-    @property
-    def host(self) -> str:
-        """Where it answers."""
-        return ENGINE_HOST if self.is_local else self.name
-
-
-@dataclass(frozen=True, kw_only=True)
-class Configuration:
-    """What Kong's declarative configuration is made from."""
-
-    services: Sequence[Upstream]
-    jwt_secret: pulumi.Output[str]
-    cors_origins: Sequence[str]
-    rate_limit: RateLimit
-    max_body_mib: int
-    redis: RedisAccess
-    redis_password: pulumi.Output[str] | None
-
-
-def gateway(settings: Gateway, configuration: Configuration, certificate: FileSet, backend: Backend) -> Workload:
-    """The workload that runs Kong."""
+def gateway(
+    settings: Gateway, configuration: Configuration, certificate: FileSet, backend: Backend, *, admin_api: bool
+) -> Workload:
+    """Return the workload that runs Kong, with its administration API if `admin_api`."""
     kong = settings.kong
     has_local = any(service.is_local for service in configuration.services)
     return Workload(
@@ -89,10 +37,8 @@ def gateway(settings: Gateway, configuration: Configuration, certificate: FileSe
             "KONG_DECLARATIVE_CONFIG": f"{CONFIGURATION}/kong.json",
             "KONG_PREFIX": PREFIX,
             "KONG_PROXY_LISTEN": f"0.0.0.0:{PROXY.port}, 0.0.0.0:{TLS_PROXY} ssl",
-            "KONG_ADMIN_LISTEN": f"{backend.operators_listen_at}:{ADMIN}",
-            # It would listen on every address.
-            "KONG_ADMIN_GUI_LISTEN": "off",
             "KONG_STATUS_LISTEN": f"0.0.0.0:{STATUS}",
+            **_administration(backend if admin_api else None),
             "KONG_SSL_CERT": f"{CERTIFICATE}/tls.crt",
             "KONG_SSL_CERT_KEY": f"{CERTIFICATE}/tls.key",
             # Without these three, every client has the edge's address, and one limit is everybody's.
@@ -101,7 +47,9 @@ def gateway(settings: Gateway, configuration: Configuration, certificate: FileSe
             "KONG_REAL_IP_RECURSIVE": "on",
             # One per core of the node by default, each with its own memory.
             "KONG_NGINX_WORKER_PROCESSES": "2",
-            "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": f"{settings.max_body_mib}m",
+            **_names(),
+            **_requests(settings),
+            **_clients(settings.rate_limit),
             "KONG_PROXY_ACCESS_LOG": "/dev/stdout",
             "KONG_PROXY_ERROR_LOG": "/dev/stderr",
             "KONG_ADMIN_ACCESS_LOG": "off",
@@ -115,7 +63,10 @@ def gateway(settings: Gateway, configuration: Configuration, certificate: FileSe
             FileSet(
                 name="configuration",
                 directory=CONFIGURATION,
-                files={"kong.json": _declarative(configuration)},
+                files={
+                    "kong.json": declarative(configuration),
+                    **({"admin_access.lua": asset("kong/admin_access.lua")} if admin_api else {}),
+                },
                 # It holds the key that signs tokens.
                 secret=True,
             ),
@@ -124,7 +75,7 @@ def gateway(settings: Gateway, configuration: Configuration, certificate: FileSe
         ports=(
             Port(name="proxy", number=PROXY.port, publish=kong.proxy_port),
             Port(name="tls-proxy", number=TLS_PROXY, publish=kong.tls_port),
-            Port(name="admin", number=ADMIN, publish=kong.admin_port, operators_only=True),
+            *([Port(name="admin", number=ADMIN, publish=kong.admin_port, operators_only=True)] if admin_api else []),
             Port(name="status", number=STATUS),
         ),
         scratch=(Scratch(path=PREFIX, size_mib=64), Scratch(path="/tmp", size_mib=64)),  # noqa: S108 - a mount of its own
@@ -143,111 +94,68 @@ def gateway(settings: Gateway, configuration: Configuration, certificate: FileSe
     )
 
 
-def _declarative(configuration: Configuration) -> pulumi.Output[str]:
-    """The declarative file (https://developer.konghq.com/gateway/entities/), as JSON, which is YAML too."""
-    return pulumi.Output.all(configuration.jwt_secret, configuration.redis_password).apply(
-        lambda secrets: json.dumps(_document(configuration, *secrets), indent=2)
-    )
+def _administration(backend: Backend | None) -> dict[str, str]:
+    """The administration API: off, or closed by `assets/kong/admin_access.lua` to everything but reading.
 
-
-def _document(configuration: Configuration, jwt_secret: str, redis_password: str | None) -> dict[str, Any]:
-    return {
-        "_format_version": "3.0",
-        "services": [one for upstream in configuration.services for one in _services(upstream)],
-        "consumers": [
-            {
-                "username": JWT_ISSUER,
-                "jwt_secrets": [{"key": JWT_ISSUER, "secret": jwt_secret, "algorithm": JWT_ALGORITHM}],
-            }
-        ],
-        "plugins": [
-            {"name": "correlation-id", "config": {"header_name": "X-Correlation-ID", "echo_downstream": True}},
-            {"name": "prometheus", "config": _all_metrics()},
-            # An empty list of origins means any to the plugin; without it, browsers let none in.
-            *([{"name": "cors", "config": _cors(configuration.cors_origins)}] if configuration.cors_origins else []),
-            {"name": "rate-limiting", "config": _rate_limiting(configuration, redis_password)},
-            {"name": "request-size-limiting", "config": {"allowed_payload_size": configuration.max_body_mib}},
-        ],
-    }
-
-
-def _services(upstream: Upstream) -> list[dict[str, Any]]:
-    """The service behind `/api/<service>/` with a token, and its public paths without one.
-
-    Each public path is a Kong service of its own, whose path is put before what is left of the request's: a longer
-    prefix wins, and the service sees the paths it knows either way.
+    Kong itself takes `POST /config` without a database, shows keys and passwords, and allows every web origin.
     """
-    prefix = api_path(upstream.name)
-    guarded = _service(upstream, upstream.name, f"{prefix}/", "/")
-    guarded["routes"][0]["plugins"] = [{"name": "jwt", "config": _jwt()}]
-    public = [
-        _service(upstream, f"{upstream.name}-public-{number}", f"{prefix}{path}", path)
-        for number, path in enumerate(upstream.public_paths)
-    ]
-    return [guarded, *public]
-
-
-def _service(upstream: Upstream, name: str, path: str, upstream_path: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "protocol": "http",
-        "host": upstream.host,
-        "port": upstream.port,
-        "path": upstream_path,
-        "connect_timeout": 2000,
-        "read_timeout": 30000,
-        "write_timeout": 30000,
-        "retries": 3,
-        "routes": [{"name": name, "paths": [path], "strip_path": True}],
+    # The web page would listen on every address.
+    common = {"KONG_ADMIN_GUI_LISTEN": "off"}
+    if backend is None:
+        return common | {"KONG_ADMIN_LISTEN": "off"}
+    return common | {
+        "KONG_ADMIN_LISTEN": f"{backend.operators_listen_at}:{ADMIN}",
+        "KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE": f"{CONFIGURATION}/admin_access.lua",
+        # The one origin that Kong names in its answers, in place of whichever asks.
+        "KONG_ADMIN_GUI_URL": f"http://localhost:{ADMIN}",
     }
 
 
-def _jwt() -> dict[str, Any]:
+def _names() -> dict[str, str]:
+    """How Kong resolves names: addresses alone, and never an old one.
+
+    It asks for SRV records first by default, which reach an outer name server; Docker's answers live 600 s, in which
+    a container may get another one's address.
+    """
     return {
-        "key_claim_name": "iss",
-        # Left out, an expired token passes.
-        "claims_to_verify": ["exp"],
-        # A token in an address ends up in logs.
-        "uri_param_names": [],
-        # A browser's preflight request carries none.
-        "run_on_preflight": False,
+        "KONG_DNS_ORDER": "LAST,A,CNAME",
+        "KONG_DNS_VALID_TTL": "5",
+        "KONG_DNS_STALE_TTL": "0",
+        "KONG_DNS_NOT_FOUND_TTL": "1",
     }
 
 
-def _cors(origins: Sequence[str]) -> dict[str, Any]:
+def _requests(settings: Gateway) -> dict[str, str]:
+    """What one request may use."""
     return {
-        "origins": list(origins),
-        "methods": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-        "headers": ["Authorization", "Content-Type", "X-Correlation-ID"],
-        "exposed_headers": ["X-Correlation-ID", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"],
-        "credentials": True,
-        "max_age": 600,
+        "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": f"{settings.max_body_mib}m",
+        "KONG_NGINX_HTTP_LARGE_CLIENT_HEADER_BUFFERS": f"{limits.HEADER_LINES} {limits.HEADER_LINE_KIB}k",
+        "KONG_NGINX_PROXY_PROXY_BUFFER_SIZE": f"{limits.ANSWER_HEADERS_KIB}k",
+        "KONG_NGINX_PROXY_PROXY_BUFFERS": f"{limits.ANSWER_BUFFERS} {limits.ANSWER_BUFFER_KIB}k",
+        "KONG_NGINX_PROXY_PROXY_BUSY_BUFFERS_SIZE": f"{limits.ANSWER_HEADERS_KIB}k",
+        # What a slow client has not taken yet goes to no file: the prefix is memory, and a full one cuts answers off.
+        "KONG_NGINX_PROXY_PROXY_MAX_TEMP_FILE_SIZE": "0",
+        "KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT": f"{timeouts.RESEND_S}s",
+        "KONG_NGINX_PROXY_CLIENT_HEADER_TIMEOUT": f"{timeouts.CLIENT_S}s",
+        "KONG_NGINX_PROXY_CLIENT_BODY_TIMEOUT": f"{timeouts.CLIENT_S}s",
+        "KONG_NGINX_PROXY_SEND_TIMEOUT": f"{timeouts.CLIENT_S}s",
     }
 
 
-def _rate_limiting(configuration: Configuration, password: str | None) -> dict[str, Any]:
-    """Counted in Redis, for all replicas together; a Redis that is away lets requests through."""
-    limit, redis = configuration.rate_limit, configuration.redis
+def _clients(rate: RateLimit) -> dict[str, str]:
+    """What one client may use of a replica, before its token is looked at and without Redis.
+
+    The plugin `rate-limiting` runs after `jwt`, counts no request that is refused there, and lets everything through
+    while Redis is away. This is the floor under it: never stricter, as a client may use up two windows at once.
+    """
     return {
-        "minute": limit.per_minute,
-        **({"hour": limit.per_hour} if limit.per_hour else {}),
-        "limit_by": "ip",
-        "policy": "redis",
-        "fault_tolerant": True,
-        "redis": {
-            "host": redis.endpoint.host,
-            "port": redis.endpoint.port,
-            "ssl": redis.tls,
-            "ssl_verify": redis.tls,
-            # The name that the certificate has to have.
-            **({"server_name": redis.endpoint.host} if redis.tls else {}),
-            "timeout": 1000,
-            **({"password": password} if password else {}),
-        },
+        "KONG_NGINX_HTTP_LIMIT_REQ_ZONE": f"$binary_remote_addr zone=rate:{limits.CLIENT_TABLE_MIB}m "
+        f"rate={rate.per_minute}r/m",
+        "KONG_NGINX_HTTP_LIMIT_CONN_ZONE": f"$binary_remote_addr zone=connections:{limits.CLIENT_TABLE_MIB}m",
+        "KONG_NGINX_PROXY_LIMIT_REQ": f"zone=rate burst={2 * rate.per_minute} nodelay",
+        "KONG_NGINX_PROXY_LIMIT_REQ_STATUS": "429",
+        "KONG_NGINX_PROXY_LIMIT_CONN": f"connections {limits.CONNECTIONS_PER_CLIENT}",
+        "KONG_NGINX_PROXY_LIMIT_CONN_STATUS": "429",
+        # In Kong's own shape and with its headers for browsers.
+        "KONG_NGINX_PROXY_ERROR_PAGE": "429 /kong_error_handler",
     }
-
-
-def _all_metrics() -> dict[str, bool]:
-    """All four groups; they are off by default."""
-    groups = ("status_code_metrics", "latency_metrics", "bandwidth_metrics", "upstream_health_metrics")
-    return dict.fromkeys(groups, True)

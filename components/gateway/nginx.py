@@ -7,6 +7,7 @@ from string import Template
 
 from backends.base import Backend
 from components.assets import asset
+from components.gateway import kong, limits, timeouts
 from components.gateway.headers import SECURITY
 from settings.gateway import Gateway
 from workloads import Endpoint, FileSet, HttpGet, Liveness, Port, Probe, Route, Scratch, TcpConnect, Workload
@@ -46,8 +47,8 @@ def load_balancer(settings: Gateway, routes: Sequence[Route], certificate: FileS
             Port(name="https", number=HTTPS, publish=nginx.https_port, public=True),
             Port(name="status", number=STATUS.port),
         ),
-        scratch=(Scratch(path="/tmp", size_mib=settings.max_body_mib * 2 + 16),),  # noqa: S108 - a mount of its own
-        memory_mib=nginx.memory_mib + settings.max_body_mib * 2,
+        scratch=(Scratch(path="/tmp", size_mib=16),),  # noqa: S108 - a mount of its own
+        memory_mib=nginx.memory_mib,
         readiness=Probe(check=HttpGet(port=STATUS.port, path="/healthz")),
         liveness=Liveness(check=TcpConnect(port=STATUS.port)),
         # Whoever is not there yet answers 502 until it is: one missing front end must not keep the others out.
@@ -61,6 +62,13 @@ def _configuration(settings: Gateway, routes: Sequence[Route], backend: Backend)
     servers = [
         server.substitute(
             host=route.host,
+            # Kong refuses a body that is too large, with the headers that a browser needs to read the answer. Front
+            # ends take none.
+            max_body="0" if route.to == kong.PROXY else "1m",
+            public_port=settings.nginx.https_port,
+            connect_s=timeouts.CONNECT_S,
+            answer_s=timeouts.EDGE.answer_s,
+            resend_s=timeouts.RESEND_S,
             upstream=f"{backend.qualified_host(route.to.workload)}:{route.to.port}",
             https_port=HTTPS,
             certificate=CERTIFICATE,
@@ -74,7 +82,16 @@ def _configuration(settings: Gateway, routes: Sequence[Route], backend: Backend)
         status_port=STATUS.port,
         # Where browsers are sent: the port they use, not the container's.
         redirect_port="" if settings.nginx.https_port == 443 else f":{settings.nginx.https_port}",
-        max_body_mib=settings.max_body_mib,
+        client_s=timeouts.CLIENT_S,
+        header_lines=limits.HEADER_LINES,
+        header_line_kib=limits.HEADER_LINE_KIB,
+        answer_headers_kib=limits.EDGE_ANSWER_HEADERS_KIB,
+        answer_buffers=limits.ANSWER_BUFFERS,
+        answer_buffer_kib=limits.ANSWER_BUFFER_KIB,
+        client_table_mib=limits.CLIENT_TABLE_MIB,
+        edge_rate=limits.EDGE_RATE_PER_CLIENT,
+        edge_burst=limits.EDGE_BURST_PER_CLIENT,
+        connections=limits.CONNECTIONS_PER_CLIENT,
         certificate=CERTIFICATE,
         servers="\n".join(servers),
     )

@@ -157,7 +157,18 @@ def _scrape(target: Target, discovery: Discovery) -> dict[str, Any]:
         **({"params": {name: [value] for name, value in target.parameters.items()}} if target.parameters else {}),
         **_discover(target, discovery),
         "relabel_configs": _labels(target.job, target.workload),
+        **({"metric_relabel_configs": [_WORKLOAD_OF_KONGS_SERVICE]} if target.job == "kong" else {}),
     }
+
+
+_WORKLOAD_OF_KONGS_SERVICE: Mapping[str, Any] = {
+    "source_labels": ["service"],
+    "regex": r"([^.]+)\..+",
+    "target_label": "service",
+}
+"""A public path is a Kong service of its own, `user.public-0`. Rules and dashboards mean the workload, `user`.
+
+The label `route` keeps the two apart."""
 
 
 def _discover(target: Target, discovery: Discovery) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def configuration(services: Mapping[str, Any]) -> dict[str, Any]:
             "enabled": True,
             "rateLimit": {"perMinute": RATE_LIMIT},
             "nginx": {"httpPort": http, "httpsPort": https},
-            "kong": {"proxyPort": proxy, "tlsPort": tls, "adminPort": admin},
+            "kong": {"proxyPort": proxy, "tlsPort": tls, "adminApi": True, "adminPort": admin},
         },
     }
 

@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and Kafka as somebody else runs them: beside the stack, over TLS, with logins.
+"""PostgreSQL, Redis and Kafka as somebody else runs them: beside the stack, with logins, the first and last over TLS.
 
 Plain containers on the machine's own network, and images of the platform's clients that trust their certificate.
 """
@@ -30,8 +30,7 @@ exec docker-entrypoint.sh postgres -c listen_addresses=$ADDRESS -c port=$PORT -c
   -c ssl=on -c ssl_cert_file=/tls/tls.crt -c ssl_key_file=/tmp/key.pem
 """
 REDIS = """\
-exec redis-server --bind $ADDRESS --port 0 --tls-port $PORT --requirepass "$PASSWORD" --save "" \
-  --tls-cert-file /tls/tls.crt --tls-key-file /tls/tls.key --tls-auth-clients no
+exec redis-server --bind $ADDRESS --port $PORT --requirepass "$PASSWORD" --save ""
 """
 KAFKA = """\
 cat /tls/tls.key /tls/tls.crt >/tmp/keystore.pem
@@ -84,7 +83,8 @@ class ManagedStores:
                 "mode": "external",
                 "external": {"host": self.address, "port": self.postgres_port, "admin": ADMIN, "sslMode": "require"},
             },
-            "redis": {"mode": "external", "external": {"host": self.address, "port": self.redis_port, "tls": True}},
+            # Kong checks a certificate by name, and no name of this machine is known to containers.
+            "redis": {"mode": "external", "external": {"host": self.address, "port": self.redis_port, "tls": False}},
             "kafka": {
                 "mode": "external",
                 "external": {

@@ -14,7 +14,8 @@ from tests.unit.conftest import FULL_DOCKER
 from workloads import CertificateRequest, Endpoint, Route
 
 HOSTS = ["api", *(one.subdomain for one in FRONTENDS)]
-USER_WITH_LOGIN = {"deploy": ["user", "rdv"], "each": {"user": {"publicPaths": ["/auth/login", "/public"]}}}
+PUBLIC = ["/auth/login", "/v1.0/", "/v1.0/terms"]
+USER_WITH_LOGIN = {"deploy": ["user", "rdv"], "each": {"user": {"publicPaths": PUBLIC}}}
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ class TestKong:
             assert plugin["name"] == "jwt"
             assert plugin["config"]["claims_to_verify"] == ["exp"]
             assert plugin["config"]["uri_param_names"] == []
-            assert plugin["config"]["run_on_preflight"] is False
+            assert plugin["config"]["run_on_preflight"] is True
             assert plugin["config"]["key_claim_name"] == "iss"
 
     def test_it_verifies_with_the_key_that_the_services_have(self, full: Asked) -> None:
@@ -73,14 +74,38 @@ class TestKong:
 
     def test_a_public_path_needs_no_token_and_the_service_sees_it_as_it_knows_it(self, ask: Ask) -> None:
         found = upstreams(ask(stack(services=USER_WITH_LOGIN)))
-        public = {one["path"]: one["routes"][0] for name, one in found.items() if name.startswith("user-public")}
+        public = {one["path"]: one["routes"][0] for name, one in found.items() if name.startswith("user.public")}
         assert {path: route["paths"] for path, route in public.items()} == {
-            "/auth/login": ["/api/user/auth/login"],
-            "/public": ["/api/user/public"],
+            "/auth/login": ["~/api/user/auth/login$", "/api/user/auth/login/"],
+            "/v1.0/": ["/api/user/v1.0/"],
+            "/v1.0/terms": [r"~/api/user/v1\.0/terms$", "/api/user/v1.0/terms/"],
         }
         assert [route for route in public.values() if route.get("plugins")] == []
         assert [plugin["name"] for plugin in found["user"]["routes"][0]["plugins"]] == ["jwt"]
-        assert found.keys() == {"user", "user-public-0", "user-public-1", "rdv"}
+        assert found.keys() == {"user", "user.public-0", "user.public-1", "user.public-2", "rdv"}
+
+    def test_what_services_serve_inside_is_closed_before_every_other_route(self, ask: Ask) -> None:
+        document = declared(ask(stack(services=USER_WITH_LOGIN)))
+        (route,) = document["routes"]
+        (plugin,) = route["plugins"]
+        assert (plugin["name"], plugin["config"]["status_code"]) == ("request-termination", 404)
+        others = [one for service in document["services"] for one in service["routes"]]
+        assert {one.get("regex_priority", 0) < route["regex_priority"] for one in others} == {True}
+
+    def test_bodies_pass_through_and_are_filed_nowhere(self, full: Asked) -> None:
+        routes = [route for one in upstreams(full).values() for route in one["routes"]]
+        assert {route["request_buffering"] for route in routes} == {False}
+        assert full.workloads["kong"].environment["KONG_NGINX_PROXY_PROXY_MAX_TEMP_FILE_SIZE"] == "0"
+        nginx = full.files["nginx/configuration"]["nginx.conf"]
+        assert "proxy_request_buffering off;" in nginx
+        assert "proxy_max_temp_file_size 0;" in nginx
+
+    @pytest.mark.parametrize("body_mib", [1, 1024])
+    def test_no_memory_is_kept_for_bodies(self, ask: Ask, body_mib: int) -> None:
+        workloads = ask(stack({"maxBodyMib": body_mib})).workloads
+        sizes = {name: (workloads[name].memory_mib, workloads[name].scratch) for name in ("kong", "nginx")}
+        usual = ask(stack()).workloads
+        assert sizes == {name: (usual[name].memory_mib, usual[name].scratch) for name in sizes}
 
     def test_no_plugin_for_all_requests_takes_a_token_for_granted(self, full: Asked) -> None:
         assert plugins(full).keys() == {
@@ -88,7 +113,6 @@ class TestKong:
             "prometheus",
             "cors",
             "rate-limiting",
-            "request-size-limiting",
         }
 
     def test_a_local_service_is_reached_on_the_developers_machine(self, ask: Ask) -> None:
@@ -154,23 +178,45 @@ class TestKong:
         correlation = plugins(full)["correlation-id"]
         assert (correlation["header_name"], correlation["echo_downstream"]) == ("X-Correlation-ID", True)
 
-    def test_edge_and_gateway_agree_on_the_largest_body(self, ask: Ask) -> None:
+    def test_kong_alone_refuses_a_body_that_is_too_large(self, ask: Ask) -> None:
         asked = ask(stack({"maxBodyMib": 25}))
-        assert plugins(asked)["request-size-limiting"]["allowed_payload_size"] == 25
         assert asked.workloads["kong"].environment["KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE"] == "25m"
-        assert "client_max_body_size 25m;" in asked.files["nginx/configuration"]["nginx.conf"]
+        api = server(asked, "api.pti-calendar.localhost")
+        assert "client_max_body_size 0;" in api
 
     def test_its_configuration_holds_the_signing_key_and_is_secret(self, full: Asked) -> None:
         assert "kong/configuration" in full.secret_files
         assert [name for name in full.workloads["kong"].environment if "SECRET" in name or "PASSWORD" in name] == []
 
-    def test_its_administration_is_for_operators_alone(self, full: Asked) -> None:
+    def test_its_administration_is_for_operators_alone_and_read_only(self, full: Asked) -> None:
         kong = full.workloads["kong"]
         (admin,) = [port for port in kong.ports if port.operators_only]
         assert (admin.number, admin.publish) == (8001, 8001)
         assert kong.environment["KONG_ADMIN_LISTEN"] == "127.0.0.1:8001"
+        script = str(kong.environment["KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE"])
+        assert script.rpartition("/")[2] in full.files["kong/configuration"]
         assert kong.environment["KONG_ADMIN_GUI_LISTEN"] == "off"
         assert [port.name for port in kong.ports if port.public] == []
+
+    def test_generated_credentials_leave_its_administration_off(self, ask: Ask) -> None:
+        kong = ask(stack(credentials="generated")).workloads["kong"]
+        assert kong.environment["KONG_ADMIN_LISTEN"] == "off"
+        assert [port for port in kong.ports if port.operators_only] == []
+
+    def test_its_administration_is_on_where_somebody_asks(self, ask: Ask) -> None:
+        kong = ask(stack({"kong": {"adminApi": True}}, credentials="generated")).workloads["kong"]
+        assert kong.environment["KONG_ADMIN_LISTEN"] == "127.0.0.1:8001"
+
+    def test_it_asks_for_addresses_alone_and_keeps_none(self, full: Asked) -> None:
+        told = full.workloads["kong"].environment
+        assert told["KONG_DNS_ORDER"] == "LAST,A,CNAME"
+        assert (told["KONG_DNS_VALID_TTL"], told["KONG_DNS_STALE_TTL"]) == ("5", "0")
+
+    def test_a_client_is_limited_before_its_token_is_looked_at_and_without_redis(self, ask: Ask) -> None:
+        told = ask(stack({"rateLimit": {"perMinute": 60}})).workloads["kong"].environment
+        assert str(told["KONG_NGINX_HTTP_LIMIT_REQ_ZONE"]).endswith("rate=60r/m")
+        assert told["KONG_NGINX_PROXY_LIMIT_REQ"] == "zone=rate burst=120 nodelay"
+        assert told["KONG_NGINX_PROXY_LIMIT_REQ_STATUS"] == "429"
 
     def test_a_clients_address_is_the_one_the_edge_saw(self, full: Asked) -> None:
         told = full.workloads["kong"].environment
@@ -220,6 +266,15 @@ class TestNginx:
         assert "$$" not in configuration
         assert "${" not in configuration
 
+    def test_services_see_the_port_that_users_know(self, ask: Ask) -> None:
+        api = server(ask(stack({"nginx": {"httpsPort": 8444}})), "api.pti-calendar.localhost")
+        assert "proxy_set_header X-Forwarded-Port 8444;" in api
+
+    def test_it_limits_what_one_client_may_use(self, full: Asked) -> None:
+        configuration = full.files["nginx/configuration"]["nginx.conf"]
+        for directive in ("limit_req zone=rate", "limit_conn connections"):
+            assert directive in configuration
+
 
 class TestCertificate:
     def test_a_self_signed_one_is_mounted_by_nginx_and_kong_as_a_secret(self, full: Asked) -> None:
@@ -242,6 +297,13 @@ class TestCertificate:
         asked = ask(stack({"tls": {"source": "secret", "secretName": "wildcard"}}, **CLUSTER))
         assert asked.certificates == ()
         assert mounted_secrets(asked) == {"nginx": "wildcard", "kong": "wildcard"}
+
+
+def server(asked: Asked, host: str) -> str:
+    """nginx' block for a host."""
+    blocks = asked.files["nginx/configuration"]["nginx.conf"].split("server {")
+    (found,) = [block for block in blocks if f"server_name {host};" in block]
+    return found
 
 
 def mounted_secrets(asked: Asked) -> dict[str, str]:

@@ -100,6 +100,17 @@ def test_of_the_kubelets_only_our_volumes_are_kept() -> None:
     assert "insecure_skip_verify" not in found["tls_config"]
 
 
+@pytest.mark.parametrize(("service", "workload"), [("user.public-0", "user"), ("client-pwa.public-12", "client-pwa")])
+def test_a_public_path_of_kongs_counts_for_its_workload(service: str, workload: str) -> None:
+    configured = prometheus.configuration([Target(job="kong", workload="kong", port=8100)], Static())
+    (relabelling,) = configured["scrape_configs"][0]["metric_relabel_configs"]
+    assert (relabelling["source_labels"], relabelling["target_label"]) == (["service"], "service")
+    found = re.fullmatch(relabelling["regex"], service)
+    assert found is not None
+    assert found[1] == workload
+    assert re.fullmatch(relabelling["regex"], workload) is None
+
+
 def test_the_thresholds_are_the_ones_the_rules_are_tested_with() -> None:
     tested = yaml.safe_load((ROOT / "tests/artifacts/alerts/thresholds.yml").read_text())
     pairs = [("service", "rdv"), ("kong", "kong")]

@@ -237,6 +237,19 @@ def test_the_name_of_a_front_end_is_no_key() -> None:
     }
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/health/", "/Health/live", "/.metrics", "/metrics.", "/health./live"])
+def test_what_the_gateway_closes_is_no_public_path(path: str) -> None:
+    assert refused_keys({"services": {"each": {"user": {"publicPaths": [path]}}}}).keys() == {
+        "services.each.user.publicPaths"
+    }
+
+
+@pytest.mark.parametrize("path", ["/health-records", "/a/metrics"])
+def test_a_longer_word_is_not_what_the_gateway_closes(path: str) -> None:
+    services = parsed({"services": {"each": {"user": {"publicPaths": [path]}}}}).services
+    assert services.differing(USER).public_paths == (path,)
+
+
 @pytest.mark.parametrize(
     "path", ["/auth/login", "/public/", "/webhooks/stripe", "/v1.2/a-b_c", "/.well-known/jwks.json"]
 )

@@ -78,6 +78,7 @@ DEVELOPER: Mapping[str, Any] = {
             "image": "kong:3.9.1",
             "proxyPort": 4,
             "tlsPort": 5,
+            "adminApi": True,
             "adminPort": 6,
             "memoryMib": 600,
             "cpuRequest": 0.4,

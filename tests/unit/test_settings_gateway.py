@@ -102,6 +102,25 @@ def test_a_contradiction_is_refused(gateway: Mapping[str, Any], expected: Mappin
     assert found == {f"gateway.{key}": allowed for key, allowed in expected.items()}
 
 
+def test_the_port_of_an_administration_that_does_not_run_is_refused() -> None:
+    stack = {"credentials": "generated", "gateway": {"enabled": True, "kong": {"adminPort": 9001}}}
+    assert refused_keys(stack) == {
+        "gateway.kong.adminPort": "nothing without the administration API (gateway.kong.adminApi): remove it"
+    }
+
+
+@pytest.mark.parametrize("host", ["10.0.0.7", "192.168.1.1"])
+def test_a_redis_by_address_and_tls_is_refused_where_kong_uses_it(host: str) -> None:
+    redis = {"mode": "external", "external": {"host": host}}
+    secrets = {"redisPassword": "hunter2"}
+    (key,) = refused_keys({"gateway": {"enabled": True}, "redis": redis, **secrets}, [*secrets])
+    assert key == "redis.external.host"
+    assert parsed({"redis": redis, **secrets}, [*secrets]).redis.external.host == host
+    plain = {"mode": "external", "external": {"host": host, "tls": False}}
+    stack = {"gateway": {"enabled": True}, "redis": plain, **secrets}
+    assert parsed(stack, [*secrets]).redis.external.host == host
+
+
 def test_a_host_name_stands_under_the_domain() -> None:
     assert parsed({"gateway": {"enabled": True, "domain": "example.org"}}).gateway.host("api") == "api.example.org"
 

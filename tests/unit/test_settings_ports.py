@@ -102,16 +102,23 @@ def test_kafka_without_zookeeper_leaves_its_port_to_others() -> None:
 
 
 def test_the_gateway_binds_its_ports_where_it_runs() -> None:
-    without, having = (dict(parsed({"gateway": {"enabled": on}}).published_ports()) for on in (False, True))
+    stacks = [{"credentials": "well-known", "gateway": {"enabled": on}} for on in (False, True)]
+    without, having = (dict(parsed(stack).published_ports()) for stack in stacks)
     assert having == {**without, **GATEWAY_PORTS}
+
+
+def test_an_administration_that_does_not_run_holds_no_port() -> None:
+    stack = {"credentials": "generated", "gateway": {"enabled": True}}
+    assert "gateway.kong.adminPort" not in dict(parsed(stack).published_ports())
 
 
 @pytest.mark.parametrize("key", GATEWAY_PORTS)
 def test_a_store_on_a_port_of_the_gateway_is_refused(key: str) -> None:
-    stack = {"gateway": {"enabled": True}, "redis": {"port": GATEWAY_PORTS[key]}}
+    stack = {"credentials": "well-known", "gateway": {"enabled": True}, "redis": {"port": GATEWAY_PORTS[key]}}
     assert refused_keys(stack) == {key: f"a port of its own: {GATEWAY_PORTS[key]} is already taken by redis.port"}
 
 
 def test_a_stack_with_everything_that_docker_can_run_has_no_clash() -> None:
-    ports = dict(parsed({"gateway": {"enabled": True}, "devTools": {"enabled": True}}).published_ports())
+    stack = {"credentials": "well-known", "gateway": {"enabled": True}, "devTools": {"enabled": True}}
+    ports = dict(parsed(stack).published_ports())
     assert len({*ports.values()}) == len(ports) == 12

@@ -11,6 +11,7 @@ import hmac
 import json
 import time
 
+from components.assets import asset
 from tests.e2e.images.trials import PASSWORD, Trial
 
 SECRET = "a secret that signs tokens for an hour"
@@ -150,12 +151,14 @@ GATEWAY_TRIALS = (
             "KONG_PREFIX": "/kong_prefix",
             "KONG_PROXY_LISTEN": "0.0.0.0:8000, 0.0.0.0:8443 http2 ssl",
             "KONG_ADMIN_LISTEN": "127.0.0.1:8001",
+            "KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE": "/kong/admin_access.lua",
             "KONG_STATUS_LISTEN": "0.0.0.0:8100",
             "KONG_ADMIN_GUI_LISTEN": "off",
             "KONG_NGINX_WORKER_PROCESSES": "2",
         },
         files={
             "/kong/kong.json": KONG,
+            "/kong/admin_access.lua": asset("kong/admin_access.lua"),
             "/kong/wrong.json": '{"_format_version": "3.0", "services": [{"name": "a", "hots": "b"}]}',
             "/ask.sh": ASK,
         },

@@ -89,7 +89,8 @@ def prod(cluster: Cluster) -> dict[str, Any]:
             "frontends": {"image": FRONTEND_IMAGE, "replicas": 1, "cpuRequest": 0.02},
             "gateway": {
                 "domain": DOMAIN,
-                "kong": {"replicas": 1},
+                # Off in production; asked for, who may forward a port reaches it.
+                "kong": {"replicas": 1, "adminApi": True},
                 "nginx": {"replicas": 1},
                 "rateLimit": {"perMinute": RATE_LIMIT},
             },

@@ -5,7 +5,8 @@ set -euo pipefail
 if [[ ${1-} == kong ]]; then
   for file_name in "${!KONG_@}"; do
     name=${file_name%_FILE}
-    [[ $file_name == *_FILE ]] || continue
+    # A directive for nginx may end so, as access_by_lua_file does.
+    [[ $file_name == *_FILE && $file_name != KONG_NGINX_* ]] || continue
     if [[ -n ${!name-} ]]; then
       echo "error: both $name and $file_name are set (but are exclusive)" >&2
       exit 1

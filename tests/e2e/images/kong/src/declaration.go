@@ -133,9 +133,7 @@ func (d *declaration) flatten(s *strict) {
 	for number, r := range d.Routes {
 		path := fmt.Sprintf("routes[%d]", number+1)
 		r.ID = identifier("routes", r.ID, r.Name)
-		if r.owner == nil && r.Service == "" {
-			s.refuse(path, "a route without a service needs plugins that this stand-in doesn't have")
-		} else if r.owner == nil {
+		if r.owner == nil && r.Service != "" {
 			r.owner = find(s, path+".service", d.Services, r.Service, func(o *service) []string { return []string{o.ID, o.Name} })
 		}
 		for _, p := range r.Plugins {

@@ -19,6 +19,7 @@ type gateway struct {
 	router    *router
 	upstreams map[*service]*upstream
 	meters    *meters
+	clients   *clients
 }
 
 // exchange is one request on its way through.
@@ -64,9 +65,29 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.path = normalize(r.URL.EscapedPath())
 	x.ingressBytes = headerBytes(r.Header) + int64(len(r.RequestURI))
 	r.Body = &counted{ReadCloser: r.Body, total: &x.ingressBytes}
+	_ = http.NewResponseController(w).EnableFullDuplex()
 	out := &responder{ResponseWriter: w, exchange: x}
 	defer x.finish()
 
+	// As with Kong, what nginx refuses gets the headers of the plugins for all requests.
+	x.chain = g.router.global
+	if g.settings.tooLarge(r) {
+		out.send(x.failure(http.StatusBadRequest, "Request header or cookie too large"))
+		return
+	}
+	if !g.clients.enter(x.client.ip, x.started) {
+		out.send(x.failure(http.StatusTooManyRequests, "The upstream server responded with 429"))
+		return
+	}
+	defer g.clients.leave(x.client.ip)
+	if limit := g.settings.maxBody; limit > 0 {
+		if r.ContentLength > limit {
+			out.send(x.tooLong())
+			x.linger(w)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+	}
 	here, matched := g.router.match(x.client.scheme, r.Method, r.Host, x.path)
 	if here == nil {
 		out.send(x.failure(http.StatusNotFound, "no Route matched with those values"))
@@ -83,8 +104,25 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if x.route.owner == nil {
+		out.send(x.failure(http.StatusServiceUnavailable, "no Service found with those values"))
+		return
+	}
 	x.sent = time.Now()
 	g.upstreams[x.route.owner].serve(out, x)
+}
+
+func (x *exchange) tooLong() *answer {
+	return x.failure(http.StatusRequestEntityTooLarge, "Payload too large")
+}
+
+// linger takes the rest of a body that was refused, for as long as nginx does: a client that is still sending would
+// lose the answer with the connection.
+func (x *exchange) linger(w http.ResponseWriter) {
+	control := http.NewResponseController(w)
+	_ = control.Flush()
+	_ = control.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_, _ = io.Copy(io.Discard, x.request.Body)
 }
 
 // demandTLS answers a plain request for a route that only has https.

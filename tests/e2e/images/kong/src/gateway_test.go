@@ -57,7 +57,7 @@ func start(t *testing.T) *httptest.Server {
 		t.Fatal(err)
 	}
 	s, err := readSettings([]string{"KONG_DATABASE=off", "KONG_DECLARATIVE_CONFIG=" + path,
-		"KONG_TRUSTED_IPS=127.0.0.1", "KONG_REAL_IP_HEADER=X-Forwarded-For", "KONG_REAL_IP_RECURSIVE=on", "KONG_PROXY_ACCESS_LOG=off"})
+		"KONG_TRUSTED_IPS=127.0.0.1", "KONG_REAL_IP_HEADER=X-Forwarded-For", "KONG_REAL_IP_RECURSIVE=on", "KONG_PROXY_ACCESS_LOG=off", "KONG_ADMIN_LISTEN=off"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,13 @@ var (
 const workspace = "default"
 
 func (p *prometheusPlugin) log(x *exchange) {
-	m, service, route, consumer := x.gateway.meters, x.route.owner.Name, x.route.Name, ""
+	m, service, route, consumer := x.gateway.meters, "", "", ""
+	if x.route != nil {
+		route = x.route.Name
+		if x.route.owner != nil {
+			service = x.route.owner.Name
+		}
+	}
 	if p.PerConsumer && x.consumer != nil {
 		consumer = x.consumer.Username
 	}

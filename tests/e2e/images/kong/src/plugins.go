@@ -110,11 +110,11 @@ func (d *declaration) preparePlugins(s *strict, allowed []string) {
 	}
 }
 
-// chain is what runs for a route, in order: of each kind only the one with the narrowest scope.
+// chain is what runs for a route (nil: for none), in order: of each kind only the one with the narrowest scope.
 func (d *declaration) chain(r *route) []plugin {
 	chosen, rank := map[string]*pluginRow{}, map[string]int{}
 	for _, row := range d.Plugins {
-		if !row.Enabled || (row.route != nil && row.route != r) || (row.service != nil && row.service != r.owner) {
+		if !row.Enabled || row.route != nil && row.route != r || row.service != nil && (r == nil || row.service != r.owner) {
 			continue
 		}
 		here := 1

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -87,6 +88,8 @@ func (p *rateLimiting) check() error {
 		return errors.New("at least one of these fields must be non-empty: 'second', 'minute', 'hour', 'day', 'month', 'year'")
 	case p.Policy == "redis" && p.Redis.Host == "":
 		return errors.New("redis.host: required field missing")
+	case net.ParseIP(p.Redis.ServerName) != nil:
+		return errors.New("redis: in 'server_name': must not be an IP")
 	case p.LimitBy == "header" && p.HeaderName == "":
 		return errors.New("header_name: required field missing")
 	case p.LimitBy == "path" && p.Path == "":
@@ -108,7 +111,9 @@ func (p *rateLimiting) subject(x *exchange) string {
 			out = x.credential.ID
 		}
 	case "service":
-		out = x.route.owner.ID
+		if x.route.owner != nil {
+			out = x.route.owner.ID
+		}
 	case "header":
 		out = x.request.Header.Get(p.HeaderName)
 	case "path":

@@ -20,15 +20,16 @@ type candidate struct {
 type router struct {
 	candidates  []candidate
 	credentials map[string]*jwtSecret
+	global      []plugin // those for all requests
 }
 
 func newRouter(d *declaration) *router {
-	out := &router{credentials: map[string]*jwtSecret{}}
+	out := &router{credentials: map[string]*jwtSecret{}, global: d.chain(nil)}
 	for _, credential := range d.Credentials {
 		out.credentials[credential.Key] = credential
 	}
 	for _, r := range d.Routes {
-		if !r.owner.Enabled {
+		if r.owner != nil && !r.owner.Enabled {
 			continue
 		}
 		chain := d.chain(r)

@@ -128,9 +128,10 @@ func newGateway(s *settings, n *node) (*gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("KONG_LUA_SSL_TRUSTED_CERTIFICATE: %w", err)
 	}
-	g := &gateway{settings: s, router: newRouter(d), upstreams: map[*service]*upstream{}, meters: n.meters}
+	g := &gateway{settings: s, router: newRouter(d), upstreams: map[*service]*upstream{}, meters: n.meters, clients: newClients(s)}
+	kept := &names{ttl: s.nameTTL, kept: map[string]found{}}
 	for _, here := range d.Services {
-		g.upstreams[here] = newUpstream(here, s.idleTimeout)
+		g.upstreams[here] = newUpstream(here, s, kept)
 	}
 	for _, row := range d.Plugins {
 		if limiting, is := row.plugin.(*rateLimiting); is {

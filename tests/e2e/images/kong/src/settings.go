@@ -33,7 +33,14 @@ type settings struct {
 	plugins         []string
 	headers         []string
 	logsAccess      bool
-	unknown         []string
+	adminIsClosed   bool
+
+	maxBody, maxAnswerHeaders int64 // bytes; a body of 0: no limit
+	maxHeaderLine             int
+	ratePerSecond, rateBurst  float64
+	connections               int
+	nameTTL                   time.Duration
+	unknown                   []string
 }
 
 // defaults holds the settings that have an effect here, with the values of Kong's own kong.conf.default; the two
@@ -47,7 +54,11 @@ var defaults = map[string]string{
 	"ssl_cert":      "", "ssl_cert_key": "", "lua_ssl_trusted_certificate": "system",
 	"trusted_ips": "", "real_ip_header": "X-Real-IP", "real_ip_recursive": "off",
 	"upstream_keepalive_idle_timeout": "15", "proxy_access_log": "logs/access.log",
-	"headers": "server_tokens, latency_tokens, X-Kong-Request-Id",
+	"headers":                         "server_tokens, latency_tokens, X-Kong-Request-Id",
+	"nginx_admin_access_by_lua_file":  "",
+	"nginx_http_client_max_body_size": "0m", "nginx_http_large_client_header_buffers": "4 8k",
+	"nginx_proxy_proxy_buffer_size": "4k", "nginx_http_limit_req_zone": "", "nginx_proxy_limit_req": "",
+	"nginx_proxy_limit_conn": "", "dns_valid_ttl": "",
 }
 
 // withoutEffect begins the names of settings that Kong knows and that change nothing here.
@@ -73,7 +84,7 @@ func readSettings(environment []string) (*settings, error) {
 	for _, variable := range environment {
 		name, value, _ := strings.Cut(variable, "=")
 		name, isOurs := strings.CutPrefix(name, "KONG_")
-		if name = strings.ToLower(name); !isOurs || strings.HasSuffix(name, "_file") {
+		if name = strings.ToLower(name); !isOurs || strings.HasSuffix(name, "_file") && !strings.HasPrefix(name, "nginx_") {
 			continue
 		}
 		if _, known := defaults[name]; known {
@@ -118,6 +129,13 @@ func readSettings(environment []string) (*settings, error) {
 			problems = append(problems, fmt.Errorf("KONG_TRUSTED_IPS: %w", err))
 		}
 		out.trustedIPs = append(out.trustedIPs, prefix)
+	}
+	if err := out.readLimits(given); err != nil {
+		problems = append(problems, err)
+	}
+	if out.adminIsClosed = given["nginx_admin_access_by_lua_file"] != ""; len(out.admin) > 0 && !out.adminIsClosed {
+		problems = append(problems, errors.New("KONG_ADMIN_LISTEN without KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE: Kong takes "+
+			"POST /config there and shows secrets, which this stand-in doesn't do"))
 	}
 	recursive, known := booleans[given["real_ip_recursive"]]
 	if !known {

@@ -34,6 +34,9 @@ func (p *correlationID) access(x *exchange) *answer {
 }
 
 func (p *correlationID) filter(x *exchange, header http.Header) {
+	if x.correlationID == "" { // nginx answered before the plugins ran
+		_ = p.access(x)
+	}
 	if p.EchoDownstream {
 		header.Set(p.HeaderName, x.correlationID)
 	}

@@ -3,8 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"regexp"
 	"runtime"
+	"slices"
 	"sync/atomic"
 )
 
@@ -54,9 +57,32 @@ func (n *node) status() map[string]any {
 	}
 }
 
-// adminHandler is read-only, as Kong's is without a database (except for /config, which isn't here), and leaves out
-// consumers, secrets and the configuration of plugins.
+// adminHandler shows what assets/kong/admin_access.lua lets through; Kong runs that file, this stand-in its rules.
 func (n *node) adminHandler() http.Handler {
+	mux := n.readable()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		switch {
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			w.Header().Set("Allow", "GET, HEAD")
+			reply(w, http.StatusMethodNotAllowed, message("the administration API is read-only"))
+		case r.Header.Get("Origin") != "" || !slices.Contains([]string{"localhost", "127.0.0.1", "::1", "[::1]"}, host):
+			reply(w, http.StatusForbidden, message("for operators alone, as localhost"))
+		case !shown.MatchString(normalize(r.URL.EscapedPath())):
+			reply(w, http.StatusForbidden, message("not shown: it may hold secrets"))
+		default:
+			w.Header().Set("Access-Control-Allow-Origin", "http://localhost:8001")
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+var shown = regexp.MustCompile(`^(/|/status|/(services|routes)(/[A-Za-z0-9._-]+)?)$`)
+
+func (n *node) readable() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", n.statusHandler())
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -89,19 +115,19 @@ func (n *node) adminHandler() http.Handler {
 			out = append(out, map[string]any{
 				"id": r.ID, "name": r.Name, "paths": r.Paths, "hosts": r.Hosts, "methods": r.Methods,
 				"protocols": r.Protocols, "strip_path": r.StripPath, "preserve_host": r.PreserveHost,
-				"service": map[string]string{"id": r.owner.ID},
+				"service": serviceOf(r),
 			})
 		}
 		return out
 	})
-	list("/plugins", func(d *declaration) (out []map[string]any) {
-		for _, row := range d.Plugins {
-			serviceID, routeID := row.scopeIDs()
-			out = append(out, map[string]any{"name": row.Name, "enabled": row.Enabled, "service": serviceID, "route": routeID})
-		}
-		return out
-	})
 	return mux
+}
+
+func serviceOf(r *route) any {
+	if r.owner == nil {
+		return nil
+	}
+	return map[string]string{"id": r.owner.ID}
 }
 
 func message(text string) map[string]string { return map[string]string{"message": text} }

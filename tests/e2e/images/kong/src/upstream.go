@@ -20,6 +20,7 @@ import (
 type upstream struct {
 	service *service
 	proxy   *httputil.ReverseProxy
+	names   *names
 	turn    atomic.Uint32
 }
 
@@ -27,13 +28,14 @@ type exchangeKey struct{}
 
 func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
 
-func newUpstream(here *service, idleTimeout time.Duration) *upstream {
-	u := &upstream{service: here}
+func newUpstream(here *service, s *settings, kept *names) *upstream {
+	u := &upstream{service: here, names: kept}
 	u.proxy = &httputil.ReverseProxy{
 		Rewrite: u.rewrite,
 		Transport: &http.Transport{
 			DialContext: u.dial, DisableCompression: true,
-			MaxIdleConns: 512, MaxIdleConnsPerHost: 512, IdleConnTimeout: idleTimeout,
+			MaxIdleConns: 512, MaxIdleConnsPerHost: 512, IdleConnTimeout: s.idleTimeout,
+			MaxResponseHeaderBytes: s.maxAnswerHeaders,
 			// Kong's own default: proxy_ssl_verify is off.
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: here.Host}, //nolint:gosec // see above
 		},
@@ -91,8 +93,7 @@ func (u *upstream) rewrite(r *httputil.ProxyRequest) {
 	}
 }
 
-// dial makes a connection, asking for the name's addresses each time and taking them in turn; a refusal is tried
-// again `retries` times.
+// dial makes a connection, taking the name's addresses in turn; a refusal is tried again `retries` times.
 func (u *upstream) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -101,7 +102,7 @@ func (u *upstream) dial(ctx context.Context, network, address string) (net.Conn,
 	for attempt := 0; ; attempt++ {
 		var connection net.Conn
 		limit, cancel := context.WithTimeout(ctx, time.Duration(u.service.ConnectTimeout)*time.Millisecond)
-		addresses, err := net.DefaultResolver.LookupHost(limit, host)
+		addresses, err := u.names.lookup(limit, host)
 		if err == nil {
 			chosen := addresses[int(u.turn.Add(1))%len(addresses)]
 			connection, err = (&net.Dialer{}).DialContext(limit, network, net.JoinHostPort(chosen, port))
@@ -122,6 +123,11 @@ func (u *upstream) fail(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
 	if errors.Is(r.Context().Err(), context.Canceled) {
 		x.status = 499 // the client is gone
+		return
+	}
+	var tooLong *http.MaxBytesError
+	if errors.As(err, &tooLong) {
+		w.(*responder).send(x.tooLong())
 		return
 	}
 	logf("error", "%s: %v", u.service.Name, err)

@@ -1,0 +1,206 @@
+"""Kong's declarative file, generated from the table of services.
+
+Its entities: https://developer.konghq.com/gateway/entities/. It is written as JSON, which is YAML too.
+tests/gateway/kong_behaviour.yaml records what Kong does with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components.data_layer.access import RedisAccess
+from components.gateway import timeouts
+from components.microservice import JWT_ALGORITHM, JWT_ISSUER
+from settings.applications import INTERNAL_PATHS
+from settings.gateway import RateLimit
+from workloads import ENGINE_HOST
+
+INTERNAL = "internal"
+"""The route that answers 404 for what is served inside the platform alone."""
+
+PUBLIC_SUFFIX = ".public-"
+"""`user.public-0` is the first public path of `user`. No workload's name has a dot; Prometheus drops what follows."""
+
+
+def api_path(service: str) -> str:
+    """Return the path that the paths of a service are below."""
+    return f"/api/{service}"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A service that requests are led to."""
+
+    name: str
+    port: int
+    is_local: bool
+    """Whether it runs on the developer's machine."""
+
+    public_paths: tuple[str, ...] = ()
+    """Paths, below the service's own, that need no token; each with everything below it."""
+
+    @property
+    def host(self) -> str:
+        """The host name that Kong resolves."""
+        return ENGINE_HOST if self.is_local else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """What Kong's declarative configuration is made from."""
+
+    services: Sequence[Upstream]
+    jwt_secret: pulumi.Output[str]
+    cors_origins: Sequence[str]
+    rate_limit: RateLimit
+    redis: RedisAccess
+    redis_password: pulumi.Output[str] | None
+
+
+def declarative(configuration: Configuration) -> pulumi.Output[str]:
+    """Return the text of the declarative file."""
+    return pulumi.Output.all(configuration.jwt_secret, configuration.redis_password).apply(
+        lambda secrets: json.dumps(document(configuration, *secrets), indent=2)
+    )
+
+
+def document(configuration: Configuration, jwt_secret: str, redis_password: str | None) -> dict[str, Any]:
+    """Return the declarative file as data."""
+    return {
+        "_format_version": "3.0",
+        "services": [one for upstream in configuration.services for one in _services(upstream)],
+        "routes": [_internal()],
+        "consumers": [
+            {
+                "username": JWT_ISSUER,
+                "jwt_secrets": [{"key": JWT_ISSUER, "secret": jwt_secret, "algorithm": JWT_ALGORITHM}],
+            }
+        ],
+        "plugins": [
+            {"name": "correlation-id", "config": {"header_name": "X-Correlation-ID", "echo_downstream": True}},
+            {"name": "prometheus", "config": _all_metrics()},
+            # An empty list of origins means any to the plugin; without it, browsers let none in.
+            *([{"name": "cors", "config": _cors(configuration.cors_origins)}] if configuration.cors_origins else []),
+            {"name": "rate-limiting", "config": _rate_limiting(configuration, redis_password)},
+        ],
+    }
+
+
+def _services(upstream: Upstream) -> list[dict[str, Any]]:
+    """The service behind `/api/<service>/` with a token, and its public paths without one.
+
+    Each public path is a Kong service of its own, whose path is put before what is left of the request's: the service
+    sees the paths it knows either way.
+    """
+    prefix = api_path(upstream.name)
+    guarded = _service(upstream, upstream.name, [f"{prefix}/"], "/")
+    guarded["routes"][0]["plugins"] = [{"name": "jwt", "config": _jwt()}]
+    public = [
+        _service(upstream, f"{upstream.name}{PUBLIC_SUFFIX}{number}", _public_paths(prefix, path), path)
+        for number, path in enumerate(upstream.public_paths)
+    ]
+    return [guarded, *public]
+
+
+def _public_paths(prefix: str, path: str) -> list[str]:
+    """The path itself and what is below it. A prefix alone would open `/auth/loginx` with `/auth/login`."""
+    if path.endswith("/"):
+        return [f"{prefix}{path}"]
+    exact = f"{prefix}{path}".replace(".", r"\.")
+    return [f"~{exact}$", f"{prefix}{path}/"]
+
+
+def _service(upstream: Upstream, name: str, paths: Sequence[str], upstream_path: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "protocol": "http",
+        "host": upstream.host,
+        "port": upstream.port,
+        "path": upstream_path,
+        "connect_timeout": timeouts.CONNECT_S * 1000,
+        "read_timeout": timeouts.KONG.answer_s * 1000,
+        "write_timeout": timeouts.KONG.answer_s * 1000,
+        "retries": timeouts.RESENDS,
+        # Bodies pass through as they come: Kong would file what is larger than 8 KiB in its prefix, which is memory.
+        "routes": [{"name": name, "paths": [*paths], "strip_path": True, "request_buffering": False}],
+    }
+
+
+def _internal() -> dict[str, Any]:
+    """The route that closes the internal paths of every service, whatever the token and however they are spelled.
+
+    Kong normalises `//`, `/./`, `..` and needless escapes before it matches. What it leaves and some server may drop
+    is in the expression: letter case, `;parameters`, dots, spaces, empty segments. An encoded slash or backslash is
+    refused anywhere, since only the service would decode it. The expression has no look-around: Kong's router has none.
+    """
+    dropped = r"(?:[^a-z0-9%;]|%(?:[01][0-9a-f]|20|2e|3b|7f)|;[^/]*/)*"
+    names = "|".join(INTERNAL_PATHS)
+    return {
+        "name": INTERNAL,
+        "paths": [f"~/api/[^/]+/(?i:{dropped}(?:{names}))(?:[^A-Za-z0-9_-]|$)", "~/api/.*%(?:2[Ff]|5[Cc])"],
+        # Before any public path, which is an expression too.
+        "regex_priority": 1,
+        "plugins": [
+            {
+                "name": "request-termination",
+                "config": {"status_code": 404, "message": "no Route matched with those values"},
+            }
+        ],
+    }
+
+
+def _jwt() -> dict[str, Any]:
+    return {
+        "key_claim_name": "iss",
+        # Left out, an expired token passes.
+        "claims_to_verify": ["exp"],
+        # A token in an address ends up in logs.
+        "uri_param_names": [],
+        # The plugin `cors` answers a browser's preflight request before this one runs. Any other OPTIONS request
+        # would reach the service without a token.
+        "run_on_preflight": True,
+    }
+
+
+def _cors(origins: Sequence[str]) -> dict[str, Any]:
+    return {
+        "origins": list(origins),
+        "methods": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+        "headers": ["Authorization", "Content-Type", "X-Correlation-ID"],
+        "exposed_headers": ["X-Correlation-ID", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"],
+        "credentials": True,
+        "max_age": 600,
+    }
+
+
+def _rate_limiting(configuration: Configuration, password: str | None) -> dict[str, Any]:
+    """Counted in Redis, for all replicas together; a Redis that is away lets requests through."""
+    limit, redis = configuration.rate_limit, configuration.redis
+    return {
+        "minute": limit.per_minute,
+        **({"hour": limit.per_hour} if limit.per_hour else {}),
+        "limit_by": "ip",
+        "policy": "redis",
+        "fault_tolerant": True,
+        "redis": {
+            "host": redis.endpoint.host,
+            "port": redis.endpoint.port,
+            "ssl": redis.tls,
+            "ssl_verify": redis.tls,
+            # The name that the certificate must have. Kong refuses an address: settings/consistency.py does before it.
+            **({"server_name": redis.endpoint.host} if redis.tls else {}),
+            "timeout": 1000,
+            **({"password": password} if password else {}),
+        },
+    }
+
+
+def _all_metrics() -> dict[str, bool]:
+    """All four groups; they are off by default."""
+    groups = ("status_code_metrics", "latency_metrics", "bandwidth_metrics", "upstream_health_metrics")
+    return dict.fromkeys(groups, True)

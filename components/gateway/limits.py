@@ -1,0 +1,33 @@
+"""What one request and one client may use. docs/gateway.md explains the table.
+
+The largest body is `gateway.maxBodyMib`; the requests a minute are `gateway.rateLimit`.
+"""
+
+from __future__ import annotations
+
+HEADER_LINE_KIB = 16
+"""One header, or the request line, of a request. More: 400."""
+
+HEADER_LINES = 4
+"""Buffers of `HEADER_LINE_KIB` for all headers of a request."""
+
+ANSWER_HEADERS_KIB = 16
+"""All headers of a service's answer. More: 502."""
+
+EDGE_ANSWER_HEADERS_KIB = 32
+"""The same at the edge: Kong adds headers of its own."""
+
+ANSWER_BUFFERS = 8
+ANSWER_BUFFER_KIB = 8
+"""What a hop holds of an answer that its client takes slowly; nothing goes to a file."""
+
+CONNECTIONS_PER_CLIENT = 200
+"""Requests of one client address in progress at once, per replica. HTTP/2 streams count one each. More: 429."""
+
+EDGE_RATE_PER_CLIENT = 100
+"""Requests a second of one client address at nginx, per replica and all host names together. More: 429."""
+
+EDGE_BURST_PER_CLIENT = 1000
+
+CLIENT_TABLE_MIB = 10
+"""Memory for the addresses that are counted, about 80,000."""

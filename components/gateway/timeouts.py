@@ -1,0 +1,41 @@
+"""How long each hop of a request waits: one descending budget from the edge to the database.
+
+Every row waits longer than the row below it may take, so the hop that knows the cause gives the answer.
+docs/gateway.md explains the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CLIENT_S = 15
+"""The edge waits this long between two reads from, or writes to, a client."""
+
+CONNECT_S = 2
+"""A connection to the next hop."""
+
+RESEND_S = 5
+"""A request is sent again, once, only within this time: after a refused or lost connection, never after a wait."""
+
+RESENDS = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """One hop's wait for the first byte of an answer."""
+
+    hop: str
+    answer_s: int
+    answers: str
+    """What the client gets when the time is over."""
+
+
+EDGE = Budget(hop="nginx waits for Kong", answer_s=45, answers="504, an HTML page")
+KONG = Budget(hop="Kong waits for a service", answer_s=30, answers="504, JSON")
+SERVICE = Budget(hop="a service answers", answer_s=25, answers="503, JSON")
+STATEMENT = Budget(hop="PostgreSQL runs one statement", answer_s=20, answers="an error to the service")
+
+BUDGETS = (EDGE, KONG, SERVICE, STATEMENT)
+
+KONG_LONGEST_S = RESEND_S + CONNECT_S + KONG.answer_s
+"""The longest that Kong takes to answer: a connection lost at the end of `RESEND_S`, then a second one."""

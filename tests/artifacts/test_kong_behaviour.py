@@ -1,0 +1,168 @@
+"""The stand-in for Kong does what the real Kong was seen to do, with the configuration that the program renders."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.configurations import free_ports
+from tests.engine.waiting import until
+from tests.gateway import echo, rows
+from tests.gateway.scenario import NO_PORT, scenario
+from tests.unit.paths import ROOT
+
+SOURCE = ROOT / "tests/e2e/images/kong/src"
+CONFIGURATION, ROWS = rows.load()
+CLIENT = {"X-Forwarded-For": "203.0.113.9"}
+
+
+@dataclass(frozen=True)
+class Running:
+    """The stand-in, and where it answers."""
+
+    gateway: rows.Gateway
+    admin_port: int
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in, compiled."""
+    if not (go := shutil.which("go") or shutil.which("/usr/local/go/bin/go")):
+        pytest.skip("Go is not here, and the stand-in for Kong is compiled with it")
+    path = tmp_path_factory.mktemp("kong") / "kong"
+    subprocess.run([go, "build", "-o", str(path), "."], cwd=SOURCE, check=True, timeout=600)
+    return path
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[int]:
+    """The port of the service behind it."""
+    with echo.serving() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def running(program: Path, service: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The stand-in with the rows' configuration."""
+    with started(program, service, tmp_path_factory.mktemp("rows")) as it:
+        yield it
+
+
+@contextmanager
+def started(
+    program: Path, service: int, folder: Path, configuration: Mapping[str, Any] | None = None
+) -> Iterator[Running]:
+    """Run the stand-in until the end of the block."""
+    proxy, admin = free_ports(2)
+    made = scenario(service, proxy, configuration=configuration, admin_port=admin, redis_port=NO_PORT)
+    with (folder / "log").open("w+") as log:
+        process = subprocess.Popen(
+            [str(program), "start"], env={**os.environ, **made.write(folder)}, stdout=log, stderr=log
+        )
+        try:
+            gateway = rows.Gateway(f"http://127.0.0.1:{proxy}", made.key)
+            until("the gateway answers", lambda: answers(gateway, process, folder / "log"))
+            yield Running(gateway, admin)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def answers(gateway: rows.Gateway, process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Whether it answers yet; fails when it has ended."""
+    assert process.poll() is None, log.read_text()
+    try:
+        return gateway.ask({"path": "/"}).status == 404
+    except ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_request_is_answered_as_kong_answers_it(running: Running, row: rows.Row) -> None:
+    assert rows.differences(row, running.gateway.ask(row.request)) == []
+
+
+def test_ten_bodies_of_the_largest_size_pass_at_once(running: Running) -> None:
+    largest = {"method": "POST", "path": "/api/user/me", "token": "valid", "body_bytes": 10 << 20}
+    with ThreadPoolExecutor(10) as pool:
+        found = list(pool.map(running.gateway.ask, [largest, largest | {"chunked": True}] * 5))
+    assert [(one.status, one.document["body_bytes"]) for one in found] == [(200, 10 << 20)] * 10
+
+
+def test_a_large_answer_arrives_whole(running: Running) -> None:
+    answer = running.gateway.ask({"path": "/api/user/me?mib=100", "token": "valid"})
+    assert (answer.status, len(answer.body)) == (200, 100 << 20)
+
+
+def test_requests_without_a_token_and_without_redis_are_limited(program: Path, service: int, tmp_path: Path) -> None:
+    few = {**CONFIGURATION, "gateway": {**CONFIGURATION["gateway"], "rateLimit": {"perMinute": 5}}}
+    with started(program, service, tmp_path, few) as it:
+        request = {"path": "/api/user/me", "headers": {**CLIENT, "Origin": "https://app.pti.test"}}
+        found = [it.gateway.ask(request) for _ in range(15)]
+        other = it.gateway.ask({"path": "/api/user/me", "headers": {"X-Forwarded-For": "203.0.113.10"}})
+    # Twice the limit and the first one, whose second may have given one more back.
+    assert [one.status for one in found[:11]] == [401] * 11
+    assert found[-1].status == 429
+    assert found[-1].headers["access-control-allow-origin"] == "https://app.pti.test"
+    assert other.status == 401
+
+
+ADMINISTRATION: list[tuple[str, str, dict[str, str], int]] = [
+    ("GET", "/", {}, 200),
+    ("GET", "/status", {}, 200),
+    ("GET", "/services", {}, 200),
+    ("HEAD", "/services", {}, 200),
+    ("GET", "/routes", {}, 200),
+    ("POST", "/config", {}, 405),
+    ("POST", "/config?config=a", {}, 405),
+    ("POST", "/services", {}, 405),
+    ("PATCH", "/services/user", {}, 405),
+    ("DELETE", "/services/user", {}, 405),
+    ("OPTIONS", "/services", {}, 405),
+    ("GET", "/config", {}, 403),
+    ("GET", "//config", {}, 403),
+    ("GET", "/services/../config", {}, 403),
+    ("GET", "/plugins", {}, 403),
+    ("GET", "/services/user/plugins", {}, 403),
+    ("GET", "/consumers/pti-calendar/jwt", {}, 403),
+    ("GET", "/services", {"Origin": "http://evil.test"}, 403),
+    ("GET", "/services", {"Host": "evil.test"}, 403),
+    ("GET", "/services", {"Host": "kong:8001"}, 403),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "status"), ADMINISTRATION)
+def test_the_administration_shows_what_is_no_secret_to_who_is_no_web_page(
+    running: Running, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    connection = HTTPConnection("127.0.0.1", running.admin_port, timeout=30)
+    connection.request(method, path, headers=headers)
+    answer = connection.getresponse()
+    assert answer.status == status
+    assert running.gateway.key not in answer.read().decode()
+    connection.close()
+
+
+def test_a_redis_by_address_and_tls_is_refused(program: Path, tmp_path: Path) -> None:
+    made = scenario(1, 1)
+    for plugin in made.document["plugins"]:
+        if plugin["name"] == "rate-limiting":
+            plugin["config"]["redis"] |= {"ssl": True, "server_name": "10.0.0.7"}
+    file = tmp_path / "kong.json"
+    file.write_text(json.dumps(made.document))
+    found = subprocess.run(
+        [str(program), "config", "parse", str(file)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert found.returncode == 1
+    assert "in 'server_name': must not be an IP" in found.stderr

@@ -1,0 +1,164 @@
+"""The rows of kong_behaviour.yaml, and running one against a gateway."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from tests.gateway.echo import MARK
+from tests.gateway.tokens import headers_and_query
+
+FILE = Path(__file__).with_name("kong_behaviour.yaml")
+TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Row:
+    """One observed behaviour."""
+
+    name: str
+    request: Mapping[str, Any]
+    answer: Mapping[str, Any]
+    received: Mapping[str, Any] | str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    body_sent: bool = True
+
+    @property
+    def is_from_service(self) -> bool:
+        """Whether the echo service made it."""
+        return MARK.lower() in self.headers
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The JSON in its body; empty if it is none."""
+        try:
+            found = json.loads(self.body)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway by its address, and the key of the tokens it takes."""
+
+    address: str
+    key: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every request."""
+
+    verify: bool = True
+
+    def ask(self, request: Mapping[str, Any]) -> Answer:
+        """Send one request as the row has it, its path unchanged."""
+        carried, query = headers_and_query(request.get("token"), self.key)
+        given = {name: _sized(value) for name, value in request.get("headers", {}).items()}
+        path = request["path"] + (("&" if "?" in request["path"] else "?") + query if query else "")
+        size = request.get("body_bytes", 0)
+        chunks = (b"x" * min(1 << 16, size - start) for start in range(0, size, 1 << 16))
+        connection = self._connection()
+        try:
+            sent = self._send(connection, request, path, {**self.headers, **carried, **given}, chunks, size)
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, headers, response.read(), sent)
+        finally:
+            connection.close()
+
+    def _send(
+        self,
+        connection: http.client.HTTPConnection,
+        request: Mapping[str, Any],
+        path: str,
+        headers: Mapping[str, str],
+        chunks: Iterator[bytes],
+        size: int,
+    ) -> bool:
+        """Send it; false when the gateway closed the connection before it had taken the whole body."""
+        chunked = request.get("chunked", False)
+        connection.putrequest(request.get("method", "GET"), path, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        if chunked:
+            connection.putheader("Transfer-Encoding", "chunked")
+        elif size:
+            connection.putheader("Content-Length", str(size))
+        connection.endheaders()
+        try:
+            for chunk in chunks:
+                connection.send(b"%x\r\n%s\r\n" % (len(chunk), chunk) if chunked else chunk)
+            if chunked:
+                connection.send(b"0\r\n\r\n")
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
+            return False
+        return True
+
+    def _connection(self) -> http.client.HTTPConnection:
+        parts = urlsplit(self.address)
+        if parts.scheme != "https":
+            return http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
+        context = ssl.create_default_context()
+        if not self.verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection(parts.netloc, timeout=TIMEOUT_S, context=context)
+
+
+def load() -> tuple[Mapping[str, Any], tuple[Row, ...]]:
+    """Return the configuration of the rows, and the rows."""
+    found = yaml.safe_load(FILE.read_text())
+    return found["configuration"], tuple(Row(**row) for row in found["rows"])
+
+
+def differences(row: Row, answer: Answer, *, services_echo: bool = True) -> list[str]:
+    """Return what of an answer is not as observed; empty when all of it is."""
+    wanted, found = row.answer, []
+    if answer.status != wanted["status"]:
+        found.append(f"status {answer.status} instead of {wanted['status']}: {answer.body[:200]!r}")
+    for name, value in wanted.get("headers", {}).items():
+        if answer.headers.get(name) != value:
+            found.append(f"header {name}: {answer.headers.get(name)!r} instead of {value!r}")
+    if "message" in wanted and answer.document.get("message") != wanted["message"]:
+        found.append(f"body {answer.body[:200]!r} instead of the message {wanted['message']!r}")
+    if row.received is None or not services_echo:
+        return found
+    if isinstance(row.received, str):
+        return [*found, f"a service received {answer.document.get('path')}"] if answer.is_from_service else found
+    if not answer.is_from_service:
+        return [*found, "no service received it"]
+    return [*found, *_not_received(row.received, answer.document)]
+
+
+def _not_received(wanted: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
+    found = [
+        f"the service received the {key} {got.get(key)!r} instead of {value!r}"
+        for key, value in wanted.items()
+        if key != "headers" and got.get(key) != value
+    ]
+    headers = got.get("headers", {})
+    return found + [
+        f"the service received {name}: {headers.get(name)!r} instead of {value!r}"
+        for name, value in wanted.get("headers", {}).items()
+        if headers.get(name) != value
+    ]
+
+
+def _sized(value: str) -> str:
+    """`15 KiB` is that much text."""
+    number, _, unit = value.partition(" ")
+    return "x" * (int(number) << 10) if unit == "KiB" else value

@@ -1,0 +1,50 @@
+"""Tokens for the rows, good and bad."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+ISSUER = "pti-calendar"
+TENANT = "11111111-1111-4111-8111-111111111111"
+
+
+def headers_and_query(kind: str | None, key: str) -> tuple[dict[str, str], str]:
+    """Return the headers that carry a token of a kind, and what it adds to the query."""
+    if kind is None:
+        return {}, ""
+    claims: dict[str, Any] = {"iss": ISSUER, "exp": int(time.time()) + 300, "tenant_id": TENANT}
+    if kind == "in-address":
+        return {}, "jwt=" + signed(claims, key)
+    if kind == "in-cookie":
+        return {"Cookie": "jwt=" + signed(claims, key)}, ""
+    made = {
+        "valid": lambda: signed(claims, key),
+        "expired": lambda: signed(claims | {"exp": 1}, key),
+        "endless": lambda: signed({"iss": ISSUER}, key),
+        "text-end": lambda: signed(claims | {"exp": "2099"}, key),
+        "stranger": lambda: signed(claims | {"iss": "stranger"}, key),
+        "forged": lambda: signed(claims, key + "x"),
+        "unsigned": lambda: signed(claims, key, algorithm="none"),
+        "hs512": lambda: signed(claims, key, algorithm="HS512"),
+    }
+    return {"Authorization": "Bearer " + made[kind]()}, ""
+
+
+def signed(claims: Mapping[str, Any], key: str, algorithm: str = "HS256") -> str:
+    """Return a JSON Web Token."""
+    head = _encoded(json.dumps({"alg": algorithm, "typ": "JWT"}).encode())
+    text = f"{head}.{_encoded(json.dumps(claims).encode())}"
+    digests = {"HS256": hashlib.sha256, "HS512": hashlib.sha512}
+    if algorithm not in digests:
+        return text + "."
+    return f"{text}.{_encoded(hmac.new(key.encode(), text.encode(), digests[algorithm]).digest())}"
+
+
+def _encoded(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()

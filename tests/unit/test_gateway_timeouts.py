@@ -1,0 +1,59 @@
+"""The time budget of a request, from the edge to the database."""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import pairwise
+from typing import Any
+
+from components.gateway import timeouts
+from settings.catalog import SERVICES
+from tests.unit.asking import Ask
+from tests.unit.conftest import FULL_DOCKER
+from tests.unit.paths import ROOT
+from tests.unit.test_gateway import server, upstreams
+
+
+def test_every_hop_waits_longer_than_the_next_may_take() -> None:
+    assert [one.hop for one, below in pairwise(timeouts.BUDGETS) if one.answer_s <= below.answer_s] == []
+
+
+def test_the_edge_waits_for_everything_kong_may_do() -> None:
+    assert timeouts.EDGE.answer_s > timeouts.KONG_LONGEST_S
+
+
+def test_a_wait_for_an_answer_is_never_repeated() -> None:
+    assert timeouts.KONG.answer_s > timeouts.RESEND_S
+
+
+def test_kong_keeps_to_it(ask: Ask) -> None:
+    found = upstreams(ask(FULL_DOCKER))
+    assert len(found) == len(SERVICES)
+    for one in found.values():
+        assert one["connect_timeout"] == timeouts.CONNECT_S * 1000
+        assert one["read_timeout"] == one["write_timeout"] == timeouts.KONG.answer_s * 1000
+        assert one["retries"] == timeouts.RESENDS
+    told = ask(FULL_DOCKER).workloads["kong"].environment
+    assert told["KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT"] == f"{timeouts.RESEND_S}s"
+
+
+def test_nginx_keeps_to_it(ask: Ask) -> None:
+    api = server(ask(FULL_DOCKER), "api.pti-calendar.localhost")
+    found = {name: int(value) for name, value in re.findall(r"proxy_(\w+_timeout) (\d+)s;", api)}
+    assert found == {
+        "connect_timeout": timeouts.CONNECT_S,
+        "send_timeout": timeouts.EDGE.answer_s,
+        "read_timeout": timeouts.EDGE.answer_s,
+        "next_upstream_timeout": timeouts.RESEND_S,
+    }
+
+
+def test_the_reference_service_keeps_to_it() -> None:
+    # Read and not imported: its requirements are its own.
+    found: dict[str, Any] = {}
+    for one in ast.parse((ROOT / "examples/reference_service/database.py").read_text()).body:
+        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant):
+            found |= {target.id: one.value.value for target in one.targets if isinstance(target, ast.Name)}
+    assert found["STATEMENT_MS"] <= timeouts.STATEMENT.answer_s * 1000
+    assert found["WAIT_S"] * 1000 + found["STATEMENT_MS"] < timeouts.SERVICE.answer_s * 1000
