@@ -5,10 +5,10 @@ MINUTES ?= 60
 run = .venv/bin/python -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test setup up preview status logs env wipe render documents pictures lint
+.PHONY: help dev test setup up preview status logs env wipe render documents pictures lint kong-check
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 dev: ## set everything up and bring the dev stack up
 	@$(PYTHON) operations/bootstrap.py --engine --pulumi
@@ -55,6 +55,10 @@ documents: ## regenerate the generated documents
 pictures: ## draw the dashboards as a Prometheus tells them: make pictures PROMETHEUS=http://127.0.0.1:9090
 	@$(PYTHON) operations/bootstrap.py --development
 	@$(run) pictures --minutes $(MINUTES) --prometheus $(or $(PROMETHEUS),$(error name one: make pictures PROMETHEUS=http://127.0.0.1:9090))
+
+kong-check: ## compare a real Kong with what Kong was seen to do: make kong-check KONG=https://api.pti-calendar.fr
+	@$(PYTHON) operations/bootstrap.py --development
+	@.venv/bin/python -m tests.gateway.check $(or $(KONG),$(error name one: make kong-check KONG=https://api.pti-calendar.fr))
 
 lint: ## check style and types
 	@$(PYTHON) operations/bootstrap.py --development
