@@ -91,8 +91,9 @@ def main() -> int:
         stack = FullStack(Path(home, "stack"), configuration=described)
         stack.set_secrets(full_stack.third_party_secrets())
         try:
-            stack.up().succeeded()
-            return measured(stack, wanted.minutes, wanted.per_second, wanted.kill, wanted.window_minutes)
+            with full_stack.on_block_volumes(stack, Path(home, "volumes")):
+                stack.up().succeeded()
+                return measured(stack, wanted.minutes, wanted.per_second, wanted.kill, wanted.window_minutes)
         finally:
             stack.remove()
 

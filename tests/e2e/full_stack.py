@@ -14,10 +14,12 @@ import pytest
 from settings.catalog import SERVICES
 from settings.credentials import third_party
 from settings.gateway import Gateway
+from tests import ext4
 from tests.e2e.platform import Platform, certificate_of
 from tests.engine import docker_engine
 from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
+from tests.engine.ext4_volumes import Owner, ext4_volumes
 from tests.engine.machine import BUILD
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.waiting import until
@@ -27,6 +29,15 @@ FRONTEND_IMAGE = "pti-calendar/reference-frontend:1.0.0"
 MIGRATE = ["python", "-m", "reference_service.migrate"]
 PUBLIC_SERVICE = "user"
 PUBLIC = {PUBLIC_SERVICE: {"publicPaths": ["/public"]}}
+VOLUMES = {
+    "pti-postgres-data": Owner("postgres", 999),
+    "pti-redis-data": Owner("redis", 999),
+    "pti-kafka-zookeeper-data": Owner("kafka", 1000),
+    "pti-zookeeper-data": Owner("zookeeper", 1000),
+    "pti-zookeeper-log": Owner("zookeeper", 1000),
+}
+"""Every volume with data, by its name without the stack's."""
+
 RATE_LIMIT = 100_000
 """Requests a minute that no test reaches, but the one about the limit, which lowers it."""
 
@@ -113,6 +124,22 @@ def full_stack(home: Path, described: Mapping[str, Any]) -> Iterator[FullStack]:
         yield stack
     finally:
         stack.remove()
+
+
+@contextmanager
+def on_block_volumes(stack: FullStack, folder: Path) -> Iterator[None]:
+    """Each volume is a new ext4 file system, its image in the folder; the engine's folders where none can be mounted.
+
+    Args:
+        stack: not up yet.
+        folder: kept until the stack is gone.
+    """
+    if reason := ext4.obstacle():
+        print(f"volumes are folders of the engine: {reason}")
+        yield
+        return
+    with ext4_volumes(stack.name, VOLUMES, folder):
+        yield
 
 
 @contextmanager

@@ -17,9 +17,10 @@ import pytest
 from components.gateway.nginx import CERTIFICATE
 from settings.catalog import FRONTENDS, SERVICES
 from settings.credentials import PGADMIN, app_role, migrator_role, third_party
+from tests import ext4
 from tests.e2e import full_stack
 from tests.e2e.bookings import Bookings, stored
-from tests.e2e.full_stack import FRONTEND_IMAGE, PUBLIC, PUBLIC_SERVICE, SERVICE_IMAGE, FullStack, timed
+from tests.e2e.full_stack import FRONTEND_IMAGE, PUBLIC, PUBLIC_SERVICE, SERVICE_IMAGE, VOLUMES, FullStack, timed
 from tests.e2e.journey import Journey
 from tests.e2e.load import Load
 from tests.e2e.platform import Platform
@@ -47,7 +48,6 @@ UNUSED = {PGADMIN.key, "kafkaPassword", "postgresMonitorPassword", "grafanaPassw
 FULL = {"services": {"deploy": "all"}, "frontends": {"deploy": "all", "image": FRONTEND_IMAGE}}
 CRASHES = ("postgres", "redis", "kafka", "rdv")
 CHANGED, REMOVED = "rdv", "audit"
-VOLUMES = {"pti-postgres-data", "pti-redis-data", "pti-kafka-zookeeper-data", "pti-zookeeper-data", "pti-zookeeper-log"}
 PER_MINUTE = 60
 PUT = "cat /here/{0}/tls.key >/shown/tls.key && cat /here/{0}/tls.crt >/shown/tls.crt"
 """Shell: a pair takes the place of the one that nginx shows, its files' owners and modes kept."""
@@ -68,7 +68,10 @@ class Full:
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Full]:
     """Brought up from nothing; gone with its data when the module's tests are done."""
     described = full_stack.configuration(FULL["services"]) | {"frontends": FULL["frontends"]}
-    with full_stack.full_stack(tmp_path_factory.mktemp("full"), described) as stack:
+    with (
+        full_stack.full_stack(tmp_path_factory.mktemp("full"), described) as stack,
+        full_stack.on_block_volumes(stack, tmp_path_factory.mktemp("volumes")),
+    ):
         stack.set_secrets({key: value for key, value in canaries().items() if key not in UNUSED})
         with watched_arguments() as arguments, timed("up from nothing"):
             up = stack.up().succeeded()
@@ -77,6 +80,15 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Full]:
 
 def test_everything_is_up_and_healthy(full: Full) -> None:
     assert docker_engine.workloads(full.stack.name) == dict.fromkeys(WORKLOADS, "healthy")
+
+
+@pytest.mark.parametrize("volume", VOLUMES)
+def test_a_store_runs_on_a_new_ext4_file_system(full: Full, volume: str) -> None:
+    if reason := ext4.obstacle():
+        pytest.skip(reason)
+    container = full.stack.container(VOLUMES[volume].workload)
+    (mount,) = (one["Destination"] for one in container["Mounts"] if one.get("Name") == f"{volume}-{full.stack.name}")
+    assert "lost+found" in docker("exec", container["Id"], "ls", mount).split()
 
 
 def test_the_journey(full: Full) -> None:
@@ -227,7 +239,7 @@ def test_who_asks_too_often_is_told_to_wait(full: Full) -> None:
 
 def test_destroy_leaves_the_data_alone(full: Full) -> None:
     kept = docker_engine.persistent_volumes(full.stack.name)
-    assert {name.removesuffix(f"-{full.stack.name}") for name in kept} == VOLUMES
+    assert {name.removesuffix(f"-{full.stack.name}") for name in kept} == VOLUMES.keys()
 
     full.stack.destroy().succeeded()
 
