@@ -136,9 +136,9 @@ def _requests(settings: Gateway) -> dict[str, str]:
         # What a slow client has not taken yet goes to no file: the prefix is memory, and a full one cuts answers off.
         "KONG_NGINX_PROXY_PROXY_MAX_TEMP_FILE_SIZE": "0",
         "KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT": f"{timeouts.RESEND_S}s",
-        "KONG_NGINX_PROXY_CLIENT_HEADER_TIMEOUT": f"{timeouts.CLIENT_S}s",
-        "KONG_NGINX_PROXY_CLIENT_BODY_TIMEOUT": f"{timeouts.CLIENT_S}s",
-        "KONG_NGINX_PROXY_SEND_TIMEOUT": f"{timeouts.CLIENT_S}s",
+        "KONG_NGINX_PROXY_CLIENT_HEADER_TIMEOUT": f"{timeouts.KONG_CLIENT_S}s",
+        "KONG_NGINX_PROXY_CLIENT_BODY_TIMEOUT": f"{timeouts.KONG_CLIENT_S}s",
+        "KONG_NGINX_PROXY_SEND_TIMEOUT": f"{timeouts.KONG_CLIENT_S}s",
     }
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 CLIENT_S = 15
 """The edge waits this long between two reads from, or writes to, a client."""
 
+KONG_CLIENT_S = 20
+"""The same at Kong, whose client is the edge: the edge ends a slow client's request before Kong does."""
+
 CONNECT_S = 2
 """A connection to the next hop."""
 

@@ -27,6 +27,14 @@ def test_a_wait_for_an_answer_is_never_repeated() -> None:
     assert timeouts.KONG.answer_s > timeouts.RESEND_S
 
 
+def test_the_edge_ends_a_slow_clients_request_before_kong_does(ask: Ask) -> None:
+    asked = ask(FULL_DOCKER)
+    nginx, told = asked.files["nginx/configuration"]["nginx.conf"], asked.workloads["kong"].environment
+    for name in ("client_header_timeout", "client_body_timeout", "send_timeout"):
+        (edge,) = re.findall(rf"    {name} (\d+)s;", nginx)
+        assert int(str(told[f"KONG_NGINX_PROXY_{name.upper()}"]).rstrip("s")) > int(edge)
+
+
 def test_kong_keeps_to_it(ask: Ask) -> None:
     found = upstreams(ask(FULL_DOCKER))
     assert len(found) == len(SERVICES)
