@@ -31,6 +31,9 @@ class MicroserviceArgs:
 
     service: Service
     sized: Sized
+    database_pool_max: int
+    """Database connections that each replica may open."""
+
     migration_command: tuple[str, ...]
     """Run to its end as the migrator role before the service; empty for none."""
 
@@ -76,6 +79,7 @@ def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
             **args.environment,
             **_common(service),
             **_database(service, args.postgres, role="app"),
+            "DATABASE_POOL_MAX": str(args.database_pool_max),
             "REDIS_HOST": args.redis.endpoint.host,
             "REDIS_PORT": str(args.redis.endpoint.port),
             "REDIS_TLS": str(args.redis.tls).lower(),

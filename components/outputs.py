@@ -37,6 +37,7 @@ def stack_outputs(
             name=service.database,
             app_role=service.role("app"),
             migrator_role=service.role("migrator"),
+            pool_max=settings.services.pool_of(service),
         )
         for service in SERVICES
     }

@@ -59,6 +59,7 @@ class Platform(pulumi.ComponentResource):
                 postgres=settings.postgres,
                 redis=settings.redis,
                 kafka=settings.kafka,
+                services=settings.services,
                 cluster=args.stack,
             ),
             below,
@@ -82,6 +83,7 @@ class Platform(pulumi.ComponentResource):
                 MicroserviceArgs(
                     service=service,
                     sized=settings.services.of(service),
+                    database_pool_max=settings.services.pool_of(service),
                     migration_command=settings.services.migration_command,
                     environment=settings.services.environment,
                     backend=args.backend,

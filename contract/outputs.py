@@ -33,6 +33,7 @@ class Database(Record):
     name: str = described("Its name.")
     app_role: str = described("Role the service connects as: reads and writes rows of its tenant, nothing else.")
     migrator_role: str = described("Role its migrations run as; what they create belongs to the owner role.")
+    pool_max: int = described("Connections that one instance of the service may open.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,7 @@ def variables(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
         "DATABASE_NAME": database.name,
         "DATABASE_USER": database.app_role,
         "DATABASE_SSLMODE": postgres.ssl_mode,
+        "DATABASE_POOL_MAX": str(database.pool_max),
         "DATABASE_PASSWORD": password,
         "DATABASE_URL": f"postgresql://{database.app_role}:{quote(password, safe='')}@{server}",
         "MIGRATION_DATABASE_URL": f"postgresql://{database.migrator_role}:{quote(migrator, safe='')}@{server}",

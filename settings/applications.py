@@ -109,6 +109,9 @@ PublicPath = Annotated[str, Field(pattern=r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*)+
 class ServiceSizing(Sizing):
     """How one service is run."""
 
+    database_pool_max: int | None = Field(
+        None, ge=1, le=1000, description="Database connections of each replica at most; without it, as all."
+    )
     public_paths: tuple[PublicPath, ...] = Field(
         (),
         strict=False,
@@ -178,6 +181,13 @@ class Services(Applications):
         description="Command in the image that migrates the service's database, run to its end as the migrator role "
         "before a new image starts; none: migrations are run some other way.",
     )
+    database_pool_max: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Database connections that each replica may open. What all replicas of all services may open must "
+        "fit into `postgres.maxConnections`.",
+    )
     environment: Mapping[VariableName, str] = Field(
         {},
         examples=[{"LOG_LEVEL": "debug"}],
@@ -204,6 +214,11 @@ class Services(Applications):
     def of(self, service: Service) -> Sized:
         """How one service is run."""
         return _sized(self, self.image, service.name, self.differing(service))
+
+    def pool_of(self, service: Service) -> int:
+        """Database connections of each replica of one service."""
+        own = self.differing(service).database_pool_max
+        return self.database_pool_max if own is None else own
 
     def differing(self, service: Service) -> ServiceSizing:
         """What is said of one service alone."""

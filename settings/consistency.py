@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.alias_generators import to_camel
 
+from settings import postgres_connections
 from settings.base import Section, without_effect
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def contradictions(settings: Settings) -> dict[str, str]:
         found = without_effect(settings.gateway.kong, ["admin_port"], reason=reason)
         allowed |= {f"gateway.kong.{key}": text for key, text in found.items()}
     allowed |= _out_of_place_on_kubernetes(settings) if settings.on_kubernetes else _out_of_place_on_docker(settings)
-    if settings.credentials == "well-known" and settings.postgres.mode == "external":
+    external_postgres = settings.postgres.mode == "external"
+    if settings.credentials == "well-known" and external_postgres:
         allowed["credentials"] = "'generated' with an external PostgreSQL, whose roles would get these passwords"
     encrypted_kafka = settings.kafka.mode == "external" and settings.kafka.external.security_protocol != "PLAINTEXT"
     if settings.dev_tools.enabled and (settings.redis.mode == "external" or encrypted_kafka):
@@ -52,6 +54,11 @@ def contradictions(settings: Settings) -> dict[str, str]:
         reason = "without nginx (gateway.enabled, gateway.edge: nginx), whose certificate it is about"
         found = without_effect(settings.monitoring.thresholds, ["certificate_days"], reason=reason)
         allowed |= {f"monitoring.thresholds.{key}": text for key, text in found.items()}
+    # How many replicas there may be comes first.
+    replicas_are_right = not any(key.startswith("services.") for key in allowed)
+    accepted, needed = settings.postgres.max_connections, postgres_connections.needed(settings.services)
+    if replicas_are_right and not external_postgres and accepted < needed:
+        allowed["postgres.maxConnections"] = postgres_connections.at_least(settings.services)
     return allowed
 
 

@@ -22,6 +22,12 @@ NAMESPACE = "pti-calendar"
 SECTIONS = {field.alias or name: name for name, field in Settings.model_fields.items()}
 SECRET_KEYS = {credential.key for credential in CREDENTIALS}
 
+REMOVED = {
+    "postgres.sharedBuffersMib": "the cache is a quarter of postgres.memoryMib; remove it: "
+    f"pulumi config rm --path {NAMESPACE}:postgres.sharedBuffersMib",
+}
+"""Keys of earlier versions, and what takes their place."""
+
 
 class SettingsError(pulumi.RunError):
     """The configuration can't be used; the message lists every mistake with its remedy."""
@@ -161,6 +167,8 @@ def _about(location: Sequence[str], given: Any, allowed: str | None) -> str:
         model = section_model(model, part) or model
     fields, last = _fields(model), location[-1]
     if last not in fields:
+        if gone := REMOVED.get(".".join(location)):
+            return _entry(location, "a key of an earlier version", f"nothing: {gone}")
         return _entry(location, "an unknown key", _suggestion(last, fields))
     if section := section_model(model, last):
         return _entry(location, _shown(given), allowed or f"a section with the keys {', '.join(_fields(section))}")

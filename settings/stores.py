@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from settings import postgres_memory
 from settings.base import (
     Cidrs,
     Contradictions,
@@ -20,6 +21,7 @@ from settings.base import (
     repository_and_tag,
     without_effect,
 )
+from settings.postgres_memory import Memory
 
 CPU_REQUEST = "CPU it is promised, in cores: its share when there is not enough for all."
 STORAGE = "Size of its volume in GiB; it can grow, not shrink. A Docker volume has the engine's whole disk."
@@ -33,6 +35,9 @@ EVENTS_SHARE = 0.6
 
 SMALLEST_PARTITION_MIB = 8
 """A quarter of it is a log segment, which must hold the largest batch of events (1 MiB by default)."""
+
+INSTANCE_MANAGER_MIB = 128
+"""Memory of CloudNativePG's instance manager, which runs in the server's container."""
 
 BrokerAddress = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\d{1,5}$")]
 
@@ -88,9 +93,19 @@ class Postgres(Section):
         "postgres:18.6", examples=["postgres:18.6"], description="Server image, PostgreSQL 17 or newer."
     )
     port: HostPort = Field(5432, description="Host port.")
-    memory_mib: int = Field(512, ge=256, le=1_048_576, description="Memory limit in MiB.")
-    shared_buffers_mib: int = Field(128, ge=16, description="PostgreSQL's own cache in MiB.")
-    max_connections: int = Field(200, ge=20, le=10_000, description="Connections the server accepts.")
+    memory_mib: int = Field(
+        1024,
+        ge=512,
+        le=1_048_576,
+        description="Memory limit in MiB. Caches, work memory and parallel workers follow from it.",
+    )
+    max_connections: int = Field(
+        150,
+        ge=20,
+        le=10_000,
+        description="Connections the server accepts. Each takes memory, and the roles' limits must fit; a change "
+        "restarts the server.",
+    )
     cpu_request: float = Field(0.1, gt=0, le=64, description=CPU_REQUEST)
     storage_gib: int = Field(10, ge=1, le=65_536, description=STORAGE)
     external: ExternalPostgres = Field(default_factory=ExternalPostgres, description="Used in the mode `external`.")
@@ -101,6 +116,16 @@ class Postgres(Section):
         """The PostgreSQL major version, which names the data directory (18 for `postgres:18.6`)."""
         _, tag = repository_and_tag(self.image)
         return int(re.split(r"\D", tag, maxsplit=1)[0])
+
+    @property
+    def memory(self) -> Memory:
+        """How the server's memory is divided."""
+        return postgres_memory.divided(self.memory_mib, self.max_connections, beside_mib=self._beside_mib)
+
+    @property
+    def _beside_mib(self) -> int:
+        """Memory of the operator's own process beside the server."""
+        return INSTANCE_MANAGER_MIB if self.mode == "cloudnativepg" else 0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -118,8 +143,9 @@ class Postgres(Section):
         allowed |= _server_settings(self, but={"mode", "image", "external"})
         if self.mode == "cloudnativepg":
             allowed |= without_effect(self, ["port"], reason="in the mode 'cloudnativepg'")
-        if self.shared_buffers_mib * 2 > self.memory_mib:
-            allowed["sharedBuffersMib"] = f"at most half of memoryMib ({self.memory_mib})"
+        if not postgres_memory.fits(self.memory_mib, self.max_connections, beside_mib=self._beside_mib):
+            least = postgres_memory.least_memory_mib(self.max_connections, beside_mib=self._beside_mib)
+            allowed["memoryMib"] = f"at least {least} for {self.max_connections} connections; or fewer maxConnections"
         if allowed:
             raise Contradictions(allowed)
         return self

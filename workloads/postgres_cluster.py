@@ -19,6 +19,9 @@ class PostgresCluster:
     instances: int
     size_gib: int
     memory_mib: int
+    shm_mib: int
+    """Size of /dev/shm; what is in it counts as memory."""
+
     cpu_request: float
     admin_password: pulumi.Input[str]
     """Of the superuser `postgres`. Secret."""

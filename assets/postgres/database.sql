@@ -1,5 +1,5 @@
 -- One service's roles and database, seen from outside it. Run from the administrator's database.
--- Variables: database, owner, migrator, app, backup, monitor, with_monitor.
+-- Variables: database, owner, migrator, app, backup, monitor, with_monitor, app_connections, migrator_connections.
 \ir lock.sql
 
 -- Owns the database and everything in it, and can't log in: no connection string leads to a role that may alter
@@ -8,19 +8,30 @@
 \set login false
 \set bypassrls false
 \set inherit true
+\set connections -1
+\set timeouts
 \set member_of
 \ir role.sql
 
 -- Becomes the owner at login, so what a migration creates belongs to the owner. It inherits nothing: after
--- SET ROLE NONE it can create nothing that would then belong to the wrong role.
+-- SET ROLE NONE it can create nothing that would then belong to the wrong role. It waits for a lock no longer than
+-- readers may wait behind it, and tries again. Ten minutes are what the task that runs it has (timeout_s in
+-- components/microservice.py).
 \set role :migrator
 \set login true
 \set inherit false
+\set connections :migrator_connections
+\set timeouts 'statement_timeout=10min lock_timeout=5s idle_in_transaction_session_timeout=1min'
+\set timeouts :timeouts ' transaction_timeout=10min idle_session_timeout=10min'
 \set member_of :owner
 \ir role.sql
 
+-- A client that hangs in a transaction holds what others wait for. Pools keep idle sessions: those may stay.
 \set role :app
 \set inherit true
+\set connections :app_connections
+\set timeouts 'statement_timeout=1min lock_timeout=10s idle_in_transaction_session_timeout=30s'
+\set timeouts :timeouts ' transaction_timeout=2min'
 \set member_of
 \ir role.sql
 

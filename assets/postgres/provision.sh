@@ -1,7 +1,8 @@
 #!/bin/sh
 # Brings a PostgreSQL server to the state the platform needs: per service a database, an owner, a migrator and
-# an application role; tenant isolation in every database; passwords. Never drops anything. Run it as often as
-# you like: it starts from whatever it finds, also from what a killed run left, and two runs at once take turns.
+# an application role, with limits on their connections and their time; tenant isolation in every database;
+# passwords. Never drops anything. Run it as often as you like: it starts from whatever it finds, also from what a
+# killed run left, and two runs at once take turns.
 #
 #   sh /assets/provision.sh
 #
@@ -13,7 +14,11 @@
 #   PGPASSWORD_FILE or PGPASSFILE  the administrator's password: a file that holds it, or a libpq password file
 #   PGDATABASE                     where the administrator works from, default postgres
 #   PGSSLMODE, PGSSLROOTCERT, …    every other libpq variable is passed on untouched
-#   PROVISION_TABLE                default /etc/provisioning/databases: lines `service database`; # starts a comment
+#   PROVISION_TABLE                default /etc/provisioning/databases: lines `service database connections`, the last
+#                                  being what its application role may open at once; # starts a comment
+#   PROVISION_MIGRATOR_CONNECTIONS, PROVISION_BACKUP_CONNECTIONS, PROVISION_MONITOR_CONNECTIONS
+#                                  what these roles may open at once, default 2 (each), 10, 5
+#   PROVISION_REQUIRE_CONNECTIONS  default false; true refuses a server that can't take all of them at once
 #   PROVISION_PASSWORDS_DIR        default /run/secrets/passwords: one file per login role, named like the role,
 #                                  holding the password (a trailing newline is ignored)
 #   PROVISION_WAIT_S               default 60: how long to wait for the server to accept connections
@@ -39,6 +44,10 @@ table=${PROVISION_TABLE:-/etc/provisioning/databases}
 passwords=${PROVISION_PASSWORDS_DIR:-/run/secrets/passwords}
 wait_s=${PROVISION_WAIT_S:-60}
 login_wait_s=${PROVISION_LOGIN_WAIT_S:-0}
+migrator_connections=${PROVISION_MIGRATOR_CONNECTIONS:-2}
+backup_connections=${PROVISION_BACKUP_CONNECTIONS:-10}
+monitor_connections=${PROVISION_MONITOR_CONNECTIONS:-5}
+require_connections=${PROVISION_REQUIRE_CONNECTIONS:-false}
 here=$(dirname "$0")
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/provision.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
@@ -83,16 +92,44 @@ read_table() {
     if ! [ -f "$table" ] || ! [ -r "$table" ]; then fail "PROVISION_TABLE: $table can't be read"; fi
     number=0
     databases=""
-    while read -r service database rest || [ -n "$service" ]; do
+    limits=""
+    services_connections=0
+    line="service database connections"
+    while read -r service database connections rest || [ -n "$service" ]; do
         number=$((number + 1))
         case $service in '' | '#'*) continue ;; esac
-        case $rest in '' | '#'*) ;; *) fail "line $number: expected \"service database\", got more: $rest" ;; esac
-        [ -n "$database" ] || fail "line $number: expected \"service database\", got only \"$service\""
+        case $rest in '' | '#'*) ;; *) fail "line $number: expected \"$line\", got more: $rest" ;; esac
+        [ -n "$database" ] || fail "line $number: expected \"$line\", got only \"$service\""
         check_name "line $number" "$database"
         case " $databases " in *" $database "*) fail "line $number: $database is there twice" ;; esac
+        check_connections "line $number: connections of $database" "$connections"
         databases="$databases $database"
+        limits="$limits $database=$connections"
+        services_connections=$((services_connections + connections + migrator_connections))
     done <"$table"
-    [ -n "$databases" ] || fail "no line \"service database\" in it"
+    [ -n "$databases" ] || fail "no line \"$line\" in it"
+}
+
+check_connections() {
+    case $2 in '' | *[!0-9]* | 0*) fail "$1: \"$2\" is not a number of connections, at least 1" ;; esac
+}
+
+check_limits() {
+    begin "limits of connections"
+    check_connections PROVISION_MIGRATOR_CONNECTIONS "$migrator_connections"
+    check_connections PROVISION_BACKUP_CONNECTIONS "$backup_connections"
+    check_connections PROVISION_MONITOR_CONNECTIONS "$monitor_connections"
+    case $require_connections in
+        true | false) ;;
+        *) fail "PROVISION_REQUIRE_CONNECTIONS: \"$require_connections\" is neither true nor false" ;;
+    esac
+}
+
+# What the application role of a database may open at once.
+limit_of() {
+    for limit in $limits; do
+        if [ "${limit%=*}" = "$1" ]; then printf '%s' "${limit#*=}"; fi
+    done
 }
 
 # role@database: who logs in, and where that can be tried.
@@ -155,13 +192,16 @@ connect() {
 
 prepare_server() {
     begin "server"
-    run_psql --set with_monitor=$with_monitor --file "$here/server.sql"
+    run_psql --set with_monitor=$with_monitor --set backup_connections="$backup_connections" \
+        --set monitor_connections="$monitor_connections" --set services_connections="$services_connections" \
+        --set require_connections="$require_connections" --file "$here/server.sql"
     tell "server: unchanged"
 }
 
 prepare_database() {
     begin "database $1"
     run_psql --set database="$1" --set owner="$1_owner" --set migrator="$1_migrator" --set app="$1_app" \
+        --set app_connections="$(limit_of "$1")" --set migrator_connections="$migrator_connections" \
         --set with_monitor=$with_monitor --file "$here/database.sql"
     run_psql --set owner="$1_owner" --set app="$1_app" --dbname "$1" --single-transaction \
         --file "$here/privileges.sql" --file "$here/tenancy.sql" --file "$here/tenancy_guard.sql" \
@@ -221,6 +261,7 @@ export PGDATABASE="${PGDATABASE:-postgres}" PGAPPNAME=pti-provisioning PGCONNECT
 PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=warning -c lock_timeout=60s -c idle_session_timeout=60s"
 export PGOPTIONS="$PGOPTIONS -c search_path=pg_catalog,pg_temp"
 
+check_limits
 read_table
 check_passwords
 connect

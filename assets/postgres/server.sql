@@ -1,5 +1,7 @@
--- Once per server: is the administrator able, the roles for all databases, the server's own databases closed.
--- Variables: backup, monitor (role names), with_monitor.
+-- Once per server: is the administrator able, is there room, the roles for all databases, the server's own databases
+-- closed.
+-- Variables: backup, monitor (role names), with_monitor, backup_connections, monitor_connections, services_connections
+-- (all that application and migrator roles may open), require_connections (whether to refuse a server with fewer).
 -- Here and in the other files a row that goes to \gexec is a command and then the line that tells of it.
 \ir lock.sql
 
@@ -14,18 +16,43 @@ BEGIN
 END
 $$;
 
--- The backup role reads every row: a dump made through row-level security is either refused or incomplete.
+-- Connections that are reserved are none for services. The monitor and the backup role may take them (member_of below)
+-- where the server knows such: PostgreSQL 16 or newer.
+SELECT :services_connections + greatest(others - reserved, 0) > free AS too_few,
+    :services_connections + others AS wanted, free + reserved AS found
+FROM (
+    SELECT :backup_connections + CASE WHEN :with_monitor THEN :monitor_connections ELSE 0 END AS others, reserved,
+        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int - reserved
+            AS free
+    FROM (SELECT coalesce(current_setting('reserved_connections', true), '0')::int AS reserved) AS own
+) AS server
+\gset
+\if :require_connections
+    \if :too_few
+        \warn the services, the monitor and the backup may open :wanted connections, and the server has :found for them
+        \warn raise its max_connections, or lower services.databasePoolMax or the number of replicas
+        DO $$ BEGIN RAISE EXCEPTION 'too few connections'; END $$;
+    \endif
+\endif
+
+-- The backup role reads every row: a dump made through row-level security is either refused or incomplete. It may take
+-- as long as it needs; pg_dump takes these limits off for itself.
 \set role :backup
 \set login true
 \set bypassrls true
 \set inherit true
-\set member_of pg_read_all_data
+\set connections :backup_connections
+\set timeouts 'lock_timeout=1min idle_in_transaction_session_timeout=10min'
+\set member_of 'pg_read_all_data pg_use_reserved_connections'
 \ir role.sql
 
 \if :with_monitor
     \set role :monitor
     \set bypassrls false
-    \set member_of pg_monitor
+    \set connections :monitor_connections
+    \set timeouts 'statement_timeout=10s lock_timeout=2s idle_in_transaction_session_timeout=10s'
+    \set timeouts :timeouts ' transaction_timeout=30s'
+    \set member_of 'pg_monitor pg_use_reserved_connections'
     \ir role.sql
 \endif
 

@@ -87,6 +87,7 @@ def cluster(
             "requests": {"cpu": cores(wanted.cpu_request), "memory": memory},
             "limits": {"memory": memory},
         },
+        "ephemeralVolumesSizeLimit": {"shm": mebibytes(wanted.shm_mib)},
         "postgresql": postgresql,
         # Else a primary that is told to go (a drained node) refuses new connections for three minutes and waits for the
         # old ones, which services' pools never close, before a replica takes over.

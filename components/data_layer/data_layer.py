@@ -9,6 +9,7 @@ import pulumi
 from backends.base import Backend
 from components.credentials import Credentials
 from components.data_layer import kafka, postgres, redis
+from settings.applications import Services
 from settings.stores import Kafka, Postgres, Redis
 
 TYPE = "pti-calendar:index:DataLayer"
@@ -21,6 +22,9 @@ class DataLayerArgs:
     backend: Backend
     credentials: Credentials
     postgres: Postgres
+    services: Services
+    """What opens connections to PostgreSQL, and how many."""
+
     redis: Redis
     kafka: Kafka
     cluster: str
@@ -35,7 +39,7 @@ class DataLayer(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: DataLayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(TYPE, name, None, opts)
-        self.postgres = postgres.deploy(args.postgres, args.credentials, args.backend, parent=self)
+        self.postgres = postgres.deploy(args.postgres, args.services, args.credentials, args.backend, parent=self)
         self.redis = redis.deploy(args.redis, args.credentials, args.backend, parent=self)
         self.kafka = kafka.deploy(args.kafka, args.backend, cluster=args.cluster, parent=self)
         self.register_outputs({})

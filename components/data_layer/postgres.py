@@ -8,6 +8,9 @@ from backends.base import Backend
 from components.assets import asset, assets
 from components.credentials import Credentials
 from components.data_layer.access import PostgresAccess
+from components.data_layer.postgres_parameters import parameters
+from settings import postgres_connections
+from settings.applications import Services
 from settings.catalog import SERVICES
 from settings.credentials import POSTGRES_ADMIN, POSTGRES_BACKUP, POSTGRES_MONITOR, app_role, migrator_role
 from settings.stores import Postgres
@@ -46,7 +49,7 @@ ANOTHER_MAJOR = (
 
 
 def deploy(
-    settings: Postgres, credentials: Credentials, backend: Backend, *, parent: pulumi.Resource
+    settings: Postgres, services: Services, credentials: Credentials, backend: Backend, *, parent: pulumi.Resource
 ) -> PostgresAccess:
     """Brings up the server of the chosen mode, if it is the stack's, and the databases in it."""
     endpoint: Endpoint | External = ENDPOINT
@@ -62,7 +65,7 @@ def deploy(
         admin, ssl_mode, own = external.admin, external.ssl_mode, False
     server = (ENDPOINT.workload,) if own else ()
     access = PostgresAccess(endpoint=endpoint, admin=admin, ssl_mode=ssl_mode, server=server, databases=(DATABASES,))
-    backend.deploy(_databases(settings, access, credentials), parent=parent)
+    backend.deploy(_databases(settings, services, access, credentials), parent=parent)
     return access
 
 
@@ -81,7 +84,7 @@ def _server(settings: Postgres, credentials: Credentials) -> Workload:
         arguments=(
             "postgres",
             *("-c", "listen_addresses=*", "-c", f"unix_socket_directories={SOCKETS}"),
-            *(word for name, value in _tuning(settings).items() for word in ("-c", f"{name}={value}")),
+            *(word for name, value in parameters(settings).items() for word in ("-c", f"{name}={value}")),
         ),
         environment={
             "PGDATA": f"/var/lib/postgresql/{settings.major}/docker",
@@ -105,10 +108,10 @@ def _server(settings: Postgres, credentials: Credentials) -> Workload:
             ),
         ),
         scratch=(
-            Scratch(path=SOCKETS),
-            Scratch(path="/tmp"),  # noqa: S108 - a mount of its own
+            Scratch(path=SOCKETS, size_mib=4),
+            Scratch(path="/tmp", size_mib=4),  # noqa: S108 - a mount of its own
             # Parallel queries share memory here; the 64 MiB containers get by default are soon too few.
-            Scratch(path="/dev/shm", size_mib=128),  # noqa: S108 - a mount of its own
+            Scratch(path="/dev/shm", size_mib=settings.memory.shm_mib),  # noqa: S108 - a mount of its own
         ),
         memory_mib=settings.memory_mib,
         cpu_request=settings.cpu_request,
@@ -127,25 +130,25 @@ def _cluster(settings: Postgres, credentials: Credentials) -> PostgresCluster:
         instances=settings.cloudnativepg.instances,
         size_gib=settings.storage_gib,
         memory_mib=settings.memory_mib,
+        shm_mib=settings.memory.shm_mib,
         cpu_request=settings.cpu_request,
         admin_password=credentials[POSTGRES_ADMIN],
-        parameters=_tuning(settings),
+        parameters=parameters(settings),
         operator_namespace=settings.cloudnativepg.operator_namespace,
     )
 
 
-def _tuning(settings: Postgres) -> dict[str, str]:
-    return {"shared_buffers": f"{settings.shared_buffers_mib}MB", "max_connections": str(settings.max_connections)}
-
-
-def _databases(settings: Postgres, access: PostgresAccess, credentials: Credentials) -> Workload:
+def _databases(settings: Postgres, services: Services, access: PostgresAccess, credentials: Credentials) -> Workload:
     """The task that creates what is missing, corrects what differs, and drops nothing."""
     roles = {service.role("app"): app_role(service) for service in SERVICES}
     roles |= {service.role("migrator"): migrator_role(service) for service in SERVICES}
     passwords = {role: credentials[credential] for role, credential in roles.items()}
     if credentials.has(POSTGRES_MONITOR):
         passwords[MONITOR_ROLE] = credentials[POSTGRES_MONITOR]
-    table = "".join(f"{service.name} {service.database}\n" for service in SERVICES)
+    table = "".join(
+        f"{service.name} {service.database} {postgres_connections.application(services, service)}\n"
+        for service in SERVICES
+    )
     return Workload(
         name=DATABASES,
         kind=Kind.TASK,
@@ -162,6 +165,11 @@ def _databases(settings: Postgres, access: PostgresAccess, credentials: Credenti
             # Servers that are kept have the password of the stack before until the operator has seen this one's.
             **({"PROVISION_LOGIN_WAIT_S": "60"} if settings.mode == "cloudnativepg" else {}),
             "PGPASSWORD_FILE": f"{SECRETS}/password",
+            "PROVISION_MIGRATOR_CONNECTIONS": str(postgres_connections.MIGRATOR),
+            "PROVISION_BACKUP_CONNECTIONS": str(postgres_connections.BACKUP),
+            "PROVISION_MONITOR_CONNECTIONS": str(postgres_connections.MONITOR),
+            # The settings know how many connections the stack's own server accepts, and not how many another one does.
+            **({"PROVISION_REQUIRE_CONNECTIONS": "true"} if settings.mode == "external" else {}),
             "PROVISION_TABLE": "/etc/provisioning/databases",
             "PROVISION_PASSWORDS_DIR": "/run/secrets/roles",
         },

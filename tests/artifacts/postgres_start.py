@@ -39,6 +39,9 @@ class Container:
     port: int
     settings: dict[str, str] = field(default_factory=dict)
     password: str = PASSWORD
+    shm_mib: int | None = None
+    """Size of a /dev/shm of its own; without it, the machine's."""
+
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,7 +79,7 @@ class Container:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                unprivileged("sh", str(self.home / "assets" / "start.sh"), "postgres", *options),
+                [*self._own_shm(), *unprivileged("sh", str(self.home / "assets" / "start.sh"), "postgres", *options)],
                 env=self.environment,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -85,6 +88,12 @@ class Container:
                 start_new_session=True,
             )
         return self.process
+
+    def _own_shm(self) -> list[str]:
+        if self.shm_mib is None:
+            return []
+        mount = f"mount -t tmpfs -o size={self.shm_mib}m,mode=1777 shm /dev/shm"
+        return ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"]
 
     @property
     def environment(self) -> dict[str, str]:

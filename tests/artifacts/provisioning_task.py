@@ -21,6 +21,8 @@ from tests.artifacts.postgres_server import ADMIN, ADMIN_PASSWORD, DEADLINE_S, S
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "postgres"
 BACKUP = "pti_backup"
+CONNECTIONS = 6
+"""What each application role may open at once."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def task_for(server: Server, *databases: str) -> Iterator[Task]:
         yield Task(
             server,
             home,
-            table="".join(f"service-{number} {database}\n" for number, database in enumerate(databases)),
+            table="".join(f"service-{number} {database} {CONNECTIONS}\n" for number, database in enumerate(databases)),
             passwords={role: f"password of {role}" for role in [*logins, BACKUP]},
         )
     finally:

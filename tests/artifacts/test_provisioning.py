@@ -67,11 +67,12 @@ def test_each_role_has_its_attributes_and_no_more(provisioned: Outcome, task: Ta
             " FROM pg_roles r WHERE rolname LIKE %s OR rolname = %s ORDER BY rolname",
             [f"{database}\\_%", BACKUP],
         ).fetchall()
+    reserved = ["pg_use_reserved_connections"] if task.server.programs.major >= 16 else []
     assert roles == [
         (f"{database}_app", True, True, False, False, []),
         (f"{database}_migrator", True, False, False, False, [f"{database}_owner"]),
         (f"{database}_owner", False, True, False, False, []),
-        (BACKUP, True, True, True, False, ["pg_read_all_data"]),
+        (BACKUP, True, True, True, False, ["pg_read_all_data", *reserved]),
     ]
 
 
@@ -464,16 +465,20 @@ def test_an_unusable_password_is_refused(task: Task, database: str, password: st
 @pytest.mark.parametrize(
     ("table", "complaint"),
     [
-        ("", 'no line "service database" in it'),
-        ("# only a comment\n", 'no line "service database" in it'),
-        ("user\n", 'line 1: expected "service database", got only "user"'),
-        ("user pti_user\nuser pti_user extra\n", 'line 2: expected "service database", got more: extra'),
+        ("", 'no line "service database connections" in it'),
+        ("# only a comment\n", 'no line "service database connections" in it'),
+        ("user\n", 'line 1: expected "service database connections", got only "user"'),
+        ("user pti_user 5\nuser pti_user 5 x\n", 'line 2: expected "service database connections", got more: x'),
+        ("user pti_user\n", 'line 1: connections of pti_user: "" is not a number of connections, at least 1'),
+        ("user pti_user 0\n", '"0" is not a number of connections, at least 1'),
+        ("user pti_user -1\n", '"-1" is not a number of connections, at least 1'),
+        ("user pti_user 1;\n", '"1;" is not a number of connections, at least 1'),
         ("user Pti_User\n", 'line 1: "Pti_User" is not a name'),
         ("user ../../etc/passwd\n", 'line 1: "../../etc/passwd" is not a name'),
         ("user pti-user\n", 'line 1: "pti-user" is not a name'),
         ("user x';DROP\n", "is not a name"),
         ("user postgres\n", "line 1: postgres belongs to the server"),
-        ("a pti_user\n\nb pti_user\n", "line 3: pti_user is there twice"),
+        ("a pti_user 1\n\nb pti_user 1\n", "line 3: pti_user is there twice"),
         (f"user {'x' * 51}\n", "is longer than 50 characters"),
     ],
 )
@@ -486,7 +491,7 @@ def test_a_bad_table_is_refused_by_line(task: Task, table: str, complaint: str) 
 
 
 def test_comments_blanks_and_a_missing_last_newline_are_fine(task: Task, database: str) -> None:
-    task.table = f"# services\n\n   planning\t{database}   # the calendar"
+    task.table = f"# services\n\n   planning\t{database} 3   # the calendar"
     outcome = task.run()
     assert outcome.status == 0, outcome.errors
     assert f"database {database}: created" in outcome.output

@@ -62,7 +62,7 @@ UPDATE = [
 OTHER_VALUES = cycle(
     [
         {"postgres": {"maxConnections": connections}, "redis": {"maxMemoryMib": memory}, "kafka": {"heapMib": heap}}
-        for connections, memory, heap in [(120, 96, 288), (130, 112, 304)]
+        for connections, memory, heap in [(140, 96, 288), (145, 112, 304)]
     ]
 )
 

@@ -33,10 +33,10 @@ PORT = free_ports(1)[0]
 CHANGES = [
     Change(
         "postgres",
-        {"maxConnections": 150},
+        {"maxConnections": 145},
         ("postgres",),
         lambda _, stores: stores.setting("max_connections"),
-        "150",
+        "145",
     ),
     Change(
         "kafka",

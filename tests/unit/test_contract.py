@@ -22,8 +22,10 @@ OUTPUTS: StackOutputs[str] = StackOutputs(
         admin_role="postgres",
         backup_role="pti_backup",
         databases={
-            "user": Database(name="pti_user", app_role="pti_user_app", migrator_role="pti_user_migrator"),
-            "audit": Database(name="pti_audit", app_role="pti_audit_app", migrator_role="pti_audit_migrator"),
+            "user": Database(name="pti_user", app_role="pti_user_app", migrator_role="pti_user_migrator", pool_max=5),
+            "audit": Database(
+                name="pti_audit", app_role="pti_audit_app", migrator_role="pti_audit_migrator", pool_max=7
+            ),
         },
     ),
     redis=Redis(host="127.0.0.1", port=6379, tls=False),
@@ -78,8 +80,18 @@ def test_the_outputs_are_plain_values_under_their_names() -> None:
             "admin_role": "postgres",
             "backup_role": "pti_backup",
             "databases": {
-                "user": {"name": "pti_user", "app_role": "pti_user_app", "migrator_role": "pti_user_migrator"},
-                "audit": {"name": "pti_audit", "app_role": "pti_audit_app", "migrator_role": "pti_audit_migrator"},
+                "user": {
+                    "name": "pti_user",
+                    "app_role": "pti_user_app",
+                    "migrator_role": "pti_user_migrator",
+                    "pool_max": 5,
+                },
+                "audit": {
+                    "name": "pti_audit",
+                    "app_role": "pti_audit_app",
+                    "migrator_role": "pti_audit_migrator",
+                    "pool_max": 7,
+                },
             },
         },
         "redis": {"host": "127.0.0.1", "port": 6379, "tls": False},

@@ -60,15 +60,16 @@ class TestExternalPostgres:
 class TestCloudNativePg:
     @pytest.fixture
     def asked(self, ask: Ask) -> Asked:
-        postgres = {"mode": "cloudnativepg", "memoryMib": 1024, "sharedBuffersMib": 256, "storageGib": 40}
+        postgres = {"mode": "cloudnativepg", "memoryMib": 2048, "storageGib": 40}
         return ask(
             {**CLUSTER, "postgres": {**postgres, "cloudnativepg": {"instances": 3}}, "services": {"deploy": ["user"]}}
         )
 
     def test_an_operator_runs_the_servers(self, asked: Asked) -> None:
         (cluster,) = asked.postgres_clusters
-        assert (cluster.name, cluster.instances, cluster.size_gib, cluster.memory_mib) == ("postgres", 3, 40, 1024)
-        assert cluster.parameters == {"shared_buffers": "256MB", "max_connections": "200"}
+        assert (cluster.name, cluster.instances, cluster.size_gib, cluster.memory_mib) == ("postgres", 3, 40, 2048)
+        # A quarter of what the operator's own process leaves.
+        assert (cluster.parameters["shared_buffers"], cluster.parameters["max_connections"]) == ("480MB", "150")
         assert cluster.operator_namespace == "cnpg-system"
         assert "postgres" not in asked.workloads
 
@@ -98,7 +99,7 @@ class TestOwnPostgres:
     @pytest.mark.parametrize("stack", [{}, {"services": {"deploy": ["user"]}}], ids=["no service", "one service"])
     def test_every_service_has_a_database_whether_it_runs_or_not(self, ask: Ask, stack: dict[str, Any]) -> None:
         table = ask(stack).files["databases/table"]["databases"]
-        assert table == "".join(f"{one.name} pti_{one.name}\n" for one in SERVICES)
+        assert [line.split()[:2] for line in table.splitlines()] == [[one.name, one.database] for one in SERVICES]
 
     def test_its_volume_is_as_large_as_the_settings_say(self, ask: Ask) -> None:
         (volume,) = ask({"postgres": {"storageGib": 77}}).workloads["postgres"].volumes

@@ -795,6 +795,7 @@ class TestRefusals:
                         instances=3,
                         size_gib=1,
                         memory_mib=256,
+                        shm_mib=64,
                         cpu_request=0.1,
                         admin_password="",
                         operator_namespace="cnpg-system",
@@ -837,8 +838,7 @@ EVERY_OTHER_VALUE: dict[str, Any] = {
     "postgres": {
         "image": "postgres:17.2",
         "port": 15432,
-        "memoryMib": 1024,
-        "sharedBuffersMib": 256,
+        "memoryMib": 2048,
         "maxConnections": 300,
         "cpuRequest": 0.5,
         "storageGib": 50,

@@ -24,7 +24,9 @@ OUTPUTS = StackOutputs(
         admin_role="postgres",
         backup_role="pti_backup",
         databases={
-            name: Database(name=f"pti_{name}", app_role=f"pti_{name}_app", migrator_role=f"pti_{name}_migrator")
+            name: Database(
+                name=f"pti_{name}", app_role=f"pti_{name}_app", migrator_role=f"pti_{name}_migrator", pool_max=4
+            )
             for name in ("user", "payment")
         },
     ),
@@ -85,6 +87,7 @@ def test_it_has_what_the_contract_of_a_service_promises() -> None:
         "DATABASE_NAME": "pti_user",
         "DATABASE_USER": "pti_user_app",
         "DATABASE_SSLMODE": "disable",
+        "DATABASE_POOL_MAX": "4",
         "DATABASE_PASSWORD": "app",
         "DATABASE_URL": "postgresql://pti_user_app:app@127.0.0.1:15432/pti_user",
         "MIGRATION_DATABASE_URL": "postgresql://pti_user_migrator:migrator@127.0.0.1:15432/pti_user",

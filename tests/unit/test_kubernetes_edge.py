@@ -208,6 +208,7 @@ def with_cluster(*, instances: int = 3, protect: bool = False, **settings: Any) 
             instances=instances,
             size_gib=20,
             memory_mib=1024,
+            shm_mib=96,
             cpu_request=0.5,
             admin_password="s3cret",
             parameters={"max_connections": "200"},
@@ -237,6 +238,7 @@ class TestPostgresCluster:
         assert spec["storage"] == {"size": "20Gi", "storageClass": "fast"}
         assert spec["resources"] == {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}
         assert spec["postgresql"]["parameters"] == {"max_connections": "200"}
+        assert spec["ephemeralVolumesSizeLimit"] == {"shm": "96Mi"}
 
     @pytest.mark.parametrize("instances", [1, 2])
     def test_no_commit_waits_where_one_lost_server_would_stop_all_writing(self, instances: int) -> None:
@@ -323,6 +325,7 @@ class TestPostgresCluster:
                 instances=1,
                 size_gib=1,
                 memory_mib=256,
+                shm_mib=64,
                 cpu_request=0.1,
                 admin_password="s3cret",
                 operator_namespace="cnpg-system",

@@ -83,6 +83,7 @@ def test_a_service_is_told_what_its_contract_promises(full: Asked) -> None:
         "DATABASE_NAME": "pti_rdv",
         "DATABASE_USER": "pti_rdv_app",
         "DATABASE_SSLMODE": "disable",
+        "DATABASE_POOL_MAX": "5",
         "REDIS_HOST": "redis",
         "REDIS_PORT": "6379",
         "REDIS_TLS": "false",
@@ -171,7 +172,8 @@ def test_a_service_is_as_large_as_its_settings_say(ask: Ask) -> None:
         "cpuRequest": 0.4,
         "each": {"rdv": {"scaling": {"minimum": 2, "maximum": 8, "cpuPercent": 60}, "image": "rdv:2"}},
     }
-    workloads = ask({**CLUSTER, "services": services}).workloads
+    postgres = {"maxConnections": 300, "memoryMib": 2048}
+    workloads = ask({**CLUSTER, "postgres": postgres, "services": services}).workloads
     user, rdv = workloads["user"], workloads["rdv"]
     assert (user.replicas, user.autoscaling, user.memory_mib, user.cpu_request) == (3, None, 300, 0.4)
     assert (rdv.image, rdv.autoscaling) == ("rdv:2", Autoscaling(minimum=2, maximum=8, cpu_percent=60))

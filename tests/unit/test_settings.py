@@ -14,7 +14,7 @@ from tests.unit.mistakes import Bad, default, entry, parsed, refusal
 from tests.unit.paths import ROOT
 
 POSTGRES_SECTION = (
-    "a section with the keys mode, image, port, memoryMib, sharedBuffersMib, maxConnections, cpuRequest, storageGib, "
+    "a section with the keys mode, image, port, memoryMib, maxConnections, cpuRequest, storageGib, "
     "external, cloudnativepg"
 )
 TOP_LEVEL = ", ".join(

@@ -19,6 +19,7 @@ VARIABLES = (
     "(SERVICE_NAME, PORT, DATABASE_…, REDIS_…, KAFKA_…, JWT_…), each with text"
 )
 CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
+MANY_CONNECTIONS = {"postgres": {"maxConnections": 500, "memoryMib": 4096}}
 USER, RDV = SERVICES[0], SERVICES[2]
 
 BAD = [
@@ -197,6 +198,7 @@ def test_an_application_is_run_like_all_others_unless_it_says_otherwise() -> Non
     services = parsed(
         {
             **CLUSTER,
+            **MANY_CONNECTIONS,
             "services": {
                 "deploy": ["user", "rdv"],
                 "image": "registry.example.com/{name}:2",
@@ -222,7 +224,11 @@ def test_an_application_is_run_like_all_others_unless_it_says_otherwise() -> Non
     ids=["as all", "a number of its own", "scaling of its own"],
 )
 def test_what_is_said_of_one_wins_over_the_scaling_of_all(own: Mapping[str, Any], expected: Scaling | None) -> None:
-    stack = {**CLUSTER, "services": {"deploy": ["user"], "scaling": {"maximum": 8}, "each": {"user": own}}}
+    stack = {
+        **CLUSTER,
+        **MANY_CONNECTIONS,
+        "services": {"deploy": ["user"], "scaling": {"maximum": 8}, "each": {"user": own}},
+    }
     assert parsed(stack).services.of(USER).scaling == expected
 
 

@@ -24,7 +24,6 @@ DEVELOPER: Mapping[str, Any] = {
         "image": "postgres:17.2",
         "port": 1,
         "memoryMib": 1048576,
-        "sharedBuffersMib": 524288,
         "maxConnections": 10000,
         "cpuRequest": 1.5,
         "storageGib": 11,
@@ -57,7 +56,8 @@ DEVELOPER: Mapping[str, Any] = {
         "cpuRequest": 0.2,
         "migrationCommand": ["npm", "run", "migrate"],
         "environment": {"LOG_LEVEL": "debug"},
-        "each": {"user": {**SIZING, "publicPaths": ["/auth/login", "/auth/refresh"]}},
+        "databasePoolMax": 9,
+        "each": {"user": {**SIZING, "databasePoolMax": 3, "publicPaths": ["/auth/login", "/auth/refresh"]}},
     },
     "frontends": {
         "deploy": ["pro-webapp"],
@@ -141,6 +141,8 @@ IN_A_CLUSTER: Mapping[str, Any] = {
     },
     "postgres": {
         "mode": "cloudnativepg",
+        "memoryMib": 4096,
+        "maxConnections": 400,
         "cloudnativepg": {"image": "mirror/cnpg:18.2", "instances": 5, "operatorNamespace": "operators"},
     },
     "kafka": {"mode": "kraft", "brokers": 5},

@@ -25,33 +25,13 @@ LIMITS = [
         entry("postgres.port", given="0", allowed=PORT, default=default("5432", "Postgres")),
     ),
     Bad(
-        "too small a PostgreSQL cache",
-        {"postgres": '{"sharedBuffersMib": 15}'},
-        entry(
-            "postgres.sharedBuffersMib",
-            given="15",
-            allowed="a whole number from 16",
-            default=default("128", "Postgres"),
-        ),
-    ),
-    Bad(
-        "a PostgreSQL cache of more than half its memory",
-        {"postgres": '{"memoryMib": 512, "sharedBuffersMib": 257}'},
-        entry(
-            "postgres.sharedBuffersMib",
-            given="257",
-            allowed="at most half of memoryMib (512)",
-            default=default("128", "Postgres"),
-        ),
-    ),
-    Bad(
         "too few connections",
         {"postgres": '{"maxConnections": 19}'},
         entry(
             "postgres.maxConnections",
             given="19",
             allowed="a whole number from 20 to 10000",
-            default=default("200", "Postgres"),
+            default=default("150", "Postgres"),
         ),
     ),
     Bad(
@@ -61,7 +41,7 @@ LIMITS = [
             "postgres.maxConnections",
             given="10001",
             allowed="a whole number from 20 to 10000",
-            default=default("200", "Postgres"),
+            default=default("150", "Postgres"),
         ),
     ),
     Bad(
@@ -160,12 +140,12 @@ IMAGES = [
 CHOICES = [
     Bad(
         "too little memory for PostgreSQL",
-        {"postgres": '{"memoryMib": 255, "sharedBuffersMib": 64}'},
+        {"postgres": '{"memoryMib": 511}'},
         entry(
             "postgres.memoryMib",
-            given="255",
-            allowed="a whole number from 256 to 1048576",
-            default=default("512", "Postgres"),
+            given="511",
+            allowed="a whole number from 512 to 1048576",
+            default=default("1024", "Postgres"),
         ),
     ),
     Bad(
@@ -270,7 +250,3 @@ def test_the_major_version_of_postgresql_is_read_from_its_tag(image: str, major:
 )
 def test_the_broker_is_the_one_given_or_the_newest_of_its_mode(configuration: Mapping[str, Any], image: str) -> None:
     assert parsed({"kafka": json.dumps(configuration)}).kafka.broker_image == image
-
-
-def test_a_cache_of_exactly_half_the_memory_is_taken() -> None:
-    assert parsed({"postgres": '{"memoryMib": 256, "sharedBuffersMib": 128}'}).postgres.shared_buffers_mib == 128

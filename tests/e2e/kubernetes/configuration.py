@@ -68,7 +68,7 @@ def prod(cluster: Cluster) -> dict[str, Any]:
             "kubernetes": {"kubeconfig": str(cluster.kubeconfig), "context": cluster.context},
             # The namespace and the claims are kept when the stack goes; with this they could not be let go at all.
             "protect": False,
-            "postgres": {"memoryMib": 512, "sharedBuffersMib": 64, "storageGib": 5, "cpuRequest": 0.1},
+            "postgres": {"memoryMib": 1024, "maxConnections": 150, "storageGib": 5, "cpuRequest": 0.1},
             "redis": {"maxMemoryMib": 64},
             "kafka": {
                 "heapMib": 256,

@@ -250,7 +250,7 @@ def test_a_lost_primary_is_followed_by_a_replica_that_has_every_row(stack: Clust
 
 def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
     platform = stack.platform()
-    stack.change({"postgres": {"maxConnections": 250}})
+    stack.change({"postgres": {"maxConnections": 145}})
     began = time.monotonic()
     stack.up().succeeded()
     print(f"pulumi up: {time.monotonic() - began:.0f} s; whole at its end: {is_whole(stack)}")
@@ -260,7 +260,7 @@ def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
             found = {ask(stack, "SHOW max_connections", server=one)[0] for one in servers(stack)}
         except cluster.ClusterError:
             return False  # one of them is just being started anew
-        return found == {"250"} and is_whole(stack)
+        return found == {"145"} and is_whole(stack)
 
     until("every server has it", has_come, 300)
     print(f"every server has it after {time.monotonic() - began:.0f} s")

@@ -1,0 +1,60 @@
+"""The parameters that PostgreSQL runs with, in each mode in which the stack runs it."""
+
+from __future__ import annotations
+
+from settings.postgres_connections import OPERATORS, RESERVED
+from settings.postgres_memory import AUTOVACUUM_WORKERS, PARALLEL_WORKERS
+from settings.stores import Postgres
+
+
+def parameters(settings: Postgres) -> dict[str, str]:
+    """Name to value. docs/stores.md has the rules; postgresql.org's chapter 19 what each means."""
+    return {**_memory(settings), **_connections(settings), **_disk(settings)}
+
+
+def _memory(settings: Postgres) -> dict[str, str]:
+    memory = settings.memory
+    return {
+        "shared_buffers": f"{memory.shared_buffers_mib}MB",
+        "effective_cache_size": f"{settings.memory_mib // 2}MB",
+        "work_mem": f"{memory.work_mem_kib}kB",
+        "hash_mem_multiplier": "1",
+        "maintenance_work_mem": f"{memory.maintenance_work_mem_kib}kB",
+        "autovacuum_max_workers": str(AUTOVACUUM_WORKERS),
+        "max_worker_processes": str(PARALLEL_WORKERS),
+        "max_parallel_workers": str(PARALLEL_WORKERS),
+        "max_parallel_workers_per_gather": str(memory.parallel_workers),
+        "max_parallel_maintenance_workers": str(memory.parallel_workers),
+        # Compiled queries take tens of MiB per session, which no parameter bounds.
+        "jit": "off",
+        # A container may see the node's huge pages without being allowed to use one (docker-library/postgres#451).
+        "huge_pages": "off",
+    }
+
+
+def _connections(settings: Postgres) -> dict[str, str]:
+    """A client whose node is lost is given up after 40 s, waiting, idle or in the middle of a query."""
+    return {
+        "max_connections": str(settings.max_connections),
+        "superuser_reserved_connections": str(OPERATORS),
+        "reserved_connections": str(RESERVED),
+        "tcp_keepalives_idle": "20s",
+        "tcp_keepalives_interval": "5s",
+        "tcp_keepalives_count": "4",
+        "tcp_user_timeout": "40s",
+        "client_connection_check_interval": "5s",
+    }
+
+
+def _disk(settings: Postgres) -> dict[str, str]:
+    """What else than data may fill the volume, bounded by its size; and how much a crash leaves to replay."""
+    tenth_mib = settings.storage_gib * 1024 // 10
+    return {
+        "max_wal_size": f"{min(1024, tenth_mib)}MB",
+        "min_wal_size": "80MB",
+        "checkpoint_timeout": "5min",
+        # A consumer that is gone for longer is given up: else its slot keeps WAL until the volume is full.
+        "max_slot_wal_keep_size": f"{2 * tenth_mib}MB",
+        # Of one session: a query that sorts more than this on the disk is refused.
+        "temp_file_limit": f"{tenth_mib}MB",
+    }

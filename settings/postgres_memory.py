@@ -1,0 +1,126 @@
+"""How PostgreSQL's memory is divided: everything follows from `postgres.memoryMib` and `postgres.maxConnections`.
+
+The rule holds for the worst case: every connection is taken, and each sorts or hashes as much as it may at the same
+time, while every autovacuum worker and every service's migration uses all that maintenance may use. What is left over
+is the page cache's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from settings.catalog import SERVICES
+
+AUTOVACUUM_WORKERS = 3
+PARALLEL_WORKERS = 8
+OTHER_PROCESSES = 10
+"""Checkpointer, background writer, WAL writer, launchers, I/O workers and the postmaster: never more than this."""
+
+PROCESS_MIB = 2.0
+"""Private memory of a server process. Measured on PostgreSQL 15 and 18: 1.5 MiB after a few queries, and 0.04 MiB more
+for each table that prepared statements use."""
+
+PAGE_TABLE_SHARE = 1 / 512
+"""A process that has seen all of the shared buffers has a page table of 8 bytes for each 4 KiB of them."""
+
+FIXED_MIB = 48
+"""The server's smaller areas of shared memory, sockets, and the programs of probes."""
+
+SHARED_PER_BUFFER = 0.03
+SHARED_PER_CONNECTION_MIB = 0.08
+"""What the server allocates beside the shared buffers (`postgres -C shared_memory_size`), rounded up."""
+
+LEAST_WORK_KIB = 512
+"""Below it even small sorts go to the disk."""
+
+PARALLEL_WORK_MIB = 4
+"""A query is run by several processes only where each may use this much."""
+
+LARGEST_BUFFERS_MIB = 16 * 1024
+LARGEST_MAINTENANCE_MIB = 1024
+LARGEST_WORK_MIB = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """The parts of one server's memory."""
+
+    shared_buffers_mib: int
+    maintenance_work_mem_kib: int
+    """Of each autovacuum worker and each index that is built."""
+
+    work_mem_kib: int
+    """Of each sort and each hash table."""
+
+    parallel_workers: int
+    """Processes that help with one query, at most."""
+
+    shm_mib: int
+    """Size of /dev/shm, where the processes of one query share what they hash."""
+
+    connections: int
+
+    @property
+    def session_kib(self) -> int:
+        """What one session may use to sort or hash, all processes together.
+
+        Shared memory doubles in size as it grows, so half of it may be empty.
+        """
+        return self.work_mem_kib * (2 * (self.parallel_workers + 1) if self.parallel_workers else 1)
+
+    @property
+    def worst_case_mib(self) -> float:
+        """What the server uses when everything is used at once."""
+        return (
+            _without_work(self.shared_buffers_mib, self.maintenance_work_mem_kib, self.connections)
+            + self.connections * self.session_kib / 1024
+        )
+
+
+def divided(memory_mib: int, connections: int, *, beside_mib: int = 0) -> Memory:
+    """The division of a memory limit; `beside_mib` of it are other programs'.
+
+    `fits` says whether there is one: without, the worst case is larger than the limit.
+    """
+    own_mib = memory_mib - beside_mib
+    buffers = min(own_mib // 4, LARGEST_BUFFERS_MIB)
+    maintenance = min(own_mib * 1024 // 100, LARGEST_MAINTENANCE_MIB * 1024)
+    left_kib = (own_mib - _without_work(buffers, maintenance, connections)) * 1024
+    session_kib = int(left_kib / connections)
+    parallel = next((more for more in (2, 1) if session_kib / (2 * (more + 1)) >= PARALLEL_WORK_MIB * 1024), 0)
+    share = session_kib // (2 * (parallel + 1)) if parallel else session_kib
+    work = max(LEAST_WORK_KIB, min(share, LARGEST_WORK_MIB * 1024))
+    return Memory(
+        shared_buffers_mib=buffers,
+        maintenance_work_mem_kib=maintenance,
+        work_mem_kib=work,
+        parallel_workers=parallel,
+        shm_mib=max(64, int(left_kib / 1024)),
+        connections=connections,
+    )
+
+
+def fits(memory_mib: int, connections: int, *, beside_mib: int = 0) -> bool:
+    """Whether the worst case stays within the limit."""
+    return divided(memory_mib, connections, beside_mib=beside_mib).worst_case_mib <= memory_mib - beside_mib
+
+
+def least_memory_mib(connections: int, *, beside_mib: int = 0) -> int:
+    """The smallest limit in which so many connections fit, in steps of 64 MiB."""
+    memory_mib = 64 * math.ceil((beside_mib + 64) / 64)
+    while not fits(memory_mib, connections, beside_mib=beside_mib):
+        memory_mib += 64
+    return memory_mib
+
+
+def _without_work(buffers_mib: int, maintenance_kib: int, connections: int) -> float:
+    """Everything but what sessions sort and hash with."""
+    processes = connections + AUTOVACUUM_WORKERS + PARALLEL_WORKERS + OTHER_PROCESSES
+    return (
+        FIXED_MIB
+        + buffers_mib * (1 + SHARED_PER_BUFFER)
+        + connections * SHARED_PER_CONNECTION_MIB
+        + processes * (PROCESS_MIB + buffers_mib * PAGE_TABLE_SHARE)
+        + (AUTOVACUUM_WORKERS + len(SERVICES)) * maintenance_kib / 1024
+    )

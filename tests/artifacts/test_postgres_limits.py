@@ -1,0 +1,236 @@
+"""What one client of PostgreSQL can take from the others: connections, locks, time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psycopg
+import pytest
+
+from tests.artifacts.postgres_server import ADMIN_PASSWORD, Installation, Server
+from tests.artifacts.postgres_start import container, until
+from tests.artifacts.provisioning_task import BACKUP, CONNECTIONS, Outcome, Task, task_for
+
+MONITOR = "pti_monitor"
+OTHER = "pti_other"
+
+
+def limits(task: Task, database: str) -> dict[str, int]:
+    """Role to what it may open."""
+    with task.server.connect() as admin:
+        found = admin.execute(
+            "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname LIKE %s OR rolname = %s",
+            [f"{database}\\_%", BACKUP],
+        )
+        return {str(role): int(limit) for role, limit in found}
+
+
+# Connections
+
+
+def test_each_role_has_its_limit_and_gets_it_back(provisioned: Outcome, task: Task, database: str) -> None:
+    expected = {f"{database}_owner": -1, f"{database}_migrator": 2, f"{database}_app": CONNECTIONS, BACKUP: 10}
+    assert limits(task, database) == expected
+    with task.server.connect() as admin:
+        admin.execute(f"ALTER ROLE {database}_app CONNECTION LIMIT -1")
+    assert f"role {database}_app: now CONNECTION LIMIT {CONNECTIONS}" in task.run().output.splitlines()
+    assert limits(task, database) == expected
+
+
+def test_another_number_in_the_table_is_the_new_limit(provisioned: Outcome, task: Task, database: str) -> None:
+    task.table = f"user {database} 17\n"
+    assert task.run().lines_about(f"role {database}_app") == [f"role {database}_app: now CONNECTION LIMIT 17"]
+    assert limits(task, database)[f"{database}_app"] == 17
+
+
+def test_a_server_without_room_is_refused_where_asked_before_anything_is_made(task: Task, database: str) -> None:
+    task.table = f"user {database} 90\n"
+    task.environment["PROVISION_REQUIRE_CONNECTIONS"] = "true"
+    outcome = task.run()
+    assert outcome.status == 1
+    assert "the services, the monitor and the backup may open 102 connections, and the server has 97" in outcome.errors
+    assert "raise its max_connections, or lower services.databasePoolMax" in outcome.errors
+    assert limits(task, database).keys() <= {BACKUP}
+
+    task.table = f"user {database} 80\n"
+    assert task.run().status == 0
+
+
+@pytest.mark.parametrize("name", ["MIGRATOR", "BACKUP", "MONITOR"])
+def test_a_limit_that_is_none_is_refused(task: Task, name: str) -> None:
+    task.environment[f"PROVISION_{name}_CONNECTIONS"] = "many"
+    outcome = task.run()
+    assert outcome.status == 1
+    assert f'PROVISION_{name}_CONNECTIONS: "many" is not a number of connections, at least 1' in outcome.errors
+
+
+@pytest.fixture
+def small(installation: Installation) -> Iterator[tuple[Task, str]]:
+    """A server of 40 connections, with 15 reserved and 5 kept for superusers, and two services of 9 connections."""
+    database = "pti_greedy"
+    with container(installation) as one:
+        one.password = ADMIN_PASSWORD
+        one.settings = {"max_connections": "40", "superuser_reserved_connections": "5"}
+        if installation.major >= 16:
+            one.settings["reserved_connections"] = "15"
+        one.started().close()
+        server = Server(one.port, one.home / "log", one.programs)
+        with task_for(server, database, OTHER) as task:
+            task.table = f"greedy {database} 9\nother {OTHER} 9\n"
+            task.passwords[MONITOR] = "monitor"
+            outcome = task.run()
+            assert outcome.status == 0, outcome.errors
+            yield task, database
+
+
+def test_a_service_that_takes_all_it_can_shuts_out_nobody(small: tuple[Task, str]) -> None:
+    task, greedy = small
+    with ExitStack() as open_:
+        for _ in range(9):
+            open_.enter_context(task.connect(greedy, f"{greedy}_app"))
+        with pytest.raises(psycopg.OperationalError, match=f'too many connections for role "{greedy}_app"'):
+            task.connect(greedy, f"{greedy}_app")
+        for _ in range(9):
+            open_.enter_context(task.connect(OTHER, f"{OTHER}_app"))
+        open_.enter_context(task.connect(OTHER, f"{OTHER}_migrator"))
+        for role in (MONITOR, BACKUP):
+            open_.enter_context(task.connect("postgres", role))
+        open_.enter_context(task.server.connect())
+
+
+def test_monitor_backup_and_operators_get_into_a_full_server(small: tuple[Task, str]) -> None:
+    task, _ = small
+    with task.server.connect() as admin, ExitStack() as open_:
+        if task.server.programs.major < 16:
+            pytest.skip("PostgreSQL 15 reserves connections for superusers alone")
+        admin.execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
+        admin.execute("GRANT CONNECT ON DATABASE postgres TO stranger")
+
+        def fill() -> None:
+            while True:
+                open_.enter_context(task.server.connect("postgres", "stranger", "stranger"))
+
+        with pytest.raises(psycopg.OperationalError, match="remaining connection slots are reserved"):
+            fill()
+        for role, limit in ((MONITOR, 5), (BACKUP, 10)):
+            for _ in range(limit):
+                open_.enter_context(task.connect("postgres", role))
+        open_.enter_context(task.server.connect())
+
+
+# Time
+
+EXPECTED = {
+    "app": {"statement_timeout": "1min", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "30s"},
+    "migrator": {"statement_timeout": "10min", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "1min"},
+}
+
+
+def test_a_session_has_the_time_limits_of_its_role(provisioned: Outcome, task: Task, database: str) -> None:
+    of_17 = {"app": {"transaction_timeout": "2min"}, "migrator": {"transaction_timeout": "10min"}}
+    for kind, expected in EXPECTED.items():
+        wanted = expected | (of_17[kind] if task.server.programs.major >= 17 else {})
+        with task.connect(database, f"{database}_{kind}") as session:
+            found = {name: session.execute(f"SHOW {name}".encode()).fetchone() for name in wanted}
+        assert found == {name: (value,) for name, value in wanted.items()}
+    with task.connect("postgres", BACKUP) as session:
+        assert session.execute("SHOW lock_timeout").fetchone() == ("1min",)
+        assert session.execute("SHOW statement_timeout").fetchone() == ("0",)
+
+
+def test_what_a_role_took_off_for_itself_is_put_back(provisioned: Outcome, task: Task, database: str) -> None:
+    role = f"{database}_app"
+    with task.connect(database, role) as session:
+        session.execute(f"ALTER ROLE {role} SET statement_timeout = 0")
+        session.execute(f"ALTER ROLE {role} IN DATABASE {database} SET lock_timeout = 0")
+        session.execute(f"ALTER ROLE {role} SET work_mem = '5MB'")
+    assert task.run().lines_about(f"role {role}") == [
+        f"role {role}: statement_timeout is now 1min",
+        f"role {role}: its own lock_timeout in database {database} is gone",
+    ]
+    with task.connect(database, role) as session:
+        found = [session.execute(f"SHOW {name}").fetchone() for name in ("statement_timeout", "lock_timeout")]
+        assert found == [("1min",), ("10s",)]
+        assert session.execute("SHOW work_mem").fetchone() == ("5MB",), "what is none of the task's business stays"
+    assert task.run().lines_about(f"role {role}") == []
+
+
+@contextmanager
+def hung_client(task: Task, database: str, idle_s: int) -> Iterator[None]:
+    """A client of the application's that is stopped in a transaction which has read the table."""
+    role = f"{database}_app"
+    client = subprocess.Popen(
+        [str(task.server.programs.bin / "psql"), "--no-psqlrc", "--quiet", f"--dbname={database}"],
+        env={
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(task.server.port),
+            "PGUSER": role,
+            "PGPASSWORD": task.passwords[role],
+            "PGOPTIONS": f"-c idle_in_transaction_session_timeout={idle_s}s",
+            "PGAPPNAME": "hung",
+        },
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert client.stdin is not None
+    client.stdin.write(b"BEGIN; SELECT count(*) FROM booking;\n")
+    client.stdin.flush()
+    try:
+        with task.server.connect() as admin:
+            until(
+                lambda: (
+                    admin.execute(
+                        "SELECT FROM pg_stat_activity WHERE application_name = 'hung' AND state = 'idle in transaction'"
+                    ).rowcount
+                )
+            )
+        os.kill(client.pid, signal.SIGSTOP)
+        yield
+    finally:
+        client.kill()
+        client.wait()
+
+
+def test_a_hung_client_and_a_migration_stop_nobody(provisioned: Outcome, task: Task, database: str) -> None:
+    """The migrator waits for the client, and every reader behind the migrator: no longer than its `lock_timeout`."""
+    with task.connect(database, f"{database}_migrator") as migrator:
+        migrator.execute("CREATE TABLE booking (tenant_id uuid, title text)")
+    change = "ALTER TABLE booking ADD COLUMN room text"
+    refused: list[psycopg.Error] = []
+
+    def migrate() -> None:
+        with task.connect(database, f"{database}_migrator") as migrator:
+            try:
+                migrator.execute(change)
+            except psycopg.Error as error:
+                refused.append(error)
+
+    with hung_client(task, database, idle_s=12), task.server.connect() as admin:
+        waiting = threading.Thread(target=migrate)
+        waiting.start()
+        until(
+            lambda: (
+                admin.execute(
+                    "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s",
+                    [f"{database}_migrator"],
+                ).rowcount
+            )
+        )
+        with task.connect(database, f"{database}_app") as reader:
+            assert reader.execute("SELECT count(*) FROM booking").fetchone() == (0,)
+        waiting.join()
+        assert [type(one) for one in refused] == [psycopg.errors.LockNotAvailable]
+
+        # The server gives the client up by itself, and the next attempt goes through.
+        def migrated() -> bool:
+            refused.clear()
+            migrate()
+            return not refused
+
+        until(migrated)

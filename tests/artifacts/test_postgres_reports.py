@@ -1,0 +1,60 @@
+"""Many large reports at once, on a server with the parameters and the /dev/shm that its memory limit gives it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from components.data_layer.postgres_parameters import parameters
+from settings.stores import Postgres
+from tests.artifacts.postgres_server import Installation
+from tests.artifacts.postgres_start import Container, container
+
+ROWS = 1_500_000
+REPORT = """
+    SELECT count(*), sum(groups.bookings) FROM (
+        SELECT a.customer, count(*) AS bookings FROM booking a JOIN booking b USING (id)
+        GROUP BY a.customer ORDER BY a.customer
+    ) AS groups
+"""
+"""A hash table of all rows, and one of all customers."""
+
+SINCE = {"reserved_connections": 16}
+"""Parameters that older servers don't know, and the major that does."""
+
+
+def configured(settings: Postgres, major: int) -> dict[str, str]:
+    """The platform's parameters, as far as this server has them."""
+    return {name: value for name, value in parameters(settings).items() if SINCE.get(name, 0) <= major}
+
+
+@pytest.fixture(params=[Postgres(), Postgres(memory_mib=16_384)], ids=["1 GiB", "16 GiB, parallel"])
+def store(installation: Installation, request: pytest.FixtureRequest) -> Iterator[Container]:
+    """A server with a table of 1.5 million rows."""
+    if os.geteuid() != 0:
+        pytest.skip("a /dev/shm of its own needs root")
+    settings: Postgres = request.param
+    with container(installation) as one:
+        one.settings = configured(settings, installation.major)
+        one.shm_mib = settings.memory.shm_mib
+        with one.started() as session:
+            session.execute("CREATE UNLOGGED TABLE booking (id int, customer int, filling text)")
+            session.execute(
+                "INSERT INTO booking SELECT n, n %% 300000, repeat('x', 60) FROM generate_series(1, %s) n", [ROWS]
+            )
+            session.execute("ANALYZE booking")
+        yield one
+
+
+def test_twelve_reports_at_once_succeed(store: Container) -> None:
+    """With 128 MiB for all, eight of twelve failed: could not resize shared memory segment."""
+
+    def report(_: int) -> object:
+        with store.connect() as session:
+            return session.execute(REPORT).fetchone()
+
+    with ThreadPoolExecutor(12) as pool:
+        assert {*pool.map(report, range(12))} == {(300_000, ROWS)}

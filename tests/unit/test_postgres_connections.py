@@ -1,0 +1,98 @@
+"""Who may open how many connections to PostgreSQL, and that the server has as many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from settings.catalog import SERVICES
+from settings.postgres_connections import application, needed
+from tests.unit.asking import CLUSTER, Ask
+from tests.unit.mistakes import parsed, refused_keys
+
+REST = 7 * 2 + 5 + 10 + 5
+"""Migrators, monitor, backup, operators."""
+
+
+def table(asked: Any) -> dict[str, int]:
+    """Service to what its application role may open, as the databases task reads it."""
+    lines = asked.files["databases/table"]["databases"].splitlines()
+    return {service: int(connections) for service, _, connections in map(str.split, lines)}
+
+
+def test_a_role_may_open_the_pools_of_all_replicas_and_of_two_more(ask: Ask) -> None:
+    services = {
+        "replicas": 2,
+        "databasePoolMax": 3,
+        "each": {"rdv": {"databasePoolMax": 7}, "user": {"scaling": {"minimum": 1, "maximum": 6}}},
+    }
+    found = table(ask({**CLUSTER, "services": services}))
+    assert found == {one.name: 3 * (2 + 2) for one in SERVICES} | {"rdv": 7 * 4, "user": 3 * (6 + 2)}
+
+
+def test_the_service_is_told_its_pool(ask: Ask) -> None:
+    asked = ask(
+        {"services": {"deploy": ["user", "rdv"], "databasePoolMax": 3, "each": {"rdv": {"databasePoolMax": 2}}}},
+    )
+    told = {name: asked.workloads[name].environment["DATABASE_POOL_MAX"] for name in ("user", "rdv")}
+    assert told == {"user": "3", "rdv": "2"}
+    assert [asked.outputs["postgres"]["databases"][name]["pool_max"] for name in ("user", "rdv")] == [3, 2]
+
+
+def test_the_defaults_fit_with_one_and_the_prod_stack_with_two_replicas() -> None:
+    assert needed(parsed({}).services) == 7 * 3 * 5 + REST <= 150
+    two = parsed({**CLUSTER, "services": {"replicas": 2}, "postgres": {"maxConnections": 200, "memoryMib": 2048}})
+    assert needed(two.services) == 7 * 4 * 5 + REST <= 200
+
+
+@pytest.mark.parametrize(
+    ("services", "sum_of_services"),
+    [
+        ({"replicas": 6, "databasePoolMax": 10}, 7 * 8 * 10),
+        ({"scaling": {"maximum": 6}}, 7 * 8 * 5),
+        ({"each": {"audit": {"databasePoolMax": 50}}}, 6 * 3 * 5 + 3 * 50),
+    ],
+    ids=["many replicas", "scaled", "one large pool"],
+)
+def test_pools_that_can_not_fit_are_refused(services: dict[str, Any], sum_of_services: int) -> None:
+    (key, said), *others = refused_keys({**CLUSTER, "services": services}).items()
+    assert (key, others) == ("postgres.maxConnections", [])
+    assert said.startswith(f"at least {sum_of_services + REST}: {sum_of_services} for the services ")
+    assert said.endswith("or lower services.databasePoolMax or the replicas")
+
+    fitting = {"maxConnections": sum_of_services + REST, "memoryMib": 8192}
+    settings = parsed({**CLUSTER, "services": services, "postgres": fitting})
+    assert sum(application(settings.services, one) for one in SERVICES) == sum_of_services
+
+
+def test_the_provisioning_task_asks_an_external_server_itself(ask: Ask) -> None:
+    external = {"postgres": {"mode": "external", "external": {"host": "db.example.com"}}}
+    asked = ask({**external, "services": {"databasePoolMax": 1000}}, {"postgresPassword": "p"})
+    assert asked.workloads["databases"].environment["PROVISION_REQUIRE_CONNECTIONS"] == "true"
+    assert "PROVISION_REQUIRE_CONNECTIONS" not in ask({}).workloads["databases"].environment
+
+
+def test_connections_are_kept_for_operators_the_monitor_and_the_backup(ask: Ask) -> None:
+    server, task = (ask({}).workloads[name] for name in ("postgres", "databases"))
+    assert {"superuser_reserved_connections=5", "reserved_connections=15"} <= {*server.arguments}
+    limits = {name: task.environment[f"PROVISION_{name}_CONNECTIONS"] for name in ("MIGRATOR", "MONITOR", "BACKUP")}
+    assert limits == {"MIGRATOR": "2", "MONITOR": "5", "BACKUP": "10"}
+
+
+def test_a_lost_client_is_given_up_within_a_minute(ask: Ask) -> None:
+    found = dict(one.split("=", 1) for one in ask({}).workloads["postgres"].arguments if "=" in one)
+    idle, interval = (int(found[f"tcp_keepalives_{name}"].removesuffix("s")) for name in ("idle", "interval"))
+    assert idle + interval * int(found["tcp_keepalives_count"]) <= 60
+    assert int(found["tcp_user_timeout"].removesuffix("s")) <= 60
+    assert found["client_connection_check_interval"] == "5s"
+
+
+@pytest.mark.parametrize(("storage_gib", "wal"), [(1, 102), (10, 1024), (500, 1024)])
+def test_what_is_not_data_is_bounded_by_the_volume(ask: Ask, storage_gib: int, wal: int) -> None:
+    server = ask({"postgres": {"storageGib": storage_gib}}).workloads["postgres"]
+    found = dict(one.split("=", 1) for one in server.arguments if "=" in one)
+    mib = {name: int(found[name].removesuffix("MB")) for name in ("max_wal_size", "max_slot_wal_keep_size")}
+    assert mib["max_wal_size"] == wal
+    assert mib["max_wal_size"] + mib["max_slot_wal_keep_size"] <= 0.31 * storage_gib * 1024
+    assert int(found["temp_file_limit"].removesuffix("MB")) <= 0.1 * storage_gib * 1024
