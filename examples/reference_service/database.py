@@ -15,7 +15,6 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from .settings import Postgres
 
-CONNECTIONS = 10
 WAIT_S = 2
 """Seconds a request waits for a connection before it is answered with 503."""
 
@@ -34,7 +33,7 @@ class Database:
                 "tcp_user_timeout": STATEMENT_MS,
             },
             min_size=1,
-            max_size=CONNECTIONS,
+            max_size=postgres.pool_max,
             timeout=WAIT_S,
             # Its pauses double up to this many seconds; after it, the next request or probe tries at once.
             reconnect_timeout=2,

@@ -37,6 +37,8 @@ class Postgres:
     user: str
     password: str = field(repr=False)
     sslmode: str
+    pool_max: int
+    """Connections that this process may open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +149,7 @@ def _postgres(source: Source) -> Postgres:
         user=source.text("DATABASE_USER"),
         password=source.secret("DATABASE_PASSWORD"),
         sslmode=source.choice("DATABASE_SSLMODE"),
+        pool_max=source.connections("DATABASE_POOL_MAX"),
     )
 
 
@@ -171,6 +174,14 @@ class Source:
             return int(value)
         self._mistakes.append(f"{name} is {value!r}; allowed is a number from 1 to 65535")
         return 0
+
+    def connections(self, name: str) -> int:
+        """How many connections; a migration, which opens one, isn't told."""
+        value = self._environment.get(name, "") or "1"
+        if value.isascii() and value.isdigit() and 0 < int(value) < 10_000:
+            return int(value)
+        self._mistakes.append(f"{name} is {value!r}; allowed is a number from 1 to 9999")
+        return 1
 
     def choice(self, name: str) -> str:
         """One of the values in `CHOICES`, whatever its case."""

@@ -10,6 +10,7 @@ import json
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ SOUTH = "22222222-2222-4222-8222-222222222222"
 STRANGER = "33333333-3333-4333-8333-333333333333"
 LATER = "2031-05-04T09:30:00+02:00"
 SLOWEST_STOP_S = 20
+POOL_MAX = 3
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def unmigrated(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Surr
             "DATABASE_NAME": DATABASE,
             "DATABASE_USER": f"{DATABASE}_app",
             "DATABASE_SSLMODE": "disable",
+            "DATABASE_POOL_MAX": str(POOL_MAX),
             "REDIS_HOST": "127.0.0.1",
             "REDIS_PORT": str(stores.redis.port if stores.redis else free_port()),
             "REDIS_TLS": "false",
@@ -227,11 +230,24 @@ def test_it_starts_without_its_dependencies(unmigrated: Surroundings) -> None:
 
 def test_two_migrations_at_once_take_turns(two_migrations: list[tuple[int, str]], migrator: Surroundings) -> None:
     assert [status for status, _ in two_migrations] == [0, 0]
-    counts = sorted(json.loads(output)["message"] for _, output in two_migrations)
+    counts = sorted(json.loads(output.splitlines()[-1])["message"] for _, output in two_migrations)
     assert counts[0] == "migrations run: 0"
     assert counts[1] != "migrations run: 0"
     status, output = migrator.run("reference_service.migrate")
     assert (status, json.loads(output)["message"]) == (0, "migrations run: 0")
+
+
+def test_a_migration_begins_again_when_its_wait_for_a_lock_ends(
+    surroundings: Surroundings, migrator: Surroundings, stores: Stores
+) -> None:
+    with stores.task.server.connect(DATABASE) as admin, admin.transaction():
+        admin.execute("LOCK TABLE migrations")
+        migration = migrator.start_migration()
+        assert migration.stdout is not None
+        first = json.loads(migration.stdout.readline())
+    output, _ = migration.communicate(timeout=60)
+    assert first["message"].startswith("a lock is taken; the migration begins again")
+    assert (migration.returncode, json.loads(output.splitlines()[-1])["message"]) == (0, "migrations run: 0")
 
 
 def test_the_migrated_database_has_no_finding(surroundings: Surroundings, stores: Stores) -> None:
@@ -249,6 +265,27 @@ def test_the_application_role_cannot_migrate(surroundings: Surroundings) -> None
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
 def test_it_does_not_describe_its_api(service: Service, path: str) -> None:
     assert service.get(path, token(NORTH)).status == 404
+
+
+# Connections
+
+
+def test_it_opens_no_more_connections_than_it_is_told(service: Service, stores: Stores) -> None:
+    """Requests beyond the pool wait for a connection, no longer than two seconds, and are told to come back."""
+    connect = stores.task.server.connect
+    with connect(DATABASE) as holder, connect() as admin, ThreadPoolExecutor(4 * POOL_MAX) as clients:
+
+        def sessions() -> int:
+            return admin.execute("SELECT FROM pg_stat_activity WHERE usename = %s", [f"{DATABASE}_app"]).rowcount
+
+        with holder.transaction():
+            holder.execute("LOCK TABLE appointments")
+            answers = [clients.submit(service.get, "/appointments", token(NORTH)) for _ in range(4 * POOL_MAX)]
+            eventually(lambda: sessions() == POOL_MAX)
+            eventually(lambda: sum(one.done() for one in answers) >= 3 * POOL_MAX)
+            assert sessions() == POOL_MAX
+        statuses = [one.result().status for one in answers]
+    assert statuses.count(503) >= 3 * POOL_MAX
 
 
 # Tenants
