@@ -102,7 +102,7 @@ class TestScratch:
         brokers.start(0, volume)
         brokers.wait_until_ready(0)
         files = brokers.inside(0, "find", str(Path(SCRATCH).parent), "-type", "f").split()
-        known = ("in-sync", "layout", "logs/recovery.log", "room", "server.properties")
+        known = ("in-sync", "layout", "logs/recovery.log", "server.properties")
         assert {*files} == {f"{SCRATCH}/{name}" for name in known}
 
     def test_a_full_one_fails_the_probe_which_names_what_fills_it(self, brokers: Brokers, volume: Path) -> None:
