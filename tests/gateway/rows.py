@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -92,7 +93,9 @@ class Gateway:
     ) -> bool:
         """Send it; false when the gateway closed the connection before it had taken the whole body."""
         chunked = request.get("chunked", False)
-        connection.putrequest(request.get("method", "GET"), path, skip_accept_encoding=True)
+        connection.putrequest(
+            request.get("method", "GET"), path, skip_host="Host" in headers, skip_accept_encoding=True
+        )
         for name, value in headers.items():
             connection.putheader(name, value)
         if chunked:
@@ -116,7 +119,11 @@ class Gateway:
         context = ssl.create_default_context()
         if not self.verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection(parts.netloc, timeout=TIMEOUT_S, context=context)
+        connection = http.client.HTTPSConnection(parts.netloc, timeout=TIMEOUT_S, context=context)
+        if name := self.headers.get("Host"):
+            plain = socket.create_connection((parts.hostname or "", parts.port or 443), timeout=TIMEOUT_S)
+            connection.sock = context.wrap_socket(plain, server_hostname=name)
+        return connection
 
 
 def load() -> tuple[Mapping[str, Any], tuple[Row, ...]]:

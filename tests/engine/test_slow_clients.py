@@ -1,0 +1,77 @@
+"""The edge under clients that hold connections: everybody else's requests succeed.
+
+nginx is real, with the configuration that the program renders; the stand-in for Kong and the service run beside it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.gateway import nginx
+from settings.gateway import Nginx
+from tests.artifacts.test_kong_behaviour import program, service, started
+from tests.e2e.self_signed import self_signed
+from tests.engine.configurations import free_ports
+from tests.engine.docker_engine import docker
+from tests.engine.waiting import until
+from tests.gateway import rows
+from tests.gateway.slow_clients import slow_clients
+from tests.unit.asking import asked_for
+
+__all__ = ["program", "service"]
+
+HOST = "api.pti.test"
+"""Of the rows' configuration."""
+
+
+@pytest.fixture
+def edge(program: Path, service: int, tmp_path: Path) -> Iterator[tuple[rows.Gateway, int]]:
+    """The edge, with the memory and the scratch that it has in the platform, and its port."""
+    if not docker("image", "ls", "--quiet", Nginx().image).strip():
+        pytest.skip(f"the image {Nginx().image} is not here")
+    asked = asked_for(rows.load()[0])
+    workload = asked.workloads["nginx"]
+    http, https, status = free_ports(3)
+    with started(program, service, tmp_path) as kong:
+        upstream = kong.gateway.address.removeprefix("http://")
+        for name, text in asked.files["nginx/configuration"].items():
+            text = text.replace("set $upstream kong:8000", f"set $upstream {upstream}")
+            for before, port in ((nginx.HTTP, http), (nginx.HTTPS, https), (nginx.STATUS.port, status)):
+                text = text.replace(f"listen {before}", f"listen 127.0.0.1:{port}")
+            (tmp_path / name).write_text(text)
+        self_signed(tmp_path / "tls", f"DNS:{HOST}")
+        tmp_path.chmod(0o755)
+        name = f"x-kong-slow-{secrets.token_hex(3)}"
+        scratch = f"/tmp:size={workload.scratch[0].size_mib}m,uid={nginx.USER}"  # noqa: S108 - in the container
+        docker(
+            *("run", "--detach", "--name", name, "--network", "host", "--read-only", "--tmpfs", scratch),
+            *("--memory", f"{workload.memory_mib}m", "--user", str(nginx.USER), "--entrypoint", "sh"),
+            *("--volume", f"{tmp_path}:/configuration:ro", "--volume", f"{tmp_path / 'tls'}:{nginx.CERTIFICATE}:ro"),
+            *(workload.image, "/configuration/start.sh", nginx.CERTIFICATE),
+        )
+        try:
+            gateway = rows.Gateway(f"https://127.0.0.1:{https}", kong.gateway.key, {"Host": HOST}, verify=False)
+            until("nginx answers", lambda: answers(gateway))
+            yield gateway, https
+        finally:
+            docker("rm", "--force", "--volumes", name)
+
+
+def answers(gateway: rows.Gateway) -> bool:
+    """Whether the edge answers yet."""
+    try:
+        return gateway.ask({"path": "/"}).status == 404
+    except OSError:
+        return False
+
+
+def test_slow_clients_keep_nobody_out(edge: tuple[rows.Gateway, int]) -> None:
+    gateway, port = edge
+    request = {"method": "POST", "path": "/api/user/me", "token": "valid"}
+    with slow_clients(("127.0.0.1", port), HOST):
+        found = [gateway.ask({**request, "body_bytes": size}).status for size in [20_000, 1 << 20] * 25]
+    assert found == [200] * 50
