@@ -15,6 +15,7 @@ that the data isn't wanted any more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pulumi
@@ -25,6 +26,21 @@ MANUAL = "docs/stores.md#a-claim-or-volume-is-missing"
 SIZE = "sizeGib"
 
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A recorded setting that an update would change."""
+
+    holder: str
+    """What holds the data, for instance a volume."""
+
+    successor: str
+    """What would hold it after the update; the same, or another one in its place."""
+
+    key: str
+    old: Any
+    new: Any
 
 
 class DataRecords:
@@ -91,16 +107,17 @@ class DataRecords:
 
     async def _check_settings(self, hook: pulumi.ResourceHookArgs) -> None:
         refused = []
-        for holder, key, old, new in _differences(_input(hook.old_inputs), _input(hook.new_inputs)):
-            what = f"'{holder}' of this stack holds data"
-            if key == SIZE and float(new) < float(old):
+        for one in _differences(_input(hook.old_inputs), _input(hook.new_inputs)):
+            what = f"'{one.holder}' of this stack holds data"
+            if one.key == SIZE and float(one.new) < float(one.old):
+                sizes = f"from {float(one.old):g} to {float(one.new):g} GiB"
                 refused.append(
-                    f"The size of '{holder}' can't shrink from {float(old):g} to {float(new):g} GiB: {what}. Set it to "
-                    f"{float(old):g} or more; for less, move the data to another stack."
+                    f"The size of '{one.holder}' can't shrink {sizes}: {what}. Set it to {float(one.old):g} or more; "
+                    "for less, move the data to another stack."
                 )
-            elif key != SIZE:
-                fixed = self._fixed[hook.name, holder, key]
-                refused.append(f"{key} can't change from {old!r} to {new!r} while {what}. {fixed.remedy}")
+            elif one.key != SIZE:
+                remedy = self._fixed[hook.name, one.successor, one.key].remedy
+                refused.append(f"{one.key} can't change from {one.old!r} to {one.new!r} while {what}. {remedy}")
         if refused:
             raise WorkloadError("\n".join([*refused, forget(hook.urn, "Where that data isn't wanted any more")]))
 
@@ -145,13 +162,19 @@ def volume_settings(volumes: Iterable[Volume], more: Iterable[Fixed] = ()) -> di
     return {volume.name: [*volume.fixed, *more] for volume in volumes}
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, Any, Any]]:
-    """Holder, key, old and new value of what is recorded and differs. What is new is recorded from now on."""
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    """What is recorded and differs. What is new is recorded from now on.
+
+    If another holder takes the place of a recorded one, its settings are compared with that one's, but for the size:
+    a store whose mode changes leaves one volume and begins with another.
+    """
+    others = [holder for holder in sorted(new) if holder not in old]
     return [
-        (holder, key, value, new[holder][key])
+        Difference(holder, successor, key, value, new[successor][key])
         for holder, settings in sorted(old.items())
+        for successor in ([holder] if holder in new else others)
         for key, value in sorted(settings.items())
-        if key in new.get(holder, {}) and new[holder][key] != value
+        if new[successor].get(key, value) != value and (successor == holder or key != SIZE)
     ]
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from workloads.disk import Fixed
+
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresCluster:
@@ -31,6 +33,9 @@ class PostgresCluster:
 
     operator_namespace: str
     """Namespace the operator runs in: its probes and commands come from there."""
+
+    fixed: tuple[Fixed, ...] = ()
+    """Settings that must stay as they are while its volumes exist, each key once."""
 
     startup_s: int = 600
     """Seconds until all instances must be ready."""

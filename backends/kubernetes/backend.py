@@ -152,7 +152,7 @@ class KubernetesBackend:
         policy = postgres_cluster.policy(cluster, dns_cidrs=self._settings.dns_cidrs)
         settings = self._records.settings(
             f"{cluster.name}-data-settings",
-            {cluster.name: [fixed_class(self._settings.storage_class)]},
+            {cluster.name: [*cluster.fixed, fixed_class(self._settings.storage_class)]},
             sizes_gib={cluster.name: cluster.size_gib},
             parent=parent,
         )

@@ -47,6 +47,11 @@ ANOTHER_MAJOR = (
     "together with an empty volume, and restore the dump."
 )
 
+ANOTHER_MODE = (
+    "The server of the other mode begins empty, on volumes of its own. Bring up a second stack in that mode, and move "
+    "the data with pg_dump and pg_restore."
+)
+
 
 def deploy(
     settings: Postgres, services: Services, credentials: Credentials, backend: Backend, *, parent: pulumi.Resource
@@ -104,7 +109,10 @@ def _server(settings: Postgres, credentials: Credentials) -> Workload:
                 name="postgres-data",
                 mount="/var/lib/postgresql",
                 size_gib=settings.storage_gib,
-                fixed=(Fixed("postgres.image", f"PostgreSQL {settings.major}", ANOTHER_MAJOR),),
+                fixed=(
+                    _fixed_mode(settings),
+                    Fixed("postgres.image", f"PostgreSQL {settings.major}", ANOTHER_MAJOR),
+                ),
             ),
         ),
         scratch=(
@@ -135,7 +143,12 @@ def _cluster(settings: Postgres, credentials: Credentials) -> PostgresCluster:
         admin_password=credentials[POSTGRES_ADMIN],
         parameters=parameters(settings),
         operator_namespace=settings.cloudnativepg.operator_namespace,
+        fixed=(_fixed_mode(settings),),
     )
+
+
+def _fixed_mode(settings: Postgres) -> Fixed:
+    return Fixed("postgres.mode", settings.mode, ANOTHER_MODE)
 
 
 def _databases(settings: Postgres, services: Services, access: PostgresAccess, credentials: Credentials) -> Workload:

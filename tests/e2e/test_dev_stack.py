@@ -7,6 +7,7 @@ already, data included, the tests leave it alone. Run in the order of the file; 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import stat
 from collections.abc import Iterator
@@ -187,6 +188,7 @@ def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
     postgres = _container_id("postgres")
     try:
         dev.clone.activated(f"pulumi config set -s {STACK} --path pti-calendar:kafka.mode kraft").succeeded()
+        _give_up_kafkas_data(dev)
         dev.clone.activated(f"pulumi up -s {STACK} --yes").succeeded()
         assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS - {"zookeeper"}, "healthy")
         assert _container_id("postgres") == postgres, "only what the mode is about is touched"
@@ -196,6 +198,7 @@ def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
         dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
     finally:
         dev.clone.activated(f"pulumi config rm -s {STACK} --path pti-calendar:kafka.mode").succeeded()
+    _give_up_kafkas_data(dev)
     dev.clone.activated(f"pulumi up -s {STACK} --yes").succeeded()
     # The ZooKeeper mode's own volumes are taken back, with what was in them.
     Stores(dev.outputs()).check(MARK)
@@ -245,6 +248,17 @@ def test_a_confirmed_wipe_leaves_nothing_behind(dev: DevStack) -> None:
     assert docker_engine.containers(STACK) == []
     assert docker_engine.networks(STACK) == []
     assert docker_engine.volumes(STACK) == []
+
+
+def _give_up_kafkas_data(dev: DevStack) -> None:
+    """A changed mode is refused before anything is touched; runs the command that the refusal names."""
+    before = docker_engine.workloads(STACK)
+    refused = dev.clone.activated(f"pulumi preview -s {STACK}").failed().output
+    assert "kafka.mode can't change from" in refused
+    command = re.search(rf"pulumi state delete --stack {STACK} '[^']+'", refused)
+    assert command, refused
+    dev.clone.activated(f"{command.group()} --yes").succeeded()
+    assert docker_engine.workloads(STACK) == before
 
 
 def _container_id(workload: str) -> str:

@@ -93,6 +93,20 @@ class TestClaims:
         assert remedy in message
         assert f"pulumi state delete --stack dev 'urn:pulumi:dev::x::{name}'" in message
 
+    def test_a_changed_setting_is_refused_when_another_volume_takes_the_place(
+        self, on_kubernetes: Recording[Any]
+    ) -> None:
+        old = {"data-of-the-other-mode": {"store.brokers": "3", "sizeGib": 50.0}}
+        new = {"data": {"store.brokers": "1", "sizeGib": 5.0}}
+        with pytest.raises(WorkloadError) as refused:
+            update(on_kubernetes, CHANGED, "store-data-settings", old, new)
+        assert "store.brokers can't change from '3' to '1' while 'data-of-the-other-mode'" in str(refused.value)
+        assert "size" not in str(refused.value)
+
+    def test_a_second_volume_beside_the_first_is_no_change(self, on_kubernetes: Recording[Any]) -> None:
+        old = {"data": {"store.brokers": "1"}}
+        update(on_kubernetes, CHANGED, "store-data-settings", old, {**old, "more": {"store.brokers": "3"}})
+
     def test_a_size_may_grow_and_never_shrinks(self, on_kubernetes: Recording[Any]) -> None:
         # Numbers come back from the engine as floats.
         update(on_kubernetes, CHANGED, "store-data-settings", {"data": {"sizeGib": 5.0}}, {"data": {"sizeGib": 50.0}})

@@ -34,6 +34,10 @@ from workloads import (
 CONFIGURATION = "/etc/kafka-broker"
 USER = 1000
 
+ANOTHER_MODE = (
+    "The other mode begins without a topic, on a volume of its own. This volume stays, and is found again when the "
+    "mode is set back."
+)
 ANOTHER_NUMBER = "docs/stores.md#another-number-of-brokers describes the way to another number of brokers."
 ANOTHER_NAME = "Give the stack its former name back: pulumi stack rename."
 
@@ -83,11 +87,16 @@ def broker(settings: Kafka, *, published: str, cluster: str) -> Workload:
                 name=f"kafka-{settings.mode}-data",
                 mount=DATA_MOUNT,
                 size_gib=settings.storage_gib,
-                fixed=()
-                if by_zookeeper
-                else (
-                    Fixed("kafka.brokers", str(settings.brokers), ANOTHER_NUMBER),
-                    Fixed("Kafka's cluster id", cluster_id, ANOTHER_NAME),
+                fixed=(
+                    Fixed("kafka.mode", settings.mode, ANOTHER_MODE),
+                    *(
+                        ()
+                        if by_zookeeper
+                        else (
+                            Fixed("kafka.brokers", str(settings.brokers), ANOTHER_NUMBER),
+                            Fixed("Kafka's cluster id", cluster_id, ANOTHER_NAME),
+                        )
+                    ),
                 ),
             ),
         ),
