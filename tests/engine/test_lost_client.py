@@ -1,0 +1,75 @@
+"""A client whose machine is lost keeps no session of PostgreSQL: the server gives it up within a minute."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.docker_engine import docker
+from tests.engine.waiting import until
+from tests.unit.asking import asked_for
+
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lost'"
+WORK = ("BEGIN; SELECT 1; \\! sleep 600", "SELECT pg_sleep(600);")
+"""What the clients run: one is idle in a transaction, one waits for the answer to a query."""
+
+GIVEN_UP_S = 60.0
+
+
+class Server:
+    """A PostgreSQL with the stack's own parameters, on a network of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def sessions(self) -> int:
+        """Sessions of the clients."""
+        answer = docker(
+            *("exec", self.name, "psql", "--username", "postgres", "--no-psqlrc", "--tuples-only", "--no-align"),
+            *("--command", SESSIONS),
+        )
+        return int(answer)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """The server; its clients are containers whose names begin with its own."""
+    asked = asked_for({"credentials": "well-known"})
+    workload = asked.workloads["postgres"]
+    name = f"pti-test-lost-{secrets.token_hex(3)}"
+    try:
+        docker("network", "create", name)
+        docker(
+            *("run", "--detach", "--name", name, "--network", name, "--env", "POSTGRES_HOST_AUTH_METHOD=trust"),
+            *("--shm-size", "256m", workload.image, *workload.arguments),
+        )
+        ready = ("exec", name, "pg_isready", "--host", "127.0.0.1")
+        until("PostgreSQL answers over TCP", lambda: "accepting connections" in docker(*ready, check=False))
+        yield Server(name)
+    finally:
+        for container in docker("ps", "--all", "--quiet", "--filter", f"name={name}").split():
+            docker("rm", "--force", "--volumes", container)
+        docker("network", "rm", name)
+
+
+def test_the_sessions_of_lost_clients_end(server: Server) -> None:
+    clients = [f"{server.name}-client-{number}" for number in range(len(WORK))]
+    address = f"host={server.name} user=postgres application_name=lost"
+    image = docker("inspect", "--format", "{{.Config.Image}}", server.name).strip()
+    for client, work in zip(clients, WORK, strict=True):
+        docker(
+            *("run", "--detach", "--name", client, "--network", server.name, "--entrypoint", "bash", image),
+            *("-c", f"echo '{work}' | psql --no-psqlrc '{address}'"),
+        )
+    until("the clients work", lambda: server.sessions() == len(WORK))
+
+    # From now on no packet of either side arrives, as if the clients' machine had lost its power.
+    for client in clients:
+        docker("network", "disconnect", "--force", server.name, client)
+
+    running = [docker("inspect", "--format", "{{.State.Running}}", client).strip() for client in clients]
+    assert running == ["true"] * len(WORK)
+    until("their sessions are given up", lambda: server.sessions() == 0, GIVEN_UP_S)
