@@ -11,8 +11,9 @@ import psycopg
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
+from starlette.requests import ClientDisconnect
 
-from . import appointments, others
+from . import appointments, attachments, others
 from .dependencies import Resources
 from .logs import log
 from .observe import Application, Observe, Traffic
@@ -39,6 +40,7 @@ def create(settings: Settings, traffic: Traffic) -> Application:
         psycopg.OperationalError: unavailable("database"),
         psycopg.InterfaceError: unavailable("database"),
         RedisError: unavailable("redis"),
+        ClientDisconnect: gone,
         Exception: unexpected,
     }
     api = FastAPI(
@@ -51,6 +53,7 @@ def create(settings: Settings, traffic: Traffic) -> Application:
     )
     api.state.resources = resources
     api.include_router(appointments.routes)
+    api.include_router(attachments.routes)
     api.include_router(others.routes)
     if settings.fault_injection:
         api.include_router(others.faults)
@@ -73,6 +76,11 @@ def unavailable(dependency: str) -> Handler:
         return JSONResponse(content, 503, {"Retry-After": "1"})
 
     return answer
+
+
+async def gone(_: Request, __: Exception) -> JSONResponse:
+    """400, which nobody reads: the client went away before its body was whole."""
+    return JSONResponse({"detail": "the body ended early"}, 400)
 
 
 async def unexpected(_: Request, __: Exception) -> JSONResponse:

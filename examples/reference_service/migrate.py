@@ -40,6 +40,18 @@ MIGRATIONS = (
     )
     """,
     "CREATE INDEX appointments_by_time ON appointments (tenant_id, starts_at, id)",
+    "ALTER TABLE appointments ADD COLUMN attachment_id uuid, ADD COLUMN attachment_bytes bigint",
+    # EXTERNAL: what is attached is compressed already, and the length is known without reading it.
+    """
+    CREATE TABLE attachment_parts (
+        tenant_id uuid NOT NULL,
+        appointment_id uuid NOT NULL,
+        attachment_id uuid NOT NULL,
+        position int NOT NULL,
+        content bytea STORAGE EXTERNAL NOT NULL,
+        PRIMARY KEY (tenant_id, appointment_id, attachment_id, position)
+    )
+    """,
 )
 """In order; each runs once. Only ever add to the end."""
 

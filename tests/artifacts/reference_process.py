@@ -66,6 +66,22 @@ class Service:
         finally:
             connection.close()
 
+    def transfer(self, method: str, path: str, token: str, content: bytes | None = None) -> tuple[int, bytes]:
+        """One request whose bodies are bytes: the status, and the answer's body."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
+        try:
+            connection.request(method, path, content, {"Authorization": f"Bearer {token}"})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def peak_memory_mib(self) -> float:
+        """The largest resident memory since the last call."""
+        (kib,) = re.findall(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{self.process.pid}/status").read_text(), re.MULTILINE)
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        return int(kib) / 1024
+
     def get(self, path: str, token: str | None = None) -> Answer:
         """A GET."""
         return self.ask("GET", path, token)

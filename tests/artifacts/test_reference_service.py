@@ -8,11 +8,13 @@ from __future__ import annotations
 import base64
 import json
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from os import urandom
 from pathlib import Path
 
 import pytest
@@ -288,6 +290,49 @@ def test_it_opens_no_more_connections_than_it_is_told(service: Service, stores: 
     assert statuses.count(503) >= 3 * POOL_MAX
 
 
+# Attachments
+
+
+def test_attachments_do_not_grow_its_memory(service: Service) -> None:
+    contents = [urandom(10 << 20) for _ in range(10)]
+    paths = [f"/appointments/{book(service, NORTH, 'with a scan')}/attachment" for _ in contents]
+    before = service.peak_memory_mib()
+    with ThreadPoolExecutor(len(contents)) as clients:
+        put = list(clients.map(lambda path, one: service.transfer("PUT", path, token(NORTH), one), paths, contents))
+        got = list(clients.map(lambda path: service.transfer("GET", path, token(NORTH)), paths))
+    assert put == [(204, b"")] * 10
+    assert [status for status, _ in got] == [200] * 10
+    assert [body for _, body in got] == contents
+    assert service.peak_memory_mib() - before < 50
+
+
+def test_an_attachment_takes_the_place_of_the_one_before(service: Service, stores: Stores) -> None:
+    path = f"/appointments/{book(service, NORTH, 'with two referrals')}/attachment"
+    assert service.transfer("GET", path, token(NORTH))[0] == 404
+    for content in (urandom(2 << 20), b"", b"a short one"):
+        assert service.transfer("PUT", path, token(NORTH), content) == (204, b"")
+        assert service.transfer("GET", path, token(NORTH)) == (200, content)
+    assert parts_of(stores, path) == 1
+
+
+def test_an_upload_that_ends_early_leaves_the_attachment_as_it_was(service: Service, stores: Stores) -> None:
+    path = f"/appointments/{book(service, NORTH, 'with half a scan')}/attachment"
+    assert service.transfer("PUT", path, token(NORTH), b"whole") == (204, b"")
+    with socket.create_connection(("127.0.0.1", service.port)) as client:
+        head = f"PUT {path} HTTP/1.1\r\nHost: rdv\r\nAuthorization: Bearer {token(NORTH)}\r\n"
+        client.sendall(f"{head}Content-Length: {4 << 20}\r\n\r\n".encode() + urandom(2 << 20))
+        eventually(lambda: parts_of(stores, path) > 1)
+    eventually(lambda: parts_of(stores, path) == 1)
+    assert service.transfer("GET", path, token(NORTH)) == (200, b"whole")
+
+
+def parts_of(stores: Stores, path: str) -> int:
+    """How many parts the database keeps of an appointment's attachments."""
+    query = "SELECT FROM attachment_parts WHERE appointment_id = %s"
+    with stores.task.server.connect(DATABASE) as admin:
+        return admin.execute(query, [path.split("/")[2]]).rowcount
+
+
 # Tenants
 
 
@@ -302,6 +347,14 @@ def test_two_tenants_never_see_each_others_rows(service: Service) -> None:
     for action in ("cancel", "honour"):
         assert service.ask("POST", f"/appointments/{souths}/{action}", token(NORTH)).status == 404
     assert service.get(f"/appointments/{souths}", token(SOUTH)).json["status"] == "booked"
+
+
+def test_another_tenants_attachment_is_not_there(service: Service) -> None:
+    path = f"/appointments/{book(service, NORTH, 'with a referral')}/attachment"
+    assert service.transfer("PUT", path, token(NORTH), b"north's") == (204, b"")
+    assert service.transfer("GET", path, token(SOUTH))[0] == 404
+    assert service.transfer("PUT", path, token(SOUTH), b"south's")[0] == 404
+    assert service.transfer("GET", path, token(NORTH)) == (200, b"north's")
 
 
 def test_the_bodys_tenant_is_not_listened_to(service: Service) -> None:

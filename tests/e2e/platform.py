@@ -11,9 +11,11 @@ import ssl
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPMessage
+from os import urandom
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -26,6 +28,11 @@ from tests.engine.waiting import DEADLINE_S, until
 
 ANSWER_S = 30.0
 """Longest wait for one answer."""
+
+LARGE_ANSWER_S = 120.0
+"""The same while ten large bodies are on their way."""
+
+LARGE_AT_ONCE = 10
 
 FOREIGN_ORIGIN = "https://attacker.example"
 SECURITY_HEADERS = {
@@ -80,6 +87,9 @@ class Platform:
     public_service: str | None = None
     """The one whose `/public` is configured to need no token."""
 
+    max_body_mib: int = 10
+    """The largest body of a request (`gateway.maxBodyMib`)."""
+
     certificate: str | None = None
     """What the edge has to show, as PEM; None takes any."""
 
@@ -102,6 +112,7 @@ class Platform:
         self.guarded()
         self.booked_and_listed()
         self.tenants_apart()
+        self.largest_bodies()
         self.every_service()
         self.public_paths()
         self.correlation()
@@ -124,11 +135,22 @@ class Platform:
         token: str | None = None,
         body: object = None,
         *,
+        content: bytes | None = None,
         host: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = ANSWER_S,
     ) -> Answer:
         """One request over TLS, on a connection of its own; to the API unless another host is named.
+
+        Args:
+            method: of the request.
+            path: with the query.
+            token: sent as the bearer's.
+            body: sent as JSON.
+            content: sent as it is, where there is no `body`.
+            host: whose answer is wanted.
+            headers: further ones.
+            timeout_s: for each step of the connection.
 
         Raises:
             OSError: no connection, no TLS, or no answer in time.
@@ -140,8 +162,9 @@ class Platform:
             sent["Authorization"] = f"Bearer {token}"
         if body is not None:
             sent["Content-Type"] = "application/json"
+            content = json.dumps(body).encode()
         with self.connected(named, timeout_s=timeout_s) as encrypted:
-            return _ask(encrypted, method, path, json.dumps(body).encode() if body is not None else None, sent)
+            return _ask(encrypted, method, path, content, sent)
 
     @contextmanager
     def connected(
@@ -214,6 +237,28 @@ class Platform:
             assert self.call("GET", f"{path}/{booked[tenant]}", self.token(tenant)).status == 200
             assert self.call("GET", f"{path}/{booked[other]}", self.token(tenant)).status == 404
             assert self.call("POST", f"{path}/{booked[other]}/cancel", self.token(tenant)).status == 404
+
+    def largest_bodies(self) -> None:
+        """Uploads and downloads of the largest allowed size, ten at once, come back as they were sent."""
+        tenant = uuid.uuid4()
+        booked = [self.book(tenant, title="with a scan").json["id"] for _ in range(LARGE_AT_ONCE)]
+        paths = [f"{self._api()}/appointments/{one}/attachment" for one in booked]
+        contents = [urandom(self.max_body_mib << 20) for _ in paths]
+
+        def put(path: str, content: bytes) -> int:
+            token = self.token(tenant)
+            return self.call("PUT", path, token, content=content, timeout_s=LARGE_ANSWER_S).status
+
+        def got(path: str) -> Answer:
+            return self.call("GET", path, self.token(tenant), timeout_s=LARGE_ANSWER_S)
+
+        with ThreadPoolExecutor(LARGE_AT_ONCE) as clients:
+            assert list(clients.map(put, paths, contents)) == [204] * LARGE_AT_ONCE
+            answers = list(clients.map(got, paths))
+        assert [one.status for one in answers] == [200] * LARGE_AT_ONCE
+        assert [one.body == content for one, content in zip(answers, contents, strict=True)] == [True] * LARGE_AT_ONCE
+        # The volume of a test is small.
+        assert {put(path, b"") for path in paths} == {204}
 
     def every_service(self) -> None:
         """Each service answers on its own route, has a database of its own, and hears what all of them say."""

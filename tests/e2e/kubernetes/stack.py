@@ -152,8 +152,13 @@ class ClusterStack(PulumiStack):
 
     def platform_at(self, **where: Any) -> Platform:
         """The platform behind other ports of the node; `where` holds the fields that the outputs don't tell."""
+        gateway = yaml.safe_load(self.config_file.read_text())["config"][f"{SETTINGS}:gateway"]
         return Platform.of(
-            self.outputs(), address=self._node_address(), public_service=configuration.PUBLIC_SERVICE, **where
+            self.outputs(),
+            address=self._node_address(),
+            public_service=configuration.PUBLIC_SERVICE,
+            max_body_mib=gateway.get("maxBodyMib", Platform.max_body_mib),
+            **where,
         )
 
     def _node_address(self) -> str:

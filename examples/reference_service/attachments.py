@@ -1,0 +1,111 @@
+"""An appointment's attachment: one file, kept in the database in parts and never whole in memory.
+
+A database connection is held for one part at a time, and not for as long as a client sends or reads. The gateway
+limits the size (`gateway.maxBodyMib`).
+"""
+
+# mypy: disable-error-code="import-not-found"
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
+
+from .appointments import show
+from .dependencies import Given, Resources, Tenant
+
+PART_BYTES = 512 * 1024
+
+ADD_PART = (
+    b"INSERT INTO attachment_parts (tenant_id, appointment_id, attachment_id, position, content)"
+    b" VALUES (%s, %s, %s, %s, %b)"
+)
+LOCK = b"SELECT FROM appointments WHERE id = %s FOR UPDATE"
+STORED = (
+    b"SELECT coalesce(sum(octet_length(content)), 0) AS bytes"
+    b" FROM attachment_parts WHERE appointment_id = %s AND attachment_id = %s"
+)
+COMPLETE = b"UPDATE appointments SET attachment_id = %s, attachment_bytes = %s WHERE id = %s"
+DROP_OTHERS = b"DELETE FROM attachment_parts WHERE appointment_id = %s AND attachment_id <> %s"
+DROP = b"DELETE FROM attachment_parts WHERE appointment_id = %s AND attachment_id = %s"
+FIND = "SELECT attachment_id, attachment_bytes FROM appointments WHERE id = %s AND attachment_id IS NOT NULL"
+PART = b"SELECT content FROM attachment_parts WHERE appointment_id = %s AND attachment_id = %s AND position = %s"
+
+
+async def attach(identifier: UUID, request: Request, tenant: Tenant, given: Given) -> Response:
+    """Store the body in place of an earlier attachment, which is shown until all of the new one has arrived."""
+    await show(identifier, tenant, given)
+    attachment = uuid4()
+    try:
+        size = 0
+        position = 0
+        async for part in _parts(request.stream()):
+            async with given.database.transaction(tenant) as connection:
+                await connection.execute(ADD_PART, (tenant, identifier, attachment, position, part))
+            size += len(part)
+            position += 1
+        await _complete(given, tenant, identifier, attachment, size)
+    except Exception:
+        # A client that went away, or another upload that was complete first.
+        async with given.database.transaction(tenant) as connection:
+            await connection.execute(DROP, (identifier, attachment))
+        raise
+    return Response(status_code=204)
+
+
+async def download(identifier: UUID, tenant: Tenant, given: Given) -> Response:
+    """Return the attachment, as bytes that no browser shows as a page."""
+    rows = await given.database.read(tenant, FIND, [identifier])
+    if not rows:
+        raise HTTPException(404, "no such attachment")
+    size = rows[0]["attachment_bytes"]
+    headers = {"Content-Length": str(size), "Content-Disposition": "attachment"}
+    content = _content(given, tenant, identifier, rows[0]["attachment_id"], size)
+    return StreamingResponse(content, media_type="application/octet-stream", headers=headers)
+
+
+async def _parts(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Join what arrives to parts of `PART_BYTES`; only the last one is shorter."""
+    gathered = bytearray()
+    async for received in body:
+        gathered += received
+        while len(gathered) >= PART_BYTES:
+            yield bytes(gathered[:PART_BYTES])
+            del gathered[:PART_BYTES]
+    if gathered:
+        yield bytes(gathered)
+
+
+async def _complete(given: Resources, tenant: UUID, identifier: UUID, attachment: UUID, size: int) -> None:
+    """Make the attachment the appointment's, and drop the parts of every other one.
+
+    Raises:
+        HTTPException: another upload was complete meanwhile, and dropped these parts.
+    """
+    async with given.database.transaction(tenant) as connection:
+        await connection.execute(LOCK, [identifier])
+        stored = await (await connection.execute(STORED, [identifier, attachment])).fetchone()
+        if stored is None or stored["bytes"] != size:
+            raise HTTPException(409, "another attachment arrived meanwhile")
+        await connection.execute(COMPLETE, (attachment, size, identifier))
+        await connection.execute(DROP_OTHERS, (identifier, attachment))
+
+
+async def _content(
+    given: Resources, tenant: UUID, identifier: UUID, attachment: UUID, size: int
+) -> AsyncIterator[bytes]:
+    """Read one part after the other; a replaced attachment ends the answer early, which the client notices."""
+    for position in range(-(-size // PART_BYTES)):
+        async with given.database.transaction(tenant) as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(PART, (identifier, attachment, position))
+            row = await cursor.fetchone()
+        if row is None:
+            raise RuntimeError("the attachment was replaced while it was read")
+        yield row["content"]
+
+
+routes = APIRouter(prefix="/appointments/{identifier}/attachment")
+routes.add_api_route("", attach, methods=["PUT"], status_code=204)
+routes.add_api_route("", download, methods=["GET"])
