@@ -1,4 +1,4 @@
-"""The edge under clients that hold connections: everybody else's requests succeed.
+"""The edge under clients that hold connections or flood one: everybody else's requests succeed.
 
 nginx is real, with the configuration that the program renders; the stand-in for Kong and the service run beside it.
 """
@@ -19,6 +19,8 @@ from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 from tests.gateway import rows
+from tests.gateway.echo import Echo
+from tests.gateway.rapid_reset import rapid_reset
 from tests.gateway.slow_clients import slow_clients
 from tests.unit.asking import asked_for
 
@@ -26,6 +28,9 @@ __all__ = ["program", "service"]
 
 HOST = "api.pti.test"
 """Of the rows' configuration."""
+
+ATTACKER = "127.0.0.2"
+ATTACKED = "/auth/login/attacked"
 
 
 @pytest.fixture
@@ -75,3 +80,19 @@ def test_slow_clients_keep_nobody_out(edge: tuple[rows.Gateway, int]) -> None:
     with slow_clients(("127.0.0.1", port), HOST):
         found = [gateway.ask({**request, "body_bytes": size}).status for size in [20_000, 1 << 20] * 25]
     assert found == [200] * 50
+
+
+def test_streams_opened_and_reset_keep_nobody_out(edge: tuple[rows.Gateway, int]) -> None:
+    gateway, port = edge
+    request = {"method": "POST", "path": "/api/user/me", "token": "valid", "body_bytes": 20_000}
+    before = attacked()
+    with rapid_reset(("127.0.0.1", port), HOST, f"/api/user{ATTACKED}", ATTACKER) as attack:
+        until("the attack runs", lambda: attack.streams >= 20_000)
+        found = [gateway.ask(request).status for _ in range(50)]
+    assert found == [200] * 50
+    assert attacked() > before, "nginx took the attacker's frames for requests"
+
+
+def attacked() -> int:
+    """How many of the attacker's requests have reached the service."""
+    return sum(path.endswith(ATTACKED) for _, path in list(Echo.seen))

