@@ -26,11 +26,12 @@
 \set member_of :owner
 \ir role.sql
 
--- A client that hangs in a transaction holds what others wait for. Pools keep idle sessions: those may stay.
+-- A client that hangs in a transaction holds what others wait for. Pools keep idle sessions: those may stay. A
+-- statement ends before the request that waits for it: STATEMENT in components/gateway/timeouts.py is the same.
 \set role :app
 \set inherit true
 \set connections :app_connections
-\set timeouts 'statement_timeout=1min lock_timeout=10s idle_in_transaction_session_timeout=30s'
+\set timeouts 'statement_timeout=20s lock_timeout=10s idle_in_transaction_session_timeout=30s'
 \set timeouts :timeouts ' transaction_timeout=2min'
 \set member_of
 \ir role.sql

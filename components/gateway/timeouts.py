@@ -38,6 +38,8 @@ KONG = Budget(hop="Kong waits for a service", answer_s=30, answers="504, JSON")
 SERVICE = Budget(hop="a service answers", answer_s=25, answers="503, JSON")
 STATEMENT = Budget(hop="PostgreSQL runs one statement", answer_s=20, answers="an error to the service")
 
+"""The limit of the services' roles, set by assets/postgres/database.sql."""
+
 BUDGETS = (EDGE, KONG, SERVICE, STATEMENT)
 
 KONG_LONGEST_S = RESEND_S + CONNECT_S + KONG.answer_s

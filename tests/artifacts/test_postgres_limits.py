@@ -126,7 +126,7 @@ def test_monitor_backup_and_operators_get_into_a_full_server(small: tuple[Task, 
 # Time
 
 EXPECTED = {
-    "app": {"statement_timeout": "1min", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "30s"},
+    "app": {"statement_timeout": "20s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "30s"},
     "migrator": {"statement_timeout": "10min", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "1min"},
 }
 
@@ -150,12 +150,12 @@ def test_what_a_role_took_off_for_itself_is_put_back(provisioned: Outcome, task:
         session.execute(f"ALTER ROLE {role} IN DATABASE {database} SET lock_timeout = 0")
         session.execute(f"ALTER ROLE {role} SET work_mem = '5MB'")
     assert task.run().lines_about(f"role {role}") == [
-        f"role {role}: statement_timeout is now 1min",
+        f"role {role}: statement_timeout is now 20s",
         f"role {role}: its own lock_timeout in database {database} is gone",
     ]
     with task.connect(database, role) as session:
         found = [session.execute(f"SHOW {name}").fetchone() for name in ("statement_timeout", "lock_timeout")]
-        assert found == [("1min",), ("10s",)]
+        assert found == [("20s",), ("10s",)]
         assert session.execute("SHOW work_mem").fetchone() == ("5MB",), "what is none of the task's business stays"
     assert task.run().lines_about(f"role {role}") == []
 

@@ -57,6 +57,15 @@ def test_nginx_keeps_to_it(ask: Ask) -> None:
     }
 
 
+def test_the_services_role_keeps_to_it() -> None:
+    text = (ROOT / "assets/postgres/database.sql").read_text()
+    role = text[text.index("\\set role :app\n") :]
+    role = role[: role.index("\\ir role.sql")]
+    found = dict(re.findall(r"\b(statement_timeout|lock_timeout)=(\d+)s\b", role))
+    assert int(found["statement_timeout"]) == timeouts.STATEMENT.answer_s
+    assert int(found["lock_timeout"]) < timeouts.STATEMENT.answer_s
+
+
 def test_the_reference_service_keeps_to_it() -> None:
     # Read and not imported: its requirements are its own.
     found: dict[str, Any] = {}
