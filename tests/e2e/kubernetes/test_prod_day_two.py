@@ -171,8 +171,8 @@ def test_an_up_that_is_killed_is_mended_by_the_next(stack: ClusterStack) -> None
     kill(stack, Step("begun", "update", "StatefulSet", "redis"))
     mend(stack)
     (pod,) = stack.pods("redis").values()
-    # Half of it comes on top, and 64 MiB.
-    assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "172Mi"
+    # docs/stores.md: 2 x (1.2 x data + clients) + 96.
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "302Mi"
 
 
 def test_destroy_keeps_the_namespace_and_the_claims(stack: ClusterStack) -> None:

@@ -1,0 +1,115 @@
+"""The prod stack's data on a real node: what would cost it is refused, and a lost claim comes back as documented.
+
+The steps build on each other; they run in the order of the file, and each leaves the stack whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from typing import Any
+
+import pytest
+
+from backends.kubernetes.claims import MISSING
+from tests.e2e.kubernetes.stack import ClusterStack
+from tests.engine.pulumi_stack import Outcome
+from tests.engine.waiting import until
+
+CLAIM = "postgres-data-postgres-0"
+TENANT = uuid.uuid4()
+BOOKED = "kept while its claim is away"
+
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "fewer brokers": ({"kafka": {"brokers": 1}}, "kafka.brokers can't change from '3' to '1'"),
+    "another namespace": ({"kubernetes": {"namespace": "elsewhere"}}, "kubernetes.namespace can't change from"),
+    "another storage class": ({"kubernetes": {"storageClass": "fast"}}, "kubernetes.storageClass can't change from"),
+    "a smaller volume": ({"postgres": {"storageGib": 4}}, "can't shrink from 5 to 4 GiB"),
+    "another mode": ({"postgres": {"mode": "cloudnativepg"}}, "postgres.mode can't change from 'statefulset'"),
+}
+"""What is set, and what the refusal says."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def up(stack: ClusterStack) -> None:
+    """The stack as the module finds it, with a row that is to be there at the end."""
+    stack.up().succeeded()
+    assert stack.platform().book(TENANT, title=BOOKED).status == 201
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_preview_refuses_what_kept_data_does_not_allow(stack: ClusterStack, what: str) -> None:
+    values, refusal = CHANGES[what]
+    with stack.staying_as_it_is(), stack.configured_for_a_while():
+        stack.change(values)
+        refused = stack.preview().failed()
+        assert refusal in refused.output
+        assert "pulumi state delete" in refused.output
+
+
+def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack: ClusterStack) -> None:
+    volume = _claim(stack)["spec"]["volumeName"]
+    _scale(stack, 0)
+    stack.kubectl("delete", f"pvc/{CLAIM}", "--wait=true")
+    _scale(stack, 1)
+
+    # The StatefulSet makes the claim again, from a template that no storage can serve.
+    until("the StatefulSet has made the claim", lambda: _claim(stack)["spec"]["storageClassName"] == MISSING)
+    until(
+        "the pod waits for it",
+        lambda: [pod["status"]["phase"] for pod in stack.pods("postgres").values()] == ["Pending"],
+    )
+    refused = stack.up("--refresh").failed()
+    assert CLAIM in refused.output
+    assert [pod["status"]["phase"] for pod in stack.pods("postgres").values()] == ["Pending"]
+
+    # docs/stores.md, "A claim or volume is missing".
+    _scale(stack, 0)
+    stack.kubectl("delete", f"pvc/{CLAIM}", "--wait=true")
+    released = json.dumps([{"op": "remove", "path": "/spec/claimRef"}])
+    stack.kubectl("patch", f"pv/{volume}", "--type=json", f"--patch={released}")
+    stack.kubectl("apply", "--filename=-", input=json.dumps(_again(volume)))
+    until("the claim is bound", lambda: _claim(stack)["status"].get("phase") == "Bound")
+    _scale(stack, 1)
+    until("the server is ready", stack.all_ready)
+    outcome = stack.up("--refresh")
+    if outcome.code:
+        stack.forget(_forgotten(outcome, stack))
+        stack.up("--refresh").succeeded()
+
+    assert BOOKED in stack.platform().titles(TENANT)
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def _claim(stack: ClusterStack) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        stack.kubectl("get", f"pvc/{CLAIM}", "--ignore-not-found", "--output=json") or "{}"
+    )
+    return found or {"spec": {"storageClassName": None}, "status": {}}
+
+
+def _scale(stack: ClusterStack, replicas: int) -> None:
+    stack.kubectl("scale", "statefulset/postgres", f"--replicas={replicas}")
+    until(f"{replicas} pods are there", lambda: len(stack.pods("postgres")) == replicas)
+
+
+def _again(volume: str) -> dict[str, Any]:
+    """The claim on the disk that it had before."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": CLAIM},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "5Gi"}},
+            "volumeName": volume,
+        },
+    }
+
+
+def _forgotten(refused: Outcome, stack: ClusterStack) -> str:
+    """The URN of the command that the refusal names."""
+    found = re.search(rf"pulumi state delete --stack {stack.name} '([^']+)'", refused.output)
+    assert found, refused.output
+    return found.group(1)
