@@ -97,10 +97,9 @@ class DataRecords:
         hooks = pulumi.ResourceHookBinding(before_update=[self._refuse_replaced])
         return pulumi.Stash(name, input=dict(identities), opts=pulumi.ResourceOptions(parent=parent, hooks=hooks))
 
-    @property
-    def of_holder(self) -> pulumi.ResourceHookBinding:
+    def of_holder(self, on_error: Iterable[pulumi.ErrorHook] = ()) -> pulumi.ResourceHookBinding:
         """The hooks of an object whose identity is recorded: in a preview, one that would be made has none yet."""
-        return pulumi.ResourceHookBinding(before_create=[self._note_creation])
+        return pulumi.ResourceHookBinding(before_create=[self._note_creation], on_error=[*on_error])
 
     async def _creating(self, hook: pulumi.ResourceHookArgs) -> None:
         self._created.add(str((hook.new_inputs or {})["metadata"]["name"]))

@@ -172,7 +172,7 @@ class KubernetesBackend:
             kept=True,
             timeouts=pulumi.CustomTimeouts(create=f"{cluster.startup_s}s", update=f"{cluster.startup_s}s"),
             recorded=[settings],
-            hooks=self._records.of_holder,
+            hooks=self._records.of_holder(),
         )
         # Deleting it deletes its claims. So whatever needs it, needs the one with the data.
         self._kept[cluster.name] = [
@@ -242,7 +242,12 @@ class KubernetesBackend:
         )
         registered = {
             str(claim["metadata"]["name"]): self._register(
-                claim, workload, parent, kept=True, recorded=[settings], hooks=self._records.of_holder
+                claim,
+                workload,
+                parent,
+                kept=True,
+                recorded=[settings],
+                hooks=self._records.of_holder(on_error=[self._rollouts.of_claim]),
             )
             for claim in claims(workload, self._settings.storage_class)
         }

@@ -32,6 +32,7 @@ class Rollouts:
         self._begin = pulumi.ResourceHook("kubernetes-report-progress", self._begin_reports)
         self._end = pulumi.ResourceHook("kubernetes-end-progress", self._end_reports)
         self._explain = pulumi.ErrorHook("kubernetes-explain-missing-claims", self._explain_failure)
+        self._explain_claim = pulumi.ErrorHook("kubernetes-explain-claim", self._explain_failed_claim)
 
     def hooks(self, workload: Workload) -> pulumi.ResourceHookBinding:
         """The hooks of a workload's StatefulSet, which bears its name."""
@@ -44,6 +45,11 @@ class Rollouts:
             after_update=[*end],
             on_error=[self._explain],
         )
+
+    @property
+    def of_claim(self) -> pulumi.ErrorHook:
+        """The hook of a claim: the API server refuses to change what a StatefulSet has made in its place."""
+        return self._explain_claim
 
     async def _begin_reports(self, hook: pulumi.ResourceHookArgs) -> None:
         self._watches[hook.name] = asyncio.create_task(self._report(self._workloads[hook.name]))
@@ -69,10 +75,18 @@ class Rollouts:
 
     async def _explain_failure(self, hook: pulumi.ErrorHookArgs) -> bool:
         self._stop(hook.name)
-        asked = ("get", "persistentvolumeclaims", "--selector", f"{labels.NAME}={hook.name}", "--output", "json")
+        await self._name_missing("--selector", f"{labels.NAME}={hook.name}")
+        return False
+
+    async def _explain_failed_claim(self, hook: pulumi.ErrorHookArgs) -> bool:
+        name = (hook.new_inputs or {})["metadata"]["name"]
+        await self._name_missing("--field-selector", f"metadata.name={name}")
+        return False
+
+    async def _name_missing(self, *selected: str) -> None:
+        asked = ("get", "persistentvolumeclaims", *selected, "--output", "json")
         for name in missing_claims(await self._threads.run(kubectl.answer, self._settings, *asked)):
             pulumi.log.error(missing_claim(name))
-        return False
 
     def _stop(self, workload: str) -> None:
         if watch := self._watches.pop(workload, None):

@@ -162,19 +162,23 @@ class TestClaims:
         monkeypatch.setattr(pulumi.log, "error", errors.append)
         recording = deployed(store())
         assert recording.one("StatefulSet", "store").hooks["on_error"] == ("kubernetes-explain-missing-claims",)
+        claims = recording.of_type("PersistentVolumeClaim")
+        assert {one.hooks["on_error"] for one in claims} == {("kubernetes-explain-claim",)}
         assert _explained(recording) is False
-        assert ["'data-store-0'" in error for error in errors] == [True]
+        assert _explained(recording, "kubernetes-explain-claim") is False
+        assert ["'data-store-0'" in error for error in errors] == [True, True]
 
         (tmp_path / "kubectl").unlink()
         monkeypatch.setenv("PATH", str(tmp_path))
         assert _explained(recording) is False
-        assert len(errors) == 1
+        assert len(errors) == 2
 
 
-def _explained(recording: Recording[Any]) -> bool:
-    hook = recording.hooks["kubernetes-explain-missing-claims"]
+def _explained(recording: Recording[Any], name: str = "kubernetes-explain-missing-claims") -> bool:
+    hook = recording.hooks[name]
     assert isinstance(hook, pulumi.ErrorHook)
-    answered = hook.callback(ErrorHookArgs("urn", "", "store", "type"))
+    inputs = {"metadata": {"name": "data-store-0"}}
+    answered = hook.callback(ErrorHookArgs("urn", "", "store", "type", new_inputs=inputs))
     assert asyncio.iscoroutine(answered)
     return bool(asyncio.run(answered))
 

@@ -61,7 +61,7 @@ def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack:
         lambda: [pod["status"]["phase"] for pod in stack.pods("postgres").values()] == ["Pending"],
     )
     refused = stack.up("--refresh").failed()
-    assert CLAIM in refused.output
+    assert f"The claim '{CLAIM}' with this stack's data is missing" in refused.output
     assert [pod["status"]["phase"] for pod in stack.pods("postgres").values()] == ["Pending"]
 
     # docs/stores.md, "A claim or volume is missing".
@@ -69,7 +69,7 @@ def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack:
     stack.kubectl("delete", f"pvc/{CLAIM}", "--wait=true")
     reserved = {"namespace": NAMESPACE, "name": CLAIM, "uid": None, "resourceVersion": None}
     stack.kubectl("patch", f"pv/{volume}", "--type=merge", f"--patch={json.dumps({'spec': {'claimRef': reserved}})}")
-    stack.forget(_forgotten(refused, stack))
+    stack.forget(_forgotten(stack.up("--refresh").failed(), stack))
     stack.up("--refresh").succeeded()
 
     assert _claim(stack)["spec"]["volumeName"] == volume
