@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -59,6 +60,12 @@ class Outcome:
         """Itself; one that went well stops the test."""
         assert self.code != 0, f"it should have failed:\n{self.output}"
         return self
+
+    def record(self) -> str:
+        """The URN in the `pulumi state delete` that a refusal names."""
+        found = re.search(r"pulumi state delete --stack \S+ '([^']+)'", self.failed().output)
+        assert found, self.output
+        return found.group(1)
 
 
 class PulumiStack:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from tests.engine import docker_engine
 from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
-from tests.engine.pulumi_stack import Outcome, PulumiStack
+from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
 
 
@@ -37,7 +35,7 @@ def test_a_setting_that_data_was_made_with_stays(stack: PulumiStack) -> None:
 
 def test_a_person_may_say_that_the_data_was_converted(stack: PulumiStack) -> None:
     stack.configure({"layout": "columns"})
-    stack.forget(_forgotten(stack.preview().failed(), stack))
+    stack.forget(stack.preview().record())
 
     stack.up().succeeded()
 
@@ -67,16 +65,9 @@ def test_a_person_may_begin_with_an_empty_volume(stack: PulumiStack) -> None:
     docker("rm", "--force", f"pti-keeper-{stack.name}")
     docker("volume", "rm", f"pti-keeper-data-{stack.name}")
     stack.configure({"release": "2"})
-    stack.forget(_forgotten(stack.up().failed(), stack))
+    stack.forget(stack.up().record())
 
     stack.up().succeeded()
 
     assert docker_engine.persistent_volumes(stack.name) == {f"pti-keeper-data-{stack.name}"}
     stack.preview("--expect-no-changes").succeeded()
-
-
-def _forgotten(refused: Outcome, stack: PulumiStack) -> str:
-    """The URN of the command that the error names."""
-    found = re.search(rf"pulumi state delete --stack {stack.name} '([^']+)'", refused.output)
-    assert found, refused.output
-    return found.group(1)

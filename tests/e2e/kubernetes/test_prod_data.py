@@ -6,7 +6,6 @@ The steps build on each other; they run in the order of the file, and each leave
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 
 from backends.kubernetes.claims import MISSING
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
-from tests.engine.pulumi_stack import Outcome
 from tests.engine.waiting import until
 
 CLAIM = "postgres-data-postgres-0"
@@ -69,7 +67,7 @@ def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack:
     stack.kubectl("delete", f"pvc/{CLAIM}", "--wait=true")
     reserved = {"namespace": NAMESPACE, "name": CLAIM, "uid": None, "resourceVersion": None}
     stack.kubectl("patch", f"pv/{volume}", "--type=merge", f"--patch={json.dumps({'spec': {'claimRef': reserved}})}")
-    stack.forget(_forgotten(stack.up("--refresh").failed(), stack))
+    stack.forget(stack.up("--refresh").record())
     stack.up("--refresh").succeeded()
 
     assert _claim(stack)["spec"]["volumeName"] == volume
@@ -87,10 +85,3 @@ def _claim(stack: ClusterStack) -> dict[str, Any]:
 def _scale(stack: ClusterStack, replicas: int) -> None:
     stack.kubectl("scale", "statefulset/postgres", f"--replicas={replicas}")
     until(f"{replicas} pods are there", lambda: len(stack.pods("postgres")) == replicas)
-
-
-def _forgotten(refused: Outcome, stack: ClusterStack) -> str:
-    """The URN of the command that the refusal names."""
-    found = re.search(rf"pulumi state delete --stack {stack.name} '([^']+)'", refused.output)
-    assert found, refused.output
-    return found.group(1)

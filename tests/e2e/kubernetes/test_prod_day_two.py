@@ -175,6 +175,26 @@ def test_an_up_that_is_killed_is_mended_by_the_next(stack: ClusterStack) -> None
     assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "302Mi"
 
 
+@pytest.mark.parametrize(("brokers", "before"), [(1, 3), (3, 1)])
+def test_another_number_of_brokers_takes_the_documented_steps(stack: ClusterStack, brokers: int, before: int) -> None:
+    """docs/stores.md, "Another number of brokers"; the services stay, and are ready without Kafka again afterwards."""
+    stack.change({"kafka": {"brokers": brokers}})
+    refused = stack.preview().failed()
+    assert f"kafka.brokers can't change from '{before}' to '{brokers}'" in refused.output
+
+    stack.kubectl("delete", "statefulset", "kafka", "--wait=true")
+    stack.kubectl("delete", "pvc", *(f"kafka-kraft-data-kafka-{number}" for number in range(before)), "--wait=true")
+    # Of the settings, then of which claims hold the data.
+    stack.forget(refused.record())
+    stack.forget(stack.up("--refresh").record())
+    stack.up("--refresh").succeeded()
+
+    assert len(stack.pods("kafka")) == brokers
+    until("every pod is ready", stack.all_ready)
+    stack.platform().journey()
+    stack.preview("--expect-no-changes").succeeded()
+
+
 def test_destroy_keeps_the_namespace_and_the_claims(stack: ClusterStack) -> None:
     claims = {one["metadata"]["uid"] for one in stack.objects("persistentvolumeclaims")}
     assert len(claims) == len(configuration.CLAIMS)
