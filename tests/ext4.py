@@ -10,6 +10,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.engine.waiting import until
+
 PROGRAMS = ("mkfs.ext4", "losetup", "mount", "umount")
 MIB = 1024 * 1024
 
@@ -41,6 +43,9 @@ def unmount(folder: Path) -> None:
 
 def grow(image: Path, size_mib: int) -> None:
     """Make the file system of an image larger, which isn't mounted."""
+    # A container that starts meanwhile copies the machine's mounts for a moment. Until it has let go, the device stays, and
+    # a new mount would get the file system as it was.
+    until("the loop device is free", lambda: not _run("losetup", "--associated", str(image)))
     with image.open("r+b") as file:
         file.truncate(size_mib * MIB)
     # 1 says that something small has been mended, which resize2fs asks for.
@@ -58,7 +63,8 @@ def _make(image: Path, size_mib: int) -> None:
     partial.rename(image)
 
 
-def _run(*command: str, accepted: tuple[int, ...] = (0,)) -> None:
+def _run(*command: str, accepted: tuple[int, ...] = (0,)) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode not in accepted:
         raise RuntimeError(f"{' '.join(command)} failed ({done.returncode}): {done.stderr.strip()}")
+    return done.stdout

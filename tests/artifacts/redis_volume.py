@@ -76,7 +76,8 @@ class RedisOnVolume:
             file.write(f"port {self._port}\n{extra}\n")
         programs = self.home / "programs"
         programs.mkdir()
-        (programs / "redis-server").symlink_to(server)
+        # The cache of another user may be closed to this one.
+        (programs / "redis-server").symlink_to(Path(server).resolve())
         (programs / "redis-cli").write_text(f'#!/bin/sh\nexec {client} -p {self._port} "$@"\n')
         (programs / "redis-cli").chmod(0o755)
         self._environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
