@@ -43,8 +43,8 @@ def unmount(folder: Path) -> None:
 
 def grow(image: Path, size_mib: int) -> None:
     """Make the file system of an image larger, which isn't mounted."""
-    # A container that starts meanwhile copies the machine's mounts for a moment. Until it has let go, the device stays, and
-    # a new mount would get the file system as it was.
+    # A container that starts meanwhile copies the machine's mounts for a moment. Until it has let go, the device stays,
+    # and a new mount would get the file system as it was.
     until("the loop device is free", lambda: not _run("losetup", "--associated", str(image)))
     with image.open("r+b") as file:
         file.truncate(size_mib * MIB)
