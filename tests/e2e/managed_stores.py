@@ -148,8 +148,9 @@ def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[Ma
             USER=USER,
             PASSWORD=passwords["kafkaPassword"],
         )
-        for name, port in (("postgres", postgres), ("redis", redis), ("kafka", kafka)):
-            until(f"{name} answers", lambda name=name, port=port: _answers(f"{mark}-{name}", address, port))  # type: ignore[misc]
+        until("PostgreSQL answers", lambda: _answers(f"{mark}-postgres", address, postgres, tls=True))
+        until("Redis answers", lambda: _answers(f"{mark}-redis", address, redis, tls=False))
+        until("Kafka answers", lambda: _answers(f"{mark}-kafka", address, kafka, tls=True))
         yield ManagedStores(
             address=address,
             postgres_port=postgres,
@@ -179,14 +180,16 @@ def _run(name: str, folder: Path, image: str, script: str, **variables: str | in
     docker("run", "--detach", "--name", name, *mounted, *given, "--entrypoint", "bash", image, "-euc", script)
 
 
-def _answers(container: str, address: str, port: int) -> bool:
-    """Whether a server is there that encrypts. PostgreSQL wants to be asked for its protocol."""
+def _answers(container: str, address: str, port: int, *, tls: bool) -> bool:
+    """Whether a server is there, and encrypts if it is to. PostgreSQL wants to be asked for its protocol."""
     assert docker("inspect", "--format", "{{.State.Running}}", container).strip() == "true", docker("logs", container)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["postgresql"])
     try:
-        with socket.create_connection((address, port), 5) as plain, context.wrap_socket(plain):
+        with socket.create_connection((address, port), 5) as plain:
+            if tls:
+                context.wrap_socket(plain).close()
             return True
     except OSError:
         return False
