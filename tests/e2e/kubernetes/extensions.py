@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import cluster
-from tests.cluster import Cluster, access
+from tests.cluster import Cluster, ClusterError, access
 from tests.engine.machine import BUILD
 from tests.engine.waiting import until
 
@@ -73,7 +73,15 @@ def install(server: Cluster, kind: str, folder: Path) -> None:
     # `kubectl wait` gives up on an object that has no conditions yet.
     for file in files:
         established = ("get", file, "--output", ESTABLISHED)
-        until(f"{file} is served", lambda asked=established: server.kubectl(*asked) == "True")  # type: ignore[misc]
+        until(f"{file} is served", lambda asked=established: _answer(server, *asked) == "True")  # type: ignore[misc]
+
+
+def _answer(server: Cluster, *asked: str) -> str | None:
+    """What kubectl prints; None if it can't find what a new object doesn't have yet."""
+    try:
+        return server.kubectl(*asked)
+    except ClusterError:
+        return None
 
 
 def remove(server: Cluster, kind: str, folder: Path) -> None:

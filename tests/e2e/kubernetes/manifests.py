@@ -27,6 +27,8 @@ EVERYTHING: Mapping[str, Any] = {
         "scaling": {"minimum": 2, "maximum": 6},
     },
     "monitoring": {"enabled": True},
+    # Six replicas of each service take more connections than two.
+    "postgres": {"maxConnections": 320, "memoryMib": 4096},
 }
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "prod": {},
