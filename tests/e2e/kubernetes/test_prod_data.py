@@ -39,11 +39,13 @@ def up(stack: ClusterStack) -> None:
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_preview_refuses_what_kept_data_does_not_allow(stack: ClusterStack, what: str) -> None:
     values, refusal = CHANGES[what]
-    with stack.staying_as_it_is(), stack.configured_for_a_while():
+    before = stack.identities()
+    with stack.configured_for_a_while():
         stack.change(values)
         refused = stack.preview().failed()
-        assert refusal in refused.output
-        assert "pulumi state delete" in refused.output
+    assert refusal in refused.output
+    assert "pulumi state delete" in refused.output
+    assert stack.identities() == before
 
 
 def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack: ClusterStack) -> None:
