@@ -25,7 +25,7 @@ RENEWED = "userAppPassword"
 """The credential that is generated anew, so that an update has an old and a new value to show."""
 VERBOSE = ("--logtostderr", "-v=8")
 """The most that is safe. From `-v=9` on, Pulumi's command logs each property of each resource in plain text. With
-`--logflow`, plugins made from Terraform providers do so from `-v=5` on.
+`--logflow`, the Docker plugin does so from `-v=5` on.
 """
 
 
