@@ -9,6 +9,8 @@ from operations.dashboards import dashboard_files
 from operations.documents.configuration import configuration_page, stack_file_schema
 from operations.documents.diagram import with_diagrams
 from operations.documents.outputs import outputs_page
+from operations.documents.reliability import PAGE as RELIABILITY
+from operations.documents.reliability import with_failures
 from operations.project import ROOT
 
 ARCHITECTURE = Path("docs/architecture.md")
@@ -21,6 +23,7 @@ def generated() -> dict[Path, str]:
         Path("docs/configuration.md"): configuration_page(),
         Path("docs/outputs.md"): outputs_page(),
         ARCHITECTURE: with_diagrams((ROOT / ARCHITECTURE).read_text()),
+        RELIABILITY: with_failures((ROOT / RELIABILITY).read_text()),
         **dashboard_files(),
     }
 

@@ -1,0 +1,32 @@
+"""What tests of every suite may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+
+from tests.failures import Tried
+
+PASSED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Notes whether the test itself passed: its fixtures are ended afterwards."""
+    report = yield
+    if call.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[Tried]:
+    """Takes down what the test causes and what comes of it, for `docs/reliability.md`."""
+    test = f"{request.path.relative_to(request.config.rootpath)}::{request.node.originalname}"
+    found = Tried(test, record_property)
+    yield found
+    if request.node.stash.get(PASSED, False):
+        found.end()

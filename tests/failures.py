@@ -1,0 +1,120 @@
+"""What the suites record of each failure that they cause; `docs/reliability.md` is made of these records.
+
+`python -m tests.failures REPORT.xml …` takes the records of passed tests out of pytest's reports (`--junitxml`) and
+puts them into `docs/failures.json`, in the place of older records of the same failure. Records whose test is gone are
+dropped. Then `make documents` writes the page.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from operations.documents.reliability import FAILURES, Failure, Requests, read_failures
+from operations.project import ROOT
+from tests.e2e.load import Load
+
+PROPERTY = "failure"
+SLOW_S = 1.0
+"""What takes longer is slow to a user, whoever caused it."""
+
+
+@dataclass
+class Tried:
+    """Given by the fixture `tried`. A test that causes one failure after the other describes each when it begins."""
+
+    test: str
+    """File and function."""
+
+    _record: Callable[[str, object], None]
+    _title: str = ""
+    _on: str = ""
+    _notice: str = ""
+    _seconds: float | None = None
+    _lost: str | None = None
+    _requests: Requests | None = None
+
+    def failure(self, title: str, *, on: str, notice: str) -> None:
+        """Begins another failure.
+
+        Args:
+            title: what is broken, for instance "A node is drained".
+            on: what it runs on, for instance "Docker", "Kubernetes", "PostgreSQL 15".
+            notice: what a user of the platform, or for a failed update its operator, notices of it.
+        """
+        self.end()
+        self._title, self._on, self._notice = title, on, notice
+        self._seconds = self._lost = self._requests = None
+
+    @contextmanager
+    def until_well(self) -> Iterator[None]:
+        """Measures from the failure, with which the block begins, until all is well, with which it ends."""
+        began = time.monotonic()
+        yield
+        self._seconds = time.monotonic() - began
+
+    def lost(self, what: str) -> None:
+        """What is gone for good, "nothing" for instance. To be called after it was compared."""
+        self._lost = what
+
+    def requests(self, load: Load) -> None:
+        """Counts what was asked through the gateway meanwhile."""
+        answered = [one for one in load.samples if one.failure is None]
+        self._requests = Requests(
+            asked=len(load.samples),
+            answered=len(answered),
+            refused=len(load.samples) - len(answered),
+            slow=sum(one.latency_s > SLOW_S for one in answered),
+        )
+
+    def end(self) -> None:
+        """Writes the record of the failure that was described last, if there is one.
+
+        Raises:
+            AssertionError: it isn't known what was lost.
+        """
+        if not self._title:
+            return
+        assert self._lost is not None, f"what was lost by {self._title!r} was not compared"
+        seconds = None if self._seconds is None else round(self._seconds, 1)
+        failure = Failure(self._title, self._on, self._notice, seconds, self._lost, self._requests, self.test)
+        self._record(PROPERTY, json.dumps(asdict(failure)))
+        self._title = ""
+
+
+def records(report: Path) -> list[Failure]:
+    """Of the tests that passed."""
+    return [
+        Failure.parse(json.loads(one.attrib["value"]))
+        for case in ElementTree.parse(report).iter("testcase")  # noqa: S314 - written by pytest
+        if case.find("failure") is None and case.find("error") is None
+        for one in case.iter("property")
+        if one.attrib["name"] == PROPERTY
+    ]
+
+
+def exists(test: str) -> bool:
+    """Whether the test of a record is still there."""
+    name, _, function = test.partition("::")
+    path = ROOT / name
+    return path.is_file() and re.search(rf"^def {re.escape(function)}\(", path.read_text(), re.MULTILINE) is not None
+
+
+def main(reports: list[Path]) -> None:
+    """Merges the reports' records into those that are kept."""
+    found = [one for report in reports for one in records(report)]
+    kept = {(one.title, one.on): one for one in [*read_failures(), *found] if exists(one.test)}
+    ordered = sorted(kept.values(), key=lambda one: (one.test, one.on, one.title))
+    (ROOT / FAILURES).write_text(json.dumps([asdict(one) for one in ordered], indent=1) + "\n")
+    print(f"{len(found)} failures recorded, {len(ordered)} in {FAILURES}. The page: make documents")
+
+
+if __name__ == "__main__":
+    main([Path(name) for name in sys.argv[1:]])

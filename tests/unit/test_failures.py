@@ -1,0 +1,69 @@
+"""The records that `docs/reliability.md` is made of."""
+
+from __future__ import annotations
+
+import pytest
+
+from operations.documents.reliability import read_failures
+from tests.failures import exists, records
+
+pytest_plugins = ["pytester"]
+
+REPORT = ("--junitxml=report.xml", "--override-ini=junit_family=xunit1")
+CONFTEST = "from tests.conftest import *"
+SUITE = """
+def test_passes(tried):
+    tried.failure("A store is stopped", on="Docker", notice="nothing")
+    with tried.until_well():
+        pass
+    tried.lost("nothing")
+
+def test_fails(tried):
+    tried.failure("A store is killed", on="Docker", notice="nothing")
+    tried.lost("nothing")
+    assert False
+
+def test_has_not_compared(tried):
+    tried.failure("A disk is full", on="Docker", notice="nothing")
+"""
+
+
+def test_a_report_gives_the_records_of_passed_tests(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(test_suite=SUITE)
+
+    ran = pytester.runpytest(*REPORT)
+
+    ran.assert_outcomes(passed=2, failed=1, errors=1)
+    ran.stdout.fnmatch_lines(["*what was lost by 'A disk is full' was not compared*"])
+    (found,) = records(pytester.path / "report.xml")
+    assert (found.title, found.test, found.lost) == ("A store is stopped", "test_suite.py::test_passes", "nothing")
+    assert found.seconds is not None
+
+
+def test_requests_are_counted_by_what_became_of_them(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(
+        test_suite="""
+        from tests.e2e.load import Load, Sample
+
+        def test_counts(tried):
+            load = Load(lambda: None)
+            load.samples = [
+                Sample("request", due_s=0, sent_s=0, ended_s=0.2, failure=None),
+                Sample("request", due_s=0, sent_s=0.9, ended_s=1.1, failure=None),
+                Sample("request", due_s=0, sent_s=0, ended_s=3, failure="503"),
+            ]
+            tried.failure("A store is stopped", on="Docker", notice="nothing")
+            tried.requests(load)
+            tried.lost("nothing")
+        """
+    )
+    pytester.runpytest(*REPORT).assert_outcomes(passed=1)
+    (found,) = records(pytester.path / "report.xml")
+    assert found.requests is not None
+    assert (found.requests.asked, found.requests.answered, found.requests.refused, found.requests.slow) == (3, 2, 1, 1)
+
+
+def test_each_record_is_of_a_test_that_is_there() -> None:
+    assert [one.test for one in read_failures() if not exists(one.test)] == []
