@@ -87,3 +87,10 @@ class Backend(Protocol):
         from outside.
         """
         ...
+
+    def forwarding(self, endpoint: Endpoint) -> str | None:
+        """The command with which a person reaches an endpoint at its own port of 127.0.0.1.
+
+        None where `reached_at` is an address that people reach.
+        """
+        ...

@@ -25,6 +25,7 @@ from settings.credentials import (
     migrator_role,
     third_party,
 )
+from settings.monitoring import Alertmanager, Grafana, Prometheus
 from workloads import Endpoint, External
 
 
@@ -103,13 +104,13 @@ def _tools(settings: Settings, backend: Backend) -> contract.Tools:
 def _monitoring(settings: Settings, backend: Backend) -> contract.Monitoring:
     monitoring = settings.monitoring
 
-    def address(endpoint: Endpoint, publish: int) -> str | None:
-        return _address(backend, endpoint, publish) if monitoring.enabled else None
+    def address(endpoint: Endpoint, server: Prometheus | Grafana | Alertmanager) -> str | None:
+        return server.url or _address(backend, endpoint, server.port) if monitoring.enabled else None
 
     return contract.Monitoring(
-        grafana=address(GRAFANA_UI, monitoring.grafana.port),
-        prometheus=address(PROMETHEUS, monitoring.prometheus.port),
-        alertmanager=address(ALERTMANAGER, monitoring.alertmanager.port),
+        grafana=address(GRAFANA_UI, monitoring.grafana),
+        prometheus=address(PROMETHEUS, monitoring.prometheus),
+        alertmanager=address(ALERTMANAGER, monitoring.alertmanager),
     )
 
 

@@ -54,6 +54,12 @@ def contradictions(settings: Settings) -> dict[str, str]:
         reason = "without nginx (gateway.enabled, gateway.edge: nginx), whose certificate it is about"
         found = without_effect(settings.monitoring.thresholds, ["certificate_days"], reason=reason)
         allowed |= {f"monitoring.thresholds.{key}": text for key, text in found.items()}
+    told = settings.monitoring.receivers
+    if settings.protect and settings.monitoring.enabled and not (told.notify_people or told.none):
+        allowed["monitoring.receivers"] = (
+            "a receiver, as the stack has protect: true and its alerts would reach nobody: webhook: true with the "
+            "secret alertWebhookUrl, or email.to with email.smarthost; or none: true, where that is on purpose"
+        )
     # How many replicas there may be comes first.
     replicas_are_right = not any(key.startswith("services.") for key in allowed)
     accepted, needed = settings.postgres.max_connections, postgres_connections.needed(settings.services)

@@ -171,7 +171,8 @@ def _about(location: Sequence[str], given: Any, allowed: str | None) -> str:
             return _entry(location, "a key of an earlier version", f"nothing: {gone}")
         return _entry(location, "an unknown key", _suggestion(last, fields))
     if section := section_model(model, last):
-        return _entry(location, _shown(given), allowed or f"a section with the keys {', '.join(_fields(section))}")
+        shown = "nothing" if given is _NOTHING else _shown(given)
+        return _entry(location, shown, allowed or f"a section with the keys {', '.join(_fields(section))}")
     default = fields[last].get_default(call_default_factory=True, validated_data={})
     words = "none" if default is None else json.dumps(default) if isinstance(default, bool) else str(default)
     source = f"{words} (class {model.__name__} in {model.__module__.replace('.', '/')}.py)"

@@ -9,6 +9,10 @@ from pydantic import Field, model_validator
 from settings.base import Contradictions, HostPort, Image, Section, switched_off
 
 Address = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]
+PublicUrl = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~-]+)*$")]
+"""Where people reach a server. No query and no slash at the end: paths are appended."""
+
+ROUTE = "The stack makes no route to it. A proxy that leads a path to it strips that path."
 
 
 class Prometheus(Section):
@@ -16,6 +20,11 @@ class Prometheus(Section):
 
     image: Image = Field("prom/prometheus:v3.14.0", description="Image.")
     port: HostPort = Field(9090, description="Host port (Docker).")
+    url: PublicUrl | None = Field(
+        None,
+        examples=["https://prometheus.example.com"],
+        description=f"Address at which people reach Prometheus, for links to the expression behind an alert. {ROUTE}",
+    )
     retention_days: int = Field(15, ge=1, le=3650, description="Days that samples are kept.")
     storage_gib: int = Field(
         20, ge=1, le=65_536, description="Size of its volume in GiB; the oldest samples go before it is full."
@@ -34,6 +43,11 @@ class Grafana(Section):
 
     image: Image = Field("grafana/grafana:13.1.0", description="Image.")
     port: HostPort = Field(3030, description="Host port (Docker).")
+    url: PublicUrl | None = Field(
+        None,
+        examples=["https://grafana.example.com"],
+        description=f"Address at which people reach Grafana, for links to the panel of an alert. {ROUTE}",
+    )
     memory_mib: int = Field(256, ge=128, description="Memory limit in MiB.")
 
 
@@ -42,6 +56,11 @@ class Alertmanager(Section):
 
     image: Image = Field("prom/alertmanager:v0.34.2", description="Image.")
     port: HostPort = Field(9093, description="Host port (Docker).")
+    url: PublicUrl | None = Field(
+        None,
+        examples=["https://alertmanager.example.com"],
+        description=f"Address at which people reach Alertmanager, for links to its silences. {ROUTE}",
+    )
 
 
 class Exporters(Section):
@@ -94,8 +113,13 @@ class Email(Section):
 
 
 class Receivers(Section):
-    """Who is told."""
+    """Who is notified."""
 
+    none: bool = Field(
+        False,
+        description="Whether alerts go to nobody on purpose: they stay in Alertmanager's own pages. A stack with "
+        "`protect` needs a receiver or this.",
+    )
     email: Email = Field(default_factory=Email, description="Messages by e-mail.")
     webhook: bool = Field(False, description="Whether alerts go to the address in the secret `alertWebhookUrl`.")
     watchdog: bool = Field(
@@ -103,6 +127,17 @@ class Receivers(Section):
         description="Whether the sign of life goes to the address in the secret `watchdogWebhookUrl`: who stops "
         "getting it raises the alarm.",
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.none and self.notify_people:
+            raise Contradictions({"none": "false, as there is a receiver (email or webhook)"})
+        return self
+
+    @property
+    def notify_people(self) -> bool:
+        """Whether a person is notified. The sign of life is not an alert."""
+        return self.webhook or bool(self.email.to)
 
 
 class Monitoring(Section):

@@ -189,6 +189,10 @@ class DockerBackend:
         alone = (endpoint.workload, endpoint.port) in self._operators_only
         return self._operators_bind_address if alone else self._reached_at, publish
 
+    def forwarding(self, endpoint: Endpoint) -> None:
+        """None: ports are published. See `Backend.forwarding`."""
+        return
+
     def _image(self, reference: str) -> docker.RemoteImage:
         """The image by its id, pulled where it isn't there yet, so that a new tag shows in the preview."""
         if reference not in self._images:

@@ -205,6 +205,10 @@ class KubernetesBackend:
         """Its own name and port: a cluster publishes nothing by itself. See `Backend.reached_at`."""
         return self.qualified_host(endpoint.host), endpoint.port
 
+    def forwarding(self, endpoint: Endpoint) -> str:
+        """kubectl's, to the Service. See `Backend.forwarding`."""
+        return f"kubectl port-forward --namespace {self._settings.namespace} service/{endpoint.host} {endpoint.port}"
+
     def _register(
         self,
         one: Manifest,

@@ -62,9 +62,15 @@ def configuration(receivers: Receivers) -> dict[str, Any]:
     }
 
 
-def addresses(grafana_url: str) -> str:
-    """The template that leads from a message to Grafana; mounted beside `assets/alertmanager/`."""
-    return f'{{{{ define "pti.grafana" }}}}{grafana_url.rstrip("/")}{{{{ end }}}}\n'
+def addresses(grafana_url: str, forwarding: str | None = None) -> str:
+    """The template that leads from a message to Grafana; mounted beside `assets/alertmanager/`.
+
+    Args:
+        grafana_url: its address.
+        forwarding: the command that has to run before the address leads there.
+    """
+    first = f"{forwarding}, then " if forwarding else ""
+    return f'{{{{ define "pti.grafana" }}}}{first}{grafana_url.rstrip("/")}{{{{ end }}}}\n'
 
 
 def _routes() -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Monitoring(pulumi.ComponentResource):
         watched = _targets(backend.deployed)
         kubelets = _kubelets(settings, backend)
         backend.deploy(servers.prometheus(settings, watched, kubelets, backend), parent=self)
-        backend.deploy(servers.grafana(settings, args.credentials), parent=self)
+        backend.deploy(servers.grafana(settings, args.credentials, backend), parent=self)
         self.register_outputs({})
 
 

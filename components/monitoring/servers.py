@@ -10,6 +10,7 @@ from components.assets import asset, assets
 from components.credentials import Credentials
 from components.monitoring import alertmanager as routing
 from components.monitoring import prometheus as scraping
+from components.monitoring.links import link
 from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, GRAFANA, WATCHDOG_WEBHOOK, Credential
 from settings.monitoring import Monitoring, Receivers, Thresholds
 from workloads import (
@@ -51,7 +52,8 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
     """The server that tells people. Silences are on its volume."""
     receivers = settings.receivers
     secrets = {one.key: credentials[one] for one in _secrets(receivers)}
-    host, port = backend.reached_at(GRAFANA_UI, settings.grafana.port)
+    own = link(backend, ALERTMANAGER, settings.alertmanager.port, settings.alertmanager.url)
+    shown = link(backend, GRAFANA_UI, settings.grafana.port, settings.grafana.url)
     files = [
         FileSet(
             name="configuration",
@@ -66,7 +68,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
             directory=routing.TEMPLATES,
             files={
                 **assets("alertmanager", "*.tmpl"),
-                "addresses.tmpl": routing.addresses(f"http://{host}:{port}"),
+                "addresses.tmpl": routing.addresses(shown.url, shown.forwarding),
             },
         ),
     ]
@@ -84,6 +86,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
             f"--storage.path={ALERTMANAGER_MOUNT}/{FOLDER}",
             # One replica: nobody to gossip with.
             "--cluster.listen-address=",
+            *_reached_at(own.url),
         ),
         file_sets=tuple(files),
         ports=(Port(name="http", number=ALERTMANAGER.port, publish=settings.alertmanager.port),),
@@ -101,6 +104,7 @@ def prometheus(
 ) -> Workload:
     """The server that collects and judges."""
     own = settings.prometheus
+    shown = link(backend, PROMETHEUS, own.port, own.url)
     # Where there is more than one replica, what follows a workload's own name is the domain of them all.
     domain = backend.qualified_host(PROMETHEUS.workload).partition(".")[2]
     discovery = scraping.Headless(domain) if domain else scraping.Static()
@@ -124,6 +128,7 @@ def prometheus(
             f"--storage.tsdb.path={PROMETHEUS_MOUNT}/{FOLDER}",
             f"--storage.tsdb.retention.time={own.retention_days}d",
             f"--storage.tsdb.retention.size={retention_mib(own.storage_gib, settings.thresholds.disk_percent)}MB",
+            *_reached_at(shown.url),
         ),
         file_sets=(
             FileSet(
@@ -149,7 +154,7 @@ def prometheus(
     )
 
 
-def grafana(settings: Monitoring, credentials: Credentials) -> Workload:
+def grafana(settings: Monitoring, credentials: Credentials, backend: Backend) -> Workload:
     """The server that shows. It keeps nothing: data source and dashboards are put there anew at every start."""
     own = settings.grafana
     secrets = "/run/secrets/grafana"
@@ -161,6 +166,7 @@ def grafana(settings: Monitoring, credentials: Credentials) -> Workload:
         environment={
             "GF_SECURITY_ADMIN_PASSWORD__FILE": f"{secrets}/password",
             "GF_SERVER_HTTP_PORT": str(GRAFANA_UI.port),
+            "GF_SERVER_ROOT_URL": f"{link(backend, GRAFANA_UI, own.port, own.url).url}/",
             "GF_PATHS_PROVISIONING": provisioning,
             # Nothing of a session leaves the machine, and nothing is fetched at the start.
             "GF_ANALYTICS_REPORTING_ENABLED": "false",
@@ -203,6 +209,11 @@ def retention_mib(storage_gib: int, disk_percent: float) -> int:
     log counts as data (`BeyondSizeRetention` in Prometheus' tsdb/db.go).
     """
     return int(storage_gib * 1024 * disk_percent / 100 * 7 / 8)
+
+
+def _reached_at(url: str) -> tuple[str, str]:
+    """Return the flags by which a server knows its address; a proxy strips the path that the address may have."""
+    return f"--web.external-url={url}", "--web.route-prefix=/"
 
 
 def _below(mount: str, configuration: str, program: str) -> tuple[str, ...]:

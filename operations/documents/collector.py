@@ -55,3 +55,7 @@ class Collector:
     def reached_at(self, endpoint: Endpoint, publish: int) -> tuple[str, int]:
         """The published port of this machine."""
         return "127.0.0.1", publish
+
+    def forwarding(self, endpoint: Endpoint) -> None:
+        """None: ports are published."""
+        return

@@ -70,6 +70,9 @@ FULL_DOCKER: Mapping[str, Any] = {
 PROVIDERS_SECRETS = {secret.key: f"a {secret.key}" for service in SERVICES for secret in service.secrets}
 """What a person has to supply to a stack with all services."""
 
+PROD_SECRETS = {**PROVIDERS_SECRETS, "alertWebhookUrl": "an alertWebhookUrl"}
+"""What a person has to supply to the stack of `Pulumi.prod.yaml`."""
+
 
 @pytest.fixture(scope="session")
 def deploy() -> Deploy:

@@ -17,7 +17,7 @@ from backends.docker.volumes import DataVolumes
 from backends.kubernetes.claims import MISSING
 from backends.threads import Threads
 from operations.render.recorder import Recording, record
-from tests.unit.conftest import PROVIDERS_SECRETS, Deploy, stack_file
+from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
 from tests.unit.kubernetes_stand_in import deployed, found, workload
 from workloads import Fixed, Kind, Volume, Workload, WorkloadError
 
@@ -185,7 +185,7 @@ def _explained(recording: Recording[Any], name: str = "kubernetes-explain-missin
 
 @pytest.mark.parametrize(
     ("configuration", "secrets"),
-    [(stack_file("dev"), {}), (stack_file("prod"), PROVIDERS_SECRETS)],
+    [(stack_file("dev"), {}), (stack_file("prod"), PROD_SECRETS)],
     ids=["dev", "prod"],
 )
 def test_a_record_can_be_taken_out_of_the_state_alone(

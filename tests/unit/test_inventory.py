@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from operations.render.recorder import STACK, Recording
-from tests.unit.conftest import FULL_DOCKER, GENERATED_KRAFT, PROVIDERS_SECRETS, Deploy, stack_file
+from tests.unit.conftest import FULL_DOCKER, GENERATED_KRAFT, PROD_SECRETS, Deploy, stack_file
 from tests.unit.paths import ROOT
 
 GOLDEN = ROOT / "tests" / "unit" / "golden"
@@ -21,7 +21,7 @@ SHAPES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]] = {
     "dev": (stack_file("dev"), {}),
     "generated-kraft": (GENERATED_KRAFT, {}),
     "full-docker": (FULL_DOCKER, {}),
-    "prod": (stack_file("prod"), PROVIDERS_SECRETS),
+    "prod": (stack_file("prod"), PROD_SECRETS),
 }
 """Configuration and supplied secrets."""
 

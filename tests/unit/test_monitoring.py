@@ -10,7 +10,7 @@ import yaml
 
 from settings.catalog import FRONTENDS, SERVICES, Frontend
 from tests.unit.asking import CLUSTER, Ask, Asked
-from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS
+from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
 from workloads import INTERNET, Endpoint, External, Kind, Workload
 
 EXPORTERS = {"postgres", "redis", "kafka", "nginx", "probe", "node"}
@@ -318,6 +318,49 @@ class TestWhoIsTold:
     def test_a_message_leads_to_grafana(self, ask: Ask) -> None:
         asked = ask(stack({"grafana": {"port": 3333}}))
         assert "http://127.0.0.1:3333" in asked.files["alertmanager/templates"]["addresses.tmpl"]
+
+
+PUBLIC = {
+    "grafana": {"url": "https://example.com/grafana"},
+    "prometheus": {"url": "https://example.com/prometheus"},
+    "alertmanager": {"url": "https://alerts.example.com:8443"},
+}
+
+
+class TestLinks:
+    def test_a_public_address_is_where_every_link_leads(self, ask: Ask) -> None:
+        asked = ask(stack(PUBLIC))
+        assert (
+            '"pti.grafana" }}https://example.com/grafana{{' in asked.files["alertmanager/templates"]["addresses.tmpl"]
+        )
+        for name in ("prometheus", "alertmanager"):
+            flags = asked.workloads[name].arguments
+            assert f"--web.external-url={PUBLIC[name]['url']}" in flags
+            assert "--web.route-prefix=/" in flags, "probes and scrapes know no path"
+        assert asked.workloads["grafana"].environment["GF_SERVER_ROOT_URL"] == "https://example.com/grafana/"
+        assert asked.outputs["monitoring"] == {name: section["url"] for name, section in PUBLIC.items()}
+
+    def test_an_engine_s_published_ports_are_where_they_lead_without(self, ask: Ask) -> None:
+        asked = ask(stack({"prometheus": {"port": 9001}}))
+        assert "--web.external-url=http://127.0.0.1:9001" in asked.workloads["prometheus"].arguments
+
+    def test_in_a_cluster_without_one_the_command_that_opens_the_way_is_given(self, deploy: Deploy) -> None:
+        cluster = {**ON_A_CLUSTER, "monitoring": {"enabled": True}}
+        objects = deploy(cluster, PROVIDERS_SECRETS).of_type("ConfigMap")
+        (template,) = [
+            one.inputs["data"]["addresses.tmpl"] for one in objects if "addresses.tmpl" in one.inputs["data"]
+        ]
+        command = "kubectl port-forward --namespace pti-calendar service/grafana 3030, then http://127.0.0.1:3030"
+        assert command in template
+
+    def test_no_link_leads_to_a_name_inside_the_cluster(self, deploy: Deploy) -> None:
+        objects = deploy({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
+        for name, kind in (("prometheus", "StatefulSet"), ("alertmanager", "StatefulSet"), ("grafana", "Deployment")):
+            (container,) = objects.one(kind, name).inputs["spec"]["template"]["spec"]["containers"]
+            links = [one for one in container.get("args", []) if one.startswith("--web.external-url=")]
+            links += [one["value"] for one in container.get("env", []) if one["name"] == "GF_SERVER_ROOT_URL"]
+            assert [one for one in links if "127.0.0.1" not in one] == []
+            assert len(links) == 1
 
 
 class TestGrafana:

@@ -183,6 +183,11 @@ def test_an_address_ends_without_a_slash() -> None:
     assert alertmanager.addresses("https://example.com/") == alertmanager.addresses("https://example.com")
 
 
+def test_a_command_that_opens_the_way_comes_before_the_address() -> None:
+    text = alertmanager.addresses("http://127.0.0.1:3030", "kubectl port-forward service/grafana 3030")
+    assert "}}kubectl port-forward service/grafana 3030, then http://127.0.0.1:3030{{" in text
+
+
 Alert = dict[str, str]
 
 

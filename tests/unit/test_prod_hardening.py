@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from operations.render.recorder import Recording
-from tests.unit.conftest import PROVIDERS_SECRETS, Deploy, stack_file
+from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
 from workloads import RECOVERY_S
 
 Template = Mapping[str, Any]
@@ -114,7 +114,7 @@ def prod(deploy: Deploy) -> Recording[Any]:
     """The stack of `Pulumi.prod.yaml`, with migrations."""
     file = stack_file("prod")
     services = file["pti-calendar:services"] | {"migrationCommand": ["npm", "run", "migrate"]}
-    return deploy({**file, "pti-calendar:services": services}, PROVIDERS_SECRETS, stack="prod")
+    return deploy({**file, "pti-calendar:services": services}, PROD_SECRETS, stack="prod")
 
 
 EXCEPTIONS: Mapping[str, set[str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from settings.catalog import FRONTENDS, SERVICES
-from tests.unit.conftest import PROVIDERS_SECRETS, Deploy, stack_file
+from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
 from tests.unit.network_matrix import Matrix, Pod
 
 MIGRATIONS = {"services": {"migrationCommand": ["npm", "run", "migrate"]}}
@@ -62,7 +62,7 @@ def matrix(deploy: Deploy) -> Matrix:
     """The connections that production's policies allow."""
     file = stack_file("prod")
     services = file["pti-calendar:services"] | MIGRATIONS["services"]
-    return Matrix(deploy({**file, "pti-calendar:services": services}, PROVIDERS_SECRETS, stack="prod"))
+    return Matrix(deploy({**file, "pti-calendar:services": services}, PROD_SECRETS, stack="prod"))
 
 
 def test_the_table_knows_every_workload(matrix: Matrix) -> None:
@@ -94,7 +94,7 @@ def test_the_world_reaches_the_load_balancer_and_nothing_else(matrix: Matrix) ->
     )
 
 
-def test_only_services_with_a_provider_reach_the_world_and_by_tls_alone(matrix: Matrix) -> None:
+def test_only_services_with_a_provider_and_notifications_reach_the_world_and_by_tls_alone(matrix: Matrix) -> None:
     for address in (OUTSIDE, "2001:db8::1"):
         found = {
             (name, port)
@@ -102,7 +102,7 @@ def test_only_services_with_a_provider_reach_the_world_and_by_tls_alone(matrix: 
             for port in (80, 443, 5432)
             if matrix.may_open(name, address, port)
         }
-        assert found == {(name, 443) for name in {*WITH_PROVIDERS, READS_KUBELETS}}
+        assert found == {(name, 443) for name in {*WITH_PROVIDERS, READS_KUBELETS, "alertmanager"}}
 
 
 @pytest.mark.parametrize("address", [PRIVATE, CLOUD_METADATA, "192.168.0.1", "172.16.0.1", "fd00::1"])

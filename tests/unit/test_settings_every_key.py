@@ -100,13 +100,19 @@ MONITORED: Mapping[str, Any] = {
         "prometheus": {
             "image": "prom/prometheus:v3.1.0",
             "port": 19090,
+            "url": "https://prometheus.example.com",
             "retentionDays": 30,
             "storageGib": 40,
             "memoryMib": 700,
             "scrapeIntervalS": 30,
         },
-        "grafana": {"image": "grafana/grafana:12.0.0", "port": 13030, "memoryMib": 300},
-        "alertmanager": {"image": "prom/alertmanager:v0.28.0", "port": 19093},
+        "grafana": {
+            "image": "grafana/grafana:12.0.0",
+            "port": 13030,
+            "url": "https://example.com/grafana",
+            "memoryMib": 300,
+        },
+        "alertmanager": {"image": "prom/alertmanager:v0.28.0", "port": 19093, "url": "http://127.0.0.1:9093"},
         "exporters": {name: f"mirror/{name}:1" for name in ("postgres", "redis", "kafka", "nginx", "probe", "node")},
         "thresholds": {
             "latencyMs": 400,
@@ -209,7 +215,7 @@ WITH_MANAGED_STORES: Mapping[str, Any] = {
 BEHIND_A_SHARED_GATEWAY: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
     "kubernetes": KUBECONFIG,
-    "monitoring": {"enabled": True, "prometheus": {"kubelets": True}},
+    "monitoring": {"enabled": True, "prometheus": {"kubelets": True}, "receivers": {"none": True}},
     "gateway": {
         "enabled": True,
         "edge": "gateway-api",

@@ -12,6 +12,8 @@ from tests.unit.mistakes import parsed, refused_keys
 CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
 SERVER = "the mail server's 'host:port', as there are recipients"
 
+URL = "text such as 'https://{}.example.com'"
+
 BAD: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     (
         "mail without a server",
@@ -27,6 +29,22 @@ BAD: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         "kubelets of an engine",
         {"prometheus": {"kubelets": True}},
         {"prometheus.kubelets": "false on Docker, which has none"},
+    ),
+    (
+        "a receiver and none on purpose",
+        {"receivers": {"none": True, "webhook": True}},
+        {"receivers.none": "false, as there is a receiver (email or webhook)"},
+    ),
+    ("a path in place of an address", {"grafana": {"url": "/grafana"}}, {"grafana.url": URL.format("grafana")}),
+    (
+        "an address with a query",
+        {"prometheus": {"url": "https://example.com/?a=b"}},
+        {"prometheus.url": URL.format("prometheus")},
+    ),
+    (
+        "an address with a slash behind it",
+        {"alertmanager": {"url": "https://example.com/"}},
+        {"alertmanager.url": URL.format("alertmanager")},
     ),
     ("no share of failures", {"thresholds": {"errorPercent": 0.0}}, {"thresholds.errorPercent": "a number above 0"}),
 ]
@@ -82,3 +100,39 @@ def test_an_address_to_tell_is_supplied_also_where_the_others_are_well_known(
     configured = {"credentials": "well-known", "monitoring": {"enabled": True, "receivers": receivers}}
     assert [one.key for one in parsed({**configured, key: "set"}, [key]).supplied_credentials()] == [key]
     assert {*refused_keys(configured)} == {key}
+
+
+PROTECTED = {"protect": True, "credentials": "generated"}
+EMAIL = {"to": ["a@example.com"], "smarthost": "smtp.example.com:587"}
+
+
+@pytest.mark.parametrize("place", [{}, CLUSTER], ids=["Docker", "Kubernetes"])
+@pytest.mark.parametrize("receivers", [{}, {"watchdog": True}, {"none": False}], ids=str)
+def test_a_protected_stack_whose_alerts_reach_nobody_is_refused(
+    place: Mapping[str, Any], receivers: Mapping[str, Any]
+) -> None:
+    given = {"watchdogWebhookUrl": "set"}
+    watched = {**PROTECTED, **place, **given, "monitoring": {"enabled": True, "receivers": receivers}}
+    (key, allowed), *others = refused_keys(watched, [*given]).items()
+    assert others == []
+    assert key == "monitoring.receivers"
+    for way in ("webhook: true", "alertWebhookUrl", "email.to", "none: true"):
+        assert way in allowed
+
+
+@pytest.mark.parametrize(
+    "receivers", [{"none": True}, {"webhook": True}, {"email": EMAIL}, {"none": True, "watchdog": True}], ids=str
+)
+def test_a_protected_stack_names_who_is_notified_or_that_nobody_is(receivers: Mapping[str, Any]) -> None:
+    given = {"alertWebhookUrl": "set", "watchdogWebhookUrl": "set"}
+    watched = {**PROTECTED, **given, "monitoring": {"enabled": True, "receivers": receivers}}
+    assert parsed(watched, [*given]).monitoring.enabled
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [{"monitoring": {"enabled": True}}, {**PROTECTED, "monitoring": {"enabled": False}}, PROTECTED],
+    ids=["not protected", "not watched", "no monitoring"],
+)
+def test_others_need_no_receiver(stack: Mapping[str, Any]) -> None:
+    assert not parsed(stack).monitoring.receivers.notify_people
