@@ -37,6 +37,7 @@ class Tried:
     _title: str = ""
     _on: str = ""
     _notice: str = ""
+    _broke: float = 0.0
     _seconds: float | None = None
     _lost: str | None = None
     _requests: Requests | None = None
@@ -53,12 +54,20 @@ class Tried:
         self._title, self._on, self._notice = title, on, notice
         self._seconds = self._lost = self._requests = None
 
+    def breaks(self) -> None:
+        """The failure happens now."""
+        self._broke = time.monotonic()
+
+    def well(self) -> None:
+        """All is well from now on."""
+        self._seconds = time.monotonic() - self._broke
+
     @contextmanager
     def until_well(self) -> Iterator[None]:
-        """Measures from the failure, with which the block begins, until all is well, with which it ends."""
-        began = time.monotonic()
+        """A block that begins with the failure and ends when all is well."""
+        self.breaks()
         yield
-        self._seconds = time.monotonic() - began
+        self.well()
 
     def lost(self, what: str) -> None:
         """What is gone for good, "nothing" for instance. To be called after it was compared."""
@@ -104,7 +113,7 @@ def exists(test: str) -> bool:
     """Whether the test of a record is still there."""
     name, _, function = test.partition("::")
     path = ROOT / name
-    return path.is_file() and re.search(rf"^def {re.escape(function)}\(", path.read_text(), re.MULTILINE) is not None
+    return path.is_file() and re.search(rf"^ *def {re.escape(function)}\(", path.read_text(), re.MULTILINE) is not None
 
 
 def main(reports: list[Path]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.artifacts.postgres_server import ADMIN_PASSWORD, Installation, Server
 from tests.artifacts.postgres_start import container, until
 from tests.artifacts.provisioning_task import BACKUP, CONNECTIONS, Outcome, Task, task_for
+from tests.failures import Tried
 
 MONITOR = "pti_monitor"
 OTHER = "pti_other"
@@ -88,7 +89,9 @@ def small(installation: Installation) -> Iterator[tuple[Task, str]]:
             yield task, database
 
 
-def test_a_service_that_takes_all_it_can_shuts_out_nobody(small: tuple[Task, str]) -> None:
+def test_a_service_that_takes_all_it_can_shuts_out_nobody(small: tuple[Task, str], tried: Tried) -> None:
+    notice = "that service is refused further connections; no other role notices"
+    tried.failure("A service takes all its connections", on="PostgreSQL", notice=notice)
     task, greedy = small
     with ExitStack() as open_:
         for _ in range(9):
@@ -101,6 +104,7 @@ def test_a_service_that_takes_all_it_can_shuts_out_nobody(small: tuple[Task, str
         for role in (MONITOR, BACKUP):
             open_.enter_context(task.connect("postgres", role))
         open_.enter_context(task.server.connect())
+    tried.lost("nothing")
 
 
 def test_monitor_backup_and_operators_get_into_a_full_server(small: tuple[Task, str]) -> None:
@@ -197,8 +201,12 @@ def hung_client(task: Task, database: str, idle_s: int) -> Iterator[None]:
         client.wait()
 
 
-def test_a_hung_client_and_a_migration_stop_nobody(provisioned: Outcome, task: Task, database: str) -> None:
+def test_a_hung_client_and_a_migration_stop_nobody(
+    provisioned: Outcome, task: Task, database: str, tried: Tried
+) -> None:
     """The migrator waits for the client, and every reader behind the migrator: no longer than its `lock_timeout`."""
+    notice = "readers wait for 5 s at most; the migration begins again until the server has ended the client's session"
+    tried.failure("A client hangs in a transaction before a migration", on="PostgreSQL", notice=notice)
     with task.connect(database, f"{database}_migrator") as migrator:
         migrator.execute("CREATE TABLE booking (tenant_id uuid, title text)")
     change = "ALTER TABLE booking ADD COLUMN room text"
@@ -233,4 +241,6 @@ def test_a_hung_client_and_a_migration_stop_nobody(provisioned: Outcome, task: T
             migrate()
             return not refused
 
-        until(migrated)
+        with tried.until_well():
+            until(migrated)
+        tried.lost("nothing")

@@ -15,6 +15,7 @@ import pytest
 from tests import ext4
 from tests.artifacts.postgres_server import Installation, give_away
 from tests.artifacts.postgres_start import Container, container, descendants, titled, until
+from tests.failures import Tried
 
 
 @pytest.fixture
@@ -76,17 +77,21 @@ def test_a_first_start_that_was_killed_is_begun_again(store: Container) -> None:
     assert not half.exists()
 
 
-def test_the_killed_first_start_is_a_real_one(store: Container) -> None:
+def test_the_killed_first_start_is_a_real_one(store: Container, tried: Tried) -> None:
+    tried.failure("PostgreSQL's first start is killed", on="PostgreSQL", notice="it begins again from the start")
     process = store.start()
     until(lambda: any((store.volume / str(store.programs.major)).glob("docker.new/PG_VERSION")))
     store.kill()
     assert process.returncode != 0
     assert not store.marker.exists()
-    with store.started() as session:
+    with tried.until_well(), store.started() as session:
         assert session.execute("SELECT 1").fetchall() == [(1,)]
+    tried.lost("nothing: there was no data yet")
 
 
-def test_a_volume_that_held_data_gets_no_empty_cluster(store: Container) -> None:
+def test_a_volume_that_held_data_gets_no_empty_cluster(store: Container, tried: Tried) -> None:
+    notice = "it doesn't start, and says how to begin with an empty cluster on purpose"
+    tried.failure("PostgreSQL's volume comes back without its data directory", on="PostgreSQL", notice=notice)
     store.started().close()
     store.stop()
     shutil.rmtree(store.data)
@@ -99,6 +104,7 @@ def test_a_volume_that_held_data_gets_no_empty_cluster(store: Container) -> None
     give_away(store.data)
     assert "this volume held data" in store.refused()
     assert [*store.data.iterdir()] == []
+    tried.lost("nothing more: no empty cluster takes the place of the data")
 
     store.marker.unlink()
     store.started().close()
@@ -115,7 +121,8 @@ def test_data_from_before_the_marker_is_adopted(store: Container) -> None:
     assert store.marker.exists()
 
 
-def test_a_damaged_data_directory_is_left_as_it_is(store: Container) -> None:
+def test_a_damaged_data_directory_is_left_as_it_is(store: Container, tried: Tried) -> None:
+    tried.failure("PostgreSQL's data directory is damaged", on="PostgreSQL", notice="it doesn't start, and says why")
     store.started().close()
     store.stop()
     store.marker.unlink()
@@ -123,14 +130,20 @@ def test_a_damaged_data_directory_is_left_as_it_is(store: Container) -> None:
     before = sorted(store.data.rglob("*"))
     assert "holds files, but no cluster: PG_VERSION is missing" in store.refused()
     assert sorted(store.data.rglob("*")) == before
+    tried.lost("nothing more: the files stay as they are")
 
 
-def test_data_of_another_version_is_refused(store: Container) -> None:
+def test_data_of_another_version_is_refused(store: Container, tried: Tried) -> None:
+    tried.failure(
+        "The image is of another major version than the data", on="PostgreSQL", notice="it doesn't start, and says why"
+    )
     other = store.volume / "14" / "docker"
     other.mkdir(parents=True)
     (other / "PG_VERSION").write_text("14\n")
     assert "this volume holds data of PostgreSQL 14, and this image is of another version" in store.refused()
     assert not store.data.exists()
+    assert (other / "PG_VERSION").read_text() == "14\n"
+    tried.lost("nothing")
 
 
 def test_a_directory_that_a_group_may_read_is_closed_again(store: Container) -> None:
@@ -174,29 +187,39 @@ class TestCrash:
         with store.connect() as session:
             assert rows(session) == 100_000
 
-    def test_a_stop_in_the_middle_costs_nothing(self, recovering: tuple[Container, int]) -> None:
+    def test_a_stop_in_the_middle_costs_nothing(self, recovering: tuple[Container, int], tried: Tried) -> None:
         store, pid = recovering
+        notice = "the recovery of 110 MiB of WAL begins again"
+        tried.failure("PostgreSQL is stopped while it recovers from a crash", on="PostgreSQL", notice=notice)
         assert store.process is not None
         store.process.send_signal(signal.SIGTERM)
         os.kill(pid, signal.SIGCONT)
         assert store.process.wait(timeout=60) == 143
         assert descendants(store.process.pid) == []
-        with store.started() as session:
+        with tried.until_well(), store.started() as session:
             assert rows(session) == 100_000
+        tried.lost("nothing: 100,000 of 100,000 rows")
 
 
-def test_a_server_that_recovers_by_itself_is_alive(store: Container) -> None:
+def test_a_server_that_recovers_by_itself_is_alive(store: Container, tried: Tried) -> None:
     """One killed session makes it recover without a new start."""
+    notice = "sessions end; it is not ready while it replays 110 MiB of WAL, and it isn't started anew"
+    tried.failure("One session of PostgreSQL is killed", on="PostgreSQL", notice=notice)
     store.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
     with store.started() as session:
         session.execute("CREATE TABLE kept (id int, filling text)")
         session.execute("INSERT INTO kept SELECT n, repeat('x', 1000) FROM generate_series(1, 100000) n")
+        tried.breaks()
         os.kill(session.info.backend_pid, signal.SIGKILL)
     assert store.process is not None
     pid = held_recovery(store)
     assert (store.run("alive.sh").returncode, store.run("ready.sh").returncode) == (0, 1)
     os.kill(pid, signal.SIGCONT)
     until(lambda: store.run("ready.sh").returncode == 0)
+    tried.well()
+    with store.connect() as session:
+        assert rows(session) == 100_000
+    tried.lost("nothing: 100,000 of 100,000 rows")
 
 
 def fill(session: psycopg.Connection[tuple[object, ...]]) -> int:
@@ -226,7 +249,9 @@ def small_disk(store: Container, tmp_path: Path) -> Iterator[Path]:
             ext4.unmount(store.volume)
 
 
-def test_what_was_acknowledged_outlives_a_full_disk(store: Container, small_disk: Path) -> None:
+def test_what_was_acknowledged_outlives_a_full_disk(store: Container, small_disk: Path, tried: Tried) -> None:
+    notice = "writes are refused, then it ends; it starts again once the volume has grown"
+    tried.failure("PostgreSQL's disk is full", on="PostgreSQL", notice=notice)
     store.settings = {"max_wal_size": "64MB", "min_wal_size": "32MB"}
     with store.started() as session:
         session.execute("CREATE TABLE kept (id int, filling text)")
@@ -238,6 +263,7 @@ def test_what_was_acknowledged_outlives_a_full_disk(store: Container, small_disk
     ext4.unmount(store.volume)
     ext4.grow(small_disk, 512)
     ext4.mount(small_disk, store.volume, 512)
-    with store.started() as session:
+    with tried.until_well(), store.started() as session:
         assert rows(session) == acknowledged
+        tried.lost("nothing: every acknowledged row is there")
         session.execute("INSERT INTO kept VALUES (0, 'more')")

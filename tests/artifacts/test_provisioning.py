@@ -27,6 +27,7 @@ from tests.artifacts.postgres_server import (
     running,
 )
 from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, task_for
+from tests.failures import Tried
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 
@@ -244,19 +245,23 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_runs_at_once_do_not_clash(task: Task, database: str) -> None:
+def test_runs_at_once_do_not_clash(task: Task, database: str, tried: Tried) -> None:
+    tried.failure("Three provisioning tasks run at once", on="PostgreSQL", notice="nothing: they take turns")
     runs = [task.start() for _ in range(3)]
     for run in runs:
         output, errors = run.communicate(timeout=DEADLINE_S)
         assert (run.returncode, errors) == (0, ""), output
     assert task.run().lines_about(f"database {database}:") == [f"database {database}: unchanged"]
+    tried.lost("nothing")
 
 
-def test_what_a_killed_run_left_is_finished(task: Task, database: str) -> None:
+def test_what_a_killed_run_left_is_finished(task: Task, database: str, tried: Tried) -> None:
+    tried.failure("The task that provisions databases is killed", on="PostgreSQL", notice="the next update finishes it")
     with task.server.connect() as admin:
         admin.execute(f"CREATE ROLE {database}_migrator")
         admin.execute(f"CREATE DATABASE {database}")
-    outcome = task.run()
+    with tried.until_well():
+        outcome = task.run()
     assert outcome.status == 0
     assert outcome.lines_about(f"database {database}:") == [
         f"database {database}: now belongs to {database}_owner",
@@ -268,6 +273,7 @@ def test_what_a_killed_run_left_is_finished(task: Task, database: str) -> None:
     ]
     with task.connect(database, f"{database}_migrator") as migrator:
         assert migrator.execute("SELECT current_user").fetchone() == (f"{database}_owner",)
+    tried.lost("nothing")
 
 
 def test_a_database_that_left_the_table_is_kept_and_named(provisioned: Outcome, task: Task, database: str) -> None:

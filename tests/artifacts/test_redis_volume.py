@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.artifacts.redis_volume import USER, RedisOnVolume, fresh_ext4, until
+from tests.failures import Tried
 
 MARKER = ".pti-calendar-data"
 Make = Callable[..., RedisOnVolume]
@@ -78,7 +79,9 @@ def test_data_in_the_root_of_the_volume_is_moved_below_it(redis: Make, volume: P
     assert (server.data / "dump.rdb").read_text() == "a snapshot from before"
 
 
-def test_a_move_that_was_interrupted_goes_on(redis: Make, volume: Path) -> None:
+def test_a_move_that_was_interrupted_goes_on(redis: Make, volume: Path, tried: Tried) -> None:
+    notice = "nothing: the next start goes on"
+    tried.failure("The move of Redis' data below the volume's root is killed", on="Redis", notice=notice)
     server = filled(redis, volume)
     as_before(server)
     (volume / "dump.rdb").write_text("a snapshot from before")
@@ -86,8 +89,10 @@ def test_a_move_that_was_interrupted_goes_on(redis: Make, volume: Path) -> None:
     (volume / "dump.rdb").rename(server.data / "dump.rdb")
     if os.geteuid() == 0:
         os.chown(server.data, USER, USER)
-    server.start()
+    with tried.until_well():
+        server.start()
     assert server.ask("GET", "kept") == "yes"
+    tried.lost("nothing")
     assert {path.name for path in volume.iterdir()} == {"redis", MARKER}
 
 
@@ -104,7 +109,9 @@ def test_data_at_both_places_is_for_a_person_and_stays_as_it_is(redis: Make, vol
     assert server.ask("GET", "kept") == "yes"
 
 
-def test_without_its_log_a_volume_that_held_data_is_not_started_empty(redis: Make, volume: Path) -> None:
+def test_without_its_log_a_volume_that_held_data_is_not_started_empty(redis: Make, volume: Path, tried: Tried) -> None:
+    notice = "it doesn't start, and says how to begin empty on purpose"
+    tried.failure("Redis' volume comes back without its data", on="Redis", notice=notice)
     server = filled(redis, volume)
     away = volume.parent / f"{volume.name}-away"
     shutil.move(server.data, away)
@@ -118,6 +125,7 @@ def test_without_its_log_a_volume_that_held_data_is_not_started_empty(redis: Mak
         shutil.move(away, server.data)
     server.start()
     assert server.ask("GET", "kept") == "yes"
+    tried.lost("nothing: brought back, the data is there")
 
 
 def test_without_its_log_alone_it_is_not_started_either(redis: Make, volume: Path) -> None:
@@ -136,9 +144,12 @@ def test_a_person_may_choose_to_start_empty(redis: Make, volume: Path) -> None:
     assert server.ask("DBSIZE") == ":0"
 
 
-def test_the_volume_of_another_store_is_refused(redis: Make, volume: Path) -> None:
+def test_the_volume_of_another_store_is_refused(redis: Make, volume: Path, tried: Tried) -> None:
+    tried.failure("A store is given the volume of another one", on="Redis", notice="it doesn't start, and says why")
     (volume / MARKER).write_text("kafka brokers=1 mode=kraft\n")
     assert "holds the data of 'kafka brokers=1 mode=kraft', not of 'redis'" in redis(volume).refused()
+    assert (volume / MARKER).read_text() == "kafka brokers=1 mode=kraft\n"
+    tried.lost("nothing: the volume stays as it is")
 
 
 def test_a_snapshot_alone_is_not_passed_over(redis: Make, volume: Path) -> None:
@@ -165,15 +176,18 @@ def test_a_snapshot_that_fails_stops_no_write(redis: Make, volume: Path) -> None
     assert server.ask("CONFIG", "GET", "save") == "save "
 
 
-def test_a_hard_end_loses_nothing_of_what_is_in_the_log(redis: Make, volume: Path) -> None:
+def test_a_hard_end_loses_nothing_of_what_is_in_the_log(redis: Make, volume: Path, tried: Tried) -> None:
+    tried.failure("Redis is killed hard", on="Redis", notice="it is away until it has read its log")
     server = redis(volume).start()
     for number in range(500):
         assert server.ask("SET", f"key-{number}", str(number)) == "+OK"
     # While a flush is under way, Redis answers before it writes, for two seconds at most.
     until("the log is written", lambda: server.info("aof_buffer_length") == "0")
-    server.kill()
-    server.start()
+    with tried.until_well():
+        server.kill()
+        server.start()
     assert server.ask("DBSIZE") == ":500"
+    tried.lost("nothing that was in the log: 500 of 500 keys")
 
 
 def test_a_recovery_says_how_far_it_is(redis: Make, volume: Path) -> None:
@@ -189,7 +203,9 @@ def test_a_recovery_says_how_far_it_is(redis: Make, volume: Path) -> None:
     assert output.endswith(" %\n")
 
 
-def test_a_full_disk_refuses_writes_and_passes_by_itself() -> None:
+def test_a_full_disk_refuses_writes_and_passes_by_itself(tried: Tried) -> None:
+    notice = "writes are refused while the disk is full, reads go on"
+    tried.failure("Redis' disk is full", on="Redis", notice=notice)
     with fresh_ext4(32) as mount, closing(RedisOnVolume(mount)) as server:
         server.start()
         filler = server.data / "filler"
@@ -204,14 +220,16 @@ def test_a_full_disk_refuses_writes_and_passes_by_itself() -> None:
         assert (code, output.partition(" ")[0]) == (0, "MISCONF")
         assert server.ask("GET", "key-0") == "x" * 10_000
 
-        filler.unlink()
-        until("writes are accepted again", lambda: server.ask("SET", "after", "yes") == "+OK")
+        with tried.until_well():
+            filler.unlink()
+            until("writes are accepted again", lambda: server.ask("SET", "after", "yes") == "+OK")
         until("the log is written", lambda: server.info("aof_buffer_length") == "0")
         server.kill()
         server.start()
         missing = [n for n in range(acknowledged) if server.ask("EXISTS", f"key-{n}") != ":1"]
         assert missing == []
         assert server.ask("GET", "after") == "yes"
+        tried.lost("nothing: every acknowledged key is there")
 
         server.kill()
         _fill(filler, leaving=0)

@@ -22,6 +22,7 @@ from tests.e2e.journey import Journey
 from tests.engine import docker_engine
 from tests.engine.stores import Stores
 from tests.engine.waiting import until
+from tests.failures import Tried
 
 STACK = "dev"
 WORKLOADS = {"postgres", "databases", "redis", "zookeeper", "kafka", "pgadmin", "kafka-ui", "redis-commander"}
@@ -204,7 +205,10 @@ def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
     Stores(dev.outputs()).check(MARK)
 
 
-def test_make_dev_mends_what_a_hard_kill_has_left(dev: DevStack) -> None:
+def test_make_dev_mends_what_a_hard_kill_has_left(dev: DevStack, tried: Tried) -> None:
+    tried.failure(
+        "`make dev` is killed while it replaces Redis", on="Docker", notice="the next `make dev` completes it"
+    )
     redis = _container_id("redis")
     dev.clone.activated(f"pulumi config set -s {STACK} --path pti-calendar:redis.maxMemoryMib 96").succeeded()
     with dev.clone.started("make", "dev") as make:
@@ -213,13 +217,15 @@ def test_make_dev_mends_what_a_hard_kill_has_left(dev: DevStack) -> None:
     locked = dev.clone.activated(f"pulumi up -s {STACK} --yes").failed()
     assert "pulumi cancel" in locked.output, "the killed update has left its lock"
 
-    mended = dev.clone.run("make", "dev").succeeded()
+    with tried.until_well():
+        mended = dev.clone.run("make", "dev").succeeded()
 
     assert "lifting the lock of an update that was killed" in mended.output
     assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
     Stores(dev.outputs()).check(MARK)
     preview = dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
     assert "pending operations" not in preview.output
+    tried.lost("nothing: rows, keys and events are there")
 
 
 @pytest.mark.parametrize("typed", ["", "\n", "yes\n", "DEV\n", "dev2\n"])

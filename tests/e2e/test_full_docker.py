@@ -30,6 +30,7 @@ from tests.engine.canary import canaries, found_below, found_in, found_in_volume
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import Outcome
 from tests.engine.waiting import until
+from tests.failures import Tried
 
 NAMES = [service.name for service in SERVICES]
 WORKLOADS = {
@@ -166,12 +167,14 @@ def test_each_secret_is_with_those_who_need_it_and_nobody_else(full: Full) -> No
 
 @pytest.mark.parametrize("workload", CRASHES)
 def test_after_a_crash_under_load_the_platform_recovers_with_every_acknowledged_booking(
-    full: Full, workload: str
+    full: Full, workload: str, tried: Tried
 ) -> None:
+    notice = "requests that need it fail or wait until it is back"
+    tried.failure(f"{workload} is killed hard under load", on="Docker", notice=notice)
     bookings = Bookings(full.platform)
     with Load(bookings.next, per_second=5, at_most_s=300, workers=32) as load:
         until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
-        with timed(f"well again after a crash of {workload}"):
+        with tried.until_well(), timed(f"well again after a crash of {workload}"):
             full.stack.crash(workload)
             full.platform.seconds_until_well()
         before = len(bookings.acknowledged)
@@ -179,6 +182,8 @@ def test_after_a_crash_under_load_the_platform_recovers_with_every_acknowledged_
     print(f"{len(load.samples)} requests, {len(load.failures)} of them failed")
     compared = bookings.compared(stored(full.stack.outputs(), bookings.run))
     assert compared.agrees, compared
+    tried.lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
+    tried.requests(load)
     full.platform.journey()
 
 
@@ -193,7 +198,10 @@ def newer_image(full: Full) -> Iterator[str]:
     docker("image", "rm", "--force", f"{repository}:{tag}")
 
 
-def test_a_new_image_of_one_service_rolls_that_service_alone(full: Full, newer_image: str) -> None:
+def test_a_new_image_of_one_service_rolls_that_service_alone(full: Full, newer_image: str, tried: Tried) -> None:
+    tried.failure(
+        "A service is released", on="Docker", notice="it is away while its one container is replaced; others are not"
+    )
     tenant = uuid.uuid4()
     assert full.platform.book(tenant, CHANGED).status == 201
     before = _started(full.stack)
@@ -213,6 +221,8 @@ def test_a_new_image_of_one_service_rolls_that_service_alone(full: Full, newer_i
     assert info.json == {"service": CHANGED, "version": newer_image.rpartition(":")[2]}
     assert len(full.platform.titles(tenant, CHANGED)) == 1
     assert (load.well > 0, load.failures) == (True, []), "the other services go on"
+    tried.lost("nothing")
+    tried.requests(load)
 
 
 def test_a_service_that_is_taken_away_and_comes_back_finds_its_rows(full: Full) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from tests.engine import docker_engine
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.stores import Stores
+from tests.failures import Tried
 
 
-def test_destroy_then_up_finds_the_data(stores_stack: PulumiStack) -> None:
+def test_destroy_then_up_finds_the_data(stores_stack: PulumiStack, tried: Tried) -> None:
+    notice = "the stack is away until the next update, which opens the kept volumes with new passwords"
+    tried.failure("The stack is destroyed", on="Docker", notice=notice)
     before = stores_stack.outputs()
     Stores(before).write("before-destroy")
     volumes = docker_engine.persistent_volumes(stores_stack.name)
@@ -17,26 +20,32 @@ def test_destroy_then_up_finds_the_data(stores_stack: PulumiStack) -> None:
     assert docker_engine.containers(stores_stack.name) == []
     assert docker_engine.networks(stores_stack.name) == []
     assert docker_engine.persistent_volumes(stores_stack.name) == volumes
-    stores_stack.up().succeeded()
+    with tried.until_well():
+        stores_stack.up().succeeded()
 
     after = stores_stack.outputs()
     # A destroy forgets generated passwords too: the kept volume is opened with new ones.
     assert after.credentials.postgres["postgres"] != before.credentials.postgres["postgres"]
     Stores(after).check("before-destroy")
+    tried.lost("nothing: rows, keys and events are there")
 
 
-def test_a_lost_state_costs_no_data(stores_stack: PulumiStack) -> None:
+def test_a_lost_state_costs_no_data(stores_stack: PulumiStack, tried: Tried) -> None:
     """The stack runs on while its state is lost: a new one takes the volumes over, with new passwords."""
+    notice = "the next update replaces the containers and sets new passwords"
+    tried.failure("Pulumi's state is lost", on="Docker", notice=notice)
     before = stores_stack.outputs()
     Stores(before).write("before-the-loss")
 
     stores_stack.lose_state()
-    stores_stack.up().succeeded()
+    with tried.until_well():
+        stores_stack.up().succeeded()
 
     after = stores_stack.outputs()
     for role, password in before.credentials.postgres.items():
         assert after.credentials.postgres[role] != password
     Stores(after).check("before-the-loss")
+    tried.lost("the old passwords; rows, keys and events are there")
     for service, database in after.postgres.databases.items():
         for role in (database.app_role, database.migrator_role):
             with Stores(after).connect(role, database.name) as session:

@@ -9,6 +9,7 @@ from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
+from tests.failures import Tried
 
 
 @pytest.fixture
@@ -19,7 +20,9 @@ def stack(make_stack: MakeStack) -> PulumiStack:
     return made
 
 
-def test_a_setting_that_data_was_made_with_stays(stack: PulumiStack) -> None:
+def test_a_setting_that_data_was_made_with_stays(stack: PulumiStack, tried: Tried) -> None:
+    notice = "the preview and the update refuse it, and say what to put back"
+    tried.failure("A setting changes that kept data was made with", on="Docker", notice=notice)
     stack.preview("--expect-no-changes").succeeded()
     stack.configure({"layout": "columns"})
 
@@ -31,6 +34,7 @@ def test_a_setting_that_data_was_made_with_stays(stack: PulumiStack) -> None:
 
     stack.configure({"layout": "rows"})
     stack.preview("--expect-no-changes").succeeded()
+    tried.lost("nothing: the store runs on")
 
 
 def test_a_person_may_say_that_the_data_was_converted(stack: PulumiStack) -> None:
@@ -43,7 +47,9 @@ def test_a_person_may_say_that_the_data_was_converted(stack: PulumiStack) -> Non
 
 
 @pytest.mark.parametrize("refreshed", [(), ("--refresh",)], ids=["as recorded", "refreshed"])
-def test_a_volume_that_is_gone_is_not_made_anew(stack: PulumiStack, refreshed: tuple[str, ...]) -> None:
+def test_a_volume_that_is_gone_is_not_made_anew(stack: PulumiStack, refreshed: tuple[str, ...], tried: Tried) -> None:
+    notice = "the preview and the update refuse to begin with an empty one, and say how to bring it back"
+    tried.failure("The volume of a store is removed by hand", on="Docker", notice=notice)
     volume = f"pti-keeper-data-{stack.name}"
     docker("rm", "--force", f"pti-keeper-{stack.name}")
     docker("volume", "rm", volume)
@@ -57,8 +63,10 @@ def test_a_volume_that_is_gone_is_not_made_anew(stack: PulumiStack, refreshed: t
 
     # Brought back from elsewhere, it is taken as it is.
     docker("volume", "create", "--label", f"pti-calendar.stack={stack.name}", volume)
-    stack.up(*refreshed).succeeded()
+    with tried.until_well():
+        stack.up(*refreshed).succeeded()
     assert docker_engine.workloads(stack.name) == {"keeper": "healthy"}
+    tried.lost("what was on the volume; the one that is brought back is taken as it is")
 
 
 def test_a_person_may_begin_with_an_empty_volume(stack: PulumiStack) -> None:

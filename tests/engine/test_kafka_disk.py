@@ -7,6 +7,7 @@ import pytest
 from settings.stores import Kafka
 from tests.engine.conftest import MakeBrokers, MakeVolume
 from tests.engine.kafka_brokers import Brokers, resize
+from tests.failures import Tried
 
 SETTINGS = Kafka(mode="kraft", storage_gib=20)
 """The real volumes are smaller, so that events fill them."""
@@ -35,8 +36,10 @@ def fill(brokers: Brokers, mib: int) -> str:
 
 
 def test_a_broker_whose_disk_was_full_is_back_with_every_acknowledged_event_once_it_has_grown(
-    brokers: Brokers, make_volume: MakeVolume
+    brokers: Brokers, make_volume: MakeVolume, tried: Tried
 ) -> None:
+    notice = "the broker ends, and events are refused until the volume has grown"
+    tried.failure("A broker's disk is full", on="Kafka", notice=notice)
     volume = make_volume(100)
     brokers.start(0, volume)
     brokers.wait_until_ready(0)
@@ -47,22 +50,27 @@ def test_a_broker_whose_disk_was_full_is_back_with_every_acknowledged_event_once
     brokers.remove(0)
 
     resize(volume, 400)
-    brokers.start(0, volume)
-    brokers.wait_until_ready(0)
+    with tried.until_well():
+        brokers.start(0, volume)
+        brokers.wait_until_ready(0)
     assert brokers.consume("acknowledged", 1000) == [*range(1000)]
+    tried.lost("nothing: 1000 of 1000 acknowledged events")
 
 
 def test_a_killed_broker_says_how_far_its_recovery_is_and_has_every_acknowledged_event(
-    brokers: Brokers, make_volume: MakeVolume
+    brokers: Brokers, make_volume: MakeVolume, tried: Tried
 ) -> None:
+    notice = "it is not ready while it recovers its logs, and says how far it is"
+    tried.failure("A broker is killed hard with 120 MB of open segments", on="Kafka", notice=notice)
     volume = make_volume(400)
     brokers.start(0, volume)
     brokers.wait_until_ready(0)
     brokers.produce("acknowledged", range(1000))
     fill(brokers, 120)
-    brokers.remove(0)
-
-    brokers.start(0, volume)
-    printed = brokers.wait_until_ready(0)
+    with tried.until_well():
+        brokers.remove(0)
+        brokers.start(0, volume)
+        printed = brokers.wait_until_ready(0)
     assert any("recovering: " in text for text in printed), printed
     assert brokers.consume("acknowledged", 1000) == [*range(1000)]
+    tried.lost("nothing: 1000 of 1000 acknowledged events")

@@ -6,6 +6,7 @@ from settings.stores import Kafka
 from tests.engine.conftest import MakeBrokers, MakeVolume
 from tests.engine.kafka_brokers import Brokers
 from tests.engine.waiting import until
+from tests.failures import Tried
 
 THREE = Kafka(mode="kraft", brokers=3, storage_gib=20)
 ONE = Kafka(mode="kraft", storage_gib=20)
@@ -21,7 +22,11 @@ def under_replicated(brokers: Brokers) -> list[str]:
     return [line for line in printed.splitlines() if "Partition:" in line]
 
 
-def test_a_restarted_broker_is_ready_once_it_has_caught_up(make_brokers: MakeBrokers, make_volume: MakeVolume) -> None:
+def test_a_restarted_broker_is_ready_once_it_has_caught_up(
+    make_brokers: MakeBrokers, make_volume: MakeVolume, tried: Tried
+) -> None:
+    notice = "nothing: the next broker is stopped only when this one is in sync again"
+    tried.failure("A broker of three is far behind after its restart", on="Kafka", notice=notice)
     brokers = make_brokers(THREE)
     volumes = [make_volume(300) for _ in range(3)]
     for number, volume in enumerate(volumes):
@@ -54,11 +59,14 @@ def test_a_restarted_broker_is_ready_once_it_has_caught_up(make_brokers: MakeBro
     brokers.stop(1)
     brokers.produce("booked", range(2000, 3000))
     assert brokers.consume("booked", 3000) == [*range(3000)]
+    tried.lost("nothing: 3000 of 3000 events")
 
 
 def test_two_empty_brokers_form_no_quorum_beside_a_volume_with_data(
-    make_brokers: MakeBrokers, make_volume: MakeVolume
+    make_brokers: MakeBrokers, make_volume: MakeVolume, tried: Tried
 ) -> None:
+    notice = "the brokers don't start, and say which setting to put back"
+    tried.failure("One broker becomes three without the documented steps", on="Kafka", notice=notice)
     brokers = make_brokers(ONE)
     kept, *empty = (make_volume(200) for _ in range(3))
     brokers.start(0, kept)
@@ -79,3 +87,4 @@ def test_two_empty_brokers_form_no_quorum_beside_a_volume_with_data(
     brokers.start(0, kept)
     brokers.wait_until_ready(0)
     assert brokers.consume("kept", 500) == [*range(500)]
+    tried.lost("nothing: 500 of 500 events")

@@ -10,6 +10,7 @@ import pytest
 from settings.stores import Kafka
 from tests.engine.conftest import MakeBrokers, MakeVolume
 from tests.engine.kafka_brokers import Brokers
+from tests.failures import Tried
 
 MARKER = ".pti-calendar-data"
 SCRATCH = "/tmp/kafka"  # noqa: S108 - of the container
@@ -35,7 +36,11 @@ def lay_at_the_root(volume: Path) -> None:
     (volume / MARKER).unlink()
 
 
-def test_data_at_the_root_of_a_volume_is_moved_below_it_and_is_all_there(brokers: Brokers, volume: Path) -> None:
+def test_data_at_the_root_of_a_volume_is_moved_below_it_and_is_all_there(
+    brokers: Brokers, volume: Path, tried: Tried
+) -> None:
+    notice = "nothing: the next start goes on"
+    tried.failure("The move of a broker's data below the volume's root is killed", on="Kafka", notice=notice)
     brokers.start(0, volume)
     brokers.wait_until_ready(0)
     brokers.produce("moved", range(100))
@@ -46,11 +51,13 @@ def test_data_at_the_root_of_a_volume_is_moved_below_it_and_is_all_there(brokers
     shutil.chown(volume / "logs", 1000, 1000)
     (volume / "moved-0").rename(volume / "logs" / "moved-0")
 
-    brokers.start(0, volume)
-    brokers.wait_until_ready(0)
+    with tried.until_well():
+        brokers.start(0, volume)
+        brokers.wait_until_ready(0)
 
     assert {path.name for path in volume.iterdir()} == {"lost+found", "logs", MARKER}
     assert brokers.consume("moved", 100) == [*range(100)]
+    tried.lost("nothing: 100 of 100 events")
 
 
 class TestRefusedVolumes:
@@ -76,11 +83,14 @@ class TestRefusedVolumes:
         brokers.start(0, kept)
         assert "a quorum of 1, and the settings say brokers=3" in brokers.wait_until_ended(0)
 
-    def test_one_that_has_lost_its_data(self, brokers: Brokers, kept: Path) -> None:
+    def test_one_that_has_lost_its_data(self, brokers: Brokers, kept: Path, tried: Tried) -> None:
+        notice = "it doesn't start, and says how to begin empty on purpose"
+        tried.failure("A broker's volume comes back without its data", on="Kafka", notice=notice)
         shutil.rmtree(kept / "logs")
         brokers.start(0, kept)
         assert "held the data of 'kafka mode=kraft brokers=1'" in brokers.wait_until_ended(0)
         assert [*(kept / "logs").iterdir()] == []
+        tried.lost("nothing more: no empty log takes the place of the data")
 
     def test_one_with_two_versions_of_the_data(self, brokers: Brokers, kept: Path) -> None:
         (kept / "meta.properties").write_text("of an earlier release")
@@ -105,7 +115,11 @@ class TestScratch:
         known = ("in-sync", "layout", "logs/recovery.log", "server.properties")
         assert {*files} == {f"{SCRATCH}/{name}" for name in known}
 
-    def test_a_full_one_fails_the_probe_which_names_what_fills_it(self, brokers: Brokers, volume: Path) -> None:
+    def test_a_full_one_fails_the_probe_which_names_what_fills_it(
+        self, brokers: Brokers, volume: Path, tried: Tried
+    ) -> None:
+        notice = "it is not ready, and names what fills it"
+        tried.failure("A broker's scratch space is full", on="Kafka", notice=notice)
         brokers.start(0, volume)
         brokers.wait_until_ready(0)
         brokers.inside(0, "bash", "-c", f"cat /dev/zero >{SCRATCH}/java/full || true")
@@ -115,8 +129,10 @@ class TestScratch:
         assert f"{SCRATCH}/java" in printed
 
         # In a pod the directory outlives the container.
-        brokers.inside(0, "rm", f"{SCRATCH}/java/full")
-        brokers.wait_until_ready(0)
+        with tried.until_well():
+            brokers.inside(0, "rm", f"{SCRATCH}/java/full")
+            brokers.wait_until_ready(0)
         brokers.produce("compressed", range(10), "zstd")
         brokers.produce("compressed", range(10, 20), "snappy")
         assert brokers.consume("compressed", 20) == [*range(20)]
+        tried.lost("nothing")

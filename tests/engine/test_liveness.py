@@ -12,6 +12,7 @@ from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
 from tests.engine.waiting import until
+from tests.failures import Tried
 
 STATE = "/run/patient"
 FAILURES = "/dev/shm/liveness-failures"  # noqa: S108 - in the container
@@ -48,12 +49,16 @@ def test_a_failure_that_passes_is_forgotten(stack: PulumiStack) -> None:
     assert _patient(stack)["State"]["StartedAt"] == before["State"]["StartedAt"]
 
 
-def test_a_service_that_stays_dead_is_started_anew_and_says_so(stack: PulumiStack) -> None:
+def test_a_service_that_stays_dead_is_started_anew_and_says_so(stack: PulumiStack, tried: Tried) -> None:
+    tried.failure("A service hangs", on="Docker", notice="it is killed and started anew, and its log says so")
     before = _patient(stack)
 
+    tried.breaks()
     _inside(stack, "touch", f"{STATE}/not-alive")
     until("a restart", lambda: _patient(stack)["RestartCount"] > before["RestartCount"])
     until("healthy", lambda: _health(stack) == "healthy")
+    tried.well()
+    tried.lost("nothing: the container keeps nothing")
 
     after = _patient(stack)
     assert after["Id"] == before["Id"]

@@ -10,6 +10,7 @@ import pytest
 
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
+from tests.failures import Tried
 from tests.unit.asking import asked_for
 
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lost'"
@@ -55,7 +56,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
         docker("network", "rm", name)
 
 
-def test_the_sessions_of_lost_clients_end(server: Server) -> None:
+def test_the_sessions_of_lost_clients_end(server: Server, tried: Tried) -> None:
+    notice = "its sessions, and their locks, stay until they are given up"
+    tried.failure("The node of PostgreSQL's clients loses its power", on="Docker", notice=notice)
     clients = [f"{server.name}-client-{number}" for number in range(len(WORK))]
     address = f"host={server.name} user=postgres application_name=lost"
     image = docker("inspect", "--format", "{{.Config.Image}}", server.name).strip()
@@ -67,9 +70,12 @@ def test_the_sessions_of_lost_clients_end(server: Server) -> None:
     until("the clients work", lambda: server.sessions() == len(WORK))
 
     # From now on no packet of either side arrives, as if the clients' machine had lost its power.
+    tried.breaks()
     for client in clients:
         docker("network", "disconnect", "--force", server.name, client)
 
     running = [docker("inspect", "--format", "{{.State.Running}}", client).strip() for client in clients]
     assert running == ["true"] * len(WORK)
     until("their sessions are given up", lambda: server.sessions() == 0, GIVEN_UP_S)
+    tried.well()
+    tried.lost("what wasn't committed")

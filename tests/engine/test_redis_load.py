@@ -15,6 +15,7 @@ import pytest
 
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
+from tests.failures import Tried
 from tests.unit.asking import asked_for
 
 DATA_MIB = 64
@@ -54,7 +55,9 @@ def server(tmp_path: Path) -> Iterator[str]:
         docker("rm", "--force", "--volumes", name)
 
 
-def test_a_rewrite_under_load_stays_within_the_limit(server: str) -> None:
+def test_a_rewrite_under_load_stays_within_the_limit(server: str, tried: Tried) -> None:
+    notice = "nothing: its memory stays within the limit"
+    tried.failure("Redis, full, rewrites its log under 20,000 writes a second", on="Docker", notice=notice)
     address = docker("port", server, "6379").splitlines()[0].rsplit(":", 1)
     sent = _write(("127.0.0.1", int(address[1])), server)
 
@@ -64,6 +67,7 @@ def test_a_rewrite_under_load_stays_within_the_limit(server: str) -> None:
     memory, kept = _info(server, "memory"), _info(server, "persistence")
     assert (kept["aof_last_bgrewrite_status"], kept["aof_last_write_status"]) == ("ok", "ok")
     assert int(memory["used_memory"]) > 0.9 * DATA_MIB * 2**20, "the memory was never full"
+    tried.lost("nothing: every write was acknowledged, and the log is written")
     print(
         f"{sent} writes, {kept['aof_rewrites']} rewrites; resident {int(memory['used_memory_rss']) >> 20} MiB, "
         f"copied by the last rewrite {int(kept['aof_last_cow_size']) >> 20} MiB"

@@ -14,6 +14,7 @@ import pytest
 from backends.kubernetes.claims import MISSING
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.waiting import until
+from tests.failures import Tried
 
 CLAIM = "postgres-data-postgres-0"
 TENANT = uuid.uuid4()
@@ -48,7 +49,10 @@ def test_a_preview_refuses_what_kept_data_does_not_allow(stack: ClusterStack, wh
     assert stack.identities() == before
 
 
-def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack: ClusterStack) -> None:
+def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack: ClusterStack, tried: Tried) -> None:
+    notice = "its pod stays pending, and every update says which claim is missing and how to bring it back"
+    tried.failure("PostgreSQL's claim is deleted", on="Kubernetes", notice=notice)
+    tried.breaks()
     volume = _claim(stack)["spec"]["volumeName"]
     _scale(stack, 0)
     stack.kubectl("delete", f"pvc/{CLAIM}", "--wait=true")
@@ -73,7 +77,9 @@ def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack:
     stack.up("--refresh").succeeded()
 
     assert _claim(stack)["spec"]["volumeName"] == volume
+    tried.well()
     assert BOOKED in stack.platform().titles(TENANT)
+    tried.lost("nothing, where the storage class keeps released volumes")
     stack.preview("--expect-no-changes").succeeded()
 
 

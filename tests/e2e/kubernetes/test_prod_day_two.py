@@ -5,7 +5,6 @@ The steps build on each other; they run in the order of the file, and each leave
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable
 
@@ -20,6 +19,7 @@ from tests.e2e.load import Load
 from tests.engine.event_log import Step
 from tests.engine.pulumi_stack import Outcome
 from tests.engine.waiting import until
+from tests.failures import Tried
 
 LOW_LIMIT = 20
 """Requests a minute."""
@@ -46,7 +46,8 @@ def up(stack: ClusterStack) -> None:
     assert stack.platform().book(TENANT, title=MADE_ONCE).status == 201
 
 
-def test_a_release_changes_its_service_alone_and_fails_no_request(stack: ClusterStack) -> None:
+def test_a_release_changes_its_service_alone_and_fails_no_request(stack: ClusterStack, tried: Tried) -> None:
+    tried.failure("A service is released", on="Kubernetes", notice="nothing")
     platform, before = stack.platform(), stack.identities()
     token = platform.token()
     stack.change({"services": {"each": {"rdv": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
@@ -59,27 +60,33 @@ def test_a_release_changes_its_service_alone_and_fails_no_request(stack: Cluster
     print(f"{load.well} requests answered while rdv rolled")
     assert load.failures == []
     assert load.well > 0
+    tried.lost("nothing")
+    tried.requests(load)
     assert stack.rolled_since(before) == {"rdv"}
     images = {pod["spec"]["containers"][0]["image"] for pod in stack.pods("rdv").values()}
     assert images == {configuration.NEXT_SERVICE_IMAGE}
 
 
 @pytest.mark.parametrize("lost", LOSSES)
-def test_the_platform_recovers_under_load_with_every_acknowledged_booking(stack: ClusterStack, lost: str) -> None:
+def test_the_platform_recovers_under_load_with_every_acknowledged_booking(
+    stack: ClusterStack, lost: str, tried: Tried
+) -> None:
+    notice = "requests that need it fail or wait until it is back"
+    tried.failure(f"Under load, this is deleted: {lost}", on="Kubernetes", notice=notice)
     platform = stack.platform()
     bookings = Bookings(platform)
     with Load(bookings.next, per_second=4, at_most_s=300, workers=32) as load:
         until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
-        began = time.monotonic()
-        stack.kubectl("delete", "pod", *LOSSES[lost])
-        platform.seconds_until_well()
-        well_s = time.monotonic() - began
-    print(f"{lost}: well again after {well_s:.0f} s; {len(load.failures)} of {len(load.samples)} requests failed")
+        with tried.until_well():
+            stack.kubectl("delete", "pod", *LOSSES[lost])
+            platform.seconds_until_well()
     until("every pod is ready", stack.all_ready)
     with port_forward(stack, "statefulset/postgres", 5432) as port:
         compared = bookings.compared(stored(stack.outputs(), bookings.run, ("127.0.0.1", port)))
     assert compared.agrees, compared
     assert MADE_ONCE in platform.titles(TENANT)
+    tried.lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
+    tried.requests(load)
 
 
 def test_changed_configuration_rolls_who_reads_it(stack: ClusterStack) -> None:
@@ -148,7 +155,9 @@ def test_a_service_that_is_taken_out_leaves_its_database(stack: ClusterStack) ->
     assert platform.titles(TENANT, "audit") == ["kept by audit"]
 
 
-def test_a_task_that_fails_fails_the_update_and_is_run_again_by_the_next(stack: ClusterStack) -> None:
+def test_a_task_that_fails_fails_the_update_and_is_run_again_by_the_next(stack: ClusterStack, tried: Tried) -> None:
+    notice = "the update fails with the migration's last lines; the running release serves on"
+    tried.failure("A migration fails", on="Kubernetes", notice=notice)
     before = stack.identities()
     stack.change({"services": {"migrationCommand": FAILING}})
     try:
@@ -160,19 +169,25 @@ def test_a_task_that_fails_fails_the_update_and_is_run_again_by_the_next(stack: 
     finally:
         stack.change({"services": {"migrationCommand": configuration.MIGRATE}})
 
-    mended = stack.up().succeeded()
+    with tried.until_well():
+        mended = stack.up().succeeded()
+    tried.lost("nothing")
     assert {f"create-replacement Job {service.name}-migrations" for service in SERVICES} <= set(mended.changes)
     assert stack.identities() == before
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_an_up_that_is_killed_is_mended_by_the_next(stack: ClusterStack) -> None:
+def test_an_up_that_is_killed_is_mended_by_the_next(stack: ClusterStack, tried: Tried) -> None:
+    tried.failure("An `up` that changes Redis is killed", on="Kubernetes", notice="the next `up` completes it")
     stack.change({"redis": {"maxMemoryMib": 72}})
     kill(stack, Step("begun", "update", "StatefulSet", "redis"))
-    mend(stack)
+    with tried.until_well():
+        mend(stack)
     (pod,) = stack.pods("redis").values()
     # docs/stores.md: 2 x (1.2 x data + clients) + 96.
     assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "302Mi"
+    assert MADE_ONCE in stack.platform().titles(TENANT)
+    tried.lost("nothing")
 
 
 @pytest.mark.parametrize(("brokers", "before"), [(1, 3), (3, 1)])
@@ -209,12 +224,15 @@ def test_destroy_keeps_the_namespace_and_the_claims(stack: ClusterStack) -> None
         assert stack.objects(kind) == [], kind
 
 
-def test_a_killed_return_is_mended_and_finds_every_row(stack: ClusterStack) -> None:
+def test_a_killed_return_is_mended_and_finds_every_row(stack: ClusterStack, tried: Tried) -> None:
+    tried.failure("The first `up` after a `destroy` is killed", on="Kubernetes", notice="the next `up` completes it")
     kill(stack, Step("begun", "create", "StatefulSet", "postgres"))
-    mend(stack)
+    with tried.until_well():
+        mend(stack)
     platform = stack.platform()
     assert MADE_ONCE in platform.titles(TENANT)
     assert platform.titles(TENANT, "audit") == ["kept by audit"]
+    tried.lost("nothing: the rows from before are there")
     platform.journey()
 
 
