@@ -84,6 +84,6 @@ def _row(one: Failure) -> str:
     requests = one.requests
     counts = f"{requests.asked} / {requests.answered} / {requests.refused} / {requests.slow}" if requests else "-"
     seconds = "-" if one.seconds is None else f"{one.seconds:.0f}" if one.seconds >= 10 else f"{one.seconds:.1f}"
-    file, _, function = one.test.partition("::")
-    test = f'[{Path(file).stem.removeprefix("test_")}](../{file} "{function}")'
+    file = one.test.partition("::")[0]
+    test = f"[{Path(file).stem.removeprefix('test_')}](../{file})"
     return f"| {' | '.join([one.title, one.on, one.notice, seconds, one.lost, counts, test])} |"

@@ -136,6 +136,10 @@ class PulumiStack:
         exported: dict[str, Any] = json.loads(self._run_quick("stack", "export", "--stack", self.name, *options))
         return exported
 
+    def import_state(self, file: Path) -> None:
+        """`pulumi stack import`."""
+        self._run_quick("stack", "import", "--stack", self.name, "--file", str(file))
+
     def shown_outputs(self, *options: str) -> str:
         """`pulumi stack output --json`."""
         return self._run_quick("stack", "output", "--json", "--stack", self.name, *options)
