@@ -1,0 +1,130 @@
+"""What the cluster does to a running prod stack: its name server stops, its node is drained, its node loses power.
+
+Each test leaves the stack whole.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from tests import cluster
+from tests.cluster import access, node, processes
+from tests.e2e.bookings import Bookings, stored
+from tests.e2e.kubernetes.pods import port_forward
+from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
+from tests.e2e.load import Load
+from tests.engine.waiting import until
+from tests.failures import Tried
+
+TENANT = uuid.uuid4()
+BOOKED = "kept through the node's troubles"
+REQUESTS = 100
+"""Asked while no name is found: at 4 a second, five times as long as nginx keeps an address."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def up(stack: ClusterStack) -> None:
+    """The stack as the module finds it, with a row that is to be there at the end."""
+    if access.named_by_environment():
+        pytest.skip("the node of the cluster that PTI_TEST_KUBECONFIG names is not ours to break")
+    stack.up().succeeded()
+    assert stack.platform().book(TENANT, title=BOOKED).status == 201
+
+
+@contextmanager
+def used(stack: ClusterStack, tried: Tried) -> Iterator[Load]:
+    """The platform is used meanwhile. Afterwards every acknowledged booking is there, and every pod is ready."""
+    platform = stack.platform()
+    bookings = Bookings(platform)
+    with Load(bookings.next, per_second=4, at_most_s=400, workers=64) as load:
+        until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
+        yield load
+        before = len(bookings.acknowledged)
+        until("bookings are taken again", lambda: len(bookings.acknowledged) > before)
+    until("every pod is ready", stack.all_ready)
+    with port_forward(stack, "statefulset/postgres", 5432) as port:
+        compared = bookings.compared(stored(stack.outputs(), bookings.run, ("127.0.0.1", port)))
+    assert compared.agrees, compared
+    assert BOOKED in platform.titles(TENANT)
+    tried.lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
+    tried.requests(load)
+
+
+def restarts(stack: ClusterStack) -> dict[str, int]:
+    """Container's pod to how often it was started anew."""
+    return {
+        name: sum(one["restartCount"] for one in pod["status"]["containerStatuses"])
+        for name, pod in stack.pods().items()
+    }
+
+
+def test_a_name_server_that_stops_ends_no_pod(stack: ClusterStack, tried: Tried) -> None:
+    notice = "nginx forgets an address after 5 s and answers 502 until names are found again; no pod is started anew"
+    tried.failure("The cluster's name server stops", on="Kubernetes", notice=notice)
+    before = restarts(stack)
+
+    with used(stack, tried) as load:
+        processes.end("coredns")
+        asked = len(load.samples)
+        until("requests were sent meanwhile", lambda: len(load.samples) > asked + REQUESTS)
+        with tried.until_well():
+            node.start_node()
+            stack.platform().seconds_until_well()
+
+    assert restarts(stack) == before
+
+
+def test_a_drained_node_gives_its_pods_up_one_after_the_other(stack: ClusterStack, tried: Tried) -> None:
+    """The only node stays open for new pods, as others would be: each pod is evicted, as `kubectl drain` does it."""
+    notice = "requests wait or fail while a store's only pod is replaced"
+    tried.failure("A node is drained", on="Kubernetes", notice=notice)
+    old = stack.identities()
+
+    with used(stack, tried), tried.until_well():
+        for name in old:
+            until(f"{name} may go", partial(evicted, stack, name))
+        until("each pod is another one", lambda: not {*old.values()} & {*stack.identities().values()})
+        until("every pod is ready", stack.all_ready)
+        stack.platform().seconds_until_well()
+
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def evicted(stack: ClusterStack, pod: str) -> bool:
+    """Whether a pod was told to go; not while its disruption budget keeps it."""
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": NAMESPACE},
+    }
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
+    asked = subprocess.run(
+        [*stack.cluster.command(), "create", "--raw", path, "--filename=-"],
+        input=json.dumps(eviction),
+        capture_output=True,
+        text=True,
+    )
+    if asked.returncode and "disruption budget" not in asked.stderr:
+        assert "NotFound" in asked.stderr, asked.stderr
+    return asked.returncode == 0 or "NotFound" in asked.stderr
+
+
+def test_a_node_that_loses_its_power_comes_back_with_everything(stack: ClusterStack, tried: Tried) -> None:
+    tried.failure(
+        "The only node loses its power", on="Kubernetes", notice="the platform is away until the node is back"
+    )
+
+    with used(stack, tried), tried.until_well():
+        cluster.down()
+        cluster.up()
+        until("every pod is ready", stack.all_ready, 300)
+        stack.platform().seconds_until_well()
+
+    stack.preview("--expect-no-changes").succeeded()
