@@ -10,7 +10,6 @@ from typing import Any
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from redis.exceptions import RedisError
 from starlette.requests import ClientDisconnect
 
 from . import appointments, attachments, others
@@ -39,7 +38,6 @@ def create(settings: Settings, traffic: Traffic) -> Application:
         Refused: refused,
         psycopg.OperationalError: unavailable("database"),
         psycopg.InterfaceError: unavailable("database"),
-        RedisError: unavailable("redis"),
         ClientDisconnect: gone,
         Exception: unexpected,
     }

@@ -8,6 +8,7 @@ from typing import Literal
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Response
+from prometheus_client import Counter
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
 from . import metrics
@@ -48,9 +49,8 @@ async def book(new: NewAppointment, tenant: Tenant, given: Given) -> Appointment
     async with given.database.transaction(tenant) as connection:
         cursor = await connection.execute(BOOK.encode(), (tenant, new.title, new.starts_at))
         appointment = Appointment.model_validate(await cursor.fetchone())
-    metrics.appointments_created.inc()
-    await given.cache.forget(tenant)
-    await given.events.publish("appointment.created", tenant, appointment_id=appointment.id)
+        await given.outbox.add(connection, "appointment.created", tenant, appointment_id=appointment.id)
+    await _committed(tenant, given, metrics.appointments_created)
     return appointment
 
 
@@ -88,13 +88,19 @@ async def _settle(identifier: UUID, status: str, tenant: Tenant, given: Given) -
     async with given.database.transaction(tenant) as connection:
         cursor = await connection.execute(SETTLE.encode(), (status, identifier))
         row = await cursor.fetchone()
+        if row is not None:
+            await given.outbox.add(connection, f"appointment.{status}", tenant, appointment_id=identifier)
     if row is None:
         found = await show(identifier, tenant, given)
         raise HTTPException(409, f"the appointment is {found.status} already")
-    SETTLED[status].inc()
-    await given.cache.forget(tenant)
-    await given.events.publish(f"appointment.{status}", tenant, appointment_id=identifier)
+    await _committed(tenant, given, SETTLED[status])
     return Appointment.model_validate(row)
+
+
+async def _committed(tenant: UUID, given: Given, counted: Counter) -> None:
+    given.outbox.added.set()
+    counted.inc()
+    await given.cache.forget(tenant)
 
 
 routes = APIRouter(prefix="/appointments")

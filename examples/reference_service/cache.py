@@ -1,4 +1,4 @@
-"""Redis: the tenants' lists for 30 seconds, and the counts of events.
+"""Redis: the tenants' lists for 30 seconds. A convenience: without Redis they come from the database.
 
 All services share one Redis, so each key begins with the service's name.
 """
@@ -6,8 +6,12 @@ All services share one Redis, so each key begins with the service's name.
 # mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
+import asyncio
 import json
+import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 from redis.asyncio import Redis as Client
@@ -20,7 +24,16 @@ from .settings import Redis
 
 LIST_S = 30
 GENERATION_S = 3600
-TIMEOUT_S = 1
+
+ANSWER_S = 0.5
+"""Longest wait of a request for Redis."""
+
+PAUSE_S = 2.0
+"""After a failure no request asks Redis for so long: an outage costs few requests one wait, and the others none."""
+
+CHECK_S = 1
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,10 +42,15 @@ class Lookup:
 
     generation: str
     body: str | None
+    is_usable: bool = True
+    """False without Redis: nothing can be stored."""
+
+
+NOTHING = Lookup("", None, is_usable=False)
 
 
 class Cache:
-    """Lists are a convenience: without Redis they come from the database. Counts exist here only, and then raise."""
+    """Never raises for a Redis that is away, slow or full, but in `check`."""
 
     def __init__(self, redis: Redis, service: str) -> None:
         self._service = service
@@ -41,11 +59,14 @@ class Cache:
             port=redis.port,
             password=redis.password,
             ssl=redis.tls,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
+            socket_timeout=CHECK_S,
+            socket_connect_timeout=CHECK_S,
             retry=Retry(NoBackoff(), 1),  # once, at once: a connection that Redis's restart broke
             decode_responses=True,
         )
+        self._pause_ends_at = 0.0
+        self._outdated: dict[UUID, float] = {}
+        """Tenants whose list in Redis may be older than their last change here, and since when."""
 
     async def check(self) -> None:
         """Raises unless Redis answers."""
@@ -57,44 +78,54 @@ class Cache:
 
     async def appointments(self, tenant: UUID) -> Lookup:
         """The tenant's list, if there is one that is still true."""
-        try:
-            generation, kept = await self._client.mget(self._generation(tenant), self._list(tenant))
-        except RedisError as error:
-            log.warning("cache unavailable: %s", type(error).__name__)
-            return Lookup("", None)
-        found = json.loads(kept) if kept else {}
-        return Lookup(generation or "", found.get("body") if found.get("generation") == (generation or "") else None)
+        if tenant in self._outdated and not await self.forget(tenant):
+            return NOTHING
+        found = await self._asked(self._client.mget(self._generation(tenant), self._list(tenant)))
+        if found is None:
+            return NOTHING
+        generation, kept = found[0] or "", json.loads(found[1]) if found[1] else {}
+        return Lookup(generation, kept.get("body") if kept.get("generation") == generation else None)
 
     async def keep(self, tenant: UUID, lookup: Lookup, body: str) -> None:
         """Stores the list under the generation that was current before it was read from the database.
 
         A change that came in between has raised the generation, so the list is never taken for a fresh one.
         """
-        try:
+        if lookup.is_usable:
             kept = json.dumps({"generation": lookup.generation, "body": body})
-            await self._client.set(self._list(tenant), kept, ex=LIST_S)
-        except RedisError as error:
-            log.warning("cache unavailable: %s", type(error).__name__)
+            await self._asked(self._client.set(self._list(tenant), kept, ex=LIST_S))
 
-    async def forget(self, tenant: UUID) -> None:
-        """After a change. Where Redis doesn't answer, a list may be old for up to 30 seconds."""
+    async def forget(self, tenant: UUID) -> bool:
+        """After a change; false if Redis didn't take it.
+
+        This process then doesn't use the tenant's list until Redis has taken it. Another one may, for up to 30 seconds.
+        """
+        async with self._client.pipeline() as pipeline:
+            pipeline.incr(self._generation(tenant))
+            pipeline.expire(self._generation(tenant), GENERATION_S)
+            pipeline.delete(self._list(tenant))
+            is_taken = await self._asked(pipeline.execute()) is not None
+        now = time.monotonic()
+        self._outdated = {one: since for one, since in self._outdated.items() if now - since < LIST_S}
+        if is_taken:
+            self._outdated.pop(tenant, None)
+        else:
+            self._outdated[tenant] = now
+        return is_taken
+
+    async def _asked(self, answer: Awaitable[T]) -> T | None:
+        """What Redis answers; None if it doesn't, or has just failed."""
+        if time.monotonic() < self._pause_ends_at:
+            if asyncio.iscoroutine(answer):
+                answer.close()
+            return None
         try:
-            async with self._client.pipeline() as pipeline:
-                pipeline.incr(self._generation(tenant))
-                pipeline.expire(self._generation(tenant), GENERATION_S)
-                pipeline.delete(self._list(tenant))
-                await pipeline.execute()
-        except RedisError as error:
+            async with asyncio.timeout(ANSWER_S):
+                return await answer
+        except (RedisError, OSError, TimeoutError) as error:
+            self._pause_ends_at = time.monotonic() + PAUSE_S
             log.warning("cache unavailable: %s", type(error).__name__)
-
-    async def count_event(self, tenant: UUID, kind: str) -> None:
-        """One more event of this kind."""
-        await self._client.hincrby(f"{self._service}:events:{tenant}", kind, 1)
-
-    async def events(self, tenant: UUID) -> dict[str, int]:
-        """Kind of event to their number."""
-        counts: dict[str, str] = await self._client.hgetall(f"{self._service}:events:{tenant}")
-        return {kind: int(count) for kind, count in counts.items()}
+            return None
 
     def _list(self, tenant: UUID) -> str:
         return f"{self._service}:appointments:{tenant}"

@@ -59,7 +59,13 @@ class Database:
     async def transaction(self, tenant: UUID) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
         """A transaction that sees the tenant's rows only; commits at the end, rolls back on an error."""
         async with self._pool.connection() as connection:
-            await connection.execute("SELECT set_config('app.tenant_id', %s, true)", [str(tenant)])
+            await act_for(connection, tenant)
+            yield connection
+
+    @asynccontextmanager
+    async def own_transaction(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+        """A transaction of the service's own: it sees no tenant's rows until it calls `act_for`."""
+        async with self._pool.connection() as connection:
             yield connection
 
     async def read(self, tenant: UUID, query: str, parameters: Sequence[object] = ()) -> list[DictRow]:
@@ -75,6 +81,11 @@ class Database:
         async with self.transaction(tenant) as connection:
             cursor = await connection.execute(query.encode(), parameters)
             return await cursor.fetchall()
+
+
+async def act_for(connection: psycopg.AsyncConnection[DictRow], tenant: UUID) -> None:
+    """Show the tenant's rows, and no other's, for the rest of the transaction or until the next call."""
+    await connection.execute("SELECT set_config('app.tenant_id', %s, true)", [str(tenant)])
 
 
 def connection_parameters(postgres: Postgres) -> dict[str, Any]:

@@ -3,18 +3,28 @@
 # mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
+import psycopg
 from fastapi import Depends, Request
 
+from .background import again_and_again
 from .cache import Cache
 from .database import Database
 from .events import Events
 from .health import Health
+from .outbox import Outbox
+from .received import ReceivedEvents
+from .relay import Relay
 from .settings import Settings
 from .tokens import tenant_of
+
+RELEASE_S = 1
+"""Longest wait for the database at the end; without it the leases run out by themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,26 +34,50 @@ class Resources:
     settings: Settings
     database: Database
     cache: Cache
+    outbox: Outbox
+    received: ReceivedEvents
     events: Events
     health: Health
+    tasks: list[asyncio.Task[None]]
 
     @classmethod
     def of(cls, settings: Settings) -> Resources:
         """Nothing is connected yet."""
         database = Database(settings.postgres)
         cache = Cache(settings.redis, settings.service)
-        events = Events(settings.kafka, settings.service, cache)
-        health = Health({"database": database.check, "redis": cache.check, "kafka": events.check})
-        return cls(settings=settings, database=database, cache=cache, events=events, health=health)
+        received = ReceivedEvents(database)
+        events = Events(settings.kafka, settings.service, received)
+        return cls(
+            settings=settings,
+            database=database,
+            cache=cache,
+            outbox=Outbox(database, settings.service),
+            received=received,
+            events=events,
+            health=Health({"postgres": database.check, "redis": cache.check, "kafka": events.check}),
+            tasks=[],
+        )
 
     async def open(self) -> None:
         """Starts connecting; none of them needs to be there."""
         await self.database.open()
-        self.events.open()
+        relay = Relay(self.outbox, self.events)
+        work = {
+            "producer": self.events.produce,
+            "consumer": self.events.consume,
+            "relay": relay.publish,
+            "backlog's measurement": relay.measure,
+        }
+        self.tasks.extend(asyncio.create_task(again_and_again(name, one)) for name, one in work.items())
 
     async def close(self) -> None:
-        """Closes them, the users first."""
-        await self.events.close()
+        """Closes them, the users first. The producer has sent or given up every event by then."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        with suppress(psycopg.Error, TimeoutError):
+            async with asyncio.timeout(RELEASE_S):
+                await self.outbox.release()
         await self.cache.close()
         await self.database.close()
 

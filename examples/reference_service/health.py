@@ -1,11 +1,17 @@
-"""Readiness: whether everything the service needs answers, asked at most once a second and never for long."""
+"""Readiness: which dependencies answer, asked at most once a second and never for long.
+
+The service can't work without its database. Without Redis or Kafka it works, and reports that it is degraded.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+from . import metrics
 from .logs import log
+
+REQUIRED = {"postgres"}
 
 LIMIT_S = 2
 KEPT_S = 1
@@ -22,13 +28,14 @@ class Health:
         self._given_up: set[asyncio.Task[bool]] = set()
 
     async def report(self) -> dict[str, str]:
-        """Dependency to `ok` or `unavailable`."""
+        """Dependency to `ok` or `unavailable`; the metric has the same."""
         async with self._turn:
             clock = asyncio.get_running_loop().time
             if clock() - self._asked_at > KEPT_S:
                 before, self._report = self._report, await self._ask()
                 self._asked_at = clock()
                 for name, state in self._report.items():
+                    metrics.dependency_up.labels(name).set(state == "ok")
                     if before.get(name) != state:
                         log.warning("%s: %s", name, state)
             return self._report
@@ -42,6 +49,14 @@ class Health:
             self._given_up.add(task)
             task.add_done_callback(self._given_up.discard)
         return {name: "ok" if task in done and task.result() else "unavailable" for name, task in tasks.items()}
+
+
+def status_of(report: Mapping[str, str]) -> str:
+    """`ok`, `degraded`, or `unavailable` if a required dependency is."""
+    unavailable = {name for name, state in report.items() if state != "ok"}
+    if unavailable & REQUIRED:
+        return "unavailable"
+    return "degraded" if unavailable else "ok"
 
 
 async def _run(check: Callable[[], Awaitable[None]]) -> bool:

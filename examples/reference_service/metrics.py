@@ -24,7 +24,10 @@ appointments_honoured = Counter("pti_appointments_honoured_total", "Appointments
 payments_succeeded = Counter("pti_payments_succeeded_total", "Payments accepted.")
 payments_failed = Counter("pti_payments_failed_total", "Payments refused.")
 payments_amount = Counter("pti_payments_amount_euros_total", "Sum of the accepted payments, in euros.")
-events_unpublished = Counter("pti_events_unpublished_total", "Events that no broker confirmed in time.")
+
+dependency_up = Gauge("pti_dependency_up", "Whether a dependency answers: 1 or 0.", ("dependency",))
+outbox_events = Gauge("pti_outbox_events", "Committed events that Kafka has not confirmed.")
+outbox_age = Gauge("pti_outbox_oldest_age_seconds", "Age of the oldest of them; 0 if there is none.")
 
 
 def method_label(method: str) -> str:

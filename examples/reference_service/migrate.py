@@ -52,6 +52,39 @@ MIGRATIONS = (
         PRIMARY KEY (tenant_id, appointment_id, attachment_id, position)
     )
     """,
+    # The events that Kafka hasn't confirmed, and what their relay must see of every tenant: see outbox.py.
+    """
+    CREATE TABLE outbox (
+        tenant_id uuid NOT NULL,
+        position bigint GENERATED ALWAYS AS IDENTITY,
+        appointment_id uuid NOT NULL,
+        body text NOT NULL,
+        PRIMARY KEY (tenant_id, position)
+    );
+    CREATE TABLE outbox_waiting (
+        position bigint PRIMARY KEY,
+        tenant uuid NOT NULL,
+        lane smallint NOT NULL,
+        since timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE INDEX outbox_waiting_by_lane ON outbox_waiting (lane, position);
+    CREATE TABLE outbox_lanes (
+        lane smallint PRIMARY KEY,
+        holder uuid,
+        leased_until timestamptz NOT NULL DEFAULT '-infinity'
+    );
+    INSERT INTO outbox_lanes (lane) SELECT generate_series(0, 15)
+    """,
+    # The events that came from Kafka. The key makes a second delivery of one a no-op.
+    """
+    CREATE TABLE received_events (
+        tenant_id uuid NOT NULL,
+        event_id uuid NOT NULL,
+        type text NOT NULL,
+        received_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (tenant_id, event_id)
+    )
+    """,
 )
 """In order; each runs once. Only ever add to the end."""
 

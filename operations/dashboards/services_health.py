@@ -102,11 +102,23 @@ BOARD = Board(
                 ),
                 Panel(
                     id=8,
-                    title="Events that were not published",
-                    description="Events per second that did not reach Kafka. Zero is right.",
+                    title="Events that wait",
+                    description="Committed events that Kafka has not confirmed. They wait in the service's database.",
+                    unit="short",
+                    queries=(Query(f"max by (workload) (pti_outbox_events{CHOSEN})", "{{workload}}"),),
+                ),
+                Panel(
+                    id=15,
+                    title="Missing dependencies",
+                    description="Replicas to which a dependency doesn't answer. Without postgres they are not ready; "
+                    "without redis or kafka they work, degraded.",
                     unit="short",
                     queries=(
-                        Query(f"sum by (workload) (rate(pti_events_unpublished_total{CHOSEN}{RATE}))", "{{workload}}"),
+                        Query(
+                            "count by (workload, dependency) (pti_dependency_up) "
+                            f"- sum by (workload, dependency) (pti_dependency_up{CHOSEN})",
+                            "{{workload}} {{dependency}}",
+                        ),
                     ),
                 ),
             ),

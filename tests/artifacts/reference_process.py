@@ -86,10 +86,10 @@ class Service:
         """A GET."""
         return self.ask("GET", path, token)
 
-    def checks(self) -> dict[str, str]:
-        """What readiness says of each dependency."""
-        checks: dict[str, str] = self.get("/health").json["checks"]
-        return checks
+    def dependencies(self) -> dict[str, str]:
+        """Dependency to its state, as readiness reports them."""
+        dependencies: dict[str, str] = self.get("/health").json["dependencies"]
+        return dependencies
 
     def metrics(self) -> dict[str, float]:
         """Every sample, spelled as in the exposition, and its value."""
@@ -125,9 +125,9 @@ class Surroundings:
                 process.kill()
                 process.wait()
 
-    def run(self, module: str, **environment: str) -> tuple[int, str]:
-        """A program of the package to its end: exit status and output."""
-        process = self._start(module, subprocess.PIPE, **environment)
+    def run(self, module: str, *arguments: str, **environment: str) -> tuple[int, str]:
+        """A module, or a file, run by the service's Python to its end: exit status and output."""
+        process = self._start(module, subprocess.PIPE, *arguments, **environment)
         try:
             output, _ = process.communicate(timeout=DEADLINE_S)
         finally:
@@ -138,7 +138,7 @@ class Surroundings:
         """A migration that goes on while the test does something else."""
         return self._start("reference_service.migrate", subprocess.PIPE, **environment)
 
-    def _start(self, module: str, output: Any, **environment: str) -> subprocess.Popen[bytes]:
+    def _start(self, module: str, output: Any, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         folder = self.home / "secrets"
         folder.mkdir(exist_ok=True)
         files = {}
@@ -146,7 +146,7 @@ class Surroundings:
             (folder / name).write_text(value)
             files[f"{name}_FILE"] = str(folder / name)
         return subprocess.Popen(
-            [str(reference_environment.python()), "-m", module],
+            [str(reference_environment.python()), *([] if module.endswith(".py") else ["-m"]), module, *arguments],
             env={
                 "PYTHONPATH": str(reference_environment.EXAMPLES),
                 "PYTHONDONTWRITEBYTECODE": "1",

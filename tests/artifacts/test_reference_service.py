@@ -16,7 +16,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from os import urandom
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from tests.artifacts import reference_environment, reference_redis
@@ -40,6 +42,10 @@ SOUTH = "22222222-2222-4222-8222-222222222222"
 STRANGER = "33333333-3333-4333-8333-333333333333"
 LATER = "2031-05-04T09:30:00+02:00"
 SLOWEST_STOP_S = 20
+RELAYS = Path(__file__).parent / "outbox_relays.py"
+TENANTS, APPOINTMENTS, EVENTS = 8, 5, 6
+"""Those of `RELAYS`, which this Python can't import."""
+
 POOL_MAX = 3
 
 
@@ -137,7 +143,7 @@ def surroundings(unmigrated: Surroundings, two_migrations: list[tuple[int, str]]
 def service(surroundings: Surroundings) -> Iterator[Service]:
     """One service for the tests that leave it as they found it."""
     with surroundings.running() as service:
-        eventually(lambda: service.checks()["database"] == "ok")
+        eventually(lambda: service.dependencies()["postgres"] == "ok")
         yield service
 
 
@@ -213,7 +219,7 @@ def test_a_service_misses_the_secrets_that_are_its_own(unmigrated: Surroundings,
 def test_secrets_may_stand_in_the_environment_itself(surroundings: Surroundings, tmp_path: Path) -> None:
     in_editor = Surroundings(tmp_path, surroundings.environment | surroundings.secrets)
     with in_editor.running() as service:
-        eventually(lambda: service.checks()["database"] == "ok")
+        eventually(lambda: service.dependencies()["postgres"] == "ok")
         assert service.get("/appointments", token(STRANGER)).status == 200
 
 
@@ -223,7 +229,8 @@ def test_it_starts_without_its_dependencies(unmigrated: Surroundings) -> None:
     with alone.running() as service:
         answer = service.get("/health")
         assert answer.status == 503
-        assert answer.json["checks"] == dict.fromkeys(("database", "redis", "kafka"), "unavailable")
+        everything = dict.fromkeys(("postgres", "redis", "kafka"), "unavailable")
+        assert answer.json == {"status": "unavailable", "dependencies": everything}
         assert service.get("/health/live").status == 200
 
 
@@ -439,26 +446,84 @@ def test_a_list_comes_from_the_cache_until_it_changes(service: Service, redis: G
 # Dependencies that go and come back
 
 
-def test_without_a_broker_requests_succeed_and_the_events_are_counted(service: Service) -> None:
-    with rising(service) as rise:
-        book(service, NORTH, "nobody hears of it")
-    assert rise["pti_events_unpublished_total"] == 1
+def test_without_a_broker_a_booking_keeps_its_event_in_the_outbox(service: Service, stores: Stores) -> None:
+    booked = book(service, NORTH, "heard of later")
+    assert service.ask("POST", f"/appointments/{booked}/cancel", token(NORTH)).status == 200
+    assert [event["type"] for event in waiting(stores, NORTH, booked)] == [
+        "appointment.created",
+        "appointment.cancelled",
+    ]
+    assert waiting(stores, SOUTH, booked) == []
     answer = service.get("/health")
-    assert (answer.status, answer.json["checks"]["kafka"]) == (503, "unavailable")
+    assert (answer.status, answer.json["status"], answer.json["dependencies"]["kafka"]) == (
+        200,
+        "degraded",
+        "unavailable",
+    )
+    assert service.metrics()['pti_dependency_up{dependency="kafka"}'] == 0
+    eventually(lambda: service.metrics()["pti_outbox_events"] >= 2)
+    assert service.metrics()["pti_outbox_oldest_age_seconds"] > 0
+
+
+def test_a_booking_that_is_rolled_back_leaves_no_event(service: Service, stores: Stores) -> None:
+    """The server is cut off between the two rows and the commit, as in a failover."""
+    count = "SELECT (SELECT count(*) FROM appointments), (SELECT count(*) FROM outbox)"
+    with stores.task.server.connect(DATABASE) as admin:
+        before = admin.execute(count).fetchone()
+        with ThreadPoolExecutor(1) as client, stores.task.server.connect(DATABASE) as holder, holder.transaction():
+            holder.execute("LOCK TABLE outbox_waiting")
+            body = {"title": "cut off", "starts_at": LATER}
+            answer = client.submit(service.ask, "POST", "/appointments", token(NORTH), body)
+            eventually(lambda: cut_off(admin) == 1)
+            assert answer.result().status == 503
+        assert admin.execute(count).fetchone() == before
+
+
+def cut_off(admin: psycopg.Connection[Any]) -> int:
+    """End the sessions that wait for the lock with a booking; gives their number."""
+    sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+    return admin.execute(sessions, ["%INSERT INTO outbox_waiting%"]).rowcount
+
+
+@pytest.mark.parametrize("mode", ["well", "unsure", "dying"])
+def test_relays_share_the_outbox(surroundings: Surroundings, stores: Stores, mode: str) -> None:
+    """Nothing is lost, an appointment's events arrive in order, and none twice unless a confirmation was lost."""
+    with stores.task.server.connect(DATABASE) as admin:
+        admin.execute("TRUNCATE outbox, outbox_waiting")
+    status, output = surroundings.run(str(RELAYS), mode)
+    assert status == 0, output
+    arrived = [(appointment, number) for appointment, number in json.loads(output.splitlines()[-1])]
+    once = list(dict.fromkeys(arrived))
+    appointments = {appointment for appointment, _ in once}
+    assert len(appointments) == TENANTS * APPOINTMENTS
+    for one in appointments:
+        assert [number for appointment, number in once if appointment == one] == [*range(EVENTS)]
+    if mode == "well":
+        assert arrived == once
+    if mode == "unsure":
+        assert len(arrived) > len(once), "no confirmation was lost"
+
+
+def waiting(stores: Stores, tenant: str, appointment: str) -> list[dict[str, Any]]:
+    """An appointment's events in the outbox, as the application role sees them for a tenant."""
+    with stores.task.connect(DATABASE, f"{DATABASE}_app") as session:
+        session.execute("SELECT set_config('app.tenant_id', %s, false)", [tenant])
+        rows = session.execute("SELECT body FROM outbox WHERE appointment_id = %s ORDER BY position", [appointment])
+        return [json.loads(body) for (body,) in rows]
 
 
 def test_the_service_recovers_when_the_database_is_back(service: Service, postgres: Gate) -> None:
     title = "from before"
     book(service, NORTH, title)
     postgres.close()
-    eventually(lambda: service.checks()["database"] == "unavailable")
+    eventually(lambda: service.dependencies()["postgres"] == "unavailable")
     body = {"title": "lost", "starts_at": LATER}
     answer = service.ask("POST", "/appointments", token(NORTH), body)
     assert (answer.status, answer.json["dependency"]) == (503, "database")
     assert "Traceback" not in answer.body
     assert service.get("/health/live").status == 200
     postgres.open()
-    eventually(lambda: service.checks()["database"] == "ok")
+    eventually(lambda: service.dependencies()["postgres"] == "ok")
     assert title in titles(service, NORTH)
 
 
@@ -471,16 +536,58 @@ def test_a_restarted_database_costs_no_request(service: Service, postgres: Gate)
 
 
 def test_without_redis_lists_come_from_the_database(service: Service, redis: Gate) -> None:
-    eventually(lambda: service.checks()["redis"] == "ok")
+    eventually(lambda: service.dependencies()["redis"] == "ok")
     book(service, NORTH, "kept in the database")
     redis.close()
-    eventually(lambda: service.checks()["redis"] == "unavailable")
-    assert "kept in the database" in titles(service, NORTH)
-    answer = service.get("/events", token(NORTH))
-    assert (answer.status, answer.json["dependency"]) == (503, "redis")
-    redis.open()
-    eventually(lambda: service.checks()["redis"] == "ok")
+    eventually(lambda: service.dependencies()["redis"] == "unavailable")
+    assert (service.get("/health").status, service.get("/health").json["status"]) == (200, "degraded")
+    assert service.metrics()['pti_dependency_up{dependency="redis"}'] == 0
+    book(service, NORTH, "booked without Redis")
+    assert {"kept in the database", "booked without Redis"} <= titles(service, NORTH)
     assert service.get("/events", token(NORTH)).json == {"count": 0, "by_type": {}}
+    redis.open()
+    eventually(lambda: service.dependencies()["redis"] == "ok")
+    assert service.metrics()['pti_dependency_up{dependency="redis"}'] == 1
+
+
+def test_a_list_that_redis_kept_through_its_outage_is_not_shown(service: Service, redis: Gate) -> None:
+    eventually(lambda: service.dependencies()["redis"] == "ok")
+    book(service, NORTH, "before the outage")
+    eventually(lambda: service.get("/appointments", token(NORTH)).headers["x-cache"] == "hit")
+    redis.close()
+    book(service, NORTH, "during the outage")
+    redis.open()
+    assert "during the outage" in titles(service, NORTH)
+    eventually(lambda: service.get("/appointments", token(NORTH)).headers["x-cache"] == "hit")
+    assert "during the outage" in titles(service, NORTH)
+
+
+def test_dependencies_that_are_silent_are_done_without(surroundings: Surroundings) -> None:
+    """Redis and Kafka take connections and say nothing, as behind a network that drops packets."""
+    with silent() as port:
+        environment = {"REDIS_PORT": str(port), "KAFKA_BROKERS": f"127.0.0.1:{port}"}
+        alone = replace(surroundings, environment=surroundings.environment | environment)
+        with alone.running() as service:
+            eventually(lambda: service.get("/health").status == 200)
+            book(service, SOUTH, "nobody answers")
+            assert "nobody answers" in titles(service, SOUTH)
+            assert service.get("/health").json["status"] == "degraded"
+
+
+def test_names_that_are_unknown_are_tried_again(surroundings: Surroundings) -> None:
+    nowhere = {"REDIS_HOST": "redis.invalid", "KAFKA_BROKERS": "kafka.invalid:9092"}
+    alone = replace(surroundings, environment=surroundings.environment | nowhere)
+    with alone.running() as service:
+        eventually(lambda: service.get("/health").status == 200)
+        assert book(service, SOUTH, "nobody is known")
+        assert service.get("/health").json["status"] == "degraded"
+
+
+@contextmanager
+def silent() -> Iterator[int]:
+    """A port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+        yield listener.getsockname()[1]
 
 
 # Stop
@@ -521,7 +628,6 @@ COUNTERS = (
     "pti_payments_succeeded_total",
     "pti_payments_failed_total",
     "pti_payments_amount_euros_total",
-    "pti_events_unpublished_total",
 )
 
 

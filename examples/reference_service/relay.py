@@ -1,0 +1,73 @@
+"""The relay: publishes the outbox's events, in order, and measures what waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from uuid import UUID
+
+from .background import FIRST_PAUSE_S, lengthened, spread
+from .events import Events
+from .logs import log
+from .outbox import Event, Outbox
+
+POLL_S = 2.0
+"""Seconds between two looks for events of other processes. Those of this one wake the relay."""
+
+PUBLISH_S = 5
+"""Longest wait for the confirmation of one batch."""
+
+MEASURE_S = 5
+
+
+class Relay:
+    """One per process. Several share the work lane by lane."""
+
+    def __init__(self, outbox: Outbox, events: Events) -> None:
+        self._outbox = outbox
+        self._events = events
+
+    async def publish(self) -> None:
+        """Publish for ever. An error of the database ends it; whoever started it starts it again."""
+        pause = FIRST_PAUSE_S
+        while True:
+            await self._events.connected.wait()
+            self._outbox.added.clear()
+            leased = await self._outbox.lease()
+            if leased is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(spread(POLL_S)):
+                        await self._outbox.added.wait()
+                continue
+            confirmed = await self._confirmed(leased.events)
+            await self._outbox.remove(leased, confirmed)
+            if len(confirmed) == len(leased.events):
+                pause = FIRST_PAUSE_S
+                continue
+            log.warning("%s of %s events not confirmed", len(leased.events) - len(confirmed), len(leased.events))
+            await asyncio.sleep(spread(pause))
+            pause = lengthened(pause)
+
+    async def measure(self) -> None:
+        """Measure the backlog for ever, whether or not Kafka is there."""
+        while True:
+            await self._outbox.measure()
+            await asyncio.sleep(spread(MEASURE_S))
+
+    async def _confirmed(self, events: Sequence[Event]) -> list[Event]:
+        """Publish one appointment's events after each other, and those of several at the same time."""
+        chains: dict[UUID, list[Event]] = {}
+        for event in events:
+            chains.setdefault(event.appointment, []).append(event)
+        confirmed: list[Event] = []
+
+        async def one_after_the_other(chain: list[Event]) -> None:
+            for event in chain:
+                await self._events.publish(event.tenant, event.body)
+                confirmed.append(event)
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PUBLISH_S):
+                await asyncio.gather(*map(one_after_the_other, chains.values()), return_exceptions=True)
+        return confirmed

@@ -1,0 +1,98 @@
+"""Several relays of the reference service on one outbox, and a broker that may lose answers; run with its own Python.
+
+Arguments: `well`, `unsure` (some events arrive, and their confirmation doesn't) or `dying` (a relay ends with events on
+their way). Prints what arrived, in order, as JSON: appointment and number of each event.
+"""
+
+# mypy: disable-error-code="import-not-found"
+# mypy: allow-untyped-calls
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+from typing import Any
+from uuid import UUID, uuid4
+
+from reference_service import logs, outbox
+from reference_service.database import Database
+from reference_service.relay import Relay
+from reference_service.settings import load_postgres
+
+RELAYS = 3
+TENANTS = 8
+APPOINTMENTS = 5
+EVENTS = 6
+"""Tenants, appointments of each, and events of each of those."""
+
+DEADLINE_S = 60
+
+
+class Broker:
+    """Takes events, and confirms most of them."""
+
+    def __init__(self, mode: str) -> None:
+        self.connected = asyncio.Event()
+        self.connected.set()
+        self.arrived: list[tuple[str, int]] = []
+        self._mode = mode
+
+    async def publish(self, tenant: UUID, body: str) -> None:
+        """What `Events.publish` does."""
+        event = json.loads(body)
+        await asyncio.sleep(random.uniform(0, 0.01))  # noqa: S311
+        assert event["tenant_id"] == str(tenant)
+        self.arrived.append((event["appointment_id"], event["number"]))
+        if self._mode == "unsure" and random.random() < 0.05:  # noqa: S311
+            raise ConnectionError
+
+
+async def main(mode: str) -> None:
+    """Add the events while the relays publish them, until none is left."""
+    logs.set_up("rdv", "error")
+    if mode == "dying":
+        outbox.LEASE_S = 1
+    database = Database(load_postgres(os.environ))
+    await database.open()
+    broker = Broker(mode)
+    relays = [asyncio.create_task(Relay(outbox.Outbox(database, "rdv"), broker).publish()) for _ in range(RELAYS)]
+    adding = [asyncio.create_task(add(database, uuid4())) for _ in range(TENANTS)]
+    if mode == "dying":
+        while len(broker.arrived) < TENANTS:
+            await asyncio.sleep(0.001)
+        relays.pop().cancel()
+    async with asyncio.timeout(DEADLINE_S):
+        await asyncio.gather(*adding)
+        while await left(database):
+            await asyncio.sleep(0.1)
+    for relay in relays:
+        relay.cancel()
+    await asyncio.gather(*relays, return_exceptions=True)
+    await database.close()
+    print(json.dumps(broker.arrived))
+
+
+async def add(database: Database, tenant: UUID) -> None:
+    """Each event in a transaction of its own; those of one appointment after each other."""
+    box: Any = outbox.Outbox(database, "rdv")
+
+    async def changes(appointment: UUID) -> None:
+        for number in range(EVENTS):
+            async with database.transaction(tenant) as connection:
+                await box.add(connection, "changed", tenant, appointment_id=appointment, number=number)
+
+    await asyncio.gather(*(changes(uuid4()) for _ in range(APPOINTMENTS)))
+
+
+async def left(database: Database) -> int:
+    """Events that wait."""
+    async with database.own_transaction() as connection:
+        row = await (await connection.execute("SELECT count(*) AS events FROM outbox_waiting")).fetchone()
+        assert row is not None
+        return int(row["events"])
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
