@@ -194,7 +194,7 @@ def _rate_limiting(configuration: Configuration, password: str | None) -> dict[s
             "ssl_verify": redis.tls,
             # The name that the certificate must have. Kong refuses an address: settings/consistency.py does before it.
             **({"server_name": redis.endpoint.host} if redis.tls else {}),
-            "timeout": 1000,
+            "timeout": timeouts.REDIS_MS,
             **({"password": password} if password else {}),
         },
     }

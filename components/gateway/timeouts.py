@@ -17,6 +17,10 @@ KONG_CLIENT_S = 20
 CONNECT_S = 2
 """A connection to the next hop."""
 
+REDIS_MS = 250
+"""Kong's wait for Redis, which counts requests; then the request passes uncounted. A network that drops packets costs
+each request this much."""
+
 RESEND_S = 5
 """A request is sent again, once, only within this time: after a refused or lost connection, never after a wait."""
 
