@@ -11,7 +11,32 @@ from components.credentials import Credentials
 from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
 from components.data_layer.postgres import MONITOR_ROLE
 from settings.credentials import KAFKA, POSTGRES_MONITOR, REDIS
-from workloads import Endpoint, External, FileSet, HttpGet, Job, Liveness, Metrics, Port, Probe, TcpConnect, Workload
+from workloads import (
+    RECOVERY_S,
+    Endpoint,
+    External,
+    FileSet,
+    HttpGet,
+    Job,
+    Liveness,
+    Metrics,
+    Port,
+    Probe,
+    TcpConnect,
+    Workload,
+)
+
+# kafka_exporter ends if no broker answers at its start (danielqsj/kafka_exporter#303). The container stays, and starts
+# it again: an outage of Kafka is not to count as restarts. A shell that is process 1 ignores a signal without a trap.
+KAFKA_AGAIN = """
+trap 'kill "$child"; exit' TERM INT
+while :; do
+    kafka_exporter "$@" & child=$!
+    wait "$child"
+    sleep 5 & child=$!
+    wait "$child"
+done
+"""
 
 SECRETS = "/run/secrets/exporter"
 NOBODY = 65534
@@ -75,11 +100,13 @@ def kafka(image: str, access: KafkaAccess, credentials: Credentials) -> Workload
         image=image,
         user=NOBODY,
         port=9308,
+        command=("sh", "-c", KAFKA_AGAIN, "kafka-exporter"),
         arguments=tuple(arguments),
         secrets=secrets,
         calls=access.calls,
-        # It ends when no broker answers at its start.
         needs=access.server,
+        # It listens once it has reached Kafka.
+        startup_s=RECOVERY_S,
     )
 
 
@@ -122,25 +149,28 @@ def _exporter(
     image: str,
     user: int,
     port: int,
+    command: tuple[str, ...] = (),
     arguments: tuple[str, ...] = (),
     environment: Mapping[str, pulumi.Input[str]] | None = None,
     secrets: Mapping[str, pulumi.Input[str]] | None = None,
     calls: tuple[Endpoint | External, ...] = (),
     needs: tuple[str, ...] = (),
     probed: bool = True,
+    startup_s: int = Liveness.startup_s,
 ) -> Workload:
     return Workload(
         name=f"{job}-exporter",
         image=image,
         user=user,
+        command=command,
         arguments=arguments,
         environment=environment or {},
         file_sets=(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True),) if secrets else (),
         ports=(Port(name="metrics", number=port),),
         memory_mib=64,
-        # Itself, not what it asks: a store that is down is to be told, not to be silent about.
+        # Probe the exporter, not its target, so that a store's outage is reported.
         readiness=Probe(check=HttpGet(port=port, path="/")) if probed else None,
-        liveness=Liveness(check=TcpConnect(port=port)) if probed else None,
+        liveness=Liveness(check=TcpConnect(port=port), startup_s=startup_s) if probed else None,
         needs=needs,
         calls=calls,
         metrics=(Metrics(port=port, job=job, about=job),),

@@ -189,6 +189,13 @@ class TestOneBroker:
         assert found["controller.quorum.voters"] == "1@localhost:9093"
         assert "CONTROLLER://localhost:9093" in found["listeners"]
 
+    @pytest.mark.parametrize(
+        ("mode", "name"),
+        [("kraft", "initial.broker.registration.timeout.ms"), ("zookeeper", "zookeeper.connection.timeout.ms")],
+    )
+    def test_it_waits_for_a_day_for_what_it_can_not_start_without(self, ask: Ask, mode: str, name: str) -> None:
+        assert properties(ask({"kafka": {"mode": mode}}))[name] == "86400000"
+
     def test_each_mode_has_a_volume_of_its_own(self, ask: Ask) -> None:
         names = {ask({"kafka": {"mode": mode}}).workloads["kafka"].volumes[0].name for mode in ("kraft", "zookeeper")}
         assert len(names) == 2

@@ -11,7 +11,7 @@ import yaml
 from settings.catalog import FRONTENDS, SERVICES, Frontend
 from tests.unit.asking import CLUSTER, Ask, Asked
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
-from workloads import INTERNET, Endpoint, External, Kind, Workload
+from workloads import INTERNET, RECOVERY_S, Endpoint, External, Kind, Workload
 
 EXPORTERS = {"postgres", "redis", "kafka", "nginx", "probe", "node"}
 UNWATCHED = {"pgadmin", "redis-commander", "kafka-ui", "grafana", "zookeeper"}
@@ -229,6 +229,12 @@ class TestExporters:
             "--kafka.server=b.example.com:9093",
             "--tls.enabled",
         )
+
+    def test_kafkas_exporter_waits_for_a_broker_for_as_long_as_it_takes(self, ask: Ask) -> None:
+        exporter = ask(stack()).workloads["kafka-exporter"]
+        assert exporter.command[:2] == ("sh", "-c")
+        assert exporter.liveness is not None
+        assert exporter.liveness.startup_s == RECOVERY_S
 
     def test_a_kafka_that_asks_for_a_user_is_told_the_password_in_no_argument(self, ask: Ask) -> None:
         told = {"bootstrapServers": ["a.example.com:9093"], "securityProtocol": "SASL_SSL", "username": "pti"}

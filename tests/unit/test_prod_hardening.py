@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from operations.render.recorder import Recording
+from settings.catalog import FRONTENDS, SERVICES
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
 from workloads import RECOVERY_S
 
@@ -128,6 +129,33 @@ EXCEPTIONS: Mapping[str, set[str]] = {
 @pytest.mark.parametrize("row", ROWS)
 def test_every_pod_of_production(prod: Recording[Any], row: str) -> None:
     assert {name for name, template in templates(prod) if not ROWS[row](template)} == EXCEPTIONS.get(row, set())
+
+
+HTTP: Mapping[str, tuple[int, str]] = {
+    **{service.name: (service.port, "/health/live") for service in SERVICES},
+    **{frontend.name: (frontend.port, "/health") for frontend in FRONTENDS},
+    "prometheus": (9090, "/-/healthy"),
+    "alertmanager": (9093, "/-/healthy"),
+    # Its database is a file in the container.
+    "grafana": (3030, "/api/health"),
+}
+PORTS: Mapping[str, int] = {
+    **{"redis": 6379, "kafka": 19092, "kong": 8100, "nginx": 8081},
+    **{"postgres-exporter": 9187, "redis-exporter": 9121, "kafka-exporter": 9308, "probe-exporter": 9115},
+}
+
+
+def test_liveness_asks_each_process_about_itself_alone(prod: Recording[Any]) -> None:
+    """A path that answers for another process, such as a service's readiness, would have it killed for that."""
+    expected = {name: {"httpGet": {"port": port, "path": path}} for name, (port, path) in HTTP.items()}
+    expected |= {name: {"tcpSocket": {"port": port}} for name, port in PORTS.items()}
+    expected["postgres"] = {"exec": {"command": ["sh", "/assets/alive.sh"]}}
+    found = {
+        name: asked(container(template)["livenessProbe"])
+        for name, template in templates(prod)
+        if "livenessProbe" in container(template)
+    }
+    assert found == expected
 
 
 def test_the_rows_were_asked_of_every_workload(prod: Recording[Any]) -> None:

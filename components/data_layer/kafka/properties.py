@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.data_layer.kafka.retention import MIB, retention
 from settings.stores import Kafka
-from workloads import Endpoint
+from workloads import RECOVERY_S, Endpoint
 
 ENDPOINT = Endpoint("kafka", 19092)
 ZOOKEEPER = Endpoint("zookeeper", 2181)
@@ -18,6 +18,9 @@ DATA = f"{DATA_MOUNT}/logs"
 CLEANER_MIB = 128
 """The log cleaner's table by default. A broker takes it out of its heap at the start, and a heap of 256 MiB is then too
 small to start with."""
+
+PATIENCE_MS = str(RECOVERY_S * 1000)
+"""How long a starting broker waits for what it can't start without."""
 
 ORDINAL = "@ordinal@"
 NODE = "@node@"
@@ -47,6 +50,8 @@ def properties(settings: Kafka, published: str) -> dict[str, str]:
             "node.id": NODE,
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": ",".join(_voters(settings.brokers)),
+            # A broker ends by itself after a minute without a quorum. The others may be away for longer.
+            "initial.broker.registration.timeout.ms": PATIENCE_MS,
             **retention(settings).metadata_properties,
         }
     else:
@@ -54,6 +59,8 @@ def properties(settings: Kafka, published: str) -> dict[str, str]:
             "broker.id": NODE,
             "zookeeper.connect": str(ZOOKEEPER),
             "zookeeper.session.timeout.ms": "6000",
+            # By default as long as the session: a broker that starts before ZooKeeper is back would end.
+            "zookeeper.connection.timeout.ms": PATIENCE_MS,
         }
     return {
         "listeners": ",".join(f"{name}://{address}" for name, address in listeners.items()),
