@@ -89,6 +89,8 @@ def _out_of_place_on_kubernetes(settings: Settings) -> dict[str, str]:
     if settings.dev_tools.enabled:
         allowed["devTools.enabled"] = "false in a cluster: the tools have no accounts of their own"
     reason = "in a cluster, which binds no port of a host"
+    found = without_effect(settings.monitoring.exporters, ["node"], reason="in a cluster, whose nodes aren't ours")
+    allowed |= {f"monitoring.exporters.{key}": text for key, text in found.items()}
     for path, section, names in _host_ports(settings):
         found = without_effect(section, names, reason=reason)
         allowed |= {f"{path}.{key}": text for key, text in found.items()}
@@ -117,6 +119,8 @@ def _out_of_place_on_docker(settings: Settings) -> dict[str, str]:
         allowed["gateway.edge"] = "'nginx' on Docker: Ingress and Gateway API need a cluster"
     if settings.gateway.tls.source != "self-signed":
         allowed["gateway.tls.source"] = "'self-signed' on Docker: Secrets and cert-manager need a cluster"
+    found = without_effect(settings.monitoring.exporters, ["kube_state"], reason="on Docker, which has no such objects")
+    allowed |= {f"monitoring.exporters.{key}": text for key, text in found.items()}
     if settings.monitoring.prometheus.kubelets:
         allowed["monitoring.prometheus.kubelets"] = "false on Docker, which has none"
     for key, number, scaling in _copies(settings):

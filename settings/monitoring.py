@@ -74,6 +74,10 @@ class Exporters(Section):
         "prom/blackbox-exporter:v0.28.0", description="Image, for what is looked at: front ends, nginx's certificate."
     )
     node: Image = Field("prom/node-exporter:v1.12.1", description="Image, for the engine's machine (Docker).")
+    kube_state: Image = Field(
+        "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.18.0",
+        description="Image, for the objects of the namespace (Kubernetes).",
+    )
 
 
 class Thresholds(Section):

@@ -83,6 +83,7 @@ Job = Literal[
     "kafka",
     "node",
     "kubelet",
+    "kube-state-metrics",
     "prometheus",
     "alertmanager",
     "grafana",

@@ -120,6 +120,10 @@ class Workload:
     """Whether it may list the cluster's nodes and read their kubelets' metrics, with a token of its own. Docker has no
     such thing and raises."""
 
+    reads_namespace: bool = False
+    """Whether it may list and watch the objects that run beside it (pods and what controls them, claims, no Secrets),
+    with a token of its own. Docker has no such thing and raises."""
+
     stop_grace_s: int = 10
     """Seconds between the request to stop and the kill."""
 

@@ -20,6 +20,8 @@ def refuse_what_docker_lacks(workload: Workload) -> None:
             "reads the kubelets' metrics, and a Docker engine has no kubelet: "
             "pulumi config set --path 'pti-calendar:monitoring.prometheus.kubelets' false"
         )
+    if workload.reads_namespace:
+        refuse("watches the objects of a namespace, and a Docker engine has none; leave it out for this stack")
     for file_set in workload.file_sets:
         if file_set.existing_secret is not None:
             refuse(

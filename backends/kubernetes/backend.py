@@ -18,6 +18,7 @@ from backends.kubernetes import (
     exposure,
     kubelets,
     labels,
+    namespace_reader,
     network_policy,
     postgres_cluster,
     scaling,
@@ -95,6 +96,7 @@ class KubernetesBackend:
                 network_policy.of_workload(workload, selectors=self._selectors, dns_cidrs=self._settings.dns_cidrs),
                 *services(workload),
                 *(kubelets.rights(workload, self._settings.namespace) if workload.reads_kubelets else ()),
+                *(namespace_reader.rights(workload) if workload.reads_namespace else ()),
             )
         ]
         held = self._claims(workload, parent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from backends.kubernetes import kubelets, labels
+from backends.kubernetes import kubelets, labels, namespace_reader
 from backends.kubernetes.manifest import Manifest, manifest
 from workloads import Endpoint, External, Workload
 
@@ -45,6 +45,8 @@ def of_workload(
             egress.append(rule([pods(selectors[call.workload])], [call.port], towards="to"))
     if workload.reads_kubelets:
         egress.append(rule([], kubelets.PORTS, towards="to"))
+    if workload.reads_namespace:
+        egress.append(rule([], namespace_reader.API_SERVER, towards="to"))
     if workload.peer_ports:
         ingress.append(rule([pods(itself)], workload.peer_ports, towards="from"))
         egress.append(rule([pods(itself)], workload.peer_ports, towards="to"))

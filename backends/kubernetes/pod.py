@@ -42,7 +42,7 @@ def template(workload: Workload, placed: Placement) -> Manifest:
             pod_labels |= labels.calls(call)
     spec: Manifest = {
         "serviceAccountName": workload.name,
-        "automountServiceAccountToken": workload.reads_kubelets,
+        "automountServiceAccountToken": workload.reads_kubelets or workload.reads_namespace,
         # A Service named kafka would put KAFKA_PORT into every environment, which some images take for a setting.
         "enableServiceLinks": False,
         "securityContext": {

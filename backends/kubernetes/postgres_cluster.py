@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pulumi
 
-from backends.kubernetes import labels, network_policy
+from backends.kubernetes import labels, namespace_reader, network_policy
 from backends.kubernetes.files import secret
 from backends.kubernetes.manifest import Manifest, cores, manifest, mebibytes
 from workloads import Endpoint, PostgresCluster
@@ -16,8 +16,6 @@ POSTGRES = 5432
 METRICS = 9187
 STATUS = 8000
 """The instance manager's own port, which the operator asks and the instances ask of each other."""
-
-API_SERVER = (443, 6443)
 
 SURVIVES_ONE_LOSS = 3
 """Instances from which on each commit waits for replicas: with fewer, one lost instance would stop all writing."""
@@ -130,7 +128,7 @@ def policy(wanted: PostgresCluster, *, dns_cidrs: Iterable[str]) -> Manifest:
         egress=[
             network_policy.dns(dns_cidrs),
             rule(instances, among, towards="to"),
-            rule(anywhere, API_SERVER, towards="to"),
+            rule(anywhere, namespace_reader.API_SERVER, towards="to"),
         ],
         marked=labels.labels(wanted.name, COMPONENT),
     )

@@ -41,6 +41,32 @@ done
 SECRETS = "/run/secrets/exporter"
 NOBODY = 65534
 
+KUBE_STATE = {
+    "pods": (
+        "kube_pod_labels",
+        "kube_pod_status_phase",
+        "kube_pod_status_reason",
+        "kube_pod_status_unschedulable",
+        "kube_pod_container_status_waiting_reason",
+        "kube_pod_container_status_last_terminated_reason",
+        "kube_pod_container_status_restarts_total",
+    ),
+    "deployments": ("kube_deployment_spec_replicas", "kube_deployment_status_replicas_available"),
+    "statefulsets": ("kube_statefulset_replicas", "kube_statefulset_status_replicas_ready"),
+    "jobs": ("kube_job_labels", "kube_job_failed"),
+    "persistentvolumeclaims": ("kube_persistentvolumeclaim_status_phase",),
+    "horizontalpodautoscalers": (
+        "kube_horizontalpodautoscaler_spec_min_replicas",
+        "kube_horizontalpodautoscaler_spec_max_replicas",
+        "kube_horizontalpodautoscaler_status_current_replicas",
+        "kube_horizontalpodautoscaler_status_condition",
+    ),
+}
+"""Resource to the series that `assets/prometheus/rules/kubernetes.yml` reads."""
+
+WORKLOAD_LABELS = "app.kubernetes.io/name,cnpg.io/cluster"
+"""Labels that name the workload of a Pod or Job: the platform's own, and CloudNativePG's."""
+
 
 def postgres(image: str, access: PostgresAccess, credentials: Credentials) -> Workload:
     """Figures of PostgreSQL, asked as a role that sees figures and no rows."""
@@ -143,9 +169,34 @@ def node(image: str) -> Workload:
     )
 
 
+def kube_state(image: str, namespace: str) -> Workload:
+    """State of the objects in the platform's namespace, which the API server reports.
+
+    Only the series that the rules read: each pod has some fifty more. Its image holds the program alone.
+    """
+    return _exporter(
+        "kube-state-metrics",
+        name="kube-state-metrics",
+        image=image,
+        user=NOBODY,
+        port=8080,
+        arguments=(
+            # Every address, also on a node without IPv6.
+            "--host=",
+            "--telemetry-host=",
+            f"--namespaces={namespace}",
+            f"--resources={','.join(KUBE_STATE)}",
+            f"--metric-allowlist={','.join(name for names in KUBE_STATE.values() for name in names)}",
+            f"--metric-labels-allowlist={','.join(f'{kind}=[{WORKLOAD_LABELS}]' for kind in ('pods', 'jobs'))}",
+        ),
+        reads_namespace=True,
+    )
+
+
 def _exporter(
     job: Job,
     *,
+    name: str | None = None,
     image: str,
     user: int,
     port: int,
@@ -157,9 +208,10 @@ def _exporter(
     needs: tuple[str, ...] = (),
     probed: bool = True,
     startup_s: int = Liveness.startup_s,
+    reads_namespace: bool = False,
 ) -> Workload:
     return Workload(
-        name=f"{job}-exporter",
+        name=name or f"{job}-exporter",
         image=image,
         user=user,
         command=command,
@@ -174,4 +226,5 @@ def _exporter(
         needs=needs,
         calls=calls,
         metrics=(Metrics(port=port, job=job, about=job),),
+        reads_namespace=reads_namespace,
     )

@@ -78,6 +78,8 @@ def _exporters(args: MonitoringArgs) -> list[Workload]:
         found.append(exporters.nginx(images.nginx, args.nginx.status))
     if args.watch_machine:
         found.append(exporters.node(images.node))
+    if (namespace := args.backend.replicas_namespace) is not None:
+        found.append(exporters.kube_state(images.kube_state, namespace))
     if looks := _looks(args):
         found.append(probes.exporter(images.probe, looks))
     return found

@@ -157,7 +157,7 @@ def _scrape(target: Target, discovery: Discovery) -> dict[str, Any]:
         **({"params": {name: [value] for name, value in target.parameters.items()}} if target.parameters else {}),
         **_discover(target, discovery),
         "relabel_configs": _labels(target.job, target.workload),
-        **({"metric_relabel_configs": [_WORKLOAD_OF_KONGS_SERVICE]} if target.job == "kong" else {}),
+        **({"metric_relabel_configs": relabelled} if (relabelled := _OF_METRICS.get(target.job)) else {}),
     }
 
 
@@ -169,6 +169,31 @@ _WORKLOAD_OF_KONGS_SERVICE: Mapping[str, Any] = {
 """A public path is a Kong service of its own, `user.public-0`. Rules and dashboards mean the workload, `user`.
 
 The label `route` keeps the two apart."""
+
+_OBJECT_LABELS = (
+    "container",
+    "deployment",
+    "statefulset",
+    "horizontalpodautoscaler",
+    "label_app_kubernetes_io_name",
+    "label_cnpg_io_cluster",
+)
+"""Labels of kube-state-metrics whose value is the name of a workload."""
+
+_WORKLOAD_OF_OBJECT: Sequence[Mapping[str, Any]] = [
+    # A series is about the object's workload, not about kube-state-metrics; a claim or an unnamed pod has none.
+    {"source_labels": ["__name__"], "regex": "kube_.+", "target_label": "workload", "replacement": ""},
+    *(
+        {"source_labels": ["__name__", label], "regex": "kube_.+;(.+)", "target_label": "workload"}
+        for label in _OBJECT_LABELS
+    ),
+]
+
+_OF_METRICS: Mapping[Job, Sequence[Mapping[str, Any]]] = {
+    "kong": [_WORKLOAD_OF_KONGS_SERVICE],
+    "kube-state-metrics": _WORKLOAD_OF_OBJECT,
+}
+"""What is done to each series of a job."""
 
 
 def _discover(target: Target, discovery: Discovery) -> dict[str, Any]:

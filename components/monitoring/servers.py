@@ -44,8 +44,8 @@ SECRETS = "/run/secrets/alertmanager"
 BACKUP_RULES = "backup.yml"
 """Where no backup runs, its age is nobody's fault."""
 
-CERTIFICATE_RULES = "certificates.yml"
-"""Only where somebody looks at the certificate."""
+RULES_OF_A_JOB = {"certificates.yml": "certificate", "kubernetes.yml": "kube-state-metrics"}
+"""Rule files that are mounted only where a target of this job is scraped."""
 
 
 def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backend) -> Workload:
@@ -115,7 +115,8 @@ def prometheus(
         everything, discovery, alertmanager=teller, kubelets=kubelets, interval_s=own.scrape_interval_s
     )
     thresholds = scraping.thresholds_file(_thresholds(settings.thresholds), scraping.expected(everything, kubelets))
-    pointless = {BACKUP_RULES, *([] if any(one.job == "certificate" for one in targets) else [CERTIFICATE_RULES])}
+    scraped = {target.job for target in targets}
+    pointless = {BACKUP_RULES, *(name for name, job in RULES_OF_A_JOB.items() if job not in scraped)}
     rules = {name: text for name, text in assets("prometheus/rules", "*.yml").items() if name not in pointless}
     return Workload(
         name=PROMETHEUS.workload,

@@ -77,7 +77,7 @@ def configuration() -> dict[str, Any]:
 def lacking_images() -> str | None:
     """Which image of a watched stack the engine lacks; None where it has all."""
     own = Monitoring()
-    exporters = own.exporters.model_dump().values()
+    exporters = own.exporters.model_dump(exclude={"kube_state"}).values()
     for image in (own.prometheus.image, own.grafana.image, own.alertmanager.image, *exporters):
         if not docker("image", "ls", "--quiet", image).strip():
             return f"the image {image} is not here: {BUILD}"

@@ -718,6 +718,11 @@ class TestRefusals:
                 "stack",
             ),
             (
+                [workload(reads_namespace=True)],
+                "workload 'web': watches the objects of a namespace, and a Docker engine has none; leave it out for "
+                "this stack",
+            ),
+            (
                 [workload(reads_kubelets=True)],
                 "workload 'web': reads the kubelets' metrics, and a Docker engine has no kubelet: pulumi config set "
                 "--path 'pti-calendar:monitoring.prometheus.kubelets' false",
@@ -753,6 +758,7 @@ class TestRefusals:
         ids=[
             "replicas",
             "autoscaling",
+            "objects of a namespace",
             "kubelets",
             "an existing secret",
             "another name",

@@ -119,8 +119,8 @@ def prod(deploy: Deploy) -> Recording[Any]:
 
 
 EXCEPTIONS: Mapping[str, set[str]] = {
-    # It asks the kubelets how full the volumes are, as itself.
-    "it has no token": {"prometheus"},
+    # They ask the kubelets how full the volumes are, and the API server for the namespace's objects, as themselves.
+    "it has no token": {"prometheus", "kube-state-metrics"},
     # Its image holds the program alone: on Docker there would be nothing to check it with.
     "it is asked whether it started, serves and lives": {"nginx-exporter"},
 }
@@ -142,6 +142,7 @@ HTTP: Mapping[str, tuple[int, str]] = {
 PORTS: Mapping[str, int] = {
     **{"redis": 6379, "kafka": 19092, "kong": 8100, "nginx": 8081},
     **{"postgres-exporter": 9187, "redis-exporter": 9121, "kafka-exporter": 9308, "probe-exporter": 9115},
+    **{"kube-state-metrics": 8080},
 }
 
 

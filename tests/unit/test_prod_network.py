@@ -21,9 +21,10 @@ EXPORTERS = {
     "kafka-exporter": 9308,
     "nginx-exporter": 9113,
     "probe-exporter": 9115,
+    "kube-state-metrics": 8080,
 }
-READS_KUBELETS = "prometheus"
-"""It asks the API server and the kubelets, whose addresses no policy can name."""
+READ_THE_CLUSTER = {"prometheus", "kube-state-metrics"}
+"""They ask the API server, and Prometheus the kubelets, whose addresses no policy can name."""
 
 CALLERS: dict[tuple[str, int], set[str]] = {
     ("postgres", 5432): {*SERVICE_NAMES, *TASKS, "postgres-exporter"},
@@ -102,19 +103,19 @@ def test_only_services_with_a_provider_and_notifications_reach_the_world_and_by_
             for port in (80, 443, 5432)
             if matrix.may_open(name, address, port)
         }
-        assert found == {(name, 443) for name in {*WITH_PROVIDERS, READS_KUBELETS, "alertmanager"}}
+        assert found == {(name, 443) for name in {*WITH_PROVIDERS, *READ_THE_CLUSTER, "alertmanager"}}
 
 
 @pytest.mark.parametrize("address", [PRIVATE, CLOUD_METADATA, "192.168.0.1", "172.16.0.1", "fd00::1"])
 def test_nobody_reaches_the_private_network_or_the_clouds_metadata(matrix: Matrix, address: str) -> None:
     found = {(name, port) for name in matrix.workloads for port in (80, 443) if matrix.may_open(name, address, port)}
-    assert found == {(READS_KUBELETS, 443)}
+    assert found == {(name, 443) for name in READ_THE_CLUSTER}
 
 
 def test_everybody_resolves_names_and_asks_kube_system_for_nothing_else(matrix: Matrix) -> None:
     system = Pod("kube-system")
     for name in matrix.workloads:
         assert matrix.may_open(name, system, 53, "UDP")
-    for name in matrix.workloads - {READS_KUBELETS}:
+    for name in matrix.workloads - READ_THE_CLUSTER:
         assert not matrix.may_open(name, system, 443)
         assert not matrix.may_open(name, system, 6443)

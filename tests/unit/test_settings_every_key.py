@@ -215,7 +215,12 @@ WITH_MANAGED_STORES: Mapping[str, Any] = {
 BEHIND_A_SHARED_GATEWAY: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
     "kubernetes": KUBECONFIG,
-    "monitoring": {"enabled": True, "prometheus": {"kubelets": True}, "receivers": {"none": True}},
+    "monitoring": {
+        "enabled": True,
+        "prometheus": {"kubelets": True},
+        "exporters": {"kubeState": "mirror/ksm:1"},
+        "receivers": {"none": True},
+    },
     "gateway": {
         "enabled": True,
         "edge": "gateway-api",

@@ -46,6 +46,11 @@ BAD: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         {"alertmanager": {"url": "https://example.com/"}},
         {"alertmanager.url": URL.format("alertmanager")},
     ),
+    (
+        "an exporter of a cluster's objects on an engine",
+        {"exporters": {"kubeState": "mirror/ksm:1"}},
+        {"exporters.kubeState": "nothing on Docker, which has no such objects: remove it"},
+    ),
     ("no share of failures", {"thresholds": {"errorPercent": 0.0}}, {"thresholds.errorPercent": "a number above 0"}),
 ]
 
@@ -84,6 +89,12 @@ def test_a_filled_in_section_says_whether_it_is_on() -> None:
     }
     assert not parsed({"monitoring": {"enabled": False, **filled}}).monitoring.enabled
     assert not parsed({"monitoring": {}}).monitoring.enabled
+
+
+def test_an_exporter_of_the_engine_s_machine_is_refused_in_a_cluster() -> None:
+    watched = {**CLUSTER, "monitoring": {"enabled": True, "exporters": {"node": "mirror/node:1"}}}
+    found = refused_keys(watched)
+    assert found == {"monitoring.exporters.node": "nothing in a cluster, whose nodes aren't ours: remove it"}
 
 
 def test_a_cluster_may_be_asked_for_its_kubelets() -> None:

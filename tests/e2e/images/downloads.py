@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -211,7 +212,9 @@ class GoModule(Download):
             for name in self.empty_files:
                 (sources / name).parent.mkdir(parents=True, exist_ok=True)
                 (sources / name).touch()
-            program = self.package.rpartition("/")[2] if self.package != "." else self.module.rpartition("/")[2]
+            # The last element of a module's path may be its major version.
+            named = self.package if self.package != "." else re.sub(r"/v\d+$", "", self.module)
+            program = named.rpartition("/")[2]
             variables = "".join(f" -X {name}={text}" for name, text in self.variables.items())
             flags = ("-trimpath", "-buildvcs=false", "-tags", ",".join(self.tags), "-ldflags", f"-s -w{variables}")
             _run(

@@ -242,6 +242,11 @@ IMAGES = (
         *("blackbox-exporter", "prom/blackbox-exporter:v0.28.0", "blackbox_exporter", "0.28.0"),
         *("github.com/prometheus/blackbox_exporter", "v0.28.0"),
     ),
+    _go(
+        *("kube-state-metrics", "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.18.0"),
+        *("kube-state-metrics", "2.18.0", "k8s.io/kube-state-metrics/v2", "v2.18.0"),
+        parent=BASE,
+    ),
     Recipe(
         folder="grafana",
         tag="grafana/grafana:13.1.0",

@@ -56,7 +56,7 @@ RATE_LIMIT = 100_000
 def prod(cluster: Cluster) -> dict[str, Any]:
     """Pulumi.prod.yaml with what a single small node needs: less CPU and memory, one copy of most.
 
-    Together the pods ask for 1.65 cores, and 0.05 more for each migration that runs.
+    Together the pods ask for 1.7 cores, and 0.05 more for each migration that runs.
     """
     document = yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())["config"]
     own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in document.items()}

@@ -5,6 +5,7 @@ One stack, in the order of the file; each test leaves it well. The next module's
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,10 @@ from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.watched import BURN, BUSINESS, POSTED, REQUESTS, SELDOM, THROUGH_GRAFANA, Watched
 from tests.engine.waiting import until
 
-STORES = ("postgres", "redis", "kafka", "kong", "nginx", "prometheus", "alertmanager", "kubelet")
+STORES = (
+    *("postgres", "redis", "kafka", "kong", "nginx", "prometheus", "alertmanager", "kubelet"),
+    "kube-state-metrics",
+)
 """Jobs of one workload, by its name."""
 
 NODES = {("list", "nodes"), ("watch", "nodes"), ("get", "nodes/metrics")}
@@ -33,6 +37,27 @@ REFUSED = {
     ("delete", "nodes"),
     ("create", "pods/exec"),
 }
+READ = {
+    (verb, resource)
+    for verb in ("list", "watch")
+    for resource in (
+        *("pods", "persistentvolumeclaims", "deployments", "statefulsets", "horizontalpodautoscalers", "jobs"),
+    )
+}
+"""What kube-state-metrics may do."""
+
+OF_FAILURES = {
+    "kube_job_failed",
+    "kube_pod_status_unschedulable",
+    "kube_pod_container_status_waiting_reason",
+    "kube_pod_container_status_last_terminated_reason",
+    "kube_horizontalpodautoscaler_spec_min_replicas",
+    "kube_horizontalpodautoscaler_spec_max_replicas",
+    "kube_horizontalpodautoscaler_status_current_replicas",
+    "kube_horizontalpodautoscaler_status_condition",
+}
+"""Series of kube-state-metrics that are there while something waits, fails or is scaled automatically."""
+
 UNHEARD = {
     "node_filesystem_avail_bytes": "nodes are somebody else's",
     "node_filesystem_size_bytes": "nodes are somebody else's",
@@ -65,6 +90,29 @@ def watched(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> It
 def test_prometheus_may_read_what_kubelets_measure_and_nothing_else(stack: ClusterStack) -> None:
     assert rights(stack, "prometheus") - rights(stack, "default") == NODES
     assert {one for one in NODES | REFUSED if may(stack, "prometheus", one)} == NODES
+
+
+@pytest.mark.usefixtures("watched")
+def test_kube_state_metrics_may_read_what_runs_here_and_no_secret(stack: ClusterStack) -> None:
+    account = "kube-state-metrics"
+    # Its kinds are of several API groups; the rights name the resource alone.
+    assert rights(stack, account) - rights(stack, "default") == READ
+    refused = {("list", "secrets"), ("list", "configmaps"), ("list", "nodes"), ("delete", "pods"), ("get", "pods/log")}
+    assert {one for one in refused if may(stack, account, one)} == set()
+
+
+def test_kube_state_metrics_reports_the_namespace_by_workload(watched: Watched[Forwarded]) -> None:
+    def workloads(series: str) -> set[str]:
+        return {one["metric"].get("workload", "") for one in watched.stack.query(series)}
+
+    deployments = {*workloads("kube_deployment_spec_replicas")}
+    assert deployments >= {one.name for one in (*SERVICES, *FRONTENDS)} | {"kong", "nginx", "kube-state-metrics"}
+    assert workloads("kube_statefulset_replicas") == {"postgres", "redis", "kafka", "prometheus", "alertmanager"}
+    assert workloads("pod:workload:info") >= deployments | {"postgres", "databases"}
+    assert "databases" in workloads("job:workload:info")
+    assert workloads("kube_persistentvolumeclaim_status_phase") == {""}
+    others = f"{{job='kube-state-metrics', namespace!='', namespace!='{NAMESPACE}'}}"
+    assert watched.stack.query(others) == []
 
 
 def test_the_kubelet_tells_how_full_every_claim_of_ours_is(watched: Watched[Forwarded], stack: ClusterStack) -> None:
@@ -110,7 +158,7 @@ def test_every_rule_reads_series_that_are_there(watched: Watched[Forwarded]) -> 
     assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
     read = {name for rule in rules for name in watched.stack.series_read(rule["query"])}
     there = {*watched.stack.ask_prometheus("label/__name__/values")}
-    assert read - there - SELDOM == UNHEARD.keys() & read
+    assert read - there - SELDOM - OF_FAILURES == UNHEARD.keys() & read
     recorded = {rule["name"] for rule in rules if rule["type"] == "recording"}
     assert recorded - there == UNHEARD.keys() & recorded
 
@@ -147,6 +195,25 @@ def test_a_service_that_stops(watched: Watched[Forwarded], stack: ClusterStack) 
     with _without(stack, "user"):
         # Its pods are asked until Prometheus looks their name up again: down, yet with the real times not for a minute.
         watched.raises(("TargetMissing", "user"), besides=frozenset({"ServiceDown"}))
+    watched.clears()
+
+
+def test_pods_that_crash_have_no_image_or_find_no_node(watched: Watched[Forwarded], stack: ClusterStack) -> None:
+    watched.calm()
+    with (
+        _changed(stack, "user", "command", ["sh", "-c", "exit 1"]),
+        _changed(stack, "planning", "image", "pti-calendar/reference-service:never-built"),
+        _changed(stack, "audit", "resources", {"requests": {"cpu": "100"}}),
+    ):
+        # What ran before goes on; a pod that crashes is asked by Prometheus, too.
+        watched.raises(
+            ("ContainerCrashLooping", "user"),
+            ("ImagePullFailing", "planning"),
+            ("PodUnschedulable", "audit"),
+            besides=frozenset({"TargetDown"}),
+        )
+        pod = watched.people.firing["ContainerCrashLooping", "user"]["labels"]["pod"]
+        assert stack.kubectl("get", "pod", pod, "--output=jsonpath={.status.containerStatuses[0].restartCount}") > "0"
     watched.clears()
 
 
@@ -217,4 +284,17 @@ def _without(stack: ClusterStack, workload: str) -> Iterator[None]:
         yield
     finally:
         stack.kubectl("scale", f"deployment/{workload}", "--replicas=1")
+        stack.kubectl("rollout", "status", f"deployment/{workload}", "--timeout=180s")
+
+
+@contextmanager
+def _changed(stack: ClusterStack, workload: str, field: str, value: object) -> Iterator[None]:
+    """A Deployment whose new pod doesn't serve, until the change is taken back."""
+    place = f"/spec/template/spec/containers/0/{field}"
+    patch = json.dumps([{"op": "add", "path": place, "value": value}])
+    stack.kubectl("patch", f"deployment/{workload}", "--type=json", f"--patch={patch}")
+    try:
+        yield
+    finally:
+        stack.kubectl("rollout", "undo", f"deployment/{workload}")
         stack.kubectl("rollout", "status", f"deployment/{workload}", "--timeout=180s")

@@ -1,0 +1,87 @@
+"""Who may watch the namespace's objects: on a cluster the one workload that asks to, on an engine nobody."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from components.monitoring.exporters import KUBE_STATE
+from tests.artifacts.rule_files import RULES, rules_of
+from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
+from tests.unit.kubernetes_stand_in import deployed, found, pod_of, port, workload
+from tests.unit.network_matrix import Matrix
+from workloads import Endpoint
+
+READER = workload("reader", ports=(port(8080),), reads_namespace=True)
+OTHER = workload("web", ports=(port(8080),), calls=(Endpoint("reader", 8080),))
+RECORDING = deployed(READER, OTHER, namespace="pti")
+NODE = "10.1.2.3"
+
+
+def granted() -> set[tuple[str, str, str]]:
+    """(API group, resource, verb) that the Role grants."""
+    return {
+        (group, resource, verb)
+        for rule in found(RECORDING, "Role", "reader-reader")["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_its_account_may_list_and_watch_what_runs_and_no_secret() -> None:
+    resources = {
+        ("", "persistentvolumeclaims"),
+        ("", "pods"),
+        ("apps", "deployments"),
+        ("apps", "statefulsets"),
+        ("autoscaling", "horizontalpodautoscalers"),
+        ("batch", "jobs"),
+    }
+    assert granted() == {(*one, verb) for one in resources for verb in ("list", "watch")}
+
+
+def test_the_right_holds_in_the_namespace_alone() -> None:
+    assert RECORDING.of_type("ClusterRole") == RECORDING.of_type("ClusterRoleBinding") == []
+    for kind in ("Role", "RoleBinding"):
+        assert found(RECORDING, kind, "reader-reader")["metadata"]["namespace"] == "pti"
+
+
+def test_the_right_is_its_account_s_alone() -> None:
+    binding = found(RECORDING, "RoleBinding", "reader-reader")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "reader"}]
+    assert binding["roleRef"]["name"] == "reader-reader"
+    assert len(RECORDING.of_type("RoleBinding")) == 1
+
+
+def test_only_its_pods_get_a_token() -> None:
+    assert pod_of(RECORDING, "reader")["spec"]["automountServiceAccountToken"] is True
+    assert pod_of(RECORDING, "web")["spec"]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("number", [443, 6443])
+def test_only_it_reaches_the_api_server(number: int) -> None:
+    matrix = Matrix(RECORDING)
+    assert matrix.may_open("reader", NODE, number)
+    assert not matrix.may_open("web", NODE, number)
+
+
+@pytest.mark.parametrize("number", [22, 10250])
+def test_it_reaches_nothing_else_on_a_node(number: int) -> None:
+    assert not Matrix(RECORDING).may_open("reader", NODE, number)
+
+
+def test_kube_state_metrics_asks_for_what_its_role_grants(deploy: Deploy) -> None:
+    prod = deploy(stack_file("prod"), PROD_SECRETS, stack="prod")
+    (container,) = prod.one("Deployment", "kube-state-metrics").inputs["spec"]["template"]["spec"]["containers"]
+    assert "--namespaces=pti-calendar" in container["args"]
+    (asked,) = [one.partition("=")[2].split(",") for one in container["args"] if one.startswith("--resources=")]
+    assert {*asked} == {resource for _, resource, _ in granted()} == KUBE_STATE.keys()
+
+
+def test_kube_state_metrics_exports_what_the_rules_read_and_nothing_else() -> None:
+    read = {
+        name for rule in rules_of(RULES / "kubernetes.yml") for name in re.findall(r"\bkube_[a-z_]+\b", rule["expr"])
+    }
+    assert read == {name for names in KUBE_STATE.values() for name in names}
