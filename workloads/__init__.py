@@ -5,11 +5,12 @@ from workloads.connections import ENGINE_HOST, INTERNET, Endpoint, External, Hea
 from workloads.disk import FileSet, Fixed, Scratch, Volume
 from workloads.exposure import CertificateRequest, Exposure, KeyPair, Route
 from workloads.model import Autoscaling, Kind, Workload, WorkloadError
-from workloads.postgres_cluster import PostgresCluster
+from workloads.postgres_cluster import METRICS_PORT, PostgresCluster
 
 __all__ = [
     "ENGINE_HOST",
     "INTERNET",
+    "METRICS_PORT",
     "RECOVERY_S",
     "Autoscaling",
     "CertificateRequest",

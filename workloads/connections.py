@@ -84,6 +84,7 @@ Job = Literal[
     "node",
     "kubelet",
     "kube-state-metrics",
+    "cloudnativepg",
     "prometheus",
     "alertmanager",
     "grafana",

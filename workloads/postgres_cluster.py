@@ -9,6 +9,9 @@ import pulumi
 
 from workloads.disk import Fixed
 
+METRICS_PORT = 9187
+"""Of each server: the operator's own exporter, which knows replication, archiving and failover."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresCluster:

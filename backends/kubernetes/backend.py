@@ -36,6 +36,7 @@ from backends.kubernetes.services import services
 from backends.order import Deployed
 from settings.backend import Images, Kubernetes
 from workloads import (
+    METRICS_PORT,
     CertificateRequest,
     Endpoint,
     Exposure,
@@ -146,7 +147,7 @@ class KubernetesBackend:
 
     def deploy_postgres_cluster(self, cluster: PostgresCluster, *, parent: pulumi.Resource) -> Endpoint:
         """Declares a Cluster of CloudNativePG. See `Backend.deploy_postgres_cluster`."""
-        self._deployed.admit_store(cluster.name, [postgres_cluster.POSTGRES, postgres_cluster.METRICS])
+        self._deployed.admit_store(cluster.name, [postgres_cluster.POSTGRES, METRICS_PORT])
         self._selectors[cluster.name] = postgres_cluster.selector(cluster.name)
         admin = self._objects.register(
             postgres_cluster.admin(cluster), owner=cluster.name, parent=parent, resource_name=f"{cluster.name}-admin"
@@ -160,6 +161,7 @@ class KubernetesBackend:
         )
         # The servers go on when the stack is gone; without it anybody in the cluster could try their passwords.
         admitted = self._objects.register(policy, owner=cluster.name, parent=parent, kept=True)
+        self._objects.register(postgres_cluster.servers(cluster), owner=cluster.name, parent=parent)
         registered = self._ready[cluster.name] = self._objects.register(
             postgres_cluster.cluster(
                 cluster,

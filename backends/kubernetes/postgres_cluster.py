@@ -8,12 +8,12 @@ import pulumi
 
 from backends.kubernetes import labels, namespace_reader, network_policy
 from backends.kubernetes.files import secret
-from backends.kubernetes.manifest import Manifest, cores, manifest, mebibytes
-from workloads import Endpoint, PostgresCluster
+from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, cores, manifest, mebibytes
+from backends.kubernetes.services import HEADLESS
+from workloads import METRICS_PORT, Endpoint, PostgresCluster
 
 COMPONENT = "postgres-cluster"
 POSTGRES = 5432
-METRICS = 9187
 STATUS = 8000
 """The instance manager's own port, which the operator asks and the instances ask of each other."""
 
@@ -103,6 +103,22 @@ def cluster(
     )
 
 
+def servers(wanted: PostgresCluster) -> Manifest:
+    """The Service that names every server, where Prometheus has to ask each one; the operator makes none like it."""
+    return manifest(
+        "v1",
+        "Service",
+        name=f"{wanted.name}-pods",
+        labels=labels.labels(wanted.name, COMPONENT),
+        annotations=SKIP_AWAIT,
+        spec={
+            **HEADLESS,
+            "selector": selector(wanted.name),
+            "ports": [{"name": "metrics", "port": METRICS_PORT, "targetPort": METRICS_PORT, "protocol": "TCP"}],
+        },
+    )
+
+
 def policy(wanted: PostgresCluster, *, dns_cidrs: Iterable[str]) -> Manifest:
     """What the cluster's pods may do, and who may reach them.
 
@@ -120,7 +136,7 @@ def policy(wanted: PostgresCluster, *, dns_cidrs: Iterable[str]) -> Manifest:
         ingress=[
             *(
                 rule([pods(labels.calls(Endpoint(wanted.name, port)))], [port], towards="from")
-                for port in (POSTGRES, METRICS)
+                for port in (POSTGRES, METRICS_PORT)
             ),
             rule(instances, among, towards="from"),
             rule(operator, among, towards="from"),

@@ -8,6 +8,16 @@ from workloads import Endpoint, External
 
 
 @dataclass(frozen=True, kw_only=True)
+class PostgresServers:
+    """PostgreSQL's servers, where there may be several that follow one another."""
+
+    metrics: Endpoint
+    """Where each reports its own state."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PostgresAccess:
     """PostgreSQL, for its callers."""
 
@@ -23,6 +33,9 @@ class PostgresAccess:
 
     databases: tuple[str, ...]
     """Workload to wait for before the services' databases are there."""
+
+    servers: PostgresServers | None = None
+    """None where one server runs, or a managed one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import pulumi
 from backends.base import Backend
 from components.assets import asset, assets
 from components.credentials import Credentials
-from components.data_layer.access import PostgresAccess
+from components.data_layer.access import PostgresAccess, PostgresServers
 from components.data_layer.postgres_parameters import parameters
 from settings import postgres_connections
 from settings.applications import Services
@@ -15,6 +15,7 @@ from settings.catalog import SERVICES
 from settings.credentials import POSTGRES_ADMIN, POSTGRES_BACKUP, POSTGRES_MONITOR, app_role, migrator_role
 from settings.stores import Postgres
 from workloads import (
+    METRICS_PORT,
     RECOVERY_S,
     Endpoint,
     Exec,
@@ -59,17 +60,23 @@ def deploy(
     """Brings up the server of the chosen mode, if it is the stack's, and the databases in it."""
     endpoint: Endpoint | External = ENDPOINT
     admin, ssl_mode, own = ADMIN, "disable", True
+    servers: PostgresServers | None = None
     if settings.mode == "statefulset":
         backend.deploy(_server(settings, credentials), parent=parent)
     elif settings.mode == "cloudnativepg":
         endpoint = backend.deploy_postgres_cluster(_cluster(settings, credentials), parent=parent)
         ssl_mode = "require"
+        servers = PostgresServers(
+            metrics=Endpoint(ENDPOINT.workload, METRICS_PORT), number=settings.cloudnativepg.instances
+        )
     else:
         external = settings.external
         endpoint = External(external.host or "", external.port, external.cidrs)
         admin, ssl_mode, own = external.admin, external.ssl_mode, False
     server = (ENDPOINT.workload,) if own else ()
-    access = PostgresAccess(endpoint=endpoint, admin=admin, ssl_mode=ssl_mode, server=server, databases=(DATABASES,))
+    access = PostgresAccess(
+        endpoint=endpoint, admin=admin, ssl_mode=ssl_mode, server=server, databases=(DATABASES,), servers=servers
+    )
     backend.deploy(_databases(settings, services, access, credentials), parent=parent)
     return access
 

@@ -60,7 +60,7 @@ class Monitoring(pulumi.ComponentResource):
         settings, backend = args.settings, args.backend
         for workload in [*_exporters(args), servers.alertmanager(settings, args.credentials, backend)]:
             backend.deploy(workload, parent=self)
-        watched = _targets(backend.deployed)
+        watched = [*_targets(backend.deployed), *_servers(args.postgres)]
         kubelets = _kubelets(settings, backend)
         backend.deploy(servers.prometheus(settings, watched, kubelets, backend), parent=self)
         backend.deploy(servers.grafana(settings, args.credentials, backend), parent=self)
@@ -104,6 +104,15 @@ def _targets(workloads: Sequence[Workload]) -> list[Target]:
         for workload in workloads
         for told in workload.metrics
     ]
+
+
+def _servers(postgres: PostgresAccess) -> list[Target]:
+    """PostgreSQL's servers, which report about replication themselves."""
+    servers = postgres.servers
+    if servers is None:
+        return []
+    where = servers.metrics
+    return [Target(job="cloudnativepg", workload=where.workload, port=where.port, expected=servers.number)]
 
 
 def _kubelets(settings: MonitoringSettings, backend: Backend) -> Kubelets | None:

@@ -34,6 +34,9 @@ class Target:
     host: str | None = None
     """The workload that answers, where it is another one: `postgres-exporter` answers for `postgres`."""
 
+    expected: int = 1
+    """How many answer when all is well; more than one where a rule counts them."""
+
     is_itself: bool = False
     """Whether Prometheus asks itself, on its own loopback."""
 
@@ -125,20 +128,20 @@ def configuration(
     return found
 
 
-def thresholds_file(thresholds: Thresholds, expected: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def thresholds_file(thresholds: Thresholds, expected: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     """The rule file that records the thresholds, and one expectation per (job, workload)."""
     recorded = [{"record": name, "expr": f"vector({value!r})"} for name, value in thresholds.series().items()]
     expectations = [
-        {"record": "pti:expected", "expr": "vector(1)", "labels": {"job": job, "workload": workload}}
-        for job, workload in dict.fromkeys(expected)
+        {"record": "pti:expected", "expr": f"vector({number})", "labels": {"job": job, "workload": workload}}
+        for (job, workload), number in expected.items()
     ]
     return {"groups": [{"name": "thresholds", "rules": recorded}, {"name": "expectations", "rules": expectations}]}
 
 
-def expected(targets: Iterable[Target], kubelets: Kubelets | None = None) -> list[tuple[str, str]]:
-    """The (job, workload) pairs whose absence is an alert."""
-    pairs: list[tuple[str, str]] = [(target.job, target.workload) for target in targets]
-    return [*pairs, ("kubelet", "kubelet")] if kubelets else pairs
+def expected(targets: Iterable[Target], kubelets: Kubelets | None = None) -> dict[tuple[str, str], int]:
+    """The (job, workload) pairs whose absence is an alert, with how many answer each."""
+    numbers = {(str(target.job), target.workload): target.expected for target in targets}
+    return {**numbers, ("kubelet", "kubelet"): 1} if kubelets else numbers
 
 
 def as_text(configured: dict[str, Any]) -> str:

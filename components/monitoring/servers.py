@@ -44,7 +44,11 @@ SECRETS = "/run/secrets/alertmanager"
 BACKUP_RULES = "backup.yml"
 """Where no backup runs, its age is nobody's fault."""
 
-RULES_OF_A_JOB = {"certificates.yml": "certificate", "kubernetes.yml": "kube-state-metrics"}
+RULES_OF_A_JOB = {
+    "certificates.yml": "certificate",
+    "kubernetes.yml": "kube-state-metrics",
+    "cloudnativepg.yml": "cloudnativepg",
+}
 """Rule files that are mounted only where a target of this job is scraped."""
 
 

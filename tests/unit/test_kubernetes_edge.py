@@ -306,6 +306,12 @@ class TestPostgresCluster:
         assert not matrix.may_open(operator, "postgres", 9187)
         assert not matrix.may_open(Pod("elsewhere"), "postgres", 5432)
 
+    def test_every_server_has_an_address_for_prometheus_ready_or_not(self) -> None:
+        spec = found(with_cluster(), "Service", "postgres-pods")["spec"]
+        assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+        assert spec["selector"] == {"cnpg.io/cluster": "postgres"}
+        assert [port["port"] for port in spec["ports"]] == [9187]
+
     def test_it_reaches_the_api_server_and_not_the_web(self) -> None:
         matrix = Matrix(with_cluster())
         assert matrix.may_open("postgres", "10.96.0.1", 443)

@@ -142,6 +142,27 @@ class TestWhatIsWatched:
         assert "certificates.yml" in ask(of_its_own, PROVIDERS_SECRETS).files["prometheus/rules"]
 
 
+class TestPostgresServers:
+    @pytest.fixture
+    def several(self, ask: Ask) -> Asked:
+        several = {"mode": "cloudnativepg", "cloudnativepg": {"instances": 5}}
+        return ask({**ON_A_CLUSTER, "postgres": several, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
+
+    def test_each_is_asked_by_prometheus(self, several: Asked) -> None:
+        assert scraped(several)["cloudnativepg", "postgres"] == "postgres:9187/metrics"
+        assert Endpoint("postgres", 9187) in several.workloads["prometheus"].calls
+
+    def test_the_rules_know_how_many_there_should_be(self, several: Asked) -> None:
+        groups = json.loads(several.files["prometheus/rules"]["thresholds.yml"])["groups"]
+        labels = {"job": "cloudnativepg", "workload": "postgres"}
+        rule = {"record": "pti:expected", "expr": "vector(5)", "labels": labels}
+        assert [one for group in groups for one in group["rules"] if one.get("labels") == labels] == [rule]
+
+    def test_replication_is_judged_only_where_there_is_one(self, several: Asked, full: Asked) -> None:
+        assert "cloudnativepg.yml" in several.files["prometheus/rules"]
+        assert "cloudnativepg.yml" not in full.files["prometheus/rules"]
+
+
 class TestExporters:
     def test_the_password_of_postgresql_is_a_file_of_a_role_without_rows(self, full: Asked) -> None:
         exporter = full.workloads["postgres-exporter"]

@@ -113,12 +113,12 @@ def test_a_public_path_of_kongs_counts_for_its_workload(service: str, workload: 
 
 def test_the_thresholds_are_the_ones_the_rules_are_tested_with() -> None:
     tested = yaml.safe_load((ROOT / "tests/artifacts/alerts/thresholds.yml").read_text())
-    pairs = [("service", "rdv"), ("kong", "kong")]
+    pairs = {("service", "rdv"): 1, ("kong", "kong"): 1}
     assert prometheus.thresholds_file(Thresholds(), pairs) == tested
 
 
 def test_a_threshold_that_is_set_is_recorded() -> None:
-    (recorded, _) = prometheus.thresholds_file(Thresholds(error_ratio=0.01), [])["groups"]
+    (recorded, _) = prometheus.thresholds_file(Thresholds(error_ratio=0.01), {})["groups"]
     assert {"record": "pti:threshold:error_ratio", "expr": "vector(0.01)"} in recorded["rules"]
 
 

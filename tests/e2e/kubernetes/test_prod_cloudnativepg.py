@@ -20,6 +20,7 @@ from settings.catalog import SERVICES
 from tests import cluster
 from tests.cluster import access
 from tests.e2e.kubernetes import cloudnativepg, configuration, policy_agent
+from tests.e2e.kubernetes.monitored import Forwarded
 from tests.e2e.kubernetes.pods import Connection, Stranger, port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack, is_ready
 from tests.e2e.load import Load
@@ -158,6 +159,28 @@ def test_sorting_depends_on_no_operating_system(stack: ClusterStack) -> None:
     query = "SELECT DISTINCT datlocprovider, datlocale, pg_encoding_to_char(encoding) FROM pg_database"
     assert ask(stack, query) == ["b|C.UTF-8|UTF8"]
     assert ask(stack, "SHOW data_checksums") == ["on"]
+
+
+def test_prometheus_asks_every_server_about_replication(stack: ClusterStack) -> None:
+    with port_forward(stack, "statefulset/prometheus", 9090) as port:
+        asked = Forwarded(port, port)
+
+        def told(expression: str) -> list[float]:
+            return sorted(float(one["value"][1]) for one in asked.query(expression))
+
+        until("all servers answer", lambda: told('up{job="cloudnativepg"}') == [1, 1, 1])
+        until("who follows", lambda: told("cnpg_pg_replication_streaming_replicas") == [0, 0, 2])
+        assert told("cnpg_pg_replication_in_recovery") == [0, 1, 1]
+        rules = {
+            rule["name"]: rule
+            for group in asked.ask_prometheus("rules")["groups"]
+            if group["name"] == "cloudnativepg"
+            for rule in group["rules"]
+        }
+        assert rules.keys() >= {"PostgresWithoutStandby", "PostgresReplicationLag", "PostgresFailedOver"}
+        read = {name for rule in rules.values() for name in asked.series_read(rule["query"])}
+        assert read - {*asked.ask_prometheus("label/__name__/values")} == set()
+        assert {name for name, rule in rules.items() if rule["alerts"]} == set()
 
 
 def test_the_exporter_finds_it(stack: ClusterStack) -> None:
