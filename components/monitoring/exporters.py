@@ -155,7 +155,7 @@ def node(image: str) -> Workload:
     It needs no window to the host: processors and memory are the machine's in every container, and the engine mounts a
     file of its own into each, from the disk that holds all volumes.
     """
-    collectors = ("cpu", "meminfo", "loadavg", "filesystem", "diskstats")
+    collectors = ("cpu", "meminfo", "loadavg", "filesystem", "diskstats", "vmstat")
     return _exporter(
         "node",
         image=image,
@@ -165,6 +165,8 @@ def node(image: str) -> Workload:
             "--collector.disable-defaults",
             *(f"--collector.{name}" for name in collectors),
             "--collector.filesystem.mount-points-include=^/etc/hosts$",
+            # The kernel counts its kills for memory, those of containers at their own limit among them.
+            "--collector.vmstat.fields=^oom_kill$",
         ),
     )
 

@@ -16,6 +16,7 @@ from operations.dashboards import queries
 from tests.artifacts.rule_files import RULE_FILES, rules_of
 from tests.e2e import watched as watched_stack
 from tests.e2e.full_stack import timed
+from tests.e2e.images.recipes import PYTHON
 from tests.e2e.monitored_stack import (
     FRONTEND,
     SERVICES,
@@ -30,8 +31,8 @@ from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 
-NOT_ASKED = {"backup.yml"}
-"""Rules that no stack mounts yet: nothing tells these figures."""
+NOT_ASKED = {"backup.yml", "kubernetes.yml", "cloudnativepg.yml"}
+"""Rules that no stack on an engine mounts: nothing reports these figures."""
 
 UNHEARD = {
     "database:backup_age:seconds": "no backup runs",
@@ -157,6 +158,15 @@ def test_a_store_that_stops(watched: Watched, workload: str, alert: str) -> None
     watched.calm()
     with _without(watched, workload):
         watched.raises((alert, workload))
+    watched.clears()
+
+
+def test_a_process_that_is_killed_for_memory(watched: Watched) -> None:
+    watched.calm()
+    limits = ("--memory", "32m", "--memory-swap", "32m")
+    greedy = ("python", "-c", "bytearray(200 << 20)")
+    docker("run", "--rm", "--name", f"{watched.stack.name}-greedy", *limits, PYTHON, *greedy, check=False)
+    watched.raises(("MachineOutOfMemory", "node"))
     watched.clears()
 
 

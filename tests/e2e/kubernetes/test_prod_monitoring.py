@@ -61,6 +61,7 @@ OF_FAILURES = {
 UNHEARD = {
     "node_filesystem_avail_bytes": "nodes are somebody else's",
     "node_filesystem_size_bytes": "nodes are somebody else's",
+    "node_vmstat_oom_kill": "nodes are somebody else's",
     "database:backup_age:seconds": "no backup runs",
 }
 EMPTY_PANELS = {
