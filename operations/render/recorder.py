@@ -53,6 +53,9 @@ class Registration:
 
     dependencies: frozenset[str]
     property_dependencies: Mapping[str, frozenset[str]]
+    aliases: tuple[str, ...]
+    """Former URNs that the program names."""
+
     hooks: Mapping[str, tuple[str, ...]]
     """Moment (`before_create`) to the names of the hooks."""
 
@@ -249,6 +252,7 @@ def _registration(request: Any, inputs: dict[str, Any], secret: set[str]) -> Reg
         property_dependencies={
             key: frozenset(map(_reference, found.urns)) for key, found in request.propertyDependencies.items()
         },
+        aliases=tuple(alias.urn for alias in request.aliases),
         hooks={moment: names for moment, names in hooks.items() if names},
     )
 

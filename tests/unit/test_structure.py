@@ -23,7 +23,7 @@ VALUE_SDKS = {"pulumi_random", "pulumi_tls"}
 """Providers that only make values, where the platform runs or elsewhere."""
 
 MAY_IMPORT = {
-    "__main__": {"settings", "backends.create", "components.platform", "pulumi"},
+    "__main__": {"settings", "backends.addresses", "backends.create", "components.platform", "pulumi"},
     "components": {
         *("components", "backends.base", "workloads", "settings", "contract"),
         *("pulumi", *VALUE_SDKS),

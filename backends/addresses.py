@@ -1,0 +1,153 @@
+"""Where each resource stands in the program, so that no refactoring deletes what runs.
+
+Pulumi knows a resource by its URN: the types of its parents, its own type, its name. If the program moves or renames
+one without an alias, Pulumi sees a new resource and a removed one. On Kubernetes the new one takes the live object
+over, and the removal then deletes it.
+
+- `MOVED` has the former address of each resource that was moved or renamed. It becomes an alias, and so does what
+  follows from it for the resource's children.
+- A record (a `pulumi.Stash`) keeps the addresses in the state. Its hook refuses an update, and its preview, in which
+  one has changed without an entry. All other resources are registered after it, so that nothing has been touched then.
+
+An address is the end of a URN, `<type of the parents>$…$<type>::<name>`; the stack itself is no parent.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from workloads import WorkloadError
+
+MOVED: Mapping[str, str] = {}
+"""Former address to present one, of each resource that was moved or renamed since the last release.
+
+A component's children follow it and need no entry. An entry can go once every stack has been updated with it.
+"""
+
+RECORD = "addresses"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a resource stands, and where it stood before."""
+
+    types: str
+    """Of its parents and itself, joined by `$`."""
+
+    name: str
+    former: tuple[str, ...]
+    """Former addresses, as in `MOVED`."""
+
+    owner: str | None
+    """Key of its parent; None below the stack."""
+
+    def __str__(self) -> str:
+        return f"{self.types}::{self.name}"
+
+
+class Addresses:
+    """The addresses of one stack's resources. To be made before the first resource.
+
+    Args:
+        project: the program's name, as URNs have it.
+        stack: the stack's name.
+        moved: former address to present one.
+    """
+
+    def __init__(self, *, project: str, stack: str, moved: Mapping[str, str] = MOVED) -> None:
+        self._prefix = f"urn:pulumi:{stack}::{project}::"
+        self._former: dict[str, list[str]] = {}
+        for former, present in moved.items():
+            self._former.setdefault(present, []).append(former)
+        self._addresses: dict[str, Address] = {}
+        self._keys: dict[pulumi.Resource, str] = {}
+        self._record: pulumi.Stash | None = None
+        self._recording = False
+        in_previews = pulumi.ResourceHookOptions(on_dry_run=True)
+        self._refuse_moves = pulumi.ResourceHook("addresses-refuse-move", self._check, in_previews)
+        pulumi.runtime.register_stack_transformation(self._note)
+
+    def record(self) -> None:
+        """Records the addresses in the state. To be called after the last resource was declared."""
+        self._recording = True
+        self._record = pulumi.Stash(
+            RECORD,
+            input={key: str(address) for key, address in sorted(self._addresses.items())},
+            opts=pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(before_update=[self._refuse_moves])),
+        )
+
+    def _note(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+        """Notes a resource's address, gives it its aliases, and lets it wait for the record."""
+        if self._recording:
+            return None
+        key = _key(args.type_, args.name, args.props)
+        parent = self._keys.get(args.opts.parent) if args.opts.parent else None
+        above = self._addresses[parent] if parent else None
+        types = f"{above.types}${args.type_}" if above else args.type_
+        followed = (
+            [f"{former.partition('::')[0]}${args.type_}::{args.name}" for former in above.former] if above else []
+        )
+        former = [*self._former.get(f"{types}::{args.name}", ()), *followed]
+        self._keys[args.resource] = key
+        self._addresses[key] = Address(types, args.name, tuple(former), parent)
+        opts = copy.copy(args.opts)
+        opts.aliases = [*(opts.aliases or ()), *(f"{self._prefix}{one}" for one in former)]
+        # Without becoming a dependency: one would show in the state, and hold for `--target`.
+        opts.depends_on = [*_listed(opts.depends_on), self._recorded()]
+        return pulumi.ResourceTransformationResult(args.props, opts)
+
+    async def _recorded(self) -> Any:
+        """Waits until the engine has taken the record, which it doesn't if its hook refuses."""
+        if self._record is None:
+            raise RuntimeError("the program doesn't end with Addresses.record()")
+        await self._record.urn.future()
+
+    async def _check(self, hook: pulumi.ResourceHookArgs) -> None:
+        old: Mapping[str, str] = dict((hook.old_inputs or {})["input"])
+        moved = {
+            key: (old[key], address)
+            for key, address in self._addresses.items()
+            if key in old and old[key] not in (str(address), *address.former)
+        }
+        entries = [
+            f'    "{former}": "{address}",'
+            for former, address in moved.values()
+            if not _follows(former, address, moved.get(address.owner or ""))
+        ]
+        if entries:
+            raise WorkloadError(
+                f"The program has moved or renamed resources of this stack: {', '.join(sorted(moved))}.\n"
+                "Pulumi would take each for a new one, and delete what runs. Nothing has been changed. Name the former "
+                "addresses in MOVED of backends/addresses.py:\n" + "\n".join(sorted(entries))
+            )
+
+
+def _key(type_: str, name: str, props: Mapping[str, Any]) -> str:
+    """What stays the same of a resource when it moves in the program: its type and name; of an object of Kubernetes its
+    kind, whatever the version of the API, and the name in the cluster if the program gives one."""
+    if not type_.startswith("kubernetes:"):
+        return f"{type_} {name}"
+    package, version, kind = type_.split(":")
+    metadata = props.get("metadata")
+    own = metadata.get("name") if isinstance(metadata, Mapping) else None
+    return f"{package}:{version.partition('/')[0]}:{kind} {own if isinstance(own, str) else name}"
+
+
+def _follows(former: str, address: Address, owner: tuple[str, Address] | None) -> bool:
+    """Whether a resource moved only since its parent did."""
+    if owner is None:
+        return False
+    above, _ = owner[0].split("::")
+    return former == f"{above}${address.types.rpartition('$')[2]}::{address.name}"
+
+
+def _listed(depends_on: Any) -> Sequence[Any]:
+    """What a resource depends on, as a list."""
+    if isinstance(depends_on, pulumi.Resource):
+        return [depends_on]
+    return list(depends_on or ())

@@ -1,0 +1,38 @@
+"""A store below a component, which stands below the stack or below another component."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pulumi
+
+from backends.addresses import Addresses
+from backends.docker.backend import DockerBackend
+from settings.backend import Backend, Images
+from settings.stores import Redis
+from workloads import Exec, FileSet, Kind, Probe, Volume, Workload
+
+CONFIG = pulumi.Config()
+STORE = Workload(
+    name="store",
+    kind=Kind.STATEFUL,
+    image=Redis().image,
+    user=999,
+    memory_mib=32,
+    command=("sleep", "infinity"),
+    file_sets=(FileSet(name="notes", directory="/notes", files={"note": "here"}),),
+    volumes=(Volume(name="store-data", mount="/data"),),
+    readiness=Probe(check=Exec(command=("true",)), period_s=1),
+    stop_grace_s=1,
+)
+
+# As in the project's own entrance.
+signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+
+addresses = Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {})
+backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
+outer = pulumi.ComponentResource("pti-calendar:tests:Outer", "outer") if CONFIG.get_bool("deeper") else None
+group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
+backend.deploy(STORE, parent=group)
+addresses.record()

@@ -1,0 +1,104 @@
+"""Where resources stand in the program; on a real engine: tests/engine/test_addresses.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.resource_hooks import ResourceHookArgs
+
+from backends.addresses import RECORD, Addresses
+from operations.project import PROJECT
+from operations.render.recorder import Recording, record
+from workloads import WorkloadError
+
+GROUP, OUTER, OBJECT = "test:index:Group", "test:index:Outer", "kubernetes:policy/v1:PodDisruptionBudget"
+FLAT = {
+    f"{GROUP} group": f"{GROUP}::group",
+    "kubernetes:policy:PodDisruptionBudget web": f"{GROUP}${OBJECT}::budget",
+}
+DEEP = {key: f"{OUTER}${address}" for key, address in FLAT.items()}
+
+
+def run(moved: Mapping[str, str] = {}, *, deeper: bool = True, name: str = "budget") -> Recording[Any]:
+    """A component with one object, below another component or not."""
+
+    def program() -> None:
+        addresses = Addresses(project=PROJECT, stack="dev", moved=moved)
+        outer = pulumi.ComponentResource(OUTER, "outer") if deeper else None
+        group = pulumi.ComponentResource(GROUP, "group", opts=pulumi.ResourceOptions(parent=outer))
+        props = {"kind": "PodDisruptionBudget", "metadata": {"name": "web"}}
+        pulumi.CustomResource(OBJECT, name, props, pulumi.ResourceOptions(parent=group))
+        addresses.record()
+
+    return record(program)
+
+
+def update(recording: Recording[Any], recorded: Mapping[str, str]) -> None:
+    """Calls the hook as the engine does if the state has recorded these addresses."""
+    hook = recording.hooks["addresses-refuse-move"]
+    assert isinstance(hook, pulumi.ResourceHook)
+    assert hook.opts is not None
+    assert hook.opts.on_dry_run
+    answered = hook.callback(ResourceHookArgs("urn", "", RECORD, "", old_inputs={"input": recorded}))
+    assert asyncio.iscoroutine(answered)
+    asyncio.run(answered)
+
+
+def refused(recording: Recording[Any], recorded: Mapping[str, str]) -> list[str]:
+    """The entries that a refusal asks for."""
+    with pytest.raises(WorkloadError, match="MOVED") as error:
+        update(recording, recorded)
+    return [line.strip() for line in str(error.value).splitlines() if line.startswith(" ")]
+
+
+def test_the_record_has_every_address_and_comes_first() -> None:
+    recording = run()
+    assert recording.one("Stash", RECORD).inputs["input"] == {f"{OUTER} outer": f"{OUTER}::outer", **DEEP}
+    assert recording.registrations[0].name == RECORD
+    assert recording.one("Stash", RECORD).hooks == {"before_update": ("addresses-refuse-move",)}
+
+
+def test_nothing_depends_on_the_record() -> None:
+    assert {one for registration in run().registrations for one in registration.dependencies} == set()
+
+
+def test_a_moved_component_is_refused_with_the_one_entry_it_needs() -> None:
+    assert refused(run(), FLAT) == [f'"{GROUP}::group": "{OUTER}${GROUP}::group",']
+
+
+@pytest.mark.parametrize("recorded", [FLAT, DEEP])
+def test_an_entry_moves_the_component_and_what_is_in_it(recorded: Mapping[str, str]) -> None:
+    recording = run({f"{GROUP}::group": f"{OUTER}${GROUP}::group"})
+    update(recording, recorded)
+    prefix = f"urn:pulumi:dev::{PROJECT}::"
+    assert recording.one("Group", "group").aliases == (f"{prefix}{GROUP}::group",)
+    assert recording.one("PodDisruptionBudget", "budget").aliases == (f"{prefix}{GROUP}${OBJECT}::budget",)
+
+
+def test_a_renamed_resource_of_an_object_that_keeps_its_name_is_refused() -> None:
+    entry = f'"{GROUP}${OBJECT}::budget": "{GROUP}${OBJECT}::limit",'
+    assert refused(run(deeper=False, name="limit"), FLAT) == [entry]
+
+
+def test_another_version_of_the_api_is_the_same_object() -> None:
+    recorded = {key: address.replace("policy/v1", "policy/v1beta1") for key, address in FLAT.items()}
+    assert len(refused(run(deeper=False), recorded)) == 1
+
+
+@pytest.mark.parametrize("recorded", [{}, {f"{OBJECT} gone": f"{OBJECT}::gone"}])
+def test_what_comes_and_goes_is_no_move(recorded: Mapping[str, str]) -> None:
+    update(run(), recorded)
+
+
+def test_a_program_that_records_nothing_fails() -> None:
+    def program() -> None:
+        Addresses(project=PROJECT, stack="dev")
+        pulumi.ComponentResource(GROUP, "group")
+
+    program_of: Callable[[], None] = program
+    with pytest.raises(RuntimeError, match="record"):
+        record(program_of)

@@ -1,0 +1,29 @@
+"""No resource of the last release loses its address: it stays, has an alias, or is listed as removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests import baseline
+from tests.unit.conftest import Deploy
+from tests.unit.test_inventory import SHAPES
+
+REMOVED: Mapping[str, set[str]] = {}
+"""Per shape, the addresses of resources that the program has given up since: an update deletes them."""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_the_last_release_had_stays_or_is_listed_as_removed(deploy: Deploy, shape: str) -> None:
+    recording = deploy(*SHAPES[shape])
+    present = set(recording.one("Stash", "addresses").inputs["input"].values())
+    aliased = {urn.split("::", 2)[2] for one in recording.registrations for urn in one.aliases}
+    assert set(baseline.addresses(shape)) - present - aliased == REMOVED.get(shape, set())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_inventory_of_the_release_is_read_whole(shape: str) -> None:
+    found = baseline.addresses(shape)
+    assert len(set(found)) == len((baseline.FOLDER / f"{shape}.txt").read_text().splitlines())
+    assert "pti-calendar:index:Platform$pti-calendar:index:Credentials::credentials" in found
