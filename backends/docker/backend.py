@@ -19,6 +19,7 @@ from backends.docker import container
 from backends.docker.container import Mount, Placement
 from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine
 from backends.docker.hooks import Hooks
+from backends.docker.ownership import Ownership
 from backends.docker.ports import check
 from backends.docker.readiness import Awaited, Readiness
 from backends.docker.refusals import refuse_what_docker_lacks
@@ -66,8 +67,9 @@ class DockerBackend:
         self._protect = protect
         self._engine = Engine(settings.host)
         threads = Threads()
-        self._hooks = Hooks(self._engine, threads, stack)
-        self._data = DataVolumes(self._engine, threads)
+        self._ownership = Ownership(self._engine, threads, stack)
+        self._hooks = Hooks(self._engine, threads, self._ownership)
+        self._data = DataVolumes(self._engine, threads, self._ownership)
         self._readiness = Readiness(self._engine, threads)
         self._records = DataRecords()
         self._images: dict[str, docker.RemoteImage] = {}
@@ -257,7 +259,11 @@ class DockerBackend:
             child,
             name=self._claimed("volume", f"{child}-{names}", workload),
             labels=self._volume_labels(workload, "files"),
-            opts=pulumi.ResourceOptions(parent=parent, provider=self._provider),
+            opts=pulumi.ResourceOptions(
+                parent=parent,
+                provider=self._provider,
+                hooks=pulumi.ResourceHookBinding(before_create=[self._ownership.before_create]),
+            ),
         )
         placed = Placement(
             name=self._claimed("container", child, workload),

@@ -3,7 +3,7 @@
 Three needs the provider leaves open:
 
 - An update killed while it creates a container or network leaves it behind, unknown to the state, and the next one
-  would fail on the name. Before a creation, whatever holds the name and carries the stack's label is such a leftover.
+  would fail on the name. Before a creation, whatever holds the name is such a leftover, once `Ownership` has passed it.
 - A container that doesn't become healthy fails the update with one sentence. Its last lines say why.
 - The provider waits for a task's health check until its time is up, also after the task has failed; it stops at once
   when the container is gone.
@@ -17,9 +17,9 @@ from typing import Any
 
 import pulumi
 
-from backends.docker.engine import STACK_LABEL, Engine, EngineError
+from backends.docker.engine import Engine, EngineError
+from backends.docker.ownership import Ownership
 from backends.threads import Threads
-from workloads import WorkloadError
 
 POLL_S = 0.5
 
@@ -27,10 +27,10 @@ POLL_S = 0.5
 class Hooks:
     """The resource hooks of one stack on one engine."""
 
-    def __init__(self, engine: Engine, threads: Threads, stack: str) -> None:
+    def __init__(self, engine: Engine, threads: Threads, ownership: Ownership) -> None:
         self._engine = engine
         self._threads = threads
-        self._stack = stack
+        self._ownership = ownership
         self._failed_tasks: dict[str, str] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._clear_container = pulumi.ResourceHook("docker-clear-leftover-container", self._remove_container)
@@ -40,36 +40,32 @@ class Hooks:
 
     def for_container(self, *, is_task: bool, before: Iterable[pulumi.ResourceHook] = ()) -> pulumi.ResourceHookBinding:
         """The hooks of a container, after those that may refuse it."""
-        hooks = [*before, self._clear_container, *([self._watch_task] if is_task else [])]
+        hooks = [
+            self._ownership.before_create,
+            *before,
+            self._clear_container,
+            *([self._watch_task] if is_task else []),
+        ]
         return pulumi.ResourceHookBinding(before_create=[*hooks], on_error=[self._explain])
 
     def for_network(self) -> pulumi.ResourceHookBinding:
         """The hooks of a network."""
-        return pulumi.ResourceHookBinding(before_create=[self._clear_network])
+        return pulumi.ResourceHookBinding(before_create=[self._ownership.before_create, self._clear_network])
 
     async def _remove_container(self, hook: pulumi.ResourceHookArgs) -> None:
         name = _name(hook.new_inputs)
         found = await self._threads.run(self._engine.container, name)
         if found:
-            self._check_ownership("container", name, found["Config"]["Labels"])
             await self._threads.run(self._engine.run, "rm", "--force", "--volumes", name)
 
     async def _remove_network(self, hook: pulumi.ResourceHookArgs) -> None:
         name = _name(hook.new_inputs)
         found = await self._threads.run(self._engine.network, name)
         if found:
-            self._check_ownership("network", name, found["Labels"])
             for container in found["Containers"].values():
                 arguments = ("network", "disconnect", "--force", name, container["Name"])
                 await self._threads.run(self._engine.run, *arguments)
             await self._threads.run(self._engine.run, "network", "rm", name)
-
-    def _check_ownership(self, kind: str, name: str, labels: dict[str, str] | None) -> None:
-        if (labels or {}).get(STACK_LABEL) != self._stack:
-            raise WorkloadError(
-                f"a {kind} named {name!r} exists and does not belong to stack {self._stack!r}; rename it, or "
-                f"remove it with: docker {kind} rm {name}"
-            )
 
     async def _start_watch(self, hook: pulumi.ResourceHookArgs) -> None:
         watch = asyncio.create_task(self._remove_once_failed(_name(hook.new_inputs)))

@@ -12,6 +12,7 @@ import pulumi
 
 from backends.data_records import MANUAL, forget
 from backends.docker.engine import Engine, EngineError
+from backends.docker.ownership import Ownership
 from backends.threads import Threads
 from workloads import WorkloadError
 
@@ -19,9 +20,10 @@ from workloads import WorkloadError
 class DataVolumes:
     """The persistent volumes of one stack on one engine, and the hooks that look after them."""
 
-    def __init__(self, engine: Engine, threads: Threads) -> None:
+    def __init__(self, engine: Engine, threads: Threads, ownership: Ownership) -> None:
         self._engine = engine
         self._threads = threads
+        self._ownership = ownership
         self._labels: dict[str, Mapping[str, Mapping[str, str]]] = {}
         self._records: dict[str, pulumi.Stash] = {}
         self._new_records: set[str] = set()
@@ -42,7 +44,7 @@ class DataVolumes:
     def recorded(self, record: pulumi.Stash, name: str) -> pulumi.ResourceHookBinding:
         """The hooks of the volumes that a registered record is about."""
         self._records |= dict.fromkeys(self._labels[name], record)
-        return pulumi.ResourceHookBinding(before_create=[self._refuse_lost])
+        return pulumi.ResourceHookBinding(before_create=[self._ownership.before_create, self._refuse_lost])
 
     @property
     def before_container(self) -> pulumi.ResourceHook:
@@ -50,6 +52,8 @@ class DataVolumes:
         return self._refuse_empty
 
     async def _make_volumes(self, hook: pulumi.ResourceHookArgs) -> None:
+        for name in self._labels[hook.name]:
+            await self._ownership.refuse_foreign("volume", name)
         self._new_records.add(hook.urn)
         if pulumi.runtime.is_dry_run():
             return

@@ -52,18 +52,26 @@ def test_a_taken_port_is_a_warning_in_a_preview(make_stack: MakeStack, taken_por
     assert "pulumi config set --path 'pti-calendar:redis.port'" in preview.output
 
 
-@pytest.mark.parametrize("kind", ["container", "network"])
-def test_somebody_elses_object_of_the_same_name_is_left_alone(make_stack: MakeStack, kind: str) -> None:
-    stack = make_stack(program=WORKLOADS, configuration={"scenario": "migration"})
-    name = f"pti-store-{stack.name}"
-    more = ["--entrypoint", "true", "redis:8.10.1"] if kind == "container" else []
-    flags = ["--name", name] if kind == "container" else [name]
-    foreign = docker(kind, "create", *flags, *more).strip()
-    try:
-        refused = stack.up().failed()
+FOREIGN = {
+    "container": ("migration", "pti-store", ["--entrypoint", "true", "redis:8.10.1"]),
+    "network": ("migration", "pti-store", []),
+    "volume": ("keeper", "pti-keeper-data", []),
+}
+"""Kind to the scenario that makes one, what it is called there before the stack's name, and how somebody makes it."""
 
-        assert f"a {kind} named '{name}' exists and does not belong to stack '{stack.name}'" in refused.output
-        assert f"docker {kind} rm {name}" in refused.output
-        assert docker(kind, "inspect", "--format", "{{.Id}}", name).strip() == foreign
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_somebody_elses_object_of_the_same_name_is_left_alone(make_stack: MakeStack, kind: str) -> None:
+    scenario, part, more = FOREIGN[kind]
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": scenario})
+    name = f"{part}-{stack.name}"
+    docker(kind, "create", *(["--name", name] if kind == "container" else [name]), *more)
+    foreign = docker(kind, "inspect", name)
+    try:
+        for refused in (stack.preview().failed(), stack.up().failed()):
+            assert f"a {kind} named '{name}' exists and does not belong to stack '{stack.name}'" in refused.output
+            assert f"docker {kind} rm {name}" in refused.output
+            assert "Traceback" not in refused.output
+        assert docker(kind, "inspect", name) == foreign
     finally:
-        docker(kind, "rm", foreign)
+        docker(kind, "rm", name)

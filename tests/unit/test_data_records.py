@@ -13,6 +13,7 @@ from pulumi.resource_hooks import ErrorHookArgs, ResourceHookArgs
 
 from backends.data_records import DataRecords
 from backends.docker.engine import Engine, EngineError
+from backends.docker.ownership import Ownership
 from backends.docker.volumes import DataVolumes
 from backends.kubernetes.claims import MISSING
 from backends.threads import Threads
@@ -32,11 +33,11 @@ def store(size_gib: int = 5, replicas: int = 1) -> Workload:
     return workload("store", kind=Kind.STATEFUL, volumes=(volume,), replicas=replicas)
 
 
-def call(recording: Recording[Any], hook: str, name: str, **inputs: Any) -> None:
+def call(recording: Recording[Any], hook: str, name: str, type_: str = STASH, **inputs: Any) -> None:
     """Calls a hook as the engine does."""
     kept = recording.hooks[hook]
     assert isinstance(kept, pulumi.ResourceHook)
-    answered = kept.callback(ResourceHookArgs(f"urn:pulumi:dev::x::{name}", "", name, STASH, **inputs))
+    answered = kept.callback(ResourceHookArgs(f"urn:pulumi:dev::x::{name}", "", name, type_, **inputs))
     assert asyncio.iscoroutine(answered)
     asyncio.run(answered)
 
@@ -210,18 +211,20 @@ class KnownVolumes(Engine):
     """An engine with volumes, or one that doesn't answer."""
 
     volumes: list[str]
+    stack: str
     reachable: bool
 
-    def __init__(self, *volumes: str, reachable: bool = True) -> None:
+    def __init__(self, *volumes: str, stack: str = "dev", reachable: bool = True) -> None:
         super().__init__()
         object.__setattr__(self, "volumes", [*volumes])
+        object.__setattr__(self, "stack", stack)
         object.__setattr__(self, "reachable", reachable)
 
     def volume(self, name: str) -> dict[str, Any] | None:
         """What is known of it."""
         if not self.reachable:
             raise EngineError("no engine")
-        return {"Name": name} if name in self.volumes else None
+        return {"Name": name, "Labels": {"pti-calendar.stack": self.stack}} if name in self.volumes else None
 
     def run(self, *arguments: str, timeout_s: int = 60) -> str:
         """Makes volumes, and nothing else."""
@@ -238,7 +241,8 @@ def recorded_volume(engine: Engine, *, preview: bool = False) -> Recording[Any]:
     """A record of one volume, registered."""
 
     def program() -> None:
-        data, records = DataVolumes(engine, Threads()), DataRecords()
+        threads = Threads()
+        data, records = DataVolumes(engine, threads, Ownership(engine, threads, "dev")), DataRecords()
         hook = data.before_record("store", {VOLUME: {"pti-calendar.stack": "dev"}})
         data.recorded(records.settings("store", {"data": [BROKERS]}, before_create=[hook]), "store")
 
@@ -267,6 +271,13 @@ class TestVolumes:
 
     def test_a_volume_that_is_there_is_taken_over(self) -> None:
         call(recorded_volume(KnownVolumes(VOLUME)), "docker-refuse-lost-volume", "data", new_inputs={"name": VOLUME})
+
+    def test_another_stacks_volume_is_neither_recorded_nor_taken_over(self) -> None:
+        recording = recorded_volume(KnownVolumes(VOLUME, stack="another"))
+        with pytest.raises(WorkloadError, match=f"a volume named '{VOLUME}' exists and does not belong to stack 'dev'"):
+            self.make(recording)
+        with pytest.raises(WorkloadError, match="docker volume rm"):
+            call(recording, "docker-refuse-foreign-object", "data", "Volume", new_inputs={"name": VOLUME})
 
     def test_an_update_needs_the_engines_answer(self) -> None:
         recording = recorded_volume(KnownVolumes(reachable=False))

@@ -50,6 +50,8 @@ READY = Probe(check=Exec(command=("ready", "--now")), startup_s=100, period_s=5,
 
 STORE = Endpoint("store", 6379)
 
+FOREIGN = "docker-refuse-foreign-object"
+
 
 def workload(name: str = "web", **fields: Any) -> Workload:
     """A workload with nothing but what it must have."""
@@ -644,22 +646,23 @@ class TestLifecycle:
         recording = deployed(workload(file_sets=(files(),)))
         for name in ("web", "web-configuration"):
             assert recording.one("Container", name).hooks == {
-                "before_create": ("docker-clear-leftover-container",),
+                "before_create": (FOREIGN, "docker-clear-leftover-container"),
                 "on_error": ("docker-explain-failure",),
             }
-        assert recording.one("Network", "web").hooks == {"before_create": ("docker-clear-leftover-network",)}
+        assert recording.one("Network", "web").hooks == {"before_create": (FOREIGN, "docker-clear-leftover-network")}
 
     def test_a_task_is_watched_and_nothing_else_is(self) -> None:
         recording = deployed(task(), workload())
         assert recording.one("Container", "migrate").hooks["before_create"] == (
+            FOREIGN,
             "docker-clear-leftover-container",
             "docker-watch-task",
         )
         assert "docker-watch-task" not in recording.one("Container", "web").hooks["before_create"]
 
-    def test_a_volume_of_files_has_no_hook(self) -> None:
+    def test_a_volume_of_files_is_refused_if_it_is_somebody_elses(self) -> None:
         recording = deployed(workload(file_sets=(files(),)))
-        assert recording.one("Volume", "web-configuration").hooks == {}
+        assert recording.one("Volume", "web-configuration").hooks == {"before_create": (FOREIGN,)}
 
     def test_everything_is_the_one_providers(self, dev: Recording[Any]) -> None:
         ours = [one for one in dev.registrations if one.type.startswith("docker:")]

@@ -12,6 +12,7 @@ from pulumi.resource_hooks import ResourceHookArgs
 
 from backends.docker.engine import Engine
 from backends.docker.hooks import Hooks
+from backends.docker.ownership import Ownership
 from backends.threads import Threads
 from operations.render.recorder import record
 
@@ -31,7 +32,9 @@ class EmptyEngine(Engine):
 @pytest.mark.parametrize("kind", ["container", "network"])
 def test_a_hook_answers_while_registrations_hold_every_thread_of_the_loop(kind: str) -> None:
     """The SDK's registrations wait in those threads, and the ones that come before may wait for this very hook."""
-    hook = record(lambda: Hooks(EmptyEngine(), Threads(), "dev")).hooks[f"docker-clear-leftover-{kind}"]
+    engine, threads = EmptyEngine(), Threads()
+    hooks = record(lambda: Hooks(engine, threads, Ownership(engine, threads, "dev"))).hooks
+    hook = hooks[f"docker-clear-leftover-{kind}"]
     assert isinstance(hook, pulumi.ResourceHook)
     args = ResourceHookArgs("urn", "", "web", "type", new_inputs={"name": "pti-web-dev"})
 

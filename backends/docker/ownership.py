@@ -1,0 +1,58 @@
+"""Whose a container, network or volume of the engine is, looked up before the stack makes one of that name.
+
+Each carries the stack in a label. What a killed update of this stack left behind is cleared or taken back; anything
+else of that name is refused, in a preview, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from backends.data_records import MANUAL
+from backends.docker.engine import STACK_LABEL, Engine, EngineError
+from backends.threads import Threads
+from workloads import WorkloadError
+
+
+class Ownership:
+    """The hook that refuses what isn't this stack's."""
+
+    def __init__(self, engine: Engine, threads: Threads, stack: str) -> None:
+        self._engine = engine
+        self._threads = threads
+        self._stack = stack
+        self.before_create = pulumi.ResourceHook(
+            "docker-refuse-foreign-object", self._check, pulumi.ResourceHookOptions(on_dry_run=True)
+        )
+        """For a container, a network or a volume."""
+
+    async def refuse_foreign(self, kind: str, name: str) -> None:
+        """Raises `WorkloadError` if there is a `container`, `network` or `volume` of that name and it isn't the
+        stack's. A preview without an engine passes."""
+        ask = {"container": self._engine.container, "network": self._engine.network, "volume": self._engine.volume}
+        try:
+            found = await self._threads.run(ask[kind], name)
+        except EngineError:
+            if pulumi.runtime.is_dry_run():
+                return
+            raise
+        if found is not None and _labels(found).get(STACK_LABEL) != self._stack:
+            raise WorkloadError(self._refusal(kind, name))
+
+    async def _check(self, hook: pulumi.ResourceHookArgs) -> None:
+        await self.refuse_foreign(hook.type.rpartition(":")[2].lower(), str((hook.new_inputs or {})["name"]))
+
+    def _refusal(self, kind: str, name: str) -> str:
+        refused = f"a {kind} named {name!r} exists and does not belong to stack {self._stack!r}"
+        if kind == "volume":
+            return (
+                f"{refused}; its data is left as it is. Move it to a volume with the stack's labels, as {MANUAL} "
+                f"describes, or remove it with: docker volume rm {name}"
+            )
+        return f"{refused}; rename it, or remove it with: docker {kind} rm {name}"
+
+
+def _labels(found: dict[str, Any]) -> dict[str, str]:
+    return dict(found.get("Config", found)["Labels"] or {})
