@@ -11,7 +11,7 @@ def create_backend(settings: Settings, *, stack: str) -> Backend:
     if settings.on_kubernetes:
         from backends.kubernetes.backend import KubernetesBackend
 
-        return KubernetesBackend(settings.kubernetes, settings.images, protect=settings.protect)
+        return KubernetesBackend(settings.kubernetes, settings.images, stack=stack, protect=settings.protect)
     from backends.docker.backend import DockerBackend
 
     return DockerBackend(settings.backend, settings.images, stack=stack, protect=settings.protect)

@@ -16,6 +16,7 @@ from backends.data_records import DataRecords, volume_settings
 from backends.kubernetes import (
     controllers,
     exposure,
+    kubectl,
     kubelets,
     labels,
     namespace_reader,
@@ -45,6 +46,11 @@ from workloads import (
     Workload,
 )
 
+WITHOUT_KUBECTL = (
+    "kubectl isn't on PATH. Objects of this stack that a killed update has left behind can't be told from somebody "
+    "else's without it: an update that meets one fails with 'already exists'."
+)
+
 
 @dataclass(frozen=True)
 class Held:
@@ -60,15 +66,16 @@ class KubernetesBackend:
     Args:
         settings: the cluster, the namespace and its storage.
         images: the mirror prefix.
+        stack: every object carries its name.
         protect: whether the namespace and the claims refuse deletion. They outlive the stack either way.
     """
 
-    def __init__(self, settings: Kubernetes, images: Images, *, protect: bool) -> None:
+    def __init__(self, settings: Kubernetes, images: Images, *, stack: str, protect: bool) -> None:
         self._settings = settings
         self._mirror = f"{images.registry}/" if images.registry else ""
         self._records = DataRecords()
         self._rollouts = Rollouts(settings)
-        self._objects = Registry(settings, self._records, protect=protect)
+        self._objects = Registry(settings, self._records, stack=stack, protect=protect)
         self._deployed = Deployed()
         self._ready: dict[str, KubernetesObject] = {}
         self._kept: dict[str, list[pulumi.Stash]] = {}
@@ -79,6 +86,9 @@ class KubernetesBackend:
         """Looks whether the cluster answers. A cluster takes no host ports. See `Backend.check`."""
         found = obstacle(self._settings)
         if found is None:
+            self._objects.takes_back = kubectl.available()
+            if not self._objects.takes_back:
+                pulumi.log.warn(WITHOUT_KUBECTL)
             return
         if not pulumi.runtime.is_dry_run():
             raise ClusterUnreachable(f"{found}\nNothing has been changed.")

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+
 from workloads import Endpoint
 
 PLATFORM = "pti-calendar"
 NAME = "app.kubernetes.io/name"
 PART_OF = "app.kubernetes.io/part-of"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+INSTANCE = "app.kubernetes.io/instance"
+"""The stack. On objects alone: a controller's selector and a claim's template can never change."""
+
+LONGEST = 63
+"""Characters of a label's value."""
 
 
 def selector(workload: str) -> dict[str, str]:
@@ -16,7 +25,20 @@ def selector(workload: str) -> dict[str, str]:
 
 def platform() -> dict[str, str]:
     """The labels of every object."""
-    return {PART_OF: PLATFORM, "app.kubernetes.io/managed-by": "pulumi"}
+    return {PART_OF: PLATFORM, MANAGED_BY: "pulumi"}
+
+
+def instance(stack: str) -> str:
+    """The value of `INSTANCE` for a stack."""
+    whole = f"{PLATFORM}-{stack}"
+    if len(whole) <= LONGEST and whole[-1].isalnum():
+        return whole
+    return f"{whole[: LONGEST - 9]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+
+
+def is_unnamed(found: Mapping[str, str]) -> bool:
+    """Whether an object is of a release that didn't name the stack."""
+    return INSTANCE not in found and platform().items() <= found.items()
 
 
 def labels(workload: str, component: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,16 +11,28 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from backends.data_records import DataRecords, after
-from backends.kubernetes import network_policy
+from backends.kubernetes import labels, network_policy
 from backends.kubernetes.client import stand_in
 from backends.kubernetes.manifest import Manifest
 from backends.kubernetes.namespace import namespace
+from backends.kubernetes.ownership import Ownership
 from settings.backend import Kubernetes
 from workloads import Fixed, WorkloadError
 
 DEFAULT_DENY = "default-deny"
 CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding")
 """Kinds that belong to no namespace."""
+
+REPLACED_IN_PLACE = ("StatefulSet",)
+"""Kinds with fields that can't change, under a name that stays: the old object is deleted before the new one is made.
+
+In a preview the old one is still there, and the API server refuses the dry run of the new one ("updates to statefulset
+spec … are forbidden"). The provider does without that dry run if a value isn't known yet.
+"""
+
+UNPREVIEWED = f"{labels.PLATFORM}/unpreviewed"
+"""Label of such an object in previews alone, whose value isn't known. Its change is ignored: a preview that updates the
+object, or leaves it as it is, is what it would be without."""
 
 MOVE = "Put the old value back; for another place, make another stack and move the data to it."
 
@@ -59,13 +72,19 @@ class KubernetesObject(pulumi.CustomResource):
 class Registry:
     """Registers manifests, each name once. The provider and the namespace are made with the first one."""
 
-    def __init__(self, settings: Kubernetes, records: DataRecords, *, protect: bool) -> None:
+    def __init__(self, settings: Kubernetes, records: DataRecords, *, stack: str, protect: bool) -> None:
         self._settings = settings
         self._records = records
+        self._instance = labels.instance(stack)
+        self._ownership = Ownership(settings, self._instance)
         self._protect = protect
         self._owners = {("NetworkPolicy", DEFAULT_DENY): "the namespace"}
         self.reachable = True
         """False in a preview without the cluster."""
+
+        self.takes_back = True
+        """Whether objects of this stack that the state doesn't know are taken back; else the API server refuses them.
+        False without kubectl, which is needed to tell them from others'."""
 
     def register(
         self,
@@ -101,13 +120,12 @@ class Registry:
         first = self._owners.setdefault((kind, name), owner)
         if first != owner:
             raise WorkloadError(f"{first!r} and {owner!r} would share the {kind} {name!r}")
-        return KubernetesObject(
+        return self._declare(
             name,
             self._placed(manifest),
             pulumi.ResourceOptions(
                 parent=parent,
                 hooks=hooks,
-                provider=self._provider,
                 depends_on=[*self._namespace, *depends_on],
                 protect=self._protect if kept else None,
                 retain_on_delete=kept or None,
@@ -116,6 +134,27 @@ class Registry:
             ),
             recorded,
         )
+
+    def _declare(
+        self,
+        name: str,
+        manifest: Manifest,
+        opts: pulumi.ResourceOptions,
+        recorded: Iterable[pulumi.Resource] = (),
+    ) -> KubernetesObject:
+        """Registers an object with the stack's label, and refuses to take over what isn't the stack's."""
+        kind, metadata = str(manifest["kind"]), manifest["metadata"]
+        marked = {**metadata["labels"], labels.INSTANCE: self._instance}
+        if kind in REPLACED_IN_PLACE and pulumi.runtime.is_dry_run():
+            marked[UNPREVIEWED] = pulumi.UNKNOWN
+            opts.ignore_changes = [f'metadata.labels["{UNPREVIEWED}"]']
+        if self.reachable and self.takes_back and "name" in metadata:
+            hooks = copy.copy(opts.hooks) if opts.hooks else pulumi.ResourceHookBinding()
+            foreign = self._ownership.before_create(kind, str(metadata["name"]), kept=bool(opts.retain_on_delete))
+            hooks.before_create = [foreign, *(hooks.before_create or ())]
+            opts.hooks = hooks
+        opts.provider = self._provider
+        return KubernetesObject(name, {**manifest, "metadata": {**metadata, "labels": marked}}, opts, recorded)
 
     @functools.cached_property
     def _provider(self) -> kubernetes.Provider:
@@ -130,7 +169,8 @@ class Registry:
             # No timeout here: it would also end every watch, and calls that wait for an admission webhook.
             kube_client_settings=kubernetes.KubeClientSettingsArgs(qps=50, burst=100),
             # What a killed update left behind, and what outlived an earlier stack, is taken back instead of refused.
-            upsert_existing_objects=True,
+            # `Ownership` keeps it from anybody else's objects, `backends.addresses` from a later deletion.
+            upsert_existing_objects=self.takes_back,
             # The program has the last word on what it says; what it leaves out stays others' (replicas, for one).
             enable_patch_force=True,
         )
@@ -143,16 +183,16 @@ class Registry:
             Fixed("kubernetes.context", self._settings.context or "", MOVE),
         ]
         recorded = self._records.settings("namespace", {"namespace": place})
-        space = KubernetesObject(
+        space = self._declare(
             "namespace",
             namespace(self._settings.namespace),
-            pulumi.ResourceOptions(provider=self._provider, protect=self._protect, retain_on_delete=True),
+            pulumi.ResourceOptions(protect=self._protect, retain_on_delete=True),
             [recorded],
         )
-        closed = KubernetesObject(
+        closed = self._declare(
             DEFAULT_DENY,
             self._placed(network_policy.default_deny(DEFAULT_DENY)),
-            pulumi.ResourceOptions(provider=self._provider, depends_on=[space]),
+            pulumi.ResourceOptions(depends_on=[space]),
         )
         return [space, closed]
 

@@ -42,7 +42,9 @@ def run(
     """Runs a program on a backend of its own, below a parent."""
 
     def whole() -> KubernetesBackend:
-        backend = KubernetesBackend(Kubernetes(**{**CLUSTER, **settings}), Images(registry=registry), protect=protect)
+        backend = KubernetesBackend(
+            Kubernetes(**{**CLUSTER, **settings}), Images(registry=registry), stack="prod", protect=protect
+        )
         program(backend, pulumi.ComponentResource("test:index:Parent", "parent"))
         return backend
 

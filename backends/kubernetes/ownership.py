@@ -1,0 +1,141 @@
+"""Whose an object of the cluster is, looked up before the provider takes it over.
+
+The provider creates an object with server-side apply (`upsert_existing_objects`): one of that name that is there
+already is taken over and overwritten, whoever made it. That is wanted for what a killed update of this stack left
+behind, and for what outlived the stack; anything else is refused, in a preview, too. Every object therefore carries
+the stack in the label `app.kubernetes.io/instance`.
+
+kubectl is asked, once per kind, and only if something is to be created. The provider has no function for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from backends.kubernetes import kubectl, labels
+from backends.kubernetes.kubectl import KubectlError
+from backends.threads import Threads
+from settings.backend import Kubernetes
+from workloads import WorkloadError
+
+AUTONAMED = "pulumi.com/autonamed"
+"""Annotation of an object to which the provider gives a name that no other has."""
+
+UNKNOWN_KIND = ("the server doesn't have a resource type", "no matches for kind")
+"""What kubectl says of a kind whose definition the cluster lacks: no object of it is there."""
+
+Labels = Mapping[str, str]
+
+
+class Ownership:
+    """The hook that refuses what isn't this stack's.
+
+    Args:
+        settings: the cluster and the namespace.
+        instance: the stack, as its objects' label has it.
+    """
+
+    def __init__(self, settings: Kubernetes, instance: str) -> None:
+        self._settings = settings
+        self._instance = instance
+        self._threads = Threads()
+        self._kept: set[tuple[str, str]] = set()
+        self._lists: dict[str, asyncio.Task[Mapping[str, Labels]]] = {}
+        in_previews = pulumi.ResourceHookOptions(on_dry_run=True)
+        self._refuse = pulumi.ResourceHook("kubernetes-refuse-foreign-object", self._check, in_previews)
+
+    def before_create(self, kind: str, name: str, *, kept: bool) -> pulumi.ResourceHook:
+        """The hook of an object with a name of its own; one that is kept outlives the stack."""
+        if kept:
+            self._kept.add((kind, name))
+        return self._refuse
+
+    async def _check(self, hook: pulumi.ResourceHookArgs) -> None:
+        inputs = hook.new_inputs or {}
+        kind, metadata = str(inputs["kind"]), inputs["metadata"]
+        name = metadata.get("name")
+        if not isinstance(name, str) or AUTONAMED in (metadata.get("annotations") or {}):
+            return
+        resource = _resource(kind, str(inputs["apiVersion"]))
+        try:
+            if (found := (await self._listed(resource)).get(name)) is None:
+                return
+            if not pulumi.runtime.is_dry_run():
+                # The same update may have deleted it meanwhile, to replace it.
+                found = await self._labels(resource, name)
+        except KubectlError as error:
+            if not pulumi.runtime.is_dry_run():
+                raise WorkloadError(f"kubectl can't look whether {kind} {name!r} is somebody else's: {error}") from None
+            pulumi.log.warn(f"kubectl can't look whether {kind} {name!r} is somebody else's: {error}")
+            return
+        if found is None:
+            return
+        if kind == "StatefulSet" and pulumi.runtime.is_dry_run():
+            pulumi.log.info(f"{kind} {name!r} is there and is made anew or taken back. Its claims are kept either way.")
+            if labels.is_unnamed(found):
+                return  # an earlier release's, which may be about to be replaced
+        if owner := foreign_owner(found, self._instance, kept=(kind, name) in self._kept):
+            raise WorkloadError(self._refusal(resource, kind, name, owner))
+
+    async def _listed(self, resource: str) -> Mapping[str, Labels]:
+        """The labels of all objects of a kind, by name."""
+        if resource not in self._lists:
+            self._lists[resource] = asyncio.create_task(self._list(resource))
+        return await self._lists[resource]
+
+    async def _list(self, resource: str) -> Mapping[str, Labels]:
+        # Their labels alone: a list of Secrets would hold their values.
+        each = r'{range .items[*]}{.metadata.name}{"\t"}{.metadata.labels}{"\n"}{end}'
+        try:
+            found = await self._threads.run(kubectl.read, self._settings, "get", resource, f"--output=jsonpath={each}")
+        except KubectlError as error:
+            if any(said in str(error) for said in UNKNOWN_KIND):
+                return {}
+            raise
+        lines = (line.split("\t") for line in found.splitlines())
+        return {name: json.loads(known or "{}") for name, known in lines}
+
+    async def _labels(self, resource: str, name: str) -> Labels | None:
+        """The labels of one object; None if there is none."""
+        asked = ("get", resource, name, "--ignore-not-found", "--output=jsonpath={.metadata.name}\t{.metadata.labels}")
+        found = await self._threads.run(kubectl.read, self._settings, *asked)
+        if not found:
+            return None
+        known: dict[str, Any] = json.loads(found.partition("\t")[2] or "{}")
+        return known
+
+    def _refusal(self, resource: str, kind: str, name: str, owner: str) -> str:
+        hand_over = " ".join(
+            [
+                f"kubectl --context {self._settings.context} -n {self._settings.namespace}",
+                f"label {resource} {name} {labels.INSTANCE}={self._instance} --overwrite",
+            ]
+        )
+        return (
+            f"The {kind} {name!r} is in the cluster already and belongs to {owner}. It is left as it is. Give this "
+            "stack a namespace of its own (kubernetes.namespace), or remove the object. If it is this stack's after "
+            f"all, hand it over: {hand_over}"
+        )
+
+
+def foreign_owner(found: Labels, instance: str, *, kept: bool) -> str | None:
+    """Whom an object belongs to if it isn't this stack's, by its labels.
+
+    Releases before the label left what they kept without it; that is taken back, since nothing ever deletes it.
+    """
+    if labels.INSTANCE in found:
+        return None if found[labels.INSTANCE] == instance else f"{found[labels.INSTANCE]!r}"
+    if labels.is_unnamed(found):
+        return None if kept else "a stack of an earlier release, which doesn't say its name"
+    return "nobody whom its labels name"
+
+
+def _resource(kind: str, api_version: str) -> str:
+    """A kind as kubectl takes it, in this version of the API."""
+    group, _, version = api_version.rpartition("/")
+    return f"{kind}.{version}.{group}"

@@ -1,0 +1,58 @@
+"""A store and a service, for an API server without controllers: nothing is waited for."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pulumi
+
+from backends.addresses import Addresses
+from backends.kubernetes.backend import KubernetesBackend
+from backends.kubernetes.manifest import SKIP_AWAIT
+from settings.backend import Images, Kubernetes
+from workloads import Kind, Volume, Workload
+
+CONFIG = pulumi.Config()
+# No garbage collector ends a deletion in the foreground.
+ALONE = {**SKIP_AWAIT, "pulumi.com/deletionPropagationPolicy": "background"}
+
+
+def alone(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+    """Takes an object as the API server has it; gives a StatefulSet the policy that the configuration asks for."""
+    if not args.type_.startswith("kubernetes:"):
+        return None
+    props: dict[str, Any] = {**args.props}
+    metadata = props["metadata"]
+    props["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), **ALONE}}
+    if args.type_.endswith(":StatefulSet"):
+        props["spec"] = {**props["spec"], "podManagementPolicy": CONFIG.get("policy") or "Parallel"}
+    return pulumi.ResourceTransformationResult(props, args.opts)
+
+
+# As in the project's own entrance.
+signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+
+addresses = Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {})
+pulumi.runtime.register_stack_transformation(alone)
+backend = KubernetesBackend(
+    Kubernetes(
+        kubeconfig=CONFIG.require("kubeconfig"),
+        context=CONFIG.require("context"),
+        namespace=CONFIG.require("namespace"),
+    ),
+    Images(),
+    stack=pulumi.get_stack(),
+    protect=False,
+)
+backend.check([])
+outer = pulumi.ComponentResource("pti-calendar:tests:Outer", "outer") if CONFIG.get_bool("deeper") else None
+group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
+volume = Volume(name="data", mount="/data", size_gib=1)
+for workload in (
+    Workload(name="store", kind=Kind.STATEFUL, image="store:1", user=1000, memory_mib=32, volumes=(volume,)),
+    Workload(name="web", image="web:1", user=1000, memory_mib=32),
+):
+    backend.deploy(workload, parent=group)
+addresses.record()

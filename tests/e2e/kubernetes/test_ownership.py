@@ -1,0 +1,165 @@
+"""Whose the objects of a cluster are, and what a move in the program does to them.
+
+On a real API server that nothing acts on: objects stay as they were written, and no pod is started.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from backends.kubernetes.labels import INSTANCE
+from tests import cluster
+from tests.cluster.places import kubernetes_programs
+from tests.engine.pulumi_stack import PulumiStack
+
+PROGRAM = Path(__file__).parent / "programs" / "store"
+KINDS = "deployments,statefulsets,networkpolicies,serviceaccounts,services,persistentvolumeclaims"
+
+
+class OwnStack(PulumiStack):
+    """A stack of the small program in a namespace.
+
+    Args:
+        home: where its state, its configuration and its logs go.
+        server: the API server.
+        namespace: the namespace, or that of another stack to be in the same one.
+    """
+
+    def __init__(self, home: Path, server: cluster.Cluster, namespace: str) -> None:
+        self.server = server
+        self.namespace = namespace
+        super().__init__(
+            home,
+            program=PROGRAM,
+            configuration={"kubeconfig": str(server.kubeconfig), "context": server.context, "namespace": namespace},
+        )
+
+    def kubectl(self, *arguments: str) -> str:
+        """kubectl in its namespace."""
+        return self.server.kubectl("--namespace", self.namespace, *arguments)
+
+    def objects(self) -> dict[str, str]:
+        """Kind and name to the identity that no other object ever has."""
+        listed = json.loads(self.kubectl("get", KINDS, "--output=json"))["items"]
+        return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["uid"] for one in listed}
+
+    def remove(self) -> None:
+        """Its objects; nothing would end the deletion of a namespace."""
+        self.end_orphans()
+        self.kubectl("delete", KINDS, "--all", "--wait=false")
+
+
+Make = Callable[..., OwnStack]
+
+
+@pytest.fixture(scope="module")
+def server(left_as_found: None) -> cluster.Cluster:
+    """An API server without controllers."""
+    if reason := cluster.unavailable():
+        pytest.skip(reason)
+    version = cluster.API_SERVER_VERSIONS[0]
+    if not (kubernetes_programs(version) / "kube-apiserver").exists():
+        pytest.skip(f"Kubernetes {version} isn't built: python -m tests.cluster build --api-servers")
+    return cluster.api_server(version)
+
+
+@pytest.fixture
+def make(server: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+    """Makes stacks, each in a namespace of its own unless it is given one."""
+    made: list[OwnStack] = []
+
+    def stack(namespace: str | None = None) -> OwnStack:
+        home = tmp_path_factory.mktemp("stack")
+        made.append(OwnStack(home, server, namespace or f"own-{len(made)}-{home.parent.name}-{home.name}"))
+        return made[-1]
+
+    yield stack
+    for one in made:
+        one.remove()
+
+
+def test_a_move_leaves_every_object_until_the_program_names_the_former_address(make: Make) -> None:
+    stack = make()
+    stack.up().succeeded()
+    before = stack.objects()
+
+    stack.configure({"deeper": True})
+    for refused in (stack.preview().failed(), stack.up().failed()):
+        assert "apps:Deployment web" in refused.output
+        assert "MOVED of backends/addresses.py" in refused.output
+        assert "Traceback" not in refused.output
+    assert stack.objects() == before
+
+    stack.configure({"moved": dict(re.findall(r'"(\S+)": "(\S+)",', refused.output))})
+    assert stack.up().succeeded().changes == ["update Stash addresses"]
+    assert stack.objects() == before
+    stack.configure({"moved": {}})
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_what_outlived_the_state_is_taken_back(make: Make) -> None:
+    stack = make()
+    stack.up().succeeded()
+    before = stack.objects()
+
+    stack.lose_state()
+    stack.preview().succeeded()
+    stack.up().succeeded()
+    assert stack.objects() == before
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_another_stacks_objects_are_refused_by_name(make: Make) -> None:
+    first = make()
+    first.up().succeeded()
+    before = first.objects()
+
+    second = make(first.namespace)
+    for refused in (second.preview().failed(), second.up().failed()):
+        assert f"The Namespace '{first.namespace}' is in the cluster already" in refused.output
+        assert f"belongs to 'pti-calendar-{first.name}'" in refused.output
+        assert "Traceback" not in refused.output
+    assert first.objects() == before
+
+
+def test_nobodys_object_is_refused_by_name_until_it_is_handed_over(make: Make) -> None:
+    stack = make()
+    stack.server.kubectl("create", "namespace", stack.namespace)
+    hand_over = f"{INSTANCE}=pti-calendar-{stack.name}"
+    assert f"label Namespace.v1. {stack.namespace} {hand_over}" in stack.preview().failed().output
+    stack.kubectl("label", "Namespace.v1.", stack.namespace, hand_over)
+    stack.kubectl("create", "serviceaccount", "web")
+    before = stack.objects()["ServiceAccount web"]
+
+    for refused in (stack.preview().failed(), stack.up().failed()):
+        assert "The ServiceAccount 'web' is in the cluster already and belongs to nobody" in refused.output
+    assert INSTANCE not in stack.kubectl("get", "serviceaccount", "web", "--output=json")
+
+    stack.kubectl("label", "ServiceAccount.v1.", "web", hand_over)
+    stack.up().succeeded()
+    assert stack.objects()["ServiceAccount web"] == before
+
+
+@pytest.mark.parametrize("released", ["at present", "before objects had the stack's name"])
+def test_a_preview_replaces_a_stateful_set_as_the_update_does_and_its_claims_stay(make: Make, released: str) -> None:
+    stack = make()
+    stack.up().succeeded()
+    before = stack.objects()
+    if released != "at present":
+        stack.kubectl("label", "statefulset", "store", f"{INSTANCE}-")
+
+    stack.configure({"policy": "OrderedReady"})
+    preview = stack.preview().succeeded()
+    assert "StatefulSet 'store' is there and is made anew or taken back. Its claims are kept" in preview.output
+    assert "Forbidden" not in preview.output
+    update = stack.up().succeeded()
+    assert update.replaced == preview.replaced == {"store"}
+    assert update.changes == preview.changes
+    after = stack.objects()
+    assert {one for one in before if after.get(one) != before[one]} == {"StatefulSet store"}
+    stack.preview("--expect-no-changes").succeeded()

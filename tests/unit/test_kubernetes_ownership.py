@@ -1,0 +1,181 @@
+"""Whose an object of the cluster is; kubectl is a stand-in. In a cluster: tests/e2e/kubernetes/test_ownership.py."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.resource_hooks import ResourceHookArgs
+
+from backends.kubernetes import labels
+from backends.kubernetes.ownership import AUTONAMED
+from backends.kubernetes.registry import UNPREVIEWED
+from operations.render.recorder import Recording
+from tests.unit.kubernetes_stand_in import deployed, found, of_kind, run
+from workloads import Kind, Volume, WorkloadError
+
+HOOK = "kubernetes-refuse-foreign-object"
+OURS = {labels.INSTANCE: "pti-calendar-prod"}
+ANOTHERS = {labels.INSTANCE: "pti-calendar-test"}
+EARLIER = labels.platform()
+NOBODYS = {"app": "web"}
+
+Kubectl = Callable[..., Path]
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
+    """Puts a kubectl on PATH that knows these objects, by name; gives the file with the commands it was given."""
+
+    def make(objects: Mapping[str, Mapping[str, str]] | None = None, *, error: str = "") -> Path:
+        lines = "".join(f"{name}\t{json.dumps(known)}\n" for name, known in (objects or {}).items())
+        commands, listed = tmp_path / "commands", tmp_path / "listed"
+        listed.write_text(lines)
+        failure = f"echo '{error}' >&2; exit 1" if error else f"cat {listed}"
+        (tmp_path / "kubectl").write_text(f'#!/bin/sh\necho "$*" >> {commands}\n{failure}\n')
+        (tmp_path / "kubectl").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        return commands
+
+    return make
+
+
+def create(kind: str = "Deployment", name: str = "web", *, preview: bool = False, **metadata: Any) -> None:
+    """What the hook says to the creation of an object."""
+    recording = deployed(of_kind(Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),)), preview=preview)
+    hook = recording.hooks[HOOK]
+    assert isinstance(hook, pulumi.ResourceHook)
+    inputs = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, **metadata}}
+    recording_again = ResourceHookArgs("urn", "", name, kind, new_inputs=inputs)
+
+    async def answer() -> None:
+        answered = hook.callback(recording_again)
+        assert asyncio.iscoroutine(answered)
+        await answered
+
+    asyncio.run(answer())
+
+
+@pytest.mark.parametrize("known", [OURS, {**OURS, **EARLIER}])
+def test_what_is_left_of_this_stack_is_taken_back(kubectl: Kubectl, known: Mapping[str, str]) -> None:
+    kubectl({"web": known})
+    create()
+
+
+def test_what_is_not_there_is_made(kubectl: Kubectl) -> None:
+    commands = kubectl({"other": NOBODYS})
+    create()
+    assert "--context test --namespace pti-calendar" in commands.read_text()
+    assert "get Deployment.v1.apps" in commands.read_text()
+
+
+@pytest.mark.parametrize("preview", [False, True])
+@pytest.mark.parametrize(
+    ("known", "owner"),
+    [(ANOTHERS, "'pti-calendar-test'"), (EARLIER, "a stack of an earlier release"), (NOBODYS, "nobody")],
+)
+def test_what_is_somebody_elses_is_refused_by_name(
+    kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch, known: Mapping[str, str], owner: str, preview: bool
+) -> None:
+    kubectl({"web": known})
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: preview)
+    with pytest.raises(
+        WorkloadError, match=f"The Deployment 'web' is in the cluster already and belongs to {owner}"
+    ) as e:
+        create()
+    assert "label Deployment.v1.apps web app.kubernetes.io/instance=pti-calendar-prod --overwrite" in str(e.value)
+
+
+def test_a_kept_object_of_an_earlier_release_is_taken_back(kubectl: Kubectl) -> None:
+    kubectl({"data-web-0": EARLIER})
+    create("PersistentVolumeClaim", "data-web-0")
+
+
+@pytest.mark.parametrize("known", [ANOTHERS, NOBODYS])
+def test_a_kept_object_of_somebody_else_is_refused(kubectl: Kubectl, known: Mapping[str, str]) -> None:
+    kubectl({"data-web-0": known})
+    with pytest.raises(WorkloadError, match="PersistentVolumeClaim 'data-web-0'"):
+        create("PersistentVolumeClaim", "data-web-0")
+
+
+def test_an_object_that_the_provider_names_is_not_asked_for(kubectl: Kubectl) -> None:
+    commands = kubectl({"web": NOBODYS})
+    create(annotations={AUTONAMED: "true"})
+    assert not commands.exists()
+
+
+def test_a_kind_that_the_cluster_does_not_know_has_no_objects(kubectl: Kubectl) -> None:
+    kubectl(error='error: the server doesn"t have a resource type "Deployment"'.replace('"t', "'\"'\"'t"))
+    create()
+
+
+def test_an_update_that_can_not_look_is_refused_and_a_preview_warns(
+    kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubectl(error="forbidden")
+    with pytest.raises(WorkloadError, match=r"kubectl can't look whether Deployment 'web' .* forbidden"):
+        create()
+    warnings: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    create()
+    assert len(warnings) == 1
+
+
+class TestStatefulSets:
+    def test_a_preview_leaves_the_living_one_out_of_the_dry_run(self) -> None:
+        planned = of(deployed(of_kind(Kind.STATEFUL), preview=True))
+        assert planned["metadata"]["labels"][UNPREVIEWED] == pulumi.runtime.rpc.UNKNOWN
+
+    def test_an_update_sends_it_as_it_is(self) -> None:
+        assert UNPREVIEWED not in of(deployed(of_kind(Kind.STATEFUL)))["metadata"]["labels"]
+
+    def test_a_preview_says_that_its_claims_are_kept(self, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
+        said: list[str] = []
+        monkeypatch.setattr(pulumi.log, "info", said.append)
+        monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+        for known in (OURS, EARLIER):
+            kubectl({"web": known})
+            create("StatefulSet")
+        assert len(said) == 2
+        assert "claims are kept" in said[0]
+
+
+def of(recording: Recording[Any]) -> Mapping[str, Any]:
+    """The StatefulSet of a recording."""
+    return found(recording, "StatefulSet", "web")
+
+
+class TestLabel:
+    @pytest.mark.parametrize("kind", Kind)
+    def test_every_object_carries_the_stack_and_no_selector_does(self, kind: Kind) -> None:
+        recording = deployed(of_kind(kind))
+        objects = [one for one in recording.registrations if "metadata" in one.inputs]
+        assert {one.inputs["metadata"]["labels"][labels.INSTANCE] for one in objects} == {"pti-calendar-prod"}
+        assert all(labels.INSTANCE not in json.dumps(one.inputs.get("spec", {})) for one in objects)
+
+    @pytest.mark.parametrize("stack", ["prod", "a" * 100, "b" * 50 + "-"])
+    def test_its_value_is_one_that_a_cluster_takes(self, stack: str) -> None:
+        value = labels.instance(stack)
+        assert len(value) <= 63
+        assert value[-1].isalnum()
+        assert labels.instance(f"{stack}2") != value
+
+    def test_without_kubectl_nothing_is_taken_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("backends.kubernetes.backend.obstacle", lambda settings: None)
+        monkeypatch.setenv("PATH", "/nonexistent")
+
+        def program(backend: Any, parent: pulumi.Resource) -> None:
+            backend.check([])
+            backend.deploy(of_kind(Kind.SERVICE), parent=parent)
+
+        recording = run(program)
+        (provider,) = recording.of_type("kubernetes")
+        assert provider.inputs["upsertExistingObjects"] == "false"
+        assert HOOK not in recording.one("Deployment", "web").hooks.get("before_create", ())
+        assert any("kubectl isn't on PATH" in line for line in recording.log)
