@@ -1,10 +1,10 @@
 """Brings the database's tables to this version: `python -m reference_service.migrate`, as the migrator role.
 
-Safe to run again and to run twice at once: the second waits for the first, then finds nothing to do. Waits up to a
-minute for the server. Row-level security isn't mentioned: the platform isolates each table with a `tenant_id`.
+Safe to run again and to run twice at once: the second waits for the first, then finds nothing to do. Row-level security
+isn't mentioned: the platform isolates each table with a `tenant_id`.
 
 Every reader waits behind who waits for a lock, so the role's `lock_timeout` ends that wait after a few seconds. Nothing
-has been changed then, and the migration begins again, for up to five minutes.
+has been changed then, nor when the server goes away, and the migration begins again, for up to five minutes.
 
 Exit status: 0 the tables are as wanted; 1 they aren't; 2 when a variable is missing or wrong.
 """
@@ -25,8 +25,10 @@ from .settings import Postgres, SettingsError, load_postgres
 LOCK = 7_053_140_221
 """Any number, the same for every migration of this database."""
 
-WAIT_S = 60
-LOCKED_S = 300
+PATIENCE_S = 300
+"""Nothing has been changed when a connection breaks or a lock isn't to be had, so it begins again for so long."""
+
+LONGEST_PAUSE_S = 5
 
 MIGRATIONS = (
     """
@@ -91,7 +93,7 @@ MIGRATIONS = (
 
 def migrate(postgres: Postgres) -> int:
     """Runs what hasn't run yet, all of it or nothing; gives the number of migrations that ran."""
-    with connect(postgres) as connection:
+    with psycopg.connect(**connection_parameters(postgres)) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         connection.execute(
             "CREATE TABLE IF NOT EXISTS migrations (number int PRIMARY KEY, ran_at timestamptz NOT NULL DEFAULT now())"
@@ -105,32 +107,20 @@ def migrate(postgres: Postgres) -> int:
 
 
 def migrate_in_turn(postgres: Postgres) -> int:
-    """As `migrate`, and again while somebody else holds what it needs."""
-    deadline = time.monotonic() + LOCKED_S
-    pause = 1.0
-    while True:
-        try:
-            return migrate(postgres)
-        except psycopg.errors.LockNotAvailable:
-            if time.monotonic() > deadline:
-                raise
-            logs.log.warning("a lock is taken; the migration begins again in %s s", pause)
-            time.sleep(pause)
-            pause = min(2 * pause, 10)
-
-
-def connect(postgres: Postgres) -> psycopg.Connection[tuple[int]]:
-    """A connection, as soon as the server takes one."""
-    deadline = time.monotonic() + WAIT_S
+    """As `migrate`, and again while the server is away, or somebody else holds what it needs."""
+    deadline = time.monotonic() + PATIENCE_S
     pause = 0.5
     while True:
         try:
-            return psycopg.connect(**connection_parameters(postgres))
-        except psycopg.OperationalError:
+            return migrate(postgres)
+        except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 raise
+            is_locked = isinstance(error, psycopg.errors.LockNotAvailable)
+            reason = "a lock is taken" if is_locked else "the server is away"
+            logs.log.warning("%s; the migration begins again in %s s", reason, pause)
             time.sleep(pause)
-            pause = min(2 * pause, 5)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
 def main() -> int:

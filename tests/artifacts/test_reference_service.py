@@ -259,6 +259,19 @@ def test_a_migration_begins_again_when_its_wait_for_a_lock_ends(
     assert (migration.returncode, json.loads(output.splitlines()[-1])["message"]) == (0, "migrations run: 0")
 
 
+def test_a_migration_waits_for_a_server_that_is_away(
+    surroundings: Surroundings, migrator: Surroundings, postgres: Gate
+) -> None:
+    postgres.close()
+    migration = migrator.start_migration()
+    assert migration.stdout is not None
+    first = json.loads(migration.stdout.readline())
+    postgres.open()
+    output, _ = migration.communicate(timeout=60)
+    assert first["message"].startswith("the server is away; the migration begins again")
+    assert (migration.returncode, json.loads(output.splitlines()[-1])["message"]) == (0, "migrations run: 0")
+
+
 def test_the_migrated_database_has_no_finding(surroundings: Surroundings, stores: Stores) -> None:
     with stores.task.connect(DATABASE, f"{DATABASE}_app") as session:
         assert session.execute("SELECT * FROM tenancy.audit()").fetchall() == []
