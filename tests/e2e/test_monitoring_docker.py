@@ -36,6 +36,8 @@ NOT_ASKED = {"backup.yml", "kubernetes.yml", "cloudnativepg.yml"}
 
 UNHEARD = {
     "database:backup_age:seconds": "no backup runs",
+    "cnpg_pg_replication_streaming_replicas": "PostgreSQL is one server here",
+    "kube_pod_labels": "there is no cluster",
     "kubelet_volume_stats_available_bytes": "there is no kubelet",
     "kubelet_volume_stats_capacity_bytes": "there is no kubelet",
 }

@@ -6,6 +6,7 @@ One stack, in the order of the file; each test leaves it well. The next module's
 from __future__ import annotations
 
 import json
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from tests.e2e.kubernetes.monitored import LOOKBACK_S, Forwarded, may, monitored
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.watched import BURN, BUSINESS, POSTED, REQUESTS, SELDOM, THROUGH_GRAFANA, Watched
 from tests.engine.waiting import until
+from tests.failures import Tried
 
 STORES = (
     *("postgres", "redis", "kafka", "kong", "nginx", "prometheus", "alertmanager", "kubelet"),
@@ -62,6 +64,7 @@ UNHEARD = {
     "node_filesystem_avail_bytes": "nodes are somebody else's",
     "node_filesystem_size_bytes": "nodes are somebody else's",
     "node_vmstat_oom_kill": "nodes are somebody else's",
+    "cnpg_pg_replication_streaming_replicas": "PostgreSQL is one server here",
     "database:backup_age:seconds": "no backup runs",
 }
 EMPTY_PANELS = {
@@ -199,8 +202,17 @@ def test_a_service_that_stops(watched: Watched[Forwarded], stack: ClusterStack) 
     watched.clears()
 
 
-def test_pods_that_crash_have_no_image_or_find_no_node(watched: Watched[Forwarded], stack: ClusterStack) -> None:
+def test_pods_that_crash_have_no_image_or_find_no_node(
+    watched: Watched[Forwarded], stack: ClusterStack, tried: Tried
+) -> None:
+    tried.failure(
+        "New pods of three services crash, have no image, or find no node",
+        on="Kubernetes",
+        notice="nothing: the pods before go on; an alert names each cause",
+    )
+    tenant, served = uuid.uuid4(), ("user", "planning", "audit")
     watched.calm()
+    tried.breaks()
     with (
         _changed(stack, "user", "command", ["sh", "-c", "exit 1"]),
         _changed(stack, "planning", "image", "pti-calendar/reference-service:never-built"),
@@ -215,7 +227,11 @@ def test_pods_that_crash_have_no_image_or_find_no_node(watched: Watched[Forwarde
         )
         pod = watched.people.firing["ContainerCrashLooping", "user"]["labels"]["pod"]
         assert stack.kubectl("get", "pod", pod, "--output=jsonpath={.status.containerStatuses[0].restartCount}") > "0"
+        assert [watched.platform.book(tenant, service).status for service in served] == [201] * len(served)
     watched.clears()
+    tried.well()
+    assert [len(watched.platform.listed(tenant, service).json) for service in served] == [1] * len(served)
+    tried.lost("nothing")
 
 
 def test_a_service_that_is_slow(watched: Watched[Forwarded]) -> None:
