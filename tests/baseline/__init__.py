@@ -5,8 +5,12 @@ After a release, `commit` gets its commit and the inventories are copied anew.
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
+
+from contract import StackOutputs
+from operations.project import ROOT
 
 FOLDER = Path(__file__).parent
 COMMIT = (FOLDER / "commit").read_text().strip()
@@ -25,7 +29,18 @@ def addresses(shape: str) -> list[str]:
 
 
 def clone(folder: Path) -> Path:
-    """A clone of the release's program in that folder, from this repository's own history."""
-    subprocess.run(["git", "clone", "--quiet", "--no-checkout", str(FOLDER.parents[1]), str(folder)], check=True)
-    subprocess.run(["git", "checkout", "--quiet", COMMIT], cwd=folder, check=True)
+    """The release's program in that folder, from this repository's own history."""
+    subprocess.run(["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(folder)], check=True)
+    found = subprocess.run(["git", "checkout", "--quiet", COMMIT], cwd=folder, capture_output=True, text=True)
+    assert found.returncode == 0, f"the release isn't in this clone's history (git fetch --unshallow): {found.stderr}"
+    # It runs with the present SDKs: an update doesn't come with two sets of them.
+    (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder
+
+
+def outputs(shown: str) -> StackOutputs[str]:
+    """The outputs of a stack of the release, given as JSON, with what they have by now."""
+    values = json.loads(shown)
+    for database in values["postgres"]["databases"].values():
+        database.setdefault("pool_max", 5)
+    return StackOutputs.parse(values)

@@ -47,6 +47,16 @@ class Outcome:
         """The names of the resources it replaced."""
         return {step.name for step in event_log.steps(self.log) if step.operation == "create-replacement"}
 
+    @property
+    def replaced_types(self) -> set[str]:
+        """The types of the resources it replaced."""
+        return {step.type for step in event_log.steps(self.log) if step.operation == "create-replacement"}
+
+    @property
+    def deleted(self) -> list[str]:
+        """What it deleted and didn't replace."""
+        return [change for change in self.changes if change.startswith("delete ")]
+
     def events(self) -> str:
         """The event log, debug messages included."""
         return self.log.read_text()
@@ -99,6 +109,10 @@ class PulumiStack:
         shutil.copy(program / "Pulumi.yaml", self.project)
         self.configure({"pulumi:disable-default-providers": ["docker"], **(configuration or {})})
         self.init()
+
+    def runs(self, program: Path) -> None:
+        """From now on the program is the one in that folder."""
+        self._program = program
 
     # The commands of a person.
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests import cluster
 from tests.cluster import access
+from tests.cluster.places import kubernetes_programs
 from tests.e2e.kubernetes.configuration import IMAGES, NEXT_SERVICE_IMAGE, SERVICE_IMAGE, SMALL_CLAIM
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.machine import lacking
@@ -55,6 +56,15 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
     finally:
         made.remove()
         cluster.fresh_volumes()
+
+
+@pytest.fixture
+def api_server(left_as_found: None) -> cluster.Cluster:
+    """An API server alone, without nodes and controllers."""
+    version = cluster.API_SERVER_VERSIONS[0]
+    if not (kubernetes_programs(version) / "kube-apiserver").exists():
+        pytest.skip(f"Kubernetes {version} isn't built: python -m tests.cluster build --api-servers")
+    return cluster.api_server(version)
 
 
 def _is_up() -> bool:

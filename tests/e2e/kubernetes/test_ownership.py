@@ -14,7 +14,6 @@ import pytest
 
 from backends.kubernetes.labels import INSTANCE
 from tests import cluster
-from tests.cluster.places import kubernetes_programs
 from tests.engine.pulumi_stack import PulumiStack
 
 PROGRAM = Path(__file__).parent / "programs" / "store"
@@ -57,25 +56,14 @@ class OwnStack(PulumiStack):
 Make = Callable[..., OwnStack]
 
 
-@pytest.fixture(scope="module")
-def server(left_as_found: None) -> cluster.Cluster:
-    """An API server without controllers."""
-    if reason := cluster.unavailable():
-        pytest.skip(reason)
-    version = cluster.API_SERVER_VERSIONS[0]
-    if not (kubernetes_programs(version) / "kube-apiserver").exists():
-        pytest.skip(f"Kubernetes {version} isn't built: python -m tests.cluster build --api-servers")
-    return cluster.api_server(version)
-
-
 @pytest.fixture
-def make(server: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+def make(api_server: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
     """Makes stacks, each in a namespace of its own unless it is given one."""
     made: list[OwnStack] = []
 
     def stack(namespace: str | None = None) -> OwnStack:
         home = tmp_path_factory.mktemp("stack")
-        made.append(OwnStack(home, server, namespace or f"own-{len(made)}-{home.parent.name}-{home.name}"))
+        made.append(OwnStack(home, api_server, namespace or f"own-{len(made)}-{home.parent.name}-{home.name}"))
         return made[-1]
 
     yield stack

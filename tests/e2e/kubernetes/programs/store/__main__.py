@@ -10,32 +10,28 @@ import pulumi
 
 from backends.addresses import Addresses
 from backends.kubernetes.backend import KubernetesBackend
-from backends.kubernetes.manifest import SKIP_AWAIT
 from settings.backend import Images, Kubernetes
+from tests.e2e.kubernetes.unawaited import wait_for_nothing
 from workloads import Kind, Volume, Workload
 
 CONFIG = pulumi.Config()
-# No garbage collector ends a deletion in the foreground.
-ALONE = {**SKIP_AWAIT, "pulumi.com/deletionPropagationPolicy": "background"}
 
 
-def alone(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-    """Takes an object as the API server has it; gives a StatefulSet the policy that the configuration asks for."""
-    if not args.type_.startswith("kubernetes:"):
-        return None
-    props: dict[str, Any] = {**args.props}
-    metadata = props["metadata"]
-    props["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), **ALONE}}
+def with_policy(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+    """Gives a StatefulSet the policy that the configuration asks for."""
     if args.type_.endswith(":StatefulSet"):
+        props: dict[str, Any] = {**args.props}
         props["spec"] = {**props["spec"], "podManagementPolicy": CONFIG.get("policy") or "Parallel"}
-    return pulumi.ResourceTransformationResult(props, args.opts)
+        return pulumi.ResourceTransformationResult(props, args.opts)
+    return None
 
 
 # As in the project's own entrance.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 addresses = Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {})
-pulumi.runtime.register_stack_transformation(alone)
+for transformation in (wait_for_nothing, with_policy):
+    pulumi.runtime.register_stack_transformation(transformation)
 backend = KubernetesBackend(
     Kubernetes(
         kubeconfig=CONFIG.require("kubeconfig"),

@@ -1,0 +1,51 @@
+"""What an upgrade from the last release writes to the API server, and what its preview says of it.
+
+On a real API server that nothing acts on: objects stay as they were written, and no pod is started.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from operations.project import ROOT
+from tests import baseline, cluster
+from tests.e2e.kubernetes.released import SMALL, ReleasedStack
+
+UNAWAITED = Path(__file__).parent / "programs" / "unawaited"
+KINDS = "deployments,statefulsets,networkpolicies,serviceaccounts,services,persistentvolumeclaims,poddisruptionbudgets"
+NAMED_BY_CONTENT = {"ConfigMap", "Secret", "Job"}
+"""Kinds of which another content is another object, under another name."""
+
+
+def test_an_upgrade_deletes_nothing_that_stays_and_keeps_every_claim(
+    api_server: cluster.Cluster, tmp_path: Path
+) -> None:
+    stack = ReleasedStack(tmp_path, api_server)
+    namespace = f"upgrade-{stack.name}"
+
+    def objects() -> dict[str, str]:
+        listed = json.loads(api_server.kubectl("--namespace", namespace, "get", KINDS, "--output=json"))["items"]
+        return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["uid"] for one in listed}
+
+    stack.change({**SMALL, "kubernetes": {"namespace": namespace}})
+    stack.runs(UNAWAITED)
+    stack.configure({"tests:program": str(baseline.clone(tmp_path / "release"))})
+    try:
+        stack.up().succeeded()
+        before = objects()
+
+        stack.configure({"tests:program": str(ROOT)})
+        preview, update = stack.preview().succeeded(), stack.up().succeeded()
+
+        assert preview.changes == update.changes
+        assert update.deleted == []
+        assert update.replaced_types <= NAMED_BY_CONTENT | {"StatefulSet"}
+        after = objects()
+        changed = {one for one in before if after.get(one) != before[one]}
+        assert {one.partition(" ")[0] for one in changed} <= {"StatefulSet"}
+        assert any(one.startswith("PersistentVolumeClaim") for one in before)
+    finally:
+        stack.end_orphans()
+        everything = f"{KINDS},configmaps,secrets,jobs"
+        api_server.kubectl("--namespace", namespace, "delete", everything, "--all", "--wait=false")
