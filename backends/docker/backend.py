@@ -119,6 +119,7 @@ class DockerBackend:
                 *(self._file_volume(workload, file_set, parent) for file_set in workload.file_sets),
             ],
         )
+        is_task = workload.kind is Kind.TASK
         self._containers[workload.name] = docker.Container(
             workload.name,
             container.arguments(workload, placed),
@@ -128,10 +129,13 @@ class DockerBackend:
                 depends_on=[self._containers[needed] for needed in workload.needs],
                 # Names and host ports are fixed: the old one must go first (pulumi/pulumi-docker#1356).
                 delete_before_replace=True,
-                # The provider would note a changed tmpfs and leave the container as it is.
-                replace_on_changes=["tmpfs"],
+                # The provider would note a changed tmpfs and leave the container as it is. A refresh shows a stopped
+                # container by `mustRun`; another one in its place is waited for until it is ready.
+                replace_on_changes=["tmpfs"] if is_task else ["tmpfs", "mustRun"],
+                # A task that has succeeded needn't run: an engine that restarts leaves its container stopped.
+                ignore_changes=["mustRun"] if is_task else None,
                 hooks=self._hooks.for_container(
-                    is_task=workload.kind is Kind.TASK,
+                    is_task=is_task,
                     before=[self._data.before_container] if workload.volumes else [],
                 ),
             ),
@@ -241,7 +245,13 @@ class DockerBackend:
                 name=after(names[volume.name], record),
                 labels=self._volume_labels(workload, "persistent"),
                 opts=pulumi.ResourceOptions(
-                    parent=parent, provider=self._provider, protect=self._protect, retain_on_delete=True, hooks=hooks
+                    parent=parent,
+                    provider=self._provider,
+                    protect=self._protect,
+                    retain_on_delete=True,
+                    # An engine can't change them: one that Compose or a person has made keeps its own.
+                    ignore_changes=["labels"],
+                    hooks=hooks,
                 ),
             )
             yield Mount(resource.name, volume.mount)

@@ -48,6 +48,7 @@ class Registration:
     retain_on_delete: bool
     delete_before_replace: bool
     replace_on_changes: tuple[str, ...]
+    ignore_changes: tuple[str, ...]
     provider: str
     """Of the explicit provider; empty for the default one."""
 
@@ -247,6 +248,7 @@ def _registration(request: Any, inputs: dict[str, Any], secret: set[str]) -> Reg
         retain_on_delete=request.retainOnDelete,
         delete_before_replace=request.deleteBeforeReplace,
         replace_on_changes=tuple(request.replaceOnChanges),
+        ignore_changes=tuple(request.ignoreChanges),
         provider=_reference(request.provider.rpartition("::")[0]) if request.provider else "",
         dependencies=frozenset(map(_reference, request.dependencies)),
         property_dependencies={

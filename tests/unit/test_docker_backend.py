@@ -640,7 +640,22 @@ class TestLifecycle:
         assert len(fixed) == 3
 
     def test_a_changed_scratch_directory_makes_a_new_container(self) -> None:
-        assert deployed(workload()).one("Container", "web").replace_on_changes == ("tmpfs",)
+        assert "tmpfs" in deployed(workload()).one("Container", "web").replace_on_changes
+
+    def test_a_container_that_was_stopped_is_made_anew_and_waited_for(self) -> None:
+        """A refresh shows it by `mustRun`."""
+        made = deployed(workload()).one("Container", "web")
+        assert "mustRun" in made.replace_on_changes
+        assert made.ignore_changes == ()
+
+    def test_a_task_needs_no_running_container_once_it_has_succeeded(self) -> None:
+        made = deployed(task()).one("Container", "migrate")
+        assert made.ignore_changes == ("mustRun",)
+        assert "mustRun" not in made.replace_on_changes
+
+    def test_a_volume_with_data_keeps_the_labels_it_was_made_with(self) -> None:
+        keeper = workload(kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),))
+        assert deployed(keeper).one("Volume", "data").ignore_changes == ("labels",)
 
     def test_leftovers_are_cleared_before_a_container_or_network_is_created(self) -> None:
         recording = deployed(workload(file_sets=(files(),)))

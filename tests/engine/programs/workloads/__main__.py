@@ -11,7 +11,20 @@ import pulumi
 from backends.docker.backend import DockerBackend
 from settings.backend import Backend, Images
 from settings.stores import Redis
-from workloads import RECOVERY_S, Endpoint, Exec, Fixed, Kind, Liveness, Port, Probe, Scratch, Volume, Workload
+from workloads import (
+    RECOVERY_S,
+    Endpoint,
+    Exec,
+    FileSet,
+    Fixed,
+    Kind,
+    Liveness,
+    Port,
+    Probe,
+    Scratch,
+    Volume,
+    Workload,
+)
 
 IMAGE = Redis().image
 USER = 999
@@ -127,6 +140,25 @@ STORE_THAT_RECOVERS = Workload(
     liveness=Liveness(check=Exec(command=("test", "-e", f"{STATE}/recovered")), startup_s=RECOVERY_S),
     stop_grace_s=1,
 )
+# Ends well at once.
+PREPARATION = Workload(
+    name="preparation", kind=Kind.TASK, image=IMAGE, user=USER, memory_mib=32, command=("true",), needs=("store",)
+)
+# Publishes no port, and is ready once it reads its file and the store.
+READER = Workload(
+    name="reader",
+    image=IMAGE,
+    user=USER,
+    memory_mib=32,
+    command=("sh", "-c", SERVE),
+    file_sets=(FileSet(name="words", directory="/etc/reader", files={"word": "written by the program"}),),
+    readiness=Probe(
+        check=Exec(command=("sh", "-c", "grep -q written /etc/reader/word && redis-cli -h store ping")), period_s=1
+    ),
+    calls=(Endpoint("store", 6379),),
+    needs=("preparation",),
+    stop_grace_s=1,
+)
 SCENARIOS = {
     # A task which fails until the store's key `migration` says `allowed`, and a service that waits for it.
     "migration": [STORE, MIGRATION, service("web", ready="true", needs=("migration",))],
@@ -137,6 +169,7 @@ SCENARIOS = {
     "keeper": [KEEPER],
     "recoverer": [STORE_THAT_RECOVERS, service("web", ready="true", needs=("recoverer",))],
     "ready": [service("web", ready="true")],
+    "of each kind": [STORE, KEEPER, PREPARATION, READER],
 }
 
 # As in the project's own entrance.

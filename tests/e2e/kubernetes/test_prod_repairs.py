@@ -1,0 +1,69 @@
+"""What people changed in the cluster by hand is put right by the next update, and no Secret is shown meanwhile."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+
+from tests.e2e.kubernetes import configuration
+from tests.e2e.kubernetes.stack import ClusterStack
+from tests.engine.waiting import until
+from tests.failures import Tried
+
+TENANT = uuid.uuid4()
+BOOKED = "kept while people edit the cluster"
+BY_HAND = "value-that-somebody-put-there"
+
+
+def test_what_was_changed_by_hand_is_put_right_by_the_next_update(stack: ClusterStack, tried: Tried) -> None:
+    stack.up().succeeded()
+    platform = stack.platform()
+    assert platform.book(TENANT, title=BOOKED).status == 201
+    own = stack.outputs().credentials.jwt_secret
+    tried.failure(
+        "A Deployment is scaled to none and another deleted, a Service deleted, an image and a Secret edited by hand",
+        on="Kubernetes",
+        notice="what the change itself does, until the next `up`",
+    )
+    with tried.until_well():
+        stack.kubectl("scale", "deployment/rdv", "--replicas=0")
+        stack.kubectl("delete", "service/kong", "deployment/audit", "--wait=true")
+        stack.kubectl("set", "image", "deployment/user", "user=pti-calendar/reference-service:there-is-none")
+        edited = _edit_secret(stack, "planning")
+
+        previewed = stack.preview("--refresh", "--diff").succeeded()
+        # The deleted Deployment gets a release at the same time.
+        stack.change({"services": {"each": {"audit": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
+        repaired = stack.up("--refresh", "--diff").succeeded()
+        until("every pod is ready", stack.all_ready)
+        platform.every_service()
+
+    assert {"create Deployment audit", "create Service kong", "update Deployment rdv"} <= set(repaired.changes)
+    assert stack.kubectl("get", "secret", edited, "--ignore-not-found") == "", "the edited Secret is another now"
+    for outcome in (previewed, repaired):
+        for secret in (BY_HAND, own):
+            for form in (secret, base64.b64encode(secret.encode()).decode()):
+                assert form not in outcome.output
+                assert form not in outcome.events()
+    assert BOOKED in platform.titles(TENANT)
+    tried.lost("nothing")
+    stack.preview("--refresh", "--expect-no-changes").succeeded()
+
+    stack.change({"services": {"each": {"audit": None}}})
+    stack.up().succeeded()
+
+
+def _edit_secret(stack: ClusterStack, workload: str) -> str:
+    """Replaces a value of a workload's Secret, which can't be changed in place. Returns the Secret's name."""
+    (found,) = (
+        one
+        for one in stack.objects("secrets")
+        if one["metadata"]["name"].startswith(f"{workload}-secrets-") and one.get("data")
+    )
+    key = min(found["data"])
+    found["data"][key] = base64.b64encode(BY_HAND.encode()).decode()
+    for server_side in ("uid", "resourceVersion", "creationTimestamp"):
+        found["metadata"].pop(server_side)
+    stack.kubectl("replace", "--force", "--filename=-", input=json.dumps(found))
+    return str(found["metadata"]["name"])

@@ -1,0 +1,139 @@
+"""What was stopped, removed or pruned by hand is made again by an update that refreshes, and data never begins anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.engine import docker_engine
+from tests.engine.conftest import MakeStack
+from tests.engine.docker_engine import docker
+from tests.engine.pulumi_stack import PulumiStack
+from tests.engine.small_programs import WORKLOADS
+
+HEALTHY = dict.fromkeys(("store", "keeper", "preparation", "reader"), "healthy")
+KEPT = "/data/kept"
+CARRIER = "reader-words"
+
+
+@pytest.fixture(scope="module")
+def shared(make_shared_stack: MakeStack) -> PulumiStack:
+    """A store, a workload with data, a task, and a service without a published port that reads a file."""
+    made = make_shared_stack(program=WORKLOADS, configuration={"scenario": "of each kind"})
+    made.up().succeeded()
+    docker("exec", container(made, "keeper"), "sh", "-c", f"echo before > {KEPT}")
+    return made
+
+
+@pytest.fixture
+def stack(shared: PulumiStack) -> Iterator[PulumiStack]:
+    """The stack, which each test leaves whole."""
+    yield shared
+    assert docker("exec", container(shared, "keeper"), "cat", KEPT) == "before\n"
+
+
+def container(stack: PulumiStack, workload: str) -> str:
+    """Name of a workload's container."""
+    return f"pti-{workload}-{stack.name}"
+
+
+def stop_all(stack: PulumiStack) -> None:
+    """As `docker stop $(docker ps -q)` does, for this stack."""
+    running = docker("ps", "--quiet", "--filter", _label(stack)).split()
+    docker("stop", "--time", "1", *running)
+
+
+def prune(stack: PulumiStack) -> None:
+    """As `docker system prune -f` does, for this stack: what doesn't run, and networks that nobody uses."""
+    for kind in ("container", "network"):
+        docker(kind, "prune", "--force", "--filter", _label(stack))
+
+
+def stop_service(stack: PulumiStack) -> None:
+    docker("stop", "--time", "1", container(stack, "reader"))
+
+
+def stop_store(stack: PulumiStack) -> None:
+    docker("stop", "--time", "1", container(stack, "keeper"))
+
+
+def remove_container(stack: PulumiStack) -> None:
+    docker("rm", "--force", container(stack, "store"))
+
+
+def stop_and_prune_all(stack: PulumiStack) -> None:
+    stop_all(stack)
+    prune(stack)
+
+
+def prune_beside_what_runs(stack: PulumiStack) -> None:
+    """Containers that carry files never run: a prune takes them away."""
+    prune(stack)
+    assert container(stack, CARRIER) not in _names(stack)
+
+
+def remove_files(stack: PulumiStack) -> None:
+    docker("rm", "--force", container(stack, "reader"), container(stack, CARRIER))
+    (volume,) = (one["Name"] for one in docker_engine.volumes(stack.name) if CARRIER in one["Name"])
+    docker("volume", "rm", volume)
+
+
+DAMAGES = (
+    stop_service,
+    stop_store,
+    remove_container,
+    stop_all,
+    stop_and_prune_all,
+    prune_beside_what_runs,
+    remove_files,
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_what_was_damaged_by_hand_is_made_again(stack: PulumiStack, damage: Callable[[PulumiStack], None]) -> None:
+    damage(stack)
+
+    repaired = stack.up("--refresh").succeeded()
+
+    assert repaired.changes
+    # The task has done its work, and runs again only where it was removed.
+    assert docker_engine.workloads(stack.name) | {"preparation": "healthy"} == HEALTHY
+    assert container(stack, CARRIER) in _names(stack)
+    stack.preview("--refresh", "--expect-no-changes").succeeded()
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_a_task_that_an_engine_left_stopped_is_no_difference(stack: PulumiStack) -> None:
+    """An engine that restarts starts services again, by their restart policy, and no task."""
+    docker("stop", "--time", "1", container(stack, "preparation"))
+
+    stack.preview("--refresh", "--expect-no-changes").succeeded()
+
+    assert stack.up("--refresh").succeeded().changes == []
+    assert docker("inspect", "--format", "{{.State.Running}}", container(stack, "preparation")) == "false\n"
+
+
+def test_a_volume_that_is_gone_is_refused_by_an_update_that_refreshes(stack: PulumiStack) -> None:
+    """As after `docker system prune --volumes`, with nothing changed in the configuration."""
+    volume = f"pti-keeper-data-{stack.name}"
+    stop_and_prune_all(stack)
+    docker("volume", "rm", volume)
+
+    for refused in (stack.preview("--refresh").failed(), stack.up("--refresh").failed()):
+        assert f"The volume '{volume}' with this stack's data is missing." in refused.output
+        assert docker_engine.persistent_volumes(stack.name) == set()
+
+    # Brought back from elsewhere.
+    docker("volume", "create", "--label", f"{docker_engine.STACK_LABEL}={stack.name}", volume)
+    stack.up("--refresh").succeeded()
+    docker("exec", container(stack, "keeper"), "sh", "-c", f"echo before > {KEPT}")
+    stack.preview("--refresh", "--expect-no-changes").succeeded()
+
+
+def _label(stack: PulumiStack) -> str:
+    return f"label={docker_engine.STACK_LABEL}={stack.name}"
+
+
+def _names(stack: PulumiStack) -> set[str]:
+    return {one["Name"].removeprefix("/") for one in docker_engine.containers(stack.name)}
