@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from backends.kubernetes.claims import missing_claim
+from backends.kubernetes.client import obstacle
 from backends.kubernetes.labels import NAME
 from backends.kubernetes.missing_claims import missing_claims
 from operations.configuration import read_configuration
@@ -21,6 +23,17 @@ CLUSTER = "cnpg.io/cluster"
 SHOWN = "pods,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
 MOST_PODS = 100
 """Of one workload, whose logs are followed at once: as many as its settings allow."""
+
+
+def why_unreachable(stack: str) -> str | None:
+    """Return why the cluster of the configuration can't be updated; None where it can."""
+    return obstacle(_cluster(stack))
+
+
+def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
+    """Return True: what was edited shows only when each object is compared, as a refresh does."""
+    del stack, recorded
+    return True
 
 
 def show_status(stack: str) -> None:

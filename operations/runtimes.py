@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from operations.configuration import read_configuration
 
 
 class Runtime(Protocol):
     """A Docker engine or a cluster, asked with its own command about the stacks on it."""
+
+    def why_unreachable(self, stack: str) -> str | None:
+        """Return why the engine or the cluster doesn't answer, with the remedy; None where it does."""
+
+    def may_differ(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether something may have been stopped or removed by hand.
+
+        Args:
+            stack: its name.
+            recorded: the resources of its state.
+        """
 
     def show_status(self, stack: str) -> None:
         """Prints how the stack's workloads are.

@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
-import socket
 import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from contract import ContractError, StackOutputs
+from operations.comparison import proposes_changes
+from operations.locks import locks
 from operations.project import PROJECT, ROOT, STATE, OperationError, environment
+from operations.runtimes import runtime_of
+
+AS_RECORDED = "--refresh=false"
+"""Takes what the state has recorded for what there is, against the default of Pulumi.yaml."""
+
+STACK = "pulumi:pulumi:Stack"
+STATE_ROOM = 64 * 2**20
+"""Bytes that must be free where the state is: each step writes it anew, beside the one before."""
 
 
 def up(stack: str) -> int:
-    """Brings the stack up, created first if it is new; gives Pulumi's exit code."""
+    """Bring the stack up, created first if it is new. Return Pulumi's exit code.
+
+    A stack that is there is previewed first: what the preview refuses is refused before anything is changed, and
+    without a change the update is left out. A difference to what the state has recorded is made good.
+
+    Raises:
+        OperationError: the engine or the cluster doesn't answer, another update runs, the state's disk is full, or the
+            state can't be read.
+    """
+    _refuse_second_update(stack)
+    _refuse_full_disk(stack)
+    if reason := runtime_of(stack).why_unreachable(stack):
+        raise OperationError(f"{reason}\nNothing has been changed.")
+    state = _state(stack)
+    _restore_salt(stack, state)
     _select(stack)
     was_killed = _release_dead_lock(stack)
-    code = _attached(["up", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])
+    options: list[str] = []
+    if recorded := [one for one in state.get("resources") or [] if one["type"] != STACK]:
+        options = [] if was_killed or runtime_of(stack).may_differ(stack, recorded) else [AS_RECORDED]
+        code, is_changing = _preview(stack, options)
+        if code or not (is_changing or was_killed):
+            return code
+    code = _attached(["up", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs", *options])
     if was_killed and not code:
         # The killed update's creations have been found or made anew; Pulumi would warn of them for ever.
         _captured(["refresh", "--clear-pending-creates", "--skip-preview", "--yes", "--stack", stack])
@@ -60,35 +95,109 @@ def _select(stack: str) -> None:
             "secrets set with it), and Pulumi writes a new one."
         )
     if done.returncode:
-        raise OperationError(f"Stack '{stack}' can't be selected:\n  {done.stderr.strip()}")
+        raise OperationError(_unreadable(stack, done.stderr))
+
+
+def _unreadable(stack: str, error: str) -> str:
+    """What to do where Pulumi can't read the stack's state."""
+    said = f"The state of stack '{stack}' can't be read:\n  {error.strip()}"
+    file = STATE / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+    backup = file.with_name(f"{file.name}.bak")
+    if not file.exists() or _is_json(file):
+        return said
+    if _is_json(backup):
+        return (
+            f"{said}\nIts file is damaged, as after a crash of the machine. Pulumi keeps the one before the last step; "
+            f"put it in its place, and run this again:\n  cp {backup} {file}"
+        )
+    return (
+        f"{said}\nIts file is damaged, and so is the one before, as after a full disk. Put a copy of your own in its "
+        "place. Without one, move it away and run this again (docs/runbook.md#the-state-is-lost):\n"
+        f"  mv {file} {file}.damaged"
+    )
+
+
+def _refuse_full_disk(stack: str) -> None:
+    """Refuse an update whose state might not fit: Pulumi then leaves half a file, and half a backup."""
+    free = shutil.disk_usage(STATE).free if STATE.exists() else STATE_ROOM
+    if free < STATE_ROOM:
+        raise OperationError(
+            f"The disk of {STATE} has {free // 2**20} MiB left, and {STATE_ROOM // 2**20} MiB are needed: a full disk "
+            f"would damage the state of stack '{stack}'. Make room, and run this again. Nothing has been changed."
+        )
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _refuse_second_update(stack: str) -> None:
+    """Name the update that runs: Pulumi itself would suggest to lift its lock."""
+    for lock in locks(stack):
+        if lock.is_alive():
+            raise OperationError(
+                f"Another update of stack '{stack}' runs (process {lock.pid}). Wait for its end, then run this again. "
+                "Nothing has been changed."
+            )
 
 
 def _release_dead_lock(stack: str) -> bool:
-    """Lifts the lock of an update that was killed hard on this machine, and says whether there was one.
+    """Lift the lock of an update that was killed hard on this machine. Return whether there was one.
 
     Pulumi would refuse every further update until `pulumi cancel`. A lock is lifted only when the process that its
     file names is gone; somebody else's, or one of another machine, stays.
     """
-    locks = sorted((STATE / ".pulumi" / "locks").glob(f"**/{PROJECT}/{stack}/*.json"))
-    if not locks or not all(_is_dead(lock) for lock in locks):
+    found = locks(stack)
+    if not found or not all(lock.is_dead() for lock in found):
         return False
     print("· lifting the lock of an update that was killed", flush=True)
     _captured(["cancel", "--yes", "--stack", stack])
     return True
 
 
-def _is_dead(lock: Path) -> bool:
-    """Whether the update that holds a lock has ended; False where that can't be known."""
-    try:
-        holder = json.loads(lock.read_text())
-        if holder["hostname"] != socket.gethostname():
-            return False
-        asked = ["ps", "-o", "stat=,comm=", "-p", str(int(holder["pid"]))]
-        told = subprocess.run(asked, capture_output=True, text=True).stdout.split()
-    except (OSError, ValueError, KeyError):
-        return False
-    # Gone; dead and not yet collected by its parent; or another program under a number used again.
-    return not told or told[0].startswith("Z") or "pulumi" not in told[-1]
+def _state(stack: str) -> dict[str, Any]:
+    """Return what the state has recorded, secrets encrypted; nothing for a new stack."""
+    done = _captured(["stack", "export", "--stack", stack])
+    if "no stack named" in done.stderr:
+        return {}
+    if done.returncode:
+        raise OperationError(_unreadable(stack, done.stderr))
+    deployment: dict[str, Any] = json.loads(done.stdout).get("deployment") or {}
+    return deployment
+
+
+def _restore_salt(stack: str, state: Mapping[str, Any]) -> None:
+    """Put a lost line 'encryptionsalt' back, with which the secrets of the configuration were encrypted.
+
+    Pulumi would make another one, and could read none of them: "cipher: message authentication failed".
+    """
+    file = ROOT / f"Pulumi.{stack}.yaml"
+    salt = ((state.get("secrets_providers") or {}).get("state") or {}).get("salt")
+    if not salt or "encryptionsalt" in (yaml.safe_load(file.read_text()) or {}):
+        return
+    print(f"· putting the line 'encryptionsalt' of Pulumi.{stack}.yaml back, from the state", flush=True)
+    text = file.read_text()
+    file.write_text(f"{text}{'' if text.endswith(chr(10)) else chr(10)}encryptionsalt: {salt}\n")
+
+
+def _preview(stack: str, options: Sequence[str]) -> tuple[int, bool]:
+    """Show what an update would do. Return Pulumi's exit code, and whether the update has anything to do."""
+    with tempfile.TemporaryDirectory(prefix="pti-calendar-preview-") as folder:
+        log = Path(folder) / "events"
+        command = ["preview", "--stack", stack, "--suppress-outputs", "--event-log", str(log), *options]
+        # It alone makes --event-log known.
+        code = _attached(command, {"PULUMI_DEBUG_COMMANDS": "true"})
+        if code:
+            print("· nothing has been changed", flush=True)
+            return code, False
+        if is_changing := proposes_changes(log):
+            return code, is_changing
+    print("· there is nothing to change", flush=True)
+    return code, False
 
 
 def _captured(arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -99,9 +208,9 @@ def _captured(arguments: list[str]) -> subprocess.CompletedProcess[str]:
         raise OperationError("The 'pulumi' command is missing; 'make setup' installs it.") from None
 
 
-def _attached(arguments: list[str]) -> int:
-    """Runs Pulumi on the person's terminal. An interrupt is Pulumi's to handle: it ends the update in good order."""
-    process = subprocess.Popen(["pulumi", *arguments], env=environment(), cwd=ROOT)
+def _attached(arguments: list[str], more: Mapping[str, str] | None = None) -> int:
+    """Run Pulumi on the person's terminal. An interrupt is Pulumi's to handle: it ends the update in good order."""
+    process = subprocess.Popen(["pulumi", *arguments], env=environment() | {**(more or {})}, cwd=ROOT)
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return process.wait()

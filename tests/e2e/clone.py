@@ -53,6 +53,11 @@ class KillableGroup:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def send(self, what: signal.Signals) -> None:
+        """Sends a signal to the command and to all it has started, as a terminal does."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, what)
+
 
 class Clone:
     """A clone of the project, uncommitted work included, with a Pulumi home that nobody has logged in with.

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
 import stat
 from collections.abc import Iterator
 
 import psycopg
 import pytest
+import yaml
 
 from benchmarks import memory
 from contract import StackOutputs
@@ -226,6 +228,114 @@ def test_make_dev_mends_what_a_hard_kill_has_left(dev: DevStack, tried: Tried) -
     preview = dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
     assert "pending operations" not in preview.output
     tried.lost("nothing: rows, keys and events are there")
+
+
+def _remove_postgres(dev: DevStack) -> None:
+    docker_engine.docker("rm", "--force", "pti-postgres-dev")
+
+
+def _stop_and_prune(dev: DevStack) -> None:
+    """As `docker stop $(docker ps -q)` and `docker system prune -f` do, for this stack."""
+    own = ("--filter", f"label={docker_engine.STACK_LABEL}={STACK}")
+    docker_engine.docker("stop", *docker_engine.docker("ps", "--quiet", *own).split())
+    for kind in ("container", "network"):
+        docker_engine.docker(kind, "prune", "--force", *own)
+    assert docker_engine.containers(STACK) == []
+
+
+DAMAGES = {
+    "PostgreSQL's container is removed by hand": _remove_postgres,
+    "Every container of the dev stack is stopped, and the engine pruned": _stop_and_prune,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_make_dev_makes_again_what_was_removed_by_hand(dev: DevStack, tried: Tried, damage: str) -> None:
+    tried.failure(damage, on="Docker", notice="what was removed doesn't answer until the next `make dev`")
+    with tried.until_well():
+        DAMAGES[damage](dev)
+        repaired = dev.clone.run("make", "dev").succeeded()
+
+    print(f"{damage}: make dev took {repaired.seconds:.0f} s")
+    assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
+    Stores(dev.outputs()).check(MARK)
+    tried.lost("nothing")
+    dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
+
+
+def test_a_refused_setting_stops_make_dev_before_it_changes_anything(dev: DevStack) -> None:
+    redis = _container_id("redis")
+    dev.clone.activated(f"pulumi config set -s {STACK} --path pti-calendar:kafka.mode kraft").succeeded()
+    dev.clone.activated(f"pulumi config set -s {STACK} --path pti-calendar:redis.maxMemoryMib 104").succeeded()
+
+    refused = dev.clone.run("make", "dev").failed()
+
+    assert "kafka.mode can't change from" in refused.output
+    assert "nothing has been changed" in refused.output
+    assert _container_id("redis") == redis
+    dev.clone.activated(f"pulumi config rm -s {STACK} --path pti-calendar:kafka.mode").succeeded()
+    dev.clone.run("make", "dev").succeeded()
+    assert _container_id("redis") != redis
+
+
+def test_a_lost_salt_is_put_back(dev: DevStack) -> None:
+    file = dev.clone.root / f"Pulumi.{STACK}.yaml"
+    before = file.read_text()
+    assert "encryptionsalt: " in before
+    file.write_text("".join(line for line in before.splitlines(True) if not line.startswith("encryptionsalt")))
+
+    again = dev.clone.run("make", "dev").succeeded()
+
+    assert "putting the line 'encryptionsalt'" in again.output
+    assert yaml.safe_load(file.read_text()) == yaml.safe_load(before)
+
+
+def test_a_damaged_state_is_replaced_by_the_command_of_the_message(dev: DevStack) -> None:
+    """As after a crash of the machine, with a file system that had not written the file out."""
+    state = dev.clone.root / ".state/.pulumi/stacks/pti-calendar/dev.json"
+    state.write_text(state.read_text()[:1000])
+
+    refused = dev.clone.run("make", "dev").failed()
+    command = re.search(r"^ *(cp .+)$", refused.output, re.MULTILINE)
+    assert command, refused.output
+    dev.clone.run("sh", "-c", command.group(1)).succeeded()
+
+    dev.clone.run("make", "dev").succeeded()
+    assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
+    Stores(dev.outputs()).check(MARK)
+    dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
+
+
+def test_a_second_make_dev_beside_the_first_says_that_it_must_wait(dev: DevStack) -> None:
+    redis = _container_id("redis")
+    dev.clone.activated(f"pulumi config set -s {STACK} --path pti-calendar:redis.maxMemoryMib 112").succeeded()
+    with dev.clone.started("make", "dev") as make:
+        until("the update replaces redis", lambda: redis not in {one["Id"] for one in docker_engine.containers(STACK)})
+        make.send(signal.SIGSTOP)
+        second = dev.clone.run("make", "dev").failed()
+        make.send(signal.SIGCONT)
+        until("the first has ended", lambda: make.process.poll() is not None)
+    assert "Another update of stack 'dev' runs" in second.output
+    assert make.process.returncode == 0
+
+
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_an_interrupted_make_dev_is_continued_by_the_next(dev: DevStack, interrupts: int) -> None:
+    redis = _container_id("redis")
+    memory = 112 + 8 * interrupts
+    dev.clone.activated(f"pulumi config set -s {STACK} --path pti-calendar:redis.maxMemoryMib {memory}").succeeded()
+    with dev.clone.started("make", "dev") as make:
+        until("the update replaces redis", lambda: redis not in {one["Id"] for one in docker_engine.containers(STACK)})
+        for _ in range(interrupts):
+            make.send(signal.SIGINT)
+        until("make has ended", lambda: make.process.poll() is not None)
+
+    dev.clone.run("make", "dev").succeeded()
+
+    assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
+    Stores(dev.outputs()).check(MARK)
+    preview = dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
+    assert "pending operations" not in preview.output
 
 
 @pytest.mark.parametrize("typed", ["", "\n", "yes\n", "DEV\n", "dev2\n"])

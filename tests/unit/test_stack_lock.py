@@ -7,12 +7,20 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from operations import stack
+from operations import locks, stack
+from operations.project import OperationError
+
+
+class Answering:
+    """An engine or a cluster that answers."""
+
+    def why_unreachable(self, stack: str) -> None:
+        """It answers."""
 
 
 @pytest.fixture
@@ -24,11 +32,13 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         made.append(arguments)
         return subprocess.CompletedProcess(arguments, 0, "", "")
 
-    def attached(arguments: list[str]) -> int:
+    def attached(arguments: list[str], more: Mapping[str, str] | None = None) -> int:
         made.append(arguments)
         return 0
 
-    monkeypatch.setattr(stack, "STATE", tmp_path)
+    monkeypatch.setattr(locks, "STATE", tmp_path)
+    monkeypatch.setattr(stack, "runtime_of", lambda name: Answering())
+    monkeypatch.setattr(stack, "_state", lambda name: {})
     monkeypatch.setattr(stack, "_captured", captured)
     monkeypatch.setattr(stack, "_attached", attached)
     return made
@@ -92,8 +102,9 @@ def test_a_lock_whose_number_another_program_has_now_is_lifted(calls: list[list[
 
 def test_the_lock_of_a_running_update_stays(calls: list[list[str]], tmp_path: Path, running_update: int) -> None:
     lock(tmp_path, pid=running_update)
-    stack.up("dev")
-    assert "cancel" not in commands(calls)
+    with pytest.raises(OperationError, match=rf"Another update of stack 'dev' runs \(process {running_update}\)"):
+        stack.up("dev")
+    assert calls == []
 
 
 def test_one_running_update_among_dead_ones_keeps_every_lock(
@@ -101,8 +112,9 @@ def test_one_running_update_among_dead_ones_keeps_every_lock(
 ) -> None:
     lock(tmp_path, pid=a_process_that_is_gone())
     lock(tmp_path, pid=running_update)
-    stack.up("dev")
-    assert "cancel" not in commands(calls)
+    with pytest.raises(OperationError, match="Another update"):
+        stack.up("dev")
+    assert calls == []
 
 
 def test_the_lock_of_another_machine_stays(calls: list[list[str]], tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""What a preview has found, read from Pulumi's log of events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+WITHOUT_EFFECT = {"same", "read", "refresh"}
+"""Operations that change nothing."""
+
+STACK = "pulumi:pulumi:Stack"
+
+
+def proposes_changes(log: Path) -> bool:
+    """Whether an update would do something: change a resource, or one of the stack's outputs."""
+    return any(_is_change(step) for step in _steps(log))
+
+
+def _is_change(step: dict[str, Any]) -> bool:
+    if step["op"] not in WITHOUT_EFFECT:
+        return True
+    is_stack = step["op"] == "same" and step["type"] == STACK
+    return is_stack and bool(_outputs(step, "old") != _outputs(step, "new"))
+
+
+def _outputs(step: dict[str, Any], which: str) -> Any:
+    return (step.get(which) or {}).get("outputs") or {}
+
+
+def _steps(log: Path) -> Iterator[dict[str, Any]]:
+    for line in log.read_text().splitlines():
+        event = json.loads(line)
+        if "resOutputsEvent" in event:
+            yield event["resOutputsEvent"]["metadata"]

@@ -1,0 +1,227 @@
+"""What `make up` has Pulumi do: on a new stack, on one where all is well, and on one that was changed by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from operations import containers, locks, stack
+from operations.project import OperationError
+
+REFUSED = 255
+CONTAINER = "docker:index/container:Container"
+NETWORK = "docker:index/network:Network"
+VOLUME = "docker:index/volume:Volume"
+
+
+@dataclass
+class Situation:
+    """What `make up` finds, and the commands it gives."""
+
+    recorded: list[dict[str, Any]] = field(default_factory=list)
+    unreachable: str | None = None
+    differs: bool = False
+    preview: int = 0
+    """Exit code of a preview."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """What a preview logs."""
+
+    salt: str | None = None
+    """What the state's secrets are encrypted with."""
+
+    commands: list[list[str]] = field(default_factory=list)
+
+    def why_unreachable(self, name: str) -> str | None:
+        """As for a backend."""
+        return self.unreachable
+
+    def may_differ(self, name: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
+        """As for a backend."""
+        return self.differs
+
+    def captured(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        """In the place of Pulumi's command."""
+        self.commands.append(arguments)
+        state = {"resources": self.recorded, "secrets_providers": {"type": "passphrase", "state": {"salt": self.salt}}}
+        return subprocess.CompletedProcess(arguments, 0, json.dumps({"deployment": state}), "")
+
+    def attached(self, arguments: list[str], more: Mapping[str, str] | None = None) -> int:
+        """In the place of Pulumi's command."""
+        self.commands.append(arguments)
+        if arguments[0] != "preview":
+            return 0
+        log = Path(arguments[arguments.index("--event-log") + 1])
+        log.write_text("\n".join(json.dumps(event) for event in self.events))
+        return self.preview
+
+    def updates(self) -> list[list[str]]:
+        """The previews and updates, with the options that matter here."""
+        return [
+            [one[0], *(option for option in one if option in ("--refresh=false", "--skip-preview"))]
+            for one in self.commands
+            if one[0] in ("preview", "up")
+        ]
+
+
+@pytest.fixture
+def situation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Situation:
+    """A stack that runs, and whose preview finds no change."""
+    found = Situation(recorded=[{"type": CONTAINER, "id": "1"}], events=[step("same", CONTAINER)])
+    monkeypatch.setattr(locks, "STATE", tmp_path)
+    monkeypatch.setattr(stack, "STATE", tmp_path)
+    monkeypatch.setattr(stack, "ROOT", tmp_path)
+    for name in ("dev", "prod"):
+        (tmp_path / f"Pulumi.{name}.yaml").write_text("config: {}\n")
+    monkeypatch.setattr(stack, "runtime_of", lambda name: found)
+    monkeypatch.setattr(stack, "_captured", found.captured)
+    monkeypatch.setattr(stack, "_attached", found.attached)
+    return found
+
+
+def step(operation: str, kind: str, old: object = None, new: object = None) -> dict[str, Any]:
+    """An event of a preview."""
+    metadata = {"op": operation, "type": kind, "old": {"outputs": old}, "new": {"outputs": new}}
+    return {"resOutputsEvent": {"metadata": metadata}}
+
+
+def test_a_new_stack_is_brought_up_without_a_preview(situation: Situation) -> None:
+    situation.recorded = [{"type": stack.STACK}]
+    assert stack.up("dev") == 0
+    assert situation.updates() == [["up", "--skip-preview"]]
+
+
+def test_without_a_change_the_update_is_left_out(situation: Situation) -> None:
+    assert stack.up("dev") == 0
+    assert situation.updates() == [["preview", "--refresh=false"]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        step("update", CONTAINER),
+        step("create-replacement", CONTAINER),
+        step("delete", CONTAINER),
+        step("same", stack.STACK, {"redis": "a"}, {"redis": "b"}),
+        step("same", stack.STACK, None, {"redis": "b"}),
+    ],
+    ids=["update", "replacement", "deletion", "changed output", "first outputs"],
+)
+def test_a_change_is_previewed_and_then_made(situation: Situation, change: dict[str, Any]) -> None:
+    situation.events.append(change)
+    assert stack.up("dev") == 0
+    assert situation.updates() == [["preview", "--refresh=false"], ["up", "--skip-preview", "--refresh=false"]]
+
+
+def test_what_was_changed_by_hand_is_looked_for(situation: Situation) -> None:
+    situation.differs = True
+    situation.events.append(step("create", CONTAINER))
+    assert stack.up("dev") == 0
+    assert situation.updates() == [["preview"], ["up", "--skip-preview"]]
+
+
+def test_what_a_preview_refuses_is_not_begun(situation: Situation) -> None:
+    situation.preview = REFUSED
+    situation.events.append(step("update", CONTAINER))
+    assert stack.up("dev") == REFUSED
+    assert [one[0] for one in situation.updates()] == ["preview"]
+
+
+def test_without_an_engine_or_a_cluster_nothing_is_begun(situation: Situation) -> None:
+    situation.unreachable = "The cluster can't be reached"
+    with pytest.raises(OperationError, match=r"The cluster can't be reached\nNothing has been changed\."):
+        stack.up("prod")
+    assert situation.commands == []
+
+
+@pytest.mark.parametrize(
+    ("backup", "remedy"),
+    [("{}", "cp {file}.bak {file}"), ('{"ver', "mv {file} {file}.damaged")],
+    ids=["kept", "damaged"],
+)
+def test_a_damaged_state_is_named_with_the_way_out(
+    situation: Situation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backup: str, remedy: str
+) -> None:
+    file = tmp_path / ".pulumi" / "stacks" / "pti-calendar" / "dev.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"version": 3, "check')
+    Path(f"{file}.bak").write_text(backup)
+    failed = subprocess.CompletedProcess([], 255, "", "error: failed to load checkpoint: unexpected end of JSON input")
+    monkeypatch.setattr(stack, "_captured", lambda arguments: failed)
+    with pytest.raises(OperationError, match=re.escape(remedy.format(file=file))):
+        stack.up("dev")
+
+
+def test_a_full_disk_is_refused_before_it_damages_the_state(
+    situation: Situation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=3 * 2**20))
+    with pytest.raises(OperationError, match="has 3 MiB left, and 64 MiB are needed"):
+        stack.up("dev")
+    assert situation.commands == []
+
+
+def test_a_lost_salt_is_put_back_before_pulumi_makes_another(situation: Situation, tmp_path: Path) -> None:
+    situation.salt = "v1:recorded"
+    assert stack.up("dev") == 0
+    assert (tmp_path / "Pulumi.dev.yaml").read_text() == "config: {}\nencryptionsalt: v1:recorded\n"
+
+
+def test_a_salt_that_is_there_stays(situation: Situation, tmp_path: Path) -> None:
+    situation.salt = "v1:recorded"
+    (tmp_path / "Pulumi.dev.yaml").write_text("encryptionsalt: v1:own\n")
+    assert stack.up("dev") == 0
+    assert (tmp_path / "Pulumi.dev.yaml").read_text() == "encryptionsalt: v1:own\n"
+
+
+class TestDocker:
+    """What an engine is compared with."""
+
+    LISTED = {  # noqa: RUF012 - not changed
+        "ps": "web running\nfiles created\ntask exited\n",
+        "network": "web-network\n",
+        "volume": "web-data\n",
+    }
+    RECORDED = (
+        {"type": CONTAINER, "id": "web", "inputs": {"restart": "unless-stopped"}},
+        {"type": CONTAINER, "id": "files", "inputs": {"start": False}},
+        {"type": CONTAINER, "id": "task", "inputs": {"restart": "no"}},
+        {"type": NETWORK, "id": "web-network"},
+        {"type": VOLUME, "id": "web-data"},
+        {"type": "docker:index/remoteImage:RemoteImage", "id": "sha256:1"},
+        {"type": "pulumi:index:Stash", "id": "1"},
+    )
+
+    @pytest.fixture
+    def listed(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+        """What the docker command lists, which a test may change."""
+        found = dict(self.LISTED)
+        monkeypatch.setattr(containers, "_docker", lambda name, *arguments: found[arguments[0]])
+        return found
+
+    def test_what_runs_as_recorded_is_no_difference(self, listed: dict[str, str]) -> None:
+        assert not containers.may_differ("dev", self.RECORDED)
+
+    @pytest.mark.parametrize(
+        ("kind", "now"),
+        [
+            ("ps", "web exited\nfiles created\ntask exited\n"),
+            ("ps", "files created\ntask exited\n"),
+            ("ps", "web running\ntask exited\n"),
+            ("ps", "web running\nfiles created\n"),
+            ("network", ""),
+            ("volume", ""),
+        ],
+        ids=["stopped", "removed", "files pruned", "task removed", "network pruned", "volume removed"],
+    )
+    def test_what_is_gone_or_stopped_is_a_difference(self, listed: dict[str, str], kind: str, now: str) -> None:
+        listed[kind] = now
+        assert containers.may_differ("dev", self.RECORDED)
