@@ -1,0 +1,37 @@
+"""Production, killed at twenty moments of updates, removals and creations: one `up` mends it.
+
+It takes hours on two cores. `PTI_TEST_KILLS` sets another number of moments.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from itertools import cycle
+from typing import Any
+
+from tests.e2e.kubernetes.stack import ClusterStack
+from tests.engine import kills
+from tests.engine.waiting import until
+
+KILLS = int(os.environ.get("PTI_TEST_KILLS", "20"))
+TENANT = uuid.uuid4()
+BOOKED = "kept through every kill"
+OTHER_VALUES: tuple[dict[str, Any], ...] = (
+    {"redis": {"maxMemoryMib": 72}, "services": {"memoryMib": 200}, "gateway": {"rateLimit": {"perMinute": 90_000}}},
+    {"redis": {"maxMemoryMib": 80}, "services": {"memoryMib": 208}, "gateway": {"rateLimit": {"perMinute": 80_000}}},
+)
+
+
+def test_an_operation_killed_at_any_moment_is_mended_by_one_up(stack: ClusterStack) -> None:
+    stack.up().succeeded()
+    assert stack.platform().book(TENANT, title=BOOKED).status == 201
+    with stack.configured_for_a_while():
+        values = cycle(OTHER_VALUES)
+        killed = kills.Killed(stack, lambda: stack.change(next(values)))
+        killed.measure()
+        for kill in kills.drawn(KILLS):
+            killed.converges(kill)
+            until("every pod is ready", stack.all_ready)
+            assert BOOKED in stack.platform().titles(TENANT)
+    stack.up().succeeded()

@@ -1,0 +1,102 @@
+"""Updates that are killed hard at moments drawn by chance, over their whole length, and mended by the next `up`.
+
+A moment is a number of steps that the engine has begun or finished, so that a slow machine draws the same ones.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.engine import event_log
+from tests.engine.pulumi_stack import Outcome, PulumiStack
+
+SEED_VARIABLE = "PTI_TEST_SEED"
+"""Repeats the moments of another run, which prints its seed."""
+
+OPERATIONS = ("update", "removal", "creation")
+LAST = 3
+"""Steps before the end at which the last kill comes: the command still runs then."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill."""
+
+    operation: str
+    share: float
+    """Of the operation's steps, when it comes."""
+
+    plugins_too: bool
+    """Whether Pulumi's plugins end with it, as when the machine goes down."""
+
+    @property
+    def operation_with_article(self) -> str:
+        """For a sentence."""
+        return f"{'an' if self.operation == 'update' else 'a'} {self.operation}"
+
+    def __str__(self) -> str:
+        plugins = "with its plugins" if self.plugins_too else "whose plugins go on"
+        return f"{self.operation} killed after {self.share:.0%} of its steps, {plugins}"
+
+
+def drawn(count: int) -> Iterator[Kill]:
+    """So many kills, one operation after the other, each operation's spread over its whole length."""
+    seed = os.environ.get(SEED_VARIABLE) or secrets.token_hex(4)
+    print(f"{SEED_VARIABLE}={seed}")
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    rounds = -(-count // len(OPERATIONS))
+    for number in range(count):
+        share = (number // len(OPERATIONS) + chance.random()) / rounds
+        yield Kill(OPERATIONS[number % len(OPERATIONS)], share, chance.random() < 0.5)
+
+
+class Killed:
+    """A running stack, killed again and again.
+
+    Args:
+        stack: up.
+        change: gives it another configuration, every time; so that an update has the same steps.
+    """
+
+    def __init__(self, stack: PulumiStack, change: Callable[[], None]) -> None:
+        self._stack = stack
+        self._change = change
+        self._steps: dict[str, int] = {}
+
+    def measure(self) -> None:
+        """Counts the steps of each operation, done undisturbed. The stack is up afterwards."""
+        self._change()
+        for operation, command in {
+            "update": self._stack.up,
+            "removal": self._stack.destroy,
+            "creation": self._stack.up,
+        }.items():
+            done: Outcome = command().succeeded()
+            self._steps[operation] = len(event_log.steps(done.log))
+        print(", ".join(f"{operation}: {steps} steps" for operation, steps in self._steps.items()))
+
+    def converges(self, kill: Kill) -> None:
+        """Kills the operation and mends it by one `up`, after which nothing is left to do or to warn of."""
+        if kill.operation == "creation":
+            self._stack.destroy().succeeded()
+        if kill.operation == "update":
+            self._change()
+        at = max(1, min(round(kill.share * self._steps[kill.operation]), self._steps[kill.operation] - LAST))
+        print(f"{kill}: step {at} of {self._steps[kill.operation]}", flush=True)
+        self._stack.kill_when(
+            f"step {at}",
+            lambda steps: len(steps) >= at,
+            plugins_too=kill.plugins_too,
+            command="destroy" if kill.operation == "removal" else "up",
+        )
+        # As `make up` does it.
+        self._stack.cancel()
+        self._stack.up("--refresh").succeeded()
+        self._stack.refresh("--clear-pending-creates").succeeded()
+        quiet = self._stack.preview("--refresh", "--expect-no-changes").succeeded()
+        assert "pending operations" not in quiet.output
+        self._stack.preview("--expect-no-changes").succeeded()

@@ -1,0 +1,36 @@
+"""An update, a removal and a creation, each killed at a moment drawn by chance, are mended by one `up`.
+
+Of a few small workloads; `tests/e2e/test_full_docker_kills.py` has the whole platform and twenty moments.
+"""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+from tests.engine import docker_engine, kills
+from tests.engine.conftest import MakeStack
+from tests.engine.docker_engine import docker
+from tests.engine.small_programs import WORKLOADS
+from tests.failures import Tried
+
+KEPT = "/data/kept"
+
+
+def test_an_operation_killed_at_any_moment_is_mended_by_one_up(make_stack: MakeStack, tried: Tried) -> None:
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": "of each kind"})
+    stack.up().succeeded()
+    keeper = f"pti-keeper-{stack.name}"
+    docker("exec", keeper, "sh", "-c", f"echo before > {KEPT}")
+    releases = cycle(["2", "1"])
+    killed = kills.Killed(stack, lambda: stack.configure({"release": next(releases)}))
+    killed.measure()
+
+    for kill in kills.drawn(len(kills.OPERATIONS)):
+        title = f"Pulumi is killed during {kill.operation_with_article}, at a moment drawn by chance"
+        tried.failure(title, on="Docker", notice="the command ends; what it had stopped is away until the next `up`")
+        with tried.until_well():
+            killed.converges(kill)
+        workloads = docker_engine.workloads(stack.name)
+        assert workloads == dict.fromkeys(("store", "keeper", "preparation", "reader"), "healthy")
+        assert docker("exec", keeper, "cat", KEPT) == "before\n"
+        tried.lost("nothing")
