@@ -1,0 +1,90 @@
+"""A Docker engine of a test's own, which it may stop and start, in a network of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.engine.waiting import until
+
+COMMANDS = ("dockerd", "ip", "nsenter")
+
+
+def obstacle() -> str | None:
+    """Why there can't be one; None where there can."""
+    if os.geteuid():
+        return "an engine of the test's own needs root"
+    missing = [command for command in COMMANDS if shutil.which(command) is None]
+    return f"the commands {', '.join(missing)} are not here" if missing else None
+
+
+class OwnEngine:
+    """The engine.
+
+    Args:
+        folder: for its data; on a file system that can be below an overlay.
+        namespace: the network namespace it runs in.
+    """
+
+    def __init__(self, folder: Path, namespace: str) -> None:
+        self._folder = folder
+        self._namespace = namespace
+        self._process: subprocess.Popen[bytes] | None = None
+        self.address = f"unix://{folder / 'engine.sock'}"
+
+    def start(self) -> None:
+        """Starts it and waits for its answer."""
+        places = {"--data-root": "data", "--exec-root": "exec", "--pidfile": "engine.pid"}
+        options = [word for option, place in places.items() for word in (option, str(self._folder / place))]
+        # One that was killed leaves them, and the next refuses to start.
+        for left in ("engine.pid", "exec/containerd/containerd.pid"):
+            (self._folder / left).unlink(missing_ok=True)
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["nsenter", f"--net=/run/netns/{self._namespace}", "dockerd", "--host", self.address, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until("the engine answers", lambda: self._run("version").returncode == 0)
+
+    def stop(self) -> None:
+        """Ends it as a machine does that shuts down: containers are stopped, too."""
+        assert self._process
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(120)
+
+    def load(self, image: str) -> None:
+        """Hands an image of the machine's engine to it."""
+        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
+            subprocess.run(["docker", "--host", self.address, "load"], stdin=saved.stdout, check=True)
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["docker", "--host", self.address, *arguments], capture_output=True)
+
+
+@contextmanager
+def own_engine() -> Iterator[OwnEngine]:
+    """An engine that runs; gone with everything it holds afterwards."""
+    name = f"pti-test-{secrets.token_hex(3)}"
+    folder = Path("/var/lib") / name
+    folder.mkdir()
+    engine = OwnEngine(folder, name)
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "netns", "exec", name, "ip", "link", "set", "lo", "up"], check=True)
+        engine.start()
+        try:
+            yield engine
+        finally:
+            engine.stop()
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
+        shutil.rmtree(folder)

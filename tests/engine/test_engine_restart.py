@@ -1,0 +1,92 @@
+"""The engine's machine is started anew: nothing is left to do, and an update that it has cut off is continued."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from settings.stores import Redis
+from tests.engine import docker_engine
+from tests.engine.docker_engine import docker
+from tests.engine.own_engine import OwnEngine, obstacle, own_engine
+from tests.engine.pulumi_stack import PulumiStack
+from tests.engine.small_programs import WORKLOADS
+from tests.engine.waiting import until
+from tests.failures import Tried
+
+SERVICES = dict.fromkeys(("store", "keeper", "reader"), "healthy")
+KEPT = "/data/kept"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[OwnEngine]:
+    """An engine that may be stopped, which `DOCKER_HOST` names meanwhile."""
+    if reason := obstacle():
+        pytest.skip(reason)
+    with own_engine() as made, pytest.MonkeyPatch.context() as patch:
+        made.load(Redis().image)
+        patch.setenv("DOCKER_HOST", made.address)
+        yield made
+
+
+@pytest.fixture
+def stack(engine: OwnEngine, tmp_path: Path) -> Iterator[PulumiStack]:
+    """A store, a workload with data, a task and a service, running on that engine."""
+    made = PulumiStack(tmp_path, program=WORKLOADS, configuration={"scenario": "of each kind"})
+    made.up().succeeded()
+    docker("exec", f"pti-keeper-{made.name}", "sh", "-c", f"echo before > {KEPT}")
+    yield made
+    made.remove()
+
+
+def test_after_a_restart_of_the_engine_nothing_is_left_to_do(
+    engine: OwnEngine, stack: PulumiStack, tried: Tried
+) -> None:
+    tried.failure("The engine's machine is started anew", on="Docker", notice="nothing answers meanwhile")
+    with tried.until_well():
+        engine.stop()
+        engine.start()
+        until("every service is healthy", lambda: _services(stack) == SERVICES)
+
+    stack.preview("--refresh", "--expect-no-changes").succeeded()
+    stack.preview("--expect-no-changes").succeeded()
+    assert docker("inspect", "--format", "{{.State.Running}}", f"pti-preparation-{stack.name}") == "false\n"
+    assert _kept(stack) == "before\n"
+    tried.lost("nothing")
+
+
+def test_an_update_that_the_engine_has_cut_off_is_continued_by_the_next(
+    engine: OwnEngine, stack: PulumiStack, tried: Tried
+) -> None:
+    before = _keeper(stack)
+    stack.configure({"release": "2"})
+    tried.failure("The engine is stopped during an update", on="Docker", notice="the update fails")
+    with ThreadPoolExecutor(1) as beside, tried.until_well():
+        update = beside.submit(stack.up)
+        until("the update replaces a container", lambda: _keeper(stack) != before)
+        engine.stop()
+        update.result().failed()
+        engine.start()
+        stack.up("--refresh").succeeded()
+
+    assert _services(stack) == SERVICES
+    assert _kept(stack) == "before\n"
+    tried.lost("nothing")
+    stack.preview("--refresh", "--expect-no-changes").succeeded()
+
+
+def _services(stack: PulumiStack) -> dict[str, str]:
+    running = {name: health for name, health in docker_engine.workloads(stack.name).items() if name in SERVICES}
+    states = docker("ps", "--format", "{{.Names}}", "--filter", f"label={docker_engine.STACK_LABEL}={stack.name}")
+    return {name: health for name, health in running.items() if f"pti-{name}-{stack.name}" in states.split()}
+
+
+def _keeper(stack: PulumiStack) -> str:
+    return docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"name=^pti-keeper-{stack.name}$")
+
+
+def _kept(stack: PulumiStack) -> str:
+    return docker("exec", f"pti-keeper-{stack.name}", "cat", KEPT)
