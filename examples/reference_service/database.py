@@ -3,6 +3,7 @@
 # mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -41,6 +42,7 @@ class Database:
             check=AsyncConnectionPool.check_connection,
             open=False,
         )
+        self._own = asyncio.Lock()
 
     async def open(self) -> None:
         """Starts connecting; returns at once, whether or not the server is there."""
@@ -64,8 +66,11 @@ class Database:
 
     @asynccontextmanager
     async def own_transaction(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
-        """A transaction of the service's own: it sees no tenant's rows until it calls `act_for`."""
-        async with self._pool.connection() as connection:
+        """A transaction of the service's own: it sees no tenant's rows until it calls `act_for`.
+
+        One at a time, so that work beside the requests takes one of their connections at most.
+        """
+        async with self._own, self._pool.connection() as connection:
             yield connection
 
     async def read(self, tenant: UUID, query: str, parameters: Sequence[object] = ()) -> list[DictRow]:

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import sys
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -54,10 +55,13 @@ async def main(mode: str) -> None:
     logs.set_up("rdv", "error")
     if mode == "dying":
         outbox.LEASE_S = 1
-    database = Database(load_postgres(os.environ))
-    await database.open()
+    postgres = load_postgres(os.environ)
+    # Each relay has connections of its own, as each replica has.
+    database, *own = [Database(replace(postgres, pool_max=one)) for one in (2, *[1] * RELAYS)]
+    for one in (database, *own):
+        await one.open()
     broker = Broker(mode)
-    relays = [asyncio.create_task(Relay(outbox.Outbox(database, "rdv"), broker).publish()) for _ in range(RELAYS)]
+    relays = [asyncio.create_task(Relay(outbox.Outbox(one, "rdv"), broker).publish()) for one in own]
     adding = [asyncio.create_task(add(database, uuid4())) for _ in range(TENANTS)]
     if mode == "dying":
         while len(broker.arrived) < TENANTS:
@@ -70,7 +74,8 @@ async def main(mode: str) -> None:
     for relay in relays:
         relay.cancel()
     await asyncio.gather(*relays, return_exceptions=True)
-    await database.close()
+    for one in (database, *own):
+        await one.close()
     print(json.dumps(broker.arrived))
 
 

@@ -35,6 +35,7 @@ from tests.artifacts.reference_process import (
     eventually,
     token,
 )
+from tests.failures import Tried
 
 DATABASE = "pti_rdv"
 NORTH = "11111111-1111-4111-8111-111111111111"
@@ -42,6 +43,9 @@ SOUTH = "22222222-2222-4222-8222-222222222222"
 STRANGER = "33333333-3333-4333-8333-333333333333"
 LATER = "2031-05-04T09:30:00+02:00"
 SLOWEST_STOP_S = 20
+SERVICE = "reference service"
+"""What these failures run on."""
+
 RELAYS = Path(__file__).parent / "outbox_relays.py"
 TENANTS, APPOINTMENTS, EVENTS = 8, 5, 6
 """Those of `RELAYS`, which this Python can't import."""
@@ -260,16 +264,19 @@ def test_a_migration_begins_again_when_its_wait_for_a_lock_ends(
 
 
 def test_a_migration_waits_for_a_server_that_is_away(
-    surroundings: Surroundings, migrator: Surroundings, postgres: Gate
+    surroundings: Surroundings, migrator: Surroundings, postgres: Gate, tried: Tried
 ) -> None:
+    tried.failure("PostgreSQL is away when a migration starts", on=SERVICE, notice="the migration waits")
     postgres.close()
     migration = migrator.start_migration()
     assert migration.stdout is not None
     first = json.loads(migration.stdout.readline())
-    postgres.open()
-    output, _ = migration.communicate(timeout=60)
+    with tried.until_well():
+        postgres.open()
+        output, _ = migration.communicate(timeout=60)
     assert first["message"].startswith("the server is away; the migration begins again")
     assert (migration.returncode, json.loads(output.splitlines()[-1])["message"]) == (0, "migrations run: 0")
+    tried.lost("nothing")
 
 
 def test_the_migrated_database_has_no_finding(surroundings: Surroundings, stores: Stores) -> None:
@@ -478,8 +485,9 @@ def test_without_a_broker_a_booking_keeps_its_event_in_the_outbox(service: Servi
     assert service.metrics()["pti_outbox_oldest_age_seconds"] > 0
 
 
-def test_a_booking_that_is_rolled_back_leaves_no_event(service: Service, stores: Stores) -> None:
+def test_a_booking_that_is_rolled_back_leaves_no_event(service: Service, stores: Stores, tried: Tried) -> None:
     """The server is cut off between the two rows and the commit, as in a failover."""
+    tried.failure("PostgreSQL ends a connection in the middle of a booking", on=SERVICE, notice="503 for that booking")
     count = "SELECT (SELECT count(*) FROM appointments), (SELECT count(*) FROM outbox)"
     with stores.task.server.connect(DATABASE) as admin:
         before = admin.execute(count).fetchone()
@@ -490,6 +498,7 @@ def test_a_booking_that_is_rolled_back_leaves_no_event(service: Service, stores:
             eventually(lambda: cut_off(admin) == 1)
             assert answer.result().status == 503
         assert admin.execute(count).fetchone() == before
+    tried.lost("nothing: neither the booking nor its event is there")
 
 
 def cut_off(admin: psycopg.Connection[Any]) -> int:
@@ -499,8 +508,12 @@ def cut_off(admin: psycopg.Connection[Any]) -> int:
 
 
 @pytest.mark.parametrize("mode", ["well", "unsure", "dying"])
-def test_relays_share_the_outbox(surroundings: Surroundings, stores: Stores, mode: str) -> None:
+def test_relays_share_the_outbox(surroundings: Surroundings, stores: Stores, tried: Tried, mode: str) -> None:
     """Nothing is lost, an appointment's events arrive in order, and none twice unless a confirmation was lost."""
+    if mode == "unsure":
+        tried.failure("Kafka's confirmations get lost", on=SERVICE, notice="nothing: such events arrive twice")
+    if mode == "dying":
+        tried.failure("A replica dies with events on their way", on=SERVICE, notice="they arrive after its lease's end")
     with stores.task.server.connect(DATABASE) as admin:
         admin.execute("TRUNCATE outbox, outbox_waiting")
     status, output = surroundings.run(str(RELAYS), mode)
@@ -515,6 +528,7 @@ def test_relays_share_the_outbox(surroundings: Surroundings, stores: Stores, mod
         assert arrived == once
     if mode == "unsure":
         assert len(arrived) > len(once), "no confirmation was lost"
+    tried.lost(f"nothing: {len(once)} of {TENANTS * APPOINTMENTS * EVENTS} events, in order")
 
 
 def waiting(stores: Stores, tenant: str, appointment: str) -> list[dict[str, Any]]:
@@ -575,8 +589,9 @@ def test_a_list_that_redis_kept_through_its_outage_is_not_shown(service: Service
     assert "during the outage" in titles(service, NORTH)
 
 
-def test_dependencies_that_are_silent_are_done_without(surroundings: Surroundings) -> None:
+def test_dependencies_that_are_silent_are_done_without(surroundings: Surroundings, tried: Tried) -> None:
     """Redis and Kafka take connections and say nothing, as behind a network that drops packets."""
+    tried.failure("Redis and Kafka take connections and never answer", on=SERVICE, notice="nothing: events wait")
     with silent() as port:
         environment = {"REDIS_PORT": str(port), "KAFKA_BROKERS": f"127.0.0.1:{port}"}
         alone = replace(surroundings, environment=surroundings.environment | environment)
@@ -585,15 +600,19 @@ def test_dependencies_that_are_silent_are_done_without(surroundings: Surrounding
             book(service, SOUTH, "nobody answers")
             assert "nobody answers" in titles(service, SOUTH)
             assert service.get("/health").json["status"] == "degraded"
+    tried.lost("nothing")
 
 
-def test_names_that_are_unknown_are_tried_again(surroundings: Surroundings) -> None:
+def test_names_that_are_unknown_are_tried_again(surroundings: Surroundings, tried: Tried) -> None:
+    tried.failure("The names of Redis and Kafka are unknown", on=SERVICE, notice="nothing: events wait")
     nowhere = {"REDIS_HOST": "redis.invalid", "KAFKA_BROKERS": "kafka.invalid:9092"}
     alone = replace(surroundings, environment=surroundings.environment | nowhere)
     with alone.running() as service:
         eventually(lambda: service.get("/health").status == 200)
         assert book(service, SOUTH, "nobody is known")
+        assert "nobody is known" in titles(service, SOUTH)
         assert service.get("/health").json["status"] == "degraded"
+    tried.lost("nothing")
 
 
 @contextmanager
