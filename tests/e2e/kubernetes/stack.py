@@ -13,8 +13,10 @@ import yaml
 
 from backends.kubernetes.labels import NAME
 from settings import NAMESPACE as SETTINGS
+from settings.catalog import SERVICES
 from tests.cluster import Cluster
 from tests.e2e.kubernetes import configuration
+from tests.e2e.outages import ASK, Inside
 from tests.e2e.platform import Platform, certificate_of
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.waiting import until
@@ -117,6 +119,38 @@ class ClusterStack(PulumiStack):
             and workload in (None, pod["metadata"]["labels"].get(NAME))
             and "deletionTimestamp" not in pod["metadata"]
         }
+
+    @contextmanager
+    def scaled(self, workload: str, replicas: int) -> Iterator[None]:
+        """A StatefulSet has so many pods meanwhile."""
+        (before,) = (
+            one["spec"]["replicas"] for one in self.objects("statefulsets") if one["metadata"]["name"] == workload
+        )
+        self.kubectl("scale", f"statefulset/{workload}", f"--replicas={replicas}")
+        try:
+            until(f"{replicas} pods of {workload} are left", lambda: len(self.every_pod(workload)) == replicas)
+            yield
+        finally:
+            self.kubectl("scale", f"statefulset/{workload}", f"--replicas={before}")
+
+    def every_pod(self, workload: str) -> list[str]:
+        """Names of a workload's pods, those among them that are about to go."""
+        selector = f"{NAME}={workload}"
+        return self.kubectl(
+            "get", "pods", "--selector", selector, "--output=jsonpath={.items[*].metadata.name}"
+        ).split()
+
+    def inside(self) -> Inside:
+        """The services, asked in a pod of each."""
+        pods = {service.name: next(iter(self.pods(service.name))) for service in SERVICES}
+        ports = {service.name: service.port for service in SERVICES}
+
+        def ask(service: str, path: str) -> str:
+            return self.kubectl(
+                "exec", pods[service], "--", "python", "-c", ASK, f"http://127.0.0.1:{ports[service]}{path}"
+            )
+
+        return Inside(self.platform(), ask)
 
     def settle(self) -> None:
         """Waits for the old pods of an update to go: it ends when the new ones are available."""

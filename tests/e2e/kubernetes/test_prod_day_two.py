@@ -55,7 +55,7 @@ def test_a_release_changes_its_service_alone_and_fails_no_request(stack: Cluster
     assert touched(stack.preview().succeeded()) == {"rdv", "rdv-migrations"}
     with Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=8, at_most_s=300) as load:
         stack.up().succeeded()
-        until("the last old pod is gone", lambda: not set(before) & set(every_pod(stack, "rdv")))
+        until("the last old pod is gone", lambda: not set(before) & set(stack.every_pod("rdv")))
 
     print(f"{load.well} requests answered while rdv rolled")
     assert load.failures == []
@@ -254,9 +254,3 @@ def touched(outcome: Outcome) -> set[str]:
     """Whose objects a preview or an update is about."""
     names = {change.split()[2] for change in outcome.changes}
     return {name.removesuffix("-secrets") for name in names}
-
-
-def every_pod(stack: ClusterStack, workload: str) -> list[str]:
-    """Names of a workload's pods, those among them that are about to go."""
-    selector = f"app.kubernetes.io/name={workload}"
-    return stack.kubectl("get", "pods", "--selector", selector, "--output=jsonpath={.items[*].metadata.name}").split()
