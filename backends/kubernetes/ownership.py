@@ -126,12 +126,16 @@ class Ownership:
 def foreign_owner(found: Labels, instance: str, *, kept: bool) -> str | None:
     """Whom an object belongs to if it isn't this stack's, by its labels.
 
-    Releases before the label left what they kept without it; that is taken back, since nothing ever deletes it.
+    Releases before the label left what they kept without it; that is taken back, since nothing ever deletes it. A
+    StatefulSet gives its selector's labels to a claim that it makes in the place of a missing one: what is wrong with
+    that is said where its change fails (`Rollouts.of_claim`).
     """
     if labels.INSTANCE in found:
         return None if found[labels.INSTANCE] == instance else f"{found[labels.INSTANCE]!r}"
+    if kept and found.get(labels.PART_OF) == labels.PLATFORM:
+        return None
     if labels.is_unnamed(found):
-        return None if kept else "a stack of an earlier release, which doesn't say its name"
+        return "a stack of an earlier release, which doesn't say its name"
     return "nobody whom its labels name"
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from operations.project import PROJECT
 from operations.render.placeholders import TLS_CERTIFICATE, TLS_PRIVATE_KEY, Placeholders, mark
 from operations.render.recorder import Answer, Registration, record
 from settings import NAMESPACE, Settings
@@ -24,6 +25,7 @@ def recorded_resources(
         stack: its name.
         values: of the secrets; without them, their marks.
     """
+    from backends.addresses import Addresses
     from backends.create import create_backend
     from components.platform import Platform, PlatformArgs
 
@@ -31,8 +33,10 @@ def recorded_resources(
     supplied = {f"{NAMESPACE}:{one.key}": value for one, value in known.items() if one.key}
 
     def program() -> None:
+        addresses = Addresses(project=PROJECT, stack=stack)
         backend = create_backend(settings, stack=stack)
         Platform("platform", PlatformArgs(settings=settings, backend=backend, stack=stack))
+        addresses.record()
 
     return record(program, answer=_answers(known), raw=supplied, secret=list(supplied), stack=stack).registrations
 

@@ -91,8 +91,10 @@ def test_what_is_somebody_elses_is_refused_by_name(
     assert "label Deployment.v1.apps web app.kubernetes.io/instance=pti-calendar-prod --overwrite" in str(e.value)
 
 
-def test_a_kept_object_of_an_earlier_release_is_taken_back(kubectl: Kubectl) -> None:
-    kubectl({"data-web-0": EARLIER})
+@pytest.mark.parametrize("known", [EARLIER, labels.selector("web")])
+def test_a_kept_object_without_the_stacks_name_is_taken_back(kubectl: Kubectl, known: Mapping[str, str]) -> None:
+    """An earlier release's, or a claim that a StatefulSet has made from its template."""
+    kubectl({"data-web-0": known})
     create("PersistentVolumeClaim", "data-web-0")
 
 
