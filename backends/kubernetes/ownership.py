@@ -23,9 +23,6 @@ from backends.threads import Threads
 from settings.backend import Kubernetes
 from workloads import WorkloadError
 
-AUTONAMED = "pulumi.com/autonamed"
-"""Annotation of an object to which the provider gives a name that no other has."""
-
 UNKNOWN_KIND = ("the server doesn't have a resource type", "no matches for kind")
 """What kubectl says of a kind whose definition the cluster lacks: no object of it is there."""
 
@@ -57,10 +54,7 @@ class Ownership:
 
     async def _check(self, hook: pulumi.ResourceHookArgs) -> None:
         inputs = hook.new_inputs or {}
-        kind, metadata = str(inputs["kind"]), inputs["metadata"]
-        name = metadata.get("name")
-        if not isinstance(name, str) or AUTONAMED in (metadata.get("annotations") or {}):
-            return
+        kind, name = str(inputs["kind"]), str(inputs["metadata"]["name"])
         resource = _resource(kind, str(inputs["apiVersion"]))
         try:
             if (found := (await self._listed(resource)).get(name)) is None:

@@ -13,7 +13,6 @@ import pytest
 from pulumi.resource_hooks import ResourceHookArgs
 
 from backends.kubernetes import labels
-from backends.kubernetes.ownership import AUTONAMED
 from backends.kubernetes.registry import UNPREVIEWED
 from operations.render.recorder import Recording
 from tests.unit.kubernetes_stand_in import deployed, found, of_kind, run
@@ -45,20 +44,15 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
     return make
 
 
-def create(kind: str = "Deployment", name: str = "web", *, preview: bool = False, **metadata: Any) -> None:
+def create(kind: str = "Deployment", name: str = "web") -> None:
     """What the hook says to the creation of an object."""
-    recording = deployed(of_kind(Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),)), preview=preview)
+    recording = deployed(of_kind(Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),)))
     hook = recording.hooks[HOOK]
     assert isinstance(hook, pulumi.ResourceHook)
-    inputs = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, **metadata}}
-    recording_again = ResourceHookArgs("urn", "", name, kind, new_inputs=inputs)
-
-    async def answer() -> None:
-        answered = hook.callback(recording_again)
-        assert asyncio.iscoroutine(answered)
-        await answered
-
-    asyncio.run(answer())
+    inputs = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}}
+    answered = hook.callback(ResourceHookArgs("urn", "", name, kind, new_inputs=inputs))
+    assert asyncio.iscoroutine(answered)
+    asyncio.run(answered)
 
 
 @pytest.mark.parametrize("known", [OURS, {**OURS, **EARLIER}])
@@ -105,10 +99,11 @@ def test_a_kept_object_of_somebody_else_is_refused(kubectl: Kubectl, known: Mapp
         create("PersistentVolumeClaim", "data-web-0")
 
 
-def test_an_object_that_the_provider_names_is_not_asked_for(kubectl: Kubectl) -> None:
-    commands = kubectl({"web": NOBODYS})
-    create(annotations={AUTONAMED: "true"})
-    assert not commands.exists()
+def test_an_object_that_the_provider_names_is_not_asked_for() -> None:
+    recording = deployed(of_kind(Kind.SERVICE, secret_environment={"TOKEN": "secret"}))
+    named = {one.type: HOOK in one.hooks.get("before_create", ()) for one in recording.registrations}
+    assert named["kubernetes:apps/v1:Deployment"]
+    assert not named["kubernetes:core/v1:Secret"]
 
 
 def test_a_kind_that_the_cluster_does_not_know_has_no_objects(kubectl: Kubectl) -> None:
