@@ -20,8 +20,8 @@ KILLS = int(os.environ.get("PTI_TEST_KILLS", "20"))
 TENANT = uuid.uuid4()
 BOOKED = "kept through every kill"
 OTHER_VALUES: tuple[dict[str, Any], ...] = (
-    {"postgres": {"maxConnections": 190}, "redis": {"maxMemoryMib": 96}, "services": {"memoryMib": 200}},
-    {"postgres": {"maxConnections": 195}, "redis": {"maxMemoryMib": 112}, "services": {"memoryMib": 208}},
+    {"postgres": {"memoryMib": 1040}, "redis": {"maxMemoryMib": 96}, "services": {"memoryMib": 200}},
+    {"postgres": {"memoryMib": 1056}, "redis": {"maxMemoryMib": 112}, "services": {"memoryMib": 208}},
 )
 
 

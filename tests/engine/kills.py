@@ -18,8 +18,8 @@ SEED_VARIABLE = "PTI_TEST_SEED"
 """Repeats the moments of another run, which prints its seed."""
 
 OPERATIONS = ("update", "removal", "creation")
-LAST = 3
-"""Steps before the end at which the last kill comes: the command still runs then."""
+LAST = 8
+"""Steps before the end at which the last kill comes: these follow each other faster than a test looks."""
 
 
 @dataclass(frozen=True)
