@@ -10,6 +10,7 @@ from typing import Any
 
 from backends.kubernetes.claims import missing_claim
 from backends.kubernetes.client import obstacle
+from backends.kubernetes.kubectl import MISSING
 from backends.kubernetes.labels import NAME
 from backends.kubernetes.missing_claims import missing_claims
 from operations.configuration import read_configuration
@@ -117,10 +118,7 @@ def _kubectl(cluster: Kubernetes, *arguments: str) -> str:
     try:
         done = subprocess.run(_command(cluster, *limited), capture_output=True, text=True)
     except FileNotFoundError:
-        raise OperationError(
-            "The 'kubectl' command is missing. Install one of the cluster's minor version, or one beside it: "
-            "https://kubernetes.io/docs/tasks/tools/"
-        ) from None
+        raise OperationError(MISSING) from None
     if done.returncode:
         raise OperationError(f"'{' '.join(_command(cluster, *arguments))}' failed:\n  {done.stderr.strip()}")
     return done.stdout

@@ -1,9 +1,10 @@
-"""The wait for a store that may have to recover its data first.
+"""The wait for a store, which may have to recover its data first and ends as soon as the store can't start.
 
-The provider's own wait belongs to the creation of the container: once it has failed, the next update replaces the
-container, and ends a recovery that then begins from the start. So nobody waits there. A record of its own comes after
-the container, and its hook waits: a failed wait leaves no record, and the next update goes on waiting. As long as the
-store reports progress, so does this one.
+The provider's own wait belongs to the creation of the container: it lasts until the start time is up, however often the
+process ends meanwhile; and once it has failed, the next update replaces the container, and ends a recovery that then
+begins from the start. So nobody waits there. A record of its own comes after the container, and its hook waits: a
+failed wait leaves no record, and the next update goes on waiting. As long as a store reports progress, so does this
+one. `backends/kubernetes/rollout.py` does the same in a cluster.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ from backends.threads import Threads
 from workloads import WorkloadError
 
 POLL_S = 0.5
+
+CRASHES = 3
+"""Restarts from which on a container may count as crash-looping."""
+
+CRASHING_S = 15.0
+"""Seconds for which it must have been crashing: the engine's first restarts come within a second, and what it needs may
+still be starting."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Readiness:
     async def _wait_until_ready(self, hook: pulumi.ResourceHookArgs) -> None:
         awaited = self._awaited[hook.name]
         deadline, shown = monotonic() + awaited.startup_s, ""
+        crashes = _Crashes()
         while True:
             found = await self._threads.run(self._engine.container, awaited.container)
             if found is None:
@@ -62,10 +71,24 @@ class Readiness:
                 return
             if (newest := _newest_progress(health)) and newest != shown:
                 deadline, shown = monotonic() + awaited.startup_s, newest
+                crashes = _Crashes()
                 pulumi.log.info(f"{awaited.workload}: {newest}")
+            if crashes.are_new(found):
+                pulumi.log.warn(f"{awaited.workload} has ended, and is started again")
+            if crashes.are_a_loop(found):
+                raise WorkloadError(await self._crashed(awaited, found))
             if monotonic() > deadline:
                 raise WorkloadError(await self._failure(awaited, shown))
             await asyncio.sleep(POLL_S)
+
+    async def _crashed(self, awaited: Awaited, found: dict[str, Any]) -> str:
+        lines = await self._threads.run(self._engine.last_lines, awaited.container)
+        state = found["State"]
+        ends = "has used all of its memory (OOMKilled)" if state.get("OOMKilled") else "keeps ending"
+        return (
+            f"{awaited.workload} {ends}: exit code {state.get('ExitCode')}, restarted {found['RestartCount']} times. "
+            f"Its last lines:\n{lines or '(it wrote nothing)'}"
+        )
 
     async def _failure(self, awaited: Awaited, shown: str) -> str:
         lines = await self._threads.run(self._engine.last_lines, awaited.container)
@@ -74,6 +97,29 @@ class Readiness:
             f"{awaited.workload} {state}. It runs on: the next update goes on waiting. Its last lines:\n"
             f"{lines or '(it wrote nothing)'}"
         )
+
+
+class _Crashes:
+    """The restarts of a container since the wait for it began."""
+
+    def __init__(self) -> None:
+        self._before: int | None = None
+        self._since: float | None = None
+
+    def are_new(self, found: dict[str, Any]) -> bool:
+        """Whether this is the first restart."""
+        restarts = found.get("RestartCount", 0)
+        self._before = restarts if self._before is None else self._before
+        if restarts == self._before or self._since is not None:
+            return False
+        self._since = monotonic()
+        return True
+
+    def are_a_loop(self, found: dict[str, Any]) -> bool:
+        """Whether the container has ended again and again, and waits for its next start."""
+        if self._since is None or found.get("RestartCount", 0) < CRASHES or not found["State"].get("Restarting"):
+            return False
+        return monotonic() - self._since >= CRASHING_S
 
 
 def _newest_progress(health: dict[str, Any]) -> str:

@@ -30,9 +30,10 @@ from backends.kubernetes.client import ClusterUnreachable, obstacle
 from backends.kubernetes.files import files, key_pair, secret_environment
 from backends.kubernetes.manifest import Manifest, manifest
 from backends.kubernetes.pod import Placement, template
+from backends.kubernetes.prerequisites import Prerequisites
 from backends.kubernetes.refusals import refuse_what_kubernetes_lacks
 from backends.kubernetes.registry import KubernetesObject, Registry
-from backends.kubernetes.rollout import Rollouts
+from backends.kubernetes.rollout import Awaited, Rollouts
 from backends.kubernetes.services import services
 from backends.order import Deployed
 from settings.backend import Images, Kubernetes
@@ -47,8 +48,8 @@ from workloads import (
 )
 
 WITHOUT_KUBECTL = (
-    "kubectl isn't on PATH. Objects of this stack that a killed update has left behind can't be told from somebody "
-    "else's without it: an update that meets one fails with 'already exists'."
+    "kubectl isn't on PATH, and an update needs it: to wait for rollouts, and to find out whose objects are there. "
+    "This preview takes over nothing."
 )
 
 
@@ -75,10 +76,11 @@ class KubernetesBackend:
         self._mirror = f"{images.registry}/" if images.registry else ""
         self._records = DataRecords()
         self._rollouts = Rollouts(settings)
-        self._objects = Registry(settings, self._records, stack=stack, protect=protect)
+        self._prerequisites = Prerequisites(settings)
+        self._objects = Registry(settings, self._records, self._prerequisites, stack=stack, protect=protect)
         self._deployed = Deployed()
-        self._ready: dict[str, KubernetesObject] = {}
-        self._kept: dict[str, list[pulumi.Stash]] = {}
+        self._controllers: dict[str, KubernetesObject] = {}
+        self._ready: dict[str, list[pulumi.Stash]] = {}
         self._selectors: dict[str, Mapping[str, str]] = {}
         self._solvers_admitted = False
 
@@ -86,8 +88,13 @@ class KubernetesBackend:
         """Looks whether the cluster answers. A cluster takes no host ports. See `Backend.check`."""
         found = obstacle(self._settings)
         if found is None:
+            self._prerequisites.is_reachable = True
             self._objects.takes_back = kubectl.available()
             if not self._objects.takes_back:
+                if not pulumi.runtime.is_dry_run():
+                    raise ClusterUnreachable(
+                        f"{kubectl.MISSING}\nAn update waits for its rollouts with it. Nothing has been changed."
+                    )
                 pulumi.log.warn(WITHOUT_KUBECTL)
             return
         if not pulumi.runtime.is_dry_run():
@@ -113,17 +120,21 @@ class KubernetesBackend:
         held = self._claims(workload, parent)
         before += held.claims
         placed = self._placement(workload, parent)
-        self._ready[workload.name] = self._register(
+        controller = self._controllers[workload.name] = self._register(
             controllers.controller(workload, template(workload, placed)),
             workload,
             parent,
             resource_name=workload.name,
-            depends_on=[*before, *(self._ready[needed] for needed in workload.needs)],
+            depends_on=[*before, *(self._controllers[needed] for needed in workload.needs)],
             timeouts=controllers.timeouts(workload),
-            hooks=self._rollouts.hooks(workload) if workload.volumes else None,
-            recorded=[*held.records, *(one for needed in workload.needs for one in self._kept.get(needed, ()))],
+            hooks=self._rollouts.of_controller(workload),
+            recorded=[*held.records, *(one for needed in workload.needs for one in self._ready[needed])],
+            ignore_changes=controllers.others_fields(workload),
         )
+        awaited = Awaited(workload, controllers.KINDS[workload.kind], controllers.ready_s(workload))
+        self._ready[workload.name] = [self._rollouts.record(awaited, controller, parent=parent)]
         if workload.autoscaling:
+            self._prerequisites.warn_without_metrics(workload.name)
             self._register(scaling.autoscaler(workload, workload.autoscaling), workload, parent)
         if budget := scaling.disruption_budget(workload):
             self._register(budget, workload, parent)
@@ -172,7 +183,7 @@ class KubernetesBackend:
         # The servers go on when the stack is gone; without it anybody in the cluster could try their passwords.
         admitted = self._objects.register(policy, owner=cluster.name, parent=parent, kept=True)
         self._objects.register(postgres_cluster.servers(cluster), owner=cluster.name, parent=parent)
-        registered = self._ready[cluster.name] = self._objects.register(
+        registered = self._controllers[cluster.name] = self._objects.register(
             postgres_cluster.cluster(
                 cluster,
                 image=f"{self._mirror}{cluster.image}",
@@ -189,7 +200,7 @@ class KubernetesBackend:
             hooks=self._records.of_holder(),
         )
         # Deleting it deletes its claims. So whatever needs it, needs the one with the data.
-        self._kept[cluster.name] = [
+        self._ready[cluster.name] = [
             self._records.identities(
                 f"{cluster.name}-cluster", {cluster.name: registered.identity}, kind="Cluster", parent=parent
             )
@@ -235,6 +246,7 @@ class KubernetesBackend:
         timeouts: pulumi.CustomTimeouts | None = None,
         recorded: Iterable[pulumi.Resource] = (),
         hooks: pulumi.ResourceHookBinding | None = None,
+        ignore_changes: Iterable[str] = (),
     ) -> KubernetesObject:
         return self._objects.register(
             one,
@@ -246,12 +258,15 @@ class KubernetesBackend:
             timeouts=timeouts,
             recorded=recorded,
             hooks=hooks,
+            ignore_changes=ignore_changes,
         )
 
     def _claims(self, workload: Workload, parent: pulumi.Resource) -> Held:
         """Registers the claims between the records of what they are made with and of which they are."""
         if not workload.volumes:
             return Held()
+        wanted = list(claims(workload, self._settings.storage_class))
+        self._prerequisites.require_storage_class(claim["metadata"]["name"] for claim in wanted)
         settings = self._records.settings(
             f"{workload.name}-data-settings",
             volume_settings(workload.volumes, [fixed_class(self._settings.storage_class)]),
@@ -267,7 +282,7 @@ class KubernetesBackend:
                 recorded=[settings],
                 hooks=self._records.of_holder(on_error=[self._rollouts.of_claim]),
             )
-            for claim in claims(workload, self._settings.storage_class)
+            for claim in wanted
         }
         identities = self._records.identities(
             f"{workload.name}-claims",
@@ -318,4 +333,4 @@ class KubernetesBackend:
             environment = self._register(
                 secret_environment(workload), workload, parent, resource_name=child
             ).object_name
-        return Placement(f"{self._mirror}{workload.image}", mounted, environment)
+        return Placement(f"{self._mirror}{workload.image}", mounted, environment, self._prerequisites.has_native_sleep)

@@ -21,6 +21,9 @@ MISSING = "claim-is-missing-see-docs-stores-md"
 STORAGE_CLASS = "kubernetes.storageClass"
 DEFAULT_CLASS = "(the cluster's default)"
 
+NO_DEFAULT_CLASS = "The cluster has no default storage class."
+SET_CLASS = f"Name one (kubectl get storageclass): pulumi config set --path 'pti-calendar:{STORAGE_CLASS}' CLASS"
+
 
 def claims(workload: Workload, storage_class: str | None) -> Iterator[Manifest]:
     """The claims of all replicas."""

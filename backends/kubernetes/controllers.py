@@ -6,18 +6,31 @@ import pulumi
 
 from backends.kubernetes import labels
 from backends.kubernetes.claims import claim_template
-from backends.kubernetes.manifest import Manifest, manifest
+from backends.kubernetes.manifest import NO_WAIT, Manifest, manifest
 from backends.kubernetes.pod import grace_s
 from workloads import Kind, Workload
 
 PULL_S = 120
 """Seconds granted beyond a workload's own, to find a node and to pull its image."""
 
+TASK_PULL_S = 900
+"""Seconds granted to each pod of a task to pull its image. The update itself ends its wait `timeout_s` after the
+container has started; this ends the pod."""
+
+SCALED = {"pti-calendar/replicas": "autoscaler"}
+"""Annotation of a Deployment whose number of replicas the autoscaler sets. Without it, nothing would differ when the
+program sets the number again that was there before autoscaling, and the update would leave the autoscaler's."""
+
+REPLICAS = "spec.replicas"
+
 SETTLE_S = 5
 """Seconds a new pod must stay ready before the next old one goes."""
 
 ATTEMPTS = 3
 """Pods a task may take: the first can meet a network policy that its node doesn't know yet."""
+
+
+KINDS = {Kind.SERVICE: "Deployment", Kind.STATEFUL: "StatefulSet", Kind.TASK: "Job"}
 
 
 def controller(workload: Workload, template: Manifest) -> Manifest:
@@ -35,11 +48,27 @@ def deployment(workload: Workload, template: Manifest) -> Manifest:
         "revisionHistoryLimit": 3,
         "progressDeadlineSeconds": _startup_s(workload) + PULL_S,
         "template": template,
+        # With autoscaling, the number to begin with: see `others_fields`.
+        "replicas": workload.autoscaling.minimum if workload.autoscaling else workload.replicas,
     }
-    # Both would set the number in turn (pulumi/pulumi-kubernetes#2491).
-    if workload.autoscaling is None:
-        spec["replicas"] = workload.replicas
-    return manifest("apps/v1", "Deployment", name=workload.name, labels=_labels(workload), spec=spec)
+    return manifest(
+        "apps/v1",
+        "Deployment",
+        name=workload.name,
+        labels=_labels(workload),
+        annotations={**NO_WAIT, **(SCALED if workload.autoscaling else {})},
+        spec=spec,
+    )
+
+
+def others_fields(workload: Workload) -> list[str]:
+    """Return the fields of a controller that somebody else sets once it exists.
+
+    The autoscaler and the program would set the number of replicas in turn (pulumi/pulumi-kubernetes#2491). It can't
+    be left out either: the API server takes away a field that its only owner leaves out, and the default is one pod
+    (kubernetes/kubernetes#67135). Ignored, the provider applies the number that is there until the autoscaler owns it.
+    """
+    return [REPLICAS] if workload.autoscaling else []
 
 
 def stateful_set(workload: Workload, template: Manifest) -> Manifest:
@@ -58,7 +87,9 @@ def stateful_set(workload: Workload, template: Manifest) -> Manifest:
     }
     if workload.volumes:
         spec["volumeClaimTemplates"] = [claim_template(volume) for volume in workload.volumes]
-    return manifest("apps/v1", "StatefulSet", name=workload.name, labels=_labels(workload), spec=spec)
+    return manifest(
+        "apps/v1", "StatefulSet", name=workload.name, labels=_labels(workload), annotations=NO_WAIT, spec=spec
+    )
 
 
 def job(workload: Workload, template: Manifest) -> Manifest:
@@ -69,31 +100,34 @@ def job(workload: Workload, template: Manifest) -> Manifest:
         name=None,
         labels=_labels(workload),
         # A Job that failed stays as it is for ever; this makes the next update start another.
-        annotations={"pulumi.com/replaceUnready": "true"},
+        annotations={"pulumi.com/replaceUnready": "true", **NO_WAIT},
         spec={
             "backoffLimit": ATTEMPTS - 1,
-            # It runs from the Job's creation: finding a node and pulling the image count, too.
-            "activeDeadlineSeconds": _deadline_s(workload),
-            "template": template,
+            # Of each attempt. A deadline of the Job would be shared by all of them, and begin before there is a node.
+            "template": {**template, "spec": {**template["spec"], "activeDeadlineSeconds": _attempt_s(workload)}},
         },
     )
 
 
 def timeouts(workload: Workload) -> pulumi.CustomTimeouts:
-    """How long an update waits for the controller of a workload."""
-    one_by_one = max(workload.replicas, workload.autoscaling.maximum if workload.autoscaling else 1)
+    """How long an update waits for the end of a controller."""
+    return pulumi.CustomTimeouts(delete=f"{_pods(workload) * grace_s(workload) + PULL_S}s")
+
+
+def ready_s(workload: Workload) -> int:
+    """How many seconds without progress an update waits for a controller's rollout."""
     if workload.kind is Kind.TASK:
-        # A Job counts as failed once its pods have ended, so that its own error is seen before this one.
-        ready_s = _deadline_s(workload) + grace_s(workload) + SETTLE_S
-    else:
-        ready_s = one_by_one * (_startup_s(workload) + SETTLE_S + grace_s(workload)) + PULL_S
-    return pulumi.CustomTimeouts(
-        create=f"{ready_s}s", update=f"{ready_s}s", delete=f"{one_by_one * grace_s(workload) + PULL_S}s"
-    )
+        return ATTEMPTS * (workload.timeout_s + grace_s(workload)) + PULL_S
+    return _pods(workload) * (_startup_s(workload) + SETTLE_S + grace_s(workload)) + PULL_S
 
 
-def _deadline_s(task: Workload) -> int:
-    return task.timeout_s + PULL_S
+def _pods(workload: Workload) -> int:
+    """How many pods are started one after the other."""
+    return max(workload.replicas, workload.autoscaling.maximum if workload.autoscaling else 1)
+
+
+def _attempt_s(task: Workload) -> int:
+    return task.timeout_s + TASK_PULL_S
 
 
 def _startup_s(workload: Workload) -> int:

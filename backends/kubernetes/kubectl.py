@@ -1,19 +1,23 @@
-"""kubectl, for the questions that the provider doesn't ask. It may be missing."""
+"""kubectl, for the questions that the provider doesn't ask. An update needs it, to wait for its rollouts."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from settings.backend import Kubernetes
 
 ANSWER_WITHIN_S = 10
 
+MISSING = (
+    "The 'kubectl' command is missing. Install one of the cluster's minor version, or one beside it: "
+    "https://kubernetes.io/docs/tasks/tools/"
+)
+
 
 class KubectlError(Exception):
-    """kubectl is missing, was refused or took too long; the message is its own."""
+    """kubectl is missing, is refused, or takes too long; the message is its own."""
 
 
 def available() -> bool:
@@ -22,40 +26,41 @@ def available() -> bool:
 
 
 def answer(settings: Kubernetes, *arguments: str) -> str:
-    """What kubectl prints, on both streams; empty where it is missing, is refused, or takes too long.
+    """Return what kubectl prints, on both streams; empty if it is missing or takes too long.
 
     A command that it runs in a pod may fail: what that printed is given all the same.
     """
     try:
-        done = _run(settings, arguments, stderr=subprocess.STDOUT)
-    except (OSError, subprocess.SubprocessError):
+        done = _run(settings, *arguments)
+    except KubectlError:
         return ""
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def read(settings: Kubernetes, *arguments: str) -> str:
-    """What kubectl prints on standard output.
+    """Return what kubectl prints.
 
     Raises:
-        KubectlError: on any failure.
+        KubectlError: it is missing, fails, or takes too long.
     """
-    try:
-        done = _run(settings, arguments, stderr=subprocess.PIPE)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise KubectlError(str(error)) from None
+    done = _run(settings, *arguments)
     if done.returncode:
-        raise KubectlError(done.stderr.strip())
+        raise KubectlError(done.stderr.strip() or f"'kubectl {arguments[0]}' failed")
     return done.stdout
 
 
-def _run(settings: Kubernetes, arguments: Sequence[str], *, stderr: int) -> subprocess.CompletedProcess[str]:
+def _run(settings: Kubernetes, *arguments: str) -> subprocess.CompletedProcess[str]:
     where = ["--kubeconfig", str(Path(settings.kubeconfig or "").expanduser()), "--context", settings.context or ""]
     limited = ["--namespace", settings.namespace, f"--request-timeout={ANSWER_WITHIN_S}s", *arguments]
-    return subprocess.run(  # noqa: S603 - a fixed command, no shell
-        ["kubectl", *where, *limited],  # noqa: S607 - the person's own kubectl command
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        timeout=2 * ANSWER_WITHIN_S,
-        check=False,
-    )
+    try:
+        return subprocess.run(  # noqa: S603 - a fixed command, no shell
+            ["kubectl", *where, *limited],  # noqa: S607 - the person's own kubectl command
+            capture_output=True,
+            text=True,
+            timeout=2 * ANSWER_WITHIN_S,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise KubectlError(MISSING) from None
+    except (OSError, subprocess.SubprocessError) as error:
+        raise KubectlError(str(error)) from error

@@ -9,6 +9,11 @@ Manifest = dict[str, Any]
 
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 
+NO_WAIT = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+"""Of an object whose readiness somebody else waits for. The provider waits until it exists, and for its end when it is
+deleted; with `skipAwait` it wouldn't (pulumi/pulumi-kubernetes#3154), and a successor could meet an object that goes.
+"""
+
 
 def manifest(
     api_version: str,

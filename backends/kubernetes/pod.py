@@ -33,6 +33,9 @@ class Placement:
     secret_environment: pulumi.Input[str] | None
     """The Secret with the workload's `secret_environment`."""
 
+    has_native_sleep: bool = False
+    """Whether the kubelets know the lifecycle action `sleep`."""
+
 
 def template(workload: Workload, placed: Placement) -> Manifest:
     """The pod template of any controller."""
@@ -112,8 +115,9 @@ def _container(workload: Workload, placed: Placement) -> Manifest:
     }
     container |= {key: value for key, value in optional.items() if value}
     if _drains(workload):
-        # The kubelet's own sleep needs 1.30. An image without the command stops at once, as without this.
-        container["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", str(DRAIN_S)]}}}
+        # An image without the command stops at once (docs/service-contract.md).
+        by_command = {"exec": {"command": ["sleep", str(DRAIN_S)]}}
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": DRAIN_S}} if placed.has_native_sleep else by_command}
     return container
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ from backends.kubernetes.client import stand_in
 from backends.kubernetes.manifest import Manifest
 from backends.kubernetes.namespace import namespace
 from backends.kubernetes.ownership import Ownership
+from backends.kubernetes.prerequisites import Prerequisites
 from settings.backend import Kubernetes
 from workloads import Fixed, WorkloadError
 
@@ -45,6 +48,8 @@ class KubernetesObject(pulumi.CustomResource):
     """
 
     metadata: pulumi.Output[Mapping[str, Any]]
+    spec: pulumi.Output[Mapping[str, Any]]
+    """Of kinds that have one."""
 
     def __init__(
         self,
@@ -68,13 +73,26 @@ class KubernetesObject(pulumi.CustomResource):
         """What the cluster gives to no other object; None where the provider doesn't know it yet."""
         return self.metadata.apply(lambda found: found.get("uid"))
 
+    @property
+    def generation(self) -> pulumi.Output[str | None]:
+        """The number of its specification, which each change raises; None if the provider doesn't know it yet."""
+        return self.metadata.apply(lambda found: _text(found.get("generation")))
+
+    @property
+    def specification(self) -> pulumi.Output[str]:
+        """A hash of what is asked for, the number of replicas apart."""
+        return self.spec.apply(_hash_without_replicas)
+
 
 class Registry:
     """Registers manifests, each name once. The provider and the namespace are made with the first one."""
 
-    def __init__(self, settings: Kubernetes, records: DataRecords, *, stack: str, protect: bool) -> None:
+    def __init__(
+        self, settings: Kubernetes, records: DataRecords, prerequisites: Prerequisites, *, stack: str, protect: bool
+    ) -> None:
         self._settings = settings
         self._records = records
+        self._prerequisites = prerequisites
         self._instance = labels.instance(stack)
         self._ownership = Ownership(settings, self._instance)
         self._protect = protect
@@ -98,6 +116,7 @@ class Registry:
         timeouts: pulumi.CustomTimeouts | None = None,
         recorded: Iterable[pulumi.Resource] = (),
         hooks: pulumi.ResourceHookBinding | None = None,
+        ignore_changes: Iterable[str] = (),
     ) -> KubernetesObject:
         """Registers one object.
 
@@ -111,10 +130,12 @@ class Registry:
             timeouts: of what is waited for.
             recorded: records (`DataRecords`) that must be registered first.
             hooks: what is called around its creation.
+            ignore_changes: fields that somebody else changes; they are given for the creation alone.
 
         Raises:
-            WorkloadError: where two owners would share an object.
+            WorkloadError: where two owners would share an object, or the cluster lacks its CRD.
         """
+        self._prerequisites.require_api(manifest, owner)
         kind = str(manifest["kind"])
         name = resource_name or str(manifest["metadata"]["name"])
         first = self._owners.setdefault((kind, name), owner)
@@ -131,6 +152,7 @@ class Registry:
                 retain_on_delete=kept or None,
                 custom_timeouts=timeouts,
                 additional_secret_outputs=["data"] if kind == "Secret" else None,
+                ignore_changes=[*ignore_changes] or None,
             ),
             recorded,
         )
@@ -147,7 +169,7 @@ class Registry:
         marked = {**metadata["labels"], labels.INSTANCE: self._instance}
         if kind in REPLACED_IN_PLACE and pulumi.runtime.is_dry_run():
             marked[UNPREVIEWED] = pulumi.UNKNOWN
-            opts.ignore_changes = [f'metadata.labels["{UNPREVIEWED}"]']
+            opts.ignore_changes = [*(opts.ignore_changes or ()), f'metadata.labels["{UNPREVIEWED}"]']
         if self.reachable and self.takes_back and "name" in metadata:
             hooks = copy.copy(opts.hooks) if opts.hooks else pulumi.ResourceHookBinding()
             foreign = self._ownership.before_create(kind, str(metadata["name"]), kept=bool(opts.retain_on_delete))
@@ -200,3 +222,12 @@ class Registry:
         if manifest["kind"] in CLUSTER_WIDE:
             return manifest
         return {**manifest, "metadata": {**manifest["metadata"], "namespace": self._settings.namespace}}
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else f"{value:g}"
+
+
+def _hash_without_replicas(spec: Mapping[str, Any]) -> str:
+    asked = {key: value for key, value in spec.items() if key != "replicas"}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]

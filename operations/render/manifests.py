@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,8 @@ def manifests(
         if not one.type.startswith("kubernetes:"):
             continue
         manifest = _for_kubectl(_replaced(one.inputs, renamed), final.get(str(one)))
+        for path in one.ignore_changes:
+            manifest = _without(manifest, path.split("."))
         if manifest["kind"] == "Secret":
             manifest = _changeable(manifest)
             manifest = _readable(manifest, placeholders) if filled is None else manifest
@@ -95,6 +97,14 @@ def _replaced(value: Any, texts: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_replaced(one, texts) for one in value]
     return texts.get(value, value) if isinstance(value, str) else value
+
+
+def _without(manifest: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
+    """The manifest without a field that somebody else sets: each `kubectl apply` would set it again."""
+    first, *rest = path
+    if rest:
+        return {**manifest, first: _without(manifest[first], rest)}
+    return {key: value for key, value in manifest.items() if key != first}
 
 
 def _for_kubectl(manifest: Mapping[str, Any], name: str | None) -> dict[str, Any]:

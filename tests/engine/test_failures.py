@@ -10,6 +10,7 @@ from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
 from tests.engine.stores import Stores
+from tests.failures import Tried
 
 TASK_TIMEOUT_S = 600
 LAST_LINES = "reading the old tables\n    the old tables are locked"
@@ -55,6 +56,25 @@ def test_a_service_that_never_gets_ready_fails_the_update_with_its_last_lines(ma
     stack.up().succeeded()
     assert docker_engine.workloads(stack.name) == {"web": "healthy"}
     stack.preview("--expect-no-changes").succeeded()
+
+
+def test_a_store_that_keeps_ending_is_not_waited_for_until_its_time_is_up(make_stack: MakeStack, tried: Tried) -> None:
+    tried.failure("A store ends at its start", on="Docker", notice="the update fails with its last lines")
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": "crashing-store"})
+
+    with tried.until_well():
+        failed = stack.up().failed()
+        assert "crasher keeps ending: exit code 78, restarted" in failed.output
+        assert "reading the configuration\n    no licence found" in failed.output
+        assert "Traceback" not in failed.output
+
+        # Nothing has changed, and nothing is well.
+        assert "crasher keeps ending" in stack.up().failed().output
+        stack.configure({"scenario": "mended"})
+        stack.up().succeeded()
+        assert docker_engine.workloads(stack.name) == {"crasher": "healthy"}
+        stack.preview("--expect-no-changes").succeeded()
+    tried.lost("nothing")
 
 
 def test_a_failed_provisioning_of_the_databases_says_what_is_wrong(stores_stack: PulumiStack) -> None:

@@ -112,6 +112,23 @@ def test_a_container_that_is_gone_is_not_waited_for(wait: Callable[..., list[str
         wait(health("starting"), None)
 
 
+def crashed(restarts: int, *, down: bool = True) -> Mapping[str, Any]:
+    """A container that has ended so often, and is started again unless it is down."""
+    state = {"Health": {"Status": "unhealthy"}, "Restarting": down, "ExitCode": 78}
+    return {"State": state, "RestartCount": restarts}
+
+
+def test_one_that_keeps_ending_is_not_waited_for(wait: Callable[..., list[str]]) -> None:
+    states = map(crashed, range(10))
+    with pytest.raises(WorkloadError, match=r"(?s)store keeps ending: exit code 78, restarted \d .*reading the log"):
+        wait(*states, startup_s=1000, step_s=2)
+
+
+def test_one_that_ends_a_few_times_while_others_start_is_waited_for(wait: Callable[..., list[str]]) -> None:
+    states = [crashed(0), crashed(1), crashed(4), *[crashed(5, down=False)] * 20, health("healthy")]
+    assert wait(*states, startup_s=1000, step_s=2) == []
+
+
 class TestRecords:
     @pytest.fixture
     def recording(self) -> Recording[Any]:

@@ -62,6 +62,17 @@ def kubeconfig(tmp_path: Path) -> Path:
     return written(tmp_path / "kubeconfig", REFUSING)
 
 
+@pytest.fixture(autouse=True)
+def kubectl_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kubectl that gets no answer."""
+    command = tmp_path / "bin" / "kubectl"
+    command.parent.mkdir()
+    command.write_text("#!/bin/sh\nexit 1\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:/usr/bin:/bin")
+    return command
+
+
 def written(path: Path, server: str, **cluster: str) -> Path:
     """A kubeconfig whose contexts lead to a server."""
     path.write_text(
@@ -106,6 +117,17 @@ class TestUpdate:
         recording = checked(preview=False, kubeconfig=str(path), context="b")
         assert recording.log == []
         assert provider(recording)["kubeconfig"] == str(path)
+
+    def test_an_update_needs_kubectl_to_wait_with(
+        self, tmp_path: Path, server: str, kubectl_command: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kubectl_command.unlink()
+        monkeypatch.setenv("PATH", str(kubectl_command.parent))
+        path = written(tmp_path / "kubeconfig", server)
+        with pytest.raises(ClusterUnreachable, match="The 'kubectl' command is missing"):
+            checked(preview=False, kubeconfig=str(path), context="b")
+        (warning,) = checked(preview=True, kubeconfig=str(path), context="b").log
+        assert "an update needs it" in warning
 
     def test_a_cluster_that_does_not_answer_is_named(self, kubeconfig: Path) -> None:
         text = refusal(kubeconfig=str(kubeconfig), context="a")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backends.kubernetes.controllers import timeouts
+from backends.kubernetes.controllers import ready_s, timeouts
 from tests.unit.kubernetes_stand_in import (
     CONTROLLERS,
     container_of,
@@ -78,16 +78,21 @@ class TestRollingUpdate:
 
     def test_the_update_waits_for_one_replica_after_the_other(self) -> None:
         one = workload(readiness=STARTS_IN_100_S, stop_grace_s=10)
-        assert timeouts(one).update == "235s"
+        assert ready_s(one) == 235
         three = workload(readiness=STARTS_IN_100_S, stop_grace_s=10, replicas=3)
-        assert timeouts(three).create == timeouts(three).update == "465s"
+        assert ready_s(three) == 465
         scaled = workload(readiness=STARTS_IN_100_S, stop_grace_s=10, autoscaling=SCALE)
-        assert timeouts(scaled).update == "810s"
+        assert ready_s(scaled) == 810
 
-    def test_a_task_is_waited_for_until_its_job_has_failed(self) -> None:
-        spec = found(deployed(task(timeout_s=300, stop_grace_s=20)), "Job", "migrate")["spec"]
-        waited_s = int((timeouts(task(timeout_s=300, stop_grace_s=20)).create or "").removesuffix("s"))
-        assert waited_s > spec["activeDeadlineSeconds"] + 20
+    def test_a_task_is_waited_for_through_all_of_its_attempts(self) -> None:
+        assert ready_s(task(timeout_s=300, stop_grace_s=20)) > 3 * (300 + 20)
+
+    @pytest.mark.parametrize("kind", Kind)
+    def test_the_provider_waits_for_the_end_alone(self, kind: Kind) -> None:
+        """`skipAwait` would skip the wait for a deletion, too."""
+        annotations = found(deployed(of_kind(kind)), CONTROLLERS[kind], "web")["metadata"]["annotations"]
+        assert annotations["pulumi.com/waitFor"] == "jsonpath={.metadata.uid}"
+        assert "pulumi.com/skipAwait" not in annotations
 
     def test_a_stop_is_waited_for_beyond_its_grace(self) -> None:
         assert timeouts(store(stop_grace_s=60)).delete == "180s"
@@ -99,14 +104,24 @@ class TestScaling:
         assert found(recording, "Deployment", "web")["spec"]["replicas"] == 3
         assert recording.of_type("HorizontalPodAutoscaler") == []
 
-    def test_an_autoscaler_owns_the_number(self) -> None:
+    def test_an_autoscaler_owns_the_number_once_there_is_one(self) -> None:
         recording = deployed(workload(autoscaling=SCALE))
-        assert "replicas" not in found(recording, "Deployment", "web")["spec"]
+        assert found(recording, "Deployment", "web")["spec"]["replicas"] == 2
+        assert recording.one("Deployment", "web").ignore_changes == ("spec.replicas",)
+        assert deployed(workload(replicas=3)).one("Deployment", "web").ignore_changes == ()
         spec = found(recording, "HorizontalPodAutoscaler", "web")["spec"]
         assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
         assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 6)
         (metric,) = spec["metrics"]
         assert metric["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
+
+    def test_going_back_to_a_fixed_number_is_a_change_whatever_the_number(self) -> None:
+        """The number of before would be no difference to the state, while the autoscaler has set another one."""
+        scaled, fixed = (
+            found(deployed(one), "Deployment", "web")["metadata"]["annotations"]
+            for one in (workload(autoscaling=SCALE), workload(replicas=2))
+        )
+        assert scaled != fixed
 
     def test_it_grows_faster_than_it_shrinks(self) -> None:
         behavior = found(deployed(workload(autoscaling=SCALE)), "HorizontalPodAutoscaler", "web")["spec"]["behavior"]
@@ -134,11 +149,12 @@ class TestScaling:
 
 
 class TestTasks:
-    def test_a_task_tries_a_few_times_within_its_time(self) -> None:
+    def test_a_task_tries_a_few_times_each_within_its_time(self) -> None:
         spec = found(deployed(task(timeout_s=90)), "Job", "migrate")["spec"]
         assert spec["backoffLimit"] == 2
-        # Finding a node and pulling the image count, too.
-        assert spec["activeDeadlineSeconds"] == 90 + 120
+        # Of each attempt, with pulling the image. The Job's own would count finding a node, too, and all attempts.
+        assert spec["template"]["spec"]["activeDeadlineSeconds"] > 90
+        assert "activeDeadlineSeconds" not in spec
         assert spec["template"]["spec"]["restartPolicy"] == "Never"
 
     def test_a_changed_task_is_another_job_and_a_failed_one_is_run_again(self) -> None:

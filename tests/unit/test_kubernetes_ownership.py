@@ -171,7 +171,7 @@ class TestLabel:
             backend.check([])
             backend.deploy(of_kind(Kind.SERVICE), parent=parent)
 
-        recording = run(program)
+        recording = run(program, preview=True)
         (provider,) = recording.of_type("kubernetes")
         assert provider.inputs["upsertExistingObjects"] == "false"
         assert HOOK not in recording.one("Deployment", "web").hooks.get("before_create", ())

@@ -1,96 +1,331 @@
-"""What an update says while it waits for a StatefulSet; kubectl is a stand-in."""
+"""How an update waits for a rollout, and when it gives up; kubectl is a stand-in that answers from a script."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import SimpleNamespace
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pulumi
 import pytest
 from pulumi.resource_hooks import ResourceHookArgs
 
-from backends.kubernetes import kubectl, rollout
-from backends.kubernetes.rollout import Rollouts
-from operations.render.recorder import record
+from backends.kubernetes import kubectl, observed, rollout
+from backends.kubernetes.claims import MISSING
 from settings.backend import Kubernetes
-from tests.unit.kubernetes_stand_in import workload
-from workloads import Exec, Kind, Probe, Volume
+from tests.unit.kubernetes_stand_in import deployed, task, workload
+from tests.unit.rollout_objects import (
+    Object,
+    claim,
+    deployment,
+    ended,
+    job,
+    pod,
+    replica_set,
+    stateful_set,
+    waiting,
+)
+from workloads import Autoscaling, Exec, Kind, Probe, Volume, Workload, WorkloadError
 
-DEADLINE_S = 30
+Moment = Sequence[Object] | kubectl.KubectlError
+
+WEB = workload(readiness=Probe(check=Exec(command=("ready",)), startup_s=100))
 STORE = workload(
     "store",
     kind=Kind.STATEFUL,
-    replicas=2,
     volumes=(Volume(name="data", mount="/data"),),
-    readiness=Probe(check=Exec(command=("ready.sh", "--now"))),
+    readiness=Probe(check=Exec(command=("ready.sh", "--now")), startup_s=100),
 )
-# Of the second pod alone, which recovers; it fails, as a check does that isn't ready.
-STAND_IN = """#!/bin/sh
-echo "$*" >> "{notes}/commands"
-case "$*" in
-    *"exec store-1 "*)
-        count=$(grep -c "exec store-1 " "{notes}/commands")
-        echo "recovering: $((count / 3 * 10)) %"
-        exit 1
-        ;;
-esac
-"""
+TASK = task(timeout_s=100)
+CONTROLLER = {Kind.SERVICE: "web", Kind.STATEFUL: "store", Kind.TASK: "migrate-1"}
+READY = [deployment(ready=1)]
 
 
-def test_each_change_of_progress_is_shown_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "kubectl").write_text(STAND_IN.format(notes=tmp_path))
-    (tmp_path / "kubectl").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(rollout, "POLL_S", 0)
-    shown: list[str] = []
+class Wait:
+    """Waits for the rollout of a workload, through moments of which the last one stays."""
 
-    asyncio.run(_shown_until(lambda: len(shown) >= 3, shown, monkeypatch))
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.shown: list[str] = []
+        self.events: list[Object] = []
+        self.answers: Mapping[str, str] = {}
+        self.seconds = 0.0
+        self._patch = monkeypatch
+        for level in ("info", "warn"):
+            monkeypatch.setattr(pulumi.log, level, self.shown.append)
+        monkeypatch.setattr(rollout, "POLL_S", 0)
+        monkeypatch.setattr(rollout, "REPORT_S", 0)
+        monkeypatch.setattr(observed, "POLL_S", 0)
+        monkeypatch.setattr(observed, "SHARE", 0)
 
-    assert shown[:3] == ["store-1: recovering: 0 %", "store-1: recovering: 10 %", "store-1: recovering: 20 %"]
-    asked = (tmp_path / "commands").read_text().splitlines()[0]
-    assert asked.endswith("exec store-0 --container store -- ready.sh --now")
-    assert "--context test --namespace pti-calendar" in asked
+    def __call__(self, one: Workload, *moments: Moment, step_s: float = 5.0) -> None:
+        """Time goes on by `step_s` with each look at the cluster."""
+        script = [*moments]
+
+        def read(settings: Kubernetes, *arguments: str) -> str:
+            if "events" in arguments:
+                return json.dumps({"items": self.events})
+            self.seconds += step_s
+            found = script.pop(0) if len(script) > 1 else script[0]
+            if isinstance(found, kubectl.KubectlError):
+                raise found
+            return json.dumps({"items": list(found)})
+
+        self._patch.setattr(kubectl, "read", read)
+        self._patch.setattr(kubectl, "answer", lambda settings, *arguments: self.answers.get(arguments[1], ""))
+        for module in (rollout, observed):
+            self._patch.setattr(module, "monotonic", lambda: self.seconds)
+        hook = deployed(one).hooks["kubernetes-wait-for-rollout"]
+        assert isinstance(hook, pulumi.ResourceHook)
+        name = CONTROLLER[one.kind]
+        inputs = {"input": {"name": name, "uid": f"uid of {name}", "revision": "2"}}
+        answered = hook.callback(
+            ResourceHookArgs("urn", "", f"{one.name}-ready", "pulumi:index:Stash", new_inputs=inputs)
+        )
+        assert asyncio.iscoroutine(answered)
+        asyncio.run(answered)
+
+    def fails(self, one: Workload, *moments: Moment, step_s: float = 5.0) -> str:
+        """Its error."""
+        with pytest.raises(WorkloadError) as failed:
+            self(one, *moments, step_s=step_s)
+        return str(failed.value)
 
 
-def test_without_kubectl_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(rollout, "POLL_S", 0)
-    asked: list[str] = []
-    shown: list[str] = []
-
-    def answer(settings: Kubernetes, *arguments: str) -> str:
-        asked.append(arguments[1])
-        return kubectl.answer(settings, *arguments)
-
-    monkeypatch.setattr("backends.kubernetes.rollout.kubectl", SimpleNamespace(answer=answer))
-    asyncio.run(_shown_until(lambda: len(asked) >= 4, shown, monkeypatch))
-
-    assert asked[:4] == ["store-0", "store-1", "store-0", "store-1"]
-
-    assert shown == []
+@pytest.fixture
+def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
+    return Wait(monkeypatch)
 
 
-async def _shown_until(enough: Callable[[], bool], shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports from the begin of an update until it was enough, and not a line longer than the update."""
-    monkeypatch.setattr(pulumi.log, "info", shown.append)
-    hooks = await asyncio.to_thread(_hooks)
-    await _call(hooks["kubernetes-report-progress"])
-    async with asyncio.timeout(DEADLINE_S):
-        while not enough():
-            await asyncio.sleep(0.01)
-    await _call(hooks["kubernetes-end-progress"])
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    await asyncio.gather(*others, return_exceptions=True)
+def web_pod(*arguments: Any, **fields: Any) -> list[Object]:
+    """The Deployment with one pod of its newest revision, which isn't ready."""
+    return [deployment(), replica_set(), pod("web-2-x", "web-2", *arguments, **fields)]
 
 
-def _hooks() -> Mapping[str, pulumi.ResourceHook | pulumi.ErrorHook]:
-    return record(lambda: Rollouts(Kubernetes(kubeconfig="~/.kube/config", context="test")).hooks(STORE)).hooks
+def store_pod(*arguments: Any, **fields: Any) -> list[Object]:
+    """The StatefulSet with its pod, which isn't ready."""
+    return [stateful_set(), pod("store-0", "store", *arguments, **fields)]
 
 
-async def _call(hook: pulumi.ResourceHook | pulumi.ErrorHook) -> None:
-    assert isinstance(hook, pulumi.ResourceHook)
-    answered = hook.callback(ResourceHookArgs("urn", "", "store", "type"))
-    assert asyncio.iscoroutine(answered)
-    await answered
+class TestSuccess:
+    def test_a_deployment_is_done_once_its_newest_pods_serve_and_the_former_are_gone(self, wait: Wait) -> None:
+        unseen, old = deployment(ready=1, observed=1), deployment(ready=1, old=1)
+        wait(WEB, [unseen], [old], [deployment(ready=0)], READY)
+        assert wait.seconds == 20
+
+    def test_a_stateful_set_is_done_once_every_pod_is_of_its_newest_revision(self, wait: Wait) -> None:
+        wait(STORE, [stateful_set(ready=1)], [stateful_set(ready=1, current="new")])
+        assert wait.seconds == 10
+
+    def test_a_job_is_done_once_it_has_completed(self, wait: Wait) -> None:
+        wait(TASK, [job()], [job("Complete")])
+        assert wait.seconds == 10
+
+    def test_a_cluster_that_gives_no_answer_for_a_while_is_asked_again(self, wait: Wait) -> None:
+        wait(WEB, kubectl.KubectlError("timeout"), kubectl.KubectlError("connection refused"), READY)
+
+    def test_pods_of_a_former_revision_are_not_judged(self, wait: Wait) -> None:
+        broken = pod("web-1-x", "web-1", waiting("ImagePullBackOff"))
+        wait(WEB, *[[deployment(), replica_set("1"), replica_set("2"), broken]] * 20, READY)
+        assert wait.shown == []
+
+
+class TestPulls:
+    @pytest.mark.parametrize("of", [web_pod, store_pod])
+    def test_a_pull_that_keeps_failing_ends_the_wait_with_its_cause(
+        self, wait: Wait, of: Callable[..., list[Object]]
+    ) -> None:
+        one = WEB if of is web_pod else STORE
+        cause = "rpc error: code = NotFound: failed to resolve reference"
+        error = wait.fails(one, of(waiting("ErrImagePull", cause)), of(waiting("ImagePullBackOff", "Back-off")))
+        name = "web-2-x" if one is WEB else "store-0"
+        assert f"pod {name}, container main: ImagePullBackOff: {cause}" in error
+        assert f"{one.name} isn't ready after" in error
+        assert wait.seconds < 100
+        assert len(wait.shown) == 1, "it is reported once, at once"
+
+    def test_a_registry_that_answers_a_moment_later_is_waited_for(self, wait: Wait) -> None:
+        failing = web_pod(waiting("ErrImagePull", "503"))
+        wait(WEB, failing, failing, failing, web_pod(waiting("ContainerCreating")), failing, failing, READY)
+
+    def test_the_time_that_a_pull_takes_does_not_count(self, wait: Wait) -> None:
+        pulling = web_pod(waiting("ContainerCreating"), conditions={"PodReadyToStartContainers": "True"})
+        wait(WEB, *[pulling] * 100, READY)
+        assert "isn't ready after" in wait.fails(WEB, web_pod(waiting("ContainerCreating")))
+
+    def test_a_task_is_judged_like_a_service(self, wait: Wait) -> None:
+        pulling = [job(), pod("migrate-1-x", "migrate-1", waiting("ImagePullBackOff", "no such image"))]
+        assert "pod migrate-1-x, container main: ImagePullBackOff: no such image" in wait.fails(TASK, pulling)
+        assert wait.seconds < 100
+
+
+class TestCrashes:
+    LAST = ended(1, message="reading the settings\nno licence found")
+
+    def crashed(self, restarts: int, last: Mapping[str, Any] = LAST) -> list[Object]:
+        return web_pod(waiting("CrashLoopBackOff"), restarts=restarts, last=last)
+
+    def test_the_third_restart_ends_the_wait_with_the_last_lines(self, wait: Wait) -> None:
+        error = wait.fails(WEB, web_pod(), *map(self.crashed, (1, 2, 3)))
+        assert "CrashLoopBackOff: exit code 1. Its last lines:\nreading the settings\nno licence found" in error
+        assert wait.seconds == 20
+        assert len(wait.shown) == 1, "the first crash is reported, and no other"
+
+    def test_one_that_comes_up_after_two_crashes_is_well(self, wait: Wait) -> None:
+        wait(WEB, web_pod(), *map(self.crashed, (1, 2)), web_pod(restarts=3, last=self.LAST), READY)
+
+    def test_crashes_of_before_the_update_do_not_count(self, wait: Wait) -> None:
+        wait(WEB, self.crashed(7), self.crashed(7), READY)
+        assert "CrashLoopBackOff" in wait.fails(WEB, self.crashed(7), self.crashed(8))
+
+    def test_too_little_memory_is_named(self, wait: Wait) -> None:
+        error = wait.fails(WEB, self.crashed(3, ended(137, "OOMKilled")), self.crashed(4, ended(137, "OOMKilled")))
+        assert "OOMKilled: it used all of its 64Mi of memory; exit code 137" in error
+
+
+class TestConfiguration:
+    @pytest.mark.parametrize("reason", ["CreateContainerConfigError", "RunContainerError"])
+    def test_what_keeps_a_container_from_starting_is_named(self, wait: Wait, reason: str) -> None:
+        error = wait.fails(WEB, web_pod(waiting(reason, 'secret "keys" not found')))
+        assert f'{reason}: secret "keys" not found' in error
+        assert wait.seconds < 100
+
+
+class TestRoom:
+    MESSAGE = "0/3 nodes are available: 3 Insufficient cpu."
+
+    def unschedulable(self) -> list[Object]:
+        scheduled = {"status": "False", "reason": "Unschedulable", "message": self.MESSAGE}
+        return web_pod(conditions={"PodScheduled": scheduled})
+
+    def test_a_node_may_still_come(self, wait: Wait) -> None:
+        wait(WEB, *[self.unschedulable()] * 20, READY)
+        assert wait.shown == [f"web: pod web-2-x: Unschedulable: {self.MESSAGE}"]
+
+    def test_the_scheduler_is_quoted_when_the_time_is_up(self, wait: Wait) -> None:
+        error = wait.fails(WEB, self.unschedulable())
+        assert f"pod web-2-x: Unschedulable: {self.MESSAGE}" in error
+        assert "0 of 1 replicas ready" in error
+        assert wait.seconds > 200
+
+    def test_a_quota_ends_the_wait(self, wait: Wait) -> None:
+        refused = 'pods "web-2-" is forbidden: exceeded quota: small'
+        error = wait.fails(WEB, [deployment(), replica_set(refused=refused)])
+        assert f"ReplicaSet web-2: FailedCreate: {refused}" in error
+        assert wait.seconds < 100
+
+    @pytest.mark.parametrize(("age_s", "counts"), [(1, True), (600, False)])
+    def test_a_refusal_that_only_an_event_shows_counts_while_it_is_new(
+        self, wait: Wait, age_s: int, counts: bool
+    ) -> None:
+        seen = (datetime.now(UTC) - timedelta(seconds=age_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        wait.events = [{"metadata": {}, "reason": "FailedCreate", "message": "exceeded quota", "lastTimestamp": seen}]
+        error = wait.fails(STORE, [stateful_set()])
+        assert ("StatefulSet store: FailedCreate: exceeded quota" in error) is counts
+        assert (wait.seconds < 100) is counts
+
+
+class TestClaims:
+    def pending(self, storage_class: str | None) -> list[Object]:
+        return [*store_pod(claim="data-store-0"), claim(storage_class)]
+
+    def test_a_missing_default_storage_class_ends_the_wait(self, wait: Wait) -> None:
+        error = wait.fails(STORE, self.pending(None))
+        assert "claim data-store-0: no storage class: The cluster has no default storage class." in error
+        assert wait.seconds < 100
+
+    def test_a_missing_claim_ends_it_at_once(self, wait: Wait) -> None:
+        assert "The claim 'data-store-0' with this stack's data is missing" in wait.fails(STORE, self.pending(MISSING))
+        assert wait.seconds < 10
+
+    def test_storage_may_be_made_meanwhile(self, wait: Wait) -> None:
+        wait(STORE, *[self.pending("fast")] * 20, [stateful_set(ready=1, current="new")])
+        assert wait.shown == []
+
+    def test_storage_that_is_never_made_is_named_when_the_time_is_up(self, wait: Wait) -> None:
+        error = wait.fails(STORE, self.pending("fast"))
+        assert "claim data-store-0: Pending: its storage class is fast" in error
+
+
+class TestTasks:
+    def test_a_failed_job_is_reported_with_the_last_lines_of_its_newest_pod(self, wait: Wait) -> None:
+        last = {"terminated": ended(3, message="the old tables are locked")}
+        error = wait.fails(TASK, [job("Failed", "too many"), pod("migrate-1-x", "migrate-1", last, phase="Failed")])
+        assert "BackoffLimitExceeded: too many" in error
+        assert "pod migrate-1-x: exit code 3. Its last lines:\nthe old tables are locked" in error
+
+    def test_an_attempt_that_hangs_ends_the_wait(self, wait: Wait) -> None:
+        error = wait.fails(TASK, [job(), pod("migrate-1-x", "migrate-1", {"running": {}})])
+        assert "pod migrate-1-x runs for longer than 100 s" in error
+        assert wait.seconds < 150
+
+
+class TestProgress:
+    def test_each_change_is_shown_once_and_begins_the_time_anew(self, wait: Wait) -> None:
+        recovering = store_pod({"running": {}})
+        reports = iter(range(0, 100, 10))
+
+        class Answers(dict[str, str]):
+            def get(self, pod: str, default: Any = None) -> str:
+                return f"recovering: {next(reports, 90)} %"
+
+        wait.answers = Answers()
+        error = wait.fails(STORE, recovering, step_s=1)
+        assert wait.shown[:3] == [f"store-0: recovering: {percent} %" for percent in (0, 10, 20)]
+        assert len(wait.shown) == 10
+        assert "store isn't ready after" in error
+
+
+class TestEnd:
+    def test_what_somebody_has_deleted_is_not_waited_for(self, wait: Wait) -> None:
+        assert "Deployment web is gone" in wait.fails(WEB, [replica_set()])
+        assert wait.seconds < 100
+
+    def test_a_cluster_that_refuses_is_not_asked_again(self, wait: Wait) -> None:
+        error = wait.fails(WEB, kubectl.KubectlError("pods is forbidden: User cannot list"))
+        assert "pods is forbidden" in error
+        assert wait.seconds < 10
+
+    def test_what_pods_report_is_quoted_when_the_time_is_up(self, wait: Wait) -> None:
+        now = datetime.now(UTC).isoformat()
+        probe = "Readiness probe failed: HTTP probe failed with statuscode: 503"
+        wait.events = [{"metadata": {}, "reason": "Unhealthy", "message": probe, "lastTimestamp": now}]
+        assert f"pod web-2-x: Unhealthy: {probe}" in wait.fails(WEB, web_pod({"running": {}}))
+
+
+class TestRecord:
+    def test_it_comes_before_what_needs_the_workload(self) -> None:
+        names = [str(one).rpartition(":")[2] for one in deployed(STORE, workload(needs=("store",))).registrations]
+        order = ("StatefulSet store", "Stash store-ready", "Deployment web")
+        assert (*sorted(order, key=names.index),) == order
+
+    def test_a_number_of_replicas_is_no_revision_where_an_autoscaler_sets_it(self) -> None:
+        scaled = Autoscaling(minimum=2, maximum=3, cpu_percent=60)
+        one, other = (
+            deployed(workload(autoscaling=scale)).one("Stash", "web-ready").inputs["input"]["revision"]
+            for scale in (scaled, Autoscaling(minimum=3, maximum=3, cpu_percent=60))
+        )
+        assert one == other
+
+    def test_the_autoscaler_goes_before_a_fixed_number_comes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[tuple[str, ...]] = []
+
+        def read(settings: Kubernetes, *arguments: str) -> str:
+            asked.append(arguments)
+            return ""
+
+        monkeypatch.setattr(kubectl, "read", read)
+        recording = deployed(workload(replicas=2))
+        assert recording.one("Deployment", "web").hooks["before_update"] == ("kubernetes-end-autoscaling",)
+        hook = recording.hooks["kubernetes-end-autoscaling"]
+        assert isinstance(hook, pulumi.ResourceHook)
+        for marks in ({}, {"pti-calendar/replicas": "autoscaler"}):
+            old = {"metadata": {"annotations": marks}}
+            arguments = ResourceHookArgs(
+                "urn", "", "web", "type", old_inputs=old, new_inputs={"metadata": {"name": "web"}}
+            )
+            answered = hook.callback(arguments)
+            assert asyncio.iscoroutine(answered)
+            asyncio.run(answered)
+        assert asked == [("delete", "horizontalpodautoscaler/web", "--ignore-not-found")]

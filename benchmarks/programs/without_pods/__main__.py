@@ -12,6 +12,10 @@ from operations.project import ROOT
 
 def transformation(asked: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
     """Every object of the cluster without pods; other resources as they are."""
+    if asked.type_ == "pulumi:index:Stash" and asked.name.endswith("-ready"):
+        # Its hook waits for a rollout, which nothing carries out here.
+        asked.opts.hooks = None
+        return pulumi.ResourceTransformationResult(asked.props, asked.opts)
     if not asked.type_.startswith("kubernetes:"):
         return None
     return pulumi.ResourceTransformationResult(without_pods(asked.props), asked.opts)

@@ -15,6 +15,7 @@ from backends.kubernetes.labels import NAME
 from settings import NAMESPACE as SETTINGS
 from settings.catalog import SERVICES
 from tests.cluster import Cluster
+from tests.cluster.access import kubectl_program
 from tests.e2e.kubernetes import configuration
 from tests.e2e.outages import ASK, Inside
 from tests.e2e.platform import Platform, certificate_of
@@ -44,6 +45,11 @@ class ClusterStack(PulumiStack):
             },
         )
         self.set_secrets(configuration.THIRD_PARTY)
+
+    def _environment(self) -> dict[str, str]:
+        """With kubectl, which an update waits with."""
+        found = super()._environment()
+        return found | {"PATH": f"{kubectl_program().parent}:{found['PATH']}"}
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Sets keys of the configuration, however deep; None takes one away."""

@@ -253,4 +253,4 @@ def mend(stack: ClusterStack) -> None:
 def touched(outcome: Outcome) -> set[str]:
     """Whose objects a preview or an update is about."""
     names = {change.split()[2] for change in outcome.changes}
-    return {name.removesuffix("-secrets") for name in names}
+    return {name.removesuffix("-secrets").removesuffix("-ready") for name in names}

@@ -12,6 +12,10 @@ ANNOTATIONS = {"pulumi.com/skipAwait": "true", "pulumi.com/deletionPropagationPo
 
 def wait_for_nothing(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
     """A transformation that takes objects as the API server has them."""
+    if args.type_ == "pulumi:index:Stash" and args.name.endswith("-ready"):
+        # Its hook waits for a rollout, which nothing carries out here.
+        args.opts.hooks = None
+        return pulumi.ResourceTransformationResult(args.props, args.opts)
     if not args.type_.startswith("kubernetes:"):
         return None
     props: dict[str, Any] = {**args.props}

@@ -159,6 +159,15 @@ READER = Workload(
     needs=("preparation",),
     stop_grace_s=1,
 )
+# Ends at once, again and again.
+CRASHING = replace(
+    STORE_THAT_RECOVERS,
+    name="crasher",
+    command=("sh", "-c", "exec >&2; echo 'reading the configuration'; echo 'no licence found'; exit 78"),
+    volumes=(Volume(name="crasher-data", mount="/data"),),
+    readiness=Probe(check=Exec(command=("true",)), period_s=30, startup_s=600),
+    liveness=None,
+)
 SCENARIOS = {
     # A task which fails until the store's key `migration` says `allowed`, and a service that waits for it.
     "migration": [STORE, MIGRATION, service("web", ready="true", needs=("migration",))],
@@ -170,6 +179,8 @@ SCENARIOS = {
     "recoverer": [STORE_THAT_RECOVERS, service("web", ready="true", needs=("recoverer",))],
     "ready": [service("web", ready="true")],
     "of each kind": [STORE, KEEPER, PREPARATION, READER],
+    "crashing-store": [CRASHING],
+    "mended": [replace(CRASHING, command=("sh", "-c", SERVE), readiness=Probe(check=Exec(command=("true",))))],
 }
 
 # As in the project's own entrance.

@@ -1,0 +1,129 @@
+"""What the cluster must have before an update changes anything: CRDs, a storage class, metrics.
+
+It is looked up once the cluster is known to answer, in previews, too. What kubectl doesn't say is not judged.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pulumi
+
+from backends.kubernetes import kubectl
+from backends.kubernetes.claims import NO_DEFAULT_CLASS, SET_CLASS
+from backends.kubernetes.manifest import Manifest
+from settings.backend import Kubernetes
+from workloads import WorkloadError
+
+METRICS = "metrics.k8s.io"
+BUILT_IN = ("networking.k8s.io", "rbac.authorization.k8s.io")
+"""Groups that every cluster serves, beside those without a dot."""
+
+DEFAULT_CLASS_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
+
+PRODUCTS: Mapping[str, str] = {
+    "postgresql.cnpg.io": "CloudNativePG (https://cloudnative-pg.io/docs/)",
+    "cert-manager.io": "cert-manager (https://cert-manager.io/docs/installation/)",
+    "gateway.networking.k8s.io": "the Gateway API with a controller (https://gateway-api.sigs.k8s.io/guides/)",
+}
+"""Group of an API to what serves it."""
+
+NATIVE_SLEEP_FROM = (1, 33)
+"""Version of the API server from which on every kubelet knows the lifecycle action `sleep`: it is on by default since
+1.30, and a kubelet is at most three minor versions older than its API server."""
+
+
+class Prerequisites:
+    """What one cluster has.
+
+    Args:
+        settings: the cluster.
+    """
+
+    def __init__(self, settings: Kubernetes) -> None:
+        self._settings = settings
+        self.is_reachable = False
+        """Whether there is a cluster to ask; set by the backend's `check`."""
+
+    def require_api(self, manifest: Manifest, owner: str) -> None:
+        """Make sure that the cluster serves an object's API.
+
+        Raises:
+            WorkloadError: naming what to install.
+        """
+        api_version = str(manifest["apiVersion"])
+        group = api_version.partition("/")[0]
+        if not group.count(".") or group in BUILT_IN or not self._apis or api_version in self._apis:
+            return
+        product = PRODUCTS.get(group, f"what serves {group}")
+        served = sorted(one for one in self._apis if one.startswith(f"{group}/"))
+        state = f"it serves {', '.join(served)}" if served else "the CRD is missing"
+        raise WorkloadError(
+            f"{owner} needs {manifest['kind']} of {api_version}, and the cluster has none ({state}). Install or "
+            f"upgrade {product} first."
+        )
+
+    def require_storage_class(self, claims: Iterable[str]) -> None:
+        """Make sure that claims without a storage class of their own find one.
+
+        Args:
+            claims: names; those that are in the cluster already have their storage.
+
+        Raises:
+            WorkloadError: the cluster has no default one.
+        """
+        if self._settings.storage_class or self._storage is None:
+            return
+        has_default = any(
+            one["metadata"].get("annotations", {}).get(DEFAULT_CLASS_ANNOTATION) == "true"
+            for one in self._storage
+            if one["kind"] == "StorageClass"
+        )
+        there = {one["metadata"]["name"] for one in self._storage if one["kind"] == "PersistentVolumeClaim"}
+        missing = [name for name in claims if name not in there]
+        if missing and not has_default:
+            raise WorkloadError(
+                f"{NO_DEFAULT_CLASS} The claims {', '.join(missing)} would stay pending. Mark one as the default, or "
+                f"name one. {SET_CLASS}"
+            )
+
+    def warn_without_metrics(self, workload: str) -> None:
+        """Warn if nothing measures the load that an autoscaler goes by."""
+        if self._apis and not any(one.startswith(f"{METRICS}/") for one in self._apis):
+            pulumi.log.warn(
+                f"{workload} has 'scaling', but the cluster doesn't serve {METRICS}: its autoscaler can't see the load "
+                "and leaves the number of replicas as it is. Install metrics-server: "
+                "https://github.com/kubernetes-sigs/metrics-server"
+            )
+
+    @functools.cached_property
+    def has_native_sleep(self) -> bool:
+        """Whether every node's kubelet knows the lifecycle action `sleep`; False if the version isn't known."""
+        found = self._asked("get", "--raw", "/version") or {}
+        number = [re.match(r"\d+", str(found.get(key, ""))) for key in ("major", "minor")]
+        return all(number) and tuple(int(one.group()) for one in number if one) >= NATIVE_SLEEP_FROM
+
+    @functools.cached_property
+    def _apis(self) -> frozenset[str]:
+        """The group versions that are served; empty if that isn't known."""
+        found = self._asked("get", "--raw", "/apis") or {}
+        return frozenset(one["groupVersion"] for group in found.get("groups", []) for one in group["versions"])
+
+    @functools.cached_property
+    def _storage(self) -> list[dict[str, Any]] | None:
+        """The storage classes and claims; None if they aren't known."""
+        found = self._asked("get", "storageclasses,persistentvolumeclaims", "--output", "json")
+        return None if found is None else list(found["items"])
+
+    def _asked(self, *arguments: str) -> dict[str, Any] | None:
+        if not self.is_reachable:
+            return None
+        try:
+            found: dict[str, Any] = json.loads(kubectl.read(self._settings, *arguments))
+        except (kubectl.KubectlError, ValueError):
+            return None
+        return found

@@ -1,0 +1,133 @@
+"""Why a rollout makes no progress, from what the cluster reports about its pods and claims.
+
+Reasons are the cluster's own words (`ImagePullBackOff`, `OOMKilled`, `Unschedulable`, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backends.kubernetes import claims
+
+Object = Mapping[str, Any]
+
+TOLERATED_S = 20.0
+"""Seconds that a failed pull, a missing Secret or a refused pod may last: a registry may answer late, a Secret may be
+made meanwhile."""
+
+CRASHES = 3
+"""Restarts after which a container counts as crash-looping: one that starts before its store ends once or twice."""
+
+UNBOUND = "unbound immediate PersistentVolumeClaims"
+"""What the scheduler says of a pod whose claim is new."""
+
+PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError", "ErrImageNeverPull"}
+CONFIGURATION_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What keeps a pod from being ready."""
+
+    where: str
+    """For instance `pod redis-0, container redis`."""
+
+    kind: str
+    """The same for all reasons that take turns, such as ErrImagePull and ImagePullBackOff."""
+
+    reason: str
+    message: str
+    tolerated_s: float | None = None
+    """Seconds it may last until the rollout counts as failed; None: until the rollout's time is up."""
+
+    is_usual: bool = False
+    """Whether it belongs to an ordinary start, such as storage that is being made: it is named at the end alone."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What stays the same while the problem lasts."""
+        return self.where, self.kind
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}" + (f": {self.message}" if self.message else "")
+
+
+def pod_problems(pod: Object, restarts_before: Mapping[str, int]) -> Iterator[Problem]:
+    """Yield what is wrong with a pod.
+
+    Args:
+        pod: the object.
+        restarts_before: restarts of its containers that had happened when the update began to wait.
+    """
+    name, status = pod["metadata"]["name"], pod.get("status", {})
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            # A cluster autoscaler may be adding a node, or a volume is being made.
+            message = condition.get("message", "")
+            yield Problem(f"pod {name}", "scheduling", "Unschedulable", message, is_usual=UNBOUND in message)
+    for container in status.get("containerStatuses", []):
+        if not container.get("ready"):
+            where = f"pod {name}, container {container['name']}"
+            yield from _container_problems(where, pod, container, restarts_before.get(container["name"], 0))
+
+
+def claim_problems(claim: Object) -> Iterator[Problem]:
+    """Yield what is wrong with a claim that a pending pod waits for."""
+    name, spec = claim["metadata"]["name"], claim["spec"]
+    if claim.get("status", {}).get("phase") == "Bound" or spec.get("volumeName"):
+        return
+    where, storage_class = f"claim {name}", spec.get("storageClassName")
+    if storage_class == claims.MISSING:
+        yield Problem(where, "claim", "missing", claims.missing_claim(name), tolerated_s=0)
+    elif not storage_class:
+        message = f"{claims.NO_DEFAULT_CLASS} {claims.SET_CLASS}"
+        yield Problem(where, "claim", "no storage class", message, TOLERATED_S)
+    else:
+        yield Problem(where, "claim", "Pending", f"its storage class is {storage_class}", is_usual=True)
+
+
+def restarts(pod: Object) -> dict[str, int]:
+    """Return how often each container of a pod was restarted."""
+    return {one["name"]: one.get("restartCount", 0) for one in pod.get("status", {}).get("containerStatuses", [])}
+
+
+def last_lines(container: Object) -> str:
+    """Return how a container last ended, with the last lines that it wrote."""
+    ended = _ended(container)
+    if not ended:
+        return ""
+    lines, reason = str(ended.get("message", "")).strip(), ended.get("reason", "Error")
+    named = f"exit code {ended.get('exitCode')}" + (f" ({reason})" if reason not in ("Error", "Completed") else "")
+    return named + (f". Its last lines:\n{lines}" if lines else "")
+
+
+def _container_problems(where: str, pod: Object, container: Object, restarts_before: int) -> Iterator[Problem]:
+    waiting = container.get("state", {}).get("waiting", {})
+    reason, message = waiting.get("reason", ""), waiting.get("message", "")
+    if reason == "InvalidImageName":
+        yield Problem(where, "image", reason, message, tolerated_s=0)
+    elif reason in PULL_REASONS:
+        yield Problem(where, "image", reason, message, TOLERATED_S)
+    elif reason in CONFIGURATION_REASONS:
+        yield Problem(where, "configuration", reason, message, TOLERATED_S)
+    elif ended := _ended(container):
+        count, is_running = container.get("restartCount", 0), "running" in container["state"]
+        is_loop = count >= CRASHES and count > restarts_before and not is_running
+        shown = "OOMKilled" if ended.get("reason") == "OOMKilled" else reason or "ended"
+        text = f"{_memory_limit(pod, container['name'])}{last_lines(container)}" if shown == "OOMKilled" else ""
+        yield Problem(where, "crash", shown, text or last_lines(container), 0 if is_loop else None)
+
+
+def _ended(container: Object) -> Object:
+    """Return the last end of a container, as the kubelet reports it."""
+    found: Object = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated", {})
+    return found
+
+
+def _memory_limit(pod: Object, name: str) -> str:
+    for one in pod["spec"]["containers"]:
+        if one["name"] == name and (limit := one.get("resources", {}).get("limits", {}).get("memory")):
+            return f"it used all of its {limit} of memory; "
+    return ""

@@ -1,0 +1,190 @@
+"""How far a rollout is: the pods of the newest revision, and whether all of them serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from backends.kubernetes.problems import (
+    TOLERATED_S,
+    Object,
+    Problem,
+    claim_problems,
+    last_lines,
+    pod_problems,
+    restarts,
+)
+
+REVISION = "deployment.kubernetes.io/revision"
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A Deployment, a StatefulSet or a Job at one moment."""
+
+    is_done: bool = False
+    failure: str = ""
+    """Why a Job has failed."""
+
+    shown: str = "the cluster hasn't taken it up"
+    """For instance `1 of 2 replicas ready`."""
+
+    pods: list[Object] = field(default_factory=list)
+    """Those of the newest revision."""
+
+    claims: list[Object] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    """Of the controller itself."""
+
+    lacks_pods: bool = False
+
+    @property
+    def is_pulling(self) -> bool:
+        """Whether a pod is on its node, has its volumes, and waits for its image."""
+        return any(_is_pulling(pod) for pod in self.pods)
+
+    @property
+    def running(self) -> set[str]:
+        """The names of pods whose container runs."""
+        return {pod["metadata"]["name"] for pod in self.pods if any("running" in state for state in _states(pod))}
+
+    def all_problems(self, restarts_before: Mapping[str, Mapping[str, int]]) -> Iterator[Problem]:
+        """Yield the problems of the controller, its pods and the claims that these wait for.
+
+        Args:
+            restarts_before: per pod's uid and container, the restarts when the update began to wait.
+        """
+        yield from self.problems
+        for pod in self.pods:
+            yield from pod_problems(pod, restarts_before.get(pod["metadata"]["uid"], {}))
+        if any(pod.get("status", {}).get("phase") == "Pending" for pod in self.pods):
+            for claim in self.claims:
+                yield from claim_problems(claim)
+
+    def restarts(self) -> dict[str, dict[str, int]]:
+        """Return per pod's uid and container how often it was restarted."""
+        return {pod["metadata"]["uid"]: restarts(pod) for pod in self.pods}
+
+
+def rollout(kind: str, name: str, uid: str | None, objects: Iterable[Object]) -> Rollout | None:
+    """Return how far a controller's rollout is; None if there is no such controller."""
+    listed = list(objects)
+    for one in listed:
+        if one["kind"] == kind and one["metadata"]["name"] == name and uid in (None, one["metadata"]["uid"]):
+            generation = one["metadata"].get("generation", 0)
+            # A Job has no observed generation, and its pods never change.
+            if kind != "Job" and one.get("status", {}).get("observedGeneration", 0) < generation:
+                return Rollout()
+            return {"Deployment": _deployment, "StatefulSet": _stateful_set, "Job": _job}[kind](one, listed)
+    return None
+
+
+def _deployment(one: Object, objects: list[Object]) -> Rollout:
+    wanted, status = one["spec"].get("replicas", 1), one["status"]
+    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    revision = one["metadata"].get("annotations", {}).get(REVISION)
+    newest = [
+        found
+        for found in _owned(one, objects, "ReplicaSet")
+        if found["metadata"].get("annotations", {}).get(REVISION) == revision
+    ]
+    pods = [pod for found in newest for pod in _owned(found, objects, "Pod")]
+    return Rollout(
+        is_done=updated >= wanted and status.get("replicas", 0) <= updated and available >= wanted,
+        shown=f"{min(updated, sum(map(_is_ready, pods)))} of {wanted} replicas ready",
+        pods=_present(pods),
+        problems=[problem for found in newest for problem in _refusals(found)],
+    )
+
+
+def _stateful_set(one: Object, objects: list[Object]) -> Rollout:
+    wanted, status = one["spec"].get("replicas", 1), one["status"]
+    revision, ready = status.get("updateRevision"), status.get("readyReplicas", 0)
+    pods = _owned(one, objects, "Pod")
+    newest = [pod for pod in pods if pod["metadata"]["labels"].get("controller-revision-hash") == revision]
+    mine = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for pod in newest
+        for volume in pod["spec"].get("volumes", [])
+        if "persistentVolumeClaim" in volume
+    }
+    return Rollout(
+        is_done=ready >= wanted
+        and status.get("updatedReplicas", 0) >= wanted
+        and status.get("currentRevision") == revision,
+        shown=f"{sum(map(_is_ready, _present(newest)))} of {wanted} replicas ready",
+        pods=_present(newest),
+        claims=[one for one in objects if one["kind"] == "PersistentVolumeClaim" and one["metadata"]["name"] in mine],
+        lacks_pods=len(pods) < wanted,
+    )
+
+
+def _job(one: Object, objects: list[Object]) -> Rollout:
+    pods = _owned(one, objects, "Pod")
+    conditions = {
+        condition["type"]: condition
+        for condition in one.get("status", {}).get("conditions", [])
+        if condition["status"] == "True"
+    }
+    failure = ""
+    if ended := conditions.get("Failed") or conditions.get("FailureTarget"):
+        failure = "\n".join([f"{ended.get('reason')}: {ended.get('message')}", *_last_attempt(pods)])
+    return Rollout(
+        is_done="Complete" in conditions,
+        failure=failure,
+        shown=f"{sum(pod.get('status', {}).get('phase') == 'Failed' for pod in pods)} attempts failed",
+        pods=[pod for pod in _present(pods) if pod.get("status", {}).get("phase") != "Failed"],
+        lacks_pods=not pods,
+    )
+
+
+def _last_attempt(pods: list[Object]) -> Iterator[str]:
+    """Yield how the newest pod of a Job ended."""
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))[-1:]:
+        for container in pod.get("status", {}).get("containerStatuses", []):
+            yield f"pod {pod['metadata']['name']}: {last_lines(container)}"
+
+
+def _owned(owner: Object, objects: list[Object], kind: str) -> list[Object]:
+    uid = owner["metadata"]["uid"]
+    return [
+        one
+        for one in objects
+        if one["kind"] == kind and uid in {found["uid"] for found in one["metadata"].get("ownerReferences", [])}
+    ]
+
+
+def _present(pods: list[Object]) -> list[Object]:
+    """Return the pods that aren't on their way out."""
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def _is_ready(pod: Object) -> bool:
+    return _condition(pod, "Ready")
+
+
+def _is_pulling(pod: Object) -> bool:
+    waiting: set[Any] = {state.get("waiting", {}).get("reason") for state in _states(pod)}
+    return _condition(pod, "PodReadyToStartContainers") and "ContainerCreating" in waiting
+
+
+def _states(pod: Object) -> list[Object]:
+    return [one.get("state", {}) for one in pod.get("status", {}).get("containerStatuses", [])]
+
+
+def _condition(pod: Object, kind: str) -> bool:
+    return any(one["type"] == kind and one["status"] == "True" for one in pod.get("status", {}).get("conditions", []))
+
+
+def _refusals(replica_set: Object) -> Iterator[Problem]:
+    """Yield why the API server takes no pod of a ReplicaSet: a quota, a policy."""
+    for condition in replica_set.get("status", {}).get("conditions", []):
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            where = f"ReplicaSet {replica_set['metadata']['name']}"
+            yield refused(where, condition.get("reason", ""), condition.get("message", ""))
+
+
+def refused(where: str, reason: str, message: str) -> Problem:
+    """Return the problem that the API server takes no pod of a controller: nothing changes by itself."""
+    return Problem(where, "refused", reason, message, TOLERATED_S)

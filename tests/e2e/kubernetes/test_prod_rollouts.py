@@ -1,0 +1,179 @@
+"""Rollouts of the prod stack that can't succeed: reported with their reason, and mended by the next ordinary update.
+
+The steps build on each other; they run in the order of the file, and each leaves the stack whole.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.e2e.kubernetes.configuration import SERVICE_IMAGE
+from tests.e2e.kubernetes.stack import ClusterStack
+from tests.e2e.load import Load
+from tests.engine.waiting import until
+from tests.failures import Tried
+
+TENANT = uuid.uuid4()
+BOOKED = "kept through every broken rollout"
+PULL = ("ImagePullBackOff", "ErrImagePull")
+NO_IMAGE = "99.9.9"
+QUOTA = {
+    "apiVersion": "v1",
+    "kind": "ResourceQuota",
+    "metadata": {"name": "no-more-pods"},
+    "spec": {"hard": {"count/pods": "1"}},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def up(stack: ClusterStack) -> None:
+    """The stack as the module finds it, with a row that is to be there at the end."""
+    stack.up().succeeded()
+    assert stack.platform().book(TENANT, title=BOOKED).status == 201
+
+
+def test_a_store_whose_image_is_missing_is_named_each_time_and_comes_back(stack: ClusterStack, tried: Tried) -> None:
+    tried.failure("Redis' image can't be pulled", on="Kubernetes", notice="the update fails with pod and reason")
+    with stack.configured_for_a_while():
+        stack.change({"redis": {"image": f"redis:{NO_IMAGE}"}})
+        with tried.until_well():
+            failed = stack.up().failed()
+            named(failed.output, "redis", "pod redis-0, container redis", PULL)
+            # Nothing has changed, and nothing is well.
+            named(stack.up().failed().output, "redis", "pod redis-0, container redis", PULL)
+    stack.up().succeeded()
+    until("every pod is ready", stack.all_ready)
+    assert BOOKED in stack.platform().titles(TENANT)
+    tried.lost("nothing")
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_a_task_whose_image_is_missing_leaves_its_service_as_it_is(stack: ClusterStack, tried: Tried) -> None:
+    tried.failure("A release's image can't be pulled", on="Kubernetes", notice="nothing: the former pods serve")
+    before = stack.identities()
+    with stack.configured_for_a_while():
+        stack.change({"services": {"each": {"rdv": {"image": f"pti-calendar/reference-service:{NO_IMAGE}"}}}})
+        with serving(stack, tried):
+            failed = stack.up().failed()
+    named(failed.output, "rdv-migrations", "pod rdv-migrations-", PULL)
+    with tried.until_well():
+        stack.up().succeeded()
+    assert stack.identities() == before
+    tried.lost("nothing")
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_a_crash_loop_is_named_with_its_last_lines(stack: ClusterStack, tried: Tried) -> None:
+    tried.failure("A release crashes at its start", on="Kubernetes", notice="nothing: the former pods serve")
+    before = stack.identities()
+    with stack.configured_for_a_while():
+        # A service without any of its variables.
+        stack.change({"frontends": {"each": {"clientPwa": {"image": SERVICE_IMAGE}}}})
+        with serving(stack, tried):
+            failed = stack.up().failed()
+    named(failed.output, "client-pwa", ", container client-pwa", ("CrashLoopBackOff",))
+    assert "can't start: SERVICE_NAME is not set" in failed.output
+    with tried.until_well():
+        stack.up().succeeded()
+    assert stack.identities() == before
+    tried.lost("nothing")
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_a_quota_that_is_too_small_is_named(stack: ClusterStack, tried: Tried) -> None:
+    tried.failure("A quota leaves no room for a new pod", on="Kubernetes", notice="nothing: the former pods serve")
+    stack.kubectl("apply", "--filename=-", input=json.dumps(QUOTA))
+    try:
+        stack.change({"frontends": {"each": {"proWebapp": {"memoryMib": 72}}}})
+        with serving(stack, tried):
+            failed = stack.up().failed()
+        assert "exceeded quota: no-more-pods" in failed.output
+    finally:
+        stack.kubectl("delete", "resourcequota", "no-more-pods")
+    with tried.until_well():
+        stack.up().succeeded()
+    tried.lost("nothing")
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_between_a_fixed_number_and_the_autoscalers_no_pod_is_lost(stack: ClusterStack) -> None:
+    stack.change({"services": {"each": {"rdv": {"replicas": 2}}}})
+    stack.up().succeeded()
+    token, platform = stack.platform().token(), stack.platform()
+    with (
+        replicas_of(stack, "rdv") as numbers,
+        Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=8, at_most_s=300) as load,
+    ):
+        stack.change({"services": {"each": {"rdv": {"replicas": None, "scaling": {"minimum": 2, "maximum": 3}}}}})
+        to_autoscaler = stack.up().succeeded()
+        assert "doesn't serve metrics.k8s.io" in to_autoscaler.output
+        assert len(stack.objects("horizontalpodautoscalers")) == 1
+
+        # As the autoscaler does under load; then the number of before.
+        stack.kubectl("scale", "deployment/rdv", "--replicas=3")
+        until("three pods are ready", lambda: len(stack.pods("rdv")) == 3 and stack.all_ready())
+        stack.preview("--expect-no-changes").succeeded()
+        stack.change({"services": {"each": {"rdv": {"replicas": 2, "scaling": None}}}})
+        stack.up().succeeded()
+        until("two pods are left", lambda: len(stack.pods("rdv")) == 2)
+
+    assert stack.objects("horizontalpodautoscalers") == []
+    assert min(numbers) == 2, numbers
+    assert set(numbers) == {2, 3}
+    assert load.failures == []
+    print(f"{load.well} requests answered, replicas {numbers}")
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_an_operator_that_is_missing_is_named_by_the_preview(stack: ClusterStack) -> None:
+    before = stack.identities()
+    with stack.configured_for_a_while():
+        stack.change({"gateway": {"tls": {"source": "cert-manager", "issuer": "any"}}})
+        refused = stack.preview().failed()
+    assert "Install or upgrade cert-manager" in refused.output
+    assert stack.identities() == before
+
+
+def named(output: str, workload: str, where: str, reasons: tuple[str, ...]) -> None:
+    """The error names the workload, its pod and container, and one of the reasons."""
+    errors = output[output.index(f"{workload} isn't ready after") :]
+    assert where in errors
+    assert any(reason in errors for reason in reasons), errors
+    assert "docs/runbook.md#a-rollout-fails" in errors
+
+
+@contextmanager
+def serving(stack: ClusterStack, tried: Tried) -> Iterator[None]:
+    """Requests to a service and a front end meanwhile, none of which fails."""
+    platform = stack.platform()
+    token = platform.token()
+    with Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=4, at_most_s=600) as load:
+        yield
+    tried.requests(load)
+    assert load.failures == []
+    assert load.well > 0
+
+
+@contextmanager
+def replicas_of(stack: ClusterStack, deployment: str) -> Iterator[list[int]]:
+    """Each number of replicas that a Deployment is given meanwhile, in order."""
+    numbers: list[int] = []
+    asked: tuple[Any, ...] = ("get", f"deployment/{deployment}", "--watch", "--output=jsonpath={.spec.replicas}{'\\n'}")
+    with subprocess.Popen([*stack.namespaced(), *asked], stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        reading = threading.Thread(target=lambda: numbers.extend(map(int, watching.stdout or ())), daemon=True)
+        reading.start()
+        try:
+            until("the number of now is known", lambda: numbers)
+            yield numbers
+        finally:
+            watching.terminate()
+            reading.join()

@@ -1,0 +1,128 @@
+"""Objects of a cluster in the course of a rollout, as its API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Object = dict[str, Any]
+
+REVISION = "deployment.kubernetes.io/revision"
+
+
+def deployment(*, ready: int = 0, wanted: int = 1, observed: int = 2, old: int = 0, revision: str = "2") -> Object:
+    """A Deployment named web in its second generation, with `old` pods of the first."""
+    return _object(
+        "Deployment",
+        "web",
+        annotations={REVISION: revision},
+        spec={"replicas": wanted},
+        status={
+            "observedGeneration": observed,
+            "replicas": wanted + old,
+            "updatedReplicas": wanted,
+            "availableReplicas": ready,
+        },
+    )
+
+
+def replica_set(revision: str = "2", refused: str = "") -> Object:
+    """A ReplicaSet of the Deployment."""
+    refusal = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": refused}
+    return _object(
+        "ReplicaSet",
+        f"web-{revision}",
+        owner="web",
+        annotations={REVISION: revision},
+        status={"conditions": [refusal] if refused else []},
+    )
+
+
+def stateful_set(*, ready: int = 0, wanted: int = 1, current: str = "old") -> Object:
+    """A StatefulSet named store, whose newest revision is `new`."""
+    return _object(
+        "StatefulSet",
+        "store",
+        spec={"replicas": wanted},
+        status={
+            "observedGeneration": 2,
+            "readyReplicas": ready,
+            "updatedReplicas": wanted,
+            "currentRevision": current,
+            "updateRevision": "new",
+        },
+    )
+
+
+def job(condition: str = "", message: str = "") -> Object:
+    """A Job named migrate-1."""
+    conditions = [{"type": condition, "status": "True", "reason": "BackoffLimitExceeded", "message": message}]
+    return _object("Job", "migrate-1", spec={}, status={"conditions": conditions if condition else []})
+
+
+def pod(
+    name: str,
+    owner: str,
+    state: Mapping[str, Any] | None = None,
+    *,
+    restarts: int = 0,
+    last: Mapping[str, Any] | None = None,
+    conditions: Mapping[str, str | Mapping[str, Any]] | None = None,
+    revision: str = "new",
+    phase: str = "Pending",
+    claim: str = "",
+) -> Object:
+    """A pod with one container named main."""
+    container = {"name": "main", "ready": False, "restartCount": restarts, "state": state or {"running": {}}}
+    if last:
+        container["lastState"] = {"terminated": last}
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}] if claim else []
+    return _object(
+        "Pod",
+        name,
+        owner=owner,
+        labels={"controller-revision-hash": revision},
+        spec={"containers": [{"name": "main", "resources": {"limits": {"memory": "64Mi"}}}], "volumes": volumes},
+        status={
+            "phase": phase,
+            "containerStatuses": [container] if state or last else [],
+            "conditions": [
+                {"type": kind, **({"status": found} if isinstance(found, str) else found)}
+                for kind, found in (conditions or {}).items()
+            ],
+        },
+    )
+
+
+def claim(storage_class: str | None) -> Object:
+    """The claim of the StatefulSet's first pod, not bound."""
+    return _object(
+        "PersistentVolumeClaim",
+        "data-store-0",
+        spec={"storageClassName": storage_class} if storage_class else {},
+        status={"phase": "Pending"},
+    )
+
+
+def waiting(reason: str, message: str = "") -> Object:
+    """A container that waits."""
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def ended(code: int, reason: str = "Error", message: str = "") -> Object:
+    """How a container ended."""
+    return {"exitCode": code, "reason": reason, "message": message}
+
+
+def _object(
+    kind: str, name: str, *, owner: str = "", labels: Any = None, annotations: Any = None, **parts: Any
+) -> Object:
+    metadata = {
+        "name": name,
+        "uid": f"uid of {name}",
+        "generation": 2,
+        "labels": labels or {},
+        "annotations": annotations or {},
+        "ownerReferences": [{"uid": f"uid of {owner}"}] if owner else [],
+    }
+    return {"kind": kind, "metadata": metadata, **parts}

@@ -1,0 +1,133 @@
+"""What a preview says of a cluster that lacks something; kubectl is a stand-in that describes the cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pulumi
+import pytest
+
+from backends.kubernetes import backend, kubectl
+from backends.kubernetes.backend import KubernetesBackend
+from operations.render.recorder import Recording
+from settings.backend import Kubernetes
+from tests.unit.kubernetes_stand_in import container_of, port, run, workload
+from tests.unit.test_kubernetes_controllers import SCALE, store
+from workloads import CertificateRequest, Workload, WorkloadError
+
+DEFAULT = {"storageclass.kubernetes.io/is-default-class": "true"}
+CERTIFICATE = CertificateRequest(name="tls", hosts=("a.example",), issuer="any", issuer_kind="ClusterIssuer")
+
+Cluster = Callable[..., None]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """Describes the cluster; what is left out isn't answered."""
+
+    def described(
+        *,
+        apis: tuple[str, ...] | None = None,
+        version: tuple[str, str] | None = None,
+        storage: tuple[Mapping[str, Any], ...] | None = None,
+    ) -> None:
+        answers: dict[str, Any] = {}
+        if apis is not None:
+            answers["/apis"] = {"groups": [{"versions": [{"groupVersion": one}]} for one in apis]}
+        if version is not None:
+            answers["/version"] = {"major": version[0], "minor": version[1]}
+        if storage is not None:
+            answers["storageclasses,persistentvolumeclaims"] = {"items": list(storage)}
+
+        def read(settings: Kubernetes, *arguments: str) -> str:
+            for asked, answer in answers.items():
+                if asked in arguments:
+                    return json.dumps(answer)
+            raise kubectl.KubectlError("no answer")
+
+        monkeypatch.setattr(backend, "obstacle", lambda settings: None)
+        monkeypatch.setattr(kubectl, "read", read)
+
+    return described
+
+
+def previewed(*workloads: Workload, certificate: bool = False, **settings: Any) -> Recording[KubernetesBackend]:
+    """A preview, after the backend's check."""
+
+    def program(made: KubernetesBackend, parent: pulumi.Resource) -> None:
+        made.check([])
+        for one in workloads:
+            made.deploy(one, parent=parent)
+        if certificate:
+            made.request_certificate(CERTIFICATE, parent=parent)
+
+    return run(program, preview=True, **settings)
+
+
+def storage_class(annotations: Mapping[str, str]) -> dict[str, Any]:
+    return {"kind": "StorageClass", "metadata": {"name": "fast", "annotations": annotations}}
+
+
+class TestApis:
+    def test_a_missing_crd_is_named_with_what_brings_it(self, cluster: Cluster) -> None:
+        cluster(apis=("apps/v1",))
+        with pytest.raises(
+            WorkloadError, match=r"cert-manager\.io/v1.*the CRD is missing.*Install or upgrade cert-man"
+        ):
+            previewed(certificate=True)
+
+    def test_another_version_is_named(self, cluster: Cluster) -> None:
+        cluster(apis=("cert-manager.io/v1alpha2",))
+        with pytest.raises(WorkloadError, match=r"it serves cert-manager\.io/v1alpha2"):
+            previewed(certificate=True)
+
+    @pytest.mark.parametrize("apis", [("cert-manager.io/v1",), None], ids=["served", "not known"])
+    def test_a_cluster_that_may_have_it_is_no_obstacle(self, cluster: Cluster, apis: tuple[str, ...] | None) -> None:
+        cluster(apis=apis)
+        assert len(previewed(certificate=True).of_type("Certificate")) == 1
+
+    @pytest.mark.parametrize(("apis", "said"), [(("apps/v1",), 1), (("metrics.k8s.io/v1beta1",), 0), (None, 0)])
+    def test_autoscaling_without_metrics_is_warned_of(
+        self, cluster: Cluster, apis: tuple[str, ...] | None, said: int
+    ) -> None:
+        cluster(apis=apis)
+        log = previewed(workload(autoscaling=SCALE)).log
+        assert len([one for one in log if "metrics.k8s.io" in str(one)]) == said
+
+
+class TestStorage:
+    def test_a_claim_that_would_find_no_storage_class_is_named_before_anything_is_recorded(
+        self, cluster: Cluster
+    ) -> None:
+        cluster(storage=(storage_class({}),))
+        with pytest.raises(WorkloadError, match=r"no default storage class.*data-store-0") as refused:
+            previewed(store())
+        assert "pti-calendar:kubernetes.storageClass" in str(refused.value)
+
+    def test_a_claim_that_is_there_needs_none(self, cluster: Cluster) -> None:
+        cluster(storage=({"kind": "PersistentVolumeClaim", "metadata": {"name": "data-store-0"}},))
+        assert len(previewed(store()).of_type("PersistentVolumeClaim")) == 1
+
+    def test_a_default_one_serves_all(self, cluster: Cluster) -> None:
+        cluster(storage=(storage_class(DEFAULT),))
+        assert len(previewed(store()).of_type("PersistentVolumeClaim")) == 1
+
+    def test_a_named_one_is_not_looked_up(self, cluster: Cluster) -> None:
+        cluster(storage=())
+        assert len(previewed(store(), storage_class="fast").of_type("PersistentVolumeClaim")) == 1
+
+
+class TestDrain:
+    @pytest.mark.parametrize(
+        ("version", "native"),
+        [(("1", "34"), True), (("1", "33+"), True), (("1", "32"), False), (("2", "0"), True), (None, False)],
+    )
+    def test_the_kubelets_own_sleep_needs_no_command_of_the_image(
+        self, cluster: Cluster, version: tuple[str, str] | None, native: bool
+    ) -> None:
+        """A kubelet may be three minor versions older than its API server, and knows it from 1.30 on."""
+        cluster(version=version)
+        before_stop = container_of(previewed(workload(ports=(port(),))))["lifecycle"]["preStop"]
+        assert before_stop == ({"sleep": {"seconds": 5}} if native else {"exec": {"command": ["sleep", "5"]}})
