@@ -109,8 +109,8 @@ def test_the_stack_of_a_developer_has_the_tools_and_asks_for_no_secret() -> None
     assert configured.supplied_credentials() == ()
 
 
-def test_production_runs_everything_and_asks_for_the_secrets_of_the_providers_alone() -> None:
+def test_production_runs_everything_and_asks_for_secrets_of_third_parties_alone() -> None:
     configured = parse(as_raw(stack_file("prod")), with_secrets=False)
     assert (configured.services.deployed, configured.frontends.deployed) == (SERVICES, FRONTENDS)
     asked = {one.key for one in configured.supplied_credentials()}
-    assert asked == {secret.key for service in SERVICES for secret in service.secrets}
+    assert asked == {secret.key for service in SERVICES for secret in service.secrets} | {"alertWebhookUrl"}
