@@ -1,11 +1,15 @@
-"""Stores that are away: what goes on without them."""
+"""Stores that are away: what goes on without them, and that nobody is killed for them."""
 
 from __future__ import annotations
 
 import json
+import time
 import urllib.parse
 import urllib.request
+import uuid
 from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -15,10 +19,13 @@ from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import ClusterStack, is_ready
 from tests.e2e.load import Load
 from tests.e2e.outages import every_event_arrived_once
-from tests.engine.waiting import until
+from tests.engine.waiting import DEADLINE_S, until
 from tests.failures import Tried
 
 SERVICE_NAMES = [service.name for service in SERVICES]
+
+OUTAGE_S = 130
+"""Longer than a container once had from its start to its readiness (120 s), before it was killed."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,6 +66,37 @@ def test_bookings_go_on_without_redis_and_without_kafka(stack: ClusterStack, tri
     until("every pod is ready", stack.all_ready)
 
 
+def test_no_container_is_killed_for_stores_that_are_away(stack: ClusterStack, tried: Tried) -> None:
+    """Everything else starts meanwhile, and so does one broker of three, which has no quorum."""
+    tried.failure(
+        "All stores are away while everything else is started",
+        on="Kubernetes",
+        notice="503 from every service until the stores are back",
+    )
+    platform, tenant = stack.platform(), uuid.uuid4()
+    assert platform.book(tenant, title="before the outage").status == 201
+    with ExitStack() as away:
+        for store, replicas in {"postgres": 0, "redis": 0, "kafka": 1}.items():
+            away.enter_context(stack.scaled(store, replicas))
+        old = identities(stack)
+        stack.kubectl("delete", "pods", *old, "--wait=false", "--grace-period=1")
+        until("only new pods are left", lambda: not {*old.values()} & {*identities(stack).values()})
+        until("every container has run for long", lambda: shortest_run_s(stack) > OUTAGE_S, OUTAGE_S + DEADLINE_S)
+        assert restarts(stack) == dict.fromkeys(restarts(stack), 0)
+        assert {name for name in SERVICE_NAMES if any(map(is_ready, stack.pods(name).values()))} == set()
+        before = identities(stack)
+    with tried.until_well():
+        began = time.monotonic()
+        platform.seconds_until_well()
+        until("every pod is ready", stack.all_ready)
+    print(f"well {time.monotonic() - began:.0f} s after the stores were asked back")
+    after = identities(stack)
+    assert before.items() <= after.items(), "a pod was replaced"
+    assert restarts(stack) == dict.fromkeys(after, 0)
+    assert platform.titles(tenant) == ["before the outage"]
+    tried.lost("nothing")
+
+
 def more_bookings(bookings: Bookings) -> None:
     """Waits until ten more are acknowledged."""
     enough = len(bookings.acknowledged) + 10
@@ -77,3 +115,31 @@ def wait_for_alerts(stack: ClusterStack, names: set[str]) -> None:
             return {one["metric"]["alertname"] for one in found}
 
         until(f"alerts {names}", lambda: raised() >= names)
+
+
+def identities(stack: ClusterStack) -> dict[str, str]:
+    """Pod to the identity that no other pod of the same name ever has."""
+    return {name: pod["metadata"]["uid"] for name, pod in stack.pods().items()}
+
+
+def shortest_run_s(stack: ClusterStack) -> float:
+    """For how long the youngest container has been running; 0 while one isn't."""
+    started = [status["state"].get("running", {}).get("startedAt") for status in containers(stack)]
+    if not started or None in started:
+        return 0
+    youngest = max(datetime.fromisoformat(one) for one in started)
+    return (datetime.now(UTC) - youngest).total_seconds()
+
+
+def restarts(stack: ClusterStack) -> dict[str, int]:
+    """Pod to the number of its containers' restarts."""
+    return {
+        name: sum(status["restartCount"] for status in pod["status"].get("containerStatuses", []))
+        for name, pod in stack.pods().items()
+    }
+
+
+def containers(stack: ClusterStack) -> list[dict[str, Any]]:
+    """The states of all containers; one that isn't there yet counts as waiting."""
+    nothing: list[dict[str, Any]] = [{"state": {}}]
+    return [one for pod in stack.pods().values() for one in pod["status"].get("containerStatuses", nothing)]
