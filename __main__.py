@@ -17,11 +17,10 @@ from components.platform import Platform, PlatformArgs
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 stack = pulumi.get_stack()
-addresses = Addresses(project=pulumi.get_project(), stack=stack)
-configured = settings.load()
-backend = create_backend(configured, stack=stack)
-backend.check(configured.published_ports())
-platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
-for name, value in platform.outputs.as_mapping().items():
-    pulumi.export(name, pulumi.Output.secret(value) if name in platform.outputs.secret_names() else value)
-addresses.record()
+with Addresses(project=pulumi.get_project(), stack=stack):
+    configured = settings.load()
+    backend = create_backend(configured, stack=stack)
+    backend.check(configured.published_ports())
+    platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
+    for name, value in platform.outputs.as_mapping().items():
+        pulumi.export(name, pulumi.Output.secret(value) if name in platform.outputs.secret_names() else value)

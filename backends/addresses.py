@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import pulumi
@@ -51,7 +52,10 @@ class Address:
 
 
 class Addresses:
-    """The addresses of one stack's resources. To be made before the first resource.
+    """The addresses of one stack's resources: a context in which all of them are declared.
+
+    Its end records the addresses in the state. If the program fails in it, no resource is registered, and Pulumi
+    reports that failure.
 
     Args:
         project: the program's name, as URNs have it.
@@ -68,12 +72,20 @@ class Addresses:
         self._keys: dict[pulumi.Resource, str] = {}
         self._record: pulumi.Stash | None = None
         self._recording = False
+        self._failure: BaseException | None = None
         in_previews = pulumi.ResourceHookOptions(on_dry_run=True)
         self._refuse_moves = pulumi.ResourceHook("addresses-refuse-move", self._check, in_previews)
         pulumi.runtime.register_stack_transformation(self._note)
 
-    def record(self) -> None:
-        """Records the addresses in the state. To be called after the last resource was declared."""
+    def __enter__(self) -> None:
+        """Begin; the transformation is there since the construction."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if failure is not None:
+            self._failure = failure
+            return
         self._recording = True
         self._record = pulumi.Stash(
             RECORD,
@@ -103,8 +115,10 @@ class Addresses:
 
     async def _recorded(self) -> Any:
         """Waits until the engine has taken the record, which it doesn't if its hook refuses."""
+        if self._failure is not None:
+            raise self._failure
         if self._record is None:
-            raise RuntimeError("the program doesn't end with Addresses.record()")
+            raise RuntimeError("resources are declared, and `with Addresses(…)` has not ended")
         await self._record.urn.future()
 
     async def _check(self, hook: pulumi.ResourceHookArgs) -> None:

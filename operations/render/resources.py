@@ -33,10 +33,9 @@ def recorded_resources(
     supplied = {f"{NAMESPACE}:{one.key}": value for one, value in known.items() if one.key}
 
     def program() -> None:
-        addresses = Addresses(project=PROJECT, stack=stack)
-        backend = create_backend(settings, stack=stack)
-        Platform("platform", PlatformArgs(settings=settings, backend=backend, stack=stack))
-        addresses.record()
+        with Addresses(project=PROJECT, stack=stack):
+            backend = create_backend(settings, stack=stack)
+            Platform("platform", PlatformArgs(settings=settings, backend=backend, stack=stack))
 
     return record(program, answer=_answers(known), raw=supplied, secret=list(supplied), stack=stack).registrations
 

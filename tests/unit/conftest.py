@@ -38,14 +38,13 @@ def deploy_platform(
     raw, encrypted = as_raw(configuration or {}), as_raw(secrets or {})
 
     def program() -> Platform:
-        addresses = Addresses(project=pulumi.get_project(), stack=stack)
-        configured = settings.load()
-        backend = create_backend(configured, stack=stack)
-        platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
-        # Without the mark that the entrance puts on whole outputs: what is secret here is so by itself.
-        for name, value in platform.outputs.as_mapping().items():
-            pulumi.export(name, value)
-        addresses.record()
+        with Addresses(project=pulumi.get_project(), stack=stack):
+            configured = settings.load()
+            backend = create_backend(configured, stack=stack)
+            platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
+            # Without the mark that the entrance puts on whole outputs: what is secret here is so by itself.
+            for name, value in platform.outputs.as_mapping().items():
+                pulumi.export(name, value)
         return platform
 
     return record(program, answer=answer, raw=raw | encrypted, secret=[*encrypted], stack=stack)

@@ -27,12 +27,11 @@ def run(moved: Mapping[str, str] = {}, *, deeper: bool = True, name: str = "budg
     """A component with one object, below another component or not."""
 
     def program() -> None:
-        addresses = Addresses(project=PROJECT, stack="dev", moved=moved)
-        outer = pulumi.ComponentResource(OUTER, "outer") if deeper else None
-        group = pulumi.ComponentResource(GROUP, "group", opts=pulumi.ResourceOptions(parent=outer))
-        props = {"kind": "PodDisruptionBudget", "metadata": {"name": "web"}}
-        pulumi.CustomResource(OBJECT, name, props, pulumi.ResourceOptions(parent=group))
-        addresses.record()
+        with Addresses(project=PROJECT, stack="dev", moved=moved):
+            outer = pulumi.ComponentResource(OUTER, "outer") if deeper else None
+            group = pulumi.ComponentResource(GROUP, "group", opts=pulumi.ResourceOptions(parent=outer))
+            props = {"kind": "PodDisruptionBudget", "metadata": {"name": "web"}}
+            pulumi.CustomResource(OBJECT, name, props, pulumi.ResourceOptions(parent=group))
 
     return record(program)
 
@@ -94,11 +93,26 @@ def test_what_comes_and_goes_is_no_move(recorded: Mapping[str, str]) -> None:
     update(run(), recorded)
 
 
+def test_a_program_that_fails_registers_nothing_and_says_why() -> None:
+    registered: list[str] = []
+
+    def program() -> None:
+        with Addresses(project=PROJECT, stack="dev"):
+            group = pulumi.ComponentResource(GROUP, "group")
+            group.urn.apply(registered.append)
+            raise WorkloadError("the cluster has no default storage class")
+
+    program_of: Callable[[], None] = program
+    with pytest.raises(WorkloadError, match="no default storage class"):
+        record(program_of)
+    assert registered == []
+
+
 def test_a_program_that_records_nothing_fails() -> None:
     def program() -> None:
         Addresses(project=PROJECT, stack="dev")
         pulumi.ComponentResource(GROUP, "group")
 
     program_of: Callable[[], None] = program
-    with pytest.raises(RuntimeError, match="record"):
+    with pytest.raises(RuntimeError, match="has not ended"):
         record(program_of)

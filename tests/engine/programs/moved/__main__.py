@@ -30,9 +30,8 @@ STORE = Workload(
 # As in the project's own entrance.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
-addresses = Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {})
-backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
-outer = pulumi.ComponentResource("pti-calendar:tests:Outer", "outer") if CONFIG.get_bool("deeper") else None
-group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
-backend.deploy(STORE, parent=group)
-addresses.record()
+with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {}):
+    backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
+    outer = pulumi.ComponentResource("pti-calendar:tests:Outer", "outer") if CONFIG.get_bool("deeper") else None
+    group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
+    backend.deploy(STORE, parent=group)

@@ -29,26 +29,25 @@ def with_policy(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTrans
 # As in the project's own entrance.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
-addresses = Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {})
-for transformation in (wait_for_nothing, with_policy):
-    pulumi.runtime.register_stack_transformation(transformation)
-backend = KubernetesBackend(
-    Kubernetes(
-        kubeconfig=CONFIG.require("kubeconfig"),
-        context=CONFIG.require("context"),
-        namespace=CONFIG.require("namespace"),
-    ),
-    Images(),
-    stack=pulumi.get_stack(),
-    protect=False,
-)
-backend.check([])
-outer = pulumi.ComponentResource("pti-calendar:tests:Outer", "outer") if CONFIG.get_bool("deeper") else None
-group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
-volume = Volume(name="data", mount="/data", size_gib=1)
-for workload in (
-    Workload(name="store", kind=Kind.STATEFUL, image="store:1", user=1000, memory_mib=32, volumes=(volume,)),
-    Workload(name="web", image="web:1", user=1000, memory_mib=32),
-):
-    backend.deploy(workload, parent=group)
-addresses.record()
+with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {}):
+    for transformation in (wait_for_nothing, with_policy):
+        pulumi.runtime.register_stack_transformation(transformation)
+    backend = KubernetesBackend(
+        Kubernetes(
+            kubeconfig=CONFIG.require("kubeconfig"),
+            context=CONFIG.require("context"),
+            namespace=CONFIG.require("namespace"),
+        ),
+        Images(),
+        stack=pulumi.get_stack(),
+        protect=False,
+    )
+    backend.check([])
+    outer = pulumi.ComponentResource("pti-calendar:tests:Outer", "outer") if CONFIG.get_bool("deeper") else None
+    group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
+    volume = Volume(name="data", mount="/data", size_gib=1)
+    for workload in (
+        Workload(name="store", kind=Kind.STATEFUL, image="store:1", user=1000, memory_mib=32, volumes=(volume,)),
+        Workload(name="web", image="web:1", user=1000, memory_mib=32),
+    ):
+        backend.deploy(workload, parent=group)
