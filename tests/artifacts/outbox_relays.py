@@ -18,11 +18,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from reference_service import logs, outbox
+from reference_service.background import again_and_again
 from reference_service.database import Database
 from reference_service.relay import Relay
 from reference_service.settings import load_postgres
 
 RELAYS = 3
+WRITERS = 2
 TENANTS = 8
 APPOINTMENTS = 5
 EVENTS = 6
@@ -57,12 +59,17 @@ async def main(mode: str) -> None:
         outbox.LEASE_S = 1
     postgres = load_postgres(os.environ)
     # Each relay has connections of its own, as each replica has.
-    database, *own = [Database(replace(postgres, pool_max=one)) for one in (2, *[1] * RELAYS)]
+    database, *own = [Database(replace(postgres, pool_max=one)) for one in (WRITERS, *[1] * RELAYS)]
     for one in (database, *own):
         await one.open()
     broker = Broker(mode)
-    relays = [asyncio.create_task(Relay(outbox.Outbox(one, "rdv"), broker).publish()) for one in own]
-    adding = [asyncio.create_task(add(database, uuid4())) for _ in range(TENANTS)]
+    # As the service does it: an error of the database ends a relay, which is then started again.
+    relays = [
+        asyncio.create_task(again_and_again("relay", Relay(outbox.Outbox(one, "rdv"), broker).publish)) for one in own
+    ]
+    # None waits for a connection for longer than the pool lets it.
+    writers = asyncio.Semaphore(WRITERS)
+    adding = [asyncio.create_task(add(database, uuid4(), writers)) for _ in range(TENANTS)]
     if mode == "dying":
         while len(broker.arrived) < TENANTS:
             await asyncio.sleep(0.001)
@@ -79,13 +86,13 @@ async def main(mode: str) -> None:
     print(json.dumps(broker.arrived))
 
 
-async def add(database: Database, tenant: UUID) -> None:
+async def add(database: Database, tenant: UUID, writers: asyncio.Semaphore) -> None:
     """Each event in a transaction of its own; those of one appointment after each other."""
     box: Any = outbox.Outbox(database, "rdv")
 
     async def changes(appointment: UUID) -> None:
         for number in range(EVENTS):
-            async with database.transaction(tenant) as connection:
+            async with writers, database.transaction(tenant) as connection:
                 await box.add(connection, "changed", tenant, appointment_id=appointment, number=number)
 
     await asyncio.gather(*(changes(uuid4()) for _ in range(APPOINTMENTS)))
