@@ -87,8 +87,8 @@ class Prerequisites:
         missing = [name for name in claims if name not in there]
         if missing and not has_default:
             raise WorkloadError(
-                f"{NO_DEFAULT_CLASS} The claims {', '.join(missing)} would stay pending. Mark one as the default, or "
-                f"name one. {SET_CLASS}"
+                f"{NO_DEFAULT_CLASS} The claims {', '.join(missing)} would stay pending. Mark one as the default. "
+                f"{SET_CLASS}"
             )
 
     def warn_without_metrics(self, workload: str) -> None:

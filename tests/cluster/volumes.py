@@ -25,7 +25,7 @@ SIZE_GIB = 10
 SMALL = f"{STORAGE_CLASS}-small"
 SMALL_MIB = 32
 
-_CLASS = {
+DEFAULT_CLASS = {
     "apiVersion": "storage.k8s.io/v1",
     "kind": "StorageClass",
     "metadata": {
@@ -45,7 +45,7 @@ def ensure(cluster: Cluster) -> None:
     for name in _names():
         _mount(name, SIZE_GIB * 1024)
     present = _phases(cluster)
-    _apply(cluster, [_CLASS, *(_volume(name) for name in _names() if name not in present)])
+    _apply(cluster, [DEFAULT_CLASS, *(_volume(name) for name in _names() if name not in present)])
     if SMALL in present:
         _mount(SMALL, SMALL_MIB)
 

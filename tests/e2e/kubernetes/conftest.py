@@ -5,6 +5,7 @@ The node is ended after the last test, unless it was running before the first.
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ import pytest
 from tests import cluster
 from tests.cluster import access
 from tests.cluster.places import kubernetes_programs
+from tests.cluster.volumes import DEFAULT_CLASS
 from tests.e2e.kubernetes.configuration import IMAGES, NEXT_SERVICE_IMAGE, SERVICE_IMAGE, SMALL_CLAIM
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.machine import lacking
@@ -60,11 +62,13 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def api_server(left_as_found: None) -> cluster.Cluster:
-    """An API server alone, without nodes and controllers."""
+    """An API server alone, without nodes and controllers, with a default storage class as a cluster has one."""
     version = cluster.API_SERVER_VERSIONS[0]
     if not (kubernetes_programs(version) / "kube-apiserver").exists():
         pytest.skip(f"Kubernetes {version} isn't built: python -m tests.cluster build --api-servers")
-    return cluster.api_server(version)
+    found = cluster.api_server(version)
+    found.kubectl("apply", "--filename=-", input=json.dumps(DEFAULT_CLASS))
+    return found
 
 
 def _is_up() -> bool:
