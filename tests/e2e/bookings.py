@@ -136,12 +136,15 @@ class Bookings:
 
 
 def stored(outputs: StackOutputs[str], run: str, postgres: tuple[str, int] | None = None) -> list[Row]:
-    """The appointments of a run, from every service's database, asked by the superuser, who sees every tenant's.
+    """The appointments of a run, from the database of every service behind the gateway.
+
+    The superuser asks, who sees every tenant's.
 
     `postgres` is where the server is reached, where that isn't what the outputs say.
     """
     rows: list[Row] = []
-    for service, database in outputs.postgres.databases.items():
+    for service in outputs.gateway.services:
+        database = outputs.postgres.databases[service]
         with Stores(outputs, postgres).connect(database=database.name) as session:
             found = session.execute("SELECT id::text, title FROM appointments WHERE title LIKE %s", [f"{run}-%"])
             rows += [Row(service, identifier, title) for identifier, title in found]
