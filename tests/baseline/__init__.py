@@ -9,6 +9,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from contract import StackOutputs
 from operations.project import ROOT
 
@@ -29,10 +31,11 @@ def addresses(shape: str) -> list[str]:
 
 
 def clone(folder: Path) -> Path:
-    """The release's program in that folder, from this repository's own history."""
+    """The release's program in that folder, from this repository's own history; skipped where that is cut off."""
     subprocess.run(["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(folder)], check=True)
     found = subprocess.run(["git", "checkout", "--quiet", COMMIT], cwd=folder, capture_output=True, text=True)
-    assert found.returncode == 0, f"the release isn't in this clone's history (git fetch --unshallow): {found.stderr}"
+    if found.returncode:
+        pytest.skip(f"the last release isn't in this clone's history: git fetch --unshallow ({found.stderr.strip()})")
     # It runs with the present SDKs: an update doesn't come with two sets of them.
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder
