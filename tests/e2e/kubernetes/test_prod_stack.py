@@ -19,7 +19,7 @@ from tests.e2e.kubernetes.pods import Connection, Stranger, port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 
 SHOWN = "pods,services,ingresses,networkpolicies,persistentvolumeclaims,poddisruptionbudgets"
-EXPORTERS = {f"{name}-exporter" for name in ("postgres", "redis", "kafka", "nginx", "probe")}
+EXPORTERS = {f"{name}-exporter" for name in ("postgres", "redis", "kafka", "nginx", "probe")} | {"kube-state-metrics"}
 MONITORING = {"prometheus", "alertmanager", "grafana"} | EXPORTERS
 CONNECTIONS = [
     Connection("rdv", "postgres", 5432, is_open=True),
