@@ -31,6 +31,9 @@ COMPLETE = b"UPDATE appointments SET attachment_id = %s, attachment_bytes = %s W
 DROP_OTHERS = b"DELETE FROM attachment_parts WHERE appointment_id = %s AND attachment_id <> %s"
 DROP = b"DELETE FROM attachment_parts WHERE appointment_id = %s AND attachment_id = %s"
 FIND = "SELECT attachment_id, attachment_bytes FROM appointments WHERE id = %s AND attachment_id IS NOT NULL"
+PART_WAIT_S = 10
+"""Seconds that each part waits for a connection: giving up in the middle costs the whole transfer."""
+
 PART = b"SELECT content FROM attachment_parts WHERE appointment_id = %s AND attachment_id = %s AND position = %s"
 
 
@@ -42,14 +45,14 @@ async def attach(identifier: UUID, request: Request, tenant: Tenant, given: Give
         size = 0
         position = 0
         async for part in _parts(request.stream()):
-            async with given.database.transaction(tenant) as connection:
+            async with given.database.transaction(tenant, PART_WAIT_S) as connection:
                 await connection.execute(ADD_PART, (tenant, identifier, attachment, position, part))
             size += len(part)
             position += 1
         await _complete(given, tenant, identifier, attachment, size)
     except Exception:
         # A client that went away, or another upload that was complete first.
-        async with given.database.transaction(tenant) as connection:
+        async with given.database.transaction(tenant, PART_WAIT_S) as connection:
             await connection.execute(DROP, (identifier, attachment))
         raise
     return Response(status_code=204)
@@ -84,7 +87,7 @@ async def _complete(given: Resources, tenant: UUID, identifier: UUID, attachment
     Raises:
         HTTPException: another upload was complete meanwhile, and dropped these parts.
     """
-    async with given.database.transaction(tenant) as connection:
+    async with given.database.transaction(tenant, PART_WAIT_S) as connection:
         await connection.execute(LOCK, [identifier])
         stored = await (await connection.execute(STORED, [identifier, attachment])).fetchone()
         if stored is None or stored["bytes"] != size:
@@ -98,7 +101,10 @@ async def _content(
 ) -> AsyncIterator[bytes]:
     """Read one part after the other; a replaced attachment ends the answer early, which the client notices."""
     for position in range(-(-size // PART_BYTES)):
-        async with given.database.transaction(tenant) as connection, connection.cursor(binary=True) as cursor:
+        async with (
+            given.database.transaction(tenant, PART_WAIT_S) as connection,
+            connection.cursor(binary=True) as cursor,
+        ):
             await cursor.execute(PART, (identifier, attachment, position))
             row = await cursor.fetchone()
         if row is None:

@@ -58,9 +58,11 @@ class Database:
             await connection.execute("SELECT 1")
 
     @asynccontextmanager
-    async def transaction(self, tenant: UUID) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+    async def transaction(
+        self, tenant: UUID, wait_s: float = WAIT_S
+    ) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
         """A transaction that sees the tenant's rows only; commits at the end, rolls back on an error."""
-        async with self._pool.connection() as connection:
+        async with self._pool.connection(timeout=wait_s) as connection:
             await act_for(connection, tenant)
             yield connection
 
