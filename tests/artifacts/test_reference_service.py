@@ -23,7 +23,7 @@ import pytest
 
 from tests.artifacts import reference_environment, reference_redis
 from tests.artifacts.postgres_server import Server, free_port, installations, running
-from tests.artifacts.provisioning_task import Task, task_for
+from tests.artifacts.provisioning_task import CONNECTIONS, Task, task_for
 from tests.artifacts.reference_environment import EnvironmentMissing
 from tests.artifacts.reference_gate import Gate, gate
 from tests.artifacts.reference_process import (
@@ -516,7 +516,11 @@ def test_relays_share_the_outbox(surroundings: Surroundings, stores: Stores, tri
         tried.failure("A replica dies with events on their way", on=SERVICE, notice="they arrive after its lease's end")
     with stores.task.server.connect(DATABASE) as admin:
         admin.execute("TRUNCATE outbox, outbox_waiting")
+        # The role's limit counts one service; here are three relays and writers beside it.
+        admin.execute(f"ALTER ROLE {DATABASE}_app CONNECTION LIMIT -1")
     status, output = surroundings.run(str(RELAYS), mode)
+    with stores.task.server.connect(DATABASE) as admin:
+        admin.execute(f"ALTER ROLE {DATABASE}_app CONNECTION LIMIT {CONNECTIONS}")
     assert status == 0, output
     arrived = [(appointment, number) for appointment, number in json.loads(output.splitlines()[-1])]
     once = list(dict.fromkeys(arrived))
