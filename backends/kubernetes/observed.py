@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from time import monotonic
 
 from backends.kubernetes import kubectl
 from backends.kubernetes.labels import PART_OF, PLATFORM
 from backends.kubernetes.problems import Object
+from backends.shared_answer import SharedAnswer
 from backends.threads import Threads
 from settings.backend import Kubernetes
 
 KINDS = "deployments,replicasets,statefulsets,jobs,pods,persistentvolumeclaims"
 POLL_S = 2.0
 """Seconds between two questions at the least."""
-
-SHARE = 4
-"""How much longer than the last answer took the next question waits, at the least: many pods, or a slow cluster."""
 
 
 class Observed:
@@ -26,10 +22,7 @@ class Observed:
     def __init__(self, settings: Kubernetes, threads: Threads) -> None:
         self._settings = settings
         self._threads = threads
-        self._lock = asyncio.Lock()
-        self._objects: list[Object] = []
-        self._asked_at = float("-inf")
-        self._took_s = 0.0
+        self._objects = SharedAnswer(self._listed, poll_s=POLL_S)
 
     async def objects(self, since: float) -> list[Object]:
         """Return the objects as they were after `since` (of `monotonic`).
@@ -37,13 +30,7 @@ class Observed:
         Raises:
             kubectl.KubectlError: the cluster refuses, or doesn't answer.
         """
-        async with self._lock:
-            if self._asked_at < since or monotonic() - self._asked_at >= max(POLL_S, SHARE * self._took_s):
-                asked_at = monotonic()
-                asked = ("get", KINDS, "--selector", f"{PART_OF}={PLATFORM}", "--output", "json")
-                self._objects = json.loads(await self._threads.run(kubectl.read, self._settings, *asked))["items"]
-                self._asked_at, self._took_s = asked_at, monotonic() - asked_at
-            return self._objects
+        return await self._objects.after(since)
 
     async def warnings(self, *fields: str) -> list[Object]:
         """Return the events of type Warning that match field selectors; none if the cluster doesn't answer."""
@@ -54,6 +41,11 @@ class Observed:
         except kubectl.KubectlError:
             return []
         return sorted(found, key=_last_seen)
+
+    async def _listed(self) -> list[Object]:
+        asked = ("get", KINDS, "--selector", f"{PART_OF}={PLATFORM}", "--output", "json")
+        found: list[Object] = json.loads(await self._threads.run(kubectl.read, self._settings, *asked))["items"]
+        return found
 
 
 def _last_seen(event: Object) -> str:

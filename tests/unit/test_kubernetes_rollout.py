@@ -12,6 +12,7 @@ import pulumi
 import pytest
 from pulumi.resource_hooks import ResourceHookArgs
 
+from backends import shared_answer
 from backends.kubernetes import kubectl, observed, rollout
 from backends.kubernetes.claims import MISSING
 from settings.backend import Kubernetes
@@ -57,7 +58,7 @@ class Wait:
         monkeypatch.setattr(rollout, "POLL_S", 0)
         monkeypatch.setattr(rollout, "REPORT_S", 0)
         monkeypatch.setattr(observed, "POLL_S", 0)
-        monkeypatch.setattr(observed, "SHARE", 0)
+        monkeypatch.setattr(shared_answer, "SHARE", 0)
 
     def __call__(self, one: Workload, *moments: Moment, step_s: float = 5.0) -> None:
         """Time goes on by `step_s` with each look at the cluster."""
@@ -74,7 +75,7 @@ class Wait:
 
         self._patch.setattr(kubectl, "read", read)
         self._patch.setattr(kubectl, "answer", lambda settings, *arguments: self.answers.get(arguments[1], ""))
-        for module in (rollout, observed):
+        for module in (rollout, shared_answer):
             self._patch.setattr(module, "monotonic", lambda: self.seconds)
         hook = deployed(one).hooks["kubernetes-wait-for-rollout"]
         assert isinstance(hook, pulumi.ResourceHook)
