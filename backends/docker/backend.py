@@ -70,7 +70,7 @@ class DockerBackend:
         self._ownership = Ownership(self._engine, threads, stack)
         self._hooks = Hooks(self._engine, threads, self._ownership)
         self._data = DataVolumes(self._engine, threads, self._ownership)
-        self._readiness = Readiness(self._engine, threads)
+        self._readiness = Readiness(self._engine, threads, stack)
         self._records = DataRecords()
         self._images: dict[str, docker.RemoteImage] = {}
         self._networks: dict[str, docker.Network] = {}
@@ -129,9 +129,10 @@ class DockerBackend:
                 depends_on=[self._containers[needed] for needed in workload.needs],
                 # Names and host ports are fixed: the old one must go first (pulumi/pulumi-docker#1356).
                 delete_before_replace=True,
-                # The provider would note a changed tmpfs and leave the container as it is. A refresh shows a stopped
-                # container by `mustRun`; another one in its place is waited for until it is ready.
-                replace_on_changes=["tmpfs"] if is_task else ["tmpfs", "mustRun"],
+                # The provider would note a changed tmpfs or health check and leave the container as it is
+                # (kreuzwerker/terraform-provider-docker#988). A refresh shows a stopped container by `mustRun`; another
+                # one in its place is waited for until it is ready.
+                replace_on_changes=["tmpfs"] if is_task else ["tmpfs", "healthcheck", "mustRun"],
                 # A task that has succeeded needn't run: an engine that restarts leaves its container stopped.
                 ignore_changes=["mustRun"] if is_task else None,
                 hooks=self._hooks.for_container(
@@ -140,7 +141,7 @@ class DockerBackend:
                 ),
             ),
         )
-        if workload.kind is Kind.STATEFUL and workload.readiness:
+        if workload.readiness and not is_task:
             awaited = Awaited(workload.name, name, workload.readiness.startup_s)
             self._ready[workload.name] = self._readiness.record(
                 awaited, self._containers[workload.name].id, parent=parent

@@ -82,9 +82,9 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         cpus=None if workload.cpus is None else str(workload.cpus),
         restart="no" if is_task else "unless-stopped",
         healthcheck=health_check(workload),
-        # A stateful workload is waited for by `Readiness`.
-        wait=_wait_s(workload) is not None,
-        wait_timeout=_wait_s(workload),
+        # Everything else is waited for by `Readiness`.
+        wait=is_task,
+        wait_timeout=workload.timeout_s if is_task else None,
         stop_timeout=workload.stop_grace_s,
         # The provider's own default is 0: a database would be killed instead of stopped.
         destroy_grace_seconds=workload.stop_grace_s,
@@ -123,13 +123,6 @@ def uploader_arguments(workload: Workload, file_set: FileSet, placed: Placement)
         ],
         labels=_labels(placed.labels),
     )
-
-
-def _wait_s(workload: Workload) -> int | None:
-    """Seconds that the provider waits for the health check; None where it doesn't."""
-    if workload.kind is Kind.TASK:
-        return workload.timeout_s
-    return workload.readiness.startup_s if workload.readiness and workload.kind is Kind.SERVICE else None
 
 
 def _environment(workload: Workload) -> list[pulumi.Input[str]] | None:

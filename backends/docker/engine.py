@@ -70,6 +70,22 @@ class Engine:
         """What the engine knows of a container; None when there is none of that name."""
         return self._inspected("container", name)
 
+    def containers(self, stack: str) -> dict[str, dict[str, Any]]:
+        """What the engine knows of all containers of a stack, by name."""
+        listed = ("ps", "--all", "--quiet", "--filter", f"label={STACK_LABEL}={stack}")
+        ids = self.run(*listed).split()
+        while ids:
+            try:
+                found = json.loads(self.run("container", "inspect", *ids))
+            except EngineError:
+                # One that is removed between the two questions fails the second.
+                former, ids = ids, self.run(*listed).split()
+                if ids == former:
+                    raise
+            else:
+                return {str(one["Name"]).removeprefix("/"): one for one in found}
+        return {}
+
     def network(self, name: str) -> dict[str, Any] | None:
         """What the engine knows of a network; None when there is none of that name."""
         return self._inspected("network", name)
@@ -81,6 +97,12 @@ class Engine:
     def last_lines(self, name: str, count: int = 20) -> str:
         """The last lines a container wrote, standard error included."""
         return self.run("logs", "--tail", str(count), name).rstrip()
+
+    def last_exit_code(self, name: str) -> str:
+        """The exit code of a container that is running again, from the engine's newest events; "unknown" without."""
+        ends = ("--filter", f"container={name}", "--filter", "event=die")
+        newest = ("--since", "1m", "--until", "0s", "--format", "{{.Actor.Attributes.exitCode}}")
+        return next(reversed(self.run("events", *ends, *newest).split()), "unknown")
 
     def published_ports(self, stack: str) -> set[int]:
         """Host ports held by running containers of a stack."""

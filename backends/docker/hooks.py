@@ -4,9 +4,9 @@ Three needs the provider leaves open:
 
 - An update killed while it creates a container or network leaves it behind, unknown to the state, and the next one
   would fail on the name. Before a creation, whatever holds the name is such a leftover, once `Ownership` has passed it.
-- A container that doesn't become healthy fails the update with one sentence. Its last lines say why.
+- A task that doesn't succeed fails the update with one sentence. Its last lines say why.
 - The provider waits for a task's health check until its time is up, also after the task has failed; it stops at once
-  when the container is gone.
+  when the container is gone. `readiness.py` waits for everything else.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Hooks:
         self._clear_container = pulumi.ResourceHook("docker-clear-leftover-container", self._remove_container)
         self._clear_network = pulumi.ResourceHook("docker-clear-leftover-network", self._remove_network)
         self._watch_task = pulumi.ResourceHook("docker-watch-task", self._start_watch)
-        self._explain = pulumi.ErrorHook("docker-explain-failure", self._explain_failure)
+        self._explain = pulumi.ErrorHook("docker-explain-failed-task", self._explain_failure)
 
     def for_container(self, *, is_task: bool, before: Iterable[pulumi.ResourceHook] = ()) -> pulumi.ResourceHookBinding:
         """The hooks of a container, after those that may refuse it."""
@@ -46,7 +46,7 @@ class Hooks:
             self._clear_container,
             *([self._watch_task] if is_task else []),
         ]
-        return pulumi.ResourceHookBinding(before_create=[*hooks], on_error=[self._explain])
+        return pulumi.ResourceHookBinding(before_create=[*hooks], on_error=[self._explain] if is_task else None)
 
     def for_network(self) -> pulumi.ResourceHookBinding:
         """The hooks of a network."""
@@ -98,7 +98,7 @@ class Hooks:
                 lines = await self._threads.run(self._engine.last_lines, name)
             except EngineError:
                 return False
-            reason = f"did not become ready. Its last lines:\n{lines or '(it wrote nothing)'}"
+            reason = f"has not succeeded. Its last lines:\n{lines or '(it wrote nothing)'}"
         pulumi.log.error(f"{name} {reason}")
         return False
 

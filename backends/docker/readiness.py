@@ -1,10 +1,11 @@
-"""The wait for a store, which may have to recover its data first and ends as soon as the store can't start.
+"""The wait for a container, which ends as soon as the container can't become ready.
 
 The provider's own wait belongs to the creation of the container: it lasts until the start time is up, however often the
-process ends meanwhile; and once it has failed, the next update replaces the container, and ends a recovery that then
-begins from the start. So nobody waits there. A record of its own comes after the container, and its hook waits: a
-failed wait leaves no record, and the next update goes on waiting. As long as a store reports progress, so does this
-one. `backends/kubernetes/rollout.py` does the same in a cluster.
+process ends meanwhile; and once it has failed, the next update replaces the container, and ends a store's recovery that
+then begins from the start. So the provider waits for tasks only (`hooks.py`). A record of its own comes after every
+other container that has a readiness probe, and its hook waits: a failed wait leaves no record, and the next update goes
+on waiting. As long as a store reports progress, so does this one. `backends/kubernetes/rollout.py` does the same in a
+cluster.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pulumi
 
 from backends.docker.engine import Engine
 from backends.progress import progress
+from backends.shared_answer import SharedAnswer
 from backends.threads import Threads
 from workloads import WorkloadError
 
@@ -29,6 +31,9 @@ CRASHES = 3
 CRASHING_S = 15.0
 """Seconds for which it must have been crashing: the engine's first restarts come within a second, and what it needs may
 still be starting."""
+
+STOPPED = ("exited", "dead")
+"""States that the engine's restart policy doesn't end: a person has stopped the container."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,12 @@ class Awaited:
 class Readiness:
     """The records of which containers have been ready, and the hook that waits."""
 
-    def __init__(self, engine: Engine, threads: Threads) -> None:
+    def __init__(self, engine: Engine, threads: Threads, stack: str) -> None:
         self._engine = engine
         self._threads = threads
+        self._stack = stack
         self._awaited: dict[str, Awaited] = {}
+        self._containers = SharedAnswer(self._listed, poll_s=POLL_S)
         self._wait = pulumi.ResourceHook("docker-wait-until-ready", self._wait_until_ready)
 
     def record(self, awaited: Awaited, identity: pulumi.Input[str], *, parent: pulumi.Resource) -> pulumi.Stash:
@@ -58,12 +65,16 @@ class Readiness:
         options = pulumi.ResourceOptions(parent=parent, hooks=hooks)
         return pulumi.Stash(name, input={"container": identity}, opts=options)
 
+    async def _listed(self) -> dict[str, dict[str, Any]]:
+        return await self._threads.run(self._engine.containers, self._stack)
+
     async def _wait_until_ready(self, hook: pulumi.ResourceHookArgs) -> None:
         awaited = self._awaited[hook.name]
-        deadline, shown = monotonic() + awaited.startup_s, ""
+        began = monotonic()
+        deadline, shown = began + awaited.startup_s, ""
         crashes = _Crashes()
         while True:
-            found = await self._threads.run(self._engine.container, awaited.container)
+            found = (await self._containers.after(began)).get(awaited.container)
             if found is None:
                 raise WorkloadError(f"{awaited.workload} is gone: there is no container '{awaited.container}'")
             health = found["State"].get("Health", {})
@@ -73,53 +84,57 @@ class Readiness:
                 deadline, shown = monotonic() + awaited.startup_s, newest
                 crashes = _Crashes()
                 pulumi.log.info(f"{awaited.workload}: {newest}")
-            if crashes.are_new(found):
-                pulumi.log.warn(f"{awaited.workload} has ended, and is started again")
-            if crashes.are_a_loop(found):
-                raise WorkloadError(await self._crashed(awaited, found))
+            if crashes.begin_with(found):
+                pulumi.log.warn(f"{awaited.container} has ended, and is started again")
+            if crashes.are_a_loop or found["State"].get("Status") in STOPPED:
+                raise WorkloadError(await self._ended(awaited, found))
             if monotonic() > deadline:
                 raise WorkloadError(await self._failure(awaited, shown))
             await asyncio.sleep(POLL_S)
 
-    async def _crashed(self, awaited: Awaited, found: dict[str, Any]) -> str:
-        lines = await self._threads.run(self._engine.last_lines, awaited.container)
+    async def _ended(self, awaited: Awaited, found: dict[str, Any]) -> str:
         state = found["State"]
-        ends = "has used all of its memory (OOMKilled)" if state.get("OOMKilled") else "keeps ending"
-        return (
-            f"{awaited.workload} {ends}: exit code {state.get('ExitCode')}, restarted {found['RestartCount']} times. "
-            f"Its last lines:\n{lines or '(it wrote nothing)'}"
-        )
+        if state.get("Status") in STOPPED:
+            ends = "has been stopped"
+        else:
+            ends = "has used all of its memory (OOMKilled)" if state.get("OOMKilled") else "keeps ending"
+        # That of a container that runs again is 0.
+        code = state.get("ExitCode")
+        if state.get("Running") and not state.get("Restarting"):
+            code = await self._threads.run(self._engine.last_exit_code, awaited.container)
+        lines = await self._last_lines(awaited)
+        return f"{awaited.container} {ends}: exit code {code}, restarted {found['RestartCount']} times. {lines}"
 
     async def _failure(self, awaited: Awaited, shown: str) -> str:
-        lines = await self._threads.run(self._engine.last_lines, awaited.container)
         state = f"has made no progress for {awaited.startup_s} s ({shown})" if shown else "did not become ready"
-        return (
-            f"{awaited.workload} {state}. It runs on: the next update goes on waiting. Its last lines:\n"
-            f"{lines or '(it wrote nothing)'}"
-        )
+        lines = await self._last_lines(awaited)
+        return f"{awaited.container} {state}. It runs on: the next update goes on waiting. {lines}"
+
+    async def _last_lines(self, awaited: Awaited) -> str:
+        lines = await self._threads.run(self._engine.last_lines, awaited.container)
+        return f"Its last lines:\n{lines or '(it wrote nothing)'}"
 
 
 class _Crashes:
-    """The restarts of a container since the wait for it began."""
+    """The ends of a container since the wait for it began."""
 
     def __init__(self) -> None:
-        self._before: int | None = None
+        self._restarts: int | None = None
         self._since: float | None = None
+        self.are_a_loop = False
+        """Whether it has ended again and again, the last time since the question before."""
 
-    def are_new(self, found: dict[str, Any]) -> bool:
-        """Whether this is the first restart."""
-        restarts = found.get("RestartCount", 0)
-        self._before = restarts if self._before is None else self._before
-        if restarts == self._before or self._since is not None:
+    def begin_with(self, found: dict[str, Any]) -> bool:
+        """Counts, and returns whether this is the first end."""
+        before, self._restarts = self._restarts, found.get("RestartCount", 0)
+        has_ended = found["State"].get("Restarting") or (before is not None and self._restarts > before)
+        if not has_ended:
+            self.are_a_loop = False
             return False
-        self._since = monotonic()
-        return True
-
-    def are_a_loop(self, found: dict[str, Any]) -> bool:
-        """Whether the container has ended again and again, and waits for its next start."""
-        if self._since is None or found.get("RestartCount", 0) < CRASHES or not found["State"].get("Restarting"):
-            return False
-        return monotonic() - self._since >= CRASHING_S
+        is_first = self._since is None
+        self._since = monotonic() if self._since is None else self._since
+        self.are_a_loop = self._restarts >= CRASHES and monotonic() - self._since >= CRASHING_S
+        return is_first
 
 
 def _newest_progress(health: dict[str, Any]) -> str:

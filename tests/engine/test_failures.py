@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.engine import docker_engine
 from tests.engine.conftest import STORES, MakeStack
 from tests.engine.docker_engine import docker
@@ -48,33 +50,64 @@ def test_a_service_that_never_gets_ready_fails_the_update_with_its_last_lines(ma
 
     failed = stack.up().failed()
 
-    reason = f"pti-web-{stack.name} did not become ready. Its last lines:"
+    reason = f"pti-web-{stack.name} did not become ready. It runs on: the next update goes on waiting. Its last lines:"
     assert f"{reason}\n    reading the configuration\n    no licence found" in failed.output
     assert "Traceback" not in failed.output
 
+    # Only its health check has changed.
     stack.configure({"scenario": "ready"})
     stack.up().succeeded()
     assert docker_engine.workloads(stack.name) == {"web": "healthy"}
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_store_that_keeps_ending_is_not_waited_for_until_its_time_is_up(make_stack: MakeStack, tried: Tried) -> None:
-    tried.failure("A store ends at its start", on="Docker", notice="the update fails with its last lines")
-    stack = make_stack(program=WORKLOADS, configuration={"scenario": "crashing-store"})
+@pytest.mark.parametrize("kind", ["store", "service"])
+def test_what_keeps_ending_is_not_waited_for_until_its_time_is_up(
+    make_stack: MakeStack, tried: Tried, kind: str
+) -> None:
+    tried.failure(f"A {kind} ends at its start", on="Docker", notice="the update fails with its last lines")
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": f"crashing-{kind}"})
+    reason = f"pti-crasher-{stack.name} keeps ending: exit code 78, restarted"
 
     with tried.until_well():
         failed = stack.up().failed()
-        assert "crasher keeps ending: exit code 78, restarted" in failed.output
+        assert reason in failed.output
         assert "reading the configuration\n    no licence found" in failed.output
         assert "Traceback" not in failed.output
+        # What needs it isn't started on it.
+        assert docker_engine.workloads(stack.name).keys() == {"crasher"}
 
         # Nothing has changed, and nothing is well.
-        assert "crasher keeps ending" in stack.up().failed().output
-        stack.configure({"scenario": "mended"})
+        assert reason in stack.up().failed().output
+        stack.configure({"scenario": f"mended-{kind}"})
         stack.up().succeeded()
-        assert docker_engine.workloads(stack.name) == {"crasher": "healthy"}
+        assert set(docker_engine.workloads(stack.name).values()) == {"healthy"}
         stack.preview("--expect-no-changes").succeeded()
     tried.lost("nothing")
+
+
+def test_an_image_that_cannot_be_pulled_leaves_the_former_container(make_stack: MakeStack, tried: Tried) -> None:
+    notice = "the update fails and names the image; the former container serves"
+    tried.failure("An image can't be pulled", on="Docker", notice=notice)
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": "ready"})
+    stack.up().succeeded()
+    (before,) = docker_engine.containers(stack.name)
+
+    stack.configure({"scenario": "missing-image"})
+    with tried.until_well():
+        for _ in range(2):
+            failed = stack.up().failed()
+            assert "redis:99.9.9" in failed.output
+            assert "pull" in failed.output
+            assert "Traceback" not in failed.output
+            (serving,) = docker_engine.containers(stack.name)
+            assert (serving["Id"], serving["State"]["Running"]) == (before["Id"], True)
+        stack.configure({"scenario": "ready"})
+        stack.up().succeeded()
+    (after,) = docker_engine.containers(stack.name)
+    assert after["Id"] == before["Id"]
+    tried.lost("nothing")
+    stack.preview("--expect-no-changes").succeeded()
 
 
 def test_a_failed_provisioning_of_the_databases_says_what_is_wrong(stores_stack: PulumiStack) -> None:

@@ -196,15 +196,13 @@ class TestStartOrder:
         recording = deployed(callee(readiness=READY), workload("web", calls=(STORE,)))
         assert "docker:index/container:Container store" not in recording.one("Container", "web").dependencies
 
-    def test_a_container_with_a_probe_is_created_when_it_is_healthy(self) -> None:
-        inputs = container(deployed(workload(readiness=READY)))
-        assert (inputs["wait"], inputs["waitTimeout"]) == (True, 100)
-
-    def test_a_container_without_a_probe_is_created_when_it_has_started(self) -> None:
-        inputs = container(deployed(workload()))
+    def test_a_container_without_a_probe_is_not_waited_for(self) -> None:
+        recording = deployed(workload())
+        inputs = container(recording)
         assert inputs["wait"] is False
         assert "waitTimeout" not in inputs
         assert "healthcheck" not in inputs
+        assert "web-ready" not in {one.name for one in recording.of_type("Stash")}
 
     @pytest.mark.parametrize(
         ("check", "command"),
@@ -639,8 +637,9 @@ class TestLifecycle:
         assert {one.name: one.delete_before_replace for one in fixed} == {"web": True, "web-configuration": True}
         assert len(fixed) == 3
 
-    def test_a_changed_scratch_directory_makes_a_new_container(self) -> None:
-        assert "tmpfs" in deployed(workload()).one("Container", "web").replace_on_changes
+    @pytest.mark.parametrize("key", ["tmpfs", "healthcheck"])
+    def test_what_the_provider_would_leave_as_it_is_makes_a_new_container(self, key: str) -> None:
+        assert key in deployed(workload()).one("Container", "web").replace_on_changes
 
     def test_a_container_that_was_stopped_is_made_anew_and_waited_for(self) -> None:
         """A refresh shows it by `mustRun`."""
@@ -662,7 +661,6 @@ class TestLifecycle:
         for name in ("web", "web-configuration"):
             assert recording.one("Container", name).hooks == {
                 "before_create": (FOREIGN, "docker-clear-leftover-container"),
-                "on_error": ("docker-explain-failure",),
             }
         assert recording.one("Network", "web").hooks == {"before_create": (FOREIGN, "docker-clear-leftover-network")}
 
@@ -673,6 +671,7 @@ class TestLifecycle:
             "docker-clear-leftover-container",
             "docker-watch-task",
         )
+        assert recording.one("Container", "migrate").hooks["on_error"] == ("docker-explain-failed-task",)
         assert "docker-watch-task" not in recording.one("Container", "web").hooks["before_create"]
 
     def test_a_volume_of_files_is_refused_if_it_is_somebody_elses(self) -> None:

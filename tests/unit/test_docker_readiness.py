@@ -1,4 +1,4 @@
-"""How an update waits for a store that may have to recover; on a real engine: tests/engine/test_recovery.py."""
+"""How an update waits for a container; on a real engine: tests/engine/test_recovery.py and test_failures.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pulumi
 import pytest
 from pulumi.resource_hooks import ResourceHookArgs
 
+from backends import shared_answer
 from backends.docker import readiness
 from backends.docker.engine import Engine
 from backends.docker.readiness import Awaited, Readiness
@@ -33,10 +34,14 @@ class ScriptedEngine(Engine):
         super().__init__()
         object.__setattr__(self, "states", [*states])
 
-    def container(self, name: str) -> dict[str, Any] | None:
+    def containers(self, stack: str) -> dict[str, dict[str, Any]]:
         """The next state."""
         found = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        return None if found is None else dict(found)
+        return {} if found is None else {"pti-store-dev": dict(found)}
+
+    def last_exit_code(self, name: str) -> str:
+        """That of the end before this start."""
+        return "9"
 
     def last_lines(self, name: str, count: int = 20) -> str:
         """What it wrote."""
@@ -56,11 +61,12 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             return now[0]
 
         monkeypatch.setattr(readiness, "POLL_S", 0)
+        monkeypatch.setattr(shared_answer, "SHARE", 0)
         monkeypatch.setattr("backends.docker.readiness.monotonic", clock)
         monkeypatch.setattr(pulumi.log, "info", shown.append)
 
         def program() -> None:
-            awaiting = Readiness(ScriptedEngine(*states), Threads())
+            awaiting = Readiness(ScriptedEngine(*states), Threads(), "dev")
             parent = pulumi.ComponentResource("test:index:Parent", "parent")
             awaiting.record(Awaited("store", "pti-store-dev", startup_s), "an id", parent=parent)
 
@@ -97,13 +103,13 @@ def test_the_wait_goes_on_while_there_is_progress(wait: Callable[..., list[str]]
 def test_without_progress_it_ends_and_the_store_runs_on(wait: Callable[..., list[str]]) -> None:
     with pytest.raises(WorkloadError) as failed:
         wait(health("unhealthy", "recovering: 43 %"), startup_s=30, step_s=10)
-    assert "store has made no progress for 30 s (recovering: 43 %)" in str(failed.value)
+    assert "pti-store-dev has made no progress for 30 s (recovering: 43 %)" in str(failed.value)
     assert "the next update goes on waiting" in str(failed.value)
     assert "reading the log" in str(failed.value)
 
 
 def test_a_store_that_says_nothing_did_not_become_ready(wait: Callable[..., list[str]]) -> None:
-    with pytest.raises(WorkloadError, match="store did not become ready"):
+    with pytest.raises(WorkloadError, match="pti-store-dev did not become ready"):
         wait(health("unhealthy", "connection refused"), startup_s=30, step_s=10)
 
 
@@ -114,14 +120,36 @@ def test_a_container_that_is_gone_is_not_waited_for(wait: Callable[..., list[str
 
 def crashed(restarts: int, *, down: bool = True) -> Mapping[str, Any]:
     """A container that has ended so often, and is started again unless it is down."""
-    state = {"Health": {"Status": "unhealthy"}, "Restarting": down, "ExitCode": 78}
+    health = {"Status": "unhealthy"}
+    state = {"Health": health, "Running": True, "Restarting": down, "ExitCode": 78 if down else 0}
     return {"State": state, "RestartCount": restarts}
 
 
 def test_one_that_keeps_ending_is_not_waited_for(wait: Callable[..., list[str]]) -> None:
     states = map(crashed, range(10))
-    with pytest.raises(WorkloadError, match=r"(?s)store keeps ending: exit code 78, restarted \d .*reading the log"):
+    report = r"(?s)pti-store-dev keeps ending: exit code 78, restarted \d .*reading the log"
+    with pytest.raises(WorkloadError, match=report):
         wait(*states, startup_s=1000, step_s=2)
+
+
+def test_one_that_runs_whenever_it_is_looked_at_but_keeps_ending_is_not_waited_for(
+    wait: Callable[..., list[str]],
+) -> None:
+    states = [crashed(restarts, down=False) for restarts in range(20) for _ in range(3)]
+    with pytest.raises(WorkloadError, match="pti-store-dev keeps ending: exit code 9, restarted "):
+        wait(*states, startup_s=1000, step_s=1)
+
+
+def test_one_that_waits_for_its_next_start_when_the_wait_begins_has_ended(wait: Callable[..., list[str]]) -> None:
+    """The engine waits up to a minute before the next start."""
+    with pytest.raises(WorkloadError, match="pti-store-dev keeps ending: exit code 78, restarted 9 times"):
+        wait(crashed(9), startup_s=1000, step_s=2)
+
+
+def test_one_that_was_stopped_is_not_waited_for(wait: Callable[..., list[str]]) -> None:
+    stopped = {"State": {"Status": "exited", "ExitCode": 143, "Running": False}, "RestartCount": 0}
+    with pytest.raises(WorkloadError, match="pti-store-dev has been stopped: exit code 143"):
+        wait(health("starting"), stopped, startup_s=1000)
 
 
 def test_one_that_ends_a_few_times_while_others_start_is_waited_for(wait: Callable[..., list[str]]) -> None:
@@ -129,11 +157,12 @@ def test_one_that_ends_a_few_times_while_others_start_is_waited_for(wait: Callab
     assert wait(*states, startup_s=1000, step_s=2) == []
 
 
+@pytest.mark.parametrize("kind", [Kind.STATEFUL, Kind.SERVICE])
 class TestRecords:
     @pytest.fixture
-    def recording(self) -> Recording[Any]:
-        """A store, and what needs it."""
-        return deployed(workload("store", kind=Kind.STATEFUL, readiness=READY), workload("web", needs=("store",)))
+    def recording(self, kind: Kind) -> Recording[Any]:
+        """A workload, and what needs it."""
+        return deployed(workload("store", kind=kind, readiness=READY), workload("web", needs=("store",)))
 
     def test_a_new_container_is_another_wait(self, recording: Recording[Any]) -> None:
         record_of_store = recording.one("Stash", "store-ready")

@@ -168,6 +168,14 @@ CRASHING = replace(
     readiness=Probe(check=Exec(command=("true",)), period_s=30, startup_s=600),
     liveness=None,
 )
+CRASHING_SERVICE = replace(CRASHING, kind=Kind.SERVICE, volumes=())
+
+
+def mended(crashing: Workload) -> Workload:
+    """The same workload with a command that goes on, and ready at once."""
+    return replace(crashing, command=("sh", "-c", SERVE), readiness=Probe(check=Exec(command=("true",))))
+
+
 SCENARIOS = {
     # A task which fails until the store's key `migration` says `allowed`, and a service that waits for it.
     "migration": [STORE, MIGRATION, service("web", ready="true", needs=("migration",))],
@@ -180,7 +188,10 @@ SCENARIOS = {
     "ready": [service("web", ready="true")],
     "of each kind": [STORE, KEEPER, PREPARATION, READER],
     "crashing-store": [CRASHING],
-    "mended": [replace(CRASHING, command=("sh", "-c", SERVE), readiness=Probe(check=Exec(command=("true",))))],
+    "mended-store": [mended(CRASHING)],
+    "crashing-service": [CRASHING_SERVICE, service("web", ready="true", needs=("crasher",))],
+    "mended-service": [mended(CRASHING_SERVICE), service("web", ready="true", needs=("crasher",))],
+    "missing-image": [replace(service("web", ready="true"), image="redis:99.9.9")],
 }
 
 # As in the project's own entrance.
