@@ -15,6 +15,7 @@ from settings.catalog import SERVICES
 from settings.credentials import third_party
 from settings.gateway import Gateway
 from tests import ext4
+from tests.e2e.outages import ASK, Inside
 from tests.e2e.platform import Platform, certificate_of
 from tests.engine import docker_engine
 from tests.engine.configurations import free_ports
@@ -72,9 +73,30 @@ class FullStack(PulumiStack):
         # Process 1 is the engine's own small one, which ends with the other's status. `docker kill` instead would
         # count as a person's wish that the container stay stopped.
         docker("exec", before["Id"], "sh", "-c", "kill -9 -1", check=False)
-        until(f"{workload} is started anew", lambda: self._restarts(workload) > before["RestartCount"])
+        until(f"{workload} is started anew", lambda: self.restarts(workload) > before["RestartCount"])
 
-    def _restarts(self, workload: str) -> int:
+    @contextmanager
+    def without(self, *workloads: str) -> Iterator[None]:
+        """The containers are stopped meanwhile, as a person stops them: nothing but the end starts them."""
+        identities = [self.container(workload)["Id"] for workload in workloads]
+        docker("stop", *identities)
+        try:
+            yield
+        finally:
+            docker("start", *identities)
+
+    def inside(self) -> Inside:
+        """The services, asked in their own containers."""
+        ports = {service.name: service.port for service in SERVICES}
+
+        def ask(service: str, path: str) -> str:
+            address = f"http://127.0.0.1:{ports[service]}{path}"
+            return docker("exec", self.container(service)["Id"], "python", "-c", ASK, address)
+
+        return Inside(self.platform(), ask)
+
+    def restarts(self, workload: str) -> int:
+        """How often the engine has started it anew."""
         return int(self.container(workload)["RestartCount"])
 
 

@@ -1,0 +1,119 @@
+"""The whole platform on Docker while its stores are away: Redis, then Kafka as well, then all of them.
+
+One stack, in the order of the file; each test leaves the platform well.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from settings.catalog import FRONTENDS, SERVICES
+from tests.e2e.bookings import Bookings
+from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack, configuration, full_stack, third_party_secrets, timed
+from tests.e2e.load import Load
+from tests.e2e.outages import every_event_arrived_once
+from tests.engine import docker_engine
+from tests.engine.docker_engine import docker
+from tests.engine.waiting import until
+from tests.failures import Tried
+
+NAMES = [service.name for service in SERVICES]
+UNREADY_CHECKS = 14
+"""Failed health checks in a row; a liveness probe that failed twelve times would have ended the process."""
+
+OUTAGE_DEADLINE_S = UNREADY_CHECKS * 20
+"""Each takes two seconds without the database, and five pass until the next."""
+
+FORMER_SESSION = "node already exists and owner"
+"""A broker's last words when ZooKeeper knows its former session."""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
+    """The platform, up."""
+    described = configuration({"deploy": "all"}) | {"frontends": {"deploy": "all", "image": FRONTEND_IMAGE}}
+    with full_stack(tmp_path_factory.mktemp("stack"), described) as made:
+        made.set_secrets(third_party_secrets())
+        made.up().succeeded()
+        yield made
+
+
+def test_bookings_go_on_without_redis_and_without_kafka(stack: FullStack, tried: Tried) -> None:
+    tried.failure(
+        "Redis is stopped, then Kafka as well",
+        on="Docker",
+        notice="nothing: lists come from the database, events arrive later, limits don't hold",
+    )
+    platform = stack.platform()
+    bookings, inside = Bookings(platform), stack.inside()
+    with Load(bookings.next, per_second=5, at_most_s=300, workers=32) as load:
+        more_bookings(bookings)
+        with stack.without("redis"):
+            inside.wait_until_away("redis")
+            more_bookings(bookings)
+            with stack.without("kafka"):
+                inside.wait_until_away("redis", "kafka")
+                more_bookings(bookings)
+                until("events wait", lambda: inside.events_waiting() > 0)
+                workloads = docker_engine.workloads(stack.name)
+        with tried.until_well():
+            inside.wait_until_away()
+            until("no event waits", lambda: inside.events_waiting() == 0)
+    tried.requests(load)
+    assert load.failures == []
+    assert {workloads[name] for name in (*NAMES, "kong", "nginx")} == {"healthy"}
+    every_event_arrived_once(stack.outputs(), bookings)
+    tried.lost("nothing")
+    platform.journey()
+
+
+def test_no_container_is_restarted_for_stores_that_are_away(stack: FullStack, tried: Tried) -> None:
+    """For longer than any liveness probe allows; services, gateway and front ends start meanwhile, Kafka before
+    ZooKeeper.
+
+    Kafka may end once by itself after ZooKeeper's return: ZooKeeper refuses it until its former session is over
+    (KAFKA-7165).
+    """
+    tried.failure(
+        "All stores are away while everything else is started",
+        on="Docker",
+        notice="503 from every service until the stores are back",
+    )
+    platform = stack.platform()
+    tenant = uuid.uuid4()
+    assert platform.book(tenant, title="before the outage").status == 201
+    started = [*NAMES, *(frontend.name for frontend in FRONTENDS), "kong", "nginx"]
+    with stack.without("zookeeper"):
+        with stack.without("postgres", "redis", "kafka"):
+            docker("restart", *(stack.container(name)["Id"] for name in started))
+            since = {name: stack.container(name)["State"]["StartedAt"] for name in started}
+            for name in NAMES:
+                what = f"{name} has been unready for long"
+                until(what, lambda name=name: failed_checks(stack, name) >= UNREADY_CHECKS, OUTAGE_DEADLINE_S)  # type: ignore[misc]
+            assert platform.listed(tenant).status == 503
+        until("Kafka waits for ZooKeeper", lambda: failed_checks(stack, "kafka") >= UNREADY_CHECKS, OUTAGE_DEADLINE_S)
+        assert stack.restarts("kafka") == 0
+    with tried.until_well(), timed("well again after the stores' return"):
+        platform.seconds_until_well()
+    assert {name: stack.container(name)["State"]["StartedAt"] for name in started} == since
+    assert {name: stack.restarts(name) for name in started} == dict.fromkeys(started, 0)
+    print(f"Kafka was restarted {stack.restarts('kafka')} times after ZooKeeper's return")
+    if stack.restarts("kafka"):
+        assert FORMER_SESSION in docker("logs", stack.container("kafka")["Id"])
+    assert platform.titles(tenant) == ["before the outage"]
+    tried.lost("nothing")
+    platform.journey()
+
+
+def more_bookings(bookings: Bookings) -> None:
+    """Waits until ten more are acknowledged."""
+    enough = len(bookings.acknowledged) + 10
+    until("bookings are taken", lambda: len(bookings.acknowledged) >= enough)
+
+
+def failed_checks(stack: FullStack, workload: str) -> int:
+    """How often its health check has failed in a row."""
+    return int(stack.container(workload)["State"]["Health"]["FailingStreak"])
