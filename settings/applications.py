@@ -9,7 +9,18 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, create_model, model_validator
 
-from settings.base import IMAGE_REFERENCE, Contradictions, Image, Section, moves, selection, selection_schema
+from settings.base import (
+    IMAGE_REFERENCE,
+    REMOVE,
+    Conflict,
+    Image,
+    Section,
+    SettingsConflict,
+    is_mutable_tag,
+    selection,
+    selection_schema,
+    set_to,
+)
 from settings.catalog import FRONTENDS, SERVICES, Frontend, Service
 
 SERVICE_NAMES = [service.name for service in SERVICES]
@@ -17,7 +28,7 @@ FRONTEND_NAMES = [frontend.name for frontend in FRONTENDS]
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OF_THE_PLATFORM = re.compile(r"SERVICE_NAME|PORT|(DATABASE|REDIS|KAFKA|JWT)_.*")
-"""What docs/service-contract.md promises every service; one of the same name would be lost without a word."""
+"""Variables that docs/service-contract.md promises to every service. Setting one of them would have no effect."""
 
 ServiceNames = Annotated[
     tuple[str, ...], BeforeValidator(selection(SERVICE_NAMES)), WithJsonSchema(selection_schema(SERVICE_NAMES))
@@ -30,7 +41,7 @@ FrontendNames = Annotated[
 def _image_of_each(value: str) -> str:
     """An image reference in which `{name}` stands for the application's name."""
     match = IMAGE_REFERENCE.fullmatch(value.replace("{name}", "name"))
-    if not match or moves(match):
+    if not match or is_mutable_tag(match):
         raise ValueError("an image reference with an exact tag; '{name}' in it stands for the application's name")
     return value
 
@@ -39,7 +50,7 @@ def _no_variable_of_the_platform(value: str) -> str:
     """The name of a variable that the platform doesn't set itself."""
     if not VARIABLE.fullmatch(value) or OF_THE_PLATFORM.fullmatch(value):
         raise ValueError(
-            "names of letters, digits and '_' that the platform doesn't set itself "
+            "variable names of letters, digits and '_' that the platform doesn't set itself "
             "(SERVICE_NAME, PORT, DATABASE_…, REDIS_…, KAFKA_…, JWT_…), each with text"
         )
     return value
@@ -62,14 +73,16 @@ class Scaling(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.minimum > self.maximum:
-            raise Contradictions({"maximum": f"at least minimum ({self.minimum})"})
+            problem = f"is lower than minimum ({self.minimum})"
+            raise SettingsConflict({"maximum": Conflict(problem, set_to(f"{self.minimum} (or more)"))})
         return self
 
 
 def _refuse_two_numbers(section: Applications | Sizing) -> None:
-    """A fixed number of replicas beside one that follows the load would be without effect."""
+    """Refuse a fixed number of replicas beside `scaling`, where it would have no effect."""
     if {"replicas", "scaling"} <= section.model_fields_set and None not in (section.replicas, section.scaling):
-        raise Contradictions({"replicas": "nothing beside 'scaling', which owns the number: remove one of them"})
+        problem = "has no effect beside 'scaling', which sets the number of replicas"
+        raise SettingsConflict({"replicas": Conflict(problem, f"remove one of them: {REMOVE}")})
 
 
 class Sizing(Section):
@@ -99,7 +112,7 @@ INTERNAL_PATHS = ("health", "metrics")
 
 def _outside(path: str) -> str:
     if re.split(r"[./]", path.lower().lstrip("/."))[0] in INTERNAL_PATHS:
-        raise ValueError(f"a path other than /{' and /'.join(INTERNAL_PATHS)}, which the gateway closes to everybody")
+        raise ValueError(f"a path other than /{' and /'.join(INTERNAL_PATHS)}, which the gateway never publishes")
     return path
 
 
@@ -198,7 +211,9 @@ class Services(Applications):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if stray := [name for name in self.local if name not in self.deploy]:
-            raise Contradictions({"local": f"services that 'deploy' names too; it lacks {', '.join(stray)}"})
+            problem = f"names services that services.deploy doesn't name: {', '.join(stray)}"
+            fix = "add them to pti-calendar:services.deploy, or remove them here"
+            raise SettingsConflict({"local": Conflict(problem, fix)})
         return self
 
     @property

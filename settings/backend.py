@@ -7,7 +7,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from settings.base import Cidrs, Contradictions, DnsLabel, HostName, Section, ipv4_text, without_effect
+from settings.base import (
+    Cidrs,
+    Conflict,
+    DnsLabel,
+    HostName,
+    Section,
+    SettingsConflict,
+    ipv4_text,
+    set_to,
+    unused_keys,
+)
 
 
 class Backend(Section):
@@ -44,12 +54,11 @@ class Backend(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         of_docker = ("host", "bind_address", "published_host")
-        if self.kind != "docker" and (strays := without_effect(self, of_docker, reason=f"with kind '{self.kind}'")):
-            raise Contradictions(strays)
+        if self.kind != "docker" and (unused := unused_keys(self, of_docker, reason=f"with kind '{self.kind}'")):
+            raise SettingsConflict(unused)
         if self.bind_address.is_unspecified and self.published_host is None:
-            raise Contradictions(
-                {"publishedHost": f"the name or address people use, as bindAddress {self.bind_address} names none"}
-            )
+            problem = f"is required, as bindAddress {self.bind_address} is no address that clients can use"
+            raise SettingsConflict({"publishedHost": Conflict(problem, set_to("HOST"))})
         return self
 
 

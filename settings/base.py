@@ -1,4 +1,4 @@
-"""What the settings models share: their base class, their types, and how a contradiction is told.
+"""What the settings models share: their base class, their types, and conflicts between settings.
 
 Every model is frozen and refuses unknown keys. A field's description is its documentation: `docs/configuration.md`
 and the JSON Schema are generated from here. Secrets never enter these models (pulumi/pulumi#6531: an object that is
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated, Any
 
@@ -21,16 +22,36 @@ IMAGE_REFERENCE = re.compile(
 )
 
 
-class Contradictions(ValueError):
-    """Settings that don't go together: key (below the section that says so) to what is allowed instead."""
-
-    def __init__(self, allowed: Mapping[str, str]) -> None:
-        super().__init__(*allowed.values())
-        self.allowed = allowed
+REMOVE = "pulumi config rm --path '{key}'"
+"""Fix for a key that must go. `{key}` stands for the full key."""
 
 
-def moves(reference: re.Match[str]) -> bool:
-    """Whether an image reference may mean another image tomorrow."""
+@dataclass(frozen=True)
+class Conflict:
+    """Why a value is refused, and how to correct it."""
+
+    problem: str
+    """Completes the sentence that begins with the key: "is required with the mode 'external'"."""
+
+    fix: str
+    """What to do; `{key}` in it stands for the full key."""
+
+
+class SettingsConflict(ValueError):
+    """Settings that contradict each other: key, relative to the section that raises this, to the conflict."""
+
+    def __init__(self, conflicts: Mapping[str, Conflict]) -> None:
+        super().__init__(*(one.problem for one in conflicts.values()))
+        self.conflicts = conflicts
+
+
+def set_to(value: str) -> str:
+    """Return the command that sets the key of a conflict."""
+    return f"pulumi config set --path '{{key}}' {value}"
+
+
+def is_mutable_tag(reference: re.Match[str]) -> bool:
+    """Whether the same image reference may name another image later."""
     return reference["digest"] is None and reference["tag"] in (None, "latest")
 
 
@@ -38,15 +59,15 @@ def _exact_image(value: str) -> str:
     match = IMAGE_REFERENCE.fullmatch(value)
     if not match:
         raise ValueError("an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'")
-    if moves(match):
+    if is_mutable_tag(match):
         raise ValueError(
-            "an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a moving tag hides changes from the preview"
+            "an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a mutable tag hides changes from previews"
         )
     return value
 
 
 def ipv4_text(value: Any) -> Any:
-    """Text, which pydantic may then read as an address; not a number."""
+    """Refuse a number, which pydantic would accept as an address."""
     if not isinstance(value, str):
         raise ValueError("an IPv4 address")
     return value
@@ -59,20 +80,22 @@ def _cidr(value: str) -> str:
         raise ValueError("address ranges such as '10.0.0.0/16'") from None
 
 
-def without_effect(section: Section, names: Iterable[str], *, reason: str) -> dict[str, str]:
-    """The fields among `names` that are said although nothing comes of them: key to what is allowed instead."""
-    return {to_camel(name): f"nothing {reason}: remove it" for name in names if name in section.model_fields_set}
+def unused_keys(section: Section, names: Iterable[str], *, reason: str) -> dict[str, Conflict]:
+    """Return a conflict for each field among `names` that is set, although it has no effect."""
+    conflict = Conflict(f"has no effect {reason}", REMOVE)
+    return {to_camel(name): conflict for name in names if name in section.model_fields_set}
 
 
-def switched_off(section: Section) -> dict[str, str]:
-    """What to say of a section that is filled in and off because nobody said that it is on."""
+def neither_on_nor_off(section: Section) -> dict[str, Conflict]:
+    """Return a conflict if a section has settings but doesn't say whether it is enabled."""
     if not section.model_fields_set or "enabled" in section.model_fields_set:
         return {}
-    return {"enabled": "true, without which nothing comes of the section; or false, to keep it for later"}
+    problem = "is not set, although the section has other settings"
+    return {"enabled": Conflict(problem, f"{set_to('true')} (or false, to keep the settings for later)")}
 
 
 def repository_and_tag(image: str) -> tuple[str, str]:
-    """Both parts of an image reference; empty where it has none."""
+    """Return both parts of an image reference; a missing part is empty."""
     match = IMAGE_REFERENCE.fullmatch(image)
     return (match["repository"], match["tag"] or "") if match else ("", "")
 
@@ -85,13 +108,13 @@ Cidrs = Annotated[tuple[Annotated[str, AfterValidator(_cidr)], ...], Field(stric
 
 
 def selection(known: Sequence[str]) -> Callable[[Any], Any]:
-    """Validates a selection of known names, a list or `all`; the order is that of the table."""
+    """Return a validator for `all` or a list of known names. The result has the order of `known`."""
 
     def selected(value: Any) -> Any:
         if value == "all":
             return tuple(known)
         if not isinstance(value, list | tuple) or not {*map(str, value)} <= {*known} or len({*value}) < len(value):
-            raise ValueError(f"'all', or a list without repetition of {', '.join(known)}")
+            raise ValueError(f"'all', or a list without duplicates of {', '.join(known)}")
         return tuple(name for name in known if name in value)
 
     return selected

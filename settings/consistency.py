@@ -1,71 +1,83 @@
-"""What goes together across the sections of a stack's configuration, and what a backend can't honour."""
+"""Rules across the sections of a stack's configuration, and settings that a backend doesn't support.
+
+The backends refuse the same on their own (`backends/*/refusals.py`), for callers without settings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from pydantic.alias_generators import to_camel
 
 from settings import postgres_connections
-from settings.base import Section, without_effect
+from settings.base import REMOVE, Conflict, Section, set_to, unused_keys
 
 if TYPE_CHECKING:
     from settings.applications import Frontends, Scaling, Services
     from settings.models import Settings
 
 
-def contradictions(settings: Settings) -> dict[str, str]:
-    """Configuration key to what would be allowed there; empty when everything goes together."""
-    allowed: dict[str, str] = {}
+GATEWAY_OFF = "pulumi config set --path pti-calendar:gateway.enabled true; or remove the key: " + REMOVE
+GENERATED = set_to("generated")
+EVERYBODY_KNOWS = "has passwords that everybody knows"
+
+
+def conflicts(settings: Settings) -> dict[str, Conflict]:
+    """Return the conflicts by configuration key; empty if there is none."""
+    found: dict[str, Conflict] = {}
     taken: dict[int, str] = {}
     for key, port in settings.published_ports():
         if port in taken:
-            allowed[key] = f"a port of its own: {port} is already taken by {taken[port]}"
+            found[key] = Conflict(f"is {port}, which {taken[port]} uses already", set_to("OTHER_PORT"))
         taken.setdefault(port, key)
     if settings.credentials == "well-known" and not settings.backend.bind_address.is_loopback:
-        allowed["credentials"] = (
-            "'generated', as backend.bindAddress publishes ports beyond this machine; "
-            "or a bindAddress on loopback (127.0.0.1)"
-        )
+        problem = f"{EVERYBODY_KNOWS}, and backend.bindAddress publishes the ports beyond this machine"
+        found["credentials"] = Conflict(problem, f"{GENERATED}; or set backend.bindAddress to 127.0.0.1")
     if settings.gateway.enabled and not settings.kong_admin_api:
-        reason = "without the administration API (gateway.kong.adminApi)"
-        found = without_effect(settings.gateway.kong, ["admin_port"], reason=reason)
-        allowed |= {f"gateway.kong.{key}": text for key, text in found.items()}
-    allowed |= _out_of_place_on_kubernetes(settings) if settings.on_kubernetes else _out_of_place_on_docker(settings)
+        reason = "without the admin API (gateway.kong.adminApi)"
+        found |= _below("gateway.kong", unused_keys(settings.gateway.kong, ["admin_port"], reason=reason))
+    found |= _unsupported_on_kubernetes(settings) if settings.on_kubernetes else _unsupported_on_docker(settings)
     external_postgres = settings.postgres.mode == "external"
     if settings.credentials == "well-known" and external_postgres:
-        allowed["credentials"] = "'generated' with an external PostgreSQL, whose roles would get these passwords"
+        problem = f"{EVERYBODY_KNOWS}, and the roles of an external PostgreSQL would get them"
+        found["credentials"] = Conflict(problem, GENERATED)
     encrypted_kafka = settings.kafka.mode == "external" and settings.kafka.external.security_protocol != "PLAINTEXT"
     if settings.dev_tools.enabled and (settings.redis.mode == "external" or encrypted_kafka):
-        allowed.setdefault("devTools.enabled", "false with an external Redis, or a Kafka that encrypts")
+        problem = "is true, but the tools support neither an external Redis nor an encrypted Kafka"
+        found.setdefault("devTools.enabled", Conflict(problem, set_to("false")))
     if settings.frontends.deploy and not settings.gateway.enabled:
-        allowed["frontends.deploy"] = "nothing without the gateway (gateway.enabled), the only way to a front end"
+        problem = "has no effect without the gateway (gateway.enabled), through which users reach front ends"
+        found["frontends.deploy"] = Conflict(problem, GATEWAY_OFF)
     if settings.services.local and not settings.gateway.enabled:
-        allowed.setdefault("services.local", "nothing without the gateway (gateway.enabled), which leads there")
+        problem = "has no effect without the gateway (gateway.enabled), which routes to local services"
+        found.setdefault("services.local", Conflict(problem, GATEWAY_OFF))
     redis_host = settings.redis.external.host
     if settings.gateway.enabled and settings.redis.external.tls and redis_host is not None and _is_address(redis_host):
-        allowed["redis.external.host"] = (
-            "a host name with gateway.enabled and redis.external.tls: Kong checks the certificate by name, and doesn't "
-            "start with an address"
-        )
+        problem = "is an IP address, but Kong verifies the TLS certificate by host name and would not start"
+        found["redis.external.host"] = Conflict(problem, set_to("HOST_NAME"))
     if settings.monitoring.enabled and not settings.gateway.runs_nginx:
-        reason = "without nginx (gateway.enabled, gateway.edge: nginx), whose certificate it is about"
-        found = without_effect(settings.monitoring.thresholds, ["certificate_days"], reason=reason)
-        allowed |= {f"monitoring.thresholds.{key}": text for key, text in found.items()}
-    told = settings.monitoring.receivers
-    if settings.protect and settings.monitoring.enabled and not (told.notify_people or told.none):
-        allowed["monitoring.receivers"] = (
-            "a receiver, as the stack has protect: true and its alerts would reach nobody: webhook: true with the "
-            "secret alertWebhookUrl, or email.to with email.smarthost; or none: true, where that is on purpose"
+        reason = "without nginx (gateway.enabled, gateway.edge: nginx), which serves the certificate"
+        unused = unused_keys(settings.monitoring.thresholds, ["certificate_days"], reason=reason)
+        found |= _below("monitoring.thresholds", unused)
+    receivers = settings.monitoring.receivers
+    if settings.protect and settings.monitoring.enabled and not (receivers.notify_people or receivers.none):
+        found["monitoring.receivers"] = Conflict(
+            "notifies nobody of alerts, although the stack has protect: true",
+            "set webhook: true and the secret alertWebhookUrl, or email.to and email.smarthost; or set none: true, if "
+            "nobody should be notified",
         )
-    # How many replicas there may be comes first.
-    replicas_are_right = not any(key.startswith("services.") for key in allowed)
+    # A wrong number of replicas is reported first.
+    replicas_are_right = not any(key.startswith("services.") for key in found)
     accepted, needed = settings.postgres.max_connections, postgres_connections.needed(settings.services)
     if replicas_are_right and not external_postgres and accepted < needed:
-        allowed["postgres.maxConnections"] = postgres_connections.at_least(settings.services)
-    return allowed
+        found["postgres.maxConnections"] = postgres_connections.too_few(settings.services)
+    return found
+
+
+def _below(path: str, conflicts: Mapping[str, Conflict]) -> dict[str, Conflict]:
+    return {f"{path}.{key}": conflict for key, conflict in conflicts.items()}
 
 
 def _is_address(host: str) -> bool:
@@ -76,29 +88,31 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _out_of_place_on_kubernetes(settings: Settings) -> dict[str, str]:
-    allowed = {}
+def _unsupported_on_kubernetes(settings: Settings) -> dict[str, Conflict]:
+    found = {}
+    required = "is required with backend.kind 'kubernetes'"
     if settings.kubernetes.kubeconfig is None:
-        allowed["kubernetes.kubeconfig"] = "the path of a kubeconfig file, as backend.kind is 'kubernetes'"
+        found["kubernetes.kubeconfig"] = Conflict(required, set_to("FILE"))
     if settings.kubernetes.context is None:
-        allowed["kubernetes.context"] = "a context of the kubeconfig file, as backend.kind is 'kubernetes'"
+        found["kubernetes.context"] = Conflict(required, set_to("NAME"))
     if settings.credentials == "well-known":
-        allowed["credentials"] = "'generated' in a cluster: well-known credentials are for a laptop"
+        found["credentials"] = Conflict(f"{EVERYBODY_KNOWS}, which are for a laptop only", GENERATED)
     if settings.services.local:
-        allowed["services.local"] = "nothing in a cluster: it can't reach a developer's machine"
+        found["services.local"] = Conflict("is not supported: a cluster can't reach a developer's machine", REMOVE)
     if settings.dev_tools.enabled:
-        allowed["devTools.enabled"] = "false in a cluster: the tools have no accounts of their own"
-    reason = "in a cluster, which binds no port of a host"
-    found = without_effect(settings.monitoring.exporters, ["node"], reason="in a cluster, whose nodes aren't ours")
-    allowed |= {f"monitoring.exporters.{key}": text for key, text in found.items()}
+        problem = "is not supported on Kubernetes: the tools have no user accounts"
+        found["devTools.enabled"] = Conflict(problem, set_to("false"))
+    reason = "on Kubernetes: the nodes don't belong to the stack"
+    unused = unused_keys(settings.monitoring.exporters, ["node"], reason=reason)
+    found |= _below("monitoring.exporters", unused)
+    reason = "on Kubernetes: host ports exist on Docker only"
     for path, section, names in _host_ports(settings):
-        found = without_effect(section, names, reason=reason)
-        allowed |= {f"{path}.{key}": text for key, text in found.items()}
-    return allowed
+        found |= _below(path, unused_keys(section, names, reason=reason))
+    return found
 
 
 def _host_ports(settings: Settings) -> Iterator[tuple[str, Section, tuple[str, ...]]]:
-    """The settings that only Docker has a use for. nginx's ports are those of its Service, too."""
+    """Yield the host ports, which only Docker uses. nginx's ports are also those of its Service."""
     yield "postgres", settings.postgres, ("port",)
     yield "redis", settings.redis, ("port",)
     yield "kafka", settings.kafka, ("port",)
@@ -109,30 +123,37 @@ def _host_ports(settings: Settings) -> Iterator[tuple[str, Section, tuple[str, .
     yield "monitoring.grafana", settings.monitoring.grafana, ("port",)
 
 
-def _out_of_place_on_docker(settings: Settings) -> dict[str, str]:
-    allowed = without_effect(settings, ["kubernetes"], reason="with backend.kind 'docker'")
+def _unsupported_on_docker(settings: Settings) -> dict[str, Conflict]:
+    found = unused_keys(settings, ["kubernetes"], reason="with backend.kind 'docker'")
     if settings.postgres.mode == "cloudnativepg":
-        allowed["postgres.mode"] = "'statefulset' or 'external' on Docker: CloudNativePG needs a cluster"
+        found["postgres.mode"] = Conflict(
+            "is not supported on Docker: CloudNativePG needs Kubernetes", set_to("statefulset")
+        )
     if settings.kafka.brokers > 1:
-        allowed["kafka.brokers"] = "1 on Docker: one engine is one place to lose"
+        problem = "must be 1 on Docker: one engine is a single point of failure"
+        found["kafka.brokers"] = Conflict(problem, set_to("1"))
     if settings.gateway.edge != "nginx":
-        allowed["gateway.edge"] = "'nginx' on Docker: Ingress and Gateway API need a cluster"
+        problem = "is not supported on Docker: Ingress and Gateway API need Kubernetes"
+        found["gateway.edge"] = Conflict(problem, set_to("nginx"))
     if settings.gateway.tls.source != "self-signed":
-        allowed["gateway.tls.source"] = "'self-signed' on Docker: Secrets and cert-manager need a cluster"
-    found = without_effect(settings.monitoring.exporters, ["kube_state"], reason="on Docker, which has no such objects")
-    allowed |= {f"monitoring.exporters.{key}": text for key, text in found.items()}
+        problem = "is not supported on Docker: Secrets and cert-manager need Kubernetes"
+        found["gateway.tls.source"] = Conflict(problem, set_to("self-signed"))
+    reason = "on Docker, which has no Kubernetes objects"
+    found |= _below("monitoring.exporters", unused_keys(settings.monitoring.exporters, ["kube_state"], reason=reason))
     if settings.monitoring.prometheus.kubelets:
-        allowed["monitoring.prometheus.kubelets"] = "false on Docker, which has none"
-    for key, number, scaling in _copies(settings):
+        problem = "is not supported on Docker, which has no kubelets"
+        found["monitoring.prometheus.kubelets"] = Conflict(problem, set_to("false"))
+    for key, number, scaling in _replicas(settings):
+        problem = "is not supported: Docker runs one replica of each workload"
         if (number or 1) > 1:
-            allowed[f"{key}.replicas"] = "1 on Docker, which runs one copy"
+            found[f"{key}.replicas"] = Conflict(problem, set_to("1"))
         if scaling is not None:
-            allowed[f"{key}.scaling"] = "nothing on Docker, which runs one copy: remove it"
-    return allowed
+            found[f"{key}.scaling"] = Conflict(problem, REMOVE)
+    return found
 
 
-def _copies(settings: Settings) -> Iterator[tuple[str, int | None, Scaling | None]]:
-    """Each key below which a number of copies is said, with what is said there."""
+def _replicas(settings: Settings) -> Iterator[tuple[str, int | None, Scaling | None]]:
+    """Yield each section that has a number of replicas, with its `replicas` and `scaling`."""
     yield "gateway.kong", settings.gateway.kong.replicas, None
     yield "gateway.nginx", settings.gateway.nginx.replicas, None
     applications: tuple[tuple[str, Services | Frontends], ...] = (

@@ -7,13 +7,24 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from settings.base import Contradictions, DnsLabel, HostName, HostPort, Image, Section, switched_off, without_effect
+from settings.base import (
+    Conflict,
+    DnsLabel,
+    HostName,
+    HostPort,
+    Image,
+    Section,
+    SettingsConflict,
+    neither_on_nor_off,
+    set_to,
+    unused_keys,
+)
 
 OF_THE_OTHER: Mapping[str, Sequence[str]] = {
     "ingress": ("gateway", "gateway_namespace", "https_listener", "http_listener"),
     "gateway-api": ("class_name", "annotations"),
 }
-"""What one edge of the cluster has no use for."""
+"""Per edge, the keys of `ingress` that only the other edge uses."""
 
 Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:\d+)?$")]
 
@@ -39,15 +50,16 @@ class Tls(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        allowed = {}
-        if (self.source == "cert-manager") is (self.issuer is None):
-            allowed["issuer"] = "an issuer with the source 'cert-manager', and none with another one"
+        found = {}
+        if self.source == "cert-manager" and self.issuer is None:
+            found["issuer"] = Conflict("is required with the source 'cert-manager'", set_to("ISSUER"))
         if self.source != "cert-manager":
-            allowed |= without_effect(self, ["issuer_kind"], reason=f"with the source '{self.source}'")
+            named = ["issuer_kind", *(["issuer"] if self.issuer is not None else [])]
+            found |= unused_keys(self, named, reason=f"with the source '{self.source}'")
         if self.source == "self-signed":
-            allowed |= without_effect(self, ["secret_name"], reason="with the source 'self-signed'")
-        if allowed:
-            raise Contradictions(allowed)
+            found |= unused_keys(self, ["secret_name"], reason="with the source 'self-signed'")
+        if found:
+            raise SettingsConflict(found)
         return self
 
 
@@ -107,7 +119,8 @@ class RateLimit(Section):
     def _consistent(self) -> Self:
         # Kong wouldn't start.
         if self.per_hour is not None and self.per_hour < self.per_minute:
-            raise Contradictions({"perHour": f"at least perMinute ({self.per_minute})"})
+            problem = f"is lower than perMinute ({self.per_minute})"
+            raise SettingsConflict({"perHour": Conflict(problem, set_to(f"{self.per_minute} (or more)"))})
         return self
 
 
@@ -160,20 +173,22 @@ class Gateway(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        allowed = switched_off(self)
-        other_edge = "ingress" if self.edge == "nginx" else "nginx"
-        allowed |= without_effect(self, [other_edge], reason=f"with the edge '{self.edge}'")
+        reason = f"with the edge '{self.edge}'"
+        found = neither_on_nor_off(self)
+        found |= unused_keys(self, ["ingress" if self.edge == "nginx" else "nginx"], reason=reason)
         if self.edge == "nginx" and self.nginx.http_port == self.nginx.https_port:
-            allowed["nginx.httpsPort"] = f"another port than httpPort ({self.nginx.http_port})"
-        found = without_effect(self.ingress, OF_THE_OTHER.get(self.edge, ()), reason=f"with the edge '{self.edge}'")
-        allowed |= {f"ingress.{key}": text for key, text in found.items()}
+            problem = f"is the same as httpPort ({self.nginx.http_port})"
+            found["nginx.httpsPort"] = Conflict(problem, set_to("OTHER_PORT"))
+        unused = unused_keys(self.ingress, OF_THE_OTHER.get(self.edge, ()), reason=reason)
+        found |= {f"ingress.{key}": conflict for key, conflict in unused.items()}
         if self.edge == "gateway-api" and self.ingress.gateway is None:
-            allowed["ingress.gateway"] = "the name of a Gateway, as the edge is 'gateway-api'"
+            found["ingress.gateway"] = Conflict("is required with the edge 'gateway-api'", set_to("GATEWAY"))
         without_tls = self.ingress.http_listener
         if self.edge == "gateway-api" and without_tls and self.ingress.https_listener in (None, without_tls):
-            allowed["ingress.httpsListener"] = f"another listener than httpListener ({without_tls}), which leads there"
-        if allowed:
-            raise Contradictions(allowed)
+            problem = f"must name another listener than httpListener ({without_tls}), which redirects to it"
+            found["ingress.httpsListener"] = Conflict(problem, set_to("LISTENER"))
+        if found:
+            raise SettingsConflict(found)
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""Reads the stack's configuration, the only place that does, and explains every mistake in it at once."""
+"""Reads the stack's configuration, and reports all mistakes in it at once. No other module reads it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from settings.base import Contradictions
+from settings.base import REMOVE, Conflict, SettingsConflict
 from settings.credentials import CREDENTIALS, POSTGRES_MONITOR, Credential
 from settings.models import Settings
 
@@ -23,14 +23,18 @@ SECTIONS = {field.alias or name: name for name, field in Settings.model_fields.i
 SECRET_KEYS = {credential.key for credential in CREDENTIALS}
 
 REMOVED = {
-    "postgres.sharedBuffersMib": "the cache is a quarter of postgres.memoryMib; remove it: "
-    f"pulumi config rm --path {NAMESPACE}:postgres.sharedBuffersMib",
+    "postgres.sharedBuffersMib": Conflict("was removed: the cache is a quarter of postgres.memoryMib", REMOVE),
 }
-"""Keys of earlier versions, and what takes their place."""
+"""Keys of earlier versions, and what replaces them."""
+
+
+NOT_SHOWN = "(not shown)"
+UNSET = "(not set)"
+UNKNOWN = "is an unknown key"
 
 
 class SettingsError(pulumi.RunError):
-    """The configuration can't be used; the message lists every mistake with its remedy."""
+    """The configuration can't be used. The message lists every mistake: key, value, problem, fix."""
 
 
 def load() -> Settings:
@@ -48,9 +52,9 @@ def parse(raw: Mapping[str, Any], secret: Collection[str] = (), *, with_secrets:
     """Validates configuration as Pulumi hands it over.
 
     Args:
-        raw: full keys (`pti-calendar:postgres`) to text; objects are JSON. Keys of other namespaces are left alone.
+        raw: full keys (`pti-calendar:postgres`) to text; objects are JSON. Keys of other namespaces are ignored.
         secret: the keys whose value is encrypted in the stack's file.
-        with_secrets: whether the secrets that a person must supply have to be there.
+        with_secrets: whether missing secrets are a mistake.
     """
     own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in raw.items() if key.startswith(f"{NAMESPACE}:")}
     mistakes = [*_misplaced_keys(own, secret), *_unusable_secrets(own)]
@@ -79,7 +83,7 @@ def parse(raw: Mapping[str, Any], secret: Collection[str] = (), *, with_secrets:
 
 
 def supplied(credential: Credential) -> pulumi.Output[str] | None:
-    """The value a person has set for a credential, as a secret; None when it is left to the stack."""
+    """Return the value that is set for a credential, as a secret; None if the stack generates it."""
     return pulumi.Config(NAMESPACE).get_secret(credential.key)
 
 
@@ -97,15 +101,16 @@ def _misplaced_keys(own: Mapping[str, Any], secret: Collection[str]) -> Iterable
     for key in own:
         encrypted = f"{NAMESPACE}:{key}" in secret
         if key in SECRET_KEYS and not encrypted:
-            yield _entry([key], "a value in plain text", f"a secret: pulumi config set --secret {NAMESPACE}:{key}")
+            yield _entry([key], NOT_SHOWN, "is a secret in plain text", _set_secret(key))
         elif key in SECTIONS and encrypted:
             yield _entry(
                 [key],
-                "an encrypted value",
-                f"plain settings; secrets are top-level keys: {', '.join(sorted(SECRET_KEYS))}",
+                NOT_SHOWN,
+                "is encrypted, but holds plain settings",
+                f"store it unencrypted; the secrets are top-level keys: {', '.join(sorted(SECRET_KEYS))}",
             )
         elif key not in SECTIONS and key not in SECRET_KEYS:
-            yield _entry([key], "an unknown key", _suggestion(key, {*SECTIONS, *SECRET_KEYS}))
+            yield _entry([key], NOT_SHOWN, UNKNOWN, _suggestion(key, {*SECTIONS, *SECRET_KEYS}))
 
 
 def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
@@ -114,8 +119,9 @@ def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
         if not value.strip() or not value.isprintable():
             yield _entry(
                 [key],
-                "an empty value or one with a line break (not shown)",
-                "printable characters on one line, at least one",
+                NOT_SHOWN,
+                "is empty, or has a line break or another character that isn't printable",
+                _set_secret(key),
             )
 
 
@@ -125,32 +131,36 @@ def _unreadable_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[
     if settings.monitoring.enabled and " " in value and value.strip():
         yield _entry(
             [POSTGRES_MONITOR.key],
-            "a value with a space (not shown)",
-            "printable characters without a space, while monitoring is on: PostgreSQL's exporter can't read one",
+            NOT_SHOWN,
+            "has a space, which PostgreSQL's exporter (monitoring.enabled) can't read",
+            _set_secret(POSTGRES_MONITOR.key),
         )
 
 
 def _missing_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[str]:
     for credential in settings.supplied_credentials():
         if credential.key not in own:
-            command = f"pulumi config set --secret {NAMESPACE}:{credential.key}"
-            yield _entry([credential.key], f"nothing; it is {credential.purpose}", f"a secret: {command}")
+            yield _entry([credential.key], UNSET, f"is required ({credential.purpose})", _set_secret(credential.key))
+
+
+def _set_secret(key: str) -> str:
+    return f"pulumi config set --secret {NAMESPACE}:{key}"
 
 
 def _explained(detail: ErrorDetails) -> Iterable[str]:
-    """What pydantic found, as entries: the key, what was given, what is allowed, and the default."""
+    """Yield the entries for a mistake that pydantic found."""
     location = _key([part for part in detail["loc"] if isinstance(part, str)])
     given = detail["input"]
     reason = detail["ctx"]["error"] if detail["type"] == "value_error" else None
-    if isinstance(reason, Contradictions):
-        for key, allowed in reason.allowed.items():
-            yield _about([*location, *key.split(".")], _found(given, key.split(".")), allowed)
+    if isinstance(reason, SettingsConflict):
+        for key, conflict in reason.conflicts.items():
+            yield _about([*location, *key.split(".")], _found(given, key.split(".")), conflict)
     else:
         yield _about(location, given, str(reason) if reason else None)
 
 
 def _key(location: Sequence[str]) -> Sequence[str]:
-    """The part of a place that is a key: what is wrong inside a list or among names is told by their key."""
+    """Return the part of a location that is a key: a mistake inside a list or mapping is reported for its key."""
     model: type[BaseModel] = Settings
     for depth, part in enumerate(location, start=1):
         section = section_model(model, part)
@@ -160,24 +170,26 @@ def _key(location: Sequence[str]) -> Sequence[str]:
     return location
 
 
-def _about(location: Sequence[str], given: Any, allowed: str | None) -> str:
-    """The entry for one key."""
+def _about(location: Sequence[str], given: Any, reason: Conflict | str | None) -> str:
+    """Return the entry for one key. `reason` is a conflict, or what is allowed; None: what the schema allows."""
     model: type[BaseModel] = Settings
     for part in location[:-1]:
         model = section_model(model, part) or model
     fields, last = _fields(model), location[-1]
     if last not in fields:
         if gone := REMOVED.get(".".join(location)):
-            return _entry(location, "a key of an earlier version", f"nothing: {gone}")
-        return _entry(location, "an unknown key", _suggestion(last, fields))
+            return _entry(location, NOT_SHOWN, gone.problem, gone.fix)
+        return _entry(location, NOT_SHOWN, UNKNOWN, _suggestion(last, fields))
+    problem, fix = (reason.problem, reason.fix) if isinstance(reason, Conflict) else (None, None)
+    shown = UNSET if given is _NOTHING else _shown(given)
     if section := section_model(model, last):
-        shown = "nothing" if given is _NOTHING else _shown(given)
-        return _entry(location, shown, allowed or f"a section with the keys {', '.join(_fields(section))}")
+        allowed = reason or f"a section with the keys {', '.join(_fields(section))}"
+        return _entry(location, shown, problem or f"must be {allowed}", fix)
     default = fields[last].get_default(call_default_factory=True, validated_data={})
     words = "none" if default is None else json.dumps(default) if isinstance(default, bool) else str(default)
     source = f"{words} (class {model.__name__} in {model.__module__.replace('.', '/')}.py)"
-    shown = "nothing: the default below" if given is _NOTHING else _shown(given)
-    return _entry(location, shown, allowed or allowed_values(model, last)) + f"\n  default: {source}"
+    entry = _entry(location, shown, problem or f"must be {reason or allowed_values(model, last)}", fix)
+    return f"{entry}\n  default: {source}"
 
 
 def _found(document: Any, path: Sequence[str]) -> Any:
@@ -187,7 +199,7 @@ def _found(document: Any, path: Sequence[str]) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A value in the words of the file: true and null, not Python's; text in quotes."""
+    """Return a value as in the file: true and null instead of Python's words, text in quotes."""
     if isinstance(value, str):
         return repr(value)
     return json.dumps(value, default=str)
@@ -196,8 +208,11 @@ def _shown(value: Any) -> str:
 _NOTHING = object()
 
 
-def _entry(location: Sequence[str], given: str, allowed: str) -> str:
-    return f"{NAMESPACE}:{'.'.join(location)}\n  given:   {given}\n  allowed: {allowed}"
+def _entry(location: Sequence[str], value: str, problem: str, fix: str | None = None) -> str:
+    """Return a mistake as text: key, value, problem, fix."""
+    key = f"{NAMESPACE}:{'.'.join(location)}"
+    lines = [key, f"  value:   {value}", f"  problem: {problem}"]
+    return "\n".join([*lines, *([f"  fix:     {fix.replace('{key}', key)}"] if fix else [])])
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -205,14 +220,14 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def section_model(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The model behind a key, where the key holds a section or may hold one."""
+    """Return the model behind a key; None if the key can't hold a section."""
     field = _fields(model).get(key)
     annotations = [field.annotation, *get_args(field.annotation)] if field else []
     return next((one for one in annotations if isinstance(one, type) and issubclass(one, BaseModel)), None)
 
 
 def allowed_values(model: type[BaseModel], key: str) -> str:
-    """What a key takes, in words, read from its JSON Schema."""
+    """Return what a key may hold, in words, from its JSON Schema."""
     schema = model.model_json_schema(by_alias=True)["properties"][key]
     choice = next(one for one in schema.get("anyOf", [schema]) if one.get("type") != "null")
     if "enum" in choice:
@@ -246,4 +261,4 @@ def _allowed_list(schema: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
 
 def _suggestion(key: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1)
-    return f"'{close[0]}', the nearest key" if close else "one of " + ", ".join(sorted(known))
+    return f"did you mean '{close[0]}'?" if close else f"the known keys are {', '.join(sorted(known))}"

@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 
 from settings.applications import Frontends, Services
 from settings.backend import Backend, Images, Kubernetes
-from settings.base import Contradictions, Section
+from settings.base import Section, SettingsConflict
 from settings.catalog import SERVICES
-from settings.consistency import contradictions
+from settings.consistency import conflicts
 from settings.credentials import (
     ALERT_EMAIL,
     ALERT_WEBHOOK,
@@ -62,8 +62,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if allowed := contradictions(self):
-            raise Contradictions(allowed)
+        if found := conflicts(self):
+            raise SettingsConflict(found)
         return self
 
     @property

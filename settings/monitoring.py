@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from settings.base import Contradictions, HostPort, Image, Section, switched_off
+from settings.base import Conflict, HostPort, Image, Section, SettingsConflict, neither_on_nor_off, set_to
 
 Address = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]
 PublicUrl = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~-]+)*$")]
@@ -110,9 +110,10 @@ class Email(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.to and self.smarthost is None:
-            raise Contradictions({"smarthost": "the mail server's 'host:port', as there are recipients"})
+            raise SettingsConflict({"smarthost": Conflict("is required with email.to", set_to("HOST:PORT"))})
         if not self.to and (self.smarthost or self.username):
-            raise Contradictions({"to": "at least one recipient, as there is a mail server"})
+            problem = "names no recipient, although a mail server is set"
+            raise SettingsConflict({"to": Conflict(problem, "add a recipient, or remove smarthost and username")})
         return self
 
 
@@ -135,7 +136,8 @@ class Receivers(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.none and self.notify_people:
-            raise Contradictions({"none": "false, as there is a receiver (email or webhook)"})
+            problem = "is true, although there is a receiver (email or webhook)"
+            raise SettingsConflict({"none": Conflict(problem, set_to("false"))})
         return self
 
     @property
@@ -157,6 +159,6 @@ class Monitoring(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if allowed := switched_off(self):
-            raise Contradictions(allowed)
+        if found := neither_on_nor_off(self):
+            raise SettingsConflict(found)
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from settings.base import Conflict, set_to
 from settings.catalog import SERVICES, Service
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ def needed(services: Services) -> int:
     return applications + MIGRATOR * len(SERVICES) + RESERVED + OPERATORS
 
 
-def at_least(services: Services) -> str:
-    """What to say of a server with fewer."""
-    migrators = MIGRATOR * len(SERVICES)
-    return (
-        f"at least {needed(services)}: {needed(services) - migrators - RESERVED - OPERATORS} for the services "
-        f"(databasePoolMax x (replicas at most + {MORE_REPLICAS}) each), {migrators} for their migrations, {RESERVED} "
-        f"for monitoring and backup, {OPERATORS} for operators; or lower services.databasePoolMax or the replicas"
+def too_few(services: Services) -> Conflict:
+    """Return the conflict of a server that accepts fewer."""
+    total, migrators = needed(services), MIGRATOR * len(SERVICES)
+    applications = total - migrators - RESERVED - OPERATORS
+    return Conflict(
+        f"is lower than the {total} connections that the roles may open: {applications} for the services "
+        f"(databasePoolMax x (maximum of replicas + {MORE_REPLICAS}) each), {migrators} for their migrations, "
+        f"{RESERVED} for monitoring and backup, {OPERATORS} for operators",
+        f"{set_to(f'{total} (or more)')}; or lower services.databasePoolMax or the replicas",
     )

@@ -11,15 +11,18 @@ from pydantic import Field, model_validator
 
 from settings import postgres_memory
 from settings.base import (
+    REMOVE,
     Cidrs,
-    Contradictions,
+    Conflict,
     DnsLabel,
     HostName,
     HostPort,
     Image,
     Section,
+    SettingsConflict,
     repository_and_tag,
-    without_effect,
+    set_to,
+    unused_keys,
 )
 from settings.postgres_memory import Memory
 
@@ -38,6 +41,8 @@ SMALLEST_PARTITION_MIB = 8
 
 INSTANCE_MANAGER_MIB = 128
 """Memory of CloudNativePG's instance manager, which runs in the server's container."""
+
+REQUIRED = "is required with the mode 'external'"
 
 BrokerAddress = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\d{1,5}$")]
 
@@ -129,25 +134,27 @@ class Postgres(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        allowed = {}
+        found = {}
         _, tag = repository_and_tag(self.image)
         if not re.match(r"(1[7-9]|[2-9]\d)(\D|$)", tag):
-            allowed["image"] = (
-                "a tag that begins with the PostgreSQL major version, 17 or newer "
-                "(the data directory is named after it)"
+            problem = (
+                "has a tag that doesn't begin with a PostgreSQL major version, 17 or newer, after which the data "
+                "directory is named"
             )
-        allowed |= _mode_sections(self, {"external": "external", "cloudnativepg": "cloudnativepg"})
+            found["image"] = Conflict(problem, set_to("postgres:18.6"))
+        found |= _mode_sections(self, {"external": "external", "cloudnativepg": "cloudnativepg"})
         if self.mode == "external" and self.external.host is None:
-            allowed["external.host"] = "the server's host name, as the mode is 'external'"
-        # The task that makes the databases runs the client of `image` in every mode.
-        allowed |= _server_settings(self, but={"mode", "image", "external"})
+            found["external.host"] = Conflict(REQUIRED, set_to("HOST"))
+        # The task that creates the databases runs the client of `image` in every mode.
+        found |= _server_settings(self, but={"mode", "image", "external"})
         if self.mode == "cloudnativepg":
-            allowed |= without_effect(self, ["port"], reason="in the mode 'cloudnativepg'")
+            found |= unused_keys(self, ["port"], reason="in the mode 'cloudnativepg'")
         if not postgres_memory.fits(self.memory_mib, self.max_connections, beside_mib=self._beside_mib):
             least = postgres_memory.least_memory_mib(self.max_connections, beside_mib=self._beside_mib)
-            allowed["memoryMib"] = f"at least {least} for {self.max_connections} connections; or fewer maxConnections"
-        if allowed:
-            raise Contradictions(allowed)
+            problem = f"is too small for {self.max_connections} connections (maxConnections)"
+            found["memoryMib"] = Conflict(problem, f"{set_to(f'{least} (or more)')}; or lower maxConnections")
+        if found:
+            raise SettingsConflict(found)
         return self
 
 
@@ -182,21 +189,23 @@ class Redis(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        allowed = _mode_sections(self, {"external": "external"})
+        found = _mode_sections(self, {"external": "external"})
         if self.mode == "external" and self.external.host is None:
-            allowed["external.host"] = "the server's host name, as the mode is 'external'"
-        allowed |= _server_settings(self, but={"mode", "external"})
+            found["external.host"] = Conflict(REQUIRED, set_to("HOST"))
+        found |= _server_settings(self, but={"mode", "external"})
         _, tag = repository_and_tag(self.image)
         if re.match(r"[0-6](\D|$)", tag):
-            allowed["image"] = "Redis 7 or newer, which bounds the memory of its clients"
+            problem = "is older than Redis 7, which first limits the memory of its clients"
+            found["image"] = Conflict(problem, set_to("redis:8.10.1"))
         needed_gib = -(-self.max_memory_mib * LOG_ROOM // 1024)
         if self.storage_gib < needed_gib:
-            allowed["storageGib"] = (
-                f"at least {needed_gib}: {LOG_ROOM} times maxMemoryMib ({self.max_memory_mib}), as a rewrite of the "
-                "append-only file keeps the old one until the new one is complete"
+            problem = (
+                f"is smaller than {LOG_ROOM} times maxMemoryMib ({self.max_memory_mib}), which a rewrite of the "
+                "append-only file needs"
             )
-        if allowed:
-            raise Contradictions(allowed)
+            found["storageGib"] = Conflict(problem, set_to(f"{needed_gib} (or more)"))
+        if found:
+            raise SettingsConflict(found)
         return self
 
 
@@ -291,49 +300,57 @@ class Kafka(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        allowed = {}
+        found = {}
         repository, tag = repository_and_tag(self.broker_image)
         major = re.match(r"(\d+)\.", tag)
         if self.mode == "zookeeper" and repository.endswith("apache/kafka") and major and int(major[1]) >= 4:
-            allowed["image"] = "apache/kafka:3.9.x, as Kafka 4 has no ZooKeeper mode; or mode 'kraft'"
+            problem = "is Kafka 4, which has no ZooKeeper mode"
+            found["image"] = Conflict(problem, f"{set_to('apache/kafka:3.9.1')}; or set kafka.mode to 'kraft'")
         if self.mode != "zookeeper":
             reason = f"in the mode '{self.mode}', which runs no ZooKeeper"
-            allowed |= without_effect(self, ["zookeeper"], reason=reason)
-        allowed |= _mode_sections(self, {"external": "external"})
+            found |= unused_keys(self, ["zookeeper"], reason=reason)
+        found |= _mode_sections(self, {"external": "external"})
         if self.brokers > 1 and self.mode != "kraft":
-            allowed["brokers"] = f"1 in the mode '{self.mode}'; several brokers are the mode 'kraft'"
+            problem = f"must be 1 in the mode '{self.mode}'; several brokers need the mode 'kraft'"
+            found["brokers"] = Conflict(problem, f"{set_to('1')}; or set kafka.mode to 'kraft'")
         events_mib = self.storage_gib * 1024 * EVENTS_SHARE
         if self.mode != "external" and events_mib < self.partitions_per_broker * SMALLEST_PARTITION_MIB:
             most = int(events_mib / SMALLEST_PARTITION_MIB * self.brokers / self.replicas / self.partitions)
-            allowed["topics"] = (
-                f"at most {most} with storageGib {self.storage_gib} and partitions {self.partitions}: each partition "
-                f"needs {SMALLEST_PARTITION_MIB} MiB"
+            problem = (
+                f"is too high for storageGib {self.storage_gib} and partitions {self.partitions}: each partition needs "
+                f"{SMALLEST_PARTITION_MIB} MiB"
             )
-        # Several brokers, and a ZooKeeper, have their own word for it.
-        allowed |= _server_settings(self, but={"mode", "brokers", "zookeeper", "external"})
+            found["topics"] = Conflict(problem, f"{set_to(f'{most} (or less)')}; or raise storageGib")
+        # `brokers` and `zookeeper` have messages of their own.
+        found |= _server_settings(self, but={"mode", "brokers", "zookeeper", "external"})
         if self.mode == "external":
             if not self.external.bootstrap_servers:
-                allowed["external.bootstrapServers"] = "at least one 'host:port', as the mode is 'external'"
-            if (self.external.username is None) is (self.external.security_protocol == "SASL_SSL"):
-                allowed["external.username"] = "a user with SASL_SSL, and none with another protocol"
-        if allowed:
-            raise Contradictions(allowed)
+                found["external.bootstrapServers"] = Conflict(REQUIRED, "set at least one 'HOST:PORT'")
+            protocol = self.external.security_protocol
+            if protocol == "SASL_SSL" and self.external.username is None:
+                problem = "is required with securityProtocol 'SASL_SSL'"
+                found["external.username"] = Conflict(problem, set_to("USER"))
+            if protocol != "SASL_SSL" and self.external.username is not None:
+                problem = f"has no effect with securityProtocol '{protocol}'"
+                found["external.username"] = Conflict(problem, REMOVE)
+        if found:
+            raise SettingsConflict(found)
         return self
 
 
-def _server_settings(store: Postgres | Redis | Kafka, *, but: Collection[str]) -> dict[str, str]:
-    """What is said of a server of the stack's own although the server is a managed one."""
+def _server_settings(store: Postgres | Redis | Kafka, *, but: Collection[str]) -> dict[str, Conflict]:
+    """Return a conflict for each setting of the server that is set although the server is managed elsewhere."""
     if store.mode != "external":
         return {}
     names = [name for name in type(store).model_fields if name not in but]
-    return without_effect(store, names, reason="in the mode 'external', whose server is managed elsewhere")
+    return unused_keys(store, names, reason="in the mode 'external': the server is managed elsewhere")
 
 
-def _mode_sections(section: Section, modes: Mapping[str, str]) -> dict[str, str]:
-    """Sections that are filled in although the mode has no use for them."""
+def _mode_sections(section: Section, modes: Mapping[str, str]) -> dict[str, Conflict]:
+    """Return a conflict for each section that the mode doesn't use."""
     mode = getattr(section, "mode")  # noqa: B009 - every caller has one
     return {
-        key: f"nothing in the mode '{mode}': remove it, or set mode to '{wanted}'"
+        key: Conflict(f"has no effect in the mode '{mode}'", f"{REMOVE}; or set mode to '{wanted}'")
         for key, wanted in modes.items()
         if mode != wanted and key in section.model_fields_set
     }

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from settings.base import Contradictions, HostPort, Image, Section, switched_off
+from settings.base import HostPort, Image, Section, SettingsConflict, neither_on_nor_off
 
 
 class PgAdmin(Section):
@@ -47,6 +47,6 @@ class DevTools(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if allowed := switched_off(self):
-            raise Contradictions(allowed)
+        if found := neither_on_nor_off(self):
+            raise SettingsConflict(found)
         return self

@@ -1,8 +1,9 @@
-"""Mistakes in a configuration, and the entry that a person reads about each."""
+"""Mistakes in a configuration, and the entry that reports each."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 
 from settings import Settings, SettingsError, parse
+
+Rule = str | tuple[str, ...]
+"""The phrases without which a message about a key would not state the rule."""
 
 WRITTEN_IN = {
     **dict.fromkeys(["Settings"], "models"),
@@ -22,9 +26,11 @@ WRITTEN_IN = {
     **dict.fromkeys(["Thresholds", "Receivers", "Email"], "monitoring"),
     **dict.fromkeys(["DevTools", "PgAdmin", "KafkaUi", "RedisCommander"], "tools"),
 }
-"""Model to the file of `settings/` that a person is sent to."""
+"""Model to its file in `settings/`, which an entry names."""
 
-NOTHING = "nothing: the default below"
+NOT_SET = "(not set)"
+NOT_SHOWN = "(not shown)"
+UNKNOWN = "is an unknown key"
 
 
 def parsed(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) -> Settings:
@@ -43,17 +49,69 @@ def refusal(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) -
 
 
 def refused_keys(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) -> dict[str, str]:
-    """Each key that a message complains of, with what is allowed there."""
-    lines = refusal(configuration, encrypted).splitlines()
-    keys = [line.removeprefix("pti-calendar:") for line in lines if line.startswith("pti-calendar:")]
-    allowed = [line.removeprefix("  allowed: ") for line in lines if line.startswith("  allowed: ")]
-    return dict(zip(keys, allowed, strict=True))
+    """Each key that a message complains of, with its problem and its fix, one a line."""
+    return {one.key: f"{one.problem}\n{one.fix or ''}" for one in entries(refusal(configuration, encrypted))}
 
 
-def entry(key: str, *, given: str, allowed: str, default: str | None = None) -> str:
-    """One mistake as a person reads it."""
-    lines = [f"pti-calendar:{key}", f"  given:   {given}", f"  allowed: {allowed}"]
-    return "\n".join([*lines, *([f"  default: {default}"] if default else [])])
+def assert_refused(found: Mapping[str, str], expected: Mapping[str, Rule]) -> None:
+    """Exactly these keys are refused, and each message has the phrases of its rule."""
+    assert found.keys() == expected.keys()
+    for key, rule in expected.items():
+        for phrase in [rule] if isinstance(rule, str) else rule:
+            assert phrase in found[key], key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One mistake as the message reports it."""
+
+    key: str
+    value: str
+    problem: str
+    fix: str | None
+    default: str | None
+
+
+def entries(message: str) -> list[Entry]:
+    """The entries of a message, in its order."""
+    count, *mistakes, where = message.split("\n\n")
+    assert re.fullmatch(r"(1 mistake|\d+ mistakes) in the stack's configuration; nothing has been changed\.", count)
+    assert int(count.split()[0]) == len(mistakes)
+    assert where == "Every key is described in docs/configuration.md."
+    return [_entry(one) for one in mistakes]
+
+
+def _entry(text: str) -> Entry:
+    """Key, value, problem, fix and default, in that order; the last two may be missing."""
+    shape = r"pti-calendar:(.+)\n  value:   (.+)\n  problem: (.+)(?:\n  fix:     (.+))?(?:\n  default: (.+))?"
+    match = re.fullmatch(shape, text)
+    assert match, text
+    return Entry(key=match[1], value=match[2], problem=match[3], fix=match[4], default=match[5])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What an entry must be: key, value and default exactly; of problem and fix the phrase that is the rule."""
+
+    key: str
+    value: str
+    problem: str
+    fix: str
+    default: str | None
+
+
+def entry(
+    key: str,
+    *,
+    value: str,
+    must_be: str | None = None,
+    problem: str = "",
+    fix: str = "",
+    default: str | None = None,
+) -> Expected:
+    """An expected entry; `must_be` is what the key may hold, word for word."""
+    assert (must_be is None) is bool(problem) is bool(fix)
+    return Expected(key=key, value=value, problem=problem or f"must be {must_be}", fix=fix, default=default)
 
 
 def default(value: str, model: str) -> str:
@@ -67,13 +125,16 @@ class Bad:
 
     about: str
     configuration: Mapping[str, Any]
-    expected: str
+    expected: Expected
     encrypted: tuple[str, ...] = ()
 
     def check(self) -> None:
         """The message has this entry and no other."""
-        assert refusal(self.configuration, self.encrypted) == (
-            "1 mistake in the stack's configuration; nothing has been changed.\n\n"
-            f"{self.expected}\n\n"
-            "Every key is described in docs/configuration.md."
-        )
+        (found,) = entries(refusal(self.configuration, self.encrypted))
+        expected = self.expected
+        assert (found.key, found.value, found.default) == (expected.key, expected.value, expected.default)
+        if expected.problem.startswith("must be "):
+            assert (found.problem, found.fix) == (expected.problem, None)
+        else:
+            assert expected.problem in found.problem
+            assert expected.fix in (found.fix or "")

@@ -13,7 +13,7 @@ from components.data_layer.kafka.properties import properties
 from components.data_layer.kafka.retention import INTERNAL_PARTITIONS, MIB, retention
 from components.data_layer.kafka.zookeeper import zookeeper
 from settings.stores import Kafka, ZooKeeper
-from tests.unit.mistakes import refused_keys
+from tests.unit.mistakes import assert_refused, refused_keys
 from workloads import Workload
 
 HEAPS = [*range(192, 2048, 7), *range(2048, 65_536, 1021)]
@@ -83,7 +83,5 @@ class TestRetention:
         assert Kafka(mode="kraft", brokers=5, topics=10, partitions=1).partitions_per_broker == 6
 
     def test_more_topics_than_fit_are_refused(self) -> None:
-        allowed = refused_keys({"kafka": {"storageGib": 1, "topics": 13}})
-        assert allowed == {
-            "kafka.topics": "at most 12 with storageGib 1 and partitions 6: each partition needs 8 MiB",
-        }
+        rule = ("storageGib 1 and partitions 6", "8 MiB", "'pti-calendar:kafka.topics' 12 (or less)")
+        assert_refused(refused_keys({"kafka": {"storageGib": 1, "topics": 13}}), {"kafka.topics": rule})

@@ -9,7 +9,7 @@ import pytest
 from settings import postgres_memory
 from settings.postgres_memory import LEAST_WORK_KIB, divided, fits, least_memory_mib
 from tests.unit.asking import CLUSTER, Ask
-from tests.unit.mistakes import parsed, refused_keys
+from tests.unit.mistakes import assert_refused, parsed, refused_keys
 
 LIMITS_MIB = [*range(512, 4096, 61), *range(4096, 65_536, 3001), 131_072, 1_048_576]
 CONNECTIONS = [*range(20, 400, 7), *range(400, 10_001, 480)]
@@ -68,8 +68,8 @@ def test_several_processes_run_a_query_only_with_enough_memory_for_each() -> Non
     ids=["little memory", "many connections", "beside the operator's process"],
 )
 def test_connections_for_which_the_memory_is_too_small_are_refused(postgres: dict[str, object], least: int) -> None:
-    said = f"at least {least} for {postgres['maxConnections']} connections; or fewer maxConnections"
-    assert refused_keys({**CLUSTER, "postgres": postgres}) == {"postgres.memoryMib": said}
+    rule = (f"too small for {postgres['maxConnections']} connections", f" {least} (or more); or lower maxConnections")
+    assert_refused(refused_keys({**CLUSTER, "postgres": postgres}), {"postgres.memoryMib": rule})
     assert parsed({**CLUSTER, "postgres": {**postgres, "memoryMib": least}}).postgres.memory_mib == least
 
 
@@ -89,6 +89,5 @@ def test_the_server_runs_with_what_follows(ask: Ask) -> None:
 
 
 def test_the_key_that_is_gone_is_explained() -> None:
-    (said,) = refused_keys({"postgres": {"sharedBuffersMib": 128}}).values()
-    assert said.startswith("nothing: the cache is a quarter of postgres.memoryMib")
-    assert "pulumi config rm --path pti-calendar:postgres.sharedBuffersMib" in said
+    rule = ("was removed: the cache is a quarter of postgres.memoryMib", "pulumi config rm --path")
+    assert_refused(refused_keys({"postgres": {"sharedBuffersMib": 128}}), {"postgres.sharedBuffersMib": rule})

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from settings import Settings, parse
 from settings.credentials import CREDENTIALS
-from tests.unit.mistakes import Bad, default, entry, parsed, refusal
+from tests.unit.mistakes import NOT_SHOWN, UNKNOWN, Bad, default, entry, parsed, refusal
 from tests.unit.paths import ROOT
 
 POSTGRES_SECTION = (
@@ -26,17 +26,17 @@ UNKNOWN_KEYS = [
     Bad(
         "a section with a typing error",
         {"postgre": '{"port": 5433}'},
-        entry("postgre", given="an unknown key", allowed="'postgres', the nearest key"),
+        entry("postgre", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'postgres'?"),
     ),
     Bad(
         "a section in snake case",
         {"dev_tools": '{"enabled": true}'},
-        entry("dev_tools", given="an unknown key", allowed="'devTools', the nearest key"),
+        entry("dev_tools", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'devTools'?"),
     ),
     Bad(
         "a secret with a typing error",
         {"postgresPasword": "hunter2"},
-        entry("postgresPasword", given="an unknown key", allowed="'postgresPassword', the nearest key"),
+        entry("postgresPasword", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'postgresPassword'?"),
         ("postgresPasword",),
     ),
     Bad(
@@ -44,33 +44,35 @@ UNKNOWN_KEYS = [
         {"zzz": "1"},
         entry(
             "zzz",
-            given="an unknown key",
-            allowed=f"one of {TOP_LEVEL}",
+            value=NOT_SHOWN,
+            problem=UNKNOWN,
+            fix=f"the known keys are {TOP_LEVEL}",
         ),
     ),
     Bad(
         "a key of a section with a typing error",
         {"postgres": '{"prot": 5433}'},
-        entry("postgres.prot", given="an unknown key", allowed="'port', the nearest key"),
+        entry("postgres.prot", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'port'?"),
     ),
     Bad(
         "a key of a section like no other",
         {"redis": '{"zzz": 1}'},
         entry(
             "redis.zzz",
-            given="an unknown key",
-            allowed="one of cpuRequest, external, image, maxMemoryMib, mode, port, storageGib",
+            value=NOT_SHOWN,
+            problem=UNKNOWN,
+            fix="the known keys are cpuRequest, external, image, maxMemoryMib, mode, port, storageGib",
         ),
     ),
     Bad(
         "a section of a section in the wrong case",
         {"devTools": '{"pgadmin": {}}'},
-        entry("devTools.pgadmin", given="an unknown key", allowed="'pgAdmin', the nearest key"),
+        entry("devTools.pgadmin", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'pgAdmin'?"),
     ),
     Bad(
         "a key two sections down",
         {"devTools": '{"pgAdmin": {"emial": "admin@example.com"}}'},
-        entry("devTools.pgAdmin.emial", given="an unknown key", allowed="'email', the nearest key"),
+        entry("devTools.pgAdmin.emial", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'email'?"),
     ),
 ]
 
@@ -78,56 +80,56 @@ WRONG_TYPES = [
     Bad(
         "text for a number",
         {"postgres": '{"port": "5432"}'},
-        entry("postgres.port", given="'5432'", allowed=PORT, default=default("5432", "Postgres")),
+        entry("postgres.port", value="'5432'", must_be=PORT, default=default("5432", "Postgres")),
     ),
     Bad(
         "a boolean for a number",
         {"redis": '{"port": true}'},
-        entry("redis.port", given="true", allowed=PORT, default=default("6379", "Redis")),
+        entry("redis.port", value="true", must_be=PORT, default=default("6379", "Redis")),
     ),
     Bad(
         "a fraction for a whole number",
         {"kafka": '{"port": 9092.5}'},
-        entry("kafka.port", given="9092.5", allowed=PORT, default=default("9092", "Kafka")),
+        entry("kafka.port", value="9092.5", must_be=PORT, default=default("9092", "Kafka")),
     ),
     Bad(
         "nothing for a number",
         {"kafka": '{"zookeeper": {"port": null}}'},
-        entry("kafka.zookeeper.port", given="null", allowed=PORT, default=default("2181", "ZooKeeper")),
+        entry("kafka.zookeeper.port", value="null", must_be=PORT, default=default("2181", "ZooKeeper")),
     ),
     Bad(
         "a number for a boolean",
         {"devTools": '{"enabled": 1}'},
-        entry("devTools.enabled", given="1", allowed="true or false", default=default("false", "DevTools")),
+        entry("devTools.enabled", value="1", must_be="true or false", default=default("false", "DevTools")),
     ),
     Bad(
         "text for a boolean",
         {"protect": "yes"},
-        entry("protect", given="'yes'", allowed="true or false", default=default("false", "Settings")),
+        entry("protect", value="'yes'", must_be="true or false", default=default("false", "Settings")),
     ),
     Bad(
         "a number for text",
         {"redis": '{"image": 8}'},
         entry(
-            "redis.image", given="8", allowed="text such as 'redis:8.10.1'", default=default("redis:8.10.1", "Redis")
+            "redis.image", value="8", must_be="text such as 'redis:8.10.1'", default=default("redis:8.10.1", "Redis")
         ),
     ),
     Bad(
         "a number for a section",
         {"postgres": "5432"},
-        entry("postgres", given="5432", allowed=POSTGRES_SECTION),
+        entry("postgres", value="5432", must_be=POSTGRES_SECTION),
     ),
-    Bad("a list for a section", {"postgres": "[1]"}, entry("postgres", given="[1]", allowed=POSTGRES_SECTION)),
-    Bad("nothing for a section", {"postgres": "null"}, entry("postgres", given="null", allowed=POSTGRES_SECTION)),
+    Bad("a list for a section", {"postgres": "[1]"}, entry("postgres", value="[1]", must_be=POSTGRES_SECTION)),
+    Bad("nothing for a section", {"postgres": "null"}, entry("postgres", value="null", must_be=POSTGRES_SECTION)),
     Bad(
         "JSON that breaks off for a section",
         {"postgres": '{"port": '},
-        entry("postgres", given="'{\"port\": '", allowed=POSTGRES_SECTION),
+        entry("postgres", value="'{\"port\": '", must_be=POSTGRES_SECTION),
     ),
     Bad(
         "a boolean for a section of a section",
         {"devTools": '{"enabled": true, "kafkaUi": true}'},
-        entry("devTools.kafkaUi", given="true", allowed="a section with the keys image, port, heapMib"),
+        entry("devTools.kafkaUi", value="true", must_be="a section with the keys image, port, heapMib"),
     ),
 ]
 
@@ -154,31 +156,34 @@ def test_several_mistakes_are_told_at_once() -> None:
 6 mistakes in the stack's configuration; nothing has been changed.
 
 pti-calendar:devTool
-  given:   an unknown key
-  allowed: 'devTools', the nearest key
+  value:   (not shown)
+  problem: is an unknown key
+  fix:     did you mean 'devTools'?
 
 pti-calendar:jwtSecret
-  given:   a value in plain text
-  allowed: a secret: pulumi config set --secret pti-calendar:jwtSecret
+  value:   (not shown)
+  problem: is a secret in plain text
+  fix:     pulumi config set --secret pti-calendar:jwtSecret
 
 pti-calendar:protect
-  given:   'on'
-  allowed: true or false
+  value:   'on'
+  problem: must be true or false
   default: false (class Settings in settings/models.py)
 
 pti-calendar:postgres.image
-  given:   'postgres:latest'
-  allowed: an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a moving tag hides changes from the preview
+  value:   'postgres:latest'
+  problem: must be an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a mutable tag hides changes from previews
   default: postgres:18.6 (class Postgres in settings/stores.py)
 
 pti-calendar:postgres.port
-  given:   0
-  allowed: a whole number from 1 to 65535
+  value:   0
+  problem: must be a whole number from 1 to 65535
   default: 5432 (class Postgres in settings/stores.py)
 
 pti-calendar:kafka.zookeeper.heap
-  given:   an unknown key
-  allowed: 'heapMib', the nearest key
+  value:   (not shown)
+  problem: is an unknown key
+  fix:     did you mean 'heapMib'?
 
 Every key is described in docs/configuration.md."""
     )

@@ -9,13 +9,22 @@ import pytest
 
 from settings.applications import Scaling, Sized
 from settings.catalog import FRONTENDS, SERVICES
-from tests.unit.mistakes import Bad, default, entry, parsed, refused_keys
+from tests.unit.mistakes import (
+    NOT_SHOWN,
+    UNKNOWN,
+    Bad,
+    assert_refused,
+    default,
+    entry,
+    parsed,
+    refused_keys,
+)
 
 IMAGE_OF_EACH = "an image reference with an exact tag; '{name}' in it stands for the application's name"
 NAMES = "user, planning, rdv, payment, notification, admin, audit"
-SELECTION = f"'all', or a list without repetition of {NAMES}"
+SELECTION = f"'all', or a list without duplicates of {NAMES}"
 VARIABLES = (
-    "names of letters, digits and '_' that the platform doesn't set itself "
+    "variable names of letters, digits and '_' that the platform doesn't set itself "
     "(SERVICE_NAME, PORT, DATABASE_…, REDIS_…, KAFKA_…, JWT_…), each with text"
 )
 CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
@@ -26,25 +35,25 @@ BAD = [
     Bad(
         "a service there isn't",
         {"services": {"deploy": ["users"]}},
-        entry("services.deploy", given='["users"]', allowed=SELECTION, default=default("()", "Services")),
+        entry("services.deploy", value='["users"]', must_be=SELECTION, default=default("()", "Services")),
     ),
     Bad(
         "a service twice",
         {"services": {"deploy": ["user", "user"]}},
-        entry("services.deploy", given='["user", "user"]', allowed=SELECTION, default=default("()", "Services")),
+        entry("services.deploy", value='["user", "user"]', must_be=SELECTION, default=default("()", "Services")),
     ),
     Bad(
         "text that isn't all",
         {"services": {"deploy": "user"}},
-        entry("services.deploy", given="'user'", allowed=SELECTION, default=default("()", "Services")),
+        entry("services.deploy", value="'user'", must_be=SELECTION, default=default("()", "Services")),
     ),
     Bad(
         "a front end there isn't",
         {"frontends": {"deploy": ["pwa"]}},
         entry(
             "frontends.deploy",
-            given='["pwa"]',
-            allowed="'all', or a list without repetition of client-pwa, pro-webapp, admin-webapp, callcenter-webapp",
+            value='["pwa"]',
+            must_be="'all', or a list without duplicates of client-pwa, pro-webapp, admin-webapp, callcenter-webapp",
             default=default("()", "Frontends"),
         ),
     ),
@@ -53,8 +62,9 @@ BAD = [
         {"services": {"deploy": ["user"], "local": ["user", "rdv", "audit"]}, "gateway": {"enabled": True}},
         entry(
             "services.local",
-            given='["user", "rdv", "audit"]',
-            allowed="services that 'deploy' names too; it lacks rdv, audit",
+            value='["user", "rdv", "audit"]',
+            problem="names services that services.deploy doesn't name: rdv, audit",
+            fix="add them to pti-calendar:services.deploy",
             default=default("()", "Services"),
         ),
     ),
@@ -63,8 +73,9 @@ BAD = [
         {"services": {"deploy": ["user"], "local": ["user"]}},
         entry(
             "services.local",
-            given='["user"]',
-            allowed="nothing without the gateway (gateway.enabled), which leads there",
+            value='["user"]',
+            problem="has no effect without the gateway (gateway.enabled)",
+            fix="pulumi config set --path pti-calendar:gateway.enabled true",
             default=default("()", "Services"),
         ),
     ),
@@ -73,8 +84,9 @@ BAD = [
         {"frontends": {"deploy": ["client-pwa"]}},
         entry(
             "frontends.deploy",
-            given='["client-pwa"]',
-            allowed="nothing without the gateway (gateway.enabled), the only way to a front end",
+            value='["client-pwa"]',
+            problem="has no effect without the gateway (gateway.enabled)",
+            fix="pulumi config set --path pti-calendar:gateway.enabled true",
             default=default("()", "Frontends"),
         ),
     ),
@@ -84,8 +96,8 @@ BAD = [
             {"services": {"image": image}},
             entry(
                 "services.image",
-                given=repr(image),
-                allowed=IMAGE_OF_EACH,
+                value=repr(image),
+                must_be=IMAGE_OF_EACH,
                 default=default("pti-calendar/{name}-service:1.0.0", "Services"),
             ),
         )
@@ -98,15 +110,22 @@ BAD = [
     Bad(
         "fewer replicas at most than at least",
         {**CLUSTER, "services": {"scaling": {"minimum": 4, "maximum": 3}}},
-        entry("services.scaling.maximum", given="3", allowed="at least minimum (4)", default=default("6", "Scaling")),
+        entry(
+            "services.scaling.maximum",
+            value="3",
+            problem="is lower than minimum (4)",
+            fix="pulumi config set --path 'pti-calendar:services.scaling.maximum' 4",
+            default=default("6", "Scaling"),
+        ),
     ),
     Bad(
         "a number of replicas beside scaling",
         {**CLUSTER, "services": {"replicas": 2, "scaling": {}}},
         entry(
             "services.replicas",
-            given="2",
-            allowed="nothing beside 'scaling', which owns the number: remove one of them",
+            value="2",
+            problem="has no effect beside 'scaling'",
+            fix="remove one of them",
             default=default("1", "Services"),
         ),
     ),
@@ -115,20 +134,21 @@ BAD = [
         {**CLUSTER, "frontends": {"each": {"clientPwa": {"replicas": 2, "scaling": {}}}}},
         entry(
             "frontends.each.clientPwa.replicas",
-            given="2",
-            allowed="nothing beside 'scaling', which owns the number: remove one of them",
+            value="2",
+            problem="has no effect beside 'scaling'",
+            fix="remove one of them",
             default=default("none", "Sizing"),
         ),
     ),
     Bad(
         "a number for scaling",
         {**CLUSTER, "services": {"scaling": 3}},
-        entry("services.scaling", given="3", allowed="a section with the keys minimum, maximum, cpuPercent"),
+        entry("services.scaling", value="3", must_be="a section with the keys minimum, maximum, cpuPercent"),
     ),
     Bad(
         "a key of scaling with a typing error",
         {**CLUSTER, "services": {"scaling": {"maximun": 3}}},
-        entry("services.scaling.maximun", given="an unknown key", allowed="'maximum', the nearest key"),
+        entry("services.scaling.maximun", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'maximum'?"),
     ),
     *(
         Bad(
@@ -136,8 +156,8 @@ BAD = [
             {"services": {"each": {"user": {"publicPaths": [path]}}}},
             entry(
                 "services.each.user.publicPaths",
-                given=repr(path),
-                allowed="a list of text such as ['/auth/login']",
+                value=repr(path),
+                must_be="a list of text such as ['/auth/login']",
                 default=default("()", "ServiceSizing"),
             ),
         )
@@ -147,7 +167,7 @@ BAD = [
         Bad(
             f"a variable {about}",
             {"services": {"environment": {name: "1"}}},
-            entry("services.environment", given=repr(name), allowed=VARIABLES, default=default("{}", "Services")),
+            entry("services.environment", value=repr(name), must_be=VARIABLES, default=default("{}", "Services")),
         )
         for about, name in [
             ("of the platform's", "DATABASE_HOST"),
@@ -160,7 +180,7 @@ BAD = [
     Bad(
         "a number for a variable",
         {"services": {"environment": {"POOL": 5}}},
-        entry("services.environment", given="5", allowed="names with text", default=default("{}", "Services")),
+        entry("services.environment", value="5", must_be="names with text", default=default("{}", "Services")),
     ),
 ]
 
@@ -238,9 +258,8 @@ def test_a_front_end_is_called_in_camel_case_like_every_key() -> None:
 
 
 def test_the_name_of_a_front_end_is_no_key() -> None:
-    assert refused_keys({"frontends": {"each": {"client-pwa": {}}}}) == {
-        "frontends.each.client-pwa": "'clientPwa', the nearest key"
-    }
+    found = refused_keys({"frontends": {"each": {"client-pwa": {}}}})
+    assert_refused(found, {"frontends.each.client-pwa": (UNKNOWN, "did you mean 'clientPwa'?")})
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/health/", "/Health/live", "/.metrics", "/metrics.", "/health./live"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.mistakes import NOTHING, Bad, default, entry, parsed, refused_keys
+from tests.unit.mistakes import NOT_SET, Bad, Rule, assert_refused, default, entry, parsed, refused_keys
 
 REGISTRY = "text such as 'registry.example.com/mirror'"
 PORT = "a whole number from 1 to 65535"
@@ -17,15 +17,15 @@ LIMITS = [
     Bad(
         "a port beyond the last",
         {"devTools": '{"redisCommander": {"port": 65536}}'},
-        entry("devTools.redisCommander.port", given="65536", allowed=PORT, default=default("8081", "RedisCommander")),
+        entry("devTools.redisCommander.port", value="65536", must_be=PORT, default=default("8081", "RedisCommander")),
     ),
     Bad(
         "too small a heap for Kafka UI",
         {"devTools": '{"kafkaUi": {"heapMib": 127}}'},
         entry(
             "devTools.kafkaUi.heapMib",
-            given="127",
-            allowed="a whole number from 128",
+            value="127",
+            must_be="a whole number from 128",
             default=default("192", "KafkaUi"),
         ),
     ),
@@ -37,8 +37,8 @@ CHOICES = [
         {"backend": '{"kind": "podman"}'},
         entry(
             "backend.kind",
-            given="'podman'",
-            allowed="one of 'docker', 'kubernetes'",
+            value="'podman'",
+            must_be="one of 'docker', 'kubernetes'",
             default=default("docker", "Backend"),
         ),
     ),
@@ -47,8 +47,8 @@ CHOICES = [
         {"backend": '{"host": "localhost:2375"}'},
         entry(
             "backend.host",
-            given="'localhost:2375'",
-            allowed="text such as 'unix:///var/run/docker.sock'",
+            value="'localhost:2375'",
+            must_be="text such as 'unix:///var/run/docker.sock'",
             default=default("none", "Backend"),
         ),
     ),
@@ -57,8 +57,8 @@ CHOICES = [
         {"backend": '{"host": "tcp://"}'},
         entry(
             "backend.host",
-            given="'tcp://'",
-            allowed="text such as 'unix:///var/run/docker.sock'",
+            value="'tcp://'",
+            must_be="text such as 'unix:///var/run/docker.sock'",
             default=default("none", "Backend"),
         ),
     ),
@@ -68,8 +68,8 @@ CHOICES = [
             {"backend": json.dumps({"bindAddress": address})},
             entry(
                 "backend.bindAddress",
-                given=repr(address) if address else "null",
-                allowed="an IPv4 address",
+                value=repr(address) if address else "null",
+                must_be="an IPv4 address",
                 default=default("127.0.0.1", "Backend"),
             ),
         )
@@ -85,8 +85,8 @@ CHOICES = [
         {"credentials": "vault"},
         entry(
             "credentials",
-            given="'vault'",
-            allowed="one of 'generated', 'well-known'",
+            value="'vault'",
+            must_be="one of 'generated', 'well-known'",
             default=default("generated", "Settings"),
         ),
     ),
@@ -95,9 +95,9 @@ CHOICES = [
         {"credentials": "well-known", "backend": '{"bindAddress": "10.0.0.1"}'},
         entry(
             "credentials",
-            given="'well-known'",
-            allowed="'generated', as backend.bindAddress publishes ports beyond this machine; "
-            "or a bindAddress on loopback (127.0.0.1)",
+            value="'well-known'",
+            problem="backend.bindAddress publishes the ports beyond this machine",
+            fix="'pti-calendar:credentials' generated",
             default=default("generated", "Settings"),
         ),
     ),
@@ -106,8 +106,9 @@ CHOICES = [
         {"backend": '{"bindAddress": "0.0.0.0"}'},
         entry(
             "backend.publishedHost",
-            given=NOTHING,
-            allowed="the name or address people use, as bindAddress 0.0.0.0 names none",
+            value=NOT_SET,
+            problem="is required, as bindAddress 0.0.0.0",
+            fix="'pti-calendar:backend.publishedHost' HOST",
             default=default("none", "Backend"),
         ),
     ),
@@ -116,8 +117,8 @@ CHOICES = [
         {"backend": '{"bindAddress": 0}'},
         entry(
             "backend.bindAddress",
-            given="0",
-            allowed="an IPv4 address",
+            value="0",
+            must_be="an IPv4 address",
             default=default("127.0.0.1", "Backend"),
         ),
     ),
@@ -125,7 +126,7 @@ CHOICES = [
         Bad(
             f"a mirror {about}",
             {"images": json.dumps({"registry": registry})},
-            entry("images.registry", given=repr(registry), allowed=REGISTRY, default=default("none", "Images")),
+            entry("images.registry", value=repr(registry), must_be=REGISTRY, default=default("none", "Images")),
         )
         for about, registry in [
             ("with a scheme", "https://registry.example.com"),
@@ -139,32 +140,32 @@ CHOICES = [
         {"devTools": '{"pgAdmin": {"email": "admin"}}'},
         entry(
             "devTools.pgAdmin.email",
-            given="'admin'",
-            allowed=r"text such as 'admin@pti-calendar.fr'",
+            value="'admin'",
+            must_be=r"text such as 'admin@pti-calendar.fr'",
             default=default("admin@pti-calendar.fr", "PgAdmin"),
         ),
     ),
 ]
 
-A_REASON = "nothing in a cluster, which binds no port of a host: remove it"
-ONE_COPY = "1 on Docker, which runs one copy"
-NO_SCALING = "nothing on Docker, which runs one copy: remove it"
+HOST_PORT = ("has no effect on Kubernetes: host ports exist on Docker only", "pulumi config rm")
+ONE_REPLICA = ("Docker runs one replica", "pulumi config set", " 1")
+NO_SCALING = ("Docker runs one replica", "pulumi config rm")
 REACHED = {"kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
-OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "a cluster without a way to it",
         {"backend": {"kind": "kubernetes"}},
         {
-            "kubernetes.kubeconfig": "the path of a kubeconfig file, as backend.kind is 'kubernetes'",
-            "kubernetes.context": "a context of the kubeconfig file, as backend.kind is 'kubernetes'",
+            "kubernetes.kubeconfig": "is required with backend.kind 'kubernetes'",
+            "kubernetes.context": "is required with backend.kind 'kubernetes'",
         },
     ),
     (
         "an engine's address for a cluster",
         {"backend": {"kind": "kubernetes", "host": "ssh://engine", "bindAddress": "127.0.0.1"}, **REACHED},
         {
-            "backend.host": "nothing with kind 'kubernetes': remove it",
-            "backend.bindAddress": "nothing with kind 'kubernetes': remove it",
+            "backend.host": ("has no effect with kind 'kubernetes'", "pulumi config rm"),
+            "backend.bindAddress": ("has no effect with kind 'kubernetes'", "pulumi config rm"),
         },
     ),
     (
@@ -178,9 +179,9 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, str]]] = [
             "devTools": {"enabled": True},
         },
         {
-            "credentials": "'generated' in a cluster: well-known credentials are for a laptop",
-            "services.local": "nothing in a cluster: it can't reach a developer's machine",
-            "devTools.enabled": "false in a cluster: the tools have no accounts of their own",
+            "credentials": ("for a laptop only", "generated"),
+            "services.local": ("a cluster can't reach a developer's machine", "pulumi config rm"),
+            "devTools.enabled": ("is not supported on Kubernetes", "false"),
         },
     ),
     (
@@ -194,16 +195,16 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, str]]] = [
             "gateway": {"enabled": True, "kong": {"proxyPort": 1, "tlsPort": 2, "adminPort": 3}},
         },
         {
-            "postgres.port": A_REASON,
-            "redis.port": A_REASON,
-            "kafka.port": A_REASON,
-            "kafka.zookeeper.port": A_REASON,
-            "gateway.kong.proxyPort": A_REASON,
-            "gateway.kong.tlsPort": A_REASON,
-            "gateway.kong.adminPort": A_REASON,
+            "postgres.port": HOST_PORT,
+            "redis.port": HOST_PORT,
+            "kafka.port": HOST_PORT,
+            "kafka.zookeeper.port": HOST_PORT,
+            "gateway.kong.proxyPort": HOST_PORT,
+            "gateway.kong.tlsPort": HOST_PORT,
+            "gateway.kong.adminPort": HOST_PORT,
         },
     ),
-    ("a cluster on Docker", REACHED, {"kubernetes": "nothing with backend.kind 'docker': remove it"}),
+    ("a cluster on Docker", REACHED, {"kubernetes": ("has no effect with backend.kind 'docker'", "pulumi config rm")}),
     (
         "what only a cluster has",
         {
@@ -212,10 +213,10 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, str]]] = [
             "gateway": {"enabled": True, "edge": "ingress", "tls": {"source": "secret"}},
         },
         {
-            "postgres.mode": "'statefulset' or 'external' on Docker: CloudNativePG needs a cluster",
-            "kafka.brokers": "1 on Docker: one engine is one place to lose",
-            "gateway.edge": "'nginx' on Docker: Ingress and Gateway API need a cluster",
-            "gateway.tls.source": "'self-signed' on Docker: Secrets and cert-manager need a cluster",
+            "postgres.mode": ("CloudNativePG needs Kubernetes", "statefulset"),
+            "kafka.brokers": ("must be 1 on Docker", " 1"),
+            "gateway.edge": ("Ingress and Gateway API need Kubernetes", "nginx"),
+            "gateway.tls.source": ("Secrets and cert-manager need Kubernetes", "self-signed"),
         },
     ),
     (
@@ -226,12 +227,12 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, str]]] = [
             "gateway": {"enabled": True, "kong": {"replicas": 2}, "nginx": {"replicas": 2}},
         },
         {
-            "gateway.kong.replicas": ONE_COPY,
-            "gateway.nginx.replicas": ONE_COPY,
-            "services.replicas": ONE_COPY,
-            "services.each.rdv.replicas": ONE_COPY,
-            "frontends.replicas": ONE_COPY,
-            "frontends.each.clientPwa.replicas": ONE_COPY,
+            "gateway.kong.replicas": ONE_REPLICA,
+            "gateway.nginx.replicas": ONE_REPLICA,
+            "services.replicas": ONE_REPLICA,
+            "services.each.rdv.replicas": ONE_REPLICA,
+            "frontends.replicas": ONE_REPLICA,
+            "frontends.each.clientPwa.replicas": ONE_REPLICA,
         },
     ),
     (
@@ -267,18 +268,18 @@ def test_generated_passwords_may_be_published_anywhere() -> None:
     ("configuration", "expected"), [one[1:] for one in OUT_OF_PLACE], ids=[one[0] for one in OUT_OF_PLACE]
 )
 def test_what_a_backend_can_not_do_is_refused_all_at_once(
-    configuration: Mapping[str, Any], expected: Mapping[str, str]
+    configuration: Mapping[str, Any], expected: Mapping[str, Rule]
 ) -> None:
-    assert refused_keys(configuration) == expected
+    assert_refused(refused_keys(configuration), expected)
 
 
 def test_the_tools_show_no_store_that_asks_for_more_than_they_know() -> None:
-    refused = {"devTools.enabled": "false with an external Redis, or a Kafka that encrypts"}
+    refused = {"devTools.enabled": ("neither an external Redis nor an encrypted Kafka", "false")}
     tools, password = {"devTools": {"enabled": True}}, {"redisPassword": "hunter2"}
     redis = {"redis": {"mode": "external", "external": {"host": "redis"}}}
     kafka = {"kafka": {"mode": "external", "external": {"bootstrapServers": ["k:1"]}}}
-    assert refused_keys({**tools, **redis, **password}, [*password]) == refused
-    assert refused_keys({**tools, **kafka}) == refused
+    assert_refused(refused_keys({**tools, **redis, **password}, [*password]), refused)
+    assert_refused(refused_keys({**tools, **kafka}), refused)
     plain = {"kafka": {"mode": "external", "external": {"bootstrapServers": ["k:1"], "securityProtocol": "PLAINTEXT"}}}
     assert parsed({**tools, **plain}).dev_tools.enabled
 

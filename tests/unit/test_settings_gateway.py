@@ -7,38 +7,46 @@ from typing import Any
 
 import pytest
 
-from tests.unit.mistakes import parsed, refused_keys
+from tests.unit.mistakes import Rule, assert_refused, parsed, refused_keys
 
 CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
-AN_ISSUER = "an issuer with the source 'cert-manager', and none with another one"
+REMOVED = "pulumi config rm"
 
-BAD: list[tuple[str, dict[str, Any], dict[str, str]]] = [
-    ("cert-manager without an issuer", {"tls": {"source": "cert-manager"}}, {"tls.issuer": AN_ISSUER}),
-    ("an issuer that nobody asks", {"tls": {"issuer": "letsencrypt"}}, {"tls.issuer": AN_ISSUER}),
+BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
+    (
+        "cert-manager without an issuer",
+        {"tls": {"source": "cert-manager"}},
+        {"tls.issuer": ("is required with the source 'cert-manager'", "ISSUER")},
+    ),
+    (
+        "an issuer that nobody asks",
+        {"tls": {"issuer": "letsencrypt"}},
+        {"tls.issuer": ("has no effect with the source 'self-signed'", REMOVED)},
+    ),
     (
         "a Secret that isn't used",
         {"tls": {"source": "self-signed", "secretName": "mine"}},
-        {"tls.secretName": "nothing with the source 'self-signed': remove it"},
+        {"tls.secretName": ("has no effect with the source 'self-signed'", REMOVED)},
     ),
     (
         "the kind of no issuer",
         {"tls": {"source": "secret", "issuerKind": "Issuer"}},
-        {"tls.issuerKind": "nothing with the source 'secret': remove it"},
+        {"tls.issuerKind": ("has no effect with the source 'secret'", REMOVED)},
     ),
     (
         "nginx beside an Ingress",
         {"edge": "ingress", "nginx": {"memoryMib": 100}},
-        {"nginx": "nothing with the edge 'ingress': remove it"},
+        {"nginx": ("has no effect with the edge 'ingress'", REMOVED)},
     ),
     (
         "an Ingress beside nginx",
         {"ingress": {"className": "traefik"}},
-        {"ingress": "nothing with the edge 'nginx': remove it"},
+        {"ingress": ("has no effect with the edge 'nginx'", REMOVED)},
     ),
     (
         "routes without a Gateway",
         {"edge": "gateway-api"},
-        {"ingress.gateway": "the name of a Gateway, as the edge is 'gateway-api'"},
+        {"ingress.gateway": ("is required with the edge 'gateway-api'", "GATEWAY")},
     ),
     (
         "an Ingress with a Gateway",
@@ -52,34 +60,37 @@ BAD: list[tuple[str, dict[str, Any], dict[str, str]]] = [
             },
         },
         {
-            f"ingress.{key}": "nothing with the edge 'ingress': remove it"
+            f"ingress.{key}": ("has no effect with the edge 'ingress'", REMOVED)
             for key in ("gateway", "gatewayNamespace", "httpsListener", "httpListener")
         },
     ),
     (
         "routes with what is an Ingress'",
         {"edge": "gateway-api", "ingress": {"gateway": "public", "className": "traefik", "annotations": {"a": "b"}}},
-        {f"ingress.{key}": "nothing with the edge 'gateway-api': remove it" for key in ("className", "annotations")},
+        {
+            f"ingress.{key}": ("has no effect with the edge 'gateway-api'", REMOVED)
+            for key in ("className", "annotations")
+        },
     ),
     (
         "routes on the listener without TLS too",
         {"edge": "gateway-api", "ingress": {"gateway": "public", "httpListener": "http"}},
-        {"ingress.httpsListener": "another listener than httpListener (http), which leads there"},
+        {"ingress.httpsListener": "must name another listener than httpListener (http)"},
     ),
     (
         "a listener that leads to itself",
         {"edge": "gateway-api", "ingress": {"gateway": "public", "httpsListener": "web", "httpListener": "web"}},
-        {"ingress.httpsListener": "another listener than httpListener (web), which leads there"},
+        {"ingress.httpsListener": "must name another listener than httpListener (web)"},
     ),
     (
         "fewer requests an hour than a minute",
         {"rateLimit": {"perMinute": 100, "perHour": 99}},
-        {"rateLimit.perHour": "at least perMinute (100)"},
+        {"rateLimit.perHour": ("is lower than perMinute (100)", " 100")},
     ),
     (
         "one port for HTTP and HTTPS",
         {"nginx": {"httpPort": 443}},
-        {"nginx.httpsPort": "another port than httpPort (443)"},
+        {"nginx.httpsPort": "is the same as httpPort (443)"},
     ),
     ("a domain in upper case", {"domain": "PTI.fr"}, {"domain": "text such as 'pti-calendar.fr'"}),
     (
@@ -97,16 +108,15 @@ BAD: list[tuple[str, dict[str, Any], dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("gateway", "expected"), [one[1:] for one in BAD], ids=[one[0] for one in BAD])
-def test_a_contradiction_is_refused(gateway: Mapping[str, Any], expected: Mapping[str, str]) -> None:
+def test_a_contradiction_is_refused(gateway: Mapping[str, Any], expected: Mapping[str, Rule]) -> None:
     found = refused_keys({**CLUSTER, "gateway": {"enabled": True, **gateway}})
-    assert found == {f"gateway.{key}": allowed for key, allowed in expected.items()}
+    assert_refused(found, {f"gateway.{key}": rule for key, rule in expected.items()})
 
 
 def test_the_port_of_an_administration_that_does_not_run_is_refused() -> None:
     stack = {"credentials": "generated", "gateway": {"enabled": True, "kong": {"adminPort": 9001}}}
-    assert refused_keys(stack) == {
-        "gateway.kong.adminPort": "nothing without the administration API (gateway.kong.adminApi): remove it"
-    }
+    rule = ("has no effect without the admin API (gateway.kong.adminApi)", REMOVED)
+    assert_refused(refused_keys(stack), {"gateway.kong.adminPort": rule})
 
 
 @pytest.mark.parametrize("host", ["10.0.0.7", "192.168.1.1"])
@@ -144,8 +154,7 @@ def test_a_section_that_is_filled_in_says_whether_it_is_on(section: str) -> None
         "devTools": {"kafkaUi": {"port": 8090}},
     }
     filled = sections[section]
-    assert refused_keys({section: filled}) == {
-        f"{section}.enabled": "true, without which nothing comes of the section; or false, to keep it for later"
-    }
+    rule = ("is not set, although the section has other settings", "true", "or false")
+    assert_refused(refused_keys({section: filled}), {f"{section}.enabled": rule})
     parsed({section: {"enabled": False, **filled}})
     parsed({section: {}})

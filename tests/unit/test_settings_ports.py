@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.mistakes import NOTHING, Bad, default, entry, parsed, refusal, refused_keys
+from tests.unit.mistakes import NOT_SET, Bad, assert_refused, default, entry, parsed, refusal, refused_keys
 
 
 def port_clash(about: str, configuration: Mapping[str, Any], key: str, given: str, port: int, taken_by: str) -> Bad:
@@ -20,13 +20,13 @@ def port_clash(about: str, configuration: Mapping[str, Any], key: str, given: st
         "devTools.kafkaUi.port": default("8080", "KafkaUi"),
         "devTools.redisCommander.port": default("8081", "RedisCommander"),
     }[key]
-    allowed = f"a port of its own: {port} is already taken by {taken_by}"
-    return Bad(about, configuration, entry(key, given=given, allowed=allowed, default=own))
+    problem, fix = f"is {port}, which {taken_by} uses already", f"'pti-calendar:{key}' OTHER_PORT"
+    return Bad(about, configuration, entry(key, value=given, problem=problem, fix=fix, default=own))
 
 
 PORTS = [
     port_clash("Redis on PostgreSQL's port", {"redis": '{"port": 5432}'}, "redis.port", "5432", 5432, "postgres.port"),
-    port_clash("PostgreSQL on Redis's", {"postgres": '{"port": 6379}'}, "redis.port", NOTHING, 6379, "postgres.port"),
+    port_clash("PostgreSQL on Redis's", {"postgres": '{"port": 6379}'}, "redis.port", NOT_SET, 6379, "postgres.port"),
     port_clash("Kafka on PostgreSQL's", {"kafka": '{"port": 5432}'}, "kafka.port", "5432", 5432, "postgres.port"),
     port_clash("Kafka on Redis's", {"kafka": '{"port": 6379}'}, "kafka.port", "6379", 6379, "redis.port"),
     port_clash(
@@ -57,7 +57,7 @@ PORTS = [
         "a store on a tool's",
         {"kafka": '{"port": 8081}', "devTools": '{"enabled": true}'},
         "devTools.redisCommander.port",
-        NOTHING,
+        NOT_SET,
         8081,
         "kafka.port",
     ),
@@ -115,7 +115,7 @@ def test_an_administration_that_does_not_run_holds_no_port() -> None:
 @pytest.mark.parametrize("key", GATEWAY_PORTS)
 def test_a_store_on_a_port_of_the_gateway_is_refused(key: str) -> None:
     stack = {"credentials": "well-known", "gateway": {"enabled": True}, "redis": {"port": GATEWAY_PORTS[key]}}
-    assert refused_keys(stack) == {key: f"a port of its own: {GATEWAY_PORTS[key]} is already taken by redis.port"}
+    assert_refused(refused_keys(stack), {key: f"is {GATEWAY_PORTS[key]}, which redis.port uses already"})
 
 
 def test_a_stack_with_everything_that_docker_can_run_has_no_clash() -> None:

@@ -10,19 +10,17 @@ import pytest
 from settings import Settings, parse
 from settings.catalog import SERVICES
 from settings.credentials import CREDENTIALS
-from tests.unit.mistakes import Bad, entry, parsed, refusal, refused_keys
+from tests.unit.mistakes import NOT_SET, NOT_SHOWN, Bad, assert_refused, entries, entry, parsed, refusal, refused_keys
 
 SECRET_KEYS = ", ".join(sorted(one.key for one in CREDENTIALS))
-UNUSABLE = "an empty value or one with a line break (not shown)"
-PRINTABLE = "printable characters on one line, at least one"
+COMMAND = "pulumi config set --secret pti-calendar:"
+UNUSABLE = "is empty, or has a line break or another character that isn't printable"
 SECRETS = [
     *(
         Bad(
             f"{key} in plain text",
             {key: "hunter2"},
-            entry(
-                key, given="a value in plain text", allowed=f"a secret: pulumi config set --secret pti-calendar:{key}"
-            ),
+            entry(key, value=NOT_SHOWN, problem="is a secret in plain text", fix=f"{COMMAND}{key}"),
         )
         for key in ("postgresPassword", "jwtSecret", "userMigratorPassword")
     ),
@@ -30,7 +28,7 @@ SECRETS = [
         Bad(
             f"a secret that is {about}",
             {"redisPassword": value},
-            entry("redisPassword", given=UNUSABLE, allowed=PRINTABLE),
+            entry("redisPassword", value=NOT_SHOWN, problem=UNUSABLE, fix=f"{COMMAND}redisPassword"),
             ("redisPassword",),
         )
         for about, value in [
@@ -48,9 +46,9 @@ SECRETS = [
             {"monitoring": {"enabled": True}, "postgresMonitorPassword": value},
             entry(
                 "postgresMonitorPassword",
-                given="a value with a space (not shown)",
-                allowed="printable characters without a space, while monitoring is on: PostgreSQL's exporter can't "
-                "read one",
+                value=NOT_SHOWN,
+                problem="has a space, which PostgreSQL's exporter (monitoring.enabled) can't read",
+                fix=f"{COMMAND}postgresMonitorPassword",
             ),
             ("postgresMonitorPassword",),
         )
@@ -61,8 +59,9 @@ SECRETS = [
         {"postgres": '{"port": 5433}'},
         entry(
             "postgres",
-            given="an encrypted value",
-            allowed=f"plain settings; secrets are top-level keys: {SECRET_KEYS}",
+            value=NOT_SHOWN,
+            problem="is encrypted, but holds plain settings",
+            fix=f"the secrets are top-level keys: {SECRET_KEYS}",
         ),
         ("postgres",),
     ),
@@ -159,11 +158,10 @@ def test_the_secrets_a_person_must_supply_are_told_all_at_once_with_the_command(
         "twilioAuthToken": "Twilio's API: the token",
         "brevoApiKey": "Brevo's API: the key",
     }
-    command = "a secret: pulumi config set --secret pti-calendar:"
-    entries = [entry(key, given=f"nothing; it is {it}", allowed=command + key) for key, it in missing.items()]
-    message = refusal({"services": {"deploy": ["user", "payment", "notification"]}})
-    assert message.split("\n\n")[1:-1] == entries
-    assert message.startswith("5 mistakes")
+    stack = {"services": {"deploy": ["user", "payment", "notification"]}}
+    assert {one.value for one in entries(refusal(stack))} == {NOT_SET}
+    rules = {key: (f"is required ({purpose})", f"{COMMAND}{key}") for key, purpose in missing.items()}
+    assert_refused(refused_keys(stack), rules)
 
 
 def test_only_the_secrets_that_are_missing_are_told() -> None:

@@ -8,29 +8,27 @@ from typing import Any
 
 import pytest
 
-from tests.unit.mistakes import Bad, default, entry, parsed
+from tests.unit.mistakes import NOT_SET, NOT_SHOWN, UNKNOWN, Bad, default, entry, parsed
 
 DIGEST = "sha256:" + "0a" * 32
-MOVING_TAG = "an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a moving tag hides changes from the preview"
+MOVING_TAG = "an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a mutable tag hides changes from previews"
 NO_REFERENCE = "an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'"
-POSTGRES_MAJOR = (
-    "a tag that begins with the PostgreSQL major version, 17 or newer (the data directory is named after it)"
-)
+POSTGRES_MAJOR = "doesn't begin with a PostgreSQL major version, 17 or newer"
 PORT = "a whole number from 1 to 65535"
 
 LIMITS = [
     Bad(
         "a port below the first",
         {"postgres": '{"port": 0}'},
-        entry("postgres.port", given="0", allowed=PORT, default=default("5432", "Postgres")),
+        entry("postgres.port", value="0", must_be=PORT, default=default("5432", "Postgres")),
     ),
     Bad(
         "too few connections",
         {"postgres": '{"maxConnections": 19}'},
         entry(
             "postgres.maxConnections",
-            given="19",
-            allowed="a whole number from 20 to 10000",
+            value="19",
+            must_be="a whole number from 20 to 10000",
             default=default("150", "Postgres"),
         ),
     ),
@@ -39,8 +37,8 @@ LIMITS = [
         {"postgres": '{"maxConnections": 10001}'},
         entry(
             "postgres.maxConnections",
-            given="10001",
-            allowed="a whole number from 20 to 10000",
+            value="10001",
+            must_be="a whole number from 20 to 10000",
             default=default("150", "Postgres"),
         ),
     ),
@@ -48,7 +46,7 @@ LIMITS = [
         "too small a Redis",
         {"redis": '{"maxMemoryMib": 7}'},
         entry(
-            "redis.maxMemoryMib", given="7", allowed="a whole number from 8 to 262144", default=default("128", "Redis")
+            "redis.maxMemoryMib", value="7", must_be="a whole number from 8 to 262144", default=default("128", "Redis")
         ),
     ),
     Bad(
@@ -56,9 +54,9 @@ LIMITS = [
         {"redis": '{"maxMemoryMib": 513}'},
         entry(
             "redis.storageGib",
-            given="nothing: the default below",
-            allowed="at least 3: 4 times maxMemoryMib (513), as a rewrite of the append-only file keeps the old one "
-            "until the new one is complete",
+            value=NOT_SET,
+            problem="is smaller than 4 times maxMemoryMib (513)",
+            fix="'pti-calendar:redis.storageGib' 3 (or more)",
             default=default("2", "Redis"),
         ),
     ),
@@ -67,21 +65,22 @@ LIMITS = [
         {"redis": '{"image": "redis:6.2"}'},
         entry(
             "redis.image",
-            given="'redis:6.2'",
-            allowed="Redis 7 or newer, which bounds the memory of its clients",
+            value="'redis:6.2'",
+            problem="is older than Redis 7",
+            fix="'pti-calendar:redis.image' redis:8.10.1",
             default=default("redis:8.10.1", "Redis"),
         ),
     ),
     Bad(
         "too small a heap for Kafka",
         {"kafka": '{"heapMib": 191}'},
-        entry("kafka.heapMib", given="191", allowed="a whole number from 192", default=default("320", "Kafka")),
+        entry("kafka.heapMib", value="191", must_be="a whole number from 192", default=default("320", "Kafka")),
     ),
     Bad(
         "too small a heap for ZooKeeper",
         {"kafka": '{"zookeeper": {"heapMib": 63}}'},
         entry(
-            "kafka.zookeeper.heapMib", given="63", allowed="a whole number from 64", default=default("96", "ZooKeeper")
+            "kafka.zookeeper.heapMib", value="63", must_be="a whole number from 64", default=default("96", "ZooKeeper")
         ),
     ),
 ]
@@ -91,7 +90,7 @@ IMAGES = [
         Bad(
             about,
             {"redis": json.dumps({"image": image})},
-            entry("redis.image", given=repr(image), allowed=allowed, default=default("redis:8.10.1", "Redis")),
+            entry("redis.image", value=repr(image), must_be=allowed, default=default("redis:8.10.1", "Redis")),
         )
         for about, image, allowed in [
             ("the tag latest", "redis:latest", MOVING_TAG),
@@ -112,8 +111,9 @@ IMAGES = [
             {"postgres": json.dumps({"image": image})},
             entry(
                 "postgres.image",
-                given=repr(image),
-                allowed=POSTGRES_MAJOR,
+                value=repr(image),
+                problem=POSTGRES_MAJOR,
+                fix="'pti-calendar:postgres.image' postgres:18.6",
                 default=default("postgres:18.6", "Postgres"),
             ),
         )
@@ -130,8 +130,9 @@ IMAGES = [
         {"kafka": '{"image": "apache/kafka:4.3.1"}'},
         entry(
             "kafka.image",
-            given="'apache/kafka:4.3.1'",
-            allowed="apache/kafka:3.9.x, as Kafka 4 has no ZooKeeper mode; or mode 'kraft'",
+            value="'apache/kafka:4.3.1'",
+            problem="is Kafka 4, which has no ZooKeeper mode",
+            fix="apache/kafka:3.9.1; or set kafka.mode to 'kraft'",
             default=default("none", "Kafka"),
         ),
     ),
@@ -143,8 +144,8 @@ CHOICES = [
         {"postgres": '{"memoryMib": 511}'},
         entry(
             "postgres.memoryMib",
-            given="511",
-            allowed="a whole number from 512 to 1048576",
+            value="511",
+            must_be="a whole number from 512 to 1048576",
             default=default("1024", "Postgres"),
         ),
     ),
@@ -153,28 +154,30 @@ CHOICES = [
         {"postgres": json.dumps({"image": f"postgres@sha256:18{'a' * 62}"})},
         entry(
             "postgres.image",
-            given=f"'postgres@sha256:18{'a' * 62}'",
-            allowed=POSTGRES_MAJOR,
+            value=f"'postgres@sha256:18{'a' * 62}'",
+            problem=POSTGRES_MAJOR,
+            fix="'pti-calendar:postgres.image' postgres:18.6",
             default=default("postgres:18.6", "Postgres"),
         ),
     ),
     Bad(
         "an image with a line break",
         {"redis": '{"image": "redis:8\\n"}'},
-        entry("redis.image", given=r"'redis:8\n'", allowed=NO_REFERENCE, default=default("redis:8.10.1", "Redis")),
+        entry("redis.image", value=r"'redis:8\n'", must_be=NO_REFERENCE, default=default("redis:8.10.1", "Redis")),
     ),
     Bad(
         "a key of a section in snake case",
         {"postgres": '{"memory_mib": 512}'},
-        entry("postgres.memory_mib", given="an unknown key", allowed="'memoryMib', the nearest key"),
+        entry("postgres.memory_mib", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'memoryMib'?"),
     ),
     Bad(
         "a broker of Kafka 4 with ZooKeeper, by way of a mirror",
         {"kafka": '{"image": "mirror.example.com/apache/kafka:4.3.1"}'},
         entry(
             "kafka.image",
-            given="'mirror.example.com/apache/kafka:4.3.1'",
-            allowed="apache/kafka:3.9.x, as Kafka 4 has no ZooKeeper mode; or mode 'kraft'",
+            value="'mirror.example.com/apache/kafka:4.3.1'",
+            problem="is Kafka 4, which has no ZooKeeper mode",
+            fix="apache/kafka:3.9.1; or set kafka.mode to 'kraft'",
             default=default("none", "Kafka"),
         ),
     ),
@@ -183,8 +186,8 @@ CHOICES = [
         {"kafka": '{"mode": "raft"}'},
         entry(
             "kafka.mode",
-            given="'raft'",
-            allowed="one of 'zookeeper', 'kraft', 'external'",
+            value="'raft'",
+            must_be="one of 'zookeeper', 'kraft', 'external'",
             default=default("zookeeper", "Kafka"),
         ),
     ),
@@ -193,9 +196,9 @@ CHOICES = [
         {"kafka": '{"mode": "kraft", "zookeeper": {"port": 2182}}'},
         entry(
             "kafka.zookeeper",
-            given='{"port": 2182}',
-            allowed="nothing in the mode 'kraft', which runs no ZooKeeper: remove it",
-            default=None,
+            value='{"port": 2182}',
+            problem="has no effect in the mode 'kraft', which runs no ZooKeeper",
+            fix="pulumi config rm --path 'pti-calendar:kafka.zookeeper'",
         ),
     ),
 ]
