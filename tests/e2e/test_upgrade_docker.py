@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from contract import StackOutputs
-from settings.gateway import Kong
 from tests import baseline
 from tests.e2e.bookings import Bookings, stored
 from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack, configuration, lacking_images
-from tests.e2e.upgrade import kept_types, upgrade
+from tests.e2e.upgrade import kept_types, open_kong, upgrade
 from tests.engine import docker_engine
-from tests.engine.docker_engine import docker
 from tests.failures import Tried
 
 SERVICES = ["user", "rdv"]
@@ -31,22 +28,15 @@ class ReleasedStack(FullStack):
 
 
 @pytest.fixture
-def open_kong() -> Iterator[str]:
-    """Kong's image for the release, which doesn't guard its administration: the stand-in refuses to start like that.
-
-    The variable names an empty file, with which the real Kong starts as without.
-    """
+def kong_image() -> Iterator[str]:
+    """Kong's image for the release."""
     if reason := lacking_images():
         pytest.skip(reason)
-    name = f"pti-local/kong-{secrets.token_hex(3)}:3.9.3"
-    source = docker("create", Kong().image).strip()
-    docker("commit", "--change", "ENV KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE=/dev/null", source, name)
-    docker("rm", source)
-    yield name
-    docker("image", "rm", "--force", name)
+    with open_kong() as name:
+        yield name
 
 
-def test_an_upgrade_from_the_last_release_keeps_every_row(tmp_path: Path, open_kong: str, tried: Tried) -> None:
+def test_an_upgrade_from_the_last_release_keeps_every_row(tmp_path: Path, kong_image: str, tried: Tried) -> None:
     tried.failure(
         "The program is upgraded from the last release",
         on="Docker",
@@ -57,7 +47,7 @@ def test_an_upgrade_from_the_last_release_keeps_every_row(tmp_path: Path, open_k
     kong = described["gateway"]["kong"]
     # Without the key that the release doesn't know.
     described["gateway"]["kong"] = {key: value for key, value in kong.items() if key != "adminApi"} | {
-        "image": open_kong
+        "image": kong_image
     }
     stack = ReleasedStack(tmp_path, configuration=described)
     try:
