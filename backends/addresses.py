@@ -118,7 +118,7 @@ class Addresses:
         if self._failure is not None:
             raise self._failure
         if self._record is None:
-            raise RuntimeError("resources are declared, and `with Addresses(…)` has not ended")
+            raise RuntimeError("resources are declared, but `with Addresses(…)` has not ended")
         await self._record.urn.future()
 
     async def _check(self, hook: pulumi.ResourceHookArgs) -> None:
@@ -136,8 +136,8 @@ class Addresses:
         if entries:
             raise WorkloadError(
                 f"The program has moved or renamed resources of this stack: {', '.join(sorted(moved))}.\n"
-                "Pulumi would take each for a new one, and delete what runs. Nothing has been changed. Name the former "
-                "addresses in MOVED of backends/addresses.py:\n" + "\n".join(sorted(entries))
+                "Pulumi would treat each as a new resource and delete the running one. Nothing has been changed. Add "
+                "the former addresses to MOVED in backends/addresses.py:\n" + "\n".join(sorted(entries))
             )
 
 

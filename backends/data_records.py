@@ -118,7 +118,7 @@ class DataRecords:
                 remedy = self._fixed[hook.name, one.successor, one.key].remedy
                 refused.append(f"{one.key} can't change from {one.old!r} to {one.new!r} while {what}. {remedy}")
         if refused:
-            raise WorkloadError("\n".join([*refused, forget(hook.urn, "Where that data isn't wanted any more")]))
+            raise WorkloadError("\n".join([*refused, forget(hook.urn, "If you no longer need that data")]))
 
     async def _check_identities(self, hook: pulumi.ResourceHookArgs) -> None:
         old, new = _input(hook.old_inputs), _input(hook.new_inputs)
@@ -134,8 +134,8 @@ class DataRecords:
                 "\n".join(
                     [
                         *(f"The {kind} '{name}' with this stack's data is missing." for name in lost),
-                        f"Nothing is started on an empty one in its place. How to bring it back: {MANUAL}",
-                        forget(hook.urn, "Once it is back, or to begin with an empty one"),
+                        f"The update doesn't replace it with an empty one. To restore it, see {MANUAL}",
+                        forget(hook.urn, "Once it is restored, or to start with an empty one"),
                     ]
                 )
             )
@@ -184,6 +184,6 @@ def _input(inputs: Any) -> dict[str, Any]:
 
 
 def forget(urn: str, when: str) -> str:
-    """The sentence on how a stack forgets a record."""
+    """Return the sentence that says how to remove a record from the state."""
     stack = urn.split("::")[0].removeprefix("urn:pulumi:")
-    return f"{when}, have the stack forget what it recorded: pulumi state delete --stack {stack} '{urn}'"
+    return f"{when}, remove the record of it from the state: pulumi state delete --stack {stack} '{urn}'"

@@ -74,7 +74,7 @@ def check_python() -> None:
     if sys.version_info < PYTHON:
         raise OperationError(
             f"Python {'.'.join(map(str, PYTHON))} or newer is needed; '{sys.executable}' is "
-            f"{'.'.join(map(str, sys.version_info[:3]))}.\nInstall one and name it: make PYTHON=python3.12 …"
+            f"{'.'.join(map(str, sys.version_info[:3]))}.\nInstall it and select it: make PYTHON=python3.12 …"
         )
 
 
@@ -89,9 +89,9 @@ def check_engine() -> None:
     asked = _run(["docker", "--host", Engine().address, "version", "--format", "{{.Server.Version}}"])
     if asked.returncode:
         raise OperationError(
-            f"No Docker engine answers:\n  {asked.stderr.strip()}\nStart it (Docker Desktop, or: sudo systemctl "
-            "start docker), make sure 'docker ps' works for your user, and run this again.\nAn engine that listens "
-            "elsewhere ('docker context ls' shows its address) is named by DOCKER_HOST."
+            f"The Docker engine doesn't answer:\n  {asked.stderr.strip()}\nStart it (Docker Desktop, or: sudo "
+            "systemctl start docker), make sure 'docker ps' works for your user, and run this again.\nIf your engine "
+            "listens elsewhere, set DOCKER_HOST to its address ('docker context ls' shows it)."
         )
 
 

@@ -79,7 +79,7 @@ def delete_data(stack: str) -> None:
     cluster = _cluster(stack)
     command = _command(cluster, "delete", "namespace", cluster.namespace, "--ignore-not-found")
     if code := subprocess.run(command).returncode:
-        raise OperationError(f"The namespace is not gone (exit code {code}). Again: {' '.join(command)}")
+        raise OperationError(f"The namespace was not deleted (exit code {code}). Run again: {' '.join(command)}")
 
 
 def whereabouts(stack: str) -> str:

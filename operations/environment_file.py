@@ -80,7 +80,7 @@ def _quoted(value: str) -> str:
         return f"'{value}'"
     if any(character in value for character in '"$`\\'):
         raise OperationError(
-            "A password holds both ' and one of \" $ ` \\, which the readers of environment files don't agree on; "
-            "supply one without."
+            "A password contains both ' and one of \" $ ` \\, which parsers of environment files read differently. "
+            "Set a password without these characters."
         )
     return f'"{value}"'

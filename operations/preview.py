@@ -42,7 +42,7 @@ def preview(stack: str) -> int:
             _quietly(place, ["config", "set-all", "--stack", stack, *_placeholders(needed)])
         print(f"· what a new stack '{stack}' would create, with placeholders as its secrets", flush=True)
         if settings.on_kubernetes:
-            print("· no cluster is asked: Pulumi warns of a missing kubeconfig, as it should", flush=True)
+            print("· the cluster is not contacted; Pulumi's warning about a missing kubeconfig is expected", flush=True)
         command = ["pulumi", "preview", "--stack", stack, "--config-file", str(configuration)]
         try:
             return subprocess.run(command, env=throw_away_environment(place), cwd=ROOT).returncode

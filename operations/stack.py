@@ -90,9 +90,9 @@ def _select(stack: str) -> None:
     done = _captured(["stack", "select", "--create", stack])
     if "incorrect passphrase" in done.stderr:
         raise OperationError(
-            f"The line 'encryptionsalt' in Pulumi.{stack}.yaml was made with another passphrase than yours. If you "
-            "have the other one, name its file in PULUMI_CONFIG_PASSPHRASE_FILE; else remove the line (and the "
-            "secrets set with it), and Pulumi writes a new one."
+            f"The line 'encryptionsalt' in Pulumi.{stack}.yaml belongs to another passphrase. If you have that one, "
+            "set PULUMI_CONFIG_PASSPHRASE_FILE to its file. Otherwise remove the line and the secrets that were set "
+            "with it; Pulumi then writes a new line."
         )
     if done.returncode:
         raise OperationError(_unreadable(stack, done.stderr))
@@ -107,12 +107,12 @@ def _unreadable(stack: str, error: str) -> str:
         return said
     if _is_json(backup):
         return (
-            f"{said}\nIts file is damaged, as after a crash of the machine. Pulumi keeps the one before the last step; "
-            f"put it in its place, and run this again:\n  cp {backup} {file}"
+            f"{said}\nIts file is damaged, which a crash of the machine can cause. Pulumi keeps the previous version; "
+            f"restore it, then run this again:\n  cp {backup} {file}"
         )
     return (
-        f"{said}\nIts file is damaged, and so is the one before, as after a full disk. Put a copy of your own in its "
-        "place. Without one, move it away and run this again (docs/runbook.md#the-state-is-lost):\n"
+        f"{said}\nIts file and the previous version are damaged, which a full disk can cause. Restore a backup of "
+        "yours. Without one, move the file away and run this again (docs/runbook.md#the-state-is-lost):\n"
         f"  mv {file} {file}.damaged"
     )
 
@@ -122,8 +122,9 @@ def _refuse_full_disk(stack: str) -> None:
     free = shutil.disk_usage(STATE).free if STATE.exists() else STATE_ROOM
     if free < STATE_ROOM:
         raise OperationError(
-            f"The disk of {STATE} has {free // 2**20} MiB left, and {STATE_ROOM // 2**20} MiB are needed: a full disk "
-            f"would damage the state of stack '{stack}'. Make room, and run this again. Nothing has been changed."
+            f"The disk of {STATE} has {free // 2**20} MiB free, but {STATE_ROOM // 2**20} MiB are required: a full "
+            f"disk would damage the state of stack '{stack}'. Free space, then run this again. "
+            "Nothing has been changed."
         )
 
 
@@ -140,8 +141,8 @@ def _refuse_second_update(stack: str) -> None:
     for lock in locks(stack):
         if lock.is_alive():
             raise OperationError(
-                f"Another update of stack '{stack}' runs (process {lock.pid}). Wait for its end, then run this again. "
-                "Nothing has been changed."
+                f"Another update of stack '{stack}' runs (process {lock.pid}). Wait until it ends, then run this "
+                "again. Nothing has been changed."
             )
 
 
@@ -154,7 +155,7 @@ def _release_dead_lock(stack: str) -> bool:
     found = locks(stack)
     if not found or not all(lock.is_dead() for lock in found):
         return False
-    print("· lifting the lock of an update that was killed", flush=True)
+    print("· removing the lock of a killed update", flush=True)
     _captured(["cancel", "--yes", "--stack", stack])
     return True
 
@@ -179,7 +180,7 @@ def _restore_salt(stack: str, state: Mapping[str, Any]) -> None:
     salt = ((state.get("secrets_providers") or {}).get("state") or {}).get("salt")
     if not salt or "encryptionsalt" in (yaml.safe_load(file.read_text()) or {}):
         return
-    print(f"· putting the line 'encryptionsalt' of Pulumi.{stack}.yaml back, from the state", flush=True)
+    print(f"· restoring the line 'encryptionsalt' of Pulumi.{stack}.yaml from the state", flush=True)
     text = file.read_text()
     file.write_text(f"{text}{'' if text.endswith(chr(10)) else chr(10)}encryptionsalt: {salt}\n")
 
@@ -196,7 +197,7 @@ def _preview(stack: str, options: Sequence[str]) -> tuple[int, bool]:
             return code, False
         if is_changing := proposes_changes(log):
             return code, is_changing
-    print("· there is nothing to change", flush=True)
+    print("· no changes", flush=True)
     return code, False
 
 

@@ -28,8 +28,8 @@ def wipe(name: str) -> int:
         raise OperationError("Not confirmed; nothing has been changed.")
     if stack.exists(name) and (code := stack.destroy(name)):
         raise OperationError(
-            f"The stack could not be taken down (exit code {code}); its volumes are untouched. Resources that are "
-            f"protected stay so until: pulumi state unprotect --all --stack {name}"
+            f"The stack could not be destroyed (exit code {code}); its volumes have not been changed. If resources "
+            f"are protected, run first: pulumi state unprotect --all --stack {name}"
         )
     runtime.delete_data(name)
     print(f"Deleted: {', '.join(doomed) or 'nothing'}")

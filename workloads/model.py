@@ -179,7 +179,7 @@ class Workload:
             refuse(f"{', '.join(sorted(twice))} stands in both environment and secret_environment")
         callees = {call.workload for call in self.calls if isinstance(call, Endpoint)}
         if self.name in (*self.needs, *callees):
-            refuse("needs or calls itself")
+            refuse("depends on itself")
         self._check_scale(refuse)
         told = [*(one.port for one in self.metrics), *([self.health.port] if self.health else [])]
         if stray := {*self.peer_ports, *told} - {*numbers}:

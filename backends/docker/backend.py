@@ -150,22 +150,22 @@ class DockerBackend:
     def expose(self, exposure: Exposure, *, parent: pulumi.Resource) -> None:
         """Raises: the engine has no edge. See `Backend.expose`."""
         raise WorkloadError(
-            f"exposure {exposure.name!r}: a Docker engine has neither an Ingress controller nor a Gateway; let nginx "
-            "be the edge: pulumi config set --path 'pti-calendar:gateway.edge' nginx"
+            f"exposure {exposure.name!r}: Docker has neither an Ingress controller nor a Gateway. Use nginx: "
+            "pulumi config set --path 'pti-calendar:gateway.edge' nginx"
         )
 
     def request_certificate(self, request: CertificateRequest, *, parent: pulumi.Resource) -> None:
         """Raises: nothing issues certificates. See `Backend.request_certificate`."""
         raise WorkloadError(
-            f"certificate {request.name!r}: no cert-manager runs on a Docker engine; have one made without it: "
+            f"certificate {request.name!r}: cert-manager needs Kubernetes. Use a self-signed certificate: "
             "pulumi config set --path 'pti-calendar:gateway.tls.source' self-signed"
         )
 
     def deploy_postgres_cluster(self, cluster: PostgresCluster, *, parent: pulumi.Resource) -> Endpoint:
         """Raises: the engine is one node. See `Backend.deploy_postgres_cluster`."""
         raise WorkloadError(
-            f"PostgreSQL cluster {cluster.name!r}: a Docker engine is a single node without an operator; run one "
-            "server: pulumi config set --path 'pti-calendar:postgres.mode' statefulset"
+            f"PostgreSQL cluster {cluster.name!r}: CloudNativePG needs Kubernetes. Run a single server: "
+            "pulumi config set --path 'pti-calendar:postgres.mode' statefulset"
         )
 
     @property

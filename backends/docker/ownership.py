@@ -1,7 +1,7 @@
-"""Whose a container, network or volume of the engine is, looked up before the stack makes one of that name.
+"""Refuses a container, network or volume whose name an object of another owner has already.
 
-Each carries the stack in a label. What a killed update of this stack left behind is cleared or taken back; anything
-else of that name is refused, in a preview, too.
+Each object has a label with its stack. If a killed update of this stack left the object behind, a container or network
+is removed and created again, and a volume is adopted. Any other object of that name is refused, in previews as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from workloads import WorkloadError
 
 
 class Ownership:
-    """The hook that refuses what isn't this stack's."""
+    """The hook that refuses objects of other owners."""
 
     def __init__(self, engine: Engine, threads: Threads, stack: str) -> None:
         self._engine = engine
@@ -48,7 +48,7 @@ class Ownership:
         refused = f"a {kind} named {name!r} exists and does not belong to stack {self._stack!r}"
         if kind == "volume":
             return (
-                f"{refused}; its data is left as it is. Move it to a volume with the stack's labels, as {MANUAL} "
+                f"{refused}; it has not been changed. Copy its data to a volume with the stack's labels, as {MANUAL} "
                 f"describes, or remove it with: docker volume rm {name}"
             )
         return f"{refused}; rename it, or remove it with: docker {kind} rm {name}"

@@ -85,7 +85,7 @@ class Readiness:
                 crashes = _Crashes()
                 pulumi.log.info(f"{awaited.workload}: {newest}")
             if crashes.begin_with(found):
-                pulumi.log.warn(f"{awaited.container} has ended, and is started again")
+                pulumi.log.warn(f"{awaited.container} has exited and is restarted")
             if crashes.are_a_loop or found["State"].get("Status") in STOPPED:
                 raise WorkloadError(await self._ended(awaited, found))
             if monotonic() > deadline:
@@ -97,7 +97,7 @@ class Readiness:
         if state.get("Status") in STOPPED:
             ends = "has been stopped"
         else:
-            ends = "has used all of its memory (OOMKilled)" if state.get("OOMKilled") else "keeps ending"
+            ends = "has used all of its memory (OOMKilled)" if state.get("OOMKilled") else "keeps crashing"
         # That of a container that runs again is 0.
         code = state.get("ExitCode")
         if state.get("Running") and not state.get("Restarting"):
@@ -108,7 +108,7 @@ class Readiness:
     async def _failure(self, awaited: Awaited, shown: str) -> str:
         state = f"has made no progress for {awaited.startup_s} s ({shown})" if shown else "did not become ready"
         lines = await self._last_lines(awaited)
-        return f"{awaited.container} {state}. It runs on: the next update goes on waiting. {lines}"
+        return f"{awaited.container} {state}. It keeps running; the next update waits for it again. {lines}"
 
     async def _last_lines(self, awaited: Awaited) -> str:
         lines = await self._threads.run(self._engine.last_lines, awaited.container)

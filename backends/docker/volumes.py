@@ -84,6 +84,6 @@ class DataVolumes:
         if found is None:
             raise WorkloadError(
                 f"The volume '{name}' with this stack's data is missing.\n"
-                f"Nothing is started on an empty one in its place. How to bring it back: {MANUAL}\n"
-                f"{forget(str(await self._records[name].urn.future()), 'To begin with an empty one')}"
+                f"The update doesn't replace it with an empty one. To restore it, see {MANUAL}\n"
+                f"{forget(str(await self._records[name].urn.future()), 'To start with an empty one')}"
             )

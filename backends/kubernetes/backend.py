@@ -100,7 +100,7 @@ class KubernetesBackend:
         if not pulumi.runtime.is_dry_run():
             raise ClusterUnreachable(f"{found}\nNothing has been changed.")
         self._objects.reachable = False
-        pulumi.log.warn(f"{found}\nThis preview shows what the program asks for, without a look at the cluster.")
+        pulumi.log.warn(f"{found}\nThis preview shows what the program declares. It is not compared with the cluster.")
 
     def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
         """Declares all objects of a workload. See `Backend.deploy`."""

@@ -50,7 +50,7 @@ def fixed_class(storage_class: str | None) -> Fixed:
     return Fixed(
         STORAGE_CLASS,
         storage_class or DEFAULT_CLASS,
-        "A claim keeps the class that it was made with, also where no setting names it. Put the old value back: "
+        "A claim keeps its storage class, even if no setting names it. Restore the old value: "
         f"pulumi config rm --path 'pti-calendar:{STORAGE_CLASS}', or "
         f"pulumi config set --path 'pti-calendar:{STORAGE_CLASS}' OLD_CLASS.",
     )
@@ -60,7 +60,7 @@ def missing_claim(name: str) -> str:
     """What is wrong where a claim has the class of the template, for the operator."""
     return (
         f"The claim '{name}' with this stack's data is missing. Its pod stays pending, so that it doesn't start empty. "
-        f"How to bring it back: {MANUAL}"
+        f"To restore it, see {MANUAL}"
     )
 
 

@@ -64,13 +64,15 @@ class Ownership:
                 found = await self._labels(resource, name)
         except KubectlError as error:
             if not pulumi.runtime.is_dry_run():
-                raise WorkloadError(f"kubectl can't look whether {kind} {name!r} is somebody else's: {error}") from None
-            pulumi.log.warn(f"kubectl can't look whether {kind} {name!r} is somebody else's: {error}")
+                raise WorkloadError(f"kubectl can't check who owns {kind} {name!r}: {error}") from None
+            pulumi.log.warn(f"kubectl can't check who owns {kind} {name!r}: {error}")
             return
         if found is None:
             return
         if kind == "StatefulSet" and pulumi.runtime.is_dry_run():
-            pulumi.log.info(f"{kind} {name!r} is there and is made anew or taken back. Its claims are kept either way.")
+            pulumi.log.info(
+                f"{kind} {name!r} exists and will be adopted or replaced. Its claims are kept in both cases."
+            )
             if labels.is_unnamed(found):
                 return  # an earlier release's, which may be about to be replaced
         if owner := foreign_owner(found, self._instance, kept=(kind, name) in self._kept):
@@ -111,9 +113,9 @@ class Ownership:
             ]
         )
         return (
-            f"The {kind} {name!r} is in the cluster already and belongs to {owner}. It is left as it is. Give this "
-            "stack a namespace of its own (kubernetes.namespace), or remove the object. If it is this stack's after "
-            f"all, hand it over: {hand_over}"
+            f"The {kind} {name!r} is in the cluster already and belongs to {owner}. It has not been changed. Give "
+            "this stack its own namespace (kubernetes.namespace), or remove the object. If it is meant for this stack, "
+            f"label it, and the next update adopts it: {hand_over}"
         )
 
 
@@ -129,8 +131,8 @@ def foreign_owner(found: Labels, instance: str, *, kept: bool) -> str | None:
     if kept and found.get(labels.PART_OF) == labels.PLATFORM:
         return None
     if labels.is_unnamed(found):
-        return "a stack of an earlier release, which doesn't say its name"
-    return "nobody whom its labels name"
+        return "a stack of an earlier release, which doesn't record its name"
+    return "nobody that its labels name"
 
 
 def _resource(kind: str, api_version: str) -> str:

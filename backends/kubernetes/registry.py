@@ -37,7 +37,7 @@ UNPREVIEWED = f"{labels.PLATFORM}/unpreviewed"
 """Label of such an object in previews alone, whose value isn't known. Its change is ignored: a preview that updates the
 object, or leaves it as it is, is what it would be without."""
 
-MOVE = "Put the old value back; for another place, make another stack and move the data to it."
+MOVE = "Restore the old value. To use another cluster or namespace, create another stack and move the data to it."
 
 
 class KubernetesObject(pulumi.CustomResource):

@@ -186,7 +186,7 @@ class _Wait:
         now = monotonic()
         if found is None:
             if now - self._found >= GONE_AFTER_S:
-                raise WorkloadError(f"{self.awaited.kind} {self._name} is gone: somebody has deleted it")
+                raise WorkloadError(f"{self.awaited.kind} {self._name} is gone: it was deleted")
             return False
         self._found = now
         if found.is_done:
@@ -209,7 +209,9 @@ class _Wait:
         self._running_since = {pod: self._running_since.get(pod, now) for pod in found.running}
         for pod, since in self._running_since.items():
             if now - since > limit:
-                raise WorkloadError(f"{name} has failed: pod {pod} runs for longer than {limit} s.\n{self._advice()}")
+                raise WorkloadError(
+                    f"{name} has failed: pod {pod} has run for longer than {limit} s.\n{self._advice()}"
+                )
 
     def _noted(self, problems: Iterable[Problem], now: float) -> list[Problem]:
         """Report what is new; return what lasts too long."""
@@ -247,7 +249,9 @@ class _Wait:
     async def _failure(self, found: Rollout | None, unanswered: str) -> str:
         """Return the error of a rollout whose time is up."""
         if unanswered:
-            return f"The rollout of {self.awaited.workload.name} is unknown, the cluster gives no answer: {unanswered}"
+            return (
+                f"The rollout of {self.awaited.workload.name} is unknown, as the cluster doesn't answer: {unanswered}"
+            )
         pods = [pod["metadata"]["name"] for pod in (found.pods if found else [])]
         events = [
             Problem(f"pod {pod}", "event", str(event["reason"]), str(event.get("message", "")))
@@ -268,7 +272,7 @@ class _Wait:
         )
 
     def _advice(self) -> str:
-        return f"Correct it, then run the update again: it goes on from here. {MANUAL}"
+        return f"Fix the cause, then run the update again; it continues from here. {MANUAL}"
 
 
 def _is_recent(event: Mapping[str, Any]) -> bool:

@@ -110,7 +110,7 @@ def _how_to_make_a_certificate(settings: Settings, needed: Placeholders) -> list
 
 
 def _tell(shown: Path, cluster: Kubernetes, objects: list[Object], *, is_filled: bool, stack: str) -> None:
-    """How to go on, with the cluster that the configuration names."""
+    """Print the next steps, for the cluster of the configuration."""
     kubectl = f"kubectl --kubeconfig {cluster.kubeconfig} --context {cluster.context}"
     jobs = [one.manifest["metadata"]["name"] for one in objects if one.manifest["kind"] == "Job"]
     named = " ".join(f"job/{name}" for name in jobs)
@@ -119,17 +119,17 @@ def _tell(shown: Path, cluster: Kubernetes, objects: list[Object], *, is_filled:
         print(f"The secrets come from {shown}/{ENVIRONMENT}: keep {shown}/secrets to yourself.")
     else:
         print(
-            f"The secrets are placeholders (REPLACE_WITH_…), with which nothing must be applied. Fill them in: "
+            f"The secrets are placeholders (REPLACE_WITH_…), so don't apply them. Fill them in: "
             f"cp {shown}/{EXAMPLE} {shown}/{ENVIRONMENT}, edit it, and make render STACK={stack} again."
         )
     print("Apply it, in this order:")
     print(f"  {kubectl} apply --server-side {' '.join(f'-f {shown}/{folder}' for folder in FOLDERS)}")
     print(
-        "Nothing waits for anything: pods restart until their stores are there, and a Job tries again a few times. One "
-        "that has failed by then is deleted and applied again:"
+        "Pods restart until their stores are ready, and a Job is retried a few times. If a Job has failed by then, "
+        "delete it and apply it again:"
     )
     print(f"  {kubectl} -n {cluster.namespace} get {named}")
     print(
-        "Later on: changed files and tasks are new ConfigMaps and Jobs, and the old ones stay until deleted; after a "
-        "changed secret, restart what uses it (kubectl rollout restart)."
+        "After later changes: a changed file or task is a new ConfigMap or Job; delete the old one. After a changed "
+        "secret, run kubectl rollout restart for the workloads that use it."
     )

@@ -222,7 +222,7 @@ def test_make_dev_mends_what_a_hard_kill_has_left(dev: DevStack, tried: Tried) -
     with tried.until_well():
         mended = dev.clone.run("make", "dev").succeeded()
 
-    assert "lifting the lock of an update that was killed" in mended.output
+    assert "removing the lock of a killed update" in mended.output
     assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
     Stores(dev.outputs()).check(MARK)
     preview = dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
@@ -286,7 +286,7 @@ def test_a_lost_salt_is_put_back(dev: DevStack) -> None:
 
     again = dev.clone.run("make", "dev").succeeded()
 
-    assert "putting the line 'encryptionsalt'" in again.output
+    assert "restoring the line 'encryptionsalt'" in again.output
     assert yaml.safe_load(file.read_text()) == yaml.safe_load(before)
 
 

@@ -86,7 +86,7 @@ def test_with_an_old_python_it_says_so_and_touches_nothing(clone: Clone, tmp_pat
 
     first, remedy = one_message(refused)
     assert first.startswith("Python 3.11 or newer is needed; '")
-    assert remedy == "Install one and name it: make PYTHON=python3.12 …"
+    assert remedy == "Install it and select it: make PYTHON=python3.12 …"
     assert clone.files() == before
 
 

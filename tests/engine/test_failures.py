@@ -50,8 +50,8 @@ def test_a_service_that_never_gets_ready_fails_the_update_with_its_last_lines(ma
 
     failed = stack.up().failed()
 
-    reason = f"pti-web-{stack.name} did not become ready. It runs on: the next update goes on waiting. Its last lines:"
-    assert f"{reason}\n    reading the configuration\n    no licence found" in failed.output
+    reason = f"pti-web-{stack.name} did not become ready. It keeps running; the next update waits for it again."
+    assert f"{reason} Its last lines:\n    reading the configuration\n    no licence found" in failed.output
     assert "Traceback" not in failed.output
 
     # Only its health check has changed.
@@ -67,7 +67,7 @@ def test_what_keeps_ending_is_not_waited_for_until_its_time_is_up(
 ) -> None:
     tried.failure(f"A {kind} ends at its start", on="Docker", notice="the update fails with its last lines")
     stack = make_stack(program=WORKLOADS, configuration={"scenario": f"crashing-{kind}"})
-    reason = f"pti-crasher-{stack.name} keeps ending: exit code 78, restarted"
+    reason = f"pti-crasher-{stack.name} keeps crashing: exit code 78, restarted"
 
     with tried.until_well():
         failed = stack.up().failed()

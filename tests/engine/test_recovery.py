@@ -21,7 +21,7 @@ def test_a_recovery_outlives_the_updates_that_wait_for_it(make_stack: MakeStack,
     first = stack.up().failed()
     assert "recoverer: recovering: 0 %" in first.output
     assert f"pti-recoverer-{stack.name} has made no progress for 5 s (recovering: 0 %)" in first.output
-    assert "the next update goes on waiting" in first.output
+    assert "the next update waits for it again" in first.output
     assert "Traceback" not in first.output
     before = _store(stack.name)
     assert before["State"]["Running"]

@@ -252,7 +252,7 @@ def test_a_prometheus_that_refuses_or_is_not_there_is_named() -> None:
         Prometheus(url).numbers("up", "up", SPAN)
     with pytest.raises(OperationError, match=r"No Prometheus answers at http://127\.0\.0\.1:9"):
         Prometheus("http://127.0.0.1:9").scrape_interval()
-    with pytest.raises(OperationError, match=r"'127\.0\.0\.1:9090' is no address"):
+    with pytest.raises(OperationError, match=r"'127\.0\.0\.1:9090' is not the URL"):
         Prometheus("127.0.0.1:9090").scrape_interval()
 
 

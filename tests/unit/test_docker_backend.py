@@ -727,49 +727,48 @@ class TestRefusals:
         [
             (
                 [workload(replicas=3)],
-                "workload 'web': one Docker engine runs 1 replica, not 3; set replicas to 1 for this stack",
+                "workload 'web': Docker runs 1 replica, not 3; set replicas to 1 for this stack",
             ),
             (
                 [workload(autoscaling=Autoscaling(minimum=1, maximum=1))],
-                "workload 'web': one Docker engine runs 1 replica and scales nothing; leave autoscaling out for this "
-                "stack",
+                "workload 'web': Docker runs 1 replica and has no autoscaler; remove autoscaling for this stack",
             ),
             (
                 [workload(reads_namespace=True)],
-                "workload 'web': watches the objects of a namespace, and a Docker engine has none; leave it out for "
+                "workload 'web': watches the objects of a namespace, but Docker has no namespaces; remove it from "
                 "this stack",
             ),
             (
                 [workload(reads_kubelets=True)],
-                "workload 'web': reads the kubelets' metrics, and a Docker engine has no kubelet: pulumi config set "
+                "workload 'web': reads the kubelets' metrics, but Docker has no kubelets: pulumi config set "
                 "--path 'pti-calendar:monitoring.prometheus.kubelets' false",
             ),
             (
                 [workload(file_sets=(files("keys", files={}, existing_secret="theirs"),))],
-                "workload 'web': file set 'keys' is the Kubernetes Secret 'theirs', which no Docker engine has; give "
+                "workload 'web': file set 'keys' is the Kubernetes Secret 'theirs', which doesn't exist on Docker; set "
                 "its files for this stack",
             ),
             (
                 [callee(), workload(calls=(Endpoint("store", 6379, alias="cache"),))],
-                "workload 'web': calls 'store' as 'cache'; on Docker a workload answers to its own name alone: leave "
-                "the alias out for this stack",
+                "workload 'web': calls 'store' as 'cache'; on Docker a workload has no other name than its own: remove "
+                "the alias for this stack",
             ),
             ([workload(), workload()], "workload 'web' is deployed twice"),
             (
                 [workload(needs=("store",))],
-                "workload 'web' needs or calls 'store', which is not deployed before it; deployed are none",
+                "workload 'web' depends on 'store', which is not deployed before it; deployed are none",
             ),
             (
                 [callee("api", 80), workload("db"), workload(calls=(Endpoint("api", 80), STORE))],
-                "workload 'web' needs or calls 'store', which is not deployed before it; deployed are api, db",
+                "workload 'web' depends on 'store', which is not deployed before it; deployed are api, db",
             ),
             (
                 [workload(calls=(STORE,)), callee()],
-                "workload 'web' needs or calls 'store', which is not deployed before it; deployed are none",
+                "workload 'web' depends on 'store', which is not deployed before it; deployed are none",
             ),
             (
                 [callee("store", 6380, 6381), workload(calls=(STORE,))],
-                "workload 'web' calls port 6379 of 'store', which listens on 6380, 6381",
+                "workload 'web' connects to port 6379 of 'store', which listens on 6380, 6381",
             ),
         ],
         ids=[
@@ -799,15 +798,15 @@ class TestRefusals:
                     Exposure(name="edge", kind="ingress", routes=(), tls=None, callers_namespace="ingress"),
                     parent=parent,
                 ),
-                "exposure 'edge': a Docker engine has neither an Ingress controller nor a Gateway; let nginx be the "
-                "edge: pulumi config set --path 'pti-calendar:gateway.edge' nginx",
+                "exposure 'edge': Docker has neither an Ingress controller nor a Gateway. Use nginx: "
+                "pulumi config set --path 'pti-calendar:gateway.edge' nginx",
             ),
             (
                 lambda docker, parent: docker.request_certificate(
                     CertificateRequest(name="tls", hosts=("example.com",), issuer="ca", issuer_kind="Issuer"),
                     parent=parent,
                 ),
-                "certificate 'tls': no cert-manager runs on a Docker engine; have one made without it: "
+                "certificate 'tls': cert-manager needs Kubernetes. Use a self-signed certificate: "
                 "pulumi config set --path 'pti-calendar:gateway.tls.source' self-signed",
             ),
             (
@@ -825,7 +824,7 @@ class TestRefusals:
                     ),
                     parent=parent,
                 ),
-                "PostgreSQL cluster 'postgres': a Docker engine is a single node without an operator; run one server: "
+                "PostgreSQL cluster 'postgres': CloudNativePG needs Kubernetes. Run a single server: "
                 "pulumi config set --path 'pti-calendar:postgres.mode' statefulset",
             ),
         ],

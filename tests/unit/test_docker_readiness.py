@@ -104,7 +104,7 @@ def test_without_progress_it_ends_and_the_store_runs_on(wait: Callable[..., list
     with pytest.raises(WorkloadError) as failed:
         wait(health("unhealthy", "recovering: 43 %"), startup_s=30, step_s=10)
     assert "pti-store-dev has made no progress for 30 s (recovering: 43 %)" in str(failed.value)
-    assert "the next update goes on waiting" in str(failed.value)
+    assert "the next update waits for it again" in str(failed.value)
     assert "reading the log" in str(failed.value)
 
 
@@ -127,7 +127,7 @@ def crashed(restarts: int, *, down: bool = True) -> Mapping[str, Any]:
 
 def test_one_that_keeps_ending_is_not_waited_for(wait: Callable[..., list[str]]) -> None:
     states = map(crashed, range(10))
-    report = r"(?s)pti-store-dev keeps ending: exit code 78, restarted \d .*reading the log"
+    report = r"(?s)pti-store-dev keeps crashing: exit code 78, restarted \d .*reading the log"
     with pytest.raises(WorkloadError, match=report):
         wait(*states, startup_s=1000, step_s=2)
 
@@ -136,13 +136,13 @@ def test_one_that_runs_whenever_it_is_looked_at_but_keeps_ending_is_not_waited_f
     wait: Callable[..., list[str]],
 ) -> None:
     states = [crashed(restarts, down=False) for restarts in range(20) for _ in range(3)]
-    with pytest.raises(WorkloadError, match="pti-store-dev keeps ending: exit code 9, restarted "):
+    with pytest.raises(WorkloadError, match="pti-store-dev keeps crashing: exit code 9, restarted "):
         wait(*states, startup_s=1000, step_s=1)
 
 
 def test_one_that_waits_for_its_next_start_when_the_wait_begins_has_ended(wait: Callable[..., list[str]]) -> None:
     """The engine waits up to a minute before the next start."""
-    with pytest.raises(WorkloadError, match="pti-store-dev keeps ending: exit code 78, restarted 9 times"):
+    with pytest.raises(WorkloadError, match="pti-store-dev keeps crashing: exit code 78, restarted 9 times"):
         wait(crashed(9), startup_s=1000, step_s=2)
 
 

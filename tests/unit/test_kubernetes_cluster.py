@@ -19,7 +19,7 @@ from operations.render.recorder import Recording
 from tests.unit.kubernetes_stand_in import deployed, found, run, workload
 
 REFUSING = "https://127.0.0.1:1"
-PREVIEW_GOES_ON = "This preview shows what the program asks for, without a look at the cluster."
+PREVIEW_GOES_ON = "This preview shows what the program declares. It is not compared with the cluster."
 
 
 @pytest.fixture

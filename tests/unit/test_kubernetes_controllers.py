@@ -293,21 +293,21 @@ class TestRefusals:
         [
             (
                 [workload(calls_host=True)],
-                "workload 'web' calls the machine it runs on, and a cluster has no such machine; for this stack, let "
-                "it run beside what it calls",
+                "workload 'web' connects to the host that it runs on, which isn't supported on Kubernetes; run what it "
+                "connects to in the cluster",
             ),
             ([workload(), workload()], "workload 'web' is deployed twice"),
             (
                 [workload(needs=("store",))],
-                "workload 'web' needs or calls 'store', which is not deployed before it; deployed are none",
+                "workload 'web' depends on 'store', which is not deployed before it; deployed are none",
             ),
             (
                 [workload(ports=(port(public=True),))],
-                "workload 'web': the public port 'http' needs the number users reach it at (publish)",
+                "workload 'web': the public port 'http' needs the port number that users connect to (publish)",
             ),
             (
                 [workload(cpus=0.5, cpu_request=1.0)],
-                "workload 'web' is promised 1.0 cores and limited to 0.5",
+                "workload 'web' requests 1.0 cores, more than its limit of 0.5",
             ),
             (
                 [store("web", ports=(port(),)), workload("web-peers", ports=(port(),))],

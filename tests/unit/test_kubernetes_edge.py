@@ -158,9 +158,9 @@ class TestWayIn:
         [
             (
                 Endpoint("shop", 80),
-                "exposure 'edge' leads to 'shop', which is not deployed before it; deployed are kong, frontend",
+                "exposure 'edge' routes to 'shop', which is not deployed before it; deployed are kong, frontend",
             ),
-            (Endpoint("kong", 8001), "exposure 'edge' calls port 8001 of 'kong', which listens on 8000, 8100"),
+            (Endpoint("kong", 8001), "exposure 'edge' connects to port 8001 of 'kong', which listens on 8000, 8100"),
         ],
     )
     def test_a_host_that_leads_nowhere_is_refused(self, to: Endpoint, reason: str) -> None:

@@ -122,9 +122,9 @@ def test_without_the_policies_everyone_would_reach_everyone() -> None:
     [
         (
             Endpoint("cache", 6379),
-            "workload 'web' needs or calls 'cache', which is not deployed before it; deployed are db",
+            "workload 'web' depends on 'cache', which is not deployed before it; deployed are db",
         ),
-        (Endpoint("db", 5433), "workload 'web' calls port 5433 of 'db', which listens on 5432, 9187"),
+        (Endpoint("db", 5433), "workload 'web' connects to port 5433 of 'db', which listens on 5432, 9187"),
     ],
 )
 def test_a_call_that_leads_nowhere_is_refused(call: Endpoint, reason: str) -> None:

@@ -115,7 +115,7 @@ def test_an_update_that_can_not_look_is_refused_and_a_preview_warns(
     kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kubectl(error="forbidden")
-    with pytest.raises(WorkloadError, match=r"kubectl can't look whether Deployment 'web' .* forbidden"):
+    with pytest.raises(WorkloadError, match=r"kubectl can't check who owns Deployment 'web': .*forbidden"):
         create()
     warnings: list[str] = []
     monkeypatch.setattr(pulumi.log, "warn", warnings.append)

@@ -258,7 +258,7 @@ class TestTasks:
 
     def test_an_attempt_that_hangs_ends_the_wait(self, wait: Wait) -> None:
         error = wait.fails(TASK, [job(), pod("migrate-1-x", "migrate-1", {"running": {}})])
-        assert "pod migrate-1-x runs for longer than 100 s" in error
+        assert "pod migrate-1-x has run for longer than 100 s" in error
         assert wait.seconds < 150
 
 

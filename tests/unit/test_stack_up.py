@@ -164,7 +164,7 @@ def test_a_full_disk_is_refused_before_it_damages_the_state(
     situation: Situation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=3 * 2**20))
-    with pytest.raises(OperationError, match="has 3 MiB left, and 64 MiB are needed"):
+    with pytest.raises(OperationError, match="has 3 MiB free, but 64 MiB are required"):
         stack.up("dev")
     assert situation.commands == []
 

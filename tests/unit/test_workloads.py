@@ -138,11 +138,11 @@ REFUSED = {
         lambda: workload(environment={"B": "1", "A": "1", "C": "1"}, secret_environment={"A": "2", "B": "2"}),
         "A, B stands in both environment and secret_environment",
     ),
-    "a need of itself": (lambda: workload(needs=("other", "web")), "needs or calls itself"),
-    "a call to itself": (lambda: workload(calls=(INTERNET, Endpoint("web", 80))), "needs or calls itself"),
+    "a need of itself": (lambda: workload(needs=("other", "web")), "depends on itself"),
+    "a call to itself": (lambda: workload(calls=(INTERNET, Endpoint("web", 80))), "depends on itself"),
     "a call to itself by another name": (
         lambda: workload(calls=(Endpoint("web", 80, alias="www"),)),
-        "needs or calls itself",
+        "depends on itself",
     ),
     "liveness without readiness": (
         lambda: workload(liveness=ALIVE),

@@ -92,7 +92,7 @@ class Prometheus:
     def _ask(self, path: str, **parameters: str) -> Any:
         url = f"{self._url}/api/v1/{path}"
         if not url.startswith(("http://", "https://")):
-            raise OperationError(f"'{self._url}' is no address of a Prometheus, like http://127.0.0.1:9090")
+            raise OperationError(f"'{self._url}' is not the URL of a Prometheus server, such as http://127.0.0.1:9090")
         try:
             asked = f"{url}?{urllib.parse.urlencode(parameters)}"
             with urllib.request.urlopen(asked, timeout=TIMEOUT_S) as answer:  # noqa: S310 - checked above
@@ -127,5 +127,5 @@ def _seconds(duration: str) -> float:
     """Of Prometheus' own writing: `15s`, `1m30s`."""
     found = DURATION.fullmatch(duration)
     if found is None:
-        raise OperationError(f"targets are asked every '{duration}', which is no time in minutes and seconds")
+        raise OperationError(f"the scrape interval '{duration}' is not a duration in minutes and seconds")
     return 60 * int(found[1] or 0) + int(found[2] or 0)

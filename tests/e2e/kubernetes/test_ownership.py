@@ -143,7 +143,7 @@ def test_a_preview_replaces_a_stateful_set_as_the_update_does_and_its_claims_sta
 
     stack.configure({"policy": "OrderedReady"})
     preview = stack.preview().succeeded()
-    assert "StatefulSet 'store' is there and is made anew or taken back. Its claims are kept" in preview.output
+    assert "StatefulSet 'store' exists and will be adopted or replaced. Its claims are kept" in preview.output
     assert "Forbidden" not in preview.output
     update = stack.up().succeeded()
     assert update.replaced == preview.replaced == {"store"}
