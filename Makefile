@@ -60,6 +60,7 @@ kong-check: ## compare a real Kong with what Kong was seen to do: make kong-chec
 	@$(PYTHON) operations/bootstrap.py --development
 	@.venv/bin/python -m tests.gateway.check $(or $(KONG),$(error name one: make kong-check KONG=https://api.pti-calendar.fr))
 
-lint: ## check style and types
+lint: ## check style, types and commit subjects
 	@$(PYTHON) operations/bootstrap.py --development
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy .
+	@.venv/bin/python .ci/subjects.py
