@@ -93,3 +93,22 @@ def test_every_make_target_that_a_page_names_exists() -> None:
     named = {name for page in pages for name in re.findall(r"`make ([a-z]+)", page.read_text())}
     assert named
     assert named <= targets
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)", page.read_text())
+    targets = [((page.parent / file) if file else page, anchor) for file, anchor in links]
+    assert [anchor for target, anchor in targets if anchor not in anchors(target)] == []
+
+
+def test_every_file_that_the_page_of_changes_names_exists() -> None:
+    files = re.findall(r"`((?:[\w.-]+/)+[\w.*-]*)`", (ROOT / "docs/where-to-change.md").read_text())
+    assert files
+    assert [name for name in files if not [*ROOT.glob(name)]] == []
