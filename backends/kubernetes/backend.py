@@ -33,7 +33,8 @@ from backends.kubernetes.pod import Placement, template
 from backends.kubernetes.prerequisites import Prerequisites
 from backends.kubernetes.refusals import refuse_what_kubernetes_lacks
 from backends.kubernetes.registry import KubernetesObject, Registry
-from backends.kubernetes.rollout import Awaited, Rollouts
+from backends.kubernetes.rollout import Rollouts
+from backends.kubernetes.rollout_wait import Awaited
 from backends.kubernetes.services import services
 from backends.order import Deployed
 from settings.backend import Images, Kubernetes
@@ -131,8 +132,7 @@ class KubernetesBackend:
             recorded=[*held.records, *(one for needed in workload.needs for one in self._ready[needed])],
             ignore_changes=controllers.others_fields(workload),
         )
-        awaited = Awaited(workload, controllers.KINDS[workload.kind], controllers.ready_s(workload))
-        self._ready[workload.name] = [self._rollouts.record(awaited, controller, parent=parent)]
+        self._ready[workload.name] = [self._rollouts.record(Awaited.of(workload), controller, parent=parent)]
         if workload.autoscaling:
             self._prerequisites.warn_without_metrics(workload.name)
             self._register(scaling.autoscaler(workload, workload.autoscaling), workload, parent)
@@ -195,16 +195,15 @@ class KubernetesBackend:
             parent=parent,
             depends_on=[admitted],
             kept=True,
-            timeouts=pulumi.CustomTimeouts(create=f"{cluster.startup_s}s", update=f"{cluster.startup_s}s"),
             recorded=[settings],
             hooks=self._records.of_holder(),
         )
         # Deleting it deletes its claims. So whatever needs it, needs the one with the data.
-        self._ready[cluster.name] = [
-            self._records.identities(
-                f"{cluster.name}-cluster", {cluster.name: registered.identity}, kind="Cluster", parent=parent
-            )
-        ]
+        identity = self._records.identities(
+            f"{cluster.name}-cluster", {cluster.name: registered.identity}, kind="Cluster", parent=parent
+        )
+        awaited = Awaited(cluster.name, postgres_cluster.KIND, cluster.startup_s)
+        self._ready[cluster.name] = [identity, self._rollouts.record(awaited, registered, parent=parent)]
         return Endpoint(cluster.name, postgres_cluster.POSTGRES, alias=f"{cluster.name}-rw")
 
     @property

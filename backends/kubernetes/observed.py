@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
-from backends.kubernetes import kubectl
+from backends.kubernetes import kubectl, postgres_cluster
 from backends.kubernetes.labels import PART_OF, PLATFORM
 from backends.kubernetes.problems import Object
 from backends.shared_answer import SharedAnswer
 from backends.threads import Threads
 from settings.backend import Kubernetes
 
-KINDS = "deployments,replicasets,statefulsets,jobs,pods,persistentvolumeclaims"
+OWN = f"{PART_OF}={PLATFORM}"
+"""Selector of what the program makes, and of the pods that come of it."""
+
+QUESTIONS: Mapping[str, str] = {"deployments,replicasets,statefulsets,jobs,pods,persistentvolumeclaims": OWN}
+"""Kinds to their selector."""
+
+OPERATED: Mapping[str, Mapping[str, str]] = {
+    postgres_cluster.KIND: {
+        "clusters.postgresql.cnpg.io": OWN,
+        # An operator's pods have its labels alone.
+        "jobs,pods,persistentvolumeclaims": postgres_cluster.LABEL,
+    }
+}
+"""What else is asked for a kind that an operator runs. A cluster without the operator doesn't know it."""
+
 POLL_S = 2.0
 """Seconds between two questions at the least."""
 
@@ -22,7 +37,12 @@ class Observed:
     def __init__(self, settings: Kubernetes, threads: Threads) -> None:
         self._settings = settings
         self._threads = threads
-        self._objects = SharedAnswer(self._listed, poll_s=POLL_S)
+        self._questions = dict(QUESTIONS)
+        self._objects = SharedAnswer(self._all, poll_s=POLL_S)
+
+    def include(self, kind: str) -> None:
+        """Ask for what belongs to a controller of this kind, too."""
+        self._questions |= OPERATED.get(kind, {})
 
     async def objects(self, since: float) -> list[Object]:
         """Return the objects as they were after `since` (of `monotonic`).
@@ -31,6 +51,15 @@ class Observed:
             kubectl.KubectlError: the cluster refuses, or doesn't answer.
         """
         return await self._objects.after(since)
+
+    async def _all(self) -> list[Object]:
+        found = [await self._listed(kinds, selector) for kinds, selector in self._questions.items()]
+        return [one for listed in found for one in listed]
+
+    async def _listed(self, kinds: str, selector: str) -> list[Object]:
+        asked = ("get", kinds, "--selector", selector, "--output", "json")
+        listed: list[Object] = json.loads(await self._threads.run(kubectl.read, self._settings, *asked))["items"]
+        return listed
 
     async def warnings(self, *fields: str) -> list[Object]:
         """Return the events of type Warning that match field selectors; none if the cluster doesn't answer."""
@@ -41,11 +70,6 @@ class Observed:
         except kubectl.KubectlError:
             return []
         return sorted(found, key=_last_seen)
-
-    async def _listed(self) -> list[Object]:
-        asked = ("get", KINDS, "--selector", f"{PART_OF}={PLATFORM}", "--output", "json")
-        found: list[Object] = json.loads(await self._threads.run(kubectl.read, self._settings, *asked))["items"]
-        return found
 
 
 def _last_seen(event: Object) -> str:

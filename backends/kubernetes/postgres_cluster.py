@@ -8,11 +8,15 @@ import pulumi
 
 from backends.kubernetes import labels, namespace_reader, network_policy
 from backends.kubernetes.files import secret
-from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, cores, manifest, mebibytes
+from backends.kubernetes.manifest import NO_WAIT, SKIP_AWAIT, Manifest, cores, manifest, mebibytes
 from backends.kubernetes.services import HEADLESS
 from workloads import METRICS_PORT, Endpoint, PostgresCluster
 
 COMPONENT = "postgres-cluster"
+KIND = "Cluster"
+LABEL = "cnpg.io/cluster"
+"""Of everything that the operator makes for a cluster; its value is the cluster's name."""
+
 POSTGRES = 5432
 STATUS = 8000
 """The instance manager's own port, which the operator asks and the instances ask of each other."""
@@ -26,7 +30,7 @@ UNUSED = "app"
 
 def selector(name: str) -> dict[str, str]:
     """What the operator puts on the cluster's pods."""
-    return {"cnpg.io/cluster": name}
+    return {LABEL: name}
 
 
 def admin(cluster: PostgresCluster) -> Manifest:
@@ -95,10 +99,10 @@ def cluster(
         spec["imagePullSecrets"] = [{"name": name} for name in names]
     return manifest(
         "postgresql.cnpg.io/v1",
-        "Cluster",
+        KIND,
         name=wanted.name,
         labels=labels.labels(wanted.name, COMPONENT),
-        annotations={"pulumi.com/waitFor": "condition=Ready"},
+        annotations=NO_WAIT,
         spec=spec,
     )
 

@@ -67,10 +67,19 @@ def pod_problems(pod: Object, restarts_before: Mapping[str, int]) -> Iterator[Pr
             # A cluster autoscaler may be adding a node, or a volume is being made.
             message = condition.get("message", "")
             yield Problem(f"pod {name}", "scheduling", "Unschedulable", message, is_usual=UNBOUND in message)
-    for container in status.get("containerStatuses", []):
-        if not container.get("ready"):
+    for container in statuses(pod):
+        if not container.get("ready") and status.get("phase") != "Succeeded":
             where = f"pod {name}, container {container['name']}"
             yield from _container_problems(where, pod, container, restarts_before.get(container["name"], 0))
+
+
+def never_started(pod: Object) -> bool:
+    """Whether no container of a pod has ever run, for a reason that doesn't pass: deleting it loses nothing."""
+    found = statuses(pod)
+    if any(not one.get("state", {}).keys() <= {"waiting"} or one.get("lastState") for one in found):
+        return False
+    kinds = {problem.kind for problem in pod_problems(pod, {}) if not problem.is_usual}
+    return bool(kinds & {"image", "configuration", "scheduling"})
 
 
 def claim_problems(claim: Object) -> Iterator[Problem]:
@@ -90,7 +99,13 @@ def claim_problems(claim: Object) -> Iterator[Problem]:
 
 def restarts(pod: Object) -> dict[str, int]:
     """Return how often each container of a pod was restarted."""
-    return {one["name"]: one.get("restartCount", 0) for one in pod.get("status", {}).get("containerStatuses", [])}
+    return {one["name"]: one.get("restartCount", 0) for one in statuses(pod)}
+
+
+def statuses(pod: Object) -> list[Object]:
+    """Return the status of each container, of those that run before the others first."""
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
 
 
 def last_lines(container: Object) -> str:
@@ -127,7 +142,7 @@ def _ended(container: Object) -> Object:
 
 
 def _memory_limit(pod: Object, name: str) -> str:
-    for one in pod["spec"]["containers"]:
+    for one in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
         if one["name"] == name and (limit := one.get("resources", {}).get("limits", {}).get("memory")):
             return f"it used all of its {limit} of memory; "
     return ""

@@ -6,22 +6,41 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from backends.kubernetes.postgres_cluster import KIND, LABEL
 from backends.kubernetes.problems import (
     TOLERATED_S,
     Object,
     Problem,
     claim_problems,
     last_lines,
+    never_started,
     pod_problems,
     restarts,
+    statuses,
 )
 
 REVISION = "deployment.kubernetes.io/revision"
+OBSERVE = ("Deployment", "StatefulSet")
+"""Kinds that tell which generation they have taken up."""
+
+POSTGRES_CONTAINER = "postgres"
+HEALTHY = "Cluster in healthy state"
+STUCK = {
+    "Cluster cannot execute instance online upgrade due to missing architecture binary",
+    "Cluster cannot proceed to reconciliation due to an error while interacting with plugins",
+    "Cluster cannot proceed to reconciliation due to an unknown plugin being required",
+    "Cluster has incomplete or invalid image catalog",
+    "Cluster is unrecoverable and needs manual intervention",
+    "Invalid cluster definition",
+    "Unable to create required cluster objects",
+    "Waiting for user action",
+}
+"""Phases that CloudNativePG 1.30 doesn't leave by itself (api/v1/cluster_types.go of its repository)."""
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """A Deployment, a StatefulSet or a Job at one moment."""
+    """A Deployment, a StatefulSet, a Job or a PostgreSQL cluster at one moment."""
 
     is_done: bool = False
     failure: str = ""
@@ -36,6 +55,9 @@ class Rollout:
     claims: list[Object] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     """Of the controller itself."""
+
+    unstarted: list[Object] = field(default_factory=list)
+    """Pods that can't start and never have, and that their operator doesn't replace (cloudnative-pg#3541)."""
 
     lacks_pods: bool = False
 
@@ -73,10 +95,11 @@ def rollout(kind: str, name: str, uid: str | None, objects: Iterable[Object]) ->
     for one in listed:
         if one["kind"] == kind and one["metadata"]["name"] == name and uid in (None, one["metadata"]["uid"]):
             generation = one["metadata"].get("generation", 0)
-            # A Job has no observed generation, and its pods never change.
-            if kind != "Job" and one.get("status", {}).get("observedGeneration", 0) < generation:
+            # A Job has no observed generation, and its pods never change. CloudNativePG tells none, either.
+            if kind in OBSERVE and one.get("status", {}).get("observedGeneration", 0) < generation:
                 return Rollout()
-            return {"Deployment": _deployment, "StatefulSet": _stateful_set, "Job": _job}[kind](one, listed)
+            read = {"Deployment": _deployment, "StatefulSet": _stateful_set, "Job": _job, KIND: _postgres_cluster}
+            return read[kind](one, listed)
     return None
 
 
@@ -139,10 +162,36 @@ def _job(one: Object, objects: list[Object]) -> Rollout:
     )
 
 
+def _postgres_cluster(one: Object, objects: list[Object]) -> Rollout:
+    name, wanted = one["metadata"]["name"], one["spec"]["instances"]
+    status, image = one.get("status", {}), one["spec"]["imageName"]
+    phase = status.get("phase", "")
+    mine = [found for found in objects if found["metadata"].get("labels", {}).get(LABEL) == name]
+    pods = _present([found for found in mine if found["kind"] == "Pod"])
+    servers = [pod for pod in pods if POSTGRES_CONTAINER in _images(pod)]
+    newest = [pod for pod in servers if _images(pod)[POSTGRES_CONTAINER] == image]
+    ready = sum(map(_is_ready, newest))
+    problems = [Problem(f"Cluster {name}", "phase", phase, status.get("phaseReason", ""), TOLERATED_S)]
+    return Rollout(
+        is_done=phase == HEALTHY and ready >= wanted and len(newest) == len(servers),
+        shown=f"{ready} of {wanted} servers ready" + (f": {phase}" if phase else ""),
+        # Those of Jobs, too, which make the data directories.
+        pods=[pod for pod in pods if pod not in servers or pod in newest],
+        unstarted=[pod for pod in servers if never_started(pod)],
+        claims=[found for found in mine if found["kind"] == "PersistentVolumeClaim"],
+        problems=problems if phase in STUCK else [],
+    )
+
+
+def _images(pod: Object) -> dict[str, str]:
+    """Return the image of each container."""
+    return {one["name"]: one["image"] for one in pod["spec"]["containers"]}
+
+
 def _last_attempt(pods: list[Object]) -> Iterator[str]:
     """Yield how the newest pod of a Job ended."""
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))[-1:]:
-        for container in pod.get("status", {}).get("containerStatuses", []):
+        for container in statuses(pod):
             yield f"pod {pod['metadata']['name']}: {last_lines(container)}"
 
 
@@ -170,7 +219,7 @@ def _is_pulling(pod: Object) -> bool:
 
 
 def _states(pod: Object) -> list[Object]:
-    return [one.get("state", {}) for one in pod.get("status", {}).get("containerStatuses", [])]
+    return [one.get("state", {}) for one in statuses(pod)]
 
 
 def _condition(pod: Object, kind: str) -> bool:

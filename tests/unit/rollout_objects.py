@@ -60,6 +60,32 @@ def job(condition: str = "", message: str = "") -> Object:
     return _object("Job", "migrate-1", spec={}, status={"conditions": conditions if condition else []})
 
 
+def postgres_cluster(phase: str = "Setting up primary", reason: str = "", *, image: str = "postgresql:18.2") -> Object:
+    """A Cluster of two servers named db."""
+    spec = {"instances": 2, "imageName": image}
+    return _object("Cluster", "db", spec=spec, status={"phase": phase, "phaseReason": reason, "readyInstances": 2})
+
+
+def server(name: str, *, image: str = "postgresql:18.2", ready: bool = True, pulls: str = "", init: str = "") -> Object:
+    """A server of the Cluster: ready, or with a failed pull of its image or of the one that runs first."""
+    container = {"name": "postgres", "image": image}
+    state = waiting(pulls) if pulls else waiting("PodInitializing") if init else {"running": {}}
+    status = {"name": "postgres", "ready": ready, "restartCount": 0, "state": state}
+    first = {"name": "bootstrap-controller", "ready": not init, "restartCount": 0, "state": waiting(init)}
+    return _object(
+        "Pod",
+        name,
+        labels={"cnpg.io/cluster": "db"},
+        spec={"containers": [container], "volumes": []},
+        status={
+            "phase": "Running" if ready else "Pending",
+            "initContainerStatuses": [first] if init else [],
+            "containerStatuses": [status],
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+        },
+    )
+
+
 def pod(
     name: str,
     owner: str,

@@ -13,10 +13,12 @@ import pytest
 from pulumi.resource_hooks import ResourceHookArgs
 
 from backends import shared_answer
-from backends.kubernetes import kubectl, observed, rollout
+from backends.kubernetes import kubectl, observed, rollout, rollout_wait
+from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.claims import MISSING
+from operations.render.recorder import Recording
 from settings.backend import Kubernetes
-from tests.unit.kubernetes_stand_in import deployed, task, workload
+from tests.unit.kubernetes_stand_in import deployed, run, task, workload
 from tests.unit.rollout_objects import (
     Object,
     claim,
@@ -24,11 +26,13 @@ from tests.unit.rollout_objects import (
     ended,
     job,
     pod,
+    postgres_cluster,
     replica_set,
+    server,
     stateful_set,
     waiting,
 )
-from workloads import Autoscaling, Exec, Kind, Probe, Volume, Workload, WorkloadError
+from workloads import Autoscaling, Exec, Kind, PostgresCluster, Probe, Volume, Workload, WorkloadError
 
 Moment = Sequence[Object] | kubectl.KubectlError
 
@@ -40,6 +44,18 @@ STORE = workload(
     readiness=Probe(check=Exec(command=("ready.sh", "--now")), startup_s=100),
 )
 TASK = task(timeout_s=100)
+CLUSTER = PostgresCluster(
+    name="db",
+    image="postgresql:18.2",
+    instances=2,
+    size_gib=1,
+    memory_mib=64,
+    shm_mib=1,
+    cpu_request=0.1,
+    admin_password="s3cret",
+    operator_namespace="cnpg-system",
+    startup_s=100,
+)
 CONTROLLER = {Kind.SERVICE: "web", Kind.STATEFUL: "store", Kind.TASK: "migrate-1"}
 READY = [deployment(ready=1)]
 
@@ -50,36 +66,49 @@ class Wait:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.shown: list[str] = []
         self.events: list[Object] = []
+        self.asked: list[str] = []
+        self.deleted: list[str] = []
         self.answers: Mapping[str, str] = {}
         self.seconds = 0.0
         self._patch = monkeypatch
         for level in ("info", "warn"):
             monkeypatch.setattr(pulumi.log, level, self.shown.append)
-        monkeypatch.setattr(rollout, "POLL_S", 0)
+        monkeypatch.setattr(rollout_wait, "POLL_S", 0)
         monkeypatch.setattr(rollout, "REPORT_S", 0)
         monkeypatch.setattr(observed, "POLL_S", 0)
         monkeypatch.setattr(shared_answer, "SHARE", 0)
 
-    def __call__(self, one: Workload, *moments: Moment, step_s: float = 5.0) -> None:
+    def __call__(self, one: Workload | PostgresCluster, *moments: Moment, step_s: float = 5.0) -> None:
         """Time goes on by `step_s` with each look at the cluster."""
         script = [*moments]
+        moment: list[Object] = []
 
         def read(settings: Kubernetes, *arguments: str) -> str:
             if "events" in arguments:
                 return json.dumps({"items": self.events})
-            self.seconds += step_s
-            found = script.pop(0) if len(script) > 1 else script[0]
-            if isinstance(found, kubectl.KubectlError):
-                raise found
-            return json.dumps({"items": list(found)})
+            if arguments[0] == "delete":
+                self.deleted.append(arguments[1])
+                return ""
+            kinds, selector = arguments[1], arguments[3]
+            self.asked += [kinds, selector]
+            if kinds.startswith("deployments,"):
+                self.seconds += step_s
+                found = script.pop(0) if len(script) > 1 else script[0]
+                if isinstance(found, kubectl.KubectlError):
+                    raise found
+                moment[:] = found
+            operated = {"clusters.postgresql.cnpg.io": is_cluster, "jobs,pods,persistentvolumeclaims": is_operated}
+            shown = operated.get(kinds, lambda one: not is_cluster(one) and not is_operated(one))
+            return json.dumps({"items": [*filter(shown, moment)]})
 
         self._patch.setattr(kubectl, "read", read)
         self._patch.setattr(kubectl, "answer", lambda settings, *arguments: self.answers.get(arguments[1], ""))
-        for module in (rollout, shared_answer):
+        for module in (rollout_wait, shared_answer):
             self._patch.setattr(module, "monotonic", lambda: self.seconds)
-        hook = deployed(one).hooks["kubernetes-wait-for-rollout"]
+        recorded = deployed(one) if isinstance(one, Workload) else with_postgres(one)
+        hook = recorded.hooks["kubernetes-wait-for-rollout"]
         assert isinstance(hook, pulumi.ResourceHook)
-        name = CONTROLLER[one.kind]
+        name = CONTROLLER[one.kind] if isinstance(one, Workload) else one.name
         inputs = {"input": {"name": name, "uid": f"uid of {name}", "revision": "2"}}
         answered = hook.callback(
             ResourceHookArgs("urn", "", f"{one.name}-ready", "pulumi:index:Stash", new_inputs=inputs)
@@ -87,7 +116,7 @@ class Wait:
         assert asyncio.iscoroutine(answered)
         asyncio.run(answered)
 
-    def fails(self, one: Workload, *moments: Moment, step_s: float = 5.0) -> str:
+    def fails(self, one: Workload | PostgresCluster, *moments: Moment, step_s: float = 5.0) -> str:
         """Its error."""
         with pytest.raises(WorkloadError) as failed:
             self(one, *moments, step_s=step_s)
@@ -97,6 +126,25 @@ class Wait:
 @pytest.fixture
 def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
     return Wait(monkeypatch)
+
+
+def is_cluster(one: Object) -> bool:
+    """Whether it is CloudNativePG's own kind."""
+    return str(one["kind"]) == "Cluster"
+
+
+def is_operated(one: Object) -> bool:
+    """Whether the operator has made it."""
+    return "cnpg.io/cluster" in one["metadata"]["labels"]
+
+
+def with_postgres(cluster: PostgresCluster) -> Recording[KubernetesBackend]:
+    """A PostgreSQL cluster alone."""
+
+    def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
+        backend.deploy_postgres_cluster(cluster, parent=parent)
+
+    return run(program)
 
 
 def web_pod(*arguments: Any, **fields: Any) -> list[Object]:
@@ -260,6 +308,50 @@ class TestTasks:
         error = wait.fails(TASK, [job(), pod("migrate-1-x", "migrate-1", {"running": {}})])
         assert "pod migrate-1-x has run for longer than 100 s" in error
         assert wait.seconds < 150
+
+
+class TestPostgresCluster:
+    def test_it_is_done_once_every_server_of_its_image_serves(self, wait: Wait) -> None:
+        healthy, first = postgres_cluster("Cluster in healthy state"), server("db-1")
+        wait(
+            CLUSTER,
+            [postgres_cluster(), first, server("db-2")],
+            [healthy, first, server("db-2", image="postgresql:18.1")],
+            [healthy, first, server("db-2", ready=False)],
+            [healthy, first, server("db-2")],
+        )
+        assert wait.seconds == 20
+
+    @pytest.mark.parametrize("broken", [{"pulls": "ImagePullBackOff"}, {"init": "ErrImagePull"}])
+    def test_a_server_without_its_image_ends_the_wait(self, wait: Wait, broken: dict[str, str]) -> None:
+        phase = "Waiting for the instances to become active"
+        error = wait.fails(CLUSTER, [postgres_cluster(phase), server("db-1"), server("db-2", ready=False, **broken)])
+        assert f"1 of 2 servers ready: {phase}" in error
+        container = "postgres" if "pulls" in broken else "bootstrap-controller"
+        assert f"pod db-2, container {container}: {next(iter(broken.values()))}" in error
+        assert wait.seconds < 60
+
+    def test_a_server_that_an_earlier_rollout_left_without_its_image_is_made_again(self, wait: Wait) -> None:
+        broken = server("db-2", image="postgresql:99", ready=False, pulls="ImagePullBackOff")
+        starting = server("db-3", ready=False)
+        healthy = postgres_cluster("Cluster in healthy state")
+        wait(
+            CLUSTER,
+            [postgres_cluster(), server("db-1"), broken, starting],
+            [postgres_cluster(), server("db-1"), server("db-2", ready=False, pulls="ErrImagePull")],
+            [healthy, server("db-1"), server("db-2")],
+        )
+        assert wait.deleted == ["pod/db-2"]
+
+    def test_a_phase_that_the_operator_does_not_leave_ends_the_wait(self, wait: Wait) -> None:
+        error = wait.fails(CLUSTER, [postgres_cluster("Unable to create required cluster objects", "exceeded quota")])
+        assert "Cluster db: Unable to create required cluster objects: exceeded quota" in error
+        assert wait.seconds < 60
+
+    def test_a_platform_without_one_does_not_ask_for_a_kind_that_the_cluster_may_not_know(self, wait: Wait) -> None:
+        wait(WEB, READY)
+        assert wait.asked
+        assert not any("cnpg" in one for one in wait.asked)
 
 
 class TestProgress:

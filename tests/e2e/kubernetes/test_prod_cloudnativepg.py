@@ -6,6 +6,7 @@ they run in the order of the file.
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 
 from operations.cluster import CLUSTER
 from settings.catalog import SERVICES
+from settings.stores import CloudNativePg
 from tests import cluster
 from tests.cluster import access
 from tests.e2e.kubernetes import cloudnativepg, configuration, policy_agent
@@ -26,6 +28,7 @@ from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack, is_ready
 from tests.e2e.load import Load
 from tests.e2e.platform import Answer
 from tests.engine.waiting import until
+from tests.failures import Tried
 
 INSTANCES = 3
 DEPLOYED = ("user", "rdv")
@@ -289,6 +292,26 @@ def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
     print(f"every server has it after {time.monotonic() - began:.0f} s")
     platform.seconds_until_well()
     assert MADE_ONCE in platform.titles(TENANT)
+    stack.preview("--expect-no-changes").succeeded()
+
+
+def test_an_image_that_cannot_be_pulled_is_reported_and_can_be_put_back(stack: ClusterStack, tried: Tried) -> None:
+    tried.failure("The image of CloudNativePG's servers can't be pulled", on="Kubernetes", notice="nothing")
+    platform = stack.platform()
+    right = CloudNativePg().image
+    stack.change({"postgres": {"cloudnativepg": {"image": f"{right}-missing"}}})
+    began = time.monotonic()
+    error = stack.up().failed().output
+    print(f"reported after {time.monotonic() - began:.0f} s")
+    assert re.search(r"pod postgres-\d, container \S+: (ErrImagePull|ImagePullBackOff)", error)
+    assert " of 3 servers ready" in error
+    assert platform.book(TENANT, title="booked meanwhile").status == 201
+    stack.change({"postgres": {"cloudnativepg": {"image": right}}})
+    with tried.until_well():
+        stack.up().succeeded()
+        assert is_whole(stack)
+    assert {MADE_ONCE, "booked meanwhile"} <= set(platform.titles(TENANT))
+    tried.lost("nothing: every row is there")
     stack.preview("--expect-no-changes").succeeded()
 
 

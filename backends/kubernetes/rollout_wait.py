@@ -1,0 +1,230 @@
+"""One wait for a rollout.
+
+What may pass by itself is reported at once and counts at the end of the rollout's time: an unschedulable pod, the first
+crashes. The rest ends the wait: see `problems`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import pulumi
+
+from backends.kubernetes import kubectl
+from backends.kubernetes.controllers import KINDS, ready_s
+from backends.kubernetes.observed import POLL_S, Observed
+from backends.kubernetes.problems import Object, Problem
+from backends.kubernetes.rollout_status import Rollout, refused, rollout
+from workloads import Exec, Kind, Workload, WorkloadError
+
+PULL_LIMIT_S = 900
+"""Seconds for which pulling an image doesn't count: a pull without progress becomes ErrImagePull by itself."""
+
+GONE_AFTER_S = 20
+RECENT = timedelta(seconds=60)
+"""Age up to which an event counts. It allows for clocks that differ."""
+
+MANUAL = "docs/runbook.md#a-rollout-fails"
+SHOWN = 6
+"""Problems in an error: the pods of one workload mostly have the same."""
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """A controller that is waited for."""
+
+    name: str
+    """Of the workload or the store."""
+
+    kind: str
+    ready_s: int
+    """Seconds without progress after which the update gives up."""
+
+    attempt_s: int | None = None
+    """Seconds that a pod of a Job may run."""
+
+    is_autoscaled: bool = False
+    reporting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Pod to the command of its readiness check, whose output tells how far the pod is."""
+
+    @staticmethod
+    def of(workload: Workload) -> Awaited:
+        """Return what is waited for with a workload."""
+        check = workload.readiness.check if workload.volumes and workload.readiness else None
+        pods = [f"{workload.name}-{ordinal}" for ordinal in range(workload.replicas)]
+        return Awaited(
+            workload.name,
+            KINDS[workload.kind],
+            ready_s(workload),
+            attempt_s=workload.timeout_s if workload.kind is Kind.TASK else None,
+            is_autoscaled=workload.autoscaling is not None,
+            reporting=dict.fromkeys(pods, check.command) if isinstance(check, Exec) else {},
+        )
+
+
+class Wait:
+    """One wait."""
+
+    def __init__(
+        self,
+        awaited: Awaited,
+        name: str,
+        uid: str | None,
+        observed: Observed,
+        delete_pod: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self.awaited = awaited
+        self._name = name
+        self._uid = uid
+        self._observed = observed
+        self._delete_pod = delete_pod
+        self._began = self._found = monotonic()
+        self._deadline = self._began + awaited.ready_s
+        self._restarts_before: dict[str, dict[str, int]] = {}
+        self._since: dict[tuple[str, str], float] = {}
+        self._known: dict[tuple[str, str], Problem] = {}
+        self._running_since: dict[str, float] = {}
+        self._is_first_look = True
+
+    def extend(self) -> None:
+        """Begin the time anew: there is progress."""
+        self._deadline = monotonic() + self.awaited.ready_s
+
+    async def until_done(self) -> None:
+        """Wait until every pod of the newest revision is ready, or a Job has completed.
+
+        Raises:
+            WorkloadError: it can't, or its time is up.
+        """
+        unanswered = ""
+        found: Rollout | None = None
+        while True:
+            try:
+                objects = await self._observed.objects(self._began)
+            except kubectl.KubectlError as error:
+                unanswered = str(error)
+                if "forbidden" in unanswered.lower() or unanswered == kubectl.MISSING:
+                    raise WorkloadError(f"The rollout of {self.awaited.name} is unknown: {error}") from None
+            else:
+                unanswered = ""
+                found = rollout(self.awaited.kind, self._name, self._uid, objects)
+                if await self._is_done(found):
+                    return
+            if monotonic() > self._deadline:
+                raise WorkloadError(await self._failure(found, unanswered))
+            await asyncio.sleep(POLL_S)
+
+    async def _is_done(self, found: Rollout | None) -> bool:
+        now = monotonic()
+        if found is None:
+            if now - self._found >= GONE_AFTER_S:
+                raise WorkloadError(f"{self.awaited.kind} {self._name} is gone: it was deleted")
+            return False
+        self._found = now
+        if found.is_done:
+            return True
+        if self._is_first_look:
+            self._is_first_look = False
+            await self._replace(found.unstarted)
+        if found.failure:
+            raise WorkloadError(f"{self.awaited.name} has failed: {found.failure}\n{self._advice()}")
+        if self.awaited.attempt_s is not None:
+            self._end_hung_attempt(found, now, self.awaited.attempt_s)
+        if found.is_pulling and now - self._began < PULL_LIMIT_S:
+            self.extend()
+        self._restarts_before = found.restarts() | self._restarts_before
+        problems = [*found.all_problems(self._restarts_before), *await self._refusals(found)]
+        if hopeless := self._noted(problems, now):
+            raise WorkloadError(self._error(found, hopeless))
+        return False
+
+    async def _replace(self, pods: Iterable[Object]) -> None:
+        """Delete what an earlier rollout has left: its successor is made of what is asked for now."""
+        for pod in pods:
+            name = pod["metadata"]["name"]
+            pulumi.log.info(f"{self.awaited.name}: pod {name} has never started; it is deleted to be made again")
+            await self._delete_pod(name)
+
+    def _end_hung_attempt(self, found: Rollout, now: float, limit: int) -> None:
+        """Raise `WorkloadError` if a pod of a Job runs for longer than the task may."""
+        name = self.awaited.name
+        self._running_since = {pod: self._running_since.get(pod, now) for pod in found.running}
+        for pod, since in self._running_since.items():
+            if now - since > limit:
+                raise WorkloadError(
+                    f"{name} has failed: pod {pod} has run for longer than {limit} s.\n{self._advice()}"
+                )
+
+    def _noted(self, problems: Iterable[Problem], now: float) -> list[Problem]:
+        """Report what is new; return what lasts too long."""
+        known = {one.key: self._clearer(one) for one in problems}
+        for key, problem in known.items():
+            if key not in self._known and not problem.is_usual:
+                pulumi.log.warn(f"{self.awaited.name}: {problem}")
+        self._since = {key: self._since.get(key, now) for key in known}
+        self._known = known
+        return [
+            problem
+            for key, problem in known.items()
+            if problem.tolerated_s is not None and now - self._since[key] >= problem.tolerated_s
+        ]
+
+    def _clearer(self, problem: Problem) -> Problem:
+        """Return a problem with the message that has the cause: while the kubelet waits for its next attempt to pull,
+        the message may not."""
+        before = self._known.get(problem.key)
+        if before and problem.kind == "image" and len(before.message) > len(problem.message):
+            return dataclasses.replace(problem, message=before.message)
+        return problem
+
+    async def _refusals(self, found: Rollout) -> list[Problem]:
+        """Return why the API server takes no pod of a StatefulSet or a Job; these show it in events alone."""
+        if not found.lacks_pods:
+            return []
+        events = await self._observed.warnings("reason=FailedCreate", f"involvedObject.name={self._name}")
+        return [
+            refused(f"{self.awaited.kind} {self._name}", str(one["reason"]), str(one.get("message", "")))
+            for one in events[-1:]
+            if _is_recent(one)
+        ]
+
+    async def _failure(self, found: Rollout | None, unanswered: str) -> str:
+        """Return the error of a rollout whose time is up."""
+        if unanswered:
+            return f"The rollout of {self.awaited.name} is unknown, as the cluster doesn't answer: {unanswered}"
+        pods = [pod["metadata"]["name"] for pod in (found.pods if found else [])]
+        events = [
+            Problem(f"pod {pod}", "event", str(event["reason"]), str(event.get("message", "")))
+            for pod in pods[:SHOWN]
+            for event in (await self._observed.warnings(f"involvedObject.name={pod}"))[-1:]
+            if _is_recent(event)
+        ]
+        return self._error(found or Rollout(), [*self._known.values(), *events])
+
+    def _error(self, found: Rollout, problems: list[Problem]) -> str:
+        waited = f"{round(monotonic() - self._began)} s"
+        return "\n".join(
+            [
+                f"{self.awaited.name} isn't ready after {waited} ({found.shown}).",
+                *map(str, problems[:SHOWN]),
+                self._advice(),
+            ]
+        )
+
+    def _advice(self) -> str:
+        return f"Fix the cause, then run the update again; it continues from here. {MANUAL}"
+
+
+def _is_recent(event: Mapping[str, Any]) -> bool:
+    """Whether an event is of this rollout, as far as the clocks allow to say."""
+    series = event.get("series") or {}
+    found = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
+    if not found:
+        return False
+    return datetime.now(UTC) - datetime.fromisoformat(str(found).replace("Z", "+00:00")) < RECENT
