@@ -73,18 +73,30 @@ def test_it_leaves_no_reports_behind(ci: Path, tmp_path: Path, monkeypatch: pyte
     assert list(scratch.iterdir()) == []
 
 
-def test_one_that_is_stopped_takes_the_suite_on_kubernetes_along(ci: Path, tmp_path: Path) -> None:
+def test_one_that_is_stopped_takes_the_suites_beside_it_along(ci: Path, tmp_path: Path) -> None:
+    started = [tmp_path / "node", tmp_path / "make"]
+    program(tmp_path / "bin/make", f'[[ "$*" == test ]] && echo $$ >{started[1]} && exec sleep 60\nexit 0')
     program(
         tmp_path / ".venv/bin/python",
-        f'[[ "$*" == *tests/e2e/kubernetes\\ * ]] && echo $$ >{tmp_path}/node && exec sleep 60\n'
-        f"until [[ -s {tmp_path}/node ]]; do sleep 0.05; done\nkill $PPID",
+        f'[[ "$*" == *tests/e2e/kubernetes\\ * ]] && echo $$ >{started[0]} && exec sleep 60\n'
+        f"until [[ -s {started[0]} && -s {started[1]} ]]; do sleep 0.05; done\nkill $PPID",
     )
 
     run(ci)
 
-    node = int((tmp_path / "node").read_text())
-    # It is told before the script ends, and may end after it.
-    until("the suite on Kubernetes has ended", lambda: not is_alive(node), 10)
+    for one in started:
+        # It is told before the script ends, and may end after it.
+        process = int(one.read_text())
+        until("the suite has ended", lambda: not is_alive(process), 10)  # noqa: B023 - called in this round
+
+
+def test_what_a_suite_beside_the_others_printed_is_shown(ci: Path, tmp_path: Path) -> None:
+    program(tmp_path / "bin/make", "echo make said: $*; [[ $* != test ]]")
+
+    ran = run(ci)
+
+    assert ran.returncode == 1
+    assert "make said: test\n" in ran.stdout
 
 
 def is_alive(process: int) -> bool:
