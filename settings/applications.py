@@ -62,13 +62,11 @@ ImageOfEach = Annotated[str, AfterValidator(_image_of_each)]
 
 
 class Scaling(Section):
-    """A number of replicas that follows the load."""
+    """Autoscaling: the number of replicas follows the load."""
 
-    minimum: int = Field(2, ge=1, le=1000, description="Replicas at least.")
-    maximum: int = Field(6, ge=1, le=1000, description="Replicas at most.")
-    cpu_percent: int = Field(
-        70, ge=10, le=100, description="CPU use, in percent of what is requested, that more replicas bring it back to."
-    )
+    minimum: int = Field(2, ge=1, le=1000, description="Minimum number of replicas.")
+    maximum: int = Field(6, ge=1, le=1000, description="Maximum number of replicas.")
+    cpu_percent: int = Field(70, ge=10, le=100, description="Target CPU use, in percent of `cpuRequest`.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -86,19 +84,17 @@ def _refuse_two_numbers(section: Applications | Sizing) -> None:
 
 
 class Sizing(Section):
-    """How one application is run."""
+    """Settings of one application, which override those of all."""
 
     image: Image | None = Field(
         None,
         examples=["ghcr.io/pti-calendar/rdv-service:1.4.2"],
-        description="Image, with an exact tag or a digest; without it, that of all.",
+        description="Image, with an exact tag or a digest. Default: that of all.",
     )
-    replicas: int | None = Field(None, ge=1, le=1000, description="Copies; without it, as all.")
-    memory_mib: int | None = Field(None, ge=16, description="Memory limit in MiB; without it, as all.")
-    cpu_request: float | None = Field(
-        None, gt=0, le=64, description="CPU it is promised, in cores; without it, as all."
-    )
-    scaling: Scaling | None = Field(None, description="Follows the load instead of `replicas`; without it, as all.")
+    replicas: int | None = Field(None, ge=1, le=1000, description="Number of replicas. Default: as all.")
+    memory_mib: int | None = Field(None, ge=16, description="Memory limit in MiB. Default: as all.")
+    cpu_request: float | None = Field(None, gt=0, le=64, description="CPU request in cores. Default: as all.")
+    scaling: Scaling | None = Field(None, description="Autoscaling instead of `replicas`. Default: as all.")
 
     @model_validator(mode="after")
     def _one_number(self) -> Self:
@@ -123,25 +119,23 @@ class ServiceSizing(Sizing):
     """How one service is run."""
 
     database_pool_max: int | None = Field(
-        None, ge=1, le=1000, description="Database connections of each replica at most; without it, as all."
+        None, ge=1, le=1000, description="Maximum of database connections of each replica. Default: as all."
     )
     public_paths: tuple[PublicPath, ...] = Field(
         (),
         strict=False,
         examples=[["/auth/login"]],
-        description="Paths that the gateway lets through without a token, each with everything below it.",
+        description="Paths that need no token at the gateway, each including everything below it.",
     )
 
 
 class Applications(Section):
-    """What holds for all applications of a kind, unless one says otherwise."""
+    """Settings of all applications of a kind, which one application can override."""
 
-    replicas: int = Field(1, ge=1, le=1000, description="Copies of each.")
+    replicas: int = Field(1, ge=1, le=1000, description="Number of replicas of each.")
     memory_mib: int = Field(192, ge=16, description="Memory limit of each in MiB.")
-    cpu_request: float = Field(
-        0.05, gt=0, le=64, description="CPU each is promised, in cores: its share when there is not enough for all."
-    )
-    scaling: Scaling | None = Field(None, description="Follows the load instead of `replicas`; none: it doesn't.")
+    cpu_request: float = Field(0.05, gt=0, le=64, description="CPU request of each, in cores.")
+    scaling: Scaling | None = Field(None, description="Autoscaling instead of `replicas`. Default: none.")
 
     @model_validator(mode="after")
     def _one_number(self) -> Self:
@@ -152,10 +146,10 @@ class Applications(Section):
 def _each(of: str, names: Iterable[str], sizing: type[Sizing]) -> type[Section]:
     """A section with a key per application of the table."""
     fields: dict[str, Any] = {
-        name.replace("-", "_"): (sizing, Field(default_factory=sizing, description=f"What differs for {name}."))
+        name.replace("-", "_"): (sizing, Field(default_factory=sizing, description=f"Overrides for {name}."))
         for name in names
     }
-    return create_model(f"Each{of}", __base__=Section, __doc__=f"What differs for one {of.lower()}.", **fields)
+    return create_model(f"Each{of}", __base__=Section, __doc__=f"Overrides for one {of.lower()}.", **fields)
 
 
 EachService = _each("Service", SERVICE_NAMES, ServiceSizing)
@@ -176,11 +170,11 @@ class Sized:
 class Services(Applications):
     """The seven services."""
 
-    deploy: ServiceNames = Field((), description="Which the stack runs.")
+    deploy: ServiceNames = Field((), description="Those that the stack runs: a list of names, or `all`.")
     local: ServiceNames = Field(
         (),
-        description="Which of them run on the developer's machine instead, from an editor: the gateway leads to "
-        "them there. Docker only.",
+        description="Those of `deploy` that run on the developer's machine instead, from an editor; the gateway "
+        "routes to them. Docker only.",
     )
     image: ImageOfEach = Field(
         "pti-calendar/{name}-service:1.0.0",
@@ -191,22 +185,22 @@ class Services(Applications):
         (),
         strict=False,
         examples=[["npm", "run", "migrate"]],
-        description="Command in the image that migrates the service's database, run to its end as the migrator role "
-        "before a new image starts; none: migrations are run some other way.",
+        description="Command in the image that migrates the service's database. It runs as the migrator role and "
+        "completes before a new image starts. Default: the update runs no migrations.",
     )
     database_pool_max: int = Field(
         5,
         ge=1,
         le=1000,
-        description="Database connections that each replica may open. What all replicas of all services may open must "
+        description="Maximum of database connections of each replica. The sum over all replicas of all services must "
         "fit into `postgres.maxConnections`.",
     )
     environment: Mapping[VariableName, str] = Field(
         {},
         examples=[{"LOG_LEVEL": "debug"}],
-        description="Further variables for every service; no secrets.",
+        description="Additional environment variables for every service. Not for secrets.",
     )
-    each: EachService = Field(default_factory=EachService, description="What differs for one service.")  # type: ignore[valid-type]
+    each: EachService = Field(default_factory=EachService, description="Overrides for one service.")  # type: ignore[valid-type]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -244,14 +238,14 @@ class Services(Applications):
 class Frontends(Applications):
     """The four front ends."""
 
-    deploy: FrontendNames = Field((), description="Which the stack runs.")
+    deploy: FrontendNames = Field((), description="Those that the stack runs: a list of names, or `all`.")
     memory_mib: int = Field(64, ge=16, description="Memory limit of each in MiB.")
     image: ImageOfEach = Field(
         "pti-calendar/{name}:1.0.0",
         examples=["ghcr.io/pti-calendar/{name}:1.4.2"],
         description="Image of each; `{name}` stands for the front end's name.",
     )
-    each: EachFrontend = Field(default_factory=EachFrontend, description="What differs for one front end.")  # type: ignore[valid-type]
+    each: EachFrontend = Field(default_factory=EachFrontend, description="Overrides for one front end.")  # type: ignore[valid-type]
 
     @property
     def deployed(self) -> tuple[Frontend, ...]:

@@ -24,26 +24,26 @@ class Backend(Section):
     """Where the platform runs."""
 
     kind: Literal["docker", "kubernetes"] = Field(
-        "docker", description="`docker`: one Docker engine; `kubernetes`: a cluster, described under `kubernetes`."
+        "docker", description="`docker`: one Docker engine; `kubernetes`: the cluster under the key `kubernetes`."
     )
     host: str | None = Field(
         None,
         pattern=r"^(unix|tcp|ssh|npipe)://.+$",
         examples=["unix:///var/run/docker.sock"],
-        description="Docker: the engine's address. Without it `DOCKER_HOST` decides, then the local socket.",
+        description="Docker: the engine's address. Default: `DOCKER_HOST`, or else the local socket.",
     )
     bind_address: Annotated[IPv4Address, BeforeValidator(ipv4_text)] = Field(
         IPv4Address("127.0.0.1"),
         strict=False,
-        description="Docker: host address that published ports bind to. Anything but loopback opens the stores to the "
-        "network.",
+        description="Docker: host address to which published ports are bound. Any other address than loopback exposes "
+        "the stores to the network.",
     )
     published_host: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$",
         examples=["engine.example.com"],
-        description="Docker: host name or address under which people reach the published ports, and which Kafka sends "
-        "its clients to. Without it, `bindAddress`.",
+        description="Docker: host name or address that clients use for the published ports. Kafka advertises it to its "
+        "clients. Default: `bindAddress`.",
     )
 
     @property
@@ -69,32 +69,36 @@ class Kubernetes(Section):
         None,
         min_length=1,
         examples=["~/.kube/config"],
-        description="Path of the kubeconfig file. Needed; the one of the environment is never used by surprise.",
+        description="Path of the kubeconfig file. Required; the environment's kubeconfig is never used implicitly.",
     )
     context: str | None = Field(
-        None, min_length=1, examples=["production"], description="The kubeconfig's context to use. Needed."
+        None, min_length=1, examples=["production"], description="Context of the kubeconfig file. Required."
     )
     namespace: DnsLabel = Field(
-        "pti-calendar", examples=["pti-calendar"], description="Namespace, made by the stack and kept when it goes."
+        "pti-calendar",
+        examples=["pti-calendar"],
+        description="Namespace. The stack creates it; `pulumi destroy` keeps it.",
     )
     cluster_domain: HostName = Field(
-        "cluster.local", examples=["cluster.local"], description="The cluster's own DNS domain."
+        "cluster.local", examples=["cluster.local"], description="DNS domain of the cluster."
     )
     storage_class: str | None = Field(
         None,
         examples=["fast-ssd"],
-        description="Storage class of the volumes; without it the cluster's default one. It should allow expansion.",
+        description="Storage class of the volumes; it should allow expansion. Default: the cluster's default class.",
     )
     pull_secrets: tuple[DnsLabel, ...] = Field(
         (),
         strict=False,
-        description="Names of Secrets of the namespace with which images are pulled.",
+        description="Names of the Secrets in the namespace for pulling images (`imagePullSecrets`).",
     )
     dns_cidrs: Cidrs = Field(
         ("169.254.20.10/32",),
-        description="Addresses of name servers outside kube-system, such as a node-local cache's.",
+        description="Addresses of DNS servers outside kube-system, such as a node-local cache.",
     )
-    connect_timeout_s: int = Field(5, ge=1, le=120, description="Seconds the API server may take to answer at all.")
+    connect_timeout_s: int = Field(
+        5, ge=1, le=120, description="Timeout in seconds for the first answer of the API server."
+    )
 
 
 class Images(Section):
@@ -104,5 +108,5 @@ class Images(Section):
         None,
         pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*(:\d+)?(/[a-z0-9._-]+)*$",
         examples=["registry.example.com/mirror"],
-        description="Mirror prefix put before every image, for companies that pull through a registry of their own.",
+        description="Prefix for every image, to pull through a mirror registry.",
     )

@@ -1,4 +1,4 @@
-"""The credentials of the stack: their names everywhere, and where each comes from.
+"""The credentials of the stack: their names, and where each comes from.
 
 Values never pass through here or through the settings models; `components.credentials` turns a name into a secret
 output.
@@ -24,13 +24,13 @@ class Credential:
     """Name in an environment file, for the rendered stack."""
 
     well_known: str | None
-    """The value everyone knows, used when `credentials` is `well-known`; None stands for no password at all."""
+    """Value that is used if `credentials` is `well-known`; None means no password."""
 
     purpose: str
-    """What it opens."""
+    """What it gives access to."""
 
     third_party: bool = False
-    """Whether somebody else makes it, so that it can't be generated."""
+    """Whether a third party issues it, so that it can't be generated."""
 
 
 POSTGRES_ADMIN = Credential("postgresPassword", "POSTGRES_PASSWORD", "postgres", "PostgreSQL's superuser postgres")
@@ -50,10 +50,10 @@ ALERT_EMAIL = Credential(
     "alertEmailPassword", "ALERT_EMAIL_PASSWORD", None, "the mail server that alerts go through", third_party=True
 )
 ALERT_WEBHOOK = Credential(
-    "alertWebhookUrl", "ALERT_WEBHOOK_URL", None, "the address that alerts are sent to", third_party=True
+    "alertWebhookUrl", "ALERT_WEBHOOK_URL", None, "the URL that alerts are sent to", third_party=True
 )
 WATCHDOG_WEBHOOK = Credential(
-    "watchdogWebhookUrl", "WATCHDOG_WEBHOOK_URL", None, "the address that the sign of life is sent to", third_party=True
+    "watchdogWebhookUrl", "WATCHDOG_WEBHOOK_URL", None, "the URL that the heartbeat is sent to", third_party=True
 )
 PGADMIN = Credential("pgAdminPassword", "PGADMIN_PASSWORD", "admin", "pgAdmin's one user")
 

@@ -1,4 +1,4 @@
-"""How users reach the platform: the load balancer or its successor, TLS, and Kong."""
+"""How users reach the platform: the edge, TLS, and Kong."""
 
 from __future__ import annotations
 
@@ -30,13 +30,12 @@ Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:\d+)?$")]
 
 
 class Tls(Section):
-    """Where the certificate for all host names comes from."""
+    """Source of the certificate for all host names."""
 
     source: Literal["self-signed", "secret", "cert-manager"] = Field(
         "self-signed",
-        description="`self-signed`: made by the stack, for trying out, and no browser trusts it; `secret`: a Secret of "
-        "the namespace that somebody keeps (Kubernetes); `cert-manager`: obtained and renewed by an issuer of the "
-        "cluster (Kubernetes).",
+        description="`self-signed`: created by the stack, for tests; browsers don't trust it. `secret`: an existing "
+        "Secret of the namespace (Kubernetes). `cert-manager`: issued and renewed by cert-manager (Kubernetes).",
     )
     secret_name: DnsLabel = Field(
         "pti-calendar-tls",
@@ -44,7 +43,7 @@ class Tls(Section):
         description="Name of the Secret, with the keys `tls.crt` and `tls.key`.",
     )
     issuer: str | None = Field(
-        None, min_length=1, examples=["letsencrypt"], description="cert-manager's issuer. Needed with `cert-manager`."
+        None, min_length=1, examples=["letsencrypt"], description="cert-manager's issuer. Required with `cert-manager`."
     )
     issuer_kind: Literal["ClusterIssuer", "Issuer"] = Field("ClusterIssuer", description="Kind of the issuer.")
 
@@ -67,53 +66,55 @@ class Nginx(Section):
     """nginx as the load balancer, for `gateway.edge: nginx`."""
 
     image: Image = Field("nginxinc/nginx-unprivileged:1.30.4", description="Image.")
-    http_port: HostPort = Field(80, description="Port that redirects to HTTPS.")
-    https_port: HostPort = Field(443, description="Port of everything.")
-    replicas: int = Field(1, ge=1, le=100, description="Copies.")
+    http_port: HostPort = Field(80, description="HTTP port, which redirects to HTTPS.")
+    https_port: HostPort = Field(443, description="HTTPS port.")
+    replicas: int = Field(1, ge=1, le=100, description="Number of replicas.")
     memory_mib: int = Field(64, ge=32, description="Memory limit in MiB.")
 
 
 class Ingress(Section):
-    """The cluster's own edge, for `gateway.edge: ingress` or `gateway-api`."""
+    """The cluster's edge, for `gateway.edge: ingress` or `gateway-api`."""
 
     class_name: str | None = Field(
-        None, min_length=1, examples=["traefik"], description="Ingress class; without it the cluster's default one."
+        None, min_length=1, examples=["traefik"], description="Ingress class. Default: the cluster's default class."
     )
     annotations: Mapping[str, str] = Field(
         {},
         examples=[{"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"}],
-        description="Annotations of the Ingress, for its controller: redirects, headers, a larger body.",
+        description="Annotations of the Ingress for its controller, such as redirects, headers or a larger body.",
     )
     gateway: DnsLabel | None = Field(
-        None, examples=["public"], description="The Gateway that HTTPRoutes attach to. Needed with `gateway-api`."
+        None, examples=["public"], description="The Gateway that the HTTPRoutes attach to. Required with `gateway-api`."
     )
     gateway_namespace: DnsLabel | None = Field(
-        None, examples=["gateway-system"], description="The Gateway's namespace; without it, the platform's own."
+        None, examples=["gateway-system"], description="Namespace of the Gateway. Default: the platform's namespace."
     )
     https_listener: DnsLabel | None = Field(
         None,
         examples=["https"],
-        description="The Gateway's listener with TLS; without it the routes attach to every listener that lets them, "
-        "and answer without TLS where one has none.",
+        description="The Gateway's TLS listener. Default: the routes attach to every listener that allows it, even "
+        "without TLS.",
     )
     http_listener: DnsLabel | None = Field(
         None,
         examples=["http"],
-        description="The Gateway's listener without TLS, where every request is then sent to HTTPS. Needs "
+        description="The Gateway's listener without TLS, on which every request is redirected to HTTPS. Requires "
         "`httpsListener`.",
     )
     controller_namespace: DnsLabel = Field(
         "ingress",
         examples=["traefik"],
-        description="Namespace of the controller's pods, which users' requests come from.",
+        description="Namespace of the controller's pods, from which users' requests arrive.",
     )
 
 
 class RateLimit(Section):
-    """How many requests one client may make; Redis counts them for all of Kong's replicas."""
+    """Rate limits per client. Redis counts the requests for all replicas of Kong."""
 
-    per_minute: int = Field(600, ge=1, description="Requests a minute and client address.")
-    per_hour: int | None = Field(None, ge=1, examples=[10000], description="Requests an hour and client address.")
+    per_minute: int = Field(600, ge=1, description="Requests per minute and client address.")
+    per_hour: int | None = Field(
+        None, ge=1, examples=[10000], description="Requests per hour and client address. Default: no limit."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -133,19 +134,19 @@ class Kong(Section):
     admin_api: bool | None = Field(
         None,
         examples=[True],
-        description="Whether the administration API runs, closed to everything but reading what holds no secret; "
-        "without it, with the credentials `well-known` only.",
+        description="Whether the admin API runs; it is read-only and shows no secrets. Default: only with the "
+        "credentials `well-known`.",
     )
-    admin_port: HostPort = Field(8001, description="Host port of the administration API (Docker).")
-    replicas: int = Field(1, ge=1, le=100, description="Copies.")
+    admin_port: HostPort = Field(8001, description="Host port of the admin API (Docker).")
+    replicas: int = Field(1, ge=1, le=100, description="Number of replicas.")
     memory_mib: int = Field(512, ge=256, description="Memory limit in MiB.")
-    cpu_request: float = Field(0.1, gt=0, le=64, description="CPU it is promised, in cores.")
+    cpu_request: float = Field(0.1, gt=0, le=64, description="CPU request in cores.")
 
 
 class Gateway(Section):
-    """The way in."""
+    """The gateway: the edge and Kong."""
 
-    enabled: bool = Field(False, description="Whether it runs at all.")
+    enabled: bool = Field(False, description="Whether the gateway runs.")
     edge: Literal["nginx", "ingress", "gateway-api"] = Field(
         "nginx",
         description="`nginx`: the platform's own load balancer; `ingress`: an Ingress for the cluster's controller; "
@@ -154,17 +155,17 @@ class Gateway(Section):
     domain: HostName = Field(
         "pti-calendar.localhost",
         examples=["pti-calendar.fr"],
-        description="Domain under which every front end and the API have a host name.",
+        description="Domain of the front ends' and the API's host names.",
     )
     cors_origins: tuple[Origin, ...] | None = Field(
         None,
         strict=False,
         examples=[["https://app.pti-calendar.fr"]],
-        description="Web origins that may call the API; without it, those of the front ends.",
+        description="Web origins that may call the API (CORS). Default: those of the front ends.",
     )
     max_body_mib: int = Field(10, ge=1, le=1024, description="Largest request body, in MiB.")
     tls: Tls = Field(default_factory=Tls, description="The certificate.")
-    rate_limit: RateLimit = Field(default_factory=RateLimit, description="How much one client may ask for.")
+    rate_limit: RateLimit = Field(default_factory=RateLimit, description="Rate limits per client.")
     kong: Kong = Field(default_factory=Kong, description="Kong.")
     nginx: Nginx = Field(default_factory=Nginx, description="nginx, with the edge `nginx`.")
     ingress: Ingress = Field(

@@ -1,4 +1,4 @@
-"""The typed configuration of a stack: what may be said in `Pulumi.<stack>.yaml`, its defaults and its limits."""
+"""The typed configuration of a stack: the keys of `Pulumi.<stack>.yaml`, their defaults and limits."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Settings(Section):
     backend: Backend = Field(default_factory=Backend, description="Where the platform runs.")
     credentials: Literal["generated", "well-known"] = Field(
         "generated",
-        description="`generated`: a random value per credential, kept as a secret in the state; `well-known`: "
-        "the ones everyone knows (postgres / postgres, no Redis password), for a laptop. Either way a "
-        "credential that is set as a configuration secret wins.",
+        description="`generated`: a random value per credential, kept as a secret in the state; `well-known`: fixed "
+        "values that everybody knows (postgres / postgres, no Redis password), for a laptop. A credential that is "
+        "set as a configuration secret takes precedence.",
     )
     protect: bool = Field(
         False,
-        description="Whether volumes and generated credentials refuse deletion until unprotected. Volumes "
-        "outlive a `pulumi destroy` either way.",
+        description="Whether Pulumi protects volumes and generated credentials from deletion. `pulumi destroy` "
+        "keeps volumes in any case.",
     )
     kubernetes: Kubernetes = Field(
         default_factory=Kubernetes, description="The cluster, for `backend.kind: kubernetes`."
@@ -56,7 +56,7 @@ class Settings(Section):
     kafka: Kafka = Field(default_factory=Kafka, description="Kafka.")
     services: Services = Field(default_factory=Services, description="The seven services.")
     frontends: Frontends = Field(default_factory=Frontends, description="The four front ends.")
-    gateway: Gateway = Field(default_factory=Gateway, description="The way in.")
+    gateway: Gateway = Field(default_factory=Gateway, description="The gateway: the edge and Kong.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="Prometheus, Alertmanager and Grafana.")
     dev_tools: DevTools = Field(default_factory=DevTools, description="pgAdmin, Kafka UI, Redis Commander.")
 

@@ -1,4 +1,4 @@
-"""What watches the platform, when it speaks up, and to whom."""
+"""Monitoring: Prometheus, Grafana, Alertmanager, thresholds, and who is notified."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Address = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]
 PublicUrl = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~-]+)*$")]
 """Where people reach a server. No query and no slash at the end: paths are appended."""
 
-ROUTE = "The stack makes no route to it. A proxy that leads a path to it strips that path."
+ROUTE = "The stack creates no route to it. A proxy that serves it below a path must strip that path."
 
 
 class Prometheus(Section):
@@ -23,18 +23,18 @@ class Prometheus(Section):
     url: PublicUrl | None = Field(
         None,
         examples=["https://prometheus.example.com"],
-        description=f"Address at which people reach Prometheus, for links to the expression behind an alert. {ROUTE}",
+        description=f"Public URL of Prometheus, for links to the expression of an alert. {ROUTE}",
     )
-    retention_days: int = Field(15, ge=1, le=3650, description="Days that samples are kept.")
+    retention_days: int = Field(15, ge=1, le=3650, description="Days for which samples are kept.")
     storage_gib: int = Field(
-        20, ge=1, le=65_536, description="Size of its volume in GiB; the oldest samples go before it is full."
+        20, ge=1, le=65_536, description="Size of its volume in GiB. The oldest samples are deleted before it is full."
     )
     memory_mib: int = Field(512, ge=128, description="Memory limit in MiB.")
-    scrape_interval_s: int = Field(15, ge=1, le=120, description="Seconds between two looks at everything.")
+    scrape_interval_s: int = Field(15, ge=1, le=120, description="Seconds between two scrapes of a target.")
     kubelets: bool = Field(
         False,
-        description="Whether the kubelets tell how full the volumes are (Kubernetes). Prometheus then gets a token "
-        "that may list nodes and read their metrics.",
+        description="Whether Prometheus scrapes the kubelets for the use of the volumes (Kubernetes). It then gets a "
+        "token that may list nodes and read their metrics.",
     )
 
 
@@ -46,7 +46,7 @@ class Grafana(Section):
     url: PublicUrl | None = Field(
         None,
         examples=["https://grafana.example.com"],
-        description=f"Address at which people reach Grafana, for links to the panel of an alert. {ROUTE}",
+        description=f"Public URL of Grafana, for links to the panel of an alert. {ROUTE}",
     )
     memory_mib: int = Field(256, ge=128, description="Memory limit in MiB.")
 
@@ -59,48 +59,52 @@ class Alertmanager(Section):
     url: PublicUrl | None = Field(
         None,
         examples=["https://alertmanager.example.com"],
-        description=f"Address at which people reach Alertmanager, for links to its silences. {ROUTE}",
+        description=f"Public URL of Alertmanager, for links to its silences. {ROUTE}",
     )
 
 
 class Exporters(Section):
-    """What tells the figures of software that doesn't speak Prometheus' language."""
+    """Images of the exporters, for software without Prometheus metrics."""
 
     postgres: Image = Field("prometheuscommunity/postgres-exporter:v0.19.1", description="Image, for PostgreSQL.")
     redis: Image = Field("oliver006/redis_exporter:v1.86.0-alpine", description="Image, for Redis.")
     kafka: Image = Field("danielqsj/kafka-exporter:v1.9.0", description="Image, for Kafka.")
     nginx: Image = Field("nginx/nginx-prometheus-exporter:1.5.1", description="Image, for nginx.")
     probe: Image = Field(
-        "prom/blackbox-exporter:v0.28.0", description="Image, for what is looked at: front ends, nginx's certificate."
+        "prom/blackbox-exporter:v0.28.0",
+        description="Image of the blackbox exporter, which probes front ends and nginx's certificate.",
     )
-    node: Image = Field("prom/node-exporter:v1.12.1", description="Image, for the engine's machine (Docker).")
+    node: Image = Field(
+        "prom/node-exporter:v1.12.1", description="Image of node_exporter, for the Docker host (Docker)."
+    )
     kube_state: Image = Field(
         "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.18.0",
-        description="Image, for the objects of the namespace (Kubernetes).",
+        description="Image of kube-state-metrics, for the objects of the namespace (Kubernetes).",
     )
 
 
 class Thresholds(Section):
-    """Where alerts begin."""
+    """Thresholds of the alerts."""
 
     latency_ms: int = Field(500, ge=1, description="95th percentile of a service's response time, in milliseconds.")
     error_percent: float = Field(5.0, gt=0, lt=100, description="Share of failed requests, in percent.")
     disk_percent: float = Field(80.0, gt=0, lt=100, description="Use of a disk or volume, in percent.")
     traffic_floor_rps: float = Field(
-        0.1, ge=0, description="Requests a second below which no share is judged: one failure of two is not half."
+        0.1, ge=0, description="Requests per second below which no alert on a ratio fires."
     )
     availability_percent: float = Field(
-        99.9, gt=0, lt=100, description="Share of requests over 30 days that must succeed, of each service, in percent."
+        99.9,
+        gt=0,
+        lt=100,
+        description="Objective: share of each service's requests that must succeed within 30 days, in percent.",
     )
-    certificate_days: int = Field(
-        14, ge=1, le=365, description="Days before the end of the certificate that nginx shows."
-    )
+    certificate_days: int = Field(14, ge=1, le=365, description="Days before nginx's certificate expires.")
 
 
 class Email(Section):
-    """Messages by e-mail; the password is the secret `alertEmailPassword`."""
+    """Notification by e-mail. The password is the secret `alertEmailPassword`."""
 
-    to: tuple[Address, ...] = Field((), strict=False, description="Recipients; none: no e-mail.")
+    to: tuple[Address, ...] = Field((), strict=False, description="Recipients. Default: no e-mail.")
     sender: str = Field("alerts@pti-calendar.fr", pattern=r"^[^@\s]+@[^@\s]+$", description="Sender.")
     smarthost: str | None = Field(
         None, pattern=r"^[A-Za-z0-9.-]+:\d{1,5}$", examples=["smtp.example.com:587"], description="Mail server."
@@ -122,15 +126,15 @@ class Receivers(Section):
 
     none: bool = Field(
         False,
-        description="Whether alerts go to nobody on purpose: they stay in Alertmanager's own pages. A stack with "
+        description="Whether nobody is notified on purpose; alerts are then only visible in Alertmanager. A stack with "
         "`protect` needs a receiver or this.",
     )
-    email: Email = Field(default_factory=Email, description="Messages by e-mail.")
-    webhook: bool = Field(False, description="Whether alerts go to the address in the secret `alertWebhookUrl`.")
+    email: Email = Field(default_factory=Email, description="Notification by e-mail.")
+    webhook: bool = Field(False, description="Whether alerts are sent to the URL in the secret `alertWebhookUrl`.")
     watchdog: bool = Field(
         False,
-        description="Whether the sign of life goes to the address in the secret `watchdogWebhookUrl`: who stops "
-        "getting it raises the alarm.",
+        description="Whether the heartbeat (the alert Watchdog) is sent to the URL in the secret `watchdogWebhookUrl`: "
+        "a dead man's switch that raises the alarm when it stops.",
     )
 
     @model_validator(mode="after")
@@ -142,20 +146,20 @@ class Receivers(Section):
 
     @property
     def notify_people(self) -> bool:
-        """Whether a person is notified. The sign of life is not an alert."""
+        """Whether a person is notified. The heartbeat doesn't count."""
         return self.webhook or bool(self.email.to)
 
 
 class Monitoring(Section):
     """Prometheus, Alertmanager and Grafana."""
 
-    enabled: bool = Field(False, description="Whether they run at all.")
+    enabled: bool = Field(False, description="Whether they run.")
     prometheus: Prometheus = Field(default_factory=Prometheus, description="Prometheus.")
     grafana: Grafana = Field(default_factory=Grafana, description="Grafana.")
     alertmanager: Alertmanager = Field(default_factory=Alertmanager, description="Alertmanager.")
     exporters: Exporters = Field(default_factory=Exporters, description="The exporters' images.")
-    thresholds: Thresholds = Field(default_factory=Thresholds, description="Where alerts begin.")
-    receivers: Receivers = Field(default_factory=Receivers, description="Who is told.")
+    thresholds: Thresholds = Field(default_factory=Thresholds, description="Thresholds of the alerts.")
+    receivers: Receivers = Field(default_factory=Receivers, description="Who is notified.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

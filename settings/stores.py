@@ -26,9 +26,9 @@ from settings.base import (
 )
 from settings.postgres_memory import Memory
 
-CPU_REQUEST = "CPU it is promised, in cores: its share when there is not enough for all."
-STORAGE = "Size of its volume in GiB; it can grow, not shrink. A Docker volume has the engine's whole disk."
-EXTERNAL_CIDRS = "Address ranges it lies in, which network policies then allow; none stands for any public address."
+CPU_REQUEST = "CPU request in cores."
+STORAGE = "Size of its volume in GiB. It can grow, but not shrink. On Docker, volumes share the engine's disk."
+EXTERNAL_CIDRS = "Address ranges of the server, which network policies allow. Default: any public address."
 
 LOG_ROOM = 4
 """Room for Redis' append-only file, in multiples of the data: the old one at its largest, and the new one."""
@@ -48,19 +48,19 @@ BrokerAddress = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\
 
 
 class ExternalPostgres(Section):
-    """A PostgreSQL server that the stack doesn't run, for `postgres.mode: external`. It must give us a superuser."""
+    """A managed PostgreSQL server, for `postgres.mode: external`. The stack needs a superuser on it."""
 
-    host: HostName | None = Field(None, examples=["db.example.com"], description="Host name. Needed in this mode.")
+    host: HostName | None = Field(None, examples=["db.example.com"], description="Host name. Required in this mode.")
     port: HostPort = Field(5432, description="TCP port.")
     admin: str = Field(
         "postgres",
         min_length=1,
         examples=["postgres"],
-        description="Superuser that creates databases, roles and the event trigger that guards tenants; its password "
+        description="Superuser that creates databases, roles and the event trigger for tenant isolation. Its password "
         "is the secret `postgresPassword`.",
     )
     ssl_mode: Literal["disable", "require", "verify-full"] = Field(
-        "require", description="How connections are encrypted, in libpq's words; `verify-full` checks the host name."
+        "require", description="libpq's `sslmode` for connections; `verify-full` checks the host name."
     )
     cidrs: Cidrs = Field((), description=EXTERNAL_CIDRS)
 
@@ -77,11 +77,11 @@ class CloudNativePg(Section):
         3,
         ge=1,
         le=9,
-        description="Servers: one primary, the others its replicas. From 3 on, a commit counts once half of the "
-        "replicas have it, and none takes over that may lack one.",
+        description="Number of servers: one primary, the others replicas. With 3 or more, a commit waits for half of "
+        "the replicas, and only a replica that has every commit becomes the primary.",
     )
     operator_namespace: DnsLabel = Field(
-        "cnpg-system", examples=["cnpg-system"], description="Namespace the operator runs in."
+        "cnpg-system", examples=["cnpg-system"], description="Namespace of the operator."
     )
 
 
@@ -90,26 +90,26 @@ class Postgres(Section):
 
     mode: Literal["statefulset", "cloudnativepg", "external"] = Field(
         "statefulset",
-        description="`statefulset`: one server with its volume, which is not highly available; `cloudnativepg`: a "
-        "primary and replicas with automatic failover, by an operator that the cluster must have (1.28 or newer); "
+        description="`statefulset`: one server with its volume, not highly available; `cloudnativepg`: a primary and "
+        "replicas with automatic failover, by the operator CloudNativePG (1.28 or newer), which must be installed; "
         "`external`: a managed server.",
     )
     image: Image = Field(
         "postgres:18.6", examples=["postgres:18.6"], description="Server image, PostgreSQL 17 or newer."
     )
-    port: HostPort = Field(5432, description="Host port.")
+    port: HostPort = Field(5432, description="Host port (Docker).")
     memory_mib: int = Field(
         1024,
         ge=512,
         le=1_048_576,
-        description="Memory limit in MiB. Caches, work memory and parallel workers follow from it.",
+        description="Memory limit in MiB. It determines caches, work memory and parallel workers.",
     )
     max_connections: int = Field(
         150,
         ge=20,
         le=10_000,
-        description="Connections the server accepts. Each takes memory, and the roles' limits must fit; a change "
-        "restarts the server.",
+        description="Maximum of connections (`max_connections`). Each needs memory, and the limits of all roles must "
+        "fit. A change restarts the server.",
     )
     cpu_request: float = Field(0.1, gt=0, le=64, description=CPU_REQUEST)
     storage_gib: int = Field(10, ge=1, le=65_536, description=STORAGE)
@@ -161,7 +161,7 @@ class Postgres(Section):
 class ExternalRedis(Section):
     """A managed Redis server, for `redis.mode: external`."""
 
-    host: HostName | None = Field(None, examples=["redis.example.com"], description="Host name. Needed in this mode.")
+    host: HostName | None = Field(None, examples=["redis.example.com"], description="Host name. Required in this mode.")
     port: HostPort = Field(6379, description="TCP port.")
     tls: bool = Field(True, description="Whether connections are encrypted.")
     cidrs: Cidrs = Field((), description=EXTERNAL_CIDRS)
@@ -172,16 +172,17 @@ class Redis(Section):
 
     mode: Literal["standalone", "external"] = Field(
         "standalone",
-        description="`standalone`: one server; `external`: a managed one, its password in the secret `redisPassword`.",
+        description="`standalone`: one server; `external`: a managed server, whose password is the secret "
+        "`redisPassword`.",
     )
     image: Image = Field("redis:8.10.1", description="Server image.")
-    port: HostPort = Field(6379, description="Host port.")
+    port: HostPort = Field(6379, description="Host port (Docker).")
     max_memory_mib: int = Field(
         128,
         ge=8,
         le=262_144,
-        description="Data kept at most, in MiB; keys with an expiry are evicted beyond it. The memory limit and the "
-        "smallest `storageGib` follow from it: docs/stores.md.",
+        description="Maximum size of the data in MiB (`maxmemory`); beyond it, keys with an expiry are evicted. It "
+        "determines the memory limit and the smallest `storageGib` (docs/stores.md).",
     )
     cpu_request: float = Field(0.05, gt=0, le=64, description=CPU_REQUEST)
     storage_gib: int = Field(2, ge=1, le=65_536, description=STORAGE)
@@ -213,7 +214,7 @@ class ZooKeeper(Section):
     """ZooKeeper: Kafka's coordination in the `zookeeper` mode."""
 
     image: Image = Field("zookeeper:3.9.5", description="Server image.")
-    port: HostPort = Field(2181, description="Host port.")
+    port: HostPort = Field(2181, description="Host port (Docker).")
     heap_mib: int = Field(96, ge=64, description="Java heap in MiB.")
 
 
@@ -224,10 +225,10 @@ class ExternalKafka(Section):
         (),
         strict=False,
         examples=[["kafka-1.example.com:9092"]],
-        description="Brokers that clients ask first, each as `host:port`. Needed in this mode.",
+        description="Bootstrap servers, each as `host:port`. Required in this mode.",
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = Field(
-        "SSL", description="How clients connect; with `SASL_SSL` the secret `kafkaPassword` is needed."
+        "SSL", description="Security protocol of the clients. `SASL_SSL` requires the secret `kafkaPassword`."
     )
     username: str | None = Field(
         None, min_length=1, examples=["pti-calendar"], description="User of `SASL_SSL` (SCRAM-SHA-512)."
@@ -240,29 +241,29 @@ class Kafka(Section):
 
     mode: Literal["zookeeper", "kraft", "external"] = Field(
         "zookeeper",
-        description="`zookeeper`: as the platform has it today (Kafka 3.9 is the last line with it); "
-        "`kraft`: Kafka's own quorum, no ZooKeeper; `external`: a managed one. Each mode has a volume of its own.",
+        description="`zookeeper`: one broker and ZooKeeper (Kafka 3.9 is the last version with it); `kraft`: Kafka's "
+        "own quorum, without ZooKeeper; `external`: a managed Kafka. Each mode has its own volume.",
     )
     brokers: Literal[1, 3, 5] = Field(
         1,
-        description="Brokers of the `kraft` mode. From 3 on, every event is kept three times and written at least "
-        "twice before it counts (replication 3, min.insync 2).",
+        description="Number of brokers, in the mode `kraft`. With 3 or more, each event has three replicas, and a "
+        "write waits for two of them (replication factor 3, `min.insync.replicas` 2).",
     )
     image: Image | None = Field(
         None,
         examples=["apache/kafka:3.9.1"],
-        description="Broker image; without it `apache/kafka:3.9.1` (zookeeper) or `apache/kafka:4.3.1` (kraft).",
+        description="Broker image. Default: `apache/kafka:3.9.1` (zookeeper) or `apache/kafka:4.3.1` (kraft).",
     )
-    port: HostPort = Field(9092, description="Host port.")
+    port: HostPort = Field(9092, description="Host port (Docker).")
     heap_mib: int = Field(
         320,
         ge=192,
-        description="Java heap in MiB. The memory limit follows from it (docs/stores.md).",
+        description="Java heap in MiB. It determines the memory limit (docs/stores.md).",
     )
     jvm_options: str = Field(
         "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
         examples=["-XX:+UseG1GC -XX:MaxGCPauseMillis=20"],
-        description="Options of the Java machine; the default suits a small heap on a laptop, a third less memory.",
+        description="JVM options. The default suits a small heap on a laptop and saves a third of the memory.",
     )
     cpu_request: float = Field(0.1, gt=0, le=64, description=CPU_REQUEST)
     storage_gib: int = Field(10, ge=1, le=65_536, description=STORAGE)
@@ -270,17 +271,17 @@ class Kafka(Section):
         6,
         ge=1,
         le=1_000,
-        description="Partitions of a topic made on first use: at most so many replicas of a consumer share its events. "
-        "A topic that exists keeps its number.",
+        description="Partitions of a topic that is created on first use. They limit the replicas of a consumer that "
+        "share its events. An existing topic keeps its number.",
     )
     topics: int = Field(
         12,
         ge=1,
         le=10_000,
-        description="Topics that 60 % of the volume is divided among, each with `partitions` partitions. A partition "
-        "that has taken its part loses its oldest events.",
+        description="Expected number of topics. They share 60 % of the volume equally, each with `partitions` "
+        "partitions. A partition that exceeds its share loses its oldest events.",
     )
-    zookeeper: ZooKeeper = Field(default_factory=ZooKeeper, description="Used in the `zookeeper` mode only.")
+    zookeeper: ZooKeeper = Field(default_factory=ZooKeeper, description="Used in the mode `zookeeper`.")
     external: ExternalKafka = Field(default_factory=ExternalKafka, description="Used in the mode `external`.")
 
     @property

@@ -1,4 +1,4 @@
-"""The web tools of a developer."""
+"""Web tools for developers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PgAdmin(Section):
         "admin@pti-calendar.fr",
         pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
         examples=["admin@pti-calendar.fr"],
-        description="Login of its one user.",
+        description="Login of its only user.",
     )
 
 
@@ -38,9 +38,9 @@ class RedisCommander(Section):
 
 
 class DevTools(Section):
-    """The three web tools of a developer."""
+    """Three web tools for developers."""
 
-    enabled: bool = Field(False, description="Whether they run at all.")
+    enabled: bool = Field(False, description="Whether they run.")
     pg_admin: PgAdmin = Field(default_factory=PgAdmin, description="pgAdmin.")
     kafka_ui: KafkaUi = Field(default_factory=KafkaUi, description="Kafka UI.")
     redis_commander: RedisCommander = Field(default_factory=RedisCommander, description="Redis Commander.")

@@ -23,9 +23,8 @@ def configuration_page() -> str:
         "",
         GENERATED,
         "",
-        "What a stack is made of stands in `Pulumi.<stack>.yaml`, under the namespace `pti-calendar`. Every key has",
-        "a default that suits a developer. A key that isn't listed here is refused, and so is a value outside its",
-        "limits, before anything is touched.",
+        "`Pulumi.<stack>.yaml` configures a stack, in the namespace `pti-calendar`. Every key has a default that suits",
+        "a developer. Pulumi refuses an unknown key, or a value outside its limits, before it changes anything.",
         "",
         "    pulumi config set --path 'pti-calendar:postgres.port' 15432",
         "",
@@ -34,22 +33,22 @@ def configuration_page() -> str:
         "",
         "Editors check the file against `settings/stack.schema.json`: the first line of `Pulumi.dev.yaml` names it.",
         "",
-        "| key | what it is | allowed | default |",
+        "| key | description | allowed | default |",
         "| --- | --- | --- | --- |",
         *_rows(Settings, ""),
         "",
         "## Secrets",
         "",
-        "Each is a top-level key and has to be encrypted: `pulumi config set --secret pti-calendar:<key>`. One that is",
-        "set wins; without it, the value is the well-known one (`credentials: well-known`) or a generated one that the",
-        "state keeps encrypted (`credentials: generated`). A database's password may be changed at any time: the next",
-        "`pulumi up` brings it to the server.",
+        "Each secret is a top-level key and must be encrypted: `pulumi config set --secret pti-calendar:<key>`. If it",
+        "isn't set, the stack uses the well-known value (`credentials: well-known`), or generates a value and keeps it",
+        "encrypted in the state (`credentials: generated`). You can change the password of a database at any time: the",
+        "next `pulumi up` sets it on the server.",
         "",
-        "Nobody can generate a provider's secret, nor the password of a managed server: with generated credentials, a",
-        "stack that uses one has to be given it, and `pulumi preview` lists all that are missing. A stack on a laptop",
-        "with well-known credentials needs none.",
+        "The secret of a third party and the password of a managed server can't be generated. With generated",
+        "credentials you must set those that the stack uses; `pulumi preview` lists all that are missing. A stack with",
+        "well-known credentials needs none.",
         "",
-        "| key | what it opens | in an environment file | well-known value |",
+        "| key | gives access to | variable in an environment file | well-known value |",
         "| --- | --- | --- | --- |",
         *(_secret_row(credential) for credential in CREDENTIALS),
     ]
@@ -57,7 +56,7 @@ def configuration_page() -> str:
 
 
 def stack_file_schema() -> dict[str, Any]:
-    """JSON Schema of a `Pulumi.<stack>.yaml`; keys of other namespaces are left alone."""
+    """Return the JSON Schema of `Pulumi.<stack>.yaml`; it allows any key of another namespace."""
     settings = json_schema()
     encrypted = {
         "type": "object",
@@ -119,7 +118,7 @@ def _alike(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
 
 
 def _shown(default: Any) -> str:
-    """A default in the words of the file."""
+    """Return a default as it is written in the file."""
     if default is None or default == () or default == {}:
         return "none"
     if isinstance(default, bool):
