@@ -69,6 +69,10 @@ class Tried:
         yield
         self.well()
 
+    def took(self, seconds: float) -> None:
+        """How long it took until all was well: of several tries, the longest."""
+        self._seconds = seconds
+
     def lost(self, what: str) -> None:
         """What is gone for good, "nothing" for instance. To be called after it was compared."""
         self._lost = what

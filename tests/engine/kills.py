@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -79,8 +80,11 @@ class Killed:
             self._steps[operation] = len(event_log.steps(done.log))
         print(", ".join(f"{operation}: {steps} steps" for operation, steps in self._steps.items()))
 
-    def converges(self, kill: Kill) -> None:
-        """Kills the operation and mends it by one `up`, after which nothing is left to do or to warn of."""
+    def converges(self, kill: Kill) -> float:
+        """Kills the operation and mends it by one `up`, after which nothing is left to do or to warn of.
+
+        Gives the seconds from the kill to the end of that `up`.
+        """
         if kill.operation == "creation":
             self._stack.destroy().succeeded()
         if kill.operation == "update":
@@ -94,9 +98,13 @@ class Killed:
             command="destroy" if kill.operation == "removal" else "up",
         )
         # As `make up` does it.
+        began = time.monotonic()
         self._stack.cancel()
         self._stack.up("--refresh").succeeded()
+        seconds = time.monotonic() - began
         self._stack.refresh("--clear-pending-creates").succeeded()
         quiet = self._stack.preview("--refresh", "--expect-no-changes").succeeded()
         assert "pending operations" not in quiet.output
         self._stack.preview("--expect-no-changes").succeeded()
+        print(f"mended after {seconds:.0f} s", flush=True)
+        return seconds

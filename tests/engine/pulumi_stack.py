@@ -223,7 +223,11 @@ class PulumiStack:
                 start_new_session=True,
             )
             self._killed.append(process.pid)
-            until(f"{moment}, or the end", lambda: has_come(event_log.steps(log)) or process.poll() is not None)
+            until(
+                f"{moment}, or the end",
+                lambda: has_come(event_log.steps(log)) or process.poll() is not None,
+                UPDATE_DEADLINE_S,
+            )
             ended = process.poll()
             if ended is None:
                 os.killpg(process.pid, signal.SIGKILL)

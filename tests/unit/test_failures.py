@@ -65,5 +65,20 @@ def test_requests_are_counted_by_what_became_of_them(pytester: pytest.Pytester) 
     assert (found.requests.asked, found.requests.answered, found.requests.refused, found.requests.slow) == (3, 2, 1, 1)
 
 
+def test_of_several_tries_the_test_says_how_long_it_took(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(
+        test_suite="""
+        def test_tries(tried):
+            tried.failure("An update is killed", on="Docker", notice="nothing")
+            tried.took(max(3.0, 12.04))
+            tried.lost("nothing")
+        """
+    )
+    pytester.runpytest(*REPORT).assert_outcomes(passed=1)
+    (found,) = records(pytester.path / "report.xml")
+    assert found.seconds == 12.0
+
+
 def test_each_record_is_of_a_test_that_is_there() -> None:
     assert [one.test for one in read_failures() if not exists(one.test)] == []
