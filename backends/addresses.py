@@ -1,8 +1,8 @@
-"""Where each resource stands in the program, so that no refactoring deletes what runs.
+"""Records the address of each resource, so that no refactoring deletes running resources.
 
 Pulumi knows a resource by its URN: the types of its parents, its own type, its name. If the program moves or renames
-one without an alias, Pulumi sees a new resource and a removed one. On Kubernetes the new one takes the live object
-over, and the removal then deletes it.
+one without an alias, Pulumi sees a new resource and a removed one. On Kubernetes the new one adopts the live
+object, and the removal then deletes it.
 
 - `MOVED` has the former address of each resource that was moved or renamed. It becomes an alias, and so does what
   follows from it for the resource's children.
@@ -25,7 +25,7 @@ import pulumi
 from workloads import WorkloadError
 
 MOVED: Mapping[str, str] = {}
-"""Former address to present one, of each resource that was moved or renamed since the last release.
+"""Former address to present address, of each resource that was moved or renamed since the last release.
 
 A component's children follow it and need no entry. An entry can go once every stack has been updated with it.
 """
@@ -35,10 +35,10 @@ RECORD = "addresses"
 
 @dataclass(frozen=True)
 class Address:
-    """Where a resource stands, and where it stood before."""
+    """The present and the former addresses of a resource."""
 
     types: str
-    """Of its parents and itself, joined by `$`."""
+    """Types of its parents and of itself, joined by `$`."""
 
     name: str
     former: tuple[str, ...]
@@ -52,7 +52,7 @@ class Address:
 
 
 class Addresses:
-    """The addresses of one stack's resources: a context in which all of them are declared.
+    """The addresses of one stack's resources. A context manager: declare all resources inside it.
 
     Its end records the addresses in the state. If the program fails in it, no resource is registered, and Pulumi
     reports that failure.
@@ -78,7 +78,7 @@ class Addresses:
         pulumi.runtime.register_stack_transformation(self._note)
 
     def __enter__(self) -> None:
-        """Begin; the transformation is there since the construction."""
+        """Do nothing: the constructor has registered the transformation."""
 
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
@@ -94,7 +94,7 @@ class Addresses:
         )
 
     def _note(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-        """Notes a resource's address, gives it its aliases, and lets it wait for the record."""
+        """Note a resource's address, add its aliases, and make it wait for the record."""
         if self._recording:
             return None
         key = _key(args.type_, args.name, args.props)
@@ -114,7 +114,7 @@ class Addresses:
         return pulumi.ResourceTransformationResult(args.props, opts)
 
     async def _recorded(self) -> Any:
-        """Waits until the engine has taken the record, which it doesn't if its hook refuses."""
+        """Wait until Pulumi has accepted the record. If its hook refuses, this never happens."""
         if self._failure is not None:
             raise self._failure
         if self._record is None:
@@ -142,8 +142,8 @@ class Addresses:
 
 
 def _key(type_: str, name: str, props: Mapping[str, Any]) -> str:
-    """What stays the same of a resource when it moves in the program: its type and name; of an object of Kubernetes its
-    kind, whatever the version of the API, and the name in the cluster if the program gives one."""
+    """Return the key of a resource, which stays the same when it moves: its type and name. For a Kubernetes object: its
+    kind without the API version, and its name in the cluster if the program sets one."""
     if not type_.startswith("kubernetes:"):
         return f"{type_} {name}"
     package, version, kind = type_.split(":")
@@ -153,7 +153,7 @@ def _key(type_: str, name: str, props: Mapping[str, Any]) -> str:
 
 
 def _follows(former: str, address: Address, owner: tuple[str, Address] | None) -> bool:
-    """Whether a resource moved only since its parent did."""
+    """Whether a resource moved only because its parent did."""
     if owner is None:
         return False
     above, _ = owner[0].split("::")
@@ -161,7 +161,7 @@ def _follows(former: str, address: Address, owner: tuple[str, Address] | None) -
 
 
 def _listed(depends_on: Any) -> Sequence[Any]:
-    """What a resource depends on, as a list."""
+    """Return the dependencies of a resource as a list."""
     if isinstance(depends_on, pulumi.Resource):
         return [depends_on]
     return list(depends_on or ())

@@ -1,4 +1,4 @@
-"""What a backend is: it turns a workload into resources of its provider."""
+"""The protocol of a backend, which turns workloads into resources of its provider."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from workloads import CertificateRequest, Endpoint, Exposure, PostgresCluster, W
 
 
 class Backend(Protocol):
-    """Where workloads run."""
+    """A platform that workloads run on."""
 
     def check(self, published: Iterable[tuple[str, int]]) -> None:
-        """Looks whether an update could go on, before anything is declared. A preview only warns.
+        """Check whether an update can succeed, before any resource is declared. A preview only warns.
 
         Args:
             published: configuration key and number of each port that people are to reach.
 
         Raises:
-            pulumi.RunError: saying what is in the way and what to do.
+            pulumi.RunError: names the problem and the fix.
         """
         ...
 
@@ -31,12 +31,12 @@ class Backend(Protocol):
         `<workload name>:<port>`, and people at `reached_at`.
 
         Raises:
-            WorkloadError: on anything this backend can't honour, and on needs or calls not deployed before.
+            WorkloadError: the backend doesn't support it, or what it needs or calls isn't deployed yet.
         """
         ...
 
     def expose(self, exposure: Exposure, *, parent: pulumi.Resource) -> None:
-        """Leads host names to workloads that are deployed already, through the platform's own edge.
+        """Route host names to deployed workloads, through the edge of the platform.
 
         Raises:
             WorkloadError: where it has none.
@@ -44,7 +44,7 @@ class Backend(Protocol):
         ...
 
     def request_certificate(self, request: CertificateRequest, *, parent: pulumi.Resource) -> None:
-        """Has a certificate kept in the Secret of the request's name, for a `FileSet` or an `Exposure`.
+        """Request a certificate in a Secret of the request's name, for a `FileSet` or an `Exposure`.
 
         Raises:
             WorkloadError: where nothing issues certificates.
@@ -52,7 +52,7 @@ class Backend(Protocol):
         ...
 
     def deploy_postgres_cluster(self, cluster: PostgresCluster, *, parent: pulumi.Resource) -> Endpoint:
-        """Declares PostgreSQL on several nodes; gives the endpoint of its primary. It counts as a deployed workload.
+        """Declare PostgreSQL on several nodes, as a deployed workload. Return the endpoint of its primary.
 
         Raises:
             WorkloadError: where there is only one node.
@@ -61,7 +61,7 @@ class Backend(Protocol):
 
     @property
     def deployed(self) -> Sequence[Workload]:
-        """What has been deployed so far, in that order."""
+        """The workloads that are deployed so far, in that order."""
         ...
 
     @property
@@ -77,11 +77,11 @@ class Backend(Protocol):
         ...
 
     def qualified_host(self, workload: str) -> str:
-        """The workload's host name for a resolver that adds no search domain."""
+        """Return the workload's fully qualified host name, for a resolver without search domains."""
         ...
 
     def reached_at(self, endpoint: Endpoint, publish: int) -> tuple[str, int]:
-        """Host and port for people and for programs beside the platform.
+        """Return host and port for people, and for programs outside the platform.
 
         On Docker the published port of the host; in a cluster its own name there, which `kubectl port-forward` leads to
         from outside.
@@ -89,7 +89,7 @@ class Backend(Protocol):
         ...
 
     def forwarding(self, endpoint: Endpoint) -> str | None:
-        """The command with which a person reaches an endpoint at its own port of 127.0.0.1.
+        """Return the command that forwards an endpoint to the same port of 127.0.0.1.
 
         None where `reached_at` is an address that people reach.
         """

@@ -1,4 +1,4 @@
-"""The backend that a stack's settings ask for; only its provider is imported."""
+"""Creates the backend of a stack's settings, and imports only its provider."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from settings import Settings
 
 
 def create_backend(settings: Settings, *, stack: str) -> Backend:
-    """The backend of a stack, with its one provider. To be called once."""
+    """Return the backend of a stack, with its provider. Call it once."""
     if settings.on_kubernetes:
         from backends.kubernetes.backend import KubernetesBackend
 

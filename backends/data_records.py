@@ -1,15 +1,16 @@
-"""What a stack's state records about a store's data, so that no update puts an empty store in the place of a full one.
+"""Records of a store's data in the stack's state, so that no update replaces a store with an empty one.
 
-A record is a `pulumi.Stash`: it is in no provider's hands, and its hooks see the recorded values beside the new ones,
-in a preview, too. There are two kinds:
+A record is a `pulumi.Stash`. It needs no provider, and its hooks see recorded and new values, also in a preview. There
+are two kinds:
 
-- settings: what the data was made with. Registered before anything that holds data; a changed value is refused.
-- identities: which objects hold the data. Registered after them and before what uses them; another object under the
-  same name is empty, and is refused. Registered earlier, it would call a volume lost that a failed update never made.
+- settings: the settings with which the data was created. Registered before anything that holds data. A changed value is
+  refused.
+- identities: which objects hold the data. Registered after these objects and before what uses them. Another object of
+  the same name is empty, and is refused. If the record came earlier, it would report a volume as lost that a failed
+  update never created.
 
-A state without a record is a new one, or one from before there were records: whatever is there is taken over.
-Nothing depends on a record in Pulumi's sense, so that `pulumi state delete` takes a single one out: the way to say
-that the data isn't wanted any more.
+A state without a record is new, or older than the records: existing data is adopted. No resource depends on a record in
+Pulumi's sense, so that `pulumi state delete` can remove a single one. That is how an operator gives up the data.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Difference:
     """What holds the data, for instance a volume."""
 
     successor: str
-    """What would hold it after the update; the same, or another one in its place."""
+    """What would hold the data after the update: the same holder, or its replacement."""
 
     key: str
     old: Any
@@ -44,7 +45,7 @@ class Difference:
 
 
 class DataRecords:
-    """The records of one stack, with the hooks that refuse what would cost data."""
+    """The records of one stack, with the hooks that refuse updates which would lose data."""
 
     def __init__(self) -> None:
         self._fixed: dict[tuple[str, str, str], Fixed] = {}
@@ -64,7 +65,7 @@ class DataRecords:
         parent: pulumi.Resource | None = None,
         before_create: Iterable[pulumi.ResourceHook] = (),
     ) -> pulumi.Stash:
-        """Records the settings that can't change.
+        """Record the settings that can't change.
 
         Args:
             name: of the record.
@@ -85,7 +86,7 @@ class DataRecords:
     def identities(
         self, name: str, identities: Mapping[str, pulumi.Input[str | None]], *, kind: str, parent: pulumi.Resource
     ) -> pulumi.Stash:
-        """Records which objects hold data.
+        """Record which objects hold data.
 
         Args:
             name: of the record.
@@ -98,7 +99,7 @@ class DataRecords:
         return pulumi.Stash(name, input=dict(identities), opts=pulumi.ResourceOptions(parent=parent, hooks=hooks))
 
     def of_holder(self, on_error: Iterable[pulumi.ErrorHook] = ()) -> pulumi.ResourceHookBinding:
-        """The hooks of an object whose identity is recorded: in a preview, one that would be made has none yet."""
+        """Return the hooks of an object whose identity is recorded. In a preview, a new object has no identity yet."""
         return pulumi.ResourceHookBinding(before_create=[self._note_creation], on_error=[*on_error])
 
     async def _creating(self, hook: pulumi.ResourceHookArgs) -> None:
@@ -142,10 +143,10 @@ class DataRecords:
 
 
 def after(value: Value, *records: pulumi.Resource) -> pulumi.Output[Value]:
-    """The value, once the records are registered.
+    """Return the value once the records are registered.
 
-    For an input of a resource that is to come after them. With `depends_on`, `pulumi state delete` would refuse to take
-    a record out of the state without what depends on it.
+    Use it for an input of a resource that must follow them. With `depends_on`, `pulumi state delete` would refuse to
+    remove a record without the resources that depend on it.
     """
 
     async def registered() -> Value:
@@ -157,12 +158,12 @@ def after(value: Value, *records: pulumi.Resource) -> pulumi.Output[Value]:
 
 
 def volume_settings(volumes: Iterable[Volume], more: Iterable[Fixed] = ()) -> dict[str, list[Fixed]]:
-    """The fixed settings of a workload's volumes, with some that hold for each."""
+    """Return the fixed settings of a workload's volumes; `more` applies to each volume."""
     return {volume.name: [*volume.fixed, *more] for volume in volumes}
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
-    """What is recorded and differs. What is new is recorded from now on.
+    """Return the recorded settings that differ. A new setting is only recorded.
 
     If another holder takes the place of a recorded one, its settings are compared with that one's, but for the size:
     a store whose mode changes leaves one volume and begins with another.
@@ -178,7 +179,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differe
 
 
 def _input(inputs: Any) -> dict[str, Any]:
-    """What a Stash was given."""
+    """Return the input of a Stash."""
     found = inputs["input"]
     return dict(found) if isinstance(found, Mapping) else {}
 

@@ -1,4 +1,4 @@
-"""A stack in its Kubernetes namespace: how its pods are, what they say, and the data it leaves. Asked by kubectl."""
+"""A stack in its Kubernetes namespace: status, logs and data, through kubectl."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
 
 
 def kept_data(stack: str) -> list[str]:
-    """The namespace and its claims; what a cluster keeps of a deleted claim is a matter of its storage class."""
+    """Return the namespace and its claims. Whether a deleted claim's disk is kept depends on its storage class."""
     cluster = _cluster(stack)
     claims = _kubectl(cluster, "get", "persistentvolumeclaims", "--output", "name").split()
     return [f"namespace/{cluster.namespace}, with everything in it", *claims]
@@ -109,7 +109,7 @@ def _command(cluster: Kubernetes, *arguments: str) -> list[str]:
 
 
 def _kubectl(cluster: Kubernetes, *arguments: str) -> str:
-    """What it prints.
+    """Return what kubectl prints.
 
     Raises:
         OperationError: it is missing, or the cluster refuses or doesn't answer.

@@ -1,6 +1,6 @@
-"""The locks of updates in the project's own state: who holds one, and whether that process still runs.
+"""The locks of updates in the project's own state: which process holds one, and whether it still runs.
 
-Other backends' locks are not looked at.
+Locks of other state backends are not read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Lock:
 
     file: Path
     pid: int | None
-    """Process that holds it, on this machine; None where the file doesn't say, or names another machine."""
+    """Process that holds it, on this machine; None if the file doesn't name it, or names another machine."""
 
     def is_dead(self) -> bool:
         """Whether the update that holds it has ended; False where that can't be known."""

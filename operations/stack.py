@@ -1,4 +1,4 @@
-"""The Pulumi stack from the outside: bringing it up, and reading its outputs."""
+"""Runs Pulumi on a stack: brings it up, destroys it, reads its outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from operations.project import PROJECT, ROOT, STATE, OperationError, environment
 from operations.runtimes import runtime_of
 
 AS_RECORDED = "--refresh=false"
-"""Takes what the state has recorded for what there is, against the default of Pulumi.yaml."""
+"""Trust the state instead of comparing it with what runs; overrides the default of Pulumi.yaml."""
 
 STACK = "pulumi:pulumi:Stack"
 STATE_ROOM = 64 * 2**20
@@ -59,7 +59,7 @@ def up(stack: str) -> int:
 
 
 def destroy(stack: str) -> int:
-    """Takes the stack down; volumes stay. Gives Pulumi's exit code."""
+    """Destroy the stack; volumes stay. Return Pulumi's exit code."""
     return _attached(["destroy", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])
 
 
@@ -99,7 +99,7 @@ def _select(stack: str) -> None:
 
 
 def _unreadable(stack: str, error: str) -> str:
-    """What to do where Pulumi can't read the stack's state."""
+    """Return the message for a state that Pulumi can't read."""
     said = f"The state of stack '{stack}' can't be read:\n  {error.strip()}"
     file = STATE / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
     backup = file.with_name(f"{file.name}.bak")
@@ -147,7 +147,7 @@ def _refuse_second_update(stack: str) -> None:
 
 
 def _release_dead_lock(stack: str) -> bool:
-    """Lift the lock of an update that was killed hard on this machine. Return whether there was one.
+    """Remove the lock of an update that was killed on this machine. Return whether there was one.
 
     Pulumi would refuse every further update until `pulumi cancel`. A lock is lifted only when the process that its
     file names is gone; somebody else's, or one of another machine, stays.
@@ -210,7 +210,7 @@ def _captured(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _attached(arguments: list[str], more: Mapping[str, str] | None = None) -> int:
-    """Run Pulumi on the person's terminal. An interrupt is Pulumi's to handle: it ends the update in good order."""
+    """Run Pulumi on the user's terminal. Pulumi handles an interrupt itself and ends the update cleanly."""
     process = subprocess.Popen(["pulumi", *arguments], env=environment() | {**(more or {})}, cwd=ROOT)
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

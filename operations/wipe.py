@@ -1,4 +1,4 @@
-"""Deleting a stack's data, which nothing else does."""
+"""Deletes a stack's data. Nothing else does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from operations.runtimes import runtime_of
 
 
 def wipe(name: str) -> int:
-    """Takes the stack down and deletes what it keeps, once its name has been typed.
+    """Destroy the stack and delete its data, after the user has typed its name.
 
     Docker: its volumes. Kubernetes: its namespace, on the cluster that the configuration names, with all that is in it.
 

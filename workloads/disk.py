@@ -48,7 +48,7 @@ class Volume:
     name: str
     mount: str
     size_gib: int = 1
-    """Room it is promised. A Docker volume has the engine's whole disk."""
+    """Requested size. On Docker, volumes share the engine's disk."""
 
     fixed: tuple[Fixed, ...] = ()
     """Settings that must stay as they are while the volume exists, each key once."""

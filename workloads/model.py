@@ -74,7 +74,7 @@ class Workload:
     """CPU limit in cores; None leaves it open."""
 
     cpu_request: float = 0.05
-    """CPU it is promised, in cores: its share when there is not enough for all."""
+    """CPU request in cores."""
 
     replicas: int = 1
     """Copies to run; where `autoscaling` is set, it owns the number."""

@@ -82,7 +82,7 @@ class DockerBackend:
 
     @functools.cached_property
     def _provider(self) -> docker.Provider:
-        """Made with the first resource: where a host port is taken, not even this is registered."""
+        """Created with the first resource, so that nothing is registered if a host port is in use."""
         # Pull-request checks preview on machines without an engine.
         return docker.Provider("docker", host=self._engine.host, disable_docker_daemon_check=True)
 
@@ -95,14 +95,14 @@ class DockerBackend:
         check(published, engine=self._engine, stack=self._stack, address=self._bind_address)
 
     def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
-        """Declares a workload's network, volumes and container. See `Backend.deploy`."""
+        """Declare a workload's network, volumes and container. See `Backend.deploy`."""
         refuse_what_docker_lacks(workload)
         self._deployed.admit(workload)
         self._operators_only.update((workload.name, port.number) for port in workload.ports if port.operators_only)
         # An External asks for nothing: every bridge network leads out. Two ports of one callee are on one network.
         callees = dict.fromkeys(call.workload for call in workload.calls if isinstance(call, Endpoint))
         networks = [docker.ContainerNetworksAdvancedArgs(name=self._networks[callee].id) for callee in callees]
-        # Whom nobody can call needs no network of its own, and an engine has addresses for some thirty of them.
+        # A workload without callers gets no network: an engine has addresses for about thirty networks.
         if workload.ports or not networks:
             own = self._networks[workload.name] = self._network(workload, parent)
             networks.insert(0, docker.ContainerNetworksAdvancedArgs(name=own.id, aliases=[workload.name]))
@@ -148,21 +148,21 @@ class DockerBackend:
             )
 
     def expose(self, exposure: Exposure, *, parent: pulumi.Resource) -> None:
-        """Raises: the engine has no edge. See `Backend.expose`."""
+        """Raise an error: Docker has no Ingress or Gateway. See `Backend.expose`."""
         raise WorkloadError(
             f"exposure {exposure.name!r}: Docker has neither an Ingress controller nor a Gateway. Use nginx: "
             "pulumi config set --path 'pti-calendar:gateway.edge' nginx"
         )
 
     def request_certificate(self, request: CertificateRequest, *, parent: pulumi.Resource) -> None:
-        """Raises: nothing issues certificates. See `Backend.request_certificate`."""
+        """Raise an error: Docker has no cert-manager. See `Backend.request_certificate`."""
         raise WorkloadError(
             f"certificate {request.name!r}: cert-manager needs Kubernetes. Use a self-signed certificate: "
             "pulumi config set --path 'pti-calendar:gateway.tls.source' self-signed"
         )
 
     def deploy_postgres_cluster(self, cluster: PostgresCluster, *, parent: pulumi.Resource) -> Endpoint:
-        """Raises: the engine is one node. See `Backend.deploy_postgres_cluster`."""
+        """Raise an error: Docker has no operator. See `Backend.deploy_postgres_cluster`."""
         raise WorkloadError(
             f"PostgreSQL cluster {cluster.name!r}: CloudNativePG needs Kubernetes. Run a single server: "
             "pulumi config set --path 'pti-calendar:postgres.mode' statefulset"
@@ -170,7 +170,7 @@ class DockerBackend:
 
     @property
     def deployed(self) -> Sequence[Workload]:
-        """What has been deployed so far. See `Backend.deployed`."""
+        """The workloads that are deployed so far. See `Backend.deployed`."""
         return tuple(self._deployed.workloads)
 
     @property
@@ -201,7 +201,7 @@ class DockerBackend:
         return
 
     def _image(self, reference: str) -> docker.RemoteImage:
-        """The image by its id, pulled where it isn't there yet, so that a new tag shows in the preview."""
+        """Return the image's id, and pull a missing image, so that a new tag shows in the preview."""
         if reference not in self._images:
             self._images[reference] = docker.RemoteImage(
                 reference,
@@ -212,7 +212,7 @@ class DockerBackend:
         return self._images[reference]
 
     def _network(self, workload: Workload, parent: pulumi.Resource) -> docker.Network:
-        """The network that leads to the workload. Docker has no finer grain: who joins it may use every port."""
+        """Return the workload's network. Docker has no finer rules: who joins it may use every port."""
         return docker.Network(
             workload.name,
             name=self._name(workload.name),
@@ -227,7 +227,7 @@ class DockerBackend:
         )
 
     def _persistent_volumes(self, workload: Workload, parent: pulumi.Resource) -> Iterator[Mount]:
-        """Volumes for data: only `make wipe` deletes one, and one of this name that is there is taken back."""
+        """Return the data volumes. An existing volume of that name is adopted; only `make wipe` deletes one."""
         if not workload.volumes:
             return
         names = {volume.name: self._claimed("volume", volume.name, workload) for volume in workload.volumes}
@@ -258,7 +258,7 @@ class DockerBackend:
             yield Mount(resource.name, volume.mount)
 
     def _file_volume(self, workload: Workload, file_set: FileSet, parent: pulumi.Resource) -> Mount:
-        """A volume with the files, put there by a container that never starts.
+        """Return a volume with the files, which a container that never starts copies into it.
 
         The engine refuses to copy files into a container whose root is read-only, even into a volume of it. The
         copying container has a writable one, and what it copies shows in no `docker inspect`.
@@ -300,7 +300,7 @@ class DockerBackend:
         return Mount(volume.name, file_set.directory, contents=uploader.id)
 
     def _claimed(self, kind: str, part: str, workload: Workload) -> str:
-        """A name of the engine, for one workload alone."""
+        """Return the name of an object on the engine; refuse it if another workload uses the name."""
         owner = self._owners.setdefault((kind, part), workload.name)
         if owner != workload.name:
             raise WorkloadError(

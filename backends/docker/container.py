@@ -12,7 +12,7 @@ import pulumi_docker as docker
 from backends.docker.health import RUN_TASK, health_check
 from workloads import ENGINE_HOST, FileSet, Kind, Scratch, Workload
 
-"""The name of the engine's machine; Docker Desktop knows it by itself, an engine on Linux is told."""
+"""Host name of the Docker host. Docker Desktop resolves it; on Linux the container needs an entry for it."""
 
 
 @dataclass(frozen=True)
@@ -22,19 +22,19 @@ class Mount:
     volume: pulumi.Input[str]
     target: str
     contents: pulumi.Input[str] | None = None
-    """For a volume of files: a value that changes with them. Such a volume is mounted read-only."""
+    """For a volume of files, which is mounted read-only: a value that changes with the files."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What the engine gives a workload's container: names, labels, networks, volumes."""
+    """The engine's objects for a workload's container: names, labels, networks, volumes."""
 
     name: pulumi.Input[str]
     image_id: pulumi.Input[str]
     labels: Mapping[str, str]
     bind_address: str
     operators_bind_address: str
-    """Where ports for operators alone are published."""
+    """Host address on which admin ports are published."""
 
     networks: Sequence[docker.ContainerNetworksAdvancedArgs]
     mounts: Sequence[Mount]

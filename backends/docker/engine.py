@@ -1,4 +1,4 @@
-"""The Docker engine through its own command line: the few questions the provider can't ask."""
+"""Calls the docker command for the few queries that the provider doesn't offer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORKLOAD_LABEL = "pti-calendar.workload"
 
 
 class EngineError(Exception):
-    """The engine, or the docker command, said no; the message is its own."""
+    """The engine or the docker command failed. The message is theirs."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Engine:
 
     @property
     def is_local(self) -> bool:
-        """Whether it runs on this machine, so that its published ports are this machine's."""
+        """Whether it runs on this machine, so that its host ports are ports of this machine."""
         return self.address.startswith(("unix://", "npipe://"))
 
     @property
     def address(self) -> str:
-        """Where it is: the address given, else `DOCKER_HOST`, else the local socket, as for the provider."""
+        """Its address: the given one, or `DOCKER_HOST`, or the local socket, as for the provider."""
         return self.host or os.environ.get("DOCKER_HOST") or LOCAL_SOCKET
 
     @property
@@ -43,7 +43,7 @@ class Engine:
         return {**os.environ, "DOCKER_HOST": self.address}
 
     def run(self, *arguments: str, timeout_s: int = 60) -> str:
-        """Runs a docker command and gives what it printed.
+        """Run a docker command and return its output.
 
         Raises:
             EngineError: it could not be run, failed, or took too long.
@@ -67,11 +67,11 @@ class Engine:
         return done.stdout
 
     def container(self, name: str) -> dict[str, Any] | None:
-        """What the engine knows of a container; None when there is none of that name."""
+        """Return a container as `docker inspect` shows it; None if there is none."""
         return self._inspected("container", name)
 
     def containers(self, stack: str) -> dict[str, dict[str, Any]]:
-        """What the engine knows of all containers of a stack, by name."""
+        """Return all containers of a stack as `docker inspect` shows them, by name."""
         listed = ("ps", "--all", "--quiet", "--filter", f"label={STACK_LABEL}={stack}")
         ids = self.run(*listed).split()
         while ids:
@@ -87,15 +87,15 @@ class Engine:
         return {}
 
     def network(self, name: str) -> dict[str, Any] | None:
-        """What the engine knows of a network; None when there is none of that name."""
+        """Return a network as `docker inspect` shows it; None if there is none."""
         return self._inspected("network", name)
 
     def volume(self, name: str) -> dict[str, Any] | None:
-        """What the engine knows of a volume; None when there is none of that name."""
+        """Return a volume as `docker inspect` shows it; None if there is none."""
         return self._inspected("volume", name)
 
     def last_lines(self, name: str, count: int = 20) -> str:
-        """The last lines a container wrote, standard error included."""
+        """Return the last log lines of a container, standard error included."""
         return self.run("logs", "--tail", str(count), name).rstrip()
 
     def last_exit_code(self, name: str) -> str:

@@ -60,7 +60,7 @@ ASK = (
 
 
 def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
-    """The health check: healthy is what is ready, or has succeeded. None where nothing says so.
+    """Return the health check. Healthy means ready, or for a task succeeded. None if the workload has no probe.
 
     With a liveness probe it starts the process anew, too: once that has answered and then failed for its `failures` x
     `period_s`, or hasn't answered within its `startup_s`. Each run asks both probes, one `period_s` of the readiness

@@ -1,4 +1,4 @@
-"""What happens around the creation of a container: leftovers go first, failures speak, failed tasks don't linger.
+"""Hooks around the creation of a container: remove leftovers, print the log of a failure, remove failed tasks.
 
 Three needs the provider leaves open:
 
@@ -39,7 +39,7 @@ class Hooks:
         self._explain = pulumi.ErrorHook("docker-explain-failed-task", self._explain_failure)
 
     def for_container(self, *, is_task: bool, before: Iterable[pulumi.ResourceHook] = ()) -> pulumi.ResourceHookBinding:
-        """The hooks of a container, after those that may refuse it."""
+        """Return the hooks of a container. They run after the hooks that may refuse it."""
         hooks = [
             self._ownership.before_create,
             *before,
@@ -73,7 +73,7 @@ class Hooks:
         watch.add_done_callback(self._watches.discard)
 
     async def _remove_once_failed(self, name: str) -> None:
-        """Waits for the task's end. A failed one leaves its last lines and is removed: the provider's wait is over."""
+        """Wait until the task ends. Remove a failed one after its last log lines; this ends the provider's wait."""
         seen = False
         while True:
             found = await self._threads.run(self._engine.container, name)
@@ -104,5 +104,5 @@ class Hooks:
 
 
 def _name(inputs: Any) -> str:
-    """The engine's name of the resource a hook is about."""
+    """Return the name on the engine of a hook's resource."""
     return str(inputs["name"])

@@ -1,4 +1,4 @@
-"""Whether the host ports a stack is about to bind are free."""
+"""Checks that the host ports of a stack are free."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from backends.docker.engine import Engine, EngineError
 
 
 class PortsTaken(pulumi.RunError):
-    """Something else holds a host port of the stack."""
+    """Another process uses a host port of the stack."""
 
 
 def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, address: str) -> None:
-    """Compares the ports with what is bound on this machine, less what the stack's own containers hold.
+    """Check that no other process uses the ports. Ports of the stack's own containers don't count.
 
-    Says nothing where it can't know: the engine is elsewhere, or there is none (a preview needs none).
+    Checks nothing if the engine runs on another machine, or doesn't answer (a preview needs no engine).
 
     Raises:
         PortsTaken: in an update. A preview warns.

@@ -1,4 +1,4 @@
-"""The wait for a container, which ends as soon as the container can't become ready.
+"""Waits for a container, and stops as soon as the container can't become ready.
 
 The provider's own wait belongs to the creation of the container: it lasts until the start time is up, however often the
 process ends meanwhile; and once it has failed, the next update replaces the container, and ends a store's recovery that
@@ -26,14 +26,14 @@ from workloads import WorkloadError
 POLL_S = 0.5
 
 CRASHES = 3
-"""Restarts from which on a container may count as crash-looping."""
+"""Number of restarts after which a container may count as crash-looping."""
 
 CRASHING_S = 15.0
 """Seconds for which it must have been crashing: the engine's first restarts come within a second, and what it needs may
 still be starting."""
 
 STOPPED = ("exited", "dead")
-"""States that the engine's restart policy doesn't end: a person has stopped the container."""
+"""States of a container that somebody has stopped: the restart policy doesn't start it again."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Readiness:
         self._wait = pulumi.ResourceHook("docker-wait-until-ready", self._wait_until_ready)
 
     def record(self, awaited: Awaited, identity: pulumi.Input[str], *, parent: pulumi.Resource) -> pulumi.Stash:
-        """Registers the record of a container, which is there once it is ready; another container is another wait."""
+        """Register the record of a container, which exists once it is ready. A new container is awaited again."""
         name = f"{awaited.workload}-ready"
         self._awaited[name] = awaited
         hooks = pulumi.ResourceHookBinding(before_create=[self._wait], before_update=[self._wait])

@@ -1,7 +1,7 @@
-"""Persistent volumes: made once, and never made again by mistake.
+"""Persistent volumes, which are created once and never again by mistake.
 
-The engine makes a volume that a container names and that isn't there, without a word and empty. So before anything is
-put on a volume that the stack's state has recorded, the engine is asked whether it is still there.
+If a container names a missing volume, the engine silently creates an empty one. So before the stack uses a volume that
+its state has recorded, it checks that the engine still has it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workloads import WorkloadError
 
 
 class DataVolumes:
-    """The persistent volumes of one stack on one engine, and the hooks that look after them."""
+    """The persistent volumes of one stack on one engine, and their hooks."""
 
     def __init__(self, engine: Engine, threads: Threads, ownership: Ownership) -> None:
         self._engine = engine

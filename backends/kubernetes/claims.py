@@ -16,7 +16,7 @@ from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
 from workloads import Fixed, Volume, Workload
 
 MISSING = "claim-is-missing-see-docs-stores-md"
-"""The storage class of a claim that a StatefulSet made because the stack's own is gone."""
+"""Storage class of a claim that a StatefulSet created because the stack's claim is missing."""
 
 STORAGE_CLASS = "kubernetes.storageClass"
 DEFAULT_CLASS = "(the cluster's default)"
@@ -26,7 +26,7 @@ SET_CLASS = f"Name one (kubectl get storageclass): pulumi config set --path 'pti
 
 
 def claims(workload: Workload, storage_class: str | None) -> Iterator[Manifest]:
-    """The claims of all replicas."""
+    """Return the claims of all replicas."""
     for volume in workload.volumes:
         for ordinal in range(workload.replicas):
             yield manifest(
@@ -57,7 +57,7 @@ def fixed_class(storage_class: str | None) -> Fixed:
 
 
 def missing_claim(name: str) -> str:
-    """What is wrong where a claim has the class of the template, for the operator."""
+    """Return the message about a missing claim."""
     return (
         f"The claim '{name}' with this stack's data is missing. Its pod stays pending, so that it doesn't start empty. "
         f"To restore it, see {MANUAL}"

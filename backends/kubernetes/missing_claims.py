@@ -1,4 +1,4 @@
-"""Claims that are missing: in the cluster, their place is taken by what the StatefulSet made from its template."""
+"""Finds missing claims: the StatefulSet has created another claim from its template in their place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from backends.kubernetes.claims import MISSING
 
 
 def missing_claims(listed: str) -> list[str]:
-    """The missing ones among claims, as kubectl lists them in JSON; none where it gave something else."""
+    """Return the missing claims in kubectl's JSON list; none if the text is no such list."""
     try:
         found: list[dict[str, Any]] = json.loads(listed)["items"]
     except ValueError:

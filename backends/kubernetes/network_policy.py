@@ -1,4 +1,4 @@
-"""Who may open a connection to whom. Nothing is open that isn't said here."""
+"""Network policies. Every connection that isn't declared here is denied."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOLVER_PORT = 8089
 def of_workload(
     workload: Workload, *, selectors: Mapping[str, Mapping[str, str]], dns_cidrs: Iterable[str]
 ) -> Manifest:
-    """What a workload may do, and who may reach it.
+    """Return the policy of a workload: its allowed callers and the endpoints that it calls.
 
     Args:
         workload: whose pods it is about.
@@ -56,7 +56,7 @@ def of_workload(
 
 
 def of_exposed(exposure: str, workload: str, ports: Sequence[int], *, callers_namespace: str) -> Manifest:
-    """Lets the pods of the edge's namespace reach a workload."""
+    """Allow the pods of the edge's namespace to connect to a workload."""
     return policy(
         f"{workload}-from-{exposure}",
         labels.selector(workload),
@@ -76,7 +76,7 @@ def of_solvers() -> Manifest:
 
 
 def default_deny(name: str) -> Manifest:
-    """Closes the namespace for every pod, whoever started it, until another policy opens something."""
+    """Deny every connection of every pod in the namespace, unless another policy allows it."""
     return policy(name, {}, ingress=[], egress=[], marked=labels.platform())
 
 
@@ -99,7 +99,7 @@ def policy(
 
 
 def rule(peers: Sequence[Manifest], ports: Sequence[int], *, towards: str) -> Manifest:
-    """Opens TCP ports `from` or `to` the peers; no peers stand for everyone."""
+    """Allow TCP ports `from` or `to` the peers; without peers, from or to everyone."""
     opened: Manifest = {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
     return {towards: list(peers), **opened} if peers else opened
 

@@ -1,4 +1,4 @@
-"""Whose an object of the cluster is, looked up before the provider takes it over.
+"""Checks who owns an existing object, before the provider adopts it.
 
 The provider creates an object with server-side apply (`upsert_existing_objects`): one of that name that is there
 already is taken over and overwritten, whoever made it. That is wanted for what a killed update of this stack left
@@ -24,13 +24,13 @@ from settings.backend import Kubernetes
 from workloads import WorkloadError
 
 UNKNOWN_KIND = ("the server doesn't have a resource type", "no matches for kind")
-"""What kubectl says of a kind whose definition the cluster lacks: no object of it is there."""
+"""kubectl's messages for a kind without a CRD in the cluster, which then has no object of it."""
 
 Labels = Mapping[str, str]
 
 
 class Ownership:
-    """The hook that refuses what isn't this stack's.
+    """The hook that refuses objects of other owners.
 
     Args:
         settings: the cluster and the namespace.
@@ -79,7 +79,7 @@ class Ownership:
             raise WorkloadError(self._refusal(resource, kind, name, owner))
 
     async def _listed(self, resource: str) -> Mapping[str, Labels]:
-        """The labels of all objects of a kind, by name."""
+        """Return the labels of all objects of a kind, by name."""
         if resource not in self._lists:
             self._lists[resource] = asyncio.create_task(self._list(resource))
         return await self._lists[resource]
@@ -97,7 +97,7 @@ class Ownership:
         return {name: json.loads(known or "{}") for name, known in lines}
 
     async def _labels(self, resource: str, name: str) -> Labels | None:
-        """The labels of one object; None if there is none."""
+        """Return the labels of one object; None if it doesn't exist."""
         asked = ("get", resource, name, "--ignore-not-found", "--output=jsonpath={.metadata.name}\t{.metadata.labels}")
         found = await self._threads.run(kubectl.read, self._settings, *asked)
         if not found:
@@ -120,7 +120,7 @@ class Ownership:
 
 
 def foreign_owner(found: Labels, instance: str, *, kept: bool) -> str | None:
-    """Whom an object belongs to if it isn't this stack's, by its labels.
+    """Return the owner of an object by its labels; None if it is this stack's.
 
     Releases before the label left what they kept without it; that is taken back, since nothing ever deletes it. A
     StatefulSet gives its selector's labels to a claim that it makes in the place of a missing one: what is wrong with

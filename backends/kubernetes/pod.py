@@ -1,4 +1,4 @@
-"""A workload as a pod: everything a container is given, and everything it is kept from."""
+"""The pod of a workload: its container, its mounts and its security context."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backends.kubernetes.manifest import Manifest, cores, mebibytes
 from workloads import Check, Endpoint, Exec, HttpGet, Kind, Workload
 
 DRAIN_S = 5
-"""Seconds a pod still serves after it was told to stop: until then, callers may not know that it goes."""
+"""Seconds for which a terminating pod still serves, because callers learn of its termination later."""
 
 READ_BY_ALL = 0o444
 READ_BY_GROUP = 0o440
@@ -22,7 +22,7 @@ READ_BY_GROUP = 0o440
 
 @dataclass(frozen=True)
 class Placement:
-    """What the cluster gives a workload's pods."""
+    """The cluster's objects for a workload's pods."""
 
     image: str
     """Reference with the mirror's prefix."""

@@ -21,7 +21,7 @@ CRASHES = 3
 """Restarts after which a container counts as crash-looping: one that starts before its store ends once or twice."""
 
 UNBOUND = "unbound immediate PersistentVolumeClaims"
-"""What the scheduler says of a pod whose claim is new."""
+"""The scheduler's message for a pod whose claim is new."""
 
 PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError", "ErrImageNeverPull"}
 CONFIGURATION_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
@@ -29,7 +29,7 @@ CONFIGURATION_REASONS = {"CreateContainerConfigError", "CreateContainerError", "
 
 @dataclass(frozen=True)
 class Problem:
-    """What keeps a pod from being ready."""
+    """A reason why a pod isn't ready."""
 
     where: str
     """For instance `pod redis-0, container redis`."""
@@ -47,7 +47,7 @@ class Problem:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What stays the same while the problem lasts."""
+        """Key of the problem, which stays the same while it lasts."""
         return self.where, self.kind
 
     def __str__(self) -> str:

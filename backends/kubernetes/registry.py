@@ -70,7 +70,7 @@ class KubernetesObject(pulumi.CustomResource):
 
     @property
     def identity(self) -> pulumi.Output[str | None]:
-        """What the cluster gives to no other object; None where the provider doesn't know it yet."""
+        """Its UID; None if the provider doesn't know it yet."""
         return self.metadata.apply(lambda found: found.get("uid"))
 
     @property
@@ -164,7 +164,7 @@ class Registry:
         opts: pulumi.ResourceOptions,
         recorded: Iterable[pulumi.Resource] = (),
     ) -> KubernetesObject:
-        """Registers an object with the stack's label, and refuses to take over what isn't the stack's."""
+        """Register an object with the stack's label; refuse to adopt an object of another owner."""
         kind, metadata = str(manifest["kind"]), manifest["metadata"]
         marked = {**metadata["labels"], labels.INSTANCE: self._instance}
         if kind in REPLACED_IN_PLACE and pulumi.runtime.is_dry_run():
