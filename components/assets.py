@@ -8,10 +8,10 @@ ROOT = Path(__file__).parent.parent / "assets"
 
 
 def asset(path: str) -> str:
-    """The text of one file, for instance `redis/redis.conf`."""
+    """Return the text of one file, for instance `redis/redis.conf`."""
     return (ROOT / path).read_text()
 
 
 def assets(folder: str, pattern: str = "*") -> dict[str, str]:
-    """Name to text of a folder's files that match, in the order of their names."""
+    """Return the matching files of a folder, name to text, sorted by name."""
     return {path.name: path.read_text() for path in sorted((ROOT / folder).glob(pattern))}

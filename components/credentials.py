@@ -12,7 +12,7 @@ from settings.load import supplied
 
 TYPE = "pti-calendar:index:Credentials"
 GENERATED_LENGTH = 32
-"""Letters and digits: 190 bits, and nothing that a URL, a shell or a configuration file would read otherwise."""
+"""Letters and digits, 190 bits: no character that a URL, a shell or a configuration file would interpret."""
 
 
 class Credentials(pulumi.ComponentResource):
@@ -47,11 +47,11 @@ class Credentials(pulumi.ComponentResource):
         return value
 
     def has(self, credential: Credential) -> bool:
-        """Whether the stack uses it at all."""
+        """Whether the stack uses a credential."""
         return credential.key in self._values
 
     def find(self, credential: Credential) -> pulumi.Output[str] | None:
-        """The value, or None where the stack runs without (a Redis everyone on the laptop may use)."""
+        """Return the value; None if the stack uses no password (a Redis without one, on a laptop)."""
         return self._values[credential.key]
 
     def _value(self, credential: Credential) -> pulumi.Output[str] | None:

@@ -22,7 +22,7 @@ PGADMIN_SECRETS = "/run/secrets/pgadmin"
 
 @dataclass(frozen=True, kw_only=True)
 class DevToolsArgs:
-    """The tools, and the stores they show."""
+    """Arguments of the tools: their settings, and the stores that they show."""
 
     backend: Backend
     credentials: Credentials
@@ -127,7 +127,7 @@ def _kafka_ui(settings: KafkaUi, kafka: KafkaAccess) -> Workload:
 
 
 def _redis_commander(settings: RedisCommander, redis: RedisAccess, password: pulumi.Output[str] | None) -> Workload:
-    """Redis Commander without the image's entry point, which would hand the password over as an argument."""
+    """Redis Commander without the image's entry point, which would pass the password as a process argument."""
     local = "/etc/redis-commander"
 
     def configuration(secret: str | None) -> str:

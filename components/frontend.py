@@ -25,7 +25,7 @@ class FrontendArgs:
     frontend: FrontendRow
     sized: Sized
     api_url: str
-    """Address of the API, as a browser reaches it."""
+    """Public URL of the API."""
 
     backend: Backend
 

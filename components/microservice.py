@@ -27,7 +27,7 @@ JWT_ALGORITHM = "HS256"
 
 @dataclass(frozen=True, kw_only=True)
 class MicroserviceArgs:
-    """One service, and the stores it works with."""
+    """Arguments of a service: its settings, and the stores that it uses."""
 
     service: Service
     sized: Sized
@@ -35,10 +35,10 @@ class MicroserviceArgs:
     """Database connections that each replica may open."""
 
     migration_command: tuple[str, ...]
-    """Run to its end as the migrator role before the service; empty for none."""
+    """Command that runs to completion as the migrator role before the service starts; empty: none."""
 
     environment: Mapping[str, str]
-    """Further variables."""
+    """Additional environment variables."""
 
     backend: Backend
     credentials: Credentials

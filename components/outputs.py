@@ -32,7 +32,7 @@ from workloads import Endpoint, External
 def stack_outputs(
     settings: Settings, credentials: Credentials, data: DataLayer, backend: Backend
 ) -> contract.StackOutputs[pulumi.Output[str]]:
-    """What the stack tells other programs."""
+    """Return the stack's outputs for other programs."""
     databases = {
         service.name: contract.Database(
             name=service.database,

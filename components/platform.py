@@ -1,4 +1,4 @@
-"""The platform: the only place where components meet."""
+"""The platform: the only place that connects the components."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TYPE = "pti-calendar:index:Platform"
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformArgs:
-    """One stack of the platform."""
+    """Arguments of one stack."""
 
     settings: Settings
     backend: Backend
@@ -36,7 +36,7 @@ class PlatformArgs:
 
 
 class Platform(pulumi.ComponentResource):
-    """Everything a stack's settings ask for."""
+    """All components of a stack's settings."""
 
     outputs: contract.StackOutputs[pulumi.Output[str]]
 

@@ -1,4 +1,4 @@
-"""The addresses under which browsers reach the platform."""
+"""Public URLs of the platform."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from settings.gateway import Gateway
 
 @dataclass(frozen=True)
 class Urls:
-    """Every host name of the way in, as an address without a path."""
+    """Return the URL of every host name of the gateway, without a path."""
 
     gateway: Gateway
 

@@ -1,4 +1,4 @@
-"""The neutral model: what a container needs, said once, for every backend."""
+"""The neutral model: what a container needs, independent of the backend."""
 
 from workloads.checks import RECOVERY_S, Check, Exec, HttpGet, Liveness, Probe, TcpConnect
 from workloads.connections import ENGINE_HOST, INTERNET, Endpoint, External, Health, Job, Metrics, Port

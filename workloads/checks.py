@@ -1,4 +1,4 @@
-"""How a platform finds out whether a container serves."""
+"""Probes of containers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class HttpGet:
-    """Answers when `http://localhost:{port}{path}` gives a status below 400."""
+    """Succeeds if `http://localhost:{port}{path}` returns a status below 400."""
 
     port: int
     path: str
@@ -15,14 +15,14 @@ class HttpGet:
 
 @dataclass(frozen=True, kw_only=True)
 class TcpConnect:
-    """Answers when the TCP port accepts a connection."""
+    """Succeeds if the TCP port accepts a connection."""
 
     port: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exec:
-    """Answers when the command, run in the container, exits with 0."""
+    """Succeeds if the command, run in the container, exits with 0."""
 
     command: tuple[str, ...]
 
@@ -39,7 +39,7 @@ A recovery that is ended begins again from the start, so a limit never helps. A 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """The readiness probe: dependents start, and callers are sent, while it answers. It never ends a process."""
+    """The readiness probe: while it succeeds, dependents start and callers connect. It never kills a process."""
 
     check: Check
     """Of a store that recovers its data, it prints a line that ends in its progress (`recovering: 43 %`). The update
@@ -56,7 +56,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Liveness:
-    """The startup and liveness probe: a process that fails it is started anew.
+    """The startup and liveness probe: a process that fails it is restarted.
 
     Ask the process alone and never what it depends on: a lost database must not restart every service.
     """
@@ -69,4 +69,4 @@ class Liveness:
     period_s: int = 10
     timeout_s: int = 5
     failures: int = 6
-    """Consecutive failures, after the first answer, after which it is started anew."""
+    """Consecutive failures, after the first answer, after which it is restarted."""

@@ -1,4 +1,4 @@
-"""Where workloads and the stores beside them answer, and who may open a connection."""
+"""Endpoints of workloads and external stores, and who may connect to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the rest of the platform gets at the stores, wherever they are."""
+"""Connection data of the stores, whether the stack runs them or not."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ from workloads import Endpoint, External
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresServers:
-    """PostgreSQL's servers, where there may be several that follow one another."""
+    """PostgreSQL's servers, if there may be replicas."""
 
     metrics: Endpoint
-    """Where each reports its own state."""
+    """Endpoint at which each server reports its state."""
 
     number: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresAccess:
-    """PostgreSQL, for its callers."""
+    """Connection data of PostgreSQL."""
 
     endpoint: Endpoint | External
     admin: str
-    """The superuser that makes databases and roles."""
+    """The superuser that creates databases and roles."""
 
     ssl_mode: str
-    """How connections are encrypted, in libpq's words."""
+    """libpq's `sslmode` for connections."""
 
     server: tuple[str, ...]
-    """Workload to wait for before the server answers; none for a managed one."""
+    """Workload that must be ready before clients connect; None for a managed server."""
 
     databases: tuple[str, ...]
-    """Workload to wait for before the services' databases are there."""
+    """Workload that must be ready before the services' databases exist."""
 
     servers: PostgresServers | None = None
-    """None where one server runs, or a managed one."""
+    """None for a single server, or a managed one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RedisAccess:
-    """Redis, for its callers."""
+    """Connection data of Redis."""
 
     endpoint: Endpoint | External
     tls: bool
     server: tuple[str, ...]
-    """Workload to wait for; none for a managed one."""
+    """Workload that must be ready first; None for a managed server."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KafkaAccess:
-    """Kafka, for its callers."""
+    """Connection data of Kafka."""
 
     bootstrap_servers: str
     """`host:port,…` for workloads."""
 
     published_servers: str
-    """`host:port,…` for people and programs beside the platform."""
+    """`host:port,…` for people and programs outside the platform."""
 
     calls: tuple[Endpoint | External, ...]
     security_protocol: str
     username: str | None
     server: tuple[str, ...]
-    """Workload to wait for; none for a managed one."""
+    """Workload that must be ready first; None for a managed server."""

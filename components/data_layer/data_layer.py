@@ -17,18 +17,18 @@ TYPE = "pti-calendar:index:DataLayer"
 
 @dataclass(frozen=True, kw_only=True)
 class DataLayerArgs:
-    """What the stores are made of."""
+    """Arguments of the data layer."""
 
     backend: Backend
     credentials: Credentials
     postgres: Postgres
     services: Services
-    """What opens connections to PostgreSQL, and how many."""
+    """The services that open connections to PostgreSQL, and how many."""
 
     redis: Redis
     kafka: Kafka
     cluster: str
-    """What Kafka's cluster id is derived from; a change would lock a broker out of its kept volume."""
+    """Source of Kafka's cluster id. After a change a broker would reject its kept volume."""
 
 
 class DataLayer(pulumi.ComponentResource):

@@ -1,4 +1,4 @@
-"""PostgreSQL: the server, and the task that brings databases, roles and grants to what the services need."""
+"""PostgreSQL: the server, and the task that provisions the services' databases, roles and grants."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ ANOTHER_MODE = (
 def deploy(
     settings: Postgres, services: Services, credentials: Credentials, backend: Backend, *, parent: pulumi.Resource
 ) -> PostgresAccess:
-    """Brings up the server of the chosen mode, if it is the stack's, and the databases in it."""
+    """Deploy the server of the chosen mode, unless it is external, and provision the databases."""
     endpoint: Endpoint | External = ENDPOINT
     admin, ssl_mode, own = ADMIN, "disable", True
     servers: PostgresServers | None = None

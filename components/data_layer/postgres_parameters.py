@@ -1,4 +1,4 @@
-"""The parameters that PostgreSQL runs with, in each mode in which the stack runs it."""
+"""The parameters of PostgreSQL, for each mode in which the stack runs it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _memory(settings: Postgres) -> dict[str, str]:
 
 
 def _connections(settings: Postgres) -> dict[str, str]:
-    """A client whose node is lost is given up after 40 s, waiting, idle or in the middle of a query."""
+    """Return the parameters that end the session of a lost client after 40 s."""
     return {
         "max_connections": str(settings.max_connections),
         "superuser_reserved_connections": str(OPERATORS),
@@ -47,7 +47,7 @@ def _connections(settings: Postgres) -> dict[str, str]:
 
 
 def _disk(settings: Postgres) -> dict[str, str]:
-    """What else than data may fill the volume, bounded by its size; and how much a crash leaves to replay."""
+    """Return the limits of WAL and temporary files, and of the WAL that a crash leaves to replay."""
     tenth_mib = settings.storage_gib * 1024 // 10
     return {
         "max_wal_size": f"{min(1024, tenth_mib)}MB",

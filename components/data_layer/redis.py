@@ -42,7 +42,7 @@ OVERHEAD_MIB = 96
 
 
 def deploy(settings: Redis, credentials: Credentials, backend: Backend, *, parent: pulumi.Resource) -> RedisAccess:
-    """Brings up the server, if it is the stack's."""
+    """Deploy the server, unless it is external."""
     if settings.mode == "external":
         external = settings.external
         endpoint = External(external.host or "", external.port, external.cidrs)
@@ -67,7 +67,7 @@ def client_memory_mib(max_memory_mib: int) -> int:
 
 
 def _server(settings: Redis, password: pulumi.Output[str] | None) -> Workload:
-    """The one Redis server; without a password, whoever reaches the port may use it."""
+    """Return the Redis server. Without a password, everyone who can connect may use it."""
     configuration = asset("redis/redis.conf") + (
         f"maxmemory {settings.max_memory_mib}mb\nmaxmemory-clients {client_memory_mib(settings.max_memory_mib)}mb\n"
     )

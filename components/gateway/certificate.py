@@ -18,7 +18,7 @@ RENEWED_BEFORE_H = 30 * 24
 
 
 def obtain(settings: Tls, hosts: Sequence[str], backend: Backend, *, parent: pulumi.Resource) -> Obtained:
-    """Gets the certificate from where the settings say."""
+    """Return the certificate from the source in the settings."""
     if settings.source == "self-signed":
         return _self_signed(hosts, parent)
     if settings.source == "cert-manager":
@@ -41,7 +41,7 @@ def file_set(obtained: Obtained, directory: str) -> FileSet:
 
 
 def _self_signed(hosts: Sequence[str], parent: pulumi.Resource) -> KeyPair:
-    """A certificate that only who is told so trusts; a month before it ends, the next update makes another."""
+    """Return a self-signed certificate. In its last month, the next update renews it."""
     # Here, since no other source has a use for the provider.
     import pulumi_tls as tls
 

@@ -21,7 +21,7 @@ from settings.gateway import RateLimit
 from workloads import ENGINE_HOST
 
 INTERNAL = "internal"
-"""The route that answers 404 for what is served inside the platform alone."""
+"""Name of the route that answers 404 for paths that are internal to the platform."""
 
 PUBLIC_SUFFIX = ".public-"
 """`user.public-0` is the first public path of `user`. No workload's name has a dot; Prometheus drops what follows."""
@@ -34,7 +34,7 @@ def api_path(service: str) -> str:
 
 @dataclass(frozen=True)
 class Upstream:
-    """A service that requests are led to."""
+    """A service that Kong routes to."""
 
     name: str
     port: int
@@ -52,7 +52,7 @@ class Upstream:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """What Kong's declarative configuration is made from."""
+    """Input of Kong's declarative configuration."""
 
     services: Sequence[Upstream]
     jwt_secret: pulumi.Output[str]
@@ -179,7 +179,7 @@ def _cors(origins: Sequence[str]) -> dict[str, Any]:
 
 
 def _rate_limiting(configuration: Configuration, password: str | None) -> dict[str, Any]:
-    """Counted in Redis, for all replicas together; a Redis that is away lets requests through."""
+    """Counted in Redis, for all replicas together; if Redis is unavailable, requests pass."""
     limit, redis = configuration.rate_limit, configuration.redis
     return {
         "minute": limit.per_minute,

@@ -1,4 +1,4 @@
-"""The way in: an edge that terminates TLS and knows host names, and Kong, which knows the API."""
+"""The gateway: an edge that terminates TLS and routes by host name, and Kong, which routes the API."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ TYPE = "pti-calendar:index:Gateway"
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayArgs:
-    """The way in, and what it leads to."""
+    """Arguments of the gateway: its settings, and the workloads that it routes to."""
 
     settings: GatewaySettings
     admin_api: bool
-    """Whether Kong's administration API runs."""
+    """Whether Kong's admin API runs."""
 
     services: Sequence[Upstream]
     frontends: Sequence[Frontend]

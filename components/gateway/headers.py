@@ -1,4 +1,4 @@
-"""What tells browsers to be careful, on every answer of every host name."""
+"""Security headers of every response."""
 
 from __future__ import annotations
 

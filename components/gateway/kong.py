@@ -18,7 +18,7 @@ PREFIX = "/kong_prefix"
 USER = 1000
 
 PRIVATE_RANGES = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7"
-"""Where the edge in front may be: its word for the client's address is taken, nobody else's."""
+"""Addresses of the edge. Kong trusts the client address only if it comes from there."""
 
 
 def gateway(
@@ -126,7 +126,7 @@ def _names() -> dict[str, str]:
 
 
 def _requests(settings: Gateway) -> dict[str, str]:
-    """What one request may use."""
+    """Return the limits of one request."""
     return {
         "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": f"{settings.max_body_mib}m",
         "KONG_NGINX_HTTP_LARGE_CLIENT_HEADER_BUFFERS": f"{limits.HEADER_LINES} {limits.HEADER_LINE_KIB}k",

@@ -19,7 +19,7 @@ EDGE_ANSWER_HEADERS_KIB = 32
 
 ANSWER_BUFFERS = 8
 ANSWER_BUFFER_KIB = 8
-"""What a hop holds of an answer that its client takes slowly; nothing goes to a file."""
+"""Buffer of a hop for the response to a slow client, in memory only."""
 
 CONNECTIONS_PER_CLIENT = 200
 """Requests of one client address in progress at once, per replica. HTTP/2 streams count one each. More: 429."""
@@ -30,4 +30,4 @@ EDGE_RATE_PER_CLIENT = 100
 EDGE_BURST_PER_CLIENT = 1000
 
 CLIENT_TABLE_MIB = 10
-"""Memory for the addresses that are counted, about 80,000."""
+"""Memory for the counted client addresses, about 80,000."""

@@ -15,7 +15,7 @@ from workloads import Endpoint, FileSet, HttpGet, Liveness, Port, Probe, Route, 
 NAME = "nginx"
 HTTP, HTTPS = 8080, 8443
 STATUS = Endpoint(NAME, 8081)
-"""Its own health and its figures; nobody outside reaches it."""
+"""Port of its health check and its metrics, which isn't published."""
 
 CONFIGURATION = "/etc/nginx/pti-calendar"
 CERTIFICATE = "/etc/nginx/certificate"

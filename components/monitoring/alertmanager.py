@@ -19,14 +19,14 @@ GROUP_BY = ["alertname", "workload"]
 
 @dataclass(frozen=True, kw_only=True)
 class Email:
-    """Messages by e-mail."""
+    """Notification by e-mail."""
 
     to: str
     """Recipients, separated by commas."""
 
     sender: str
     smarthost: str
-    """`host:port` of the server that takes them; 465 and 587 speak TLS."""
+    """`host:port` of the mail server; ports 465 and 587 use TLS."""
 
     username: str | None = None
     password_file: str | None = None
@@ -35,19 +35,19 @@ class Email:
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """Messages to a program, as JSON. The address is a secret to most programs that take them."""
+    """Notification of a webhook, as JSON. Its URL is usually a secret."""
 
     url_file: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receivers:
-    """Where alerts go. Without e-mail and webhook they stay in Alertmanager's own pages."""
+    """Receivers of alerts. Without e-mail and webhook, alerts are only visible in Alertmanager."""
 
     email: Email | None = None
     webhook: Webhook | None = None
     watchdog: Webhook | None = None
-    """A dead man's switch elsewhere: it raises the alarm when the Watchdog stops coming."""
+    """An external dead man's switch, which raises the alarm when the Watchdog stops."""
 
 
 def configuration(receivers: Receivers) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def configuration(receivers: Receivers) -> dict[str, Any]:
 
 
 def addresses(grafana_url: str, forwarding: str | None = None) -> str:
-    """The template that leads from a message to Grafana; mounted beside `assets/alertmanager/`.
+    """Return the template for links from a message to Grafana; mounted beside `assets/alertmanager/`.
 
     Args:
         grafana_url: its address.
@@ -98,7 +98,7 @@ CONSEQUENCES = (
     "LatencyHigh|ErrorRateHigh|GatewayErrorRateHigh|AvailabilityBurn(Fast|Medium|Slow)"
     "|ServiceMetricsMissing|TargetDown|MetricsMissing"
 )
-"""What follows from a service being down or gone."""
+"""Alerts that follow from a service that is down or missing."""
 
 # Labels that both sides lack count as equal: each rule asks that the workload, or the volume, is there.
 INHIBITIONS: list[dict[str, Any]] = [

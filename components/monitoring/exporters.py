@@ -1,4 +1,4 @@
-"""Exporters: they ask software that doesn't speak Prometheus' language, and translate."""
+"""Exporters, for software without Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ WORKLOAD_LABELS = "app.kubernetes.io/name,cnpg.io/cluster"
 
 
 def postgres(image: str, access: PostgresAccess, credentials: Credentials) -> Workload:
-    """Figures of PostgreSQL, asked as a role that sees figures and no rows."""
+    """Return the exporter of PostgreSQL. Its role can read statistics, but no rows."""
     return _exporter(
         "postgres",
         image=image,
@@ -90,7 +90,7 @@ def postgres(image: str, access: PostgresAccess, credentials: Credentials) -> Wo
 
 
 def redis(image: str, access: RedisAccess, credentials: Credentials) -> Workload:
-    """Figures of Redis."""
+    """Return the exporter of Redis."""
     address = f"{'rediss' if access.tls else 'redis'}://{access.endpoint}"
     password = credentials.find(REDIS)
     secrets = {} if password is None else {"passwords.json": password.apply(lambda one: json.dumps({address: one}))}
@@ -110,7 +110,7 @@ def redis(image: str, access: RedisAccess, credentials: Credentials) -> Workload
 
 
 def kafka(image: str, access: KafkaAccess, credentials: Credentials) -> Workload:
-    """Figures of Kafka: brokers, partitions, and how far consumers are behind."""
+    """Return the exporter of Kafka: brokers, partitions and consumer lag."""
     arguments = [f"--kafka.server={server}" for server in access.bootstrap_servers.split(",")]
     secrets = {}
     if access.security_protocol != "PLAINTEXT":
@@ -137,7 +137,7 @@ def kafka(image: str, access: KafkaAccess, credentials: Credentials) -> Workload
 
 
 def nginx(image: str, status: Endpoint) -> Workload:
-    """Figures of nginx. Its image holds the program alone: Docker would find nothing to check it with."""
+    """Return the exporter of nginx. Its image has no tool for a health check on Docker."""
     return _exporter(
         "nginx",
         image=image,

@@ -1,4 +1,4 @@
-"""Where the links in notifications lead: never to a name that only the platform itself resolves."""
+"""URLs for the links in notifications, which never use a name that only the platform resolves."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from workloads import Endpoint
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """How a person opens one of the servers."""
+    """How a person opens one of the servers: a URL, and a command if one is needed first."""
 
     url: str
-    """Address, without a slash at the end."""
+    """URL without a trailing slash."""
 
     forwarding: str | None
-    """The command without which the address leads nowhere; None where none is needed."""
+    """Command that must run before the URL works; None if none is needed."""
 
 
 def link(backend: Backend, endpoint: Endpoint, publish: int, url: str | None) -> Link:
-    """Return the way to a server.
+    """Return how to open a server.
 
     Args:
         backend: where the server runs.

@@ -1,4 +1,4 @@
-"""What watches the platform."""
+"""The monitoring stack."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ TYPE = "pti-calendar:index:Monitoring"
 
 @dataclass(frozen=True, kw_only=True)
 class Nginx:
-    """nginx, where it is the way in."""
+    """nginx, if it is the edge."""
 
     status: Endpoint
-    """Where it tells its figures."""
+    """Endpoint of its metrics."""
 
     tls: Endpoint
-    """Where it shows its certificate."""
+    """Endpoint that serves its certificate."""
 
     host: str
-    """A host name that it shows its certificate for; for one that isn't the platform's it shows none."""
+    """A host name for which it serves the certificate; for an unknown name it serves none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoringArgs:
-    """What is watched, and with what."""
+    """Arguments of the monitoring stack: its settings and targets."""
 
     settings: MonitoringSettings
     backend: Backend
@@ -43,10 +43,10 @@ class MonitoringArgs:
     redis: RedisAccess
     kafka: KafkaAccess
     nginx: Nginx | None
-    """None where the stack runs without."""
+    """None if the stack runs none."""
 
     watch_machine: bool
-    """Whether the engine's machine is watched as well; in a cluster, nodes are somebody else's."""
+    """Whether to monitor the Docker host. On Kubernetes, the nodes don't belong to the stack."""
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -91,7 +91,7 @@ def _looks(args: MonitoringArgs) -> list[probes.Look]:
 
 
 def _targets(workloads: Sequence[Workload]) -> list[Target]:
-    """Everything that tells figures; nothing is listed a second time."""
+    """Return every target with metrics, each once."""
     return [
         Target(
             job=told.job,
@@ -107,7 +107,7 @@ def _targets(workloads: Sequence[Workload]) -> list[Target]:
 
 
 def _servers(postgres: PostgresAccess) -> list[Target]:
-    """PostgreSQL's servers, which report about replication themselves."""
+    """Return PostgreSQL's servers, which report their replication themselves."""
     servers = postgres.servers
     if servers is None:
         return []

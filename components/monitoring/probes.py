@@ -1,4 +1,4 @@
-"""Probes: what tells no figures is looked at from outside, as somebody who uses it would."""
+"""Blackbox probes, for targets without metrics."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ DIRECTORY, FILE = "/etc/blackbox_exporter", "config.yml"
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One thing that is looked at."""
+    """One target of a probe."""
 
     job: Job
     endpoint: Endpoint
     target: str
-    """The endpoint as the exporter wants it named."""
+    """The endpoint, in the exporter's notation."""
 
     module: Mapping[str, Any]
-    """How it is looked at, in the exporter's terms; one module for each job."""
+    """Configuration of the exporter's module; each job has one module."""
 
 
 def certificate(tls: Endpoint, host: str) -> Look:
-    """The end of the certificate that nginx shows for a host name.
+    """Return a probe of the expiry of the certificate that nginx serves for a host name.
 
-    Whether anybody trusts it is no question here: a self-signed one ends, too.
+    It doesn't verify the certificate, because a self-signed one expires as well.
     """
     tcp = {
         # nginx listens on no other.
@@ -42,7 +42,7 @@ def certificate(tls: Endpoint, host: str) -> Look:
 
 
 def health(workload: str, asked: Health) -> Look:
-    """Whether any instance of a workload answers. A redirect is no answer: it would lead to where nobody may go."""
+    """Return a probe of whether any instance of a workload answers. A redirect counts as a failure."""
     endpoint = Endpoint(workload, asked.port)
     http = {"preferred_ip_protocol": "ip4", "valid_status_codes": [200], "follow_redirects": False}
     return Look(job=asked.job, endpoint=endpoint, target=f"http://{endpoint}{asked.path}", module=_module(http=http))

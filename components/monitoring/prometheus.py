@@ -20,25 +20,25 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Something that answers Prometheus in its own format."""
+    """A scrape target."""
 
     job: Job
     workload: str
-    """The workload that is watched: the value of the label `workload`, and of `service` in Kong's metrics."""
+    """The monitored workload: the value of the label `workload`, and of `service` in Kong's metrics."""
 
     port: int
     path: str = "/metrics"
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """Of the request, for an exporter that is told what to look at."""
+    """Parameters of the request, for an exporter that probes a given target."""
 
     host: str | None = None
-    """The workload that answers, where it is another one: `postgres-exporter` answers for `postgres`."""
+    """The workload that answers, if it is another one: `postgres-exporter` answers for `postgres`."""
 
     expected: int = 1
-    """How many answer when all is well; more than one where a rule counts them."""
+    """Expected number of instances; more than one if a rule counts them."""
 
     is_itself: bool = False
-    """Whether Prometheus asks itself, on its own loopback."""
+    """Whether it is Prometheus itself, which is scraped on loopback."""
 
     @property
     def answering(self) -> str:
@@ -48,7 +48,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Static:
-    """Docker: a workload's name leads to its one container."""
+    """Docker: a workload's name resolves to its only container."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Kubelets:
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """Where alerts begin."""
+    """Thresholds of the alerts."""
 
     latency_p95_s: float = 0.5
     error_ratio: float = 0.05
@@ -139,7 +139,7 @@ def thresholds_file(thresholds: Thresholds, expected: Mapping[tuple[str, str], i
 
 
 def expected(targets: Iterable[Target], kubelets: Kubelets | None = None) -> dict[tuple[str, str], int]:
-    """The (job, workload) pairs whose absence is an alert, with how many answer each."""
+    """Return the expected targets: (job, workload) to the number of instances."""
     numbers = {(str(target.job), target.workload): target.expected for target in targets}
     return {**numbers, ("kubelet", "kubelet"): 1} if kubelets else numbers
 
@@ -196,7 +196,7 @@ _OF_METRICS: Mapping[Job, Sequence[Mapping[str, Any]]] = {
     "kong": [_WORKLOAD_OF_KONGS_SERVICE],
     "kube-state-metrics": _WORKLOAD_OF_OBJECT,
 }
-"""What is done to each series of a job."""
+"""Relabelling of each series of a job."""
 
 
 def _discover(target: Target, discovery: Discovery) -> dict[str, Any]:

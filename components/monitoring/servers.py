@@ -53,7 +53,7 @@ RULES_OF_A_JOB = {
 
 
 def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backend) -> Workload:
-    """The server that tells people. Silences are on its volume."""
+    """Return Alertmanager. Its volume keeps the silences."""
     receivers = settings.receivers
     secrets = {one.key: credentials[one] for one in _secrets(receivers)}
     own = link(backend, ALERTMANAGER, settings.alertmanager.port, settings.alertmanager.url)
@@ -106,7 +106,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
 def prometheus(
     settings: Monitoring, targets: Sequence[scraping.Target], kubelets: scraping.Kubelets | None, backend: Backend
 ) -> Workload:
-    """The server that collects and judges."""
+    """Return Prometheus."""
     own = settings.prometheus
     shown = link(backend, PROMETHEUS, own.port, own.url)
     # Where there is more than one replica, what follows a workload's own name is the domain of them all.
@@ -217,7 +217,7 @@ def retention_mib(storage_gib: int, disk_percent: float) -> int:
 
 
 def _reached_at(url: str) -> tuple[str, str]:
-    """Return the flags by which a server knows its address; a proxy strips the path that the address may have."""
+    """Return the flags that set a server's public URL. A proxy must strip a path in that URL."""
     return f"--web.external-url={url}", "--web.route-prefix=/"
 
 

@@ -43,7 +43,7 @@ ANOTHER_NAME = "Give the stack its former name back: pulumi stack rename."
 
 
 def broker(settings: Kafka, *, published: str, cluster: str) -> Workload:
-    """One workload of as many replicas as there are brokers, each with a volume."""
+    """Return the workload: one replica per broker, each with a volume."""
     by_zookeeper, several = settings.mode == "zookeeper", settings.brokers > 1
     memory, cluster_id = of_broker(settings.heap_mib), _cluster_id(cluster)
     scripts = {name: asset(f"volume/{name}") for name in ("below.sh", "marker.sh")}
@@ -120,7 +120,7 @@ def broker(settings: Kafka, *, published: str, cluster: str) -> Workload:
 
 
 def _cluster_id(cluster: str) -> str:
-    """Kafka's form of a UUID, always the same for the same stack, so that a kept volume is taken back."""
+    """Return Kafka's cluster id, always the same for a stack, so that a broker accepts its kept volume."""
     return base64.urlsafe_b64encode(hashlib.sha256(f"pti-calendar/{cluster}".encode()).digest()[:16]).decode()[:22]
 
 

@@ -1,4 +1,4 @@
-"""How the memory of a Java server is divided: everything follows from its heap (docs/stores.md)."""
+"""Divides the memory of a Java server, by the size of its heap (docs/stores.md)."""
 
 from __future__ import annotations
 

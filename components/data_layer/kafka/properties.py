@@ -20,11 +20,11 @@ CLEANER_MIB = 128
 small to start with."""
 
 PATIENCE_MS = str(RECOVERY_S * 1000)
-"""How long a starting broker waits for what it can't start without."""
+"""Timeout of a starting broker for what it needs to start."""
 
 ORDINAL = "@ordinal@"
 NODE = "@node@"
-"""What `start.sh` replaces with a broker's number: from 0 in its name, from 1 in its id."""
+"""Placeholder that `start.sh` replaces with the broker's number: from 0 in its name, from 1 in its id."""
 
 
 def properties(settings: Kafka, published: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How a broker's volume is divided, so that events fill it up to a bound (docs/stores.md)."""
+"""Divides a broker's volume, so that events can't fill it (docs/stores.md)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from settings.stores import EVENTS_SHARE, Kafka
 MIB = 1024 * 1024
 
 INTERNAL_PARTITIONS = 5
-"""Of each of the two internal topics. The default is 50, of which a few brokers have no use."""
+"""Partitions of each internal topic. A few brokers don't need the default of 50."""
 
 INTERNAL_SHARE = 0.1
 METADATA_SHARE = 0.02
