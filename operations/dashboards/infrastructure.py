@@ -1,4 +1,4 @@
-"""Infrastructure: disks, stores, the entrance, backups, and Prometheus itself."""
+"""Infrastructure: disks, stores, nginx, backups, and the monitoring stack."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ ENTRANCE = Section(
         Panel(
             id=15,
             title="Requests at nginx",
-            description="Requests per second at the entrance, front ends included.",
+            description="Requests per second at nginx, front ends included.",
             unit="reqps",
             queries=(Query(f"sum by (workload) (rate(nginx_http_requests_total{RATE}))", "{{workload}}"),),
         ),
@@ -186,11 +186,11 @@ ENTRANCE = Section(
     ),
 )
 WATCH = Section(
-    title="The watch itself",
+    title="Monitoring",
     panels=(
         Panel(
             id=18,
-            title="Failures of the watch",
+            title="Failures of the monitoring",
             description="Per second: rules that could not be evaluated, alerts Prometheus could not hand over, "
             "messages Alertmanager could not deliver. Zero is right.",
             unit="ops",
@@ -214,6 +214,6 @@ WATCH = Section(
 BOARD = Board(
     uid="pti-infrastructure",
     title="Infrastructure",
-    description="Disks, PostgreSQL, Redis, Kafka, the entrance, backups, and the watch itself.",
+    description="Disks, PostgreSQL, Redis, Kafka, nginx, backups, and the monitoring stack.",
     sections=(DISKS, POSTGRES, REDIS, KAFKA, ENTRANCE, WATCH),
 )

@@ -151,7 +151,7 @@ BOARD = Board(
                     id=11,
                     title="Where the time goes",
                     description="95th percentiles of the whole request and of the service's part. The difference is "
-                    "the gateway's. Between 400 and 700 ms Kong's buckets tell nothing.",
+                    "the gateway's. Kong's histogram has no bucket from 400 to 700 ms.",
                     unit="ms",
                     queries=(
                         Query(
