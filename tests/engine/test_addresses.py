@@ -18,7 +18,7 @@ def test_a_move_is_refused_until_the_program_names_the_former_address(make_stack
     previewed, refused = stack.preview().failed(), stack.up().failed()
     for outcome in (previewed, refused):
         assert "store" in outcome.output
-        assert "MOVED of backends/addresses.py" in outcome.output
+        assert "MOVED in backends/addresses.py" in outcome.output
         assert "Traceback" not in outcome.output
     assert refused.changes == []
     assert _on_the_engine(stack.name) == before

@@ -79,7 +79,7 @@ def test_a_move_leaves_every_object_until_the_program_names_the_former_address(m
     stack.configure({"deeper": True})
     for refused in (stack.preview().failed(), stack.up().failed()):
         assert "apps:Deployment web" in refused.output
-        assert "MOVED of backends/addresses.py" in refused.output
+        assert "MOVED in backends/addresses.py" in refused.output
         assert "Traceback" not in refused.output
     assert stack.objects() == before
 
