@@ -21,3 +21,32 @@ def self_signed(folder: Path, name: str) -> None:
     subprocess.run(["openssl", "req", "-x509", *curve, *subject, *files], check=True, capture_output=True)
     for path in folder.iterdir():
         path.chmod(0o644)
+
+
+def expired(folder: Path, name: str) -> None:
+    """The same, with a certificate that ended years ago."""
+    self_signed(folder, name)
+    key, certificate, request = (str(folder / file) for file in ("tls.key", "tls.crt", "request"))
+    (folder / "openssl.cnf").write_text(AUTHORITY)
+    (folder / "index").touch()
+    subject = ("-subj", "/CN=test", "-addext", f"subjectAltName={name}")
+    subprocess.run(["openssl", "req", "-new", "-key", key, *subject, "-out", request], check=True, capture_output=True)
+    dates = ("-startdate", "20240101000000Z", "-enddate", "20240102000000Z")
+    files = ("-config", "openssl.cnf", "-keyfile", key, "-in", request, "-out", certificate)
+    command = ["openssl", "ca", "-batch", "-notext", "-selfsign", *dates, *files]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+AUTHORITY = """\
+[ca]
+default_ca = own
+[own]
+database = index
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+copy_extensions = copy
+[any]
+commonName = supplied
+"""

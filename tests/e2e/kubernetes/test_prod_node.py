@@ -1,30 +1,39 @@
-"""What the cluster does to a running prod stack: its name server stops, its node is drained, its node loses power.
+"""What happens around a running prod stack: the name server stops, the node is drained or loses power, the edge's
+certificate expires.
 
 Each test leaves the stack whole.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
 import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests import cluster
 from tests.cluster import access, node, processes
 from tests.e2e.bookings import Bookings, stored
+from tests.e2e.kubernetes import configuration
+from tests.e2e.kubernetes.monitored import Forwarded
 from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.load import Load
+from tests.e2e.platform import Platform
+from tests.e2e.self_signed import expired, self_signed
 from tests.engine.waiting import until
 from tests.failures import Tried
 
 TENANT = uuid.uuid4()
 BOOKED = "kept through the node's troubles"
+SECRET = "certificate-of-the-test"
 REQUESTS = 100
 """Asked while no name is found: at 4 a second, five times as long as nginx keeps an address."""
 
@@ -95,6 +104,61 @@ def test_a_drained_node_gives_its_pods_up_one_after_the_other(stack: ClusterStac
         stack.platform().seconds_until_well()
 
     stack.preview("--expect-no-changes").succeeded()
+
+
+def test_an_expired_certificate_is_reported_and_replaced_without_a_new_pod(
+    stack: ClusterStack, tried: Tried, tmp_path: Path
+) -> None:
+    notice = "every client that verifies certificates is refused; an alert names the certificate"
+    tried.failure("The edge's certificate expires", on="Kubernetes", notice=notice)
+    hosts = f"DNS:*.{configuration.DOMAIN}"
+    expired(tmp_path / "expired", hosts)
+    self_signed(tmp_path / "valid", hosts)
+    trusted = (tmp_path / "valid/tls.crt").read_text()
+
+    def hand_over(folder: Path) -> None:
+        pair = ("tls.crt", "tls.key")
+        data = {name: base64.b64encode((folder / name).read_bytes()).decode() for name in pair}
+        secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "data": data}
+        secret["metadata"] = {"name": SECRET}
+        stack.kubectl("apply", "--filename=-", input=json.dumps(secret))
+
+    try:
+        with stack.configured_for_a_while():
+            hand_over(tmp_path / "valid")
+            stack.change({"gateway": {"tls": {"source": "secret", "secretName": SECRET}}})
+            stack.up().succeeded()
+            platform = stack.platform(certificate=trusted)
+            with port_forward(stack, "statefulset/prometheus", 9090) as port:
+                prometheus, alert = Forwarded(port, port), ("CertificateExpired", "nginx")
+                pods = stack.identities()
+                hand_over(tmp_path / "expired")
+                with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+                    until("nginx shows it", lambda: platform.book(TENANT).status != 201)
+                until("it is reported", lambda: alert in firing(prometheus), 300)
+                with tried.until_well():
+                    hand_over(tmp_path / "valid")
+                    until("nginx shows the renewed one", lambda: verified(platform))
+            assert stack.identities() == pods
+            assert BOOKED in platform.titles(TENANT)
+            tried.lost("nothing")
+    finally:
+        stack.up().succeeded()
+        stack.kubectl("delete", "secret", SECRET, "--ignore-not-found")
+
+
+def verified(platform: Platform) -> bool:
+    """Whether a client that verifies the edge's certificate is served."""
+    try:
+        return platform.book(TENANT).status == 201
+    except ssl.SSLCertVerificationError:
+        return False
+
+
+def firing(prometheus: Forwarded) -> set[tuple[str, str]]:
+    """Alert and workload of what is reported now."""
+    found = prometheus.query('ALERTS{alertstate="firing"}')
+    return {(one["metric"]["alertname"], one["metric"].get("workload", "")) for one in found}
 
 
 def evicted(stack: ClusterStack, pod: str) -> bool:
