@@ -80,6 +80,8 @@ def cluster(
                 "owner": UNUSED,
                 "postInitApplicationSQL": [
                     f"REVOKE ALL ON DATABASE {UNUSED} FROM PUBLIC",
+                    # The operator's exporter runs its queries there, as a member of this role.
+                    f"GRANT CONNECT ON DATABASE {UNUSED} TO pg_monitor",
                     f"ALTER ROLE {UNUSED} NOLOGIN",
                 ],
             }

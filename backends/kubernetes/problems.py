@@ -74,8 +74,11 @@ def pod_problems(pod: Object, restarts_before: Mapping[str, int]) -> Iterator[Pr
 
 
 def never_started(pod: Object) -> bool:
-    """Whether no container of a pod has ever run, for a reason that doesn't pass: deleting it loses nothing."""
-    found = statuses(pod)
+    """Whether none of a pod's containers has ever run, for a reason that doesn't pass: deleting it loses nothing.
+
+    What runs before them (init containers) may have ended.
+    """
+    found = pod.get("status", {}).get("containerStatuses", [])
     if any(not one.get("state", {}).keys() <= {"waiting"} or one.get("lastState") for one in found):
         return False
     kinds = {problem.kind for problem in pod_problems(pod, {}) if not problem.is_usual}

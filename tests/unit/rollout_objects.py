@@ -71,7 +71,9 @@ def server(name: str, *, image: str = "postgresql:18.2", ready: bool = True, pul
     container = {"name": "postgres", "image": image}
     state = waiting(pulls) if pulls else waiting("PodInitializing") if init else {"running": {}}
     status = {"name": "postgres", "ready": ready, "restartCount": 0, "state": state}
-    first = {"name": "bootstrap-controller", "ready": not init, "restartCount": 0, "state": waiting(init)}
+    done = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    first = {"name": "bootstrap-controller", "ready": not init, "restartCount": 0}
+    first["state"] = waiting(init) if init else done
     return _object(
         "Pod",
         name,
@@ -79,7 +81,7 @@ def server(name: str, *, image: str = "postgresql:18.2", ready: bool = True, pul
         spec={"containers": [container], "volumes": []},
         status={
             "phase": "Running" if ready else "Pending",
-            "initContainerStatuses": [first] if init else [],
+            "initContainerStatuses": [first],
             "containerStatuses": [status],
             "conditions": [{"type": "Ready", "status": str(ready)}],
         },

@@ -260,6 +260,7 @@ class TestPostgresCluster:
         assert (initdb["database"], initdb["owner"]) == ("app", "app")
         assert initdb["postInitApplicationSQL"] == [
             "REVOKE ALL ON DATABASE app FROM PUBLIC",
+            "GRANT CONNECT ON DATABASE app TO pg_monitor",
             "ALTER ROLE app NOLOGIN",
         ]
 
