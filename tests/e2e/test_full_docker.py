@@ -184,6 +184,8 @@ def test_after_a_crash_under_load_the_platform_recovers_with_every_acknowledged_
     assert compared.agrees, compared
     tried.lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
     tried.requests(load)
+    # Well comes before a service that can do without Redis or Kafka has found it again.
+    full.stack.inside().wait_until_away()
     full.platform.journey()
 
 
@@ -214,7 +216,7 @@ def test_a_new_image_of_one_service_rolls_that_service_alone(full: Full, newer_i
     own = {f"{CHANGED}{part}" for part in ("", "-secrets", "-migrations", "-migrations-secrets")}
     for outcome in (shown, rolled):
         assert outcome.replaced == own
-        assert {line.rpartition(" ")[2] for line in outcome.changes} == {*own, newer_image, "addresses"}
+        assert {line.rpartition(" ")[2] for line in outcome.changes} == {*own, newer_image, f"{CHANGED}-ready", "addresses"}
     after = _started(full.stack)
     assert {name for name, started in before.items() if after[name] != started} == own
     info = full.platform.call("GET", f"/api/{CHANGED}/public/info", full.platform.token())
