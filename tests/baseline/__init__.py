@@ -5,13 +5,11 @@ After a release, `commit` gets its commit and the inventories are copied anew.
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from contract import StackOutputs
 from operations.project import ROOT
 
 FOLDER = Path(__file__).parent
@@ -39,11 +37,3 @@ def clone(folder: Path) -> Path:
     # It runs with the present SDKs: an update doesn't come with two sets of them.
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder
-
-
-def outputs(shown: str) -> StackOutputs[str]:
-    """The outputs of a stack of the release, given as JSON, with what they have by now."""
-    values = json.loads(shown)
-    for database in values["postgres"]["databases"].values():
-        database.setdefault("pool_max", 5)
-    return StackOutputs.parse(values)

@@ -74,12 +74,6 @@ def fresh_volumes(cluster: Cluster) -> int:
     return len(ours)
 
 
-def without_lost_and_found() -> None:
-    """Takes `lost+found` out of the volumes, as storage that isn't a file system of its own has none."""
-    for folder in VOLUMES.glob("*/lost+found"):
-        folder.rmdir()
-
-
 def used(cluster: Cluster, namespace: str) -> dict[str, float]:
     """Claim of a namespace to the share of its file system that is not free."""
     listed = json.loads(cluster.kubectl("get", "persistentvolumeclaims", f"--namespace={namespace}", "--output=json"))

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from operations.project import ROOT
-from settings.gateway import Kong
 from tests.e2e.bookings import Bookings
 from tests.e2e.load import Load
-from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import Outcome, PulumiStack
 from tests.engine.waiting import until
 from tests.failures import Tried
@@ -22,33 +17,11 @@ BEFORE, AFTER = 40, 40
 """Bookings that are acknowledged before the upgrade begins, requests that are answered after it."""
 
 
-@contextmanager
-def open_kong() -> Iterator[str]:
-    """Kong's image for the release, which doesn't guard its administration: the stand-in refuses to start like that.
-
-    The variable names an empty file, with which the real Kong starts as without.
-    """
-    name = f"pti-local/kong-{secrets.token_hex(3)}:3.9.3"
-    source = docker("create", Kong().image).strip()
-    docker("commit", "--change", "ENV KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE=/dev/null", source, name)
-    docker("rm", source)
-    try:
-        yield name
-    finally:
-        docker("image", "rm", "--force", name)
-
-
-def upgrade(
-    stack: PulumiStack, bookings: Bookings, tried: Tried, between: Callable[[], None] = lambda: None
-) -> tuple[Outcome, Load]:
-    """Runs the present program over the release's stack, under load; gives the update and what became of the load.
-
-    `between` changes the configuration as the present program needs it.
-    """
+def upgrade(stack: PulumiStack, bookings: Bookings, tried: Tried) -> tuple[Outcome, Load]:
+    """Runs the present program over the release's stack, under load; gives the update and what became of the load."""
     with Load(bookings.next, per_second=PER_SECOND, at_most_s=AT_MOST_S) as load:
         until("bookings are made", lambda: len(bookings.acknowledged) >= BEFORE)
         stack.runs(ROOT)
-        between()
         preview = stack.preview().succeeded()
         with tried.until_well():
             update = stack.up().succeeded()

@@ -52,6 +52,16 @@ SMALL_CLAIM = "alertmanager-data-alertmanager-0"
 RATE_LIMIT = 100_000
 """Requests a minute that no step of the suite reaches; the one about the limit lowers it."""
 
+SMALL: dict[str, Any] = {
+    "postgres": {"maxConnections": 180, "memoryMib": 1152},
+    "kafka": {"brokers": 1},
+    "services": {"deploy": ["user", "rdv"], "replicas": 2, "each": {"payment": None}},
+    "frontends": {"deploy": ["client-pwa"], "replicas": 2},
+    "gateway": {"kong": {"replicas": 2}, "nginx": {"replicas": 2}},
+    "monitoring": {"enabled": False, "prometheus": None, "receivers": None},
+}
+"""Over `prod`: few services without monitoring, with two pods of everything that may have two."""
+
 
 def prod(cluster: Cluster) -> dict[str, Any]:
     """Pulumi.prod.yaml with what a single small node needs: less CPU and memory, one copy of most.
