@@ -43,7 +43,7 @@ def main() -> None:
 def evaluated() -> int:
     """Runs the project's `__main__.py` before the recorder; gives the number of its resources, the stack included."""
     from benchmarks.prod_without_cluster import texts_of_prod
-    from operations.render.recorder import record
+    from recording.recorder import record
 
     raw, secret = texts_of_prod()
     recording = record(

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from components.platform import Platform, PlatformArgs
-from operations.documents.collector import Collector
-from operations.render.recorder import record
+from recording.backend import RecordingBackend
+from recording.recorder import record
 from settings import Settings
 from workloads import Endpoint, External, Kind, Workload
 
@@ -42,9 +42,9 @@ def _replaced(page: str, what: str, picture: str) -> str:
 
 def collect(configuration: Mapping[str, Any]) -> list[Owned]:
     """Component and workload, in the order of their deployment."""
-    collector, settings = Collector(), Settings.model_validate(configuration)
-    record(lambda: Platform("platform", PlatformArgs(settings=settings, backend=collector, stack=STACK)), stack=STACK)
-    return collector.workloads
+    backend, settings = RecordingBackend(), Settings.model_validate(configuration)
+    record(lambda: Platform("platform", PlatformArgs(settings=settings, backend=backend, stack=STACK)), stack=STACK)
+    return backend.workloads
 
 
 def detailed(owned: Sequence[Owned]) -> str:

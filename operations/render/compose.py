@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from operations.project import OperationError
-from operations.render.recorder import Registration
+from recording.recorder import Registration
 
 # How the provider goes about creating and deleting; Compose has its own ways.
 PROVIDER_ONLY = {"wait", "waitTimeout", "destroyGraceSeconds", "mustRun", "start", "name", "image", "labels"}

@@ -11,8 +11,8 @@ from typing import Any
 
 from backends.kubernetes.labels import NAME
 from operations.render.placeholders import Placeholders
-from operations.render.recorder import STACK, Registration
 from operations.render.resources import provisional_name
+from recording.recorder import STACK, Registration
 
 FOLDERS = ("namespace", "secrets", "infrastructure", "services", "ingress")
 """In the order in which they are applied."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from operations.project import PROJECT
 from operations.render.placeholders import TLS_CERTIFICATE, TLS_PRIVATE_KEY, Placeholders, mark
-from operations.render.recorder import Answer, Registration, record
+from recording.recorder import Answer, Registration, record
 from settings import NAMESPACE, Settings
 from settings.credentials import Credential
 

@@ -16,7 +16,7 @@ import yaml
 from backends.create import create_backend
 from components.platform import Platform, PlatformArgs
 from contract import StackOutputs
-from operations.render.recorder import record
+from recording.recorder import record
 from settings import NAMESPACE, Settings, parse
 from tests.e2e.clone import Clone, Outcome, directory_with
 from tests.e2e.journey import Journey

@@ -18,8 +18,8 @@ import yaml
 
 from operations.project import ROOT
 from operations.render.placeholders import Placeholders
-from operations.render.recorder import Registration
 from operations.render.render import recorded_resources
+from recording.recorder import Registration
 from settings import NAMESPACE, parse
 from tests.engine.configurations import zookeeper_with_tools
 from tests.engine.pulumi_stack import PulumiStack

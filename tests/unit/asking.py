@@ -11,8 +11,8 @@ import pulumi
 
 import settings
 from components.platform import Platform, PlatformArgs
-from operations.documents.collector import Collector
-from operations.render.recorder import identity_by_name, record
+from recording.backend import RecordingBackend
+from recording.recorder import identity_by_name, record
 from workloads import CertificateRequest, Exposure, PostgresCluster, Workload
 
 KEY_PAIR = {"PrivateKey": {"privateKeyPem": "a private key"}, "SelfSignedCert": {"certPem": "a certificate"}}
@@ -61,11 +61,11 @@ def with_certificate(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mappin
 
 def asked_for(configuration: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> Asked:
     """Runs settings → platform on a backend that only remembers."""
-    raw, encrypted, collector = as_raw(configuration), as_raw(secrets or {}), Collector()
+    raw, encrypted, backend = as_raw(configuration), as_raw(secrets or {}), RecordingBackend()
 
     def program() -> Platform:
-        platform = Platform("platform", PlatformArgs(settings=settings.load(), backend=collector, stack="dev"))
-        for _, workload in collector.workloads:
+        platform = Platform("platform", PlatformArgs(settings=settings.load(), backend=backend, stack="dev"))
+        for _, workload in backend.workloads:
             for file_set in workload.file_sets:
                 if file_set.existing_secret is None:
                     pulumi.export(f"{workload.name}/{file_set.name}", dict(file_set.files))
@@ -76,10 +76,10 @@ def asked_for(configuration: Mapping[str, Any], secrets: Mapping[str, str] | Non
     exports = dict(recording.exports)
     return Asked(
         outputs=exports.pop("outputs"),
-        workloads={workload.name: workload for _, workload in collector.workloads},
+        workloads={workload.name: workload for _, workload in backend.workloads},
         files=exports,
         secret_files=frozenset(path.partition(".")[0] for path in recording.secret_exports) & exports.keys(),
-        exposures=tuple(collector.exposures),
-        certificates=tuple(collector.certificates),
-        postgres_clusters=tuple(collector.postgres_clusters),
+        exposures=tuple(backend.exposures),
+        certificates=tuple(backend.certificates),
+        postgres_clusters=tuple(backend.postgres_clusters),
     )

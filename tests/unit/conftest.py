@@ -14,7 +14,7 @@ import settings
 from backends.addresses import Addresses
 from backends.create import create_backend
 from components.platform import Platform, PlatformArgs
-from operations.render.recorder import Recording, record
+from recording.recorder import Recording, record
 from settings.catalog import SERVICES
 from tests.unit.asking import Ask, Asked, as_raw, asked_for, with_certificate
 from tests.unit.kubernetes_stand_in import answer as in_a_cluster

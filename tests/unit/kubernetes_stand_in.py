@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 
 from backends.kubernetes.backend import KubernetesBackend
-from operations.render.recorder import Recording, identity_by_name, record
+from recording.recorder import Recording, identity_by_name, record
 from settings.backend import Images, Kubernetes
 from workloads import Kind, Port, Workload
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
-from operations.render.recorder import Recording
+from recording.recorder import Recording
 
 Address = IPv4Address | IPv6Address
 NAMESPACE = "kubernetes.io/metadata.name"

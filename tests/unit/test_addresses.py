@@ -12,7 +12,7 @@ from pulumi.resource_hooks import ResourceHookArgs
 
 from backends.addresses import RECORD, Addresses
 from operations.project import PROJECT
-from operations.render.recorder import Recording, record
+from recording.recorder import Recording, record
 from workloads import WorkloadError
 
 GROUP, OUTER, OBJECT = "test:index:Group", "test:index:Outer", "kubernetes:policy/v1:PodDisruptionBudget"

@@ -11,7 +11,7 @@ import pytest
 from components.credentials import Credentials
 from components.platform import Platform
 from contract import StackOutputs
-from operations.render.recorder import Recording, record
+from recording.recorder import Recording, record
 from settings.catalog import SERVICES
 from settings.credentials import CREDENTIALS, JWT, KAFKA, PGADMIN, POSTGRES_ADMIN, REDIS, Credential
 from tests.unit.asking import Ask, as_raw

@@ -17,7 +17,7 @@ from backends.docker.ownership import Ownership
 from backends.docker.volumes import DataVolumes
 from backends.kubernetes.claims import MISSING
 from backends.threads import Threads
-from operations.render.recorder import Recording, record
+from recording.recorder import Recording, record
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
 from tests.unit.kubernetes_stand_in import deployed, found, workload
 from workloads import Fixed, Kind, Volume, Workload, WorkloadError

@@ -17,7 +17,7 @@ from backends.docker.engine import Engine
 from backends.docker.health import ASK
 from backends.docker.ports import PortsTaken
 from operations.render.compose import compose_file
-from operations.render.recorder import Answer, Recording, Registration, identity_by_name, record
+from recording.recorder import Answer, Recording, Registration, identity_by_name, record
 from settings import parse
 from settings.backend import Backend, Images
 from tests.unit.asking import as_raw

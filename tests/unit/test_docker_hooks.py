@@ -14,7 +14,7 @@ from backends.docker.engine import Engine
 from backends.docker.hooks import Hooks
 from backends.docker.ownership import Ownership
 from backends.threads import Threads
-from operations.render.recorder import record
+from recording.recorder import record
 
 DEADLINE_S = 10
 

@@ -15,7 +15,7 @@ from backends.docker import readiness
 from backends.docker.engine import Engine
 from backends.docker.readiness import Awaited, Readiness
 from backends.threads import Threads
-from operations.render.recorder import Recording, record
+from recording.recorder import Recording, record
 from tests.unit.test_docker_backend import READY, deployed, workload
 from workloads import Kind, WorkloadError
 

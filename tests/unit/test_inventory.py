@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from operations.render.recorder import STACK, Recording
+from recording.recorder import STACK, Recording
 from tests.unit.conftest import FULL_DOCKER, GENERATED_KRAFT, PROD_SECRETS, Deploy, stack_file
 from tests.unit.paths import ROOT
 

@@ -15,7 +15,7 @@ import yaml
 
 from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.client import ClusterUnreachable
-from operations.render.recorder import Recording
+from recording.recorder import Recording
 from tests.unit.kubernetes_stand_in import deployed, found, run, workload
 
 REFUSING = "https://127.0.0.1:1"

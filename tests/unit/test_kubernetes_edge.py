@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from backends.kubernetes.backend import KubernetesBackend
-from operations.render.recorder import Recording
+from recording.recorder import Recording
 from tests.unit.kubernetes_stand_in import found, pod_of, port, run, task, workload
 from tests.unit.network_matrix import Matrix, Pod
 from workloads import (

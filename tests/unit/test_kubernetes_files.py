@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from operations.render.recorder import Recording
+from recording.recorder import Recording
 from tests.unit.kubernetes_stand_in import container_of, deployed, pod_of, workload
 from workloads import FileSet, Workload, WorkloadError
 

@@ -14,7 +14,7 @@ from pulumi.resource_hooks import ResourceHookArgs
 
 from backends.kubernetes import labels
 from backends.kubernetes.registry import UNPREVIEWED
-from operations.render.recorder import Recording
+from recording.recorder import Recording
 from tests.unit.kubernetes_stand_in import deployed, found, of_kind, run
 from workloads import Kind, Volume, WorkloadError
 

@@ -11,7 +11,7 @@ import pytest
 
 from backends.kubernetes import backend, kubectl
 from backends.kubernetes.backend import KubernetesBackend
-from operations.render.recorder import Recording
+from recording.recorder import Recording
 from settings.backend import Kubernetes
 from tests.unit.kubernetes_stand_in import container_of, port, run, workload
 from tests.unit.test_kubernetes_controllers import SCALE, store

@@ -16,7 +16,7 @@ from backends import shared_answer
 from backends.kubernetes import kubectl, observed, rollout, rollout_wait
 from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.claims import MISSING
-from operations.render.recorder import Recording
+from recording.recorder import Recording
 from settings.backend import Kubernetes
 from tests.unit.kubernetes_stand_in import deployed, run, task, workload
 from tests.unit.rollout_objects import (

@@ -17,7 +17,7 @@ import pytest
 from pulumi import _types
 
 from backends.kubernetes.backend import KubernetesBackend
-from operations.render.recorder import Registration
+from recording.recorder import Registration
 from tests.unit.kubernetes_stand_in import port, run, task, workload
 from workloads import (
     INTERNET,

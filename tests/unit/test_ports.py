@@ -11,7 +11,7 @@ import pytest
 
 from backends.docker.engine import Engine
 from backends.docker.ports import PortsTaken, check
-from operations.render.recorder import Recording, record
+from recording.recorder import Recording, record
 
 ADDRESS = "127.0.0.1"
 LOCAL = Engine("unix:///var/run/docker.sock")

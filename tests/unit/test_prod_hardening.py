@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from operations.render.recorder import Recording
+from recording.recorder import Recording
 from settings.catalog import FRONTENDS, SERVICES
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
 from workloads import RECOVERY_S

@@ -17,7 +17,10 @@ import pytest
 
 from tests.unit.paths import ROOT
 
-OURS = {"__main__", "backends", "components", "contract", "operations", "policy", "settings", "tests", "workloads"}
+OURS = {
+    *("__main__", "backends", "components", "contract", "operations", "policy", "recording", "settings", "tests"),
+    "workloads",
+}
 PROVIDER_SDKS = {"pulumi_docker", "pulumi_kubernetes"}
 VALUE_SDKS = {"pulumi_random", "pulumi_tls"}
 """Providers that only make values, where the platform runs or elsewhere."""
@@ -34,6 +37,7 @@ MAY_IMPORT = {
     "settings": {"settings", "pulumi", "pydantic", "pydantic_core"},
     "workloads": {"workloads", "pulumi"},
     "contract": {"contract"},
+    "recording": {"recording", "workloads", "settings", "pulumi", "google.protobuf"},
 }
 """Beside the standard library; a package may import what the package around it may."""
 
@@ -75,7 +79,7 @@ def allowed_for(module: str) -> set[str]:
 
 def product_modules() -> dict[str, ast.Module]:
     """Everything the program is made of."""
-    return sources("__main__", "components", "backends", "settings", "workloads", "contract")
+    return sources("__main__", "components", "backends", "settings", "workloads", "contract", "recording")
 
 
 def repository_modules() -> dict[str, ast.Module]:

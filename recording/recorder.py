@@ -20,7 +20,7 @@ from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.config import set_all_config
 from pulumi.runtime.proto import resource_pb2
 
-from operations.project import PROJECT
+from settings import NAMESPACE
 
 Answer = Callable[[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
 """What a provider would answer to a type and its inputs: an id, and the outputs that are not among the inputs."""
@@ -142,7 +142,7 @@ def _record(
             monitor=monitor,
             monitor_features=set(features),
             engine=mocks.MockEngine(logger),
-            project=PROJECT,
+            project=NAMESPACE,
             stack=stack,
             dry_run=preview,
             outputs=set(),

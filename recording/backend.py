@@ -1,4 +1,4 @@
-"""A backend that only remembers what it is given: the platform in neutral terms, without a provider."""
+"""A backend that records what it is asked to run: the platform as neutral workloads, without a provider."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pulumi
 from workloads import CertificateRequest, Endpoint, Exposure, PostgresCluster, Workload
 
 
-class Collector:
-    """Everything that components asked for, in the order in which they did."""
+class RecordingBackend:
+    """The calls of the components, in their order."""
 
     operators_listen_at = "127.0.0.1"
     replicas_namespace: str | None = None

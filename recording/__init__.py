@@ -1,0 +1,1 @@
+"""The program without an engine: what it registers with Pulumi, and the workloads that it hands to a backend."""
