@@ -104,7 +104,8 @@ class Addresses:
         followed = (
             [f"{former.partition('::')[0]}${args.type_}::{args.name}" for former in above.former] if above else []
         )
-        former = [*self._former.get(f"{types}::{args.name}", ()), *followed]
+        named = [self._named(alias, args) for alias in args.opts.aliases or () if isinstance(alias, pulumi.Alias)]
+        former = [*self._former.get(f"{types}::{args.name}", ()), *followed, *named]
         self._keys[args.resource] = key
         self._addresses[key] = Address(types, args.name, tuple(former), parent)
         opts = copy.copy(args.opts)
@@ -112,6 +113,13 @@ class Addresses:
         # Without becoming a dependency: one would show in the state, and hold for `--target`.
         opts.depends_on = [*_listed(opts.depends_on), self._recorded()]
         return pulumi.ResourceTransformationResult(args.props, opts)
+
+    def _named(self, alias: pulumi.Alias, args: pulumi.ResourceTransformationArgs) -> str:
+        """Return the former address in an alias that the program gives a resource."""
+        is_given = alias.parent is None or isinstance(alias.parent, pulumi.Resource)
+        parent = alias.parent if is_given else args.opts.parent
+        above = f"{self._addresses[self._keys[parent]].types}$" if isinstance(parent, pulumi.Resource) else ""
+        return f"{above}{args.type_}::{alias.name if isinstance(alias.name, str) else args.name}"
 
     async def _recorded(self) -> Any:
         """Wait until Pulumi has accepted the record. If its hook refuses, this never happens."""

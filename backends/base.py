@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import pulumi
 
 from workloads import CertificateRequest, Endpoint, Exposure, PostgresCluster, Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployOptions:
+    """How the resources of one workload are registered, beside what the workload itself declares."""
+
+    parent: pulumi.Resource | None = None
+    """Component that owns them; None: the stack."""
+
+    aliases: tuple[pulumi.Alias, ...] = ()
+    """Former addresses, of each of them: `pulumi.Alias(parent=…)` after a move to another component."""
+
+    retain: bool = False
+    """Whether they outlive the stack. Data always does."""
+
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Inputs of the container or controller that runs the workload, in the provider's own terms. A mapping is merged,
+    any other value replaces what the backend declares."""
+
+    def resource(self, **own: Any) -> pulumi.ResourceOptions:
+        """Return the options of one resource of the workload."""
+        own.setdefault("retain_on_delete", self.retain or None)
+        return pulumi.ResourceOptions(parent=self.parent, aliases=[*self.aliases] or None, **own)
 
 
 class Backend(Protocol):
@@ -24,8 +48,8 @@ class Backend(Protocol):
         """
         ...
 
-    def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
-        """Declares the resources of one workload below `parent`.
+    def deploy(self, workload: Workload, options: DeployOptions) -> None:
+        """Declare the resources of one workload.
 
         Workloads are deployed in the order of their needs. From then on, callers reach it at
         `<workload name>:<port>`, and people at `reached_at`.
@@ -35,7 +59,7 @@ class Backend(Protocol):
         """
         ...
 
-    def expose(self, exposure: Exposure, *, parent: pulumi.Resource) -> None:
+    def expose(self, exposure: Exposure, options: DeployOptions) -> None:
         """Route host names to deployed workloads, through the edge of the platform.
 
         Raises:
@@ -43,7 +67,7 @@ class Backend(Protocol):
         """
         ...
 
-    def request_certificate(self, request: CertificateRequest, *, parent: pulumi.Resource) -> None:
+    def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
         """Request a certificate in a Secret of the request's name, for a `FileSet` or an `Exposure`.
 
         Raises:
@@ -51,7 +75,7 @@ class Backend(Protocol):
         """
         ...
 
-    def deploy_postgres_cluster(self, cluster: PostgresCluster, *, parent: pulumi.Resource) -> Endpoint:
+    def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
         """Declare PostgreSQL on several nodes, as a deployed workload. Return the endpoint of its primary.
 
         Raises:

@@ -21,10 +21,13 @@ from typing import Any, TypeVar
 
 import pulumi
 
+from backends.base import DeployOptions
 from workloads import Fixed, Volume, WorkloadError
 
 MANUAL = "docs/stores.md#a-claim-or-volume-is-missing"
 SIZE = "sizeGib"
+
+DEFAULT = DeployOptions()
 
 Value = TypeVar("Value")
 
@@ -62,7 +65,7 @@ class DataRecords:
         fixed: Mapping[str, Iterable[Fixed]],
         *,
         sizes_gib: Mapping[str, int] | None = None,
-        parent: pulumi.Resource | None = None,
+        options: DeployOptions = DEFAULT,
         before_create: Iterable[pulumi.ResourceHook] = (),
     ) -> pulumi.Stash:
         """Record the settings that can't change.
@@ -71,7 +74,7 @@ class DataRecords:
             name: of the record.
             fixed: per holder of data, for instance a volume, the settings.
             sizes_gib: per holder, its size, which may only grow.
-            parent: in Pulumi's tree.
+            options: of its owner.
             before_create: hooks of the new record.
         """
         recorded: dict[str, dict[str, Any]] = {}
@@ -81,10 +84,10 @@ class DataRecords:
         for holder, size_gib in (sizes_gib or {}).items():
             recorded.setdefault(holder, {})[SIZE] = size_gib
         hooks = pulumi.ResourceHookBinding(before_create=[*before_create], before_update=[self._refuse_changed])
-        return pulumi.Stash(name, input=recorded, opts=pulumi.ResourceOptions(parent=parent, hooks=hooks))
+        return pulumi.Stash(name, input=recorded, opts=options.resource(hooks=hooks))
 
     def identities(
-        self, name: str, identities: Mapping[str, pulumi.Input[str | None]], *, kind: str, parent: pulumi.Resource
+        self, name: str, identities: Mapping[str, pulumi.Input[str | None]], *, kind: str, options: DeployOptions
     ) -> pulumi.Stash:
         """Record which objects hold data.
 
@@ -92,11 +95,11 @@ class DataRecords:
             name: of the record.
             identities: name of each object in the cluster to what no other object ever has.
             kind: of the objects, for the error.
-            parent: in Pulumi's tree.
+            options: of its owner.
         """
         self._objects[name] = kind
         hooks = pulumi.ResourceHookBinding(before_update=[self._refuse_replaced])
-        return pulumi.Stash(name, input=dict(identities), opts=pulumi.ResourceOptions(parent=parent, hooks=hooks))
+        return pulumi.Stash(name, input=dict(identities), opts=options.resource(hooks=hooks))
 
     def of_holder(self, on_error: Iterable[pulumi.ErrorHook] = ()) -> pulumi.ResourceHookBinding:
         """Return the hooks of an object whose identity is recorded. In a preview, a new object has no identity yet."""

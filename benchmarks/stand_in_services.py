@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import pulumi
 import pulumi_docker as docker
 
+from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
 from settings.catalog import SERVICES
 from workloads import Endpoint, External, Port, Workload
@@ -32,18 +32,18 @@ PROGRAM = Path(__file__).with_name("pages.py")
 class StandInServices(DockerBackend):
     """What asks a service that doesn't run reaches the container with the pages; everything else is as ever."""
 
-    def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
+    def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """As in `DockerBackend`. The migrations of services that don't run are left out."""
         if any(workload.name in (service.name, f"{service.name}-migrations") for service in SIMULATED):
             if PAGES.name not in self._containers:
-                self._deploy_pages(parent)
+                self._deploy_pages(options)
             self._deployed.admit(dataclasses.replace(workload, calls=()))
             return
-        super().deploy(dataclasses.replace(workload, calls=tuple(map(answering, workload.calls))), parent=parent)
+        super().deploy(dataclasses.replace(workload, calls=tuple(map(answering, workload.calls))), options)
 
-    def _deploy_pages(self, parent: pulumi.Resource) -> None:
+    def _deploy_pages(self, options: DeployOptions) -> None:
         self._deployed.admit(PAGES)
-        own = self._networks[PAGES.name] = self._network(PAGES, parent)
+        own = self._networks[PAGES.name] = self._network(PAGES, options)
         names = [service.name for service in SIMULATED]
         self._containers[PAGES.name] = docker.Container(
             PAGES.name,
@@ -62,9 +62,7 @@ class StandInServices(DockerBackend):
             labels=[
                 docker.ContainerLabelArgs(label=label, value=value) for label, value in self._labels(PAGES).items()
             ],
-            opts=pulumi.ResourceOptions(
-                parent=parent, provider=self._provider, depends_on=[self._containers[REAL.name]]
-            ),
+            opts=options.resource(provider=self._provider, depends_on=[self._containers[REAL.name]]),
         )
 
 

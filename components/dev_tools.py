@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from backends.base import Backend
+from backends.base import Backend, DeployOptions
 from components.credentials import Credentials
 from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
 from settings.credentials import PGADMIN, POSTGRES_ADMIN, REDIS
@@ -46,7 +46,7 @@ class DevTools(pulumi.ComponentResource):
             _kafka_ui(args.tools.kafka_ui, args.kafka),
             _redis_commander(args.tools.redis_commander, args.redis, args.credentials.find(REDIS)),
         ):
-            args.backend.deploy(workload, parent=self)
+            args.backend.deploy(workload, DeployOptions(parent=self))
         self.register_outputs({})
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from backends.base import Backend
+from backends.base import Backend, DeployOptions
 from components.scaling import autoscaling
 from settings.applications import Sized
 from settings.catalog import Frontend as FrontendRow
@@ -35,7 +35,7 @@ class Frontend(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: FrontendArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(TYPE, name, None, opts)
-        args.backend.deploy(_web_server(args), parent=self)
+        args.backend.deploy(_web_server(args), DeployOptions(parent=self))
         self.endpoint = Endpoint(args.frontend.name, args.frontend.port)
         self.register_outputs({})
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pulumi
 
-from backends.base import Backend
+from backends.base import Backend, DeployOptions
 from components.credentials import Credentials
 from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
 from components.scaling import autoscaling
@@ -57,8 +57,8 @@ class Microservice(pulumi.ComponentResource):
         super().__init__(TYPE, name, None, opts)
         migrations = [_migrations(args)] if args.migration_command else []
         for workload in migrations:
-            args.backend.deploy(workload, parent=self)
-        args.backend.deploy(_service(args, after=tuple(one.name for one in migrations)), parent=self)
+            args.backend.deploy(workload, DeployOptions(parent=self))
+        args.backend.deploy(_service(args, after=tuple(one.name for one in migrations)), DeployOptions(parent=self))
         self.register_outputs({})
 
 

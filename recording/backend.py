@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import pulumi
-
+from backends.base import DeployOptions
 from workloads import CertificateRequest, Endpoint, Exposure, PostgresCluster, Workload
 
 
@@ -26,19 +25,19 @@ class RecordingBackend:
     def check(self, published: Iterable[tuple[str, int]]) -> None:
         """Nothing is bound."""
 
-    def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
+    def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Remembers the workload with the component it belongs to."""
-        self.workloads.append((type(parent).__name__, workload))
+        self.workloads.append((type(options.parent).__name__, workload))
 
-    def expose(self, exposure: Exposure, *, parent: pulumi.Resource) -> None:
+    def expose(self, exposure: Exposure, options: DeployOptions) -> None:
         """Remembers the exposure."""
         self.exposures.append(exposure)
 
-    def request_certificate(self, request: CertificateRequest, *, parent: pulumi.Resource) -> None:
+    def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
         """Remembers the request."""
         self.certificates.append(request)
 
-    def deploy_postgres_cluster(self, cluster: PostgresCluster, *, parent: pulumi.Resource) -> Endpoint:
+    def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
         """Remembers the cluster, and takes its name with `-rw` for that of its primary."""
         self.postgres_clusters.append(cluster)
         return Endpoint(cluster.name, 5432, alias=f"{cluster.name}-rw")

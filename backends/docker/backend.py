@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pulumi
 import pulumi_docker as docker
 
+from backends.base import DeployOptions
 from backends.data_records import DataRecords, after, volume_settings
 from backends.docker import container
 from backends.docker.container import Mount, Placement
@@ -94,7 +95,7 @@ class DockerBackend:
         """
         check(published, engine=self._engine, stack=self._stack, address=self._bind_address)
 
-    def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
+    def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declare a workload's network, volumes and container. See `Backend.deploy`."""
         refuse_what_docker_lacks(workload)
         self._deployed.admit(workload)
@@ -104,7 +105,7 @@ class DockerBackend:
         networks = [docker.ContainerNetworksAdvancedArgs(name=self._networks[callee].id) for callee in callees]
         # A workload without callers gets no network: an engine has addresses for about thirty networks.
         if workload.ports or not networks:
-            own = self._networks[workload.name] = self._network(workload, parent)
+            own = self._networks[workload.name] = self._network(workload, options)
             networks.insert(0, docker.ContainerNetworksAdvancedArgs(name=own.id, aliases=[workload.name]))
         name = self._claimed("container", workload.name, workload)
         placed = Placement(
@@ -115,16 +116,17 @@ class DockerBackend:
             operators_bind_address=self._operators_bind_address,
             networks=networks,
             mounts=[
-                *self._persistent_volumes(workload, parent),
-                *(self._file_volume(workload, file_set, parent) for file_set in workload.file_sets),
+                *self._persistent_volumes(workload, options),
+                *(self._file_volume(workload, file_set, options) for file_set in workload.file_sets),
             ],
         )
         is_task = workload.kind is Kind.TASK
+        arguments = container.arguments(workload, placed)
+        container.override(arguments, options.overrides, workload=workload.name)
         self._containers[workload.name] = docker.Container(
             workload.name,
-            container.arguments(workload, placed),
-            pulumi.ResourceOptions(
-                parent=parent,
+            arguments,
+            options.resource(
                 provider=self._provider,
                 depends_on=[self._containers[needed] for needed in workload.needs],
                 # Names and host ports are fixed: the old one must go first (pulumi/pulumi-docker#1356).
@@ -143,25 +145,23 @@ class DockerBackend:
         )
         if workload.readiness and not is_task:
             awaited = Awaited(workload.name, name, workload.readiness.startup_s)
-            self._ready[workload.name] = self._readiness.record(
-                awaited, self._containers[workload.name].id, parent=parent
-            )
+            self._ready[workload.name] = self._readiness.record(awaited, self._containers[workload.name].id, options)
 
-    def expose(self, exposure: Exposure, *, parent: pulumi.Resource) -> None:
+    def expose(self, exposure: Exposure, options: DeployOptions) -> None:
         """Raise an error: Docker has no Ingress or Gateway. See `Backend.expose`."""
         raise WorkloadError(
             f"exposure {exposure.name!r}: Docker has neither an Ingress controller nor a Gateway. Use nginx: "
             "pulumi config set --path 'pti-calendar:gateway.edge' nginx"
         )
 
-    def request_certificate(self, request: CertificateRequest, *, parent: pulumi.Resource) -> None:
+    def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
         """Raise an error: Docker has no cert-manager. See `Backend.request_certificate`."""
         raise WorkloadError(
             f"certificate {request.name!r}: cert-manager needs Kubernetes. Use a self-signed certificate: "
             "pulumi config set --path 'pti-calendar:gateway.tls.source' self-signed"
         )
 
-    def deploy_postgres_cluster(self, cluster: PostgresCluster, *, parent: pulumi.Resource) -> Endpoint:
+    def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
         """Raise an error: Docker has no operator. See `Backend.deploy_postgres_cluster`."""
         raise WorkloadError(
             f"PostgreSQL cluster {cluster.name!r}: CloudNativePG needs Kubernetes. Run a single server: "
@@ -211,22 +211,21 @@ class DockerBackend:
             )
         return self._images[reference]
 
-    def _network(self, workload: Workload, parent: pulumi.Resource) -> docker.Network:
+    def _network(self, workload: Workload, options: DeployOptions) -> docker.Network:
         """Return the workload's network. Docker has no finer rules: who joins it may use every port."""
         return docker.Network(
             workload.name,
             name=self._name(workload.name),
             driver="bridge",
             labels=[docker.NetworkLabelArgs(label=k, value=v) for k, v in self._labels(workload).items()],
-            opts=pulumi.ResourceOptions(
-                parent=parent,
+            opts=options.resource(
                 provider=self._provider,
                 delete_before_replace=True,
                 hooks=self._hooks.for_network(),
             ),
         )
 
-    def _persistent_volumes(self, workload: Workload, parent: pulumi.Resource) -> Iterator[Mount]:
+    def _persistent_volumes(self, workload: Workload, options: DeployOptions) -> Iterator[Mount]:
         """Return the data volumes. An existing volume of that name is adopted; only `make wipe` deletes one."""
         if not workload.volumes:
             return
@@ -236,7 +235,7 @@ class DockerBackend:
         record = self._records.settings(
             child,
             volume_settings(workload.volumes),
-            parent=parent,
+            options=options,
             before_create=[self._data.before_record(child, dict.fromkeys(names.values(), labels))],
         )
         hooks = self._data.recorded(record, child)
@@ -245,8 +244,7 @@ class DockerBackend:
                 volume.name,
                 name=after(names[volume.name], record),
                 labels=self._volume_labels(workload, "persistent"),
-                opts=pulumi.ResourceOptions(
-                    parent=parent,
+                opts=options.resource(
                     provider=self._provider,
                     protect=self._protect,
                     retain_on_delete=True,
@@ -257,7 +255,7 @@ class DockerBackend:
             )
             yield Mount(resource.name, volume.mount)
 
-    def _file_volume(self, workload: Workload, file_set: FileSet, parent: pulumi.Resource) -> Mount:
+    def _file_volume(self, workload: Workload, file_set: FileSet, options: DeployOptions) -> Mount:
         """Return a volume with the files, which a container that never starts copies into it.
 
         The engine refuses to copy files into a container whose root is read-only, even into a volume of it. The
@@ -270,8 +268,7 @@ class DockerBackend:
             child,
             name=self._claimed("volume", f"{child}-{names}", workload),
             labels=self._volume_labels(workload, "files"),
-            opts=pulumi.ResourceOptions(
-                parent=parent,
+            opts=options.resource(
                 provider=self._provider,
                 hooks=pulumi.ResourceHookBinding(before_create=[self._ownership.before_create]),
             ),
@@ -288,8 +285,7 @@ class DockerBackend:
         uploader = docker.Container(
             child,
             container.uploader_arguments(workload, file_set, placed),
-            pulumi.ResourceOptions(
-                parent=parent,
+            options.resource(
                 provider=self._provider,
                 delete_before_replace=True,
                 replace_on_changes=["tmpfs"],

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import pulumi
 import pulumi_docker as docker
 
 from backends.docker.health import RUN_TASK, health_check
-from workloads import ENGINE_HOST, FileSet, Kind, Scratch, Workload
-
-"""Host name of the Docker host. Docker Desktop resolves it; on Linux the container needs an entry for it."""
+from workloads import ENGINE_HOST, FileSet, Kind, Scratch, Workload, WorkloadError
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,20 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         log_opts={"max-size": "10m", "max-file": "3"},
         labels=_labels({**placed.labels, **contents}),
     )
+
+
+def override(arguments: docker.ContainerArgs, overrides: Mapping[str, Any], *, workload: str) -> None:
+    """Set inputs of a container. A mapping is merged, any other value replaces what is there.
+
+    Raises:
+        WorkloadError: the provider knows no such input.
+    """
+    for name, value in overrides.items():
+        if not isinstance(getattr(docker.ContainerArgs, name, None), property):
+            raise WorkloadError(f"workload {workload!r}: a Docker container has no input {name!r}; see pulumi_docker")
+        former = getattr(arguments, name)
+        merges = isinstance(former, Mapping) and isinstance(value, Mapping)
+        setattr(arguments, name, {**former, **value} if merges else value)
 
 
 def uploader_arguments(workload: Workload, file_set: FileSet, placed: Placement) -> docker.ContainerArgs:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pulumi
 
+from backends.base import DeployOptions
 from backends.docker.engine import Engine
 from backends.progress import progress
 from backends.shared_answer import SharedAnswer
@@ -57,13 +58,12 @@ class Readiness:
         self._containers = SharedAnswer(self._listed, poll_s=POLL_S)
         self._wait = pulumi.ResourceHook("docker-wait-until-ready", self._wait_until_ready)
 
-    def record(self, awaited: Awaited, identity: pulumi.Input[str], *, parent: pulumi.Resource) -> pulumi.Stash:
+    def record(self, awaited: Awaited, identity: pulumi.Input[str], options: DeployOptions) -> pulumi.Stash:
         """Register the record of a container, which exists once it is ready. A new container is awaited again."""
         name = f"{awaited.workload}-ready"
         self._awaited[name] = awaited
         hooks = pulumi.ResourceHookBinding(before_create=[self._wait], before_update=[self._wait])
-        options = pulumi.ResourceOptions(parent=parent, hooks=hooks)
-        return pulumi.Stash(name, input={"container": identity}, opts=options)
+        return pulumi.Stash(name, input={"container": identity}, opts=options.resource(hooks=hooks))
 
     async def _listed(self) -> dict[str, dict[str, Any]]:
         return await self._threads.run(self._engine.containers, self._stack)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from backends.base import DeployOptions
 from backends.data_records import DataRecords, volume_settings
 from backends.kubernetes import (
     controllers,
@@ -28,7 +29,7 @@ from backends.kubernetes.certificate import certificate
 from backends.kubernetes.claims import claims, fixed_class
 from backends.kubernetes.client import ClusterUnreachable, obstacle
 from backends.kubernetes.files import files, key_pair, secret_environment
-from backends.kubernetes.manifest import Manifest, manifest
+from backends.kubernetes.manifest import Manifest, manifest, merged
 from backends.kubernetes.pod import Placement, template
 from backends.kubernetes.prerequisites import Prerequisites
 from backends.kubernetes.refusals import refuse_what_kubernetes_lacks
@@ -103,13 +104,13 @@ class KubernetesBackend:
         self._objects.reachable = False
         pulumi.log.warn(f"{found}\nThis preview shows what the program declares. It is not compared with the cluster.")
 
-    def deploy(self, workload: Workload, *, parent: pulumi.Resource) -> None:
+    def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declares all objects of a workload. See `Backend.deploy`."""
         refuse_what_kubernetes_lacks(workload)
         self._deployed.admit(workload)
         self._selectors[workload.name] = labels.selector(workload.name)
         before = [
-            self._register(one, workload, parent)
+            self._register(one, workload, options)
             for one in (
                 self._service_account(workload),
                 network_policy.of_workload(workload, selectors=self._selectors, dns_cidrs=self._settings.dns_cidrs),
@@ -118,13 +119,13 @@ class KubernetesBackend:
                 *(namespace_reader.rights(workload) if workload.reads_namespace else ()),
             )
         ]
-        held = self._claims(workload, parent)
+        held = self._claims(workload, options)
         before += held.claims
-        placed = self._placement(workload, parent)
+        placed = self._placement(workload, options)
         controller = self._controllers[workload.name] = self._register(
-            controllers.controller(workload, template(workload, placed)),
+            merged(controllers.controller(workload, template(workload, placed)), options.overrides),
             workload,
-            parent,
+            options,
             resource_name=workload.name,
             depends_on=[*before, *(self._controllers[needed] for needed in workload.needs)],
             timeouts=controllers.timeouts(workload),
@@ -132,14 +133,14 @@ class KubernetesBackend:
             recorded=[*held.records, *(one for needed in workload.needs for one in self._ready[needed])],
             ignore_changes=controllers.others_fields(workload),
         )
-        self._ready[workload.name] = [self._rollouts.record(Awaited.of(workload), controller, parent=parent)]
+        self._ready[workload.name] = [self._rollouts.record(Awaited.of(workload), controller, options)]
         if workload.autoscaling:
             self._prerequisites.warn_without_metrics(workload.name)
-            self._register(scaling.autoscaler(workload, workload.autoscaling), workload, parent)
+            self._register(scaling.autoscaler(workload, workload.autoscaling), workload, options)
         if budget := scaling.disruption_budget(workload):
-            self._register(budget, workload, parent)
+            self._register(budget, workload, options)
 
-    def expose(self, wanted: Exposure, *, parent: pulumi.Resource) -> None:
+    def expose(self, wanted: Exposure, options: DeployOptions) -> None:
         """Declares an Ingress, or a route per host, and opens the way to the workloads. See `Backend.expose`."""
         who = f"exposure {wanted.name!r}"
         ports: dict[str, set[int]] = {}
@@ -147,42 +148,42 @@ class KubernetesBackend:
             self._deployed.require(who, route.to)
             ports.setdefault(route.to.workload, set()).add(route.to.port)
         routes = (
-            [exposure.ingress(wanted, self._tls_secret(wanted, parent))]
+            [exposure.ingress(wanted, self._tls_secret(wanted, options))]
             if wanted.kind == "ingress"
             else [*exposure.http_routes(wanted)]
         )
         for one in routes:
-            self._objects.register(one, owner=who, parent=parent, timeouts=exposure.ACCEPTED_WITHIN)
+            self._objects.register(one, owner=who, options=options, timeouts=exposure.ACCEPTED_WITHIN)
         for workload, opened in ports.items():
             opening = network_policy.of_exposed(
                 wanted.name, workload, sorted(opened), callers_namespace=wanted.callers_namespace
             )
-            self._objects.register(opening, owner=who, parent=parent)
+            self._objects.register(opening, owner=who, options=options)
 
-    def request_certificate(self, request: CertificateRequest, *, parent: pulumi.Resource) -> None:
+    def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
         """Declares a Certificate of cert-manager. See `Backend.request_certificate`."""
         if not self._solvers_admitted:
             self._solvers_admitted = True
-            self._objects.register(network_policy.of_solvers(), owner="certificates", parent=parent)
-        self._objects.register(certificate(request), owner=f"certificate {request.name!r}", parent=parent)
+            self._objects.register(network_policy.of_solvers(), owner="certificates", options=options)
+        self._objects.register(certificate(request), owner=f"certificate {request.name!r}", options=options)
 
-    def deploy_postgres_cluster(self, cluster: PostgresCluster, *, parent: pulumi.Resource) -> Endpoint:
+    def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
         """Declares a Cluster of CloudNativePG. See `Backend.deploy_postgres_cluster`."""
         self._deployed.admit_store(cluster.name, [postgres_cluster.POSTGRES, METRICS_PORT])
         self._selectors[cluster.name] = postgres_cluster.selector(cluster.name)
         admin = self._objects.register(
-            postgres_cluster.admin(cluster), owner=cluster.name, parent=parent, resource_name=f"{cluster.name}-admin"
+            postgres_cluster.admin(cluster), owner=cluster.name, options=options, resource_name=f"{cluster.name}-admin"
         )
         policy = postgres_cluster.policy(cluster, dns_cidrs=self._settings.dns_cidrs)
         settings = self._records.settings(
             f"{cluster.name}-data-settings",
             {cluster.name: [*cluster.fixed, fixed_class(self._settings.storage_class)]},
             sizes_gib={cluster.name: cluster.size_gib},
-            parent=parent,
+            options=options,
         )
         # The servers go on when the stack is gone; without it anybody in the cluster could try their passwords.
-        admitted = self._objects.register(policy, owner=cluster.name, parent=parent, kept=True)
-        self._objects.register(postgres_cluster.servers(cluster), owner=cluster.name, parent=parent)
+        admitted = self._objects.register(policy, owner=cluster.name, options=options, kept=True)
+        self._objects.register(postgres_cluster.servers(cluster), owner=cluster.name, options=options)
         registered = self._controllers[cluster.name] = self._objects.register(
             postgres_cluster.cluster(
                 cluster,
@@ -192,7 +193,7 @@ class KubernetesBackend:
                 pull_secrets=self._settings.pull_secrets,
             ),
             owner=cluster.name,
-            parent=parent,
+            options=options,
             depends_on=[admitted],
             kept=True,
             recorded=[settings],
@@ -200,10 +201,10 @@ class KubernetesBackend:
         )
         # Deleting it deletes its claims. So whatever needs it, needs the one with the data.
         identity = self._records.identities(
-            f"{cluster.name}-cluster", {cluster.name: registered.identity}, kind="Cluster", parent=parent
+            f"{cluster.name}-cluster", {cluster.name: registered.identity}, kind="Cluster", options=options
         )
         awaited = Awaited(cluster.name, postgres_cluster.KIND, cluster.startup_s)
-        self._ready[cluster.name] = [identity, self._rollouts.record(awaited, registered, parent=parent)]
+        self._ready[cluster.name] = [identity, self._rollouts.record(awaited, registered, options)]
         return Endpoint(cluster.name, postgres_cluster.POSTGRES, alias=f"{cluster.name}-rw")
 
     @property
@@ -237,7 +238,7 @@ class KubernetesBackend:
         self,
         one: Manifest,
         workload: Workload,
-        parent: pulumi.Resource,
+        options: DeployOptions,
         *,
         resource_name: str | None = None,
         depends_on: Iterable[pulumi.Resource] = (),
@@ -250,7 +251,7 @@ class KubernetesBackend:
         return self._objects.register(
             one,
             owner=workload.name,
-            parent=parent,
+            options=options,
             resource_name=resource_name,
             depends_on=depends_on,
             kept=kept,
@@ -260,7 +261,7 @@ class KubernetesBackend:
             ignore_changes=ignore_changes,
         )
 
-    def _claims(self, workload: Workload, parent: pulumi.Resource) -> Held:
+    def _claims(self, workload: Workload, options: DeployOptions) -> Held:
         """Registers the claims between the records of what they are made with and of which they are."""
         if not workload.volumes:
             return Held()
@@ -270,13 +271,13 @@ class KubernetesBackend:
             f"{workload.name}-data-settings",
             volume_settings(workload.volumes, [fixed_class(self._settings.storage_class)]),
             sizes_gib={volume.name: volume.size_gib for volume in workload.volumes},
-            parent=parent,
+            options=options,
         )
         registered = {
             str(claim["metadata"]["name"]): self._register(
                 claim,
                 workload,
-                parent,
+                options,
                 kept=True,
                 recorded=[settings],
                 hooks=self._records.of_holder(on_error=[self._rollouts.of_claim]),
@@ -287,7 +288,7 @@ class KubernetesBackend:
             f"{workload.name}-claims",
             {name: claim.identity for name, claim in registered.items()},
             kind="claim",
-            parent=parent,
+            options=options,
         )
         return Held([*registered.values()], [settings, identities])
 
@@ -304,18 +305,18 @@ class KubernetesBackend:
             account["imagePullSecrets"] = [{"name": name} for name in self._settings.pull_secrets]
         return account
 
-    def _tls_secret(self, wanted: Exposure, parent: pulumi.Resource) -> pulumi.Input[str] | None:
+    def _tls_secret(self, wanted: Exposure, options: DeployOptions) -> pulumi.Input[str] | None:
         """Name of the Secret with the exposure's certificate, which is registered where it is given as a pair."""
         if not isinstance(wanted.tls, KeyPair):
             return wanted.tls
         return self._objects.register(
             key_pair(wanted.tls, labels=labels.platform()),
             owner=f"exposure {wanted.name!r}",
-            parent=parent,
+            options=options,
             resource_name=f"{wanted.name}-tls",
         ).object_name
 
-    def _placement(self, workload: Workload, parent: pulumi.Resource) -> Placement:
+    def _placement(self, workload: Workload, options: DeployOptions) -> Placement:
         """Registers the workload's files and secret values."""
         mounted: dict[str, pulumi.Input[str]] = {}
         for one in workload.file_sets:
@@ -324,12 +325,12 @@ class KubernetesBackend:
             else:
                 child = f"{workload.name}-{one.name}"
                 mounted[one.name] = self._register(
-                    files(workload, one), workload, parent, resource_name=child
+                    files(workload, one), workload, options, resource_name=child
                 ).object_name
         environment = None
         if workload.secret_environment:
             child = f"{workload.name}-environment"
             environment = self._register(
-                secret_environment(workload), workload, parent, resource_name=child
+                secret_environment(workload), workload, options, resource_name=child
             ).object_name
         return Placement(f"{self._mirror}{workload.image}", mounted, environment, self._prerequisites.has_native_sleep)

@@ -33,6 +33,15 @@ def manifest(
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **parts}
 
 
+def merged(declared: Manifest, overrides: Mapping[str, Any]) -> Manifest:
+    """Return the object with the overrides: a mapping is merged, any other value replaces the declared one."""
+    found = dict(declared)
+    for key, value in overrides.items():
+        inner = found.get(key)
+        found[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return found
+
+
 def mebibytes(number: int) -> str:
     """An amount of memory in MiB, in the form that the API server gives back."""
     return f"{number}Mi" if number % 1024 else f"{number // 1024}Gi"

@@ -12,6 +12,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from backends.base import DeployOptions
 from backends.data_records import DataRecords, after
 from backends.kubernetes import labels, network_policy
 from backends.kubernetes.client import stand_in
@@ -109,7 +110,7 @@ class Registry:
         manifest: Manifest,
         *,
         owner: str,
-        parent: pulumi.Resource | None = None,
+        options: DeployOptions,
         resource_name: str | None = None,
         depends_on: Iterable[pulumi.Resource] = (),
         kept: bool = False,
@@ -123,7 +124,7 @@ class Registry:
         Args:
             manifest: the object.
             owner: the workload (or the like) it belongs to, for the error.
-            parent: in Pulumi's tree.
+            options: of its owner.
             resource_name: needed for an object that has no name of its own.
             depends_on: what must be there first, beside the namespace.
             kept: whether it holds data: it outlives the stack, and is protected where the settings say so.
@@ -144,12 +145,11 @@ class Registry:
         return self._declare(
             name,
             self._placed(manifest),
-            pulumi.ResourceOptions(
-                parent=parent,
+            options.resource(
                 hooks=hooks,
                 depends_on=[*self._namespace, *depends_on],
                 protect=self._protect if kept else None,
-                retain_on_delete=kept or None,
+                retain_on_delete=kept or options.retain or None,
                 custom_timeouts=timeouts,
                 additional_secret_outputs=["data"] if kind == "Secret" else None,
                 ignore_changes=[*ignore_changes] or None,

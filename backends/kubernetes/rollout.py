@@ -12,6 +12,7 @@ import asyncio
 
 import pulumi
 
+from backends.base import DeployOptions
 from backends.kubernetes import kubectl
 from backends.kubernetes.claims import missing_claim
 from backends.kubernetes.controllers import SCALED
@@ -40,7 +41,7 @@ class Rollouts:
         self._end_autoscaling = pulumi.ResourceHook("kubernetes-end-autoscaling", self._remove_autoscaler)
         self._explain_claim = pulumi.ErrorHook("kubernetes-explain-claim", self._explain_failed_claim)
 
-    def record(self, awaited: Awaited, controller: KubernetesObject, *, parent: pulumi.Resource) -> pulumi.Stash:
+    def record(self, awaited: Awaited, controller: KubernetesObject, options: DeployOptions) -> pulumi.Stash:
         """Register the record of a controller, which is there once its rollout has succeeded."""
         name = f"{awaited.name}-ready"
         self._awaited[name] = awaited
@@ -51,7 +52,7 @@ class Rollouts:
         return pulumi.Stash(
             name,
             input={"name": controller.object_name, "uid": controller.identity, "revision": revision},
-            opts=pulumi.ResourceOptions(parent=parent, hooks=hooks),
+            opts=options.resource(hooks=hooks),
         )
 
     def of_controller(self, workload: Workload) -> pulumi.ResourceHookBinding | None:

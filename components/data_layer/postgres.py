@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from backends.base import Backend
+from backends.base import Backend, DeployOptions
 from components.assets import asset, assets
 from components.credentials import Credentials
 from components.data_layer.access import PostgresAccess, PostgresServers
@@ -62,9 +62,9 @@ def deploy(
     admin, ssl_mode, own = ADMIN, "disable", True
     servers: PostgresServers | None = None
     if settings.mode == "statefulset":
-        backend.deploy(_server(settings, credentials), parent=parent)
+        backend.deploy(_server(settings, credentials), DeployOptions(parent=parent))
     elif settings.mode == "cloudnativepg":
-        endpoint = backend.deploy_postgres_cluster(_cluster(settings, credentials), parent=parent)
+        endpoint = backend.deploy_postgres_cluster(_cluster(settings, credentials), DeployOptions(parent=parent))
         ssl_mode = "require"
         servers = PostgresServers(
             metrics=Endpoint(ENDPOINT.workload, METRICS_PORT), number=settings.cloudnativepg.instances
@@ -77,7 +77,7 @@ def deploy(
     access = PostgresAccess(
         endpoint=endpoint, admin=admin, ssl_mode=ssl_mode, server=server, databases=(DATABASES,), servers=servers
     )
-    backend.deploy(_databases(settings, services, access, credentials), parent=parent)
+    backend.deploy(_databases(settings, services, access, credentials), DeployOptions(parent=parent))
     return access
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from backends.base import Backend
+from backends.base import Backend, DeployOptions
 from components.assets import asset
 from components.credentials import Credentials
 from components.data_layer.access import RedisAccess
@@ -47,7 +47,7 @@ def deploy(settings: Redis, credentials: Credentials, backend: Backend, *, paren
         external = settings.external
         endpoint = External(external.host or "", external.port, external.cidrs)
         return RedisAccess(endpoint=endpoint, tls=external.tls, server=())
-    backend.deploy(_server(settings, credentials.find(REDIS)), parent=parent)
+    backend.deploy(_server(settings, credentials.find(REDIS)), DeployOptions(parent=parent))
     return RedisAccess(endpoint=ENDPOINT, tls=False, server=(ENDPOINT.workload,))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pulumi
 
-from backends.base import Backend
+from backends.base import Backend, DeployOptions
 from settings.gateway import Tls
 from workloads import CertificateRequest, FileSet, KeyPair
 
@@ -28,7 +28,7 @@ def obtain(settings: Tls, hosts: Sequence[str], backend: Backend, *, parent: pul
             issuer=settings.issuer or "",
             issuer_kind=settings.issuer_kind,
         )
-        backend.request_certificate(request, parent=parent)
+        backend.request_certificate(request, DeployOptions(parent=parent))
     return settings.secret_name
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from backends.base import Backend
+from backends.base import Backend, DeployOptions
 from components.credentials import Credentials
 from components.data_layer.access import RedisAccess
 from components.gateway import certificate, kong, nginx
@@ -69,13 +69,13 @@ class Gateway(pulumi.ComponentResource):
                 backend,
                 admin_api=args.admin_api,
             ),
-            parent=self,
+            DeployOptions(parent=self),
         )
         if settings.edge == "nginx":
             files = certificate.file_set(obtained, nginx.CERTIFICATE)
-            backend.deploy(nginx.load_balancer(settings, routes, files, backend), parent=self)
+            backend.deploy(nginx.load_balancer(settings, routes, files, backend), DeployOptions(parent=self))
         else:
-            backend.expose(_exposure(settings, routes, obtained), parent=self)
+            backend.expose(_exposure(settings, routes, obtained), DeployOptions(parent=self))
         self.register_outputs({})
 
 

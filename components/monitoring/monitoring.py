@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from backends.base import Backend
+from backends.base import Backend, DeployOptions
 from components.credentials import Credentials
 from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
 from components.monitoring import exporters, probes, servers
@@ -59,11 +59,11 @@ class Monitoring(pulumi.ComponentResource):
         super().__init__(TYPE, name, None, opts)
         settings, backend = args.settings, args.backend
         for workload in [*_exporters(args), servers.alertmanager(settings, args.credentials, backend)]:
-            backend.deploy(workload, parent=self)
+            backend.deploy(workload, DeployOptions(parent=self))
         watched = [*_targets(backend.deployed), *_servers(args.postgres)]
         kubelets = _kubelets(settings, backend)
-        backend.deploy(servers.prometheus(settings, watched, kubelets, backend), parent=self)
-        backend.deploy(servers.grafana(settings, args.credentials, backend), parent=self)
+        backend.deploy(servers.prometheus(settings, watched, kubelets, backend), DeployOptions(parent=self))
+        backend.deploy(servers.grafana(settings, args.credentials, backend), DeployOptions(parent=self))
         self.register_outputs({})
 
 

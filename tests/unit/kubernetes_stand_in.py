@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 
+from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording, identity_by_name, record
 from settings.backend import Images, Kubernetes
@@ -56,7 +57,7 @@ def deployed(*workloads: Workload, **options: Any) -> Recording[KubernetesBacken
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         for one in workloads:
-            backend.deploy(one, parent=parent)
+            backend.deploy(one, DeployOptions(parent=parent))
 
     return run(program, **options)
 

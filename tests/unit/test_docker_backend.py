@@ -12,6 +12,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
 from backends.docker.engine import Engine
 from backends.docker.health import ASK
@@ -88,7 +89,7 @@ def deployed(
         docker = DockerBackend(Backend(**backend), Images(registry=registry), stack=stack, protect=protect)
         parent = pulumi.ComponentResource("test:index:Parent", "parent")
         for one in workloads:
-            docker.deploy(one, parent=parent)
+            docker.deploy(one, DeployOptions(parent=parent))
         return docker
 
     return record(program, answer=answer, stack=stack)
@@ -796,7 +797,7 @@ class TestRefusals:
             (
                 lambda docker, parent: docker.expose(
                     Exposure(name="edge", kind="ingress", routes=(), tls=None, callers_namespace="ingress"),
-                    parent=parent,
+                    DeployOptions(parent=parent),
                 ),
                 "exposure 'edge': Docker has neither an Ingress controller nor a Gateway. Use nginx: "
                 "pulumi config set --path 'pti-calendar:gateway.edge' nginx",
@@ -804,7 +805,7 @@ class TestRefusals:
             (
                 lambda docker, parent: docker.request_certificate(
                     CertificateRequest(name="tls", hosts=("example.com",), issuer="ca", issuer_kind="Issuer"),
-                    parent=parent,
+                    DeployOptions(parent=parent),
                 ),
                 "certificate 'tls': cert-manager needs Kubernetes. Use a self-signed certificate: "
                 "pulumi config set --path 'pti-calendar:gateway.tls.source' self-signed",
@@ -822,7 +823,7 @@ class TestRefusals:
                         admin_password="",
                         operator_namespace="cnpg-system",
                     ),
-                    parent=parent,
+                    DeployOptions(parent=parent),
                 ),
                 "PostgreSQL cluster 'postgres': CloudNativePG needs Kubernetes. Run a single server: "
                 "pulumi config set --path 'pti-calendar:postgres.mode' statefulset",

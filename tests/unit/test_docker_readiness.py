@@ -11,6 +11,7 @@ import pytest
 from pulumi.resource_hooks import ResourceHookArgs
 
 from backends import shared_answer
+from backends.base import DeployOptions
 from backends.docker import readiness
 from backends.docker.engine import Engine
 from backends.docker.readiness import Awaited, Readiness
@@ -68,7 +69,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         def program() -> None:
             awaiting = Readiness(ScriptedEngine(*states), Threads(), "dev")
             parent = pulumi.ComponentResource("test:index:Parent", "parent")
-            awaiting.record(Awaited("store", "pti-store-dev", startup_s), "an id", parent=parent)
+            awaiting.record(Awaited("store", "pti-store-dev", startup_s), "an id", DeployOptions(parent=parent))
 
         hook = record(program).hooks["docker-wait-until-ready"]
         assert isinstance(hook, pulumi.ResourceHook)

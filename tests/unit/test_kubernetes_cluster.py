@@ -13,6 +13,7 @@ import pulumi
 import pytest
 import yaml
 
+from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.client import ClusterUnreachable
 from recording.recorder import Recording
@@ -91,7 +92,7 @@ def checked(*, preview: bool, **settings: Any) -> Recording[KubernetesBackend]:
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         backend.check([])
-        backend.deploy(workload(), parent=parent)
+        backend.deploy(workload(), DeployOptions(parent=parent))
 
     return run(program, preview=preview, **settings)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording
 from tests.unit.kubernetes_stand_in import found, pod_of, port, run, task, workload
@@ -32,9 +33,9 @@ def exposed(**fields: Any) -> Recording[KubernetesBackend]:
     defaults = {"name": "edge", "kind": "ingress", "routes": ROUTES, "tls": None, "callers_namespace": "ingress"}
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
-        backend.deploy(workload("kong", ports=(port(8000), port(8100, "status"))), parent=parent)
-        backend.deploy(workload("frontend", ports=(port(8080),)), parent=parent)
-        backend.expose(Exposure(**{**defaults, **fields}), parent=parent)
+        backend.deploy(workload("kong", ports=(port(8000), port(8100, "status"))), DeployOptions(parent=parent))
+        backend.deploy(workload("frontend", ports=(port(8080),)), DeployOptions(parent=parent))
+        backend.expose(Exposure(**{**defaults, **fields}), DeployOptions(parent=parent))
 
     return run(program)
 
@@ -179,7 +180,7 @@ class TestCertificates:
                 request = CertificateRequest(
                     name=name, hosts=(f"{name}.example.com",), issuer="letsencrypt", issuer_kind="ClusterIssuer"
                 )
-                backend.request_certificate(request, parent=parent)
+                backend.request_certificate(request, DeployOptions(parent=parent))
 
         return run(program)
 
@@ -215,11 +216,11 @@ def with_cluster(*, instances: int = 3, protect: bool = False, **settings: Any) 
             operator_namespace="cnpg-system",
             startup_s=900,
         )
-        endpoint = backend.deploy_postgres_cluster(order, parent=parent)
-        backend.deploy(task(needs=("postgres",), calls=(endpoint,)), parent=parent)
+        endpoint = backend.deploy_postgres_cluster(order, DeployOptions(parent=parent))
+        backend.deploy(task(needs=("postgres",), calls=(endpoint,)), DeployOptions(parent=parent))
         metrics = Endpoint("postgres", 9187)
-        backend.deploy(workload("prometheus", calls=(metrics,)), parent=parent)
-        backend.deploy(workload("idle"), parent=parent)
+        backend.deploy(workload("prometheus", calls=(metrics,)), DeployOptions(parent=parent))
+        backend.deploy(workload("idle"), DeployOptions(parent=parent))
         endpoints.append(endpoint)
 
     recording = run(program, protect=protect, **settings)
@@ -325,7 +326,7 @@ class TestPostgresCluster:
 
     def test_its_name_is_taken(self) -> None:
         def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
-            backend.deploy(workload("postgres"), parent=parent)
+            backend.deploy(workload("postgres"), DeployOptions(parent=parent))
             order = PostgresCluster(
                 name="postgres",
                 image="postgresql:18.1",
@@ -337,7 +338,7 @@ class TestPostgresCluster:
                 admin_password="s3cret",
                 operator_namespace="cnpg-system",
             )
-            backend.deploy_postgres_cluster(order, parent=parent)
+            backend.deploy_postgres_cluster(order, DeployOptions(parent=parent))
 
         with pytest.raises(WorkloadError, match="store 'postgres' is deployed twice"):
             run(program)

@@ -12,6 +12,7 @@ import pulumi
 import pytest
 from pulumi.resource_hooks import ResourceHookArgs
 
+from backends.base import DeployOptions
 from backends.kubernetes import labels
 from backends.kubernetes.registry import UNPREVIEWED
 from recording.recorder import Recording
@@ -169,7 +170,7 @@ class TestLabel:
 
         def program(backend: Any, parent: pulumi.Resource) -> None:
             backend.check([])
-            backend.deploy(of_kind(Kind.SERVICE), parent=parent)
+            backend.deploy(of_kind(Kind.SERVICE), DeployOptions(parent=parent))
 
         recording = run(program, preview=True)
         (provider,) = recording.of_type("kubernetes")

@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from backends.base import DeployOptions
 from backends.kubernetes import backend, kubectl
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording
@@ -59,9 +60,9 @@ def previewed(*workloads: Workload, certificate: bool = False, **settings: Any) 
     def program(made: KubernetesBackend, parent: pulumi.Resource) -> None:
         made.check([])
         for one in workloads:
-            made.deploy(one, parent=parent)
+            made.deploy(one, DeployOptions(parent=parent))
         if certificate:
-            made.request_certificate(CERTIFICATE, parent=parent)
+            made.request_certificate(CERTIFICATE, DeployOptions(parent=parent))
 
     return run(program, preview=True, **settings)
 

@@ -13,6 +13,7 @@ import pytest
 from pulumi.resource_hooks import ResourceHookArgs
 
 from backends import shared_answer
+from backends.base import DeployOptions
 from backends.kubernetes import kubectl, observed, rollout, rollout_wait
 from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.claims import MISSING
@@ -142,7 +143,7 @@ def with_postgres(cluster: PostgresCluster) -> Recording[KubernetesBackend]:
     """A PostgreSQL cluster alone."""
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
-        backend.deploy_postgres_cluster(cluster, parent=parent)
+        backend.deploy_postgres_cluster(cluster, DeployOptions(parent=parent))
 
     return run(program)
 

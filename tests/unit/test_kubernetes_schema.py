@@ -16,6 +16,7 @@ import pytest
 # The SDK's schema has no reader that is public.
 from pulumi import _types
 
+from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Registration
 from tests.unit.kubernetes_stand_in import port, run, task, workload
@@ -84,7 +85,7 @@ def everything() -> Iterator[Workload]:
 def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
     """Deploys and exposes all of it."""
     for one in everything():
-        backend.deploy(one, parent=parent)
+        backend.deploy(one, DeployOptions(parent=parent))
     route = Route("www.example.com", Endpoint("web", 8080))
     exposure = Exposure(
         name="edge",
@@ -94,7 +95,7 @@ def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         callers_namespace="ingress",
         ingress_class="nginx",
     )
-    backend.expose(exposure, parent=parent)
+    backend.expose(exposure, DeployOptions(parent=parent))
 
 
 OBJECTS = [

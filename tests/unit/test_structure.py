@@ -18,7 +18,7 @@ import pytest
 from tests.unit.paths import ROOT
 
 OURS = {
-    *("__main__", "backends", "components", "contract", "operations", "policy", "recording", "settings", "tests"),
+    *("__main__", "backends", "components", "contract", "operations", "recording", "settings", "tests"),
     "workloads",
 }
 PROVIDER_SDKS = {"pulumi_docker", "pulumi_kubernetes"}
@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "settings": {"settings", "pulumi", "pydantic", "pydantic_core"},
     "workloads": {"workloads", "pulumi"},
     "contract": {"contract"},
-    "recording": {"recording", "workloads", "settings", "pulumi", "google.protobuf"},
+    "recording": {"recording", "backends.base", "workloads", "settings", "pulumi", "google.protobuf"},
 }
 """Beside the standard library; a package may import what the package around it may."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from backends.base import Backend
+from backends.base import Backend, DeployOptions
 from components.data_layer.access import KafkaAccess
 from components.data_layer.kafka.broker import broker
 from components.data_layer.kafka.properties import ENDPOINT, PUBLISHED
@@ -22,11 +22,11 @@ def deploy(settings: Kafka, backend: Backend, *, cluster: str, parent: pulumi.Re
     if settings.mode == "external":
         return _external(settings)
     if settings.mode == "zookeeper":
-        backend.deploy(zookeeper(settings.zookeeper), parent=parent)
+        backend.deploy(zookeeper(settings.zookeeper), DeployOptions(parent=parent))
     # A single broker has a listener of its own for people; several are reached from the platform's side.
     host, port = backend.reached_at(Endpoint(ENDPOINT.workload, PUBLISHED), settings.port)
     published = f"{host}:{port}" if settings.brokers == 1 else f"{backend.qualified_host('kafka')}:{ENDPOINT.port}"
-    backend.deploy(broker(settings, published=published, cluster=cluster), parent=parent)
+    backend.deploy(broker(settings, published=published, cluster=cluster), DeployOptions(parent=parent))
     return KafkaAccess(
         bootstrap_servers=str(ENDPOINT),
         published_servers=published,

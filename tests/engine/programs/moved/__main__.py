@@ -8,6 +8,7 @@ import signal
 import pulumi
 
 from backends.addresses import Addresses
+from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
 from settings.backend import Backend, Images
 from settings.stores import Redis
@@ -34,4 +35,4 @@ with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CON
     backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
     outer = pulumi.ComponentResource("pti-calendar:tests:Outer", "outer") if CONFIG.get_bool("deeper") else None
     group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
-    backend.deploy(STORE, parent=group)
+    backend.deploy(STORE, DeployOptions(parent=group))

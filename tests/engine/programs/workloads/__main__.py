@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pulumi
 
+from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
 from settings.backend import Backend, Images
 from settings.stores import Redis
@@ -200,4 +201,4 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
 parent = pulumi.ComponentResource("pti-calendar:tests:Workloads", "workloads")
 for workload in SCENARIOS[CONFIG.require("scenario")]:
-    backend.deploy(workload, parent=parent)
+    backend.deploy(workload, DeployOptions(parent=parent))

@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 
 from backends.addresses import Addresses
+from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from settings.backend import Images, Kubernetes
 from tests.e2e.kubernetes.unawaited import wait_for_nothing
@@ -50,4 +51,4 @@ with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CON
         Workload(name="store", kind=Kind.STATEFUL, image="store:1", user=1000, memory_mib=32, volumes=(volume,)),
         Workload(name="web", image="web:1", user=1000, memory_mib=32),
     ):
-        backend.deploy(workload, parent=group)
+        backend.deploy(workload, DeployOptions(parent=group))
