@@ -13,6 +13,9 @@ from backends.kubernetes.client import obstacle
 from backends.kubernetes.kubectl import MISSING
 from backends.kubernetes.labels import NAME
 from backends.kubernetes.missing_claims import missing_claims
+from backends.kubernetes.observed import OPERATED, OWN
+from backends.kubernetes.postgres_cluster import KIND
+from backends.kubernetes.rollout_status import rollout
 from operations.configuration import read_configuration
 from operations.project import OperationError
 from settings.backend import Kubernetes
@@ -20,6 +23,12 @@ from settings.backend import Kubernetes
 ANSWER_WITHIN_S = 30
 CLUSTER = "cnpg.io/cluster"
 """Label of the pods that CloudNativePG runs; their `app.kubernetes.io/name` is `postgresql`, whatever the cluster's."""
+
+SERVING = "deployments,replicasets,statefulsets,pods,persistentvolumeclaims"
+"""Kinds that show whether a workload serves; besides, what CloudNativePG runs, where the stack uses it."""
+
+LASTING = ("Deployment", "StatefulSet", KIND)
+"""Kinds whose pods have to be ready for good."""
 
 SHOWN = "pods,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
 MOST_PODS = 100
@@ -35,6 +44,28 @@ def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
     """Return True: what was edited shows only when each object is compared, as a refresh does."""
     del stack, recorded
     return True
+
+
+def not_ready(stack: str) -> list[str]:
+    """Return the workloads with fewer ready pods than they should have, and what the cluster says of these."""
+    settings, _ = read_configuration(stack)
+    questions = {SERVING: OWN}
+    if settings.postgres.mode == "cloudnativepg":
+        questions |= OPERATED[KIND]
+    objects = [
+        one
+        for kinds, selector in questions.items()
+        for one in json.loads(_kubectl(settings.kubernetes, "get", kinds, "--selector", selector, "--output", "json"))[
+            "items"
+        ]
+    ]
+    found = []
+    for one in objects:
+        name, kind = one["metadata"]["name"], one["kind"]
+        state = rollout(kind, name, None, objects) if kind in LASTING else None
+        if state and not state.is_done:
+            found.append("\n    ".join([f"{name}: {state.shown}", *map(str, state.all_problems({}))]))
+    return found
 
 
 def show_status(stack: str) -> None:

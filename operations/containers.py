@@ -15,6 +15,9 @@ from operations.project import OperationError
 RUNS = ("running", "restarting")
 """States of a container that runs, as far as the engine can see to it."""
 
+NOT_READY = ("(unhealthy)", "(health: starting)", "(Paused)", "Restarting", "Dead")
+"""Parts of the engine's word for a container that doesn't serve. A task that has ended is `Exited`."""
+
 
 @dataclass(frozen=True)
 class Running:
@@ -77,6 +80,15 @@ def _is_to_run(container: Mapping[str, Any]) -> bool:
     """Whether a recorded container runs for good: it neither carries files only, nor is it a task."""
     inputs = container.get("inputs", {})
     return bool(inputs.get("start", True)) and inputs.get("restart") != "no"
+
+
+def not_ready(stack: str) -> list[str]:
+    """Return the containers that are unhealthy, start, are paused, or crash again and again."""
+    return [
+        f"{row.workload}: {row.status} (container {row.container})"
+        for row in status(stack)
+        if any(part in row.status for part in NOT_READY)
+    ]
 
 
 def show_status(stack: str) -> None:

@@ -22,6 +22,9 @@ class Runtime(Protocol):
             recorded: the resources of its state.
         """
 
+    def not_ready(self, stack: str) -> list[str]:
+        """Return what of the stack doesn't serve now: a line for each workload, with what is known of the reason."""
+
     def show_status(self, stack: str) -> None:
         """Prints how the stack's workloads are.
 

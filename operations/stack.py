@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ AS_RECORDED = "--refresh=false"
 """Trust the state instead of comparing it with what runs; overrides the default of Pulumi.yaml."""
 
 STACK = "pulumi:pulumi:Stack"
+READY_WITHIN_S = 60.0
+"""How long `up` waits for what no update waited for, such as a container that was just restarted."""
+
+POLL_S = 1.0
+
 STATE_ROOM = 64 * 2**20
 """Bytes that must be free where the state is: each step writes it anew, beside the one before."""
 
@@ -34,9 +40,16 @@ def up(stack: str) -> int:
     without a change the update is left out. A difference to what the state has recorded is made good.
 
     Raises:
-        OperationError: the engine or the cluster doesn't answer, another update runs, the state's disk is full, or the
-            state can't be read.
+        OperationError: the engine or the cluster doesn't answer, another update runs, the state's disk is full, the
+            state can't be read, or a workload isn't ready although nothing is left to update.
     """
+    code = _update(stack)
+    if not code:
+        _await_ready(stack)
+    return code
+
+
+def _update(stack: str) -> int:
     _refuse_second_update(stack)
     _refuse_full_disk(stack)
     if reason := runtime_of(stack).why_unreachable(stack):
@@ -84,6 +97,24 @@ def outputs(stack: str) -> StackOutputs[str]:
         return StackOutputs.parse(values)
     except ContractError as error:
         raise OperationError(str(error)) from None
+
+
+def _await_ready(stack: str) -> None:
+    """Wait until every workload serves: Pulumi itself waits only for those that it changes."""
+    runtime = runtime_of(stack)
+    deadline = time.monotonic() + READY_WITHIN_S
+    is_shown = False
+    while found := runtime.not_ready(stack):
+        lines = "\n".join(f"  {one}" for one in found)
+        if time.monotonic() > deadline:
+            raise OperationError(
+                f"Nothing is left to update, but the stack isn't ready:\n{lines}\n"
+                f"Find the cause: make logs STACK={stack} SERVICE=<name>; docs/runbook.md#the-stack-isnt-ready"
+            )
+        if not is_shown:
+            print(f"· waiting at most {READY_WITHIN_S:.0f} s for:\n{lines}", flush=True)
+            is_shown = True
+        time.sleep(POLL_S)
 
 
 def _select(stack: str) -> None:

@@ -14,6 +14,7 @@ from operations.configuration import read_configuration
 from operations.project import OperationError
 from operations.runtimes import runtime_of
 from operations.wipe import wipe
+from tests.unit import rollout_objects as objects
 
 STAND_IN = """#!/bin/sh
 echo "$*" >> "{notes}/commands"
@@ -68,6 +69,13 @@ def test_the_configuration_decides_what_is_asked() -> None:
 def test_status_shows_what_kubectl_tells(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runtime_of("prod").show_status("prod")
     assert "pod/rdv-1 1/1 0" in capsys.readouterr().out
+
+
+def test_a_workload_without_enough_ready_pods_is_named_with_the_reason(notes: Path) -> None:
+    listed = [objects.stateful_set(ready=1, current="new"), objects.deployment(), objects.replica_set(refused="quota")]
+    (notes / "pods.json").write_text(json.dumps({"items": listed}))
+    assert cluster.not_ready("prod") == ["web: 0 of 1 replicas ready\n    ReplicaSet web-2: FailedCreate: quota"]
+    assert "cnpg" not in commands(notes)[0]
 
 
 def test_status_names_a_claim_that_is_missing(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:

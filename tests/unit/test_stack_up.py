@@ -29,6 +29,9 @@ class Situation:
     recorded: list[dict[str, Any]] = field(default_factory=list)
     unreachable: str | None = None
     differs: bool = False
+    not_ready_looks: list[list[str]] = field(default_factory=list)
+    """What isn't ready, look by look; the last one is repeated."""
+
     preview: int = 0
     """Exit code of a preview."""
 
@@ -47,6 +50,11 @@ class Situation:
     def may_differ(self, name: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
         """As for a backend."""
         return self.differs
+
+    def not_ready(self, name: str) -> list[str]:
+        """As for a backend."""
+        looks = self.not_ready_looks
+        return (looks.pop(0) if len(looks) > 1 else looks[0]) if looks else []
 
     def captured(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         """In the place of Pulumi's command."""
@@ -142,6 +150,29 @@ def test_without_an_engine_or_a_cluster_nothing_is_begun(situation: Situation) -
     assert situation.commands == []
 
 
+def test_without_a_change_it_waits_for_what_is_not_ready(
+    situation: Situation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stack, "POLL_S", 0)
+    situation.not_ready_looks = [["redis: Restarting"], ["redis: Restarting"], []]
+    assert stack.up("dev") == 0
+    assert situation.not_ready_looks == [[]]
+    assert capsys.readouterr().out.count("  redis: Restarting\n") == 1
+
+
+def test_it_fails_if_a_workload_stays_unready(situation: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "READY_WITHIN_S", 0)
+    situation.not_ready_looks = [["postgres: 0 of 1 replicas ready"]]
+    with pytest.raises(OperationError, match=r"  postgres: 0 of 1 replicas ready\n.*make logs STACK=dev"):
+        stack.up("dev")
+
+
+def test_a_failed_update_is_not_followed_by_a_wait(situation: Situation) -> None:
+    situation.preview = REFUSED
+    situation.not_ready_looks = [["postgres: 0 of 1 replicas ready"]]
+    assert stack.up("dev") == REFUSED
+
+
 @pytest.mark.parametrize(
     ("backup", "remedy"),
     [("{}", "cp {file}.bak {file}"), ('{"ver', "mv {file} {file}.damaged")],
@@ -209,6 +240,26 @@ class TestDocker:
 
     def test_what_runs_as_recorded_is_no_difference(self, listed: dict[str, str]) -> None:
         assert not containers.may_differ("dev", self.RECORDED)
+
+    @pytest.mark.parametrize(
+        ("status", "is_ready"),
+        [
+            ("Up 3 minutes (healthy)", True),
+            ("Up 3 minutes", True),
+            ("Exited (0) 2 hours ago", True),
+            ("Up 3 minutes (unhealthy)", False),
+            ("Up 2 seconds (health: starting)", False),
+            ("Up 3 minutes (Paused)", False),
+            ("Restarting (1) 3 seconds ago", False),
+        ],
+    )
+    def test_a_container_that_does_not_serve_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, status: str, is_ready: bool
+    ) -> None:
+        line = json.dumps(["pti-redis-dev", "redis", status, ""])
+        monkeypatch.setattr(containers, "_docker", lambda name, *arguments: line)
+        named = [] if is_ready else [f"redis: {status} (container pti-redis-dev)"]
+        assert containers.not_ready("dev") == named
 
     @pytest.mark.parametrize(
         ("kind", "now"),
