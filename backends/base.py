@@ -34,6 +34,45 @@ class DeployOptions:
         return pulumi.ResourceOptions(parent=self.parent, aliases=[*self.aliases] or None, **own)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Addressing:
+    """Names and addresses of a backend's workloads. They are fixed before the first one is deployed."""
+
+    admin_bind_address: str
+    """Address inside the container on which an admin port listens. `kubectl port-forward` reaches a pod's loopback, a
+    published port of Docker doesn't reach a container's."""
+
+    domain: str = ""
+    """DNS domain of the workloads' names, for a resolver without search domains. Empty: their names are complete."""
+
+    replicas: str | None = None
+    """DNS name that resolves to every replica of a workload with metrics, with `{workload}` for its name. None: a
+    workload has one replica, under its own name."""
+
+    published_host: str | None = None
+    """Host of the published ports. None: no port is published, and `forward` leads to them."""
+
+    forward: str | None = None
+    """Command that forwards a port to 127.0.0.1, with `{host}` and `{port}`. None: it isn't needed."""
+
+    namespace: str | None = None
+    """Namespace of the platform's objects; None for a backend without namespaces."""
+
+    def fqdn(self, workload: str) -> str:
+        """Return the workload's host name, for a resolver without search domains."""
+        return f"{workload}.{self.domain}" if self.domain else workload
+
+    def published(self, endpoint: Endpoint, publish: int) -> tuple[str, int]:
+        """Return host and port for people and programs outside the platform; `publish` is the port on the host."""
+        if self.published_host is not None:
+            return self.published_host, publish
+        return self.fqdn(endpoint.host), endpoint.port
+
+    def forwarding(self, endpoint: Endpoint) -> str | None:
+        """Return the command that makes an endpoint available on the same port of 127.0.0.1."""
+        return self.forward.format(host=endpoint.host, port=endpoint.port) if self.forward else None
+
+
 class Backend(Protocol):
     """A platform that workloads run on."""
 
@@ -52,7 +91,7 @@ class Backend(Protocol):
         """Declare the resources of one workload.
 
         Workloads are deployed in the order of their needs. From then on, callers reach it at
-        `<workload name>:<port>`, and people at `reached_at`.
+        `<workload name>:<port>`, and people at `Addressing.published`.
 
         Raises:
             WorkloadError: the backend doesn't support it, or what it needs or calls isn't deployed yet.
@@ -89,32 +128,6 @@ class Backend(Protocol):
         ...
 
     @property
-    def replicas_namespace(self) -> str | None:
-        """DNS namespace in which `<workload>-pods` names each replica of a workload with metrics; None where a
-        workload has one replica, under its own name."""
-        ...
-
-    @property
-    def operators_listen_at(self) -> str:
-        """Address inside the container on which a port for operators alone listens: `kubectl port-forward` reaches a
-        pod's loopback, a published port of Docker doesn't reach a container's."""
-        ...
-
-    def qualified_host(self, workload: str) -> str:
-        """Return the workload's fully qualified host name, for a resolver without search domains."""
-        ...
-
-    def reached_at(self, endpoint: Endpoint, publish: int) -> tuple[str, int]:
-        """Return host and port for people, and for programs outside the platform.
-
-        On Docker the published port of the host; in a cluster its own name there, which `kubectl port-forward` leads to
-        from outside.
-        """
-        ...
-
-    def forwarding(self, endpoint: Endpoint) -> str | None:
-        """Return the command that forwards an endpoint to the same port of 127.0.0.1.
-
-        None where `reached_at` is an address that people reach.
-        """
+    def addressing(self) -> Addressing:
+        """Names and addresses of its workloads."""
         ...

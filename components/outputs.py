@@ -86,7 +86,7 @@ def stack_outputs(
 def _reached(backend: Backend, endpoint: Endpoint | External, publish: int) -> tuple[str, int]:
     if isinstance(endpoint, External):
         return endpoint.host, endpoint.port
-    return backend.reached_at(endpoint, publish)
+    return backend.addressing.published(endpoint, publish)
 
 
 def _tools(settings: Settings, backend: Backend) -> contract.Tools:
@@ -115,7 +115,7 @@ def _monitoring(settings: Settings, backend: Backend) -> contract.Monitoring:
 
 
 def _address(backend: Backend, endpoint: Endpoint, publish: int) -> str:
-    host, port = backend.reached_at(endpoint, publish)
+    host, port = backend.addressing.published(endpoint, publish)
     return f"http://{host}:{port}"
 
 

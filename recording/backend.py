@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from backends.base import DeployOptions
+from backends.base import Addressing, DeployOptions
 from workloads import CertificateRequest, Endpoint, Exposure, PostgresCluster, Workload
 
 
 class RecordingBackend:
     """The calls of the components, in their order."""
 
-    operators_listen_at = "127.0.0.1"
-    replicas_namespace: str | None = None
+    addressing = Addressing(admin_bind_address="127.0.0.1", published_host="127.0.0.1")
 
     def __init__(self) -> None:
         self.workloads: list[tuple[str, Workload]] = []
@@ -46,15 +45,3 @@ class RecordingBackend:
     def deployed(self) -> Sequence[Workload]:
         """Every workload so far."""
         return [workload for _, workload in self.workloads]
-
-    def qualified_host(self, workload: str) -> str:
-        """The name itself."""
-        return workload
-
-    def reached_at(self, endpoint: Endpoint, publish: int) -> tuple[str, int]:
-        """The published port of this machine."""
-        return "127.0.0.1", publish
-
-    def forwarding(self, endpoint: Endpoint) -> None:
-        """None: ports are published."""
-        return

@@ -69,7 +69,7 @@ class Port:
 
     operators_only: bool = False
     """Whether it is for people with access to the host or the cluster alone. It listens at
-    `Backend.operators_listen_at`, and no Service of a cluster leads to it."""
+    `Addressing.admin_bind_address`, and no Service of a cluster leads to it."""
 
 
 Job = Literal[

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pulumi
 import pulumi_docker as docker
 
-from backends.base import DeployOptions
+from backends.base import Addressing, DeployOptions
 from backends.data_records import DataRecords, after, volume_settings
 from backends.docker import container
 from backends.docker.container import Mount, Placement
@@ -62,7 +62,10 @@ class DockerBackend:
         self._bind_address = str(settings.bind_address)
         # What is for people on the host alone never follows the stores onto the network.
         self._operators_bind_address = self._bind_address if settings.bind_address.is_loopback else LOOPBACK
-        self._reached_at = settings.reached_at
+        # An admin port listens on every address of its container. Callers of the workload reach it, too: Docker has no
+        # finer rule than a network.
+        every = "0.0.0.0"  # noqa: S104 - in the container
+        self.addressing = Addressing(admin_bind_address=every, published_host=settings.reached_at)
         self._mirror = f"{images.registry}/" if images.registry else ""
         self._stack = stack
         self._protect = protect
@@ -78,7 +81,6 @@ class DockerBackend:
         self._containers: dict[str, docker.Container] = {}
         self._ready: dict[str, pulumi.Stash] = {}
         self._deployed = Deployed()
-        self._operators_only: set[tuple[str, int]] = set()
         self._owners: dict[tuple[str, str], str] = {}
 
     @functools.cached_property
@@ -99,7 +101,6 @@ class DockerBackend:
         """Declare a workload's network, volumes and container. See `Backend.deploy`."""
         refuse_what_docker_lacks(workload)
         self._deployed.admit(workload)
-        self._operators_only.update((workload.name, port.number) for port in workload.ports if port.operators_only)
         # An External asks for nothing: every bridge network leads out. Two ports of one callee are on one network.
         callees = dict.fromkeys(call.workload for call in workload.calls if isinstance(call, Endpoint))
         networks = [docker.ContainerNetworksAdvancedArgs(name=self._networks[callee].id) for callee in callees]
@@ -172,33 +173,6 @@ class DockerBackend:
     def deployed(self) -> Sequence[Workload]:
         """The workloads that are deployed so far. See `Backend.deployed`."""
         return tuple(self._deployed.workloads)
-
-    @property
-    def replicas_namespace(self) -> None:
-        """None: there is one replica of everything. See `Backend.replicas_namespace`."""
-        return
-
-    @property
-    def operators_listen_at(self) -> str:
-        """Every address of the container, as the way from the host needs it. See `Backend.operators_listen_at`.
-
-        Whoever calls the workload could use the port, too: Docker has no finer grain than a network.
-        """
-        return "0.0.0.0"  # noqa: S104 - in the container
-
-    def qualified_host(self, workload: str) -> str:
-        """The name itself: the engine's own DNS server knows it as it is. See `Backend.qualified_host`."""
-        return workload
-
-    def reached_at(self, endpoint: Endpoint, publish: int) -> tuple[str, int]:
-        """The published port, where the settings say that people reach it; one for operators alone on the engine's own
-        machine, once its workload is deployed. See `Backend.reached_at`."""
-        alone = (endpoint.workload, endpoint.port) in self._operators_only
-        return self._operators_bind_address if alone else self._reached_at, publish
-
-    def forwarding(self, endpoint: Endpoint) -> None:
-        """None: ports are published. See `Backend.forwarding`."""
-        return
 
     def _image(self, reference: str) -> docker.RemoteImage:
         """Return the image's id, and pull a missing image, so that a new tag shows in the preview."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pulumi
 
-from backends.base import DeployOptions
+from backends.base import Addressing, DeployOptions
 from backends.data_records import DataRecords, volume_settings
 from backends.kubernetes import (
     controllers,
@@ -36,7 +36,7 @@ from backends.kubernetes.refusals import refuse_what_kubernetes_lacks
 from backends.kubernetes.registry import KubernetesObject, Registry
 from backends.kubernetes.rollout import Rollouts
 from backends.kubernetes.rollout_wait import Awaited
-from backends.kubernetes.services import services
+from backends.kubernetes.services import EACH_POD, services
 from backends.order import Deployed
 from settings.backend import Images, Kubernetes
 from workloads import (
@@ -75,6 +75,16 @@ class KubernetesBackend:
 
     def __init__(self, settings: Kubernetes, images: Images, *, stack: str, protect: bool) -> None:
         self._settings = settings
+        domain = f"{settings.namespace}.svc.{settings.cluster_domain}"
+        self.addressing = Addressing(
+            admin_bind_address="127.0.0.1",
+            domain=domain,
+            # Complete: with search domains, one of which is refused instead of unknown, Prometheus goes on asking the
+            # pods that are gone (`lookupWithSearchPath` in its discovery/dns).
+            replicas=f"{{workload}}{EACH_POD}.{domain}.",
+            forward=f"kubectl port-forward --namespace {settings.namespace} service/{{host}} {{port}}",
+            namespace=settings.namespace,
+        )
         self._mirror = f"{images.registry}/" if images.registry else ""
         self._records = DataRecords()
         self._rollouts = Rollouts(settings)
@@ -211,28 +221,6 @@ class KubernetesBackend:
     def deployed(self) -> Sequence[Workload]:
         """What has been deployed so far. See `Backend.deployed`."""
         return tuple(self._deployed.workloads)
-
-    @property
-    def replicas_namespace(self) -> str:
-        """The platform's own. See `Backend.replicas_namespace`."""
-        return self._settings.namespace
-
-    @property
-    def operators_listen_at(self) -> str:
-        """The pod's own loopback, which `kubectl port-forward` reaches and no other pod does."""
-        return "127.0.0.1"
-
-    def qualified_host(self, workload: str) -> str:
-        """The name of its Service in the cluster's DNS. See `Backend.qualified_host`."""
-        return f"{workload}.{self._settings.namespace}.svc.{self._settings.cluster_domain}"
-
-    def reached_at(self, endpoint: Endpoint, publish: int) -> tuple[str, int]:
-        """Its own name and port: a cluster publishes nothing by itself. See `Backend.reached_at`."""
-        return self.qualified_host(endpoint.host), endpoint.port
-
-    def forwarding(self, endpoint: Endpoint) -> str:
-        """kubectl's, to the Service. See `Backend.forwarding`."""
-        return f"kubectl port-forward --namespace {self._settings.namespace} service/{endpoint.host} {endpoint.port}"
 
     def _register(
         self,

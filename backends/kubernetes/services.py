@@ -13,6 +13,9 @@ from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
 from workloads import Kind, Port, Workload
 
+EACH_POD = "-pods"
+"""What follows a workload's name in the name of all its pods."""
+
 HEADLESS: dict[str, Any] = {"clusterIP": "None", "publishNotReadyAddresses": True}
 
 
@@ -31,7 +34,7 @@ def services(workload: Workload) -> Iterator[Manifest]:
         yield _service(workload, f"{workload.name}-peers", HEADLESS | ({"ports": inside} if inside else {}))
     if asked := {one.port for one in workload.metrics}:
         told = [_port(port, port.number) for port in workload.ports if port.number in asked]
-        yield _service(workload, f"{workload.name}-pods", {**HEADLESS, "ports": told})
+        yield _service(workload, f"{workload.name}{EACH_POD}", {**HEADLESS, "ports": told})
     public = [_port(port, port.publish) for port in workload.ports if port.public and port.publish is not None]
     if public:
         # Local keeps the caller's address, which rate limits and access logs need.

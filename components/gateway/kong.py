@@ -104,7 +104,7 @@ def _administration(backend: Backend | None) -> dict[str, str]:
     if backend is None:
         return common | {"KONG_ADMIN_LISTEN": "off"}
     return common | {
-        "KONG_ADMIN_LISTEN": f"{backend.operators_listen_at}:{ADMIN}",
+        "KONG_ADMIN_LISTEN": f"{backend.addressing.admin_bind_address}:{ADMIN}",
         "KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE": f"{CONFIGURATION}/admin_access.lua",
         # The one origin that Kong names in its answers, in place of whichever asks.
         "KONG_ADMIN_GUI_URL": f"http://localhost:{ADMIN}",

@@ -69,7 +69,7 @@ def _configuration(settings: Gateway, routes: Sequence[Route], backend: Backend)
             connect_s=timeouts.CONNECT_S,
             answer_s=timeouts.EDGE.answer_s,
             resend_s=timeouts.RESEND_S,
-            upstream=f"{backend.qualified_host(route.to.workload)}:{route.to.port}",
+            upstream=f"{backend.addressing.fqdn(route.to.workload)}:{route.to.port}",
             https_port=HTTPS,
             certificate=CERTIFICATE,
             headers="\n        ".join(f'add_header {name} "{text}" always;' for name, text in SECURITY.items()),

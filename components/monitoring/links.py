@@ -30,7 +30,7 @@ def link(backend: Backend, endpoint: Endpoint, publish: int, url: str | None) ->
     """
     if url is not None:
         return Link(url=url, forwarding=None)
-    if (command := backend.forwarding(endpoint)) is not None:
+    if (command := backend.addressing.forwarding(endpoint)) is not None:
         return Link(url=f"http://127.0.0.1:{endpoint.port}", forwarding=command)
-    host, port = backend.reached_at(endpoint, publish)
+    host, port = backend.addressing.published(endpoint, publish)
     return Link(url=f"http://{host}:{port}", forwarding=None)

@@ -78,7 +78,7 @@ def _exporters(args: MonitoringArgs) -> list[Workload]:
         found.append(exporters.nginx(images.nginx, args.nginx.status))
     if args.watch_machine:
         found.append(exporters.node(images.node))
-    if (namespace := args.backend.replicas_namespace) is not None:
+    if (namespace := args.backend.addressing.namespace) is not None:
         found.append(exporters.kube_state(images.kube_state, namespace))
     if looks := _looks(args):
         found.append(probes.exporter(images.probe, looks))
@@ -116,5 +116,5 @@ def _servers(postgres: PostgresAccess) -> list[Target]:
 
 
 def _kubelets(settings: MonitoringSettings, backend: Backend) -> Kubelets | None:
-    namespace = backend.replicas_namespace
+    namespace = backend.addressing.namespace
     return Kubelets(namespace=namespace) if settings.prometheus.kubelets and namespace else None

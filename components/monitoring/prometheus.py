@@ -46,22 +46,6 @@ class Target:
         return self.host or self.workload
 
 
-@dataclass(frozen=True)
-class Static:
-    """Docker: a workload's name resolves to its only container."""
-
-
-@dataclass(frozen=True)
-class Headless:
-    """Kubernetes: `<workload>-pods`, a Service without an address of its own, names every pod, ready or not."""
-
-    domain: str
-    """The namespace's own in the cluster's DNS, such as `pti-calendar.svc.cluster.local`."""
-
-
-Discovery = Static | Headless
-
-
 @dataclass(frozen=True, kw_only=True)
 class Kubelets:
     """The kubelet of every node, which knows how full each persistent volume claim is.
@@ -103,7 +87,7 @@ class Thresholds:
 
 def configuration(
     targets: Sequence[Target],
-    discovery: Discovery,
+    replicas: str | None,
     *,
     alertmanager: Target | None = None,
     kubelets: Kubelets | None = None,
@@ -111,20 +95,27 @@ def configuration(
 ) -> dict[str, Any]:
     """`prometheus.yml`.
 
+    Args:
+        targets: each is scraped.
+        replicas: `Addressing.replicas`: the DNS name of all replicas of a workload, or None for its own name.
+        alertmanager: where alerts are sent.
+        kubelets: whether and how they are scraped.
+        interval_s: seconds between two scrapes.
+
     Raises:
         ValueError: when a target stands twice, which would count its requests twice.
     """
     names = [_name(target) for target in targets]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"each target is watched once, not twice: {', '.join(twice)}")
-    scrapes = [_scrape(target, discovery) for target in targets]
+    scrapes = [_scrape(target, replicas) for target in targets]
     found: dict[str, Any] = {
         "global": {"scrape_interval": f"{interval_s}s", "evaluation_interval": f"{interval_s}s"},
         "rule_files": [f"{RULES}/*.yml"],
         "scrape_configs": [*scrapes, *([_scrape_kubelets(kubelets)] if kubelets else [])],
     }
     if alertmanager:
-        found["alerting"] = {"alertmanagers": [_discover(alertmanager, discovery)]}
+        found["alerting"] = {"alertmanagers": [_discover(alertmanager, replicas)]}
     return found
 
 
@@ -153,12 +144,12 @@ def _name(target: Target) -> str:
     return f"{target.job}/{target.workload}/{target.answering}:{target.port}"
 
 
-def _scrape(target: Target, discovery: Discovery) -> dict[str, Any]:
+def _scrape(target: Target, replicas: str | None) -> dict[str, Any]:
     return {
         "job_name": _name(target),
         "metrics_path": target.path,
         **({"params": {name: [value] for name, value in target.parameters.items()}} if target.parameters else {}),
-        **_discover(target, discovery),
+        **_discover(target, replicas),
         "relabel_configs": _labels(target.job, target.workload),
         **({"metric_relabel_configs": relabelled} if (relabelled := _OF_METRICS.get(target.job)) else {}),
     }
@@ -199,18 +190,13 @@ _OF_METRICS: Mapping[Job, Sequence[Mapping[str, Any]]] = {
 """Relabelling of each series of a job."""
 
 
-def _discover(target: Target, discovery: Discovery) -> dict[str, Any]:
+def _discover(target: Target, replicas: str | None) -> dict[str, Any]:
     if target.is_itself:
         return {"static_configs": [{"targets": [f"localhost:{target.port}"]}]}
-    match discovery:
-        case Static():
-            return {"static_configs": [{"targets": [f"{target.answering}:{target.port}"]}]}
-        case Headless(domain):
-            # Complete: else search domains are tried, and where one of them is refused instead of unknown, Prometheus
-            # goes on asking the pods that are gone (`lookupWithSearchPath` in its discovery/dns).
-            name = f"{target.answering}-pods.{domain}."
-            lookup = {"names": [name], "type": "A", "port": target.port, "refresh_interval": "15s"}
-            return {"dns_sd_configs": [lookup]}
+    if replicas is None:
+        return {"static_configs": [{"targets": [f"{target.answering}:{target.port}"]}]}
+    name = replicas.format(workload=target.answering)
+    return {"dns_sd_configs": [{"names": [name], "type": "A", "port": target.port, "refresh_interval": "15s"}]}
 
 
 def _labels(job: str, workload: str) -> list[dict[str, Any]]:

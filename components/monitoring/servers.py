@@ -109,14 +109,15 @@ def prometheus(
     """Return Prometheus."""
     own = settings.prometheus
     shown = link(backend, PROMETHEUS, own.port, own.url)
-    # Where there is more than one replica, what follows a workload's own name is the domain of them all.
-    domain = backend.qualified_host(PROMETHEUS.workload).partition(".")[2]
-    discovery = scraping.Headless(domain) if domain else scraping.Static()
     itself = scraping.Target(job="prometheus", workload=PROMETHEUS.workload, port=PROMETHEUS.port, is_itself=True)
     teller = scraping.Target(job="alertmanager", workload=ALERTMANAGER.workload, port=ALERTMANAGER.port)
     everything = [*targets, itself]
     configuration = scraping.configuration(
-        everything, discovery, alertmanager=teller, kubelets=kubelets, interval_s=own.scrape_interval_s
+        everything,
+        backend.addressing.replicas,
+        alertmanager=teller,
+        kubelets=kubelets,
+        interval_s=own.scrape_interval_s,
     )
     thresholds = scraping.thresholds_file(_thresholds(settings.thresholds), scraping.expected(everything, kubelets))
     scraped = {target.job for target in targets}

@@ -10,7 +10,7 @@ import pytest
 from components.assets import asset
 from components.monitoring import alertmanager, prometheus
 from components.monitoring.alertmanager import Email, Receivers, Webhook
-from components.monitoring.prometheus import Discovery, Headless, Kubelets, Static, Target, Thresholds
+from components.monitoring.prometheus import Kubelets, Target, Thresholds
 from tests.artifacts.prometheus_tools import accepts, run
 
 TARGETS = [
@@ -51,13 +51,13 @@ RECEIVERS = {
 
 
 @pytest.mark.parametrize(
-    "discovery", [Static(), Headless("pti-calendar.svc.cluster.local")], ids=["docker", "kubernetes"]
+    "replicas", [None, "{workload}-pods.pti-calendar.svc.cluster.local."], ids=["docker", "kubernetes"]
 )
 @pytest.mark.parametrize("kubelets", [None, Kubelets(namespace="pti-calendar")], ids=["no-kubelet", "kubelet"])
-def test_promtool_accepts_the_configuration(tmp_path: Path, discovery: Discovery, kubelets: Kubelets | None) -> None:
+def test_promtool_accepts_the_configuration(tmp_path: Path, replicas: str | None, kubelets: Kubelets | None) -> None:
     configured = prometheus.configuration(
         TARGETS,
-        discovery,
+        replicas,
         alertmanager=Target(job="alertmanager", workload="alertmanager", port=9093),
         kubelets=kubelets,
     )

@@ -170,7 +170,7 @@ class TestNetworks:
         assert "hosts" not in container(recording, "other")
 
     def test_a_workloads_name_is_whole_as_it_is(self) -> None:
-        assert deployed(workload()).result.qualified_host("web") == "web"
+        assert deployed(workload()).result.addressing.fqdn("web") == "web"
 
     def test_every_platform_container_reaches_what_it_calls_and_nothing_else(self, dev: Recording[Any]) -> None:
         assert {
@@ -559,14 +559,11 @@ class TestPorts:
         recording = deployed(workload(ports=(*self.PORTS, admin)), **bound)
         addresses = {port["internal"]: port["ip"] for port in container(recording)["ports"]}
         assert addresses == {80: bound.get("bind_address", "127.0.0.1"), 8001: operators}
-        backend = recording.result
-        assert backend.reached_at(Endpoint("web", 8001), 18001) == (operators, 18001)
-        assert backend.reached_at(Endpoint("web", 80), 8000)[0] == bound.get(
-            "published_host", bound.get("bind_address", "127.0.0.1")
-        )
+        people = bound.get("published_host", bound.get("bind_address", "127.0.0.1"))
+        assert recording.result.addressing.published(Endpoint("web", 80), 8000) == (people, 8000)
 
     def test_a_port_for_operators_listens_where_docker_leads(self) -> None:
-        assert deployed().result.operators_listen_at == "0.0.0.0"  # noqa: S104 - in the container
+        assert deployed().result.addressing.admin_bind_address == "0.0.0.0"  # noqa: S104 - in the container
 
     def test_nothing_is_bound_for_a_workload_that_publishes_nothing(self) -> None:
         assert "ports" not in container(deployed(workload(ports=self.PORTS[1:])))
@@ -585,7 +582,7 @@ class TestPorts:
         ],
     )
     def test_people_reach_published_ports_where_the_settings_say(self, bound: dict[str, Any], reached: str) -> None:
-        assert deployed(**bound).result.reached_at(STORE, 16379) == (reached, 16379)
+        assert deployed(**bound).result.addressing.published(STORE, 16379) == (reached, 16379)
 
     def test_a_taken_port_is_refused_and_a_free_one_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Engine, "published_ports", lambda engine, stack: set())

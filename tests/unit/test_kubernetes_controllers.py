@@ -284,7 +284,7 @@ class TestServices:
 
     def test_people_and_programs_are_told_the_name_in_the_cluster(self) -> None:
         backend = deployed(namespace="pti", cluster_domain="cluster.example").result
-        assert backend.qualified_host("web") == "web.pti.svc.cluster.example"
+        assert backend.addressing.fqdn("web") == "web.pti.svc.cluster.example"
 
 
 class TestRefusals:

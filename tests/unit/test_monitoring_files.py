@@ -12,16 +12,16 @@ import yaml
 
 from components.monitoring import alertmanager, prometheus
 from components.monitoring.alertmanager import INHIBITIONS, Email, Receivers, Webhook
-from components.monitoring.prometheus import Discovery, Headless, Kubelets, Static, Target, Thresholds
+from components.monitoring.prometheus import Kubelets, Target, Thresholds
 from tests.unit.paths import ROOT
 
 RDV = Target(job="service", workload="rdv", port=4002)
 POSTGRES = Target(job="postgres", workload="postgres", host="postgres-exporter", port=9187)
 
 
-def scrape(target: Target, discovery: Discovery) -> dict[str, Any]:
+def scrape(target: Target, replicas: str | None) -> dict[str, Any]:
     """The one scrape of a configuration with one target."""
-    (found,) = prometheus.configuration([target], discovery)["scrape_configs"]
+    (found,) = prometheus.configuration([target], replicas)["scrape_configs"]
     assert isinstance(found, dict)
     return found
 
@@ -35,61 +35,61 @@ def labels(scraped: Mapping[str, Any]) -> dict[str, str]:
 
 
 def test_on_docker_a_target_is_its_workloads_name() -> None:
-    assert scrape(RDV, Static())["static_configs"] == [{"targets": ["rdv:4002"]}]
+    assert scrape(RDV, None)["static_configs"] == [{"targets": ["rdv:4002"]}]
 
 
 def test_on_kubernetes_a_target_is_every_pod_behind_its_headless_name() -> None:
-    (lookup,) = scrape(RDV, Headless("pti.svc.cluster.example"))["dns_sd_configs"]
+    (lookup,) = scrape(RDV, "{workload}-pods.pti.svc.cluster.example.")["dns_sd_configs"]
     assert (lookup["names"], lookup["type"], lookup["port"]) == (["rdv-pods.pti.svc.cluster.example."], "A", 4002)
 
 
-@pytest.mark.parametrize("discovery", [Static(), Headless("pti")])
-def test_a_target_has_the_same_labels_wherever_it_runs(discovery: Discovery) -> None:
-    assert labels(scrape(RDV, discovery)) == {"job": "service", "workload": "rdv"}
+@pytest.mark.parametrize("replicas", [None, "{workload}-pods.pti."])
+def test_a_target_has_the_same_labels_wherever_it_runs(replicas: str | None) -> None:
+    assert labels(scrape(RDV, replicas)) == {"job": "service", "workload": "rdv"}
 
 
 def test_an_exporter_answers_in_the_name_of_what_it_watches() -> None:
-    found = scrape(POSTGRES, Static())
+    found = scrape(POSTGRES, None)
     assert found["static_configs"] == [{"targets": ["postgres-exporter:9187"]}]
     assert labels(found) == {"job": "postgres", "workload": "postgres"}
 
 
 def test_a_target_may_answer_under_another_path() -> None:
-    assert scrape(RDV, Static())["metrics_path"] == "/metrics"
+    assert scrape(RDV, None)["metrics_path"] == "/metrics"
     grafana = Target(job="grafana", workload="grafana", port=3030, path="/grafana/metrics")
-    assert scrape(grafana, Static())["metrics_path"] == "/grafana/metrics"
+    assert scrape(grafana, None)["metrics_path"] == "/grafana/metrics"
 
 
-@pytest.mark.parametrize("discovery", [Static(), Headless("pti")])
-def test_a_target_may_be_told_what_to_look_at(discovery: Discovery) -> None:
+@pytest.mark.parametrize("replicas", [None, "{workload}-pods.pti."])
+def test_a_target_may_be_told_what_to_look_at(replicas: str | None) -> None:
     told = {"module": "tls", "target": "nginx:8443"}
     certificate = Target(job="certificate", workload="nginx", host="looks", port=9115, path="/probe", parameters=told)
-    assert scrape(certificate, discovery)["params"] == {"module": ["tls"], "target": ["nginx:8443"]}
-    assert "params" not in scrape(RDV, discovery)
+    assert scrape(certificate, replicas)["params"] == {"module": ["tls"], "target": ["nginx:8443"]}
+    assert "params" not in scrape(RDV, replicas)
 
 
 def test_a_target_that_stands_twice_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="once, not twice: service/rdv/rdv:4002"):
-        prometheus.configuration([RDV, POSTGRES, RDV], Static())
+        prometheus.configuration([RDV, POSTGRES, RDV], None)
 
 
 def test_two_exporters_of_one_workload_are_two_scrapes() -> None:
     nginx = [
         Target(job="nginx", workload="nginx", host=host, port=9113) for host in ("nginx-exporter", "nginx-certificate")
     ]
-    scrapes = prometheus.configuration(nginx, Static())["scrape_configs"]
+    scrapes = prometheus.configuration(nginx, None)["scrape_configs"]
     assert len({found["job_name"] for found in scrapes}) == 2
 
 
 def test_alerts_go_to_alertmanager_where_there_is_one() -> None:
-    assert "alerting" not in prometheus.configuration([RDV], Static())
+    assert "alerting" not in prometheus.configuration([RDV], None)
     manager = Target(job="alertmanager", workload="alertmanager", port=9093)
-    configured = prometheus.configuration([RDV], Static(), alertmanager=manager)
+    configured = prometheus.configuration([RDV], None, alertmanager=manager)
     assert configured["alerting"] == {"alertmanagers": [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]}
 
 
 def test_of_the_kubelets_only_our_volumes_are_kept() -> None:
-    configured = prometheus.configuration([], Headless("pti"), kubelets=Kubelets(namespace="pti"))
+    configured = prometheus.configuration([], "{workload}-pods.pti.", kubelets=Kubelets(namespace="pti"))
     (found,) = configured["scrape_configs"]
     (kept,) = found["metric_relabel_configs"]
     assert (kept["action"], kept["source_labels"]) == ("keep", ["__name__", "namespace"])
@@ -102,7 +102,7 @@ def test_of_the_kubelets_only_our_volumes_are_kept() -> None:
 
 @pytest.mark.parametrize(("service", "workload"), [("user.public-0", "user"), ("client-pwa.public-12", "client-pwa")])
 def test_a_public_path_of_kongs_counts_for_its_workload(service: str, workload: str) -> None:
-    configured = prometheus.configuration([Target(job="kong", workload="kong", port=8100)], Static())
+    configured = prometheus.configuration([Target(job="kong", workload="kong", port=8100)], None)
     (relabelling,) = configured["scrape_configs"][0]["metric_relabel_configs"]
     assert (relabelling["source_labels"], relabelling["target_label"]) == (["service"], "service")
     found = re.fullmatch(relabelling["regex"], service)
@@ -133,7 +133,7 @@ def test_each_workload_is_expected_once() -> None:
 
 
 def test_the_text_is_yaml_too() -> None:
-    configured = prometheus.configuration([RDV], Static())
+    configured = prometheus.configuration([RDV], None)
     assert yaml.safe_load(prometheus.as_text(configured)) == configured
 
 

@@ -24,8 +24,8 @@ def deploy(settings: Kafka, backend: Backend, *, cluster: str, parent: pulumi.Re
     if settings.mode == "zookeeper":
         backend.deploy(zookeeper(settings.zookeeper), DeployOptions(parent=parent))
     # A single broker has a listener of its own for people; several are reached from the platform's side.
-    host, port = backend.reached_at(Endpoint(ENDPOINT.workload, PUBLISHED), settings.port)
-    published = f"{host}:{port}" if settings.brokers == 1 else f"{backend.qualified_host('kafka')}:{ENDPOINT.port}"
+    host, port = backend.addressing.published(Endpoint(ENDPOINT.workload, PUBLISHED), settings.port)
+    published = f"{host}:{port}" if settings.brokers == 1 else f"{backend.addressing.fqdn('kafka')}:{ENDPOINT.port}"
     backend.deploy(broker(settings, published=published, cluster=cluster), DeployOptions(parent=parent))
     return KafkaAccess(
         bootstrap_servers=str(ENDPOINT),
