@@ -1,11 +1,10 @@
 # What a person does here. `make` lists it.
 PYTHON ?= python3
 STACK ?= dev
-MINUTES ?= 60
 run = .venv/bin/python -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test setup up preview status logs env wipe render documents pictures lint kong-check
+.PHONY: help dev test setup up preview status logs env wipe render documents lint kong-check
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -51,10 +50,6 @@ render: ## write a stack as a Compose file, or as Kubernetes manifests, into ren
 documents: ## regenerate the generated documents
 	@$(PYTHON) operations/bootstrap.py --development
 	@$(run) documents
-
-pictures: ## draw the dashboards as a Prometheus tells them: make pictures PROMETHEUS=http://127.0.0.1:9090
-	@$(PYTHON) operations/bootstrap.py --development
-	@$(run) pictures --minutes $(MINUTES) --prometheus $(or $(PROMETHEUS),$(error name one: make pictures PROMETHEUS=http://127.0.0.1:9090))
 
 kong-check: ## compare a real Kong with what Kong was seen to do: make kong-check KONG=https://api.pti-calendar.fr
 	@$(PYTHON) operations/bootstrap.py --development

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from operations.project import OperationError
 
@@ -40,10 +39,6 @@ def _parser() -> argparse.ArgumentParser:
         if name == "env":
             command.add_argument("service", help="for instance user")
     commands.add_parser("documents", help="regenerate the generated documents")
-    pictures = commands.add_parser("pictures", help="draw Grafana's dashboards from what a Prometheus answers")
-    pictures.add_argument("--prometheus", required=True, metavar="URL", help="for instance http://127.0.0.1:9090")
-    pictures.add_argument("--minutes", type=float, default=60, help="how far back they look (default: %(default)s)")
-    pictures.add_argument("--folder", type=Path, default=Path("docs/images"), help="default: %(default)s")
     return parser
 
 
@@ -84,11 +79,6 @@ def _run(arguments: argparse.Namespace) -> int:
             from operations.documents import write_documents
 
             write_documents()
-        case "pictures":
-            from operations.dashboards.pictures import draw_all
-
-            for path in draw_all(arguments.prometheus, arguments.minutes, arguments.folder):
-                print(path)
     return 0
 
 

@@ -18,8 +18,8 @@ import pytest
 from tests.unit.paths import ROOT
 
 OURS = {
-    *("__main__", "backends", "components", "contract", "operations", "recording", "settings", "tests"),
-    "workloads",
+    *("__main__", "backends", "components", "contract", "operations", "recording", "settings", "testbed"),
+    *("tests", "workloads"),
 }
 PROVIDER_SDKS = {"pulumi_docker", "pulumi_kubernetes"}
 VALUE_SDKS = {"pulumi_random", "pulumi_tls"}
@@ -84,7 +84,7 @@ def product_modules() -> dict[str, ast.Module]:
 
 def repository_modules() -> dict[str, ast.Module]:
     """Every module of ours that isn't a test."""
-    folders = [place for place in OURS - {"tests", "__main__"} if (ROOT / place).is_dir()]
+    folders = [place for place in OURS - {"testbed", "tests", "__main__"} if (ROOT / place).is_dir()]
     return sources("__main__", *sorted(folders))
 
 
@@ -119,6 +119,11 @@ def test_a_provider_is_imported_by_its_own_backend_alone() -> None:
         (sdk, module) for sdk, module in importers if not is_within(module, f"backends.{sdk.removeprefix('pulumi_')}")
     ]
     assert strays == []
+
+
+def test_the_program_and_its_operations_need_no_test_and_no_test_bed() -> None:
+    needed = {name.partition(".")[0] for tree in repository_modules().values() for name in imports(tree)}
+    assert needed & {"testbed", "tests", "matplotlib", "numpy", "PIL", "pytest"} == set()
 
 
 def test_the_contract_runs_on_the_standard_library_alone() -> None:

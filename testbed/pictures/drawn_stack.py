@@ -1,6 +1,6 @@
 """Draws the dashboards of a stack that it brings up for that, on the Docker engine.
 
-    python -m tests.e2e.pictured [--folder docs/images]
+    python -m testbed.pictures.drawn_stack [--folder docs/images]
 
 All seven services, the four front ends, and monitoring with the rules as they are. Eight minutes of traffic pass
 through it, in which one service stays away for half a minute. Nothing is left behind.
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from operations.dashboards.pictures import draw_all
+from testbed.pictures import draw_all
 from tests.e2e import full_stack, monitored_stack
 from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack
 from tests.e2e.traffic import Traffic

@@ -20,12 +20,11 @@ from matplotlib.text import Text
 from PIL import Image
 
 from operations.dashboards.generated import FOLDER
-from operations.dashboards.pictures import layout, units
-from operations.dashboards.pictures.ask import Prometheus, Series, Span, with_values
-from operations.dashboards.pictures.draw import COLOURS, NOTE, Canvas, draw_all
-from operations.dashboards.pictures.panels import Drawn, Place, board_of
 from operations.project import ROOT, OperationError
-from tests.unit.test_structure import imports, repository_modules
+from testbed.pictures import layout, units
+from testbed.pictures.ask import Prometheus, Series, Span, with_values
+from testbed.pictures.draw import COLOURS, NOTE, Canvas, draw_all
+from testbed.pictures.panels import Drawn, Place, board_of
 
 BOARDS = [board_of(path) for path in sorted((ROOT / FOLDER).glob("*.json"))]
 PANELS = [panel for board in BOARDS for panel in board.panels]
@@ -254,13 +253,3 @@ def test_a_prometheus_that_refuses_or_is_not_there_is_named() -> None:
         Prometheus("http://127.0.0.1:9").scrape_interval()
     with pytest.raises(OperationError, match=r"'127\.0\.0\.1:9090' is not the URL"):
         Prometheus("127.0.0.1:9090").scrape_interval()
-
-
-def test_nothing_but_the_pictures_needs_what_draws_them() -> None:
-    importers = {
-        module
-        for module, tree in repository_modules().items()
-        for name in imports(tree)
-        if name.partition(".")[0] in {"matplotlib", "numpy", "PIL"}
-    }
-    assert importers == {"operations.dashboards.pictures.draw"}

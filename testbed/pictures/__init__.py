@@ -1,5 +1,5 @@
 """Pictures of the dashboards: a plain rendering of every panel's queries, for people without a Grafana at hand."""
 
-from operations.dashboards.pictures.draw import draw_all
+from testbed.pictures.draw import draw_all
 
 __all__ = ["draw_all"]

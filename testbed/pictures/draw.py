@@ -20,12 +20,12 @@ from matplotlib.textpath import TextPath
 from PIL import Image
 
 from operations.dashboards.generated import FOLDER
-from operations.dashboards.pictures import layout
-from operations.dashboards.pictures.ask import Prometheus, Series, Span
-from operations.dashboards.pictures.layout import Box
-from operations.dashboards.pictures.panels import Drawn, DrawnBoard, board_of
-from operations.dashboards.pictures.units import text_of, ticks
 from operations.project import ROOT
+from testbed.pictures import layout
+from testbed.pictures.ask import Prometheus, Series, Span
+from testbed.pictures.layout import Box
+from testbed.pictures.panels import Drawn, DrawnBoard, board_of
+from testbed.pictures.units import text_of, ticks
 
 NOTE = "A plain rendering of the panels' queries, as a running Prometheus answered them. Not Grafana's own look."
 DPI = 100

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from operations.dashboards.pictures.panels import Place
+from testbed.pictures.panels import Place
 
 COLUMNS = 24
 COLUMN, ROW = 58, 34
