@@ -90,8 +90,8 @@ def small(installation: Installation) -> Iterator[tuple[Task, str]]:
 
 
 def test_a_service_that_takes_all_it_can_shuts_out_nobody(small: tuple[Task, str], tried: Tried) -> None:
-    notice = "that service is refused further connections; no other role notices"
-    tried.failure("A service takes all its connections", on="PostgreSQL", notice=notice)
+    notice = "PostgreSQL refuses that service more connections; no other role is affected"
+    tried.failure("A service opens all of its connections", on="PostgreSQL", notice=notice)
     task, greedy = small
     with ExitStack() as open_:
         for _ in range(9):
@@ -205,8 +205,8 @@ def test_a_hung_client_and_a_migration_stop_nobody(
     provisioned: Outcome, task: Task, database: str, tried: Tried
 ) -> None:
     """The migrator waits for the client, and every reader behind the migrator: no longer than its `lock_timeout`."""
-    notice = "readers wait for 5 s at most; the migration begins again until the server has ended the client's session"
-    tried.failure("A client hangs in a transaction before a migration", on="PostgreSQL", notice=notice)
+    notice = "readers wait for at most 5 s; the migration retries until the server has ended the client's session"
+    tried.failure("A hung client holds a lock that a migration needs", on="PostgreSQL", notice=notice)
     with task.connect(database, f"{database}_migrator") as migrator:
         migrator.execute("CREATE TABLE booking (tenant_id uuid, title text)")
     change = "ALTER TABLE booking ADD COLUMN room text"

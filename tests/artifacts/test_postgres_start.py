@@ -78,7 +78,7 @@ def test_a_first_start_that_was_killed_is_begun_again(store: Container) -> None:
 
 
 def test_the_killed_first_start_is_a_real_one(store: Container, tried: Tried) -> None:
-    tried.failure("PostgreSQL's first start is killed", on="PostgreSQL", notice="it begins again from the start")
+    tried.failure("PostgreSQL's first start is killed", on="PostgreSQL", notice="the next start begins again")
     process = store.start()
     until(lambda: any((store.volume / str(store.programs.major)).glob("docker.new/PG_VERSION")))
     store.kill()
@@ -90,8 +90,8 @@ def test_the_killed_first_start_is_a_real_one(store: Container, tried: Tried) ->
 
 
 def test_a_volume_that_held_data_gets_no_empty_cluster(store: Container, tried: Tried) -> None:
-    notice = "it doesn't start, and says how to begin with an empty cluster on purpose"
-    tried.failure("PostgreSQL's volume comes back without its data directory", on="PostgreSQL", notice=notice)
+    notice = "it doesn't start; its log says how to start with an empty cluster on purpose"
+    tried.failure("PostgreSQL's volume has lost its data directory", on="PostgreSQL", notice=notice)
     store.started().close()
     store.stop()
     shutil.rmtree(store.data)
@@ -104,7 +104,7 @@ def test_a_volume_that_held_data_gets_no_empty_cluster(store: Container, tried: 
     give_away(store.data)
     assert "this volume held data" in store.refused()
     assert [*store.data.iterdir()] == []
-    tried.lost("nothing more: no empty cluster takes the place of the data")
+    tried.lost("nothing more: no empty cluster replaces the data")
 
     store.marker.unlink()
     store.started().close()
@@ -122,7 +122,9 @@ def test_data_from_before_the_marker_is_adopted(store: Container) -> None:
 
 
 def test_a_damaged_data_directory_is_left_as_it_is(store: Container, tried: Tried) -> None:
-    tried.failure("PostgreSQL's data directory is damaged", on="PostgreSQL", notice="it doesn't start, and says why")
+    tried.failure(
+        "PostgreSQL's data directory is damaged", on="PostgreSQL", notice="it doesn't start; its log gives the reason"
+    )
     store.started().close()
     store.stop()
     store.marker.unlink()
@@ -135,7 +137,9 @@ def test_a_damaged_data_directory_is_left_as_it_is(store: Container, tried: Trie
 
 def test_data_of_another_version_is_refused(store: Container, tried: Tried) -> None:
     tried.failure(
-        "The image is of another major version than the data", on="PostgreSQL", notice="it doesn't start, and says why"
+        "The image has another major version than the data",
+        on="PostgreSQL",
+        notice="it doesn't start; its log gives the reason",
     )
     other = store.volume / "14" / "docker"
     other.mkdir(parents=True)
@@ -203,7 +207,7 @@ class TestCrash:
 
 def test_a_server_that_recovers_by_itself_is_alive(store: Container, tried: Tried) -> None:
     """One killed session makes it recover without a new start."""
-    notice = "sessions end; it is not ready while it replays 110 MiB of WAL, and it isn't started anew"
+    notice = "sessions end; PostgreSQL isn't ready while it replays 110 MiB of WAL, and it isn't restarted"
     tried.failure("One session of PostgreSQL is killed", on="PostgreSQL", notice=notice)
     store.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
     with store.started() as session:
@@ -250,7 +254,7 @@ def small_disk(store: Container, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_what_was_acknowledged_outlives_a_full_disk(store: Container, small_disk: Path, tried: Tried) -> None:
-    notice = "writes are refused, then it ends; it starts again once the volume has grown"
+    notice = "writes fail, then the server stops; it starts again once the volume has grown"
     tried.failure("PostgreSQL's disk is full", on="PostgreSQL", notice=notice)
     store.settings = {"max_wal_size": "64MB", "min_wal_size": "32MB"}
     with store.started() as session:

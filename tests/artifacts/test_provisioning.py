@@ -256,7 +256,7 @@ def test_runs_at_once_do_not_clash(task: Task, database: str, tried: Tried) -> N
 
 
 def test_what_a_killed_run_left_is_finished(task: Task, database: str, tried: Tried) -> None:
-    tried.failure("The task that provisions databases is killed", on="PostgreSQL", notice="the next update finishes it")
+    tried.failure("The database provisioning task is killed", on="PostgreSQL", notice="the next update finishes it")
     with task.server.connect() as admin:
         admin.execute(f"CREATE ROLE {database}_migrator")
         admin.execute(f"CREATE DATABASE {database}")

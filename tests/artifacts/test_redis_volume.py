@@ -80,8 +80,8 @@ def test_data_in_the_root_of_the_volume_is_moved_below_it(redis: Make, volume: P
 
 
 def test_a_move_that_was_interrupted_goes_on(redis: Make, volume: Path, tried: Tried) -> None:
-    notice = "nothing: the next start goes on"
-    tried.failure("The move of Redis' data below the volume's root is killed", on="Redis", notice=notice)
+    notice = "nothing: the next start completes it"
+    tried.failure("A start that moves Redis' data is killed", on="Redis", notice=notice)
     server = filled(redis, volume)
     as_before(server)
     (volume / "dump.rdb").write_text("a snapshot from before")
@@ -110,8 +110,8 @@ def test_data_at_both_places_is_for_a_person_and_stays_as_it_is(redis: Make, vol
 
 
 def test_without_its_log_a_volume_that_held_data_is_not_started_empty(redis: Make, volume: Path, tried: Tried) -> None:
-    notice = "it doesn't start, and says how to begin empty on purpose"
-    tried.failure("Redis' volume comes back without its data", on="Redis", notice=notice)
+    notice = "it doesn't start; its log says how to start empty on purpose"
+    tried.failure("Redis' volume has lost its data", on="Redis", notice=notice)
     server = filled(redis, volume)
     away = volume.parent / f"{volume.name}-away"
     shutil.move(server.data, away)
@@ -125,7 +125,7 @@ def test_without_its_log_a_volume_that_held_data_is_not_started_empty(redis: Mak
         shutil.move(away, server.data)
     server.start()
     assert server.ask("GET", "kept") == "yes"
-    tried.lost("nothing: brought back, the data is there")
+    tried.lost("nothing: after restoring the volume, the data is there")
 
 
 def test_without_its_log_alone_it_is_not_started_either(redis: Make, volume: Path) -> None:
@@ -145,7 +145,9 @@ def test_a_person_may_choose_to_start_empty(redis: Make, volume: Path) -> None:
 
 
 def test_the_volume_of_another_store_is_refused(redis: Make, volume: Path, tried: Tried) -> None:
-    tried.failure("A store is given the volume of another one", on="Redis", notice="it doesn't start, and says why")
+    tried.failure(
+        "A store gets another store's volume", on="Redis", notice="it doesn't start; its log gives the reason"
+    )
     (volume / MARKER).write_text("kafka brokers=1 mode=kraft\n")
     assert "holds the data of 'kafka brokers=1 mode=kraft', not of 'redis'" in redis(volume).refused()
     assert (volume / MARKER).read_text() == "kafka brokers=1 mode=kraft\n"
@@ -177,7 +179,9 @@ def test_a_snapshot_that_fails_stops_no_write(redis: Make, volume: Path) -> None
 
 
 def test_a_hard_end_loses_nothing_of_what_is_in_the_log(redis: Make, volume: Path, tried: Tried) -> None:
-    tried.failure("Redis is killed hard", on="Redis", notice="it is away until it has read its log")
+    tried.failure(
+        "Redis is killed (SIGKILL)", on="Redis", notice="it is unavailable until it has read its append-only file"
+    )
     server = redis(volume).start()
     for number in range(500):
         assert server.ask("SET", f"key-{number}", str(number)) == "+OK"
@@ -204,7 +208,7 @@ def test_a_recovery_says_how_far_it_is(redis: Make, volume: Path) -> None:
 
 
 def test_a_full_disk_refuses_writes_and_passes_by_itself(tried: Tried) -> None:
-    notice = "writes are refused while the disk is full, reads go on"
+    notice = "writes are refused while the disk is full; reads keep working"
     tried.failure("Redis' disk is full", on="Redis", notice=notice)
     with fresh_ext4(32) as mount, closing(RedisOnVolume(mount)) as server:
         server.start()

@@ -266,7 +266,7 @@ def test_a_migration_begins_again_when_its_wait_for_a_lock_ends(
 def test_a_migration_waits_for_a_server_that_is_away(
     surroundings: Surroundings, migrator: Surroundings, postgres: Gate, tried: Tried
 ) -> None:
-    tried.failure("PostgreSQL is away when a migration starts", on=SERVICE, notice="the migration waits")
+    tried.failure("PostgreSQL is down when a migration starts", on=SERVICE, notice="the migration waits")
     postgres.close()
     migration = migrator.start_migration()
     assert migration.stdout is not None
@@ -487,7 +487,7 @@ def test_without_a_broker_a_booking_keeps_its_event_in_the_outbox(service: Servi
 
 def test_a_booking_that_is_rolled_back_leaves_no_event(service: Service, stores: Stores, tried: Tried) -> None:
     """The server is cut off between the two rows and the commit, as in a failover."""
-    tried.failure("PostgreSQL ends a connection in the middle of a booking", on=SERVICE, notice="503 for that booking")
+    tried.failure("PostgreSQL closes a connection during a booking", on=SERVICE, notice="503 for that booking")
     count = "SELECT (SELECT count(*) FROM appointments), (SELECT count(*) FROM outbox)"
     with stores.task.server.connect(DATABASE) as admin:
         before = admin.execute(count).fetchone()
@@ -511,9 +511,13 @@ def cut_off(admin: psycopg.Connection[Any]) -> int:
 def test_relays_share_the_outbox(surroundings: Surroundings, stores: Stores, tried: Tried, mode: str) -> None:
     """Nothing is lost, an appointment's events arrive in order, and none twice unless a confirmation was lost."""
     if mode == "unsure":
-        tried.failure("Kafka's confirmations get lost", on=SERVICE, notice="nothing: such events arrive twice")
+        tried.failure("Kafka's acknowledgements are lost", on=SERVICE, notice="nothing: these events arrive twice")
     if mode == "dying":
-        tried.failure("A replica dies with events on their way", on=SERVICE, notice="they arrive after its lease's end")
+        tried.failure(
+            "A replica dies while it publishes events",
+            on=SERVICE,
+            notice="its events arrive once its lease has expired",
+        )
     with stores.task.server.connect(DATABASE) as admin:
         admin.execute("TRUNCATE outbox, outbox_waiting")
         # The role's limit counts one service; here are three relays and writers beside it.
@@ -595,7 +599,9 @@ def test_a_list_that_redis_kept_through_its_outage_is_not_shown(service: Service
 
 def test_dependencies_that_are_silent_are_done_without(surroundings: Surroundings, tried: Tried) -> None:
     """Redis and Kafka take connections and say nothing, as behind a network that drops packets."""
-    tried.failure("Redis and Kafka take connections and never answer", on=SERVICE, notice="nothing: events wait")
+    tried.failure(
+        "Redis and Kafka accept connections but never respond", on=SERVICE, notice="nothing: events are delayed"
+    )
     with silent() as port:
         environment = {"REDIS_PORT": str(port), "KAFKA_BROKERS": f"127.0.0.1:{port}"}
         alone = replace(surroundings, environment=surroundings.environment | environment)
@@ -608,7 +614,7 @@ def test_dependencies_that_are_silent_are_done_without(surroundings: Surrounding
 
 
 def test_names_that_are_unknown_are_tried_again(surroundings: Surroundings, tried: Tried) -> None:
-    tried.failure("The names of Redis and Kafka are unknown", on=SERVICE, notice="nothing: events wait")
+    tried.failure("The host names of Redis and Kafka don't resolve", on=SERVICE, notice="nothing: events are delayed")
     nowhere = {"REDIS_HOST": "redis.invalid", "KAFKA_BROKERS": "kafka.invalid:9092"}
     alone = replace(surroundings, environment=surroundings.environment | nowhere)
     with alone.running() as service:

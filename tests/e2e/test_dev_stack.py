@@ -251,7 +251,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_make_dev_makes_again_what_was_removed_by_hand(dev: DevStack, tried: Tried, damage: str) -> None:
-    tried.failure(damage, on="Docker", notice="what was removed doesn't answer until the next `make dev`")
+    tried.failure(damage, on="Docker", notice="the affected containers don't respond until the next `make dev`")
     with tried.until_well():
         DAMAGES[damage](dev)
         repaired = dev.clone.run("make", "dev").succeeded()

@@ -170,7 +170,7 @@ def test_after_a_crash_under_load_the_platform_recovers_with_every_acknowledged_
     full: Full, workload: str, tried: Tried
 ) -> None:
     notice = "requests that need it fail or wait until it is back"
-    tried.failure(f"{workload} is killed hard under load", on="Docker", notice=notice)
+    tried.failure(f"{workload} is killed (SIGKILL) under load", on="Docker", notice=notice)
     bookings = Bookings(full.platform)
     with Load(bookings.next, per_second=5, at_most_s=300, workers=32) as load:
         until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
@@ -202,7 +202,9 @@ def newer_image(full: Full) -> Iterator[str]:
 
 def test_a_new_image_of_one_service_rolls_that_service_alone(full: Full, newer_image: str, tried: Tried) -> None:
     tried.failure(
-        "A service is released", on="Docker", notice="it is away while its one container is replaced; others are not"
+        "A service is released",
+        on="Docker",
+        notice="the service is unavailable while its only container is replaced; others aren't affected",
     )
     tenant = uuid.uuid4()
     assert full.platform.book(tenant, CHANGED).status == 201

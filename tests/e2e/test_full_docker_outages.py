@@ -43,9 +43,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
 
 def test_bookings_go_on_without_redis_and_without_kafka(stack: FullStack, tried: Tried) -> None:
     tried.failure(
-        "Redis is stopped, then Kafka as well",
+        "Redis is stopped, then Kafka too",
         on="Docker",
-        notice="nothing: lists come from the database, events arrive later, limits don't hold",
+        notice="nothing: lists come from the database, events arrive later, rate limits aren't enforced",
     )
     platform = stack.platform()
     bookings, inside = Bookings(platform), stack.inside()
@@ -78,7 +78,7 @@ def test_no_container_is_restarted_for_stores_that_are_away(stack: FullStack, tr
     (KAFKA-7165).
     """
     tried.failure(
-        "All stores are away while everything else is started",
+        "All stores are down while everything else starts",
         on="Docker",
         notice="503 from every service until the stores are back",
     )

@@ -33,7 +33,9 @@ def started(stack: PulumiStack) -> dict[str, str]:
 
 @pytest.mark.parametrize("store", ["postgres", "redis", "kafka"])
 def test_a_replaced_store_has_its_data(stores_stack: PulumiStack, store: str, tried: Tried) -> None:
-    tried.failure(f"`pulumi up --replace` of {store}'s container", on="Docker", notice="the store is away meanwhile")
+    tried.failure(
+        f"`pulumi up --replace` of {store}'s container", on="Docker", notice="the store is unavailable meanwhile"
+    )
     Stores(stores_stack.outputs()).write(f"before-{store}")
     before = started(stores_stack)
 
@@ -50,7 +52,7 @@ def test_a_replaced_store_has_its_data(stores_stack: PulumiStack, store: str, tr
 
 def test_a_targeted_update_leaves_the_rest_for_the_next(stores_stack: PulumiStack, tried: Tried) -> None:
     tried.failure(
-        "`pulumi up --target` changes one store of two", on="Docker", notice="the other follows with the next"
+        "`pulumi up --target` changes one store of two", on="Docker", notice="the next update changes the other"
     )
     Stores(stores_stack.outputs()).write("before-the-target")
     stores_stack.configure({"redis": {"maxMemoryMib": 120}, "postgres": {"maxConnections": 155}})
@@ -84,13 +86,13 @@ def test_a_state_that_is_carried_elsewhere_changes_nothing(stores_stack: PulumiS
 
     assert started(stores_stack) == before
     Stores(stores_stack.outputs()).check("before-the-move")
-    tried.lost("nothing: the passwords are the same, too")
+    tried.lost("nothing: the passwords are the same too")
 
 
 def test_a_second_stack_beside_the_first_touches_nothing_of_it(
     stores_stack: PulumiStack, make_stack: MakeStack, tried: Tried
 ) -> None:
-    tried.failure("A second stack comes and goes on the same engine", on="Docker", notice="nothing")
+    tried.failure("A second stack is created and destroyed on the same engine", on="Docker", notice="nothing")
     Stores(stores_stack.outputs()).write("beside")
     before = started(stores_stack)
     networks = docker_engine.networks(stores_stack.name)

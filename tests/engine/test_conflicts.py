@@ -24,7 +24,7 @@ def taken_port() -> Iterator[int]:
 
 
 def test_a_taken_port_stops_up_before_anything_is_created(make_stack: MakeStack, taken_port: int, tried: Tried) -> None:
-    notice = "the update refuses to begin, and says which setting to change"
+    notice = "the update refuses to start and names the setting to change"
     tried.failure("A host port is taken by another program", on="Docker", notice=notice)
     stack = make_stack(configuration=configurations.kraft())
     stack.configure({"redis": {"port": taken_port}})

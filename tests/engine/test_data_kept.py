@@ -9,7 +9,7 @@ from tests.failures import Tried
 
 
 def test_destroy_then_up_finds_the_data(stores_stack: PulumiStack, tried: Tried) -> None:
-    notice = "the stack is away until the next update, which opens the kept volumes with new passwords"
+    notice = "the stack is gone until the next update, which uses the retained volumes with new passwords"
     tried.failure("The stack is destroyed", on="Docker", notice=notice)
     before = stores_stack.outputs()
     Stores(before).write("before-destroy")

@@ -21,8 +21,8 @@ def stack(make_stack: MakeStack) -> PulumiStack:
 
 
 def test_a_setting_that_data_was_made_with_stays(stack: PulumiStack, tried: Tried) -> None:
-    notice = "the preview and the update refuse it, and say what to put back"
-    tried.failure("A setting changes that kept data was made with", on="Docker", notice=notice)
+    notice = "preview and update refuse it and name the setting to restore"
+    tried.failure("A setting changes that existing data depends on", on="Docker", notice=notice)
     stack.preview("--expect-no-changes").succeeded()
     stack.configure({"layout": "columns"})
 
@@ -34,7 +34,7 @@ def test_a_setting_that_data_was_made_with_stays(stack: PulumiStack, tried: Trie
 
     stack.configure({"layout": "rows"})
     stack.preview("--expect-no-changes").succeeded()
-    tried.lost("nothing: the store runs on")
+    tried.lost("nothing: the store keeps running")
 
 
 def test_a_person_may_say_that_the_data_was_converted(stack: PulumiStack) -> None:
@@ -48,7 +48,7 @@ def test_a_person_may_say_that_the_data_was_converted(stack: PulumiStack) -> Non
 
 @pytest.mark.parametrize("refreshed", [(), ("--refresh",)], ids=["as recorded", "refreshed"])
 def test_a_volume_that_is_gone_is_not_made_anew(stack: PulumiStack, refreshed: tuple[str, ...], tried: Tried) -> None:
-    notice = "the preview and the update refuse to begin with an empty one, and say how to bring it back"
+    notice = "preview and update refuse to start with an empty one and say how to restore it"
     tried.failure("The volume of a store is removed by hand", on="Docker", notice=notice)
     volume = f"pti-keeper-data-{stack.name}"
     docker("rm", "--force", f"pti-keeper-{stack.name}")
@@ -66,7 +66,7 @@ def test_a_volume_that_is_gone_is_not_made_anew(stack: PulumiStack, refreshed: t
     with tried.until_well():
         stack.up(*refreshed).succeeded()
     assert docker_engine.workloads(stack.name) == {"keeper": "healthy"}
-    tried.lost("what was on the volume; the one that is brought back is taken as it is")
+    tried.lost("the data on the volume; a restored volume is used as it is")
 
 
 def test_a_person_may_begin_with_an_empty_volume(stack: PulumiStack) -> None:

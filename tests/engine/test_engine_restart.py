@@ -1,4 +1,4 @@
-"""The engine's machine is started anew: nothing is left to do, and an update that it has cut off is continued."""
+"""The engine's machine restarts: nothing is left to do, and an update that it has cut off is continued."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def stack(engine: OwnEngine, tmp_path: Path) -> Iterator[PulumiStack]:
 def test_after_a_restart_of_the_engine_nothing_is_left_to_do(
     engine: OwnEngine, stack: PulumiStack, tried: Tried
 ) -> None:
-    tried.failure("The engine's machine is started anew", on="Docker", notice="nothing answers meanwhile")
+    tried.failure("The engine's machine restarts", on="Docker", notice="nothing responds meanwhile")
     with tried.until_well():
         engine.stop()
         engine.start()

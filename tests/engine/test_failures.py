@@ -65,7 +65,7 @@ def test_a_service_that_never_gets_ready_fails_the_update_with_its_last_lines(ma
 def test_what_keeps_ending_is_not_waited_for_until_its_time_is_up(
     make_stack: MakeStack, tried: Tried, kind: str
 ) -> None:
-    tried.failure(f"A {kind} ends at its start", on="Docker", notice="the update fails with its last lines")
+    tried.failure(f"A {kind} exits at start", on="Docker", notice="the update fails and shows its last log lines")
     stack = make_stack(program=WORKLOADS, configuration={"scenario": f"crashing-{kind}"})
     reason = f"pti-crasher-{stack.name} keeps crashing: exit code 78, restarted"
 
@@ -87,7 +87,7 @@ def test_what_keeps_ending_is_not_waited_for_until_its_time_is_up(
 
 
 def test_an_image_that_cannot_be_pulled_leaves_the_former_container(make_stack: MakeStack, tried: Tried) -> None:
-    notice = "the update fails and names the image; the former container serves"
+    notice = "the update fails and names the image; the old container keeps serving"
     tried.failure("An image can't be pulled", on="Docker", notice=notice)
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "ready"})
     stack.up().succeeded()

@@ -38,7 +38,7 @@ def fill(brokers: Brokers, mib: int) -> str:
 def test_a_broker_whose_disk_was_full_is_back_with_every_acknowledged_event_once_it_has_grown(
     brokers: Brokers, make_volume: MakeVolume, tried: Tried
 ) -> None:
-    notice = "the broker ends, and events are refused until the volume has grown"
+    notice = "the broker stops, and events are refused until the volume has grown"
     tried.failure("A broker's disk is full", on="Kafka", notice=notice)
     volume = make_volume(100)
     brokers.start(0, volume)
@@ -60,8 +60,8 @@ def test_a_broker_whose_disk_was_full_is_back_with_every_acknowledged_event_once
 def test_a_killed_broker_says_how_far_its_recovery_is_and_has_every_acknowledged_event(
     brokers: Brokers, make_volume: MakeVolume, tried: Tried
 ) -> None:
-    notice = "it is not ready while it recovers its logs, and says how far it is"
-    tried.failure("A broker is killed hard with 120 MB of open segments", on="Kafka", notice=notice)
+    notice = "it isn't ready while it recovers its logs, and reports its progress"
+    tried.failure("A broker is killed (SIGKILL) with 120 MB of open segments", on="Kafka", notice=notice)
     volume = make_volume(400)
     brokers.start(0, volume)
     brokers.wait_until_ready(0)

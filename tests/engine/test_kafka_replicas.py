@@ -26,7 +26,7 @@ def test_a_restarted_broker_is_ready_once_it_has_caught_up(
     make_brokers: MakeBrokers, make_volume: MakeVolume, tried: Tried
 ) -> None:
     notice = "nothing: the next broker is stopped only when this one is in sync again"
-    tried.failure("A broker of three is far behind after its restart", on="Kafka", notice=notice)
+    tried.failure("One broker of three is far behind after its restart", on="Kafka", notice=notice)
     brokers = make_brokers(THREE)
     volumes = [make_volume(300) for _ in range(3)]
     for number, volume in enumerate(volumes):
@@ -65,7 +65,7 @@ def test_a_restarted_broker_is_ready_once_it_has_caught_up(
 def test_two_empty_brokers_form_no_quorum_beside_a_volume_with_data(
     make_brokers: MakeBrokers, make_volume: MakeVolume, tried: Tried
 ) -> None:
-    notice = "the brokers don't start, and say which setting to put back"
+    notice = "the brokers don't start; their logs name the setting to restore"
     tried.failure("One broker becomes three without the documented steps", on="Kafka", notice=notice)
     brokers = make_brokers(ONE)
     kept, *empty = (make_volume(200) for _ in range(3))

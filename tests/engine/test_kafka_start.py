@@ -39,8 +39,8 @@ def lay_at_the_root(volume: Path) -> None:
 def test_data_at_the_root_of_a_volume_is_moved_below_it_and_is_all_there(
     brokers: Brokers, volume: Path, tried: Tried
 ) -> None:
-    notice = "nothing: the next start goes on"
-    tried.failure("The move of a broker's data below the volume's root is killed", on="Kafka", notice=notice)
+    notice = "nothing: the next start completes it"
+    tried.failure("A start that moves a broker's data is killed", on="Kafka", notice=notice)
     brokers.start(0, volume)
     brokers.wait_until_ready(0)
     brokers.produce("moved", range(100))
@@ -84,13 +84,13 @@ class TestRefusedVolumes:
         assert "a quorum of 1, and the settings say brokers=3" in brokers.wait_until_ended(0)
 
     def test_one_that_has_lost_its_data(self, brokers: Brokers, kept: Path, tried: Tried) -> None:
-        notice = "it doesn't start, and says how to begin empty on purpose"
-        tried.failure("A broker's volume comes back without its data", on="Kafka", notice=notice)
+        notice = "it doesn't start; its log says how to start empty on purpose"
+        tried.failure("A broker's volume has lost its data", on="Kafka", notice=notice)
         shutil.rmtree(kept / "logs")
         brokers.start(0, kept)
         assert "held the data of 'kafka mode=kraft brokers=1'" in brokers.wait_until_ended(0)
         assert [*(kept / "logs").iterdir()] == []
-        tried.lost("nothing more: no empty log takes the place of the data")
+        tried.lost("nothing more: no empty log replaces the data")
 
     def test_one_with_two_versions_of_the_data(self, brokers: Brokers, kept: Path) -> None:
         (kept / "meta.properties").write_text("of an earlier release")
@@ -118,7 +118,7 @@ class TestScratch:
     def test_a_full_one_fails_the_probe_which_names_what_fills_it(
         self, brokers: Brokers, volume: Path, tried: Tried
     ) -> None:
-        notice = "it is not ready, and names what fills it"
+        notice = "it isn't ready; the probe prints what fills the space"
         tried.failure("A broker's scratch space is full", on="Kafka", notice=notice)
         brokers.start(0, volume)
         brokers.wait_until_ready(0)

@@ -26,8 +26,10 @@ def test_an_operation_killed_at_any_moment_is_mended_by_one_up(make_stack: MakeS
     killed.measure()
 
     for kill in kills.drawn(len(kills.OPERATIONS)):
-        title = f"Pulumi is killed during {kill.operation_with_article}, at a moment drawn by chance"
-        tried.failure(title, on="Docker", notice="the command ends; what it had stopped is away until the next `up`")
+        title = f"Pulumi is killed during {kill.operation_with_article}, at a random moment"
+        tried.failure(
+            title, on="Docker", notice="the command ends; workloads that it had stopped stay down until the next `up`"
+        )
         with tried.until_well():
             killed.converges(kill)
         workloads = docker_engine.workloads(stack.name)

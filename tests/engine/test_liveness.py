@@ -50,7 +50,7 @@ def test_a_failure_that_passes_is_forgotten(stack: PulumiStack) -> None:
 
 
 def test_a_service_that_stays_dead_is_started_anew_and_says_so(stack: PulumiStack, tried: Tried) -> None:
-    tried.failure("A service hangs", on="Docker", notice="it is killed and started anew, and its log says so")
+    tried.failure("A service hangs", on="Docker", notice="it is killed and restarted, and its log says so")
     before = _patient(stack)
 
     tried.breaks()

@@ -57,8 +57,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def test_the_sessions_of_lost_clients_end(server: Server, tried: Tried) -> None:
-    notice = "its sessions, and their locks, stay until they are given up"
-    tried.failure("The node of PostgreSQL's clients loses its power", on="Docker", notice=notice)
+    notice = "its sessions and their locks stay until PostgreSQL ends them"
+    tried.failure("The node of PostgreSQL's clients loses power", on="Docker", notice=notice)
     clients = [f"{server.name}-client-{number}" for number in range(len(WORK))]
     address = f"host={server.name} user=postgres application_name=lost"
     image = docker("inspect", "--format", "{{.Config.Image}}", server.name).strip()

@@ -14,7 +14,7 @@ STATE = "/run/patient"
 
 
 def test_a_recovery_outlives_the_updates_that_wait_for_it(make_stack: MakeStack, tried: Tried) -> None:
-    notice = "the update fails and says how far the store is; the next one goes on waiting"
+    notice = "the update fails and shows the store's progress; the next one continues to wait"
     tried.failure("A store recovers for longer than an update waits", on="Docker", notice=notice)
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "recoverer"})
 
@@ -37,7 +37,7 @@ def test_a_recovery_outlives_the_updates_that_wait_for_it(make_stack: MakeStack,
     after = _store(stack.name)
     assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
     assert docker_engine.workloads(stack.name) == {"recoverer": "healthy", "web": "healthy"}
-    tried.lost("nothing: the recovery is never ended")
+    tried.lost("nothing: the recovery is never interrupted")
     stack.preview("--expect-no-changes").succeeded()
 
 

@@ -57,7 +57,9 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 def test_a_rewrite_under_load_stays_within_the_limit(server: str, tried: Tried) -> None:
     notice = "nothing: its memory stays within the limit"
-    tried.failure("Redis, full, rewrites its log under 20,000 writes a second", on="Docker", notice=notice)
+    tried.failure(
+        "A full Redis rewrites its append-only file under 20,000 writes per second", on="Docker", notice=notice
+    )
     address = docker("port", server, "6379").splitlines()[0].rsplit(":", 1)
     sent = _write(("127.0.0.1", int(address[1])), server)
 

@@ -76,18 +76,18 @@ def answers(gateway: rows.Gateway) -> bool:
 
 
 def test_slow_clients_keep_nobody_out(edge: tuple[rows.Gateway, int], tried: Tried) -> None:
-    tried.failure("350 slow or idle connections are held at the edge", on="Docker", notice="nothing")
+    tried.failure("A client holds 350 slow or idle connections at the edge", on="Docker", notice="nothing")
     gateway, port = edge
     request = {"method": "POST", "path": "/api/user/me", "token": "valid"}
     with slow_clients(("127.0.0.1", port), HOST):
         found = [gateway.ask({**request, "body_bytes": size}).status for size in [20_000, 1 << 20] * 25]
     assert found == [200] * 50
-    tried.lost("nothing: 50 of 50 requests beside them succeed")
+    tried.lost("nothing: 50 of 50 concurrent requests succeed")
 
 
 def test_streams_opened_and_reset_keep_nobody_out(edge: tuple[rows.Gateway, int], tried: Tried) -> None:
     tried.failure(
-        "HTTP/2 streams are opened and reset as fast as one can (CVE-2023-44487)", on="Docker", notice="nothing"
+        "A client opens and resets HTTP/2 streams as fast as possible (CVE-2023-44487)", on="Docker", notice="nothing"
     )
     gateway, port = edge
     request = {"method": "POST", "path": "/api/user/me", "token": "valid", "body_bytes": 20_000}
@@ -97,7 +97,7 @@ def test_streams_opened_and_reset_keep_nobody_out(edge: tuple[rows.Gateway, int]
         found = [gateway.ask(request).status for _ in range(50)]
     assert found == [200] * 50
     assert attacked() > before, "nginx took the attacker's frames for requests"
-    tried.lost("nothing: 50 of 50 requests beside them succeed")
+    tried.lost("nothing: 50 of 50 concurrent requests succeed")
 
 
 def attacked() -> int:

@@ -63,7 +63,7 @@ def _refused(stack: ClusterStack, values: dict[str, Any], refusal: str) -> None:
 
 
 def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack: ClusterStack, tried: Tried) -> None:
-    notice = "its pod stays pending, and every update says which claim is missing and how to bring it back"
+    notice = "its pod stays pending; every update names the missing claim and how to restore it"
     tried.failure("PostgreSQL's claim is deleted", on="Kubernetes", notice=notice)
     tried.breaks()
     volume = _claim(stack)["spec"]["volumeName"]
@@ -92,7 +92,7 @@ def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack:
     assert _claim(stack)["spec"]["volumeName"] == volume
     tried.well()
     assert BOOKED in stack.platform().titles(TENANT)
-    tried.lost("nothing, where the storage class keeps released volumes")
+    tried.lost("nothing, if the storage class retains released volumes")
     stack.preview("--expect-no-changes").succeeded()
 
 

@@ -72,7 +72,7 @@ def test_the_platform_recovers_under_load_with_every_acknowledged_booking(
     stack: ClusterStack, lost: str, tried: Tried
 ) -> None:
     notice = "requests that need it fail or wait until it is back"
-    tried.failure(f"Under load, this is deleted: {lost}", on="Kubernetes", notice=notice)
+    tried.failure(f"Deleted under load: {lost}", on="Kubernetes", notice=notice)
     platform = stack.platform()
     bookings = Bookings(platform)
     with Load(bookings.next, per_second=4, at_most_s=300, workers=32) as load:
@@ -156,7 +156,7 @@ def test_a_service_that_is_taken_out_leaves_its_database(stack: ClusterStack) ->
 
 
 def test_a_task_that_fails_fails_the_update_and_is_run_again_by_the_next(stack: ClusterStack, tried: Tried) -> None:
-    notice = "the update fails with the migration's last lines; the running release serves on"
+    notice = "the update fails with the migration's last lines; the running release keeps serving"
     tried.failure("A migration fails", on="Kubernetes", notice=notice)
     before = stack.identities()
     stack.change({"services": {"migrationCommand": FAILING}})

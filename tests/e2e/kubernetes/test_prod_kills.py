@@ -36,9 +36,9 @@ OTHER_VALUES: tuple[dict[str, Any], ...] = (
 
 def test_an_operation_killed_at_any_moment_is_mended_by_one_up(stack: ClusterStack, tried: Tried) -> None:
     tried.failure(
-        "`up` or `destroy` of production is killed hard at a moment drawn by chance",
+        "`up` or `destroy` of production is killed (SIGKILL) at a random moment",
         on="Kubernetes",
-        notice="a removal takes the platform away; the next `up` completes everything",
+        notice="a removal takes the platform down; the next `up` completes everything",
     )
     seconds = []
     stack.up().succeeded()

@@ -206,9 +206,9 @@ def test_pods_that_crash_have_no_image_or_find_no_node(
     watched: Watched[Forwarded], stack: ClusterStack, tried: Tried
 ) -> None:
     tried.failure(
-        "New pods of three services crash, have no image, or find no node",
+        "New pods of three services crash, lack an image, or can't be scheduled",
         on="Kubernetes",
-        notice="nothing: the pods before go on; an alert names each cause",
+        notice="nothing: the old pods keep serving; an alert names each cause",
     )
     tenant, served = uuid.uuid4(), ("user", "planning", "audit")
     watched.calm()

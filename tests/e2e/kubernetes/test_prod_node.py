@@ -75,8 +75,8 @@ def restarts(stack: ClusterStack) -> dict[str, int]:
 
 
 def test_a_name_server_that_stops_ends_no_pod(stack: ClusterStack, tried: Tried) -> None:
-    notice = "nginx forgets an address after 5 s and answers 502 until names are found again; no pod is started anew"
-    tried.failure("The cluster's name server stops", on="Kubernetes", notice=notice)
+    notice = "nginx' cached addresses expire after 5 s, then it answers 502 until DNS works again; no pod is restarted"
+    tried.failure("The cluster's DNS stops", on="Kubernetes", notice=notice)
     before = restarts(stack)
 
     with used(stack, tried) as load:
@@ -182,7 +182,7 @@ def evicted(stack: ClusterStack, pod: str) -> bool:
 
 def test_a_node_that_loses_its_power_comes_back_with_everything(stack: ClusterStack, tried: Tried) -> None:
     tried.failure(
-        "The only node loses its power", on="Kubernetes", notice="the platform is away until the node is back"
+        "The only node loses power", on="Kubernetes", notice="the platform is unavailable until the node is back"
     )
 
     with used(stack, tried), tried.until_well():

@@ -36,9 +36,9 @@ def up(stack: ClusterStack) -> None:
 
 def test_bookings_go_on_without_redis_and_without_kafka(stack: ClusterStack, tried: Tried) -> None:
     tried.failure(
-        "Redis is away, then Kafka as well",
+        "Redis is down, then Kafka too",
         on="Kubernetes",
-        notice="nothing: lists come from the database, events arrive later, limits don't hold",
+        notice="nothing: lists come from the database, events arrive later, rate limits aren't enforced",
     )
     platform, inside = stack.platform(), stack.inside()
     bookings = Bookings(platform)
@@ -69,7 +69,7 @@ def test_bookings_go_on_without_redis_and_without_kafka(stack: ClusterStack, tri
 def test_no_container_is_killed_for_stores_that_are_away(stack: ClusterStack, tried: Tried) -> None:
     """Everything else starts meanwhile, and so does one broker of three, which has no quorum."""
     tried.failure(
-        "All stores are away while everything else is started",
+        "All stores are down while everything else starts",
         on="Kubernetes",
         notice="503 from every service until the stores are back",
     )

@@ -22,9 +22,9 @@ def test_what_was_changed_by_hand_is_put_right_by_the_next_update(stack: Cluster
     assert platform.book(TENANT, title=BOOKED).status == 201
     own = stack.outputs().credentials.jwt_secret
     tried.failure(
-        "A Deployment is scaled to none and another deleted, a Service deleted, an image and a Secret edited by hand",
+        "A Deployment is scaled to zero and another deleted, a Service deleted, an image and a Secret edited by hand",
         on="Kubernetes",
-        notice="what the change itself does, until the next `up`",
+        notice="only the effect of each change, until the next `up`",
     )
     with tried.until_well():
         stack.kubectl("scale", "deployment/rdv", "--replicas=0")

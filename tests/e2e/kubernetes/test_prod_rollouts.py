@@ -57,7 +57,7 @@ def test_a_store_whose_image_is_missing_is_named_each_time_and_comes_back(stack:
 
 
 def test_a_task_whose_image_is_missing_leaves_its_service_as_it_is(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure("A release's image can't be pulled", on="Kubernetes", notice="nothing: the former pods serve")
+    tried.failure("A release's image can't be pulled", on="Kubernetes", notice="nothing: the old pods keep serving")
     before = stack.identities()
     with stack.configured_for_a_while():
         stack.change({"services": {"each": {"rdv": {"image": f"pti-calendar/reference-service:{NO_IMAGE}"}}}})
@@ -72,7 +72,7 @@ def test_a_task_whose_image_is_missing_leaves_its_service_as_it_is(stack: Cluste
 
 
 def test_a_crash_loop_is_named_with_its_last_lines(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure("A release crashes at its start", on="Kubernetes", notice="nothing: the former pods serve")
+    tried.failure("A release crashes at start", on="Kubernetes", notice="nothing: the old pods keep serving")
     before = stack.identities()
     with stack.configured_for_a_while():
         # A service without any of its variables.
@@ -89,7 +89,7 @@ def test_a_crash_loop_is_named_with_its_last_lines(stack: ClusterStack, tried: T
 
 
 def test_a_quota_that_is_too_small_is_named(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure("A quota leaves no room for a new pod", on="Kubernetes", notice="nothing: the former pods serve")
+    tried.failure("A quota doesn't allow a new pod", on="Kubernetes", notice="nothing: the old pods keep serving")
     stack.kubectl("apply", "--filename=-", input=json.dumps(QUOTA))
     try:
         stack.change({"frontends": {"each": {"proWebapp": {"memoryMib": 72}}}})
