@@ -10,8 +10,10 @@ import pulumi
 
 from backends.base import Backend, DeployOptions
 from components.credentials import Credentials
-from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
 from components.scaling import autoscaling
+from components.stores.kafka import KafkaStore
+from components.stores.postgres import PostgresStore
+from components.stores.redis import RedisStore
 from settings.applications import Sized
 from settings.catalog import Service
 from settings.credentials import JWT, KAFKA, REDIS, app_role, migrator_role, third_party
@@ -42,9 +44,9 @@ class MicroserviceArgs:
 
     backend: Backend
     credentials: Credentials
-    postgres: PostgresAccess
-    redis: RedisAccess
-    kafka: KafkaAccess
+    postgres: PostgresStore
+    redis: RedisStore
+    kafka: KafkaStore
 
 
 class Microservice(pulumi.ComponentResource):
@@ -67,7 +69,7 @@ def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
     secrets = {"DATABASE_PASSWORD": args.credentials[app_role(service)], "JWT_SECRET": args.credentials[JWT]}
     if (redis := args.credentials.find(REDIS)) is not None:
         secrets["REDIS_PASSWORD"] = redis
-    if args.kafka.username is not None:
+    if args.kafka.inside.username is not None:
         secrets["KAFKA_PASSWORD"] = args.credentials[KAFKA]
     secrets |= {third_party(one).variable: args.credentials[third_party(one)] for one in service.secrets}
     return Workload(
@@ -80,12 +82,12 @@ def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
             **_common(service),
             **_database(service, args.postgres, role="app"),
             "DATABASE_POOL_MAX": str(args.database_pool_max),
-            "REDIS_HOST": args.redis.endpoint.host,
-            "REDIS_PORT": str(args.redis.endpoint.port),
-            "REDIS_TLS": str(args.redis.tls).lower(),
-            "KAFKA_BROKERS": args.kafka.bootstrap_servers,
-            "KAFKA_SECURITY_PROTOCOL": args.kafka.security_protocol,
-            **({"KAFKA_USERNAME": args.kafka.username} if args.kafka.username else {}),
+            "REDIS_HOST": args.redis.inside.host,
+            "REDIS_PORT": str(args.redis.inside.port),
+            "REDIS_TLS": str(args.redis.inside.tls).lower(),
+            "KAFKA_BROKERS": args.kafka.inside.bootstrap_servers,
+            "KAFKA_SECURITY_PROTOCOL": args.kafka.inside.security_protocol,
+            **({"KAFKA_USERNAME": args.kafka.inside.username} if args.kafka.inside.username else {}),
             "JWT_ISSUER": JWT_ISSUER,
             "JWT_ALGORITHM": JWT_ALGORITHM,
             **_files(secrets),
@@ -99,10 +101,10 @@ def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
         autoscaling=autoscaling(sized.scaling),
         readiness=Probe(check=HttpGet(port=service.port, path="/health"), startup_s=120),
         liveness=Liveness(check=HttpGet(port=service.port, path="/health/live")),
-        needs=(*args.postgres.databases, *args.redis.server, *args.kafka.server, *after),
+        needs=(*args.postgres.needs, *args.redis.needs, *args.kafka.needs, *after),
         calls=(
-            args.postgres.endpoint,
-            args.redis.endpoint,
+            *args.postgres.calls,
+            *args.redis.calls,
             *args.kafka.calls,
             *([INTERNET] if service.secrets else []),
         ),
@@ -129,8 +131,8 @@ def _migrations(args: MicroserviceArgs) -> Workload:
         file_sets=(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True),),
         scratch=(Scratch(path="/tmp", size_mib=64),),  # noqa: S108 - a mount of its own
         memory_mib=args.sized.memory_mib,
-        needs=args.postgres.databases,
-        calls=(args.postgres.endpoint,),
+        needs=args.postgres.needs,
+        calls=args.postgres.calls,
         timeout_s=600,
     )
 
@@ -139,13 +141,13 @@ def _common(service: Service) -> dict[str, str]:
     return {"SERVICE_NAME": service.name, "PORT": str(service.port)}
 
 
-def _database(service: Service, postgres: PostgresAccess, *, role: Literal["app", "migrator"]) -> dict[str, str]:
+def _database(service: Service, postgres: PostgresStore, *, role: Literal["app", "migrator"]) -> dict[str, str]:
     return {
-        "DATABASE_HOST": postgres.endpoint.host,
-        "DATABASE_PORT": str(postgres.endpoint.port),
+        "DATABASE_HOST": postgres.inside.host,
+        "DATABASE_PORT": str(postgres.inside.port),
         "DATABASE_NAME": service.database,
         "DATABASE_USER": service.role(role),
-        "DATABASE_SSLMODE": postgres.ssl_mode,
+        "DATABASE_SSLMODE": postgres.inside.ssl_mode,
     }
 
 

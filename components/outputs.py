@@ -7,70 +7,28 @@ import pulumi
 import contract.outputs as contract
 from backends.base import Backend
 from components.credentials import Credentials
-from components.data_layer import DataLayer, postgres
 from components.gateway.declaration import api_path
 from components.monitoring.servers import ALERTMANAGER, GRAFANA_UI, PROMETHEUS
+from components.stores import DataLayer
 from components.urls import Urls
 from settings import Settings
-from settings.catalog import SERVICES
-from settings.credentials import (
-    GRAFANA,
-    JWT,
-    KAFKA,
-    PGADMIN,
-    POSTGRES_ADMIN,
-    POSTGRES_BACKUP,
-    REDIS,
-    app_role,
-    migrator_role,
-    third_party,
-)
+from settings.credentials import GRAFANA, JWT, PGADMIN, third_party
 from settings.monitoring import Alertmanager, Grafana, Prometheus
-from workloads import Endpoint, External
+from workloads import Endpoint
 
 
 def stack_outputs(
     settings: Settings, credentials: Credentials, data: DataLayer, backend: Backend
 ) -> contract.StackOutputs[pulumi.Output[str]]:
     """Return the stack's outputs for other programs."""
-    databases = {
-        service.name: contract.Database(
-            name=service.database,
-            app_role=service.role("app"),
-            migrator_role=service.role("migrator"),
-            pool_max=settings.services.pool_of(service),
-        )
-        for service in SERVICES
-    }
-    passwords = {data.postgres.admin: credentials[POSTGRES_ADMIN], postgres.BACKUP_ROLE: credentials[POSTGRES_BACKUP]}
-    for service in SERVICES:
-        passwords[databases[service.name].app_role] = credentials[app_role(service)]
-        passwords[databases[service.name].migrator_role] = credentials[migrator_role(service)]
-    postgres_host, postgres_port = _reached(backend, data.postgres.endpoint, settings.postgres.port)
-    redis_host, redis_port = _reached(backend, data.redis.endpoint, settings.redis.port)
     return contract.StackOutputs(
         contract_version=contract.CONTRACT_VERSION,
-        postgres=contract.Postgres(
-            host=postgres_host,
-            port=postgres_port,
-            ssl_mode=data.postgres.ssl_mode,
-            admin_role=data.postgres.admin,
-            backup_role=postgres.BACKUP_ROLE,
-            databases=databases,
-        ),
-        redis=contract.Redis(host=redis_host, port=redis_port, tls=data.redis.tls),
-        kafka=contract.Kafka(
-            bootstrap_servers=data.kafka.published_servers,
-            security_protocol=data.kafka.security_protocol,
-            username=data.kafka.username,
-        ),
+        **{name: one.published for name, one in data.stores.items()},
         tools=_tools(settings, backend),
         gateway=_gateway(settings),
         monitoring=_monitoring(settings, backend),
         credentials=contract.Credentials(
-            postgres=passwords,
-            redis=credentials.find(REDIS),
-            kafka=credentials[KAFKA] if data.kafka.username else None,
+            **{name: one.secret for name, one in data.stores.items()},
             jwt_secret=credentials[JWT],
             pg_admin=credentials[PGADMIN] if settings.dev_tools.enabled else None,
             grafana=credentials[GRAFANA] if settings.monitoring.enabled else None,
@@ -81,12 +39,6 @@ def stack_outputs(
             },
         ),
     )
-
-
-def _reached(backend: Backend, endpoint: Endpoint | External, publish: int) -> tuple[str, int]:
-    if isinstance(endpoint, External):
-        return endpoint.host, endpoint.port
-    return backend.addressing.published(endpoint, publish)
 
 
 def _tools(settings: Settings, backend: Backend) -> contract.Tools:

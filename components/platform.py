@@ -9,7 +9,6 @@ import pulumi
 import contract
 from backends.base import Backend
 from components.credentials import Credentials
-from components.data_layer import DataLayer, DataLayerArgs
 from components.dev_tools import DevTools, DevToolsArgs
 from components.frontend import Frontend, FrontendArgs
 from components.gateway import Gateway, GatewayArgs, nginx
@@ -17,6 +16,10 @@ from components.gateway.declaration import Upstream
 from components.microservice import Microservice, MicroserviceArgs
 from components.monitoring import Monitoring, MonitoringArgs, Nginx
 from components.outputs import stack_outputs
+from components.stores import DataLayer, StoreArgs
+from components.stores.kafka import KafkaStore
+from components.stores.postgres import PostgresStore
+from components.stores.redis import RedisStore
 from components.urls import Urls
 from settings import Settings
 from settings.catalog import API_SUBDOMAIN
@@ -53,28 +56,13 @@ class Platform(pulumi.ComponentResource):
         )
         data = DataLayer(
             "data-layer",
-            DataLayerArgs(
-                backend=args.backend,
-                credentials=credentials,
-                postgres=settings.postgres,
-                redis=settings.redis,
-                kafka=settings.kafka,
-                services=settings.services,
-                cluster=args.stack,
-            ),
+            StoreArgs(settings=settings, backend=args.backend, credentials=credentials, cluster=args.stack),
             below,
         )
         if settings.dev_tools.enabled:
             DevTools(
                 "dev-tools",
-                DevToolsArgs(
-                    backend=args.backend,
-                    credentials=credentials,
-                    tools=settings.dev_tools,
-                    postgres=data.postgres,
-                    redis=data.redis,
-                    kafka=data.kafka,
-                ),
+                DevToolsArgs(backend=args.backend, tools=settings.dev_tools, stores=tuple(data.stores.values())),
                 below,
             )
         for service in settings.services.deployed:
@@ -88,9 +76,9 @@ class Platform(pulumi.ComponentResource):
                     environment=settings.services.environment,
                     backend=args.backend,
                     credentials=credentials,
-                    postgres=data.postgres,
-                    redis=data.redis,
-                    kafka=data.kafka,
+                    postgres=data.store(PostgresStore),
+                    redis=data.store(RedisStore),
+                    kafka=data.store(KafkaStore),
                 ),
                 below,
             )
@@ -124,7 +112,7 @@ class Platform(pulumi.ComponentResource):
                     ],
                     frontends=settings.frontends.deployed,
                     cors_origins=urls.frontends if origins is None else origins,
-                    redis=data.redis,
+                    redis=data.store(RedisStore),
                     backend=args.backend,
                     credentials=credentials,
                 ),
@@ -137,9 +125,7 @@ class Platform(pulumi.ComponentResource):
                     settings=settings.monitoring,
                     backend=args.backend,
                     credentials=credentials,
-                    postgres=data.postgres,
-                    redis=data.redis,
-                    kafka=data.kafka,
+                    stores=tuple(data.stores.values()),
                     nginx=_nginx(settings),
                     watch_machine=not settings.on_kubernetes,
                 ),

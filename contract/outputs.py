@@ -14,60 +14,99 @@ Whoever needs only what is public reads one output, which then isn't secret:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
-from contract.record import ContractError, Record, described
+from contract.record import ContractError, Record, Variable, described
 
 CONTRACT_VERSION = 1
 """Grows when an output changes its meaning, its type or its name, or goes away; a new output leaves it as it is."""
+
+HOST = "Host name or address for people and programs beside the platform: of the host, or in the cluster."
+PORT = "TCP port on that host."
 
 Secret = TypeVar("Secret")
 """`str` for who reads the outputs, `pulumi.Output[str]` for the program that makes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Database(Record):
-    """A service's own database."""
-
-    name: str = described("Its name.")
-    app_role: str = described("Role the service connects as: reads and writes rows of its tenant, nothing else.")
-    migrator_role: str = described("Role its migrations run as; what they create belongs to the owner role.")
-    pool_max: int = described("Connections that one instance of the service may open.")
+class StoreOutput(Record):
+    """Where a store answers, and what a service's environment has of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Postgres(Record):
+class Database(Record):
+    """A service's own database."""
+
+    name: str = described("Its name.", variable=Variable(name="DATABASE_NAME", meaning="the service's own database"))
+    app_role: str = described(
+        "Role the service connects as: reads and writes rows of its tenant, nothing else.",
+        variable=Variable(
+            name="DATABASE_USER", meaning="the database's application role; for migrations its migrator role"
+        ),
+    )
+    migrator_role: str = described("Role its migrations run as; what they create belongs to the owner role.")
+    pool_max: int = described(
+        "Connections that one instance of the service may open.",
+        variable=Variable(
+            name="DATABASE_POOL_MAX",
+            meaning="connections that one process of the service may open at once; further ones are refused",
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postgres(StoreOutput):
     """Where PostgreSQL answers."""
 
-    host: str = described(
-        "Host name or address for people and programs beside the platform: of the host, or in the cluster."
+    host: str = described(HOST, variable=Variable(name="DATABASE_HOST", meaning="PostgreSQL's host name"))
+    port: int = described(PORT, variable=Variable(name="DATABASE_PORT", meaning="its TCP port"))
+    ssl_mode: str = described(
+        "How connections are encrypted, in libpq's words: `disable`, `require`, `verify-full`.",
+        variable=Variable(
+            name="DATABASE_SSLMODE",
+            meaning="libpq's words: `disable`, `require`, `verify-full` (against the image's system certificates)",
+        ),
     )
-    port: int = described("TCP port on that host.")
-    ssl_mode: str = described("How connections are encrypted, in libpq's words: `disable`, `require`, `verify-full`.")
     admin_role: str = described("The superuser that makes databases and roles.")
     backup_role: str = described("Role that reads every row of every tenant, for dumps.")
     databases: Mapping[str, Database] = described("Service name (`user`, `planning`, …) to its database.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Redis(Record):
+class Redis(StoreOutput):
     """Where Redis answers."""
 
     host: str = described(
-        "Host name or address for people and programs beside the platform: of the host, or in the cluster."
+        HOST,
+        variable=Variable(
+            name="REDIS_HOST", meaning="Redis' host name. All services share it: begin each key with `<service>:`"
+        ),
     )
-    port: int = described("TCP port on that host.")
-    tls: bool = described("Whether connections are encrypted.")
+    port: int = described(PORT, variable=Variable(name="REDIS_PORT", meaning="its TCP port"))
+    tls: bool = described(
+        "Whether connections are encrypted.", variable=Variable(name="REDIS_TLS", meaning="`true` or `false`")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kafka(Record):
+class Kafka(StoreOutput):
     """Where Kafka answers."""
 
-    bootstrap_servers: str = described("`host:port` for clients beside the platform; several are separated by commas.")
-    security_protocol: str = described("How clients connect: `PLAINTEXT`, `SSL`, or `SASL_SSL` with SCRAM-SHA-512.")
-    username: str | None = described("User of `SASL_SSL`; null with another protocol.")
+    bootstrap_servers: str = described(
+        "`host:port` for clients beside the platform; several are separated by commas.",
+        variable=Variable(name="KAFKA_BROKERS", meaning="`host:port`, separated by commas"),
+    )
+    security_protocol: str = described(
+        "How clients connect: `PLAINTEXT`, `SSL`, or `SASL_SSL` with SCRAM-SHA-512.",
+        variable=Variable(
+            name="KAFKA_SECURITY_PROTOCOL", meaning="`PLAINTEXT`, `SSL`, or `SASL_SSL` with SCRAM-SHA-512"
+        ),
+    )
+    username: str | None = described(
+        "User of `SASL_SSL`; null with another protocol.",
+        variable=Variable(name="KAFKA_USERNAME", meaning="user of `SASL_SSL`; not set with another protocol"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +140,25 @@ class Monitoring(Record):
 class Credentials(Record, Generic[Secret]):
     """The secret values."""
 
-    postgres: Mapping[str, Secret] = described("PostgreSQL role to its password, for every role that may log in.")
-    redis: Secret | None = described("Redis's password; null where it has none.")
-    kafka: Secret | None = described("Password of Kafka's user; null where it asks for none.")
-    jwt_secret: Secret = described("The key that signs the platform's JWTs.")
+    postgres: Mapping[str, Secret] = described(
+        "PostgreSQL role to its password, for every role that may log in.",
+        variable=Variable(
+            name="DATABASE_PASSWORD",
+            meaning="every service",
+            key=lambda postgres, service: postgres.databases[service].app_role,
+        ),
+    )
+    redis: Secret | None = described(
+        "Redis's password; null where it has none.",
+        variable=Variable(name="REDIS_PASSWORD", meaning="every service, if Redis has a password"),
+    )
+    kafka: Secret | None = described(
+        "Password of Kafka's user; null where it asks for none.",
+        variable=Variable(name="KAFKA_PASSWORD", meaning="every service, with `SASL_SSL`"),
+    )
+    jwt_secret: Secret = described(
+        "The key that signs the platform's JWTs.", variable=Variable(name="JWT_SECRET", meaning="every service")
+    )
     pg_admin: Secret | None = described("Password of pgAdmin's user; null where the stack runs without pgAdmin.")
     grafana: Secret | None = described("Password of Grafana's user `admin`; null where the stack runs without Grafana.")
     third_parties: Mapping[str, Secret] = described(
@@ -124,6 +178,12 @@ class StackOutputs(Record, Generic[Secret]):
     gateway: Gateway = described("The way in.")
     monitoring: Monitoring = described("What watches the platform.")
     credentials: Credentials[Secret] = described("The secret values.", secret=True)
+
+    @property
+    def stores(self) -> dict[str, StoreOutput]:
+        """The stores, by the names of their outputs."""
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, StoreOutput)}
 
     @classmethod
     def parse(cls, outputs: Mapping[str, Any]) -> StackOutputs[str]:  # type: ignore[override]

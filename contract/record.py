@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Self
 
@@ -13,9 +13,21 @@ class ContractError(ValueError):
     """The outputs don't keep the contract, or keep another version of it."""
 
 
-def described(text: str, *, secret: bool = False) -> Any:
-    """A field with its documentation, and whether its value is secret."""
-    return field(metadata={"description": text, "secret": secret})
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """An environment variable of every service, which has the value of the field that declares it."""
+
+    name: str
+    meaning: str
+    """Its value, or who gets it, for docs/service-contract.md."""
+
+    key: Callable[[Any, str], str] | None = None
+    """For a mapping of secrets: the key of a service's own, from the store's record and the service's name."""
+
+
+def described(text: str, *, secret: bool = False, variable: Variable | None = None) -> Any:
+    """A field with its documentation, whether its value is secret, and the variable that has its value."""
+    return field(metadata={"description": text, "secret": secret, "variable": variable})
 
 
 @dataclass(frozen=True, kw_only=True)

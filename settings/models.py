@@ -28,7 +28,7 @@ from settings.credentials import (
 )
 from settings.gateway import Gateway
 from settings.monitoring import Monitoring
-from settings.stores import Kafka, Postgres, Redis
+from settings.stores import Kafka, Postgres, Redis, StoreSettings
 from settings.tools import DevTools
 
 
@@ -65,6 +65,11 @@ class Settings(Section):
         if found := conflicts(self):
             raise SettingsConflict(found)
         return self
+
+    @property
+    def stores(self) -> dict[str, StoreSettings]:
+        """The sections of the stores, by their names."""
+        return {name: section for name, section in self if isinstance(section, StoreSettings)}
 
     @property
     def on_kubernetes(self) -> bool:

@@ -47,6 +47,16 @@ REQUIRED = "is required with the mode 'external'"
 BrokerAddress = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\d{1,5}$")]
 
 
+class StoreSettings(Section):
+    """A store: how it is run, or where it is."""
+
+    @property
+    def is_external(self) -> bool:
+        """Whether its server is managed elsewhere."""
+        mode: str = getattr(self, "mode")  # noqa: B009 - every store declares its own modes
+        return mode == "external"
+
+
 class ExternalPostgres(Section):
     """A managed PostgreSQL server, for `postgres.mode: external`. The stack needs a superuser on it."""
 
@@ -85,7 +95,7 @@ class CloudNativePg(Section):
     )
 
 
-class Postgres(Section):
+class Postgres(StoreSettings):
     """PostgreSQL: one database per service."""
 
     mode: Literal["statefulset", "cloudnativepg", "external"] = Field(
@@ -167,7 +177,7 @@ class ExternalRedis(Section):
     cidrs: Cidrs = Field((), description=EXTERNAL_CIDRS)
 
 
-class Redis(Section):
+class Redis(StoreSettings):
     """Redis: cache and sessions."""
 
     mode: Literal["standalone", "external"] = Field(
@@ -236,7 +246,7 @@ class ExternalKafka(Section):
     cidrs: Cidrs = Field((), description=EXTERNAL_CIDRS)
 
 
-class Kafka(Section):
+class Kafka(StoreSettings):
     """Kafka: the event bus."""
 
     mode: Literal["zookeeper", "kraft", "external"] = Field(

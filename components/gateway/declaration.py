@@ -13,9 +13,9 @@ from typing import Any
 
 import pulumi
 
-from components.data_layer.access import RedisAccess
 from components.gateway import timeouts
 from components.microservice import JWT_ALGORITHM, JWT_ISSUER
+from components.stores.redis import RedisStore
 from settings.applications import INTERNAL_PATHS
 from settings.gateway import RateLimit
 from workloads import ENGINE_HOST
@@ -58,13 +58,12 @@ class Configuration:
     jwt_secret: pulumi.Output[str]
     cors_origins: Sequence[str]
     rate_limit: RateLimit
-    redis: RedisAccess
-    redis_password: pulumi.Output[str] | None
+    redis: RedisStore
 
 
 def declarative(configuration: Configuration) -> pulumi.Output[str]:
     """Return the text of the declarative file."""
-    return pulumi.Output.all(configuration.jwt_secret, configuration.redis_password).apply(
+    return pulumi.Output.all(configuration.jwt_secret, configuration.redis.secret).apply(
         lambda secrets: json.dumps(document(configuration, *secrets), indent=2)
     )
 
@@ -180,7 +179,7 @@ def _cors(origins: Sequence[str]) -> dict[str, Any]:
 
 def _rate_limiting(configuration: Configuration, password: str | None) -> dict[str, Any]:
     """Counted in Redis, for all replicas together; if Redis is unavailable, requests pass."""
-    limit, redis = configuration.rate_limit, configuration.redis
+    limit, redis = configuration.rate_limit, configuration.redis.inside
     return {
         "minute": limit.per_minute,
         **({"hour": limit.per_hour} if limit.per_hour else {}),
@@ -188,12 +187,12 @@ def _rate_limiting(configuration: Configuration, password: str | None) -> dict[s
         "policy": "redis",
         "fault_tolerant": True,
         "redis": {
-            "host": redis.endpoint.host,
-            "port": redis.endpoint.port,
+            "host": redis.host,
+            "port": redis.port,
             "ssl": redis.tls,
             "ssl_verify": redis.tls,
             # The name that the certificate must have. Kong refuses an address: settings/consistency.py does before it.
-            **({"server_name": redis.endpoint.host} if redis.tls else {}),
+            **({"server_name": redis.host} if redis.tls else {}),
             "timeout": timeouts.REDIS_MS,
             **({"password": password} if password else {}),
         },

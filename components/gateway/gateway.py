@@ -9,12 +9,12 @@ import pulumi
 
 from backends.base import Backend, DeployOptions
 from components.credentials import Credentials
-from components.data_layer.access import RedisAccess
 from components.gateway import certificate, kong, nginx
 from components.gateway.declaration import Configuration, Upstream
 from components.gateway.headers import SECURITY
+from components.stores.redis import RedisStore
 from settings.catalog import API_SUBDOMAIN, Frontend
-from settings.credentials import JWT, REDIS
+from settings.credentials import JWT
 from settings.gateway import Gateway as GatewaySettings
 from workloads import Endpoint, Exposure, Route
 
@@ -34,7 +34,7 @@ class GatewayArgs:
     """Those that run in the stack."""
 
     cors_origins: Sequence[str]
-    redis: RedisAccess
+    redis: RedisStore
     """Where Kong counts requests."""
 
     backend: Backend
@@ -63,7 +63,6 @@ class Gateway(pulumi.ComponentResource):
                     cors_origins=args.cors_origins,
                     rate_limit=settings.rate_limit,
                     redis=args.redis,
-                    redis_password=args.credentials.find(REDIS),
                 ),
                 certificate.file_set(obtained, kong.CERTIFICATE),
                 backend,

@@ -83,9 +83,9 @@ def gateway(
         cpu_request=kong.cpu_request,
         readiness=Probe(check=HttpGet(port=STATUS, path="/status/ready")),
         liveness=Liveness(check=TcpConnect(port=STATUS)),
-        needs=configuration.redis.server,
+        needs=configuration.redis.needs,
         calls=(
-            configuration.redis.endpoint,
+            *configuration.redis.calls,
             *(Endpoint(service.name, service.port) for service in configuration.services if not service.is_local),
         ),
         calls_host=has_local,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 
 from backends.base import Backend, DeployOptions
 from components.credentials import Credentials
-from components.data_layer.access import KafkaAccess, PostgresAccess, RedisAccess
 from components.monitoring import exporters, probes, servers
 from components.monitoring.prometheus import Kubelets, Target
+from components.stores import Store
 from settings.monitoring import Monitoring as MonitoringSettings
 from workloads import Endpoint, Workload
 
@@ -39,9 +40,7 @@ class MonitoringArgs:
     settings: MonitoringSettings
     backend: Backend
     credentials: Credentials
-    postgres: PostgresAccess
-    redis: RedisAccess
-    kafka: KafkaAccess
+    stores: Sequence[Store[Any]]
     nginx: Nginx | None
     """None if the stack runs none."""
 
@@ -60,7 +59,7 @@ class Monitoring(pulumi.ComponentResource):
         settings, backend = args.settings, args.backend
         for workload in [*_exporters(args), servers.alertmanager(settings, args.credentials, backend)]:
             backend.deploy(workload, DeployOptions(parent=self))
-        watched = [*_targets(backend.deployed), *_servers(args.postgres)]
+        watched = [*_targets(backend.deployed), *_servers(args.stores)]
         kubelets = _kubelets(settings, backend)
         backend.deploy(servers.prometheus(settings, watched, kubelets, backend), DeployOptions(parent=self))
         backend.deploy(servers.grafana(settings, args.credentials, backend), DeployOptions(parent=self))
@@ -68,12 +67,8 @@ class Monitoring(pulumi.ComponentResource):
 
 
 def _exporters(args: MonitoringArgs) -> list[Workload]:
-    images, credentials = args.settings.exporters, args.credentials
-    found = [
-        exporters.postgres(images.postgres, args.postgres, credentials),
-        exporters.redis(images.redis, args.redis, credentials),
-        exporters.kafka(images.kafka, args.kafka, credentials),
-    ]
+    images = args.settings.exporters
+    found = [one for store in args.stores if (one := store.exporter(images)) is not None]
     if args.nginx is not None:
         found.append(exporters.nginx(images.nginx, args.nginx.status))
     if args.watch_machine:
@@ -106,13 +101,13 @@ def _targets(workloads: Sequence[Workload]) -> list[Target]:
     ]
 
 
-def _servers(postgres: PostgresAccess) -> list[Target]:
-    """Return PostgreSQL's servers, which report their replication themselves."""
-    servers = postgres.servers
-    if servers is None:
-        return []
-    where = servers.metrics
-    return [Target(job="cloudnativepg", workload=where.workload, port=where.port, expected=servers.number)]
+def _servers(stores: Sequence[Store[Any]]) -> list[Target]:
+    """Return the servers of stores that report their own metrics."""
+    return [
+        Target(job=one.job, workload=one.metrics.workload, port=one.metrics.port, expected=one.number)
+        for one in (store.servers for store in stores)
+        if one is not None
+    ]
 
 
 def _kubelets(settings: MonitoringSettings, backend: Backend) -> Kubelets | None:

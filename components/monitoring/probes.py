@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.monitoring.exporters import NOBODY
+from components.exporter import NOBODY
 from workloads import Endpoint, FileSet, Health, HttpGet, Job, Liveness, Metrics, Port, Probe, TcpConnect, Workload
 
 PORT = 9115

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from components.data_layer.redis import CONFIGURATION, FOLDER, MOUNT
+from components.stores.redis import CONFIGURATION, FOLDER, MOUNT
 from tests import ext4
 from tests.artifacts.postgres_server import free_port
 from tests.artifacts.reference_redis import program

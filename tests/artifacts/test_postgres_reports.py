@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from components.data_layer.postgres_parameters import parameters
+from components.stores.postgres.parameters import parameters
 from settings.stores import Postgres
 from tests.artifacts.postgres_server import Installation
 from tests.artifacts.postgres_start import Container, container

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.data_layer.kafka.broker import USER, broker
-from components.data_layer.kafka.properties import DATA_MOUNT
+from components.stores.kafka.broker import USER, broker
+from components.stores.kafka.properties import DATA_MOUNT
 from settings.stores import Kafka
 from tests import ext4
 from tests.engine.docker_engine import docker

@@ -8,10 +8,10 @@ from typing import Literal
 
 import pytest
 
-from components.data_layer.kafka.broker import broker
-from components.data_layer.kafka.properties import properties
-from components.data_layer.kafka.retention import INTERNAL_PARTITIONS, MIB, retention
-from components.data_layer.kafka.zookeeper import zookeeper
+from components.stores.kafka.broker import broker
+from components.stores.kafka.properties import properties
+from components.stores.kafka.retention import INTERNAL_PARTITIONS, MIB, retention
+from components.stores.kafka.zookeeper import zookeeper
 from settings.stores import Kafka, ZooKeeper
 from tests.unit.mistakes import assert_refused, refused_keys
 from workloads import Workload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from components.data_layer.redis import CONFIGURATION, client_memory_mib, memory_limit_mib
+from components.stores.redis import CONFIGURATION, client_memory_mib, memory_limit_mib
 from settings.stores import LOG_ROOM, Redis
 from tests.unit.asking import Ask
 from workloads import RECOVERY_S

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+
 import pulumi
 
-from backends.base import Backend, DeployOptions
+import contract.outputs as contract
+from backends.base import DeployOptions
 from components.assets import asset
-from components.credentials import Credentials
-from components.data_layer.access import RedisAccess
+from components.exporter import SECRETS as EXPORTER_SECRETS
+from components.exporter import exporter
+from components.stores.store import Store, StoreArgs
 from settings.credentials import REDIS
+from settings.monitoring import Exporters
 from settings.stores import Redis
+from settings.tools import DevTools, RedisCommander
 from workloads import (
     RECOVERY_S,
     Endpoint,
     Exec,
     External,
     FileSet,
+    HttpGet,
     Kind,
     Liveness,
     Port,
@@ -41,14 +49,56 @@ OVERHEAD_MIB = 96
 """The program, the readiness check, the scratch space, and what a late flush leaves in the buffer of the log."""
 
 
-def deploy(settings: Redis, credentials: Credentials, backend: Backend, *, parent: pulumi.Resource) -> RedisAccess:
+@dataclass(frozen=True, kw_only=True)
+class RedisStore(Store[contract.Redis]):
+    """Redis, run by the stack or managed elsewhere."""
+
+    @property
+    def secret(self) -> pulumi.Output[str] | None:
+        """Redis' password; None if it has none."""
+        return self.args.credentials.find(REDIS)
+
+    def exporter(self, images: Exporters) -> Workload:
+        """Return the exporter of Redis."""
+        address = f"{'rediss' if self.inside.tls else 'redis'}://{self.inside.host}:{self.inside.port}"
+        password = self.secret
+        secrets = {} if password is None else {"passwords.json": password.apply(lambda one: json.dumps({address: one}))}
+        return exporter(
+            "redis",
+            image=images.redis,
+            user=59000,
+            port=9121,
+            environment={
+                "REDIS_ADDR": address,
+                **({"REDIS_PASSWORD_FILE": f"{EXPORTER_SECRETS}/passwords.json"} if secrets else {}),
+            },
+            secrets=secrets,
+            calls=self.calls,
+            needs=self.needs,
+        )
+
+    def web_tool(self, tools: DevTools) -> Workload:
+        """Return Redis Commander."""
+        return _redis_commander(tools.redis_commander, self)
+
+
+def deploy(args: StoreArgs, options: DeployOptions) -> RedisStore:
     """Deploy the server, unless it is external."""
+    settings, external = args.settings.redis, args.settings.redis.external
+    endpoint: Endpoint | External = ENDPOINT
     if settings.mode == "external":
-        external = settings.external
         endpoint = External(external.host or "", external.port, external.cidrs)
-        return RedisAccess(endpoint=endpoint, tls=external.tls, server=())
-    backend.deploy(_server(settings, credentials.find(REDIS)), DeployOptions(parent=parent))
-    return RedisAccess(endpoint=ENDPOINT, tls=False, server=(ENDPOINT.workload,))
+    else:
+        args.backend.deploy(_server(settings, args.credentials.find(REDIS)), options)
+    host, port = args.published(endpoint, settings.port)
+    tls = settings.mode == "external" and external.tls
+    return RedisStore(
+        args=args,
+        calls=(endpoint,),
+        needs=() if settings.mode == "external" else (ENDPOINT.workload,),
+        inside=contract.Redis(host=endpoint.host, port=endpoint.port, tls=tls),
+        published=contract.Redis(host=host, port=port, tls=tls),
+    )
 
 
 def memory_limit_mib(max_memory_mib: int) -> int:
@@ -109,3 +159,37 @@ def _server(settings: Redis, password: pulumi.Output[str] | None) -> Workload:
 def _requirepass(password: str) -> str:
     escaped = password.replace("\\", "\\\\").replace('"', '\\"')
     return f'requirepass "{escaped}"\n'
+
+
+def _redis_commander(settings: RedisCommander, redis: RedisStore) -> Workload:
+    """Redis Commander without the image's entry point, which would pass the password as a process argument."""
+    local, password = "/etc/redis-commander", redis.secret
+
+    def configuration(secret: str | None) -> str:
+        connection = {"label": "PTI Calendar", "host": redis.inside.host, "port": redis.inside.port, "dbIndex": 0}
+        return json.dumps({"connections": [connection | ({"password": secret} if secret else {})]}, indent=2)
+
+    return Workload(
+        name="redis-commander",
+        image=settings.image,
+        user=10000,
+        command=("node", "/redis-commander/bin/redis-commander.js"),
+        environment={
+            # node-config reads several directories; a later one wins.
+            "NODE_CONFIG_DIR": f"/redis-commander/config:{local}",
+            "NOSAVE": "true",
+        },
+        ports=(Port(name="http", number=8081, publish=settings.port),),
+        file_sets=(
+            FileSet(
+                name="configuration",
+                directory=local,
+                files={"local.json": configuration(None) if password is None else password.apply(configuration)},
+                secret=password is not None,
+            ),
+        ),
+        scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
+        memory_mib=160,
+        readiness=Probe(check=HttpGet(port=8081, path="/"), startup_s=120),
+        calls=redis.calls,
+    )

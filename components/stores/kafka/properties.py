@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.data_layer.kafka.retention import MIB, retention
+from components.stores.kafka.retention import MIB, retention
 from settings.stores import Kafka
 from workloads import RECOVERY_S, Endpoint
 

@@ -6,8 +6,8 @@ import base64
 import hashlib
 
 from components.assets import asset, assets
-from components.data_layer.kafka.memory import BROKER_SCRATCH_MIB, IMAGE_VOLUMES, of_broker
-from components.data_layer.kafka.properties import (
+from components.stores.kafka.memory import BROKER_SCRATCH_MIB, IMAGE_VOLUMES, of_broker
+from components.stores.kafka.properties import (
     CONTROLLER,
     DATA_MOUNT,
     ENDPOINT,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from components.assets import asset, assets
-from components.data_layer.kafka.memory import ZOOKEEPER_SCRATCH_MIB, of_zookeeper
-from components.data_layer.kafka.properties import ZOOKEEPER
+from components.stores.kafka.memory import ZOOKEEPER_SCRATCH_MIB, of_zookeeper
+from components.stores.kafka.properties import ZOOKEEPER
 from settings.stores import ZooKeeper
 from workloads import RECOVERY_S, Exec, FileSet, Kind, Liveness, Port, Probe, Scratch, TcpConnect, Volume, Workload
 

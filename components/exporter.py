@@ -1,0 +1,51 @@
+"""The workload of an exporter, for software without Prometheus metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pulumi
+
+from workloads import Endpoint, External, FileSet, HttpGet, Job, Liveness, Metrics, Port, Probe, TcpConnect, Workload
+
+SECRETS = "/run/secrets/exporter"
+NOBODY = 65534
+
+
+def exporter(
+    job: Job,
+    *,
+    name: str | None = None,
+    image: str,
+    user: int,
+    port: int,
+    command: tuple[str, ...] = (),
+    arguments: tuple[str, ...] = (),
+    environment: Mapping[str, pulumi.Input[str]] | None = None,
+    secrets: Mapping[str, pulumi.Input[str]] | None = None,
+    calls: tuple[Endpoint | External, ...] = (),
+    needs: tuple[str, ...] = (),
+    probed: bool = True,
+    startup_s: int = Liveness.startup_s,
+    memory_mib: int = 64,
+    reads_namespace: bool = False,
+) -> Workload:
+    """Return the exporter that reports `job`, which is about the workload of that name."""
+    return Workload(
+        name=name or f"{job}-exporter",
+        image=image,
+        user=user,
+        command=command,
+        arguments=arguments,
+        environment=environment or {},
+        file_sets=(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True),) if secrets else (),
+        ports=(Port(name="metrics", number=port),),
+        memory_mib=memory_mib,
+        # Probe the exporter, not its target, so that a store's outage is reported.
+        readiness=Probe(check=HttpGet(port=port, path="/")) if probed else None,
+        liveness=Liveness(check=TcpConnect(port=port), startup_s=startup_s) if probed else None,
+        needs=needs,
+        calls=calls,
+        metrics=(Metrics(port=port, job=job, about=job),),
+        reads_namespace=reads_namespace,
+    )

@@ -1,0 +1,131 @@
+"""Kafka: brokers coordinated by ZooKeeper or by themselves (KRaft), or a managed one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+import contract.outputs as contract
+from backends.base import DeployOptions
+from components.exporter import NOBODY, exporter
+from components.exporter import SECRETS as EXPORTER_SECRETS
+from components.stores.kafka.broker import broker
+from components.stores.kafka.properties import ENDPOINT, PUBLISHED
+from components.stores.kafka.zookeeper import zookeeper
+from components.stores.store import Store, StoreArgs
+from settings.credentials import KAFKA
+from settings.monitoring import Exporters
+from settings.stores import ExternalKafka
+from settings.tools import DevTools, KafkaUi
+from workloads import RECOVERY_S, Endpoint, External, HttpGet, Port, Probe, Scratch, Workload
+
+# kafka_exporter ends if no broker answers at its start (danielqsj/kafka_exporter#303). The container stays, and starts
+# it again: an outage of Kafka is not to count as restarts. A shell that is process 1 ignores a signal without a trap.
+KAFKA_AGAIN = """
+trap 'kill "$child"; exit' TERM INT
+while :; do
+    kafka_exporter "$@" & child=$!
+    wait "$child"
+    sleep 5 & child=$!
+    wait "$child"
+done
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaStore(Store[contract.Kafka]):
+    """Kafka, run by the stack or managed elsewhere."""
+
+    @property
+    def secret(self) -> pulumi.Output[str] | None:
+        """Password of the user that clients log in as; None if there is no user."""
+        return None if self.inside.username is None else self.args.credentials[KAFKA]
+
+    def exporter(self, images: Exporters) -> Workload:
+        """Return the exporter of Kafka: brokers, partitions and consumer lag."""
+        arguments = [f"--kafka.server={server}" for server in self.inside.bootstrap_servers.split(",")]
+        secrets = {}
+        if self.inside.security_protocol != "PLAINTEXT":
+            arguments.append("--tls.enabled")
+        if self.secret is not None:
+            arguments += ["--sasl.enabled", "--sasl.mechanism=scram-sha512", f"--sasl.username={self.inside.username}"]
+            # The exporter takes the password as an argument only, which everybody on the machine sees. But it reads
+            # arguments from a file, too: https://github.com/alecthomas/kingpin/blob/v2.4.0/README.md
+            arguments.append(f"@{EXPORTER_SECRETS}/arguments")
+            secrets["arguments"] = pulumi.Output.concat("--sasl.password=", self.secret, "\n")
+        return exporter(
+            "kafka",
+            image=images.kafka,
+            user=NOBODY,
+            port=9308,
+            command=("sh", "-c", KAFKA_AGAIN, "kafka-exporter"),
+            arguments=tuple(arguments),
+            secrets=secrets,
+            calls=self.calls,
+            needs=self.needs,
+            # It listens once it has reached Kafka.
+            startup_s=RECOVERY_S,
+        )
+
+    def web_tool(self, tools: DevTools) -> Workload:
+        """Return Kafka UI."""
+        return _kafka_ui(tools.kafka_ui, self)
+
+
+def deploy(args: StoreArgs, options: DeployOptions) -> KafkaStore:
+    """Deploy the brokers of the chosen mode, unless Kafka is external."""
+    settings, backend = args.settings.kafka, args.backend
+    if settings.mode == "external":
+        return _external(args, settings.external)
+    if settings.mode == "zookeeper":
+        backend.deploy(zookeeper(settings.zookeeper), options)
+    # A single broker has a listener of its own for people; several are reached from the platform's side.
+    host, port = backend.addressing.published(Endpoint(ENDPOINT.workload, PUBLISHED), settings.port)
+    published = f"{host}:{port}" if settings.brokers == 1 else f"{backend.addressing.fqdn('kafka')}:{ENDPOINT.port}"
+    backend.deploy(broker(settings, published=published, cluster=args.cluster), options)
+    return KafkaStore(
+        args=args,
+        calls=(ENDPOINT,),
+        needs=(ENDPOINT.workload,),
+        inside=_plaintext(str(ENDPOINT)),
+        published=_plaintext(published),
+    )
+
+
+def _plaintext(servers: str) -> contract.Kafka:
+    return contract.Kafka(bootstrap_servers=servers, security_protocol="PLAINTEXT", username=None)
+
+
+def _external(args: StoreArgs, external: ExternalKafka) -> KafkaStore:
+    servers = [address.rpartition(":") for address in external.bootstrap_servers]
+    output = contract.Kafka(
+        bootstrap_servers=",".join(external.bootstrap_servers),
+        security_protocol=external.security_protocol,
+        username=external.username,
+    )
+    return KafkaStore(
+        args=args,
+        calls=tuple(External(host, int(port), external.cidrs) for host, _, port in servers),
+        needs=(),
+        inside=output,
+        published=output,
+    )
+
+
+def _kafka_ui(settings: KafkaUi, kafka: KafkaStore) -> Workload:
+    return Workload(
+        name="kafka-ui",
+        image=settings.image,
+        user=100,
+        environment={
+            "KAFKA_CLUSTERS_0_NAME": "pti-calendar",
+            "KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS": kafka.inside.bootstrap_servers,
+            "JAVA_OPTS": f"-Xmx{settings.heap_mib}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        },
+        ports=(Port(name="http", number=8080, publish=settings.port),),
+        scratch=(Scratch(path="/tmp", size_mib=64), Scratch(path="/etc/kafkaui")),  # noqa: S108 - a mount of its own
+        memory_mib=settings.heap_mib + 288,
+        readiness=Probe(check=HttpGet(port=8080, path="/actuator/health"), startup_s=180),
+        calls=kafka.calls,
+    )

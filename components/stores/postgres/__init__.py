@@ -1,0 +1,106 @@
+"""PostgreSQL: the server, if the stack runs it, and the task that provisions its databases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pulumi
+
+import contract.outputs as contract
+from backends.base import DeployOptions
+from components.exporter import NOBODY, exporter
+from components.exporter import SECRETS as EXPORTER_SECRETS
+from components.stores.postgres.databases import BACKUP_ROLE, MONITOR_ROLE, NAME, databases
+from components.stores.postgres.pgadmin import pg_admin
+from components.stores.postgres.server import ENDPOINT, cluster, server
+from components.stores.store import Servers, Store, StoreArgs
+from settings.catalog import SERVICES
+from settings.credentials import POSTGRES_ADMIN, POSTGRES_BACKUP, POSTGRES_MONITOR, app_role, migrator_role
+from settings.monitoring import Exporters
+from settings.tools import DevTools
+from workloads import METRICS_PORT, Endpoint, External, Workload
+
+ADMIN = "postgres"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresStore(Store[contract.Postgres]):
+    """PostgreSQL with a database per service. Clients wait for the task that creates the databases."""
+
+    @property
+    def secret(self) -> dict[str, pulumi.Output[str]]:
+        """Role to password, for every role that may log in."""
+        credentials = self.args.credentials
+        passwords = {self.inside.admin_role: credentials[POSTGRES_ADMIN], BACKUP_ROLE: credentials[POSTGRES_BACKUP]}
+        for service in SERVICES:
+            passwords[service.role("app")] = credentials[app_role(service)]
+            passwords[service.role("migrator")] = credentials[migrator_role(service)]
+        return passwords
+
+    def exporter(self, images: Exporters) -> Workload:
+        """Return the exporter of PostgreSQL. Its role can read statistics, but no rows."""
+        return exporter(
+            "postgres",
+            image=images.postgres,
+            user=NOBODY,
+            port=9187,
+            # When it started, which shows that it starts again and again.
+            arguments=("--collector.postmaster",),
+            environment={
+                "DATA_SOURCE_URI": f"{self.inside.host}:{self.inside.port}/postgres?sslmode={self.inside.ssl_mode}",
+                "DATA_SOURCE_USER": MONITOR_ROLE,
+                "DATA_SOURCE_PASS_FILE": f"{EXPORTER_SECRETS}/password",
+            },
+            secrets={"password": self.args.credentials[POSTGRES_MONITOR]},
+            calls=self.calls,
+            needs=self.needs,
+        )
+
+    def web_tool(self, tools: DevTools) -> Workload:
+        """Return pgAdmin."""
+        return pg_admin(tools.pg_admin, self.calls, self.inside, self.args.credentials)
+
+
+def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
+    """Deploy the server of the chosen mode, unless it is external, and provision the databases."""
+    settings, backend, external = args.settings.postgres, args.backend, args.settings.postgres.external
+    endpoint: Endpoint | External = ENDPOINT
+    admin, ssl_mode = ADMIN, "disable"
+    needs: tuple[str, ...] = (ENDPOINT.workload,)
+    servers: Servers | None = None
+    if settings.mode == "statefulset":
+        backend.deploy(server(settings, args.credentials), options)
+    elif settings.mode == "cloudnativepg":
+        endpoint = backend.deploy_postgres_cluster(cluster(settings, args.credentials), options)
+        ssl_mode = "require"
+        metrics = Endpoint(ENDPOINT.workload, METRICS_PORT)
+        servers = Servers(metrics=metrics, number=settings.cloudnativepg.instances, job="cloudnativepg")
+    else:
+        endpoint = External(external.host or "", external.port, external.cidrs)
+        admin, ssl_mode, needs = external.admin, external.ssl_mode, ()
+    inside = contract.Postgres(
+        host=endpoint.host,
+        port=endpoint.port,
+        ssl_mode=ssl_mode,
+        admin_role=admin,
+        backup_role=BACKUP_ROLE,
+        databases={
+            service.name: contract.Database(
+                name=service.database,
+                app_role=service.role("app"),
+                migrator_role=service.role("migrator"),
+                pool_max=args.settings.services.pool_of(service),
+            )
+            for service in SERVICES
+        },
+    )
+    host, port = args.published(endpoint, settings.port)
+    backend.deploy(databases(args, (endpoint,), inside, needs=needs), options)
+    return PostgresStore(
+        args=args,
+        calls=(endpoint,),
+        needs=(NAME,),
+        inside=inside,
+        published=replace(inside, host=host, port=port),
+        servers=servers,
+    )

@@ -1,0 +1,85 @@
+"""The task that provisions the services' databases, roles and grants."""
+
+from __future__ import annotations
+
+import contract.outputs as contract
+from components.assets import asset, assets
+from components.stores.postgres.server import SECRETS, USER
+from components.stores.store import StoreArgs
+from settings import postgres_connections
+from settings.catalog import SERVICES
+from settings.credentials import POSTGRES_ADMIN, POSTGRES_BACKUP, POSTGRES_MONITOR, app_role, migrator_role
+from workloads import Endpoint, External, FileSet, Kind, Scratch, Workload
+
+NAME = "databases"
+BACKUP_ROLE = "pti_backup"
+MONITOR_ROLE = "pti_monitor"
+
+Calls = tuple[Endpoint | External, ...]
+
+
+def databases(args: StoreArgs, calls: Calls, login: contract.Postgres, *, needs: tuple[str, ...]) -> Workload:
+    """The task that creates what is missing, corrects what differs, and drops nothing.
+
+    Args:
+        login: where the server answers, and the role to log in as.
+        needs: the server's workload, if the stack runs it.
+    """
+    settings, services, credentials = args.settings.postgres, args.settings.services, args.credentials
+    roles = {service.role("app"): app_role(service) for service in SERVICES}
+    roles |= {service.role("migrator"): migrator_role(service) for service in SERVICES}
+    passwords = {role: credentials[credential] for role, credential in roles.items()}
+    if credentials.has(POSTGRES_MONITOR):
+        passwords[MONITOR_ROLE] = credentials[POSTGRES_MONITOR]
+    table = "".join(
+        f"{service.name} {service.database} {postgres_connections.application(services, service)}\n"
+        for service in SERVICES
+    )
+    return Workload(
+        name=NAME,
+        kind=Kind.TASK,
+        image=settings.image,
+        user=USER,
+        command=("sh", "/assets/provision.sh"),
+        environment={
+            "PGHOST": login.host,
+            "PGPORT": str(login.port),
+            "PGUSER": login.admin_role,
+            "PGSSLMODE": login.ssl_mode,
+            # A managed server's certificate is signed by one of the authorities that the system trusts.
+            **({"PGSSLROOTCERT": "system"} if login.ssl_mode == "verify-full" else {}),
+            # Servers that are kept have the password of the stack before until the operator has seen this one's.
+            **({"PROVISION_LOGIN_WAIT_S": "60"} if settings.mode == "cloudnativepg" else {}),
+            "PGPASSWORD_FILE": f"{SECRETS}/password",
+            "PROVISION_MIGRATOR_CONNECTIONS": str(postgres_connections.MIGRATOR),
+            "PROVISION_BACKUP_CONNECTIONS": str(postgres_connections.BACKUP),
+            "PROVISION_MONITOR_CONNECTIONS": str(postgres_connections.MONITOR),
+            # The settings know how many connections the stack's own server accepts, and not how many another one does.
+            **({"PROVISION_REQUIRE_CONNECTIONS": "true"} if settings.mode == "external" else {}),
+            "PROVISION_TABLE": "/etc/provisioning/databases",
+            "PROVISION_PASSWORDS_DIR": "/run/secrets/roles",
+        },
+        file_sets=(
+            FileSet(
+                name="scripts",
+                directory="/assets",
+                files={"provision.sh": asset("postgres/provision.sh"), **assets("postgres", "*.sql")},
+            ),
+            FileSet(name="table", directory="/etc/provisioning", files={"databases": table}),
+            FileSet(name="admin", directory=SECRETS, files={"password": credentials[POSTGRES_ADMIN]}, secret=True),
+            FileSet(
+                name="roles",
+                directory="/run/secrets/roles",
+                files={**passwords, BACKUP_ROLE: credentials[POSTGRES_BACKUP]},
+                secret=True,
+            ),
+        ),
+        scratch=(
+            Scratch(path="/tmp"),  # noqa: S108 - a mount of its own
+            # The image declares it as a volume.
+            Scratch(path="/var/lib/postgresql", size_mib=1),
+        ),
+        memory_mib=64,
+        needs=needs,
+        calls=calls,
+    )

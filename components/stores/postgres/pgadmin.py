@@ -1,0 +1,80 @@
+"""pgAdmin, the web tool for PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+
+import contract.outputs as contract
+from components.credentials import Credentials
+from settings.credentials import PGADMIN, POSTGRES_ADMIN
+from settings.tools import PgAdmin
+from workloads import Endpoint, External, FileSet, HttpGet, Port, Probe, Scratch, Workload
+
+SECRETS = "/run/secrets/pgadmin"
+
+
+def pg_admin(
+    settings: PgAdmin, calls: tuple[Endpoint | External, ...], server: contract.Postgres, credentials: Credentials
+) -> Workload:
+    """Return pgAdmin, with the server already listed."""
+    servers = {
+        "Servers": {
+            "1": {
+                "Name": "PTI Calendar",
+                "Group": "Servers",
+                "Host": server.host,
+                "Port": server.port,
+                "MaintenanceDB": "postgres",
+                "Username": server.admin_role,
+                # In the user's storage, where the image's entry point copies PGPASS_FILE.
+                "ConnectionParameters": {"sslmode": "prefer", "passfile": "/.pgpass"},
+            }
+        }
+    }
+    return Workload(
+        name="pgadmin",
+        image=settings.image,
+        user=5050,
+        environment={
+            "PGADMIN_DEFAULT_EMAIL": settings.email,
+            "PGADMIN_DEFAULT_PASSWORD_FILE": f"{SECRETS}/password",
+            "PGADMIN_LISTEN_PORT": "5050",
+            "PGADMIN_SERVER_JSON_FILE": "/etc/pgadmin/servers.json",
+            "PGPASS_FILE": f"{SECRETS}/pgpass",
+            # The image's own place for this file lies in its read-only root.
+            "PGADMIN_CUSTOM_CONFIG_DISTRO_FILE": "/run/pgadmin/config_distro.py",
+            "PGADMIN_CONFIG_MASTER_PASSWORD_REQUIRED": "False",
+            # Nothing of a developer's session leaves the machine: no version check, no picture by e-mail address.
+            "PGADMIN_CONFIG_UPGRADE_CHECK_ENABLED": "False",
+            "PGADMIN_CONFIG_SHOW_GRAVATAR_IMAGE": "False",
+            # The mail server of the image needs root; a forgotten password is in the configuration.
+            "PGADMIN_DISABLE_POSTFIX": "1",
+        },
+        ports=(Port(name="http", number=5050, publish=settings.port),),
+        file_sets=(
+            FileSet(name="servers", directory="/etc/pgadmin", files={"servers.json": json.dumps(servers, indent=2)}),
+            FileSet(
+                name="passwords",
+                directory=SECRETS,
+                files={
+                    "password": credentials[PGADMIN],
+                    "pgpass": credentials[POSTGRES_ADMIN].apply(lambda password: _pgpass(server, password)),
+                },
+                secret=True,
+            ),
+        ),
+        scratch=(
+            Scratch(path="/var/lib/pgadmin", size_mib=64),
+            Scratch(path="/run/pgadmin"),
+            Scratch(path="/tmp", size_mib=64),  # noqa: S108 - a mount of its own
+        ),
+        memory_mib=448,
+        readiness=Probe(check=HttpGet(port=5050, path="/misc/ping"), startup_s=180),
+        calls=calls,
+    )
+
+
+def _pgpass(server: contract.Postgres, password: str) -> str:
+    """A line of a libpq password file (https://www.postgresql.org/docs/current/libpq-pgpass.html)."""
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    return f"{server.host}:{server.port}:*:{server.admin_role}:{escaped}\n"

@@ -1,0 +1,118 @@
+"""PostgreSQL's server, or the cluster that CloudNativePG runs."""
+
+from __future__ import annotations
+
+from components.assets import asset
+from components.credentials import Credentials
+from components.stores.postgres.parameters import parameters
+from settings.credentials import POSTGRES_ADMIN
+from settings.stores import Postgres
+from workloads import (
+    RECOVERY_S,
+    Endpoint,
+    Exec,
+    FileSet,
+    Fixed,
+    Kind,
+    Liveness,
+    Port,
+    PostgresCluster,
+    Probe,
+    Scratch,
+    Volume,
+    Workload,
+)
+
+ENDPOINT = Endpoint("postgres", 5432)
+
+USER = 999
+SECRETS = "/run/secrets/postgres"
+SOCKETS = "/var/run/postgresql"
+SCRIPTS = ("start.sh", "ready.sh", "alive.sh")
+
+ANOTHER_MAJOR = (
+    "A server of another major version can't read the data. Dump the databases with the old image, set the new one "
+    "together with an empty volume, and restore the dump."
+)
+
+ANOTHER_MODE = (
+    "The server of the other mode begins empty, on volumes of its own. Bring up a second stack in that mode, and move "
+    "the data with pg_dump and pg_restore."
+)
+
+
+def server(settings: Postgres, credentials: Credentials) -> Workload:
+    """The one PostgreSQL server.
+
+    The data directory is named after the major version, so that an image of another one never opens it; the volume
+    is mounted above it, where PostgreSQL 18's image expects it (docker-library/postgres#1259).
+    """
+    return Workload(
+        name=ENDPOINT.workload,
+        kind=Kind.STATEFUL,
+        image=settings.image,
+        user=USER,
+        command=("sh", "/assets/start.sh"),
+        arguments=(
+            "postgres",
+            *("-c", "listen_addresses=*", "-c", f"unix_socket_directories={SOCKETS}"),
+            *(word for name, value in parameters(settings).items() for word in ("-c", f"{name}={value}")),
+        ),
+        environment={
+            "PGDATA": f"/var/lib/postgresql/{settings.major}/docker",
+            "PGHOST": SOCKETS,
+            "POSTGRES_PASSWORD_FILE": f"{SECRETS}/password",
+            # Sorting that no operating system upgrade changes under an index.
+            "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --data-checksums --encoding=UTF8 "
+            "--locale=C.UTF-8 --locale-provider=builtin --builtin-locale=C.UTF-8",
+        },
+        ports=(Port(name="postgres", number=ENDPOINT.port, publish=settings.port),),
+        file_sets=(
+            FileSet(name="scripts", directory="/assets", files={name: asset(f"postgres/{name}") for name in SCRIPTS}),
+            FileSet(name="admin", directory=SECRETS, files={"password": credentials[POSTGRES_ADMIN]}, secret=True),
+        ),
+        volumes=(
+            Volume(
+                name="postgres-data",
+                mount="/var/lib/postgresql",
+                size_gib=settings.storage_gib,
+                fixed=(
+                    _fixed_mode(settings),
+                    Fixed("postgres.image", f"PostgreSQL {settings.major}", ANOTHER_MAJOR),
+                ),
+            ),
+        ),
+        scratch=(
+            Scratch(path=SOCKETS, size_mib=4),
+            Scratch(path="/tmp", size_mib=4),  # noqa: S108 - a mount of its own
+            # Parallel queries share memory here; the 64 MiB containers get by default are soon too few.
+            Scratch(path="/dev/shm", size_mib=settings.memory.shm_mib),  # noqa: S108 - a mount of its own
+        ),
+        memory_mib=settings.memory_mib,
+        cpu_request=settings.cpu_request,
+        # Over TCP, which is closed until the data has been recovered and the password set.
+        readiness=Probe(check=Exec(command=("sh", "/assets/ready.sh")), startup_s=120, period_s=2),
+        liveness=Liveness(check=Exec(command=("sh", "/assets/alive.sh")), failures=12, startup_s=RECOVERY_S),
+        # A fast shutdown writes a checkpoint; killed earlier, the next start replays the log instead.
+        stop_grace_s=60,
+    )
+
+
+def cluster(settings: Postgres, credentials: Credentials) -> PostgresCluster:
+    return PostgresCluster(
+        name=ENDPOINT.workload,
+        image=settings.cloudnativepg.image,
+        instances=settings.cloudnativepg.instances,
+        size_gib=settings.storage_gib,
+        memory_mib=settings.memory_mib,
+        shm_mib=settings.memory.shm_mib,
+        cpu_request=settings.cpu_request,
+        admin_password=credentials[POSTGRES_ADMIN],
+        parameters=parameters(settings),
+        operator_namespace=settings.cloudnativepg.operator_namespace,
+        fixed=(_fixed_mode(settings),),
+    )
+
+
+def _fixed_mode(settings: Postgres) -> Fixed:
+    return Fixed("postgres.mode", settings.mode, ANOTHER_MODE)

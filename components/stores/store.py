@@ -1,0 +1,85 @@
+"""The protocol of a store: what every other component knows of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from backends.base import Backend
+from components.credentials import Credentials
+from contract.outputs import StoreOutput
+from settings import Settings
+from settings.monitoring import Exporters
+from settings.tools import DevTools
+from workloads import Endpoint, External, Job, Workload
+
+Output = TypeVar("Output", bound=StoreOutput)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreArgs:
+    """Arguments of every store."""
+
+    settings: Settings
+    backend: Backend
+    credentials: Credentials
+    cluster: str
+    """Name of the stack, which a store may keep in its data."""
+
+    def published(self, endpoint: Endpoint | External, port: int) -> tuple[str, int]:
+        """Return host and port of an endpoint for people; `port` is the host port on Docker."""
+        if isinstance(endpoint, External):
+            return endpoint.host, endpoint.port
+        return self.backend.addressing.published(endpoint, port)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Servers:
+    """Servers that report their own metrics."""
+
+    metrics: Endpoint
+    number: int
+    job: Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store(ABC, Generic[Output]):
+    """A store of the stack, whether the stack runs it or not.
+
+    Each store is a module of this package, which has a function
+    `deploy(args: StoreArgs, options: DeployOptions) -> Store`. Its section of the settings, its module, its output
+    and its field of the output `credentials` have the same name.
+    """
+
+    args: StoreArgs
+    calls: tuple[Endpoint | External, ...]
+    """What its clients connect to."""
+
+    needs: tuple[str, ...]
+    """Workloads that must be ready before its clients start; empty for a managed server without any."""
+
+    inside: Output
+    """Where workloads reach it."""
+
+    published: Output
+    """Where people and programs outside the platform reach it: the stack's output."""
+
+    servers: Servers | None = None
+    """Its servers, if they report metrics beside those of the exporter."""
+
+    @property
+    @abstractmethod
+    def secret(self) -> Any:
+        """Its field of `contract.Credentials`."""
+
+    def exporter(self, images: Exporters) -> Workload | None:
+        """Return the exporter of its metrics; None if its own workload has metrics."""
+        return None
+
+    def web_tool(self, tools: DevTools) -> Workload | None:
+        """Return the web tool that shows it to developers; None if there is none."""
+        return None
+
+
+StoreType = TypeVar("StoreType", bound=Store[Any])
