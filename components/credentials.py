@@ -38,7 +38,7 @@ class Credentials(pulumi.ComponentResource):
         self._source = source
         self._protect = protect
         self._values = {credential.key: self._value(credential) for credential in required}
-        self.register_outputs({})
+        self.register_outputs({"names": sorted(self._values)})
 
     def __getitem__(self, credential: Credential) -> pulumi.Output[str]:
         value = self.find(credential)

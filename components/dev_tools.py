@@ -33,7 +33,7 @@ class DevTools(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: DevToolsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(TYPE, name, None, opts)
-        for store in args.stores:
-            if (tool := store.web_tool(args.tools)) is not None:
-                args.backend.deploy(tool, DeployOptions(parent=self))
-        self.register_outputs({})
+        tools = [tool for store in args.stores if (tool := store.web_tool(args.tools)) is not None]
+        for tool in tools:
+            args.backend.deploy(tool, DeployOptions(parent=self))
+        self.register_outputs({tool.name: f"{tool.name}:{port.number}" for tool in tools for port in tool.ports})

@@ -36,8 +36,7 @@ class Frontend(pulumi.ComponentResource):
     def __init__(self, name: str, args: FrontendArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(TYPE, name, None, opts)
         args.backend.deploy(_web_server(args), DeployOptions(parent=self))
-        self.endpoint = Endpoint(args.frontend.name, args.frontend.port)
-        self.register_outputs({})
+        self.register_outputs({"endpoint": str(Endpoint(args.frontend.name, args.frontend.port))})
 
 
 def _web_server(args: FrontendArgs) -> Workload:

@@ -17,7 +17,7 @@ from components.stores.redis import RedisStore
 from settings.applications import Sized
 from settings.catalog import Service
 from settings.credentials import JWT, KAFKA, REDIS, app_role, migrator_role, third_party
-from workloads import INTERNET, FileSet, HttpGet, Kind, Liveness, Metrics, Port, Probe, Scratch, Workload
+from workloads import INTERNET, Endpoint, FileSet, HttpGet, Kind, Liveness, Metrics, Port, Probe, Scratch, Workload
 
 TYPE = "pti-calendar:index:Microservice"
 
@@ -61,7 +61,7 @@ class Microservice(pulumi.ComponentResource):
         for workload in migrations:
             args.backend.deploy(workload, DeployOptions(parent=self))
         args.backend.deploy(_service(args, after=tuple(one.name for one in migrations)), DeployOptions(parent=self))
-        self.register_outputs({})
+        self.register_outputs({"endpoint": str(Endpoint(args.service.name, args.service.port))})
 
 
 def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:

@@ -132,7 +132,7 @@ class Platform(pulumi.ComponentResource):
                 below,
             )
         self.outputs = stack_outputs(settings, credentials, data, args.backend)
-        self.register_outputs({})
+        self.register_outputs({"api": self.outputs.gateway.api, "frontends": self.outputs.gateway.frontends})
 
 
 def _nginx(settings: Settings) -> Nginx | None:

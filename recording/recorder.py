@@ -73,6 +73,12 @@ class Recording(Generic[Result]):
     outputs_registered: list[str] = field(default_factory=list)
     """The resources that registered outputs, once per time; the stack is left out."""
 
+    component_outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What they registered, as plain values."""
+
+    secret_component_outputs: frozenset[str] = frozenset()
+    """Resource and path of the secret ones."""
+
     exports: Mapping[str, Any] = field(default_factory=dict)
     """The stack's outputs, as plain values."""
 
@@ -158,6 +164,8 @@ def _record(
         result=results[0],
         registrations=monitor.registrations,
         outputs_registered=monitor.outputs_registered,
+        component_outputs=monitor.component_outputs,
+        secret_component_outputs=frozenset(monitor.secret_component_outputs),
         exports=monitor.exports,
         secret_exports=frozenset(monitor.secret_exports),
         hooks=monitor.hooks,
@@ -174,6 +182,8 @@ class _Monitor(mocks.MockMonitor):
         self._answer = answer
         self.registrations: list[Registration] = []
         self.outputs_registered: list[str] = []
+        self.component_outputs: dict[str, Any] = {}
+        self.secret_component_outputs: set[str] = set()
         self.exports: dict[str, Any] = {}
         self.secret_exports: set[str] = set()
         self.hooks: dict[str, pulumi.ResourceHook | pulumi.ErrorHook] = {}
@@ -198,7 +208,10 @@ class _Monitor(mocks.MockMonitor):
         if f"{STACK}::" in request.urn:
             self.exports, self.secret_exports = _revealed(json_format.MessageToDict(request.outputs))
         else:
-            self.outputs_registered.append(_reference(request.urn))
+            resource = _reference(request.urn)
+            self.outputs_registered.append(resource)
+            self.component_outputs[resource], secret = _revealed(json_format.MessageToDict(request.outputs))
+            self.secret_component_outputs |= {f"{resource} {path}" for path in secret}
         return empty_pb2.Empty()
 
     def register_resource_hook(self, hook: pulumi.ResourceHook) -> None:

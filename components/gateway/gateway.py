@@ -75,7 +75,7 @@ class Gateway(pulumi.ComponentResource):
             backend.deploy(nginx.load_balancer(settings, routes, files, backend), DeployOptions(parent=self))
         else:
             backend.expose(_exposure(settings, routes, obtained), DeployOptions(parent=self))
-        self.register_outputs({})
+        self.register_outputs({"endpoint": str(kong.PROXY), "hosts": hosts})
 
 
 def _exposure(settings: GatewaySettings, routes: Sequence[Route], obtained: certificate.Obtained) -> Exposure:

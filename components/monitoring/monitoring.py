@@ -63,7 +63,9 @@ class Monitoring(pulumi.ComponentResource):
         kubelets = _kubelets(settings, backend)
         backend.deploy(servers.prometheus(settings, watched, kubelets, backend), DeployOptions(parent=self))
         backend.deploy(servers.grafana(settings, args.credentials, backend), DeployOptions(parent=self))
-        self.register_outputs({})
+        self.register_outputs(
+            {one.workload: str(one) for one in (servers.PROMETHEUS, servers.ALERTMANAGER, servers.GRAFANA_UI)}
+        )
 
 
 def _exporters(args: MonitoringArgs) -> list[Workload]:

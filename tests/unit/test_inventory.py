@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from recording.recorder import STACK, Recording
+from settings.credentials import CREDENTIALS
 from tests.unit.conftest import FULL_DOCKER, GENERATED_KRAFT, PROD_SECRETS, Deploy, stack_file
 from tests.unit.paths import ROOT
 
@@ -24,6 +26,9 @@ SHAPES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]] = {
     "prod": (stack_file("prod"), PROD_SECRETS),
 }
 """Configuration and supplied secrets."""
+
+WORKLOAD_KINDS = ("Container", "Deployment", "StatefulSet")
+ENDPOINT = re.compile(r"[\w.-]+:\d+")
 
 
 def inventory(recording: Recording[Any]) -> str:
@@ -62,6 +67,42 @@ def test_every_component_registers_its_outputs_once(deploy: Deploy, shape: str) 
     recording = deploy(*SHAPES[shape])
     components = [str(one) for one in recording.registrations if one.type.startswith("pti-calendar:")]
     assert sorted(recording.outputs_registered) == sorted(components)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_components_register_the_endpoints_of_deployed_workloads(deploy: Deploy, shape: str) -> None:
+    recording = deploy(*SHAPES[shape])
+    assert [component for component, outputs in recording.component_outputs.items() if not outputs] == []
+    workloads = tuple(one.name for kind in WORKLOAD_KINDS for one in recording.of_type(kind))
+    found = [
+        part
+        for outputs in recording.component_outputs.values()
+        for value in outputs.values()
+        if isinstance(value, str) and "://" not in value
+        for part in value.split(",")
+    ]
+    assert found != []
+    assert [one for one in found if not (ENDPOINT.fullmatch(one) and one.startswith(workloads))] == []
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_components_register_no_credential(deploy: Deploy, shape: str) -> None:
+    recording = deploy(*SHAPES[shape])
+    assert recording.secret_component_outputs == set()
+    values = {*PROD_SECRETS.values(), "generated", *(one.well_known for one in CREDENTIALS if one.well_known)}
+    registered = {value for outputs in recording.component_outputs.values() for value in texts(outputs)}
+    assert registered & values == set()
+
+
+def texts(value: object) -> Iterator[str]:
+    """Every text in a value of JSON."""
+    if isinstance(value, Mapping):
+        yield from texts(list(value.values()))
+    elif isinstance(value, list):
+        for one in value:
+            yield from texts(one)
+    elif isinstance(value, str):
+        yield value
 
 
 def test_a_protected_stack_protects_what_can_not_be_made_again(deploy: Deploy) -> None:

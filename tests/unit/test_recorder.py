@@ -92,7 +92,7 @@ class Part(pulumi.ComponentResource):
             ),
         )
         pulumi.export("value", self.stash.input)
-        self.register_outputs({})
+        self.register_outputs({"plain": 1, "hidden": self.stash.input})
 
 
 def ignore(arguments: pulumi.ResourceHookArgs) -> None:
@@ -109,6 +109,8 @@ def test_a_recording_has_parents_secrets_hooks_and_exports() -> None:
     assert recording.exports == {"value": "hidden"}
     assert recording.secret_exports == {"value"}
     assert recording.outputs_registered == ["test:index:Part part"]
+    assert recording.component_outputs == {"test:index:Part part": {"plain": 1, "hidden": "hidden"}}
+    assert recording.secret_component_outputs == {"test:index:Part part hidden"}
 
 
 def test_two_recordings_in_one_process_share_nothing() -> None:

@@ -290,6 +290,8 @@ def test_a_component_registers_its_outputs_once_and_last(name: str) -> None:
     last = made.body[-1]
     assert isinstance(last, ast.Expr)
     assert outputs_registered(definition) == [last.value]
+    assert isinstance(last.value, ast.Call)
+    assert ast.unparse(last.value.args[0]) != "{}", "the console would show an empty component"
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
