@@ -6,7 +6,7 @@ Another Pulumi program reads them through a stack reference:
     outputs = stack.outputs.apply(StackOutputs.parse)
     host = outputs.apply(lambda outputs: outputs.postgres.host)
 
-Whoever needs only what is public reads one output, which then isn't secret:
+A program that only needs public values reads a single output, which then isn't secret:
 
     postgres = stack.get_output("postgres").apply(Postgres.parse)
 """
@@ -20,13 +20,13 @@ from typing import Any, Generic, TypeVar
 from contract.record import ContractError, Record, Variable, described
 
 CONTRACT_VERSION = 1
-"""Grows when an output changes its meaning, its type or its name, or goes away; a new output leaves it as it is."""
+"""Increases when an output changes its meaning, type or name, or is removed. A new output doesn't change it."""
 
 HOST = "Host name or address for people and programs beside the platform: of the host, or in the cluster."
 PORT = "TCP port on that host."
 
 Secret = TypeVar("Secret")
-"""`str` for who reads the outputs, `pulumi.Output[str]` for the program that makes them."""
+"""`str` for readers of the outputs, `pulumi.Output[str]` for the program that exports them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Database(Record):
             name="DATABASE_USER", meaning="the database's application role; for migrations its migrator role"
         ),
     )
-    migrator_role: str = described("Role its migrations run as; what they create belongs to the owner role.")
+    migrator_role: str = described("Role that runs its migrations; the owner role owns what they create.")
     pool_max: int = described(
         "Connections that one instance of the service may open.",
         variable=Variable(
@@ -57,25 +57,25 @@ class Database(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Postgres(StoreOutput):
-    """Where PostgreSQL answers."""
+    """PostgreSQL's address and roles."""
 
     host: str = described(HOST, variable=Variable(name="DATABASE_HOST", meaning="PostgreSQL's host name"))
     port: int = described(PORT, variable=Variable(name="DATABASE_PORT", meaning="its TCP port"))
     ssl_mode: str = described(
-        "How connections are encrypted, in libpq's words: `disable`, `require`, `verify-full`.",
+        "How connections are encrypted, as libpq's `sslmode`: `disable`, `require`, `verify-full`.",
         variable=Variable(
             name="DATABASE_SSLMODE",
             meaning="libpq's words: `disable`, `require`, `verify-full` (against the image's system certificates)",
         ),
     )
-    admin_role: str = described("The superuser that makes databases and roles.")
+    admin_role: str = described("Superuser that creates databases and roles.")
     backup_role: str = described("Role that reads every row of every tenant, for dumps.")
     databases: Mapping[str, Database] = described("Service name (`user`, `planning`, …) to its database.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Redis(StoreOutput):
-    """Where Redis answers."""
+    """Redis' address."""
 
     host: str = described(
         HOST,
@@ -91,10 +91,10 @@ class Redis(StoreOutput):
 
 @dataclass(frozen=True, kw_only=True)
 class Kafka(StoreOutput):
-    """Where Kafka answers."""
+    """Kafka's address."""
 
     bootstrap_servers: str = described(
-        "`host:port` for clients beside the platform; several are separated by commas.",
+        "`host:port` for clients outside the platform, comma-separated.",
         variable=Variable(name="KAFKA_BROKERS", meaning="`host:port`, separated by commas"),
     )
     security_protocol: str = described(
@@ -111,7 +111,7 @@ class Kafka(StoreOutput):
 
 @dataclass(frozen=True, kw_only=True)
 class Tools(Record):
-    """Addresses of the web tools; null where the stack runs without."""
+    """URLs of the web tools; null if the stack runs without them."""
 
     pg_admin: str | None = described("pgAdmin's address.")
     kafka_ui: str | None = described("Kafka UI's address.")
@@ -120,16 +120,16 @@ class Tools(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Gateway(Record):
-    """Where users reach the platform; null and empty where the stack runs without a gateway."""
+    """URLs for the platform's users; null and empty if the stack runs without a gateway."""
 
-    api: str | None = described("Address of the API, without a path.")
-    services: Mapping[str, str] = described("Service name to the address its paths go below.")
-    frontends: Mapping[str, str] = described("Front end name to its address.")
+    api: str | None = described("URL of the API, without a path.")
+    services: Mapping[str, str] = described("Service name to the base URL of its paths.")
+    frontends: Mapping[str, str] = described("Front end name to its URL.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Monitoring(Record):
-    """Addresses of what watches the platform; null where the stack runs without."""
+    """URLs of the monitoring servers; null if the stack runs without monitoring."""
 
     grafana: str | None = described("Grafana's address.")
     prometheus: str | None = described("Prometheus' address.")
@@ -149,20 +149,20 @@ class Credentials(Record, Generic[Secret]):
         ),
     )
     redis: Secret | None = described(
-        "Redis's password; null where it has none.",
+        "Redis' password; null if it has none.",
         variable=Variable(name="REDIS_PASSWORD", meaning="every service, if Redis has a password"),
     )
     kafka: Secret | None = described(
-        "Password of Kafka's user; null where it asks for none.",
+        "Password of Kafka's user; null if Kafka requires none.",
         variable=Variable(name="KAFKA_PASSWORD", meaning="every service, with `SASL_SSL`"),
     )
     jwt_secret: Secret = described(
         "The key that signs the platform's JWTs.", variable=Variable(name="JWT_SECRET", meaning="every service")
     )
-    pg_admin: Secret | None = described("Password of pgAdmin's user; null where the stack runs without pgAdmin.")
-    grafana: Secret | None = described("Password of Grafana's user `admin`; null where the stack runs without Grafana.")
+    pg_admin: Secret | None = described("Password of pgAdmin's user; null if the stack runs without pgAdmin.")
+    grafana: Secret | None = described("Password of Grafana's user `admin`; null if the stack runs without Grafana.")
     third_parties: Mapping[str, Secret] = described(
-        "Secrets of providers by the variable they have in a service (`STRIPE_SECRET_KEY`, …), those the stack has."
+        "Third-party secrets that the stack has, by their variable in a service (`STRIPE_SECRET_KEY`, …)."
     )
 
 
@@ -176,7 +176,7 @@ class StackOutputs(Record, Generic[Secret]):
     kafka: Kafka = described("Kafka.")
     tools: Tools = described("The web tools.")
     gateway: Gateway = described("The way in.")
-    monitoring: Monitoring = described("What watches the platform.")
+    monitoring: Monitoring = described("URLs of the monitoring servers.")
     credentials: Credentials[Secret] = described("The secret values.", secret=True)
 
     @property
@@ -187,10 +187,10 @@ class StackOutputs(Record, Generic[Secret]):
 
     @classmethod
     def parse(cls, outputs: Mapping[str, Any]) -> StackOutputs[str]:  # type: ignore[override]
-        """Checks and types the outputs of a stack, as plain values.
+        """Validate the outputs of a stack, given as plain values, and return them typed.
 
         Raises:
-            ContractError: naming the output that is missing or of another type, or the version that isn't ours.
+            ContractError: an output is missing or of another type, or the version isn't supported.
         """
         version = outputs.get("contract_version") if isinstance(outputs, Mapping) else None
         if version != CONTRACT_VERSION:

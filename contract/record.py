@@ -1,4 +1,4 @@
-"""Records that describe their fields, become plain mappings and are checked when they are read back."""
+"""Records with documented fields, which convert to plain mappings and are validated when read back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 
 class ContractError(ValueError):
-    """The outputs don't keep the contract, or keep another version of it."""
+    """The outputs don't match the contract or have another version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,29 +26,29 @@ class Variable:
 
 
 def described(text: str, *, secret: bool = False, variable: Variable | None = None) -> Any:
-    """A field with its documentation, whether its value is secret, and the variable that has its value."""
+    """Return a dataclass field with its documentation, whether it is secret, and the variable that holds its value."""
     return field(metadata={"description": text, "secret": secret, "variable": variable})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A part of the outputs."""
+    """One output, or a part of it."""
 
     def as_mapping(self) -> dict[str, Any]:
-        """The values by output name; nested records become mappings, other values stay as they are."""
+        """Return the values by output name. Nested records become mappings; other values stay as they are."""
         return {part.name: _plain(getattr(self, part.name)) for part in fields(self)}
 
     @classmethod
     def secret_names(cls) -> set[str]:
-        """The outputs whose values are secret."""
+        """Return the names of the secret outputs."""
         return {part.name for part in fields(cls) if part.metadata["secret"]}
 
     @classmethod
     def parse(cls, value: Any) -> Self:
-        """The record from a mapping. Unknown names are left alone: a newer stack may say more.
+        """Return the record from a mapping. Ignore unknown names, because a newer stack may have more outputs.
 
         Raises:
-            ContractError: naming what is missing or of another type.
+            ContractError: a value is missing or has another type; the message names it.
         """
         return typing.cast(Self, _parsed(cls, value, cls.__name__))
 
@@ -65,7 +65,7 @@ def _plain(value: Any) -> Any:
 
 
 def _parsed(kind: Any, value: Any, path: str) -> Any:
-    """`value` as the annotation `kind` says; a type variable stands for text."""
+    """Return `value` converted to the annotation `kind`; a type variable means text."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     record = origin if is_dataclass(origin) else kind
     if is_dataclass(record) and isinstance(record, type):
@@ -77,7 +77,7 @@ def _parsed(kind: Any, value: Any, path: str) -> Any:
         return None if value is None else _parsed(arguments[0], value, path)
     if origin is not None:
         return {key: _parsed(arguments[1], one, f"{path}.{key}") for key, one in _expected(origin, value, path).items()}
-    # Numbers come back from a state as floating point.
+    # The state returns numbers as floating point.
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     return _expected(str if isinstance(kind, typing.TypeVar) else kind, value, path)

@@ -39,7 +39,7 @@ FrontendNames = Annotated[
 
 
 def _image_of_each(value: str) -> str:
-    """An image reference in which `{name}` stands for the application's name."""
+    """Validate an image reference that contains `{name}` for the application's name."""
     match = IMAGE_REFERENCE.fullmatch(value.replace("{name}", "name"))
     if not match or is_mutable_tag(match):
         raise ValueError("an image reference with an exact tag; '{name}' in it stands for the application's name")
@@ -47,7 +47,7 @@ def _image_of_each(value: str) -> str:
 
 
 def _no_variable_of_the_platform(value: str) -> str:
-    """The name of a variable that the platform doesn't set itself."""
+    """Refuse a variable that the platform sets itself."""
     if not VARIABLE.fullmatch(value) or OF_THE_PLATFORM.fullmatch(value):
         raise ValueError(
             "variable names of letters, digits and '_' that the platform doesn't set itself "
@@ -77,9 +77,9 @@ class Scaling(Section):
 
 
 def _refuse_two_numbers(section: Applications | Sizing) -> None:
-    """Refuse a fixed number of replicas beside `scaling`, where it would have no effect."""
+    """Refuse a fixed number of replicas together with `scaling`, because it would have no effect."""
     if {"replicas", "scaling"} <= section.model_fields_set and None not in (section.replicas, section.scaling):
-        problem = "has no effect beside 'scaling', which sets the number of replicas"
+        problem = "has no effect together with 'scaling', which sets the number of replicas"
         raise SettingsConflict({"replicas": Conflict(problem, f"remove one of them: {REMOVE}")})
 
 
@@ -103,7 +103,7 @@ class Sizing(Section):
 
 
 INTERNAL_PATHS = ("health", "metrics")
-"""First segments of the paths that a service serves inside the platform alone."""
+"""First segments of the paths that a service serves inside the platform only."""
 
 
 def _outside(path: str) -> str:
@@ -116,7 +116,7 @@ PublicPath = Annotated[str, Field(pattern=r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*)+
 
 
 class ServiceSizing(Sizing):
-    """How one service is run."""
+    """Settings of one service, which override those of all."""
 
     database_pool_max: int | None = Field(
         None, ge=1, le=1000, description="Maximum of database connections of each replica. Default: as all."
@@ -144,7 +144,7 @@ class Applications(Section):
 
 
 def _each(of: str, names: Iterable[str], sizing: type[Sizing]) -> type[Section]:
-    """A section with a key per application of the table."""
+    """Return a section model with one key per application of the catalog."""
     fields: dict[str, Any] = {
         name.replace("-", "_"): (sizing, Field(default_factory=sizing, description=f"Overrides for {name}."))
         for name in names
@@ -158,7 +158,7 @@ EachFrontend = _each("Frontend", FRONTEND_NAMES, Sizing)
 
 @dataclass(frozen=True, kw_only=True)
 class Sized:
-    """How one application is run, all defaults applied."""
+    """Resolved settings of one application, with all defaults applied."""
 
     image: str
     replicas: int
@@ -170,10 +170,10 @@ class Sized:
 class Services(Applications):
     """The seven services."""
 
-    deploy: ServiceNames = Field((), description="Those that the stack runs: a list of names, or `all`.")
+    deploy: ServiceNames = Field((), description="Services that the stack runs: a list of names, or `all`.")
     local: ServiceNames = Field(
         (),
-        description="Those of `deploy` that run on the developer's machine instead, from an editor; the gateway "
+        description="Services of `deploy` that run on the developer's machine instead, from an editor; the gateway "
         "routes to them. Docker only.",
     )
     image: ImageOfEach = Field(
@@ -205,32 +205,32 @@ class Services(Applications):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if stray := [name for name in self.local if name not in self.deploy]:
-            problem = f"names services that services.deploy doesn't name: {', '.join(stray)}"
+            problem = f"contains services that services.deploy doesn't contain: {', '.join(stray)}"
             fix = "add them to pti-calendar:services.deploy, or remove them here"
             raise SettingsConflict({"local": Conflict(problem, fix)})
         return self
 
     @property
     def deployed(self) -> tuple[Service, ...]:
-        """The services that run in the stack."""
+        """Return the services that run in the stack."""
         return tuple(one for one in SERVICES if one.name in self.deploy and one.name not in self.local)
 
     @property
     def routed(self) -> tuple[Service, ...]:
-        """The services that the gateway leads to, wherever they run."""
+        """Return the services that the gateway routes to, in the stack or on the developer's machine."""
         return tuple(one for one in SERVICES if one.name in self.deploy)
 
     def of(self, service: Service) -> Sized:
-        """How one service is run."""
+        """Return the resolved settings of one service."""
         return _sized(self, self.image, service.name, self.differing(service))
 
     def pool_of(self, service: Service) -> int:
-        """Database connections of each replica of one service."""
+        """Return the maximum of database connections of each replica of one service."""
         own = self.differing(service).database_pool_max
         return self.database_pool_max if own is None else own
 
     def differing(self, service: Service) -> ServiceSizing:
-        """What is said of one service alone."""
+        """Return the overrides of one service."""
         found: ServiceSizing = getattr(self.each, service.name)
         return found
 
@@ -238,7 +238,7 @@ class Services(Applications):
 class Frontends(Applications):
     """The four front ends."""
 
-    deploy: FrontendNames = Field((), description="Those that the stack runs: a list of names, or `all`.")
+    deploy: FrontendNames = Field((), description="Front ends that the stack runs: a list of names, or `all`.")
     memory_mib: int = Field(64, ge=16, description="Memory limit of each in MiB.")
     image: ImageOfEach = Field(
         "pti-calendar/{name}:1.0.0",
@@ -249,11 +249,11 @@ class Frontends(Applications):
 
     @property
     def deployed(self) -> tuple[Frontend, ...]:
-        """The front ends that run in the stack."""
+        """Return the front ends that run in the stack."""
         return tuple(one for one in FRONTENDS if one.name in self.deploy)
 
     def of(self, frontend: Frontend) -> Sized:
-        """How one front end is run."""
+        """Return the resolved settings of one front end."""
         return _sized(self, self.image, frontend.name, getattr(self.each, frontend.name.replace("-", "_")))
 
 
@@ -267,6 +267,6 @@ def _sized(all_of_them: Applications, image: str, name: str, own: Sizing) -> Siz
         replicas=chosen("replicas"),
         memory_mib=chosen("memory_mib"),
         cpu_request=chosen("cpu_request"),
-        # A number of its own wins over the scaling of all.
+        # An application's own number of replicas overrides the scaling of all.
         scaling=own.scaling or (all_of_them.scaling if own.replicas is None else None),
     )

@@ -1,4 +1,4 @@
-"""Where the platform runs, and where its images come from."""
+"""Docker engine or Kubernetes cluster that runs the platform, and the registry of its images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from settings.base import (
 
 
 class Backend(Section):
-    """Where the platform runs."""
+    """Backend that runs the platform."""
 
     kind: Literal["docker", "kubernetes"] = Field(
         "docker", description="`docker`: one Docker engine; `kubernetes`: the cluster under the key `kubernetes`."
@@ -48,7 +48,7 @@ class Backend(Section):
 
     @property
     def reached_at(self) -> str:
-        """Where the published ports are."""
+        """Return the host address of the published ports."""
         return self.published_host or str(self.bind_address)
 
     @model_validator(mode="after")

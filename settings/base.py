@@ -51,7 +51,7 @@ def set_to(value: str) -> str:
 
 
 def is_mutable_tag(reference: re.Match[str]) -> bool:
-    """Whether the same image reference may name another image later."""
+    """Return whether an image reference may refer to another image later."""
     return reference["digest"] is None and reference["tag"] in (None, "latest")
 
 
@@ -121,7 +121,7 @@ def selection(known: Sequence[str]) -> Callable[[Any], Any]:
 
 
 def selection_schema(known: Sequence[str]) -> dict[str, Any]:
-    """The JSON Schema of a selection."""
+    """Return the JSON Schema of a selection."""
     return {"anyOf": [{"type": "array", "items": {"enum": [*known]}, "uniqueItems": True}, {"const": "all"}]}
 
 

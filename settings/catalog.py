@@ -1,4 +1,4 @@
-"""The applications of the platform: the tables that databases, roles, routes, policies and documentation follow."""
+"""Catalog of the applications. Databases, roles, routes, network policies and documentation are derived from it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class ThirdPartySecret:
-    """A secret of a provider's, which a person supplies."""
+    """A secret that a third party issues and an operator supplies."""
 
     key: str
     """Top-level configuration key."""
 
     purpose: str
-    """What it opens."""
+    """What it gives access to."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """One microservice and the database that belongs to it alone."""
+    """One microservice and its own database."""
 
     name: str
     """Short name: `user` is run as the User Service."""
@@ -28,15 +28,15 @@ class Service:
     """TCP port it listens on."""
 
     secrets: tuple[ThirdPartySecret, ...] = ()
-    """Secrets that it alone gets. With any, it may open connections to public addresses over TLS."""
+    """Secrets that only this service gets. A service with such secrets may connect to public addresses over TLS."""
 
     @property
     def database(self) -> str:
-        """Its database, and the prefix of its three roles."""
+        """Return the name of its database, which is also the prefix of its three roles."""
         return f"pti_{self.name}"
 
     def role(self, kind: Literal["app", "migrator"]) -> str:
-        """A PostgreSQL role of its own: the one it runs as, or that of its migrations."""
+        """Return one of its PostgreSQL roles: the one it runs as, or the one of its migrations."""
         return f"{self.database}_{kind}"
 
 
@@ -49,7 +49,7 @@ class Frontend:
     """TCP port it listens on."""
 
     subdomain: str
-    """Label before the platform's domain under which users reach it."""
+    """Subdomain of the platform's domain at which users reach it."""
 
 
 SERVICES = (

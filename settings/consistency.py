@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 GATEWAY_OFF = "pulumi config set --path pti-calendar:gateway.enabled true; or remove the key: " + REMOVE
 GENERATED = set_to("generated")
-EVERYBODY_KNOWS = "has passwords that everybody knows"
+EVERYBODY_KNOWS = "contains publicly known passwords"
 
 
 def conflicts(settings: Settings) -> dict[str, Conflict]:

@@ -59,18 +59,18 @@ PGADMIN = Credential("pgAdminPassword", "PGADMIN_PASSWORD", "admin", "pgAdmin's 
 
 
 def app_role(service: Service) -> Credential:
-    """The credential of the role a service runs as."""
+    """Return the credential of the role that a service runs as."""
     return _role(service, "app")
 
 
 def migrator_role(service: Service) -> Credential:
-    """The credential of the role that runs a service's migrations."""
+    """Return the credential of the role that runs a service's migrations."""
     return _role(service, "migrator")
 
 
 def third_party(secret: ThirdPartySecret) -> Credential:
-    """The credential of a provider that a service uses."""
-    # STRIPE_SECRET_KEY for stripeSecretKey. Its well-known value opens nothing: a laptop calls no provider.
+    """Return the credential for a third party that a service uses."""
+    # STRIPE_SECRET_KEY for stripeSecretKey. Its well-known value is invalid: a laptop calls no third party.
     variable = re.sub(r"(?=[A-Z])", "_", secret.key).upper()
     return Credential(secret.key, variable, "development", secret.purpose, third_party=True)
 

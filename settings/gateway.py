@@ -194,9 +194,9 @@ class Gateway(Section):
 
     @property
     def runs_nginx(self) -> bool:
-        """Whether the stack has an nginx of its own at the edge."""
+        """Return whether the stack runs nginx at the edge."""
         return self.enabled and self.edge == "nginx"
 
     def host(self, subdomain: str) -> str:
-        """Host name under the domain."""
+        """Return a host name in the domain."""
         return f"{subdomain}.{self.domain}"

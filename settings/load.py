@@ -1,4 +1,4 @@
-"""Reads the stack's configuration, and reports all mistakes in it at once. No other module reads it."""
+"""Read the stack's configuration and report all mistakes at once. No other module reads the configuration."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class SettingsError(pulumi.RunError):
 
 
 def load() -> Settings:
-    """The settings of the running stack.
+    """Return the settings of the running stack.
 
     Raises:
-        SettingsError: listing every mistake, before any resource is registered.
+        SettingsError: the configuration has mistakes, which the message lists. No resource has been registered yet.
     """
     raw = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
     secret = {key for key in raw if runtime_config.is_config_secret(key)}
@@ -49,16 +49,16 @@ def load() -> Settings:
 
 
 def parse(raw: Mapping[str, Any], secret: Collection[str] = (), *, with_secrets: bool = True) -> Settings:
-    """Validates configuration as Pulumi hands it over.
+    """Validate configuration in the form in which Pulumi passes it.
 
     Args:
-        raw: full keys (`pti-calendar:postgres`) to text; objects are JSON. Keys of other namespaces are ignored.
+        raw: full key (`pti-calendar:postgres`) to text; objects are JSON. Keys of other namespaces are ignored.
         secret: the keys whose value is encrypted in the stack's file.
         with_secrets: whether missing secrets are a mistake.
     """
     own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in raw.items() if key.startswith(f"{NAMESPACE}:")}
     mistakes = [*_misplaced_keys(own, secret), *_unusable_secrets(own)]
-    # An encrypted section is a mistake of its own, and no message may show what is in it.
+    # An encrypted section is a separate mistake, and no message may show its content.
     readable = {key: value for key, value in own.items() if f"{NAMESPACE}:{key}" not in secret}
     document = {key: _decoded(value) for key, value in readable.items() if key in SECTIONS}
     try:
@@ -88,7 +88,7 @@ def supplied(credential: Credential) -> pulumi.Output[str] | None:
 
 
 def _decoded(value: Any) -> Any:
-    """An object or scalar from the text Pulumi hands over; text that isn't JSON is a plain string."""
+    """Parse an object or scalar from Pulumi's text; text that isn't JSON is a plain string."""
     if not isinstance(value, str):
         return value
     try:
@@ -126,13 +126,13 @@ def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _unreadable_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[str]:
-    # postgres_exporter takes its own connection string apart at the spaces ("malformed dsn").
+    # postgres_exporter splits its connection string at spaces ("malformed dsn").
     value = str(own.get(POSTGRES_MONITOR.key, ""))
     if settings.monitoring.enabled and " " in value and value.strip():
         yield _entry(
             [POSTGRES_MONITOR.key],
             NOT_SHOWN,
-            "has a space, which PostgreSQL's exporter (monitoring.enabled) can't read",
+            "contains a space, which PostgreSQL's exporter (monitoring.enabled) can't parse",
             _set_secret(POSTGRES_MONITOR.key),
         )
 

@@ -73,19 +73,19 @@ class Settings(Section):
 
     @property
     def on_kubernetes(self) -> bool:
-        """Whether the platform runs in a cluster."""
+        """Return whether the platform runs in a cluster."""
         return self.backend.kind == "kubernetes"
 
     @property
     def kong_admin_api(self) -> bool:
-        """Whether Kong's administration API runs: on a developer's machine, or where somebody asks for it."""
+        """Return whether Kong's Admin API runs: by default only with well-known credentials."""
         asked = self.gateway.kong.admin_api
         return self.credentials == "well-known" if asked is None else asked
 
     def required_credentials(self) -> tuple[Credential, ...]:
-        """The credentials of what the stack runs."""
+        """Return the credentials that the stack's components need."""
         third_parties = {third_party(secret) for service in SERVICES for secret in service.secrets}
-        # Also those of a service in an editor, which gets them from `make env`.
+        # This includes services in an editor, which get their credentials from `make env`.
         unused = third_parties - {third_party(secret) for one in self.services.routed for secret in one.secrets}
         if not self.dev_tools.enabled:
             unused.add(PGADMIN)
@@ -104,12 +104,12 @@ class Settings(Section):
         return tuple(one for one in CREDENTIALS if one not in unused)
 
     def supplied_credentials(self) -> tuple[Credential, ...]:
-        """Those of them that a person must supply: somebody else's, and the keys to servers that are there already."""
+        """Return the required credentials that can't be generated: those of third parties and of existing servers."""
         servers = {
             POSTGRES_ADMIN: self.postgres.mode == "external",
             REDIS: self.redis.mode == "external",
             KAFKA: self.kafka.mode == "external",
-            # Nothing well-known could stand for them.
+            # They have no well-known value.
             **dict.fromkeys((ALERT_EMAIL, ALERT_WEBHOOK, WATCHDOG_WEBHOOK), True),
         }
         return tuple(
@@ -119,7 +119,7 @@ class Settings(Section):
         )
 
     def published_ports(self) -> Iterator[tuple[str, int]]:
-        """Each host port the stack binds, with the configuration key that changes it."""
+        """Return each host port that the stack binds, with the configuration key that changes it."""
         if self.on_kubernetes:
             return
         if self.postgres.mode != "external":
@@ -148,5 +148,5 @@ class Settings(Section):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the settings object, as an editor wants it."""
+    """Return the JSON Schema of the settings object, for editors."""
     return Settings.model_json_schema(by_alias=True)

@@ -10,7 +10,7 @@ from settings.base import Conflict, HostPort, Image, Section, SettingsConflict, 
 
 Address = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]
 PublicUrl = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~-]+)*$")]
-"""Where people reach a server. No query and no slash at the end: paths are appended."""
+"""Public URL of a server, without a query or trailing slash, because paths are appended."""
 
 ROUTE = "The stack creates no route to it. A proxy that serves it below a path must strip that path."
 
@@ -146,7 +146,7 @@ class Receivers(Section):
 
     @property
     def notify_people(self) -> bool:
-        """Whether a person is notified. The heartbeat doesn't count."""
+        """Return whether a person is notified. The heartbeat doesn't count."""
         return self.webhook or bool(self.email.to)
 
 

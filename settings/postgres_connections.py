@@ -1,4 +1,4 @@
-"""How many connections each PostgreSQL role may open at once, and how many the server must have for all of them."""
+"""Connection limit of each PostgreSQL role, and the `max_connections` that all of them require."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ if TYPE_CHECKING:
     from settings.applications import Services
 
 MORE_REPLICAS = 2
-"""Replicas beside the settings' number: the one more that an update starts, and one that is stopping, or whose node is
-lost and whose sessions the server hasn't given up yet."""
+"""Replicas in addition to the configured number: one that an update starts, and one that is stopping or whose node is
+lost while the server still holds its sessions."""
 
 MIGRATOR = 2
-"""Of each migrator role: the task that migrates, and a person, or the attempt before."""
+"""Connections of each migrator role: the migration task, and an operator or the previous attempt."""
 
 MONITOR = 5
 BACKUP = 10
 OPERATORS = 5
-"""Kept for superusers: whatever services do, a person gets in."""
+"""Connections reserved for superusers, so that operators can always connect."""
 
 RESERVED = MONITOR + BACKUP
-"""Kept for the monitor and the backup role: what they see and save matters most when services take all the rest."""
+"""Connections reserved for the monitor and backup roles, which must work even if services use all others."""
 
 
 def application(services: Services, service: Service) -> int:
-    """What one service's application role may open, all its replicas together."""
+    """Return how many connections a service's application role may open, for all its replicas together."""
     sized = services.of(service)
     replicas = sized.scaling.maximum if sized.scaling else sized.replicas
     return services.pool_of(service) * (replicas + MORE_REPLICAS)
 
 
 def needed(services: Services) -> int:
-    """What the server must accept so that no role can take another one's."""
+    """Return how many connections the server must accept so that every role can reach its limit."""
     applications = sum(application(services, service) for service in SERVICES)
     return applications + MIGRATOR * len(SERVICES) + RESERVED + OPERATORS
 

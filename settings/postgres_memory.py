@@ -1,8 +1,8 @@
 """How PostgreSQL's memory is divided: everything follows from `postgres.memoryMib` and `postgres.maxConnections`.
 
-The rule holds for the worst case: every connection is taken, and each sorts or hashes as much as it may at the same
-time, while every autovacuum worker and every service's migration uses all that maintenance may use. What is left over
-is the page cache's.
+The division is safe in the worst case: all connections are open and each uses its maximum for sorts or hashes, while
+every autovacuum worker and every service's migration uses its maximum for maintenance. The page cache uses the
+rest.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from settings.catalog import SERVICES
 AUTOVACUUM_WORKERS = 3
 PARALLEL_WORKERS = 8
 OTHER_PROCESSES = 10
-"""Checkpointer, background writer, WAL writer, launchers, I/O workers and the postmaster: never more than this."""
+"""Upper limit for checkpointer, background writer, WAL writer, launchers, I/O workers and the postmaster."""
 
 PROCESS_MIB = 2.0
 """Private memory of a server process. Measured on PostgreSQL 15 and 18: 1.5 MiB after a few queries, and 0.04 MiB more
 for each table that prepared statements use."""
 
 PAGE_TABLE_SHARE = 1 / 512
-"""A process that has seen all of the shared buffers has a page table of 8 bytes for each 4 KiB of them."""
+"""A process that has accessed all shared buffers has a page table of 8 bytes per 4 KiB of them."""
 
 FIXED_MIB = 48
-"""The server's smaller areas of shared memory, sockets, and the programs of probes."""
+"""Smaller shared memory areas of the server, sockets, and the processes of probes."""
 
 SHARED_PER_BUFFER = 0.03
 SHARED_PER_CONNECTION_MIB = 0.08
-"""What the server allocates beside the shared buffers (`postgres -C shared_memory_size`), rounded up."""
+"""Shared memory in addition to the shared buffers (`postgres -C shared_memory_size`), rounded up."""
 
 LEAST_WORK_KIB = 512
-"""Below it even small sorts go to the disk."""
+"""With less, even small sorts use the disk."""
 
 PARALLEL_WORK_MIB = 4
-"""A query is run by several processes only where each may use this much."""
+"""Parallel queries are enabled only if each process may use this much."""
 
 LARGEST_BUFFERS_MIB = 16 * 1024
 LARGEST_MAINTENANCE_MIB = 1024
@@ -44,26 +44,26 @@ LARGEST_WORK_MIB = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """The parts of one server's memory."""
+    """How the memory of one server is divided."""
 
     shared_buffers_mib: int
     maintenance_work_mem_kib: int
-    """Of each autovacuum worker and each index that is built."""
+    """Maximum of each autovacuum worker and each index build."""
 
     work_mem_kib: int
-    """Of each sort and each hash table."""
+    """Maximum of each sort and each hash table."""
 
     parallel_workers: int
-    """Processes that help with one query, at most."""
+    """Maximum of parallel workers per query."""
 
     shm_mib: int
-    """Size of /dev/shm, where the processes of one query share what they hash."""
+    """Size of /dev/shm, through which the processes of one query share hash tables."""
 
     connections: int
 
     @property
     def session_kib(self) -> int:
-        """What one session may use to sort or hash, all processes together.
+        """Return how much memory one session may use for sorts and hashes, all processes together.
 
         Shared memory doubles in size as it grows, so half of it may be empty.
         """
@@ -71,7 +71,7 @@ class Memory:
 
     @property
     def worst_case_mib(self) -> float:
-        """What the server uses when everything is used at once."""
+        """Return how much memory the server uses if every part is used at once."""
         return (
             _without_work(self.shared_buffers_mib, self.maintenance_work_mem_kib, self.connections)
             + self.connections * self.session_kib / 1024
@@ -79,9 +79,9 @@ class Memory:
 
 
 def divided(memory_mib: int, connections: int, *, beside_mib: int = 0) -> Memory:
-    """The division of a memory limit; `beside_mib` of it are other programs'.
+    """Divide a memory limit, of which `beside_mib` belong to other programs.
 
-    `fits` says whether there is one: without, the worst case is larger than the limit.
+    `fits` returns whether a valid division exists; otherwise the worst case exceeds the limit.
     """
     own_mib = memory_mib - beside_mib
     buffers = min(own_mib // 4, LARGEST_BUFFERS_MIB)
@@ -102,12 +102,12 @@ def divided(memory_mib: int, connections: int, *, beside_mib: int = 0) -> Memory
 
 
 def fits(memory_mib: int, connections: int, *, beside_mib: int = 0) -> bool:
-    """Whether the worst case stays within the limit."""
+    """Return whether the worst case stays within the limit."""
     return divided(memory_mib, connections, beside_mib=beside_mib).worst_case_mib <= memory_mib - beside_mib
 
 
 def least_memory_mib(connections: int, *, beside_mib: int = 0) -> int:
-    """The smallest limit in which so many connections fit, in steps of 64 MiB."""
+    """Return the smallest limit for so many connections, in steps of 64 MiB."""
     memory_mib = 64 * math.ceil((beside_mib + 64) / 64)
     while not fits(memory_mib, connections, beside_mib=beside_mib):
         memory_mib += 64
@@ -115,7 +115,7 @@ def least_memory_mib(connections: int, *, beside_mib: int = 0) -> int:
 
 
 def _without_work(buffers_mib: int, maintenance_kib: int, connections: int) -> float:
-    """Everything but what sessions sort and hash with."""
+    """Return the worst case without the memory for sorts and hashes."""
     processes = connections + AUTOVACUUM_WORKERS + PARALLEL_WORKERS + OTHER_PROCESSES
     return (
         FIXED_MIB

@@ -31,9 +31,9 @@ Check = HttpGet | TcpConnect | Exec
 
 
 RECOVERY_S = 86_400
-"""`Liveness.startup_s` of a store, which recovers its data before it answers: a day, in practice no limit.
+"""`Liveness.startup_s` of a store, which recovers its data before it responds: a day, in practice no limit.
 
-A recovery that is ended begins again from the start, so a limit never helps. A process that hangs is for a person.
+An interrupted recovery starts over, so a limit never helps. An operator must handle a store that hangs.
 """
 
 
@@ -42,31 +42,31 @@ class Probe:
     """The readiness probe: while it succeeds, dependents start and callers connect. It never kills a process."""
 
     check: Check
-    """Of a store that recovers its data, it prints a line that ends in its progress (`recovering: 43 %`). The update
-    shows it."""
+    """While a store recovers its data, the probe prints a line that ends in the progress (`recovering: 43 %`). The
+    update shows it."""
 
     startup_s: int = 60
-    """Seconds an update waits for the first answer before it fails; the process goes on."""
+    """Seconds an update waits for the first success before it fails. The process keeps running."""
 
     period_s: int = 5
     timeout_s: int = 3
     failures: int = 3
-    """Consecutive failures after which it counts as not ready."""
+    """Consecutive failures after which the workload counts as not ready."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Liveness:
     """The startup and liveness probe: a process that fails it is restarted.
 
-    Ask the process alone and never what it depends on: a lost database must not restart every service.
+    Check only the process, never its dependencies: the outage of a database must not restart every service.
     """
 
     check: Check
     startup_s: int = 300
-    """Seconds the process may take from its start to the first answer before it is started anew. Until then no other
-    limit applies. `RECOVERY_S` for a store."""
+    """Seconds from the start of the process to its first success, after which it is restarted. Until then no other
+    limit applies. Use `RECOVERY_S` for a store."""
 
     period_s: int = 10
     timeout_s: int = 5
     failures: int = 6
-    """Consecutive failures, after the first answer, after which it is restarted."""
+    """Consecutive failures, after the first success, after which it is restarted."""

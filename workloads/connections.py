@@ -9,20 +9,20 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A port of a workload, for the workloads that call it."""
+    """A port of a workload, for the workloads that connect to it."""
 
     workload: str
-    """Its name."""
+    """Name of the workload."""
 
     port: int
-    """TCP port inside the platform; the port published to people may be another."""
+    """TCP port inside the platform; the published port may be another one."""
 
     alias: str = ""
-    """Host name where it isn't the workload's own."""
+    """Host name, if it isn't the workload's name."""
 
     @property
     def host(self) -> str:
-        """The host name a caller connects to."""
+        """Return the host name that clients connect to."""
         return self.alias or self.workload
 
     def __str__(self) -> str:
@@ -31,14 +31,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class External:
-    """A server outside the platform, for the workloads that call it."""
+    """A server outside the platform, for the workloads that connect to it."""
 
     host: str
     """Host name or address."""
 
     port: int
     cidrs: tuple[str, ...] = ()
-    """Address ranges it lies in, in CIDR notation; none stands for every public address."""
+    """Its address ranges in CIDR notation; empty means every public address."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -58,18 +58,18 @@ class Port:
     name: str
     number: int
     publish: int | None = None
-    """Port on which people reach it; None keeps it inside.
+    """Port published outside the platform; None publishes nothing.
 
     Docker binds it on the host, at the address of the backend's settings. A cluster opens it to the outside for a
-    `public` one; for the others `kubectl port-forward` is the way, with whatever number a person likes.
+    `public` port only; `kubectl port-forward` reaches the others, with any local port.
     """
 
     public: bool = False
-    """Whether the users of the platform reach it, too."""
+    """Whether the platform's users may also reach it."""
 
     operators_only: bool = False
-    """Whether it is for people with access to the host or the cluster alone. It listens at
-    `Addressing.admin_bind_address`, and no Service of a cluster leads to it."""
+    """Whether only operators with access to the host or the cluster may reach it. It listens at
+    `Addressing.admin_bind_address`, and has no Service in a cluster."""
 
 
 Job = Literal[
@@ -94,22 +94,22 @@ Job = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Where the workload tells its figures, in Prometheus' text format."""
+    """Endpoint of the workload's metrics, in Prometheus' text format."""
 
     port: int
     job: Job
 
     path: str = "/metrics"
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """Of the request: what to look at, for an exporter that is told so by whoever asks."""
+    """Query parameters of the scrape, such as the target that a multi-target exporter probes."""
 
     about: str | None = None
-    """The workload that they are about, where it is another one: an exporter speaks for a store."""
+    """The workload that the metrics describe, if it is another one: an exporter exports a store's metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """Where a workload that tells no figures says that it is well: it answers 200 to a GET."""
+    """Health endpoint of a workload without metrics: it returns 200 to a GET."""
 
     port: int
     path: str

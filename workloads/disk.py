@@ -1,4 +1,4 @@
-"""What a container finds on its disk."""
+"""File systems that are mounted into a container."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pulumi
 
 @dataclass(frozen=True, kw_only=True)
 class FileSet:
-    """A read-only directory of files. It hides what the image has there; a change replaces the container."""
+    """A read-only directory of files. It hides the image's files at that path. A change replaces the container."""
 
     name: str
     """DNS label, different from the workload's other file sets'."""
@@ -20,11 +20,11 @@ class FileSet:
     """File name to content."""
 
     secret: bool = False
-    """Whether the contents are secret: kept encrypted in the state, absent from every listing."""
+    """Whether the contents are secret: encrypted in the state, and never listed."""
 
     existing_secret: str | None = None
-    """Name of a Kubernetes Secret that somebody else keeps, in place of `files`: its keys are the file names. The
-    container isn't replaced when it changes. Docker knows no such thing and raises."""
+    """Name of a Kubernetes Secret that isn't managed by the stack, instead of `files`: its keys are the file names. A
+    change of it doesn't replace the container. Docker doesn't support it and raises `WorkloadError`."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Fixed:
     """Configuration key without the project's prefix, for instance `kafka.brokers`."""
 
     value: str
-    """What the volume's data was, or will be, made with."""
+    """The setting's value with which the volume's data was or will be created."""
 
     remedy: str
-    """What a person does who wants another value: a sentence for the error message."""
+    """How to get another value: a sentence for the error message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Volume:
 
 @dataclass(frozen=True, kw_only=True)
 class Scratch:
-    """A writable directory in memory, empty at every start; what is in it counts as the workload's memory."""
+    """A writable directory in memory, empty at each start. Its content counts towards the memory limit."""
 
     path: str
     size_mib: int = 16

@@ -1,4 +1,4 @@
-"""How users come in, where the platform has an edge of its own: an Ingress controller or a gateway."""
+"""Host names at the cluster's own edge: an Ingress controller or a Gateway."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Route:
     """A host name and the workload behind it."""
 
     host: str
-    """Fully qualified, without a wildcard."""
+    """Fully qualified host name, without a wildcard."""
 
     to: Endpoint
 
@@ -32,10 +32,10 @@ class KeyPair:
 
 @dataclass(frozen=True, kw_only=True)
 class CertificateRequest:
-    """A certificate that cert-manager is to obtain and renew."""
+    """A certificate that cert-manager issues and renews."""
 
     name: str
-    """Of the Secret that will hold it, with the keys `tls.crt` and `tls.key`."""
+    """Name of the Secret that will hold it, with the keys `tls.crt` and `tls.key`."""
 
     hosts: tuple[str, ...]
     issuer: str
@@ -44,7 +44,7 @@ class CertificateRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """The host names of the platform, and who answers for them at its edge."""
+    """The platform's host names and how the cluster's edge serves them."""
 
     name: str
     kind: Literal["ingress", "gateway-api"]
@@ -54,25 +54,25 @@ class Exposure:
     gateway holds it."""
 
     callers_namespace: str
-    """Namespace of the pods that carry users' requests to the workloads: the controller's."""
+    """Namespace of the controller's pods, which forward users' requests to the workloads."""
 
     ingress_class: str | None = None
-    """Of an Ingress: the controller that takes it; None leaves it to the cluster's default class."""
+    """Ingress class; None means the cluster's default class."""
 
     annotations: Mapping[str, str] = field(default_factory=dict)
-    """Of an Ingress: what its controller alone understands."""
+    """Annotations of the Ingress, for its controller."""
 
     gateway: str | None = None
-    """Of HTTPRoutes: name of the Gateway they attach to."""
+    """Name of the Gateway that HTTPRoutes attach to."""
 
     gateway_namespace: str | None = None
-    """Of HTTPRoutes: the Gateway's namespace; None for the platform's own."""
+    """Namespace of the Gateway; None means the platform's namespace."""
 
     https_listener: str | None = None
-    """Of HTTPRoutes: the Gateway's listener that they attach to; None for every one that lets them."""
+    """Listener of the Gateway that HTTPRoutes attach to; None means every listener that allows them."""
 
     http_listener: str | None = None
-    """Of HTTPRoutes: the Gateway's listener without TLS, where every request is sent to HTTPS."""
+    """Listener of the Gateway without TLS, on which requests are redirected to HTTPS."""
 
     answer_headers: Mapping[str, str] = field(default_factory=dict)
-    """Of HTTPRoutes: what every answer carries, whatever the workload says."""
+    """Headers that HTTPRoutes set on every response, whatever the workload sends."""

@@ -1,8 +1,8 @@
 """What one container needs to run, in terms that every backend understands.
 
 Structure (names, counts, ports, flags) is plain Python, so that a backend can decide on it while the program runs;
-values that may only be known later or are secret are `pulumi.Input[str]`. A backend raises `WorkloadError` on what it
-can't honour; it never leaves a field out.
+values that are secret or only known later are `pulumi.Input[str]`. A backend raises `WorkloadError` for a field that it
+doesn't support; it never ignores one.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
 class WorkloadError(pulumi.RunError):
-    """A workload that contradicts itself, or asks for what the backend can't give."""
+    """A workload is inconsistent, or needs something that the backend doesn't support."""
 
 
 class Kind(Enum):
-    """How long it runs, and what becomes of its disk."""
+    """How long a workload runs, and whether it keeps data."""
 
     SERVICE = "service"
-    """Runs until it is taken away; its containers are interchangeable."""
+    """Runs until it is removed; its replicas are interchangeable."""
 
     STATEFUL = "stateful"
-    """Runs until it is taken away; owns persistent volumes, one container at a time per volume."""
+    """Runs until it is removed; owns persistent volumes, each used by one container at a time."""
 
     TASK = "task"
-    """Runs to its end once per change of its definition. Its failure fails the update, which runs it again."""
+    """Runs to completion when its definition changes. If it fails, the update fails and the next one runs it again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Autoscaling:
-    """A number of replicas that follows the load."""
+    """Limits and target of horizontal autoscaling."""
 
     minimum: int
     maximum: int
     cpu_percent: int = 70
-    """CPU use, in percent of what is requested, that more replicas are to bring it back to."""
+    """Target CPU use, in percent of the CPU request."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One container and everything it needs.
+    """A container and everything it needs.
 
     Raises:
-        WorkloadError: when fields contradict each other.
+        WorkloadError: fields contradict each other.
     """
 
     name: str
-    """DNS label; the host name under which callers reach it."""
+    """DNS label, which is also the host name for clients."""
 
     image: str
     """Image reference with an exact tag or a digest."""
@@ -71,29 +71,29 @@ class Workload:
 
     kind: Kind = Kind.SERVICE
     cpus: float | None = None
-    """CPU limit in cores; None leaves it open."""
+    """CPU limit in cores; None means no limit."""
 
     cpu_request: float = 0.05
     """CPU request in cores."""
 
     replicas: int = 1
-    """Copies to run; where `autoscaling` is set, it owns the number."""
+    """Number of replicas. If `autoscaling` is set, it controls the number."""
 
     autoscaling: Autoscaling | None = None
     command: tuple[str, ...] = ()
-    """Replaces the image's entry point; empty keeps it."""
+    """Overrides the image's entry point; empty keeps it."""
 
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     secret_environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """Like `environment`, kept encrypted. Prefer a secret `FileSet` where the image reads files."""
+    """Like `environment`, but encrypted. Prefer a secret `FileSet` if the image can read files."""
 
     ports: tuple[Port, ...] = ()
     file_sets: tuple[FileSet, ...] = ()
     volumes: tuple[Volume, ...] = ()
     scratch: tuple[Scratch, ...] = ()
     read_only_root: bool = True
-    """False only for an image that can't run otherwise."""
+    """False only if the image can't run with a read-only root file system."""
 
     readiness: Probe | None = None
     liveness: Liveness | None = None
@@ -101,34 +101,34 @@ class Workload:
     """Workloads that must be ready (tasks: have succeeded) before this one starts."""
 
     calls: tuple[Endpoint | External, ...] = ()
-    """What it opens connections to; nothing else reaches those workloads."""
+    """What it connects to. No other connections are allowed."""
 
     calls_host: bool = False
-    """Whether it reaches the machine the engine runs on, as `host.docker.internal`: a developer's laptop. A cluster
-    has no such machine and raises."""
+    """Whether it connects to the machine of the engine, a developer's laptop, as `host.docker.internal`. Not supported
+    in a cluster, which raises `WorkloadError`."""
 
     peer_ports: tuple[int, ...] = ()
     """Ports on which its replicas reach each other, each as `<name>-<number from 0>.<name>-peers`."""
 
     metrics: tuple[Metrics, ...] = ()
-    """What is read of it; an exporter that is told what to look at is asked once for each."""
+    """Metrics to scrape; a multi-target exporter has one entry per target."""
 
     health: Health | None = None
-    """What monitoring asks it, in the place of figures."""
+    """Health endpoint for monitoring, if it has no metrics."""
 
     reads_kubelets: bool = False
-    """Whether it may list the cluster's nodes and read their kubelets' metrics, with a token of its own. Docker has no
-    such thing and raises."""
+    """Whether it may list the cluster's nodes and read their kubelets' metrics, with its own token. Not supported on
+    Docker, which raises `WorkloadError`."""
 
     reads_namespace: bool = False
-    """Whether it may list and watch the objects that run beside it (pods and what controls them, claims, no Secrets),
-    with a token of its own. Docker has no such thing and raises."""
+    """Whether it may list and watch the namespace's objects (pods and their controllers, claims, but no Secrets), with
+    its own token. Not supported on Docker, which raises `WorkloadError`."""
 
     stop_grace_s: int = 10
-    """Seconds between the request to stop and the kill."""
+    """Seconds between SIGTERM and SIGKILL."""
 
     timeout_s: int = 120
-    """Tasks only: seconds it may take."""
+    """Maximum run time of a task, in seconds."""
 
     def __post_init__(self) -> None:
         def refuse(reason: str) -> None:
@@ -145,16 +145,16 @@ class Workload:
         if self.kind is Kind.TASK and not self.command:
             refuse("a task states its command")
         if self.volumes and self.kind is not Kind.STATEFUL:
-            refuse("persistent volumes belong to a stateful workload")
+            refuse("only a stateful workload can have persistent volumes")
         numbers = [port.number for port in self.ports]
         if len(set(numbers)) != len(numbers):
-            refuse(f"a port number stands twice in {numbers}")
+            refuse(f"there is a duplicate port number in {numbers}")
         check = self.readiness.check if self.readiness else None
         if isinstance(check, (HttpGet, TcpConnect)) and check.port not in numbers:
             refuse(f"the readiness probe asks port {check.port}, which is not among its ports {numbers}")
         alive = self.liveness.check if self.liveness else None
         if alive and not check:
-            refuse("a liveness probe goes with a readiness probe, which says when callers are sent")
+            refuse("a liveness probe requires a readiness probe, which decides when clients are routed to it")
         if isinstance(alive, (HttpGet, TcpConnect)) and alive.port not in numbers:
             refuse(f"the liveness probe asks port {alive.port}, which is not among its ports {numbers}")
         for volume in self.volumes:
@@ -176,7 +176,7 @@ class Workload:
                 refuse(f"{directory!r} is mounted twice")
         twice = self.environment.keys() & self.secret_environment.keys()
         if twice:
-            refuse(f"{', '.join(sorted(twice))} stands in both environment and secret_environment")
+            refuse(f"{', '.join(sorted(twice))} is in both environment and secret_environment")
         callees = {call.workload for call in self.calls if isinstance(call, Endpoint)}
         if self.name in (*self.needs, *callees):
             refuse("depends on itself")

@@ -1,4 +1,4 @@
-"""PostgreSQL on several nodes, run by an operator of the cluster's own."""
+"""PostgreSQL on several nodes, managed by the CloudNativePG operator."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pulumi
 from workloads.disk import Fixed
 
 METRICS_PORT = 9187
-"""Of each server: the operator's own exporter, which knows replication, archiving and failover."""
+"""Port of the operator's exporter on each server, with metrics of replication, archiving and failover."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresCluster:
-    """A primary and its replicas with automatic failover, as the CloudNativePG operator runs them."""
+    """A primary and its replicas with automatic failover, managed by CloudNativePG."""
 
     name: str
     image: str
@@ -25,17 +25,17 @@ class PostgresCluster:
     size_gib: int
     memory_mib: int
     shm_mib: int
-    """Size of /dev/shm; what is in it counts as memory."""
+    """Size of /dev/shm, which counts towards the memory limit."""
 
     cpu_request: float
     admin_password: pulumi.Input[str]
-    """Of the superuser `postgres`. Secret."""
+    """Password of the superuser `postgres` (secret)."""
 
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """PostgreSQL's own settings."""
+    """Parameters of `postgresql.conf`."""
 
     operator_namespace: str
-    """Namespace the operator runs in: its probes and commands come from there."""
+    """Namespace of the operator, from which its probes and commands come."""
 
     fixed: tuple[Fixed, ...] = ()
     """Settings that must stay as they are while its volumes exist, each key once."""

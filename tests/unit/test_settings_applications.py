@@ -63,7 +63,7 @@ BAD = [
         entry(
             "services.local",
             value='["user", "rdv", "audit"]',
-            problem="names services that services.deploy doesn't name: rdv, audit",
+            problem="contains services that services.deploy doesn't contain: rdv, audit",
             fix="add them to pti-calendar:services.deploy",
             default=default("()", "Services"),
         ),
@@ -124,7 +124,7 @@ BAD = [
         entry(
             "services.replicas",
             value="2",
-            problem="has no effect beside 'scaling'",
+            problem="has no effect together with 'scaling'",
             fix="remove one of them",
             default=default("1", "Services"),
         ),
@@ -135,7 +135,7 @@ BAD = [
         entry(
             "frontends.each.clientPwa.replicas",
             value="2",
-            problem="has no effect beside 'scaling'",
+            problem="has no effect together with 'scaling'",
             fix="remove one of them",
             default=default("none", "Sizing"),
         ),

@@ -47,7 +47,7 @@ SECRETS = [
             entry(
                 "postgresMonitorPassword",
                 value=NOT_SHOWN,
-                problem="has a space, which PostgreSQL's exporter (monitoring.enabled) can't read",
+                problem="contains a space, which PostgreSQL's exporter (monitoring.enabled) can't parse",
                 fix=f"{COMMAND}postgresMonitorPassword",
             ),
             ("postgresMonitorPassword",),

@@ -73,7 +73,7 @@ REFUSED = {
     "a task without a command": (lambda: task(command=()), "a task states its command"),
     "a service with a persistent volume": (
         lambda: workload(volumes=(Volume(name="data", mount="/data"),)),
-        "persistent volumes belong to a stateful workload",
+        "only a stateful workload can have persistent volumes",
     ),
     "a volume with a setting fixed twice": (
         lambda: workload(
@@ -92,11 +92,11 @@ REFUSED = {
     ),
     "a task with a persistent volume": (
         lambda: task(volumes=(Volume(name="data", mount="/data"),)),
-        "persistent volumes belong to a stateful workload",
+        "only a stateful workload can have persistent volumes",
     ),
     "a port twice": (
         lambda: workload(ports=(HTTP, Port(name="metrics", number=9100), Port(name="again", number=80))),
-        "a port number stands twice in [80, 9100, 80]",
+        "there is a duplicate port number in [80, 9100, 80]",
     ),
     "an HTTP probe of a port it lacks": (
         lambda: workload(ports=(HTTP,), readiness=Probe(check=HttpGet(port=81, path="/"))),
@@ -136,7 +136,7 @@ REFUSED = {
     ),
     "a variable that is plain and secret": (
         lambda: workload(environment={"B": "1", "A": "1", "C": "1"}, secret_environment={"A": "2", "B": "2"}),
-        "A, B stands in both environment and secret_environment",
+        "A, B is in both environment and secret_environment",
     ),
     "a need of itself": (lambda: workload(needs=("other", "web")), "depends on itself"),
     "a call to itself": (lambda: workload(calls=(INTERNET, Endpoint("web", 80))), "depends on itself"),
@@ -146,11 +146,11 @@ REFUSED = {
     ),
     "liveness without readiness": (
         lambda: workload(liveness=ALIVE),
-        "a liveness probe goes with a readiness probe, which says when callers are sent",
+        "a liveness probe requires a readiness probe, which decides when clients are routed to it",
     ),
     "a task with a liveness probe": (
         lambda: task(liveness=ALIVE),
-        "a liveness probe goes with a readiness probe, which says when callers are sent",
+        "a liveness probe requires a readiness probe, which decides when clients are routed to it",
     ),
     "a liveness probe of a port it lacks": (
         lambda: workload(ports=(HTTP,), readiness=READY, liveness=Liveness(check=TcpConnect(port=81))),
