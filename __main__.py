@@ -11,6 +11,7 @@ import settings
 from backends.addresses import Addresses
 from backends.create import create_backend
 from components.platform import Platform, PlatformArgs
+from settings.ports import published_ports
 
 # The engine interrupts a program that waits for its hooks when the update has failed: the reason is told by then, and
 # a traceback of the waiting would only bury it.
@@ -20,7 +21,7 @@ stack = pulumi.get_stack()
 with Addresses(project=pulumi.get_project(), stack=stack):
     configured = settings.load()
     backend = create_backend(configured, stack=stack)
-    backend.check(configured.published_ports())
+    backend.check(published_ports(configured))
     platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
     for name, value in platform.outputs.as_mapping().items():
         pulumi.export(name, pulumi.Output.secret(value) if name in platform.outputs.secret_names() else value)

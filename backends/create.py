@@ -8,7 +8,7 @@ from settings import Settings
 
 def create_backend(settings: Settings, *, stack: str) -> Backend:
     """Return the backend of a stack, with its provider. Call it once."""
-    if settings.on_kubernetes:
+    if settings.backend.kind == "kubernetes":
         from backends.kubernetes.backend import KubernetesBackend
 
         return KubernetesBackend(settings.kubernetes, settings.images, stack=stack, protect=settings.protect)

@@ -11,6 +11,7 @@ from operations.configuration import read_configuration
 from operations.preview import PLACEHOLDER, stripped
 from operations.project import ROOT
 from settings import NAMESPACE
+from settings.credentials import supplied_credentials
 
 STACK = "prod"
 
@@ -23,7 +24,7 @@ def document_of_prod() -> dict[str, Any]:
 def placeholders_of_prod() -> dict[str, str]:
     """Full key to placeholder, of the secrets that a person supplies."""
     settings, supplied = read_configuration(STACK)
-    needed = {credential.key for credential in settings.supplied_credentials()} | supplied
+    needed = {credential.key for credential in supplied_credentials(settings)} | supplied
     return {f"{NAMESPACE}:{key}": PLACEHOLDER for key in sorted(needed)}
 
 

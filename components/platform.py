@@ -23,6 +23,8 @@ from components.stores.redis import RedisStore
 from components.urls import Urls
 from settings import Settings
 from settings.catalog import API_SUBDOMAIN
+from settings.credentials import required_credentials
+from settings.ports import kong_admin_api
 from workloads import Endpoint
 
 TYPE = "pti-calendar:index:Platform"
@@ -49,7 +51,7 @@ class Platform(pulumi.ComponentResource):
         below = pulumi.ResourceOptions(parent=self)
         credentials = Credentials(
             "credentials",
-            required=settings.required_credentials(),
+            required=required_credentials(settings),
             source=settings.credentials,
             protect=settings.protect,
             opts=below,
@@ -100,7 +102,7 @@ class Platform(pulumi.ComponentResource):
                 "gateway",
                 GatewayArgs(
                     settings=settings.gateway,
-                    admin_api=settings.kong_admin_api,
+                    admin_api=kong_admin_api(settings),
                     services=[
                         Upstream(
                             service.name,
@@ -127,7 +129,7 @@ class Platform(pulumi.ComponentResource):
                     credentials=credentials,
                     stores=tuple(data.stores.values()),
                     nginx=_nginx(settings),
-                    watch_machine=not settings.on_kubernetes,
+                    watch_machine=settings.backend.kind == "docker",
                 ),
                 below,
             )

@@ -20,6 +20,7 @@ import yaml
 from operations.configuration import read_configuration
 from operations.project import PASSPHRASE_VARIABLES, ROOT, OperationError, environment
 from settings import NAMESPACE
+from settings.credentials import supplied_credentials
 
 PLACEHOLDER = "placeholder-of-the-preview"
 NO_CLUSTER = "no-kubeconfig-in-this-preview"
@@ -33,7 +34,7 @@ def preview(stack: str) -> int:
         OperationError: there is no such stack, its configuration has a mistake, or Pulumi is missing.
     """
     settings, supplied = read_configuration(stack)
-    needed = {credential.key for credential in settings.supplied_credentials()} | supplied
+    needed = {credential.key for credential in supplied_credentials(settings)} | supplied
     with tempfile.TemporaryDirectory(prefix="pti-calendar-preview-") as made:
         place = Path(made)
         configuration = _prepare(place, stack)
@@ -41,7 +42,7 @@ def preview(stack: str) -> int:
         if needed:
             _quietly(place, ["config", "set-all", "--stack", stack, *_placeholders(needed)])
         print(f"· what a new stack '{stack}' would create, with placeholders as its secrets", flush=True)
-        if settings.on_kubernetes:
+        if settings.backend.kind == "kubernetes":
             print("· the cluster is not contacted; Pulumi's warning about a missing kubeconfig is expected", flush=True)
         command = ["pulumi", "preview", "--stack", stack, "--config-file", str(configuration)]
         try:

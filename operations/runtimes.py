@@ -52,7 +52,7 @@ class Runtime(Protocol):
 def runtime_of(stack: str) -> Runtime:
     """What the stack's configuration says it runs on."""
     settings, _ = read_configuration(stack)
-    if settings.on_kubernetes:
+    if settings.backend.kind == "kubernetes":
         from operations import cluster
 
         return cluster

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
 from pydantic.alias_generators import to_camel
 
 from settings import postgres_connections
+from settings.applications import Frontends, Scaling, Services
 from settings.base import REMOVE, Conflict, Section, set_to, unused_keys
-
-if TYPE_CHECKING:
-    from settings.applications import Frontends, Scaling, Services
-    from settings.models import Settings
-
+from settings.models import Settings
+from settings.ports import kong_admin_api, published_ports
 
 GATEWAY_OFF = "pulumi config set --path pti-calendar:gateway.enabled true; or remove the key: " + REMOVE
 GENERATED = set_to("generated")
@@ -28,17 +25,21 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
     """Return the conflicts by configuration key; empty if there is none."""
     found: dict[str, Conflict] = {}
     taken: dict[int, str] = {}
-    for key, port in settings.published_ports():
+    for key, port in published_ports(settings):
         if port in taken:
             found[key] = Conflict(f"is {port}, which {taken[port]} uses already", set_to("OTHER_PORT"))
         taken.setdefault(port, key)
     if settings.credentials == "well-known" and not settings.backend.bind_address.is_loopback:
         problem = f"{EVERYBODY_KNOWS}, and backend.bindAddress publishes the ports beyond this machine"
         found["credentials"] = Conflict(problem, f"{GENERATED}; or set backend.bindAddress to 127.0.0.1")
-    if settings.gateway.enabled and not settings.kong_admin_api:
+    if settings.gateway.enabled and not kong_admin_api(settings):
         reason = "without the admin API (gateway.kong.adminApi)"
         found |= _below("gateway.kong", unused_keys(settings.gateway.kong, ["admin_port"], reason=reason))
-    found |= _unsupported_on_kubernetes(settings) if settings.on_kubernetes else _unsupported_on_docker(settings)
+    found |= (
+        _unsupported_on_kubernetes(settings)
+        if settings.backend.kind == "kubernetes"
+        else _unsupported_on_docker(settings)
+    )
     external_postgres = settings.postgres.mode == "external"
     if settings.credentials == "well-known" and external_postgres:
         problem = f"{EVERYBODY_KNOWS}, and the roles of an external PostgreSQL would get them"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from settings.catalog import SERVICES, Service, ThirdPartySecret
+from settings.models import Settings
 
 
 @dataclass(frozen=True)
@@ -99,3 +100,41 @@ CREDENTIALS: tuple[Credential, ...] = (
     *(third_party(secret) for service in SERVICES for secret in service.secrets),
     *(role(service) for service in SERVICES for role in (app_role, migrator_role)),
 )
+
+
+def required_credentials(settings: Settings) -> tuple[Credential, ...]:
+    """Return the credentials of what the stack runs."""
+    third_parties = {third_party(secret) for service in SERVICES for secret in service.secrets}
+    # Also those of a service in an editor, which gets them from `make env`.
+    unused = third_parties - {third_party(secret) for one in settings.services.routed for secret in one.secrets}
+    if not settings.dev_tools.enabled:
+        unused.add(PGADMIN)
+    if not settings.monitoring.enabled:
+        unused |= {POSTGRES_MONITOR, GRAFANA}
+    receivers = settings.monitoring.receivers
+    for credential, used in (
+        (ALERT_EMAIL, receivers.email.username is not None),
+        (ALERT_WEBHOOK, receivers.webhook),
+        (WATCHDOG_WEBHOOK, receivers.watchdog),
+    ):
+        if not (used and settings.monitoring.enabled):
+            unused.add(credential)
+    if settings.kafka.external.username is None:
+        unused.add(KAFKA)
+    return tuple(one for one in CREDENTIALS if one not in unused)
+
+
+def supplied_credentials(settings: Settings) -> tuple[Credential, ...]:
+    """Return the required credentials that the stack can't generate: those of third parties and external servers."""
+    servers = {
+        POSTGRES_ADMIN: settings.postgres.mode == "external",
+        REDIS: settings.redis.mode == "external",
+        KAFKA: settings.kafka.mode == "external",
+        # They have no well-known value.
+        **dict.fromkeys((ALERT_EMAIL, ALERT_WEBHOOK, WATCHDOG_WEBHOOK), True),
+    }
+    return tuple(
+        one
+        for one in required_credentials(settings)
+        if servers.get(one, one.third_party and settings.credentials == "generated")
+    )

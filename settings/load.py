@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from settings import consistency
 from settings.base import REMOVE, Conflict, SettingsConflict
-from settings.credentials import CREDENTIALS, POSTGRES_MONITOR, Credential
+from settings.credentials import CREDENTIALS, POSTGRES_MONITOR, Credential, supplied_credentials
 from settings.models import Settings
 
 NAMESPACE = "pti-calendar"
@@ -66,20 +67,23 @@ def parse(raw: Mapping[str, Any], secret: Collection[str] = (), *, with_secrets:
     except ValidationError as error:
         mistakes += [entry for detail in error.errors(include_url=False) for entry in _explained(detail)]
     else:
+        conflicts = consistency.conflicts(settings)
+        for key, conflict in conflicts.items():
+            location = key.split(".")
+            mistakes.append(_about(location, _found(document, location), conflict))
+        if conflicts:
+            raise _error(mistakes)
         mistakes += _unreadable_secrets(settings, own)
         mistakes += _missing_secrets(settings, own) if with_secrets else []
     if mistakes:
-        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        raise SettingsError(
-            "\n\n".join(
-                [
-                    f"{count} in the stack's configuration; nothing has been changed.",
-                    *mistakes,
-                    "Every key is described in docs/configuration.md.",
-                ]
-            )
-        )
+        raise _error(mistakes)
     return settings
+
+
+def _error(mistakes: Sequence[str]) -> SettingsError:
+    count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    heading = f"{count} in the stack's configuration; nothing has been changed."
+    return SettingsError("\n\n".join([heading, *mistakes, "Every key is described in docs/configuration.md."]))
 
 
 def supplied(credential: Credential) -> pulumi.Output[str] | None:
@@ -138,7 +142,7 @@ def _unreadable_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[
 
 
 def _missing_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[str]:
-    for credential in settings.supplied_credentials():
+    for credential in supplied_credentials(settings):
         if credential.key not in own:
             yield _entry([credential.key], UNSET, f"is required ({credential.purpose})", _set_secret(credential.key))
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from settings.applications import Services
 from settings.base import Conflict, set_to
 from settings.catalog import SERVICES, Service
-
-if TYPE_CHECKING:
-    from settings.applications import Services
 
 MORE_REPLICAS = 2
 """Replicas in addition to the configured number: one that an update starts, and one that is stopping or whose node is

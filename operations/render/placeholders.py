@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from settings import Settings
-from settings.credentials import Credential
+from settings.credentials import Credential, required_credentials
 
 TLS_CERTIFICATE = Credential("", "TLS_CERTIFICATE", None, "the gateway's certificate: PEM text in single quotes")
 TLS_PRIVATE_KEY = Credential("", "TLS_PRIVATE_KEY", None, "its private key: PEM text in single quotes")
@@ -35,7 +35,7 @@ class Placeholders:
         """
         well_known = settings.credentials == "well-known"
         defaults: dict[Credential, str | None] = {}
-        for credential in settings.required_credentials():
+        for credential in required_credentials(settings):
             if not well_known or credential.key in supplied:
                 defaults[credential] = None
             elif credential.well_known is not None:

@@ -32,7 +32,7 @@ def render(stack: str) -> None:
     """
     settings, supplied = read_configuration(stack)
     directory = ROOT / "rendered" / stack
-    write = _write_manifests if settings.on_kubernetes else _write_compose
+    write = _write_manifests if settings.backend.kind == "kubernetes" else _write_compose
     write(settings, Placeholders.of(settings, supplied), stack, directory)
 
 

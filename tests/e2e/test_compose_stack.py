@@ -18,6 +18,7 @@ from components.platform import Platform, PlatformArgs
 from contract import StackOutputs
 from recording.recorder import record
 from settings import NAMESPACE, Settings, parse
+from settings.credentials import required_credentials
 from tests.e2e.clone import Clone, Outcome, directory_with
 from tests.e2e.journey import Journey
 from tests.engine import docker_engine
@@ -77,7 +78,7 @@ class ComposeStack:
     def outputs(self) -> StackOutputs[str]:
         """What Pulumi would tell of it, with the values that Compose took."""
         settings = self.settings()
-        values = {one.key: self.values.get(one.variable, one.well_known) for one in settings.required_credentials()}
+        values = {one.key: self.values.get(one.variable, one.well_known) for one in required_credentials(settings)}
         supplied = {f"{NAMESPACE}:{key}": value for key, value in values.items() if value is not None}
 
         def program() -> None:

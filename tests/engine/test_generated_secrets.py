@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from settings.credentials import required_credentials
 from settings.models import Settings
 from tests.engine import configurations, docker_engine
 from tests.engine.canary import values_found_in, watched_arguments
@@ -20,7 +21,7 @@ from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import Outcome, PulumiStack
 
-KEYS = {one.key for one in Settings().required_credentials()}
+KEYS = {one.key for one in required_credentials(Settings())}
 RENEWED = "userAppPassword"
 """The credential that is generated anew, so that an update has an old and a new value to show."""
 VERBOSE = ("--logtostderr", "-v=8")

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from settings.catalog import SERVICES
+from settings.credentials import required_credentials
 from settings.models import Settings
 from tests.engine import configurations, docker_engine
 from tests.engine.canary import canaries, found_below, found_in, found_in_volumes, watched_arguments
@@ -27,7 +28,7 @@ NEEDED = {
     "redis-commander-configuration": {"redisPassword"},
 }
 """Volume, less prefix and suffix, to what its workload logs in with. Nobody in the stack needs the JWT secret."""
-USED = {one.key for one in Settings.model_validate({"dev_tools": {"enabled": True}}).required_credentials()}
+USED = {one.key for one in required_credentials(Settings.model_validate({"dev_tools": {"enabled": True}}))}
 """The credentials of the stores and the tools; those of other parts are planted where these run."""
 
 CHANGED = ("redisPassword", "userAppPassword", "jwtSecret")

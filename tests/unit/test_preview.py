@@ -12,6 +12,7 @@ import yaml
 from operations import preview
 from operations.configuration import read_configuration
 from operations.project import ROOT, OperationError
+from settings.credentials import supplied_credentials
 
 EXIT_CODE = 3
 STAND_IN = """#!/bin/sh
@@ -62,7 +63,7 @@ def test_every_secret_that_a_person_must_supply_has_a_placeholder(notes: Path) -
     preview.preview("prod")
     (given,) = [line for line in (notes / "commands").read_text().splitlines() if line.startswith("config set-all")]
     settings, supplied = read_configuration("prod")
-    needed = {one.key for one in settings.supplied_credentials()} | supplied
+    needed = {one.key for one in supplied_credentials(settings)} | supplied
     assert "stripeSecretKey" in needed
     assert {f"--secret=pti-calendar:{key}={preview.PLACEHOLDER}" for key in needed} == {
         word for word in given.split() if word.startswith("--secret")

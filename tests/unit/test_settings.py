@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from settings import Settings, parse
 from settings.credentials import CREDENTIALS
+from settings.ports import published_ports
 from tests.unit.mistakes import NOT_SHOWN, UNKNOWN, Bad, default, entry, parsed, refusal
 from tests.unit.paths import ROOT
 
@@ -203,7 +204,7 @@ def test_the_defaults_suit_a_developer() -> None:
     assert configured.credentials == "generated"
     assert not configured.protect
     assert not configured.dev_tools.enabled
-    assert dict(configured.published_ports()) == {
+    assert dict(published_ports(configured)) == {
         "postgres.port": 5432,
         "redis.port": 6379,
         "kafka.port": 9092,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from settings.ports import published_ports
 from tests.unit.mistakes import NOT_SET, Bad, Rule, assert_refused, default, entry, parsed, refused_keys
 
 REGISTRY = "text such as 'registry.example.com/mirror'"
@@ -286,4 +287,4 @@ def test_the_tools_show_no_store_that_asks_for_more_than_they_know() -> None:
 
 def test_a_cluster_binds_no_port_of_a_host() -> None:
     configured = parsed({"backend": {"kind": "kubernetes"}, **REACHED, "gateway": {"enabled": True}})
-    assert list(configured.published_ports()) == []
+    assert list(published_ports(configured)) == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from settings.credentials import supplied_credentials
 from tests.unit.mistakes import Rule, assert_refused, parsed, refused_keys
 
 CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
@@ -108,7 +109,7 @@ def test_an_address_to_tell_is_supplied_also_where_the_others_are_well_known(
     receivers: Mapping[str, Any], key: str
 ) -> None:
     configured = {"credentials": "well-known", "monitoring": {"enabled": True, "receivers": receivers}}
-    assert [one.key for one in parsed({**configured, key: "set"}, [key]).supplied_credentials()] == [key]
+    assert [one.key for one in supplied_credentials(parsed({**configured, key: "set"}, [key]))] == [key]
     assert {*refused_keys(configured)} == {key}
 
 

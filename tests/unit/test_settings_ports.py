@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from settings.ports import published_ports
 from tests.unit.mistakes import NOT_SET, Bad, assert_refused, default, entry, parsed, refusal, refused_keys
 
 
@@ -94,22 +95,22 @@ def test_every_port_clash_is_told_at_once() -> None:
 
 def test_a_tool_that_does_not_run_holds_no_port() -> None:
     configured = parsed({"devTools": '{"enabled": false, "kafkaUi": {"port": 5432}}'})
-    assert "devTools.kafkaUi.port" not in dict(configured.published_ports())
+    assert "devTools.kafkaUi.port" not in dict(published_ports(configured))
 
 
 def test_kafka_without_zookeeper_leaves_its_port_to_others() -> None:
-    assert dict(parsed({"kafka": '{"mode": "kraft", "port": 2181}'}).published_ports())["kafka.port"] == 2181
+    assert dict(published_ports(parsed({"kafka": '{"mode": "kraft", "port": 2181}'})))["kafka.port"] == 2181
 
 
 def test_the_gateway_binds_its_ports_where_it_runs() -> None:
     stacks = [{"credentials": "well-known", "gateway": {"enabled": on}} for on in (False, True)]
-    without, having = (dict(parsed(stack).published_ports()) for stack in stacks)
+    without, having = (dict(published_ports(parsed(stack))) for stack in stacks)
     assert having == {**without, **GATEWAY_PORTS}
 
 
 def test_an_administration_that_does_not_run_holds_no_port() -> None:
     stack = {"credentials": "generated", "gateway": {"enabled": True}}
-    assert "gateway.kong.adminPort" not in dict(parsed(stack).published_ports())
+    assert "gateway.kong.adminPort" not in dict(published_ports(parsed(stack)))
 
 
 @pytest.mark.parametrize("key", GATEWAY_PORTS)
@@ -120,5 +121,5 @@ def test_a_store_on_a_port_of_the_gateway_is_refused(key: str) -> None:
 
 def test_a_stack_with_everything_that_docker_can_run_has_no_clash() -> None:
     stack = {"credentials": "well-known", "gateway": {"enabled": True}, "devTools": {"enabled": True}}
-    ports = dict(parsed(stack).published_ports())
+    ports = dict(published_ports(parsed(stack)))
     assert len({*ports.values()}) == len(ports) == 12

@@ -10,6 +10,7 @@ import pytest
 
 from settings import NAMESPACE, Settings, parse
 from settings.catalog import FRONTENDS, SERVICES
+from settings.credentials import supplied_credentials
 from settings.load import SECRET_KEYS, SECTIONS
 from settings.models import json_schema
 from tests.unit.asking import as_raw
@@ -106,11 +107,11 @@ def test_a_stack_of_ours_is_a_good_configuration(stack: str) -> None:
 def test_the_stack_of_a_developer_has_the_tools_and_asks_for_no_secret() -> None:
     configured = parse(as_raw(stack_file("dev")))
     assert configured.dev_tools.enabled
-    assert configured.supplied_credentials() == ()
+    assert supplied_credentials(configured) == ()
 
 
 def test_production_runs_everything_and_asks_for_secrets_of_third_parties_alone() -> None:
     configured = parse(as_raw(stack_file("prod")), with_secrets=False)
     assert (configured.services.deployed, configured.frontends.deployed) == (SERVICES, FRONTENDS)
-    asked = {one.key for one in configured.supplied_credentials()}
+    asked = {one.key for one in supplied_credentials(configured)}
     assert asked == {secret.key for service in SERVICES for secret in service.secrets} | {"alertWebhookUrl"}

@@ -9,7 +9,7 @@ import pytest
 
 from settings import Settings, parse
 from settings.catalog import SERVICES
-from settings.credentials import CREDENTIALS
+from settings.credentials import CREDENTIALS, required_credentials
 from tests.unit.mistakes import NOT_SET, NOT_SHOWN, Bad, assert_refused, entries, entry, parsed, refusal, refused_keys
 
 SECRET_KEYS = ", ".join(sorted(one.key for one in CREDENTIALS))
@@ -122,7 +122,7 @@ PROVIDERS = {
 def required(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) -> set[str]:
     """The keys of the credentials of a stack."""
     secrets = dict.fromkeys(encrypted, "hunter2")
-    return {one.key for one in parsed({**configuration, **secrets}, encrypted).required_credentials()}
+    return {one.key for one in required_credentials(parsed({**configuration, **secrets}, encrypted))}
 
 
 @pytest.mark.parametrize("enabled", [True, False])

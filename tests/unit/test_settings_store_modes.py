@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from settings.ports import published_ports
 from tests.unit.mistakes import Rule, assert_refused, parsed, refused_keys
 
 REMOVED = "pulumi config rm"
@@ -131,4 +132,4 @@ def test_a_managed_store_is_encrypted_unless_the_file_says_otherwise() -> None:
     assert configured.postgres.external.ssl_mode == "require"
     assert configured.redis.external.tls
     assert configured.kafka.external.security_protocol == "SSL"
-    assert dict(configured.published_ports()) == {}
+    assert dict(published_ports(configured)) == {}

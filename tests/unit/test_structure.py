@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pulumi
@@ -105,6 +106,32 @@ def test_the_rule_covers_every_package_and_finds_its_imports() -> None:
     }
     assert "components.platform.Platform" in set(imports(PRODUCT["__main__"]))
     assert "backends.docker.backend.DockerBackend" in set(imports(PRODUCT["backends.create"]))
+
+
+def imported_modules(modules: dict[str, ast.Module]) -> dict[str, set[str]]:
+    """Module to the modules of ours that it imports."""
+
+    def module_of(name: str) -> str:
+        while name and name not in modules:
+            name = name.rpartition(".")[0]
+        return name
+
+    return {module: {*map(module_of, imports(tree))} - {"", module} for module, tree in modules.items()}
+
+
+def test_no_modules_import_each_other() -> None:
+    assert [*TopologicalSorter(imported_modules(repository_modules())).static_order()] != []
+
+
+def test_modules_that_import_each_other_would_be_found() -> None:
+    modules = {"a": ast.parse("from b import B"), "b": ast.parse("def f():\n    import a")}
+    with pytest.raises(CycleError):
+        [*TopologicalSorter(imported_modules(modules)).static_order()]
+
+
+def test_the_settings_of_a_stack_are_fields_and_no_rules() -> None:
+    (model,) = (one for one in PRODUCT["settings.models"].body if isinstance(one, ast.ClassDef))
+    assert [one.name for one in model.body if isinstance(one, ast.FunctionDef)] == ["stores"]
 
 
 def test_a_provider_is_imported_by_its_own_backend_alone() -> None:
