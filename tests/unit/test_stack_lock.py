@@ -17,10 +17,14 @@ from operations.project import OperationError
 
 
 class Answering:
-    """An engine or a cluster that answers."""
+    """A runtime that responds and whose workloads are ready."""
 
     def why_unreachable(self, stack: str) -> None:
-        """It answers."""
+        """It responds."""
+
+    def not_ready(self, stack: str) -> list[str]:
+        """Every workload is ready."""
+        return []
 
 
 @pytest.fixture
