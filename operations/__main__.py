@@ -1,4 +1,4 @@
-"""`python -m operations`: what the Makefile's targets call."""
+"""`python -m operations`: the command line behind the Makefile's targets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from operations.project import OperationError
 
 
 def main() -> int:
-    """Runs one operation; exit code 1 and one message when it can't be done."""
+    """Run one operation. Return 1 after one error message if it fails."""
     arguments = _parser().parse_args()
     try:
         return _run(arguments)
@@ -23,9 +23,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
         "up": "bring the stack up",
-        "preview": "show what a new stack would create, without its secrets, its state and its cluster",
+        "preview": "show what a new stack would create, without secrets, state or cluster",
         "status": "show the stack's containers or pods",
-        "logs": "show what a workload writes",
+        "logs": "follow the logs of a workload",
         "env": "write the environment file of a service run from an editor",
         "wipe": "take the stack down and delete its data, after a typed confirmation",
         "render": "write the stack as a Compose file or as Kubernetes manifests, without Pulumi and without Docker",
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # Each operation imports only what it uses: `render` works where there is no Docker, `status` without Pulumi.
+    # Each operation imports only what it uses: `render` works without Docker, `status` without Pulumi.
     match arguments.command:
         case "up":
             from operations import stack

@@ -1,9 +1,9 @@
-"""Sets a machine up: virtual environment, requirements, Pulumi, a state of one's own.
+"""Set up a machine: virtual environment, requirements, Pulumi, a local state.
 
     python3 operations/bootstrap.py [--engine] [--pulumi] [--development]
 
-Runs on the standard library alone, since nothing else is there yet. Everything that is already there is left as it
-is, so that a second run takes no time. What is missing for good is said before anything is touched.
+Uses the standard library only, because nothing else is installed yet. Existing parts aren't changed, so a second run
+takes no time. Missing prerequisites are reported before anything is changed.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ PULUMI_VERSION = "3.259.0"
 INSTALLER = "https://get.pulumi.com"
 REQUIREMENTS = ROOT / "requirements.txt"
 DEVELOPMENT = ROOT / "requirements-dev.txt"
-"""Those, and what lint, tests and the documents need beside."""
+"""The requirements above, and those of lint, tests and documents."""
 
 WITHOUT_PULUMI = "Without it, these still work: make test, make render STACK=dev, then docker compose up --wait."
 
 
 def main() -> int:
-    """Command line; the exit code is 1 when the machine lacks something, with one message that says what."""
+    """Run the command line. Return 1 after one message if the machine lacks a prerequisite."""
     parser = argparse.ArgumentParser(description="Sets this machine up for the project.")
-    parser.add_argument("--engine", action="store_true", help="a Docker engine must answer")
-    parser.add_argument("--pulumi", action="store_true", help="Pulumi, its plugins and a state are wanted too")
-    parser.add_argument("--development", action="store_true", help="what lint and tests need is wanted too")
+    parser.add_argument("--engine", action="store_true", help="require a running Docker engine")
+    parser.add_argument("--pulumi", action="store_true", help="also install Pulumi, its plugins and a state")
+    parser.add_argument("--development", action="store_true", help="also install what lint and tests need")
     wanted = parser.parse_args()
     try:
         check_python()
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def check_python() -> None:
-    """The interpreter that runs this is the one the virtual environment will have."""
+    """Check the running interpreter, which the virtual environment will use."""
     if sys.version_info < PYTHON:
         raise OperationError(
             f"Python {'.'.join(map(str, PYTHON))} or newer is needed; '{sys.executable}' is "
@@ -79,13 +79,13 @@ def check_python() -> None:
 
 
 def check_engine() -> None:
-    """A Docker engine answers the docker command."""
+    """Check that a Docker engine answers the docker command."""
     if shutil.which("docker") is None:
         raise OperationError(
             "The 'docker' command is missing. Install Docker Engine or Docker Desktop "
             "(https://docs.docker.com/get-docker/), start it, and run this again."
         )
-    # The engine that the provider will talk to; it knows nothing of the docker command's contexts.
+    # The engine that the provider will use; it doesn't know the docker command's contexts.
     asked = _run(["docker", "--host", Engine().address, "version", "--format", "{{.Server.Version}}"])
     if asked.returncode:
         raise OperationError(
@@ -96,7 +96,7 @@ def check_engine() -> None:
 
 
 def check_installer() -> None:
-    """The installer can be downloaded, asked before anything is touched."""
+    """Check that the installer can be downloaded, before anything is changed."""
     try:
         urllib.request.urlopen(INSTALLER, timeout=20).close()
     except (urllib.error.URLError, TimeoutError, OSError) as error:
@@ -108,7 +108,7 @@ def check_installer() -> None:
 
 
 def install_requirements(*, development: bool) -> None:
-    """The virtual environment holds the pinned requirements; those of development include the others."""
+    """Install the pinned requirements into the virtual environment; those of development include the others."""
     if _is_installed(DEVELOPMENT) or (not development and _is_installed(REQUIREMENTS)):
         return
     requirements = DEVELOPMENT if development else REQUIREMENTS
@@ -138,7 +138,7 @@ def _is_installed(requirements: Path) -> bool:
 
 
 def _stamp(requirements: Path) -> Path:
-    """Which content of the file was installed last."""
+    """Return the path that records which content of the file was installed last."""
     return VENV / f"{requirements.stem}.sha256"
 
 
@@ -147,7 +147,7 @@ def _digest(requirements: Path) -> str:
 
 
 def pulumi_command() -> str | None:
-    """The Pulumi to use: the project's own copy, else the person's, if it is recent enough."""
+    """Return the Pulumi command: the project's copy, or else the user's if it is recent enough."""
     command = shutil.which("pulumi", path=environment()["PATH"])
     if command is None:
         return None
@@ -159,7 +159,7 @@ def pulumi_command() -> str | None:
 
 
 def install_pulumi() -> str:
-    """Pulumi's own installer, pinned, into the project; gives the command."""
+    """Run Pulumi's installer, with a pinned version, in the project. Return the command."""
     _say(f"installing Pulumi {PULUMI_VERSION} into .tools")
     with urllib.request.urlopen(INSTALLER, timeout=60) as response:
         installer = response.read()
@@ -174,7 +174,7 @@ def install_pulumi() -> str:
 
 
 def install_plugins(command: str) -> None:
-    """The provider plugins at the versions of the requirements, through `pulumi install`."""
+    """Install the provider plugins in the versions of the requirements with `pulumi install`."""
     listed = _run([command, "plugin", "ls", "--json"])
     present = {(plugin["name"], plugin.get("version")) for plugin in json.loads(listed.stdout or "[]")}
     missing = [f"{name} {version}" for name, version in _plugins() if (name, version) not in present]
@@ -191,12 +191,12 @@ def install_plugins(command: str) -> None:
 
 
 def choose_state(command: str) -> None:
-    """A file state and a passphrase of the project's own, where the person has chosen none.
+    """Create a local state and passphrase in the project, unless the user has chosen others.
 
-    A login, `PULUMI_BACKEND_URL` or a passphrase that is there is never touched.
+    Never changes an existing login, `PULUMI_BACKEND_URL` or passphrase.
     """
-    # Without the `.attrs` files beside the state's own, which are written in place: a kill at that moment leaves an
-    # empty one, and no command reads the state any more ("failed to load checkpoint: EOF").
+    # Without the `.attrs` files next to the state's files, which are written in place: a kill at that moment leaves an
+    # empty one, and then no command can read the state ("failed to load checkpoint: EOF").
     own = f"file://{STATE}?metadata=skip"
     if "PULUMI_BACKEND_URL" not in os.environ and _login() is None:
         _say("keeping the state in .state (you have chosen no other: see 'pulumi login --help')")
@@ -206,7 +206,7 @@ def choose_state(command: str) -> None:
             raise OperationError(f"'pulumi login {own}' failed:\n  {done.stderr.strip()}")
     chosen = any(variable in os.environ for variable in PASSPHRASE_VARIABLES)
     if os.environ.get("PULUMI_BACKEND_URL", _login()) == own and not chosen and not PASSPHRASE.exists():
-        # Beside and then renamed: a kill in between leaves none, never an empty one.
+        # Written to a temporary file, then renamed: a kill leaves no file, never an empty one.
         fresh = PASSPHRASE.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -216,7 +216,7 @@ def choose_state(command: str) -> None:
 
 
 def _login() -> str | None:
-    """The backend the person is logged in to; None for no login."""
+    """Return the state backend that the user is logged in to; None without a login."""
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:
         current = json.loads((home / "credentials.json").read_text()).get("current")
@@ -224,14 +224,14 @@ def _login() -> str | None:
         return None
     if not current:
         return None
-    # A state that went away with a former checkout is no choice any more.
+    # The state of a deleted checkout no longer counts as a choice.
     folder = Path(str(current).removeprefix("file://").partition("?")[0])
     gone = str(current).startswith("file:///") and folder.name == STATE.name and not folder.exists()
     return None if gone else str(current)
 
 
 def _plugins() -> list[tuple[str, str]]:
-    """Name and version of each provider plugin: those of the Python packages that drive them."""
+    """Return name and version of each provider plugin, which are those of its Python package."""
     lines = (ROOT / "requirements.in").read_text().splitlines()
     pairs = (line.split("==") for line in lines if line.startswith("pulumi-"))
     return [(name.removeprefix("pulumi-"), version) for name, version in pairs]

@@ -22,32 +22,32 @@ from settings.backend import Kubernetes
 
 ANSWER_WITHIN_S = 30
 CLUSTER = "cnpg.io/cluster"
-"""Label of the pods that CloudNativePG runs; their `app.kubernetes.io/name` is `postgresql`, whatever the cluster's."""
+"""Label of CloudNativePG's pods; their `app.kubernetes.io/name` is always `postgresql`."""
 
 SERVING = "deployments,replicasets,statefulsets,pods,persistentvolumeclaims"
-"""Kinds that show whether a workload serves; besides, what CloudNativePG runs, where the stack uses it."""
+"""Kinds that show whether a workload is ready; CloudNativePG's kinds are added if the stack uses it."""
 
 LASTING = ("Deployment", "StatefulSet", KIND)
-"""Kinds whose pods have to be ready for good."""
+"""Kinds whose pods must stay ready."""
 
 SHOWN = "pods,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
 MOST_PODS = 100
-"""Of one workload, whose logs are followed at once: as many as its settings allow."""
+"""Maximum of pods of one workload whose logs are followed: as many as the settings allow."""
 
 
 def why_unreachable(stack: str) -> str | None:
-    """Return why the cluster of the configuration can't be updated; None where it can."""
+    """Return why the configured cluster can't be updated; None if it can."""
     return obstacle(_cluster(stack))
 
 
 def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
-    """Return True: what was edited shows only when each object is compared, as a refresh does."""
+    """Return True: only a refresh, which compares each object, finds manual edits."""
     del stack, recorded
     return True
 
 
 def not_ready(stack: str) -> list[str]:
-    """Return the workloads with fewer ready pods than they should have, and what the cluster says of these."""
+    """Return the workloads with too few ready pods, and what the cluster reports about them."""
     settings, _ = read_configuration(stack)
     questions = {SERVING: OWN}
     if settings.postgres.mode == "cloudnativepg":
@@ -69,7 +69,7 @@ def not_ready(stack: str) -> list[str]:
 
 
 def show_status(stack: str) -> None:
-    """Prints the namespace's pods (ready, restarts), Services, Ingresses, autoscalers, claims, and the missing ones."""
+    """Print the namespace's pods (ready, restarts), Services, Ingresses, autoscalers, claims, and the missing ones."""
     shown = _kubectl(_cluster(stack), "get", SHOWN, "--output", "wide")
     if not shown.strip():
         raise OperationError(f"Nothing of stack '{stack}' is {whereabouts(stack)}. Bring it up: make up STACK={stack}")
@@ -79,7 +79,7 @@ def show_status(stack: str) -> None:
 
 
 def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
-    """Shows what all pods of a workload write, each line with its pod; gives kubectl's exit code."""
+    """Follow the logs of all pods of a workload, each line with its pod. Return kubectl's exit code."""
     cluster = _cluster(stack)
     pods = json.loads(_kubectl(cluster, "get", "pods", "--output", "json"))["items"]
     labels = {_workload(pod): _label(pod) for pod in pods}
@@ -102,10 +102,10 @@ def kept_data(stack: str) -> list[str]:
 
 
 def delete_data(stack: str) -> None:
-    """Deletes the namespace, with the claims and whatever else is in it.
+    """Delete the namespace with its claims and everything else in it.
 
     Raises:
-        OperationError: not everything is gone.
+        OperationError: not everything was deleted.
     """
     cluster = _cluster(stack)
     command = _command(cluster, "delete", "namespace", cluster.namespace, "--ignore-not-found")
@@ -114,7 +114,7 @@ def delete_data(stack: str) -> None:
 
 
 def whereabouts(stack: str) -> str:
-    """The namespace, with the kubeconfig and the context that lead there."""
+    """Return the namespace with its kubeconfig and context."""
     cluster = _cluster(stack)
     return f"in namespace {cluster.namespace} (kubeconfig {cluster.kubeconfig}, context {cluster.context})"
 
@@ -124,7 +124,7 @@ def _cluster(stack: str) -> Kubernetes:
 
 
 def _label(pod: Any) -> str:
-    """Name of the label by which a pod says whose it is."""
+    """Return the name of the label that identifies a pod's workload."""
     return CLUSTER if CLUSTER in pod["metadata"].get("labels", {}) else NAME
 
 
@@ -133,17 +133,17 @@ def _workload(pod: Any) -> str:
 
 
 def _command(cluster: Kubernetes, *arguments: str) -> list[str]:
-    """kubectl on the configuration's cluster and namespace, whatever the environment names."""
+    """Return kubectl's command line for the configured cluster and namespace, whatever the environment names."""
     kubeconfig = str(Path(cluster.kubeconfig or "").expanduser())
     chosen = ["--kubeconfig", kubeconfig, "--context", cluster.context or "", "--namespace", cluster.namespace]
     return ["kubectl", *chosen, *arguments]
 
 
 def _kubectl(cluster: Kubernetes, *arguments: str) -> str:
-    """Return what kubectl prints.
+    """Return kubectl's output.
 
     Raises:
-        OperationError: it is missing, or the cluster refuses or doesn't answer.
+        OperationError: kubectl is missing, or the cluster refuses or doesn't respond.
     """
     limited = [f"--request-timeout={ANSWER_WITHIN_S}s", *arguments]
     try:

@@ -1,4 +1,4 @@
-"""What a preview has found, read from Pulumi's log of events."""
+"""Result of a preview, read from Pulumi's event log."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 WITHOUT_EFFECT = {"same", "read", "refresh"}
-"""Operations that change nothing."""
+"""Operations without a change."""
 
 STACK = "pulumi:pulumi:Stack"
 
 
 def proposes_changes(log: Path) -> bool:
-    """Whether an update would do something: change a resource, or one of the stack's outputs."""
+    """Return whether an update would change a resource or a stack output."""
     return any(_is_change(step) for step in _steps(log))
 
 

@@ -1,4 +1,4 @@
-"""A stack's configuration, read from its file without Pulumi's command."""
+"""Read a stack's configuration from its file, without the pulumi command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from settings import NAMESPACE, Settings, SettingsError, parse
 
 
 def read_configuration(stack: str) -> tuple[Settings, set[str]]:
-    """The settings of `Pulumi.<stack>.yaml`, and the keys of the secrets that it holds; none is decrypted."""
+    """Return the settings of `Pulumi.<stack>.yaml` and the keys of its secrets, without decrypting them."""
     path = ROOT / f"Pulumi.{stack}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml"))) or "none"
@@ -22,7 +22,7 @@ def read_configuration(stack: str) -> tuple[Settings, set[str]]:
     except yaml.YAMLError as error:
         raise OperationError(f"{path.name} is not valid YAML: {error}") from None
     secret = {key for key, value in raw.items() if isinstance(value, dict) and "secure" in value}
-    # What is encrypted can't be judged here, and need not be.
+    # Encrypted values aren't validated here.
     texts = {key: "encrypted" if key in secret else _as_text(value) for key, value in raw.items()}
     try:
         return parse(texts, secret, with_secrets=False), {key.removeprefix(f"{NAMESPACE}:") for key in secret}

@@ -1,4 +1,4 @@
-"""The containers of a stack on its Docker engine: how they are, what they say, and the volumes they leave."""
+"""The containers of a stack on its Docker engine: status, logs and retained volumes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from operations.configuration import read_configuration
 from operations.project import OperationError
 
 RUNS = ("running", "restarting")
-"""States of a container that runs, as far as the engine can see to it."""
+"""States of a running container, including those that the engine recovers from by itself."""
 
 NOT_READY = ("(unhealthy)", "(health: starting)", "(Paused)", "Restarting", "Dead")
-"""Parts of the engine's word for a container that doesn't serve. A task that has ended is `Exited`."""
+"""Parts of the engine's status text for a container that isn't ready. A finished task is `Exited`."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Running:
 
 
 def status(stack: str) -> list[Running]:
-    """Every started container of the stack, by name."""
+    """Return every started container of the stack by name."""
     columns = ["{{json .Names}}", f'{{{{json (.Label "{WORKLOAD_LABEL}")}}}}', "{{json .Status}}", "{{json .Ports}}"]
     listed = _docker(
         stack, "ps", "--all", "--filter", f"label={STACK_LABEL}={stack}", "--format", f"[{','.join(columns)}]"
@@ -40,14 +40,14 @@ def status(stack: str) -> list[Running]:
         (
             Running(workload, container, state, _published(ports))
             for container, workload, state, ports in rows
-            if not state.startswith("Created")  # the containers that only carry files into a volume
+            if not state.startswith("Created")  # containers that only copy files into a volume
         ),
         key=lambda running: running.workload,
     )
 
 
 def why_unreachable(stack: str) -> str | None:
-    """Return why the engine doesn't answer; None where it does."""
+    """Return why the engine doesn't respond; None if it does."""
     try:
         _engine(stack).run("version", "--format", "{{.Server.Version}}")
     except EngineError as error:
@@ -56,7 +56,7 @@ def why_unreachable(stack: str) -> str | None:
 
 
 def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether a container, network or volume of the state is gone, or a container stopped that is to run.
+    """Return whether a container, network or volume of the state is missing, or a container is stopped.
 
     A refresh of the dev stack takes 4 s, this 0.1 s.
     """
@@ -77,13 +77,13 @@ def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _is_to_run(container: Mapping[str, Any]) -> bool:
-    """Whether a recorded container runs for good: it neither carries files only, nor is it a task."""
+    """Return whether a recorded container must keep running: it is neither a task nor one that only copies files."""
     inputs = container.get("inputs", {})
     return bool(inputs.get("start", True)) and inputs.get("restart") != "no"
 
 
 def not_ready(stack: str) -> list[str]:
-    """Return the containers that are unhealthy, start, are paused, or crash again and again."""
+    """Return the containers that are unhealthy, starting, paused or in a crash loop."""
     return [
         f"{row.workload}: {row.status} (container {row.container})"
         for row in status(stack)
@@ -92,7 +92,7 @@ def not_ready(stack: str) -> list[str]:
 
 
 def show_status(stack: str) -> None:
-    """Prints a table of the stack's containers."""
+    """Print a table of the stack's containers."""
     rows = status(stack)
     if not rows:
         raise OperationError(f"Nothing of stack '{stack}' runs on this engine. Bring it up: make up STACK={stack}")
@@ -103,7 +103,7 @@ def show_status(stack: str) -> None:
 
 
 def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
-    """Shows what a workload's container writes; gives the docker command's exit code."""
+    """Follow the logs of a workload's container. Return the docker command's exit code."""
     names = {row.workload: row.container for row in status(stack)}
     if workload not in names:
         known = ", ".join(names) or "none: the stack is not up"
@@ -116,28 +116,28 @@ def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
 
 
 def volumes(stack: str) -> list[str]:
-    """The names of the stack's volumes, those with data and those with files."""
+    """Return the names of the stack's volumes, those with data and those with files."""
     return sorted(_docker(stack, "volume", "ls", "--quiet", "--filter", f"label={STACK_LABEL}={stack}").split())
 
 
 def kept_data(stack: str) -> list[str]:
-    """The stack's volumes."""
+    """Return the names of the stack's volumes."""
     return volumes(stack)
 
 
 def delete_data(stack: str) -> None:
-    """Deletes the volumes that are left; those with files went with the stack."""
+    """Delete the remaining volumes; `destroy` already deleted those with files."""
     if remaining := volumes(stack):
         remove_volumes(stack, remaining)
 
 
 def whereabouts(stack: str) -> str:
-    """The engine."""
+    """Return the engine's address."""
     return f"on the Docker engine {_engine(stack).host or 'of this machine'}"
 
 
 def remove_volumes(stack: str, names: Sequence[str]) -> None:
-    """Deletes volumes and what is in them."""
+    """Delete volumes with their data."""
     _docker(stack, "volume", "rm", *names)
 
 

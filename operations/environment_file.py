@@ -14,7 +14,7 @@ from settings.credentials import third_party
 
 
 def write(service: str, outputs: StackOutputs[str]) -> Path:
-    """Writes `.env.<service>`, mode 0600, and gives its path.
+    """Write `.env.<service>` with mode 0600. Return its path.
 
     Raises:
         OperationError: there is no such service.
@@ -34,7 +34,7 @@ def write(service: str, outputs: StackOutputs[str]) -> Path:
 
 
 def variables(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
-    """What the service reads from its environment."""
+    """Return the environment variables of the service."""
     known = {one.name: one for one in SERVICES}
     if service not in known:
         raise OperationError(f"There is no service '{service}'; the services are {', '.join(known)}.")
@@ -73,7 +73,7 @@ def variables(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
 
 
 def _quoted(value: str) -> str:
-    """A value that both a shell and the dotenv libraries read as it is."""
+    """Quote a value so that both shells and dotenv libraries read it literally."""
     if value.isascii() and all(character.isalnum() or character in "-._:/@%+," for character in value):
         return value
     if "'" not in value:

@@ -1,4 +1,4 @@
-"""The locks of updates in the project's own state: which process holds one, and whether it still runs.
+"""Update locks in the project's local state: which process holds one, and whether it still runs.
 
 Locks of other state backends are not read.
 """
@@ -20,19 +20,19 @@ class Lock:
 
     file: Path
     pid: int | None
-    """Process that holds it, on this machine; None if the file doesn't name it, or names another machine."""
+    """Process on this machine that holds it; None if the file names none, or another machine."""
 
     def is_dead(self) -> bool:
-        """Whether the update that holds it has ended; False where that can't be known."""
+        """Return whether the update that holds it has ended; False if unknown."""
         return self.pid is not None and not _runs_pulumi(self.pid)
 
     def is_alive(self) -> bool:
-        """Whether the update that holds it runs on this machine."""
+        """Return whether the update that holds it runs on this machine."""
         return self.pid is not None and _runs_pulumi(self.pid)
 
 
 def locks(stack: str) -> list[Lock]:
-    """The locks of a stack."""
+    """Return the locks of a stack."""
     files = sorted((STATE / ".pulumi" / "locks").glob(f"**/{PROJECT}/{stack}/*.json"))
     return [Lock(file, _holder(file)) for file in files]
 
@@ -46,7 +46,7 @@ def _holder(file: Path) -> int | None:
 
 
 def _runs_pulumi(pid: int) -> bool:
-    """Whether a process is an update: not gone, not dead and uncollected, not another program under that number."""
+    """Return whether a process is a running Pulumi: not a zombie, and not another program that reuses the PID."""
     try:
         listed = subprocess.run(["ps", "-o", "stat=,comm=", "-p", str(pid)], capture_output=True, text=True)
     except OSError:

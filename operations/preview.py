@@ -1,7 +1,7 @@
-"""`make preview`: everything that a new stack would create, for who has neither its secrets nor its cluster.
+"""`make preview`: everything that a new stack would create, without access to its secrets or cluster.
 
-Pulumi previews on a state of its own in a folder that is thrown away, with a copy of the stack's configuration:
-placeholders in the place of secrets, and no kubeconfig.
+Pulumi previews with a temporary state and a copy of the stack's configuration, in which placeholders replace the
+secrets and which has no kubeconfig.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ CLUSTER_KEY = f"{NAMESPACE}:kubernetes"
 
 
 def preview(stack: str) -> int:
-    """Shows it on the person's terminal; gives Pulumi's exit code. Touches neither the stack nor its state.
+    """Show the preview on the terminal. Return Pulumi's exit code. Changes neither the stack nor its state.
 
     Raises:
-        OperationError: there is no such stack, its configuration has a mistake, or Pulumi is missing.
+        OperationError: the stack doesn't exist, its configuration has a mistake, or Pulumi is missing.
     """
     settings, supplied = read_configuration(stack)
     needed = {credential.key for credential in supplied_credentials(settings)} | supplied
@@ -52,7 +52,7 @@ def preview(stack: str) -> int:
 
 
 def stripped(document: dict[str, Any]) -> dict[str, Any]:
-    """A stack's file without what only its passphrase opens, and without the way to a cluster."""
+    """Return a stack's file without encrypted values and without the cluster's address."""
     config = {key: value for key, value in document.get("config", {}).items() if not _is_encrypted(value)}
     if isinstance(config.get(CLUSTER_KEY), dict):
         config[CLUSTER_KEY] = config[CLUSTER_KEY] | {"kubeconfig": NO_CLUSTER}
@@ -60,7 +60,7 @@ def stripped(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def throw_away_environment(place: Path) -> dict[str, str]:
-    """The environment in which Pulumi knows that folder's state alone; its plugins are the machine's."""
+    """Return the environment in which Pulumi uses only that folder's state, with the machine's plugins."""
     kept = {name: value for name, value in environment().items() if name not in PASSPHRASE_VARIABLES}
     passphrase = place / "passphrase"
     return kept | {
@@ -71,7 +71,7 @@ def throw_away_environment(place: Path) -> dict[str, str]:
 
 
 def _prepare(place: Path, stack: str) -> Path:
-    """Writes the folder's contents; gives the configuration file."""
+    """Write the folder's contents. Return the configuration file."""
     (place / "state").mkdir()
     descriptor = os.open(place / "passphrase", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:

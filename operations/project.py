@@ -1,4 +1,4 @@
-"""The project's own places, and the environment its commands run in. Standard library only."""
+"""The project's paths, and the environment of its commands. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FI
 
 
 class OperationError(Exception):
-    """What a person can't go on with; the message says what to do about it."""
+    """An operation can't continue. The message says how to fix it."""
 
 
 def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of `activate`, for commands that the operations start themselves."""
+    """Return the environment that `activate` sets, for commands that the operations start."""
     chosen = dict(os.environ if base is None else base)
     chosen["PATH"] = os.pathsep.join([str(VENV / "bin"), str(TOOLS / "bin"), chosen.get("PATH", os.defpath)])
     if PASSPHRASE.exists() and not any(variable in chosen for variable in PASSPHRASE_VARIABLES):

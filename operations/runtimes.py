@@ -1,4 +1,4 @@
-"""What runs a stack's workloads: the one place where operations tell Docker from Kubernetes."""
+"""Runtimes of a stack's workloads: the only module in which operations distinguish Docker and Kubernetes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from operations.configuration import read_configuration
 
 
 class Runtime(Protocol):
-    """A Docker engine or a cluster, asked with its own command about the stacks on it."""
+    """A Docker engine or a cluster, queried with its own command line."""
 
     def why_unreachable(self, stack: str) -> str | None:
-        """Return why the engine or the cluster doesn't answer, with the remedy; None where it does."""
+        """Return why the engine or the cluster doesn't respond, with the fix; None if it does."""
 
     def may_differ(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether something may have been stopped or removed by hand.
@@ -23,34 +23,34 @@ class Runtime(Protocol):
         """
 
     def not_ready(self, stack: str) -> list[str]:
-        """Return what of the stack doesn't serve now: a line for each workload, with what is known of the reason."""
+        """Return one line for each workload that isn't ready now, with the known reason."""
 
     def show_status(self, stack: str) -> None:
-        """Prints how the stack's workloads are.
+        """Print the status of the stack's workloads.
 
         Raises:
-            OperationError: nothing of it is there, or there is no answer.
+            OperationError: the stack has no workloads, or the runtime doesn't respond.
         """
 
     def follow_logs(self, stack: str, workload: str, *, follow: bool) -> int:
-        """Shows what a workload writes; gives the command's exit code.
+        """Follow the logs of a workload. Return the command's exit code.
 
         Raises:
-            OperationError: naming the workloads there are.
+            OperationError: there is no such workload; the message lists the existing ones.
         """
 
     def kept_data(self, stack: str) -> list[str]:
-        """What outlives `pulumi destroy`, by name."""
+        """Return the names of what `pulumi destroy` retains."""
 
     def delete_data(self, stack: str) -> None:
-        """Deletes all of that, for good."""
+        """Delete the retained data permanently."""
 
     def whereabouts(self, stack: str) -> str:
-        """Where the stack is, for a person who is about to delete it."""
+        """Describe the stack's location, for the confirmation of a deletion."""
 
 
 def runtime_of(stack: str) -> Runtime:
-    """What the stack's configuration says it runs on."""
+    """Return the runtime of the stack's configuration."""
     settings, _ = read_configuration(stack)
     if settings.backend.kind == "kubernetes":
         from operations import cluster

@@ -1,4 +1,4 @@
-"""Runs Pulumi on a stack: brings it up, destroys it, reads its outputs."""
+"""Run Pulumi on a stack: update, destroy, read outputs."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ AS_RECORDED = "--refresh=false"
 
 STACK = "pulumi:pulumi:Stack"
 READY_WITHIN_S = 60.0
-"""How long `up` waits for what no update waited for, such as a container that was just restarted."""
+"""How long `up` waits for workloads that the update didn't wait for, such as a restarting container."""
 
 POLL_S = 1.0
 
 STATE_ROOM = 64 * 2**20
-"""Bytes that must be free where the state is: each step writes it anew, beside the one before."""
+"""Free bytes that the state's disk must have: each step writes a new copy before it deletes the old one."""
 
 
 def up(stack: str) -> int:
     """Bring the stack up, created first if it is new. Return Pulumi's exit code.
 
-    A stack that is there is previewed first: what the preview refuses is refused before anything is changed, and
-    without a change the update is left out. A difference to what the state has recorded is made good.
+    An existing stack is previewed first: if the preview fails, nothing is changed; if it finds no change, there is no
+    update. Differences between the running workloads and the state are corrected.
 
     Raises:
         OperationError: the engine or the cluster doesn't answer, another update runs, the state's disk is full, the
@@ -66,7 +66,7 @@ def _update(stack: str) -> int:
             return code
     code = _attached(["up", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs", *options])
     if was_killed and not code:
-        # The killed update's creations have been found or made anew; Pulumi would warn of them for ever.
+        # What the killed update created was adopted or created again; otherwise Pulumi would always warn about it.
         _captured(["refresh", "--clear-pending-creates", "--skip-preview", "--yes", "--stack", stack])
     return code
 
@@ -77,15 +77,15 @@ def destroy(stack: str) -> int:
 
 
 def exists(stack: str) -> bool:
-    """Whether the state knows the stack."""
+    """Return whether the state contains the stack."""
     return _captured(["stack", "select", stack]).returncode == 0
 
 
 def outputs(stack: str) -> StackOutputs[str]:
-    """The stack's outputs with their secret values.
+    """Return the stack outputs with their secret values.
 
     Raises:
-        OperationError: there is no such stack, it is not up, or it keeps another contract.
+        OperationError: the stack doesn't exist or isn't up, or its outputs have another contract version.
     """
     done = _captured(["stack", "output", "--json", "--show-secrets", "--stack", stack])
     if done.returncode:
@@ -100,7 +100,7 @@ def outputs(stack: str) -> StackOutputs[str]:
 
 
 def _await_ready(stack: str) -> None:
-    """Wait until every workload serves: Pulumi itself waits only for those that it changes."""
+    """Wait until every workload is ready: Pulumi only waits for those that it changes."""
     runtime = runtime_of(stack)
     deadline = time.monotonic() + READY_WITHIN_S
     is_shown = False
@@ -149,7 +149,7 @@ def _unreadable(stack: str, error: str) -> str:
 
 
 def _refuse_full_disk(stack: str) -> None:
-    """Refuse an update whose state might not fit: Pulumi then leaves half a file, and half a backup."""
+    """Refuse an update if the state might not fit on the disk: Pulumi would leave a truncated file and backup."""
     free = shutil.disk_usage(STATE).free if STATE.exists() else STATE_ROOM
     if free < STATE_ROOM:
         raise OperationError(
@@ -168,7 +168,7 @@ def _is_json(file: Path) -> bool:
 
 
 def _refuse_second_update(stack: str) -> None:
-    """Name the update that runs: Pulumi itself would suggest to lift its lock."""
+    """Refuse a second update and name the running one: Pulumi would suggest to remove its lock."""
     for lock in locks(stack):
         if lock.is_alive():
             raise OperationError(
@@ -180,8 +180,8 @@ def _refuse_second_update(stack: str) -> None:
 def _release_dead_lock(stack: str) -> bool:
     """Remove the lock of an update that was killed on this machine. Return whether there was one.
 
-    Pulumi would refuse every further update until `pulumi cancel`. A lock is lifted only when the process that its
-    file names is gone; somebody else's, or one of another machine, stays.
+    Otherwise Pulumi would refuse every update until `pulumi cancel`. A lock is removed only if the process that its
+    file names has ended. Locks of other users or machines stay.
     """
     found = locks(stack)
     if not found or not all(lock.is_dead() for lock in found):
@@ -192,7 +192,7 @@ def _release_dead_lock(stack: str) -> bool:
 
 
 def _state(stack: str) -> dict[str, Any]:
-    """Return what the state has recorded, secrets encrypted; nothing for a new stack."""
+    """Return the recorded resources, with encrypted secrets; empty for a new stack."""
     done = _captured(["stack", "export", "--stack", stack])
     if "no stack named" in done.stderr:
         return {}
@@ -203,9 +203,9 @@ def _state(stack: str) -> dict[str, Any]:
 
 
 def _restore_salt(stack: str, state: Mapping[str, Any]) -> None:
-    """Put a lost line 'encryptionsalt' back, with which the secrets of the configuration were encrypted.
+    """Restore a lost 'encryptionsalt' line, which the configuration's secrets were encrypted with.
 
-    Pulumi would make another one, and could read none of them: "cipher: message authentication failed".
+    Otherwise Pulumi would create another one and couldn't decrypt the secrets: "cipher: message authentication failed".
     """
     file = ROOT / f"Pulumi.{stack}.yaml"
     salt = ((state.get("secrets_providers") or {}).get("state") or {}).get("salt")
@@ -221,7 +221,7 @@ def _preview(stack: str, options: Sequence[str]) -> tuple[int, bool]:
     with tempfile.TemporaryDirectory(prefix="pti-calendar-preview-") as folder:
         log = Path(folder) / "events"
         command = ["preview", "--stack", stack, "--suppress-outputs", "--event-log", str(log), *options]
-        # It alone makes --event-log known.
+        # Required by --event-log.
         code = _attached(command, {"PULUMI_DEBUG_COMMANDS": "true"})
         if code:
             print("· nothing has been changed", flush=True)

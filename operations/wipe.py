@@ -1,4 +1,4 @@
-"""Deletes a stack's data. Nothing else does."""
+"""Delete a stack's data. No other operation does so."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from operations.runtimes import runtime_of
 def wipe(name: str) -> int:
     """Destroy the stack and delete its data, after the user has typed its name.
 
-    Docker: its volumes. Kubernetes: its namespace, on the cluster that the configuration names, with all that is in it.
+    On Docker, this deletes its volumes; on Kubernetes, its namespace in the configured cluster, with everything in it.
 
     Raises:
-        OperationError: nothing was confirmed, or the stack could not be taken down; then no data is deleted.
+        OperationError: the user didn't confirm, or the stack couldn't be destroyed; no data was deleted.
     """
     runtime = runtime_of(name)
     doomed = runtime.kept_data(name)

@@ -1,4 +1,4 @@
-"""The generated documents: what they say is read from the code, and a test holds them true."""
+"""The generated documents. A test checks that they match the code."""
 
 from operations.documents.generated import generated, write_documents
 

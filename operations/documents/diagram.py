@@ -1,4 +1,4 @@
-"""The pictures of the platform, drawn from the workloads that the program asks for."""
+"""Diagrams of the platform, drawn from the program's workloads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STACK = "dev"
 END = "<!-- end of the picture -->"
 
 Owned = tuple[str, Workload]
-"""A workload and the component it belongs to."""
+"""A workload and its component."""
 
 DEVELOPERS_STACK: Mapping[str, Any] = {"credentials": "well-known", "devTools": {"enabled": True}}
 WHOLE_PLATFORM: Mapping[str, Any] = {
@@ -29,7 +29,7 @@ WHOLE_PLATFORM: Mapping[str, Any] = {
 
 
 def with_diagrams(page: str) -> str:
-    """The page with each picture between its two marks."""
+    """Return the page with each diagram between its markers."""
     page = _replaced(page, "the picture", detailed(collect(DEVELOPERS_STACK)))
     return _replaced(page, "the whole platform", overview(collect(WHOLE_PLATFORM)))
 
@@ -41,14 +41,14 @@ def _replaced(page: str, what: str, picture: str) -> str:
 
 
 def collect(configuration: Mapping[str, Any]) -> list[Owned]:
-    """Component and workload, in the order of their deployment."""
+    """Return component and workload, in the order of deployment."""
     backend, settings = RecordingBackend(), Settings.model_validate(configuration)
     record(lambda: Platform("platform", PlatformArgs(settings=settings, backend=backend, stack=STACK)), stack=STACK)
     return backend.workloads
 
 
 def detailed(owned: Sequence[Owned]) -> str:
-    """A Mermaid flowchart: components as boxes, solid arrows for calls, dotted ones for "starts after"."""
+    """Return a Mermaid flowchart: components as boxes, solid arrows for connections, dotted ones for "starts after"."""
     lines = ["flowchart LR", "    person([person, service in an editor])", *_boxes(owned)]
     for _, workload in owned:
         if published := ", ".join(str(port.publish) for port in workload.ports if port.publish):
@@ -59,7 +59,7 @@ def detailed(owned: Sequence[Owned]) -> str:
 
 
 def overview(owned: Sequence[Owned]) -> str:
-    """A Mermaid flowchart of the calls alone; what all of a component's workloads share is one arrow at its box."""
+    """Return a Mermaid flowchart of connections only. A connection of all workloads of a component is one arrow."""
     members = {owner: [workload.name for one, workload in owned if one == owner] for owner, _ in owned}
     arrows = {(workload.name, callee) for _, workload in owned for callee in _callees(workload)}
     several = {owner: names for owner, names in members.items() if len(names) > 1}
@@ -92,7 +92,7 @@ def _node(workload: Workload) -> str:
 
 
 def _callees(workload: Workload) -> list[str]:
-    """The nodes a workload opens connections to; every server outside the platform is one node."""
+    """Return the nodes that a workload connects to; all servers outside the platform are one node."""
     return list(dict.fromkeys(_node_of(call) for call in workload.calls))
 
 

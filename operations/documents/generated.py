@@ -1,4 +1,4 @@
-"""Which file is generated from what."""
+"""The generated files and their sources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARCHITECTURE = Path("docs/architecture.md")
 
 
 def generated() -> dict[Path, str]:
-    """Path below the project to the text that belongs there."""
+    """Return each generated file's path in the project and its text."""
     return {
         Path("settings/stack.schema.json"): json.dumps(stack_file_schema(), indent=2) + "\n",
         Path("docs/configuration.md"): configuration_page(),
@@ -29,7 +29,7 @@ def generated() -> dict[Path, str]:
 
 
 def write_documents() -> None:
-    """Writes every generated document that isn't up to date, and says which."""
+    """Write every generated document that isn't up to date, and print its name."""
     for path, text in generated().items():
         target = ROOT / path
         if not target.exists() or target.read_text() != text:

@@ -1,4 +1,4 @@
-"""The reference of the stack's outputs, from the contract."""
+"""The reference page of the stack outputs, from the contract."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def outputs_page() -> str:
         "",
         GENERATED,
         "",
-        f"Version {CONTRACT_VERSION} of the contract. The version grows when an output changes its meaning, its type",
-        "or its name, or goes away; a new output leaves it as it is. `contract/` reads and checks the outputs; it",
-        "needs nothing but Python's standard library, so another team copies the folder:",
+        f"Version {CONTRACT_VERSION} of the contract. The version increases when an output changes its meaning, type",
+        "or name, or is removed; a new output doesn't change it. `contract/` reads and validates the outputs. It",
+        "only needs Python's standard library, so another team can copy the folder:",
         "",
         "```python",
         "from contract import StackOutputs",
@@ -36,7 +36,7 @@ def outputs_page() -> str:
         "log stack outputs in plain text (pulumi/pulumi#24479), which `--debug`, `--json`, `--event-log` and",
         "`--logtostderr` show.",
         "",
-        "| output | type | secret | what it is |",
+        "| output | type | secret | description |",
         "| --- | --- | --- | --- |",
         *_rows(StackOutputs, "", secret=False),
     ]
@@ -55,7 +55,7 @@ def _rows(record: Any, prefix: str, *, secret: bool) -> Iterator[str]:
 
 
 def _shape(hint: Any) -> tuple[Any, str, str]:
-    """The record inside a type, the segment its keys add to the path, and the type in words."""
+    """Return the record inside a type, the path segment of its keys, and the type in words."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(origin or hint):
         return origin or hint, "", "object"

@@ -1,4 +1,4 @@
-"""docs/reliability.md: the failures that the suites cause, as they have recorded them."""
+"""docs/reliability.md: the failures that the test suites caused and recorded."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ END = "<!-- end of what is generated -->"
 
 @dataclass(frozen=True)
 class Requests:
-    """What was asked through the gateway while something failed."""
+    """Requests through the gateway during a failure."""
 
     asked: int
     answered: int
-    """With a status below 400."""
+    """Responses with a status below 400."""
 
     refused: int
-    """With another status, or not at all."""
+    """Responses with another status, and requests without a response."""
 
     slow: int
-    """Answered, and later than 1 s after they were due."""
+    """Responses more than 1 s after the request was due."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One failure that a test caused, and what came of it."""
+    """One failure that a test caused, and its effects."""
 
     title: str
     on: str
     notice: str
     seconds: float | None
-    """From the failure until all was well; None where that isn't measured, as for an update that is refused."""
+    """Seconds from the failure to recovery; None if not measured, such as for a refused update."""
 
     lost: str
     requests: Requests | None
@@ -48,19 +48,19 @@ class Failure:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """From JSON."""
+        """Return a record from JSON."""
         requests = values["requests"]
         return cls(**{**values, "requests": Requests(**requests) if requests else None})
 
 
 def read_failures() -> list[Failure]:
-    """The kept records."""
+    """Return the stored records."""
     path = ROOT / FAILURES
     return [Failure.parse(one) for one in json.loads(path.read_text())] if path.exists() else []
 
 
 def with_failures(page: str) -> str:
-    """The page, with its table as the records say it."""
+    """Return the page with the table of the records."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{_table(read_failures())}\n{END}{after}"
@@ -69,12 +69,12 @@ def with_failures(page: str) -> str:
 def _table(failures: list[Failure]) -> str:
     counted = [one.requests for one in failures if one.requests]
     total = (
-        f"{len(failures)} failures. Requests through the gateway in {len(counted)} of them: "
+        f"{len(failures)} failures. Requests through the gateway during {len(counted)} of them: "
         f"{sum(one.asked for one in counted)} asked, {sum(one.answered for one in counted)} answered, "
         f"{sum(one.refused for one in counted)} refused, {sum(one.slow for one in counted)} slower than 1 s."
     )
     head = [
-        "| failure | on | what is noticed | s until well | lost | asked / answered / refused / slow | test |",
+        "| failure | on | effect | s to recovery | lost | asked / answered / refused / slow | test |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     return "\n".join([total, "", *head, *map(_row, sorted(failures, key=lambda one: (one.title.lower(), one.on))), ""])
