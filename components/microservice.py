@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import pulumi
 
 from backends.base import Backend, DeployOptions
-from components.credentials import Credentials
 from components.scaling import autoscaling
-from components.stores.kafka import KafkaStore
+from components.stores import Store
 from components.stores.postgres import PostgresStore
-from components.stores.redis import RedisStore
+from contract.environment import LOG_LEVEL, Environment, Identity, migration_environment, service_environment
+from contract.outputs import Credentials
 from settings.applications import Sized
 from settings.catalog import Service
-from settings.credentials import JWT, KAFKA, REDIS, app_role, migrator_role, third_party
+from settings.credentials import third_party
 from workloads import INTERNET, Endpoint, FileSet, HttpGet, Kind, Liveness, Metrics, Port, Probe, Scratch, Workload
 
 TYPE = "pti-calendar:index:Microservice"
 
 USER = 10001
 SECRETS = "/run/secrets/service"
-JWT_ISSUER = "pti-calendar"
-JWT_ALGORITHM = "HS256"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +31,6 @@ class MicroserviceArgs:
 
     service: Service
     sized: Sized
-    database_pool_max: int
-    """Database connections that each replica may open."""
-
     migration_command: tuple[str, ...]
     """Command that runs to completion as the migrator role before the service starts; empty: none."""
 
@@ -43,10 +38,11 @@ class MicroserviceArgs:
     """Additional environment variables."""
 
     backend: Backend
-    credentials: Credentials
+    stores: Mapping[str, Store[Any]]
     postgres: PostgresStore
-    redis: RedisStore
-    kafka: KafkaStore
+    """The store that has the service's own database, for its migrations."""
+
+    secrets: Credentials[pulumi.Output[str]]
 
 
 class Microservice(pulumi.ComponentResource):
@@ -66,33 +62,15 @@ class Microservice(pulumi.ComponentResource):
 
 def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
     service, sized = args.service, args.sized
-    secrets = {"DATABASE_PASSWORD": args.credentials[app_role(service)], "JWT_SECRET": args.credentials[JWT]}
-    if (redis := args.credentials.find(REDIS)) is not None:
-        secrets["REDIS_PASSWORD"] = redis
-    if args.kafka.inside.username is not None:
-        secrets["KAFKA_PASSWORD"] = args.credentials[KAFKA]
-    secrets |= {third_party(one).variable: args.credentials[third_party(one)] for one in service.secrets}
+    stores = {name: store.inside for name, store in args.stores.items()}
+    third_parties = [third_party(secret).variable for secret in service.secrets]
+    environment = service_environment(_identity(service), stores, args.secrets, third_parties)
     return Workload(
         name=service.name,
         image=sized.image,
         user=USER,
-        environment={
-            "LOG_LEVEL": "info",
-            **args.environment,
-            **_common(service),
-            **_database(service, args.postgres, role="app"),
-            "DATABASE_POOL_MAX": str(args.database_pool_max),
-            "REDIS_HOST": args.redis.inside.host,
-            "REDIS_PORT": str(args.redis.inside.port),
-            "REDIS_TLS": str(args.redis.inside.tls).lower(),
-            "KAFKA_BROKERS": args.kafka.inside.bootstrap_servers,
-            "KAFKA_SECURITY_PROTOCOL": args.kafka.inside.security_protocol,
-            **({"KAFKA_USERNAME": args.kafka.inside.username} if args.kafka.inside.username else {}),
-            "JWT_ISSUER": JWT_ISSUER,
-            "JWT_ALGORITHM": JWT_ALGORITHM,
-            **_files(secrets),
-        },
-        file_sets=(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True),),
+        environment=_variables(args, environment),
+        file_sets=(_files(environment),),
         ports=(Port(name="http", number=service.port),),
         scratch=(Scratch(path="/tmp", size_mib=64),),  # noqa: S108 - a mount of its own
         memory_mib=sized.memory_mib,
@@ -101,11 +79,9 @@ def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
         autoscaling=autoscaling(sized.scaling),
         readiness=Probe(check=HttpGet(port=service.port, path="/health"), startup_s=120),
         liveness=Liveness(check=HttpGet(port=service.port, path="/health/live")),
-        needs=(*args.postgres.needs, *args.redis.needs, *args.kafka.needs, *after),
+        needs=(*(needed for store in args.stores.values() for needed in store.needs), *after),
         calls=(
-            *args.postgres.calls,
-            *args.redis.calls,
-            *args.kafka.calls,
+            *(called for store in args.stores.values() for called in store.calls),
             *([INTERNET] if service.secrets else []),
         ),
         metrics=(Metrics(port=service.port, job="service"),),
@@ -114,21 +90,15 @@ def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
 
 
 def _migrations(args: MicroserviceArgs) -> Workload:
-    secrets = {"DATABASE_PASSWORD": args.credentials[migrator_role(args.service)]}
+    environment = migration_environment(_identity(args.service), args.postgres.inside, args.secrets)
     return Workload(
         name=f"{args.service.name}-migrations",
         kind=Kind.TASK,
         image=args.sized.image,
         user=USER,
         command=args.migration_command,
-        environment={
-            "LOG_LEVEL": "info",
-            **args.environment,
-            **_common(args.service),
-            **_database(args.service, args.postgres, role="migrator"),
-            **_files(secrets),
-        },
-        file_sets=(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True),),
+        environment=_variables(args, environment),
+        file_sets=(_files(environment),),
         scratch=(Scratch(path="/tmp", size_mib=64),),  # noqa: S108 - a mount of its own
         memory_mib=args.sized.memory_mib,
         needs=args.postgres.needs,
@@ -137,20 +107,15 @@ def _migrations(args: MicroserviceArgs) -> Workload:
     )
 
 
-def _common(service: Service) -> dict[str, str]:
-    return {"SERVICE_NAME": service.name, "PORT": str(service.port)}
+def _identity(service: Service) -> Identity:
+    return Identity(name=service.name, port=service.port)
 
 
-def _database(service: Service, postgres: PostgresStore, *, role: Literal["app", "migrator"]) -> dict[str, str]:
-    return {
-        "DATABASE_HOST": postgres.inside.host,
-        "DATABASE_PORT": str(postgres.inside.port),
-        "DATABASE_NAME": service.database,
-        "DATABASE_USER": service.role(role),
-        "DATABASE_SSLMODE": postgres.inside.ssl_mode,
-    }
+def _variables(args: MicroserviceArgs, environment: Environment[pulumi.Output[str]]) -> dict[str, str]:
+    """Return the variables. Those of secrets name their files: an environment shows in listings and crash reports."""
+    files = {f"{name}_FILE": f"{SECRETS}/{name}" for name in environment.secrets}
+    return {LOG_LEVEL.name: "info", **args.environment, **environment.variables, **files}
 
 
-def _files(secrets: Mapping[str, pulumi.Input[str]]) -> dict[str, str]:
-    """The variables that name the files of the secrets: an environment shows in listings and crash reports."""
-    return {f"{name}_FILE": f"{SECRETS}/{name}" for name in secrets}
+def _files(environment: Environment[pulumi.Output[str]]) -> FileSet:
+    return FileSet(name="secrets", directory=SECRETS, files=environment.secrets, secret=True)

@@ -16,9 +16,26 @@ from settings.credentials import GRAFANA, JWT, PGADMIN, third_party
 from settings.monitoring import Alertmanager, Grafana, Prometheus
 from workloads import Endpoint
 
+Secrets = contract.Credentials[pulumi.Output[str]]
+
+
+def output_credentials(settings: Settings, credentials: Credentials, data: DataLayer) -> Secrets:
+    """Return the secret values, for other programs and for the services."""
+    return contract.Credentials(
+        **{name: one.secret for name, one in data.stores.items()},
+        jwt_secret=credentials[JWT],
+        pg_admin=credentials[PGADMIN] if settings.dev_tools.enabled else None,
+        grafana=credentials[GRAFANA] if settings.monitoring.enabled else None,
+        third_parties={
+            third_party(secret).variable: credentials[third_party(secret)]
+            for service in settings.services.routed
+            for secret in service.secrets
+        },
+    )
+
 
 def stack_outputs(
-    settings: Settings, credentials: Credentials, data: DataLayer, backend: Backend
+    settings: Settings, secrets: Secrets, data: DataLayer, backend: Backend
 ) -> contract.StackOutputs[pulumi.Output[str]]:
     """Return the stack's outputs for other programs."""
     return contract.StackOutputs(
@@ -27,17 +44,7 @@ def stack_outputs(
         tools=_tools(settings, backend),
         gateway=_gateway(settings),
         monitoring=_monitoring(settings, backend),
-        credentials=contract.Credentials(
-            **{name: one.secret for name, one in data.stores.items()},
-            jwt_secret=credentials[JWT],
-            pg_admin=credentials[PGADMIN] if settings.dev_tools.enabled else None,
-            grafana=credentials[GRAFANA] if settings.monitoring.enabled else None,
-            third_parties={
-                third_party(secret).variable: credentials[third_party(secret)]
-                for service in settings.services.routed
-                for secret in service.secrets
-            },
-        ),
+        credentials=secrets,
     )
 
 

@@ -15,9 +15,8 @@ from components.gateway import Gateway, GatewayArgs, nginx
 from components.gateway.declaration import Upstream
 from components.microservice import Microservice, MicroserviceArgs
 from components.monitoring import Monitoring, MonitoringArgs, Nginx
-from components.outputs import stack_outputs
+from components.outputs import output_credentials, stack_outputs
 from components.stores import DataLayer, StoreArgs
-from components.stores.kafka import KafkaStore
 from components.stores.postgres import PostgresStore
 from components.stores.redis import RedisStore
 from components.urls import Urls
@@ -67,20 +66,19 @@ class Platform(pulumi.ComponentResource):
                 DevToolsArgs(backend=args.backend, tools=settings.dev_tools, stores=tuple(data.stores.values())),
                 below,
             )
+        secrets = output_credentials(settings, credentials, data)
         for service in settings.services.deployed:
             Microservice(
                 service.name,
                 MicroserviceArgs(
                     service=service,
                     sized=settings.services.of(service),
-                    database_pool_max=settings.services.pool_of(service),
                     migration_command=settings.services.migration_command,
                     environment=settings.services.environment,
                     backend=args.backend,
-                    credentials=credentials,
+                    stores=data.stores,
                     postgres=data.store(PostgresStore),
-                    redis=data.store(RedisStore),
-                    kafka=data.store(KafkaStore),
+                    secrets=secrets,
                 ),
                 below,
             )
@@ -133,7 +131,7 @@ class Platform(pulumi.ComponentResource):
                 ),
                 below,
             )
-        self.outputs = stack_outputs(settings, credentials, data, args.backend)
+        self.outputs = stack_outputs(settings, secrets, data, args.backend)
         self.register_outputs({"api": self.outputs.gateway.api, "frontends": self.outputs.gateway.frontends})
 
 

@@ -42,7 +42,7 @@ class Database(Record):
     app_role: str = described(
         "Role the service connects as: reads and writes rows of its tenant, nothing else.",
         variable=Variable(
-            name="DATABASE_USER", meaning="the database's application role; for migrations its migrator role"
+            name="DATABASE_USER", meaning="the service's application role; for migrations, its migrator role"
         ),
     )
     migrator_role: str = described("Role that runs its migrations; the owner role owns what they create.")
@@ -50,7 +50,7 @@ class Database(Record):
         "Connections that one instance of the service may open.",
         variable=Variable(
             name="DATABASE_POOL_MAX",
-            meaning="connections that one process of the service may open at once; further ones are refused",
+            meaning="how many connections one process of the service may have open; the server refuses more",
         ),
     )
 
@@ -65,7 +65,7 @@ class Postgres(StoreOutput):
         "How connections are encrypted, as libpq's `sslmode`: `disable`, `require`, `verify-full`.",
         variable=Variable(
             name="DATABASE_SSLMODE",
-            meaning="libpq's words: `disable`, `require`, `verify-full` (against the image's system certificates)",
+            meaning="as in libpq: `disable`, `require`, `verify-full` (against the image's system certificates)",
         ),
     )
     admin_role: str = described("Superuser that creates databases and roles.")
@@ -80,7 +80,7 @@ class Redis(StoreOutput):
     host: str = described(
         HOST,
         variable=Variable(
-            name="REDIS_HOST", meaning="Redis' host name. All services share it: begin each key with `<service>:`"
+            name="REDIS_HOST", meaning="Redis' host name. All services share Redis: begin each key with `<service>:`"
         ),
     )
     port: int = described(PORT, variable=Variable(name="REDIS_PORT", meaning="its TCP port"))
@@ -95,7 +95,7 @@ class Kafka(StoreOutput):
 
     bootstrap_servers: str = described(
         "`host:port` for clients outside the platform, comma-separated.",
-        variable=Variable(name="KAFKA_BROKERS", meaning="`host:port`, separated by commas"),
+        variable=Variable(name="KAFKA_BROKERS", meaning="`host:port`, comma-separated"),
     )
     security_protocol: str = described(
         "How clients connect: `PLAINTEXT`, `SSL`, or `SASL_SSL` with SCRAM-SHA-512.",
@@ -150,11 +150,11 @@ class Credentials(Record, Generic[Secret]):
     )
     redis: Secret | None = described(
         "Redis' password; null if it has none.",
-        variable=Variable(name="REDIS_PASSWORD", meaning="every service, if Redis has a password"),
+        variable=Variable(name="REDIS_PASSWORD", meaning="every service, if Redis requires a password"),
     )
     kafka: Secret | None = described(
         "Password of Kafka's user; null if Kafka requires none.",
-        variable=Variable(name="KAFKA_PASSWORD", meaning="every service, with `SASL_SSL`"),
+        variable=Variable(name="KAFKA_PASSWORD", meaning="every service, if the protocol is `SASL_SSL`"),
     )
     jwt_secret: Secret = described(
         "The key that signs the platform's JWTs.", variable=Variable(name="JWT_SECRET", meaning="every service")

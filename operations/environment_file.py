@@ -6,15 +6,15 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from components.microservice import JWT_ALGORITHM, JWT_ISSUER
 from contract import StackOutputs
+from contract.environment import Identity, service_environment
 from operations.project import ROOT, OperationError
 from settings.catalog import SERVICES
 from settings.credentials import third_party
 
 
 def write(service: str, outputs: StackOutputs[str]) -> Path:
-    """Write `.env.<service>` with mode 0600. Return its path.
+    """Writes `.env.<service>`, mode 0600, and gives its path.
 
     Raises:
         OperationError: there is no such service.
@@ -34,46 +34,36 @@ def write(service: str, outputs: StackOutputs[str]) -> Path:
 
 
 def variables(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
-    """Return the environment variables of the service."""
+    """Return the variables of a service: those of a deployed one, secrets as values, and addresses for tools."""
     known = {one.name: one for one in SERVICES}
     if service not in known:
         raise OperationError(f"There is no service '{service}'; the services are {', '.join(known)}.")
-    postgres, redis, kafka, secrets = outputs.postgres, outputs.redis, outputs.kafka, outputs.credentials
+    third_parties = [third_party(secret).variable for secret in known[service].secrets]
+    identity = Identity(name=service, port=known[service].port)
+    environment = service_environment(identity, outputs.stores, outputs.credentials, third_parties)
+    return {**environment.variables, **environment.secrets, **_addresses(service, outputs)}
+
+
+def _addresses(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
+    """Return URLs with passwords for database tools and migrations. A deployed service doesn't have them."""
+    postgres, redis, secrets = outputs.postgres, outputs.redis, outputs.credentials
     database = postgres.databases[service]
-    password, migrator = secrets.postgres[database.app_role], secrets.postgres[database.migrator_role]
     server = f"{postgres.host}:{postgres.port}/{database.name}"
     server += "" if postgres.ssl_mode == "disable" else f"?sslmode={postgres.ssl_mode}"
-    own_secrets = [third_party(secret).variable for secret in known[service].secrets]
+
+    def url(role: str) -> str:
+        return f"postgresql://{role}:{quote(secrets.postgres[role], safe='')}@{server}"
+
     login = f":{quote(secrets.redis, safe='')}@" if secrets.redis else ""
     return {
-        "SERVICE_NAME": service,
-        "PORT": str(known[service].port),
-        "DATABASE_HOST": postgres.host,
-        "DATABASE_PORT": str(postgres.port),
-        "DATABASE_NAME": database.name,
-        "DATABASE_USER": database.app_role,
-        "DATABASE_SSLMODE": postgres.ssl_mode,
-        "DATABASE_POOL_MAX": str(database.pool_max),
-        "DATABASE_PASSWORD": password,
-        "DATABASE_URL": f"postgresql://{database.app_role}:{quote(password, safe='')}@{server}",
-        "MIGRATION_DATABASE_URL": f"postgresql://{database.migrator_role}:{quote(migrator, safe='')}@{server}",
-        "REDIS_HOST": redis.host,
-        "REDIS_PORT": str(redis.port),
-        "REDIS_TLS": str(redis.tls).lower(),
-        "REDIS_PASSWORD": secrets.redis or "",
+        "DATABASE_URL": url(database.app_role),
+        "MIGRATION_DATABASE_URL": url(database.migrator_role),
         "REDIS_URL": f"{'rediss' if redis.tls else 'redis'}://{login}{redis.host}:{redis.port}",
-        "KAFKA_BROKERS": kafka.bootstrap_servers,
-        "KAFKA_SECURITY_PROTOCOL": kafka.security_protocol,
-        **({"KAFKA_USERNAME": kafka.username, "KAFKA_PASSWORD": secrets.kafka or ""} if kafka.username else {}),
-        "JWT_ISSUER": JWT_ISSUER,
-        "JWT_ALGORITHM": JWT_ALGORITHM,
-        "JWT_SECRET": secrets.jwt_secret,
-        **{name: secrets.third_parties[name] for name in own_secrets if name in secrets.third_parties},
     }
 
 
 def _quoted(value: str) -> str:
-    """Quote a value so that both shells and dotenv libraries read it literally."""
+    """A value that both a shell and the dotenv libraries read as it is."""
     if value.isascii() and all(character.isalnum() or character in "-._:/@%+," for character in value):
         return value
     if "'" not in value:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, create_model, model_validator
 
+from contract.environment import is_reserved, reserved_names
 from settings.base import (
     IMAGE_REFERENCE,
     REMOVE,
@@ -27,8 +28,6 @@ SERVICE_NAMES = [service.name for service in SERVICES]
 FRONTEND_NAMES = [frontend.name for frontend in FRONTENDS]
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-OF_THE_PLATFORM = re.compile(r"SERVICE_NAME|PORT|(DATABASE|REDIS|KAFKA|JWT)_.*")
-"""Variables that docs/service-contract.md promises to every service. Setting one of them would have no effect."""
 
 ServiceNames = Annotated[
     tuple[str, ...], BeforeValidator(selection(SERVICE_NAMES)), WithJsonSchema(selection_schema(SERVICE_NAMES))
@@ -48,10 +47,10 @@ def _image_of_each(value: str) -> str:
 
 def _no_variable_of_the_platform(value: str) -> str:
     """Refuse a variable that the platform sets itself."""
-    if not VARIABLE.fullmatch(value) or OF_THE_PLATFORM.fullmatch(value):
+    if not VARIABLE.fullmatch(value) or is_reserved(value):
         raise ValueError(
             "variable names of letters, digits and '_' that the platform doesn't set itself "
-            "(SERVICE_NAME, PORT, DATABASE_…, REDIS_…, KAFKA_…, JWT_…), each with text"
+            f"({', '.join(re.sub('_$', '_…', name) for name in reserved_names())}), each with text"
         )
     return value
 

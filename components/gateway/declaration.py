@@ -14,8 +14,8 @@ from typing import Any
 import pulumi
 
 from components.gateway import timeouts
-from components.microservice import JWT_ALGORITHM, JWT_ISSUER
 from components.stores.redis import RedisStore
+from contract.environment import TOKENS
 from settings.applications import INTERNAL_PATHS
 from settings.gateway import RateLimit
 from workloads import ENGINE_HOST
@@ -76,8 +76,8 @@ def document(configuration: Configuration, jwt_secret: str, redis_password: str 
         "routes": [_internal()],
         "consumers": [
             {
-                "username": JWT_ISSUER,
-                "jwt_secrets": [{"key": JWT_ISSUER, "secret": jwt_secret, "algorithm": JWT_ALGORITHM}],
+                "username": TOKENS.issuer,
+                "jwt_secrets": [{"key": TOKENS.issuer, "secret": jwt_secret, "algorithm": TOKENS.algorithm}],
             }
         ],
         "plugins": [

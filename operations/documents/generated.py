@@ -11,6 +11,8 @@ from operations.documents.diagram import with_diagrams
 from operations.documents.outputs import outputs_page
 from operations.documents.reliability import PAGE as RELIABILITY
 from operations.documents.reliability import with_failures
+from operations.documents.service_contract import PAGE as SERVICE_CONTRACT
+from operations.documents.service_contract import with_environment
 from operations.project import ROOT
 
 ARCHITECTURE = Path("docs/architecture.md")
@@ -23,6 +25,7 @@ def generated() -> dict[Path, str]:
         Path("docs/configuration.md"): configuration_page(),
         Path("docs/outputs.md"): outputs_page(),
         ARCHITECTURE: with_diagrams((ROOT / ARCHITECTURE).read_text()),
+        SERVICE_CONTRACT: with_environment((ROOT / SERVICE_CONTRACT).read_text()),
         RELIABILITY: with_failures((ROOT / RELIABILITY).read_text()),
         **dashboard_files(),
     }

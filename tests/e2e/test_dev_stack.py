@@ -167,7 +167,7 @@ def test_the_environment_file_of_a_service_really_opens_its_stores(dev: DevStack
         assert session.execute("SELECT 1").fetchone() == (1,)
     outputs = dev.outputs()
     assert (given["REDIS_HOST"], int(given["REDIS_PORT"])) == (outputs.redis.host, outputs.redis.port)
-    assert given["REDIS_PASSWORD"] == (outputs.credentials.redis or "")
+    assert given.get("REDIS_PASSWORD") == outputs.credentials.redis
     assert given["KAFKA_BROKERS"] == outputs.kafka.bootstrap_servers
     assert given["JWT_SECRET"] == outputs.credentials.jwt_secret
 

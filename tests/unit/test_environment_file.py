@@ -94,7 +94,6 @@ def test_it_has_what_the_contract_of_a_service_promises() -> None:
         "REDIS_HOST": "127.0.0.1",
         "REDIS_PORT": "16379",
         "REDIS_TLS": "false",
-        "REDIS_PASSWORD": "",
         "REDIS_URL": "redis://127.0.0.1:16379",
         "KAFKA_BROKERS": "127.0.0.1:19092",
         "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "backends": {"backends", "workloads", "settings", "pulumi"},
     "backends.docker": {"pulumi_docker"},
     "backends.kubernetes": {"pulumi_kubernetes", "yaml"},
-    "settings": {"settings", "pulumi", "pydantic", "pydantic_core"},
+    "settings": {"settings", "contract", "pulumi", "pydantic", "pydantic_core"},
     "workloads": {"workloads", "pulumi"},
     "contract": {"contract"},
     "recording": {"recording", "backends.base", "workloads", "settings", "pulumi", "google.protobuf"},

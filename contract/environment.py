@@ -1,0 +1,134 @@
+"""A service's environment: the one definition of its variables, their values and their meaning.
+
+The deployed service, `make env`, the names that a stack can't set itself and the tables of docs/service-contract.md
+follow it. A store's variables are declared at the fields of its record (`contract/outputs.py`).
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic
+
+from contract.outputs import Credentials, Postgres, Secret, StackOutputs, StoreOutput
+from contract.record import Record, Variable, described
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity(Record):
+    """Who a service is."""
+
+    name: str = described("Short name.", variable=Variable(name="SERVICE_NAME", meaning="the service's short name"))
+    port: int = described("TCP port.", variable=Variable(name="PORT", meaning="the TCP port that it listens on"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens(Record):
+    """The tokens that services accept."""
+
+    issuer: str = described("Issuer.", variable=Variable(name="JWT_ISSUER", meaning="`pti-calendar`"))
+    algorithm: str = described("Signature.", variable=Variable(name="JWT_ALGORITHM", meaning="`HS256`"))
+
+
+TOKENS = Tokens(issuer="pti-calendar", algorithm="HS256")
+
+LOG_LEVEL = Variable(name="LOG_LEVEL", meaning="`debug`, `info`, `warning`, `error`")
+"""The only variable that a stack can set itself (`services.environment`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment(Generic[Secret]):
+    """What one service gets."""
+
+    variables: Mapping[str, str]
+    secrets: Mapping[str, Secret]
+    """Deployed, each is a file that `<NAME>_FILE` names; in an editor, a variable."""
+
+
+def service_environment(
+    identity: Identity,
+    stores: Mapping[str, StoreOutput],
+    credentials: Credentials[Secret],
+    third_parties: Iterable[str],
+) -> Environment[Secret]:
+    """Return the environment of a service.
+
+    Args:
+        stores: the stores by their names, at the addresses where the service reaches them.
+        third_parties: the variables of the providers that it uses; those without a value are left out.
+    """
+    records = (identity, *stores.values(), TOKENS)
+    variables = dict(pair for record in records for pair in _values(record, identity.name))
+    secrets = dict(_secrets(credentials, stores, identity.name))
+    secrets |= {name: credentials.third_parties[name] for name in third_parties if name in credentials.third_parties}
+    return Environment(variables=variables, secrets=secrets)
+
+
+def migration_environment(
+    identity: Identity, postgres: Postgres, credentials: Credentials[Secret]
+) -> Environment[Secret]:
+    """Return the environment of a service's migrations: its database alone, as the migrator role."""
+    database = postgres.databases[identity.name]
+    as_migrator = replace(postgres, databases={identity.name: replace(database, app_role=database.migrator_role)})
+    variables = {**dict(_values(identity, identity.name)), **dict(_values(as_migrator, identity.name))}
+    # A migration opens one connection.
+    del variables["DATABASE_POOL_MAX"]
+    return Environment(variables=variables, secrets={"DATABASE_PASSWORD": credentials.postgres[database.migrator_role]})
+
+
+def plain_variables() -> tuple[Variable, ...]:
+    """Return the variables whose values aren't secret."""
+    stores = [hint for hint in typing.get_type_hints(StackOutputs).values() if _is_record(hint, StoreOutput)]
+    platform, *others = (tuple(_declared(record)) for record in (Identity, *stores, Tokens))
+    return (*platform, LOG_LEVEL, *(variable for declared in others for variable in declared))
+
+
+def secret_variables() -> tuple[Variable, ...]:
+    """Return the secrets that every service gets, if the stack has them."""
+    return tuple(_declared(Credentials))
+
+
+def reserved_names() -> tuple[str, ...]:
+    """Return the names that a stack can't set: first whole names, then prefixes, which end in `_`."""
+    prefixes = tuple(dict.fromkeys(f"{one.name.partition('_')[0]}_" for one in secret_variables()))
+    names = [one.name for one in plain_variables() if one is not LOG_LEVEL]
+    return (*(name for name in names if not name.startswith(prefixes)), *prefixes)
+
+
+def is_reserved(name: str) -> bool:
+    """Whether the platform sets variables of this name."""
+    return any(name.startswith(one) if one.endswith("_") else name == one for one in reserved_names())
+
+
+def _values(record: Record, service: str) -> Iterator[tuple[str, str]]:
+    """Yield the variables of a record; of a mapping of records, those of the service's own."""
+    for part in fields(record):
+        value, variable = getattr(record, part.name), part.metadata["variable"]
+        if isinstance(value, Mapping) and isinstance(value.get(service), Record):
+            yield from _values(value[service], service)
+        elif variable is not None and value is not None:
+            yield variable.name, str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _secrets(
+    credentials: Credentials[Secret], stores: Mapping[str, StoreOutput], service: str
+) -> Iterator[tuple[str, Secret]]:
+    for part in fields(credentials):
+        value, variable = getattr(credentials, part.name), part.metadata["variable"]
+        if variable is not None and value is not None:
+            yield variable.name, value if variable.key is None else value[variable.key(stores[part.name], service)]
+
+
+def _declared(record: type[Record]) -> Iterator[Variable]:
+    hints = typing.get_type_hints(record)
+    for part in fields(record):
+        if part.metadata["variable"] is not None:
+            yield part.metadata["variable"]
+        for nested in typing.get_args(hints[part.name]):
+            if _is_record(nested, Record):
+                yield from _declared(nested)
+
+
+def _is_record(hint: Any, kind: type[Record]) -> bool:
+    return isinstance(hint, type) and issubclass(hint, kind)

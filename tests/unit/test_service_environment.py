@@ -1,0 +1,70 @@
+"""One definition of a service's environment, and everything that follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from contract import StackOutputs
+from contract.environment import LOG_LEVEL, is_reserved, plain_variables, secret_variables
+from examples.reference_service import settings as reference
+from operations import environment_file
+from settings.catalog import SERVICES
+from settings.credentials import third_party
+from tests.unit.asking import Ask
+from tests.unit.test_microservice import MANAGED, MANAGED_SECRETS
+
+PLAIN = {one.name for one in plain_variables()}
+SECRET = {one.name for one in secret_variables()}
+ADDRESSES = {"DATABASE_URL", "MIGRATION_DATABASE_URL", "REDIS_URL"}
+"""Variables of `make env` alone, for tools."""
+
+OWN = {"VERSION", "FAULT_INJECTION"}
+"""Variables of the reference service that the platform doesn't set."""
+
+
+class Recorded(Mapping[str, str]):
+    """An environment that remembers which of its variables were read."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.read.add(name)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+@pytest.fixture
+def in_an_editor(ask: Ask) -> dict[str, str]:
+    """The variables of `make env` with every optional one: managed stores with TLS and passwords."""
+    return environment_file.variables("user", StackOutputs.parse(ask(MANAGED, MANAGED_SECRETS).outputs))
+
+
+def test_the_reference_service_reads_every_variable_and_no_other(in_an_editor: dict[str, str]) -> None:
+    environment = Recorded(in_an_editor)
+    reference.load(environment)
+    assert {name.removesuffix("_FILE") for name in environment.read} - OWN == PLAIN | SECRET
+
+
+def test_the_reference_service_reads_the_secrets_of_its_providers() -> None:
+    own = {one.name: tuple(third_party(secret).variable for secret in one.secrets) for one in SERVICES if one.secrets}
+    assert own == reference.OF_SERVICE
+
+
+def test_a_service_from_an_editor_has_the_variables_of_a_deployed_one(ask: Ask, in_an_editor: dict[str, str]) -> None:
+    deployed = ask(MANAGED, MANAGED_SECRETS).workloads["user"].environment
+    assert {name.removesuffix("_FILE") for name in deployed} == PLAIN | SECRET
+    assert in_an_editor.keys() - ADDRESSES == (PLAIN | SECRET) - {LOG_LEVEL.name}
+
+
+@pytest.mark.parametrize("name", sorted(PLAIN | SECRET | {f"{one}_FILE" for one in SECRET}))
+def test_a_stack_sets_no_variable_of_the_platform_but_the_log_level(name: str) -> None:
+    assert is_reserved(name) == (name != LOG_LEVEL.name)
