@@ -59,6 +59,10 @@ def template(workload: Workload, placed: Placement) -> Manifest:
         "terminationGracePeriodSeconds": grace_s(workload),
         "containers": [_container(workload, placed)],
     }
+    if _runs_checks(workload):
+        # A check that is killed leaves its children to process 1. PostgreSQL in its place takes such a stranger's exit
+        # for the crash of a server process, and restarts everything (docker-library/postgres#1349).
+        spec["shareProcessNamespace"] = True
     if volumes := _volumes(workload, placed):
         spec["volumes"] = volumes
     if workload.kind is Kind.TASK:
@@ -74,6 +78,12 @@ def template(workload: Workload, placed: Placement) -> Manifest:
             }
         ]
     return {"metadata": {"labels": pod_labels}, "spec": spec}
+
+
+def _runs_checks(workload: Workload) -> bool:
+    """Whether the kubelet runs a command in the container, again and again."""
+    checks = [one.check for one in (workload.readiness, workload.liveness) if one]
+    return any(isinstance(check, Exec) for check in checks)
 
 
 def grace_s(workload: Workload) -> int:

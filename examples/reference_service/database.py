@@ -23,7 +23,12 @@ STATEMENT_MS = 5_000
 
 
 class Database:
-    """Transactions of one tenant at a time. Nothing here reads or writes without one."""
+    """Transactions of one tenant at a time. Nothing here reads or writes without one.
+
+    Each begins explicitly. The pool's check of a connection switches it to autocommit, and a check that is cancelled
+    can leave it so (seen with psycopg 3.3.9, psycopg_pool 3.3.3 on Python 3.13): the tenant would be forgotten after
+    the statement that names it, and row-level security would refuse everything that follows.
+    """
 
     def __init__(self, postgres: Postgres) -> None:
         self._pool = AsyncConnectionPool(
@@ -62,7 +67,7 @@ class Database:
         self, tenant: UUID, wait_s: float = WAIT_S
     ) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
         """A transaction that sees the tenant's rows only; commits at the end, rolls back on an error."""
-        async with self._pool.connection(timeout=wait_s) as connection:
+        async with self._pool.connection(timeout=wait_s) as connection, connection.transaction():
             await act_for(connection, tenant)
             yield connection
 
@@ -72,7 +77,7 @@ class Database:
 
         One at a time, so that work beside the requests takes one of their connections at most.
         """
-        async with self._own, self._pool.connection() as connection:
+        async with self._own, self._pool.connection() as connection, connection.transaction():
             yield connection
 
     async def read(self, tenant: UUID, query: str, parameters: Sequence[object] = ()) -> list[DictRow]:

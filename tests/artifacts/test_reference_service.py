@@ -46,6 +46,7 @@ SLOWEST_STOP_S = 20
 SERVICE = "reference service"
 """What these failures run on."""
 
+CANCELLED_CHECKS = Path(__file__).parent / "cancelled_checks.py"
 RELAYS = Path(__file__).parent / "outbox_relays.py"
 TENANTS, APPOINTMENTS, EVENTS = 8, 5, 6
 """Those of `RELAYS`, which this Python can't import."""
@@ -568,6 +569,12 @@ def test_a_restarted_database_costs_no_request(service: Service, postgres: Gate)
     postgres.open()
     assert service.get(f"/appointments/{before}", token(NORTH)).status == 200
     book(service, NORTH, "after the restart")
+
+
+def test_a_cancelled_check_of_a_connection_does_not_take_the_tenant_away(surroundings: Surroundings) -> None:
+    status, output = surroundings.run(str(CANCELLED_CHECKS), NORTH)
+    assert status == 0, output
+    assert output.splitlines()[-1] == f"{NORTH} {NORTH}"
 
 
 def test_without_redis_lists_come_from_the_database(service: Service, redis: Gate) -> None:

@@ -50,6 +50,19 @@ class TestHardening:
         security = container_of(deployed(of_kind(kind)))["securityContext"]
         assert security[key] == OF_THE_CONTAINERS_SECURITY[key]
 
+    @pytest.mark.parametrize(
+        ("check", "shared"), [(Exec(command=("ready",)), True), (TcpConnect(port=80), None)], ids=["command", "port"]
+    )
+    @pytest.mark.parametrize("kind", ["readiness", "liveness"])
+    def test_what_a_killed_check_leaves_is_not_the_servers_child(
+        self, kind: str, check: Check, shared: bool | None
+    ) -> None:
+        """PostgreSQL takes the exit of a stranger that process 1 adopts for a crash (docker-library/postgres#1349)."""
+        checks: dict[str, Any] = {"readiness": Probe(check=TcpConnect(port=80))}
+        checks[kind] = Probe(check=check) if kind == "readiness" else Liveness(check=check, startup_s=60)
+        spec = pod_of(deployed(workload(ports=(port(80),), **checks)))["spec"]
+        assert spec.get("shareProcessNamespace") is shared
+
     def test_only_a_workload_that_says_so_has_a_writable_root(self) -> None:
         recording = deployed(workload(read_only_root=False))
         assert container_of(recording)["securityContext"]["readOnlyRootFilesystem"] is False

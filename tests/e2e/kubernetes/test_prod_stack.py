@@ -17,6 +17,8 @@ from tests.cluster import access
 from tests.e2e.kubernetes import configuration, policy_agent
 from tests.e2e.kubernetes.pods import Connection, Stranger, port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
+from tests.engine.waiting import until
+from tests.failures import Tried
 
 SHOWN = "pods,services,ingresses,networkpolicies,persistentvolumeclaims,poddisruptionbudgets"
 EXPORTERS = {f"{name}-exporter" for name in ("postgres", "redis", "kafka", "nginx", "probe")} | {"kube-state-metrics"}
@@ -129,6 +131,24 @@ def test_no_secret_is_readable_in_a_pod_or_a_config_map(stack: ClusterStack) -> 
     credentials = stack.outputs().credentials
     values = {credentials.jwt_secret, *credentials.postgres.values(), *configuration.THIRD_PARTY.values()}
     assert [value for value in values if value in told] == []
+
+
+def test_a_check_that_is_given_up_does_not_restart_postgresql(stack: ClusterStack, tried: Tried) -> None:
+    """What it leaves ends by itself with a status that PostgreSQL takes for a crash, if it is process 1."""
+    tried.failure("A command in PostgreSQL's container is killed", on="Kubernetes", notice="nothing")
+    ended = "/tmp/left-behind-ended"  # noqa: S108 - in the container
+    before = checkpointer(stack)
+    left = f"(sleep 1; touch {ended}; exit 2) </dev/null >/dev/null 2>&1 & exit 0"
+    stack.kubectl("exec", "postgres-0", "--", "sh", "-c", left)
+    until("it ends", lambda: ended in stack.kubectl("exec", "postgres-0", "--", "sh", "-c", f"ls {ended} || true"))
+    assert checkpointer(stack) == before
+    tried.lost("nothing")
+
+
+def checkpointer(stack: ClusterStack) -> str:
+    """The number of PostgreSQL's process that a crash restarts with all others."""
+    find = "grep -l '^postgres: checkpointer' /proc/[0-9]*/cmdline"
+    return stack.kubectl("exec", "postgres-0", "--", "sh", "-c", find)
 
 
 def test_a_second_up_finds_nothing_to_do(stack: ClusterStack) -> None:

@@ -47,7 +47,7 @@ def test_an_upgrade_from_the_last_release_keeps_every_row(released: ClusterStack
     tried.failure(
         "The program is upgraded from the last release",
         on="Kubernetes",
-        notice="nothing",
+        notice="no page fails; bookings are refused while PostgreSQL is restarted, if the release changes its pod",
     )
     before = identities(released)
     bookings = Bookings(released.platform())
@@ -56,7 +56,8 @@ def test_an_upgrade_from_the_last_release_keeps_every_row(released: ClusterStack
 
     assert update.replaced_types <= REPLACED
     assert before.items() <= identities(released).items()
-    assert [one for one in load.samples if one.failure] == []
+    failed = {one.kind for one in load.samples if one.failure}
+    assert failed <= ({"book", "list", "show"} if "update StatefulSet postgres" in update.changes else set())
     with port_forward(released, "statefulset/postgres", 5432) as port:
         compared = bookings.compared(stored(released.outputs(), bookings.run, ("127.0.0.1", port)))
     assert compared.acknowledged > 0
