@@ -16,7 +16,6 @@ EXCUSES = {
     r"^the last release isn't in this clone's history": "a shallow clone has no older commit",
     r"^the operators' own versions belong to Kubernetes": "this test runs with the node's own version",
     r"^libpq asks for a way of authentication since 16": "this test runs with the newer majors",
-    r"^PostgreSQL 15 reserves connections for superusers alone": "this test runs with the newer majors",
 }
 
 

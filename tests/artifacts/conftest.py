@@ -1,4 +1,4 @@
-"""One server per PostgreSQL major found on the machine; every test runs on each."""
+"""PostgreSQL servers: one per major version on this machine, or one per major version that the image may have."""
 
 from __future__ import annotations
 
@@ -13,18 +13,30 @@ from settings.catalog import SERVICES
 from tests.artifacts.postgres_server import Installation, Server, installations, runnable, running
 from tests.artifacts.provisioning_task import Outcome, Task, task_for
 
-INSTALLATIONS: list[Installation | None] = [*installations()] or [None]
+INSTALLATIONS: list[Installation | None] = [*installations()]
+OF_THE_IMAGE: list[Installation | None] = [one for one in INSTALLATIONS if one and one.major >= 17]
+"""Those of a major version that `postgres.image` may have."""
+
 DATABASE_NUMBER = itertools.count(1)
 
 
-@pytest.fixture(
-    scope="session",
-    params=INSTALLATIONS,
-    ids=lambda found: f"postgres-{found.major}" if found else "no-postgres",
-)
+def _ids(found: Installation | None) -> str:
+    return f"postgres-{found.major}" if found else "no-postgres"
+
+
+@pytest.fixture(scope="session", params=INSTALLATIONS or [None], ids=_ids)
 def installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
-    """A PostgreSQL of this machine, where every user can run it."""
-    found: Installation | None = request.param
+    """A PostgreSQL of this machine, which every user can run."""
+    yield from _runnable(request.param)
+
+
+@pytest.fixture(scope="session", params=OF_THE_IMAGE or [None], ids=_ids)
+def image_installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
+    """A PostgreSQL of a major version that the platform's image may have."""
+    yield from _runnable(request.param)
+
+
+def _runnable(found: Installation | None) -> Iterator[Installation]:
     if found is None:
         pytest.skip("no PostgreSQL server here: python -m tests.artifacts.postgres_server fetch")
     with tempfile.TemporaryDirectory(prefix="pti-postgres-") as home:

@@ -71,14 +71,16 @@ def test_a_limit_that_is_none_is_refused(task: Task, name: str) -> None:
 
 
 @pytest.fixture
-def small(installation: Installation) -> Iterator[tuple[Task, str]]:
+def small(image_installation: Installation) -> Iterator[tuple[Task, str]]:
     """A server of 40 connections, with 15 reserved and 5 kept for superusers, and two services of 9 connections."""
     database = "pti_greedy"
-    with container(installation) as one:
+    with container(image_installation) as one:
         one.password = ADMIN_PASSWORD
-        one.settings = {"max_connections": "40", "superuser_reserved_connections": "5"}
-        if installation.major >= 16:
-            one.settings["reserved_connections"] = "15"
+        one.settings = {
+            "max_connections": "40",
+            "superuser_reserved_connections": "5",
+            "reserved_connections": "15",
+        }
         one.started().close()
         server = Server(one.port, one.home / "log", one.programs)
         with task_for(server, database, OTHER) as task:
@@ -110,8 +112,6 @@ def test_a_service_that_takes_all_it_can_shuts_out_nobody(small: tuple[Task, str
 def test_monitor_backup_and_operators_get_into_a_full_server(small: tuple[Task, str]) -> None:
     task, _ = small
     with task.server.connect() as admin, ExitStack() as open_:
-        if task.server.programs.major < 16:
-            pytest.skip("PostgreSQL 15 reserves connections for superusers alone")
         admin.execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
         admin.execute("GRANT CONNECT ON DATABASE postgres TO stranger")
 
