@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pulumi
@@ -38,12 +38,22 @@ def credentials(
 
 
 @pytest.mark.parametrize("source", ["generated", "well-known"])
-@pytest.mark.parametrize("credential", CREDENTIALS, ids=lambda credential: credential.key)
-def test_a_supplied_value_wins(source: Source, credential: Credential) -> None:
-    values, recording = credentials(source, {credential.key: "hunter2"})
-    assert values[credential] == ("hunter2", True)
-    assert [one.name for one in recording.of_type("RandomPassword") if one.name == credential.key] == []
-    assert [other.key for other, value in values.items() if value == ("hunter2", True)] == [credential.key]
+@pytest.mark.parametrize("supplied", [CREDENTIALS[::2], CREDENTIALS[1::2]], ids=["every other one", "the others"])
+def test_a_supplied_value_wins_and_the_others_come_from_their_source(
+    source: Source, supplied: Sequence[Credential]
+) -> None:
+    values, recording = credentials(source, {one.key: f"hunter2 of {one.key}" for one in supplied})
+    others = [one for one in CREDENTIALS if one not in supplied]
+    assert {one: values[one] for one in supplied} == {one: (f"hunter2 of {one.key}", True) for one in supplied}
+    generated = {one.name for one in recording.of_type("RandomPassword")}
+    if source == "generated":
+        assert {one: values[one] for one in others} == dict.fromkeys(others, ("generated", True))
+        assert generated == {one.key for one in others}
+    else:
+        assert {one: values[one] for one in others} == {
+            one: one.well_known and (one.well_known, True) for one in others
+        }
+        assert generated == set()
 
 
 def test_well_known_values_are_the_ones_everyone_knows() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 import subprocess
@@ -53,9 +54,9 @@ def rendered(
     """The objects of a stack, with values or with placeholders as its secrets."""
     parsed = Settings.model_validate({**settings, **sections})
     placeholders = Placeholders.of(parsed, ())
-    marked = recorded_resources(parsed, placeholders, "test")
-    filled = recorded_resources(parsed, placeholders, "test", values) if values else None
-    return manifests(marked, placeholders, filled)
+    with_placeholders = recorded_resources(parsed, placeholders, "test")
+    with_values = recorded_resources(parsed, placeholders, "test", values) if values else None
+    return manifests(with_placeholders, placeholders, with_values)
 
 
 def values_of(settings: Mapping[str, Any] = CLUSTER, **given: str) -> dict[Credential, str]:
@@ -101,7 +102,16 @@ def referred(value: Any) -> Iterator[tuple[str, str]]:
             yield from referred(one)
 
 
-OBJECTS = rendered()
+@functools.cache
+def marked() -> list[Object]:
+    """The objects of `CLUSTER` with placeholders as its secrets."""
+    return rendered()
+
+
+@functools.cache
+def filled() -> list[Object]:
+    """The same objects with a value for every secret."""
+    return rendered(values=values_of())
 
 
 def test_every_process_gives_the_same_text() -> None:
@@ -114,7 +124,7 @@ def test_every_process_gives_the_same_text() -> None:
 
 
 def test_each_layer_is_in_its_folder() -> None:
-    files = {folder: {one.workload for one in OBJECTS if one.folder == folder} for folder in FOLDERS}
+    files = {folder: {one.workload for one in marked() if one.folder == folder} for folder in FOLDERS}
     services, frontends = {one.name for one in SERVICES}, {one.name for one in FRONTENDS}
     assert files["namespace"] == {"calendar"}
     assert files["infrastructure"] == {"postgres", "databases", "redis", "kafka"}
@@ -124,16 +134,16 @@ def test_each_layer_is_in_its_folder() -> None:
 
 
 def test_secrets_are_in_their_own_folder_and_nothing_else_is() -> None:
-    assert {one.manifest["kind"] for one in OBJECTS if one.folder == "secrets"} == {"Secret"}
-    assert "Secret" not in {one.manifest["kind"] for one in OBJECTS if one.folder != "secrets"}
+    assert {one.manifest["kind"] for one in marked() if one.folder == "secrets"} == {"Secret"}
+    assert "Secret" not in {one.manifest["kind"] for one in marked() if one.folder != "secrets"}
 
 
 def test_the_namespace_comes_first_and_closed() -> None:
-    first, second = OBJECTS[:2]
+    first, second = marked()[:2]
     assert (first.manifest["kind"], first.manifest["metadata"]["name"]) == ("Namespace", "calendar")
     assert (second.manifest["kind"], second.manifest["metadata"]["name"]) == ("NetworkPolicy", "default-deny")
     assert first.workload == second.workload
-    assert {one.manifest["metadata"].get("namespace") for one in OBJECTS[1:]} == {"calendar"}
+    assert {one.manifest["metadata"].get("namespace") for one in marked()[1:]} == {"calendar"}
 
 
 def test_a_cluster_edge_is_in_the_ingress_folder() -> None:
@@ -153,36 +163,36 @@ def test_every_reference_leads_to_an_object(postgres: Mapping[str, Any]) -> None
 
 
 def test_a_name_that_the_provider_would_make_is_the_resources_with_a_hash() -> None:
-    (job,) = names(OBJECTS, "Job")
+    (job,) = names(marked(), "Job")
     assert re.fullmatch(r"databases-[0-9a-f]{8}", job)
-    assert any(re.fullmatch(r"postgres-scripts-[0-9a-f]{8}", name) for name in names(OBJECTS, "ConfigMap"))
+    assert any(re.fullmatch(r"postgres-scripts-[0-9a-f]{8}", name) for name in names(marked(), "ConfigMap"))
 
 
 def test_other_contents_have_another_name_and_nothing_else_has() -> None:
     changed = rendered(redis={"maxMemoryMib": 65})
-    before, after = names(OBJECTS, "ConfigMap"), names(changed, "ConfigMap")
+    before, after = names(marked(), "ConfigMap"), names(changed, "ConfigMap")
     assert {name.rpartition("-")[0] for name in before ^ after} == {"redis-configuration"}
-    assert names(changed, "Job") == names(OBJECTS, "Job")
+    assert names(changed, "Job") == names(marked(), "Job")
 
 
 def test_no_name_depends_on_a_secret_value() -> None:
-    one, other = rendered(values=values_of()), rendered(values=values_of(REDIS_PASSWORD="another"))
-    for objects in (one, other):
+    other = rendered(values=values_of(REDIS_PASSWORD="another"))
+    for objects in (filled(), other):
         for kind in ("Secret", "ConfigMap", "Job"):
-            assert names(objects, kind) == names(OBJECTS, kind)
-    assert one != other
+            assert names(objects, kind) == names(marked(), kind)
+    assert other != filled()
 
 
 def test_only_what_kubectl_and_the_cluster_read_is_written() -> None:
-    text = document([one.manifest for one in (*OBJECTS, *rendered(values=values_of()))])
+    text = document([one.manifest for one in (*marked(), *filled())])
     assert not re.search(r"pulumi\.com/|unnamed-|PLACEHOLDER", text)
 
 
 def test_without_an_environment_file_secrets_are_placeholders_that_nobody_overlooks() -> None:
-    kept = secret(OBJECTS, "payment-secrets-")
+    kept = secret(marked(), "payment-secrets-")
     assert kept["stringData"]["STRIPE_SECRET_KEY"] == "REPLACE_WITH_STRIPE_SECRET_KEY"
     assert "data" not in kept
-    assert secret(OBJECTS, "nginx-certificate-")["stringData"]["tls.key"] == "REPLACE_WITH_TLS_PRIVATE_KEY"
+    assert secret(marked(), "nginx-certificate-")["stringData"]["tls.key"] == "REPLACE_WITH_TLS_PRIVATE_KEY"
 
 
 def test_a_filled_secret_holds_the_value_as_each_file_needs_it() -> None:
@@ -194,30 +204,29 @@ def test_a_filled_secret_holds_the_value_as_each_file_needs_it() -> None:
 
 
 def test_a_secrets_value_can_be_changed_under_its_name() -> None:
-    assert [one.manifest for one in OBJECTS if one.folder == "secrets" and "immutable" in one.manifest] == []
-    assert all(one.manifest["immutable"] for one in OBJECTS if one.manifest["kind"] == "ConfigMap")
+    assert [one.manifest for one in marked() if one.folder == "secrets" and "immutable" in one.manifest] == []
+    assert all(one.manifest["immutable"] for one in marked() if one.manifest["kind"] == "ConfigMap")
 
 
 def test_no_secret_value_is_outside_the_secrets_folder() -> None:
-    objects = rendered(values=values_of())
-    assert "value of" not in document([one.manifest for one in objects if one.folder != "secrets"])
+    assert "value of" not in document([one.manifest for one in filled() if one.folder != "secrets"])
 
 
 def test_files_are_written_anew_and_secrets_for_their_owner_alone(tmp_path: Path) -> None:
-    write_objects(OBJECTS, tmp_path, "test")
+    write_objects(marked(), tmp_path, "test")
     (tmp_path / "services" / "gone.yaml").write_text("of an earlier configuration")
-    write_objects(OBJECTS, tmp_path, "test")
+    write_objects(marked(), tmp_path, "test")
     written = {(path.parent.name, path.stem) for path in tmp_path.glob("*/*")}
-    assert written == {(one.folder, one.workload) for one in OBJECTS}
+    assert written == {(one.folder, one.workload) for one in marked()}
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()}
     assert modes == {0o600}
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_file_holds_its_objects_as_documents(tmp_path: Path) -> None:
-    write_objects(OBJECTS, tmp_path, "test")
+    write_objects(marked(), tmp_path, "test")
     found = list(yaml.safe_load_all((tmp_path / "services" / "rdv.yaml").read_text()))
-    assert found == [one.manifest for one in OBJECTS if (one.folder, one.workload) == ("services", "rdv")]
+    assert found == [one.manifest for one in marked() if (one.folder, one.workload) == ("services", "rdv")]
     assert found[-1]["kind"] == "Deployment"
 
 
