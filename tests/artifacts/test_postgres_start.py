@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,15 +15,32 @@ import pytest
 
 from tests import ext4
 from tests.artifacts.postgres_server import Installation, give_away
-from tests.artifacts.postgres_start import Container, container, descendants, titled, until
+from tests.artifacts.postgres_start import PASSWORD, Container, container, descendants, titled, until
 from tests.failures import Tried
 
 
 @pytest.fixture
-def store(installation: Installation) -> Iterator[Container]:
+def store(image_installation: Installation) -> Iterator[Container]:
     """A container with an empty volume."""
-    with container(installation) as one:
+    with container(image_installation) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def stopped_volume(image_installation: Installation) -> Iterator[Path]:
+    """The volume of a stopped container, with an empty table `kept`."""
+    with container(image_installation) as one:
+        with one.started() as session:
+            session.execute("CREATE TABLE kept (id int, filling text)")
+        assert one.stop() == 0
+        yield one.volume
+
+
+@pytest.fixture
+def kept(store: Container, stopped_volume: Path) -> Container:
+    """A container that hasn't started, and a copy of that volume."""
+    subprocess.run(["cp", "-a", f"{stopped_volume}/.", str(store.volume)], check=True)
+    return store
 
 
 def rows(session: psycopg.Connection[tuple[object, ...]]) -> int:
@@ -57,14 +75,13 @@ def test_an_empty_volume_gets_a_cluster_whose_superuser_has_the_password(store: 
         store.connect("another")
 
 
-def test_kept_data_is_served_with_the_password_of_the_day(store: Container) -> None:
-    with store.started() as session:
-        session.execute("CREATE TABLE kept (id int)")
-    assert store.stop() == 0
-    store.password = "tomorrow's: \\ $1"
-    with store.started() as session:
+def test_kept_data_is_served_with_the_password_of_the_day(kept: Container) -> None:
+    kept.password = "tomorrow's: \\ $1"
+    with kept.started() as session:
         assert rows(session) == 0
-    assert store.password not in store.log
+    assert kept.password not in kept.log
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        kept.connect(PASSWORD)
 
 
 def test_a_first_start_that_was_killed_is_begun_again(store: Container) -> None:
@@ -89,49 +106,42 @@ def test_the_killed_first_start_is_a_real_one(store: Container, tried: Tried) ->
     tried.lost("nothing: there was no data yet")
 
 
-def test_a_volume_that_held_data_gets_no_empty_cluster(store: Container, tried: Tried) -> None:
+def test_a_volume_that_held_data_gets_no_empty_cluster(kept: Container, tried: Tried) -> None:
     notice = "it doesn't start; its log says how to start with an empty cluster on purpose"
     tried.failure("PostgreSQL's volume has lost its data directory", on="PostgreSQL", notice=notice)
-    store.started().close()
-    store.stop()
-    shutil.rmtree(store.data)
-    said = store.refused()
-    assert f"this volume held data (postgres major={store.programs.major})" in said
-    assert f"delete {store.marker}" in said
-    assert not store.data.exists()
+    shutil.rmtree(kept.data)
+    said = kept.refused()
+    assert f"this volume held data (postgres major={kept.programs.major})" in said
+    assert f"delete {kept.marker}" in said
+    assert not kept.data.exists()
 
-    store.data.mkdir()  # a mount that is empty
-    give_away(store.data)
-    assert "this volume held data" in store.refused()
-    assert [*store.data.iterdir()] == []
+    kept.data.mkdir()  # a mount that is empty
+    give_away(kept.data)
+    assert "this volume held data" in kept.refused()
+    assert [*kept.data.iterdir()] == []
     tried.lost("nothing more: no empty cluster replaces the data")
 
-    store.marker.unlink()
-    store.started().close()
-    assert store.marker.exists()
+    kept.marker.unlink()
+    kept.started().close()
+    assert kept.marker.exists()
 
 
-def test_data_from_before_the_marker_is_adopted(store: Container) -> None:
-    with store.started() as session:
-        session.execute("CREATE TABLE kept (id int)")
-    store.stop()
-    store.marker.unlink()
-    with store.started() as session:
+def test_data_from_before_the_marker_is_adopted(kept: Container) -> None:
+    kept.marker.unlink()
+    with kept.started() as session:
         assert rows(session) == 0
-    assert store.marker.exists()
+    assert kept.marker.exists()
 
 
-def test_a_damaged_data_directory_is_left_as_it_is(store: Container, tried: Tried) -> None:
+def test_a_damaged_data_directory_is_left_as_it_is(kept: Container, tried: Tried) -> None:
     tried.failure(
         "PostgreSQL's data directory is damaged", on="PostgreSQL", notice="it doesn't start; its log gives the reason"
     )
-    store.started().close()
-    store.stop()
-    store.marker.unlink()
-    (store.data / "PG_VERSION").unlink()
-    before = sorted(store.data.rglob("*"))
-    assert "holds files, but no cluster: PG_VERSION is missing" in store.refused()
-    assert sorted(store.data.rglob("*")) == before
+    kept.marker.unlink()
+    (kept.data / "PG_VERSION").unlink()
+    before = sorted(kept.data.rglob("*"))
+    assert "holds files, but no cluster: PG_VERSION is missing" in kept.refused()
+    assert sorted(kept.data.rglob("*")) == before
     tried.lost("nothing more: the files stay as they are")
 
 
@@ -150,25 +160,22 @@ def test_data_of_another_version_is_refused(store: Container, tried: Tried) -> N
     tried.lost("nothing")
 
 
-def test_a_directory_that_a_group_may_read_is_closed_again(store: Container) -> None:
+def test_a_directory_that_a_group_may_read_is_closed_again(kept: Container) -> None:
     """A kubelet that hands a volume to `fsGroup` opens what is in it to the group."""
-    store.started().close()
-    store.stop()
-    store.data.chmod(0o2770)
-    store.started().close()
+    kept.data.chmod(0o2770)
+    kept.started().close()
 
 
 class TestCrash:
     """Killed while it writes: 110 MiB are replayed, which takes long enough to be looked at."""
 
     @pytest.fixture
-    def crashed(self, store: Container) -> Container:
-        store.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
-        with store.started() as session:
-            session.execute("CREATE TABLE kept (id int, filling text)")
+    def crashed(self, kept: Container) -> Container:
+        kept.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
+        with kept.started() as session:
             session.execute("INSERT INTO kept SELECT n, repeat('x', 1000) FROM generate_series(1, 100000) n")
-        store.kill()
-        return store
+        kept.kill()
+        return kept
 
     @pytest.fixture
     def recovering(self, crashed: Container) -> tuple[Container, int]:
@@ -205,23 +212,22 @@ class TestCrash:
         tried.lost("nothing: 100,000 of 100,000 rows")
 
 
-def test_a_server_that_recovers_by_itself_is_alive(store: Container, tried: Tried) -> None:
+def test_a_server_that_recovers_by_itself_is_alive(kept: Container, tried: Tried) -> None:
     """One killed session makes it recover without a new start."""
     notice = "sessions end; PostgreSQL isn't ready while it replays 110 MiB of WAL, and it isn't restarted"
     tried.failure("One session of PostgreSQL is killed", on="PostgreSQL", notice=notice)
-    store.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
-    with store.started() as session:
-        session.execute("CREATE TABLE kept (id int, filling text)")
+    kept.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
+    with kept.started() as session:
         session.execute("INSERT INTO kept SELECT n, repeat('x', 1000) FROM generate_series(1, 100000) n")
         tried.breaks()
         os.kill(session.info.backend_pid, signal.SIGKILL)
-    assert store.process is not None
-    pid = held_recovery(store)
-    assert (store.run("alive.sh").returncode, store.run("ready.sh").returncode) == (0, 1)
+    assert kept.process is not None
+    pid = held_recovery(kept)
+    assert (kept.run("alive.sh").returncode, kept.run("ready.sh").returncode) == (0, 1)
     os.kill(pid, signal.SIGCONT)
-    until(lambda: store.run("ready.sh").returncode == 0)
+    until(lambda: kept.run("ready.sh").returncode == 0)
     tried.well()
-    with store.connect() as session:
+    with kept.connect() as session:
         assert rows(session) == 100_000
     tried.lost("nothing: 100,000 of 100,000 rows")
 
