@@ -4,8 +4,8 @@ Pulumi knows a resource by its URN: the types of its parents, its own type, its 
 one without an alias, Pulumi sees a new resource and a removed one. On Kubernetes the new one adopts the live
 object, and the removal then deletes it.
 
-- `MOVED` has the former address of each resource that was moved or renamed. It becomes an alias, and so does what
-  follows from it for the resource's children.
+- `MOVED` has the former address of each resource that was moved or renamed. The program adds an alias for it and for
+  the resource's children.
 - A record (a `pulumi.Stash`) keeps the addresses in the state. Its hook refuses an update, and its preview, in which
   one has changed without an entry. All other resources are registered after it, so that nothing has been touched then.
 
@@ -54,8 +54,8 @@ class Address:
 class Addresses:
     """The addresses of one stack's resources. A context manager: declare all resources inside it.
 
-    Its end records the addresses in the state. If the program fails in it, no resource is registered, and Pulumi
-    reports that failure.
+    On exit, it records the addresses in the state. If the program fails inside it, no resource is registered, and
+    Pulumi reports that failure.
 
     Args:
         project: the program's name, as URNs have it.
@@ -110,7 +110,7 @@ class Addresses:
         self._addresses[key] = Address(types, args.name, tuple(former), parent)
         opts = copy.copy(args.opts)
         opts.aliases = [*(opts.aliases or ()), *(f"{self._prefix}{one}" for one in former)]
-        # Without becoming a dependency: one would show in the state, and hold for `--target`.
+        # Not as a dependency, which would be recorded in the state and affect `--target`.
         opts.depends_on = [*_listed(opts.depends_on), self._recorded()]
         return pulumi.ResourceTransformationResult(args.props, opts)
 
@@ -161,7 +161,7 @@ def _key(type_: str, name: str, props: Mapping[str, Any]) -> str:
 
 
 def _follows(former: str, address: Address, owner: tuple[str, Address] | None) -> bool:
-    """Whether a resource moved only because its parent did."""
+    """Return whether a resource moved only because its parent did."""
     if owner is None:
         return False
     above, _ = owner[0].split("::")

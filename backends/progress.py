@@ -1,4 +1,4 @@
-"""How a store that recovers its data reports how far it is: at the end of a line that its readiness check prints."""
+"""Progress reports of a recovering store: the end of a line that its readiness check prints."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ PROGRESS_PATTERN = re.compile(r"\brecovering: .*$", re.MULTILINE)
 
 
 def progress(output: str) -> str:
-    """The last report in what a readiness check printed, for instance `recovering: 43 %`; empty where there is none."""
+    """Return the last report in a readiness check's output, such as `recovering: 43 %`; empty if there is none."""
     found = PROGRESS_PATTERN.findall(output)
     return str(found[-1]).strip() if found else ""

@@ -1,4 +1,4 @@
-"""One question to a cluster or an engine that serves all who wait for its answer."""
+"""A query of a cluster or an engine whose result all waiters share."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 SHARE = 4
-"""How much longer than the last answer took the next question waits, at the least: a large stack, or a slow machine."""
+"""Minimum pause before the next query, as a multiple of the last one's duration, for large stacks and slow machines."""
 
 Answer = TypeVar("Answer")
 
 
 class SharedAnswer(Generic[Answer]):
-    """The newest answer, asked for as seldom as its readers allow.
+    """The newest result, queried as rarely as its readers allow.
 
     Args:
-        ask: returns the answer.
-        poll_s: seconds between two questions at the least.
+        ask: runs the query.
+        poll_s: minimum of seconds between two queries.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[Answer]], *, poll_s: float) -> None:
@@ -30,10 +30,10 @@ class SharedAnswer(Generic[Answer]):
         self._took_s = 0.0
 
     async def after(self, since: float) -> Answer:
-        """Return an answer to a question that was asked after `since` (of `monotonic`).
+        """Return the result of a query that began after `since` (of `monotonic`).
 
         Raises:
-            Exception: whatever the question raises.
+            Exception: whatever the query raises.
         """
         async with self._lock:
             pause_s = max(self._poll_s, SHARE * self._took_s)

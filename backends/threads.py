@@ -1,4 +1,4 @@
-"""Blocking calls of other programs, awaited by hooks."""
+"""Threads for blocking calls in hooks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Answer = TypeVar("Answer")
 
 
 class Threads:
-    """Threads for hooks alone: the SDK's registrations wait in the few that the loop has, and many of them wait for a
+    """Threads for hooks only. The SDK's registrations block the event loop's few threads, and many of them wait for a
     hook, which would wait for a thread."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(COUNT, thread_name_prefix="hooks")
 
     async def run(self, question: Callable[..., Answer], *arguments: Any) -> Answer:
-        """The answer to a blocking question."""
+        """Return the result of a blocking call."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, question, *arguments)

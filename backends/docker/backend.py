@@ -1,8 +1,8 @@
 """Workloads on one Docker engine, through the Docker provider.
 
-Per workload: a network that only it and its callers join, if it can be called; a volume per file set filled by a
-container that never starts; its persistent volumes; and its container. Names are fixed (`pti-postgres-dev`), so that a
-person finds them and a kept volume is found again.
+Per workload: a network that only it and its clients join, if it has ports; a volume per file set, filled by a
+container that never starts; its persistent volumes; and its container. Names are fixed (`pti-postgres-dev`), so that
+operators recognise them and a retained volume is found again.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ class DockerBackend:
 
     def __init__(self, settings: BackendSettings, images: Images, *, stack: str, protect: bool) -> None:
         self._bind_address = str(settings.bind_address)
-        # What is for people on the host alone never follows the stores onto the network.
+        # Admin ports stay on loopback, even if the stores are published on the network.
         self._operators_bind_address = self._bind_address if settings.bind_address.is_loopback else LOOPBACK
-        # An admin port listens on every address of its container. Callers of the workload reach it, too: Docker has no
-        # finer rule than a network.
+        # An admin port listens on every address of its container. The workload's clients can reach it too, because
+        # Docker has no rules per port.
         every = "0.0.0.0"  # noqa: S104 - in the container
         self.addressing = Addressing(admin_bind_address=every, published_host=settings.reached_at)
         self._mirror = f"{images.registry}/" if images.registry else ""
@@ -85,15 +85,16 @@ class DockerBackend:
 
     @functools.cached_property
     def _provider(self) -> docker.Provider:
-        """Created with the first resource, so that nothing is registered if a host port is in use."""
+        """Return the provider. It is created with the first resource, so that nothing is registered if a host port is
+        in use."""
         # Pull-request checks preview on machines without an engine.
         return docker.Provider("docker", host=self._engine.host, disable_docker_daemon_check=True)
 
     def check(self, published: Iterable[tuple[str, int]]) -> None:
-        """Looks whether the host ports are free. See `Backend.check`.
+        """Check that the host ports are free. See `Backend.check`.
 
         Raises:
-            PortsTaken: in an update, naming each key whose port something else holds. A preview only warns.
+            PortsTaken: in an update, if another process uses a port; names each key. A preview only warns.
         """
         check(published, engine=self._engine, stack=self._stack, address=self._bind_address)
 
@@ -101,7 +102,8 @@ class DockerBackend:
         """Declare a workload's network, volumes and container. See `Backend.deploy`."""
         refuse_what_docker_lacks(workload)
         self._deployed.admit(workload)
-        # An External asks for nothing: every bridge network leads out. Two ports of one callee are on one network.
+        # An External needs nothing: every bridge network has outbound access. Two ports of a workload share one
+        # network.
         callees = dict.fromkeys(call.workload for call in workload.calls if isinstance(call, Endpoint))
         networks = [docker.ContainerNetworksAdvancedArgs(name=self._networks[callee].id) for callee in callees]
         # A workload without callers gets no network: an engine has addresses for about thirty networks.
@@ -136,7 +138,7 @@ class DockerBackend:
                 # (kreuzwerker/terraform-provider-docker#988). A refresh shows a stopped container by `mustRun`; another
                 # one in its place is waited for until it is ready.
                 replace_on_changes=["tmpfs"] if is_task else ["tmpfs", "healthcheck", "mustRun"],
-                # A task that has succeeded needn't run: an engine that restarts leaves its container stopped.
+                # A successful task needn't keep running: an engine that restarts leaves its container stopped.
                 ignore_changes=["mustRun"] if is_task else None,
                 hooks=self._hooks.for_container(
                     is_task=is_task,
@@ -171,7 +173,7 @@ class DockerBackend:
 
     @property
     def deployed(self) -> Sequence[Workload]:
-        """The workloads that are deployed so far. See `Backend.deployed`."""
+        """Return the workloads that are deployed so far. See `Backend.deployed`."""
         return tuple(self._deployed.workloads)
 
     def _image(self, reference: str) -> docker.RemoteImage:
@@ -222,7 +224,7 @@ class DockerBackend:
                     provider=self._provider,
                     protect=self._protect,
                     retain_on_delete=True,
-                    # An engine can't change them: one that Compose or a person has made keeps its own.
+                    # An engine can't change labels: a volume that Compose or an operator created keeps its own.
                     ignore_changes=["labels"],
                     hooks=hooks,
                 ),
@@ -236,7 +238,7 @@ class DockerBackend:
         copying container has a writable one, and what it copies shows in no `docker inspect`.
         """
         child = f"{workload.name}-{file_set.name}"
-        # A volume per set of file names: a file that was taken away must not linger.
+        # One volume per set of file names, so that a removed file doesn't stay.
         names = hashlib.sha256("\n".join(sorted(file_set.files)).encode()).hexdigest()[:8]
         volume = docker.Volume(
             child,
@@ -266,7 +268,7 @@ class DockerBackend:
                 hooks=self._hooks.for_container(is_task=False),
             ),
         )
-        # New contents replace the uploader, and its new id whoever mounts them.
+        # New contents replace the uploader, and its new id replaces the containers that mount them.
         return Mount(volume.name, file_set.directory, contents=uploader.id)
 
     def _claimed(self, kind: str, part: str, workload: Workload) -> str:

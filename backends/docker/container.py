@@ -40,7 +40,7 @@ class Placement:
 
 
 def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
-    """The container that runs a workload."""
+    """Return the arguments of the container that runs a workload."""
     is_task = workload.kind is Kind.TASK
     contents = {
         f"pti-calendar.files{mount.target.replace('/', '.')}": mount.contents
@@ -108,7 +108,7 @@ def override(arguments: docker.ContainerArgs, overrides: Mapping[str, Any], *, w
 
 
 def uploader_arguments(workload: Workload, file_set: FileSet, placed: Placement) -> docker.ContainerArgs:
-    """The container that puts a file set into its volume when it is created, and never starts.
+    """Return the arguments of the container that copies a file set into its volume at creation and never starts.
 
     The engine makes a volume without a name for each VOLUME of the image that nothing is mounted over. So what the
     workload's own container mounts there is covered here, too, by a tmpfs that never comes to be.

@@ -14,7 +14,7 @@ WORKLOAD_LABEL = "pti-calendar.workload"
 
 
 class EngineError(Exception):
-    """The engine or the docker command failed. The message is theirs."""
+    """The engine or the docker command failed. The message is its own error message."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Engine:
 
     @property
     def is_local(self) -> bool:
-        """Whether it runs on this machine, so that its host ports are ports of this machine."""
+        """Return whether the engine runs on this machine, so that its host ports are this machine's."""
         return self.address.startswith(("unix://", "npipe://"))
 
     @property
     def address(self) -> str:
-        """Its address: the given one, or `DOCKER_HOST`, or the local socket, as for the provider."""
+        """Return its address: the given one, or `DOCKER_HOST`, or the local socket, like the provider."""
         return self.host or os.environ.get("DOCKER_HOST") or LOCAL_SOCKET
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which the docker command talks to this engine, whatever its current context."""
+        """Return the environment in which the docker command uses this engine, whatever its current context."""
         return {**os.environ, "DOCKER_HOST": self.address}
 
     def run(self, *arguments: str, timeout_s: int = 60) -> str:
@@ -78,7 +78,7 @@ class Engine:
             try:
                 found = json.loads(self.run("container", "inspect", *ids))
             except EngineError:
-                # One that is removed between the two questions fails the second.
+                # A container that is removed between the two queries makes the second one fail.
                 former, ids = ids, self.run(*listed).split()
                 if ids == former:
                     raise

@@ -49,7 +49,7 @@ class Hooks:
         return pulumi.ResourceHookBinding(before_create=[*hooks], on_error=[self._explain] if is_task else None)
 
     def for_network(self) -> pulumi.ResourceHookBinding:
-        """The hooks of a network."""
+        """Return the hooks of a network."""
         return pulumi.ResourceHookBinding(before_create=[self._ownership.before_create, self._clear_network])
 
     async def _remove_container(self, hook: pulumi.ResourceHookArgs) -> None:

@@ -39,7 +39,7 @@ STOPPED = ("exited", "dead")
 
 @dataclass(frozen=True)
 class Awaited:
-    """A container that is waited for."""
+    """A container that the update waits for."""
 
     workload: str
     container: str
@@ -116,16 +116,16 @@ class Readiness:
 
 
 class _Crashes:
-    """The ends of a container since the wait for it began."""
+    """The exits of a container since the wait began."""
 
     def __init__(self) -> None:
         self._restarts: int | None = None
         self._since: float | None = None
         self.are_a_loop = False
-        """Whether it has ended again and again, the last time since the question before."""
+        """Return whether it is crash-looping and has exited since the previous call."""
 
     def begin_with(self, found: dict[str, Any]) -> bool:
-        """Counts, and returns whether this is the first end."""
+        """Count an exit, and return whether it is the first one."""
         before, self._restarts = self._restarts, found.get("RestartCount", 0)
         has_ended = found["State"].get("Restarting") or (before is not None and self._restarts > before)
         if not has_ended:
@@ -138,6 +138,6 @@ class _Crashes:
 
 
 def _newest_progress(health: dict[str, Any]) -> str:
-    """The newest report among the last health checks."""
+    """Return the newest progress report of the last health checks."""
     reports = (progress(str(check.get("Output", ""))) for check in reversed(health.get("Log") or []))
     return next(filter(None, reports), "")

@@ -34,21 +34,21 @@ class DataVolumes:
         self._refuse_empty = pulumi.ResourceHook("docker-refuse-empty-volume", self._check_mounts, in_previews)
 
     def before_record(self, name: str, volumes: Mapping[str, Mapping[str, str]]) -> pulumi.ResourceHook:
-        """The hook for `before_create` of a record, by its name, of volumes with their labels.
+        """Return the `before_create` hook of the record of some volumes, given by name with their labels.
 
-        It makes the volumes: once the state has the record, they have been there, however the update ends.
+        The hook creates the volumes, so that they exist before the state has the record, however the update ends.
         """
         self._labels[name] = volumes
         return self._make
 
     def recorded(self, record: pulumi.Stash, name: str) -> pulumi.ResourceHookBinding:
-        """The hooks of the volumes that a registered record is about."""
+        """Return the hooks of volumes with a registered record."""
         self._records |= dict.fromkeys(self._labels[name], record)
         return pulumi.ResourceHookBinding(before_create=[self._ownership.before_create, self._refuse_lost])
 
     @property
     def before_container(self) -> pulumi.ResourceHook:
-        """The hook for `before_create` of a container that mounts some."""
+        """Return the `before_create` hook of a container that mounts data volumes."""
         return self._refuse_empty
 
     async def _make_volumes(self, hook: pulumi.ResourceHookArgs) -> None:
@@ -70,7 +70,7 @@ class DataVolumes:
     async def _check_mounts(self, hook: pulumi.ResourceHookArgs) -> None:
         for mount in (hook.new_inputs or {}).get("mounts", []):
             name = mount.get("source")
-            # One that this update makes has been checked; a preview makes none.
+            # A volume that this update creates has been checked; a preview creates none.
             if name in self._records and name not in self._new_volumes:
                 await self._refuse_missing(name)
 

@@ -1,4 +1,4 @@
-"""Certificates that cert-manager obtains and renews."""
+"""Certificates that cert-manager issues and renews."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from workloads import CertificateRequest
 
 
 def certificate(request: CertificateRequest) -> Manifest:
-    """A Certificate. Nobody waits for it: what mounts its Secret starts once that is there."""
+    """Return a Certificate. The update doesn't wait for it: pods that mount its Secret start once the Secret exists."""
     return manifest(
         "cert-manager.io/v1",
         "Certificate",
@@ -18,7 +18,7 @@ def certificate(request: CertificateRequest) -> Manifest:
             "secretName": request.name,
             "dnsNames": list(request.hosts),
             "issuerRef": {"name": request.issuer, "kind": request.issuer_kind, "group": "cert-manager.io"},
-            # A renewed certificate has a new key: one that leaked is then worth nothing.
+            # A renewed certificate has a new key, so that a leaked one becomes useless.
             "privateKey": {"rotationPolicy": "Always"},
         },
     )

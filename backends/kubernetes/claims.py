@@ -1,9 +1,9 @@
 """Persistent volume claims of a stateful workload.
 
-A StatefulSet makes claims from its templates and never touches them again: it can't resize them, and in the state
-there is none to protect. So each claim is an object of its own, under the name the StatefulSet gives, which it finds
-there and takes. The template stands in for a claim that is missing: it names a storage class that can't exist, so that
-the pod stays pending instead of starting on an empty volume. The claim's event then names that class, too.
+A StatefulSet creates claims from its templates and never changes them: it can't resize them, and they aren't in the
+state, which could protect them. So the program declares each claim under the name that the StatefulSet expects, and the
+StatefulSet uses it. If a claim is missing, the StatefulSet creates one from the template. The template names a storage
+class that can't exist, so that the pod stays pending instead of starting on an empty volume. The event names the class.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def claims(workload: Workload, storage_class: str | None) -> Iterator[Manifest]:
                 "PersistentVolumeClaim",
                 name=f"{volume.name}-{workload.name}-{ordinal}",
                 labels=labels.labels(workload.name, workload.kind.value),
-                # Many storage classes bind a claim only once a pod wants it.
+                # Many storage classes bind a claim only once a pod uses it.
                 annotations=SKIP_AWAIT,
                 spec=_spec(volume.size_gib) | ({"storageClassName": storage_class} if storage_class else {}),
             )
@@ -46,7 +46,7 @@ def claim_template(volume: Volume) -> Manifest:
 
 
 def fixed_class(storage_class: str | None) -> Fixed:
-    """The storage class as a setting that stays: the provider would replace the claim, by an empty one."""
+    """Return the storage class as a fixed setting: a change would replace the claim by an empty one."""
     return Fixed(
         STORAGE_CLASS,
         storage_class or DEFAULT_CLASS,

@@ -11,15 +11,15 @@ from backends.kubernetes.pod import grace_s
 from workloads import Kind, Workload
 
 PULL_S = 120
-"""Seconds granted beyond a workload's own, to find a node and to pull its image."""
+"""Seconds in addition to a workload's start-up time, for scheduling and pulling the image."""
 
 TASK_PULL_S = 900
 """Seconds granted to each pod of a task to pull its image. The update itself ends its wait `timeout_s` after the
 container has started; this ends the pod."""
 
 SCALED = {"pti-calendar/replicas": "autoscaler"}
-"""Annotation of a Deployment whose number of replicas the autoscaler sets. Without it, nothing would differ when the
-program sets the number again that was there before autoscaling, and the update would leave the autoscaler's."""
+"""Annotation of a Deployment that an autoscaler controls. It makes a difference if autoscaling is removed and the
+number of replicas is the same as before it; without a difference, the update would keep the autoscaler's number."""
 
 REPLICAS = "spec.replicas"
 
@@ -27,20 +27,20 @@ SETTLE_S = 5
 """Seconds a new pod must stay ready before the next old one goes."""
 
 ATTEMPTS = 3
-"""Pods a task may take: the first can meet a network policy that its node doesn't know yet."""
+"""Maximum of pods of a task: the first may start before its node enforces a new network policy."""
 
 
 KINDS = {Kind.SERVICE: "Deployment", Kind.STATEFUL: "StatefulSet", Kind.TASK: "Job"}
 
 
 def controller(workload: Workload, template: Manifest) -> Manifest:
-    """The object that runs a workload's pods."""
+    """Return the controller of a workload's pods."""
     build = {Kind.SERVICE: deployment, Kind.STATEFUL: stateful_set, Kind.TASK: job}[workload.kind]
     return build(workload, template)
 
 
 def deployment(workload: Workload, template: Manifest) -> Manifest:
-    """Interchangeable pods. In an update each one is replaced only once its successor serves."""
+    """Return a Deployment. An update removes a pod only once its successor is ready."""
     spec: Manifest = {
         "selector": {"matchLabels": labels.selector(workload.name)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
@@ -62,7 +62,7 @@ def deployment(workload: Workload, template: Manifest) -> Manifest:
 
 
 def others_fields(workload: Workload) -> list[str]:
-    """Return the fields of a controller that somebody else sets once it exists.
+    """Return the fields of a controller that another controller sets once it exists.
 
     The autoscaler and the program would set the number of replicas in turn (pulumi/pulumi-kubernetes#2491). It can't
     be left out either: the API server takes away a field that its only owner leaves out, and the default is one pod
@@ -72,7 +72,7 @@ def others_fields(workload: Workload) -> list[str]:
 
 
 def stateful_set(workload: Workload, template: Manifest) -> Manifest:
-    """Pods with names and volumes of their own; in an update one is stopped before its successor starts."""
+    """Return a StatefulSet. An update stops a pod before its successor starts."""
     spec: Manifest = {
         "selector": {"matchLabels": labels.selector(workload.name)},
         "serviceName": f"{workload.name}-peers",
@@ -93,36 +93,36 @@ def stateful_set(workload: Workload, template: Manifest) -> Manifest:
 
 
 def job(workload: Workload, template: Manifest) -> Manifest:
-    """A run of the task. It has no name of its own: a changed task is another Job."""
+    """Return the Job of a task. Its name is generated, so a changed task is another Job."""
     return manifest(
         "batch/v1",
         "Job",
         name=None,
         labels=_labels(workload),
-        # A Job that failed stays as it is for ever; this makes the next update start another.
+        # A failed Job never runs again; this makes the next update start another one.
         annotations={"pulumi.com/replaceUnready": "true", **NO_WAIT},
         spec={
             "backoffLimit": ATTEMPTS - 1,
-            # Of each attempt. A deadline of the Job would be shared by all of them, and begin before there is a node.
+            # Per attempt. The deadline of a Job covers all attempts and begins before scheduling.
             "template": {**template, "spec": {**template["spec"], "activeDeadlineSeconds": _attempt_s(workload)}},
         },
     )
 
 
 def timeouts(workload: Workload) -> pulumi.CustomTimeouts:
-    """How long an update waits for the end of a controller."""
+    """Return how long an update waits for the deletion of a controller."""
     return pulumi.CustomTimeouts(delete=f"{_pods(workload) * grace_s(workload) + PULL_S}s")
 
 
 def ready_s(workload: Workload) -> int:
-    """How many seconds without progress an update waits for a controller's rollout."""
+    """Return for how many seconds without progress an update waits for a controller's rollout."""
     if workload.kind is Kind.TASK:
         return ATTEMPTS * (workload.timeout_s + grace_s(workload)) + PULL_S
     return _pods(workload) * (_startup_s(workload) + SETTLE_S + grace_s(workload)) + PULL_S
 
 
 def _pods(workload: Workload) -> int:
-    """How many pods are started one after the other."""
+    """Return how many pods start one after the other."""
     return max(workload.replicas, workload.autoscaling.maximum if workload.autoscaling else 1)
 
 

@@ -13,14 +13,14 @@ from workloads import Exposure, Route, WorkloadError
 EVERYTHING = "/"
 ACCEPTED = 'jsonpath={.status.parents[*].conditions[?(@.type=="Accepted" && @.status=="True")].type}'
 ACCEPTED_WITHIN = pulumi.CustomTimeouts(create="120s", update="120s")
-"""Of a route: a Gateway that isn't there, or has no such listener, says nothing."""
+"""Timeout of a route: a Gateway that doesn't exist or lacks the listener sets no status."""
 
 
 def ingress(exposure: Exposure, tls_secret: pulumi.Input[str] | None) -> Manifest:
-    """One Ingress with a rule per host. Not every controller tells an address, so nobody waits for one.
+    """Return an Ingress with a rule per host. The update doesn't wait for its address, which not every controller sets.
 
     Raises:
-        WorkloadError: with headers for every answer, which an Ingress has no word for.
+        WorkloadError: the exposure has response headers, which an Ingress doesn't support.
     """
     if exposure.answer_headers:
         raise WorkloadError(f"exposure {exposure.name!r}: an Ingress adds no headers; take answer_headers away")
@@ -40,12 +40,12 @@ def ingress(exposure: Exposure, tls_secret: pulumi.Input[str] | None) -> Manifes
 
 
 def http_routes(exposure: Exposure) -> Iterator[Manifest]:
-    """An HTTPRoute per host, and one that sends all of them to HTTPS where the gateway has a listener without.
+    """Return an HTTPRoute per host, and a redirect to HTTPS if the Gateway has a listener without TLS.
 
-    An update waits for the gateway to take them.
+    An update waits until the Gateway accepts them.
 
     Raises:
-        WorkloadError: without a gateway to attach to, and with a certificate, which is the gateway's.
+        WorkloadError: no Gateway is set, or a certificate is set, which the Gateway must hold.
     """
     if exposure.gateway is None:
         raise WorkloadError(f"exposure {exposure.name!r}: the Gateway API needs the name of a gateway")
@@ -62,7 +62,7 @@ def http_routes(exposure: Exposure) -> Iterator[Manifest]:
         name = f"{exposure.name}-{route.host.replace('.', '-')}"
         yield _http_route(exposure, name, [route.host], exposure.https_listener, forward)
     if exposure.http_listener is not None:
-        # The one permanent redirect that definitions before Gateway API 1.5 know.
+        # The only permanent redirect in CRDs before Gateway API 1.5.
         redirect = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}
         hosts = [route.host for route in exposure.routes]
         yield _http_route(exposure, f"{exposure.name}-to-https", hosts, exposure.http_listener, {"filters": [redirect]})

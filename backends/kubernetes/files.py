@@ -1,7 +1,7 @@
 """Files and secret values as ConfigMaps and Secrets.
 
-They can't be changed and have no name of their own: new contents make another one, the pods move to it, and the old
-one goes afterwards. An update that is rolled back finds the old one as it was.
+They are immutable and their names are generated: new contents create another object, pods switch to it, and then the
+old one is deleted. An update that is rolled back still finds the old one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIMIT = 1024 * 1024
 
 
 def files(workload: Workload, file_set: FileSet) -> Manifest:
-    """The object with a file set's files."""
+    """Return the ConfigMap or Secret of a file set."""
     known = sum(len(content.encode()) for content in file_set.files.values() if isinstance(content, str))
     if known > LIMIT:
         raise WorkloadError(
@@ -34,18 +34,18 @@ def files(workload: Workload, file_set: FileSet) -> Manifest:
 
 
 def secret_environment(workload: Workload) -> Manifest:
-    """The Secret with a workload's secret environment."""
+    """Return the Secret of a workload's secret environment."""
     return secret(workload.secret_environment, labels=labels.labels(workload.name, workload.kind.value))
 
 
 def key_pair(pair: KeyPair, *, labels: Mapping[str, str]) -> Manifest:
-    """The Secret with a certificate and its key."""
+    """Return the Secret of a certificate and its key."""
     values = {"tls.crt": pair.certificate, "tls.key": pair.private_key}
     return secret(values, labels=labels, kind="kubernetes.io/tls")
 
 
 def secret(values: Mapping[str, pulumi.Input[str]], *, labels: Mapping[str, str], kind: str = "Opaque") -> Manifest:
-    """A Secret. Not by `stringData`, which comes back from the cluster unmarked (pulumi/pulumi-kubernetes#653)."""
+    """Return a Secret. It doesn't use `stringData`, which isn't read back as secret (pulumi/pulumi-kubernetes#653)."""
     encoded = {key: pulumi.Output.secret(value).apply(_base64) for key, value in values.items()}
     return manifest("v1", "Secret", name=None, labels=labels, type=kind, immutable=True, data=encoded)
 

@@ -1,4 +1,4 @@
-"""kubectl, for the questions that the provider doesn't ask. An update needs it, to wait for its rollouts."""
+"""kubectl, for queries that the provider doesn't offer. An update needs it to wait for rollouts."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ MISSING = (
 
 
 class KubectlError(Exception):
-    """kubectl is missing, is refused, or takes too long; the message is its own."""
+    """kubectl is missing, fails or takes too long. The message is its own."""
 
 
 def available() -> bool:
-    """Whether this machine has it."""
+    """Return whether kubectl is installed."""
     return shutil.which("kubectl") is not None
 
 
 def answer(settings: Kubernetes, *arguments: str) -> str:
-    """Return what kubectl prints, on both streams; empty if it is missing or takes too long.
+    """Return kubectl's output of both streams; empty if it is missing or takes too long.
 
-    A command that it runs in a pod may fail: what that printed is given all the same.
+    If a command in a pod fails, its output is returned, too.
     """
     try:
         done = _run(settings, *arguments)
@@ -38,7 +38,7 @@ def answer(settings: Kubernetes, *arguments: str) -> str:
 
 
 def read(settings: Kubernetes, *arguments: str) -> str:
-    """Return what kubectl prints.
+    """Return kubectl's output.
 
     Raises:
         KubectlError: it is missing, fails, or takes too long.

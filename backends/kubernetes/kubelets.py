@@ -1,4 +1,4 @@
-"""The right to read the kubelets' metrics, for the one workload that asks for it.
+"""RBAC to read the kubelets' metrics, for the one workload that needs it.
 
 Nodes belong to the whole cluster, so these are its only objects outside the namespace; the namespace is in their names.
 """
@@ -12,11 +12,12 @@ from workloads import Workload
 GROUP = "rbac.authorization.k8s.io"
 
 PORTS = (443, 6443, 10250)
-"""The API server's, by its Service and by its own address, and the kubelets'. No policy can name their addresses."""
+"""Ports of the API server, through its Service and directly, and of the kubelets. Their addresses aren't known to a
+policy."""
 
 
 def rights(workload: Workload, namespace: str) -> list[Manifest]:
-    """What its service account may do: find the nodes and get their metrics, nothing else."""
+    """Return the RBAC objects that let a service account list nodes and read their metrics, nothing else."""
     name = f"{namespace}-{workload.name}-kubelets"
     marked = labels.labels(workload.name, workload.kind.value)
     role = manifest(

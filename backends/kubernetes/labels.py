@@ -1,4 +1,4 @@
-"""The labels by which objects find pods, and people find objects."""
+"""Labels of objects and pods."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ NAME = "app.kubernetes.io/name"
 PART_OF = "app.kubernetes.io/part-of"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 INSTANCE = "app.kubernetes.io/instance"
-"""The stack. On objects alone: a controller's selector and a claim's template can never change."""
+"""The stack. Only on objects: a controller's selector and a claim template can never change."""
 
 LONGEST = 63
-"""Characters of a label's value."""
+"""Maximum of characters in a label value."""
 
 
 def selector(workload: str) -> dict[str, str]:
-    """What the pods of a workload carry and no others. A controller's selector can never be changed: keep it."""
+    """Return the labels that select a workload's pods. Never change them: a controller's selector is immutable."""
     return {NAME: workload, PART_OF: PLATFORM}
 
 
 def platform() -> dict[str, str]:
-    """The labels of every object."""
+    """Return the labels of every object."""
     return {PART_OF: PLATFORM, MANAGED_BY: "pulumi"}
 
 
 def instance(stack: str) -> str:
-    """The value of `INSTANCE` for a stack."""
+    """Return the value of `INSTANCE` for a stack."""
     whole = f"{PLATFORM}-{stack}"
     if len(whole) <= LONGEST and whole[-1].isalnum():
         return whole
@@ -37,18 +37,18 @@ def instance(stack: str) -> str:
 
 
 def is_unnamed(found: Mapping[str, str]) -> bool:
-    """Whether an object is of a release that didn't name the stack."""
+    """Return whether an object is from a release without the stack's label."""
     return INSTANCE not in found and platform().items() <= found.items()
 
 
 def labels(workload: str, component: str) -> dict[str, str]:
-    """The labels of every object that belongs to a workload."""
+    """Return the labels of every object of a workload."""
     return {**platform(), NAME: workload, "app.kubernetes.io/component": component}
 
 
 def calls(endpoint: Endpoint) -> dict[str, str]:
-    """What a pod carries that may call an endpoint.
+    """Return the label of pods that may connect to an endpoint.
 
-    The called workload admits whoever has it, so that who calls whom is said once, by the caller.
+    The endpoint's policy admits pods with this label, so that only the client declares the connection.
     """
     return {f"calls.{PLATFORM}/{endpoint.workload}-{endpoint.port}": "true"}

@@ -10,8 +10,8 @@ Manifest = dict[str, Any]
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 
 NO_WAIT = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
-"""Of an object whose readiness somebody else waits for. The provider waits until it exists, and for its end when it is
-deleted; with `skipAwait` it wouldn't (pulumi/pulumi-kubernetes#3154), and a successor could meet an object that goes.
+"""Annotation of an object whose readiness is awaited elsewhere. The provider waits only for its creation and deletion.
+`skipAwait` also skips the deletion (pulumi/pulumi-kubernetes#3154): a successor could find an object being deleted.
 """
 
 
@@ -24,7 +24,7 @@ def manifest(
     annotations: Mapping[str, str] | None = None,
     **parts: Any,
 ) -> Manifest:
-    """An object; without a name the provider gives it one of its own for every new content."""
+    """Return an object. Without a name, the provider generates one for each new content."""
     metadata: Manifest = {"labels": dict(labels)}
     if name is not None:
         metadata["name"] = name
@@ -43,11 +43,11 @@ def merged(declared: Manifest, overrides: Mapping[str, Any]) -> Manifest:
 
 
 def mebibytes(number: int) -> str:
-    """An amount of memory in MiB, in the form that the API server gives back."""
+    """Format memory in MiB as the API server returns it."""
     return f"{number}Mi" if number % 1024 else f"{number // 1024}Gi"
 
 
 def cores(number: float) -> str:
-    """An amount of CPU, in the form that the API server gives back."""
+    """Format CPU cores as the API server returns them."""
     thousandths = round(number * 1000)
     return f"{thousandths}m" if thousandths % 1000 else str(thousandths // 1000)

@@ -1,4 +1,4 @@
-"""The namespace that everything lives in."""
+"""The platform's namespace."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from backends.kubernetes import labels
 from backends.kubernetes.manifest import Manifest, manifest
 
 ENFORCED_VERSION = "v1.28"
-"""The rules of the oldest cluster we run on: an upgrade of the cluster must not refuse pods that ran before it."""
+"""Policy version of the oldest supported cluster, so that a cluster upgrade doesn't refuse existing pods."""
 
 
 def namespace(name: str) -> Manifest:
-    """A namespace that refuses every pod short of the `restricted` Pod Security Standard."""
+    """Return a namespace that enforces the `restricted` Pod Security Standard."""
     security = {
         "enforce": "restricted",
         "enforce-version": ENFORCED_VERSION,
-        # What the newest rules would refuse is told, in the audit log and to who creates it.
+        # Pods that the newest rules would refuse cause an audit entry and a warning.
         "audit": "restricted",
         "audit-version": "latest",
         "warn": "restricted",

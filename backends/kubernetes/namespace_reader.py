@@ -1,6 +1,6 @@
-"""The right to watch the namespace's objects, for the one workload that asks for it.
+"""RBAC to watch the namespace's objects, for the one workload that needs it.
 
-A Role of the namespace, with the kinds that the alerts are about. Secrets and ConfigMaps are not among them.
+A Role in the namespace with the kinds that the alert rules use. It excludes Secrets and ConfigMaps.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ KINDS = {
 """API group to resources."""
 
 API_SERVER = (443, 6443)
-"""Its ports, by its Service and by its own address. No policy can name its address."""
+"""Its ports, through its Service and directly. Its address isn't known to a policy."""
 
 
 def rights(workload: Workload) -> list[Manifest]:
-    """What its service account may do: list and watch these kinds here, nothing else."""
+    """Return the RBAC objects that let a service account list and watch these kinds, nothing else."""
     name = f"{workload.name}-reader"
     marked = labels.labels(workload.name, workload.kind.value)
     role = manifest(

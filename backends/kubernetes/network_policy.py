@@ -26,8 +26,8 @@ def of_workload(
     """Return the policy of a workload: its allowed callers and the endpoints that it calls.
 
     Args:
-        workload: whose pods it is about.
-        selectors: the labels of the pods behind each workload it calls.
+        workload: the workload of the selected pods.
+        selectors: per workload that it calls, the labels of its pods.
         dns_cidrs: addresses of name servers outside kube-system.
     """
     itself = labels.selector(workload.name)
@@ -66,7 +66,7 @@ def of_exposed(exposure: str, workload: str, ports: Sequence[int], *, callers_na
 
 
 def of_solvers() -> Manifest:
-    """Lets an issuer look whether a host name is ours, at a pod that cert-manager starts in this namespace."""
+    """Allow ACME HTTP-01 requests to the solver pod that cert-manager starts in this namespace."""
     return policy(
         "certificate-solvers",
         SOLVER,
@@ -88,7 +88,7 @@ def policy(
     egress: Sequence[Manifest] | None = None,
     marked: Mapping[str, str],
 ) -> Manifest:
-    """A NetworkPolicy; without `egress` it says nothing about what the pods open themselves."""
+    """Return a NetworkPolicy; without `egress` it doesn't restrict outgoing connections."""
     spec: Manifest = {
         "podSelector": {"matchLabels": dict(selector)} if selector else {},
         "policyTypes": ["Ingress"] if egress is None else ["Ingress", "Egress"],
@@ -105,7 +105,7 @@ def rule(peers: Sequence[Manifest], ports: Sequence[int], *, towards: str) -> Ma
 
 
 def dns(cidrs: Iterable[str]) -> Manifest:
-    """Name resolution: by the cluster's own servers, and by those of a node where there are any."""
+    """Return the rule for DNS: the cluster's servers, and node-local ones if there are any."""
     return {
         "to": [namespace("kube-system"), *addresses(cidrs)],
         "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")],
@@ -113,17 +113,17 @@ def dns(cidrs: Iterable[str]) -> Manifest:
 
 
 def pods(selector: Mapping[str, str]) -> Manifest:
-    """Pods of this namespace."""
+    """Return the peer for pods of this namespace."""
     return {"podSelector": {"matchLabels": dict(selector)}}
 
 
 def namespace(name: str) -> Manifest:
-    """All pods of another namespace."""
+    """Return the peer for all pods of another namespace."""
     return {"namespaceSelector": {"matchLabels": {NAMESPACE: name}}}
 
 
 def addresses(cidrs: Iterable[str]) -> list[Manifest]:
-    """Address ranges."""
+    """Return the peers for address ranges."""
     return [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
 
 

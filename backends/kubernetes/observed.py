@@ -1,4 +1,4 @@
-"""What the cluster reports about all rollouts that an update waits for, asked once for all of them."""
+"""State of all rollouts that an update waits for, from one shared query of the cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backends.threads import Threads
 from settings.backend import Kubernetes
 
 OWN = f"{PART_OF}={PLATFORM}"
-"""Selector of what the program makes, and of the pods that come of it."""
+"""Selector of the program's objects and their pods."""
 
 QUESTIONS: Mapping[str, str] = {"deployments,replicasets,statefulsets,jobs,pods,persistentvolumeclaims": OWN}
 """Kinds to their selector."""
@@ -21,14 +21,14 @@ QUESTIONS: Mapping[str, str] = {"deployments,replicasets,statefulsets,jobs,pods,
 OPERATED: Mapping[str, Mapping[str, str]] = {
     postgres_cluster.KIND: {
         "clusters.postgresql.cnpg.io": OWN,
-        # An operator's pods have its labels alone.
+        # An operator's pods only have the operator's labels.
         "jobs,pods,persistentvolumeclaims": postgres_cluster.LABEL,
     }
 }
 """What else is asked for a kind that an operator runs. A cluster without the operator doesn't know it."""
 
 POLL_S = 2.0
-"""Seconds between two questions at the least."""
+"""Minimum of seconds between two queries."""
 
 
 class Observed:

@@ -38,7 +38,7 @@ class Placement:
 
 
 def template(workload: Workload, placed: Placement) -> Manifest:
-    """The pod template of any controller."""
+    """Return the pod template of a controller."""
     pod_labels = labels.labels(workload.name, workload.kind.value)
     for call in workload.calls:
         if isinstance(call, Endpoint):
@@ -46,7 +46,7 @@ def template(workload: Workload, placed: Placement) -> Manifest:
     spec: Manifest = {
         "serviceAccountName": workload.name,
         "automountServiceAccountToken": workload.reads_kubelets or workload.reads_namespace,
-        # A Service named kafka would put KAFKA_PORT into every environment, which some images take for a setting.
+        # A Service named kafka would add KAFKA_PORT to every environment, which some images read as a setting.
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -66,7 +66,7 @@ def template(workload: Workload, placed: Placement) -> Manifest:
     if volumes := _volumes(workload, placed):
         spec["volumes"] = volumes
     if workload.kind is Kind.TASK:
-        # Each attempt is a pod of its own, whose log stays.
+        # Each attempt is a separate pod, so its log is kept.
         spec["restartPolicy"] = "Never"
     else:
         spec["topologySpreadConstraints"] = [
@@ -87,7 +87,7 @@ def _runs_checks(workload: Workload) -> bool:
 
 
 def grace_s(workload: Workload) -> int:
-    """Seconds between the request to stop a pod and the kill."""
+    """Return the seconds between SIGTERM and SIGKILL of a pod."""
     return workload.stop_grace_s + (DRAIN_S if _drains(workload) else 0)
 
 
@@ -112,7 +112,7 @@ def _container(workload: Workload, placed: Placement) -> Manifest:
                 **({} if workload.cpus is None else {"cpu": cores(workload.cpus)}),
             },
         },
-        # The last lines of a container that failed come with the update's error.
+        # The update's error includes the last log lines of a failed container.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **_probes(workload),
     }
@@ -139,7 +139,8 @@ def _environment(workload: Workload, placed: Placement) -> list[Manifest]:
 
 
 def _probes(workload: Workload) -> Manifest:
-    """The probes. Only those made of `liveness` end a container, so a startup probe never asks `readiness.check`."""
+    """Return the probes. Only those from `liveness` restart a container; a startup probe never uses
+    `readiness.check`."""
     ready, alive = workload.readiness, workload.liveness
     probes: Manifest = {}
     if ready:
@@ -173,7 +174,7 @@ def _mounts(workload: Workload) -> list[Manifest]:
 
 
 def _volumes(workload: Workload, placed: Placement) -> list[Manifest]:
-    """All but the claims, which are the StatefulSet's."""
+    """Return the pod's volumes, without the claims, which belong to the StatefulSet."""
     volumes: list[Manifest] = []
     for one in workload.file_sets:
         source: dict[str, Any]

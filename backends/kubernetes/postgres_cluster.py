@@ -15,26 +15,27 @@ from workloads import METRICS_PORT, Endpoint, PostgresCluster
 COMPONENT = "postgres-cluster"
 KIND = "Cluster"
 LABEL = "cnpg.io/cluster"
-"""Of everything that the operator makes for a cluster; its value is the cluster's name."""
+"""Label of everything that the operator creates for a cluster; its value is the cluster's name."""
 
 POSTGRES = 5432
 STATUS = 8000
-"""The instance manager's own port, which the operator asks and the instances ask of each other."""
+"""Port of the instance manager, which the operator and the other instances query."""
 
 SURVIVES_ONE_LOSS = 3
-"""Instances from which on each commit waits for replicas: with fewer, one lost instance would stop all writing."""
+"""Number of instances from which commits wait for replicas. With fewer, the loss of one instance would stop all
+writes."""
 
 UNUSED = "app"
-"""The database and the role that the operator makes for an application, named or not."""
+"""The database and the role that the operator always creates for an application."""
 
 
 def selector(name: str) -> dict[str, str]:
-    """What the operator puts on the cluster's pods."""
+    """Return the operator's labels of the cluster's pods."""
     return {LABEL: name}
 
 
 def admin(cluster: PostgresCluster) -> Manifest:
-    """The Secret with the superuser's password."""
+    """Return the Secret of the superuser's password."""
     return secret(
         {"username": "postgres", "password": cluster.admin_password},
         labels=labels.labels(cluster.name, COMPONENT),
@@ -50,12 +51,11 @@ def cluster(
     storage_class: str | None,
     pull_secrets: Iterable[str],
 ) -> Manifest:
-    """The operator's order: what runs, and where its data lies.
+    """Return the Cluster object of the operator.
 
-    A commit waits for half of the replicas. That alone would not keep it: the replica that is left when the primary and
-    others are lost may be one that never saw it. So the operator makes one the primary only while it sees so many that
-    one of them must have every commit, and otherwise leaves the decision to a person.
-    """
+    A commit waits for half of the replicas. This alone doesn't protect it: if the primary and other replicas are lost,
+    the remaining one may lack the commit. So the operator promotes a replica only if it sees enough of them that one
+    must have every commit. Otherwise an operator (a person) must decide."""
     memory = mebibytes(wanted.memory_mib)
     storage = {"size": f"{wanted.size_gib}Gi"}
     postgresql: Manifest = {"parameters": dict(wanted.parameters)}
@@ -71,11 +71,11 @@ def cluster(
             "initdb": {
                 "dataChecksums": True,
                 "encoding": "UTF8",
-                # Sorting that no operating system upgrade changes under an index.
+                # A collation that doesn't change with the operating system, which would break indexes.
                 "localeProvider": "builtin",
                 "builtinLocale": "C.UTF-8",
                 "locale": "C.UTF-8",
-                # The platform makes its own databases; this one is no meeting place for their roles, nor a way in.
+                # The platform creates its own databases. No role may use this one.
                 "database": UNUSED,
                 "owner": UNUSED,
                 "postInitApplicationSQL": [
@@ -93,7 +93,7 @@ def cluster(
         },
         "ephemeralVolumesSizeLimit": {"shm": mebibytes(wanted.shm_mib)},
         "postgresql": postgresql,
-        # Else a primary that is told to go (a drained node) refuses new connections for three minutes and waits for the
+        # Otherwise a stopping primary (a drained node) refuses new connections for three minutes and waits for the
         # old ones, which services' pools never close, before a replica takes over.
         "smartShutdownTimeout": 0,
     }
@@ -110,7 +110,8 @@ def cluster(
 
 
 def servers(wanted: PostgresCluster) -> Manifest:
-    """The Service that names every server, where Prometheus has to ask each one; the operator makes none like it."""
+    """Return the headless Service of all servers, because Prometheus must scrape each one. The operator creates
+    none."""
     return manifest(
         "v1",
         "Service",
@@ -126,7 +127,7 @@ def servers(wanted: PostgresCluster) -> Manifest:
 
 
 def policy(wanted: PostgresCluster, *, dns_cidrs: Iterable[str]) -> Manifest:
-    """What the cluster's pods may do, and who may reach them.
+    """Return the network policy of the cluster's pods.
 
     Callers of the database and of its metrics; the operator and the instances among each other (both ports are in
     CloudNativePG's page on networking); and the API server, to which each instance reports. A policy knows no name

@@ -1,6 +1,6 @@
 """What the cluster must have before an update changes anything: CRDs, a storage class, metrics.
 
-It is looked up once the cluster is known to answer, in previews, too. What kubectl doesn't say is not judged.
+They are checked once the cluster responds, in previews, too. Nothing is refused if kubectl can't answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from workloads import WorkloadError
 
 METRICS = "metrics.k8s.io"
 BUILT_IN = ("networking.k8s.io", "rbac.authorization.k8s.io")
-"""Groups that every cluster serves, beside those without a dot."""
+"""API groups that every cluster serves, in addition to those without a dot."""
 
 DEFAULT_CLASS_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
 
@@ -30,7 +30,7 @@ PRODUCTS: Mapping[str, str] = {
     "cert-manager.io": "cert-manager (https://cert-manager.io/docs/installation/)",
     "gateway.networking.k8s.io": "the Gateway API with a controller (https://gateway-api.sigs.k8s.io/guides/)",
 }
-"""Group of an API to what serves it."""
+"""API group to the software that provides it."""
 
 NATIVE_SLEEP_FROM = (1, 33)
 """Version of the API server from which on every kubelet knows the lifecycle action `sleep`: it is on by default since
@@ -38,7 +38,7 @@ NATIVE_SLEEP_FROM = (1, 33)
 
 
 class Prerequisites:
-    """What one cluster has.
+    """Features of one cluster.
 
     Args:
         settings: the cluster.
@@ -47,13 +47,13 @@ class Prerequisites:
     def __init__(self, settings: Kubernetes) -> None:
         self._settings = settings
         self.is_reachable = False
-        """Whether there is a cluster to ask; set by the backend's `check`."""
+        """Whether the cluster is reachable; set by the backend's `check`."""
 
     def require_api(self, manifest: Manifest, owner: str) -> None:
         """Make sure that the cluster serves an object's API.
 
         Raises:
-            WorkloadError: naming what to install.
+            WorkloadError: it doesn't; the message says what to install.
         """
         api_version = str(manifest["apiVersion"])
         group = api_version.partition("/")[0]
@@ -68,7 +68,7 @@ class Prerequisites:
         )
 
     def require_storage_class(self, claims: Iterable[str]) -> None:
-        """Make sure that claims without a storage class of their own find one.
+        """Make sure that the cluster has a default storage class if claims don't set one.
 
         Args:
             claims: names; those that are in the cluster already have their storage.
@@ -92,7 +92,7 @@ class Prerequisites:
             )
 
     def warn_without_metrics(self, workload: str) -> None:
-        """Warn if nothing measures the load that an autoscaler goes by."""
+        """Warn if the cluster has no metrics for the autoscaler."""
         if self._apis and not any(one.startswith(f"{METRICS}/") for one in self._apis):
             pulumi.log.warn(
                 f"{workload} has 'scaling', but the cluster doesn't serve {METRICS}: its autoscaler can't see the load "
@@ -102,20 +102,20 @@ class Prerequisites:
 
     @functools.cached_property
     def has_native_sleep(self) -> bool:
-        """Whether every node's kubelet knows the lifecycle action `sleep`; False if the version isn't known."""
+        """Return whether every node's kubelet supports the lifecycle action `sleep`; False if unknown."""
         found = self._asked("get", "--raw", "/version") or {}
         number = [re.match(r"\d+", str(found.get(key, ""))) for key in ("major", "minor")]
         return all(number) and tuple(int(one.group()) for one in number if one) >= NATIVE_SLEEP_FROM
 
     @functools.cached_property
     def _apis(self) -> frozenset[str]:
-        """The group versions that are served; empty if that isn't known."""
+        """Return the API group versions that are served; empty if unknown."""
         found = self._asked("get", "--raw", "/apis") or {}
         return frozenset(one["groupVersion"] for group in found.get("groups", []) for one in group["versions"])
 
     @functools.cached_property
     def _storage(self) -> list[dict[str, Any]] | None:
-        """The storage classes and claims; None if they aren't known."""
+        """Return the storage classes and claims; None if unknown."""
         found = self._asked("get", "storageclasses,persistentvolumeclaims", "--output", "json")
         return None if found is None else list(found["items"])
 

@@ -1,6 +1,6 @@
 """Why a rollout makes no progress, from what the cluster reports about its pods and claims.
 
-Reasons are the cluster's own words (`ImagePullBackOff`, `OOMKilled`, `Unschedulable`, ...).
+Reasons are those of the cluster (`ImagePullBackOff`, `OOMKilled`, `Unschedulable`, ...).
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from backends.kubernetes import claims
 Object = Mapping[str, Any]
 
 TOLERATED_S = 20.0
-"""Seconds that a failed pull, a missing Secret or a refused pod may last: a registry may answer late, a Secret may be
-made meanwhile."""
+"""Seconds that a failed pull, a missing Secret or a refused pod may last: a registry may respond late, or a Secret may
+be created meanwhile."""
 
 CRASHES = 3
-"""Restarts after which a container counts as crash-looping: one that starts before its store ends once or twice."""
+"""Restarts after which a container counts as crash-looping. If it starts before its store, it may exit once or
+twice."""
 
 UNBOUND = "unbound immediate PersistentVolumeClaims"
 """The scheduler's message for a pod whose claim is new."""
@@ -43,7 +44,7 @@ class Problem:
     """Seconds it may last until the rollout counts as failed; None: until the rollout's time is up."""
 
     is_usual: bool = False
-    """Whether it belongs to an ordinary start, such as storage that is being made: it is named at the end alone."""
+    """Whether it is normal during a start, such as storage being provisioned. It is only reported after a timeout."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -55,7 +56,7 @@ class Problem:
 
 
 def pod_problems(pod: Object, restarts_before: Mapping[str, int]) -> Iterator[Problem]:
-    """Yield what is wrong with a pod.
+    """Yield the problems of a pod.
 
     Args:
         pod: the object.
@@ -64,7 +65,7 @@ def pod_problems(pod: Object, restarts_before: Mapping[str, int]) -> Iterator[Pr
     name, status = pod["metadata"]["name"], pod.get("status", {})
     for condition in status.get("conditions", []):
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            # A cluster autoscaler may be adding a node, or a volume is being made.
+            # A cluster autoscaler may be adding a node, or a volume is being provisioned.
             message = condition.get("message", "")
             yield Problem(f"pod {name}", "scheduling", "Unschedulable", message, is_usual=UNBOUND in message)
     for container in statuses(pod):
@@ -74,9 +75,9 @@ def pod_problems(pod: Object, restarts_before: Mapping[str, int]) -> Iterator[Pr
 
 
 def never_started(pod: Object) -> bool:
-    """Whether none of a pod's containers has ever run, for a reason that doesn't pass: deleting it loses nothing.
+    """Return whether no container of a pod has ever run, for a permanent reason: deleting the pod loses nothing.
 
-    What runs before them (init containers) may have ended.
+    Its init containers may have completed.
     """
     found = pod.get("status", {}).get("containerStatuses", [])
     if any(not one.get("state", {}).keys() <= {"waiting"} or one.get("lastState") for one in found):
@@ -86,7 +87,7 @@ def never_started(pod: Object) -> bool:
 
 
 def claim_problems(claim: Object) -> Iterator[Problem]:
-    """Yield what is wrong with a claim that a pending pod waits for."""
+    """Yield the problems of a claim that a pending pod waits for."""
     name, spec = claim["metadata"]["name"], claim["spec"]
     if claim.get("status", {}).get("phase") == "Bound" or spec.get("volumeName"):
         return
@@ -106,13 +107,13 @@ def restarts(pod: Object) -> dict[str, int]:
 
 
 def statuses(pod: Object) -> list[Object]:
-    """Return the status of each container, of those that run before the others first."""
+    """Return the status of each container, init containers first."""
     status = pod.get("status", {})
     return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
 
 
 def last_lines(container: Object) -> str:
-    """Return how a container last ended, with the last lines that it wrote."""
+    """Return how a container last exited, with its last log lines."""
     ended = _ended(container)
     if not ended:
         return ""
@@ -139,7 +140,7 @@ def _container_problems(where: str, pod: Object, container: Object, restarts_bef
 
 
 def _ended(container: Object) -> Object:
-    """Return the last end of a container, as the kubelet reports it."""
+    """Return the last termination of a container that the kubelet reports."""
     found: Object = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated", {})
     return found
 

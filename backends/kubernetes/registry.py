@@ -42,10 +42,10 @@ MOVE = "Restore the old value. To use another cluster or namespace, create anoth
 
 
 class KubernetesObject(pulumi.CustomResource):
-    """An object of the cluster, registered as its manifest stands.
+    """A Kubernetes object, registered with its manifest.
 
-    The SDK's own classes register the same; importing them takes a second (measured: 1.0 s against 0.05 s), at every
-    preview.
+    The SDK's classes register the same, but importing them takes a second in each preview (measured: 1.0 s instead of
+    0.05 s).
     """
 
     metadata: pulumi.Output[Mapping[str, Any]]
@@ -66,12 +66,12 @@ class KubernetesObject(pulumi.CustomResource):
 
     @property
     def object_name(self) -> pulumi.Output[str]:
-        """Its name in the cluster, which a manifest without one learns from the provider."""
+        """Return its name in the cluster, which the provider generates if the manifest has none."""
         return self.metadata.apply(lambda found: str(found["name"]))
 
     @property
     def identity(self) -> pulumi.Output[str | None]:
-        """Its UID; None if the provider doesn't know it yet."""
+        """Return its UID; None if the provider doesn't know it yet."""
         return self.metadata.apply(lambda found: found.get("uid"))
 
     @property
@@ -81,12 +81,12 @@ class KubernetesObject(pulumi.CustomResource):
 
     @property
     def specification(self) -> pulumi.Output[str]:
-        """A hash of what is asked for, the number of replicas apart."""
+        """Return a hash of the specification without the number of replicas."""
         return self.spec.apply(_hash_without_replicas)
 
 
 class Registry:
-    """Registers manifests, each name once. The provider and the namespace are made with the first one."""
+    """Registers manifests, each name once. The first one creates the provider and the namespace."""
 
     def __init__(
         self, settings: Kubernetes, records: DataRecords, prerequisites: Prerequisites, *, stack: str, protect: bool
@@ -119,22 +119,22 @@ class Registry:
         hooks: pulumi.ResourceHookBinding | None = None,
         ignore_changes: Iterable[str] = (),
     ) -> KubernetesObject:
-        """Registers one object.
+        """Register one object.
 
         Args:
             manifest: the object.
             owner: the workload (or the like) it belongs to, for the error.
             options: of its owner.
-            resource_name: needed for an object that has no name of its own.
-            depends_on: what must be there first, beside the namespace.
+            resource_name: required for an object without a name.
+            depends_on: resources that must exist first, in addition to the namespace.
             kept: whether it holds data: it outlives the stack, and is protected where the settings say so.
-            timeouts: of what is waited for.
+            timeouts: for the operations that the provider waits for.
             recorded: records (`DataRecords`) that must be registered first.
-            hooks: what is called around its creation.
+            hooks: resource hooks of its creation.
             ignore_changes: fields that somebody else changes; they are given for the creation alone.
 
         Raises:
-            WorkloadError: where two owners would share an object, or the cluster lacks its CRD.
+            WorkloadError: two owners would share an object, or the cluster lacks its CRD.
         """
         self._prerequisites.require_api(manifest, owner)
         kind = str(manifest["kind"])
@@ -186,14 +186,14 @@ class Registry:
             # The plugin reads `~` itself: the same text for everyone leaves the provider unchanged in the preview.
             kubeconfig=self._settings.kubeconfig if known else stand_in(self._settings.context),
             context=self._settings.context,
-            # Without it, a changed server address or certificate would plan to replace the whole platform.
+            # Without it, a changed server address or certificate would replace the whole platform.
             cluster_identifier=f"pti-calendar/{self._settings.context}",
             # No timeout here: it would also end every watch, and calls that wait for an admission webhook.
             kube_client_settings=kubernetes.KubeClientSettingsArgs(qps=50, burst=100),
             # What a killed update left behind, and what outlived an earlier stack, is taken back instead of refused.
             # `Ownership` keeps it from anybody else's objects, `backends.addresses` from a later deletion.
             upsert_existing_objects=self.takes_back,
-            # The program has the last word on what it says; what it leaves out stays others' (replicas, for one).
+            # The program owns the fields that it sets. Other managers keep the rest, such as replicas.
             enable_patch_force=True,
         )
 

@@ -26,7 +26,7 @@ from settings.backend import Kubernetes
 from workloads import Kind, Workload
 
 REPORT_S = 5.0
-"""Seconds between two questions to a store's readiness check."""
+"""Seconds between two runs of a store's readiness check."""
 
 
 class Rollouts:
@@ -56,7 +56,7 @@ class Rollouts:
         )
 
     def of_controller(self, workload: Workload) -> pulumi.ResourceHookBinding | None:
-        """The hooks of a workload's controller."""
+        """Return the hooks of a workload's controller."""
         if workload.kind is not Kind.SERVICE or workload.autoscaling:
             return None
         return pulumi.ResourceHookBinding(before_update=[self._end_autoscaling])
@@ -77,7 +77,7 @@ class Rollouts:
             reports.cancel()
 
     async def _report(self, wait: Wait) -> None:
-        """Ask the readiness check of each of a store's replicas, and show what is new."""
+        """Run the readiness check of each of a store's replicas, and print new progress."""
         reporting = wait.awaited.reporting
         if not reporting:
             return

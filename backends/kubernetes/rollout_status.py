@@ -1,4 +1,4 @@
-"""How far a rollout is: the pods of the newest revision, and whether all of them serve."""
+"""Progress of a rollout: the pods of the newest revision, and whether all of them are ready."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from backends.kubernetes.problems import (
 
 REVISION = "deployment.kubernetes.io/revision"
 OBSERVE = ("Deployment", "StatefulSet")
-"""Kinds that tell which generation they have taken up."""
+"""Kinds that report the observed generation."""
 
 POSTGRES_CONTAINER = "postgres"
 HEALTHY = "Cluster in healthy state"
@@ -50,11 +50,11 @@ class Rollout:
     """For instance `1 of 2 replicas ready`."""
 
     pods: list[Object] = field(default_factory=list)
-    """Those of the newest revision."""
+    """Pods of the newest revision."""
 
     claims: list[Object] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    """Of the controller itself."""
+    """Problems of the controller itself."""
 
     unstarted: list[Object] = field(default_factory=list)
     """Pods that can't start and never have, and that their operator doesn't replace (cloudnative-pg#3541)."""
@@ -63,7 +63,7 @@ class Rollout:
 
     @property
     def is_pulling(self) -> bool:
-        """Whether a pod is on its node, has its volumes, and waits for its image."""
+        """Return whether a pod is scheduled, has its volumes, and waits for its image."""
         return any(_is_pulling(pod) for pod in self.pods)
 
     @property
@@ -95,7 +95,7 @@ def rollout(kind: str, name: str, uid: str | None, objects: Iterable[Object]) ->
     for one in listed:
         if one["kind"] == kind and one["metadata"]["name"] == name and uid in (None, one["metadata"]["uid"]):
             generation = one["metadata"].get("generation", 0)
-            # A Job has no observed generation, and its pods never change. CloudNativePG tells none, either.
+            # A Job has no observed generation, and its pods never change. CloudNativePG doesn't report one either.
             if kind in OBSERVE and one.get("status", {}).get("observedGeneration", 0) < generation:
                 return Rollout()
             read = {"Deployment": _deployment, "StatefulSet": _stateful_set, "Job": _job, KIND: _postgres_cluster}
@@ -189,7 +189,7 @@ def _images(pod: Object) -> dict[str, str]:
 
 
 def _last_attempt(pods: list[Object]) -> Iterator[str]:
-    """Yield how the newest pod of a Job ended."""
+    """Yield how the newest pod of a Job terminated."""
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))[-1:]:
         for container in statuses(pod):
             yield f"pod {pod['metadata']['name']}: {last_lines(container)}"
@@ -205,7 +205,7 @@ def _owned(owner: Object, objects: list[Object], kind: str) -> list[Object]:
 
 
 def _present(pods: list[Object]) -> list[Object]:
-    """Return the pods that aren't on their way out."""
+    """Return the pods that aren't being deleted."""
     return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
 
@@ -227,7 +227,7 @@ def _condition(pod: Object, kind: str) -> bool:
 
 
 def _refusals(replica_set: Object) -> Iterator[Problem]:
-    """Yield why the API server takes no pod of a ReplicaSet: a quota, a policy."""
+    """Yield why the API server refuses a ReplicaSet's pods, such as a quota or a policy."""
     for condition in replica_set.get("status", {}).get("conditions", []):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             where = f"ReplicaSet {replica_set['metadata']['name']}"
@@ -235,5 +235,5 @@ def _refusals(replica_set: Object) -> Iterator[Problem]:
 
 
 def refused(where: str, reason: str, message: str) -> Problem:
-    """Return the problem that the API server takes no pod of a controller: nothing changes by itself."""
+    """Return the problem that the API server refuses a controller's pods, which doesn't resolve by itself."""
     return Problem(where, "refused", reason, message, TOLERATED_S)

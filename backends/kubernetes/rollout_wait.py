@@ -1,8 +1,7 @@
-"""One wait for a rollout.
+"""Wait for one rollout.
 
-What may pass by itself is reported at once and counts at the end of the rollout's time: an unschedulable pod, the first
-crashes. The rest ends the wait: see `problems`.
-"""
+Problems that may resolve by themselves, such as an unschedulable pod or the first crashes, are reported at once but
+only fail the rollout at its timeout. Other problems end the wait: see `problems`."""
 
 from __future__ import annotations
 
@@ -28,19 +27,19 @@ PULL_LIMIT_S = 900
 
 GONE_AFTER_S = 20
 RECENT = timedelta(seconds=60)
-"""Age up to which an event counts. It allows for clocks that differ."""
+"""Maximum age of an event that counts; allows for clock differences."""
 
 MANUAL = "docs/runbook.md#a-rollout-fails"
 SHOWN = 6
-"""Problems in an error: the pods of one workload mostly have the same."""
+"""Maximum of problems in an error: pods of one workload mostly have the same."""
 
 
 @dataclass(frozen=True)
 class Awaited:
-    """A controller that is waited for."""
+    """A controller that the update waits for."""
 
     name: str
-    """Of the workload or the store."""
+    """Name of the workload or the store."""
 
     kind: str
     ready_s: int
@@ -51,7 +50,7 @@ class Awaited:
 
     is_autoscaled: bool = False
     reporting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Pod to the command of its readiness check, whose output tells how far the pod is."""
+    """Pod to the command of its readiness check, whose output reports the progress."""
 
     @staticmethod
     def of(workload: Workload) -> Awaited:
@@ -93,14 +92,14 @@ class Wait:
         self._is_first_look = True
 
     def extend(self) -> None:
-        """Begin the time anew: there is progress."""
+        """Restart the timeout after progress."""
         self._deadline = monotonic() + self.awaited.ready_s
 
     async def until_done(self) -> None:
         """Wait until every pod of the newest revision is ready, or a Job has completed.
 
         Raises:
-            WorkloadError: it can't, or its time is up.
+            WorkloadError: the rollout can't succeed, or timed out.
         """
         unanswered = ""
         found: Rollout | None = None
@@ -145,10 +144,10 @@ class Wait:
         return False
 
     async def _replace(self, pods: Iterable[Object]) -> None:
-        """Delete what an earlier rollout has left: its successor is made of what is asked for now."""
+        """Delete pods of an earlier rollout that never started; their successors use the current template."""
         for pod in pods:
             name = pod["metadata"]["name"]
-            pulumi.log.info(f"{self.awaited.name}: pod {name} has never started; it is deleted to be made again")
+            pulumi.log.info(f"{self.awaited.name}: pod {name} has never started; it is deleted and created again")
             await self._delete_pod(name)
 
     def _end_hung_attempt(self, found: Rollout, now: float, limit: int) -> None:
@@ -162,7 +161,7 @@ class Wait:
                 )
 
     def _noted(self, problems: Iterable[Problem], now: float) -> list[Problem]:
-        """Report what is new; return what lasts too long."""
+        """Report new problems; return those that last too long."""
         known = {one.key: self._clearer(one) for one in problems}
         for key, problem in known.items():
             if key not in self._known and not problem.is_usual:
@@ -176,15 +175,15 @@ class Wait:
         ]
 
     def _clearer(self, problem: Problem) -> Problem:
-        """Return a problem with the message that has the cause: while the kubelet waits for its next attempt to pull,
-        the message may not."""
+        """Return a problem with the message that contains the cause, which the kubelet's message may lack during a
+        pull back-off."""
         before = self._known.get(problem.key)
         if before and problem.kind == "image" and len(before.message) > len(problem.message):
             return dataclasses.replace(problem, message=before.message)
         return problem
 
     async def _refusals(self, found: Rollout) -> list[Problem]:
-        """Return why the API server takes no pod of a StatefulSet or a Job; these show it in events alone."""
+        """Return why the API server refuses pods of a StatefulSet or a Job, which only report it in events."""
         if not found.lacks_pods:
             return []
         events = await self._observed.warnings("reason=FailedCreate", f"involvedObject.name={self._name}")
@@ -195,9 +194,9 @@ class Wait:
         ]
 
     async def _failure(self, found: Rollout | None, unanswered: str) -> str:
-        """Return the error of a rollout whose time is up."""
+        """Return the error of a rollout that timed out."""
         if unanswered:
-            return f"The rollout of {self.awaited.name} is unknown, as the cluster doesn't answer: {unanswered}"
+            return f"The rollout of {self.awaited.name} is unknown, because the cluster doesn't respond: {unanswered}"
         pods = [pod["metadata"]["name"] for pod in (found.pods if found else [])]
         events = [
             Problem(f"pod {pod}", "event", str(event["reason"]), str(event.get("message", "")))
@@ -222,7 +221,7 @@ class Wait:
 
 
 def _is_recent(event: Mapping[str, Any]) -> bool:
-    """Whether an event is of this rollout, as far as the clocks allow to say."""
+    """Return whether an event belongs to this rollout, allowing for clock differences."""
     series = event.get("series") or {}
     found = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
     if not found:

@@ -1,4 +1,4 @@
-"""How many pods there are under load, and how many may be away at a time."""
+"""Autoscaling, and disruption budgets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from workloads import Autoscaling, Kind, Workload
 
 
 def autoscaler(workload: Workload, scale: Autoscaling) -> Manifest:
-    """A HorizontalPodAutoscaler: doubles within a minute, and goes back by one pod a minute once the load is gone."""
+    """Return a HorizontalPodAutoscaler that at most doubles per minute, and removes one pod per minute after the
+    load."""
     return manifest(
         "autoscaling/v2",
         "HorizontalPodAutoscaler",
@@ -42,7 +43,7 @@ def autoscaler(workload: Workload, scale: Autoscaling) -> Manifest:
 
 
 def disruption_budget(workload: Workload) -> Manifest | None:
-    """A PodDisruptionBudget: draining a node takes one pod at a time. None where there is only one to take."""
+    """Return a PodDisruptionBudget, so that a drain evicts one pod at a time; None if there is only one pod."""
     at_least = workload.autoscaling.minimum if workload.autoscaling else workload.replicas
     if workload.kind is Kind.TASK or at_least == 1:
         return None
@@ -54,7 +55,7 @@ def disruption_budget(workload: Workload) -> Manifest | None:
         spec={
             "maxUnavailable": 1,
             "selector": {"matchLabels": labels.selector(workload.name)},
-            # A pod that isn't ready anyway must not keep a node from being drained.
+            # A pod that isn't ready must not block a drain.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     )

@@ -1,8 +1,7 @@
-"""The names under which a workload's pods are reached.
+"""Services of a workload's pods.
 
-Nobody waits for a Service to have pods behind it: the controllers are waited for, and a headless Service with a
-controller that needs it would wait for each other (pulumi/pulumi-kubernetes#1974).
-"""
+The update doesn't wait for a Service's endpoints, only for controllers: a headless Service and the controller that
+needs it would wait for each other (pulumi/pulumi-kubernetes#1974)."""
 
 from __future__ import annotations
 
@@ -14,13 +13,13 @@ from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
 from workloads import Kind, Port, Workload
 
 EACH_POD = "-pods"
-"""What follows a workload's name in the name of all its pods."""
+"""Suffix of the Service that resolves to all pods of a workload."""
 
 HEADLESS: dict[str, Any] = {"clusterIP": "None", "publishNotReadyAddresses": True}
 
 
 def services(workload: Workload) -> Iterator[Manifest]:
-    """The Services of a workload.
+    """Return the Services of a workload.
 
     - `<name>`, all its ports, for callers;
     - `<name>-peers`, a name per pod, for the pods of a stateful workload;
