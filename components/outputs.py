@@ -1,4 +1,4 @@
-"""The stack's outputs, made from its settings and credentials."""
+"""Stack outputs, from settings and credentials."""
 
 from __future__ import annotations
 

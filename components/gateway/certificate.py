@@ -18,7 +18,7 @@ RENEWED_BEFORE_H = 30 * 24
 
 
 def obtain(settings: Tls, hosts: Sequence[str], backend: Backend, *, parent: pulumi.Resource) -> Obtained:
-    """Return the certificate from the source in the settings."""
+    """Return the certificate of the configured source."""
     if settings.source == "self-signed":
         return _self_signed(hosts, parent)
     if settings.source == "cert-manager":

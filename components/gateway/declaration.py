@@ -91,7 +91,7 @@ def document(configuration: Configuration, jwt_secret: str, redis_password: str 
 
 
 def _services(upstream: Upstream) -> list[dict[str, Any]]:
-    """The service behind `/api/<service>/` with a token, and its public paths without one.
+    """Return the Kong services of `/api/<service>/`, which needs a token, and of its public paths, which don't.
 
     Each public path is a Kong service of its own, whose path is put before what is left of the request's: the service
     sees the paths it knows either way.
@@ -107,7 +107,7 @@ def _services(upstream: Upstream) -> list[dict[str, Any]]:
 
 
 def _public_paths(prefix: str, path: str) -> list[str]:
-    """The path itself and what is below it. A prefix alone would open `/auth/loginx` with `/auth/login`."""
+    """Match the path and everything below it. A prefix would also open `/auth/loginx` with `/auth/login`."""
     if path.endswith("/"):
         return [f"{prefix}{path}"]
     exact = f"{prefix}{path}".replace(".", r"\.")
@@ -156,9 +156,9 @@ def _internal() -> dict[str, Any]:
 def _jwt() -> dict[str, Any]:
     return {
         "key_claim_name": "iss",
-        # Left out, an expired token passes.
+        # Without it, an expired token is accepted.
         "claims_to_verify": ["exp"],
-        # A token in an address ends up in logs.
+        # A token in a URL would be logged.
         "uri_param_names": [],
         # The plugin `cors` answers a browser's preflight request before this one runs. Any other OPTIONS request
         # would reach the service without a token.
@@ -200,6 +200,6 @@ def _rate_limiting(configuration: Configuration, password: str | None) -> dict[s
 
 
 def _all_metrics() -> dict[str, bool]:
-    """All four groups; they are off by default."""
+    """Enable all four metric groups, which are off by default."""
     groups = ("status_code_metrics", "latency_metrics", "bandwidth_metrics", "upstream_health_metrics")
     return dict.fromkeys(groups, True)

@@ -56,7 +56,7 @@ def gateway(
             "KONG_ADMIN_ERROR_LOG": "/dev/stderr",
             "KONG_STATUS_ACCESS_LOG": "off",
             "KONG_ANONYMOUS_REPORTS": "off",
-            # It would tell its version, and how long services take.
+            # Headers would show its version and the services' latency.
             "KONG_HEADERS": "off",
         },
         file_sets=(
@@ -106,17 +106,16 @@ def _administration(backend: Backend | None) -> dict[str, str]:
     return common | {
         "KONG_ADMIN_LISTEN": f"{backend.addressing.admin_bind_address}:{ADMIN}",
         "KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE": f"{CONFIGURATION}/admin_access.lua",
-        # The one origin that Kong names in its answers, in place of whichever asks.
+        # The only origin in Kong's CORS headers, instead of the request's.
         "KONG_ADMIN_GUI_URL": f"http://localhost:{ADMIN}",
     }
 
 
 def _names() -> dict[str, str]:
-    """How Kong resolves names: addresses alone, and never an old one.
+    """Return Kong's DNS settings: address records only, and no stale ones.
 
-    It asks for SRV records first by default, which reach an outer name server; Docker's answers live 600 s, in which
-    a container may get another one's address.
-    """
+    By default, Kong queries SRV records first, which reach an external DNS server. Docker's answers have a TTL of 600
+    s, in which a container may get another one's address."""
     return {
         "KONG_DNS_ORDER": "LAST,A,CNAME",
         "KONG_DNS_VALID_TTL": "5",
@@ -133,7 +132,8 @@ def _requests(settings: Gateway) -> dict[str, str]:
         "KONG_NGINX_PROXY_PROXY_BUFFER_SIZE": f"{limits.ANSWER_HEADERS_KIB}k",
         "KONG_NGINX_PROXY_PROXY_BUFFERS": f"{limits.ANSWER_BUFFERS} {limits.ANSWER_BUFFER_KIB}k",
         "KONG_NGINX_PROXY_PROXY_BUSY_BUFFERS_SIZE": f"{limits.ANSWER_HEADERS_KIB}k",
-        # What a slow client has not taken yet goes to no file: the prefix is memory, and a full one cuts answers off.
+        # Responses to slow clients aren't buffered in files: the prefix is in memory, and a full one truncates
+        # responses.
         "KONG_NGINX_PROXY_PROXY_MAX_TEMP_FILE_SIZE": "0",
         "KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT": f"{timeouts.RESEND_S}s",
         "KONG_NGINX_PROXY_CLIENT_HEADER_TIMEOUT": f"{timeouts.KONG_CLIENT_S}s",
@@ -143,10 +143,10 @@ def _requests(settings: Gateway) -> dict[str, str]:
 
 
 def _clients(rate: RateLimit) -> dict[str, str]:
-    """What one client may use of a replica, before its token is looked at and without Redis.
+    """Return the limits per client and replica, which apply before the token is verified and without Redis.
 
-    The plugin `rate-limiting` runs after `jwt`, counts no request that is refused there, and lets everything through
-    while Redis is away. This is the floor under it: never stricter, as a client may use up two windows at once.
+    The plugin `rate-limiting` runs after `jwt`, doesn't count requests refused there, and lets all requests pass while
+    Redis is unavailable. These limits apply in addition. They are never stricter: a client may use two windows at once.
     """
     return {
         "KONG_NGINX_HTTP_LIMIT_REQ_ZONE": f"$binary_remote_addr zone=rate:{limits.CLIENT_TABLE_MIB}m "
@@ -156,6 +156,6 @@ def _clients(rate: RateLimit) -> dict[str, str]:
         "KONG_NGINX_PROXY_LIMIT_REQ_STATUS": "429",
         "KONG_NGINX_PROXY_LIMIT_CONN": f"connections {limits.CONNECTIONS_PER_CLIENT}",
         "KONG_NGINX_PROXY_LIMIT_CONN_STATUS": "429",
-        # In Kong's own shape and with its headers for browsers.
+        # In Kong's own format and with its CORS headers.
         "KONG_NGINX_PROXY_ERROR_PAGE": "429 /kong_error_handler",
     }

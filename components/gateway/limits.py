@@ -1,6 +1,6 @@
-"""What one request and one client may use. docs/gateway.md explains the table.
+"""Limits per request and per client. docs/gateway.md explains the table.
 
-The largest body is `gateway.maxBodyMib`; the requests a minute are `gateway.rateLimit`.
+`gateway.maxBodyMib` sets the largest body, and `gateway.rateLimit` the requests per minute.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def load_balancer(settings: Gateway, routes: Sequence[Route], certificate: FileS
         memory_mib=nginx.memory_mib,
         readiness=Probe(check=HttpGet(port=STATUS.port, path="/healthz")),
         liveness=Liveness(check=TcpConnect(port=STATUS.port)),
-        # Whoever is not there yet answers 502 until it is: one missing front end must not keep the others out.
+        # A missing upstream only causes 502 for its own hosts: nginx doesn't wait for front ends.
         calls=tuple(route.to for route in routes),
         stop_grace_s=30,
     )
@@ -80,7 +80,7 @@ def _configuration(settings: Gateway, routes: Sequence[Route], backend: Backend)
         http_port=HTTP,
         https_port=HTTPS,
         status_port=STATUS.port,
-        # Where browsers are sent: the port they use, not the container's.
+        # The port that browsers use, not the container's.
         redirect_port="" if settings.nginx.https_port == 443 else f":{settings.nginx.https_port}",
         client_s=timeouts.CLIENT_S,
         header_lines=limits.HEADER_LINES,

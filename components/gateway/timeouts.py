@@ -1,6 +1,6 @@
-"""How long each hop of a request waits: one descending budget from the edge to the database.
+"""Timeouts of each hop of a request, descending from the edge to the database.
 
-Every row waits longer than the row below it may take, so the hop that knows the cause gives the answer.
+Each row waits longer than the next one may take, so that the hop that knows the cause sends the error.
 docs/gateway.md explains the table.
 """
 
@@ -47,4 +47,4 @@ STATEMENT = Budget(hop="PostgreSQL runs one statement", answer_s=20, answers="an
 BUDGETS = (EDGE, KONG, SERVICE, STATEMENT)
 
 KONG_LONGEST_S = RESEND_S + CONNECT_S + KONG.answer_s
-"""The longest that Kong takes to answer: a connection lost at the end of `RESEND_S`, then a second one."""
+"""Longest time to Kong's response: a connection lost at the end of `RESEND_S`, then a second attempt."""

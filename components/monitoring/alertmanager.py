@@ -1,4 +1,4 @@
-"""Alertmanager's configuration: who is told, what is told together, and what is left out. A pure function.
+"""Alertmanager's configuration: receivers, grouping and inhibition. A pure function.
 
 Secrets are files that Alertmanager reads itself; none passes through here.
 """
@@ -141,7 +141,7 @@ def _email(email: Email) -> dict[str, Any]:
         "require_tls": email.require_tls,
         "send_resolved": True,
         "headers": {"Subject": '{{ template "pti.subject" . }}'},
-        # Text alone: it is read on a telephone at night.
+        # Plain text, because it is read on a phone at night.
         "html": "",
         "text": '{{ template "pti.text" . }}',
         **login,

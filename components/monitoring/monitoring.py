@@ -49,9 +49,9 @@ class MonitoringArgs:
 
 
 class Monitoring(pulumi.ComponentResource):
-    """Prometheus, Alertmanager and Grafana, and the exporters that speak for the stores.
+    """Prometheus, Alertmanager and Grafana, and the stores' exporters.
 
-    Deployed last: it watches every workload deployed before it that declares metrics or health.
+    Deployed last: it monitors every workload deployed before it that declares metrics or health.
     """
 
     def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:

@@ -33,7 +33,7 @@ def certificate(tls: Endpoint, host: str) -> Look:
     It doesn't verify the certificate, because a self-signed one expires as well.
     """
     tcp = {
-        # nginx listens on no other.
+        # nginx doesn't listen on another port.
         "preferred_ip_protocol": "ip4",
         "tls": True,
         "tls_config": {"server_name": host, "insecure_skip_verify": True},
@@ -49,7 +49,7 @@ def health(workload: str, asked: Health) -> Look:
 
 
 def exporter(image: str, looks: Sequence[Look]) -> Workload:
-    """It looks whenever it is asked, and tells what it saw of whom it was asked about."""
+    """Return the blackbox exporter, which probes the target of each scrape."""
     modules = {look.job: look.module for look in looks}
     return Workload(
         name="probe-exporter",

@@ -1,6 +1,6 @@
-"""Prometheus' configuration, from the list of what there is to watch. Pure functions: no resource is made here.
+"""Prometheus' configuration, from the list of targets. Pure functions without resources.
 
-What they give is written as JSON, which is YAML too.
+The result is JSON, which is also YAML.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Target:
 
     @property
     def answering(self) -> str:
-        """The workload whose containers are asked."""
+        """Return the workload whose containers are scraped."""
         return self.host or self.workload
 
 
@@ -64,7 +64,7 @@ class Thresholds:
     latency_p95_s: float = 0.5
     error_ratio: float = 0.05
     traffic_floor_rps: float = 0.1
-    """Requests per second below which no ratio is judged: one failure of two requests is not 50 %."""
+    """Requests per second below which no alert on a ratio fires: one failure of two requests isn't meaningful."""
 
     disk_used_ratio: float = 0.8
     certificate_expiry_s: int = 14 * 24 * 3600
@@ -73,7 +73,7 @@ class Thresholds:
     """Share of the requests that must succeed, over 30 days."""
 
     def series(self) -> dict[str, float]:
-        """The names under which the rules in `assets/prometheus/rules/` read them."""
+        """Return the series names that the rules in `assets/prometheus/rules/` use."""
         return {
             "pti:threshold:latency_p95_seconds": self.latency_p95_s,
             "pti:threshold:error_ratio": self.error_ratio,

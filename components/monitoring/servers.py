@@ -42,14 +42,14 @@ BELOW = "below.sh"
 NOBODY = 65534
 SECRETS = "/run/secrets/alertmanager"
 BACKUP_RULES = "backup.yml"
-"""Where no backup runs, its age is nobody's fault."""
+"""Rules about backups, which are omitted if no backup runs."""
 
 RULES_OF_A_JOB = {
     "certificates.yml": "certificate",
     "kubernetes.yml": "kube-state-metrics",
     "cloudnativepg.yml": "cloudnativepg",
 }
-"""Rule files that are mounted only where a target of this job is scraped."""
+"""Rule files that are mounted only if a target of this job is scraped."""
 
 
 def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backend) -> Workload:
@@ -152,7 +152,7 @@ def prometheus(
         volumes=(Volume(name="prometheus-data", mount=PROMETHEUS_MOUNT, size_gib=own.storage_gib),),
         memory_mib=own.memory_mib,
         readiness=Probe(check=HttpGet(port=PROMETHEUS.port, path="/-/ready"), startup_s=120),
-        # Its log of the last hours is read again at every start.
+        # Each start replays the write-ahead log of the last hours.
         liveness=Liveness(check=HttpGet(port=PROMETHEUS.port, path="/-/healthy"), startup_s=RECOVERY_S),
         calls=tuple(dict.fromkeys(Endpoint(target.answering, target.port) for target in targets)),
         reads_kubelets=kubelets is not None,
@@ -161,7 +161,7 @@ def prometheus(
 
 
 def grafana(settings: Monitoring, credentials: Credentials, backend: Backend) -> Workload:
-    """The server that shows. It keeps nothing: data source and dashboards are put there anew at every start."""
+    """Return Grafana. It keeps no data: data source and dashboards are provisioned at each start."""
     own = settings.grafana
     secrets = "/run/secrets/grafana"
     provisioning = "/etc/grafana/provisioning"
@@ -174,7 +174,7 @@ def grafana(settings: Monitoring, credentials: Credentials, backend: Backend) ->
             "GF_SERVER_HTTP_PORT": str(GRAFANA_UI.port),
             "GF_SERVER_ROOT_URL": f"{link(backend, GRAFANA_UI, own.port, own.url).url}/",
             "GF_PATHS_PROVISIONING": provisioning,
-            # Nothing of a session leaves the machine, and nothing is fetched at the start.
+            # No telemetry, and no downloads at start.
             "GF_ANALYTICS_REPORTING_ENABLED": "false",
             "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
             "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",

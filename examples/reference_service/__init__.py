@@ -1,1 +1,1 @@
-"""The reference service: the smallest real service that keeps every line of docs/service-contract.md."""
+"""The reference service: a minimal real service that implements all of docs/service-contract.md."""

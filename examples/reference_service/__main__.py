@@ -1,6 +1,6 @@
-"""Runs the service until it is asked to stop: `python -m reference_service`.
+"""Run the service until SIGTERM or SIGINT: `python -m reference_service`.
 
-Exit status: 0 after a stop that was asked for; 2 when a variable is missing or wrong.
+Exit status: 0 after a requested stop; 2 if a variable is missing or invalid.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -19,17 +19,17 @@ from .observe import Traffic
 from .settings import SettingsError, load
 
 QUIET_S = 1
-"""Seconds without a new request after which nobody seems to send any more."""
+"""Seconds without a new request after which the service stops to accept requests."""
 
 LONGEST_DRAIN_S = 5
 LONGEST_FINISH_S = 8
-"""Requests may take this long after that. With the connections' closing the whole stop stays below 20 s."""
+"""Maximum time for requests in flight after that. Including closing connections, the stop takes less than 20 s."""
 
 
 class Server(uvicorn.Server):
-    """Asked to stop, it serves on until requests stop coming, then finishes those in flight.
+    """On a stop signal, keep serving until no new requests arrive, then finish those in flight.
 
-    uvicorn alone closes its port at once, and ends with the signal's status.
+    Plain uvicorn closes its port at once and exits with the signal's status.
     """
 
     def __init__(self, config: uvicorn.Config, traffic: Traffic) -> None:
@@ -37,14 +37,14 @@ class Server(uvicorn.Server):
         self._traffic = traffic
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM or SIGINT; a second one cuts the drain short."""
+        """Handle SIGTERM or SIGINT; a second one ends the drain at once."""
         if self._traffic.stop_asked_at is None:
             self._traffic.stop_asked_at = time.monotonic()
         else:
             self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether to close the port."""
+        """Return whether to close the port; called ten times per second."""
         asked_at, now = self._traffic.stop_asked_at, time.monotonic()
         if asked_at is not None:
             quiet_since = max(asked_at, self._traffic.last_request_at)
@@ -55,7 +55,7 @@ class Server(uvicorn.Server):
 
 
 def main() -> int:
-    """The program; gives its exit status."""
+    """Run the program. Return its exit status."""
     logs.set_up(os.environ.get("SERVICE_NAME", ""), "info")
     try:
         settings = load(os.environ)
@@ -71,7 +71,7 @@ def main() -> int:
         log_config=None,
         access_log=False,
         server_header=False,
-        # Longer than a gateway keeps its idle connections, so that it is the one to close them.
+        # Longer than the gateway keeps idle connections, so that the gateway closes them first.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=LONGEST_FINISH_S,
     )

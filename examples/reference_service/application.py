@@ -1,4 +1,4 @@
-"""The application: routes, and what a caller sees when something is wrong."""
+"""The application: routes and error responses."""
 
 # mypy: disable-error-code="import-not-found"
 from __future__ import annotations
@@ -23,7 +23,7 @@ Handler = Callable[[Request, Exception], Awaitable[JSONResponse]]
 
 
 def create(settings: Settings, traffic: Traffic) -> Application:
-    """The whole service as an ASGI application."""
+    """Return the service as an ASGI application."""
     resources = Resources.of(settings)
 
     @asynccontextmanager
@@ -46,7 +46,7 @@ def create(settings: Settings, traffic: Traffic) -> Application:
         version=settings.version,
         lifespan=lifespan,
         exception_handlers=handlers,
-        # The description of the API is for who writes clients; no user of the platform gets it from a running service.
+        # The API description is for authors of clients; a running service doesn't serve it.
         openapi_url=None,
     )
     api.state.resources = resources
@@ -59,14 +59,14 @@ def create(settings: Settings, traffic: Traffic) -> Application:
 
 
 async def refused(_: Request, error: Exception) -> JSONResponse:
-    """401 or 403."""
+    """Return 401 or 403."""
     assert isinstance(error, Refused)  # noqa: S101 (that is what it is registered for)
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     return JSONResponse({"detail": error.reason}, error.status, headers)
 
 
 def unavailable(dependency: str) -> Handler:
-    """503: the caller may try again, and nobody needs a stack trace."""
+    """Return 503 without a stack trace; the client may retry."""
 
     async def answer(_: Request, error: Exception) -> JSONResponse:
         log.error("%s unavailable: %s", dependency, type(error).__name__)
@@ -77,10 +77,10 @@ def unavailable(dependency: str) -> Handler:
 
 
 async def gone(_: Request, __: Exception) -> JSONResponse:
-    """400, which nobody reads: the client went away before its body was whole."""
+    """Return 400, which nobody receives: the client disconnected before it had sent the whole body."""
     return JSONResponse({"detail": "the body ended early"}, 400)
 
 
 async def unexpected(_: Request, __: Exception) -> JSONResponse:
-    """500; the error itself goes to the log."""
+    """Return 500; the error itself is only logged."""
     return JSONResponse({"detail": "internal error"}, 500)

@@ -24,14 +24,14 @@ SETTLED = {"cancelled": metrics.appointments_cancelled, "honoured": metrics.appo
 
 
 class NewAppointment(BaseModel):
-    """What a caller may say about one. Its tenant is the token's."""
+    """The fields of a new appointment that a client sets. The tenant comes from the token."""
 
     title: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")
     starts_at: AwareDatetime
 
 
 class Appointment(BaseModel):
-    """One row."""
+    """An appointment as stored and returned."""
 
     id: UUID
     tenant_id: UUID
@@ -45,7 +45,7 @@ _LIST = TypeAdapter(list[Appointment])
 
 
 async def book(new: NewAppointment, tenant: Tenant, given: Given) -> Appointment:
-    """A new appointment."""
+    """Create an appointment."""
     async with given.database.transaction(tenant) as connection:
         cursor = await connection.execute(BOOK.encode(), (tenant, new.title, new.starts_at))
         appointment = Appointment.model_validate(await cursor.fetchone())
@@ -55,7 +55,7 @@ async def book(new: NewAppointment, tenant: Tenant, given: Given) -> Appointment
 
 
 async def show_all(tenant: Tenant, given: Given) -> Response:
-    """The tenant's first 500, by their time; `X-Cache` says where they come from."""
+    """Return the tenant's first 500 appointments by time; `X-Cache` says whether they come from the cache."""
     lookup = await given.cache.appointments(tenant)
     body = lookup.body
     if body is None:
@@ -67,7 +67,7 @@ async def show_all(tenant: Tenant, given: Given) -> Response:
 
 
 async def show(identifier: UUID, tenant: Tenant, given: Given) -> Appointment:
-    """One of the tenant's; another tenant's is 404."""
+    """Return one of the tenant's appointments; 404 for another tenant's."""
     rows = await given.database.read(tenant, ONE, [identifier])
     if not rows:
         raise HTTPException(404, "no such appointment")
@@ -75,12 +75,12 @@ async def show(identifier: UUID, tenant: Tenant, given: Given) -> Appointment:
 
 
 async def cancel(identifier: UUID, tenant: Tenant, given: Given) -> Appointment:
-    """It won't take place."""
+    """Cancel an appointment."""
     return await _settle(identifier, "cancelled", tenant, given)
 
 
 async def honour(identifier: UUID, tenant: Tenant, given: Given) -> Appointment:
-    """It took place."""
+    """Mark an appointment as honoured."""
     return await _settle(identifier, "honoured", tenant, given)
 
 

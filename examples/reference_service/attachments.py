@@ -1,6 +1,6 @@
 """An appointment's attachment: one file, kept in the database in parts and never whole in memory.
 
-A database connection is held for one part at a time, and not for as long as a client sends or reads. The gateway
+A request holds a database connection for one part at a time, not for as long as the client sends or reads. The gateway
 limits the size (`gateway.maxBodyMib`).
 """
 
@@ -32,13 +32,14 @@ DROP_OTHERS = b"DELETE FROM attachment_parts WHERE appointment_id = %s AND attac
 DROP = b"DELETE FROM attachment_parts WHERE appointment_id = %s AND attachment_id = %s"
 FIND = "SELECT attachment_id, attachment_bytes FROM appointments WHERE id = %s AND attachment_id IS NOT NULL"
 PART_WAIT_S = 10
-"""Seconds that each part waits for a connection: giving up in the middle costs the whole transfer."""
+"""Seconds that each part waits for a connection. It is long because a failure in the middle wastes the whole
+transfer."""
 
 PART = b"SELECT content FROM attachment_parts WHERE appointment_id = %s AND attachment_id = %s AND position = %s"
 
 
 async def attach(identifier: UUID, request: Request, tenant: Tenant, given: Given) -> Response:
-    """Store the body in place of an earlier attachment, which is shown until all of the new one has arrived."""
+    """Store the body as the attachment. An earlier one stays visible until the new one is complete."""
     await show(identifier, tenant, given)
     attachment = uuid4()
     try:
@@ -51,7 +52,7 @@ async def attach(identifier: UUID, request: Request, tenant: Tenant, given: Give
             position += 1
         await _complete(given, tenant, identifier, attachment, size)
     except Exception:
-        # A client that went away, or another upload that was complete first.
+        # The client disconnected, or another upload completed first.
         async with given.database.transaction(tenant, PART_WAIT_S) as connection:
             await connection.execute(DROP, (identifier, attachment))
         raise
@@ -59,7 +60,7 @@ async def attach(identifier: UUID, request: Request, tenant: Tenant, given: Give
 
 
 async def download(identifier: UUID, tenant: Tenant, given: Given) -> Response:
-    """Return the attachment, as bytes that no browser shows as a page."""
+    """Return the attachment, with headers that stop browsers from rendering it."""
     rows = await given.database.read(tenant, FIND, [identifier])
     if not rows:
         raise HTTPException(404, "no such attachment")
@@ -70,7 +71,7 @@ async def download(identifier: UUID, tenant: Tenant, given: Given) -> Response:
 
 
 async def _parts(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Join what arrives to parts of `PART_BYTES`; only the last one is shorter."""
+    """Join the chunks of a body to parts of `PART_BYTES`; only the last one is shorter."""
     gathered = bytearray()
     async for received in body:
         gathered += received
@@ -85,7 +86,7 @@ async def _complete(given: Resources, tenant: UUID, identifier: UUID, attachment
     """Make the attachment the appointment's, and drop the parts of every other one.
 
     Raises:
-        HTTPException: another upload was complete meanwhile, and dropped these parts.
+        HTTPException: another upload completed first and dropped these parts.
     """
     async with given.database.transaction(tenant, PART_WAIT_S) as connection:
         await connection.execute(LOCK, [identifier])
@@ -99,7 +100,8 @@ async def _complete(given: Resources, tenant: UUID, identifier: UUID, attachment
 async def _content(
     given: Resources, tenant: UUID, identifier: UUID, attachment: UUID, size: int
 ) -> AsyncIterator[bytes]:
-    """Read one part after the other; a replaced attachment ends the answer early, which the client notices."""
+    """Read one part after the other. If the attachment is replaced meanwhile, the response ends early and the client
+    sees it."""
     for position in range(-(-size // PART_BYTES)):
         async with (
             given.database.transaction(tenant, PART_WAIT_S) as connection,

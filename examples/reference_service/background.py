@@ -1,4 +1,4 @@
-"""Work that goes on beside the requests, and is started again after growing pauses whenever it ends."""
+"""Background work, which is restarted with a growing back-off whenever it ends."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .logs import log
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
 WELL_S = 60
-"""Work that lasted this long was well: the pauses begin anew."""
+"""Work that ran this long was healthy: the back-off starts again from the shortest pause."""
 
 
 async def again_and_again(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Run work that should never end, each time it ends."""
+    """Run work that should never end, and restart it whenever it does."""
     pause = FIRST_PAUSE_S
     while True:
         started = asyncio.get_running_loop().time()
@@ -30,10 +30,10 @@ async def again_and_again(name: str, work: Callable[[], Awaitable[None]]) -> Non
 
 
 def lengthened(pause: float) -> float:
-    """The pause after this one."""
+    """Return the pause that follows this one."""
     return min(2 * pause, LONGEST_PAUSE_S)
 
 
 def spread(pause: float) -> float:
-    """About this long, so that replicas don't all try at the same moment."""
+    """Return the pause with jitter, so that replicas don't all retry at the same moment."""
     return pause * random.uniform(0.8, 1.2)  # noqa: S311 (hides nothing)

@@ -1,4 +1,4 @@
-"""Redis: the tenants' lists for 30 seconds. A convenience: without Redis they come from the database.
+"""Redis: cache of the tenants' lists for 30 seconds. It is optional: without Redis, they come from the database.
 
 All services share one Redis, so each key begins with the service's name.
 """
@@ -26,10 +26,10 @@ LIST_S = 30
 GENERATION_S = 3600
 
 ANSWER_S = 0.5
-"""Longest wait of a request for Redis."""
+"""Maximum time that a request waits for Redis."""
 
 PAUSE_S = 2.0
-"""After a failure no request asks Redis for so long: an outage costs few requests one wait, and the others none."""
+"""Seconds after a failure in which no request uses Redis, so that an outage delays only few requests."""
 
 CHECK_S = 1
 
@@ -38,19 +38,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Lookup:
-    """What the cache had, and what `Cache.keep` needs to store what it hadn't."""
+    """The result of a cache lookup, and what `Cache.keep` needs to store a missing list."""
 
     generation: str
     body: str | None
     is_usable: bool = True
-    """False without Redis: nothing can be stored."""
+    """False if Redis is unavailable, so nothing can be stored."""
 
 
 NOTHING = Lookup("", None, is_usable=False)
 
 
 class Cache:
-    """Never raises for a Redis that is away, slow or full, but in `check`."""
+    """Cache in Redis. Only `check` raises if Redis is unavailable, slow or full."""
 
     def __init__(self, redis: Redis, service: str) -> None:
         self._service = service
@@ -61,23 +61,23 @@ class Cache:
             ssl=redis.tls,
             socket_timeout=CHECK_S,
             socket_connect_timeout=CHECK_S,
-            retry=Retry(NoBackoff(), 1),  # once, at once: a connection that Redis's restart broke
+            retry=Retry(NoBackoff(), 1),  # one immediate retry, for a connection that a restart of Redis broke
             decode_responses=True,
         )
         self._pause_ends_at = 0.0
         self._outdated: dict[UUID, float] = {}
-        """Tenants whose list in Redis may be older than their last change here, and since when."""
+        """Tenants whose list in Redis may be stale after a change by this process, and since when."""
 
     async def check(self) -> None:
-        """Raises unless Redis answers."""
+        """Raise unless Redis responds."""
         await self._client.ping()
 
     async def close(self) -> None:
-        """Closes every connection."""
+        """Close every connection."""
         await self._client.aclose()
 
     async def appointments(self, tenant: UUID) -> Lookup:
-        """The tenant's list, if there is one that is still true."""
+        """Return the tenant's list, if it is cached and not stale."""
         if tenant in self._outdated and not await self.forget(tenant):
             return NOTHING
         found = await self._asked(self._client.mget(self._generation(tenant), self._list(tenant)))
@@ -87,19 +87,19 @@ class Cache:
         return Lookup(generation, kept.get("body") if kept.get("generation") == generation else None)
 
     async def keep(self, tenant: UUID, lookup: Lookup, body: str) -> None:
-        """Stores the list under the generation that was current before it was read from the database.
+        """Store the list under the generation that was current before it was read from the database.
 
-        A change that came in between has raised the generation, so the list is never taken for a fresh one.
+        A change in between increased the generation, so the list never counts as fresh.
         """
         if lookup.is_usable:
             kept = json.dumps({"generation": lookup.generation, "body": body})
             await self._asked(self._client.set(self._list(tenant), kept, ex=LIST_S))
 
     async def forget(self, tenant: UUID) -> bool:
-        """After a change; false if Redis didn't take it.
+        """Invalidate the tenant's list after a change. Return False if Redis didn't accept it.
 
-        This process then doesn't use the tenant's list until Redis has taken it. Another one may, for up to 30 seconds.
-        """
+        This process then doesn't use the tenant's list until Redis accepts the invalidation. Other processes may, for
+        up to 30 seconds."""
         async with self._client.pipeline() as pipeline:
             pipeline.incr(self._generation(tenant))
             pipeline.expire(self._generation(tenant), GENERATION_S)
@@ -114,7 +114,7 @@ class Cache:
         return is_taken
 
     async def _asked(self, answer: Awaitable[T]) -> T | None:
-        """What Redis answers; None if it doesn't, or has just failed."""
+        """Return Redis' response; None if it fails or has failed recently."""
         if time.monotonic() < self._pause_ends_at:
             if asyncio.iscoroutine(answer):
                 answer.close()

@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from .settings import Postgres
 
 WAIT_S = 2
-"""Seconds a request waits for a connection before it is answered with 503."""
+"""Seconds that a request waits for a connection before it gets 503."""
 
 STATEMENT_MS = 5_000
 
@@ -41,24 +41,24 @@ class Database:
             min_size=1,
             max_size=postgres.pool_max,
             timeout=WAIT_S,
-            # Its pauses double up to this many seconds; after it, the next request or probe tries at once.
+            # Back-off doubles up to this many seconds; after that, the next request or probe tries at once.
             reconnect_timeout=2,
-            # A connection that the server's restart broke is replaced here, not noticed by a request.
+            # Replaces connections that a restart of the server broke, before a request uses them.
             check=AsyncConnectionPool.check_connection,
             open=False,
         )
         self._own = asyncio.Lock()
 
     async def open(self) -> None:
-        """Starts connecting; returns at once, whether or not the server is there."""
+        """Start connecting. Return at once, whether or not the server is available."""
         await self._pool.open(wait=False)
 
     async def close(self) -> None:
-        """Closes every connection."""
+        """Close every connection."""
         await self._pool.close(timeout=1)
 
     async def check(self) -> None:
-        """Raises unless the server answers."""
+        """Raise unless the server responds."""
         async with self._pool.connection() as connection:
             await connection.execute("SELECT 1")
 
@@ -66,22 +66,22 @@ class Database:
     async def transaction(
         self, tenant: UUID, wait_s: float = WAIT_S
     ) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
-        """A transaction that sees the tenant's rows only; commits at the end, rolls back on an error."""
+        """Run a transaction that only sees the tenant's rows. It commits at the end and rolls back on an error."""
         async with self._pool.connection(timeout=wait_s) as connection, connection.transaction():
             await act_for(connection, tenant)
             yield connection
 
     @asynccontextmanager
     async def own_transaction(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
-        """A transaction of the service's own: it sees no tenant's rows until it calls `act_for`.
+        """Run a transaction of the service itself. It sees no tenant's rows until it calls `act_for`.
 
-        One at a time, so that work beside the requests takes one of their connections at most.
+        They run one at a time, so that background work uses at most one connection of the pool.
         """
         async with self._own, self._pool.connection() as connection, connection.transaction():
             yield connection
 
     async def read(self, tenant: UUID, query: str, parameters: Sequence[object] = ()) -> list[DictRow]:
-        """The rows of a query that changes nothing, and so is asked a second time when the connection breaks."""
+        """Return the rows of a read-only query, which is retried once if the connection breaks."""
         try:
             return await self._rows(tenant, query, parameters)
         except PoolTimeout:
@@ -101,7 +101,7 @@ async def act_for(connection: psycopg.AsyncConnection[DictRow], tenant: UUID) ->
 
 
 def connection_parameters(postgres: Postgres) -> dict[str, Any]:
-    """What libpq needs for one connection."""
+    """Return libpq's connection parameters."""
     parameters: dict[str, Any] = {
         "host": postgres.host,
         "port": postgres.port,

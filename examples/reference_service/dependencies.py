@@ -1,4 +1,4 @@
-"""What every route is handed: the open connections, and the tenant."""
+"""Dependencies of the routes: the open connections and the tenant."""
 
 # mypy: disable-error-code="import-not-found"
 from __future__ import annotations
@@ -24,12 +24,12 @@ from .settings import Settings
 from .tokens import tenant_of
 
 RELEASE_S = 1
-"""Longest wait for the database at the end; without it the leases run out by themselves."""
+"""Maximum wait for the database at the stop; if it fails, the leases expire by themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """One of each, for the life of the process."""
+    """The connections of the process."""
 
     settings: Settings
     database: Database
@@ -42,7 +42,7 @@ class Resources:
 
     @classmethod
     def of(cls, settings: Settings) -> Resources:
-        """Nothing is connected yet."""
+        """Return the resources, not connected yet."""
         database = Database(settings.postgres)
         cache = Cache(settings.redis, settings.service)
         received = ReceivedEvents(database)
@@ -59,7 +59,7 @@ class Resources:
         )
 
     async def open(self) -> None:
-        """Starts connecting; none of them needs to be there."""
+        """Start connecting; none of the servers needs to be available."""
         await self.database.open()
         relay = Relay(self.outbox, self.events)
         work = {
@@ -71,7 +71,7 @@ class Resources:
         self.tasks.extend(asyncio.create_task(again_and_again(name, one)) for name, one in work.items())
 
     async def close(self) -> None:
-        """Closes them, the users first. The producer has sent or given up every event by then."""
+        """Close them, users first. By then, the producer has sent or abandoned every event."""
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

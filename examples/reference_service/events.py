@@ -1,6 +1,6 @@
-"""Kafka: a producer for the relay, and a consumer that keeps what it reads.
+"""Kafka: a producer for the relay, and a consumer that stores what it reads.
 
-Neither side needs a broker to be there: both are started again, after growing pauses, until it works.
+Neither needs a broker at start: both are restarted with a growing back-off until one is available.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -21,10 +21,10 @@ from .received import ReceivedEvent, ReceivedEvents
 from .settings import Kafka
 
 TOPIC = "appointments"
-"""Made by the broker on first use, with its own defaults for partitions and replication."""
+"""The broker creates it on first use, with its default partitions and replication."""
 
 REQUEST_MS = 5_000
-"""Time in which a broker answers, and in which an event is confirmed; the library doesn't send it any more then."""
+"""Timeout for a broker's response and for an event's acknowledgement, after which the library stops to send it."""
 
 STOP_S = 2
 
@@ -38,10 +38,10 @@ class Events:
         self._received = received
         self._producer: Any = None
         self.connected = asyncio.Event()
-        """Set while there is a producer. A broker that goes away later makes `publish` fail, and no more."""
+        """Set while there is a producer. If a broker fails later, only `publish` fails."""
 
     async def check(self) -> None:
-        """Raise unless a broker answers."""
+        """Raise unless a broker responds."""
         if self._producer is None:
             raise KafkaConnectionError("not connected yet")
         await self._producer.client.fetch_all_metadata()
@@ -57,7 +57,7 @@ class Events:
         producer = AIOKafkaProducer(**self._connection(), acks="all", request_timeout_ms=REQUEST_MS)
         try:
             await producer.start()
-            # Makes the topic if it isn't there yet. That may take longer than an event waits.
+            # Creates a missing topic, which may take longer than the timeout of an event.
             await producer.partitions_for(TOPIC)
             self._producer = producer
             self.connected.set()
@@ -68,7 +68,7 @@ class Events:
             await stop(producer)
 
     async def consume(self) -> None:
-        """Keep every event, until that fails: what the database didn't take is read again."""
+        """Store every event, until that fails; events that weren't stored are read again."""
         consumer = AIOKafkaConsumer(
             TOPIC,
             **self._connection(),
@@ -108,17 +108,17 @@ class Events:
 
 
 def parsed(message: bytes | None) -> ReceivedEvent | None:
-    """The event in a message; None if it holds none, which is logged and passed over."""
+    """Return the event in a message; None if there is none, which is logged and skipped."""
     try:
         event = json.loads(message or b"")
         return ReceivedEvent(UUID(event["tenant_id"]), UUID(event["id"]), str(event["type"]).replace("\x00", ""))
     except (ValueError, TypeError, KeyError, AttributeError):
-        log.error("message in topic %s is no event; passed over", TOPIC)
+        log.error("message in topic %s is not an event; skipped", TOPIC)
         return None
 
 
 async def stop(client: Any) -> None:
-    """Leave the cluster, or give up on it."""
+    """Stop the client, with a timeout."""
     with suppress(KafkaError, TimeoutError):
         async with asyncio.timeout(STOP_S):
             await client.stop()

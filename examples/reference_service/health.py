@@ -1,4 +1,4 @@
-"""Readiness: which dependencies answer, asked at most once a second and never for long.
+"""Readiness: which dependencies respond, checked at most once per second and with a timeout.
 
 The service can't work without its database. Without Redis or Kafka it works, and reports that it is degraded.
 """
@@ -28,7 +28,7 @@ class Health:
         self._given_up: set[asyncio.Task[bool]] = set()
 
     async def report(self) -> dict[str, str]:
-        """Dependency to `ok` or `unavailable`; the metric has the same."""
+        """Return `ok` or `unavailable` per dependency, and update the metric."""
         async with self._turn:
             clock = asyncio.get_running_loop().time
             if clock() - self._asked_at > KEPT_S:
@@ -44,7 +44,7 @@ class Health:
         tasks = {name: asyncio.create_task(_run(check)) for name, check in self._checks.items()}
         done, late = await asyncio.wait(tasks.values(), timeout=LIMIT_S)
         for task in late:
-            # Not awaited: a driver may take its time to give up on a server that is silent.
+            # Not awaited: a driver may take long to give up on a server that doesn't respond.
             task.cancel()
             self._given_up.add(task)
             task.add_done_callback(self._given_up.discard)
@@ -52,7 +52,7 @@ class Health:
 
 
 def status_of(report: Mapping[str, str]) -> str:
-    """`ok`, `degraded`, or `unavailable` if a required dependency is."""
+    """Return `ok`, `degraded`, or `unavailable` if a required dependency is unavailable."""
     unavailable = {name for name, state in report.items() if state != "ok"}
     if unavailable & REQUIRED:
         return "unavailable"

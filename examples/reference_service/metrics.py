@@ -1,4 +1,4 @@
-"""What Prometheus reads. Labels come from closed lists: no tenant, no raw path."""
+"""Prometheus metrics. Label values come from closed lists: no tenant, no raw path."""
 
 # mypy: disable-error-code="import-not-found"
 from __future__ import annotations
@@ -12,7 +12,7 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 request_duration = Histogram(
     "http_server_request_duration_seconds",
-    "Time from the request's arrival to the end of its answer.",
+    "Time from the request's arrival to the end of its response.",
     ("http_request_method", "http_response_status_code", "http_route"),
     buckets=BUCKETS_S,
 )
@@ -25,11 +25,11 @@ payments_succeeded = Counter("pti_payments_succeeded_total", "Payments accepted.
 payments_failed = Counter("pti_payments_failed_total", "Payments refused.")
 payments_amount = Counter("pti_payments_amount_euros_total", "Sum of the accepted payments, in euros.")
 
-dependency_up = Gauge("pti_dependency_up", "Whether a dependency answers: 1 or 0.", ("dependency",))
+dependency_up = Gauge("pti_dependency_up", "Whether a dependency responds: 1 or 0.", ("dependency",))
 outbox_events = Gauge("pti_outbox_events", "Committed events that Kafka has not confirmed.")
 outbox_age = Gauge("pti_outbox_oldest_age_seconds", "Age of the oldest of them; 0 if there is none.")
 
 
 def method_label(method: str) -> str:
-    """The method, or `_OTHER` for one that isn't in everybody's list."""
+    """Return the method, or `_OTHER` for an unknown one."""
     return method if method in METHODS else "_OTHER"

@@ -1,12 +1,13 @@
-"""Brings the database's tables to this version: `python -m reference_service.migrate`, as the migrator role.
+"""Migrate the database's tables to this version: `python -m reference_service.migrate`, as the migrator role.
 
-Safe to run again and to run twice at once: the second waits for the first, then finds nothing to do. Row-level security
-isn't mentioned: the platform isolates each table with a `tenant_id`.
+It may run again, and twice at once: the second run waits for the first and finds nothing to do. It doesn't mention
+row-level security, because the platform isolates each table with a `tenant_id`.
 
-Every reader waits behind who waits for a lock, so the role's `lock_timeout` ends that wait after a few seconds. Nothing
-has been changed then, nor when the server goes away, and the migration begins again, for up to five minutes.
+All readers queue behind a transaction that waits for a lock, so the role's `lock_timeout` ends that wait after a few
+seconds. In that case, and if the server fails, nothing has been changed and the migration starts again, for up to five
+minutes.
 
-Exit status: 0 the tables are as wanted; 1 they aren't; 2 when a variable is missing or wrong.
+Exit status: 0 if the schema is up to date; 1 if not; 2 if a variable is missing or invalid.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -23,10 +24,10 @@ from .database import connection_parameters
 from .settings import Postgres, SettingsError, load_postgres
 
 LOCK = 7_053_140_221
-"""Any number, the same for every migration of this database."""
+"""Key of the advisory lock: any number, the same for every migration of this database."""
 
 PATIENCE_S = 300
-"""Nothing has been changed when a connection breaks or a lock isn't to be had, so it begins again for so long."""
+"""Seconds for which a migration is retried after a broken connection or a lock timeout, which change nothing."""
 
 LONGEST_PAUSE_S = 5
 
@@ -43,7 +44,7 @@ MIGRATIONS = (
     """,
     "CREATE INDEX appointments_by_time ON appointments (tenant_id, starts_at, id)",
     "ALTER TABLE appointments ADD COLUMN attachment_id uuid, ADD COLUMN attachment_bytes bigint",
-    # EXTERNAL: what is attached is compressed already, and the length is known without reading it.
+    # EXTERNAL: attachments are compressed already, and their length is known without reading them.
     """
     CREATE TABLE attachment_parts (
         tenant_id uuid NOT NULL,
@@ -54,7 +55,7 @@ MIGRATIONS = (
         PRIMARY KEY (tenant_id, appointment_id, attachment_id, position)
     )
     """,
-    # The events that Kafka hasn't confirmed, and what their relay must see of every tenant: see outbox.py.
+    # Unconfirmed events, and what the relay must see of every tenant: see outbox.py.
     """
     CREATE TABLE outbox (
         tenant_id uuid NOT NULL,
@@ -77,7 +78,7 @@ MIGRATIONS = (
     );
     INSERT INTO outbox_lanes (lane) SELECT generate_series(0, 15)
     """,
-    # The events that came from Kafka. The key makes a second delivery of one a no-op.
+    # Events received from Kafka. The key makes a second delivery a no-op.
     """
     CREATE TABLE received_events (
         tenant_id uuid NOT NULL,
@@ -88,11 +89,11 @@ MIGRATIONS = (
     )
     """,
 )
-"""In order; each runs once. Only ever add to the end."""
+"""Migrations in order; each runs once. Only append to the list."""
 
 
 def migrate(postgres: Postgres) -> int:
-    """Runs what hasn't run yet, all of it or nothing; gives the number of migrations that ran."""
+    """Run all pending migrations in one transaction. Return how many ran."""
     with psycopg.connect(**connection_parameters(postgres)) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         connection.execute(
@@ -107,7 +108,7 @@ def migrate(postgres: Postgres) -> int:
 
 
 def migrate_in_turn(postgres: Postgres) -> int:
-    """As `migrate`, and again while the server is away, or somebody else holds what it needs."""
+    """Run `migrate`, and retry it while the server is unavailable or another session holds a lock."""
     deadline = time.monotonic() + PATIENCE_S
     pause = 0.5
     while True:
@@ -118,13 +119,13 @@ def migrate_in_turn(postgres: Postgres) -> int:
                 raise
             is_locked = isinstance(error, psycopg.errors.LockNotAvailable)
             reason = "a lock is taken" if is_locked else "the server is away"
-            logs.log.warning("%s; the migration begins again in %s s", reason, pause)
+            logs.log.warning("%s; the migration starts again in %s s", reason, pause)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
 def main() -> int:
-    """The program; gives its exit status."""
+    """Run the program. Return its exit status."""
     logs.set_up(os.environ.get("SERVICE_NAME", ""), "info")
     try:
         count = migrate_in_turn(load_postgres(os.environ))

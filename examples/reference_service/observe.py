@@ -1,4 +1,4 @@
-"""Around every request: correlation, one log line, metrics, and no stack trace for the caller."""
+"""Middleware of every request: correlation ID, one log line, metrics, and no stack trace for the client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IDENTIFIER = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class Traffic:
-    """When the last request came, and whether the process has been asked to stop."""
+    """Time of the last request, and whether the process is stopping."""
 
     def __init__(self) -> None:
         self.last_request_at = 0.0
@@ -29,14 +29,14 @@ class Traffic:
 
 
 class Observe:
-    """ASGI middleware. Probes and the metrics themselves are neither counted nor logged."""
+    """ASGI middleware. Requests to probes and metrics are neither counted nor logged."""
 
     def __init__(self, application: Application, traffic: Traffic) -> None:
         self._application = application
         self._traffic = traffic
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serves one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
@@ -78,7 +78,7 @@ class Observe:
 
 
 def correlation_id(scope: Message) -> str:
-    """The caller's `X-Correlation-ID`, or a new one where it has none or one that doesn't belong in a log."""
+    """Return the client's `X-Correlation-ID`, or a new one if it is missing or unsafe to log."""
     for name, value in scope["headers"]:
         if name == b"x-correlation-id" and IDENTIFIER.fullmatch(value):
             return str(value.decode())

@@ -1,4 +1,4 @@
-"""The other routes: payments that move no money, the events that came back, probes, and faults for tests."""
+"""The other routes: simulated payments, received events, probes, and faults for tests."""
 
 # mypy: disable-error-code="import-not-found"
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .health import status_of
 
 
 class NewPayment(BaseModel):
-    """An amount; above 0 it succeeds."""
+    """A payment, which succeeds if the amount is above 0."""
 
     amount_euros: float = Field(allow_inf_nan=False, le=1_000_000)
 
 
 async def pay(new: NewPayment, tenant: Tenant) -> dict[str, object]:
-    """Stands for a payment; nobody outside is called."""
+    """Simulate a payment, without calling a third party."""
     if new.amount_euros <= 0:
         metrics.payments_failed.inc()
         raise HTTPException(402, "the payment was refused")
@@ -34,42 +34,42 @@ async def pay(new: NewPayment, tenant: Tenant) -> dict[str, object]:
 
 
 async def events(tenant: Tenant, given: Given) -> dict[str, object]:
-    """How many of the tenant's events this service has read back from Kafka."""
+    """Return how many of the tenant's events this service has received from Kafka."""
     by_type = await given.received.count(tenant)
     return {"count": sum(by_type.values()), "by_type": by_type}
 
 
 async def info(given: Given) -> dict[str, str]:
-    """Needs no token."""
+    """Return public data, without a token."""
     return {"service": given.settings.service, "version": given.settings.version}
 
 
 async def live() -> dict[str, str]:
-    """The process works; nobody else is asked."""
+    """Liveness: return 200 without checking dependencies."""
     return {"status": "ok"}
 
 
 async def ready(given: Given) -> JSONResponse:
-    """503 without the database, else 200, whatever else is away; the same while the service is stopping."""
+    """Readiness: return 503 if the database is unavailable, otherwise 200, also while the service stops."""
     report = await given.health.report()
     status = status_of(report)
     return JSONResponse({"status": status, "dependencies": report}, 503 if status == "unavailable" else 200)
 
 
 async def exposition(given: Given) -> Response:
-    """The metrics as Prometheus reads them, with dependencies as they are now."""
+    """Return the metrics, with the current state of the dependencies."""
     await given.health.report()
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def slow(tenant: Tenant, seconds: Annotated[float, Query(ge=0, le=5)] = 1) -> dict[str, float]:
-    """Answers late."""
+    """Respond late."""
     await asyncio.sleep(seconds)
     return {"seconds": seconds}
 
 
 async def error(tenant: Tenant) -> None:
-    """Fails as an unforeseen mistake does."""
+    """Fail with an unexpected error."""
     raise RuntimeError("asked for by a test")
 
 

@@ -1,13 +1,13 @@
-"""The outbox: an event is a row of the transaction that it reports, and is published afterwards.
+"""The outbox: the transaction that makes a change also inserts its event, which is published afterwards.
 
-Requests never wait for Kafka, and an event is there if and only if its change was committed. `relay.py` publishes.
+Requests never wait for Kafka, and an event exists if and only if its change was committed. `relay.py` publishes.
 
-Row-level security holds for the events: `outbox` shows one tenant's rows at a time. So that a relay finds all tenants'
-events, `outbox_waiting` has their positions and tenants, without the contents.
+Row-level security applies to events: `outbox` shows one tenant's rows at a time. `outbox_waiting` has only positions
+and tenants, so that a relay finds all tenants' events.
 
 Order: a tenant belongs to one of 16 lanes, and one process at a time has the lease of a lane. Positions follow the
-order of commits for one appointment, since a change locks its row before it adds its event. A process that dies leaves
-its lease to run out, and its unconfirmed events to the next one: each event is published at least once.
+order of commits for one appointment, since a change locks its row before it adds its event. If a process dies, its
+lease expires and the next process publishes its unconfirmed events: each event is published at least once.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -29,11 +29,11 @@ from .database import Database, act_for
 from .logs import correlation
 
 LANES = 16
-"""As many as `outbox_lanes` has rows."""
+"""Number of rows in `outbox_lanes`."""
 
 BATCH = 100
 LEASE_S = 15
-"""Longer than a relay waits for Kafka, and than the client library sends an event again."""
+"""Longer than a relay waits for Kafka, and than the client library retries an event."""
 
 ADD = b"""
     WITH added AS (
@@ -69,7 +69,7 @@ BACKLOG = b"""
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One event that waits for its publication."""
+    """One event that hasn't been published yet."""
 
     position: int
     tenant: UUID
@@ -129,15 +129,15 @@ class Outbox:
                     Event(position=row["position"], tenant=tenant, appointment=row["appointment_id"], body=row["body"])
                     for row in found
                 ]
-            # Somebody deleted events by hand: without this the lane would be leased for nothing, again and again.
+            # Events were deleted by hand: without this, the lane would be leased again and again.
             lost = {row["position"] for row in waiting} - {event.position for event in events}
             await connection.execute(REMOVE_WAITING, [[*lost]])
         return Leased(lane, sorted(events, key=lambda event: event.position))
 
     async def remove(self, leased: Leased, confirmed: Collection[Event]) -> None:
-        """Remove what Kafka has confirmed, and give the lease back if that is all of it.
+        """Remove the events that Kafka confirmed, and release the lease if none is left.
 
-        An unconfirmed event may still be on its way. The lease stays, so that no other process overtakes it.
+        An unconfirmed event may still arrive. The lease stays, so that no other process publishes later events first.
         """
         async with self._database.own_transaction() as connection:
             for tenant, positions in _by_tenant((event.tenant, event.position) for event in confirmed):
@@ -148,12 +148,12 @@ class Outbox:
                 await connection.execute(RELEASE, (leased.lane, self._holder))
 
     async def release(self) -> None:
-        """Give back every lease of this process, whose events are no longer on their way."""
+        """Release every lease of this process, which sends no more events."""
         async with self._database.own_transaction() as connection:
             await connection.execute(RELEASE_ALL, [self._holder])
 
     async def measure(self) -> None:
-        """Update the metrics of the backlog, which every process reports alike."""
+        """Update the metrics of the backlog, which are the same for every process."""
         async with self._database.own_transaction() as connection:
             row = await (await connection.execute(BACKLOG)).fetchone()
         assert row is not None  # noqa: S101 (an aggregate has one row)

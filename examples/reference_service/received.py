@@ -1,4 +1,4 @@
-"""The events that came from Kafka, counted in the service's own database.
+"""Events received from Kafka, counted in the service's own database.
 
 Kafka delivers each at least once. A second delivery changes nothing, because the event's id is the row's key.
 """
@@ -22,7 +22,7 @@ COUNT = "SELECT type, count(*) AS events FROM received_events GROUP BY type"
 
 @dataclass(frozen=True)
 class ReceivedEvent:
-    """What is kept of an event."""
+    """The stored part of an event."""
 
     tenant: UUID
     identifier: UUID
@@ -30,18 +30,18 @@ class ReceivedEvent:
 
 
 class ReceivedEvents:
-    """Whichever service the events come from."""
+    """The events of all services."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def keep(self, events: Sequence[ReceivedEvent]) -> None:
-        """Keep all of them, or raise and keep none."""
+        """Store all of them, or raise and store none."""
         by_tenant: dict[UUID, list[ReceivedEvent]] = {}
         for event in events:
             by_tenant.setdefault(event.tenant, []).append(event)
         async with self._database.own_transaction() as connection:
-            # In one order for every process: two that keep the same events never wait for each other in a circle.
+            # In the same order in every process, so that two that store the same events can't deadlock.
             for tenant, own in sorted(by_tenant.items()):
                 ordered = sorted(own, key=lambda event: event.identifier)
                 await act_for(connection, tenant)
@@ -49,5 +49,5 @@ class ReceivedEvents:
                 await connection.execute(KEEP, (tenant, *columns))
 
     async def count(self, tenant: UUID) -> dict[str, int]:
-        """Kind of event to the number of the tenant's."""
+        """Return the number of the tenant's events per type."""
         return {row["type"]: row["events"] for row in await self._database.read(tenant, COUNT)}

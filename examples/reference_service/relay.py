@@ -1,4 +1,4 @@
-"""The relay: publishes the outbox's events, in order, and measures what waits."""
+"""The relay: publishes the outbox's events in order, and measures the backlog."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .logs import log
 from .outbox import Event, Outbox
 
 POLL_S = 2.0
-"""Seconds between two looks for events of other processes. Those of this one wake the relay."""
+"""Seconds between two polls for events of other processes. Events of this one wake the relay."""
 
 PUBLISH_S = 5
-"""Longest wait for the confirmation of one batch."""
+"""Maximum wait for the acknowledgement of one batch."""
 
 MEASURE_S = 5
 
@@ -29,7 +29,7 @@ class Relay:
         self._events = events
 
     async def publish(self) -> None:
-        """Publish for ever. An error of the database ends it; whoever started it starts it again."""
+        """Publish until an error of the database; the caller starts it again."""
         pause = FIRST_PAUSE_S
         while True:
             await self._events.connected.wait()
@@ -50,13 +50,13 @@ class Relay:
             pause = lengthened(pause)
 
     async def measure(self) -> None:
-        """Measure the backlog for ever, whether or not Kafka is there."""
+        """Measure the backlog continuously, whether or not Kafka is available."""
         while True:
             await self._outbox.measure()
             await asyncio.sleep(spread(MEASURE_S))
 
     async def _confirmed(self, events: Sequence[Event]) -> list[Event]:
-        """Publish one appointment's events after each other, and those of several at the same time."""
+        """Publish events of one appointment sequentially, and of different appointments concurrently."""
         chains: dict[UUID, list[Event]] = {}
         for event in events:
             chains.setdefault(event.appointment, []).append(event)

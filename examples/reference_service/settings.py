@@ -1,4 +1,4 @@
-"""What the platform tells the service: plain variables from the environment, secrets from files."""
+"""The service's settings: environment variables, and secrets from files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ OF_SERVICE = {
     "payment": ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"),
     "notification": ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "BREVO_API_KEY"),
 }
-"""Secrets that one service alone gets. Nothing here uses them; it refuses to start without, as the real one would."""
+"""Secrets that only one service gets. They aren't used here, but the service refuses to start without them, like a real
+one."""
 
 CHOICES = {
     "DATABASE_SSLMODE": ("disable", "require", "verify-full"),
@@ -24,7 +25,7 @@ CHOICES = {
 
 
 class SettingsError(Exception):
-    """What is missing or wrong, every line of it at once."""
+    """The environment has mistakes. The message lists all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +50,15 @@ class Redis:
     port: int
     tls: bool
     password: str | None = field(repr=False)
-    """None where Redis asks for none."""
+    """None if Redis requires no password."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kafka:
-    """The brokers, and the login where they ask for one."""
+    """The brokers, and the login if they require one."""
 
     brokers: str
-    """`host:port`, separated by commas."""
+    """`host:port`, comma-separated."""
 
     security_protocol: str
     username: str | None
@@ -66,7 +67,7 @@ class Kafka:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """Whose tokens are believed."""
+    """How tokens are verified."""
 
     issuer: str
     algorithm: str
@@ -89,7 +90,7 @@ class Settings:
 
 
 def load(environment: Mapping[str, str]) -> Settings:
-    """The settings of the running service.
+    """Return the settings of the running service.
 
     Raises:
         SettingsError: variables are missing, or have a value that isn't allowed.
@@ -130,7 +131,7 @@ def load(environment: Mapping[str, str]) -> Settings:
 
 
 def load_postgres(environment: Mapping[str, str]) -> Postgres:
-    """The database alone, which is all that a migration needs.
+    """Return the database settings, which are all that a migration needs.
 
     Raises:
         SettingsError: variables are missing, or have a value that isn't allowed.
@@ -154,21 +155,21 @@ def _postgres(source: Source) -> Postgres:
 
 
 class Source:
-    """Reads one variable at a time and keeps what is wrong, so that one start tells all of it."""
+    """Reads variables and collects mistakes, so that one start reports all of them."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._mistakes: list[str] = []
 
     def text(self, name: str) -> str:
-        """A variable that must be there."""
+        """Return a required variable."""
         value = self._environment.get(name, "")
         if not value:
             self._mistakes.append(f"{name} is not set")
         return value
 
     def number(self, name: str) -> int:
-        """A TCP port."""
+        """Return a TCP port."""
         value = self._environment.get(name, "")
         if value.isascii() and value.isdigit() and 0 < int(value) < 65536:
             return int(value)
@@ -176,7 +177,7 @@ class Source:
         return 0
 
     def connections(self, name: str) -> int:
-        """How many connections; a migration, which opens one, isn't told."""
+        """Return the maximum of connections. A migration, which opens one, doesn't get the variable."""
         value = self._environment.get(name, "") or "1"
         if value.isascii() and value.isdigit() and 0 < int(value) < 10_000:
             return int(value)
@@ -184,7 +185,7 @@ class Source:
         return 1
 
     def choice(self, name: str) -> str:
-        """One of the values in `CHOICES`, whatever its case."""
+        """Return one of the values in `CHOICES`, case-insensitive."""
         allowed = CHOICES[name]
         value = self._environment.get(name, "") or allowed[0]
         for one in allowed:
@@ -194,14 +195,14 @@ class Source:
         return allowed[0]
 
     def secret(self, name: str) -> str:
-        """A secret that must be there."""
+        """Return a required secret."""
         value = self.optional_secret(name)
         if value is None:
             self._mistakes.append(f"{name}_FILE names no file with a value, and {name} is not set")
         return value or ""
 
     def optional_secret(self, name: str) -> str | None:
-        """From the file that `<NAME>_FILE` names, else from `<NAME>`. An empty value counts as none."""
+        """Return a secret from the file in `<NAME>_FILE`, or else from `<NAME>`. An empty value counts as none."""
         path = self._environment.get(f"{name}_FILE", "")
         if not path:
             return self._environment.get(name, "") or None
@@ -212,6 +213,6 @@ class Source:
             return None
 
     def refuse_mistakes(self) -> None:
-        """Raises when there were any."""
+        """Raise if there were mistakes."""
         if self._mistakes:
             raise SettingsError("; ".join(self._mistakes))

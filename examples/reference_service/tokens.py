@@ -1,4 +1,4 @@
-"""Who calls: the tenant of a verified token. The gateway has verified it too; the service doesn't rely on that."""
+"""The tenant of a verified token. The gateway verifies it, too, but the service doesn't rely on that."""
 
 # mypy: disable-error-code="import-not-found"
 from __future__ import annotations
@@ -11,7 +11,7 @@ from .settings import Tokens
 
 
 class Refused(Exception):
-    """The request's token isn't good enough; `status` and `reason` are the answer."""
+    """The request's token is refused; `status` and `reason` are the response."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -20,10 +20,10 @@ class Refused(Exception):
 
 
 def tenant_of(authorization: str, tokens: Tokens) -> UUID:
-    """The tenant that an `Authorization` header speaks for.
+    """Return the tenant in the token of an `Authorization` header.
 
     Raises:
-        Refused: 401 without a valid token (signature, `exp`, `iss`), 403 when a valid one names no tenant.
+        Refused: 401 without a valid token (signature, `exp`, `iss`), 403 if a valid token has no tenant.
     """
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
@@ -34,7 +34,7 @@ def tenant_of(authorization: str, tokens: Tokens) -> UUID:
             tokens.secret,
             algorithms=[tokens.algorithm],
             issuer=tokens.issuer,
-            # An audience is the gateway's business; the platform's tokens are for all seven services.
+            # The audience isn't checked: the platform's tokens are for all seven services.
             options={"require": ["exp", "iss"], "verify_aud": False},
         )
     except jwt.PyJWTError as error:
