@@ -7,7 +7,7 @@ from typing import Literal
 
 import pulumi
 
-from settings.credentials import Credential
+from settings.credential import Credential
 from settings.load import supplied
 
 TYPE = "pti-calendar:index:Credentials"

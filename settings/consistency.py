@@ -114,10 +114,8 @@ def _unsupported_on_kubernetes(settings: Settings) -> dict[str, Conflict]:
 
 def _host_ports(settings: Settings) -> Iterator[tuple[str, Section, tuple[str, ...]]]:
     """Yield the host ports, which only Docker uses. nginx's ports are also those of its Service."""
-    yield "postgres", settings.postgres, ("port",)
-    yield "redis", settings.redis, ("port",)
-    yield "kafka", settings.kafka, ("port",)
-    yield "kafka.zookeeper", settings.kafka.zookeeper, ("port",)
+    for name, store in settings.stores.items():
+        yield from ((f"{to_camel(name)}{path}", section, ("port",)) for path, section, _ in store.host_ports())
     yield "gateway.kong", settings.gateway.kong, ("proxy_port", "tls_port", "admin_port")
     yield "monitoring.prometheus", settings.monitoring.prometheus, ("port",)
     yield "monitoring.alertmanager", settings.monitoring.alertmanager, ("port",)

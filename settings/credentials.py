@@ -7,39 +7,13 @@ output.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from settings.catalog import SERVICES, Service, ThirdPartySecret
+from settings.credential import Credential
 from settings.models import Settings
+from settings.stores import store_sections
 
-
-@dataclass(frozen=True)
-class Credential:
-    """One secret value: its configuration key, its variable in an environment file, its well-known value."""
-
-    key: str
-    """Top-level configuration key: `pulumi config set --secret pti-calendar:<key>` supplies the value."""
-
-    variable: str
-    """Name in an environment file, for the rendered stack."""
-
-    well_known: str | None
-    """Value that is used if `credentials` is `well-known`; None means no password."""
-
-    purpose: str
-    """What it gives access to."""
-
-    third_party: bool = False
-    """Whether a third party issues it, so that it can't be generated."""
-
-
-POSTGRES_ADMIN = Credential("postgresPassword", "POSTGRES_PASSWORD", "postgres", "PostgreSQL's superuser postgres")
-POSTGRES_BACKUP = Credential(
-    "postgresBackupPassword", "POSTGRES_BACKUP_PASSWORD", "pti_backup", "PostgreSQL's role pti_backup"
-)
-REDIS = Credential("redisPassword", "REDIS_PASSWORD", None, "Redis")
-KAFKA = Credential("kafkaPassword", "KAFKA_PASSWORD", None, "the user of an external Kafka", third_party=True)
 JWT = Credential(
     "jwtSecret", "JWT_SECRET", "pti-calendar-development-jwt-secret", "the key that signs the platform's JWTs"
 )
@@ -86,10 +60,7 @@ def _role(service: Service, role: Literal["app", "migrator"]) -> Credential:
 
 
 CREDENTIALS: tuple[Credential, ...] = (
-    POSTGRES_ADMIN,
-    POSTGRES_BACKUP,
-    REDIS,
-    KAFKA,
+    *(one for section in store_sections(Settings) for one in section.credentials),
     JWT,
     PGADMIN,
     POSTGRES_MONITOR,
@@ -119,17 +90,14 @@ def required_credentials(settings: Settings) -> tuple[Credential, ...]:
     ):
         if not (used and settings.monitoring.enabled):
             unused.add(credential)
-    if settings.kafka.external.username is None:
-        unused.add(KAFKA)
+    unused |= {one for store in settings.stores.values() for one in store.unused_credentials}
     return tuple(one for one in CREDENTIALS if one not in unused)
 
 
 def supplied_credentials(settings: Settings) -> tuple[Credential, ...]:
     """Return the required credentials that the stack can't generate: those of third parties and external servers."""
     servers = {
-        POSTGRES_ADMIN: settings.postgres.mode == "external",
-        REDIS: settings.redis.mode == "external",
-        KAFKA: settings.kafka.mode == "external",
+        **{store.login: store.is_external for store in settings.stores.values()},
         # They have no well-known value.
         **dict.fromkeys((ALERT_EMAIL, ALERT_WEBHOOK, WATCHDOG_WEBHOOK), True),
     }

@@ -15,7 +15,8 @@ from pydantic_core import ErrorDetails
 
 from settings import consistency
 from settings.base import REMOVE, Conflict, SettingsConflict
-from settings.credentials import CREDENTIALS, POSTGRES_MONITOR, Credential, supplied_credentials
+from settings.credential import Credential
+from settings.credentials import CREDENTIALS, POSTGRES_MONITOR, supplied_credentials
 from settings.models import Settings
 
 NAMESPACE = "pti-calendar"

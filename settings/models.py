@@ -11,12 +11,12 @@ from settings.backend import Backend, Images, Kubernetes
 from settings.base import Section
 from settings.gateway import Gateway
 from settings.monitoring import Monitoring
-from settings.stores import Kafka, Postgres, Redis, StoreSettings
+from settings.stores import Stores
 from settings.tools import DevTools
 
 
-class Settings(Section):
-    """One stack of the PTI Calendar platform."""
+class Hosting(Section):
+    """Where the platform runs, and how its secrets and volumes are kept."""
 
     backend: Backend = Field(default_factory=Backend, description="Where the platform runs.")
     credentials: Literal["generated", "well-known"] = Field(
@@ -34,19 +34,16 @@ class Settings(Section):
         default_factory=Kubernetes, description="The cluster, for `backend.kind: kubernetes`."
     )
     images: Images = Field(default_factory=Images, description="Where images come from.")
-    postgres: Postgres = Field(default_factory=Postgres, description="PostgreSQL.")
-    redis: Redis = Field(default_factory=Redis, description="Redis.")
-    kafka: Kafka = Field(default_factory=Kafka, description="Kafka.")
+
+
+class Settings(Stores, Hosting):
+    """One stack of the PTI Calendar platform."""
+
     services: Services = Field(default_factory=Services, description="The seven services.")
     frontends: Frontends = Field(default_factory=Frontends, description="The four front ends.")
     gateway: Gateway = Field(default_factory=Gateway, description="The gateway: the edge and Kong.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="Prometheus, Alertmanager and Grafana.")
     dev_tools: DevTools = Field(default_factory=DevTools, description="pgAdmin, Kafka UI, Redis Commander.")
-
-    @property
-    def stores(self) -> dict[str, StoreSettings]:
-        """The sections of the stores, by their names."""
-        return {name: section for name, section in self if isinstance(section, StoreSettings)}
 
 
 def json_schema() -> dict[str, Any]:

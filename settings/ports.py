@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic.alias_generators import to_camel
+
 from settings.models import Settings
 
 
@@ -17,14 +19,9 @@ def published_ports(settings: Settings) -> Iterator[tuple[str, int]]:
     """Yield each host port that the stack binds, after the configuration key that changes it."""
     if settings.backend.kind != "docker":
         return
-    if settings.postgres.mode != "external":
-        yield "postgres.port", settings.postgres.port
-    if settings.redis.mode != "external":
-        yield "redis.port", settings.redis.port
-    if settings.kafka.mode != "external":
-        yield "kafka.port", settings.kafka.port
-    if settings.kafka.mode == "zookeeper":
-        yield "kafka.zookeeper.port", settings.kafka.zookeeper.port
+    for name, store in settings.stores.items():
+        if not store.is_external:
+            yield from ((f"{to_camel(name)}{path}.port", port) for path, _, port in store.host_ports())
     if settings.dev_tools.enabled:
         yield "devTools.pgAdmin.port", settings.dev_tools.pg_admin.port
         yield "devTools.kafkaUi.port", settings.dev_tools.kafka_ui.port

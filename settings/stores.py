@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
-from typing import Annotated, Literal, Self
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,7 @@ from settings.base import (
     set_to,
     unused_keys,
 )
+from settings.credential import Credential
 from settings.postgres_memory import Memory
 
 CPU_REQUEST = "CPU request in cores."
@@ -47,14 +48,38 @@ REQUIRED = "is required with the mode 'external'"
 BrokerAddress = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\d{1,5}$")]
 
 
+POSTGRES_ADMIN = Credential("postgresPassword", "POSTGRES_PASSWORD", "postgres", "PostgreSQL's superuser postgres")
+POSTGRES_BACKUP = Credential(
+    "postgresBackupPassword", "POSTGRES_BACKUP_PASSWORD", "pti_backup", "PostgreSQL's role pti_backup"
+)
+REDIS = Credential("redisPassword", "REDIS_PASSWORD", None, "Redis")
+KAFKA = Credential("kafkaPassword", "KAFKA_PASSWORD", None, "the user of an external Kafka", third_party=True)
+
+
 class StoreSettings(Section):
     """A store: how it is run, or where it is."""
+
+    credentials: ClassVar[tuple[Credential, ...]]
+    """Its credentials."""
+
+    login: ClassVar[Credential]
+    """The one that an external server requires."""
 
     @property
     def is_external(self) -> bool:
         """Whether its server is managed elsewhere."""
         mode: str = getattr(self, "mode")  # noqa: B009 - every store declares its own modes
         return mode == "external"
+
+    @property
+    def unused_credentials(self) -> tuple[Credential, ...]:
+        """Those of its credentials that this configuration doesn't use."""
+        return ()
+
+    def host_ports(self) -> Iterator[tuple[str, Section, int]]:
+        """Yield each host port that its own servers use: its section's path below this one, the section, the port."""
+        port: int = getattr(self, "port")  # noqa: B009 - every store declares its own default
+        yield "", self, port
 
 
 class ExternalPostgres(Section):
@@ -97,6 +122,9 @@ class CloudNativePg(Section):
 
 class Postgres(StoreSettings):
     """PostgreSQL: one database per service."""
+
+    credentials: ClassVar = (POSTGRES_ADMIN, POSTGRES_BACKUP)
+    login: ClassVar = POSTGRES_ADMIN
 
     mode: Literal["statefulset", "cloudnativepg", "external"] = Field(
         "statefulset",
@@ -180,6 +208,9 @@ class ExternalRedis(Section):
 class Redis(StoreSettings):
     """Redis: cache and sessions."""
 
+    credentials: ClassVar = (REDIS,)
+    login: ClassVar = REDIS
+
     mode: Literal["standalone", "external"] = Field(
         "standalone",
         description="`standalone`: one server; `external`: a managed server, whose password is the secret "
@@ -249,6 +280,9 @@ class ExternalKafka(Section):
 class Kafka(StoreSettings):
     """Kafka: the event bus."""
 
+    credentials: ClassVar = (KAFKA,)
+    login: ClassVar = KAFKA
+
     mode: Literal["zookeeper", "kraft", "external"] = Field(
         "zookeeper",
         description="`zookeeper`: one broker and ZooKeeper (Kafka 3.9 is the last version with it); `kraft`: Kafka's "
@@ -293,6 +327,17 @@ class Kafka(StoreSettings):
     )
     zookeeper: ZooKeeper = Field(default_factory=ZooKeeper, description="Used in the mode `zookeeper`.")
     external: ExternalKafka = Field(default_factory=ExternalKafka, description="Used in the mode `external`.")
+
+    @property
+    def unused_credentials(self) -> tuple[Credential, ...]:
+        """The password, if clients don't log in."""
+        return () if self.external.username else (KAFKA,)
+
+    def host_ports(self) -> Iterator[tuple[str, Section, int]]:
+        """Yield also ZooKeeper's."""
+        yield from super().host_ports()
+        if self.mode == "zookeeper":
+            yield ".zookeeper", self.zookeeper, self.zookeeper.port
 
     @property
     def replicas(self) -> int:
@@ -349,9 +394,29 @@ class Kafka(StoreSettings):
         return self
 
 
-def _server_settings(store: Postgres | Redis | Kafka, *, but: Collection[str]) -> dict[str, Conflict]:
+class Stores(Section):
+    """The stores of a stack."""
+
+    postgres: Postgres = Field(default_factory=Postgres, description="PostgreSQL.")
+    redis: Redis = Field(default_factory=Redis, description="Redis.")
+    kafka: Kafka = Field(default_factory=Kafka, description="Kafka.")
+
+    @property
+    def stores(self) -> dict[str, StoreSettings]:
+        """The sections, by their names."""
+        return {name: section for name, section in self if isinstance(section, StoreSettings)}
+
+
+def store_sections(model: type[Stores]) -> Iterator[type[StoreSettings]]:
+    """Yield the models of the stores."""
+    for field in model.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, StoreSettings):
+            yield field.annotation
+
+
+def _server_settings(store: StoreSettings, *, but: Collection[str]) -> dict[str, Conflict]:
     """Return a conflict for each setting of the server that is set although the server is managed elsewhere."""
-    if store.mode != "external":
+    if not store.is_external:
         return {}
     names = [name for name in type(store).model_fields if name not in but]
     return unused_keys(store, names, reason="in the mode 'external': the server is managed elsewhere")

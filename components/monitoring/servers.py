@@ -11,7 +11,8 @@ from components.credentials import Credentials
 from components.monitoring import alertmanager as routing
 from components.monitoring import prometheus as scraping
 from components.monitoring.links import link
-from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, GRAFANA, WATCHDOG_WEBHOOK, Credential
+from settings.credential import Credential
+from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, GRAFANA, WATCHDOG_WEBHOOK
 from settings.monitoring import Monitoring, Receivers, Thresholds
 from workloads import (
     INTERNET,

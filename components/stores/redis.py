@@ -13,9 +13,8 @@ from components.assets import asset
 from components.exporter import SECRETS as EXPORTER_SECRETS
 from components.exporter import exporter
 from components.stores.store import Store, StoreArgs
-from settings.credentials import REDIS
 from settings.monitoring import Exporters
-from settings.stores import Redis
+from settings.stores import REDIS, Redis
 from settings.tools import DevTools, RedisCommander
 from workloads import (
     RECOVERY_S,

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from settings import NAMESPACE, Settings
-from settings.credentials import CREDENTIALS, Credential
+from settings.credential import Credential
+from settings.credentials import CREDENTIALS
 from settings.load import allowed_values, section_model
 from settings.models import json_schema
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from operations.project import OperationError
 from operations.render.placeholders import TLS_PAIR, Placeholders
-from settings.credentials import POSTGRES_MONITOR, Credential
+from settings.credential import Credential
+from settings.credentials import POSTGRES_MONITOR
 
 ENTRY = re.compile(
     r"""[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w*)[ \t]*=[ \t]*

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from settings import Settings
-from settings.credentials import Credential, required_credentials
+from settings.credential import Credential
+from settings.credentials import required_credentials
 
 TLS_CERTIFICATE = Credential("", "TLS_CERTIFICATE", None, "the gateway's certificate: PEM text in single quotes")
 TLS_PRIVATE_KEY = Credential("", "TLS_PRIVATE_KEY", None, "its private key: PEM text in single quotes")

@@ -11,7 +11,7 @@ from operations.project import PROJECT
 from operations.render.placeholders import TLS_CERTIFICATE, TLS_PRIVATE_KEY, Placeholders, mark
 from recording.recorder import Answer, Registration, record
 from settings import NAMESPACE, Settings
-from settings.credentials import Credential
+from settings.credential import Credential
 
 
 def recorded_resources(

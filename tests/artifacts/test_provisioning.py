@@ -15,7 +15,8 @@ import psycopg
 import pytest
 
 from settings.catalog import SERVICES
-from settings.credentials import POSTGRES_BACKUP, app_role, migrator_role
+from settings.credentials import app_role, migrator_role
+from settings.stores import POSTGRES_BACKUP
 from tests.artifacts.postgres_server import (
     ADMIN,
     ADMIN_PASSWORD,

@@ -13,7 +13,9 @@ from components.platform import Platform
 from contract import StackOutputs
 from recording.recorder import Recording, record
 from settings.catalog import SERVICES
-from settings.credentials import CREDENTIALS, JWT, KAFKA, PGADMIN, POSTGRES_ADMIN, REDIS, Credential
+from settings.credential import Credential
+from settings.credentials import CREDENTIALS, JWT, PGADMIN
+from settings.stores import KAFKA, POSTGRES_ADMIN, REDIS
 from tests.unit.asking import Ask, as_raw
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
 

@@ -23,7 +23,9 @@ from operations.render.render import recorded_resources, write_objects
 from operations.render.text import document
 from settings import Settings
 from settings.catalog import FRONTENDS, SERVICES
-from settings.credentials import POSTGRES_ADMIN, POSTGRES_MONITOR, REDIS, Credential
+from settings.credential import Credential
+from settings.credentials import POSTGRES_MONITOR
+from settings.stores import POSTGRES_ADMIN, REDIS
 
 PRINT_PROD = (
     "import sys; from operations.configuration import read_configuration;"

@@ -130,8 +130,9 @@ def test_modules_that_import_each_other_would_be_found() -> None:
 
 
 def test_the_settings_of_a_stack_are_fields_and_no_rules() -> None:
-    (model,) = (one for one in PRODUCT["settings.models"].body if isinstance(one, ast.ClassDef))
-    assert [one.name for one in model.body if isinstance(one, ast.FunctionDef)] == ["stores"]
+    models = [one for one in PRODUCT["settings.models"].body if isinstance(one, ast.ClassDef)]
+    assert [model.name for model in models] == ["Hosting", "Settings"]
+    assert [one.name for model in models for one in model.body if isinstance(one, ast.FunctionDef)] == []
 
 
 def test_a_provider_is_imported_by_its_own_backend_alone() -> None:

@@ -14,9 +14,8 @@ from components.stores.kafka.broker import broker
 from components.stores.kafka.properties import ENDPOINT, PUBLISHED
 from components.stores.kafka.zookeeper import zookeeper
 from components.stores.store import Store, StoreArgs
-from settings.credentials import KAFKA
 from settings.monitoring import Exporters
-from settings.stores import ExternalKafka
+from settings.stores import KAFKA, ExternalKafka
 from settings.tools import DevTools, KafkaUi
 from workloads import RECOVERY_S, Endpoint, External, HttpGet, Port, Probe, Scratch, Workload
 

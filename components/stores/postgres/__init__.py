@@ -15,8 +15,9 @@ from components.stores.postgres.pgadmin import pg_admin
 from components.stores.postgres.server import ENDPOINT, cluster, server
 from components.stores.store import Servers, Store, StoreArgs
 from settings.catalog import SERVICES
-from settings.credentials import POSTGRES_ADMIN, POSTGRES_BACKUP, POSTGRES_MONITOR, app_role, migrator_role
+from settings.credentials import POSTGRES_MONITOR, app_role, migrator_role
 from settings.monitoring import Exporters
+from settings.stores import POSTGRES_ADMIN, POSTGRES_BACKUP
 from settings.tools import DevTools
 from workloads import METRICS_PORT, Endpoint, External, Workload
 

@@ -8,7 +8,8 @@ from components.stores.postgres.server import SECRETS, USER
 from components.stores.store import StoreArgs
 from settings import postgres_connections
 from settings.catalog import SERVICES
-from settings.credentials import POSTGRES_ADMIN, POSTGRES_BACKUP, POSTGRES_MONITOR, app_role, migrator_role
+from settings.credentials import POSTGRES_MONITOR, app_role, migrator_role
+from settings.stores import POSTGRES_ADMIN, POSTGRES_BACKUP
 from workloads import Endpoint, External, FileSet, Kind, Scratch, Workload
 
 NAME = "databases"

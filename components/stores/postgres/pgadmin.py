@@ -6,7 +6,8 @@ import json
 
 import contract.outputs as contract
 from components.credentials import Credentials
-from settings.credentials import PGADMIN, POSTGRES_ADMIN
+from settings.credentials import PGADMIN
+from settings.stores import POSTGRES_ADMIN
 from settings.tools import PgAdmin
 from workloads import Endpoint, External, FileSet, HttpGet, Port, Probe, Scratch, Workload
 

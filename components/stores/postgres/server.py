@@ -5,8 +5,7 @@ from __future__ import annotations
 from components.assets import asset
 from components.credentials import Credentials
 from components.stores.postgres.parameters import parameters
-from settings.credentials import POSTGRES_ADMIN
-from settings.stores import Postgres
+from settings.stores import POSTGRES_ADMIN, Postgres
 from workloads import (
     RECOVERY_S,
     Endpoint,

@@ -1,0 +1,25 @@
+"""A credential: its names, and where its value comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Credential:
+    """One secret value: its configuration key, its variable in an environment file, its well-known value."""
+
+    key: str
+    """Top-level configuration key: `pulumi config set --secret pti-calendar:<key>` supplies the value."""
+
+    variable: str
+    """Name in an environment file, for the rendered stack."""
+
+    well_known: str | None
+    """Value that is used if `credentials` is `well-known`; None means no password."""
+
+    purpose: str
+    """What it gives access to."""
+
+    third_party: bool = False
+    """Whether a third party issues it, so that it can't be generated."""
