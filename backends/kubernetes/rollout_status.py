@@ -138,6 +138,7 @@ def _stateful_set(one: Object, objects: list[Object]) -> Rollout:
         and status.get("currentRevision") == revision,
         shown=f"{sum(map(_is_ready, _present(newest)))} of {wanted} replicas ready",
         pods=_present(newest),
+        problems=[_leaving(pod) for pod in pods if "deletionTimestamp" in pod["metadata"]],
         claims=[one for one in objects if one["kind"] == "PersistentVolumeClaim" and one["metadata"]["name"] in mine],
         lacks_pods=len(pods) < wanted,
     )
@@ -207,6 +208,13 @@ def _owned(owner: Object, objects: list[Object], kind: str) -> list[Object]:
 def _present(pods: list[Object]) -> list[Object]:
     """Return the pods that aren't being deleted."""
     return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def _leaving(pod: Object) -> Problem:
+    """Return the problem that a pod is deleted and still there: its successor has its name, so it can't start."""
+    finalizers = ", ".join(pod["metadata"].get("finalizers", []))
+    message = f"kept by its finalizers ({finalizers})" if finalizers else "it hasn't ended, or its node doesn't answer"
+    return Problem(f"pod {pod['metadata']['name']}", "deletion", "Terminating", message, is_usual=True)
 
 
 def _is_ready(pod: Object) -> bool:

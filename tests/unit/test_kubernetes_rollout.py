@@ -387,6 +387,18 @@ class TestEnd:
         wait.events = [{"metadata": {}, "reason": "Unhealthy", "message": probe, "lastTimestamp": now}]
         assert f"pod web-2-x: Unhealthy: {probe}" in wait.fails(WEB, web_pod({"running": {}}))
 
+    @pytest.mark.parametrize(
+        ("finalizers", "why"),
+        [(["example.com/held"], "kept by its finalizers (example.com/held)"), ([], "it hasn't ended, or its node")],
+        ids=["finalizers", "node"],
+    )
+    def test_a_deleted_pod_that_stays_is_named_when_the_time_is_up(
+        self, wait: Wait, finalizers: list[str], why: str
+    ) -> None:
+        controller, held = store_pod({"terminated": ended(0)})
+        held["metadata"] |= {"deletionTimestamp": datetime.now(UTC).isoformat(), "finalizers": finalizers}
+        assert f"pod store-0: Terminating: {why}" in wait.fails(STORE, [controller, held])
+
 
 class TestRecord:
     def test_it_comes_before_what_needs_the_workload(self) -> None:
