@@ -1,7 +1,6 @@
 """A Docker backend on which the first service runs, and one container answers in the names of all others.
 
-Seventy services would need more memory than a laptop has, and a network each, of which an engine has addresses for
-some thirty.
+Seventy services would need more memory than a laptop has.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
-from typing import Annotated, Literal, Self
+from ipaddress import IPv4Address, IPv4Network, ip_address
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -18,6 +18,27 @@ from settings.base import (
     set_to,
     unused_keys,
 )
+
+PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+"""Kong trusts the client address that an edge in these ranges reports (`components/gateway/kong.py`)."""
+
+
+def _private_range(value: Any) -> IPv4Network:
+    try:
+        pool = IPv4Network(value) if isinstance(value, str | IPv4Network) else None
+    except ValueError:
+        pool = None
+    if pool is None or pool.prefixlen > 20 or not any(map(pool.subnet_of, PRIVATE)):
+        raise ValueError("a private IPv4 range from /8 to /20, such as '10.192.0.0/12'")
+    return pool
+
+
+def within(network: IPv4Network, host: str) -> bool:
+    """Whether a host is an address of a network; a name isn't."""
+    try:
+        return ip_address(host) in network
+    except ValueError:
+        return False
 
 
 class Backend(Section):
@@ -46,6 +67,14 @@ class Backend(Section):
         "clients. Default: `bindAddress`.",
     )
 
+    network_pool: Annotated[IPv4Network, BeforeValidator(_private_range)] = Field(
+        IPv4Network("10.192.0.0/12"),
+        strict=False,
+        json_schema_extra={"format": "ipv4network"},
+        description="Docker: address range of the stack's networks. Each new network gets 256 addresses of it; an "
+        "existing one keeps its addresses. Choose a range that nothing outside the stack uses.",
+    )
+
     @property
     def reached_at(self) -> str:
         """Return the host address of the published ports."""
@@ -53,12 +82,15 @@ class Backend(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        of_docker = ("host", "bind_address", "published_host")
+        of_docker = ("host", "bind_address", "published_host", "network_pool")
         if self.kind != "docker" and (unused := unused_keys(self, of_docker, reason=f"with kind '{self.kind}'")):
             raise SettingsConflict(unused)
         if self.bind_address.is_unspecified and self.published_host is None:
             problem = f"is required, as bindAddress {self.bind_address} is no address that clients can use"
             raise SettingsConflict({"publishedHost": Conflict(problem, set_to("HOST"))})
+        if within(self.network_pool, self.reached_at):
+            problem = f"is {self.network_pool}, which contains {self.reached_at}, the address of the published ports"
+            raise SettingsConflict({"networkPool": Conflict(problem, set_to("OTHER_RANGE"))})
         return self
 
 

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from settings import postgres_connections
 from settings.applications import Frontends, Scaling, Services
+from settings.backend import within
 from settings.base import REMOVE, Conflict, Section, set_to, unused_keys
 from settings.models import Settings
 from settings.ports import kong_admin_api, published_ports
@@ -122,8 +123,25 @@ def _host_ports(settings: Settings) -> Iterator[tuple[str, Section, tuple[str, .
     yield "monitoring.grafana", settings.monitoring.grafana, ("port",)
 
 
+def _external_hosts(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield key and host of each server outside the stack."""
+    for key, host in (
+        ("postgres.external.host", settings.postgres.external.host),
+        ("redis.external.host", settings.redis.external.host),
+    ):
+        if host is not None:
+            yield key, host
+    for server in settings.kafka.external.bootstrap_servers:
+        yield "kafka.external.bootstrapServers", server.rpartition(":")[0]
+
+
 def _unsupported_on_docker(settings: Settings) -> dict[str, Conflict]:
     found = unused_keys(settings, ["kubernetes"], reason="with backend.kind 'docker'")
+    pool = settings.backend.network_pool
+    for key, host in _external_hosts(settings):
+        if within(pool, host):
+            problem = f"is {pool}, which contains {host} of {key}: containers would not reach it"
+            found["backend.networkPool"] = Conflict(problem, set_to("OTHER_RANGE"))
     if settings.postgres.mode == "cloudnativepg":
         found["postgres.mode"] = Conflict(
             "is not supported on Docker: CloudNativePG needs Kubernetes", set_to("statefulset")

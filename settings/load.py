@@ -251,6 +251,8 @@ def allowed_values(model: type[BaseModel], key: str) -> str:
         return "true or false"
     if choice.get("format") == "ipv4":
         return "an IPv4 address"
+    if choice.get("format") == "ipv4network":
+        return "a private IPv4 range from /8 to /20"
     if "examples" in schema:
         return f"text such as '{schema['examples'][0]}'"
     return f"text that matches {choice['pattern']}" if "pattern" in choice else "text"

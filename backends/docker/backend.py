@@ -7,9 +7,11 @@ operators recognise them and a retained volume is found again.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pulumi
 import pulumi_docker as docker
@@ -18,10 +20,11 @@ from backends.base import Addressing, DeployOptions
 from backends.data_records import DataRecords, after, volume_settings
 from backends.docker import container
 from backends.docker.container import Mount, Placement
-from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine
+from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
 from backends.docker.hooks import Hooks
 from backends.docker.ownership import Ownership
 from backends.docker.ports import check
+from backends.docker.ranges import NetworkRanges, gateway
 from backends.docker.readiness import Awaited, Readiness
 from backends.docker.refusals import refuse_what_docker_lacks
 from backends.docker.volumes import DataVolumes
@@ -77,6 +80,8 @@ class DockerBackend:
         self._readiness = Readiness(self._engine, threads, stack)
         self._records = DataRecords()
         self._images: dict[str, docker.RemoteImage] = {}
+        self._ranges = NetworkRanges(settings.network_pool, {})
+        self._network_pool = settings.network_pool
         self._networks: dict[str, docker.Network] = {}
         self._containers: dict[str, docker.Container] = {}
         self._ready: dict[str, pulumi.Stash] = {}
@@ -91,12 +96,17 @@ class DockerBackend:
         return docker.Provider("docker", host=self._engine.host, disable_docker_daemon_check=True)
 
     def check(self, published: Iterable[tuple[str, int]]) -> None:
-        """Check that the host ports are free. See `Backend.check`.
+        """Check that the host ports are free, and find the engine's networks. See `Backend.check`.
 
         Raises:
             PortsTaken: in an update, if another process uses a port; names each key. A preview only warns.
         """
-        check(published, engine=self._engine, stack=self._stack, address=self._bind_address)
+        with ThreadPoolExecutor(1) as threads:
+            ranges = threads.submit(self._engine.network_ranges)
+            check(published, engine=self._engine, stack=self._stack, address=self._bind_address)
+        # A preview needs no engine: without one, the name of a network alone determines its range.
+        with contextlib.suppress(EngineError):
+            self._ranges = NetworkRanges(self._network_pool, ranges.result())
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declare a workload's network, volumes and container. See `Backend.deploy`."""
@@ -106,7 +116,7 @@ class DockerBackend:
         # network.
         callees = dict.fromkeys(call.workload for call in workload.calls if isinstance(call, Endpoint))
         networks = [docker.ContainerNetworksAdvancedArgs(name=self._networks[callee].id) for callee in callees]
-        # A workload without callers gets no network: an engine has addresses for about thirty networks.
+        # A workload without callers needs no network of its own.
         if workload.ports or not networks:
             own = self._networks[workload.name] = self._network(workload, options)
             networks.insert(0, docker.ContainerNetworksAdvancedArgs(name=own.id, aliases=[workload.name]))
@@ -189,13 +199,20 @@ class DockerBackend:
 
     def _network(self, workload: Workload, options: DeployOptions) -> docker.Network:
         """Return the workload's network. Docker has no finer rules: who joins it may use every port."""
+        name = self._name(workload.name)
+        addresses = self._ranges.take(name)
         return docker.Network(
             workload.name,
-            name=self._name(workload.name),
+            name=name,
             driver="bridge",
+            # With the range alone, the provider shows a difference after a refresh
+            # (kreuzwerker/terraform-provider-docker#54).
+            ipam_configs=[docker.NetworkIpamConfigArgs(subnet=str(addresses), gateway=str(gateway(addresses)))],
             labels=[docker.NetworkLabelArgs(label=k, value=v) for k, v in self._labels(workload).items()],
             opts=options.resource(
                 provider=self._provider,
+                # A network of an existing stack keeps its range: another one would replace it with all its containers.
+                ignore_changes=["ipamConfigs"],
                 delete_before_replace=True,
                 hooks=self._hooks.for_network(),
             ),

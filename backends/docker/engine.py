@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
+from ipaddress import IPv4Network, ip_network
 from typing import Any
 
 STACK_LABEL = "pti-calendar.stack"
@@ -90,6 +91,22 @@ class Engine:
         """Return a network as `docker inspect` shows it; None if there is none."""
         return self._inspected("network", name)
 
+    def network_ranges(self) -> dict[str, list[IPv4Network]]:
+        """Return the IPv4 ranges of all networks, by name."""
+        listed = ("network", "ls", "--quiet")
+        ids = self.run(*listed).split()
+        while ids:
+            try:
+                found = json.loads(self.run("network", "inspect", *ids))
+            except EngineError:
+                # One that is removed between the two questions fails the second.
+                former, ids = ids, self.run(*listed).split()
+                if ids == former:
+                    raise
+            else:
+                return {str(one["Name"]): _ipv4_ranges(one) for one in found}
+        return {}
+
     def volume(self, name: str) -> dict[str, Any] | None:
         """Return a volume as `docker inspect` shows it; None if there is none."""
         return self._inspected("volume", name)
@@ -124,3 +141,9 @@ class Engine:
             return None
         found: list[dict[str, Any]] = json.loads(self.run(kind, "inspect", ids[0]))
         return found[0]
+
+
+def _ipv4_ranges(network: dict[str, Any]) -> list[IPv4Network]:
+    configured = (network.get("IPAM") or {}).get("Config") or []
+    ranges = [ip_network(one["Subnet"], strict=False) for one in configured if one.get("Subnet")]
+    return [one for one in ranges if isinstance(one, IPv4Network)]

@@ -57,8 +57,10 @@ def _condition(needed: Registration) -> str:
 
 
 def _named(resource: Registration) -> dict[str, Any]:
-    driver = {"driver": resource.inputs["driver"]} if "driver" in resource.inputs else {}
-    return {"name": resource.inputs["name"], **driver, "labels": _labels(resource)}
+    inputs = resource.inputs
+    driver = {"driver": inputs["driver"]} if "driver" in inputs else {}
+    ipam = {"ipam": {"config": [dict(one) for one in inputs["ipamConfigs"]]}} if "ipamConfigs" in inputs else {}
+    return {"name": inputs["name"], **driver, **ipam, "labels": _labels(resource)}
 
 
 def _service(container: Registration, networks: Mapping[str, str]) -> dict[str, Any]:

@@ -15,7 +15,13 @@ SIZING = {"image": "ghcr.io/pti-calendar/own:2.1", "memoryMib": 320, "cpuRequest
 KUBECONFIG = {"kubeconfig": "~/.kube/other", "context": "production"}
 
 DEVELOPER: Mapping[str, Any] = {
-    "backend": {"kind": "docker", "host": "ssh://me@engine", "bindAddress": "127.0.0.2", "publishedHost": "engine"},
+    "backend": {
+        "kind": "docker",
+        "host": "ssh://me@engine",
+        "bindAddress": "127.0.0.2",
+        "publishedHost": "engine",
+        "networkPool": "10.8.0.0/16",
+    },
     "credentials": "well-known",
     "protect": True,
     "images": {"registry": "registry.example.com:5000/mirror"},

@@ -1,0 +1,81 @@
+"""The networks of forty services have addresses where another project has used up the engine's own pools."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from backends.docker.engine import Engine, EngineError
+from backends.docker.ranges import NetworkRanges, gateway
+from settings.backend import Backend
+from settings.stores import Redis
+from tests.engine.own_engine import OwnEngine, obstacle, own_engine
+from tests.engine.pulumi_stack import PulumiStack
+from tests.engine.small_programs import WORKLOADS
+
+SERVICES = 40
+MOST_DEFAULT_RANGES = 40
+"""More than an engine has: fifteen of 172.17.0.0/12 and sixteen of 192.168.0.0/16."""
+
+EXHAUSTED = "non-overlapping IPv4 address pool"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[OwnEngine]:
+    """An engine of the test's own, whose default pools another project has used up; `DOCKER_HOST` names it."""
+    if reason := obstacle():
+        pytest.skip(reason)
+    with own_engine() as made, pytest.MonkeyPatch.context() as patch:
+        made.load(Redis().image)
+        patch.setenv("DOCKER_HOST", made.address)
+        use_up_default_pools()
+        yield made
+
+
+def use_up_default_pools() -> None:
+    """Create networks as Compose does for a project, until the engine has no range left."""
+    for number in range(MOST_DEFAULT_RANGES):
+        command = ["docker", "network", "create", "--label", "com.docker.compose.project=shop", f"shop_{number}"]
+        created = subprocess.run(command, capture_output=True, text=True)
+        if created.returncode:
+            assert EXHAUSTED in created.stderr
+            return
+    pytest.fail("the engine has more default ranges than expected")
+
+
+def test_forty_services_get_networks_beside_another_project(engine: OwnEngine) -> None:
+    asked = Engine(engine.address)
+    with pytest.raises(EngineError, match=EXHAUSTED):
+        asked.run("network", "create", "without-a-range")
+    ranges = NetworkRanges(Backend().network_pool, asked.network_ranges())
+    names = [f"pti-service-{number}-forty" for number in range(SERVICES)]
+    chosen = {name: ranges.take(name) for name in names}
+
+    def create(name: str) -> None:
+        subnet = chosen[name]
+        asked.run("network", "create", "--subnet", str(subnet), "--gateway", str(gateway(subnet)), name)
+
+    try:
+        with ThreadPoolExecutor(4) as beside:
+            list(beside.map(create, chosen))
+        known = asked.network_ranges()
+        assert {name: known[name] for name in chosen} == {name: [one] for name, one in chosen.items()}
+        again = NetworkRanges(Backend().network_pool, known)
+        assert {name: again.take(name) for name in reversed(chosen)} == chosen
+    finally:
+        asked.run("network", "rm", *chosen)
+
+
+def test_a_stack_comes_up_beside_another_project_and_is_quiet(engine: OwnEngine, tmp_path: Path) -> None:
+    stack = PulumiStack(tmp_path, program=WORKLOADS, configuration={"scenario": "of each kind"})
+    try:
+        stack.up().succeeded()
+        (store,) = Engine(engine.address).network_ranges()[f"pti-store-{stack.name}"]
+        assert store.subnet_of(Backend().network_pool)
+        stack.preview("--refresh", "--expect-no-changes").succeeded()
+    finally:
+        stack.remove()

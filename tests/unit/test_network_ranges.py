@@ -1,0 +1,145 @@
+"""The address ranges of Docker's networks."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Any
+
+import pulumi
+import pytest
+
+from backends.base import DeployOptions
+from backends.docker.backend import DockerBackend
+from backends.docker.engine import EngineError
+from backends.docker.ranges import NetworkRanges
+from recording.recorder import Recording, record
+from settings.backend import Backend, Images
+from tests.unit.mistakes import assert_refused, refused_keys
+from workloads import Port, Workload, WorkloadError
+
+POOL = IPv4Network("10.192.0.0/12")
+SMALL = IPv4Network("10.200.0.0/20")
+"""Sixteen ranges."""
+
+NAMES = [f"pti-service-{number}-dev" for number in range(400)]
+
+
+def ranges(pool: IPv4Network = POOL, **known: str) -> NetworkRanges:
+    return NetworkRanges(pool, {name.replace("_", "-"): [IPv4Network(one)] for name, one in known.items()})
+
+
+def test_ranges_are_parts_of_the_pool_and_do_not_overlap() -> None:
+    chosen = ranges()
+    found = [chosen.take(name) for name in NAMES]
+    assert all(one.subnet_of(POOL) and one.num_addresses == 256 for one in found)
+    assert len({*found}) == len(NAMES)
+
+
+def test_a_name_determines_its_range() -> None:
+    assert [ranges().take(name) for name in NAMES] == [ranges().take(name) for name in NAMES]
+
+
+def test_an_existing_network_keeps_its_range_whatever_is_added_before_it() -> None:
+    small = NetworkRanges(SMALL, {})
+    first = {name: small.take(name) for name in NAMES[:8]}
+    later = NetworkRanges(SMALL, {name: [one] for name, one in first.items()})
+    added = [later.take(name) for name in NAMES[8:16]]
+    assert {name: later.take(name) for name in first} == first
+    assert len({*added, *first.values()}) == 16
+
+
+def test_a_range_of_another_network_is_not_used() -> None:
+    alone = ranges().take("pti-redis-dev")
+    beside = ranges(shop_default=str(alone)).take("pti-redis-dev")
+    assert not beside.overlaps(alone)
+    around = ranges(shop_default=str(alone.supernet(new_prefix=16))).take("pti-redis-dev")
+    assert not around.overlaps(alone.supernet(new_prefix=16))
+
+
+def test_a_network_outside_the_pool_gets_a_range_in_it() -> None:
+    assert ranges(pti_redis_dev="172.18.0.0/16").take("pti-redis-dev").subnet_of(POOL)
+
+
+def test_a_full_pool_is_refused_with_key_users_and_fix() -> None:
+    full = ranges(SMALL, shop_default="10.200.0.0/21")
+    for name in NAMES[:8]:
+        full.take(name)
+    with pytest.raises(WorkloadError) as refused:
+        full.take("pti-redis-dev")
+    for part in ("backend.networkPool: 10.200.0.0/20", "'pti-redis-dev'", "8 of 16", "shop-default (10.200.0.0/21)"):
+        assert part in str(refused.value)
+    assert "pulumi config set --path 'pti-calendar:backend.networkPool'" in str(refused.value)
+
+
+def deployed(monkeypatch: pytest.MonkeyPatch, known: dict[str, list[IPv4Network]] | None) -> Recording[Any]:
+    """A workload on a backend whose engine has these networks, or doesn't answer."""
+
+    def network_ranges(engine: object) -> dict[str, list[IPv4Network]]:
+        if known is None:
+            raise EngineError("no answer")
+        return known
+
+    monkeypatch.setattr("backends.docker.engine.Engine.network_ranges", network_ranges)
+    monkeypatch.setattr("backends.docker.engine.Engine.published_ports", lambda engine, stack: set())
+
+    def program() -> None:
+        docker = DockerBackend(Backend(), Images(), stack="dev", protect=False)
+        docker.check([])
+        parent = pulumi.ComponentResource("test:index:Parent", "parent")
+        port = Port(name="redis", number=6379)
+        redis = Workload(name="redis", image="redis:1.0", user=1000, memory_mib=64, ports=(port,))
+        docker.deploy(redis, DeployOptions(parent=parent))
+
+    return record(program)
+
+
+def test_a_network_has_a_range_and_its_gateway_and_keeps_the_present_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = deployed(monkeypatch, None).one("Network", "redis")
+    expected = ranges().take("pti-redis-dev")
+    assert network.inputs["ipamConfigs"] == [
+        {"subnet": str(expected), "gateway": str(expected.network_address + 1)},
+    ]
+    assert network.ignore_changes == ("ipamConfigs",)
+
+
+def test_a_new_network_avoids_those_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = ranges().take("pti-redis-dev")
+    (beside,) = deployed(monkeypatch, {"shop_default": [taken]}).one("Network", "redis").inputs["ipamConfigs"]
+    assert not IPv4Network(beside["subnet"]).overlaps(taken)
+
+
+@pytest.mark.parametrize("pool", ["10.192.0.0/21", "10.0.0.0/7", "8.8.0.0/16", "10.192.0.1/16", "fd00::/8", "pool", 10])
+def test_a_pool_that_is_no_private_range_of_a_useful_size_is_refused(pool: object) -> None:
+    expected = "a private IPv4 range from /8 to /20"
+    assert_refused(refused_keys({"backend": {"networkPool": pool}}), {"backend.networkPool": expected})
+
+
+@pytest.mark.parametrize(
+    ("configuration", "address"),
+    [
+        ({"backend": {"networkPool": "10.0.0.0/16", "publishedHost": "10.0.3.4"}}, "10.0.3.4"),
+        ({"backend": {"networkPool": "10.0.0.0/16", "bindAddress": "10.0.3.4"}}, "10.0.3.4"),
+        (
+            {
+                "backend": {"networkPool": "10.0.0.0/16"},
+                "redis": {"mode": "external", "external": {"host": "10.0.3.4"}},
+            },
+            "10.0.3.4 of redis.external.host",
+        ),
+        (
+            {
+                "backend": {"networkPool": "10.0.0.0/16"},
+                "kafka": {"mode": "external", "external": {"bootstrapServers": ["10.0.3.4:9092"]}},
+            },
+            "10.0.3.4 of kafka.external.bootstrapServers",
+        ),
+    ],
+)
+def test_a_pool_that_contains_a_known_address_is_refused(configuration: dict[str, Any], address: str) -> None:
+    found = refused_keys(configuration)
+    assert_refused({"backend.networkPool": found["backend.networkPool"]}, {"backend.networkPool": address})
+
+
+def test_a_pool_has_no_effect_on_kubernetes() -> None:
+    found = refused_keys({"backend": {"kind": "kubernetes", "networkPool": "10.0.0.0/16"}})
+    assert_refused({"backend.networkPool": found["backend.networkPool"]}, {"backend.networkPool": "has no effect"})
