@@ -30,7 +30,7 @@ from benchmarks.many_services import VARIABLE
 from benchmarks.peak import ENGINE, PROGRAM, PeakMemory
 from benchmarks.prod_without_cluster import STACK, document_of_prod, placeholders_of_prod
 from benchmarks.report import cpu_s, machine, timed
-from operations.preview import throw_away_environment
+from operations.preview import temporary_environment
 from operations.project import ROOT, VENV
 from settings.catalog import SERVICES
 
@@ -115,7 +115,7 @@ def measured(services: int, timeout_s: int, *, alone: bool = False) -> Point:
         place = Path(made)
         configuration = _prepare(place)
         command = ["pulumi", "preview", "--stack", STACK, "--config-file", str(configuration), "--non-interactive"]
-        environment = throw_away_environment(place) | said
+        environment = temporary_environment(place) | said
         shown: list[str] = []
         used = cpu_s()
         with PeakMemory() as peak:
@@ -134,7 +134,7 @@ def _prepare(place: Path) -> Path:
     shutil.copy(PROJECT / "Pulumi.yaml", place)
     configuration = place / f"Pulumi.{STACK}.yaml"
     configuration.write_text(yaml.safe_dump(document_of_prod()))
-    environment = throw_away_environment(place)
+    environment = temporary_environment(place)
     values = [f"--secret={key}={value}" for key, value in placeholders_of_prod().items()]
     for arguments in (["stack", "init", STACK, "--no-select"], ["config", "set-all", "--stack", STACK, *values]):
         _finished(["pulumi", *arguments, "--non-interactive"], environment, place, 60)

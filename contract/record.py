@@ -53,7 +53,7 @@ class Record:
         return typing.cast(Self, _parsed(cls, value, cls.__name__))
 
 
-WORDS = {str: "text", int: "a whole number", bool: "true or false", Mapping: "a mapping"}
+TYPE_NAMES = {str: "text", int: "a whole number", bool: "true or false", Mapping: "a mapping"}
 
 
 def _plain(value: Any) -> Any:
@@ -86,5 +86,5 @@ def _parsed(kind: Any, value: Any, path: str) -> Any:
 def _expected(kind: Any, value: Any, path: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         given = "is missing" if value is None else f"is a value of type {type(value).__name__}"
-        raise ContractError(f"output {path} {given}; expected {WORDS[kind]}")
+        raise ContractError(f"output {path} {given}; expected {TYPE_NAMES[kind]}")
     return value

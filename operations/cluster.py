@@ -24,14 +24,14 @@ ANSWER_WITHIN_S = 30
 CLUSTER = "cnpg.io/cluster"
 """Label of CloudNativePG's pods; their `app.kubernetes.io/name` is always `postgresql`."""
 
-SERVING = "deployments,replicasets,statefulsets,pods,persistentvolumeclaims"
+READINESS_KINDS = "deployments,replicasets,statefulsets,pods,persistentvolumeclaims"
 """Kinds that show whether a workload is ready; CloudNativePG's kinds are added if the stack uses it."""
 
-LASTING = ("Deployment", "StatefulSet", KIND)
+LONG_RUNNING_KINDS = ("Deployment", "StatefulSet", KIND)
 """Kinds whose pods must stay ready."""
 
 SHOWN = "pods,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
-MOST_PODS = 100
+MAX_LOG_PODS = 100
 """Maximum of pods of one workload whose logs are followed: as many as the settings allow."""
 
 
@@ -49,7 +49,7 @@ def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
 def not_ready(stack: str) -> list[str]:
     """Return the workloads with too few ready pods, and what the cluster reports about them."""
     settings, _ = read_configuration(stack)
-    questions = {SERVING: OWN}
+    questions = {READINESS_KINDS: OWN}
     if settings.postgres.mode == "cloudnativepg":
         questions |= OPERATED[KIND]
     objects = [
@@ -62,7 +62,7 @@ def not_ready(stack: str) -> list[str]:
     found = []
     for one in objects:
         name, kind = one["metadata"]["name"], one["kind"]
-        state = rollout(kind, name, None, objects) if kind in LASTING else None
+        state = rollout(kind, name, None, objects) if kind in LONG_RUNNING_KINDS else None
         if state and not state.is_done:
             found.append("\n    ".join([f"{name}: {state.shown}", *map(str, state.all_problems({}))]))
     return found
@@ -72,7 +72,7 @@ def show_status(stack: str) -> None:
     """Print the namespace's pods (ready, restarts), Services, Ingresses, autoscalers, claims, and the missing ones."""
     shown = _kubectl(_cluster(stack), "get", SHOWN, "--output", "wide")
     if not shown.strip():
-        raise OperationError(f"Nothing of stack '{stack}' is {whereabouts(stack)}. Bring it up: make up STACK={stack}")
+        raise OperationError(f"Nothing of stack '{stack}' is {location(stack)}. Bring it up: make up STACK={stack}")
     print(shown.rstrip())
     for claim in missing_claims(_kubectl(_cluster(stack), "get", "persistentvolumeclaims", "--output", "json")):
         print(f"\n{missing_claim(claim)}")
@@ -87,14 +87,14 @@ def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
         known = ", ".join(sorted(filter(None, labels))) or "none: the stack is not up"
         raise OperationError(f"Stack '{stack}' runs no '{workload}'; it runs {known}.")
     selected = ["--selector", f"{labels[workload]}={workload}", "--all-containers", "--prefix", "--tail", "200"]
-    command = ["logs", *selected, f"--max-log-requests={MOST_PODS}", *(["--follow"] if follow else [])]
+    command = ["logs", *selected, f"--max-log-requests={MAX_LOG_PODS}", *(["--follow"] if follow else [])]
     try:
         return subprocess.run(_command(cluster, *command)).returncode
     except KeyboardInterrupt:
         return 0
 
 
-def kept_data(stack: str) -> list[str]:
+def retained_data(stack: str) -> list[str]:
     """Return the namespace and its claims. Whether a deleted claim's disk is kept depends on its storage class."""
     cluster = _cluster(stack)
     claims = _kubectl(cluster, "get", "persistentvolumeclaims", "--output", "name").split()
@@ -113,7 +113,7 @@ def delete_data(stack: str) -> None:
         raise OperationError(f"The namespace was not deleted (exit code {code}). Run again: {' '.join(command)}")
 
 
-def whereabouts(stack: str) -> str:
+def location(stack: str) -> str:
     """Return the namespace with its kubeconfig and context."""
     cluster = _cluster(stack)
     return f"in namespace {cluster.namespace} (kubeconfig {cluster.kubeconfig}, context {cluster.context})"

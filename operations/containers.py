@@ -12,7 +12,7 @@ from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineEr
 from operations.configuration import read_configuration
 from operations.project import OperationError
 
-RUNS = ("running", "restarting")
+RUNNING_STATES = ("running", "restarting")
 """States of a running container, including those that the engine recovers from by itself."""
 
 NOT_READY = ("(unhealthy)", "(health: starting)", "(Paused)", "Restarting", "Dead")
@@ -51,7 +51,7 @@ def why_unreachable(stack: str) -> str | None:
     try:
         _engine(stack).run("version", "--format", "{{.Server.Version}}")
     except EngineError as error:
-        return f"No Docker engine answers {whereabouts(stack)}:\n  {error}"
+        return f"No Docker engine answers {location(stack)}:\n  {error}"
     return None
 
 
@@ -71,7 +71,7 @@ def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
         if kind not in there:
             continue
         state = there[kind].get(str(one.get("id")))
-        if state is None or (kind == "container" and _is_to_run(one) and state.strip() not in RUNS):
+        if state is None or (kind == "container" and _is_to_run(one) and state.strip() not in RUNNING_STATES):
             return True
     return False
 
@@ -120,7 +120,7 @@ def volumes(stack: str) -> list[str]:
     return sorted(_docker(stack, "volume", "ls", "--quiet", "--filter", f"label={STACK_LABEL}={stack}").split())
 
 
-def kept_data(stack: str) -> list[str]:
+def retained_data(stack: str) -> list[str]:
     """Return the names of the stack's volumes."""
     return volumes(stack)
 
@@ -131,7 +131,7 @@ def delete_data(stack: str) -> None:
         remove_volumes(stack, remaining)
 
 
-def whereabouts(stack: str) -> str:
+def location(stack: str) -> str:
     """Return the engine's address."""
     return f"on the Docker engine {_engine(stack).host or 'of this machine'}"
 

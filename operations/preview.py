@@ -46,7 +46,7 @@ def preview(stack: str) -> int:
             print("· the cluster is not contacted; Pulumi's warning about a missing kubeconfig is expected", flush=True)
         command = ["pulumi", "preview", "--stack", stack, "--config-file", str(configuration)]
         try:
-            return subprocess.run(command, env=throw_away_environment(place), cwd=ROOT).returncode
+            return subprocess.run(command, env=temporary_environment(place), cwd=ROOT).returncode
         except KeyboardInterrupt:
             return 130
 
@@ -59,7 +59,7 @@ def stripped(document: dict[str, Any]) -> dict[str, Any]:
     return {"config": config}
 
 
-def throw_away_environment(place: Path) -> dict[str, str]:
+def temporary_environment(place: Path) -> dict[str, str]:
     """Return the environment in which Pulumi uses only that folder's state, with the machine's plugins."""
     kept = {name: value for name, value in environment().items() if name not in PASSPHRASE_VARIABLES}
     passphrase = place / "passphrase"
@@ -94,7 +94,7 @@ def _placeholders(keys: Iterable[str]) -> list[str]:
 def _quietly(place: Path, arguments: list[str]) -> None:
     command = ["pulumi", *arguments, "--non-interactive"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=throw_away_environment(place), cwd=place)
+        done = subprocess.run(command, capture_output=True, text=True, env=temporary_environment(place), cwd=place)
     except FileNotFoundError:
         raise OperationError("The 'pulumi' command is missing; 'make setup' installs it.") from None
     if done.returncode:

@@ -39,13 +39,13 @@ class Runtime(Protocol):
             OperationError: there is no such workload; the message lists the existing ones.
         """
 
-    def kept_data(self, stack: str) -> list[str]:
+    def retained_data(self, stack: str) -> list[str]:
         """Return the names of what `pulumi destroy` retains."""
 
     def delete_data(self, stack: str) -> None:
         """Delete the retained data permanently."""
 
-    def whereabouts(self, stack: str) -> str:
+    def location(self, stack: str) -> str:
         """Describe the stack's location, for the confirmation of a deletion."""
 
 

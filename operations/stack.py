@@ -20,16 +20,16 @@ from operations.locks import locks
 from operations.project import PROJECT, ROOT, STATE, OperationError, environment
 from operations.runtimes import runtime_of
 
-AS_RECORDED = "--refresh=false"
+WITHOUT_REFRESH = "--refresh=false"
 """Trust the state instead of comparing it with what runs; overrides the default of Pulumi.yaml."""
 
 STACK = "pulumi:pulumi:Stack"
-READY_WITHIN_S = 60.0
+READY_TIMEOUT_S = 60.0
 """How long `up` waits for workloads that the update didn't wait for, such as a restarting container."""
 
 POLL_S = 1.0
 
-STATE_ROOM = 64 * 2**20
+MIN_FREE_STATE_BYTES = 64 * 2**20
 """Free bytes that the state's disk must have: each step writes a new copy before it deletes the old one."""
 
 
@@ -60,7 +60,7 @@ def _update(stack: str) -> int:
     was_killed = _release_dead_lock(stack)
     options: list[str] = []
     if recorded := [one for one in state.get("resources") or [] if one["type"] != STACK]:
-        options = [] if was_killed or runtime_of(stack).may_differ(stack, recorded) else [AS_RECORDED]
+        options = [] if was_killed or runtime_of(stack).may_differ(stack, recorded) else [WITHOUT_REFRESH]
         code, is_changing = _preview(stack, options)
         if code or not (is_changing or was_killed):
             return code
@@ -102,7 +102,7 @@ def outputs(stack: str) -> StackOutputs[str]:
 def _await_ready(stack: str) -> None:
     """Wait until every workload is ready: Pulumi only waits for those that it changes."""
     runtime = runtime_of(stack)
-    deadline = time.monotonic() + READY_WITHIN_S
+    deadline = time.monotonic() + READY_TIMEOUT_S
     is_shown = False
     while found := runtime.not_ready(stack):
         lines = "\n".join(f"  {one}" for one in found)
@@ -112,7 +112,7 @@ def _await_ready(stack: str) -> None:
                 f"Find the cause: make logs STACK={stack} SERVICE=<name>; docs/runbook.md#the-stack-isnt-ready"
             )
         if not is_shown:
-            print(f"· waiting at most {READY_WITHIN_S:.0f} s for:\n{lines}", flush=True)
+            print(f"· waiting at most {READY_TIMEOUT_S:.0f} s for:\n{lines}", flush=True)
             is_shown = True
         time.sleep(POLL_S)
 
@@ -150,11 +150,11 @@ def _unreadable(stack: str, error: str) -> str:
 
 def _refuse_full_disk(stack: str) -> None:
     """Refuse an update if the state might not fit on the disk: Pulumi would leave a truncated file and backup."""
-    free = shutil.disk_usage(STATE).free if STATE.exists() else STATE_ROOM
-    if free < STATE_ROOM:
+    free = shutil.disk_usage(STATE).free if STATE.exists() else MIN_FREE_STATE_BYTES
+    if free < MIN_FREE_STATE_BYTES:
         raise OperationError(
-            f"The disk of {STATE} has {free // 2**20} MiB free, but {STATE_ROOM // 2**20} MiB are required: a full "
-            f"disk would damage the state of stack '{stack}'. Free space, then run this again. "
+            f"The disk of {STATE} has {free // 2**20} MiB free, but {MIN_FREE_STATE_BYTES // 2**20} MiB are required: "
+            f"a full disk would damage the state of stack '{stack}'. Free space, then run this again. "
             "Nothing has been changed."
         )
 

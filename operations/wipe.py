@@ -16,9 +16,9 @@ def wipe(name: str) -> int:
         OperationError: the user didn't confirm, or the stack couldn't be destroyed; no data was deleted.
     """
     runtime = runtime_of(name)
-    doomed = runtime.kept_data(name)
-    print(f"This takes stack '{name}' down and deletes its data for good, {runtime.whereabouts(name)}:")
-    for one in doomed or ["(no volumes)"]:
+    to_delete = runtime.retained_data(name)
+    print(f"This takes stack '{name}' down and deletes its data for good, {runtime.location(name)}:")
+    for one in to_delete or ["(no volumes)"]:
         print(f"  {one}")
     try:
         typed = input(f"Type the name of the stack to go on ({name}): ")
@@ -32,5 +32,5 @@ def wipe(name: str) -> int:
             f"are protected, run first: pulumi state unprotect --all --stack {name}"
         )
     runtime.delete_data(name)
-    print(f"Deleted: {', '.join(doomed) or 'nothing'}")
+    print(f"Deleted: {', '.join(to_delete) or 'nothing'}")
     return 0

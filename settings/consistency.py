@@ -19,7 +19,7 @@ from settings.ports import kong_admin_api, published_ports
 
 GATEWAY_OFF = "pulumi config set --path pti-calendar:gateway.enabled true; or remove the key: " + REMOVE
 GENERATED = set_to("generated")
-EVERYBODY_KNOWS = "contains publicly known passwords"
+PUBLIC_PASSWORDS = "contains publicly known passwords"
 
 
 def conflicts(settings: Settings) -> dict[str, Conflict]:
@@ -31,7 +31,7 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
             found[key] = Conflict(f"is {port}, which {taken[port]} uses already", set_to("OTHER_PORT"))
         taken.setdefault(port, key)
     if settings.credentials == "well-known" and not settings.backend.bind_address.is_loopback:
-        problem = f"{EVERYBODY_KNOWS}, and backend.bindAddress publishes the ports beyond this machine"
+        problem = f"{PUBLIC_PASSWORDS}, and backend.bindAddress publishes the ports beyond this machine"
         found["credentials"] = Conflict(problem, f"{GENERATED}; or set backend.bindAddress to 127.0.0.1")
     if settings.gateway.enabled and not kong_admin_api(settings):
         reason = "without the admin API (gateway.kong.adminApi)"
@@ -43,7 +43,7 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
     )
     external_postgres = settings.postgres.mode == "external"
     if settings.credentials == "well-known" and external_postgres:
-        problem = f"{EVERYBODY_KNOWS}, and the roles of an external PostgreSQL would get them"
+        problem = f"{PUBLIC_PASSWORDS}, and the roles of an external PostgreSQL would get them"
         found["credentials"] = Conflict(problem, GENERATED)
     encrypted_kafka = settings.kafka.mode == "external" and settings.kafka.external.security_protocol != "PLAINTEXT"
     if settings.dev_tools.enabled and (settings.redis.mode == "external" or encrypted_kafka):
@@ -98,7 +98,7 @@ def _unsupported_on_kubernetes(settings: Settings) -> dict[str, Conflict]:
     if settings.kubernetes.context is None:
         found["kubernetes.context"] = Conflict(required, set_to("NAME"))
     if settings.credentials == "well-known":
-        found["credentials"] = Conflict(f"{EVERYBODY_KNOWS}, which are for a laptop only", GENERATED)
+        found["credentials"] = Conflict(f"{PUBLIC_PASSWORDS}, which are for a laptop only", GENERATED)
     if settings.services.local:
         found["services.local"] = Conflict("is not supported: a cluster can't reach a developer's machine", REMOVE)
     if settings.dev_tools.enabled:

@@ -30,7 +30,7 @@ REMOVED = {
 """Keys of earlier versions, and what replaces them."""
 
 
-NOT_SHOWN = "(not shown)"
+HIDDEN_VALUE = "(not shown)"
 UNSET = "(not set)"
 UNKNOWN = "is an unknown key"
 
@@ -106,16 +106,16 @@ def _misplaced_keys(own: Mapping[str, Any], secret: Collection[str]) -> Iterable
     for key in own:
         encrypted = f"{NAMESPACE}:{key}" in secret
         if key in SECRET_KEYS and not encrypted:
-            yield _entry([key], NOT_SHOWN, "is a secret in plain text", _set_secret(key))
+            yield _entry([key], HIDDEN_VALUE, "is a secret in plain text", _set_secret(key))
         elif key in SECTIONS and encrypted:
             yield _entry(
                 [key],
-                NOT_SHOWN,
+                HIDDEN_VALUE,
                 "is encrypted, but holds plain settings",
                 f"store it unencrypted; the secrets are top-level keys: {', '.join(sorted(SECRET_KEYS))}",
             )
         elif key not in SECTIONS and key not in SECRET_KEYS:
-            yield _entry([key], NOT_SHOWN, UNKNOWN, _suggestion(key, {*SECTIONS, *SECRET_KEYS}))
+            yield _entry([key], HIDDEN_VALUE, UNKNOWN, _suggestion(key, {*SECTIONS, *SECRET_KEYS}))
 
 
 def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
@@ -124,7 +124,7 @@ def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
         if not value.strip() or not value.isprintable():
             yield _entry(
                 [key],
-                NOT_SHOWN,
+                HIDDEN_VALUE,
                 "is empty, or has a line break or another character that isn't printable",
                 _set_secret(key),
             )
@@ -136,7 +136,7 @@ def _unreadable_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[
     if settings.monitoring.enabled and " " in value and value.strip():
         yield _entry(
             [POSTGRES_MONITOR.key],
-            NOT_SHOWN,
+            HIDDEN_VALUE,
             "contains a space, which PostgreSQL's exporter (monitoring.enabled) can't parse",
             _set_secret(POSTGRES_MONITOR.key),
         )
@@ -183,8 +183,8 @@ def _about(location: Sequence[str], given: Any, reason: Conflict | str | None) -
     fields, last = _fields(model), location[-1]
     if last not in fields:
         if gone := REMOVED.get(".".join(location)):
-            return _entry(location, NOT_SHOWN, gone.problem, gone.fix)
-        return _entry(location, NOT_SHOWN, UNKNOWN, _suggestion(last, fields))
+            return _entry(location, HIDDEN_VALUE, gone.problem, gone.fix)
+        return _entry(location, HIDDEN_VALUE, UNKNOWN, _suggestion(last, fields))
     problem, fix = (reason.problem, reason.fix) if isinstance(reason, Conflict) else (None, None)
     shown = UNSET if given is _NOTHING else _shown(given)
     if section := section_model(model, last):

@@ -6,7 +6,7 @@ from settings.applications import Services
 from settings.base import Conflict, set_to
 from settings.catalog import SERVICES, Service
 
-MORE_REPLICAS = 2
+EXTRA_REPLICAS = 2
 """Replicas in addition to the configured number: one that an update starts, and one that is stopping or whose node is
 lost while the server still holds its sessions."""
 
@@ -26,7 +26,7 @@ def application(services: Services, service: Service) -> int:
     """Return how many connections a service's application role may open, for all its replicas together."""
     sized = services.of(service)
     replicas = sized.scaling.maximum if sized.scaling else sized.replicas
-    return services.pool_of(service) * (replicas + MORE_REPLICAS)
+    return services.pool_of(service) * (replicas + EXTRA_REPLICAS)
 
 
 def needed(services: Services) -> int:
@@ -41,7 +41,7 @@ def too_few(services: Services) -> Conflict:
     applications = total - migrators - RESERVED - OPERATORS
     return Conflict(
         f"is lower than the {total} connections that the roles may open: {applications} for the services "
-        f"(databasePoolMax x (maximum of replicas + {MORE_REPLICAS}) each), {migrators} for their migrations, "
+        f"(databasePoolMax x (maximum of replicas + {EXTRA_REPLICAS}) each), {migrators} for their migrations, "
         f"{RESERVED} for monitoring and backup, {OPERATORS} for operators",
         f"{set_to(f'{total} (or more)')}; or lower services.databasePoolMax or the replicas",
     )

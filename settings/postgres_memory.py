@@ -31,15 +31,15 @@ SHARED_PER_BUFFER = 0.03
 SHARED_PER_CONNECTION_MIB = 0.08
 """Shared memory in addition to the shared buffers (`postgres -C shared_memory_size`), rounded up."""
 
-LEAST_WORK_KIB = 512
+MIN_WORK_MEM_KIB = 512
 """With less, even small sorts use the disk."""
 
 PARALLEL_WORK_MIB = 4
 """Parallel queries are enabled only if each process may use this much."""
 
-LARGEST_BUFFERS_MIB = 16 * 1024
-LARGEST_MAINTENANCE_MIB = 1024
-LARGEST_WORK_MIB = 64
+MAX_SHARED_BUFFERS_MIB = 16 * 1024
+MAX_MAINTENANCE_MIB = 1024
+MAX_WORK_MEM_MIB = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +84,13 @@ def divided(memory_mib: int, connections: int, *, beside_mib: int = 0) -> Memory
     `fits` returns whether a valid division exists; otherwise the worst case exceeds the limit.
     """
     own_mib = memory_mib - beside_mib
-    buffers = min(own_mib // 4, LARGEST_BUFFERS_MIB)
-    maintenance = min(own_mib * 1024 // 100, LARGEST_MAINTENANCE_MIB * 1024)
+    buffers = min(own_mib // 4, MAX_SHARED_BUFFERS_MIB)
+    maintenance = min(own_mib * 1024 // 100, MAX_MAINTENANCE_MIB * 1024)
     left_kib = (own_mib - _without_work(buffers, maintenance, connections)) * 1024
     session_kib = int(left_kib / connections)
     parallel = next((more for more in (2, 1) if session_kib / (2 * (more + 1)) >= PARALLEL_WORK_MIB * 1024), 0)
     share = session_kib // (2 * (parallel + 1)) if parallel else session_kib
-    work = max(LEAST_WORK_KIB, min(share, LARGEST_WORK_MIB * 1024))
+    work = max(MIN_WORK_MEM_KIB, min(share, MAX_WORK_MEM_MIB * 1024))
     return Memory(
         shared_buffers_mib=buffers,
         maintenance_work_mem_kib=maintenance,

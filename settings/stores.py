@@ -31,7 +31,7 @@ CPU_REQUEST = "CPU request in cores."
 STORAGE = "Size of its volume in GiB. It can grow, but not shrink. On Docker, volumes share the engine's disk."
 EXTERNAL_CIDRS = "Address ranges of the server, which network policies allow. Default: any public address."
 
-LOG_ROOM = 4
+AOF_SIZE_FACTOR = 4
 """Room for Redis' append-only file, in multiples of the data: the old one at its largest, and the new one."""
 
 EVENTS_SHARE = 0.6
@@ -239,10 +239,10 @@ class Redis(StoreSettings):
         if re.match(r"[0-6](\D|$)", tag):
             problem = "is older than Redis 7, which first limits the memory of its clients"
             found["image"] = Conflict(problem, set_to("redis:8.10.1"))
-        needed_gib = -(-self.max_memory_mib * LOG_ROOM // 1024)
+        needed_gib = -(-self.max_memory_mib * AOF_SIZE_FACTOR // 1024)
         if self.storage_gib < needed_gib:
             problem = (
-                f"is smaller than {LOG_ROOM} times maxMemoryMib ({self.max_memory_mib}), which a rewrite of the "
+                f"is smaller than {AOF_SIZE_FACTOR} times maxMemoryMib ({self.max_memory_mib}), which a rewrite of the "
                 "append-only file needs"
             )
             found["storageGib"] = Conflict(problem, set_to(f"{needed_gib} (or more)"))

@@ -10,14 +10,14 @@ from backends.base import Backend, DeployOptions
 from settings.gateway import Tls
 from workloads import CertificateRequest, FileSet, KeyPair
 
-Obtained = str | KeyPair
+TlsSource = str | KeyPair
 """A Secret's name, or the pair itself."""
 
 VALID_H = 365 * 24
 RENEWED_BEFORE_H = 30 * 24
 
 
-def obtain(settings: Tls, hosts: Sequence[str], backend: Backend, *, parent: pulumi.Resource) -> Obtained:
+def tls_certificate(settings: Tls, hosts: Sequence[str], backend: Backend, *, parent: pulumi.Resource) -> TlsSource:
     """Return the certificate of the configured source."""
     if settings.source == "self-signed":
         return _self_signed(hosts, parent)
@@ -32,7 +32,7 @@ def obtain(settings: Tls, hosts: Sequence[str], backend: Backend, *, parent: pul
     return settings.secret_name
 
 
-def file_set(obtained: Obtained, directory: str) -> FileSet:
+def file_set(obtained: TlsSource, directory: str) -> FileSet:
     """The files `tls.crt` and `tls.key` in a directory."""
     if isinstance(obtained, str):
         return FileSet(name="certificate", directory=directory, existing_secret=obtained, secret=True)

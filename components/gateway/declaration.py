@@ -124,7 +124,7 @@ def _service(upstream: Upstream, name: str, paths: Sequence[str], upstream_path:
         "connect_timeout": timeouts.CONNECT_S * 1000,
         "read_timeout": timeouts.KONG.answer_s * 1000,
         "write_timeout": timeouts.KONG.answer_s * 1000,
-        "retries": timeouts.RESENDS,
+        "retries": timeouts.RETRIES,
         # Bodies pass through as they come: Kong would file what is larger than 8 KiB in its prefix, which is memory.
         "routes": [{"name": name, "paths": [*paths], "strip_path": True, "request_buffering": False}],
     }

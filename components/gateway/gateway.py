@@ -53,7 +53,7 @@ class Gateway(pulumi.ComponentResource):
         routes = [Route(settings.host(API_SUBDOMAIN), kong.PROXY)]
         routes += [Route(settings.host(one.subdomain), Endpoint(one.name, one.port)) for one in args.frontends]
         hosts = [route.host for route in routes]
-        obtained = certificate.obtain(settings.tls, hosts, backend, parent=self)
+        obtained = certificate.tls_certificate(settings.tls, hosts, backend, parent=self)
         backend.deploy(
             kong.gateway(
                 settings,
@@ -78,7 +78,7 @@ class Gateway(pulumi.ComponentResource):
         self.register_outputs({"endpoint": str(kong.PROXY), "hosts": hosts})
 
 
-def _exposure(settings: GatewaySettings, routes: Sequence[Route], obtained: certificate.Obtained) -> Exposure:
+def _exposure(settings: GatewaySettings, routes: Sequence[Route], obtained: certificate.TlsSource) -> Exposure:
     ingress = settings.ingress
     by_gateway = settings.edge == "gateway-api"
     return Exposure(

@@ -129,16 +129,16 @@ def _requests(settings: Gateway) -> dict[str, str]:
     return {
         "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": f"{settings.max_body_mib}m",
         "KONG_NGINX_HTTP_LARGE_CLIENT_HEADER_BUFFERS": f"{limits.HEADER_LINES} {limits.HEADER_LINE_KIB}k",
-        "KONG_NGINX_PROXY_PROXY_BUFFER_SIZE": f"{limits.ANSWER_HEADERS_KIB}k",
-        "KONG_NGINX_PROXY_PROXY_BUFFERS": f"{limits.ANSWER_BUFFERS} {limits.ANSWER_BUFFER_KIB}k",
-        "KONG_NGINX_PROXY_PROXY_BUSY_BUFFERS_SIZE": f"{limits.ANSWER_HEADERS_KIB}k",
+        "KONG_NGINX_PROXY_PROXY_BUFFER_SIZE": f"{limits.RESPONSE_HEADERS_KIB}k",
+        "KONG_NGINX_PROXY_PROXY_BUFFERS": f"{limits.RESPONSE_BUFFERS} {limits.RESPONSE_BUFFER_KIB}k",
+        "KONG_NGINX_PROXY_PROXY_BUSY_BUFFERS_SIZE": f"{limits.RESPONSE_HEADERS_KIB}k",
         # Responses to slow clients aren't buffered in files: the prefix is in memory, and a full one truncates
         # responses.
         "KONG_NGINX_PROXY_PROXY_MAX_TEMP_FILE_SIZE": "0",
-        "KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT": f"{timeouts.RESEND_S}s",
-        "KONG_NGINX_PROXY_CLIENT_HEADER_TIMEOUT": f"{timeouts.KONG_CLIENT_S}s",
-        "KONG_NGINX_PROXY_CLIENT_BODY_TIMEOUT": f"{timeouts.KONG_CLIENT_S}s",
-        "KONG_NGINX_PROXY_SEND_TIMEOUT": f"{timeouts.KONG_CLIENT_S}s",
+        "KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT": f"{timeouts.RETRY_WITHIN_S}s",
+        "KONG_NGINX_PROXY_CLIENT_HEADER_TIMEOUT": f"{timeouts.KONG_CLIENT_TIMEOUT_S}s",
+        "KONG_NGINX_PROXY_CLIENT_BODY_TIMEOUT": f"{timeouts.KONG_CLIENT_TIMEOUT_S}s",
+        "KONG_NGINX_PROXY_SEND_TIMEOUT": f"{timeouts.KONG_CLIENT_TIMEOUT_S}s",
     }
 
 

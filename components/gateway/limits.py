@@ -11,14 +11,14 @@ HEADER_LINE_KIB = 16
 HEADER_LINES = 4
 """Buffers of `HEADER_LINE_KIB` for all headers of a request."""
 
-ANSWER_HEADERS_KIB = 16
+RESPONSE_HEADERS_KIB = 16
 """All headers of a service's answer. More: 502."""
 
-EDGE_ANSWER_HEADERS_KIB = 32
+EDGE_RESPONSE_HEADERS_KIB = 32
 """The same at the edge: Kong adds headers of its own."""
 
-ANSWER_BUFFERS = 8
-ANSWER_BUFFER_KIB = 8
+RESPONSE_BUFFERS = 8
+RESPONSE_BUFFER_KIB = 8
 """Buffer of a hop for the response to a slow client, in memory only."""
 
 CONNECTIONS_PER_CLIENT = 200

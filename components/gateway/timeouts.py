@@ -11,7 +11,7 @@ from dataclasses import dataclass
 CLIENT_S = 15
 """The edge waits this long between two reads from, or writes to, a client."""
 
-KONG_CLIENT_S = 20
+KONG_CLIENT_TIMEOUT_S = 20
 """The same at Kong, whose client is the edge: the edge ends a slow client's request before Kong does."""
 
 CONNECT_S = 2
@@ -21,10 +21,10 @@ REDIS_MS = 250
 """Kong's wait for Redis, which counts requests; then the request passes uncounted. A network that drops packets costs
 each request this much."""
 
-RESEND_S = 5
+RETRY_WITHIN_S = 5
 """A request is sent again, once, only within this time: after a refused or lost connection, never after a wait."""
 
-RESENDS = 1
+RETRIES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,5 +46,5 @@ STATEMENT = Budget(hop="PostgreSQL runs one statement", answer_s=20, answers="an
 
 BUDGETS = (EDGE, KONG, SERVICE, STATEMENT)
 
-KONG_LONGEST_S = RESEND_S + CONNECT_S + KONG.answer_s
-"""Longest time to Kong's response: a connection lost at the end of `RESEND_S`, then a second attempt."""
+KONG_MAX_RESPONSE_S = RETRY_WITHIN_S + CONNECT_S + KONG.answer_s
+"""Longest time to Kong's response: a connection lost at the end of `RETRY_WITHIN_S`, then a second attempt."""

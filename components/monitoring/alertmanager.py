@@ -11,7 +11,7 @@ from typing import Any
 TEMPLATES = "/etc/alertmanager/templates"
 """Where `assets/alertmanager/` and the generated addresses are mounted."""
 
-PEOPLE, WATCHDOG, NOBODY = "people", "watchdog", "nobody"
+ONCALL, WATCHDOG, NULL_RECEIVER = "people", "watchdog", "nobody"
 """Receivers."""
 
 GROUP_BY = ["alertname", "workload"]
@@ -52,13 +52,13 @@ class Receivers:
 
 def configuration(receivers: Receivers) -> dict[str, Any]:
     """`alertmanager.yml`."""
-    people = {"name": PEOPLE, **_people(receivers)}
+    people = {"name": ONCALL, **_people(receivers)}
     watchdog = {"name": WATCHDOG, **_webhook(receivers.watchdog, resolved=False)}
     return {
         "templates": [f"{TEMPLATES}/*.tmpl"],
         "route": _routes(),
         "inhibit_rules": INHIBITIONS,
-        "receivers": [people, watchdog, {"name": NOBODY}],
+        "receivers": [people, watchdog, {"name": NULL_RECEIVER}],
     }
 
 
@@ -75,7 +75,7 @@ def addresses(grafana_url: str, forwarding: str | None = None) -> str:
 
 def _routes() -> dict[str, Any]:
     return {
-        "receiver": PEOPLE,
+        "receiver": ONCALL,
         "group_by": GROUP_BY,
         "group_wait": "30s",
         "group_interval": "5m",
@@ -88,13 +88,13 @@ def _routes() -> dict[str, Any]:
                 "group_interval": "1m",
                 "repeat_interval": "5m",
             },
-            {"receiver": NOBODY, "matchers": ['severity="info"']},
-            {"receiver": PEOPLE, "matchers": ['severity="critical"'], "group_wait": "10s", "repeat_interval": "1h"},
+            {"receiver": NULL_RECEIVER, "matchers": ['severity="info"']},
+            {"receiver": ONCALL, "matchers": ['severity="critical"'], "group_wait": "10s", "repeat_interval": "1h"},
         ],
     }
 
 
-CONSEQUENCES = (
+INHIBITED_ALERTS = (
     "LatencyHigh|ErrorRateHigh|GatewayErrorRateHigh|AvailabilityBurn(Fast|Medium|Slow)"
     "|ServiceMetricsMissing|TargetDown|MetricsMissing"
 )
@@ -109,7 +109,7 @@ INHIBITIONS: list[dict[str, Any]] = [
     },
     {
         "source_matchers": ['alertname=~"ServiceDown|TargetMissing"', 'workload=~".+"'],
-        "target_matchers": [f'alertname=~"{CONSEQUENCES}"', 'workload=~".+"'],
+        "target_matchers": [f'alertname=~"{INHIBITED_ALERTS}"', 'workload=~".+"'],
         "equal": ["workload"],
     },
     {

@@ -82,7 +82,7 @@ def _exporters(args: MonitoringArgs) -> list[Workload]:
     return found
 
 
-def _looks(args: MonitoringArgs) -> list[probes.Look]:
+def _looks(args: MonitoringArgs) -> list[probes.ProbeTarget]:
     shown = [probes.certificate(args.nginx.tls, args.nginx.host)] if args.nginx else []
     return shown + [probes.health(one.name, one.health) for one in args.backend.deployed if one.health]
 

@@ -15,7 +15,7 @@ DIRECTORY, FILE = "/etc/blackbox_exporter", "config.yml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class ProbeTarget:
     """One target of a probe."""
 
     job: Job
@@ -27,7 +27,7 @@ class Look:
     """Configuration of the exporter's module; each job has one module."""
 
 
-def certificate(tls: Endpoint, host: str) -> Look:
+def certificate(tls: Endpoint, host: str) -> ProbeTarget:
     """Return a probe of the expiry of the certificate that nginx serves for a host name.
 
     It doesn't verify the certificate, because a self-signed one expires as well.
@@ -38,17 +38,19 @@ def certificate(tls: Endpoint, host: str) -> Look:
         "tls": True,
         "tls_config": {"server_name": host, "insecure_skip_verify": True},
     }
-    return Look(job="certificate", endpoint=tls, target=str(tls), module=_module(tcp=tcp))
+    return ProbeTarget(job="certificate", endpoint=tls, target=str(tls), module=_module(tcp=tcp))
 
 
-def health(workload: str, asked: Health) -> Look:
+def health(workload: str, asked: Health) -> ProbeTarget:
     """Return a probe of whether any instance of a workload answers. A redirect counts as a failure."""
     endpoint = Endpoint(workload, asked.port)
     http = {"preferred_ip_protocol": "ip4", "valid_status_codes": [200], "follow_redirects": False}
-    return Look(job=asked.job, endpoint=endpoint, target=f"http://{endpoint}{asked.path}", module=_module(http=http))
+    return ProbeTarget(
+        job=asked.job, endpoint=endpoint, target=f"http://{endpoint}{asked.path}", module=_module(http=http)
+    )
 
 
-def exporter(image: str, looks: Sequence[Look]) -> Workload:
+def exporter(image: str, looks: Sequence[ProbeTarget]) -> Workload:
     """Return the blackbox exporter, which probes the target of each scrape."""
     modules = {look.job: look.module for look in looks}
     return Workload(

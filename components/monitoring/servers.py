@@ -111,19 +111,19 @@ def prometheus(
     own = settings.prometheus
     shown = link(backend, PROMETHEUS, own.port, own.url)
     itself = scraping.Target(job="prometheus", workload=PROMETHEUS.workload, port=PROMETHEUS.port, is_itself=True)
-    teller = scraping.Target(job="alertmanager", workload=ALERTMANAGER.workload, port=ALERTMANAGER.port)
+    alertmanager_target = scraping.Target(job="alertmanager", workload=ALERTMANAGER.workload, port=ALERTMANAGER.port)
     everything = [*targets, itself]
     configuration = scraping.configuration(
         everything,
         backend.addressing.replicas,
-        alertmanager=teller,
+        alertmanager=alertmanager_target,
         kubelets=kubelets,
         interval_s=own.scrape_interval_s,
     )
     thresholds = scraping.thresholds_file(_thresholds(settings.thresholds), scraping.expected(everything, kubelets))
     scraped = {target.job for target in targets}
-    pointless = {BACKUP_RULES, *(name for name, job in RULES_OF_A_JOB.items() if job not in scraped)}
-    rules = {name: text for name, text in assets("prometheus/rules", "*.yml").items() if name not in pointless}
+    unused_rules = {BACKUP_RULES, *(name for name, job in RULES_OF_A_JOB.items() if job not in scraped)}
+    rules = {name: text for name, text in assets("prometheus/rules", "*.yml").items() if name not in unused_rules}
     return Workload(
         name=PROMETHEUS.workload,
         kind=Kind.STATEFUL,

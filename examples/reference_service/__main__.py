@@ -18,11 +18,11 @@ from . import application, logs
 from .observe import Traffic
 from .settings import SettingsError, load
 
-QUIET_S = 1
+IDLE_S = 1
 """Seconds without a new request after which the service stops to accept requests."""
 
-LONGEST_DRAIN_S = 5
-LONGEST_FINISH_S = 8
+MAX_DRAIN_S = 5
+MAX_FINISH_S = 8
 """Maximum time for requests in flight after that. Including closing connections, the stop takes less than 20 s."""
 
 
@@ -48,7 +48,7 @@ class Server(uvicorn.Server):
         asked_at, now = self._traffic.stop_asked_at, time.monotonic()
         if asked_at is not None:
             quiet_since = max(asked_at, self._traffic.last_request_at)
-            if now - quiet_since > QUIET_S or now - asked_at > LONGEST_DRAIN_S:
+            if now - quiet_since > IDLE_S or now - asked_at > MAX_DRAIN_S:
                 self.should_exit = True
         stop: bool = await super().on_tick(counter)
         return stop
@@ -73,7 +73,7 @@ def main() -> int:
         server_header=False,
         # Longer than the gateway keeps idle connections, so that the gateway closes them first.
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=LONGEST_FINISH_S,
+        timeout_graceful_shutdown=MAX_FINISH_S,
     )
     server = Server(config, traffic)
     server.run()

@@ -17,10 +17,10 @@ from .dependencies import Given, Tenant
 COLUMNS = "id, tenant_id, starts_at, title, status, created_at"
 LIST = f"SELECT {COLUMNS} FROM appointments ORDER BY starts_at, id LIMIT 500"  # noqa: S608 (a constant)
 ONE = f"SELECT {COLUMNS} FROM appointments WHERE id = %s"  # noqa: S608
-BOOK = f"INSERT INTO appointments (tenant_id, title, starts_at) VALUES (%s, %s, %s) RETURNING {COLUMNS}"  # noqa: S608
-SETTLE = f"UPDATE appointments SET status = %s WHERE id = %s AND status = 'booked' RETURNING {COLUMNS}"  # noqa: S608
+INSERT_APPOINTMENT = f"INSERT INTO appointments (tenant_id, title, starts_at) VALUES (%s, %s, %s) RETURNING {COLUMNS}"  # noqa: S608
+CHANGE_STATUS = f"UPDATE appointments SET status = %s WHERE id = %s AND status = 'booked' RETURNING {COLUMNS}"  # noqa: S608
 
-SETTLED = {"cancelled": metrics.appointments_cancelled, "honoured": metrics.appointments_honoured}
+FINAL_STATUSES = {"cancelled": metrics.appointments_cancelled, "honoured": metrics.appointments_honoured}
 
 
 class NewAppointment(BaseModel):
@@ -47,7 +47,7 @@ _LIST = TypeAdapter(list[Appointment])
 async def book(new: NewAppointment, tenant: Tenant, given: Given) -> Appointment:
     """Create an appointment."""
     async with given.database.transaction(tenant) as connection:
-        cursor = await connection.execute(BOOK.encode(), (tenant, new.title, new.starts_at))
+        cursor = await connection.execute(INSERT_APPOINTMENT.encode(), (tenant, new.title, new.starts_at))
         appointment = Appointment.model_validate(await cursor.fetchone())
         await given.outbox.add(connection, "appointment.created", tenant, appointment_id=appointment.id)
     await _committed(tenant, given, metrics.appointments_created)
@@ -86,14 +86,14 @@ async def honour(identifier: UUID, tenant: Tenant, given: Given) -> Appointment:
 
 async def _settle(identifier: UUID, status: str, tenant: Tenant, given: Given) -> Appointment:
     async with given.database.transaction(tenant) as connection:
-        cursor = await connection.execute(SETTLE.encode(), (status, identifier))
+        cursor = await connection.execute(CHANGE_STATUS.encode(), (status, identifier))
         row = await cursor.fetchone()
         if row is not None:
             await given.outbox.add(connection, f"appointment.{status}", tenant, appointment_id=identifier)
     if row is None:
         found = await show(identifier, tenant, given)
         raise HTTPException(409, f"the appointment is {found.status} already")
-    await _committed(tenant, given, SETTLED[status])
+    await _committed(tenant, given, FINAL_STATUSES[status])
     return Appointment.model_validate(row)
 
 

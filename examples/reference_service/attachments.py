@@ -31,7 +31,7 @@ COMPLETE = b"UPDATE appointments SET attachment_id = %s, attachment_bytes = %s W
 DROP_OTHERS = b"DELETE FROM attachment_parts WHERE appointment_id = %s AND attachment_id <> %s"
 DROP = b"DELETE FROM attachment_parts WHERE appointment_id = %s AND attachment_id = %s"
 FIND = "SELECT attachment_id, attachment_bytes FROM appointments WHERE id = %s AND attachment_id IS NOT NULL"
-PART_WAIT_S = 10
+PART_TIMEOUT_S = 10
 """Seconds that each part waits for a connection. It is long because a failure in the middle wastes the whole
 transfer."""
 
@@ -46,14 +46,14 @@ async def attach(identifier: UUID, request: Request, tenant: Tenant, given: Give
         size = 0
         position = 0
         async for part in _parts(request.stream()):
-            async with given.database.transaction(tenant, PART_WAIT_S) as connection:
+            async with given.database.transaction(tenant, PART_TIMEOUT_S) as connection:
                 await connection.execute(ADD_PART, (tenant, identifier, attachment, position, part))
             size += len(part)
             position += 1
         await _complete(given, tenant, identifier, attachment, size)
     except Exception:
         # The client disconnected, or another upload completed first.
-        async with given.database.transaction(tenant, PART_WAIT_S) as connection:
+        async with given.database.transaction(tenant, PART_TIMEOUT_S) as connection:
             await connection.execute(DROP, (identifier, attachment))
         raise
     return Response(status_code=204)
@@ -88,7 +88,7 @@ async def _complete(given: Resources, tenant: UUID, identifier: UUID, attachment
     Raises:
         HTTPException: another upload completed first and dropped these parts.
     """
-    async with given.database.transaction(tenant, PART_WAIT_S) as connection:
+    async with given.database.transaction(tenant, PART_TIMEOUT_S) as connection:
         await connection.execute(LOCK, [identifier])
         stored = await (await connection.execute(STORED, [identifier, attachment])).fetchone()
         if stored is None or stored["bytes"] != size:
@@ -104,7 +104,7 @@ async def _content(
     sees it."""
     for position in range(-(-size // PART_BYTES)):
         async with (
-            given.database.transaction(tenant, PART_WAIT_S) as connection,
+            given.database.transaction(tenant, PART_TIMEOUT_S) as connection,
             connection.cursor(binary=True) as cursor,
         ):
             await cursor.execute(PART, (identifier, attachment, position))

@@ -22,13 +22,13 @@ from redis.exceptions import RedisError
 from .logs import log
 from .settings import Redis
 
-LIST_S = 30
-GENERATION_S = 3600
+LIST_TTL_S = 30
+GENERATION_TTL_S = 3600
 
-ANSWER_S = 0.5
+TIMEOUT_S = 0.5
 """Maximum time that a request waits for Redis."""
 
-PAUSE_S = 2.0
+RETRY_AFTER_S = 2.0
 """Seconds after a failure in which no request uses Redis, so that an outage delays only few requests."""
 
 CHECK_S = 1
@@ -46,7 +46,7 @@ class Lookup:
     """False if Redis is unavailable, so nothing can be stored."""
 
 
-NOTHING = Lookup("", None, is_usable=False)
+NO_LOOKUP = Lookup("", None, is_usable=False)
 
 
 class Cache:
@@ -79,10 +79,10 @@ class Cache:
     async def appointments(self, tenant: UUID) -> Lookup:
         """Return the tenant's list, if it is cached and not stale."""
         if tenant in self._outdated and not await self.forget(tenant):
-            return NOTHING
+            return NO_LOOKUP
         found = await self._asked(self._client.mget(self._generation(tenant), self._list(tenant)))
         if found is None:
-            return NOTHING
+            return NO_LOOKUP
         generation, kept = found[0] or "", json.loads(found[1]) if found[1] else {}
         return Lookup(generation, kept.get("body") if kept.get("generation") == generation else None)
 
@@ -93,7 +93,7 @@ class Cache:
         """
         if lookup.is_usable:
             kept = json.dumps({"generation": lookup.generation, "body": body})
-            await self._asked(self._client.set(self._list(tenant), kept, ex=LIST_S))
+            await self._asked(self._client.set(self._list(tenant), kept, ex=LIST_TTL_S))
 
     async def forget(self, tenant: UUID) -> bool:
         """Invalidate the tenant's list after a change. Return False if Redis didn't accept it.
@@ -102,11 +102,11 @@ class Cache:
         up to 30 seconds."""
         async with self._client.pipeline() as pipeline:
             pipeline.incr(self._generation(tenant))
-            pipeline.expire(self._generation(tenant), GENERATION_S)
+            pipeline.expire(self._generation(tenant), GENERATION_TTL_S)
             pipeline.delete(self._list(tenant))
             is_taken = await self._asked(pipeline.execute()) is not None
         now = time.monotonic()
-        self._outdated = {one: since for one, since in self._outdated.items() if now - since < LIST_S}
+        self._outdated = {one: since for one, since in self._outdated.items() if now - since < LIST_TTL_S}
         if is_taken:
             self._outdated.pop(tenant, None)
         else:
@@ -120,10 +120,10 @@ class Cache:
                 answer.close()
             return None
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 return await answer
         except (RedisError, OSError, TimeoutError) as error:
-            self._pause_ends_at = time.monotonic() + PAUSE_S
+            self._pause_ends_at = time.monotonic() + RETRY_AFTER_S
             log.warning("cache unavailable: %s", type(error).__name__)
             return None
 

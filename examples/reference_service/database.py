@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from .settings import Postgres
 
-WAIT_S = 2
+POOL_TIMEOUT_S = 2
 """Seconds that a request waits for a connection before it gets 503."""
 
 STATEMENT_MS = 5_000
@@ -40,7 +40,7 @@ class Database:
             },
             min_size=1,
             max_size=postgres.pool_max,
-            timeout=WAIT_S,
+            timeout=POOL_TIMEOUT_S,
             # Back-off doubles up to this many seconds; after that, the next request or probe tries at once.
             reconnect_timeout=2,
             # Replaces connections that a restart of the server broke, before a request uses them.
@@ -64,7 +64,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, tenant: UUID, wait_s: float = WAIT_S
+        self, tenant: UUID, wait_s: float = POOL_TIMEOUT_S
     ) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
         """Run a transaction that only sees the tenant's rows. It commits at the end and rolls back on an error."""
         async with self._pool.connection(timeout=wait_s) as connection, connection.transaction():

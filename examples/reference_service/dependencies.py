@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 from fastapi import Depends, Request
 
-from .background import again_and_again
+from .background import run_forever
 from .cache import Cache
 from .database import Database
 from .events import Events
@@ -23,7 +23,7 @@ from .relay import Relay
 from .settings import Settings
 from .tokens import tenant_of
 
-RELEASE_S = 1
+RELEASE_TIMEOUT_S = 1
 """Maximum wait for the database at the stop; if it fails, the leases expire by themselves."""
 
 
@@ -68,7 +68,7 @@ class Resources:
             "relay": relay.publish,
             "backlog's measurement": relay.measure,
         }
-        self.tasks.extend(asyncio.create_task(again_and_again(name, one)) for name, one in work.items())
+        self.tasks.extend(asyncio.create_task(run_forever(name, one)) for name, one in work.items())
 
     async def close(self) -> None:
         """Close them, users first. By then, the producer has sent or abandoned every event."""
@@ -76,7 +76,7 @@ class Resources:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         with suppress(psycopg.Error, TimeoutError):
-            async with asyncio.timeout(RELEASE_S):
+            async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await self.outbox.release()
         await self.cache.close()
         await self.database.close()

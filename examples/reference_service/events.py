@@ -23,10 +23,10 @@ from .settings import Kafka
 TOPIC = "appointments"
 """The broker creates it on first use, with its default partitions and replication."""
 
-REQUEST_MS = 5_000
+REQUEST_TIMEOUT_MS = 5_000
 """Timeout for a broker's response and for an event's acknowledgement, after which the library stops to send it."""
 
-STOP_S = 2
+STOP_TIMEOUT_S = 2
 
 
 class Events:
@@ -54,7 +54,7 @@ class Events:
 
     async def produce(self) -> None:
         """Keep a producer connected, until that fails."""
-        producer = AIOKafkaProducer(**self._connection(), acks="all", request_timeout_ms=REQUEST_MS)
+        producer = AIOKafkaProducer(**self._connection(), acks="all", request_timeout_ms=REQUEST_TIMEOUT_MS)
         try:
             await producer.start()
             # Creates a missing topic, which may take longer than the timeout of an event.
@@ -120,5 +120,5 @@ def parsed(message: bytes | None) -> ReceivedEvent | None:
 async def stop(client: Any) -> None:
     """Stop the client, with a timeout."""
     with suppress(KafkaError, TimeoutError):
-        async with asyncio.timeout(STOP_S):
+        async with asyncio.timeout(STOP_TIMEOUT_S):
             await client.stop()

@@ -13,8 +13,8 @@ from .logs import log
 
 REQUIRED = {"postgres"}
 
-LIMIT_S = 2
-KEPT_S = 1
+TIMEOUT_S = 2
+CACHED_S = 1
 
 
 class Health:
@@ -31,7 +31,7 @@ class Health:
         """Return `ok` or `unavailable` per dependency, and update the metric."""
         async with self._turn:
             clock = asyncio.get_running_loop().time
-            if clock() - self._asked_at > KEPT_S:
+            if clock() - self._asked_at > CACHED_S:
                 before, self._report = self._report, await self._ask()
                 self._asked_at = clock()
                 for name, state in self._report.items():
@@ -42,7 +42,7 @@ class Health:
 
     async def _ask(self) -> dict[str, str]:
         tasks = {name: asyncio.create_task(_run(check)) for name, check in self._checks.items()}
-        done, late = await asyncio.wait(tasks.values(), timeout=LIMIT_S)
+        done, late = await asyncio.wait(tasks.values(), timeout=TIMEOUT_S)
         for task in late:
             # Not awaited: a driver may take long to give up on a server that doesn't respond.
             task.cancel()

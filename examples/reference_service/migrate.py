@@ -26,10 +26,10 @@ from .settings import Postgres, SettingsError, load_postgres
 LOCK = 7_053_140_221
 """Key of the advisory lock: any number, the same for every migration of this database."""
 
-PATIENCE_S = 300
+RETRY_FOR_S = 300
 """Seconds for which a migration is retried after a broken connection or a lock timeout, which change nothing."""
 
-LONGEST_PAUSE_S = 5
+MAX_BACKOFF_S = 5
 
 MIGRATIONS = (
     """
@@ -109,7 +109,7 @@ def migrate(postgres: Postgres) -> int:
 
 def migrate_in_turn(postgres: Postgres) -> int:
     """Run `migrate`, and retry it while the server is unavailable or another session holds a lock."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + RETRY_FOR_S
     pause = 0.5
     while True:
         try:
@@ -121,7 +121,7 @@ def migrate_in_turn(postgres: Postgres) -> int:
             reason = "a lock is taken" if is_locked else "the server is away"
             logs.log.warning("%s; the migration starts again in %s s", reason, pause)
             time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            pause = min(2 * pause, MAX_BACKOFF_S)
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
 
-from .background import FIRST_PAUSE_S, lengthened, spread
+from .background import MIN_BACKOFF_S, jittered, longer_pause
 from .events import Events
 from .logs import log
 from .outbox import Event, Outbox
@@ -15,10 +15,10 @@ from .outbox import Event, Outbox
 POLL_S = 2.0
 """Seconds between two polls for events of other processes. Events of this one wake the relay."""
 
-PUBLISH_S = 5
+PUBLISH_TIMEOUT_S = 5
 """Maximum wait for the acknowledgement of one batch."""
 
-MEASURE_S = 5
+MEASURE_PERIOD_S = 5
 
 
 class Relay:
@@ -30,30 +30,30 @@ class Relay:
 
     async def publish(self) -> None:
         """Publish until an error of the database; the caller starts it again."""
-        pause = FIRST_PAUSE_S
+        pause = MIN_BACKOFF_S
         while True:
             await self._events.connected.wait()
             self._outbox.added.clear()
             leased = await self._outbox.lease()
             if leased is None:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(spread(POLL_S)):
+                    async with asyncio.timeout(jittered(POLL_S)):
                         await self._outbox.added.wait()
                 continue
             confirmed = await self._confirmed(leased.events)
             await self._outbox.remove(leased, confirmed)
             if len(confirmed) == len(leased.events):
-                pause = FIRST_PAUSE_S
+                pause = MIN_BACKOFF_S
                 continue
             log.warning("%s of %s events not confirmed", len(leased.events) - len(confirmed), len(leased.events))
-            await asyncio.sleep(spread(pause))
-            pause = lengthened(pause)
+            await asyncio.sleep(jittered(pause))
+            pause = longer_pause(pause)
 
     async def measure(self) -> None:
         """Measure the backlog continuously, whether or not Kafka is available."""
         while True:
             await self._outbox.measure()
-            await asyncio.sleep(spread(MEASURE_S))
+            await asyncio.sleep(jittered(MEASURE_PERIOD_S))
 
     async def _confirmed(self, events: Sequence[Event]) -> list[Event]:
         """Publish events of one appointment sequentially, and of different appointments concurrently."""
@@ -68,6 +68,6 @@ class Relay:
                 confirmed.append(event)
 
         with suppress(TimeoutError):
-            async with asyncio.timeout(PUBLISH_S):
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
                 await asyncio.gather(*map(one_after_the_other, chains.values()), return_exceptions=True)
         return confirmed

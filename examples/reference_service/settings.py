@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-OF_SERVICE = {
+SECRETS_OF_SERVICE = {
     "payment": ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"),
     "notification": ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "BREVO_API_KEY"),
 }
@@ -97,7 +97,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     """
     source = Source(environment)
     service = source.text("SERVICE_NAME")
-    for name in OF_SERVICE.get(service, ()):
+    for name in SECRETS_OF_SERVICE.get(service, ()):
         source.secret(name)
     protocol = source.choice("KAFKA_SECURITY_PROTOCOL")
     with_login = protocol == "SASL_SSL"

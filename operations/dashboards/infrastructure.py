@@ -141,7 +141,7 @@ KAFKA = Section(
         ),
     ),
 )
-ENTRANCE = Section(
+NGINX = Section(
     title="Entrance and safety net",
     panels=(
         Panel(
@@ -185,7 +185,7 @@ ENTRANCE = Section(
         ),
     ),
 )
-WATCH = Section(
+MONITORING = Section(
     title="Monitoring",
     panels=(
         Panel(
@@ -215,5 +215,5 @@ BOARD = Board(
     uid="pti-infrastructure",
     title="Infrastructure",
     description="Disks, PostgreSQL, Redis, Kafka, nginx, backups, and the monitoring stack.",
-    sections=(DISKS, POSTGRES, REDIS, KAFKA, ENTRANCE, WATCH),
+    sections=(DISKS, POSTGRES, REDIS, KAFKA, NGINX, MONITORING),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operations.dashboards.model import Board, Kind, Panel, Query, Section, limit
 
-CLOSER = "/d/pti-services-health?var-workload=${__field.labels.workload}&${__url_time_range}"
+SERVICE_LINK = "/d/pti-services-health?var-workload=${__field.labels.workload}&${__url_time_range}"
 
 BOARD = Board(
     uid="pti-overview-platform",
@@ -89,7 +89,7 @@ BOARD = Board(
                     title="Requests",
                     description="Requests per second to each service, at the gateway where it sees them.",
                     unit="reqps",
-                    link=CLOSER,
+                    link=SERVICE_LINK,
                     queries=(Query("service:sli_requests:rate5m", "{{workload}}"),),
                 ),
                 Panel(
@@ -97,7 +97,7 @@ BOARD = Board(
                     title="Failed requests",
                     description="Share of the requests that ended in 5xx. Above the limit for 5 minutes, it alerts.",
                     unit="percentunit",
-                    link=CLOSER,
+                    link=SERVICE_LINK,
                     queries=(Query("service:sli_errors:ratio_rate5m", "{{workload}}"),),
                     limits=(limit("pti:threshold:error_ratio"),),
                 ),
@@ -106,7 +106,7 @@ BOARD = Board(
                     title="Latency, 95th percentile",
                     description="Nineteen requests in twenty are faster. Above the limit for 5 minutes, it alerts.",
                     unit="s",
-                    link=CLOSER,
+                    link=SERVICE_LINK,
                     queries=(Query("service:http_latency:p95_5m", "{{workload}}"),),
                     limits=(limit("pti:threshold:latency_p95_seconds"),),
                 ),

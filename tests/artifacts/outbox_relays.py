@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from reference_service import logs, outbox
-from reference_service.background import again_and_again
+from reference_service.background import run_forever
 from reference_service.database import Database
 from reference_service.relay import Relay
 from reference_service.settings import load_postgres
@@ -65,7 +65,7 @@ async def main(mode: str) -> None:
     broker = Broker(mode)
     # As the service does it: an error of the database ends a relay, which is then started again.
     relays = [
-        asyncio.create_task(again_and_again("relay", Relay(outbox.Outbox(one, "rdv"), broker).publish)) for one in own
+        asyncio.create_task(run_forever("relay", Relay(outbox.Outbox(one, "rdv"), broker).publish)) for one in own
     ]
     # None waits for a connection for longer than the pool lets it.
     writers = asyncio.Semaphore(WRITERS)

@@ -29,7 +29,7 @@ WRITTEN_IN = {
 """Model to its file in `settings/`, which an entry names."""
 
 NOT_SET = "(not set)"
-NOT_SHOWN = "(not shown)"
+HIDDEN_VALUE = "(not shown)"
 UNKNOWN = "is an unknown key"
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from settings import postgres_memory
-from settings.postgres_memory import LEAST_WORK_KIB, divided, fits, least_memory_mib
+from settings.postgres_memory import MIN_WORK_MEM_KIB, divided, fits, least_memory_mib
 from tests.unit.asking import CLUSTER, Ask
 from tests.unit.mistakes import assert_refused, parsed, refused_keys
 
@@ -28,7 +28,7 @@ def test_the_worst_case_of_every_accepted_combination_fits() -> None:
             + 10 * memory.maintenance_work_mem_kib / 1024
         )
         assert worst < memory.worst_case_mib <= limit, (limit, many)
-        assert memory.work_mem_kib >= LEAST_WORK_KIB
+        assert memory.work_mem_kib >= MIN_WORK_MEM_KIB
 
 
 def test_a_combination_is_refused_only_for_lack_of_memory() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from components.stores.redis import CONFIGURATION, client_memory_mib, memory_limit_mib
-from settings.stores import LOG_ROOM, Redis
+from settings.stores import AOF_SIZE_FACTOR, Redis
 from tests.unit.asking import Ask
 from workloads import RECOVERY_S
 
@@ -42,7 +42,7 @@ def test_the_limit_counts_what_the_container_is_given(ask: Ask) -> None:
 
 def test_the_volume_holds_the_log_and_its_rewrite(ask: Ask) -> None:
     volume = ask({"credentials": "well-known"}).workloads["redis"].volumes[0]
-    assert volume.size_gib * 1024 >= LOG_ROOM * Redis().max_memory_mib
+    assert volume.size_gib * 1024 >= AOF_SIZE_FACTOR * Redis().max_memory_mib
 
 
 def test_the_append_only_file_alone_keeps_the_data(ask: Ask) -> None:

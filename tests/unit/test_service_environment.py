@@ -56,7 +56,7 @@ def test_the_reference_service_reads_every_variable_and_no_other(in_an_editor: d
 
 def test_the_reference_service_reads_the_secrets_of_its_providers() -> None:
     own = {one.name: tuple(third_party(secret).variable for secret in one.secrets) for one in SERVICES if one.secrets}
-    assert own == reference.OF_SERVICE
+    assert own == reference.SECRETS_OF_SERVICE
 
 
 def test_a_service_from_an_editor_has_the_variables_of_a_deployed_one(ask: Ask, in_an_editor: dict[str, str]) -> None:

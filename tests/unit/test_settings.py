@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from settings import Settings, parse
 from settings.credentials import CREDENTIALS
 from settings.ports import published_ports
-from tests.unit.mistakes import NOT_SHOWN, UNKNOWN, Bad, default, entry, parsed, refusal
+from tests.unit.mistakes import HIDDEN_VALUE, UNKNOWN, Bad, default, entry, parsed, refusal
 from tests.unit.paths import ROOT
 
 POSTGRES_SECTION = (
@@ -27,17 +27,17 @@ UNKNOWN_KEYS = [
     Bad(
         "a section with a typing error",
         {"postgre": '{"port": 5433}'},
-        entry("postgre", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'postgres'?"),
+        entry("postgre", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'postgres'?"),
     ),
     Bad(
         "a section in snake case",
         {"dev_tools": '{"enabled": true}'},
-        entry("dev_tools", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'devTools'?"),
+        entry("dev_tools", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'devTools'?"),
     ),
     Bad(
         "a secret with a typing error",
         {"postgresPasword": "hunter2"},
-        entry("postgresPasword", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'postgresPassword'?"),
+        entry("postgresPasword", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'postgresPassword'?"),
         ("postgresPasword",),
     ),
     Bad(
@@ -45,7 +45,7 @@ UNKNOWN_KEYS = [
         {"zzz": "1"},
         entry(
             "zzz",
-            value=NOT_SHOWN,
+            value=HIDDEN_VALUE,
             problem=UNKNOWN,
             fix=f"the known keys are {TOP_LEVEL}",
         ),
@@ -53,14 +53,14 @@ UNKNOWN_KEYS = [
     Bad(
         "a key of a section with a typing error",
         {"postgres": '{"prot": 5433}'},
-        entry("postgres.prot", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'port'?"),
+        entry("postgres.prot", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'port'?"),
     ),
     Bad(
         "a key of a section like no other",
         {"redis": '{"zzz": 1}'},
         entry(
             "redis.zzz",
-            value=NOT_SHOWN,
+            value=HIDDEN_VALUE,
             problem=UNKNOWN,
             fix="the known keys are cpuRequest, external, image, maxMemoryMib, mode, port, storageGib",
         ),
@@ -68,12 +68,12 @@ UNKNOWN_KEYS = [
     Bad(
         "a section of a section in the wrong case",
         {"devTools": '{"pgadmin": {}}'},
-        entry("devTools.pgadmin", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'pgAdmin'?"),
+        entry("devTools.pgadmin", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'pgAdmin'?"),
     ),
     Bad(
         "a key two sections down",
         {"devTools": '{"pgAdmin": {"emial": "admin@example.com"}}'},
-        entry("devTools.pgAdmin.emial", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'email'?"),
+        entry("devTools.pgAdmin.emial", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'email'?"),
     ),
 ]
 

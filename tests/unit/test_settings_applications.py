@@ -10,7 +10,7 @@ import pytest
 from settings.applications import Scaling, Sized
 from settings.catalog import FRONTENDS, SERVICES
 from tests.unit.mistakes import (
-    NOT_SHOWN,
+    HIDDEN_VALUE,
     UNKNOWN,
     Bad,
     assert_refused,
@@ -148,7 +148,7 @@ BAD = [
     Bad(
         "a key of scaling with a typing error",
         {**CLUSTER, "services": {"scaling": {"maximun": 3}}},
-        entry("services.scaling.maximun", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'maximum'?"),
+        entry("services.scaling.maximun", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'maximum'?"),
     ),
     *(
         Bad(

@@ -10,7 +10,17 @@ import pytest
 from settings import Settings, parse
 from settings.catalog import SERVICES
 from settings.credentials import CREDENTIALS, required_credentials
-from tests.unit.mistakes import NOT_SET, NOT_SHOWN, Bad, assert_refused, entries, entry, parsed, refusal, refused_keys
+from tests.unit.mistakes import (
+    HIDDEN_VALUE,
+    NOT_SET,
+    Bad,
+    assert_refused,
+    entries,
+    entry,
+    parsed,
+    refusal,
+    refused_keys,
+)
 
 SECRET_KEYS = ", ".join(sorted(one.key for one in CREDENTIALS))
 COMMAND = "pulumi config set --secret pti-calendar:"
@@ -20,7 +30,7 @@ SECRETS = [
         Bad(
             f"{key} in plain text",
             {key: "hunter2"},
-            entry(key, value=NOT_SHOWN, problem="is a secret in plain text", fix=f"{COMMAND}{key}"),
+            entry(key, value=HIDDEN_VALUE, problem="is a secret in plain text", fix=f"{COMMAND}{key}"),
         )
         for key in ("postgresPassword", "jwtSecret", "userMigratorPassword")
     ),
@@ -28,7 +38,7 @@ SECRETS = [
         Bad(
             f"a secret that is {about}",
             {"redisPassword": value},
-            entry("redisPassword", value=NOT_SHOWN, problem=UNUSABLE, fix=f"{COMMAND}redisPassword"),
+            entry("redisPassword", value=HIDDEN_VALUE, problem=UNUSABLE, fix=f"{COMMAND}redisPassword"),
             ("redisPassword",),
         )
         for about, value in [
@@ -46,7 +56,7 @@ SECRETS = [
             {"monitoring": {"enabled": True}, "postgresMonitorPassword": value},
             entry(
                 "postgresMonitorPassword",
-                value=NOT_SHOWN,
+                value=HIDDEN_VALUE,
                 problem="contains a space, which PostgreSQL's exporter (monitoring.enabled) can't parse",
                 fix=f"{COMMAND}postgresMonitorPassword",
             ),
@@ -59,7 +69,7 @@ SECRETS = [
         {"postgres": '{"port": 5433}'},
         entry(
             "postgres",
-            value=NOT_SHOWN,
+            value=HIDDEN_VALUE,
             problem="is encrypted, but holds plain settings",
             fix=f"the secrets are top-level keys: {SECRET_KEYS}",
         ),

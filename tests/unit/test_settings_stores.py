@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.mistakes import NOT_SET, NOT_SHOWN, UNKNOWN, Bad, default, entry, parsed
+from tests.unit.mistakes import HIDDEN_VALUE, NOT_SET, UNKNOWN, Bad, default, entry, parsed
 
 DIGEST = "sha256:" + "0a" * 32
 MOVING_TAG = "an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a mutable tag hides changes from previews"
@@ -168,7 +168,7 @@ CHOICES = [
     Bad(
         "a key of a section in snake case",
         {"postgres": '{"memory_mib": 512}'},
-        entry("postgres.memory_mib", value=NOT_SHOWN, problem=UNKNOWN, fix="did you mean 'memoryMib'?"),
+        entry("postgres.memory_mib", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'memoryMib'?"),
     ),
     Bad(
         "a broker of Kafka 4 with ZooKeeper, by way of a mirror",

@@ -161,7 +161,7 @@ def test_without_a_change_it_waits_for_what_is_not_ready(
 
 
 def test_it_fails_if_a_workload_stays_unready(situation: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "READY_WITHIN_S", 0)
+    monkeypatch.setattr(stack, "READY_TIMEOUT_S", 0)
     situation.not_ready_looks = [["postgres: 0 of 1 replicas ready"]]
     with pytest.raises(OperationError, match=r"  postgres: 0 of 1 replicas ready\n.*make logs STACK=dev"):
         stack.up("dev")
