@@ -118,7 +118,7 @@ def migrate_in_turn(postgres: Postgres) -> int:
             if time.monotonic() > deadline:
                 raise
             is_locked = isinstance(error, psycopg.errors.LockNotAvailable)
-            reason = "a lock is taken" if is_locked else "the server is away"
+            reason = "another session holds a lock" if is_locked else "the server is unavailable"
             logs.log.warning("%s; the migration starts again in %s s", reason, pause)
             time.sleep(pause)
             pause = min(2 * pause, MAX_BACKOFF_S)

@@ -260,7 +260,7 @@ def test_a_migration_begins_again_when_its_wait_for_a_lock_ends(
         assert migration.stdout is not None
         first = json.loads(migration.stdout.readline())
     output, _ = migration.communicate(timeout=60)
-    assert first["message"].startswith("a lock is taken; the migration begins again")
+    assert first["message"].startswith("another session holds a lock; the migration starts again")
     assert (migration.returncode, json.loads(output.splitlines()[-1])["message"]) == (0, "migrations run: 0")
 
 
@@ -275,7 +275,7 @@ def test_a_migration_waits_for_a_server_that_is_away(
     with tried.until_well():
         postgres.open()
         output, _ = migration.communicate(timeout=60)
-    assert first["message"].startswith("the server is away; the migration begins again")
+    assert first["message"].startswith("the server is unavailable; the migration starts again")
     assert (migration.returncode, json.loads(output.splitlines()[-1])["message"]) == (0, "migrations run: 0")
     tried.lost("nothing")
 
