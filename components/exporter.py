@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import pulumi
 
-from workloads import Endpoint, External, FileSet, HttpGet, Job, Liveness, Metrics, Port, Probe, TcpConnect, Workload
+from workloads import Endpoint, External, FileSet, HttpGet, Liveness, Metrics, Port, Probe, TcpConnect, Workload
 
 SECRETS = "/run/secrets/exporter"
 NOBODY = 65534
 
 
 def exporter(
-    job: Job,
+    job: str,
     *,
     name: str | None = None,
     image: str,

@@ -1,7 +1,7 @@
 """The neutral model: what a container needs, independent of the backend."""
 
 from workloads.checks import RECOVERY_S, Check, Exec, HttpGet, Liveness, Probe, TcpConnect
-from workloads.connections import ENGINE_HOST, INTERNET, Endpoint, External, Health, Job, Metrics, Port
+from workloads.connections import ENGINE_HOST, INTERNET, Endpoint, External, Health, Metrics, Port
 from workloads.disk import FileSet, Fixed, Scratch, Volume
 from workloads.exposure import CertificateRequest, Exposure, KeyPair, Route
 from workloads.model import Autoscaling, Kind, Workload, WorkloadError
@@ -23,7 +23,6 @@ __all__ = [
     "Fixed",
     "Health",
     "HttpGet",
-    "Job",
     "KeyPair",
     "Kind",
     "Liveness",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -72,32 +71,13 @@ class Port:
     `Addressing.admin_bind_address`, and has no Service in a cluster."""
 
 
-Job = Literal[
-    "service",
-    "frontend",
-    "kong",
-    "nginx",
-    "certificate",
-    "postgres",
-    "redis",
-    "kafka",
-    "node",
-    "kubelet",
-    "kube-state-metrics",
-    "cloudnativepg",
-    "prometheus",
-    "alertmanager",
-    "grafana",
-]
-"""Kinds of targets: the label `job` of their series, by which the alert rules tell them apart."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
     """Endpoint of the workload's metrics, in Prometheus' text format."""
 
     port: int
-    job: Job
+    job: str
+    """Label `job` of their series, by which the alert rules distinguish kinds of targets."""
 
     path: str = "/metrics"
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -113,4 +93,4 @@ class Health:
 
     port: int
     path: str
-    job: Job
+    job: str

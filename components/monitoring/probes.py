@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.exporter import NOBODY
-from workloads import Endpoint, FileSet, Health, HttpGet, Job, Liveness, Metrics, Port, Probe, TcpConnect, Workload
+from workloads import Endpoint, FileSet, Health, HttpGet, Liveness, Metrics, Port, Probe, TcpConnect, Workload
 
 PORT = 9115
 DIRECTORY, FILE = "/etc/blackbox_exporter", "config.yml"
@@ -18,7 +18,7 @@ DIRECTORY, FILE = "/etc/blackbox_exporter", "config.yml"
 class ProbeTarget:
     """One target of a probe."""
 
-    job: Job
+    job: str
     endpoint: Endpoint
     target: str
     """The endpoint, in the exporter's notation."""

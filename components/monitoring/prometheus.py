@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workloads import Job
-
 RULES = "/etc/prometheus/rules"
 """Where `assets/prometheus/rules/` and the generated file of thresholds are mounted."""
 
@@ -22,7 +20,7 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 class Target:
     """A scrape target."""
 
-    job: Job
+    job: str
     workload: str
     """The monitored workload: the value of the label `workload`, and of `service` in Kong's metrics."""
 
@@ -183,7 +181,7 @@ _WORKLOAD_OF_OBJECT: Sequence[Mapping[str, Any]] = [
     ),
 ]
 
-_OF_METRICS: Mapping[Job, Sequence[Mapping[str, Any]]] = {
+_OF_METRICS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "kong": [_WORKLOAD_OF_KONGS_SERVICE],
     "kube-state-metrics": _WORKLOAD_OF_OBJECT,
 }

@@ -12,7 +12,7 @@ from contract.outputs import StoreOutput
 from settings import Settings
 from settings.monitoring import Exporters
 from settings.tools import DevTools
-from workloads import Endpoint, External, Job, Workload
+from workloads import Endpoint, External, Workload
 
 Output = TypeVar("Output", bound=StoreOutput)
 
@@ -40,7 +40,7 @@ class Servers:
 
     metrics: Endpoint
     number: int
-    job: Job
+    job: str
 
 
 @dataclass(frozen=True, kw_only=True)

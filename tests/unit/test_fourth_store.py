@@ -1,0 +1,256 @@
+"""Another store, object storage, on both backends: what an engineer edits, and what follows by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.paths import ROOT
+
+COPIED = ("assets", "backends", "components", "contract", "docs", "operations", "recording", "settings", "workloads")
+
+MODULE = '''
+"""Object storage: MinIO, or a managed service that has S3's protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+import contract.outputs as contract
+from backends.base import DeployOptions
+from components.stores.store import Store, StoreArgs
+from settings.stores import OBJECT_STORAGE, ObjectStorage
+from workloads import Endpoint, External, FileSet, HttpGet, Kind, Metrics, Port, Probe, Volume, Workload
+
+ENDPOINT = Endpoint("object-storage", 9000)
+USER = "pti"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectStorageStore(Store[contract.ObjectStorage]):
+    """Object storage, run by the stack or managed elsewhere."""
+
+    @property
+    def secret(self) -> pulumi.Output[str]:
+        """The secret key."""
+        return self.args.credentials[OBJECT_STORAGE]
+
+
+def deploy(args: StoreArgs, options: DeployOptions) -> ObjectStorageStore:
+    """Deploy the server, unless it is external."""
+    settings = args.settings.object_storage
+    endpoint: Endpoint | External = ENDPOINT
+    if settings.is_external:
+        endpoint = External(settings.host or "", 443)
+    else:
+        args.backend.deploy(_server(settings, args.credentials[OBJECT_STORAGE]), options)
+    host, port = args.published(endpoint, settings.port)
+    return ObjectStorageStore(
+        args=args,
+        calls=(endpoint,),
+        needs=() if settings.is_external else (ENDPOINT.workload,),
+        inside=contract.ObjectStorage(endpoint=str(endpoint), access_key=USER),
+        published=contract.ObjectStorage(endpoint=f"{host}:{port}", access_key=USER),
+    )
+
+
+def _server(settings: ObjectStorage, password: pulumi.Output[str]) -> Workload:
+    secrets = "/run/secrets/object-storage"
+    return Workload(
+        name=ENDPOINT.workload,
+        kind=Kind.STATEFUL,
+        image=settings.image,
+        user=1000,
+        environment={"MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD_FILE": f"{secrets}/password"},
+        file_sets=(FileSet(name="admin", directory=secrets, files={"password": password}, secret=True),),
+        ports=(Port(name="s3", number=ENDPOINT.port, publish=settings.port),),
+        volumes=(Volume(name="object-storage-data", mount="/data", size_gib=settings.storage_gib),),
+        memory_mib=512,
+        readiness=Probe(check=HttpGet(port=ENDPOINT.port, path="/minio/health/ready")),
+        metrics=(Metrics(port=ENDPOINT.port, job="object-storage", path="/minio/v2/metrics/cluster"),),
+    )
+'''
+
+SETTINGS = '''
+OBJECT_STORAGE = Credential("objectStoragePassword", "OBJECT_STORAGE_PASSWORD", "objectstorage", "object storage")
+
+
+class ObjectStorage(StoreSettings):
+    """Object storage: attachments."""
+
+    credentials: ClassVar = (OBJECT_STORAGE,)
+    login: ClassVar = OBJECT_STORAGE
+
+    mode: Literal["single", "external"] = Field("single", description="`single`: one server; `external`: managed.")
+    image: Image = Field("minio/minio:RELEASE.2026-10-15", description="Server image.")
+    port: HostPort = Field(9000, description="Host port (Docker).")
+    storage_gib: int = Field(10, ge=1, description=STORAGE)
+    host: HostName | None = Field(None, examples=["s3.example.com"], description="Host name of an external server.")
+
+
+'''
+
+RECORD = '''
+@dataclass(frozen=True, kw_only=True)
+class ObjectStorage(StoreOutput):
+    """Connection data of the object storage."""
+
+    endpoint: str = described("`host:port`.", variable=Variable(name="S3_ENDPOINT", meaning="`host:port`"))
+    access_key: str = described("Access key.", variable=Variable(name="S3_ACCESS_KEY", meaning="access key"))
+
+
+'''
+
+EDITS: Mapping[str, Mapping[str, str]] = {
+    "components/stores/object_storage.py": {"": MODULE.lstrip()},
+    "settings/stores.py": {
+        "class Stores(Section):\n": SETTINGS.lstrip(),
+        "    @property\n    def stores(": "    object_storage: ObjectStorage = "
+        'Field(default_factory=ObjectStorage, description="Object storage.")\n\n',
+    },
+    "contract/outputs.py": {
+        "@dataclass(frozen=True, kw_only=True)\nclass Tools(": RECORD.lstrip(),
+        "    jwt_secret: Secret": "    object_storage: Secret = described(\n"
+        '        "Secret key of the object storage.",\n'
+        '        variable=Variable(name="S3_SECRET_KEY", meaning="every service"),\n    )\n',
+        "    tools: Tools": '    object_storage: ObjectStorage = described("Object storage.")\n',
+    },
+}
+"""File to text, and the place before which it is inserted: one module, one settings model, one contract record."""
+
+PROGRAM = """
+import json, sys
+from contract import StackOutputs
+from contract.environment import is_reserved
+from operations import environment_file
+from operations.documents.configuration import configuration_page
+from operations.documents.service_contract import PAGE, with_environment
+from operations.project import ROOT
+from settings.credentials import supplied_credentials
+from settings.load import parse
+from settings.ports import published_ports
+from tests.unit.asking import CLUSTER, as_raw, asked_for
+from tests.unit.conftest import deploy_platform
+
+SOME = {"services": {"deploy": ["user"]}, "monitoring": {"enabled": True}}
+EXTERNAL = {**SOME, "objectStorage": {"mode": "external", "host": "s3.example.com"}}
+PASSWORD = {"objectStoragePassword": "p"}
+asked, outside = asked_for(SOME), asked_for(EXTERNAL, PASSWORD)
+docker, kubernetes = deploy_platform(SOME), deploy_platform({**SOME, **CLUSTER})
+user = asked.workloads["user"]
+read = lambda configuration: parse(as_raw(configuration), with_secrets=False)
+json.dump({
+    "docker": [str(one) for one in docker.registrations],
+    "kubernetes": [str(one) for one in kubernetes.registrations],
+    "deployed": {
+        "environment": dict(user.environment), "needs": user.needs, "calls": [str(one) for one in user.calls],
+        "secrets": asked.files["user/secrets"],
+    },
+    "outside": {
+        "environment": dict(outside.workloads["user"].environment), "needs": outside.workloads["user"].needs,
+        "workloads": [*outside.workloads], "secrets": outside.files["user/secrets"],
+    },
+    "editor": environment_file.variables("user", StackOutputs.parse(asked.outputs)),
+    "scraped": asked.files["prometheus/configuration"]["prometheus.yml"],
+    "outputs": asked.outputs["object_storage"],
+    "ports": dict(published_ports(read(SOME))),
+    "supplied": [one.key for one in supplied_credentials(read(EXTERNAL))],
+    "reserved": is_reserved("S3_ENDPOINT"),
+    "configuration": configuration_page(),
+    "contract": with_environment((ROOT / PAGE).read_text()),
+}, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project, with the store."""
+    copy = tmp_path_factory.mktemp("project")
+    for folder in (*COPIED, "tests/unit"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "golden"))
+    for file in ("tests/__init__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"):
+        if (ROOT / file).exists():
+            shutil.copy(ROOT / file, copy / file)
+    for name, insertions in EDITS.items():
+        target = copy / name
+        text = target.read_text() if target.exists() else ""
+        for before, inserted in insertions.items():
+            assert text.count(before) == 1 or not text, f"{name}: {before!r}"
+            text = text.replace(before, inserted + before) if before else inserted
+        target.write_text(text)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def found(project: Path) -> dict[str, Any]:
+    """What the program does with the store."""
+    environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=project, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+    read: dict[str, Any] = json.loads(ran.stdout)
+    return read
+
+
+def test_a_store_is_one_module_one_settings_model_and_one_contract_record(project: Path) -> None:
+    edited = [
+        str(path.relative_to(project))
+        for folder in COPIED
+        for path in sorted((project / folder).rglob("*"))
+        if path.is_file()
+        and (not (here := ROOT / path.relative_to(project)).exists() or here.read_bytes() != path.read_bytes())
+    ]
+    assert edited == ["components/stores/object_storage.py", "contract/outputs.py", "settings/stores.py"]
+
+
+def test_both_backends_deploy_it(found: dict[str, Any]) -> None:
+    assert "docker:index/container:Container object-storage" in found["docker"]
+    assert {
+        "kubernetes:apps/v1:StatefulSet object-storage",
+        "kubernetes:core/v1:Service object-storage",
+        "kubernetes:networking.k8s.io/v1:NetworkPolicy object-storage",
+    } <= {*found["kubernetes"]}
+
+
+def test_a_deployed_service_reaches_it(found: dict[str, Any]) -> None:
+    deployed = found["deployed"]
+    assert deployed["environment"]["S3_ENDPOINT"] == "object-storage:9000"
+    assert deployed["environment"]["S3_SECRET_KEY_FILE"] == "/run/secrets/service/S3_SECRET_KEY"
+    assert deployed["secrets"]["S3_SECRET_KEY"] == "generated"
+    assert "object-storage" in deployed["needs"]
+    assert "object-storage:9000" in deployed["calls"]
+
+
+def test_a_service_from_an_editor_reaches_it(found: dict[str, Any]) -> None:
+    environment = {name: value for name, value in found["editor"].items() if name.startswith("S3_")}
+    assert environment == {"S3_ENDPOINT": "127.0.0.1:9000", "S3_ACCESS_KEY": "pti", "S3_SECRET_KEY": "generated"}
+
+
+def test_a_managed_one_needs_its_password_and_no_workload(found: dict[str, Any]) -> None:
+    outside = found["outside"]
+    assert "object-storage" not in outside["workloads"]
+    assert "object-storage" not in outside["needs"]
+    assert outside["environment"]["S3_ENDPOINT"] == "s3.example.com:443"
+    assert outside["secrets"]["S3_SECRET_KEY"] == "p"
+    assert found["supplied"] == ["objectStoragePassword"]
+
+
+def test_outputs_ports_metrics_and_documents_follow(found: dict[str, Any]) -> None:
+    assert found["outputs"] == {"endpoint": "127.0.0.1:9000", "access_key": "pti"}
+    assert found["ports"]["objectStorage.port"] == 9000
+    assert "object-storage/object-storage/object-storage:9000" in found["scraped"]
+    assert found["reserved"]
+    assert "`objectStorage.storageGib`" in found["configuration"]
+    assert "`objectStoragePassword`" in found["configuration"]
+    assert "`S3_SECRET_KEY`" in found["contract"]
