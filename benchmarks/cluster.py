@@ -27,8 +27,8 @@ from operations.render.manifests import manifests
 from operations.render.placeholders import Placeholders
 from operations.render.resources import recorded_resources
 from settings import NAMESPACE, parse
-from tests import cluster
-from tests.cluster import Cluster
+from testbed import cluster
+from testbed.cluster import Cluster
 from tests.e2e.kubernetes.configuration import THIRD_PARTY, merged, prod
 from tests.engine.pulumi_stack import Outcome, PulumiStack
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import TupleRow
 
-from tests.e2e.images import downloads
+from testbed.images import downloads
 
 FETCHED_VERSIONS = ("17.11.0", "18.6.0")
 """What the platform offers: 17 and 18. Another major is tested where the machine has one."""

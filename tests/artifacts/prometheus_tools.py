@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests import cache
+from testbed import cache
 
 CACHE = cache.CACHE / "bin"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from components.stores.redis import CONFIGURATION, FOLDER, MOUNT
-from tests import ext4
+from testbed import ext4
 from tests.artifacts.postgres_server import free_port
 from tests.artifacts.reference_redis import program
 from tests.unit.asking import asked_for

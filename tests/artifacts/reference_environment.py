@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests import cache
+from testbed import cache
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 REQUIREMENTS = EXAMPLES / "reference_service" / "requirements.txt"

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from testbed.cache import CACHE
 from tests.artifacts.postgres_server import free_port
-from tests.cache import CACHE
 
 PASSWORD = "redis's own: not simple"
 DEADLINE_S = 20.0

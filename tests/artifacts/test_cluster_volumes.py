@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from tests import ext4
-from tests.cluster import volumes
-from tests.cluster.access import Cluster
+from testbed import ext4
+from testbed.cluster import volumes
+from testbed.cluster.access import Cluster
 
 
 class ApiServer:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import ext4
+from testbed import ext4
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.gateway import echo, rows
 from tests.gateway.scenario import NO_PORT, scenario
 from tests.unit.paths import ROOT
 
-SOURCE = ROOT / "tests/e2e/images/kong/src"
+SOURCE = ROOT / "testbed/images/kong/src"
 CONFIGURATION, ROWS = rows.load()
 CLIENT = {"X-Forwarded-For": "203.0.113.9"}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests import ext4
+from testbed import ext4
 from tests.artifacts.postgres_server import Installation, give_away
 from tests.artifacts.postgres_start import PASSWORD, Container, container, descendants, titled, until
 from tests.failures import Tried

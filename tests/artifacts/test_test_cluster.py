@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import ClusterError, containers, processes, schemas
-from tests.cluster.build import TOOLS
-from tests.cluster.modules import NODE_PROGRAMS
-from tests.cluster.places import API_SERVER_VERSIONS, MODULES, VERSION
+from testbed.cluster import ClusterError, containers, processes, schemas
+from testbed.cluster.build import TOOLS
+from testbed.cluster.modules import NODE_PROGRAMS
+from testbed.cluster.places import API_SERVER_VERSIONS, MODULES, VERSION
 
 PUBLISHED: dict[str, Any] = {
     "api.apps.Deployment": {

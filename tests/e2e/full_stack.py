@@ -14,7 +14,7 @@ import pytest
 from settings.catalog import SERVICES
 from settings.credentials import third_party
 from settings.gateway import Gateway
-from tests import ext4
+from testbed import ext4
 from tests.e2e.outages import ASK, Inside
 from tests.e2e.platform import Platform, certificate_of
 from tests.engine import docker_engine

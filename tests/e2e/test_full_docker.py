@@ -17,7 +17,7 @@ import pytest
 from components.gateway.nginx import CERTIFICATE
 from settings.catalog import FRONTENDS, SERVICES
 from settings.credentials import PGADMIN, app_role, migrator_role, third_party
-from tests import ext4
+from testbed import ext4
 from tests.e2e import full_stack
 from tests.e2e.bookings import Bookings, stored
 from tests.e2e.full_stack import FRONTEND_IMAGE, PUBLIC, PUBLIC_SERVICE, SERVICE_IMAGE, VOLUMES, FullStack, timed

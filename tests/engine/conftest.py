@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from settings.stores import Kafka
-from tests import ext4
+from testbed import ext4
 from tests.engine import configurations, docker_engine
 from tests.engine.kafka_brokers import Brokers, volume
 from tests.engine.machine import lacking

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import ext4
+from testbed import ext4
 from tests.engine.docker_engine import DATA_LABEL, STACK_LABEL, WORKLOAD_LABEL, docker
 
 SIZE_MIB = 4096

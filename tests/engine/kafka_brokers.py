@@ -16,7 +16,7 @@ from pathlib import Path
 from components.stores.kafka.broker import USER, broker
 from components.stores.kafka.properties import DATA_MOUNT
 from settings.stores import Kafka
-from tests import ext4
+from testbed import ext4
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 from workloads import Exec

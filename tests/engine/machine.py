@@ -12,7 +12,7 @@ from operations.project import ROOT, environment
 from settings.stores import Kafka, Postgres, Redis
 from settings.tools import DevTools
 
-BUILD = "python -m tests.e2e.images.build"
+BUILD = "python -m testbed.images.build"
 
 
 @functools.cache

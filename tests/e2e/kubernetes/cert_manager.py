@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.cluster import Cluster
+from testbed.cluster import Cluster
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.stack import ClusterStack
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from settings.stores import CloudNativePg
-from tests.cluster import Cluster
+from testbed.cluster import Cluster
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.manifests import as_text
 from tests.engine.waiting import until

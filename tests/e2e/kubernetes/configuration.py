@@ -10,7 +10,7 @@ import yaml
 from operations.project import ROOT
 from settings import NAMESPACE
 from settings.monitoring import Alertmanager, Exporters, Grafana, Prometheus
-from tests.cluster import Cluster
+from testbed.cluster import Cluster
 
 SERVICE_IMAGE = "pti-calendar/reference-service:1.0.0"
 NEXT_SERVICE_IMAGE = "pti-calendar/reference-service:1.0.1"

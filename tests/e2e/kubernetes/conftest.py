@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import cluster
-from tests.cluster import access
-from tests.cluster.places import kubernetes_programs
-from tests.cluster.volumes import DEFAULT_CLASS
+from testbed import cluster
+from testbed.cluster import access
+from testbed.cluster.places import kubernetes_programs
+from testbed.cluster.volumes import DEFAULT_CLASS
 from tests.e2e.kubernetes.configuration import IMAGES, NEXT_SERVICE_IMAGE, SERVICE_IMAGE, SMALL_CLAIM
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.machine import lacking
@@ -65,7 +65,7 @@ def api_server(left_as_found: None) -> cluster.Cluster:
     """An API server alone, without nodes and controllers, with a default storage class as a cluster has one."""
     version = cluster.API_SERVER_VERSIONS[0]
     if not (kubernetes_programs(version) / "kube-apiserver").exists():
-        pytest.skip(f"Kubernetes {version} isn't built: python -m tests.cluster build --api-servers")
+        pytest.skip(f"Kubernetes {version} isn't built: python -m testbed.cluster build --api-servers")
     found = cluster.api_server(version)
     found.kubectl("apply", "--filename=-", input=json.dumps(DEFAULT_CLASS))
     return found

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import cluster
-from tests.cluster import Cluster, ClusterError, access
+from testbed import cluster
+from testbed.cluster import Cluster, ClusterError, access
 from tests.engine.machine import BUILD
 from tests.engine.waiting import until
 

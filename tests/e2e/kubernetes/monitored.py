@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.places import ADDRESS
+from testbed.cluster.places import ADDRESS
 from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.shortened_checkout import shortened_checkout

@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Self
 
-from tests.cluster import Cluster, ClusterError
+from testbed.cluster import Cluster, ClusterError
 from tests.e2e.kubernetes.stack import ClusterStack
 from tests.engine.waiting import until
 

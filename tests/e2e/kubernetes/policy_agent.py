@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.cluster import node
-from tests.cluster.processes import end, pid_of, run, tail
+from testbed.cluster import node
+from testbed.cluster.processes import end, pid_of, run, tail
 
 AGENT = "network-policies"
 CHAIN = "KUBE-TEST-POLICIES"

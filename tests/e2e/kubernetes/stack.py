@@ -14,8 +14,8 @@ import yaml
 from backends.kubernetes.labels import NAME
 from settings import NAMESPACE as SETTINGS
 from settings.catalog import SERVICES
-from tests.cluster import Cluster
-from tests.cluster.access import kubectl_program
+from testbed.cluster import Cluster
+from testbed.cluster.access import kubectl_program
 from tests.e2e.kubernetes import configuration
 from tests.e2e.outages import ASK, Inside
 from tests.e2e.platform import Platform, certificate_of

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backends.kubernetes.labels import INSTANCE
-from tests import cluster
+from testbed import cluster
 from tests.engine.pulumi_stack import PulumiStack
 
 PROGRAM = Path(__file__).parent / "programs" / "store"

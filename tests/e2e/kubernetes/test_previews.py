@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from operations.project import ROOT, environment
-from tests.cluster import Cluster
+from testbed.cluster import Cluster
 from tests.e2e.kubernetes import configuration, silent_server
 from tests.engine.pulumi_stack import PulumiStack
 

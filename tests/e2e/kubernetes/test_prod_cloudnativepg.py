@@ -19,8 +19,8 @@ import pytest
 from operations.cluster import CLUSTER
 from settings.catalog import SERVICES
 from settings.stores import CloudNativePg
-from tests import cluster
-from tests.cluster import access
+from testbed import cluster
+from testbed.cluster import access
 from tests.e2e.kubernetes import cloudnativepg, configuration, policy_agent
 from tests.e2e.kubernetes.monitored import Forwarded
 from tests.e2e.kubernetes.pods import Connection, Stranger, port_forward

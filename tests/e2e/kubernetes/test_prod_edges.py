@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from settings.catalog import FRONTENDS
-from tests.cluster import access
+from testbed.cluster import access
 from tests.e2e.kubernetes import configuration, policy_agent
 from tests.e2e.kubernetes.pods import Stranger
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack

@@ -15,7 +15,7 @@ import pytest
 
 from settings.catalog import FRONTENDS, SERVICES
 from settings.monitoring import Thresholds
-from tests.cluster import access, volumes
+from testbed.cluster import access, volumes
 from tests.e2e.full_stack import timed
 from tests.e2e.kubernetes import configuration
 from tests.e2e.kubernetes.monitored import LOOKBACK_S, Forwarded, may, monitored, rights

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import cluster
-from tests.cluster import access, node, processes
+from testbed import cluster
+from testbed.cluster import access, node, processes
 from tests.e2e.bookings import Bookings, stored
 from tests.e2e.kubernetes import configuration
 from tests.e2e.kubernetes.monitored import Forwarded

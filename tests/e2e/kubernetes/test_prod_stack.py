@@ -13,7 +13,7 @@ import pytest
 
 from components.gateway.kong import ADMIN
 from settings.catalog import FRONTENDS, SERVICES
-from tests.cluster import access
+from testbed.cluster import access
 from tests.e2e.kubernetes import configuration, policy_agent
 from tests.e2e.kubernetes.pods import Connection, Stranger, port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from settings.catalog import API_SUBDOMAIN, FRONTENDS
-from tests.cluster import Cluster
+from testbed.cluster import Cluster
 from tests.e2e.kubernetes import cert_manager, configuration
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.platform import Platform

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests import cluster
-from tests.cluster import schemas
-from tests.cluster.places import VERSION, kubernetes_programs
+from testbed import cluster
+from testbed.cluster import schemas
+from testbed.cluster.places import VERSION, kubernetes_programs
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.manifests import OF_EXTENSIONS, VARIANTS, as_text, objects_of
 from tests.e2e.kubernetes.stack import NAMESPACE
@@ -29,7 +29,7 @@ def server(request: pytest.FixtureRequest, left_as_found: None) -> cluster.Clust
     if reason := cluster.unavailable():
         pytest.skip(reason)
     if not (kubernetes_programs(request.param) / "kube-apiserver").exists():
-        pytest.skip(f"Kubernetes {request.param} isn't built: python -m tests.cluster build --api-servers")
+        pytest.skip(f"Kubernetes {request.param} isn't built: python -m testbed.cluster build --api-servers")
     found = cluster.api_server(request.param)
     if not found.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
         (namespace,) = (one for one in objects_of("prod") if one["kind"] == "Namespace")

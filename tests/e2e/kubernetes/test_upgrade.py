@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import baseline, cluster
+from testbed import cluster
+from tests import baseline
 from tests.e2e.bookings import Bookings, stored
 from tests.e2e.kubernetes.configuration import SMALL
 from tests.e2e.kubernetes.pods import port_forward

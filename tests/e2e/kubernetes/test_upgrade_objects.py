@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 
 from operations.project import ROOT
-from tests import baseline, cluster
+from testbed import cluster
+from tests import baseline
 from tests.e2e.kubernetes.configuration import SMALL
 from tests.e2e.kubernetes.stack import ClusterStack
 

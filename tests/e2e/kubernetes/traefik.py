@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests import cluster
+from testbed import cluster
 from tests.e2e.kubernetes import configuration, extensions
 from tests.e2e.kubernetes.stack import NAMESPACE as PLATFORM
 from tests.e2e.kubernetes.stack import ClusterStack

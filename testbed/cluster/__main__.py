@@ -1,15 +1,15 @@
 """A Kubernetes of one node for tests, on a machine of one's own, as root.
 
-python -m tests.cluster build                     what it runs, once; minutes, into the cache
-python -m tests.cluster up [--network-policies]   prints the kubeconfig's path when the node is ready
-python -m tests.cluster load IMAGE...             hands images of the Docker engine to the node
-python -m tests.cluster fresh-volumes             empties the volumes whose claim is gone
-python -m tests.cluster apiserver --version V     another version's API server alone; prints its kubeconfig's path
-python -m tests.cluster schemas [--version V]     kubeconform's schemas, as that API server serves; prints their folder
-python -m tests.cluster pin VERSION [PROGRAM...]  makes a version of Kubernetes known to the build
-python -m tests.cluster packages                  names the Debian packages this machine lacks
-python -m tests.cluster down                      ends everything; the data stays
-python -m tests.cluster wipe                      ends everything and deletes the data
+python -m testbed.cluster build                     what it runs, once; minutes, into the cache
+python -m testbed.cluster up [--network-policies]   prints the kubeconfig's path when the node is ready
+python -m testbed.cluster load IMAGE...             hands images of the Docker engine to the node
+python -m testbed.cluster fresh-volumes             empties the volumes whose claim is gone
+python -m testbed.cluster apiserver --version V     another version's API server alone; prints its kubeconfig's path
+python -m testbed.cluster schemas [--version V]     kubeconform's schemas, as that API server serves; prints the folder
+python -m testbed.cluster pin VERSION [PROGRAM...]  makes a version of Kubernetes known to the build
+python -m testbed.cluster packages                  names the Debian packages this machine lacks
+python -m testbed.cluster down                      ends everything; the data stays
+python -m testbed.cluster wipe                      ends everything and deletes the data
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests import cluster
-from tests.cluster import build, modules, packages, schemas
-from tests.cluster.places import API_SERVER_VERSIONS, VERSION
+from testbed import cluster
+from testbed.cluster import build, modules, packages, schemas
+from testbed.cluster.places import API_SERVER_VERSIONS, VERSION
 
 
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m testbed.cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     building = commands.add_parser("build")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests import cache
+from testbed import cache
 
 VERSION = os.environ.get("PTI_TEST_KUBERNETES", "1.34.4")
 """Of the node. One of the folders `.ci/kubernetes/<version>` that pin all of Kubernetes."""

@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster.modules import NODE_PROGRAMS, WHOLE
-from tests.cluster.places import MODULES, VERSION, kubernetes_programs, tools
+from testbed.cluster.modules import NODE_PROGRAMS, WHOLE
+from testbed.cluster.places import MODULES, VERSION, kubernetes_programs, tools
 
 TOOLS = {
     "coredns": "github.com/coredns/coredns",
@@ -48,7 +48,7 @@ def build_kubernetes(version: str, programs: tuple[str, ...]) -> Path:
         pinned = ", ".join(sorted(one.parent.name for one in MODULES.glob("[0-9]*/go.sum")))
         raise RuntimeError(
             f"Kubernetes {version} isn't pinned; these are: {pinned}. To add it: "
-            f"python -m tests.cluster pin {version} {' '.join(programs)}"
+            f"python -m testbed.cluster pin {version} {' '.join(programs)}"
         )
     for program in programs:
         # Up to 1.30 it brings the clouds' own code along, and needs modules that nobody publishes any longer.

@@ -8,8 +8,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.places import CONTEXT, KUBECONFIG, VERSION, kubernetes_programs
-from tests.cluster.processes import ClusterError, pid_of, run
+from testbed.cluster.places import CONTEXT, KUBECONFIG, VERSION, kubernetes_programs
+from testbed.cluster.processes import ClusterError, pid_of, run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def current() -> Cluster:
     if named := named_by_environment():
         return named
     if not pid_of("apiserver"):
-        raise ClusterError("the test cluster isn't up: python -m tests.cluster up")
+        raise ClusterError("the test cluster isn't up: python -m testbed.cluster up")
     return reach(KUBECONFIG)
 
 
@@ -58,7 +58,7 @@ def kubectl_program() -> Path:
     built = kubernetes_programs(VERSION) / "kubectl"
     found = built if built.exists() else shutil.which("kubectl")
     if found is None:
-        raise ClusterError("kubectl isn't here: python -m tests.cluster build")
+        raise ClusterError("kubectl isn't here: python -m testbed.cluster build")
     return Path(found)
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.access import Cluster
-from tests.cluster.build import build_tool
-from tests.cluster.places import CACHE
+from testbed.cluster.access import Cluster
+from testbed.cluster.build import build_tool
+from testbed.cluster.places import CACHE
 
 FOLDER = CACHE / "kubernetes-schemas"
 """For `kubeconform -schema-location`; one subfolder for each version."""

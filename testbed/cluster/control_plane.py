@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cluster import credentials
-from tests.cluster.places import (
+from testbed.cluster import credentials
+from testbed.cluster.places import (
     ADDRESS,
     CONF,
     ETCD,
@@ -21,7 +21,7 @@ from tests.cluster.places import (
     ROOT,
     SERVICE_RANGE,
 )
-from tests.cluster.processes import says, start, succeeds, wait_until
+from testbed.cluster.processes import says, start, succeeds, wait_until
 
 _FIRST_OTHER_PORT = 6500
 """Another version's API server listens here plus its minor version: 1.36 on 6536."""

@@ -2,7 +2,7 @@
 
 Control plane, kubelet, kube-proxy and CoreDNS are built from Go modules; etcd, containerd, runc and the network
 plugins come from Debian. No image registry is needed: images come from the local Docker engine. Everything listens on
-a bridge of this machine (10.244.0.1) or on loopback. `python -m tests.cluster` is the same by hand.
+a bridge of this machine (10.244.0.1) or on loopback. `python -m testbed.cluster` is the same by hand.
 
 With `PTI_TEST_KUBECONFIG` (and `PTI_TEST_CONTEXT`) another cluster takes its place, which has the images already:
 then nothing here starts, loads or ends.
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tests.cluster import containers, node, volumes
-from tests.cluster.access import Cluster, current, named_by_environment
-from tests.cluster.places import API_SERVER_VERSIONS
-from tests.cluster.processes import ClusterError
+from testbed.cluster import containers, node, volumes
+from testbed.cluster.access import Cluster, current, named_by_environment
+from testbed.cluster.places import API_SERVER_VERSIONS
+from testbed.cluster.processes import ClusterError
 
 __all__ = [
     "API_SERVER_VERSIONS",

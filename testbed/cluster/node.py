@@ -9,12 +9,12 @@ import shutil
 import sys
 import urllib.request
 
-from tests import ext4
-from tests.cluster import configuration, containers, control_plane, credentials, mounts, network, packages, volumes
-from tests.cluster.access import Cluster, kubectl_program, reach
-from tests.cluster.build import build_kubernetes, build_node, build_tool, is_built
-from tests.cluster.places import ADDRESS, CONF, KUBECONFIG, NODE, POD_RANGE, ROOT
-from tests.cluster.processes import ClusterError, end, names, start, succeeds, wait_until
+from testbed import ext4
+from testbed.cluster import configuration, containers, control_plane, credentials, mounts, network, packages, volumes
+from testbed.cluster.access import Cluster, kubectl_program, reach
+from testbed.cluster.build import build_kubernetes, build_node, build_tool, is_built
+from testbed.cluster.places import ADDRESS, CONF, KUBECONFIG, NODE, POD_RANGE, ROOT
+from testbed.cluster.processes import ClusterError, end, names, start, succeeds, wait_until
 
 
 def obstacle() -> str | None:

@@ -12,10 +12,10 @@ import subprocess
 import tarfile
 from collections.abc import Iterable
 
-from tests.cluster.build import build_tool
-from tests.cluster.configuration import PAUSE_IMAGE
-from tests.cluster.places import CONF, CONTAINERD_SOCKET, ROOT
-from tests.cluster.processes import ClusterError, pid_of, run, start, succeeds, wait_until
+from testbed.cluster.build import build_tool
+from testbed.cluster.configuration import PAUSE_IMAGE
+from testbed.cluster.places import CONF, CONTAINERD_SOCKET, ROOT
+from testbed.cluster.processes import ClusterError, pid_of, run, start, succeeds, wait_until
 
 _CTR = ("ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io")
 _TASKS = ROOT / "containerd" / "state" / "io.containerd.runtime.v2.task" / "k8s.io"
@@ -35,7 +35,7 @@ def load(images: Iterable[str]) -> list[str]:
     A tag that moved is loaded again. A name that the engine doesn't have is an error.
     """
     if not pid_of("containerd"):
-        raise ClusterError("the test cluster isn't up: python -m tests.cluster up")
+        raise ClusterError("the test cluster isn't up: python -m testbed.cluster up")
     present = _loaded()
     wanted = {image: _docker_id(image) for image in images}
     missing = [

@@ -7,8 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
-from tests.cluster.places import ADDRESS, CONF, CONTEXT, FIRST_SERVICE, NODE, PKI, PORT
-from tests.cluster.processes import run, succeeds
+from testbed.cluster.places import ADDRESS, CONF, CONTEXT, FIRST_SERVICE, NODE, PKI, PORT
+from testbed.cluster.processes import run, succeeds
 
 SUBJECTS = {
     "apiserver": "/CN=kube-apiserver",

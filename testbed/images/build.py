@@ -1,10 +1,10 @@
 """Builds the images of the end-to-end tests from packages, where no image registry is reachable.
 
-    python -m tests.e2e.images.build                  builds what is missing or out of date
-    python -m tests.e2e.images.build postgres redis   only these (a folder's name or a whole tag)
-    python -m tests.e2e.images.build --controllers    those that only the long suite runs
-    python -m tests.e2e.images.build --force kafka    again, whatever the labels say
-    python -m tests.e2e.images.build --list           names them and builds nothing
+    python -m testbed.images.build                  builds what is missing or out of date
+    python -m testbed.images.build postgres redis   only these (a folder's name or a whole tag)
+    python -m testbed.images.build --controllers    those that only the long suite runs
+    python -m testbed.images.build --force kafka    again, whatever the labels say
+    python -m testbed.images.build --list           names them and builds nothing
 
 Each image has the name and the contract of the official one; README.md says what really runs in it. Where the engine
 has the official image already, it is left alone.
@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from tests.e2e.images import debian
-from tests.e2e.images.downloads import CACHE
-from tests.e2e.images.engine import OFFICIAL, docker, present, say
-from tests.e2e.images.recipes import BASES, CONTROLLERS, IMAGES, Recipe
+from testbed.images import debian
+from testbed.images.downloads import CACHE
+from testbed.images.engine import OFFICIAL, docker, present, say
+from testbed.images.recipes import BASES, CONTROLLERS, IMAGES, Recipe
 
 
 def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.e2e.images.engine import docker, say
+from testbed.images.engine import docker, say
 
 SUITE = "trixie"
 ROOTFS = f"pti-local/rootfs:{SUITE}"

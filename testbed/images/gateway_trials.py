@@ -12,7 +12,7 @@ import json
 import time
 
 from components.assets import asset
-from tests.e2e.images.trials import PASSWORD, Trial
+from testbed.images.trials import PASSWORD, Trial
 
 SECRET = "a secret that signs tokens for an hour"
 TENANT = "5d1c7a52-8f0e-4c55-9d3b-0f3a1f4f2c11"

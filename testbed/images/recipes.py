@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.e2e.images.debian import ROOTFS, SUITE
-from tests.e2e.images.downloads import (
+from testbed.images.debian import ROOTFS, SUITE
+from testbed.images.downloads import (
     FOLDER,
     Download,
     GoModule,
@@ -20,7 +20,7 @@ from tests.e2e.images.downloads import (
     PythonWheels,
 )
 
-PROJECT = FOLDER.parents[2]
+PROJECT = FOLDER.parents[1]
 BASE = f"pti-local/debian:{SUITE}"
 JAVA = "pti-local/java:21"
 PYTHON = "python:3.13-slim-bookworm"

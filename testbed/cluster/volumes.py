@@ -15,9 +15,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests import ext4
-from tests.cluster.access import Cluster
-from tests.cluster.places import NODE, VOLUME_IMAGES, VOLUMES
+from testbed import ext4
+from testbed.cluster.access import Cluster
+from testbed.cluster.places import NODE, VOLUME_IMAGES, VOLUMES
 
 STORAGE_CLASS = "test-local"
 COUNT = 24

@@ -1,7 +1,7 @@
 """Starts every image the way the platform runs it, asks it something real, and measures it.
 
-    python -m tests.e2e.images.verify                         all of them but the controllers
-    python -m tests.e2e.images.verify postgres redis          only these containers, in the tables' order
+    python -m testbed.images.verify                         all of them but the controllers
+    python -m testbed.images.verify postgres redis          only these containers, in the tables' order
 
 Each runs with a read-only root, no capabilities, no new privileges and its numeric user; `trials.py`,
 `gateway_trials.py` and `monitoring_trials.py` say what it may write to, what it is asked and what it has to answer. The
@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.images.engine import docker, say
-from tests.e2e.images.gateway_trials import GATEWAY_TRIALS
-from tests.e2e.images.monitoring_trials import MONITORING_TRIALS
-from tests.e2e.images.recipes import CONTROLLERS
-from tests.e2e.images.trials import TRIALS, Trial
+from testbed.images.engine import docker, say
+from testbed.images.gateway_trials import GATEWAY_TRIALS
+from testbed.images.monitoring_trials import MONITORING_TRIALS
+from testbed.images.recipes import CONTROLLERS
+from testbed.images.trials import TRIALS, Trial
 
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 ALL = (*TRIALS, *GATEWAY_TRIALS, *MONITORING_TRIALS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.cluster.places import (
+from testbed.cluster.places import (
     ADDRESS,
     BRIDGE,
     CONF,

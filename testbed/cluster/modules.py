@@ -1,7 +1,7 @@
 """Pins a Kubernetes version for the builds: writes `.ci/kubernetes/<version>/go.mod` and `go.sum`.
 
-    python -m tests.cluster pin 1.34.4                    every program of a node
-    python -m tests.cluster pin 1.36.3 kube-apiserver     only this one
+    python -m testbed.cluster pin 1.34.4                    every program of a node
+    python -m testbed.cluster pin 1.36.3 kube-apiserver     only this one
 
 Kubernetes publishes its staging modules apart: v1.X.Y of the whole is v0.X.Y of each. Its own go.mod points them at
 folders of its checkout, which a module that requires it doesn't have; here they become the published ones.
@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.places import MODULES
+from testbed.cluster.places import MODULES
 
 WHOLE = "k8s.io/kubernetes"
 NODE_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests import cache
+from testbed import cache
 
 FOLDER = Path(__file__).parent
 CACHE = cache.CACHE / "images"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.e2e.images.trials import WATCHER_PASSWORD, Trial
+from testbed.images.trials import WATCHER_PASSWORD, Trial
 
 NOBODY = "65534:65534"
 PROMETHEUS = {

@@ -6,9 +6,9 @@ import contextlib
 import os
 from pathlib import Path
 
-from tests.cluster.configuration import POD_NETWORK
-from tests.cluster.places import ROOT
-from tests.cluster.processes import succeeds
+from testbed.cluster.configuration import POD_NETWORK
+from testbed.cluster.places import ROOT
+from testbed.cluster.processes import succeeds
 
 
 def below(root: Path) -> list[Path]:

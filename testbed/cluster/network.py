@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.cluster.configuration import POD_NETWORK
-from tests.cluster.places import ADDRESS, BRIDGE, POD_SUBNET
-from tests.cluster.processes import run, succeeds
+from testbed.cluster.configuration import POD_NETWORK
+from testbed.cluster.places import ADDRESS, BRIDGE, POD_SUBNET
+from testbed.cluster.processes import run, succeeds
 
 _PREFIX = POD_SUBNET.partition("/")[2]
 _DIRECTIONS = ("-i", "-o")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.cluster.places import LOGS, ROOT
+from testbed.cluster.places import LOGS, ROOT
 
 RUN = ROOT / "run"
 DEADLINE_S = 90.0
