@@ -73,8 +73,46 @@ class Addressing:
         return self.forward.format(host=endpoint.host, port=endpoint.port) if self.forward else None
 
 
+class Edge(Protocol):
+    """Optional: the edge of a backend (`Capability.EDGE`)."""
+
+    def expose(self, exposure: Exposure, options: DeployOptions) -> None:
+        """Route host names to deployed workloads."""
+        ...
+
+
+class CertificateIssuer(Protocol):
+    """Optional: what issues certificates (`Capability.CERTIFICATES`)."""
+
+    def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
+        """Request a certificate in a Secret of the request's name, for a `FileSet` or an `Exposure`."""
+        ...
+
+
+class PostgresOperator(Protocol):
+    """Optional: what runs PostgreSQL on several nodes (`Capability.POSTGRES_OPERATOR`)."""
+
+    def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
+        """Declare PostgreSQL on several nodes, as a deployed workload. Return the endpoint of its primary."""
+        ...
+
+
 class Backend(Protocol):
-    """A platform that workloads run on."""
+    """A platform that workloads run on. `backends.refusals.required` returns an optional part, or refuses."""
+
+    @property
+    def kind(self) -> str:
+        """Its row in `capabilities.BACKENDS`."""
+        ...
+
+    @property
+    def edge(self) -> Edge | None: ...
+
+    @property
+    def certificate_issuer(self) -> CertificateIssuer | None: ...
+
+    @property
+    def postgres_operator(self) -> PostgresOperator | None: ...
 
     def check(self, published: Iterable[tuple[str, int]]) -> None:
         """Check whether an update can succeed, before any resource is declared. A preview only warns.
@@ -95,30 +133,6 @@ class Backend(Protocol):
 
         Raises:
             WorkloadError: the backend doesn't support it, or what it needs or calls isn't deployed yet.
-        """
-        ...
-
-    def expose(self, exposure: Exposure, options: DeployOptions) -> None:
-        """Route host names to deployed workloads, through the edge of the platform.
-
-        Raises:
-            WorkloadError: where it has none.
-        """
-        ...
-
-    def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
-        """Request a certificate in a Secret of the request's name, for a `FileSet` or an `Exposure`.
-
-        Raises:
-            WorkloadError: where nothing issues certificates.
-        """
-        ...
-
-    def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
-        """Declare PostgreSQL on several nodes, as a deployed workload. Return the endpoint of its primary.
-
-        Raises:
-            WorkloadError: where there is only one node.
         """
         ...
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
+
 from backends.base import Backend
+from capabilities import BACKENDS
 from settings import Settings
 
 
 def create_backend(settings: Settings, *, stack: str) -> Backend:
     """Return the backend of a stack, with its provider. Call it once."""
-    if settings.backend.kind == "kubernetes":
-        from backends.kubernetes.backend import KubernetesBackend
-
-        return KubernetesBackend(settings.kubernetes, settings.images, stack=stack, protect=settings.protect)
-    from backends.docker.backend import DockerBackend
-
-    return DockerBackend(settings.backend, settings.images, stack=stack, protect=settings.protect)
+    create: Callable[[Settings, str], Backend] = import_module(BACKENDS[settings.backend.kind].module).create
+    return create(settings, stack)

@@ -8,6 +8,7 @@ import pulumi
 
 import contract
 from backends.base import Backend
+from capabilities import Capability, offers
 from components.credentials import Credentials
 from components.dev_tools import DevTools, DevToolsArgs
 from components.frontend import Frontend, FrontendArgs
@@ -127,7 +128,7 @@ class Platform(pulumi.ComponentResource):
                     credentials=credentials,
                     stores=tuple(data.stores.values()),
                     nginx=_nginx(settings),
-                    watch_machine=settings.backend.kind == "docker",
+                    watch_machine=offers(settings.backend.kind, Capability.HOST_METRICS),
                 ),
                 below,
             )

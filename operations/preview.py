@@ -42,7 +42,7 @@ def preview(stack: str) -> int:
         if needed:
             _quietly(place, ["config", "set-all", "--stack", stack, *_placeholders(needed)])
         print(f"· what a new stack '{stack}' would create, with placeholders as its secrets", flush=True)
-        if settings.backend.kind == "kubernetes":
+        if settings.kubernetes.kubeconfig is not None:
             print("· the cluster is not contacted; Pulumi's warning about a missing kubeconfig is expected", flush=True)
         command = ["pulumi", "preview", "--stack", stack, "--config-file", str(configuration)]
         try:

@@ -1,11 +1,14 @@
-"""Runtimes of a stack's workloads: the only module in which operations distinguish Docker and Kubernetes."""
+"""What runs a stack's workloads, asked with its own command."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from importlib import import_module
+from typing import Any, Protocol, cast
 
+from capabilities import BACKENDS
 from operations.configuration import read_configuration
+from operations.project import OperationError
 
 
 class Runtime(Protocol):
@@ -50,12 +53,13 @@ class Runtime(Protocol):
 
 
 def runtime_of(stack: str) -> Runtime:
-    """Return the runtime of the stack's configuration."""
+    """Return the runtime of the backend that the stack's configuration names.
+
+    Raises:
+        OperationError: the backend has none.
+    """
     settings, _ = read_configuration(stack)
-    if settings.backend.kind == "kubernetes":
-        from operations import cluster
-
-        return cluster
-    from operations import containers
-
-    return containers
+    row = BACKENDS[settings.backend.kind]
+    if row.runtime is None:
+        raise OperationError(f"{row.title} (backend.kind of stack '{stack}') has no status, logs or wipe.")
+    return cast(Runtime, import_module(row.runtime))

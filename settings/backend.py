@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, ip_address
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from capabilities import BACKENDS
 from settings.base import (
     Cidrs,
     Conflict,
@@ -41,10 +42,19 @@ def within(network: IPv4Network, host: str) -> bool:
         return False
 
 
+def _known(kind: str) -> str:
+    if kind not in BACKENDS:
+        raise ValueError("one of " + ", ".join(map(repr, BACKENDS)))
+    return kind
+
+
+BackendKind = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*BACKENDS]})]
+
+
 class Backend(Section):
     """Backend that runs the platform."""
 
-    kind: Literal["docker", "kubernetes"] = Field(
+    kind: BackendKind = Field(
         "docker", description="`docker`: one Docker engine; `kubernetes`: the cluster under the key `kubernetes`."
     )
     host: str | None = Field(
@@ -82,8 +92,9 @@ class Backend(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        of_docker = ("host", "bind_address", "published_host", "network_pool")
-        if self.kind != "docker" and (unused := unused_keys(self, of_docker, reason=f"with kind '{self.kind}'")):
+        own = BACKENDS[self.kind].backend_keys
+        names = [key for row in BACKENDS.values() for key in row.backend_keys if key not in own]
+        if unused := unused_keys(self, names, reason=f"with kind '{self.kind}'"):
             raise SettingsConflict(unused)
         if self.bind_address.is_unspecified and self.published_host is None:
             problem = f"is required, as bindAddress {self.bind_address} is no address that clients can use"

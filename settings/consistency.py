@@ -1,6 +1,6 @@
 """Rules across the sections of a stack's configuration, and settings that a backend doesn't support.
 
-The backends refuse the same on their own (`backends/*/refusals.py`), for callers without settings.
+Why a backend doesn't support something is in the table of `capabilities`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 from pydantic.alias_generators import to_camel
 
+from capabilities import BACKENDS, Capability, why_missing
 from settings import postgres_connections
 from settings.applications import Frontends, Scaling, Services
 from settings.backend import within
@@ -36,11 +37,13 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
     if settings.gateway.enabled and not kong_admin_api(settings):
         reason = "without the admin API (gateway.kong.adminApi)"
         found |= _below("gateway.kong", unused_keys(settings.gateway.kong, ["admin_port"], reason=reason))
-    found |= (
-        _unsupported_on_kubernetes(settings)
-        if settings.backend.kind == "kubernetes"
-        else _unsupported_on_docker(settings)
-    )
+    found |= _unsupported(settings)
+    pool = settings.backend.network_pool
+    if "network_pool" in BACKENDS[settings.backend.kind].backend_keys:
+        for key, host in _external_hosts(settings):
+            if within(pool, host):
+                problem = f"is {pool}, which contains {host} of {key}: containers would not reach it"
+                found["backend.networkPool"] = Conflict(problem, set_to("OTHER_RANGE"))
     external_postgres = settings.postgres.mode == "external"
     if settings.credentials == "well-known" and external_postgres:
         problem = f"{PUBLIC_PASSWORDS}, and the roles of an external PostgreSQL would get them"
@@ -90,37 +93,26 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _unsupported_on_kubernetes(settings: Settings) -> dict[str, Conflict]:
-    found = {}
-    required = "is required with backend.kind 'kubernetes'"
-    if settings.kubernetes.kubeconfig is None:
-        found["kubernetes.kubeconfig"] = Conflict(required, set_to("FILE"))
-    if settings.kubernetes.context is None:
-        found["kubernetes.context"] = Conflict(required, set_to("NAME"))
-    if settings.credentials == "well-known":
-        found["credentials"] = Conflict(f"{PUBLIC_PASSWORDS}, which are for a laptop only", GENERATED)
-    if settings.services.local:
-        found["services.local"] = Conflict("is not supported: a cluster can't reach a developer's machine", REMOVE)
-    if settings.dev_tools.enabled:
-        problem = "is not supported on Kubernetes: the tools have no user accounts"
-        found["devTools.enabled"] = Conflict(problem, set_to("false"))
-    reason = "on Kubernetes: the nodes don't belong to the stack"
-    unused = unused_keys(settings.monitoring.exporters, ["node"], reason=reason)
-    found |= _below("monitoring.exporters", unused)
-    reason = "on Kubernetes: host ports exist on Docker only"
-    for path, section, names in _host_ports(settings):
-        found |= _below(path, unused_keys(section, names, reason=reason))
+def _unsupported(settings: Settings) -> dict[str, Conflict]:
+    """Return the conflicts with the backend: missing keys, unused ones, and values that need what it doesn't offer."""
+    kind, found = settings.backend.kind, dict[str, Conflict]()
+    for other, row in BACKENDS.items():
+        if row.section is None:
+            continue
+        if other != kind:
+            found |= unused_keys(settings, [row.section], reason=f"with backend.kind '{kind}'")
+            continue
+        for name, placeholder in row.required.items():
+            if getattr(getattr(settings, row.section), name) is None:
+                problem = f"is required with backend.kind '{kind}'"
+                found[f"{row.section}.{name}"] = Conflict(problem, set_to(placeholder))
+    for key, capability, fix in _needs(settings):
+        if missing := why_missing(kind, capability):
+            found[key] = Conflict(f"is not supported {missing}", fix)
+    for path, section, names, capability in _used_with(settings):
+        if missing := why_missing(kind, capability):
+            found |= _below(path, unused_keys(section, names, reason=missing))
     return found
-
-
-def _host_ports(settings: Settings) -> Iterator[tuple[str, Section, tuple[str, ...]]]:
-    """Yield the host ports, which only Docker uses. nginx's ports are also those of its Service."""
-    for name, store in settings.stores.items():
-        yield from ((f"{to_camel(name)}{path}", section, ("port",)) for path, section, _ in store.host_ports())
-    yield "gateway.kong", settings.gateway.kong, ("proxy_port", "tls_port", "admin_port")
-    yield "monitoring.prometheus", settings.monitoring.prometheus, ("port",)
-    yield "monitoring.alertmanager", settings.monitoring.alertmanager, ("port",)
-    yield "monitoring.grafana", settings.monitoring.grafana, ("port",)
 
 
 def _external_hosts(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -135,38 +127,48 @@ def _external_hosts(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "kafka.external.bootstrapServers", server.rpartition(":")[0]
 
 
-def _unsupported_on_docker(settings: Settings) -> dict[str, Conflict]:
-    found = unused_keys(settings, ["kubernetes"], reason="with backend.kind 'docker'")
-    pool = settings.backend.network_pool
-    for key, host in _external_hosts(settings):
-        if within(pool, host):
-            problem = f"is {pool}, which contains {host} of {key}: containers would not reach it"
-            found["backend.networkPool"] = Conflict(problem, set_to("OTHER_RANGE"))
+def _needs(settings: Settings) -> Iterator[tuple[str, Capability, str]]:
+    """Yield each key whose value needs a capability of the backend, with the fix."""
+    if settings.credentials == "well-known":
+        yield "credentials", Capability.KNOWN_PASSWORDS, GENERATED
+    if settings.services.local:
+        yield "services.local", Capability.HOST_GATEWAY, REMOVE
+    if settings.dev_tools.enabled:
+        yield "devTools.enabled", Capability.TOOLS_WITHOUT_LOGIN, set_to("false")
     if settings.postgres.mode == "cloudnativepg":
-        found["postgres.mode"] = Conflict(
-            "is not supported on Docker: CloudNativePG needs Kubernetes", set_to("statefulset")
-        )
+        yield "postgres.mode", Capability.POSTGRES_OPERATOR, set_to("statefulset")
     if settings.kafka.brokers > 1:
-        problem = "must be 1 on Docker: one engine is a single point of failure"
-        found["kafka.brokers"] = Conflict(problem, set_to("1"))
+        yield "kafka.brokers", Capability.REPLICAS, set_to("1")
     if settings.gateway.edge != "nginx":
-        problem = "is not supported on Docker: Ingress and Gateway API need Kubernetes"
-        found["gateway.edge"] = Conflict(problem, set_to("nginx"))
+        yield "gateway.edge", Capability.EDGE, set_to("nginx")
     if settings.gateway.tls.source != "self-signed":
-        problem = "is not supported on Docker: Secrets and cert-manager need Kubernetes"
-        found["gateway.tls.source"] = Conflict(problem, set_to("self-signed"))
-    reason = "on Docker, which has no Kubernetes objects"
-    found |= _below("monitoring.exporters", unused_keys(settings.monitoring.exporters, ["kube_state"], reason=reason))
+        is_issued = settings.gateway.tls.source == "cert-manager"
+        needed = Capability.CERTIFICATES if is_issued else Capability.EXISTING_SECRETS
+        yield "gateway.tls.source", needed, set_to("self-signed")
     if settings.monitoring.prometheus.kubelets:
-        problem = "is not supported on Docker, which has no kubelets"
-        found["monitoring.prometheus.kubelets"] = Conflict(problem, set_to("false"))
+        yield "monitoring.prometheus.kubelets", Capability.NODE_METRICS, set_to("false")
     for key, number, scaling in _replicas(settings):
-        problem = "is not supported: Docker runs one replica of each workload"
         if (number or 1) > 1:
-            found[f"{key}.replicas"] = Conflict(problem, set_to("1"))
+            yield f"{key}.replicas", Capability.REPLICAS, set_to("1")
         if scaling is not None:
-            found[f"{key}.scaling"] = Conflict(problem, REMOVE)
-    return found
+            yield f"{key}.scaling", Capability.AUTOSCALING, REMOVE
+
+
+def _used_with(settings: Settings) -> Iterator[tuple[str, Section, tuple[str, ...], Capability]]:
+    """Yield the keys that have no effect without a capability. nginx's ports are also those of its Service."""
+    exporters = settings.monitoring.exporters
+    yield "monitoring.exporters", exporters, ("node",), Capability.HOST_METRICS
+    yield "monitoring.exporters", exporters, ("kube_state",), Capability.NAMESPACE_OBJECTS
+    for name, store in settings.stores.items():
+        for below, part, _ in store.host_ports():
+            yield f"{to_camel(name)}{below}", part, ("port",), Capability.HOST_PORTS
+    for path, section, names in (
+        ("gateway.kong", settings.gateway.kong, ("proxy_port", "tls_port", "admin_port")),
+        ("monitoring.prometheus", settings.monitoring.prometheus, ("port",)),
+        ("monitoring.alertmanager", settings.monitoring.alertmanager, ("port",)),
+        ("monitoring.grafana", settings.monitoring.grafana, ("port",)),
+    ):
+        yield path, section, names, Capability.HOST_PORTS
 
 
 def _replicas(settings: Settings) -> Iterator[tuple[str, int | None, Scaling | None]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pydantic.alias_generators import to_camel
 
+from capabilities import Capability, offers
 from settings.models import Settings
 
 
@@ -17,7 +18,7 @@ def kong_admin_api(settings: Settings) -> bool:
 
 def published_ports(settings: Settings) -> Iterator[tuple[str, int]]:
     """Yield each host port that the stack binds, after the configuration key that changes it."""
-    if settings.backend.kind != "docker":
+    if not offers(settings.backend.kind, Capability.HOST_PORTS):
         return
     for name, store in settings.stores.items():
         if not store.is_external:

@@ -146,6 +146,10 @@ class Workload:
             refuse("a task states its command")
         if self.volumes and self.kind is not Kind.STATEFUL:
             refuse("only a stateful workload can have persistent volumes")
+        if self.cpus is not None and self.cpu_request > self.cpus:
+            refuse(f"requests {self.cpu_request} cores, more than its limit of {self.cpus}")
+        if closed := [port.name for port in self.ports if port.public and port.publish is None]:
+            refuse(f"the public ports {closed} need the port number that users connect to (publish)")
         numbers = [port.number for port in self.ports]
         if len(set(numbers)) != len(numbers):
             refuse(f"there is a duplicate port number in {numbers}")

@@ -26,25 +26,28 @@ from backends.docker.ownership import Ownership
 from backends.docker.ports import check
 from backends.docker.ranges import NetworkRanges, gateway
 from backends.docker.readiness import Awaited, Readiness
-from backends.docker.refusals import refuse_what_docker_lacks
 from backends.docker.volumes import DataVolumes
 from backends.order import Deployed
+from backends.refusals import refuse_unsupported
 from backends.threads import Threads
+from settings import Settings
 from settings.backend import Backend as BackendSettings
 from settings.backend import Images
 from workloads import (
-    CertificateRequest,
     Endpoint,
-    Exposure,
     FileSet,
     Kind,
-    PostgresCluster,
     Workload,
     WorkloadError,
 )
 
 DATA_LABEL = "pti-calendar.data"
 LOOPBACK = "127.0.0.1"
+
+
+def create(settings: Settings, stack: str) -> DockerBackend:
+    """Return the backend of a stack's settings."""
+    return DockerBackend(settings.backend, settings.images, stack=stack, protect=settings.protect)
 
 
 class DockerBackend:
@@ -60,6 +63,9 @@ class DockerBackend:
         stack: goes into every name, so that several stacks share an engine.
         protect: whether persistent volumes refuse deletion.
     """
+
+    kind = "docker"
+    edge = certificate_issuer = postgres_operator = None
 
     def __init__(self, settings: BackendSettings, images: Images, *, stack: str, protect: bool) -> None:
         self._bind_address = str(settings.bind_address)
@@ -110,7 +116,7 @@ class DockerBackend:
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declare a workload's network, volumes and container. See `Backend.deploy`."""
-        refuse_what_docker_lacks(workload)
+        refuse_unsupported(workload, self.kind)
         self._deployed.admit(workload)
         # An External needs nothing: every bridge network has outbound access. Two ports of a workload share one
         # network.
@@ -159,27 +165,6 @@ class DockerBackend:
         if workload.readiness and not is_task:
             awaited = Awaited(workload.name, name, workload.readiness.startup_s)
             self._ready[workload.name] = self._readiness.record(awaited, self._containers[workload.name].id, options)
-
-    def expose(self, exposure: Exposure, options: DeployOptions) -> None:
-        """Raise an error: Docker has no Ingress or Gateway. See `Backend.expose`."""
-        raise WorkloadError(
-            f"exposure {exposure.name!r}: Docker has neither an Ingress controller nor a Gateway. Use nginx: "
-            "pulumi config set --path 'pti-calendar:gateway.edge' nginx"
-        )
-
-    def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
-        """Raise an error: Docker has no cert-manager. See `Backend.request_certificate`."""
-        raise WorkloadError(
-            f"certificate {request.name!r}: cert-manager needs Kubernetes. Use a self-signed certificate: "
-            "pulumi config set --path 'pti-calendar:gateway.tls.source' self-signed"
-        )
-
-    def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
-        """Raise an error: Docker has no operator. See `Backend.deploy_postgres_cluster`."""
-        raise WorkloadError(
-            f"PostgreSQL cluster {cluster.name!r}: CloudNativePG needs Kubernetes. Run a single server: "
-            "pulumi config set --path 'pti-calendar:postgres.mode' statefulset"
-        )
 
     @property
     def deployed(self) -> Sequence[Workload]:

@@ -32,12 +32,13 @@ from backends.kubernetes.files import files, key_pair, secret_environment
 from backends.kubernetes.manifest import Manifest, manifest, merged
 from backends.kubernetes.pod import Placement, template
 from backends.kubernetes.prerequisites import Prerequisites
-from backends.kubernetes.refusals import refuse_what_kubernetes_lacks
 from backends.kubernetes.registry import KubernetesObject, Registry
 from backends.kubernetes.rollout import Rollouts
 from backends.kubernetes.rollout_wait import Awaited
 from backends.kubernetes.services import EACH_POD, services
 from backends.order import Deployed
+from backends.refusals import refuse_unsupported
+from settings import Settings
 from settings.backend import Images, Kubernetes
 from workloads import (
     METRICS_PORT,
@@ -63,6 +64,11 @@ class Held:
     records: list[pulumi.Stash] = field(default_factory=list)
 
 
+def create(settings: Settings, stack: str) -> KubernetesBackend:
+    """Return the backend of a stack's settings."""
+    return KubernetesBackend(settings.kubernetes, settings.images, stack=stack, protect=settings.protect)
+
+
 class KubernetesBackend:
     """Runs workloads in one namespace of a cluster.
 
@@ -73,7 +79,10 @@ class KubernetesBackend:
         protect: whether the namespace and the claims refuse deletion. They outlive the stack either way.
     """
 
+    kind = "kubernetes"
+
     def __init__(self, settings: Kubernetes, images: Images, *, stack: str, protect: bool) -> None:
+        self.edge = self.certificate_issuer = self.postgres_operator = self
         self._settings = settings
         domain = f"{settings.namespace}.svc.{settings.cluster_domain}"
         self.addressing = Addressing(
@@ -116,7 +125,7 @@ class KubernetesBackend:
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declares all objects of a workload. See `Backend.deploy`."""
-        refuse_what_kubernetes_lacks(workload)
+        refuse_unsupported(workload, self.kind)
         self._deployed.admit(workload)
         self._selectors[workload.name] = labels.selector(workload.name)
         before = [
@@ -151,7 +160,7 @@ class KubernetesBackend:
             self._register(budget, workload, options)
 
     def expose(self, wanted: Exposure, options: DeployOptions) -> None:
-        """Declares an Ingress, or a route per host, and opens the way to the workloads. See `Backend.expose`."""
+        """Declares an Ingress, or a route per host, and opens the way to the workloads. See `Edge.expose`."""
         who = f"exposure {wanted.name!r}"
         ports: dict[str, set[int]] = {}
         for route in wanted.routes:
@@ -171,14 +180,14 @@ class KubernetesBackend:
             self._objects.register(opening, owner=who, options=options)
 
     def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
-        """Declares a Certificate of cert-manager. See `Backend.request_certificate`."""
+        """Declares a Certificate of cert-manager. See `CertificateIssuer.request_certificate`."""
         if not self._solvers_admitted:
             self._solvers_admitted = True
             self._objects.register(network_policy.of_solvers(), owner="certificates", options=options)
         self._objects.register(certificate(request), owner=f"certificate {request.name!r}", options=options)
 
     def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
-        """Declares a Cluster of CloudNativePG. See `Backend.deploy_postgres_cluster`."""
+        """Declares a Cluster of CloudNativePG. See `PostgresOperator.deploy_postgres_cluster`."""
         self._deployed.admit_store(cluster.name, [postgres_cluster.POSTGRES, METRICS_PORT])
         self._selectors[cluster.name] = postgres_cluster.selector(cluster.name)
         admin = self._objects.register(

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import pulumi
 
 from backends.base import Backend, DeployOptions
+from backends.refusals import required
+from capabilities import Capability
 from settings.gateway import Tls
 from workloads import CertificateRequest, FileSet, KeyPair
 
@@ -28,7 +30,8 @@ def tls_certificate(settings: Tls, hosts: Sequence[str], backend: Backend, *, pa
             issuer=settings.issuer or "",
             issuer_kind=settings.issuer_kind,
         )
-        backend.request_certificate(request, DeployOptions(parent=parent))
+        issuer = required(backend.certificate_issuer, "cert-manager", backend.kind, Capability.CERTIFICATES)
+        issuer.request_certificate(request, DeployOptions(parent=parent))
     return settings.secret_name
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pulumi
 
 from backends.base import Backend, DeployOptions
+from backends.refusals import required
+from capabilities import Capability
 from components.credentials import Credentials
 from components.gateway import certificate, kong, nginx
 from components.gateway.declaration import Configuration, Upstream
@@ -74,7 +76,8 @@ class Gateway(pulumi.ComponentResource):
             files = certificate.file_set(obtained, nginx.CERTIFICATE)
             backend.deploy(nginx.load_balancer(settings, routes, files, backend), DeployOptions(parent=self))
         else:
-            backend.expose(_exposure(settings, routes, obtained), DeployOptions(parent=self))
+            edge = required(backend.edge, f"the edge {settings.edge!r}", backend.kind, Capability.EDGE)
+            edge.expose(_exposure(settings, routes, obtained), DeployOptions(parent=self))
         self.register_outputs({"endpoint": str(kong.PROXY), "hosts": hosts})
 
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from operations.configuration import read_configuration
-from operations.project import PROJECT, ROOT
+from operations.project import PROJECT, ROOT, OperationError
 from operations.render import text
 from operations.render.compose import compose_file
 from operations.render.environment import read_secrets
@@ -32,7 +32,10 @@ def render(stack: str) -> None:
     """
     settings, supplied = read_configuration(stack)
     directory = ROOT / "rendered" / stack
-    write = _write_manifests if settings.backend.kind == "kubernetes" else _write_compose
+    writers = {"docker": _write_compose, "kubernetes": _write_manifests}
+    write = writers.get(settings.backend.kind)
+    if write is None:
+        raise OperationError(f"A stack with backend.kind '{settings.backend.kind}' can't be rendered.")
     write(settings, Placeholders.of(settings, supplied), stack, directory)
 
 

@@ -28,11 +28,9 @@ from tests.unit.conftest import Deploy
 from workloads import (
     INTERNET,
     Autoscaling,
-    CertificateRequest,
     Check,
     Endpoint,
     Exec,
-    Exposure,
     External,
     FileSet,
     HttpGet,
@@ -40,7 +38,6 @@ from workloads import (
     Liveness,
     Metrics,
     Port,
-    PostgresCluster,
     Probe,
     Scratch,
     TcpConnect,
@@ -730,31 +727,30 @@ class TestRefusals:
         [
             (
                 [workload(replicas=3)],
-                "workload 'web': Docker runs 1 replica, not 3; set replicas to 1 for this stack",
+                "workload 'web': replicas=3 is not supported on Docker: an engine runs one replica of each workload",
             ),
             (
                 [workload(autoscaling=Autoscaling(minimum=1, maximum=1))],
-                "workload 'web': Docker runs 1 replica and has no autoscaler; remove autoscaling for this stack",
+                "workload 'web': autoscaling is not supported on Docker: an engine runs one replica of each workload",
             ),
             (
                 [workload(reads_namespace=True)],
-                "workload 'web': watches the objects of a namespace, but Docker has no namespaces; remove it from "
-                "this stack",
+                "workload 'web': reading the namespace's objects is not supported on Docker: "
+                "an engine has no Kubernetes objects",
             ),
             (
                 [workload(reads_kubelets=True)],
-                "workload 'web': reads the kubelets' metrics, but Docker has no kubelets: pulumi config set "
-                "--path 'pti-calendar:monitoring.prometheus.kubelets' false",
+                "workload 'web': reading the kubelets' metrics is not supported on Docker: an engine has no kubelets",
             ),
             (
                 [workload(file_sets=(files("keys", files={}, existing_secret="theirs"),))],
-                "workload 'web': file set 'keys' is the Kubernetes Secret 'theirs', which doesn't exist on Docker; set "
-                "its files for this stack",
+                "workload 'web': the existing Secret 'theirs' as file set 'keys' is not supported on Docker: "
+                "Secrets need Kubernetes",
             ),
             (
                 [callee(), workload(calls=(Endpoint("store", 6379, alias="cache"),))],
-                "workload 'web': calls 'store' as 'cache'; on Docker a workload has no other name than its own: remove "
-                "the alias for this stack",
+                "workload 'web': calling 'store' as 'cache' is not supported on Docker: "
+                "a workload has no other name than its own",
             ),
             ([workload(), workload()], "workload 'web' is deployed twice"),
             (
@@ -793,54 +789,9 @@ class TestRefusals:
             deployed(*workloads)
         assert str(refused.value) == reason
 
-    @pytest.mark.parametrize(
-        ("ask", "reason"),
-        [
-            (
-                lambda docker, parent: docker.expose(
-                    Exposure(name="edge", kind="ingress", routes=(), tls=None, callers_namespace="ingress"),
-                    DeployOptions(parent=parent),
-                ),
-                "exposure 'edge': Docker has neither an Ingress controller nor a Gateway. Use nginx: "
-                "pulumi config set --path 'pti-calendar:gateway.edge' nginx",
-            ),
-            (
-                lambda docker, parent: docker.request_certificate(
-                    CertificateRequest(name="tls", hosts=("example.com",), issuer="ca", issuer_kind="Issuer"),
-                    DeployOptions(parent=parent),
-                ),
-                "certificate 'tls': cert-manager needs Kubernetes. Use a self-signed certificate: "
-                "pulumi config set --path 'pti-calendar:gateway.tls.source' self-signed",
-            ),
-            (
-                lambda docker, parent: docker.deploy_postgres_cluster(
-                    PostgresCluster(
-                        name="postgres",
-                        image="postgresql:18.1",
-                        instances=3,
-                        size_gib=1,
-                        memory_mib=256,
-                        shm_mib=64,
-                        cpu_request=0.1,
-                        admin_password="",
-                        operator_namespace="cnpg-system",
-                    ),
-                    DeployOptions(parent=parent),
-                ),
-                "PostgreSQL cluster 'postgres': CloudNativePG needs Kubernetes. Run a single server: "
-                "pulumi config set --path 'pti-calendar:postgres.mode' statefulset",
-            ),
-        ],
-        ids=["an edge", "a certificate", "a cluster of PostgreSQL"],
-    )
-    def test_what_only_a_cluster_has_is_refused_with_the_way_out(self, ask: Any, reason: str) -> None:
-        def program() -> None:
-            backend = DockerBackend(Backend(), Images(), stack="dev", protect=False)
-            ask(backend, pulumi.ComponentResource("test:index:Parent", "parent"))
-
-        with pytest.raises(WorkloadError) as refused:
-            record(program)
-        assert str(refused.value) == reason
+    def test_docker_has_no_edge_issuer_or_operator(self) -> None:
+        backend = deployed().result
+        assert (backend.edge, backend.certificate_issuer, backend.postgres_operator) == (None, None, None)
 
 
 def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]]:

@@ -293,8 +293,8 @@ class TestRefusals:
         [
             (
                 [workload(calls_host=True)],
-                "workload 'web' connects to the host that it runs on, which isn't supported on Kubernetes; run what it "
-                "connects to in the cluster",
+                "workload 'web': a connection to the host is not supported on Kubernetes: a cluster can't reach a "
+                "developer's machine",
             ),
             ([workload(), workload()], "workload 'web' is deployed twice"),
             (
@@ -302,19 +302,11 @@ class TestRefusals:
                 "workload 'web' depends on 'store', which is not deployed before it; deployed are none",
             ),
             (
-                [workload(ports=(port(public=True),))],
-                "workload 'web': the public port 'http' needs the port number that users connect to (publish)",
-            ),
-            (
-                [workload(cpus=0.5, cpu_request=1.0)],
-                "workload 'web' requests 1.0 cores, more than its limit of 0.5",
-            ),
-            (
                 [store("web", ports=(port(),)), workload("web-peers", ports=(port(),))],
                 "'web' and 'web-peers' would share the Service 'web-peers'",
             ),
         ],
-        ids=["the host", "the same twice", "an unknown need", "a public port nowhere", "cpu", "a shared name"],
+        ids=["the host", "the same twice", "an unknown need", "a shared name"],
     )
     def test_what_kubernetes_lacks_is_refused(self, workloads: list[Workload], reason: str) -> None:
         with pytest.raises(WorkloadError) as refused:

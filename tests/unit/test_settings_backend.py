@@ -148,9 +148,9 @@ CHOICES = [
     ),
 ]
 
-HOST_PORT = ("has no effect on Kubernetes: host ports exist on Docker only", "pulumi config rm")
-ONE_REPLICA = ("Docker runs one replica", "pulumi config set", " 1")
-NO_SCALING = ("Docker runs one replica", "pulumi config rm")
+HOST_PORT = ("has no effect on Kubernetes: a cluster binds no ports of a host", "pulumi config rm")
+ONE_REPLICA = ("one replica of each workload", "pulumi config set", " 1")
+NO_SCALING = ("one replica of each workload", "pulumi config rm")
 REACHED = {"kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
 OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
@@ -180,7 +180,7 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
             "devTools": {"enabled": True},
         },
         {
-            "credentials": ("for a laptop only", "generated"),
+            "credentials": ("is not supported on Kubernetes: other people reach a cluster", "generated"),
             "services.local": ("a cluster can't reach a developer's machine", "pulumi config rm"),
             "devTools.enabled": ("is not supported on Kubernetes", "false"),
         },
@@ -215,9 +215,9 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
         },
         {
             "postgres.mode": ("CloudNativePG needs Kubernetes", "statefulset"),
-            "kafka.brokers": ("must be 1 on Docker", " 1"),
+            "kafka.brokers": ONE_REPLICA,
             "gateway.edge": ("Ingress and Gateway API need Kubernetes", "nginx"),
-            "gateway.tls.source": ("Secrets and cert-manager need Kubernetes", "self-signed"),
+            "gateway.tls.source": ("Secrets need Kubernetes", "self-signed"),
         },
     ),
     (

@@ -29,7 +29,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "kubelets of an engine",
         {"prometheus": {"kubelets": True}},
-        {"prometheus.kubelets": ("Docker, which has no kubelets", "false")},
+        {"prometheus.kubelets": ("on Docker: an engine has no kubelets", "false")},
     ),
     (
         "a receiver and none on purpose",

@@ -16,10 +16,21 @@ import pulumi_random
 import pulumi_tls
 import pytest
 
+from capabilities import BACKENDS
 from tests.unit.paths import ROOT
 
 OURS = {
-    *("__main__", "backends", "components", "contract", "operations", "recording", "settings", "testbed"),
+    *(
+        "__main__",
+        "backends",
+        "capabilities",
+        "components",
+        "contract",
+        "operations",
+        "recording",
+        "settings",
+        "testbed",
+    ),
     *("tests", "workloads"),
 }
 PROVIDER_SDKS = {"pulumi_docker", "pulumi_kubernetes"}
@@ -29,13 +40,14 @@ VALUE_SDKS = {"pulumi_random", "pulumi_tls"}
 MAY_IMPORT = {
     "__main__": {"settings", "backends.addresses", "backends.create", "components.platform", "pulumi"},
     "components": {
-        *("components", "backends.base", "workloads", "settings", "contract"),
+        *("components", "backends.base", "backends.refusals", "capabilities", "workloads", "settings", "contract"),
         *("pulumi", *VALUE_SDKS),
     },
-    "backends": {"backends", "workloads", "settings", "pulumi"},
+    "backends": {"backends", "capabilities", "workloads", "settings", "pulumi"},
     "backends.docker": {"pulumi_docker"},
     "backends.kubernetes": {"pulumi_kubernetes", "yaml"},
-    "settings": {"settings", "contract", "pulumi", "pydantic", "pydantic_core"},
+    "capabilities": set(),
+    "settings": {"settings", "capabilities", "contract", "pulumi", "pydantic", "pydantic_core"},
     "workloads": {"workloads", "pulumi"},
     "contract": {"contract"},
     "recording": {"recording", "backends.base", "workloads", "settings", "pulumi", "google.protobuf"},
@@ -80,7 +92,9 @@ def allowed_for(module: str) -> set[str]:
 
 def product_modules() -> dict[str, ast.Module]:
     """Everything the program is made of."""
-    return sources("__main__", "components", "backends", "settings", "workloads", "contract", "recording")
+    return sources(
+        "__main__", "components", "backends", "capabilities", "settings", "workloads", "contract", "recording"
+    )
 
 
 def repository_modules() -> dict[str, ast.Module]:
@@ -105,7 +119,7 @@ def test_the_rule_covers_every_package_and_finds_its_imports() -> None:
         "backends.kubernetes",
     }
     assert "components.platform.Platform" in set(imports(PRODUCT["__main__"]))
-    assert "backends.docker.backend.DockerBackend" in set(imports(PRODUCT["backends.create"]))
+    assert "backends.docker.container.Mount" in set(imports(PRODUCT["backends.docker.backend"]))
 
 
 def imported_modules(modules: dict[str, ast.Module]) -> dict[str, set[str]]:
@@ -152,6 +166,37 @@ def test_a_provider_is_imported_by_its_own_backend_alone() -> None:
 def test_the_program_and_its_operations_need_no_test_and_no_test_bed() -> None:
     needed = {name.partition(".")[0] for tree in repository_modules().values() for name in imports(tree)}
     assert needed & {"testbed", "tests", "matplotlib", "numpy", "PIL", "pytest"} == set()
+
+
+def compares_with_a_backend(tree: ast.Module) -> list[int]:
+    """Lines that compare a value with the name of a backend, or with a collection of such names."""
+    sides: list[ast.expr] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides += [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue):
+            sides.append(node.value)
+    texts = [
+        one for side in sides for one in (side.elts if isinstance(side, ast.Tuple | ast.List | ast.Set) else [side])
+    ]
+    return [one.lineno for one in texts if isinstance(one, ast.Constant) and one.value in BACKENDS]
+
+
+def test_no_module_asks_which_backend_it_is() -> None:
+    found = {module: compares_with_a_backend(tree) for module, tree in repository_modules().items()}
+    assert {module: lines for module, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "offence",
+    [
+        "if settings.backend.kind == 'kubernetes': pass",
+        "watch = kind not in ('docker', 'podman')",
+        "match kind:\n    case 'docker': pass",
+    ],
+)
+def test_a_module_that_asks_which_backend_it_is_would_be_found(offence: str) -> None:
+    assert compares_with_a_backend(ast.parse(offence)) != []
 
 
 def test_the_contract_runs_on_the_standard_library_alone() -> None:

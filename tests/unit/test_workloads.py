@@ -94,6 +94,14 @@ REFUSED = {
         lambda: task(volumes=(Volume(name="data", mount="/data"),)),
         "only a stateful workload can have persistent volumes",
     ),
+    "a public port nowhere": (
+        lambda: workload(ports=(Port(name="http", number=80, public=True),)),
+        "the public ports ['http'] need the port number that users connect to (publish)",
+    ),
+    "more CPU time than its limit": (
+        lambda: workload(cpus=0.5, cpu_request=1.0),
+        "requests 1.0 cores, more than its limit of 0.5",
+    ),
     "a port twice": (
         lambda: workload(ports=(HTTP, Port(name="metrics", number=9100), Port(name="again", number=80))),
         "there is a duplicate port number in [80, 9100, 80]",

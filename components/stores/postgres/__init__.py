@@ -8,6 +8,8 @@ import pulumi
 
 import contract.outputs as contract
 from backends.base import DeployOptions
+from backends.refusals import required
+from capabilities import Capability
 from components.exporter import NOBODY, exporter
 from components.exporter import SECRETS as EXPORTER_SECRETS
 from components.stores.postgres.databases import BACKUP_ROLE, MONITOR_ROLE, NAME, databases
@@ -72,7 +74,9 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
     if settings.mode == "statefulset":
         backend.deploy(server(settings, args.credentials), options)
     elif settings.mode == "cloudnativepg":
-        endpoint = backend.deploy_postgres_cluster(cluster(settings, args.credentials), options)
+        what = "PostgreSQL on several nodes"
+        operator = required(backend.postgres_operator, what, backend.kind, Capability.POSTGRES_OPERATOR)
+        endpoint = operator.deploy_postgres_cluster(cluster(settings, args.credentials), options)
         ssl_mode = "require"
         metrics = Endpoint(ENDPOINT.workload, METRICS_PORT)
         servers = Servers(metrics=metrics, number=settings.cloudnativepg.instances, job="cloudnativepg")

@@ -1,0 +1,55 @@
+"""Refuses what a backend doesn't offer, with the reasons of the table in `capabilities`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from capabilities import Capability, why_missing
+from workloads import Endpoint, Workload, WorkloadError
+
+Offered = TypeVar("Offered")
+
+
+def refuse_unsupported(workload: Workload, kind: str) -> None:
+    """Raise `WorkloadError` if a workload needs what the backend of this kind doesn't offer."""
+    for capability, what in _needs(workload):
+        _refuse(f"workload {workload.name!r}: {what}", kind, capability)
+
+
+def required(offered: Offered | None, what: str, kind: str, capability: Capability) -> Offered:
+    """Return an optional part of a backend.
+
+    Raises:
+        WorkloadError: the backend has none.
+    """
+    if offered is None:
+        _refuse(what, kind, capability)
+        raise WorkloadError(f"{what} is not supported, although the table says that backend {kind!r} offers it")
+    return offered
+
+
+def _refuse(what: str, kind: str, capability: Capability) -> None:
+    if missing := why_missing(kind, capability):
+        raise WorkloadError(f"{what} is not supported {missing}")
+
+
+def _needs(workload: Workload) -> Iterator[tuple[Capability, str]]:
+    """Yield each capability that a workload needs, with the words for what needs it."""
+    if workload.autoscaling:
+        yield Capability.AUTOSCALING, "autoscaling"
+    if workload.replicas != 1:
+        yield Capability.REPLICAS, f"replicas={workload.replicas}"
+    if workload.calls_host:
+        yield Capability.HOST_GATEWAY, "a connection to the host"
+    if workload.reads_kubelets:
+        yield Capability.NODE_METRICS, "reading the kubelets' metrics"
+    if workload.reads_namespace:
+        yield Capability.NAMESPACE_OBJECTS, "reading the namespace's objects"
+    for file_set in workload.file_sets:
+        if file_set.existing_secret is not None:
+            what = f"the existing Secret {file_set.existing_secret!r} as file set {file_set.name!r}"
+            yield Capability.EXISTING_SECRETS, what
+    for call in workload.calls:
+        if isinstance(call, Endpoint) and call.host != call.workload:
+            yield Capability.HOST_ALIASES, f"calling {call.workload!r} as {call.host!r}"

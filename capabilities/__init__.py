@@ -1,0 +1,130 @@
+"""The backends, and what each offers beside running workloads.
+
+The rules of the settings and the backends both read this table: a refusal is written here, once. A new backend is a
+package of its own and a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+
+class Capability(Enum):
+    """Something that a backend offers or doesn't."""
+
+    REPLICAS = auto()
+    """Several replicas of a workload."""
+
+    AUTOSCALING = auto()
+    EDGE = auto()
+    """Routing of host names by the cluster: an Ingress, or the Gateway API."""
+
+    CERTIFICATES = auto()
+    """Certificates that an issuer signs and renews."""
+
+    EXISTING_SECRETS = auto()
+    """File sets whose content another party keeps."""
+
+    POSTGRES_OPERATOR = auto()
+    """PostgreSQL on several nodes with failover."""
+
+    HOST_ALIASES = auto()
+    """Endpoints under another name than their workload's."""
+
+    NODE_METRICS = auto()
+    """The kubelets' metrics."""
+
+    NAMESPACE_OBJECTS = auto()
+    """Reading the objects that run beside a workload."""
+
+    HOST_GATEWAY = auto()
+    """Connections to the machine that the platform runs on."""
+
+    HOST_PORTS = auto()
+    """Ports that are bound on a host."""
+
+    HOST_METRICS = auto()
+    """Metrics of the machine that the platform runs on."""
+
+    KNOWN_PASSWORDS = auto()
+    """A platform that nobody but its developer reaches."""
+
+    TOOLS_WITHOUT_LOGIN = auto()
+    """Web tools that only their developer reaches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendRow:
+    """One backend."""
+
+    title: str
+    """Its name in messages."""
+
+    module: str
+    """Module with `create(settings, stack)`. Only the chosen one is imported, and with it the provider's SDK."""
+
+    runtime: str | None = None
+    """Module with status, logs and wipe (`operations.runtimes.Runtime`); None: `make` can't ask this backend."""
+
+    backend_keys: tuple[str, ...] = ()
+    """Keys of the section `backend` that it uses, beside `kind`."""
+
+    section: str | None = None
+    """Section of the settings that this backend alone uses."""
+
+    required: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the section that must be set, each with a placeholder of its value."""
+
+    lacks: Mapping[Capability, str] = field(default_factory=dict)
+    """What it doesn't offer, with the reason that an error gives."""
+
+
+ONE_REPLICA = "an engine runs one replica of each workload"
+NO_NAMESPACE = "an engine has no Kubernetes objects"
+
+BACKENDS: dict[str, BackendRow] = {
+    "docker": BackendRow(
+        title="Docker",
+        module="backends.docker.backend",
+        runtime="operations.containers",
+        backend_keys=("host", "bind_address", "published_host", "network_pool"),
+        lacks={
+            Capability.REPLICAS: ONE_REPLICA,
+            Capability.AUTOSCALING: ONE_REPLICA,
+            Capability.EDGE: "Ingress and Gateway API need Kubernetes",
+            Capability.CERTIFICATES: "cert-manager needs Kubernetes",
+            Capability.EXISTING_SECRETS: "Secrets need Kubernetes",
+            Capability.POSTGRES_OPERATOR: "CloudNativePG needs Kubernetes",
+            Capability.HOST_ALIASES: "a workload has no other name than its own",
+            Capability.NODE_METRICS: "an engine has no kubelets",
+            Capability.NAMESPACE_OBJECTS: NO_NAMESPACE,
+        },
+    ),
+    "kubernetes": BackendRow(
+        title="Kubernetes",
+        module="backends.kubernetes.backend",
+        runtime="operations.cluster",
+        section="kubernetes",
+        required={"kubeconfig": "FILE", "context": "NAME"},
+        lacks={
+            Capability.HOST_GATEWAY: "a cluster can't reach a developer's machine",
+            Capability.HOST_PORTS: "a cluster binds no ports of a host",
+            Capability.HOST_METRICS: "the nodes don't belong to the stack",
+            Capability.KNOWN_PASSWORDS: "other people reach a cluster",
+            Capability.TOOLS_WITHOUT_LOGIN: "the tools have no user accounts",
+        },
+    ),
+}
+
+
+def offers(kind: str, capability: Capability) -> bool:
+    """Return whether a backend offers a capability."""
+    return capability not in BACKENDS[kind].lacks
+
+
+def why_missing(kind: str, capability: Capability) -> str | None:
+    """Return why a backend doesn't offer a capability, as "on Docker: …"; None if it does."""
+    row = BACKENDS[kind]
+    return f"on {row.title}: {row.lacks[capability]}" if capability in row.lacks else None

@@ -1,0 +1,59 @@
+"""A third backend, which keeps workloads in memory. It imports what a backend's package may import, no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from backends.base import Addressing, DeployOptions
+from backends.order import Deployed
+from backends.refusals import refuse_unsupported
+from capabilities import BackendRow, Capability
+from settings import Settings
+from workloads import Workload
+
+ROW = BackendRow(
+    title="Memory",
+    module=__name__,
+    lacks={
+        Capability.EDGE: "memory has no edge",
+        Capability.CERTIFICATES: "memory has no issuer",
+        Capability.POSTGRES_OPERATOR: "memory has no operator",
+        Capability.REPLICAS: "memory is short",
+        Capability.NODE_METRICS: "memory has no nodes",
+        Capability.HOST_GATEWAY: "memory has no host",
+        Capability.HOST_PORTS: "memory has no ports of a host",
+        Capability.HOST_METRICS: "memory measures nothing",
+    },
+)
+
+
+class MemoryBackend:
+    """Records workloads, with the names of the components that own them."""
+
+    kind = "memory"
+    edge = certificate_issuer = postgres_operator = None
+    addressing = Addressing(admin_bind_address="127.0.0.1", domain="pti.local", forward="recall {host}:{port}")
+
+    def __init__(self, stack: str) -> None:
+        self.stack = stack
+        self.owners: dict[str, str] = {}
+        self._deployed = Deployed()
+
+    def check(self, published: Iterable[tuple[str, int]]) -> None:
+        """Check nothing: memory is always there."""
+
+    def deploy(self, workload: Workload, options: DeployOptions) -> None:
+        """Record a workload."""
+        refuse_unsupported(workload, self.kind)
+        self._deployed.admit(workload)
+        self.owners[workload.name] = type(options.parent).__name__
+
+    @property
+    def deployed(self) -> Sequence[Workload]:
+        """The recorded workloads."""
+        return self._deployed.workloads
+
+
+def create(settings: Settings, stack: str) -> MemoryBackend:
+    """Return the backend of a stack's settings."""
+    return MemoryBackend(stack)

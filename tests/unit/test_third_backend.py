@@ -1,0 +1,133 @@
+"""A third backend: a package of its own and a row of the table, and no edit elsewhere."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.base import DeployOptions
+from backends.create import create_backend
+from backends.docker.backend import DockerBackend
+from backends.kubernetes.backend import KubernetesBackend
+from backends.refusals import required
+from capabilities import BACKENDS, Capability, offers, why_missing
+from operations import runtimes
+from operations.project import OperationError
+from operations.render import render
+from recording.recorder import Recording, record
+from settings.backend import Backend, Images, Kubernetes
+from settings.ports import published_ports
+from tests.unit import memory_backend
+from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, deploy_platform
+from tests.unit.kubernetes_stand_in import CLUSTER
+from tests.unit.memory_backend import MemoryBackend
+from tests.unit.mistakes import assert_refused, parsed, refused_keys
+from tests.unit.test_structure import MAY_IMPORT, imports, is_within
+from workloads import Workload, WorkloadError
+
+MEMORY = {"backend": {"kind": "memory"}}
+PLATFORM: Mapping[str, Any] = {**FULL_DOCKER, **MEMORY, "gateway": {"enabled": True}}
+
+
+@pytest.fixture(autouse=True)
+def _row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKENDS, "memory", memory_backend.ROW)
+
+
+def test_it_is_written_with_what_every_backend_may_import() -> None:
+    found = {*imports(ast.parse(Path(memory_backend.__file__).read_text()))}
+    strays = {name for name in found if not any(is_within(name, package) for package in MAY_IMPORT["backends"])}
+    assert strays == {"__future__.annotations", "collections.abc.Iterable", "collections.abc.Sequence"}
+
+
+def test_it_runs_every_workload_that_docker_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = MemoryBackend("dev")
+    monkeypatch.setattr(memory_backend, "create", lambda settings, stack: backend)
+    recording: Recording[Any] = deploy_platform(PLATFORM, PROVIDERS_SECRETS)
+    on_docker = deploy_platform(FULL_DOCKER, PROVIDERS_SECRETS)
+    running = {one.name for one in on_docker.of_type("Container") if one.inputs.get("start", True)}
+    assert running - {*backend.owners} == {"node-exporter"}
+    assert {*backend.owners} <= running
+    assert backend.owners["rdv"] == "Microservice"
+    providers = {one.type.partition(":")[0] for one in recording.registrations}
+    assert providers == {"pti-calendar", "pulumi", "tls"}
+
+
+def test_its_own_names_are_those_of_the_outputs_and_the_configuration() -> None:
+    outputs = deploy_platform(PLATFORM, PROVIDERS_SECRETS).exports
+    assert outputs["postgres"]["host"] == "postgres.pti.local"
+    assert outputs["monitoring"]["prometheus"] == "http://prometheus.pti.local:9090"
+
+
+def test_the_rules_of_the_settings_read_its_row() -> None:
+    configuration = {
+        **MEMORY,
+        "postgres": {"mode": "cloudnativepg"},
+        "redis": {"port": 6380},
+        "kubernetes": {"context": "production"},
+        "services": {"deploy": ["rdv"], "local": ["rdv"], "replicas": 2},
+        "gateway": {"enabled": True, "edge": "ingress", "tls": {"source": "cert-manager", "issuer": "ca"}},
+    }
+    assert_refused(
+        refused_keys(configuration),
+        {
+            "postgres.mode": ("is not supported on Memory: memory has no operator",),
+            "redis.port": ("has no effect on Memory: memory has no ports of a host",),
+            "kubernetes": ("has no effect with backend.kind 'memory'",),
+            "services.local": ("is not supported on Memory: memory has no host",),
+            "services.replicas": ("is not supported on Memory: memory is short",),
+            "gateway.edge": ("is not supported on Memory: memory has no edge",),
+            "gateway.tls.source": ("is not supported on Memory: memory has no issuer",),
+        },
+    )
+    assert list(published_ports(parsed(MEMORY))) == []
+
+
+def test_the_backend_refuses_in_the_same_words() -> None:
+    backend = create_backend(parsed(MEMORY), stack="dev")
+    workload = Workload(name="web", image="web:1.0", user=1000, memory_mib=64, replicas=2)
+    with pytest.raises(WorkloadError, match="'web': replicas=2 is not supported on Memory: memory is short"):
+        backend.deploy(workload, DeployOptions())
+    with pytest.raises(WorkloadError, match=r"^the edge is not supported on Memory: memory has no edge$"):
+        required(backend.edge, "the edge", backend.kind, Capability.EDGE)
+
+
+def test_what_operations_can_not_do_with_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (runtimes, sys.modules["operations.render.render"]):
+        monkeypatch.setattr(module, "read_configuration", lambda stack: (parsed(MEMORY), set()))
+    with pytest.raises(OperationError, match=r"Memory .* has no status, logs or wipe"):
+        runtimes.runtime_of("dev")
+    with pytest.raises(OperationError, match="'memory' can't be rendered"):
+        render("dev")
+
+
+PARTS = {
+    "edge": Capability.EDGE,
+    "certificate_issuer": Capability.CERTIFICATES,
+    "postgres_operator": Capability.POSTGRES_OPERATOR,
+}
+
+
+def both() -> tuple[DockerBackend, KubernetesBackend]:
+    """The backends of the product."""
+    docker = DockerBackend(Backend(), Images(), stack="dev", protect=False)
+    return docker, KubernetesBackend(Kubernetes(**CLUSTER), Images(), stack="dev", protect=False)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_backend_has_the_optional_parts_that_its_row_offers(part: str) -> None:
+    backends = (*record(both).result, MemoryBackend("dev"))
+    assert {one.kind: getattr(one, part) is not None for one in backends} == {
+        kind: offers(kind, PARTS[part]) for kind in BACKENDS
+    }
+
+
+def test_every_capability_is_missing_somewhere_and_offered_somewhere() -> None:
+    for capability in Capability:
+        assert {offers(kind, capability) for kind in BACKENDS} == {True, False}, capability
+        assert {why_missing(kind, capability) is None for kind in BACKENDS} == {True, False}, capability
