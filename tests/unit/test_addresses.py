@@ -70,7 +70,7 @@ def test_a_moved_component_is_refused_with_the_one_entry_it_needs() -> None:
 
 
 @pytest.mark.parametrize("recorded", [FLAT, DEEP])
-def test_an_entry_moves_the_component_and_what_is_in_it(recorded: Mapping[str, str]) -> None:
+def test_an_entry_moves_the_component_and_its_children(recorded: Mapping[str, str]) -> None:
     recording = run({f"{GROUP}::group": f"{OUTER}${GROUP}::group"})
     update(recording, recorded)
     prefix = f"urn:pulumi:dev::{PROJECT}::"
@@ -78,22 +78,22 @@ def test_an_entry_moves_the_component_and_what_is_in_it(recorded: Mapping[str, s
     assert recording.one("PodDisruptionBudget", "budget").aliases == (f"{prefix}{GROUP}${OBJECT}::budget",)
 
 
-def test_a_renamed_resource_of_an_object_that_keeps_its_name_is_refused() -> None:
+def test_renaming_the_resource_of_an_object_with_a_fixed_name_is_refused() -> None:
     entry = f'"{GROUP}${OBJECT}::budget": "{GROUP}${OBJECT}::limit",'
     assert refused(run(deeper=False, name="limit"), FLAT) == [entry]
 
 
-def test_another_version_of_the_api_is_the_same_object() -> None:
+def test_another_api_version_is_the_same_object() -> None:
     recorded = {key: address.replace("policy/v1", "policy/v1beta1") for key, address in FLAT.items()}
     assert len(refused(run(deeper=False), recorded)) == 1
 
 
 @pytest.mark.parametrize("recorded", [{}, {f"{OBJECT} gone": f"{OBJECT}::gone"}])
-def test_what_comes_and_goes_is_no_move(recorded: Mapping[str, str]) -> None:
+def test_added_and_removed_resources_are_not_moves(recorded: Mapping[str, str]) -> None:
     update(run(), recorded)
 
 
-def test_a_program_that_fails_registers_nothing_and_says_why() -> None:
+def test_a_failing_program_registers_nothing_and_reports_its_error() -> None:
     registered: list[str] = []
 
     def program() -> None:
@@ -108,7 +108,7 @@ def test_a_program_that_fails_registers_nothing_and_says_why() -> None:
     assert registered == []
 
 
-def test_a_program_that_records_nothing_fails() -> None:
+def test_a_program_that_never_records_its_addresses_fails() -> None:
     def program() -> None:
         Addresses(project=PROJECT, stack="dev")
         pulumi.ComponentResource(GROUP, "group")

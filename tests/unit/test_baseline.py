@@ -16,7 +16,7 @@ REMOVED: Mapping[str, set[str]] = {}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_the_last_release_had_stays_or_is_listed_as_removed(deploy: Deploy, shape: str) -> None:
+def test_every_resource_of_the_last_release_remains_or_is_listed_as_removed(deploy: Deploy, shape: str) -> None:
     recording = deploy(*SHAPES[shape])
     present = {*recording.one("Stash", RECORD).inputs["input"].values(), f"pulumi:index:Stash::{RECORD}"}
     aliased = {urn.split("::", 2)[2] for one in recording.registrations for urn in one.aliases}
@@ -24,7 +24,7 @@ def test_what_the_last_release_had_stays_or_is_listed_as_removed(deploy: Deploy,
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_inventory_of_the_release_is_read_whole(shape: str) -> None:
+def test_the_whole_inventory_of_the_release_is_read(shape: str) -> None:
     found = baseline.addresses(shape)
     assert len(set(found)) == len((baseline.FOLDER / f"{shape}.txt").read_text().splitlines())
     assert "pti-calendar:index:Platform$pti-calendar:index:Credentials::credentials" in found

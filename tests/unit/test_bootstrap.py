@@ -53,7 +53,7 @@ def log_in(home: Path, backend: str) -> None:
     (home / "credentials.json").write_text(json.dumps({"current": backend}))
 
 
-def test_without_a_choice_the_state_is_the_projects_own_and_the_passphrase_is_for_its_owner(
+def test_without_a_users_choice_the_state_is_local_and_only_the_owner_can_read_the_passphrase(
     home: Path, pulumi: Path
 ) -> None:
     bootstrap.choose_state("pulumi")
@@ -62,7 +62,7 @@ def test_without_a_choice_the_state_is_the_projects_own_and_the_passphrase_is_fo
     assert len(project.PASSPHRASE.read_text()) >= 32
 
 
-def test_a_passphrase_is_never_made_anew(home: Path, pulumi: Path) -> None:
+def test_an_existing_passphrase_is_never_replaced(home: Path, pulumi: Path) -> None:
     log_in(home, f"file://{project.STATE}?metadata=skip")
     project.STATE.mkdir()
     project.PASSPHRASE.write_text("mine")
@@ -71,9 +71,7 @@ def test_a_passphrase_is_never_made_anew(home: Path, pulumi: Path) -> None:
 
 
 @pytest.mark.parametrize("variable", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])
-def test_a_passphrase_of_the_persons_own_is_respected(
-    home: Path, pulumi: Path, monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
+def test_the_users_passphrase_is_used(home: Path, pulumi: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "theirs")
     log_in(home, f"file://{project.STATE}?metadata=skip")
     project.STATE.mkdir()
@@ -81,43 +79,43 @@ def test_a_passphrase_of_the_persons_own_is_respected(
     assert not project.PASSPHRASE.exists()
 
 
-def test_a_login_is_respected(home: Path, pulumi: Path) -> None:
+def test_an_existing_login_is_used(home: Path, pulumi: Path) -> None:
     log_in(home, "https://api.pulumi.com")
     bootstrap.choose_state("pulumi")
     assert "login" not in pulumi.read_text()
     assert not project.STATE.exists()
 
 
-def test_a_named_backend_is_respected(home: Path, pulumi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_state_backend_is_used(home: Path, pulumi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://somewhere")
     bootstrap.choose_state("pulumi")
     assert "login" not in pulumi.read_text()
     assert not project.STATE.exists()
 
 
-def test_a_login_to_the_state_of_a_checkout_that_is_gone_is_none(home: Path) -> None:
+def test_a_login_to_the_state_of_a_deleted_checkout_is_ignored(home: Path) -> None:
     log_in(home, f"file://{home}/former/.state?metadata=skip")
     assert bootstrap._login() is None
 
 
-def test_a_login_to_a_folder_of_the_persons_own_is_kept_also_when_it_is_not_there_now(home: Path) -> None:
+def test_a_login_to_the_users_folder_is_kept_even_if_the_folder_is_missing(home: Path) -> None:
     log_in(home, f"file://{home}/unmounted")
     assert bootstrap._login() == f"file://{home}/unmounted"
 
 
-def test_an_old_python_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_python_is_reported_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 10, 4, "final", 0))
     with pytest.raises(OperationError, match=r"(?s)Python 3\.11 or newer is needed.*3\.10\.4.*make PYTHON="):
         bootstrap.check_python()
 
 
-def test_an_unreachable_installer_is_named_with_what_works_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_installer_is_reported_with_what_works_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "INSTALLER", "http://127.0.0.1:9")
     with pytest.raises(OperationError, match=r"(?s)127\.0\.0\.1:9.*make render STACK=dev"):
         bootstrap.check_installer()
 
 
-def test_a_missing_docker_command_is_named_with_its_remedy(home: Path) -> None:
+def test_a_missing_docker_command_is_reported_with_the_fix(home: Path) -> None:
     with pytest.raises(OperationError, match="'docker' command is missing"):
         bootstrap.check_engine()
 
@@ -141,7 +139,7 @@ def installed(home: Path) -> Callable[[], list[str]]:
         ([True, False, True], ["requirements-dev.txt"]),
     ],
 )
-def test_what_is_installed_is_not_installed_again(
+def test_installed_requirements_are_not_installed_again(
     installed: Callable[[], list[str]], asked: list[bool], expected: list[str]
 ) -> None:
     for development in asked:
@@ -149,7 +147,7 @@ def test_what_is_installed_is_not_installed_again(
     assert installed() == expected
 
 
-def test_the_requirements_of_development_include_the_others() -> None:
+def test_development_requirements_include_the_others() -> None:
     assert "-r requirements.txt" in (project.ROOT / "requirements-dev.in").read_text().splitlines()
 
 
@@ -159,7 +157,7 @@ def test_the_plugins_have_the_versions_of_the_requirements() -> None:
     assert {name for name, _ in bootstrap._plugins()} == {"docker", "kubernetes", "random", "tls"}
 
 
-def test_pulumis_sdk_is_as_recent_as_its_command_or_one_release_ahead() -> None:
+def test_pulumis_sdk_has_the_version_of_its_command_or_the_next_one() -> None:
     pinned = re.search(r"^pulumi==([\d.]+)", (project.ROOT / "requirements.txt").read_text(), re.MULTILINE)
     assert pinned
     command, sdk = ([int(part) for part in version.split(".")] for version in (bootstrap.PULUMI_VERSION, pinned[1]))

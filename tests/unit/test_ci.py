@@ -44,7 +44,7 @@ def test_it_passes_when_every_suite_has_passed(ci: Path) -> None:
 @pytest.mark.parametrize(
     "failing", ["tests/engine", "tests/e2e/kubernetes", "--ignore=tests/e2e/kubernetes", "summary"]
 )
-def test_it_fails_when_one_has_failed_and_the_others_run_all_the_same(ci: Path, failing: str) -> None:
+def test_it_fails_if_one_suite_fails_and_still_runs_the_others(ci: Path, failing: str) -> None:
     program(ci.parent.parent / ".venv/bin/python", f'[[ "$*" == *{failing}* ]] && exit 1\nexit 0')
 
     ran = run(ci)
@@ -54,7 +54,7 @@ def test_it_fails_when_one_has_failed_and_the_others_run_all_the_same(ci: Path, 
 
 
 @pytest.mark.parametrize("arguments", [[], ["long"]])
-def test_what_is_provided_is_what_it_runs(ci: Path, arguments: list[str]) -> None:
+def test_it_runs_the_provided_programs(ci: Path, arguments: list[str]) -> None:
     program(ci.parent / "provide", 'echo "provided: $*"')
 
     ran = run(ci, *arguments)
@@ -63,7 +63,7 @@ def test_what_is_provided_is_what_it_runs(ci: Path, arguments: list[str]) -> Non
     assert ("left out: nothing" in ran.stdout) is bool(arguments)
 
 
-def test_it_leaves_no_reports_behind(ci: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_deletes_its_reports(ci: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
@@ -73,7 +73,7 @@ def test_it_leaves_no_reports_behind(ci: Path, tmp_path: Path, monkeypatch: pyte
     assert list(scratch.iterdir()) == []
 
 
-def test_one_that_is_stopped_takes_the_suites_beside_it_along(ci: Path, tmp_path: Path) -> None:
+def test_stopping_it_stops_the_parallel_suites(ci: Path, tmp_path: Path) -> None:
     started = [tmp_path / "node", tmp_path / "make"]
     program(tmp_path / "bin/make", f'[[ "$*" == test ]] && echo $$ >{started[1]} && exec sleep 60\nexit 0')
     program(
@@ -90,7 +90,7 @@ def test_one_that_is_stopped_takes_the_suites_beside_it_along(ci: Path, tmp_path
         until("the suite has ended", lambda: not is_alive(process), 10)  # noqa: B023 - called in this round
 
 
-def test_what_a_suite_beside_the_others_printed_is_shown(ci: Path, tmp_path: Path) -> None:
+def test_the_output_of_a_parallel_suite_is_shown(ci: Path, tmp_path: Path) -> None:
     program(tmp_path / "bin/make", "echo make said: $*; [[ $* != test ]]")
 
     ran = run(ci)

@@ -119,15 +119,15 @@ def test_the_outputs_are_plain_values_under_their_names() -> None:
     }
 
 
-def test_what_is_read_back_equals_what_was_exported(exported: dict[str, Any]) -> None:
+def test_parsed_outputs_equal_the_exported_ones(exported: dict[str, Any]) -> None:
     assert StackOutputs.parse(exported) == OUTPUTS
 
 
-def test_one_output_can_be_read_by_itself(exported: dict[str, Any]) -> None:
+def test_a_single_output_can_be_parsed(exported: dict[str, Any]) -> None:
     assert Postgres.parse(exported["postgres"]) == OUTPUTS.postgres
 
 
-def test_numbers_that_a_state_keeps_as_floating_point_are_whole_again(exported: dict[str, Any]) -> None:
+def test_floating_point_numbers_of_a_state_become_integers(exported: dict[str, Any]) -> None:
     floating = changed(changed(exported, "contract_version", 1.0), "postgres.port", 5432.0)
     outputs = StackOutputs.parse(floating)
     assert outputs == OUTPUTS
@@ -135,7 +135,7 @@ def test_numbers_that_a_state_keeps_as_floating_point_are_whole_again(exported: 
 
 
 @pytest.mark.parametrize("path", ["something", "postgres.something", "postgres.databases.user.something"])
-def test_what_a_newer_stack_says_besides_is_left_alone(exported: dict[str, Any], path: str) -> None:
+def test_unknown_outputs_of_a_newer_stack_are_ignored(exported: dict[str, Any], path: str) -> None:
     assert StackOutputs.parse(changed(exported, path, {"new": True})) == OUTPUTS
 
 
@@ -197,15 +197,13 @@ def test_an_output_that_may_be_null_may_be_absent(exported: dict[str, Any], path
         ),
     ],
 )
-def test_an_output_that_breaks_the_contract_is_named(
-    exported: dict[str, Any], path: str, value: Any, complaint: str
-) -> None:
+def test_an_invalid_output_is_named(exported: dict[str, Any], path: str, value: Any, complaint: str) -> None:
     with pytest.raises(ContractError) as refused:
         StackOutputs.parse(changed(exported, path, value))
     assert str(refused.value) == complaint
 
 
-def test_no_complaint_shows_a_secret(exported: dict[str, Any]) -> None:
+def test_no_error_message_shows_a_secret(exported: dict[str, Any]) -> None:
     with pytest.raises(ContractError) as refused:
         StackOutputs.parse(changed(exported, "credentials.postgres", ["hunter2"]))
     assert "hunter2" not in str(refused.value)
@@ -214,7 +212,7 @@ def test_no_complaint_shows_a_secret(exported: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("version", "shown"), [(2, "are version 2"), (0, "are version 0"), ("1", "are version 1"), (..., "name no version")]
 )
-def test_another_version_is_refused(exported: dict[str, Any], version: Any, shown: str) -> None:
+def test_another_contract_version_is_refused(exported: dict[str, Any], version: Any, shown: str) -> None:
     with pytest.raises(ContractError) as refused:
         StackOutputs.parse(changed(exported, "contract_version", version))
     assert str(refused.value) == (
@@ -233,6 +231,6 @@ def test_every_output_is_described(record: Any) -> None:
     assert [name for name, text in descriptions.items() if not text.endswith(".")] == []
 
 
-def test_outputs_never_change_once_they_are_read() -> None:
+def test_parsed_outputs_are_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         OUTPUTS.contract_version = 2  # type: ignore[misc]

@@ -41,9 +41,7 @@ def credentials(
 
 @pytest.mark.parametrize("source", ["generated", "well-known"])
 @pytest.mark.parametrize("supplied", [CREDENTIALS[::2], CREDENTIALS[1::2]], ids=["every other one", "the others"])
-def test_a_supplied_value_wins_and_the_others_come_from_their_source(
-    source: Source, supplied: Sequence[Credential]
-) -> None:
+def test_a_supplied_value_overrides_the_source(source: Source, supplied: Sequence[Credential]) -> None:
     values, recording = credentials(source, {one.key: f"hunter2 of {one.key}" for one in supplied})
     others = [one for one in CREDENTIALS if one not in supplied]
     assert {one: values[one] for one in supplied} == {one: (f"hunter2 of {one.key}", True) for one in supplied}
@@ -58,7 +56,7 @@ def test_a_supplied_value_wins_and_the_others_come_from_their_source(
         assert generated == set()
 
 
-def test_well_known_values_are_the_ones_everyone_knows() -> None:
+def test_well_known_values_are_the_documented_ones() -> None:
     values, recording = credentials("well-known")
     assert values == {one: one.well_known and (one.well_known, True) for one in CREDENTIALS}
     assert values[POSTGRES_ADMIN] == ("postgres", True)
@@ -70,11 +68,11 @@ def test_a_well_known_redis_has_no_password() -> None:
     assert credentials("well-known")[0][REDIS] is None
 
 
-def test_a_well_known_redis_has_the_password_that_is_supplied() -> None:
+def test_a_supplied_redis_password_is_used_with_well_known_credentials() -> None:
     assert credentials("well-known", {"redisPassword": "hunter2"})[0][REDIS] == ("hunter2", True)
 
 
-def test_every_generated_value_is_a_secret_of_its_own() -> None:
+def test_every_generated_value_is_a_separate_secret() -> None:
     values, recording = credentials("generated")
     assert values == dict.fromkeys(CREDENTIALS, ("generated", True))
     generated = recording.of_type("RandomPassword")
@@ -82,18 +80,18 @@ def test_every_generated_value_is_a_secret_of_its_own() -> None:
     assert {one.parent for one in generated} == {"pti-calendar:index:Credentials credentials"}
 
 
-def test_a_generated_value_is_long_and_plain_to_every_file_that_holds_it() -> None:
+def test_a_generated_value_is_long_and_needs_no_escaping() -> None:
     inputs = {one.name: one.inputs for one in credentials("generated")[1].of_type("RandomPassword")}
     assert inputs == {one.key: {"length": 32, "special": False} for one in CREDENTIALS}
 
 
 @pytest.mark.parametrize("protect", [True, False])
-def test_generated_values_are_protected_as_settings_say(protect: bool) -> None:
+def test_generated_values_are_protected_if_configured(protect: bool) -> None:
     generated = credentials("generated", protect=protect)[1].of_type("RandomPassword")
     assert {one.protect for one in generated} == {protect}
 
 
-def test_a_credential_the_stack_does_not_use_can_not_be_asked_for() -> None:
+def test_requesting_an_unused_credential_is_an_error() -> None:
     def program() -> None:
         made = Credentials("credentials", required=[JWT], source="well-known", protect=False)
         with pytest.raises(KeyError, match="postgresPassword"):
@@ -102,7 +100,7 @@ def test_a_credential_the_stack_does_not_use_can_not_be_asked_for() -> None:
     record(program)
 
 
-def test_the_password_of_a_store_without_one_can_not_be_asked_for() -> None:
+def test_requesting_the_password_of_a_store_without_one_is_an_error() -> None:
     def program() -> None:
         made = Credentials("credentials", required=CREDENTIALS, source="well-known", protect=False)
         with pytest.raises(KeyError, match="redisPassword has no value in this stack: Redis asks for none"):
@@ -144,7 +142,7 @@ def test_every_credential_in_the_stacks_outputs_is_secret(
     }
 
 
-def test_the_secrets_of_providers_are_among_the_outputs_of_a_stack_that_has_them(deploy: Deploy) -> None:
+def test_third_party_secrets_are_in_the_outputs_of_a_stack_that_has_them(deploy: Deploy) -> None:
     recording = deploy({"services": {"deploy": ["payment", "user"]}}, PAYMENT_SECRETS)
     assert recording.exports["credentials"]["third_parties"] == {
         "STRIPE_SECRET_KEY": "a stripeSecretKey",
@@ -165,7 +163,7 @@ def test_no_debug_message_holds_a_credential_of_the_outputs(deploy: Deploy) -> N
     assert [message for message in recording.debug_log if "CANARY-" in message] == []
 
 
-def test_another_team_reads_the_platforms_outputs_by_the_contract(dev: Recording[Platform]) -> None:
+def test_another_program_parses_the_outputs_with_the_contract(dev: Recording[Platform]) -> None:
     outputs = StackOutputs.parse(dev.exports)
     assert outputs.postgres.databases.keys() == {service.name for service in SERVICES}
     assert outputs.credentials.postgres["postgres"] == "postgres"
@@ -174,7 +172,7 @@ def test_another_team_reads_the_platforms_outputs_by_the_contract(dev: Recording
     assert outputs.tools.pg_admin == "http://127.0.0.1:5050"
 
 
-def test_a_stack_without_tools_says_so(deploy: Deploy) -> None:
+def test_the_outputs_of_a_stack_without_tools_have_no_tool_urls(deploy: Deploy) -> None:
     tools = StackOutputs.parse(deploy({}).exports).tools
     assert (tools.pg_admin, tools.kafka_ui, tools.redis_commander) == (None, None, None)
 
@@ -188,7 +186,7 @@ def test_a_stack_without_tools_says_so(deploy: Deploy) -> None:
     ],
     ids=["well-known", "generated", "stores and tools"],
 )
-def test_a_file_set_says_that_it_is_secret_exactly_where_its_contents_are(
+def test_a_file_set_is_secret_exactly_if_its_contents_are(
     ask: Ask, configuration: Mapping[str, Any], secrets: dict[str, str]
 ) -> None:
     asked = ask(configuration, secrets)

@@ -58,7 +58,7 @@ class TestClaims:
         (template,) = found(on_kubernetes, "StatefulSet", "store")["spec"]["volumeClaimTemplates"]
         assert template["spec"]["storageClassName"] == MISSING
 
-    def test_the_state_records_what_the_data_is_made_with(self, on_kubernetes: Recording[Any]) -> None:
+    def test_the_state_records_the_settings_of_the_data(self, on_kubernetes: Recording[Any]) -> None:
         assert on_kubernetes.one("Stash", "store-data-settings").inputs["input"] == {
             "data": {"store.brokers": "1", "kubernetes.storageClass": "fast", "sizeGib": 5}
         }
@@ -66,13 +66,15 @@ class TestClaims:
             "namespace": {"kubernetes.namespace": "pti", "kubernetes.context": "test"}
         }
 
-    def test_settings_come_before_claims_and_claims_before_what_uses_them(self, on_kubernetes: Recording[Any]) -> None:
+    def test_settings_are_registered_before_claims_and_claims_before_their_users(
+        self, on_kubernetes: Recording[Any]
+    ) -> None:
         names = [str(one).rpartition(":")[2] for one in on_kubernetes.registrations]
         data = ("Stash store-data-settings", "PersistentVolumeClaim data-store-0", "Stash store-claims")
         for order in [("Stash namespace", "Namespace namespace"), (*data, "StatefulSet store")]:
             assert (*sorted(order, key=names.index),) == order
 
-    def test_a_workload_without_data_records_its_rollout_alone(self) -> None:
+    def test_a_workload_without_data_only_records_its_rollout(self) -> None:
         assert [one.name for one in deployed(workload()).of_type("Stash")] == ["namespace", "web-ready"]
 
     @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ class TestClaims:
         assert remedy in message
         assert f"pulumi state delete --stack dev 'urn:pulumi:dev::x::{name}'" in message
 
-    def test_a_changed_setting_is_refused_when_another_volume_takes_the_place(
+    def test_a_changed_setting_is_refused_if_another_volume_replaces_the_first(
         self, on_kubernetes: Recording[Any]
     ) -> None:
         old = {"data-of-the-other-mode": {"store.brokers": "3", "sizeGib": 50.0}}
@@ -104,7 +106,7 @@ class TestClaims:
         assert "store.brokers can't change from '3' to '1' while 'data-of-the-other-mode'" in str(refused.value)
         assert "size" not in str(refused.value)
 
-    def test_a_second_volume_beside_the_first_is_no_change(self, on_kubernetes: Recording[Any]) -> None:
+    def test_an_additional_volume_is_not_a_change(self, on_kubernetes: Recording[Any]) -> None:
         old = {"data": {"store.brokers": "1"}}
         update(on_kubernetes, CHANGED, "store-data-settings", old, {**old, "more": {"store.brokers": "3"}})
 
@@ -126,7 +128,7 @@ class TestClaims:
         ],
         ids=["a volume is new", "a setting is recorded for the first time", "a setting is gone", "a volume is gone"],
     )
-    def test_what_is_recorded_on_one_side_alone_is_no_change(
+    def test_a_setting_that_is_only_in_one_record_is_not_a_change(
         self, on_kubernetes: Recording[Any], old: Any, new: Any
     ) -> None:
         update(on_kubernetes, CHANGED, "store-data-settings", old, new)
@@ -136,7 +138,7 @@ class TestClaims:
         with pytest.raises(WorkloadError, match="The claim 'data-store-0' with this stack's data is missing"):
             update(on_kubernetes, REPLACED, "store-claims", {"data-store-0": "a"}, {"data-store-0": "b"})
 
-    def test_a_claim_that_a_preview_would_make_is_refused(self) -> None:
+    def test_a_claim_that_a_preview_would_create_is_refused(self) -> None:
         recording = deployed(store())
         before, unknown = {"data-store-0": "a"}, {"data-store-0": object()}
         # It is there, and only changed.
@@ -187,7 +189,7 @@ def _explained(recording: Recording[Any], name: str = "kubernetes-explain-claim"
     [(stack_file("dev"), {}), (stack_file("prod"), PROD_SECRETS)],
     ids=["dev", "prod"],
 )
-def test_a_record_can_be_taken_out_of_the_state_alone(
+def test_a_single_record_can_be_deleted_from_the_state(
     deploy: Deploy, configuration: Mapping[str, Any], secrets: Mapping[str, str]
 ) -> None:
     recording = deploy(configuration, secrets)
@@ -198,7 +200,7 @@ def test_a_record_can_be_taken_out_of_the_state_alone(
 
 
 @pytest.mark.parametrize("hook", [CHANGED, REPLACED, CREATED])
-def test_a_preview_refuses_as_an_update_does(on_kubernetes: Recording[Any], hook: str) -> None:
+def test_a_preview_refuses_the_same_as_an_update(on_kubernetes: Recording[Any], hook: str) -> None:
     kept = on_kubernetes.hooks[hook]
     assert isinstance(kept, pulumi.ResourceHook)
     assert kept.opts is not None
@@ -252,32 +254,32 @@ class TestVolumes:
 
     URN = "urn:pulumi:dev::pti-calendar::pulumi:index:Stash::store"
 
-    def test_a_volume_is_there_before_the_state_records_it(self) -> None:
+    def test_a_volume_is_created_before_the_state_records_it(self) -> None:
         engine = KnownVolumes()
         self.make(recorded_volume(engine))
         assert engine.volumes == [VOLUME]
 
-    def test_a_recorded_volume_that_is_gone_is_not_made_anew(self) -> None:
+    def test_a_missing_recorded_volume_is_not_created_again(self) -> None:
         recording = recorded_volume(KnownVolumes())
         with pytest.raises(WorkloadError, match=f"The volume '{VOLUME}' with this stack's data is missing"):
             call(recording, "docker-refuse-lost-volume", "data", new_inputs={"name": VOLUME})
 
-    def test_no_container_is_made_on_a_volume_that_is_gone(self) -> None:
+    def test_no_container_is_created_on_a_missing_volume(self) -> None:
         with pytest.raises(WorkloadError, match=f"The volume '{VOLUME}' with this stack's data is missing"):
             call(recorded_volume(KnownVolumes()), "docker-refuse-empty-volume", "store", new_inputs=MOUNTED)
         call(recorded_volume(KnownVolumes(VOLUME)), "docker-refuse-empty-volume", "store", new_inputs=MOUNTED)
 
-    def test_a_volume_that_is_there_is_taken_over(self) -> None:
+    def test_an_existing_volume_of_the_stack_is_adopted(self) -> None:
         call(recorded_volume(KnownVolumes(VOLUME)), "docker-refuse-lost-volume", "data", new_inputs={"name": VOLUME})
 
-    def test_another_stacks_volume_is_neither_recorded_nor_taken_over(self) -> None:
+    def test_another_stacks_volume_is_neither_recorded_nor_adopted(self) -> None:
         recording = recorded_volume(KnownVolumes(VOLUME, stack="another"))
         with pytest.raises(WorkloadError, match=f"a volume named '{VOLUME}' exists and does not belong to stack 'dev'"):
             self.make(recording)
         with pytest.raises(WorkloadError, match="docker volume rm"):
             call(recording, "docker-refuse-foreign-object", "data", "Volume", new_inputs={"name": VOLUME})
 
-    def test_an_update_needs_the_engines_answer(self) -> None:
+    def test_an_update_fails_if_the_engine_does_not_respond(self) -> None:
         recording = recorded_volume(KnownVolumes(reachable=False))
         with pytest.raises(EngineError):
             call(recording, "docker-refuse-empty-volume", "store", new_inputs=MOUNTED)

@@ -66,12 +66,12 @@ def test_every_resource_of_a_workload_keeps_its_former_addresses(backend: Callab
 
 
 @BACKENDS
-def test_nothing_has_former_addresses_unless_asked(backend: Callable[[], Backend]) -> None:
+def test_by_default_resources_have_no_aliases(backend: Callable[[], Backend]) -> None:
     assert {one.aliases for one in deployed(backend).registrations} == {()}
 
 
 @BACKENDS
-def test_all_that_is_retained_outlives_the_stack(backend: Callable[[], Backend]) -> None:
+def test_retained_resources_outlive_the_stack(backend: Callable[[], Backend]) -> None:
     def kept(recording: Recording[None]) -> set[bool]:
         own = [one for one in recording.registrations if one.parent == f"{GROUP} now"]
         return {one.retain_on_delete for one in own}
@@ -99,6 +99,6 @@ def test_overrides_of_a_container_are_merged_into_its_inputs() -> None:
     assert changed == {**plain, "cpuSet": "0-1", "logOpts": {**plain["logOpts"], "max-size": "50m"}}
 
 
-def test_an_override_that_docker_has_no_input_for_is_refused() -> None:
+def test_an_override_of_an_unknown_docker_input_is_refused() -> None:
     with pytest.raises(WorkloadError, match="workload 'store': a Docker container has no input 'nodeSelector'"):
         deployed(docker, overrides={"nodeSelector": {}})

@@ -30,7 +30,7 @@ class EmptyEngine(Engine):
 
 
 @pytest.mark.parametrize("kind", ["container", "network"])
-def test_a_hook_answers_while_registrations_hold_every_thread_of_the_loop(kind: str) -> None:
+def test_a_hook_runs_while_registrations_block_every_thread_of_the_loop(kind: str) -> None:
     """The SDK's registrations wait in those threads, and the ones that come before may wait for this very hook."""
     engine, threads = EmptyEngine(), Threads()
     hooks = record(lambda: Hooks(engine, threads, Ownership(engine, threads, "dev"))).hooks

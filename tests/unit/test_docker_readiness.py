@@ -81,7 +81,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     return waited
 
 
-def test_it_ends_when_the_store_is_healthy(wait: Callable[..., list[str]]) -> None:
+def test_the_wait_ends_when_the_store_is_healthy(wait: Callable[..., list[str]]) -> None:
     assert wait(health("starting"), health("unhealthy"), health("healthy")) == []
 
 
@@ -95,13 +95,13 @@ def test_progress_is_shown_once_per_change(wait: Callable[..., list[str]]) -> No
     assert shown == ["store: recovering: 10 %", "store: recovering: 43 %"]
 
 
-def test_the_wait_goes_on_while_there_is_progress(wait: Callable[..., list[str]]) -> None:
+def test_the_wait_continues_while_there_is_progress(wait: Callable[..., list[str]]) -> None:
     # More seconds pass than it may take without progress.
     reports = [health("unhealthy", f"recovering: {percent} %") for percent in range(0, 100, 10)]
     assert len(wait(*reports, health("healthy"), startup_s=30, step_s=10)) == len(reports)
 
 
-def test_without_progress_it_ends_and_the_store_runs_on(wait: Callable[..., list[str]]) -> None:
+def test_without_progress_the_wait_ends_and_the_store_keeps_running(wait: Callable[..., list[str]]) -> None:
     with pytest.raises(WorkloadError) as failed:
         wait(health("unhealthy", "recovering: 43 %"), startup_s=30, step_s=10)
     assert "pti-store-dev has made no progress for 30 s (recovering: 43 %)" in str(failed.value)
@@ -109,12 +109,12 @@ def test_without_progress_it_ends_and_the_store_runs_on(wait: Callable[..., list
     assert "reading the log" in str(failed.value)
 
 
-def test_a_store_that_says_nothing_did_not_become_ready(wait: Callable[..., list[str]]) -> None:
+def test_a_store_without_progress_reports_did_not_become_ready(wait: Callable[..., list[str]]) -> None:
     with pytest.raises(WorkloadError, match="pti-store-dev did not become ready"):
         wait(health("unhealthy", "connection refused"), startup_s=30, step_s=10)
 
 
-def test_a_container_that_is_gone_is_not_waited_for(wait: Callable[..., list[str]]) -> None:
+def test_the_wait_ends_if_the_container_is_removed(wait: Callable[..., list[str]]) -> None:
     with pytest.raises(WorkloadError, match="there is no container 'pti-store-dev'"):
         wait(health("starting"), None)
 
@@ -126,14 +126,14 @@ def crashed(restarts: int, *, down: bool = True) -> Mapping[str, Any]:
     return {"State": state, "RestartCount": restarts}
 
 
-def test_one_that_keeps_ending_is_not_waited_for(wait: Callable[..., list[str]]) -> None:
+def test_the_wait_ends_if_the_container_is_crash_looping(wait: Callable[..., list[str]]) -> None:
     states = map(crashed, range(10))
     report = r"(?s)pti-store-dev keeps crashing: exit code 78, restarted \d .*reading the log"
     with pytest.raises(WorkloadError, match=report):
         wait(*states, startup_s=1000, step_s=2)
 
 
-def test_one_that_runs_whenever_it_is_looked_at_but_keeps_ending_is_not_waited_for(
+def test_a_crash_loop_is_found_even_if_the_container_runs_at_each_poll(
     wait: Callable[..., list[str]],
 ) -> None:
     states = [crashed(restarts, down=False) for restarts in range(20) for _ in range(3)]
@@ -141,19 +141,19 @@ def test_one_that_runs_whenever_it_is_looked_at_but_keeps_ending_is_not_waited_f
         wait(*states, startup_s=1000, step_s=1)
 
 
-def test_one_that_waits_for_its_next_start_when_the_wait_begins_has_ended(wait: Callable[..., list[str]]) -> None:
+def test_a_container_in_restart_back_off_counts_as_crashed(wait: Callable[..., list[str]]) -> None:
     """The engine waits up to a minute before the next start."""
     with pytest.raises(WorkloadError, match="pti-store-dev keeps crashing: exit code 78, restarted 9 times"):
         wait(crashed(9), startup_s=1000, step_s=2)
 
 
-def test_one_that_was_stopped_is_not_waited_for(wait: Callable[..., list[str]]) -> None:
+def test_the_wait_ends_if_the_container_is_stopped(wait: Callable[..., list[str]]) -> None:
     stopped = {"State": {"Status": "exited", "ExitCode": 143, "Running": False}, "RestartCount": 0}
     with pytest.raises(WorkloadError, match="pti-store-dev has been stopped: exit code 143"):
         wait(health("starting"), stopped, startup_s=1000)
 
 
-def test_one_that_ends_a_few_times_while_others_start_is_waited_for(wait: Callable[..., list[str]]) -> None:
+def test_a_few_crashes_during_the_start_of_others_are_tolerated(wait: Callable[..., list[str]]) -> None:
     states = [crashed(0), crashed(1), crashed(4), *[crashed(5, down=False)] * 20, health("healthy")]
     assert wait(*states, startup_s=1000, step_s=2) == []
 
@@ -165,16 +165,16 @@ class TestRecords:
         """A workload, and what needs it."""
         return deployed(workload("store", kind=kind, readiness=READY), workload("web", needs=("store",)))
 
-    def test_a_new_container_is_another_wait(self, recording: Recording[Any]) -> None:
+    def test_a_new_container_starts_a_new_wait(self, recording: Recording[Any]) -> None:
         record_of_store = recording.one("Stash", "store-ready")
         assert record_of_store.inputs["input"] == {"container": "id-of-pti-store-dev"}
         assert record_of_store.hooks == dict.fromkeys(("before_create", "before_update"), ("docker-wait-until-ready",))
 
-    def test_the_containers_creation_waits_for_nothing(self, recording: Recording[Any]) -> None:
+    def test_the_containers_creation_does_not_wait(self, recording: Recording[Any]) -> None:
         """Where it failed, the next update would replace the container and end the recovery."""
         assert recording.one("Container", "store").inputs["wait"] is False
 
-    def test_what_needs_the_store_comes_after_the_wait(self, recording: Recording[Any]) -> None:
+    def test_dependents_of_the_store_come_after_the_wait(self, recording: Recording[Any]) -> None:
         names = [str(one).rpartition(":")[2] for one in recording.registrations]
         order = ["Container store", "Stash store-ready", "Container web"]
         assert sorted(order, key=names.index) == order

@@ -32,7 +32,7 @@ def documented(prefix: str) -> set[str]:
     return {key for key in re.findall(r"^\| `([^`]+)`", page, flags=re.MULTILINE) if key.startswith(prefix)}
 
 
-def test_what_differs_for_one_application_is_documented_once() -> None:
+def test_overrides_of_one_application_are_documented_once() -> None:
     assert documented("services.each.") >= {"services.each.<name>.replicas", "services.each.<name>.publicPaths"}
     assert documented("frontends.each.") >= {"frontends.each.<name>.scaling", "frontends.each.<name>.scaling.maximum"}
     assert {key.split(".")[2] for key in documented("services.each.") | documented("frontends.each.")} == {"<name>"}
@@ -60,7 +60,7 @@ def test_the_developers_picture_has_every_connection_and_order() -> None:
     assert {arrow for arrow in picture if "nginx" in arrow or "kong" in arrow} == set()
 
 
-def test_the_platforms_picture_draws_what_a_box_shares_once() -> None:
+def test_the_platforms_picture_draws_a_shared_connection_once() -> None:
     picture = drawn(diagram.overview(diagram.collect(diagram.WHOLE_PLATFORM)))
     assert picture == {
         "users -- 80, 443 --> nginx",
@@ -82,7 +82,7 @@ def test_the_architecture_page_has_both_pictures() -> None:
 
 
 @pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
-def test_every_link_between_the_pages_leads_somewhere(page: Path) -> None:
+def test_every_link_to_a_file_resolves(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
 
@@ -102,7 +102,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
-def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+def test_every_link_to_a_heading_resolves(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)", page.read_text())
     targets = [((page.parent / file) if file else page, anchor) for file, anchor in links]
     assert [anchor for target, anchor in targets if anchor not in anchors(target)] == []

@@ -63,7 +63,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment_file, "ROOT", tmp_path)
 
 
-def test_only_its_owner_reads_it_also_where_a_readable_one_was(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_it_even_if_a_readable_file_existed(tmp_path: Path) -> None:
     (tmp_path / ".env.user").write_text("OLD=1")
     (tmp_path / ".env.user").chmod(0o644)
     path = environment_file.write("user", OUTPUTS)
@@ -71,14 +71,14 @@ def test_only_its_owner_reads_it_also_where_a_readable_one_was(tmp_path: Path) -
     assert "OLD=1" not in path.read_text()
 
 
-def test_it_names_the_services_own_database_and_no_other_services_password() -> None:
+def test_it_has_the_services_own_database_and_no_other_password() -> None:
     text = environment_file.write("user", OUTPUTS).read_text()
     assert "DATABASE_URL=postgresql://pti_user_app:app@127.0.0.1:15432/pti_user\n" in text
     assert "MIGRATION_DATABASE_URL=postgresql://pti_user_migrator:migrator@127.0.0.1:15432/pti_user\n" in text
     assert "another's" not in text
 
 
-def test_it_has_what_the_contract_of_a_service_promises() -> None:
+def test_it_has_every_variable_of_the_service_contract() -> None:
     assert environment_file.variables("user", OUTPUTS) == {
         "SERVICE_NAME": "user",
         "PORT": "4000",
@@ -103,7 +103,7 @@ def test_it_has_what_the_contract_of_a_service_promises() -> None:
     }
 
 
-def test_managed_stores_are_reached_as_they_ask() -> None:
+def test_managed_stores_are_reached_with_their_security_settings() -> None:
     managed = replace(
         with_password("p"),
         postgres=replace(OUTPUTS.postgres, ssl_mode="verify-full"),
@@ -119,7 +119,7 @@ def test_managed_stores_are_reached_as_they_ask() -> None:
     assert (variables["KAFKA_USERNAME"], variables["KAFKA_PASSWORD"]) == ("pti", "sasl")
 
 
-def test_a_provider_is_opened_to_the_service_that_uses_it_if_the_stack_has_its_secret() -> None:
+def test_a_service_gets_its_third_party_secrets_if_the_stack_has_them() -> None:
     having = replace(OUTPUTS, credentials=replace(OUTPUTS.credentials, third_parties={"STRIPE_SECRET_KEY": "sk"}))
     assert environment_file.variables("payment", having)["STRIPE_SECRET_KEY"] == "sk"
     assert "STRIPE_WEBHOOK_SECRET" not in environment_file.variables("payment", having)
@@ -144,7 +144,7 @@ def test_the_reference_service_starts_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("password", ["plain", "with space", "$HOME", 'say "yes"', "back\\slash", "it's", "#hash", "ü"])
-def test_a_shell_that_loads_it_gets_every_value_as_it_is(password: str) -> None:
+def test_a_shell_that_loads_it_gets_every_value_literally(password: str) -> None:
     path = environment_file.write("user", with_password(password))
     shown = subprocess.run(
         ["sh", "-c", f'set -a; . "{path}"; printf "%s|%s" "$DATABASE_PASSWORD" "$REDIS_PASSWORD"'],
@@ -155,7 +155,7 @@ def test_a_shell_that_loads_it_gets_every_value_as_it_is(password: str) -> None:
     assert shown == f"{password}|{password}"
 
 
-def test_a_password_that_readers_of_such_files_disagree_on_is_refused(tmp_path: Path) -> None:
+def test_a_password_that_parsers_read_differently_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OperationError, match="password without these characters"):
         environment_file.write("user", with_password("it's $5"))
     assert list(tmp_path.iterdir()) == []

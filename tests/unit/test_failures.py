@@ -41,7 +41,7 @@ def test_a_report_gives_the_records_of_passed_tests(pytester: pytest.Pytester) -
     assert found.seconds is not None
 
 
-def test_requests_are_counted_by_what_became_of_them(pytester: pytest.Pytester) -> None:
+def test_requests_are_counted_by_result(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(
         test_suite="""
@@ -65,7 +65,7 @@ def test_requests_are_counted_by_what_became_of_them(pytester: pytest.Pytester) 
     assert (found.requests.asked, found.requests.answered, found.requests.refused, found.requests.slow) == (3, 2, 1, 1)
 
 
-def test_of_several_tries_the_test_says_how_long_it_took(pytester: pytest.Pytester) -> None:
+def test_a_test_with_several_attempts_sets_the_duration(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(
         test_suite="""
@@ -80,5 +80,5 @@ def test_of_several_tries_the_test_says_how_long_it_took(pytester: pytest.Pytest
     assert found.seconds == 12.0
 
 
-def test_each_record_is_of_a_test_that_is_there() -> None:
+def test_each_record_belongs_to_an_existing_test() -> None:
     assert [one.test for one in read_failures() if not exists(one.test)] == []

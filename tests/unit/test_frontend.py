@@ -21,7 +21,7 @@ def full(ask: Ask) -> Asked:
 
 
 @each_frontend
-def test_a_front_end_is_told_its_port_its_name_and_where_the_api_is(full: Asked, frontend: Frontend) -> None:
+def test_a_front_end_gets_its_port_its_name_and_the_api_url(full: Asked, frontend: Frontend) -> None:
     assert full.workloads[frontend.name].environment == {
         "PORT": str(frontend.port),
         "FRONTEND_NAME": frontend.name,
@@ -30,7 +30,7 @@ def test_a_front_end_is_told_its_port_its_name_and_where_the_api_is(full: Asked,
 
 
 @each_frontend
-def test_a_front_end_holds_no_secret_calls_nobody_and_is_published_by_the_gateway_alone(
+def test_a_front_end_has_no_secret_and_no_connections_and_only_the_gateway_publishes_it(
     full: Asked, frontend: Frontend
 ) -> None:
     workload = full.workloads[frontend.name]
@@ -40,7 +40,7 @@ def test_a_front_end_holds_no_secret_calls_nobody_and_is_published_by_the_gatewa
 
 
 @each_frontend
-def test_a_front_end_is_asked_whether_it_serves(full: Asked, frontend: Frontend) -> None:
+def test_a_front_end_is_probed_over_http(full: Asked, frontend: Frontend) -> None:
     workload = full.workloads[frontend.name]
     assert workload.readiness is not None
     assert workload.liveness is not None
@@ -65,7 +65,7 @@ def test_browsers_find_the_api_under_the_domain_and_port_of_the_gateway(
     assert asked.outputs["gateway"]["api"] == url
 
 
-def test_a_front_end_is_as_large_as_its_settings_say(ask: Ask) -> None:
+def test_a_front_end_has_its_configured_size(ask: Ask) -> None:
     frontends = {
         "deploy": ["client-pwa", "pro-webapp"],
         "scaling": {"minimum": 2, "maximum": 4},

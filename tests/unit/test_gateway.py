@@ -55,7 +55,7 @@ class TestKong:
             assert (host, port) == (service.name, service.port)
             assert (route["paths"], route["strip_path"]) == ([f"/api/{service.name}/"], True)
 
-    def test_every_route_asks_for_a_token_that_has_not_expired(self, full: Asked) -> None:
+    def test_every_route_requires_an_unexpired_token(self, full: Asked) -> None:
         for one in upstreams(full).values():
             (route,) = one["routes"]
             (plugin,) = route["plugins"]
@@ -65,14 +65,14 @@ class TestKong:
             assert plugin["config"]["run_on_preflight"] is True
             assert plugin["config"]["key_claim_name"] == "iss"
 
-    def test_it_verifies_with_the_key_that_the_services_have(self, full: Asked) -> None:
+    def test_it_verifies_tokens_with_the_services_key(self, full: Asked) -> None:
         (consumer,) = declared(full)["consumers"]
         (key,) = consumer["jwt_secrets"]
         told = full.workloads["user"].environment
         assert (key["key"], key["algorithm"]) == (told["JWT_ISSUER"], told["JWT_ALGORITHM"])
         assert key["secret"] == full.files["user/secrets"]["JWT_SECRET"]
 
-    def test_a_public_path_needs_no_token_and_the_service_sees_it_as_it_knows_it(self, ask: Ask) -> None:
+    def test_a_public_path_needs_no_token_and_reaches_the_service_unchanged(self, ask: Ask) -> None:
         found = upstreams(ask(stack(services=USER_WITH_LOGIN)))
         public = {one["path"]: one["routes"][0] for name, one in found.items() if name.startswith("user.public")}
         assert {path: route["paths"] for path, route in public.items()} == {
@@ -84,7 +84,7 @@ class TestKong:
         assert [plugin["name"] for plugin in found["user"]["routes"][0]["plugins"]] == ["jwt"]
         assert found.keys() == {"user", "user.public-0", "user.public-1", "user.public-2", "rdv"}
 
-    def test_what_services_serve_inside_is_closed_before_every_other_route(self, ask: Ask) -> None:
+    def test_internal_paths_are_blocked_before_every_other_route(self, ask: Ask) -> None:
         document = declared(ask(stack(services=USER_WITH_LOGIN)))
         (route,) = document["routes"]
         (plugin,) = route["plugins"]
@@ -92,7 +92,7 @@ class TestKong:
         others = [one for service in document["services"] for one in service["routes"]]
         assert {one.get("regex_priority", 0) < route["regex_priority"] for one in others} == {True}
 
-    def test_bodies_pass_through_and_are_filed_nowhere(self, full: Asked) -> None:
+    def test_bodies_are_not_buffered_in_files(self, full: Asked) -> None:
         routes = [route for one in upstreams(full).values() for route in one["routes"]]
         assert {route["request_buffering"] for route in routes} == {False}
         assert full.workloads["kong"].environment["KONG_NGINX_PROXY_PROXY_MAX_TEMP_FILE_SIZE"] == "0"
@@ -101,13 +101,13 @@ class TestKong:
         assert "proxy_max_temp_file_size 0;" in nginx
 
     @pytest.mark.parametrize("body_mib", [1, 1024])
-    def test_no_memory_is_kept_for_bodies(self, ask: Ask, body_mib: int) -> None:
+    def test_bodies_are_not_buffered_in_memory(self, ask: Ask, body_mib: int) -> None:
         workloads = ask(stack({"maxBodyMib": body_mib})).workloads
         sizes = {name: (workloads[name].memory_mib, workloads[name].scratch) for name in ("kong", "nginx")}
         usual = ask(stack()).workloads
         assert sizes == {name: (usual[name].memory_mib, usual[name].scratch) for name in sizes}
 
-    def test_no_plugin_for_all_requests_takes_a_token_for_granted(self, full: Asked) -> None:
+    def test_no_global_plugin_requires_a_token(self, full: Asked) -> None:
         assert plugins(full).keys() == {
             "correlation-id",
             "prometheus",
@@ -123,13 +123,13 @@ class TestKong:
         assert kong.calls_host
         assert {str(call) for call in kong.calls} == {"redis:6379", "user:4000"}
 
-    def test_it_reaches_no_machine_without_need(self, full: Asked) -> None:
+    def test_it_only_reaches_the_developers_machine_if_a_service_runs_there(self, full: Asked) -> None:
         assert not full.workloads["kong"].calls_host
 
     def test_only_services_of_the_stack_have_a_route(self, ask: Ask) -> None:
         assert upstreams(ask(stack(services={"deploy": ["audit"]}))).keys() == {"audit"}
 
-    def test_the_front_ends_may_call_it_from_a_browser(self, full: Asked) -> None:
+    def test_front_ends_may_call_it_from_a_browser(self, full: Asked) -> None:
         cors = plugins(full)["cors"]
         assert cors["origins"] == [f"https://{one.subdomain}.pti-calendar.localhost" for one in FRONTENDS]
         assert cors["credentials"] is True
@@ -139,7 +139,7 @@ class TestKong:
         asked = ask(stack({"corsOrigins": ["http://localhost:3000"]}))
         assert plugins(asked)["cors"]["origins"] == ["http://localhost:3000"]
 
-    def test_no_origins_let_no_browser_in(self, ask: Ask) -> None:
+    def test_without_origins_no_browser_is_allowed(self, ask: Ask) -> None:
         # An empty list means any origin to Kong.
         assert "cors" not in plugins(ask(stack({"corsOrigins": []})))
 
@@ -156,11 +156,11 @@ class TestKong:
         limit = plugins(ask(stack({"rateLimit": {"perMinute": 60, "perHour": 900}})))["rate-limiting"]
         assert (limit["minute"], limit["hour"]) == (60, 900)
 
-    def test_it_logs_in_to_redis_where_that_asks_for_a_password(self, ask: Ask) -> None:
+    def test_it_logs_in_to_redis_if_redis_requires_a_password(self, ask: Ask) -> None:
         asked = ask(stack(credentials="generated"), {"redisPassword": "hunter2"})
         assert plugins(asked)["rate-limiting"]["redis"]["password"] == "hunter2"
 
-    def test_a_managed_redis_is_verified_by_its_name(self, ask: Ask) -> None:
+    def test_the_certificate_of_a_managed_redis_is_verified(self, ask: Ask) -> None:
         redis = {"mode": "external", "external": {"host": "redis.example.com", "port": 6380}}
         asked = ask(stack(redis=redis, credentials="generated"), {"redisPassword": "hunter2"})
         connection = plugins(asked)["rate-limiting"]["redis"]
@@ -175,11 +175,11 @@ class TestKong:
         )
         assert [told.port for told in full.workloads["kong"].metrics] == [8100]
 
-    def test_a_request_keeps_its_name_through_the_platform(self, full: Asked) -> None:
+    def test_a_request_keeps_its_host_name_through_the_platform(self, full: Asked) -> None:
         correlation = plugins(full)["correlation-id"]
         assert (correlation["header_name"], correlation["echo_downstream"]) == ("X-Correlation-ID", True)
 
-    def test_kong_alone_refuses_a_body_that_is_too_large(self, ask: Ask) -> None:
+    def test_only_kong_refuses_large_bodies(self, ask: Ask) -> None:
         asked = ask(stack({"maxBodyMib": 25}))
         assert asked.workloads["kong"].environment["KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE"] == "25m"
         api = server(asked, "api.pti-calendar.localhost")
@@ -189,7 +189,7 @@ class TestKong:
         assert "kong/configuration" in full.secret_files
         assert [name for name in full.workloads["kong"].environment if "SECRET" in name or "PASSWORD" in name] == []
 
-    def test_its_administration_is_for_operators_alone_and_read_only(self, full: Asked) -> None:
+    def test_its_admin_api_is_read_only_and_for_operators_only(self, full: Asked) -> None:
         kong = full.workloads["kong"]
         (admin,) = [port for port in kong.ports if port.operators_only]
         assert (admin.number, admin.publish) == (8001, 8001)
@@ -199,21 +199,21 @@ class TestKong:
         assert kong.environment["KONG_ADMIN_GUI_LISTEN"] == "off"
         assert [port.name for port in kong.ports if port.public] == []
 
-    def test_generated_credentials_leave_its_administration_off(self, ask: Ask) -> None:
+    def test_generated_credentials_disable_its_admin_api(self, ask: Ask) -> None:
         kong = ask(stack(credentials="generated")).workloads["kong"]
         assert kong.environment["KONG_ADMIN_LISTEN"] == "off"
         assert [port for port in kong.ports if port.operators_only] == []
 
-    def test_its_administration_is_on_where_somebody_asks(self, ask: Ask) -> None:
+    def test_its_admin_api_can_be_enabled(self, ask: Ask) -> None:
         kong = ask(stack({"kong": {"adminApi": True}}, credentials="generated")).workloads["kong"]
         assert kong.environment["KONG_ADMIN_LISTEN"] == "127.0.0.1:8001"
 
-    def test_it_asks_for_addresses_alone_and_keeps_none(self, full: Asked) -> None:
+    def test_it_resolves_addresses_only_and_caches_them_briefly(self, full: Asked) -> None:
         told = full.workloads["kong"].environment
         assert told["KONG_DNS_ORDER"] == "LAST,A,CNAME"
         assert (told["KONG_DNS_VALID_TTL"], told["KONG_DNS_STALE_TTL"]) == ("5", "0")
 
-    def test_a_client_is_limited_before_its_token_is_looked_at_and_without_redis(self, ask: Ask) -> None:
+    def test_a_client_is_limited_before_its_token_is_verified_and_without_redis(self, ask: Ask) -> None:
         told = ask(stack({"rateLimit": {"perMinute": 60}})).workloads["kong"].environment
         assert str(told["KONG_NGINX_HTTP_LIMIT_REQ_ZONE"]).endswith("rate=60r/m")
         assert told["KONG_NGINX_PROXY_LIMIT_REQ"] == "zone=rate burst=120 nodelay"
@@ -225,7 +225,7 @@ class TestKong:
         assert told["KONG_REAL_IP_RECURSIVE"] == "on"
         assert "0.0.0.0/0" not in str(told["KONG_TRUSTED_IPS"]).split(",")
 
-    def test_no_answer_tells_its_version(self, full: Asked) -> None:
+    def test_no_response_shows_its_version(self, full: Asked) -> None:
         assert full.workloads["kong"].environment["KONG_HEADERS"] == "off"
 
     def test_it_starts_when_redis_is_ready_and_calls_the_services(self, full: Asked) -> None:
@@ -236,7 +236,7 @@ class TestKong:
 
 
 class TestNginx:
-    def test_every_host_has_a_server_that_leads_to_its_workload(self, full: Asked) -> None:
+    def test_every_host_is_routed_to_its_workload(self, full: Asked) -> None:
         configuration = full.files["nginx/configuration"]["nginx.conf"]
         blocks = configuration.split("server_name ")[1:]
         upstream = {block.split(";")[0]: block.split("set $upstream ")[1].split(";")[0] for block in blocks}
@@ -248,16 +248,16 @@ class TestNginx:
         assert configuration.count("server_name ") == 2
         assert "server_name pro.pti-calendar.localhost;" in configuration
 
-    def test_it_is_what_users_reach(self, full: Asked) -> None:
+    def test_users_reach_nginx(self, full: Asked) -> None:
         public = {(one.name, port.publish) for one in full.workloads.values() for port in one.ports if port.public}
         assert public == {("nginx", 80), ("nginx", 443)}
 
     @pytest.mark.parametrize(("port", "shown"), [(443, ""), (8444, ":8444")])
-    def test_plain_http_is_sent_to_the_port_that_users_know(self, ask: Ask, port: int, shown: str) -> None:
+    def test_plain_http_is_redirected_to_the_public_port(self, ask: Ask, port: int, shown: str) -> None:
         asked = ask(stack({"nginx": {"httpsPort": port}}))
         assert f"return 308 https://$host{shown}$request_uri;" in asked.files["nginx/configuration"]["nginx.conf"]
 
-    def test_it_calls_kong_and_the_front_ends_and_waits_for_none(self, full: Asked) -> None:
+    def test_it_connects_to_kong_and_the_front_ends_without_waiting_for_them(self, full: Asked) -> None:
         nginx = full.workloads["nginx"]
         assert {str(call) for call in nginx.calls} == {"kong:8000", *(f"{one.name}:{one.port}" for one in FRONTENDS)}
         assert nginx.needs == ()
@@ -267,24 +267,24 @@ class TestNginx:
         assert "$$" not in configuration
         assert "${" not in configuration
 
-    def test_services_see_the_port_that_users_know(self, ask: Ask) -> None:
+    def test_services_see_the_public_port(self, ask: Ask) -> None:
         api = server(ask(stack({"nginx": {"httpsPort": 8444}})), "api.pti-calendar.localhost")
         assert "proxy_set_header X-Forwarded-Port 8444;" in api
 
-    def test_it_limits_what_one_client_may_use(self, full: Asked) -> None:
+    def test_it_limits_each_client(self, full: Asked) -> None:
         configuration = full.files["nginx/configuration"]["nginx.conf"]
         for directive in ("limit_req zone=rate", "limit_conn connections"):
             assert directive in configuration
 
 
 class TestCertificate:
-    def test_a_self_signed_one_is_mounted_by_nginx_and_kong_as_a_secret(self, full: Asked) -> None:
+    def test_a_self_signed_certificate_is_mounted_by_nginx_and_kong_as_a_secret(self, full: Asked) -> None:
         pair = {"tls.crt": "a certificate", "tls.key": "a private key"}
         for name in ("nginx", "kong"):
             assert full.files[f"{name}/certificate"] == pair
             assert f"{name}/certificate" in full.secret_files
 
-    def test_cert_manager_is_asked_for_every_host(self, ask: Ask) -> None:
+    def test_cert_manager_issues_for_every_host(self, ask: Ask) -> None:
         tls = {"source": "cert-manager", "issuer": "company", "issuerKind": "Issuer", "secretName": "hosts"}
         asked = ask(stack({"tls": tls, "domain": "pti.fr"}, frontends={"deploy": "all"}, **CLUSTER))
         assert asked.certificates == (
@@ -294,7 +294,7 @@ class TestCertificate:
         )
         assert mounted_secrets(asked) == {"nginx": "hosts", "kong": "hosts"}
 
-    def test_a_secret_that_is_there_is_used_as_it_is(self, ask: Ask) -> None:
+    def test_an_existing_secret_is_used(self, ask: Ask) -> None:
         asked = ask(stack({"tls": {"source": "secret", "secretName": "wildcard"}}, **CLUSTER))
         assert asked.certificates == ()
         assert mounted_secrets(asked) == {"nginx": "wildcard", "kong": "wildcard"}
@@ -315,7 +315,7 @@ def mounted_secrets(asked: Asked) -> dict[str, str]:
 
 
 class TestTheClustersOwnEdge:
-    def test_an_ingress_leads_every_host_to_its_workload(self, ask: Ask) -> None:
+    def test_an_ingress_routes_every_host_to_its_workload(self, ask: Ask) -> None:
         annotations = {"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"}
         ingress = {"className": "traefik", "controllerNamespace": "edge", "annotations": annotations}
         gateway = {"edge": "ingress", "domain": "pti.fr", "ingress": ingress, "tls": {"source": "secret"}}
@@ -336,7 +336,7 @@ class TestTheClustersOwnEdge:
         assert exposure.tls is None
         assert (exposure.https_listener, exposure.http_listener) == ("tls", "web")
 
-    def test_answers_carry_what_nginx_would_have_added(self, ask: Ask, full: Asked) -> None:
+    def test_responses_have_the_headers_that_nginx_would_add(self, ask: Ask, full: Asked) -> None:
         (exposure,) = ask(stack({"edge": "gateway-api", "ingress": {"gateway": "public"}}, **CLUSTER)).exposures
         nginx = full.files["nginx/configuration"]["nginx.conf"]
         added = {f'add_header {name} "{text}" always;' for name, text in exposure.answer_headers.items()}
@@ -347,13 +347,13 @@ class TestTheClustersOwnEdge:
         assert full.exposures == ()
 
 
-def test_without_a_gateway_there_is_none_and_the_outputs_say_so(ask: Ask) -> None:
+def test_a_stack_without_a_gateway_has_none_in_its_outputs(ask: Ask) -> None:
     asked = ask({"credentials": "well-known", "services": {"deploy": ["user"]}})
     assert asked.workloads.keys().isdisjoint({"kong", "nginx"})
     assert asked.outputs["gateway"] == {"api": None, "services": {}, "frontends": {}}
 
 
-def test_the_outputs_say_where_users_reach_everything(ask: Ask) -> None:
+def test_the_outputs_have_every_public_url(ask: Ask) -> None:
     services = {"deploy": ["user", "rdv"], "local": ["rdv"]}
     found = ask(stack({"domain": "pti.localhost"}, services=services, frontends={"deploy": ["pro-webapp"]})).outputs
     assert found["gateway"] == {

@@ -23,11 +23,11 @@ def test_the_edge_waits_for_everything_kong_may_do() -> None:
     assert timeouts.EDGE.answer_s > timeouts.KONG_MAX_RESPONSE_S
 
 
-def test_a_wait_for_an_answer_is_never_repeated() -> None:
+def test_a_request_is_never_retried_after_a_timeout() -> None:
     assert timeouts.KONG.answer_s > timeouts.RETRY_WITHIN_S
 
 
-def test_the_edge_ends_a_slow_clients_request_before_kong_does(ask: Ask) -> None:
+def test_the_edge_times_out_a_slow_client_before_kong_does(ask: Ask) -> None:
     asked = ask(FULL_DOCKER)
     nginx, told = asked.files["nginx/configuration"]["nginx.conf"], asked.workloads["kong"].environment
     for name in ("client_header_timeout", "client_body_timeout", "send_timeout"):
@@ -35,7 +35,7 @@ def test_the_edge_ends_a_slow_clients_request_before_kong_does(ask: Ask) -> None
         assert int(str(told[f"KONG_NGINX_PROXY_{name.upper()}"]).rstrip("s")) > int(edge)
 
 
-def test_kong_keeps_to_it(ask: Ask) -> None:
+def test_kong_has_the_timeouts(ask: Ask) -> None:
     found = upstreams(ask(FULL_DOCKER))
     assert len(found) == len(SERVICES)
     for one in found.values():
@@ -46,7 +46,7 @@ def test_kong_keeps_to_it(ask: Ask) -> None:
     assert told["KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT"] == f"{timeouts.RETRY_WITHIN_S}s"
 
 
-def test_nginx_keeps_to_it(ask: Ask) -> None:
+def test_nginx_has_the_timeouts(ask: Ask) -> None:
     api = server(ask(FULL_DOCKER), "api.pti-calendar.localhost")
     found = {name: int(value) for name, value in re.findall(r"proxy_(\w+_timeout) (\d+)s;", api)}
     assert found == {
@@ -57,7 +57,7 @@ def test_nginx_keeps_to_it(ask: Ask) -> None:
     }
 
 
-def test_the_services_role_keeps_to_it() -> None:
+def test_the_services_role_has_the_statement_timeout() -> None:
     text = (ROOT / "assets/postgres/database.sql").read_text()
     role = text[text.index("\\set role :app\n") :]
     role = role[: role.index("\\ir role.sql")]
@@ -66,7 +66,7 @@ def test_the_services_role_keeps_to_it() -> None:
     assert int(found["lock_timeout"]) < timeouts.STATEMENT.answer_s
 
 
-def test_the_reference_service_keeps_to_it() -> None:
+def test_the_reference_service_has_shorter_timeouts() -> None:
     # Read and not imported: its requirements are its own.
     found: dict[str, Any] = {}
     for one in ast.parse((ROOT / "examples/reference_service/database.py").read_text()).body:

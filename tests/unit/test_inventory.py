@@ -105,12 +105,12 @@ def texts(value: object) -> Iterator[str]:
         yield value
 
 
-def test_a_protected_stack_protects_what_can_not_be_made_again(deploy: Deploy) -> None:
+def test_a_protected_stack_protects_what_can_not_be_recreated(deploy: Deploy) -> None:
     protected = [one for one in deploy(GENERATED_KRAFT).registrations if one.protect]
     assert {one.type.rpartition(":")[2] for one in protected} == {"Volume", "RandomPassword"}
 
 
-def test_production_protects_what_can_not_be_made_again(deploy: Deploy) -> None:
+def test_production_protects_what_can_not_be_recreated(deploy: Deploy) -> None:
     protected = [one for one in deploy(*SHAPES["prod"]).registrations if one.protect]
     assert {one.type.rpartition(":")[2] for one in protected} == {
         "Namespace",

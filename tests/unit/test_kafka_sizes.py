@@ -31,7 +31,7 @@ def bounded_mib(workload: Workload, options: str) -> int:
 
 
 @pytest.mark.parametrize("brokers", [1, 3])
-def test_a_broker_of_every_heap_fits_into_its_limit(brokers: Literal[1, 3]) -> None:
+def test_a_broker_with_any_heap_fits_into_its_memory_limit(brokers: Literal[1, 3]) -> None:
     for heap in HEAPS:
         workload = broker(Kafka(mode="kraft", heap_mib=heap, brokers=brokers), published="localhost:1", cluster="test")
         environment = workload.environment
@@ -40,7 +40,7 @@ def test_a_broker_of_every_heap_fits_into_its_limit(brokers: Literal[1, 3]) -> N
         assert bounded_mib(workload, options) + 48 + max(64, heap // 4) <= workload.memory_mib
 
 
-def test_zookeeper_of_every_heap_fits_into_its_limit() -> None:
+def test_zookeeper_with_any_heap_fits_into_its_memory_limit() -> None:
     for heap in HEAPS:
         workload = zookeeper(ZooKeeper(heap_mib=heap))
         environment = workload.environment
@@ -71,7 +71,7 @@ class TestRetention:
             # Kafka's own lower bound.
             assert sizes.metadata_segment >= 8 * MIB
 
-    def test_it_reaches_the_broker(self) -> None:
+    def test_the_retention_settings_reach_the_broker(self) -> None:
         found = properties(Kafka(mode="kraft", storage_gib=50), published="localhost:9092")
         # Half of 1/72 of 60 % of 50 GiB.
         assert int(found["log.retention.bytes"]) // MIB == 213
@@ -79,7 +79,7 @@ class TestRetention:
         assert found["num.partitions"] == "6"
         assert int(found["metadata.max.retention.bytes"]) == 100 * MIB
 
-    def test_five_brokers_share_three_replicas(self) -> None:
+    def test_five_brokers_share_the_three_replicas_of_each_partition(self) -> None:
         assert Kafka(mode="kraft", brokers=5, topics=10, partitions=1).partitions_per_broker == 6
 
     def test_more_topics_than_fit_are_refused(self) -> None:

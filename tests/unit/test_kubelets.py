@@ -14,21 +14,21 @@ RECORDING = deployed(READER, OTHER, namespace="pti")
 NODE = "10.1.2.3"
 
 
-def test_its_account_may_find_nodes_and_get_their_metrics_and_nothing_else() -> None:
+def test_its_account_may_only_list_nodes_and_get_their_metrics() -> None:
     rules = found(RECORDING, "ClusterRole", "pti-watcher-kubelets")["rules"]
     allowed = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
     assert allowed == {("nodes", "list"), ("nodes", "watch"), ("nodes/metrics", "get")}
     assert [rule["apiGroups"] for rule in rules] == [[""], [""]]
 
 
-def test_the_right_is_its_account_s_alone() -> None:
+def test_no_other_account_has_the_permission() -> None:
     binding = found(RECORDING, "ClusterRoleBinding", "pti-watcher-kubelets")
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "watcher", "namespace": "pti"}]
     assert binding["roleRef"]["name"] == "pti-watcher-kubelets"
     assert len(RECORDING.of_type("ClusterRoleBinding")) == 1
 
 
-def test_what_belongs_to_the_whole_cluster_is_in_no_namespace() -> None:
+def test_cluster_scoped_objects_have_no_namespace() -> None:
     for kind in ("ClusterRole", "ClusterRoleBinding"):
         assert "namespace" not in found(RECORDING, kind, "pti-watcher-kubelets")["metadata"]
 

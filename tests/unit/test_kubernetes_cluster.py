@@ -113,7 +113,7 @@ def provider(recording: Recording[Any]) -> dict[str, Any]:
 
 
 class TestUpdate:
-    def test_a_cluster_that_answers_is_no_obstacle(self, tmp_path: Path, server: str) -> None:
+    def test_a_reachable_cluster_passes(self, tmp_path: Path, server: str) -> None:
         path = written(tmp_path / "kubeconfig", server)
         recording = checked(preview=False, kubeconfig=str(path), context="b")
         assert recording.log == []
@@ -130,32 +130,30 @@ class TestUpdate:
         (warning,) = checked(preview=True, kubeconfig=str(path), context="b").log
         assert "an update needs it" in warning
 
-    def test_a_cluster_that_does_not_answer_is_named(self, kubeconfig: Path) -> None:
+    def test_an_unreachable_cluster_is_named(self, kubeconfig: Path) -> None:
         text = refusal(kubeconfig=str(kubeconfig), context="a")
         assert f"The Kubernetes cluster at {REFUSING} can't be reached (" in text
         assert f"Connection refused; kubeconfig {kubeconfig}, context a)" in text
         assert text.endswith(f"kubectl --kubeconfig {kubeconfig} --context a get --raw /readyz")
 
-    def test_a_server_that_takes_the_connection_and_says_nothing_is_not_waited_for(
-        self, tmp_path: Path, silent: str
-    ) -> None:
+    def test_a_server_that_accepts_and_never_responds_counts_as_unreachable(self, tmp_path: Path, silent: str) -> None:
         path = written(tmp_path / "kubeconfig", silent)
         text = refusal(kubeconfig=str(path), context="a", connect_timeout_s=1)
         assert f"The Kubernetes cluster at {silent} can't be reached (no answer within 1 s; " in text
 
-    def test_a_server_that_closes_the_connection_does_not_answer(self, tmp_path: Path, closing: str) -> None:
+    def test_a_server_that_closes_the_connection_counts_as_unreachable(self, tmp_path: Path, closing: str) -> None:
         text = refusal(kubeconfig=str(written(tmp_path / "kubeconfig", closing)), context="a")
         assert f"The Kubernetes cluster at {closing} can't be reached (it closes the connection; " in text
 
-    def test_a_proxy_that_is_asked_without_tls_need_not_speak_first(self, tmp_path: Path, silent: str) -> None:
+    def test_a_plain_http_proxy_counts_as_reachable_once_it_accepts(self, tmp_path: Path, silent: str) -> None:
         path = written(tmp_path / "kubeconfig", REFUSING, **{"proxy-url": silent.replace("https:", "http:")})
         assert checked(preview=False, kubeconfig=str(path), context="a", connect_timeout_s=1).log == []
 
-    def test_a_cluster_behind_a_proxy_is_asked_for_there(self, tmp_path: Path, server: str) -> None:
+    def test_a_cluster_behind_a_proxy_is_checked_at_the_proxy(self, tmp_path: Path, server: str) -> None:
         path = written(tmp_path / "kubeconfig", REFUSING, **{"proxy-url": server})
         assert checked(preview=False, kubeconfig=str(path), context="a").log == []
 
-    def test_an_unset_kubeconfig_is_never_the_environments(
+    def test_an_unset_kubeconfig_never_means_the_environments(
         self, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("KUBECONFIG", str(written(tmp_path / "mine", server)))
@@ -173,7 +171,7 @@ class TestUpdate:
     @pytest.mark.parametrize(
         ("context", "given"), [("c", "'c' is not in {file}"), (None, "is not set")], ids=["unknown", "unset"]
     )
-    def test_an_unknown_context_is_answered_with_those_there_are(
+    def test_the_error_for_an_unknown_context_lists_the_existing_ones(
         self, kubeconfig: Path, context: str | None, given: str
     ) -> None:
         assert refusal(kubeconfig=str(kubeconfig), context=context) == (
@@ -212,7 +210,7 @@ class TestPreview:
         ],
         ids=["nothing set", "no file", "no context", "no answer"],
     )
-    def test_a_preview_goes_on_without_the_cluster_and_says_so(
+    def test_a_preview_continues_without_the_cluster_and_warns(
         self, kubeconfig: Path, settings: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("KUBECONFIG", "/somebody/elses")
@@ -228,7 +226,7 @@ class TestPreview:
         assert {one["name"] for one in given["contexts"]} == {settings["context"] or "none"}
         assert recording.of_type("Deployment") != []
 
-    def test_a_preview_with_the_cluster_compares(self, tmp_path: Path, server: str) -> None:
+    def test_a_preview_with_the_cluster_compares_live_objects(self, tmp_path: Path, server: str) -> None:
         path = written(tmp_path / "kubeconfig", server)
         recording = checked(preview=True, kubeconfig=str(path), context="a")
         assert recording.log == []
@@ -244,7 +242,7 @@ class TestProvider:
     def test_the_kubeconfig_is_named_as_in_the_settings_for_whoever_runs_it(self) -> None:
         assert provider(deployed(workload()))["kubeconfig"] == "~/.kube/config"
 
-    def test_it_may_ask_often_and_takes_back_what_is_there(self) -> None:
+    def test_the_provider_may_query_often_and_adopts_existing_objects(self) -> None:
         inputs = provider(deployed(workload()))
         assert json.loads(inputs["kubeClientSettings"]) == {"qps": 50, "burst": 100}
         assert (inputs["upsertExistingObjects"], inputs["enablePatchForce"]) == ("true", "true")
@@ -252,7 +250,7 @@ class TestProvider:
     def test_nothing_is_registered_before_the_first_workload(self) -> None:
         assert [str(one) for one in deployed().registrations] == ["test:index:Parent parent"]
 
-    def test_there_is_one_for_all(self) -> None:
+    def test_there_is_one_namespace_for_all_workloads(self) -> None:
         recording = deployed(workload("a"), workload("b"))
         assert len([one for one in recording.registrations if one.type == "pulumi:providers:kubernetes"]) == 1
         assert len(recording.of_type("Namespace")) == 1
@@ -269,17 +267,17 @@ class TestNamespace:
     )
 
     @pytest.mark.parametrize(("key", "value"), SECURITY)
-    def test_it_refuses_pods_that_are_not_restricted(self, key: str, value: str) -> None:
+    def test_the_namespace_refuses_pods_that_are_not_restricted(self, key: str, value: str) -> None:
         labels = found(deployed(workload()), "Namespace", "namespace")["metadata"]["labels"]
         assert labels[f"pod-security.kubernetes.io/{key}"] == value
 
     @pytest.mark.parametrize("protect", [True, False])
-    def test_it_outlives_the_stack_with_all_that_is_in_it(self, protect: bool) -> None:
+    def test_the_namespace_outlives_the_stack(self, protect: bool) -> None:
         namespace = deployed(workload(), protect=protect).one("Namespace", "namespace")
         assert namespace.retain_on_delete
         assert namespace.protect is protect
         assert namespace.inputs["metadata"]["name"] == "pti-calendar"
 
-    def test_it_is_closed_for_whoever_is_not_spoken_for(self) -> None:
+    def test_undeclared_connections_are_denied_in_the_namespace(self) -> None:
         deny = found(deployed(workload()), "NetworkPolicy", "default-deny")
         assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}

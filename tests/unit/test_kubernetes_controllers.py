@@ -37,7 +37,7 @@ class TestControllers:
         assert [one for one in CONTROLLERS.values() if recording.of_type(one)] == [CONTROLLERS[kind]]
 
     @pytest.mark.parametrize("kind", [Kind.SERVICE, Kind.STATEFUL])
-    def test_it_finds_its_own_pods(self, kind: Kind) -> None:
+    def test_its_selector_matches_its_own_pods(self, kind: Kind) -> None:
         spec = found(deployed(of_kind(kind)), CONTROLLERS[kind], "web")["spec"]
         selector = spec["selector"]["matchLabels"]
         assert selector == {"app.kubernetes.io/name": "web", "app.kubernetes.io/part-of": "pti-calendar"}
@@ -56,7 +56,7 @@ class TestControllers:
 
 
 class TestRollingUpdate:
-    def test_a_pod_goes_once_its_successor_serves(self) -> None:
+    def test_a_pod_is_removed_once_its_successor_is_ready(self) -> None:
         spec = found(deployed(workload(replicas=2)), "Deployment", "web")["spec"]
         assert spec["strategy"] == {
             "type": "RollingUpdate",
@@ -65,12 +65,12 @@ class TestRollingUpdate:
         assert spec["minReadySeconds"] > 0
         assert spec["revisionHistoryLimit"] == 3
 
-    def test_an_update_that_does_not_become_ready_fails_after_its_time(self) -> None:
+    def test_an_update_that_does_not_become_ready_times_out(self) -> None:
         spec = found(deployed(workload(readiness=STARTS_IN_100_S)), "Deployment", "web")["spec"]
         assert 100 < spec["progressDeadlineSeconds"] <= 100 + 120
 
     @pytest.mark.parametrize("replicas", [1, 3])
-    def test_a_stateful_set_waits_for_no_pod_that_is_not_ready(self, replicas: int) -> None:
+    def test_a_stateful_set_does_not_wait_for_unready_pods(self, replicas: int) -> None:
         spec = found(deployed(store(replicas=replicas)), "StatefulSet", "store")["spec"]
         assert spec["podManagementPolicy"] == "Parallel"
         assert spec["replicas"] == replicas
@@ -84,27 +84,27 @@ class TestRollingUpdate:
         scaled = workload(readiness=STARTS_IN_100_S, stop_grace_s=10, autoscaling=SCALE)
         assert ready_s(scaled) == 810
 
-    def test_a_task_is_waited_for_through_all_of_its_attempts(self) -> None:
+    def test_the_update_waits_for_all_attempts_of_a_task(self) -> None:
         assert ready_s(task(timeout_s=300, stop_grace_s=20)) > 3 * (300 + 20)
 
     @pytest.mark.parametrize("kind", Kind)
-    def test_the_provider_waits_for_the_end_alone(self, kind: Kind) -> None:
+    def test_the_provider_only_waits_for_deletion(self, kind: Kind) -> None:
         """`skipAwait` would skip the wait for a deletion, too."""
         annotations = found(deployed(of_kind(kind)), CONTROLLERS[kind], "web")["metadata"]["annotations"]
         assert annotations["pulumi.com/waitFor"] == "jsonpath={.metadata.uid}"
         assert "pulumi.com/skipAwait" not in annotations
 
-    def test_a_stop_is_waited_for_beyond_its_grace(self) -> None:
+    def test_a_deletion_is_awaited_beyond_the_grace_period(self) -> None:
         assert timeouts(store(stop_grace_s=60)).delete == "180s"
 
 
 class TestScaling:
-    def test_a_fixed_number_is_the_deployments(self) -> None:
+    def test_a_fixed_number_of_replicas_is_set_on_the_deployment(self) -> None:
         recording = deployed(workload(replicas=3))
         assert found(recording, "Deployment", "web")["spec"]["replicas"] == 3
         assert recording.of_type("HorizontalPodAutoscaler") == []
 
-    def test_an_autoscaler_owns_the_number_once_there_is_one(self) -> None:
+    def test_an_autoscaler_controls_the_number_of_replicas(self) -> None:
         recording = deployed(workload(autoscaling=SCALE))
         assert found(recording, "Deployment", "web")["spec"]["replicas"] == 2
         assert recording.one("Deployment", "web").ignore_changes == ("spec.replicas",)
@@ -115,7 +115,7 @@ class TestScaling:
         (metric,) = spec["metrics"]
         assert metric["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
 
-    def test_going_back_to_a_fixed_number_is_a_change_whatever_the_number(self) -> None:
+    def test_returning_to_a_fixed_number_is_always_a_change(self) -> None:
         """The number of before would be no difference to the state, while the autoscaler has set another one."""
         scaled, fixed = (
             found(deployed(one), "Deployment", "web")["metadata"]["annotations"]
@@ -123,7 +123,7 @@ class TestScaling:
         )
         assert scaled != fixed
 
-    def test_it_grows_faster_than_it_shrinks(self) -> None:
+    def test_it_scales_up_faster_than_down(self) -> None:
         behavior = found(deployed(workload(autoscaling=SCALE)), "HorizontalPodAutoscaler", "web")["spec"]["behavior"]
         up, down = behavior["scaleUp"], behavior["scaleDown"]
         assert up["stabilizationWindowSeconds"] < down["stabilizationWindowSeconds"]
@@ -157,18 +157,18 @@ class TestTasks:
         assert "activeDeadlineSeconds" not in spec
         assert spec["template"]["spec"]["restartPolicy"] == "Never"
 
-    def test_a_changed_task_is_another_job_and_a_failed_one_is_run_again(self) -> None:
+    def test_a_changed_task_is_another_job_and_a_failed_job_is_replaced(self) -> None:
         metadata = found(deployed(task()), "Job", "migrate")["metadata"]
         assert "name" not in metadata
         assert metadata["annotations"]["pulumi.com/replaceUnready"] == "true"
 
-    def test_what_needs_a_task_starts_after_it(self) -> None:
+    def test_dependents_of_a_task_start_after_it(self) -> None:
         recording = deployed(task(), workload(needs=("migrate",)), workload("other"))
         assert "kubernetes:batch/v1:Job migrate" in recording.one("Deployment", "web").dependencies
         assert "kubernetes:batch/v1:Job migrate" not in recording.one("Deployment", "other").dependencies
 
     @pytest.mark.parametrize("kind", [Kind.SERVICE, Kind.STATEFUL])
-    def test_what_needs_a_workload_starts_once_it_is_ready(self, kind: Kind) -> None:
+    def test_dependents_of_a_workload_start_once_it_is_ready(self, kind: Kind) -> None:
         recording = deployed(of_kind(kind), task(needs=("web",)))
         needed = f"kubernetes:apps/v1:{CONTROLLERS[kind]} web"
         assert needed in recording.one("Job", "migrate").dependencies
@@ -176,7 +176,7 @@ class TestTasks:
 
 class TestBeforeThePods:
     @pytest.mark.parametrize("kind", Kind)
-    def test_the_rules_are_there_before_the_first_pod(self, kind: Kind) -> None:
+    def test_network_policies_exist_before_the_first_pod(self, kind: Kind) -> None:
         assert deployed(of_kind(kind)).one(CONTROLLERS[kind], "web").dependencies >= {
             "kubernetes:core/v1:Namespace namespace",
             "kubernetes:networking.k8s.io/v1:NetworkPolicy default-deny",
@@ -184,7 +184,7 @@ class TestBeforeThePods:
             "kubernetes:core/v1:ServiceAccount web",
         }
 
-    def test_names_and_claims_are_there_before_the_first_pod(self) -> None:
+    def test_services_and_claims_exist_before_the_first_pod(self) -> None:
         assert deployed(store(ports=(port(),))).one("StatefulSet", "store").dependencies >= {
             "kubernetes:core/v1:Service store",
             "kubernetes:core/v1:Service store-peers",
@@ -193,7 +193,7 @@ class TestBeforeThePods:
 
 
 class TestClaims:
-    def test_each_replica_has_the_claim_that_its_stateful_set_looks_for(self) -> None:
+    def test_each_replica_has_the_claim_that_its_stateful_set_expects(self) -> None:
         recording = deployed(store(replicas=2))
         spec = found(recording, "StatefulSet", "store")["spec"]
         (template,) = spec["volumeClaimTemplates"]
@@ -207,7 +207,7 @@ class TestClaims:
         assert claim.retain_on_delete
         assert claim.protect is protect
 
-    def test_nothing_else_of_a_workload_is_kept(self) -> None:
+    def test_no_other_object_of_a_workload_is_retained(self) -> None:
         recording = deployed(store(), workload(secret_environment={"A": "B"}), protect=True)
         kept = {one.name for one in recording.registrations if one.retain_on_delete or one.protect}
         assert kept == {"namespace", "data-store-0"}
@@ -224,12 +224,12 @@ class TestClaims:
         assert large["spec"]["resources"]["requests"]["storage"] == "50Gi"
         assert before == after
 
-    def test_a_claim_is_not_waited_for(self) -> None:
+    def test_the_update_does_not_wait_for_a_claim(self) -> None:
         claim = found(deployed(store()), "PersistentVolumeClaim", "data-store-0")
         assert claim["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
 
     @pytest.mark.parametrize("storage_class", [None, "fast"])
-    def test_it_lies_where_the_settings_say(self, storage_class: str | None) -> None:
+    def test_a_claim_has_the_configured_storage_class(self, storage_class: str | None) -> None:
         spec = found(deployed(store(), storage_class=storage_class), "PersistentVolumeClaim", "data-store-0")["spec"]
         assert spec.get("storageClassName") == storage_class
         assert spec["accessModes"] == ["ReadWriteOnce"]
@@ -238,7 +238,7 @@ class TestClaims:
 class TestServices:
     PORTS = (port(8080, publish=80, public=True), port(9100, "metrics"), port(8001, "admin", publish=8001))
 
-    def test_callers_reach_all_ports_under_the_workloads_name(self) -> None:
+    def test_clients_reach_all_ports_under_the_workloads_name(self) -> None:
         spec = found(deployed(workload(ports=self.PORTS)), "Service", "web")["spec"]
         assert spec["type"] == "ClusterIP"
         assert [(one["port"], one["targetPort"]) for one in spec["ports"]] == [(8080, 8080), (9100, 9100), (8001, 8001)]
@@ -259,7 +259,7 @@ class TestServices:
         assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
         assert found(recording, "StatefulSet", "store")["spec"]["serviceName"] == "store-peers"
 
-    def test_every_pod_tells_its_figures(self) -> None:
+    def test_every_pod_exports_its_metrics(self) -> None:
         # An exporter is asked once for each thing it looks at.
         told = (Metrics(port=9100, job="frontend", about="a"), Metrics(port=9100, job="frontend", about="b"))
         recording = deployed(workload(ports=self.PORTS, metrics=told))
@@ -267,7 +267,7 @@ class TestServices:
         assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
         assert [one["port"] for one in spec["ports"]] == [9100]
 
-    def test_no_service_is_waited_for(self) -> None:
+    def test_the_update_does_not_wait_for_services(self) -> None:
         recording = deployed(
             workload(ports=self.PORTS, metrics=(Metrics(port=9100, job="service"),)), store(ports=(port(9093),))
         )
@@ -282,7 +282,7 @@ class TestServices:
     def test_a_workload_without_ports_has_no_service(self) -> None:
         assert deployed(workload(), task()).of_type("Service") == []
 
-    def test_people_and_programs_are_told_the_name_in_the_cluster(self) -> None:
+    def test_published_addresses_are_names_in_the_cluster(self) -> None:
         backend = deployed(namespace="pti", cluster_domain="cluster.example").result
         assert backend.addressing.fqdn("web") == "web.pti.svc.cluster.example"
 
@@ -308,7 +308,7 @@ class TestRefusals:
         ],
         ids=["the host", "the same twice", "an unknown need", "a shared name"],
     )
-    def test_what_kubernetes_lacks_is_refused(self, workloads: list[Workload], reason: str) -> None:
+    def test_unsupported_features_are_refused(self, workloads: list[Workload], reason: str) -> None:
         with pytest.raises(WorkloadError) as refused:
             deployed(*workloads)
         assert str(refused.value) == reason

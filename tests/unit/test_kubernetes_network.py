@@ -34,7 +34,7 @@ ALLOWED = {
 PORTS = (3000, 5432, 8080, 9092, 9093, 9187)
 
 
-def test_exactly_the_calls_that_are_said_are_open() -> None:
+def test_only_declared_connections_are_allowed() -> None:
     open_ones = {
         (caller, callee, number)
         for caller in WORKLOADS
@@ -51,25 +51,25 @@ def test_users_reach_the_public_port_and_no_other() -> None:
     assert reached == {("web", 8080)}
 
 
-def test_only_what_calls_the_outside_is_let_out() -> None:
+def test_only_workloads_with_external_connections_have_egress() -> None:
     assert {name for name in WORKLOADS if MATRIX.may_open(name, OUTSIDE, 443)} == {"api"}
     assert not MATRIX.may_open("api", OUTSIDE, 80)
     assert MATRIX.may_open("api", "2001:db8::1", 443)
 
 
 @pytest.mark.parametrize("address", [PRIVATE, CLOUD_METADATA, "192.168.1.1", "172.20.0.1", "100.64.0.1", "fd00::1"])
-def test_the_internet_is_nobodys_private_network(address: str) -> None:
+def test_the_internet_excludes_private_networks(address: str) -> None:
     assert not MATRIX.may_open("api", address, 443)
 
 
-def test_an_outside_server_with_addresses_is_reached_at_those_alone() -> None:
+def test_an_external_server_with_addresses_is_only_reached_at_those() -> None:
     assert MATRIX.may_open("mail", "198.51.100.25", 587)
     assert not MATRIX.may_open("mail", OUTSIDE, 587)
     assert not MATRIX.may_open("mail", "198.51.100.25", 443)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_everyone_resolves_names(name: str) -> None:
+def test_every_pod_may_use_dns(name: str) -> None:
     for protocol in ("UDP", "TCP"):
         assert MATRIX.may_open(name, Pod("kube-system"), 53, protocol)
         assert MATRIX.may_open(name, "169.254.20.10", 53, protocol)
@@ -77,34 +77,34 @@ def test_everyone_resolves_names(name: str) -> None:
     assert not MATRIX.may_open(name, OUTSIDE, 53, "UDP")
 
 
-def test_the_name_servers_are_those_of_the_settings() -> None:
+def test_the_dns_servers_are_the_configured_ones() -> None:
     elsewhere = Matrix(deployed(workload(), dns_cidrs=("10.9.9.9/32",)))
     assert elsewhere.may_open("web", "10.9.9.9", 53, "UDP")
     assert not elsewhere.may_open("web", "169.254.20.10", 53, "UDP")
 
 
 @pytest.mark.parametrize("stranger", [Pod("pti-calendar"), Pod("elsewhere"), Pod("kube-system")])
-def test_a_stranger_reaches_no_store(stranger: Pod) -> None:
+def test_an_undeclared_pod_reaches_no_store(stranger: Pod) -> None:
     assert not MATRIX.may_open(stranger, "db", 5432)
 
 
-def test_a_stranger_in_the_namespace_reaches_nothing() -> None:
+def test_an_unlabelled_pod_in_the_namespace_reaches_nothing() -> None:
     stranger = Pod("pti-calendar", {"app": "debug"})
     assert not any(MATRIX.may_open(stranger, name, number) for name in WORKLOADS for number in PORTS)
     assert not MATRIX.may_open(stranger, OUTSIDE, 443)
 
 
-def test_a_copied_label_helps_no_one_who_is_not_let_out() -> None:
+def test_a_copied_label_does_not_replace_egress() -> None:
     disguised = Pod("pti-calendar", {"calls.pti-calendar/db-5432": "true"})
     assert not MATRIX.may_open(disguised, "db", 5432)
 
 
-def test_the_same_label_in_another_namespace_opens_nothing() -> None:
+def test_the_same_label_in_another_namespace_grants_nothing() -> None:
     foreign = Pod("elsewhere", {"calls.pti-calendar/db-5432": "true"})
     assert not MATRIX.may_open(foreign, "db", 5432)
 
 
-def test_without_the_policies_everyone_would_reach_everyone() -> None:
+def test_without_the_policies_every_connection_would_be_allowed() -> None:
     """The reading finds what is open, too."""
     RECORDING.registrations, policies = (
         [one for one in RECORDING.registrations if not one.type.endswith(":NetworkPolicy")],
@@ -127,7 +127,7 @@ def test_without_the_policies_everyone_would_reach_everyone() -> None:
         (Endpoint("db", 5433), "workload 'web' connects to port 5433 of 'db', which listens on 5432, 9187"),
     ],
 )
-def test_a_call_that_leads_nowhere_is_refused(call: Endpoint, reason: str) -> None:
+def test_a_connection_to_an_unknown_endpoint_is_refused(call: Endpoint, reason: str) -> None:
     db = workload("db", ports=(port(5432), port(9187, "metrics")))
     with pytest.raises(WorkloadError) as refused:
         deployed(db, workload(calls=(call,)))

@@ -57,12 +57,12 @@ def create(kind: str = "Deployment", name: str = "web") -> None:
 
 
 @pytest.mark.parametrize("known", [OURS, {**OURS, **EARLIER}])
-def test_what_is_left_of_this_stack_is_taken_back(kubectl: Kubectl, known: Mapping[str, str]) -> None:
+def test_leftover_objects_of_this_stack_are_adopted(kubectl: Kubectl, known: Mapping[str, str]) -> None:
     kubectl({"web": known})
     create()
 
 
-def test_what_is_not_there_is_made(kubectl: Kubectl) -> None:
+def test_missing_objects_are_created(kubectl: Kubectl) -> None:
     commands = kubectl({"other": NOBODYS})
     create()
     assert "--context test --namespace pti-calendar" in commands.read_text()
@@ -74,7 +74,7 @@ def test_what_is_not_there_is_made(kubectl: Kubectl) -> None:
     ("known", "owner"),
     [(ANOTHERS, "'pti-calendar-test'"), (EARLIER, "a stack of an earlier release"), (NOBODYS, "nobody")],
 )
-def test_what_is_somebody_elses_is_refused_by_name(
+def test_objects_of_another_owner_are_refused_by_name(
     kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch, known: Mapping[str, str], owner: str, preview: bool
 ) -> None:
     kubectl({"web": known})
@@ -87,32 +87,32 @@ def test_what_is_somebody_elses_is_refused_by_name(
 
 
 @pytest.mark.parametrize("known", [EARLIER, labels.selector("web")])
-def test_a_kept_object_without_the_stacks_name_is_taken_back(kubectl: Kubectl, known: Mapping[str, str]) -> None:
+def test_a_retained_object_without_the_stacks_label_is_adopted(kubectl: Kubectl, known: Mapping[str, str]) -> None:
     """An earlier release's, or a claim that a StatefulSet has made from its template."""
     kubectl({"data-web-0": known})
     create("PersistentVolumeClaim", "data-web-0")
 
 
 @pytest.mark.parametrize("known", [ANOTHERS, NOBODYS])
-def test_a_kept_object_of_somebody_else_is_refused(kubectl: Kubectl, known: Mapping[str, str]) -> None:
+def test_a_retained_object_of_another_owner_is_refused(kubectl: Kubectl, known: Mapping[str, str]) -> None:
     kubectl({"data-web-0": known})
     with pytest.raises(WorkloadError, match="PersistentVolumeClaim 'data-web-0'"):
         create("PersistentVolumeClaim", "data-web-0")
 
 
-def test_an_object_that_the_provider_names_is_not_asked_for() -> None:
+def test_an_object_with_a_generated_name_is_not_checked() -> None:
     recording = deployed(of_kind(Kind.SERVICE, secret_environment={"TOKEN": "secret"}))
     named = {one.type: HOOK in one.hooks.get("before_create", ()) for one in recording.registrations}
     assert named["kubernetes:apps/v1:Deployment"]
     assert not named["kubernetes:core/v1:Secret"]
 
 
-def test_a_kind_that_the_cluster_does_not_know_has_no_objects(kubectl: Kubectl) -> None:
+def test_an_unknown_kind_has_no_objects(kubectl: Kubectl) -> None:
     kubectl(error='error: the server doesn"t have a resource type "Deployment"'.replace('"t', "'\"'\"'t"))
     create()
 
 
-def test_an_update_that_can_not_look_is_refused_and_a_preview_warns(
+def test_without_the_check_an_update_is_refused_and_a_preview_warns(
     kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kubectl(error="forbidden")
@@ -158,13 +158,13 @@ class TestLabel:
         assert all(labels.INSTANCE not in json.dumps(one.inputs.get("spec", {})) for one in objects)
 
     @pytest.mark.parametrize("stack", ["prod", "a" * 100, "b" * 50 + "-"])
-    def test_its_value_is_one_that_a_cluster_takes(self, stack: str) -> None:
+    def test_the_labels_value_is_valid_in_a_cluster(self, stack: str) -> None:
         value = labels.instance(stack)
         assert len(value) <= 63
         assert value[-1].isalnum()
         assert labels.instance(f"{stack}2") != value
 
-    def test_without_kubectl_nothing_is_taken_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_kubectl_nothing_is_adopted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("backends.kubernetes.backend.obstacle", lambda settings: None)
         monkeypatch.setenv("PATH", "/nonexistent")
 

@@ -35,7 +35,7 @@ OF_THE_CONTAINERS_SECURITY: Mapping[str, Any] = {
 class TestHardening:
     @EVERY_KIND
     @pytest.mark.parametrize("key", OF_THE_POD)
-    def test_a_pod_has_no_way_to_the_cluster_and_no_foreign_environment(self, kind: Kind, key: str) -> None:
+    def test_a_pod_has_no_api_token_and_no_service_environment_variables(self, kind: Kind, key: str) -> None:
         assert pod_of(deployed(of_kind(kind)))["spec"][key] == OF_THE_POD[key]
 
     @EVERY_KIND
@@ -46,7 +46,7 @@ class TestHardening:
 
     @EVERY_KIND
     @pytest.mark.parametrize("key", OF_THE_CONTAINERS_SECURITY)
-    def test_a_container_has_no_rights_of_its_own(self, kind: Kind, key: str) -> None:
+    def test_a_container_has_no_capabilities(self, kind: Kind, key: str) -> None:
         security = container_of(deployed(of_kind(kind)))["securityContext"]
         assert security[key] == OF_THE_CONTAINERS_SECURITY[key]
 
@@ -54,7 +54,7 @@ class TestHardening:
         ("check", "shared"), [(Exec(command=("ready",)), True), (TcpConnect(port=80), None)], ids=["command", "port"]
     )
     @pytest.mark.parametrize("kind", ["readiness", "liveness"])
-    def test_what_a_killed_check_leaves_is_not_the_servers_child(
+    def test_processes_of_a_killed_check_are_not_children_of_the_server(
         self, kind: str, check: Check, shared: bool | None
     ) -> None:
         """PostgreSQL takes the exit of a stranger that process 1 adopts for a crash (docker-library/postgres#1349)."""
@@ -63,12 +63,12 @@ class TestHardening:
         spec = pod_of(deployed(workload(ports=(port(80),), **checks)))["spec"]
         assert spec.get("shareProcessNamespace") is shared
 
-    def test_only_a_workload_that_says_so_has_a_writable_root(self) -> None:
+    def test_only_a_workload_that_requires_it_has_a_writable_root(self) -> None:
         recording = deployed(workload(read_only_root=False))
         assert container_of(recording)["securityContext"]["readOnlyRootFilesystem"] is False
 
     @EVERY_KIND
-    def test_its_account_is_its_own_and_allowed_nothing(self, kind: Kind) -> None:
+    def test_its_service_account_has_no_permissions(self, kind: Kind) -> None:
         account = deployed(of_kind(kind)).one("ServiceAccount", "web").inputs
         assert account["automountServiceAccountToken"] is False
         assert account["metadata"]["name"] == "web"
@@ -79,32 +79,32 @@ class TestHardening:
         assert account["imagePullSecrets"] == [{"name": "registry"}]
 
     @EVERY_KIND
-    def test_what_it_takes_is_bounded(self, kind: Kind) -> None:
+    def test_its_resources_are_limited(self, kind: Kind) -> None:
         recording = deployed(of_kind(kind, memory_mib=2048, cpu_request=0.25))
         assert container_of(recording)["resources"] == {
             "requests": {"cpu": "250m", "memory": "2Gi"},
             "limits": {"memory": "2Gi"},
         }
 
-    def test_cpu_is_limited_where_the_workload_says_so(self) -> None:
+    def test_cpu_is_limited_if_the_workload_sets_a_limit(self) -> None:
         limits = container_of(deployed(workload(cpus=1.5, memory_mib=100)))["resources"]["limits"]
         assert limits == {"memory": "100Mi", "cpu": "1500m"}
 
     @EVERY_KIND
-    def test_its_last_lines_come_with_the_error(self, kind: Kind) -> None:
+    def test_its_last_log_lines_are_in_the_error(self, kind: Kind) -> None:
         assert container_of(deployed(of_kind(kind)))["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
 class TestImage:
-    def test_the_image_comes_through_the_mirror(self) -> None:
+    def test_the_image_is_pulled_through_the_mirror(self) -> None:
         assert container_of(deployed(workload()))["image"] == "web:1.0"
         mirrored = deployed(workload(), registry="registry.example.com/mirror")
         assert container_of(mirrored)["image"] == "registry.example.com/mirror/web:1.0"
 
-    def test_an_image_that_is_there_is_not_pulled_again(self) -> None:
+    def test_a_present_image_is_not_pulled_again(self) -> None:
         assert container_of(deployed(workload()))["imagePullPolicy"] == "IfNotPresent"
 
-    def test_the_image_starts_as_it_is_built_unless_the_workload_says_otherwise(self) -> None:
+    def test_the_images_command_is_used_unless_the_workload_sets_one(self) -> None:
         assert container_of(deployed(workload())).keys() & {"command", "args", "env", "ports", "volumeMounts"} == set()
         told = container_of(deployed(workload(command=("run",), arguments=("--fast",))))
         assert (told["command"], told["args"]) == (["run"], ["--fast"])
@@ -121,14 +121,14 @@ class TestProbes:
             (TcpConnect(port=8080), {"tcpSocket": {"port": 8080}}),
         ],
     )
-    def test_each_kind_of_check_is_asked_in_its_way(self, check: Check, action: Mapping[str, Any]) -> None:
+    def test_each_kind_of_check_becomes_its_kind_of_probe(self, check: Check, action: Mapping[str, Any]) -> None:
         container = container_of(
             deployed(workload(ports=(port(),), readiness=Probe(check=check), liveness=Liveness(check=check)))
         )
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             assert container[probe].items() >= action.items()
 
-    def test_it_is_ended_once_liveness_has_had_its_whole_time_to_start(self) -> None:
+    def test_it_is_killed_after_the_startup_time_of_its_liveness(self) -> None:
         alive = Liveness(check=Exec(command=("alive",)), startup_s=1001, period_s=11, timeout_s=7)
         container = container_of(deployed(workload(ports=(port(),), readiness=self.READY, liveness=alive)))
         assert container["startupProbe"] == {
@@ -144,7 +144,7 @@ class TestProbes:
         probe = container_of(deployed(workload(ports=(port(),), readiness=self.READY, liveness=alive)))["startupProbe"]
         assert probe["failureThreshold"] * probe["periodSeconds"] == 24 * 60 * 60
 
-    def test_it_is_asked_as_often_as_it_says(self) -> None:
+    def test_it_is_probed_with_its_period(self) -> None:
         alive = Liveness(check=TcpConnect(port=8080), period_s=11, timeout_s=7, failures=9)
         container = container_of(deployed(workload(ports=(port(),), readiness=self.READY, liveness=alive)))
         assert container["readinessProbe"].items() >= {
@@ -158,13 +158,13 @@ class TestProbes:
             ("failureThreshold", 9),
         }
 
-    def test_nothing_kills_a_workload_that_names_no_liveness(self) -> None:
+    def test_a_workload_without_liveness_is_never_killed(self) -> None:
         container = container_of(deployed(workload(ports=(port(),), readiness=self.READY)))
         assert {probe for probe in container if probe.endswith("Probe")} == {"readinessProbe"}
 
 
 class TestStop:
-    def test_a_service_serves_on_while_callers_learn_that_it_goes(self) -> None:
+    def test_a_terminating_service_keeps_serving_until_clients_are_rerouted(self) -> None:
         recording = deployed(workload(ports=(port(),), stop_grace_s=10))
         assert container_of(recording)["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
         # The pause counts against the grace.
@@ -188,7 +188,7 @@ class TestPlacement:
 
 
 class TestDisk:
-    def test_scratch_is_memory_of_its_size(self) -> None:
+    def test_scratch_is_a_memory_volume_of_its_size(self) -> None:
         recording = deployed(workload(scratch=(Scratch(path="/cache", size_mib=64), Scratch(path="/run"))))
         volumes = {one["name"]: one["emptyDir"] for one in pod_of(recording)["spec"]["volumes"]}
         mounted = {one["mountPath"]: volumes[one["name"]] for one in container_of(recording)["volumeMounts"]}
@@ -197,14 +197,14 @@ class TestDisk:
             "/run": {"medium": "Memory", "sizeLimit": "16Mi"},
         }
 
-    def test_a_persistent_volume_is_mounted_where_it_is_wanted(self) -> None:
+    def test_a_persistent_volume_is_mounted_at_its_path(self) -> None:
         store = workload("store", kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),))
         recording = deployed(store)
         (mount,) = container_of(recording, "store")["volumeMounts"]
         (template,) = recording.one("StatefulSet", "store").inputs["spec"]["volumeClaimTemplates"]
         assert mount == {"name": template["metadata"]["name"], "mountPath": "/data"}
 
-    def test_a_secret_somebody_else_keeps_is_mounted_by_its_name(self) -> None:
+    def test_an_existing_secret_is_mounted_by_its_name(self) -> None:
         recording = deployed(workload(file_sets=(FileSet(name="tls", directory="/tls", existing_secret="edge"),)))
         (volume,) = pod_of(recording)["spec"]["volumes"]
         assert volume["secret"]["secretName"] == "edge"
@@ -212,7 +212,7 @@ class TestDisk:
 
 
 class TestEnvironment:
-    def test_plain_and_secret_values_stand_in_one_order(self) -> None:
+    def test_plain_and_secret_variables_are_sorted(self) -> None:
         recording = deployed(workload(environment={"B": "2", "A": "1"}, secret_environment={"AB": "s3cret"}))
         environment = container_of(recording)["env"]
         assert [one["name"] for one in environment] == ["A", "AB", "B"]
