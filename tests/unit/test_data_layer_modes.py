@@ -31,10 +31,10 @@ class TestExternalPostgres:
     def asked(self, ask: Ask) -> Asked:
         return ask({"postgres": EXTERNAL_POSTGRES}, {"postgresPassword": "hunter2"})
 
-    def test_no_server_runs(self, asked: Asked) -> None:
+    def test_no_server_is_deployed(self, asked: Asked) -> None:
         assert "postgres" not in asked.workloads
 
-    def test_the_databases_are_made_there(self, asked: Asked) -> None:
+    def test_the_databases_are_created_on_the_external_server(self, asked: Asked) -> None:
         task = asked.workloads["databases"]
         assert (task.kind, task.image, task.needs) == (Kind.TASK, "postgres:17.2", ())
         told = task.environment
@@ -44,13 +44,13 @@ class TestExternalPostgres:
         assert task.calls == (External("db.example.com", 6432, ("10.1.0.0/16",)),)
         assert asked.files["databases/admin"] == {"password": "hunter2"}
 
-    def test_the_host_name_is_checked_against_the_systems_authorities_where_asked(self, ask: Ask) -> None:
+    def test_verify_full_checks_the_host_name_against_the_system_cas(self, ask: Ask) -> None:
         external = {**EXTERNAL_POSTGRES["external"], "sslMode": "verify-full"}
         asked = ask({"postgres": {**EXTERNAL_POSTGRES, "external": external}}, {"postgresPassword": "hunter2"})
         told = asked.workloads["databases"].environment
         assert (told["PGSSLMODE"], told["PGSSLROOTCERT"]) == ("verify-full", "system")
 
-    def test_the_outputs_name_it(self, asked: Asked) -> None:
+    def test_the_outputs_have_its_address(self, asked: Asked) -> None:
         postgres = asked.outputs["postgres"]
         assert (postgres["host"], postgres["port"]) == ("db.example.com", 6432)
         assert (postgres["admin_role"], postgres["ssl_mode"]) == ("dba", "require")
@@ -65,7 +65,7 @@ class TestCloudNativePg:
             {**CLUSTER, "postgres": {**postgres, "cloudnativepg": {"instances": 3}}, "services": {"deploy": ["user"]}}
         )
 
-    def test_an_operator_runs_the_servers(self, asked: Asked) -> None:
+    def test_the_operator_runs_the_servers(self, asked: Asked) -> None:
         (cluster,) = asked.postgres_clusters
         assert (cluster.name, cluster.instances, cluster.size_gib, cluster.memory_mib) == ("postgres", 3, 40, 2048)
         # A quarter of what the operator's own process leaves.
@@ -73,7 +73,7 @@ class TestCloudNativePg:
         assert cluster.operator_namespace == "cnpg-system"
         assert "postgres" not in asked.workloads
 
-    def test_databases_and_services_use_its_primary_encrypted(self, asked: Asked) -> None:
+    def test_provisioning_and_services_connect_to_its_primary_over_tls(self, asked: Asked) -> None:
         primary = Endpoint("postgres", 5432, alias="postgres-rw")
         databases, user = asked.workloads["databases"], asked.workloads["user"]
         assert databases.calls == (primary,)
@@ -89,7 +89,7 @@ class TestCloudNativePg:
 
 
 class TestOwnPostgres:
-    def test_it_is_not_encrypted_and_is_waited_for(self, ask: Ask) -> None:
+    def test_provisioning_waits_for_the_server_and_connects_without_tls(self, ask: Ask) -> None:
         asked = ask({})
         task = asked.workloads["databases"]
         assert (task.needs, task.calls) == (("postgres",), (Endpoint("postgres", 5432),))
@@ -97,17 +97,17 @@ class TestOwnPostgres:
         assert asked.outputs["postgres"]["ssl_mode"] == "disable"
 
     @pytest.mark.parametrize("stack", [{}, {"services": {"deploy": ["user"]}}], ids=["no service", "one service"])
-    def test_every_service_has_a_database_whether_it_runs_or_not(self, ask: Ask, stack: dict[str, Any]) -> None:
+    def test_every_service_has_a_database_even_if_not_deployed(self, ask: Ask, stack: dict[str, Any]) -> None:
         table = ask(stack).files["databases/table"]["databases"]
         assert [line.split()[:2] for line in table.splitlines()] == [[one.name, one.database] for one in SERVICES]
 
-    def test_its_volume_is_as_large_as_the_settings_say(self, ask: Ask) -> None:
+    def test_its_volume_has_the_configured_size(self, ask: Ask) -> None:
         (volume,) = ask({"postgres": {"storageGib": 77}}).workloads["postgres"].volumes
         assert (volume.name, volume.size_gib) == ("postgres-data", 77)
 
 
 class TestExternalRedis:
-    def test_nothing_runs_and_the_outputs_name_it(self, ask: Ask) -> None:
+    def test_no_redis_is_deployed_and_the_outputs_have_its_address(self, ask: Ask) -> None:
         redis = {"mode": "external", "external": {"host": "redis.example.com", "port": 6380, "cidrs": ["10.2.0.0/16"]}}
         asked = ask({"redis": redis, "services": {"deploy": ["user"]}}, {"redisPassword": "hunter2"})
         assert "redis" not in asked.workloads
@@ -117,7 +117,7 @@ class TestExternalRedis:
 
 
 class TestExternalKafka:
-    def test_neither_broker_nor_zookeeper_runs(self, ask: Ask) -> None:
+    def test_neither_broker_nor_zookeeper_is_deployed(self, ask: Ask) -> None:
         external = {"bootstrapServers": ["k1.example.com:9093", "k2.example.com:9093"]}
         asked = ask({"kafka": {"mode": "external", "external": external}})
         assert asked.workloads.keys().isdisjoint({"kafka", "zookeeper"})
@@ -126,7 +126,7 @@ class TestExternalKafka:
         assert kafka["security_protocol"] == "SSL"
         assert asked.outputs["credentials"].get("kafka") is None
 
-    def test_a_user_brings_its_password(self, ask: Ask) -> None:
+    def test_a_kafka_user_requires_its_password(self, ask: Ask) -> None:
         external = {"bootstrapServers": ["k:9093"], "securityProtocol": "SASL_SSL", "username": "pti"}
         outputs = ask({"kafka": {"mode": "external", "external": external}}, {"kafkaPassword": "hunter2"}).outputs
         assert (outputs["kafka"]["username"], outputs["credentials"]["kafka"]) == ("pti", "hunter2")
@@ -137,7 +137,7 @@ class TestThreeBrokers:
     def asked(self, ask: Ask) -> Asked:
         return ask({**CLUSTER, "kafka": THREE_BROKERS})
 
-    def test_there_are_three_with_a_volume_each_and_no_zookeeper(self, asked: Asked) -> None:
+    def test_three_brokers_have_a_volume_each_and_no_zookeeper(self, asked: Asked) -> None:
         kafka = asked.workloads["kafka"]
         assert (kafka.kind, kafka.replicas, kafka.needs, kafka.calls) == (Kind.STATEFUL, 3, (), ())
         assert [(one.name, one.size_gib) for one in kafka.volumes] == [("kafka-kraft-data", 50)]
@@ -146,13 +146,13 @@ class TestThreeBrokers:
         ]
         assert "zookeeper" not in asked.workloads
 
-    def test_every_event_is_kept_three_times_and_counts_when_it_is_written_twice(self, asked: Asked) -> None:
+    def test_every_event_has_three_replicas_and_two_must_acknowledge_it(self, asked: Asked) -> None:
         found = properties(asked)
         copies = ("default", "offsets.topic", "transaction.state.log")
         assert {found[f"{one}.replication.factor"] for one in copies} == {"3"}
         assert found["min.insync.replicas"] == found["transaction.state.log.min.isr"] == "2"
 
-    def test_they_find_each_other_by_the_names_of_peers(self, asked: Asked) -> None:
+    def test_brokers_reach_each_other_by_their_peer_names(self, asked: Asked) -> None:
         kafka, found = asked.workloads["kafka"], properties(asked)
         assert found["controller.quorum.voters"].split(",") == [
             "1@kafka-0.kafka-peers:9093",
@@ -165,7 +165,7 @@ class TestThreeBrokers:
         assert {port.number for port in kafka.ports} == {19092, 9093}
         assert [port.name for port in kafka.ports if port.publish] == []
 
-    def test_an_empty_one_waits_for_the_first(self, asked: Asked) -> None:
+    def test_an_empty_broker_waits_for_the_first_one(self, asked: Asked) -> None:
         environment = asked.workloads["kafka"].environment
         assert (environment["BROKERS"], environment["PEERS"]) == ("3", "kafka-peers")
 
@@ -175,7 +175,7 @@ class TestThreeBrokers:
 
 class TestOneBroker:
     @pytest.mark.parametrize("mode", ["kraft", "zookeeper"])
-    def test_people_have_a_listener_of_their_own(self, ask: Ask, mode: str) -> None:
+    def test_operators_have_a_separate_listener(self, ask: Ask, mode: str) -> None:
         asked = ask({"kafka": {"mode": mode, "port": 19999}})
         found = properties(asked)
         assert "EXTERNAL://127.0.0.1:19999" in found["advertised.listeners"]
@@ -184,7 +184,7 @@ class TestOneBroker:
         assert {found["default.replication.factor"], found["min.insync.replicas"]} == {"1"}
         assert ("zookeeper" in asked.workloads) is (mode == "zookeeper")
 
-    def test_its_quorum_is_itself_and_listens_to_nobody_else(self, ask: Ask) -> None:
+    def test_a_single_brokers_quorum_is_itself_on_loopback(self, ask: Ask) -> None:
         found = properties(ask({"kafka": {"mode": "kraft"}}))
         assert found["controller.quorum.voters"] == "1@localhost:9093"
         assert "CONTROLLER://localhost:9093" in found["listeners"]
@@ -193,10 +193,10 @@ class TestOneBroker:
         ("mode", "name"),
         [("kraft", "initial.broker.registration.timeout.ms"), ("zookeeper", "zookeeper.connection.timeout.ms")],
     )
-    def test_it_waits_for_a_day_for_what_it_can_not_start_without(self, ask: Ask, mode: str, name: str) -> None:
+    def test_it_waits_up_to_a_day_for_what_it_needs_to_start(self, ask: Ask, mode: str, name: str) -> None:
         assert properties(ask({"kafka": {"mode": mode}}))[name] == "86400000"
 
-    def test_each_mode_has_a_volume_of_its_own(self, ask: Ask) -> None:
+    def test_each_mode_has_its_own_volume(self, ask: Ask) -> None:
         names = {ask({"kafka": {"mode": mode}}).workloads["kafka"].volumes[0].name for mode in ("kraft", "zookeeper")}
         assert len(names) == 2
 

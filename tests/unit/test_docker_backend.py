@@ -115,7 +115,7 @@ def uploaded(registration: Registration) -> dict[str, str]:
 
 
 class TestNetworks:
-    def test_exactly_its_callers_join_a_workloads_network(self) -> None:
+    def test_only_its_clients_join_a_workloads_network(self) -> None:
         recording = deployed(
             callee(),
             callee("other", 80),
@@ -127,11 +127,11 @@ class TestNetworks:
         assert networks(recording, "api") == {"pti-api-dev", "pti-store-dev"}
         assert networks(recording, "web") == {"pti-web-dev", "pti-api-dev", "pti-other-dev"}
 
-    def test_needing_a_workload_is_not_calling_it(self) -> None:
+    def test_depending_on_a_workload_does_not_connect_to_it(self) -> None:
         recording = deployed(workload("store", readiness=READY), workload("web", needs=("store",)))
         assert networks(recording, "web") == {"pti-web-dev"}
 
-    def test_whom_nobody_can_call_has_no_network_of_its_own(self) -> None:
+    def test_a_workload_without_ports_gets_no_network(self) -> None:
         recording = deployed(callee(), workload("web", calls=(STORE,)))
         assert networks(recording, "web") == {"pti-store-dev"}
         assert [one.name for one in recording.of_type("Network")] == ["store"]
@@ -150,31 +150,31 @@ class TestNetworks:
         assert len(ranges) > 20
         assert not [(one, other) for one, other in combinations(ranges, 2) if one.overlaps(other)]
 
-    def test_a_workload_answers_to_its_name_in_its_own_network_alone(self) -> None:
+    def test_a_workloads_name_only_resolves_in_its_own_network(self) -> None:
         recording = deployed(callee(), callee("web", 80, calls=(STORE,)))
         aliases = {one["name"]: one.get("aliases") for one in container(recording)["networksAdvanced"]}
         assert aliases == {"id-of-pti-web-dev": ["web"], "id-of-pti-store-dev": None}
 
-    def test_two_ports_of_one_callee_are_reached_over_one_network(self) -> None:
+    def test_two_ports_of_one_workload_share_a_network(self) -> None:
         recording = deployed(callee("store", 6379, 9121), callee("web", 80, calls=(STORE, Endpoint("store", 9121))))
         assert [one["name"] for one in container(recording)["networksAdvanced"]] == [
             "id-of-pti-web-dev",
             "id-of-pti-store-dev",
         ]
 
-    def test_a_server_outside_needs_no_network(self) -> None:
+    def test_an_external_server_needs_no_network(self) -> None:
         recording = deployed(workload(calls=(INTERNET, External("db.example.com", 5432, ("10.0.0.0/8",)))))
         assert networks(recording, "web") == {"pti-web-dev"}
 
-    def test_the_engines_machine_has_a_name_for_whoever_calls_it(self) -> None:
+    def test_the_host_has_a_name_for_workloads_that_connect_to_it(self) -> None:
         recording = deployed(workload(calls_host=True), callee("other", 80))
         assert container(recording)["hosts"] == [{"host": "host.docker.internal", "ip": "host-gateway"}]
         assert "hosts" not in container(recording, "other")
 
-    def test_a_workloads_name_is_whole_as_it_is(self) -> None:
+    def test_a_workloads_name_needs_no_domain(self) -> None:
         assert deployed(workload()).result.addressing.fqdn("web") == "web"
 
-    def test_every_platform_container_reaches_what_it_calls_and_nothing_else(self, dev: Recording[Any]) -> None:
+    def test_every_container_reaches_only_its_declared_connections(self, dev: Recording[Any]) -> None:
         assert {
             name: {network.removeprefix("pti-").removesuffix("-dev") for network in networks(dev, name)}
             for name in (one.name for one in dev.of_type("Container") if one.inputs.get("networksAdvanced"))
@@ -195,11 +195,11 @@ class TestStartOrder:
         recording = deployed(workload("store", readiness=READY), workload("web", needs=("store",)))
         assert "docker:index/container:Container store" in recording.one("Container", "web").dependencies
 
-    def test_a_caller_that_needs_nothing_does_not_wait(self) -> None:
+    def test_a_client_without_dependencies_does_not_wait(self) -> None:
         recording = deployed(callee(readiness=READY), workload("web", calls=(STORE,)))
         assert "docker:index/container:Container store" not in recording.one("Container", "web").dependencies
 
-    def test_a_container_without_a_probe_is_not_waited_for(self) -> None:
+    def test_dependents_do_not_wait_for_a_container_without_a_probe(self) -> None:
         recording = deployed(workload())
         inputs = container(recording)
         assert inputs["wait"] is False
@@ -230,7 +230,7 @@ class TestStartOrder:
         # Twelve failures of five seconds each: not unhealthy before its start-up time is over.
         assert inputs["healthcheck"] == {"tests": command, "interval": "5s", "timeout": "4s", "retries": 12}
 
-    def test_a_probe_may_fail_as_often_as_it_says(self) -> None:
+    def test_a_probe_may_fail_its_configured_number_of_times(self) -> None:
         probe = Probe(check=READY.check, startup_s=10, period_s=5, failures=7)
         assert container(deployed(workload(readiness=probe)))["healthcheck"]["retries"] == 7
 
@@ -240,7 +240,7 @@ class TestLiveness:
 
     ALIVE = Liveness(check=Exec(command=("alive",)), startup_s=900, period_s=10, timeout_s=6, failures=6)
 
-    def test_one_health_check_asks_both_probes(self) -> None:
+    def test_one_health_check_runs_both_probes(self) -> None:
         check = container(deployed(workload(readiness=READY, liveness=self.ALIVE)))["healthcheck"]
         assert check["tests"][:3] == ["CMD", "sh", "-c"]
         # Sixty seconds at five seconds each.
@@ -251,7 +251,7 @@ class TestLiveness:
         ("failures", "liveness_s", "readiness_s", "runs"),
         [(3, 10, 10, 3), (1, 10, 30, 1), (2, 10, 15, 2), (6, 5, 2, 15)],
     )
-    def test_failures_are_allowed_for_as_long_as_the_probe_says(
+    def test_failures_are_allowed_during_the_start_up_time(
         self, failures: int, liveness_s: int, readiness_s: int, runs: int
     ) -> None:
         ready = Probe(check=READY.check, period_s=readiness_s)
@@ -259,7 +259,7 @@ class TestLiveness:
         tests = container(deployed(workload(readiness=ready, liveness=alive)))["healthcheck"]["tests"]
         assert tests[-2] == str(runs)
 
-    def test_no_quoting_is_lost_on_the_way(self) -> None:
+    def test_commands_keep_their_quoting(self) -> None:
         words = ("sh", "-c", """test "$1" = 'it is'""", "test", "it is")
         probe = Probe(check=Exec(command=words), timeout_s=9)
         tests = container(deployed(workload(readiness=probe, liveness=Liveness(check=Exec(command=words)))))[
@@ -273,14 +273,14 @@ class TestLiveness:
 
 
 class TestTasks:
-    def test_a_task_stays_up_after_success_and_ends_with_its_own_code_after_failure(self) -> None:
+    def test_a_task_keeps_running_after_success_and_exits_with_its_code_after_failure(self) -> None:
         inputs = container(deployed(task(arguments=("now",))), "migrate")
         script = 'if "$@"; then : > /dev/shm/task-succeeded; exec sleep infinity; else exit "$?"; fi'
         assert inputs["entrypoints"] == ["sh", "-c", script, "task", "migrate", "--all"]
         assert inputs["command"] == ["now"]
         assert inputs["restart"] == "no"
 
-    def test_a_task_is_created_when_it_has_succeeded_within_its_time(self) -> None:
+    def test_a_tasks_creation_waits_for_its_success_until_its_timeout(self) -> None:
         inputs = container(deployed(task(timeout_s=90)), "migrate")
         assert (inputs["wait"], inputs["waitTimeout"]) == (True, 90)
         assert inputs["healthcheck"] == {
@@ -294,7 +294,7 @@ class TestTasks:
         recording = deployed(task(), workload("web", needs=("migrate",)))
         assert "docker:index/container:Container migrate" in recording.one("Container", "web").dependencies
 
-    def test_a_service_is_started_again_when_it_ends(self) -> None:
+    def test_a_service_that_exits_is_restarted(self) -> None:
         assert container(deployed(workload()))["restart"] == "unless-stopped"
 
 
@@ -319,7 +319,7 @@ class TestContainment:
         assert [one.name for one in running if one.inputs.get("securityOpts") != ["no-new-privileges:true"]] == []
         assert [one.name for one in running if "privileged" in one.inputs] == []
 
-    def test_no_running_container_is_roots(self, running: list[Registration]) -> None:
+    def test_no_running_container_runs_as_root(self, running: list[Registration]) -> None:
         users = {one.name: one.inputs["user"].split(":") for one in running}
         assert [name for name, ids in users.items() if ids[0] != ids[1] or int(ids[0]) == 0] == []
 
@@ -334,29 +334,29 @@ class TestContainment:
         inputs = container(deployed(workload(memory_mib=96, cpus=1.5)))
         assert (inputs["memory"], inputs["cpus"]) == (96, "1.5")
 
-    def test_cpus_stay_open_unless_limited(self) -> None:
+    def test_cpus_are_unlimited_by_default(self) -> None:
         assert "cpus" not in container(deployed(workload()))
 
     @pytest.mark.parametrize(
         ("cores", "shares"), [(1.0, 1024), (0.25, 256), (2.5, 2560), (0.05, 51), (0.001, 2), (0, 2)]
     )
-    def test_promised_cpu_is_a_share(self, cores: float, shares: int) -> None:
+    def test_a_cpu_request_becomes_cpu_shares(self, cores: float, shares: int) -> None:
         assert container(deployed(workload(cpu_request=cores)))["cpuShares"] == shares
 
-    def test_every_running_container_has_a_share_of_the_cpu(self, running: list[Registration]) -> None:
+    def test_every_running_container_has_cpu_shares(self, running: list[Registration]) -> None:
         assert [one.name for one in running if one.inputs.get("cpuShares", 0) < 2] == []
 
-    def test_every_running_container_has_time_to_stop(self) -> None:
+    def test_every_running_container_has_a_stop_timeout(self) -> None:
         inputs = container(deployed(workload(stop_grace_s=45)))
         assert (inputs["stopTimeout"], inputs["destroyGraceSeconds"]) == (45, 45)
 
-    def test_logs_are_bounded(self, running: list[Registration]) -> None:
+    def test_log_sizes_are_limited(self, running: list[Registration]) -> None:
         drivers = {one.name: (one.inputs["logDriver"], one.inputs["logOpts"]) for one in running}
         assert drivers == dict.fromkeys(drivers, ("json-file", {"max-size": "10m", "max-file": "3"}))
 
 
 class TestFileSets:
-    def test_files_are_put_in_place_by_a_container_that_never_starts(self) -> None:
+    def test_files_are_copied_by_a_container_that_never_starts(self) -> None:
         uploader = deployed(workload(file_sets=(files(),))).one("Container", "web-configuration")
         assert uploader.inputs["start"] is False
         assert uploader.inputs["mustRun"] is False
@@ -385,13 +385,13 @@ class TestFileSets:
         assert container(recording)["mounts"] == [mount]
         assert container(recording, "web-configuration")["mounts"] == [mount]
 
-    def test_new_contents_replace_whoever_mounts_them(self) -> None:
+    def test_new_contents_replace_the_containers_that_mount_them(self) -> None:
         recording = deployed(workload(file_sets=(files(), files("keys", "/run/keys/web"))))
         found = labels(recording.one("Container", "web"))
         assert found["pti-calendar.files.etc.web"] == "id-of-pti-web-configuration-dev"
         assert found["pti-calendar.files.run.keys.web"] == "id-of-pti-web-keys-dev"
 
-    def test_a_file_that_is_taken_away_does_not_linger(self) -> None:
+    def test_a_removed_file_disappears(self) -> None:
         def volume(names: str) -> str:
             file_set = files(files=dict.fromkeys(names, "content"))
             return str(deployed(workload(file_sets=(file_set,))).one("Volume", "web-configuration").inputs["name"])
@@ -399,7 +399,7 @@ class TestFileSets:
         assert volume("ab") == volume("ba")
         assert len({volume("ab"), volume("a"), volume("abc")}) == 3
 
-    def test_contents_are_secret_where_the_set_is(self) -> None:
+    def test_contents_are_secret_if_the_file_set_is(self) -> None:
         recording = deployed(workload(file_sets=(files(), files("keys", "/run/keys", secret=True))))
         assert recording.one("Container", "web-configuration").secret == frozenset()
         assert recording.one("Container", "web-keys").secret == {"uploads.0.content", "uploads.1.content"}
@@ -447,21 +447,21 @@ class TestVolumes:
     STATEFUL = workload("store", kind=Kind.STATEFUL, volumes=(Volume(name="store-data", mount="/data"),))
 
     @pytest.mark.parametrize("protect", [True, False])
-    def test_a_persistent_volume_outlives_the_stack_and_is_protected_as_settings_say(self, protect: bool) -> None:
+    def test_a_persistent_volume_outlives_the_stack_and_is_protected_if_configured(self, protect: bool) -> None:
         volume = deployed(self.STATEFUL, protect=protect).one("Volume", "store-data")
         assert volume.retain_on_delete
         assert volume.protect is protect
 
-    def test_a_volume_of_files_goes_with_the_stack(self) -> None:
+    def test_a_file_volume_is_deleted_with_the_stack(self) -> None:
         volume = deployed(workload(file_sets=(files(),)), protect=True).one("Volume", "web-configuration")
         assert (volume.retain_on_delete, volume.protect) == (False, False)
 
-    def test_a_persistent_volume_is_mounted_where_it_is_wanted(self) -> None:
+    def test_a_persistent_volume_is_mounted_at_its_path(self) -> None:
         assert container(deployed(self.STATEFUL), "store")["mounts"] == [
             {"type": "volume", "source": "pti-store-data-dev", "target": "/data"}
         ]
 
-    def test_data_and_files_are_told_apart_by_label(self) -> None:
+    def test_a_label_distinguishes_data_volumes_from_file_volumes(self) -> None:
         recording = deployed(self.STATEFUL, workload(file_sets=(files(),)))
         assert {one.name: labels(one)["pti-calendar.data"] for one in recording.of_type("Volume")} == {
             "store-data": "persistent",
@@ -475,7 +475,7 @@ class TestVolumes:
             "/cache": "rw,exec,nosuid,nodev,size=64m,mode=1777,uid=70,gid=70",
         }
 
-    def test_no_setting_changes_what_a_persistent_volume_is(self, deploy: Deploy) -> None:
+    def test_no_setting_changes_a_persistent_volume(self, deploy: Deploy) -> None:
         before, after = deploy(EVERY_DEFAULT), deploy(EVERY_OTHER_VALUE)
         data = persistent_volumes(before)
         assert data.keys() == {"postgres-data", "redis-data", "kafka-zookeeper-data", "zookeeper-data", "zookeeper-log"}
@@ -486,7 +486,7 @@ class TestVolumes:
         changed = deploy({**EVERY_DEFAULT, key: EVERY_OTHER_VALUE[key]})
         assert persistent_volumes(changed) == persistent_volumes(deploy(EVERY_DEFAULT))
 
-    def test_the_other_value_differs_for_every_setting_there_is(self) -> None:
+    def test_the_changed_configuration_differs_in_every_setting(self) -> None:
         def leaves(value: Any, path: str = "") -> dict[str, Any]:
             if isinstance(value, dict):
                 return {k: v for key, one in value.items() for k, v in leaves(one, f"{path}.{key}").items()}
@@ -497,7 +497,7 @@ class TestVolumes:
         same = {key for key in before if before[key] == after[key]}
         assert {key for key in same if not ELSEWHERE.fullmatch(key)} == set()
 
-    def test_each_mode_of_kafka_has_volumes_of_its_own(self, deploy: Deploy) -> None:
+    def test_each_kafka_mode_has_its_own_volumes(self, deploy: Deploy) -> None:
         kraft = persistent_volumes(deploy({"kafka": {"mode": "kraft"}}))
         zookeeper = persistent_volumes(deploy({}))
         assert kraft.keys() == {"postgres-data", "redis-data", "kafka-kraft-data"}
@@ -505,7 +505,7 @@ class TestVolumes:
             name: zookeeper[name] for name in ("postgres-data", "redis-data")
         }
 
-    def test_another_stack_has_volumes_of_its_own(self, deploy: Deploy) -> None:
+    def test_another_stack_has_its_own_volumes(self, deploy: Deploy) -> None:
         dev, test = (persistent_volumes(deploy({}, stack=stack)) for stack in ("dev", "test"))
         assert {one["name"] for one in dev.values()} & {one["name"] for one in test.values()} == set()
 
@@ -517,7 +517,7 @@ class TestImages:
         assert container(recording, "web-configuration")["image"] == "sha256:web:1.0"
         assert "docker:index/remoteImage:RemoteImage web:1.0" in recording.one("Container", "web").dependencies
 
-    def test_an_image_is_pulled_once_for_all_who_run_it(self) -> None:
+    def test_an_image_is_pulled_once_for_all_its_containers(self) -> None:
         recording = deployed(workload("a", image="web:1.0"), workload("b", image="web:1.0"), workload("c"))
         assert [one.name for one in recording.of_type("RemoteImage")] == ["c:1.0", "web:1.0"]
 
@@ -556,7 +556,7 @@ class TestPorts:
         ],
         ids=["the default", "another loopback address", "an address of the network", "every address"],
     )
-    def test_a_port_for_operators_alone_never_leaves_the_host(self, bound: dict[str, Any], operators: str) -> None:
+    def test_an_admin_port_is_only_published_on_loopback(self, bound: dict[str, Any], operators: str) -> None:
         admin = Port(name="admin", number=8001, publish=18001, operators_only=True)
         recording = deployed(workload(ports=(*self.PORTS, admin)), **bound)
         addresses = {port["internal"]: port["ip"] for port in container(recording)["ports"]}
@@ -564,7 +564,7 @@ class TestPorts:
         people = bound.get("published_host", bound.get("bind_address", "127.0.0.1"))
         assert recording.result.addressing.published(Endpoint("web", 80), 8000) == (people, 8000)
 
-    def test_a_port_for_operators_listens_where_docker_leads(self) -> None:
+    def test_an_admin_port_listens_on_every_address_of_its_container(self) -> None:
         assert deployed().result.addressing.admin_bind_address == "0.0.0.0"  # noqa: S104 - in the container
 
     def test_nothing_is_bound_for_a_workload_that_publishes_nothing(self) -> None:
@@ -583,7 +583,7 @@ class TestPorts:
             ({"bind_address": "0.0.0.0", "published_host": "engine"}, "engine"),  # noqa: S104 - read back
         ],
     )
-    def test_people_reach_published_ports_where_the_settings_say(self, bound: dict[str, Any], reached: str) -> None:
+    def test_published_addresses_follow_the_settings(self, bound: dict[str, Any], reached: str) -> None:
         assert deployed(**bound).result.addressing.published(STORE, 16379) == (reached, 16379)
 
     def test_a_taken_port_is_refused_and_a_free_one_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -603,7 +603,7 @@ class TestPorts:
 
 
 class TestFieldsOfAClusterAlone:
-    def test_size_peers_and_metrics_change_nothing(self) -> None:
+    def test_volume_size_peers_and_metrics_have_no_effect(self) -> None:
         def store(**fields: Any) -> list[Registration]:
             size = {"size_gib": fields.pop("size_gib")} if "size_gib" in fields else {}
             volume = Volume(name="data", mount="/data", **size)
@@ -631,28 +631,28 @@ class TestCompose:
 
 
 class TestLifecycle:
-    def test_fixed_names_are_freed_before_a_replacement_takes_them(self) -> None:
+    def test_containers_with_fixed_names_are_deleted_before_replacement(self) -> None:
         recording = deployed(workload(file_sets=(files(),)))
         fixed = [*recording.of_type("Container"), *recording.of_type("Network")]
         assert {one.name: one.delete_before_replace for one in fixed} == {"web": True, "web-configuration": True}
         assert len(fixed) == 3
 
     @pytest.mark.parametrize("key", ["tmpfs", "healthcheck"])
-    def test_what_the_provider_would_leave_as_it_is_makes_a_new_container(self, key: str) -> None:
+    def test_a_change_that_the_provider_ignores_replaces_the_container(self, key: str) -> None:
         assert key in deployed(workload()).one("Container", "web").replace_on_changes
 
-    def test_a_container_that_was_stopped_is_made_anew_and_waited_for(self) -> None:
+    def test_a_stopped_container_is_replaced_and_awaited(self) -> None:
         """A refresh shows it by `mustRun`."""
         made = deployed(workload()).one("Container", "web")
         assert "mustRun" in made.replace_on_changes
         assert made.ignore_changes == ()
 
-    def test_a_task_needs_no_running_container_once_it_has_succeeded(self) -> None:
+    def test_a_successful_task_needs_no_running_container(self) -> None:
         made = deployed(task()).one("Container", "migrate")
         assert made.ignore_changes == ("mustRun",)
         assert "mustRun" not in made.replace_on_changes
 
-    def test_a_volume_with_data_keeps_the_labels_it_was_made_with(self) -> None:
+    def test_a_data_volume_keeps_its_original_labels(self) -> None:
         keeper = workload(kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),))
         assert deployed(keeper).one("Volume", "data").ignore_changes == ("labels",)
 
@@ -664,7 +664,7 @@ class TestLifecycle:
             }
         assert recording.one("Network", "web").hooks == {"before_create": (FOREIGN, "docker-clear-leftover-network")}
 
-    def test_a_task_is_watched_and_nothing_else_is(self) -> None:
+    def test_the_failure_hook_is_only_on_tasks(self) -> None:
         recording = deployed(task(), workload())
         assert recording.one("Container", "migrate").hooks["before_create"] == (
             FOREIGN,
@@ -674,11 +674,11 @@ class TestLifecycle:
         assert recording.one("Container", "migrate").hooks["on_error"] == ("docker-explain-failed-task",)
         assert "docker-watch-task" not in recording.one("Container", "web").hooks["before_create"]
 
-    def test_a_volume_of_files_is_refused_if_it_is_somebody_elses(self) -> None:
+    def test_a_file_volume_of_another_owner_is_refused(self) -> None:
         recording = deployed(workload(file_sets=(files(),)))
         assert recording.one("Volume", "web-configuration").hooks == {"before_create": (FOREIGN,)}
 
-    def test_everything_is_the_one_providers(self, dev: Recording[Any]) -> None:
+    def test_every_resource_uses_the_one_provider(self, dev: Recording[Any]) -> None:
         ours = [one for one in dev.registrations if one.type.startswith("docker:")]
         assert {one.provider for one in ours} == {"pulumi:providers:docker docker"}
         assert [one.name for one in dev.registrations if one.type == "pulumi:providers:docker"] == ["docker"]
@@ -694,7 +694,7 @@ class TestLifecycle:
     def test_nothing_is_registered_before_the_first_workload(self) -> None:
         assert [str(one) for one in deployed().registrations] == ["test:index:Parent parent"]
 
-    def test_the_provider_speaks_to_the_engine_of_the_settings(self) -> None:
+    def test_the_provider_uses_the_configured_engine(self) -> None:
         (provider,) = deployed(workload(), host="ssh://me@engine").of_type("docker")
         assert provider.inputs["host"] == "ssh://me@engine"
 
@@ -709,12 +709,12 @@ class TestLifecycle:
             assert one.inputs["name"] == "pti-web-test"
             assert labels(one) == {"pti-calendar.stack": "test", "pti-calendar.workload": "web"}
 
-    def test_everything_but_images_is_below_the_caller(self) -> None:
+    def test_every_resource_except_images_has_the_component_as_its_parent(self) -> None:
         recording = deployed(workload(file_sets=(files(),)), TestVolumes.STATEFUL)
         docker = [one for one in recording.registrations if one.type.startswith("docker:")]
         assert {one.parent for one in docker if not one.type.endswith(":RemoteImage")} == {"test:index:Parent parent"}
 
-    def test_the_image_starts_as_it_is_built_unless_the_workload_says_otherwise(self) -> None:
+    def test_the_images_command_is_used_unless_the_workload_sets_one(self) -> None:
         recording = deployed(workload(), workload("other", command=("run",), arguments=("--fast",)))
         assert container(recording).keys() & {"entrypoints", "command", "envs", "mounts", "tmpfs"} == set()
         assert container(recording, "other")["entrypoints"] == ["run"]
@@ -784,7 +784,7 @@ class TestRefusals:
             "a port the callee lacks",
         ],
     )
-    def test_what_docker_lacks_is_refused(self, workloads: list[Workload], reason: str) -> None:
+    def test_features_that_docker_lacks_are_refused(self, workloads: list[Workload], reason: str) -> None:
         with pytest.raises(WorkloadError) as refused:
             deployed(*workloads)
         assert str(refused.value) == reason

@@ -101,7 +101,7 @@ class TestKong:
         assert "proxy_max_temp_file_size 0;" in nginx
 
     @pytest.mark.parametrize("body_mib", [1, 1024])
-    def test_bodies_are_not_buffered_in_memory(self, ask: Ask, body_mib: int) -> None:
+    def test_the_body_limit_does_not_change_memory_or_scratch(self, ask: Ask, body_mib: int) -> None:
         workloads = ask(stack({"maxBodyMib": body_mib})).workloads
         sizes = {name: (workloads[name].memory_mib, workloads[name].scratch) for name in ("kong", "nginx")}
         usual = ask(stack()).workloads
@@ -175,7 +175,7 @@ class TestKong:
         )
         assert [told.port for told in full.workloads["kong"].metrics] == [8100]
 
-    def test_a_request_keeps_its_host_name_through_the_platform(self, full: Asked) -> None:
+    def test_a_request_keeps_its_correlation_id_through_the_platform(self, full: Asked) -> None:
         correlation = plugins(full)["correlation-id"]
         assert (correlation["header_name"], correlation["echo_downstream"]) == ("X-Correlation-ID", True)
 
@@ -343,7 +343,7 @@ class TestTheClustersOwnEdge:
         assert added
         assert {one for one in added if one not in nginx} == set()
 
-    def test_nginx_is_its_own_edge(self, full: Asked) -> None:
+    def test_nginx_needs_no_exposure(self, full: Asked) -> None:
         assert full.exposures == ()
 
 

@@ -41,7 +41,7 @@ def exposed(**fields: Any) -> Recording[KubernetesBackend]:
 
 
 class TestIngress:
-    def test_each_host_leads_to_its_workload(self) -> None:
+    def test_each_host_is_routed_to_its_workload(self) -> None:
         spec = found(exposed(ingress_class="traefik"), "Ingress", "edge")["spec"]
         assert spec["ingressClassName"] == "traefik"
         led = {}
@@ -52,10 +52,10 @@ class TestIngress:
             led[rule["host"]] = (service["name"], service["port"]["number"])
         assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
 
-    def test_the_clusters_default_class_takes_it_where_none_is_named(self) -> None:
+    def test_the_clusters_default_class_is_used_if_none_is_set(self) -> None:
         assert "ingressClassName" not in found(exposed(), "Ingress", "edge")["spec"]
 
-    def test_a_certificate_that_is_there_is_used_by_its_name(self) -> None:
+    def test_an_existing_certificate_secret_is_used_by_name(self) -> None:
         assert found(exposed(tls="wildcard"), "Ingress", "edge")["spec"]["tls"] == [
             {"hosts": ["api.example.com", "app.example.com"], "secretName": "wildcard"}
         ]
@@ -74,16 +74,16 @@ class TestIngress:
         renewed = exposed(tls=KeyPair("CERTIFICATE", "OTHER KEY"))
         assert found(renewed, "Ingress", "edge")["spec"]["tls"] != [tls]
 
-    def test_nobody_waits_for_its_address(self) -> None:
+    def test_the_update_does_not_wait_for_its_address(self) -> None:
         annotations = found(exposed(), "Ingress", "edge")["metadata"]["annotations"]
         assert annotations == {"pulumi.com/skipAwait": "true"}
 
-    def test_its_controller_reads_what_is_annotated(self) -> None:
+    def test_it_has_the_configured_annotations(self) -> None:
         asked = {"nginx.ingress.kubernetes.io/proxy-body-size": "10m"}
         annotations = found(exposed(annotations=asked), "Ingress", "edge")["metadata"]["annotations"]
         assert asked.items() <= annotations.items()
 
-    def test_headers_that_it_can_not_add_are_refused(self) -> None:
+    def test_response_headers_are_refused_on_an_ingress(self) -> None:
         with pytest.raises(WorkloadError) as refused:
             exposed(answer_headers={"X-Frame-Options": "DENY"})
         assert str(refused.value) == "exposure 'edge': an Ingress adds no headers; take answer_headers away"
@@ -104,12 +104,12 @@ class TestGateway:
             led[host] = (backend["name"], backend["port"])
         assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
 
-    def test_an_update_ends_when_the_gateway_has_taken_them(self) -> None:
+    def test_an_update_waits_until_the_gateway_accepts_the_routes(self) -> None:
         for one in exposed(**self.GATEWAY).of_type("HTTPRoute"):
             waited_for = one.inputs["metadata"]["annotations"]["pulumi.com/waitFor"]
             assert waited_for.startswith("jsonpath={.status.parents[*].conditions[")
 
-    def test_every_answer_carries_the_headers(self) -> None:
+    def test_every_response_has_the_headers(self) -> None:
         routes = exposed(**self.GATEWAY, answer_headers={"X-Frame-Options": "DENY"}).of_type("HTTPRoute")
         for one in routes:
             (rule,) = one.inputs["spec"]["rules"]
@@ -117,7 +117,7 @@ class TestGateway:
             assert rule["filters"] == [{"type": "ResponseHeaderModifier", "responseHeaderModifier": headers}]
         assert len(routes) == len(ROUTES)
 
-    def test_the_listener_without_tls_sends_every_host_to_the_other(self) -> None:
+    def test_the_plain_listener_redirects_every_host_to_https(self) -> None:
         recording = exposed(**self.GATEWAY, https_listener="https", http_listener="http")
         shared = {"name": "shared", "namespace": "infra"}
         routes = {one.name: one.inputs["spec"] for one in recording.of_type("HTTPRoute")}
@@ -137,7 +137,7 @@ class TestGateway:
             ({"tls": "wildcard"}, "exposure 'edge': a gateway holds its own certificate; take tls away"),
         ],
     )
-    def test_what_a_route_can_not_have_is_refused(self, fields: dict[str, Any], reason: str) -> None:
+    def test_unsupported_route_features_are_refused(self, fields: dict[str, Any], reason: str) -> None:
         with pytest.raises(WorkloadError) as refused:
             exposed(**{**self.GATEWAY, **fields})
         assert str(refused.value) == reason
@@ -164,7 +164,7 @@ class TestWayIn:
             (Endpoint("kong", 8001), "exposure 'edge' connects to port 8001 of 'kong', which listens on 8000, 8100"),
         ],
     )
-    def test_a_host_that_leads_nowhere_is_refused(self, to: Endpoint, reason: str) -> None:
+    def test_a_host_with_an_unknown_workload_is_refused(self, to: Endpoint, reason: str) -> None:
         with pytest.raises(WorkloadError) as refused:
             exposed(routes=(Route("api.example.com", to),))
         assert str(refused.value) == reason
@@ -190,7 +190,7 @@ class TestCertificates:
         assert spec["dnsNames"] == ["edge.example.com"]
         assert spec["issuerRef"] == {"name": "letsencrypt", "kind": "ClusterIssuer", "group": "cert-manager.io"}
 
-    def test_the_issuer_may_look_whether_the_host_is_ours(self) -> None:
+    def test_the_issuer_may_reach_the_acme_solver(self) -> None:
         matrix = Matrix(self.requested())
         solver = Pod("pti-calendar", {"acme.cert-manager.io/http01-solver": "true"})
         assert matrix.may_open(EDGE, solver, 8089)
@@ -228,11 +228,11 @@ def with_cluster(*, instances: int = 3, protect: bool = False, **settings: Any) 
 
 
 class TestPostgresCluster:
-    def test_callers_reach_the_primary(self) -> None:
+    def test_clients_reach_the_primary(self) -> None:
         endpoint = with_cluster().result
         assert (endpoint.workload, endpoint.host, endpoint.port) == ("postgres", "postgres-rw", 5432)
 
-    def test_the_operator_is_told_what_to_run(self) -> None:
+    def test_the_cluster_object_has_the_configured_image_and_size(self) -> None:
         spec = found(with_cluster(registry="mirror.example.com", storage_class="fast"), "Cluster", "postgres")["spec"]
         assert spec["instances"] == 3
         assert spec["imageName"] == "mirror.example.com/postgresql:18.1"
@@ -242,21 +242,21 @@ class TestPostgresCluster:
         assert spec["ephemeralVolumesSizeLimit"] == {"shm": "96Mi"}
 
     @pytest.mark.parametrize("instances", [1, 2])
-    def test_no_commit_waits_where_one_lost_server_would_stop_all_writing(self, instances: int) -> None:
+    def test_commits_do_not_wait_if_the_loss_of_one_server_would_stop_writes(self, instances: int) -> None:
         postgresql = found(with_cluster(instances=instances), "Cluster", "postgres")["spec"]["postgresql"]
         assert "synchronous" not in postgresql
 
     @pytest.mark.parametrize(("instances", "replicas"), [(3, 1), (4, 1), (5, 2), (9, 4)])
-    def test_a_commit_is_on_half_of_the_replicas_and_only_one_that_has_it_takes_over(
+    def test_a_commit_waits_for_half_of_the_replicas_and_only_one_that_has_it_is_promoted(
         self, instances: int, replicas: int
     ) -> None:
         postgresql = found(with_cluster(instances=instances), "Cluster", "postgres")["spec"]["postgresql"]
         assert postgresql["synchronous"] == {"method": "any", "number": replicas, "failoverQuorum": True}
 
-    def test_a_server_that_is_told_to_go_does_not_wait_for_pools_that_never_do(self) -> None:
+    def test_a_stopping_server_does_not_wait_for_open_pools(self) -> None:
         assert found(with_cluster(), "Cluster", "postgres")["spec"]["smartShutdownTimeout"] == 0
 
-    def test_the_database_that_the_operator_adds_is_closed(self) -> None:
+    def test_the_operators_default_database_is_closed(self) -> None:
         initdb = found(with_cluster(), "Cluster", "postgres")["spec"]["bootstrap"]["initdb"]
         assert (initdb["database"], initdb["owner"]) == ("app", "app")
         assert initdb["postInitApplicationSQL"] == [
@@ -284,10 +284,10 @@ class TestPostgresCluster:
         assert cluster.retain_on_delete
         assert cluster.protect is protect
 
-    def test_its_servers_outlive_the_stack_and_stay_closed_to_others(self) -> None:
+    def test_its_network_policy_outlives_the_stack_with_its_servers(self) -> None:
         assert with_cluster().one("NetworkPolicy", "postgres").retain_on_delete
 
-    def test_what_needs_it_starts_once_it_is_ready(self) -> None:
+    def test_its_dependents_start_once_it_is_ready(self) -> None:
         recording = with_cluster()
         names = [str(one).rpartition(":")[2] for one in recording.registrations]
         order = ("Cluster postgres", "Stash postgres-ready", "Job migrate")
@@ -296,7 +296,7 @@ class TestPostgresCluster:
         assert cluster in recording.one("Job", "migrate").dependencies
         assert cluster not in recording.one("Deployment", "idle").dependencies
 
-    def test_only_its_callers_its_instances_and_the_operator_reach_it(self) -> None:
+    def test_only_its_clients_its_instances_and_the_operator_reach_it(self) -> None:
         matrix = Matrix(with_cluster())
         assert matrix.callers("postgres", 5432) == {"migrate"}
         assert matrix.callers("postgres", 9187) == {"prometheus"}
@@ -320,11 +320,11 @@ class TestPostgresCluster:
         assert matrix.may_open("postgres", "192.168.0.2", 6443)
         assert not matrix.may_open("postgres", "203.0.113.7", 80)
 
-    def test_its_callers_are_pods_like_any_other(self) -> None:
+    def test_its_clients_are_ordinary_pods(self) -> None:
         labels = pod_of(with_cluster(), "migrate")["metadata"]["labels"]
         assert labels["calls.pti-calendar/postgres-5432"] == "true"
 
-    def test_its_name_is_taken(self) -> None:
+    def test_another_workload_can_not_use_its_name(self) -> None:
         def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
             backend.deploy(workload("postgres"), DeployOptions(parent=parent))
             order = PostgresCluster(

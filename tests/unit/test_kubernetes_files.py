@@ -34,18 +34,18 @@ def decoded(secret: Mapping[str, Any]) -> dict[str, str]:
 
 
 class TestFiles:
-    def test_files_are_mounted_read_only_where_they_are_wanted(self) -> None:
+    def test_files_are_mounted_read_only_at_their_path(self) -> None:
         recording = deployed(web())
         assert recording.one("ConfigMap", "web-configuration").inputs["data"] == {"a.conf": "A"}
         (mount,) = container_of(recording)["volumeMounts"]
         assert mount == {"name": volume(recording)["name"], "mountPath": "/etc/web", "readOnly": True}
 
-    def test_everyone_in_the_pod_reads_files_and_only_its_group_reads_secrets(self) -> None:
+    def test_every_user_can_read_files_and_only_the_group_can_read_secrets(self) -> None:
         assert volume(deployed(web()))["configMap"]["defaultMode"] == 0o444
         assert volume(deployed(web(secret=True)))["secret"]["defaultMode"] == 0o440
 
     @pytest.mark.parametrize(("secret", "kind"), [(False, "ConfigMap"), (True, "Secret")])
-    def test_they_can_not_be_changed_and_have_no_fixed_name(self, secret: bool, kind: str) -> None:
+    def test_they_are_immutable_and_have_generated_names(self, secret: bool, kind: str) -> None:
         made = deployed(web(secret=secret)).one(kind, "web-configuration").inputs
         assert made["immutable"] is True
         assert "name" not in made["metadata"]
@@ -60,7 +60,7 @@ class TestFiles:
         one, other = (deployed(workload(secret_environment={"KEY": value})) for value in ("A", "B"))
         assert container_of(one)["env"] != container_of(other)["env"]
 
-    def test_what_is_too_large_for_one_object_is_refused(self) -> None:
+    def test_a_file_set_that_exceeds_one_object_is_refused(self) -> None:
         with pytest.raises(WorkloadError, match="the files of 'configuration' take 1048577 bytes, and one ConfigMap"):
             deployed(web("x" * (1024 * 1024 + 1)))
 
@@ -68,7 +68,7 @@ class TestFiles:
 class TestSecrets:
     RECORDING = deployed(web(PASSWORD, secret=True, secret_environment={"TOKEN": PASSWORD, "OTHER": "x"}))
 
-    def test_the_pods_read_what_was_given(self) -> None:
+    def test_the_objects_have_the_given_contents(self) -> None:
         assert decoded(self.RECORDING.one("Secret", "web-configuration").inputs) == {"a.conf": PASSWORD}
         assert decoded(self.RECORDING.one("Secret", "web-environment").inputs) == {"TOKEN": PASSWORD, "OTHER": "x"}
 
@@ -76,7 +76,7 @@ class TestSecrets:
         assert self.RECORDING.one("Secret", "web-configuration").secret == {"data.a.conf"}
         assert self.RECORDING.one("Secret", "web-environment").secret == {"data.TOKEN", "data.OTHER"}
 
-    def test_a_secret_is_in_no_other_object(self) -> None:
+    def test_a_secret_value_is_in_no_other_object(self) -> None:
         shapes = (PASSWORD, base64.b64encode(PASSWORD.encode()).decode())
         holders = {
             one.name for one in self.RECORDING.registrations if any(shape in str(one.inputs) for shape in shapes)

@@ -72,25 +72,25 @@ def storage_class(annotations: Mapping[str, str]) -> dict[str, Any]:
 
 
 class TestApis:
-    def test_a_missing_crd_is_named_with_what_brings_it(self, cluster: Cluster) -> None:
+    def test_a_missing_crd_is_reported_with_the_software_to_install(self, cluster: Cluster) -> None:
         cluster(apis=("apps/v1",))
         with pytest.raises(
             WorkloadError, match=r"cert-manager\.io/v1.*the CRD is missing.*Install or upgrade cert-man"
         ):
             previewed(certificate=True)
 
-    def test_another_version_is_named(self, cluster: Cluster) -> None:
+    def test_another_api_version_is_reported(self, cluster: Cluster) -> None:
         cluster(apis=("cert-manager.io/v1alpha2",))
         with pytest.raises(WorkloadError, match=r"it serves cert-manager\.io/v1alpha2"):
             previewed(certificate=True)
 
     @pytest.mark.parametrize("apis", [("cert-manager.io/v1",), None], ids=["served", "not known"])
-    def test_a_cluster_that_may_have_it_is_no_obstacle(self, cluster: Cluster, apis: tuple[str, ...] | None) -> None:
+    def test_a_served_or_unknown_api_passes(self, cluster: Cluster, apis: tuple[str, ...] | None) -> None:
         cluster(apis=apis)
         assert len(previewed(certificate=True).of_type("Certificate")) == 1
 
     @pytest.mark.parametrize(("apis", "said"), [(("apps/v1",), 1), (("metrics.k8s.io/v1beta1",), 0), (None, 0)])
-    def test_autoscaling_without_metrics_is_warned_of(
+    def test_autoscaling_without_metrics_causes_a_warning(
         self, cluster: Cluster, apis: tuple[str, ...] | None, said: int
     ) -> None:
         cluster(apis=apis)
@@ -99,23 +99,21 @@ class TestApis:
 
 
 class TestStorage:
-    def test_a_claim_that_would_find_no_storage_class_is_named_before_anything_is_recorded(
-        self, cluster: Cluster
-    ) -> None:
+    def test_a_claim_without_any_storage_class_is_refused_before_anything_is_recorded(self, cluster: Cluster) -> None:
         cluster(storage=(storage_class({}),))
         with pytest.raises(WorkloadError, match=r"no default storage class.*data-store-0") as refused:
             previewed(store())
         assert "pti-calendar:kubernetes.storageClass" in str(refused.value)
 
-    def test_a_claim_that_is_there_needs_none(self, cluster: Cluster) -> None:
+    def test_an_existing_claim_needs_no_default_class(self, cluster: Cluster) -> None:
         cluster(storage=({"kind": "PersistentVolumeClaim", "metadata": {"name": "data-store-0"}},))
         assert len(previewed(store()).of_type("PersistentVolumeClaim")) == 1
 
-    def test_a_default_one_serves_all(self, cluster: Cluster) -> None:
+    def test_a_default_storage_class_is_enough_for_all_claims(self, cluster: Cluster) -> None:
         cluster(storage=(storage_class(DEFAULT),))
         assert len(previewed(store()).of_type("PersistentVolumeClaim")) == 1
 
-    def test_a_named_one_is_not_looked_up(self, cluster: Cluster) -> None:
+    def test_a_configured_storage_class_is_not_checked(self, cluster: Cluster) -> None:
         cluster(storage=())
         assert len(previewed(store(), storage_class="fast").of_type("PersistentVolumeClaim")) == 1
 
@@ -125,7 +123,7 @@ class TestDrain:
         ("version", "native"),
         [(("1", "34"), True), (("1", "33+"), True), (("1", "32"), False), (("2", "0"), True), (None, False)],
     )
-    def test_the_kubelets_own_sleep_needs_no_command_of_the_image(
+    def test_the_native_sleep_action_needs_no_command_in_the_image(
         self, cluster: Cluster, version: tuple[str, str] | None, native: bool
     ) -> None:
         """A kubelet may be three minor versions older than its API server, and knows it from 1.30 on."""

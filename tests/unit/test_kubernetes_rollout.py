@@ -159,12 +159,12 @@ def store_pod(*arguments: Any, **fields: Any) -> list[Object]:
 
 
 class TestSuccess:
-    def test_a_deployment_is_done_once_its_newest_pods_serve_and_the_former_are_gone(self, wait: Wait) -> None:
+    def test_a_deployment_is_done_once_new_pods_are_ready_and_old_ones_deleted(self, wait: Wait) -> None:
         unseen, old = deployment(ready=1, observed=1), deployment(ready=1, old=1)
         wait(WEB, [unseen], [old], [deployment(ready=0)], READY)
         assert wait.seconds == 20
 
-    def test_a_stateful_set_is_done_once_every_pod_is_of_its_newest_revision(self, wait: Wait) -> None:
+    def test_a_stateful_set_is_done_once_every_pod_has_its_newest_revision(self, wait: Wait) -> None:
         wait(STORE, [stateful_set(ready=1)], [stateful_set(ready=1, current="new")])
         assert wait.seconds == 10
 
@@ -172,10 +172,10 @@ class TestSuccess:
         wait(TASK, [job()], [job("Complete")])
         assert wait.seconds == 10
 
-    def test_a_cluster_that_gives_no_answer_for_a_while_is_asked_again(self, wait: Wait) -> None:
+    def test_a_cluster_that_does_not_respond_is_queried_again(self, wait: Wait) -> None:
         wait(WEB, kubectl.KubectlError("timeout"), kubectl.KubectlError("connection refused"), READY)
 
-    def test_pods_of_a_former_revision_are_not_judged(self, wait: Wait) -> None:
+    def test_pods_of_an_old_revision_are_ignored(self, wait: Wait) -> None:
         broken = pod("web-1-x", "web-1", waiting("ImagePullBackOff"))
         wait(WEB, *[[deployment(), replica_set("1"), replica_set("2"), broken]] * 20, READY)
         assert wait.shown == []
@@ -195,16 +195,16 @@ class TestPulls:
         assert wait.seconds < 100
         assert len(wait.shown) == 1, "it is reported once, at once"
 
-    def test_a_registry_that_answers_a_moment_later_is_waited_for(self, wait: Wait) -> None:
+    def test_a_short_outage_of_the_registry_is_tolerated(self, wait: Wait) -> None:
         failing = web_pod(waiting("ErrImagePull", "503"))
         wait(WEB, failing, failing, failing, web_pod(waiting("ContainerCreating")), failing, failing, READY)
 
-    def test_the_time_that_a_pull_takes_does_not_count(self, wait: Wait) -> None:
+    def test_time_spent_pulling_does_not_count(self, wait: Wait) -> None:
         pulling = web_pod(waiting("ContainerCreating"), conditions={"PodReadyToStartContainers": "True"})
         wait(WEB, *[pulling] * 100, READY)
         assert "isn't ready after" in wait.fails(WEB, web_pod(waiting("ContainerCreating")))
 
-    def test_a_task_is_judged_like_a_service(self, wait: Wait) -> None:
+    def test_a_tasks_problems_end_the_wait_like_a_services(self, wait: Wait) -> None:
         pulling = [job(), pod("migrate-1-x", "migrate-1", waiting("ImagePullBackOff", "no such image"))]
         assert "pod migrate-1-x, container main: ImagePullBackOff: no such image" in wait.fails(TASK, pulling)
         assert wait.seconds < 100
@@ -216,27 +216,27 @@ class TestCrashes:
     def crashed(self, restarts: int, last: Mapping[str, Any] = LAST) -> list[Object]:
         return web_pod(waiting("CrashLoopBackOff"), restarts=restarts, last=last)
 
-    def test_the_third_restart_ends_the_wait_with_the_last_lines(self, wait: Wait) -> None:
+    def test_the_third_restart_ends_the_wait_with_the_last_log_lines(self, wait: Wait) -> None:
         error = wait.fails(WEB, web_pod(), *map(self.crashed, (1, 2, 3)))
         assert "CrashLoopBackOff: exit code 1. Its last lines:\nreading the settings\nno licence found" in error
         assert wait.seconds == 20
         assert len(wait.shown) == 1, "the first crash is reported, and no other"
 
-    def test_one_that_comes_up_after_two_crashes_is_well(self, wait: Wait) -> None:
+    def test_a_pod_that_starts_after_two_crashes_succeeds(self, wait: Wait) -> None:
         wait(WEB, web_pod(), *map(self.crashed, (1, 2)), web_pod(restarts=3, last=self.LAST), READY)
 
-    def test_crashes_of_before_the_update_do_not_count(self, wait: Wait) -> None:
+    def test_crashes_before_the_update_do_not_count(self, wait: Wait) -> None:
         wait(WEB, self.crashed(7), self.crashed(7), READY)
         assert "CrashLoopBackOff" in wait.fails(WEB, self.crashed(7), self.crashed(8))
 
-    def test_too_little_memory_is_named(self, wait: Wait) -> None:
+    def test_an_oom_kill_is_named(self, wait: Wait) -> None:
         error = wait.fails(WEB, self.crashed(3, ended(137, "OOMKilled")), self.crashed(4, ended(137, "OOMKilled")))
         assert "OOMKilled: it used all of its 64Mi of memory; exit code 137" in error
 
 
 class TestConfiguration:
     @pytest.mark.parametrize("reason", ["CreateContainerConfigError", "RunContainerError"])
-    def test_what_keeps_a_container_from_starting_is_named(self, wait: Wait, reason: str) -> None:
+    def test_a_container_configuration_error_is_named(self, wait: Wait, reason: str) -> None:
         error = wait.fails(WEB, web_pod(waiting(reason, 'secret "keys" not found')))
         assert f'{reason}: secret "keys" not found' in error
         assert wait.seconds < 100
@@ -249,11 +249,11 @@ class TestRoom:
         scheduled = {"status": "False", "reason": "Unschedulable", "message": self.MESSAGE}
         return web_pod(conditions={"PodScheduled": scheduled})
 
-    def test_a_node_may_still_come(self, wait: Wait) -> None:
+    def test_an_unschedulable_pod_does_not_end_the_wait(self, wait: Wait) -> None:
         wait(WEB, *[self.unschedulable()] * 20, READY)
         assert wait.shown == [f"web: pod web-2-x: Unschedulable: {self.MESSAGE}"]
 
-    def test_the_scheduler_is_quoted_when_the_time_is_up(self, wait: Wait) -> None:
+    def test_a_timeout_quotes_the_scheduler(self, wait: Wait) -> None:
         error = wait.fails(WEB, self.unschedulable())
         assert f"pod web-2-x: Unschedulable: {self.MESSAGE}" in error
         assert "0 of 1 replicas ready" in error
@@ -266,9 +266,7 @@ class TestRoom:
         assert wait.seconds < 100
 
     @pytest.mark.parametrize(("age_s", "counts"), [(1, True), (600, False)])
-    def test_a_refusal_that_only_an_event_shows_counts_while_it_is_new(
-        self, wait: Wait, age_s: int, counts: bool
-    ) -> None:
+    def test_a_refusal_in_an_event_only_counts_while_it_is_recent(self, wait: Wait, age_s: int, counts: bool) -> None:
         seen = (datetime.now(UTC) - timedelta(seconds=age_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
         wait.events = [{"metadata": {}, "reason": "FailedCreate", "message": "exceeded quota", "lastTimestamp": seen}]
         error = wait.fails(STORE, [stateful_set()])
@@ -285,21 +283,21 @@ class TestClaims:
         assert "claim data-store-0: no storage class: The cluster has no default storage class." in error
         assert wait.seconds < 100
 
-    def test_a_missing_claim_ends_it_at_once(self, wait: Wait) -> None:
+    def test_a_missing_claim_ends_the_wait_at_once(self, wait: Wait) -> None:
         assert "The claim 'data-store-0' with this stack's data is missing" in wait.fails(STORE, self.pending(MISSING))
         assert wait.seconds < 10
 
-    def test_storage_may_be_made_meanwhile(self, wait: Wait) -> None:
+    def test_storage_that_is_being_provisioned_does_not_end_the_wait(self, wait: Wait) -> None:
         wait(STORE, *[self.pending("fast")] * 20, [stateful_set(ready=1, current="new")])
         assert wait.shown == []
 
-    def test_storage_that_is_never_made_is_named_when_the_time_is_up(self, wait: Wait) -> None:
+    def test_a_timeout_names_storage_that_was_not_provisioned(self, wait: Wait) -> None:
         error = wait.fails(STORE, self.pending("fast"))
         assert "claim data-store-0: Pending: its storage class is fast" in error
 
 
 class TestTasks:
-    def test_a_failed_job_is_reported_with_the_last_lines_of_its_newest_pod(self, wait: Wait) -> None:
+    def test_a_failed_job_is_reported_with_the_last_log_lines_of_its_newest_pod(self, wait: Wait) -> None:
         last = {"terminated": ended(3, message="the old tables are locked")}
         error = wait.fails(TASK, [job("Failed", "too many"), pod("migrate-1-x", "migrate-1", last, phase="Failed")])
         assert "BackoffLimitExceeded: too many" in error
@@ -312,7 +310,7 @@ class TestTasks:
 
 
 class TestPostgresCluster:
-    def test_it_is_done_once_every_server_of_its_image_serves(self, wait: Wait) -> None:
+    def test_it_is_done_once_every_server_runs_its_image_and_is_ready(self, wait: Wait) -> None:
         healthy, first = postgres_cluster("Cluster in healthy state"), server("db-1")
         wait(
             CLUSTER,
@@ -332,7 +330,7 @@ class TestPostgresCluster:
         assert f"pod db-2, container {container}: {next(iter(broken.values()))}" in error
         assert wait.seconds < 60
 
-    def test_a_server_that_an_earlier_rollout_left_without_its_image_is_made_again(self, wait: Wait) -> None:
+    def test_a_server_that_an_earlier_rollout_left_without_image_is_recreated(self, wait: Wait) -> None:
         broken = server("db-2", image="postgresql:99", ready=False, pulls="ImagePullBackOff")
         starting = server("db-3", ready=False)
         healthy = postgres_cluster("Cluster in healthy state")
@@ -344,19 +342,19 @@ class TestPostgresCluster:
         )
         assert wait.deleted == ["pod/db-2"]
 
-    def test_a_phase_that_the_operator_does_not_leave_ends_the_wait(self, wait: Wait) -> None:
+    def test_a_permanent_phase_of_the_operator_ends_the_wait(self, wait: Wait) -> None:
         error = wait.fails(CLUSTER, [postgres_cluster("Unable to create required cluster objects", "exceeded quota")])
         assert "Cluster db: Unable to create required cluster objects: exceeded quota" in error
         assert wait.seconds < 60
 
-    def test_a_platform_without_one_does_not_ask_for_a_kind_that_the_cluster_may_not_know(self, wait: Wait) -> None:
+    def test_without_a_postgres_cluster_its_kind_is_not_queried(self, wait: Wait) -> None:
         wait(WEB, READY)
         assert wait.asked
         assert not any("cnpg" in one for one in wait.asked)
 
 
 class TestProgress:
-    def test_each_change_is_shown_once_and_begins_the_time_anew(self, wait: Wait) -> None:
+    def test_each_progress_is_shown_once_and_restarts_the_timeout(self, wait: Wait) -> None:
         recovering = store_pod({"running": {}})
         reports = iter(range(0, 100, 10))
 
@@ -372,16 +370,16 @@ class TestProgress:
 
 
 class TestEnd:
-    def test_what_somebody_has_deleted_is_not_waited_for(self, wait: Wait) -> None:
+    def test_a_deleted_controller_ends_the_wait(self, wait: Wait) -> None:
         assert "Deployment web is gone" in wait.fails(WEB, [replica_set()])
         assert wait.seconds < 100
 
-    def test_a_cluster_that_refuses_is_not_asked_again(self, wait: Wait) -> None:
+    def test_a_cluster_that_refuses_access_ends_the_wait(self, wait: Wait) -> None:
         error = wait.fails(WEB, kubectl.KubectlError("pods is forbidden: User cannot list"))
         assert "pods is forbidden" in error
         assert wait.seconds < 10
 
-    def test_what_pods_report_is_quoted_when_the_time_is_up(self, wait: Wait) -> None:
+    def test_a_timeout_quotes_the_pods_reports(self, wait: Wait) -> None:
         now = datetime.now(UTC).isoformat()
         probe = "Readiness probe failed: HTTP probe failed with statuscode: 503"
         wait.events = [{"metadata": {}, "reason": "Unhealthy", "message": probe, "lastTimestamp": now}]
@@ -392,21 +390,19 @@ class TestEnd:
         [(["example.com/held"], "kept by its finalizers (example.com/held)"), ([], "it hasn't ended, or its node")],
         ids=["finalizers", "node"],
     )
-    def test_a_deleted_pod_that_stays_is_named_when_the_time_is_up(
-        self, wait: Wait, finalizers: list[str], why: str
-    ) -> None:
+    def test_a_timeout_names_a_pod_that_stays_terminating(self, wait: Wait, finalizers: list[str], why: str) -> None:
         controller, held = store_pod({"terminated": ended(0)})
         held["metadata"] |= {"deletionTimestamp": datetime.now(UTC).isoformat(), "finalizers": finalizers}
         assert f"pod store-0: Terminating: {why}" in wait.fails(STORE, [controller, held])
 
 
 class TestRecord:
-    def test_it_comes_before_what_needs_the_workload(self) -> None:
+    def test_the_rollout_record_comes_before_dependents(self) -> None:
         names = [str(one).rpartition(":")[2] for one in deployed(STORE, workload(needs=("store",))).registrations]
         order = ("StatefulSet store", "Stash store-ready", "Deployment web")
         assert (*sorted(order, key=names.index),) == order
 
-    def test_a_number_of_replicas_is_no_revision_where_an_autoscaler_sets_it(self) -> None:
+    def test_a_replica_count_set_by_an_autoscaler_is_not_a_revision(self) -> None:
         scaled = Autoscaling(minimum=2, maximum=3, cpu_percent=60)
         one, other = (
             deployed(workload(autoscaling=scale)).one("Stash", "web-ready").inputs["input"]["revision"]
@@ -414,7 +410,7 @@ class TestRecord:
         )
         assert one == other
 
-    def test_the_autoscaler_goes_before_a_fixed_number_comes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_autoscaler_is_deleted_before_a_fixed_number_is_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[tuple[str, ...]] = []
 
         def read(settings: Kubernetes, *arguments: str) -> str:

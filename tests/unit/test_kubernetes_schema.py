@@ -131,7 +131,7 @@ def unknown(value: Any, known: Any, path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("one", OBJECTS, ids=str)
-def test_every_key_is_known(one: Registration) -> None:
+def test_every_key_is_in_the_api_schema(one: Registration) -> None:
     assert list(unknown(one.inputs, schema(one.type), "")) == []
 
 
@@ -143,7 +143,7 @@ def test_a_misspelt_key_would_be_found() -> None:
     assert found == [".spec.template.spec.containers[0].securityContext.readOnlyRoot"]
 
 
-def test_every_kind_of_object_is_looked_at() -> None:
+def test_every_kind_of_object_is_checked() -> None:
     assert {one.type.rpartition(":")[2] for one in OBJECTS} == {
         *("Namespace", "ServiceAccount", "NetworkPolicy", "Service", "PersistentVolumeClaim", "ConfigMap", "Secret"),
         *("Deployment", "StatefulSet", "Job", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress"),

@@ -52,7 +52,7 @@ def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None:
     assert all(sample.latency_s >= ended_s - sample.due_s for sample in meanwhile)
 
 
-def test_it_ends_by_itself() -> None:
+def test_the_load_stops_by_itself() -> None:
     with Load.of(lambda: WELL, per_second=100, at_most_s=0.05) as load:
         until("its workers are done", lambda: not any(thread.is_alive() for thread in load._threads))
     due = sorted(sample.due_s for sample in load.samples)  # they are in the order of their ends
@@ -88,7 +88,7 @@ def bookings() -> Bookings:
 THERE = [Row("rdv", "id-0", "run-0"), Row("user", "id-1", "run-1")]
 
 
-def test_a_row_without_an_answer_may_be_there(bookings: Bookings) -> None:
+def test_a_row_without_a_response_may_exist(bookings: Bookings) -> None:
     compared = bookings.compared([*THERE, Row("rdv", "id-2", "run-2")])
     assert compared.agrees
     assert (compared.acknowledged, compared.unanswered) == (2, 1)
@@ -97,13 +97,13 @@ def test_a_row_without_an_answer_may_be_there(bookings: Bookings) -> None:
 @pytest.mark.parametrize(
     "rows", [THERE[:1], [THERE[0], Row("user", "another", "run-1")], [THERE[0], Row("rdv", "id-1", "run-1")]]
 )
-def test_an_acknowledged_row_that_is_not_there_is_missing(bookings: Bookings, rows: list[Row]) -> None:
+def test_an_absent_acknowledged_row_is_missing(bookings: Bookings, rows: list[Row]) -> None:
     compared = bookings.compared(rows)
     assert [one.title for one in compared.missing] == ["run-1"]
     assert not compared.agrees
 
 
-def test_a_row_that_is_there_twice_is_found_acknowledged_or_not(bookings: Bookings) -> None:
+def test_a_duplicate_row_is_found_acknowledged_or_not(bookings: Bookings) -> None:
     rows = [*THERE, Row("rdv", "other", "run-0"), Row("rdv", "a", "run-2"), Row("rdv", "b", "run-2")]
     compared = bookings.compared(rows)
     assert compared.repeated == ["run-0", "run-2"]

@@ -27,7 +27,7 @@ def test_a_request_belongs_to_the_window_in_which_it_was_due() -> None:
     assert [one.due_s for one in Window("redis", 10, 20).of(samples)] == [10.0, 19.9]
 
 
-def test_an_event_is_lost_when_its_booking_was_acknowledged_and_it_never_comes_back() -> None:
+def test_acknowledged_events_that_were_not_read_are_lost() -> None:
     assert Events(acknowledged=100, read=99).lost == 1
     assert Events(acknowledged=100, read=100).lost == 0
     assert Events(acknowledged=100, read=101).lost == 0, "a booking whose answer was lost"

@@ -56,7 +56,7 @@ def test_a_service_has_the_secrets_it_uses_and_no_others(ask: Ask, full: Asked, 
 
 
 @each_service
-def test_a_service_opens_its_own_database_alone(full: Asked, service: Service) -> None:
+def test_a_service_only_connects_to_its_own_database(full: Asked, service: Service) -> None:
     variables = full.workloads[service.name].environment
     assert variables["DATABASE_NAME"] == f"pti_{service.name}"
     assert variables["DATABASE_USER"] == f"pti_{service.name}_app"
@@ -72,7 +72,7 @@ def test_a_secret_is_a_file_that_a_variable_names(full: Asked, service: Service)
     assert [one.directory for one in workload.file_sets] == [SECRETS]
 
 
-def test_a_service_is_told_what_its_contract_promises(full: Asked) -> None:
+def test_a_service_gets_every_variable_of_the_contract(full: Asked) -> None:
     told = {name: value for name, value in full.workloads["rdv"].environment.items() if not name.endswith("_FILE")}
     assert told == {
         "SERVICE_NAME": "rdv",
@@ -94,14 +94,16 @@ def test_a_service_is_told_what_its_contract_promises(full: Asked) -> None:
     }
 
 
-def test_only_who_uses_a_provider_reaches_the_internet(full: Asked) -> None:
+def test_only_services_with_a_third_party_reach_the_internet(full: Asked) -> None:
     outward = {name for name, one in full.workloads.items() if any(isinstance(call, External) for call in one.calls)}
     assert outward == {"payment", "notification"}
     assert INTERNET in full.workloads["payment"].calls
 
 
 @each_service
-def test_a_service_calls_the_stores_and_starts_after_them_and_its_migrations(full: Asked, service: Service) -> None:
+def test_a_service_connects_to_the_stores_and_starts_after_them_and_its_migrations(
+    full: Asked, service: Service
+) -> None:
     workload = full.workloads[service.name]
     callees = {call.workload: call.port for call in workload.calls if isinstance(call, Endpoint)}
     assert callees == {"postgres": 5432, "redis": 6379, "kafka": 19092}
@@ -109,7 +111,7 @@ def test_a_service_calls_the_stores_and_starts_after_them_and_its_migrations(ful
 
 
 @each_service
-def test_readiness_asks_the_service_and_liveness_the_process_alone(full: Asked, service: Service) -> None:
+def test_readiness_checks_the_service_and_liveness_only_the_process(full: Asked, service: Service) -> None:
     workload = full.workloads[service.name]
     assert workload.readiness is not None
     assert workload.liveness is not None
@@ -119,7 +121,7 @@ def test_readiness_asks_the_service_and_liveness_the_process_alone(full: Asked, 
 
 
 @each_service
-def test_a_service_publishes_nothing_and_writes_nowhere_but_its_scratch(full: Asked, service: Service) -> None:
+def test_a_service_publishes_no_port_and_only_writes_to_scratch(full: Asked, service: Service) -> None:
     workload = full.workloads[service.name]
     assert [(port.number, port.publish) for port in workload.ports] == [(service.port, None)]
     assert [one.path for one in workload.scratch] == ["/tmp"]  # noqa: S108 - a mount of its own
@@ -128,7 +130,7 @@ def test_a_service_publishes_nothing_and_writes_nowhere_but_its_scratch(full: As
 
 
 @each_service
-def test_migrations_are_a_task_with_the_migrators_password_alone(full: Asked, service: Service) -> None:
+def test_migrations_are_a_task_with_only_the_migrators_password(full: Asked, service: Service) -> None:
     task = full.workloads[f"{service.name}-migrations"]
     assert (task.kind, task.command) == (Kind.TASK, ("npm", "run", "migrate"))
     assert task.image == full.workloads[service.name].image
@@ -137,26 +139,26 @@ def test_migrations_are_a_task_with_the_migrators_password_alone(full: Asked, se
     assert (task.needs, task.calls) == (("databases",), (Endpoint("postgres", 5432),))
 
 
-def test_no_command_is_no_migration(ask: Ask) -> None:
+def test_without_a_command_there_is_no_migration(ask: Ask) -> None:
     asked = ask({"credentials": "well-known", "services": {"deploy": ["user"]}})
     assert "user-migrations" not in asked.workloads
     assert "user-migrations" not in asked.workloads["user"].needs
 
 
-def test_only_the_services_that_are_asked_for_run(ask: Ask) -> None:
+def test_only_the_configured_services_are_deployed(ask: Ask) -> None:
     names = {one.name for one in SERVICES}
     assert names & ask({"services": {"deploy": ["user", "audit"]}}).workloads.keys() == {"user", "audit"}
     assert names & ask({}).workloads.keys() == set()
 
 
-def test_a_local_service_does_not_run(ask: Ask) -> None:
+def test_a_local_service_is_not_deployed(ask: Ask) -> None:
     services = {"deploy": ["user", "rdv"], "local": ["rdv"], "migrationCommand": ["migrate"]}
     workloads = ask({"services": services, "gateway": {"enabled": True}}).workloads
     assert "user" in workloads
     assert workloads.keys().isdisjoint({"rdv", "rdv-migrations"})
 
 
-def test_variables_of_the_teams_reach_service_and_migrations(ask: Ask) -> None:
+def test_additional_variables_reach_service_and_migrations(ask: Ask) -> None:
     services = {"deploy": ["user"], "migrationCommand": ["migrate"], "environment": {"LOG_LEVEL": "debug", "A": "1"}}
     workloads = ask({"services": services}).workloads
     for name in ("user", "user-migrations"):
@@ -164,7 +166,7 @@ def test_variables_of_the_teams_reach_service_and_migrations(ask: Ask) -> None:
         assert (told["LOG_LEVEL"], told["A"], told["SERVICE_NAME"]) == ("debug", "1", "user")
 
 
-def test_a_service_is_as_large_as_its_settings_say(ask: Ask) -> None:
+def test_a_service_has_its_configured_size(ask: Ask) -> None:
     services = {
         "deploy": ["user", "rdv"],
         "replicas": 3,
@@ -179,7 +181,7 @@ def test_a_service_is_as_large_as_its_settings_say(ask: Ask) -> None:
     assert (rdv.image, rdv.autoscaling) == ("rdv:2", Autoscaling(minimum=2, maximum=8, cpu_percent=60))
 
 
-def test_managed_stores_are_reached_where_they_are_and_as_they_ask(managed: Asked) -> None:
+def test_managed_stores_are_reached_with_their_address_and_security(managed: Asked) -> None:
     told = managed.workloads["user"].environment
     assert (told["DATABASE_HOST"], told["DATABASE_PORT"]) == ("db.example.com", "6432")
     assert told["DATABASE_SSLMODE"] == "verify-full"
@@ -190,7 +192,7 @@ def test_managed_stores_are_reached_where_they_are_and_as_they_ask(managed: Aske
     assert (files["REDIS_PASSWORD"], files["KAFKA_PASSWORD"]) == ("r", "k")
 
 
-def test_a_service_waits_for_no_managed_store_but_for_its_database_in_it(managed: Asked) -> None:
+def test_a_service_waits_for_its_database_but_not_for_managed_stores(managed: Asked) -> None:
     workload = managed.workloads["user"]
     assert workload.needs == ("databases",)
     assert {str(call) for call in workload.calls} == {

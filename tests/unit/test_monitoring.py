@@ -77,64 +77,64 @@ def probe(asked: Asked, job: str, workload: str) -> tuple[str, dict[str, Any]]:
 
 
 class TestWhatIsWatched:
-    def test_every_workload_that_tells_figures_is_asked_and_nothing_else(self, full: Asked) -> None:
+    def test_exactly_the_workloads_with_metrics_are_scraped(self, full: Asked) -> None:
         telling = [told(one) for one in full.workloads.values()]
         expected = {pair: where for one in telling for pair, where in one.items()}
         assert len(expected) == sum(map(len, telling))
         assert scraped(full) == {**expected, ("prometheus", "prometheus"): "localhost:9090/metrics"}
 
-    def test_all_services_the_gateway_and_the_stores_are_among_them(self, full: Asked) -> None:
+    def test_services_gateway_and_stores_are_scraped(self, full: Asked) -> None:
         pairs = {*scraped(full)}
         assert pairs >= {("service", service.name) for service in SERVICES}
         assert pairs >= {(name, name) for name in EXPORTERS - {"probe"}} | {("certificate", "nginx")}
         assert pairs >= {("kong", "kong"), ("alertmanager", "alertmanager")}
 
-    def test_every_front_end_is_asked_whether_it_is_well(self, full: Asked) -> None:
+    def test_every_front_end_is_probed(self, full: Asked) -> None:
         found = {workload: where for (job, workload), where in scraped(full).items() if job == "frontend"}
         assert found == {frontend.name: "probe-exporter:9115/probe" for frontend in FRONTENDS}
 
-    def test_nothing_is_unwatched_unnoticed(self, full: Asked) -> None:
+    def test_every_workload_is_monitored_or_listed_as_an_exception(self, full: Asked) -> None:
         telling = {one.name for one in full.workloads.values() if one.metrics or one.kind is Kind.TASK}
         looked_at = {workload for _, workload in scraped(full)}
         assert full.workloads.keys() - telling - looked_at == UNWATCHED
 
-    def test_whoever_is_watched_is_missed_when_it_is_gone(self, full: Asked) -> None:
+    def test_every_target_has_an_expected_number_of_instances(self, full: Asked) -> None:
         groups = json.loads(full.files["prometheus/rules"]["thresholds.yml"])["groups"]
         rules = [rule["labels"] for group in groups for rule in group["rules"] if rule["record"] == "pti:expected"]
         assert {(labels["job"], labels["workload"]) for labels in rules} == {*scraped(full)}
 
-    def test_prometheus_may_call_all_that_it_asks_and_nothing_else(self, full: Asked) -> None:
+    def test_prometheus_may_only_connect_to_its_targets(self, full: Asked) -> None:
         called = {str(call) for call in full.workloads["prometheus"].calls}
         assert called == {address.partition("/")[0] for address in scraped(full).values()} - {"localhost:9090"}
 
-    def test_a_stack_without_nginx_has_nothing_to_ask_it(self, ask: Ask) -> None:
+    def test_a_stack_without_nginx_has_no_nginx_target(self, ask: Ask) -> None:
         workloads = ask(stack()).workloads
         missing = {f"{name}-exporter" for name in EXPORTERS} - workloads.keys()
         assert missing == {"nginx-exporter", "probe-exporter"}
 
-    def test_a_cluster_watches_its_own_nodes(self, ask: Ask) -> None:
+    def test_a_cluster_has_no_exporters_of_nginx_or_nodes(self, ask: Ask) -> None:
         asked = ask({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
         assert {"nginx-exporter", "probe-exporter", "node-exporter"} & asked.workloads.keys() == set()
 
-    def test_front_ends_behind_somebody_elses_edge_are_watched(self, ask: Ask) -> None:
+    def test_front_ends_behind_the_clusters_edge_are_monitored(self, ask: Ask) -> None:
         frontends = {"deploy": ["pro-webapp"]}
         asked = ask({**ON_A_CLUSTER, "frontends": frontends, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
         modules = json.loads(asked.files["probe-exporter/configuration"]["config.yml"])["modules"]
         assert modules.keys() == {"frontend"}
         assert asked.workloads["probe-exporter"].calls == (Endpoint("pro-webapp", 3001),)
 
-    def test_nginx_alone_has_its_certificate_looked_at_and_nothing_else(self, ask: Ask) -> None:
+    def test_only_the_certificate_of_nginx_is_probed(self, ask: Ask) -> None:
         asked = ask(stack(gateway={"enabled": True}))
         modules = json.loads(asked.files["probe-exporter/configuration"]["config.yml"])["modules"]
         assert modules.keys() == {"certificate"}
         assert asked.workloads["probe-exporter"].calls == (Endpoint("nginx", 8443),)
 
-    def test_the_rules_are_those_of_the_assets_that_have_something_to_judge(self, full: Asked) -> None:
+    def test_only_rules_with_targets_are_mounted(self, full: Asked) -> None:
         names = full.files["prometheus/rules"].keys()
         assert names >= {"services.yml", "stores.yml", "targets.yml", "disks.yml", "certificates.yml", "thresholds.yml"}
         assert "backup.yml" not in names
 
-    def test_a_certificate_is_judged_only_where_nginx_shows_it(self, ask: Ask) -> None:
+    def test_certificate_rules_require_nginx(self, ask: Ask) -> None:
         clustered = ask({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
         for asked in (ask(stack()), clustered):
             assert "certificates.yml" not in asked.files["prometheus/rules"]
@@ -148,17 +148,17 @@ class TestPostgresServers:
         several = {"mode": "cloudnativepg", "cloudnativepg": {"instances": 5}}
         return ask({**ON_A_CLUSTER, "postgres": several, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
 
-    def test_each_is_asked_by_prometheus(self, several: Asked) -> None:
+    def test_prometheus_scrapes_each_exporter(self, several: Asked) -> None:
         assert scraped(several)["cloudnativepg", "postgres"] == "postgres:9187/metrics"
         assert Endpoint("postgres", 9187) in several.workloads["prometheus"].calls
 
-    def test_the_rules_know_how_many_there_should_be(self, several: Asked) -> None:
+    def test_rules_have_the_expected_number_of_replicas(self, several: Asked) -> None:
         groups = json.loads(several.files["prometheus/rules"]["thresholds.yml"])["groups"]
         labels = {"job": "cloudnativepg", "workload": "postgres"}
         rule = {"record": "pti:expected", "expr": "vector(5)", "labels": labels}
         assert [one for group in groups for one in group["rules"] if one.get("labels") == labels] == [rule]
 
-    def test_replication_is_judged_only_where_there_is_one(self, several: Asked, full: Asked) -> None:
+    def test_replication_rules_require_replicas(self, several: Asked, full: Asked) -> None:
         assert "cloudnativepg.yml" in several.files["prometheus/rules"]
         assert "cloudnativepg.yml" not in full.files["prometheus/rules"]
 
@@ -172,7 +172,7 @@ class TestExporters:
         assert full.files["postgres-exporter/secrets"] == {"password": "pti_monitor"}
         assert "databases" in exporter.needs, "which makes the role"
 
-    def test_the_role_is_made_only_where_somebody_watches(self, full: Asked, ask: Ask) -> None:
+    def test_the_monitoring_role_is_created_only_with_monitoring(self, full: Asked, ask: Ask) -> None:
         assert full.files["databases/roles"]["pti_monitor"] == "pti_monitor"
         assert "pti_monitor" not in ask({"credentials": "well-known"}).files["databases/roles"]
 
@@ -182,7 +182,7 @@ class TestExporters:
         assert json.loads(asked.files["redis-exporter/secrets"]["passwords.json"]) == {"redis://redis:6379": "guessed"}
         assert exporter.environment["REDIS_PASSWORD_FILE"] == "/run/secrets/exporter/passwords.json"
 
-    def test_a_redis_without_a_password_is_asked_without(self, full: Asked) -> None:
+    def test_a_redis_without_a_password_is_scraped_without_one(self, full: Asked) -> None:
         exporter = full.workloads["redis-exporter"]
         assert (exporter.file_sets, "REDIS_PASSWORD_FILE" in exporter.environment) == ((), False)
 
@@ -193,7 +193,7 @@ class TestExporters:
             sets = {f"{name}/{one.name}" for one in workload.file_sets if one.secret}
             assert sets == {path for path in full.secret_files if path.startswith(f"{name}/")}
 
-    def test_each_may_call_only_what_it_asks(self, full: Asked) -> None:
+    def test_each_exporter_may_only_connect_to_its_target(self, full: Asked) -> None:
         called = {name: {str(call) for call in full.workloads[f"{name}-exporter"].calls} for name in EXPORTERS}
         assert called == {
             "postgres": {"postgres:5432"},
@@ -204,29 +204,29 @@ class TestExporters:
             "node": set(),
         }
 
-    def test_a_store_that_is_down_does_not_stop_who_tells_so(self, full: Asked) -> None:
+    def test_an_exporter_stays_ready_while_its_store_is_down(self, full: Asked) -> None:
         checks = [full.workloads[f"{name}-exporter"].readiness for name in EXPORTERS - {"nginx"}]
         assert {getattr(probe.check, "path", None) for probe in checks if probe} == {"/"}
         assert None not in checks
 
-    def test_the_certificate_is_the_one_that_nginx_shows_for_the_api(self, full: Asked) -> None:
+    def test_the_probed_certificate_is_the_one_for_the_api_host(self, full: Asked) -> None:
         target, module = probe(full, "certificate", "nginx")
         name = module["tcp"]["tls_config"]["server_name"]
         assert (target, name) == ("nginx:8443", "api.pti-calendar.localhost")
         assert f"server_name {name};" in full.files["nginx/configuration"]["nginx.conf"]
 
-    def test_a_certificate_that_nobody_trusts_is_looked_at_as_well(self, full: Asked) -> None:
+    def test_an_untrusted_certificate_is_probed_too(self, full: Asked) -> None:
         _, module = probe(full, "certificate", "nginx")
         assert module["tcp"]["tls_config"]["insecure_skip_verify"] is True
 
     @pytest.mark.parametrize("frontend", FRONTENDS, ids=lambda frontend: frontend.name)
-    def test_a_front_end_is_well_when_it_answers_200_itself(self, full: Asked, frontend: Frontend) -> None:
+    def test_a_front_end_is_healthy_if_it_returns_200_without_a_redirect(self, full: Asked, frontend: Frontend) -> None:
         target, module = probe(full, "frontend", frontend.name)
         assert target == f"http://{frontend.name}:{frontend.port}/health"
         assert module["prober"] == "http"
         assert (module["http"]["valid_status_codes"], module["http"]["follow_redirects"]) == ([200], False)
 
-    def test_encrypted_stores_are_asked_in_their_own_way(self, ask: Ask) -> None:
+    def test_encrypted_stores_are_scraped_over_tls(self, ask: Ask) -> None:
         external = {
             "postgres": {"mode": "external", "external": {"host": "db.example.com", "sslMode": "verify-full"}},
             "redis": {"mode": "external", "external": {"host": "cache.example.com", "tls": True}},
@@ -251,13 +251,13 @@ class TestExporters:
             "--tls.enabled",
         )
 
-    def test_kafkas_exporter_waits_for_a_broker_for_as_long_as_it_takes(self, ask: Ask) -> None:
+    def test_kafkas_exporter_waits_for_a_broker_without_a_limit(self, ask: Ask) -> None:
         exporter = ask(stack()).workloads["kafka-exporter"]
         assert exporter.command[:2] == ("sh", "-c")
         assert exporter.liveness is not None
         assert exporter.liveness.startup_s == RECOVERY_S
 
-    def test_a_kafka_that_asks_for_a_user_is_told_the_password_in_no_argument(self, ask: Ask) -> None:
+    def test_kafkas_password_is_not_in_an_argument(self, ask: Ask) -> None:
         told = {"bootstrapServers": ["a.example.com:9093"], "securityProtocol": "SASL_SSL", "username": "pti"}
         asked = ask({**stack(), "kafka": {"mode": "external", "external": told}}, {"kafkaPassword": "guessed"})
         arguments = asked.workloads["kafka-exporter"].arguments
@@ -267,7 +267,7 @@ class TestExporters:
 
 
 class TestPrometheus:
-    def test_it_is_as_the_settings_say(self, ask: Ask) -> None:
+    def test_prometheus_has_the_configured_settings(self, ask: Ask) -> None:
         own = {"retentionDays": 3, "storageGib": 10, "memoryMib": 700, "scrapeIntervalS": 5, "port": 9099}
         asked = ask(stack({"prometheus": own}))
         prometheus = asked.workloads["prometheus"]
@@ -277,12 +277,12 @@ class TestPrometheus:
         assert [port.publish for port in prometheus.ports] == [9099]
         assert configuration(asked)["global"] == {"scrape_interval": "5s", "evaluation_interval": "5s"}
 
-    def test_grafana_draws_rates_over_what_prometheus_has(self, ask: Ask) -> None:
+    def test_grafana_knows_prometheus_scrape_interval(self, ask: Ask) -> None:
         asked = ask(stack({"prometheus": {"scrapeIntervalS": 7}}))
         sources = yaml.safe_load(asked.files["grafana/datasources"]["pti-calendar.yaml"])["datasources"]
         assert [one["jsonData"].get("timeInterval") for one in sources] == ["7s", None]
 
-    def test_alerts_begin_where_the_settings_say(self, ask: Ask) -> None:
+    def test_thresholds_follow_the_settings(self, ask: Ask) -> None:
         limits = {
             "latencyMs": 250,
             "errorPercent": 2.5,
@@ -311,13 +311,13 @@ class TestPrometheus:
 
 
 class TestWhoIsTold:
-    def test_by_default_nobody_outside(self, full: Asked) -> None:
+    def test_by_default_nobody_is_notified(self, full: Asked) -> None:
         alertmanager = full.workloads["alertmanager"]
         assert alertmanager.calls == ()
         assert [one for one in routing(full)["receivers"] if len(one) > 1] == []
         assert "alertmanager/secrets" not in full.files
 
-    def test_a_webhook_is_a_secret_address(self, ask: Ask) -> None:
+    def test_a_webhooks_url_is_a_secret(self, ask: Ask) -> None:
         asked = ask(
             stack({"receivers": {"webhook": True, "watchdog": True}}),
             {"alertWebhookUrl": "https://one.example.com", "watchdogWebhookUrl": "https://two.example.com"},
@@ -333,7 +333,7 @@ class TestWhoIsTold:
         assert "alertmanager/secrets" in asked.secret_files
         assert asked.workloads["alertmanager"].calls == (INTERNET,)
 
-    def test_mail_goes_through_the_server_of_the_settings_and_no_other(self, ask: Ask) -> None:
+    def test_mail_only_goes_through_the_configured_server(self, ask: Ask) -> None:
         email = {"to": ["a@example.com", "b@example.com"], "smarthost": "smtp.example.com:587", "username": "alerts"}
         asked = ask(stack({"receivers": {"email": email}}), {"alertEmailPassword": "guessed"})
         (mail,) = routing(asked)["receivers"][0]["email_configs"]
@@ -342,7 +342,7 @@ class TestWhoIsTold:
         assert asked.files["alertmanager/secrets"] == {"alertEmailPassword": "guessed"}
         assert asked.workloads["alertmanager"].calls == (External("smtp.example.com", 587),)
 
-    def test_a_message_leads_to_grafana(self, ask: Ask) -> None:
+    def test_a_notification_links_to_grafana(self, ask: Ask) -> None:
         asked = ask(stack({"grafana": {"port": 3333}}))
         assert "http://127.0.0.1:3333" in asked.files["alertmanager/templates"]["addresses.tmpl"]
 
@@ -355,7 +355,7 @@ PUBLIC = {
 
 
 class TestLinks:
-    def test_a_public_address_is_where_every_link_leads(self, ask: Ask) -> None:
+    def test_links_use_the_public_url(self, ask: Ask) -> None:
         asked = ask(stack(PUBLIC))
         assert (
             '"pti.grafana" }}https://example.com/grafana{{' in asked.files["alertmanager/templates"]["addresses.tmpl"]
@@ -367,11 +367,11 @@ class TestLinks:
         assert asked.workloads["grafana"].environment["GF_SERVER_ROOT_URL"] == "https://example.com/grafana/"
         assert asked.outputs["monitoring"] == {name: section["url"] for name, section in PUBLIC.items()}
 
-    def test_an_engine_s_published_ports_are_where_they_lead_without(self, ask: Ask) -> None:
+    def test_links_use_published_ports_without_a_public_url(self, ask: Ask) -> None:
         asked = ask(stack({"prometheus": {"port": 9001}}))
         assert "--web.external-url=http://127.0.0.1:9001" in asked.workloads["prometheus"].arguments
 
-    def test_in_a_cluster_without_one_the_command_that_opens_the_way_is_given(self, deploy: Deploy) -> None:
+    def test_without_a_public_url_a_cluster_gives_the_port_forward_command(self, deploy: Deploy) -> None:
         cluster = {**ON_A_CLUSTER, "monitoring": {"enabled": True}}
         objects = deploy(cluster, PROVIDERS_SECRETS).of_type("ConfigMap")
         (template,) = [
@@ -380,7 +380,7 @@ class TestLinks:
         command = "kubectl port-forward --namespace pti-calendar service/grafana 3030, then http://127.0.0.1:3030"
         assert command in template
 
-    def test_no_link_leads_to_a_name_inside_the_cluster(self, deploy: Deploy) -> None:
+    def test_no_link_uses_a_cluster_internal_name(self, deploy: Deploy) -> None:
         objects = deploy({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
         for name, kind in (("prometheus", "StatefulSet"), ("alertmanager", "StatefulSet"), ("grafana", "Deployment")):
             (container,) = objects.one(kind, name).inputs["spec"]["template"]["spec"]["containers"]
@@ -391,7 +391,7 @@ class TestLinks:
 
 
 class TestGrafana:
-    def test_it_has_the_four_dashboards_where_it_looks_for_them(self, full: Asked) -> None:
+    def test_grafana_finds_the_four_dashboards(self, full: Asked) -> None:
         (provider,) = yaml.safe_load(full.files["grafana/providers"]["pti-calendar.yaml"])["providers"]
         folders = {one.name: one.directory for one in full.workloads["grafana"].file_sets}
         assert folders["dashboards"] == provider["options"]["path"]
@@ -403,7 +403,7 @@ class TestGrafana:
         assert file == "/run/secrets/grafana/password"
         assert full.files["grafana/secrets"] == {"password": full.outputs["credentials"]["grafana"]}
 
-    def test_its_data_sources_are_what_it_may_call(self, full: Asked) -> None:
+    def test_it_may_only_connect_to_its_data_sources(self, full: Asked) -> None:
         sources = yaml.safe_load(full.files["grafana/datasources"]["pti-calendar.yaml"])["datasources"]
         calls = full.workloads["grafana"].calls
         assert {one["url"] for one in sources} == {f"http://{call}" for call in calls}
@@ -411,7 +411,7 @@ class TestGrafana:
 
 
 class TestOutputs:
-    def test_they_say_where_people_look(self, ask: Ask) -> None:
+    def test_the_outputs_have_the_monitoring_urls(self, ask: Ask) -> None:
         ports = {"prometheus": {"port": 9001}, "grafana": {"port": 9002}, "alertmanager": {"port": 9003}}
         outputs = ask(stack(ports)).outputs
         assert outputs["monitoring"] == {
@@ -421,7 +421,7 @@ class TestOutputs:
         }
         assert outputs["credentials"]["grafana"] == "admin"
 
-    def test_a_stack_without_has_none(self, ask: Ask) -> None:
+    def test_without_monitoring_the_outputs_have_no_urls(self, ask: Ask) -> None:
         asked = ask({"credentials": "well-known"})
         assert {*asked.outputs["monitoring"].values(), asked.outputs["credentials"]["grafana"]} == {None}
         assert asked.workloads.keys() & {"prometheus", "alertmanager", "grafana", "postgres-exporter"} == set()

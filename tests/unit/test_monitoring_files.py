@@ -48,27 +48,27 @@ def test_a_target_has_the_same_labels_wherever_it_runs(replicas: str | None) -> 
     assert labels(scrape(RDV, replicas)) == {"job": "service", "workload": "rdv"}
 
 
-def test_an_exporter_answers_in_the_name_of_what_it_watches() -> None:
+def test_an_exporters_series_have_the_monitored_workloads_name() -> None:
     found = scrape(POSTGRES, None)
     assert found["static_configs"] == [{"targets": ["postgres-exporter:9187"]}]
     assert labels(found) == {"job": "postgres", "workload": "postgres"}
 
 
-def test_a_target_may_answer_under_another_path() -> None:
+def test_a_target_may_have_another_metrics_path() -> None:
     assert scrape(RDV, None)["metrics_path"] == "/metrics"
     grafana = Target(job="grafana", workload="grafana", port=3030, path="/grafana/metrics")
     assert scrape(grafana, None)["metrics_path"] == "/grafana/metrics"
 
 
 @pytest.mark.parametrize("replicas", [None, "{workload}-pods.pti."])
-def test_a_target_may_be_told_what_to_look_at(replicas: str | None) -> None:
+def test_a_target_may_have_query_parameters(replicas: str | None) -> None:
     told = {"module": "tls", "target": "nginx:8443"}
     certificate = Target(job="certificate", workload="nginx", host="looks", port=9115, path="/probe", parameters=told)
     assert scrape(certificate, replicas)["params"] == {"module": ["tls"], "target": ["nginx:8443"]}
     assert "params" not in scrape(RDV, replicas)
 
 
-def test_a_target_that_stands_twice_is_refused_by_name() -> None:
+def test_a_duplicate_target_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="once, not twice: service/rdv/rdv:4002"):
         prometheus.configuration([RDV, POSTGRES, RDV], None)
 
@@ -81,14 +81,14 @@ def test_two_exporters_of_one_workload_are_two_scrapes() -> None:
     assert len({found["job_name"] for found in scrapes}) == 2
 
 
-def test_alerts_go_to_alertmanager_where_there_is_one() -> None:
+def test_alerts_are_sent_to_alertmanager_if_there_is_one() -> None:
     assert "alerting" not in prometheus.configuration([RDV], None)
     manager = Target(job="alertmanager", workload="alertmanager", port=9093)
     configured = prometheus.configuration([RDV], None, alertmanager=manager)
     assert configured["alerting"] == {"alertmanagers": [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]}
 
 
-def test_of_the_kubelets_only_our_volumes_are_kept() -> None:
+def test_only_volume_series_of_the_namespace_are_kept_from_kubelets() -> None:
     configured = prometheus.configuration([], "{workload}-pods.pti.", kubelets=Kubelets(namespace="pti"))
     (found,) = configured["scrape_configs"]
     (kept,) = found["metric_relabel_configs"]
@@ -101,7 +101,7 @@ def test_of_the_kubelets_only_our_volumes_are_kept() -> None:
 
 
 @pytest.mark.parametrize(("service", "workload"), [("user.public-0", "user"), ("client-pwa.public-12", "client-pwa")])
-def test_a_public_path_of_kongs_counts_for_its_workload(service: str, workload: str) -> None:
+def test_kongs_series_of_a_public_path_count_for_its_workload(service: str, workload: str) -> None:
     configured = prometheus.configuration([Target(job="kong", workload="kong", port=8100)], None)
     (relabelling,) = configured["scrape_configs"][0]["metric_relabel_configs"]
     assert (relabelling["source_labels"], relabelling["target_label"]) == (["service"], "service")
@@ -111,7 +111,7 @@ def test_a_public_path_of_kongs_counts_for_its_workload(service: str, workload: 
     assert re.fullmatch(relabelling["regex"], workload) is None
 
 
-def test_the_thresholds_are_the_ones_the_rules_are_tested_with() -> None:
+def test_the_default_thresholds_equal_those_of_the_rule_tests() -> None:
     tested = yaml.safe_load((ROOT / "tests/artifacts/alerts/thresholds.yml").read_text())
     pairs = {("service", "rdv"): 1, ("kong", "kong"): 1}
     assert prometheus.thresholds_file(Thresholds(), pairs) == tested
@@ -122,7 +122,7 @@ def test_a_threshold_that_is_set_is_recorded() -> None:
     assert {"record": "pti:threshold:error_ratio", "expr": "vector(0.01)"} in recorded["rules"]
 
 
-def test_each_workload_is_expected_once() -> None:
+def test_each_workload_has_one_expected_series() -> None:
     pairs = prometheus.expected([RDV, POSTGRES, RDV], Kubelets(namespace="pti"))
     (_, expectations) = prometheus.thresholds_file(Thresholds(), pairs)["groups"]
     assert [tuple(rule["labels"].values()) for rule in expectations["rules"]] == [
@@ -149,12 +149,12 @@ def receiver(receivers: Receivers, name: str) -> dict[str, Any]:
     return found
 
 
-def test_without_receivers_nobody_is_written_to() -> None:
+def test_without_receivers_nobody_is_notified() -> None:
     assert receiver(Receivers(), "people") == {"name": "people"}
     assert receiver(Receivers(), "watchdog") == {"name": "watchdog"}
 
 
-def test_people_are_told_by_each_way_and_also_when_it_is_over() -> None:
+def test_every_receiver_is_notified_of_firing_and_resolved_alerts() -> None:
     people = receiver(Receivers(email=EMAIL, webhook=Webhook(url_file="/run/secrets/hook")), "people")
     (mail,), (hook,) = people["email_configs"], people["webhook_configs"]
     assert (mail["to"], mail["from"], mail["smarthost"]) == (EMAIL.to, EMAIL.sender, EMAIL.smarthost)
@@ -162,28 +162,28 @@ def test_people_are_told_by_each_way_and_also_when_it_is_over() -> None:
     assert hook == {"url_file": "/run/secrets/hook", "send_resolved": True}
 
 
-def test_a_login_is_given_by_file() -> None:
+def test_a_mail_login_is_a_file() -> None:
     email = Email(**{**vars(EMAIL), "username": "alerts", "password_file": "/run/secrets/smtp"})
     (mail,) = receiver(Receivers(email=email), "people")["email_configs"]
     assert (mail["auth_username"], mail["auth_password_file"]) == ("alerts", "/run/secrets/smtp")
     assert "auth_password" not in json.dumps(mail).replace("auth_password_file", "")
 
 
-def test_the_watchdog_has_a_receiver_of_its_own() -> None:
+def test_the_watchdog_has_its_own_receiver() -> None:
     receivers = Receivers(email=EMAIL, watchdog=Webhook(url_file="/run/secrets/watchdog"))
     watchdog = receiver(receivers, "watchdog")
     assert watchdog["webhook_configs"] == [{"url_file": "/run/secrets/watchdog", "send_resolved": False}]
 
 
-def test_alerts_are_told_together_by_name_and_workload() -> None:
+def test_alerts_are_grouped_by_name_and_workload() -> None:
     assert alertmanager.configuration(Receivers())["route"]["group_by"] == ["alertname", "workload"]
 
 
-def test_an_address_ends_without_a_slash() -> None:
+def test_a_url_has_no_trailing_slash() -> None:
     assert alertmanager.addresses("https://example.com/") == alertmanager.addresses("https://example.com")
 
 
-def test_a_command_that_opens_the_way_comes_before_the_address() -> None:
+def test_a_port_forward_command_comes_before_the_url() -> None:
     text = alertmanager.addresses("http://127.0.0.1:3030", "kubectl port-forward service/grafana 3030")
     assert "}}kubectl port-forward service/grafana 3030, then http://127.0.0.1:3030{{" in text
 
@@ -239,7 +239,7 @@ FULL = alert("DiskAlmostFull", "critical", job="kubelet", namespace="pti", volum
         (FULL, {**FULL, "alertname": "DiskFilling", "severity": "warning"}),
     ],
 )
-def test_what_follows_from_a_worse_alert_is_held_back(source: Alert, target: Alert) -> None:
+def test_consequences_of_a_worse_alert_are_inhibited(source: Alert, target: Alert) -> None:
     assert holds_back(source, target)
 
 
@@ -254,5 +254,5 @@ def test_what_follows_from_a_worse_alert_is_held_back(source: Alert, target: Ale
         (alert("CertificateExpired", "critical", workload="nginx"), alert("Watchdog", "info")),
     ],
 )
-def test_what_does_not_follow_is_told(source: Alert, target: Alert) -> None:
+def test_unrelated_alerts_are_not_inhibited(source: Alert, target: Alert) -> None:
     assert not holds_back(source, target)

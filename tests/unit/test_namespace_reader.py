@@ -30,7 +30,7 @@ def granted() -> set[tuple[str, str, str]]:
     }
 
 
-def test_its_account_may_list_and_watch_what_runs_and_no_secret() -> None:
+def test_its_account_may_list_and_watch_workloads_and_no_secrets() -> None:
     resources = {
         ("", "persistentvolumeclaims"),
         ("", "pods"),
@@ -42,13 +42,13 @@ def test_its_account_may_list_and_watch_what_runs_and_no_secret() -> None:
     assert granted() == {(*one, verb) for one in resources for verb in ("list", "watch")}
 
 
-def test_the_right_holds_in_the_namespace_alone() -> None:
+def test_the_permission_is_limited_to_the_namespace() -> None:
     assert RECORDING.of_type("ClusterRole") == RECORDING.of_type("ClusterRoleBinding") == []
     for kind in ("Role", "RoleBinding"):
         assert found(RECORDING, kind, "reader-reader")["metadata"]["namespace"] == "pti"
 
 
-def test_the_right_is_its_account_s_alone() -> None:
+def test_no_other_account_has_the_permission() -> None:
     binding = found(RECORDING, "RoleBinding", "reader-reader")
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "reader"}]
     assert binding["roleRef"]["name"] == "reader-reader"
@@ -72,7 +72,7 @@ def test_it_reaches_nothing_else_on_a_node(number: int) -> None:
     assert not Matrix(RECORDING).may_open("reader", NODE, number)
 
 
-def test_kube_state_metrics_asks_for_what_its_role_grants(deploy: Deploy) -> None:
+def test_kube_state_metrics_only_lists_what_its_role_allows(deploy: Deploy) -> None:
     prod = deploy(stack_file("prod"), PROD_SECRETS, stack="prod")
     (container,) = prod.one("Deployment", "kube-state-metrics").inputs["spec"]["template"]["spec"]["containers"]
     assert "--namespaces=pti-calendar" in container["args"]

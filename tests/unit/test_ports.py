@@ -86,7 +86,7 @@ def another(port: int) -> int:
     return port + 10_000 if port < 50_000 else port - 10_000
 
 
-def test_an_update_stops_at_a_taken_port_and_says_how_to_mend_it(taken: int) -> None:
+def test_an_update_stops_at_a_taken_port_with_the_fix(taken: int) -> None:
     with pytest.raises(PortsTaken) as refused:
         checked(("postgres.port", taken))
     assert str(refused.value) == complaint("postgres.port", taken, another(taken))
@@ -96,7 +96,7 @@ def test_a_preview_only_warns_of_a_taken_port(taken: int) -> None:
     assert checked(("redis.port", taken), preview=True) == [f"WARNING {complaint('redis.port', taken, another(taken))}"]
 
 
-def test_every_taken_port_is_told_and_no_free_one(taken: int, free: int) -> None:
+def test_exactly_the_taken_ports_are_reported(taken: int, free: int) -> None:
     with socket.socket() as holder:
         holder.bind((ADDRESS, 0))
         holder.listen()
@@ -108,18 +108,18 @@ def test_every_taken_port_is_told_and_no_free_one(taken: int, free: int) -> None
     assert "pti-calendar:kafka.port" in str(refused.value)
 
 
-def test_a_port_that_is_only_bound_is_taken_too(free: int) -> None:
+def test_a_bound_port_without_a_listener_counts_as_taken(free: int) -> None:
     with socket.socket() as holder:
         holder.bind((ADDRESS, free))
         with pytest.raises(PortsTaken):
             checked(("postgres.port", free))
 
 
-def test_nothing_is_said_of_a_free_port(free: int) -> None:
+def test_a_free_port_passes(free: int) -> None:
     assert checked(("postgres.port", free)) == []
 
 
-def test_a_port_that_the_stack_itself_holds_is_left_out(taken: int, docker_command: Path) -> None:
+def test_a_port_of_the_stack_itself_is_ignored(taken: int, docker_command: Path) -> None:
     own_containers(docker_command, taken)
     assert checked(("postgres.port", taken)) == []
 
@@ -130,33 +130,33 @@ def test_a_port_that_another_stack_holds_is_taken(taken: int, docker_command: Pa
         checked(("postgres.port", taken), stack="test")
 
 
-def test_a_port_beside_the_stacks_own_is_taken(taken: int, free: int, docker_command: Path) -> None:
+def test_a_taken_port_is_reported_next_to_the_stacks_own(taken: int, free: int, docker_command: Path) -> None:
     own_containers(docker_command, free)
     with pytest.raises(PortsTaken):
         checked(("postgres.port", taken))
 
 
 @pytest.mark.parametrize("host", ["ssh://me@engine", "tcp://engine:2376"])
-def test_ports_of_another_machine_are_not_looked_at(taken: int, host: str) -> None:
+def test_ports_of_another_machine_are_not_checked(taken: int, host: str) -> None:
     assert checked(("postgres.port", taken), engine=Engine(host)) == []
 
 
-def test_the_environment_may_name_an_engine_elsewhere(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_host_may_name_a_remote_engine(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "ssh://me@engine")
     assert checked(("postgres.port", taken), engine=Engine()) == []
 
 
-def test_an_engine_without_an_address_is_this_machines(taken: int) -> None:
+def test_an_engine_without_an_address_is_local(taken: int) -> None:
     with pytest.raises(PortsTaken):
         checked(("postgres.port", taken), engine=Engine())
 
 
 @pytest.mark.parametrize("preview", [True, False])
-def test_nothing_is_said_where_no_engine_answers(taken: int, docker_command: Path, preview: bool) -> None:
+def test_without_a_responding_engine_nothing_is_checked(taken: int, docker_command: Path, preview: bool) -> None:
     docker_command.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon'; exit 1\n")
     assert checked(("postgres.port", taken), preview=preview) == []
 
 
-def test_nothing_is_said_where_there_is_no_docker_command(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_docker_command_nothing_is_checked(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     assert checked(("postgres.port", taken)) == []

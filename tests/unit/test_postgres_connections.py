@@ -21,7 +21,7 @@ def table(asked: Any) -> dict[str, int]:
     return {service: int(connections) for service, _, connections in map(str.split, lines)}
 
 
-def test_a_role_may_open_the_pools_of_all_replicas_and_of_two_more(ask: Ask) -> None:
+def test_a_roles_limit_covers_all_replicas_and_two_more(ask: Ask) -> None:
     services = {
         "replicas": 2,
         "databasePoolMax": 3,
@@ -31,7 +31,7 @@ def test_a_role_may_open_the_pools_of_all_replicas_and_of_two_more(ask: Ask) -> 
     assert found == {one.name: 3 * (2 + 2) for one in SERVICES} | {"rdv": 7 * 4, "user": 3 * (6 + 2)}
 
 
-def test_the_service_is_told_its_pool(ask: Ask) -> None:
+def test_the_service_gets_its_pool_size(ask: Ask) -> None:
     asked = ask(
         {"services": {"deploy": ["user", "rdv"], "databasePoolMax": 3, "each": {"rdv": {"databasePoolMax": 2}}}},
     )
@@ -65,21 +65,21 @@ def test_pools_that_can_not_fit_are_refused(services: dict[str, Any], sum_of_ser
     assert sum(application(settings.services, one) for one in SERVICES) == sum_of_services
 
 
-def test_the_provisioning_task_asks_an_external_server_itself(ask: Ask) -> None:
+def test_the_provisioning_task_checks_an_external_server(ask: Ask) -> None:
     external = {"postgres": {"mode": "external", "external": {"host": "db.example.com"}}}
     asked = ask({**external, "services": {"databasePoolMax": 1000}}, {"postgresPassword": "p"})
     assert asked.workloads["databases"].environment["PROVISION_REQUIRE_CONNECTIONS"] == "true"
     assert "PROVISION_REQUIRE_CONNECTIONS" not in ask({}).workloads["databases"].environment
 
 
-def test_connections_are_kept_for_operators_the_monitor_and_the_backup(ask: Ask) -> None:
+def test_connections_are_reserved_for_operators_monitor_and_backup(ask: Ask) -> None:
     server, task = (ask({}).workloads[name] for name in ("postgres", "databases"))
     assert {"superuser_reserved_connections=5", "reserved_connections=15"} <= {*server.arguments}
     limits = {name: task.environment[f"PROVISION_{name}_CONNECTIONS"] for name in ("MIGRATOR", "MONITOR", "BACKUP")}
     assert limits == {"MIGRATOR": "2", "MONITOR": "5", "BACKUP": "10"}
 
 
-def test_a_lost_client_is_given_up_within_a_minute(ask: Ask) -> None:
+def test_a_lost_clients_session_ends_within_a_minute(ask: Ask) -> None:
     found = dict(one.split("=", 1) for one in ask({}).workloads["postgres"].arguments if "=" in one)
     idle, interval = (int(found[f"tcp_keepalives_{name}"].removesuffix("s")) for name in ("idle", "interval"))
     assert idle + interval * int(found["tcp_keepalives_count"]) <= 60
@@ -88,7 +88,7 @@ def test_a_lost_client_is_given_up_within_a_minute(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(("storage_gib", "wal"), [(1, 102), (10, 1024), (500, 1024)])
-def test_what_is_not_data_is_bounded_by_the_volume(ask: Ask, storage_gib: int, wal: int) -> None:
+def test_everything_besides_data_is_limited_by_the_volumes_size(ask: Ask, storage_gib: int, wal: int) -> None:
     server = ask({"postgres": {"storageGib": storage_gib}}).workloads["postgres"]
     found = dict(one.split("=", 1) for one in server.arguments if "=" in one)
     mib = {name: int(found[name].removesuffix("MB")) for name in ("max_wal_size", "max_slot_wal_keep_size")}

@@ -47,7 +47,7 @@ def test_more_memory_never_makes_a_part_smaller() -> None:
             assert values == sorted(values), part
 
 
-def test_several_processes_run_a_query_only_with_enough_memory_for_each() -> None:
+def test_parallel_queries_require_enough_memory_per_process() -> None:
     seen = set()
     for limit in LIMITS_MIB:
         memory = divided(limit, 200)
@@ -73,11 +73,11 @@ def test_connections_for_which_the_memory_is_too_small_are_refused(postgres: dic
     assert parsed({**CLUSTER, "postgres": {**postgres, "memoryMib": least}}).postgres.memory_mib == least
 
 
-def test_the_smallest_limit_is_of_use() -> None:
+def test_the_smallest_memory_limit_is_usable() -> None:
     assert parsed({"postgres": {"memoryMib": 512, "maxConnections": 60}, "services": POOLS}).postgres.memory_mib == 512
 
 
-def test_the_server_runs_with_what_follows(ask: Ask) -> None:
+def test_the_server_gets_the_calculated_parameters(ask: Ask) -> None:
     server = ask({"postgres": {"memoryMib": 2048, "maxConnections": 200}}).workloads["postgres"]
     found = dict(re.findall(r"(\w+)=(\S+)", " ".join(server.arguments)))
     assert found["shared_buffers"] == "512MB"
@@ -88,6 +88,6 @@ def test_the_server_runs_with_what_follows(ask: Ask) -> None:
     assert server.memory_mib == 2048
 
 
-def test_the_key_that_is_gone_is_explained() -> None:
+def test_the_removed_key_is_explained() -> None:
     rule = ("was removed: the cache is a quarter of postgres.memoryMib", "pulumi config rm --path")
     assert_refused(refused_keys({"postgres": {"sharedBuffersMib": 128}}), {"postgres.sharedBuffersMib": rule})

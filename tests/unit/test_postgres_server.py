@@ -13,13 +13,13 @@ def test_a_recovering_server_may_take_as_long_as_it_needs(ask: Ask) -> None:
     assert server.liveness.check == Exec(command=("sh", "/assets/alive.sh"))
 
 
-def test_an_update_waits_for_two_minutes(ask: Ask) -> None:
+def test_an_update_waits_two_minutes(ask: Ask) -> None:
     server = ask({}).workloads["postgres"]
     assert server.readiness is not None
     assert (server.readiness.check, server.readiness.startup_s) == (Exec(command=("sh", "/assets/ready.sh")), 120)
 
 
-def test_its_volume_stays_with_the_major_version(ask: Ask) -> None:
+def test_the_major_version_is_fixed_while_the_volume_exists(ask: Ask) -> None:
     def fixed(image: str) -> Fixed:
         (volume,) = ask({"postgres": {"image": image}}).workloads["postgres"].volumes
         return next(one for one in volume.fixed if one.key == "postgres.image")
@@ -30,7 +30,7 @@ def test_its_volume_stays_with_the_major_version(ask: Ask) -> None:
     assert older.value == "PostgreSQL 17"
 
 
-def test_its_data_lies_below_the_mount_in_a_directory_of_the_major_version(ask: Ask) -> None:
+def test_its_data_is_in_a_directory_per_major_version_below_the_mount(ask: Ask) -> None:
     server = ask({"postgres": {"image": "postgres:17.11"}}).workloads["postgres"]
     assert [volume.mount for volume in server.volumes] == ["/var/lib/postgresql"]
     assert server.environment["PGDATA"] == "/var/lib/postgresql/17/docker"

@@ -42,7 +42,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_previews_on_a_state_of_its_own_and_gives_the_exit_code(notes: Path) -> None:
+def test_it_previews_with_a_temporary_state_and_returns_the_exit_code(notes: Path) -> None:
     assert preview.preview("prod") == EXIT_CODE
     (state,) = set((notes / "states").read_text().splitlines())
     place = Path(state.removeprefix("file://")).parent
@@ -51,7 +51,7 @@ def test_it_previews_on_a_state_of_its_own_and_gives_the_exit_code(notes: Path) 
     assert set((notes / "passphrases").read_text().splitlines()) == {"none"}
 
 
-def test_it_asks_no_cluster_and_changes_nothing_else_in_the_configuration(notes: Path) -> None:
+def test_it_contacts_no_cluster_and_changes_nothing_else_in_the_configuration(notes: Path) -> None:
     preview.preview("prod")
     config = yaml.safe_load((notes / "configuration.yaml").read_text())["config"]
     assert not Path(config["pti-calendar:kubernetes"]["kubeconfig"]).exists()
@@ -59,7 +59,7 @@ def test_it_asks_no_cluster_and_changes_nothing_else_in_the_configuration(notes:
     assert config == yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())["config"]
 
 
-def test_every_secret_that_a_person_must_supply_has_a_placeholder(notes: Path) -> None:
+def test_every_required_secret_has_a_placeholder(notes: Path) -> None:
     preview.preview("prod")
     (given,) = [line for line in (notes / "commands").read_text().splitlines() if line.startswith("config set-all")]
     settings, supplied = read_configuration("prod")
@@ -70,7 +70,7 @@ def test_every_secret_that_a_person_must_supply_has_a_placeholder(notes: Path) -
     }
 
 
-def test_what_only_the_passphrase_opens_is_left_out() -> None:
+def test_encrypted_values_are_left_out() -> None:
     document: dict[str, Any] = {
         "encryptionsalt": "v1:salt",
         "config": {"pti-calendar:jwtSecret": {"secure": "v1:cipher"}, "pti-calendar:protect": True},
@@ -78,7 +78,7 @@ def test_what_only_the_passphrase_opens_is_left_out() -> None:
     assert preview.stripped(document) == {"config": {"pti-calendar:protect": True}}
 
 
-def test_a_failed_preparation_says_why(notes: Path) -> None:
+def test_a_failed_preparation_reports_the_cause(notes: Path) -> None:
     (notes / "bin" / "pulumi").write_text("#!/bin/sh\necho 'disk is full' >&2\nexit 1\n")
     with pytest.raises(OperationError, match=r"'pulumi stack'.*\n.*disk is full"):
         preview.preview("dev")

@@ -127,7 +127,7 @@ EXCEPTIONS: Mapping[str, set[str]] = {
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_every_pod_of_production(prod: Recording[Any], row: str) -> None:
+def test_every_pod_of_production_is_hardened(prod: Recording[Any], row: str) -> None:
     assert {name for name, template in templates(prod) if not ROWS[row](template)} == EXCEPTIONS.get(row, set())
 
 
@@ -146,7 +146,7 @@ PORTS: Mapping[str, int] = {
 }
 
 
-def test_liveness_asks_each_process_about_itself_alone(prod: Recording[Any]) -> None:
+def test_liveness_only_checks_the_process_itself(prod: Recording[Any]) -> None:
     """A path that answers for another process, such as a service's readiness, would have it killed for that."""
     expected = {name: {"httpGet": {"port": port, "path": path}} for name, (port, path) in HTTP.items()}
     expected |= {name: {"tcpSocket": {"port": port}} for name, port in PORTS.items()}
@@ -159,17 +159,17 @@ def test_liveness_asks_each_process_about_itself_alone(prod: Recording[Any]) -> 
     assert found == expected
 
 
-def test_the_rows_were_asked_of_every_workload(prod: Recording[Any]) -> None:
+def test_the_table_has_every_workload(prod: Recording[Any]) -> None:
     policies = {one.name for one in prod.of_type("NetworkPolicy")} - {"default-deny", "certificate-solvers"}
     assert {name for name, _ in templates(prod)} == policies
 
 
-def test_the_namespace_refuses_what_falls_short(prod: Recording[Any]) -> None:
+def test_the_namespace_refuses_unrestricted_pods(prod: Recording[Any]) -> None:
     labels = prod.one("Namespace", "namespace").inputs["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_a_disruption_leaves_one_of_each_that_has_two(prod: Recording[Any]) -> None:
+def test_a_disruption_leaves_one_of_two_replicas(prod: Recording[Any]) -> None:
     several = {
         one.name
         for kind in ("Deployment", "StatefulSet")

@@ -66,11 +66,11 @@ def matrix(deploy: Deploy) -> Matrix:
     return Matrix(deploy({**file, "pti-calendar:services": services}, PROD_SECRETS, stack="prod"))
 
 
-def test_the_table_knows_every_workload(matrix: Matrix) -> None:
+def test_the_table_has_every_workload(matrix: Matrix) -> None:
     assert matrix.workloads == {name for name, _ in CALLERS} | TASKS | {"grafana"}
 
 
-def test_every_pair_of_pods_is_open_or_closed_as_the_table_says(matrix: Matrix) -> None:
+def test_connections_between_all_pods_match_the_table(matrix: Matrix) -> None:
     found = {
         (caller, callee, port)
         for caller in matrix.workloads
@@ -82,20 +82,20 @@ def test_every_pair_of_pods_is_open_or_closed_as_the_table_says(matrix: Matrix) 
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
-def test_whoever_is_not_declared_reaches_the_public_ports_at_most(matrix: Matrix, stranger: str) -> None:
+def test_an_undeclared_client_only_reaches_public_ports(matrix: Matrix, stranger: str) -> None:
     pod = STRANGERS[stranger]
     found = {(name, port) for name in matrix.workloads for port in PORTS if matrix.may_open(pod, name, port)}
     # One in the platform's namespace is not let out either.
     assert found == (USERS if pod.namespace != "pti-calendar" else set())
 
 
-def test_the_world_reaches_the_load_balancer_and_nothing_else(matrix: Matrix) -> None:
+def test_the_internet_only_reaches_the_load_balancer(matrix: Matrix) -> None:
     assert {(name, port) for name in matrix.workloads for port in PORTS if matrix.may_open(OUTSIDE, name, port)} == (
         USERS
     )
 
 
-def test_only_services_with_a_provider_and_notifications_reach_the_world_and_by_tls_alone(matrix: Matrix) -> None:
+def test_only_third_party_services_and_notifications_reach_the_internet_over_tls(matrix: Matrix) -> None:
     for address in (OUTSIDE, "2001:db8::1"):
         found = {
             (name, port)
@@ -107,12 +107,12 @@ def test_only_services_with_a_provider_and_notifications_reach_the_world_and_by_
 
 
 @pytest.mark.parametrize("address", [PRIVATE, CLOUD_METADATA, "192.168.0.1", "172.16.0.1", "fd00::1"])
-def test_nobody_reaches_the_private_network_or_the_clouds_metadata(matrix: Matrix, address: str) -> None:
+def test_no_pod_reaches_private_networks_or_cloud_metadata(matrix: Matrix, address: str) -> None:
     found = {(name, port) for name in matrix.workloads for port in (80, 443) if matrix.may_open(name, address, port)}
     assert found == {(name, 443) for name in READ_THE_CLUSTER}
 
 
-def test_everybody_resolves_names_and_asks_kube_system_for_nothing_else(matrix: Matrix) -> None:
+def test_every_pod_only_uses_dns_in_kube_system(matrix: Matrix) -> None:
     system = Pod("kube-system")
     for name in matrix.workloads:
         assert matrix.may_open(name, system, 53, "UDP")

@@ -18,7 +18,7 @@ FRAGMENTATION = 1.2
 PROGRAM_MIB = 16
 
 
-def test_every_allowed_size_fits_into_its_limit_while_a_rewrite_copies_everything() -> None:
+def test_every_size_fits_into_its_limit_during_a_full_rewrite() -> None:
     bounds = {type(one).__name__: one for one in FIELD.metadata}
     assert (bounds["Ge"].ge, bounds["Le"].le) == (SMALLEST, LARGEST)
     too_small = [
@@ -29,7 +29,7 @@ def test_every_allowed_size_fits_into_its_limit_while_a_rewrite_copies_everythin
     assert too_small == []
 
 
-def test_the_limit_counts_what_the_container_is_given(ask: Ask) -> None:
+def test_the_memory_limit_covers_data_clients_and_scratch(ask: Ask) -> None:
     for size in (SMALLEST, 128, 512):
         asked = ask({"credentials": "well-known", "redis": {"maxMemoryMib": size}})
         workload, configuration = asked.workloads["redis"], asked.files["redis/configuration"]["redis.conf"]
@@ -45,19 +45,19 @@ def test_the_volume_holds_the_log_and_its_rewrite(ask: Ask) -> None:
     assert volume.size_gib * 1024 >= AOF_SIZE_FACTOR * Redis().max_memory_mib
 
 
-def test_the_append_only_file_alone_keeps_the_data(ask: Ask) -> None:
+def test_only_the_append_only_file_keeps_the_data(ask: Ask) -> None:
     configuration = ask({"credentials": "well-known"}).files["redis/configuration"]["redis.conf"].splitlines()
     assert {'save ""', "appendonly yes", "appendfsync everysec", "dir /data/redis"} <= {*configuration}
     assert [line for line in configuration if line.startswith("save ")] == ['save ""']
 
 
-def test_a_recovery_may_take_its_time(ask: Ask) -> None:
+def test_a_recovery_has_no_time_limit(ask: Ask) -> None:
     liveness = ask({"credentials": "well-known"}).workloads["redis"].liveness
     assert liveness is not None
     assert liveness.startup_s == RECOVERY_S
 
 
-def test_the_password_is_in_a_file_of_its_own(ask: Ask) -> None:
+def test_the_password_is_in_a_separate_file(ask: Ask) -> None:
     asked = ask({"credentials": "generated"})
     workload = asked.workloads["redis"]
     assert asked.files["redis/configuration"]["redis.conf"].endswith("include /run/secrets/redis/requirepass.conf\n")

@@ -115,13 +115,13 @@ def test_a_secret_supplied_in_the_configuration_must_come_from_the_environment()
     assert "${REDIS_PASSWORD:?" in text
 
 
-def test_what_looks_like_a_variable_in_a_script_reaches_the_container_as_it_is() -> None:
+def test_a_scripts_variables_are_not_substituted() -> None:
     document = loaded(rendered(WELL_KNOWN)[0])
     script = document["configs"]["postgres-scripts-start-sh"]["content"]
     assert script.replace("$$", "$") == (ROOT / "assets/postgres/start.sh").read_text()
 
 
-def test_a_dependent_starts_when_what_it_needs_is_ready_and_its_files_are_there() -> None:
+def test_a_dependent_starts_once_its_dependencies_are_ready_and_its_files_exist() -> None:
     services = loaded(rendered(WELL_KNOWN)[0])["services"]
     assert services["databases"]["depends_on"] == {
         "postgres": {"condition": "service_healthy"},
@@ -132,7 +132,7 @@ def test_a_dependent_starts_when_what_it_needs_is_ready_and_its_files_are_there(
     }
 
 
-def test_other_contents_of_a_file_replace_the_container_that_reads_it() -> None:
+def test_changed_file_contents_replace_the_container() -> None:
     def labels(megabytes: int) -> Any:
         text, _ = rendered({**WELL_KNOWN, "redis": {"maxMemoryMib": megabytes}})
         return loaded(text)["services"]["redis"]["labels"]

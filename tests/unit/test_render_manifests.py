@@ -135,12 +135,12 @@ def test_each_layer_is_in_its_folder() -> None:
     assert files["secrets"] == services | {"postgres", "databases", "redis", "kong", "nginx"}
 
 
-def test_secrets_are_in_their_own_folder_and_nothing_else_is() -> None:
+def test_exactly_the_secrets_are_in_their_folder() -> None:
     assert {one.manifest["kind"] for one in marked() if one.folder == "secrets"} == {"Secret"}
     assert "Secret" not in {one.manifest["kind"] for one in marked() if one.folder != "secrets"}
 
 
-def test_the_namespace_comes_first_and_closed() -> None:
+def test_the_namespace_comes_first_with_a_default_deny_policy() -> None:
     first, second = marked()[:2]
     assert (first.manifest["kind"], first.manifest["metadata"]["name"]) == ("Namespace", "calendar")
     assert (second.manifest["kind"], second.manifest["metadata"]["name"]) == ("NetworkPolicy", "default-deny")
@@ -157,20 +157,20 @@ def test_a_cluster_edge_is_in_the_ingress_folder() -> None:
 @pytest.mark.parametrize(
     "postgres", [{}, {"mode": "cloudnativepg"}], ids=["one PostgreSQL server", "a cluster of CloudNativePG"]
 )
-def test_every_reference_leads_to_an_object(postgres: Mapping[str, Any]) -> None:
+def test_every_reference_resolves_to_an_object(postgres: Mapping[str, Any]) -> None:
     objects = rendered(postgres=postgres)
     found = set(referred([one.manifest for one in objects]))
     known = {(kind, name) for kind in ("ConfigMap", "Secret") for name in names(objects, kind)}
     assert found == known
 
 
-def test_a_name_that_the_provider_would_make_is_the_resources_with_a_hash() -> None:
+def test_a_generated_name_is_the_resources_name_with_a_hash() -> None:
     (job,) = names(marked(), "Job")
     assert re.fullmatch(r"databases-[0-9a-f]{8}", job)
     assert any(re.fullmatch(r"postgres-scripts-[0-9a-f]{8}", name) for name in names(marked(), "ConfigMap"))
 
 
-def test_other_contents_have_another_name_and_nothing_else_has() -> None:
+def test_only_changed_contents_change_a_name() -> None:
     changed = rendered(redis={"maxMemoryMib": 65})
     before, after = names(marked(), "ConfigMap"), names(changed, "ConfigMap")
     assert {name.rpartition("-")[0] for name in before ^ after} == {"redis-configuration"}
@@ -185,19 +185,19 @@ def test_no_name_depends_on_a_secret_value() -> None:
     assert other != filled()
 
 
-def test_only_what_kubectl_and_the_cluster_read_is_written() -> None:
+def test_no_annotation_for_pulumis_provider_is_written() -> None:
     text = document([one.manifest for one in (*marked(), *filled())])
     assert not re.search(r"pulumi\.com/|unnamed-|PLACEHOLDER", text)
 
 
-def test_without_an_environment_file_secrets_are_placeholders_that_nobody_overlooks() -> None:
+def test_without_an_environment_file_secrets_are_conspicuous_placeholders() -> None:
     kept = secret(marked(), "payment-secrets-")
     assert kept["stringData"]["STRIPE_SECRET_KEY"] == "REPLACE_WITH_STRIPE_SECRET_KEY"
     assert "data" not in kept
     assert secret(marked(), "nginx-certificate-")["stringData"]["tls.key"] == "REPLACE_WITH_TLS_PRIVATE_KEY"
 
 
-def test_a_filled_secret_holds_the_value_as_each_file_needs_it() -> None:
+def test_a_filled_secret_is_escaped_for_each_file() -> None:
     odd = """a"b'c\\d $e"""
     objects = rendered(values=values_of(REDIS_PASSWORD=odd, STRIPE_SECRET_KEY=odd))
     assert decoded(secret(objects, "payment-secrets-"))["STRIPE_SECRET_KEY"] == odd
@@ -205,7 +205,7 @@ def test_a_filled_secret_holds_the_value_as_each_file_needs_it() -> None:
     assert odd in {plugin["config"]["redis"]["password"] for plugin in kong["plugins"] if "redis" in plugin["config"]}
 
 
-def test_a_secrets_value_can_be_changed_under_its_name() -> None:
+def test_a_secrets_value_can_change_without_a_new_name() -> None:
     assert [one.manifest for one in marked() if one.folder == "secrets" and "immutable" in one.manifest] == []
     assert all(one.manifest["immutable"] for one in marked() if one.manifest["kind"] == "ConfigMap")
 
@@ -214,7 +214,7 @@ def test_no_secret_value_is_outside_the_secrets_folder() -> None:
     assert "value of" not in document([one.manifest for one in filled() if one.folder != "secrets"])
 
 
-def test_files_are_written_anew_and_secrets_for_their_owner_alone(tmp_path: Path) -> None:
+def test_files_are_rewritten_and_only_the_owner_can_read_secrets(tmp_path: Path) -> None:
     write_objects(marked(), tmp_path, "test")
     (tmp_path / "services" / "gone.yaml").write_text("of an earlier configuration")
     write_objects(marked(), tmp_path, "test")
@@ -249,7 +249,7 @@ def test_an_environment_file_is_read_as_compose_reads_it(tmp_path: Path) -> None
     }
 
 
-def test_a_line_that_is_none_is_named_and_not_shown(tmp_path: Path) -> None:
+def test_an_invalid_line_is_named_and_not_shown(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("A=1\nB='never ends\n")
     with pytest.raises(OperationError, match="line 2 is not NAME=value") as caught:
         read_variables(tmp_path / ".env")
@@ -268,14 +268,14 @@ def test_every_missing_variable_is_named_at_once(tmp_path: Path) -> None:
     assert set(re.findall(r"^  (\w+) is missing or empty", told, re.MULTILINE)) == missing
 
 
-def test_a_password_that_its_reader_cannot_take_is_named_and_not_shown(tmp_path: Path) -> None:
+def test_an_unusable_password_is_named_and_not_shown(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("POSTGRES_MONITOR_PASSWORD='hunter 2'\n")
     with pytest.raises(OperationError, match="POSTGRES_MONITOR_PASSWORD has a space") as caught:
         read_secrets(tmp_path / ".env", Placeholders({POSTGRES_MONITOR: None}))
     assert "hunter" not in str(caught.value)
 
 
-def test_a_certificate_goes_over_several_lines(tmp_path: Path) -> None:
+def test_a_certificate_may_span_several_lines(tmp_path: Path) -> None:
     needed = Placeholders({POSTGRES_ADMIN: None, REDIS: None, **dict.fromkeys(TLS_PAIR)})
     (tmp_path / ".env").write_text(
         "POSTGRES_PASSWORD=a\nREDIS_PASSWORD='b c'\nTLS_CERTIFICATE='-----BEGIN\nx+/=\n-----END'\nTLS_PRIVATE_KEY=k\n"

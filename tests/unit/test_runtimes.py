@@ -61,17 +61,17 @@ def commands(notes: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def test_the_configuration_decides_what_is_asked() -> None:
+def test_the_configuration_selects_the_runtime() -> None:
     assert runtime_of("dev") is containers
     assert runtime_of("prod") is cluster
 
 
-def test_status_shows_what_kubectl_tells(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_kubectls_output(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runtime_of("prod").show_status("prod")
     assert "pod/rdv-1 1/1 0" in capsys.readouterr().out
 
 
-def test_a_workload_without_enough_ready_pods_is_named_with_the_reason(notes: Path) -> None:
+def test_a_workload_with_too_few_ready_pods_is_named_with_the_reason(notes: Path) -> None:
     listed = [objects.stateful_set(ready=1, current="new"), objects.deployment(), objects.replica_set(refused="quota")]
     (notes / "pods.json").write_text(json.dumps({"items": listed}))
     assert cluster.not_ready("prod") == ["web: 0 of 1 replicas ready\n    ReplicaSet web-2: FailedCreate: quota"]
@@ -120,13 +120,13 @@ def test_logs_of_an_unknown_workload_name_the_known_ones(notes: Path) -> None:
         cluster.follow_logs("prod", "nobody", follow=False)
 
 
-def test_without_kubectl_it_says_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kubectl_the_error_says_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OperationError, match=r"'kubectl' command is missing.*kubernetes\.io"):
         cluster.show_status("prod")
 
 
-def test_a_refusal_is_shown_with_its_command(notes: Path) -> None:
+def test_kubectls_error_is_shown_with_its_command(notes: Path) -> None:
     (notes / "kubectl").write_text("#!/bin/sh\necho 'connection refused' >&2\nexit 1\n")
     with pytest.raises(OperationError, match=r"--context pti-calendar .*\n.*connection refused"):
         cluster.show_status("prod")
@@ -139,9 +139,7 @@ def test_wipe_changes_nothing_unless_the_name_is_typed(notes: Path, monkeypatch:
     assert [line for line in commands(notes) if "delete" in line] == []
 
 
-def test_wipe_keeps_the_data_of_a_stack_that_can_not_be_taken_down(
-    notes: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wipe_keeps_the_data_if_the_stack_can_not_be_destroyed(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "prod")
     monkeypatch.setattr(stack, "exists", lambda _: True)
     monkeypatch.setattr(stack, "destroy", lambda _: 255)
@@ -150,7 +148,7 @@ def test_wipe_keeps_the_data_of_a_stack_that_can_not_be_taken_down(
     assert [line for line in commands(notes) if "delete" in line] == []
 
 
-def test_wipe_deletes_the_namespace_once_the_stack_is_down(
+def test_wipe_deletes_the_namespace_after_the_stack(
     notes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "prod")

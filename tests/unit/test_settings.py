@@ -142,7 +142,7 @@ def test_one_mistake_gets_one_entry(bad: Bad) -> None:
     bad.check()
 
 
-def test_several_mistakes_are_told_at_once() -> None:
+def test_several_mistakes_are_reported_at_once() -> None:
     message = refusal(
         {
             "postgres": '{"port": 0, "image": "postgres:latest"}',
@@ -190,11 +190,11 @@ Every key is described in docs/configuration.md."""
     )
 
 
-def test_nothing_at_all_is_a_good_configuration() -> None:
+def test_an_empty_configuration_is_valid() -> None:
     assert parsed({}) == Settings()
 
 
-def test_keys_of_other_namespaces_are_left_alone() -> None:
+def test_keys_of_other_namespaces_are_ignored() -> None:
     assert parse({"pulumi:disable-default-providers": '["docker"]', "aws:region": "eu-west-3"}) == Settings()
 
 
@@ -213,14 +213,14 @@ def test_the_defaults_suit_a_developer() -> None:
 
 
 @pytest.mark.parametrize("section", [name for name, one in Settings() if isinstance(one, BaseModel)])
-def test_a_section_never_changes_once_it_is_read(section: str) -> None:
+def test_a_section_is_immutable(section: str) -> None:
     model: BaseModel = getattr(parsed({}), section)
     field, value = next(iter(model))
     with pytest.raises(ValidationError, match="frozen"):
         setattr(model, field, value)
 
 
-def test_the_settings_never_change_once_they_are_read() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         parsed({}).protect = True  # type: ignore[misc]
 

@@ -190,7 +190,7 @@ def test_one_mistake_gets_one_entry(bad: Bad) -> None:
     bad.check()
 
 
-def test_all_stands_for_every_one() -> None:
+def test_all_selects_every_application() -> None:
     configured = parsed(
         {
             "credentials": "well-known",
@@ -203,7 +203,7 @@ def test_all_stands_for_every_one() -> None:
     assert configured.frontends.deployed == FRONTENDS
 
 
-def test_a_selection_has_the_order_of_the_table() -> None:
+def test_a_selection_has_the_order_of_the_catalog() -> None:
     assert [one.name for one in parsed({"services": {"deploy": ["rdv", "user"]}}).services.deployed] == ["user", "rdv"]
 
 
@@ -214,7 +214,7 @@ def test_a_local_service_is_routed_and_not_deployed() -> None:
     assert (services.deployed, services.routed) == ((USER,), (USER, RDV))
 
 
-def test_an_application_is_run_like_all_others_unless_it_says_otherwise() -> None:
+def test_an_application_has_the_common_settings_without_overrides() -> None:
     services = parsed(
         {
             **CLUSTER,
@@ -243,7 +243,7 @@ def test_an_application_is_run_like_all_others_unless_it_says_otherwise() -> Non
     ],
     ids=["as all", "a number of its own", "scaling of its own"],
 )
-def test_what_is_said_of_one_wins_over_the_scaling_of_all(own: Mapping[str, Any], expected: Scaling | None) -> None:
+def test_an_override_takes_precedence_over_the_common_scaling(own: Mapping[str, Any], expected: Scaling | None) -> None:
     stack = {
         **CLUSTER,
         **MANY_CONNECTIONS,
@@ -252,25 +252,25 @@ def test_what_is_said_of_one_wins_over_the_scaling_of_all(own: Mapping[str, Any]
     assert parsed(stack).services.of(USER).scaling == expected
 
 
-def test_a_front_end_is_called_in_camel_case_like_every_key() -> None:
+def test_a_front_ends_key_is_in_camel_case() -> None:
     frontends = parsed({"frontends": {"each": {"callcenterWebapp": {"memoryMib": 99}}}}).frontends
     assert frontends.of(FRONTENDS[3]).memory_mib == 99
 
 
-def test_the_name_of_a_front_end_is_no_key() -> None:
+def test_a_front_ends_name_is_not_a_key() -> None:
     found = refused_keys({"frontends": {"each": {"client-pwa": {}}}})
     assert_refused(found, {"frontends.each.client-pwa": (UNKNOWN, "did you mean 'clientPwa'?")})
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/health/", "/Health/live", "/.metrics", "/metrics.", "/health./live"])
-def test_what_the_gateway_closes_is_no_public_path(path: str) -> None:
+def test_an_internal_path_is_refused_as_a_public_path(path: str) -> None:
     assert refused_keys({"services": {"each": {"user": {"publicPaths": [path]}}}}).keys() == {
         "services.each.user.publicPaths"
     }
 
 
 @pytest.mark.parametrize("path", ["/health-records", "/a/metrics"])
-def test_a_longer_word_is_not_what_the_gateway_closes(path: str) -> None:
+def test_a_path_that_only_begins_like_an_internal_one_is_accepted(path: str) -> None:
     services = parsed({"services": {"each": {"user": {"publicPaths": [path]}}}}).services
     assert services.differing(USER).public_paths == (path,)
 
@@ -283,6 +283,6 @@ def test_a_public_path_is_a_path_below_the_service(path: str) -> None:
     assert services.differing(USER).public_paths == (path,)
 
 
-def test_a_variable_of_the_teams_own_is_taken() -> None:
+def test_an_additional_variable_is_accepted() -> None:
     environment = {"LOG_LEVEL": "debug", "FEATURE_2": "on", "REPORT": "1"}
     assert parsed({"services": {"environment": environment}}).services.environment == environment

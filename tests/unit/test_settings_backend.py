@@ -268,13 +268,13 @@ def test_generated_passwords_may_be_published_anywhere() -> None:
 @pytest.mark.parametrize(
     ("configuration", "expected"), [one[1:] for one in OUT_OF_PLACE], ids=[one[0] for one in OUT_OF_PLACE]
 )
-def test_what_a_backend_can_not_do_is_refused_all_at_once(
+def test_all_unsupported_features_are_reported_at_once(
     configuration: Mapping[str, Any], expected: Mapping[str, Rule]
 ) -> None:
     assert_refused(refused_keys(configuration), expected)
 
 
-def test_the_tools_show_no_store_that_asks_for_more_than_they_know() -> None:
+def test_tools_are_refused_with_stores_that_they_do_not_support() -> None:
     refused = {"devTools.enabled": ("neither an external Redis nor an encrypted Kafka", "false")}
     tools, password = {"devTools": {"enabled": True}}, {"redisPassword": "hunter2"}
     redis = {"redis": {"mode": "external", "external": {"host": "redis"}}}
@@ -285,6 +285,6 @@ def test_the_tools_show_no_store_that_asks_for_more_than_they_know() -> None:
     assert parsed({**tools, **plain}).dev_tools.enabled
 
 
-def test_a_cluster_binds_no_port_of_a_host() -> None:
+def test_host_ports_are_refused_on_kubernetes() -> None:
     configured = parsed({"backend": {"kind": "kubernetes"}, **REACHED, "gateway": {"enabled": True}})
     assert list(published_ports(configured)) == []

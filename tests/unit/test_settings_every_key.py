@@ -280,10 +280,10 @@ def keys_there_are() -> set[str]:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_what_is_set_is_read_back(stack: str) -> None:
+def test_configured_values_are_read_back(stack: str) -> None:
     configured = parsed({**STACKS[stack], **GIVEN}, [*GIVEN])
     assert configured.model_dump(mode="json", by_alias=True, exclude_unset=True) == STACKS[stack]
 
 
-def test_the_stacks_set_every_key_there_is() -> None:
+def test_the_test_stacks_set_every_key() -> None:
     assert {key for stack in STACKS.values() for key in keys_of(stack)} == keys_there_are()

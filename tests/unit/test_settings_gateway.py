@@ -113,14 +113,14 @@ def test_a_contradiction_is_refused(gateway: Mapping[str, Any], expected: Mappin
     assert_refused(found, {f"gateway.{key}": rule for key, rule in expected.items()})
 
 
-def test_the_port_of_an_administration_that_does_not_run_is_refused() -> None:
+def test_an_admin_port_without_the_admin_api_is_refused() -> None:
     stack = {"credentials": "generated", "gateway": {"enabled": True, "kong": {"adminPort": 9001}}}
     rule = ("has no effect without the admin API (gateway.kong.adminApi)", REMOVED)
     assert_refused(refused_keys(stack), {"gateway.kong.adminPort": rule})
 
 
 @pytest.mark.parametrize("host", ["10.0.0.7", "192.168.1.1"])
-def test_a_redis_by_address_and_tls_is_refused_where_kong_uses_it(host: str) -> None:
+def test_a_redis_by_address_with_tls_is_refused_if_kong_uses_it(host: str) -> None:
     redis = {"mode": "external", "external": {"host": host}}
     secrets = {"redisPassword": "hunter2"}
     (key,) = refused_keys({"gateway": {"enabled": True}, "redis": redis, **secrets}, [*secrets])
@@ -131,11 +131,11 @@ def test_a_redis_by_address_and_tls_is_refused_where_kong_uses_it(host: str) -> 
     assert parsed(stack, [*secrets]).redis.external.host == host
 
 
-def test_a_host_name_stands_under_the_domain() -> None:
+def test_host_names_are_subdomains_of_the_domain() -> None:
     assert parsed({"gateway": {"enabled": True, "domain": "example.org"}}).gateway.host("api") == "api.example.org"
 
 
-def test_as_many_requests_an_hour_as_a_minute_are_taken() -> None:
+def test_equal_limits_per_hour_and_minute_are_accepted() -> None:
     limit = parsed({"gateway": {"enabled": True, "rateLimit": {"perMinute": 100, "perHour": 100}}}).gateway.rate_limit
     assert (limit.per_minute, limit.per_hour) == (100, 100)
 
@@ -143,12 +143,12 @@ def test_as_many_requests_an_hour_as_a_minute_are_taken() -> None:
 @pytest.mark.parametrize(
     "tls", [{"source": "self-signed"}, {"source": "secret"}, {"source": "cert-manager", "issuer": "letsencrypt"}]
 )
-def test_a_cluster_takes_a_certificate_from_any_source(tls: Mapping[str, Any]) -> None:
+def test_a_cluster_accepts_every_certificate_source(tls: Mapping[str, Any]) -> None:
     assert parsed({**CLUSTER, "gateway": {"enabled": True, "tls": tls}}).gateway.tls.source == tls["source"]
 
 
 @pytest.mark.parametrize("section", ["gateway", "devTools"])
-def test_a_section_that_is_filled_in_says_whether_it_is_on(section: str) -> None:
+def test_a_configured_section_requires_enabled(section: str) -> None:
     sections: dict[str, dict[str, Any]] = {
         "gateway": {"domain": "pti.fr"},
         "devTools": {"kafkaUi": {"port": 8090}},

@@ -70,20 +70,20 @@ NGINX = ("has no effect without nginx (gateway.enabled, gateway.edge: nginx)", "
     [{}, {"gateway": {"enabled": False}}, {**CLUSTER, "gateway": {"enabled": True, "edge": "ingress"}}],
     ids=["no gateway", "a gateway that is off", "an edge of the cluster's"],
 )
-def test_a_limit_for_a_certificate_that_nobody_shows_is_refused(others: Mapping[str, Any]) -> None:
+def test_a_certificate_threshold_without_nginx_is_refused(others: Mapping[str, Any]) -> None:
     limit = {"thresholds": {"certificateDays": 14}}
     found = refused_keys({"monitoring": {"enabled": True, **limit}, **others})
     assert_refused(found, {"monitoring.thresholds.certificateDays": NGINX})
     assert not parsed({"monitoring": {"enabled": False, **limit}, **others}).monitoring.enabled
 
 
-def test_a_limit_for_nginxs_certificate_is_taken() -> None:
+def test_a_certificate_threshold_with_nginx_is_accepted() -> None:
     limit = {"thresholds": {"certificateDays": 21}}
     settings = parsed({"monitoring": {"enabled": True, **limit}, "gateway": {"enabled": True}})
     assert settings.monitoring.thresholds.certificate_days == 21
 
 
-def test_a_filled_in_section_says_whether_it_is_on() -> None:
+def test_a_configured_section_requires_enabled() -> None:
     filled = {"thresholds": {"latencyMs": 300}}
     rule = ("is not set, although the section has other settings", "true", "or false")
     assert_refused(refused_keys({"monitoring": filled}), {"monitoring.enabled": rule})
@@ -91,13 +91,13 @@ def test_a_filled_in_section_says_whether_it_is_on() -> None:
     assert not parsed({"monitoring": {}}).monitoring.enabled
 
 
-def test_an_exporter_of_the_engine_s_machine_is_refused_in_a_cluster() -> None:
+def test_node_exporter_is_refused_in_a_cluster() -> None:
     watched = {**CLUSTER, "monitoring": {"enabled": True, "exporters": {"node": "mirror/node:1"}}}
     found = refused_keys(watched)
     assert_refused(found, {"monitoring.exporters.node": ("has no effect on Kubernetes", "pulumi config rm")})
 
 
-def test_a_cluster_may_be_asked_for_its_kubelets() -> None:
+def test_kubelet_metrics_are_accepted_in_a_cluster() -> None:
     assert parsed({**CLUSTER, "monitoring": {"enabled": True, "prometheus": {"kubelets": True}}}).monitoring.enabled
 
 
@@ -105,9 +105,7 @@ def test_a_cluster_may_be_asked_for_its_kubelets() -> None:
     ("receivers", "key"),
     [({"webhook": True}, "alertWebhookUrl"), ({"watchdog": True}, "watchdogWebhookUrl")],
 )
-def test_an_address_to_tell_is_supplied_also_where_the_others_are_well_known(
-    receivers: Mapping[str, Any], key: str
-) -> None:
+def test_a_webhook_url_is_required_even_with_well_known_credentials(receivers: Mapping[str, Any], key: str) -> None:
     configured = {"credentials": "well-known", "monitoring": {"enabled": True, "receivers": receivers}}
     assert [one.key for one in supplied_credentials(parsed({**configured, key: "set"}, [key]))] == [key]
     assert {*refused_keys(configured)} == {key}
@@ -119,7 +117,7 @@ EMAIL = {"to": ["a@example.com"], "smarthost": "smtp.example.com:587"}
 
 @pytest.mark.parametrize("place", [{}, CLUSTER], ids=["Docker", "Kubernetes"])
 @pytest.mark.parametrize("receivers", [{}, {"watchdog": True}, {"none": False}], ids=str)
-def test_a_protected_stack_whose_alerts_reach_nobody_is_refused(
+def test_a_protected_stack_without_a_receiver_is_refused(
     place: Mapping[str, Any], receivers: Mapping[str, Any]
 ) -> None:
     given = {"watchdogWebhookUrl": "set"}
@@ -134,7 +132,7 @@ def test_a_protected_stack_whose_alerts_reach_nobody_is_refused(
 @pytest.mark.parametrize(
     "receivers", [{"none": True}, {"webhook": True}, {"email": EMAIL}, {"none": True, "watchdog": True}], ids=str
 )
-def test_a_protected_stack_names_who_is_notified_or_that_nobody_is(receivers: Mapping[str, Any]) -> None:
+def test_a_protected_stack_has_a_receiver_or_none_true(receivers: Mapping[str, Any]) -> None:
     given = {"alertWebhookUrl": "set", "watchdogWebhookUrl": "set"}
     watched = {**PROTECTED, **given, "monitoring": {"enabled": True, "receivers": receivers}}
     assert parsed(watched, [*given]).monitoring.enabled
@@ -145,5 +143,5 @@ def test_a_protected_stack_names_who_is_notified_or_that_nobody_is(receivers: Ma
     [{"monitoring": {"enabled": True}}, {**PROTECTED, "monitoring": {"enabled": False}}, PROTECTED],
     ids=["not protected", "not watched", "no monitoring"],
 )
-def test_others_need_no_receiver(stack: Mapping[str, Any]) -> None:
+def test_an_unprotected_stack_needs_no_receiver(stack: Mapping[str, Any]) -> None:
     assert not parsed(stack).monitoring.receivers.notify_people

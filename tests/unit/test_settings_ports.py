@@ -88,27 +88,27 @@ def test_one_mistake_gets_one_entry(bad: Bad) -> None:
     bad.check()
 
 
-def test_every_port_clash_is_told_at_once() -> None:
+def test_every_port_conflict_is_reported_at_once() -> None:
     message = refusal({"redis": '{"port": 5432}', "kafka": '{"port": 2181}'})
     assert message.startswith("2 mistakes")
 
 
-def test_a_tool_that_does_not_run_holds_no_port() -> None:
+def test_a_disabled_tool_uses_no_port() -> None:
     configured = parsed({"devTools": '{"enabled": false, "kafkaUi": {"port": 5432}}'})
     assert "devTools.kafkaUi.port" not in dict(published_ports(configured))
 
 
-def test_kafka_without_zookeeper_leaves_its_port_to_others() -> None:
+def test_kafka_without_zookeeper_frees_its_port() -> None:
     assert dict(published_ports(parsed({"kafka": '{"mode": "kraft", "port": 2181}'})))["kafka.port"] == 2181
 
 
-def test_the_gateway_binds_its_ports_where_it_runs() -> None:
+def test_an_enabled_gateway_binds_its_ports() -> None:
     stacks = [{"credentials": "well-known", "gateway": {"enabled": on}} for on in (False, True)]
     without, having = (dict(published_ports(parsed(stack))) for stack in stacks)
     assert having == {**without, **GATEWAY_PORTS}
 
 
-def test_an_administration_that_does_not_run_holds_no_port() -> None:
+def test_a_disabled_admin_api_uses_no_port() -> None:
     stack = {"credentials": "generated", "gateway": {"enabled": True}}
     assert "gateway.kong.adminPort" not in dict(published_ports(parsed(stack)))
 
@@ -119,7 +119,7 @@ def test_a_store_on_a_port_of_the_gateway_is_refused(key: str) -> None:
     assert_refused(refused_keys(stack), {key: f"is {GATEWAY_PORTS[key]}, which redis.port uses already"})
 
 
-def test_a_stack_with_everything_that_docker_can_run_has_no_clash() -> None:
+def test_a_full_docker_stack_has_no_port_conflict() -> None:
     stack = {"credentials": "well-known", "gateway": {"enabled": True}, "devTools": {"enabled": True}}
     ports = dict(published_ports(parsed(stack)))
     assert len({*ports.values()}) == len(ports) == 12

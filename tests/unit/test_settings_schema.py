@@ -63,7 +63,7 @@ def test_every_key_is_in_camel_case(name: str) -> None:
     assert [key for key in OBJECTS[name]["properties"] if not (key.isalnum() and key[0].islower())] == []
 
 
-def test_every_default_of_the_schema_is_the_one_in_force() -> None:
+def test_every_default_of_the_schema_is_the_models_default() -> None:
     in_force = json.loads(Settings().model_dump_json(by_alias=True))
 
     def value(path: str) -> Any:
@@ -81,7 +81,7 @@ STACKS = sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
 STORED = json.loads((ROOT / "settings" / "stack.schema.json").read_text())
 
 
-def test_the_stored_schema_is_the_one_the_models_have_now() -> None:
+def test_the_stored_schema_is_up_to_date() -> None:
     assert STORED["$defs"] == SCHEMA["$defs"], "make documents writes it anew"
 
 
@@ -93,24 +93,24 @@ def test_the_stored_schema_knows_every_section_and_every_secret() -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_stack_of_ours_keeps_to_the_stored_schema(stack: str) -> None:
+def test_our_stack_files_match_the_stored_schema(stack: str) -> None:
     keys = {key for key in stack_file(stack) if key.startswith(f"{NAMESPACE}:")}
     assert keys
     assert keys <= STORED["properties"]["config"]["properties"].keys()
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_stack_of_ours_is_a_good_configuration(stack: str) -> None:
+def test_our_stack_files_are_valid_configurations(stack: str) -> None:
     parse(as_raw(stack_file(stack)), with_secrets=False)
 
 
-def test_the_stack_of_a_developer_has_the_tools_and_asks_for_no_secret() -> None:
+def test_the_dev_stack_has_the_tools_and_requires_no_secret() -> None:
     configured = parse(as_raw(stack_file("dev")))
     assert configured.dev_tools.enabled
     assert supplied_credentials(configured) == ()
 
 
-def test_production_runs_everything_and_asks_for_secrets_of_third_parties_alone() -> None:
+def test_production_runs_everything_and_only_requires_third_party_secrets() -> None:
     configured = parse(as_raw(stack_file("prod")), with_secrets=False)
     assert (configured.services.deployed, configured.frontends.deployed) == (SERVICES, FRONTENDS)
     asked = {one.key for one in supplied_credentials(configured)}

@@ -98,7 +98,7 @@ def test_no_message_shows_an_unusable_secret() -> None:
     assert "hunter" not in message
 
 
-def test_the_monitors_password_may_hold_a_space_where_nobody_watches_and_a_quote_everywhere() -> None:
+def test_the_monitors_password_may_contain_a_quote_and_without_monitoring_a_space() -> None:
     key = "postgresMonitorPassword"
     assert not parsed({key: "hunter 2"}, [key]).monitoring.enabled
     assert parsed({"monitoring": {"enabled": True}, key: "hunt'er\"2"}, [key]).monitoring.enabled
@@ -117,7 +117,7 @@ def test_no_message_shows_what_is_in_an_encrypted_section(text: str) -> None:
     assert "hunter2" not in refusal({"postgres": text}, ["postgres"])
 
 
-def test_a_good_secret_is_left_out_of_the_settings() -> None:
+def test_a_valid_secret_is_not_in_the_settings() -> None:
     configured = parsed({"postgresPassword": "pässwörd with spaces"}, ["postgresPassword"])
     assert configured == Settings()
     assert "pässwörd" not in repr(configured)
@@ -136,7 +136,7 @@ def required(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) 
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_pgadmins_password_is_required_where_pgadmin_runs(enabled: bool) -> None:
+def test_pgadmins_password_is_required_if_pgadmin_runs(enabled: bool) -> None:
     assert ("pgAdminPassword" in required({"devTools": {"enabled": enabled}})) is enabled
 
 
@@ -154,13 +154,13 @@ def test_a_stack_without_applications_has_a_credential_for_each_role_and_store()
 
 @pytest.mark.parametrize("service", [service.name for service in SERVICES])
 @pytest.mark.parametrize("local", [False, True], ids=["in the stack", "in an editor"])
-def test_a_service_brings_the_secrets_of_its_own_providers_alone(service: str, local: bool) -> None:
+def test_a_service_only_requires_its_own_third_party_secrets(service: str, local: bool) -> None:
     services = {"deploy": [service], "local": [service] if local else []}
     stack = {"credentials": "well-known", "services": services, "gateway": {"enabled": True}}
     assert required(stack) - required({}) == PROVIDERS.get(service, set())
 
 
-def test_the_secrets_a_person_must_supply_are_told_all_at_once_with_the_command() -> None:
+def test_all_missing_secrets_are_reported_at_once_with_the_command() -> None:
     missing = {
         "stripeSecretKey": "Stripe's API: the secret key",
         "stripeWebhookSecret": "the signature of Stripe's webhooks",
@@ -174,17 +174,17 @@ def test_the_secrets_a_person_must_supply_are_told_all_at_once_with_the_command(
     assert_refused(refused_keys(stack), rules)
 
 
-def test_only_the_secrets_that_are_missing_are_told() -> None:
+def test_only_missing_secrets_are_reported() -> None:
     secrets = {"stripeSecretKey": "hunter2"}
     assert refused_keys({"services": {"deploy": ["payment"]}, **secrets}, [*secrets]).keys() == {"stripeWebhookSecret"}
 
 
-def test_secrets_that_are_there_are_enough() -> None:
+def test_supplied_secrets_are_accepted() -> None:
     secrets = {one.key: "hunter2" for one in CREDENTIALS}
     assert parsed({"services": {"deploy": "all"}, **secrets}, [*secrets]).services.deployed == SERVICES
 
 
-def test_a_stack_everyone_knows_the_passwords_of_needs_none() -> None:
+def test_a_stack_with_well_known_credentials_requires_no_secret() -> None:
     parsed({"credentials": "well-known", "services": {"deploy": "all"}})
 
 
@@ -205,18 +205,18 @@ def test_a_stack_everyone_knows_the_passwords_of_needs_none() -> None:
     ],
     ids=["postgres", "redis", "kafka"],
 )
-def test_the_key_to_a_managed_server_has_to_be_supplied(configuration: Mapping[str, Any], missing: str) -> None:
+def test_the_password_of_a_managed_server_is_required(configuration: Mapping[str, Any], missing: str) -> None:
     assert refused_keys(configuration).keys() == {missing}
     assert missing in required(configuration, [missing])
 
 
-def test_a_managed_redis_needs_its_password_also_where_the_others_are_well_known() -> None:
+def test_a_managed_redis_requires_its_password_even_with_well_known_credentials() -> None:
     stack = {"credentials": "well-known", "redis": {"mode": "external", "external": {"host": "redis"}}}
     assert refused_keys(stack).keys() == {"redisPassword"}
 
 
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
-def test_a_managed_kafka_that_asks_for_no_user_needs_no_password(protocol: str) -> None:
+def test_a_managed_kafka_without_a_user_requires_no_password(protocol: str) -> None:
     external = {"bootstrapServers": ["k:9092"], "securityProtocol": protocol}
     assert "kafkaPassword" not in required({"kafka": {"mode": "external", "external": external}})
 

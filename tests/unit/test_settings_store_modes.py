@@ -106,19 +106,19 @@ MODES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
 
 
 @pytest.mark.parametrize(("configuration", "expected"), [one[1:] for one in MODES], ids=[one[0] for one in MODES])
-def test_a_mode_refuses_what_it_has_no_use_for_and_says_what_it_lacks(
+def test_a_mode_refuses_unused_keys_and_names_missing_ones(
     configuration: Mapping[str, Any], expected: Mapping[str, Rule]
 ) -> None:
     assert_refused(refused_keys(configuration), expected)
 
 
-def test_a_managed_server_still_has_an_image_whose_client_makes_the_databases() -> None:
+def test_a_managed_server_still_has_a_client_image() -> None:
     postgres = {"mode": "external", "external": {"host": "db"}, "image": "postgres:17.2"}
     stack = {"postgres": postgres, "postgresPassword": "hunter2"}
     assert parsed(stack, ["postgresPassword"]).postgres.image == "postgres:17.2"
 
 
-def test_a_managed_store_is_encrypted_unless_the_file_says_otherwise() -> None:
+def test_a_managed_store_uses_tls_by_default() -> None:
     secrets = {"postgresPassword": "hunter2", "redisPassword": "hunter2"}
     configured = parsed(
         {

@@ -223,7 +223,7 @@ def test_one_mistake_gets_one_entry(bad: Bad) -> None:
         "registry.example.com/a_b/c-d.e:8",
     ],
 )
-def test_an_image_with_an_exact_tag_or_digest_is_taken(image: str) -> None:
+def test_an_image_with_an_exact_tag_or_digest_is_accepted(image: str) -> None:
     assert parsed({"redis": json.dumps({"image": image})}).redis.image == image
 
 
@@ -251,5 +251,7 @@ def test_the_major_version_of_postgresql_is_read_from_its_tag(image: str, major:
         ({"image": "registry.example.com/kafka:9.0"}, "registry.example.com/kafka:9.0"),
     ],
 )
-def test_the_broker_is_the_one_given_or_the_newest_of_its_mode(configuration: Mapping[str, Any], image: str) -> None:
+def test_the_brokers_image_is_the_configured_one_or_the_modes_default(
+    configuration: Mapping[str, Any], image: str
+) -> None:
     assert parsed({"kafka": json.dumps(configuration)}).kafka.broker_image == image

@@ -22,10 +22,10 @@ def seconds(time: str) -> int:
 @pytest.mark.parametrize(
     ("pattern", "shortened"), [(r"(?m)^\s+for: (\S+)$", FOR), (r"\[(\w+)\]", WINDOWS)], ids=["for", "windows"]
 )
-def test_every_time_of_a_rule_has_a_shorter_one(pattern: str, shortened: Mapping[str, str]) -> None:
+def test_every_duration_of_a_rule_is_shortened(pattern: str, shortened: Mapping[str, str]) -> None:
     assert set(re.findall(pattern, RULES)) - shortened.keys() == set()
 
 
-def test_what_holds_longer_holds_longer() -> None:
+def test_shortened_durations_keep_their_order() -> None:
     in_order = sorted(FOR, key=seconds)
     assert [seconds(FOR[time]) for time in in_order] == sorted(map(seconds, FOR.values()))

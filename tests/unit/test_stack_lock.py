@@ -75,12 +75,12 @@ def commands(calls: list[list[str]]) -> list[str]:
     return [arguments[0] for arguments in calls]
 
 
-def test_without_a_lock_nothing_is_lifted(calls: list[list[str]]) -> None:
+def test_without_a_lock_none_is_removed(calls: list[list[str]]) -> None:
     assert stack.up("dev") == 0
     assert commands(calls) == ["stack", "up"]
 
 
-def test_the_lock_of_a_process_that_is_gone_is_lifted_and_what_it_left_pending_is_cleared(
+def test_the_lock_of_an_ended_process_is_removed_with_its_pending_operations(
     calls: list[list[str]], tmp_path: Path
 ) -> None:
     lock(tmp_path, pid=a_process_that_is_gone())
@@ -89,7 +89,7 @@ def test_the_lock_of_a_process_that_is_gone_is_lifted_and_what_it_left_pending_i
     assert "--clear-pending-creates" in calls[-1]
 
 
-def test_the_lock_of_a_process_that_nobody_has_collected_is_lifted(calls: list[list[str]], tmp_path: Path) -> None:
+def test_the_lock_of_a_zombie_process_is_removed(calls: list[list[str]], tmp_path: Path) -> None:
     zombie = subprocess.Popen(["true"])
     os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
     lock(tmp_path, pid=zombie.pid)
@@ -98,7 +98,7 @@ def test_the_lock_of_a_process_that_nobody_has_collected_is_lifted(calls: list[l
     zombie.wait()
 
 
-def test_a_lock_whose_number_another_program_has_now_is_lifted(calls: list[list[str]], tmp_path: Path) -> None:
+def test_a_lock_whose_pid_is_reused_is_removed(calls: list[list[str]], tmp_path: Path) -> None:
     lock(tmp_path, pid=os.getpid())
     stack.up("dev")
     assert "cancel" in commands(calls)
@@ -133,7 +133,7 @@ def test_the_lock_of_another_stack_stays(calls: list[list[str]], tmp_path: Path)
     assert "cancel" not in commands(calls)
 
 
-def test_a_lock_file_that_cannot_be_read_stays(calls: list[list[str]], tmp_path: Path) -> None:
+def test_an_unreadable_lock_file_stays(calls: list[list[str]], tmp_path: Path) -> None:
     lock(tmp_path, pid=1)
     next(tmp_path.rglob("1.json")).write_text("{")
     stack.up("dev")

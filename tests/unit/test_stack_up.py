@@ -101,13 +101,13 @@ def step(operation: str, kind: str, old: object = None, new: object = None) -> d
     return {"resOutputsEvent": {"metadata": metadata}}
 
 
-def test_a_new_stack_is_brought_up_without_a_preview(situation: Situation) -> None:
+def test_a_new_stack_is_created_without_a_preview(situation: Situation) -> None:
     situation.recorded = [{"type": stack.STACK}]
     assert stack.up("dev") == 0
     assert situation.updates() == [["up", "--skip-preview"]]
 
 
-def test_without_a_change_the_update_is_left_out(situation: Situation) -> None:
+def test_without_a_change_there_is_no_update(situation: Situation) -> None:
     assert stack.up("dev") == 0
     assert situation.updates() == [["preview", "--refresh=false"]]
 
@@ -123,34 +123,34 @@ def test_without_a_change_the_update_is_left_out(situation: Situation) -> None:
     ],
     ids=["update", "replacement", "deletion", "changed output", "first outputs"],
 )
-def test_a_change_is_previewed_and_then_made(situation: Situation, change: dict[str, Any]) -> None:
+def test_a_change_is_previewed_and_then_applied(situation: Situation, change: dict[str, Any]) -> None:
     situation.events.append(change)
     assert stack.up("dev") == 0
     assert situation.updates() == [["preview", "--refresh=false"], ["up", "--skip-preview", "--refresh=false"]]
 
 
-def test_what_was_changed_by_hand_is_looked_for(situation: Situation) -> None:
+def test_manual_changes_are_detected(situation: Situation) -> None:
     situation.differs = True
     situation.events.append(step("create", CONTAINER))
     assert stack.up("dev") == 0
     assert situation.updates() == [["preview"], ["up", "--skip-preview"]]
 
 
-def test_what_a_preview_refuses_is_not_begun(situation: Situation) -> None:
+def test_a_refused_preview_starts_no_update(situation: Situation) -> None:
     situation.preview = REFUSED
     situation.events.append(step("update", CONTAINER))
     assert stack.up("dev") == REFUSED
     assert [one[0] for one in situation.updates()] == ["preview"]
 
 
-def test_without_an_engine_or_a_cluster_nothing_is_begun(situation: Situation) -> None:
+def test_without_an_engine_or_a_cluster_no_update_starts(situation: Situation) -> None:
     situation.unreachable = "The cluster can't be reached"
     with pytest.raises(OperationError, match=r"The cluster can't be reached\nNothing has been changed\."):
         stack.up("prod")
     assert situation.commands == []
 
 
-def test_without_a_change_it_waits_for_what_is_not_ready(
+def test_without_a_change_it_waits_for_unready_workloads(
     situation: Situation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(stack, "POLL_S", 0)
@@ -178,7 +178,7 @@ def test_a_failed_update_is_not_followed_by_a_wait(situation: Situation) -> None
     [("{}", "cp {file}.bak {file}"), ('{"ver', "mv {file} {file}.damaged")],
     ids=["kept", "damaged"],
 )
-def test_a_damaged_state_is_named_with_the_way_out(
+def test_a_damaged_state_is_reported_with_the_fix(
     situation: Situation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backup: str, remedy: str
 ) -> None:
     file = tmp_path / ".pulumi" / "stacks" / "pti-calendar" / "dev.json"
@@ -200,13 +200,13 @@ def test_a_full_disk_is_refused_before_it_damages_the_state(
     assert situation.commands == []
 
 
-def test_a_lost_salt_is_put_back_before_pulumi_makes_another(situation: Situation, tmp_path: Path) -> None:
+def test_a_lost_salt_is_restored_before_pulumi_creates_another(situation: Situation, tmp_path: Path) -> None:
     situation.salt = "v1:recorded"
     assert stack.up("dev") == 0
     assert (tmp_path / "Pulumi.dev.yaml").read_text() == "config: {}\nencryptionsalt: v1:recorded\n"
 
 
-def test_a_salt_that_is_there_stays(situation: Situation, tmp_path: Path) -> None:
+def test_an_existing_salt_stays(situation: Situation, tmp_path: Path) -> None:
     situation.salt = "v1:recorded"
     (tmp_path / "Pulumi.dev.yaml").write_text("encryptionsalt: v1:own\n")
     assert stack.up("dev") == 0
@@ -238,7 +238,7 @@ class TestDocker:
         monkeypatch.setattr(containers, "_docker", lambda name, *arguments: found[arguments[0]])
         return found
 
-    def test_what_runs_as_recorded_is_no_difference(self, listed: dict[str, str]) -> None:
+    def test_workloads_that_match_the_state_are_no_difference(self, listed: dict[str, str]) -> None:
         assert not containers.may_differ("dev", self.RECORDED)
 
     @pytest.mark.parametrize(
@@ -253,9 +253,7 @@ class TestDocker:
             ("Restarting (1) 3 seconds ago", False),
         ],
     )
-    def test_a_container_that_does_not_serve_is_named(
-        self, monkeypatch: pytest.MonkeyPatch, status: str, is_ready: bool
-    ) -> None:
+    def test_an_unready_container_is_named(self, monkeypatch: pytest.MonkeyPatch, status: str, is_ready: bool) -> None:
         line = json.dumps(["pti-redis-dev", "redis", status, ""])
         monkeypatch.setattr(containers, "_docker", lambda name, *arguments: line)
         named = [] if is_ready else [f"redis: {status} (container pti-redis-dev)"]
@@ -273,6 +271,6 @@ class TestDocker:
         ],
         ids=["stopped", "removed", "files pruned", "task removed", "network pruned", "volume removed"],
     )
-    def test_what_is_gone_or_stopped_is_a_difference(self, listed: dict[str, str], kind: str, now: str) -> None:
+    def test_missing_and_stopped_containers_are_a_difference(self, listed: dict[str, str], kind: str, now: str) -> None:
         listed[kind] = now
         assert containers.may_differ("dev", self.RECORDED)

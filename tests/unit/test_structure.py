@@ -143,13 +143,13 @@ def test_modules_that_import_each_other_would_be_found() -> None:
         [*TopologicalSorter(imported_modules(modules)).static_order()]
 
 
-def test_the_settings_of_a_stack_are_fields_and_no_rules() -> None:
+def test_the_settings_model_has_fields_and_no_rules() -> None:
     models = [one for one in PRODUCT["settings.models"].body if isinstance(one, ast.ClassDef)]
     assert [model.name for model in models] == ["Hosting", "Settings"]
     assert [one.name for model in models for one in model.body if isinstance(one, ast.FunctionDef)] == []
 
 
-def test_a_provider_is_imported_by_its_own_backend_alone() -> None:
+def test_a_provider_is_only_imported_by_its_backend() -> None:
     importers = {
         (name.partition(".")[0], module)
         for module, tree in repository_modules().items()
@@ -163,7 +163,7 @@ def test_a_provider_is_imported_by_its_own_backend_alone() -> None:
     assert strays == []
 
 
-def test_the_program_and_its_operations_need_no_test_and_no_test_bed() -> None:
+def test_program_and_operations_import_no_tests_and_no_test_bed() -> None:
     needed = {name.partition(".")[0] for tree in repository_modules().values() for name in imports(tree)}
     assert needed & {"testbed", "tests", "matplotlib", "numpy", "PIL", "pytest"} == set()
 
@@ -199,7 +199,7 @@ def test_a_module_that_asks_which_backend_it_is_would_be_found(offence: str) -> 
     assert compares_with_a_backend(ast.parse(offence)) != []
 
 
-def test_the_contract_runs_on_the_standard_library_alone() -> None:
+def test_the_contract_only_imports_the_standard_library() -> None:
     found = {name.partition(".")[0] for tree in sources("contract").values() for name in imports(tree)}
     assert found - sys.stdlib_module_names == {"contract"}
 
@@ -240,7 +240,7 @@ def holds_text(node: ast.AST) -> bool:
 
 
 @pytest.mark.parametrize("module", [module for module in PRODUCT if module != "__main__"])
-def test_no_part_of_the_program_knows_which_stack_it_is(module: str) -> None:
+def test_no_module_compares_the_stacks_name(module: str) -> None:
     assert asks_for_the_stack(PRODUCT[module]) == []
 
 
@@ -256,11 +256,11 @@ def test_no_part_of_the_program_knows_which_stack_it_is(module: str) -> None:
         "if stack.startswith('prod'): pass",
     ],
 )
-def test_a_module_that_knows_its_stack_would_be_found(offence: str) -> None:
+def test_a_module_that_compares_the_stacks_name_would_be_found(offence: str) -> None:
     assert asks_for_the_stack(ast.parse(offence)) != []
 
 
-def test_the_entrance_asks_for_the_stack_once() -> None:
+def test_the_entry_point_reads_the_stacks_name_once() -> None:
     assert len(asks_for_the_stack(PRODUCT["__main__"])) == 1
 
 

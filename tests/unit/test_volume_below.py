@@ -25,7 +25,7 @@ def test_an_empty_volume_gets_the_folder_and_the_command_its_arguments(tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"lost+found", "data"}
 
 
-def test_everything_in_the_root_is_moved_but_what_is_no_data(tmp_path: Path) -> None:
+def test_only_data_in_the_root_is_moved(tmp_path: Path) -> None:
     (tmp_path / "wal").mkdir()
     (tmp_path / "wal" / "0001").write_text("samples")
     (tmp_path / ".hidden").write_text("hidden")
@@ -37,7 +37,7 @@ def test_everything_in_the_root_is_moved_but_what_is_no_data(tmp_path: Path) -> 
     assert {path.name for path in tmp_path.iterdir()} == {"lost+found", ".pti-calendar-data", "data"}
 
 
-def test_a_move_that_was_interrupted_goes_on_and_a_second_start_moves_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_move_continues_and_a_second_start_moves_nothing(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "first").write_text("moved before the kill")
     (tmp_path / "second").write_text("not yet")
@@ -56,7 +56,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert files(tmp_path) == {"wal": "old", "data/wal": "new"}
 
 
-def test_the_command_gets_the_process_and_with_it_the_signals(tmp_path: Path) -> None:
+def test_the_command_replaces_the_shell_and_receives_signals(tmp_path: Path) -> None:
     command = ["sh", str(SCRIPT), str(tmp_path), "data", "sh", "-c", "echo $$"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         output, _ = process.communicate(timeout=60)

@@ -210,7 +210,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
-def test_a_name_that_is_no_dns_label_is_refused(name: str) -> None:
+def test_a_name_that_is_not_a_dns_label_is_refused(name: str) -> None:
     with pytest.raises(WorkloadError) as refused:
         workload(name=name)
     assert str(refused.value) == f"workload {name!r}: {NO_NAME}"
@@ -225,11 +225,11 @@ def test_a_contradiction_is_refused(make: Any, request: pytest.FixtureRequest) -
 
 
 @pytest.mark.parametrize("name", ["w", "w1", "web-1", "w" * 40])
-def test_a_dns_label_is_a_good_name(name: str) -> None:
+def test_a_dns_label_is_a_valid_name(name: str) -> None:
     assert workload(name=name).name == name
 
 
-def test_a_stateful_workload_has_volumes_and_everything_a_service_has() -> None:
+def test_a_stateful_workload_may_have_volumes_and_everything_a_service_may_have() -> None:
     stateful = workload(
         kind=Kind.STATEFUL,
         ports=(HTTP, Port(name="admin", number=81, publish=8081)),
@@ -248,33 +248,33 @@ def test_a_stateful_workload_has_volumes_and_everything_a_service_has() -> None:
     assert stateful.volumes[0].mount == "/data"
 
 
-def test_a_command_may_be_asked_whether_a_workload_without_ports_is_ready() -> None:
+def test_a_workload_without_ports_may_have_a_command_probe() -> None:
     assert workload(readiness=READY).ports == ()
 
 
-def test_a_task_may_need_and_call_others() -> None:
+def test_a_task_may_depend_on_and_connect_to_others() -> None:
     assert task(needs=("a",), calls=(Endpoint("a", 80),)).kind is Kind.TASK
 
 
-def test_a_server_outside_may_have_the_name_of_the_workload() -> None:
+def test_an_external_server_may_have_the_workloads_name() -> None:
     assert workload(calls=(External("web", 80),)).calls == (External("web", 80),)
 
 
-def test_a_service_may_be_scaled_between_equal_bounds() -> None:
+def test_autoscaling_limits_may_be_equal() -> None:
     assert workload(autoscaling=Autoscaling(minimum=2, maximum=2)).replicas == 1
 
 
-def test_a_file_set_may_be_a_secret_that_somebody_else_keeps() -> None:
+def test_a_file_set_may_be_an_existing_secret() -> None:
     theirs = FileSet(name="keys", directory="/run/keys", existing_secret="theirs")
     assert workload(file_sets=(theirs,)).file_sets[0].files == {}
 
 
-def test_an_endpoint_is_called_by_the_workloads_name_or_by_its_alias() -> None:
+def test_an_endpoints_host_is_the_workloads_name_or_its_alias() -> None:
     assert str(Endpoint("db", 5432)) == "db:5432"
     assert str(Endpoint("db", 5432, alias="db-rw")) == "db-rw:5432"
 
 
-def test_a_workload_is_small_and_closed_unless_it_says_otherwise() -> None:
+def test_a_workload_is_restricted_by_default() -> None:
     plain = workload()
     assert plain.replicas == 1
     assert plain.read_only_root
@@ -307,7 +307,7 @@ def test_a_workload_is_small_and_closed_unless_it_says_otherwise() -> None:
     ],
     ids=lambda part: type(part).__name__,
 )
-def test_no_part_of_the_model_changes_once_it_is_made(part: Any) -> None:
+def test_the_model_is_immutable(part: Any) -> None:
     field = dataclasses.fields(part)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(part, field, getattr(part, field))
