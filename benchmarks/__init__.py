@@ -1,1 +1,1 @@
-"""What the platform costs in time and memory, each figure beside a floor: `python -m benchmarks.up`, for instance."""
+"""Time and memory of the platform, each next to a baseline, such as `python -m benchmarks.up`."""

@@ -2,11 +2,10 @@
 
     python -m benchmarks.cluster [--repetitions 3] [--namespace pti-benchmark]
 
-The bare program and `kubectl apply --server-side` are given the objects that `make render` would write, with all
-secrets filled in. No pod is started and nothing is waited for in any of the three (`without_pods.py`), so that what is
-timed is Pulumi and the control plane, and not how fast an image starts. They take turns, each in a namespace freshly
-made. Ours generates passwords and a certificate besides, which the floors are given.
-"""
+The bare program and `kubectl apply --server-side` create the objects that `make render` writes, with all secrets filled
+in. None of the three starts a pod or waits for one (`without_pods.py`), so the benchmark measures Pulumi and the
+control plane only. They take turns, each in a new namespace. Our program also generates passwords and a certificate,
+which the baselines get as input."""
 
 from __future__ import annotations
 
@@ -35,13 +34,13 @@ from tests.engine.pulumi_stack import Outcome, PulumiStack
 PROGRAMS = ROOT / "benchmarks" / "programs"
 DISABLED = {"pulumi:disable-default-providers": ["docker", "kubernetes"]}
 NO_STORAGE = "none-of-this-name"
-"""A storage class that isn't there: the claims of pods that never start stay unbound, and use up no volume."""
+"""A missing storage class: claims of pods that never start stay unbound and use no volume."""
 
 Figures = dict[str, list[float]]
 
 
 def main() -> int:
-    """Prints what each took, and the ratios; exit code 1 where there can be no cluster."""
+    """Print the times and ratios. Exit code 1 if no cluster can be started."""
     parser = argparse.ArgumentParser(description="Times the prod stack's objects beside two floors, on a cluster.")
     parser.add_argument("--repetitions", type=int, default=3, help="of each (default: %(default)s)")
     parser.add_argument("--namespace", default="pti-benchmark", help="made and deleted (default: %(default)s)")
@@ -85,7 +84,7 @@ def main() -> int:
 
 
 def rendered(configuration: dict[str, Any]) -> list[dict[str, Any]]:
-    """The stack's objects with all secrets filled in, in the order in which they are applied, without pods."""
+    """Return the stack's objects in the order of application, with all secrets filled in and without pods."""
     settings = parse(
         # A key with a colon is Pulumi's own.
         {f"{NAMESPACE}:{key}": value for key, value in configuration.items() if ":" not in key},
@@ -98,7 +97,7 @@ def rendered(configuration: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def by_pulumi(stack: PulumiStack, place: Cluster, namespace: str, figures: Figures) -> None:
-    """A preview of everything, the update, and a preview that finds nothing to change."""
+    """Time a preview of everything, the update, and a preview without changes."""
     steps: dict[str, Callable[[], Outcome]] = {
         "preview of all": stack.preview,
         "up": stack.up,
@@ -114,7 +113,7 @@ def by_pulumi(stack: PulumiStack, place: Cluster, namespace: str, figures: Figur
 
 
 def by_kubectl(objects: Sequence[dict[str, Any]], place: Cluster, namespace: str, figures: Figures) -> None:
-    """The same objects by kubectl."""
+    """Time the creation of the same objects by kubectl."""
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     apply = ("apply", "--server-side", "--filename=-")
     try:

@@ -1,4 +1,4 @@
-"""The whole platform under a steady load, undisturbed, and while each store is killed hard.
+"""The whole platform under a steady load: undisturbed, and while each store is killed (SIGKILL).
 
     python -m benchmarks.load [--minutes 10] [--per-second 20] [--kill postgres redis kafka] [--window-minutes 2]
 
@@ -38,7 +38,7 @@ MEMORY_EVERY_S = 10.0
 
 
 class MemorySampler:
-    """The memory of the stores' containers, looked at from time to time in the background."""
+    """Memory of the stores' containers, sampled in the background."""
 
     def __init__(self, stack: FullStack) -> None:
         self._stack = stack
@@ -55,7 +55,7 @@ class MemorySampler:
         self._thread.join()
 
     def measured(self) -> list[Memory]:
-        """Every store: its limit, and what it used at the beginning, at most, and at the end."""
+        """Return per store its limit, and its first, maximum and last use."""
         limits = {name: self._stack.container(name)["HostConfig"]["Memory"] / 2**20 for name in WATCHED}
         return [
             Memory(name, limit, [sample[name] for sample in self.samples if name in sample])
@@ -69,7 +69,7 @@ class MemorySampler:
 
 
 def main() -> int:
-    """Prints the tables; exit code 1 as above, or where an image is missing."""
+    """Print the tables. Exit code 1 as above, or if an image is missing."""
     parser = argparse.ArgumentParser(description="The platform under a steady load, with stores that are killed.")
     parser.add_argument("--minutes", type=float, default=10, help="undisturbed (default: %(default)s)")
     parser.add_argument("--per-second", type=float, default=20, help="requests (default: %(default)s)")
@@ -96,7 +96,7 @@ def main() -> int:
 
 
 def measured(stack: FullStack, minutes: float, per_second: float, kill: Sequence[str], window_minutes: float) -> int:
-    """Loads the stack, prints what came of it, and gives the exit code."""
+    """Run the load, print the results, and return the exit code."""
     platform = stack.platform()
     platform.seconds_until_well()
     bookings = Bookings(platform)
@@ -128,13 +128,13 @@ def measured(stack: FullStack, minutes: float, per_second: float, kill: Sequence
 
 
 def _pass(load: Load, until_s: float) -> None:
-    """Lets the load go on until that many seconds after its beginning."""
+    """Wait until so many seconds after the load's start."""
     while (left := until_s - load.now_s()) > 0:
         time.sleep(left)
 
 
 def _killed(stack: FullStack, platform: Platform, store: str, load: Load) -> float | None:
-    """Kills a store; when all was well again by itself, in the load's seconds, or None."""
+    """Kill a store. Return the load's second at which the platform had recovered, or None."""
     try:
         stack.crash(store)
         platform.seconds_until_well()
@@ -145,7 +145,7 @@ def _killed(stack: FullStack, platform: Platform, store: str, load: Load) -> flo
 
 
 def _events(stack: FullStack, bookings: Bookings) -> load_report.Events:
-    """What the first service has read back of the acknowledged bookings, once it has read all there is to come."""
+    """Return how many events of acknowledged bookings the first service has received in the end."""
     acknowledged = len(bookings.acknowledged)
 
     def read() -> int:
@@ -160,7 +160,7 @@ def _events(stack: FullStack, bookings: Bookings) -> load_report.Events:
 
 
 def _restarted(stack: FullStack, platform: Platform, kill: Sequence[str]) -> list[str]:
-    """Containers that were started anew more often than they were killed."""
+    """Return containers that restarted more often than they were killed."""
     workloads = (*WATCHED, *platform.services, "kong", "nginx")
     return [name for name in workloads if int(stack.container(name)["RestartCount"]) > list(kill).count(name)]
 

@@ -15,24 +15,24 @@ SHOWN_FAILURES = 6
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the load, judged apart. Seconds since the load's beginning."""
+    """A part of the load with its own results. Times are seconds since the load's start."""
 
     killed: str | None
-    """The store that was killed at its beginning."""
+    """The store that was killed at the start of the window."""
 
     began_s: float
     ended_s: float
     well_s: float | None = None
-    """When every service booked, listed and heard again."""
+    """Time at which every service could book, list and receive events again."""
 
     def of(self, samples: Sequence[Sample]) -> list[Sample]:
-        """What was due in it."""
+        """Return the requests that were due in the window."""
         return [one for one in samples if self.began_s <= one.due_s < self.ended_s]
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What a container used, from the first look to the last."""
+    """Memory of a container, from the first sample to the last."""
 
     workload: str
     limit_mib: float
@@ -45,21 +45,21 @@ class Events:
 
     acknowledged: int
     read: int
-    """Read back from Kafka; more than acknowledged if a booking was committed whose answer was lost."""
+    """Events received from Kafka; more than acknowledged if a committed booking's response was lost."""
 
     @property
     def lost(self) -> int:
-        """Acknowledged, and not read back."""
+        """Return how many acknowledged events weren't received."""
         return max(0, self.acknowledged - self.read)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The least of the values that at least this share of them doesn't exceed (nearest rank); NaN of none."""
+    """Return a percentile by the nearest-rank method; NaN without values."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else math.nan
 
 
 def show_requests(samples: Sequence[Sample], windows: Sequence[Window], per_second: float, workers: int) -> None:
-    """A table per window: latencies of what went well, and how much didn't."""
+    """Return a table per window with the latencies of successful requests and the number of failures."""
     late = sum(one.sent_s - one.due_s > 0.1 for one in samples)
     print(
         f"{len(samples)} requests, {per_second:g} per second, {workers} in flight at most; {late} sent over 100 ms late"
@@ -77,7 +77,7 @@ def show_requests(samples: Sequence[Sample], windows: Sequence[Window], per_seco
 
 
 def show_memory(measured: Sequence[Memory]) -> None:
-    """A row per store."""
+    """Return a table with a row per store."""
     print(f"\n{'memory':12}{'limit':>8}{'first':>8}{'most':>8}{'last':>8}   (MiB, as docker stats shows it)")
     for one in measured:
         first, most, last = one.used_mib[0], max(one.used_mib), one.used_mib[-1]
@@ -85,7 +85,7 @@ def show_memory(measured: Sequence[Memory]) -> None:
 
 
 def show_rows(compared: Comparison) -> None:
-    """The bookings against the databases."""
+    """Return the comparison of bookings with the databases."""
     there = compared.acknowledged - len(compared.missing)
     print(f"\nrows: {compared.acknowledged} acknowledged, {there} of them there, {len(compared.repeated)} twice;")
     print(f"      {compared.unanswered} more there of requests that failed")
@@ -94,12 +94,12 @@ def show_rows(compared: Comparison) -> None:
 
 
 def show_events(events: Events) -> None:
-    """The bookings against Kafka."""
+    """Return the comparison of bookings with Kafka's events."""
     print(f"events: {events.acknowledged} bookings acknowledged, {events.read} events read back, {events.lost} lost")
 
 
 def show_restarted(workloads: Sequence[str]) -> None:
-    """Containers that ended without having been killed."""
+    """Return the containers that exited without being killed."""
     print(f"started anew without having been killed: {', '.join(workloads) or 'none'}")
 
 
@@ -111,7 +111,7 @@ def _row(name: str, samples: Sequence[Sample]) -> None:
 
 
 def _show_loss(window: Window, samples: Sequence[Sample]) -> None:
-    """How long it lasted, and what the callers were answered."""
+    """Return the duration and the clients' responses."""
     failed = [one for one in samples if one.failure is not None]
     if window.killed:
         well = "NOT WELL" if window.well_s is None else f"all well after {window.well_s - window.began_s:.1f} s"

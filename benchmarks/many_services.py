@@ -1,4 +1,4 @@
-"""The catalog with more services than the platform has; what the table holds decides, nothing else is changed."""
+"""A catalog with more services than the platform has. Nothing else is changed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FIRST_PORT = 10_000
 
 
 def replace_catalog() -> None:
-    """Puts the table with as many services as the environment says in the place of the project's own.
+    """Replace the project's catalog by one with the number of services in the environment.
 
     Raises:
-        RuntimeError: somebody has read the project's own by now.
+        RuntimeError: a module has imported the project's catalog already.
     """
     if "settings" in sys.modules:
         raise RuntimeError("the catalog is replaced before anything of the settings is imported")
@@ -32,7 +32,7 @@ def replace_catalog() -> None:
 
 
 def number_wanted() -> int:
-    """How many services the environment asks for."""
+    """Return the number of services in the environment."""
     return int(os.environ[VARIABLE])
 
 

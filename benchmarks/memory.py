@@ -1,8 +1,8 @@
-"""Resident memory of a running stack, container by container, beside what was promised.
+"""Resident memory of a running stack per container, next to the limit.
 
     python -m benchmarks.memory [--stack dev]
 
-Counted is what would not go away by itself: anonymous memory (`rss` of the first cgroup version, `anon` of the
+It counts memory that the kernel can't reclaim: anonymous memory (`rss` of the first cgroup version, `anon` of the
 second) and shared memory (`shmem`: PostgreSQL's buffers, and files on tmpfs). The page cache is the kernel's to take
 back and is shown beside it.
 """
@@ -23,22 +23,22 @@ STATISTICS = "cat /sys/fs/cgroup/memory.stat 2>/dev/null || cat /sys/fs/cgroup/m
 
 @dataclass(frozen=True)
 class Memory:
-    """What one container holds."""
+    """Memory of one container."""
 
     workload: str
     anonymous_mib: float
     shared_mib: float
     cache_mib: float
-    """Page cache without the shared memory."""
+    """Page cache without shared memory."""
 
     @property
     def resident_mib(self) -> float:
-        """Anonymous and shared memory."""
+        """Return anonymous and shared memory."""
         return self.anonymous_mib + self.shared_mib
 
 
 def measured(stack: str) -> list[Memory]:
-    """Every running container of the stack."""
+    """Return every running container of the stack."""
     return [
         _memory(one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL], one["Id"])
         for one in docker_engine.containers(stack)
@@ -47,12 +47,12 @@ def measured(stack: str) -> list[Memory]:
 
 
 def total_mib(found: list[Memory]) -> float:
-    """Resident memory of all of them."""
+    """Return the resident memory of all containers."""
     return sum(one.resident_mib for one in found)
 
 
 def main() -> int:
-    """Prints the table; exit code 1 when the stack isn't up."""
+    """Print the table. Exit code 1 if the stack isn't up."""
     parser = argparse.ArgumentParser(description="Measures the resident memory of a running stack.")
     parser.add_argument("--stack", default="dev", help="the stack's name (default: %(default)s)")
     stack = parser.parse_args().stack

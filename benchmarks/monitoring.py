@@ -1,4 +1,4 @@
-"""What monitoring costs with 7 services and with 70: memory, processor, storage, and the ratios of the two.
+"""Cost of monitoring with 7 services and with 70: memory, CPU time, storage, and their ratios.
 
     python -m benchmarks.monitoring [--services 7 70] [--seconds 75]
 
@@ -36,14 +36,14 @@ PROGRAM = ROOT / "benchmarks" / "programs" / "monitoring"
 STAND_IN_LABEL = "pti.stand-in"
 SAMPLE = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 SCRAPES_BEFORE = 3
-"""After the traffic: by then every series and every recorded one is there."""
+"""Seconds after the traffic, by which every series and recording rule exists."""
 
 MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Own:
-    """Prometheus' account of itself at one moment."""
+    """Prometheus' own metrics at one moment."""
 
     at: float
     figures: Mapping[str, float]
@@ -52,7 +52,7 @@ class Own:
 
 @dataclass(frozen=True)
 class Cost:
-    """What watching so many services takes."""
+    """Cost of monitoring a number of services."""
 
     services: int
     targets: int
@@ -60,13 +60,13 @@ class Cost:
     """Container to its memory, as `docker stats` shows it."""
 
     stand_ins: frozenset[str]
-    """Those containers that hold a stand-in for the real software."""
+    """Containers that run a stand-in for the real software."""
 
     scraped: float
-    """Samples of one look at everything."""
+    """Samples of one scrape of all targets."""
 
     slowest_s: float
-    """The longest look at one target."""
+    """Longest scrape of one target."""
 
     rules_s: float
     """One evaluation of all rules."""
@@ -79,7 +79,7 @@ class Cost:
     volume_mib: float
 
     def grown(self, name: str) -> float:
-        """By how much a counter of Prometheus grew."""
+        """Return the increase of one of Prometheus' counters."""
         return self.after.figures[name] - self.before.figures[name]
 
     @property
@@ -120,11 +120,11 @@ ROWS: dict[str, Callable[[Cost], float]] = {
     "volume, MiB": lambda cost: cost.volume_mib,
     "volume per series, KiB": lambda cost: cost.volume_mib * 1024 / cost.series,
 }
-"""What is shown; everything about Prometheus is by its own account."""
+"""Rows of the table; those about Prometheus come from its own metrics."""
 
 
 def main() -> int:
-    """Prints the table; exit code 1 where an image is missing."""
+    """Print the table. Exit code 1 if an image is missing."""
     parser = argparse.ArgumentParser(description="Measures what monitoring costs with few and with many services.")
     parser.add_argument("--services", type=int, nargs="+", default=[7, 70], metavar="N", help="how many")
     parser.add_argument("--seconds", type=float, default=75, help="how long it is watched (default: %(default)s)")
@@ -146,7 +146,7 @@ def main() -> int:
 
 
 def measured(services: int, seconds: float) -> Cost:
-    """Brings a stack up, lets every service be used once, and watches its watchers for so long."""
+    """Start a stack, send traffic to every service, and measure monitoring for so long."""
     os.environ[VARIABLE] = str(services)
     with tempfile.TemporaryDirectory(prefix="pti-benchmark-") as home:
         # The number of services is the program's.
@@ -188,7 +188,7 @@ def use(stack: MonitoredStack) -> None:
 
 
 def scrapes(stack: MonitoredStack) -> float:
-    """How often Prometheus has looked at itself so far."""
+    """Return how often Prometheus has scraped itself."""
     return stack.value('sum(count_over_time(up{job="prometheus"}[1h]))') or 0
 
 

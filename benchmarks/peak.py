@@ -1,4 +1,4 @@
-"""The peak memory of the processes that are started below this one, by what they run. Linux only: it reads /proc."""
+"""Peak memory of child processes by program. Linux only, because it reads /proc."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROGRAM, ENGINE = "pulumi-language-python-exec", "pulumi"
 
 
 class PeakMemory:
-    """Watches while it is entered.
+    """Measure while the context is active.
 
     `mib` then holds, by the name of what a process runs, the peak resident memory in MiB of the largest such process.
     """

@@ -1,10 +1,9 @@
-"""A preview that finds nothing to change, beside one of an empty program with the same two providers.
+"""A preview without changes, next to one of an empty program with the same two providers.
 
     python -m benchmarks.preview [--repetitions 5]
 
-The stack is the dev stack with generated credentials, so that both providers have something to do. The floor is what
-the Pulumi command, Python, the SDKs and the plugins take to start.
-"""
+The stack is the dev stack with generated credentials, so that both providers are used. The baseline is the start-up
+time of the Pulumi command, Python, the SDKs and the plugins."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ random.Provider("random")
 
 
 def main() -> int:
-    """Prints both and their ratio."""
+    """Print both and their ratio."""
     parser = argparse.ArgumentParser(description="Times a preview without changes beside an empty program's.")
     parser.add_argument("--repetitions", type=int, default=5, help="of each (default: %(default)s)")
     repetitions = parser.parse_args().repetitions

@@ -44,25 +44,25 @@ COLUMNS = (
 
 
 class TooSlow(Exception):
-    """What was measured took longer than it was given."""
+    """A measurement exceeded its timeout."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One number of services."""
+    """Results for one number of services."""
 
     services: int
     resources: int
-    """Registered by the program, the stack itself included."""
+    """Resources that the program registered, including the stack."""
 
     preview_s: float
-    """By the clock."""
+    """Wall time in seconds."""
 
     preview_cpu_s: float
-    """Of the processor, by all its processes together."""
+    """CPU time in seconds of all its processes together."""
 
     alone_cpu_s: float
-    """Of the processor, by the program without an engine."""
+    """CPU time in seconds of the program without an engine."""
 
     peak_mib: Mapping[str, float]
 

@@ -1,9 +1,9 @@
-"""From nothing to all healthy: `pulumi up`, beside `docker compose up --wait` of the same stack rendered.
+"""From nothing to all healthy: `pulumi up`, next to `docker compose up --wait` of the same rendered stack.
 
     python -m benchmarks.up [--repetitions 3]
 
-Every repetition has a stack of its own, with fresh volumes, and takes its turn with the floor. Images are there
-already; the Compose file is rendered before the clock starts.
+Every repetition uses a new stack with new volumes, and alternates with the baseline. Images are present; the Compose
+file is rendered before the measurement.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.engine.pulumi_stack import PulumiStack
 
 
 def main() -> int:
-    """Prints both and their ratio."""
+    """Print both and their ratio."""
     parser = argparse.ArgumentParser(description="Times an update from nothing beside Docker Compose.")
     parser.add_argument("--repetitions", type=int, default=3, help="of each (default: %(default)s)")
     repetitions = parser.parse_args().repetitions
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def by_pulumi(home: Path) -> float:
-    """Seconds of one `pulumi up` of everything that the dev stack has."""
+    """Return the seconds of one `pulumi up` of the whole dev stack."""
     stack = PulumiStack(home, configuration=zookeeper_with_tools())
     try:
         return timed(lambda: stack.up().succeeded())
@@ -55,7 +55,7 @@ def by_pulumi(home: Path) -> float:
 
 
 def by_compose(file: Path) -> float:
-    """Seconds of one `docker compose up --wait` of the same."""
+    """Return the seconds of one `docker compose up --wait` of the same stack."""
     name = f"b{secrets.token_hex(3)}"
     file.write_text(_rendered(name, zookeeper_with_tools()))
     try:

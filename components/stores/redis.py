@@ -42,10 +42,10 @@ MOUNT, FOLDER = "/data", "redis"
 """The volume, and the folder below its mount that is `dir` in `assets/redis/redis.conf`."""
 
 FRAGMENTATION_PERCENT = 20
-"""What the process holds beyond the data that Redis counts; measured under random overwrites: 4 to 7 %."""
+"""Factor for fragmentation beyond the data that Redis counts; measured under random overwrites: 4 to 7 %."""
 
 OVERHEAD_MIB = 96
-"""The program, the readiness check, the scratch space, and what a late flush leaves in the buffer of the log."""
+"""Memory of the program, the readiness check, the scratch space, and the log buffer during a late flush."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def memory_limit_mib(max_memory_mib: int) -> int:
 
 
 def client_memory_mib(max_memory_mib: int) -> int:
-    """Return the memory for the buffers of all clients together, in MiB; whoever exceeds it is disconnected."""
+    """Return the limit for the buffers of all clients together, in MiB; beyond it, Redis disconnects clients."""
     return max(16, max_memory_mib // 8)
 
 

@@ -1,4 +1,4 @@
-"""The protocol of a store: what every other component knows of it."""
+"""The protocol of a store, through which all other components use it."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ class Store(ABC, Generic[Output]):
 
     args: StoreArgs
     calls: tuple[Endpoint | External, ...]
-    """What its clients connect to."""
+    """Endpoints that its clients connect to."""
 
     needs: tuple[str, ...]
     """Workloads that must be ready before its clients start; empty for a managed server without any."""
 
     inside: Output
-    """Where workloads reach it."""
+    """Its address for workloads."""
 
     published: Output
-    """Where people and programs outside the platform reach it: the stack's output."""
+    """Its address for users and programs outside the platform: the stack output."""
 
     servers: Servers | None = None
-    """Its servers, if they report metrics beside those of the exporter."""
+    """Its servers, if they report metrics in addition to the exporter's."""
 
     @property
     @abstractmethod

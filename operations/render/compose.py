@@ -8,21 +8,21 @@ from typing import Any
 from operations.project import OperationError
 from recording.recorder import Registration
 
-# How the provider goes about creating and deleting; Compose has its own ways.
+# Inputs about how the provider creates and deletes, which Compose doesn't need.
 PROVIDER_ONLY = {"wait", "waitTimeout", "destroyGraceSeconds", "mustRun", "start", "name", "image", "labels"}
 TRANSLATED_BELOW = {"uploads", "logDriver", "logOpts", "networksAdvanced"}
 
 
 def compose_file(resources: Iterable[Registration], *, name: str) -> dict[str, Any]:
-    """The Compose document that creates the same containers, networks and volumes.
+    """Return the Compose document that creates the same containers, networks and volumes.
 
-    A container that only carries files into a volume becomes a service that runs `true` once; Compose gives it the
-    files. Who mounts the volume waits for it.
+    A container that only copies files into a volume becomes a service that runs `true` once, with the files as Compose
+    configs. Containers that mount the volume wait for it.
 
     Raises:
         OperationError: a container has a field that has no translation here.
     """
-    # Registrations arrive in an order that varies from run to run.
+    # The order of registrations varies from run to run.
     listed = sorted(resources, key=lambda one: one.name)
     containers = {str(one): one for one in listed if one.type.endswith(":Container")}
     networks = {one.inputs["name"]: one for one in listed if one.type.endswith(":Network")}
@@ -78,7 +78,7 @@ def _service(container: Registration, networks: Mapping[str, str]) -> dict[str, 
     if "logDriver" in inputs:
         service["logging"] = {"driver": inputs["logDriver"], "options": inputs["logOpts"]}
     if inputs.get("start") is False:
-        # It ends at once: the image's own health check would call that unhealthy.
+        # It exits at once, which the image's own health check would report as unhealthy.
         service |= {"restart": "no", "healthcheck": {"disable": True}}
     service["labels"] = _labels(container)
     return service

@@ -16,14 +16,14 @@ ENTRY = re.compile(
     [ \t]*(?:(?<=\s)\#[^\n]*)?(?:\n|\Z)""",
     re.VERBOSE | re.DOTALL,
 )
-"""One variable: plain text to the end of the line, or text in quotes that may go over several lines."""
+"""One variable: plain text to the end of the line, or quoted text, which may span several lines."""
 
 NOTHING = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
 ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 
 
 def read_variables(path: Path) -> dict[str, str]:
-    """The variables of an environment file. Nothing is substituted in them.
+    """Return the variables of an environment file, without substitution.
 
     Raises:
         OperationError: naming the line that isn't `NAME=value`; its text, which may be a secret, is not shown.
@@ -40,7 +40,7 @@ def read_variables(path: Path) -> dict[str, str]:
 
 
 def read_secrets(path: Path, needed: Placeholders) -> dict[Credential, str]:
-    """The value of every credential that a stack needs.
+    """Return the value of every credential that a stack needs.
 
     Raises:
         OperationError: naming every variable that is missing, empty, or not what its reader takes.

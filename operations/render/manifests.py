@@ -15,27 +15,27 @@ from operations.render.resources import provisional_name
 from recording.recorder import STACK, Registration
 
 FOLDERS = ("namespace", "secrets", "infrastructure", "services", "ingress")
-"""In the order in which they are applied."""
+"""Folders in the order of application."""
 
 OF_COMPONENT = {"Microservice": "services", "Frontend": "services", "Gateway": "ingress"}
-"""Where a component's objects go; what is not named here is infrastructure, which the others need."""
+"""Component to the folder of its objects; others go to `infrastructure`, which is applied first."""
 
 KINDS = (
     *("Namespace", "ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim", "NetworkPolicy", "Service"),
     *("Certificate", "Cluster", "StatefulSet", "Deployment", "Job"),
 )
-"""The order within a file, which kubectl keeps; other kinds follow."""
+"""Order of kinds within a file, in which kubectl applies them; other kinds follow."""
 
 OF_PULUMI = "pulumi.com/"
 
 
 @dataclass(frozen=True)
 class Object:
-    """One object, and where it is written."""
+    """One object, and its file."""
 
     folder: str
     workload: str
-    """Names the file."""
+    """Name of the file."""
 
     manifest: Mapping[str, Any]
 
@@ -43,10 +43,10 @@ class Object:
 def manifests(
     marked: Iterable[Registration], placeholders: Placeholders, filled: Iterable[Registration] | None = None
 ) -> list[Object]:
-    """The objects of a stack, in the order of their files.
+    """Return the objects of a stack, in the order of their files.
 
-    An object without a name is called after its resource and its contents, as kustomize does it; a Secret after its
-    contents with placeholders, so that no name tells anything of a secret value.
+    The name of an object without one is its resource's name with a hash of its contents, as in kustomize. For a Secret,
+    the hash is over the placeholders, so that no name reveals a secret value.
 
     Args:
         marked: the stack's resources with marks as their secrets, in the order of their registration.
@@ -83,7 +83,7 @@ def _final_names(marked: Iterable[Registration]) -> dict[str, str]:
     renamed: dict[str, str] = {}
     for one in marked:
         if one.type.startswith("kubernetes:") and "name" not in one.inputs["metadata"]:
-            # What it refers to was registered before, and has its name.
+            # Objects that it refers to were registered before and have their names.
             content = json.dumps(_replaced(one.inputs, renamed), sort_keys=True)
             final[str(one)] = f"{one.name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
             renamed[provisional_name(one.inputs)] = final[str(one)]
@@ -100,7 +100,7 @@ def _replaced(value: Any, texts: Mapping[str, str]) -> Any:
 
 
 def _without(manifest: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
-    """The manifest without a field that somebody else sets: each `kubectl apply` would set it again."""
+    """Return the manifest without a field that another manager sets, which each `kubectl apply` would reset."""
     first, *rest = path
     if rest:
         return {**manifest, first: _without(manifest[first], rest)}
@@ -108,7 +108,7 @@ def _without(manifest: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]
 
 
 def _for_kubectl(manifest: Mapping[str, Any], name: str | None) -> dict[str, Any]:
-    """The manifest with its name and without what only Pulumi's provider reads."""
+    """Return the manifest with its name and without annotations for Pulumi's provider."""
     metadata = dict(manifest["metadata"]) | ({"name": name} if name else {})
     annotations = {
         key: value for key, value in metadata.pop("annotations", {}).items() if not key.startswith(OF_PULUMI)
@@ -121,19 +121,19 @@ def _for_kubectl(manifest: Mapping[str, Any], name: str | None) -> dict[str, Any
 
 
 def _changeable(secret: Mapping[str, Any]) -> dict[str, Any]:
-    """A Secret whose value may change under its name, which doesn't follow the value."""
+    """Return a mutable Secret, whose name doesn't depend on its value."""
     return {key: value for key, value in secret.items() if key != "immutable"}
 
 
 def _readable(secret: Mapping[str, Any], placeholders: Placeholders) -> dict[str, Any]:
-    """A Secret with its values in plain text, placeholders in the secrets' places."""
+    """Return a Secret with plain-text values, in which placeholders replace secrets."""
     rest = {key: value for key, value in secret.items() if key != "data"}
     values = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
     return {**rest, "stringData": {key: placeholders.instruct(value) for key, value in values.items()}}
 
 
 def _folder(parent: str, parents: Mapping[str, str]) -> str:
-    """The folder of the nearest component that has one."""
+    """Return the folder of the nearest component that has one."""
     if parent.partition(" ")[0] == STACK:
         return "namespace"
     while parent:

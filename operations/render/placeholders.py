@@ -12,23 +12,23 @@ from settings.credentials import required_credentials
 TLS_CERTIFICATE = Credential("", "TLS_CERTIFICATE", None, "the gateway's certificate: PEM text in single quotes")
 TLS_PRIVATE_KEY = Credential("", "TLS_PRIVATE_KEY", None, "its private key: PEM text in single quotes")
 TLS_PAIR = (TLS_CERTIFICATE, TLS_PRIVATE_KEY)
-"""What Pulumi makes by itself where TLS is self-signed, and nobody else does. No configuration key supplies it."""
+"""The self-signed certificate, which only Pulumi generates. No configuration key supplies it."""
 
 
 @dataclass(frozen=True)
 class Placeholders:
-    """The credentials of a stack, each with a mark that stands for its value while the program runs.
+    """The credentials of a stack, each with a token that replaces its value while the program runs.
 
-    A mark is made of letters and digits, so that it passes every escaping unchanged; the values that Compose puts in
-    their places have to be so, too.
+    A token has letters and digits only, so that escaping doesn't change it. The values that Compose substitutes must
+    also be like this.
     """
 
     by_credential: Mapping[Credential, str | None]
-    """Credential to the value used when the environment names none; None where one must be named."""
+    """Credential to its default value; None if the environment must supply it."""
 
     @classmethod
     def of(cls, settings: Settings, supplied: Collection[str]) -> Placeholders:
-        """Those of the credentials that have a value in the stack.
+        """Return the credentials that have a value in the stack.
 
         Args:
             settings: of the stack.
@@ -47,20 +47,20 @@ class Placeholders:
 
     @property
     def marks(self) -> dict[str, str]:
-        """Configuration key to mark."""
+        """Return the token per configuration key."""
         return {one.key: mark(one) for one in self.by_credential if one not in TLS_PAIR}
 
     @property
     def required(self) -> bool:
-        """Whether an environment file must be there."""
+        """Return whether an environment file is required."""
         return None in self.by_credential.values()
 
     def used_in(self, text: str) -> Placeholders:
-        """Those that the text asks for."""
+        """Return the credentials that the text contains."""
         return Placeholders({one: default for one, default in self.by_credential.items() if mark(one) in text})
 
     def insert(self, text: str) -> str:
-        """The text with each mark replaced by Compose's reference to the variable."""
+        """Return the text with each token replaced by Compose's reference to the variable."""
         for credential, default in self.by_credential.items():
             missing = f":?set {credential.variable} in the environment file"
             reference = f"${{{credential.variable}{missing if default is None else f':-{default}'}}}"
@@ -68,13 +68,13 @@ class Placeholders:
         return text
 
     def instruct(self, text: str) -> str:
-        """The text with each mark replaced by what a person sees and replaces: `REPLACE_WITH_<variable>`."""
+        """Return the text with each token replaced by a visible placeholder: `REPLACE_WITH_<variable>`."""
         for credential in self.by_credential:
             text = text.replace(mark(credential), f"REPLACE_WITH_{credential.variable}")
         return text
 
     def example(self, *introduction: str) -> str:
-        """The environment file with every variable and no secret in it, below an introduction."""
+        """Return the environment file with an introduction and every variable, without secrets."""
         lines = [f"# {line}" for line in introduction]
         for credential, default in self.by_credential.items():
             lines += ["", f"# {credential.purpose}"]
@@ -83,5 +83,5 @@ class Placeholders:
 
 
 def mark(credential: Credential) -> str:
-    """What stands for a credential's value."""
+    """Return the token of a credential."""
     return f"PLACEHOLDER0{credential.variable.replace('_', '0')}0PLACEHOLDER"

@@ -83,7 +83,7 @@ def broker(settings: Kafka, *, published: str, cluster: str) -> Workload:
         ),
         volumes=(
             Volume(
-                # A data directory belongs to the mode that made it: each has a volume of its own, none is converted.
+                # A data directory belongs to its mode: each mode has its own volume, and none is converted.
                 name=f"kafka-{settings.mode}-data",
                 mount=DATA_MOUNT,
                 size_gib=settings.storage_gib,
@@ -106,15 +106,15 @@ def broker(settings: Kafka, *, published: str, cluster: str) -> Workload:
         ),
         memory_mib=memory.limit_mib,
         cpu_request=settings.cpu_request,
-        # Ready is a broker that has caught up with the others, which takes as long as there is to copy.
+        # A broker is ready once it has caught up with the others, which takes as long as the copy takes.
         readiness=Probe(
             check=Exec(command=("bash", f"{CONFIGURATION}/ready.sh")), startup_s=600 if several else 120, period_s=2
         ),
-        # A broker that recovers its logs after a crash keeps its port closed meanwhile.
+        # A broker keeps its port closed while it recovers its logs after a crash.
         liveness=Liveness(check=TcpConnect(port=ENDPOINT.port), failures=12, startup_s=RECOVERY_S),
         needs=(ZOOKEEPER.workload,) if by_zookeeper else (),
         calls=(ZOOKEEPER,) if by_zookeeper else (),
-        # It hands its partitions over and writes its logs out; one that is killed checks them at the next start.
+        # It hands over its partitions and flushes its logs; a killed broker checks them at the next start.
         stop_grace_s=120,
     )
 

@@ -7,26 +7,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class JavaMemory:
-    """The parts of a Java server's memory, each held to its size by an option of the Java machine or by the mount."""
+    """The parts of a Java server's memory, each limited by a JVM option or by the mount's size."""
 
     heap_mib: int
     metaspace_mib: int
     code_cache_mib: int
     direct_mib: int
-    """Buffers outside the heap. Java's default is as much as the heap again."""
+    """Buffers outside the heap. Java's default is the size of the heap."""
 
     threads_mib: int
-    """Stacks, of which Java touches a small part, and what the C library allocates."""
+    """Thread stacks, of which Java uses a small part, and the C library's allocations."""
 
     scratch_mib: int
     """Writable directories in memory."""
 
     page_cache_mib: int = 0
-    """What the kernel can keep of the files without giving up a page that the process needs."""
+    """Page cache that the kernel can keep without reclaiming pages of the process."""
 
     @property
     def limit_mib(self) -> int:
-        """The container's memory limit."""
+        """Return the container's memory limit."""
         collector_mib = self.heap_mib // 8
         parts = (
             *(self.heap_mib, collector_mib, self.metaspace_mib, self.code_cache_mib, self.direct_mib),
@@ -36,7 +36,7 @@ class JavaMemory:
 
     @property
     def options(self) -> str:
-        """The options that hold the parts outside the heap to their sizes."""
+        """Return the JVM options that limit the parts outside the heap."""
         return (
             f"-XX:MaxMetaspaceSize={self.metaspace_mib}m -XX:ReservedCodeCacheSize={self.code_cache_mib}m "
             f"-XX:MaxDirectMemorySize={self.direct_mib}m"
@@ -49,7 +49,7 @@ IMAGE_VOLUMES = ("/etc/kafka/secrets", "/mnt/shared/config")
 
 
 def of_broker(heap_mib: int) -> JavaMemory:
-    """The memory of a Kafka broker."""
+    """Return the memory of a Kafka broker."""
     return JavaMemory(
         heap_mib=heap_mib,
         metaspace_mib=96,

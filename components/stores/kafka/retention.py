@@ -20,7 +20,7 @@ class Retention:
     """Sizes in bytes."""
 
     segment: int
-    """A file of events; the broker deletes whole files."""
+    """Size of a log segment; the broker deletes whole segments."""
 
     partition: int
     """`log.retention.bytes`. A partition takes up to one more segment, and what is written until the next check."""
@@ -57,7 +57,7 @@ class Retention:
 def retention(settings: Kafka) -> Retention:
     """60 % of the volume for `topics` x `partitions` partitions of events, 10 % for internal topics, 2 % for metadata.
 
-    The rest is room for indexes, for what a check of the sizes comes too late for, and below the alert.
+    The rest is for indexes, for data written between two size checks, and for the margin below the alert.
     """
     volume = settings.storage_gib * 1024 * MIB
     share = int(volume * EVENTS_SHARE / settings.partitions_per_broker)
@@ -66,7 +66,7 @@ def retention(settings: Kafka) -> Retention:
     metadata = min(100 * MIB, int(volume * METADATA_SHARE))
     return Retention(
         segment=segment,
-        # Of the share, one segment is being written and one waits to be deleted.
+        # One segment of the share is being written, and one waits for deletion.
         partition=share - 2 * segment,
         internal_segment=min(100 * MIB, internal_share // 4),
         metadata_segment=max(8 * MIB, metadata // 2),

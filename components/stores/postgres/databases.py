@@ -47,15 +47,15 @@ def databases(args: StoreArgs, calls: Calls, login: contract.Postgres, *, needs:
             "PGPORT": str(login.port),
             "PGUSER": login.admin_role,
             "PGSSLMODE": login.ssl_mode,
-            # A managed server's certificate is signed by one of the authorities that the system trusts.
+            # A managed server's certificate is signed by a CA that the system trusts.
             **({"PGSSLROOTCERT": "system"} if login.ssl_mode == "verify-full" else {}),
-            # Servers that are kept have the password of the stack before until the operator has seen this one's.
+            # Retained servers have the previous stack's password until the operator has applied this one's.
             **({"PROVISION_LOGIN_WAIT_S": "60"} if settings.mode == "cloudnativepg" else {}),
             "PGPASSWORD_FILE": f"{SECRETS}/password",
             "PROVISION_MIGRATOR_CONNECTIONS": str(postgres_connections.MIGRATOR),
             "PROVISION_BACKUP_CONNECTIONS": str(postgres_connections.BACKUP),
             "PROVISION_MONITOR_CONNECTIONS": str(postgres_connections.MONITOR),
-            # The settings know how many connections the stack's own server accepts, and not how many another one does.
+            # The settings know max_connections of the stack's own server, but not of an external one.
             **({"PROVISION_REQUIRE_CONNECTIONS": "true"} if settings.mode == "external" else {}),
             "PROVISION_TABLE": "/etc/provisioning/databases",
             "PROVISION_PASSWORDS_DIR": "/run/secrets/roles",

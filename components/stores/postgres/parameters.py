@@ -25,7 +25,7 @@ def _memory(settings: Postgres) -> dict[str, str]:
         "max_parallel_workers": str(PARALLEL_WORKERS),
         "max_parallel_workers_per_gather": str(memory.parallel_workers),
         "max_parallel_maintenance_workers": str(memory.parallel_workers),
-        # Compiled queries take tens of MiB per session, which no parameter bounds.
+        # JIT-compiled queries take tens of MiB per session, which no parameter limits.
         "jit": "off",
         # A container may see the node's huge pages without being allowed to use one (docker-library/postgres#451).
         "huge_pages": "off",
@@ -53,8 +53,8 @@ def _disk(settings: Postgres) -> dict[str, str]:
         "max_wal_size": f"{min(1024, tenth_mib)}MB",
         "min_wal_size": "80MB",
         "checkpoint_timeout": "5min",
-        # A consumer that is gone for longer is given up: else its slot keeps WAL until the volume is full.
+        # A consumer that is gone for longer loses its slot, which would otherwise keep WAL until the volume is full.
         "max_slot_wal_keep_size": f"{2 * tenth_mib}MB",
-        # Of one session: a query that sorts more than this on the disk is refused.
+        # Per session: a query that needs larger temporary files fails.
         "temp_file_limit": f"{tenth_mib}MB",
     }

@@ -45,10 +45,10 @@ def pg_admin(
             # The image's own place for this file lies in its read-only root.
             "PGADMIN_CUSTOM_CONFIG_DISTRO_FILE": "/run/pgadmin/config_distro.py",
             "PGADMIN_CONFIG_MASTER_PASSWORD_REQUIRED": "False",
-            # Nothing of a developer's session leaves the machine: no version check, no picture by e-mail address.
+            # No external requests: no version check, no Gravatar.
             "PGADMIN_CONFIG_UPGRADE_CHECK_ENABLED": "False",
             "PGADMIN_CONFIG_SHOW_GRAVATAR_IMAGE": "False",
-            # The mail server of the image needs root; a forgotten password is in the configuration.
+            # The image's mail server needs root. A forgotten password is in the configuration.
             "PGADMIN_DISABLE_POSTFIX": "1",
         },
         ports=(Port(name="http", number=5050, publish=settings.port),),
@@ -76,6 +76,6 @@ def pg_admin(
 
 
 def _pgpass(server: contract.Postgres, password: str) -> str:
-    """A line of a libpq password file (https://www.postgresql.org/docs/current/libpq-pgpass.html)."""
+    """Return a line of a libpq password file (https://www.postgresql.org/docs/current/libpq-pgpass.html)."""
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     return f"{server.host}:{server.port}:*:{server.admin_role}:{escaped}\n"

@@ -61,7 +61,7 @@ def server(settings: Postgres, credentials: Credentials) -> Workload:
             "PGDATA": f"/var/lib/postgresql/{settings.major}/docker",
             "PGHOST": SOCKETS,
             "POSTGRES_PASSWORD_FILE": f"{SECRETS}/password",
-            # Sorting that no operating system upgrade changes under an index.
+            # A collation that doesn't change with the operating system, which would break indexes.
             "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --data-checksums --encoding=UTF8 "
             "--locale=C.UTF-8 --locale-provider=builtin --builtin-locale=C.UTF-8",
         },
@@ -84,7 +84,7 @@ def server(settings: Postgres, credentials: Credentials) -> Workload:
         scratch=(
             Scratch(path=SOCKETS, size_mib=4),
             Scratch(path="/tmp", size_mib=4),  # noqa: S108 - a mount of its own
-            # Parallel queries share memory here; the 64 MiB containers get by default are soon too few.
+            # Parallel queries share memory here; the default of 64 MiB is too small.
             Scratch(path="/dev/shm", size_mib=settings.memory.shm_mib),  # noqa: S108 - a mount of its own
         ),
         memory_mib=settings.memory_mib,
@@ -92,7 +92,7 @@ def server(settings: Postgres, credentials: Credentials) -> Workload:
         # Over TCP, which is closed until the data has been recovered and the password set.
         readiness=Probe(check=Exec(command=("sh", "/assets/ready.sh")), startup_s=120, period_s=2),
         liveness=Liveness(check=Exec(command=("sh", "/assets/alive.sh")), failures=12, startup_s=RECOVERY_S),
-        # A fast shutdown writes a checkpoint; killed earlier, the next start replays the log instead.
+        # A fast shutdown writes a checkpoint. If it is killed earlier, the next start replays the WAL.
         stop_grace_s=60,
     )
 
