@@ -28,6 +28,9 @@ from workloads import Kind, Workload
 REPORT_S = 5.0
 """Seconds between two runs of a store's readiness check."""
 
+WOKEN = "pti-calendar/woken"
+"""Annotation that is set and removed to change an object."""
+
 
 class Rollouts:
     """The records of which rollouts have succeeded, and the hooks that wait for them."""
@@ -69,7 +72,7 @@ class Rollouts:
     async def _wait_for_rollout(self, hook: pulumi.ResourceHookArgs) -> None:
         wanted = (hook.new_inputs or {})["input"]
         awaited, name = self._awaited[hook.name], str(wanted["name"])
-        wait = Wait(awaited, name, wanted.get("uid"), self._observed, self._delete_pod)
+        wait = Wait(awaited, name, wanted.get("uid"), self._observed, self._delete_pod, self._wake)
         reports = asyncio.create_task(self._report(wait))
         try:
             await wait.until_done()
@@ -95,6 +98,12 @@ class Rollouts:
     async def _delete_pod(self, name: str) -> None:
         asked = ("delete", f"pod/{name}", "--ignore-not-found", "--wait=false")
         await self._threads.run(kubectl.read, self._settings, *asked)
+
+    async def _wake(self, kind: str, name: str) -> None:
+        """Make a controller look at its pods now: a change of its object ends the pause that follows a refusal."""
+        for annotation in (f"{WOKEN}=true", f"{WOKEN}-"):
+            asked = ("annotate", f"{kind.lower()}/{name}", "--overwrite", annotation)
+            await self._threads.run(kubectl.answer, self._settings, *asked)
 
     async def _remove_autoscaler(self, hook: pulumi.ResourceHookArgs) -> None:
         """Remove the autoscaler before its Deployment gets a fixed number of replicas: Pulumi deletes last, and until

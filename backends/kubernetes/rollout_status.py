@@ -59,7 +59,8 @@ class Rollout:
     unstarted: list[Object] = field(default_factory=list)
     """Pods that can't start and never have, and that their operator doesn't replace (cloudnative-pg#3541)."""
 
-    lacks_pods: bool = False
+    lacking: tuple[str, str] | None = None
+    """Kind and name of the controller that has to create pods, and hasn't."""
 
     @property
     def is_pulling(self) -> bool:
@@ -118,6 +119,7 @@ def _deployment(one: Object, objects: list[Object]) -> Rollout:
         shown=f"{min(updated, sum(map(_is_ready, pods)))} of {wanted} replicas ready",
         pods=_present(pods),
         problems=[problem for found in newest for problem in _refusals(found)],
+        lacking=next((("ReplicaSet", found["metadata"]["name"]) for found in newest if [*_refusals(found)]), None),
     )
 
 
@@ -140,7 +142,7 @@ def _stateful_set(one: Object, objects: list[Object]) -> Rollout:
         pods=_present(newest),
         problems=[_leaving(pod) for pod in pods if "deletionTimestamp" in pod["metadata"]],
         claims=[one for one in objects if one["kind"] == "PersistentVolumeClaim" and one["metadata"]["name"] in mine],
-        lacks_pods=len(pods) < wanted,
+        lacking=("StatefulSet", one["metadata"]["name"]) if len(pods) < wanted else None,
     )
 
 
@@ -159,7 +161,7 @@ def _job(one: Object, objects: list[Object]) -> Rollout:
         failure=failure,
         shown=f"{sum(pod.get('status', {}).get('phase') == 'Failed' for pod in pods)} attempts failed",
         pods=[pod for pod in _present(pods) if pod.get("status", {}).get("phase") != "Failed"],
-        lacks_pods=not pods,
+        lacking=None if pods else ("Job", one["metadata"]["name"]),
     )
 
 

@@ -26,6 +26,10 @@ PULL_LIMIT_S = 900
 """Seconds for which pulling an image doesn't count: a pull without progress becomes ErrImagePull by itself."""
 
 GONE_AFTER_S = 20
+WAKE_AFTER_S = 5.0
+"""Seconds without all pods after which their controller is made to try again. After refusals of the API server it
+pauses for up to 16 minutes, also once the cause is gone (`DefaultTypedControllerRateLimiter` of client-go)."""
+
 RECENT = timedelta(seconds=60)
 """Maximum age of an event that counts; allows for clock differences."""
 
@@ -77,12 +81,14 @@ class Wait:
         uid: str | None,
         observed: Observed,
         delete_pod: Callable[[str], Awaitable[None]],
+        wake: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self.awaited = awaited
         self._name = name
         self._uid = uid
         self._observed = observed
         self._delete_pod = delete_pod
+        self._wake = wake
         self._began = self._found = monotonic()
         self._deadline = self._began + awaited.ready_s
         self._restarts_before: dict[str, dict[str, int]] = {}
@@ -90,6 +96,7 @@ class Wait:
         self._known: dict[tuple[str, str], Problem] = {}
         self._running_since: dict[str, float] = {}
         self._is_first_look = True
+        self._is_woken = False
 
     def extend(self) -> None:
         """Restart the timeout after progress."""
@@ -131,6 +138,9 @@ class Wait:
         if self._is_first_look:
             self._is_first_look = False
             await self._replace(found.unstarted)
+        if found.lacking and not self._is_woken and now - self._began >= WAKE_AFTER_S:
+            self._is_woken = True
+            await self._wake(*found.lacking)
         if found.failure:
             raise WorkloadError(f"{self.awaited.name} has failed: {found.failure}\n{self._advice()}")
         if self.awaited.attempt_s is not None:
@@ -183,12 +193,13 @@ class Wait:
         return problem
 
     async def _refusals(self, found: Rollout) -> list[Problem]:
-        """Return why the API server refuses pods of a StatefulSet or a Job, which only report it in events."""
-        if not found.lacks_pods:
+        """Return why the API server refuses pods, which a StatefulSet and a Job only report in events."""
+        if not found.lacking:
             return []
-        events = await self._observed.warnings("reason=FailedCreate", f"involvedObject.name={self._name}")
+        kind, name = found.lacking
+        events = await self._observed.warnings("reason=FailedCreate", f"involvedObject.name={name}")
         return [
-            refused(f"{self.awaited.kind} {self._name}", str(one["reason"]), str(one.get("message", "")))
+            refused(f"{kind} {name}", str(one["reason"]), str(one.get("message", "")))
             for one in events[-1:]
             if _is_recent(one)
         ]

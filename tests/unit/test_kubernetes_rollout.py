@@ -69,6 +69,7 @@ class Wait:
         self.events: list[Object] = []
         self.asked: list[str] = []
         self.deleted: list[str] = []
+        self.woken: list[str] = []
         self.answers: Mapping[str, str] = {}
         self.seconds = 0.0
         self._patch = monkeypatch
@@ -102,8 +103,13 @@ class Wait:
             shown = operated.get(kinds, lambda one: not is_cluster(one) and not is_operated(one))
             return json.dumps({"items": [*filter(shown, moment)]})
 
+        def answer(settings: Kubernetes, *arguments: str) -> str:
+            if arguments[0] == "annotate":
+                self.woken.append(arguments[1])
+            return self.answers.get(arguments[1], "")
+
         self._patch.setattr(kubectl, "read", read)
-        self._patch.setattr(kubectl, "answer", lambda settings, *arguments: self.answers.get(arguments[1], ""))
+        self._patch.setattr(kubectl, "answer", answer)
         for module in (rollout_wait, shared_answer):
             self._patch.setattr(module, "monotonic", lambda: self.seconds)
         recorded = deployed(one) if isinstance(one, Workload) else with_postgres(one)
@@ -272,6 +278,18 @@ class TestRoom:
         error = wait.fails(STORE, [stateful_set()])
         assert ("StatefulSet store: FailedCreate: exceeded quota" in error) is counts
         assert (wait.seconds < 100) is counts
+
+    def test_a_controller_that_pauses_after_a_refusal_is_made_to_try_again(self, wait: Wait) -> None:
+        """The cause is gone, and the update that follows must not have to wait for the end of the pause."""
+        wait(WEB, *[[deployment(), replica_set(refused="exceeded quota")]] * 3, READY)
+        assert wait.woken == ["replicaset/web-2"] * 2, "set, and removed"
+        wait.woken.clear()
+        wait(STORE, *[[stateful_set()]] * 3, [stateful_set(ready=1, current="new")])
+        assert wait.woken == ["statefulset/store"] * 2
+
+    def test_a_controller_that_is_about_to_create_its_pods_is_left_alone(self, wait: Wait) -> None:
+        wait(STORE, [stateful_set()], [stateful_set(ready=1, current="new")], step_s=1)
+        assert wait.woken == []
 
 
 class TestClaims:
