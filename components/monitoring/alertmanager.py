@@ -5,8 +5,11 @@ Secrets are files that Alertmanager reads itself; none passes through here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from settings.credential import Credential
+from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, WATCHDOG_WEBHOOK
+from settings.monitoring import Email, Receivers
 
 TEMPLATES = "/etc/alertmanager/templates"
 """Where `assets/alertmanager/` and the generated addresses are mounted."""
@@ -14,46 +17,17 @@ TEMPLATES = "/etc/alertmanager/templates"
 ONCALL, WATCHDOG, NULL_RECEIVER = "people", "watchdog", "nobody"
 """Receivers."""
 
+SECRETS = "/run/secrets/alertmanager"
+"""Mounted directory with a file per secret."""
+
 GROUP_BY = ["alertname", "workload"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Email:
-    """Notification by e-mail."""
-
-    to: str
-    """Recipients, separated by commas."""
-
-    sender: str
-    smarthost: str
-    """`host:port` of the mail server; ports 465 and 587 use TLS."""
-
-    username: str | None = None
-    password_file: str | None = None
-    require_tls: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Webhook:
-    """Notification of a webhook, as JSON. Its URL is usually a secret."""
-
-    url_file: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Receivers:
-    """Receivers of alerts. Without e-mail and webhook, alerts are only visible in Alertmanager."""
-
-    email: Email | None = None
-    webhook: Webhook | None = None
-    watchdog: Webhook | None = None
-    """An external dead man's switch, which raises the alarm when the Watchdog stops."""
 
 
 def configuration(receivers: Receivers) -> dict[str, Any]:
     """`alertmanager.yml`."""
-    people = {"name": ONCALL, **_people(receivers)}
-    watchdog = {"name": WATCHDOG, **_webhook(receivers.watchdog, resolved=False)}
+    people = {"name": ONCALL, **_oncall(receivers)}
+    heartbeat = _webhook(WATCHDOG_WEBHOOK, resolved=False) if receivers.watchdog else {}
+    watchdog = {"name": WATCHDOG, **heartbeat}
     return {
         "templates": [f"{TEMPLATES}/*.tmpl"],
         "route": _routes(),
@@ -125,20 +99,18 @@ INHIBITIONS: list[dict[str, Any]] = [
 ]
 
 
-def _people(receivers: Receivers) -> dict[str, Any]:
-    by_mail = {"email_configs": [_email(receivers.email)]} if receivers.email else {}
-    return by_mail | _webhook(receivers.webhook, resolved=True)
+def _oncall(receivers: Receivers) -> dict[str, Any]:
+    by_mail = {"email_configs": [_email(receivers.email)]} if receivers.email.to else {}
+    return by_mail | (_webhook(ALERT_WEBHOOK, resolved=True) if receivers.webhook else {})
 
 
 def _email(email: Email) -> dict[str, Any]:
-    login = {"auth_username": email.username} if email.username else {}
-    if email.password_file:
-        login["auth_password_file"] = email.password_file
+    login = {"auth_username": email.username, "auth_password_file": _file(ALERT_EMAIL)} if email.username else {}
     return {
-        "to": email.to,
+        "to": ", ".join(email.to),
         "from": email.sender,
         "smarthost": email.smarthost,
-        "require_tls": email.require_tls,
+        "require_tls": True,
         "send_resolved": True,
         "headers": {"Subject": '{{ template "pti.subject" . }}'},
         # Plain text, because it is read on a phone at night.
@@ -148,7 +120,9 @@ def _email(email: Email) -> dict[str, Any]:
     }
 
 
-def _webhook(webhook: Webhook | None, *, resolved: bool) -> dict[str, Any]:
-    if webhook is None:
-        return {}
-    return {"webhook_configs": [{"url_file": webhook.url_file, "send_resolved": resolved}]}
+def _webhook(url: Credential, *, resolved: bool) -> dict[str, Any]:
+    return {"webhook_configs": [{"url_file": _file(url), "send_resolved": resolved}]}
+
+
+def _file(credential: Credential) -> str:
+    return f"{SECRETS}/{credential.key}"

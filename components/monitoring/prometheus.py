@@ -10,8 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from settings.monitoring import Thresholds
+
 RULES = "/etc/prometheus/rules"
 """Where `assets/prometheus/rules/` and the generated file of thresholds are mounted."""
+
+BACKUP_AGE_S = 26 * 3600
+"""Maximum age of a daily backup."""
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -55,34 +60,6 @@ class Kubelets:
     """Only claims of this namespace are kept."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    """Thresholds of the alerts."""
-
-    latency_p95_s: float = 0.5
-    error_ratio: float = 0.05
-    traffic_floor_rps: float = 0.1
-    """Requests per second below which no alert on a ratio fires: one failure of two requests isn't meaningful."""
-
-    disk_used_ratio: float = 0.8
-    certificate_expiry_s: int = 14 * 24 * 3600
-    backup_age_s: int = 26 * 3600
-    availability: float = 0.999
-    """Share of the requests that must succeed, over 30 days."""
-
-    def series(self) -> dict[str, float]:
-        """Return the series names that the rules in `assets/prometheus/rules/` use."""
-        return {
-            "pti:threshold:latency_p95_seconds": self.latency_p95_s,
-            "pti:threshold:error_ratio": self.error_ratio,
-            "pti:threshold:traffic_floor_rps": self.traffic_floor_rps,
-            "pti:threshold:disk_used_ratio": self.disk_used_ratio,
-            "pti:threshold:certificate_expiry_seconds": self.certificate_expiry_s,
-            "pti:threshold:backup_age_seconds": self.backup_age_s,
-            "pti:objective:availability": self.availability,
-        }
-
-
 def configuration(
     targets: Sequence[Target],
     replicas: str | None,
@@ -119,12 +96,25 @@ def configuration(
 
 def thresholds_file(thresholds: Thresholds, expected: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     """The rule file that records the thresholds, and one expectation per (job, workload)."""
-    recorded = [{"record": name, "expr": f"vector({value!r})"} for name, value in thresholds.series().items()]
+    recorded = [{"record": name, "expr": f"vector({value!r})"} for name, value in _series(thresholds).items()]
     expectations = [
         {"record": "pti:expected", "expr": f"vector({number})", "labels": {"job": job, "workload": workload}}
         for (job, workload), number in expected.items()
     ]
     return {"groups": [{"name": "thresholds", "rules": recorded}, {"name": "expectations", "rules": expectations}]}
+
+
+def _series(thresholds: Thresholds) -> dict[str, float]:
+    """Return the series that the rules in `assets/prometheus/rules/` use, in their units."""
+    return {
+        "pti:threshold:latency_p95_seconds": thresholds.latency_ms / 1000,
+        "pti:threshold:error_ratio": thresholds.error_percent / 100,
+        "pti:threshold:traffic_floor_rps": thresholds.traffic_floor_rps,
+        "pti:threshold:disk_used_ratio": thresholds.disk_percent / 100,
+        "pti:threshold:certificate_expiry_seconds": thresholds.certificate_days * 24 * 3600,
+        "pti:threshold:backup_age_seconds": BACKUP_AGE_S,
+        "pti:objective:availability": thresholds.availability_percent / 100,
+    }
 
 
 def expected(targets: Iterable[Target], kubelets: Kubelets | None = None) -> dict[tuple[str, str], int]:

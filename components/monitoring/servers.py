@@ -13,7 +13,7 @@ from components.monitoring import prometheus as scraping
 from components.monitoring.links import link
 from settings.credential import Credential
 from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, GRAFANA, WATCHDOG_WEBHOOK
-from settings.monitoring import Monitoring, Receivers, Thresholds
+from settings.monitoring import Monitoring, Receivers
 from workloads import (
     INTERNET,
     RECOVERY_S,
@@ -41,7 +41,6 @@ PROMETHEUS_MOUNT, ALERTMANAGER_MOUNT, FOLDER = "/prometheus", "/alertmanager", "
 BELOW = "below.sh"
 
 NOBODY = 65534
-SECRETS = "/run/secrets/alertmanager"
 BACKUP_RULES = "backup.yml"
 """Rules about backups, which are omitted if no backup runs."""
 
@@ -64,7 +63,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
             name="configuration",
             directory="/etc/alertmanager/config",
             files={
-                "alertmanager.yml": scraping.as_text(routing.configuration(_receivers(receivers))),
+                "alertmanager.yml": scraping.as_text(routing.configuration(receivers)),
                 BELOW: asset(f"volume/{BELOW}"),
             },
         ),
@@ -78,7 +77,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
         ),
     ]
     if secrets:
-        files.append(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True))
+        files.append(FileSet(name="secrets", directory=routing.SECRETS, files=secrets, secret=True))
     calls = [External(*_address(receivers.email.smarthost))] if receivers.email.smarthost else []
     return Workload(
         name=ALERTMANAGER.workload,
@@ -120,7 +119,7 @@ def prometheus(
         kubelets=kubelets,
         interval_s=own.scrape_interval_s,
     )
-    thresholds = scraping.thresholds_file(_thresholds(settings.thresholds), scraping.expected(everything, kubelets))
+    thresholds = scraping.thresholds_file(settings.thresholds, scraping.expected(everything, kubelets))
     scraped = {target.job for target in targets}
     unused_rules = {BACKUP_RULES, *(name for name, job in RULES_OF_A_JOB.items() if job not in scraped)}
     rules = {name: text for name, text in assets("prometheus/rules", "*.yml").items() if name not in unused_rules}
@@ -233,42 +232,12 @@ def _data_sources(scrape_interval_s: int) -> str:
     return sources.substitute(scrape_interval_s=scrape_interval_s)
 
 
-def _thresholds(settings: Thresholds) -> scraping.Thresholds:
-    return scraping.Thresholds(
-        latency_p95_s=settings.latency_ms / 1000,
-        error_ratio=settings.error_percent / 100,
-        disk_used_ratio=settings.disk_percent / 100,
-        traffic_floor_rps=settings.traffic_floor_rps,
-        availability=settings.availability_percent / 100,
-        certificate_expiry_s=settings.certificate_days * 24 * 3600,
-    )
-
-
 def _secrets(receivers: Receivers) -> list[Credential]:
     return [
         *([ALERT_EMAIL] if receivers.email.username else []),
         *([ALERT_WEBHOOK] if receivers.webhook else []),
         *([WATCHDOG_WEBHOOK] if receivers.watchdog else []),
     ]
-
-
-def _receivers(receivers: Receivers) -> routing.Receivers:
-    def webhook(wanted: bool, credential: Credential) -> routing.Webhook | None:
-        return routing.Webhook(url_file=f"{SECRETS}/{credential.key}") if wanted else None
-
-    mail = receivers.email
-    email = routing.Email(
-        to=", ".join(mail.to),
-        sender=mail.sender,
-        smarthost=mail.smarthost or "",
-        username=mail.username,
-        password_file=f"{SECRETS}/{ALERT_EMAIL.key}" if mail.username else None,
-    )
-    return routing.Receivers(
-        email=email if mail.to else None,
-        webhook=webhook(receivers.webhook, ALERT_WEBHOOK),
-        watchdog=webhook(receivers.watchdog, WATCHDOG_WEBHOOK),
-    )
 
 
 def _address(smarthost: str) -> tuple[str, int]:

@@ -9,8 +9,8 @@ import pytest
 
 from components.assets import asset
 from components.monitoring import alertmanager, prometheus
-from components.monitoring.alertmanager import Email, Receivers, Webhook
-from components.monitoring.prometheus import Kubelets, Target, Thresholds
+from components.monitoring.prometheus import Kubelets, Target
+from settings.monitoring import Email, Receivers, Thresholds
 from tests.artifacts.prometheus_tools import accepts, run
 
 TARGETS = [
@@ -38,14 +38,13 @@ RECEIVERS = {
     "none": Receivers(),
     "all": Receivers(
         email=Email(
-            to="operations@pti-calendar.fr",
+            to=("operations@pti-calendar.fr",),
             sender="alerts@pti-calendar.fr",
             smarthost="smtp.example.com:587",
             username="alerts",
-            password_file="/run/secrets/smtp/password",
         ),
-        webhook=Webhook(url_file="/run/secrets/webhook/url"),
-        watchdog=Webhook(url_file="/run/secrets/watchdog/url"),
+        webhook=True,
+        watchdog=True,
     ),
 }
 

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from components.monitoring import alertmanager, prometheus
-from components.monitoring.alertmanager import INHIBITIONS, Email, Receivers, Webhook
-from components.monitoring.prometheus import Kubelets, Target, Thresholds
+from components.monitoring.alertmanager import INHIBITIONS
+from components.monitoring.prometheus import Kubelets, Target
+from settings.monitoring import Email, Receivers, Thresholds
 from tests.unit.paths import ROOT
 
 RDV = Target(job="service", workload="rdv", port=4002)
@@ -118,7 +119,7 @@ def test_the_default_thresholds_equal_those_of_the_rule_tests() -> None:
 
 
 def test_a_threshold_that_is_set_is_recorded() -> None:
-    (recorded, _) = prometheus.thresholds_file(Thresholds(error_ratio=0.01), {})["groups"]
+    (recorded, _) = prometheus.thresholds_file(Thresholds(error_percent=1.0), {})["groups"]
     assert {"record": "pti:threshold:error_ratio", "expr": "vector(0.01)"} in recorded["rules"]
 
 
@@ -139,7 +140,9 @@ def test_the_text_is_yaml_too() -> None:
 
 # Alertmanager
 
-EMAIL = Email(to="operations@example.com", sender="alerts@example.com", smarthost="smtp.example.com:587")
+EMAIL = Email(
+    to=("operations@example.com", "oncall@example.com"), sender="alerts@example.com", smarthost="smtp.example.com:587"
+)
 
 
 def receiver(receivers: Receivers, name: str) -> dict[str, Any]:
@@ -155,24 +158,33 @@ def test_without_receivers_nobody_is_notified() -> None:
 
 
 def test_every_receiver_is_notified_of_firing_and_resolved_alerts() -> None:
-    people = receiver(Receivers(email=EMAIL, webhook=Webhook(url_file="/run/secrets/hook")), "people")
+    people = receiver(Receivers(email=EMAIL, webhook=True), "people")
     (mail,), (hook,) = people["email_configs"], people["webhook_configs"]
-    assert (mail["to"], mail["from"], mail["smarthost"]) == (EMAIL.to, EMAIL.sender, EMAIL.smarthost)
+    assert (mail["to"], mail["from"], mail["smarthost"]) == (
+        "operations@example.com, oncall@example.com",
+        "alerts@example.com",
+        "smtp.example.com:587",
+    )
     assert (mail["require_tls"], mail["send_resolved"]) == (True, True)
-    assert hook == {"url_file": "/run/secrets/hook", "send_resolved": True}
+    assert hook == {"url_file": "/run/secrets/alertmanager/alertWebhookUrl", "send_resolved": True}
 
 
 def test_a_mail_login_is_a_file() -> None:
-    email = Email(**{**vars(EMAIL), "username": "alerts", "password_file": "/run/secrets/smtp"})
+    email = EMAIL.model_copy(update={"username": "alerts"})
     (mail,) = receiver(Receivers(email=email), "people")["email_configs"]
-    assert (mail["auth_username"], mail["auth_password_file"]) == ("alerts", "/run/secrets/smtp")
+    assert (mail["auth_username"], mail["auth_password_file"]) == (
+        "alerts",
+        "/run/secrets/alertmanager/alertEmailPassword",
+    )
     assert "auth_password" not in json.dumps(mail).replace("auth_password_file", "")
 
 
 def test_the_watchdog_has_its_own_receiver() -> None:
-    receivers = Receivers(email=EMAIL, watchdog=Webhook(url_file="/run/secrets/watchdog"))
+    receivers = Receivers(email=EMAIL, watchdog=True)
     watchdog = receiver(receivers, "watchdog")
-    assert watchdog["webhook_configs"] == [{"url_file": "/run/secrets/watchdog", "send_resolved": False}]
+    assert watchdog["webhook_configs"] == [
+        {"url_file": "/run/secrets/alertmanager/watchdogWebhookUrl", "send_resolved": False}
+    ]
 
 
 def test_alerts_are_grouped_by_name_and_workload() -> None:
