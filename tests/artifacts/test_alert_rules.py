@@ -57,11 +57,11 @@ def test_promtool_accepts_the_rules(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(TESTS.glob("*.test.yml")), ids=lambda path: path.name.partition(".")[0])
-def test_the_alerts_fire_and_recover_as_they_should(path: Path) -> None:
+def test_the_alerts_fire_and_recover(path: Path) -> None:
     accepts("promtool", "test", "rules", path)
 
 
-def test_a_wrong_expectation_would_be_noticed(tmp_path: Path) -> None:
+def test_a_wrong_expectation_fails(tmp_path: Path) -> None:
     wrong = yaml.safe_load((TESTS / "certificates.test.yml").read_text())
     wrong["rule_files"] = [str((TESTS / name).resolve()) for name in wrong["rule_files"]]
     for test in wrong["tests"]:
@@ -74,7 +74,7 @@ def test_a_wrong_expectation_would_be_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_an_alert_is_shown_to_fire_and_to_recover(alert: str) -> None:
+def test_each_alert_has_a_test_that_fires_and_recovers(alert: str) -> None:
     fires = [steps for name, steps in CASES if name == alert and any(steps)]
     recovers = [not steps[0] and not steps[-1] for steps in fires]
     if alert == ALWAYS_FIRING:
@@ -85,16 +85,16 @@ def test_an_alert_is_shown_to_fire_and_to_recover(alert: str) -> None:
 
 
 @pytest.mark.parametrize("alert", [alert for alert in ALERTS if alert != ALWAYS_FIRING])
-def test_an_alert_is_shown_to_keep_silent(alert: str) -> None:
+def test_each_alert_has_a_test_that_stays_silent(alert: str) -> None:
     assert [steps for name, steps in CASES if name == alert and not any(steps)]
 
 
-def test_every_test_is_about_an_alert_of_ours() -> None:
+def test_every_test_is_of_an_existing_alert() -> None:
     assert {alert for alert, _ in CASES} == ALERTS.keys()
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_an_alert_says_what_it_must(alert: str) -> None:
+def test_each_alert_has_the_required_annotations(alert: str) -> None:
     rule = ALERTS[alert]
     assert re.fullmatch(r"\d+[mh]", rule["for"]), "it waits"
     assert rule["labels"].keys() == {"severity"}
@@ -104,14 +104,14 @@ def test_an_alert_says_what_it_must(alert: str) -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_an_alert_leads_to_its_section_of_the_runbook(alert: str) -> None:
+def test_each_alert_links_to_its_section(alert: str) -> None:
     page, _, anchor = ALERTS[alert]["annotations"]["runbook_url"].partition("#")
     assert page == RUNBOOK
     assert anchor == alert.lower()
     assert anchor in {heading.lower() for heading in headings()}
 
 
-def test_the_runbook_has_no_section_of_an_alert_that_is_gone() -> None:
+def test_no_section_describes_a_removed_alert() -> None:
     assert set(headings()) == ALERTS.keys()
 
 
@@ -121,7 +121,7 @@ def headings() -> list[str]:
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_an_alert_leads_to_a_panel_that_exists(alert: str) -> None:
+def test_each_alert_links_to_an_existing_panel(alert: str) -> None:
     address = urlparse(ALERTS[alert]["annotations"]["dashboard"])
     board = next(board for board in BOARDS if address.path == f"/d/{board.uid}")
     parameters = parse_qs(address.query)
@@ -133,7 +133,7 @@ def test_recorded_names_are_level_metric_operation() -> None:
     assert {name for name in RECORDED if not re.fullmatch(r"[a-z]+:[a-z_]+:[a-z0-9_]+", name)} == set()
 
 
-def test_a_recorded_series_that_is_read_is_recorded() -> None:
+def test_every_recorded_series_that_is_used_is_recorded() -> None:
     rules = [rule for path in RULE_FILES for rule in rules_of(path)]
     read = {name for rule in rules for name in recorded_names(rule["expr"])}
     assert read - RECORDED - GENERATED == set()

@@ -66,7 +66,7 @@ def cluster(server: ApiServer) -> Cluster:
     return cast(Cluster, server)
 
 
-def test_each_volume_is_a_file_system_of_its_own(server: ApiServer) -> None:
+def test_each_volume_is_a_separate_file_system(server: ApiServer) -> None:
     volumes.ensure(cluster(server))
     assert len({place.stat().st_dev for place in folders(server)}) == 2
     for place in folders(server):
@@ -75,7 +75,7 @@ def test_each_volume_is_a_file_system_of_its_own(server: ApiServer) -> None:
     assert volumes.used(cluster(server), "any")["data"] == pytest.approx(0, abs=0.01)
 
 
-def test_after_the_nodes_end_the_files_are_there_again(server: ApiServer) -> None:
+def test_files_survive_a_stop_of_the_node(server: ApiServer) -> None:
     volumes.ensure(cluster(server))
     volumes.small(cluster(server), "namespace", "claim")
     assert len(folders(server)) == 3
@@ -100,7 +100,7 @@ def test_a_released_volume_is_offered_again_without_its_files(server: ApiServer)
     assert [(folder(server, name) / "kept").exists() for name in (released, bound)] == [False, True]
 
 
-def test_the_small_volume_is_one_claims_and_goes_with_it(server: ApiServer) -> None:
+def test_the_small_volume_is_deleted_with_its_claim(server: ApiServer) -> None:
     volumes.ensure(cluster(server))
     volumes.small(cluster(server), "namespace", "claim")
     kept = server.volumes[volumes.SMALL]["spec"]["claimRef"]

@@ -29,11 +29,11 @@ RANGE = re.compile(r"\[([^\]]*)\]")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_file_is_what_the_tables_say(path: Path) -> None:
+def test_each_dashboard_file_matches_its_table(path: Path) -> None:
     assert (ROOT / path).read_text() == dashboard_files()[path], "run: make documents"
 
 
-def test_no_file_is_left_from_a_dashboard_that_is_gone() -> None:
+def test_no_file_of_a_removed_dashboard_remains() -> None:
     assert {path.relative_to(ROOT) for path in (ROOT / FOLDER).iterdir()} == FILES.keys()
 
 
@@ -41,7 +41,7 @@ def test_the_same_tables_give_the_same_text() -> None:
     assert [as_json(board) for board in BOARDS] == [*dashboard_files().values()]
 
 
-def test_the_four_dashboards_have_their_addresses_for_good() -> None:
+def test_the_four_dashboards_have_fixed_urls() -> None:
     assert {board["uid"]: board["title"] for board in FILES.values()} == {
         "pti-overview-platform": "Overview Platform",
         "pti-services-health": "Services Health",
@@ -51,7 +51,7 @@ def test_the_four_dashboards_have_their_addresses_for_good() -> None:
 
 
 @pytest.mark.parametrize("board", FILES.values(), ids=lambda board: board["uid"])
-def test_a_dashboard_lets_the_data_source_be_chosen_and_leads_to_the_others(board: dict[str, Any]) -> None:
+def test_a_dashboard_selects_its_data_source_and_links_to_the_others(board: dict[str, Any]) -> None:
     chosen = {variable["name"]: variable for variable in board["templating"]["list"]}
     assert (chosen["datasource"]["type"], chosen["datasource"]["query"]) == ("datasource", "prometheus")
     assert [(link["type"], link["tags"]) for link in board["links"]] == [("dashboards", board["tags"])]
@@ -60,7 +60,7 @@ def test_a_dashboard_lets_the_data_source_be_chosen_and_leads_to_the_others(boar
 
 
 @pytest.mark.parametrize("board", FILES.values(), ids=lambda board: board["uid"])
-def test_panels_have_numbers_of_their_own_and_do_not_overlap(board: dict[str, Any]) -> None:
+def test_panels_have_unique_ids_and_do_not_overlap(board: dict[str, Any]) -> None:
     numbers = [panel["id"] for panel in board["panels"]]
     assert len(set(numbers)) == len(numbers)
     covered: set[tuple[int, int]] = set()
@@ -77,7 +77,7 @@ def test_panels_have_numbers_of_their_own_and_do_not_overlap(board: dict[str, An
 
 
 @pytest.mark.parametrize("panel", PANELS)
-def test_a_panel_explains_itself(panel: dict[str, Any]) -> None:
+def test_every_panel_has_a_description(panel: dict[str, Any]) -> None:
     assert panel["title"]
     assert panel["description"].endswith("."), "a sentence"
     assert panel["fieldConfig"]["defaults"]["unit"]
@@ -87,12 +87,12 @@ def test_a_panel_explains_itself(panel: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("panel", PANELS)
-def test_a_panel_asks_the_chosen_data_source(panel: dict[str, Any]) -> None:
+def test_every_panel_uses_the_selected_data_source(panel: dict[str, Any]) -> None:
     assert {asked["datasource"]["uid"] for asked in [panel, *panel["targets"]]} == {"${datasource}"}
 
 
 @pytest.mark.parametrize("panel", PANELS)
-def test_a_panel_follows_the_resolution_that_is_shown(panel: dict[str, Any]) -> None:
+def test_every_panel_uses_the_rate_interval(panel: dict[str, Any]) -> None:
     for target in panel["targets"]:
         windows = set(RANGE.findall(target["expr"]))
         assert windows <= {"$__rate_interval", "$__range"}, "a fixed window belongs in a recording rule"
@@ -100,11 +100,11 @@ def test_a_panel_follows_the_resolution_that_is_shown(panel: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("panel", PANELS)
-def test_a_panel_tells_nothing_about_a_single_tenant(panel: dict[str, Any]) -> None:
+def test_no_panel_shows_a_single_tenant(panel: dict[str, Any]) -> None:
     assert "tenant" not in json.dumps(panel).lower()
 
 
-def test_a_series_that_is_shown_is_recorded() -> None:
+def test_every_shown_series_is_recorded() -> None:
     shown = {name for query in queries() for name in recorded_names(query.expression)}
     assert shown
     assert shown - RECORDED - GENERATED == set()
@@ -120,7 +120,7 @@ def test_every_query_in_the_files_is_listed() -> None:
     assert [tuple(query) for query in queries()] == shown
 
 
-def test_prometheus_understands_every_query(tmp_path: Path) -> None:
+def test_promtool_parses_every_query(tmp_path: Path) -> None:
     """As rules, one per query: promtool reads the expressions of a rule file."""
     chosen = [
         {"record": f"shown:query:number{number}", "expr": with_values(query.expression)}

@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "mounted"
 
 
-def test_a_new_one_holds_lost_and_found_and_is_roots(tmp_path: Path, folder: Path) -> None:
+def test_a_new_file_system_has_lost_and_found_and_belongs_to_root(tmp_path: Path, folder: Path) -> None:
     ext4.mount(tmp_path / "image", folder, 64)
     try:
         assert [one.name for one in folder.iterdir()] == ["lost+found"]
@@ -26,7 +26,7 @@ def test_a_new_one_holds_lost_and_found_and_is_roots(tmp_path: Path, folder: Pat
         ext4.unmount(folder)
 
 
-def test_files_are_there_again_after_the_next_mount(tmp_path: Path, folder: Path) -> None:
+def test_files_survive_a_remount(tmp_path: Path, folder: Path) -> None:
     for expected in (set(), {"kept"}):
         ext4.mount(tmp_path / "image", folder, 64)
         try:

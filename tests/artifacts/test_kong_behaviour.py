@@ -89,18 +89,18 @@ def answers(gateway: rows.Gateway, process: subprocess.Popen[bytes], log: Path) 
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_request_is_answered_as_kong_answers_it(running: Running, row: rows.Row) -> None:
+def test_a_request_gets_kongs_response(running: Running, row: rows.Row) -> None:
     assert rows.differences(row, running.gateway.ask(row.request)) == []
 
 
-def test_ten_bodies_of_the_largest_size_pass_at_once(running: Running) -> None:
+def test_ten_concurrent_bodies_of_the_largest_size_pass(running: Running) -> None:
     largest = {"method": "POST", "path": "/api/user/me", "token": "valid", "body_bytes": 10 << 20}
     with ThreadPoolExecutor(10) as pool:
         found = list(pool.map(running.gateway.ask, [largest, largest | {"chunked": True}] * 5))
     assert [(one.status, one.document["body_bytes"]) for one in found] == [(200, 10 << 20)] * 10
 
 
-def test_a_large_answer_arrives_whole(running: Running) -> None:
+def test_a_large_response_arrives_completely(running: Running) -> None:
     answer = running.gateway.ask({"path": "/api/user/me?mib=100", "token": "valid"})
     assert (answer.status, len(answer.body)) == (200, 100 << 20)
 
@@ -143,7 +143,7 @@ ADMINISTRATION: list[tuple[str, str, dict[str, str], int]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), ADMINISTRATION)
-def test_the_administration_shows_what_is_no_secret_to_who_is_no_web_page(
+def test_the_admin_api_shows_no_secrets_and_refuses_web_pages(
     running: Running, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
     connection = HTTPConnection("127.0.0.1", running.admin_port, timeout=30)
@@ -154,7 +154,7 @@ def test_the_administration_shows_what_is_no_secret_to_who_is_no_web_page(
     connection.close()
 
 
-def test_a_redis_by_address_and_tls_is_refused(program: Path, tmp_path: Path) -> None:
+def test_a_redis_by_address_with_tls_is_refused(program: Path, tmp_path: Path) -> None:
     made = scenario(1, 1)
     for plugin in made.document["plugins"]:
         if plugin["name"] == "rate-limiting":

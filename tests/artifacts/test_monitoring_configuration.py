@@ -114,7 +114,7 @@ def message(configured: Path, template: str) -> str:
     return outcome.stdout
 
 
-def test_a_message_says_what_is_wrong_and_where_to_go(configured: Path) -> None:
+def test_a_notification_has_the_problem_and_the_links(configured: Path) -> None:
     alert = {
         "startsAt": "2026-11-24T03:12:00Z",
         "labels": {"alertname": "ServiceDown", "workload": "rdv"},

@@ -34,7 +34,7 @@ def limits(task: Task, database: str) -> dict[str, int]:
 # Connections
 
 
-def test_each_role_has_its_limit_and_gets_it_back(provisioned: Outcome, task: Task, database: str) -> None:
+def test_each_role_has_its_limit_and_it_is_restored(provisioned: Outcome, task: Task, database: str) -> None:
     expected = {f"{database}_owner": -1, f"{database}_migrator": 2, f"{database}_app": CONNECTIONS, BACKUP: 10}
     assert limits(task, database) == expected
     with task.server.connect() as admin:
@@ -43,13 +43,13 @@ def test_each_role_has_its_limit_and_gets_it_back(provisioned: Outcome, task: Ta
     assert limits(task, database) == expected
 
 
-def test_another_number_in_the_table_is_the_new_limit(provisioned: Outcome, task: Task, database: str) -> None:
+def test_a_changed_number_in_the_table_changes_the_limit(provisioned: Outcome, task: Task, database: str) -> None:
     task.table = f"user {database} 17\n"
     assert task.run().lines_about(f"role {database}_app") == [f"role {database}_app: now CONNECTION LIMIT 17"]
     assert limits(task, database)[f"{database}_app"] == 17
 
 
-def test_a_server_without_room_is_refused_where_asked_before_anything_is_made(task: Task, database: str) -> None:
+def test_a_server_with_too_few_connections_is_refused_before_any_change(task: Task, database: str) -> None:
     task.table = f"user {database} 90\n"
     task.environment["PROVISION_REQUIRE_CONNECTIONS"] = "true"
     outcome = task.run()
@@ -63,7 +63,7 @@ def test_a_server_without_room_is_refused_where_asked_before_anything_is_made(ta
 
 
 @pytest.mark.parametrize("name", ["MIGRATOR", "BACKUP", "MONITOR"])
-def test_a_limit_that_is_none_is_refused(task: Task, name: str) -> None:
+def test_an_invalid_limit_is_refused(task: Task, name: str) -> None:
     task.environment[f"PROVISION_{name}_CONNECTIONS"] = "many"
     outcome = task.run()
     assert outcome.status == 1
@@ -91,7 +91,7 @@ def small(image_installation: Installation) -> Iterator[tuple[Task, str]]:
             yield task, database
 
 
-def test_a_service_that_takes_all_it_can_shuts_out_nobody(small: tuple[Task, str], tried: Tried) -> None:
+def test_a_service_with_all_its_connections_blocks_no_other_role(small: tuple[Task, str], tried: Tried) -> None:
     notice = "PostgreSQL refuses that service more connections; no other role is affected"
     tried.failure("A service opens all of its connections", on="PostgreSQL", notice=notice)
     task, greedy = small
@@ -109,7 +109,7 @@ def test_a_service_that_takes_all_it_can_shuts_out_nobody(small: tuple[Task, str
     tried.lost("nothing")
 
 
-def test_monitor_backup_and_operators_get_into_a_full_server(small: tuple[Task, str]) -> None:
+def test_monitor_backup_and_operators_can_connect_to_a_full_server(small: tuple[Task, str]) -> None:
     task, _ = small
     with task.server.connect() as admin, ExitStack() as open_:
         admin.execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
@@ -147,7 +147,7 @@ def test_a_session_has_the_time_limits_of_its_role(provisioned: Outcome, task: T
         assert session.execute("SHOW statement_timeout").fetchone() == ("0",)
 
 
-def test_what_a_role_took_off_for_itself_is_put_back(provisioned: Outcome, task: Task, database: str) -> None:
+def test_defaults_that_a_role_changed_for_itself_are_restored(provisioned: Outcome, task: Task, database: str) -> None:
     role = f"{database}_app"
     with task.connect(database, role) as session:
         session.execute(f"ALTER ROLE {role} SET statement_timeout = 0")
@@ -201,7 +201,7 @@ def hung_client(task: Task, database: str, idle_s: int) -> Iterator[None]:
         client.wait()
 
 
-def test_a_hung_client_and_a_migration_stop_nobody(
+def test_a_hung_client_and_a_migration_block_readers_only_briefly(
     provisioned: Outcome, task: Task, database: str, tried: Tried
 ) -> None:
     """The migrator waits for the client, and every reader behind the migrator: no longer than its `lock_timeout`."""

@@ -75,7 +75,7 @@ def test_an_empty_volume_gets_a_cluster_whose_superuser_has_the_password(store: 
         store.connect("another")
 
 
-def test_kept_data_is_served_with_the_password_of_the_day(kept: Container) -> None:
+def test_existing_data_gets_the_current_password(kept: Container) -> None:
     kept.password = "tomorrow's: \\ $1"
     with kept.started() as session:
         assert rows(session) == 0
@@ -84,7 +84,7 @@ def test_kept_data_is_served_with_the_password_of_the_day(kept: Container) -> No
         kept.connect(PASSWORD)
 
 
-def test_a_first_start_that_was_killed_is_begun_again(store: Container) -> None:
+def test_a_killed_first_start_is_repeated(store: Container) -> None:
     half = store.data.with_name("docker.new")
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text(f"{store.programs.major}\n")
@@ -145,7 +145,7 @@ def test_a_damaged_data_directory_is_left_as_it_is(kept: Container, tried: Tried
     tried.lost("nothing more: the files stay as they are")
 
 
-def test_data_of_another_version_is_refused(store: Container, tried: Tried) -> None:
+def test_data_of_another_major_version_is_refused(store: Container, tried: Tried) -> None:
     tried.failure(
         "The image has another major version than the data",
         on="PostgreSQL",
@@ -160,7 +160,7 @@ def test_data_of_another_version_is_refused(store: Container, tried: Tried) -> N
     tried.lost("nothing")
 
 
-def test_a_directory_that_a_group_may_read_is_closed_again(kept: Container) -> None:
+def test_a_group_readable_data_directory_is_closed_again(kept: Container) -> None:
     """A kubelet that hands a volume to `fsGroup` opens what is in it to the group."""
     kept.data.chmod(0o2770)
     kept.started().close()
@@ -183,7 +183,7 @@ class TestCrash:
         crashed.start()
         return crashed, held_recovery(crashed)
 
-    def test_it_says_how_far_it_is_and_is_alive(self, recovering: tuple[Container, int]) -> None:
+    def test_a_recovering_server_reports_its_progress_and_is_alive(self, recovering: tuple[Container, int]) -> None:
         store, pid = recovering
         ready = store.run("ready.sh")
         assert ready.returncode == 1
@@ -198,7 +198,7 @@ class TestCrash:
         with store.connect() as session:
             assert rows(session) == 100_000
 
-    def test_a_stop_in_the_middle_costs_nothing(self, recovering: tuple[Container, int], tried: Tried) -> None:
+    def test_a_stop_during_recovery_loses_nothing(self, recovering: tuple[Container, int], tried: Tried) -> None:
         store, pid = recovering
         notice = "the recovery of 110 MiB of WAL begins again"
         tried.failure("PostgreSQL is stopped while it recovers from a crash", on="PostgreSQL", notice=notice)
@@ -259,7 +259,7 @@ def small_disk(store: Container, tmp_path: Path) -> Iterator[Path]:
             ext4.unmount(store.volume)
 
 
-def test_what_was_acknowledged_outlives_a_full_disk(store: Container, small_disk: Path, tried: Tried) -> None:
+def test_acknowledged_rows_survive_a_full_disk(store: Container, small_disk: Path, tried: Tried) -> None:
     notice = "writes fail, then the server stops; it starts again once the volume has grown"
     tried.failure("PostgreSQL's disk is full", on="PostgreSQL", notice=notice)
     store.settings = {"max_wal_size": "64MB", "min_wal_size": "32MB"}

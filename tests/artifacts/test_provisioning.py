@@ -54,7 +54,7 @@ def catalog(task: Task, *databases: str) -> str:
 # What it makes
 
 
-def test_the_names_are_those_of_the_credentials(platform: Task) -> None:
+def test_role_names_match_the_credentials(platform: Task) -> None:
     """Other parts of the project look passwords up by these names; `Credential.well_known` happens to be the role's."""
     logins = {role(service).well_known for service in SERVICES for role in (app_role, migrator_role)}
     assert set(platform.passwords) == {*logins, POSTGRES_BACKUP.well_known}
@@ -95,7 +95,7 @@ def test_the_servers_own_databases_are_closed(provisioned: Outcome, task: Task, 
         task.connect(own, BACKUP).close()
 
 
-def test_who_replicates_and_who_watches_still_gets_into_the_servers_own_database(
+def test_replication_and_monitoring_can_still_connect_to_the_default_database(
     server: Server, installation: Installation
 ) -> None:
     database = f"replicated_{installation.major}"
@@ -163,7 +163,7 @@ def test_a_dump_by_the_backup_role_restores_isolated(task: Task, provisioned: Ou
 # Again and again
 
 
-def test_a_second_run_changes_nothing_and_says_so(platform: Task) -> None:
+def test_a_second_run_reports_no_change(platform: Task) -> None:
     databases = [service.database for service in SERVICES]
     before = catalog(platform, *databases)
     outcome = platform.run()
@@ -179,7 +179,7 @@ def test_a_second_run_changes_nothing_and_says_so(platform: Task) -> None:
     assert catalog(platform, *databases) == before
 
 
-def test_it_says_what_it_created_and_cleans_up(provisioned: Outcome, task: Task, database: str) -> None:
+def test_it_reports_what_it_created_and_cleans_up(provisioned: Outcome, task: Task, database: str) -> None:
     assert provisioned.lines_about(f"database {database}:", f"role {database}_", f"audit {database}:") == [
         f"role {database}_owner: created",
         f"role {database}_migrator: created",
@@ -203,7 +203,7 @@ def test_a_new_password_replaces_the_old_one(provisioned: Outcome, task: Task, d
         task.server.connect(database, role, old)
 
 
-def test_a_login_that_needs_no_password_proves_none(provisioned: Outcome, task: Task, database: str) -> None:
+def test_a_login_without_a_password_check_proves_nothing(provisioned: Outcome, task: Task, database: str) -> None:
     if task.server.programs.major < 16:
         pytest.skip("libpq asks for a way of authentication since 16")
     role = f"{database}_app"
@@ -246,7 +246,7 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_runs_at_once_do_not_clash(task: Task, database: str, tried: Tried) -> None:
+def test_concurrent_runs_do_not_conflict(task: Task, database: str, tried: Tried) -> None:
     tried.failure("Three provisioning tasks run at once", on="PostgreSQL", notice="nothing: they take turns")
     runs = [task.start() for _ in range(3)]
     for run in runs:
@@ -256,7 +256,7 @@ def test_runs_at_once_do_not_clash(task: Task, database: str, tried: Tried) -> N
     tried.lost("nothing")
 
 
-def test_what_a_killed_run_left_is_finished(task: Task, database: str, tried: Tried) -> None:
+def test_the_next_run_completes_a_killed_one(task: Task, database: str, tried: Tried) -> None:
     tried.failure("The database provisioning task is killed", on="PostgreSQL", notice="the next update finishes it")
     with task.server.connect() as admin:
         admin.execute(f"CREATE ROLE {database}_migrator")
@@ -277,7 +277,9 @@ def test_what_a_killed_run_left_is_finished(task: Task, database: str, tried: Tr
     tried.lost("nothing")
 
 
-def test_a_database_that_left_the_table_is_kept_and_named(provisioned: Outcome, task: Task, database: str) -> None:
+def test_a_database_that_was_removed_from_the_table_is_kept_and_reported(
+    provisioned: Outcome, task: Task, database: str
+) -> None:
     with task_for(task.server, f"{database}_next") as later:
         kept = later.run().lines_about(f"database {database}:")
     assert kept == [f"database {database}: not in the table, kept"]
@@ -287,7 +289,7 @@ def test_a_database_that_left_the_table_is_kept_and_named(provisioned: Outcome, 
 # A server that isn't as it should be
 
 
-def test_tables_from_before_are_protected(task: Task, database: str) -> None:
+def test_existing_tables_are_isolated(task: Task, database: str) -> None:
     with task.server.connect() as admin:
         admin.execute(f"CREATE DATABASE {database}")
     with task.server.connect(database) as admin:
@@ -309,7 +311,7 @@ def test_tables_from_before_are_protected(task: Task, database: str) -> None:
         assert app.execute("SELECT room FROM rooms").fetchall() == [("blue",)]
 
 
-def test_weakened_tables_are_mended(provisioned: Outcome, task: Task, database: str) -> None:
+def test_weakened_tables_are_repaired(provisioned: Outcome, task: Task, database: str) -> None:
     with task.connect(database, f"{database}_migrator") as migrator:
         migrator.execute("CREATE TABLE booking (tenant_id uuid); CREATE TABLE guest (tenant_id uuid)")
     with task.server.connect(database) as admin:
@@ -341,7 +343,7 @@ WIDENED = {
 }
 
 
-def test_what_somebody_widened_is_narrowed(platform: Task, provisioned: Outcome, task: Task, database: str) -> None:
+def test_additional_grants_are_revoked(platform: Task, provisioned: Outcome, task: Task, database: str) -> None:
     with task.connect(database, f"{database}_migrator") as migrator:
         migrator.execute("CREATE TABLE booking (tenant_id uuid)")
     before = catalog(task, database)
@@ -426,7 +428,7 @@ def _recorders(task: Task, log: Path) -> Path:
     return folder
 
 
-def test_a_terminal_is_not_asked_for_passwords(task: Task, database: str) -> None:
+def test_it_never_prompts_for_a_password(task: Task, database: str) -> None:
     run = task.start("script", "--quiet", "--return", "--command", f"sh {task.program}", "/dev/null")
     output, _ = run.communicate(timeout=DEADLINE_S)
     assert run.returncode == 0, output
@@ -497,7 +499,7 @@ def test_a_bad_table_is_refused_by_line(task: Task, table: str, complaint: str) 
     assert outcome.output == ""
 
 
-def test_comments_blanks_and_a_missing_last_newline_are_fine(task: Task, database: str) -> None:
+def test_comments_blank_lines_and_a_missing_last_newline_are_accepted(task: Task, database: str) -> None:
     task.table = f"# services\n\n   planning\t{database} 3   # the calendar"
     outcome = task.run()
     assert outcome.status == 0, outcome.errors
@@ -510,7 +512,7 @@ def test_a_missing_table_is_named(task: Task) -> None:
     assert (outcome.status, "PROVISION_TABLE: /nowhere/databases can't be read" in outcome.errors) == (1, True)
 
 
-def test_an_unreachable_server_is_named_when_the_wait_is_over(task: Task) -> None:
+def test_a_timeout_names_the_unreachable_server(task: Task) -> None:
     port = free_port()
     task.environment = {"PGPORT": str(port), "PROVISION_WAIT_S": "1"}
     outcome = task.run()
@@ -518,7 +520,7 @@ def test_an_unreachable_server_is_named_when_the_wait_is_over(task: Task) -> Non
     assert f"127.0.0.1:{port} - no response (waited 1 s: PROVISION_WAIT_S)" in outcome.errors
 
 
-def test_it_waits_for_a_server_that_is_still_to_come(task: Task, installation: Installation) -> None:
+def test_it_waits_for_a_server_that_starts_later(task: Task, installation: Installation) -> None:
     port = free_port()
     task.environment["PGPORT"] = str(port)
     run = task.start()
@@ -530,20 +532,20 @@ def test_it_waits_for_a_server_that_is_still_to_come(task: Task, installation: I
     assert "database postgres: closed to PUBLIC\ndatabase template1: closed to PUBLIC\n" in output
 
 
-def test_a_wait_that_is_no_number_is_refused(task: Task) -> None:
+def test_a_timeout_that_is_not_a_number_is_refused(task: Task) -> None:
     for name in ("PROVISION_WAIT_S", "PROVISION_LOGIN_WAIT_S"):
         task.environment = {name: "1m"}
         assert f'{name}: "1m" is not a number of seconds' in task.run().errors
 
 
-def test_a_wrong_administrators_password_is_told(task: Task) -> None:
+def test_a_wrong_administrators_password_is_reported(task: Task) -> None:
     task.environment["PGPASSWORD_FILE"] = str(task.secret("admin", "not this"))
     outcome = task.run()
     assert outcome.status == 1
     assert 'password authentication failed for user "postgres"' in outcome.errors
 
 
-def test_a_password_that_is_still_to_be_set_is_waited_for_where_asked(task: Task, installation: Installation) -> None:
+def test_it_can_wait_for_a_password_that_is_set_later(task: Task, installation: Installation) -> None:
     port, password = free_port(), "what an operator is about to set"
     task.environment = {
         "PGPORT": str(port),
@@ -563,7 +565,7 @@ def test_a_password_that_is_still_to_be_set_is_waited_for_where_asked(task: Task
     assert "provisioning: done\n" in output
 
 
-def test_a_password_that_never_comes_is_told(task: Task) -> None:
+def test_a_password_that_is_never_set_is_reported(task: Task) -> None:
     task.environment = {
         "PGPASSWORD_FILE": str(task.secret("admin", "not this")),
         "PROVISION_LOGIN_WAIT_S": "1",
@@ -574,7 +576,7 @@ def test_a_password_that_never_comes_is_told(task: Task) -> None:
     assert "(waited 1 s: PROVISION_LOGIN_WAIT_S)" in outcome.errors
 
 
-def test_an_administrator_who_is_no_superuser_is_refused(platform: Task, task: Task) -> None:
+def test_an_administrator_that_is_not_a_superuser_is_refused(platform: Task, task: Task) -> None:
     task.environment = {"PGUSER": BACKUP, "PGPASSWORD_FILE": str(task.secret("backup", task.passwords[BACKUP]))}
     outcome = task.run()
     assert outcome.status == 1

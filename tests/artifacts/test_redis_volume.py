@@ -79,7 +79,7 @@ def test_data_in_the_root_of_the_volume_is_moved_below_it(redis: Make, volume: P
     assert (server.data / "dump.rdb").read_text() == "a snapshot from before"
 
 
-def test_a_move_that_was_interrupted_goes_on(redis: Make, volume: Path, tried: Tried) -> None:
+def test_an_interrupted_move_continues(redis: Make, volume: Path, tried: Tried) -> None:
     notice = "nothing: the next start completes it"
     tried.failure("A start that moves Redis' data is killed", on="Redis", notice=notice)
     server = filled(redis, volume)
@@ -96,7 +96,7 @@ def test_a_move_that_was_interrupted_goes_on(redis: Make, volume: Path, tried: T
     assert {path.name for path in volume.iterdir()} == {"redis", MARKER}
 
 
-def test_data_at_both_places_is_for_a_person_and_stays_as_it_is(redis: Make, volume: Path) -> None:
+def test_data_at_both_places_is_refused_and_not_changed(redis: Make, volume: Path) -> None:
     server = filled(redis, volume)
     other = volume / "appendonlydir"
     other.mkdir()
@@ -136,7 +136,7 @@ def test_without_its_log_alone_it_is_not_started_either(redis: Make, volume: Pat
     assert [path.name for path in server.data.iterdir()] == ["dump.rdb"]
 
 
-def test_a_person_may_choose_to_start_empty(redis: Make, volume: Path) -> None:
+def test_an_operator_can_choose_to_start_empty(redis: Make, volume: Path) -> None:
     server = filled(redis, volume)
     shutil.rmtree(server.data)
     (volume / MARKER).unlink()
@@ -154,14 +154,14 @@ def test_the_volume_of_another_store_is_refused(redis: Make, volume: Path, tried
     tried.lost("nothing: the volume stays as it is")
 
 
-def test_a_snapshot_alone_is_not_passed_over(redis: Make, volume: Path) -> None:
+def test_a_snapshot_without_a_log_is_not_ignored(redis: Make, volume: Path) -> None:
     (volume / "dump.rdb").write_text("a snapshot")
     server = redis(volume)
     assert f"a snapshot, {server.data}/dump.rdb, and no append-only file" in server.refused()
     assert (server.data / "dump.rdb").read_text() == "a snapshot"
 
 
-def test_what_a_killed_rewrite_left_behind_is_removed(redis: Make, volume: Path) -> None:
+def test_leftovers_of_a_killed_rewrite_are_removed(redis: Make, volume: Path) -> None:
     server = filled(redis, volume)
     for name in ("temp-rewriteaof-bg-17.aof", "temp-23.rdb"):
         (server.data / name).write_text("half")
@@ -169,7 +169,7 @@ def test_what_a_killed_rewrite_left_behind_is_removed(redis: Make, volume: Path)
     assert {path.name for path in server.data.iterdir()} == {"appendonlydir"}
 
 
-def test_a_snapshot_that_fails_stops_no_write(redis: Make, volume: Path) -> None:
+def test_a_failed_snapshot_does_not_stop_writes(redis: Make, volume: Path) -> None:
     server = redis(volume).start()
     (server.data / "dump.rdb").mkdir()
     server.ask("BGSAVE")
@@ -178,7 +178,7 @@ def test_a_snapshot_that_fails_stops_no_write(redis: Make, volume: Path) -> None
     assert server.ask("CONFIG", "GET", "save") == "save "
 
 
-def test_a_hard_end_loses_nothing_of_what_is_in_the_log(redis: Make, volume: Path, tried: Tried) -> None:
+def test_a_sigkill_loses_nothing_that_is_in_the_log(redis: Make, volume: Path, tried: Tried) -> None:
     tried.failure(
         "Redis is killed (SIGKILL)", on="Redis", notice="it is unavailable until it has read its append-only file"
     )
@@ -194,7 +194,7 @@ def test_a_hard_end_loses_nothing_of_what_is_in_the_log(redis: Make, volume: Pat
     tried.lost("nothing that was in the log: 500 of 500 keys")
 
 
-def test_a_recovery_says_how_far_it_is(redis: Make, volume: Path) -> None:
+def test_a_recovery_reports_its_progress(redis: Make, volume: Path) -> None:
     server = redis(volume).start()
     server.ask("EVAL", "for key = 1, 20000 do redis.call('set', key, key) end", "0")
     server.stop()
@@ -207,7 +207,7 @@ def test_a_recovery_says_how_far_it_is(redis: Make, volume: Path) -> None:
     assert output.endswith(" %\n")
 
 
-def test_a_full_disk_refuses_writes_and_passes_by_itself(tried: Tried) -> None:
+def test_a_full_disk_refuses_writes_until_there_is_space(tried: Tried) -> None:
     notice = "writes are refused while the disk is full; reads keep working"
     tried.failure("Redis' disk is full", on="Redis", notice=notice)
     with fresh_ext4(32) as mount, closing(RedisOnVolume(mount)) as server:

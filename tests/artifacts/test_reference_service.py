@@ -215,13 +215,13 @@ def test_a_start_without_variables_names_all_of_them(stores: Stores, tmp_path: P
 @pytest.mark.parametrize(
     ("service", "secret"), [("payment", "STRIPE_WEBHOOK_SECRET"), ("notification", "BREVO_API_KEY")]
 )
-def test_a_service_misses_the_secrets_that_are_its_own(unmigrated: Surroundings, service: str, secret: str) -> None:
+def test_a_service_without_its_own_secrets_does_not_start(unmigrated: Surroundings, service: str, secret: str) -> None:
     status, output = unmigrated.run("reference_service", SERVICE_NAME=service, PORT=str(free_port()))
     assert status == 2
     assert secret in json.loads(output)["message"]
 
 
-def test_secrets_may_stand_in_the_environment_itself(surroundings: Surroundings, tmp_path: Path) -> None:
+def test_secrets_may_be_environment_variables(surroundings: Surroundings, tmp_path: Path) -> None:
     in_editor = Surroundings(tmp_path, surroundings.environment | surroundings.secrets)
     with in_editor.running() as service:
         eventually(lambda: service.dependencies()["postgres"] == "ok")
@@ -251,7 +251,7 @@ def test_two_migrations_at_once_take_turns(two_migrations: list[tuple[int, str]]
     assert (status, json.loads(output)["message"]) == (0, "migrations run: 0")
 
 
-def test_a_migration_begins_again_when_its_wait_for_a_lock_ends(
+def test_a_migration_is_retried_after_a_lock_timeout(
     surroundings: Surroundings, migrator: Surroundings, stores: Stores
 ) -> None:
     with stores.task.server.connect(DATABASE) as admin, admin.transaction():
@@ -264,7 +264,7 @@ def test_a_migration_begins_again_when_its_wait_for_a_lock_ends(
     assert (migration.returncode, json.loads(output.splitlines()[-1])["message"]) == (0, "migrations run: 0")
 
 
-def test_a_migration_waits_for_a_server_that_is_away(
+def test_a_migration_waits_for_an_unavailable_server(
     surroundings: Surroundings, migrator: Surroundings, postgres: Gate, tried: Tried
 ) -> None:
     tried.failure("PostgreSQL is down when a migration starts", on=SERVICE, notice="the migration waits")
@@ -280,7 +280,7 @@ def test_a_migration_waits_for_a_server_that_is_away(
     tried.lost("nothing")
 
 
-def test_the_migrated_database_has_no_finding(surroundings: Surroundings, stores: Stores) -> None:
+def test_the_audit_of_the_migrated_database_has_no_findings(surroundings: Surroundings, stores: Stores) -> None:
     with stores.task.connect(DATABASE, f"{DATABASE}_app") as session:
         assert session.execute("SELECT * FROM tenancy.audit()").fetchall() == []
         assert session.execute("SELECT to_regclass('appointments') IS NOT NULL").fetchone() == (True,)
@@ -300,7 +300,7 @@ def test_it_does_not_describe_its_api(service: Service, path: str) -> None:
 # Connections
 
 
-def test_it_opens_no_more_connections_than_it_is_told(service: Service, stores: Stores) -> None:
+def test_it_opens_at_most_the_configured_connections(service: Service, stores: Stores) -> None:
     """Requests beyond the pool wait for a connection, no longer than two seconds, and are told to come back."""
     connect = stores.task.server.connect
     with connect(DATABASE) as holder, connect() as admin, ThreadPoolExecutor(4 * POOL_MAX) as clients:
@@ -334,7 +334,7 @@ def test_attachments_do_not_grow_its_memory(service: Service) -> None:
     assert service.peak_memory_mib() - before < 50
 
 
-def test_an_attachment_takes_the_place_of_the_one_before(service: Service, stores: Stores) -> None:
+def test_an_attachment_replaces_the_previous_one(service: Service, stores: Stores) -> None:
     path = f"/appointments/{book(service, NORTH, 'with two referrals')}/attachment"
     assert service.transfer("GET", path, token(NORTH))[0] == 404
     for content in (urandom(2 << 20), b"", b"a short one"):
@@ -377,7 +377,7 @@ def test_two_tenants_never_see_each_others_rows(service: Service) -> None:
     assert service.get(f"/appointments/{souths}", token(SOUTH)).json["status"] == "booked"
 
 
-def test_another_tenants_attachment_is_not_there(service: Service) -> None:
+def test_another_tenants_attachment_is_not_found(service: Service) -> None:
     path = f"/appointments/{book(service, NORTH, 'with a referral')}/attachment"
     assert service.transfer("PUT", path, token(NORTH), b"north's") == (204, b"")
     assert service.transfer("GET", path, token(SOUTH))[0] == 404
@@ -385,7 +385,7 @@ def test_another_tenants_attachment_is_not_there(service: Service) -> None:
     assert service.transfer("GET", path, token(NORTH)) == (200, b"north's")
 
 
-def test_the_bodys_tenant_is_not_listened_to(service: Service) -> None:
+def test_a_tenant_in_the_body_is_ignored(service: Service) -> None:
     body = {"title": "sent by north", "starts_at": LATER, "tenant_id": SOUTH}
     assert service.ask("POST", "/appointments", token(NORTH), body).json["tenant_id"] == NORTH
 
@@ -563,7 +563,7 @@ def test_the_service_recovers_when_the_database_is_back(service: Service, postgr
     assert title in titles(service, NORTH)
 
 
-def test_a_restarted_database_costs_no_request(service: Service, postgres: Gate) -> None:
+def test_a_restart_of_the_database_fails_no_request(service: Service, postgres: Gate) -> None:
     before = book(service, NORTH, "before the restart")
     postgres.close()
     postgres.open()
@@ -571,7 +571,7 @@ def test_a_restarted_database_costs_no_request(service: Service, postgres: Gate)
     book(service, NORTH, "after the restart")
 
 
-def test_a_cancelled_check_of_a_connection_does_not_take_the_tenant_away(surroundings: Surroundings) -> None:
+def test_a_cancelled_connection_check_keeps_the_tenant(surroundings: Surroundings) -> None:
     status, output = surroundings.run(str(CANCELLED_CHECKS), NORTH)
     assert status == 0, output
     assert output.splitlines()[-1] == f"{NORTH} {NORTH}"
@@ -604,7 +604,7 @@ def test_a_list_that_redis_kept_through_its_outage_is_not_shown(service: Service
     assert "during the outage" in titles(service, NORTH)
 
 
-def test_dependencies_that_are_silent_are_done_without(surroundings: Surroundings, tried: Tried) -> None:
+def test_the_service_works_without_unresponsive_dependencies(surroundings: Surroundings, tried: Tried) -> None:
     """Redis and Kafka take connections and say nothing, as behind a network that drops packets."""
     tried.failure(
         "Redis and Kafka accept connections but never respond", on=SERVICE, notice="nothing: events are delayed"
@@ -620,7 +620,7 @@ def test_dependencies_that_are_silent_are_done_without(surroundings: Surrounding
     tried.lost("nothing")
 
 
-def test_names_that_are_unknown_are_tried_again(surroundings: Surroundings, tried: Tried) -> None:
+def test_unresolved_names_are_retried(surroundings: Surroundings, tried: Tried) -> None:
     tried.failure("The host names of Redis and Kafka don't resolve", on=SERVICE, notice="nothing: events are delayed")
     nowhere = {"REDIS_HOST": "redis.invalid", "KAFKA_BROKERS": "kafka.invalid:9092"}
     alone = replace(surroundings, environment=surroundings.environment | nowhere)
@@ -659,7 +659,7 @@ def test_a_stop_lets_requests_in_flight_finish(surroundings: Surroundings) -> No
             service.get("/health/live")
 
 
-def test_a_stop_without_dependencies_is_as_quick(unmigrated: Surroundings) -> None:
+def test_a_stop_without_dependencies_is_as_fast(unmigrated: Surroundings) -> None:
     nobody = str(free_port())
     alone = replace(unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": nobody, "REDIS_PORT": nobody})
     with alone.running() as service:
@@ -680,7 +680,7 @@ COUNTERS = (
 )
 
 
-def test_every_counter_is_there_from_the_start(surroundings: Surroundings) -> None:
+def test_every_counter_exists_from_the_start(surroundings: Surroundings) -> None:
     with surroundings.running() as fresh:
         samples = fresh.metrics()
     assert {name: samples.get(name) for name in COUNTERS} == dict.fromkeys(COUNTERS, 0)
@@ -714,14 +714,14 @@ def test_the_histogram_has_the_buckets_of_the_alerts(service: Service) -> None:
     assert edges == {"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "+Inf"}
 
 
-def test_a_request_can_be_followed_by_its_correlation(service: Service) -> None:
+def test_a_request_can_be_traced_by_its_correlation_id(service: Service) -> None:
     answer = service.ask("GET", "/appointments", token(NORTH), X_Correlation_ID="followed-1")
     assert answer.headers["x-correlation-id"] == "followed-1"
     line = eventually(lambda: [line for line in service.lines() if line.get("correlation_id") == "followed-1"])[-1]
     assert (line["service"], line["route"], line["status"]) == ("rdv", "/appointments", 200)
 
 
-def test_a_correlation_that_does_not_belong_in_a_log_is_replaced(service: Service) -> None:
+def test_an_unsafe_correlation_id_is_replaced(service: Service) -> None:
     answer = service.ask("GET", "/public/info", X_Correlation_ID='"}, {"forged": "line')
     assert "forged" not in answer.headers["x-correlation-id"]
     assert len(answer.headers["x-correlation-id"]) == 36
@@ -738,12 +738,12 @@ def test_the_log_holds_neither_secrets_nor_bodies(service: Service, surroundings
         assert secret not in text
 
 
-def test_an_unforeseen_error_shows_nothing_of_itself(service: Service) -> None:
+def test_an_unexpected_error_shows_no_details(service: Service) -> None:
     answer = service.get("/faults/error", token(NORTH))
     assert (answer.status, answer.json) == (500, {"detail": "internal error"})
 
 
-def test_faults_are_there_for_tests_only(surroundings: Surroundings) -> None:
+def test_fault_routes_exist_in_tests_only(surroundings: Surroundings) -> None:
     plain = replace(surroundings, environment=surroundings.environment | {"FAULT_INJECTION": "false"})
     with plain.running() as service:
         assert service.get("/faults/error", token(NORTH)).status == 404

@@ -110,7 +110,7 @@ def test_the_tenant_ends_with_its_transaction_and_leaves_no_error(app: Session) 
     assert patients(app) == []
 
 
-def test_what_is_no_uuid_is_refused(app: Session) -> None:
+def test_a_tenant_that_is_not_a_uuid_is_refused(app: Session) -> None:
     with pytest.raises(errors.InvalidTextRepresentation), tenant(app, "' OR true --"):
         patients(app)
 
@@ -156,7 +156,7 @@ def test_statistics_of_isolated_tables_are_hidden(app: Session, admin: Session) 
     assert app.execute(statistics).fetchall() == []
 
 
-def test_a_sequence_counts_but_does_not_tell(app: Session) -> None:
+def test_a_sequence_counts_but_shows_no_value(app: Session) -> None:
     app.execute("SELECT nextval('invoice')")
     with pytest.raises(errors.InsufficientPrivilege):
         app.execute("SELECT last_value FROM invoice")
@@ -189,7 +189,7 @@ def test_a_row_cannot_be_moved_into_another_tenant(app: Session) -> None:
         app.execute("UPDATE appointment SET tenant_id = %s", [SOUTH])
 
 
-def test_foreign_rows_are_out_of_reach_even_by_their_id(app: Session) -> None:
+def test_another_tenants_rows_are_inaccessible_even_by_id(app: Session) -> None:
     with tenant(app, NORTH):
         assert app.execute("UPDATE appointment SET fee = 0 WHERE id = %s", [SOUTHS_ID]).rowcount == 0
         assert app.execute("DELETE FROM appointment WHERE id = %s", [SOUTHS_ID]).rowcount == 0
@@ -313,7 +313,7 @@ WAYS_TO_A_TABLE = {
 
 
 @pytest.mark.parametrize("migration", WAYS_TO_A_TABLE.values(), ids=WAYS_TO_A_TABLE.keys())
-def test_a_new_table_is_isolated_by_itself(app: Session, admin: Session, migrator: Session, migration: str) -> None:
+def test_a_new_table_is_isolated_automatically(app: Session, admin: Session, migrator: Session, migration: str) -> None:
     migrator.execute(migration.encode())
     for identifier, patient, fee in [(NORTH, "Anna", 10), (SOUTH, "Bruno", 42)]:
         admin.execute("INSERT INTO attempt.t (tenant_id, patient, fee) VALUES (%s, %s, %s)", [identifier, patient, fee])
@@ -397,7 +397,7 @@ def test_migrations_create_as_the_owner(migrator: Session) -> None:
     assert owners.fetchall() == [(f"{DATABASE}_owner",)]
 
 
-def test_a_data_migration_goes_tenant_by_tenant(app: Session, migrator: Session, admin: Session) -> None:
+def test_a_data_migration_changes_one_tenant_at_a_time(app: Session, migrator: Session, admin: Session) -> None:
     assert migrator.execute("UPDATE appointment SET number = DEFAULT").rowcount == 0, "the owner sees no rows"
     migrator.execute(
         """
@@ -512,6 +512,6 @@ def test_the_audit_reports(admin: Session, cause: tuple[str, ...], finding: tupl
     assert [remedy for about, problem, remedy in found if about == subject and words in problem], found
 
 
-def test_the_audit_is_quiet_about_tables_in_order(platform: Task, tables: None) -> None:
+def test_the_audit_reports_nothing_about_correct_tables(platform: Task, tables: None) -> None:
     with platform.connect(DATABASE, f"{DATABASE}_app") as app:
         assert app.execute("SELECT * FROM tenancy.audit()").fetchall() == []

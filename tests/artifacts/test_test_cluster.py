@@ -108,7 +108,7 @@ def test_the_node_s_module_names_its_programs(program: str) -> None:
     assert f"k8s.io/kubernetes/cmd/{program}" in (MODULES / VERSION / "go.mod").read_text()
 
 
-def test_a_part_that_ends_early_is_reported_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_component_that_exits_early_is_reported_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "RUN", tmp_path / "run")
     monkeypatch.setattr(processes, "LOGS", tmp_path / "log")
     processes.start("part", "sh", "-c", "echo the port is taken; exit 1")
@@ -116,7 +116,7 @@ def test_a_part_that_ends_early_is_reported_with_its_log(tmp_path: Path, monkeyp
         processes.wait_until(lambda: False, "it was ready", by="part")
 
 
-def test_a_part_is_started_once_and_ended_for_certain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_component_is_started_once_and_reliably_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "RUN", tmp_path / "run")
     monkeypatch.setattr(processes, "LOGS", tmp_path / "log")
     processes.start("part", "sleep", "1000")
@@ -129,7 +129,7 @@ def test_a_part_is_started_once_and_ended_for_certain(tmp_path: Path, monkeypatc
     assert processes.names() == []
 
 
-def test_another_process_s_number_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reused_pid_is_not_taken_for_our_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "RUN", tmp_path)
     (tmp_path / "part.pid").write_text("1 0")
     assert processes.pid_of("part") is None

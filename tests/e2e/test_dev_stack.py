@@ -70,7 +70,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
         docker_engine.remove_everything(STACK)
 
 
-def test_one_command_brings_everything_up_on_the_default_ports(dev: DevStack) -> None:
+def test_one_command_starts_everything_on_the_default_ports(dev: DevStack) -> None:
     print(f"make dev: {dev.first.seconds:.0f} s, virtual environment included")
     dev.first.succeeded()
 
@@ -143,7 +143,7 @@ def test_logs_show_what_a_workload_writes(dev: DevStack) -> None:
     assert "runs no 'postgresql'; it runs databases, kafka" in unknown.output
 
 
-def test_the_environment_file_of_a_service_really_opens_its_stores(dev: DevStack) -> None:
+def test_the_environment_file_of_a_service_gives_access_to_its_stores(dev: DevStack) -> None:
     dev.clone.run("make", "env", "SERVICE=user").succeeded()
 
     path = dev.clone.root / ".env.user"
@@ -207,7 +207,7 @@ def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
     Stores(dev.outputs()).check(MARK)
 
 
-def test_make_dev_mends_what_a_hard_kill_has_left(dev: DevStack, tried: Tried) -> None:
+def test_make_dev_completes_a_killed_one(dev: DevStack, tried: Tried) -> None:
     tried.failure(
         "`make dev` is killed while it replaces Redis", on="Docker", notice="the next `make dev` completes it"
     )
@@ -250,7 +250,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_make_dev_makes_again_what_was_removed_by_hand(dev: DevStack, tried: Tried, damage: str) -> None:
+def test_make_dev_recreates_what_was_removed_by_hand(dev: DevStack, tried: Tried, damage: str) -> None:
     tried.failure(damage, on="Docker", notice="the affected containers don't respond until the next `make dev`")
     with tried.until_well():
         DAMAGES[damage](dev)
@@ -278,7 +278,7 @@ def test_a_refused_setting_stops_make_dev_before_it_changes_anything(dev: DevSta
     assert _container_id("redis") != redis
 
 
-def test_a_lost_salt_is_put_back(dev: DevStack) -> None:
+def test_a_lost_salt_is_restored(dev: DevStack) -> None:
     file = dev.clone.root / f"Pulumi.{STACK}.yaml"
     before = file.read_text()
     assert "encryptionsalt: " in before
@@ -290,7 +290,7 @@ def test_a_lost_salt_is_put_back(dev: DevStack) -> None:
     assert yaml.safe_load(file.read_text()) == yaml.safe_load(before)
 
 
-def test_a_damaged_state_is_replaced_by_the_command_of_the_message(dev: DevStack) -> None:
+def test_the_command_in_the_message_replaces_a_damaged_state(dev: DevStack) -> None:
     """As after a crash of the machine, with a file system that had not written the file out."""
     state = dev.clone.root / ".state/.pulumi/stacks/pti-calendar/dev.json"
     state.write_text(state.read_text()[:1000])
@@ -306,7 +306,7 @@ def test_a_damaged_state_is_replaced_by_the_command_of_the_message(dev: DevStack
     dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
 
 
-def test_a_second_make_dev_beside_the_first_says_that_it_must_wait(dev: DevStack) -> None:
+def test_a_concurrent_make_dev_is_refused(dev: DevStack) -> None:
     redis = _container_id("redis")
     dev.clone.activated(f"pulumi config set -s {STACK} --path pti-calendar:redis.maxMemoryMib 112").succeeded()
     with dev.clone.started("make", "dev") as make:
@@ -320,7 +320,7 @@ def test_a_second_make_dev_beside_the_first_says_that_it_must_wait(dev: DevStack
 
 
 @pytest.mark.parametrize("interrupts", [1, 2])
-def test_an_interrupted_make_dev_is_continued_by_the_next(dev: DevStack, interrupts: int) -> None:
+def test_the_next_make_dev_completes_an_interrupted_one(dev: DevStack, interrupts: int) -> None:
     redis = _container_id("redis")
     memory = 112 + 8 * interrupts
     dev.clone.activated(f"pulumi config set -s {STACK} --path pti-calendar:redis.maxMemoryMib {memory}").succeeded()

@@ -117,7 +117,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(full: Full, tmp_path: 
     assert full.stack.container("nginx")["State"]["StartedAt"] == container["State"]["StartedAt"]
 
 
-def test_each_service_reaches_its_own_database_alone(full: Full) -> None:
+def test_each_service_only_reaches_its_own_database(full: Full) -> None:
     Journey(full.stack.name, full.stack.outputs(), None).databases()
 
 
@@ -128,7 +128,7 @@ def test_a_second_run_changes_nothing(full: Full) -> None:
     assert _started(full.stack) == before
 
 
-def test_no_secret_is_told(full: Full) -> None:
+def test_no_secret_is_exposed(full: Full) -> None:
     """Neither by a command, nor by the state, nor by the engine, nor by a process's arguments, nor in a log."""
     stack = full.stack
     told = {name: outcome.output + outcome.events() for name, outcome in full.outcomes.items()}
@@ -146,7 +146,7 @@ def test_no_secret_is_told(full: Full) -> None:
     assert {line for line in full.arguments if found_in(line)} == set()
 
 
-def test_each_secret_is_with_those_who_need_it_and_nobody_else(full: Full) -> None:
+def test_each_secret_is_only_in_the_containers_that_need_it(full: Full) -> None:
     """Every volume is searched, those with the stores' data too."""
     needed = {
         "postgres-admin": {"postgresPassword"},
@@ -200,7 +200,7 @@ def newer_image(full: Full) -> Iterator[str]:
     docker("image", "rm", "--force", f"{repository}:{tag}")
 
 
-def test_a_new_image_of_one_service_rolls_that_service_alone(full: Full, newer_image: str, tried: Tried) -> None:
+def test_a_new_image_of_one_service_only_replaces_that_service(full: Full, newer_image: str, tried: Tried) -> None:
     tried.failure(
         "A service is released",
         on="Docker",
@@ -230,7 +230,7 @@ def test_a_new_image_of_one_service_rolls_that_service_alone(full: Full, newer_i
     tried.requests(load)
 
 
-def test_a_service_that_is_taken_away_and_comes_back_finds_its_rows(full: Full) -> None:
+def test_a_service_that_is_removed_and_added_again_finds_its_rows(full: Full) -> None:
     """The last update also lowers the limit, which costs no further one: Kong is replaced for the route anyway."""
     tenant = uuid.uuid4()
     assert full.platform.book(tenant, REMOVED, "kept").status == 201
@@ -248,11 +248,11 @@ def test_a_service_that_is_taken_away_and_comes_back_finds_its_rows(full: Full) 
     assert full.platform.titles(tenant, REMOVED) == ["kept"]
 
 
-def test_who_asks_too_often_is_told_to_wait(full: Full) -> None:
+def test_requests_over_the_limit_get_429_with_retry_after(full: Full) -> None:
     full.platform.limited(PER_MINUTE)
 
 
-def test_destroy_leaves_the_data_alone(full: Full) -> None:
+def test_destroy_keeps_the_data(full: Full) -> None:
     kept = docker_engine.persistent_volumes(full.stack.name)
     assert {name.removesuffix(f"-{full.stack.name}") for name in kept} == VOLUMES.keys()
 

@@ -36,7 +36,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
         yield made
 
 
-def test_an_operation_killed_at_any_moment_is_mended_by_one_up(stack: FullStack) -> None:
+def test_one_up_completes_an_operation_killed_at_any_moment(stack: FullStack) -> None:
     workloads = docker_engine.workloads(stack.name)
     assert set(workloads.values()) == {"healthy"}
     values = cycle(OTHER_VALUES)

@@ -41,7 +41,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
         yield made
 
 
-def test_bookings_go_on_without_redis_and_without_kafka(stack: FullStack, tried: Tried) -> None:
+def test_bookings_continue_without_redis_and_kafka(stack: FullStack, tried: Tried) -> None:
     tried.failure(
         "Redis is stopped, then Kafka too",
         on="Docker",
@@ -70,7 +70,7 @@ def test_bookings_go_on_without_redis_and_without_kafka(stack: FullStack, tried:
     platform.journey()
 
 
-def test_no_container_is_restarted_for_stores_that_are_away(stack: FullStack, tried: Tried) -> None:
+def test_no_container_is_restarted_during_an_outage_of_the_stores(stack: FullStack, tried: Tried) -> None:
     """For longer than any liveness probe allows; services, gateway and front ends start meanwhile, Kafka before
     ZooKeeper.
 

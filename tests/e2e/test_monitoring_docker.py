@@ -64,7 +64,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         yield found
 
 
-def test_everything_is_watched_and_well(watched: Watched) -> None:
+def test_every_target_is_up(watched: Watched) -> None:
     up = {(one["metric"]["job"], one["metric"]["workload"]): one["value"][1] for one in watched.stack.query("up")}
     stores = {(name, name) for name in ("postgres", "redis", "kafka", "kong", "nginx", "node")}
     own = {("prometheus", "prometheus"), ("alertmanager", "alertmanager")}
@@ -76,11 +76,11 @@ def test_everything_is_watched_and_well(watched: Watched) -> None:
         assert watched.stack.value(name) == 1, name
 
 
-def test_the_sign_of_life_arrives(watched: Watched) -> None:
+def test_the_heartbeat_arrives(watched: Watched) -> None:
     watched.another_sign_of_life()
 
 
-def test_traffic_is_counted_timed_and_told_as_business(watched: Watched) -> None:
+def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Watched) -> None:
     watched.do_business()
     until("all is counted", lambda: {name: watched.stack.value(f"sum({name})") for name in BUSINESS} == BUSINESS)
     labels = ("http_route", "http_response_status_code")
@@ -107,7 +107,7 @@ def test_every_panel_shows_something(watched: Watched) -> None:
     watched.every_panel_shows_something(EMPTY_PANELS.keys())
 
 
-def test_every_rule_reads_series_that_are_there(watched: Watched) -> None:
+def test_every_rule_finds_its_series(watched: Watched) -> None:
     rules = [rule for path in RULE_FILES if path.name not in NOT_ASKED for rule in rules_of(path)]
     assert rules
     read = {name for rule in rules for name in watched.stack.series_read(rule["expr"])}
@@ -122,7 +122,7 @@ def test_every_rule_reads_series_that_are_there(watched: Watched) -> None:
     assert failing == []
 
 
-def test_grafana_serves_the_dashboards_to_who_has_the_password(watched: Watched) -> None:
+def test_grafana_serves_the_dashboards_with_the_password(watched: Watched) -> None:
     password = watched.stack.outputs().credentials.grafana
     found = {one["uid"] for one in watched.stack.ask_grafana("/api/search", password)}
     assert found == {query.dashboard for query in queries()}

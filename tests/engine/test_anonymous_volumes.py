@@ -20,7 +20,7 @@ def stack(request: pytest.FixtureRequest) -> PulumiStack:
     return found
 
 
-def test_no_container_has_a_volume_without_a_name(stack: PulumiStack) -> None:
+def test_no_container_has_an_anonymous_volume(stack: PulumiStack) -> None:
     containers = docker_engine.containers(stack.name)
     images = docker("image", "inspect", "--format", "{{json .Config.Volumes}}", *{one["Image"] for one in containers})
     assert "/var/lib/postgresql" in images, "an image that declares a volume is among them"

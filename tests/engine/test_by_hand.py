@@ -32,7 +32,7 @@ def started(stack: PulumiStack) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("store", ["postgres", "redis", "kafka"])
-def test_a_replaced_store_has_its_data(stores_stack: PulumiStack, store: str, tried: Tried) -> None:
+def test_a_replaced_store_keeps_its_data(stores_stack: PulumiStack, store: str, tried: Tried) -> None:
     tried.failure(
         f"`pulumi up --replace` of {store}'s container", on="Docker", notice="the store is unavailable meanwhile"
     )
@@ -50,7 +50,7 @@ def test_a_replaced_store_has_its_data(stores_stack: PulumiStack, store: str, tr
     stores_stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_targeted_update_leaves_the_rest_for_the_next(stores_stack: PulumiStack, tried: Tried) -> None:
+def test_a_targeted_update_leaves_other_changes_for_the_next(stores_stack: PulumiStack, tried: Tried) -> None:
     tried.failure(
         "`pulumi up --target` changes one store of two", on="Docker", notice="the next update changes the other"
     )
@@ -72,7 +72,7 @@ def test_a_targeted_update_leaves_the_rest_for_the_next(stores_stack: PulumiStac
     stores_stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_state_that_is_carried_elsewhere_changes_nothing(stores_stack: PulumiStack, tried: Tried) -> None:
+def test_exporting_and_importing_the_state_changes_nothing(stores_stack: PulumiStack, tried: Tried) -> None:
     tried.failure("The state is exported, lost and imported", on="Docker", notice="nothing")
     Stores(stores_stack.outputs()).write("before-the-move")
     exported = stores_stack.home / "exported.json"
@@ -89,7 +89,7 @@ def test_a_state_that_is_carried_elsewhere_changes_nothing(stores_stack: PulumiS
     tried.lost("nothing: the passwords are the same too")
 
 
-def test_a_second_stack_beside_the_first_touches_nothing_of_it(
+def test_a_second_stack_does_not_affect_the_first(
     stores_stack: PulumiStack, make_stack: MakeStack, tried: Tried
 ) -> None:
     tried.failure("A second stack is created and destroyed on the same engine", on="Docker", notice="nothing")

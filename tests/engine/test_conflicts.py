@@ -61,7 +61,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_somebody_elses_object_of_the_same_name_is_left_alone(make_stack: MakeStack, kind: str) -> None:
+def test_another_owners_object_of_the_same_name_is_not_changed(make_stack: MakeStack, kind: str) -> None:
     scenario, part, more = FOREIGN[kind]
     stack = make_stack(program=WORKLOADS, configuration={"scenario": scenario})
     name = f"{part}-{stack.name}"

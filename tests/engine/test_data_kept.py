@@ -30,7 +30,7 @@ def test_destroy_then_up_finds_the_data(stores_stack: PulumiStack, tried: Tried)
     tried.lost("nothing: rows, keys and events are there")
 
 
-def test_a_lost_state_costs_no_data(stores_stack: PulumiStack, tried: Tried) -> None:
+def test_a_lost_state_loses_no_data(stores_stack: PulumiStack, tried: Tried) -> None:
     """The stack runs on while its state is lost: a new one takes the volumes over, with new passwords."""
     notice = "the next update replaces the containers and sets new passwords"
     tried.failure("Pulumi's state is lost", on="Docker", notice=notice)

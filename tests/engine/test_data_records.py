@@ -20,7 +20,7 @@ def stack(make_stack: MakeStack) -> PulumiStack:
     return made
 
 
-def test_a_setting_that_data_was_made_with_stays(stack: PulumiStack, tried: Tried) -> None:
+def test_a_setting_that_data_depends_on_can_not_change(stack: PulumiStack, tried: Tried) -> None:
     notice = "preview and update refuse it and name the setting to restore"
     tried.failure("A setting changes that existing data depends on", on="Docker", notice=notice)
     stack.preview("--expect-no-changes").succeeded()
@@ -37,7 +37,7 @@ def test_a_setting_that_data_was_made_with_stays(stack: PulumiStack, tried: Trie
     tried.lost("nothing: the store keeps running")
 
 
-def test_a_person_may_say_that_the_data_was_converted(stack: PulumiStack) -> None:
+def test_an_operator_can_confirm_that_the_data_was_converted(stack: PulumiStack) -> None:
     stack.configure({"layout": "columns"})
     stack.forget(stack.preview().record())
 
@@ -47,7 +47,7 @@ def test_a_person_may_say_that_the_data_was_converted(stack: PulumiStack) -> Non
 
 
 @pytest.mark.parametrize("refreshed", [(), ("--refresh",)], ids=["as recorded", "refreshed"])
-def test_a_volume_that_is_gone_is_not_made_anew(stack: PulumiStack, refreshed: tuple[str, ...], tried: Tried) -> None:
+def test_a_missing_volume_is_not_created_again(stack: PulumiStack, refreshed: tuple[str, ...], tried: Tried) -> None:
     notice = "preview and update refuse to start with an empty one and say how to restore it"
     tried.failure("The volume of a store is removed by hand", on="Docker", notice=notice)
     volume = f"pti-keeper-data-{stack.name}"
@@ -69,7 +69,7 @@ def test_a_volume_that_is_gone_is_not_made_anew(stack: PulumiStack, refreshed: t
     tried.lost("the data on the volume; a restored volume is used as it is")
 
 
-def test_a_person_may_begin_with_an_empty_volume(stack: PulumiStack) -> None:
+def test_an_operator_can_start_with_an_empty_volume(stack: PulumiStack) -> None:
     docker("rm", "--force", f"pti-keeper-{stack.name}")
     docker("volume", "rm", f"pti-keeper-data-{stack.name}")
     stack.configure({"release": "2"})

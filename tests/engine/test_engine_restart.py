@@ -42,7 +42,7 @@ def stack(engine: OwnEngine, tmp_path: Path) -> Iterator[PulumiStack]:
     made.remove()
 
 
-def test_after_a_restart_of_the_engine_nothing_is_left_to_do(
+def test_after_a_restart_of_the_engine_a_preview_finds_no_change(
     engine: OwnEngine, stack: PulumiStack, tried: Tried
 ) -> None:
     tried.failure("The engine's machine restarts", on="Docker", notice="nothing responds meanwhile")
@@ -58,7 +58,7 @@ def test_after_a_restart_of_the_engine_nothing_is_left_to_do(
     tried.lost("nothing")
 
 
-def test_an_update_that_the_engine_has_cut_off_is_continued_by_the_next(
+def test_the_next_update_completes_one_that_the_engines_stop_interrupted(
     engine: OwnEngine, stack: PulumiStack, tried: Tried
 ) -> None:
     before = _keeper(stack)

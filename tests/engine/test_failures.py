@@ -18,7 +18,7 @@ TASK_TIMEOUT_S = 600
 LAST_LINES = "reading the old tables\n    the old tables are locked"
 
 
-def test_a_failed_task_fails_the_update_and_is_run_again_by_the_next(make_stack: MakeStack) -> None:
+def test_a_failed_task_fails_the_update_and_the_next_runs_it_again(make_stack: MakeStack) -> None:
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "migration"})
     task = f"pti-migration-{stack.name}"
 
@@ -45,7 +45,7 @@ def test_a_failed_task_fails_the_update_and_is_run_again_by_the_next(make_stack:
     assert store("GET", "attempts") == "3"
 
 
-def test_a_service_that_never_gets_ready_fails_the_update_with_its_last_lines(make_stack: MakeStack) -> None:
+def test_a_service_that_never_becomes_ready_fails_the_update_with_its_last_log_lines(make_stack: MakeStack) -> None:
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "never-ready"})
 
     failed = stack.up().failed()
@@ -62,9 +62,7 @@ def test_a_service_that_never_gets_ready_fails_the_update_with_its_last_lines(ma
 
 
 @pytest.mark.parametrize("kind", ["store", "service"])
-def test_what_keeps_ending_is_not_waited_for_until_its_time_is_up(
-    make_stack: MakeStack, tried: Tried, kind: str
-) -> None:
+def test_a_crash_loop_fails_the_update_before_its_timeout(make_stack: MakeStack, tried: Tried, kind: str) -> None:
     tried.failure(f"A {kind} exits at start", on="Docker", notice="the update fails and shows its last log lines")
     stack = make_stack(program=WORKLOADS, configuration={"scenario": f"crashing-{kind}"})
     reason = f"pti-crasher-{stack.name} keeps crashing: exit code 78, restarted"
@@ -86,7 +84,7 @@ def test_what_keeps_ending_is_not_waited_for_until_its_time_is_up(
     tried.lost("nothing")
 
 
-def test_an_image_that_cannot_be_pulled_leaves_the_former_container(make_stack: MakeStack, tried: Tried) -> None:
+def test_an_image_that_cannot_be_pulled_keeps_the_old_container(make_stack: MakeStack, tried: Tried) -> None:
     notice = "the update fails and names the image; the old container keeps serving"
     tried.failure("An image can't be pulled", on="Docker", notice=notice)
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "ready"})
@@ -110,7 +108,7 @@ def test_an_image_that_cannot_be_pulled_leaves_the_former_container(make_stack: 
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_failed_provisioning_of_the_databases_says_what_is_wrong(stores_stack: PulumiStack) -> None:
+def test_a_failed_database_provisioning_reports_the_cause(stores_stack: PulumiStack) -> None:
     stores = Stores(stores_stack.outputs())
     with stores.connect() as session:
         session.execute("ALTER DATABASE pti_rdv ALLOW_CONNECTIONS false")

@@ -95,7 +95,7 @@ def test_no_event_log_holds_a_generated_credential(shown: Shown) -> None:
     assert _leaks(texts, shown) == {}
 
 
-def test_nothing_that_is_stored_holds_a_generated_credential(shown: Shown) -> None:
+def test_no_stored_file_contains_a_generated_credential(shown: Shown) -> None:
     assert len(shown.stored) > 5
     assert _leaks(shown.stored, shown) == {}
 

@@ -69,7 +69,7 @@ OTHER_VALUES = cycle(
 
 
 @pytest.mark.parametrize("moment", CREATION, ids=lambda moment: moment.name)
-def test_a_killed_creation_is_mended_by_the_next_up(stores_stack: PulumiStack, moment: Moment, tried: Tried) -> None:
+def test_the_next_up_completes_a_killed_creation(stores_stack: PulumiStack, moment: Moment, tried: Tried) -> None:
     """Containers, networks and state are gone, volumes are there: all is created once more, around kept data."""
     what = moment.name.replace("-", " ")
     tried.failure(f"The first `up` is killed: {what}", on="Docker", notice="the next `up` completes it")
@@ -86,7 +86,7 @@ def test_a_killed_creation_is_mended_by_the_next_up(stores_stack: PulumiStack, m
 
 
 @pytest.mark.parametrize("moment", UPDATE, ids=lambda moment: moment.name)
-def test_a_killed_update_is_mended_by_the_next_up(stores_stack: PulumiStack, moment: Moment, tried: Tried) -> None:
+def test_the_next_up_completes_a_killed_update(stores_stack: PulumiStack, moment: Moment, tried: Tried) -> None:
     what = moment.name.replace("-", " ")
     tried.failure(
         f"An `up` that changes the stores is killed: {what}", on="Docker", notice="the next `up` completes it"

@@ -35,7 +35,7 @@ def fill(brokers: Brokers, mib: int) -> str:
     )
 
 
-def test_a_broker_whose_disk_was_full_is_back_with_every_acknowledged_event_once_it_has_grown(
+def test_a_broker_with_a_full_disk_recovers_every_acknowledged_event_once_the_disk_has_grown(
     brokers: Brokers, make_volume: MakeVolume, tried: Tried
 ) -> None:
     notice = "the broker stops, and events are refused until the volume has grown"
@@ -57,7 +57,7 @@ def test_a_broker_whose_disk_was_full_is_back_with_every_acknowledged_event_once
     tried.lost("nothing: 1000 of 1000 acknowledged events")
 
 
-def test_a_killed_broker_says_how_far_its_recovery_is_and_has_every_acknowledged_event(
+def test_a_killed_broker_reports_its_recovery_and_has_every_acknowledged_event(
     brokers: Brokers, make_volume: MakeVolume, tried: Tried
 ) -> None:
     notice = "it isn't ready while it recovers its logs, and reports its progress"

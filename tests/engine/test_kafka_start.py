@@ -36,9 +36,7 @@ def lay_at_the_root(volume: Path) -> None:
     (volume / MARKER).unlink()
 
 
-def test_data_at_the_root_of_a_volume_is_moved_below_it_and_is_all_there(
-    brokers: Brokers, volume: Path, tried: Tried
-) -> None:
+def test_data_in_the_root_of_a_volume_is_moved_completely(brokers: Brokers, volume: Path, tried: Tried) -> None:
     notice = "nothing: the next start completes it"
     tried.failure("A start that moves a broker's data is killed", on="Kafka", notice=notice)
     brokers.start(0, volume)
@@ -99,7 +97,7 @@ class TestRefusedVolumes:
         assert (kept / "meta.properties").read_text() == "of an earlier release"
 
 
-def test_a_cluster_id_that_looks_like_an_option_is_taken(brokers: Brokers, volume: Path) -> None:
+def test_a_cluster_id_that_looks_like_an_option_is_accepted(brokers: Brokers, volume: Path) -> None:
     """One in 64 begins with a hyphen: they are hashes of the stack's name."""
     brokers.environment["CLUSTER_ID"] = "-AAAAAAAAAAAAAAAAAAAAA"
     brokers.start(0, volume)
@@ -108,7 +106,7 @@ def test_a_cluster_id_that_looks_like_an_option_is_taken(brokers: Brokers, volum
 
 
 class TestScratch:
-    def test_nothing_that_a_broker_writes_there_grows(self, brokers: Brokers, volume: Path) -> None:
+    def test_nothing_that_a_broker_writes_to_scratch_grows(self, brokers: Brokers, volume: Path) -> None:
         brokers.start(0, volume)
         brokers.wait_until_ready(0)
         files = brokers.inside(0, "find", str(Path(SCRATCH).parent), "-type", "f").split()

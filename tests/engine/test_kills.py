@@ -16,7 +16,7 @@ from tests.failures import Tried
 KEPT = "/data/kept"
 
 
-def test_an_operation_killed_at_any_moment_is_mended_by_one_up(make_stack: MakeStack, tried: Tried) -> None:
+def test_one_up_completes_an_operation_killed_at_any_moment(make_stack: MakeStack, tried: Tried) -> None:
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "of each kind"})
     stack.up().succeeded()
     keeper = f"pti-keeper-{stack.name}"

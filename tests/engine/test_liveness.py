@@ -38,7 +38,7 @@ def test_a_service_that_is_not_ready_is_unhealthy_and_keeps_running(stack: Pulum
     assert _patient(stack)["State"]["StartedAt"] == before["State"]["StartedAt"]
 
 
-def test_a_failure_that_passes_is_forgotten(stack: PulumiStack) -> None:
+def test_a_temporary_failure_restarts_nothing(stack: PulumiStack) -> None:
     before = _patient(stack)
 
     _inside(stack, "touch", f"{STATE}/not-alive")
@@ -49,7 +49,7 @@ def test_a_failure_that_passes_is_forgotten(stack: PulumiStack) -> None:
     assert _patient(stack)["State"]["StartedAt"] == before["State"]["StartedAt"]
 
 
-def test_a_service_that_stays_dead_is_started_anew_and_says_so(stack: PulumiStack, tried: Tried) -> None:
+def test_a_service_that_hangs_is_restarted_and_its_log_says_so(stack: PulumiStack, tried: Tried) -> None:
     tried.failure("A service hangs", on="Docker", notice="it is killed and restarted, and its log says so")
     before = _patient(stack)
 
@@ -67,7 +67,7 @@ def test_a_service_that_stays_dead_is_started_anew_and_says_so(stack: PulumiStac
     assert "not alive at 6 checks in a row: killed, to be started anew" in docker("logs", after["Id"])
 
 
-def test_a_recovery_is_not_ended_however_often_liveness_fails(make_stack: MakeStack) -> None:
+def test_liveness_failures_do_not_interrupt_a_recovery(make_stack: MakeStack) -> None:
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "recovering"})
     stack.up().succeeded()
 
@@ -81,7 +81,7 @@ def test_a_recovery_is_not_ended_however_often_liveness_fails(make_stack: MakeSt
     until("a restart", lambda: _patient(stack)["RestartCount"] == 1)
 
 
-def test_a_service_that_does_not_start_in_its_time_is_started_anew(make_stack: MakeStack) -> None:
+def test_a_service_that_exceeds_its_startup_time_is_restarted(make_stack: MakeStack) -> None:
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "hung"})
     stack.up().succeeded()
 

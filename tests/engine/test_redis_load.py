@@ -55,7 +55,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         docker("rm", "--force", "--volumes", name)
 
 
-def test_a_rewrite_under_load_stays_within_the_limit(server: str, tried: Tried) -> None:
+def test_a_rewrite_under_load_stays_within_the_memory_limit(server: str, tried: Tried) -> None:
     notice = "nothing: its memory stays within the limit"
     tried.failure(
         "A full Redis rewrites its append-only file under 20,000 writes per second", on="Docker", notice=notice

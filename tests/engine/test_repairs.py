@@ -72,7 +72,7 @@ DAMAGES = (stop_all, remove, stop_and_prune_all, prune_beside_what_runs)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_what_was_damaged_by_hand_is_made_again(stack: PulumiStack, damage: Callable[[PulumiStack], None]) -> None:
+def test_manual_damage_is_repaired(stack: PulumiStack, damage: Callable[[PulumiStack], None]) -> None:
     damage(stack)
 
     repaired = stack.up("--refresh").succeeded()
@@ -84,7 +84,7 @@ def test_what_was_damaged_by_hand_is_made_again(stack: PulumiStack, damage: Call
     stack.preview("--refresh", "--expect-no-changes").succeeded()
 
 
-def test_a_task_that_an_engine_left_stopped_is_no_difference(stack: PulumiStack) -> None:
+def test_a_stopped_task_is_no_difference(stack: PulumiStack) -> None:
     """An engine that restarts starts services again, by their restart policy, and no task."""
     docker("stop", "--time", "1", container(stack, "preparation"))
 
@@ -94,7 +94,7 @@ def test_a_task_that_an_engine_left_stopped_is_no_difference(stack: PulumiStack)
     assert docker("inspect", "--format", "{{.State.Running}}", container(stack, "preparation")) == "false\n"
 
 
-def test_a_volume_that_is_gone_is_refused_by_an_update_that_refreshes(stack: PulumiStack) -> None:
+def test_an_update_with_refresh_refuses_a_missing_volume(stack: PulumiStack) -> None:
     """As after `docker system prune --volumes`, with nothing changed in the configuration."""
     volume = f"pti-keeper-data-{stack.name}"
     stop_and_prune_all(stack)

@@ -125,7 +125,7 @@ def test_no_process_has_one_in_its_arguments(planted: Planted) -> None:
     assert {line for line in planted.arguments if found_in(line)} == set()
 
 
-def test_the_engine_tells_none(planted: Planted) -> None:
+def test_the_engine_shows_none(planted: Planted) -> None:
     name = planted.stack.name
     told = {"volumes": json.dumps(docker_engine.volumes(name)), "networks": json.dumps(docker_engine.networks(name))}
     for container in docker_engine.containers(name):

@@ -80,7 +80,7 @@ def stack(stores_stack: PulumiStack) -> Iterator[PulumiStack]:
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: f"{change.key}-{change.value}")
-def test_a_changed_setting_is_followed_and_the_data_stays(stack: PulumiStack, change: Change) -> None:
+def test_a_changed_setting_is_applied_and_the_data_stays(stack: PulumiStack, change: Change) -> None:
     Stores(stack.outputs()).write("before-the-change")
 
     stack.configure({change.key: change.value})

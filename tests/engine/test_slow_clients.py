@@ -75,7 +75,7 @@ def answers(gateway: rows.Gateway) -> bool:
         return False
 
 
-def test_slow_clients_keep_nobody_out(edge: tuple[rows.Gateway, int], tried: Tried) -> None:
+def test_slow_clients_do_not_block_others(edge: tuple[rows.Gateway, int], tried: Tried) -> None:
     tried.failure("A client holds 350 slow or idle connections at the edge", on="Docker", notice="nothing")
     gateway, port = edge
     request = {"method": "POST", "path": "/api/user/me", "token": "valid"}
@@ -85,7 +85,7 @@ def test_slow_clients_keep_nobody_out(edge: tuple[rows.Gateway, int], tried: Tri
     tried.lost("nothing: 50 of 50 concurrent requests succeed")
 
 
-def test_streams_opened_and_reset_keep_nobody_out(edge: tuple[rows.Gateway, int], tried: Tried) -> None:
+def test_streams_that_are_opened_and_reset_do_not_block_others(edge: tuple[rows.Gateway, int], tried: Tried) -> None:
     tried.failure(
         "A client opens and resets HTTP/2 streams as fast as possible (CVE-2023-44487)", on="Docker", notice="nothing"
     )

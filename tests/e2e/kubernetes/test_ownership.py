@@ -90,7 +90,7 @@ def test_a_move_leaves_every_object_until_the_program_names_the_former_address(m
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_what_outlived_the_state_is_taken_back(make: Make) -> None:
+def test_objects_that_outlived_the_state_are_adopted(make: Make) -> None:
     stack = make()
     stack.up().succeeded()
     before = stack.objects()
@@ -115,7 +115,7 @@ def test_another_stacks_objects_are_refused_by_name(make: Make) -> None:
     assert first.objects() == before
 
 
-def test_nobodys_object_is_refused_by_name_until_it_is_handed_over(make: Make) -> None:
+def test_an_unlabelled_object_is_refused_by_name_until_it_is_labelled(make: Make) -> None:
     stack = make()
     stack.server.kubectl("create", "namespace", stack.namespace)
     hand_over = f"{INSTANCE}=pti-calendar-{stack.name}"

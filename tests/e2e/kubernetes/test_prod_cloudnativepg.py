@@ -115,7 +115,7 @@ def test_an_update_ends_when_every_server_is_ready(stack: ClusterStack) -> None:
     assert stack.platform().book(TENANT, title=MADE_ONCE).status == 201
 
 
-def test_users_find_everything_they_are_promised(stack: ClusterStack) -> None:
+def test_the_user_journey_passes(stack: ClusterStack) -> None:
     stack.platform().journey()
 
 
@@ -196,7 +196,7 @@ def test_the_exporter_finds_it(stack: ClusterStack) -> None:
     assert any(line.startswith('pg_database_size_bytes{datname="pti_user"}') for line in lines)
 
 
-def test_its_pods_keep_to_the_restricted_standard_of_today(stack: ClusterStack) -> None:
+def test_its_pods_meet_the_current_restricted_standard(stack: ClusterStack) -> None:
     # What is said of pods that are there already and would not be admitted.
     stricter = "pod-security.kubernetes.io/enforce-version=latest"
     assert stack.remarks("label", "namespace", NAMESPACE, stricter, "--overwrite", "--dry-run=server") == ""
@@ -217,7 +217,7 @@ def test_a_second_up_finds_nothing_to_do(stack: ClusterStack) -> None:
         assert stack.up().succeeded().changes == []
 
 
-def test_what_the_cluster_says_of_itself_is_no_change_either(stack: ClusterStack) -> None:
+def test_an_up_with_refresh_finds_no_change(stack: ClusterStack) -> None:
     with stack.staying_as_it_is():
         stack.up("--refresh").succeeded()
 

@@ -46,7 +46,7 @@ def up(stack: ClusterStack) -> None:
     assert stack.platform().book(TENANT, title=MADE_ONCE).status == 201
 
 
-def test_a_release_changes_its_service_alone_and_fails_no_request(stack: ClusterStack, tried: Tried) -> None:
+def test_a_release_only_changes_its_service_and_fails_no_request(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("A service is released", on="Kubernetes", notice="nothing")
     platform, before = stack.platform(), stack.identities()
     token = platform.token()
@@ -89,7 +89,7 @@ def test_the_platform_recovers_under_load_with_every_acknowledged_booking(
     tried.requests(load)
 
 
-def test_changed_configuration_rolls_who_reads_it(stack: ClusterStack) -> None:
+def test_changed_configuration_restarts_its_readers(stack: ClusterStack) -> None:
     before = stack.identities()
     stack.change({"gateway": {"rateLimit": {"perMinute": LOW_LIMIT}}})
     stack.up().succeeded()
@@ -102,7 +102,7 @@ def test_changed_configuration_rolls_who_reads_it(stack: ClusterStack) -> None:
     platform.limited(LOW_LIMIT)
 
 
-def test_a_changed_secret_rolls_who_holds_it(stack: ClusterStack) -> None:
+def test_a_changed_secret_restarts_its_readers(stack: ClusterStack) -> None:
     before = stack.identities()
     stack.change({"gateway": {"rateLimit": {"perMinute": configuration.RATE_LIMIT}}})
     stack.set_secrets({"stripeSecretKey": "another key"})
@@ -177,7 +177,7 @@ def test_a_task_that_fails_fails_the_update_and_is_run_again_by_the_next(stack: 
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_an_up_that_is_killed_is_mended_by_the_next(stack: ClusterStack, tried: Tried) -> None:
+def test_the_next_up_completes_a_killed_one(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("An `up` that changes Redis is killed", on="Kubernetes", notice="the next `up` completes it")
     stack.change({"redis": {"maxMemoryMib": 72}})
     kill(stack, Step("begun", "update", "StatefulSet", "redis"))

@@ -75,7 +75,7 @@ def enforced(stack: ClusterStack, strangers: dict[str, Stranger]) -> Iterator[No
         yield
 
 
-def test_an_ingress_gives_users_everything_they_are_promised(stack: ClusterStack, edge: Traefik) -> None:
+def test_the_user_journey_passes_through_an_ingress(stack: ClusterStack, edge: Traefik) -> None:
     stack.change({"gateway": AS_INGRESS})
     brought_up(stack)
     assert stack.pods("nginx") == {}
@@ -105,7 +105,7 @@ def test_with_network_policies_the_controllers_namespace_is_let_in_and_no_other(
     edge.by_ingress().journey()
 
 
-def test_a_gateway_takes_its_place_by_configuration_alone(stack: ClusterStack, edge: Traefik) -> None:
+def test_a_gateway_replaces_it_by_configuration_only(stack: ClusterStack, edge: Traefik) -> None:
     before = stack.identities()
     stack.change({"gateway": AS_GATEWAY})
     brought_up(stack)

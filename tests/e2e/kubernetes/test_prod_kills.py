@@ -34,7 +34,7 @@ OTHER_VALUES: tuple[dict[str, Any], ...] = (
 )
 
 
-def test_an_operation_killed_at_any_moment_is_mended_by_one_up(stack: ClusterStack, tried: Tried) -> None:
+def test_one_up_completes_an_operation_killed_at_any_moment(stack: ClusterStack, tried: Tried) -> None:
     tried.failure(
         "`up` or `destroy` of production is killed (SIGKILL) at a random moment",
         on="Kubernetes",

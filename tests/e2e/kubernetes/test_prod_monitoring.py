@@ -134,11 +134,11 @@ def test_the_kubelet_tells_how_full_every_claim_of_ours_is(watched: Watched[Forw
     assert watched.stack.query(others) == [], "of all that a kubelet tells"
 
 
-def test_the_sign_of_life_arrives(watched: Watched[Forwarded]) -> None:
+def test_the_heartbeat_arrives(watched: Watched[Forwarded]) -> None:
     watched.another_sign_of_life()
 
 
-def test_traffic_is_counted_timed_and_told_as_business(watched: Watched[Forwarded]) -> None:
+def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Watched[Forwarded]) -> None:
     def business() -> dict[str, float]:
         return {name: watched.stack.value(f"sum({name}{{workload='rdv'}})") or 0 for name in BUSINESS}
 
@@ -156,7 +156,7 @@ def test_every_panel_shows_something(watched: Watched[Forwarded]) -> None:
     watched.every_panel_shows_something(EMPTY_PANELS.keys())
 
 
-def test_every_rule_reads_series_that_are_there(watched: Watched[Forwarded]) -> None:
+def test_every_rule_finds_its_series(watched: Watched[Forwarded]) -> None:
     rules = [rule for group in watched.stack.ask_prometheus("rules")["groups"] for rule in group["rules"]]
     assert len(rules) > 50
     assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
@@ -167,7 +167,7 @@ def test_every_rule_reads_series_that_are_there(watched: Watched[Forwarded]) -> 
     assert recorded - there == UNHEARD.keys() & recorded
 
 
-def test_grafana_shows_it_to_who_has_the_password(watched: Watched[Forwarded], stack: ClusterStack) -> None:
+def test_grafana_serves_the_dashboards_with_the_password(watched: Watched[Forwarded], stack: ClusterStack) -> None:
     password = stack.outputs().credentials.grafana
     assert password
     watched.grafana_passes_on(password)
@@ -248,7 +248,7 @@ def test_a_service_that_fails(watched: Watched[Forwarded]) -> None:
     watched.clears()
 
 
-def test_every_replica_of_everything_is_watched_and_well(watched: Watched[Forwarded]) -> None:
+def test_every_replica_is_a_target_and_up(watched: Watched[Forwarded]) -> None:
     # The last one: by now the pods that went with the update that began this are no longer taken for present.
     def up() -> Counter[tuple[str, str, str]]:
         found = watched.stack.query("up")

@@ -74,7 +74,7 @@ def restarts(stack: ClusterStack) -> dict[str, int]:
     }
 
 
-def test_a_name_server_that_stops_ends_no_pod(stack: ClusterStack, tried: Tried) -> None:
+def test_a_dns_outage_restarts_no_pod(stack: ClusterStack, tried: Tried) -> None:
     notice = "nginx' cached addresses expire after 5 s, then it answers 502 until DNS works again; no pod is restarted"
     tried.failure("The cluster's DNS stops", on="Kubernetes", notice=notice)
     before = restarts(stack)
@@ -90,7 +90,7 @@ def test_a_name_server_that_stops_ends_no_pod(stack: ClusterStack, tried: Tried)
     assert restarts(stack) == before
 
 
-def test_a_drained_node_gives_its_pods_up_one_after_the_other(stack: ClusterStack, tried: Tried) -> None:
+def test_a_drain_evicts_pods_one_after_the_other(stack: ClusterStack, tried: Tried) -> None:
     """The only node stays open for new pods, as others would be: each pod is evicted, as `kubectl drain` does it."""
     notice = "requests wait or fail while a store's only pod is replaced"
     tried.failure("A node is drained", on="Kubernetes", notice=notice)
@@ -180,7 +180,7 @@ def evicted(stack: ClusterStack, pod: str) -> bool:
     return asked.returncode == 0 or "NotFound" in asked.stderr
 
 
-def test_a_node_that_loses_its_power_comes_back_with_everything(stack: ClusterStack, tried: Tried) -> None:
+def test_a_node_that_loses_power_recovers_completely(stack: ClusterStack, tried: Tried) -> None:
     tried.failure(
         "The only node loses power", on="Kubernetes", notice="the platform is unavailable until the node is back"
     )

@@ -34,7 +34,7 @@ def up(stack: ClusterStack) -> None:
     stack.up().succeeded()
 
 
-def test_bookings_go_on_without_redis_and_without_kafka(stack: ClusterStack, tried: Tried) -> None:
+def test_bookings_continue_without_redis_and_kafka(stack: ClusterStack, tried: Tried) -> None:
     tried.failure(
         "Redis is down, then Kafka too",
         on="Kubernetes",
@@ -66,7 +66,7 @@ def test_bookings_go_on_without_redis_and_without_kafka(stack: ClusterStack, tri
     until("every pod is ready", stack.all_ready)
 
 
-def test_no_container_is_killed_for_stores_that_are_away(stack: ClusterStack, tried: Tried) -> None:
+def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterStack, tried: Tried) -> None:
     """Everything else starts meanwhile, and so does one broker of three, which has no quorum."""
     tried.failure(
         "All stores are down while everything else starts",

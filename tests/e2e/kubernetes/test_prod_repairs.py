@@ -16,7 +16,7 @@ BOOKED = "kept while people edit the cluster"
 BY_HAND = "value-that-somebody-put-there"
 
 
-def test_what_was_changed_by_hand_is_put_right_by_the_next_update(stack: ClusterStack, tried: Tried) -> None:
+def test_the_next_update_repairs_manual_changes(stack: ClusterStack, tried: Tried) -> None:
     stack.up().succeeded()
     platform = stack.platform()
     assert platform.book(TENANT, title=BOOKED).status == 201

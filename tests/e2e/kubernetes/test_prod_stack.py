@@ -80,20 +80,18 @@ def test_no_container_has_died_on_the_way(stack: ClusterStack) -> None:
     assert restarts == {}
 
 
-def test_users_find_everything_they_are_promised(stack: ClusterStack) -> None:
+def test_the_user_journey_passes(stack: ClusterStack) -> None:
     platform = stack.platform()
     platform.journey()
     platform.unknown_host()
 
 
 @pytest.mark.usefixtures("enforced")
-def test_users_find_it_all_with_network_policies_enforced(stack: ClusterStack) -> None:
+def test_the_user_journey_passes_with_network_policies_enforced(stack: ClusterStack) -> None:
     stack.platform().journey()
 
 
-def test_administration_is_reached_by_who_may_forward_a_port_and_by_no_pod(
-    stack: ClusterStack, stranger: Stranger
-) -> None:
+def test_the_admin_api_is_reachable_by_port_forward_and_from_no_pod(stack: ClusterStack, stranger: Stranger) -> None:
     (kong,) = stack.pods("kong").values()
     address = kong["status"]["podIP"]
     (rdv, *_) = stack.pods("rdv")
@@ -113,7 +111,7 @@ def test_a_pod_reaches_what_it_calls_and_nothing_else(stack: ClusterStack, conne
 
 
 @pytest.mark.usefixtures("enforced")
-def test_a_pod_of_another_namespace_reaches_the_load_balancer_alone(stranger: Stranger) -> None:
+def test_a_pod_of_another_namespace_only_reaches_the_load_balancer(stranger: Stranger) -> None:
     endpoints = {("postgres", 5432), ("redis", 6379), ("kafka", 19092), ("kong", 8000), ("rdv", 4002)}
     found = {one: stranger.opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in endpoints}
     assert found == dict.fromkeys(endpoints, False)
@@ -156,6 +154,6 @@ def test_a_second_up_finds_nothing_to_do(stack: ClusterStack) -> None:
         assert stack.up().succeeded().changes == []
 
 
-def test_what_the_cluster_says_of_itself_is_no_change_either(stack: ClusterStack) -> None:
+def test_an_up_with_refresh_finds_no_change(stack: ClusterStack) -> None:
     with stack.staying_as_it_is():
         stack.up("--refresh").succeeded()

@@ -60,7 +60,7 @@ def test_it_is_for_every_host_name_and_signed_by_the_authority(stack: ClusterSta
     assert shown(platform) == fingerprint(stack)
 
 
-def test_the_key_is_in_the_cluster_alone(stack: ClusterStack, platform: Platform) -> None:
+def test_the_key_is_only_in_the_cluster(stack: ClusterStack, platform: Platform) -> None:
     assert private_key(stack).splitlines()[1] not in str(stack.export())
 
 

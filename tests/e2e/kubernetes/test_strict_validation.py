@@ -38,7 +38,7 @@ def server(request: pytest.FixtureRequest, left_as_found: None) -> cluster.Clust
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_api_server_takes_every_object_without_a_word(server: cluster.Cluster, variant: str) -> None:
+def test_the_api_server_accepts_every_object_without_warnings(server: cluster.Cluster, variant: str) -> None:
     objects = [one for one in objects_of(variant) if one["kind"] not in OF_EXTENSIONS]
     # Warnings are deprecations, and what the newest restricted standard would refuse.
     assert dry_run(server, objects) == (0, "")
