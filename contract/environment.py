@@ -19,21 +19,21 @@ from contract.record import Record, Variable, described
 class Identity(Record):
     """Who a service is."""
 
-    name: str = described("Short name.", variable=Variable(name="SERVICE_NAME", meaning="the service's short name"))
-    port: int = described("TCP port.", variable=Variable(name="PORT", meaning="the TCP port that it listens on"))
+    name: str = described("Short name.", variable=Variable("SERVICE_NAME", "the service's short name"))
+    port: int = described("TCP port.", variable=Variable("PORT", "the TCP port that it listens on"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens(Record):
     """The tokens that services accept."""
 
-    issuer: str = described("Issuer.", variable=Variable(name="JWT_ISSUER", meaning="`pti-calendar`"))
-    algorithm: str = described("Signature.", variable=Variable(name="JWT_ALGORITHM", meaning="`HS256`"))
+    issuer: str = described("Issuer.", variable=Variable("JWT_ISSUER", "`pti-calendar`"))
+    algorithm: str = described("Signature.", variable=Variable("JWT_ALGORITHM", "`HS256`"))
 
 
 TOKENS = Tokens(issuer="pti-calendar", algorithm="HS256")
 
-LOG_LEVEL = Variable(name="LOG_LEVEL", meaning="`debug`, `info`, `warning`, `error`")
+LOG_LEVEL = Variable("LOG_LEVEL", "`debug`, `info`, `warning`, `error`")
 """The only variable that a stack can set itself (`services.environment`)."""
 
 

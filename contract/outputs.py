@@ -38,19 +38,17 @@ class StoreOutput(Record):
 class Database(Record):
     """A service's own database."""
 
-    name: str = described("Its name.", variable=Variable(name="DATABASE_NAME", meaning="the service's own database"))
+    name: str = described("Its name.", variable=Variable("DATABASE_NAME", "the service's own database"))
     app_role: str = described(
         "Role the service connects as: reads and writes rows of its tenant, nothing else.",
-        variable=Variable(
-            name="DATABASE_USER", meaning="the service's application role; for migrations, its migrator role"
-        ),
+        variable=Variable("DATABASE_USER", "the service's application role; for migrations, its migrator role"),
     )
     migrator_role: str = described("Role that runs its migrations; the owner role owns what they create.")
     pool_max: int = described(
         "Connections that one instance of the service may open.",
         variable=Variable(
-            name="DATABASE_POOL_MAX",
-            meaning="how many connections one process of the service may have open; the server refuses more",
+            "DATABASE_POOL_MAX",
+            "how many connections one process of the service may have open; the server refuses more",
         ),
     )
 
@@ -59,13 +57,13 @@ class Database(Record):
 class Postgres(StoreOutput):
     """PostgreSQL's address and roles."""
 
-    host: str = described(HOST, variable=Variable(name="DATABASE_HOST", meaning="PostgreSQL's host name"))
-    port: int = described(PORT, variable=Variable(name="DATABASE_PORT", meaning="its TCP port"))
+    host: str = described(HOST, variable=Variable("DATABASE_HOST", "PostgreSQL's host name"))
+    port: int = described(PORT, variable=Variable("DATABASE_PORT", "its TCP port"))
     ssl_mode: str = described(
         "How connections are encrypted, as libpq's `sslmode`: `disable`, `require`, `verify-full`.",
         variable=Variable(
-            name="DATABASE_SSLMODE",
-            meaning="as in libpq: `disable`, `require`, `verify-full` (against the image's system certificates)",
+            "DATABASE_SSLMODE",
+            "as in libpq: `disable`, `require`, `verify-full` (against the image's system certificates)",
         ),
     )
     admin_role: str = described("Superuser that creates databases and roles.")
@@ -79,14 +77,10 @@ class Redis(StoreOutput):
 
     host: str = described(
         HOST,
-        variable=Variable(
-            name="REDIS_HOST", meaning="Redis' host name. All services share Redis: begin each key with `<service>:`"
-        ),
+        variable=Variable("REDIS_HOST", "Redis' host name. All services share Redis: begin each key with `<service>:`"),
     )
-    port: int = described(PORT, variable=Variable(name="REDIS_PORT", meaning="its TCP port"))
-    tls: bool = described(
-        "Whether connections are encrypted.", variable=Variable(name="REDIS_TLS", meaning="`true` or `false`")
-    )
+    port: int = described(PORT, variable=Variable("REDIS_PORT", "its TCP port"))
+    tls: bool = described("Whether connections are encrypted.", variable=Variable("REDIS_TLS", "`true` or `false`"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,17 +89,15 @@ class Kafka(StoreOutput):
 
     bootstrap_servers: str = described(
         "`host:port` for clients outside the platform, comma-separated.",
-        variable=Variable(name="KAFKA_BROKERS", meaning="`host:port`, comma-separated"),
+        variable=Variable("KAFKA_BROKERS", "`host:port`, comma-separated"),
     )
     security_protocol: str = described(
         "How clients connect: `PLAINTEXT`, `SSL`, or `SASL_SSL` with SCRAM-SHA-512.",
-        variable=Variable(
-            name="KAFKA_SECURITY_PROTOCOL", meaning="`PLAINTEXT`, `SSL`, or `SASL_SSL` with SCRAM-SHA-512"
-        ),
+        variable=Variable("KAFKA_SECURITY_PROTOCOL", "`PLAINTEXT`, `SSL`, or `SASL_SSL` with SCRAM-SHA-512"),
     )
     username: str | None = described(
         "User of `SASL_SSL`; null with another protocol.",
-        variable=Variable(name="KAFKA_USERNAME", meaning="user of `SASL_SSL`; not set with another protocol"),
+        variable=Variable("KAFKA_USERNAME", "user of `SASL_SSL`; not set with another protocol"),
     )
 
 
@@ -143,21 +135,19 @@ class Credentials(Record, Generic[Secret]):
     postgres: Mapping[str, Secret] = described(
         "PostgreSQL role to its password, for every role that may log in.",
         variable=Variable(
-            name="DATABASE_PASSWORD",
-            meaning="every service",
-            key=lambda postgres, service: postgres.databases[service].app_role,
+            "DATABASE_PASSWORD", "every service", key=lambda postgres, service: postgres.databases[service].app_role
         ),
     )
     redis: Secret | None = described(
         "Redis' password; null if it has none.",
-        variable=Variable(name="REDIS_PASSWORD", meaning="every service, if Redis requires a password"),
+        variable=Variable("REDIS_PASSWORD", "every service, if Redis requires a password"),
     )
     kafka: Secret | None = described(
         "Password of Kafka's user; null if Kafka requires none.",
-        variable=Variable(name="KAFKA_PASSWORD", meaning="every service, if the protocol is `SASL_SSL`"),
+        variable=Variable("KAFKA_PASSWORD", "every service, if the protocol is `SASL_SSL`"),
     )
     jwt_secret: Secret = described(
-        "The key that signs the platform's JWTs.", variable=Variable(name="JWT_SECRET", meaning="every service")
+        "The key that signs the platform's JWTs.", variable=Variable("JWT_SECRET", "every service")
     )
     pg_admin: Secret | None = described("Password of pgAdmin's user; null if the stack runs without pgAdmin.")
     grafana: Secret | None = described("Password of Grafana's user `admin`; null if the stack runs without Grafana.")

@@ -13,7 +13,7 @@ class ContractError(ValueError):
     """The outputs don't match the contract or have another version."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Variable:
     """An environment variable of every service, which has the value of the field that declares it."""
 

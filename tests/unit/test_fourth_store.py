@@ -105,8 +105,8 @@ RECORD = '''
 class ObjectStorage(StoreOutput):
     """Connection data of the object storage."""
 
-    endpoint: str = described("`host:port`.", variable=Variable(name="S3_ENDPOINT", meaning="`host:port`"))
-    access_key: str = described("Access key.", variable=Variable(name="S3_ACCESS_KEY", meaning="access key"))
+    endpoint: str = described("`host:port`.", variable=Variable("S3_ENDPOINT", "`host:port`"))
+    access_key: str = described("Access key.", variable=Variable("S3_ACCESS_KEY", "access key"))
 
 
 '''
@@ -122,7 +122,7 @@ EDITS: Mapping[str, Mapping[str, str]] = {
         "@dataclass(frozen=True, kw_only=True)\nclass Tools(": RECORD.lstrip(),
         "    jwt_secret: Secret": "    object_storage: Secret = described(\n"
         '        "Secret key of the object storage.",\n'
-        '        variable=Variable(name="S3_SECRET_KEY", meaning="every service"),\n    )\n',
+        '        variable=Variable("S3_SECRET_KEY", "every service"),\n    )\n',
         "    tools: Tools": '    object_storage: ObjectStorage = described("Object storage.")\n',
     },
 }
