@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from tests.unit.paths import ROOT
+from tests.unit.test_structure import OURS
 
-COPIED = ("assets", "backends", "components", "contract", "docs", "operations", "recording", "settings", "workloads")
+COPIED = sorted({"assets", "docs", *OURS} - {"__main__", "tests"})
 
 MODULE = '''
 """Object storage: MinIO, or a managed service that has S3's protocol."""
@@ -177,9 +178,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project, with the store."""
     copy = tmp_path_factory.mktemp("project")
     for folder in (*COPIED, "tests/unit"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "golden"))
-    for file in ("tests/__init__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"):
-        if (ROOT / file).exists():
+        if (ROOT / folder).is_dir():
+            shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "golden"))
+    for file in (*(f"{name}.py" for name in COPIED), "tests/__init__.py", "Pulumi.yaml", "Pulumi.dev.yaml"):
+        if (ROOT / file).is_file():
             shutil.copy(ROOT / file, copy / file)
     for name, insertions in EDITS.items():
         target = copy / name
