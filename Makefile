@@ -9,38 +9,38 @@ run = .venv/bin/python -m operations
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-dev: ## set everything up and bring the dev stack up
+dev: ## set up this machine and start the dev stack
 	@$(PYTHON) operations/bootstrap.py --engine --pulumi
 	@$(run) up --stack dev
 	@$(run) status --stack dev
 	@echo
-	@echo 'For bare Pulumi commands in this shell: . ./activate    then, for instance: pulumi preview -s dev'
+	@echo 'To run Pulumi commands in this shell: . ./activate    then, for example: pulumi preview -s dev'
 
-test: ## set everything up and run the tests that need neither Docker nor Pulumi's command
+test: ## set up this machine and run the tests that need neither Docker nor Pulumi
 	@$(PYTHON) operations/bootstrap.py --development
 	@.venv/bin/python -m pytest
 
-setup: ## set this machine up, Pulumi and its plugins included
+setup: ## set up this machine, including Pulumi and its plugins
 	@$(PYTHON) operations/bootstrap.py --pulumi
 
-up: ## bring a stack up: make up STACK=dev
+up: ## create or update a stack: make up STACK=dev
 	@$(PYTHON) operations/bootstrap.py --pulumi
 	@$(run) up --stack $(STACK)
 
-preview: ## show what a new stack would create, without its secrets and its cluster: make preview STACK=prod
+preview: ## show what a new stack would create, without secrets or cluster: make preview STACK=prod
 	@$(PYTHON) operations/bootstrap.py --pulumi
 	@$(run) preview --stack $(STACK)
 
 status: ## show the stack's containers or pods: make status STACK=dev
 	@$(run) status --stack $(STACK)
 
-logs: ## show what a workload writes: make logs SERVICE=postgres
+logs: ## follow the logs of a workload: make logs SERVICE=postgres
 	@$(run) logs --stack $(STACK) --follow $(or $(SERVICE),$(error name one: make logs SERVICE=postgres))
 
 env: ## write .env.<service> for a service run from an editor: make env SERVICE=user
 	@$(run) env --stack $(STACK) $(or $(SERVICE),$(error name one: make env SERVICE=user))
 
-wipe: ## take a stack down and DELETE its data, after a typed confirmation: make wipe STACK=dev
+wipe: ## destroy a stack and DELETE its data, after a typed confirmation: make wipe STACK=dev
 	@$(if $(filter file,$(origin STACK)),$(error name the stack: make wipe STACK=dev))$(run) wipe --stack $(STACK)
 
 render: ## write a stack as a Compose file, or as Kubernetes manifests, into rendered/: make render STACK=prod
@@ -51,7 +51,7 @@ documents: ## regenerate the generated documents
 	@$(PYTHON) operations/bootstrap.py --development
 	@$(run) documents
 
-kong-check: ## compare a real Kong with what Kong was seen to do: make kong-check KONG=https://api.pti-calendar.fr
+kong-check: ## compare a real Kong with the recorded behaviour: make kong-check KONG=https://api.pti-calendar.fr
 	@$(PYTHON) operations/bootstrap.py --development
 	@.venv/bin/python -m tests.gateway.check $(or $(KONG),$(error name one: make kong-check KONG=https://api.pti-calendar.fr))
 
