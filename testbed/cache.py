@@ -1,4 +1,4 @@
-"""Where the tests keep what is slow to fetch or to build, outside every checkout."""
+"""Cache of slow downloads and builds of the tests, outside every checkout."""
 
 from __future__ import annotations
 

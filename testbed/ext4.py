@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 
 
 def obstacle() -> str | None:
-    """Why no file system can be made and mounted here, with what mends it; nothing when one can."""
+    """Return why no file system can be created and mounted here, with the fix; None if one can."""
     if os.geteuid() != 0:
         return "mounting a file system needs root"
     if lacking := [program for program in PROGRAMS if shutil.which(program) is None]:

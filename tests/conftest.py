@@ -34,7 +34,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture
 def tried(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[Tried]:
-    """Takes down what the test causes and what comes of it, for `docs/reliability.md`."""
+    """Record the failure that the test causes and its effects, for `docs/reliability.md`."""
     test = f"{request.path.relative_to(request.config.rootpath)}::{request.node.originalname}"
     found = Tried(test, record_property)
     yield found

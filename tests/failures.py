@@ -23,7 +23,7 @@ from tests.e2e.load import Load
 
 PROPERTY = "failure"
 SLOW_S = 1.0
-"""What takes longer is slow to a user, whoever caused it."""
+"""Responses that take longer count as slow."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Tried:
     _requests: Requests | None = None
 
     def failure(self, title: str, *, on: str, notice: str) -> None:
-        """Begins another failure.
+        """Begin the record of another failure.
 
         Args:
             title: what is broken, for instance "A node is drained".
@@ -55,26 +55,26 @@ class Tried:
         self._seconds = self._lost = self._requests = None
 
     def breaks(self) -> None:
-        """The failure happens now."""
+        """Mark the failure."""
         self._broke = time.monotonic()
 
     def well(self) -> None:
-        """All is well from now on."""
+        """Mark the recovery."""
         self._seconds = time.monotonic() - self._broke
 
     @contextmanager
     def until_well(self) -> Iterator[None]:
-        """A block that begins with the failure and ends when all is well."""
+        """Measure a block from the failure to the recovery."""
         self.breaks()
         yield
         self.well()
 
     def took(self, seconds: float) -> None:
-        """How long it took until all was well: of several tries, the longest."""
+        """Set the seconds to recovery; of several attempts, the longest."""
         self._seconds = seconds
 
     def lost(self, what: str) -> None:
-        """What is gone for good, "nothing" for instance. To be called after it was compared."""
+        """Set what was lost, such as "nothing". Call it only after comparing the data."""
         self._lost = what
 
     def requests(self, load: Load) -> None:

@@ -62,7 +62,7 @@ def load(images: Iterable[str]) -> list[str]:
 
 
 def down() -> None:
-    """End everything that was started here; a later `up` goes on with the same objects and volumes."""
+    """Stop everything that was started here; a later `up` uses the same objects and volumes."""
     if not named_by_environment():
         node.end_node()
 

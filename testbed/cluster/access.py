@@ -39,7 +39,7 @@ def reach(kubeconfig: Path, context: str | None = CONTEXT) -> Cluster:
 
 
 def named_by_environment() -> Cluster | None:
-    """The cluster that the person testing brings, which nothing here starts, loads or ends."""
+    """A cluster that the tester provides; nothing here starts, changes or stops it."""
     kubeconfig = os.environ.get("PTI_TEST_KUBECONFIG")
     return reach(Path(kubeconfig), os.environ.get("PTI_TEST_CONTEXT")) if kubeconfig else None
 

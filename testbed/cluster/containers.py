@@ -1,4 +1,4 @@
-"""The node's container runtime: a containerd of its own, beside the Docker engine's.
+"""The node's container runtime: its own containerd, separate from the Docker engine's.
 
 Images come from the local Docker engine, so a pod's `imagePullPolicy` must not be `Always`.
 """

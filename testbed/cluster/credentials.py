@@ -27,7 +27,7 @@ _DAY_S = 86400
 
 
 def ensure() -> None:
-    """Certificates, keys and kubeconfigs, made anew when they are missing or in their last day."""
+    """Create certificates, keys and kubeconfigs if they are missing or in their last day."""
     if succeeds("openssl", "x509", "-in", PKI / "proxy.crt", "-noout", "-checkend", str(_DAY_S)):
         return
     shutil.rmtree(PKI, ignore_errors=True)

@@ -18,7 +18,7 @@ from testbed.cluster.processes import ClusterError, end, names, start, succeeds,
 
 
 def obstacle() -> str | None:
-    """Why no node can run here, with what mends it; nothing when one can."""
+    """Return why no node can run here, with the fix; None if one can."""
     if not sys.platform.startswith("linux"):
         return "a node needs Linux"
     if os.geteuid() != 0:
@@ -33,7 +33,7 @@ def obstacle() -> str | None:
 
 
 def start_node() -> Cluster:
-    """Bring up what isn't, and wait until the node is ready."""
+    """Start what isn't running, and wait until the node is ready."""
     programs = build_node()
     kubectl = kubectl_program()
     credentials.ensure()
@@ -106,7 +106,7 @@ def end_node() -> None:
 
 
 def wipe_node() -> None:
-    """End it, and delete all it stored. What was built stays in the cache."""
+    """Stop the node and delete its data. Builds stay in the cache."""
     end_node()
     left = mounts.below(ROOT)
     if left:

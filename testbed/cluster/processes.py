@@ -22,7 +22,7 @@ _LOG_LINES = 25
 
 
 class ClusterError(RuntimeError):
-    """The cluster can't do what was asked; the message ends with the log of the part that failed."""
+    """A cluster operation failed; the message ends with the log of the failed component."""
 
 
 def start(name: str, *command: str | Path, environment: Mapping[str, str] | None = None) -> None:

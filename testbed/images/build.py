@@ -29,7 +29,7 @@ from testbed.images.recipes import BASES, CONTROLLERS, IMAGES, Recipe
 
 
 def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
-    """Builds what is missing or out of date of the named images (default: all of `IMAGES`); returns their tags.
+    """Build the named images (default: all of `IMAGES`) that are missing or out of date. Return their tags.
 
     Our own images that lost their name to a newer one are removed, unless a container still uses them.
     """
@@ -87,7 +87,7 @@ def waves(stale: Sequence[Recipe]) -> tuple[list[Recipe], list[Recipe]]:
 
 
 def build(recipe: Recipe, mark: str, download: Future[Path] | None = None) -> None:
-    """One `docker build`, in a copy of the recipe's folder with the download beside it."""
+    """Run one `docker build` in a copy of the recipe's folder that includes the download."""
     files = download.result() if download else None
     started = time.monotonic()
     say(recipe.tag, "building")

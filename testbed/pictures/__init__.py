@@ -1,4 +1,4 @@
-"""Pictures of the dashboards: a plain rendering of every panel's queries, for people without a Grafana at hand."""
+"""Pictures of the dashboards: a plain rendering of every panel's queries, without Grafana."""
 
 from testbed.pictures.draw import draw_all
 

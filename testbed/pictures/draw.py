@@ -46,7 +46,7 @@ MARK, BETWEEN = 19, 14
 
 
 def draw_all(url: str, minutes: float, folder: Path) -> list[Path]:
-    """Draws every generated dashboard as a Prometheus tells it for the last minutes; gives the files written.
+    """Draw every generated dashboard from the last minutes of a Prometheus. Return the written files.
 
     Raises:
         OperationError: that Prometheus doesn't answer, or refuses a query.

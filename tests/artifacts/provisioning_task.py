@@ -59,7 +59,7 @@ class Task:
         return Outcome(process.returncode, output, errors)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """A run that goes on while the test does something else; `command` is `sh provision.sh` unless given."""
+        """A run in the background; `command` is `sh provision.sh` unless given."""
         return subprocess.Popen(
             unprivileged(*(command or ("sh", str(self.program)))),
             env=self._environment(),

@@ -1,4 +1,4 @@
-"""A door in front of a server: closed, the server is gone for whoever comes through it; opened, it is back."""
+"""A proxy in front of a server: while it is closed, the server is unavailable to its clients."""
 
 from __future__ import annotations
 

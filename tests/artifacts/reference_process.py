@@ -1,4 +1,4 @@
-"""The reference service as a process of its own, told everything the way a container is told."""
+"""The reference service as a process, with the environment and secrets of its container."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Service:
 
 @dataclass
 class Surroundings:
-    """Where the service is told its dependencies are. Change `environment` or `secrets` before a start."""
+    """Environment and secrets of the service; change them before a start."""
 
     home: Path
     environment: dict[str, str]
@@ -135,7 +135,7 @@ class Surroundings:
         return process.returncode, output.decode()
 
     def start_migration(self, **environment: str) -> subprocess.Popen[bytes]:
-        """A migration that goes on while the test does something else."""
+        """A migration in the background."""
         return self._start("reference_service.migrate", subprocess.PIPE, **environment)
 
     def _start(self, module: str, output: Any, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""Redis on its volume: what is there from before, what is missing, a full disk, a recovery that takes its time."""
+"""Redis on its volume: existing data, missing data, a full disk, a long recovery."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ POOL_MAX = 3
 
 @dataclass(frozen=True)
 class Stores:
-    """What the service is told to use, each behind a gate."""
+    """Dependencies of the service, each behind a gate."""
 
     task: Task
     postgres: Gate
@@ -301,7 +301,7 @@ def test_it_does_not_describe_its_api(service: Service, path: str) -> None:
 
 
 def test_it_opens_at_most_the_configured_connections(service: Service, stores: Stores) -> None:
-    """Requests beyond the pool wait for a connection, no longer than two seconds, and are told to come back."""
+    """Requests beyond the pool wait at most two seconds for a connection, then get 503 with `Retry-After`."""
     connect = stores.task.server.connect
     with connect(DATABASE) as holder, connect() as admin, ThreadPoolExecutor(4 * POOL_MAX) as clients:
 

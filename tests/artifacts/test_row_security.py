@@ -45,7 +45,7 @@ def tables(platform: Task) -> None:
 
 @pytest.fixture
 def admin(platform: Task, tables: None) -> Iterator[Session]:
-    """The superuser: sees what is really there."""
+    """A connection of the superuser, which sees all rows."""
     with platform.server.connect(DATABASE) as session:
         yield session
 

@@ -1,4 +1,4 @@
-"""What people do most on the platform, bookings above all, and a ledger of the bookings that were acknowledged."""
+"""Typical requests of users, mostly bookings, and a ledger of the acknowledged bookings."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Outcome:
     command: str
     code: int
     output: str
-    """Standard output and error as a person sees them."""
+    """Standard output and error together, as on a terminal."""
 
     seconds: float
 
@@ -60,7 +60,7 @@ class KillableGroup:
 
 
 class Clone:
-    """A clone of the project, uncommitted work included, with a Pulumi home that nobody has logged in with.
+    """A clone of the project including uncommitted work, with a new Pulumi home.
 
     The home's plugins are this machine's, so that nothing is downloaded and nobody's login is touched.
     """
@@ -100,7 +100,7 @@ class Clone:
 
     @contextmanager
     def started(self, *command: str) -> Iterator[KillableGroup]:
-        """A command that goes on beside the test, gone with all it has started when the test leaves."""
+        """Run a command in the background; it ends with its child processes at the end of the test."""
         process = subprocess.Popen(
             command,
             cwd=self.root,

@@ -77,7 +77,7 @@ class FullStack(PulumiStack):
 
     @contextmanager
     def without(self, *workloads: str) -> Iterator[None]:
-        """The containers are stopped meanwhile, as a person stops them: nothing but the end starts them."""
+        """Stop the containers with `docker stop` for the duration of the context."""
         identities = [self.container(workload)["Id"] for workload in workloads]
         docker("stop", *identities)
         try:
@@ -96,7 +96,7 @@ class FullStack(PulumiStack):
         return Inside(self.platform(), ask)
 
     def restarts(self, workload: str) -> int:
-        """How often the engine has started it anew."""
+        """Return how often the engine has restarted it."""
         return int(self.container(workload)["RestartCount"])
 
 

@@ -127,13 +127,13 @@ class Journey:
             assert sorted(received) == ["from a container", "from the host"], f"read on {where}"
 
     def zookeeper(self) -> None:
-        """ZooKeeper says that it is well, where there is one."""
+        """ZooKeeper reports healthy, if there is one."""
         if self.zookeeper_port is not None:
             address = (self.outputs.kafka.bootstrap_servers.rpartition(":")[0], self.zookeeper_port)
             assert _spoken(address, b"ruok") == b"imok"
 
     def pg_admin(self) -> None:
-        """pgAdmin lists the stack's server to who logs in, and opens it with the password it was given."""
+        """pgAdmin lists the stack's server after a login, and connects with the provisioned password."""
         address, password = self.outputs.tools.pg_admin, self.outputs.credentials.pg_admin
         assert address is not None
         assert password is not None

@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and Kafka as somebody else runs them: beside the stack, with logins, the first and last over TLS.
+"""PostgreSQL, Redis and Kafka outside the stack, with logins; PostgreSQL and Kafka over TLS.
 
 Plain containers on the machine's own network, and images of the platform's clients that trust their certificate.
 """
@@ -77,7 +77,7 @@ class ManagedStores:
     """Image to one with the same inside that trusts the stores' certificate."""
 
     def configuration(self) -> dict[str, Any]:
-        """How a stack is told of them."""
+        """Return the configuration of a stack that uses them."""
         return {
             "postgres": {
                 "mode": "external",

@@ -70,7 +70,7 @@ class Platform:
     http_port: int
 
     public_port: int = 443
-    """Port of HTTPS in the addresses that browsers are told."""
+    """HTTPS port in public URLs."""
 
     redirect_status: int = 308
     """What plain HTTP is answered."""
@@ -195,7 +195,7 @@ class Platform:
     # What the journey checks.
 
     def guarded(self) -> None:
-        """Nobody comes in without a token of ours that still holds."""
+        """Requests without a valid token get 401."""
         path = f"{self._api()}/appointments"
         refused = {
             "no token": None,
@@ -276,13 +276,13 @@ class Platform:
         assert self.call("GET", "/api/no-such-service/public/info", self.token()).status == 404
 
     def public_paths(self) -> None:
-        """What is configured as public needs no token; the same path of any other service does."""
+        """A public path needs no token; the same path of another service does."""
         for name in self.services:
             expected = 200 if name == self.public_service else 401
             assert self.call("GET", f"{self._api(name)}/public/info").status == expected, name
 
     def correlation(self) -> None:
-        """The caller's identifier comes back, once; who has none is given one."""
+        """The client's correlation ID is returned once; a request without one gets a new one."""
         path, ours = f"{self._api()}/public/info", f"journey-{uuid.uuid4()}"
         answer = self.call("GET", path, self.token(), headers={"X-Correlation-ID": ours})
         assert answer.headers.get_all("X-Correlation-ID") == [ours]
@@ -322,7 +322,7 @@ class Platform:
             assert answer.headers["Location"] == f"https://{self._authority(host)}/a/path?and=query"
 
     def security_headers(self) -> None:
-        """What tells browsers to be careful is on every host name's answers, errors too."""
+        """Every host's responses have the security headers, including errors."""
         answers = [self.call("GET", f"{self._api()}/appointments")]
         answers += [self.call("GET", "/", host=host) for host in self.frontends.values()]
         for answer in answers:
@@ -332,7 +332,7 @@ class Platform:
     # What not every stack shows.
 
     def limited(self, per_minute: int) -> None:
-        """Who asks more often than that is told to come back later, and how much later."""
+        """Requests over the limit get 429 with `Retry-After`."""
         # Counted by the clock's minutes: when one ends meanwhile, the count begins again.
         token = self.token()
         answers = [self.call("GET", f"{self._api()}/public/info", token) for _ in range(per_minute + 1)]

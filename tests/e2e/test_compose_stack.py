@@ -60,7 +60,7 @@ class ComposeStack:
         return self.clone.operate("render", "--stack", self.name, environment={"PATH": "/nonexistent"})
 
     def fill_in(self) -> None:
-        """What the person does next: copies `.env.example` to `.env` and fills in the empty ones."""
+        """Copy `.env.example` to `.env` and fill in the empty variables, as an operator does."""
         example = (self.folder / ".env.example").read_text()
         self.values = {name: secrets.token_urlsafe(24) for name in re.findall(r"^([A-Z_]+)=$", example, re.M)}
         filled = re.sub(r"^([A-Z_]+)=$", lambda found: f"{found[0]}{self.values[found[1]]}", example, flags=re.M)

@@ -45,7 +45,7 @@ class DevStack:
         self.first = clone.run("make", "dev")
 
     def outputs(self) -> StackOutputs[str]:
-        """What the stack tells, secrets included."""
+        """Return the stack outputs, including secrets."""
         told = self.clone.activated(f"pulumi stack output --json --show-secrets --stack {STACK}").succeeded()
         return StackOutputs.parse(json.loads(told.output))
 

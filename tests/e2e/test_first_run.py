@@ -16,7 +16,7 @@ from operations.bootstrap import PULUMI_VERSION
 from tests.e2e.clone import Clone, Outcome, directory_with
 
 NOWHERE = "http://127.0.0.1:9"
-"""A proxy that answers nobody."""
+"""A proxy that doesn't respond."""
 
 
 @pytest.fixture

@@ -191,7 +191,7 @@ def test_after_a_crash_under_load_the_platform_recovers_with_every_acknowledged_
 
 @pytest.fixture
 def newer_image(full: Full) -> Iterator[str]:
-    """The service's image with another version in it, under a tag that nobody else has."""
+    """The service's image with another version, under a unique tag."""
     repository, tag = SERVICE_IMAGE.rpartition(":")[0], f"1.0.1-{full.stack.name}"
     source = docker("create", SERVICE_IMAGE).strip()
     docker("commit", "--change", f"ENV VERSION={tag}", source, f"{repository}:{tag}")

@@ -1,4 +1,4 @@
-"""The whole platform on Docker, killed at twenty moments of updates, removals and creations: one `up` mends it.
+"""The whole platform on Docker, killed at twenty moments of updates, removals and creations: one `up` completes it.
 
 It takes more than an hour. `PTI_TEST_KILLS` sets another number of moments.
 """

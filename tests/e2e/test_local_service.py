@@ -1,4 +1,4 @@
-"""A service that a developer runs beside the stack, reached through the stack's own gateway."""
+"""A service that runs in an editor, reached through the stack's gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A watched stack on the real engine: what is done to it appears, alerts, reaches who is told, and clears.
+"""A monitored stack on a real engine: failures appear in metrics, raise alerts, notify, and resolve.
 
 One stack, in the order of the file; each test leaves it well.
 """

@@ -1,4 +1,4 @@
-"""Some minutes of what people do on the platform, failures included: something for the dashboards to show."""
+"""Some minutes of user traffic including failures, for the dashboards."""
 
 from __future__ import annotations
 

@@ -52,11 +52,11 @@ THROUGH_GRAFANA = "/api/datasources/proxy/uid/prometheus/api/v1/query"
 
 
 class Receiver:
-    """Where Alertmanager sends what people are told: a program of this machine."""
+    """A webhook on this machine that receives Alertmanager's notifications."""
 
     def __init__(self) -> None:
         self.firing: dict[tuple[str, str], Mapping[str, Any]] = {}
-        """(alert, workload) to what was told last, while it fires."""
+        """(alert, workload) to the last notification, while it fires."""
 
         self.told: set[tuple[str, str]] = set()
         """Everything that fired since `forget`."""
@@ -79,7 +79,7 @@ class Receiver:
                     self.firing.pop(key, None)
 
     def forget(self) -> None:
-        """Begins the count of what is told anew."""
+        """Forget earlier notifications."""
         with self._lock:
             self.told = {*self.firing}
 
@@ -155,14 +155,14 @@ StackT = TypeVar("StackT", bound=Watchers)
 
 @dataclass(frozen=True)
 class Watched(Generic[StackT]):
-    """The stack, up, and who is told."""
+    """The running stack, and the receiver of its notifications."""
 
     stack: StackT
     platform: Platform
     people: Receiver
 
     def raises(self, *expected: tuple[str, str], besides: frozenset[str] = frozenset()) -> None:
-        """People are told exactly these (alert, workload), `besides` of the same workloads allowed."""
+        """Wait for notifications of exactly these (alert, workload); `besides` of the same workloads are allowed."""
         wanted = {*expected}
         until(f"{wanted} told", lambda: wanted <= self.people.told)
         workloads = {workload for _, workload in wanted}
@@ -171,7 +171,7 @@ class Watched(Generic[StackT]):
         assert others == set(), others
 
     def clears(self) -> None:
-        """People are told that all is over, and Prometheus has nothing left."""
+        """Wait until every alert is resolved and notified."""
         try:
             until("all is over", lambda: not self.people.firing and len(self.stack.alerts()) == 1)
         except AssertionError as late:
@@ -179,12 +179,12 @@ class Watched(Generic[StackT]):
         assert [*self.stack.alerts()] == [("Watchdog", "")], self.stack.alerts()
 
     def calm(self) -> None:
-        """Nothing is wrong; what is told from now on counts."""
+        """Wait until no alert fires, then count notifications from now on."""
         self.clears()
         self.people.forget()
 
     def another_sign_of_life(self) -> None:
-        """The Watchdog is told again and again."""
+        """The Watchdog's notification repeats."""
         before = self.people.signs_of_life
         until("another sign of life", lambda: self.people.signs_of_life > before)
 
@@ -211,7 +211,7 @@ class Watched(Generic[StackT]):
                     until(f"{query.dashboard} {query.panel}: {expression}", lambda e=expression: self.stack.query(e))  # type: ignore[misc]
 
     def grafana_passes_on(self, password: str) -> None:
-        """Grafana asks Prometheus for who has the password."""
+        """Grafana queries Prometheus after a login."""
         answered = self.stack.ask_grafana(THROUGH_GRAFANA, password, query="count(up)")
         assert answered["data"]["result"][0]["value"][1] == str(len(self.stack.query("up")))
 

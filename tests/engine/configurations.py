@@ -31,7 +31,7 @@ def zookeeper_with_tools() -> dict[str, Any]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on, outside the range that outgoing connections use."""
+    """Return free loopback ports outside the range of outgoing connections."""
     found: list[int] = []
     while len(found) < count:
         port = random.randrange(20_000, 30_000)  # noqa: S311 - no secret

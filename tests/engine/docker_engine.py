@@ -48,7 +48,7 @@ def persistent_volumes(stack: str) -> set[str]:
 
 
 def remove_containers_and_networks(stack: str) -> None:
-    """What a person's `docker rm` would do: the volumes stay."""
+    """Remove containers like `docker rm`: the volumes stay."""
     if found := [one["Id"] for one in containers(stack)]:
         docker("rm", "--force", "--volumes", *found)
     if found := [one["Id"] for one in networks(stack)]:

@@ -39,7 +39,7 @@ def volume(directory: Path, size_mib: int) -> Iterator[Path]:
 
 
 def resize(mounted: Path, size_mib: int) -> None:
-    """Gives a volume another size, as a cloud grows one; nobody may use it meanwhile."""
+    """Resize a volume, which must not be in use."""
     image = mounted.with_name("image")
     ext4.unmount(mounted)
     with image.open("r+b") as file:
@@ -73,7 +73,7 @@ class Brokers:
         docker("network", "create", self.name)
 
     def configure(self, settings: Kafka) -> None:
-        """Other settings for what is started from now on."""
+        """Set other settings for the next starts."""
         self.settings = settings
 
     def start(self, number: int, volume: Path) -> None:

@@ -1,4 +1,4 @@
-"""Updates that are killed hard at moments drawn by chance, over their whole length, and mended by the next `up`.
+"""Updates that are killed (SIGKILL) at random moments over their whole length, and completed by the next `up`.
 
 A moment is a number of steps that the engine has begun or finished, so that a slow machine draws the same ones.
 """
@@ -81,7 +81,7 @@ class Killed:
         print(", ".join(f"{operation}: {steps} steps" for operation, steps in self._steps.items()))
 
     def converges(self, kill: Kill) -> float:
-        """Kills the operation and mends it by one `up`, after which nothing is left to do or to warn of.
+        """Kill the operation and run one `up`, after which no change and no warning is left.
 
         Gives the seconds from the kill to the end of that `up`.
         """

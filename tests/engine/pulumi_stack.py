@@ -34,7 +34,7 @@ class Outcome:
 
     code: int
     output: str
-    """Standard output and error as a person saw them."""
+    """Standard output and error together, as on a terminal."""
 
     log: Path
     """Its event log, where it has one."""
@@ -286,7 +286,7 @@ class PulumiStack:
         return done.stdout
 
     def _environment(self) -> dict[str, str]:
-        """Nothing of the person's own choice of state and passphrase."""
+        """Return the environment without the user's state and passphrase."""
         kept = {name: value for name, value in environment().items() if name not in PASSPHRASE_VARIABLES}
         return kept | {
             # Without `.attrs` files: Pulumi writes them in place, and a kill in between leaves an empty one, with which

@@ -1,4 +1,4 @@
-"""People's clients of the three stores, over the published ports."""
+"""Clients of the three stores over the published ports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What belongs to somebody else is reported and left alone."""
+"""Ports and objects of another owner are reported and not changed."""
 
 from __future__ import annotations
 

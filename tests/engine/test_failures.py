@@ -75,7 +75,7 @@ def test_a_crash_loop_fails_the_update_before_its_timeout(make_stack: MakeStack,
         # What needs it isn't started on it.
         assert docker_engine.workloads(stack.name).keys() == {"crasher"}
 
-        # Nothing has changed, and nothing is well.
+        # Nothing has been fixed yet.
         assert reason in stack.up().failed().output
         stack.configure({"scenario": f"mended-{kind}"})
         stack.up().succeeded()

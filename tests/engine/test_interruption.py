@@ -1,4 +1,4 @@
-"""An `up` that is killed hard, at any moment: the next one mends it, and nothing that was written is lost.
+"""An `up` that is killed (SIGKILL) at any moment: the next one completes it, and no written data is lost.
 
 What a person has to do: `pulumi cancel` (or `make up`, which does it), since the dead update still holds the lock;
 then `up`. Pulumi warns of pending operations from then on, until a `pulumi refresh --clear-pending-creates`.

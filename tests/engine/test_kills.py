@@ -1,4 +1,4 @@
-"""An update, a removal and a creation, each killed at a moment drawn by chance, are mended by one `up`.
+"""One `up` completes an update, a removal and a creation that were killed at random moments.
 
 Of a few small workloads; `tests/e2e/test_full_docker_kills.py` has the whole platform and twenty moments.
 """

@@ -1,4 +1,4 @@
-"""A service that hangs is started anew; one that is merely not ready, or still recovers its data, is left alone."""
+"""A service that hangs is restarted; one that is only unready or still recovers its data is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was stopped, removed or pruned by hand is made again by an update that refreshes, and data never begins anew."""
+"""An update with refresh recreates what was stopped, removed or pruned by hand, and never starts with empty data."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Asked:
 
     workloads: Mapping[str, Workload]
     files: Mapping[str, Mapping[str, str]]
-    """`<workload>/<file set>` to the contents by file name; without a Secret that somebody else keeps."""
+    """`<workload>/<file set>` to the contents by file name, without external Secrets."""
 
     secret_files: frozenset[str]
     """Those of the file sets that hold a secret value, whatever they say of themselves."""

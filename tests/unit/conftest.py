@@ -70,10 +70,10 @@ FULL_DOCKER: Mapping[str, Any] = {
 """Everything that one Docker engine can run."""
 
 PROVIDERS_SECRETS = {secret.key: f"a {secret.key}" for service in SERVICES for secret in service.secrets}
-"""What a person has to supply to a stack with all services."""
+"""Secrets that an operator must supply to a stack with all services."""
 
 PROD_SECRETS = {**PROVIDERS_SECRETS, "alertWebhookUrl": "an alertWebhookUrl"}
-"""What a person has to supply to the stack of `Pulumi.prod.yaml`."""
+"""Secrets that an operator must supply to the stack of `Pulumi.prod.yaml`."""
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Who may open a connection to whom, read from recorded NetworkPolicies as a cluster reads them.
+"""Allowed connections between pods, evaluated from recorded NetworkPolicies like in a cluster.
 
 Two sides decide: what the caller's policies let out, and what the called pod's policies let in. A pod that no policy
 selects for a direction is open in it; otherwise one rule that fits is enough.
@@ -21,7 +21,7 @@ RUN_PODS = ("Deployment", "StatefulSet", "Job")
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod, by what policies look at."""
+    """A pod with the properties that policies select."""
 
     namespace: str
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Setting a machine up: what is respected, and what is said when something is missing."""
+"""Setting up a machine: existing choices are kept, and missing prerequisites are reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from operations.project import OperationError
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A person without a login, a passphrase or Pulumi."""
+    """A user without a login, a passphrase or Pulumi."""
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     for variable in ("PULUMI_BACKEND_URL", *project.PASSPHRASE_VARIABLES):

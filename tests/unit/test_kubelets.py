@@ -1,4 +1,4 @@
-"""Who may read the kubelets' metrics: on a cluster the one workload that asks to, on an engine nobody."""
+"""Access to the kubelets' metrics: in a cluster for the one workload that needs it, on Docker for none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may open a connection to whom on Kubernetes: the policies, read as a cluster reads them."""
+"""Allowed connections on Kubernetes: the policies, evaluated like in a cluster."""
 
 from __future__ import annotations
 

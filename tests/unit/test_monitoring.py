@@ -1,4 +1,4 @@
-"""What the monitoring component asks for: what is watched, by whom it is told, and where its secrets are."""
+"""The monitoring component: targets, notifications and secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may watch the namespace's objects: on a cluster the one workload that asks to, on an engine nobody."""
+"""Access to the namespace's objects: in a cluster for the one workload that needs it, on Docker for none."""
 
 from __future__ import annotations
 

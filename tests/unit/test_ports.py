@@ -1,4 +1,4 @@
-"""What a person is told whose host ports are taken."""
+"""Messages about host ports that are in use."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def own_containers(command: Path, *bindings: int) -> None:
 
 
 def checked(*ports: tuple[str, int], preview: bool = False, engine: Engine = LOCAL, stack: str = "dev") -> list[str]:
-    """What a person is told in a preview or an update."""
+    """Return the messages of a preview or an update."""
 
     def program() -> None:
         check(ports, engine=engine, stack=stack, address=ADDRESS)

@@ -1,4 +1,4 @@
-"""Who may open how many connections to PostgreSQL, and that the server has as many."""
+"""Connection limits of PostgreSQL's roles, and that the server accepts their sum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make preview`: on a state that is thrown away, with nobody's secrets; Pulumi's command is a stand-in that notes."""
+"""`make preview`: with a temporary state and without secrets; Pulumi's command is a stand-in that records its calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who reaches whom in production: every pair of its pods, against a table that says who must."""
+"""Connections in production: every pair of pods is compared with a table of allowed ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every key of a stack's configuration, and what a person is told who says something else."""
+"""Rules for every key of a stack's configuration, and the error messages."""
 
 from __future__ import annotations
 

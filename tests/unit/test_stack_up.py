@@ -1,4 +1,4 @@
-"""What `make up` has Pulumi do: on a new stack, on one where all is well, and on one that was changed by hand."""
+"""The Pulumi commands of `make up`: on a new stack, on an unchanged one, and after manual changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of the house, held by the source: who imports whom, and what no one does."""
+"""Architecture rules, checked on the source: allowed imports and forbidden patterns."""
 
 from __future__ import annotations
 

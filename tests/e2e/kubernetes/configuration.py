@@ -47,7 +47,7 @@ CLAIMS = {
 """What outlives the stack."""
 
 SMALL_CLAIM = "alertmanager-data-alertmanager-0"
-"""Its volume is small enough for a test to fill: who stands on it needs next to nothing."""
+"""A workload whose volume is small enough for a test to fill."""
 
 RATE_LIMIT = 100_000
 """Requests a minute that no step of the suite reaches; the one about the limit lowers it."""

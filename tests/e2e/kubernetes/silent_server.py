@@ -13,7 +13,7 @@ CONTEXT = "silent"
 
 @contextmanager
 def says_nothing() -> Iterator[int]:
-    """A port whose connections come about, since the kernel makes them, and on which nobody ever answers."""
+    """A port on which the kernel accepts connections but no process responds."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(512)

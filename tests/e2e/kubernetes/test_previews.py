@@ -1,4 +1,4 @@
-"""What is known without a cluster: previews that have none, and previews and updates whose cluster doesn't answer."""
+"""Previews without a cluster, and previews and updates whose cluster doesn't respond."""
 
 from __future__ import annotations
 

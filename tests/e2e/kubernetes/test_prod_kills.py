@@ -1,4 +1,4 @@
-"""Production, killed at twenty moments of updates, removals and creations: one `up` mends it.
+"""Production, killed at twenty moments of updates, removals and creations: one `up` completes it.
 
 It takes hours on two cores. `PTI_TEST_KILLS` sets another number of moments.
 """

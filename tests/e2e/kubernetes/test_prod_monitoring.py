@@ -1,4 +1,4 @@
-"""Monitoring of the prod stack on a real node: everything is watched, and what is done to it is told and clears.
+"""Monitoring of the prod stack on a real node: all targets are up, failures raise alerts, and alerts resolve.
 
 One stack, in the order of the file; each test leaves it well. The next module's first `up` brings the real times back.
 """

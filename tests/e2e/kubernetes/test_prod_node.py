@@ -67,7 +67,7 @@ def used(stack: ClusterStack, tried: Tried) -> Iterator[Load]:
 
 
 def restarts(stack: ClusterStack) -> dict[str, int]:
-    """Container's pod to how often it was started anew."""
+    """Return the number of restarts per container's pod."""
     return {
         name: sum(one["restartCount"] for one in pod["status"]["containerStatuses"])
         for name, pod in stack.pods().items()
@@ -156,7 +156,7 @@ def verified(platform: Platform) -> bool:
 
 
 def firing(prometheus: Forwarded) -> set[tuple[str, str]]:
-    """Alert and workload of what is reported now."""
+    """Return alert and workload of each firing alert."""
     found = prometheus.query('ALERTS{alertstate="firing"}')
     return {(one["metric"]["alertname"], one["metric"].get("workload", "")) for one in found}
 

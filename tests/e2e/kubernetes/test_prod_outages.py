@@ -1,4 +1,4 @@
-"""Stores that are away: what goes on without them, and that nobody is killed for them."""
+"""Outages of the stores: what continues without them, and that no container is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people changed in the cluster by hand is put right by the next update, and no Secret is shown meanwhile."""
+"""The next update repairs manual changes in the cluster, and shows no Secret."""
 
 from __future__ import annotations
 

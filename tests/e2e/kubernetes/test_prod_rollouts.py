@@ -1,4 +1,4 @@
-"""Rollouts of the prod stack that can't succeed: reported with their reason, and mended by the next ordinary update.
+"""Rollouts of the prod stack that can't succeed: the update reports the reason, and the next one recovers.
 
 The steps build on each other; they run in the order of the file, and each leaves the stack whole.
 """
@@ -47,7 +47,7 @@ def test_a_store_whose_image_is_missing_is_named_each_time_and_comes_back(stack:
         with tried.until_well():
             failed = stack.up().failed()
             named(failed.output, "redis", "pod redis-0, container redis", PULL)
-            # Nothing has changed, and nothing is well.
+            # Nothing has been fixed yet.
             named(stack.up().failed().output, "redis", "pod redis-0, container redis", PULL)
     stack.up().succeeded()
     until("every pod is ready", stack.all_ready)

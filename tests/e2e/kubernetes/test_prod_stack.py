@@ -1,4 +1,5 @@
-"""The prod stack on a real node: it comes up, serves its users, keeps others out, and stays as it is.
+"""The prod stack on a real node: it starts, serves users, denies undeclared connections, and a second `up` changes
+nothing.
 
 The steps build on each other; they run in the order of the file.
 """

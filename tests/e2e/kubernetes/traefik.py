@@ -1,4 +1,4 @@
-"""Traefik in the cluster, run by somebody else: the platform is a guest behind its Ingress class or its Gateway."""
+"""Traefik as the cluster's own edge: the platform uses its Ingress class or its Gateway."""
 
 from __future__ import annotations
 

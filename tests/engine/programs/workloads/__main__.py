@@ -1,4 +1,4 @@
-"""A few small workloads on the Docker backend, which fail when they are told to."""
+"""A few small workloads on the Docker backend, which fail on request."""
 
 from __future__ import annotations
 
