@@ -29,7 +29,8 @@ def expired(folder: Path, name: str) -> None:
     key, certificate, request = (str(folder / file) for file in ("tls.key", "tls.crt", "request"))
     (folder / "openssl.cnf").write_text(AUTHORITY)
     (folder / "index").touch()
-    subject = ("-subj", "/CN=test", "-addext", f"subjectAltName={name}")
+    # Of two trusted certificates of the same subject, OpenSSL looks at the one that is valid.
+    subject = ("-subj", "/CN=expired", "-addext", f"subjectAltName={name}")
     subprocess.run(["openssl", "req", "-new", "-key", key, *subject, "-out", request], check=True, capture_output=True)
     dates = ("-startdate", "20240101000000Z", "-enddate", "20240102000000Z")
     files = ("-config", "openssl.cnf", "-keyfile", key, "-in", request, "-out", certificate)
