@@ -84,7 +84,7 @@ def deploy() -> Deploy:
     def run(
         configuration: Mapping[str, Any] | None = None, secrets: Mapping[str, str] | None = None, *, stack: str = "dev"
     ) -> Recording[Platform]:
-        key = json.dumps([configuration, secrets, stack])
+        key = json.dumps([configuration or {}, secrets or {}, stack])
         if key not in known:
             known[key] = deploy_platform(configuration, secrets, stack=stack)
         return known[key]
@@ -98,7 +98,7 @@ def ask() -> Ask:
     known: dict[str, Asked] = {}
 
     def run(configuration: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> Asked:
-        key = json.dumps([configuration, secrets])
+        key = json.dumps([configuration, secrets or {}])
         if key not in known:
             known[key] = asked_for(configuration, secrets)
         return known[key]

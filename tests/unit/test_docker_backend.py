@@ -481,11 +481,6 @@ class TestVolumes:
         assert data.keys() == {"postgres-data", "redis-data", "kafka-zookeeper-data", "zookeeper-data", "zookeeper-log"}
         assert persistent_volumes(after) == data
 
-    @pytest.mark.parametrize("key", ["backend", "credentials", "protect", "images", "postgres", "redis", "kafka"])
-    def test_changing_one_section_changes_no_persistent_volume(self, deploy: Deploy, key: str) -> None:
-        changed = deploy({**EVERY_DEFAULT, key: EVERY_OTHER_VALUE[key]})
-        assert persistent_volumes(changed) == persistent_volumes(deploy(EVERY_DEFAULT))
-
     def test_the_changed_configuration_differs_in_every_setting(self) -> None:
         def leaves(value: Any, path: str = "") -> dict[str, Any]:
             if isinstance(value, dict):
