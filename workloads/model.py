@@ -45,7 +45,7 @@ class Autoscaling:
 
     minimum: int
     maximum: int
-    cpu_percent: int = 70
+    cpu_percent: int
     """Target CPU use, in percent of the CPU request."""
 
 

@@ -725,7 +725,7 @@ class TestRefusals:
                 "workload 'web': replicas=3 is not supported on Docker: an engine runs one replica of each workload",
             ),
             (
-                [workload(autoscaling=Autoscaling(minimum=1, maximum=1))],
+                [workload(autoscaling=Autoscaling(minimum=1, maximum=1, cpu_percent=70))],
                 "workload 'web': autoscaling is not supported on Docker: an engine runs one replica of each workload",
             ),
             (

@@ -141,7 +141,7 @@ class TestScaling:
 
     @pytest.mark.parametrize(
         "single",
-        [workload(), workload(autoscaling=Autoscaling(minimum=1, maximum=3)), store(), task()],
+        [workload(), workload(autoscaling=Autoscaling(minimum=1, maximum=3, cpu_percent=70)), store(), task()],
         ids=["service", "autoscaling from 1", "stateful", "task"],
     )
     def test_a_single_pod_never_blocks_a_drain(self, single: Workload) -> None:

@@ -72,7 +72,7 @@ def everything() -> Iterator[Workload]:
     yield task(needs=("store",), calls=(Endpoint("store", 8080),), **EVERYTHING)
     yield workload(
         "web",
-        autoscaling=Autoscaling(minimum=2, maximum=4),
+        autoscaling=Autoscaling(minimum=2, maximum=4, cpu_percent=70),
         ports=(port(publish=80, public=True),),
         metrics=(Metrics(port=8080, job="service"),),
         readiness=readiness,

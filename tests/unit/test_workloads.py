@@ -165,19 +165,19 @@ REFUSED = {
         "the liveness probe asks port 81, which is not among its ports [80]",
     ),
     "a stateful workload that is scaled": (
-        lambda: workload(kind=Kind.STATEFUL, autoscaling=Autoscaling(minimum=1, maximum=2)),
+        lambda: workload(kind=Kind.STATEFUL, autoscaling=Autoscaling(minimum=1, maximum=2, cpu_percent=70)),
         "only a service can be scaled automatically",
     ),
     "a task that is scaled": (
-        lambda: task(autoscaling=Autoscaling(minimum=1, maximum=2)),
+        lambda: task(autoscaling=Autoscaling(minimum=1, maximum=2, cpu_percent=70)),
         "only a service can be scaled automatically",
     ),
     "scaling to nothing": (
-        lambda: workload(autoscaling=Autoscaling(minimum=0, maximum=2)),
+        lambda: workload(autoscaling=Autoscaling(minimum=0, maximum=2, cpu_percent=70)),
         "autoscaling needs 1 <= minimum <= maximum, not Autoscaling(minimum=0, maximum=2, cpu_percent=70)",
     ),
     "scaling with its bounds the wrong way round": (
-        lambda: workload(autoscaling=Autoscaling(minimum=3, maximum=2)),
+        lambda: workload(autoscaling=Autoscaling(minimum=3, maximum=2, cpu_percent=70)),
         "autoscaling needs 1 <= minimum <= maximum, not Autoscaling(minimum=3, maximum=2, cpu_percent=70)",
     ),
     "peers of a service": (
@@ -261,7 +261,7 @@ def test_an_external_server_may_have_the_workloads_name() -> None:
 
 
 def test_autoscaling_limits_may_be_equal() -> None:
-    assert workload(autoscaling=Autoscaling(minimum=2, maximum=2)).replicas == 1
+    assert workload(autoscaling=Autoscaling(minimum=2, maximum=2, cpu_percent=70)).replicas == 1
 
 
 def test_a_file_set_may_be_an_existing_secret() -> None:
@@ -297,7 +297,7 @@ def test_a_workload_is_restricted_by_default() -> None:
         INTERNET,
         Metrics(port=80, job="service"),
         Health(port=80, path="/health", job="frontend"),
-        Autoscaling(minimum=1, maximum=2),
+        Autoscaling(minimum=1, maximum=2, cpu_percent=70),
         files(),
         Exec(command=("true",)),
         HttpGet(port=80, path="/"),
