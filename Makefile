@@ -18,7 +18,7 @@ dev: ## set up this machine and start the dev stack
 
 test: ## set up this machine and run the tests that need neither Docker nor Pulumi
 	@$(PYTHON) operations/bootstrap.py --development
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 setup: ## set up this machine, including Pulumi and its plugins
 	@$(PYTHON) operations/bootstrap.py --pulumi
