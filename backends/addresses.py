@@ -126,7 +126,7 @@ class Addresses:
         if self._failure is not None:
             raise self._failure
         if self._record is None:
-            raise RuntimeError("resources are declared, but `with Addresses(…)` has not ended")
+            raise RuntimeError("resources are declared inside `with Addresses(…)`, which has not ended")
         await self._record.urn.future()
 
     async def _check(self, hook: pulumi.ResourceHookArgs) -> None:

@@ -19,7 +19,7 @@ class DeployOptions:
     """Component that owns them; None: the stack."""
 
     aliases: tuple[pulumi.Alias, ...] = ()
-    """Former addresses, of each of them: `pulumi.Alias(parent=…)` after a move to another component."""
+    """Former addresses (aliases) of each resource: `pulumi.Alias(parent=…)` after a move to another component."""
 
     retain: bool = False
     """Whether they outlive the stack. Data always does."""

@@ -43,7 +43,7 @@ class Credentials(pulumi.ComponentResource):
     def __getitem__(self, credential: Credential) -> pulumi.Output[str]:
         value = self.find(credential)
         if value is None:
-            raise KeyError(f"{credential.key} has no value in this stack: {credential.purpose} asks for none")
+            raise KeyError(f"{credential.key} has no value in this stack: {credential.purpose} requires none")
         return value
 
     def has(self, credential: Credential) -> bool:

@@ -73,7 +73,7 @@ def check_python() -> None:
     """Check the running interpreter, which the virtual environment will use."""
     if sys.version_info < PYTHON:
         raise OperationError(
-            f"Python {'.'.join(map(str, PYTHON))} or newer is needed; '{sys.executable}' is "
+            f"Python {'.'.join(map(str, PYTHON))} or newer is required; '{sys.executable}' is "
             f"{'.'.join(map(str, sys.version_info[:3]))}.\nInstall it and select it: make PYTHON=python3.12 …"
         )
 
@@ -101,7 +101,7 @@ def check_installer() -> None:
         urllib.request.urlopen(INSTALLER, timeout=20).close()
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         raise OperationError(
-            f"Pulumi {PULUMI_VERSION} is not installed and its installer can't be reached:\n  {INSTALLER}: {error}\n"
+            f"Pulumi {PULUMI_VERSION} is not installed and its installer is unreachable:\n  {INSTALLER}: {error}\n"
             "Allow that address, or install Pulumi another way (https://www.pulumi.com/docs/install/) so that "
             f"'pulumi version' answers, and run this again.\n{WITHOUT_PULUMI}"
         ) from None

@@ -16,7 +16,7 @@ def read_configuration(stack: str) -> tuple[Settings, set[str]]:
     path = ROOT / f"Pulumi.{stack}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml"))) or "none"
-        raise OperationError(f"There is no {path.name}; the stacks with a configuration here are {known}.")
+        raise OperationError(f"There is no {path.name}; existing stacks: {known}.")
     try:
         raw: dict[str, Any] = (yaml.safe_load(path.read_text()) or {}).get("config", {})
     except yaml.YAMLError as error:

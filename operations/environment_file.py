@@ -37,7 +37,7 @@ def variables(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
     """Return the variables of a service: those of a deployed one, secrets as values, and addresses for tools."""
     known = {one.name: one for one in SERVICES}
     if service not in known:
-        raise OperationError(f"There is no service '{service}'; the services are {', '.join(known)}.")
+        raise OperationError(f"There is no service '{service}'; existing services: {', '.join(known)}.")
     third_parties = [third_party(secret).variable for secret in known[service].secrets]
     identity = Identity(name=service, port=known[service].port)
     environment = service_environment(identity, outputs.stores, outputs.credentials, third_parties)

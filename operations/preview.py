@@ -41,7 +41,7 @@ def preview(stack: str) -> int:
         _quietly(place, ["stack", "init", stack, "--no-select"])
         if needed:
             _quietly(place, ["config", "set-all", "--stack", stack, *_placeholders(needed)])
-        print(f"· what a new stack '{stack}' would create, with placeholders as its secrets", flush=True)
+        print(f"· what a new stack '{stack}' would create, with placeholders for its secrets", flush=True)
         if settings.kubernetes.kubeconfig is not None:
             print("· the cluster is not contacted; Pulumi's warning about a missing kubeconfig is expected", flush=True)
         command = ["pulumi", "preview", "--stack", stack, "--config-file", str(configuration)]

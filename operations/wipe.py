@@ -17,7 +17,7 @@ def wipe(name: str) -> int:
     """
     runtime = runtime_of(name)
     to_delete = runtime.retained_data(name)
-    print(f"This takes stack '{name}' down and deletes its data for good, {runtime.location(name)}:")
+    print(f"This destroys stack '{name}' and permanently deletes its data, {runtime.location(name)}:")
     for one in to_delete or ["(no volumes)"]:
         print(f"  {one}")
     try:
@@ -28,7 +28,7 @@ def wipe(name: str) -> int:
         raise OperationError("Not confirmed; nothing has been changed.")
     if stack.exists(name) and (code := stack.destroy(name)):
         raise OperationError(
-            f"The stack could not be destroyed (exit code {code}); its volumes have not been changed. If resources "
+            f"The stack could not be destroyed (exit code {code}); its data has not been changed. If resources "
             f"are protected, run first: pulumi state unprotect --all --stack {name}"
         )
     runtime.delete_data(name)

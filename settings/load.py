@@ -71,7 +71,7 @@ def parse(raw: Mapping[str, Any], secret: Collection[str] = (), *, with_secrets:
         conflicts = consistency.conflicts(settings)
         for key, conflict in conflicts.items():
             location = key.split(".")
-            mistakes.append(_about(location, _found(document, location), conflict))
+            mistakes.append(_entry_for_key(location, _found(document, location), conflict))
         if conflicts:
             raise _error(mistakes)
         mistakes += _unreadable_secrets(settings, own)
@@ -159,9 +159,9 @@ def _explained(detail: ErrorDetails) -> Iterable[str]:
     reason = detail["ctx"]["error"] if detail["type"] == "value_error" else None
     if isinstance(reason, SettingsConflict):
         for key, conflict in reason.conflicts.items():
-            yield _about([*location, *key.split(".")], _found(given, key.split(".")), conflict)
+            yield _entry_for_key([*location, *key.split(".")], _found(given, key.split(".")), conflict)
     else:
-        yield _about(location, given, str(reason) if reason else None)
+        yield _entry_for_key(location, given, str(reason) if reason else None)
 
 
 def _key(location: Sequence[str]) -> Sequence[str]:
@@ -175,7 +175,7 @@ def _key(location: Sequence[str]) -> Sequence[str]:
     return location
 
 
-def _about(location: Sequence[str], given: Any, reason: Conflict | str | None) -> str:
+def _entry_for_key(location: Sequence[str], given: Any, reason: Conflict | str | None) -> str:
     """Return the entry for one key. `reason` is a conflict, or what is allowed; None: what the schema allows."""
     model: type[BaseModel] = Settings
     for part in location[:-1]:
@@ -186,7 +186,7 @@ def _about(location: Sequence[str], given: Any, reason: Conflict | str | None) -
             return _entry(location, HIDDEN_VALUE, gone.problem, gone.fix)
         return _entry(location, HIDDEN_VALUE, UNKNOWN, _suggestion(last, fields))
     problem, fix = (reason.problem, reason.fix) if isinstance(reason, Conflict) else (None, None)
-    shown = UNSET if given is _NOTHING else _shown(given)
+    shown = UNSET if given is _MISSING else _shown(given)
     if section := section_model(model, last):
         allowed = reason or f"a section with the keys {', '.join(_fields(section))}"
         return _entry(location, shown, problem or f"must be {allowed}", fix)
@@ -199,7 +199,7 @@ def _about(location: Sequence[str], given: Any, reason: Conflict | str | None) -
 
 def _found(document: Any, path: Sequence[str]) -> Any:
     for part in path:
-        document = document.get(part, _NOTHING) if isinstance(document, Mapping) else _NOTHING
+        document = document.get(part, _MISSING) if isinstance(document, Mapping) else _MISSING
     return document
 
 
@@ -210,7 +210,7 @@ def _shown(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-_NOTHING = object()
+_MISSING = object()
 
 
 def _entry(location: Sequence[str], value: str, problem: str, fix: str | None = None) -> str:

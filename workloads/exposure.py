@@ -27,7 +27,7 @@ class KeyPair:
 
     certificate: pulumi.Input[str]
     private_key: pulumi.Input[str]
-    """Secret."""
+    """PEM text of the private key (secret)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,9 +141,9 @@ class Workload:
         if self.user == 0:
             refuse("must not run as root (user 0)")
         if self.kind is Kind.TASK and (self.readiness or self.ports or self.replicas > 1):
-            refuse("a task has no readiness probe, ports or replicas: it is done when its command exits with 0")
+            refuse("a task can't have a readiness probe, ports or replicas: it completes when its command exits with 0")
         if self.kind is Kind.TASK and not self.command:
-            refuse("a task states its command")
+            refuse("a task requires a command")
         if self.volumes and self.kind is not Kind.STATEFUL:
             refuse("only a stateful workload can have persistent volumes")
         if self.cpus is not None and self.cpu_request > self.cpus:
@@ -155,19 +155,19 @@ class Workload:
             refuse(f"there is a duplicate port number in {numbers}")
         check = self.readiness.check if self.readiness else None
         if isinstance(check, (HttpGet, TcpConnect)) and check.port not in numbers:
-            refuse(f"the readiness probe asks port {check.port}, which is not among its ports {numbers}")
+            refuse(f"the readiness probe checks port {check.port}, which is not among its ports {numbers}")
         alive = self.liveness.check if self.liveness else None
         if alive and not check:
             refuse("a liveness probe requires a readiness probe, which decides when clients are routed to it")
         if isinstance(alive, (HttpGet, TcpConnect)) and alive.port not in numbers:
-            refuse(f"the liveness probe asks port {alive.port}, which is not among its ports {numbers}")
+            refuse(f"the liveness probe checks port {alive.port}, which is not among its ports {numbers}")
         for volume in self.volumes:
             keys = [fixed.key for fixed in volume.fixed]
             if "" in keys or len(set(keys)) != len(keys):
-                refuse(f"volume {volume.name!r} needs a key for each fixed setting, each once, not {keys}")
+                refuse(f"volume {volume.name!r} requires a unique key for each fixed setting, not {keys}")
         labels = [file_set.name for file_set in self.file_sets]
         if not all(map(NAME.fullmatch, labels)) or len(set(labels)) != len(labels):
-            refuse(f"each file set needs a DNS label of its own as its name, not {labels}")
+            refuse(f"each file set requires a unique DNS label as its name, not {labels}")
         directories = [
             *(file_set.directory for file_set in self.file_sets),
             *(volume.mount for volume in self.volumes),
@@ -175,7 +175,7 @@ class Workload:
         ]
         for directory in directories:
             if not PurePosixPath(directory).is_absolute() or directory == "/":
-                refuse(f"{directory!r} is not an absolute path below the root")
+                refuse(f"{directory!r} is not an absolute path below /")
             if directories.count(directory) > 1:
                 refuse(f"{directory!r} is mounted twice")
         twice = self.environment.keys() & self.secret_environment.keys()
@@ -190,12 +190,12 @@ class Workload:
             refuse(f"peers, metrics or health use {sorted(stray)}, which is not among its ports {numbers}")
         for file_set in self.file_sets:
             if (file_set.existing_secret is None) is not bool(file_set.files):
-                refuse(f"file set {file_set.name!r} has either files or an existing secret")
+                refuse(f"file set {file_set.name!r} must have either files or an existing secret")
 
     def _check_scale(self, refuse: Callable[[str], None]) -> None:
         if self.autoscaling and self.kind is not Kind.SERVICE:
             refuse("only a service can be scaled automatically")
         if self.autoscaling and not 1 <= self.autoscaling.minimum <= self.autoscaling.maximum:
-            refuse(f"autoscaling needs 1 <= minimum <= maximum, not {self.autoscaling}")
+            refuse(f"autoscaling requires 1 <= minimum <= maximum, not {self.autoscaling}")
         if self.peer_ports and self.kind is not Kind.STATEFUL:
-            refuse("only the replicas of a stateful workload have names to reach each other by")
+            refuse("only a stateful workload can have peers")

@@ -62,7 +62,7 @@ class Engine:
         except FileNotFoundError:
             raise EngineError("the 'docker' command is not installed or not on PATH") from None
         except subprocess.TimeoutExpired:
-            raise EngineError(f"'docker {arguments[0]}' gave no answer within {timeout_s} s") from None
+            raise EngineError(f"'docker {arguments[0]}' didn't respond within {timeout_s} s") from None
         if done.returncode:
             raise EngineError(done.stdout.strip())
         return done.stdout

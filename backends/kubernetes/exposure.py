@@ -23,7 +23,7 @@ def ingress(exposure: Exposure, tls_secret: pulumi.Input[str] | None) -> Manifes
         WorkloadError: the exposure has response headers, which an Ingress doesn't support.
     """
     if exposure.answer_headers:
-        raise WorkloadError(f"exposure {exposure.name!r}: an Ingress adds no headers; take answer_headers away")
+        raise WorkloadError(f"exposure {exposure.name!r}: an Ingress can't add headers; remove answer_headers")
     spec: Manifest = {"rules": [_rule(route) for route in exposure.routes]}
     if exposure.ingress_class is not None:
         spec["ingressClassName"] = exposure.ingress_class
@@ -48,9 +48,9 @@ def http_routes(exposure: Exposure) -> Iterator[Manifest]:
         WorkloadError: no Gateway is set, or a certificate is set, which the Gateway must hold.
     """
     if exposure.gateway is None:
-        raise WorkloadError(f"exposure {exposure.name!r}: the Gateway API needs the name of a gateway")
+        raise WorkloadError(f"exposure {exposure.name!r}: the Gateway API requires the name of a Gateway")
     if exposure.tls is not None:
-        raise WorkloadError(f"exposure {exposure.name!r}: a gateway holds its own certificate; take tls away")
+        raise WorkloadError(f"exposure {exposure.name!r}: a Gateway holds its own certificate; remove tls")
     for route in exposure.routes:
         forward: Manifest = {
             "matches": [{"path": {"type": "PathPrefix", "value": EVERYTHING}}],

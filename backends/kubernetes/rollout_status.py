@@ -60,7 +60,7 @@ class Rollout:
     """Pods that can't start and never have, and that their operator doesn't replace (cloudnative-pg#3541)."""
 
     lacking: tuple[str, str] | None = None
-    """Kind and name of the controller that has to create pods, and hasn't."""
+    """Kind and name of the controller that should have created pods, but hasn't."""
 
     @property
     def is_pulling(self) -> bool:

@@ -128,7 +128,7 @@ def _requests(settings: Gateway) -> dict[str, str]:
     """Return the limits of one request."""
     return {
         "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": f"{settings.max_body_mib}m",
-        "KONG_NGINX_HTTP_LARGE_CLIENT_HEADER_BUFFERS": f"{limits.HEADER_LINES} {limits.HEADER_LINE_KIB}k",
+        "KONG_NGINX_HTTP_LARGE_CLIENT_HEADER_BUFFERS": f"{limits.HEADER_BUFFERS} {limits.HEADER_BUFFER_KIB}k",
         "KONG_NGINX_PROXY_PROXY_BUFFER_SIZE": f"{limits.RESPONSE_HEADERS_KIB}k",
         "KONG_NGINX_PROXY_PROXY_BUFFERS": f"{limits.RESPONSE_BUFFERS} {limits.RESPONSE_BUFFER_KIB}k",
         "KONG_NGINX_PROXY_PROXY_BUSY_BUFFERS_SIZE": f"{limits.RESPONSE_HEADERS_KIB}k",

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-HEADER_LINE_KIB = 16
+HEADER_BUFFER_KIB = 16
 """One header, or the request line, of a request. More: 400."""
 
-HEADER_LINES = 4
-"""Buffers of `HEADER_LINE_KIB` for all headers of a request."""
+HEADER_BUFFERS = 4
+"""Buffers of `HEADER_BUFFER_KIB` for all headers of a request."""
 
 RESPONSE_HEADERS_KIB = 16
 """All headers of a service's answer. More: 502."""

@@ -83,8 +83,8 @@ def _configuration(settings: Gateway, routes: Sequence[Route], backend: Backend)
         # The port that browsers use, not the container's.
         redirect_port="" if settings.nginx.https_port == 443 else f":{settings.nginx.https_port}",
         client_s=timeouts.CLIENT_S,
-        header_lines=limits.HEADER_LINES,
-        header_line_kib=limits.HEADER_LINE_KIB,
+        header_lines=limits.HEADER_BUFFERS,
+        header_line_kib=limits.HEADER_BUFFER_KIB,
         answer_headers_kib=limits.EDGE_RESPONSE_HEADERS_KIB,
         answer_buffers=limits.RESPONSE_BUFFERS,
         answer_buffer_kib=limits.RESPONSE_BUFFER_KIB,

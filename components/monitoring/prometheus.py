@@ -82,7 +82,7 @@ def configuration(
     """
     names = [_name(target) for target in targets]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"each target is watched once, not twice: {', '.join(twice)}")
+        raise ValueError(f"duplicate targets: {', '.join(twice)}")
     scrapes = [_scrape(target, replicas) for target in targets]
     found: dict[str, Any] = {
         "global": {"scrape_interval": f"{interval_s}s", "evaluation_interval": f"{interval_s}s"},

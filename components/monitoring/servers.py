@@ -90,7 +90,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
             f"--storage.path={ALERTMANAGER_MOUNT}/{FOLDER}",
             # One replica: nobody to gossip with.
             "--cluster.listen-address=",
-            *_reached_at(own.url),
+            *_url_flags(own.url),
         ),
         file_sets=tuple(files),
         ports=(Port(name="http", number=ALERTMANAGER.port, publish=settings.alertmanager.port),),
@@ -134,7 +134,7 @@ def prometheus(
             f"--storage.tsdb.path={PROMETHEUS_MOUNT}/{FOLDER}",
             f"--storage.tsdb.retention.time={own.retention_days}d",
             f"--storage.tsdb.retention.size={retention_mib(own.storage_gib, settings.thresholds.disk_percent)}MB",
-            *_reached_at(shown.url),
+            *_url_flags(shown.url),
         ),
         file_sets=(
             FileSet(
@@ -217,7 +217,7 @@ def retention_mib(storage_gib: int, disk_percent: float) -> int:
     return int(storage_gib * 1024 * disk_percent / 100 * 7 / 8)
 
 
-def _reached_at(url: str) -> tuple[str, str]:
+def _url_flags(url: str) -> tuple[str, str]:
     """Return the flags that set a server's public URL. A proxy must strip a path in that URL."""
     return f"--web.external-url={url}", "--web.route-prefix=/"
 

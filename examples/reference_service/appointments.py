@@ -100,7 +100,7 @@ async def _settle(identifier: UUID, status: str, tenant: Tenant, given: Given) -
 async def _committed(tenant: UUID, given: Given, counted: Counter) -> None:
     given.outbox.added.set()
     counted.inc()
-    await given.cache.forget(tenant)
+    await given.cache.invalidate(tenant)
 
 
 routes = APIRouter(prefix="/appointments")

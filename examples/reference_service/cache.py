@@ -78,7 +78,7 @@ class Cache:
 
     async def appointments(self, tenant: UUID) -> Lookup:
         """Return the tenant's list, if it is cached and not stale."""
-        if tenant in self._outdated and not await self.forget(tenant):
+        if tenant in self._outdated and not await self.invalidate(tenant):
             return NO_LOOKUP
         found = await self._asked(self._client.mget(self._generation(tenant), self._list(tenant)))
         if found is None:
@@ -95,7 +95,7 @@ class Cache:
             kept = json.dumps({"generation": lookup.generation, "body": body})
             await self._asked(self._client.set(self._list(tenant), kept, ex=LIST_TTL_S))
 
-    async def forget(self, tenant: UUID) -> bool:
+    async def invalidate(self, tenant: UUID) -> bool:
         """Invalidate the tenant's list after a change. Return False if Redis didn't accept it.
 
         This process then doesn't use the tenant's list until Redis accepts the invalidation. Other processes may, for

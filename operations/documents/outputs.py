@@ -32,7 +32,7 @@ def outputs_page() -> str:
         "",
         "In a shell: `pulumi stack output --json -s dev`, with `--show-secrets` for the secret ones.",
         "",
-        "A Python program that exports a secret value again needs version 3.260.0 or newer of Pulumi's SDK. Older ones",
+        "A Python program that re-exports a secret value needs version 3.260.0 or newer of Pulumi's SDK. Older ones",
         "log stack outputs in plain text (pulumi/pulumi#24479), which `--debug`, `--json`, `--event-log` and",
         "`--logtostderr` show.",
         "",

@@ -34,7 +34,7 @@ def read_variables(path: Path) -> dict[str, str]:
             found[entry["name"]] = _value(entry)
         elif not (entry := NOTHING.match(text, position)):
             line = text.count("\n", 0, position) + 1
-            raise OperationError(f"{path}: line {line} is not NAME=value, or its quotes don't end.")
+            raise OperationError(f"{path}: line {line} is not NAME=value, or a quote isn't closed.")
         position = entry.end()
     return found
 
@@ -55,7 +55,7 @@ def read_secrets(path: Path, needed: Placeholders) -> dict[Credential, str]:
         elif credential not in TLS_PAIR and not value.isprintable():
             mistakes.append(f"  {credential.variable} is more than one line of printable characters")
         elif credential is POSTGRES_MONITOR and " " in value:
-            mistakes.append(f"  {credential.variable} has a space, which PostgreSQL's exporter can't read")
+            mistakes.append(f"  {credential.variable} contains a space, which PostgreSQL's exporter can't parse")
         # A PEM text ends with a line break, which an editor may have left out before the quote.
         values[credential] = f"{value.strip()}\n" if credential in TLS_PAIR else value
     if mistakes:

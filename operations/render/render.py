@@ -74,7 +74,7 @@ def _write_compose(settings: Settings, placeholders: Placeholders, stack: str, d
     shown = directory.relative_to(ROOT)
     print(f"{shown}/{COMPOSE} and {shown}/{EXAMPLE} are written.")
     if needed.required:
-        print(f"Give it its secrets: cp {shown}/{EXAMPLE} {shown}/{ENVIRONMENT}, and fill in the empty ones.")
+        print(f"Set the secrets: cp {shown}/{EXAMPLE} {shown}/{ENVIRONMENT}, and fill in the empty ones.")
     print(f"Run it: docker compose -f {shown}/{COMPOSE} up --wait")
 
 

@@ -85,7 +85,7 @@ def test_with_an_old_python_it_fails_and_changes_nothing(clone: Clone, tmp_path:
     refused = clone.run("make", "dev", f"PYTHON={python or pretended_python(tmp_path)}").failed()
 
     first, remedy = one_message(refused)
-    assert first.startswith("Python 3.11 or newer is needed; '")
+    assert first.startswith("Python 3.11 or newer is required; '")
     assert remedy == "Install it and select it: make PYTHON=python3.12 …"
     assert clone.files() == before
 
@@ -102,7 +102,7 @@ def test_with_an_unreachable_installer_it_fails_and_changes_nothing(clone: Clone
     refused = clone.run(make(), "dev", f"PYTHON={sys.executable}", environment=offline).failed()
 
     lines = one_message(refused)
-    assert lines[0] == f"Pulumi {PULUMI_VERSION} is not installed and its installer can't be reached:"
+    assert lines[0] == f"Pulumi {PULUMI_VERSION} is not installed and its installer is unreachable:"
     assert lines[-1] == (
         "Without it, these still work: make test, make render STACK=dev, then docker compose up --wait."
     )

@@ -105,7 +105,7 @@ def test_a_login_to_the_users_folder_is_kept_even_if_the_folder_is_missing(home:
 
 def test_an_old_python_is_reported_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 10, 4, "final", 0))
-    with pytest.raises(OperationError, match=r"(?s)Python 3\.11 or newer is needed.*3\.10\.4.*make PYTHON="):
+    with pytest.raises(OperationError, match=r"(?s)Python 3\.11 or newer is required.*3\.10\.4.*make PYTHON="):
         bootstrap.check_python()
 
 

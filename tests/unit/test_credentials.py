@@ -103,7 +103,7 @@ def test_requesting_an_unused_credential_is_an_error() -> None:
 def test_requesting_the_password_of_a_store_without_one_is_an_error() -> None:
     def program() -> None:
         made = Credentials("credentials", required=CREDENTIALS, source="well-known", protect=False)
-        with pytest.raises(KeyError, match="redisPassword has no value in this stack: Redis asks for none"):
+        with pytest.raises(KeyError, match="redisPassword has no value in this stack: Redis requires none"):
             made[REDIS]
 
     record(program)

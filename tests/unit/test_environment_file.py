@@ -162,5 +162,5 @@ def test_a_password_that_parsers_read_differently_is_refused(tmp_path: Path) -> 
 
 
 def test_an_unknown_service_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(OperationError, match="no service 'users'; the services are user, planning"):
+    with pytest.raises(OperationError, match="no service 'users'; existing services: user, planning"):
         environment_file.write("users", OUTPUTS)

@@ -86,7 +86,7 @@ class TestIngress:
     def test_response_headers_are_refused_on_an_ingress(self) -> None:
         with pytest.raises(WorkloadError) as refused:
             exposed(answer_headers={"X-Frame-Options": "DENY"})
-        assert str(refused.value) == "exposure 'edge': an Ingress adds no headers; take answer_headers away"
+        assert str(refused.value) == "exposure 'edge': an Ingress can't add headers; remove answer_headers"
 
 
 class TestGateway:
@@ -133,8 +133,8 @@ class TestGateway:
     @pytest.mark.parametrize(
         ("fields", "reason"),
         [
-            ({"gateway": None}, "exposure 'edge': the Gateway API needs the name of a gateway"),
-            ({"tls": "wildcard"}, "exposure 'edge': a gateway holds its own certificate; take tls away"),
+            ({"gateway": None}, "exposure 'edge': the Gateway API requires the name of a Gateway"),
+            ({"tls": "wildcard"}, "exposure 'edge': a Gateway holds its own certificate; remove tls"),
         ],
     )
     def test_unsupported_route_features_are_refused(self, fields: dict[str, Any], reason: str) -> None:

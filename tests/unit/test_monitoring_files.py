@@ -70,7 +70,7 @@ def test_a_target_may_have_query_parameters(replicas: str | None) -> None:
 
 
 def test_a_duplicate_target_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="once, not twice: service/rdv/rdv:4002"):
+    with pytest.raises(ValueError, match="duplicate targets: service/rdv/rdv:4002"):
         prometheus.configuration([RDV, POSTGRES, RDV], None)
 
 

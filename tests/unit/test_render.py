@@ -192,7 +192,7 @@ def test_a_field_without_a_translation_is_an_error() -> None:
 
 
 def test_an_unknown_stack_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(OperationError, match=r"There is no Pulumi\.nowhere\.yaml; the stacks .* are .*dev"):
+    with pytest.raises(OperationError, match=r"There is no Pulumi\.nowhere\.yaml; existing stacks: .*dev"):
         read_configuration("nowhere")
 
 

@@ -50,7 +50,7 @@ READY = Probe(check=Exec(command=("true",)))
 ALIVE = Liveness(check=Exec(command=("true",)))
 HTTP = Port(name="http", number=80)
 NO_NAME = "the name must be a DNS label of at most 40 lower-case letters, digits and '-'"
-NO_SERVICE = "a task has no readiness probe, ports or replicas: it is done when its command exits with 0"
+NO_SERVICE = "a task can't have a readiness probe, ports or replicas: it completes when its command exits with 0"
 
 NAMES = {
     "empty": "",
@@ -70,7 +70,7 @@ REFUSED = {
     "a task with a readiness probe": (lambda: task(readiness=READY), NO_SERVICE),
     "a task with a port": (lambda: task(ports=(HTTP,)), NO_SERVICE),
     "a task with replicas": (lambda: task(replicas=2), NO_SERVICE),
-    "a task without a command": (lambda: task(command=()), "a task states its command"),
+    "a task without a command": (lambda: task(command=()), "a task requires a command"),
     "a service with a persistent volume": (
         lambda: workload(volumes=(Volume(name="data", mount="/data"),)),
         "only a stateful workload can have persistent volumes",
@@ -82,13 +82,13 @@ REFUSED = {
                 Volume(name="data", mount="/data", fixed=(Fixed("a.b", "1", "Keep."), Fixed("a.b", "2", "Keep."))),
             ),
         ),
-        "volume 'data' needs a key for each fixed setting, each once, not ['a.b', 'a.b']",
+        "volume 'data' requires a unique key for each fixed setting, not ['a.b', 'a.b']",
     ),
     "a volume with a fixed setting without a key": (
         lambda: workload(
             kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data", fixed=(Fixed("", "1", "Keep."),)),)
         ),
-        "volume 'data' needs a key for each fixed setting, each once, not ['']",
+        "volume 'data' requires a unique key for each fixed setting, not ['']",
     ),
     "a task with a persistent volume": (
         lambda: task(volumes=(Volume(name="data", mount="/data"),)),
@@ -108,31 +108,31 @@ REFUSED = {
     ),
     "an HTTP probe of a port it lacks": (
         lambda: workload(ports=(HTTP,), readiness=Probe(check=HttpGet(port=81, path="/"))),
-        "the readiness probe asks port 81, which is not among its ports [80]",
+        "the readiness probe checks port 81, which is not among its ports [80]",
     ),
     "a TCP probe without ports": (
         lambda: workload(readiness=Probe(check=TcpConnect(port=80))),
-        "the readiness probe asks port 80, which is not among its ports []",
+        "the readiness probe checks port 80, which is not among its ports []",
     ),
     "a file set with a bad name": (
         lambda: workload(file_sets=(files("Web"),)),
-        "each file set needs a DNS label of its own as its name, not ['Web']",
+        "each file set requires a unique DNS label as its name, not ['Web']",
     ),
     "two file sets of one name": (
         lambda: workload(file_sets=(files(), files(directory="/etc/other"))),
-        "each file set needs a DNS label of its own as its name, not ['configuration', 'configuration']",
+        "each file set requires a unique DNS label as its name, not ['configuration', 'configuration']",
     ),
     "a relative directory of files": (
         lambda: workload(file_sets=(files(directory="etc/web"),)),
-        "'etc/web' is not an absolute path below the root",
+        "'etc/web' is not an absolute path below /",
     ),
     "a relative volume": (
         lambda: workload(kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="data"),)),
-        "'data' is not an absolute path below the root",
+        "'data' is not an absolute path below /",
     ),
     "a scratch directory over the root": (
         lambda: workload(scratch=(Scratch(path="/"),)),
-        "'/' is not an absolute path below the root",
+        "'/' is not an absolute path below /",
     ),
     "two mounts of one kind in one place": (
         lambda: workload(scratch=(Scratch(path="/tmp"), Scratch(path="/tmp"))),  # noqa: S108 - in a container
@@ -162,7 +162,7 @@ REFUSED = {
     ),
     "a liveness probe of a port it lacks": (
         lambda: workload(ports=(HTTP,), readiness=READY, liveness=Liveness(check=TcpConnect(port=81))),
-        "the liveness probe asks port 81, which is not among its ports [80]",
+        "the liveness probe checks port 81, which is not among its ports [80]",
     ),
     "a stateful workload that is scaled": (
         lambda: workload(kind=Kind.STATEFUL, autoscaling=Autoscaling(minimum=1, maximum=2, cpu_percent=70)),
@@ -174,15 +174,15 @@ REFUSED = {
     ),
     "scaling to nothing": (
         lambda: workload(autoscaling=Autoscaling(minimum=0, maximum=2, cpu_percent=70)),
-        "autoscaling needs 1 <= minimum <= maximum, not Autoscaling(minimum=0, maximum=2, cpu_percent=70)",
+        "autoscaling requires 1 <= minimum <= maximum, not Autoscaling(minimum=0, maximum=2, cpu_percent=70)",
     ),
     "scaling with its bounds the wrong way round": (
         lambda: workload(autoscaling=Autoscaling(minimum=3, maximum=2, cpu_percent=70)),
-        "autoscaling needs 1 <= minimum <= maximum, not Autoscaling(minimum=3, maximum=2, cpu_percent=70)",
+        "autoscaling requires 1 <= minimum <= maximum, not Autoscaling(minimum=3, maximum=2, cpu_percent=70)",
     ),
     "peers of a service": (
         lambda: workload(ports=(HTTP,), peer_ports=(80,)),
-        "only the replicas of a stateful workload have names to reach each other by",
+        "only a stateful workload can have peers",
     ),
     "peers at a port it lacks": (
         lambda: workload(kind=Kind.STATEFUL, ports=(HTTP,), peer_ports=(80, 82, 81)),
@@ -198,13 +198,13 @@ REFUSED = {
     ),
     "a file set of nothing": (
         lambda: workload(file_sets=(FileSet(name="keys", directory="/run/keys"),)),
-        "file set 'keys' has either files or an existing secret",
+        "file set 'keys' must have either files or an existing secret",
     ),
     "a file set of files and an existing secret": (
         lambda: workload(
             file_sets=(FileSet(name="keys", directory="/run/keys", files={"a": "b"}, existing_secret="theirs"),)
         ),
-        "file set 'keys' has either files or an existing secret",
+        "file set 'keys' must have either files or an existing secret",
     ),
 }
 
