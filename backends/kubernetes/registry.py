@@ -71,13 +71,13 @@ class KubernetesObject(pulumi.CustomResource):
 
     @property
     def identity(self) -> pulumi.Output[str | None]:
-        """Return its UID; None if the provider doesn't know it yet."""
-        return self.metadata.apply(lambda found: found.get("uid"))
+        """Return its UID; unknown in the preview of a creation."""
+        return self.metadata.apply(lambda found: _known(found.get("uid")))
 
     @property
     def generation(self) -> pulumi.Output[str | None]:
-        """The number of its specification, which each change raises; None if the provider doesn't know it yet."""
-        return self.metadata.apply(lambda found: _text(found.get("generation")))
+        """Return the number of its specification, which each change raises; unknown in the preview of a creation."""
+        return self.metadata.apply(lambda found: _known(_text(found.get("generation"))))
 
     @property
     def specification(self) -> pulumi.Output[str]:
@@ -167,8 +167,10 @@ class Registry:
         """Register an object with the stack's label; refuse to adopt an object of another owner."""
         kind, metadata = str(manifest["kind"]), manifest["metadata"]
         marked = {**metadata["labels"], labels.INSTANCE: self._instance}
-        if kind in REPLACED_IN_PLACE and pulumi.runtime.is_dry_run():
-            marked[UNPREVIEWED] = pulumi.UNKNOWN
+        if kind in REPLACED_IN_PLACE:
+            if pulumi.runtime.is_dry_run():
+                marked[UNPREVIEWED] = pulumi.UNKNOWN
+            # In an update as well: a saved plan requires the same options.
             opts.ignore_changes = [*(opts.ignore_changes or ()), f'metadata.labels["{UNPREVIEWED}"]']
         if self.reachable and self.takes_back and "name" in metadata:
             hooks = copy.copy(opts.hooks) if opts.hooks else pulumi.ResourceHookBinding()
@@ -226,6 +228,12 @@ class Registry:
 
 def _text(value: Any) -> str | None:
     return None if value is None else f"{value:g}"
+
+
+def _known(value: str | None) -> Any:
+    """Return a value that the API server assigns. In a preview a missing one is unknown: as None it would be part of a
+    saved plan, which the update would then violate."""
+    return pulumi.UNKNOWN if value is None and pulumi.runtime.is_dry_run() else value
 
 
 def _hash_without_replicas(spec: Mapping[str, Any]) -> str:

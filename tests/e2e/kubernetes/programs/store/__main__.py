@@ -49,6 +49,6 @@ with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CON
     volume = Volume(name="data", mount="/data", size_gib=1)
     for workload in (
         Workload(name="store", kind=Kind.STATEFUL, image="store:1", user=1000, memory_mib=32, volumes=(volume,)),
-        Workload(name="web", image="web:1", user=1000, memory_mib=32),
+        Workload(name="web", image=f"web:{CONFIG.get('release') or 1}", user=1000, memory_mib=32),
     ):
         backend.deploy(workload, DeployOptions(parent=group))
