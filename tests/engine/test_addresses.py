@@ -34,6 +34,16 @@ def test_a_move_is_refused_until_the_program_names_the_former_address(make_stack
     stack.preview("--expect-no-changes").succeeded()
 
 
+def test_a_workload_that_names_its_former_parent_moves_without_a_change(make_stack: MakeStack) -> None:
+    stack = make_stack(program=MOVED)
+    stack.up().succeeded()
+    before = _on_the_engine(stack.name)
+    stack.configure({"elsewhere": True})
+    assert stack.up().succeeded().changes == ["update Stash addresses"]
+    assert _on_the_engine(stack.name) == before
+    stack.preview("--expect-no-changes").succeeded()
+
+
 def _on_the_engine(stack: str) -> set[str]:
     """What no other container, and no volume but one of the same data, has."""
     containers = {f"{one['Id']} since {one['State']['StartedAt']}" for one in docker_engine.containers(stack)}

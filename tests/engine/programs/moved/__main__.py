@@ -1,4 +1,4 @@
-"""A store below a component, which stands below the stack or below another component."""
+"""A store below a component, which stands below the stack or below another component; or below a second component."""
 
 from __future__ import annotations
 
@@ -35,4 +35,8 @@ with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CON
     backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
     outer = pulumi.ComponentResource("pti-calendar:tests:Outer", "outer") if CONFIG.get_bool("deeper") else None
     group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
-    backend.deploy(STORE, DeployOptions(parent=group))
+    options = DeployOptions(parent=group)
+    if CONFIG.get_bool("elsewhere"):
+        elsewhere = pulumi.ComponentResource("pti-calendar:tests:Group", "elsewhere")
+        options = DeployOptions(parent=elsewhere, aliases=(pulumi.Alias(parent=group),))
+    backend.deploy(STORE, options)
