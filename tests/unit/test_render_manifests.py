@@ -270,7 +270,7 @@ def test_every_missing_variable_is_named_at_once(tmp_path: Path) -> None:
 
 def test_an_unusable_password_is_named_and_not_shown(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("POSTGRES_MONITOR_PASSWORD='hunter 2'\n")
-    with pytest.raises(OperationError, match="POSTGRES_MONITOR_PASSWORD has a space") as caught:
+    with pytest.raises(OperationError, match="POSTGRES_MONITOR_PASSWORD contains a space") as caught:
         read_secrets(tmp_path / ".env", Placeholders({POSTGRES_MONITOR: None}))
     assert "hunter" not in str(caught.value)
 
