@@ -24,6 +24,7 @@ twice."""
 UNBOUND = "unbound immediate PersistentVolumeClaims"
 """The scheduler's message for a pod whose claim is new."""
 
+LOOP = "CrashLoopBackOff"
 PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError", "ErrImageNeverPull"}
 CONFIGURATION_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
@@ -134,7 +135,8 @@ def _container_problems(where: str, pod: Object, container: Object, restarts_bef
     elif ended := _ended(container):
         count, is_running = container.get("restartCount", 0), "running" in container["state"]
         is_loop = count >= CRASHES and count > restarts_before and not is_running
-        shown = "OOMKilled" if ended.get("reason") == "OOMKilled" else reason or "ended"
+        # The kubelet reports the back-off a moment after the end.
+        shown = "OOMKilled" if ended.get("reason") == "OOMKilled" else reason or (LOOP if is_loop else "ended")
         text = f"{_memory_limit(pod, container['name'])}{last_lines(container)}" if shown == "OOMKilled" else ""
         yield Problem(where, "crash", shown, text or last_lines(container), 0 if is_loop else None)
 

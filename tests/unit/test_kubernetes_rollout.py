@@ -235,6 +235,10 @@ class TestCrashes:
         wait(WEB, self.crashed(7), self.crashed(7), READY)
         assert "CrashLoopBackOff" in wait.fails(WEB, self.crashed(7), self.crashed(8))
 
+    def test_a_crash_loop_is_named_before_the_kubelet_names_it(self, wait: Wait) -> None:
+        error = wait.fails(WEB, web_pod(), web_pod({"terminated": self.LAST}, restarts=3))
+        assert "container main: CrashLoopBackOff: exit code 1" in error
+
     def test_an_oom_kill_is_named(self, wait: Wait) -> None:
         error = wait.fails(WEB, self.crashed(3, ended(137, "OOMKilled")), self.crashed(4, ended(137, "OOMKilled")))
         assert "OOMKilled: it used all of its 64Mi of memory; exit code 137" in error
