@@ -19,7 +19,6 @@ import urllib.request
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
@@ -29,12 +28,13 @@ import pytest
 from psycopg import sql
 
 from contract import StackOutputs
+from operations.project import ROOT
 from settings.catalog import SERVICES
 from tests.engine import docker_engine
 from tests.engine.stores import KAFKA_BIN, Stores
 from tests.engine.waiting import DEADLINE_S, until
 
-PGADMIN_LOGIN = Path(__file__).parent / "images" / "pgadmin_login.py"
+PGADMIN_LOGIN = ROOT / "testbed" / "images" / "pgadmin_login.py"
 PGADMIN_EMAIL = "admin@pti-calendar.fr"
 KAFKA_INSIDE = "kafka:19092"
 """Where the broker answers containers."""
