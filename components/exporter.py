@@ -9,7 +9,7 @@ import pulumi
 from workloads import Endpoint, External, FileSet, HttpGet, Liveness, Metrics, Port, Probe, TcpConnect, Workload
 
 SECRETS = "/run/secrets/exporter"
-NOBODY = 65534
+NOBODY_UID = 65534
 
 
 def exporter(
@@ -25,7 +25,7 @@ def exporter(
     secrets: Mapping[str, pulumi.Input[str]] | None = None,
     calls: tuple[Endpoint | External, ...] = (),
     needs: tuple[str, ...] = (),
-    probed: bool = True,
+    has_probes: bool = True,
     startup_s: int = Liveness.startup_s,
     memory_mib: int = 64,
     reads_namespace: bool = False,
@@ -42,8 +42,8 @@ def exporter(
         ports=(Port(name="metrics", number=port),),
         memory_mib=memory_mib,
         # Probe the exporter, not its target, so that a store's outage is reported.
-        readiness=Probe(check=HttpGet(port=port, path="/")) if probed else None,
-        liveness=Liveness(check=TcpConnect(port=port), startup_s=startup_s) if probed else None,
+        readiness=Probe(check=HttpGet(port=port, path="/")) if has_probes else None,
+        liveness=Liveness(check=TcpConnect(port=port), startup_s=startup_s) if has_probes else None,
         needs=needs,
         calls=calls,
         metrics=(Metrics(port=port, job=job, about=job),),

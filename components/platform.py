@@ -128,7 +128,7 @@ class Platform(pulumi.ComponentResource):
                     credentials=credentials,
                     stores=tuple(data.stores.values()),
                     nginx=_nginx(settings),
-                    watch_machine=offers(settings.backend.kind, Capability.HOST_METRICS),
+                    monitor_host=offers(settings.backend.kind, Capability.HOST_METRICS),
                 ),
                 below,
             )

@@ -11,13 +11,13 @@ from settings.credential import Credential
 from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, WATCHDOG_WEBHOOK
 from settings.monitoring import Email, Receivers
 
-TEMPLATES = "/etc/alertmanager/templates"
-"""Where `assets/alertmanager/` and the generated addresses are mounted."""
+TEMPLATES_DIRECTORY = "/etc/alertmanager/templates"
+"""Where `assets/alertmanager/` and the generated link to Grafana are mounted."""
 
 ONCALL, WATCHDOG, NULL_RECEIVER = "people", "watchdog", "nobody"
 """Receivers."""
 
-SECRETS = "/run/secrets/alertmanager"
+SECRETS_DIRECTORY = "/run/secrets/alertmanager"
 """Mounted directory with a file per secret."""
 
 GROUP_BY = ["alertname", "workload"]
@@ -25,18 +25,18 @@ GROUP_BY = ["alertname", "workload"]
 
 def configuration(receivers: Receivers) -> dict[str, Any]:
     """`alertmanager.yml`."""
-    people = {"name": ONCALL, **_oncall(receivers)}
+    oncall = {"name": ONCALL, **_oncall(receivers)}
     heartbeat = _webhook(WATCHDOG_WEBHOOK, resolved=False) if receivers.watchdog else {}
     watchdog = {"name": WATCHDOG, **heartbeat}
     return {
-        "templates": [f"{TEMPLATES}/*.tmpl"],
+        "templates": [f"{TEMPLATES_DIRECTORY}/*.tmpl"],
         "route": _routes(),
         "inhibit_rules": INHIBITIONS,
-        "receivers": [people, watchdog, {"name": NULL_RECEIVER}],
+        "receivers": [oncall, watchdog, {"name": NULL_RECEIVER}],
     }
 
 
-def addresses(grafana_url: str, forwarding: str | None = None) -> str:
+def grafana_link_template(grafana_url: str, forwarding: str | None = None) -> str:
     """Return the template for links from a message to Grafana; mounted beside `assets/alertmanager/`.
 
     Args:
@@ -105,7 +105,7 @@ def _oncall(receivers: Receivers) -> dict[str, Any]:
 
 
 def _email(email: Email) -> dict[str, Any]:
-    login = {"auth_username": email.username, "auth_password_file": _file(ALERT_EMAIL)} if email.username else {}
+    login = {"auth_username": email.username, "auth_password_file": _secret_path(ALERT_EMAIL)} if email.username else {}
     return {
         "to": ", ".join(email.to),
         "from": email.sender,
@@ -121,8 +121,8 @@ def _email(email: Email) -> dict[str, Any]:
 
 
 def _webhook(url: Credential, *, resolved: bool) -> dict[str, Any]:
-    return {"webhook_configs": [{"url_file": _file(url), "send_resolved": resolved}]}
+    return {"webhook_configs": [{"url_file": _secret_path(url), "send_resolved": resolved}]}
 
 
-def _file(credential: Credential) -> str:
-    return f"{SECRETS}/{credential.key}"
+def _secret_path(credential: Credential) -> str:
+    return f"{SECRETS_DIRECTORY}/{credential.key}"

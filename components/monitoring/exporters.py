@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from components.exporter import NOBODY, exporter
+from components.exporter import NOBODY_UID, exporter
 from workloads import Endpoint, Workload
 
-KUBE_STATE = {
+KUBE_STATE_SERIES = {
     "pods": (
         "kube_pod_labels",
         "kube_pod_status_phase",
@@ -40,7 +40,7 @@ def nginx(image: str, status: Endpoint) -> Workload:
         user=1001,
         port=9113,
         arguments=(f"--nginx.scrape-uri=http://{status}/stub_status",),
-        probed=False,
+        has_probes=False,
         calls=(status,),
     )
 
@@ -55,7 +55,7 @@ def node(image: str) -> Workload:
     return exporter(
         "node",
         image=image,
-        user=NOBODY,
+        user=NOBODY_UID,
         port=9100,
         arguments=(
             "--collector.disable-defaults",
@@ -76,15 +76,15 @@ def kube_state(image: str, namespace: str) -> Workload:
         "kube-state-metrics",
         name="kube-state-metrics",
         image=image,
-        user=NOBODY,
+        user=NOBODY_UID,
         port=8080,
         arguments=(
             # Every address, also on a node without IPv6.
             "--host=",
             "--telemetry-host=",
             f"--namespaces={namespace}",
-            f"--resources={','.join(KUBE_STATE)}",
-            f"--metric-allowlist={','.join(name for names in KUBE_STATE.values() for name in names)}",
+            f"--resources={','.join(KUBE_STATE_SERIES)}",
+            f"--metric-allowlist={','.join(name for names in KUBE_STATE_SERIES.values() for name in names)}",
             f"--metric-labels-allowlist={','.join(f'{kind}=[{WORKLOAD_LABELS}]' for kind in ('pods', 'jobs'))}",
         ),
         # Measured: 56 MiB resident with the whole prod stack, most of it the program; the heap grows with the pods.

@@ -44,7 +44,7 @@ class MonitoringArgs:
     nginx: Nginx | None
     """None if the stack runs none."""
 
-    watch_machine: bool
+    monitor_host: bool
     """Whether to monitor the Docker host. On Kubernetes, the nodes don't belong to the stack."""
 
 
@@ -59,9 +59,9 @@ class Monitoring(pulumi.ComponentResource):
         settings, backend = args.settings, args.backend
         for workload in [*_exporters(args), servers.alertmanager(settings, args.credentials, backend)]:
             backend.deploy(workload, DeployOptions(parent=self))
-        watched = [*_targets(backend.deployed), *_servers(args.stores)]
+        targets = [*_targets(backend.deployed), *_store_targets(args.stores)]
         kubelets = _kubelets(settings, backend)
-        backend.deploy(servers.prometheus(settings, watched, kubelets, backend), DeployOptions(parent=self))
+        backend.deploy(servers.prometheus(settings, targets, kubelets, backend), DeployOptions(parent=self))
         backend.deploy(servers.grafana(settings, args.credentials, backend), DeployOptions(parent=self))
         self.register_outputs(
             {one.workload: str(one) for one in (servers.PROMETHEUS, servers.ALERTMANAGER, servers.GRAFANA_UI)}
@@ -73,37 +73,37 @@ def _exporters(args: MonitoringArgs) -> list[Workload]:
     found = [one for store in args.stores if (one := store.exporter(images)) is not None]
     if args.nginx is not None:
         found.append(exporters.nginx(images.nginx, args.nginx.status))
-    if args.watch_machine:
+    if args.monitor_host:
         found.append(exporters.node(images.node))
     if (namespace := args.backend.addressing.namespace) is not None:
         found.append(exporters.kube_state(images.kube_state, namespace))
-    if looks := _looks(args):
-        found.append(probes.exporter(images.probe, looks))
+    if targets := _probe_targets(args):
+        found.append(probes.exporter(images.probe, targets))
     return found
 
 
-def _looks(args: MonitoringArgs) -> list[probes.ProbeTarget]:
-    shown = [probes.certificate(args.nginx.tls, args.nginx.host)] if args.nginx else []
-    return shown + [probes.health(one.name, one.health) for one in args.backend.deployed if one.health]
+def _probe_targets(args: MonitoringArgs) -> list[probes.ProbeTarget]:
+    targets = [probes.certificate(args.nginx.tls, args.nginx.host)] if args.nginx else []
+    return targets + [probes.health(one.name, one.health) for one in args.backend.deployed if one.health]
 
 
 def _targets(workloads: Sequence[Workload]) -> list[Target]:
     """Return every target with metrics, each once."""
     return [
         Target(
-            job=told.job,
-            workload=told.about or workload.name,
+            job=metrics.job,
+            workload=metrics.about or workload.name,
             host=workload.name,
-            port=told.port,
-            path=told.path,
-            parameters=told.parameters,
+            port=metrics.port,
+            path=metrics.path,
+            parameters=metrics.parameters,
         )
         for workload in workloads
-        for told in workload.metrics
+        for metrics in workload.metrics
     ]
 
 
-def _servers(stores: Sequence[Store[Any]]) -> list[Target]:
+def _store_targets(stores: Sequence[Store[Any]]) -> list[Target]:
     """Return the servers of stores that report their own metrics."""
     return [
         Target(job=one.job, workload=one.metrics.workload, port=one.metrics.port, expected=one.number)

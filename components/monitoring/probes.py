@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.exporter import NOBODY
+from components.exporter import NOBODY_UID
 from workloads import Endpoint, FileSet, Health, HttpGet, Liveness, Metrics, Port, Probe, TcpConnect, Workload
 
 PORT = 9115
-DIRECTORY, FILE = "/etc/blackbox_exporter", "config.yml"
+CONFIGURATION_DIRECTORY, CONFIGURATION_FILE = "/etc/blackbox_exporter", "config.yml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,38 +41,44 @@ def certificate(tls: Endpoint, host: str) -> ProbeTarget:
     return ProbeTarget(job="certificate", endpoint=tls, target=str(tls), module=_module(tcp=tcp))
 
 
-def health(workload: str, asked: Health) -> ProbeTarget:
+def health(workload: str, check: Health) -> ProbeTarget:
     """Return a probe of whether any instance of a workload answers. A redirect counts as a failure."""
-    endpoint = Endpoint(workload, asked.port)
+    endpoint = Endpoint(workload, check.port)
     http = {"preferred_ip_protocol": "ip4", "valid_status_codes": [200], "follow_redirects": False}
     return ProbeTarget(
-        job=asked.job, endpoint=endpoint, target=f"http://{endpoint}{asked.path}", module=_module(http=http)
+        job=check.job, endpoint=endpoint, target=f"http://{endpoint}{check.path}", module=_module(http=http)
     )
 
 
-def exporter(image: str, looks: Sequence[ProbeTarget]) -> Workload:
+def exporter(image: str, targets: Sequence[ProbeTarget]) -> Workload:
     """Return the blackbox exporter, which probes the target of each scrape."""
-    modules = {look.job: look.module for look in looks}
+    modules = {target.job: target.module for target in targets}
     return Workload(
         name="probe-exporter",
         image=image,
-        user=NOBODY,
-        arguments=(f"--config.file={DIRECTORY}/{FILE}",),
-        file_sets=(FileSet(name="configuration", directory=DIRECTORY, files={FILE: json.dumps({"modules": modules})}),),
+        user=NOBODY_UID,
+        arguments=(f"--config.file={CONFIGURATION_DIRECTORY}/{CONFIGURATION_FILE}",),
+        file_sets=(
+            FileSet(
+                name="configuration",
+                directory=CONFIGURATION_DIRECTORY,
+                files={CONFIGURATION_FILE: json.dumps({"modules": modules})},
+            ),
+        ),
         ports=(Port(name="metrics", number=PORT),),
         memory_mib=64,
         readiness=Probe(check=HttpGet(port=PORT, path="/")),
         liveness=Liveness(check=TcpConnect(port=PORT)),
-        calls=tuple(look.endpoint for look in looks),
+        calls=tuple(target.endpoint for target in targets),
         metrics=tuple(
             Metrics(
                 port=PORT,
-                job=look.job,
-                about=look.endpoint.workload,
+                job=target.job,
+                about=target.endpoint.workload,
                 path="/probe",
-                parameters={"module": look.job, "target": look.target},
+                parameters={"module": target.job, "target": target.target},
             )
-            for look in looks
+            for target in targets
         ),
     )
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from settings.monitoring import Thresholds
 
-RULES = "/etc/prometheus/rules"
+RULES_DIRECTORY = "/etc/prometheus/rules"
 """Where `assets/prometheus/rules/` and the generated file of thresholds are mounted."""
 
 BACKUP_AGE_S = 26 * 3600
 """Maximum age of a daily backup."""
 
-SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,11 @@ class Target:
     expected: int = 1
     """Expected number of instances; more than one if a rule counts them."""
 
-    is_itself: bool = False
+    is_self: bool = False
     """Whether it is Prometheus itself, which is scraped on loopback."""
 
     @property
-    def answering(self) -> str:
+    def scraped_workload(self) -> str:
         """Return the workload whose containers are scraped."""
         return self.host or self.workload
 
@@ -86,17 +86,17 @@ def configuration(
     scrapes = [_scrape(target, replicas) for target in targets]
     found: dict[str, Any] = {
         "global": {"scrape_interval": f"{interval_s}s", "evaluation_interval": f"{interval_s}s"},
-        "rule_files": [f"{RULES}/*.yml"],
+        "rule_files": [f"{RULES_DIRECTORY}/*.yml"],
         "scrape_configs": [*scrapes, *([_scrape_kubelets(kubelets)] if kubelets else [])],
     }
     if alertmanager:
-        found["alerting"] = {"alertmanagers": [_discover(alertmanager, replicas)]}
+        found["alerting"] = {"alertmanagers": [_discovery(alertmanager, replicas)]}
     return found
 
 
 def thresholds_file(thresholds: Thresholds, expected: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     """The rule file that records the thresholds, and one expectation per (job, workload)."""
-    recorded = [{"record": name, "expr": f"vector({value!r})"} for name, value in _series(thresholds).items()]
+    recorded = [{"record": name, "expr": f"vector({value!r})"} for name, value in _threshold_values(thresholds).items()]
     expectations = [
         {"record": "pti:expected", "expr": f"vector({number})", "labels": {"job": job, "workload": workload}}
         for (job, workload), number in expected.items()
@@ -104,7 +104,7 @@ def thresholds_file(thresholds: Thresholds, expected: Mapping[tuple[str, str], i
     return {"groups": [{"name": "thresholds", "rules": recorded}, {"name": "expectations", "rules": expectations}]}
 
 
-def _series(thresholds: Thresholds) -> dict[str, float]:
+def _threshold_values(thresholds: Thresholds) -> dict[str, float]:
     """Return the series that the rules in `assets/prometheus/rules/` use, in their units."""
     return {
         "pti:threshold:latency_p95_seconds": thresholds.latency_ms / 1000,
@@ -123,13 +123,13 @@ def expected(targets: Iterable[Target], kubelets: Kubelets | None = None) -> dic
     return {**numbers, ("kubelet", "kubelet"): 1} if kubelets else numbers
 
 
-def as_text(configured: dict[str, Any]) -> str:
-    """The text of a configuration or rule file."""
-    return json.dumps(configured, indent=2) + "\n"
+def to_json(content: dict[str, Any]) -> str:
+    """Return the text of a configuration or rule file."""
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _name(target: Target) -> str:
-    return f"{target.job}/{target.workload}/{target.answering}:{target.port}"
+    return f"{target.job}/{target.workload}/{target.scraped_workload}:{target.port}"
 
 
 def _scrape(target: Target, replicas: str | None) -> dict[str, Any]:
@@ -137,13 +137,13 @@ def _scrape(target: Target, replicas: str | None) -> dict[str, Any]:
         "job_name": _name(target),
         "metrics_path": target.path,
         **({"params": {name: [value] for name, value in target.parameters.items()}} if target.parameters else {}),
-        **_discover(target, replicas),
+        **_discovery(target, replicas),
         "relabel_configs": _labels(target.job, target.workload),
-        **({"metric_relabel_configs": relabelled} if (relabelled := _OF_METRICS.get(target.job)) else {}),
+        **({"metric_relabel_configs": relabelled} if (relabelled := _METRIC_RELABELING.get(target.job)) else {}),
     }
 
 
-_WORKLOAD_OF_KONGS_SERVICE: Mapping[str, Any] = {
+_KONG_SERVICE_RELABELING: Mapping[str, Any] = {
     "source_labels": ["service"],
     "regex": r"([^.]+)\..+",
     "target_label": "service",
@@ -152,7 +152,7 @@ _WORKLOAD_OF_KONGS_SERVICE: Mapping[str, Any] = {
 
 The label `route` keeps the two apart."""
 
-_OBJECT_LABELS = (
+_KUBE_STATE_WORKLOAD_LABELS = (
     "container",
     "deployment",
     "statefulset",
@@ -162,28 +162,28 @@ _OBJECT_LABELS = (
 )
 """Labels of kube-state-metrics whose value is the name of a workload."""
 
-_WORKLOAD_OF_OBJECT: Sequence[Mapping[str, Any]] = [
+_KUBE_STATE_RELABELING: Sequence[Mapping[str, Any]] = [
     # A series is about the object's workload, not about kube-state-metrics; a claim or an unnamed pod has none.
     {"source_labels": ["__name__"], "regex": "kube_.+", "target_label": "workload", "replacement": ""},
     *(
         {"source_labels": ["__name__", label], "regex": "kube_.+;(.+)", "target_label": "workload"}
-        for label in _OBJECT_LABELS
+        for label in _KUBE_STATE_WORKLOAD_LABELS
     ),
 ]
 
-_OF_METRICS: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "kong": [_WORKLOAD_OF_KONGS_SERVICE],
-    "kube-state-metrics": _WORKLOAD_OF_OBJECT,
+_METRIC_RELABELING: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "kong": [_KONG_SERVICE_RELABELING],
+    "kube-state-metrics": _KUBE_STATE_RELABELING,
 }
 """Relabelling of each series of a job."""
 
 
-def _discover(target: Target, replicas: str | None) -> dict[str, Any]:
-    if target.is_itself:
+def _discovery(target: Target, replicas: str | None) -> dict[str, Any]:
+    if target.is_self:
         return {"static_configs": [{"targets": [f"localhost:{target.port}"]}]}
     if replicas is None:
-        return {"static_configs": [{"targets": [f"{target.answering}:{target.port}"]}]}
-    name = replicas.format(workload=target.answering)
+        return {"static_configs": [{"targets": [f"{target.scraped_workload}:{target.port}"]}]}
+    name = replicas.format(workload=target.scraped_workload)
     return {"dns_sd_configs": [{"names": [name], "type": "A", "port": target.port, "refresh_interval": "15s"}]}
 
 
@@ -196,8 +196,8 @@ def _scrape_kubelets(kubelets: Kubelets) -> dict[str, Any]:
     return {
         "job_name": "kubelet",
         "scheme": "https",
-        "authorization": {"credentials_file": f"{SERVICE_ACCOUNT}/token"},
-        "tls_config": {"ca_file": f"{SERVICE_ACCOUNT}/ca.crt"},
+        "authorization": {"credentials_file": f"{SERVICE_ACCOUNT_DIRECTORY}/token"},
+        "tls_config": {"ca_file": f"{SERVICE_ACCOUNT_DIRECTORY}/ca.crt"},
         "kubernetes_sd_configs": [{"role": "node"}],
         "relabel_configs": _labels("kubelet", "kubelet"),
         "metric_relabel_configs": [{**ours, "action": "keep"}],

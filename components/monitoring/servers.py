@@ -8,6 +8,7 @@ from string import Template
 from backends.base import Backend
 from components.assets import asset, assets
 from components.credentials import Credentials
+from components.exporter import NOBODY_UID
 from components.monitoring import alertmanager as routing
 from components.monitoring import prometheus as scraping
 from components.monitoring.links import link
@@ -35,16 +36,15 @@ PROMETHEUS = Endpoint("prometheus", 9090)
 ALERTMANAGER = Endpoint("alertmanager", 9093)
 GRAFANA_UI = Endpoint("grafana", 3030)
 
-PROMETHEUS_MOUNT, ALERTMANAGER_MOUNT, FOLDER = "/prometheus", "/alertmanager", "data"
+PROMETHEUS_MOUNT, ALERTMANAGER_MOUNT, DATA_FOLDER = "/prometheus", "/alertmanager", "data"
 """Volumes, and the folder below each mount that holds the data."""
 
-BELOW = "below.sh"
+DATA_FOLDER_SCRIPT = "below.sh"
 
-NOBODY = 65534
 BACKUP_RULES = "backup.yml"
 """Rules about backups, which are omitted if no backup runs."""
 
-RULES_OF_A_JOB = {
+RULES_BY_JOB = {
     "certificates.yml": "certificate",
     "kubernetes.yml": "kube-state-metrics",
     "cloudnativepg.yml": "cloudnativepg",
@@ -55,42 +55,42 @@ RULES_OF_A_JOB = {
 def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backend) -> Workload:
     """Return Alertmanager. Its volume keeps the silences."""
     receivers = settings.receivers
-    secrets = {one.key: credentials[one] for one in _secrets(receivers)}
-    own = link(backend, ALERTMANAGER, settings.alertmanager.port, settings.alertmanager.url)
-    shown = link(backend, GRAFANA_UI, settings.grafana.port, settings.grafana.url)
+    secrets = {one.key: credentials[one] for one in _receiver_credentials(receivers)}
+    link_to_self = link(backend, ALERTMANAGER, settings.alertmanager.port, settings.alertmanager.url)
+    grafana_link = link(backend, GRAFANA_UI, settings.grafana.port, settings.grafana.url)
     files = [
         FileSet(
             name="configuration",
             directory="/etc/alertmanager/config",
             files={
-                "alertmanager.yml": scraping.as_text(routing.configuration(receivers)),
-                BELOW: asset(f"volume/{BELOW}"),
+                "alertmanager.yml": scraping.to_json(routing.configuration(receivers)),
+                DATA_FOLDER_SCRIPT: asset(f"volume/{DATA_FOLDER_SCRIPT}"),
             },
         ),
         FileSet(
             name="templates",
-            directory=routing.TEMPLATES,
+            directory=routing.TEMPLATES_DIRECTORY,
             files={
                 **assets("alertmanager", "*.tmpl"),
-                "addresses.tmpl": routing.addresses(shown.url, shown.forwarding),
+                "addresses.tmpl": routing.grafana_link_template(grafana_link.url, grafana_link.forwarding),
             },
         ),
     ]
     if secrets:
-        files.append(FileSet(name="secrets", directory=routing.SECRETS, files=secrets, secret=True))
-    calls = [External(*_address(receivers.email.smarthost))] if receivers.email.smarthost else []
+        files.append(FileSet(name="secrets", directory=routing.SECRETS_DIRECTORY, files=secrets, secret=True))
+    calls = [External(*_host_and_port(receivers.email.smarthost))] if receivers.email.smarthost else []
     return Workload(
         name=ALERTMANAGER.workload,
         kind=Kind.STATEFUL,
         image=settings.alertmanager.image,
-        user=NOBODY,
-        command=_below(ALERTMANAGER_MOUNT, "/etc/alertmanager/config", "/bin/alertmanager"),
+        user=NOBODY_UID,
+        command=_in_data_folder(ALERTMANAGER_MOUNT, "/etc/alertmanager/config", "/bin/alertmanager"),
         arguments=(
             "--config.file=/etc/alertmanager/config/alertmanager.yml",
-            f"--storage.path={ALERTMANAGER_MOUNT}/{FOLDER}",
+            f"--storage.path={ALERTMANAGER_MOUNT}/{DATA_FOLDER}",
             # One replica: nobody to gossip with.
             "--cluster.listen-address=",
-            *_url_flags(own.url),
+            *_url_flags(link_to_self.url),
         ),
         file_sets=tuple(files),
         ports=(Port(name="http", number=ALERTMANAGER.port, publish=settings.alertmanager.port),),
@@ -107,54 +107,57 @@ def prometheus(
     settings: Monitoring, targets: Sequence[scraping.Target], kubelets: scraping.Kubelets | None, backend: Backend
 ) -> Workload:
     """Return Prometheus."""
-    own = settings.prometheus
-    shown = link(backend, PROMETHEUS, own.port, own.url)
-    itself = scraping.Target(job="prometheus", workload=PROMETHEUS.workload, port=PROMETHEUS.port, is_itself=True)
+    server = settings.prometheus
+    link_to_self = link(backend, PROMETHEUS, server.port, server.url)
+    self_target = scraping.Target(job="prometheus", workload=PROMETHEUS.workload, port=PROMETHEUS.port, is_self=True)
     alertmanager_target = scraping.Target(job="alertmanager", workload=ALERTMANAGER.workload, port=ALERTMANAGER.port)
-    everything = [*targets, itself]
+    all_targets = [*targets, self_target]
     configuration = scraping.configuration(
-        everything,
+        all_targets,
         backend.addressing.replicas,
         alertmanager=alertmanager_target,
         kubelets=kubelets,
-        interval_s=own.scrape_interval_s,
+        interval_s=server.scrape_interval_s,
     )
-    thresholds = scraping.thresholds_file(settings.thresholds, scraping.expected(everything, kubelets))
+    thresholds = scraping.thresholds_file(settings.thresholds, scraping.expected(all_targets, kubelets))
     scraped = {target.job for target in targets}
-    unused_rules = {BACKUP_RULES, *(name for name, job in RULES_OF_A_JOB.items() if job not in scraped)}
+    unused_rules = {BACKUP_RULES, *(name for name, job in RULES_BY_JOB.items() if job not in scraped)}
     rules = {name: text for name, text in assets("prometheus/rules", "*.yml").items() if name not in unused_rules}
     return Workload(
         name=PROMETHEUS.workload,
         kind=Kind.STATEFUL,
-        image=own.image,
-        user=NOBODY,
-        command=_below(PROMETHEUS_MOUNT, "/etc/prometheus/config", "/bin/prometheus"),
+        image=server.image,
+        user=NOBODY_UID,
+        command=_in_data_folder(PROMETHEUS_MOUNT, "/etc/prometheus/config", "/bin/prometheus"),
         arguments=(
             "--config.file=/etc/prometheus/config/prometheus.yml",
-            f"--storage.tsdb.path={PROMETHEUS_MOUNT}/{FOLDER}",
-            f"--storage.tsdb.retention.time={own.retention_days}d",
-            f"--storage.tsdb.retention.size={retention_mib(own.storage_gib, settings.thresholds.disk_percent)}MB",
-            *_url_flags(shown.url),
+            f"--storage.tsdb.path={PROMETHEUS_MOUNT}/{DATA_FOLDER}",
+            f"--storage.tsdb.retention.time={server.retention_days}d",
+            f"--storage.tsdb.retention.size={retention_mib(server.storage_gib, settings.thresholds.disk_percent)}MB",
+            *_url_flags(link_to_self.url),
         ),
         file_sets=(
             FileSet(
                 name="configuration",
                 directory="/etc/prometheus/config",
-                files={"prometheus.yml": scraping.as_text(configuration), BELOW: asset(f"volume/{BELOW}")},
+                files={
+                    "prometheus.yml": scraping.to_json(configuration),
+                    DATA_FOLDER_SCRIPT: asset(f"volume/{DATA_FOLDER_SCRIPT}"),
+                },
             ),
             FileSet(
                 name="rules",
-                directory=scraping.RULES,
-                files={**rules, "thresholds.yml": scraping.as_text(thresholds)},
+                directory=scraping.RULES_DIRECTORY,
+                files={**rules, "thresholds.yml": scraping.to_json(thresholds)},
             ),
         ),
-        ports=(Port(name="http", number=PROMETHEUS.port, publish=own.port),),
-        volumes=(Volume(name="prometheus-data", mount=PROMETHEUS_MOUNT, size_gib=own.storage_gib),),
-        memory_mib=own.memory_mib,
+        ports=(Port(name="http", number=PROMETHEUS.port, publish=server.port),),
+        volumes=(Volume(name="prometheus-data", mount=PROMETHEUS_MOUNT, size_gib=server.storage_gib),),
+        memory_mib=server.memory_mib,
         readiness=Probe(check=HttpGet(port=PROMETHEUS.port, path="/-/ready"), startup_s=120),
         # Each start replays the write-ahead log of the last hours.
         liveness=Liveness(check=HttpGet(port=PROMETHEUS.port, path="/-/healthy"), startup_s=RECOVERY_S),
-        calls=tuple(dict.fromkeys(Endpoint(target.answering, target.port) for target in targets)),
+        calls=tuple(dict.fromkeys(Endpoint(target.scraped_workload, target.port) for target in targets)),
         reads_kubelets=kubelets is not None,
         stop_grace_s=60,
     )
@@ -162,17 +165,17 @@ def prometheus(
 
 def grafana(settings: Monitoring, credentials: Credentials, backend: Backend) -> Workload:
     """Return Grafana. It keeps no data: data source and dashboards are provisioned at each start."""
-    own = settings.grafana
+    server = settings.grafana
     secrets = "/run/secrets/grafana"
     provisioning = "/etc/grafana/provisioning"
     return Workload(
         name=GRAFANA_UI.workload,
-        image=own.image,
+        image=server.image,
         user=472,
         environment={
             "GF_SECURITY_ADMIN_PASSWORD__FILE": f"{secrets}/password",
             "GF_SERVER_HTTP_PORT": str(GRAFANA_UI.port),
-            "GF_SERVER_ROOT_URL": f"{link(backend, GRAFANA_UI, own.port, own.url).url}/",
+            "GF_SERVER_ROOT_URL": f"{link(backend, GRAFANA_UI, server.port, server.url).url}/",
             "GF_PATHS_PROVISIONING": provisioning,
             # No telemetry, and no downloads at start.
             "GF_ANALYTICS_REPORTING_ENABLED": "false",
@@ -198,9 +201,9 @@ def grafana(settings: Monitoring, credentials: Credentials, backend: Backend) ->
             FileSet(name="dashboards", directory="/etc/grafana/dashboards", files=assets("grafana/dashboards")),
             FileSet(name="secrets", directory=secrets, files={"password": credentials[GRAFANA]}, secret=True),
         ),
-        ports=(Port(name="http", number=GRAFANA_UI.port, publish=own.port),),
+        ports=(Port(name="http", number=GRAFANA_UI.port, publish=server.port),),
         scratch=(Scratch(path="/var/lib/grafana", size_mib=64), Scratch(path="/tmp")),  # noqa: S108 - mounts of its own
-        memory_mib=own.memory_mib,
+        memory_mib=server.memory_mib,
         readiness=Probe(check=HttpGet(port=GRAFANA_UI.port, path="/api/health"), startup_s=120),
         liveness=Liveness(check=HttpGet(port=GRAFANA_UI.port, path="/api/health")),
         calls=(PROMETHEUS, ALERTMANAGER),
@@ -222,9 +225,9 @@ def _url_flags(url: str) -> tuple[str, str]:
     return f"--web.external-url={url}", "--web.route-prefix=/"
 
 
-def _below(mount: str, configuration: str, program: str) -> tuple[str, ...]:
-    """Return the command that runs a program with its data in `FOLDER` of a volume, and moves older data there."""
-    return ("sh", f"{configuration}/{BELOW}", mount, FOLDER, program)
+def _in_data_folder(mount: str, configuration: str, program: str) -> tuple[str, ...]:
+    """Return the command that runs a program with its data in `DATA_FOLDER` of a volume, and moves older data there."""
+    return ("sh", f"{configuration}/{DATA_FOLDER_SCRIPT}", mount, DATA_FOLDER, program)
 
 
 def _data_sources(scrape_interval_s: int) -> str:
@@ -232,7 +235,7 @@ def _data_sources(scrape_interval_s: int) -> str:
     return sources.substitute(scrape_interval_s=scrape_interval_s)
 
 
-def _secrets(receivers: Receivers) -> list[Credential]:
+def _receiver_credentials(receivers: Receivers) -> list[Credential]:
     return [
         *([ALERT_EMAIL] if receivers.email.username else []),
         *([ALERT_WEBHOOK] if receivers.webhook else []),
@@ -240,6 +243,6 @@ def _secrets(receivers: Receivers) -> list[Credential]:
     ]
 
 
-def _address(smarthost: str) -> tuple[str, int]:
+def _host_and_port(smarthost: str) -> tuple[str, int]:
     host, _, port = smarthost.rpartition(":")
     return host, int(port)

@@ -61,14 +61,14 @@ def test_promtool_accepts_the_configuration(tmp_path: Path, replicas: str | None
         kubelets=kubelets,
     )
     path = tmp_path / "prometheus.yml"
-    path.write_text(prometheus.as_text(configured))
+    path.write_text(prometheus.to_json(configured))
     accepts("promtool", "check", "config", "--syntax-only", path)
 
 
 def test_promtool_accepts_the_thresholds(tmp_path: Path) -> None:
     recorded = prometheus.thresholds_file(Thresholds(), prometheus.expected(TARGETS))
     path = tmp_path / "thresholds.yml"
-    path.write_text(prometheus.as_text(recorded))
+    path.write_text(prometheus.to_json(recorded))
     accepts("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
 
 
@@ -78,7 +78,7 @@ def _configured(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     configuration = alertmanager.configuration(RECEIVERS[request.param])
     configuration["templates"] = ["*.tmpl"]
     (tmp_path / "messages.tmpl").write_text(asset("alertmanager/messages.tmpl"))
-    (tmp_path / "addresses.tmpl").write_text(alertmanager.addresses("https://grafana.example.com/"))
+    (tmp_path / "addresses.tmpl").write_text(alertmanager.grafana_link_template("https://grafana.example.com/"))
     path = tmp_path / "alertmanager.yml"
     path.write_text(json.dumps(configuration))
     return path

@@ -135,7 +135,7 @@ def test_each_workload_has_one_expected_series() -> None:
 
 def test_the_text_is_yaml_too() -> None:
     configured = prometheus.configuration([RDV], None)
-    assert yaml.safe_load(prometheus.as_text(configured)) == configured
+    assert yaml.safe_load(prometheus.to_json(configured)) == configured
 
 
 # Alertmanager
@@ -192,11 +192,13 @@ def test_alerts_are_grouped_by_name_and_workload() -> None:
 
 
 def test_a_url_has_no_trailing_slash() -> None:
-    assert alertmanager.addresses("https://example.com/") == alertmanager.addresses("https://example.com")
+    assert alertmanager.grafana_link_template("https://example.com/") == alertmanager.grafana_link_template(
+        "https://example.com"
+    )
 
 
 def test_a_port_forward_command_comes_before_the_url() -> None:
-    text = alertmanager.addresses("http://127.0.0.1:3030", "kubectl port-forward service/grafana 3030")
+    text = alertmanager.grafana_link_template("http://127.0.0.1:3030", "kubectl port-forward service/grafana 3030")
     assert "}}kubectl port-forward service/grafana 3030, then http://127.0.0.1:3030{{" in text
 
 

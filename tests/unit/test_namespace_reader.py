@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from components.monitoring.exporters import KUBE_STATE
+from components.monitoring.exporters import KUBE_STATE_SERIES
 from tests.artifacts.rule_files import RULES, rules_of
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
 from tests.unit.kubernetes_stand_in import deployed, found, pod_of, port, workload
@@ -77,11 +77,11 @@ def test_kube_state_metrics_only_lists_what_its_role_allows(deploy: Deploy) -> N
     (container,) = prod.one("Deployment", "kube-state-metrics").inputs["spec"]["template"]["spec"]["containers"]
     assert "--namespaces=pti-calendar" in container["args"]
     (asked,) = [one.partition("=")[2].split(",") for one in container["args"] if one.startswith("--resources=")]
-    assert {*asked} == {resource for _, resource, _ in granted()} == KUBE_STATE.keys()
+    assert {*asked} == {resource for _, resource, _ in granted()} == KUBE_STATE_SERIES.keys()
 
 
 def test_kube_state_metrics_exports_what_the_rules_read_and_nothing_else() -> None:
     read = {
         name for rule in rules_of(RULES / "kubernetes.yml") for name in re.findall(r"\bkube_[a-z_]+\b", rule["expr"])
     }
-    assert read == {name for names in KUBE_STATE.values() for name in names}
+    assert read == {name for names in KUBE_STATE_SERIES.values() for name in names}

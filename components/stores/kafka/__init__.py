@@ -8,7 +8,7 @@ import pulumi
 
 import contract.outputs as contract
 from backends.base import DeployOptions
-from components.exporter import NOBODY, exporter
+from components.exporter import NOBODY_UID, exporter
 from components.exporter import SECRETS as EXPORTER_SECRETS
 from components.stores.kafka.broker import broker
 from components.stores.kafka.properties import ENDPOINT, PUBLISHED
@@ -56,7 +56,7 @@ class KafkaStore(Store[contract.Kafka]):
         return exporter(
             "kafka",
             image=images.kafka,
-            user=NOBODY,
+            user=NOBODY_UID,
             port=9308,
             command=("sh", "-c", KAFKA_AGAIN, "kafka-exporter"),
             arguments=tuple(arguments),

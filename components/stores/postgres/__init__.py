@@ -10,7 +10,7 @@ import contract.outputs as contract
 from backends.base import DeployOptions
 from backends.refusals import required
 from capabilities import Capability
-from components.exporter import NOBODY, exporter
+from components.exporter import NOBODY_UID, exporter
 from components.exporter import SECRETS as EXPORTER_SECRETS
 from components.stores.postgres.databases import BACKUP_ROLE, MONITOR_ROLE, NAME, databases
 from components.stores.postgres.pgadmin import pg_admin
@@ -45,7 +45,7 @@ class PostgresStore(Store[contract.Postgres]):
         return exporter(
             "postgres",
             image=images.postgres,
-            user=NOBODY,
+            user=NOBODY_UID,
             port=9187,
             # When it started, which shows that it starts again and again.
             arguments=("--collector.postmaster",),
