@@ -1,4 +1,5 @@
-"""What the platform asks a backend for, in neutral terms, with the contents of every file."""
+"""What the platform's components request from a backend, in backend-neutral terms, including the content of every
+file."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from recording.recorder import identity_by_name, record
 from workloads import CertificateRequest, Exposure, PostgresCluster, Workload
 
 KEY_PAIR = {"PrivateKey": {"privateKeyPem": "a private key"}, "SelfSignedCert": {"certPem": "a certificate"}}
-"""What the TLS provider computes, by type."""
+"""Values that the TLS provider computes, by resource type."""
 
 CLUSTER: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
@@ -26,14 +27,14 @@ CLUSTER: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Asked:
-    """Everything that components asked for."""
+    """Everything that the components requested."""
 
     workloads: Mapping[str, Workload]
     files: Mapping[str, Mapping[str, str]]
-    """`<workload>/<file set>` to the contents by file name, without external Secrets."""
+    """Maps `<workload>/<file set>` to file contents by file name. Files from external Secrets are excluded."""
 
     secret_files: frozenset[str]
-    """Those of the file sets that hold a secret value, whatever they say of themselves."""
+    """File sets that contain a secret value, regardless of how they are marked."""
 
     exposures: tuple[Exposure, ...]
     certificates: tuple[CertificateRequest, ...]
@@ -46,7 +47,7 @@ Ask = Callable[..., Asked]
 
 
 def as_raw(configuration: Mapping[str, Any]) -> dict[str, str]:
-    """Configuration as Pulumi hands it to a program: full keys to text, objects as JSON."""
+    """Convert a configuration to the form Pulumi passes to a program: full keys, and objects as JSON text."""
     return {
         key if ":" in key else f"{settings.NAMESPACE}:{key}": value if isinstance(value, str) else json.dumps(value)
         for key, value in configuration.items()
@@ -54,13 +55,13 @@ def as_raw(configuration: Mapping[str, Any]) -> dict[str, str]:
 
 
 def with_certificate(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """What the providers would answer, the TLS provider among them."""
+    """Answer resource registrations like the providers, including the TLS provider."""
     identity, computed = identity_by_name(type_, inputs)
     return identity, {**computed, **KEY_PAIR.get(type_.rpartition(":")[2], {})}
 
 
 def asked_for(configuration: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> Asked:
-    """Runs settings → platform on a backend that only remembers."""
+    """Run settings and platform on a backend that only records requests."""
     raw, encrypted, backend = as_raw(configuration), as_raw(secrets or {}), RecordingBackend()
 
     def program() -> Platform:

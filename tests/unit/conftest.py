@@ -1,4 +1,4 @@
-"""The whole program, run without an engine on a configuration of the test's own."""
+"""Fixtures that run the whole program on a given configuration, without a Docker engine or a cluster."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tests.unit.asking import Ask, Asked, as_raw, asked_for, with_certificate
 from tests.unit.kubernetes_stand_in import answer as in_a_cluster
 from tests.unit.paths import ROOT
 
-# A failure shows both sides.
+# Show both sides of a failed comparison.
 pytest.register_assert_rewrite("tests.unit.mistakes")
 
 Deploy = Callable[..., Recording[Platform]]
 
 
 def answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """What the providers of a stack would answer."""
+    """Answer resource registrations like the providers of a stack."""
     return in_a_cluster(type_, inputs) if type_.startswith("kubernetes:") else with_certificate(type_, inputs)
 
 
 def deploy_platform(
     configuration: Mapping[str, Any] | None = None, secrets: Mapping[str, str] | None = None, *, stack: str = "dev"
 ) -> Recording[Platform]:
-    """Runs settings → backend → platform, as the entrance does."""
+    """Run settings, backend and platform like the entry point."""
     raw, encrypted = as_raw(configuration or {}), as_raw(secrets or {})
 
     def program() -> Platform:
@@ -42,7 +42,8 @@ def deploy_platform(
             configured = settings.load()
             backend = create_backend(configured, stack=stack)
             platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
-            # Without the mark that the entrance puts on whole outputs: what is secret here is so by itself.
+            # Outputs aren't marked as a whole here, unlike in the entry point, so every secret must be marked by
+            # itself.
             for name, value in platform.outputs.as_mapping().items():
                 pulumi.export(name, value)
         return platform
@@ -51,13 +52,13 @@ def deploy_platform(
 
 
 def stack_file(stack: str) -> Mapping[str, Any]:
-    """The configuration in `Pulumi.<stack>.yaml`."""
+    """Return the configuration in `Pulumi.<stack>.yaml`."""
     found: Mapping[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
     return found
 
 
 GENERATED_KRAFT: Mapping[str, Any] = {"kafka": {"mode": "kraft"}, "protect": True}
-"""Everything optional the other way round than in dev."""
+"""Sets every optional feature to the opposite of its value in dev."""
 
 FULL_DOCKER: Mapping[str, Any] = {
     "credentials": "well-known",
@@ -67,18 +68,18 @@ FULL_DOCKER: Mapping[str, Any] = {
     "monitoring": {"enabled": True},
     "devTools": {"enabled": True},
 }
-"""Everything that one Docker engine can run."""
+"""A configuration that enables everything one Docker engine can run."""
 
 PROVIDERS_SECRETS = {secret.key: f"a {secret.key}" for service in SERVICES for secret in service.secrets}
-"""Secrets that an operator must supply to a stack with all services."""
+"""Secrets that an operator must supply for a stack with all services."""
 
 PROD_SECRETS = {**PROVIDERS_SECRETS, "alertWebhookUrl": "an alertWebhookUrl"}
-"""Secrets that an operator must supply to the stack of `Pulumi.prod.yaml`."""
+"""Secrets that an operator must supply for the stack in `Pulumi.prod.yaml`."""
 
 
 @pytest.fixture(scope="session")
 def deploy() -> Deploy:
-    """Runs the program; a configuration that was run before is not run again."""
+    """Return a function that runs the program; results are cached per configuration."""
     known: dict[str, Recording[Platform]] = {}
 
     def run(
@@ -94,7 +95,7 @@ def deploy() -> Deploy:
 
 @pytest.fixture(scope="session")
 def ask() -> Ask:
-    """Runs the program on a backend that only remembers; what was asked before is not run again."""
+    """Return a function that runs the program on a recording backend; results are cached per configuration."""
     known: dict[str, Asked] = {}
 
     def run(configuration: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> Asked:
@@ -108,5 +109,5 @@ def ask() -> Ask:
 
 @pytest.fixture(scope="session")
 def dev(deploy: Deploy) -> Recording[Platform]:
-    """The stack of `Pulumi.dev.yaml`."""
+    """The stack in `Pulumi.dev.yaml`."""
     return deploy(stack_file("dev"))

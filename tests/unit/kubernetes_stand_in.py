@@ -1,4 +1,4 @@
-"""A Kubernetes backend without a cluster, for the tests of what it declares."""
+"""A Kubernetes backend without a cluster, to test the objects it declares."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Program = Callable[[KubernetesBackend, pulumi.Resource], None]
 
 
 def answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """What the provider would answer: an object without a name gets one that changes with its content."""
+    """Answer like the provider: an object without a name gets one that depends on its content."""
     if not type_.startswith("kubernetes:"):
         return identity_by_name(type_, inputs)
     metadata = dict(inputs["metadata"])
@@ -40,7 +40,7 @@ def run(
     preview: bool = False,
     **settings: Any,
 ) -> Recording[KubernetesBackend]:
-    """Runs a program on a backend of its own, below a parent."""
+    """Run a program on a new backend, with a parent component."""
 
     def whole() -> KubernetesBackend:
         backend = KubernetesBackend(
@@ -53,7 +53,7 @@ def run(
 
 
 def deployed(*workloads: Workload, **options: Any) -> Recording[KubernetesBackend]:
-    """Workloads, deployed in this order."""
+    """Deploy workloads in this order and return the recording."""
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         for one in workloads:
@@ -63,17 +63,17 @@ def deployed(*workloads: Workload, **options: Any) -> Recording[KubernetesBacken
 
 
 def workload(name: str = "web", **fields: Any) -> Workload:
-    """A workload with nothing but what it must have."""
+    """Return a workload with only the required fields."""
     return Workload(**{"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64, **fields})
 
 
 def task(name: str = "migrate", **fields: Any) -> Workload:
-    """A task with nothing but what it must have."""
+    """Return a task with only the required fields."""
     return workload(name, **{"kind": Kind.TASK, "command": ("migrate", "--all"), **fields})
 
 
 def of_kind(kind: Kind, **fields: Any) -> Workload:
-    """A workload named web of any kind."""
+    """Return a workload named web of the given kind."""
     return task("web", **fields) if kind is Kind.TASK else workload(kind=kind, **fields)
 
 
@@ -83,12 +83,12 @@ def port(number: int = 8080, name: str = "http", **fields: Any) -> Port:
 
 
 def found(recording: Recording[Any], kind: str, name: str) -> Mapping[str, Any]:
-    """The manifest of an object."""
+    """Return the manifest of an object."""
     return recording.one(kind, name).inputs
 
 
 def pod_of(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
-    """The pod template of a workload, whatever runs it."""
+    """Return a workload's pod template, whichever controller owns it."""
     templates: list[Mapping[str, Any]] = [
         one.inputs["spec"]["template"]
         for kind in CONTROLLERS.values()
@@ -100,7 +100,7 @@ def pod_of(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
 
 
 def container_of(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
-    """The one container of a workload's pods."""
+    """Return the only container of a workload's pods."""
     (container,) = pod_of(recording, name)["spec"]["containers"]
     assert isinstance(container, dict)
     return container

@@ -1,4 +1,4 @@
-"""A third backend, which keeps workloads in memory. It imports what a backend's package may import, no more."""
+"""A third backend, which records workloads in memory. It imports only what a backend's package may import."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROW = BackendRow(
 
 
 class MemoryBackend:
-    """Records workloads, with the names of the components that own them."""
+    """Records workloads with the names of their parent components."""
 
     kind = "memory"
     edge = certificate_issuer = postgres_operator = None
@@ -40,7 +40,7 @@ class MemoryBackend:
         self._deployed = Deployed()
 
     def check(self, published: Iterable[tuple[str, int]]) -> None:
-        """Check nothing: memory is always there."""
+        """Do nothing: there is no external system to check."""
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Record a workload."""
@@ -50,10 +50,10 @@ class MemoryBackend:
 
     @property
     def deployed(self) -> Sequence[Workload]:
-        """The recorded workloads."""
+        """Return the recorded workloads."""
         return self._deployed.workloads
 
 
 def create(settings: Settings, stack: str) -> MemoryBackend:
-    """Return the backend of a stack's settings."""
+    """Return the backend for a stack's settings."""
     return MemoryBackend(stack)

@@ -1,4 +1,4 @@
-"""Mistakes in a configuration, and the entry that reports each."""
+"""Configuration mistakes and the error entry that reports each one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from settings import Settings, SettingsError, parse
 
 Rule = str | tuple[str, ...]
-"""The phrases without which a message about a key would not state the rule."""
+"""Phrases that the message for a key must contain to state the rule."""
 
 WRITTEN_IN = {
     **dict.fromkeys(["Settings"], "models"),
@@ -26,7 +26,7 @@ WRITTEN_IN = {
     **dict.fromkeys(["Thresholds", "Receivers", "Email"], "monitoring"),
     **dict.fromkeys(["DevTools", "PgAdmin", "KafkaUi", "RedisCommander"], "tools"),
 }
-"""Model to its file in `settings/`, which an entry names."""
+"""Maps each model to the file in `settings/` that an entry names."""
 
 NOT_SET = "(not set)"
 HIDDEN_VALUE = "(not shown)"
@@ -34,7 +34,7 @@ UNKNOWN = "is an unknown key"
 
 
 def parsed(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) -> Settings:
-    """Settings from keys without their namespace; what isn't text becomes JSON, as in Pulumi's hands."""
+    """Parse settings from keys without namespace; values other than text become JSON, as in Pulumi."""
     raw = {
         f"pti-calendar:{key}": one if isinstance(one, str) else json.dumps(one) for key, one in configuration.items()
     }
@@ -42,19 +42,19 @@ def parsed(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) ->
 
 
 def refusal(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) -> str:
-    """The message that refuses a configuration."""
+    """Return the error message for an invalid configuration."""
     with pytest.raises(SettingsError) as refused:
         parsed(configuration, encrypted)
     return str(refused.value)
 
 
 def refused_keys(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) -> dict[str, str]:
-    """Each key that a message complains of, with its problem and its fix, one a line."""
+    """Map each refused key to its problem and fix, one per line."""
     return {one.key: f"{one.problem}\n{one.fix or ''}" for one in entries(refusal(configuration, encrypted))}
 
 
 def assert_refused(found: Mapping[str, str], expected: Mapping[str, Rule]) -> None:
-    """Exactly these keys are refused, and each message has the phrases of its rule."""
+    """Check that exactly these keys are refused, and that each message contains the phrases of its rule."""
     assert found.keys() == expected.keys()
     for key, rule in expected.items():
         for phrase in [rule] if isinstance(rule, str) else rule:
@@ -63,7 +63,7 @@ def assert_refused(found: Mapping[str, str], expected: Mapping[str, Rule]) -> No
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One mistake as the message reports it."""
+    """One mistake as reported in the message."""
 
     key: str
     value: str
@@ -73,7 +73,7 @@ class Entry:
 
 
 def entries(message: str) -> list[Entry]:
-    """The entries of a message, in its order."""
+    """Split a message into its entries, in order."""
     count, *mistakes, where = message.split("\n\n")
     assert re.fullmatch(r"(1 mistake|\d+ mistakes) in the stack's configuration; nothing has been changed\.", count)
     assert int(count.split()[0]) == len(mistakes)
@@ -82,7 +82,7 @@ def entries(message: str) -> list[Entry]:
 
 
 def _entry(text: str) -> Entry:
-    """Key, value, problem, fix and default, in that order; the last two may be missing."""
+    """Parse an entry: key, value, problem, fix and default, in that order; the last two are optional."""
     shape = r"pti-calendar:(.+)\n  value:   (.+)\n  problem: (.+)(?:\n  fix:     (.+))?(?:\n  default: (.+))?"
     match = re.fullmatch(shape, text)
     assert match, text
@@ -91,7 +91,7 @@ def _entry(text: str) -> Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What an entry must be: key, value and default exactly; of problem and fix the phrase that is the rule."""
+    """The expected entry: exact key, value and default, and phrases that the problem and the fix must contain."""
 
     key: str
     value: str
@@ -109,19 +109,19 @@ def entry(
     fix: str = "",
     default: str | None = None,
 ) -> Expected:
-    """An expected entry; `must_be` is what the key may hold, word for word."""
+    """Return an expected entry; `must_be` is the exact description of the allowed values."""
     assert (must_be is None) is bool(problem) is bool(fix)
     return Expected(key=key, value=value, problem=problem or f"must be {must_be}", fix=fix, default=default)
 
 
 def default(value: str, model: str) -> str:
-    """The line that says what holds without the key, and where that is written."""
+    """Return the line that states the default and the file that defines it."""
     return f"{value} (class {model} in settings/{WRITTEN_IN[model]}.py)"
 
 
 @dataclass(frozen=True)
 class Bad:
-    """A configuration with one mistake, and the entry it gets."""
+    """A configuration with one mistake, and the expected entry."""
 
     about: str
     configuration: Mapping[str, Any]
@@ -129,7 +129,7 @@ class Bad:
     encrypted: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """The message has this entry and no other."""
+        """Check that the message contains this entry and no other."""
         (found,) = entries(refusal(self.configuration, self.encrypted))
         expected = self.expected
         assert (found.key, found.value, found.default) == (expected.key, expected.value, expected.default)

@@ -1,7 +1,7 @@
-"""Allowed connections between pods, evaluated from recorded NetworkPolicies like in a cluster.
+"""Allowed connections between pods, evaluated from recorded NetworkPolicies as in a cluster.
 
-Two sides decide: what the caller's policies let out, and what the called pod's policies let in. A pod that no policy
-selects for a direction is open in it; otherwise one rule that fits is enough.
+Both sides must allow a connection: the caller's egress policies and the callee's ingress policies. A pod that no policy
+selects in a direction is open in that direction; otherwise one matching rule is enough.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RUN_PODS = ("Deployment", "StatefulSet", "Job")
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod with the properties that policies select."""
+    """A pod with the properties that policies select by."""
 
     namespace: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -29,9 +29,10 @@ class Pod:
 
 
 class Matrix:
-    """The connections that the policies of a recording allow.
+    """The connections that the recorded policies allow.
 
-    A workload is named by its name; a pod of another namespace is a `Pod`; anything else is an address.
+    A text that matches a workload's name means that workload. A pod in another namespace is a `Pod`; any other text is
+    an IP address.
     """
 
     def __init__(self, recording: Recording[Any]) -> None:
@@ -40,18 +41,18 @@ class Matrix:
 
     @property
     def workloads(self) -> set[str]:
-        """Everything that has pods."""
+        """Return all workloads that have pods."""
         return {*self._pods}
 
     def may_open(self, caller: str | Pod, callee: str | Pod, port: int, protocol: str = "TCP") -> bool:
-        """Whether `caller` may open a connection to `port` of `callee`."""
+        """Return whether `caller` may connect to `port` of `callee`."""
         source, target = self._end(caller), self._end(callee)
         return self._allows("Egress", source, target, port, protocol) and self._allows(
             "Ingress", target, source, port, protocol
         )
 
     def callers(self, callee: str, port: int) -> set[str]:
-        """The workloads that may open a connection to a port."""
+        """Return the workloads that may connect to a port."""
         return {caller for caller in self._pods if caller != callee and self.may_open(caller, callee, port)}
 
     def _end(self, named: str | Pod) -> Pod | Address:
@@ -81,7 +82,7 @@ def _pods(recording: Recording[Any]) -> Iterator[tuple[str, Pod]]:
             labels = one.inputs["spec"]["template"]["metadata"]["labels"]
             yield one.name, Pod(one.inputs["metadata"]["namespace"], labels)
     for one in recording.of_type("Cluster"):
-        # The operator's pods carry its label alone.
+        # The operator's pods only have its own label.
         yield one.name, Pod(one.inputs["metadata"]["namespace"], {"cnpg.io/cluster": one.name})
 
 
@@ -118,7 +119,7 @@ def _fits_peers(peers: list[Mapping[str, Any]] | None, other: Pod | Address, nam
 def _fits_peer(peer: Mapping[str, Any], other: Pod | Address, namespace: str) -> bool:
     assert _known(peer, {"ipBlock", "podSelector", "namespaceSelector"})
     if block := peer.get("ipBlock"):
-        # Some networks hold address ranges against pods, too: the wider reading is the one to be safe under.
+        # Some network plugins also apply address ranges to pods. Assume the wider interpretation, to be safe.
         address = other.address if isinstance(other, Pod) else other
         return address in ip_network(block["cidr"]) and not any(
             address in ip_network(excepted) for excepted in block.get("except", [])
@@ -133,6 +134,6 @@ def _fits_peer(peer: Mapping[str, Any], other: Pod | Address, namespace: str) ->
 
 
 def _known(part: Mapping[str, Any], keys: set[str]) -> bool:
-    """Refuses what this reading doesn't understand, instead of misreading it."""
+    """Fail on policy fields that this evaluation doesn't support, instead of misinterpreting them."""
     assert part.keys() <= keys, f"{sorted(part.keys() - keys)} is not understood here"
     return True

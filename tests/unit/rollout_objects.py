@@ -1,4 +1,4 @@
-"""Objects of a cluster in the course of a rollout, as its API shows them."""
+"""Cluster objects during a rollout, as the Kubernetes API returns them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REVISION = "deployment.kubernetes.io/revision"
 
 
 def deployment(*, ready: int = 0, wanted: int = 1, observed: int = 2, old: int = 0, revision: str = "2") -> Object:
-    """A Deployment named web in its second generation, with `old` pods of the first."""
+    """Return a Deployment named web in its second generation, with `old` pods of the first."""
     return _object(
         "Deployment",
         "web",
@@ -27,7 +27,7 @@ def deployment(*, ready: int = 0, wanted: int = 1, observed: int = 2, old: int =
 
 
 def replica_set(revision: str = "2", refused: str = "") -> Object:
-    """A ReplicaSet of the Deployment."""
+    """Return a ReplicaSet of the Deployment."""
     refusal = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": refused}
     return _object(
         "ReplicaSet",
@@ -39,7 +39,7 @@ def replica_set(revision: str = "2", refused: str = "") -> Object:
 
 
 def stateful_set(*, ready: int = 0, wanted: int = 1, current: str = "old") -> Object:
-    """A StatefulSet named store, whose newest revision is `new`."""
+    """Return a StatefulSet named store, with `new` as its update revision."""
     return _object(
         "StatefulSet",
         "store",
@@ -55,19 +55,19 @@ def stateful_set(*, ready: int = 0, wanted: int = 1, current: str = "old") -> Ob
 
 
 def job(condition: str = "", message: str = "") -> Object:
-    """A Job named migrate-1."""
+    """Return a Job named migrate-1."""
     conditions = [{"type": condition, "status": "True", "reason": "BackoffLimitExceeded", "message": message}]
     return _object("Job", "migrate-1", spec={}, status={"conditions": conditions if condition else []})
 
 
 def postgres_cluster(phase: str = "Setting up primary", reason: str = "", *, image: str = "postgresql:18.2") -> Object:
-    """A Cluster of two servers named db."""
+    """Return a CloudNativePG Cluster named db with two instances."""
     spec = {"instances": 2, "imageName": image}
     return _object("Cluster", "db", spec=spec, status={"phase": phase, "phaseReason": reason, "readyInstances": 2})
 
 
 def server(name: str, *, image: str = "postgresql:18.2", ready: bool = True, pulls: str = "", init: str = "") -> Object:
-    """A server of the Cluster: ready, or with a failed pull of its image or of the one that runs first."""
+    """Return an instance of the Cluster: ready, or with a failed image pull of its main or init container."""
     container = {"name": "postgres", "image": image}
     state = waiting(pulls) if pulls else waiting("PodInitializing") if init else {"running": {}}
     status = {"name": "postgres", "ready": ready, "restartCount": 0, "state": state}
@@ -100,7 +100,7 @@ def pod(
     phase: str = "Pending",
     claim: str = "",
 ) -> Object:
-    """A pod with one container named main."""
+    """Return a pod with one container named main."""
     container = {"name": "main", "ready": False, "restartCount": restarts, "state": state or {"running": {}}}
     if last:
         container["lastState"] = {"terminated": last}
@@ -123,7 +123,7 @@ def pod(
 
 
 def claim(storage_class: str | None) -> Object:
-    """The claim of the StatefulSet's first pod, not bound."""
+    """Return the PVC of the StatefulSet's first pod, unbound."""
     return _object(
         "PersistentVolumeClaim",
         "data-store-0",
@@ -133,12 +133,12 @@ def claim(storage_class: str | None) -> Object:
 
 
 def waiting(reason: str, message: str = "") -> Object:
-    """A container that waits."""
+    """Return the status of a waiting container."""
     return {"waiting": {"reason": reason, "message": message}}
 
 
 def ended(code: int, reason: str = "Error", message: str = "") -> Object:
-    """How a container ended."""
+    """Return the status of a terminated container."""
     return {"exitCode": code, "reason": reason, "message": message}
 
 

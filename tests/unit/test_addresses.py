@@ -1,4 +1,4 @@
-"""Where resources stand in the program; on a real engine: tests/engine/test_addresses.py."""
+"""Resource addresses (URNs) in the program; tests/engine/test_addresses.py covers a real engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEEP = {key: f"{OUTER}${address}" for key, address in FLAT.items()}
 
 
 def run(moved: Mapping[str, str] = {}, *, deeper: bool = True, name: str = "budget") -> Recording[Any]:
-    """A component with one object, below another component or not."""
+    """Record a component with one object, optionally below another component."""
 
     def program() -> None:
         with Addresses(project=PROJECT, stack="dev", moved=moved):
@@ -37,7 +37,7 @@ def run(moved: Mapping[str, str] = {}, *, deeper: bool = True, name: str = "budg
 
 
 def update(recording: Recording[Any], recorded: Mapping[str, str]) -> None:
-    """Calls the hook as the engine does if the state has recorded these addresses."""
+    """Call the hook like the engine, with these addresses recorded in the state."""
     hook = recording.hooks["addresses-refuse-move"]
     assert isinstance(hook, pulumi.ResourceHook)
     assert hook.opts is not None
@@ -48,7 +48,7 @@ def update(recording: Recording[Any], recorded: Mapping[str, str]) -> None:
 
 
 def refused(recording: Recording[Any], recorded: Mapping[str, str]) -> list[str]:
-    """The entries that a refusal asks for."""
+    """Return the entries that a refusal asks the user to add."""
     with pytest.raises(WorkloadError, match="MOVED") as error:
         update(recording, recorded)
     return [line.strip() for line in str(error.value).splitlines() if line.startswith(" ")]

@@ -1,4 +1,4 @@
-"""No resource of the last release loses its address: it stays, has an alias, or is listed as removed."""
+"""Every resource of the last release keeps its address, has an alias, or is listed as removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.conftest import Deploy
 from tests.unit.test_inventory import SHAPES
 
 REMOVED: Mapping[str, set[str]] = {}
-"""Per shape, the addresses of resources that the program has given up since: an update deletes them."""
+"""Addresses of resources removed from the program since the last release, per stack; an update deletes them."""
 
 
 @pytest.mark.parametrize("shape", SHAPES)

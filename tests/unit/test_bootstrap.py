@@ -16,7 +16,7 @@ from operations.project import OperationError
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user without a login, a passphrase or Pulumi."""
+    """A user account without a Pulumi login, a passphrase or Pulumi itself."""
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     for variable in ("PULUMI_BACKEND_URL", *project.PASSPHRASE_VARIABLES):
@@ -33,7 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def pulumi(home: Path) -> Path:
-    """A command that stands in for Pulumi: it can log in, and writes down how it was called."""
+    """A stand-in for the `pulumi` command that supports login and records its calls."""
     (home / "bin").mkdir()
     calls = home / "calls"
     command = home / "bin" / "pulumi"
@@ -122,7 +122,7 @@ def test_a_missing_docker_command_is_reported_with_the_fix(home: Path) -> None:
 
 @pytest.fixture
 def installed(home: Path) -> Callable[[], list[str]]:
-    """A virtual environment whose Python stands in for pip; gives the requirement files it was asked to install."""
+    """A virtual environment with a stand-in for pip; returns the requirement files that were installed."""
     python = home / "venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nfor last; do :; done\necho "${{last##*/}}" >> {home}/installed\n')

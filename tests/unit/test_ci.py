@@ -1,4 +1,4 @@
-"""`.ci/run` itself, with programs that stand in for what it calls: its exit code is what the suites have said."""
+"""`.ci/run` with stand-ins for the programs it calls: its exit code reflects the results of the suites."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def program(path: Path, body: str) -> None:
 
 @pytest.fixture
 def ci(tmp_path: Path) -> Path:
-    """A checkout in which linting, providing and every suite take no time and find nothing wrong."""
+    """A checkout in which linting, preparation and every suite succeed immediately."""
     program(tmp_path / "bin/make", "exit 0")
     program(tmp_path / ".ci/provide", "exit 0")
     program(tmp_path / ".venv/bin/python", "exit 0")
@@ -30,7 +30,7 @@ def ci(tmp_path: Path) -> Path:
 
 def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = f"{script.parent.parent / 'bin'}:{os.environ['PATH']}"
-    # REPORTS of the run that runs these tests isn't theirs.
+    # Don't pass on the REPORTS variable of the CI run that executes these tests.
     environment = {name: value for name, value in os.environ.items() if name != "REPORTS"} | {"PATH": path}
     return subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, timeout=60)
 
@@ -85,7 +85,7 @@ def test_stopping_it_stops_the_parallel_suites(ci: Path, tmp_path: Path) -> None
     run(ci)
 
     for one in started:
-        # It is told before the script ends, and may end after it.
+        # A signal handler runs before the script ends, and may finish after it.
         process = int(one.read_text())
         until("the suite has ended", lambda: not is_alive(process), 10)  # noqa: B023 - called in this round
 

@@ -1,4 +1,4 @@
-"""What another team reads from the stack's outputs."""
+"""The stack outputs that other teams' programs read."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ OUTPUTS: StackOutputs[str] = StackOutputs(
 
 @pytest.fixture
 def exported() -> dict[str, Any]:
-    """The outputs as a state keeps them."""
+    """The outputs as stored in the state."""
     read: dict[str, Any] = json.loads(json.dumps(OUTPUTS.as_mapping()))
     return read
 
 
 def changed(outputs: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """The outputs with another value somewhere; without it, if the value is `...`."""
+    """Return the outputs with one value replaced, or removed if the value is `...`."""
     result = copy.deepcopy(dict(outputs))
     *sections, name = path.split(".")
     place = result

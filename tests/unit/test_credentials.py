@@ -1,4 +1,4 @@
-"""Where each secret value of the stack comes from."""
+"""The source of each secret value in the stack."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ Source = Literal["generated", "well-known"]
 def credentials(
     source: Source, supplied: dict[str, str] | None = None, *, protect: bool = False
 ) -> tuple[dict[Credential, tuple[str, bool] | None], Recording[None]]:
-    """Each credential's value and whether it is secret (None: no password at all), and the resources behind them."""
+    """Map each credential to its value (None: no password) and whether it is secret; also return the resources that
+    generate credentials."""
 
     def program() -> None:
         made = Credentials("credentials", required=CREDENTIALS, source=source, protect=protect)
@@ -155,7 +156,7 @@ def test_third_party_secrets_are_in_the_outputs_of_a_stack_that_has_them(deploy:
 
 
 def test_no_debug_message_holds_a_credential_of_the_outputs(deploy: Deploy) -> None:
-    """Debug messages go unmasked into `--debug`, `--json`, `--event-log` and `--logtostderr`."""
+    """Debug messages appear unmasked in `--debug`, `--json`, `--event-log` and `--logtostderr`."""
     supplied = {one.key: f"CANARY-{one.key}" for one in CREDENTIALS if one is not KAFKA}
     recording = deploy({**FULL_DOCKER, "credentials": "generated"}, supplied)
     assert "CANARY-jwtSecret" in str(recording.exports)

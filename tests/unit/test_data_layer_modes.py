@@ -1,4 +1,4 @@
-"""The stores in each of their modes: what runs, what doesn't, and how the databases get made all the same."""
+"""The stores in each mode: which workloads run, and how the databases are created."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ THREE_BROKERS: Mapping[str, Any] = {"mode": "kraft", "brokers": 3, "storageGib":
 
 
 def properties(asked: Asked) -> dict[str, str]:
-    """The broker's properties."""
+    """Return the broker's properties."""
     lines = asked.files["kafka/configuration"]["server.properties"].splitlines()
     return dict(line.split("=", 1) for line in lines)
 
@@ -68,7 +68,7 @@ class TestCloudNativePg:
     def test_the_operator_runs_the_servers(self, asked: Asked) -> None:
         (cluster,) = asked.postgres_clusters
         assert (cluster.name, cluster.instances, cluster.size_gib, cluster.memory_mib) == ("postgres", 3, 40, 2048)
-        # A quarter of what the operator's own process leaves.
+        # A quarter of the memory that remains after the operator's own process.
         assert (cluster.parameters["shared_buffers"], cluster.parameters["max_connections"]) == ("480MB", "150")
         assert cluster.operator_namespace == "cnpg-system"
         assert "postgres" not in asked.workloads
@@ -202,7 +202,7 @@ class TestOneBroker:
 
 
 class TestDataBelowTheMount:
-    """The root of a file system holds `lost+found`, which a broker takes for a partition."""
+    """The root of an ext4 file system contains `lost+found`, which a Kafka broker mistakes for a partition."""
 
     @pytest.mark.parametrize("mode", ["kraft", "zookeeper"])
     def test_the_brokers(self, ask: Ask, mode: str) -> None:
@@ -210,7 +210,7 @@ class TestDataBelowTheMount:
         (volume,) = asked.workloads["kafka"].volumes
         data = PurePosixPath(properties(asked)["log.dirs"])
         assert data.parent == PurePosixPath(volume.mount)
-        # Where it isn't set, KRaft's log lies in the same folder.
+        # If it isn't set, the KRaft metadata log uses the same directory.
         assert "metadata.log.dir" not in properties(asked)
 
     def test_zookeepers(self, ask: Ask) -> None:
@@ -222,7 +222,7 @@ class TestDataBelowTheMount:
 
 
 class TestSmallHeap:
-    """A broker takes the cleaner's table out of its heap when it starts: 128 MiB, unless told otherwise."""
+    """A broker allocates the log cleaner's buffer from its heap at startup: 128 MiB by default."""
 
     @pytest.mark.parametrize("heap_mib", [192, 256, 320, 1024, 8192])
     def test_the_log_cleaner_leaves_a_broker_most_of_its_heap(self, ask: Ask, heap_mib: int) -> None:
@@ -230,5 +230,5 @@ class TestSmallHeap:
             stack = CLUSTER if kafka.get("brokers") else {"credentials": "well-known"}
             told = int(properties(ask({**stack, "kafka": kafka}))["log.cleaner.dedupe.buffer.size"])
             assert told <= heap_mib * 1024 * 1024 // 8
-            # Kafka's own default is its upper bound here, and a mebibyte its lower one.
+            # Kafka's own default is the upper bound here, and 1 MiB the lower bound.
             assert 1024 * 1024 <= told <= 128 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""What a stack's state records about its data, and what its hooks refuse; on a real engine: tests/engine."""
+"""What a stack's state records about its data, and what its hooks refuse; tests/engine covers a real engine."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ CHANGED, REPLACED, CREATED = "data-refuse-changed-setting", "data-refuse-replace
 
 
 def store(size_gib: int = 5, replicas: int = 1) -> Workload:
-    """A stateful workload whose volume was made with a number of brokers."""
+    """Return a stateful workload whose volume was created with a number of brokers."""
     volume = Volume(name="data", mount="/data", size_gib=size_gib, fixed=(BROKERS,))
     return workload("store", kind=Kind.STATEFUL, volumes=(volume,), replicas=replicas)
 
 
 def call(recording: Recording[Any], hook: str, name: str, type_: str = STASH, **inputs: Any) -> None:
-    """Calls a hook as the engine does."""
+    """Call a hook like the engine."""
     kept = recording.hooks[hook]
     assert isinstance(kept, pulumi.ResourceHook)
     answered = kept.callback(ResourceHookArgs(f"urn:pulumi:dev::x::{name}", "", name, type_, **inputs))
@@ -43,13 +43,13 @@ def call(recording: Recording[Any], hook: str, name: str, type_: str = STASH, **
 
 
 def update(recording: Recording[Any], hook: str, name: str, old: Any, new: Any) -> None:
-    """Calls a hook for a record that changes."""
+    """Call a hook like the engine for a changed record."""
     call(recording, hook, name, old_inputs={"input": old}, new_inputs={"input": new})
 
 
 @pytest.fixture(scope="module")
 def on_kubernetes() -> Recording[Any]:
-    """The store in a cluster."""
+    """Deploy the store on Kubernetes."""
     return deployed(store(), storage_class="fast", namespace="pti")
 
 
@@ -111,7 +111,7 @@ class TestClaims:
         update(on_kubernetes, CHANGED, "store-data-settings", old, {**old, "more": {"store.brokers": "3"}})
 
     def test_a_size_may_grow_and_never_shrinks(self, on_kubernetes: Recording[Any]) -> None:
-        # Numbers come back from the engine as floats.
+        # The engine returns numbers as floats.
         update(on_kubernetes, CHANGED, "store-data-settings", {"data": {"sizeGib": 5.0}}, {"data": {"sizeGib": 50.0}})
         with pytest.raises(WorkloadError, match="The size of 'data' can't shrink from 50 to 5 GiB"):
             update(
@@ -141,7 +141,7 @@ class TestClaims:
     def test_a_claim_that_a_preview_would_create_is_refused(self) -> None:
         recording = deployed(store())
         before, unknown = {"data-store-0": "a"}, {"data-store-0": object()}
-        # It is there, and only changed.
+        # It exists and only changed.
         update(recording, REPLACED, "store-claims", before, unknown)
         call(recording, CREATED, "data-store-0", new_inputs={"metadata": {"name": "data-store-0"}})
         with pytest.raises(WorkloadError, match="is missing"):
@@ -154,7 +154,7 @@ class TestClaims:
         assert all(CREATED in one.hooks["before_create"] for one in recording.of_type("PersistentVolumeClaim"))
 
     def test_a_failed_update_names_the_missing_claim(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """kubectl is a stand-in that lists one claim of the template's class."""
+        """kubectl is a stand-in that lists one PVC with the template's storage class."""
         listed = (
             f'{{"items": [{{"metadata": {{"name": "data-store-0"}}, "spec": {{"storageClassName": "{MISSING}"}}}}]}}'
         )
@@ -208,7 +208,7 @@ def test_a_preview_refuses_the_same_as_an_update(on_kubernetes: Recording[Any], 
 
 
 class KnownVolumes(Engine):
-    """An engine with volumes, or one that doesn't answer."""
+    """An engine with a set of volumes, or one that doesn't respond."""
 
     volumes: list[str]
     stack: str
@@ -221,13 +221,13 @@ class KnownVolumes(Engine):
         object.__setattr__(self, "reachable", reachable)
 
     def volume(self, name: str) -> dict[str, Any] | None:
-        """What is known of it."""
+        """Return the recorded details of a volume."""
         if not self.reachable:
             raise EngineError("no engine")
         return {"Name": name, "Labels": {"pti-calendar.stack": self.stack}} if name in self.volumes else None
 
     def run(self, *arguments: str, timeout_s: int = 60) -> str:
-        """Makes volumes, and nothing else."""
+        """Handle only the command that creates volumes."""
         assert arguments[:2] == ("volume", "create")
         self.volumes.append(arguments[-1])
         return arguments[-1]
@@ -238,7 +238,7 @@ MOUNTED = {"mounts": [{"type": "volume", "source": VOLUME}, {"type": "volume", "
 
 
 def recorded_volume(engine: Engine, *, preview: bool = False) -> Recording[Any]:
-    """A record of one volume, registered."""
+    """Record a volume and register the record."""
 
     def program() -> None:
         threads = Threads()
@@ -250,7 +250,7 @@ def recorded_volume(engine: Engine, *, preview: bool = False) -> Recording[Any]:
 
 
 class TestVolumes:
-    """The order of hooks in a real update is in tests/engine/test_data_records.py."""
+    """tests/engine/test_data_records.py covers the order of hooks in a real update."""
 
     URN = "urn:pulumi:dev::pti-calendar::pulumi:index:Stash::store"
 
@@ -285,5 +285,5 @@ class TestVolumes:
             call(recording, "docker-refuse-empty-volume", "store", new_inputs=MOUNTED)
 
     def make(self, recording: Recording[Any]) -> None:
-        """The record is new."""
+        """Call the hook for a new record."""
         call(recording, "docker-make-data-volumes", "store", new_inputs={"input": {}})

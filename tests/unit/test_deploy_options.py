@@ -1,4 +1,4 @@
-"""What a component asks of a workload's resources, on both backends."""
+"""Options that a component passes for a workload's resources, on both backends."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ BACKENDS = pytest.mark.parametrize("backend", [docker, kubernetes])
 
 
 def deployed(backend: Callable[[], Backend], **options: Any) -> Recording[None]:
-    """The store below a component, which has moved there from another one."""
+    """Deploy the store in a component that replaced its former parent."""
 
     def program() -> None:
         with Addresses(project=PROJECT, stack="dev"):

@@ -1,4 +1,4 @@
-"""What the Docker backend promises about a workload's resources."""
+"""How the Docker backend configures a workload's resources."""
 
 from __future__ import annotations
 
@@ -54,23 +54,23 @@ FOREIGN = "docker-refuse-foreign-object"
 
 
 def workload(name: str = "web", **fields: Any) -> Workload:
-    """A workload with nothing but what it must have."""
+    """Return a workload with only the required fields."""
     return Workload(**{"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64, **fields})
 
 
 def callee(name: str = "store", *numbers: int, **fields: Any) -> Workload:
-    """A workload that listens, on the port of Redis unless told otherwise."""
+    """Return a workload that listens, on Redis' port by default."""
     ports = tuple(Port(name=f"port-{number}", number=number) for number in numbers or (STORE.port,))
     return workload(name, ports=ports, **fields)
 
 
 def task(name: str = "migrate", **fields: Any) -> Workload:
-    """A task with nothing but what it must have."""
+    """Return a task with only the required fields."""
     return workload(name, **{"kind": Kind.TASK, "command": ("migrate", "--all"), **fields})
 
 
 def files(name: str = "configuration", directory: str = "/etc/web", **fields: Any) -> FileSet:
-    """A set of two files."""
+    """Return a set of two files."""
     return FileSet(**{"name": name, "directory": directory, "files": {"b.conf": "B", "a.conf": "A"}, **fields})
 
 
@@ -82,7 +82,7 @@ def deployed(
     answer: Answer = identity_by_name,
     **backend: Any,
 ) -> Recording[DockerBackend]:
-    """Workloads below a parent, on a backend of their own."""
+    """Deploy workloads on a new backend, with a parent component."""
 
     def program() -> DockerBackend:
         docker = DockerBackend(Backend(**backend), Images(registry=registry), stack=stack, protect=protect)
@@ -95,22 +95,22 @@ def deployed(
 
 
 def container(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
-    """The inputs of a container."""
+    """Return the inputs of a container."""
     return recording.one("Container", name).inputs
 
 
 def labels(registration: Registration) -> dict[str, str]:
-    """Label to value."""
+    """Return a container's labels and their values."""
     return {one["label"]: one["value"] for one in registration.inputs["labels"]}
 
 
 def networks(recording: Recording[Any], name: str) -> set[str]:
-    """The networks a container joins, by their name on the engine."""
+    """Return the networks that a container joins, by their names on the engine."""
     return {one["name"].removeprefix("id-of-") for one in container(recording, name).get("networksAdvanced", [])}
 
 
 def uploaded(registration: Registration) -> dict[str, str]:
-    """Path to content of what a container is created with."""
+    """Return the path and content of each file uploaded into a container."""
     return {one["file"]: one["content"] for one in registration.inputs["uploads"]}
 
 
@@ -227,7 +227,7 @@ class TestStartOrder:
     def test_a_probe_becomes_a_health_check(self, check: Check, command: list[str]) -> None:
         probe = Probe(check=check, startup_s=60, period_s=5, timeout_s=4, failures=3)
         inputs = container(deployed(workload(readiness=probe, ports=(Port(name="http", number=80),))))
-        # Twelve failures of five seconds each: not unhealthy before its start-up time is over.
+        # Twelve failures, five seconds apart: the container isn't unhealthy before its startup time is over.
         assert inputs["healthcheck"] == {"tests": command, "interval": "5s", "timeout": "4s", "retries": 12}
 
     def test_a_probe_may_fail_its_configured_number_of_times(self) -> None:
@@ -236,14 +236,14 @@ class TestStartOrder:
 
 
 class TestLiveness:
-    """What comes of it in a real container is in tests/engine/test_liveness.py."""
+    """tests/engine/test_liveness.py covers a real container."""
 
     ALIVE = Liveness(check=Exec(command=("alive",)), startup_s=900, period_s=10, timeout_s=6, failures=6)
 
     def test_one_health_check_runs_both_probes(self) -> None:
         check = container(deployed(workload(readiness=READY, liveness=self.ALIVE)))["healthcheck"]
         assert check["tests"][:3] == ["CMD", "sh", "-c"]
-        # Sixty seconds at five seconds each.
+        # Sixty seconds at intervals of five seconds.
         assert check["tests"][4:] == ["watch", "ready --now", "4", "alive", "6", "12", "900"]
         assert (check["interval"], check["timeout"], check["retries"]) == ("5s", "11s", 20)
 
@@ -301,7 +301,7 @@ class TestTasks:
 class TestContainment:
     @pytest.fixture
     def running(self, dev: Recording[Any]) -> list[Registration]:
-        """Every container of the dev stack that ever runs."""
+        """Every container that the dev stack runs, including tasks."""
         found = [one for one in dev.of_type("Container") if one.inputs.get("start") is not False]
         assert {one.name for one in found} >= {"postgres", "databases", "redis", "kafka", "zookeeper", "pgadmin"}
         return found
@@ -366,7 +366,7 @@ class TestFileSets:
         assert {one["permissions"] for one in uploader.inputs["uploads"]} == {"0444"}
 
     def test_the_uploader_covers_what_the_image_may_declare_as_a_volume(self) -> None:
-        """The engine makes a volume without a name for each that nothing is mounted over."""
+        """The engine creates an anonymous volume for each declared path without a mount."""
         several = workload(
             kind=Kind.STATEFUL,
             volumes=(Volume(name="data", mount="/data"),),
@@ -374,7 +374,7 @@ class TestFileSets:
             file_sets=(files(),),
         )
         uploader = deployed(several).one("Container", "web-configuration")
-        # Its own files are below /etc.
+        # Its own files are in /etc.
         assert uploader.inputs["tmpfs"].keys() == {"/data", "/logs"}
         assert uploader.replace_on_changes == ("tmpfs",)
 
@@ -611,7 +611,7 @@ class TestFieldsOfAClusterAlone:
 
 
 def named(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Everything by its name, as in a rendered stack."""
+    """Use the resources' plain names, as in a rendered stack."""
     return str(inputs.get("name", type_)), {"imageId": inputs.get("name")}
 
 
@@ -637,7 +637,7 @@ class TestLifecycle:
         assert key in deployed(workload()).one("Container", "web").replace_on_changes
 
     def test_a_stopped_container_is_replaced_and_awaited(self) -> None:
-        """A refresh shows it by `mustRun`."""
+        """A refresh marks a stopped container in `mustRun`."""
         made = deployed(workload()).one("Container", "web")
         assert "mustRun" in made.replace_on_changes
         assert made.ignore_changes == ()
@@ -790,12 +790,12 @@ class TestRefusals:
 
 
 def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]]:
-    """Name to inputs of the volumes that hold data."""
+    """Map the names of the data volumes to their inputs."""
     return {one.name: one.inputs for one in recording.of_type("Volume") if one.retain_on_delete}
 
 
-# Another kind of backend or store, with what goes with that kind alone; sections that no store belongs to. The
-# other mode of Kafka has a test of its own.
+# Excluded: other backends and modes with the settings that apply only to them, and sections without a store. Kafka's
+# other mode has its own test.
 ELSEWHERE = re.compile(
     r"\.(backend\.kind|(postgres|redis|kafka)\.(mode|external\..*)|postgres\.cloudnativepg\..*|kafka\.brokers"
     r"|(kubernetes|gateway|services|frontends|monitoring)\..*)"

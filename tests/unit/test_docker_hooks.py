@@ -1,4 +1,4 @@
-"""Hooks answer however many registrations wait for them."""
+"""Hooks respond regardless of how many registrations are waiting for them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class EmptyEngine(Engine):
     """Has nothing."""
 
     def container(self, name: str) -> None:
-        """There is none of that name."""
+        """Report that no container of that name exists."""
 
     def network(self, name: str) -> None:
-        """There is none of that name."""
+        """Report that no network of that name exists."""
 
 
 @pytest.mark.parametrize("kind", ["container", "network"])
 def test_a_hook_runs_while_registrations_block_every_thread_of_the_loop(kind: str) -> None:
-    """The SDK's registrations wait in those threads, and the ones that come before may wait for this very hook."""
+    """The SDK's registrations wait in those threads, and earlier ones may be waiting for this hook."""
     engine, threads = EmptyEngine(), Threads()
     hooks = record(lambda: Hooks(engine, threads, Ownership(engine, threads, "dev"))).hooks
     hook = hooks[f"docker-clear-leftover-{kind}"]

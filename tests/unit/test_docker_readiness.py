@@ -1,4 +1,4 @@
-"""How an update waits for a container; on a real engine: tests/engine/test_recovery.py and test_failures.py."""
+"""How an update waits for a container; tests/engine/test_recovery.py and test_failures.py cover a real engine."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from workloads import Kind, WorkloadError
 
 
 def health(status: str, *outputs: str) -> Mapping[str, Any]:
-    """A container's state with its last health checks, the newest last."""
+    """Return a container's state with its recent health checks, newest last."""
     return {"State": {"Health": {"Status": status, "Log": [{"Output": one} for one in outputs]}}}
 
 
 class ScriptedEngine(Engine):
-    """Gives one state after the other, and the last one for ever."""
+    """Returns scripted states one after the other, then repeats the last one."""
 
     states: list[Mapping[str, Any] | None]
 
@@ -36,22 +36,22 @@ class ScriptedEngine(Engine):
         object.__setattr__(self, "states", [*states])
 
     def containers(self, stack: str) -> dict[str, dict[str, Any]]:
-        """The next state."""
+        """Return the next state."""
         found = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         return {} if found is None else {"pti-store-dev": dict(found)}
 
     def last_exit_code(self, name: str) -> str:
-        """That of the end before this start."""
+        """Return the exit code of the previous run."""
         return "9"
 
     def last_lines(self, name: str, count: int = 20) -> str:
-        """What it wrote."""
+        """Return the container's last log lines."""
         return "reading the log"
 
 
 @pytest.fixture
 def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Waits for a store through the given states; gives what the person was shown."""
+    """Wait for a store through the given states; return the messages shown to the user."""
 
     def waited(*states: Mapping[str, Any] | None, startup_s: int = 60, step_s: float = 0) -> list[str]:
         now = [0.0]
@@ -96,7 +96,7 @@ def test_progress_is_shown_once_per_change(wait: Callable[..., list[str]]) -> No
 
 
 def test_the_wait_continues_while_there_is_progress(wait: Callable[..., list[str]]) -> None:
-    # More seconds pass than it may take without progress.
+    # Longer than the time allowed without progress.
     reports = [health("unhealthy", f"recovering: {percent} %") for percent in range(0, 100, 10)]
     assert len(wait(*reports, health("healthy"), startup_s=30, step_s=10)) == len(reports)
 
@@ -120,7 +120,7 @@ def test_the_wait_ends_if_the_container_is_removed(wait: Callable[..., list[str]
 
 
 def crashed(restarts: int, *, down: bool = True) -> Mapping[str, Any]:
-    """A container that has ended so often, and is started again unless it is down."""
+    """Return a container that has crashed this many times and, unless it is down, is running again."""
     health = {"Status": "unhealthy"}
     state = {"Health": health, "Running": True, "Restarting": down, "ExitCode": 78 if down else 0}
     return {"State": state, "RestartCount": restarts}
@@ -142,7 +142,7 @@ def test_a_crash_loop_is_found_even_if_the_container_runs_at_each_poll(
 
 
 def test_a_container_in_restart_back_off_counts_as_crashed(wait: Callable[..., list[str]]) -> None:
-    """The engine waits up to a minute before the next start."""
+    """The engine waits up to a minute before it restarts a container."""
     with pytest.raises(WorkloadError, match="pti-store-dev keeps crashing: exit code 78, restarted 9 times"):
         wait(crashed(9), startup_s=1000, step_s=2)
 
@@ -162,7 +162,7 @@ def test_a_few_crashes_during_the_start_of_others_are_tolerated(wait: Callable[.
 class TestRecords:
     @pytest.fixture
     def recording(self, kind: Kind) -> Recording[Any]:
-        """A workload, and what needs it."""
+        """Record a workload and its dependents."""
         return deployed(workload("store", kind=kind, readiness=READY), workload("web", needs=("store",)))
 
     def test_a_new_container_starts_a_new_wait(self, recording: Recording[Any]) -> None:
@@ -171,7 +171,7 @@ class TestRecords:
         assert record_of_store.hooks == dict.fromkeys(("before_create", "before_update"), ("docker-wait-until-ready",))
 
     def test_the_containers_creation_does_not_wait(self, recording: Recording[Any]) -> None:
-        """Where it failed, the next update would replace the container and end the recovery."""
+        """If the creation failed, the next update would replace the container and interrupt the recovery."""
         assert recording.one("Container", "store").inputs["wait"] is False
 
     def test_dependents_of_the_store_come_after_the_wait(self, recording: Recording[Any]) -> None:

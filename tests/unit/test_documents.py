@@ -1,4 +1,4 @@
-"""The generated documents say what the code says."""
+"""The generated documents match the code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_stack_file_schema_takes_secrets_only_encrypted() -> None:
 
 
 def documented(prefix: str) -> set[str]:
-    """The keys of the configuration's reference that begin so."""
+    """Return the keys in the configuration reference that start with a prefix."""
     page = GENERATED[Path("docs/configuration.md")]
     return {key for key in re.findall(r"^\| `([^`]+)`", page, flags=re.MULTILINE) if key.startswith(prefix)}
 
@@ -45,7 +45,7 @@ def test_an_optional_section_is_documented_as_off() -> None:
 
 
 def drawn(picture: str) -> set[str]:
-    """The arrows of a picture."""
+    """Return the arrows in a diagram."""
     return {line.strip() for line in picture.splitlines() if "-->" in line or "-." in line}
 
 
@@ -96,7 +96,7 @@ def test_every_make_target_that_a_page_names_exists() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub generates them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""The environment file of a service run from an editor."""
+"""The environment file for a service that runs from an editor."""
 
 from __future__ import annotations
 

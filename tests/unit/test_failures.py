@@ -1,4 +1,4 @@
-"""The records that `docs/reliability.md` is made of."""
+"""The records from which `docs/reliability.md` is generated."""
 
 from __future__ import annotations
 

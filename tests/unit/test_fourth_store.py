@@ -1,4 +1,4 @@
-"""Another store, object storage, on both backends: what an engineer edits, and what follows by itself."""
+"""Another store, object storage, on both backends: what an engineer edits, and what the program derives."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ EDITS: Mapping[str, Mapping[str, str]] = {
         "    tools: Tools": '    object_storage: ObjectStorage = described("Object storage.")\n',
     },
 }
-"""File to text, and the place before which it is inserted: one module, one settings model, one contract record."""
+"""Maps each file to the inserted texts and the lines that they precede: one module, one settings model, one contract
+record."""
 
 PROGRAM = """
 import json, sys
@@ -175,7 +176,7 @@ json.dump({
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project, with the store."""
+    """A copy of the project with the additional store."""
     copy = tmp_path_factory.mktemp("project")
     for folder in (*COPIED, "tests/unit"):
         if (ROOT / folder).is_dir():
@@ -195,7 +196,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(project: Path) -> dict[str, Any]:
-    """What the program does with the store."""
+    """What the program does with the additional store."""
     environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=project, env=environment, capture_output=True, text=True, timeout=300

@@ -1,4 +1,4 @@
-"""What a front end asks for: its port, the address of the API, and nothing else."""
+"""What a front end requests: its port, the address of the API, and nothing else."""
 
 from __future__ import annotations
 

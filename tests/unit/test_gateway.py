@@ -1,4 +1,4 @@
-"""The way in: what Kong is configured to do, and how users reach it and the front ends."""
+"""Kong's configuration, and the path of users' requests to Kong and the front ends."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ USER_WITH_LOGIN = {"deploy": ["user", "rdv"], "each": {"user": {"publicPaths": P
 
 @pytest.fixture
 def full(ask: Ask) -> Asked:
-    """Everything that one Docker engine can run."""
+    """A configuration that enables everything one Docker engine can run."""
     return ask(FULL_DOCKER)
 
 
 def stack(gateway: Mapping[str, Any] | None = None, **others: Any) -> dict[str, Any]:
-    """A stack with a gateway, on a laptop unless it says otherwise."""
+    """Deploy a stack with a gateway, on Docker by default."""
     known = {} if "backend" in others or "credentials" in others else {"credentials": "well-known"}
     return {**known, "gateway": {"enabled": True, **(gateway or {})}, **others}
 
 
 def declared(asked: Asked) -> dict[str, Any]:
-    """Kong's declarative configuration."""
+    """Return Kong's declarative configuration."""
     found: dict[str, Any] = json.loads(asked.files["kong/configuration"]["kong.json"])
     return found
 
 
 def upstreams(asked: Asked) -> dict[str, dict[str, Any]]:
-    """Kong's services by name."""
+    """Return Kong's services by name."""
     return {one["name"]: one for one in declared(asked)["services"]}
 
 
 def plugins(asked: Asked) -> dict[str, dict[str, Any]]:
-    """The configuration of the plugins for all requests, by name."""
+    """Return the configuration of the global plugins, by name."""
     return {one["name"]: one["config"] for one in declared(asked)["plugins"]}
 
 
@@ -140,7 +140,7 @@ class TestKong:
         assert plugins(asked)["cors"]["origins"] == ["http://localhost:3000"]
 
     def test_without_origins_no_browser_is_allowed(self, ask: Ask) -> None:
-        # An empty list means any origin to Kong.
+        # Kong treats an empty list as "any origin".
         assert "cors" not in plugins(ask(stack({"corsOrigins": []})))
 
     def test_requests_are_counted_in_redis_for_all_replicas(self, full: Asked) -> None:
@@ -301,14 +301,14 @@ class TestCertificate:
 
 
 def server(asked: Asked, host: str) -> str:
-    """nginx' block for a host."""
+    """Return nginx' server block for a host."""
     blocks = asked.files["nginx/configuration"]["nginx.conf"].split("server {")
     (found,) = [block for block in blocks if f"server_name {host};" in block]
     return found
 
 
 def mounted_secrets(asked: Asked) -> dict[str, str]:
-    """Workload to the Secret that somebody else keeps and it mounts."""
+    """Map each workload to the externally managed Secret that it mounts."""
     return {
         name: one.existing_secret for name, it in asked.workloads.items() for one in it.file_sets if one.existing_secret
     }

@@ -1,4 +1,4 @@
-"""The time budget of a request, from the edge to the database."""
+"""The timeouts of a request, from the edge to the database."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_services_role_has_the_statement_timeout() -> None:
 
 
 def test_the_reference_service_has_shorter_timeouts() -> None:
-    # Read and not imported: its requirements are its own.
+    # Parse the file instead of importing it, because its requirements aren't installed here.
     found: dict[str, Any] = {}
     for one in ast.parse((ROOT / "examples/reference_service/database.py").read_text()).body:
         if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant):

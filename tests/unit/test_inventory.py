@@ -1,6 +1,6 @@
-"""Every resource of a stack, compared with a listing that a person reviews.
+"""Every resource of a stack, compared with a reviewed listing.
 
-`UPDATE_GOLDEN=1 pytest tests/unit/test_inventory.py` writes the listings anew; the change is then part of the review.
+`UPDATE_GOLDEN=1 pytest tests/unit/test_inventory.py` rewrites the listings; review them with the change.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ SHAPES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]] = {
     "full-docker": (FULL_DOCKER, {}),
     "prod": (stack_file("prod"), PROD_SECRETS),
 }
-"""Configuration and supplied secrets."""
+"""The configuration and the supplied secrets."""
 
 WORKLOAD_KINDS = ("Container", "Deployment", "StatefulSet")
 ENDPOINT = re.compile(r"[\w.-]+:\d+")
 
 
 def inventory(recording: Recording[Any]) -> str:
-    """One line per resource, indented below its parent: type, name, what protects it."""
+    """Return one line per resource, indented below its parent: type, name, protection."""
     lines: list[str] = []
 
     def describe(parent: str, depth: int) -> None:
@@ -95,7 +95,7 @@ def test_components_register_no_credential(deploy: Deploy, shape: str) -> None:
 
 
 def texts(value: object) -> Iterator[str]:
-    """Every text in a value of JSON."""
+    """Yield every text in a JSON value."""
     if isinstance(value, Mapping):
         yield from texts(list(value.values()))
     elif isinstance(value, list):

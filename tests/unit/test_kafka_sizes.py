@@ -1,4 +1,4 @@
-"""What follows from Kafka's heap and from the size of its volume: every combination fits."""
+"""Limits derived from Kafka's heap and its volume's size; every valid combination fits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ VOLUMES = [1, 2, 3, 5, 10, 50, 100, 1000, 65_536]
 
 
 def bounded_mib(workload: Workload, options: str) -> int:
-    """What the options and the mounts allow the process, with the collector's own eighth of the heap."""
+    """Return the memory that options and mounts allow the process, including an eighth of the heap for the garbage
+    collector."""
     sizes = {
         name: int(size)
         for name, size in re.findall(r"-(?:XX:)?(Xmx|Max\w+Size=|ReservedCodeCacheSize=)(\d+)m", options)
@@ -55,7 +56,8 @@ class TestRetention:
     ) -> None:
         settings = Kafka(mode="kraft", storage_gib=gib, brokers=brokers)
         sizes = retention(settings)
-        # A partition takes its limit, the segment that is written, and the one that is deleted a minute later.
+        # A partition needs its retention limit, the active segment, and a segment whose deletion is pending for a
+        # minute.
         events = settings.partitions_per_broker * (sizes.partition + 2 * sizes.segment)
         internal = 2 * INTERNAL_PARTITIONS * 4 * sizes.internal_segment
         assert events + internal + sizes.metadata <= 0.75 * gib * 1024 * MIB

@@ -1,4 +1,4 @@
-"""Access to the kubelets' metrics: in a cluster for the one workload that needs it, on Docker for none."""
+"""Access to the kubelets' metrics: one workload on Kubernetes has it, none on Docker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the cluster is there, and the namespace and provider of the Kubernetes backend."""
+"""The check that the cluster is reachable, and the Kubernetes backend's namespace and provider."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PREVIEW_GOES_ON = "This preview shows what the program declares. It is not compa
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """An address where somebody answers, if only that this is no TLS."""
+    """An address that responds, but not with TLS."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=_answer, args=[listening, b"HTTP/1.0 400 Bad Request\r\n\r\n"], daemon=True).start()
         yield f"https://127.0.0.1:{listening.getsockname()[1]}"
@@ -33,14 +33,14 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """An address that accepts connections and never says a word, as a load balancer before a dead API server."""
+    """An address that accepts connections and never responds, like a load balancer in front of a dead API server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"https://127.0.0.1:{listening.getsockname()[1]}"
 
 
 @pytest.fixture
 def closing() -> Iterator[str]:
-    """An address that accepts connections and closes them, as another kind of load balancer does."""
+    """An address that accepts connections and closes them, as some load balancers do."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=_answer, args=[listening, b""], daemon=True).start()
         yield f"https://127.0.0.1:{listening.getsockname()[1]}"
@@ -59,13 +59,13 @@ def _answer(listening: socket.socket, words: bytes) -> None:
 
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Path:
-    """A kubeconfig with the contexts a and b, whose servers refuse."""
+    """A kubeconfig with contexts a and b, whose servers refuse connections."""
     return written(tmp_path / "kubeconfig", REFUSING)
 
 
 @pytest.fixture(autouse=True)
 def kubectl_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A kubectl that gets no answer."""
+    """A kubectl that gets no response."""
     command = tmp_path / "bin" / "kubectl"
     command.parent.mkdir()
     command.write_text("#!/bin/sh\nexit 1\n")
@@ -75,7 +75,7 @@ def kubectl_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(path: Path, server: str, **cluster: str) -> Path:
-    """A kubeconfig whose contexts lead to a server."""
+    """Write a kubeconfig whose contexts use the given server."""
     path.write_text(
         yaml.safe_dump(
             {
@@ -88,7 +88,7 @@ def written(path: Path, server: str, **cluster: str) -> Path:
 
 
 def checked(*, preview: bool, **settings: Any) -> Recording[KubernetesBackend]:
-    """A workload, deployed after the check."""
+    """Deploy a workload after the check."""
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         backend.check([])
@@ -98,7 +98,7 @@ def checked(*, preview: bool, **settings: Any) -> Recording[KubernetesBackend]:
 
 
 def refusal(**settings: Any) -> str:
-    """What an update says."""
+    """Return the error message of an update."""
     with pytest.raises(ClusterUnreachable) as refused:
         checked(preview=False, **settings)
     text, _, last = str(refused.value).rpartition("\n")
@@ -107,7 +107,7 @@ def refusal(**settings: Any) -> str:
 
 
 def provider(recording: Recording[Any]) -> dict[str, Any]:
-    """The provider's inputs; objects are JSON on their way to it."""
+    """Return the provider's inputs; objects are passed to it as JSON."""
     (one,) = [one for one in recording.registrations if one.type == "pulumi:providers:kubernetes"]
     return dict(one.inputs)
 

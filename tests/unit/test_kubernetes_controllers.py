@@ -1,4 +1,4 @@
-"""How the Kubernetes backend runs, updates, scales and gates workloads, and what it does for their data."""
+"""How the Kubernetes backend runs, updates, scales and waits for workloads, and protects their data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCALE = Autoscaling(minimum=2, maximum=6, cpu_percent=60)
 
 
 def store(name: str = "store", **fields: Any) -> Workload:
-    """A stateful workload with a volume."""
+    """Return a stateful workload with a volume."""
     volumes = (Volume(name="data", mount="/data", size_gib=5),)
     return workload(name, **{"kind": Kind.STATEFUL, "volumes": volumes, **fields})
 
@@ -89,7 +89,7 @@ class TestRollingUpdate:
 
     @pytest.mark.parametrize("kind", Kind)
     def test_the_provider_only_waits_for_deletion(self, kind: Kind) -> None:
-        """`skipAwait` would skip the wait for a deletion, too."""
+        """`skipAwait` would also skip waiting for the deletion."""
         annotations = found(deployed(of_kind(kind)), CONTROLLERS[kind], "web")["metadata"]["annotations"]
         assert annotations["pulumi.com/waitFor"] == "jsonpath={.metadata.uid}"
         assert "pulumi.com/skipAwait" not in annotations
@@ -116,7 +116,8 @@ class TestScaling:
         assert metric["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
 
     def test_returning_to_a_fixed_number_is_always_a_change(self) -> None:
-        """The number of before would be no difference to the state, while the autoscaler has set another one."""
+        """Pulumi would see no difference between the old number and the recorded one, although the autoscaler has
+        changed it in the cluster."""
         scaled, fixed = (
             found(deployed(one), "Deployment", "web")["metadata"]["annotations"]
             for one in (workload(autoscaling=SCALE), workload(replicas=2))
@@ -152,7 +153,8 @@ class TestTasks:
     def test_a_task_tries_a_few_times_each_within_its_time(self) -> None:
         spec = found(deployed(task(timeout_s=90)), "Job", "migrate")["spec"]
         assert spec["backoffLimit"] == 2
-        # Of each attempt, with pulling the image. The Job's own would count finding a node, too, and all attempts.
+        # The timeout applies to each attempt, including the image pull. The Job's own deadline would also include
+        # scheduling and all attempts.
         assert spec["template"]["spec"]["activeDeadlineSeconds"] > 90
         assert "activeDeadlineSeconds" not in spec
         assert spec["template"]["spec"]["restartPolicy"] == "Never"
@@ -260,7 +262,7 @@ class TestServices:
         assert found(recording, "StatefulSet", "store")["spec"]["serviceName"] == "store-peers"
 
     def test_every_pod_exports_its_metrics(self) -> None:
-        # An exporter is asked once for each thing it looks at.
+        # An exporter is scraped once per target.
         told = (Metrics(port=9100, job="frontend", about="a"), Metrics(port=9100, job="frontend", about="b"))
         recording = deployed(workload(ports=self.PORTS, metrics=told))
         spec = found(recording, "Service", "web-pods")["spec"]

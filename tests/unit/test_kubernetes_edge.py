@@ -1,4 +1,4 @@
-"""Host names, certificates and PostgreSQL by an operator, on Kubernetes."""
+"""Host names, certificates and operator-managed PostgreSQL on Kubernetes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROUTES = (Route("api.example.com", KONG), Route("app.example.com", Endpoint("fro
 
 
 def exposed(**fields: Any) -> Recording[KubernetesBackend]:
-    """Two workloads behind the cluster's edge."""
+    """Deploy two workloads behind the cluster's edge."""
     defaults = {"name": "edge", "kind": "ingress", "routes": ROUTES, "tls": None, "callers_namespace": "ingress"}
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
@@ -199,7 +199,7 @@ class TestCertificates:
 
 
 def with_cluster(*, instances: int = 3, protect: bool = False, **settings: Any) -> Recording[Endpoint]:
-    """A PostgreSQL cluster, a task that needs it and a workload that doesn't."""
+    """Deploy a PostgreSQL cluster, a task that needs it and a workload that doesn't."""
     endpoints: list[Endpoint] = []
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:

@@ -1,4 +1,4 @@
-"""What the Kubernetes backend does with files and secret values."""
+"""How the Kubernetes backend handles files and secret values."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ PASSWORD = "s3cret-words"
 
 
 def web(content: str = "A", *, secret: bool = False, **fields: Any) -> Workload:
-    """A workload with one file."""
+    """Return a workload with one file."""
     one = FileSet(name="configuration", directory="/etc/web", files={"a.conf": content}, secret=secret)
     return workload(file_sets=(one,), **fields)
 
 
 def volume(recording: Recording[Any]) -> Mapping[str, Any]:
-    """The one volume of the pods."""
+    """Return the only volume of the pods."""
     (found,) = pod_of(recording)["spec"]["volumes"]
     assert isinstance(found, dict)
     return found
 
 
 def decoded(secret: Mapping[str, Any]) -> dict[str, str]:
-    """What the pods read."""
+    """Return the values that the pods read."""
     return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
 
 

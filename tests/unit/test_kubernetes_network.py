@@ -1,4 +1,4 @@
-"""Allowed connections on Kubernetes: the policies, evaluated like in a cluster."""
+"""Allowed connections on Kubernetes: the policies, evaluated as in a cluster."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_only_declared_connections_are_allowed() -> None:
         for number in PORTS
         if MATRIX.may_open(caller, callee, number)
     }
-    # Whoever comes from anywhere comes from here, too; but nobody here is let out to it.
+    # "From anywhere" includes these pods, but their own egress policies don't allow the connection.
     assert open_ones == ALLOWED
 
 
@@ -105,7 +105,7 @@ def test_the_same_label_in_another_namespace_grants_nothing() -> None:
 
 
 def test_without_the_policies_every_connection_would_be_allowed() -> None:
-    """The reading finds what is open, too."""
+    """Verify that the evaluation also finds open connections."""
     RECORDING.registrations, policies = (
         [one for one in RECORDING.registrations if not one.type.endswith(":NetworkPolicy")],
         RECORDING.registrations,

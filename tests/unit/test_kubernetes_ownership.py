@@ -1,4 +1,5 @@
-"""Whose an object of the cluster is; kubectl is a stand-in. In a cluster: tests/e2e/kubernetes/test_ownership.py."""
+"""Ownership of the cluster's objects; kubectl is a stand-in. tests/e2e/kubernetes/test_ownership.py covers a real
+cluster."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ Kubectl = Callable[..., Path]
 
 @pytest.fixture
 def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
-    """Puts a kubectl on PATH that knows these objects, by name; gives the file with the commands it was given."""
+    """Put a kubectl on PATH that returns these objects by name; return the file that records its commands."""
 
     def make(objects: Mapping[str, Mapping[str, str]] | None = None, *, error: str = "") -> Path:
         lines = "".join(f"{name}\t{json.dumps(known)}\n" for name, known in (objects or {}).items())
@@ -46,7 +47,7 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
 
 
 def create(kind: str = "Deployment", name: str = "web") -> None:
-    """What the hook says to the creation of an object."""
+    """Return the hook's message for the creation of an object."""
     recording = deployed(of_kind(Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),)))
     hook = recording.hooks[HOOK]
     assert isinstance(hook, pulumi.ResourceHook)
@@ -88,7 +89,7 @@ def test_objects_of_another_owner_are_refused_by_name(
 
 @pytest.mark.parametrize("known", [EARLIER, labels.selector("web")])
 def test_a_retained_object_without_the_stacks_label_is_adopted(kubectl: Kubectl, known: Mapping[str, str]) -> None:
-    """An earlier release's, or a claim that a StatefulSet has made from its template."""
+    """The object is from an earlier release, or a PVC that a StatefulSet created from its template."""
     kubectl({"data-web-0": known})
     create("PersistentVolumeClaim", "data-web-0")
 
@@ -145,7 +146,7 @@ class TestStatefulSets:
 
 
 def of(recording: Recording[Any]) -> Mapping[str, Any]:
-    """The StatefulSet of a recording."""
+    """Return the StatefulSet in a recording."""
     return found(recording, "StatefulSet", "web")
 
 

@@ -1,4 +1,4 @@
-"""What the Kubernetes backend gives a workload's pods, and what it keeps them from."""
+"""Pod settings and restrictions that the Kubernetes backend applies to a workload."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class TestHardening:
     def test_processes_of_a_killed_check_are_not_children_of_the_server(
         self, kind: str, check: Check, shared: bool | None
     ) -> None:
-        """PostgreSQL takes the exit of a stranger that process 1 adopts for a crash (docker-library/postgres#1349)."""
+        """PostgreSQL interprets the exit of an unknown child process of process 1 as a crash
+        (docker-library/postgres#1349)."""
         checks: dict[str, Any] = {"readiness": Probe(check=TcpConnect(port=80))}
         checks[kind] = Probe(check=check) if kind == "readiness" else Liveness(check=check, startup_s=60)
         spec = pod_of(deployed(workload(ports=(port(80),), **checks)))["spec"]
@@ -133,7 +134,7 @@ class TestProbes:
         container = container_of(deployed(workload(ports=(port(),), readiness=self.READY, liveness=alive)))
         assert container["startupProbe"] == {
             "exec": {"command": ["alive"]},
-            # 201 times 5 seconds: 200 would end before the 1001 it may take.
+            # 201 times 5 seconds: 200 would end before the allowed 1001 seconds.
             "failureThreshold": 201,
             "periodSeconds": 5,
             "timeoutSeconds": 7,
@@ -167,7 +168,7 @@ class TestStop:
     def test_a_terminating_service_keeps_serving_until_clients_are_rerouted(self) -> None:
         recording = deployed(workload(ports=(port(),), stop_grace_s=10))
         assert container_of(recording)["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
-        # The pause counts against the grace.
+        # The preStop pause counts towards the termination grace period.
         assert pod_of(recording)["spec"]["terminationGracePeriodSeconds"] == 15
 
     @pytest.mark.parametrize("kind", [Kind.STATEFUL, Kind.TASK])

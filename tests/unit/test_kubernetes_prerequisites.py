@@ -1,4 +1,4 @@
-"""What a preview says of a cluster that lacks something; kubectl is a stand-in that describes the cluster."""
+"""What a preview reports about a cluster without a prerequisite; kubectl is a stand-in that describes the cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Cluster = Callable[..., None]
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    """Describes the cluster; what is left out isn't answered."""
+    """Define the cluster's responses; anything left out gets no response."""
 
     def described(
         *,
@@ -55,7 +55,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def previewed(*workloads: Workload, certificate: bool = False, **settings: Any) -> Recording[KubernetesBackend]:
-    """A preview, after the backend's check."""
+    """Run a preview after the backend's check."""
 
     def program(made: KubernetesBackend, parent: pulumi.Resource) -> None:
         made.check([])
@@ -126,7 +126,7 @@ class TestDrain:
     def test_the_native_sleep_action_needs_no_command_in_the_image(
         self, cluster: Cluster, version: tuple[str, str] | None, native: bool
     ) -> None:
-        """A kubelet may be three minor versions older than its API server, and knows it from 1.30 on."""
+        """A kubelet may be three minor versions older than its API server, and supports the action from 1.30 on."""
         cluster(version=version)
         before_stop = container_of(previewed(workload(ports=(port(),))))["lifecycle"]["preStop"]
         assert before_stop == ({"sleep": {"seconds": 5}} if native else {"exec": {"command": ["sleep", "5"]}})

@@ -1,4 +1,4 @@
-"""How an update waits for a rollout, and when it gives up; kubectl is a stand-in that answers from a script."""
+"""How an update waits for a rollout, and when it gives up; kubectl is a stand-in with scripted responses."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ READY = [deployment(ready=1)]
 
 
 class Wait:
-    """Waits for the rollout of a workload, through moments of which the last one stays."""
+    """Waits for a workload's rollout through a sequence of states; the last state persists."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.shown: list[str] = []
@@ -81,7 +81,7 @@ class Wait:
         monkeypatch.setattr(shared_answer, "SHARE", 0)
 
     def __call__(self, one: Workload | PostgresCluster, *moments: Moment, step_s: float = 5.0) -> None:
-        """Time goes on by `step_s` with each look at the cluster."""
+        """Advance time by `step_s` with each query."""
         script = [*moments]
         moment: list[Object] = []
 
@@ -136,17 +136,17 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
 
 
 def is_cluster(one: Object) -> bool:
-    """Whether it is CloudNativePG's own kind."""
+    """Return whether the kind is CloudNativePG's Cluster."""
     return str(one["kind"]) == "Cluster"
 
 
 def is_operated(one: Object) -> bool:
-    """Whether the operator has made it."""
+    """Return whether the operator created it."""
     return "cnpg.io/cluster" in one["metadata"]["labels"]
 
 
 def with_postgres(cluster: PostgresCluster) -> Recording[KubernetesBackend]:
-    """A PostgreSQL cluster alone."""
+    """Deploy only a PostgreSQL cluster."""
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         backend.deploy_postgres_cluster(cluster, DeployOptions(parent=parent))
@@ -155,12 +155,12 @@ def with_postgres(cluster: PostgresCluster) -> Recording[KubernetesBackend]:
 
 
 def web_pod(*arguments: Any, **fields: Any) -> list[Object]:
-    """The Deployment with one pod of its newest revision, which isn't ready."""
+    """Return the Deployment with one unready pod of its newest revision."""
     return [deployment(), replica_set(), pod("web-2-x", "web-2", *arguments, **fields)]
 
 
 def store_pod(*arguments: Any, **fields: Any) -> list[Object]:
-    """The StatefulSet with its pod, which isn't ready."""
+    """Return the StatefulSet with its unready pod."""
     return [stateful_set(), pod("store-0", "store", *arguments, **fields)]
 
 
@@ -284,7 +284,7 @@ class TestRoom:
         assert (wait.seconds < 100) is counts
 
     def test_a_controller_that_pauses_after_a_refusal_is_made_to_try_again(self, wait: Wait) -> None:
-        """The cause is gone, and the update that follows must not have to wait for the end of the pause."""
+        """The cause is fixed, and the next update must not wait until the controller's back-off ends."""
         wait(WEB, *[[deployment(), replica_set(refused="exceeded quota")]] * 3, READY)
         assert wait.woken == ["replicaset/web-2"] * 2, "set, and removed"
         wait.woken.clear()

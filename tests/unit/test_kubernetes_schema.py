@@ -1,6 +1,7 @@
-"""Every key that the backend writes is one that Kubernetes knows, by the schema in the provider's SDK.
+"""Every key that the backend writes exists in Kubernetes' schema, as included in the provider's SDK.
 
-The API server drops a misspelt key with a warning that no update shows; a hardening row would be gone.
+The API server drops a misspelt key with only a warning, which Pulumi doesn't show, so a hardening setting would be
+lost.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, get_args, get_origin
 import pulumi
 import pytest
 
-# The SDK's schema has no reader that is public.
+# The SDK has no public API to read its schema.
 from pulumi import _types
 
 from backends.base import DeployOptions
@@ -57,7 +58,7 @@ EVERYTHING: dict[str, Any] = {
 
 
 def everything() -> Iterator[Workload]:
-    """Workloads that use every field of the model."""
+    """Return workloads that use every field of the model."""
     readiness = Probe(check=TcpConnect(port=8080))
     yield workload(
         "store",
@@ -83,7 +84,7 @@ def everything() -> Iterator[Workload]:
 
 
 def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
-    """Deploys and exposes all of it."""
+    """Deploy and expose all of them."""
     for one in everything():
         backend.deploy(one, DeployOptions(parent=parent))
     route = Route("www.example.com", Endpoint("web", 8080))
@@ -106,7 +107,8 @@ OBJECTS = [
 
 
 def schema(type_: str) -> Any:
-    """The SDK's class of a kind's fields: `kubernetes:apps/v1:Deployment` has them in `apps.v1.DeploymentInitArgs`."""
+    """Return the SDK class with a kind's fields: `kubernetes:apps/v1:Deployment` has them in
+    `apps.v1.DeploymentInitArgs`."""
     _, group, kind = type_.split(":")
     name, _, version = group.partition("/")
     module = importlib.import_module(f"pulumi_kubernetes.{name.removesuffix('.k8s.io')}.{version}")
@@ -114,9 +116,9 @@ def schema(type_: str) -> Any:
 
 
 def unknown(value: Any, known: Any, path: str) -> Iterator[str]:
-    """Paths in a value that its schema doesn't have."""
+    """Return the paths in a value that aren't in its schema."""
     if isinstance(value, list) and get_origin(known) is not None:
-        # An item may come as an output, too; its own type stands first.
+        # An item may also be an output; its own type comes first.
         (of_each,) = get_args(known)
         of_each = get_args(of_each)[0] if get_args(of_each) else of_each
         for index, one in enumerate(value):

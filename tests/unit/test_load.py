@@ -1,4 +1,4 @@
-"""The load of the end-to-end tests: its schedule, its latencies, and the ledger of what was acknowledged."""
+"""The load generator of the end-to-end tests: schedule, latencies, and the ledger of acknowledged bookings."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def test_each_request_is_due_at_its_own_time() -> None:
         pytest.approx(round(sample.due_s * 200) / 200) for sample in load.samples
     ]
     assert len(set(numbers)) == len(numbers)
-    # Those that a worker had taken and not yet sent at the end are left out.
+    # Requests that a worker had taken but not sent at the end are left out.
     assert len(set(range(numbers[-1] + 1)) - set(numbers)) <= load.workers
     assert all(sample.due_s <= sample.sent_s <= sample.ended_s for sample in load.samples)
 
 
 def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None:
-    """Requests that one busy worker sends late would seem fast, measured from when they were sent."""
+    """If latency were measured from the moment of sending, delayed requests would seem fast."""
     stalled, released = threading.Event(), threading.Event()
     ended_s = 0.0
 
@@ -55,7 +55,7 @@ def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None:
 def test_the_load_stops_by_itself() -> None:
     with Load.of(lambda: WELL, per_second=100, at_most_s=0.05) as load:
         until("its workers are done", lambda: not any(thread.is_alive() for thread in load._threads))
-    due = sorted(sample.due_s for sample in load.samples)  # they are in the order of their ends
+    due = sorted(sample.due_s for sample in load.samples)  # They are in the order in which they ended.
     assert due == [pytest.approx(number / 100) for number in range(6)]
 
 
@@ -76,7 +76,7 @@ def test_errors_and_refusals_are_failures_of_their_kind() -> None:
 
 @pytest.fixture
 def bookings() -> Bookings:
-    """Two acknowledged bookings; the platform isn't asked."""
+    """Two acknowledged bookings that were never sent to the platform."""
     nowhere = Platform(
         address="localhost", https_port=1, http_port=1, api_host="api", frontends={}, jwt_secret="x" * 32, services=()
     )

@@ -1,4 +1,4 @@
-"""What the load benchmark computes before it prints."""
+"""What the load benchmark computes before it prints the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service asks for: its own database, its own secrets, the stores, and nothing else."""
+"""What a service requests: its own database, its own secrets, the stores, and nothing else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def full(ask: Ask) -> Asked:
 
 @pytest.fixture
 def managed(ask: Ask) -> Asked:
-    """A stack whose stores are managed elsewhere."""
+    """A stack with externally managed stores."""
     return ask(MANAGED, MANAGED_SECRETS)
 
 

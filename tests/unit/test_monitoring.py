@@ -15,19 +15,19 @@ from workloads import INTERNET, RECOVERY_S, Endpoint, External, Kind, Workload
 
 EXPORTERS = {"postgres", "redis", "kafka", "nginx", "probe", "node"}
 UNWATCHED = {"pgadmin", "redis-commander", "kafka-ui", "grafana", "zookeeper"}
-"""What no user notices, and ZooKeeper, without which no broker is well."""
+"""Workloads that users don't notice directly, and ZooKeeper, which every broker needs."""
 
 ON_A_CLUSTER = {**CLUSTER, "services": {"deploy": ["user", "rdv"]}, "gateway": {"enabled": True, "edge": "ingress"}}
 
 
 def stack(monitoring: dict[str, Any] | None = None, **others: Any) -> dict[str, Any]:
-    """A small stack with monitoring."""
+    """Deploy a small stack with monitoring."""
     return {"credentials": "well-known", "monitoring": {"enabled": True, **(monitoring or {})}, **others}
 
 
 @pytest.fixture
 def full(ask: Ask) -> Asked:
-    """Everything that one Docker engine can run."""
+    """A configuration that enables everything one Docker engine can run."""
     return ask(FULL_DOCKER)
 
 
@@ -44,7 +44,7 @@ def routing(asked: Asked) -> dict[str, Any]:
 
 
 def scraped(asked: Asked) -> dict[tuple[str, str], str]:
-    """(job, workload) of each scrape to the address that is asked."""
+    """Map the (job, workload) of each scrape to the address it scrapes."""
     found = {}
     for scrape in configuration(asked)["scrape_configs"]:
         job, workload = (step["replacement"] for step in scrape["relabel_configs"])
@@ -54,18 +54,18 @@ def scraped(asked: Asked) -> dict[tuple[str, str], str]:
 
 
 def recorded(asked: Asked) -> dict[str, str]:
-    """The thresholds, as rules read them."""
+    """Return the thresholds as the alert rules read them."""
     groups = json.loads(asked.files["prometheus/rules"]["thresholds.yml"])["groups"]
     return {rule["record"]: rule["expr"] for group in groups for rule in group["rules"] if not rule.get("labels")}
 
 
 def told(workload: Workload) -> dict[tuple[str, str], str]:
-    """(job, workload) that a workload tells figures about, to where."""
+    """Map the (job, workload) that a workload pushes metrics for to the receiver."""
     return {(one.job, one.about or workload.name): f"{workload.name}:{one.port}{one.path}" for one in workload.metrics}
 
 
 def probe(asked: Asked, job: str, workload: str) -> tuple[str, dict[str, Any]]:
-    """What the exporter is told to look at, and the module that says how."""
+    """Return the exporter's target and the module that probes it."""
     (scrape,) = (
         one
         for one in configuration(asked)["scrape_configs"]

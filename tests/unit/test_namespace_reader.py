@@ -1,4 +1,4 @@
-"""Access to the namespace's objects: in a cluster for the one workload that needs it, on Docker for none."""
+"""Access to the namespace's objects: one workload on Kubernetes has it, none on Docker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NODE = "10.1.2.3"
 
 
 def granted() -> set[tuple[str, str, str]]:
-    """(API group, resource, verb) that the Role grants."""
+    """Return each (API group, resource, verb) that the Role grants."""
     return {
         (group, resource, verb)
         for rule in found(RECORDING, "Role", "reader-reader")["rules"]

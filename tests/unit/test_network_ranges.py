@@ -72,7 +72,7 @@ def test_a_full_pool_is_refused_with_key_users_and_fix() -> None:
 
 
 def deployed(monkeypatch: pytest.MonkeyPatch, known: dict[str, list[IPv4Network]] | None) -> Recording[Any]:
-    """A workload on a backend whose engine has these networks, or doesn't answer."""
+    """Deploy a workload on a backend whose engine has these networks, or doesn't respond."""
 
     def network_ranges(engine: object) -> dict[str, list[IPv4Network]]:
         if known is None:

@@ -19,7 +19,7 @@ LOCAL = Engine("unix:///var/run/docker.sock")
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port of this machine that something listens on."""
+    """A port of this machine with a listener."""
     with socket.socket() as holder:
         holder.bind((ADDRESS, 0))
         holder.listen()
@@ -28,7 +28,7 @@ def taken() -> Iterator[int]:
 
 @pytest.fixture
 def free() -> int:
-    """A port of this machine that nothing holds."""
+    """A free port of this machine."""
     with socket.socket() as released:
         released.bind((ADDRESS, 0))
         port: int = released.getsockname()[1]
@@ -37,7 +37,7 @@ def free() -> int:
 
 @pytest.fixture(autouse=True)
 def docker_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A docker command whose engine runs nothing, until `own_containers` says otherwise."""
+    """A docker command that lists no containers unless `own_containers` adds some."""
     command = tmp_path / "docker"
     command.write_text("#!/bin/sh\nexit 0\n")
     command.chmod(0o755)
@@ -47,7 +47,7 @@ def docker_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def own_containers(command: Path, *bindings: int) -> None:
-    """The engine runs a container of stack dev that publishes these ports, beside one that publishes none."""
+    """Make the engine list a container of stack dev that publishes these ports, and one that publishes none."""
     ports = {f"{port}/tcp": [{"HostIp": ADDRESS, "HostPort": str(port)}] for port in bindings}
     answer = [{"NetworkSettings": {"Ports": {**ports, "9/tcp": None}}}, {"NetworkSettings": {"Ports": {}}}]
     (command.parent / "answer.json").write_text(json.dumps(answer))
@@ -73,7 +73,7 @@ def checked(*ports: tuple[str, int], preview: bool = False, engine: Engine = LOC
 
 
 def complaint(key: str, port: int, other: int) -> str:
-    """The lines about one taken port."""
+    """Return the lines about one port that is in use."""
     return (
         "Host ports of this stack are in use by something else; nothing has been changed.\n"
         f"  127.0.0.1:{port}: stop what holds it (ss -ltnp 'sport = :{port}'), or take another port: "
@@ -82,7 +82,7 @@ def complaint(key: str, port: int, other: int) -> str:
 
 
 def another(port: int) -> int:
-    """The port that is proposed instead."""
+    """Return the port suggested instead."""
     return port + 10_000 if port < 50_000 else port - 10_000
 
 

@@ -1,4 +1,4 @@
-"""Connection limits of PostgreSQL's roles, and that the server accepts their sum."""
+"""Connection limits of PostgreSQL's roles, and that the server's limit covers their sum."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.unit.asking import CLUSTER, Ask
 from tests.unit.mistakes import assert_refused, parsed, refused_keys
 
 REST = 7 * 2 + 5 + 10 + 5
-"""Migrators, monitor, backup, operators."""
+"""Connections for migrators, monitoring, backup and operators."""
 
 
 def table(asked: Any) -> dict[str, int]:
-    """Service to what its application role may open, as the databases task reads it."""
+    """Map each service to its application role's connection limit, as the databases task reads it."""
     lines = asked.files["databases/table"]["databases"].splitlines()
     return {service: int(connections) for service, _, connections in map(str.split, lines)}
 

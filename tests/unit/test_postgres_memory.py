@@ -1,4 +1,4 @@
-"""PostgreSQL's memory follows from two settings, and every combination that is accepted fits into the limit."""
+"""PostgreSQL's memory is derived from two settings, and every valid combination fits into the limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.unit.mistakes import assert_refused, parsed, refused_keys
 LIMITS_MIB = [*range(512, 4096, 61), *range(4096, 65_536, 3001), 131_072, 1_048_576]
 CONNECTIONS = [*range(20, 400, 7), *range(400, 10_001, 480)]
 POOLS = {"databasePoolMax": 1}
-"""With small pools the services fit into few connections: 55."""
+"""With small connection pools, the services need only 55 connections."""
 
 
 def test_the_worst_case_of_every_accepted_combination_fits() -> None:

@@ -1,4 +1,4 @@
-"""The PostgreSQL server as a workload: its probes, what its volume fixes, how it is started."""
+"""The PostgreSQL server as a workload: its probes, its data's fixed settings, its start command."""
 
 from __future__ import annotations
 

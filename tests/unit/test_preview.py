@@ -1,4 +1,5 @@
-"""`make preview`: with a temporary state and without secrets; Pulumi's command is a stand-in that records its calls."""
+"""`make preview` with a temporary state and without secrets; the `pulumi` command is a stand-in that records its
+calls."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ esac
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where the stand-in notes what it is asked to do."""
+    """The folder in which the stand-in records its calls."""
     command = tmp_path / "bin" / "pulumi"
     command.parent.mkdir()
     command.write_text(STAND_IN)

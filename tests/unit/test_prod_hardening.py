@@ -1,4 +1,4 @@
-"""Every pod of production, row by row: what it runs as, what it may write, what it is promised, how it is watched."""
+"""Every pod in production, row by row: user, writable paths, resource requests, and probes."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ Row = Callable[[Template], bool]
 
 CONTROLLERS = ("Deployment", "StatefulSet", "Job")
 OF_THE_STANDARD = {"configMap", "secret", "emptyDir", "persistentVolumeClaim"}
-"""The kinds of volume that the `restricted` standard allows and we have a use for."""
+"""The volume types that the `restricted` standard allows and the project uses."""
 
 
 def container(template: Template) -> Mapping[str, Any]:
-    """The one container."""
+    """Return the only container."""
     (found,) = template["spec"]["containers"]
     assert isinstance(found, dict)
     return found
 
 
 def security(template: Template) -> Mapping[str, Any]:
-    """The pod's settings and the container's, which come on top."""
+    """Return the pod's security settings, overridden by the container's."""
     return {**template["spec"]["securityContext"], **container(template)["securityContext"]}
 
 
 def runs_to_its_end(template: Template) -> bool:
-    """A task's pod: nobody waits for its readiness or restarts it."""
+    """Return whether the pod runs a task, which is never restarted and has no readiness probe."""
     return bool(template["spec"].get("restartPolicy") == "Never")
 
 
 def holds_data(template: Template) -> bool:
-    """Whether a mount of the container is a claim of the StatefulSet."""
+    """Return whether a mount of the container is a PVC of the StatefulSet."""
     volumes = {volume["name"] for volume in template["spec"].get("volumes", [])}
     return any(mount["name"] not in volumes for mount in container(template).get("volumeMounts", []))
 
 
 def asked(probe: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a probe asks, its times and limits left out."""
+    """Return a probe's check without its timings and thresholds."""
     return {key: probe[key] for key in ("exec", "httpGet", "tcpSocket") if key in probe}
 
 
 def startup_s(probe: Mapping[str, Any]) -> int:
-    """Seconds until a startup probe ends the container."""
+    """Return the seconds after which a startup probe stops the container."""
     return int(probe["failureThreshold"]) * int(probe["periodSeconds"])
 
 
@@ -104,7 +104,7 @@ ROWS: Mapping[str, Row] = {
 
 
 def templates(recording: Recording[Any]) -> Iterator[tuple[str, Template]]:
-    """Workload to pod template."""
+    """Map each workload to its pod template."""
     for kind in CONTROLLERS:
         for one in recording.of_type(kind):
             yield one.name, one.inputs["spec"]["template"]
@@ -112,16 +112,17 @@ def templates(recording: Recording[Any]) -> Iterator[tuple[str, Template]]:
 
 @pytest.fixture(scope="module")
 def prod(deploy: Deploy) -> Recording[Any]:
-    """The stack of `Pulumi.prod.yaml`, with migrations."""
+    """The stack in `Pulumi.prod.yaml`, with migrations."""
     file = stack_file("prod")
     services = file["pti-calendar:services"] | {"migrationCommand": ["npm", "run", "migrate"]}
     return deploy({**file, "pti-calendar:services": services}, PROD_SECRETS, stack="prod")
 
 
 EXCEPTIONS: Mapping[str, set[str]] = {
-    # They ask the kubelets how full the volumes are, and the API server for the namespace's objects, as themselves.
+    # They query the kubelets for volume usage and the API server for the namespace's objects, with their own service
+    # account.
     "it has no token": {"prometheus", "kube-state-metrics"},
-    # Its image holds the program alone: on Docker there would be nothing to check it with.
+    # Its image contains only the program, so a health check on Docker would have no command to run.
     "it is asked whether it started, serves and lives": {"nginx-exporter"},
 }
 
@@ -147,7 +148,8 @@ PORTS: Mapping[str, int] = {
 
 
 def test_liveness_only_checks_the_process_itself(prod: Recording[Any]) -> None:
-    """A path that answers for another process, such as a service's readiness, would have it killed for that."""
+    """A path that depends on another process, such as a service's readiness path, would cause restarts when that
+    process fails."""
     expected = {name: {"httpGet": {"port": port, "path": path}} for name, (port, path) in HTTP.items()}
     expected |= {name: {"tcpSocket": {"port": port}} for name, port in PORTS.items()}
     expected["postgres"] = {"exec": {"command": ["sh", "/assets/alive.sh"]}}

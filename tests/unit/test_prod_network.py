@@ -1,4 +1,4 @@
-"""Connections in production: every pair of pods is compared with a table of allowed ones."""
+"""Connections in production: every pair of pods is compared with a table of allowed connections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
 from tests.unit.network_matrix import Matrix, Pod
 
 MIGRATIONS = {"services": {"migrationCommand": ["npm", "run", "migrate"]}}
-"""The one thing that production's file leaves to whoever knows the services' images."""
+"""The one setting that production's file leaves to the teams who build the services' images."""
 
 WITH_PROVIDERS = {service.name for service in SERVICES if service.secrets}
 SERVICE_NAMES = {service.name for service in SERVICES}
@@ -24,7 +24,7 @@ EXPORTERS = {
     "kube-state-metrics": 8080,
 }
 READ_THE_CLUSTER = {"prometheus", "kube-state-metrics"}
-"""They ask the API server, and Prometheus the kubelets, whose addresses no policy can name."""
+"""These workloads query the API server, and Prometheus also the kubelets, whose addresses no policy can select."""
 
 CALLERS: dict[tuple[str, int], set[str]] = {
     ("postgres", 5432): {*SERVICE_NAMES, *TASKS, "postgres-exporter"},
@@ -41,13 +41,13 @@ CALLERS: dict[tuple[str, int], set[str]] = {
     **{(service.name, service.port): {"kong", "prometheus"} for service in SERVICES},
     **{(frontend.name, frontend.port): {"nginx", "probe-exporter"} for frontend in FRONTENDS},
 }
-"""Each endpoint that anybody of the platform calls, and all who do."""
+"""Maps each endpoint that platform workloads use to all its allowed callers."""
 
 USERS = {("nginx", 8080), ("nginx", 8443)}
-"""What is open to the world."""
+"""Endpoints that are open to the internet."""
 
 SILENT = {("kong", 8443), ("kong", 8001), ("grafana", 3030)}
-"""Ports on which somebody listens and that no pod may open: Kong's administration first of all."""
+"""Ports that have a listener and that no pod may connect to: most importantly, Kong's Admin API."""
 
 PORTS = sorted({port for _, port in [*CALLERS, *USERS, *SILENT]})
 STRANGERS = {
@@ -85,7 +85,7 @@ def test_connections_between_all_pods_match_the_table(matrix: Matrix) -> None:
 def test_an_undeclared_client_only_reaches_public_ports(matrix: Matrix, stranger: str) -> None:
     pod = STRANGERS[stranger]
     found = {(name, port) for name in matrix.workloads for port in PORTS if matrix.may_open(pod, name, port)}
-    # One in the platform's namespace is not let out either.
+    # A connection from the platform's own namespace is denied by egress policies, too.
     assert found == (USERS if pod.namespace != "pti-calendar" else set())
 
 

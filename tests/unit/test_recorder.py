@@ -1,4 +1,4 @@
-"""The recorder, and the parts of Pulumi's SDK that it uses beyond the documented ones."""
+"""The recorder, and the undocumented parts of Pulumi's SDK that it uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pulumi.runtime import settings as runtime_settings
 from recording import recorder
 
 PRIVATE_NAMES = {"_special_sig_key": rpc, "_special_secret_sig": rpc}
-"""Names that begin with an underscore, which a release of the SDK may change."""
+"""Private names, which may change in any release of the SDK."""
 
 UNDOCUMENTED_NAMES = {
     "ROOT": runtime_settings,
@@ -26,7 +26,7 @@ UNDOCUMENTED_NAMES = {
 
 
 def attributes(source: str) -> set[str]:
-    """The attributes that a module reads from the SDK's runtime modules."""
+    """Return the attributes that a module reads from the SDK's runtime modules."""
     return {
         node.attr
         for node in ast.walk(ast.parse(source))

@@ -1,4 +1,4 @@
-"""Redis: its memory, its disk and its configuration follow from one setting."""
+"""Redis: memory, disk and configuration are derived from one setting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workloads import RECOVERY_S
 FIELD = Redis.model_fields["max_memory_mib"]
 SMALLEST, LARGEST = 8, 262_144
 FORK = 2
-"""A fork whose parent overwrites everything holds each page a second time."""
+"""If the parent overwrites all data during a fork, each page exists twice."""
 
 FRAGMENTATION = 1.2
 PROGRAM_MIB = 16

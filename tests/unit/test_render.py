@@ -40,22 +40,22 @@ WHOLE: dict[str, Any] = {
     "frontends": {"deploy": "all"},
     "gateway": {"enabled": True},
 }
-"""The platform as production knew it: every service, every front end, and the way in."""
+"""The whole platform: every service, every front end, and the gateway."""
 
 
 def rendered(settings: Mapping[str, Any], *supplied: str) -> tuple[str, Placeholders]:
-    """The Compose file's text and the placeholders in it; the same settings are rendered once."""
+    """Return the Compose file's text and its placeholders; results are cached per configuration."""
     return rendered_once(json.dumps(settings), supplied)
 
 
 @functools.cache
 def rendered_once(settings: str, supplied: tuple[str, ...]) -> tuple[str, Placeholders]:
-    """`rendered`, for settings as JSON."""
+    """Implement `rendered` for settings given as JSON."""
     return rendered_anew(json.loads(settings), supplied)
 
 
 def rendered_anew(settings: Mapping[str, Any], supplied: Iterable[str] = ()) -> tuple[str, Placeholders]:
-    """The Compose file's text and the placeholders in it, by another run of the program."""
+    """Return the Compose file's text and its placeholders from a new run of the program."""
     parsed = Settings.model_validate(settings)
     placeholders = Placeholders.of(parsed, set(supplied))
     marked = marked_compose_text(parsed, placeholders, "test")
@@ -64,12 +64,12 @@ def rendered_anew(settings: Mapping[str, Any], supplied: Iterable[str] = ()) -> 
 
 
 def loaded(text: str) -> Any:
-    """The file as Compose reads it, by the faster parser."""
+    """Return the file as Compose parses it, with the faster parser."""
     return yaml.load(text, yaml.CSafeLoader)
 
 
 def references(text: str) -> set[str]:
-    """The variables that Compose would put in."""
+    """Return the variables that Compose would substitute."""
     return set(re.findall(r"(?<!\$)(?:\$\$)*\$\{(\w+)", text))
 
 
@@ -148,7 +148,7 @@ def test_the_whole_platform_is_in_the_file() -> None:
         assert services[name]["depends_on"].keys() >= {"databases", "redis", "kafka"}
     published = {port["published"] for name in ("kong", "nginx") for port in services[name]["ports"]}
     assert published == {"80", "443", "8000", "8443"}
-    # Compose reads a dollar sign of its own in every text.
+    # Compose interpolates dollar signs in every text.
     zone = services["kong"]["environment"]["KONG_NGINX_HTTP_LIMIT_REQ_ZONE"]
     assert zone.startswith("$$binary_remote_addr ")
 

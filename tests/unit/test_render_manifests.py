@@ -37,7 +37,7 @@ PRINT_PROD = (
     "objects = manifests(recorded_resources(settings, known, 'prod'), known);"
     "sys.stdout.write(documents([one.folder, one.workload, one.manifest] for one in objects))"
 )
-"""A program that prints every object of prod with its place."""
+"""A program that prints every object of prod with its file."""
 
 CLUSTER: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
@@ -47,13 +47,13 @@ CLUSTER: Mapping[str, Any] = {
     "frontends": {"deploy": "all"},
     "gateway": {"enabled": True},
 }
-"""The whole platform, with TLS of its own making."""
+"""The whole platform with self-signed TLS."""
 
 
 def rendered(
     settings: Mapping[str, Any] = CLUSTER, values: Mapping[Credential, str] | None = None, **sections: Any
 ) -> list[Object]:
-    """The objects of a stack, with values or with placeholders as its secrets."""
+    """Return the objects of a stack, with values or placeholders as its secrets."""
     parsed = Settings.model_validate({**settings, **sections})
     placeholders = Placeholders.of(parsed, ())
     with_placeholders = recorded_resources(parsed, placeholders, "test")
@@ -62,18 +62,18 @@ def rendered(
 
 
 def values_of(settings: Mapping[str, Any] = CLUSTER, **given: str) -> dict[Credential, str]:
-    """A value for every credential; those given by their variable's name."""
+    """Return a value for every credential; supplied credentials use the name of their variable."""
     needed = Placeholders.of(Settings.model_validate(settings), ()).by_credential
     return {one: given.get(one.variable, f"value of {one.variable}") for one in needed}
 
 
 def names(objects: list[Object], kind: str) -> set[str]:
-    """The names of all objects of a kind."""
+    """Return the names of all objects of a kind."""
     return {one.manifest["metadata"]["name"] for one in objects if one.manifest["kind"] == kind}
 
 
 def secret(objects: list[Object], prefix: str) -> Mapping[str, Any]:
-    """The one Secret whose name starts so."""
+    """Return the only Secret whose name starts with a prefix."""
     (found,) = [
         one.manifest
         for one in objects
@@ -83,12 +83,12 @@ def secret(objects: list[Object], prefix: str) -> Mapping[str, Any]:
 
 
 def decoded(found: Mapping[str, Any]) -> dict[str, str]:
-    """The values of a filled Secret."""
+    """Return the values of a filled Secret."""
     return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
 
 
 def referred(value: Any) -> Iterator[tuple[str, str]]:
-    """Kind and name of every ConfigMap and Secret that a manifest refers to."""
+    """Return kind and name of every ConfigMap and Secret that a manifest refers to."""
     if isinstance(value, Mapping):
         for key, one in value.items():
             if key in ("configMap", "configMapRef", "configMapKeyRef"):

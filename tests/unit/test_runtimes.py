@@ -1,4 +1,5 @@
-"""Status, logs and wipe of a stack in a cluster; kubectl is a stand-in that notes and answers."""
+"""Status, logs and wipe of a stack on Kubernetes; kubectl is a stand-in that records commands and returns prepared
+responses."""
 
 from __future__ import annotations
 
@@ -31,21 +32,21 @@ NAME, OPERATORS = "app.kubernetes.io/name", "cnpg.io/cluster"
 
 
 def pod(**labels: str) -> dict[str, Any]:
-    """A pod as kubectl lists it."""
+    """Return a pod as kubectl lists it."""
     return {"metadata": {"labels": labels}}
 
 
 def claim(name: str, storage_class: str) -> dict[str, Any]:
-    """A claim as kubectl lists it."""
+    """Return a PVC as kubectl lists it."""
     return {"metadata": {"name": name}, "spec": {"storageClassName": storage_class}}
 
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where the stand-in notes its commands, and finds its answers."""
+    """The folder in which the stand-in records its commands and finds its responses."""
     (tmp_path / "kubectl").write_text(STAND_IN.format(notes=tmp_path))
     (tmp_path / "kubectl").chmod(0o755)
-    # The operator gives its own name for what runs to all of its pods, and nobody asks for it by that.
+    # The operator sets its own component name on all its pods, but users don't ask for that name.
     pods = [pod(**{NAME: "rdv"}), pod(**{NAME: "postgresql", OPERATORS: "postgres"}), pod(foreign="yes")]
     (tmp_path / "pods.json").write_text(json.dumps({"items": pods}))
     (tmp_path / "claims.json").write_text(json.dumps({"items": [claim("redis-data-redis-0", "fast")]}))
@@ -56,7 +57,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def commands(notes: Path) -> list[str]:
-    """What kubectl was asked to do."""
+    """Return the recorded kubectl commands."""
     file = notes / "commands"
     return file.read_text().splitlines() if file.exists() else []
 

@@ -1,4 +1,4 @@
-"""One definition of a service's environment, and everything that follows it."""
+"""One definition of a service's environment, and everything derived from it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.unit.test_microservice import MANAGED, MANAGED_SECRETS
 PLAIN = {one.name for one in plain_variables()}
 SECRET = {one.name for one in secret_variables()}
 ADDRESSES = {"DATABASE_URL", "MIGRATION_DATABASE_URL", "REDIS_URL"}
-"""Variables of `make env` alone, for tools."""
+"""Variables that only `make env` writes, for command-line tools."""
 
 OWN = {"VERSION", "FAULT_INJECTION"}
-"""Variables of the reference service that the platform doesn't set."""
+"""Variables that the reference service reads and the platform doesn't set."""
 
 
 class Recorded(Mapping[str, str]):
-    """An environment that remembers which of its variables were read."""
+    """An environment that records which variables were read."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
@@ -44,7 +44,7 @@ class Recorded(Mapping[str, str]):
 
 @pytest.fixture
 def in_an_editor(ask: Ask) -> dict[str, str]:
-    """The variables of `make env` with every optional one: managed stores with TLS and passwords."""
+    """Return the variables of `make env` with every optional one: external stores with TLS and passwords."""
     return environment_file.variables("user", StackOutputs.parse(ask(MANAGED, MANAGED_SECRETS).outputs))
 
 

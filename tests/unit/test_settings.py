@@ -1,4 +1,4 @@
-"""Rules for every key of a stack's configuration, and the error messages."""
+"""Rules for every configuration key, and the error messages."""
 
 from __future__ import annotations
 

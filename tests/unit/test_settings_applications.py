@@ -1,4 +1,4 @@
-"""What a stack's configuration may say of the services and the front ends."""
+"""Rules for the configuration of services and front ends."""
 
 from __future__ import annotations
 

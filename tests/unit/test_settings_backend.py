@@ -1,4 +1,4 @@
-"""What a stack's configuration may say of where it runs, where images come from, and the developer's tools."""
+"""Rules for the configuration of the backend, the image registry and the developer tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every key can be set, in the file's own spelling, and is read back as it was written."""
+"""Every key can be set, spelled as in the file, and is read back unchanged."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ GIVEN = {
 
 
 def keys_of(configuration: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """The dotted keys that hold a value, `*` for the name of an application."""
+    """Return the dotted keys that hold a value, with `*` for an application's name."""
     for key, value in configuration.items():
         if isinstance(value, Mapping) and key not in ("environment", "scaling", "annotations"):
             yield from keys_of(value, f"{path}{key}.")
@@ -265,7 +265,7 @@ def keys_of(configuration: Mapping[str, Any], path: str = "") -> Iterator[str]:
 
 
 def keys_there_are() -> set[str]:
-    """The same, of the schema."""
+    """Return the dotted keys of the schema."""
     schema = json_schema()
 
     def below(section: Mapping[str, Any], path: str) -> Iterator[str]:

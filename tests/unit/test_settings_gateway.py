@@ -1,4 +1,4 @@
-"""What a stack's configuration may say of the way in."""
+"""Rules for the configuration of the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stack's configuration may say of monitoring."""
+"""Rules for the configuration of monitoring."""
 
 from __future__ import annotations
 

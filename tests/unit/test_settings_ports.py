@@ -1,4 +1,4 @@
-"""No two parts of a stack bind one host port."""
+"""No two parts of a stack may bind the same host port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.mistakes import NOT_SET, Bad, assert_refused, default, entry, pa
 
 
 def port_clash(about: str, configuration: Mapping[str, Any], key: str, given: str, port: int, taken_by: str) -> Bad:
-    """Two settings that name one host port."""
+    """Return the expected entry for two settings with the same host port."""
     own = {
         "redis.port": default("6379", "Redis"),
         "kafka.port": default("9092", "Kafka"),

@@ -1,4 +1,4 @@
-"""The JSON Schema that an editor completes `Pulumi.<stack>.yaml` from."""
+"""The JSON Schema with which an editor completes `Pulumi.<stack>.yaml`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ OBJECTS = {"Settings": SCHEMA, **SCHEMA["$defs"]}
 
 
 def referred(described: dict[str, Any]) -> dict[str, Any]:
-    """The section that a key refers to; nothing for any other key."""
+    """Return the section that a key refers to, or nothing."""
     name = described.get("$ref", "").rpartition("/")[2]
     return OBJECTS[name] if name else {}
 
 
 def leaves(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every property that isn't a section, by its dotted key."""
+    """Return every property that isn't a section, by its dotted key."""
     for key, described in schema["properties"].items():
         if section := referred(described):
             yield from leaves(section, f"{path}{key}.")
@@ -53,7 +53,7 @@ def test_a_section_requires_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", OBJECTS)
 def test_every_key_is_described_in_a_sentence(name: str) -> None:
     properties = OBJECTS[name]["properties"]
-    # A section that says the same as its key says it once, where the key refers to.
+    # If a section and its key have the same description, only the section contains it.
     descriptions = {key: (referred(described) | described).get("description") for key, described in properties.items()}
     assert [key for key, text in descriptions.items() if not (text or "").endswith(".")] == []
 

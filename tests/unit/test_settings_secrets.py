@@ -1,4 +1,4 @@
-"""Secrets in a stack's configuration: where they may stand, which a stack needs, and that no message shows one."""
+"""Secrets in a stack's configuration: allowed places, required secrets, and that no message shows one."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ PROVIDERS = {
 
 
 def required(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) -> set[str]:
-    """The keys of the credentials of a stack."""
+    """Return the keys of a stack's required credentials."""
     secrets = dict.fromkeys(encrypted, "hunter2")
     return {one.key for one in required_credentials(parsed({**configuration, **secrets}, encrypted))}
 

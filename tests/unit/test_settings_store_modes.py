@@ -1,4 +1,4 @@
-"""Stores that the stack runs, that an operator runs, or that are managed elsewhere: what goes with each mode."""
+"""Stores that the stack deploys, that an operator manages, or that are external: which settings apply in each mode."""
 
 from __future__ import annotations
 

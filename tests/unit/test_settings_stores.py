@@ -1,4 +1,4 @@
-"""What a stack's configuration may say of PostgreSQL, Redis and Kafka."""
+"""Rules for the configuration of PostgreSQL, Redis and Kafka."""
 
 from __future__ import annotations
 

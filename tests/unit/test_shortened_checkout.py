@@ -1,4 +1,4 @@
-"""The times of the monitoring suites against those of the rules."""
+"""The shortened times of the monitoring suites, compared with those of the alert rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(time: str) -> int:
-    """Of a duration with one unit."""
+    """Convert a duration with one unit to seconds."""
     return int(time[:-1]) * UNITS[time[-1]]
 
 

@@ -1,4 +1,4 @@
-"""The lock that an update leaves behind when it is killed."""
+"""The lock that a killed update leaves behind."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Answering:
         """It responds."""
 
     def not_ready(self, stack: str) -> list[str]:
-        """Every workload is ready."""
+        """Return an empty list: every workload is ready."""
         return []
 
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The calls of Pulumi's command, which isn't run."""
+    """The recorded calls of the `pulumi` command, which isn't run."""
     made: list[list[str]] = []
 
     def captured(arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -62,7 +62,7 @@ def a_process_that_is_gone() -> int:
 
 @pytest.fixture
 def running_update(tmp_path: Path) -> Iterator[int]:
-    """A process of Pulumi's name that goes on."""
+    """A process named like Pulumi that keeps running."""
     command = tmp_path / "pulumi"
     command.symlink_to(shutil.which("sleep") or "/bin/sleep")
     process = subprocess.Popen([command, "600"])

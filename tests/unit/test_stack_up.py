@@ -24,46 +24,46 @@ VOLUME = "docker:index/volume:Volume"
 
 @dataclass
 class Situation:
-    """What `make up` finds, and the commands it gives."""
+    """The state that `make up` finds, and the commands that it runs."""
 
     recorded: list[dict[str, Any]] = field(default_factory=list)
     unreachable: str | None = None
     differs: bool = False
     not_ready_looks: list[list[str]] = field(default_factory=list)
-    """What isn't ready, look by look; the last one is repeated."""
+    """Unready workloads per check; the last entry repeats."""
 
     preview: int = 0
     """Exit code of a preview."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
-    """What a preview logs."""
+    """Log of a preview."""
 
     salt: str | None = None
-    """What the state's secrets are encrypted with."""
+    """Encryption salt of the state's secrets."""
 
     commands: list[list[str]] = field(default_factory=list)
 
     def why_unreachable(self, name: str) -> str | None:
-        """As for a backend."""
+        """Implement the backend's method."""
         return self.unreachable
 
     def may_differ(self, name: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
-        """As for a backend."""
+        """Implement the backend's method."""
         return self.differs
 
     def not_ready(self, name: str) -> list[str]:
-        """As for a backend."""
+        """Implement the backend's method."""
         looks = self.not_ready_looks
         return (looks.pop(0) if len(looks) > 1 else looks[0]) if looks else []
 
     def captured(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-        """In the place of Pulumi's command."""
+        """Stand in for Pulumi's command."""
         self.commands.append(arguments)
         state = {"resources": self.recorded, "secrets_providers": {"type": "passphrase", "state": {"salt": self.salt}}}
         return subprocess.CompletedProcess(arguments, 0, json.dumps({"deployment": state}), "")
 
     def attached(self, arguments: list[str], more: Mapping[str, str] | None = None) -> int:
-        """In the place of Pulumi's command."""
+        """Stand in for Pulumi's command."""
         self.commands.append(arguments)
         if arguments[0] != "preview":
             return 0
@@ -72,7 +72,7 @@ class Situation:
         return self.preview
 
     def updates(self) -> list[list[str]]:
-        """The previews and updates, with the options that matter here."""
+        """Return the previews and updates, with the options that matter here."""
         return [
             [one[0], *(option for option in one if option in ("--refresh=false", "--skip-preview"))]
             for one in self.commands
@@ -82,7 +82,7 @@ class Situation:
 
 @pytest.fixture
 def situation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Situation:
-    """A stack that runs, and whose preview finds no change."""
+    """A running stack whose preview finds no change."""
     found = Situation(recorded=[{"type": CONTAINER, "id": "1"}], events=[step("same", CONTAINER)])
     monkeypatch.setattr(locks, "STATE", tmp_path)
     monkeypatch.setattr(stack, "STATE", tmp_path)
@@ -96,7 +96,7 @@ def situation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Situation:
 
 
 def step(operation: str, kind: str, old: object = None, new: object = None) -> dict[str, Any]:
-    """An event of a preview."""
+    """Return an event of a preview."""
     metadata = {"op": operation, "type": kind, "old": {"outputs": old}, "new": {"outputs": new}}
     return {"resOutputsEvent": {"metadata": metadata}}
 
@@ -214,7 +214,7 @@ def test_an_existing_salt_stays(situation: Situation, tmp_path: Path) -> None:
 
 
 class TestDocker:
-    """What an engine is compared with."""
+    """The comparison of the recorded state with a Docker engine."""
 
     LISTED = {  # noqa: RUF012 - not changed
         "ps": "web running\nfiles created\ntask exited\n",
@@ -233,7 +233,7 @@ class TestDocker:
 
     @pytest.fixture
     def listed(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-        """What the docker command lists, which a test may change."""
+        """The docker command's list of containers, which a test may change."""
         found = dict(self.LISTED)
         monkeypatch.setattr(containers, "_docker", lambda name, *arguments: found[arguments[0]])
         return found

@@ -35,7 +35,7 @@ OURS = {
 }
 PROVIDER_SDKS = {"pulumi_docker", "pulumi_kubernetes"}
 VALUE_SDKS = {"pulumi_random", "pulumi_tls"}
-"""Providers that only make values, where the platform runs or elsewhere."""
+"""Providers that only compute values, wherever the platform runs."""
 
 MAY_IMPORT = {
     "__main__": {"settings", "backends.addresses", "backends.create", "components.platform", "pulumi"},
@@ -52,11 +52,11 @@ MAY_IMPORT = {
     "contract": {"contract"},
     "recording": {"recording", "backends.base", "workloads", "settings", "pulumi", "google.protobuf"},
 }
-"""Beside the standard library; a package may import what the package around it may."""
+"""Allowed imports besides the standard library; a package may also import what its parent package may."""
 
 
 def sources(*packages: str) -> dict[str, ast.Module]:
-    """Module name to syntax tree, of whole packages or single modules."""
+    """Map module names to syntax trees, for whole packages or single modules."""
     files: list[Path] = []
     for package in packages:
         place = ROOT / package.replace(".", "/")
@@ -65,13 +65,13 @@ def sources(*packages: str) -> dict[str, ast.Module]:
 
 
 def module_name(file: Path) -> str:
-    """The name a file is imported under."""
+    """Return the name under which a file is imported."""
     parts = file.relative_to(ROOT).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
-    """Full names of what a module imports, wherever in it."""
+    """Return the full names of a module's imports, anywhere in the module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -81,24 +81,24 @@ def imports(tree: ast.Module) -> Iterator[str]:
 
 
 def is_within(name: str, package: str) -> bool:
-    """Whether a full name is the package or something in it."""
+    """Return whether a full name is the package or something in it."""
     return name == package or name.startswith(f"{package}.")
 
 
 def allowed_for(module: str) -> set[str]:
-    """What a module may import."""
+    """Return what a module may import."""
     return {name for package, names in MAY_IMPORT.items() if is_within(module, package) for name in names}
 
 
 def product_modules() -> dict[str, ast.Module]:
-    """Everything the program is made of."""
+    """Return all modules of the program."""
     return sources(
         "__main__", "components", "backends", "capabilities", "settings", "workloads", "contract", "recording"
     )
 
 
 def repository_modules() -> dict[str, ast.Module]:
-    """Every module of ours that isn't a test."""
+    """Return all of the project's modules except tests."""
     folders = [place for place in OURS - {"testbed", "tests", "__main__"} if (ROOT / place).is_dir()]
     return sources("__main__", *sorted(folders))
 
@@ -123,7 +123,7 @@ def test_the_rule_covers_every_package_and_finds_its_imports() -> None:
 
 
 def imported_modules(modules: dict[str, ast.Module]) -> dict[str, set[str]]:
-    """Module to the modules of ours that it imports."""
+    """Map each module to the project's modules that it imports."""
 
     def module_of(name: str) -> str:
         while name and name not in modules:
@@ -169,7 +169,7 @@ def test_program_and_operations_import_no_tests_and_no_test_bed() -> None:
 
 
 def compares_with_a_backend(tree: ast.Module) -> list[int]:
-    """Lines that compare a value with the name of a backend, or with a collection of such names."""
+    """Return the lines that compare a value with a backend's name or a collection of such names."""
     sides: list[ast.expr] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
@@ -205,7 +205,7 @@ def test_the_contract_only_imports_the_standard_library() -> None:
 
 
 def asks_for_the_stack(tree: ast.Module) -> list[int]:
-    """Lines that ask Pulumi for the stack's name, or compare a stack's name with a text."""
+    """Return the lines that read the stack's name from Pulumi or compare it with a text."""
     lines = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute | ast.Name | ast.alias) and named(node) == "get_stack":
@@ -226,7 +226,7 @@ def asks_for_the_stack(tree: ast.Module) -> list[int]:
 
 
 def named(node: ast.AST) -> str:
-    """The last part of a dotted name; empty for anything else."""
+    """Return the last part of a dotted name, or an empty text for other expressions."""
     if isinstance(node, ast.Attribute):
         return node.attr
     if isinstance(node, ast.Name):
@@ -235,7 +235,7 @@ def named(node: ast.AST) -> str:
 
 
 def holds_text(node: ast.AST) -> bool:
-    """Whether an expression is a text, or a collection of texts."""
+    """Return whether an expression is a text or a collection of texts."""
     return any(isinstance(one, ast.Constant) and isinstance(one.value, str) for one in ast.walk(node))
 
 
@@ -273,11 +273,11 @@ RESOURCES = {
     *("Platform", "Credentials", "DataLayer", "DevTools", "Microservice", "Frontend", "Gateway", "Monitoring"),
     *("deploy", "expose", "request_certificate", "deploy_postgres_cluster"),
 }
-"""Classes that register a resource when they are called, and the backend's ways to do so."""
+"""Classes whose call registers a resource, and the backend methods that do so."""
 
 
 def created_inside_apply(tree: ast.Module) -> list[str]:
-    """What functions given to `apply` create, directly or through a function of the same module."""
+    """Return what functions passed to `apply` create, directly or through a function of the same module."""
     functions: dict[str, list[ast.AST]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -307,7 +307,7 @@ def created_inside_apply(tree: ast.Module) -> list[str]:
 
 
 def applications(tree: ast.Module) -> list[ast.Call]:
-    """Calls of `apply`."""
+    """Return the calls of `apply`."""
     return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and named(node.func) == "apply"]
 
 
@@ -337,7 +337,7 @@ def test_a_resource_created_inside_apply_would_be_found(offence: str) -> None:
 
 @dataclass(frozen=True)
 class Component:
-    """A class that groups resources, and the module it stands in."""
+    """A class that groups resources, and the module that defines it."""
 
     definition: ast.ClassDef
     module: ast.Module
@@ -352,7 +352,7 @@ COMPONENTS = {
 
 
 def outputs_registered(within: ast.AST) -> list[ast.AST]:
-    """Calls of `register_outputs`."""
+    """Return the calls of `register_outputs`."""
     return [node for node in ast.walk(within) if isinstance(node, ast.Call) and named(node.func) == "register_outputs"]
 
 

@@ -1,4 +1,4 @@
-"""A third backend: a package of its own and a row of the table, and no edit elsewhere."""
+"""A third backend: its own package, one row in the table, and no other edit."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ PARTS = {
 
 
 def both() -> tuple[DockerBackend, KubernetesBackend]:
-    """The backends of the product."""
+    """The product's two backends."""
     docker = DockerBackend(Backend(), Images(), stack="dev", protect=False)
     return docker, KubernetesBackend(Kubernetes(**CLUSTER), Images(), stack="dev", protect=False)
 

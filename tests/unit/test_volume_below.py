@@ -1,4 +1,4 @@
-"""The script that runs a store below its volume's mount, whatever the volume holds."""
+"""The script that stores data in a folder below the volume's mount point, whatever the volume contains."""
 
 from __future__ import annotations
 

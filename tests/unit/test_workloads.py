@@ -1,4 +1,4 @@
-"""What a workload refuses, and that it never changes once it is written down."""
+"""Field combinations that a workload refuses, and its immutability."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from workloads import (
 
 
 def workload(**fields: Any) -> Workload:
-    """A workload that is right but for the fields under test."""
+    """Return a workload that is valid except for the fields under test."""
     right: dict[str, Any] = {"name": "web", "image": "web:1.0", "user": 1000, "memory_mib": 64}
     return Workload(**right | fields)
 
 
 def task(**fields: Any) -> Workload:
-    """A task that is right but for the fields under test."""
+    """Return a task that is valid except for the fields under test."""
     return workload(**{"kind": Kind.TASK, "command": ("true",)} | fields)
 
 
