@@ -1,4 +1,4 @@
-"""What tests of every suite may use."""
+"""Fixtures for the tests of every suite."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pytest_configure() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Notes whether the test itself passed: its fixtures are ended afterwards."""
+    """Record whether the test itself passed, before its fixtures are torn down."""
     report = yield
     if call.when == "call":
         item.stash[PASSED] = report.passed

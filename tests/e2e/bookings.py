@@ -1,4 +1,4 @@
-"""Typical requests of users, mostly bookings, and a ledger of the acknowledged bookings."""
+"""Typical user requests, mostly bookings, and a ledger of the acknowledged bookings."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Booking:
     tenant: uuid.UUID
     identifier: str
     title: str
-    """No other request has the same."""
+    """The title is unique to one request."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """An appointment as a service's database has it."""
+    """An appointment as stored in a service's database."""
 
     service: str
     identifier: str
@@ -41,31 +41,31 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The ledger against the rows."""
+    """The ledger compared with the rows in the databases."""
 
     acknowledged: int
     missing: Sequence[Booking]
-    """Acknowledged, and not in the database."""
+    """Titles of acknowledged bookings that are missing from the database."""
 
     repeated: Sequence[str]
-    """Titles that are there more often than they were sent, which is once."""
+    """Titles stored more often than the one time they were sent."""
 
     unanswered: int
-    """Rows of requests whose answer didn't arrive. They may be there or not."""
+    """Rows of requests whose response didn't arrive. They may or may not be stored."""
 
     @property
     def agrees(self) -> bool:
-        """Whether every acknowledged row is there, and none twice."""
+        """Return whether every acknowledged row exists, and none twice."""
         return not self.missing and not self.repeated
 
 
 @dataclass
 class Bookings:
-    """An endless mix of requests: bookings, lists, single appointments, pages of the front ends."""
+    """An endless mix of requests: bookings, lists, single appointments, front-end pages."""
 
     platform: Platform
     run: str = field(default_factory=lambda: secrets.token_hex(4))
-    """Begins the title of each booking."""
+    """Prefix of every booking's title."""
 
     acknowledged: list[Booking] = field(default_factory=list)
 
@@ -84,12 +84,12 @@ class Bookings:
         return [*self._tokens]
 
     def next(self) -> Request:
-        """The next request of the mix."""
+        """Return the next request of the mix."""
         (kind,) = self._random.choices([*self._kinds], [*self._kinds.values()])
         return kind()
 
     def compared(self, rows: Sequence[Row]) -> Comparison:
-        """The ledger against the rows of all databases whose title begins with `run`."""
+        """Compare the ledger with the rows of all databases whose title begins with `run`."""
         present = {(row.service, row.identifier, row.title) for row in rows}
         counted = Counter(row.title for row in rows)
         known = {one.title for one in self.acknowledged}
@@ -136,11 +136,11 @@ class Bookings:
 
 
 def stored(outputs: StackOutputs[str], run: str, postgres: tuple[str, int] | None = None) -> list[Row]:
-    """The appointments of a run, from the database of every service behind the gateway.
+    """Return the appointments of a run from the database of every service behind the gateway.
 
-    The superuser asks, who sees every tenant's.
+    The query runs as the superuser, who sees the rows of every tenant.
 
-    `postgres` is where the server is reached, where that isn't what the outputs say.
+    `postgres` overrides the server's address from the outputs.
     """
     rows: list[Row] = []
     for service in outputs.gateway.services:

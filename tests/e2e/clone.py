@@ -1,4 +1,4 @@
-"""A copy of this checkout as `git clone` would make one, and commands in it as on a fresh machine."""
+"""A copy of this checkout like the one `git clone` makes, and commands that run in it as on a new machine."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Outcome:
     seconds: float
 
     def succeeded(self) -> Outcome:
-        """Itself; a failed one stops the test."""
+        """Return the outcome; fail the test if the command failed."""
         assert self.code == 0, f"{self.command}: exit code {self.code}\n{self.output}"
         return self
 
     def failed(self) -> Outcome:
-        """Itself; one that went well stops the test."""
+        """Return the outcome; fail the test if the command succeeded."""
         assert self.code != 0, f"{self.command} should have failed:\n{self.output}"
         return self
 
@@ -48,13 +48,13 @@ class KillableGroup:
     process: subprocess.Popen[bytes]
 
     def kill(self) -> None:
-        """Ends them at once, as a power cut would."""
+        """Kill the processes at once, like a power failure."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def send(self, what: signal.Signals) -> None:
-        """Sends a signal to the command and to all it has started, as a terminal does."""
+        """Send a signal to the command and all its child processes, as a terminal does."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, what)
 
@@ -62,7 +62,7 @@ class KillableGroup:
 class Clone:
     """A clone of the project including uncommitted work, with a new Pulumi home.
 
-    The home's plugins are this machine's, so that nothing is downloaded and nobody's login is touched.
+    The plugins come from this machine, so that nothing is downloaded; the user's login isn't changed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class Clone:
                 shutil.copy2(source, target)
 
     def run(self, *command: str, typed: str = "", environment: Mapping[str, str] | None = None) -> Outcome:
-        """A command in the clone's directory; `environment` is added to a fresh person's."""
+        """Run a command in the clone's directory; `environment` is added to a new user's environment."""
         begun = time.monotonic()
         done = subprocess.run(
             command,
@@ -117,15 +117,15 @@ class Clone:
             group.kill()
 
     def activated(self, script: str, environment: Mapping[str, str] | None = None) -> Outcome:
-        """A shell script after `. ./activate`."""
+        """Run a shell script after `. ./activate`."""
         return self.run("sh", "-c", f". ./activate && {script}", environment=environment)
 
     def operate(self, *arguments: str, typed: str = "", environment: Mapping[str, str] | None = None) -> Outcome:
-        """`python -m operations` with the interpreter of the tests, which has the requirements."""
+        """Run `python -m operations` with the tests' interpreter, which has the requirements installed."""
         return self.run(sys.executable, "-m", "operations", *arguments, typed=typed, environment=environment)
 
     def files(self) -> dict[str, int]:
-        """Every file and link with its time of change; Python's own caches are left out."""
+        """Return every file and link with its modification time, except Python's caches."""
         return {
             str(path.relative_to(self.root)): path.lstat().st_mtime_ns
             for path in self.root.rglob("*")
@@ -134,7 +134,7 @@ class Clone:
 
 
 def fresh_environment() -> dict[str, str]:
-    """This process's environment without any choice about Pulumi, and without a virtual environment."""
+    """Return this process's environment without Pulumi settings and without a virtual environment."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -147,7 +147,7 @@ def fresh_environment() -> dict[str, str]:
 
 
 def directory_with(folder: Path, *commands: str) -> Path:
-    """A directory for the PATH that holds these commands and no other."""
+    """Create a directory for PATH that contains only these commands."""
     folder.mkdir()
     for command in commands:
         found = shutil.which(command)

@@ -1,4 +1,4 @@
-"""The real machine, from the first command on; skipped where it lacks something."""
+"""Setup of a real machine from the first command; the tests are skipped if the machine lacks a prerequisite."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def _machine() -> None:
 
 @pytest.fixture(scope="session")
 def compose() -> str:
-    """The version of Docker Compose."""
-    # 2.23.1 is the first with the content of a configuration in the file itself.
+    """Return the version of Docker Compose."""
+    # 2.23.1 is the first version that supports inline content in configs.
     asked = subprocess.run(["docker", "compose", "version", "--short"], capture_output=True, text=True)
     version = asked.stdout.strip().removeprefix("v")
     if asked.returncode or tuple(map(int, version.split("-")[0].split("."))) < (2, 23, 1):

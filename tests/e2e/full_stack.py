@@ -1,4 +1,4 @@
-"""The whole platform on the Docker engine, its applications being the reference ones, on host ports that are free."""
+"""The whole platform on the Docker engine, with the reference applications and on free host ports."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ VOLUMES = {
     "pti-zookeeper-data": Owner("zookeeper", 1000),
     "pti-zookeeper-log": Owner("zookeeper", 1000),
 }
-"""Every volume with data, by its name without the stack's."""
+"""Every data volume, by its name without the stack's suffix."""
 
 RATE_LIMIT = 100_000
-"""Requests a minute that no test reaches, but the one about the limit, which lowers it."""
+"""A limit in requests per minute that no test reaches; the rate-limit test lowers it."""
 
 
 class FullStack(PulumiStack):
-    """A stack with a gateway, and the way through it."""
+    """A stack with a gateway, and access to it."""
 
     def platform(self) -> Platform:
-        """The platform as it is now."""
+        """Return the platform in its current state."""
         return Platform.of(
             self.outputs(),
             address="127.0.0.1",
@@ -58,20 +58,20 @@ class FullStack(PulumiStack):
         )
 
     def container(self, workload: str) -> dict[str, Any]:
-        """`docker inspect` of a workload's container."""
+        """Return the output of `docker inspect` for a workload's container."""
         (found,) = (one for one in docker_engine.containers(self.name) if one["Name"] == f"/pti-{workload}-{self.name}")
         return found
 
     def gateway_port(self, workload: str, inside: int) -> int:
-        """Where a port of a container is published."""
+        """Return the host port that Docker publishes for a container port."""
         (binding,) = self.container(workload)["NetworkSettings"]["Ports"][f"{inside}/tcp"]
         return int(binding["HostPort"])
 
     def crash(self, workload: str) -> None:
-        """Its processes are killed from one moment to the next; the engine's restart policy is all that helps."""
+        """Kill the container's processes at once; only the engine's restart policy can recover it."""
         before = self.container(workload)
-        # Process 1 is the engine's own small one, which ends with the other's status. `docker kill` instead would
-        # count as a person's wish that the container stay stopped.
+        # Process 1 is the engine's init process, which exits with the status of its child. `docker kill` would count as
+        # a manual stop, after which the engine doesn't restart the container.
         docker("exec", before["Id"], "sh", "-c", "kill -9 -1", check=False)
         until(f"{workload} is started anew", lambda: self.restarts(workload) > before["RestartCount"])
 
@@ -86,7 +86,7 @@ class FullStack(PulumiStack):
             docker("start", *identities)
 
     def inside(self) -> Inside:
-        """The services, asked in their own containers."""
+        """Return access to the services from within their own containers."""
         ports = {service.name: service.port for service in SERVICES}
 
         def ask(service: str, path: str) -> str:
@@ -96,12 +96,12 @@ class FullStack(PulumiStack):
         return Inside(self.platform(), ask)
 
     def restarts(self, workload: str) -> int:
-        """Return how often the engine has restarted it."""
+        """Return how often the engine has restarted the container."""
         return int(self.container(workload)["RestartCount"])
 
 
 def configuration(services: Mapping[str, Any]) -> dict[str, Any]:
-    """Stores as in dev, credentials generated, the gateway on, and these services."""
+    """Return a configuration with dev's stores, generated credentials, the gateway and these services."""
     postgres, redis, kafka, zookeeper, http, https, proxy, tls, admin = free_ports(9)
     return {
         "postgres": {"port": postgres},
@@ -123,12 +123,12 @@ def configuration(services: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def third_party_secrets() -> dict[str, str]:
-    """Configuration key to a value, of every provider's secret: one that opens nothing."""
+    """Map the configuration keys of every provider's secret to invalid values."""
     return {third_party(one).key: secrets.token_urlsafe(16) for service in SERVICES for one in service.secrets}
 
 
 def lacking_images() -> str | None:
-    """Which images of the gateway and the applications the engine lacks; None where it has all."""
+    """Return the gateway and application images that the engine lacks, or None if it has all."""
     gateway = Gateway()
     for image in (SERVICE_IMAGE, FRONTEND_IMAGE, gateway.kong.image, gateway.nginx.image):
         if not docker("image", "ls", "--quiet", image).strip():
@@ -138,7 +138,7 @@ def lacking_images() -> str | None:
 
 @contextmanager
 def full_stack(home: Path, described: Mapping[str, Any]) -> Iterator[FullStack]:
-    """A stack that is not up yet, and leaves nothing behind; skips where an image is missing."""
+    """Provide a stack that isn't up yet, and remove it afterwards; skip the test if an image is missing."""
     if reason := lacking_images():
         pytest.skip(reason)
     stack = FullStack(home, configuration=described)
@@ -150,11 +150,10 @@ def full_stack(home: Path, described: Mapping[str, Any]) -> Iterator[FullStack]:
 
 @contextmanager
 def on_block_volumes(stack: FullStack, folder: Path) -> Iterator[None]:
-    """Each volume is a new ext4 file system, its image in the folder; the engine's folders where none can be mounted.
+    """Put each volume on a new ext4 file system, with its image in the folder; use the engine's directories if mounting
+    isn't possible.
 
-    Args:
-        stack: not up yet.
-        folder: kept until the stack is gone.
+    Args: stack: the stack, not yet up. folder: a directory that is kept until the stack is removed.
     """
     if reason := ext4.obstacle():
         print(f"volumes are folders of the engine: {reason}")
@@ -166,7 +165,7 @@ def on_block_volumes(stack: FullStack, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
-    """Prints how long it took."""
+    """Print the duration of a block."""
     began = time.monotonic()
     yield
     print(f"{what}: {time.monotonic() - began:.1f} s")

@@ -1,7 +1,6 @@
-"""Every port of a running stack, asked in its own protocol from where a developer sits: the engine's own machine.
+"""Check every port of a running stack in its own protocol from the engine's machine, where a developer works.
 
-The journey knows a stack by its outputs and its label alone, so that it is the same for one that Pulumi runs and one
-that Compose runs.
+The journey only uses the stack's outputs and label, so that it works for stacks run by Pulumi and by Compose.
 """
 
 from __future__ import annotations
@@ -37,23 +36,23 @@ from tests.engine.waiting import DEADLINE_S, until
 PGADMIN_LOGIN = ROOT / "testbed" / "images" / "pgadmin_login.py"
 PGADMIN_EMAIL = "admin@pti-calendar.fr"
 KAFKA_INSIDE = "kafka:19092"
-"""Where the broker answers containers."""
+"""Address of the broker for containers."""
 
 
 @dataclass(frozen=True)
 class Journey:
-    """One running stack, seen from outside."""
+    """A running stack, checked from the outside."""
 
     stack: str
-    """What its containers and networks are labelled with."""
+    """The label on its containers and networks."""
 
     outputs: StackOutputs[str]
 
     zookeeper_port: int | None
-    """Host port; None where Kafka runs without ZooKeeper."""
+    """Host port; None if Kafka runs without ZooKeeper."""
 
     def whole(self) -> None:
-        """Every check, store by store, then the tools."""
+        """Run every check: first each store, then the tools."""
         self.databases()
         self.tenants()
         self.redis()
@@ -64,7 +63,7 @@ class Journey:
         self.redis_commander()
 
     def databases(self) -> None:
-        """Each service's own database answers its application role, and refuses every other service's."""
+        """Check that each service's database accepts its own application role and rejects those of other services."""
         databases = self.outputs.postgres.databases
         assert sorted(databases) == sorted(service.name for service in SERVICES)
         for name, database in databases.items():
@@ -77,7 +76,8 @@ class Journey:
                         self._stores.connect(database.app_role, databases[other].name)
 
     def tenants(self) -> None:
-        """A table that a migration makes shows a tenant its own rows, and takes no row of another."""
+        """Check that a table created by a migration returns only a tenant's own rows and refuses rows of other
+        tenants."""
         database = self.outputs.postgres.databases["rdv"]
         table = sql.Identifier(f"journey_{secrets.token_hex(4)}")
         create, drop, insert, select = (
@@ -106,7 +106,7 @@ class Journey:
                 migration.execute(drop)
 
     def redis(self) -> None:
-        """SET and GET; where there is a password, nobody does anything without it."""
+        """Check SET and GET; if there is a password, unauthenticated commands must fail."""
         key, value = f"journey:{secrets.token_hex(4)}", "dérangé"
         assert self._stores.redis("SET", key, value, "EX", "60") == "OK"
         assert self._stores.redis("GET", key) == value
@@ -115,7 +115,7 @@ class Journey:
             assert _spoken(address, b"*1\r\n$4\r\nPING\r\n").startswith(b"-NOAUTH")
 
     def kafka(self) -> None:
-        """A message from a developer's program and one from a container: each side reads both."""
+        """Exchange messages between a program on the host and a container: each side reads both."""
         topic = f"journey-{secrets.token_hex(4)}"
         outside, inside = self.outputs.kafka.bootstrap_servers, KAFKA_INSIDE
         network = self._network("kafka")
@@ -127,13 +127,13 @@ class Journey:
             assert sorted(received) == ["from a container", "from the host"], f"read on {where}"
 
     def zookeeper(self) -> None:
-        """ZooKeeper reports healthy, if there is one."""
+        """Check that ZooKeeper, if enabled, reports healthy."""
         if self.zookeeper_port is not None:
             address = (self.outputs.kafka.bootstrap_servers.rpartition(":")[0], self.zookeeper_port)
             assert _spoken(address, b"ruok") == b"imok"
 
     def pg_admin(self) -> None:
-        """pgAdmin lists the stack's server after a login, and connects with the provisioned password."""
+        """Check that pgAdmin lists the stack's server after a login, and connects with the provisioned password."""
         address, password = self.outputs.tools.pg_admin, self.outputs.credentials.pg_admin
         assert address is not None
         assert password is not None
@@ -156,15 +156,15 @@ class Journey:
         assert [(server["label"], server["connected"]) for server in listed] == [("PTI Calendar", True)]
 
     def kafka_ui(self) -> None:
-        """Kafka UI shows the broker."""
+        """Check that Kafka UI shows the broker."""
         address = self.outputs.tools.kafka_ui
         assert address is not None
         assert _page(f"{address}/")
-        # It asks the broker from time to time, and may not have by now.
+        # Kafka UI polls the broker periodically and may not have done so yet.
         until("the cluster is online in Kafka UI", lambda: _cluster_is_online(address))
 
     def redis_commander(self) -> None:
-        """Redis Commander shows the stack's server, with what the server says of itself."""
+        """Check that Redis Commander shows the stack's server and its reported details."""
         address = self.outputs.tools.redis_commander
         assert address is not None
         assert _page(f"{address}/")
@@ -178,7 +178,7 @@ class Journey:
         return Stores(self.outputs)
 
     def _network(self, workload: str) -> str:
-        """The network that leads to a workload."""
+        """Return the network that leads to a workload."""
         wanted = {docker_engine.STACK_LABEL: self.stack, docker_engine.WORKLOAD_LABEL: workload}
         (name,) = (one["Name"] for one in docker_engine.networks(self.stack) if wanted.items() <= one["Labels"].items())
         return str(name)
@@ -186,7 +186,7 @@ class Journey:
     def _kafka_tool(
         self, network: str, server: str, tool: str, topic: str, *options: str, lines: str | None = None
     ) -> str:
-        """What one of Kafka's console tools printed, run from the broker's image on a network of the engine."""
+        """Run a Kafka console tool from the broker's image on a network of the engine, and return its output."""
         broker = next(
             one
             for one in docker_engine.containers(self.stack)
@@ -207,14 +207,14 @@ class Journey:
 
 
 def _spoken(address: tuple[str, int], text: bytes) -> bytes:
-    """What a server answers first."""
+    """Return the first bytes of a server's response."""
     with socket.create_connection(address, timeout=30) as connection:
         connection.sendall(text)
         return connection.recv(4096)
 
 
 def _page(address: str) -> bytes:
-    """A page that answers 200; anything else is an error."""
+    """Return a page that answers 200; any other status is an error."""
     with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - our own address
         assert answer.status == 200
         return bytes(answer.read())

@@ -1,4 +1,4 @@
-"""cert-manager's controllers at work on the test cluster, with an issuer of a private authority."""
+"""cert-manager's controllers running on the test cluster, with an issuer of a private certificate authority."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ IMAGE = f"quay.io/jetstack/cert-manager-controller:v{VERSION}"
 NAMESPACE = "cert-manager"
 MANIFEST = Path(__file__).with_name("cert_manager.yaml")
 ISSUER = "letsencrypt"
-"""What Pulumi.prod.yaml asks; here a private authority answers to the name."""
+"""The issuer named in Pulumi.prod.yaml; here it is a private authority."""
 
 
 @contextmanager
 def installed(cluster: Cluster, folder: Path) -> Iterator[str]:
-    """The controllers and the issuer, ready, from here to the end of the `with`; gives the authority's certificate.
+    """Run the controllers and the issuer for the duration of the context; return the authority's certificate.
 
-    Args:
-        cluster: a node that can run them.
-        folder: an empty one outside of any Go module.
+    Args: cluster: a node that can run them. folder: an empty directory outside of any Go module.
     """
     extensions.load({IMAGE: "cert-manager"})
     extensions.install(cluster, "Certificate", folder)
@@ -41,13 +39,13 @@ def installed(cluster: Cluster, folder: Path) -> Iterator[str]:
 
 
 def secret(cluster: Cluster, namespace: str, name: str) -> dict[str, str]:
-    """What is in a Secret."""
+    """Return the content of a Secret."""
     data = json.loads(cluster.kubectl("--namespace", namespace, "get", "secret", name, "--output=json"))["data"]
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
 def renew(stack: ClusterStack, certificate: str) -> None:
-    """Asks for a new certificate before its time, as `cmctl renew` does."""
+    """Request a new certificate before the renewal time, as `cmctl renew` does."""
     asked = {
         "type": "Issuing",
         "status": "True",

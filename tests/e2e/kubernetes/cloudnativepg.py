@@ -1,4 +1,4 @@
-"""The CloudNativePG operator at work on the test cluster: its release's own manifest, from its Go module."""
+"""The CloudNativePG operator running on the test cluster, installed with its release manifest from its Go module."""
 
 from __future__ import annotations
 
@@ -28,16 +28,14 @@ ABSURD: dict[str, Any] = {
     "metadata": {"name": "absurd", "namespace": "default"},
     "spec": {"instances": 1, "storage": {"size": "no size"}},
 }
-"""What the definition takes, and the operator's webhook alone refuses."""
+"""A value that the CRD's schema accepts and only the operator's webhook refuses."""
 
 
 @contextmanager
 def installed(cluster: Cluster, folder: Path) -> Iterator[None]:
-    """The operator, ready, from here to the end of the `with`; then all of it is gone, with every `Cluster`.
+    """Run the operator for the duration of the context; remove it afterwards, with every `Cluster`.
 
-    Args:
-        cluster: a node that can run it.
-        folder: an empty one outside of any Go module.
+    Args: cluster: a node that can run it. folder: an empty directory outside of any Go module.
     """
     extensions.load(IMAGES)
     everything = as_text(_objects(folder))
@@ -51,7 +49,7 @@ def installed(cluster: Cluster, folder: Path) -> Iterator[None]:
 
 
 def said(cluster: Cluster) -> str:
-    """The operator's log."""
+    """Return the operator's log."""
     return cluster.kubectl(*_operator("logs", f"deployment/{DEPLOYMENT}", "--tail=-1"))
 
 
@@ -60,14 +58,14 @@ def _operator(*arguments: str) -> tuple[str, ...]:
 
 
 def _objects(folder: Path) -> list[Mapping[str, Any]]:
-    """The release's objects, the operator itself with what a busy node of two cores gives it."""
+    """Return the release's objects, with the operator's resources sized for a busy node with two cores."""
     module, _ = extensions.DEFINITIONS["Cluster"]
     release = extensions.sources(module, folder) / "releases" / f"cnpg-{VERSION}.yaml"
     objects: list[Any] = list(yaml.load_all(release.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     (deployment,) = (one for one in objects if one["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"] == OPERATOR_IMAGE
-    # The node has its images already. A tenth of a core is too little for it to start within its 30 s beside others.
+    # The node already has its images. With a tenth of a core it doesn't start within its 30 s beside other pods.
     container["imagePullPolicy"] = "IfNotPresent"
     container["resources"] = {"requests": {"cpu": "50m", "memory": "100Mi"}, "limits": {"memory": "300Mi"}}
     container["startupProbe"]["failureThreshold"] = 30
@@ -75,7 +73,7 @@ def _objects(folder: Path) -> list[Mapping[str, Any]]:
 
 
 def _refusal(cluster: Cluster) -> str:
-    """What is said to a Cluster that the webhook has to refuse."""
+    """Return the error for a Cluster that the webhook must refuse."""
     command = [*cluster.command(), "apply", "--server-side", "--dry-run=server", "--filename=-"]
     done = subprocess.run(command, input=json.dumps(ABSURD), capture_output=True, text=True)
     return done.stderr

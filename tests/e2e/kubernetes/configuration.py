@@ -1,4 +1,4 @@
-"""The prod stack's own configuration, cut to fit a node of two cores."""
+"""The prod stack's configuration, reduced to fit on a node with two cores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ THIRD_PARTY = {
 }
 DOMAIN = "pti-calendar.test"
 PUBLIC_SERVICE = "user"
-"""Its `/public` needs no token."""
+"""Its `/public` path requires no token."""
 
 CLAIMS = {
     *(f"kafka-kraft-data-kafka-{number}" for number in range(3)),
@@ -44,13 +44,13 @@ CLAIMS = {
     "prometheus-data-prometheus-0",
     "alertmanager-data-alertmanager-0",
 }
-"""What outlives the stack."""
+"""Objects that remain after the stack is destroyed."""
 
 SMALL_CLAIM = "alertmanager-data-alertmanager-0"
-"""A workload whose volume is small enough for a test to fill."""
+"""A workload with a volume small enough to fill in a test."""
 
 RATE_LIMIT = 100_000
-"""Requests a minute that no step of the suite reaches; the one about the limit lowers it."""
+"""A limit in requests per minute that no test reaches; the rate-limit test lowers it."""
 
 SMALL: dict[str, Any] = {
     "postgres": {"maxConnections": 180, "memoryMib": 1152},
@@ -60,23 +60,24 @@ SMALL: dict[str, Any] = {
     "gateway": {"kong": {"replicas": 2}, "nginx": {"replicas": 2}},
     "monitoring": {"enabled": False, "prometheus": None, "receivers": None},
 }
-"""Over `prod`: few services without monitoring, with two pods of everything that may have two."""
+"""Applied over `prod`: few services, no monitoring, two pods of every workload that supports them."""
 
 
 def prod(cluster: Cluster) -> dict[str, Any]:
-    """Pulumi.prod.yaml with what a single small node needs: less CPU and memory, one copy of most.
+    """Return Pulumi.prod.yaml adapted to one small node: less CPU and memory, one replica of most workloads.
 
-    Together the pods ask for 1.7 cores, and 0.05 more for each migration that runs.
+    Together, the pods request 1.7 cores, plus 0.05 for each running migration.
     """
     document = yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())["config"]
     own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in document.items()}
-    # No cert-manager here: an issuer stands in no object without it.
+    # There is no cert-manager here, so no object has an issuer.
     own["gateway"] = own["gateway"] | {"tls": {"source": "self-signed"}}
     return merged(
         own,
         {
             "kubernetes": {"kubeconfig": str(cluster.kubeconfig), "context": cluster.context},
-            # The namespace and the claims are kept when the stack goes; with this they could not be let go at all.
+            # The namespace and PVCs are retained when the stack is destroyed; protected resources couldn't be released
+            # at all.
             "protect": False,
             "postgres": {"memoryMib": 1024, "maxConnections": 150, "storageGib": 5, "cpuRequest": 0.1},
             "redis": {"maxMemoryMib": 64},
@@ -89,7 +90,7 @@ def prod(cluster: Cluster) -> dict[str, Any]:
             "services": {
                 "image": SERVICE_IMAGE,
                 "migrationCommand": MIGRATE,
-                # Asked to, they answer late or not well.
+                # On request, the reference service answers late or with an error.
                 "environment": {"FAULT_INJECTION": "true"},
                 "replicas": 1,
                 "memoryMib": 192,
@@ -99,14 +100,14 @@ def prod(cluster: Cluster) -> dict[str, Any]:
             "frontends": {"image": FRONTEND_IMAGE, "replicas": 1, "cpuRequest": 0.02},
             "gateway": {
                 "domain": DOMAIN,
-                # Off in production; asked for, who may forward a port reaches it.
+                # Off in production; if enabled, everyone who may forward a port has access.
                 "kong": {"replicas": 1, "adminApi": True},
                 "nginx": {"replicas": 1},
                 "rateLimit": {"perMinute": RATE_LIMIT},
             },
             "monitoring": {
                 "prometheus": {"storageGib": 5, "memoryMib": 256, "scrapeIntervalS": 5},
-                # Nobody to notify, until the suite about monitoring sets its own receiver.
+                # There are no receivers until the monitoring suite sets its own.
                 "receivers": None,
             },
         },
@@ -114,7 +115,7 @@ def prod(cluster: Cluster) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Objects key by key; anything else is replaced, and None takes a key away."""
+    """Merge objects key by key; other values are replaced, and None removes a key."""
     found = dict(base)
     for key, value in over.items():
         known = found.get(key)

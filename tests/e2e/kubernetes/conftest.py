@@ -1,6 +1,7 @@
-"""One prod-like stack on the test cluster for all of this folder, changed step by step; skipped where that can't be.
+"""One prod-like stack on the test cluster for all tests in this folder, changed step by step; skipped if the cluster
+can't run.
 
-The node is ended after the last test, unless it was running before the first.
+The node is stopped after the last test, unless it was running before the first.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def _machine() -> None:
 
 @pytest.fixture(scope="session")
 def left_as_found() -> Iterator[None]:
-    """Ends what the tests start, unless the node was running before them."""
+    """Stop the node after the tests, unless it was running before them."""
     ours = access.named_by_environment() is None and not _is_up()
     yield
     if ours:
@@ -37,10 +38,10 @@ def left_as_found() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def test_cluster(left_as_found: None) -> cluster.Cluster:
-    """A cluster that knows the images."""
+    """A cluster with the images loaded."""
     found = cluster.up()
     if access.named_by_environment() is None:
-        # A release in which nothing but the name is new.
+        # A release that differs only in its name.
         subprocess.run(["docker", "tag", SERVICE_IMAGE, NEXT_SERVICE_IMAGE], check=True)
         cluster.load([*IMAGES, NEXT_SERVICE_IMAGE])
     return found
@@ -48,7 +49,7 @@ def test_cluster(left_as_found: None) -> cluster.Cluster:
 
 @pytest.fixture(scope="session")
 def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
-    """The stack, not yet up. Each module brings it to where it needs it, and leaves it well."""
+    """The stack, not yet up. Each module brings it to the state it needs and leaves it healthy."""
     if test_cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
         pytest.skip(f"the cluster has a namespace {NAMESPACE} already: delete it first")
     cluster.small_volume(NAMESPACE, SMALL_CLAIM)
@@ -62,7 +63,7 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def api_server(left_as_found: None) -> cluster.Cluster:
-    """An API server alone, without nodes and controllers, with a default storage class as a cluster has one."""
+    """An API server without nodes and controllers, with a default storage class like a real cluster."""
     version = cluster.API_SERVER_VERSIONS[0]
     if not (kubernetes_programs(version) / "kube-apiserver").exists():
         pytest.skip(f"Kubernetes {version} isn't built: python -m testbed.cluster build --api-servers")

@@ -1,6 +1,6 @@
-"""What operators bring into a cluster: their images, and the definitions of their kinds from their own Go modules.
+"""Operators' parts of a cluster: their images, and CRDs from their Go modules.
 
-A module's archive is checked against Go's checksum database before anything of it is used.
+A module's archive is verified with Go's checksum database before any file is used.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ DEFINITIONS = {
     "Certificate": ("github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/cert-manager.io_*.yaml"),
     "Cluster": ("github.com/cloudnative-pg/cloudnative-pg@v1.30.0", "config/crd/bases/*_clusters.yaml"),
     "HTTPRoute": ("sigs.k8s.io/gateway-api@v1.5.1", "config/crd/standard/*_httproutes.yaml"),
-    # With all that a controller looks for; the one that is left out is no definition, and outlives them.
+    # Includes everything that a controller looks for; the omitted file contains no CRD and is never removed.
     "Gateway": ("sigs.k8s.io/gateway-api@v1.5.1", "config/crd/standard/*.io_[!v]*.yaml"),
 }
-"""Kind to the module and the files in it."""
+"""Maps each kind to a module and files in it."""
 
 ESTABLISHED = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
 
 
 def load(images: Mapping[str, str]) -> None:
-    """Hands images of controllers to the node; the test is skipped where the engine has none of that name.
+    """Load controller images into the node; skip the test if the engine lacks one.
 
-    Args:
-        images: name to the folder of the recipe that makes it. A cluster that the environment names has its own.
+    Args: images: image names and the folders with their recipes. A cluster selected by the environment provides its
+    own.
     """
     if access.named_by_environment():
         return
@@ -44,11 +44,9 @@ def load(images: Mapping[str, str]) -> None:
 
 
 def sources(module: str, folder: Path) -> Path:
-    """The files of a module (`name@version`); the test is skipped where it can't be had.
+    """Return a module's files (`name@version`); skip the test if it can't be downloaded.
 
-    Args:
-        module: its name and version.
-        folder: an empty one outside of any Go module, to run Go in.
+    Args: module: its name and version. folder: an empty directory outside of any Go module, in which to run Go.
     """
     command = ["go", "mod", "download", "-json", module]
     try:
@@ -61,7 +59,7 @@ def sources(module: str, folder: Path) -> Path:
 
 
 def install(server: Cluster, kind: str, folder: Path) -> None:
-    """Makes a kind known to an API server.
+    """Install a kind's CRDs on an API server.
 
     Args:
         server: the API server.
@@ -70,14 +68,14 @@ def install(server: Cluster, kind: str, folder: Path) -> None:
     """
     files = _files(kind, folder)
     server.kubectl("apply", "--server-side", *files)
-    # `kubectl wait` gives up on an object that has no conditions yet.
+    # `kubectl wait` fails on an object without conditions.
     for file in files:
         established = ("get", file, "--output", ESTABLISHED)
         until(f"{file} is served", lambda asked=established: _answer(server, *asked) == "True")  # type: ignore[misc]
 
 
 def _answer(server: Cluster, *asked: str) -> str | None:
-    """What kubectl prints; None if it can't find what a new object doesn't have yet."""
+    """Return kubectl's output, or None if a new object lacks the requested field."""
     try:
         return server.kubectl(*asked)
     except ClusterError:
@@ -85,11 +83,11 @@ def _answer(server: Cluster, *asked: str) -> str | None:
 
 
 def remove(server: Cluster, kind: str, folder: Path) -> None:
-    """Makes the API server forget a kind, and every object of it. See `install`."""
+    """Remove a kind's CRDs and all its objects from the API server. See `install`."""
     server.kubectl("delete", *_files(kind, folder), "--ignore-not-found")
 
 
 def _files(kind: str, folder: Path) -> list[str]:
-    """kubectl's options that name the definitions."""
+    """Return kubectl's options that name the CRD files."""
     module, pattern = DEFINITIONS[kind]
     return [f"--filename={file}" for file in sorted(sources(module, folder).glob(pattern))]

@@ -1,4 +1,4 @@
-"""The objects of stacks as `make render` writes them, every kind that the backend has among them."""
+"""Objects of stacks as `make render` writes them, with every kind that the backend uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from settings import NAMESPACE, Settings
 from tests.e2e.kubernetes.configuration import merged
 
 OF_EXTENSIONS = {"Certificate", "Cluster", "HTTPRoute"}
-"""Kinds that an API server knows only once cert-manager, CloudNativePG or the Gateway API are installed."""
+"""Kinds that an API server supports only after cert-manager, CloudNativePG or the Gateway API are installed."""
 
 EVERYTHING: Mapping[str, Any] = {
     "services": {
@@ -27,7 +27,7 @@ EVERYTHING: Mapping[str, Any] = {
         "scaling": {"minimum": 2, "maximum": 6},
     },
     "monitoring": {"enabled": True},
-    # Six replicas of each service take more connections than two.
+    # Six replicas of each service need more connections than two.
     "postgres": {"maxConnections": 320, "memoryMib": 4096},
 }
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -57,12 +57,12 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
         "postgres": {"mode": "cloudnativepg"},
     },
 }
-"""What differs from Pulumi.prod.yaml."""
+"""Differences from Pulumi.prod.yaml."""
 
 
 @functools.cache
 def objects_of(variant: str) -> list[Mapping[str, Any]]:
-    """Every object of prod in one of its variants, placeholders as its secrets."""
+    """Return every object of a variant of prod, with placeholders as its secrets."""
     file = yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())["config"]
     known = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in file.items() if not key.startswith("pulumi:")}
     wanted = merged(known, VARIANTS[variant])

@@ -1,4 +1,4 @@
-"""The prod-like stack, watched: with alerts that come within seconds, told to a program of this machine."""
+"""The prod-like stack with monitoring: alerts fire within seconds and notify a program on this machine."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.e2e.watched import THRESHOLDS, Watched, Watchers, receiver
 from tests.engine.waiting import DEADLINE_S, until
 
 Right = tuple[str, str]
-"""A verb, and a resource."""
+"""A verb and a resource."""
 
 LOOKBACK_S = 300
-"""For so long Prometheus takes the last sample of a series that just ended for the present one, as that of a pod that
-went while Prometheus itself was started anew."""
+"""For this long, Prometheus treats the last sample of an ended series as current, for example that of a pod removed
+while Prometheus restarted."""
 
 
 @dataclass(frozen=True)
 class Forwarded(Watchers):
-    """Prometheus and Grafana, each on a port of this machine that leads to its pod."""
+    """Prometheus and Grafana, each forwarded to a port of this machine."""
 
     prometheus: int
     grafana: int
@@ -40,11 +40,10 @@ class Forwarded(Watchers):
 
 @contextmanager
 def monitored(stack: ClusterStack, folder: Path) -> Iterator[Watched[Forwarded]]:
-    """The stack, up and quiet, with the shortened rules; the program and the settings it had before are its next `up`.
+    """Run the stack with the shortened rules until no alert fires; the next `up` uses the previous program and
+    settings.
 
-    Args:
-        stack: up or not.
-        folder: where the checkout with the shorter times goes.
+    Args: stack: the stack, up or not. folder: where to put the checkout with the shortened times.
     """
     with receiver(ADDRESS) as (people, url), stack.running(shortened_checkout(folder)):
         stack.set_secrets({"alertWebhookUrl": url, "watchdogWebhookUrl": url})
@@ -52,7 +51,7 @@ def monitored(stack: ClusterStack, folder: Path) -> Iterator[Watched[Forwarded]]
             {
                 "monitoring": {
                     "receivers": {"webhook": True, "watchdog": True},
-                    # Each volume is a file system of its own here, so the default limit for disks holds.
+                    # Each volume is its own file system here, so the default disk limit holds.
                     "thresholds": {"latencyMs": THRESHOLDS["latencyMs"]},
                 }
             }
@@ -69,7 +68,7 @@ def monitored(stack: ClusterStack, folder: Path) -> Iterator[Watched[Forwarded]]
 
 
 def rights(stack: ClusterStack, account: str) -> set[Right]:
-    """Everything that the API server lets a service account of the namespace do, as it says itself."""
+    """Return all permissions of a service account in the namespace, as reported by the API server."""
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectRulesReview",
@@ -85,7 +84,7 @@ def rights(stack: ClusterStack, account: str) -> set[Right]:
 
 
 def may(stack: ClusterStack, account: str, right: Right) -> bool:
-    """Whether the API server lets a service account of the namespace do it."""
+    """Return whether the API server grants a service account of the namespace a permission."""
     verb, (resource, _, subresource) = right[0], right[1].partition("/")
     asked = {"verb": verb, "resource": resource, "subresource": subresource}
     review = {
@@ -98,8 +97,8 @@ def may(stack: ClusterStack, account: str, right: Right) -> bool:
 
 
 def _reviewed(stack: ClusterStack, account: str, review: Mapping[str, Any]) -> Any:
-    """The API server's answer to a review that the account asks for itself."""
-    # To validate, kubectl lists the cluster's own kinds, which the account may not.
+    """Return the API server's response to an access review that the account requests for itself."""
+    # Validation would require kubectl to list the cluster's own kinds, which the account may not do.
     command = ("create", "--validate=false", "--filename=-", "--output=json")
     return json.loads(
         stack.kubectl(f"--as=system:serviceaccount:{NAMESPACE}:{account}", *command, input=json.dumps(review))

@@ -1,4 +1,4 @@
-"""Connections between real pods, and the one that an operator opens to a pod."""
+"""Connections between real pods, and an operator's port forwarding to a pod."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.e2e.kubernetes.stack import ClusterStack
 from tests.engine.waiting import until
 
 WAIT_S = 3
-"""A policy drops packets without a word: who waits longer for the beginning of a connection isn't let through."""
+"""A policy silently drops packets, so a connection that isn't established within this time counts as denied."""
 
 STRANGER = "stranger"
 ELSEWHERE = "default"
@@ -44,18 +44,18 @@ class Connection:
     host: str
     port: int
     is_open: bool
-    """Whether the caller may."""
+    """Whether the caller is allowed to connect."""
 
     def __str__(self) -> str:
         return f"{self.caller}-to-{self.host}-{self.port}-{'open' if self.is_open else 'closed'}"
 
     def found(self, stack: ClusterStack, pod: str) -> bool:
-        """Whether it comes about from a pod, which has a Python."""
+        """Return whether a pod, which must have Python, can open the connection."""
         return _is_open(stack.kubectl("exec", pod, "--", "python", "-c", _TRY, self.host, str(self.port), str(WAIT_S)))
 
 
 class Stranger:
-    """A pod in another namespace of the same cluster, from the `with` to its end; it has a Python."""
+    """A pod in another namespace of the same cluster, with Python, for the duration of the context."""
 
     def __init__(self, cluster: Cluster, image: str, namespace: str = ELSEWHERE) -> None:
         self._cluster = cluster
@@ -90,11 +90,11 @@ class Stranger:
         self._kubectl("delete", "pod", STRANGER, "--ignore-not-found")
 
     def opens(self, host: str, port: int) -> bool:
-        """Whether it opens a connection."""
+        """Return whether it can open a connection."""
         return _is_open(self.python(_TRY, host, str(port), str(WAIT_S)))
 
     def python(self, program: str, *arguments: str) -> str:
-        """What a program prints that it runs."""
+        """Run a Python program in the pod and return its output."""
         return self._kubectl("exec", STRANGER, "--", "python", "-c", program, *arguments)
 
     def _kubectl(self, *arguments: str, input: str | None = None) -> str:
@@ -103,12 +103,12 @@ class Stranger:
 
 @contextmanager
 def port_forward(stack: ClusterStack, target: str, port: int) -> Iterator[int]:
-    """`kubectl port-forward` from a free port of this machine, which is given."""
+    """Run `kubectl port-forward` and return the local port, which is chosen freely."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         local = int(probe.getsockname()[1])
     command = [*stack.namespaced(), "port-forward", target, f"{local}:{port}"]
-    # It says a line for each connection: into a pipe that nobody reads it would stop after some two thousand.
+    # kubectl prints a line for each connection; writing to an unread pipe would block after about two thousand.
     with TemporaryFile("w+") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
         try:

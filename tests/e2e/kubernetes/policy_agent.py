@@ -1,8 +1,8 @@
-"""Network policies enforced for a while, among pods that stay.
+"""Enforcement of network policies for a limited time, among pods that don't change.
 
-The agent (kube-network-policies 0.8.0) ends with a nil pointer at a packet whose pod the API server doesn't know: one
-that has just begun, or just gone; and without it every new connection is dropped. So it is asked only while no pod
-comes or goes.
+The agent (kube-network-policies 0.8.0) crashes with a nil pointer on a packet whose pod the API server doesn't know
+because it has just started or ended. While the agent is down, every new connection is dropped. It is therefore only
+used while no pod starts or ends.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from testbed.cluster.processes import end, pid_of, run, tail
 
 AGENT = "network-policies"
 CHAIN = "KUBE-TEST-POLICIES"
-"""Where the test cluster hands packets to the agent."""
+"""The iptables chain in which the test cluster passes packets to the agent."""
 
 
 @contextmanager
 def enforced() -> Iterator[None]:
-    """Policies hold until the end of the `with`; it fails where they stopped to hold before."""
+    """Enforce policies for the duration of the context; fail if enforcement stops earlier."""
     node.enforce_network_policies()
     try:
         yield

@@ -1,4 +1,4 @@
-"""API servers that don't answer: one whose machine takes no connection, one that takes it and says nothing."""
+"""API servers that don't respond: one doesn't accept connections, one accepts them and sends nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def says_nothing() -> Iterator[int]:
 
 @contextmanager
 def takes_nothing() -> Iterator[int]:
-    """A port whose queue is full: the kernel drops what asks for a connection, as a packet filter does."""
+    """Return a port with a full queue: the kernel drops connection requests, like a firewall."""
     with ExitStack() as held:
         listening = held.enter_context(socket.socket())
         listening.bind(("127.0.0.1", 0))
@@ -39,7 +39,7 @@ def takes_nothing() -> Iterator[int]:
 
 
 def kubeconfig(path: Path, port: int) -> Path:
-    """A kubeconfig that leads to a port of this machine."""
+    """Return a kubeconfig for a port of this machine."""
     document = {
         "apiVersion": "v1",
         "kind": "Config",

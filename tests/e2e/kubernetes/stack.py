@@ -1,4 +1,4 @@
-"""The prod-like stack on the test cluster: driven by `pulumi`, asked by kubectl, reached as its users reach it."""
+"""The prod-like stack on the test cluster: run with `pulumi`, queried with kubectl, and accessed like its users do."""
 
 from __future__ import annotations
 
@@ -24,15 +24,13 @@ from tests.engine.waiting import until
 
 NAMESPACE = "pti-calendar"
 TASK = "Job"
-"""Kind of what owns the pods of tasks."""
+"""Kind of the owner of task pods."""
 
 
 class ClusterStack(PulumiStack):
     """A stack whose workloads are pods of the cluster.
 
-    Args:
-        home: where its state, its configuration and its logs go.
-        cluster: where its pods run.
+    Args: home: directory for state, configuration and logs. cluster: the cluster that runs its pods.
     """
 
     def __init__(self, home: Path, cluster: Cluster) -> None:
@@ -47,12 +45,12 @@ class ClusterStack(PulumiStack):
         self.set_secrets(configuration.THIRD_PARTY)
 
     def _environment(self) -> dict[str, str]:
-        """With kubectl, which an update waits with."""
+        """Return the environment with kubectl, which an update uses to wait."""
         found = super()._environment()
         return found | {"PATH": f"{kubectl_program().parent}:{found['PATH']}"}
 
     def change(self, values: Mapping[str, Any]) -> None:
-        """Sets keys of the configuration, however deep; None takes one away."""
+        """Set configuration keys at any depth; None removes a key."""
         document = yaml.safe_load(self.config_file.read_text())
         for section, fields in values.items():
             key = f"{SETTINGS}:{section}"
@@ -61,7 +59,8 @@ class ClusterStack(PulumiStack):
 
     @contextmanager
     def running(self, program: Path) -> Iterator[None]:
-        """The program in another folder meanwhile; at the end its own again, and the configuration of before."""
+        """Use the program in another folder for the duration of the context, then restore the program and the
+        configuration."""
         own, self._program = self._program, program
         try:
             with self.configured_for_a_while():
@@ -71,7 +70,7 @@ class ClusterStack(PulumiStack):
 
     @contextmanager
     def configured_for_a_while(self) -> Iterator[None]:
-        """At the end the configuration is that of before."""
+        """Restore the configuration at the end."""
         configured = self.config_file.read_text()
         try:
             yield
@@ -80,44 +79,44 @@ class ClusterStack(PulumiStack):
 
     @contextmanager
     def staying_as_it_is(self) -> Iterator[None]:
-        """Afterwards nothing is left to do, and every pod is the one of before."""
+        """Check at the end that nothing is left to change and that the pods are the same."""
         before = self.identities()
         yield
         self.preview("--expect-no-changes").succeeded()
         assert self.identities() == before
 
     def remove(self) -> None:
-        """Deletes the namespace, with all that is in it, and what the stack has outside of one."""
+        """Delete the namespace with everything in it, and the stack's cluster-wide objects."""
         self.end_orphans()
         self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
         rights = f"{NAMESPACE}-prometheus-kubelets"
         self.cluster.kubectl("delete", "clusterrole,clusterrolebinding", rights, "--ignore-not-found")
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
-        """kubectl in the platform's namespace."""
+        """Run kubectl in the platform's namespace."""
         return self.cluster.kubectl("--namespace", NAMESPACE, *arguments, input=input)
 
     def namespaced(self) -> list[str]:
-        """The command of `kubectl`, for who starts it by itself."""
+        """Return the command of `kubectl`, for callers that start it themselves."""
         return [*self.cluster.command(), "--namespace", NAMESPACE]
 
     def refused(self, *arguments: str) -> str:
-        """What a kubectl command says that the API server refuses."""
+        """Run a kubectl command that the API server must refuse, and return the error."""
         done = subprocess.run([*self.namespaced(), *arguments], capture_output=True, text=True)
         assert done.returncode != 0, done.stdout
         return done.stderr
 
     def remarks(self, *arguments: str) -> str:
-        """What the API server says beside its answer to a kubectl command that it takes."""
+        """Run a kubectl command that must succeed, and return the API server's warnings."""
         return subprocess.run([*self.namespaced(), *arguments], capture_output=True, text=True, check=True).stderr
 
     def objects(self, kind: str) -> list[dict[str, Any]]:
-        """All objects of a kind."""
+        """Return all objects of a kind."""
         listed: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "--output=json"))["items"]
         return listed
 
     def pods(self, workload: str | None = None) -> dict[str, dict[str, Any]]:
-        """Name to pod, of one workload or of all; without the pods of tasks, and those that are on their way out."""
+        """Map names to pods, of one workload or all, except task pods and terminating pods."""
         return {
             pod["metadata"]["name"]: pod
             for pod in self.objects("pods")
@@ -128,7 +127,7 @@ class ClusterStack(PulumiStack):
 
     @contextmanager
     def scaled(self, workload: str, replicas: int) -> Iterator[None]:
-        """A StatefulSet has so many pods meanwhile."""
+        """Scale a StatefulSet for the duration of the context."""
         (before,) = (
             one["spec"]["replicas"] for one in self.objects("statefulsets") if one["metadata"]["name"] == workload
         )
@@ -140,14 +139,14 @@ class ClusterStack(PulumiStack):
             self.kubectl("scale", f"statefulset/{workload}", f"--replicas={before}")
 
     def every_pod(self, workload: str) -> list[str]:
-        """Names of a workload's pods, those among them that are about to go."""
+        """Return the names of a workload's pods, including terminating ones."""
         selector = f"{NAME}={workload}"
         return self.kubectl(
             "get", "pods", "--selector", selector, "--output=jsonpath={.items[*].metadata.name}"
         ).split()
 
     def inside(self) -> Inside:
-        """The services, asked in a pod of each."""
+        """Return access to the services from one pod of each."""
         pods = {service.name: next(iter(self.pods(service.name))) for service in SERVICES}
         ports = {service.name: service.port for service in SERVICES}
 
@@ -159,16 +158,16 @@ class ClusterStack(PulumiStack):
         return Inside(self.platform(), ask)
 
     def settle(self) -> None:
-        """Waits for the old pods of an update to go: it ends when the new ones are available."""
+        """Wait until the old pods of an update are gone; an update ends as soon as the new ones are available."""
         until("the last old pod is gone", lambda: all(map(is_settled, self.objects("deployments"))))
 
     def identities(self) -> dict[str, str]:
-        """Pod to the identity that no other pod of the same name ever has, once old pods are gone."""
+        """Wait until old pods are gone, then map each pod to its UID."""
         self.settle()
         return {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
 
     def rolled_since(self, before: dict[str, str]) -> set[str]:
-        """The workloads whose pods aren't those of before, once old pods are gone."""
+        """Wait until old pods are gone, then return the workloads whose pods have changed."""
         self.settle()
         return {
             pod["metadata"]["labels"][NAME]
@@ -177,21 +176,20 @@ class ClusterStack(PulumiStack):
         }
 
     def all_ready(self) -> bool:
-        """Whether every pod that is to run does, and is ready."""
+        """Return whether every expected pod runs and is ready."""
         return all(is_ready(pod) for pod in self.pods().values())
 
     def platform(self, certificate: str | None = None) -> Platform:
-        """The platform behind the load balancer's node ports, where users come in here.
+        """Return the platform behind the load balancer's node ports, which users connect to here.
 
-        Args:
-            certificate: what it shows, where it isn't one of the stack's own.
+        Args: certificate: the expected certificate, if it isn't the stack's own.
         """
         (balancer,) = (one for one in self.objects("services") if one["spec"]["type"] == "LoadBalancer")
         ports = {f"{port['name']}_port": port["nodePort"] for port in balancer["spec"]["ports"]}
         return self.platform_at(**ports, certificate=certificate or certificate_of(self.export()))
 
     def platform_at(self, **where: Any) -> Platform:
-        """The platform behind other ports of the node; `where` holds the fields that the outputs don't tell."""
+        """Return the platform behind other node ports; `where` has the fields that the outputs don't contain."""
         gateway = yaml.safe_load(self.config_file.read_text())["config"][f"{SETTINGS}:gateway"]
         return Platform.of(
             self.outputs(),
@@ -202,20 +200,20 @@ class ClusterStack(PulumiStack):
         )
 
     def _node_address(self) -> str:
-        """Where the first node takes what comes to node ports."""
+        """Return the first node's address for node ports."""
         nodes = json.loads(self.cluster.kubectl("get", "nodes", "--output=json"))["items"]
         addresses = {one["type"]: one["address"] for one in nodes[0]["status"]["addresses"]}
         return str(addresses["InternalIP"])
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
-    """Whether a pod says that it serves."""
+    """Return whether a pod is ready."""
     conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions", [])}
     return conditions.get("Ready") == "True"
 
 
 def is_settled(deployment: dict[str, Any]) -> bool:
-    """Whether a Deployment has its pods, all of its present template."""
+    """Return whether a Deployment has all its pods, each from the current template."""
     wanted, status = deployment["spec"]["replicas"], deployment["status"]
     seen = status.get("observedGeneration") == deployment["metadata"]["generation"]
     return seen and all(status.get(key) == wanted for key in ("replicas", "updatedReplicas", "availableReplicas"))

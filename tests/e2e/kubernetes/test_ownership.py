@@ -1,6 +1,6 @@
-"""Whose the objects of a cluster are, and what a move in the program does to them.
+"""Ownership of cluster objects, and the effect of moving resources in the program.
 
-On a real API server that nothing acts on: objects stay as they were written, and no pod is started.
+The API server is real but has no controllers: objects stay as written, and no pod starts.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ KINDS = "deployments,statefulsets,networkpolicies,serviceaccounts,services,persi
 class OwnStack(PulumiStack):
     """A stack of the small program in a namespace.
 
-    Args:
-        home: where its state, its configuration and its logs go.
-        server: the API server.
-        namespace: the namespace, or that of another stack to be in the same one.
+    Args: home: directory for state, configuration and logs. server: the API server. namespace: its own namespace, or
+    one shared with another stack.
     """
 
     def __init__(self, home: Path, server: cluster.Cluster, namespace: str) -> None:
@@ -39,16 +37,16 @@ class OwnStack(PulumiStack):
         )
 
     def kubectl(self, *arguments: str) -> str:
-        """kubectl in its namespace."""
+        """Run kubectl in its namespace."""
         return self.server.kubectl("--namespace", self.namespace, *arguments)
 
     def objects(self) -> dict[str, str]:
-        """Kind and name to the identity that no other object ever has."""
+        """Map kind and name of each object to its UID."""
         listed = json.loads(self.kubectl("get", KINDS, "--output=json"))["items"]
         return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["uid"] for one in listed}
 
     def remove(self) -> None:
-        """Its objects; nothing would end the deletion of a namespace."""
+        """Remove its objects but not the namespace, whose deletion would never complete without controllers."""
         self.end_orphans()
         self.kubectl("delete", KINDS, "--all", "--wait=false")
 
@@ -58,7 +56,7 @@ Make = Callable[..., OwnStack]
 
 @pytest.fixture
 def make(api_server: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
-    """Makes stacks, each in a namespace of its own unless it is given one."""
+    """Return a function that makes stacks, each in its own namespace by default."""
     made: list[OwnStack] = []
 
     def stack(namespace: str | None = None) -> OwnStack:

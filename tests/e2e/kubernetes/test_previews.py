@@ -16,7 +16,7 @@ from tests.e2e.kubernetes import configuration, silent_server
 from tests.engine.pulumi_stack import PulumiStack
 
 WAIT_S = 3
-"""What the configuration allows the API server."""
+"""The configured timeout for the API server."""
 
 SILENT = {"drops": silent_server.takes_nothing, "says-nothing": silent_server.says_nothing}
 
@@ -24,7 +24,7 @@ Serve = Callable[[], AbstractContextManager[int]]
 
 
 def silent_stack(home: Path, port: int) -> PulumiStack:
-    """The prod stack with a cluster that doesn't answer."""
+    """The prod stack with a cluster that doesn't respond."""
     kubeconfig = silent_server.kubeconfig(home / "kubeconfig", port)
     cluster = Cluster(kubeconfig=kubeconfig, context=silent_server.CONTEXT, server_version="none")
     stack = PulumiStack(
@@ -71,5 +71,5 @@ def test_an_update_ends_soon_and_has_changed_nothing(tmp_path: Path, silence: st
     assert "Nothing has been changed." in outcome.output
     assert "Traceback" not in outcome.output
     assert outcome.changes == []
-    # Pulumi and Python start within seconds even on a busy machine; the provider's own patience would be minutes.
+    # Pulumi and Python start within seconds even on a busy machine; the provider alone would wait for minutes.
     assert took_s < 60

@@ -1,7 +1,7 @@
-"""The prod stack whose PostgreSQL is run by CloudNativePG: the real operator, three servers, a primary that is lost.
+"""The prod stack with PostgreSQL on CloudNativePG: the real operator, three instances, loss of the primary.
 
-The stack is smaller than prod, has the namespace for itself, and leaves nothing behind. The steps build on each other;
-they run in the order of the file.
+The stack is smaller than prod, uses the namespace exclusively, and removes everything afterwards. The tests build on
+each other and run in file order.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ SMALLER: dict[str, Any] = {
     "services": {"deploy": [*DEPLOYED], "each": {"payment": None, "rdv": None}},
     "frontends": {"deploy": ["client-pwa"]},
 }
-"""What differs from the prod stack of the other modules."""
+"""Differences from the prod stack of the other modules."""
 
 KIND = "clusters.postgresql.cnpg.io"
 TENANT = uuid.uuid4()
 MADE_ONCE = "kept through everything"
 
 LOSSES: dict[str, tuple[str, ...]] = {"asked to go": (), "killed": ("--grace-period=0", "--force")}
-"""How the primary's pod is deleted."""
+"""Ways to delete the primary's pod."""
 
 PORTS = (5432, 8000, 9187)
-"""Of a server: PostgreSQL, what the operator asks, metrics."""
+"""Ports of an instance: PostgreSQL, the operator's status port, metrics."""
 
 
 @pytest.fixture(scope="module")
 def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
-    """A stack of this module's own, up, with a row that is to be there at the end.
+    """This module's own stack, up, with a row that must still exist at the end.
 
-    Its file comes before those of the shared stack, which keeps the namespace until the last test.
+    This file runs before those of the shared stack, which uses the namespace until the last test.
     """
     if test_cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
         pytest.skip(f"the cluster has a namespace {NAMESPACE} already: delete it first")
@@ -73,30 +73,30 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
 
 
 def state(stack: ClusterStack) -> dict[str, Any]:
-    """What the operator says of the cluster."""
+    """Return the Cluster's status."""
     (found,) = stack.objects(KIND)
     status: dict[str, Any] = found["status"]
     return status
 
 
 def servers(stack: ClusterStack) -> dict[str, dict[str, Any]]:
-    """The pods that are PostgreSQL servers."""
+    """Return the pods that are PostgreSQL instances."""
     return {name: pod for name, pod in stack.pods().items() if pod["metadata"]["labels"].get(CLUSTER) == "postgres"}
 
 
 def is_whole(stack: ClusterStack) -> bool:
-    """Whether all servers serve, one of them as the primary."""
+    """Return whether all instances are ready and one of them is the primary."""
     pods = servers(stack)
     return len(pods) == INSTANCES and all(map(is_ready, pods.values())) and state(stack).get("readyInstances") == 3
 
 
 def primary(stack: ClusterStack) -> str:
-    """The pod that takes writes."""
+    """Return the primary's pod."""
     return str(state(stack)["currentPrimary"])
 
 
 def ask(stack: ClusterStack, query: str, database: str = "postgres", server: str | None = None) -> list[str]:
-    """Rows of a query, asked as the superuser inside a server's pod; of the primary where none is named."""
+    """Run a query as the superuser in an instance's pod, by default the primary's, and return the rows."""
     command = ("psql", "--no-psqlrc", "-At", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", query)
     return stack.kubectl("exec", server or primary(stack), "--container=postgres", "--", *command).splitlines()
 
@@ -105,7 +105,7 @@ def test_an_update_ends_when_every_server_is_ready(stack: ClusterStack) -> None:
     print(stack.kubectl("get", f"pods,services,persistentvolumeclaims,networkpolicies,{KIND}"))
     assert is_whole(stack)
     assert stack.all_ready()
-    # They are its own: who deletes it deletes them, so it has to be kept.
+    # The PVCs belong to the Cluster and are deleted with it, so the Cluster itself must be retained.
     owned = {
         one["metadata"]["name"]
         for one in stack.objects("persistentvolumeclaims")
@@ -197,7 +197,7 @@ def test_the_exporter_finds_it(stack: ClusterStack) -> None:
 
 
 def test_its_pods_meet_the_current_restricted_standard(stack: ClusterStack) -> None:
-    # What is said of pods that are there already and would not be admitted.
+    # The warning about existing pods that would not be admitted.
     stricter = "pod-security.kubernetes.io/enforce-version=latest"
     assert stack.remarks("label", "namespace", NAMESPACE, stricter, "--overwrite", "--dry-run=server") == ""
 
@@ -285,7 +285,7 @@ def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
         try:
             found = {ask(stack, "SHOW max_connections", server=one)[0] for one in servers(stack)}
         except cluster.ClusterError:
-            return False  # one of them is just being started anew
+            return False  # One of them is restarting at the moment.
         return found == {"145"} and is_whole(stack)
 
     until("every server has it", has_come, 300)
@@ -322,7 +322,7 @@ def test_destroy_keeps_the_servers_and_their_data(stack: ClusterStack) -> None:
     until("the pods of everything else are gone", lambda: stack.pods().keys() == servers(stack).keys())
     assert [one["metadata"]["uid"] for one in stack.objects(KIND)] == identity
     assert {one["metadata"]["uid"] for one in stack.objects("persistentvolumeclaims")} == claims
-    # They go on, so what closes them to others does as well.
+    # The pods continue to run, so the policies that isolate them must stay as well.
     assert [one["metadata"]["name"] for one in stack.objects("networkpolicies")] == ["postgres"]
 
 

@@ -1,6 +1,7 @@
-"""The prod stack's data on a real node: what would cost it is refused, and a lost claim comes back as documented.
+"""The prod stack's data on a real node: changes that would lose it are refused, and a lost PVC is restored as
+documented.
 
-The steps build on each other; they run in the order of the file, and each leaves the stack whole.
+The tests build on each other and run in file order; each leaves the stack healthy.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "another storage class": ({"kubernetes": {"storageClass": "fast"}}, "kubernetes.storageClass can't change from"),
     "a smaller volume": ({"postgres": {"storageGib": 4}}, "can't shrink from 5 to 4 GiB"),
 }
-"""What is set, and what the refusal says."""
+"""The changed settings, and the expected error."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def up(stack: ClusterStack) -> None:
-    """The stack as the module finds it, with a row that is to be there at the end."""
+    """The stack in the module's initial state, with a row that must still exist at the end."""
     stack.up().succeeded()
     assert stack.platform().book(TENANT, title=BOOKED).status == 201
 
@@ -44,7 +45,7 @@ def test_a_preview_refuses_what_kept_data_does_not_allow(stack: ClusterStack, wh
 
 
 def test_a_preview_refuses_another_mode_where_its_operator_is(stack: ClusterStack, tmp_path: Path) -> None:
-    """Without the operator's definition the preview ends before: test_prod_rollouts.py."""
+    """Without the operator's CRDs the preview ends earlier: see test_prod_rollouts.py."""
     extensions.install(stack.cluster, "Cluster", tmp_path)
     try:
         _refused(stack, {"postgres": {"mode": "cloudnativepg"}}, "postgres.mode can't change from 'statefulset'")
@@ -71,7 +72,7 @@ def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack:
     stack.kubectl("delete", f"pvc/{CLAIM}", "--wait=true")
     _scale(stack, 1)
 
-    # The StatefulSet makes the claim again, from a template that no storage can serve.
+    # The StatefulSet recreates the PVC from a template that no storage class can satisfy.
     until("the StatefulSet has made the claim", lambda: _claim(stack)["spec"]["storageClassName"] == MISSING)
     until(
         "the pod waits for it",

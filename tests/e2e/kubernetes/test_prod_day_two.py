@@ -1,6 +1,6 @@
-"""What happens to a running prod stack: releases, losses, changes, failures, kills, its end and its return.
+"""Changes of a running prod stack: releases, losses, failures, kills, destruction and recreation.
 
-The steps build on each other; they run in the order of the file, and each leaves the stack whole.
+The tests build on each other and run in file order; each leaves the stack healthy.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ LOSSES: dict[str, tuple[str, ...]] = {
     "the cache": ("redis-0",),
     "the gateway": ("--selector", "app.kubernetes.io/name=kong"),
 }
-"""Which pods are deleted."""
+"""Ways to delete pods."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def up(stack: ClusterStack) -> None:
-    """The stack as the module finds it, with a row that is to be there at the end."""
+    """The stack in the module's initial state, with a row that must still exist at the end."""
     stack.up().succeeded()
     assert stack.platform().book(TENANT, title=MADE_ONCE).status == 201
 
@@ -97,7 +97,7 @@ def test_changed_configuration_restarts_its_readers(stack: ClusterStack) -> None
 
     platform = stack.platform()
     token = platform.token()
-    # What was asked before in this minute counts.
+    # Earlier requests in this minute count towards the limit.
     until("another minute", lambda: platform.call("GET", "/api/user/public/info", token).status == 200)
     platform.limited(LOW_LIMIT)
 
@@ -129,7 +129,7 @@ def test_a_number_that_follows_the_load_is_the_autoscalers(stack: ClusterStack) 
     assert autoscaler["spec"]["scaleTargetRef"]["name"] == "planning"
     assert (autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"]) == (1, 3)
 
-    # As the autoscaler does. The program no longer says how many there are.
+    # As the autoscaler does. The program no longer sets the number of replicas.
     stack.kubectl("scale", "deployment/planning", "--replicas=1")
     until("one pod is left", lambda: len(stack.pods("planning")) == 1)
     stack.preview("--expect-no-changes").succeeded()
@@ -201,7 +201,7 @@ def test_another_number_of_brokers_takes_the_documented_steps(stack: ClusterStac
 
     stack.kubectl("delete", "statefulset", "kafka", "--wait=true")
     stack.kubectl("delete", "pvc", *(f"kafka-kraft-data-kafka-{number}" for number in range(before)), "--wait=true")
-    # Of the settings, then of which claims hold the data.
+    # The number in the settings, and then which PVCs hold the data.
     stack.forget(refused.record())
     stack.forget(stack.up("--refresh").record())
     stack.up("--refresh").succeeded()
@@ -237,20 +237,20 @@ def test_a_killed_return_is_mended_and_finds_every_row(stack: ClusterStack, trie
 
 
 def kill(stack: ClusterStack, step: Step) -> None:
-    """Kills an `up`, and its plugins with it, once a step has come. Its lock is left behind, as Pulumi says."""
+    """Kill an `up` and its plugins after a given step. Its lock remains, as Pulumi reports."""
     has_come: Callable[[list[Step]], bool] = lambda steps: step in steps  # noqa: E731 - named by its type
     stack.kill_up_when(str(step), has_come, plugins_too=True)
     assert "pulumi cancel" in stack.up().failed().output
 
 
 def mend(stack: ClusterStack) -> None:
-    """One ordinary `up`, after which nothing is left to do."""
+    """Run one ordinary `up`, after which no change is left."""
     stack.cancel()
     stack.up().succeeded()
     stack.preview("--expect-no-changes").succeeded()
 
 
 def touched(outcome: Outcome) -> set[str]:
-    """Whose objects a preview or an update is about."""
+    """Return the workloads whose objects a preview or an update changes."""
     names = {change.split()[2] for change in outcome.changes}
     return {name.removesuffix("-secrets").removesuffix("-ready") for name in names}

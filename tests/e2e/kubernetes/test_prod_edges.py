@@ -1,6 +1,6 @@
-"""The prod stack behind an edge that isn't its own: Traefik's Ingress class, then its Gateway, then nginx again.
+"""The prod stack behind edges other than its own: Traefik's Ingress class, then Traefik's Gateway, then nginx again.
 
-The steps build on each other; they run in the order of the file.
+The tests build on each other and run in file order.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ SMALL: Mapping[str, Any] = {
     "frontends": {"deploy": [one.name for one in SHOWN]},
     "gateway": {"tls": {"source": "secret", "secretName": PLATFORM_SECRET}, "maxBodyMib": MAX_BODY_MIB},
 }
-"""Little of the platform, and a certificate that somebody keeps."""
+"""A small part of the platform, and an externally managed certificate."""
 
 BEHIND = [("kong", 8000), *((one.name, one.port) for one in SHOWN)]
-"""What the edge leads to."""
+"""Workloads that the edge routes to."""
 
 _ASK = """
 import http.client, socket, ssl, sys
@@ -49,7 +49,7 @@ print(connection.getresponse().headers["RateLimit-Remaining"])
 
 @pytest.fixture(scope="module")
 def edge(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traefik]:
-    """Traefik, and the stack cut down, not yet up; at the end the configuration is that of before."""
+    """Traefik, and the reduced stack, not yet up; the configuration is restored at the end."""
     if access.named_by_environment():
         pytest.skip("the cluster that PTI_TEST_KUBECONFIG names may have a Gateway API already, and others' routes")
     with stack.configured_for_a_while(), traefik(stack, tmp_path_factory.mktemp("traefik")) as running:
@@ -59,7 +59,7 @@ def edge(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def strangers(edge: Traefik, stack: ClusterStack) -> Iterator[dict[str, Stranger]]:
-    """A pod beside the controller, and one of a namespace that has nothing to do with it, by its namespace."""
+    """A pod beside the controller and one in an unrelated namespace, by namespace."""
     with (
         Stranger(stack.cluster, configuration.SERVICE_IMAGE) as elsewhere,
         Stranger(stack.cluster, configuration.SERVICE_IMAGE, CONTROLLERS) as beside,
@@ -69,7 +69,7 @@ def strangers(edge: Traefik, stack: ClusterStack) -> Iterator[dict[str, Stranger
 
 @pytest.fixture
 def enforced(stack: ClusterStack, strangers: dict[str, Stranger]) -> Iterator[None]:
-    """Network policies hold for one test, among pods that stay."""
+    """Enforce network policies for one test, while no pod changes."""
     stack.settle()
     with policy_agent.enforced():
         yield
@@ -147,7 +147,7 @@ def test_nginx_takes_it_back_and_nothing_of_the_others_is_left(stack: ClusterSta
 
 
 def brought_up(stack: ClusterStack) -> None:
-    """One `up`, which says how long it took."""
+    """Run one `up` and print its duration."""
     began = time.monotonic()
     stack.up().succeeded()
     print(f"pulumi up: {time.monotonic() - began:.0f} s")
@@ -155,13 +155,13 @@ def brought_up(stack: ClusterStack) -> None:
 
 
 def served(platform: Platform) -> None:
-    """The whole journey, once the edge has heard where it leads."""
+    """Run the whole journey once the edge has received its routes."""
     print(f"users are served after {platform.seconds_until_well():.1f} s more")
     platform.journey()
 
 
 def counted_apart(platform: Platform, other: Stranger) -> None:
-    """What a client claims of its address changes nothing; who has another address has a limit of his own."""
+    """Check that clients can't choose their address by a header, and that each address has its own limit."""
 
     def left(**claimed: str) -> int:
         answer = platform.call("GET", f"/api/{configuration.PUBLIC_SERVICE}/public/info", headers=claimed)
@@ -174,5 +174,5 @@ def counted_apart(platform: Platform, other: Stranger) -> None:
         told = other.python(_ASK, f"traefik.{CONTROLLERS}.svc.cluster.local", platform.api_host)
         return claiming == [before - 1, before - 2] and int(told) > claiming[-1]
 
-    # Counted by the clock's minutes: when one ends meanwhile, the count begins again.
+    # Limits count per calendar minute; if one ends meanwhile, the count restarts.
     until("clients are counted apart", is_counted_apart, 30)

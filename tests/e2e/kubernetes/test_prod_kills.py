@@ -1,6 +1,6 @@
-"""Production, killed at twenty moments of updates, removals and creations: one `up` completes it.
+"""Production, killed at twenty moments of updates, removals and creations: one `up` completes each.
 
-It takes hours on two cores. `PTI_TEST_KILLS` sets another number of moments.
+It takes hours on two cores. `PTI_TEST_KILLS` changes the number of moments.
 """
 
 from __future__ import annotations

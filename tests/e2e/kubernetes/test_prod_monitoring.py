@@ -1,6 +1,7 @@
 """Monitoring of the prod stack on a real node: all targets are up, failures raise alerts, and alerts resolve.
 
-One stack, in the order of the file; each test leaves it well. The next module's first `up` brings the real times back.
+The tests share one stack and run in file order; each leaves it healthy. The next module's first `up` restores the real
+times.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ STORES = (
     *("postgres", "redis", "kafka", "kong", "nginx", "prometheus", "alertmanager", "kubelet"),
     "kube-state-metrics",
 )
-"""Jobs of one workload, by its name."""
+"""Scrape jobs that exist for one workload only, by its name."""
 
 NODES = {("list", "nodes"), ("watch", "nodes"), ("get", "nodes/metrics")}
 REFUSED = {
@@ -46,7 +47,7 @@ READ = {
         *("pods", "persistentvolumeclaims", "deployments", "statefulsets", "horizontalpodautoscalers", "jobs"),
     )
 }
-"""What kube-state-metrics may do."""
+"""Permissions of kube-state-metrics."""
 
 OF_FAILURES = {
     "kube_job_failed",
@@ -58,7 +59,7 @@ OF_FAILURES = {
     "kube_horizontalpodautoscaler_status_current_replicas",
     "kube_horizontalpodautoscaler_status_condition",
 }
-"""Series of kube-state-metrics that are there while something waits, fails or is scaled automatically."""
+"""Series of kube-state-metrics that only exist while something waits, fails or is autoscaled."""
 
 UNHEARD = {
     "node_filesystem_avail_bytes": "nodes are somebody else's",
@@ -70,20 +71,20 @@ UNHEARD = {
 EMPTY_PANELS = {
     ("pti-infrastructure", 17): "no backup runs",
 }
-"""Panels of which a query gives nothing here."""
+"""Panels with a query that returns nothing here."""
 
 FAST = frozenset({"DiskFillsWithinADay"})
-"""What a volume raises that fills as fast as a test fills it."""
+"""Alerts for a volume that fills as fast as in a test."""
 
 LIMIT = Thresholds().disk_percent / 100
-"""Share above which a volume is filling."""
+"""Usage above which a volume counts as filling."""
 
 MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
 def watched(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched[Forwarded]]:
-    """The stack, quiet, and who is told."""
+    """The stack without firing alerts, and the receiver of its notifications."""
     if access.named_by_environment():
         pytest.skip("the pods of the cluster that PTI_TEST_KUBECONFIG names don't reach a program of this machine")
     with timed("monitoring's module"), monitored(stack, tmp_path_factory.mktemp("checkout")) as found:
@@ -99,7 +100,7 @@ def test_prometheus_may_read_what_kubelets_measure_and_nothing_else(stack: Clust
 @pytest.mark.usefixtures("watched")
 def test_kube_state_metrics_may_read_what_runs_here_and_no_secret(stack: ClusterStack) -> None:
     account = "kube-state-metrics"
-    # Its kinds are of several API groups; the rights name the resource alone.
+    # The objects belong to several API groups; the permissions only name the resource.
     assert rights(stack, account) - rights(stack, "default") == READ
     refused = {("list", "secrets"), ("list", "configmaps"), ("list", "nodes"), ("delete", "pods"), ("get", "pods/log")}
     assert {one for one in refused if may(stack, account, one)} == set()
@@ -126,7 +127,7 @@ def test_the_kubelet_tells_how_full_every_claim_of_ours_is(watched: Watched[Forw
 
     available, capacity = of("kubelet_volume_stats_available_bytes"), of("kubelet_volume_stats_capacity_bytes")
     assert available.keys() == capacity.keys() == configuration.CLAIMS
-    # What ext4 keeps for itself is no room.
+    # ext4's reserved blocks aren't available.
     assert volumes.SMALL_MIB * MIB // 2 < capacity[configuration.SMALL_CLAIM] < volumes.SMALL_MIB * MIB
     judged = {one["metric"]["volume"]: float(one["value"][1]) for one in watched.stack.query("volume:disk_used:ratio")}
     assert judged == pytest.approx(volumes.used(stack.cluster, NAMESPACE), abs=0.02)
@@ -197,7 +198,8 @@ def test_a_volume_that_fills(watched: Watched[Forwarded], stack: ClusterStack) -
 def test_a_service_that_stops(watched: Watched[Forwarded], stack: ClusterStack) -> None:
     watched.calm()
     with _without(stack, "user"):
-        # Its pods are asked until Prometheus looks their name up again: down, yet with the real times not for a minute.
+        # Prometheus scrapes its removed pods until the next name lookup: they are down, but for less than a minute with
+        # the real times.
         watched.raises(("TargetMissing", "user"), besides=frozenset({"ServiceDown"}))
     watched.clears()
 
@@ -218,7 +220,7 @@ def test_pods_that_crash_have_no_image_or_find_no_node(
         _changed(stack, "planning", "image", "pti-calendar/reference-service:never-built"),
         _changed(stack, "audit", "resources", {"requests": {"cpu": "100"}}),
     ):
-        # What ran before goes on; a pod that crashes is asked by Prometheus, too.
+        # The old pods continue to run; Prometheus also scrapes a crashing pod.
         watched.raises(
             ("ContainerCrashLooping", "user"),
             ("ImagePullFailing", "planning"),
@@ -249,7 +251,7 @@ def test_a_service_that_fails(watched: Watched[Forwarded]) -> None:
 
 
 def test_every_replica_is_a_target_and_up(watched: Watched[Forwarded]) -> None:
-    # The last one: by now the pods that went with the update that began this are no longer taken for present.
+    # The last check: by now, Prometheus no longer treats pods removed by the first update as current.
     def up() -> Counter[tuple[str, str, str]]:
         found = watched.stack.query("up")
         return Counter((one["metric"]["job"], one["metric"]["workload"], one["value"][1]) for one in found)
@@ -268,7 +270,7 @@ def test_every_replica_is_a_target_and_up(watched: Watched[Forwarded]) -> None:
 
 
 def _requests(watched: Watched[Forwarded]) -> Counter[tuple[str, str]]:
-    """(route, status) to how many POST requests both instances of rdv have counted."""
+    """Map (route, status) to the POST requests that both instances of rdv have counted."""
     labels = ("http_route", "http_response_status_code")
     counted: Counter[tuple[str, str]] = Counter()
     for one in watched.stack.query(POSTED):
@@ -278,7 +280,7 @@ def _requests(watched: Watched[Forwarded]) -> Counter[tuple[str, str]]:
 
 @contextmanager
 def _filled(stack: ClusterStack) -> Iterator[Callable[[float], None]]:
-    """Fills the small claim, from the pod that has it, to the share that is told; its file is gone at the end."""
+    """Fill the small PVC from its pod up to the given share; delete the file at the end."""
     inside = ("exec", "alertmanager-0", "--")
     file = "/alertmanager/filling"
     room_kib = int(stack.kubectl(*inside, "df", "-k", "/alertmanager").splitlines()[-1].split()[1])
@@ -295,7 +297,7 @@ def _filled(stack: ClusterStack) -> Iterator[Callable[[float], None]]:
 
 @contextmanager
 def _without(stack: ClusterStack, workload: str) -> Iterator[None]:
-    """A workload whose pods are taken away by hand, while the test looks."""
+    """Remove a workload's pods for the duration of the context."""
     stack.kubectl("scale", f"deployment/{workload}", "--replicas=0")
     try:
         yield
@@ -306,7 +308,7 @@ def _without(stack: ClusterStack, workload: str) -> Iterator[None]:
 
 @contextmanager
 def _changed(stack: ClusterStack, workload: str, field: str, value: object) -> Iterator[None]:
-    """A Deployment whose new pod doesn't serve, until the change is taken back."""
+    """Roll out a Deployment whose new pod isn't ready, and roll it back at the end."""
     place = f"/spec/template/spec/containers/0/{field}"
     patch = json.dumps([{"op": "add", "path": place, "value": value}])
     stack.kubectl("patch", f"deployment/{workload}", "--type=json", f"--patch={patch}")

@@ -1,7 +1,6 @@
-"""What happens around a running prod stack: the name server stops, the node is drained or loses power, the edge's
-certificate expires.
+"""Failures around a running prod stack: DNS stops, the node is drained or loses power, the edge's certificate expires.
 
-Each test leaves the stack whole.
+Each test leaves the stack healthy.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ TENANT = uuid.uuid4()
 BOOKED = "kept through the node's troubles"
 SECRET = "certificate-of-the-test"
 REQUESTS = 100
-"""Asked while no name is found: at 4 a second, five times as long as nginx keeps an address."""
+"""Requests at 4 per second while DNS is down, for five times as long as nginx caches an address."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def up(stack: ClusterStack) -> None:
-    """The stack as the module finds it, with a row that is to be there at the end."""
+    """The stack in the module's initial state, with a row that must still exist at the end."""
     if access.named_by_environment():
         pytest.skip("the node of the cluster that PTI_TEST_KUBECONFIG names is not ours to break")
     stack.up().succeeded()
@@ -49,7 +48,8 @@ def up(stack: ClusterStack) -> None:
 
 @contextmanager
 def used(stack: ClusterStack, tried: Tried) -> Iterator[Load]:
-    """The platform is used meanwhile. Afterwards every acknowledged booking is there, and every pod is ready."""
+    """Send requests for the duration of the context. Afterwards, check that every acknowledged booking exists and every
+    pod is ready."""
     platform = stack.platform()
     bookings = Bookings(platform)
     with Load(bookings.next, per_second=4, at_most_s=400, workers=64) as load:
@@ -67,7 +67,7 @@ def used(stack: ClusterStack, tried: Tried) -> Iterator[Load]:
 
 
 def restarts(stack: ClusterStack) -> dict[str, int]:
-    """Return the number of restarts per container's pod."""
+    """Return the number of restarts per container."""
     return {
         name: sum(one["restartCount"] for one in pod["status"]["containerStatuses"])
         for name, pod in stack.pods().items()
@@ -91,7 +91,7 @@ def test_a_dns_outage_restarts_no_pod(stack: ClusterStack, tried: Tried) -> None
 
 
 def test_a_drain_evicts_pods_one_after_the_other(stack: ClusterStack, tried: Tried) -> None:
-    """The only node stays open for new pods, as others would be: each pod is evicted, as `kubectl drain` does it."""
+    """The only node stays schedulable, in place of other nodes: each pod is evicted as `kubectl drain` does."""
     notice = "requests wait or fail while a store's only pod is replaced"
     tried.failure("A node is drained", on="Kubernetes", notice=notice)
     old = stack.identities()
@@ -148,7 +148,7 @@ def test_an_expired_certificate_is_reported_and_replaced_without_a_new_pod(
 
 
 def verified(platform: Platform) -> bool:
-    """Whether a client that verifies the edge's certificate is served."""
+    """Return whether a client that verifies the edge's certificate gets a response."""
     try:
         return platform.book(TENANT).status == 201
     except ssl.SSLCertVerificationError:
@@ -162,7 +162,7 @@ def firing(prometheus: Forwarded) -> set[tuple[str, str]]:
 
 
 def evicted(stack: ClusterStack, pod: str) -> bool:
-    """Whether a pod was told to go; not while its disruption budget keeps it."""
+    """Evict a pod; return False if its PodDisruptionBudget doesn't allow it."""
     eviction = {
         "apiVersion": "policy/v1",
         "kind": "Eviction",

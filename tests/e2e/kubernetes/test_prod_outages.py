@@ -25,12 +25,12 @@ from tests.failures import Tried
 SERVICE_NAMES = [service.name for service in SERVICES]
 
 OUTAGE_S = 130
-"""Longer than a container once had from its start to its readiness (120 s), before it was killed."""
+"""Longer than containers once had until readiness (120 s) before they were killed."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def up(stack: ClusterStack) -> None:
-    """The stack as the module finds it."""
+    """The stack in the module's initial state."""
     stack.up().succeeded()
 
 
@@ -67,7 +67,7 @@ def test_bookings_continue_without_redis_and_kafka(stack: ClusterStack, tried: T
 
 
 def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterStack, tried: Tried) -> None:
-    """Everything else starts meanwhile, and so does one broker of three, which has no quorum."""
+    """Everything else starts meanwhile, including one of three brokers, which has no quorum."""
     tried.failure(
         "All stores are down while everything else starts",
         on="Kubernetes",
@@ -98,13 +98,13 @@ def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterSta
 
 
 def more_bookings(bookings: Bookings) -> None:
-    """Waits until ten more are acknowledged."""
+    """Wait until ten more bookings are acknowledged."""
     enough = len(bookings.acknowledged) + 10
     until("bookings are taken", lambda: len(bookings.acknowledged) >= enough)
 
 
 def wait_for_alerts(stack: ClusterStack, names: set[str]) -> None:
-    """Waits until Prometheus has begun to raise these alerts: pending, as their time isn't over."""
+    """Wait until Prometheus reports these alerts as pending, before their `for` time is over."""
     with port_forward(stack, "statefulset/prometheus", 9090) as port:
         query = urllib.parse.urlencode({"query": 'ALERTS{workload="redis"}'})
         address = f"http://127.0.0.1:{port}/api/v1/query?{query}"
@@ -118,12 +118,12 @@ def wait_for_alerts(stack: ClusterStack, names: set[str]) -> None:
 
 
 def identities(stack: ClusterStack) -> dict[str, str]:
-    """Pod to the identity that no other pod of the same name ever has."""
+    """Map each pod to its UID."""
     return {name: pod["metadata"]["uid"] for name, pod in stack.pods().items()}
 
 
 def shortest_run_s(stack: ClusterStack) -> float:
-    """For how long the youngest container has been running; 0 while one isn't."""
+    """Return the run time of the youngest container, or 0 if one isn't running."""
     started = [status["state"].get("running", {}).get("startedAt") for status in containers(stack)]
     if not started or None in started:
         return 0
@@ -132,7 +132,7 @@ def shortest_run_s(stack: ClusterStack) -> float:
 
 
 def restarts(stack: ClusterStack) -> dict[str, int]:
-    """Pod to the number of its containers' restarts."""
+    """Map each pod to the number of its containers' restarts."""
     return {
         name: sum(status["restartCount"] for status in pod["status"].get("containerStatuses", []))
         for name, pod in stack.pods().items()
@@ -140,6 +140,6 @@ def restarts(stack: ClusterStack) -> dict[str, int]:
 
 
 def containers(stack: ClusterStack) -> list[dict[str, Any]]:
-    """The states of all containers; one that isn't there yet counts as waiting."""
+    """Return the states of all containers; a missing one counts as waiting."""
     nothing: list[dict[str, Any]] = [{"state": {}}]
     return [one for pod in stack.pods().values() for one in pod["status"].get("containerStatuses", nothing)]

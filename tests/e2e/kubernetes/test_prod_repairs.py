@@ -1,4 +1,4 @@
-"""The next update repairs manual changes in the cluster, and shows no Secret."""
+"""The next update repairs manual changes in the cluster without printing secrets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_next_update_repairs_manual_changes(stack: ClusterStack, tried: Trie
         edited = _edit_secret(stack, "planning")
 
         previewed = stack.preview("--refresh", "--diff").succeeded()
-        # The deleted Deployment gets a release at the same time.
+        # The deleted Deployment also gets a new release.
         stack.change({"services": {"each": {"audit": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
         repaired = stack.up("--refresh", "--diff").succeeded()
         until("every pod is ready", stack.all_ready)
@@ -55,7 +55,7 @@ def test_the_next_update_repairs_manual_changes(stack: ClusterStack, tried: Trie
 
 
 def _edit_secret(stack: ClusterStack, workload: str) -> str:
-    """Replaces a value of a workload's Secret, which can't be changed in place. Returns the Secret's name."""
+    """Change a value in a workload's immutable Secret by replacing the Secret. Return the Secret's name."""
     (found,) = (
         one
         for one in stack.objects("secrets")

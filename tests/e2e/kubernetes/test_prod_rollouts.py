@@ -1,6 +1,6 @@
 """Rollouts of the prod stack that can't succeed: the update reports the reason, and the next one recovers.
 
-The steps build on each other; they run in the order of the file, and each leaves the stack whole.
+The tests build on each other and run in file order; each leaves the stack healthy.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ QUOTA = {
 
 @pytest.fixture(scope="module", autouse=True)
 def up(stack: ClusterStack) -> None:
-    """The stack as the module finds it, with a row that is to be there at the end."""
+    """The stack in the module's initial state, with a row that must still exist at the end."""
     stack.up().succeeded()
     assert stack.platform().book(TENANT, title=BOOKED).status == 201
 
@@ -47,7 +47,7 @@ def test_a_store_whose_image_is_missing_is_named_each_time_and_comes_back(stack:
         with tried.until_well():
             failed = stack.up().failed()
             named(failed.output, "redis", "pod redis-0, container redis", PULL)
-            # Nothing has been fixed yet.
+            # The cause isn't fixed yet.
             named(stack.up().failed().output, "redis", "pod redis-0, container redis", PULL)
     stack.up().succeeded()
     until("every pod is ready", stack.all_ready)
@@ -117,7 +117,7 @@ def test_between_a_fixed_number_and_the_autoscalers_no_pod_is_lost(stack: Cluste
         assert "doesn't serve metrics.k8s.io" in to_autoscaler.output
         assert len(stack.objects("horizontalpodautoscalers")) == 1
 
-        # As the autoscaler does under load; then the number of before.
+        # As the autoscaler does under load, and then back to the old number.
         stack.kubectl("scale", "deployment/rdv", "--replicas=3")
         until("three pods are ready", lambda: len(stack.pods("rdv")) == 3 and stack.all_ready())
         stack.preview("--expect-no-changes").succeeded()
@@ -143,7 +143,7 @@ def test_an_operator_that_is_missing_is_named_by_the_preview(stack: ClusterStack
 
 
 def named(output: str, workload: str, where: str, reasons: tuple[str, ...]) -> None:
-    """The error names the workload, its pod and container, and one of the reasons."""
+    """Check that the error names the workload, its pod and container, and one of the reasons."""
     errors = output[output.index(f"{workload} isn't ready after") :]
     assert where in errors
     assert any(reason in errors for reason in reasons), errors
@@ -152,7 +152,7 @@ def named(output: str, workload: str, where: str, reasons: tuple[str, ...]) -> N
 
 @contextmanager
 def serving(stack: ClusterStack, tried: Tried) -> Iterator[None]:
-    """Requests to a service and a front end meanwhile, none of which fails."""
+    """Send requests to a service and a front end for the duration of the context; none may fail."""
     platform = stack.platform()
     token = platform.token()
     with Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=4, at_most_s=600) as load:
@@ -164,7 +164,7 @@ def serving(stack: ClusterStack, tried: Tried) -> Iterator[None]:
 
 @contextmanager
 def replicas_of(stack: ClusterStack, deployment: str) -> Iterator[list[int]]:
-    """Each number of replicas that a Deployment is given meanwhile, in order."""
+    """Record each replica count that a Deployment is given meanwhile, in order."""
     numbers: list[int] = []
     asked: tuple[Any, ...] = ("get", f"deployment/{deployment}", "--watch", "--output=jsonpath={.spec.replicas}{'\\n'}")
     with subprocess.Popen([*stack.namespaced(), *asked], stdout=subprocess.PIPE, text=True) as watching:

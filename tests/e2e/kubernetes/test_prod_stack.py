@@ -1,7 +1,7 @@
 """The prod stack on a real node: it starts, serves users, denies undeclared connections, and a second `up` changes
 nothing.
 
-The steps build on each other; they run in the order of the file.
+The tests build on each other and run in file order.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ CONNECTIONS = [
     Connection("rdv", "kong", 8000, is_open=False),
     Connection("user", "nginx", 8081, is_open=False),
 ]
-"""Of the pods that have a Python; the table of all is in `tests/unit/test_prod_network.py`."""
+"""Only pods with Python; `tests/unit/test_prod_network.py` has the complete table."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def up(stack: ClusterStack) -> None:
-    """Brings it up once, and says how long that took."""
+    """Bring the stack up once and print the duration."""
     began = time.monotonic()
     stack.up().succeeded()
     print(f"pulumi up: {time.monotonic() - began:.0f} s")
@@ -46,14 +46,14 @@ def up(stack: ClusterStack) -> None:
 
 @pytest.fixture(scope="module")
 def stranger(stack: ClusterStack) -> Iterator[Stranger]:
-    """A pod of another namespace."""
+    """A pod in another namespace."""
     with Stranger(stack.cluster, configuration.SERVICE_IMAGE) as pod:
         yield pod
 
 
 @pytest.fixture(scope="module")
 def enforced(stranger: Stranger) -> Iterator[None]:
-    """Network policies hold, from here to the end of the module."""
+    """Enforce network policies until the end of the module."""
     if access.named_by_environment():
         pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, nobody knows whether it enforces network policies")
     with policy_agent.enforced():
@@ -133,7 +133,8 @@ def test_no_secret_is_readable_in_a_pod_or_a_config_map(stack: ClusterStack) -> 
 
 
 def test_a_check_that_is_given_up_does_not_restart_postgresql(stack: ClusterStack, tried: Tried) -> None:
-    """What it leaves ends by itself with a status that PostgreSQL takes for a crash, if it is process 1."""
+    """When PostgreSQL is process 1, an orphaned child of the check exits with a status that PostgreSQL takes for a
+    crash."""
     tried.failure("A command in PostgreSQL's container is killed", on="Kubernetes", notice="nothing")
     ended = "/tmp/left-behind-ended"  # noqa: S108 - in the container
     before = checkpointer(stack)
@@ -145,7 +146,7 @@ def test_a_check_that_is_given_up_does_not_restart_postgresql(stack: ClusterStac
 
 
 def checkpointer(stack: ClusterStack) -> str:
-    """The number of PostgreSQL's process that a crash restarts with all others."""
+    """Return the process ID of PostgreSQL's checkpointer, which a crash restarts with all other processes."""
     find = "grep -l '^postgres: checkpointer' /proc/[0-9]*/cmdline"
     return stack.kubectl("exec", "postgres-0", "--", "sh", "-c", find)
 

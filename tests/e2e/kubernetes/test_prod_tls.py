@@ -1,6 +1,6 @@
-"""The platform's certificate from cert-manager: obtained, shown, renewed, and never in the stack's own hands.
+"""The platform's certificate from cert-manager: issued, served, renewed, and never stored by the stack itself.
 
-The steps build on each other; they run in the order of the file.
+The tests build on each other and run in file order.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def authority(test_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Who signs, as PEM."""
+    """The issuing authority's certificate, as PEM."""
     with cert_manager.installed(test_cluster, tmp_path_factory.mktemp("modules")) as certificate:
         yield certificate
 
 
 @pytest.fixture(scope="module")
 def platform(stack: ClusterStack, authority: str) -> Iterator[Platform]:
-    """The stack as its users see it, who trust the authority and nobody else; without a trace of that in the end."""
+    """The stack as seen by users who only trust the authority; everything is removed at the end."""
     with stack.configured_for_a_while():
         stack.change(SMALL)
         try:
             stack.up().succeeded()
             yield stack.platform(certificate=authority)
         finally:
-            # While there is still somebody who knows what a Certificate is.
+            # While the CRD for Certificates is still installed.
             stack.change({"gateway": {"tls": {"source": "self-signed", "issuer": None}}})
             stack.up().succeeded()
             stack.kubectl("delete", "secret", CERTIFICATE, "--ignore-not-found")
@@ -81,12 +81,12 @@ def test_the_update_after_a_renewal_changes_nothing(stack: ClusterStack, platfor
 
 
 def shown(platform: Platform) -> str:
-    """Fingerprint of what nginx shows."""
+    """Return the fingerprint of the certificate that nginx serves."""
     return hashlib.sha256(platform.shown_certificate()).hexdigest()
 
 
 def fingerprint(stack: ClusterStack) -> str:
-    """Of the certificate that cert-manager keeps; the first of its chain."""
+    """Return the fingerprint of the certificate that cert-manager stores, the first in its chain."""
     chain = cert_manager.secret(stack.cluster, NAMESPACE, CERTIFICATE)["tls.crt"]
     end = "-----END CERTIFICATE-----"
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(chain[: chain.index(end) + len(end)])).hexdigest()

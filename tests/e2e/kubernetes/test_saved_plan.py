@@ -1,6 +1,6 @@
 """A saved plan (`pulumi preview --save-plan`) is carried out on another machine (`pulumi up --plan`).
 
-A real API server takes the objects; nothing acts on them. Both machines reach it.
+The API server is real but has no controllers. Both machines can reach it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHANGES: Mapping[str, Mapping[str, str]] = {
 
 @pytest.fixture
 def stack(api_server: cluster.Cluster, tmp_path: Path) -> Iterator[OwnStack]:
-    """A stack of the small program in a namespace of its own."""
+    """A stack of the small program in its own namespace."""
     made = OwnStack(tmp_path / "stack", api_server, f"plan-{tmp_path.parent.name}")
     yield made
     made.remove()

@@ -1,7 +1,7 @@
-"""Every object of prod, given to real API servers: nothing is unknown, misspelt, deprecated or refused.
+"""Every object of prod, validated by real API servers: no field is unknown, misspelt, deprecated or refused.
 
-A dry run on the server decodes strictly, defaults, validates and admits; it stores nothing. The servers are the
-oldest, the node's and the newest version that is built here.
+A server-side dry run decodes strictly, applies defaults, validates and runs admission; it stores nothing. The versions
+are the oldest supported, the node's and the newest that is built here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def server(request: pytest.FixtureRequest, left_as_found: None) -> cluster.Clust
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_api_server_accepts_every_object_without_warnings(server: cluster.Cluster, variant: str) -> None:
     objects = [one for one in objects_of(variant) if one["kind"] not in OF_EXTENSIONS]
-    # Warnings are deprecations, and what the newest restricted standard would refuse.
+    # Warnings are deprecations, and violations of the newest restricted standard.
     assert dry_run(server, objects) == (0, "")
 
 
@@ -72,7 +72,7 @@ def test_the_operators_definitions_take_what_is_written_for_them(
     }
     assert every
     assert dry_run(server, list(every.values())) == (0, "")
-    # It reads the fields, and doesn't just let them pass.
+    # Verify that the server validates the fields instead of ignoring them.
     (first, *_) = every.values()
     code, told = dry_run(server, [{**first, "spec": {**first["spec"], "unknownToTheOperator": True}}])
     assert code != 0
@@ -80,7 +80,7 @@ def test_the_operators_definitions_take_what_is_written_for_them(
 
 
 def dry_run(server: cluster.Cluster, objects: list[Mapping[str, Any]]) -> tuple[int, str]:
-    """Exit code, and what kubectl says beside the names of what it applied."""
+    """Return the exit code, and kubectl's output without the names of the applied objects."""
     command = [*server.command(), "apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-"]
     done = subprocess.run(command, input=as_text(objects), capture_output=True, text=True)
     return done.returncode, done.stderr

@@ -1,4 +1,4 @@
-"""The last release's stack on a node, in use, is brought to the present program: no row and no object is lost."""
+"""Upgrade the last release's stack on a node, while in use, to the current program: no row and no object is lost."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.e2e.upgrade import upgrade
 from tests.failures import Tried
 
 REPLACED = {"Job", "ConfigMap", "Secret"}
-"""What may be replaced: objects that are named by their content."""
+"""Objects that may be replaced because their names depend on their content."""
 
 KEPT = ("persistentvolumeclaims", "statefulsets", "deployments", "services", "networkpolicies", "serviceaccounts")
-"""Kinds of which every object of the release has to be the same one afterwards."""
+"""Kinds whose objects must all keep their identity."""
 
 
 @pytest.fixture
 def released(stack: ClusterStack, test_cluster: cluster.Cluster, tmp_path: Path) -> Iterator[ClusterStack]:
-    """The release's stack, up, in the place of the suite's."""
+    """The release's stack, up, in place of the suite's."""
     stack.remove()
     cluster.fresh_volumes()
     made = ClusterStack(tmp_path, test_cluster)
@@ -40,7 +40,7 @@ def released(stack: ClusterStack, test_cluster: cluster.Cluster, tmp_path: Path)
 
 
 def identities(stack: ClusterStack) -> dict[str, str]:
-    """Kind and name to the identity that no other object ever has."""
+    """Map kind and name of each object to its UID."""
     return {f"{kind} {one['metadata']['name']}": one["metadata"]["uid"] for kind in KEPT for one in stack.objects(kind)}
 
 

@@ -1,6 +1,6 @@
-"""What an upgrade from the last release writes to the API server, and what its preview says of it.
+"""What an upgrade from the last release writes to the API server, and what its preview shows.
 
-On a real API server that nothing acts on: objects stay as they were written, and no pod is started.
+The API server is real but has no controllers: objects stay as written, and no pod starts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.e2e.kubernetes.stack import ClusterStack
 UNAWAITED = Path(__file__).parent / "programs" / "unawaited"
 KINDS = "deployments,statefulsets,networkpolicies,serviceaccounts,services,persistentvolumeclaims,poddisruptionbudgets"
 NAMED_BY_CONTENT = {"ConfigMap", "Secret", "Job"}
-"""Kinds of which another content is another object, under another name."""
+"""Kinds for which changed content means another object with another name."""
 
 
 def test_an_upgrade_keeps_every_object(api_server: cluster.Cluster, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ GATEWAY = "public"
 GATEWAY_SECRET = "public-tls"
 PLATFORM_SECRET = "edge-tls"
 HEADERS = "careful-browsers@file"
-"""Of the manifest: what adds the headers that an Ingress has no word for."""
+"""The object in the manifest that adds the headers that an Ingress can't express."""
 
 AS_INGRESS: Mapping[str, Any] = {
     "edge": "ingress",
@@ -47,15 +47,14 @@ AS_GATEWAY: Mapping[str, Any] = {
         "controllerNamespace": NAMESPACE,
     },
 }
-"""What the platform's configuration says of its edge."""
+"""The platform's configuration for this edge."""
 
 
 class Traefik:
     """The running controller.
 
-    Args:
-        stack: whose edge it can be.
-        folder: of the certificate that it shows, for every host name of the platform.
+    Args: stack: the stack that may use it as its edge. folder: where to put its certificate for every host name of the
+    platform.
     """
 
     def __init__(self, stack: ClusterStack, folder: Path) -> None:
@@ -65,11 +64,11 @@ class Traefik:
         self._ports = {port["name"]: port["nodePort"] for port in service["spec"]["ports"]}
 
     def by_ingress(self) -> Platform:
-        """The platform, with an Ingress."""
+        """Return the platform behind an Ingress."""
         return self._platform("web")
 
     def by_gateway(self) -> Platform:
-        """The platform, with HTTPRoutes."""
+        """Return the platform behind HTTPRoutes."""
         return self._platform("plain", redirect_status=301)
 
     def _platform(self, without_tls: str, **other: Any) -> Platform:
@@ -79,9 +78,10 @@ class Traefik:
 
 @contextmanager
 def traefik(stack: ClusterStack, folder: Path) -> Iterator[Traefik]:
-    """Traefik, ready; at the end nothing of it is left.
+    """Run Traefik for the duration of the context, and remove it afterwards.
 
-    The certificate is where each edge looks for it: beside the Gateway, and in the platform's namespace.
+    The certificate is stored in both places where the edges look for it: beside the Gateway, and in the platform's
+    namespace.
     """
     found = stack.cluster
     extensions.load({IMAGE: "traefik"})
@@ -107,7 +107,7 @@ def traefik(stack: ClusterStack, folder: Path) -> Iterator[Traefik]:
 
 
 def _keep_certificate(found: cluster.Cluster, namespace: str, name: str, folder: Path) -> None:
-    """A Secret with the certificate, in a namespace that may not be there yet."""
+    """Store a Secret with the certificate in a namespace, which is created if necessary."""
     files = (f"--cert={folder / 'tls.crt'}", f"--key={folder / 'tls.key'}")
     secret = found.kubectl(
         *("--namespace", namespace, "create", "secret", "tls", name, *files), "--dry-run=client", "--output=yaml"

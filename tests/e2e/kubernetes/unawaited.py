@@ -1,4 +1,4 @@
-"""What a program needs on an API server without controllers: that it waits for nothing there."""
+"""Changes for a program on an API server without controllers, so that it doesn't wait."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 import pulumi
 
-# No garbage collector ends a deletion in the foreground.
+# No garbage collector completes a foreground deletion.
 ANNOTATIONS = {"pulumi.com/skipAwait": "true", "pulumi.com/deletionPropagationPolicy": "background"}
 
 
 def wait_for_nothing(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-    """A transformation that takes objects as the API server has them."""
+    """Return a transformation that accepts objects as the API server stores them."""
     if args.type_ == "pulumi:index:Stash" and args.name.endswith("-ready"):
-        # Its hook waits for a rollout, which nothing carries out here.
+        # Its hook waits for a rollout, which no controller carries out here.
         args.opts.hooks = None
         return pulumi.ResourceTransformationResult(args.props, args.opts)
     if not args.type_.startswith("kubernetes:"):

@@ -1,4 +1,4 @@
-"""A store and a service, for an API server without controllers: nothing is waited for."""
+"""A store and a service, for an API server without controllers; the program waits for nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONFIG = pulumi.Config()
 
 
 def with_policy(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-    """Gives a StatefulSet the policy that the configuration asks for."""
+    """Give a StatefulSet the configured policy."""
     if args.type_.endswith(":StatefulSet"):
         props: dict[str, Any] = {**args.props}
         props["spec"] = {**props["spec"], "podManagementPolicy": CONFIG.get("policy") or "Parallel"}
@@ -27,7 +27,7 @@ def with_policy(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTrans
     return None
 
 
-# As in the project's own entrance.
+# As in the project's own entry point.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {}):

@@ -1,4 +1,4 @@
-"""The program in the folder `tests:program`, the present one or the last release's."""
+"""Run the program in the folder `tests:program`: the current one or the last release's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pulumi
 
-# Without this checkout's packages, which would take the place of the program's own.
+# Exclude this checkout's packages, which would otherwise take precedence over the program's own.
 _spec = importlib.util.spec_from_file_location("unawaited", Path(__file__).parents[2] / "unawaited.py")
 assert _spec is not None
 assert _spec.loader is not None
