@@ -92,8 +92,8 @@ def rendered(configuration: dict[str, Any]) -> list[dict[str, Any]]:
     )
     placeholders = Placeholders.of(settings, THIRD_PARTY)
     values = {credential: secrets.token_hex(16) for credential in placeholders.by_credential}
-    marked, filled = (recorded_resources(settings, placeholders, "prod", one) for one in (None, values))
-    return [without_pods(one.manifest) for one in manifests(marked, placeholders, filled)]
+    with_tokens, with_secrets = (recorded_resources(settings, placeholders, "prod", one) for one in (None, values))
+    return [without_pods(one.manifest) for one in manifests(with_tokens, placeholders, with_secrets)]
 
 
 def by_pulumi(stack: PulumiStack, place: Cluster, namespace: str, figures: Figures) -> None:

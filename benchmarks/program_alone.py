@@ -48,7 +48,7 @@ def evaluated() -> int:
     raw, secret = texts_of_prod()
     recording = record(
         lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
-        answer=_answer,
+        mock=_provider_mock,
         raw=raw,
         secret=secret,
         stack="prod",
@@ -57,7 +57,7 @@ def evaluated() -> int:
     return len(recording.registrations) + 1
 
 
-def _answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def _provider_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """A provider with the least to do: generated passwords, and names for the objects without one."""
     computed: dict[str, Any] = {}
     if type_.startswith("kubernetes:"):

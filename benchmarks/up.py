@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.report import machine, show, show_ratio, timed
 from operations.render.placeholders import Placeholders
-from operations.render.render import marked_compose_text
+from operations.render.render import compose_text_with_tokens
 from settings import NAMESPACE, parse
 from tests.engine import docker_engine
 from tests.engine.configurations import zookeeper_with_tools
@@ -67,7 +67,7 @@ def by_compose(file: Path) -> float:
 def _rendered(stack: str, configuration: dict[str, Any]) -> str:
     settings = parse({f"{NAMESPACE}:{key}": value for key, value in configuration.items()})
     placeholders = Placeholders.of(settings, ())
-    return placeholders.insert(marked_compose_text(settings, placeholders, stack))
+    return placeholders.to_compose(compose_text_with_tokens(settings, placeholders, stack))
 
 
 if __name__ == "__main__":

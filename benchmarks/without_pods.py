@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-OF_PULUMI = "pulumi.com/"
-SKIP_AWAIT = {f"{OF_PULUMI}skipAwait": "true"}
+ANNOTATION_PREFIX = "pulumi.com/"
+SKIP_AWAIT = {f"{ANNOTATION_PREFIX}skipAwait": "true"}
 """The provider has no switch for all objects at once: it reads this annotation of each."""
 
 ASLEEP: Mapping[str, Mapping[str, Any]] = {
@@ -19,7 +19,9 @@ ASLEEP: Mapping[str, Mapping[str, Any]] = {
 def without_pods(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The object with its controller asleep, and with no other wish to the provider than not to wait."""
     metadata = dict(manifest["metadata"])
-    kept = {key: value for key, value in metadata.get("annotations", {}).items() if not key.startswith(OF_PULUMI)}
+    kept = {
+        key: value for key, value in metadata.get("annotations", {}).items() if not key.startswith(ANNOTATION_PREFIX)
+    }
     metadata["annotations"] = kept | SKIP_AWAIT
     changed = dict(manifest) | {"metadata": metadata}
     if asleep := ASLEEP.get(manifest["kind"]):

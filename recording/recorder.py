@@ -22,7 +22,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from settings import NAMESPACE
 
-Answer = Callable[[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
+ProviderMock = Callable[[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
 """What a provider would answer to a type and its inputs: an id, and the outputs that are not among the inputs."""
 
 SECRET = {rpc._special_sig_key: rpc._special_secret_sig}
@@ -70,7 +70,7 @@ class Recording(Generic[Result]):
 
     result: Result
     registrations: list[Registration] = field(default_factory=list)
-    outputs_registered: list[str] = field(default_factory=list)
+    outputs_registered_by: list[str] = field(default_factory=list)
     """The resources that registered outputs, once per time; the stack is left out."""
 
     component_outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -105,15 +105,15 @@ class Recording(Generic[Result]):
         return named[name]
 
 
-def identity_by_name(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def default_provider_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Ids that name the resource."""
-    return f"id-of-{inputs.get('name', type_)}", _computed(type_, inputs)
+    return f"id-of-{inputs.get('name', type_)}", _computed_outputs(type_, inputs)
 
 
 def record(
     program: Callable[[], Result],
     *,
-    answer: Answer = identity_by_name,
+    mock: ProviderMock = default_provider_mock,
     raw: Mapping[str, str] | None = None,
     secret: Sequence[str] = (),
     stack: str = "dev",
@@ -123,7 +123,7 @@ def record(
 
     Args:
         program: declares resources; an output it wants to know the value of, it exports.
-        answer: stands in for the providers.
+        mock: answers for the providers.
         raw: the stack's configuration as Pulumi hands it over.
         secret: the keys of `raw` that are encrypted.
         stack: its name.
@@ -132,14 +132,14 @@ def record(
     Raises:
         Exception: what the program raised.
     """
-    return contextvars.copy_context().run(_record, program, answer, dict(raw or {}), list(secret), stack, preview)
+    return contextvars.copy_context().run(_record, program, mock, dict(raw or {}), list(secret), stack, preview)
 
 
 def _record(
-    program: Callable[[], Result], answer: Answer, raw: dict[str, str], secret: list[str], stack: str, preview: bool
+    program: Callable[[], Result], mock: ProviderMock, raw: dict[str, str], secret: list[str], stack: str, preview: bool
 ) -> Recording[Result]:
     set_all_config(raw, secret)
-    monitor, messages = _Monitor(answer), _Messages()
+    monitor, messages = _Monitor(mock), _MessageCollector()
     logger = logging.Logger("recorded", logging.DEBUG)
     logger.addHandler(messages)
     features = monitor.GetDeploymentInfo(None).supportedFeatures
@@ -163,7 +163,7 @@ def _record(
     return Recording(
         result=results[0],
         registrations=monitor.registrations,
-        outputs_registered=monitor.outputs_registered,
+        outputs_registered_by=monitor.outputs_registered_by,
         component_outputs=monitor.component_outputs,
         secret_component_outputs=frozenset(monitor.secret_component_outputs),
         exports=monitor.exports,
@@ -177,11 +177,11 @@ def _record(
 class _Monitor(mocks.MockMonitor):
     """The engine's side of the registrations."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(_NoCalls())
-        self._answer = answer
+    def __init__(self, mock: ProviderMock) -> None:
+        super().__init__(_ForbiddenCalls())
+        self._mock = mock
         self.registrations: list[Registration] = []
-        self.outputs_registered: list[str] = []
+        self.outputs_registered_by: list[str] = []
         self.component_outputs: dict[str, Any] = {}
         self.secret_component_outputs: set[str] = set()
         self.exports: dict[str, Any] = {}
@@ -193,24 +193,24 @@ class _Monitor(mocks.MockMonitor):
         if request.type == STACK:
             return resource_pb2.RegisterResourceResponse(urn=urn)
         sent = json_format.MessageToDict(request.object)
-        inputs, secret = _revealed(sent)
+        inputs, secret = _unwrap_secrets(sent)
         self.registrations.append(_registration(request, inputs, secret))
-        identity, computed = self._answer(request.type, inputs) if request.custom else ("", {})
+        identity, computed = self._mock(request.type, inputs) if request.custom else ("", {})
         state = sent | {
-            name: _as_secret(value) if name in request.additionalSecretOutputs else value
+            name: _wrap_secret(value) if name in request.additionalSecretOutputs else value
             for name, value in computed.items()
         }
-        answer = struct_pb2.Struct()
-        answer.update(state)
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=answer)
+        response = struct_pb2.Struct()
+        response.update(state)
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=response)
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
         if f"{STACK}::" in request.urn:
-            self.exports, self.secret_exports = _revealed(json_format.MessageToDict(request.outputs))
+            self.exports, self.secret_exports = _unwrap_secrets(json_format.MessageToDict(request.outputs))
         else:
             resource = _reference(request.urn)
-            self.outputs_registered.append(resource)
-            self.component_outputs[resource], secret = _revealed(json_format.MessageToDict(request.outputs))
+            self.outputs_registered_by.append(resource)
+            self.component_outputs[resource], secret = _unwrap_secrets(json_format.MessageToDict(request.outputs))
             self.secret_component_outputs |= {f"{resource} {path}" for path in secret}
         return empty_pb2.Empty()
 
@@ -223,7 +223,7 @@ class _Monitor(mocks.MockMonitor):
         self.hooks[hook.name] = hook
 
 
-class _NoCalls(mocks.Mocks):
+class _ForbiddenCalls(mocks.Mocks):
     """No provider function may be called: a preview must not need an engine."""
 
     def call(self, args: mocks.MockCallArgs) -> Any:
@@ -233,7 +233,7 @@ class _NoCalls(mocks.Mocks):
         raise AssertionError(f"the program reads the existing resource {args.typ} {args.name}")
 
 
-class _Messages(logging.Handler):
+class _MessageCollector(logging.Handler):
     """Collects what the program logs."""
 
     def __init__(self) -> None:
@@ -280,7 +280,7 @@ def _reference(urn: str) -> str:
     return f"{types.rpartition('$')[2]} {name}"
 
 
-def _computed(type_: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _computed_outputs(type_: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Outputs that only the provider knows."""
     if type_.endswith(":RemoteImage"):
         return {"imageId": f"sha256:{inputs['name']}"}
@@ -289,19 +289,19 @@ def _computed(type_: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _as_secret(value: Any) -> dict[str, Any]:
+def _wrap_secret(value: Any) -> dict[str, Any]:
     return {**SECRET, "value": value}
 
 
-def _revealed(value: Any, path: str = "") -> tuple[Any, set[str]]:
+def _unwrap_secrets(value: Any, path: str = "") -> tuple[Any, set[str]]:
     """A sent value without its secret marks, and the paths where they were."""
     if isinstance(value, dict) and value.get(rpc._special_sig_key) == rpc._special_secret_sig:
-        inner, secret = _revealed(value["value"], path)
+        inner, secret = _unwrap_secrets(value["value"], path)
         return inner, {path, *secret}
     if isinstance(value, dict | list):
         # The maps of a protobuf message come in another order in every process.
         parts = sorted(value.items()) if isinstance(value, dict) else enumerate(value)
-        found = {key: _revealed(one, f"{path}.{key}".lstrip(".")) for key, one in parts}
+        found = {key: _unwrap_secrets(one, f"{path}.{key}".lstrip(".")) for key, one in parts}
         secret = {where for _, inside in found.values() for where in inside}
         plain = {key: one for key, (one, _) in found.items()}
         return (plain if isinstance(value, dict) else list(plain.values())), secret

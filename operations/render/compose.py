@@ -9,8 +9,8 @@ from operations.project import OperationError
 from recording.recorder import Registration
 
 # Inputs about how the provider creates and deletes, which Compose doesn't need.
-PROVIDER_ONLY = {"wait", "waitTimeout", "destroyGraceSeconds", "mustRun", "start", "name", "image", "labels"}
-TRANSLATED_BELOW = {"uploads", "logDriver", "logOpts", "networksAdvanced"}
+PROVIDER_ONLY_FIELDS = {"wait", "waitTimeout", "destroyGraceSeconds", "mustRun", "start", "name", "image", "labels"}
+SEPARATELY_TRANSLATED_FIELDS = {"uploads", "logDriver", "logOpts", "networksAdvanced"}
 
 
 def compose_file(resources: Iterable[Registration], *, name: str) -> dict[str, Any]:
@@ -44,8 +44,8 @@ def compose_file(resources: Iterable[Registration], *, name: str) -> dict[str, A
     return {
         "name": name,
         "services": services,
-        "networks": {one.name: _named(one) for one in networks.values()},
-        "volumes": {one.inputs["name"]: _named(one) for one in volumes.values()},
+        "networks": {one.name: _network_or_volume(one) for one in networks.values()},
+        "volumes": {one.inputs["name"]: _network_or_volume(one) for one in volumes.values()},
         "configs": configs,
     }
 
@@ -56,7 +56,7 @@ def _condition(needed: Registration) -> str:
     return "service_healthy" if "healthcheck" in needed.inputs else "service_started"
 
 
-def _named(resource: Registration) -> dict[str, Any]:
+def _network_or_volume(resource: Registration) -> dict[str, Any]:
     inputs = resource.inputs
     driver = {"driver": inputs["driver"]} if "driver" in inputs else {}
     ipam = {"ipam": {"config": [dict(one) for one in inputs["ipamConfigs"]]}} if "ipamConfigs" in inputs else {}
@@ -66,7 +66,7 @@ def _named(resource: Registration) -> dict[str, Any]:
 def _service(container: Registration, networks: Mapping[str, str]) -> dict[str, Any]:
     inputs = container.inputs
     service: dict[str, Any] = {"image": inputs["image"], "container_name": inputs["name"]}
-    if unknown := inputs.keys() - PROVIDER_ONLY - TRANSLATED_BELOW - _TRANSLATIONS.keys():
+    if unknown := inputs.keys() - PROVIDER_ONLY_FIELDS - SEPARATELY_TRANSLATED_FIELDS - _TRANSLATIONS.keys():
         raise OperationError(
             f"container {container.name!r}: the field {', '.join(sorted(unknown))!r} has no translation to Compose"
         )

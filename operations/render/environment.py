@@ -10,7 +10,7 @@ from operations.render.placeholders import TLS_PAIR, Placeholders
 from settings.credential import Credential
 from settings.credentials import POSTGRES_MONITOR
 
-ENTRY = re.compile(
+VARIABLE_PATTERN = re.compile(
     r"""[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w*)[ \t]*=[ \t]*
     (?: '(?P<literal>[^']*)' | "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<plain>[^'"\n][^\n]*?)? )
     [ \t]*(?:(?<=\s)\#[^\n]*)?(?:\n|\Z)""",
@@ -18,8 +18,8 @@ ENTRY = re.compile(
 )
 """One variable: plain text to the end of the line, or quoted text, which may span several lines."""
 
-NOTHING = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
-ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
+BLANK_OR_COMMENT_PATTERN = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
+ESCAPED_CHARACTERS = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 
 
 def read_variables(path: Path) -> dict[str, str]:
@@ -30,9 +30,9 @@ def read_variables(path: Path) -> dict[str, str]:
     """
     text, found, position = path.read_text(), {}, 0
     while position < len(text):
-        if entry := ENTRY.match(text, position):
+        if entry := VARIABLE_PATTERN.match(text, position):
             found[entry["name"]] = _value(entry)
-        elif not (entry := NOTHING.match(text, position)):
+        elif not (entry := BLANK_OR_COMMENT_PATTERN.match(text, position)):
             line = text.count("\n", 0, position) + 1
             raise OperationError(f"{path}: line {line} is not NAME=value, or a quote isn't closed.")
         position = entry.end()
@@ -65,5 +65,7 @@ def read_secrets(path: Path, needed: Placeholders) -> dict[Credential, str]:
 
 def _value(entry: re.Match[str]) -> str:
     if entry["quoted"] is not None:
-        return re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[0]), entry["quoted"], flags=re.DOTALL)
+        return re.sub(
+            r"\\(.)", lambda found: ESCAPED_CHARACTERS.get(found[1], found[0]), entry["quoted"], flags=re.DOTALL
+        )
     return entry["literal"] if entry["literal"] is not None else entry["plain"] or ""

@@ -17,20 +17,20 @@ from recording.recorder import STACK, Registration
 FOLDERS = ("namespace", "secrets", "infrastructure", "services", "ingress")
 """Folders in the order of application."""
 
-OF_COMPONENT = {"Microservice": "services", "Frontend": "services", "Gateway": "ingress"}
+FOLDER_BY_COMPONENT = {"Microservice": "services", "Frontend": "services", "Gateway": "ingress"}
 """Component to the folder of its objects; others go to `infrastructure`, which is applied first."""
 
-KINDS = (
+KIND_ORDER = (
     *("Namespace", "ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim", "NetworkPolicy", "Service"),
     *("Certificate", "Cluster", "StatefulSet", "Deployment", "Job"),
 )
 """Order of kinds within a file, in which kubectl applies them; other kinds follow."""
 
-OF_PULUMI = "pulumi.com/"
+ANNOTATION_PREFIX = "pulumi.com/"
 
 
 @dataclass(frozen=True)
-class Object:
+class RenderedObject:
     """One object, and its file."""
 
     folder: str
@@ -41,61 +41,61 @@ class Object:
 
 
 def manifests(
-    marked: Iterable[Registration], placeholders: Placeholders, filled: Iterable[Registration] | None = None
-) -> list[Object]:
+    with_tokens: Iterable[Registration], placeholders: Placeholders, with_secrets: Iterable[Registration] | None = None
+) -> list[RenderedObject]:
     """Return the objects of a stack, in the order of their files.
 
     The name of an object without one is its resource's name with a hash of its contents, as in kustomize. For a Secret,
     the hash is over the placeholders, so that no name reveals a secret value.
 
     Args:
-        marked: the stack's resources with marks as their secrets, in the order of their registration.
-        placeholders: what the marks stand for.
-        filled: the same with the secrets' values; without them, the Secrets hold placeholders in `stringData`.
+        with_tokens: the stack's resources with tokens as their secrets, in the order of their registration.
+        placeholders: what the tokens stand for.
+        with_secrets: the same with the secrets' values; without them, the Secrets hold placeholders in `stringData`.
     """
-    marked = list(marked)
-    final = _final_names(marked)
-    written = marked if filled is None else list(filled)
+    with_tokens = list(with_tokens)
+    final = _final_names(with_tokens)
+    written = with_tokens if with_secrets is None else list(with_secrets)
     renamed = {provisional_name(one.inputs): final[str(one)] for one in written if str(one) in final}
     parents = {str(one): one.parent for one in written}
     objects = []
     for one in written:
         if not one.type.startswith("kubernetes:"):
             continue
-        manifest = _for_kubectl(_replaced(one.inputs, renamed), final.get(str(one)))
+        manifest = _for_kubectl(_replace_texts(one.inputs, renamed), final.get(str(one)))
         for path in one.ignore_changes:
             manifest = _without(manifest, path.split("."))
         if manifest["kind"] == "Secret":
-            manifest = _changeable(manifest)
-            manifest = _readable(manifest, placeholders) if filled is None else manifest
+            manifest = _mutable(manifest)
+            manifest = _with_plain_values(manifest, placeholders) if with_secrets is None else manifest
         folder = "secrets" if manifest["kind"] == "Secret" else _folder(one.parent, parents)
         # One file: alphabetical order would try the policies of a namespace before the namespace.
         owner = manifest["metadata"].get("namespace", manifest["metadata"]["name"])
         if folder != "namespace":
             owner = manifest["metadata"]["labels"].get(NAME, one.name)
-        objects.append(Object(folder, owner, manifest))
-    return sorted(objects, key=_place)
+        objects.append(RenderedObject(folder, owner, manifest))
+    return sorted(objects, key=_sort_key)
 
 
-def _final_names(marked: Iterable[Registration]) -> dict[str, str]:
+def _final_names(with_tokens: Iterable[Registration]) -> dict[str, str]:
     """Resource to name, of the objects that have none of their own."""
     final: dict[str, str] = {}
     renamed: dict[str, str] = {}
-    for one in marked:
+    for one in with_tokens:
         if one.type.startswith("kubernetes:") and "name" not in one.inputs["metadata"]:
             # Objects that it refers to were registered before and have their names.
-            content = json.dumps(_replaced(one.inputs, renamed), sort_keys=True)
+            content = json.dumps(_replace_texts(one.inputs, renamed), sort_keys=True)
             final[str(one)] = f"{one.name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
             renamed[provisional_name(one.inputs)] = final[str(one)]
     return final
 
 
-def _replaced(value: Any, texts: Mapping[str, str]) -> Any:
+def _replace_texts(value: Any, texts: Mapping[str, str]) -> Any:
     """A value in which some texts are replaced, whole ones."""
     if isinstance(value, Mapping):
-        return {key: _replaced(one, texts) for key, one in value.items()}
+        return {key: _replace_texts(one, texts) for key, one in value.items()}
     if isinstance(value, list):
-        return [_replaced(one, texts) for one in value]
+        return [_replace_texts(one, texts) for one in value]
     return texts.get(value, value) if isinstance(value, str) else value
 
 
@@ -111,7 +111,7 @@ def _for_kubectl(manifest: Mapping[str, Any], name: str | None) -> dict[str, Any
     """Return the manifest with its name and without annotations for Pulumi's provider."""
     metadata = dict(manifest["metadata"]) | ({"name": name} if name else {})
     annotations = {
-        key: value for key, value in metadata.pop("annotations", {}).items() if not key.startswith(OF_PULUMI)
+        key: value for key, value in metadata.pop("annotations", {}).items() if not key.startswith(ANNOTATION_PREFIX)
     }
     metadata |= {"annotations": annotations} if annotations else {}
     order = ("apiVersion", "kind", "metadata")
@@ -120,16 +120,16 @@ def _for_kubectl(manifest: Mapping[str, Any], name: str | None) -> dict[str, Any
     return {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": placed, **rest}
 
 
-def _changeable(secret: Mapping[str, Any]) -> dict[str, Any]:
+def _mutable(secret: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mutable Secret, whose name doesn't depend on its value."""
     return {key: value for key, value in secret.items() if key != "immutable"}
 
 
-def _readable(secret: Mapping[str, Any], placeholders: Placeholders) -> dict[str, Any]:
+def _with_plain_values(secret: Mapping[str, Any], placeholders: Placeholders) -> dict[str, Any]:
     """Return a Secret with plain-text values, in which placeholders replace secrets."""
     rest = {key: value for key, value in secret.items() if key != "data"}
     values = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
-    return {**rest, "stringData": {key: placeholders.instruct(value) for key, value in values.items()}}
+    return {**rest, "stringData": {key: placeholders.to_manifest(value) for key, value in values.items()}}
 
 
 def _folder(parent: str, parents: Mapping[str, str]) -> str:
@@ -138,13 +138,13 @@ def _folder(parent: str, parents: Mapping[str, str]) -> str:
         return "namespace"
     while parent:
         component = parent.partition(" ")[0].rpartition(":")[2]
-        if component in OF_COMPONENT:
-            return OF_COMPONENT[component]
+        if component in FOLDER_BY_COMPONENT:
+            return FOLDER_BY_COMPONENT[component]
         parent = parents.get(parent, "")
     return "infrastructure"
 
 
-def _place(one: Object) -> tuple[int, str, int, str, str]:
+def _sort_key(one: RenderedObject) -> tuple[int, str, int, str, str]:
     kind = one.manifest["kind"]
-    order = KINDS.index(kind) if kind in KINDS else len(KINDS)
+    order = KIND_ORDER.index(kind) if kind in KIND_ORDER else len(KIND_ORDER)
     return FOLDERS.index(one.folder), one.workload, order, kind, one.manifest["metadata"]["name"]

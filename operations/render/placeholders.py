@@ -46,9 +46,9 @@ class Placeholders:
         return cls(defaults)
 
     @property
-    def marks(self) -> dict[str, str]:
+    def tokens(self) -> dict[str, str]:
         """Return the token per configuration key."""
-        return {one.key: mark(one) for one in self.by_credential if one not in TLS_PAIR}
+        return {one.key: token(one) for one in self.by_credential if one not in TLS_PAIR}
 
     @property
     def required(self) -> bool:
@@ -57,20 +57,20 @@ class Placeholders:
 
     def used_in(self, text: str) -> Placeholders:
         """Return the credentials that the text contains."""
-        return Placeholders({one: default for one, default in self.by_credential.items() if mark(one) in text})
+        return Placeholders({one: default for one, default in self.by_credential.items() if token(one) in text})
 
-    def insert(self, text: str) -> str:
+    def to_compose(self, text: str) -> str:
         """Return the text with each token replaced by Compose's reference to the variable."""
         for credential, default in self.by_credential.items():
             missing = f":?set {credential.variable} in the environment file"
             reference = f"${{{credential.variable}{missing if default is None else f':-{default}'}}}"
-            text = text.replace(mark(credential), reference)
+            text = text.replace(token(credential), reference)
         return text
 
-    def instruct(self, text: str) -> str:
+    def to_manifest(self, text: str) -> str:
         """Return the text with each token replaced by a visible placeholder: `REPLACE_WITH_<variable>`."""
         for credential in self.by_credential:
-            text = text.replace(mark(credential), f"REPLACE_WITH_{credential.variable}")
+            text = text.replace(token(credential), f"REPLACE_WITH_{credential.variable}")
         return text
 
     def example(self, *introduction: str) -> str:
@@ -82,6 +82,6 @@ class Placeholders:
         return "\n".join(lines) + "\n"
 
 
-def mark(credential: Credential) -> str:
+def token(credential: Credential) -> str:
     """Return the token of a credential."""
     return f"PLACEHOLDER0{credential.variable.replace('_', '0')}0PLACEHOLDER"

@@ -13,13 +13,13 @@ from operations.project import PROJECT, ROOT, OperationError
 from operations.render import text
 from operations.render.compose import compose_file
 from operations.render.environment import read_secrets
-from operations.render.manifests import FOLDERS, Object, manifests
+from operations.render.manifests import FOLDERS, RenderedObject, manifests
 from operations.render.placeholders import TLS_CERTIFICATE, Placeholders
 from operations.render.resources import recorded_resources
 from settings import Settings
 from settings.backend import Kubernetes
 
-__all__ = ["marked_compose_text", "recorded_resources", "render", "write_objects"]
+__all__ = ["compose_text_with_tokens", "recorded_resources", "render", "write_objects"]
 
 COMPOSE, ENVIRONMENT, EXAMPLE = "compose.yaml", ".env", ".env.example"
 
@@ -39,14 +39,14 @@ def render(stack: str) -> None:
     write(settings, Placeholders.of(settings, supplied), stack, directory)
 
 
-def marked_compose_text(settings: Settings, placeholders: Placeholders, stack: str) -> str:
-    """The Compose file with marks for secrets; the same settings always give the same text."""
+def compose_text_with_tokens(settings: Settings, placeholders: Placeholders, stack: str) -> str:
+    """The Compose file with tokens for secrets; the same settings always give the same text."""
     resources = recorded_resources(settings, placeholders, stack)
     body = text.document(compose_file(resources, name=f"{PROJECT}-{stack}"))
     return text.header(stack) + body.replace("$", "$$")
 
 
-def write_objects(objects: Iterable[Object], directory: Path, stack: str) -> None:
+def write_objects(objects: Iterable[RenderedObject], directory: Path, stack: str) -> None:
     """Writes each folder anew, a file per workload; those with Secrets are for their owner alone."""
     for folder in FOLDERS:
         shutil.rmtree(directory / folder, ignore_errors=True)
@@ -60,15 +60,15 @@ def write_objects(objects: Iterable[Object], directory: Path, stack: str) -> Non
 
 
 def _write_compose(settings: Settings, placeholders: Placeholders, stack: str, directory: Path) -> None:
-    marked = marked_compose_text(settings, placeholders, stack)
-    needed = placeholders.used_in(marked)
+    with_tokens = compose_text_with_tokens(settings, placeholders, stack)
+    needed = placeholders.used_in(with_tokens)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / COMPOSE).write_text(needed.insert(marked))
+    (directory / COMPOSE).write_text(needed.to_compose(with_tokens))
     (directory / EXAMPLE).write_text(
         needed.example(
             "The secrets of the rendered stack. Copy it to .env beside compose.yaml.",
             "Letters, digits, '-' and '_' only: the values go into files of several formats as they are.",
-            *_how_to_make_a_certificate(settings, needed),
+            *_certificate_instructions(settings, needed),
         )
     )
     shown = directory.relative_to(ROOT)
@@ -80,29 +80,31 @@ def _write_compose(settings: Settings, placeholders: Placeholders, stack: str, d
 
 def _write_manifests(settings: Settings, placeholders: Placeholders, stack: str, directory: Path) -> None:
     environment = directory / ENVIRONMENT
-    marked = recorded_resources(settings, placeholders, stack)
-    needed = placeholders.used_in("".join(_secret_texts(manifests(marked, Placeholders({})))))
-    filled = None
+    with_tokens = recorded_resources(settings, placeholders, stack)
+    needed = placeholders.used_in("".join(_secret_texts(manifests(with_tokens, Placeholders({})))))
+    with_secrets = None
     if environment.exists():
         values = read_secrets(environment, needed)
-        filled = recorded_resources(settings, placeholders, stack, values)
-    objects = manifests(marked, needed, filled)
+        with_secrets = recorded_resources(settings, placeholders, stack, values)
+    objects = manifests(with_tokens, needed, with_secrets)
     write_objects(objects, directory, stack)
     (directory / EXAMPLE).write_text(
         needed.example(
             "The secrets of the rendered stack. Copy it to .env beside this file, fill it in and render again.",
             "A value with anything but letters, digits and -._ stands in single quotes.",
-            *_how_to_make_a_certificate(settings, needed),
+            *_certificate_instructions(settings, needed),
         )
     )
-    _tell(directory.relative_to(ROOT), settings.kubernetes, objects, is_filled=filled is not None, stack=stack)
+    _print_next_steps(
+        directory.relative_to(ROOT), settings.kubernetes, objects, has_secrets=with_secrets is not None, stack=stack
+    )
 
 
-def _secret_texts(objects: Iterable[Object]) -> list[str]:
+def _secret_texts(objects: Iterable[RenderedObject]) -> list[str]:
     return [value for one in objects for value in one.manifest.get("stringData", {}).values()]
 
 
-def _how_to_make_a_certificate(settings: Settings, needed: Placeholders) -> list[str]:
+def _certificate_instructions(settings: Settings, needed: Placeholders) -> list[str]:
     if TLS_CERTIFICATE not in needed.by_credential:
         return []
     return [
@@ -112,13 +114,15 @@ def _how_to_make_a_certificate(settings: Settings, needed: Placeholders) -> list
     ]
 
 
-def _tell(shown: Path, cluster: Kubernetes, objects: list[Object], *, is_filled: bool, stack: str) -> None:
+def _print_next_steps(
+    shown: Path, cluster: Kubernetes, objects: list[RenderedObject], *, has_secrets: bool, stack: str
+) -> None:
     """Print the next steps, for the cluster of the configuration."""
     kubectl = f"kubectl --kubeconfig {cluster.kubeconfig} --context {cluster.context}"
     jobs = [one.manifest["metadata"]["name"] for one in objects if one.manifest["kind"] == "Job"]
     named = " ".join(f"job/{name}" for name in jobs)
     print(f"{shown}/ holds {len(objects)} objects in {', '.join(FOLDERS)}.")
-    if is_filled:
+    if has_secrets:
         print(f"The secrets come from {shown}/{ENVIRONMENT}: keep {shown}/secrets to yourself.")
     else:
         print(

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from operations.project import PROJECT
-from operations.render.placeholders import TLS_CERTIFICATE, TLS_PRIVATE_KEY, Placeholders, mark
-from recording.recorder import Answer, Registration, record
+from operations.render.placeholders import TLS_CERTIFICATE, TLS_PRIVATE_KEY, Placeholders, token
+from recording.recorder import ProviderMock, Registration, record
 from settings import NAMESPACE, Settings
 from settings.credential import Credential
 
@@ -23,13 +23,13 @@ def recorded_resources(
         settings: of the stack.
         placeholders: its secrets.
         stack: its name.
-        values: of the secrets; without them, their marks.
+        values: of the secrets; without them, their tokens.
     """
     from backends.addresses import Addresses
     from backends.create import create_backend
     from components.platform import Platform, PlatformArgs
 
-    known = {credential: mark(credential) for credential in placeholders.by_credential} | dict(values or {})
+    known = {credential: token(credential) for credential in placeholders.by_credential} | dict(values or {})
     supplied = {f"{NAMESPACE}:{one.key}": value for one, value in known.items() if one.key}
 
     def program() -> None:
@@ -37,7 +37,7 @@ def recorded_resources(
             backend = create_backend(settings, stack=stack)
             Platform("platform", PlatformArgs(settings=settings, backend=backend, stack=stack))
 
-    return record(program, answer=_answers(known), raw=supplied, secret=list(supplied), stack=stack).registrations
+    return record(program, mock=_provider_mock(known), raw=supplied, secret=list(supplied), stack=stack).registrations
 
 
 def provisional_name(inputs: Mapping[str, Any]) -> str:
@@ -45,8 +45,8 @@ def provisional_name(inputs: Mapping[str, Any]) -> str:
     return f"unnamed-{_hash(inputs)}"
 
 
-def _answers(known: Mapping[Credential, str]) -> Answer:
-    def answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def _provider_mock(known: Mapping[Credential, str]) -> ProviderMock:
+    def mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """Networks, volumes and images by their names; a container by an id that changes with its definition."""
         if type_.startswith("kubernetes:"):
             metadata = {"name": provisional_name(inputs), **inputs["metadata"]}
@@ -61,7 +61,7 @@ def _answers(known: Mapping[Credential, str]) -> Answer:
             return "certificate", {"certPem": known[TLS_CERTIFICATE]}
         return str(inputs.get("name", type_)), {}
 
-    return answer
+    return mock
 
 
 def _hash(content: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What `render` records is what the real plugins are asked to create: every resource, every input, both ways.
 
-The stack's credentials are supplied as the marks that the recording has for them, and the preview's plan is written
+The stack's credentials are supplied as the tokens that the recording has for them, and the preview's plan is written
 with its secrets, so that even those are compared. A plan holds the inputs as the provider's own check has left them;
 what that check filled in by itself is listed there under `__defaults` and left out here.
 """
@@ -58,7 +58,7 @@ class BothSides:
         settings = parse({f"{NAMESPACE}:{key}": value for key, value in configuration.items()})
         placeholders = Placeholders.of(settings, ())
         stack = PulumiStack(home, configuration=configuration)
-        stack.set_secrets(placeholders.marks)
+        stack.set_secrets(placeholders.tokens)
         plan = home / "plan.json"
         shown = stack.preview("--json", "--show-secrets", f"--save-plan={plan}").succeeded().output
         # Warnings may stand before it, and a remark about the plan after it.

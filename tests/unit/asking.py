@@ -13,7 +13,7 @@ import pulumi
 import settings
 from components.platform import Platform, PlatformArgs
 from recording.backend import RecordingBackend
-from recording.recorder import identity_by_name, record
+from recording.recorder import default_provider_mock, record
 from workloads import CertificateRequest, Exposure, PostgresCluster, Workload
 
 KEY_PAIR = {"PrivateKey": {"privateKeyPem": "a private key"}, "SelfSignedCert": {"certPem": "a certificate"}}
@@ -54,9 +54,9 @@ def as_raw(configuration: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def with_certificate(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def tls_provider_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Answer resource registrations like the providers, including the TLS provider."""
-    identity, computed = identity_by_name(type_, inputs)
+    identity, computed = default_provider_mock(type_, inputs)
     return identity, {**computed, **KEY_PAIR.get(type_.rpartition(":")[2], {})}
 
 
@@ -73,7 +73,7 @@ def asked_for(configuration: Mapping[str, Any], secrets: Mapping[str, str] | Non
         pulumi.export("outputs", platform.outputs.as_mapping())
         return platform
 
-    recording = record(program, answer=with_certificate, raw=raw | encrypted, secret=[*encrypted])
+    recording = record(program, mock=tls_provider_mock, raw=raw | encrypted, secret=[*encrypted])
     exports = dict(recording.exports)
     return Asked(
         outputs=exports.pop("outputs"),

@@ -16,8 +16,8 @@ from backends.create import create_backend
 from components.platform import Platform, PlatformArgs
 from recording.recorder import Recording, record
 from settings.catalog import SERVICES
-from tests.unit.asking import Ask, Asked, as_raw, asked_for, with_certificate
-from tests.unit.kubernetes_stand_in import answer as in_a_cluster
+from tests.unit.asking import Ask, Asked, as_raw, asked_for, tls_provider_mock
+from tests.unit.kubernetes_stand_in import kubernetes_provider_mock
 from tests.unit.paths import ROOT
 
 # Show both sides of a failed comparison.
@@ -26,9 +26,11 @@ pytest.register_assert_rewrite("tests.unit.mistakes")
 Deploy = Callable[..., Recording[Platform]]
 
 
-def answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def provider_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Answer resource registrations like the providers of a stack."""
-    return in_a_cluster(type_, inputs) if type_.startswith("kubernetes:") else with_certificate(type_, inputs)
+    return (
+        kubernetes_provider_mock(type_, inputs) if type_.startswith("kubernetes:") else tls_provider_mock(type_, inputs)
+    )
 
 
 def deploy_platform(
@@ -48,7 +50,7 @@ def deploy_platform(
                 pulumi.export(name, value)
         return platform
 
-    return record(program, answer=answer, raw=raw | encrypted, secret=[*encrypted], stack=stack)
+    return record(program, mock=provider_mock, raw=raw | encrypted, secret=[*encrypted], stack=stack)
 
 
 def stack_file(stack: str) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ import pulumi
 
 from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
-from recording.recorder import Recording, identity_by_name, record
+from recording.recorder import Recording, default_provider_mock, record
 from settings.backend import Images, Kubernetes
 from workloads import Kind, Port, Workload
 
@@ -21,10 +21,10 @@ CLUSTER: Mapping[str, Any] = {"kubeconfig": "~/.kube/config", "context": "test"}
 Program = Callable[[KubernetesBackend, pulumi.Resource], None]
 
 
-def answer(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def kubernetes_provider_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Answer like the provider: an object without a name gets one that depends on its content."""
     if not type_.startswith("kubernetes:"):
-        return identity_by_name(type_, inputs)
+        return default_provider_mock(type_, inputs)
     metadata = dict(inputs["metadata"])
     if "name" not in metadata:
         content = json.dumps(inputs, sort_keys=True)
@@ -49,7 +49,7 @@ def run(
         program(backend, pulumi.ComponentResource("test:index:Parent", "parent"))
         return backend
 
-    return record(whole, answer=answer, stack="prod", preview=preview)
+    return record(whole, mock=kubernetes_provider_mock, stack="prod", preview=preview)
 
 
 def deployed(*workloads: Workload, **options: Any) -> Recording[KubernetesBackend]:

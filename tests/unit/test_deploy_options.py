@@ -16,7 +16,7 @@ from operations.project import PROJECT
 from recording.recorder import Recording, record
 from settings.backend import Backend as BackendSettings
 from settings.backend import Images, Kubernetes
-from tests.unit.kubernetes_stand_in import CLUSTER, answer
+from tests.unit.kubernetes_stand_in import CLUSTER, kubernetes_provider_mock
 from workloads import Exec, FileSet, Kind, Probe, Volume, Workload, WorkloadError
 
 GROUP = "test:index:Group"
@@ -54,7 +54,7 @@ def deployed(backend: Callable[[], Backend], **options: Any) -> Recording[None]:
             aliases = (pulumi.Alias(parent=before),) if options.pop("has_moved", False) else ()
             backend().deploy(STORE, DeployOptions(parent=now, aliases=aliases, **options))
 
-    return record(program, answer=answer)
+    return record(program, mock=kubernetes_provider_mock)
 
 
 @BACKENDS

@@ -20,7 +20,7 @@ from backends.docker.engine import Engine
 from backends.docker.health import ASK
 from backends.docker.ports import PortsTaken
 from operations.render.compose import compose_file
-from recording.recorder import Answer, Recording, Registration, identity_by_name, record
+from recording.recorder import ProviderMock, Recording, Registration, default_provider_mock, record
 from settings import parse
 from settings.backend import Backend, Images
 from tests.unit.asking import as_raw
@@ -79,7 +79,7 @@ def deployed(
     stack: str = "dev",
     protect: bool = False,
     registry: str | None = None,
-    answer: Answer = identity_by_name,
+    mock: ProviderMock = default_provider_mock,
     **backend: Any,
 ) -> Recording[DockerBackend]:
     """Deploy workloads on a new backend, with a parent component."""
@@ -91,7 +91,7 @@ def deployed(
             docker.deploy(one, DeployOptions(parent=parent))
         return docker
 
-    return record(program, answer=answer, stack=stack)
+    return record(program, mock=mock, stack=stack)
 
 
 def container(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
@@ -618,7 +618,7 @@ def named(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]
 class TestCompose:
     def test_shares_hosts_and_liveness_are_in_the_compose_file(self) -> None:
         full = workload(cpu_request=0.5, calls_host=True, readiness=READY, liveness=TestLiveness.ALIVE)
-        recording = deployed(full, answer=named)
+        recording = deployed(full, mock=named)
         service = compose_file(recording.registrations, name="test")["services"]["web"]
         assert service["cpu_shares"] == 512
         assert service["extra_hosts"] == ["host.docker.internal:host-gateway"]

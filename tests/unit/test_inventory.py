@@ -66,7 +66,7 @@ def test_no_two_resources_share_type_and_name(deploy: Deploy, shape: str) -> Non
 def test_every_component_registers_its_outputs_once(deploy: Deploy, shape: str) -> None:
     recording = deploy(*SHAPES[shape])
     components = [str(one) for one in recording.registrations if one.type.startswith("pti-calendar:")]
-    assert sorted(recording.outputs_registered) == sorted(components)
+    assert sorted(recording.outputs_registered_by) == sorted(components)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -108,7 +108,7 @@ def test_a_recording_has_parents_secrets_hooks_and_exports() -> None:
     assert recording.hooks[stash.hooks["before_create"][0]].callback is ignore
     assert recording.exports == {"value": "hidden"}
     assert recording.secret_exports == {"value"}
-    assert recording.outputs_registered == ["test:index:Part part"]
+    assert recording.outputs_registered_by == ["test:index:Part part"]
     assert recording.component_outputs == {"test:index:Part part": {"plain": 1, "hidden": "hidden"}}
     assert recording.secret_component_outputs == {"test:index:Part part hidden"}
 

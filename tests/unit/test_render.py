@@ -20,16 +20,16 @@ from operations.configuration import read_configuration
 from operations.project import ROOT, OperationError
 from operations.render.compose import compose_file
 from operations.render.placeholders import Placeholders
-from operations.render.render import marked_compose_text, recorded_resources
+from operations.render.render import compose_text_with_tokens, recorded_resources
 from settings import Settings
 from settings.catalog import FRONTENDS, SERVICES
 
 PRINT_DEV = (
     "import sys; from operations.configuration import read_configuration;"
     "from operations.render.placeholders import Placeholders;"
-    "from operations.render.render import marked_compose_text;"
+    "from operations.render.render import compose_text_with_tokens;"
     "settings, supplied = read_configuration('dev');"
-    "sys.stdout.write(marked_compose_text(settings, Placeholders.of(settings, supplied), 'dev'))"
+    "sys.stdout.write(compose_text_with_tokens(settings, Placeholders.of(settings, supplied), 'dev'))"
 )
 """A program that prints the rendered dev stack."""
 
@@ -58,9 +58,9 @@ def rendered_anew(settings: Mapping[str, Any], supplied: Iterable[str] = ()) -> 
     """Return the Compose file's text and its placeholders from a new run of the program."""
     parsed = Settings.model_validate(settings)
     placeholders = Placeholders.of(parsed, set(supplied))
-    marked = marked_compose_text(parsed, placeholders, "test")
-    needed = placeholders.used_in(marked)
-    return needed.insert(marked), needed
+    with_tokens = compose_text_with_tokens(parsed, placeholders, "test")
+    needed = placeholders.used_in(with_tokens)
+    return needed.to_compose(with_tokens), needed
 
 
 def loaded(text: str) -> Any:

@@ -17,7 +17,7 @@ import yaml
 
 from operations.project import ROOT, OperationError
 from operations.render.environment import read_secrets, read_variables
-from operations.render.manifests import FOLDERS, Object, manifests
+from operations.render.manifests import FOLDERS, RenderedObject, manifests
 from operations.render.placeholders import TLS_PAIR, Placeholders
 from operations.render.render import recorded_resources, write_objects
 from operations.render.text import document
@@ -52,7 +52,7 @@ CLUSTER: Mapping[str, Any] = {
 
 def rendered(
     settings: Mapping[str, Any] = CLUSTER, values: Mapping[Credential, str] | None = None, **sections: Any
-) -> list[Object]:
+) -> list[RenderedObject]:
     """Return the objects of a stack, with values or placeholders as its secrets."""
     parsed = Settings.model_validate({**settings, **sections})
     placeholders = Placeholders.of(parsed, ())
@@ -67,12 +67,12 @@ def values_of(settings: Mapping[str, Any] = CLUSTER, **given: str) -> dict[Crede
     return {one: given.get(one.variable, f"value of {one.variable}") for one in needed}
 
 
-def names(objects: list[Object], kind: str) -> set[str]:
+def names(objects: list[RenderedObject], kind: str) -> set[str]:
     """Return the names of all objects of a kind."""
     return {one.manifest["metadata"]["name"] for one in objects if one.manifest["kind"] == kind}
 
 
-def secret(objects: list[Object], prefix: str) -> Mapping[str, Any]:
+def secret(objects: list[RenderedObject], prefix: str) -> Mapping[str, Any]:
     """Return the only Secret whose name starts with a prefix."""
     (found,) = [
         one.manifest
@@ -105,13 +105,13 @@ def referred(value: Any) -> Iterator[tuple[str, str]]:
 
 
 @functools.cache
-def marked() -> list[Object]:
+def with_tokens() -> list[RenderedObject]:
     """The objects of `CLUSTER` with placeholders as its secrets."""
     return rendered()
 
 
 @functools.cache
-def filled() -> list[Object]:
+def with_secrets() -> list[RenderedObject]:
     """The same objects with a value for every secret."""
     return rendered(values=values_of())
 
@@ -126,7 +126,7 @@ def test_every_process_gives_the_same_text() -> None:
 
 
 def test_each_layer_is_in_its_folder() -> None:
-    files = {folder: {one.workload for one in marked() if one.folder == folder} for folder in FOLDERS}
+    files = {folder: {one.workload for one in with_tokens() if one.folder == folder} for folder in FOLDERS}
     services, frontends = {one.name for one in SERVICES}, {one.name for one in FRONTENDS}
     assert files["namespace"] == {"calendar"}
     assert files["infrastructure"] == {"postgres", "databases", "redis", "kafka"}
@@ -136,16 +136,16 @@ def test_each_layer_is_in_its_folder() -> None:
 
 
 def test_exactly_the_secrets_are_in_their_folder() -> None:
-    assert {one.manifest["kind"] for one in marked() if one.folder == "secrets"} == {"Secret"}
-    assert "Secret" not in {one.manifest["kind"] for one in marked() if one.folder != "secrets"}
+    assert {one.manifest["kind"] for one in with_tokens() if one.folder == "secrets"} == {"Secret"}
+    assert "Secret" not in {one.manifest["kind"] for one in with_tokens() if one.folder != "secrets"}
 
 
 def test_the_namespace_comes_first_with_a_default_deny_policy() -> None:
-    first, second = marked()[:2]
+    first, second = with_tokens()[:2]
     assert (first.manifest["kind"], first.manifest["metadata"]["name"]) == ("Namespace", "calendar")
     assert (second.manifest["kind"], second.manifest["metadata"]["name"]) == ("NetworkPolicy", "default-deny")
     assert first.workload == second.workload
-    assert {one.manifest["metadata"].get("namespace") for one in marked()[1:]} == {"calendar"}
+    assert {one.manifest["metadata"].get("namespace") for one in with_tokens()[1:]} == {"calendar"}
 
 
 def test_a_cluster_edge_is_in_the_ingress_folder() -> None:
@@ -165,36 +165,36 @@ def test_every_reference_resolves_to_an_object(postgres: Mapping[str, Any]) -> N
 
 
 def test_a_generated_name_is_the_resources_name_with_a_hash() -> None:
-    (job,) = names(marked(), "Job")
+    (job,) = names(with_tokens(), "Job")
     assert re.fullmatch(r"databases-[0-9a-f]{8}", job)
-    assert any(re.fullmatch(r"postgres-scripts-[0-9a-f]{8}", name) for name in names(marked(), "ConfigMap"))
+    assert any(re.fullmatch(r"postgres-scripts-[0-9a-f]{8}", name) for name in names(with_tokens(), "ConfigMap"))
 
 
 def test_only_changed_contents_change_a_name() -> None:
     changed = rendered(redis={"maxMemoryMib": 65})
-    before, after = names(marked(), "ConfigMap"), names(changed, "ConfigMap")
+    before, after = names(with_tokens(), "ConfigMap"), names(changed, "ConfigMap")
     assert {name.rpartition("-")[0] for name in before ^ after} == {"redis-configuration"}
-    assert names(changed, "Job") == names(marked(), "Job")
+    assert names(changed, "Job") == names(with_tokens(), "Job")
 
 
 def test_no_name_depends_on_a_secret_value() -> None:
     other = rendered(values=values_of(REDIS_PASSWORD="another"))
-    for objects in (filled(), other):
+    for objects in (with_secrets(), other):
         for kind in ("Secret", "ConfigMap", "Job"):
-            assert names(objects, kind) == names(marked(), kind)
-    assert other != filled()
+            assert names(objects, kind) == names(with_tokens(), kind)
+    assert other != with_secrets()
 
 
 def test_no_annotation_for_pulumis_provider_is_written() -> None:
-    text = document([one.manifest for one in (*marked(), *filled())])
+    text = document([one.manifest for one in (*with_tokens(), *with_secrets())])
     assert not re.search(r"pulumi\.com/|unnamed-|PLACEHOLDER", text)
 
 
 def test_without_an_environment_file_secrets_are_conspicuous_placeholders() -> None:
-    kept = secret(marked(), "payment-secrets-")
+    kept = secret(with_tokens(), "payment-secrets-")
     assert kept["stringData"]["STRIPE_SECRET_KEY"] == "REPLACE_WITH_STRIPE_SECRET_KEY"
     assert "data" not in kept
-    assert secret(marked(), "nginx-certificate-")["stringData"]["tls.key"] == "REPLACE_WITH_TLS_PRIVATE_KEY"
+    assert secret(with_tokens(), "nginx-certificate-")["stringData"]["tls.key"] == "REPLACE_WITH_TLS_PRIVATE_KEY"
 
 
 def test_a_filled_secret_is_escaped_for_each_file() -> None:
@@ -206,29 +206,29 @@ def test_a_filled_secret_is_escaped_for_each_file() -> None:
 
 
 def test_a_secrets_value_can_change_without_a_new_name() -> None:
-    assert [one.manifest for one in marked() if one.folder == "secrets" and "immutable" in one.manifest] == []
-    assert all(one.manifest["immutable"] for one in marked() if one.manifest["kind"] == "ConfigMap")
+    assert [one.manifest for one in with_tokens() if one.folder == "secrets" and "immutable" in one.manifest] == []
+    assert all(one.manifest["immutable"] for one in with_tokens() if one.manifest["kind"] == "ConfigMap")
 
 
 def test_no_secret_value_is_outside_the_secrets_folder() -> None:
-    assert "value of" not in document([one.manifest for one in filled() if one.folder != "secrets"])
+    assert "value of" not in document([one.manifest for one in with_secrets() if one.folder != "secrets"])
 
 
 def test_files_are_rewritten_and_only_the_owner_can_read_secrets(tmp_path: Path) -> None:
-    write_objects(marked(), tmp_path, "test")
+    write_objects(with_tokens(), tmp_path, "test")
     (tmp_path / "services" / "gone.yaml").write_text("of an earlier configuration")
-    write_objects(marked(), tmp_path, "test")
+    write_objects(with_tokens(), tmp_path, "test")
     written = {(path.parent.name, path.stem) for path in tmp_path.glob("*/*")}
-    assert written == {(one.folder, one.workload) for one in marked()}
+    assert written == {(one.folder, one.workload) for one in with_tokens()}
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()}
     assert modes == {0o600}
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_file_holds_its_objects_as_documents(tmp_path: Path) -> None:
-    write_objects(marked(), tmp_path, "test")
+    write_objects(with_tokens(), tmp_path, "test")
     found = list(yaml.safe_load_all((tmp_path / "services" / "rdv.yaml").read_text()))
-    assert found == [one.manifest for one in marked() if (one.folder, one.workload) == ("services", "rdv")]
+    assert found == [one.manifest for one in with_tokens() if (one.folder, one.workload) == ("services", "rdv")]
     assert found[-1]["kind"] == "Deployment"
 
 
