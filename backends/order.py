@@ -22,8 +22,8 @@ class Deployed:
         """
         who = f"workload {workload.name!r}"
         self._refuse_taken(who, workload.name)
-        callees = [call for call in workload.calls if isinstance(call, Endpoint)]
-        for other in (*workload.needs, *(callee.workload for callee in callees)):
+        callees = [call for call in workload.connects_to if isinstance(call, Endpoint)]
+        for other in (*workload.depends_on, *(callee.workload for callee in callees)):
             if other not in self._ports:
                 raise WorkloadError(f"{who} depends on {other!r}, which is not deployed before it; {self._names()}")
         for callee in callees:

@@ -40,16 +40,16 @@ def _needs(workload: Workload) -> Iterator[tuple[Capability, str]]:
         yield Capability.AUTOSCALING, "autoscaling"
     if workload.replicas != 1:
         yield Capability.REPLICAS, f"replicas={workload.replicas}"
-    if workload.calls_host:
+    if workload.host_gateway:
         yield Capability.HOST_GATEWAY, "a connection to the host"
-    if workload.reads_kubelets:
-        yield Capability.NODE_METRICS, "reading the kubelets' metrics"
-    if workload.reads_namespace:
-        yield Capability.NAMESPACE_OBJECTS, "reading the namespace's objects"
+    if workload.reads_node_metrics:
+        yield Capability.NODE_METRICS, "reading the nodes' metrics"
+    if workload.reads_deployed_objects:
+        yield Capability.DEPLOYED_OBJECTS, "reading the deployed objects"
     for file_set in workload.file_sets:
-        if file_set.existing_secret is not None:
-            what = f"the existing Secret {file_set.existing_secret!r} as file set {file_set.name!r}"
-            yield Capability.EXISTING_SECRETS, what
-    for call in workload.calls:
+        if file_set.external_secret is not None:
+            what = f"the external secret {file_set.external_secret!r} as file set {file_set.name!r}"
+            yield Capability.EXTERNAL_SECRETS, what
+    for call in workload.connects_to:
         if isinstance(call, Endpoint) and call.host != call.workload:
-            yield Capability.HOST_ALIASES, f"calling {call.workload!r} as {call.host!r}"
+            yield Capability.HOST_ALIASES, f"connecting to {call.workload!r} as {call.host!r}"

@@ -36,9 +36,9 @@ class StandInServices(DockerBackend):
         if any(workload.name in (service.name, f"{service.name}-migrations") for service in SIMULATED):
             if PAGES.name not in self._containers:
                 self._deploy_pages(options)
-            self._deployed.admit(dataclasses.replace(workload, calls=()))
+            self._deployed.admit(dataclasses.replace(workload, connects_to=()))
             return
-        super().deploy(dataclasses.replace(workload, calls=tuple(map(answering, workload.calls))), options)
+        super().deploy(dataclasses.replace(workload, connects_to=tuple(map(answering, workload.connects_to))), options)
 
     def _deploy_pages(self, options: DeployOptions) -> None:
         self._deployed.admit(PAGES)

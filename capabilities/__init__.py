@@ -24,7 +24,7 @@ class Capability(Enum):
     CERTIFICATES = auto()
     """Certificates that an issuer signs and renews."""
 
-    EXISTING_SECRETS = auto()
+    EXTERNAL_SECRETS = auto()
     """File sets whose content another party keeps."""
 
     POSTGRES_OPERATOR = auto()
@@ -34,9 +34,9 @@ class Capability(Enum):
     """Endpoints under another name than their workload's."""
 
     NODE_METRICS = auto()
-    """The kubelets' metrics."""
+    """Metrics of the machines, from the platform's own agents."""
 
-    NAMESPACE_OBJECTS = auto()
+    DEPLOYED_OBJECTS = auto()
     """Reading the objects that run beside a workload."""
 
     HOST_GATEWAY = auto()
@@ -95,11 +95,11 @@ BACKENDS: dict[str, BackendRow] = {
             Capability.AUTOSCALING: ONE_REPLICA,
             Capability.EDGE: "Ingress and Gateway API need Kubernetes",
             Capability.CERTIFICATES: "cert-manager needs Kubernetes",
-            Capability.EXISTING_SECRETS: "Secrets need Kubernetes",
+            Capability.EXTERNAL_SECRETS: "Secrets need Kubernetes",
             Capability.POSTGRES_OPERATOR: "CloudNativePG needs Kubernetes",
             Capability.HOST_ALIASES: "a workload has no other name than its own",
             Capability.NODE_METRICS: "an engine has no kubelets",
-            Capability.NAMESPACE_OBJECTS: NO_NAMESPACE,
+            Capability.DEPLOYED_OBJECTS: NO_NAMESPACE,
         },
     ),
     "kubernetes": BackendRow(

@@ -23,12 +23,12 @@ def exporter(
     arguments: tuple[str, ...] = (),
     environment: Mapping[str, pulumi.Input[str]] | None = None,
     secrets: Mapping[str, pulumi.Input[str]] | None = None,
-    calls: tuple[Endpoint | External, ...] = (),
-    needs: tuple[str, ...] = (),
+    connects_to: tuple[Endpoint | External, ...] = (),
+    depends_on: tuple[str, ...] = (),
     has_probes: bool = True,
     startup_s: int = Liveness.startup_s,
     memory_mib: int = 64,
-    reads_namespace: bool = False,
+    reads_deployed_objects: bool = False,
 ) -> Workload:
     """Return the exporter that reports `job`, which is about the workload of that name."""
     return Workload(
@@ -44,8 +44,8 @@ def exporter(
         # Probe the exporter, not its target, so that a store's outage is reported.
         readiness=Probe(check=HttpGet(port=port, path="/")) if has_probes else None,
         liveness=Liveness(check=TcpConnect(port=port), startup_s=startup_s) if has_probes else None,
-        needs=needs,
-        calls=calls,
+        depends_on=depends_on,
+        connects_to=connects_to,
         metrics=(Metrics(port=port, job=job, about=job),),
-        reads_namespace=reads_namespace,
+        reads_deployed_objects=reads_deployed_objects,
     )

@@ -79,9 +79,9 @@ def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
         autoscaling=autoscaling(sized.scaling),
         readiness=Probe(check=HttpGet(port=service.port, path="/health"), startup_s=120),
         liveness=Liveness(check=HttpGet(port=service.port, path="/health/live")),
-        needs=(*(needed for store in args.stores.values() for needed in store.needs), *after),
-        calls=(
-            *(called for store in args.stores.values() for called in store.calls),
+        depends_on=(*(needed for store in args.stores.values() for needed in store.depends_on), *after),
+        connects_to=(
+            *(called for store in args.stores.values() for called in store.connects_to),
             *([INTERNET] if service.secrets else []),
         ),
         metrics=(Metrics(port=service.port, job="service"),),
@@ -101,8 +101,8 @@ def _migrations(args: MicroserviceArgs) -> Workload:
         file_sets=(_files(environment),),
         scratch=(Scratch(path="/tmp", size_mib=64),),  # noqa: S108 - a mount of its own
         memory_mib=args.sized.memory_mib,
-        needs=args.postgres.needs,
-        calls=args.postgres.calls,
+        depends_on=args.postgres.depends_on,
+        connects_to=args.postgres.connects_to,
         timeout_s=600,
     )
 

@@ -143,7 +143,7 @@ def _needs(settings: Settings) -> Iterator[tuple[str, Capability, str]]:
         yield "gateway.edge", Capability.EDGE, set_to("nginx")
     if settings.gateway.tls.source != "self-signed":
         is_issued = settings.gateway.tls.source == "cert-manager"
-        needed = Capability.CERTIFICATES if is_issued else Capability.EXISTING_SECRETS
+        needed = Capability.CERTIFICATES if is_issued else Capability.EXTERNAL_SECRETS
         yield "gateway.tls.source", needed, set_to("self-signed")
     if settings.monitoring.prometheus.kubelets:
         yield "monitoring.prometheus.kubelets", Capability.NODE_METRICS, set_to("false")
@@ -158,7 +158,7 @@ def _used_with(settings: Settings) -> Iterator[tuple[str, Section, tuple[str, ..
     """Yield the keys that have no effect without a capability. nginx's ports are also those of its Service."""
     exporters = settings.monitoring.exporters
     yield "monitoring.exporters", exporters, ("node",), Capability.HOST_METRICS
-    yield "monitoring.exporters", exporters, ("kube_state",), Capability.NAMESPACE_OBJECTS
+    yield "monitoring.exporters", exporters, ("kube_state",), Capability.DEPLOYED_OBJECTS
     for name, store in settings.stores.items():
         for below, part, _ in store.host_ports():
             yield f"{to_camel(name)}{below}", part, ("port",), Capability.HOST_PORTS

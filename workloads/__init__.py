@@ -1,14 +1,14 @@
 """The neutral model: what a container needs, independent of the backend."""
 
 from workloads.checks import RECOVERY_S, Check, Exec, HttpGet, Liveness, Probe, TcpConnect
-from workloads.connections import ENGINE_HOST, INTERNET, Endpoint, External, Health, Metrics, Port
+from workloads.connections import HOST_GATEWAY, INTERNET, Endpoint, External, Health, Metrics, Port
 from workloads.disk import FileSet, Fixed, Scratch, Volume
 from workloads.exposure import CertificateRequest, Exposure, KeyPair, Route
 from workloads.model import Autoscaling, Kind, Workload, WorkloadError
 from workloads.postgres_cluster import METRICS_PORT, PostgresCluster
 
 __all__ = [
-    "ENGINE_HOST",
+    "HOST_GATEWAY",
     "INTERNET",
     "METRICS_PORT",
     "RECOVERY_S",

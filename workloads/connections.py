@@ -43,8 +43,8 @@ class External:
         return f"{self.host}:{self.port}"
 
 
-ENGINE_HOST = "host.docker.internal"
-"""Host name of the machine that the engine runs on, for workloads with `calls_host`."""
+HOST_GATEWAY = "host.docker.internal"
+"""Host name of the machine that the platform runs on, for workloads with `host_gateway`."""
 
 INTERNET = External("the internet", 443)
 """Any public address over TLS."""

@@ -22,9 +22,9 @@ class FileSet:
     secret: bool = False
     """Whether the contents are secret: encrypted in the state, and never listed."""
 
-    existing_secret: str | None = None
-    """Name of a Kubernetes Secret that isn't managed by the stack, instead of `files`: its keys are the file names. A
-    change of it doesn't replace the container. Docker doesn't support it and raises `WorkloadError`."""
+    external_secret: str | None = None
+    """Name of a secret that another party manages, instead of `files`: its keys are the file names. A change of it
+    doesn't replace the container."""
 
 
 @dataclass(frozen=True)

@@ -97,15 +97,14 @@ class Workload:
 
     readiness: Probe | None = None
     liveness: Liveness | None = None
-    needs: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
     """Workloads that must be ready (tasks: have succeeded) before this one starts."""
 
-    calls: tuple[Endpoint | External, ...] = ()
+    connects_to: tuple[Endpoint | External, ...] = ()
     """What it connects to. No other connections are allowed."""
 
-    calls_host: bool = False
-    """Whether it connects to the machine of the engine, a developer's laptop, as `host.docker.internal`. Not supported
-    in a cluster, which raises `WorkloadError`."""
+    host_gateway: bool = False
+    """Whether it connects to the machine that the platform runs on, such as a developer's laptop, as `HOST_GATEWAY`."""
 
     peer_ports: tuple[int, ...] = ()
     """Ports on which its replicas reach each other, each as `<name>-<number from 0>.<name>-peers`."""
@@ -116,13 +115,11 @@ class Workload:
     health: Health | None = None
     """Health endpoint for monitoring, if it has no metrics."""
 
-    reads_kubelets: bool = False
-    """Whether it may list the cluster's nodes and read their kubelets' metrics, with its own token. Not supported on
-    Docker, which raises `WorkloadError`."""
+    reads_node_metrics: bool = False
+    """Whether it may list the platform's machines and read their metrics, with credentials of its own."""
 
-    reads_namespace: bool = False
-    """Whether it may list and watch the namespace's objects (pods and their controllers, claims, but no Secrets), with
-    its own token. Not supported on Docker, which raises `WorkloadError`."""
+    reads_deployed_objects: bool = False
+    """Whether it may list and watch the platform's workloads and volumes, but no secrets."""
 
     stop_grace_s: int = 10
     """Seconds between SIGTERM and SIGKILL."""
@@ -181,16 +178,16 @@ class Workload:
         twice = self.environment.keys() & self.secret_environment.keys()
         if twice:
             refuse(f"{', '.join(sorted(twice))} is in both environment and secret_environment")
-        callees = {call.workload for call in self.calls if isinstance(call, Endpoint)}
-        if self.name in (*self.needs, *callees):
+        callees = {call.workload for call in self.connects_to if isinstance(call, Endpoint)}
+        if self.name in (*self.depends_on, *callees):
             refuse("depends on itself")
         self._check_scale(refuse)
         told = [*(one.port for one in self.metrics), *([self.health.port] if self.health else [])]
         if stray := {*self.peer_ports, *told} - {*numbers}:
             refuse(f"peers, metrics or health use {sorted(stray)}, which is not among its ports {numbers}")
         for file_set in self.file_sets:
-            if (file_set.existing_secret is None) is not bool(file_set.files):
-                refuse(f"file set {file_set.name!r} must have either files or an existing secret")
+            if (file_set.external_secret is None) is not bool(file_set.files):
+                refuse(f"file set {file_set.name!r} must have either files or an external secret")
 
     def _check_scale(self, refuse: Callable[[str], None]) -> None:
         if self.autoscaling and self.kind is not Kind.SERVICE:

@@ -120,7 +120,7 @@ class DockerBackend:
         self._deployed.admit(workload)
         # An External needs nothing: every bridge network has outbound access. Two ports of a workload share one
         # network.
-        callees = dict.fromkeys(call.workload for call in workload.calls if isinstance(call, Endpoint))
+        callees = dict.fromkeys(call.workload for call in workload.connects_to if isinstance(call, Endpoint))
         networks = [docker.ContainerNetworksAdvancedArgs(name=self._networks[callee].id) for callee in callees]
         # A workload without callers needs no network of its own.
         if workload.ports or not networks:
@@ -128,7 +128,7 @@ class DockerBackend:
             networks.insert(0, docker.ContainerNetworksAdvancedArgs(name=own.id, aliases=[workload.name]))
         name = self._claimed("container", workload.name, workload)
         placed = Placement(
-            name=after(name, *(self._ready[needed] for needed in workload.needs if needed in self._ready)),
+            name=after(name, *(self._ready[needed] for needed in workload.depends_on if needed in self._ready)),
             image_id=self._image(workload.image).image_id,
             labels=self._labels(workload),
             bind_address=self._bind_address,
@@ -147,7 +147,7 @@ class DockerBackend:
             arguments,
             options.resource(
                 provider=self._provider,
-                depends_on=[self._containers[needed] for needed in workload.needs],
+                depends_on=[self._containers[needed] for needed in workload.depends_on],
                 # Names and host ports are fixed: the old one must go first (pulumi/pulumi-docker#1356).
                 delete_before_replace=True,
                 # The provider would note a changed tmpfs or health check and leave the container as it is

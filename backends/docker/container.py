@@ -11,7 +11,7 @@ import pulumi
 import pulumi_docker as docker
 
 from backends.docker.health import RUN_TASK, health_check
-from workloads import ENGINE_HOST, FileSet, Kind, Scratch, Workload, WorkloadError
+from workloads import HOST_GATEWAY, FileSet, Kind, Scratch, Workload, WorkloadError
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         mounts=[_mount(mount) for mount in placed.mounts] or None,
         networks_advanced=list(placed.networks),
         # `host-gateway` stands for the host's address on the engine's bridge, since engine 20.10.
-        hosts=[docker.ContainerHostArgs(host=ENGINE_HOST, ip="host-gateway")] if workload.calls_host else None,
+        hosts=[docker.ContainerHostArgs(host=HOST_GATEWAY, ip="host-gateway")] if workload.host_gateway else None,
         ports=[
             docker.ContainerPortArgs(
                 internal=port.number,

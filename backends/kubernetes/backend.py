@@ -134,8 +134,8 @@ class KubernetesBackend:
                 self._service_account(workload),
                 network_policy.of_workload(workload, selectors=self._selectors, dns_cidrs=self._settings.dns_cidrs),
                 *services(workload),
-                *(kubelets.rights(workload, self._settings.namespace) if workload.reads_kubelets else ()),
-                *(namespace_reader.rights(workload) if workload.reads_namespace else ()),
+                *(kubelets.rights(workload, self._settings.namespace) if workload.reads_node_metrics else ()),
+                *(namespace_reader.rights(workload) if workload.reads_deployed_objects else ()),
             )
         ]
         held = self._claims(workload, options)
@@ -146,10 +146,10 @@ class KubernetesBackend:
             workload,
             options,
             resource_name=workload.name,
-            depends_on=[*before, *(self._controllers[needed] for needed in workload.needs)],
+            depends_on=[*before, *(self._controllers[needed] for needed in workload.depends_on)],
             timeouts=controllers.timeouts(workload),
             hooks=self._rollouts.of_controller(workload),
-            recorded=[*held.records, *(one for needed in workload.needs for one in self._ready[needed])],
+            recorded=[*held.records, *(one for needed in workload.depends_on for one in self._ready[needed])],
             ignore_changes=controllers.others_fields(workload),
         )
         self._ready[workload.name] = [self._rollouts.record(Awaited.of(workload), controller, options)]
@@ -317,8 +317,8 @@ class KubernetesBackend:
         """Registers the workload's files and secret values."""
         mounted: dict[str, pulumi.Input[str]] = {}
         for one in workload.file_sets:
-            if one.existing_secret is not None:
-                mounted[one.name] = one.existing_secret
+            if one.external_secret is not None:
+                mounted[one.name] = one.external_secret
             else:
                 child = f"{workload.name}-{one.name}"
                 mounted[one.name] = self._register(

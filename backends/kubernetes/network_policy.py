@@ -38,14 +38,14 @@ def of_workload(
     if public := [port.number for port in workload.ports if port.public]:
         ingress.append(rule([], public, towards="from"))
     egress = [dns(dns_cidrs)]
-    for call in workload.calls:
+    for call in workload.connects_to:
         if isinstance(call, External):
             egress.append(rule(_outside(call), [call.port], towards="to"))
         else:
             egress.append(rule([pods(selectors[call.workload])], [call.port], towards="to"))
-    if workload.reads_kubelets:
+    if workload.reads_node_metrics:
         egress.append(rule([], kubelets.PORTS, towards="to"))
-    if workload.reads_namespace:
+    if workload.reads_deployed_objects:
         egress.append(rule([], namespace_reader.API_SERVER, towards="to"))
     if workload.peer_ports:
         ingress.append(rule([pods(itself)], workload.peer_ports, towards="from"))

@@ -40,12 +40,12 @@ class Placement:
 def template(workload: Workload, placed: Placement) -> Manifest:
     """Return the pod template of a controller."""
     pod_labels = labels.labels(workload.name, workload.kind.value)
-    for call in workload.calls:
+    for call in workload.connects_to:
         if isinstance(call, Endpoint):
             pod_labels |= labels.calls(call)
     spec: Manifest = {
         "serviceAccountName": workload.name,
-        "automountServiceAccountToken": workload.reads_kubelets or workload.reads_namespace,
+        "automountServiceAccountToken": workload.reads_node_metrics or workload.reads_deployed_objects,
         # A Service named kafka would add KAFKA_PORT to every environment, which some images read as a setting.
         "enableServiceLinks": False,
         "securityContext": {
@@ -178,7 +178,7 @@ def _volumes(workload: Workload, placed: Placement) -> list[Manifest]:
     volumes: list[Manifest] = []
     for one in workload.file_sets:
         source: dict[str, Any]
-        if one.secret or one.existing_secret is not None:
+        if one.secret or one.external_secret is not None:
             source = {"secret": {"secretName": placed.files[one.name], "defaultMode": READ_BY_GROUP}}
         else:
             source = {"configMap": {"name": placed.files[one.name], "defaultMode": READ_BY_ALL}}

@@ -38,7 +38,7 @@ def tls_certificate(settings: Tls, hosts: Sequence[str], backend: Backend, *, pa
 def file_set(obtained: TlsSource, directory: str) -> FileSet:
     """The files `tls.crt` and `tls.key` in a directory."""
     if isinstance(obtained, str):
-        return FileSet(name="certificate", directory=directory, existing_secret=obtained, secret=True)
+        return FileSet(name="certificate", directory=directory, external_secret=obtained, secret=True)
     files = {"tls.crt": obtained.certificate, "tls.key": obtained.private_key}
     return FileSet(name="certificate", directory=directory, files=files, secret=True)
 

@@ -18,7 +18,7 @@ from components.stores.redis import RedisStore
 from contract.environment import TOKENS
 from settings.applications import INTERNAL_PATHS
 from settings.gateway import RateLimit
-from workloads import ENGINE_HOST
+from workloads import HOST_GATEWAY
 
 INTERNAL = "internal"
 """Name of the route that answers 404 for paths that are internal to the platform."""
@@ -47,7 +47,7 @@ class Upstream:
     @property
     def host(self) -> str:
         """The host name that Kong resolves."""
-        return ENGINE_HOST if self.is_local else self.name
+        return HOST_GATEWAY if self.is_local else self.name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,12 +83,12 @@ def gateway(
         cpu_request=kong.cpu_request,
         readiness=Probe(check=HttpGet(port=STATUS, path="/status/ready")),
         liveness=Liveness(check=TcpConnect(port=STATUS)),
-        needs=configuration.redis.needs,
-        calls=(
-            *configuration.redis.calls,
+        depends_on=configuration.redis.depends_on,
+        connects_to=(
+            *configuration.redis.connects_to,
             *(Endpoint(service.name, service.port) for service in configuration.services if not service.is_local),
         ),
-        calls_host=has_local,
+        host_gateway=has_local,
         metrics=(Metrics(port=STATUS, job="kong"),),
         stop_grace_s=30,
     )

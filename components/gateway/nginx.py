@@ -52,7 +52,7 @@ def load_balancer(settings: Gateway, routes: Sequence[Route], certificate: FileS
         readiness=Probe(check=HttpGet(port=STATUS.port, path="/healthz")),
         liveness=Liveness(check=TcpConnect(port=STATUS.port)),
         # A missing upstream only causes 502 for its own hosts: nginx doesn't wait for front ends.
-        calls=tuple(route.to for route in routes),
+        connects_to=tuple(route.to for route in routes),
         stop_grace_s=30,
     )
 

@@ -41,7 +41,7 @@ def nginx(image: str, status: Endpoint) -> Workload:
         port=9113,
         arguments=(f"--nginx.scrape-uri=http://{status}/stub_status",),
         has_probes=False,
-        calls=(status,),
+        connects_to=(status,),
     )
 
 
@@ -89,5 +89,5 @@ def kube_state(image: str, namespace: str) -> Workload:
         ),
         # Measured: 56 MiB resident with the whole prod stack, most of it the program; the heap grows with the pods.
         memory_mib=128,
-        reads_namespace=True,
+        reads_deployed_objects=True,
     )

@@ -69,7 +69,7 @@ def exporter(image: str, targets: Sequence[ProbeTarget]) -> Workload:
         memory_mib=64,
         readiness=Probe(check=HttpGet(port=PORT, path="/")),
         liveness=Liveness(check=TcpConnect(port=PORT)),
-        calls=tuple(target.endpoint for target in targets),
+        connects_to=tuple(target.endpoint for target in targets),
         metrics=tuple(
             Metrics(
                 port=PORT,

@@ -98,7 +98,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
         memory_mib=96,
         readiness=Probe(check=HttpGet(port=ALERTMANAGER.port, path="/-/ready")),
         liveness=Liveness(check=HttpGet(port=ALERTMANAGER.port, path="/-/healthy"), startup_s=RECOVERY_S),
-        calls=(*calls, *([INTERNET] if receivers.webhook or receivers.watchdog else [])),
+        connects_to=(*calls, *([INTERNET] if receivers.webhook or receivers.watchdog else [])),
         metrics=(Metrics(port=ALERTMANAGER.port, job="alertmanager"),),
     )
 
@@ -157,8 +157,8 @@ def prometheus(
         readiness=Probe(check=HttpGet(port=PROMETHEUS.port, path="/-/ready"), startup_s=120),
         # Each start replays the write-ahead log of the last hours.
         liveness=Liveness(check=HttpGet(port=PROMETHEUS.port, path="/-/healthy"), startup_s=RECOVERY_S),
-        calls=tuple(dict.fromkeys(Endpoint(target.scraped_workload, target.port) for target in targets)),
-        reads_kubelets=kubelets is not None,
+        connects_to=tuple(dict.fromkeys(Endpoint(target.scraped_workload, target.port) for target in targets)),
+        reads_node_metrics=kubelets is not None,
         stop_grace_s=60,
     )
 
@@ -206,7 +206,7 @@ def grafana(settings: Monitoring, credentials: Credentials, backend: Backend) ->
         memory_mib=server.memory_mib,
         readiness=Probe(check=HttpGet(port=GRAFANA_UI.port, path="/api/health"), startup_s=120),
         liveness=Liveness(check=HttpGet(port=GRAFANA_UI.port, path="/api/health")),
-        calls=(PROMETHEUS, ALERTMANAGER),
+        connects_to=(PROMETHEUS, ALERTMANAGER),
     )
 
 

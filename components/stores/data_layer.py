@@ -26,7 +26,7 @@ class DataLayer(pulumi.ComponentResource):
     def __init__(self, name: str, args: StoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(TYPE, name, None, opts)
         self.stores = {section: _module(section)(args, DeployOptions(parent=self)) for section in args.settings.stores}
-        self.register_outputs({name: ",".join(map(str, store.calls)) for name, store in self.stores.items()})
+        self.register_outputs({name: ",".join(map(str, store.connects_to)) for name, store in self.stores.items()})
 
     def store(self, kind: type[StoreType]) -> StoreType:
         """Return the store of a kind, for a component that is made for it."""

@@ -72,8 +72,8 @@ class RedisStore(Store[contract.Redis]):
                 **({"REDIS_PASSWORD_FILE": f"{EXPORTER_SECRETS}/passwords.json"} if secrets else {}),
             },
             secrets=secrets,
-            calls=self.calls,
-            needs=self.needs,
+            connects_to=self.connects_to,
+            depends_on=self.depends_on,
         )
 
     def web_tool(self, tools: DevTools) -> Workload:
@@ -93,8 +93,8 @@ def deploy(args: StoreArgs, options: DeployOptions) -> RedisStore:
     tls = settings.mode == "external" and external.tls
     return RedisStore(
         args=args,
-        calls=(endpoint,),
-        needs=() if settings.mode == "external" else (ENDPOINT.workload,),
+        connects_to=(endpoint,),
+        depends_on=() if settings.mode == "external" else (ENDPOINT.workload,),
         inside=contract.Redis(host=endpoint.host, port=endpoint.port, tls=tls),
         published=contract.Redis(host=host, port=port, tls=tls),
     )
@@ -190,5 +190,5 @@ def _redis_commander(settings: RedisCommander, redis: RedisStore) -> Workload:
         scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
         memory_mib=160,
         readiness=Probe(check=HttpGet(port=8081, path="/"), startup_s=120),
-        calls=redis.calls,
+        connects_to=redis.connects_to,
     )

@@ -53,10 +53,10 @@ class Store(ABC, Generic[Output]):
     """
 
     args: StoreArgs
-    calls: tuple[Endpoint | External, ...]
+    connects_to: tuple[Endpoint | External, ...]
     """Endpoints that its clients connect to."""
 
-    needs: tuple[str, ...]
+    depends_on: tuple[str, ...]
     """Workloads that must be ready before its clients start; empty for a managed server without any."""
 
     inside: Output

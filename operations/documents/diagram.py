@@ -54,7 +54,7 @@ def detailed(owned: Sequence[Owned]) -> str:
         if published := ", ".join(str(port.publish) for port in workload.ports if port.publish):
             lines.append(f"    person -- {published} --> {workload.name}")
         lines += [f"    {workload.name} --> {callee}" for callee in _callees(workload)]
-        lines += [f"    {needed} -. ready .-> {workload.name}" for needed in workload.needs]
+        lines += [f"    {needed} -. ready .-> {workload.name}" for needed in workload.depends_on]
     return "\n".join(lines) + "\n"
 
 
@@ -93,7 +93,7 @@ def _node(workload: Workload) -> str:
 
 def _callees(workload: Workload) -> list[str]:
     """Return the nodes that a workload connects to; all servers outside the platform are one node."""
-    return list(dict.fromkeys(_node_of(call) for call in workload.calls))
+    return list(dict.fromkeys(_node_of(call) for call in workload.connects_to))
 
 
 def _node_of(call: Endpoint | External) -> str:

@@ -68,7 +68,7 @@ def asked_for(configuration: Mapping[str, Any], secrets: Mapping[str, str] | Non
         platform = Platform("platform", PlatformArgs(settings=settings.load(), backend=backend, stack="dev"))
         for _, workload in backend.workloads:
             for file_set in workload.file_sets:
-                if file_set.existing_secret is None:
+                if file_set.external_secret is None:
                     pulumi.export(f"{workload.name}/{file_set.name}", dict(file_set.files))
         pulumi.export("outputs", platform.outputs.as_mapping())
         return platform

@@ -36,12 +36,12 @@ class TestExternalPostgres:
 
     def test_the_databases_are_created_on_the_external_server(self, asked: Asked) -> None:
         task = asked.workloads["databases"]
-        assert (task.kind, task.image, task.needs) == (Kind.TASK, "postgres:17.2", ())
+        assert (task.kind, task.image, task.depends_on) == (Kind.TASK, "postgres:17.2", ())
         told = task.environment
         assert (told["PGHOST"], told["PGPORT"], told["PGUSER"]) == ("db.example.com", "6432", "dba")
         assert told["PGSSLMODE"] == "require"
         assert "PGSSLROOTCERT" not in told
-        assert task.calls == (External("db.example.com", 6432, ("10.1.0.0/16",)),)
+        assert task.connects_to == (External("db.example.com", 6432, ("10.1.0.0/16",)),)
         assert asked.files["databases/admin"] == {"password": "hunter2"}
 
     def test_verify_full_checks_the_host_name_against_the_system_cas(self, ask: Ask) -> None:
@@ -76,11 +76,11 @@ class TestCloudNativePg:
     def test_provisioning_and_services_connect_to_its_primary_over_tls(self, asked: Asked) -> None:
         primary = Endpoint("postgres", 5432, alias="postgres-rw")
         databases, user = asked.workloads["databases"], asked.workloads["user"]
-        assert databases.calls == (primary,)
-        assert primary in user.calls
+        assert databases.connects_to == (primary,)
+        assert primary in user.connects_to
         assert (databases.environment["PGHOST"], databases.environment["PGSSLMODE"]) == ("postgres-rw", "require")
         assert (user.environment["DATABASE_HOST"], user.environment["DATABASE_SSLMODE"]) == ("postgres-rw", "require")
-        assert databases.needs == ("postgres",)
+        assert databases.depends_on == ("postgres",)
 
     def test_the_task_waits_for_the_operator_to_set_the_password(self, asked: Asked, ask: Ask) -> None:
         waits = "PROVISION_LOGIN_WAIT_S"
@@ -92,7 +92,7 @@ class TestOwnPostgres:
     def test_provisioning_waits_for_the_server_and_connects_without_tls(self, ask: Ask) -> None:
         asked = ask({})
         task = asked.workloads["databases"]
-        assert (task.needs, task.calls) == (("postgres",), (Endpoint("postgres", 5432),))
+        assert (task.depends_on, task.connects_to) == (("postgres",), (Endpoint("postgres", 5432),))
         assert (task.environment["PGUSER"], task.environment["PGSSLMODE"]) == ("postgres", "disable")
         assert asked.outputs["postgres"]["ssl_mode"] == "disable"
 
@@ -111,7 +111,7 @@ class TestExternalRedis:
         redis = {"mode": "external", "external": {"host": "redis.example.com", "port": 6380, "cidrs": ["10.2.0.0/16"]}}
         asked = ask({"redis": redis, "services": {"deploy": ["user"]}}, {"redisPassword": "hunter2"})
         assert "redis" not in asked.workloads
-        assert External("redis.example.com", 6380, ("10.2.0.0/16",)) in asked.workloads["user"].calls
+        assert External("redis.example.com", 6380, ("10.2.0.0/16",)) in asked.workloads["user"].connects_to
         assert asked.outputs["redis"] == {"host": "redis.example.com", "port": 6380, "tls": True}
         assert asked.outputs["credentials"]["redis"] == "hunter2"
 
@@ -139,7 +139,7 @@ class TestThreeBrokers:
 
     def test_three_brokers_have_a_volume_each_and_no_zookeeper(self, asked: Asked) -> None:
         kafka = asked.workloads["kafka"]
-        assert (kafka.kind, kafka.replicas, kafka.needs, kafka.calls) == (Kind.STATEFUL, 3, (), ())
+        assert (kafka.kind, kafka.replicas, kafka.depends_on, kafka.connects_to) == (Kind.STATEFUL, 3, (), ())
         assert [(one.name, one.size_gib) for one in kafka.volumes] == [("kafka-kraft-data", 50)]
         assert [(one.key, one.value) for one in kafka.volumes[0].fixed if one.key == "kafka.brokers"] == [
             ("kafka.brokers", "3")

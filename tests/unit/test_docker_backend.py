@@ -119,8 +119,8 @@ class TestNetworks:
         recording = deployed(
             callee(),
             callee("other", 80),
-            callee("api", 80, calls=(STORE,)),
-            callee("web", 80, calls=(Endpoint("api", 80), Endpoint("other", 80))),
+            callee("api", 80, connects_to=(STORE,)),
+            callee("web", 80, connects_to=(Endpoint("api", 80), Endpoint("other", 80))),
         )
         assert networks(recording, "store") == {"pti-store-dev"}
         assert networks(recording, "other") == {"pti-other-dev"}
@@ -128,11 +128,11 @@ class TestNetworks:
         assert networks(recording, "web") == {"pti-web-dev", "pti-api-dev", "pti-other-dev"}
 
     def test_depending_on_a_workload_does_not_connect_to_it(self) -> None:
-        recording = deployed(workload("store", readiness=READY), workload("web", needs=("store",)))
+        recording = deployed(workload("store", readiness=READY), workload("web", depends_on=("store",)))
         assert networks(recording, "web") == {"pti-web-dev"}
 
     def test_a_workload_without_ports_gets_no_network(self) -> None:
-        recording = deployed(callee(), workload("web", calls=(STORE,)))
+        recording = deployed(callee(), workload("web", connects_to=(STORE,)))
         assert networks(recording, "web") == {"pti-store-dev"}
         assert [one.name for one in recording.of_type("Network")] == ["store"]
 
@@ -151,23 +151,25 @@ class TestNetworks:
         assert not [(one, other) for one, other in combinations(ranges, 2) if one.overlaps(other)]
 
     def test_a_workloads_name_only_resolves_in_its_own_network(self) -> None:
-        recording = deployed(callee(), callee("web", 80, calls=(STORE,)))
+        recording = deployed(callee(), callee("web", 80, connects_to=(STORE,)))
         aliases = {one["name"]: one.get("aliases") for one in container(recording)["networksAdvanced"]}
         assert aliases == {"id-of-pti-web-dev": ["web"], "id-of-pti-store-dev": None}
 
     def test_two_ports_of_one_workload_share_a_network(self) -> None:
-        recording = deployed(callee("store", 6379, 9121), callee("web", 80, calls=(STORE, Endpoint("store", 9121))))
+        recording = deployed(
+            callee("store", 6379, 9121), callee("web", 80, connects_to=(STORE, Endpoint("store", 9121)))
+        )
         assert [one["name"] for one in container(recording)["networksAdvanced"]] == [
             "id-of-pti-web-dev",
             "id-of-pti-store-dev",
         ]
 
     def test_an_external_server_needs_no_network(self) -> None:
-        recording = deployed(workload(calls=(INTERNET, External("db.example.com", 5432, ("10.0.0.0/8",)))))
+        recording = deployed(workload(connects_to=(INTERNET, External("db.example.com", 5432, ("10.0.0.0/8",)))))
         assert networks(recording, "web") == {"pti-web-dev"}
 
     def test_the_host_has_a_name_for_workloads_that_connect_to_it(self) -> None:
-        recording = deployed(workload(calls_host=True), callee("other", 80))
+        recording = deployed(workload(host_gateway=True), callee("other", 80))
         assert container(recording)["hosts"] == [{"host": "host.docker.internal", "ip": "host-gateway"}]
         assert "hosts" not in container(recording, "other")
 
@@ -192,11 +194,11 @@ class TestNetworks:
 
 class TestStartOrder:
     def test_a_dependent_is_created_after_the_container_it_needs(self) -> None:
-        recording = deployed(workload("store", readiness=READY), workload("web", needs=("store",)))
+        recording = deployed(workload("store", readiness=READY), workload("web", depends_on=("store",)))
         assert "docker:index/container:Container store" in recording.one("Container", "web").dependencies
 
     def test_a_client_without_dependencies_does_not_wait(self) -> None:
-        recording = deployed(callee(readiness=READY), workload("web", calls=(STORE,)))
+        recording = deployed(callee(readiness=READY), workload("web", connects_to=(STORE,)))
         assert "docker:index/container:Container store" not in recording.one("Container", "web").dependencies
 
     def test_dependents_do_not_wait_for_a_container_without_a_probe(self) -> None:
@@ -291,7 +293,7 @@ class TestTasks:
         }
 
     def test_a_dependent_of_a_task_waits_for_it(self) -> None:
-        recording = deployed(task(), workload("web", needs=("migrate",)))
+        recording = deployed(task(), workload("web", depends_on=("migrate",)))
         assert "docker:index/container:Container migrate" in recording.one("Container", "web").dependencies
 
     def test_a_service_that_exits_is_restarted(self) -> None:
@@ -617,7 +619,7 @@ def named(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]
 
 class TestCompose:
     def test_shares_hosts_and_liveness_are_in_the_compose_file(self) -> None:
-        full = workload(cpu_request=0.5, calls_host=True, readiness=READY, liveness=TestLiveness.ALIVE)
+        full = workload(cpu_request=0.5, host_gateway=True, readiness=READY, liveness=TestLiveness.ALIVE)
         recording = deployed(full, mock=named)
         service = compose_file(recording.registrations, name="test")["services"]["web"]
         assert service["cpu_shares"] == 512
@@ -729,39 +731,39 @@ class TestRefusals:
                 "workload 'web': autoscaling is not supported on Docker: an engine runs one replica of each workload",
             ),
             (
-                [workload(reads_namespace=True)],
-                "workload 'web': reading the namespace's objects is not supported on Docker: "
+                [workload(reads_deployed_objects=True)],
+                "workload 'web': reading the deployed objects is not supported on Docker: "
                 "an engine has no Kubernetes objects",
             ),
             (
-                [workload(reads_kubelets=True)],
-                "workload 'web': reading the kubelets' metrics is not supported on Docker: an engine has no kubelets",
+                [workload(reads_node_metrics=True)],
+                "workload 'web': reading the nodes' metrics is not supported on Docker: an engine has no kubelets",
             ),
             (
-                [workload(file_sets=(files("keys", files={}, existing_secret="theirs"),))],
-                "workload 'web': the existing Secret 'theirs' as file set 'keys' is not supported on Docker: "
+                [workload(file_sets=(files("keys", files={}, external_secret="theirs"),))],
+                "workload 'web': the external secret 'theirs' as file set 'keys' is not supported on Docker: "
                 "Secrets need Kubernetes",
             ),
             (
-                [callee(), workload(calls=(Endpoint("store", 6379, alias="cache"),))],
-                "workload 'web': calling 'store' as 'cache' is not supported on Docker: "
+                [callee(), workload(connects_to=(Endpoint("store", 6379, alias="cache"),))],
+                "workload 'web': connecting to 'store' as 'cache' is not supported on Docker: "
                 "a workload has no other name than its own",
             ),
             ([workload(), workload()], "workload 'web' is deployed twice"),
             (
-                [workload(needs=("store",))],
+                [workload(depends_on=("store",))],
                 "workload 'web' depends on 'store', which is not deployed before it; deployed are none",
             ),
             (
-                [callee("api", 80), workload("db"), workload(calls=(Endpoint("api", 80), STORE))],
+                [callee("api", 80), workload("db"), workload(connects_to=(Endpoint("api", 80), STORE))],
                 "workload 'web' depends on 'store', which is not deployed before it; deployed are api, db",
             ),
             (
-                [workload(calls=(STORE,)), callee()],
+                [workload(connects_to=(STORE,)), callee()],
                 "workload 'web' depends on 'store', which is not deployed before it; deployed are none",
             ),
             (
-                [callee("store", 6380, 6381), workload(calls=(STORE,))],
+                [callee("store", 6380, 6381), workload(connects_to=(STORE,))],
                 "workload 'web' connects to port 6379 of 'store', which listens on 6380, 6381",
             ),
         ],
@@ -770,7 +772,7 @@ class TestRefusals:
             "autoscaling",
             "objects of a namespace",
             "kubelets",
-            "an existing secret",
+            "an external secret",
             "another name",
             "the same twice",
             "an unknown need",

@@ -163,7 +163,7 @@ class TestRecords:
     @pytest.fixture
     def recording(self, kind: Kind) -> Recording[Any]:
         """Record a workload and its dependents."""
-        return deployed(workload("store", kind=kind, readiness=READY), workload("web", needs=("store",)))
+        return deployed(workload("store", kind=kind, readiness=READY), workload("web", depends_on=("store",)))
 
     def test_a_new_container_starts_a_new_wait(self, recording: Recording[Any]) -> None:
         record_of_store = recording.one("Stash", "store-ready")

@@ -58,8 +58,8 @@ def deploy(args: StoreArgs, options: DeployOptions) -> ObjectStorageStore:
     host, port = args.published(endpoint, settings.port)
     return ObjectStorageStore(
         args=args,
-        calls=(endpoint,),
-        needs=() if settings.is_external else (ENDPOINT.workload,),
+        connects_to=(endpoint,),
+        depends_on=() if settings.is_external else (ENDPOINT.workload,),
         inside=contract.ObjectStorage(endpoint=str(endpoint), access_key=USER),
         published=contract.ObjectStorage(endpoint=f"{host}:{port}", access_key=USER),
     )
@@ -155,11 +155,12 @@ json.dump({
     "docker": [str(one) for one in docker.registrations],
     "kubernetes": [str(one) for one in kubernetes.registrations],
     "deployed": {
-        "environment": dict(user.environment), "needs": user.needs, "calls": [str(one) for one in user.calls],
+        "environment": dict(user.environment), "depends_on": user.depends_on,
+        "connects_to": [str(one) for one in user.connects_to],
         "secrets": asked.files["user/secrets"],
     },
     "outside": {
-        "environment": dict(outside.workloads["user"].environment), "needs": outside.workloads["user"].needs,
+        "environment": dict(outside.workloads["user"].environment), "depends_on": outside.workloads["user"].depends_on,
         "workloads": [*outside.workloads], "secrets": outside.files["user/secrets"],
     },
     "editor": environment_file.variables("user", StackOutputs.parse(asked.outputs)),
@@ -231,8 +232,8 @@ def test_a_deployed_service_reaches_it(found: dict[str, Any]) -> None:
     assert deployed["environment"]["S3_ENDPOINT"] == "object-storage:9000"
     assert deployed["environment"]["S3_SECRET_KEY_FILE"] == "/run/secrets/service/S3_SECRET_KEY"
     assert deployed["secrets"]["S3_SECRET_KEY"] == "generated"
-    assert "object-storage" in deployed["needs"]
-    assert "object-storage:9000" in deployed["calls"]
+    assert "object-storage" in deployed["depends_on"]
+    assert "object-storage:9000" in deployed["connects_to"]
 
 
 def test_a_service_from_an_editor_reaches_it(found: dict[str, Any]) -> None:
@@ -243,7 +244,7 @@ def test_a_service_from_an_editor_reaches_it(found: dict[str, Any]) -> None:
 def test_a_managed_one_needs_its_password_and_no_workload(found: dict[str, Any]) -> None:
     outside = found["outside"]
     assert "object-storage" not in outside["workloads"]
-    assert "object-storage" not in outside["needs"]
+    assert "object-storage" not in outside["depends_on"]
     assert outside["environment"]["S3_ENDPOINT"] == "s3.example.com:443"
     assert outside["secrets"]["S3_SECRET_KEY"] == "p"
     assert found["supplied"] == ["objectStoragePassword"]

@@ -34,7 +34,7 @@ def test_a_front_end_has_no_secret_and_no_connections_and_only_the_gateway_publi
     full: Asked, frontend: Frontend
 ) -> None:
     workload = full.workloads[frontend.name]
-    assert (workload.file_sets, workload.calls, workload.needs) == ((), (), ())
+    assert (workload.file_sets, workload.connects_to, workload.depends_on) == ((), (), ())
     assert [(port.number, port.publish) for port in workload.ports] == [(frontend.port, None)]
     assert workload.user == 101
 

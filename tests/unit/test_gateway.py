@@ -120,11 +120,11 @@ class TestKong:
         hosts = {name: one["host"] for name, one in upstreams(asked).items()}
         assert hosts == {"user": "user", "rdv": "host.docker.internal"}
         kong = asked.workloads["kong"]
-        assert kong.calls_host
-        assert {str(call) for call in kong.calls} == {"redis:6379", "user:4000"}
+        assert kong.host_gateway
+        assert {str(call) for call in kong.connects_to} == {"redis:6379", "user:4000"}
 
     def test_it_only_reaches_the_developers_machine_if_a_service_runs_there(self, full: Asked) -> None:
-        assert not full.workloads["kong"].calls_host
+        assert not full.workloads["kong"].host_gateway
 
     def test_only_services_of_the_stack_have_a_route(self, ask: Ask) -> None:
         assert upstreams(ask(stack(services={"deploy": ["audit"]}))).keys() == {"audit"}
@@ -167,7 +167,7 @@ class TestKong:
         assert (connection["host"], connection["port"]) == ("redis.example.com", 6380)
         assert (connection["ssl"], connection["ssl_verify"]) == (True, True)
         assert connection["server_name"] == "redis.example.com"
-        assert asked.workloads["kong"].needs == ()
+        assert asked.workloads["kong"].depends_on == ()
 
     def test_all_its_metrics_are_on(self, full: Asked) -> None:
         assert plugins(full)["prometheus"] == dict.fromkeys(
@@ -230,9 +230,9 @@ class TestKong:
 
     def test_it_starts_when_redis_is_ready_and_calls_the_services(self, full: Asked) -> None:
         kong = full.workloads["kong"]
-        assert kong.needs == ("redis",)
+        assert kong.depends_on == ("redis",)
         services = {Endpoint(service.name, service.port) for service in SERVICES}
-        assert {*kong.calls} == {Endpoint("redis", 6379), *services}
+        assert {*kong.connects_to} == {Endpoint("redis", 6379), *services}
 
 
 class TestNginx:
@@ -259,8 +259,11 @@ class TestNginx:
 
     def test_it_connects_to_kong_and_the_front_ends_without_waiting_for_them(self, full: Asked) -> None:
         nginx = full.workloads["nginx"]
-        assert {str(call) for call in nginx.calls} == {"kong:8000", *(f"{one.name}:{one.port}" for one in FRONTENDS)}
-        assert nginx.needs == ()
+        assert {str(call) for call in nginx.connects_to} == {
+            "kong:8000",
+            *(f"{one.name}:{one.port}" for one in FRONTENDS),
+        }
+        assert nginx.depends_on == ()
 
     def test_no_placeholder_is_left_in_its_configuration(self, full: Asked) -> None:
         configuration = full.files["nginx/configuration"]["nginx.conf"]
@@ -310,7 +313,7 @@ def server(asked: Asked, host: str) -> str:
 def mounted_secrets(asked: Asked) -> dict[str, str]:
     """Map each workload to the externally managed Secret that it mounts."""
     return {
-        name: one.existing_secret for name, it in asked.workloads.items() for one in it.file_sets if one.existing_secret
+        name: one.external_secret for name, it in asked.workloads.items() for one in it.file_sets if one.external_secret
     }
 
 

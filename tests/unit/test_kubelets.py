@@ -8,8 +8,8 @@ from tests.unit.kubernetes_stand_in import deployed, found, pod_of, port, worklo
 from tests.unit.network_matrix import Matrix
 from workloads import Endpoint
 
-READER = workload("watcher", ports=(port(9090),), reads_kubelets=True)
-OTHER = workload("web", ports=(port(8080),), calls=(Endpoint("watcher", 9090),))
+READER = workload("watcher", ports=(port(9090),), reads_node_metrics=True)
+OTHER = workload("web", ports=(port(8080),), connects_to=(Endpoint("watcher", 9090),))
 RECORDING = deployed(READER, OTHER, namespace="pti")
 NODE = "10.1.2.3"
 

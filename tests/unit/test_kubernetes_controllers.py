@@ -165,13 +165,13 @@ class TestTasks:
         assert metadata["annotations"]["pulumi.com/replaceUnready"] == "true"
 
     def test_dependents_of_a_task_start_after_it(self) -> None:
-        recording = deployed(task(), workload(needs=("migrate",)), workload("other"))
+        recording = deployed(task(), workload(depends_on=("migrate",)), workload("other"))
         assert "kubernetes:batch/v1:Job migrate" in recording.one("Deployment", "web").dependencies
         assert "kubernetes:batch/v1:Job migrate" not in recording.one("Deployment", "other").dependencies
 
     @pytest.mark.parametrize("kind", [Kind.SERVICE, Kind.STATEFUL])
     def test_dependents_of_a_workload_start_once_it_is_ready(self, kind: Kind) -> None:
-        recording = deployed(of_kind(kind), task(needs=("web",)))
+        recording = deployed(of_kind(kind), task(depends_on=("web",)))
         needed = f"kubernetes:apps/v1:{CONTROLLERS[kind]} web"
         assert needed in recording.one("Job", "migrate").dependencies
 
@@ -294,13 +294,13 @@ class TestRefusals:
         ("workloads", "reason"),
         [
             (
-                [workload(calls_host=True)],
+                [workload(host_gateway=True)],
                 "workload 'web': a connection to the host is not supported on Kubernetes: a cluster can't reach a "
                 "developer's machine",
             ),
             ([workload(), workload()], "workload 'web' is deployed twice"),
             (
-                [workload(needs=("store",))],
+                [workload(depends_on=("store",))],
                 "workload 'web' depends on 'store', which is not deployed before it; deployed are none",
             ),
             (

@@ -217,9 +217,9 @@ def with_cluster(*, instances: int = 3, protect: bool = False, **settings: Any) 
             startup_s=900,
         )
         endpoint = backend.deploy_postgres_cluster(order, DeployOptions(parent=parent))
-        backend.deploy(task(needs=("postgres",), calls=(endpoint,)), DeployOptions(parent=parent))
+        backend.deploy(task(depends_on=("postgres",), connects_to=(endpoint,)), DeployOptions(parent=parent))
         metrics = Endpoint("postgres", 9187)
-        backend.deploy(workload("prometheus", calls=(metrics,)), DeployOptions(parent=parent))
+        backend.deploy(workload("prometheus", connects_to=(metrics,)), DeployOptions(parent=parent))
         backend.deploy(workload("idle"), DeployOptions(parent=parent))
         endpoints.append(endpoint)
 

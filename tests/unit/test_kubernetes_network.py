@@ -15,10 +15,10 @@ CLOUD_METADATA = "169.254.169.254"
 RECORDING = deployed(
     workload("db", kind=Kind.STATEFUL, ports=(port(5432), port(9187, "metrics"))),
     workload("queue", kind=Kind.STATEFUL, replicas=3, ports=(port(9092), port(9093, "peers")), peer_ports=(9093,)),
-    task("migrate", calls=(Endpoint("db", 5432),)),
-    workload("api", ports=(port(3000),), calls=(Endpoint("db", 5432), Endpoint("queue", 9092), INTERNET)),
-    workload("web", ports=(port(8080, publish=80, public=True),), calls=(Endpoint("api", 3000),)),
-    workload("mail", calls=(External("mail.example.com", 587, cidrs=("198.51.100.0/24",)),)),
+    task("migrate", connects_to=(Endpoint("db", 5432),)),
+    workload("api", ports=(port(3000),), connects_to=(Endpoint("db", 5432), Endpoint("queue", 9092), INTERNET)),
+    workload("web", ports=(port(8080, publish=80, public=True),), connects_to=(Endpoint("api", 3000),)),
+    workload("mail", connects_to=(External("mail.example.com", 587, cidrs=("198.51.100.0/24",)),)),
     workload("idle"),
 )
 MATRIX = Matrix(RECORDING)
@@ -130,5 +130,5 @@ def test_without_the_policies_every_connection_would_be_allowed() -> None:
 def test_a_connection_to_an_unknown_endpoint_is_refused(call: Endpoint, reason: str) -> None:
     db = workload("db", ports=(port(5432), port(9187, "metrics")))
     with pytest.raises(WorkloadError) as refused:
-        deployed(db, workload(calls=(call,)))
+        deployed(db, workload(connects_to=(call,)))
     assert str(refused.value) == reason

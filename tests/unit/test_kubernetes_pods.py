@@ -206,7 +206,7 @@ class TestDisk:
         assert mount == {"name": template["metadata"]["name"], "mountPath": "/data"}
 
     def test_an_existing_secret_is_mounted_by_its_name(self) -> None:
-        recording = deployed(workload(file_sets=(FileSet(name="tls", directory="/tls", existing_secret="edge"),)))
+        recording = deployed(workload(file_sets=(FileSet(name="tls", directory="/tls", external_secret="edge"),)))
         (volume,) = pod_of(recording)["spec"]["volumes"]
         assert volume["secret"]["secretName"] == "edge"
         assert recording.of_type("Secret") == []

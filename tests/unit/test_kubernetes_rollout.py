@@ -420,7 +420,7 @@ class TestEnd:
 
 class TestRecord:
     def test_the_rollout_record_comes_before_dependents(self) -> None:
-        names = [str(one).rpartition(":")[2] for one in deployed(STORE, workload(needs=("store",))).registrations]
+        names = [str(one).rpartition(":")[2] for one in deployed(STORE, workload(depends_on=("store",))).registrations]
         order = ("StatefulSet store", "Stash store-ready", "Deployment web")
         assert (*sorted(order, key=names.index),) == order
 

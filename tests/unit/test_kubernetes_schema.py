@@ -45,7 +45,7 @@ from workloads import (
 FILES = (
     FileSet(name="files", directory="/files", files={"a": "b"}),
     FileSet(name="keys", directory="/keys", files={"a": "b"}, secret=True),
-    FileSet(name="tls", directory="/tls", existing_secret="tls"),
+    FileSet(name="tls", directory="/tls", external_secret="tls"),
 )
 EVERYTHING: dict[str, Any] = {
     "cpus": 1.0,
@@ -70,7 +70,7 @@ def everything() -> Iterator[Workload]:
         readiness=Probe(check=Exec(command=("ready",))),
         **EVERYTHING,
     )
-    yield task(needs=("store",), calls=(Endpoint("store", 8080),), **EVERYTHING)
+    yield task(depends_on=("store",), connects_to=(Endpoint("store", 8080),), **EVERYTHING)
     yield workload(
         "web",
         autoscaling=Autoscaling(minimum=2, maximum=4, cpu_percent=70),
@@ -78,7 +78,7 @@ def everything() -> Iterator[Workload]:
         metrics=(Metrics(port=8080, job="service"),),
         readiness=readiness,
         liveness=Liveness(check=HttpGet(port=8080, path="/live")),
-        calls=(INTERNET, External("mail.example.com", 587, cidrs=("198.51.100.0/24",))),
+        connects_to=(INTERNET, External("mail.example.com", 587, cidrs=("198.51.100.0/24",))),
         **EVERYTHING,
     )
 
@@ -99,9 +99,10 @@ def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
     backend.expose(exposure, DeployOptions(parent=parent))
 
 
+# Registrations come in another order in each process, and each worker must collect the same tests.
 OBJECTS = [
     one
-    for one in run(program, storage_class="fast", pull_secrets=("registry",)).registrations
+    for one in sorted(run(program, storage_class="fast", pull_secrets=("registry",)).registrations, key=str)
     if one.type.startswith("kubernetes:")
 ]
 

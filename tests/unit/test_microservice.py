@@ -95,9 +95,11 @@ def test_a_service_gets_every_variable_of_the_contract(full: Asked) -> None:
 
 
 def test_only_services_with_a_third_party_reach_the_internet(full: Asked) -> None:
-    outward = {name for name, one in full.workloads.items() if any(isinstance(call, External) for call in one.calls)}
+    outward = {
+        name for name, one in full.workloads.items() if any(isinstance(call, External) for call in one.connects_to)
+    }
     assert outward == {"payment", "notification"}
-    assert INTERNET in full.workloads["payment"].calls
+    assert INTERNET in full.workloads["payment"].connects_to
 
 
 @each_service
@@ -105,9 +107,9 @@ def test_a_service_connects_to_the_stores_and_starts_after_them_and_its_migratio
     full: Asked, service: Service
 ) -> None:
     workload = full.workloads[service.name]
-    callees = {call.workload: call.port for call in workload.calls if isinstance(call, Endpoint)}
+    callees = {call.workload: call.port for call in workload.connects_to if isinstance(call, Endpoint)}
     assert callees == {"postgres": 5432, "redis": 6379, "kafka": 19092}
-    assert {*workload.needs} == {"databases", "redis", "kafka", f"{service.name}-migrations"}
+    assert {*workload.depends_on} == {"databases", "redis", "kafka", f"{service.name}-migrations"}
 
 
 @each_service
@@ -136,13 +138,13 @@ def test_migrations_are_a_task_with_only_the_migrators_password(full: Asked, ser
     assert task.image == full.workloads[service.name].image
     assert task.environment["DATABASE_USER"] == f"pti_{service.name}_migrator"
     assert full.files[f"{task.name}/secrets"] == {"DATABASE_PASSWORD": f"pti_{service.name}_migrator"}
-    assert (task.needs, task.calls) == (("databases",), (Endpoint("postgres", 5432),))
+    assert (task.depends_on, task.connects_to) == (("databases",), (Endpoint("postgres", 5432),))
 
 
 def test_without_a_command_there_is_no_migration(ask: Ask) -> None:
     asked = ask({"credentials": "well-known", "services": {"deploy": ["user"]}})
     assert "user-migrations" not in asked.workloads
-    assert "user-migrations" not in asked.workloads["user"].needs
+    assert "user-migrations" not in asked.workloads["user"].depends_on
 
 
 def test_only_the_configured_services_are_deployed(ask: Ask) -> None:
@@ -194,8 +196,8 @@ def test_managed_stores_are_reached_with_their_address_and_security(managed: Ask
 
 def test_a_service_waits_for_its_database_but_not_for_managed_stores(managed: Asked) -> None:
     workload = managed.workloads["user"]
-    assert workload.needs == ("databases",)
-    assert {str(call) for call in workload.calls} == {
+    assert workload.depends_on == ("databases",)
+    assert {str(call) for call in workload.connects_to} == {
         "db.example.com:6432",
         "redis.example.com:6380",
         "k1.example.com:9093",

@@ -104,7 +104,7 @@ class TestWhatIsWatched:
         assert {(labels["job"], labels["workload"]) for labels in rules} == {*scraped(full)}
 
     def test_prometheus_may_only_connect_to_its_targets(self, full: Asked) -> None:
-        called = {str(call) for call in full.workloads["prometheus"].calls}
+        called = {str(call) for call in full.workloads["prometheus"].connects_to}
         assert called == {address.partition("/")[0] for address in scraped(full).values()} - {"localhost:9090"}
 
     def test_a_stack_without_nginx_has_no_nginx_target(self, ask: Ask) -> None:
@@ -121,13 +121,13 @@ class TestWhatIsWatched:
         asked = ask({**ON_A_CLUSTER, "frontends": frontends, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
         modules = json.loads(asked.files["probe-exporter/configuration"]["config.yml"])["modules"]
         assert modules.keys() == {"frontend"}
-        assert asked.workloads["probe-exporter"].calls == (Endpoint("pro-webapp", 3001),)
+        assert asked.workloads["probe-exporter"].connects_to == (Endpoint("pro-webapp", 3001),)
 
     def test_only_the_certificate_of_nginx_is_probed(self, ask: Ask) -> None:
         asked = ask(stack(gateway={"enabled": True}))
         modules = json.loads(asked.files["probe-exporter/configuration"]["config.yml"])["modules"]
         assert modules.keys() == {"certificate"}
-        assert asked.workloads["probe-exporter"].calls == (Endpoint("nginx", 8443),)
+        assert asked.workloads["probe-exporter"].connects_to == (Endpoint("nginx", 8443),)
 
     def test_only_rules_with_targets_are_mounted(self, full: Asked) -> None:
         names = full.files["prometheus/rules"].keys()
@@ -150,7 +150,7 @@ class TestPostgresServers:
 
     def test_prometheus_scrapes_each_exporter(self, several: Asked) -> None:
         assert scraped(several)["cloudnativepg", "postgres"] == "postgres:9187/metrics"
-        assert Endpoint("postgres", 9187) in several.workloads["prometheus"].calls
+        assert Endpoint("postgres", 9187) in several.workloads["prometheus"].connects_to
 
     def test_rules_have_the_expected_number_of_replicas(self, several: Asked) -> None:
         groups = json.loads(several.files["prometheus/rules"]["thresholds.yml"])["groups"]
@@ -170,7 +170,7 @@ class TestExporters:
         assert exporter.environment["DATA_SOURCE_URI"] == "postgres:5432/postgres?sslmode=disable"
         assert exporter.environment["DATA_SOURCE_PASS_FILE"] == "/run/secrets/exporter/password"
         assert full.files["postgres-exporter/secrets"] == {"password": "pti_monitor"}
-        assert "databases" in exporter.needs, "which makes the role"
+        assert "databases" in exporter.depends_on, "which makes the role"
 
     def test_the_monitoring_role_is_created_only_with_monitoring(self, full: Asked, ask: Ask) -> None:
         assert full.files["databases/roles"]["pti_monitor"] == "pti_monitor"
@@ -194,7 +194,7 @@ class TestExporters:
             assert sets == {path for path in full.secret_files if path.startswith(f"{name}/")}
 
     def test_each_exporter_may_only_connect_to_its_target(self, full: Asked) -> None:
-        called = {name: {str(call) for call in full.workloads[f"{name}-exporter"].calls} for name in EXPORTERS}
+        called = {name: {str(call) for call in full.workloads[f"{name}-exporter"].connects_to} for name in EXPORTERS}
         assert called == {
             "postgres": {"postgres:5432"},
             "redis": {"redis:6379"},
@@ -313,7 +313,7 @@ class TestPrometheus:
 class TestWhoIsTold:
     def test_by_default_nobody_is_notified(self, full: Asked) -> None:
         alertmanager = full.workloads["alertmanager"]
-        assert alertmanager.calls == ()
+        assert alertmanager.connects_to == ()
         assert [one for one in routing(full)["receivers"] if len(one) > 1] == []
         assert "alertmanager/secrets" not in full.files
 
@@ -331,7 +331,7 @@ class TestWhoIsTold:
             "watchdogWebhookUrl": "https://two.example.com",
         }
         assert "alertmanager/secrets" in asked.secret_files
-        assert asked.workloads["alertmanager"].calls == (INTERNET,)
+        assert asked.workloads["alertmanager"].connects_to == (INTERNET,)
 
     def test_mail_only_goes_through_the_configured_server(self, ask: Ask) -> None:
         email = {"to": ["a@example.com", "b@example.com"], "smarthost": "smtp.example.com:587", "username": "alerts"}
@@ -340,7 +340,7 @@ class TestWhoIsTold:
         assert (mail["to"], mail["smarthost"]) == ("a@example.com, b@example.com", "smtp.example.com:587")
         assert mail["auth_password_file"] == "/run/secrets/alertmanager/alertEmailPassword"
         assert asked.files["alertmanager/secrets"] == {"alertEmailPassword": "guessed"}
-        assert asked.workloads["alertmanager"].calls == (External("smtp.example.com", 587),)
+        assert asked.workloads["alertmanager"].connects_to == (External("smtp.example.com", 587),)
 
     def test_a_notification_links_to_grafana(self, ask: Ask) -> None:
         asked = ask(stack({"grafana": {"port": 3333}}))
@@ -405,7 +405,7 @@ class TestGrafana:
 
     def test_it_may_only_connect_to_its_data_sources(self, full: Asked) -> None:
         sources = yaml.safe_load(full.files["grafana/datasources"]["pti-calendar.yaml"])["datasources"]
-        calls = full.workloads["grafana"].calls
+        calls = full.workloads["grafana"].connects_to
         assert {one["url"] for one in sources} == {f"http://{call}" for call in calls}
         assert calls == (Endpoint("prometheus", 9090), Endpoint("alertmanager", 9093))
 

@@ -13,8 +13,8 @@ from tests.unit.kubernetes_stand_in import deployed, found, pod_of, port, worklo
 from tests.unit.network_matrix import Matrix
 from workloads import Endpoint
 
-READER = workload("reader", ports=(port(8080),), reads_namespace=True)
-OTHER = workload("web", ports=(port(8080),), calls=(Endpoint("reader", 8080),))
+READER = workload("reader", ports=(port(8080),), reads_deployed_objects=True)
+OTHER = workload("web", ports=(port(8080),), connects_to=(Endpoint("reader", 8080),))
 RECORDING = deployed(READER, OTHER, namespace="pti")
 NODE = "10.1.2.3"
 

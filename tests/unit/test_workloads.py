@@ -146,10 +146,10 @@ REFUSED = {
         lambda: workload(environment={"B": "1", "A": "1", "C": "1"}, secret_environment={"A": "2", "B": "2"}),
         "A, B is in both environment and secret_environment",
     ),
-    "a need of itself": (lambda: workload(needs=("other", "web")), "depends on itself"),
-    "a call to itself": (lambda: workload(calls=(INTERNET, Endpoint("web", 80))), "depends on itself"),
-    "a call to itself by another name": (
-        lambda: workload(calls=(Endpoint("web", 80, alias="www"),)),
+    "a dependency on itself": (lambda: workload(depends_on=("other", "web")), "depends on itself"),
+    "a connection to itself": (lambda: workload(connects_to=(INTERNET, Endpoint("web", 80))), "depends on itself"),
+    "a connection to itself by another name": (
+        lambda: workload(connects_to=(Endpoint("web", 80, alias="www"),)),
         "depends on itself",
     ),
     "liveness without readiness": (
@@ -198,13 +198,13 @@ REFUSED = {
     ),
     "a file set of nothing": (
         lambda: workload(file_sets=(FileSet(name="keys", directory="/run/keys"),)),
-        "file set 'keys' must have either files or an existing secret",
+        "file set 'keys' must have either files or an external secret",
     ),
-    "a file set of files and an existing secret": (
+    "a file set of files and an external secret": (
         lambda: workload(
-            file_sets=(FileSet(name="keys", directory="/run/keys", files={"a": "b"}, existing_secret="theirs"),)
+            file_sets=(FileSet(name="keys", directory="/run/keys", files={"a": "b"}, external_secret="theirs"),)
         ),
-        "file set 'keys' must have either files or an existing secret",
+        "file set 'keys' must have either files or an external secret",
     ),
 }
 
@@ -238,8 +238,8 @@ def test_a_stateful_workload_may_have_volumes_and_everything_a_service_may_have(
         scratch=(Scratch(path="/run/web"),),
         readiness=Probe(check=HttpGet(port=81, path="/health")),
         liveness=Liveness(check=TcpConnect(port=80)),
-        needs=("a",),
-        calls=(Endpoint("a", 80), Endpoint("b", 80), INTERNET),
+        depends_on=("a",),
+        connects_to=(Endpoint("a", 80), Endpoint("b", 80), INTERNET),
         replicas=3,
         peer_ports=(80, 81),
         metrics=(Metrics(port=81, job="service"),),
@@ -253,19 +253,19 @@ def test_a_workload_without_ports_may_have_a_command_probe() -> None:
 
 
 def test_a_task_may_depend_on_and_connect_to_others() -> None:
-    assert task(needs=("a",), calls=(Endpoint("a", 80),)).kind is Kind.TASK
+    assert task(depends_on=("a",), connects_to=(Endpoint("a", 80),)).kind is Kind.TASK
 
 
 def test_an_external_server_may_have_the_workloads_name() -> None:
-    assert workload(calls=(External("web", 80),)).calls == (External("web", 80),)
+    assert workload(connects_to=(External("web", 80),)).connects_to == (External("web", 80),)
 
 
 def test_autoscaling_limits_may_be_equal() -> None:
     assert workload(autoscaling=Autoscaling(minimum=2, maximum=2, cpu_percent=70)).replicas == 1
 
 
-def test_a_file_set_may_be_an_existing_secret() -> None:
-    theirs = FileSet(name="keys", directory="/run/keys", existing_secret="theirs")
+def test_a_file_set_may_be_an_external_secret() -> None:
+    theirs = FileSet(name="keys", directory="/run/keys", external_secret="theirs")
     assert workload(file_sets=(theirs,)).file_sets[0].files == {}
 
 
@@ -278,11 +278,11 @@ def test_a_workload_is_restricted_by_default() -> None:
     plain = workload()
     assert plain.replicas == 1
     assert plain.read_only_root
-    assert plain.calls == ()
+    assert plain.connects_to == ()
     assert Port(name="http", number=80).publish is None
     assert not Port(name="http", number=80).public
     assert not files().secret
-    assert not plain.calls_host
+    assert not plain.host_gateway
     assert plain.autoscaling is None
 
 

@@ -61,8 +61,8 @@ class KafkaStore(Store[contract.Kafka]):
             command=("sh", "-c", KAFKA_AGAIN, "kafka-exporter"),
             arguments=tuple(arguments),
             secrets=secrets,
-            calls=self.calls,
-            needs=self.needs,
+            connects_to=self.connects_to,
+            depends_on=self.depends_on,
             # It listens once it has reached Kafka.
             startup_s=RECOVERY_S,
         )
@@ -85,8 +85,8 @@ def deploy(args: StoreArgs, options: DeployOptions) -> KafkaStore:
     backend.deploy(broker(settings, published=published, cluster=args.cluster), options)
     return KafkaStore(
         args=args,
-        calls=(ENDPOINT,),
-        needs=(ENDPOINT.workload,),
+        connects_to=(ENDPOINT,),
+        depends_on=(ENDPOINT.workload,),
         inside=_plaintext(str(ENDPOINT)),
         published=_plaintext(published),
     )
@@ -105,8 +105,8 @@ def _external(args: StoreArgs, external: ExternalKafka) -> KafkaStore:
     )
     return KafkaStore(
         args=args,
-        calls=tuple(External(host, int(port), external.cidrs) for host, _, port in servers),
-        needs=(),
+        connects_to=tuple(External(host, int(port), external.cidrs) for host, _, port in servers),
+        depends_on=(),
         inside=output,
         published=output,
     )
@@ -126,5 +126,5 @@ def _kafka_ui(settings: KafkaUi, kafka: KafkaStore) -> Workload:
         scratch=(Scratch(path="/tmp", size_mib=64), Scratch(path="/etc/kafkaui")),  # noqa: S108 - a mount of its own
         memory_mib=settings.heap_mib + 288,
         readiness=Probe(check=HttpGet(port=8080, path="/actuator/health"), startup_s=180),
-        calls=kafka.calls,
+        connects_to=kafka.connects_to,
     )

@@ -112,8 +112,8 @@ def broker(settings: Kafka, *, published: str, cluster: str) -> Workload:
         ),
         # A broker keeps its port closed while it recovers its logs after a crash.
         liveness=Liveness(check=TcpConnect(port=ENDPOINT.port), failures=12, startup_s=RECOVERY_S),
-        needs=(ZOOKEEPER.workload,) if by_zookeeper else (),
-        calls=(ZOOKEEPER,) if by_zookeeper else (),
+        depends_on=(ZOOKEEPER.workload,) if by_zookeeper else (),
+        connects_to=(ZOOKEEPER,) if by_zookeeper else (),
         # It hands over its partitions and flushes its logs; a killed broker checks them at the next start.
         stop_grace_s=120,
     )

@@ -55,13 +55,13 @@ class PostgresStore(Store[contract.Postgres]):
                 "DATA_SOURCE_PASS_FILE": f"{EXPORTER_SECRETS}/password",
             },
             secrets={"password": self.args.credentials[POSTGRES_MONITOR]},
-            calls=self.calls,
-            needs=self.needs,
+            connects_to=self.connects_to,
+            depends_on=self.depends_on,
         )
 
     def web_tool(self, tools: DevTools) -> Workload:
         """Return pgAdmin."""
-        return pg_admin(tools.pg_admin, self.calls, self.inside, self.args.credentials)
+        return pg_admin(tools.pg_admin, self.connects_to, self.inside, self.args.credentials)
 
 
 def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
@@ -69,7 +69,7 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
     settings, backend, external = args.settings.postgres, args.backend, args.settings.postgres.external
     endpoint: Endpoint | External = ENDPOINT
     admin, ssl_mode = ADMIN, "disable"
-    needs: tuple[str, ...] = (ENDPOINT.workload,)
+    depends_on: tuple[str, ...] = (ENDPOINT.workload,)
     servers: Servers | None = None
     if settings.mode == "statefulset":
         backend.deploy(server(settings, args.credentials), options)
@@ -82,7 +82,7 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
         servers = Servers(metrics=metrics, number=settings.cloudnativepg.instances, job="cloudnativepg")
     else:
         endpoint = External(external.host or "", external.port, external.cidrs)
-        admin, ssl_mode, needs = external.admin, external.ssl_mode, ()
+        admin, ssl_mode, depends_on = external.admin, external.ssl_mode, ()
     inside = contract.Postgres(
         host=endpoint.host,
         port=endpoint.port,
@@ -100,11 +100,11 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
         },
     )
     host, port = args.published(endpoint, settings.port)
-    backend.deploy(databases(args, (endpoint,), inside, needs=needs), options)
+    backend.deploy(databases(args, (endpoint,), inside, depends_on=depends_on), options)
     return PostgresStore(
         args=args,
-        calls=(endpoint,),
-        needs=(NAME,),
+        connects_to=(endpoint,),
+        depends_on=(NAME,),
         inside=inside,
         published=replace(inside, host=host, port=port),
         servers=servers,

@@ -16,15 +16,17 @@ NAME = "databases"
 BACKUP_ROLE = "pti_backup"
 MONITOR_ROLE = "pti_monitor"
 
-Calls = tuple[Endpoint | External, ...]
+Connections = tuple[Endpoint | External, ...]
 
 
-def databases(args: StoreArgs, calls: Calls, login: contract.Postgres, *, needs: tuple[str, ...]) -> Workload:
+def databases(
+    args: StoreArgs, connects_to: Connections, login: contract.Postgres, *, depends_on: tuple[str, ...]
+) -> Workload:
     """The task that creates what is missing, corrects what differs, and drops nothing.
 
     Args:
         login: where the server answers, and the role to log in as.
-        needs: the server's workload, if the stack runs it.
+        depends_on: the server's workload, if the stack runs it.
     """
     settings, services, credentials = args.settings.postgres, args.settings.services, args.credentials
     roles = {service.role("app"): app_role(service) for service in SERVICES}
@@ -81,6 +83,6 @@ def databases(args: StoreArgs, calls: Calls, login: contract.Postgres, *, needs:
             Scratch(path="/var/lib/postgresql", size_mib=1),
         ),
         memory_mib=64,
-        needs=needs,
-        calls=calls,
+        depends_on=depends_on,
+        connects_to=connects_to,
     )

@@ -15,7 +15,7 @@ SECRETS = "/run/secrets/pgadmin"
 
 
 def pg_admin(
-    settings: PgAdmin, calls: tuple[Endpoint | External, ...], server: contract.Postgres, credentials: Credentials
+    settings: PgAdmin, connects_to: tuple[Endpoint | External, ...], server: contract.Postgres, credentials: Credentials
 ) -> Workload:
     """Return pgAdmin, with the server already listed."""
     servers = {
@@ -71,7 +71,7 @@ def pg_admin(
         ),
         memory_mib=448,
         readiness=Probe(check=HttpGet(port=5050, path="/misc/ping"), startup_s=180),
-        calls=calls,
+        connects_to=connects_to,
     )
 
 

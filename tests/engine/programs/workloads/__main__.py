@@ -42,7 +42,7 @@ exit 3
 SERVE = "exec >&2; echo 'reading the configuration'; echo 'no licence found'; exec sleep infinity"
 
 
-def service(name: str, *, ready: str, startup_s: int = 60, needs: tuple[str, ...] = ()) -> Workload:
+def service(name: str, *, ready: str, startup_s: int = 60, depends_on: tuple[str, ...] = ()) -> Workload:
     """A service that writes two lines and then does nothing; ready once the command succeeds."""
     return Workload(
         name=name,
@@ -51,7 +51,7 @@ def service(name: str, *, ready: str, startup_s: int = 60, needs: tuple[str, ...
         memory_mib=32,
         command=("sh", "-c", SERVE),
         readiness=Probe(check=Exec(command=(ready,)), period_s=1, startup_s=startup_s),
-        needs=needs,
+        depends_on=depends_on,
         stop_grace_s=1,
     )
 
@@ -73,8 +73,8 @@ MIGRATION = Workload(
     user=USER,
     memory_mib=32,
     command=("sh", "-c", MIGRATE),
-    needs=("store",),
-    calls=(Endpoint("store", 6379),),
+    depends_on=("store",),
+    connects_to=(Endpoint("store", 6379),),
     timeout_s=600,
 )
 # Each of its two files has the effect of its name.
@@ -88,7 +88,7 @@ PATIENT = Workload(
     readiness=Probe(check=Exec(command=("test", "!", "-e", f"{STATE}/not-ready")), period_s=1, startup_s=20),
     # Three failures of two seconds are six runs of the health check.
     liveness=Liveness(check=Exec(command=("test", "!", "-e", f"{STATE}/not-alive")), period_s=2, failures=3),
-    calls_host=True,
+    host_gateway=True,
     stop_grace_s=1,
 )
 # Alive once the file `recovered` is there; each check leaves a line.
@@ -143,7 +143,7 @@ STORE_THAT_RECOVERS = Workload(
 )
 # Ends well at once.
 PREPARATION = Workload(
-    name="preparation", kind=Kind.TASK, image=IMAGE, user=USER, memory_mib=32, command=("true",), needs=("store",)
+    name="preparation", kind=Kind.TASK, image=IMAGE, user=USER, memory_mib=32, command=("true",), depends_on=("store",)
 )
 # Publishes no port, and is ready once it reads its file and the store.
 READER = Workload(
@@ -156,8 +156,8 @@ READER = Workload(
     readiness=Probe(
         check=Exec(command=("sh", "-c", "grep -q written /etc/reader/word && redis-cli -h store ping")), period_s=1
     ),
-    calls=(Endpoint("store", 6379),),
-    needs=("preparation",),
+    connects_to=(Endpoint("store", 6379),),
+    depends_on=("preparation",),
     stop_grace_s=1,
 )
 # Ends at once, again and again.
@@ -179,19 +179,19 @@ def mended(crashing: Workload) -> Workload:
 
 SCENARIOS = {
     # A task which fails until the store's key `migration` says `allowed`, and a service that waits for it.
-    "migration": [STORE, MIGRATION, service("web", ready="true", needs=("migration",))],
+    "migration": [STORE, MIGRATION, service("web", ready="true", depends_on=("migration",))],
     "never-ready": [service("web", ready="false", startup_s=5)],
     "patient": [PATIENT],
     "recovering": [RECOVERING],
     "hung": [HUNG],
     "keeper": [KEEPER],
-    "recoverer": [STORE_THAT_RECOVERS, service("web", ready="true", needs=("recoverer",))],
+    "recoverer": [STORE_THAT_RECOVERS, service("web", ready="true", depends_on=("recoverer",))],
     "ready": [service("web", ready="true")],
     "of each kind": [STORE, KEEPER, PREPARATION, READER],
     "crashing-store": [CRASHING],
     "mended-store": [mended(CRASHING)],
-    "crashing-service": [CRASHING_SERVICE, service("web", ready="true", needs=("crasher",))],
-    "mended-service": [mended(CRASHING_SERVICE), service("web", ready="true", needs=("crasher",))],
+    "crashing-service": [CRASHING_SERVICE, service("web", ready="true", depends_on=("crasher",))],
+    "mended-service": [mended(CRASHING_SERVICE), service("web", ready="true", depends_on=("crasher",))],
     "missing-image": [replace(service("web", ready="true"), image="redis:99.9.9")],
 }
 
