@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from operations.configuration import read_configuration
-from operations.preview import PLACEHOLDER, stripped
+from operations.preview import PLACEHOLDER, without_secrets_and_cluster
 from operations.project import ROOT
 from settings import NAMESPACE
 from settings.credentials import supplied_credentials
@@ -18,7 +18,7 @@ STACK = "prod"
 
 def document_of_prod() -> dict[str, Any]:
     """The content of the stack's file, without its secrets and without the way to a cluster."""
-    return stripped(yaml.safe_load((ROOT / f"Pulumi.{STACK}.yaml").read_text()))
+    return without_secrets_and_cluster(yaml.safe_load((ROOT / f"Pulumi.{STACK}.yaml").read_text()))
 
 
 def placeholders_of_prod() -> dict[str, str]:

@@ -34,14 +34,14 @@ from operations.project import (
     environment,
 )
 
-PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 PULUMI_VERSION = "3.259.0"
-INSTALLER = "https://get.pulumi.com"
-REQUIREMENTS = ROOT / "requirements.txt"
-DEVELOPMENT = ROOT / "requirements-dev.txt"
+INSTALLER_URL = "https://get.pulumi.com"
+REQUIREMENTS_FILE = ROOT / "requirements.txt"
+DEVELOPMENT_REQUIREMENTS_FILE = ROOT / "requirements-dev.txt"
 """The requirements above, and those of lint, tests and documents."""
 
-WITHOUT_PULUMI = "Without it, these still work: make test, make render STACK=dev, then docker compose up --wait."
+NO_PULUMI_HINT = "Without it, these still work: make test, make render STACK=dev, then docker compose up --wait."
 
 
 def main() -> int:
@@ -50,19 +50,19 @@ def main() -> int:
     parser.add_argument("--engine", action="store_true", help="require a running Docker engine")
     parser.add_argument("--pulumi", action="store_true", help="also install Pulumi, its plugins and a state")
     parser.add_argument("--development", action="store_true", help="also install what lint and tests need")
-    wanted = parser.parse_args()
+    options = parser.parse_args()
     try:
         check_python()
-        if wanted.engine:
+        if options.engine:
             check_engine()
-        command = pulumi_command() if wanted.pulumi else None
-        if wanted.pulumi and command is None:
+        command = pulumi_command() if options.pulumi else None
+        if options.pulumi and command is None:
             check_installer()
-        install_requirements(development=wanted.development)
-        if wanted.pulumi:
+        install_requirements(development=options.development)
+        if options.pulumi:
             command = command or install_pulumi()
             install_plugins(command)
-            choose_state(command)
+            select_state_backend(command)
     except OperationError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
@@ -71,9 +71,9 @@ def main() -> int:
 
 def check_python() -> None:
     """Check the running interpreter, which the virtual environment will use."""
-    if sys.version_info < PYTHON:
+    if sys.version_info < MIN_PYTHON:
         raise OperationError(
-            f"Python {'.'.join(map(str, PYTHON))} or newer is required; '{sys.executable}' is "
+            f"Python {'.'.join(map(str, MIN_PYTHON))} or newer is required; '{sys.executable}' is "
             f"{'.'.join(map(str, sys.version_info[:3]))}.\nInstall it and select it: make PYTHON=python3.12 …"
         )
 
@@ -98,22 +98,22 @@ def check_engine() -> None:
 def check_installer() -> None:
     """Check that the installer can be downloaded, before anything is changed."""
     try:
-        urllib.request.urlopen(INSTALLER, timeout=20).close()
+        urllib.request.urlopen(INSTALLER_URL, timeout=20).close()
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         raise OperationError(
-            f"Pulumi {PULUMI_VERSION} is not installed and its installer is unreachable:\n  {INSTALLER}: {error}\n"
+            f"Pulumi {PULUMI_VERSION} is not installed and its installer is unreachable:\n  {INSTALLER_URL}: {error}\n"
             "Allow that address, or install Pulumi another way (https://www.pulumi.com/docs/install/) so that "
-            f"'pulumi version' answers, and run this again.\n{WITHOUT_PULUMI}"
+            f"'pulumi version' answers, and run this again.\n{NO_PULUMI_HINT}"
         ) from None
 
 
 def install_requirements(*, development: bool) -> None:
     """Install the pinned requirements into the virtual environment; those of development include the others."""
-    if _is_installed(DEVELOPMENT) or (not development and _is_installed(REQUIREMENTS)):
+    if _is_installed(DEVELOPMENT_REQUIREMENTS_FILE) or (not development and _is_installed(REQUIREMENTS_FILE)):
         return
-    requirements = DEVELOPMENT if development else REQUIREMENTS
+    requirements = DEVELOPMENT_REQUIREMENTS_FILE if development else REQUIREMENTS_FILE
     if not (VENV / "bin" / "python").exists():
-        _say("creating the virtual environment .venv")
+        _log_step("creating the virtual environment .venv")
         created = _run([sys.executable, "-m", "venv", str(VENV)])
         if created.returncode:
             shutil.rmtree(VENV, ignore_errors=True)
@@ -121,7 +121,7 @@ def install_requirements(*, development: bool) -> None:
                 f"The virtual environment can't be created:\n  {(created.stdout + created.stderr).strip()}\n"
                 "On Debian and Ubuntu: sudo apt install python3-venv. Then run this again."
             )
-    _say("installing the pinned requirements")
+    _log_step("installing the pinned requirements")
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     installed = _run([*pip, "--require-hashes", "--requirement", str(requirements)])
     if installed.returncode:
@@ -129,15 +129,15 @@ def install_requirements(*, development: bool) -> None:
             f"The requirements can't be installed:\n  {installed.stderr.strip()[-2000:]}\n"
             "A Python package index must be reachable (pip reads PIP_INDEX_URL and pip.conf). Then run this again."
         )
-    _stamp(requirements).write_text(_digest(requirements))
+    _stamp_file(requirements).write_text(_digest(requirements))
 
 
 def _is_installed(requirements: Path) -> bool:
-    stamp = _stamp(requirements)
+    stamp = _stamp_file(requirements)
     return stamp.exists() and stamp.read_text() == _digest(requirements)
 
 
-def _stamp(requirements: Path) -> Path:
+def _stamp_file(requirements: Path) -> Path:
     """Return the path that records which content of the file was installed last."""
     return VENV / f"{requirements.stem}.sha256"
 
@@ -153,22 +153,22 @@ def pulumi_command() -> str | None:
         return None
     version = _run([command, "version"]).stdout.strip().removeprefix("v").partition("-")[0]
     try:
-        return command if _numbers(version) >= _numbers(PULUMI_VERSION) else None
+        return command if _version_numbers(version) >= _version_numbers(PULUMI_VERSION) else None
     except ValueError:
         return None
 
 
 def install_pulumi() -> str:
     """Run Pulumi's installer, with a pinned version, in the project. Return the command."""
-    _say(f"installing Pulumi {PULUMI_VERSION} into .tools")
-    with urllib.request.urlopen(INSTALLER, timeout=60) as response:
+    _log_step(f"installing Pulumi {PULUMI_VERSION} into .tools")
+    with urllib.request.urlopen(INSTALLER_URL, timeout=60) as response:
         installer = response.read()
     arguments = ["--version", PULUMI_VERSION, "--install-root", str(TOOLS), "--no-edit-path"]
     done = subprocess.run(["sh", "-s", "--", *arguments], input=installer, capture_output=True)
     command = pulumi_command()
     if done.returncode or command is None:
         raise OperationError(
-            f"Pulumi's installer failed:\n  {(done.stdout + done.stderr).decode().strip()[-2000:]}\n{WITHOUT_PULUMI}"
+            f"Pulumi's installer failed:\n  {(done.stdout + done.stderr).decode().strip()[-2000:]}\n{NO_PULUMI_HINT}"
         )
     return command
 
@@ -177,45 +177,49 @@ def install_plugins(command: str) -> None:
     """Install the provider plugins in the versions of the requirements with `pulumi install`."""
     listed = _run([command, "plugin", "ls", "--json"])
     present = {(plugin["name"], plugin.get("version")) for plugin in json.loads(listed.stdout or "[]")}
-    missing = [f"{name} {version}" for name, version in _plugins() if (name, version) not in present]
+    missing = [f"{name} {version}" for name, version in _required_plugins() if (name, version) not in present]
     if not missing:
         return
-    _say(f"installing the plugins {', '.join(missing)}")
+    _log_step(f"installing the plugins {', '.join(missing)}")
     done = _run([command, "install", "--no-dependencies"])
     if done.returncode:
         raise OperationError(
             f"The plugins {', '.join(missing)} can't be installed:\n  {(done.stdout + done.stderr).strip()[-2000:]}\n"
             "Allow get.pulumi.com and github.com, or set PULUMI_PLUGIN_DOWNLOAD_URL_OVERRIDES to a mirror "
-            f"(https://www.pulumi.com/docs/iac/cli/environment-variables/), and run this again.\n{WITHOUT_PULUMI}"
+            f"(https://www.pulumi.com/docs/iac/cli/environment-variables/), and run this again.\n{NO_PULUMI_HINT}"
         )
 
 
-def choose_state(command: str) -> None:
+def select_state_backend(command: str) -> None:
     """Create a local state and passphrase in the project, unless the user has chosen others.
 
     Never changes an existing login, `PULUMI_BACKEND_URL` or passphrase.
     """
     # Without the `.attrs` files next to the state's files, which are written in place: a kill at that moment leaves an
     # empty one, and then no command can read the state ("failed to load checkpoint: EOF").
-    own = f"file://{STATE}?metadata=skip"
-    if "PULUMI_BACKEND_URL" not in os.environ and _login() is None:
-        _say("keeping the state in .state (you have chosen no other: see 'pulumi login --help')")
+    project_backend = f"file://{STATE}?metadata=skip"
+    if "PULUMI_BACKEND_URL" not in os.environ and _logged_in_backend() is None:
+        _log_step("keeping the state in .state (you have chosen no other: see 'pulumi login --help')")
         STATE.mkdir(mode=0o700, exist_ok=True)
-        done = _run([command, "login", own])
+        done = _run([command, "login", project_backend])
         if done.returncode:
-            raise OperationError(f"'pulumi login {own}' failed:\n  {done.stderr.strip()}")
+            raise OperationError(f"'pulumi login {project_backend}' failed:\n  {done.stderr.strip()}")
     chosen = any(variable in os.environ for variable in PASSPHRASE_VARIABLES)
-    if os.environ.get("PULUMI_BACKEND_URL", _login()) == own and not chosen and not PASSPHRASE.exists():
+    if (
+        os.environ.get("PULUMI_BACKEND_URL", _logged_in_backend()) == project_backend
+        and not chosen
+        and not PASSPHRASE.exists()
+    ):
         # Written to a temporary file, then renamed: a kill leaves no file, never an empty one.
-        fresh = PASSPHRASE.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        temporary = PASSPHRASE.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32))
-        fresh.rename(PASSPHRASE)
+        temporary.rename(PASSPHRASE)
 
 
-def _login() -> str | None:
+def _logged_in_backend() -> str | None:
     """Return the state backend that the user is logged in to; None without a login."""
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:
@@ -226,18 +230,18 @@ def _login() -> str | None:
         return None
     # The state of a deleted checkout no longer counts as a choice.
     folder = Path(str(current).removeprefix("file://").partition("?")[0])
-    gone = str(current).startswith("file:///") and folder.name == STATE.name and not folder.exists()
-    return None if gone else str(current)
+    is_deleted = str(current).startswith("file:///") and folder.name == STATE.name and not folder.exists()
+    return None if is_deleted else str(current)
 
 
-def _plugins() -> list[tuple[str, str]]:
+def _required_plugins() -> list[tuple[str, str]]:
     """Return name and version of each provider plugin, which are those of its Python package."""
     lines = (ROOT / "requirements.in").read_text().splitlines()
     pairs = (line.split("==") for line in lines if line.startswith("pulumi-"))
     return [(name.removeprefix("pulumi-"), version) for name, version in pairs]
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
@@ -245,7 +249,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT)
 
 
-def _say(what: str) -> None:
+def _log_step(what: str) -> None:
     print(f"· {what}", flush=True)
 
 

@@ -20,8 +20,8 @@ from operations.configuration import read_configuration
 from operations.project import OperationError
 from settings.backend import Kubernetes
 
-ANSWER_WITHIN_S = 30
-CLUSTER = "cnpg.io/cluster"
+REQUEST_TIMEOUT_S = 30
+CLUSTER_LABEL = "cnpg.io/cluster"
 """Label of CloudNativePG's pods; their `app.kubernetes.io/name` is always `postgresql`."""
 
 READINESS_KINDS = "deployments,replicasets,statefulsets,pods,persistentvolumeclaims"
@@ -30,7 +30,7 @@ READINESS_KINDS = "deployments,replicasets,statefulsets,pods,persistentvolumecla
 LONG_RUNNING_KINDS = ("Deployment", "StatefulSet", KIND)
 """Kinds whose pods must stay ready."""
 
-SHOWN = "pods,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
+STATUS_KINDS = "pods,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
 MAX_LOG_PODS = 100
 """Maximum of pods of one workload whose logs are followed: as many as the settings allow."""
 
@@ -49,12 +49,12 @@ def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
 def not_ready(stack: str) -> list[str]:
     """Return the workloads with too few ready pods, and what the cluster reports about them."""
     settings, _ = read_configuration(stack)
-    questions = {READINESS_KINDS: OWN}
+    selectors = {READINESS_KINDS: OWN}
     if settings.postgres.mode == "cloudnativepg":
-        questions |= OPERATED[KIND]
+        selectors |= OPERATED[KIND]
     objects = [
         one
-        for kinds, selector in questions.items()
+        for kinds, selector in selectors.items()
         for one in json.loads(_kubectl(settings.kubernetes, "get", kinds, "--selector", selector, "--output", "json"))[
             "items"
         ]
@@ -70,7 +70,7 @@ def not_ready(stack: str) -> list[str]:
 
 def show_status(stack: str) -> None:
     """Print the namespace's pods (ready, restarts), Services, Ingresses, autoscalers, claims, and the missing ones."""
-    shown = _kubectl(_cluster(stack), "get", SHOWN, "--output", "wide")
+    shown = _kubectl(_cluster(stack), "get", STATUS_KINDS, "--output", "wide")
     if not shown.strip():
         raise OperationError(f"Nothing of stack '{stack}' is {location(stack)}. Bring it up: make up STACK={stack}")
     print(shown.rstrip())
@@ -125,7 +125,7 @@ def _cluster(stack: str) -> Kubernetes:
 
 def _label(pod: Any) -> str:
     """Return the name of the label that identifies a pod's workload."""
-    return CLUSTER if CLUSTER in pod["metadata"].get("labels", {}) else NAME
+    return CLUSTER_LABEL if CLUSTER_LABEL in pod["metadata"].get("labels", {}) else NAME
 
 
 def _workload(pod: Any) -> str:
@@ -145,7 +145,7 @@ def _kubectl(cluster: Kubernetes, *arguments: str) -> str:
     Raises:
         OperationError: kubectl is missing, or the cluster refuses or doesn't respond.
     """
-    limited = [f"--request-timeout={ANSWER_WITHIN_S}s", *arguments]
+    limited = [f"--request-timeout={REQUEST_TIMEOUT_S}s", *arguments]
     try:
         done = subprocess.run(_command(cluster, *limited), capture_output=True, text=True)
     except FileNotFoundError:

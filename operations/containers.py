@@ -20,16 +20,16 @@ NOT_READY = ("(unhealthy)", "(health: starting)", "(Paused)", "Restarting", "Dea
 
 
 @dataclass(frozen=True)
-class Running:
+class ContainerStatus:
     """One workload's container."""
 
     workload: str
     container: str
     status: str
-    published: str
+    ports: str
 
 
-def status(stack: str) -> list[Running]:
+def status(stack: str) -> list[ContainerStatus]:
     """Return every started container of the stack by name."""
     columns = ["{{json .Names}}", f'{{{{json (.Label "{WORKLOAD_LABEL}")}}}}', "{{json .Status}}", "{{json .Ports}}"]
     listed = _docker(
@@ -38,7 +38,7 @@ def status(stack: str) -> list[Running]:
     rows = [json.loads(line) for line in listed.splitlines()]
     return sorted(
         (
-            Running(workload, container, state, _published(ports))
+            ContainerStatus(workload, container, state, _published(ports))
             for container, workload, state, ports in rows
             if not state.startswith("Created")  # containers that only copy files into a volume
         ),
@@ -65,18 +65,18 @@ def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
         "network": _docker(stack, "network", "ls", "--no-trunc", "--quiet"),
         "volume": _docker(stack, "volume", "ls", "--quiet"),
     }
-    there = {kind: dict((line + " ").split(" ", 1) for line in lines.splitlines()) for kind, lines in listed.items()}
+    existing = {kind: dict((line + " ").split(" ", 1) for line in lines.splitlines()) for kind, lines in listed.items()}
     for one in recorded:
         kind = str(one["type"]).rpartition(":")[2].lower()
-        if kind not in there:
+        if kind not in existing:
             continue
-        state = there[kind].get(str(one.get("id")))
-        if state is None or (kind == "container" and _is_to_run(one) and state.strip() not in RUNNING_STATES):
+        state = existing[kind].get(str(one.get("id")))
+        if state is None or (kind == "container" and _must_run(one) and state.strip() not in RUNNING_STATES):
             return True
     return False
 
 
-def _is_to_run(container: Mapping[str, Any]) -> bool:
+def _must_run(container: Mapping[str, Any]) -> bool:
     """Return whether a recorded container must keep running: it is neither a task nor one that only copies files."""
     inputs = container.get("inputs", {})
     return bool(inputs.get("start", True)) and inputs.get("restart") != "no"
@@ -96,7 +96,7 @@ def show_status(stack: str) -> None:
     rows = status(stack)
     if not rows:
         raise OperationError(f"Nothing of stack '{stack}' runs on this engine. Bring it up: make up STACK={stack}")
-    table = [("WORKLOAD", "STATUS", "PUBLISHED"), *((row.workload, row.status, row.published) for row in rows)]
+    table = [("WORKLOAD", "STATUS", "PUBLISHED"), *((row.workload, row.status, row.ports) for row in rows)]
     widths = [max(len(line[column]) for line in table) for column in range(3)]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -20,16 +20,16 @@ def write(service: str, outputs: StackOutputs[str]) -> Path:
         OperationError: there is no such service.
     """
     path = ROOT / f".env.{service}"
-    text = "".join(f"{name}={_quoted(value)}\n" for name, value in variables(service, outputs).items())
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    text = "".join(f"{name}={_quote(value)}\n" for name, value in variables(service, outputs).items())
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(
             f"# The {service} service from an editor, against the running stack. Holds secrets; git ignores it.\n"
         )
         file.write(text)
-    fresh.rename(path)
+    temporary.rename(path)
     return path
 
 
@@ -41,10 +41,10 @@ def variables(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
     third_parties = [third_party(secret).variable for secret in known[service].secrets]
     identity = Identity(name=service, port=known[service].port)
     environment = service_environment(identity, outputs.stores, outputs.credentials, third_parties)
-    return {**environment.variables, **environment.secrets, **_addresses(service, outputs)}
+    return {**environment.variables, **environment.secrets, **_tool_urls(service, outputs)}
 
 
-def _addresses(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
+def _tool_urls(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
     """Return URLs with passwords for database tools and migrations. A deployed service doesn't have them."""
     postgres, redis, secrets = outputs.postgres, outputs.redis, outputs.credentials
     database = postgres.databases[service]
@@ -62,7 +62,7 @@ def _addresses(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
     }
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     """A value that both a shell and the dotenv libraries read as it is."""
     if value.isascii() and all(character.isalnum() or character in "-._:/@%+," for character in value):
         return value

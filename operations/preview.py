@@ -23,7 +23,7 @@ from settings import NAMESPACE
 from settings.credentials import supplied_credentials
 
 PLACEHOLDER = "placeholder-of-the-preview"
-NO_CLUSTER = "no-kubeconfig-in-this-preview"
+NO_KUBECONFIG = "no-kubeconfig-in-this-preview"
 CLUSTER_KEY = f"{NAMESPACE}:kubernetes"
 
 
@@ -34,53 +34,53 @@ def preview(stack: str) -> int:
         OperationError: the stack doesn't exist, its configuration has a mistake, or Pulumi is missing.
     """
     settings, supplied = read_configuration(stack)
-    needed = {credential.key for credential in supplied_credentials(settings)} | supplied
-    with tempfile.TemporaryDirectory(prefix="pti-calendar-preview-") as made:
-        place = Path(made)
-        configuration = _prepare(place, stack)
-        _quietly(place, ["stack", "init", stack, "--no-select"])
-        if needed:
-            _quietly(place, ["config", "set-all", "--stack", stack, *_placeholders(needed)])
+    keys = {credential.key for credential in supplied_credentials(settings)} | supplied
+    with tempfile.TemporaryDirectory(prefix="pti-calendar-preview-") as created:
+        folder = Path(created)
+        configuration = _prepare(folder, stack)
+        _run_pulumi(folder, ["stack", "init", stack, "--no-select"])
+        if keys:
+            _run_pulumi(folder, ["config", "set-all", "--stack", stack, *_placeholders(keys)])
         print(f"· what a new stack '{stack}' would create, with placeholders for its secrets", flush=True)
         if settings.kubernetes.kubeconfig is not None:
             print("· the cluster is not contacted; Pulumi's warning about a missing kubeconfig is expected", flush=True)
         command = ["pulumi", "preview", "--stack", stack, "--config-file", str(configuration)]
         try:
-            return subprocess.run(command, env=temporary_environment(place), cwd=ROOT).returncode
+            return subprocess.run(command, env=temporary_environment(folder), cwd=ROOT).returncode
         except KeyboardInterrupt:
             return 130
 
 
-def stripped(document: dict[str, Any]) -> dict[str, Any]:
+def without_secrets_and_cluster(document: dict[str, Any]) -> dict[str, Any]:
     """Return a stack's file without encrypted values and without the cluster's address."""
     config = {key: value for key, value in document.get("config", {}).items() if not _is_encrypted(value)}
     if isinstance(config.get(CLUSTER_KEY), dict):
-        config[CLUSTER_KEY] = config[CLUSTER_KEY] | {"kubeconfig": NO_CLUSTER}
+        config[CLUSTER_KEY] = config[CLUSTER_KEY] | {"kubeconfig": NO_KUBECONFIG}
     return {"config": config}
 
 
-def temporary_environment(place: Path) -> dict[str, str]:
+def temporary_environment(folder: Path) -> dict[str, str]:
     """Return the environment in which Pulumi uses only that folder's state, with the machine's plugins."""
-    kept = {name: value for name, value in environment().items() if name not in PASSPHRASE_VARIABLES}
-    passphrase = place / "passphrase"
-    return kept | {
-        "PULUMI_BACKEND_URL": f"file://{place / 'state'}",
+    inherited = {name: value for name, value in environment().items() if name not in PASSPHRASE_VARIABLES}
+    passphrase = folder / "passphrase"
+    return inherited | {
+        "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
 
 
-def _prepare(place: Path, stack: str) -> Path:
+def _prepare(folder: Path, stack: str) -> Path:
     """Write the folder's contents. Return the configuration file."""
-    (place / "state").mkdir()
-    descriptor = os.open(place / "passphrase", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    (folder / "state").mkdir()
+    descriptor = os.open(folder / "passphrase", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_urlsafe(32))
-    shutil.copy(ROOT / "Pulumi.yaml", place)
+    shutil.copy(ROOT / "Pulumi.yaml", folder)
     name = f"Pulumi.{stack}.yaml"
     document = yaml.safe_load((ROOT / name).read_text()) or {}
-    (place / name).write_text(yaml.safe_dump(stripped(document)))
-    return place / name
+    (folder / name).write_text(yaml.safe_dump(without_secrets_and_cluster(document)))
+    return folder / name
 
 
 def _is_encrypted(value: Any) -> bool:
@@ -91,10 +91,10 @@ def _placeholders(keys: Iterable[str]) -> list[str]:
     return [f"--secret={NAMESPACE}:{key}={PLACEHOLDER}" for key in sorted(keys)]
 
 
-def _quietly(place: Path, arguments: list[str]) -> None:
+def _run_pulumi(folder: Path, arguments: list[str]) -> None:
     command = ["pulumi", *arguments, "--non-interactive"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=temporary_environment(place), cwd=place)
+        done = subprocess.run(command, capture_output=True, text=True, env=temporary_environment(folder), cwd=folder)
     except FileNotFoundError:
         raise OperationError("The 'pulumi' command is missing; 'make setup' installs it.") from None
     if done.returncode:

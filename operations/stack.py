@@ -15,15 +15,15 @@ from typing import Any
 import yaml
 
 from contract import ContractError, StackOutputs
-from operations.comparison import proposes_changes
+from operations.event_log import proposes_changes
 from operations.locks import locks
 from operations.project import PROJECT, ROOT, STATE, OperationError, environment
 from operations.runtimes import runtime_of
 
-WITHOUT_REFRESH = "--refresh=false"
+NO_REFRESH_OPTION = "--refresh=false"
 """Trust the state instead of comparing it with what runs; overrides the default of Pulumi.yaml."""
 
-STACK = "pulumi:pulumi:Stack"
+STACK_TYPE = "pulumi:pulumi:Stack"
 READY_TIMEOUT_S = 60.0
 """How long `up` waits for workloads that the update didn't wait for, such as a restarting container."""
 
@@ -54,31 +54,31 @@ def _update(stack: str) -> int:
     _refuse_full_disk(stack)
     if reason := runtime_of(stack).why_unreachable(stack):
         raise OperationError(f"{reason}\nNothing has been changed.")
-    state = _state(stack)
-    _restore_salt(stack, state)
-    _select(stack)
+    state = _recorded_state(stack)
+    _restore_encryption_salt(stack, state)
+    _select_stack(stack)
     was_killed = _release_dead_lock(stack)
     options: list[str] = []
-    if recorded := [one for one in state.get("resources") or [] if one["type"] != STACK]:
-        options = [] if was_killed or runtime_of(stack).may_differ(stack, recorded) else [WITHOUT_REFRESH]
+    if recorded := [one for one in state.get("resources") or [] if one["type"] != STACK_TYPE]:
+        options = [] if was_killed or runtime_of(stack).may_differ(stack, recorded) else [NO_REFRESH_OPTION]
         code, is_changing = _preview(stack, options)
         if code or not (is_changing or was_killed):
             return code
-    code = _attached(["up", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs", *options])
+    code = _run_attached(["up", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs", *options])
     if was_killed and not code:
         # What the killed update created was adopted or created again; otherwise Pulumi would always warn about it.
-        _captured(["refresh", "--clear-pending-creates", "--skip-preview", "--yes", "--stack", stack])
+        _run_captured(["refresh", "--clear-pending-creates", "--skip-preview", "--yes", "--stack", stack])
     return code
 
 
 def destroy(stack: str) -> int:
     """Destroy the stack; volumes stay. Return Pulumi's exit code."""
-    return _attached(["destroy", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])
+    return _run_attached(["destroy", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])
 
 
 def exists(stack: str) -> bool:
     """Return whether the state contains the stack."""
-    return _captured(["stack", "select", stack]).returncode == 0
+    return _run_captured(["stack", "select", stack]).returncode == 0
 
 
 def outputs(stack: str) -> StackOutputs[str]:
@@ -87,7 +87,7 @@ def outputs(stack: str) -> StackOutputs[str]:
     Raises:
         OperationError: the stack doesn't exist or isn't up, or its outputs have another contract version.
     """
-    done = _captured(["stack", "output", "--json", "--show-secrets", "--stack", stack])
+    done = _run_captured(["stack", "output", "--json", "--show-secrets", "--stack", stack])
     if done.returncode:
         raise OperationError(f"The outputs of stack '{stack}' can't be read:\n  {done.stderr.strip()}")
     values = json.loads(done.stdout)
@@ -117,8 +117,8 @@ def _await_ready(stack: str) -> None:
         time.sleep(POLL_S)
 
 
-def _select(stack: str) -> None:
-    done = _captured(["stack", "select", "--create", stack])
+def _select_stack(stack: str) -> None:
+    done = _run_captured(["stack", "select", "--create", stack])
     if "incorrect passphrase" in done.stderr:
         raise OperationError(
             f"The line 'encryptionsalt' in Pulumi.{stack}.yaml belongs to another passphrase. If you have that one, "
@@ -126,23 +126,23 @@ def _select(stack: str) -> None:
             "with it; Pulumi then writes a new line."
         )
     if done.returncode:
-        raise OperationError(_unreadable(stack, done.stderr))
+        raise OperationError(_unreadable_state(stack, done.stderr))
 
 
-def _unreadable(stack: str, error: str) -> str:
+def _unreadable_state(stack: str, error: str) -> str:
     """Return the message for a state that Pulumi can't read."""
-    said = f"The state of stack '{stack}' can't be read:\n  {error.strip()}"
+    message = f"The state of stack '{stack}' can't be read:\n  {error.strip()}"
     file = STATE / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
     backup = file.with_name(f"{file.name}.bak")
     if not file.exists() or _is_json(file):
-        return said
+        return message
     if _is_json(backup):
         return (
-            f"{said}\nIts file is damaged, which a crash of the machine can cause. Pulumi keeps the previous version; "
-            f"restore it, then run this again:\n  cp {backup} {file}"
+            f"{message}\nIts file is damaged, which a crash of the machine can cause. Pulumi keeps the previous "
+            f"version; restore it, then run this again:\n  cp {backup} {file}"
         )
     return (
-        f"{said}\nIts file and the previous version are damaged, which a full disk can cause. Restore a backup of "
+        f"{message}\nIts file and the previous version are damaged, which a full disk can cause. Restore a backup of "
         "yours. Without one, move the file away and run this again (docs/runbook.md#the-state-is-lost):\n"
         f"  mv {file} {file}.damaged"
     )
@@ -187,22 +187,22 @@ def _release_dead_lock(stack: str) -> bool:
     if not found or not all(lock.is_dead() for lock in found):
         return False
     print("· removing the lock of a killed update", flush=True)
-    _captured(["cancel", "--yes", "--stack", stack])
+    _run_captured(["cancel", "--yes", "--stack", stack])
     return True
 
 
-def _state(stack: str) -> dict[str, Any]:
+def _recorded_state(stack: str) -> dict[str, Any]:
     """Return the recorded resources, with encrypted secrets; empty for a new stack."""
-    done = _captured(["stack", "export", "--stack", stack])
+    done = _run_captured(["stack", "export", "--stack", stack])
     if "no stack named" in done.stderr:
         return {}
     if done.returncode:
-        raise OperationError(_unreadable(stack, done.stderr))
+        raise OperationError(_unreadable_state(stack, done.stderr))
     deployment: dict[str, Any] = json.loads(done.stdout).get("deployment") or {}
     return deployment
 
 
-def _restore_salt(stack: str, state: Mapping[str, Any]) -> None:
+def _restore_encryption_salt(stack: str, state: Mapping[str, Any]) -> None:
     """Restore a lost 'encryptionsalt' line, which the configuration's secrets were encrypted with.
 
     Otherwise Pulumi would create another one and couldn't decrypt the secrets: "cipher: message authentication failed".
@@ -222,7 +222,7 @@ def _preview(stack: str, options: Sequence[str]) -> tuple[int, bool]:
         log = Path(folder) / "events"
         command = ["preview", "--stack", stack, "--suppress-outputs", "--event-log", str(log), *options]
         # Required by --event-log.
-        code = _attached(command, {"PULUMI_DEBUG_COMMANDS": "true"})
+        code = _run_attached(command, {"PULUMI_DEBUG_COMMANDS": "true"})
         if code:
             print("· nothing has been changed", flush=True)
             return code, False
@@ -232,7 +232,7 @@ def _preview(stack: str, options: Sequence[str]) -> tuple[int, bool]:
     return code, False
 
 
-def _captured(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+def _run_captured(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     command = ["pulumi", *arguments, "--non-interactive"]
     try:
         return subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT)
@@ -240,9 +240,9 @@ def _captured(arguments: list[str]) -> subprocess.CompletedProcess[str]:
         raise OperationError("The 'pulumi' command is missing; 'make setup' installs it.") from None
 
 
-def _attached(arguments: list[str], more: Mapping[str, str] | None = None) -> int:
+def _run_attached(arguments: list[str], extra_environment: Mapping[str, str] | None = None) -> int:
     """Run Pulumi on the user's terminal. Pulumi handles an interrupt itself and ends the update cleanly."""
-    process = subprocess.Popen(["pulumi", *arguments], env=environment() | {**(more or {})}, cwd=ROOT)
+    process = subprocess.Popen(["pulumi", *arguments], env=environment() | {**(extra_environment or {})}, cwd=ROOT)
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return process.wait()

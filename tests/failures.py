@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from operations.documents.reliability import FAILURES, Failure, Requests, read_failures
+from operations.documents.reliability import FAILURES_PATH, Failure, Requests, read_failures
 from operations.project import ROOT
 from tests.e2e.load import Load
 
@@ -125,8 +125,8 @@ def main(reports: list[Path]) -> None:
     found = [one for report in reports for one in records(report)]
     kept = {(one.title, one.on): one for one in [*read_failures(), *found] if exists(one.test)}
     ordered = sorted(kept.values(), key=lambda one: (one.test, one.on, one.title))
-    (ROOT / FAILURES).write_text(json.dumps([asdict(one) for one in ordered], indent=1) + "\n")
-    print(f"{len(found)} failures recorded, {len(ordered)} in {FAILURES}. The page: make documents")
+    (ROOT / FAILURES_PATH).write_text(json.dumps([asdict(one) for one in ordered], indent=1) + "\n")
+    print(f"{len(found)} failures recorded, {len(ordered)} in {FAILURES_PATH}. The page: make documents")
 
 
 if __name__ == "__main__":

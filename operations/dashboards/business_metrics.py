@@ -35,7 +35,7 @@ BOARD = Board(
     title="Business Metrics",
     description="Appointments and payments of the whole platform. Numbers are of the period chosen above, and "
     "estimates by a few: Prometheus samples. The books are in the databases.",
-    since="now-24h",
+    default_start="now-24h",
     sections=(
         Section(
             title="Appointments",

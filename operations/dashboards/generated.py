@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from operations.dashboards import business_metrics, infrastructure, overview_platform, services_health
-from operations.dashboards.render import as_json
+from operations.dashboards.render import dashboard_json
 
 FOLDER = Path("assets/grafana/dashboards")
 BOARDS = (overview_platform.BOARD, services_health.BOARD, business_metrics.BOARD, infrastructure.BOARD)
@@ -24,7 +24,7 @@ class PanelQuery(NamedTuple):
 
 def dashboard_files() -> dict[Path, str]:
     """Path below the project to the JSON that belongs there."""
-    return {FOLDER / f"{board.uid.removeprefix('pti-')}.json": as_json(board) for board in BOARDS}
+    return {FOLDER / f"{board.uid.removeprefix('pti-')}.json": dashboard_json(board) for board in BOARDS}
 
 
 def queries() -> list[PanelQuery]:

@@ -86,7 +86,7 @@ class Board:
     workloads: str | None = None
     """Series whose `workload` label fills the choice `$workload`; None offers none."""
 
-    since: str = "now-6h"
+    default_start: str = "now-6h"
     """How far back it looks when it is opened."""
 
     @property

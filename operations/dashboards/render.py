@@ -32,29 +32,29 @@ from operations.dashboards.model import Board, Kind, Panel, Section
 
 TAG = "pti-calendar"
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
-ROW_IDS_FROM = 1000
+FIRST_ROW_ID = 1000
 """Headings need numbers too; panels have theirs below."""
 
 NUMBER_HEIGHT, GRAPH_HEIGHT = 4, 8
 
-SomePanel = timeseries.Panel | stat.Panel | statetimeline.Panel
+PanelBuilder = timeseries.Panel | stat.Panel | statetimeline.Panel
 
 
-def as_json(board: Board) -> str:
+def dashboard_json(board: Board) -> str:
     """The same text for the same board, whatever the process."""
     built = json.loads(json.dumps(_dashboard(board).build(), cls=JSONEncoder))
     return json.dumps(built, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _dashboard(board: Board) -> dashboard.Dashboard:
-    built = (
+    builder = (
         dashboard.Dashboard(board.title)
         .uid(board.uid)
         .description(board.description)
         .tags([TAG])
         # The files are mounted; what is changed in a browser would be lost.
         .readonly()
-        .time(board.since, "now")
+        .time(board.default_start, "now")
         .timezone("browser")
         .refresh("1m")
         .tooltip(DashboardCursorSync.CROSSHAIR)
@@ -62,10 +62,10 @@ def _dashboard(board: Board) -> dashboard.Dashboard:
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     )
     if board.workloads:
-        built = built.with_variable(_workload_variable(board.workloads))
+        builder = builder.with_variable(_workload_variable(board.workloads))
     for number, section in enumerate(board.sections):
-        built = _with_section(built, section, ROW_IDS_FROM + number)
-    return built
+        builder = _with_section(builder, section, FIRST_ROW_ID + number)
+    return builder
 
 
 def _workload_variable(series: str) -> dashboard.QueryVariable:
@@ -82,24 +82,24 @@ def _workload_variable(series: str) -> dashboard.QueryVariable:
     )
 
 
-def _with_section(built: dashboard.Dashboard, section: Section, row_id: int) -> dashboard.Dashboard:
-    built = built.with_row(dashboard.Row(section.title).id(row_id))
+def _with_section(builder: dashboard.Dashboard, section: Section, row_id: int) -> dashboard.Dashboard:
+    builder = builder.with_row(dashboard.Row(section.title).id(row_id))
     for panel in section.panels:
-        built = built.with_panel(_panel(panel))
-    return built
+        builder = builder.with_panel(_panel(panel))
+    return builder
 
 
-def _panel(panel: Panel) -> SomePanel:
-    built: SomePanel
+def _panel(panel: Panel) -> PanelBuilder:
+    builder: PanelBuilder
     match panel.kind:
         case Kind.GRAPH:
-            built = _graph(panel)
+            builder = _graph_panel(panel)
         case Kind.NUMBER:
-            built = _number(panel)
+            builder = _number_panel(panel)
         case Kind.TIMELINE:
-            built = _timeline()
-    built = (
-        built.id(panel.id)
+            builder = _timeline_panel()
+    builder = (
+        builder.id(panel.id)
         .title(panel.title)
         .description(panel.description)
         .datasource(DATASOURCE)
@@ -109,10 +109,10 @@ def _panel(panel: Panel) -> SomePanel:
         .targets(_targets(panel))
     )
     if panel.decimals is not None:
-        built = built.decimals(panel.decimals)
+        builder = builder.decimals(panel.decimals)
     if panel.link:
-        built = built.data_links([dashboard.DashboardLink("look closer").url(panel.link)])
-    return built
+        builder = builder.data_links([dashboard.DashboardLink("look closer").url(panel.link)])
+    return builder
 
 
 def _targets(panel: Panel) -> list[cog.Builder[Dataquery]]:
@@ -124,9 +124,9 @@ def _targets(panel: Panel) -> list[cog.Builder[Dataquery]]:
     return targets
 
 
-def _graph(panel: Panel) -> timeseries.Panel:
+def _graph_panel(panel: Panel) -> timeseries.Panel:
     legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
-    built = (
+    builder = (
         timeseries.Panel()
         .legend(legend.show_legend(True))
         .thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.OFF))
@@ -134,9 +134,9 @@ def _graph(panel: Panel) -> timeseries.Panel:
         .fill_opacity(8)
         .line_width(1)
     )
-    for mark in panel.limits:
-        built = built.override_by_name(mark.legend, LIMIT_LINE)
-    return built
+    for limit in panel.limits:
+        builder = builder.override_by_name(limit.legend, LIMIT_LINE)
+    return builder
 
 
 LIMIT_LINE = [
@@ -146,17 +146,17 @@ LIMIT_LINE = [
 ]
 
 
-def _number(panel: Panel) -> stat.Panel:
+def _number_panel(panel: Panel) -> stat.Panel:
     return (
         stat.Panel()
         .graph_mode(BigValueGraphMode.NONE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
-        .thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(_steps(panel)))
+        .thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(_threshold_steps(panel)))
         .no_value("–")  # noqa: RUF001 - the sign for "nothing"
     )
 
 
-def _steps(panel: Panel) -> list[Threshold]:
+def _threshold_steps(panel: Panel) -> list[Threshold]:
     # The first step has no value: it reaches down to everything.
     if panel.red_from is not None:
         return [Threshold(color="green"), Threshold(value=panel.red_from, color="red")]
@@ -165,7 +165,7 @@ def _steps(panel: Panel) -> list[Threshold]:
     return [Threshold(color="text")]
 
 
-def _timeline() -> statetimeline.Panel:
+def _timeline_panel() -> statetimeline.Panel:
     words: dict[str, Any] = {
         "0": ValueMappingResult(text="down", color="red"),
         "1": ValueMappingResult(text="up", color="green"),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from operations.dashboards.model import Board, Kind, Panel, Query, Section, limit
 
-COUNT = 'http_server_request_duration_seconds_count{job="service", workload=~"$workload"}'
+REQUEST_COUNT = 'http_server_request_duration_seconds_count{job="service", workload=~"$workload"}'
 BUCKET = 'http_server_request_duration_seconds_bucket{job="service", workload=~"$workload"}'
 RATE = "[$__rate_interval]"
-CHOSEN = '{workload=~"$workload"}'
+SELECTED_WORKLOADS = '{workload=~"$workload"}'
 BURN_LIMITS = (limit("vector(14.4)", "fast: alerts above (1 h)"), limit("vector(1)", "budget lasts 30 days"))
 
 
-def _burn(window: str) -> Query:
+def _burn_rate(window: str) -> Query:
     """How many times faster than allowed the budget is spent."""
-    ratio = f"service:sli_errors:ratio_rate{window}{CHOSEN}"
+    ratio = f"service:sli_errors:ratio_rate{window}{SELECTED_WORKLOADS}"
     return Query(f"{ratio} / (1 - scalar(pti:objective:availability))", f"{{{{workload}}}} {window}")
 
 
@@ -46,7 +46,7 @@ BOARD = Board(
                     description="95th percentile over 5 minutes, which the alert judges, and the median.",
                     unit="s",
                     queries=(
-                        Query(f"service:http_latency:p95_5m{CHOSEN}", "{{workload}} p95"),
+                        Query(f"service:http_latency:p95_5m{SELECTED_WORKLOADS}", "{{workload}} p95"),
                         Query(_quantile("0.5", BUCKET, "workload"), "{{workload}} median"),
                     ),
                     limits=(limit("pti:threshold:latency_p95_seconds"),),
@@ -56,7 +56,7 @@ BOARD = Board(
                     title="Failed requests",
                     description="Share of 5xx answers over 5 minutes, which the alert judges.",
                     unit="percentunit",
-                    queries=(Query(f"service:http_errors:ratio_rate5m{CHOSEN}", "{{workload}}"),),
+                    queries=(Query(f"service:http_errors:ratio_rate5m{SELECTED_WORKLOADS}", "{{workload}}"),),
                     limits=(limit("pti:threshold:error_ratio"),),
                 ),
                 Panel(
@@ -66,7 +66,7 @@ BOARD = Board(
                     unit="reqps",
                     queries=(
                         Query(
-                            f"sum by (workload, http_response_status_code) (rate({COUNT}{RATE}))",
+                            f"sum by (workload, http_response_status_code) (rate({REQUEST_COUNT}{RATE}))",
                             "{{workload}} {{http_response_status_code}}",
                         ),
                     ),
@@ -76,7 +76,9 @@ BOARD = Board(
                     title="Requests being served",
                     description="Requests in flight. A rising line with a steady rate of requests is a queue.",
                     unit="short",
-                    queries=(Query(f"sum by (workload) (http_server_active_requests{CHOSEN})", "{{workload}}"),),
+                    queries=(
+                        Query(f"sum by (workload) (http_server_active_requests{SELECTED_WORKLOADS})", "{{workload}}"),
+                    ),
                 ),
                 Panel(
                     id=6,
@@ -97,7 +99,7 @@ BOARD = Board(
                     "1 h and 5 min above 14.4, 6 h and 30 min above 6, 3 d and 6 h above 1.",
                     unit="short",
                     width=16,
-                    queries=(_burn("1h"), _burn("6h"), _burn("3d")),
+                    queries=(_burn_rate("1h"), _burn_rate("6h"), _burn_rate("3d")),
                     limits=BURN_LIMITS,
                 ),
                 Panel(
@@ -105,7 +107,7 @@ BOARD = Board(
                     title="Events that wait",
                     description="Committed events that Kafka has not confirmed. They wait in the service's database.",
                     unit="short",
-                    queries=(Query(f"max by (workload) (pti_outbox_events{CHOSEN})", "{{workload}}"),),
+                    queries=(Query(f"max by (workload) (pti_outbox_events{SELECTED_WORKLOADS})", "{{workload}}"),),
                 ),
                 Panel(
                     id=15,
@@ -116,7 +118,7 @@ BOARD = Board(
                     queries=(
                         Query(
                             "count by (workload, dependency) (pti_dependency_up) "
-                            f"- sum by (workload, dependency) (pti_dependency_up{CHOSEN})",
+                            f"- sum by (workload, dependency) (pti_dependency_up{SELECTED_WORKLOADS})",
                             "{{workload}} {{dependency}}",
                         ),
                     ),
@@ -132,7 +134,7 @@ BOARD = Board(
                     description="Share of 5xx answers, those included that the gateway gives itself because no "
                     "instance answers.",
                     unit="percentunit",
-                    queries=(Query(f"gateway:http_errors:ratio_rate5m{CHOSEN}", "{{workload}}"),),
+                    queries=(Query(f"gateway:http_errors:ratio_rate5m{SELECTED_WORKLOADS}", "{{workload}}"),),
                     limits=(limit("pti:threshold:error_ratio"),),
                 ),
                 Panel(

@@ -9,9 +9,9 @@ from operations.dashboards import dashboard_files
 from operations.documents.configuration import configuration_page, stack_file_schema
 from operations.documents.diagram import with_diagrams
 from operations.documents.outputs import outputs_page
-from operations.documents.reliability import PAGE as RELIABILITY
+from operations.documents.reliability import PAGE_PATH as RELIABILITY
 from operations.documents.reliability import with_failures
-from operations.documents.service_contract import PAGE as SERVICE_CONTRACT
+from operations.documents.service_contract import PAGE_PATH as SERVICE_CONTRACT
 from operations.documents.service_contract import with_environment
 from operations.project import ROOT
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from contract import CONTRACT_VERSION, StackOutputs
-from operations.documents.configuration import GENERATED
+from operations.documents.configuration import GENERATED_NOTICE
 
 
 def outputs_page() -> str:
@@ -17,7 +17,7 @@ def outputs_page() -> str:
     lines = [
         "# Stack outputs",
         "",
-        GENERATED,
+        GENERATED_NOTICE,
         "",
         f"Version {CONTRACT_VERSION} of the contract. The version increases when an output changes its meaning, type",
         "or name, or is removed; a new output doesn't change it. `contract/` reads and validates the outputs. It",

@@ -10,10 +10,10 @@ from typing import Any, Self
 
 from operations.project import ROOT
 
-FAILURES = Path("docs/failures.json")
-PAGE = Path("docs/reliability.md")
-BEGIN = "<!-- generated: failures -->"
-END = "<!-- end of what is generated -->"
+FAILURES_PATH = Path("docs/failures.json")
+PAGE_PATH = Path("docs/reliability.md")
+BEGIN_MARKER = "<!-- generated: failures -->"
+END_MARKER = "<!-- end of what is generated -->"
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,15 @@ class Failure:
 
 def read_failures() -> list[Failure]:
     """Return the stored records."""
-    path = ROOT / FAILURES
+    path = ROOT / FAILURES_PATH
     return [Failure.parse(one) for one in json.loads(path.read_text())] if path.exists() else []
 
 
 def with_failures(page: str) -> str:
     """Return the page with the table of the records."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{_table(read_failures())}\n{END}{after}"
+    before, _, rest = page.partition(BEGIN_MARKER)
+    _, _, after = rest.partition(END_MARKER)
+    return f"{before}{BEGIN_MARKER}\n\n{_table(read_failures())}\n{END_MARKER}{after}"
 
 
 def _table(failures: list[Failure]) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from operations.dashboards import dashboard_files, queries
 from operations.dashboards.generated import BOARDS, FOLDER
-from operations.dashboards.render import as_json
+from operations.dashboards.render import dashboard_json
 from operations.project import ROOT
 from tests.artifacts.prometheus_tools import accepts
 from tests.artifacts.rule_files import GENERATED, RECORDED, recorded_names
@@ -38,7 +38,7 @@ def test_no_file_of_a_removed_dashboard_remains() -> None:
 
 
 def test_the_same_tables_give_the_same_text() -> None:
-    assert [as_json(board) for board in BOARDS] == [*dashboard_files().values()]
+    assert [dashboard_json(board) for board in BOARDS] == [*dashboard_files().values()]
 
 
 def test_the_four_dashboards_have_fixed_urls() -> None:

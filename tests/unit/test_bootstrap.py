@@ -56,7 +56,7 @@ def log_in(home: Path, backend: str) -> None:
 def test_without_a_users_choice_the_state_is_local_and_only_the_owner_can_read_the_passphrase(
     home: Path, pulumi: Path
 ) -> None:
-    bootstrap.choose_state("pulumi")
+    bootstrap.select_state_backend("pulumi")
     assert pulumi.read_text() == f"login file://{project.STATE}?metadata=skip\n"
     assert project.PASSPHRASE.stat().st_mode & 0o777 == 0o600
     assert len(project.PASSPHRASE.read_text()) >= 32
@@ -66,7 +66,7 @@ def test_an_existing_passphrase_is_never_replaced(home: Path, pulumi: Path) -> N
     log_in(home, f"file://{project.STATE}?metadata=skip")
     project.STATE.mkdir()
     project.PASSPHRASE.write_text("mine")
-    bootstrap.choose_state("pulumi")
+    bootstrap.select_state_backend("pulumi")
     assert project.PASSPHRASE.read_text() == "mine"
 
 
@@ -75,32 +75,32 @@ def test_the_users_passphrase_is_used(home: Path, pulumi: Path, monkeypatch: pyt
     monkeypatch.setenv(variable, "theirs")
     log_in(home, f"file://{project.STATE}?metadata=skip")
     project.STATE.mkdir()
-    bootstrap.choose_state("pulumi")
+    bootstrap.select_state_backend("pulumi")
     assert not project.PASSPHRASE.exists()
 
 
 def test_an_existing_login_is_used(home: Path, pulumi: Path) -> None:
     log_in(home, "https://api.pulumi.com")
-    bootstrap.choose_state("pulumi")
+    bootstrap.select_state_backend("pulumi")
     assert "login" not in pulumi.read_text()
     assert not project.STATE.exists()
 
 
 def test_the_users_state_backend_is_used(home: Path, pulumi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://somewhere")
-    bootstrap.choose_state("pulumi")
+    bootstrap.select_state_backend("pulumi")
     assert "login" not in pulumi.read_text()
     assert not project.STATE.exists()
 
 
 def test_a_login_to_the_state_of_a_deleted_checkout_is_ignored(home: Path) -> None:
     log_in(home, f"file://{home}/former/.state?metadata=skip")
-    assert bootstrap._login() is None
+    assert bootstrap._logged_in_backend() is None
 
 
 def test_a_login_to_the_users_folder_is_kept_even_if_the_folder_is_missing(home: Path) -> None:
     log_in(home, f"file://{home}/unmounted")
-    assert bootstrap._login() == f"file://{home}/unmounted"
+    assert bootstrap._logged_in_backend() == f"file://{home}/unmounted"
 
 
 def test_an_old_python_is_reported_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_an_old_python_is_reported_with_the_fix(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_unreachable_installer_is_reported_with_what_works_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "INSTALLER", "http://127.0.0.1:9")
+    monkeypatch.setattr(bootstrap, "INSTALLER_URL", "http://127.0.0.1:9")
     with pytest.raises(OperationError, match=r"(?s)127\.0\.0\.1:9.*make render STACK=dev"):
         bootstrap.check_installer()
 
@@ -153,8 +153,8 @@ def test_development_requirements_include_the_others() -> None:
 
 def test_the_plugins_have_the_versions_of_the_requirements() -> None:
     pinned = (project.ROOT / "requirements.txt").read_text()
-    assert [name for name, version in bootstrap._plugins() if f"pulumi-{name}=={version}" not in pinned] == []
-    assert {name for name, _ in bootstrap._plugins()} == {"docker", "kubernetes", "random", "tls"}
+    assert [name for name, version in bootstrap._required_plugins() if f"pulumi-{name}=={version}" not in pinned] == []
+    assert {name for name, _ in bootstrap._required_plugins()} == {"docker", "kubernetes", "random", "tls"}
 
 
 def test_pulumis_sdk_has_the_version_of_its_command_or_the_next_one() -> None:

@@ -50,7 +50,7 @@ def drawn(picture: str) -> set[str]:
 
 
 def test_the_developers_picture_has_every_connection_and_order() -> None:
-    picture = drawn(diagram.detailed(diagram.collect(diagram.DEVELOPERS_STACK)))
+    picture = drawn(diagram.detailed_diagram(diagram.record_workloads(diagram.DEV_STACK)))
     assert picture >= {
         "person -- 5432 --> postgres",
         "databases --> postgres",
@@ -61,7 +61,7 @@ def test_the_developers_picture_has_every_connection_and_order() -> None:
 
 
 def test_the_platforms_picture_draws_a_shared_connection_once() -> None:
-    picture = drawn(diagram.overview(diagram.collect(diagram.WHOLE_PLATFORM)))
+    picture = drawn(diagram.overview_diagram(diagram.record_workloads(diagram.WHOLE_PLATFORM)))
     assert picture == {
         "users -- 80, 443 --> nginx",
         "nginx --> kong",

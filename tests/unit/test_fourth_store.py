@@ -136,7 +136,7 @@ from contract import StackOutputs
 from contract.environment import is_reserved
 from operations import environment_file
 from operations.documents.configuration import configuration_page
-from operations.documents.service_contract import PAGE, with_environment
+from operations.documents.service_contract import PAGE_PATH, with_environment
 from operations.project import ROOT
 from settings.credentials import supplied_credentials
 from settings.load import parse
@@ -170,7 +170,7 @@ json.dump({
     "supplied": [one.key for one in supplied_credentials(read(EXTERNAL))],
     "reserved": is_reserved("S3_ENDPOINT"),
     "configuration": configuration_page(),
-    "contract": with_environment((ROOT / PAGE).read_text()),
+    "contract": with_environment((ROOT / PAGE_PATH).read_text()),
 }, sys.stdout)
 """
 

@@ -42,9 +42,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr(locks, "STATE", tmp_path)
     monkeypatch.setattr(stack, "runtime_of", lambda name: Answering())
-    monkeypatch.setattr(stack, "_state", lambda name: {})
-    monkeypatch.setattr(stack, "_captured", captured)
-    monkeypatch.setattr(stack, "_attached", attached)
+    monkeypatch.setattr(stack, "_recorded_state", lambda name: {})
+    monkeypatch.setattr(stack, "_run_captured", captured)
+    monkeypatch.setattr(stack, "_run_attached", attached)
     return made
 
 

@@ -90,8 +90,8 @@ def situation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Situation:
     for name in ("dev", "prod"):
         (tmp_path / f"Pulumi.{name}.yaml").write_text("config: {}\n")
     monkeypatch.setattr(stack, "runtime_of", lambda name: found)
-    monkeypatch.setattr(stack, "_captured", found.captured)
-    monkeypatch.setattr(stack, "_attached", found.attached)
+    monkeypatch.setattr(stack, "_run_captured", found.captured)
+    monkeypatch.setattr(stack, "_run_attached", found.attached)
     return found
 
 
@@ -102,7 +102,7 @@ def step(operation: str, kind: str, old: object = None, new: object = None) -> d
 
 
 def test_a_new_stack_is_created_without_a_preview(situation: Situation) -> None:
-    situation.recorded = [{"type": stack.STACK}]
+    situation.recorded = [{"type": stack.STACK_TYPE}]
     assert stack.up("dev") == 0
     assert situation.updates() == [["up", "--skip-preview"]]
 
@@ -118,8 +118,8 @@ def test_without_a_change_there_is_no_update(situation: Situation) -> None:
         step("update", CONTAINER),
         step("create-replacement", CONTAINER),
         step("delete", CONTAINER),
-        step("same", stack.STACK, {"redis": "a"}, {"redis": "b"}),
-        step("same", stack.STACK, None, {"redis": "b"}),
+        step("same", stack.STACK_TYPE, {"redis": "a"}, {"redis": "b"}),
+        step("same", stack.STACK_TYPE, None, {"redis": "b"}),
     ],
     ids=["update", "replacement", "deletion", "changed output", "first outputs"],
 )
@@ -186,7 +186,7 @@ def test_a_damaged_state_is_reported_with_the_fix(
     file.write_text('{"version": 3, "check')
     Path(f"{file}.bak").write_text(backup)
     failed = subprocess.CompletedProcess([], 255, "", "error: failed to load checkpoint: unexpected end of JSON input")
-    monkeypatch.setattr(stack, "_captured", lambda arguments: failed)
+    monkeypatch.setattr(stack, "_run_captured", lambda arguments: failed)
     with pytest.raises(OperationError, match=re.escape(remedy.format(file=file))):
         stack.up("dev")
 

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from operations.cluster import CLUSTER
+from operations.cluster import CLUSTER_LABEL
 from settings.catalog import SERVICES
 from settings.stores import CloudNativePg
 from testbed import cluster
@@ -81,7 +81,9 @@ def state(stack: ClusterStack) -> dict[str, Any]:
 
 def servers(stack: ClusterStack) -> dict[str, dict[str, Any]]:
     """Return the pods that are PostgreSQL instances."""
-    return {name: pod for name, pod in stack.pods().items() if pod["metadata"]["labels"].get(CLUSTER) == "postgres"}
+    return {
+        name: pod for name, pod in stack.pods().items() if pod["metadata"]["labels"].get(CLUSTER_LABEL) == "postgres"
+    }
 
 
 def is_whole(stack: ClusterStack) -> bool:

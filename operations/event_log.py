@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-WITHOUT_EFFECT = {"same", "read", "refresh"}
+UNCHANGED_OPERATIONS = {"same", "read", "refresh"}
 """Operations without a change."""
 
-STACK = "pulumi:pulumi:Stack"
+STACK_TYPE = "pulumi:pulumi:Stack"
 
 
 def proposes_changes(log: Path) -> bool:
@@ -19,14 +19,14 @@ def proposes_changes(log: Path) -> bool:
 
 
 def _is_change(step: dict[str, Any]) -> bool:
-    if step["op"] not in WITHOUT_EFFECT:
+    if step["op"] not in UNCHANGED_OPERATIONS:
         return True
-    is_stack = step["op"] == "same" and step["type"] == STACK
+    is_stack = step["op"] == "same" and step["type"] == STACK_TYPE
     return is_stack and bool(_outputs(step, "old") != _outputs(step, "new"))
 
 
-def _outputs(step: dict[str, Any], which: str) -> Any:
-    return (step.get(which) or {}).get("outputs") or {}
+def _outputs(step: dict[str, Any], state: str) -> Any:
+    return (step.get(state) or {}).get("outputs") or {}
 
 
 def _steps(log: Path) -> Iterator[dict[str, Any]]:
