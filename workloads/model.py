@@ -70,11 +70,8 @@ class Workload:
     """Memory limit in MiB; a process that needs more is killed."""
 
     kind: Kind = Kind.SERVICE
-    cpus: float | None = None
-    """CPU limit in cores; None means no limit."""
-
     cpu_request: float = 0.05
-    """CPU request in cores."""
+    """CPU request in cores. There is no limit: a workload may use what the others leave."""
 
     replicas: int = 1
     """Number of replicas. If `autoscaling` is set, it controls the number."""
@@ -85,8 +82,7 @@ class Workload:
 
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    secret_environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """Like `environment`, but encrypted. Prefer a secret `FileSet` if the image can read files."""
+    """Environment variables without secrets: their place is a secret `FileSet`, which no listing shows."""
 
     ports: tuple[Port, ...] = ()
     file_sets: tuple[FileSet, ...] = ()
@@ -143,8 +139,6 @@ class Workload:
             refuse("a task requires a command")
         if self.volumes and self.kind is not Kind.STATEFUL:
             refuse("only a stateful workload can have persistent volumes")
-        if self.cpus is not None and self.cpu_request > self.cpus:
-            refuse(f"requests {self.cpu_request} cores, more than its limit of {self.cpus}")
         if closed := [port.name for port in self.ports if port.public and port.publish is None]:
             refuse(f"the public ports {closed} need the port number that users connect to (publish)")
         numbers = [port.number for port in self.ports]
@@ -175,9 +169,6 @@ class Workload:
                 refuse(f"{directory!r} is not an absolute path below /")
             if directories.count(directory) > 1:
                 refuse(f"{directory!r} is mounted twice")
-        twice = self.environment.keys() & self.secret_environment.keys()
-        if twice:
-            refuse(f"{', '.join(sorted(twice))} is in both environment and secret_environment")
         callees = {call.workload for call in self.connects_to if isinstance(call, Endpoint)}
         if self.name in (*self.depends_on, *callees):
             refuse("depends on itself")

@@ -78,7 +78,6 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         # Without it the provider finds a difference at every preview; the same figure means no swap.
         memory_swap=workload.memory_mib,
         cpu_shares=_cpu_shares(workload.cpu_request),
-        cpus=None if workload.cpus is None else str(workload.cpus),
         restart="no" if is_task else "unless-stopped",
         healthcheck=health_check(workload),
         # Everything else is waited for by `Readiness`.
@@ -128,7 +127,7 @@ def uploader_arguments(workload: Workload, file_set: FileSet, placed: Placement)
         uploads=[
             docker.ContainerUploadArgs(
                 file=f"{file_set.directory}/{name}",
-                content=_secret(content) if file_set.secret else content,
+                content=pulumi.Output.secret(content) if file_set.secret else content,
                 # Owned by root. Only this workload mounts the volume, and its one user reads it.
                 permissions="0444",
             )
@@ -139,14 +138,7 @@ def uploader_arguments(workload: Workload, file_set: FileSet, placed: Placement)
 
 
 def _environment(workload: Workload) -> list[pulumi.Input[str]] | None:
-    entries = {name: pulumi.Output.concat(name, "=", value) for name, value in workload.environment.items()}
-    for name, value in workload.secret_environment.items():
-        entries[name] = _secret(pulumi.Output.concat(name, "=", value))
-    return [entries[name] for name in sorted(entries)] or None
-
-
-def _secret(value: pulumi.Input[str]) -> pulumi.Output[str]:
-    return pulumi.Output.secret(value)
+    return [pulumi.Output.concat(name, "=", value) for name, value in sorted(workload.environment.items())] or None
 
 
 def _cpu_shares(cores: float) -> int:

@@ -28,7 +28,7 @@ from backends.kubernetes import (
 from backends.kubernetes.certificate import certificate
 from backends.kubernetes.claims import claims, fixed_class
 from backends.kubernetes.client import ClusterUnreachable, obstacle
-from backends.kubernetes.files import files, key_pair, secret_environment
+from backends.kubernetes.files import files, key_pair
 from backends.kubernetes.manifest import Manifest, manifest, merged
 from backends.kubernetes.pod import Placement, template
 from backends.kubernetes.prerequisites import Prerequisites
@@ -324,10 +324,4 @@ class KubernetesBackend:
                 mounted[one.name] = self._register(
                     files(workload, one), workload, options, resource_name=child
                 ).object_name
-        environment = None
-        if workload.secret_environment:
-            child = f"{workload.name}-environment"
-            environment = self._register(
-                secret_environment(workload), workload, options, resource_name=child
-            ).object_name
-        return Placement(f"{self._mirror}{workload.image}", mounted, environment, self._prerequisites.has_native_sleep)
+        return Placement(f"{self._mirror}{workload.image}", mounted, self._prerequisites.has_native_sleep)

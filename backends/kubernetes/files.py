@@ -1,4 +1,4 @@
-"""Files and secret values as ConfigMaps and Secrets.
+"""Files as ConfigMaps and Secrets.
 
 They are immutable and their names are generated: new contents create another object, pods switch to it, and then the
 old one is deleted. An update that is rolled back still finds the old one.
@@ -31,11 +31,6 @@ def files(workload: Workload, file_set: FileSet) -> Manifest:
     if file_set.secret:
         return secret(file_set.files, labels=its)
     return manifest("v1", "ConfigMap", name=None, labels=its, immutable=True, data=dict(file_set.files))
-
-
-def secret_environment(workload: Workload) -> Manifest:
-    """Return the Secret of a workload's secret environment."""
-    return secret(workload.secret_environment, labels=labels.labels(workload.name, workload.kind.value))
 
 
 def key_pair(pair: KeyPair, *, labels: Mapping[str, str]) -> Manifest:

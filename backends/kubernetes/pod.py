@@ -30,9 +30,6 @@ class Placement:
     files: Mapping[str, pulumi.Input[str]]
     """File set to the ConfigMap or Secret that holds it."""
 
-    secret_environment: pulumi.Input[str] | None
-    """The Secret with the workload's `secret_environment`."""
-
     has_native_sleep: bool = False
     """Whether the kubelets know the lifecycle action `sleep`."""
 
@@ -107,10 +104,7 @@ def _container(workload: Workload, placed: Placement) -> Manifest:
         },
         "resources": {
             "requests": {"cpu": cores(workload.cpu_request), "memory": mebibytes(workload.memory_mib)},
-            "limits": {
-                "memory": mebibytes(workload.memory_mib),
-                **({} if workload.cpus is None else {"cpu": cores(workload.cpus)}),
-            },
+            "limits": {"memory": mebibytes(workload.memory_mib)},
         },
         # The update's error includes the last log lines of a failed container.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -119,7 +113,7 @@ def _container(workload: Workload, placed: Placement) -> Manifest:
     optional = {
         "command": list(workload.command),
         "args": list(workload.arguments),
-        "env": _environment(workload, placed),
+        "env": [{"name": name, "value": value} for name, value in sorted(workload.environment.items())],
         "ports": [{"containerPort": port.number, "protocol": "TCP"} for port in workload.ports],
         "volumeMounts": _mounts(workload),
     }
@@ -129,13 +123,6 @@ def _container(workload: Workload, placed: Placement) -> Manifest:
         by_command = {"exec": {"command": ["sleep", str(DRAIN_S)]}}
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": DRAIN_S}} if placed.has_native_sleep else by_command}
     return container
-
-
-def _environment(workload: Workload, placed: Placement) -> list[Manifest]:
-    entries: dict[str, Manifest] = {name: {"value": value} for name, value in workload.environment.items()}
-    for name in workload.secret_environment:
-        entries[name] = {"valueFrom": {"secretKeyRef": {"name": placed.secret_environment, "key": name}}}
-    return [{"name": name, **entries[name]} for name in sorted(entries)]
 
 
 def _probes(workload: Workload) -> Manifest:

@@ -119,7 +119,6 @@ _TRANSLATIONS: Mapping[str, Any] = {
     "memory": lambda value: {"mem_limit": f"{int(value)}m"},
     "memorySwap": lambda value: {"memswap_limit": f"{int(value)}m"},
     "cpuShares": lambda value: {"cpu_shares": int(value)},
-    "cpus": lambda value: {"cpus": float(value)},
     "restart": lambda value: {"restart": value},
     "healthcheck": lambda value: {"healthcheck": _healthcheck(value)},
     "stopTimeout": lambda value: {"stop_grace_period": f"{int(value)}s"},

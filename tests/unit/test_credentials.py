@@ -206,7 +206,6 @@ def test_a_file_set_is_secret_exactly_if_its_contents_are(
 def test_no_credential_is_in_a_variable_of_any_workload(ask: Ask, configuration: Mapping[str, Any]) -> None:
     secrets = {} if configuration["credentials"] == "well-known" else PROVIDERS_SECRETS
     for workload in ask(configuration, secrets).workloads.values():
-        assert workload.secret_environment == {}
         assert [name for name, value in workload.environment.items() if not isinstance(value, str)] == []
 
 

@@ -18,7 +18,7 @@ from tests.unit.kubernetes_stand_in import (
     task,
     workload,
 )
-from workloads import Autoscaling, Exec, Kind, Metrics, Probe, Volume, Workload, WorkloadError
+from workloads import Autoscaling, Exec, FileSet, Kind, Metrics, Probe, Volume, Workload, WorkloadError
 
 STARTS_IN_100_S = Probe(check=Exec(command=("ready",)), startup_s=100)
 SCALE = Autoscaling(minimum=2, maximum=6, cpu_percent=60)
@@ -210,7 +210,9 @@ class TestClaims:
         assert claim.protect is protect
 
     def test_no_other_object_of_a_workload_is_retained(self) -> None:
-        recording = deployed(store(), workload(secret_environment={"A": "B"}), protect=True)
+        recording = deployed(
+            store(), workload(file_sets=(FileSet(name="keys", directory="/keys", files={"a": "b"}),)), protect=True
+        )
         kept = {one.name for one in recording.registrations if one.retain_on_delete or one.protect}
         assert kept == {"namespace", "data-store-0"}
 

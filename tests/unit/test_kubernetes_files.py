@@ -56,33 +56,23 @@ class TestFiles:
         assert before != after
         assert pod_of(deployed(web("A", secret=secret))) == before
 
-    def test_a_new_secret_value_in_the_environment_rolls_the_pods(self) -> None:
-        one, other = (deployed(workload(secret_environment={"KEY": value})) for value in ("A", "B"))
-        assert container_of(one)["env"] != container_of(other)["env"]
-
     def test_a_file_set_that_exceeds_one_object_is_refused(self) -> None:
         with pytest.raises(WorkloadError, match="the files of 'configuration' take 1048577 bytes, and one ConfigMap"):
             deployed(web("x" * (1024 * 1024 + 1)))
 
 
 class TestSecrets:
-    RECORDING = deployed(web(PASSWORD, secret=True, secret_environment={"TOKEN": PASSWORD, "OTHER": "x"}))
+    RECORDING = deployed(web(PASSWORD, secret=True))
 
     def test_the_objects_have_the_given_contents(self) -> None:
         assert decoded(self.RECORDING.one("Secret", "web-configuration").inputs) == {"a.conf": PASSWORD}
-        assert decoded(self.RECORDING.one("Secret", "web-environment").inputs) == {"TOKEN": PASSWORD, "OTHER": "x"}
 
     def test_each_value_is_encrypted_in_the_state(self) -> None:
         assert self.RECORDING.one("Secret", "web-configuration").secret == {"data.a.conf"}
-        assert self.RECORDING.one("Secret", "web-environment").secret == {"data.TOKEN", "data.OTHER"}
 
     def test_a_secret_value_is_in_no_other_object(self) -> None:
         shapes = (PASSWORD, base64.b64encode(PASSWORD.encode()).decode())
         holders = {
             one.name for one in self.RECORDING.registrations if any(shape in str(one.inputs) for shape in shapes)
         }
-        assert holders == {"web-configuration", "web-environment"}
-
-    def test_the_environment_refers_to_the_secret(self) -> None:
-        names = {one["name"]: one["valueFrom"]["secretKeyRef"]["key"] for one in container_of(self.RECORDING)["env"]}
-        assert names == {"OTHER": "OTHER", "TOKEN": "TOKEN"}
+        assert holders == {"web-configuration"}

@@ -18,7 +18,7 @@ from backends.kubernetes import labels
 from backends.kubernetes.registry import UNPREVIEWED
 from recording.recorder import Recording
 from tests.unit.kubernetes_stand_in import deployed, found, of_kind, run
-from workloads import Kind, Volume, WorkloadError
+from workloads import FileSet, Kind, Volume, WorkloadError
 
 HOOK = "kubernetes-refuse-foreign-object"
 OURS = {labels.INSTANCE: "pti-calendar-prod"}
@@ -102,7 +102,8 @@ def test_a_retained_object_of_another_owner_is_refused(kubectl: Kubectl, known: 
 
 
 def test_an_object_with_a_generated_name_is_not_checked() -> None:
-    recording = deployed(of_kind(Kind.SERVICE, secret_environment={"TOKEN": "secret"}))
+    keys = FileSet(name="keys", directory="/run/keys", files={"a": "b"}, secret=True)
+    recording = deployed(of_kind(Kind.SERVICE, file_sets=(keys,)))
     named = {one.type: HOOK in one.hooks.get("before_create", ()) for one in recording.registrations}
     assert named["kubernetes:apps/v1:Deployment"]
     assert not named["kubernetes:core/v1:Secret"]

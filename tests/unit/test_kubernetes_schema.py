@@ -48,10 +48,8 @@ FILES = (
     FileSet(name="tls", directory="/tls", external_secret="tls"),
 )
 EVERYTHING: dict[str, Any] = {
-    "cpus": 1.0,
     "arguments": ("--fast",),
     "environment": {"A": "B"},
-    "secret_environment": {"C": "D"},
     "file_sets": FILES,
     "scratch": (Scratch(path="/scratch"),),
 }

@@ -98,10 +98,6 @@ REFUSED = {
         lambda: workload(ports=(Port(name="http", number=80, public=True),)),
         "the public ports ['http'] need the port number that users connect to (publish)",
     ),
-    "more CPU time than its limit": (
-        lambda: workload(cpus=0.5, cpu_request=1.0),
-        "requests 1.0 cores, more than its limit of 0.5",
-    ),
     "a port twice": (
         lambda: workload(ports=(HTTP, Port(name="metrics", number=9100), Port(name="again", number=80))),
         "there is a duplicate port number in [80, 9100, 80]",
@@ -141,10 +137,6 @@ REFUSED = {
     "two kinds of mount in one place": (
         lambda: workload(file_sets=(files(),), scratch=(Scratch(path="/etc/web"),)),
         "'/etc/web' is mounted twice",
-    ),
-    "a variable that is plain and secret": (
-        lambda: workload(environment={"B": "1", "A": "1", "C": "1"}, secret_environment={"A": "2", "B": "2"}),
-        "A, B is in both environment and secret_environment",
     ),
     "a dependency on itself": (lambda: workload(depends_on=("other", "web")), "depends on itself"),
     "a connection to itself": (lambda: workload(connects_to=(INTERNET, Endpoint("web", 80))), "depends on itself"),
