@@ -26,6 +26,7 @@ __all__ = [
     "fresh_volumes",
     "kubectl",
     "load",
+    "reset",
     "small_volume",
     "unavailable",
     "up",
@@ -65,6 +66,12 @@ def down() -> None:
     """Stop everything that was started here; a later `up` uses the same objects and volumes."""
     if not named_by_environment():
         node.end_node()
+
+
+def reset() -> None:
+    """Stop it and DELETE all objects and volumes. Loaded images stay, so the next `up` has nothing to copy."""
+    if not named_by_environment():
+        node.reset_node()
 
 
 def wipe() -> None:

@@ -9,6 +9,7 @@ python -m testbed.cluster schemas [--version V]     kubeconform's schemas, as th
 python -m testbed.cluster pin VERSION [PROGRAM...]  makes a version of Kubernetes known to the build
 python -m testbed.cluster packages                  names the Debian packages this machine lacks
 python -m testbed.cluster down                      ends everything; the data stays
+python -m testbed.cluster reset                     ends everything and deletes objects and volumes; images stay
 python -m testbed.cluster wipe                      ends everything and deletes the data
 """
 
@@ -40,6 +41,7 @@ def main() -> None:
     pinning.add_argument("programs", nargs="*", metavar="PROGRAM")
     commands.add_parser("packages")
     commands.add_parser("down")
+    commands.add_parser("reset")
     commands.add_parser("wipe")
     arguments = parser.parse_args()
     if arguments.command not in {"build", "pin", "packages"} and (reason := cluster.unavailable()):
@@ -68,6 +70,8 @@ def main() -> None:
             print(*packages.missing())
         case "down":
             cluster.down()
+        case "reset":
+            cluster.reset()
         case "wipe":
             cluster.wipe()
 

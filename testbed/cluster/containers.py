@@ -18,6 +18,9 @@ from testbed.cluster.places import CONF, CONTAINERD_SOCKET, ROOT
 from testbed.cluster.processes import ClusterError, pid_of, run, start, succeeds, wait_until
 
 _CTR = ("ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io")
+IMAGES = ROOT / "containerd"
+"""What containerd keeps: the loaded images, and its state while it runs."""
+
 _TASKS = ROOT / "containerd" / "state" / "io.containerd.runtime.v2.task" / "k8s.io"
 
 

@@ -105,13 +105,28 @@ def end_node() -> None:
     mounts.remove_left_overs()
 
 
+def reset_node() -> None:
+    """Stop the node and delete its objects, volumes and logs. Loaded images stay."""
+    _end_unmounted()
+    for path in ROOT.iterdir() if ROOT.exists() else ():
+        if path == containers.IMAGES:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def wipe_node() -> None:
-    """Stop the node and delete its data. Builds stay in the cache."""
-    end_node()
-    left = mounts.below(ROOT)
-    if left:
-        raise RuntimeError(f"still mounted, so nothing is deleted: {', '.join(map(str, left))}")
+    """Stop the node and delete all its data. Builds stay in the cache."""
+    _end_unmounted()
     shutil.rmtree(ROOT, ignore_errors=True)
+
+
+def _end_unmounted() -> None:
+    end_node()
+    if left := mounts.below(ROOT):
+        raise RuntimeError(f"still mounted, so nothing is deleted: {', '.join(map(str, left))}")
 
 
 def _knows_services() -> bool:

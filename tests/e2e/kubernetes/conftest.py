@@ -29,8 +29,10 @@ def _machine() -> None:
 
 @pytest.fixture(scope="session")
 def left_as_found() -> Iterator[None]:
-    """Stop the node after the tests, unless it was running before them."""
+    """Give the tests an empty node and stop it afterwards, unless the node was running before them."""
     ours = access.named_by_environment() is None and not _is_up()
+    if ours:
+        cluster.reset()  # an interrupted run leaves its namespace and its volumes
     yield
     if ours:
         cluster.down()
