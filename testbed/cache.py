@@ -1,4 +1,4 @@
-"""Cache of slow downloads and builds of the tests, outside every checkout."""
+"""Cache of the tests' slow downloads and builds, outside every checkout."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Freshly made ext4 file systems, each in a sparse file, as a cloud's block volumes are handed to a store.
+"""New ext4 file systems, each in a sparse file, like block volumes of a cloud.
 
-A new one holds `lost+found`, belongs to root, and may be written by root alone: what a folder of the machine hides.
+A new one contains `lost+found`, belongs to root and is writable by root only: a plain directory has none of these
+properties.
 """
 
 from __future__ import annotations
@@ -28,27 +29,27 @@ def obstacle() -> str | None:
 
 
 def mount(image: Path, folder: Path, size_mib: int) -> None:
-    """Mount the file system of an image at a folder; an image that isn't there yet is made, and is empty."""
+    """Mount the file system of an image at a folder; a missing image is created and empty."""
     if not image.exists():
         _make(image, size_mib)
     folder.mkdir(parents=True, exist_ok=True)
-    # The loop device goes with the mount.
+    # Unmounting also frees the loop device.
     _run("mount", "-o", "loop", str(image), str(folder))
 
 
 def unmount(folder: Path) -> None:
-    """The image keeps its files."""
+    """Unmount; the image keeps its files."""
     _run("umount", str(folder))
 
 
 def grow(image: Path, size_mib: int) -> None:
-    """Make the file system of an image larger, which isn't mounted."""
-    # A container that starts meanwhile copies the machine's mounts for a moment. Until it has let go, the device stays,
-    # and a new mount would get the file system as it was.
+    """Enlarge the file system of an unmounted image."""
+    # A container that starts meanwhile copies the machine's mounts for a moment. Until it releases them, the loop
+    # device stays, and a new mount would get the file system in its old size.
     until("the loop device is free", lambda: not _run("losetup", "--associated", str(image)))
     with image.open("r+b") as file:
         file.truncate(size_mib * MIB)
-    # 1 says that something small has been mended, which resize2fs asks for.
+    # Exit status 1 means that minor errors were corrected, which resize2fs requires.
     _run("e2fsck", "-f", "-p", str(image), accepted=(0, 1))
     _run("resize2fs", str(image))
 
@@ -58,7 +59,8 @@ def _make(image: Path, size_mib: int) -> None:
     partial = image.with_name(f"{image.name}.partial")
     with partial.open("wb") as file:
         file.truncate(size_mib * MIB)
-    # As Kubernetes makes them (k8s.io/mount-utils: no blocks kept for root); the journal takes room once it is used.
+    # With the options that Kubernetes uses (k8s.io/mount-utils: no blocks reserved for root); the journal only takes
+    # space once it is used.
     _run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_journal_init=1", str(partial))
     partial.rename(image)
 

@@ -1,8 +1,8 @@
-"""What the suites record of each failure that they cause; `docs/reliability.md` is made of these records.
+"""The suites' records of the failures that they cause; `docs/reliability.md` is generated from these records.
 
-`python -m tests.failures REPORT.xml …` takes the records of passed tests out of pytest's reports (`--junitxml`) and
-puts them into `docs/failures.json`, in the place of older records of the same failure. Records whose test is gone are
-dropped. Then `make documents` writes the page.
+`python -m tests.failures REPORT.xml …` reads the records of passed tests from pytest's reports (`--junitxml`) and
+stores them in `docs/failures.json`, replacing older records of the same failure. Records without a test are dropped.
+Then `make documents` generates the page.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SLOW_S = 1.0
 
 @dataclass
 class Tried:
-    """Given by the fixture `tried`. A test that causes one failure after the other describes each when it begins."""
+    """Provided by the fixture `tried`. A test that causes several failures describes each at its beginning."""
 
     test: str
     """File and function."""
@@ -47,8 +47,8 @@ class Tried:
 
         Args:
             title: what is broken, for instance "A node is drained".
-            on: what it runs on, for instance "Docker", "Kubernetes", "PostgreSQL 15".
-            notice: what a user of the platform, or for a failed update its operator, notices of it.
+            on: the platform, for instance "Docker", "Kubernetes", "PostgreSQL 15".
+            notice: what a user of the platform notices, or the operator in the case of a failed update.
         """
         self.end()
         self._title, self._on, self._notice = title, on, notice
@@ -78,7 +78,7 @@ class Tried:
         self._lost = what
 
     def requests(self, load: Load) -> None:
-        """Counts what was asked through the gateway meanwhile."""
+        """Count the requests through the gateway meanwhile."""
         answered = [one for one in load.samples if one.failure is None]
         self._requests = Requests(
             asked=len(load.samples),
@@ -88,10 +88,10 @@ class Tried:
         )
 
     def end(self) -> None:
-        """Writes the record of the failure that was described last, if there is one.
+        """Write the record of the last described failure, if there is one.
 
         Raises:
-            AssertionError: it isn't known what was lost.
+            AssertionError: the test hasn't recorded what was lost.
         """
         if not self._title:
             return
@@ -103,7 +103,7 @@ class Tried:
 
 
 def records(report: Path) -> list[Failure]:
-    """Of the tests that passed."""
+    """Return the records of the passed tests."""
     return [
         Failure.parse(json.loads(one.attrib["value"]))
         for case in ElementTree.parse(report).iter("testcase")  # noqa: S314 - written by pytest
@@ -114,14 +114,14 @@ def records(report: Path) -> list[Failure]:
 
 
 def exists(test: str) -> bool:
-    """Whether the test of a record is still there."""
+    """Return whether a record's test still exists."""
     name, _, function = test.partition("::")
     path = ROOT / name
     return path.is_file() and re.search(rf"^ *def {re.escape(function)}\(", path.read_text(), re.MULTILINE) is not None
 
 
 def main(reports: list[Path]) -> None:
-    """Merges the reports' records into those that are kept."""
+    """Merge the reports' records into the stored ones."""
     found = [one for report in reports for one in records(report)]
     kept = {(one.title, one.on): one for one in [*read_failures(), *found] if exists(one.test)}
     ordered = sorted(kept.values(), key=lambda one: (one.test, one.on, one.title))

@@ -1,11 +1,11 @@
-"""A real Kubernetes of one node, for tests on a machine of one's own. It runs as root.
+"""A real single-node Kubernetes cluster, for tests on a developer's machine. It runs as root.
 
-Control plane, kubelet, kube-proxy and CoreDNS are built from Go modules; etcd, containerd, runc and the network
-plugins come from Debian. No image registry is needed: images come from the local Docker engine. Everything listens on
-a bridge of this machine (10.244.0.1) or on loopback. `python -m testbed.cluster` is the same by hand.
+Control plane, kubelet, kube-proxy and CoreDNS are built from Go modules; etcd, containerd, runc and the network plugins
+come from Debian. No image registry is needed: images come from the local Docker engine. Everything listens on a bridge
+of this machine (10.244.0.1) or on loopback. `python -m testbed.cluster` provides the same functions as commands.
 
-With `PTI_TEST_KUBECONFIG` (and `PTI_TEST_CONTEXT`) another cluster takes its place, which has the images already:
-then nothing here starts, loads or ends.
+If `PTI_TEST_KUBECONFIG` (and `PTI_TEST_CONTEXT`) is set, that cluster is used instead. It must already have the images:
+nothing here starts it, loads images or stops it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def unavailable() -> str | None:
-    """Why there can't be a cluster here, for `pytest.skip`; nothing when there can."""
+    """Return why no cluster can run here, for `pytest.skip`, or nothing if one can."""
     try:
         if named_by_environment():
             return None
@@ -45,9 +45,9 @@ def unavailable() -> str | None:
 
 
 def up(*, network_policies: bool = False) -> Cluster:
-    """The cluster, its node ready. What runs already is left alone, so a second call takes a second.
+    """Return the cluster once its node is ready. Running parts are kept, so a second call takes a second.
 
-    With `network_policies` they are enforced between pods from now on, until `down`.
+    With `network_policies`, policies are enforced between pods until `down`.
     """
     if named := named_by_environment():
         return named
@@ -58,7 +58,8 @@ def up(*, network_policies: bool = False) -> Cluster:
 
 
 def load(images: Iterable[str]) -> list[str]:
-    """Make images of the local Docker engine known to the node; those that weren't. Same id, nothing to do."""
+    """Load images of the local Docker engine into the node, unless it has them with the same ID. Same id, nothing to
+    do."""
     return [] if named_by_environment() else containers.load(images)
 
 
@@ -75,27 +76,27 @@ def reset() -> None:
 
 
 def wipe() -> None:
-    """End it and DELETE all objects, volumes and loaded images."""
+    """Stop it and DELETE all objects, volumes and loaded images."""
     if not named_by_environment():
         node.wipe_node()
 
 
 def kubectl(*arguments: str, input: str | None = None) -> str:
-    """What kubectl prints on the current cluster; a failure is a `ClusterError`."""
+    """Run kubectl on the current cluster and return its output; a failure is a `ClusterError`."""
     return current().kubectl(*arguments, input=input)
 
 
 def fresh_volumes() -> int:
-    """Empty the volumes that no claim holds any longer and offer them again; how many."""
+    """Empty the volumes that no PVC uses any more and release them; return their number."""
     return 0 if named_by_environment() else volumes.fresh_volumes(current())
 
 
 def small_volume(namespace: str, claim: str) -> None:
-    """Keep a volume of `volumes.SMALL_MIB` for a claim that is not made yet: one that a test can fill."""
+    """Reserve a volume of `volumes.SMALL_MIB`, which a test can fill, for a PVC that doesn't exist yet."""
     if not named_by_environment():
         volumes.small(current(), namespace, claim)
 
 
 def api_server(version: str) -> Cluster:
-    """An API server of another version, without nodes or controllers: for strict validation by a dry run."""
+    """Run an API server of another version, without nodes or controllers, for strict validation by dry runs."""
     return node.start_other_api_server(version)

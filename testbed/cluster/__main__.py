@@ -1,4 +1,4 @@
-"""A Kubernetes of one node for tests, on a machine of one's own, as root.
+"""A single-node Kubernetes cluster for tests, on a developer's machine, as root.
 
 python -m testbed.cluster build                     what it runs, once; minutes, into the cache
 python -m testbed.cluster up [--network-policies]   prints the kubeconfig's path when the node is ready
@@ -24,7 +24,7 @@ from testbed.cluster.places import API_SERVER_VERSIONS, VERSION
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m testbed.cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""How a test reaches the cluster: our own on this machine, or the one that `PTI_TEST_KUBECONFIG` names."""
+"""A test's access to the cluster: the one on this machine, or the one that `PTI_TEST_KUBECONFIG` selects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from testbed.cluster.processes import ClusterError, pid_of, run
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """An API server, and how to log in there as its administrator."""
+    """An API server with administrator credentials."""
 
     kubeconfig: Path
     context: str
@@ -22,16 +22,17 @@ class Cluster:
     """Such as `1.34.4`."""
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
-        """What kubectl prints; its failure is a `ClusterError` with what it said. `input` is its standard input."""
+        """Run kubectl and return its output; a failure is a `ClusterError` with the error output. `input` is its
+        standard input."""
         return run(*self.command(), *arguments, text=input)
 
     def command(self) -> tuple[str, ...]:
-        """kubectl with its login, for a test that starts it by itself."""
+        """Return the kubectl command with credentials, for tests that start it themselves."""
         return (str(kubectl_program()), f"--kubeconfig={self.kubeconfig}", f"--context={self.context}")
 
 
 def reach(kubeconfig: Path, context: str | None = CONTEXT) -> Cluster:
-    """The cluster of a kubeconfig, if it answers; without a context, the file's current one."""
+    """Return the cluster of a kubeconfig if it responds; without a context, use the file's current one."""
     login = (kubectl_program(), f"--kubeconfig={kubeconfig}")
     chosen = context or run(*login, "config", "current-context").strip()
     version = json.loads(run(*login, f"--context={chosen}", "get", "--raw=/version"))["gitVersion"]
@@ -39,13 +40,13 @@ def reach(kubeconfig: Path, context: str | None = CONTEXT) -> Cluster:
 
 
 def named_by_environment() -> Cluster | None:
-    """A cluster that the tester provides; nothing here starts, changes or stops it."""
+    """Return a cluster that the tester provides; nothing here starts, changes or stops it."""
     kubeconfig = os.environ.get("PTI_TEST_KUBECONFIG")
     return reach(Path(kubeconfig), os.environ.get("PTI_TEST_CONTEXT")) if kubeconfig else None
 
 
 def current() -> Cluster:
-    """The environment's cluster, or our own while it is up."""
+    """Return the cluster from the environment, or the one on this machine while it is up."""
     if named := named_by_environment():
         return named
     if not pid_of("apiserver"):
@@ -54,7 +55,7 @@ def current() -> Cluster:
 
 
 def kubectl_program() -> Path:
-    """The one built with the node; else the machine's."""
+    """Return the kubectl built with the node, or else the one installed on the machine."""
     built = kubernetes_programs(VERSION) / "kubectl"
     found = built if built.exists() else shutil.which("kubectl")
     if found is None:
@@ -63,7 +64,7 @@ def kubectl_program() -> Path:
 
 
 def node_resources(cluster: Cluster) -> dict[str, str]:
-    """What the first node has for pods: `cpu`, `memory`, `pods`, …"""
+    """Return the first node's resources for pods: `cpu`, `memory`, `pods`, …"""
     nodes = json.loads(cluster.kubectl("get", "nodes", "--output=json"))["items"]
     resources: dict[str, str] = nodes[0]["status"]["allocatable"]
     return resources

@@ -1,7 +1,7 @@
 """Builds Kubernetes, and the programs around it, from the Go modules pinned in `.ci/kubernetes`.
 
-What is in the cache already is not built again. A program that isn't complete never gets its name, so an interrupted
-build leaves nothing that looks finished.
+Programs in the cache aren't built again. A program only gets its name once it is complete, so an interrupted build
+leaves nothing that looks finished.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ TOOLS = {
     "network-policies": ".",
     "pause": ".",
 }
-"""Program to its package. Each has a module of its own, named after it; `.` is a program of ours in that folder."""
+"""Maps each program to its package. Each has its own module, named after it; `.` is a program of this project in that
+folder."""
 
 
 NODE_TOOLS = ("pause", "coredns")
 
 
 def is_built(version: str = VERSION) -> bool:
-    """Whether a node of this version has all its programs."""
+    """Return whether all programs of a node of this version are built."""
     programs = [kubernetes_programs(version) / name for name in NODE_PROGRAMS]
     return all(program.exists() for program in [*programs, *(tools() / name for name in NODE_TOOLS)])
 
 
 def build_node(version: str = VERSION) -> Path:
-    """Every program a node of this version needs; some 8 minutes on two idle cores the first time."""
+    """Build every program that a node of this version needs; the first time takes some 8 minutes on two idle cores."""
     folder = build_kubernetes(version, NODE_PROGRAMS)
     for tool in NODE_TOOLS:
         build_tool(tool)
@@ -42,7 +43,7 @@ def build_node(version: str = VERSION) -> Path:
 
 
 def build_kubernetes(version: str, programs: tuple[str, ...]) -> Path:
-    """These programs of one version, and the folder they are in; some 4 minutes for an API server alone."""
+    """Build these programs of one version and return their folder; an API server alone takes some 4 minutes."""
     module, folder = MODULES / version, kubernetes_programs(version)
     if not (module / "go.sum").exists():
         pinned = ", ".join(sorted(one.parent.name for one in MODULES.glob("[0-9]*/go.sum")))
@@ -51,13 +52,13 @@ def build_kubernetes(version: str, programs: tuple[str, ...]) -> Path:
             f"python -m testbed.cluster pin {version} {' '.join(programs)}"
         )
     for program in programs:
-        # Up to 1.30 it brings the clouds' own code along, and needs modules that nobody publishes any longer.
+        # Up to 1.30, it includes cloud providers' code that needs modules which are no longer published.
         _build(module, f"{WHOLE}/cmd/{program}", folder / program, _stamp(version), tags="providerless")
     return folder
 
 
 def build_tool(name: str) -> Path:
-    """One of `TOOLS`."""
+    """Build one of `TOOLS`."""
     program = tools() / name
     _build(MODULES / name, TOOLS[name], program, "-s -w")
     return program
@@ -87,7 +88,8 @@ def _build(module: Path, package: str, program: Path, link_flags: str, tags: str
 
 
 def _stamp(version: str) -> str:
-    """Linker flags that tell the programs their version; without them they call themselves v0.0.0 and refuse work."""
+    """Return linker flags that set the programs' version; without them, it is v0.0.0, with which they refuse to
+    work."""
     major, minor, _ = version.split(".", 2)
     facts = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")

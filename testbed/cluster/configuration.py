@@ -1,4 +1,4 @@
-"""The configuration files of the node's parts."""
+"""The configuration files of the node's components."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from testbed.cluster.places import (
 
 PAUSE_IMAGE = "localhost/pause:1"
 POD_NETWORK = "pti-test-pods"
-"""Marks the packet filter's rules as ours."""
+"""Marks the project's packet-filter rules."""
 
 DNS_READY = "127.0.0.1:18181"
-"""CoreDNS answers `/ready` here once it knows the cluster's services."""
+"""CoreDNS answers `/ready` here once it has loaded the cluster's Services."""
 
 ADDRESS_STATE = ROOT / "pod-addresses"
 
@@ -89,14 +89,14 @@ KUBELET: dict[str, Any] = {
         "webhook": {"enabled": True},
         "x509": {"clientCAFile": str(PKI / "ca.crt")},
     },
-    # Without, it signs one itself, which nobody who asks it can check.
+    # Without it, the kubelet signs a certificate itself, which clients can't verify.
     "tlsCertFile": str(PKI / "kubelet.crt"),
     "tlsPrivateKeyFile": str(PKI / "kubelet.key"),
     "address": ADDRESS,
     "podCIDR": POD_SUBNET,
     "clusterDNS": [ADDRESS],
     "clusterDomain": "cluster.local",
-    # Nothing of this machine's own resolver reaches a pod.
+    # Pods must not use this machine's own resolver configuration.
     "resolvConf": "/dev/null",
     "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
     "cgroupDriver": "cgroupfs",
@@ -105,20 +105,20 @@ KUBELET: dict[str, Any] = {
     "maxPods": 200,
     "podLogsDir": str(LOGS / "pods"),
     "volumePluginDir": str(ROOT / "volume-plugins"),
-    # A test machine is full and busy; that is no reason to end pods or forget images.
+    # A test machine is full and busy; the kubelet must not evict pods or remove images because of that.
     "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
     "imageGCHighThresholdPercent": 100,
-    # Fewer, and a rollout on two cores waits for the API more than for the containers.
+    # With fewer, a rollout on two cores waits longer for the API than for the containers.
     "kubeAPIQPS": 100,
     "kubeAPIBurst": 200,
     "syncFrequency": "10s",
-    # How old its figures about volumes may be; a minute otherwise.
+    # Maximum age of the kubelet's volume statistics; the default is a minute.
     "volumeStatsAggPeriod": "5s",
 }
 
 
 def write() -> None:
-    """Every file anew; a running part goes on with what it read."""
+    """Write every file; a running component keeps its loaded configuration."""
     for folder in (CONF, LOGS, ROOT / "cni"):
         folder.mkdir(parents=True, exist_ok=True)
     (CONF / "containerd.toml").write_text(CONTAINERD)

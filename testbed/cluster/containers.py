@@ -25,7 +25,7 @@ _TASKS = ROOT / "containerd" / "state" / "io.containerd.runtime.v2.task" / "k8s.
 
 
 def start_containerd() -> None:
-    """Running and answering, with the image of the pods' sandboxes."""
+    """Start containerd with the pods' sandbox image, and wait until it responds."""
     start("containerd", "containerd", "--config", CONF / "containerd.toml")
     wait_until(lambda: succeeds(*_CTR, "version"), "it answered", by="containerd")
     if PAUSE_IMAGE not in _loaded():
@@ -33,9 +33,10 @@ def start_containerd() -> None:
 
 
 def load(images: Iterable[str]) -> list[str]:
-    """Hand images of the Docker engine to the node, and say which: those it has under the same id are left out.
+    """Load images of the Docker engine into the node and return their names; images that it has with the same ID are
+    skipped.
 
-    A tag that moved is loaded again. A name that the engine doesn't have is an error.
+    A tag that now refers to another image is loaded again. A name that the engine lacks is an error.
     """
     if not pid_of("containerd"):
         raise ClusterError("the test cluster isn't up: python -m testbed.cluster up")
@@ -44,11 +45,11 @@ def load(images: Iterable[str]) -> list[str]:
     missing = [
         image
         for image, identity in wanted.items()
-        # The CRI names every image by its id as well; both names then have one manifest.
+        # The CRI also names every image by its ID; both names then have the same manifest.
         if identity not in present or present.get(full_name(image)) != present[identity]
     ]
     if missing:
-        # One stream, so that layers they share are copied once.
+        # Use one stream, so that shared layers are copied once.
         with subprocess.Popen(["docker", "save", *missing], stdout=subprocess.PIPE) as save:
             imported = subprocess.run([*_CTR, "images", "import", "-"], stdin=save.stdout, capture_output=True)
         if save.returncode or imported.returncode:
@@ -57,11 +58,12 @@ def load(images: Iterable[str]) -> list[str]:
 
 
 def end_pods() -> None:
-    """Kill and forget every container; images stay. The API's objects stay as well, so the next `up` starts them."""
+    """Kill and remove every container; images stay. The API objects stay as well, so the next `up` starts them
+    again."""
     if not pid_of("containerd"):
         if not any(_TASKS.glob("*")):
             return
-        start_containerd()  # it died before its containers did
+        start_containerd()  # It died before its containers did.
     if tasks := _listed("tasks"):
         succeeds(*_CTR, "tasks", "delete", "--force", *tasks)
     if containers := _listed("containers"):
@@ -74,7 +76,7 @@ def _listed(kind: str) -> list[str]:
 
 
 def _loaded() -> dict[str, str]:
-    """Name to digest of the manifest."""
+    """Map image names to digests of their manifests."""
     lines = run(*_CTR, "images", "list").splitlines()[1:]
     return {name: digest for name, _type, digest, *_ in (line.split() for line in lines)}
 
@@ -84,7 +86,7 @@ def _docker_id(image: str) -> str:
 
 
 def full_name(image: str) -> str:
-    """As containerd knows it: `redis:8` is `docker.io/library/redis:8`."""
+    """Return an image name as containerd uses it: `redis:8` is `docker.io/library/redis:8`."""
     host, slash, _ = image.partition("/")
     if not slash:
         image = f"docker.io/library/{image}"
@@ -100,7 +102,7 @@ def _import(archive: bytes) -> None:
 
 
 def _pause_archive() -> bytes:
-    """An image of one program that sleeps, in the format of `docker save`."""
+    """Return an image with one program that sleeps, in the format of `docker save`."""
     layer = _tar({"pause": build_tool("pause").read_bytes()})
     config = {
         "architecture": _architecture(),

@@ -1,7 +1,7 @@
-"""etcd, the API server and what acts on its objects; also API servers of other versions, to validate against.
+"""etcd, the API server and its controllers; also API servers of other versions, for validation.
 
-Those share the etcd process, under a prefix of their own: nothing reconciles their objects and no node belongs to
-them, but they decode, default, admit and refuse as their version does.
+Those share the etcd process under their own prefix. They have no controllers and no nodes, but decode, default, admit
+and refuse objects like their version.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from testbed.cluster.places import (
 from testbed.cluster.processes import says, start, succeeds, wait_until
 
 _FIRST_OTHER_PORT = 6500
-"""Another version's API server listens here plus its minor version: 1.36 on 6536."""
+"""The port of another version's API server is this plus its minor version: 1.36 uses 6536."""
 
 
 def start_etcd() -> None:
-    """The store. It doesn't wait for the disk: what a test wrote may be lost with the machine."""
+    """The store. It doesn't flush to disk: recent data may be lost if the machine crashes."""
     peers = f"http://127.0.0.1:{ETCD_PEERS_PORT}"
     start(
         "etcd",
@@ -41,12 +41,12 @@ def start_etcd() -> None:
         f"--initial-advertise-peer-urls={peers}",
         f"--initial-cluster=default={peers}",
     )
-    # Asked over its port, another etcd that had taken it would answer, and end with our objects.
+    # Checked by process instead of by port: another etcd on the port would respond, and then receive the test objects.
     wait_until(lambda: says("etcd", "ready to serve client requests"), "it served", by="etcd")
 
 
 def start_api_server(programs: Path) -> None:
-    """The node's own, on the bridge's address, which pods reach too."""
+    """Start the node's API server on the bridge's address, which pods can also reach."""
     start(
         "apiserver",
         programs / "kube-apiserver",
@@ -62,13 +62,13 @@ def start_api_server(programs: Path) -> None:
 
 
 def await_api_server(kubectl: Path, kubeconfig: Path = KUBECONFIG, name: str = "apiserver") -> None:
-    """Until it says that it is ready."""
+    """Wait until it reports ready."""
     ready = (kubectl, f"--kubeconfig={kubeconfig}", "get", "--raw=/readyz")
     wait_until(lambda: succeeds(*ready), "the API server was ready", by=name)
 
 
 def start_controllers(programs: Path) -> None:
-    """The controller manager and the scheduler."""
+    """Start the controller manager and the scheduler."""
     start(
         "controller-manager",
         programs / "kube-controller-manager",
@@ -79,7 +79,7 @@ def start_controllers(programs: Path) -> None:
         "--bind-address=127.0.0.1",
         "--use-service-account-credentials",
         "--leader-elect=false",
-        # Two cores, one node: the defaults are for sparing a large cluster's API server.
+        # The cluster has two cores and one node; the defaults limit the load on a large cluster's API server.
         "--kube-api-qps=100",
         "--kube-api-burst=200",
     )
@@ -93,7 +93,8 @@ def start_controllers(programs: Path) -> None:
 
 
 def start_other_api_server(version: str, programs: Path) -> Path:
-    """One of another version on 127.0.0.1, and its administrator's kubeconfig. Refuses no one that has it."""
+    """Start an API server of another version on 127.0.0.1, and return its administrator's kubeconfig. Everyone with
+    this kubeconfig has access."""
     name = f"apiserver-{version}"
     port = _FIRST_OTHER_PORT + int(version.split(".")[1])
     kubeconfig = CONF / f"{name}.kubeconfig"
@@ -106,7 +107,7 @@ def start_other_api_server(version: str, programs: Path) -> Path:
         "--bind-address=127.0.0.1",
         f"--secure-port={port}",
         "--authorization-mode=RBAC",
-        # No controller makes service accounts here, and without them it would refuse every pod.
+        # No controller creates service accounts here, and without them every pod would be refused.
         "--disable-admission-plugins=ServiceAccount",
     )
     return kubeconfig

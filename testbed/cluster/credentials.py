@@ -1,4 +1,4 @@
-"""A certificate authority that lives as long as the cluster's root, and a kubeconfig for each part."""
+"""A certificate authority with the lifetime of the cluster's data, and a kubeconfig for each component."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUBJECTS = {
     "kubelet": f"/O=system:nodes/CN=system:node:{NODE}",
     "proxy": "/CN=system:kube-proxy",
 }
-"""Part to the user and group that Kubernetes' own roles know it by."""
+"""Maps each component to the user and group in Kubernetes' default roles."""
 
 DAYS = 30
 _NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", NODE, "localhost")
@@ -27,7 +27,7 @@ _DAY_S = 86400
 
 
 def ensure() -> None:
-    """Create certificates, keys and kubeconfigs if they are missing or in their last day."""
+    """Create certificates, keys and kubeconfigs that are missing or expire within a day."""
     if succeeds("openssl", "x509", "-in", PKI / "proxy.crt", "-noout", "-checkend", str(_DAY_S)):
         return
     shutil.rmtree(PKI, ignore_errors=True)
@@ -36,7 +36,7 @@ def ensure() -> None:
     authority = _key("ca")
     days = ("-days", str(DAYS))
     run("openssl", "req", "-x509", "-key", authority, "-subj", "/CN=test-ca", *days, "-out", PKI / "ca.crt")
-    # Signs service account tokens. RSA, because every API server version takes it.
+    # Signs service account tokens. RSA, because every version of the API server supports it.
     run("openssl", "genrsa", "-out", PKI / "sa.key", "2048")
     run("openssl", "rsa", "-in", PKI / "sa.key", "-pubout", "-out", PKI / "sa.pub")
     extensions = PKI / "extensions"
@@ -53,12 +53,12 @@ def ensure() -> None:
 
 
 def kubeconfig_of(part: str) -> Path:
-    """The file that one of `SUBJECTS` logs in with."""
+    """Return the kubeconfig of one of `SUBJECTS`."""
     return CONF / f"{part}.kubeconfig"
 
 
 def write_kubeconfig(path: Path, server: str, part: str = "admin") -> None:
-    """A kubeconfig for one of `SUBJECTS` at this address of an API server; it needs no other file."""
+    """Write a kubeconfig for one of `SUBJECTS` and an API server's address; it needs no other file."""
     user = {"client-certificate-data": _inline(f"{part}.crt"), "client-key-data": _inline(f"{part}.key")}
     content = {
         "apiVersion": "v1",

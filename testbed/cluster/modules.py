@@ -3,8 +3,9 @@
     python -m testbed.cluster pin 1.34.4                    every program of a node
     python -m testbed.cluster pin 1.36.3 kube-apiserver     only this one
 
-Kubernetes publishes its staging modules apart: v1.X.Y of the whole is v0.X.Y of each. Its own go.mod points them at
-folders of its checkout, which a module that requires it doesn't have; here they become the published ones.
+Kubernetes publishes its staging modules separately: version v1.X.Y of Kubernetes is v0.X.Y of each. Its own go.mod
+replaces them with folders of its checkout, which aren't available to a module that depends on it; here they are
+replaced with the published modules.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ WHOLE = "k8s.io/kubernetes"
 NODE_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 
 UNUSED = frozenset({"k8s.io/sample-apiserver", "k8s.io/sample-cli-plugin", "k8s.io/sample-controller"})
-"""No program imports them, and not every module proxy has them."""
+"""Modules that no program imports and that some module proxies lack."""
 
 
 def pin(version: str, programs: tuple[str, ...] = NODE_PROGRAMS) -> Path:
-    """Write the module that pins these programs of this version, and return its folder. Needs the module proxy."""
+    """Write the module that pins these programs of this version, and return its folder. This needs the module proxy."""
     folder = MODULES / version
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("go.mod", "go.sum"):
@@ -40,7 +41,7 @@ def pin(version: str, programs: tuple[str, ...] = NODE_PROGRAMS) -> Path:
     ]
     _go("mod", "init", f"kubernetes-{version}", cwd=folder)
     _go("mod", "edit", *edits, f"-go={upstream['Go']}", cwd=folder)
-    # -e: tests of far dependencies import what nobody publishes; the programs themselves are checked by their build.
+    # -e: tests of indirect dependencies import unpublished modules; the build verifies the programs themselves.
     _go("mod", "tidy", "-e", cwd=folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""What pods leave behind when they are ended at once: mounts, control groups, a few names outside the root."""
+"""What remains after pods are killed: mounts, control groups, a few files outside the root."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from testbed.cluster.processes import succeeds
 
 
 def below(root: Path) -> list[Path]:
-    """Mount points in the folder, the innermost first."""
+    """Return the mount points in the folder, innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    # Blanks are written as \040; the cluster's paths have none.
+    # Spaces are written as \040; the cluster's paths have none.
     points = [Path(line.split()[4]) for line in lines]
     return [point for point in reversed(points) if root in point.parents]
 
@@ -27,7 +27,8 @@ def release() -> None:
 
 
 def remove_left_overs() -> None:
-    """The pods' control groups, empty by now, and what the kubelet and the network plugins insist on elsewhere."""
+    """Remove the pods' control groups, which are empty by now, and files that the kubelet and the network plugins need
+    in other places."""
     for log in Path("/var/log/containers").glob("*.log"):
         if log.is_symlink() and ROOT in log.readlink().parents:
             log.unlink()

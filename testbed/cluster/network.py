@@ -1,6 +1,6 @@
-"""The bridge that pods hang on, and what the cluster leaves in the packet filter: both made here, both taken away.
+"""The pods' bridge and the cluster's packet-filter rules: created and removed here.
 
-The chains of a Docker engine on the same machine are never touched.
+The chains of a Docker engine on the same machine are never changed.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ _CHAIN = re.compile(r"(?:KUBE|CNI)-[\w-]+")
 
 
 def open_up() -> None:
-    """The bridge with its address, and the way from pod to pod."""
+    """Create the bridge with its address, and allow traffic between pods."""
     if not succeeds("ip", "link", "show", BRIDGE):
         run("ip", "link", "add", BRIDGE, "type", "bridge")
     run("ip", "address", "replace", f"{ADDRESS}/{_PREFIX}", "dev", BRIDGE)
     run("ip", "link", "set", BRIDGE, "up")
     run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-    # Service addresses are rewritten by the packet filter, which else doesn't see what stays on a bridge.
+    # The packet filter rewrites Service addresses; by default it doesn't process traffic within a bridge.
     succeeds("modprobe", "br_netfilter")
     succeeds("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
     for direction in _DIRECTIONS:
-        # A Docker engine drops what is forwarded and not its own.
+        # A Docker engine drops forwarded packets that aren't its own.
         if not _forwarding("-C", direction):
             run("iptables", "-w", "-I", "FORWARD", direction, BRIDGE, "-j", "ACCEPT")
 
 
 def close() -> None:
-    """Take away the bridge, and every rule and chain of Kubernetes and of the pod network; nothing without a bridge.
+    """Remove the bridge, and every rule and chain of Kubernetes and of the pod network; do nothing without the bridge.
 
-    Without it no node of ours ran, and the chains would be another Kubernetes'.
+    Without it, no node of this project ran, and the chains would belong to another Kubernetes.
     """
     if not succeeds("ip", "link", "show", BRIDGE):
         return
@@ -55,15 +55,15 @@ def close() -> None:
 
 
 def ask_policy_agent() -> None:
-    """Have every new connection of a pod decided by the agent; without the agent it is dropped.
+    """Pass every new connection of a pod to the agent for a decision; without the agent, it is dropped.
 
-    The agent's own rules do the same where the kernel has nftables' queue, and then it is asked twice.
+    If the kernel supports nftables' queue, the agent's own rules do the same, and it decides twice.
     """
     if succeeds("iptables", "-w", "-t", "mangle", "-n", "-L", _POLICY_CHAIN):
         return
     rules = [
         "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
-        # The kubelet's probes: its packets have an owner, a pod's forwarded ones have none.
+        # Exclude the kubelet's probes: their packets have an owner, a pod's forwarded ones have none.
         "-m owner --uid-owner 0 -j RETURN",
         f"-s {POD_SUBNET} -j NFQUEUE --queue-num {POLICY_QUEUE}",
         f"-d {POD_SUBNET} -j NFQUEUE --queue-num {POLICY_QUEUE}",
@@ -74,7 +74,7 @@ def ask_policy_agent() -> None:
 
 
 def policy_agent_listens() -> bool:
-    """Whether a process decides on what is queued."""
+    """Return whether a process handles the queue."""
     queues = Path("/proc/net/netfilter/nfnetlink_queue").read_text().splitlines()
     return any(line.split()[0] == str(POLICY_QUEUE) for line in queues)
 
@@ -84,7 +84,7 @@ def _forwarding(action: str, direction: str) -> bool:
 
 
 def _remove_chains(command: str, table: str) -> None:
-    """In one transaction, so that no packet meets half of it."""
+    """Remove the chains in one transaction, so that no packet is matched against a part of them."""
     if not succeeds(command, "-w", "-t", table, "-S"):
         return
     rules = run(command, "-w", "-t", table, "-S").splitlines()
@@ -107,5 +107,6 @@ def _remove_chains(command: str, table: str) -> None:
 
 
 def _of_pod_network(chain: str, rules: list[str]) -> bool:
-    """Whether it is one that a CNI plugin made for a pod of ours: other software's pods may be on this machine."""
+    """Return whether a CNI plugin created the chain for a pod of this cluster, because other software's pods may run on
+    this machine."""
     return chain.startswith("CNI-") and any(chain in rule.split() and POD_NETWORK in rule for rule in rules)

@@ -1,4 +1,4 @@
-"""The single node: starts its parts in the order they need each other, and ends them without leaving traces."""
+"""The single node: starts its components in dependency order, and stops them without leaving anything behind."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def start_node() -> Cluster:
     volumes.ensure(cluster)
     wait_until(_knows_services, "it knew the services", by="coredns")
     wait_until(lambda: _is_ready(cluster), f"{NODE} was ready", by="kubelet")
-    # A pod is refused while the namespace's service account isn't there.
+    # A pod is refused while the namespace's service account doesn't exist.
     wait_until(lambda: _has_service_account(cluster), "service accounts were made", by="controller-manager")
     return cluster
 
 
 def enforce_network_policies() -> None:
-    """From now on NetworkPolicies hold between pods. What goes to the node itself (DNS, the API) is never filtered."""
+    """Enforce NetworkPolicies between pods from now on. Traffic to the node itself (DNS, the API) is never filtered."""
     agent = build_tool("network-policies")
     start("network-policies", agent, f"--kubeconfig={KUBECONFIG}", f"--node={NODE}")
     wait_until(network.policy_agent_listens, "it decided on packets", by="network-policies")
@@ -81,7 +81,7 @@ def enforce_network_policies() -> None:
 
 
 def start_other_api_server(version: str) -> Cluster:
-    """The API server of another version alone, for validation; the node need not be up."""
+    """Start only the API server of another version, for validation; the node doesn't need to be up."""
     programs = build_kubernetes(version, ("kube-apiserver",))
     kubectl = kubectl_program()
     credentials.ensure()
@@ -92,8 +92,8 @@ def start_other_api_server(version: str) -> Cluster:
 
 
 def end_node() -> None:
-    """End every process that was started, the pods' too, and take mounts, rules and the bridge away. Data stays."""
-    # Whoever asks the API server first, since it waits for them; its store last, since it waits for that too.
+    """Stop every started process, including the pods', and remove mounts, rules and the bridge. Data stays."""
+    # Stop the API server's clients first, because it waits for them, and its store last, because it waits for that too.
     servers = [name for name in names() if name.startswith("apiserver")]
     end(*(name for name in names() if name not in {*servers, "containerd", "etcd"}))
     containers.end_pods()
@@ -141,7 +141,7 @@ def _is_ready(cluster: Cluster) -> bool:
     try:
         node = json.loads(cluster.kubectl("get", "node", NODE, "--output=json"))
     except ClusterError:
-        return False  # not registered yet
+        return False  # It isn't registered yet.
     return any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", []))
 
 

@@ -1,4 +1,4 @@
-"""What the cluster takes from Debian."""
+"""Programs that the cluster uses from Debian packages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
-"""Program to the package that brings it; a program from elsewhere, such as Docker's own containerd, does as well."""
+"""Maps each program to its package; a program from another source, such as Docker's own containerd, also works."""
 
 
 def missing() -> list[str]:
-    """Packages this machine lacks."""
+    """Return the packages that this machine lacks."""
     return sorted(package for program, package in PACKAGES.items() if shutil.which(program) is None)

@@ -1,4 +1,4 @@
-"""Where the test cluster lives: its versions, addresses, folders and programs."""
+"""The test cluster's versions, addresses, folders and programs."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from testbed import cache
 
 VERSION = os.environ.get("PTI_TEST_KUBERNETES", "1.34.4")
-"""Of the node. One of the folders `.ci/kubernetes/<version>` that pin all of Kubernetes."""
+"""The node's version. It is one of the folders `.ci/kubernetes/<version>` that pin all of Kubernetes."""
 
 API_SERVER_VERSIONS = ("1.28.15", "1.36.3")
-"""The oldest and the newest API server that manifests are validated against, beside the node's own."""
+"""The oldest and the newest API server that manifests are validated with, besides the node's own."""
 
 MODULES = Path(__file__).parents[2] / ".ci" / "kubernetes"
-"""Go modules that pin what is built: `<version>` for Kubernetes, else named after the program."""
+"""Go modules that pin the built programs: `<version>` for Kubernetes, others are named after the program."""
 
 CACHE = cache.CACHE
-"""Built programs and schemas; survives `wipe`."""
+"""Built programs and schemas; `wipe` keeps it."""
 
 ROOT = Path(os.environ.get("PTI_TEST_CLUSTER_ROOT", "/var/lib/pti-calendar-cluster"))
-"""All that the cluster writes: state, logs, volumes. `wipe` removes it."""
+"""Everything that the cluster writes: state, logs, volumes. `wipe` removes it."""
 
 CONF, LOGS, PKI = ROOT / "conf", ROOT / "log", ROOT / "pki"
 KUBECONFIG = CONF / "admin.kubeconfig"
@@ -32,7 +32,7 @@ CONTEXT = "test"
 NODE = "node1"
 BRIDGE = "pti-pods"
 ADDRESS = "10.244.0.1"
-"""The bridge's: API server, kubelet and CoreDNS listen here, and pods reach it."""
+"""The bridge's: API server, kubelet and CoreDNS listen here, and pods can reach it."""
 
 POD_SUBNET = "10.244.0.0/24"
 POD_RANGE = "10.244.0.0/16"
@@ -44,10 +44,10 @@ ETCD_PEERS_PORT = 16445
 
 
 def kubernetes_programs(version: str) -> Path:
-    """The folder with one version's programs."""
+    """Return the folder with one version's programs."""
     return CACHE / f"kubernetes-{version}"
 
 
 def tools() -> Path:
-    """The folder with the programs that have a version of their own: CoreDNS, kubeconform, the policy agent."""
+    """Return the folder with the programs that have their own versions: CoreDNS, kubeconform, the policy agent."""
     return CACHE / "kubernetes-tools"

@@ -1,4 +1,5 @@
-"""The cluster's processes: started in the background with a log each, found again by a later run, ended for certain."""
+"""The cluster's processes: started in the background with a log file each, found again by a later run, and stopped
+reliably."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from testbed.cluster.places import LOGS, ROOT
 RUN = ROOT / "run"
 DEADLINE_S = 90.0
 END_S = 5.0
-"""What a process gets to end by itself before it is killed."""
+"""Time for a process to exit before it is killed."""
 
 _LOG_LINES = 25
 
@@ -26,7 +27,7 @@ class ClusterError(RuntimeError):
 
 
 def start(name: str, *command: str | Path, environment: Mapping[str, str] | None = None) -> None:
-    """Start it unless it runs already. Survives this program; its output is `log/<name>.log`."""
+    """Start a process unless it is running. It survives this program; its output goes to `log/<name>.log`."""
     if pid_of(name):
         return
     RUN.mkdir(parents=True, exist_ok=True)
@@ -41,12 +42,12 @@ def start(name: str, *command: str | Path, environment: Mapping[str, str] | None
             env={**os.environ, **(environment or {})},
             cwd="/",
         )
-    # The start time tells it from a later process with the same number.
+    # The start time distinguishes it from a later process with the same ID.
     _pid_file(name).write_text(f"{process.pid} {_start_time(process.pid)}")
 
 
 def pid_of(name: str) -> int | None:
-    """The process, where it is running and is ours."""
+    """Return the ID of the process if it is running and was started here."""
     with contextlib.suppress(FileNotFoundError, ValueError):
         pid, started = _pid_file(name).read_text().split()
         if _start_time(int(pid)) == started:
@@ -55,12 +56,12 @@ def pid_of(name: str) -> int | None:
 
 
 def names() -> list[str]:
-    """Everything that was started and not ended."""
+    """Return the names of all processes that were started and not stopped."""
     return sorted(one.stem for one in RUN.glob("*.pid"))
 
 
 def end(*parts: str) -> None:
-    """End them together and wait for their end; what doesn't go when asked is killed."""
+    """Stop processes together and wait for their end; kill those that don't exit."""
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
         pids = [pid for part in parts if (pid := pid_of(part))]
         for pid in pids:
@@ -76,7 +77,8 @@ def end(*parts: str) -> None:
 
 
 def wait_until(condition: Callable[[], bool], what: str, by: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait for a condition that the process `by` brings about; its end or the deadline is an error with its log."""
+    """Wait for a condition that depends on the process `by`; if the process exits or time runs out, raise an error with
+    its log."""
     deadline = time.monotonic() + deadline_s
     while not condition():
         if pid_of(by) is None:
@@ -87,26 +89,26 @@ def wait_until(condition: Callable[[], bool], what: str, by: str, deadline_s: fl
 
 
 def says(name: str, text: str) -> bool:
-    """Whether its log, since this start, holds the text."""
+    """Return whether its log contains the text since this start."""
     return text in (LOGS / f"{name}.log").read_text(errors="replace")
 
 
 def tail(name: str) -> str:
-    """The last lines of its log, under the log's path."""
+    """Return the last lines of its log, below the log's path."""
     log = LOGS / f"{name}.log"
     lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else ["(no log)"]
     return "\n".join([f"{log}:", *lines])
 
 
 def succeeds(*command: str | Path) -> bool:
-    """Whether a command is here and exits with 0; what it prints is dropped."""
+    """Return whether a command exists and exits with 0; its output is discarded."""
     if shutil.which(command[0]) is None:
         return False
     return subprocess.run([str(part) for part in command], capture_output=True, check=False).returncode == 0
 
 
 def run(*command: str | Path, text: str | None = None) -> str:
-    """What a command prints; its failure is an error that says why."""
+    """Run a command and return its output; a failure is an error with the reason."""
     parts = [str(part) for part in command]
     done = subprocess.run(parts, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -119,7 +121,7 @@ def _pid_file(name: str) -> Path:
 
 
 def _start_time(pid: int) -> str | None:
-    """In clock ticks since the machine's start; nothing for a process that is gone or only waits to be reaped."""
+    """Return the start time in clock ticks since boot, or nothing for a process that has ended, including zombies."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

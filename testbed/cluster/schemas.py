@@ -1,7 +1,7 @@
-"""JSON schemas for kubeconform, made from what an API server publishes about itself, and kubeconform run on them.
+"""JSON schemas for kubeconform, generated from an API server's published schemas, and runs of kubeconform with them.
 
-Files are named as kubeconform looks for them (`v1.34.4-standalone-strict/deployment-apps-v1.json`). Strict: an object
-with known fields takes no other. As the API server does, a field that isn't required takes `null` for "not set".
+Files have the names that kubeconform expects (`v1.34.4-standalone-strict/deployment-apps-v1.json`). Strict: an object
+with known fields allows no others. As in the API server, an optional field allows `null` for "not set".
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from testbed.cluster.build import build_tool
 from testbed.cluster.places import CACHE
 
 FOLDER = CACHE / "kubernetes-schemas"
-"""For `kubeconform -schema-location`; one subfolder for each version."""
+"""For `kubeconform -schema-location`; it has one subfolder per version."""
 
 Schema = dict[str, Any]
 
 _REFERENCE = "#/definitions/"
 _NUMBER_OR_TEXT = frozenset({"io.k8s.apimachinery.pkg.api.resource.Quantity"})
-"""Published as texts, though `cpu: 1` is as good as `cpu: "1"`."""
+"""Published as texts, although `cpu: 1` is as valid as `cpu: "1"`."""
 
 _ASSERTIONS = ("type", "required", "enum", "default", "pattern", "minimum", "maximum")
 
 
 def write(cluster: Cluster) -> Path:
-    """A schema for every kind that the API server serves; returns `FOLDER`."""
+    """Write a schema for every kind that the API server serves; return `FOLDER`."""
     published = json.loads(cluster.kubectl("get", "--raw=/openapi/v2"))["definitions"]
     folder = FOLDER / f"v{cluster.server_version}-standalone-strict"
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def write(cluster: Cluster) -> Path:
 
 
 def standalone(published: dict[str, Schema]) -> dict[str, Schema]:
-    """File name to schema, each with the definitions it needs."""
+    """Map file names to schemas, each with the definitions it needs."""
     strict = {name: _NUMBER if name in _NUMBER_OR_TEXT else _strict(one) for name, one in published.items()}
     files = {}
     for name, one in published.items():
@@ -55,9 +55,9 @@ def standalone(published: dict[str, Schema]) -> dict[str, Schema]:
 
 
 def nonconforming(manifests: str, version: str) -> list[str]:
-    """What kubeconform objects to in these YAML documents, one line each; empty when all conform.
+    """Return kubeconform's findings for these YAML documents, one line each; empty if all conform.
 
-    A kind without a schema is an objection too. The version's schemas must have been written.
+    A kind without a schema is a finding too. The version's schemas must exist.
     """
     command = [
         str(build_tool("kubeconform")),
@@ -77,14 +77,14 @@ _NUMBER: Schema = {"type": ["string", "number"]}
 
 
 def _strict(schema: Schema) -> Schema:
-    """One definition, closed to unknown fields wherever it lists the known ones."""
+    """Return a definition that refuses unknown fields wherever it lists the known ones."""
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}
     if schema.get("format") == "int-or-string" or schema.get("x-kubernetes-int-or-string"):
         return {"type": ["string", "integer"]}
     result = {key: schema[key] for key in _ASSERTIONS if key in schema}
     if "enum" in result:
-        # Some versions list a value twice, and kubeconform takes no schema that does.
+        # Some versions list a value twice, which kubeconform refuses in a schema.
         result["enum"] = [*dict.fromkeys(result["enum"])]
     if "items" in schema:
         result["items"] = _strict(schema["items"])
@@ -137,6 +137,6 @@ def _references(schema: Any) -> Iterator[str]:
 
 
 def _file_name(group: str, version: str, kind: str) -> str:
-    """`networking.k8s.io/v1 Ingress` is in `ingress-networking-v1.json`."""
+    """Return the schema's file name: `networking.k8s.io/v1 Ingress` is in `ingress-networking-v1.json`."""
     first = group.partition(".")[0]
     return "-".join(part for part in (kind, first, version) if part).lower() + ".json"

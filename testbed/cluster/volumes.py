@@ -1,10 +1,10 @@
-"""Persistent volumes of the node, made beforehand, bound as claims come.
+"""The node's persistent volumes, created in advance and bound to PVCs as these are created.
 
-Each is an ext4 file system of its own, as block storage gives one: new ones hold `lost+found` and belong to root. The
-kubelet hands them to the pod's `fsGroup`. A claim of the default class gets one that is at least as large as it asks. A
-released one keeps its files until `fresh_volumes`.
+Each is a separate ext4 file system, like block storage: a new one contains `lost+found` and belongs to root. The
+kubelet changes the group to the pod's `fsGroup`. A PVC of the default class gets a volume of at least the requested
+size. A released volume keeps its files until `fresh_volumes`.
 
-They are `local` volumes: of those the kubelet measures how full they are, and nothing of a `hostPath` (`MetricsNil` in
+They are `local` volumes, because the kubelet measures their usage, but not that of `hostPath` volumes (`MetricsNil` in
 Kubernetes' pkg/volume/hostpath).
 """
 
@@ -41,7 +41,7 @@ _ON_THE_NODE = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NO
 
 
 def ensure(cluster: Cluster) -> None:
-    """The storage class and its volumes; those that are there stay as they are."""
+    """Create the storage class and its volumes; existing ones are kept."""
     for name in _names():
         _mount(name, SIZE_GIB * 1024)
     present = _phases(cluster)
@@ -51,9 +51,10 @@ def ensure(cluster: Cluster) -> None:
 
 
 def small(cluster: Cluster, namespace: str, claim: str) -> None:
-    """Keeps a volume for one claim that is not made yet: of `SMALL_MIB`, whatever the claim asks, for a test to fill.
+    """Reserve a volume of `SMALL_MIB` for one PVC that doesn't exist yet, whatever size it requests, for a test to
+    fill.
 
-    `fresh_volumes` takes it away once the claim is gone.
+    `fresh_volumes` removes it once the PVC is gone.
     """
     _mount(SMALL, SMALL_MIB)
     volume = _volume(SMALL)
@@ -62,7 +63,7 @@ def small(cluster: Cluster, namespace: str, claim: str) -> None:
 
 
 def fresh_volumes(cluster: Cluster) -> int:
-    """Empty the volumes whose claim is gone and offer them again; how many. Bound ones are not touched."""
+    """Empty the volumes whose PVC is gone and release them; return their number. Bound volumes aren't changed."""
     released = [name for name, phase in _phases(cluster).items() if phase in {"Released", "Failed"}]
     ours = [name for name in released if name in {*_names(), SMALL}]
     if ours:
@@ -75,7 +76,7 @@ def fresh_volumes(cluster: Cluster) -> int:
 
 
 def used(cluster: Cluster, namespace: str) -> dict[str, float]:
-    """Claim of a namespace to the share of its file system that is not free."""
+    """Map each PVC of a namespace to the used share of its file system."""
     listed = json.loads(cluster.kubectl("get", "persistentvolumeclaims", f"--namespace={namespace}", "--output=json"))
     return {one["metadata"]["name"]: _share(VOLUMES / one["spec"]["volumeName"]) for one in listed["items"]}
 

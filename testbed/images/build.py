@@ -1,4 +1,4 @@
-"""Builds the images of the end-to-end tests from packages, where no image registry is reachable.
+"""Build the images of the end-to-end tests from packages if no image registry is reachable.
 
     python -m testbed.images.build                  builds what is missing or out of date
     python -m testbed.images.build postgres redis   only these (a folder's name or a whole tag)
@@ -6,8 +6,8 @@
     python -m testbed.images.build --force kafka    again, whatever the labels say
     python -m testbed.images.build --list           names them and builds nothing
 
-Each image has the name and the contract of the official one; README.md says what really runs in it. Where the engine
-has the official image already, it is left alone.
+Each image has the name and the interface of the official one; README.md lists what each one really runs. If the engine
+already has the official image, it is kept.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from testbed.images.recipes import BASES, CONTROLLERS, IMAGES, Recipe
 def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
     """Build the named images (default: all of `IMAGES`) that are missing or out of date. Return their tags.
 
-    Our own images that lost their name to a newer one are removed, unless a container still uses them.
+    Images of this project that lost their tag to a newer one are removed, unless a container uses them.
     """
     chosen = wanted(names)
     marks = {debian.ROOTFS: debian.FINGERPRINT}
@@ -61,7 +61,7 @@ def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
 
 
 def wanted(names: Sequence[str]) -> list[Recipe]:
-    """The recipes that the names mean, and the images under them; all of `IMAGES` for no name."""
+    """Return the recipes with the given names, and their base images; without names, all of `IMAGES`."""
     every = (*IMAGES, *CONTROLLERS)
     unknown = [name for name in names if not any(name in (r.folder, r.tag) for r in every)]
     if unknown:
@@ -75,12 +75,12 @@ def wanted(names: Sequence[str]) -> list[Recipe]:
 
 
 def needed(base: Recipe, stale: Sequence[Recipe]) -> bool:
-    """Whether one of the images to build stands on this base, directly or on a base that does."""
+    """Return whether one of the images to build uses this base, directly or indirectly."""
     return any(child.parent == base.tag for child in (*stale, *BASES[1:]))
 
 
 def waves(stale: Sequence[Recipe]) -> tuple[list[Recipe], list[Recipe]]:
-    """First the images that stand on none of the others, then those that do."""
+    """Yield first the images that depend on none of the others, then those that do."""
     tags = {recipe.tag for recipe in stale}
     later = [recipe for recipe in stale if recipe.parent in tags]
     return [recipe for recipe in stale if recipe not in later], later
@@ -111,7 +111,7 @@ def build(recipe: Recipe, mark: str, download: Future[Path] | None = None) -> No
 
 
 def main() -> int:
-    """The command line; exit code 1 with one message when something failed."""
+    """Run the command line; return exit code 1 with one message after a failure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="folders or tags (default: all but the controllers)")
     parser.add_argument("--controllers", action="store_true", help="those that only the long suite runs")

@@ -1,7 +1,7 @@
-"""The Debian under the images, and the tools of this machine that make it, all from its own apt mirror.
+"""The images' Debian, and the tools that create it on this machine, all from its own apt mirror.
 
-The images use Debian 13 whatever this machine runs: its Redis is of the line that the platform names, its Java is the
-one of the official Kafka image.
+The images use Debian 13 whatever this machine runs: it has the Redis version that the platform uses and the Java
+version of the official Kafka image.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from testbed.images.engine import docker, say
 SUITE = "trixie"
 ROOTFS = f"pti-local/rootfs:{SUITE}"
 TOOLS = {"debootstrap": "debootstrap", "mvn": "maven", "npm": "npm", "pip3": "python3-pip"}
-"""Command → the Debian package that brings it."""
+"""Maps each command to its Debian package."""
 
 FINGERPRINT = "2"
-"""Raise it when `import_rootfs` makes something else than before: every image is then built again."""
+"""Increase it if `import_rootfs` produces a different result: every image is then rebuilt."""
 
 
 def install_tools() -> None:
-    """Installs the Debian packages of the commands that are missing here."""
+    """Install the Debian packages of the missing commands."""
     missing = [package for command, package in TOOLS.items() if shutil.which(command) is None]
     if not missing:
         return
@@ -40,7 +40,7 @@ def install_tools() -> None:
 
 
 def import_rootfs() -> None:
-    """Makes the image `ROOTFS`: the smallest Debian, with this machine's mirrors as its package sources."""
+    """Create the image `ROOTFS`: a minimal Debian with this machine's mirrors as package sources."""
     if os.geteuid() != 0:
         raise RuntimeError("debootstrap needs root: run this once with sudo; later runs do without")
     sources = package_sources()
@@ -62,7 +62,8 @@ def import_rootfs() -> None:
 
 
 def package_sources() -> list[tuple[str, str]]:
-    """(mirror, suite) of this machine's apt, spelled for `SUITE`: the release, its updates, its security fixes."""
+    """Return (mirror, suite) from this machine's apt configuration, adapted to `SUITE`: release, updates, security
+    updates."""
     release = Path("/etc/os-release").read_text()
     here = next(line.split("=")[1] for line in release.splitlines() if line.startswith("VERSION_CODENAME="))
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]

@@ -1,8 +1,8 @@
-"""What the images are made of, fetched once from the package registries by their ordinary clients.
+"""The images' components, downloaded once from the package registries with their ordinary clients.
 
-Everything lands in a cache outside the checkout, in a folder named after what was asked for. The clients check what
-they get: pip and npm against the registry's index, Maven against the checksum files (`--strict-checksums`, without
-which it only warns), Go against the `go.sum` beside the sources.
+Downloads are stored in a cache outside the checkout, in folders named after the request. The clients verify downloads:
+pip and npm with the registry's index, Maven with the checksum files (`--strict-checksums`, without which it only
+warns), Go with the `go.sum` beside the sources.
 """
 
 from __future__ import annotations
@@ -28,24 +28,25 @@ FOLDER = Path(__file__).parent
 CACHE = cache.CACHE / "images"
 
 _MAVEN = threading.Lock()
-"""Maven's local repository isn't made for two writers."""
+"""Maven's local repository doesn't support concurrent writers."""
 
 _PYTHON = "3.13"
-"""The Python of the images' Debian."""
+"""The Python version of the images' Debian."""
 
 _PLATFORMS = ("manylinux_2_39", "manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
-"""What its C library (2.41) runs."""
+"""Wheel platforms that its C library (2.41) supports."""
 
 
 class Download(ABC):
-    """A set of files from one registry; its `repr` is what identifies it."""
+    """A set of files from one registry, identified by its `repr`."""
 
     @abstractmethod
     def collect(self, into: Path) -> None:
-        """Puts the files into the empty folder `into`."""
+        """Put the files into the empty folder `into`."""
 
     def fetch(self) -> Path:
-        """The folder with the files: from the cache, or filled now. A failed download leaves nothing behind."""
+        """Return the folder with the files, from the cache or newly downloaded. A failed download leaves nothing
+        behind."""
         done = CACHE / "downloads" / hashlib.sha256(repr(self).encode()).hexdigest()[:16]
         if not done.exists():
             done.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ class Download(ABC):
                 try:
                     partial.rename(done)
                 except OSError:
-                    if not done.exists():  # otherwise another run was faster
+                    if not done.exists():  # Otherwise, another run was faster.
                         raise
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -73,7 +74,7 @@ def _run(*command: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 def _pip_download(into: Path, *arguments: str) -> None:
-    """Fetches wheels for the images' Python, whichever Python runs here."""
+    """Download wheels for the images' Python, whichever Python runs here."""
     target = ["--python-version", _PYTHON, "--implementation", "cp", "--only-binary=:all:"]
     for platform in _PLATFORMS:
         target += ["--platform", f"{platform}_x86_64"]
@@ -82,12 +83,12 @@ def _pip_download(into: Path, *arguments: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class MavenJars(Download):
-    """Artifacts (`group:name[:version]`) and all they need at run time."""
+    """Artifacts (`group:name[:version]`) and their runtime dependencies."""
 
     artifacts: tuple[str, ...]
 
     managed_by: str | None = None
-    """A parent project whose table of versions holds for artifacts that are given without one."""
+    """A parent project whose version table applies to artifacts without a version."""
 
     def collect(self, into: Path) -> None:
         def dependency(coordinates: str, extra: str) -> str:
@@ -112,12 +113,12 @@ class MavenJars(Download):
 
 @dataclass(frozen=True, kw_only=True)
 class PythonWheels(Download):
-    """Wheels of the requirements and of all they need, for the images' Python."""
+    """Wheels of the requirements and their dependencies, for the images' Python."""
 
     requirements: tuple[str, ...]
 
     source_only: tuple[str, ...] = ()
-    """Pure Python packages among them that come without a wheel: theirs is built here."""
+    """Pure Python packages among them without a published wheel, which is built here."""
 
     def collect(self, into: Path) -> None:
         if self.source_only:
@@ -146,7 +147,7 @@ class PostgresBinaries(Download):
 
 @dataclass(frozen=True, kw_only=True)
 class NpmPackage(Download):
-    """A package with its dependencies, as `node_modules/`; no install script is run."""
+    """A package with its dependencies, as `node_modules/`; no install script runs."""
 
     name: str
     version: str
@@ -158,14 +159,14 @@ class NpmPackage(Download):
 
 @dataclass(frozen=True, kw_only=True)
 class GoProgram(Download):
-    """A program of ours in Go, built here from its sources and the modules that they name, as the one file `name`."""
+    """A Go program of this project, built here from its sources and pinned modules, as one file `name`."""
 
     name: str
     folder: str
-    """Below this folder; holds `go.mod` and `go.sum`."""
+    """Folder of the sources, with `go.mod` and `go.sum`."""
 
     digest: str = field(init=False)
-    """Of the sources: another one is another download."""
+    """Hash of the sources, so that changed sources are a new download."""
 
     def __post_init__(self) -> None:
         digest = hashlib.sha256()
@@ -184,8 +185,8 @@ class GoProgram(Download):
 
 @dataclass(frozen=True, kw_only=True)
 class GoModule(Download):
-    """A program of somebody else's in Go, built from its module at an exact version with the dependencies that the
-    module itself pins, as one file named after the program."""
+    """A third-party Go program, built from its module at an exact version with the module's own pinned dependencies, as
+    one file named after the program."""
 
     module: str
     version: str
@@ -194,17 +195,18 @@ class GoModule(Download):
     """The program's folder in the module."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Text variables of the program that its own release sets, its version above all."""
+    """Variables of the program that its release build sets, mainly its version."""
 
     tags: tuple[str, ...] = ()
     empty_files: tuple[str, ...] = ()
-    """Files that its own release generates and embeds, web pages: the program starts without, and shows none."""
+    """Files that its release build generates and embeds, such as web pages: the program starts without them but has no
+    pages."""
 
     def collect(self, into: Path) -> None:
         _need_go()
         found = json.loads(_run("go", "mod", "download", "-json", f"{self.module}@{self.version}"))
         with tempfile.TemporaryDirectory() as folder:
-            # The module cache is read-only, and a module that isn't the main one doesn't decide on versions.
+            # The module cache is read-only, and only a main module determines versions.
             sources = Path(folder, "sources")
             shutil.copytree(found["Dir"], sources, copy_function=shutil.copyfile)
             _run("chmod", "-R", "u+w", str(sources))
@@ -219,30 +221,30 @@ class GoModule(Download):
             flags = ("-trimpath", "-buildvcs=false", "-tags", ",".join(self.tags), "-ldflags", f"-s -w{variables}")
             _run(
                 *("go", "build", "-C", str(sources), *flags, "-o", str(into / program), self.package),
-                # Its development is a workspace of several modules; a release isn't.
+                # The repository is a workspace of several modules; the release isn't.
                 environment={"CGO_ENABLED": "0", "GOWORK": "off"},
             )
 
     def prepare(self, sources: Path) -> None:
-        """What is done to the sources before they are built."""
+        """Change the sources before the build."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatchedGoModule(GoModule):
-    """The same for a module that doesn't build as it is published: a dependency isn't to be had, a file isn't in it."""
+    """A module that doesn't build as published, because a dependency isn't available or a file is missing."""
 
     patch: str
-    """A file below this folder, for `git apply`; it says what is left out and why."""
+    """A file below this folder for `git apply`, which describes what it leaves out and why."""
 
     digest: str = field(init=False)
-    """Of the patch: another one is another download."""
+    """Hash of the patch, so that a changed patch is a new download."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", hashlib.sha256((FOLDER / self.patch).read_bytes()).hexdigest()[:16])
 
     def prepare(self, sources: Path) -> None:
-        """Applies the patch."""
-        # Inside of a repository git would take the paths for that one's.
+        """Apply the patch."""
+        # Inside a repository, git would interpret the paths relative to it.
         outside = {"GIT_CEILING_DIRECTORIES": str(sources.parent)}
         _run("git", "-C", str(sources), "apply", str(FOLDER / self.patch), environment=outside)
 

@@ -1,4 +1,4 @@
-"""The Docker client, as far as building and trying images needs it."""
+"""The Docker client, as far as building and testing images needs it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 OFFICIAL = "official"
-"""Stands for the fingerprint of an image that isn't ours."""
+"""Placeholder for the fingerprint of an image from elsewhere."""
 
 
 def say(subject: str, text: str) -> None:
-    """One line of progress, whole also when several are built at once."""
+    """Print one line of progress, unbroken even if several images are built in parallel."""
     print(f"[{subject}] {text}\n", end="", flush=True)
 
 
 def docker(*arguments: str, log: Path | None = None) -> str:
-    """Runs the Docker client and returns what it printed; on failure the error holds the end of it.
+    """Run the Docker client and return its output; the error of a failed command contains the last lines.
 
-    The classic builder is asked for: a Debian engine comes without BuildKit's client.
+    Use the classic builder, because Debian's engine has no BuildKit client.
     """
     done = subprocess.run(
         ["docker", *arguments],
@@ -40,9 +40,9 @@ def docker(*arguments: str, log: Path | None = None) -> str:
 
 
 def present(tags: Sequence[str]) -> dict[str, str]:
-    """Tag → fingerprint of those images that the engine has.
+    """Map the tags that the engine has to fingerprints.
 
-    An image of one of our names without our label is the official one, pulled from a registry: `OFFICIAL`.
+    An image with one of the tags but without the label is the official one, pulled from a registry: `OFFICIAL`.
     """
     template = '{{join .RepoTags " "}}|{{index .Config.Labels "pti.recipe"}}'
     if shutil.which("docker") is None:

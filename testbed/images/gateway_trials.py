@@ -1,6 +1,6 @@
-"""The trials of what a browser's request passes: nginx, the reference front end and service, and Kong before them.
+"""Tests of a browser request's components: nginx, the reference front end and service, and Kong in front of them.
 
-They need the servers of `trials.py` to run: the service asks PostgreSQL, Redis and Kafka, and Kong counts in Redis.
+They need the servers of `trials.py`: the service uses PostgreSQL, Redis and Kafka, and Kong counts in Redis.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TENANT = "5d1c7a52-8f0e-4c55-9d3b-0f3a1f4f2c11"
 
 
 def token(lifetime_s: int) -> str:
-    """The header line of a request by the tenant, valid for that long (negative: expired)."""
+    """Return the tenant's Authorization header, with the given validity (negative: expired)."""
 
     def part(content: bytes) -> str:
         return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
@@ -31,7 +31,7 @@ def token(lifetime_s: int) -> str:
 
 
 LIMIT = {"year": 2, "limit_by": "ip", "policy": "redis", "redis": {"host": "redis", "password": "secret"}}
-"""A year hardly ends between two requests of a trial."""
+"""A year's end is unlikely between two requests of a test."""
 
 KONG = json.dumps(
     {
@@ -56,7 +56,7 @@ KONG = json.dumps(
     }
 )
 
-# Neither curl nor wget is in Kong's image.
+# Kong's image has neither curl nor wget.
 ASK = r"""
 exec 3<>"/dev/tcp/127.0.0.1/$1"
 printf '%s HTTP/1.0\r\nHost: pti.example\r\n' "$2" >&3
@@ -66,7 +66,7 @@ cat <&3
 
 
 def ask(port: int, request: str, *headers: str) -> str:
-    """A request to the container itself; prints the whole answer."""
+    """Send a request to the container itself and print the complete response."""
     words = " ".join(f"'{word}'" for word in (str(port), request, *headers))
     return f"bash /ask.sh {words} | tr -d '\\r'"
 

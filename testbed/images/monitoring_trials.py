@@ -1,4 +1,4 @@
-"""The trials of what watches: they need the servers of `trials.py` and `gateway_trials.py` to run."""
+"""Tests of the monitoring images: they need the servers of `trials.py` and `gateway_trials.py`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CERTIFICATE = {
 def exporter(
     name: str, image: str, port: int, expected: str, *, user: str = NOBODY, path: str = "/metrics", **given: object
 ) -> Trial:
-    """An exporter, and a line that it tells of a server that runs."""
+    """Return an exporter, and a line of metrics that it returns for a running server."""
     ask = f"wget -q -O - http://127.0.0.1:{port}"
     return Trial(
         name=name,
@@ -50,7 +50,7 @@ MONITORING_TRIALS = (
             "DATA_SOURCE_USER": "watcher",
             "DATA_SOURCE_PASS_FILE": "/run/secrets/password",
         },
-        # A space would be lost on the exporter's way to its driver ("malformed dsn").
+        # The exporter's driver would refuse a space ("malformed dsn").
         files={"/run/secrets/password": WATCHER_PASSWORD},
     ),
     exporter(
@@ -100,7 +100,7 @@ MONITORING_TRIALS = (
         ready="wget -q -O - http://127.0.0.1:9090/-/ready",
         checks=(
             ("wget -q -O - http://127.0.0.1:9090/api/v1/status/buildinfo", '"version":"3.14.0"'),
-            # A scrape takes its second.
+            # A scrape takes a second.
             (
                 "for try in $(seq 50); do wget -q -O - 'http://127.0.0.1:9090/api/v1/query?query=pg_up' | grep value"
                 " && break; sleep 0.2; done",

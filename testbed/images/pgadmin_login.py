@@ -1,4 +1,4 @@
-"""Logs in to the pgAdmin of this container and opens the server that it was given; prints pgAdmin's answer."""
+"""Log in to this container's pgAdmin, open a configured server, and print pgAdmin's response."""
 
 import os
 import re
@@ -12,7 +12,7 @@ browser = build_opener(HTTPCookieProcessor(CookieJar()))
 
 
 def token(path: str) -> str:
-    """The token against forged requests, as the page or script carries it."""
+    """Return the CSRF token from a page or script."""
     page = browser.open(ADDRESS + path).read().decode()
     found = re.search(r"(?:csrfToken|csrf_token)\W{1,12}([\w.-]{20,})", page)
     assert found, f"no token in {path}:\n{page}"

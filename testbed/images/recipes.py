@@ -1,4 +1,4 @@
-"""The table of images: what each is called, what really runs in it, and what it is made from."""
+"""The table of images: name, the software that runs in it, and its components."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ BUSYBOX = "pti-local/busybox:1.37"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One image: a folder with its Dockerfile, its name, and what is downloaded for it."""
+    """An image: the folder with its Dockerfile, its name, and its downloads."""
 
     folder: str
     tag: str
     software: str
-    """What really runs, with its version; the label `pti.software`."""
+    """The software in the image, with its version; the label `pti.software`."""
 
     is_stand_in: bool = False
-    """Whether it isn't the software that the tag names, in any version; the label `pti.stand-in`."""
+    """Whether a substitute replaces the software that the tag names; the label `pti.stand-in`."""
 
     parent: str = BASE
-    """The image under it, `PARENT` in the Dockerfile; a change of it rebuilds this one."""
+    """The base image, `PARENT` in the Dockerfile; if it changes, this image is rebuilt."""
 
     source: str | None = field(default=None, repr=False)
-    """A folder of the project that is built in place of one of these, for an image of the project's own."""
+    """A folder of the project that is built instead of one of these, for the project's own images."""
 
     download: Download | None = None
-    """Lands in the build context as `download/`."""
+    """Files that the build context contains as `download/`."""
 
     arguments: Mapping[str, str] = field(default_factory=dict)
-    """Further build arguments."""
+    """Additional build arguments."""
 
     @property
     def place(self) -> Path:
-        """The folder with the Dockerfile and all that it copies."""
+        """Return the folder with the Dockerfile and all files that it copies."""
         return PROJECT / self.source if self.source else FOLDER / self.folder
 
     def fingerprint(self, parent: str) -> str:
-        """Changes with anything that goes into the image: its files, downloads, labels, and its parent's fingerprint.
+        """Return a hash of everything in the image: its files, downloads, labels, and its parent's fingerprint.
 
-        Kept in the label `pti.recipe`, so that a second run knows that there is nothing to do.
+        The label `pti.recipe` contains it, so that a second run can skip the image.
         """
         digest = hashlib.sha256(repr((self, parent)).encode())
         for path in sorted(self.place.rglob("*")):
@@ -71,13 +71,14 @@ class Recipe:
 
 
 def _requirements(file: str) -> tuple[str, ...]:
-    """The lines of a requirements file of the project."""
+    """Return the lines of a requirements file of the project."""
     lines = (PROJECT / file).read_text().splitlines()
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
 def _kafka(version: str, *logging: str) -> Recipe:
-    """A Kafka distribution from its jars; `logging` is the log back end, which Kafka's own modules leave open."""
+    """Return a Kafka distribution from its JARs; `logging` is the log back end, which Kafka's own modules don't
+    choose."""
     modules = [f"org.apache.kafka:{name}:{version}" for name in ("kafka_2.13", "kafka-tools")]
     return Recipe(
         folder="kafka",
@@ -90,7 +91,7 @@ def _kafka(version: str, *logging: str) -> Recipe:
 
 
 VERSION_VARIABLE = "github.com/prometheus/common/version.Version"
-"""Where the programs of Prometheus' family keep theirs."""
+"""Directory of the programs in Prometheus' images."""
 
 
 def _go(
@@ -107,7 +108,7 @@ def _go(
     empty_files: tuple[str, ...] = (),
     parent: str = BUSYBOX,
 ) -> Recipe:
-    """A program in Go from its own module, whose version may be counted otherwise than its releases."""
+    """Return a Go program from its own module, whose version may differ from its release."""
     return Recipe(
         folder=folder,
         tag=tag,
@@ -146,8 +147,8 @@ IMAGES = (
         download=MavenJars(
             artifacts=(
                 "org.apache.zookeeper:zookeeper:3.9.5",
-                "org.apache.zookeeper:zookeeper-prometheus-metrics:3.9.4",  # there is no 3.9.5 of it
-                # ZooKeeper's own build calls these "provided": its distribution brings them.
+                "org.apache.zookeeper:zookeeper-prometheus-metrics:3.9.4",  # There is no 3.9.5 of it.
+                # ZooKeeper's own build declares these as "provided", because its distribution contains them.
                 "ch.qos.logback:logback-classic",
                 "com.fasterxml.jackson.core:jackson-databind",
                 "commons-cli:commons-cli",
@@ -164,7 +165,7 @@ IMAGES = (
         tag="dpage/pgadmin4:9.17",
         software="pgAdmin 4 9.17 (gunicorn 23.0.0, Python 3.13)",
         download=PythonWheels(
-            # 5.8.2 turned the meaning of a method round, and pgAdmin 9.17 refuses every login with it (pgadmin4#10256).
+            # 5.8.2 inverted the meaning of a method, and pgAdmin 9.17 refuses every login with it (pgadmin4#10256).
             requirements=("pgadmin4==9.17", "gunicorn==23.0.0", "Flask-Security-Too==5.8.1"),
             source_only=("Flask-Principal", "jsonformatter~=0.3.4"),
         ),
@@ -202,7 +203,7 @@ IMAGES = (
         *("prometheus", "prom/prometheus:v3.14.0", "Prometheus", "3.14.0"),
         *("github.com/prometheus/prometheus", "v0.314.0"),
         package="./cmd/prometheus",
-        # The two ways of finding targets that the platform uses; the others double the program.
+        # The two service discovery methods that the platform uses; the others double the program's size.
         tags=("remove_all_sd", "enable_dns_sd", "enable_kubernetes_sd"),
     ),
     _go(
@@ -297,7 +298,7 @@ CONTROLLERS = (
             version="v3.7.13",
             package="./cmd/traefik",
             variables={"github.com/traefik/traefik/v3/pkg/version.Version": "3.7.13"},
-            # Its web pages; the embedded folder must not be without one.
+            # Its web pages; the embedded folder must contain one.
             empty_files=("webui/static/index.html",),
             patch="traefik/module.patch",
         ),
@@ -310,4 +311,5 @@ CONTROLLERS = (
         download=GoProgram(name="cert-manager", folder="cert-manager/src"),
     ),
 )
-"""What a cluster runs beside the platform. Built when named, and for the long suite: minutes of compiling each."""
+"""Controllers that a cluster runs besides the platform. They are built by name and for the long suite, because each
+takes minutes to compile."""

@@ -1,6 +1,6 @@
-"""What each image is tried with: its user, what it may write to, its configuration, and the answers it owes.
+"""Tests of each image: its user, writable paths, configuration, and expected responses.
 
-Ordered so that each finds those that it needs: Kafka finds ZooKeeper, the tools find their servers.
+The order follows the dependencies: Kafka needs ZooKeeper, and the tools need their servers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One container of an image under test."""
+    """A container of an image under test."""
 
     name: str
     """Its name in the network."""
@@ -22,20 +22,20 @@ class Trial:
     """`uid:gid`."""
 
     ready: str
-    """Shell command in the container that succeeds once the server answers."""
+    """Shell command in the container that succeeds once the server responds."""
 
     checks: tuple[tuple[str, str], ...]
-    """(shell command in the container, regular expression that its output has to match)."""
+    """(shell command in the container, regular expression that its output must match)."""
 
     scratch: tuple[str, ...] = ("/tmp",)  # noqa: S108 - a path in the container
-    """Paths that are writable and empty."""
+    """Writable, empty paths."""
 
     data: tuple[str, ...] = ()
-    """Paths that are volumes: writable, with the image's own content and owner."""
+    """Volumes: writable, with the image's own content and owner."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
-    """Path → content, mounted read-only."""
+    """Maps paths to contents, mounted read-only."""
 
     command: tuple[str, ...] = ()
 
@@ -58,7 +58,7 @@ advertised.listeners=PLAINTEXT://kraft:9092
 
 
 def kafka(name: str, image: str, properties: str, start: str, tools: tuple[tuple[str, str], ...]) -> Trial:
-    """A broker with its data on a volume; a message goes through it."""
+    """Return a broker with its data on a volume, and a check that sends a message through it."""
     server = f"--bootstrap-server {name}:9092"
     return Trial(
         name=name,

@@ -1,11 +1,11 @@
-"""Starts every image the way the platform runs it, asks it something real, and measures it.
+"""Start every image as the platform runs it, test it, and measure it.
 
     python -m testbed.images.verify                         all of them but the controllers
     python -m testbed.images.verify postgres redis          only these containers, in the tables' order
 
 Each runs with a read-only root, no capabilities, no new privileges and its numeric user; `trials.py`,
-`gateway_trials.py` and `monitoring_trials.py` say what it may write to, what it is asked and what it has to answer. The
-answers of the later ones need the earlier ones to run.
+`gateway_trials.py` and `monitoring_trials.py` define its writable paths, requests and expected responses. Later
+containers need the earlier ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NETWORK = f"pti-images-{os.getpid()}"
 
 
 def main() -> int:
-    """Prints one line of figures per image; exit code 1 and the reason at the first that fails."""
+    """Print one line of figures per image; return exit code 1 and the reason after the first failure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     known = [trial.name for trial in ALL]
     parser.add_argument("names", nargs="*", help=f"of {', '.join(known)} (default: all but the controllers)")
@@ -56,7 +56,7 @@ def main() -> int:
 
 @contextmanager
 def network() -> Iterator[None]:
-    """A network of this run's own; whatever was started in it goes with it."""
+    """Create a network for this run, and remove it with its containers at the end."""
     docker("network", "create", NETWORK)
     try:
         yield
@@ -68,7 +68,8 @@ def network() -> Iterator[None]:
 
 
 def attempt(trial: Trial, folder: Path) -> None:
-    """Starts one container, asks it, stops it; leaves it started again, and ready, for those that need it."""
+    """Start a container, test it and stop it; then start it again until it is ready, for the containers that need
+    it."""
     folder.mkdir()
     container = f"{NETWORK}-{trial.name}"
     started = time.monotonic()
@@ -88,7 +89,7 @@ def attempt(trial: Trial, folder: Path) -> None:
 
 
 def wait_until_ready(trial: Trial, container: str, started: float) -> float:
-    """Seconds since `started` (monotonic) at which the container said that it is ready."""
+    """Return the seconds from `started` (monotonic) until the container reports ready."""
     while not run_in(container, trial.ready)[0]:
         state = docker("inspect", "--format", "{{.State.Status}}", container).strip()
         if state != "running" or time.monotonic() - started > DEADLINE_S:
@@ -98,7 +99,7 @@ def wait_until_ready(trial: Trial, container: str, started: float) -> float:
 
 
 def options(trial: Trial, folder: Path) -> list[str]:
-    """The options of `docker run` for a trial; its files lie in `folder` and are mounted read-only."""
+    """Return the options of `docker run` for a test; its files are in `folder` and mounted read-only."""
     given = [*HARDENED, "--user", trial.user, "--network", NETWORK, "--network-alias", trial.name]
     owner = trial.user.replace(":", ",gid=")
     for path in trial.scratch:
@@ -116,7 +117,7 @@ def options(trial: Trial, folder: Path) -> list[str]:
 
 
 def run_in(container: str, command: str) -> tuple[bool, str]:
-    """Whether the shell command succeeded in the container, and what it printed."""
+    """Run a shell command in the container; return whether it succeeded, and its output."""
     done = subprocess.run(
         ["docker", "exec", container, "sh", "-c", command],
         stdout=subprocess.PIPE,

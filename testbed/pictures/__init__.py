@@ -1,4 +1,4 @@
-"""Pictures of the dashboards: a plain rendering of every panel's queries, without Grafana."""
+"""Pictures of the dashboards: simple renderings of every panel's queries, without Grafana."""
 
 from testbed.pictures.draw import draw_all
 

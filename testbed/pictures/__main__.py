@@ -1,4 +1,4 @@
-"""Draws Grafana's dashboards from what a running Prometheus answers.
+"""Draw Grafana's dashboards with data from a running Prometheus.
 
 python -m testbed.pictures --prometheus http://127.0.0.1:9090 [--minutes 60] [--folder docs/images]
 """
@@ -14,7 +14,7 @@ from testbed.pictures import draw_all
 
 
 def main() -> int:
-    """Return exit code 1, with one message, if Prometheus doesn't answer."""
+    """Return exit code 1, with one message, if Prometheus doesn't respond."""
     parser = argparse.ArgumentParser(prog="python -m testbed.pictures", description="Draws Grafana's dashboards.")
     parser.add_argument("--prometheus", required=True, metavar="URL", help="for instance http://127.0.0.1:9090")
     parser.add_argument("--minutes", type=float, default=60, help="length of the time range (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""What a running Prometheus answers to a panel's queries, with Grafana's variables filled in."""
+"""A running Prometheus' responses to a panel's queries, with Grafana's variables filled in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from operations.project import OperationError
 
 POINTS = 150
-"""Values of a line at most."""
+"""Maximum number of points per line."""
 
 LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 DURATION = re.compile(r"(?:(\d+)m)?(?:(\d+)s)?")
@@ -24,7 +24,7 @@ TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class Span:
-    """The time that a picture shows, in seconds."""
+    """The time range of a picture, in seconds."""
 
     end: float
     seconds: float
@@ -32,48 +32,48 @@ class Span:
 
     @property
     def step(self) -> float:
-        """Between two values of a line: whole scrapes."""
+        """Return the interval between two points of a line, a multiple of the scrape interval."""
         scrapes = math.ceil(self.seconds / POINTS / self.scrape_interval)
         return scrapes * self.scrape_interval
 
     @property
     def moments(self) -> list[float]:
-        """Where the values of a line stand."""
+        """Return the times of a line's points."""
         count = int(self.seconds / self.step)
         return [self.end - (count - number) * self.step for number in range(count + 1)]
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line, or one number."""
+    """A line or a number."""
 
     name: str
     values: tuple[float, ...]
-    """One for each of the span's moments, NaN where there is none; a single one for an instant."""
+    """One value per time, NaN if there is none; an instant query has a single value."""
 
     @property
     def last(self) -> float | None:
-        """The last value there is."""
+        """Return the last existing value."""
         return next((value for value in reversed(self.values) if not math.isnan(value)), None)
 
 
 class Prometheus:
-    """The API of a running one.
+    """The API of a running Prometheus.
 
     Raises:
-        OperationError: from each method, where it doesn't answer or refuses.
+        OperationError: from each method, if it doesn't respond or refuses the query.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
 
     def scrape_interval(self) -> float:
-        """The longest time between two looks at a target, in seconds."""
+        """Return the longest scrape interval of a target, in seconds."""
         targets = self._ask("targets", state="active")["activeTargets"]
         return max((_seconds(target["scrapeInterval"]) for target in targets), default=15.0)
 
     def lines(self, expression: str, legend: str, span: Span) -> list[Series]:
-        """The series of an expression over the span."""
+        """Return the series of an expression over the time range."""
         moments = span.moments
         found = self._ask(
             "query_range",
@@ -85,7 +85,7 @@ class Prometheus:
         return [Series(named(legend, one["metric"]), _aligned(one["values"], moments)) for one in found["result"]]
 
     def numbers(self, expression: str, legend: str, span: Span) -> list[Series]:
-        """The values of an expression at the span's end."""
+        """Return the values of an expression at the end of the time range."""
         found = self._ask("query", query=with_values(expression, span), time=str(span.end))
         return [Series(named(legend, one["metric"]), (float(one["value"][1]),)) for one in found["result"]]
 
@@ -104,7 +104,7 @@ class Prometheus:
 
 
 def with_values(expression: str, span: Span) -> str:
-    """The expression with what Grafana puts in the place of its variables, every workload being chosen."""
+    """Return the expression with Grafana's variables filled in and every workload selected."""
     rate_interval = max(span.step + span.scrape_interval, 4 * span.scrape_interval)
     return (
         expression.replace("$__rate_interval", f"{rate_interval:.0f}s")
@@ -114,7 +114,7 @@ def with_values(expression: str, span: Span) -> str:
 
 
 def named(legend: str, labels: Mapping[str, str]) -> str:
-    """The name in the legend: labels in the place of `{{label}}`."""
+    """Return the name in the legend, with labels in place of `{{label}}`."""
     return LABEL.sub(lambda found: labels.get(found[1], ""), legend).strip()
 
 
@@ -124,7 +124,7 @@ def _aligned(points: list[list[Any]], moments: list[float]) -> tuple[float, ...]
 
 
 def _seconds(duration: str) -> float:
-    """Of Prometheus' own writing: `15s`, `1m30s`."""
+    """Parse a duration in Prometheus' format: `15s`, `1m30s`."""
     found = DURATION.fullmatch(duration)
     if found is None:
         raise OperationError(f"the scrape interval '{duration}' is not a duration in minutes and seconds")

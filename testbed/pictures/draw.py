@@ -30,7 +30,7 @@ from testbed.pictures.units import text_of, ticks
 NOTE = "A plain rendering of the panels' queries, as a running Prometheus answered them. Not Grafana's own look."
 DPI = 100
 PALETTE = 160
-"""Colours of the file: lines and letters need no more, and it stays small."""
+"""Colours per file: lines and letters need no more, and the file stays small."""
 
 PAGE, PAPER, BORDER, TEXT, FAINT, GRID = "#f4f5f5", "#ffffff", "#d9dadd", "#24292e", "#6e7680", "#e6e8eb"
 COLOURS = {"green": "#2f9e44", "red": "#d6293e", "text": TEXT}
@@ -38,18 +38,18 @@ LINES = (
     *("#3871dc", "#e8953a", "#2b9c6e", "#8f5fd1", "#8a5a3b", "#4fb3e8", "#b3a11f"),
     *("#d07ab8", "#5b6672", "#1f3a7a", "#8cc152", "#6b2f6b", "#1d7f86", "#c9a27a"),
 )
-"""Without red, which means a limit."""
+"""Colours of lines, without red, which marks limits."""
 
 SMALL, NORMAL, TITLE = 7.0, 8.5, 9.5
 MARK, BETWEEN = 19, 14
-"""Pixels that a legend's mark takes, and between two names."""
+"""Width in pixels of a legend's marker, and of the gap between two names."""
 
 
 def draw_all(url: str, minutes: float, folder: Path) -> list[Path]:
-    """Draw every generated dashboard from the last minutes of a Prometheus. Return the written files.
+    """Draw every generated dashboard with the latest minutes of a Prometheus. Return the written files.
 
     Raises:
-        OperationError: that Prometheus doesn't answer, or refuses a query.
+        OperationError: Prometheus doesn't respond or refuses a query.
     """
     prometheus = Prometheus(url)
     span = Span(time.time(), minutes * 60, prometheus.scrape_interval())
@@ -58,7 +58,7 @@ def draw_all(url: str, minutes: float, folder: Path) -> list[Path]:
 
 
 def draw(board: DrawnBoard, prometheus: Prometheus, span: Span, folder: Path) -> Path:
-    """Draws one dashboard as `dashboard-<uid>.png`."""
+    """Draw one dashboard as `dashboard-<uid>.png`."""
     canvas = Canvas(layout.height_of(board.rows), span)
     canvas.header(board)
     for panel in board.panels:
@@ -73,7 +73,7 @@ def draw(board: DrawnBoard, prometheus: Prometheus, span: Span, folder: Path) ->
 
 
 class Canvas:
-    """A picture in the making; every measure is in pixels from the upper left corner."""
+    """A picture being drawn; coordinates are in pixels from the upper left corner."""
 
     def __init__(self, height: int, span: Span) -> None:
         self._height, self._span = height, span
@@ -85,7 +85,7 @@ class Canvas:
         self._page.axis("off")
 
     def header(self, board: DrawnBoard) -> None:
-        """Title, description, what the picture is and which time it shows."""
+        """Draw the title, the description, the kind of picture and its time range."""
         begin, end = (datetime.fromtimestamp(one, UTC) for one in (self._span.moments[0], self._span.end))
         self._text(layout.GAP + 2, 22, board.title, 15, weight="bold")
         self._text(layout.GAP + 2, 46, board.description, NORMAL, FAINT)
@@ -94,7 +94,7 @@ class Canvas:
         self._text(layout.WIDTH - layout.GAP - 2, 22, shown, NORMAL, FAINT, ha="right")
 
     def heading(self, row: Drawn) -> None:
-        """The title of a section, with a line to the right side."""
+        """Draw the title of a section, with a line on its right."""
         box = layout.box_of(row.place)
         middle = box.top + box.height / 2
         self._text(box.left + 2, middle, row.title, TITLE + 1, weight="bold")
@@ -102,7 +102,7 @@ class Canvas:
         self._page.plot([begin, box.right], [middle, middle], color=BORDER, linewidth=1)
 
     def panel(self, panel: Drawn, found: Sequence[Series]) -> None:
-        """A panel with what was found."""
+        """Draw a panel with its query results."""
         box = layout.box_of(panel.place)
         self._page.add_patch(
             FancyBboxPatch(
@@ -205,7 +205,7 @@ class Canvas:
             self._text(left + MARK, middle, name, SMALL)
             left += MARK + _width(name, SMALL) + BETWEEN
 
-    # What they are made of.
+    # Their elements.
 
     def _axes(self, box: Box) -> Axes:
         height = self._height
@@ -241,7 +241,7 @@ class Canvas:
         weight: str = "normal",
         style: str = "normal",
     ) -> None:
-        # Not to be read as a formula: names hold what they like.
+        # Names may contain any character, so don't parse them as formulas.
         self._page.text(
             left,
             middle,
@@ -258,13 +258,13 @@ class Canvas:
 
 @functools.cache
 def _width(text: str, size: float, *, bold: bool = False) -> float:
-    """Pixels that a text takes."""
+    """Return the width of a text in pixels."""
     font = FontProperties(weight="bold" if bold else "normal")
     return float(TextPath((0, 0), text, size=size * DPI / 72, prop=font, usetex=False).get_extents().width)
 
 
 def _runs(one: Series, at: Sequence[float]) -> list[tuple[float, tuple[float, float]]]:
-    """Value, with the first and the last moment of each stretch in which it stays the same."""
+    """Return each stretch of equal values: the value, its first and its last time."""
     stretches = []
     for value, run in groupby(zip(one.values, at, strict=True), key=lambda pair: pair[0]):
         stretch = [moment for _, moment in run]

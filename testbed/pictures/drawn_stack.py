@@ -1,9 +1,9 @@
-"""Draws the dashboards of a stack that it brings up for that, on the Docker engine.
+"""Bring up a stack on the Docker engine and draw its dashboards.
 
     python -m testbed.pictures.drawn_stack [--folder docs/images]
 
-All seven services, the four front ends, and monitoring with the rules as they are. Eight minutes of traffic pass
-through it, in which one service stays away for half a minute. Nothing is left behind.
+The stack has all seven services, the four front ends, and monitoring with the real alert rules. It gets eight minutes
+of traffic, in which one service is down for half a minute. Everything is removed afterwards.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tests.e2e.traffic import Traffic
 from tests.engine.docker_engine import docker
 
 PHASES = ((60, 3.0), (120, 6.0), (30, 6.0), (120, 4.0), (120, 7.0), (45, 3.0))
-"""Seconds, and requests a second meanwhile."""
+"""Seconds, and requests per second meanwhile."""
 
 AWAY, AWAY_IN_PHASE = "planning", 2
 SCRAPE_INTERVAL_S = 5
 
 
 def main() -> int:
-    """Exit code 1 where an image is missing."""
+    """Return exit code 1 if an image is missing."""
     parser = argparse.ArgumentParser(description="Draws the dashboards of a stack that is brought up for that.")
     parser.add_argument("--folder", type=Path, default=Path("docs/images"), help="default: %(default)s")
     folder = parser.parse_args().folder
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def configuration() -> dict[str, Any]:
-    """Everything, watched every five seconds: minutes show what hours would."""
+    """Return a configuration of everything, scraped every five seconds, so that minutes show what hours would."""
     services = {"deploy": "all", "environment": {"FAULT_INJECTION": "true"}}
     watched = monitored_stack.monitoring(SCRAPE_INTERVAL_S)
     return monitored_stack.watched_stores(services, watched) | {
@@ -59,7 +59,7 @@ def configuration() -> dict[str, Any]:
 
 
 def pass_traffic(stack: FullStack) -> None:
-    """Every phase, one after the other."""
+    """Run all phases in order."""
     traffic = Traffic(stack.platform())
     for number, (seconds, per_second) in enumerate(PHASES):
         away = number == AWAY_IN_PHASE

@@ -1,4 +1,4 @@
-"""Where things stand on a picture, in pixels from its upper left corner."""
+"""Positions in a picture, in pixels from its upper left corner."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from testbed.pictures.panels import Place
 COLUMNS = 24
 COLUMN, ROW = 58, 34
 GAP = 8
-"""Between two panels."""
+"""Gap between two panels."""
 
 HEADER, FOOTER = 84, 34
 WIDTH = COLUMNS * COLUMN + GAP
@@ -31,16 +31,16 @@ class Box:
 
     @property
     def right(self) -> float:
-        """Its right side."""
+        """Return its right edge."""
         return self.left + self.width
 
     @property
     def bottom(self) -> float:
-        """Its lower side."""
+        """Return its bottom edge."""
         return self.top + self.height
 
     def inside(self, left: float, top: float, right: float, bottom: float) -> Box:
-        """What is left of it without these margins."""
+        """Return the area inside these margins."""
         return Box(self.left + left, self.top + top, self.width - left - right, self.height - top - bottom)
 
 
@@ -49,11 +49,11 @@ class Legend(NamedTuple):
 
     rows: list[list[str]]
     left_out: int
-    """Names for which there was no room."""
+    """Names for which there is no space."""
 
 
 def box_of(place: Place) -> Box:
-    """A panel's rectangle, without the gap around it."""
+    """Return a panel's rectangle, without the gap around it."""
     return Box(
         left=place.x * COLUMN + GAP,
         top=HEADER + place.y * ROW,
@@ -63,17 +63,17 @@ def box_of(place: Place) -> Box:
 
 
 def height_of(rows: int) -> int:
-    """Of a picture whose grid has so many rows."""
+    """Return the height of a picture with a number of grid rows."""
     return HEADER + rows * ROW + FOOTER
 
 
 def legend_of(names: Sequence[str], width: float, width_of: Callable[[str], float]) -> Legend:
-    """Names in rows of at most that width, three rows of them at most.
+    """Arrange names in at most three rows of at most this width.
 
     Args:
-        names: in the order of their importance.
-        width: of a row.
-        width_of: what a name takes with its mark and the gap behind it.
+        names: the names by importance.
+        width: the width of a row.
+        width_of: returns the width of a name with its marker and the gap after it.
     """
     rows: list[list[str]] = []
     used = 0.0
@@ -90,7 +90,7 @@ def legend_of(names: Sequence[str], width: float, width_of: Callable[[str], floa
 
 
 def moments(start: float, end: float) -> list[float]:
-    """Round times between the two, six at most."""
+    """Return at most six round times in the range."""
     step = next((one for one in TIME_STEPS_S if (end - start) / one <= MOST_MOMENTS), TIME_STEPS_S[-1])
     first = int(-(-start // step))
     return [float(number * step) for number in range(first, int(end // step) + 1)]

@@ -1,4 +1,4 @@
-"""What a dashboard's file says about its panels, as far as a picture shows it."""
+"""The parts of a dashboard's panels that a picture shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS: dict[str, Literal["row", "graph", "number", "timeline"]] = {
     "stat": "number",
     "state-timeline": "timeline",
 }
-"""Grafana's types of panels that the dashboards have."""
+"""Grafana's panel types that the dashboards use."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """One panel, or the heading of a section."""
+    """A panel, or the heading of a section."""
 
     title: str
     kind: Literal["row", "graph", "number", "timeline"]
@@ -40,18 +40,18 @@ class Drawn:
     unit: str = "short"
     decimals: int | None = None
     limits: frozenset[str] = frozenset()
-    """Names of the lines that are drawn dashed and red."""
+    """Names of the lines that are dashed and red."""
 
     steps: tuple[tuple[float, str], ...] = ()
-    """From which value on a number has which colour."""
+    """The colours of numbers and the values at which they begin."""
 
     words: Mapping[float, tuple[str, str]] | None = None
-    """Of a timeline: value to its word and colour."""
+    """Maps each value of a timeline to its text and colour."""
 
     no_value: str = "No data"
 
     def colour_of(self, value: float) -> str:
-        """The colour of a number: that of the last step that it reaches."""
+        """Return the colour of a number: that of the last step it reaches."""
         return next((colour for least, colour in reversed(self.steps) if value >= least), "text")
 
 
@@ -66,15 +66,15 @@ class DrawnBoard:
 
     @property
     def rows(self) -> int:
-        """Height in the grid."""
+        """Return the height in grid rows."""
         return max(panel.place.y + panel.place.h for panel in self.panels)
 
 
 def board_of(file: Path) -> DrawnBoard:
-    """The dashboard in a file.
+    """Return the dashboard in a file.
 
     Raises:
-        KeyError: a panel is of a type that isn't in the table.
+        KeyError: a panel has a type that isn't in the table.
     """
     read = json.loads(file.read_text())
     return DrawnBoard(
@@ -99,7 +99,7 @@ def _panel(panel: Mapping[str, Any]) -> Drawn:
         unit=shown["unit"],
         decimals=shown.get("decimals"),
         limits=frozenset(one["matcher"]["options"] for one in panel["fieldConfig"]["overrides"]),
-        # The first step reaches down to everything.
+        # The first step has no lower bound.
         steps=tuple((float("-inf") if one["value"] is None else one["value"], one["color"]) for one in steps),
         words={
             float(value): (one["text"], one["color"])

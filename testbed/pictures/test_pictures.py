@@ -1,4 +1,4 @@
-"""Pictures of the dashboards: numbers are written as Grafana's units have it, and nothing is lost without a word."""
+"""Pictures of the dashboards: numbers use Grafana's units, and nothing is silently left out."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ NUMBER = Drawn(title="Alerts", kind="number", place=PLACE, steps=((-math.inf, "g
 
 
 def canvas_with(panel: Drawn, *found: Series) -> Canvas:
-    """A picture of one panel."""
+    """Draw a picture with one panel."""
     canvas = Canvas(layout.height_of(8), SPAN)
     canvas.panel(panel, found)
     return canvas
 
 
 def texts(canvas: Canvas) -> set[str]:
-    """What is written on it."""
+    """Return the texts in it."""
     return {one.get_text() for one in canvas.figure.findobj(Text) if isinstance(one, Text)} - {""}
 
 
@@ -186,12 +186,12 @@ def test_a_bar_is_green_red_or_missing() -> None:
     assert [bar.get_width() for bar in bars] == [30, 15, 15]  # type: ignore[attr-defined]
 
 
-# A whole picture, of what an API answers.
+# A complete picture from an API's responses.
 
 
 @contextmanager
 def prometheus(answers: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """An API that gives these answers by path, and what it was asked; 400 for any other path."""
+    """An API with these responses by path, and its recorded requests; other paths return 400."""
     asked: list[str] = []
 
     class Api(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""How a number is written in Grafana's units."""
+"""Formatting of numbers with Grafana's units."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """One of the sizes in which a unit is written."""
+    """One of the scales of a unit."""
 
     factor: float
-    """What one of it is, in the unit of the query."""
+    """Size of the scale in the query's unit."""
 
     suffix: str
 
@@ -31,14 +31,14 @@ SCALES: dict[str, tuple[Scale, ...]] = {
     "ops": (Scale(1, "ops/s"), Scale(1e3, "K ops/s")),
     "currencyEUR": (Scale(1, "€"), Scale(1e3, "K€")),
 }
-"""Grafana's name of a unit to its sizes, the smallest first."""
+"""Maps Grafana's unit names to their scales, the smallest first."""
 
 STEPS = (1, 2, 2.5, 5, 10)
 MOST_TICKS = 5
 
 
 def scale_of(value: float, unit: str) -> Scale:
-    """The largest size that the value reaches; the unit's own for 0.
+    """Return the largest scale that the value reaches; for 0, the unit's own.
 
     Raises:
         KeyError: the unit isn't in the table.
@@ -50,7 +50,7 @@ def scale_of(value: float, unit: str) -> Scale:
 
 
 def text_of(value: float, unit: str, decimals: int | None = None) -> str:
-    """A value with its unit, with three significant digits unless the decimals are given."""
+    """Return a value with its unit, by default with three significant digits."""
     if not math.isfinite(value):
         return str(value)
     scale = scale_of(value, unit)
@@ -65,7 +65,7 @@ def text_of(value: float, unit: str, decimals: int | None = None) -> str:
 
 
 def ticks(top: float, unit: str) -> list[tuple[float, str]]:
-    """Round values from 0 to `top`, at most five steps of them, all but the 0 written in one size."""
+    """Return round values from 0 to `top` in at most five steps, all except 0 in the same scale."""
     scale = scale_of(top, unit)
     highest = top / scale.factor
     power = 10 ** math.floor(math.log10(highest / MOST_TICKS))

@@ -153,7 +153,9 @@ def on_block_volumes(stack: FullStack, folder: Path) -> Iterator[None]:
     """Put each volume on a new ext4 file system, with its image in the folder; use the engine's directories if mounting
     isn't possible.
 
-    Args: stack: the stack, not yet up. folder: a directory that is kept until the stack is removed.
+    Args:
+        stack: the stack, not yet up.
+        folder: a directory that is kept until the stack is removed.
     """
     if reason := ext4.obstacle():
         print(f"volumes are folders of the engine: {reason}")

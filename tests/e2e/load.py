@@ -1,4 +1,4 @@
-"""A steady load from this machine, for what must go on working while something changes."""
+"""A steady load from this machine, to test what must keep working during a change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.platform import Answer
 
 @dataclass(frozen=True)
 class Request:
-    """One request that is still to be sent."""
+    """A request that has yet to be sent."""
 
     send: Callable[[], Answer]
     kind: str = "request"
@@ -23,66 +23,66 @@ class Request:
 
 @dataclass(frozen=True)
 class Sample:
-    """What became of one request. Times are seconds since the load's beginning."""
+    """The result of one request. Times are seconds since the start of the load."""
 
     kind: str
 
     due_s: float
-    """When the schedule had it sent."""
+    """Scheduled send time."""
 
     sent_s: float
     ended_s: float
 
     failure: str | None
-    """The answer that wasn't below 400, or the error; None where it went well."""
+    """A response status of 400 or more, or the error; None on success."""
 
     @property
     def latency_s(self) -> float:
-        """From the scheduled moment to the end of the answer.
+        """Seconds from the scheduled time to the end of the response.
 
-        Not from the moment of sending: while the platform stands still, senders wait for their answers, and the
-        requests that they send late would seem fast (coordinated omission).
+        It isn't measured from the send time: during a stall, workers wait for responses, and requests that they send
+        late would seem fast (coordinated omission).
         """
         return self.ended_s - self.due_s
 
 
 @dataclass
 class Load:
-    """So many requests a second, from the `with` to its end, and never for longer than `at_most_s`.
+    """A fixed number of requests per second for the duration of the context, at most `at_most_s`.
 
-    Each request is due at its own time, whether or not the one before has been answered; one whose time comes while
-    all workers still wait for answers is sent late, and nothing is left out before the end.
+    Each request has its own scheduled time, whether or not earlier ones have been answered. If all workers are waiting
+    for responses, a due request is sent late; none is left out before the end.
     """
 
     next: Callable[[], Request]
-    """The next request; asked by one worker at a time."""
+    """Returns the next request; called by one worker at a time."""
 
     per_second: float = 10
     at_most_s: float = 120
     workers: int = 8
-    """Most requests in flight."""
+    """Maximum number of concurrent requests."""
 
     samples: list[Sample] = field(default_factory=list)
-    """Of each answered request, in the order of their ends."""
+    """One sample per answered request, in the order in which they ended."""
 
     @classmethod
     def of(cls, send: Callable[[], Answer], per_second: float = 10, at_most_s: float = 120) -> Self:
-        """The same request again and again."""
+        """Return a load that repeats the same request."""
         request = Request(send)
         return cls(lambda: request, per_second, at_most_s)
 
     @property
     def well(self) -> int:
-        """Answers below 400 so far."""
+        """Return the number of responses below 400 so far."""
         return sum(one.failure is None for one in self.samples)
 
     @property
     def failures(self) -> list[str]:
-        """What else came so far, each with its seconds since the beginning."""
+        """Return all other results so far, each with its seconds since the start."""
         return [f"{one.sent_s:.2f} s: {one.failure}" for one in self.samples if one.failure is not None]
 
     def now_s(self) -> float:
-        """Seconds since the beginning."""
+        """Return the seconds since the start."""
         return time.monotonic() - self._began
 
     def __enter__(self) -> Self:
@@ -121,5 +121,5 @@ class Load:
             failure = None if answer.status < 400 else f"{answer.status} {answer.body[:200]!r}"
         except (OSError, HTTPException) as error:
             failure = repr(error)
-        # An append is whole: whoever looks meanwhile sees the samples so far.
+        # Appending is atomic: a concurrent reader sees the samples so far.
         self.samples.append(Sample(request.kind, due, sent, self.now_s(), failure))

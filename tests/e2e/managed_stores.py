@@ -1,6 +1,6 @@
 """PostgreSQL, Redis and Kafka outside the stack, with logins; PostgreSQL and Kafka over TLS.
 
-Plain containers on the machine's own network, and images of the platform's clients that trust their certificate.
+They are plain containers on the host's network, with client images that trust their certificate.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ exec /opt/kafka/bin/kafka-server-start.sh /tmp/server.properties
 
 @dataclass(frozen=True, kw_only=True)
 class ManagedStores:
-    """Where they are, and what opens them."""
+    """Addresses and credentials of the stores."""
 
     address: str
     postgres_port: int
@@ -71,10 +71,10 @@ class ManagedStores:
     kafka_port: int
     postgres_container: str
     passwords: Mapping[str, str]
-    """Configuration key to value."""
+    """Maps configuration keys to values."""
 
     trusting: Mapping[str, str]
-    """Image to one with the same inside that trusts the stores' certificate."""
+    """Maps each image to a copy that trusts the stores' certificate."""
 
     def configuration(self) -> dict[str, Any]:
         """Return the configuration of a stack that uses them."""
@@ -83,7 +83,7 @@ class ManagedStores:
                 "mode": "external",
                 "external": {"host": self.address, "port": self.postgres_port, "admin": ADMIN, "sslMode": "require"},
             },
-            # Kong checks a certificate by name, and no name of this machine is known to containers.
+            # Kong verifies the certificate's name, and containers can't resolve a name of this machine.
             "redis": {"mode": "external", "external": {"host": self.address, "port": self.redis_port, "tls": False}},
             "kafka": {
                 "mode": "external",
@@ -96,19 +96,19 @@ class ManagedStores:
         }
 
     def sql(self, statement: str) -> list[str]:
-        """The rows of a statement, run by the administrator inside the server's container."""
+        """Run a statement as the administrator in the server's container, and return the rows."""
         psql = ("psql", "-qAt", "-p", str(self.postgres_port), "-U", ADMIN, "-d", "postgres", "-c", statement)
         return docker("exec", self.postgres_container, *psql).splitlines()
 
 
 @contextmanager
 def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[ManagedStores]:
-    """The stores, ready, on an address of this machine that containers reach; gone with their data in the end.
+    """Run the stores on an address of this machine that containers can reach; remove them with their data at the end.
 
     Args:
-        folder: for the certificate.
-        address: where they listen.
-        images: clients that have to trust the certificate.
+        folder: where to put the certificate.
+        address: the listen address.
+        images: client images that must trust the certificate.
     """
     mark = f"managed-{secrets.token_hex(3)}"
     postgres, redis, kafka, controller = free_ports(4)
@@ -168,7 +168,7 @@ def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[Ma
 
 
 def _trust(folder: Path, image: str, ours: str) -> None:
-    """The image once more, with the stores' certificate as the one authority that its programs know."""
+    """Copy the image with the stores' certificate as the only trusted authority."""
     recipe = f"FROM {image}\nCOPY tls/tls.crt {CERTIFICATE}\nENV SSL_CERT_FILE={CERTIFICATE}\n"
     (folder / "Dockerfile").write_text(recipe)
     docker("build", "--quiet", "--tag", ours, str(folder))
@@ -181,7 +181,8 @@ def _run(name: str, folder: Path, image: str, script: str, **variables: str | in
 
 
 def _answers(container: str, address: str, port: int, *, tls: bool) -> bool:
-    """Whether a server is there, and encrypts if it is to. PostgreSQL wants to be asked for its protocol."""
+    """Return whether a server responds, with TLS if required. PostgreSQL requires a protocol request before it starts
+    TLS."""
     assert docker("inspect", "--format", "{{.State.Running}}", container).strip() == "true", docker("logs", container)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

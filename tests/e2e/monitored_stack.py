@@ -1,4 +1,4 @@
-"""A small stack on the Docker engine that is watched, with alerts that come within seconds."""
+"""A small stack with monitoring on the Docker engine, with alerts that fire within seconds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SERVERS = ("prometheus", "alertmanager", "grafana")
 
 
 class MonitoredStack(Watchers, FullStack):
-    """The stack, and what Prometheus and Grafana answer."""
+    """The stack, and the responses of Prometheus and Grafana."""
 
     def prometheus_url(self) -> str:
         return str(self.outputs().monitoring.prometheus)
@@ -35,20 +35,20 @@ class MonitoredStack(Watchers, FullStack):
         return str(self.outputs().monitoring.grafana)
 
     def outputs(self) -> Any:
-        """Asked for once: nothing here changes them."""
+        """Return the outputs, which are cached because nothing here changes them."""
         if not hasattr(self, "_outputs"):
             self._outputs = super().outputs()
         return self._outputs
 
 
 def engine_address() -> str:
-    """The address of this machine that every container reaches: the engine's own bridge."""
+    """Return the address of this machine that every container can reach: the engine's default bridge."""
     subnet = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}").strip()
     return str(ip_network(subnet)[1])
 
 
 def monitoring(scrape_interval_s: int = Prometheus().scrape_interval_s, **more: Any) -> dict[str, Any]:
-    """The section `monitoring`: switched on, on host ports that are free, with the sections of `more`."""
+    """Return the section `monitoring`: enabled, on free host ports, with the sections of `more`."""
     prometheus, grafana, alertmanager = free_ports(3)
     return {
         "enabled": True,
@@ -60,13 +60,14 @@ def monitoring(scrape_interval_s: int = Prometheus().scrape_interval_s, **more: 
 
 
 def watched_stores(services: Mapping[str, Any], watched: Mapping[str, Any]) -> dict[str, Any]:
-    """Stores, gateway, these services and this monitoring; without ZooKeeper, which is one container less."""
+    """Return the configuration of the stores, the gateway, these services and monitoring, in KRaft mode to save a
+    container."""
     described = full_stack.configuration(services)
     return described | {"kafka": {"port": described["kafka"]["port"], "mode": "kraft"}, "monitoring": watched}
 
 
 def configuration() -> dict[str, Any]:
-    """Two services and a front end behind the gateway, watched every three seconds."""
+    """Return the configuration of two services and a front end behind the gateway, scraped every three seconds."""
     services = {"deploy": [*SERVICES], "environment": {"FAULT_INJECTION": "true"}, "each": full_stack.PUBLIC}
     told = {"receivers": {"webhook": True, "watchdog": True}, "thresholds": THRESHOLDS}
     return watched_stores(services, monitoring(3, **told)) | {
@@ -75,7 +76,7 @@ def configuration() -> dict[str, Any]:
 
 
 def lacking_images() -> str | None:
-    """Which image of a watched stack the engine lacks; None where it has all."""
+    """Return a message about an image of the stack that the engine lacks, or None if it has all."""
     own = Monitoring()
     exporters = own.exporters.model_dump(exclude={"kube_state"}).values()
     for image in (own.prometheus.image, own.grafana.image, own.alertmanager.image, *exporters):
@@ -86,7 +87,8 @@ def lacking_images() -> str | None:
 
 @contextmanager
 def monitored_stack(folder: Path, address: str) -> Iterator[MonitoredStack]:
-    """A stack that is not up yet and tells its alerts to `address`; skips without its images, leaves nothing behind."""
+    """Provide a stack, not yet up, that sends its alerts to `address`; skip the test without its images, and remove
+    everything at the end."""
     if reason := lacking_images():
         pytest.skip(reason)
     program = shortened_checkout(folder / "checkout")
@@ -99,19 +101,19 @@ def monitored_stack(folder: Path, address: str) -> Iterator[MonitoredStack]:
 
 
 def is_watcher(workload: str) -> bool:
-    """Whether a workload is one of monitoring's."""
+    """Return whether a workload is part of monitoring."""
     return workload in SERVERS or workload.endswith("-exporter")
 
 
 def memory_mib(stack: str, workloads: Collection[str] | None = None) -> dict[str, float]:
-    """Workload to the memory its container uses now; of every one that runs, or of those among these."""
+    """Map each running workload, or each of the given ones, to its container's current memory use."""
     running = {
         one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL]: one["Name"].lstrip("/")
         for one in docker_engine.containers(stack)
         if one["State"]["Running"]
     }
     wanted = {name: container for name, container in running.items() if workloads is None or name in workloads}
-    # One that ends meanwhile is left out, and makes the command fail.
+    # A container that ends meanwhile is left out, and makes the command fail.
     shown = docker("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", *wanted.values(), check=False)
     amounts = {line.split()[0]: line.split()[1] for line in shown.splitlines() if line.startswith("pti-")}
     return {name: _mib(amounts[container]) for name, container in wanted.items() if container in amounts}

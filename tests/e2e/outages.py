@@ -1,4 +1,4 @@
-"""What services report while a store is away, and what became of the events: the same on either backend."""
+"""What services report during a store's outage, and the fate of their events, on either backend."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ ASK = (
     "except u.HTTPError as error: answer = error\n"
     "print(answer.status, answer.read().decode())"
 )
-"""Python for a service's container: status and body of an answer."""
+"""A Python program for a service's container that prints the status and body of a response."""
 
 
 @dataclass(frozen=True)
 class Inside:
-    """The services, asked from inside, past the gateway."""
+    """Access to the services from inside, bypassing the gateway."""
 
     platform: Platform
     ask: Callable[[str, str], str]
-    """What `ASK` prints for a service and a path."""
+    """Returns what `ASK` prints for a service and a path."""
 
     def health(self, service: str) -> tuple[int, Any]:
-        """Status and body of the readiness answer."""
+        """Return status and body of the readiness endpoint."""
         status, _, body = self.ask(service, "/health").partition(" ")
         return int(status), json.loads(body)
 
     def metrics(self, service: str) -> dict[str, float]:
-        """Every sample, spelled as in the exposition, and its value."""
+        """Return every sample, by its name in the exposition format."""
         samples = re.findall(r"^([^#\s].*) (\S+)$", self.ask(service, "/metrics").partition(" ")[2], re.MULTILINE)
         return {sample: float(value) for sample, value in samples}
 
     def wait_until_away(self, *dependencies: str) -> None:
-        """Waits until every service reports that just these are unavailable, and is ready all the same."""
+        """Wait until every service reports exactly these dependencies as unavailable, and is still ready."""
         expected = (200, {"status": "degraded" if dependencies else "ok", "dependencies": states(dependencies)})
         for service in self.platform.services:
             what = f"{service} reports {', '.join(dependencies) or 'nothing'} unavailable"
@@ -52,19 +52,19 @@ class Inside:
                 assert metrics[f'pti_dependency_up{{dependency="{dependency}"}}'] == (state == "ok")
 
     def events_waiting(self) -> float:
-        """Events that wait for Kafka, of all services."""
+        """Return the number of events that wait for Kafka in all services."""
         return sum(self.metrics(service)["pti_outbox_events"] for service in self.platform.services)
 
 
 def states(away: Iterable[str]) -> dict[str, str]:
-    """Dependency to what a service reports of it."""
+    """Return the state that a service reports for each dependency."""
     return {name: "unavailable" if name in away else "ok" for name in ("postgres", "redis", "kafka")}
 
 
 def every_event_arrived_once(
     outputs: StackOutputs[str], bookings: Bookings, postgres: tuple[str, int] | None = None
 ) -> None:
-    """Waits until every service has an event of every booking that was committed; none may have more."""
+    """Wait until every service has one event per committed booking; none may have more."""
     rows: list[Row] = stored(outputs, bookings.run, postgres)
     assert bookings.compared(rows).agrees, bookings.compared(rows)
     expected = dict.fromkeys(outputs.postgres.databases, len(rows))
@@ -80,7 +80,7 @@ def every_event_arrived_once(
 
 
 def events(outputs: StackOutputs[str], bookings: Bookings, postgres: tuple[str, int] | None) -> dict[str, int]:
-    """Service to the number of events of these bookings that it has kept, asked by the superuser."""
+    """Map each service to the number of events that it has stored for these bookings, queried as the superuser."""
     count = "SELECT count(*) FROM received_events WHERE type = 'appointment.created' AND tenant_id = ANY(%s)"
     found = {}
     for service, database in outputs.postgres.databases.items():

@@ -1,6 +1,6 @@
-"""The platform as its users reach it: over TLS, by host name, through the edge and Kong. The same on either backend.
+"""The platform as seen by its users: over TLS, by host name, through the edge and Kong, on either backend.
 
-No name server knows the host names: each request goes to the edge's address, and names the host in TLS and in HTTP.
+The host names aren't in DNS: each request goes to the edge's address, with the host name in TLS (SNI) and HTTP.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from tests.artifacts import reference_process
 from tests.engine.waiting import DEADLINE_S, until
 
 ANSWER_S = 30.0
-"""Longest wait for one answer."""
+"""Timeout for one response."""
 
 LARGE_ANSWER_S = 120.0
-"""The same while ten large bodies are on their way."""
+"""Timeout while ten large bodies are transferred."""
 
 LARGE_AT_ONCE = 10
 
@@ -47,7 +47,7 @@ CERTIFICATE_TYPE = "tls:index/selfSignedCert:SelfSignedCert"
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer."""
+    """One HTTP response."""
 
     status: int
     headers: HTTPMessage
@@ -55,16 +55,16 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body, read as JSON."""
+        """Return the body, parsed as JSON."""
         return json.loads(self.body)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """A running platform, seen from outside, whose services are the reference service."""
+    """A running platform with the reference service as each service, seen from outside."""
 
     address: str
-    """Where the edge listens: an address, or a name that this machine resolves."""
+    """Address of the edge, or a name that this machine can resolve."""
 
     https_port: int
     http_port: int
@@ -73,29 +73,29 @@ class Platform:
     """HTTPS port in public URLs."""
 
     redirect_status: int = 308
-    """What plain HTTP is answered."""
+    """Response to plain HTTP."""
 
     api_host: str
     frontends: Mapping[str, str]
-    """Front end name to its host name."""
+    """Maps front-end names to host names."""
 
     jwt_secret: str
 
     services: tuple[str, ...] = tuple(service.name for service in SERVICES)
-    """Those that the gateway leads to; the first one is asked where one is enough."""
+    """Services behind the gateway; the first one is used if one is enough."""
 
     public_service: str | None = None
-    """The one whose `/public` is configured to need no token."""
+    """The service whose `/public` path requires no token."""
 
     max_body_mib: int = 10
     """The largest body of a request (`gateway.maxBodyMib`)."""
 
     certificate: str | None = None
-    """What the edge has to show, as PEM; None takes any."""
+    """The certificate that the edge must present, as PEM; None accepts any."""
 
     @classmethod
     def of(cls, outputs: StackOutputs[str], **where: Any) -> Self:
-        """The platform of a stack with these outputs; `where` holds the fields that they can't know."""
+        """Return the platform of a stack with these outputs; `where` has the fields that they don't contain."""
         assert outputs.gateway.api is not None, "the stack has no gateway"
         api = urlsplit(outputs.gateway.api)
         return cls(
@@ -108,7 +108,7 @@ class Platform:
         )
 
     def journey(self) -> None:
-        """Every check but the one over the rate limit, which would shut the door behind it."""
+        """Run every check except the rate limit, which would block later requests."""
         self.guarded()
         self.booked_and_listed()
         self.tenants_apart()
@@ -124,7 +124,7 @@ class Platform:
     # One request.
 
     def token(self, tenant: uuid.UUID | None = None, expires_in_s: float = 300, **other: str) -> str:
-        """A signed token of a tenant (of a new one when none is given); `other` may hold `issuer` and `secret`."""
+        """Return a signed token for a tenant, by default a new one; `other` may contain `issuer` and `secret`."""
         given = {"secret": self.jwt_secret, **other}
         return reference_process.token(str(tenant or uuid.uuid4()), expires_in_s=expires_in_s, **given)
 
@@ -140,21 +140,21 @@ class Platform:
         headers: Mapping[str, str] | None = None,
         timeout_s: float = ANSWER_S,
     ) -> Answer:
-        """One request over TLS, on a connection of its own; to the API unless another host is named.
+        """Send one request over TLS on a new connection, to the API by default.
 
         Args:
-            method: of the request.
-            path: with the query.
-            token: sent as the bearer's.
+            method: the HTTP method.
+            path: the path with the query.
+            token: sent as bearer token.
             body: sent as JSON.
-            content: sent as it is, where there is no `body`.
-            host: whose answer is wanted.
-            headers: further ones.
-            timeout_s: for each step of the connection.
+            content: sent unchanged if there is no `body`.
+            host: the requested host name.
+            headers: additional headers.
+            timeout_s: timeout for each step of the connection.
 
         Raises:
-            OSError: no connection, no TLS, or no answer in time.
-            HTTPException: the answer isn't HTTP, or is cut off.
+            OSError: no connection, no TLS, or no response in time.
+            HTTPException: the response isn't HTTP or is incomplete.
         """
         named = host or self.api_host
         sent = {"Host": self._authority(named), **(headers or {})}
@@ -170,7 +170,8 @@ class Platform:
     def connected(
         self, host: str, context: ssl.SSLContext | None = None, timeout_s: float = ANSWER_S
     ) -> Iterator[ssl.SSLSocket]:
-        """A connection to the edge that names the host; without a context, it must show the platform's certificate."""
+        """Return a connection to the edge for the host; without a context, the edge must present the platform's
+        certificate."""
         with (
             socket.create_connection((self.address, self.https_port), timeout_s) as plain,
             (context or self._context()).wrap_socket(plain, server_hostname=host) as encrypted,
@@ -178,24 +179,24 @@ class Platform:
             yield encrypted
 
     def book(self, tenant: uuid.UUID, service: str | None = None, title: str = "control visit") -> Answer:
-        """POST of an appointment."""
+        """Create an appointment."""
         new = {"title": title, "starts_at": "2030-01-01T09:00:00Z"}
         return self.call("POST", f"{self._api(service)}/appointments", self.token(tenant), new)
 
     def listed(self, tenant: uuid.UUID, service: str | None = None) -> Answer:
-        """GET of the tenant's appointments."""
+        """Return the tenant's appointments."""
         return self.call("GET", f"{self._api(service)}/appointments", self.token(tenant))
 
     def titles(self, tenant: uuid.UUID, service: str | None = None) -> list[str]:
-        """What the tenant sees."""
+        """Return the titles that the tenant sees."""
         answer = self.listed(tenant, service)
         assert answer.status == 200, answer
         return [one["title"] for one in answer.json]
 
-    # What the journey checks.
+    # The checks of the journey.
 
     def guarded(self) -> None:
-        """Requests without a valid token get 401."""
+        """Check that requests without a valid token get 401."""
         path = f"{self._api()}/appointments"
         refused = {
             "no token": None,
@@ -211,7 +212,8 @@ class Platform:
         assert self.call("GET", path, self.token()).status == 200
 
     def booked_and_listed(self) -> None:
-        """A booked appointment is stored, listed from the database and then from the cache, and told to Kafka."""
+        """Check that a booked appointment is stored, listed from the database and then from the cache, and published to
+        Kafka."""
         tenant, title = uuid.uuid4(), "première visite"
         booked = self.book(tenant, title=title)
         assert booked.status == 201, booked
@@ -222,13 +224,13 @@ class Platform:
         until("the event has come back from Kafka", lambda: self.events(tenant) >= 1)
 
     def events(self, tenant: uuid.UUID, service: str | None = None) -> int:
-        """How many of the tenant's bookings a service has read back from Kafka."""
+        """Return the number of the tenant's bookings that a service has read back from Kafka."""
         answer = self.call("GET", f"{self._api(service)}/events", self.token(tenant))
         assert answer.status == 200, answer
         return int(answer.json["by_type"].get("appointment.created", 0))
 
     def tenants_apart(self) -> None:
-        """Two tenants never see each other's rows, neither in the list nor by their identifier."""
+        """Check that two tenants never see each other's rows, neither in the list nor by ID."""
         ours, theirs = uuid.uuid4(), uuid.uuid4()
         booked = {tenant: self.book(tenant, title=str(tenant)).json["id"] for tenant in (ours, theirs)}
         for tenant, other in ((ours, theirs), (theirs, ours)):
@@ -239,7 +241,7 @@ class Platform:
             assert self.call("POST", f"{path}/{booked[other]}/cancel", self.token(tenant)).status == 404
 
     def largest_bodies(self) -> None:
-        """Uploads and downloads of the largest allowed size, ten at once, come back as they were sent."""
+        """Check that ten concurrent uploads and downloads of the largest allowed size return unchanged."""
         tenant = uuid.uuid4()
         booked = [self.book(tenant, title="with a scan").json["id"] for _ in range(LARGE_AT_ONCE)]
         paths = [f"{self._api()}/appointments/{one}/attachment" for one in booked]
@@ -257,11 +259,12 @@ class Platform:
             answers = list(clients.map(got, paths))
         assert [one.status for one in answers] == [200] * LARGE_AT_ONCE
         assert [one.body == content for one, content in zip(answers, contents, strict=True)] == [True] * LARGE_AT_ONCE
-        # The volume of a test is small.
+        # A test's volume is small.
         assert {put(path, b"") for path in paths} == {204}
 
     def every_service(self) -> None:
-        """Each service answers on its own route, has a database of its own, and hears what all of them say."""
+        """Check that each service answers on its own route, has its own database, and receives the events of all
+        services."""
         tenant = uuid.uuid4()
         for name in self.services:
             told = self.call("GET", f"{self._api(name)}/public/info", self.token())
@@ -276,13 +279,13 @@ class Platform:
         assert self.call("GET", "/api/no-such-service/public/info", self.token()).status == 404
 
     def public_paths(self) -> None:
-        """A public path needs no token; the same path of another service does."""
+        """Check that a public path needs no token, and that the same path of another service does."""
         for name in self.services:
             expected = 200 if name == self.public_service else 401
             assert self.call("GET", f"{self._api(name)}/public/info").status == expected, name
 
     def correlation(self) -> None:
-        """The client's correlation ID is returned once; a request without one gets a new one."""
+        """Check that the client's correlation ID is returned once, and that a request without one gets a new one."""
         path, ours = f"{self._api()}/public/info", f"journey-{uuid.uuid4()}"
         answer = self.call("GET", path, self.token(), headers={"X-Correlation-ID": ours})
         assert answer.headers.get_all("X-Correlation-ID") == [ours]
@@ -290,7 +293,7 @@ class Platform:
         assert given
 
     def browsers(self) -> None:
-        """A page of a front end may call the API, a page of anybody else's may not."""
+        """Check that pages of a front end may call the API and other pages may not."""
         ours = [f"https://{self._authority(host)}" for host in self.frontends.values()]
         for origin in (*ours, FOREIGN_ORIGIN):
             asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
@@ -307,14 +310,14 @@ class Platform:
                 assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
 
     def front_ends(self) -> None:
-        """Each front end answers on its own host name, and knows where the API is."""
+        """Check that each front end answers on its own host name and knows the API's address."""
         for name, host in self.frontends.items():
             page = self.call("GET", "/some/page", host=host)
             assert (page.status, page.headers["X-Frontend"]) == (200, name)
             assert f"https://{self._authority(self.api_host)}" in page.body.decode()
 
     def plain_http(self) -> None:
-        """Unencrypted requests are sent to HTTPS, path and query kept."""
+        """Check that unencrypted requests are redirected to HTTPS with path and query unchanged."""
         for host in (self.api_host, *self.frontends.values()):
             with socket.create_connection((self.address, self.http_port), ANSWER_S) as plain:
                 answer = _ask(plain, "POST", "/a/path?and=query", b"x", {"Host": host})
@@ -322,18 +325,18 @@ class Platform:
             assert answer.headers["Location"] == f"https://{self._authority(host)}/a/path?and=query"
 
     def security_headers(self) -> None:
-        """Every host's responses have the security headers, including errors."""
+        """Check that every host's responses have the security headers, including errors."""
         answers = [self.call("GET", f"{self._api()}/appointments")]
         answers += [self.call("GET", "/", host=host) for host in self.frontends.values()]
         for answer in answers:
             assert {name for name in SECURITY_HEADERS if name not in answer.headers} == set()
             assert "/" not in answer.headers.get("Server", ""), "a version"
 
-    # What not every stack shows.
+    # Checks that not every stack supports.
 
     def limited(self, per_minute: int) -> None:
-        """Requests over the limit get 429 with `Retry-After`."""
-        # Counted by the clock's minutes: when one ends meanwhile, the count begins again.
+        """Check that requests over the limit get 429 with `Retry-After`."""
+        # Limits count per calendar minute; if one ends meanwhile, the count restarts.
         token = self.token()
         answers = [self.call("GET", f"{self._api()}/public/info", token) for _ in range(per_minute + 1)]
         while answers[-1].status == 200 and len(answers) <= 2 * per_minute:
@@ -343,17 +346,17 @@ class Platform:
         assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
 
     def unknown_host(self) -> None:
-        """A host name that isn't the platform's is shown no certificate (nginx as the edge)."""
+        """Check that an unknown host name gets no certificate (with nginx as the edge)."""
         with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
             self.call("GET", "/", host="unknown.example")
 
     def shown_certificate(self) -> bytes:
-        """What the edge shows for the API's host name now, as DER, trusted or not."""
+        """Return the certificate that the edge presents for the API's host name, as DER, trusted or not."""
         with self.connected(self.api_host, _trusting_anybody()) as encrypted:
             return encrypted.getpeercert(binary_form=True) or b""
 
     def seconds_until_well(self, deadline_s: float = DEADLINE_S) -> float:
-        """How long it takes from now until every service books, lists and hears, and every front end answers."""
+        """Measure the time until every service books, lists and receives events, and every front end answers."""
         began = time.monotonic()
         until("the platform is well again", self._is_well, deadline_s)
         return time.monotonic() - began
@@ -366,7 +369,7 @@ class Platform:
             if set(booked) != {201} or not set(pages) <= {200}:
                 return False
             for name in self.services:
-                # An event that got lost meanwhile never comes: another booking is another try.
+                # A lost event never arrives, so try again with another booking.
                 until("heard", lambda name=name: self.events(tenant, name) >= len(self.services), 5)  # type: ignore[misc]
                 assert len(self.titles(tenant, name)) == 1
         except (OSError, HTTPException, AssertionError):
@@ -392,14 +395,14 @@ def _trusting_anybody() -> ssl.SSLContext:
 
 
 def certificate_of(exported: Mapping[str, Any]) -> str:
-    """The self-signed certificate in what `pulumi stack export` gives."""
+    """Return the self-signed certificate from the output of `pulumi stack export`."""
     resources = exported["deployment"]["resources"]
     (pem,) = (one["outputs"]["certPem"] for one in resources if one["type"] == CERTIFICATE_TYPE)
     return str(pem)
 
 
 def _ask(connected: socket.socket, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-    """One request on a connection that is there."""
+    """Send one request on an open connection."""
     connection = HTTPConnection("named-in-the-headers.invalid")
     connection.sock = connected
     try:

@@ -1,4 +1,4 @@
-"""Certificates that are their own authority."""
+"""Self-signed certificates."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def self_signed(folder: Path, name: str) -> None:
-    """`tls.key` and `tls.crt`, valid for two days, in a new folder that every user may read.
+    """Create `tls.key` and `tls.crt`, valid for two days, in a new folder that every user may read.
 
     Args:
-        folder: where they go.
-        name: whom it is for, as a subject alternative name: `DNS:…` or `IP:…`.
+        folder: the folder.
+        name: its subject alternative name: `DNS:…` or `IP:…`.
     """
     folder.mkdir()
     folder.chmod(0o755)
@@ -24,12 +24,12 @@ def self_signed(folder: Path, name: str) -> None:
 
 
 def expired(folder: Path, name: str) -> None:
-    """The same, with a certificate that ended years ago."""
+    """The same, with a certificate that expired years ago."""
     self_signed(folder, name)
     key, certificate, request = (str(folder / file) for file in ("tls.key", "tls.crt", "request"))
     (folder / "openssl.cnf").write_text(AUTHORITY)
     (folder / "index").touch()
-    # Of two trusted certificates of the same subject, OpenSSL looks at the one that is valid.
+    # Of two trusted certificates with the same subject, OpenSSL uses the valid one.
     subject = ("-subj", "/CN=expired", "-addext", f"subjectAltName={name}")
     subprocess.run(["openssl", "req", "-new", "-key", key, *subject, "-out", request], check=True, capture_output=True)
     dates = ("-startdate", "20240101000000Z", "-enddate", "20240102000000Z")

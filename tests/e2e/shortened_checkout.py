@@ -1,7 +1,7 @@
-"""A copy of the checkout in which alerts come within seconds.
+"""A copy of the checkout in which alerts fire within seconds.
 
-How long a rule waits and looks back is proved by its unit tests (`tests/artifacts/alerts/`). Here the same expressions
-judge real series, and every time is shorter.
+The rules' unit tests (`tests/artifacts/alerts/`) cover their real times and windows. Here, the same expressions
+evaluate real series with shorter times.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from pathlib import Path
 from operations.project import ROOT
 
 FOR = {"1m": "3s", "2m": "4s", "3m": "8s", "5m": "12s", "10m": "13s", "15m": "14s", "30m": "15s", "1h": "30s"}
-"""How long an expression has to hold: real to shortened, in the same order.
+"""Maps real `for` times to shortened ones, in the same order.
 
-From 5 minutes on: four scrapes, since on a busy machine one or two time out. An hour: longer than its window.
+From 5 minutes on, the shortened time covers four scrapes, because one or two may time out on a busy machine. An hour is
+longer than its window.
 """
 
 WINDOWS = {"2m": "18s", "5m": "20s", "15m": "40s", "30m": "23s", "1h": "26s", "3h": "28s", "6h": "30s", "3d": "40s"}
-"""How far a rule looks back, real to shortened."""
+"""Maps real range windows to shortened ones."""
 
 GROUPING = {"30s": "2s", "10s": "1s", "5m": "3s", "1m": "5s", "12h": "1h", "1h": "1h"}
 """Alertmanager's own times."""
 
 STARTS = '"--config.file=/etc/prometheus/config/prometheus.yml",'
 RESEND = '"--rules.alert.resend-delay=5s",'
-"""Prometheus repeats an alert that fires; one that isn't repeated four times in a row is over for Alertmanager."""
+"""Prometheus resends a firing alert; Alertmanager resolves one that is missing four times in a row."""
 
 
 def shortened_checkout(folder: Path) -> Path:
-    """A copy of this checkout with shorter times."""
+    """Create a copy of this checkout with shorter times."""
     listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
         if name and (ROOT / name).is_file():

@@ -1,4 +1,4 @@
-"""The rendered stack, run by Docker Compose alone, passes the same journey as the one that Pulumi runs."""
+"""The rendered stack, run by Docker Compose alone, passes the same journey as the stack run by Pulumi."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOOLS = ("pgadmin", "kafka-ui", "redis-commander")
 
 
 def kraft_with_tools_and_generated_secrets() -> dict[str, Any]:
-    """The other mode of Kafka, and every secret from an environment file."""
+    """Return a configuration with Kafka's other mode, and every secret from an environment file."""
     configured = zookeeper_with_tools()
     kafka = {"port": configured["kafka"]["port"], "mode": "kraft"}
     return configured | {"kafka": kafka, "credentials": "generated"}
@@ -38,7 +38,7 @@ def kraft_with_tools_and_generated_secrets() -> dict[str, Any]:
 
 @dataclass
 class ComposeStack:
-    """A clone with a stack rendered in it, and a PATH that has Docker and nothing else."""
+    """A clone with a rendered stack, and a PATH with only Docker."""
 
     clone: Clone
     name: str
@@ -52,11 +52,11 @@ class ComposeStack:
 
     @property
     def folder(self) -> Path:
-        """Where the rendered files are."""
+        """Return the folder with the rendered files."""
         return self.clone.root / "rendered" / self.name
 
     def render(self) -> Outcome:
-        """`python -m operations render`, with nothing on the PATH."""
+        """Run `python -m operations render` with an empty PATH."""
         return self.clone.operate("render", "--stack", self.name, environment={"PATH": "/nonexistent"})
 
     def fill_in(self) -> None:
@@ -67,16 +67,16 @@ class ComposeStack:
         (self.folder / ".env").write_text(filled)
 
     def compose(self, *arguments: str) -> Outcome:
-        """`docker compose -f rendered/<stack>/compose.yaml …`."""
+        """Run `docker compose -f rendered/<stack>/compose.yaml …`."""
         file = str(self.folder / "compose.yaml")
         return self.clone.run("docker", "compose", "-f", file, *arguments, environment={"PATH": str(self.path)})
 
     def settings(self) -> Settings:
-        """The settings of its configuration."""
+        """Return the settings of its configuration."""
         return parse({f"{NAMESPACE}:{key}": value for key, value in self.configuration.items()})
 
     def outputs(self) -> StackOutputs[str]:
-        """What Pulumi would tell of it, with the values that Compose took."""
+        """Return the outputs that Pulumi would have, with the values that Compose used."""
         settings = self.settings()
         values = {one.key: self.values.get(one.variable, one.well_known) for one in required_credentials(settings)}
         supplied = {f"{NAMESPACE}:{key}": value for key, value in values.items() if value is not None}
@@ -91,7 +91,7 @@ class ComposeStack:
         return StackOutputs.parse(told.exports)
 
     def journey(self) -> Journey:
-        """The journey over its ports."""
+        """Return the journey over its ports."""
         return Journey(self.name, self.outputs(), None)
 
 
@@ -100,7 +100,7 @@ CONFIGURATIONS = [zookeeper_with_tools, kraft_with_tools_and_generated_secrets]
 
 @pytest.fixture(params=CONFIGURATIONS, ids=lambda made: made.__name__)
 def rendered(request: pytest.FixtureRequest, compose: str, tmp_path: Path) -> Iterator[ComposeStack]:
-    """A rendered stack under a name of its own, ready to be run; nothing of it is left in the end."""
+    """Provide a rendered stack with a unique name, ready to run; remove it at the end."""
     path = directory_with(tmp_path / "bin", "docker")
     stack = ComposeStack(Clone(tmp_path / "machine"), f"c{secrets.token_hex(3)}", request.param(), path)
     try:
@@ -133,7 +133,7 @@ def test_the_environment_example_lists_exactly_what_the_file_asks_for(rendered: 
         assert "in the environment file" in without.failed().output
 
 
-# The other one is the dev stack, which runs by Pulumi; that the file says the same is shown by its own suite.
+# The other one is the dev stack, which Pulumi runs; another suite checks that its Compose file is equal.
 @pytest.mark.parametrize("rendered", [kraft_with_tools_and_generated_secrets], indirect=True)
 def test_compose_alone_runs_the_stack_and_keeps_its_data(rendered: ComposeStack) -> None:
     up = rendered.compose("up", "--wait").succeeded()
@@ -154,7 +154,7 @@ def test_compose_alone_runs_the_stack_and_keeps_its_data(rendered: ComposeStack)
 
 
 def health(stack: str) -> dict[str, str]:
-    """Workload to its health. The containers that have carried files have ended by now."""
+    """Map each workload to its health. Return the containers that copied files; they must have ended by now."""
     return {
         one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL]: one["State"]["Health"]["Status"]
         for one in docker_engine.containers(stack)

@@ -1,7 +1,7 @@
 """`make dev` in a fresh clone, and everything that a developer does afterwards, on the real engine.
 
-It is the stack `dev` on its default ports that comes up, because that is what people type: where the engine has one
-already, data included, the tests leave it alone. Run in the order of the file; the last one deletes the data.
+It uses the stack `dev` on its default ports, because developers do. If the engine already has that stack or its data,
+the tests are skipped. The tests run in file order; the last one deletes the data.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ZOOKEEPER_PORT = DEFAULT_PORTS["zookeeper"]
 
 
 class DevStack:
-    """The clone in which `make dev` was typed, and what it said."""
+    """The clone in which `make dev` ran, and its output."""
 
     def __init__(self, clone: Clone) -> None:
         self.clone = clone
@@ -50,17 +50,17 @@ class DevStack:
         return StackOutputs.parse(json.loads(told.output))
 
     def journey(self) -> Journey:
-        """The journey over its ports."""
+        """Return the journey over its ports."""
         return Journey(STACK, self.outputs(), ZOOKEEPER_PORT)
 
     def wipe(self, typed: str) -> Outcome:
-        """`make wipe STACK=dev` with an answer."""
+        """Run `make wipe STACK=dev` with a given answer."""
         return self.clone.run("make", "wipe", f"STACK={STACK}", typed=typed)
 
 
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
-    """The dev stack, up; gone with its data when the module's tests are done."""
+    """The dev stack, up; removed with its data after the module's tests."""
     if docker_engine.containers(STACK) or docker_engine.persistent_volumes(STACK):
         pytest.skip("this engine has a stack 'dev' with data of its own: delete it first (make wipe STACK=dev)")
     clone = Clone(tmp_path_factory.mktemp("machine"))
@@ -150,7 +150,7 @@ def test_the_environment_file_of_a_service_gives_access_to_its_stores(dev: DevSt
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert dev.clone.run("git", "init", "--quiet").code == 0
     assert dev.clone.run("git", "check-ignore", "--quiet", ".env.user").code == 0, "git would take it"
-    # As the file's own words say: through a shell.
+    # Run it through a shell, as the file describes.
     printed = dev.clone.run("sh", "-c", f"set -a; . ./{shlex.quote(path.name)}; set +a; env -0").succeeded().output
     given = dict(entry.split("=", 1) for entry in printed.split("\0") if "=" in entry)
     assert given["PORT"] == "4000"
@@ -203,7 +203,7 @@ def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
         dev.clone.activated(f"pulumi config rm -s {STACK} --path pti-calendar:kafka.mode").succeeded()
     _give_up_kafkas_data(dev)
     dev.clone.activated(f"pulumi up -s {STACK} --yes").succeeded()
-    # The ZooKeeper mode's own volumes are taken back, with what was in them.
+    # The volumes of ZooKeeper mode are used again, with their data.
     Stores(dev.outputs()).check(MARK)
 
 
@@ -235,7 +235,7 @@ def _remove_postgres(dev: DevStack) -> None:
 
 
 def _stop_and_prune(dev: DevStack) -> None:
-    """As `docker stop $(docker ps -q)` and `docker system prune -f` do, for this stack."""
+    """Stop and prune this stack as `docker stop $(docker ps -q)` and `docker system prune -f` do."""
     own = ("--filter", f"label={docker_engine.STACK_LABEL}={STACK}")
     docker_engine.docker("stop", *docker_engine.docker("ps", "--quiet", *own).split())
     for kind in ("container", "network"):
@@ -291,7 +291,7 @@ def test_a_lost_salt_is_restored(dev: DevStack) -> None:
 
 
 def test_the_command_in_the_message_replaces_a_damaged_state(dev: DevStack) -> None:
-    """As after a crash of the machine, with a file system that had not written the file out."""
+    """The state file is truncated, as after a crash before the file system wrote it to disk."""
     state = dev.clone.root / ".state/.pulumi/stacks/pti-calendar/dev.json"
     state.write_text(state.read_text()[:1000])
 
@@ -367,7 +367,7 @@ def test_a_confirmed_wipe_leaves_nothing_behind(dev: DevStack) -> None:
 
 
 def _give_up_kafkas_data(dev: DevStack) -> None:
-    """A changed mode is refused before anything is touched; runs the command that the refusal names."""
+    """Check that a changed mode is refused before anything changes; then run the command in the error message."""
     before = docker_engine.workloads(STACK)
     refused = dev.clone.activated(f"pulumi preview -s {STACK}").failed().output
     assert "kafka.mode can't change from" in refused

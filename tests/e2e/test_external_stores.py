@@ -1,6 +1,6 @@
-"""A stack whose stores are managed elsewhere: databases are made there, services and exporters work against them.
+"""A stack with external stores: its databases are created there, and services and exporters use them.
 
-One stack, in the order of the file.
+The tests share one stack and run in file order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEPLOYED = ("user", "payment")
 
 @dataclass(frozen=True)
 class Guest:
-    """The stack, and the stores it is a guest in."""
+    """The stack, and the external stores that it uses."""
 
     stack: MonitoredStack
     stores: ManagedStores
@@ -31,7 +31,7 @@ class Guest:
 
 @pytest.fixture(scope="module")
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
-    """Up from nothing; the stack is gone before the stores are."""
+    """Bring the stack up; remove it before the stores at the end."""
     if reason := lacking_images():
         pytest.skip(reason)
     clients = [full_stack.SERVICE_IMAGE, Exporters().redis, Exporters().kafka]
@@ -46,7 +46,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
 
 
 def configuration(stores: ManagedStores) -> dict[str, object]:
-    """Two services behind the gateway, and what watches them."""
+    """Return the configuration of two services behind the gateway, and their monitoring."""
     trusting = stores.trusting
     described = full_stack.configuration(
         {"deploy": [*DEPLOYED], "image": trusting[full_stack.SERVICE_IMAGE], "each": full_stack.PUBLIC}

@@ -1,4 +1,4 @@
-"""What `make dev` says on a machine that lacks something, and what it leaves alone on one that has its own ways."""
+"""What `make dev` reports on a machine that lacks a prerequisite, and that it keeps existing Pulumi settings."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NOWHERE = "http://127.0.0.1:9"
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    """A fresh clone; nothing has run in it."""
+    """A fresh clone in which no command has run."""
     return Clone(tmp_path)
 
 
 @pytest.fixture
 def prepared(clone: Clone) -> Clone:
-    """A clone whose virtual environment seems to be there, so that set-up goes straight on to Pulumi."""
+    """A clone with a fake virtual environment, so that set-up continues with Pulumi."""
     environment = clone.root / ".venv"
     environment.mkdir()
     requirements = (clone.root / "requirements.txt").read_bytes()
@@ -36,7 +36,7 @@ def prepared(clone: Clone) -> Clone:
 
 
 def old_pythons() -> list[Path | None]:
-    """Interpreters of this machine that are too old, one per version; None where it has none."""
+    """Return this machine's unsupported Python interpreters, one per version, or None if it has none."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = [*pyenv.glob("3.[789].*/bin/python3"), *pyenv.glob("3.10.*/bin/python3")]
     found += [path for minor in (7, 8, 9, 10) if (path := Path(f"/usr/bin/python3.{minor}")).exists()]
@@ -44,7 +44,7 @@ def old_pythons() -> list[Path | None]:
 
 
 def pretended_python(folder: Path) -> Path:
-    """This interpreter under an old version's number, for machines that have no old one."""
+    """Return this interpreter disguised as an old version, for machines without an old one."""
     program = (
         "import runpy, sys; sys.version_info = (3, 10, 2, 'final', 0); sys.argv.pop(0); "
         "runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -156,7 +156,7 @@ def test_without_any_choice_the_clone_gets_a_state_and_a_passphrase_of_its_own(p
 
 
 def one_message(refused: Outcome) -> list[str]:
-    """The lines of the message, without those that quote somebody else, and without make's own last word."""
+    """Return the lines of the message, without quoted output and without make's own last line."""
     assert "Traceback" not in refused.output
     lines = [line for line in refused.output.splitlines() if line]
     assert lines[-1].startswith("make: *** ")
@@ -164,7 +164,7 @@ def one_message(refused: Outcome) -> list[str]:
 
 
 def make() -> str:
-    """The make command, for a PATH that lacks it."""
+    """Return the path of make, for a PATH without it."""
     found = shutil.which("make")
     assert found
     return found

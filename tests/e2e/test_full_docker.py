@@ -1,6 +1,6 @@
-"""The whole platform on one Docker engine: used, looked at from every side, broken, changed, taken down.
+"""The whole platform on one Docker engine: used, inspected, broken, changed, and destroyed.
 
-One stack, in the order of the file; each test leaves the platform well, the last one leaves its data alone.
+The tests share one stack and run in file order; each leaves the platform healthy, the last one keeps its data.
 """
 
 from __future__ import annotations
@@ -44,30 +44,30 @@ UNUSED = {PGADMIN.key, "kafkaPassword", "postgresMonitorPassword", "grafanaPassw
     "alertWebhookUrl",
     "watchdogWebhookUrl",
 }
-"""Credentials of what this stack doesn't run."""
+"""Credentials of components that this stack doesn't run."""
 
 FULL = {"services": {"deploy": "all"}, "frontends": {"deploy": "all", "image": FRONTEND_IMAGE}}
 CRASHES = ("postgres", "redis", "kafka", "rdv")
 CHANGED, REMOVED = "rdv", "audit"
 PER_MINUTE = 60
 PUT = "cat /here/{0}/tls.key >/shown/tls.key && cat /here/{0}/tls.crt >/shown/tls.crt"
-"""Shell: a pair takes the place of the one that nginx shows, its files' owners and modes kept."""
+"""A shell command that replaces nginx' certificate and key, with the files' owners and modes unchanged."""
 
 
 @dataclass(frozen=True)
 class Full:
-    """The stack, up, with a canary as every credential."""
+    """The stack, up, with a canary value as every credential."""
 
     stack: FullStack
     platform: Platform
     outcomes: dict[str, Outcome]
     arguments: set[str]
-    """Command lines of this machine's processes while the stack came up."""
+    """Command lines of this machine's processes during the stack's creation."""
 
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Full]:
-    """Brought up from nothing; gone with its data when the module's tests are done."""
+    """Create the stack; remove it with its data after the module's tests."""
     described = full_stack.configuration(FULL["services"]) | {"frontends": FULL["frontends"]}
     with (
         full_stack.full_stack(tmp_path_factory.mktemp("full"), described) as stack,
@@ -98,7 +98,7 @@ def test_the_journey(full: Full) -> None:
 
 
 def test_a_renewed_certificate_is_shown_without_a_restart(full: Full, tmp_path: Path) -> None:
-    """The files change under the running nginx, as a kubelet changes them."""
+    """The files change while nginx runs, as a kubelet updates them."""
     container, before = full.stack.container("nginx"), full.platform.shown_certificate()
     (volume,) = (one["Name"] for one in container["Mounts"] if one["Destination"] == CERTIFICATE)
     renewed, kept = tmp_path / "renewed", tmp_path / "kept"
@@ -129,7 +129,7 @@ def test_a_second_run_changes_nothing(full: Full) -> None:
 
 
 def test_no_secret_is_exposed(full: Full) -> None:
-    """Neither by a command, nor by the state, nor by the engine, nor by a process's arguments, nor in a log."""
+    """Not by a command, the state, the engine, a process's arguments, or a log."""
     stack = full.stack
     told = {name: outcome.output + outcome.events() for name, outcome in full.outcomes.items()}
     told |= {"stack export": json.dumps(stack.export()), "stack output": stack.shown_outputs()}
@@ -147,7 +147,7 @@ def test_no_secret_is_exposed(full: Full) -> None:
 
 
 def test_each_secret_is_only_in_the_containers_that_need_it(full: Full) -> None:
-    """Every volume is searched, those with the stores' data too."""
+    """Every volume is searched, including the stores' data."""
     needed = {
         "postgres-admin": {"postgresPassword"},
         "databases-admin": {"postgresPassword"},
@@ -161,7 +161,7 @@ def test_each_secret_is_only_in_the_containers_that_need_it(full: Full) -> None:
         needed[f"{service.name}-secrets"] = {app_role(service).key, "redisPassword", "jwtSecret"}
         needed[f"{service.name}-secrets"] |= {third_party(one).key for one in service.secrets}
     found = found_in_volumes(full.stack.name)
-    # The engine's name is the resource's between a prefix, a hash of the files' names, and the stack.
+    # The engine's volume name is the resource's name between a prefix, a hash of the file names, and the stack's name.
     assert {name.removeprefix("pti-").rsplit("-", 2)[0]: keys for name, keys in found.items()} == needed
 
 
@@ -184,14 +184,14 @@ def test_after_a_crash_under_load_the_platform_recovers_with_every_acknowledged_
     assert compared.agrees, compared
     tried.lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
     tried.requests(load)
-    # Well comes before a service that can do without Redis or Kafka has found it again.
+    # The platform counts as healthy before services that tolerate an outage have reconnected to Redis or Kafka.
     full.stack.inside().wait_until_away()
     full.platform.journey()
 
 
 @pytest.fixture
 def newer_image(full: Full) -> Iterator[str]:
-    """The service's image with another version, under a unique tag."""
+    """Return the service's image with another version, under a unique tag."""
     repository, tag = SERVICE_IMAGE.rpartition(":")[0], f"1.0.1-{full.stack.name}"
     source = docker("create", SERVICE_IMAGE).strip()
     docker("commit", "--change", f"ENV VERSION={tag}", source, f"{repository}:{tag}")
@@ -231,7 +231,7 @@ def test_a_new_image_of_one_service_only_replaces_that_service(full: Full, newer
 
 
 def test_a_service_that_is_removed_and_added_again_finds_its_rows(full: Full) -> None:
-    """The last update also lowers the limit, which costs no further one: Kong is replaced for the route anyway."""
+    """The last update also lowers the limit without an additional update: Kong is replaced for the route anyway."""
     tenant = uuid.uuid4()
     assert full.platform.book(tenant, REMOVED, "kept").status == 201
 
@@ -264,7 +264,7 @@ def test_destroy_keeps_the_data(full: Full) -> None:
 
 
 def _started(stack: FullStack) -> dict[str, tuple[str, str]]:
-    """Container, by its resource's name, to its identity and since when it runs."""
+    """Map each container, by its resource's name, to its ID and start time."""
     return {
         one["Name"].removeprefix("/pti-").removesuffix(f"-{stack.name}"): (one["Id"], one["State"]["StartedAt"])
         for one in docker_engine.containers(stack.name)

@@ -1,6 +1,6 @@
-"""The whole platform on Docker, killed at twenty moments of updates, removals and creations: one `up` completes it.
+"""The whole platform on Docker, killed at twenty moments of updates, removals and creations: one `up` completes each.
 
-It takes more than an hour. `PTI_TEST_KILLS` sets another number of moments.
+It takes more than an hour. `PTI_TEST_KILLS` changes the number of moments.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The whole platform on Docker while its stores are away: Redis, then Kafka as well, then all of them.
+"""The whole platform on Docker during outages of its stores: Redis, then Kafka as well, then all of them.
 
-One stack, in the order of the file; each test leaves the platform well.
+The tests share one stack and run in file order; each leaves the platform healthy.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tests.failures import Tried
 
 NAMES = [service.name for service in SERVICES]
 UNREADY_CHECKS = 14
-"""Failed health checks in a row; a liveness probe that failed twelve times would have ended the process."""
+"""Consecutive failed health checks; a liveness probe that failed twelve times would have killed the process."""
 
 OUTAGE_DEADLINE_S = UNREADY_CHECKS * 20
-"""Each takes two seconds without the database, and five pass until the next."""
+"""Each takes two seconds without the database, and the interval is five seconds."""
 
 FORMER_SESSION = "node already exists and owner"
-"""A broker's last words when ZooKeeper knows its former session."""
+"""A broker's last log line when ZooKeeper still has its former session."""
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +71,10 @@ def test_bookings_continue_without_redis_and_kafka(stack: FullStack, tried: Trie
 
 
 def test_no_container_is_restarted_during_an_outage_of_the_stores(stack: FullStack, tried: Tried) -> None:
-    """For longer than any liveness probe allows; services, gateway and front ends start meanwhile, Kafka before
-    ZooKeeper.
+    """The outage lasts longer than any liveness probe allows; services, gateway and front ends start meanwhile, Kafka
+    before ZooKeeper.
 
-    Kafka may end once by itself after ZooKeeper's return: ZooKeeper refuses it until its former session is over
-    (KAFKA-7165).
+    Kafka may exit once after ZooKeeper's return: ZooKeeper refuses it until its former session expires (KAFKA-7165).
     """
     tried.failure(
         "All stores are down while everything else starts",
@@ -109,11 +108,11 @@ def test_no_container_is_restarted_during_an_outage_of_the_stores(stack: FullSta
 
 
 def more_bookings(bookings: Bookings) -> None:
-    """Waits until ten more are acknowledged."""
+    """Wait until ten more bookings are acknowledged."""
     enough = len(bookings.acknowledged) + 10
     until("bookings are taken", lambda: len(bookings.acknowledged) >= enough)
 
 
 def failed_checks(stack: FullStack, workload: str) -> int:
-    """How often its health check has failed in a row."""
+    """Return the number of consecutive failed health checks."""
     return int(stack.container(workload)["State"]["Health"]["FailingStreak"])

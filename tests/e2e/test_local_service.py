@@ -24,7 +24,7 @@ from tests.engine.waiting import DEADLINE_S
 
 
 class FromTheEditor:
-    """The reference service as a process of this machine, told what `make env SERVICE=rdv` writes and nothing else."""
+    """The reference service as a process on this machine, with only the environment from `make env SERVICE=rdv`."""
 
     def __init__(self, variables: Path, migrator_password: str) -> None:
         self.log = variables.with_name("log")
@@ -32,13 +32,13 @@ class FromTheEditor:
         self._migrator_password = migrator_password
 
     def migrate(self) -> None:
-        """What the developer runs before: the migrations, as the migrator role."""
+        """Run the migrations first, as the migrator role, like a developer."""
         run = f'DATABASE_USER={SERVICE.database}_migrator DATABASE_PASSWORD="$MIGRATOR_PASSWORD" exec "$PYTHON"'
         migration = self._start(f"{run} -m reference_service.migrate", MIGRATOR_PASSWORD=self._migrator_password)
         assert migration.wait(DEADLINE_S) == 0, self.log.read_text()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """The service itself."""
+        """Start the service."""
         return self._start('exec "$PYTHON" -m reference_service')
 
     def _start(self, line: str, **environment: str) -> subprocess.Popen[bytes]:
@@ -60,7 +60,7 @@ class FromTheEditor:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
-    """The stores and the gateway, whose one service is not there."""
+    """A stack with stores and a gateway, whose only service runs elsewhere."""
     described = full_stack.configuration({"deploy": [SERVICE.name], "local": [SERVICE.name], "each": {}})
     with full_stack.full_stack(tmp_path_factory.mktemp("local"), described) as made:
         with timed("up without the service"):
@@ -70,10 +70,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
 
 @pytest.fixture(scope="module")
 def editor(stack: FullStack, tmp_path_factory: pytest.TempPathFactory) -> FromTheEditor:
-    """The service, its database migrated, not running."""
+    """The service, with its database migrated, not running."""
     outputs = stack.outputs()
     with pytest.MonkeyPatch.context() as patch:
-        # Beside the checkout: a person's own file stays as it is.
+        # Stored outside the checkout, so that an existing file isn't overwritten.
         patch.setattr(environment_file, "ROOT", tmp_path_factory.mktemp("editor"))
         variables = environment_file.write(SERVICE.name, outputs)
     try:
@@ -86,7 +86,7 @@ def editor(stack: FullStack, tmp_path_factory: pytest.TempPathFactory) -> FromTh
 
 @pytest.fixture(scope="module")
 def platform(stack: FullStack) -> Platform:
-    """The way in. No front ends here, and no service in which a path is public."""
+    """Return the platform behind the gateway. There are no front ends and no service with a public path."""
     return stack.platform()
 
 
@@ -99,7 +99,7 @@ def test_the_journey_goes_through_the_gateway_to_the_process(platform: Platform,
     tenant = uuid.uuid4()
     process = editor.start()
     try:
-        # Nothing waits for its `/health` here, and it answers before it has reached Kafka.
+        # Nothing here waits for its `/health`, and it answers before it is connected to Kafka.
         print(f"well after {platform.seconds_until_well():.1f} s")
         platform.journey()
         correlation = str(uuid.uuid4())

@@ -1,6 +1,6 @@
-"""A monitored stack on a real engine: failures appear in metrics, raise alerts, notify, and resolve.
+"""A stack with monitoring on a real engine: failures appear in metrics, raise alerts, notify, and resolve.
 
-One stack, in the order of the file; each test leaves it well.
+The tests share one stack and run in file order; each leaves it healthy.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 
 NOT_ASKED = {"backup.yml", "kubernetes.yml", "cloudnativepg.yml"}
-"""Rules that no stack on an engine mounts: nothing reports these figures."""
+"""Rules that no Docker stack loads, because no exporter there reports the metrics."""
 
 UNHEARD = {
     "database:backup_age:seconds": "no backup runs",
@@ -44,7 +44,7 @@ UNHEARD = {
 EMPTY_PANELS = {
     ("pti-infrastructure", 17): "no backup runs",
 }
-"""Panels of which a query gives nothing here."""
+"""Panels with a query that returns nothing here."""
 
 
 Watched = watched_stack.Watched[MonitoredStack]
@@ -52,7 +52,7 @@ Watched = watched_stack.Watched[MonitoredStack]
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """Brought up from nothing, and quiet; gone with its data when the module's tests are done."""
+    """Create the stack and wait until no alert fires; remove it with its data after the module's tests."""
     with (
         receiver(engine_address()) as (people, address),
         monitored_stack(tmp_path_factory.mktemp("watched"), address) as stack,
@@ -138,10 +138,10 @@ def test_a_service_and_a_front_end_that_stop(watched: Watched) -> None:
     with _without(watched, "user"), _without(watched, FRONTEND):
         watched.raises(("ServiceDown", "user"), ("ServiceDown", FRONTEND))
         assert watched.people.firing["ServiceDown", "user"]["annotations"]["runbook_url"].endswith("#servicedown")
-        # Who is told of the cause isn't told of what follows.
+        # A receiver notified of the cause isn't notified of its consequences.
         until("it follows", lambda: watched.stack.alerts().get(("TargetDown", "user")) == "firing")
         assert ("TargetDown", "user") not in watched.people.told
-        # Who looks at the front end answers.
+        # The front end's exporter still answers.
         assert ("TargetDown", FRONTEND) not in watched.stack.alerts()
     watched.clears()
 
@@ -179,9 +179,9 @@ def test_a_second_run_changes_nothing(watched: Watched) -> None:
 def test_a_disk_and_a_certificate_beyond_their_limits(watched: Watched) -> None:
     watched.calm()
     used = until("the disk is told", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
-    # The certificate was made for a year, a moment ago.
+    # The certificate was just issued for a year.
     _limits(watched, diskPercent=round(100 * used - 1, 1), certificateDays=365)
-    # The shortened window makes a rate of whatever other work writes meanwhile.
+    # With the shortened window, disk writes by other work would raise the rate.
     watched.raises(("DiskFilling", ""), ("CertificateExpiresSoon", "nginx"), besides=frozenset({"DiskFillsWithinADay"}))
     _limits(watched)
     watched.clears()
@@ -193,19 +193,19 @@ def test_how_much_memory_it_takes(watched: Watched) -> None:
     series = watched.stack.value("prometheus_tsdb_head_series")
     print(", ".join(f"{name} {size:.0f} MiB" for name, size in sorted(own.items())), f"; {series:.0f} series")
     assert len(own) == 9
-    # Grafana is a stand-in here, and its memory says nothing.
+    # Grafana is a stand-in here, so its memory use isn't meaningful.
     assert sum(size for name, size in own.items() if name != "grafana") < 512
 
 
 def _limits(watched: Watched, **changed: float) -> None:
-    """Other limits than the stack's usual ones; Prometheus alone is replaced, and keeps its data."""
+    """Change the stack's limits for the duration of the context; only Prometheus is replaced, and it keeps its data."""
     watched.stack.configure({"monitoring": {"thresholds": {**THRESHOLDS, **changed}}})
     assert watched.stack.up().succeeded().replaced == {"prometheus", "prometheus-rules"}
 
 
 @contextmanager
 def _without(watched: Watched, workload: str) -> Iterator[None]:
-    """A workload's container, stopped while the test looks."""
+    """Stop a workload's container for the duration of the context."""
     container = str(watched.stack.container(workload)["Id"])
     docker("stop", "--time", "5", container)
     try:

@@ -1,8 +1,9 @@
-"""What `render` records is what the real plugins are asked to create: every resource, every input, both ways.
+"""Compare what `render` records with what the real plugins are asked to create: every resource, every input, in both
+directions.
 
-The stack's credentials are supplied as the tokens that the recording has for them, and the preview's plan is written
-with its secrets, so that even those are compared. A plan holds the inputs as the provider's own check has left them;
-what that check filled in by itself is listed there under `__defaults` and left out here.
+The stack's credentials are set to the recording's tokens, and the preview's plan is saved with secrets shown, so
+that secrets are compared too. A plan contains the inputs after the provider's check. Values that the check added are
+listed there under `__defaults` and left out here.
 """
 
 from __future__ import annotations
@@ -25,28 +26,28 @@ from tests.engine.configurations import zookeeper_with_tools
 from tests.engine.pulumi_stack import PulumiStack
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""What Pulumi writes for a value that only the creation will tell."""
+"""What Pulumi writes for a value that is only known after creation."""
 
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
-"""What marks a secret value in a plan."""
+"""The key that marks a secret value in a plan."""
 
 STACK = "pulumi:pulumi:Stack"
 PROVIDER = "pulumi:providers:docker"
 BUILT_IN = "pulumi:providers:pulumi"
-"""Provider of the engine's own resources (`Stash`), which the engine registers by itself."""
+"""The provider of the engine's own resources (`Stash`), which the engine registers itself."""
 
 PROVIDER_EXTRAS = {"version", "__internal"}
-"""Inputs of a provider that the engine adds."""
+"""Provider inputs that the engine adds."""
 
 
 def dev_configuration() -> dict[str, Any]:
-    """The configuration that developers run."""
+    """Return the configuration that developers run."""
     config = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
     return {key.partition(":")[2]: value for key, value in config.items() if key.startswith(f"{NAMESPACE}:")}
 
 
 def kraft_with_tools_and_generated_secrets() -> dict[str, Any]:
-    """The other mode of Kafka, and a password for Redis too."""
+    """Return a configuration with Kafka's other mode, and a password for Redis too."""
     configured = zookeeper_with_tools()
     return configured | {"kafka": {"port": configured["kafka"]["port"], "mode": "kraft"}, "credentials": "generated"}
 
@@ -61,7 +62,7 @@ class BothSides:
         stack.set_secrets(placeholders.tokens)
         plan = home / "plan.json"
         shown = stack.preview("--json", "--show-secrets", f"--save-plan={plan}").succeeded().output
-        # Warnings may stand before it, and a remark about the plan after it.
+        # Warnings may precede it, and a note about the plan may follow it.
         steps = json.JSONDecoder().raw_decode(shown, shown.index("{\n"))[0]["steps"]
         assert {step["op"] for step in steps} == {"create"}
         self.states = {_reference(one["urn"]): one["newState"] for one in steps if _is_ours(one["newState"]["type"])}
@@ -77,7 +78,7 @@ CONFIGURATIONS = [dev_configuration, kraft_with_tools_and_generated_secrets]
 
 @pytest.fixture(scope="module", params=CONFIGURATIONS, ids=lambda made: made.__name__)
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> BothSides:
-    """Nothing is created: a preview needs no engine."""
+    """Run both without creating anything: a preview needs no Docker engine."""
     return BothSides(tmp_path_factory.mktemp("stack"), request.param())
 
 
@@ -97,13 +98,13 @@ def test_every_input_is_the_same(both: BothSides) -> None:
             asked = {key: value for key, value in asked.items() if key not in PROVIDER_EXTRAS}
         assert _until_told(recorded.inputs, asked, told_later.add) == asked, reference
 
-    # Where the plugins can't tell yet, the recording has what stands for it: a name, or an id of its own making.
+    # If the plugins don't know a value yet, the recording has a substitute: a name or a generated ID.
     images = {one.inputs["name"] for one in both.recorded.values() if one.type.endswith(":RemoteImage")}
     networks = {one.inputs["name"] for one in both.recorded.values() if one.type.endswith(":Network")}
     files = [one for one in both.recorded.values() if one.inputs.get("uploads")]
     ids = {value for value in told_later if re.fullmatch("[0-9a-f]{64}", value)}
     assert told_later - ids == images | networks
-    # Of the containers that carry files, and of those that are waited for by their id.
+    # IDs of the containers that copy files, and of those that others wait for.
     awaited = [
         one for one in both.recorded.values() if one.type.endswith(":Stash") and "container" in one.inputs["input"]
     ]
@@ -113,7 +114,7 @@ def test_every_input_is_the_same(both: BothSides) -> None:
 def test_the_same_inputs_are_secret(both: BothSides) -> None:
     secret = set()
     for reference, goal in both.goals.items():
-        # A provider's check spreads a secret inside of an input to the whole of it.
+        # A provider's check makes a whole input secret if any part of it is.
         hidden = {key for key, value in goal["inputDiff"].get("adds", {}).items() if _is_secret(value)}
         assert {path.split(".")[0] for path in both.recorded[reference].secret} == hidden, reference
         secret |= hidden
@@ -139,7 +140,7 @@ def _is_secret(value: Any) -> bool:
 
 
 def _as_the_program_said(value: Any) -> Any:
-    """A planned value without its secret marks, and without what the provider has filled in."""
+    """Return a planned value without secret marks and without the provider's defaults."""
     if _is_secret(value):
         return _as_the_program_said(json.loads(value["plaintext"]))
     if isinstance(value, Mapping):
@@ -149,7 +150,7 @@ def _as_the_program_said(value: Any) -> Any:
 
 
 def _until_told(value: Any, asked: Any, tell: Callable[[str], None]) -> Any:
-    """A recorded value, unknown wherever the plan doesn't know it yet; `tell` is given what was there."""
+    """Return a recorded value with unknown parts wherever the plan has them; `tell` receives the recorded parts."""
     if asked == UNKNOWN:
         tell(value)
         return UNKNOWN

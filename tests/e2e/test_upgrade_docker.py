@@ -1,4 +1,4 @@
-"""The last release's stack on a Docker engine, in use, is brought to the present program: no row is lost."""
+"""Upgrade the last release's stack on a Docker engine, while in use, to the current program: no row is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Some minutes of user traffic including failures, for the dashboards."""
+"""Some minutes of user traffic, including failures, for the dashboards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e.load import Load, Request
 from tests.e2e.platform import Answer, Platform
 
 BUSIEST = ("rdv", "rdv", "rdv", "planning", "user", "user", "payment", "notification", "admin", "audit")
-"""Services in the proportion in which they are asked."""
+"""Services in proportion to their request rates."""
 
 TENANTS = 12
 VALID_S = 3600.0
@@ -20,11 +20,11 @@ VALID_S = 3600.0
 
 @dataclass
 class Traffic:
-    """Requests of many kinds, in proportions. A refused or failed one is part of it."""
+    """Requests of many kinds, in given proportions, including refused and failed ones."""
 
     platform: Platform
     booked: list[tuple[str, str, str]] = field(default_factory=list)
-    """(token, service, appointment) that are neither cancelled nor honoured."""
+    """(token, service, appointment) of appointments that are neither cancelled nor kept."""
 
     def __post_init__(self) -> None:
         self._random = random.Random(7)  # noqa: S311 - no secret
@@ -40,10 +40,10 @@ class Traffic:
             self._slow: 1,
             self._failed: 1,
         }
-        """Kind of request to how often it comes."""
+        """Maps each kind of request to its frequency."""
 
     def flow(self, seconds: float, per_second: float) -> int:
-        """That many requests a second for so long; gives how many were sent."""
+        """Send a number of requests per second for a duration, and return how many were sent."""
         end = time.monotonic() + seconds
         with Load(self._next, per_second=per_second, at_most_s=seconds, workers=6) as load:
             while (left := end - time.monotonic()) > 0:
@@ -78,7 +78,7 @@ class Traffic:
         return self.platform.call("POST", f"/api/{service}/appointments/{appointment}/{how}", token)
 
     def _paid(self) -> Answer:
-        # One card in twelve is refused.
+        # One card in twelve is declined.
         amount = self._random.choice((25, 30, 30, 45, 60, 28, 52, 70, 25, 30, 40, -1))
         return self.platform.call("POST", "/api/payment/payments", self._token(), {"amount_euros": amount})
 

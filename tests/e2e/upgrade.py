@@ -1,4 +1,4 @@
-"""What an upgrade from the last release does to a stack in use; the same on either backend."""
+"""Effects of an upgrade from the last release on a stack in use, on either backend."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.failures import Tried
 PER_SECOND = 5
 AT_MOST_S = 900
 BEFORE, AFTER = 40, 40
-"""Bookings that are acknowledged before the upgrade begins, requests that are answered after it."""
+"""Bookings acknowledged before the upgrade begins, and requests answered after it."""
 
 
 def upgrade(stack: PulumiStack, bookings: Bookings, tried: Tried) -> tuple[Outcome, Load]:
-    """Runs the present program over the release's stack, under load; gives the update and what became of the load."""
+    """Run the current program on the release's stack under load; return the update and the load's results."""
     with Load(bookings.next, per_second=PER_SECOND, at_most_s=AT_MOST_S) as load:
         until("bookings are made", lambda: len(bookings.acknowledged) >= BEFORE)
         stack.runs(ROOT)
@@ -32,12 +32,12 @@ def upgrade(stack: PulumiStack, bookings: Bookings, tried: Tried) -> tuple[Outco
     print(f"{len(load.samples)} requests, {load.well} answered well, {dict(failed)}")
     print(f"replaced: {sorted(update.replaced)}")
     assert preview.replaced <= update.replaced
-    # An image that nothing uses any more stays on the engine: Pulumi only forgets it.
+    # An unused image stays on the engine: Pulumi only removes it from the state.
     assert [change for change in update.deleted if " RemoteImage " not in change] == []
     stack.preview("--expect-no-changes").succeeded()
     return update, load
 
 
 def kept_types(update: Outcome) -> set[str]:
-    """The types of replaced resources that hold what can't be made again."""
+    """Return the types of replaced resources that hold data or identities that can't be recreated."""
     return update.replaced_types & {"RandomPassword", "PrivateKey", "Namespace", "PersistentVolumeClaim", "Cluster"}

@@ -1,4 +1,4 @@
-"""A stack that is watched: what its watchers say, and whom they tell. The same on either backend."""
+"""A stack with monitoring: the state of its alerts and metrics, and the notifications it sends, on either backend."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.e2e.platform import Platform
 from tests.engine.waiting import until
 
 BURN = {"AvailabilityBurnFast", "AvailabilityBurnMedium", "AvailabilityBurnSlow"}
-"""They look at the same failures over longer times, and stay longer."""
+"""These alerts react to the same failures, but over longer windows, so they fire and resolve later."""
 
 THRESHOLDS = {"latencyMs": 2500, "diskPercent": 99.9}
-"""A machine that does other work answers late, and its disk is nobody's concern, until a test makes it one."""
+"""A busy machine responds slowly and its disks may be full, so these thresholds are high until a test lowers one."""
 
 
 BUSINESS = {
@@ -34,19 +34,19 @@ BUSINESS = {
     "pti_payments_amount_euros_total": 42,
     "pti_payments_failed_total": 1,
 }
-"""Counters, and by how much `Watched.do_business` lets them grow."""
+"""Counters, and the amounts by which `Watched.do_business` increases them."""
 
 REQUESTS = {("/appointments", "201"): 3, ("/payments", "201"): 2, ("/payments", "402"): 1}
-"""(route, status) of its POST requests, and how many there are."""
+"""(route, status) of its POST requests, and their number."""
 
 POSTED = 'http_server_request_duration_seconds_count{workload="rdv", http_request_method="POST"}'
 """The series that count them."""
 
 OF_THE_MACHINE = {("MachineOutOfMemory", "node")}
-"""What another suite's container may raise meanwhile, as the kernel counts for the whole machine."""
+"""Alerts that containers of other suites may cause, because the kernel counts for the whole machine."""
 
 SELDOM = {"redis_errors_total"}
-"""Series that rules read and that are there once something has failed."""
+"""Series that rules read and that only exist after a failure."""
 
 THROUGH_GRAFANA = "/api/datasources/proxy/uid/prometheus/api/v1/query"
 
@@ -56,16 +56,16 @@ class Receiver:
 
     def __init__(self) -> None:
         self.firing: dict[tuple[str, str], Mapping[str, Any]] = {}
-        """(alert, workload) to the last notification, while it fires."""
+        """Maps (alert, workload) to the last notification, while it fires."""
 
         self.told: set[tuple[str, str]] = set()
-        """Everything that fired since `forget`."""
+        """Everything that has fired since `forget`."""
 
         self.signs_of_life = 0
         self._lock = threading.Lock()
 
     def take(self, message: Mapping[str, Any]) -> None:
-        """One message of Alertmanager."""
+        """Process one message from Alertmanager."""
         with self._lock:
             for alert in message["alerts"]:
                 labels = alert["labels"]
@@ -86,7 +86,7 @@ class Receiver:
 
 @contextmanager
 def receiver(address: str) -> Iterator[tuple[Receiver, str]]:
-    """A receiver at an address of this machine that the stack's containers reach, and its URL."""
+    """Run a receiver at an address that the stack's containers can reach, and return it with its URL."""
     taken = Receiver()
 
     class Page(BaseHTTPRequestHandler):
@@ -109,43 +109,43 @@ def receiver(address: str) -> Iterator[tuple[Receiver, str]]:
 
 
 class Watchers:
-    """What Prometheus and Grafana answer, wherever they run."""
+    """Clients of Prometheus and Grafana on either backend."""
 
     def prometheus_url(self) -> str:
-        """Where Prometheus is reached from here."""
+        """Return Prometheus' URL for this machine."""
         raise NotImplementedError
 
     def grafana_url(self) -> str:
-        """Where Grafana is."""
+        """Return Grafana's URL."""
         raise NotImplementedError
 
     def ask_prometheus(self, path: str, **parameters: str) -> Any:
-        """`data` of an answer of its API."""
+        """Return `data` from a response of Prometheus' API."""
         return _asked(f"{self.prometheus_url()}/api/v1/{path}", parameters)["data"]
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that an expression gives now."""
+        """Return the current series of an expression."""
         found: list[dict[str, Any]] = self.ask_prometheus("query", query=expression)["result"]
         return found
 
     def value(self, expression: str) -> float | None:
-        """The one value of an expression; None where there is none."""
+        """Return the only value of an expression, or None if there is none."""
         found = self.query(expression)
         return float(found[0]["value"][1]) if found else None
 
     def alerts(self) -> dict[tuple[str, str], str]:
-        """(alert, workload) to its state, pending or firing, as Prometheus has them."""
+        """Map (alert, workload) to its state in Prometheus, pending or firing."""
         return {
             (one["labels"]["alertname"], one["labels"].get("workload", "")): one["state"]
             for one in self.ask_prometheus("alerts")["alerts"]
         }
 
     def series_read(self, expression: str) -> set[str]:
-        """The names of the series that an expression reads, by Prometheus' own parse of it."""
+        """Return the names of the series that an expression reads, as parsed by Prometheus."""
         return {*_selected(self.ask_prometheus("parse_query", query=expression))}
 
     def ask_grafana(self, path: str, password: str, **parameters: str) -> Any:
-        """An answer of its API to the user admin."""
+        """Return a response of Grafana's API as the user admin."""
         encoded = base64.b64encode(f"admin:{password}".encode()).decode()
         return _asked(f"{self.grafana_url()}{path}", parameters, {"Authorization": f"Basic {encoded}"})
 
@@ -184,12 +184,12 @@ class Watched(Generic[StackT]):
         self.people.forget()
 
     def another_sign_of_life(self) -> None:
-        """The Watchdog's notification repeats."""
+        """Wait until the Watchdog's notification repeats."""
         before = self.people.signs_of_life
         until("another sign of life", lambda: self.people.signs_of_life > before)
 
     def do_business(self) -> None:
-        """What `BUSINESS` and `REQUESTS` count, at the service rdv."""
+        """Cause the metrics in `BUSINESS` and `REQUESTS` at the service rdv."""
         tenant = uuid.uuid4()
         assert [self.platform.book(tenant, "rdv").status for _ in range(3)] == [201] * 3
         cancelled = self.platform.listed(tenant, "rdv").json[0]["id"]
@@ -199,7 +199,7 @@ class Watched(Generic[StackT]):
         assert [answer.status for answer in paid] == [201, 201, 402]
 
     def every_panel_shows_something(self, empty: Collection[tuple[str, int]]) -> None:
-        """Each query of each panel gives something while there is traffic; those of the `empty` ones are not asked."""
+        """Check that each query of each panel returns data during traffic, except those of the `empty` panels."""
         with (
             self.load("GET", "/api/rdv/appointments"),
             self.load("GET", "/api/user/appointments"),
@@ -211,12 +211,12 @@ class Watched(Generic[StackT]):
                     until(f"{query.dashboard} {query.panel}: {expression}", lambda e=expression: self.stack.query(e))  # type: ignore[misc]
 
     def grafana_passes_on(self, password: str) -> None:
-        """Grafana queries Prometheus after a login."""
+        """Check that Grafana queries Prometheus after a login."""
         answered = self.stack.ask_grafana(THROUGH_GRAFANA, password, query="count(up)")
         assert answered["data"]["result"][0]["value"][1] == str(len(self.stack.query("up")))
 
     def load(self, method: str, path: str, body: object = None, per_second: float = 5) -> Load:
-        """Requests to a path of the API."""
+        """Send requests to a path of the API."""
         token = self.platform.token(expires_in_s=600)
         return Load.of(lambda: self.platform.call(method, path, token, body), per_second=per_second)
 

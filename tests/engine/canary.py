@@ -1,4 +1,4 @@
-"""Values that can be recognised wherever they turn up, for every credential of the stack."""
+"""Recognisable values for every credential of the stack."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from settings.credentials import CREDENTIALS
 from tests.engine import docker_engine
 
 AWKWARD = """'"\\$ `:@#%{}"""
-"""What a shell, SQL, JSON, a URL or a configuration file would each read otherwise."""
+"""Characters that a shell, SQL, JSON, URLs and configuration files interpret differently."""
 MARK = "CANARY-"
 PLAIN = re.compile(rf"{MARK}([A-Za-z]+)")
 
 
 def _encoded(text: str) -> list[str]:
-    """A text as it looks within Base64, at each of the three places where it can begin."""
+    """Return a text's Base64 encoding at each of the three possible offsets."""
     whole = [base64.b64encode(b"\0" * shift + text.encode()).decode().rstrip("=") for shift in range(3)]
-    # Neither the first nor the last digit is the text's alone.
+    # The first and the last digit also depend on the adjacent text.
     return [digits[shift + bool(shift) : -1] for shift, digits in enumerate(whole)]
 
 
@@ -30,23 +30,23 @@ ENCODED = _encoded(MARK)
 
 
 def canaries(version: int = 1) -> dict[str, str]:
-    """A value for every credential's key."""
+    """Return a value for every credential's key."""
     return {one.key: f"{MARK}{one.key}-{version}-{AWKWARD}" for one in CREDENTIALS}
 
 
 def found_in(text: str) -> set[str]:
-    """The credentials' keys whose value, or the beginning of it, is in a text."""
+    """Return the keys of credentials whose value, or the beginning of it, occurs in a text."""
     found = set(PLAIN.findall(text))
     return found | {"(in Base64)"} if any(encoded in text for encoded in ENCODED) else found
 
 
 def values_found_in(text: str, values: Mapping[str, str]) -> set[str]:
-    """The names whose values are in a text, as they are or in Base64."""
+    """Return the names of values that occur in a text, in plain or in Base64."""
     return {name for name, value in values.items() if any(form in text for form in (value, *_encoded(value)))}
 
 
 def found_in_volumes(stack: str) -> dict[str, set[str]]:
-    """Volume to the keys found in it, in every volume of a stack, those with the stores' data too."""
+    """Map each volume of a stack, including the stores' data, to the keys found in it."""
     names = [one["Name"] for one in docker_engine.volumes(stack)]
     mounts = [f"--volume={name}:/volumes/{name}:ro" for name in names]
     search = ("grep", "--recursive", "--text", "--only-matching", "--no-messages", "--extended-regexp")
@@ -60,7 +60,7 @@ def found_in_volumes(stack: str) -> dict[str, set[str]]:
 
 
 def found_below(directory: Path) -> dict[str, set[str]]:
-    """File to the keys found in it."""
+    """Map each file to the keys found in it."""
     files = {path: path.read_bytes().decode(errors="replace") for path in directory.rglob("*") if path.is_file()}
     assert files, f"nothing is in {directory}"
     return {str(path): found for path, text in files.items() if (found := found_in(text))}
@@ -68,7 +68,8 @@ def found_below(directory: Path) -> dict[str, set[str]]:
 
 @contextmanager
 def watched_arguments() -> Iterator[set[str]]:
-    """Command lines that any process of this machine, containers included, has had meanwhile."""
+    """Collect the command lines of all processes on this machine, including containers, for the duration of the
+    context."""
     seen: set[str] = set()
     stop = threading.Event()
 
@@ -90,5 +91,5 @@ def watched_arguments() -> Iterator[set[str]]:
 def _arguments(process: Path) -> str:
     try:
         return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:  # gone by now
+    except OSError:  # The process has ended.
         return ""

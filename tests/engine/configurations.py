@@ -1,4 +1,4 @@
-"""Two configurations, each with host ports that are free."""
+"""Two configurations, each with free host ports."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def kraft() -> dict[str, Any]:
-    """The stores alone: Kafka without ZooKeeper, every credential generated."""
+    """Return a configuration with the stores only: Kafka without ZooKeeper, and generated credentials."""
     postgres, redis, kafka = free_ports(3)
     return {"postgres": {"port": postgres}, "redis": {"port": redis}, "kafka": {"port": kafka, "mode": "kraft"}}
 
 
 def zookeeper_with_tools() -> dict[str, Any]:
-    """Everything that the dev stack has, as it has it."""
+    """Return a configuration with every component of the dev stack, set as in dev."""
     postgres, redis, kafka, zookeeper, pg_admin, kafka_ui, redis_commander = free_ports(7)
     return {
         "credentials": "well-known",

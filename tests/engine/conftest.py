@@ -1,4 +1,4 @@
-"""Stacks on the real Docker engine through the real `pulumi` command; skipped where the machine lacks something."""
+"""Stacks on the real Docker engine with the real `pulumi` command; skipped if the machine lacks a prerequisite."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ def _machine() -> None:
 
 @pytest.fixture
 def make_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
-    """Makes stacks, with the arguments of `PulumiStack` but its home, that leave nothing behind after the test."""
+    """Return a function that makes stacks with the arguments of `PulumiStack` except its home, and removes them after
+    the test."""
     with _maker(tmp_path_factory) as make:
         yield make
 
 
 @pytest.fixture(scope="session")
 def make_shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
-    """The same for stacks that several tests look at."""
+    """The same for stacks shared by several tests."""
     with _maker(tmp_path_factory) as make:
         yield make
 
 
 @pytest.fixture(scope="session")
 def dev_like_stack(make_shared_stack: MakeStack) -> PulumiStack:
-    """A running stack with everything that dev has. Tests leave it as it is."""
+    """A running stack with all components of dev. Tests must not change it."""
     stack = make_shared_stack(configuration=configurations.zookeeper_with_tools())
     stack.up().succeeded()
     return stack
@@ -59,8 +60,8 @@ def _stores(make_shared_stack: MakeStack) -> PulumiStack:
 
 @pytest.fixture
 def stores_stack(_stores: PulumiStack) -> PulumiStack:
-    """A running stack of the stores, Kafka without ZooKeeper, credentials generated. Tests may change and break it:
-    the next one finds it mended."""
+    """A running stack of the stores, with Kafka without ZooKeeper and generated credentials. Tests may change and break
+    it; it is repaired for the next test."""
     if docker_engine.workloads(_stores.name) != STORES:
         _stores.cancel()
         _stores.up().succeeded()
@@ -81,7 +82,8 @@ def _maker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
 
 @pytest.fixture
 def make_volume(tmp_path: Path) -> Iterator[MakeVolume]:
-    """Makes ext4 file systems of so many MiB, which a broker may write, for the time of the test."""
+    """Return a function that creates ext4 file systems of a size in MiB, writable by a broker, for the duration of the
+    test."""
     if reason := ext4.obstacle():
         pytest.skip(reason)
     number = itertools.count()
@@ -91,7 +93,7 @@ def make_volume(tmp_path: Path) -> Iterator[MakeVolume]:
 
 @pytest.fixture
 def make_brokers(tmp_path: Path, make_volume: MakeVolume) -> Iterator[MakeBrokers]:
-    """Makes the brokers of one test. They are gone before its volumes are."""
+    """Return a function that creates the brokers of one test. They are removed before its volumes."""
     del make_volume
     with ExitStack() as running:
 

@@ -1,4 +1,4 @@
-"""What the Docker engine has of one stack, asked without the product's own code."""
+"""The Docker engine's objects of one stack, queried without the product's own code."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ DATA_LABEL = "pti-calendar.data"
 
 
 def docker(*arguments: str, check: bool = True) -> str:
-    """What a docker command printed, standard error included."""
+    """Run a docker command and return its output, including standard error."""
     done = subprocess.run(["docker", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert not check or done.returncode == 0, f"docker {' '.join(arguments)}: {done.stdout}"
     return done.stdout
 
 
 def containers(stack: str) -> list[dict[str, Any]]:
-    """`docker inspect` of every container of the stack, those included that only carry files."""
+    """Return `docker inspect` of every container of the stack, including those that only copy files."""
     return _inspected("container", ["ps", "--all", "--quiet", "--no-trunc"], stack)
 
 
 def volumes(stack: str) -> list[dict[str, Any]]:
-    """`docker inspect` of every volume of the stack."""
+    """Return `docker inspect` of every volume of the stack."""
     return _inspected("volume", ["volume", "ls", "--quiet"], stack)
 
 
 def networks(stack: str) -> list[dict[str, Any]]:
-    """`docker inspect` of every network of the stack."""
+    """Return `docker inspect` of every network of the stack."""
     return _inspected("network", ["network", "ls", "--quiet", "--no-trunc"], stack)
 
 
 def workloads(stack: str) -> dict[str, str]:
-    """Workload to its container's health, for the containers that have one."""
+    """Map workloads to their container's health, for containers that have a health check."""
     return {
         one["Config"]["Labels"][WORKLOAD_LABEL]: one["State"]["Health"]["Status"]
         for one in containers(stack)
@@ -43,7 +43,7 @@ def workloads(stack: str) -> dict[str, str]:
 
 
 def persistent_volumes(stack: str) -> set[str]:
-    """The names of the volumes with data. (An engine's volumes have no id, and `CreatedAt` follows what is written.)"""
+    """Return the names of the data volumes. (An engine's volumes have no ID, and `CreatedAt` changes with writes.)"""
     return {one["Name"] for one in volumes(stack) if one["Labels"].get(DATA_LABEL) == "persistent"}
 
 
@@ -56,7 +56,7 @@ def remove_containers_and_networks(stack: str) -> None:
 
 
 def remove_everything(stack: str) -> None:
-    """Containers, networks and volumes that carry the stack's label; nothing else."""
+    """Remove only containers, networks and volumes with the stack's label."""
     remove_containers_and_networks(stack)
     if found := [one["Name"] for one in volumes(stack)]:
         docker("volume", "rm", *found)
@@ -66,7 +66,7 @@ def _inspected(kind: str, listing: list[str], stack: str) -> list[dict[str, Any]
     names = docker(*listing, "--filter", f"label={STACK_LABEL}={stack}").split()
     if not names:
         return []
-    # One that goes away in between is left out, and makes the command fail.
+    # A container that is removed in between is left out, and makes the command fail.
     done = subprocess.run(["docker", kind, "inspect", *names], capture_output=True, text=True)
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found

@@ -1,4 +1,4 @@
-"""Pulumi's log of engine events: what an update has begun and finished, while it runs and afterwards."""
+"""Pulumi's log of engine events: the steps that an update has begun and finished, during the update and afterwards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUIET = {"same", "read", "refresh"}
 
 @dataclass(frozen=True)
 class Step:
-    """One operation on one resource, begun or done."""
+    """An operation on a resource, begun or done."""
 
     state: str
     """`begun` or `done`."""
@@ -22,7 +22,7 @@ class Step:
     """`create`, `update`, `delete-replaced`, `create-replacement`, `same`, …"""
 
     type: str
-    """The resource type's last part: `Container`."""
+    """The last part of the resource type: `Container`."""
 
     name: str
 
@@ -31,7 +31,7 @@ class Step:
 
 
 def steps(log: Path) -> list[Step]:
-    """The steps so far. The last line may be half written."""
+    """Return the steps so far. The last line may be incomplete."""
     found = []
     for line in log.read_text().splitlines() if log.exists() else []:
         try:
@@ -45,7 +45,7 @@ def steps(log: Path) -> list[Step]:
 
 
 def changes(log: Path) -> list[str]:
-    """What an update has done other than finding things as they were, sorted: `update Container postgres`."""
+    """Return an update's changes, sorted, without unchanged resources: `update Container postgres`."""
     return sorted(
         f"{step.operation} {step.type} {step.name}"
         for step in steps(log)

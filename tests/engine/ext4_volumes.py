@@ -1,4 +1,4 @@
-"""Volumes of a Docker engine that are ext4 file systems of their own, as a cluster gives block storage to its pods."""
+"""Docker volumes that are separate ext4 file systems, like block storage in a cluster."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ SIZE_MIB = 4096
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose volume it is."""
+    """The owner of a volume."""
 
     workload: str
     group: int
-    """What Kubernetes calls `fsGroup`."""
+    """Kubernetes calls it `fsGroup`."""
 
 
 @contextmanager
 def ext4_volumes(stack: str, volumes: Mapping[str, Owner], folder: Path) -> Iterator[None]:
-    """New volumes of a stack that isn't up yet; its first `up` finds them, as it finds those of a stack before.
+    """Create volumes for a stack that isn't up yet; its first `up` adopts them like volumes kept from an earlier stack.
 
-    At the end they hold plain folders again, ready to be removed. Containers that still run keep what they see.
+    At the end they contain plain folders again and can be removed. Running containers still see the old content.
 
     Args:
         stack: the stack's name.
-        volumes: name without the stack to its owner.
-        folder: where the file systems' images go.
+        volumes: owners by volume name without the stack.
+        folder: where to put the file systems' images.
     """
     with ExitStack() as mounted:
         for name, owner in volumes.items():
             full = f"{name}-{stack}"
             labels = {STACK_LABEL: stack, WORKLOAD_LABEL: owner.workload, DATA_LABEL: "persistent"}
             docker("volume", "create", *(f"--label={label}={value}" for label, value in labels.items()), full)
-            # Without options of its driver: the engine shows them, and Pulumi would find a difference.
+            # Without driver options, which the engine would report and Pulumi would treat as a difference.
             place = Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", full).strip())
             image = folder / f"{full}.ext4"
             ext4.mount(image, place, SIZE_MIB)
             mounted.callback(image.unlink)
             mounted.callback(ext4.unmount, place)
-            # As the kubelet does for a pod with `fsGroup` (pkg/volume/volume_linux.go).
+            # Like the kubelet for a pod with `fsGroup` (pkg/volume/volume_linux.go).
             for path in (place, place / "lost+found"):
                 os.chown(path, 0, owner.group)
                 path.chmod(path.stat().st_mode | 0o2070)

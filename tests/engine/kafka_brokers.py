@@ -1,6 +1,6 @@
-"""Real brokers in the image that the stack runs, with the files, variables and limits of the rendered workload.
+"""Real brokers in the stack's image, with the rendered workload's files, variables and limits.
 
-Each has a volume of its own: a small ext4 file system in a file, with `lost+found`, owned as `fsGroup` does it.
+Each has its own volume: a small ext4 file system in a file, with `lost+found`, owned as with `fsGroup`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOOL_HEAP = "KAFKA_HEAP_OPTS=-Xmx192m"
 
 @contextmanager
 def volume(directory: Path, size_mib: int) -> Iterator[Path]:
-    """A mounted, freshly made file system."""
+    """Mount a newly created file system."""
     mounted = directory / "volume"
     ext4.mount(directory / "image", mounted, size_mib)
     try:
@@ -51,17 +51,17 @@ def resize(mounted: Path, size_mib: int) -> None:
 
 @dataclass
 class Brokers:
-    """A network and the brokers on it, named as a cluster names them; `close` removes all of it."""
+    """A network with brokers, named as in a cluster; `close` removes everything."""
 
     name: str
-    """Of the network; containers' names begin with it."""
+    """Name of the network, and prefix of the containers' names."""
 
     directory: Path
-    """Where the configurations are put; every user may read it."""
+    """Directory for the configurations, readable by every user."""
 
     settings: Kafka
     properties: dict[str, str] = field(default_factory=dict)
-    """Those that a case needs otherwise, time limits for instance."""
+    """Properties that differ in a test, such as time limits."""
 
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -73,11 +73,11 @@ class Brokers:
         docker("network", "create", self.name)
 
     def configure(self, settings: Kafka) -> None:
-        """Set other settings for the next starts."""
+        """Change settings for the next starts."""
         self.settings = settings
 
     def start(self, number: int, volume: Path) -> None:
-        """Starts broker `number` (from 0), and returns at once."""
+        """Start broker `number` (from 0) without waiting for it."""
         workload = broker(self.settings, published="localhost:9092", cluster="test")
         configuration = self.directory / f"configuration-{number}-of-{self.settings.brokers}"
         configuration.mkdir(exist_ok=True)
@@ -106,16 +106,16 @@ class Brokers:
         )
 
     def remove(self, number: int) -> None:
-        """Ends the broker without a word to it; the volume stays."""
+        """Kill the broker without a shutdown; the volume stays."""
         docker("rm", "--force", "--volumes", self.container(number))
 
     def stop(self, number: int) -> None:
-        """Has the broker end, as an update does."""
+        """Stop the broker gracefully, as an update does."""
         docker("stop", "--time", "120", self.container(number))
         self.remove(number)
 
     def probe(self, number: int) -> tuple[bool, str]:
-        """The readiness probe's answer, and what it printed."""
+        """Return the readiness probe's result and its output."""
         workload = broker(self.settings, published="localhost:9092", cluster="test")
         assert workload.readiness
         assert isinstance(workload.readiness.check, Exec)
@@ -124,10 +124,10 @@ class Brokers:
         return done.returncode == 0, done.stdout.strip()
 
     def wait_until_ready(self, number: int) -> list[str]:
-        """Waits for the readiness probe, and returns what it printed until then, each text once.
+        """Wait until the readiness probe succeeds, and return its distinct outputs until then.
 
         Raises:
-            AssertionError: the broker has ended.
+            AssertionError: the broker has exited.
         """
         printed: dict[str, None] = {}
 
@@ -141,35 +141,36 @@ class Brokers:
         return list(printed)
 
     def wait_until_ended(self, number: int) -> str:
-        """Waits until the broker has ended; returns its log."""
+        """Wait until the broker has exited; return its log."""
         until(f"broker {number} has ended", lambda: not self.runs(number))
         return self.log(number)
 
     def wait_for_log(self, number: int, text: str) -> None:
-        """Waits until the broker has written the text."""
+        """Wait until the broker has logged the text."""
         until(f"broker {number} writes {text!r}", lambda: text in self.log(number))
 
     def runs(self, number: int) -> bool:
-        """Whether the container runs."""
+        """Return whether the container runs."""
         return docker("inspect", "--format", "{{.State.Running}}", self.container(number)).strip() == "true"
 
     def log(self, number: int) -> str:
-        """What it wrote."""
+        """Return its log."""
         return docker("logs", self.container(number))
 
     def inside(self, number: int, *command: str) -> str:
-        """What a command in the container printed."""
+        """Run a command in the container and return its output."""
         return docker("exec", self.container(number), *command)
 
     def tool(self, script: str, check: bool = True) -> str:
-        """What a line of bash with Kafka's own tools printed; `$SERVER` names the brokers."""
+        """Run a line of bash with Kafka's own tools, and return its output; `$SERVER` contains the brokers'
+        addresses."""
         names = ["kafka"] if self.settings.brokers == 1 else [f"kafka-{i}.kafka-peers" for i in range(3)]
         server = "SERVER=" + ",".join(f"{name}:19092" for name in names)
         run = ("run", "--rm", "--network", self.name, "--env", TOOL_HEAP, "--env", server, "--workdir", BIN)
         return docker(*run, self.settings.broker_image, "bash", "-o", "pipefail", "-c", script, check=check)
 
     def produce(self, topic: str, events: range, compression: str = "none") -> None:
-        """Writes the numbers as events, each acknowledged by all replicas in sync; fails if one wasn't."""
+        """Write the numbers as events, each acknowledged by all in-sync replicas; fail if one wasn't."""
         properties = f"--producer-property acks=all --producer-property compression.type={compression}"
         printed = self.tool(
             f"seq {events.start} {events.stop - 1} | ./kafka-console-producer.sh --bootstrap-server $SERVER "
@@ -178,7 +179,7 @@ class Brokers:
         assert " ERROR " not in printed, printed
 
     def consume(self, topic: str, count: int) -> list[int]:
-        """The numbers of the first `count` events, sorted."""
+        """Return the numbers of the first `count` events, sorted."""
         printed = self.tool(
             f"./kafka-console-consumer.sh --bootstrap-server $SERVER --topic {topic} --from-beginning "
             f"--max-messages {count} --timeout-ms 60000 2>/dev/null",
@@ -187,7 +188,7 @@ class Brokers:
         return sorted(int(line) for line in printed.split() if line.isdigit())
 
     def close(self) -> None:
-        """Removes the containers and the network."""
+        """Remove the containers and the network."""
         found = docker("ps", "--all", "--quiet", "--filter", f"network={self.name}").split()
         if found:
             docker("rm", "--force", "--volumes", *found)

@@ -1,6 +1,6 @@
 """Updates that are killed (SIGKILL) at random moments over their whole length, and completed by the next `up`.
 
-A moment is a number of steps that the engine has begun or finished, so that a slow machine draws the same ones.
+A moment is a number of steps that the engine has begun or finished, so that a slow machine draws the same moments.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tests.engine import event_log
 from tests.engine.pulumi_stack import Outcome, PulumiStack
 
 SEED_VARIABLE = "PTI_TEST_SEED"
-"""Repeats the moments of another run, which prints its seed."""
+"""Seed that repeats the moments of another run, which prints it."""
 
 OPERATIONS = ("update", "removal", "creation")
 LAST = 8
-"""Steps before the end at which the last kill comes: these follow each other faster than a test looks."""
+"""Distance in steps of the last kill from the end: these steps follow each other faster than a test polls."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Kill:
 
     operation: str
     share: float
-    """Of the operation's steps, when it comes."""
+    """Number of the operation's steps after which the kill happens."""
 
     plugins_too: bool
-    """Whether Pulumi's plugins end with it, as when the machine goes down."""
+    """Whether Pulumi's plugins are killed too, as when the machine loses power."""
 
     @property
     def operation_with_article(self) -> str:
@@ -45,7 +45,8 @@ class Kill:
 
 
 def drawn(count: int) -> Iterator[Kill]:
-    """So many kills, one operation after the other, each operation's spread over its whole length."""
+    """Draw a number of kills, cycling through the operations, with each operation's kills spread over its whole
+    length."""
     seed = os.environ.get(SEED_VARIABLE) or secrets.token_hex(4)
     print(f"{SEED_VARIABLE}={seed}")
     chance = random.Random(seed)  # noqa: S311 - no secret
@@ -56,11 +57,11 @@ def drawn(count: int) -> Iterator[Kill]:
 
 
 class Killed:
-    """A running stack, killed again and again.
+    """A running stack that is killed repeatedly.
 
     Args:
-        stack: up.
-        change: gives it another configuration, every time; so that an update has the same steps.
+        stack: the stack, up.
+        change: changes its configuration each time, so that every update has the same steps.
     """
 
     def __init__(self, stack: PulumiStack, change: Callable[[], None]) -> None:
@@ -69,7 +70,7 @@ class Killed:
         self._steps: dict[str, int] = {}
 
     def measure(self) -> None:
-        """Counts the steps of each operation, done undisturbed. The stack is up afterwards."""
+        """Count the steps of each operation in uninterrupted runs. The stack is up afterwards."""
         self._change()
         for operation, command in {
             "update": self._stack.up,
@@ -83,7 +84,7 @@ class Killed:
     def converges(self, kill: Kill) -> float:
         """Kill the operation and run one `up`, after which no change and no warning is left.
 
-        Gives the seconds from the kill to the end of that `up`.
+        Return the seconds from the kill to the end of that `up`.
         """
         if kill.operation == "creation":
             self._stack.destroy().succeeded()
@@ -97,7 +98,7 @@ class Killed:
             plugins_too=kill.plugins_too,
             command="destroy" if kill.operation == "removal" else "up",
         )
-        # As `make up` does it.
+        # As in `make up`.
         began = time.monotonic()
         self._stack.cancel()
         self._stack.up("--refresh").succeeded()

@@ -1,4 +1,4 @@
-"""What these tests need of the machine, and how to get it."""
+"""Prerequisites of these tests on a machine, and how to install them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUILD = "python -m testbed.images.build"
 
 @functools.cache
 def lacking() -> str | None:
-    """Why the tests can't run here, with the remedy; None where they can."""
+    """Return why the tests can't run here, with the remedy, or None if they can."""
     for command, remedy in {"pulumi": "make setup installs it", "docker": "install Docker and start it"}.items():
         if shutil.which(command, path=environment()["PATH"]) is None:
             return f"the '{command}' command is not here: {remedy}"
@@ -38,7 +38,7 @@ def lacking() -> str | None:
 
 
 def images() -> list[str]:
-    """Every image a stack of these tests runs."""
+    """Return every image that the stacks of these tests run."""
     tools, zookeeper, kraft = DevTools(), Kafka(), Kafka(mode="kraft")
     return [
         Postgres().image,

@@ -1,4 +1,4 @@
-"""A Docker engine of a test's own, which it may stop and start, in a network of its own."""
+"""A separate Docker engine for one test, which may stop and start it, in its own network namespace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMANDS = ("dockerd", "ip", "nsenter")
 
 
 def obstacle() -> str | None:
-    """Why there can't be one; None where there can."""
+    """Return why no separate engine can run, or None if it can."""
     if os.geteuid():
         return "an engine of the test's own needs root"
     missing = [command for command in COMMANDS if shutil.which(command) is None]
@@ -28,8 +28,8 @@ class OwnEngine:
     """The engine.
 
     Args:
-        folder: for its data; on a file system that can be below an overlay.
-        namespace: the network namespace it runs in.
+        folder: directory for its data, on a file system that supports overlay mounts.
+        namespace: its network namespace.
     """
 
     def __init__(self, folder: Path, namespace: str) -> None:
@@ -39,10 +39,10 @@ class OwnEngine:
         self.address = f"unix://{folder / 'engine.sock'}"
 
     def start(self) -> None:
-        """Starts it and waits for its answer."""
+        """Start the engine and wait until it responds."""
         places = {"--data-root": "data", "--exec-root": "exec", "--pidfile": "engine.pid"}
         options = [word for option, place in places.items() for word in (option, str(self._folder / place))]
-        # One that was killed leaves them, and the next refuses to start.
+        # A killed engine leaves these files, with which the next one refuses to start.
         for left in ("engine.pid", "exec/containerd/containerd.pid"):
             (self._folder / left).unlink(missing_ok=True)
         with (self._folder / "log").open("ab") as log:
@@ -56,13 +56,13 @@ class OwnEngine:
         until("the engine answers", lambda: self._run("version").returncode == 0)
 
     def stop(self) -> None:
-        """Ends it as a machine does that shuts down: containers are stopped, too."""
+        """Stop the engine as a machine's shutdown does: containers are stopped, too."""
         assert self._process
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(120)
 
     def load(self, image: str) -> None:
-        """Hands an image of the machine's engine to it."""
+        """Load an image from the machine's engine into it."""
         with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
             subprocess.run(["docker", "--host", self.address, "load"], stdin=saved.stdout, check=True)
 
@@ -72,7 +72,7 @@ class OwnEngine:
 
 @contextmanager
 def own_engine() -> Iterator[OwnEngine]:
-    """An engine that runs; gone with everything it holds afterwards."""
+    """Run an engine for the duration of the context; remove it with everything it contains afterwards."""
     name = f"pti-test-{secrets.token_hex(3)}"
     folder = Path("/var/lib") / name
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""One throw-away stack, driven by the real `pulumi` command, with a state and a configuration of its own."""
+"""A temporary stack, run with the real `pulumi` command, with its own state and configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.engine.waiting import DEADLINE_S, until
 UPDATE_DEADLINE_S = 420
 QUIET = ("--non-interactive", "--color", "never")
 REFRESHING = ("up", "preview", "destroy")
-"""Commands that Pulumi.yaml lets begin with a refresh."""
+"""Commands that begin with a refresh according to Pulumi.yaml."""
 
 
 @dataclass(frozen=True)
@@ -37,60 +37,60 @@ class Outcome:
     """Standard output and error together, as on a terminal."""
 
     log: Path
-    """Its event log, where it has one."""
+    """Its event log, if it has one."""
 
     @property
     def changes(self) -> list[str]:
-        """What it changed, per resource."""
+        """Return its changes, per resource."""
         return event_log.changes(self.log)
 
     @property
     def replaced(self) -> set[str]:
-        """The names of the resources it replaced."""
+        """Return the names of the resources it replaced."""
         return {step.name for step in event_log.steps(self.log) if step.operation == "create-replacement"}
 
     @property
     def replaced_types(self) -> set[str]:
-        """The types of the resources it replaced."""
+        """Return the types of the resources it replaced."""
         return {step.type for step in event_log.steps(self.log) if step.operation == "create-replacement"}
 
     @property
     def deleted(self) -> list[str]:
-        """What it deleted and didn't replace."""
+        """Return the names of the resources that it deleted without replacing them."""
         return [change for change in self.changes if change.startswith("delete ")]
 
     def events(self) -> str:
-        """The event log, debug messages included."""
+        """Return the event log, including debug messages."""
         return self.log.read_text()
 
     def succeeded(self) -> Outcome:
-        """Itself; a failed one stops the test."""
+        """Return the outcome; fail the test if the command failed."""
         assert self.code == 0, self.output
         return self
 
     def failed(self) -> Outcome:
-        """Itself; one that went well stops the test."""
+        """Return the outcome; fail the test if the command succeeded."""
         assert self.code != 0, f"it should have failed:\n{self.output}"
         return self
 
     def record(self) -> str:
-        """The URN in the `pulumi state delete` that a refusal names."""
+        """Return the URN in the `pulumi state delete` command of an error message."""
         found = re.search(r"pulumi state delete --stack \S+ '([^']+)'", self.failed().output)
         assert found, self.output
         return found.group(1)
 
 
 class PulumiStack:
-    """A stack of the program in `program`, under a name that nothing else on this machine has.
+    """A stack of the program in `program`, with a name that is unique on this machine.
 
-    Its commands compare with the state alone, which takes half the time, unless they are given `--refresh`, the default
-    of Pulumi.yaml.
+    Its commands only compare with the state, which halves the time, unless they are given `--refresh`, the default in
+    Pulumi.yaml.
 
     Args:
-        home: where its state, its configuration and its logs go.
-        program: the folder with the program's Pulumi.yaml, used as it is.
-        configuration: key to value, the project's namespace left out; secrets go through `set_secrets`.
-        state: the folder of another stack's state, to be in the same one.
+        home: directory for state, configuration and logs.
+        program: the folder with the program's Pulumi.yaml, used in place.
+        configuration: keys without the project's namespace, and values; secrets are set with `set_secrets`.
+        state: the state directory of another stack, to share it.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class PulumiStack:
         self.name = f"t{secrets.token_hex(3)}"
         self.home = home
         self.state = state or home / "state"
-        # Commands that know no --config-file (`stack init`, `config set-all`) run here, beside the file they write.
+        # Commands without --config-file (`stack init`, `config set-all`) run here, beside the file they write.
         self.project = home / "project"
         self.config_file = self.project / f"Pulumi.{self.name}.yaml"
         self._program = program
@@ -116,13 +116,13 @@ class PulumiStack:
         self.init()
 
     def runs(self, program: Path) -> None:
-        """From now on the program is the one in that folder."""
+        """Use the program in that folder from now on."""
         self._program = program
 
-    # The commands of a person.
+    # Commands that users run.
 
     def init(self) -> None:
-        """Makes the stack in an empty state."""
+        """Create the stack in an empty state."""
         self.state.mkdir(exist_ok=True)
         self._run_quick("stack", "init", self.name, "--no-select")
 
@@ -143,34 +143,34 @@ class PulumiStack:
         return self._run("destroy", "--yes", "--skip-preview", *options)
 
     def forget(self, urn: str) -> None:
-        """`pulumi state delete`."""
+        """Run `pulumi state delete`."""
         self._run_quick("state", "delete", "--yes", "--stack", self.name, urn)
 
     def cancel(self) -> None:
-        """`pulumi cancel`, which lifts the lock of a dead update."""
+        """Run `pulumi cancel`, which removes the lock of a killed update."""
         self._run_quick("cancel", "--yes", "--stack", self.name)
 
     def export(self, *options: str) -> dict[str, Any]:
-        """`pulumi stack export`; secrets are encrypted, but with `--show-secrets`."""
+        """Run `pulumi stack export`; secrets stay encrypted without `--show-secrets`."""
         exported: dict[str, Any] = json.loads(self._run_quick("stack", "export", "--stack", self.name, *options))
         return exported
 
     def import_state(self, file: Path) -> None:
-        """`pulumi stack import`."""
+        """Run `pulumi stack import`."""
         self._run_quick("stack", "import", "--stack", self.name, "--file", str(file))
 
     def shown_outputs(self, *options: str) -> str:
-        """`pulumi stack output --json`."""
+        """Run `pulumi stack output --json`."""
         return self._run_quick("stack", "output", "--json", "--stack", self.name, *options)
 
     def outputs(self) -> StackOutputs[str]:
-        """The outputs with their secret values."""
+        """Return the outputs with their secret values."""
         return StackOutputs.parse(json.loads(self.shown_outputs("--show-secrets")))
 
     # Its configuration and state.
 
     def configure(self, values: Mapping[str, Any]) -> None:
-        """Sets keys; in an object, the given fields and no others."""
+        """Set keys; for an object, only the given fields."""
         document = yaml.safe_load(self.config_file.read_text()) if self.config_file.exists() else {}
         config = document.setdefault("config", {})
         for short, value in values.items():
@@ -180,35 +180,35 @@ class PulumiStack:
         self.config_file.write_text(yaml.safe_dump(document))
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
-        """`pulumi config set --secret` for each."""
+        """Run `pulumi config set --secret` for each."""
         pairs = [f"--secret={self._namespace}:{key}={value}" for key, value in values.items()]
         self._run_quick("config", "set-all", "--stack", self.name, *pairs)
 
     def unset_secret(self, key: str) -> None:
-        """`pulumi config rm`."""
+        """Run `pulumi config rm`."""
         self._run_quick("config", "rm", "--stack", self.name, f"{self._namespace}:{key}")
 
     def lose_state(self) -> None:
-        """The state is gone, as with a lost disk; a new one is begun under the same name."""
+        """Delete the state, as if the disk were lost, and create a new stack with the same name."""
         shutil.rmtree(self.state)
         self.init()
 
-    # An update that is killed.
+    # Killed updates.
 
     def kill_up_when(self, moment: str, has_come: Callable[[list[Step]], bool], *, plugins_too: bool) -> None:
-        """Starts `pulumi up` and kills it hard once the moment has come, as `kill_when` does."""
+        """Start `pulumi up` and kill it at the given moment, like `kill_when`."""
         self.kill_when(moment, has_come, plugins_too=plugins_too)
 
     def kill_when(
         self, moment: str, has_come: Callable[[list[Step]], bool], *, plugins_too: bool, command: str = "up"
     ) -> None:
-        """Starts `pulumi up` or `pulumi destroy` and kills it hard once the moment has come.
+        """Start `pulumi up` or `pulumi destroy` and kill it with SIGKILL at the given moment.
 
         Args:
-            moment: its name, for the message when it doesn't come.
-            has_come: given the steps that the engine has begun and finished.
-            plugins_too: False kills the command's process group. Plugins have groups of their own: they survive for
-                minutes and may still finish what they do. True kills them as well, as when the machine goes down.
+            moment: its name, for the error message if it never occurs.
+            has_come: receives the steps that the engine has begun and finished.
+            plugins_too: False kills only the command's process group. Plugins have their own groups: they survive for
+                minutes and may still finish their work. True kills them too, as when the machine loses power.
             command: `up` or `destroy`.
         """
         arguments, log = self._arguments(command, "--yes", "--skip-preview")
@@ -237,17 +237,17 @@ class PulumiStack:
             self.end_orphans()
 
     def end_orphans(self) -> None:
-        """Kills the plugins of killed updates: each update had a session of its own."""
+        """Kill the plugins of killed updates; each update had its own session."""
         for directory in Path("/proc").iterdir():
             try:
                 session = int((directory / "stat").read_text().rpartition(")")[2].split()[3])
                 if session in self._killed:
                     os.kill(int(directory.name), signal.SIGKILL)
-            except (OSError, ValueError):  # no process, or gone by now
+            except (OSError, ValueError):  # The process doesn't exist or has ended.
                 continue
 
     def remove(self) -> None:
-        """Leaves nothing on the engine; the state goes with the test's folder."""
+        """Remove everything from the engine; the state is removed with the test's folder."""
         self.end_orphans()
         docker_engine.remove_everything(self.name)
 
@@ -265,7 +265,7 @@ class PulumiStack:
         return Outcome(done.returncode, done.stdout, log)
 
     def _arguments(self, command: str, *options: str) -> tuple[list[str], Path]:
-        """The command on this stack, and its event log."""
+        """Return the command's arguments for this stack and its event log."""
         self._commands += 1
         if command in REFRESHING and not any(option.startswith("--refresh") for option in options):
             options = ("--refresh=false", *options)
@@ -289,12 +289,12 @@ class PulumiStack:
         """Return the environment without the user's state and passphrase."""
         kept = {name: value for name, value in environment().items() if name not in PASSPHRASE_VARIABLES}
         return kept | {
-            # Without `.attrs` files: Pulumi writes them in place, and a kill in between leaves an empty one, with which
-            # no command, `pulumi cancel` included, reads the state any more ("failed to load checkpoint: EOF").
+            # Without `.attrs` files: Pulumi writes them in place. A kill during the write leaves an empty file, after
+            # which no command, including `pulumi cancel`, can read the state ("failed to load checkpoint: EOF").
             "PULUMI_BACKEND_URL": f"file://{self.state}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE": "a passphrase of the tests",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_DEBUG_COMMANDS": "true",  # it alone makes --event-log known
+            "PULUMI_DEBUG_COMMANDS": "true",  # Required for --event-log.
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
         }

@@ -1,4 +1,4 @@
-"""Clients of the three stores over the published ports."""
+"""Clients of the three stores through the published ports."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ KAFKA_BIN = "/opt/kafka/bin"
 
 
 class Stores:
-    """PostgreSQL, Redis and Kafka of a running stack, with the passwords of its outputs."""
+    """PostgreSQL, Redis and Kafka of a running stack, with the passwords from its outputs."""
 
     def __init__(self, outputs: StackOutputs[str], postgres: tuple[str, int] | None = None) -> None:
-        """`postgres`: where the server is reached, where that isn't what the outputs say."""
+        """`postgres`: overrides the server's address from the outputs."""
         self._outputs = outputs
         self._postgres = postgres or (outputs.postgres.host, outputs.postgres.port)
 
     def connect(self, role: str = "postgres", database: str = "postgres") -> psycopg.Connection[TupleRow]:
-        """A session that commits each statement."""
+        """Open a session that commits each statement."""
         host, port = self._postgres
         return psycopg.connect(
             host=host,
@@ -35,14 +35,14 @@ class Stores:
         )
 
     def setting(self, name: str) -> str:
-        """A PostgreSQL setting as the server has it."""
+        """Return the value of a PostgreSQL setting."""
         with self.connect() as session:
             row = session.execute("SELECT current_setting(%s)", [name]).fetchone()
         assert row
         return str(row[0])
 
     def write(self, mark: str) -> None:
-        """A row in every service's database, a key, a message, each of which says `mark` (one word)."""
+        """Write a row to every service's database, a Redis key and a Kafka message, each with `mark` (one word)."""
         for database in self._databases():
             with self.connect(database=database) as session:
                 session.execute("CREATE TABLE IF NOT EXISTS kept (mark text PRIMARY KEY)")
@@ -51,7 +51,7 @@ class Stores:
         self._kafka(f"echo the message of {mark} | {KAFKA_BIN}/kafka-console-producer.sh", "--topic", mark)
 
     def check(self, mark: str) -> None:
-        """Fails unless everything that `write` has written is there."""
+        """Check that everything that `write` has written exists."""
         missing = []
         for database in self._databases():
             with self.connect(database=database) as session:
@@ -66,7 +66,7 @@ class Stores:
         assert not missing, f"lost of {mark}: {missing}"
 
     def redis(self, *words: str) -> str | None:
-        """One command's answer, after AUTH where there is a password."""
+        """Run one command, after AUTH if there is a password, and return its response."""
         with socket.create_connection((self._outputs.redis.host, self._outputs.redis.port), timeout=30) as connection:
             stream = connection.makefile("rwb")
             commands = [words]
@@ -86,7 +86,7 @@ class Stores:
             return answer
 
     def _kafka(self, tool: str, *arguments: str) -> str:
-        """One of Kafka's own tools, on the host's network like a developer's."""
+        """Run one of Kafka's tools on the host's network, like a developer."""
         command = f"{tool} --bootstrap-server {self._outputs.kafka.bootstrap_servers} {' '.join(arguments)} 2>/dev/null"
         run = ("run", "--rm", "--network", "host", "--entrypoint", "bash", Kafka(mode="kraft").broker_image)
         return docker(*run, "-c", command)

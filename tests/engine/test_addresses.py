@@ -1,4 +1,4 @@
-"""A program that moves its resources keeps what runs, or changes nothing."""
+"""A program that moves its resources keeps its running containers, or changes nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_move_is_refused_until_the_program_names_the_former_address(make_stack
     assert stack.up().succeeded().changes == ["update Stash addresses"]
     assert _on_the_engine(stack.name) == before
 
-    # Once the stack has been updated with it, the entry may go.
+    # Once the stack has been updated with the alias, the alias can be removed.
     stack.configure({"moved": {}})
     stack.preview("--expect-no-changes").succeeded()
 
@@ -45,6 +45,6 @@ def test_a_workload_that_names_its_former_parent_moves_without_a_change(make_sta
 
 
 def _on_the_engine(stack: str) -> set[str]:
-    """What no other container, and no volume but one of the same data, has."""
+    """Return the containers' IDs and start times, and the names of the volumes."""
     containers = {f"{one['Id']} since {one['State']['StartedAt']}" for one in docker_engine.containers(stack)}
     return containers | {one["Name"] for one in docker_engine.volumes(stack)}

@@ -1,4 +1,4 @@
-"""No volume without a name: an image's VOLUME makes one per container, which no verb removes once that is gone."""
+"""No anonymous volumes: an image's VOLUME creates one per container, which Pulumi doesn't remove with the container."""
 
 from __future__ import annotations
 

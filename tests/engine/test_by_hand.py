@@ -1,4 +1,4 @@
-"""What operators do with Pulumi itself: one resource at a time, a state carried elsewhere, a second stack."""
+"""Operations with Pulumi's own commands: one resource at a time, a moved state, a second stack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT = "nothing: rows, keys and events are there"
 
 
 def container(stack: PulumiStack, name: str) -> str:
-    """The URN of a workload's container."""
+    """Return the URN of a workload's container."""
     (urn,) = (
         one["urn"]
         for one in stack.export()["deployment"]["resources"]
@@ -27,7 +27,7 @@ def container(stack: PulumiStack, name: str) -> str:
 
 
 def started(stack: PulumiStack) -> dict[str, str]:
-    """Container to the time of its start."""
+    """Map each container to its start time."""
     return {one["Name"]: one["State"]["StartedAt"] for one in docker_engine.containers(stack.name)}
 
 

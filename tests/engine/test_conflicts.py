@@ -16,7 +16,7 @@ from tests.failures import Tried
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    """A port that this test listens on."""
+    """A port on which this test listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", configurations.free_ports(1)[0]))
         listener.listen()
@@ -57,7 +57,8 @@ FOREIGN = {
     "network": ("migration", "pti-store", []),
     "volume": ("keeper", "pti-keeper-data", []),
 }
-"""Kind to the scenario that makes one, what it is called there before the stack's name, and how somebody makes it."""
+"""Maps each kind to its creation scenario, its name on the engine before the stack's name, and a command that creates
+one by hand."""
 
 
 @pytest.mark.parametrize("kind", FOREIGN)

@@ -1,4 +1,4 @@
-"""Data outlives the stack, and the state that knew its passwords."""
+"""Data survives the removal of the stack, and of the state with its passwords."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def test_destroy_then_up_finds_the_data(stores_stack: PulumiStack, tried: Tried)
         stores_stack.up().succeeded()
 
     after = stores_stack.outputs()
-    # A destroy forgets generated passwords too: the kept volume is opened with new ones.
+    # A destroy also removes generated passwords from the state: the retained volume gets new ones.
     assert after.credentials.postgres["postgres"] != before.credentials.postgres["postgres"]
     Stores(after).check("before-destroy")
     tried.lost("nothing: rows, keys and events are there")
 
 
 def test_a_lost_state_loses_no_data(stores_stack: PulumiStack, tried: Tried) -> None:
-    """The stack runs on while its state is lost: a new one takes the volumes over, with new passwords."""
+    """The stack keeps running while its state is lost: a new state adopts the volumes, with new passwords."""
     notice = "the next update replaces the containers and sets new passwords"
     tried.failure("Pulumi's state is lost", on="Docker", notice=notice)
     before = stores_stack.outputs()

@@ -1,4 +1,4 @@
-"""No update puts an empty volume in the place of one with data, or takes a setting that its data wasn't made with."""
+"""No update replaces a data volume with an empty one, or changes a setting that is incompatible with its data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.failures import Tried
 
 @pytest.fixture
 def stack(make_stack: MakeStack) -> PulumiStack:
-    """The workload `keeper`, running on its volume."""
+    """The workload `keeper`, running with its volume."""
     made = make_stack(program=WORKLOADS, configuration={"scenario": "keeper"})
     made.up().succeeded()
     return made
@@ -61,7 +61,7 @@ def test_a_missing_volume_is_not_created_again(stack: PulumiStack, refreshed: tu
         assert "Traceback" not in refused.output
         assert docker_engine.persistent_volumes(stack.name) == set()
 
-    # Brought back from elsewhere, it is taken as it is.
+    # A restored volume is adopted unchanged.
     docker("volume", "create", "--label", f"pti-calendar.stack={stack.name}", volume)
     with tried.until_well():
         stack.up(*refreshed).succeeded()

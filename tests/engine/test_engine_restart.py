@@ -1,4 +1,4 @@
-"""The engine's machine restarts: nothing is left to do, and an update that it has cut off is continued."""
+"""The engine's machine restarts: no manual action is necessary, and an interrupted update is continued."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEPT = "/data/kept"
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[OwnEngine]:
-    """An engine that may be stopped, which `DOCKER_HOST` names meanwhile."""
+    """An engine that may be stopped; `DOCKER_HOST` points to it meanwhile."""
     if reason := obstacle():
         pytest.skip(reason)
     with own_engine() as made, pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""A workload that fails: the update fails with it, says why, and starts nothing that needs it."""
+"""A workload that fails: the update fails, reports the reason, and starts none of its dependents."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def test_a_crash_loop_fails_the_update_before_its_timeout(make_stack: MakeStack,
         assert reason in failed.output
         assert "reading the configuration\n    no licence found" in failed.output
         assert "Traceback" not in failed.output
-        # What needs it isn't started on it.
+        # Its dependents aren't started.
         assert docker_engine.workloads(stack.name).keys() == {"crasher"}
 
-        # Nothing has been fixed yet.
+        # The cause isn't fixed yet.
         assert reason in stack.up().failed().output
         stack.configure({"scenario": f"mended-{kind}"})
         stack.up().succeeded()
@@ -112,7 +112,7 @@ def test_a_failed_database_provisioning_reports_the_cause(stores_stack: PulumiSt
     stores = Stores(stores_stack.outputs())
     with stores.connect() as session:
         session.execute("ALTER DATABASE pti_rdv ALLOW_CONNECTIONS false")
-    stores_stack.set_secrets({"rdvAppPassword": "another one"})  # which makes the task run
+    stores_stack.set_secrets({"rdvAppPassword": "another one"})  # This makes the task run.
 
     failed = stores_stack.up().failed()
 

@@ -1,7 +1,7 @@
 """Generated credentials appear in no output of Pulumi, on no command line and nowhere on the engine.
 
-Pulumi masks supplied credentials wherever it finds their text, since it knows them from the configuration. It does not
-know a generated value that way: only the secret mark of each property keeps it from being shown.
+Pulumi masks supplied credentials wherever their text occurs, because it reads them from the configuration. It can't
+mask generated values like that: only the secret mark of each property prevents that they are shown.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from tests.engine.pulumi_stack import Outcome, PulumiStack
 
 KEYS = {one.key for one in required_credentials(Settings())}
 RENEWED = "userAppPassword"
-"""The credential that is generated anew, so that an update has an old and a new value to show."""
+"""The credential that is regenerated, so that an update has an old and a new value to show."""
 VERBOSE = ("--logtostderr", "-v=8")
-"""The most that is safe. From `-v=9` on, Pulumi's command logs each property of each resource in plain text. With
+"""The highest safe verbosity. From `-v=9` on, Pulumi's command logs each property of each resource in plain text. With
 `--logflow`, the Docker plugin does so from `-v=5` on.
 """
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a stack with generated credentials has shown, from its first preview to its end."""
+    """All output of a stack with generated credentials, from its first preview to its removal."""
 
     values: dict[str, str] = field(repr=False)
-    """Every value that was ever generated, by key; the one before the renewal as `… (before)`."""
+    """Every value ever generated, by key; the one before the renewal as `… (before)`."""
 
     outcomes: dict[str, Outcome] = field(repr=False)
     arguments: set[str] = field(repr=False)
     """Command lines of this machine's processes during two updates."""
 
     engine: dict[str, str] = field(repr=False)
-    """What the engine says of each object, and each container's log."""
+    """The engine's details of each object, and each container's log."""
 
     stored: dict[str, str] = field(repr=False)
-    """The state without secrets shown, its files, the configuration and the logs that Pulumi keeps by itself."""
+    """The state without `--show-secrets`, its files, the configuration and Pulumi's own logs."""
 
 
 @pytest.fixture(scope="module")
 def shown(make_shared_stack: MakeStack) -> Shown:
-    """Every command, each with an event log."""
+    """The output of every command, each with an event log."""
     stack = make_shared_stack(configuration=configurations.kraft())
     with watched_arguments() as arguments:
         outcomes = {
@@ -85,7 +85,7 @@ def test_every_credential_was_generated(shown: Shown) -> None:
 
 def test_no_command_shows_a_generated_credential(shown: Shown) -> None:
     texts = {name: outcome.output for name, outcome in shown.outcomes.items()}
-    assert "register resource outputs" in texts["first up"]  # debug messages are among them
+    assert "register resource outputs" in texts["first up"]  # Debug messages are included.
     assert _leaks(texts, shown) == {}
 
 
@@ -115,7 +115,7 @@ def _leaks(texts: dict[str, str], shown: Shown) -> dict[str, set[str]]:
 
 
 def _generated(stack: PulumiStack) -> dict[str, str]:
-    """The values by key, from the decrypted state."""
+    """Return the values by key, from the decrypted state."""
     resources = stack.export("--show-secrets")["deployment"]["resources"]
     passwords = [one for one in resources if one["type"] == "random:index/randomPassword:RandomPassword"]
     return {_name(one["urn"]): json.loads(one["outputs"]["result"]["plaintext"]) for one in passwords}

@@ -1,7 +1,7 @@
 """An `up` that is killed (SIGKILL) at any moment: the next one completes it, and no written data is lost.
 
-What a person has to do: `pulumi cancel` (or `make up`, which does it), since the dead update still holds the lock;
-then `up`. Pulumi warns of pending operations from then on, until a `pulumi refresh --clear-pending-creates`.
+The user must run: `pulumi cancel` (or `make up`, which does it), because the killed update still holds the lock; then
+`up`. Pulumi warns of pending operations until `pulumi refresh --clear-pending-creates`.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from tests.failures import Tried
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill."""
+    """The moment of the kill."""
 
     name: str
     has_come: Callable[[PulumiStack, list[Step]], bool]
 
 
 def begun(operation: str, kind: str, name: str) -> Moment:
-    """The engine has asked the provider for it."""
+    """The engine has called the provider."""
     step = Step("begun", operation, kind, name)
     return Moment(str(step).replace(" ", "-"), lambda _, steps: step in steps)
 
 
 def done(operation: str, kind: str, name: str) -> Moment:
-    """The provider has answered, and the state says so."""
+    """The provider has responded, and the state contains the result."""
     step = Step("done", operation, kind, name)
     return Moment(str(step).replace(" ", "-"), lambda _, steps: step in steps)
 
 
 def starting(workload: str) -> Moment:
-    """Its container runs and isn't healthy yet: the provider waits for it, and the state doesn't know it."""
+    """The container runs and isn't healthy yet: the provider waits for it, and it isn't in the state."""
     return Moment(
         f"{workload}-is-starting",
         lambda stack, _: docker_engine.workloads(stack.name).get(workload) == "starting",
@@ -70,7 +70,8 @@ OTHER_VALUES = cycle(
 
 @pytest.mark.parametrize("moment", CREATION, ids=lambda moment: moment.name)
 def test_the_next_up_completes_a_killed_creation(stores_stack: PulumiStack, moment: Moment, tried: Tried) -> None:
-    """Containers, networks and state are gone, volumes are there: all is created once more, around kept data."""
+    """Containers, networks and state are gone, and volumes remain: everything is created again with the existing
+    data."""
     what = moment.name.replace("-", " ")
     tried.failure(f"The first `up` is killed: {what}", on="Docker", notice="the next `up` completes it")
     Stores(stores_stack.outputs()).write("before-the-kill")
@@ -107,12 +108,12 @@ def test_the_next_up_completes_a_killed_update(stores_stack: PulumiStack, moment
 
 
 def kill(stack: PulumiStack, moment: Moment, *, plugins_too: bool) -> None:
-    """Kills an `up` at that moment. Its lock is left behind."""
+    """Kill an `up` at that moment. Its lock remains."""
     stack.kill_up_when(moment.name, lambda steps: moment.has_come(stack, steps), plugins_too=plugins_too)
 
 
 def mend(stack: PulumiStack) -> None:
-    """One ordinary `up`, after which everything is as if nothing had happened."""
+    """Run one ordinary `up`, after which the stack is as if it had never been killed."""
     stack.cancel()
     stack.up().succeeded()
     assert docker_engine.workloads(stack.name) == STORES

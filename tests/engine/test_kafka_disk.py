@@ -1,4 +1,4 @@
-"""What a broker's disk puts it through: it fills up, or the broker is killed with gigabytes of open segments."""
+"""Failures around a broker's disk: it fills up, or the broker is killed with gigabytes of open segments."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from tests.engine.kafka_brokers import Brokers, resize
 from tests.failures import Tried
 
 SETTINGS = Kafka(mode="kraft", storage_gib=20)
-"""The real volumes are smaller, so that events fill them."""
+"""The volumes are smaller than real ones, so that events can fill them."""
 
 
 @pytest.fixture
 def brokers(make_brokers: MakeBrokers) -> Brokers:
-    """None runs yet."""
+    """The brokers, not started."""
     return make_brokers(SETTINGS)
 
 
 def fill(brokers: Brokers, mib: int) -> str:
-    """Writes events of 1 kB until so much is written or the broker refuses; returns the names of the producer's errors.
+    """Write events of 1 kB up to a given amount or until the broker refuses; return the names of the producer's errors.
 
-    Stack traces are left out: which frames come last depends on whether the broker ended in a write or in the
-    creation of the topic.
+    Stack traces are left out: their last frames depend on whether the broker failed in a write or in the creation of
+    the topic.
     """
     waits = {"delivery.timeout.ms": 8000, "request.timeout.ms": 4000, "max.block.ms": 8000}
     limits = " ".join(f"--producer-property {name}={value}" for name, value in waits.items())

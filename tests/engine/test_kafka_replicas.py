@@ -1,4 +1,4 @@
-"""Three brokers: an update takes one after the other, and a kept volume is never outvoted by empty ones."""
+"""Three brokers: an update restarts one after the other, and empty volumes never outvote a retained one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ THROTTLE = "follower.replication.throttled.rate"
 
 
 def under_replicated(brokers: Brokers) -> list[str]:
-    """The partitions that lack a replica in sync."""
+    """Return the partitions that lack an in-sync replica."""
     printed = brokers.tool(
         "./kafka-topics.sh --bootstrap-server $SERVER --describe --under-replicated-partitions 2>/dev/null"
     )
@@ -34,17 +34,17 @@ def test_a_restarted_broker_is_ready_once_it_has_caught_up(
     for number in range(3):
         brokers.wait_until_ready(number)
     brokers.produce("booked", range(1000))
-    # Broker 3, which is number 2 from 0, copies at a kilobyte a second.
+    # Broker 3, which is number 2 counted from 0, replicates at one kilobyte per second.
     brokers.tool(
         f"{CONFIGS} --entity-type brokers --entity-name 3 --add-config {THROTTLE}=1000 && "
         "./kafka-topics.sh --bootstrap-server $SERVER --create --topic lag --config "
         "'follower.replication.throttled.replicas=*'"
     )
 
-    # As a rolling update does: the last one first.
+    # Like a rolling update: the last one first.
     brokers.stop(2)
     brokers.produce("booked", range(1000, 2000))
-    # More than the first fetch brings, which no throttle holds back (replica.fetch.response.max.bytes).
+    # More than the first fetch returns, which isn't throttled (replica.fetch.response.max.bytes).
     brokers.tool(
         "head -c 40M /dev/zero | tr '\\0' x | fold -w 1000 | "
         "./kafka-console-producer.sh --bootstrap-server $SERVER --topic lag --producer-property acks=all"

@@ -1,4 +1,4 @@
-"""The brokers' own start, in their image, on volumes as a cluster gives them."""
+"""The brokers' start script, in their image, on volumes like those in a cluster."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ SCRATCH = "/tmp/kafka"  # noqa: S108 - of the container
 
 @pytest.fixture
 def volume(make_volume: MakeVolume) -> Path:
-    """A freshly made ext4 file system."""
+    """A newly created ext4 file system."""
     return make_volume(400)
 
 
 @pytest.fixture
 def brokers(make_brokers: MakeBrokers) -> Brokers:
-    """None runs yet."""
+    """The brokers, not started."""
     return make_brokers(Kafka(mode="kraft", storage_gib=1))
 
 
 def lay_at_the_root(volume: Path) -> None:
-    """Puts the data where earlier releases kept it, without a marker."""
+    """Put the data where earlier releases stored it, without a marker."""
     for path in (volume / "logs").iterdir():
         path.rename(volume / path.name)
     (volume / "logs").rmdir()
@@ -44,7 +44,7 @@ def test_data_in_the_root_of_a_volume_is_moved_completely(brokers: Brokers, volu
     brokers.produce("moved", range(100))
     brokers.stop(0)
     lay_at_the_root(volume)
-    # As a move leaves it that was ended in the middle.
+    # The state after an interrupted move.
     (volume / "logs").mkdir()
     shutil.chown(volume / "logs", 1000, 1000)
     (volume / "moved-0").rename(volume / "logs" / "moved-0")
@@ -61,7 +61,7 @@ def test_data_in_the_root_of_a_volume_is_moved_completely(brokers: Brokers, volu
 class TestRefusedVolumes:
     @pytest.fixture
     def kept(self, brokers: Brokers, volume: Path) -> Path:
-        """A volume that a single broker has stopped on."""
+        """A volume on which a single broker has run and stopped."""
         brokers.start(0, volume)
         brokers.wait_until_ready(0)
         brokers.stop(0)
@@ -98,7 +98,7 @@ class TestRefusedVolumes:
 
 
 def test_a_cluster_id_that_looks_like_an_option_is_accepted(brokers: Brokers, volume: Path) -> None:
-    """One in 64 begins with a hyphen: they are hashes of the stack's name."""
+    """One in 64 begins with a hyphen: cluster IDs are hashes of the stack's name."""
     brokers.environment["CLUSTER_ID"] = "-AAAAAAAAAAAAAAAAAAAAA"
     brokers.start(0, volume)
     brokers.wait_until_ready(0)
@@ -126,7 +126,7 @@ class TestScratch:
         assert f"no room left in {SCRATCH}" in printed
         assert f"{SCRATCH}/java" in printed
 
-        # In a pod the directory outlives the container.
+        # In a pod, the directory survives a restart of the container.
         with tried.until_well():
             brokers.inside(0, "rm", f"{SCRATCH}/java/full")
             brokers.wait_until_ready(0)

@@ -1,6 +1,6 @@
-"""One `up` completes an update, a removal and a creation that were killed at random moments.
+"""One `up` completes an update, a removal or a creation that was killed at a random moment.
 
-Of a few small workloads; `tests/e2e/test_full_docker_kills.py` has the whole platform and twenty moments.
+This uses a few small workloads; `tests/e2e/test_full_docker_kills.py` uses the whole platform and twenty moments.
 """
 
 from __future__ import annotations

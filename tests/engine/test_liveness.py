@@ -1,4 +1,4 @@
-"""A service that hangs is restarted; one that is only unready or still recovers its data is not."""
+"""A service that hangs is restarted; one that is only unready or still recovers its data isn't."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAILURES = "/dev/shm/liveness-failures"  # noqa: S108 - in the container
 
 @pytest.fixture(scope="module")
 def stack(make_shared_stack: MakeStack) -> PulumiStack:
-    """The service `patient`, running. Tests leave it ready."""
+    """The running service `patient`. Tests leave it ready."""
     made = make_shared_stack(program=WORKLOADS, configuration={"scenario": "patient"})
     made.up().succeeded()
     return made
@@ -30,7 +30,7 @@ def test_a_service_that_is_not_ready_is_unhealthy_and_keeps_running(stack: Pulum
     before = _patient(stack)
 
     _inside(stack, "touch", f"{STATE}/not-ready")
-    # By then, liveness has been asked more often than it may fail.
+    # By then, the liveness probe has run more often than its failure threshold.
     until("unhealthy", lambda: _health(stack) == "unhealthy")
     _inside(stack, "rm", f"{STATE}/not-ready")
     until("healthy again", lambda: _health(stack) == "healthy")
@@ -71,7 +71,7 @@ def test_liveness_failures_do_not_interrupt_a_recovery(make_stack: MakeStack) ->
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "recovering"})
     stack.up().succeeded()
 
-    # Two failures in a row end it afterwards.
+    # Two consecutive failures kill it afterwards.
     until("six checks", lambda: len(_inside(stack, "cat", f"{STATE}/checks").splitlines()) >= 6)
     assert _patient(stack)["RestartCount"] == 0
 

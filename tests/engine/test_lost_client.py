@@ -1,4 +1,4 @@
-"""A client whose machine is lost keeps no session of PostgreSQL: the server gives it up within a minute."""
+"""A client whose machine is lost doesn't keep its PostgreSQL session: the server closes it within a minute."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.unit.asking import asked_for
 
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lost'"
 WORK = ("BEGIN; SELECT 1; \\! sleep 600", "SELECT pg_sleep(600);")
-"""What the clients run: one is idle in a transaction, one waits for the answer to a query."""
+"""Commands of the clients: one is idle in a transaction, one waits for a query's result."""
 
 GIVEN_UP_S = 60.0
 
 
 class Server:
-    """A PostgreSQL with the stack's own parameters, on a network of its own."""
+    """A PostgreSQL with the stack's own parameters, on its own network."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def sessions(self) -> int:
-        """Sessions of the clients."""
+        """Return the clients' sessions."""
         answer = docker(
             *("exec", self.name, "psql", "--username", "postgres", "--no-psqlrc", "--tuples-only", "--no-align"),
             *("--command", SESSIONS),
@@ -37,7 +37,7 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """The server; its clients are containers whose names begin with its own."""
+    """The server; its clients are containers whose names begin with its name."""
     asked = asked_for({"credentials": "well-known"})
     workload = asked.workloads["postgres"]
     name = f"pti-test-lost-{secrets.token_hex(3)}"
@@ -69,7 +69,7 @@ def test_the_sessions_of_lost_clients_end(server: Server, tried: Tried) -> None:
         )
     until("the clients work", lambda: server.sessions() == len(WORK))
 
-    # From now on no packet of either side arrives, as if the clients' machine had lost its power.
+    # From now on, no packet arrives in either direction, as if the clients' machine had lost power.
     tried.breaks()
     for client in clients:
         docker("network", "disconnect", "--force", server.name, client)

@@ -1,4 +1,4 @@
-"""The networks of forty services have addresses where another project has used up the engine's own pools."""
+"""The networks of forty services get addresses although another project has used up the engine's own pools."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.engine.small_programs import WORKLOADS
 
 SERVICES = 40
 MOST_DEFAULT_RANGES = 40
-"""More than an engine has: fifteen of 172.17.0.0/12 and sixteen of 192.168.0.0/16."""
+"""More than the engine's defaults: fifteen from 172.17.0.0/12 and sixteen from 192.168.0.0/16."""
 
 EXHAUSTED = "non-overlapping IPv4 address pool"
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[OwnEngine]:
-    """An engine of the test's own, whose default pools another project has used up; `DOCKER_HOST` names it."""
+    """A separate engine whose default pools another project has used up; `DOCKER_HOST` points to it."""
     if reason := obstacle():
         pytest.skip(reason)
     with own_engine() as made, pytest.MonkeyPatch.context() as patch:
@@ -37,7 +37,7 @@ def engine() -> Iterator[OwnEngine]:
 
 
 def use_up_default_pools() -> None:
-    """Create networks as Compose does for a project, until the engine has no range left."""
+    """Create networks like Compose does for a project, until the engine has no range left."""
     for number in range(MOST_DEFAULT_RANGES):
         command = ["docker", "network", "create", "--label", "com.docker.compose.project=shop", f"shop_{number}"]
         created = subprocess.run(command, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""A second run finds nothing to do."""
+"""A second run changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_another_up_changes_nothing(stack: PulumiStack, options: tuple[str, ...]
 
 
 def _containers(stack: PulumiStack) -> set[tuple[str, str]]:
-    """Which containers there are, and since when each runs."""
+    """Map each container to its start time."""
     found = {(one["Id"], one["State"]["StartedAt"]) for one in docker_engine.containers(stack.name)}
     assert found
     return found

@@ -1,4 +1,4 @@
-"""An update waits for a store that recovers its data, shows how far it is, and never ends it."""
+"""An update waits for a store that recovers its data, shows its progress, and never kills it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_recovery_outlives_the_updates_that_wait_for_it(make_stack: MakeStack,
     docker("exec", before["Id"], "sh", "-c", f"echo 43 > {STATE}/progress")
     second = stack.up().failed()
     assert "recoverer: recovering: 43 %" in second.output
-    # What needs it isn't started on it.
+    # Its dependents aren't started.
     assert docker_engine.workloads(stack.name).keys() == {"recoverer"}
 
     docker("exec", before["Id"], "touch", f"{STATE}/recovered")

@@ -1,4 +1,4 @@
-"""Redis under a load that rewrites its data faster than the rewrite of its log can follow, within its memory limit."""
+"""Redis under a load that changes its data faster than the rewrite of its log can follow, within its memory limit."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ REWRITES = 2
 BATCH = 200
 DEADLINE_S = 180
 SLOW = "rdb-key-save-delay 100"
-"""Microseconds per key: as if the disk took 9 MB/s. Everything is overwritten before a rewrite is through."""
+"""Microseconds per key, as with a disk that writes 9 MB/s. All data is overwritten before a rewrite completes."""
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """The name of a running Redis with the stack's own files and limit."""
+    """The name of a running Redis container with the stack's own files and limit."""
     asked = asked_for({"credentials": "well-known", "redis": {"maxMemoryMib": DATA_MIB}})
     workload, (files,) = asked.workloads["redis"], asked.workloads["redis"].file_sets
     for name, text in asked.files[f"redis/{files.name}"].items():
@@ -77,7 +77,7 @@ def test_a_rewrite_under_load_stays_within_the_memory_limit(server: str, tried: 
 
 
 def _write(address: tuple[str, int], server: str) -> int:
-    """Writes at the rate until the rewrites are through; every write is acknowledged."""
+    """Write at the given rate until the rewrites complete; every write is acknowledged."""
     values, sent, started = os.urandom(1 << 20), 0, time.monotonic()
     with socket.create_connection(address, timeout=60) as connection:
         answers = connection.makefile("rb")

@@ -28,24 +28,24 @@ def shared(make_shared_stack: MakeStack) -> PulumiStack:
 
 @pytest.fixture
 def stack(shared: PulumiStack) -> Iterator[PulumiStack]:
-    """The stack, which each test leaves whole."""
+    """The stack, which each test leaves healthy."""
     yield shared
     assert docker("exec", container(shared, "keeper"), "cat", KEPT) == "before\n"
 
 
 def container(stack: PulumiStack, workload: str) -> str:
-    """Name of a workload's container."""
+    """Return the name of a workload's container."""
     return f"pti-{workload}-{stack.name}"
 
 
 def stop_all(stack: PulumiStack) -> None:
-    """As `docker stop $(docker ps -q)` does, for this stack."""
+    """Stop this stack's containers, as `docker stop $(docker ps -q)` does."""
     running = docker("ps", "--quiet", "--filter", _label(stack)).split()
     docker("stop", "--time", "1", *running)
 
 
 def prune(stack: PulumiStack) -> None:
-    """As `docker system prune -f` does, for this stack: what doesn't run, and networks that nobody uses."""
+    """Prune this stack's stopped containers and unused networks, as `docker system prune -f` does."""
     for kind in ("container", "network"):
         docker(kind, "prune", "--force", "--filter", _label(stack))
 
@@ -56,13 +56,13 @@ def stop_and_prune_all(stack: PulumiStack) -> None:
 
 
 def prune_beside_what_runs(stack: PulumiStack) -> None:
-    """Containers that carry files never run: a prune takes them away."""
+    """Prune while the stack runs: this removes the containers that copy files, because they never run."""
     prune(stack)
     assert container(stack, CARRIER) not in _names(stack)
 
 
 def remove(stack: PulumiStack) -> None:
-    """A store, and a service with the volume of its files."""
+    """Remove a store, and a service with its volume of files."""
     docker("rm", "--force", *(container(stack, name) for name in ("store", "reader", CARRIER)))
     (volume,) = (one["Name"] for one in docker_engine.volumes(stack.name) if CARRIER in one["Name"])
     docker("volume", "rm", volume)
@@ -78,14 +78,14 @@ def test_manual_damage_is_repaired(stack: PulumiStack, damage: Callable[[PulumiS
     repaired = stack.up("--refresh").succeeded()
 
     assert repaired.changes
-    # The task has done its work, and runs again only where it was removed.
+    # The task has completed, and runs again only if it was removed.
     assert docker_engine.workloads(stack.name) | {"preparation": "healthy"} == HEALTHY
     assert container(stack, CARRIER) in _names(stack)
     stack.preview("--refresh", "--expect-no-changes").succeeded()
 
 
 def test_a_stopped_task_is_no_difference(stack: PulumiStack) -> None:
-    """An engine that restarts starts services again, by their restart policy, and no task."""
+    """An engine that restarts restarts services, by their restart policy, but no tasks."""
     docker("stop", "--time", "1", container(stack, "preparation"))
 
     stack.preview("--refresh", "--expect-no-changes").succeeded()
@@ -95,7 +95,7 @@ def test_a_stopped_task_is_no_difference(stack: PulumiStack) -> None:
 
 
 def test_an_update_with_refresh_refuses_a_missing_volume(stack: PulumiStack) -> None:
-    """As after `docker system prune --volumes`, with nothing changed in the configuration."""
+    """This is the state after `docker system prune --volumes`, without a configuration change."""
     volume = f"pti-keeper-data-{stack.name}"
     stop_and_prune_all(stack)
     docker("volume", "rm", volume)
@@ -104,7 +104,7 @@ def test_an_update_with_refresh_refuses_a_missing_volume(stack: PulumiStack) -> 
         assert f"The volume '{volume}' with this stack's data is missing." in refused.output
         assert docker_engine.persistent_volumes(stack.name) == set()
 
-    # Brought back from elsewhere.
+    # Restored from elsewhere.
     docker("volume", "create", "--label", f"{docker_engine.STACK_LABEL}={stack.name}", volume)
     stack.up("--refresh").succeeded()
     docker("exec", container(stack, "keeper"), "sh", "-c", f"echo before > {KEPT}")

@@ -1,4 +1,4 @@
-"""A value planted as every secret is found where it is needed, and nowhere else."""
+"""A recognisable value set as every secret is found where it is needed, and nowhere else."""
 
 from __future__ import annotations
 
@@ -27,29 +27,30 @@ NEEDED = {
     "pgadmin-passwords": {"pgAdminPassword", "postgresPassword"},
     "redis-commander-configuration": {"redisPassword"},
 }
-"""Volume, less prefix and suffix, to what its workload logs in with. Nobody in the stack needs the JWT secret."""
+"""Maps each volume, without prefix and suffix, to the credentials that its workload uses to log in. Nothing in the
+stack needs the JWT secret."""
 USED = {one.key for one in required_credentials(Settings.model_validate({"dev_tools": {"enabled": True}}))}
-"""The credentials of the stores and the tools; those of other parts are planted where these run."""
+"""The credentials of the stores and the tools; those of other components are set where these run."""
 
 CHANGED = ("redisPassword", "userAppPassword", "jwtSecret")
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A running stack with a canary as every credential, one generation of them changed since."""
+    """A running stack with a canary value as every credential, some of which have been changed once."""
 
     stack: PulumiStack
     values: dict[str, str]
-    """What holds now."""
+    """The current values."""
 
     outcomes: dict[str, Outcome]
     arguments: set[str]
-    """Command lines of this machine's processes while the stack came up."""
+    """Command lines of this machine's processes during the stack's creation."""
 
 
 @pytest.fixture(scope="module")
 def planted(make_shared_stack: MakeStack) -> Planted:
-    """Brought up from nothing, then with some of the values changed."""
+    """Create the stack, then change some of the values."""
     stack = make_shared_stack(configuration=configurations.zookeeper_with_tools() | {"credentials": "generated"})
     values = {key: value for key, value in canaries().items() if key in USED}
     stack.set_secrets(values)
@@ -101,7 +102,7 @@ def test_another_password_is_refused(planted: Planted) -> None:
             port=outputs.postgres.port,
             dbname="pti_user",
             user="pti_user_app",
-            password=canaries()["userAppPassword"],  # the one before
+            password=canaries()["userAppPassword"],  # The value before the change.
         )
 
 
@@ -115,7 +116,7 @@ def test_no_command_shows_one(planted: Planted) -> None:
 
 
 def test_no_file_of_the_state_holds_one(planted: Planted) -> None:
-    """The state itself, its history and its backups; and the configuration."""
+    """This covers the state itself, its history and its backups, and the configuration."""
     assert found_below(planted.stack.state) == {}
     assert found_in(planted.stack.config_file.read_text()) == set()
 
@@ -136,7 +137,7 @@ def test_the_engine_shows_none(planted: Planted) -> None:
 
 
 def test_each_is_in_the_volumes_of_those_who_need_it(planted: Planted) -> None:
-    """Every volume is searched, those with the stores' data too."""
+    """Every volume is searched, including the stores' data."""
     found = found_in_volumes(planted.stack.name)
     prefixes = {name: next((one for one in NEEDED if name.startswith(f"pti-{one}-")), name) for name in found}
     assert {prefixes[name]: keys for name, keys in found.items()} == NEEDED

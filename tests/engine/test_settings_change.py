@@ -1,4 +1,4 @@
-"""A change of any setting reaches the stores and leaves their data where it is."""
+"""A change of any setting reaches the stores and keeps their data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.engine.stores import Stores
 
 @dataclass(frozen=True)
 class Change:
-    """A setting, and what shows that the stack follows it."""
+    """A setting, and a check that the stack uses it."""
 
     key: str
     value: Any
@@ -24,7 +24,7 @@ class Change:
     """The containers it replaces."""
 
     shown: Callable[[PulumiStack, Stores], object]
-    """What the running stack says; equal to `expected`."""
+    """Returns the running stack's value, which must equal `expected`."""
 
     expected: object
 
@@ -55,7 +55,7 @@ CHANGES = [
     Change(
         "kafka",
         {"heapMib": 256},
-        ("kafka", "kafka-configuration"),  # the log cleaner's buffer is a share of the heap
+        ("kafka", "kafka-configuration"),  # The log cleaner's buffer is a share of the heap.
         lambda stack, _: docker_engine.docker("exec", f"pti-kafka-{stack.name}", "printenv", "KAFKA_HEAP_OPTS"),
         "-Xms128m -Xmx256m\n",
     ),
@@ -74,7 +74,7 @@ CHANGES = [
 
 @pytest.fixture
 def stack(stores_stack: PulumiStack) -> Iterator[PulumiStack]:
-    """A running stack, whose volumes may be removed again by the next test."""
+    """A running stack, whose volumes the next test may remove."""
     yield stores_stack
     stores_stack.configure({"protect": False})
 

@@ -1,6 +1,6 @@
-"""The edge under clients that hold connections or flood one: everybody else's requests succeed.
+"""The edge under clients that hold connections or flood it: all other users' requests succeed.
 
-nginx is real, with the configuration that the program renders; the stand-in for Kong and the service run beside it.
+nginx is real, with the configuration that the program renders; it runs with the stand-in for Kong and the service.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.unit.asking import asked_for
 __all__ = ["program", "service"]
 
 HOST = "api.pti.test"
-"""Of the rows' configuration."""
+"""The host name in the rows' configuration."""
 
 ATTACKER = "127.0.0.2"
 ATTACKED = "/auth/login/attacked"
@@ -36,7 +36,7 @@ ATTACKED = "/auth/login/attacked"
 
 @pytest.fixture
 def edge(program: Path, service: int, tmp_path: Path) -> Iterator[tuple[rows.Gateway, int]]:
-    """The edge, with the memory and the scratch that it has in the platform, and its port."""
+    """Run the edge with the memory and scratch space that it has in the platform, and return its port."""
     if not docker("image", "ls", "--quiet", Nginx().image).strip():
         pytest.skip(f"the image {Nginx().image} is not here")
     asked = asked_for(rows.load()[0])
@@ -68,7 +68,7 @@ def edge(program: Path, service: int, tmp_path: Path) -> Iterator[tuple[rows.Gat
 
 
 def answers(gateway: rows.Gateway) -> bool:
-    """Whether the edge answers yet."""
+    """Return whether the edge responds."""
     try:
         return gateway.ask({"path": "/"}).status == 404
     except OSError:
@@ -101,5 +101,5 @@ def test_streams_that_are_opened_and_reset_do_not_block_others(edge: tuple[rows.
 
 
 def attacked() -> int:
-    """How many of the attacker's requests have reached the service."""
+    """Return how many of the attacker's requests have reached the service."""
     return sum(path.endswith(ATTACKED) for _, path in list(Echo.seen))

@@ -1,4 +1,4 @@
-"""Waiting for a condition, never for a time."""
+"""Waiting for a condition instead of a fixed time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 DEADLINE_S = 180.0
-"""Generous: other work may hold the machine's cores."""
+"""Generous, because other work may use the machine's cores."""
 
 
 def until(what: str, look: Callable[[], Found | None], deadline_s: float = DEADLINE_S) -> Found:
-    """The first answer that is neither None, False nor empty.
+    """Return the first result that is neither None, False nor empty.
 
     Raises:
         AssertionError: there was none before the deadline.
@@ -26,5 +26,5 @@ def until(what: str, look: Callable[[], Found | None], deadline_s: float = DEADL
             return found
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {deadline_s:.0f} s")
-        # A look that starts a command leaves the machine as much time as it takes.
+        # After a check that starts a command, leave the machine as much time as the check took.
         time.sleep(max(0.02, time.monotonic() - began))

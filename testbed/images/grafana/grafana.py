@@ -1,7 +1,8 @@
-"""A small stand-in for Grafana: it reads what is provisioned, tells it to who logs in, and asks the data source.
+"""A small stand-in for Grafana: it reads the provisioning files, returns them after a login, and queries the data
+source.
 
-It knows the paths, variables and files that the platform gives Grafana, and refuses what it can't read; it draws
-nothing.
+It supports the paths, variables and files that the platform uses with Grafana, and refuses files that it can't parse;
+it has no user interface.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TIMEOUT_S = 30
 
 
 class Grafana:
-    """What is provisioned, and the one account."""
+    """The provisioned objects, and the only account."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         provisioning = Path(environment.get("GF_PATHS_PROVISIONING", "/etc/grafana/provisioning"))
@@ -44,7 +45,7 @@ class Grafana:
                 self.dashboards[dashboard["uid"]] = dashboard
 
     def knows(self, authorization: str) -> bool:
-        """Whether a header of basic authentication holds the account."""
+        """Return whether a basic authentication header contains the account."""
         kind, _, encoded = authorization.partition(" ")
         try:
             given = base64.b64decode(encoded, validate=True)
@@ -54,13 +55,13 @@ class Grafana:
 
 
 def setting(environment: Mapping[str, str], name: str, default: str) -> str:
-    """A setting, from the file that `<name>__FILE` names or from the variable itself."""
+    """Return a setting from the file that `<name>__FILE` names or from the variable itself."""
     file = environment.get(f"{name}__FILE")
     return Path(file).read_text().strip() if file else environment.get(name, default)
 
 
 def provisioned(folder: Path, key: str) -> list[dict[str, Any]]:
-    """The entries under `key` of each YAML file in a folder."""
+    """Return the entries under `key` in each YAML file of a folder."""
     documents = [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))]
     return [entry for document in documents for entry in document[key]]
 
@@ -71,7 +72,7 @@ class Page(BaseHTTPRequestHandler):
     grafana: Grafana
 
     def do_GET(self) -> None:
-        """Every path that is known."""
+        """Answer every known path."""
         path = urlsplit(self.path).path
         if path == "/api/health":
             self._json(200, {"database": "ok", "version": VERSION})
@@ -124,11 +125,11 @@ class Page(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Says nothing of each request."""
+        """Don't log requests."""
 
 
 def main() -> int:
-    """Answers until it is told to stop."""
+    """Serve until stopped."""
     try:
         Page.grafana = Grafana(os.environ)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes the archives of classes that the official image has: /opt/kafka/storage.jsa and kafka.jsa.
+# Creates the class data archives of the official image: /opt/kafka/storage.jsa and kafka.jsa.
 set -euo pipefail
 
 export LOG_DIR=/tmp/archive/logs

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Before nginx: the scripts of /docker-entrypoint.d in order (.envsh may set variables), and each file of
-# /etc/nginx/templates with its variables filled in becomes one of conf.d, as in the official image.
+# Before nginx starts, this runs the scripts in /docker-entrypoint.d in order (.envsh may set variables), and writes
+# each file in /etc/nginx/templates with its variables substituted to conf.d, as in the official image.
 set -eu
 
 if [ "${1-}" = nginx ] || [ "${1-}" = nginx-debug ]; then
@@ -11,7 +11,7 @@ if [ "${1-}" = nginx ] || [ "${1-}" = nginx-debug ]; then
     esac
   done
   output=${NGINX_ENVSUBST_OUTPUT_DIR:-/etc/nginx/conf.d}
-  # Only variables that are set: nginx has its own by the same spelling.
+  # Substitute only variables that are set, because nginx' own variables use the same syntax.
   names=$(env | cut -d= -f1 | sed 's/.*/${&}/' | tr '\n' ' ')
   for template in "${NGINX_ENVSUBST_TEMPLATE_DIR:-/etc/nginx/templates}"/*"${NGINX_ENVSUBST_TEMPLATE_SUFFIX:-.template}"; do
     [ -f "$template" ] || continue

@@ -1,12 +1,13 @@
 #!/bin/bash
-# First start: creates the one user, its servers, preferences and passwords; every start: serves with gunicorn.
-# The variables are the official image's. Errors that it survives are survived here too: there is no `set -e`.
+# The first start creates the user with its servers, preferences and passwords; every start serves with gunicorn. The
+# variables are those of the official image. As in the official image, errors don't stop the script: there is no
+# `set -e`.
 set -u
 
 data=/var/lib/pgadmin
 python=/venv/bin/python3
 
-# Reads VARIABLE or the file that VARIABLE_FILE names, as Docker secrets need.
+# Read VARIABLE, or the file that VARIABLE_FILE names, as Docker secrets need.
 from_file() {
   local name=$1 file_name=$1_FILE
   if [[ -n ${!name-} && -n ${!file_name-} ]]; then
@@ -23,8 +24,8 @@ from_file() {
   unset "$file_name"
 }
 
-# PGADMIN_CONFIG_X=value becomes `X = value`, unless somebody supplied the file. It lies in the image: with a read-only
-# root the variables have no effect unless PGADMIN_CUSTOM_CONFIG_DISTRO_FILE names a writable path.
+# PGADMIN_CONFIG_X=value becomes `X = value`, unless the file was provided. The file is in the image: with a read-only
+# root, the variables have no effect unless PGADMIN_CUSTOM_CONFIG_DISTRO_FILE names a writable path.
 write_config() {
   export CONFIG_DISTRO_FILE_PATH=${PGADMIN_CUSTOM_CONFIG_DISTRO_FILE:-/pgadmin4/config_distro.py}
   if [[ -s $CONFIG_DISTRO_FILE_PATH ]]; then
@@ -82,7 +83,7 @@ first_start() {
   local preferences=${PGADMIN_PREFERENCES_JSON_FILE:-/pgadmin4/preferences.json}
   [[ -f $preferences ]] && "$python" setup.py set-prefs "$PGADMIN_DEFAULT_EMAIL" --input-file "$preferences"
 
-  # A server's "PassFile" is looked for in the user's own storage, and libpq refuses one that others may read.
+  # pgAdmin looks for a server's "PassFile" in the user's own storage, and libpq refuses one that others may read.
   if [[ -f ${PGPASS_FILE-} ]]; then
     local storage=$data/storage/${PGADMIN_DEFAULT_EMAIL//@/_}
     mkdir -p "$storage"
@@ -90,7 +91,7 @@ first_start() {
   fi
 }
 
-# Without capabilities the official image can't bind port 80, and says so.
+# Without capabilities the official image can't bind port 80, and prints an error.
 default_port() {
   if grep -q '^NoNewPrivs:[[:space:]]*1' /proc/self/status; then
     echo "Restricted security context detected; defaulting PGADMIN_LISTEN_PORT to 8080." >&2
@@ -112,7 +113,7 @@ if [[ ! -f $data/pgadmin4.db ]]; then
 elif [[ ${PGADMIN_REPLACE_SERVERS_ON_STARTUP-} == True ]]; then
   load_servers
 fi
-# pgAdmin keeps its sessions in one process: more threads are fine, more workers aren't.
+# pgAdmin keeps its sessions in one process: it may have several threads but only one worker.
 exec "$python" -m gunicorn --workers 1 --threads "${GUNICORN_THREADS:-25}" --timeout 86400 \
   --bind "${PGADMIN_LISTEN_ADDRESS:-[::]}:${PGADMIN_LISTEN_PORT:-$(default_port)}" \
   --access-logfile "${GUNICORN_ACCESS_LOGFILE:--}" run_pgadmin:app

@@ -1,4 +1,4 @@
-"""pgAdmin as a web application for many users; importing it creates or migrates its own database."""
+"""pgAdmin as a web application for several users; importing it creates or migrates its own database."""
 
 import builtins
 

@@ -1,8 +1,9 @@
 #!/bin/bash
-# First start: makes the cluster and the database, runs /docker-entrypoint-initdb.d, then serves. Later starts: serves.
+# The first start creates the cluster and the database, runs /docker-entrypoint-initdb.d, then serves. Later starts only
+# serve.
 set -euo pipefail
 
-# Reads VARIABLE or the file that VARIABLE_FILE names, as Docker secrets need.
+# Read VARIABLE, or the file that VARIABLE_FILE names, as Docker secrets need.
 from_file() {
   local name=$1 default=${2-} file_name=$1_FILE
   if [[ -n ${!name-} && -n ${!file_name-} ]]; then
@@ -31,13 +32,14 @@ initialise() {
     echo "Error: in 18+, mount the volume at /var/lib/postgresql: one at /var/lib/postgresql/data is not used." >&2
     exit 1
   fi
-  # As in the official image, the socket and 127.0.0.1 trust; who comes from outside proves who they are.
+  # As in the official image, connections through the socket and 127.0.0.1 are trusted; others must authenticate.
   local -a extra=()
-  eval "extra=(${POSTGRES_INITDB_ARGS-})" # options with shell quoting, as the official image reads them
+  eval "extra=(${POSTGRES_INITDB_ARGS-})" # Parse options with shell quoting, as the official image does.
   initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") "${extra[@]}"
   printf '\nhost all all all %s\n' "${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" >>"$PGDATA/pg_hba.conf"
 
-  # The set-up server takes the real one's options but listens on the socket only: nobody meets a half-made database.
+  # The set-up server uses the same options but only listens on the socket, so that no client connects to an incomplete
+  # database.
   export PGPASSWORD=$POSTGRES_PASSWORD
   pg_ctl -D "$PGDATA" -w -o "$(printf '%q ' "$@" -c listen_addresses= -p 5432)" start
   if [[ -z $(run_sql -d postgres -At -v db="$POSTGRES_DB" <<<"SELECT 1 FROM pg_database WHERE datname = :'db'") ]]; then
@@ -60,7 +62,7 @@ initialise() {
 if [[ ${1-} != postgres || " $* " =~ \ (-V|--version|--help|--describe-config)\  ]]; then
   exec "$@"
 fi
-# These binaries have /tmp compiled in as their socket's place; the official image's have /var/run/postgresql.
+# In these binaries the default socket directory is /tmp; in the official image's it is /var/run/postgresql.
 set -- postgres -c unix_socket_directories=/var/run/postgresql "${@:2}"
 mkdir -p "$PGDATA"
 chmod 700 "$PGDATA" || true

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Starts Redis as the official image does: a .conf file or an option stands for `redis-server` with it.
+# Starts Redis like the official image: a .conf file or an option as first argument means `redis-server`.
 set -euo pipefail
 
 [[ ${1-} == -* || ${1-} == *.conf ]] && set -- redis-server "$@"
@@ -12,7 +12,7 @@ if ((EUID == 0)); then
 fi
 umask 0077
 
-# The official build is compiled with protected mode off; Debian's has it on. Only an explicit choice changes that.
+# The official build has protected mode off; Debian's has it on. Only an explicit setting changes that.
 shift
 file=()
 if [[ ${1-} == *.conf ]]; then

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Options alone, or one of Traefik's own commands, mean Traefik; anything else is run as it is.
+# If the arguments are options or one of Traefik's own commands, run Traefik; run anything else unchanged.
 set -eu
 case ${1:-} in
     -* | version | healthcheck) set -- traefik "$@" ;;

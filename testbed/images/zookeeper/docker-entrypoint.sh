@@ -1,5 +1,5 @@
 #!/bin/bash
-# Writes zoo.cfg from the ZOO_* variables unless one is mounted, and the server's id; then runs the command.
+# Writes zoo.cfg from the ZOO_* variables unless one is mounted, and the server's ID; then runs the command.
 set -euo pipefail
 
 if [[ ${1-} == zkServer.sh ]] && ((EUID == 0)); then
@@ -19,7 +19,7 @@ write_config() {
     "maxClientCnxns=$ZOO_MAX_CLIENT_CNXNS" \
     "standaloneEnabled=$ZOO_STANDALONE_ENABLED" \
     "admin.enableServer=$ZOO_ADMINSERVER_ENABLED"
-  # Both variables are lists of lines, separated by blanks.
+  # Both variables are lists of lines, separated by spaces.
   # shellcheck disable=SC2086
   printf '%s\n' ${ZOO_SERVERS:-server.1=localhost:2888:3888;2181} ${ZOO_CFG_EXTRA-}
   if [[ -n ${ZOO_4LW_COMMANDS_WHITELIST-} ]]; then

@@ -25,7 +25,9 @@ ISSUER = "letsencrypt"
 def installed(cluster: Cluster, folder: Path) -> Iterator[str]:
     """Run the controllers and the issuer for the duration of the context; return the authority's certificate.
 
-    Args: cluster: a node that can run them. folder: an empty directory outside of any Go module.
+    Args:
+        cluster: a node that can run them.
+        folder: an empty directory outside of any Go module.
     """
     extensions.load({IMAGE: "cert-manager"})
     extensions.install(cluster, "Certificate", folder)

@@ -35,7 +35,9 @@ ABSURD: dict[str, Any] = {
 def installed(cluster: Cluster, folder: Path) -> Iterator[None]:
     """Run the operator for the duration of the context; remove it afterwards, with every `Cluster`.
 
-    Args: cluster: a node that can run it. folder: an empty directory outside of any Go module.
+    Args:
+        cluster: a node that can run it.
+        folder: an empty directory outside of any Go module.
     """
     extensions.load(IMAGES)
     everything = as_text(_objects(folder))

@@ -32,8 +32,8 @@ ESTABLISHED = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
 def load(images: Mapping[str, str]) -> None:
     """Load controller images into the node; skip the test if the engine lacks one.
 
-    Args: images: image names and the folders with their recipes. A cluster selected by the environment provides its
-    own.
+    Args:
+        images: image names and the folders with their recipes. A cluster selected by the environment provides its own.
     """
     if access.named_by_environment():
         return
@@ -46,7 +46,9 @@ def load(images: Mapping[str, str]) -> None:
 def sources(module: str, folder: Path) -> Path:
     """Return a module's files (`name@version`); skip the test if it can't be downloaded.
 
-    Args: module: its name and version. folder: an empty directory outside of any Go module, in which to run Go.
+    Args:
+        module: its name and version.
+        folder: an empty directory outside of any Go module, in which to run Go.
     """
     command = ["go", "mod", "download", "-json", module]
     try:

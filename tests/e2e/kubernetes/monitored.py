@@ -43,7 +43,9 @@ def monitored(stack: ClusterStack, folder: Path) -> Iterator[Watched[Forwarded]]
     """Run the stack with the shortened rules until no alert fires; the next `up` uses the previous program and
     settings.
 
-    Args: stack: the stack, up or not. folder: where to put the checkout with the shortened times.
+    Args:
+        stack: the stack, up or not.
+        folder: where to put the checkout with the shortened times.
     """
     with receiver(ADDRESS) as (people, url), stack.running(shortened_checkout(folder)):
         stack.set_secrets({"alertWebhookUrl": url, "watchdogWebhookUrl": url})

@@ -30,7 +30,9 @@ TASK = "Job"
 class ClusterStack(PulumiStack):
     """A stack whose workloads are pods of the cluster.
 
-    Args: home: directory for state, configuration and logs. cluster: the cluster that runs its pods.
+    Args:
+        home: directory for state, configuration and logs.
+        cluster: the cluster that runs its pods.
     """
 
     def __init__(self, home: Path, cluster: Cluster) -> None:
@@ -182,7 +184,8 @@ class ClusterStack(PulumiStack):
     def platform(self, certificate: str | None = None) -> Platform:
         """Return the platform behind the load balancer's node ports, which users connect to here.
 
-        Args: certificate: the expected certificate, if it isn't the stack's own.
+        Args:
+            certificate: the expected certificate, if it isn't the stack's own.
         """
         (balancer,) = (one for one in self.objects("services") if one["spec"]["type"] == "LoadBalancer")
         ports = {f"{port['name']}_port": port["nodePort"] for port in balancer["spec"]["ports"]}

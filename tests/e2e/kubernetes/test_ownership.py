@@ -23,8 +23,10 @@ KINDS = "deployments,statefulsets,networkpolicies,serviceaccounts,services,persi
 class OwnStack(PulumiStack):
     """A stack of the small program in a namespace.
 
-    Args: home: directory for state, configuration and logs. server: the API server. namespace: its own namespace, or
-    one shared with another stack.
+    Args:
+        home: directory for state, configuration and logs.
+        server: the API server.
+        namespace: its own namespace, or one shared with another stack.
     """
 
     def __init__(self, home: Path, server: cluster.Cluster, namespace: str) -> None:

@@ -53,8 +53,9 @@ AS_GATEWAY: Mapping[str, Any] = {
 class Traefik:
     """The running controller.
 
-    Args: stack: the stack that may use it as its edge. folder: where to put its certificate for every host name of the
-    platform.
+    Args:
+        stack: the stack that may use it as its edge.
+        folder: where to put its certificate for every host name of the platform.
     """
 
     def __init__(self, stack: ClusterStack, folder: Path) -> None:

@@ -1,9 +1,9 @@
 #!/bin/bash
-# `zkServer.sh start-foreground [zoo.cfg]` serves; `zkServer.sh status` asks the local server for its mode.
+# `zkServer.sh start-foreground [zoo.cfg]` serves; `zkServer.sh status` queries the local server's mode.
 set -euo pipefail
 classpath="$(cd "$(dirname "$0")/.." && pwd)/lib/*:$ZOOCFGDIR"
 
-# JVMFLAGS and SERVER_JVMFLAGS hold several options each, so they are split on purpose.
+# JVMFLAGS and SERVER_JVMFLAGS contain several options each, so they are split on purpose.
 # shellcheck disable=SC2086
 case ${1-} in
   start-foreground)

@@ -1,4 +1,4 @@
-"""Another team's program: it reads a stack's outputs through the contract."""
+"""Another team's program, which reads a stack's outputs through the contract."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contract.outputs import Kafka, Postgres
 
 stack = pulumi.StackReference(pulumi.Config().require("producer"))
 
-# Everything at once: secret as a whole, since a part of it is.
+# All outputs at once: secret as a whole, because one of them is.
 outputs = stack.outputs.apply(StackOutputs.parse)
 pulumi.export("password", outputs.apply(lambda found: found.credentials.postgres[found.postgres.admin_role]))
 pulumi.export("redis_port", outputs.apply(lambda found: found.redis.port))

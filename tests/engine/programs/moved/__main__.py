@@ -1,4 +1,4 @@
-"""A store below a component, which stands below the stack or below another component; or below a second component."""
+"""A store in a component, which is at the top level or in one of two other components."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STORE = Workload(
     stop_grace_s=1,
 )
 
-# As in the project's own entrance.
+# As in the project's own entry point.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {}):

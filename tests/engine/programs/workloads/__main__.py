@@ -30,7 +30,7 @@ from workloads import (
 IMAGE = Redis().image
 USER = 999
 STATE = "/run/patient"
-# Everything to standard error: the engine keeps no order between the two streams.
+# Write everything to standard error, because the engine keeps no order between the two streams.
 MIGRATE = """
 exec >&2
 echo "attempt $(redis-cli -h store INCR attempts)"
@@ -43,7 +43,7 @@ SERVE = "exec >&2; echo 'reading the configuration'; echo 'no licence found'; ex
 
 
 def service(name: str, *, ready: str, startup_s: int = 60, depends_on: tuple[str, ...] = ()) -> Workload:
-    """A service that writes two lines and then does nothing; ready once the command succeeds."""
+    """Return a service that writes two lines and then does nothing; it is ready once the command succeeds."""
     return Workload(
         name=name,
         image=IMAGE,
@@ -77,7 +77,7 @@ MIGRATION = Workload(
     connects_to=(Endpoint("store", 6379),),
     timeout_s=600,
 )
-# Each of its two files has the effect of its name.
+# Each of its two files changes its behaviour as its name says.
 PATIENT = Workload(
     name="patient",
     image=IMAGE,
@@ -86,12 +86,12 @@ PATIENT = Workload(
     command=("sh", "-c", SERVE),
     scratch=(Scratch(path=STATE),),
     readiness=Probe(check=Exec(command=("test", "!", "-e", f"{STATE}/not-ready")), period_s=1, startup_s=20),
-    # Three failures of two seconds are six runs of the health check.
+    # Three failures at intervals of two seconds are six runs of the health check.
     liveness=Liveness(check=Exec(command=("test", "!", "-e", f"{STATE}/not-alive")), period_s=2, failures=3),
     host_gateway=True,
     stop_grace_s=1,
 )
-# Alive once the file `recovered` is there; each check leaves a line.
+# Alive once the file `recovered` exists; each check writes a line.
 RECOVERS = f"echo >> {STATE}/checks; test -e {STATE}/recovered"
 RECOVERING = replace(
     PATIENT,
@@ -100,7 +100,7 @@ RECOVERING = replace(
 # Never alive.
 HUNG = replace(PATIENT, liveness=Liveness(check=Exec(command=("false",)), period_s=1, failures=100, startup_s=4))
 CONFIG = pulumi.Config()
-# Owns a volume whose data is made with `layout`; another `release` is another container.
+# Owns a volume whose data is created with `layout`; another `release` creates another container.
 KEEPER = Workload(
     name="keeper",
     kind=Kind.STATEFUL,
@@ -119,7 +119,7 @@ KEEPER = Workload(
     readiness=Probe(check=Exec(command=("true",)), period_s=1),
     stop_grace_s=1,
 )
-# Recovers until the file `recovered` is there, and says how far it is by the file `progress`; `startup` seconds without
+# Recovers until the file `recovered` exists, and reports its progress in the file `progress`; `startup` seconds without
 # progress are too many.
 RECOVERS_DATA = f"""
 if [ -e {STATE}/recovered ]; then exit 0; fi
@@ -141,11 +141,11 @@ STORE_THAT_RECOVERS = Workload(
     liveness=Liveness(check=Exec(command=("test", "-e", f"{STATE}/recovered")), startup_s=RECOVERY_S),
     stop_grace_s=1,
 )
-# Ends well at once.
+# Exits with success at once.
 PREPARATION = Workload(
     name="preparation", kind=Kind.TASK, image=IMAGE, user=USER, memory_mib=32, command=("true",), depends_on=("store",)
 )
-# Publishes no port, and is ready once it reads its file and the store.
+# Publishes no port, and is ready once it can read its file and the store.
 READER = Workload(
     name="reader",
     image=IMAGE,
@@ -160,7 +160,7 @@ READER = Workload(
     depends_on=("preparation",),
     stop_grace_s=1,
 )
-# Ends at once, again and again.
+# Exits at once, every time.
 CRASHING = replace(
     STORE_THAT_RECOVERS,
     name="crasher",
@@ -173,12 +173,12 @@ CRASHING_SERVICE = replace(CRASHING, kind=Kind.SERVICE, volumes=())
 
 
 def mended(crashing: Workload) -> Workload:
-    """The same workload with a command that goes on, and ready at once."""
+    """Return the same workload with a command that keeps running, ready at once."""
     return replace(crashing, command=("sh", "-c", SERVE), readiness=Probe(check=Exec(command=("true",))))
 
 
 SCENARIOS = {
-    # A task which fails until the store's key `migration` says `allowed`, and a service that waits for it.
+    # A task that fails until the store's key `migration` is `allowed`, and a service that waits for it.
     "migration": [STORE, MIGRATION, service("web", ready="true", depends_on=("migration",))],
     "never-ready": [service("web", ready="false", startup_s=5)],
     "patient": [PATIENT],
@@ -195,7 +195,7 @@ SCENARIOS = {
     "missing-image": [replace(service("web", ready="true"), image="redis:99.9.9")],
 }
 
-# As in the project's own entrance.
+# As in the project's own entry point.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
