@@ -1,7 +1,7 @@
 """Checks that no commit subject is longer than 72 characters: `subjects.py [FOLDER]`.
 
-Covers the commits that were written since `SINCE`, by the author's date, which a rebase keeps. So it works in a shallow
-clone as well, for the commits that the clone has. Without git, or outside a checkout, there is nothing to check.
+It covers the commits since `SINCE` by author date, which a rebase doesn't change. It therefore also works in a shallow
+clone, for the commits that the clone has. Without git, or outside a checkout, there is nothing to check.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Adds up test reports, and judges what was skipped: `summary.py REPORT.xml …`.
+"""Sum up test reports, and check every skip: `summary.py REPORT.xml …`.
 
-A skip is excused only by something that the package registries can't give. Exit code 1 when a test failed, when none
-ran, or when a skip has no excuse.
+A skip is excused only if its cause can't be obtained from the package registries. Exit code 1 if a test failed, none
+ran, or a skip has no excuse.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXCUSES = {
 
 
 def main(paths: list[Path]) -> int:
-    """Prints the summary and gives the exit code."""
+    """Print the summary and return the exit code."""
     passed = failed = 0
     skipped: dict[str, list[str]] = {}
     for path in paths:

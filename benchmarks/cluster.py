@@ -1,4 +1,5 @@
-"""The prod stack's objects on a cluster, three ways in one run: ours, a bare Pulumi program, and kubectl.
+"""The prod stack's objects on a cluster, created in one run by three tools: this project, a bare Pulumi program, and
+kubectl.
 
     python -m benchmarks.cluster [--repetitions 3] [--namespace pti-benchmark]
 
@@ -86,7 +87,7 @@ def main() -> int:
 def rendered(configuration: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the stack's objects in the order of application, with all secrets filled in and without pods."""
     settings = parse(
-        # A key with a colon is Pulumi's own.
+        # A key with a colon belongs to Pulumi.
         {f"{NAMESPACE}:{key}": value for key, value in configuration.items() if ":" not in key},
         with_secrets=False,
     )

@@ -2,11 +2,11 @@
 
     python -m benchmarks.load [--minutes 10] [--per-second 20] [--kill postgres redis kafka] [--window-minutes 2]
 
-A stack of its own comes up on the Docker engine: every service and front end (the reference ones), gateway, stores.
-Requests go through the gateway on a fixed schedule. A latency counts from the scheduled moment, so that a stall shows
-in all requests that were due meanwhile. Afterwards each booking that was answered with 201 has to be in its database,
-once, and its event in Kafka unless the service counted it as not published. Exit code 1 when that doesn't hold, when a
-store doesn't come back, or when a container ended without having been killed.
+A new stack comes up on the Docker engine: every service and front end (the reference ones), gateway, stores. Requests
+go through the gateway on a fixed schedule. A latency counts from the scheduled moment, so that a stall shows in all
+requests that were due meanwhile. Afterwards, each booking that was answered with 201 must be in its database exactly
+once, and its event in Kafka unless the service counted it as not published. Exit code 1 if that isn't the case, if a
+store doesn't recover, or if a container exited without being killed.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def measured(stack: FullStack, minutes: float, per_second: float, kill: Sequence
 
 
 def _pass(load: Load, until_s: float) -> None:
-    """Wait until so many seconds after the load's start."""
+    """Wait until a number of seconds after the load's start."""
     while (left := until_s - load.now_s()) > 0:
         time.sleep(left)
 
@@ -145,7 +145,7 @@ def _killed(stack: FullStack, platform: Platform, store: str, load: Load) -> flo
 
 
 def _events(stack: FullStack, bookings: Bookings) -> load_report.Events:
-    """Return how many events of acknowledged bookings the first service has received in the end."""
+    """Return how many events of acknowledged bookings the first service has received at the end."""
     acknowledged = len(bookings.acknowledged)
 
     def read() -> int:

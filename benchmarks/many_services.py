@@ -37,12 +37,12 @@ def number_wanted() -> int:
 
 
 def _own_catalog() -> Any:
-    """The module by its file: by its name, its package would come first, and read it."""
+    """Load the module from its file: importing it by name would import its package first, which reads the catalog."""
     found = importlib.util.spec_from_file_location(MODULE, ROOT / "settings" / "catalog.py")
     if found is None or found.loader is None:
         raise RuntimeError(f"{MODULE} is not where it was")
     module = importlib.util.module_from_spec(found)
-    # Its dataclasses look themselves up there.
+    # Its dataclasses look up their module there.
     sys.modules[MODULE] = module
     found.loader.exec_module(module)
     return module

@@ -3,8 +3,8 @@
     python -m benchmarks.memory [--stack dev]
 
 It counts memory that the kernel can't reclaim: anonymous memory (`rss` of the first cgroup version, `anon` of the
-second) and shared memory (`shmem`: PostgreSQL's buffers, and files on tmpfs). The page cache is the kernel's to take
-back and is shown beside it.
+second) and shared memory (`shmem`: PostgreSQL's buffers, and files on tmpfs). The kernel can reclaim the page cache, so
+it is shown separately.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python -m benchmarks.monitoring [--services 7 70] [--seconds 75]
 
-Each number of services has a stack of its own on the Docker engine, with the project's monitoring as it is configured
-by default (every 15 seconds). Real are the stores, a database per service, the gateway, the first service, and all that
-watches them. The other services don't run: one container answers for them, under their names and ports, with the
-metrics page that the first service has at that moment, so each brings as many series as that one.
+Each number of services has its own stack on the Docker engine, with the project's default monitoring (scraped every 15
+seconds). The stores, a database per service, the gateway, the first service, and the monitoring workloads are real. The
+other services don't run: one container responds for them, under their names and ports, with the first service's current
+metrics page, so each has as many series as that one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PROGRAM = ROOT / "benchmarks" / "programs" / "monitoring"
 STAND_IN_LABEL = "pti.stand-in"
 SAMPLE = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 SCRAPES_BEFORE = 3
-"""Seconds after the traffic, by which every series and recording rule exists."""
+"""Seconds after the traffic until every series and recording rule exists."""
 
 MIB = 2**20
 
@@ -47,7 +47,7 @@ class Own:
 
     at: float
     figures: Mapping[str, float]
-    """Its own metrics by name, summed over their labels."""
+    """Maps its own metrics, by name, to their sums over all labels."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Cost:
     services: int
     targets: int
     memory_mib: Mapping[str, float]
-    """Container to its memory, as `docker stats` shows it."""
+    """Maps each container to its memory, as shown by `docker stats`."""
 
     stand_ins: frozenset[str]
     """Containers that run a stand-in for the real software."""
@@ -69,10 +69,10 @@ class Cost:
     """Longest scrape of one target."""
 
     rules_s: float
-    """One evaluation of all rules."""
+    """Duration of one evaluation of all rules."""
 
     seconds: float
-    """Between the two moments."""
+    """Seconds between the two measurements."""
 
     before: Own
     after: Own
@@ -84,22 +84,22 @@ class Cost:
 
     @property
     def series(self) -> float:
-        """In Prometheus' memory, recorded ones included."""
+        """Return the number of series in Prometheus' memory, including recorded ones."""
         return self.after.figures["prometheus_tsdb_head_series"]
 
     @property
     def resident_mib(self) -> float:
-        """Of Prometheus' process."""
+        """Return the memory of Prometheus' process."""
         return self.after.figures["process_resident_memory_bytes"] / MIB
 
     @property
     def cpu_s_per_minute(self) -> float:
-        """Of the processor, by Prometheus: scraping, rules, and storage."""
+        """Return Prometheus' CPU time for scraping, rules and storage."""
         return self.grown("process_cpu_seconds_total") * 60 / self.seconds
 
     @property
     def samples(self) -> float:
-        """Stored between the two moments."""
+        """Return the number of samples stored between the two measurements."""
         return self.grown("prometheus_tsdb_head_samples_appended_total")
 
 
@@ -120,7 +120,7 @@ ROWS: dict[str, Callable[[Cost], float]] = {
     "volume, MiB": lambda cost: cost.volume_mib,
     "volume per series, KiB": lambda cost: cost.volume_mib * 1024 / cost.series,
 }
-"""Rows of the table; those about Prometheus come from its own metrics."""
+"""Rows of the table; those about Prometheus use its own metrics."""
 
 
 def main() -> int:
@@ -146,10 +146,10 @@ def main() -> int:
 
 
 def measured(services: int, seconds: float) -> Cost:
-    """Start a stack, send traffic to every service, and measure monitoring for so long."""
+    """Start a stack, send traffic to every service, and measure monitoring for a number of seconds."""
     os.environ[VARIABLE] = str(services)
     with tempfile.TemporaryDirectory(prefix="pti-benchmark-") as home:
-        # The number of services is the program's.
+        # The program has the number of services.
         configuration = monitored_stack.watched_stores({"deploy": "all"}, monitored_stack.monitoring())
         stack = MonitoredStack(Path(home, "stack"), program=PROGRAM, configuration=configuration)
         stack.set_secrets(full_stack.third_party_secrets())
@@ -167,7 +167,8 @@ def measured(services: int, seconds: float) -> Cost:
 
 
 def use(stack: MonitoredStack) -> None:
-    """Every route of the service that runs, then each of the others through the gateway: series come with use."""
+    """Send requests to every route of the running service, then to each of the others through the gateway, so that all
+    series exist."""
     until("every target answers", lambda: stack.query("count(up == 1) == count(up)"))
     platform = stack.platform()
     tenant, real = uuid.uuid4(), SERVICES[0].name
@@ -193,7 +194,7 @@ def scrapes(stack: MonitoredStack) -> float:
 
 
 def own_account(stack: MonitoredStack) -> Own:
-    """Prometheus' metrics page at this moment: its own series are as old as its last look."""
+    """Return Prometheus' current metrics page: its stored series are as old as the last scrape."""
     at = time.monotonic()
     with urllib.request.urlopen(f"{stack.prometheus_url()}/metrics", timeout=30) as answer:  # noqa: S310 - our address
         page = answer.read().decode()
@@ -204,7 +205,7 @@ def own_account(stack: MonitoredStack) -> Own:
 
 
 def cost_of(stack: MonitoredStack, services: int, before: Own, after: Own) -> Cost:
-    """Everything, at the end of the watched time."""
+    """Return the results at the end of the measurement."""
     watchers = {
         one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL]: one["Config"]["Labels"].get(STAND_IN_LABEL) == "true"
         for one in docker_engine.containers(stack.name)
@@ -227,7 +228,7 @@ def cost_of(stack: MonitoredStack, services: int, before: Own, after: Own) -> Co
 
 
 def show(costs: list[Cost]) -> None:
-    """A row per figure; the last column is the most services against the fewest."""
+    """Return a row per figure; the last column is the ratio of the most services to the fewest."""
     print(f"{'services':38}{''.join(f'{cost.services:>12}' for cost in costs)}{'ratio':>9}")
     for name, figure in ROWS.items():
         _row(name, [figure(cost) for cost in costs])

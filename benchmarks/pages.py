@@ -1,9 +1,8 @@
-"""Answers on many ports in the place of as many services. Runs in a container, on the standard library alone.
+"""Respond on many ports in place of as many services. It runs in a container with only the standard library.
 
     python pages.py http://user:4000/metrics 4001 4002 …
 
-`/metrics` is the page of the service that runs, as it is at that moment; everything else is answered with an
-empty list.
+`/metrics` returns the current page of the running service; every other path returns an empty list.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FRESH_S = 1.0
-"""How long a page may be passed on: targets are not all asked at once."""
+"""Seconds for which a page is reused, because targets aren't all scraped at once."""
 
 
 class Source:
-    """The page of the service that runs."""
+    """The metrics page of the running service."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -29,7 +28,7 @@ class Source:
         self._until = 0.0
 
     def page(self) -> tuple[bytes, str]:
-        """The page and its content type."""
+        """Return the page and its content type."""
         with self._lock:
             if time.monotonic() > self._until:
                 with urllib.request.urlopen(self._url, timeout=5) as answer:  # noqa: S310 - our own address
@@ -39,7 +38,7 @@ class Source:
 
 
 def handler(source: Source) -> type[BaseHTTPRequestHandler]:
-    """What answers each request."""
+    """Return the request handler."""
 
     class Page(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -59,7 +58,7 @@ def handler(source: Source) -> type[BaseHTTPRequestHandler]:
 
 
 def main() -> None:
-    """Serves until it is killed."""
+    """Serve until killed."""
     url, *ports = sys.argv[1:]
     answering = handler(Source(url))
     servers = [ThreadingHTTPServer(("", int(port)), answering) for port in ports]

@@ -9,16 +9,17 @@ from types import TracebackType
 from typing import Self
 
 PERIOD_S = 0.1
-"""Between two looks. The kernel keeps each process's peak, so only growth after the last look is missed."""
+"""Interval between two samples. The kernel keeps each process's peak, so only growth after the last sample is
+missed."""
 
 PROGRAM, ENGINE = "pulumi-language-python-exec", "pulumi"
-"""What the Python program, and Pulumi's engine, run as."""
+"""Process names of the Python program and of Pulumi's engine."""
 
 
 class PeakMemory:
     """Measure while the context is active.
 
-    `mib` then holds, by the name of what a process runs, the peak resident memory in MiB of the largest such process.
+    `mib` then maps program names to the peak resident memory in MiB of the largest such process.
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ def _descendants(ancestor: int) -> list[int]:
 
 
 def _name(process: int) -> str:
-    """The program's file; of a script, the script's."""
+    """Return the program's file name; for a script, the script's."""
     words = _read(Path(f"/proc/{process}/cmdline")).split("\0")
     names = [word.rpartition("/")[2] for word in words]
     return names[1] if len(names) > 1 and names[0].startswith("python") else names[0]
@@ -73,5 +74,5 @@ def _peak_mib(process: int) -> float:
 def _read(path: Path) -> str:
     try:
         return path.read_text()
-    except OSError:  # gone by now
+    except OSError:  # The process has ended.
         return ""

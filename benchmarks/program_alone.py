@@ -1,9 +1,9 @@
-"""One evaluation of the prod stack's program without an engine: `scale.py` runs it in a process of its own.
+"""One evaluation of the prod stack's program without an engine: `scale.py` runs it in a separate process.
 
     PTI_BENCHMARK_SERVICES=70 python -m benchmarks.program_alone [--profile]
 
-Prints a line of JSON: the processor's seconds that the program took (imports included), and the resources it
-registered. Nothing is waited for, so that these are its time on a machine that does nothing else.
+It prints a line of JSON: the program's CPU time in seconds (including imports), and the number of resources it
+registered. The program waits for nothing, so this is also its run time on an idle machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from operations.project import ROOT
 
 
 def main() -> None:
-    """Prints the figures; with `--profile`, where the time went as well (and the figures are slower for it)."""
+    """Print the figures; with `--profile` also where the time was spent (which makes the figures slower)."""
     parser = argparse.ArgumentParser(description="Evaluates the prod stack's program without an engine.")
     parser.add_argument("--profile", action="store_true", help="also show where the time goes")
     profiled = parser.parse_args().profile
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def evaluated() -> int:
-    """Runs the project's `__main__.py` before the recorder; gives the number of its resources, the stack included."""
+    """Run the project's `__main__.py` with the recorder; return the number of its resources, including the stack."""
     from benchmarks.prod_without_cluster import texts_of_prod
     from recording.recorder import record
 
@@ -58,7 +58,7 @@ def evaluated() -> int:
 
 
 def _provider_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """A provider with the least to do: generated passwords, and names for the objects without one."""
+    """Stand in for the providers with minimal work: generate passwords, and names for objects without one."""
     computed: dict[str, Any] = {}
     if type_.startswith("kubernetes:"):
         computed["metadata"] = {"name": "unnamed", **inputs["metadata"]}

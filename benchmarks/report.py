@@ -1,4 +1,4 @@
-"""How results are measured and shown: in turns, as median and minimum, with the machine."""
+"""How results are measured and shown: in alternation, as median and minimum, with the machine's details."""
 
 from __future__ import annotations
 

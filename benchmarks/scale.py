@@ -1,11 +1,11 @@
-"""The curve: a preview of the prod stack with 7, 70 and 700 services, without a cluster.
+"""Scaling: a preview of the prod stack with 7, 70 and 700 services, without a cluster.
 
     python -m benchmarks.scale [--services 7 70 700] [--timeout 900] [--alone]
 
-Each is a real `pulumi preview` on an empty state that is thrown away, of the project's own program over a longer table
-of services. Beside it stands the same program alone, evaluated in one process without an engine: what it takes is
-ours and the SDK's, the rest is the engine's and its plugins'. Beside the clock stands the time of the processor,
-which other work on the machine changes less: if it grew per resource, the platform would bend under its own size.
+Each is a real `pulumi preview` on a temporary empty state, with the project's own program and a longer service catalog.
+For comparison, the same program is evaluated in one process without an engine: this is the time of the program and the
+SDK; the rest is the time of the engine and its plugins. CPU time is shown beside wall time, because other work on the
+machine affects it less. If CPU time grew per resource, the platform wouldn't scale.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ class Point:
 
     @property
     def each_ms(self) -> float:
-        """Of the processor's time for the preview, per resource."""
+        """Return the preview's CPU time per resource."""
         return self.preview_cpu_s / self.resources * 1000
 
 
 def main() -> int:
-    """Prints a row per number of services; exit code 1 when one takes too long or fails."""
+    """Print a row per number of services; return exit code 1 if one takes too long or fails."""
     parser = argparse.ArgumentParser(description="Times previews of the prod stack with ever more services.")
     parser.add_argument("--services", type=int, nargs="+", default=[7, 70, 700], metavar="N", help="how many")
     parser.add_argument("--timeout", type=int, default=900, help="seconds for each measurement (default: %(default)s)")
@@ -98,7 +98,7 @@ def main() -> int:
 
 
 def measured(services: int, timeout_s: int, *, alone: bool = False) -> Point:
-    """Previews the stack with that many services, and evaluates its program alone.
+    """Preview the stack with a number of services, and evaluate its program alone.
 
     Raises:
         TooSlow: one of the two takes longer than it is given.
@@ -128,7 +128,7 @@ def measured(services: int, timeout_s: int, *, alone: bool = False) -> Point:
 
 
 def _prepare(place: Path) -> Path:
-    """A state, a passphrase and a configuration; gives the configuration's file."""
+    """Prepare a state, a passphrase and a configuration; return the configuration's file."""
     (place / "state").mkdir()
     (place / "passphrase").write_text(secrets.token_urlsafe(32))
     shutil.copy(PROJECT / "Pulumi.yaml", place)
@@ -142,7 +142,7 @@ def _prepare(place: Path) -> Path:
 
 
 def _finished(command: Sequence[str], environment: Mapping[str, str], folder: Path, timeout_s: int) -> str:
-    """What a command prints; one that takes too long is interrupted, with all that it started."""
+    """Run a command and return its output; if it takes too long, interrupt it and its child processes."""
     with subprocess.Popen(  # noqa: S603 - a command of this file, without a shell
         command,
         env=environment,
@@ -172,7 +172,7 @@ def _finished(command: Sequence[str], environment: Mapping[str, str], folder: Pa
 
 
 def _row(points: Sequence[Point]) -> str:
-    """The last point, beside the first one and the one before it."""
+    """Return the last point compared with the first one and the previous one."""
     point, first = points[-1], points[0]
     begin = f"{point.services:8}{point.resources:11} │"
     end = f" │{point.alone_cpu_s:10.1f}{point.alone_cpu_s / point.resources * 1000:10.2f}"

@@ -1,4 +1,4 @@
-"""A Docker backend on which the first service runs, and one container answers in the names of all others.
+"""A Docker backend on which the first service runs, and one container responds in place of all others.
 
 Seventy services would need more memory than a laptop has.
 """
@@ -16,7 +16,7 @@ from settings.catalog import SERVICES
 from workloads import Endpoint, External, Port, Workload
 
 REAL, *SIMULATED = SERVICES
-"""The service that runs, and those that don't."""
+"""The running service, and the others."""
 
 PAGES = Workload(
     name="pages",
@@ -29,10 +29,10 @@ PROGRAM = Path(__file__).with_name("pages.py")
 
 
 class StandInServices(DockerBackend):
-    """What asks a service that doesn't run reaches the container with the pages; everything else is as ever."""
+    """Routes calls to services that don't run to the container with the pages; everything else is unchanged."""
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
-        """As in `DockerBackend`. The migrations of services that don't run are left out."""
+        """Deploy like `DockerBackend`, but without the migrations of services that don't run."""
         if any(workload.name in (service.name, f"{service.name}-migrations") for service in SIMULATED):
             if PAGES.name not in self._containers:
                 self._deploy_pages(options)
@@ -66,6 +66,6 @@ class StandInServices(DockerBackend):
 
 
 def answering(call: Endpoint | External) -> Endpoint | External:
-    """The container that answers such a call, on the same port."""
+    """Return the container that responds to such a call, on the same port."""
     is_simulated = isinstance(call, Endpoint) and any(call.workload == service.name for service in SIMULATED)
     return Endpoint(PAGES.name, call.port) if is_simulated else call

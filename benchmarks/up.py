@@ -1,4 +1,5 @@
-"""From nothing to all healthy: `pulumi up`, next to `docker compose up --wait` of the same rendered stack.
+"""Time from an empty stack until everything is healthy: `pulumi up`, next to `docker compose up --wait` of the same
+rendered stack.
 
     python -m benchmarks.up [--repetitions 3]
 

@@ -1,4 +1,4 @@
-"""Objects as they are, but such that no pod is started and nothing is waited for: what is left is the control plane."""
+"""Objects changed so that no pod starts and nothing is waited for, which leaves the control plane's work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 ANNOTATION_PREFIX = "pulumi.com/"
 SKIP_AWAIT = {f"{ANNOTATION_PREFIX}skipAwait": "true"}
-"""The provider has no switch for all objects at once: it reads this annotation of each."""
+"""The provider has no global option for this: it reads this annotation of each object."""
 
 ASLEEP: Mapping[str, Mapping[str, Any]] = {
     "Deployment": {"replicas": 0},
@@ -17,7 +17,7 @@ ASLEEP: Mapping[str, Mapping[str, Any]] = {
 
 
 def without_pods(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The object with its controller asleep, and with no other wish to the provider than not to wait."""
+    """Return the object with its controller paused, and with only the annotation not to wait."""
     metadata = dict(manifest["metadata"])
     kept = {
         key: value for key, value in metadata.get("annotations", {}).items() if not key.startswith(ANNOTATION_PREFIX)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes the configuration and the page for this front end into /tmp, the one writable folder, and becomes nginx.
+# Writes the configuration and the page for this front end into /tmp, the only writable directory, and runs nginx.
 #
 #   PORT           where it listens
 #   FRONTEND_NAME  letters, digits, - and spaces
@@ -13,7 +13,7 @@ refuse() {
     exit 2
 }
 
-# What passes can't end a quotation, in nginx's file, in HTML or in sed.
+# Allowed characters can't end a quotation in nginx's file, in HTML or in sed.
 case ${PORT:-} in '' | *[!0-9]*) refuse PORT "${PORT:-}" 'a number' ;; esac
 case ${FRONTEND_NAME:-} in
     '' | *[!A-Za-z0-9\ -]*) refuse FRONTEND_NAME "${FRONTEND_NAME:-}" 'letters, digits, - and spaces' ;;

@@ -1,4 +1,4 @@
-"""The least a Pulumi program can be that creates given objects: it reads a file and registers what is in it."""
+"""A minimal Pulumi program that creates given objects: it reads a file and registers its content."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ provider = kubernetes.Provider(
     "kubernetes",
     kubeconfig=config.require("kubeconfig"),
     context=config.require("context"),
-    # As many requests as ours may make.
+    # As many parallel requests as the project's program may send.
     kube_client_settings=kubernetes.KubeClientSettingsArgs(qps=50, burst=100),
 )
 first: list[pulumi.Resource] = []
 for manifest in json.loads(Path(config.require("manifests")).read_text()):
     group, _, version = manifest["apiVersion"].rpartition("/")
     kind, name = manifest["kind"], manifest["metadata"]["name"]
-    # The SDK's class registers the same and takes a second to import.
+    # The SDK's class registers the same object but takes a second to import.
     made = pulumi.CustomResource(
         f"kubernetes:{group or 'core'}/{version}:{kind}",
         name,

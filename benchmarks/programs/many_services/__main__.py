@@ -1,4 +1,4 @@
-"""The project's own program, over a longer table of services."""
+"""The project's own program with a longer service catalog."""
 
 from __future__ import annotations
 

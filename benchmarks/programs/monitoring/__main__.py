@@ -1,4 +1,4 @@
-"""The project's own program, over a longer table of services, of which one runs."""
+"""The project's own program with a longer service catalog, of which one service runs."""
 
 from __future__ import annotations
 

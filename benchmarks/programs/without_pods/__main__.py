@@ -1,4 +1,4 @@
-"""The project's own program, its objects changed on their way to the engine."""
+"""The project's own program, with its objects changed on their way to the engine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from operations.project import ROOT
 
 
 def transformation(asked: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-    """Every object of the cluster without pods; other resources as they are."""
+    """Change every object of the cluster so that no pod starts; leave other resources unchanged."""
     if asked.type_ == "pulumi:index:Stash" and asked.name.endswith("-ready"):
-        # Its hook waits for a rollout, which nothing carries out here.
+        # Its hook waits for a rollout, which no controller carries out here.
         asked.opts.hooks = None
         return pulumi.ResourceTransformationResult(asked.props, asked.opts)
     if not asked.type_.startswith("kubernetes:"):
