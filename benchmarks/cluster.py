@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=3, help="of each (default: %(default)s)")
     parser.add_argument("--namespace", default="pti-benchmark", help="made and deleted (default: %(default)s)")
     wanted = parser.parse_args()
-    if reason := cluster.unavailable():
+    if reason := cluster.why_unavailable():
         print(reason, file=sys.stderr)
         return 1
     place = cluster.up()

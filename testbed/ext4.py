@@ -17,7 +17,7 @@ PROGRAMS = ("mkfs.ext4", "losetup", "mount", "umount")
 MIB = 1024 * 1024
 
 
-def obstacle() -> str | None:
+def why_unavailable() -> str | None:
     """Return why no file system can be created and mounted here, with the fix; None if one can."""
     if os.geteuid() != 0:
         return "mounting a file system needs root"

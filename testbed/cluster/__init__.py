@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from testbed.cluster import containers, node, volumes
-from testbed.cluster.access import Cluster, current, named_by_environment
-from testbed.cluster.places import API_SERVER_VERSIONS
+from testbed.cluster.access import Cluster, cluster_from_environment, current_cluster
+from testbed.cluster.constants import API_SERVER_VERSIONS
 from testbed.cluster.processes import ClusterError
 
 __all__ = [
@@ -23,23 +23,23 @@ __all__ = [
     "ClusterError",
     "api_server",
     "down",
-    "fresh_volumes",
     "kubectl",
     "load",
+    "recycle_volumes",
     "reset",
     "small_volume",
-    "unavailable",
     "up",
+    "why_unavailable",
     "wipe",
 ]
 
 
-def unavailable() -> str | None:
+def why_unavailable() -> str | None:
     """Return why no cluster can run here, for `pytest.skip`, or nothing if one can."""
     try:
-        if named_by_environment():
+        if cluster_from_environment():
             return None
-        return node.obstacle()
+        return node.why_unavailable()
     except ClusterError as error:
         return str(error)
 
@@ -49,7 +49,7 @@ def up(*, network_policies: bool = False) -> Cluster:
 
     With `network_policies`, policies are enforced between pods until `down`.
     """
-    if named := named_by_environment():
+    if named := cluster_from_environment():
         return named
     cluster = node.start_node()
     if network_policies:
@@ -60,41 +60,41 @@ def up(*, network_policies: bool = False) -> Cluster:
 def load(images: Iterable[str]) -> list[str]:
     """Load images of the local Docker engine into the node, unless it has them with the same ID. Same id, nothing to
     do."""
-    return [] if named_by_environment() else containers.load(images)
+    return [] if cluster_from_environment() else containers.load(images)
 
 
 def down() -> None:
     """Stop everything that was started here; a later `up` uses the same objects and volumes."""
-    if not named_by_environment():
-        node.end_node()
+    if not cluster_from_environment():
+        node.stop_node()
 
 
 def reset() -> None:
     """Stop it and DELETE all objects and volumes. Loaded images stay, so the next `up` has nothing to copy."""
-    if not named_by_environment():
+    if not cluster_from_environment():
         node.reset_node()
 
 
 def wipe() -> None:
     """Stop it and DELETE all objects, volumes and loaded images."""
-    if not named_by_environment():
+    if not cluster_from_environment():
         node.wipe_node()
 
 
 def kubectl(*arguments: str, input: str | None = None) -> str:
     """Run kubectl on the current cluster and return its output; a failure is a `ClusterError`."""
-    return current().kubectl(*arguments, input=input)
+    return current_cluster().kubectl(*arguments, input=input)
 
 
-def fresh_volumes() -> int:
+def recycle_volumes() -> int:
     """Empty the volumes that no PVC uses any more and release them; return their number."""
-    return 0 if named_by_environment() else volumes.fresh_volumes(current())
+    return 0 if cluster_from_environment() else volumes.recycle_volumes(current_cluster())
 
 
 def small_volume(namespace: str, claim: str) -> None:
     """Reserve a volume of `volumes.SMALL_MIB`, which a test can fill, for a PVC that doesn't exist yet."""
-    if not named_by_environment():
-        volumes.small(current(), namespace, claim)
+    if not cluster_from_environment():
+        volumes.add_small_volume(current_cluster(), namespace, claim)
 
 
 def api_server(version: str) -> Cluster:

@@ -20,7 +20,7 @@ import sys
 
 from testbed import cluster
 from testbed.cluster import build, modules, packages, schemas
-from testbed.cluster.places import API_SERVER_VERSIONS, VERSION
+from testbed.cluster.constants import API_SERVER_VERSIONS, VERSION
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
     commands.add_parser("reset")
     commands.add_parser("wipe")
     arguments = parser.parse_args()
-    if arguments.command not in {"build", "pin", "packages"} and (reason := cluster.unavailable()):
+    if arguments.command not in {"build", "pin", "packages"} and (reason := cluster.why_unavailable()):
         sys.exit(reason)
     match arguments.command:
         case "build":
@@ -59,7 +59,7 @@ def main() -> None:
             for image in cluster.load(arguments.images):
                 print(f"loaded {image}")
         case "fresh-volumes":
-            print(cluster.fresh_volumes())
+            print(cluster.recycle_volumes())
         case "apiserver":
             print(cluster.api_server(arguments.version).kubeconfig)
         case "schemas":

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.cluster.places import CONTEXT, KUBECONFIG, VERSION, kubernetes_programs
+from testbed.cluster.constants import CONTEXT, KUBECONFIG, VERSION, kubernetes_directory
 from testbed.cluster.processes import ClusterError, pid_of, run
 
 
@@ -31,7 +31,7 @@ class Cluster:
         return (str(kubectl_program()), f"--kubeconfig={self.kubeconfig}", f"--context={self.context}")
 
 
-def reach(kubeconfig: Path, context: str | None = CONTEXT) -> Cluster:
+def connect(kubeconfig: Path, context: str | None = CONTEXT) -> Cluster:
     """Return the cluster of a kubeconfig if it responds; without a context, use the file's current one."""
     login = (kubectl_program(), f"--kubeconfig={kubeconfig}")
     chosen = context or run(*login, "config", "current-context").strip()
@@ -39,24 +39,24 @@ def reach(kubeconfig: Path, context: str | None = CONTEXT) -> Cluster:
     return Cluster(kubeconfig=kubeconfig, context=chosen, server_version=version.removeprefix("v").split("+")[0])
 
 
-def named_by_environment() -> Cluster | None:
+def cluster_from_environment() -> Cluster | None:
     """Return a cluster that the tester provides; nothing here starts, changes or stops it."""
     kubeconfig = os.environ.get("PTI_TEST_KUBECONFIG")
-    return reach(Path(kubeconfig), os.environ.get("PTI_TEST_CONTEXT")) if kubeconfig else None
+    return connect(Path(kubeconfig), os.environ.get("PTI_TEST_CONTEXT")) if kubeconfig else None
 
 
-def current() -> Cluster:
+def current_cluster() -> Cluster:
     """Return the cluster from the environment, or the one on this machine while it is up."""
-    if named := named_by_environment():
+    if named := cluster_from_environment():
         return named
     if not pid_of("apiserver"):
         raise ClusterError("the test cluster isn't up: python -m testbed.cluster up")
-    return reach(KUBECONFIG)
+    return connect(KUBECONFIG)
 
 
 def kubectl_program() -> Path:
     """Return the kubectl built with the node, or else the one installed on the machine."""
-    built = kubernetes_programs(VERSION) / "kubectl"
+    built = kubernetes_directory(VERSION) / "kubectl"
     found = built if built.exists() else shutil.which("kubectl")
     if found is None:
         raise ClusterError("kubectl isn't here: python -m testbed.cluster build")

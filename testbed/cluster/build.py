@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from testbed.cluster.modules import NODE_PROGRAMS, WHOLE
-from testbed.cluster.places import MODULES, VERSION, kubernetes_programs, tools
+from testbed.cluster.constants import GO_MODULES, VERSION, kubernetes_directory, tools_directory
+from testbed.cluster.modules import ALL_PROGRAMS, NODE_PROGRAMS
 
 TOOLS = {
     "coredns": "github.com/coredns/coredns",
@@ -30,8 +30,8 @@ NODE_TOOLS = ("pause", "coredns")
 
 def is_built(version: str = VERSION) -> bool:
     """Return whether all programs of a node of this version are built."""
-    programs = [kubernetes_programs(version) / name for name in NODE_PROGRAMS]
-    return all(program.exists() for program in [*programs, *(tools() / name for name in NODE_TOOLS)])
+    programs = [kubernetes_directory(version) / name for name in NODE_PROGRAMS]
+    return all(program.exists() for program in [*programs, *(tools_directory() / name for name in NODE_TOOLS)])
 
 
 def build_node(version: str = VERSION) -> Path:
@@ -44,23 +44,23 @@ def build_node(version: str = VERSION) -> Path:
 
 def build_kubernetes(version: str, programs: tuple[str, ...]) -> Path:
     """Build these programs of one version and return their folder; an API server alone takes some 4 minutes."""
-    module, folder = MODULES / version, kubernetes_programs(version)
+    module, folder = GO_MODULES / version, kubernetes_directory(version)
     if not (module / "go.sum").exists():
-        pinned = ", ".join(sorted(one.parent.name for one in MODULES.glob("[0-9]*/go.sum")))
+        pinned = ", ".join(sorted(one.parent.name for one in GO_MODULES.glob("[0-9]*/go.sum")))
         raise RuntimeError(
             f"Kubernetes {version} isn't pinned; these are: {pinned}. To add it: "
             f"python -m testbed.cluster pin {version} {' '.join(programs)}"
         )
     for program in programs:
         # Up to 1.30, it includes cloud providers' code that needs modules which are no longer published.
-        _build(module, f"{WHOLE}/cmd/{program}", folder / program, _stamp(version), tags="providerless")
+        _build(module, f"{ALL_PROGRAMS}/cmd/{program}", folder / program, _stamp(version), tags="providerless")
     return folder
 
 
 def build_tool(name: str) -> Path:
     """Build one of `TOOLS`."""
-    program = tools() / name
-    _build(MODULES / name, TOOLS[name], program, "-s -w")
+    program = tools_directory() / name
+    _build(GO_MODULES / name, TOOLS[name], program, "-s -w")
     return program
 
 

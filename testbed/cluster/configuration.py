@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from testbed.cluster.places import (
-    ADDRESS,
+from testbed.cluster.constants import (
     BRIDGE,
-    CONF,
+    CONFIGURATION_DIRECTORY,
     CONTAINERD_SOCKET,
     KUBECONFIG,
-    LOGS,
-    PKI,
+    LOG_DIRECTORY,
+    NODE_ADDRESS,
+    PKI_DIRECTORY,
     POD_SUBNET,
     ROOT,
 )
@@ -48,7 +48,7 @@ state = "{ROOT}/containerd/state"
 
 COREDNS = f"""\
 .:53 {{
-  bind {ADDRESS}
+  bind {NODE_ADDRESS}
   errors
   ready {DNS_READY}
   kubernetes cluster.local in-addr.arpa {{
@@ -87,14 +87,14 @@ KUBELET: dict[str, Any] = {
     "authentication": {
         "anonymous": {"enabled": False},
         "webhook": {"enabled": True},
-        "x509": {"clientCAFile": str(PKI / "ca.crt")},
+        "x509": {"clientCAFile": str(PKI_DIRECTORY / "ca.crt")},
     },
     # Without it, the kubelet signs a certificate itself, which clients can't verify.
-    "tlsCertFile": str(PKI / "kubelet.crt"),
-    "tlsPrivateKeyFile": str(PKI / "kubelet.key"),
-    "address": ADDRESS,
+    "tlsCertFile": str(PKI_DIRECTORY / "kubelet.crt"),
+    "tlsPrivateKeyFile": str(PKI_DIRECTORY / "kubelet.key"),
+    "address": NODE_ADDRESS,
     "podCIDR": POD_SUBNET,
-    "clusterDNS": [ADDRESS],
+    "clusterDNS": [NODE_ADDRESS],
     "clusterDomain": "cluster.local",
     # Pods must not use this machine's own resolver configuration.
     "resolvConf": "/dev/null",
@@ -103,7 +103,7 @@ KUBELET: dict[str, Any] = {
     "failCgroupV1": False,
     "failSwapOn": False,
     "maxPods": 200,
-    "podLogsDir": str(LOGS / "pods"),
+    "podLogsDir": str(LOG_DIRECTORY / "pods"),
     "volumePluginDir": str(ROOT / "volume-plugins"),
     # A test machine is full and busy; the kubelet must not evict pods or remove images because of that.
     "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
@@ -119,9 +119,9 @@ KUBELET: dict[str, Any] = {
 
 def write() -> None:
     """Write every file; a running component keeps its loaded configuration."""
-    for folder in (CONF, LOGS, ROOT / "cni"):
+    for folder in (CONFIGURATION_DIRECTORY, LOG_DIRECTORY, ROOT / "cni"):
         folder.mkdir(parents=True, exist_ok=True)
-    (CONF / "containerd.toml").write_text(CONTAINERD)
-    (CONF / "Corefile").write_text(COREDNS)
-    (CONF / "kubelet.json").write_text(json.dumps(KUBELET, indent=1))
+    (CONFIGURATION_DIRECTORY / "containerd.toml").write_text(CONTAINERD)
+    (CONFIGURATION_DIRECTORY / "Corefile").write_text(COREDNS)
+    (CONFIGURATION_DIRECTORY / "kubelet.json").write_text(json.dumps(KUBELET, indent=1))
     (ROOT / "cni" / "10-pods.conflist").write_text(json.dumps(NETWORK, indent=1))

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from testbed.cluster.build import build_tool
 from testbed.cluster.configuration import PAUSE_IMAGE
-from testbed.cluster.places import CONF, CONTAINERD_SOCKET, ROOT
+from testbed.cluster.constants import CONFIGURATION_DIRECTORY, CONTAINERD_SOCKET, ROOT
 from testbed.cluster.processes import ClusterError, pid_of, run, start, succeeds, wait_until
 
 _CTR = ("ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io")
@@ -26,7 +26,7 @@ _TASKS = ROOT / "containerd" / "state" / "io.containerd.runtime.v2.task" / "k8s.
 
 def start_containerd() -> None:
     """Start containerd with the pods' sandbox image, and wait until it responds."""
-    start("containerd", "containerd", "--config", CONF / "containerd.toml")
+    start("containerd", "containerd", "--config", CONFIGURATION_DIRECTORY / "containerd.toml")
     wait_until(lambda: succeeds(*_CTR, "version"), "it answered", by="containerd")
     if PAUSE_IMAGE not in _loaded():
         _import(_pause_archive())
@@ -57,7 +57,7 @@ def load(images: Iterable[str]) -> list[str]:
     return missing
 
 
-def end_pods() -> None:
+def stop_pods() -> None:
     """Kill and remove every container; images stay. The API objects stay as well, so the next `up` starts them
     again."""
     if not pid_of("containerd"):

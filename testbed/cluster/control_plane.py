@@ -9,19 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from testbed.cluster import credentials
-from testbed.cluster.places import (
-    ADDRESS,
-    CONF,
-    ETCD,
+from testbed.cluster.constants import (
+    API_SERVER_PORT,
+    CONFIGURATION_DIRECTORY,
     ETCD_PEERS_PORT,
+    ETCD_URL,
     KUBECONFIG,
-    PKI,
+    NODE_ADDRESS,
+    PKI_DIRECTORY,
     POD_RANGE,
-    PORT,
     ROOT,
     SERVICE_RANGE,
 )
-from testbed.cluster.processes import says, start, succeeds, wait_until
+from testbed.cluster.processes import log_contains, start, succeeds, wait_until
 
 _FIRST_OTHER_PORT = 6500
 """The port of another version's API server is this plus its minor version: 1.36 uses 6536."""
@@ -35,14 +35,14 @@ def start_etcd() -> None:
         "etcd",
         f"--data-dir={ROOT / 'etcd'}",
         "--unsafe-no-fsync",
-        f"--listen-client-urls={ETCD}",
-        f"--advertise-client-urls={ETCD}",
+        f"--listen-client-urls={ETCD_URL}",
+        f"--advertise-client-urls={ETCD_URL}",
         f"--listen-peer-urls={peers}",
         f"--initial-advertise-peer-urls={peers}",
         f"--initial-cluster=default={peers}",
     )
     # Checked by process instead of by port: another etcd on the port would respond, and then receive the test objects.
-    wait_until(lambda: says("etcd", "ready to serve client requests"), "it served", by="etcd")
+    wait_until(lambda: log_contains("etcd", "ready to serve client requests"), "it served", by="etcd")
 
 
 def start_api_server(programs: Path) -> None:
@@ -51,13 +51,13 @@ def start_api_server(programs: Path) -> None:
         "apiserver",
         programs / "kube-apiserver",
         *_common_flags(),
-        f"--bind-address={ADDRESS}",
-        f"--advertise-address={ADDRESS}",
-        f"--secure-port={PORT}",
+        f"--bind-address={NODE_ADDRESS}",
+        f"--advertise-address={NODE_ADDRESS}",
+        f"--secure-port={API_SERVER_PORT}",
         "--authorization-mode=Node,RBAC",
         "--kubelet-preferred-address-types=InternalIP",
-        f"--kubelet-client-certificate={PKI / 'admin.crt'}",
-        f"--kubelet-client-key={PKI / 'admin.key'}",
+        f"--kubelet-client-certificate={PKI_DIRECTORY / 'admin.crt'}",
+        f"--kubelet-client-key={PKI_DIRECTORY / 'admin.key'}",
     )
 
 
@@ -73,8 +73,8 @@ def start_controllers(programs: Path) -> None:
         "controller-manager",
         programs / "kube-controller-manager",
         *_logged_in("controller-manager"),
-        f"--service-account-private-key-file={PKI / 'sa.key'}",
-        f"--root-ca-file={PKI / 'ca.crt'}",
+        f"--service-account-private-key-file={PKI_DIRECTORY / 'sa.key'}",
+        f"--root-ca-file={PKI_DIRECTORY / 'ca.crt'}",
         f"--cluster-cidr={POD_RANGE}",
         "--bind-address=127.0.0.1",
         "--use-service-account-credentials",
@@ -97,7 +97,7 @@ def start_other_api_server(version: str, programs: Path) -> Path:
     this kubeconfig has access."""
     name = f"apiserver-{version}"
     port = _FIRST_OTHER_PORT + int(version.split(".")[1])
-    kubeconfig = CONF / f"{name}.kubeconfig"
+    kubeconfig = CONFIGURATION_DIRECTORY / f"{name}.kubeconfig"
     credentials.write_kubeconfig(kubeconfig, f"https://127.0.0.1:{port}")
     start(
         name,
@@ -115,12 +115,12 @@ def start_other_api_server(version: str, programs: Path) -> Path:
 
 def _common_flags() -> tuple[str, ...]:
     return (
-        f"--etcd-servers={ETCD}",
-        f"--tls-cert-file={PKI / 'apiserver.crt'}",
-        f"--tls-private-key-file={PKI / 'apiserver.key'}",
-        f"--client-ca-file={PKI / 'ca.crt'}",
-        f"--service-account-key-file={PKI / 'sa.pub'}",
-        f"--service-account-signing-key-file={PKI / 'sa.key'}",
+        f"--etcd-servers={ETCD_URL}",
+        f"--tls-cert-file={PKI_DIRECTORY / 'apiserver.crt'}",
+        f"--tls-private-key-file={PKI_DIRECTORY / 'apiserver.key'}",
+        f"--client-ca-file={PKI_DIRECTORY / 'ca.crt'}",
+        f"--service-account-key-file={PKI_DIRECTORY / 'sa.pub'}",
+        f"--service-account-signing-key-file={PKI_DIRECTORY / 'sa.key'}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-cluster-ip-range={SERVICE_RANGE}",
         "--allow-privileged=true",

@@ -15,9 +15,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from testbed.cluster.places import MODULES
+from testbed.cluster.constants import GO_MODULES
 
-WHOLE = "k8s.io/kubernetes"
+ALL_PROGRAMS = "k8s.io/kubernetes"
 NODE_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 
 UNUSED = frozenset({"k8s.io/sample-apiserver", "k8s.io/sample-cli-plugin", "k8s.io/sample-controller"})
@@ -26,7 +26,7 @@ UNUSED = frozenset({"k8s.io/sample-apiserver", "k8s.io/sample-cli-plugin", "k8s.
 
 def pin(version: str, programs: tuple[str, ...] = NODE_PROGRAMS) -> Path:
     """Write the module that pins these programs of this version, and return its folder. This needs the module proxy."""
-    folder = MODULES / version
+    folder = GO_MODULES / version
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("go.mod", "go.sum"):
         (folder / name).unlink(missing_ok=True)
@@ -34,10 +34,10 @@ def pin(version: str, programs: tuple[str, ...] = NODE_PROGRAMS) -> Path:
     staging = [one["Old"]["Path"] for one in upstream["Replace"] if one["New"]["Path"].startswith("./staging/")]
     published = f"v0.{version.removeprefix('1.')}"
     edits = [
-        f"-require={WHOLE}@v{version}",
+        f"-require={ALL_PROGRAMS}@v{version}",
         *(f"-replace={one}={one}@{published}" for one in staging if one not in UNUSED),
         *(f"-exclude={one}@v0.0.0" for one in staging if one in UNUSED),
-        *(f"-tool={WHOLE}/cmd/{program}" for program in programs),
+        *(f"-tool={ALL_PROGRAMS}/cmd/{program}" for program in programs),
     ]
     _go("mod", "init", f"kubernetes-{version}", cwd=folder)
     _go("mod", "edit", *edits, f"-go={upstream['Go']}", cwd=folder)
@@ -47,8 +47,8 @@ def pin(version: str, programs: tuple[str, ...] = NODE_PROGRAMS) -> Path:
 
 
 def _go_mod_of(version: str) -> dict[str, Any]:
-    downloaded = json.loads(_go("mod", "download", "-json", f"{WHOLE}@v{version}", cwd=MODULES))
-    parsed: dict[str, Any] = json.loads(_go("mod", "edit", "-json", downloaded["GoMod"], cwd=MODULES))
+    downloaded = json.loads(_go("mod", "download", "-json", f"{ALL_PROGRAMS}@v{version}", cwd=GO_MODULES))
+    parsed: dict[str, Any] = json.loads(_go("mod", "edit", "-json", downloaded["GoMod"], cwd=GO_MODULES))
     return parsed
 
 

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 from testbed.cluster.configuration import POD_NETWORK
-from testbed.cluster.places import ROOT
+from testbed.cluster.constants import ROOT
 from testbed.cluster.processes import succeeds
 
 
-def below(root: Path) -> list[Path]:
+def mount_points_below(root: Path) -> list[Path]:
     """Return the mount points in the folder, innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     # Spaces are written as \040; the cluster's paths have none.
@@ -19,14 +19,14 @@ def below(root: Path) -> list[Path]:
     return [point for point in reversed(points) if root in point.parents]
 
 
-def release() -> None:
+def unmount_all() -> None:
     """Unmount everything below the root."""
-    for point in below(ROOT):
+    for point in mount_points_below(ROOT):
         if not succeeds("umount", point):
             succeeds("umount", "--lazy", point)
 
 
-def remove_left_overs() -> None:
+def remove_leftovers() -> None:
     """Remove the pods' control groups, which are empty by now, and files that the kubelet and the network plugins need
     in other places."""
     for log in Path("/var/log/containers").glob("*.log"):

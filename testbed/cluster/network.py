@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from testbed.cluster.configuration import POD_NETWORK
-from testbed.cluster.places import ADDRESS, BRIDGE, POD_SUBNET
+from testbed.cluster.constants import BRIDGE, NODE_ADDRESS, POD_SUBNET
 from testbed.cluster.processes import run, succeeds
 
 _PREFIX = POD_SUBNET.partition("/")[2]
@@ -19,14 +19,14 @@ POLICY_QUEUE = 100
 """The agent's own default."""
 
 _POLICY_CHAIN = "KUBE-TEST-POLICIES"
-_CHAIN = re.compile(r"(?:KUBE|CNI)-[\w-]+")
+_CHAIN_PATTERN = re.compile(r"(?:KUBE|CNI)-[\w-]+")
 
 
-def open_up() -> None:
+def create_bridge() -> None:
     """Create the bridge with its address, and allow traffic between pods."""
     if not succeeds("ip", "link", "show", BRIDGE):
         run("ip", "link", "add", BRIDGE, "type", "bridge")
-    run("ip", "address", "replace", f"{ADDRESS}/{_PREFIX}", "dev", BRIDGE)
+    run("ip", "address", "replace", f"{NODE_ADDRESS}/{_PREFIX}", "dev", BRIDGE)
     run("ip", "link", "set", BRIDGE, "up")
     run("sysctl", "-qw", "net.ipv4.ip_forward=1")
     # The packet filter rewrites Service addresses; by default it doesn't process traffic within a bridge.
@@ -54,7 +54,7 @@ def close() -> None:
     succeeds("ip", "link", "delete", BRIDGE)
 
 
-def ask_policy_agent() -> None:
+def queue_packets_for_policy_agent() -> None:
     """Pass every new connection of a pod to the agent for a decision; without the agent, it is dropped.
 
     If the kernel supports nftables' queue, the agent's own rules do the same, and it decides twice.
@@ -91,14 +91,14 @@ def _remove_chains(command: str, table: str) -> None:
     ours = {
         rule.split()[1]
         for rule in rules
-        if rule.startswith("-N ") and (rule.startswith("-N KUBE-") or _of_pod_network(rule.split()[1], rules))
+        if rule.startswith("-N ") and (rule.startswith("-N KUBE-") or _belongs_to_pod_network(rule.split()[1], rules))
     }
     if not ours:
         return
     jumps = [
         rule.replace("-A ", "-D ", 1)
         for rule in rules
-        if rule.startswith("-A ") and rule.split()[1] not in ours and ours & set(_CHAIN.findall(rule))
+        if rule.startswith("-A ") and rule.split()[1] not in ours and ours & set(_CHAIN_PATTERN.findall(rule))
     ]
     flushes = [f"-F {chain}" for chain in sorted(ours)]
     removals = [f"-X {chain}" for chain in sorted(ours)]
@@ -106,7 +106,7 @@ def _remove_chains(command: str, table: str) -> None:
     run(f"{command}-restore", "-w", "--noflush", text=text)
 
 
-def _of_pod_network(chain: str, rules: list[str]) -> bool:
+def _belongs_to_pod_network(chain: str, rules: list[str]) -> bool:
     """Return whether a CNI plugin created the chain for a pod of this cluster, because other software's pods may run on
     this machine."""
     return chain.startswith("CNI-") and any(chain in rule.split() and POD_NETWORK in rule for rule in rules)

@@ -11,13 +11,13 @@ import urllib.request
 
 from testbed import ext4
 from testbed.cluster import configuration, containers, control_plane, credentials, mounts, network, packages, volumes
-from testbed.cluster.access import Cluster, kubectl_program, reach
+from testbed.cluster.access import Cluster, connect, kubectl_program
 from testbed.cluster.build import build_kubernetes, build_node, build_tool, is_built
-from testbed.cluster.places import ADDRESS, CONF, KUBECONFIG, NODE, POD_RANGE, ROOT
-from testbed.cluster.processes import ClusterError, end, names, start, succeeds, wait_until
+from testbed.cluster.constants import CONFIGURATION_DIRECTORY, KUBECONFIG, NODE_ADDRESS, NODE_NAME, POD_RANGE, ROOT
+from testbed.cluster.processes import ClusterError, names, start, stop, succeeds, wait_until
 
 
-def obstacle() -> str | None:
+def why_unavailable() -> str | None:
     """Return why no node can run here, with the fix; None if one can."""
     if not sys.platform.startswith("linux"):
         return "a node needs Linux"
@@ -25,7 +25,7 @@ def obstacle() -> str | None:
         return "a node needs root: run as root on a machine of your own"
     if lacking := packages.missing():
         return f"not installed: apt-get install {' '.join(lacking)}"
-    if reason := ext4.obstacle():
+    if reason := ext4.why_unavailable():
         return reason
     if not is_built() and shutil.which("go") is None:
         return "Kubernetes isn't built, and without Go it can't be"
@@ -38,20 +38,20 @@ def start_node() -> Cluster:
     kubectl = kubectl_program()
     credentials.ensure()
     configuration.write()
-    network.open_up()
+    network.create_bridge()
     control_plane.start_etcd()
     control_plane.start_api_server(programs)
     containers.start_containerd()
     control_plane.await_api_server(kubectl)
     control_plane.start_controllers(programs)
-    start("coredns", build_tool("coredns"), "-conf", CONF / "Corefile")
+    start("coredns", build_tool("coredns"), "-conf", CONFIGURATION_DIRECTORY / "Corefile")
     start(
         "kubelet",
         programs / "kubelet",
-        f"--config={CONF / 'kubelet.json'}",
+        f"--config={CONFIGURATION_DIRECTORY / 'kubelet.json'}",
         f"--kubeconfig={credentials.kubeconfig_of('kubelet')}",
-        f"--hostname-override={NODE}",
-        f"--node-ip={ADDRESS}",
+        f"--hostname-override={NODE_NAME}",
+        f"--node-ip={NODE_ADDRESS}",
         f"--root-dir={ROOT / 'kubelet'}",
         f"--cert-dir={ROOT / 'kubelet' / 'pki'}",
     )
@@ -59,14 +59,14 @@ def start_node() -> Cluster:
         "proxy",
         programs / "kube-proxy",
         f"--kubeconfig={credentials.kubeconfig_of('proxy')}",
-        f"--hostname-override={NODE}",
+        f"--hostname-override={NODE_NAME}",
         f"--cluster-cidr={POD_RANGE}",
         "--proxy-mode=iptables",
     )
-    cluster = reach(KUBECONFIG)
+    cluster = connect(KUBECONFIG)
     volumes.ensure(cluster)
-    wait_until(_knows_services, "it knew the services", by="coredns")
-    wait_until(lambda: _is_ready(cluster), f"{NODE} was ready", by="kubelet")
+    wait_until(_dns_is_ready, "it knew the services", by="coredns")
+    wait_until(lambda: _is_ready(cluster), f"{NODE_NAME} was ready", by="kubelet")
     # A pod is refused while the namespace's service account doesn't exist.
     wait_until(lambda: _has_service_account(cluster), "service accounts were made", by="controller-manager")
     return cluster
@@ -75,9 +75,9 @@ def start_node() -> Cluster:
 def enforce_network_policies() -> None:
     """Enforce NetworkPolicies between pods from now on. Traffic to the node itself (DNS, the API) is never filtered."""
     agent = build_tool("network-policies")
-    start("network-policies", agent, f"--kubeconfig={KUBECONFIG}", f"--node={NODE}")
+    start("network-policies", agent, f"--kubeconfig={KUBECONFIG}", f"--node={NODE_NAME}")
     wait_until(network.policy_agent_listens, "it decided on packets", by="network-policies")
-    network.ask_policy_agent()
+    network.queue_packets_for_policy_agent()
 
 
 def start_other_api_server(version: str) -> Cluster:
@@ -88,21 +88,21 @@ def start_other_api_server(version: str) -> Cluster:
     control_plane.start_etcd()
     kubeconfig = control_plane.start_other_api_server(version, programs)
     control_plane.await_api_server(kubectl, kubeconfig, name=f"apiserver-{version}")
-    return reach(kubeconfig)
+    return connect(kubeconfig)
 
 
-def end_node() -> None:
+def stop_node() -> None:
     """Stop every started process, including the pods', and remove mounts, rules and the bridge. Data stays."""
     # Stop the API server's clients first, because it waits for them, and its store last, because it waits for that too.
     servers = [name for name in names() if name.startswith("apiserver")]
-    end(*(name for name in names() if name not in {*servers, "containerd", "etcd"}))
-    containers.end_pods()
-    end(*servers, "containerd")
-    end("etcd")
-    mounts.release()
+    stop(*(name for name in names() if name not in {*servers, "containerd", "etcd"}))
+    containers.stop_pods()
+    stop(*servers, "containerd")
+    stop("etcd")
+    mounts.unmount_all()
     network.close()
     shutil.rmtree(configuration.ADDRESS_STATE, ignore_errors=True)
-    mounts.remove_left_overs()
+    mounts.remove_leftovers()
 
 
 def reset_node() -> None:
@@ -124,12 +124,12 @@ def wipe_node() -> None:
 
 
 def _end_unmounted() -> None:
-    end_node()
-    if left := mounts.below(ROOT):
+    stop_node()
+    if left := mounts.mount_points_below(ROOT):
         raise RuntimeError(f"still mounted, so nothing is deleted: {', '.join(map(str, left))}")
 
 
-def _knows_services() -> bool:
+def _dns_is_ready() -> bool:
     try:
         with urllib.request.urlopen(f"http://{configuration.DNS_READY}/ready", timeout=2) as answer:
             return bool(answer.status == http.HTTPStatus.OK)
@@ -139,7 +139,7 @@ def _knows_services() -> bool:
 
 def _is_ready(cluster: Cluster) -> bool:
     try:
-        node = json.loads(cluster.kubectl("get", "node", NODE, "--output=json"))
+        node = json.loads(cluster.kubectl("get", "node", NODE_NAME, "--output=json"))
     except ClusterError:
         return False  # It isn't registered yet.
     return any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", []))

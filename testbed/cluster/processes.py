@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from testbed.cluster.places import LOGS, ROOT
+from testbed.cluster.constants import LOG_DIRECTORY, ROOT
 
-RUN = ROOT / "run"
+PID_DIRECTORY = ROOT / "run"
 DEADLINE_S = 90.0
-END_S = 5.0
+STOP_TIMEOUT_S = 5.0
 """Time for a process to exit before it is killed."""
 
 _LOG_LINES = 25
@@ -30,9 +30,9 @@ def start(name: str, *command: str | Path, environment: Mapping[str, str] | None
     """Start a process unless it is running. It survives this program; its output goes to `log/<name>.log`."""
     if pid_of(name):
         return
-    RUN.mkdir(parents=True, exist_ok=True)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    with (LOGS / f"{name}.log").open("wb") as log:
+    PID_DIRECTORY.mkdir(parents=True, exist_ok=True)
+    LOG_DIRECTORY.mkdir(parents=True, exist_ok=True)
+    with (LOG_DIRECTORY / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
@@ -57,17 +57,17 @@ def pid_of(name: str) -> int | None:
 
 def names() -> list[str]:
     """Return the names of all processes that were started and not stopped."""
-    return sorted(one.stem for one in RUN.glob("*.pid"))
+    return sorted(one.stem for one in PID_DIRECTORY.glob("*.pid"))
 
 
-def end(*parts: str) -> None:
+def stop(*parts: str) -> None:
     """Stop processes together and wait for their end; kill those that don't exit."""
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
         pids = [pid for part in parts if (pid := pid_of(part))]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal_number)
-        deadline = time.monotonic() + END_S
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         while any(map(pid_of, parts)) and time.monotonic() < deadline:
             for pid in pids:
                 _reap(pid)
@@ -88,14 +88,14 @@ def wait_until(condition: Callable[[], bool], what: str, by: str, deadline_s: fl
         time.sleep(0.1)
 
 
-def says(name: str, text: str) -> bool:
+def log_contains(name: str, text: str) -> bool:
     """Return whether its log contains the text since this start."""
-    return text in (LOGS / f"{name}.log").read_text(errors="replace")
+    return text in (LOG_DIRECTORY / f"{name}.log").read_text(errors="replace")
 
 
 def tail(name: str) -> str:
     """Return the last lines of its log, below the log's path."""
-    log = LOGS / f"{name}.log"
+    log = LOG_DIRECTORY / f"{name}.log"
     lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else ["(no log)"]
     return "\n".join([f"{log}:", *lines])
 
@@ -117,7 +117,7 @@ def run(*command: str | Path, text: str | None = None) -> str:
 
 
 def _pid_file(name: str) -> Path:
-    return RUN / f"{name}.pid"
+    return PID_DIRECTORY / f"{name}.pid"
 
 
 def _start_time(pid: int) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from testbed.cluster.access import Cluster
 from testbed.cluster.build import build_tool
-from testbed.cluster.places import CACHE
+from testbed.cluster.constants import CACHE
 
 FOLDER = CACHE / "kubernetes-schemas"
 """For `kubeconform -schema-location`; it has one subfolder per version."""

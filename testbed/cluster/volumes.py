@@ -2,7 +2,7 @@
 
 Each is a separate ext4 file system, like block storage: a new one contains `lost+found` and belongs to root. The
 kubelet changes the group to the pod's `fsGroup`. A PVC of the default class gets a volume of at least the requested
-size. A released volume keeps its files until `fresh_volumes`.
+size. A released volume keeps its files until `recycle_volumes`.
 
 They are `local` volumes, because the kubelet measures their usage, but not that of `hostPath` volumes (`MetricsNil` in
 Kubernetes' pkg/volume/hostpath).
@@ -17,7 +17,7 @@ from typing import Any
 
 from testbed import ext4
 from testbed.cluster.access import Cluster
-from testbed.cluster.places import NODE, VOLUME_IMAGES, VOLUMES
+from testbed.cluster.constants import NODE_NAME, VOLUME_IMAGES, VOLUMES
 
 STORAGE_CLASS = "test-local"
 COUNT = 24
@@ -37,7 +37,7 @@ DEFAULT_CLASS = {
     "reclaimPolicy": "Retain",
 }
 
-_ON_THE_NODE = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
+_NODE_SELECTOR = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE_NAME]}
 
 
 def ensure(cluster: Cluster) -> None:
@@ -50,11 +50,11 @@ def ensure(cluster: Cluster) -> None:
         _mount(SMALL, SMALL_MIB)
 
 
-def small(cluster: Cluster, namespace: str, claim: str) -> None:
+def add_small_volume(cluster: Cluster, namespace: str, claim: str) -> None:
     """Reserve a volume of `SMALL_MIB` for one PVC that doesn't exist yet, whatever size it requests, for a test to
     fill.
 
-    `fresh_volumes` removes it once the PVC is gone.
+    `recycle_volumes` removes it once the PVC is gone.
     """
     _mount(SMALL, SMALL_MIB)
     volume = _volume(SMALL)
@@ -62,7 +62,7 @@ def small(cluster: Cluster, namespace: str, claim: str) -> None:
     _apply(cluster, [volume])
 
 
-def fresh_volumes(cluster: Cluster) -> int:
+def recycle_volumes(cluster: Cluster) -> int:
     """Empty the volumes whose PVC is gone and release them; return their number. Bound volumes aren't changed."""
     released = [name for name, phase in _phases(cluster).items() if phase in {"Released", "Failed"}]
     ours = [name for name in released if name in {*_names(), SMALL}]
@@ -75,13 +75,13 @@ def fresh_volumes(cluster: Cluster) -> int:
     return len(ours)
 
 
-def used(cluster: Cluster, namespace: str) -> dict[str, float]:
+def used_ratios(cluster: Cluster, namespace: str) -> dict[str, float]:
     """Map each PVC of a namespace to the used share of its file system."""
     listed = json.loads(cluster.kubectl("get", "persistentvolumeclaims", f"--namespace={namespace}", "--output=json"))
-    return {one["metadata"]["name"]: _share(VOLUMES / one["spec"]["volumeName"]) for one in listed["items"]}
+    return {one["metadata"]["name"]: _used_ratio(VOLUMES / one["spec"]["volumeName"]) for one in listed["items"]}
 
 
-def _share(folder: Path) -> float:
+def _used_ratio(folder: Path) -> float:
     usage = shutil.disk_usage(folder)
     return 1 - usage.free / usage.total
 
@@ -115,7 +115,7 @@ def _volume(name: str) -> dict[str, Any]:
             "accessModes": ["ReadWriteOnce"],
             "persistentVolumeReclaimPolicy": "Retain",
             "local": {"path": str(VOLUMES / name)},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [_ON_THE_NODE]}]}},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [_NODE_SELECTOR]}]}},
         },
     }
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from testbed.images import debian
 from testbed.images.downloads import CACHE
-from testbed.images.engine import OFFICIAL, docker, present, say
+from testbed.images.engine import OFFICIAL_PREFIX, docker, present, print_progress
 from testbed.images.recipes import BASES, CONTROLLERS, IMAGES, Recipe
 
 
@@ -33,7 +33,7 @@ def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
 
     Images of this project that lost their tag to a newer one are removed, unless a container uses them.
     """
-    chosen = wanted(names)
+    chosen = selected(names)
     marks = {debian.ROOTFS: debian.FINGERPRINT}
     for recipe in (*BASES, *IMAGES, *CONTROLLERS):
         marks[recipe.tag] = recipe.fingerprint(marks[recipe.parent])
@@ -41,7 +41,7 @@ def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
     stale = [
         recipe
         for recipe in chosen
-        if have.get(recipe.tag) != OFFICIAL and (force or have.get(recipe.tag) != marks[recipe.tag])
+        if have.get(recipe.tag) != OFFICIAL_PREFIX and (force or have.get(recipe.tag) != marks[recipe.tag])
     ]
     if stale:
         debian.install_tools()
@@ -50,9 +50,9 @@ def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
             if have.get(debian.ROOTFS) != marks[debian.ROOTFS]:
                 debian.import_rootfs()
             for base in BASES:
-                if have.get(base.tag) != marks[base.tag] and needed(base, stale):
+                if have.get(base.tag) != marks[base.tag] and is_base_needed(base, stale):
                     build(base, marks[base.tag])
-            for wave in waves(stale):
+            for wave in build_stages(stale):
                 running = [builders.submit(build, r, marks[r.tag], downloads.get(r.tag)) for r in wave]
                 for future in running:
                     future.result()
@@ -60,7 +60,7 @@ def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
     return [recipe.tag for recipe in chosen]
 
 
-def wanted(names: Sequence[str]) -> list[Recipe]:
+def selected(names: Sequence[str]) -> list[Recipe]:
     """Return the recipes with the given names, and their base images; without names, all of `IMAGES`."""
     every = (*IMAGES, *CONTROLLERS)
     unknown = [name for name in names if not any(name in (r.folder, r.tag) for r in every)]
@@ -74,23 +74,23 @@ def wanted(names: Sequence[str]) -> list[Recipe]:
     return [recipe for recipe in every if recipe in chosen or recipe.tag in parents]
 
 
-def needed(base: Recipe, stale: Sequence[Recipe]) -> bool:
+def is_base_needed(base: Recipe, stale: Sequence[Recipe]) -> bool:
     """Return whether one of the images to build uses this base, directly or indirectly."""
     return any(child.parent == base.tag for child in (*stale, *BASES[1:]))
 
 
-def waves(stale: Sequence[Recipe]) -> tuple[list[Recipe], list[Recipe]]:
+def build_stages(stale: Sequence[Recipe]) -> tuple[list[Recipe], list[Recipe]]:
     """Yield first the images that depend on none of the others, then those that do."""
     tags = {recipe.tag for recipe in stale}
     later = [recipe for recipe in stale if recipe.parent in tags]
     return [recipe for recipe in stale if recipe not in later], later
 
 
-def build(recipe: Recipe, mark: str, download: Future[Path] | None = None) -> None:
+def build(recipe: Recipe, fingerprint: str, download: Future[Path] | None = None) -> None:
     """Run one `docker build` in a copy of the recipe's folder that includes the download."""
     files = download.result() if download else None
     started = time.monotonic()
-    say(recipe.tag, "building")
+    print_progress(recipe.tag, "building")
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         context = Path(folder, "context")
@@ -98,7 +98,7 @@ def build(recipe: Recipe, mark: str, download: Future[Path] | None = None) -> No
         if files:
             shutil.copytree(files, context / "download", symlinks=True, copy_function=os.link)
         labels = {
-            "pti.recipe": mark,
+            "pti.recipe": fingerprint,
             "pti.software": recipe.software,
             "pti.stand-in": str(recipe.is_stand_in).lower(),
         }
@@ -107,7 +107,7 @@ def build(recipe: Recipe, mark: str, download: Future[Path] | None = None) -> No
             options += ["--build-arg", f"{name}={text}"]
         log = CACHE / "logs" / f"{recipe.tag.replace('/', '_')}.log"
         docker("build", "--force-rm", "--tag", recipe.tag, *options, str(context), log=log)
-    say(recipe.tag, f"built in {time.monotonic() - started:.0f} s")
+    print_progress(recipe.tag, f"built in {time.monotonic() - started:.0f} s")
 
 
 def main() -> int:

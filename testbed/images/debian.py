@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from testbed.images.engine import docker, say
+from testbed.images.engine import docker, print_progress
 
 SUITE = "trixie"
 ROOTFS = f"pti-local/rootfs:{SUITE}"
@@ -31,7 +31,7 @@ def install_tools() -> None:
     command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
     if os.geteuid() != 0:
         raise RuntimeError(f"Packages are missing here; install them with: sudo {' '.join(command)}")
-    say("tools", f"installing {' '.join(missing)}")
+    print_progress("tools", f"installing {' '.join(missing)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for step in (["apt-get", "update", "-qq"], command):
         done = subprocess.run(step, env=environment, capture_output=True, text=True, check=False)
@@ -45,7 +45,7 @@ def import_rootfs() -> None:
         raise RuntimeError("debootstrap needs root: run this once with sudo; later runs do without")
     sources = package_sources()
     mirror = next(uri for uri, suite in sources if suite == SUITE)
-    say(ROOTFS, "debootstrap")
+    print_progress(ROOTFS, "debootstrap")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "root")
         command = ["debootstrap", "--variant=minbase", SUITE, str(root), mirror]

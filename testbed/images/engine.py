@@ -8,11 +8,11 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-OFFICIAL = "official"
+OFFICIAL_PREFIX = "official"
 """Placeholder for the fingerprint of an image from elsewhere."""
 
 
-def say(subject: str, text: str) -> None:
+def print_progress(subject: str, text: str) -> None:
     """Print one line of progress, unbroken even if several images are built in parallel."""
     print(f"[{subject}] {text}\n", end="", flush=True)
 
@@ -42,7 +42,7 @@ def docker(*arguments: str, log: Path | None = None) -> str:
 def present(tags: Sequence[str]) -> dict[str, str]:
     """Map the tags that the engine has to fingerprints.
 
-    An image with one of the tags but without the label is the official one, pulled from a registry: `OFFICIAL`.
+    An image with one of the tags but without the label is the official one, pulled from a registry: `OFFICIAL_PREFIX`.
     """
     template = '{{join .RepoTags " "}}|{{index .Config.Labels "pti.recipe"}}'
     if shutil.which("docker") is None:
@@ -55,5 +55,5 @@ def present(tags: Sequence[str]) -> dict[str, str]:
     for line in listed.stdout.splitlines():
         names, _, label = line.partition("|")
         for name in names.split():
-            found[name] = label.replace("<no value>", "") or OFFICIAL
+            found[name] = label.replace("<no value>", "") or OFFICIAL_PREFIX
     return found

@@ -57,7 +57,7 @@ KONG = json.dumps(
 )
 
 # Kong's image has neither curl nor wget.
-ASK = r"""
+ASK_SCRIPT = r"""
 exec 3<>"/dev/tcp/127.0.0.1/$1"
 printf '%s HTTP/1.0\r\nHost: pti.example\r\n' "$2" >&3
 printf '%s\r\n' "${@:3}" '' >&3
@@ -72,7 +72,7 @@ def ask(port: int, request: str, *headers: str) -> str:
 
 
 STUB_STATUS = "server { listen 8081; location = /stub_status { stub_status; } }\n"
-FETCH = "python -c 'import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())'"
+FETCH_SCRIPT = "python -c 'import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())'"
 
 TRAEFIK = """\
 http:
@@ -134,10 +134,10 @@ GATEWAY_TRIALS = (
             "/run/secrets/redis": "secret",
             "/run/secrets/jwt": SECRET,
         },
-        ready=f"{FETCH} http://localhost:4000/health",
+        ready=f"{FETCH_SCRIPT} http://localhost:4000/health",
         checks=(
-            (f"{FETCH} http://localhost:4000/public/info", '"version": ?"1.0.0"'),
-            (f"{FETCH} http://localhost:4000/metrics", "pti_appointments_created_total"),
+            (f"{FETCH_SCRIPT} http://localhost:4000/public/info", '"version": ?"1.0.0"'),
+            (f"{FETCH_SCRIPT} http://localhost:4000/metrics", "pti_appointments_created_total"),
         ),
     ),
     Trial(
@@ -160,7 +160,7 @@ GATEWAY_TRIALS = (
             "/kong/kong.json": KONG,
             "/kong/admin_access.lua": asset("kong/admin_access.lua"),
             "/kong/wrong.json": '{"_format_version": "3.0", "services": [{"name": "a", "hots": "b"}]}',
-            "/ask.sh": ASK,
+            "/ask.sh": ASK_SCRIPT,
         },
         ready=f"kong health && {ask(8100, 'GET /status/ready')} | grep -q ' 200 '",
         checks=(

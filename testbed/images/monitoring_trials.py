@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from testbed.images.trials import WATCHER_PASSWORD, Trial
+from testbed.images.trials import MONITOR_PASSWORD, Trial
 
 NOBODY = "65534:65534"
 PROMETHEUS = {
@@ -51,7 +51,7 @@ MONITORING_TRIALS = (
             "DATA_SOURCE_PASS_FILE": "/run/secrets/password",
         },
         # The exporter's driver would refuse a space ("malformed dsn").
-        files={"/run/secrets/password": WATCHER_PASSWORD},
+        files={"/run/secrets/password": MONITOR_PASSWORD},
     ),
     exporter(
         "redis-exporter",

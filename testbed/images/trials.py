@@ -41,7 +41,7 @@ class Trial:
 
 
 PASSWORD = "p@ss 'w\"rd"
-WATCHER_PASSWORD = "p@ss'w\"rd"
+MONITOR_PASSWORD = "p@ss'w\"rd"
 PGADMIN_LOGIN = Path(__file__).with_name("pgadmin_login.py").read_text()
 KAFKA_BIN = "/opt/kafka/bin"
 KAFKA_READY = "exec bash -c '</dev/tcp/127.0.0.1/9092'"
@@ -85,7 +85,7 @@ def kafka(name: str, image: str, properties: str, start: str, tools: tuple[tuple
 
 
 START_KAFKA = f"exec {KAFKA_BIN}/kafka-server-start.sh /config/server.properties"
-FORMAT = (
+FORMAT_COMMAND = (
     f"{KAFKA_BIN}/kafka-storage.sh format -t 4L6g3nShT-eMCtK--X86sw -c /config/server.properties --ignore-formatted"
 )
 
@@ -100,7 +100,7 @@ TRIALS = (
         files={
             "/run/secrets/password": PASSWORD,
             "/docker-entrypoint-initdb.d/1.sql": "CREATE TABLE seeded (i int);"
-            f"CREATE ROLE watcher LOGIN PASSWORD $quoted${WATCHER_PASSWORD}$quoted$ IN ROLE pg_monitor;",
+            f"CREATE ROLE watcher LOGIN PASSWORD $quoted${MONITOR_PASSWORD}$quoted$ IN ROLE pg_monitor;",
             "/config/pgpass": f"*:*:*:*:{PASSWORD}",
         },
         command=("postgres", "-c", "shared_buffers=64MB"),
@@ -164,7 +164,7 @@ TRIALS = (
         "kraft",
         "apache/kafka:4.3.1",
         KRAFT,
-        f"{FORMAT} && {START_KAFKA}",
+        f"{FORMAT_COMMAND} && {START_KAFKA}",
         tools=(("kafka-cluster.sh cluster-id", "4L6g3nShT-eMCtK--X86sw"),),
     ),
     Trial(

@@ -21,14 +21,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from testbed.images.engine import docker, say
+from testbed.images.engine import docker, print_progress
 from testbed.images.gateway_trials import GATEWAY_TRIALS
 from testbed.images.monitoring_trials import MONITORING_TRIALS
 from testbed.images.recipes import CONTROLLERS
 from testbed.images.trials import TRIALS, Trial
 
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
-ALL = (*TRIALS, *GATEWAY_TRIALS, *MONITORING_TRIALS)
+ALL_TRIALS = (*TRIALS, *GATEWAY_TRIALS, *MONITORING_TRIALS)
 DEADLINE_S = 180.0
 NETWORK = f"pti-images-{os.getpid()}"
 
@@ -36,18 +36,18 @@ NETWORK = f"pti-images-{os.getpid()}"
 def main() -> int:
     """Print one line of figures per image; return exit code 1 and the reason after the first failure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    known = [trial.name for trial in ALL]
+    known = [trial.name for trial in ALL_TRIALS]
     parser.add_argument("names", nargs="*", help=f"of {', '.join(known)} (default: all but the controllers)")
     controllers = {recipe.tag for recipe in CONTROLLERS}
-    chosen = parser.parse_args().names or [trial.name for trial in ALL if trial.image not in controllers]
+    chosen = parser.parse_args().names or [trial.name for trial in ALL_TRIALS if trial.image not in controllers]
     if unknown := [name for name in chosen if name not in known]:
         parser.error(f"there is no {', '.join(unknown)}")
     try:
         with tempfile.TemporaryDirectory() as folder, network():
             Path(folder).chmod(0o755)
-            for trial in ALL:
+            for trial in ALL_TRIALS:
                 if trial.name in chosen:
-                    attempt(trial, Path(folder, trial.name))
+                    run_trial(trial, Path(folder, trial.name))
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -67,7 +67,7 @@ def network() -> Iterator[None]:
         docker("network", "rm", NETWORK)
 
 
-def attempt(trial: Trial, folder: Path) -> None:
+def run_trial(trial: Trial, folder: Path) -> None:
     """Start a container, test it and stop it; then start it again until it is ready, for the containers that need
     it."""
     folder.mkdir()
@@ -85,7 +85,9 @@ def attempt(trial: Trial, folder: Path) -> None:
     stopped_s = time.monotonic() - stopping
     docker("start", container)
     wait_until_ready(trial, container, time.monotonic())
-    say(trial.image, f"ready after {ready_s:.1f} s, {memory}, stopped in {stopped_s:.1f} s, {len(trial.checks)} checks")
+    print_progress(
+        trial.image, f"ready after {ready_s:.1f} s, {memory}, stopped in {stopped_s:.1f} s, {len(trial.checks)} checks"
+    )
 
 
 def wait_until_ready(trial: Trial, container: str, started: float) -> float:

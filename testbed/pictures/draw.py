@@ -22,10 +22,10 @@ from PIL import Image
 from operations.dashboards.generated import FOLDER
 from operations.project import ROOT
 from testbed.pictures import layout
-from testbed.pictures.ask import Prometheus, Series, Span
 from testbed.pictures.layout import Box
-from testbed.pictures.panels import Drawn, DrawnBoard, board_of
-from testbed.pictures.units import text_of, ticks
+from testbed.pictures.panels import DrawnBoard, DrawnPanel, read_board
+from testbed.pictures.prometheus import Prometheus, Series, TimeRange
+from testbed.pictures.units import format_value, ticks
 
 NOTE = "A plain rendering of the panels' queries, as a running Prometheus answered them. Not Grafana's own look."
 DPI = 100
@@ -52,20 +52,20 @@ def draw_all(url: str, minutes: float, folder: Path) -> list[Path]:
         OperationError: Prometheus doesn't respond or refuses a query.
     """
     prometheus = Prometheus(url)
-    span = Span(time.time(), minutes * 60, prometheus.scrape_interval())
+    span = TimeRange(time.time(), minutes * 60, prometheus.scrape_interval())
     folder.mkdir(parents=True, exist_ok=True)
-    return [draw(board_of(file), prometheus, span, folder) for file in sorted((ROOT / FOLDER).glob("*.json"))]
+    return [draw(read_board(file), prometheus, span, folder) for file in sorted((ROOT / FOLDER).glob("*.json"))]
 
 
-def draw(board: DrawnBoard, prometheus: Prometheus, span: Span, folder: Path) -> Path:
+def draw(board: DrawnBoard, prometheus: Prometheus, span: TimeRange, folder: Path) -> Path:
     """Draw one dashboard as `dashboard-<uid>.png`."""
-    canvas = Canvas(layout.height_of(board.rows), span)
+    canvas = Canvas(layout.page_height(board.rows), span)
     canvas.header(board)
     for panel in board.panels:
         if panel.kind == "row":
             canvas.heading(panel)
         else:
-            ask = prometheus.numbers if panel.kind == "number" else prometheus.lines
+            ask = prometheus.query_instant if panel.kind == "number" else prometheus.query_range
             canvas.panel(panel, [one for target in panel.targets for one in ask(*target, span)])
     path = folder / f"dashboard-{board.uid}.png"
     path.write_bytes(canvas.as_png())
@@ -75,7 +75,7 @@ def draw(board: DrawnBoard, prometheus: Prometheus, span: Span, folder: Path) ->
 class Canvas:
     """A picture being drawn; coordinates are in pixels from the upper left corner."""
 
-    def __init__(self, height: int, span: Span) -> None:
+    def __init__(self, height: int, span: TimeRange) -> None:
         self._height, self._span = height, span
         self.figure = Figure(figsize=(layout.WIDTH / DPI, height / DPI), dpi=DPI, facecolor=PAGE)
         FigureCanvasAgg(self.figure)
@@ -93,17 +93,17 @@ class Canvas:
         shown = f"{begin:%d %B %Y, %H:%M} to {end:%H:%M} UTC, asked every {self._span.scrape_interval:.0f} s"
         self._text(layout.WIDTH - layout.GAP - 2, 22, shown, NORMAL, FAINT, ha="right")
 
-    def heading(self, row: Drawn) -> None:
+    def heading(self, row: DrawnPanel) -> None:
         """Draw the title of a section, with a line on its right."""
-        box = layout.box_of(row.place)
+        box = layout.panel_box(row.place)
         middle = box.top + box.height / 2
         self._text(box.left + 2, middle, row.title, TITLE + 1, weight="bold")
         begin = box.left + 18 + _width(row.title, TITLE + 1, bold=True)
         self._page.plot([begin, box.right], [middle, middle], color=BORDER, linewidth=1)
 
-    def panel(self, panel: Drawn, found: Sequence[Series]) -> None:
+    def panel(self, panel: DrawnPanel, found: Sequence[Series]) -> None:
         """Draw a panel with its query results."""
-        box = layout.box_of(panel.place)
+        box = layout.panel_box(panel.place)
         self._page.add_patch(
             FancyBboxPatch(
                 (box.left, box.top),
@@ -137,11 +137,11 @@ class Canvas:
 
     # The kinds of panels.
 
-    def _numbers(self, panel: Drawn, found: Sequence[Series], body: Box) -> None:
+    def _numbers(self, panel: DrawnPanel, found: Sequence[Series], body: Box) -> None:
         each = body.width / len(found)
         for number, one in enumerate(found):
             value = one.last
-            shown = panel.no_value if value is None else text_of(value, panel.unit, panel.decimals)
+            shown = panel.no_value if value is None else format_value(value, panel.unit, panel.decimals)
             colour = FAINT if value is None else COLOURS[panel.colour_of(value)]
             middle = body.left + each * (number + 0.5)
             alone = len(found) == 1
@@ -156,7 +156,7 @@ class Canvas:
             if not alone:
                 self._text(middle, body.bottom - 12, one.name, SMALL + 0.5, FAINT, ha="center")
 
-    def _timeline(self, panel: Drawn, found: Sequence[Series], body: Box) -> None:
+    def _timeline(self, panel: DrawnPanel, found: Sequence[Series], body: Box) -> None:
         size = min(NORMAL, (body.height - 20) / len(found) * 72 / DPI * 0.85)
         axes = self._axes(body.inside(max(_width(one.name, size) for one in found) + 16, 0, 4, 18))
         step = self._span.step
@@ -172,12 +172,12 @@ class Canvas:
         self._time_axis(axes)
         axes.grid(visible=False)
 
-    def _graph(self, panel: Drawn, found: Sequence[Series], body: Box) -> None:
+    def _graph(self, panel: DrawnPanel, found: Sequence[Series], body: Box) -> None:
         limits = [one for one in found if one.name in panel.limits]
         lines = [one for one in found if one.name not in panel.limits]
         colours = {one.name: COLOURS["red"] for one in limits}
         colours |= {one.name: LINES[number % len(LINES)] for number, one in enumerate(lines)}
-        legend = layout.legend_of([*colours], body.width - 60, lambda name: MARK + _width(name, SMALL) + BETWEEN)
+        legend = layout.lay_out_legend([*colours], body.width - 60, lambda name: MARK + _width(name, SMALL) + BETWEEN)
         legend_height = 14 * len(legend.rows)
         highest = max((value for one in found for value in one.values if math.isfinite(value)), default=0)
         marks = ticks(1.06 * highest or 1, panel.unit)

@@ -15,9 +15,9 @@ GAP = 8
 
 HEADER, FOOTER = 84, 34
 WIDTH = COLUMNS * COLUMN + GAP
-MOST_LEGEND_ROWS = 3
+MAX_LEGEND_ROWS = 3
 TIME_STEPS_S = (60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 86_400)
-MOST_MOMENTS = 6
+MAX_TIME_LABELS = 6
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Legend(NamedTuple):
     """Names for which there is no space."""
 
 
-def box_of(place: Place) -> Box:
+def panel_box(place: Place) -> Box:
     """Return a panel's rectangle, without the gap around it."""
     return Box(
         left=place.x * COLUMN + GAP,
@@ -62,12 +62,12 @@ def box_of(place: Place) -> Box:
     )
 
 
-def height_of(rows: int) -> int:
+def page_height(rows: int) -> int:
     """Return the height of a picture with a number of grid rows."""
     return HEADER + rows * ROW + FOOTER
 
 
-def legend_of(names: Sequence[str], width: float, width_of: Callable[[str], float]) -> Legend:
+def lay_out_legend(names: Sequence[str], width: float, width_of: Callable[[str], float]) -> Legend:
     """Arrange names in at most three rows of at most this width.
 
     Args:
@@ -80,7 +80,7 @@ def legend_of(names: Sequence[str], width: float, width_of: Callable[[str], floa
     for number, name in enumerate(names):
         needed = width_of(name)
         if not rows or used + needed > width:
-            if len(rows) == MOST_LEGEND_ROWS:
+            if len(rows) == MAX_LEGEND_ROWS:
                 return Legend(rows, len(names) - number)
             rows.append([])
             used = 0.0
@@ -91,6 +91,6 @@ def legend_of(names: Sequence[str], width: float, width_of: Callable[[str], floa
 
 def moments(start: float, end: float) -> list[float]:
     """Return at most six round times in the range."""
-    step = next((one for one in TIME_STEPS_S if (end - start) / one <= MOST_MOMENTS), TIME_STEPS_S[-1])
+    step = next((one for one in TIME_STEPS_S if (end - start) / one <= MAX_TIME_LABELS), TIME_STEPS_S[-1])
     first = int(-(-start // step))
     return [float(number * step) for number in range(first, int(end // step) + 1)]

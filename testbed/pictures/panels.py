@@ -28,7 +28,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class DrawnPanel:
     """A panel, or the heading of a section."""
 
     title: str
@@ -62,7 +62,7 @@ class DrawnBoard:
     uid: str
     title: str
     description: str
-    panels: tuple[Drawn, ...]
+    panels: tuple[DrawnPanel, ...]
 
     @property
     def rows(self) -> int:
@@ -70,7 +70,7 @@ class DrawnBoard:
         return max(panel.place.y + panel.place.h for panel in self.panels)
 
 
-def board_of(file: Path) -> DrawnBoard:
+def read_board(file: Path) -> DrawnBoard:
     """Return the dashboard in a file.
 
     Raises:
@@ -85,13 +85,13 @@ def board_of(file: Path) -> DrawnBoard:
     )
 
 
-def _panel(panel: Mapping[str, Any]) -> Drawn:
+def _panel(panel: Mapping[str, Any]) -> DrawnPanel:
     kind, place = KINDS[panel["type"]], Place(**{side: panel["gridPos"][side] for side in "xywh"})
     if kind == "row":
-        return Drawn(title=panel["title"], kind=kind, place=place)
+        return DrawnPanel(title=panel["title"], kind=kind, place=place)
     shown = panel["fieldConfig"]["defaults"]
     steps = shown.get("thresholds", {}).get("steps", [])
-    return Drawn(
+    return DrawnPanel(
         title=panel["title"],
         kind=kind,
         place=place,

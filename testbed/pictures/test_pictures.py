@@ -22,24 +22,24 @@ from PIL import Image
 from operations.dashboards.generated import FOLDER
 from operations.project import ROOT, OperationError
 from testbed.pictures import layout, units
-from testbed.pictures.ask import Prometheus, Series, Span, with_values
 from testbed.pictures.draw import COLOURS, NOTE, Canvas, draw_all
-from testbed.pictures.panels import Drawn, Place, board_of
+from testbed.pictures.panels import DrawnPanel, Place, read_board
+from testbed.pictures.prometheus import Prometheus, Series, TimeRange, with_values
 
-BOARDS = [board_of(path) for path in sorted((ROOT / FOLDER).glob("*.json"))]
+BOARDS = [read_board(path) for path in sorted((ROOT / FOLDER).glob("*.json"))]
 PANELS = [panel for board in BOARDS for panel in board.panels]
-SPAN = Span(end=1_800_000_000, seconds=60, scrape_interval=15)
+SPAN = TimeRange(end=1_800_000_000, seconds=60, scrape_interval=15)
 """Five moments."""
 
 PLACE = Place(x=0, y=0, w=8, h=8)
-GRAPH = Drawn(title="Requests", kind="graph", place=PLACE, limits=frozenset({"limit"}))
-TIMELINE = Drawn(title="Answers", kind="timeline", place=PLACE, words={0.0: ("down", "red"), 1.0: ("up", "green")})
-NUMBER = Drawn(title="Alerts", kind="number", place=PLACE, steps=((-math.inf, "green"), (1, "red")), no_value="–")  # noqa: RUF001
+GRAPH = DrawnPanel(title="Requests", kind="graph", place=PLACE, limits=frozenset({"limit"}))
+TIMELINE = DrawnPanel(title="Answers", kind="timeline", place=PLACE, words={0.0: ("down", "red"), 1.0: ("up", "green")})
+NUMBER = DrawnPanel(title="Alerts", kind="number", place=PLACE, steps=((-math.inf, "green"), (1, "red")), no_value="–")  # noqa: RUF001
 
 
-def canvas_with(panel: Drawn, *found: Series) -> Canvas:
+def canvas_with(panel: DrawnPanel, *found: Series) -> Canvas:
     """Draw a picture with one panel."""
-    canvas = Canvas(layout.height_of(8), SPAN)
+    canvas = Canvas(layout.page_height(8), SPAN)
     canvas.panel(panel, found)
     return canvas
 
@@ -72,12 +72,12 @@ def texts(canvas: Canvas) -> set[str]:
     ],
 )
 def test_a_number_is_written_with_its_unit(value: float, unit: str, text: str) -> None:
-    assert units.text_of(value, unit) == text
+    assert units.format_value(value, unit) == text
 
 
 def test_decimals_are_those_that_the_panel_asks_for() -> None:
-    assert units.text_of(41.6, "short", 0) == "42"
-    assert units.text_of(3, "currencyEUR", 2) == "3.00 €"
+    assert units.format_value(41.6, "short", 0) == "42"
+    assert units.format_value(3, "currencyEUR", 2) == "3.00 €"
 
 
 @pytest.mark.parametrize("unit", units.SCALES)
@@ -85,7 +85,7 @@ def test_decimals_are_those_that_the_panel_asks_for() -> None:
 def test_an_axis_has_few_round_marks_from_zero_to_its_top(unit: str, top: float) -> None:
     values = [value for value, _ in units.ticks(top, unit)]
     assert values[0] == 0
-    assert 2 <= len(values) <= units.MOST_TICKS + 1
+    assert 2 <= len(values) <= units.MAX_TICKS + 1
     assert 0.5 * top < values[-1] <= top * 1.000001
     assert len({text for _, text in units.ticks(top, unit)}) == len(values)
 
@@ -104,9 +104,9 @@ def test_every_panel_has_a_unit_that_can_be_written() -> None:
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
 def test_panels_stay_on_the_picture_and_apart(board: Any) -> None:
-    boxes = [layout.box_of(panel.place) for panel in board.panels]
+    boxes = [layout.panel_box(panel.place) for panel in board.panels]
     assert max(box.right for box in boxes) == layout.WIDTH - layout.GAP
-    assert max(box.bottom for box in boxes) < layout.height_of(board.rows)
+    assert max(box.bottom for box in boxes) < layout.page_height(board.rows)
     for number, one in enumerate(boxes):
         for other in boxes[number + 1 :]:
             beside = one.right < other.left or other.right < one.left
@@ -115,9 +115,9 @@ def test_panels_stay_on_the_picture_and_apart(board: Any) -> None:
 
 def test_a_legend_takes_three_rows_and_says_how_many_names_are_left_out() -> None:
     names = [f"name{number}" for number in range(10)]
-    assert layout.legend_of(names[:4], 30, lambda _: 10) == ([names[:3], names[3:4]], 0)
-    assert layout.legend_of(names, 30, lambda _: 10) == ([names[:3], names[3:6], names[6:9]], 1)
-    assert layout.legend_of(names[:1], 30, lambda _: 50) == ([names[:1]], 0)
+    assert layout.lay_out_legend(names[:4], 30, lambda _: 10) == ([names[:3], names[3:4]], 0)
+    assert layout.lay_out_legend(names, 30, lambda _: 10) == ([names[:3], names[3:6], names[6:9]], 1)
+    assert layout.lay_out_legend(names[:1], 30, lambda _: 50) == ([names[:1]], 0)
 
 
 @pytest.mark.parametrize(("seconds", "apart"), [(300, 60), (600, 120), (3600, 600), (6 * 3600, 3600)])
@@ -125,11 +125,11 @@ def test_times_are_round_and_few(seconds: int, apart: int) -> None:
     found = layout.moments(1_799_999_990 - seconds, 1_799_999_990)
     assert {later - earlier for earlier, later in pairwise(found)} == {apart}
     assert [one % apart for one in found] == [0] * len(found)
-    assert len(found) <= layout.MOST_MOMENTS
+    assert len(found) <= layout.MAX_TIME_LABELS
 
 
 def test_lines_have_few_points_and_whole_scrapes_between_them() -> None:
-    assert (Span(0, 600, 5).step, Span(0, 3600, 15).step, Span(0, 6 * 3600, 15).step) == (5, 30, 150)
+    assert (TimeRange(0, 600, 5).step, TimeRange(0, 3600, 15).step, TimeRange(0, 6 * 3600, 15).step) == (5, 30, 150)
     assert SPAN.moments == [SPAN.end - 60, SPAN.end - 45, SPAN.end - 30, SPAN.end - 15, SPAN.end]
 
 
@@ -140,7 +140,7 @@ def test_grafanas_variables_are_filled_in() -> None:
 
 
 @pytest.mark.parametrize("panel", [GRAPH, TIMELINE])
-def test_a_panel_without_data_says_so(panel: Drawn) -> None:
+def test_a_panel_without_data_says_so(panel: DrawnPanel) -> None:
     assert texts(canvas_with(panel)) == {panel.title, "No data"}
     assert texts(canvas_with(panel, Series("gone", (math.nan,) * 5))) == {panel.title, "No data"}
 
@@ -221,7 +221,7 @@ def test_series_are_named_and_stand_at_their_moments() -> None:
     values = [[SPAN.end - 60, "1"], [SPAN.end - 30, "NaN"], [SPAN.end, "2.5"]]
     found = {"result": [{"metric": {"workload": "rdv"}, "values": values}]}
     with prometheus({"query_range": found}) as (url, asked):
-        (series,) = Prometheus(url).lines("rate(x[$__rate_interval])", "{{workload}} {{code}}", SPAN)
+        (series,) = Prometheus(url).query_range("rate(x[$__rate_interval])", "{{workload}} {{code}}", SPAN)
     assert asked == ["rate(x[60s])"]
     assert series.name == "rdv"
     assert [*map(str, series.values)] == ["1.0", "nan", "nan", "nan", "2.5"]
@@ -240,7 +240,7 @@ def test_every_query_of_every_panel_is_asked_and_every_picture_says_what_it_is(t
     assert [path.name for path in drawn] == [f"dashboard-{board.uid}.png" for board in BOARDS]
     assert len(asked) == sum(len(panel.targets) for panel in PANELS)
     for path, board in zip(drawn, BOARDS, strict=True):
-        assert Image.open(path).size == (layout.WIDTH, layout.height_of(board.rows))
+        assert Image.open(path).size == (layout.WIDTH, layout.page_height(board.rows))
     canvas = Canvas(400, SPAN)
     canvas.header(BOARDS[0])
     assert {NOTE, BOARDS[0].title, BOARDS[0].description} <= texts(canvas)
@@ -248,7 +248,7 @@ def test_every_query_of_every_panel_is_asked_and_every_picture_says_what_it_is(t
 
 def test_a_prometheus_that_refuses_or_is_not_there_is_named() -> None:
     with prometheus({}) as (url, _), pytest.raises(OperationError, match=r"query.*400.*it can't be understood"):
-        Prometheus(url).numbers("up", "up", SPAN)
+        Prometheus(url).query_instant("up", "up", SPAN)
     with pytest.raises(OperationError, match=r"No Prometheus answers at http://127\.0\.0\.1:9"):
         Prometheus("http://127.0.0.1:9").scrape_interval()
     with pytest.raises(OperationError, match=r"'127\.0\.0\.1:9090' is not the URL"):

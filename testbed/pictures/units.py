@@ -34,10 +34,10 @@ SCALES: dict[str, tuple[Scale, ...]] = {
 """Maps Grafana's unit names to their scales, the smallest first."""
 
 STEPS = (1, 2, 2.5, 5, 10)
-MOST_TICKS = 5
+MAX_TICKS = 5
 
 
-def scale_of(value: float, unit: str) -> Scale:
+def scale_for(value: float, unit: str) -> Scale:
     """Return the largest scale that the value reaches; for 0, the unit's own.
 
     Raises:
@@ -49,11 +49,11 @@ def scale_of(value: float, unit: str) -> Scale:
     return next((one for one in reversed(scales) if abs(value) >= one.factor), scales[0])
 
 
-def text_of(value: float, unit: str, decimals: int | None = None) -> str:
+def format_value(value: float, unit: str, decimals: int | None = None) -> str:
     """Return a value with its unit, by default with three significant digits."""
     if not math.isfinite(value):
         return str(value)
-    scale = scale_of(value, unit)
+    scale = scale_for(value, unit)
     number = value / scale.factor
     if decimals is None:
         decimals = 0 if number == 0 else max(0, 2 - math.floor(math.log10(abs(number))))
@@ -66,10 +66,10 @@ def text_of(value: float, unit: str, decimals: int | None = None) -> str:
 
 def ticks(top: float, unit: str) -> list[tuple[float, str]]:
     """Return round values from 0 to `top` in at most five steps, all except 0 in the same scale."""
-    scale = scale_of(top, unit)
+    scale = scale_for(top, unit)
     highest = top / scale.factor
-    power = 10 ** math.floor(math.log10(highest / MOST_TICKS))
-    step = next(one * power for one in STEPS if highest / (one * power) <= MOST_TICKS)
+    power = 10 ** math.floor(math.log10(highest / MAX_TICKS))
+    step = next(one * power for one in STEPS if highest / (one * power) <= MAX_TICKS)
     numbers = [number * step for number in range(1, int(highest / step + 1e-9) + 1)]
     marks = [(number * scale.factor, f"{number:.6g} {scale.suffix}".rstrip()) for number in numbers]
-    return [(0.0, text_of(0, unit)), *marks]
+    return [(0.0, format_value(0, unit)), *marks]

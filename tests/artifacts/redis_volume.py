@@ -37,7 +37,7 @@ def until(what: str, condition: Callable[[], bool]) -> None:
 @contextmanager
 def fresh_ext4(size_mib: int) -> Iterator[Path]:
     """A new ext4 file system, owned as `fsGroup` leaves it; gives its mount point."""
-    if reason := ext4.obstacle():
+    if reason := ext4.why_unavailable():
         pytest.skip(reason)
     home = Path(tempfile.mkdtemp(prefix="pti-ext4-"))
     home.chmod(0o755)

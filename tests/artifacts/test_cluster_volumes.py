@@ -41,7 +41,7 @@ class ApiServer:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
     """With two volumes; nothing is mounted in the end."""
-    if reason := ext4.obstacle():
+    if reason := ext4.why_unavailable():
         pytest.skip(reason)
     monkeypatch.setattr(volumes, "VOLUMES", tmp_path / "volumes")
     monkeypatch.setattr(volumes, "VOLUME_IMAGES", tmp_path / "images")
@@ -72,12 +72,12 @@ def test_each_volume_is_a_separate_file_system(server: ApiServer) -> None:
     for place in folders(server):
         assert [one.name for one in place.iterdir()] == ["lost+found"]
         assert (place.stat().st_uid, place.stat().st_mode & 0o7777) == (0, 0o755)
-    assert volumes.used(cluster(server), "any")["data"] == pytest.approx(0, abs=0.01)
+    assert volumes.used_ratios(cluster(server), "any")["data"] == pytest.approx(0, abs=0.01)
 
 
 def test_files_survive_a_stop_of_the_node(server: ApiServer) -> None:
     volumes.ensure(cluster(server))
-    volumes.small(cluster(server), "namespace", "claim")
+    volumes.add_small_volume(cluster(server), "namespace", "claim")
     assert len(folders(server)) == 3
     for place in folders(server):
         (place / "kept").touch()
@@ -95,21 +95,21 @@ def test_a_released_volume_is_offered_again_without_its_files(server: ApiServer)
         (place / "kept").touch()
     server.phases = {released: "Released", bound: "Bound"}
 
-    assert volumes.fresh_volumes(cluster(server)) == 1
+    assert volumes.recycle_volumes(cluster(server)) == 1
 
     assert [(folder(server, name) / "kept").exists() for name in (released, bound)] == [False, True]
 
 
 def test_the_small_volume_is_deleted_with_its_claim(server: ApiServer) -> None:
     volumes.ensure(cluster(server))
-    volumes.small(cluster(server), "namespace", "claim")
+    volumes.add_small_volume(cluster(server), "namespace", "claim")
     kept = server.volumes[volumes.SMALL]["spec"]["claimRef"]
     assert kept == {"namespace": "namespace", "name": "claim"}
     place = folder(server, volumes.SMALL)
     assert place.is_mount()
     server.phases = {volumes.SMALL: "Released"}
 
-    assert volumes.fresh_volumes(cluster(server)) == 1
+    assert volumes.recycle_volumes(cluster(server)) == 1
 
     assert volumes.SMALL not in server.volumes
     assert not place.is_mount()

@@ -12,7 +12,7 @@ from testbed import ext4
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Where one is mounted."""
-    if reason := ext4.obstacle():
+    if reason := ext4.why_unavailable():
         pytest.skip(reason)
     return tmp_path / "mounted"
 

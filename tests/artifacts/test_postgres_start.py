@@ -246,7 +246,7 @@ def fill(session: psycopg.Connection[tuple[object, ...]]) -> int:
 @pytest.fixture
 def small_disk(store: Container, tmp_path: Path) -> Iterator[Path]:
     """The image of the container's volume, a file system of 256 MiB of its own."""
-    if reason := ext4.obstacle():
+    if reason := ext4.why_unavailable():
         pytest.skip(reason)
     image = tmp_path / "disk"
     ext4.mount(image, store.volume, 256)

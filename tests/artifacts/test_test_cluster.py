@@ -9,8 +9,8 @@ import pytest
 
 from testbed.cluster import ClusterError, containers, processes, schemas
 from testbed.cluster.build import TOOLS
+from testbed.cluster.constants import API_SERVER_VERSIONS, GO_MODULES, VERSION
 from testbed.cluster.modules import NODE_PROGRAMS
-from testbed.cluster.places import API_SERVER_VERSIONS, MODULES, VERSION
 
 PUBLISHED: dict[str, Any] = {
     "api.apps.Deployment": {
@@ -100,36 +100,36 @@ def test_containerd_knows_an_image_by_its_full_name(image: str, full: str) -> No
 @pytest.mark.parametrize("module", [VERSION, *API_SERVER_VERSIONS, *TOOLS])
 def test_everything_that_is_built_is_pinned(module: str) -> None:
     # The program that sleeps needs no module but Go's own.
-    assert (MODULES / module / ("go.mod" if module == "pause" else "go.sum")).is_file()
+    assert (GO_MODULES / module / ("go.mod" if module == "pause" else "go.sum")).is_file()
 
 
 @pytest.mark.parametrize("program", NODE_PROGRAMS)
 def test_the_node_s_module_names_its_programs(program: str) -> None:
-    assert f"k8s.io/kubernetes/cmd/{program}" in (MODULES / VERSION / "go.mod").read_text()
+    assert f"k8s.io/kubernetes/cmd/{program}" in (GO_MODULES / VERSION / "go.mod").read_text()
 
 
 def test_a_component_that_exits_early_is_reported_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "RUN", tmp_path / "run")
-    monkeypatch.setattr(processes, "LOGS", tmp_path / "log")
+    monkeypatch.setattr(processes, "PID_DIRECTORY", tmp_path / "run")
+    monkeypatch.setattr(processes, "LOG_DIRECTORY", tmp_path / "log")
     processes.start("part", "sh", "-c", "echo the port is taken; exit 1")
     with pytest.raises(ClusterError, match=r"part ended before it was ready\n.*\nthe port is taken"):
         processes.wait_until(lambda: False, "it was ready", by="part")
 
 
 def test_a_component_is_started_once_and_reliably_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "RUN", tmp_path / "run")
-    monkeypatch.setattr(processes, "LOGS", tmp_path / "log")
+    monkeypatch.setattr(processes, "PID_DIRECTORY", tmp_path / "run")
+    monkeypatch.setattr(processes, "LOG_DIRECTORY", tmp_path / "log")
     processes.start("part", "sleep", "1000")
     first = processes.pid_of("part")
     processes.start("part", "sleep", "1000")
     assert first is not None
     assert processes.pid_of("part") == first
-    processes.end("part")
+    processes.stop("part")
     assert processes.pid_of("part") is None
     assert processes.names() == []
 
 
 def test_a_reused_pid_is_not_taken_for_our_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "RUN", tmp_path)
+    monkeypatch.setattr(processes, "PID_DIRECTORY", tmp_path)
     (tmp_path / "part.pid").write_text("1 0")
     assert processes.pid_of("part") is None

@@ -157,7 +157,7 @@ def on_block_volumes(stack: FullStack, folder: Path) -> Iterator[None]:
         stack: the stack, not yet up.
         folder: a directory that is kept until the stack is removed.
     """
-    if reason := ext4.obstacle():
+    if reason := ext4.why_unavailable():
         print(f"volumes are folders of the engine: {reason}")
         yield
         return

@@ -85,7 +85,7 @@ def test_everything_is_up_and_healthy(full: Full) -> None:
 
 @pytest.mark.parametrize("volume", VOLUMES)
 def test_a_store_runs_on_a_new_ext4_file_system(full: Full, volume: str) -> None:
-    if reason := ext4.obstacle():
+    if reason := ext4.why_unavailable():
         pytest.skip(reason)
     container = full.stack.container(VOLUMES[volume].workload)
     (mount,) = (one["Destination"] for one in container["Mounts"] if one.get("Name") == f"{volume}-{full.stack.name}")

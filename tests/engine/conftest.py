@@ -84,7 +84,7 @@ def _maker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
 def make_volume(tmp_path: Path) -> Iterator[MakeVolume]:
     """Return a function that creates ext4 file systems of a size in MiB, writable by a broker, for the duration of the
     test."""
-    if reason := ext4.obstacle():
+    if reason := ext4.why_unavailable():
         pytest.skip(reason)
     number = itertools.count()
     with ExitStack() as mounted:

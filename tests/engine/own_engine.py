@@ -16,7 +16,7 @@ from tests.engine.waiting import until
 COMMANDS = ("dockerd", "ip", "nsenter")
 
 
-def obstacle() -> str | None:
+def why_unavailable() -> str | None:
     """Return why no separate engine can run, or None if it can."""
     if os.geteuid():
         return "an engine of the test's own needs root"

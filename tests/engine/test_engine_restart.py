@@ -11,7 +11,7 @@ import pytest
 from settings.stores import Redis
 from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
-from tests.engine.own_engine import OwnEngine, obstacle, own_engine
+from tests.engine.own_engine import OwnEngine, own_engine, why_unavailable
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
 from tests.engine.waiting import until
@@ -24,7 +24,7 @@ KEPT = "/data/kept"
 @pytest.fixture(scope="module")
 def engine() -> Iterator[OwnEngine]:
     """An engine that may be stopped; `DOCKER_HOST` points to it meanwhile."""
-    if reason := obstacle():
+    if reason := why_unavailable():
         pytest.skip(reason)
     with own_engine() as made, pytest.MonkeyPatch.context() as patch:
         made.load(Redis().image)

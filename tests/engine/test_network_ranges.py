@@ -13,7 +13,7 @@ from backends.docker.engine import Engine, EngineError
 from backends.docker.ranges import NetworkRanges, gateway
 from settings.backend import Backend
 from settings.stores import Redis
-from tests.engine.own_engine import OwnEngine, obstacle, own_engine
+from tests.engine.own_engine import OwnEngine, own_engine, why_unavailable
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
 
@@ -27,7 +27,7 @@ EXHAUSTED = "non-overlapping IPv4 address pool"
 @pytest.fixture(scope="module")
 def engine() -> Iterator[OwnEngine]:
     """A separate engine whose default pools another project has used up; `DOCKER_HOST` points to it."""
-    if reason := obstacle():
+    if reason := why_unavailable():
         pytest.skip(reason)
     with own_engine() as made, pytest.MonkeyPatch.context() as patch:
         made.load(Redis().image)

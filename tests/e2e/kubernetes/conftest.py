@@ -14,7 +14,7 @@ import pytest
 
 from testbed import cluster
 from testbed.cluster import access
-from testbed.cluster.places import kubernetes_programs
+from testbed.cluster.constants import kubernetes_directory
 from testbed.cluster.volumes import DEFAULT_CLASS
 from tests.e2e.kubernetes.configuration import IMAGES, NEXT_SERVICE_IMAGE, SERVICE_IMAGE, SMALL_CLAIM
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
@@ -23,14 +23,14 @@ from tests.engine.machine import lacking
 
 @pytest.fixture(scope="session", autouse=True)
 def _machine() -> None:
-    if reason := lacking() or cluster.unavailable():
+    if reason := lacking() or cluster.why_unavailable():
         pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
 def left_as_found() -> Iterator[None]:
     """Give the tests an empty node and stop it afterwards, unless the node was running before them."""
-    ours = access.named_by_environment() is None and not _is_up()
+    ours = access.cluster_from_environment() is None and not _is_up()
     if ours:
         cluster.reset()  # an interrupted run leaves its namespace and its volumes
     yield
@@ -42,7 +42,7 @@ def left_as_found() -> Iterator[None]:
 def test_cluster(left_as_found: None) -> cluster.Cluster:
     """A cluster with the images loaded."""
     found = cluster.up()
-    if access.named_by_environment() is None:
+    if access.cluster_from_environment() is None:
         # A release that differs only in its name.
         subprocess.run(["docker", "tag", SERVICE_IMAGE, NEXT_SERVICE_IMAGE], check=True)
         cluster.load([*IMAGES, NEXT_SERVICE_IMAGE])
@@ -60,14 +60,14 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
         yield made
     finally:
         made.remove()
-        cluster.fresh_volumes()
+        cluster.recycle_volumes()
 
 
 @pytest.fixture
 def api_server(left_as_found: None) -> cluster.Cluster:
     """An API server without nodes and controllers, with a default storage class like a real cluster."""
     version = cluster.API_SERVER_VERSIONS[0]
-    if not (kubernetes_programs(version) / "kube-apiserver").exists():
+    if not (kubernetes_directory(version) / "kube-apiserver").exists():
         pytest.skip(f"Kubernetes {version} isn't built: python -m testbed.cluster build --api-servers")
     found = cluster.api_server(version)
     found.kubectl("apply", "--filename=-", input=json.dumps(DEFAULT_CLASS))
@@ -76,7 +76,7 @@ def api_server(left_as_found: None) -> cluster.Cluster:
 
 def _is_up() -> bool:
     try:
-        access.current()
+        access.current_cluster()
     except cluster.ClusterError:
         return False
     return True

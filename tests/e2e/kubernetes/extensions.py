@@ -35,7 +35,7 @@ def load(images: Mapping[str, str]) -> None:
     Args:
         images: image names and the folders with their recipes. A cluster selected by the environment provides its own.
     """
-    if access.named_by_environment():
+    if access.cluster_from_environment():
         return
     for image, recipe in images.items():
         if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:

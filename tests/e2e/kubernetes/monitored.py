@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.cluster.places import ADDRESS
+from testbed.cluster.constants import NODE_ADDRESS
 from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.shortened_checkout import shortened_checkout
@@ -47,7 +47,7 @@ def monitored(stack: ClusterStack, folder: Path) -> Iterator[Watched[Forwarded]]
         stack: the stack, up or not.
         folder: where to put the checkout with the shortened times.
     """
-    with receiver(ADDRESS) as (people, url), stack.running(shortened_checkout(folder)):
+    with receiver(NODE_ADDRESS) as (people, url), stack.running(shortened_checkout(folder)):
         stack.set_secrets({"alertWebhookUrl": url, "watchdogWebhookUrl": url})
         stack.change(
             {

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from testbed.cluster import node
-from testbed.cluster.processes import end, pid_of, run, tail
+from testbed.cluster.processes import pid_of, run, stop, tail
 
 AGENT = "network-policies"
 CHAIN = "KUBE-TEST-POLICIES"
@@ -28,4 +28,4 @@ def enforced() -> Iterator[None]:
     finally:
         for action in (("-D", "POSTROUTING", "-j", CHAIN), ("-F", CHAIN), ("-X", CHAIN)):
             run("iptables", "-w", "-t", "mangle", *action)
-        end(AGENT)
+        stop(AGENT)

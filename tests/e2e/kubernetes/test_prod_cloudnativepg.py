@@ -69,7 +69,7 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
             yield made
         finally:
             made.remove()
-            cluster.fresh_volumes()
+            cluster.recycle_volumes()
 
 
 def state(stack: ClusterStack) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def test_an_up_with_refresh_finds_no_change(stack: ClusterStack) -> None:
 
 
 def test_network_policies_let_in_callers_and_the_operator(stack: ClusterStack) -> None:
-    if access.named_by_environment():
+    if access.cluster_from_environment():
         pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, nobody knows whether it enforces network policies")
     addresses = [pod["status"]["podIP"] for pod in servers(stack).values()]
     (rdv,) = stack.pods("rdv")

@@ -50,7 +50,7 @@ print(connection.getresponse().headers["RateLimit-Remaining"])
 @pytest.fixture(scope="module")
 def edge(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traefik]:
     """Traefik, and the reduced stack, not yet up; the configuration is restored at the end."""
-    if access.named_by_environment():
+    if access.cluster_from_environment():
         pytest.skip("the cluster that PTI_TEST_KUBECONFIG names may have a Gateway API already, and others' routes")
     with stack.configured_for_a_while(), traefik(stack, tmp_path_factory.mktemp("traefik")) as running:
         stack.change(SMALL)

@@ -85,7 +85,7 @@ MIB = 1024 * 1024
 @pytest.fixture(scope="module")
 def watched(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched[Forwarded]]:
     """The stack without firing alerts, and the receiver of its notifications."""
-    if access.named_by_environment():
+    if access.cluster_from_environment():
         pytest.skip("the pods of the cluster that PTI_TEST_KUBECONFIG names don't reach a program of this machine")
     with timed("monitoring's module"), monitored(stack, tmp_path_factory.mktemp("checkout")) as found:
         yield found
@@ -130,7 +130,7 @@ def test_the_kubelet_tells_how_full_every_claim_of_ours_is(watched: Watched[Forw
     # ext4's reserved blocks aren't available.
     assert volumes.SMALL_MIB * MIB // 2 < capacity[configuration.SMALL_CLAIM] < volumes.SMALL_MIB * MIB
     judged = {one["metric"]["volume"]: float(one["value"][1]) for one in watched.stack.query("volume:disk_used:ratio")}
-    assert judged == pytest.approx(volumes.used(stack.cluster, NAMESPACE), abs=0.02)
+    assert judged == pytest.approx(volumes.used_ratios(stack.cluster, NAMESPACE), abs=0.02)
     others = f"{{job='kubelet', instance!='', __name__!~'up|scrape_.+', namespace!='{NAMESPACE}'}}"
     assert watched.stack.query(others) == [], "of all that a kubelet tells"
 

@@ -40,7 +40,7 @@ REQUESTS = 100
 @pytest.fixture(scope="module", autouse=True)
 def up(stack: ClusterStack) -> None:
     """The stack in the module's initial state, with a row that must still exist at the end."""
-    if access.named_by_environment():
+    if access.cluster_from_environment():
         pytest.skip("the node of the cluster that PTI_TEST_KUBECONFIG names is not ours to break")
     stack.up().succeeded()
     assert stack.platform().book(TENANT, title=BOOKED).status == 201
@@ -80,7 +80,7 @@ def test_a_dns_outage_restarts_no_pod(stack: ClusterStack, tried: Tried) -> None
     before = restarts(stack)
 
     with used(stack, tried) as load:
-        processes.end("coredns")
+        processes.stop("coredns")
         asked = len(load.samples)
         until("requests were sent meanwhile", lambda: len(load.samples) > asked + REQUESTS)
         with tried.until_well():

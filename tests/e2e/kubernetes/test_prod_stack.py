@@ -54,7 +54,7 @@ def stranger(stack: ClusterStack) -> Iterator[Stranger]:
 @pytest.fixture(scope="module")
 def enforced(stranger: Stranger) -> Iterator[None]:
     """Enforce network policies until the end of the module."""
-    if access.named_by_environment():
+    if access.cluster_from_environment():
         pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, nobody knows whether it enforces network policies")
     with policy_agent.enforced():
         yield

@@ -15,7 +15,7 @@ import pytest
 
 from testbed import cluster
 from testbed.cluster import schemas
-from testbed.cluster.places import VERSION, kubernetes_programs
+from testbed.cluster.constants import VERSION, kubernetes_directory
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.manifests import OF_EXTENSIONS, VARIANTS, as_text, objects_of
 from tests.e2e.kubernetes.stack import NAMESPACE
@@ -26,9 +26,9 @@ VERSIONS = sorted({VERSION, *cluster.API_SERVER_VERSIONS})
 @pytest.fixture(scope="module", params=VERSIONS)
 def server(request: pytest.FixtureRequest, left_as_found: None) -> cluster.Cluster:
     """An API server of each version, with the platform's namespace."""
-    if reason := cluster.unavailable():
+    if reason := cluster.why_unavailable():
         pytest.skip(reason)
-    if not (kubernetes_programs(request.param) / "kube-apiserver").exists():
+    if not (kubernetes_directory(request.param) / "kube-apiserver").exists():
         pytest.skip(f"Kubernetes {request.param} isn't built: python -m testbed.cluster build --api-servers")
     found = cluster.api_server(request.param)
     if not found.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):

@@ -27,7 +27,7 @@ KEPT = ("persistentvolumeclaims", "statefulsets", "deployments", "services", "ne
 def released(stack: ClusterStack, test_cluster: cluster.Cluster, tmp_path: Path) -> Iterator[ClusterStack]:
     """The release's stack, up, in place of the suite's."""
     stack.remove()
-    cluster.fresh_volumes()
+    cluster.recycle_volumes()
     made = ClusterStack(tmp_path, test_cluster)
     made.change(SMALL)
     made.runs(baseline.clone(tmp_path / "release"))
@@ -36,7 +36,7 @@ def released(stack: ClusterStack, test_cluster: cluster.Cluster, tmp_path: Path)
         yield made
     finally:
         made.remove()
-        cluster.fresh_volumes()
+        cluster.recycle_volumes()
 
 
 def identities(stack: ClusterStack) -> dict[str, str]:

@@ -23,7 +23,7 @@ TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
-class Span:
+class TimeRange:
     """The time range of a picture, in seconds."""
 
     end: float
@@ -72,7 +72,7 @@ class Prometheus:
         targets = self._ask("targets", state="active")["activeTargets"]
         return max((_seconds(target["scrapeInterval"]) for target in targets), default=15.0)
 
-    def lines(self, expression: str, legend: str, span: Span) -> list[Series]:
+    def query_range(self, expression: str, legend: str, span: TimeRange) -> list[Series]:
         """Return the series of an expression over the time range."""
         moments = span.moments
         found = self._ask(
@@ -84,7 +84,7 @@ class Prometheus:
         )
         return [Series(named(legend, one["metric"]), _aligned(one["values"], moments)) for one in found["result"]]
 
-    def numbers(self, expression: str, legend: str, span: Span) -> list[Series]:
+    def query_instant(self, expression: str, legend: str, span: TimeRange) -> list[Series]:
         """Return the values of an expression at the end of the time range."""
         found = self._ask("query", query=with_values(expression, span), time=str(span.end))
         return [Series(named(legend, one["metric"]), (float(one["value"][1]),)) for one in found["result"]]
@@ -103,7 +103,7 @@ class Prometheus:
             raise OperationError(f"No Prometheus answers at {self._url}: {error}") from None
 
 
-def with_values(expression: str, span: Span) -> str:
+def with_values(expression: str, span: TimeRange) -> str:
     """Return the expression with Grafana's variables filled in and every workload selected."""
     rate_interval = max(span.step + span.scrape_interval, 4 * span.scrape_interval)
     return (
