@@ -75,14 +75,14 @@ def test_a_number_is_written_with_its_unit(value: float, unit: str, text: str) -
     assert units.format_value(value, unit) == text
 
 
-def test_decimals_are_those_that_the_panel_asks_for() -> None:
+def test_a_number_has_the_panels_decimals() -> None:
     assert units.format_value(41.6, "short", 0) == "42"
     assert units.format_value(3, "currencyEUR", 2) == "3.00 €"
 
 
 @pytest.mark.parametrize("unit", units.SCALES)
 @pytest.mark.parametrize("top", [0.003, 0.7, 1, 42, 999, 1024, 86_400, 5e8])
-def test_an_axis_has_few_round_marks_from_zero_to_its_top(unit: str, top: float) -> None:
+def test_an_axis_has_few_round_ticks_from_zero(unit: str, top: float) -> None:
     values = [value for value, _ in units.ticks(top, unit)]
     assert values[0] == 0
     assert 2 <= len(values) <= units.MAX_TICKS + 1
@@ -90,7 +90,7 @@ def test_an_axis_has_few_round_marks_from_zero_to_its_top(unit: str, top: float)
     assert len({text for _, text in units.ticks(top, unit)}) == len(values)
 
 
-def test_an_axis_writes_all_its_marks_in_one_size() -> None:
+def test_all_ticks_of_an_axis_use_one_scale() -> None:
     assert [text for _, text in units.ticks(1.2, "s")] == ["0 s", "0.25 s", "0.5 s", "0.75 s", "1 s"]
     assert [text for _, text in units.ticks(5 * 2**20, "bytes")] == [
         "0 B",
@@ -98,12 +98,12 @@ def test_an_axis_writes_all_its_marks_in_one_size() -> None:
     ]
 
 
-def test_every_panel_has_a_unit_that_can_be_written() -> None:
+def test_every_panel_has_a_supported_unit() -> None:
     assert {panel.unit for panel in PANELS} <= units.SCALES.keys()
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
-def test_panels_stay_on_the_picture_and_apart(board: Any) -> None:
+def test_panels_fit_into_the_picture_and_do_not_overlap(board: Any) -> None:
     boxes = [layout.panel_box(panel.place) for panel in board.panels]
     assert max(box.right for box in boxes) == layout.WIDTH - layout.GAP
     assert max(box.bottom for box in boxes) < layout.page_height(board.rows)
@@ -113,7 +113,7 @@ def test_panels_stay_on_the_picture_and_apart(board: Any) -> None:
             assert beside or one.bottom < other.top or other.bottom < one.top
 
 
-def test_a_legend_takes_three_rows_and_says_how_many_names_are_left_out() -> None:
+def test_a_legend_has_at_most_three_rows_and_counts_omitted_names() -> None:
     names = [f"name{number}" for number in range(10)]
     assert layout.lay_out_legend(names[:4], 30, lambda _: 10) == ([names[:3], names[3:4]], 0)
     assert layout.lay_out_legend(names, 30, lambda _: 10) == ([names[:3], names[3:6], names[6:9]], 1)
@@ -121,14 +121,14 @@ def test_a_legend_takes_three_rows_and_says_how_many_names_are_left_out() -> Non
 
 
 @pytest.mark.parametrize(("seconds", "apart"), [(300, 60), (600, 120), (3600, 600), (6 * 3600, 3600)])
-def test_times_are_round_and_few(seconds: int, apart: int) -> None:
+def test_a_time_axis_has_few_round_ticks(seconds: int, apart: int) -> None:
     found = layout.moments(1_799_999_990 - seconds, 1_799_999_990)
     assert {later - earlier for earlier, later in pairwise(found)} == {apart}
     assert [one % apart for one in found] == [0] * len(found)
     assert len(found) <= layout.MAX_TIME_LABELS
 
 
-def test_lines_have_few_points_and_whole_scrapes_between_them() -> None:
+def test_points_of_a_line_are_few_and_whole_scrapes_apart() -> None:
     assert (TimeRange(0, 600, 5).step, TimeRange(0, 3600, 15).step, TimeRange(0, 6 * 3600, 15).step) == (5, 30, 150)
     assert SPAN.moments == [SPAN.end - 60, SPAN.end - 45, SPAN.end - 30, SPAN.end - 15, SPAN.end]
 
@@ -140,12 +140,12 @@ def test_grafanas_variables_are_filled_in() -> None:
 
 
 @pytest.mark.parametrize("panel", [GRAPH, TIMELINE])
-def test_a_panel_without_data_says_so(panel: DrawnPanel) -> None:
+def test_a_panel_without_data_shows_a_note(panel: DrawnPanel) -> None:
     assert texts(canvas_with(panel)) == {panel.title, "No data"}
     assert texts(canvas_with(panel, Series("gone", (math.nan,) * 5))) == {panel.title, "No data"}
 
 
-def test_a_number_without_data_is_the_panels_own_sign() -> None:
+def test_a_number_without_data_shows_the_panels_placeholder() -> None:
     assert texts(canvas_with(NUMBER)) == {"Alerts", NUMBER.no_value}
 
 
@@ -156,12 +156,12 @@ def test_a_number_has_the_colour_of_its_step(value: float, colour: str) -> None:
     assert shown.get_color() == COLOURS[colour]
 
 
-def test_several_numbers_have_their_names() -> None:
+def test_several_numbers_are_labelled() -> None:
     canvas = canvas_with(NUMBER, Series("pro-webapp", (1.0,)), Series("client-pwa", (0.0,)))
     assert texts(canvas) == {"Alerts", "0", "1", "pro-webapp", "client-pwa"}
 
 
-def test_a_limit_is_a_dashed_red_line_that_no_crowd_hides() -> None:
+def test_a_limit_is_a_dashed_red_line_even_among_many_series() -> None:
     crowd = [Series(f"a service of a long name, number {number}", (1.0,) * 5) for number in range(40)]
     canvas = canvas_with(GRAPH, *crowd, Series("limit", (3.0,) * 5))
     written = texts(canvas)
@@ -173,7 +173,7 @@ def test_a_limit_is_a_dashed_red_line_that_no_crowd_hides() -> None:
     assert [(line.is_dashed(), to_hex(line.get_color())) for line in flat] == [(True, COLOURS["red"])]
 
 
-def test_a_gap_stays_a_gap() -> None:
+def test_a_gap_in_the_data_stays_a_gap() -> None:
     canvas = canvas_with(GRAPH, Series("requests", (1.0, math.nan, 1.0, 1.0, 1.0)))
     (line,) = (one for one in canvas.figure.axes[1].lines if isinstance(one, Line2D))
     assert [math.isnan(float(value)) for value in line.get_ydata()] == [False, True, False, False, False]  # type: ignore[arg-type, union-attr]
@@ -217,7 +217,7 @@ def prometheus(answers: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
-def test_series_are_named_and_stand_at_their_moments() -> None:
+def test_series_have_names_and_the_right_times() -> None:
     values = [[SPAN.end - 60, "1"], [SPAN.end - 30, "NaN"], [SPAN.end, "2.5"]]
     found = {"result": [{"metric": {"workload": "rdv"}, "values": values}]}
     with prometheus({"query_range": found}) as (url, asked):
@@ -228,7 +228,7 @@ def test_series_are_named_and_stand_at_their_moments() -> None:
     assert series.last == 2.5
 
 
-def test_every_query_of_every_panel_is_asked_and_every_picture_says_what_it_is(tmp_path: Path) -> None:
+def test_every_query_runs_and_every_picture_is_labelled(tmp_path: Path) -> None:
     answers = {
         "targets": {"activeTargets": [{"scrapeInterval": "5s"}, {"scrapeInterval": "1m30s"}]},
         "query": {"result": [{"metric": {"workload": "rdv"}, "value": [0, "3"]}]},
@@ -246,7 +246,7 @@ def test_every_query_of_every_panel_is_asked_and_every_picture_says_what_it_is(t
     assert {NOTE, BOARDS[0].title, BOARDS[0].description} <= texts(canvas)
 
 
-def test_a_prometheus_that_refuses_or_is_not_there_is_named() -> None:
+def test_an_unreachable_or_refusing_prometheus_is_named() -> None:
     with prometheus({}) as (url, _), pytest.raises(OperationError, match=r"query.*400.*it can't be understood"):
         Prometheus(url).query_instant("up", "up", SPAN)
     with pytest.raises(OperationError, match=r"No Prometheus answers at http://127\.0\.0\.1:9"):

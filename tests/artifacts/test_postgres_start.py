@@ -94,7 +94,7 @@ def test_a_killed_first_start_is_repeated(store: Container) -> None:
     assert not half.exists()
 
 
-def test_the_killed_first_start_is_a_real_one(store: Container, tried: Tried) -> None:
+def test_a_killed_first_start_is_repeated_on_a_real_server(store: Container, tried: Tried) -> None:
     tried.failure("PostgreSQL's first start is killed", on="PostgreSQL", notice="the next start begins again")
     process = store.start()
     until(lambda: any((store.volume / str(store.programs.major)).glob("docker.new/PG_VERSION")))
@@ -160,7 +160,7 @@ def test_data_of_another_major_version_is_refused(store: Container, tried: Tried
     tried.lost("nothing")
 
 
-def test_a_group_readable_data_directory_is_closed_again(kept: Container) -> None:
+def test_a_group_readable_data_directory_is_made_private(kept: Container) -> None:
     """A kubelet that hands a volume to `fsGroup` opens what is in it to the group."""
     kept.data.chmod(0o2770)
     kept.started().close()

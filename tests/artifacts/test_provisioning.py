@@ -355,7 +355,7 @@ def test_additional_grants_are_revoked(platform: Task, provisioned: Outcome, tas
     assert catalog(task, database) == before
 
 
-def test_a_service_cannot_slip_the_superuser_a_function(provisioned: Outcome, task: Task, database: str) -> None:
+def test_a_service_cannot_make_the_superuser_run_its_function(provisioned: Outcome, task: Task, database: str) -> None:
     with task.connect(database, f"{database}_migrator") as migrator:
         migrator.execute(
             "CREATE FUNCTION public.format(text, name) RETURNS text LANGUAGE sql"
@@ -389,7 +389,7 @@ HOSTILE = [
 ]
 
 
-def test_any_printable_password_works_and_none_shows(server: Server, database: str) -> None:
+def test_any_printable_password_works_and_none_is_printed(server: Server, database: str) -> None:
     databases = [f"{database}_{number}" for number in range(len(HOSTILE) // 2)]
     with task_for(server, *databases) as task:
         logins = [role for role in task.passwords if role != BACKUP]
@@ -491,7 +491,7 @@ def test_an_unusable_password_is_refused(task: Task, database: str, password: st
         (f"user {'x' * 51}\n", "is longer than 50 characters"),
     ],
 )
-def test_a_bad_table_is_refused_by_line(task: Task, table: str, complaint: str) -> None:
+def test_an_invalid_table_is_refused_with_the_line(task: Task, table: str, complaint: str) -> None:
     task.table = table
     outcome = task.run()
     assert outcome.status == 1

@@ -128,7 +128,7 @@ def test_without_its_log_a_volume_that_held_data_is_not_started_empty(redis: Mak
     tried.lost("nothing: after restoring the volume, the data is there")
 
 
-def test_without_its_log_alone_it_is_not_started_either(redis: Make, volume: Path) -> None:
+def test_a_volume_that_only_lacks_its_log_is_not_started_empty(redis: Make, volume: Path) -> None:
     server = filled(redis, volume)
     (server.data / "dump.rdb").write_text("from before")
     shutil.rmtree(server.data / "appendonlydir")

@@ -242,7 +242,9 @@ def test_it_starts_without_its_dependencies(unmigrated: Surroundings) -> None:
 # Migrations
 
 
-def test_two_migrations_at_once_take_turns(two_migrations: list[tuple[int, str]], migrator: Surroundings) -> None:
+def test_concurrent_migrations_run_one_after_the_other(
+    two_migrations: list[tuple[int, str]], migrator: Surroundings
+) -> None:
     assert [status for status, _ in two_migrations] == [0, 0]
     counts = sorted(json.loads(output.splitlines()[-1])["message"] for _, output in two_migrations)
     assert counts[0] == "migrations run: 0"
@@ -425,7 +427,7 @@ def test_the_public_path_needs_no_token(service: Service) -> None:
 # What it does
 
 
-def test_an_appointment_is_settled_once(service: Service) -> None:
+def test_a_settled_appointment_cannot_be_settled_again(service: Service) -> None:
     with rising(service) as rise:
         cancelled, honoured = book(service, NORTH, "to cancel"), book(service, NORTH, "to honour")
         assert service.ask("POST", f"/appointments/{cancelled}/cancel", token(NORTH)).json["status"] == "cancelled"

@@ -144,7 +144,7 @@ def test_a_prepared_statement_serves_each_tenant_its_rows(app: Session, plan: st
     assert app.execute("EXECUTE everything").fetchall() == []
 
 
-def test_a_predicate_is_not_tried_on_foreign_rows(app: Session) -> None:
+def test_a_predicate_is_not_evaluated_on_other_tenants_rows(app: Session) -> None:
     with tenant(app, NORTH):
         assert app.execute("SELECT patient FROM appointment WHERE 1 / (fee - 42) < 1").fetchall() == [("Anna",)]
 
@@ -195,7 +195,7 @@ def test_another_tenants_rows_are_inaccessible_even_by_id(app: Session) -> None:
         assert app.execute("DELETE FROM appointment WHERE id = %s", [SOUTHS_ID]).rowcount == 0
 
 
-def test_an_upsert_does_not_take_over_a_foreign_row(app: Session) -> None:
+def test_an_upsert_does_not_take_over_another_tenants_row(app: Session) -> None:
     with pytest.raises(errors.InsufficientPrivilege, match="row-level security"), tenant(app, NORTH):
         app.execute(
             "INSERT INTO appointment (id, tenant_id, patient, fee) VALUES (%s, %s, 'Eve', 1)"

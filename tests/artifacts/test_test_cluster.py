@@ -68,14 +68,14 @@ def test_a_kind_states_its_name_and_version(deployment: dict[str, Any]) -> None:
     assert deployment["properties"]["apiVersion"] == {"enum": ["apps.k8s.io/v1"]}
 
 
-def test_a_value_that_is_listed_twice_is_listed_once() -> None:
+def test_a_duplicate_value_is_listed_once() -> None:
     spec = {"type": "object", "properties": {"policy": {"type": "string", "enum": ["Local", "Cluster", "Local"]}}}
     files = schemas.standalone({**PUBLISHED, "api.apps.Spec": spec})
     policy = files["deployment-apps-v1.json"]["definitions"]["api.apps.Spec"]["properties"]["policy"]
     assert policy["anyOf"][0]["enum"] == ["Local", "Cluster"]
 
 
-def test_only_a_required_field_takes_no_null(deployment: dict[str, Any]) -> None:
+def test_only_a_required_field_refuses_null(deployment: dict[str, Any]) -> None:
     fields = deployment["definitions"]["api.apps.Spec"]["properties"]
     assert fields["replicas"] == {"type": "integer"}
     assert fields["surge"] == {"type": ["string", "integer", "null"]}

@@ -120,7 +120,7 @@ def test_rendering_twice_gives_the_same_bytes(rendered: ComposeStack) -> None:
     assert {path: path.read_bytes() for path in files} == files
 
 
-def test_the_environment_example_lists_exactly_what_the_file_asks_for(rendered: ComposeStack) -> None:
+def test_the_environment_example_lists_exactly_the_files_variables(rendered: ComposeStack) -> None:
     asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (rendered.folder / "compose.yaml").read_text()))
     listed = set(re.findall(r"^(?:# )?([A-Z_]+)=", (rendered.folder / ".env.example").read_text(), re.M))
 

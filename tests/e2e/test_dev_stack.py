@@ -96,7 +96,7 @@ def test_the_state_and_its_passphrase_are_the_clones_own(dev: DevStack) -> None:
     assert (dev.clone.root / ".state/.pulumi/stacks/pti-calendar/dev.json").exists()
 
 
-def test_a_bare_preview_finds_nothing_to_change(dev: DevStack) -> None:
+def test_a_bare_preview_expects_no_changes(dev: DevStack) -> None:
     dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
 
 
@@ -172,7 +172,7 @@ def test_the_environment_file_of_a_service_gives_access_to_its_stores(dev: DevSt
     assert given["JWT_SECRET"] == outputs.credentials.jwt_secret
 
 
-def test_bare_pulumi_takes_the_stack_down_and_brings_it_back_with_its_data(dev: DevStack) -> None:
+def test_bare_pulumi_destroys_and_recreates_the_stack_with_its_data(dev: DevStack) -> None:
     Stores(dev.outputs()).write(MARK)
     kept = set(docker_engine.persistent_volumes(STACK))
     assert len(kept) == 5

@@ -67,7 +67,7 @@ def test_the_journey_passes(guest: Guest) -> None:
     guest.stack.platform().journey()
 
 
-def test_the_databases_are_there_and_every_session_is_encrypted(guest: Guest) -> None:
+def test_the_databases_exist_and_every_session_is_encrypted(guest: Guest) -> None:
     databases = guest.stores.sql("SELECT datname FROM pg_database WHERE datname LIKE 'pti%'")
     assert {*databases} == {service.database for service in SERVICES}
     sessions = "FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE client_addr IS NOT NULL"
@@ -77,7 +77,7 @@ def test_the_databases_are_there_and_every_session_is_encrypted(guest: Guest) ->
 
 
 @pytest.mark.parametrize("figure", ["pg_up", "redis_up", "kafka_brokers"])
-def test_the_exporters_reach_them(guest: Guest, figure: str) -> None:
+def test_the_exporters_connect_to_them(guest: Guest, figure: str) -> None:
     until(figure, lambda: guest.stack.value(figure) == 1)
 
 

@@ -141,7 +141,7 @@ def test_a_passphrase_is_respected(prepared: Clone, tmp_path: Path, variable: st
     assert [line for line in shown if line.startswith("PULUMI_CONFIG_PASSPHRASE")] == [f"{variable}={own[variable]}"]
 
 
-def test_without_any_choice_the_clone_gets_a_state_and_a_passphrase_of_its_own(prepared: Clone) -> None:
+def test_without_any_choice_the_clone_gets_its_own_state_and_passphrase(prepared: Clone) -> None:
     prepared.run("make", "setup").succeeded()
 
     passphrase = prepared.root / ".state" / "passphrase"

@@ -90,12 +90,12 @@ def platform(stack: FullStack) -> Platform:
     return stack.platform()
 
 
-def test_until_it_runs_the_gateway_says_that_nobody_is_there(platform: Platform) -> None:
+def test_the_gateway_returns_an_error_until_it_runs(platform: Platform) -> None:
     answer = platform.call("GET", f"/api/{SERVICE.name}/public/info", platform.token())
     assert answer.status in (502, 503)
 
 
-def test_the_journey_goes_through_the_gateway_to_the_process(platform: Platform, editor: FromTheEditor) -> None:
+def test_the_journey_passes_through_the_gateway_to_the_process(platform: Platform, editor: FromTheEditor) -> None:
     tenant = uuid.uuid4()
     process = editor.start()
     try:
@@ -115,7 +115,7 @@ def test_the_journey_goes_through_the_gateway_to_the_process(platform: Platform,
     assert answer.status in (502, 503)
 
 
-def test_the_stack_itself_runs_nothing_of_it(stack: FullStack) -> None:
+def test_the_stack_itself_does_not_run_it(stack: FullStack) -> None:
     stack.preview("--expect-no-changes").succeeded()
     labels = {one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL] for one in docker_engine.containers(stack.name)}
     assert labels == {"postgres", "databases", "redis", "zookeeper", "kafka", "kong", "nginx"}

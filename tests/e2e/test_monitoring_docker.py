@@ -76,7 +76,7 @@ def test_every_target_is_up(watched: Watched) -> None:
         assert watched.stack.value(name) == 1, name
 
 
-def test_the_heartbeat_arrives(watched: Watched) -> None:
+def test_the_watchdog_notification_arrives(watched: Watched) -> None:
     watched.another_sign_of_life()
 
 
@@ -90,24 +90,24 @@ def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Wat
     assert [label for one in series for label in one["metric"] if "tenant" in label] == []
 
 
-def test_the_disk_is_the_engines(watched: Watched) -> None:
+def test_the_reported_disk_is_the_engines(watched: Watched) -> None:
     usage = shutil.disk_usage(docker("info", "--format", "{{.DockerRootDir}}").strip())
     told = until("the disk is told", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
     assert told == pytest.approx(1 - usage.free / usage.total, abs=0.02)
 
 
-def test_the_certificate_ends_when_the_one_that_users_are_shown_does(watched: Watched) -> None:
+def test_the_reported_certificate_expiry_is_that_of_the_served_one(watched: Watched) -> None:
     platform = watched.platform
     with platform.connected(platform.api_host) as encrypted:
         shown = encrypted.getpeercert() or {}
     assert watched.stack.value("probe_ssl_earliest_cert_expiry") == ssl.cert_time_to_seconds(str(shown["notAfter"]))
 
 
-def test_every_panel_shows_something(watched: Watched) -> None:
+def test_every_panel_shows_data(watched: Watched) -> None:
     watched.every_panel_shows_something(EMPTY_PANELS.keys())
 
 
-def test_every_rule_finds_its_series(watched: Watched) -> None:
+def test_every_series_in_the_rules_exists(watched: Watched) -> None:
     rules = [rule for path in RULE_FILES if path.name not in NOT_ASKED for rule in rules_of(path)]
     assert rules
     read = {name for rule in rules for name in watched.stack.series_read(rule["expr"])}
@@ -133,7 +133,7 @@ def test_grafana_serves_the_dashboards_with_the_password(watched: Watched) -> No
         watched.stack.ask_grafana("/api/search", "guessed")
 
 
-def test_a_service_and_a_front_end_that_stop(watched: Watched) -> None:
+def test_a_stopped_service_and_front_end_raise_alerts(watched: Watched) -> None:
     watched.calm()
     with _without(watched, "user"), _without(watched, FRONTEND):
         watched.raises(("ServiceDown", "user"), ("ServiceDown", FRONTEND))
@@ -146,7 +146,7 @@ def test_a_service_and_a_front_end_that_stop(watched: Watched) -> None:
     watched.clears()
 
 
-def test_a_service_that_is_slow_while_another_fails(watched: Watched) -> None:
+def test_a_slow_and_a_failing_service_raise_alerts(watched: Watched) -> None:
     watched.calm()
     slow, failing = {("LatencyHigh", "rdv")}, {("ErrorRateHigh", "user"), ("AvailabilityBurnFast", "user")}
     with watched.load("GET", "/api/rdv/faults/slow?seconds=4"), watched.load("GET", "/api/user/faults/error"):
@@ -156,14 +156,14 @@ def test_a_service_that_is_slow_while_another_fails(watched: Watched) -> None:
 
 
 @pytest.mark.parametrize(("workload", "alert"), [("redis", "RedisDown"), ("postgres", "PostgresDown")])
-def test_a_store_that_stops(watched: Watched, workload: str, alert: str) -> None:
+def test_a_stopped_store_raises_alerts(watched: Watched, workload: str, alert: str) -> None:
     watched.calm()
     with _without(watched, workload):
         watched.raises((alert, workload))
     watched.clears()
 
 
-def test_a_process_that_is_killed_for_memory(watched: Watched) -> None:
+def test_an_oom_kill_raises_an_alert(watched: Watched) -> None:
     watched.calm()
     limits = ("--memory", "32m", "--memory-swap", "32m")
     greedy = ("python", "-c", "bytearray(200 << 20)")
@@ -176,7 +176,7 @@ def test_a_second_run_changes_nothing(watched: Watched) -> None:
     watched.stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_disk_and_a_certificate_beyond_their_limits(watched: Watched) -> None:
+def test_a_full_disk_and_an_expiring_certificate_raise_alerts(watched: Watched) -> None:
     watched.calm()
     used = until("the disk is told", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
     # The certificate was just issued for a year.
@@ -187,7 +187,7 @@ def test_a_disk_and_a_certificate_beyond_their_limits(watched: Watched) -> None:
     watched.clears()
 
 
-def test_how_much_memory_it_takes(watched: Watched) -> None:
+def test_monitoring_stays_within_its_memory(watched: Watched) -> None:
     used = memory_mib(watched.stack.name)
     own = {name: size for name, size in used.items() if is_watcher(name)}
     series = watched.stack.value("prometheus_tsdb_head_series")

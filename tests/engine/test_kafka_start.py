@@ -106,14 +106,14 @@ def test_a_cluster_id_that_looks_like_an_option_is_accepted(brokers: Brokers, vo
 
 
 class TestScratch:
-    def test_nothing_that_a_broker_writes_to_scratch_grows(self, brokers: Brokers, volume: Path) -> None:
+    def test_no_file_in_a_brokers_scratch_space_grows(self, brokers: Brokers, volume: Path) -> None:
         brokers.start(0, volume)
         brokers.wait_until_ready(0)
         files = brokers.inside(0, "find", str(Path(SCRATCH).parent), "-type", "f").split()
         known = ("in-sync", "layout", "logs/recovery.log", "server.properties")
         assert {*files} == {f"{SCRATCH}/{name}" for name in known}
 
-    def test_a_full_one_fails_the_probe_which_names_what_fills_it(
+    def test_full_scratch_space_fails_the_probe_with_the_largest_files(
         self, brokers: Brokers, volume: Path, tried: Tried
     ) -> None:
         notice = "it isn't ready; the probe prints what fills the space"

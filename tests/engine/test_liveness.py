@@ -89,7 +89,7 @@ def test_a_service_that_exceeds_its_startup_time_is_restarted(make_stack: MakeSt
     assert "not alive 4 s after its start: killed, to be started anew" in docker("logs", _patient(stack)["Id"])
 
 
-def test_a_preview_finds_nothing_to_do(stack: PulumiStack) -> None:
+def test_a_preview_expects_no_changes(stack: PulumiStack) -> None:
     stack.preview("--expect-no-changes").succeeded()
 
 

@@ -70,7 +70,7 @@ def test_forty_services_get_networks_beside_another_project(engine: OwnEngine) -
         asked.run("network", "rm", *chosen)
 
 
-def test_a_stack_comes_up_beside_another_project_and_is_quiet(engine: OwnEngine, tmp_path: Path) -> None:
+def test_a_stack_comes_up_beside_another_project_and_a_preview_is_empty(engine: OwnEngine, tmp_path: Path) -> None:
     stack = PulumiStack(tmp_path, program=WORKLOADS, configuration={"scenario": "of each kind"})
     try:
         stack.up().succeeded()

@@ -85,7 +85,7 @@ def test_every_credential_can_be_supplied_and_reaches_the_outputs(planted: Plant
     assert supplied.keys() == USED
 
 
-def test_each_is_the_password_one_logs_in_with(planted: Planted) -> None:
+def test_each_password_is_accepted_at_login(planted: Planted) -> None:
     stores = Stores(planted.stack.outputs())
     for service in SERVICES:
         for role in ("app", "migrator"):
@@ -136,7 +136,7 @@ def test_the_engine_shows_none(planted: Planted) -> None:
     assert {what: found for what, text in told.items() if (found := found_in(text))} == {}
 
 
-def test_each_is_in_the_volumes_of_those_who_need_it(planted: Planted) -> None:
+def test_each_is_only_in_the_volumes_that_need_it(planted: Planted) -> None:
     """Every volume is searched, including the stores' data."""
     found = found_in_volumes(planted.stack.name)
     prefixes = {name: next((one for one in NEEDED if name.startswith(f"pti-{one}-")), name) for name in found}

@@ -193,7 +193,7 @@ class TestOneBroker:
         ("mode", "name"),
         [("kraft", "initial.broker.registration.timeout.ms"), ("zookeeper", "zookeeper.connection.timeout.ms")],
     )
-    def test_it_waits_up_to_a_day_for_what_it_needs_to_start(self, ask: Ask, mode: str, name: str) -> None:
+    def test_it_waits_up_to_a_day_for_its_dependencies(self, ask: Ask, mode: str, name: str) -> None:
         assert properties(ask({"kafka": {"mode": mode}}))[name] == "86400000"
 
     def test_each_mode_has_its_own_volume(self, ask: Ask) -> None:

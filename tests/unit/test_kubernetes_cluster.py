@@ -239,7 +239,7 @@ class TestProvider:
         assert one["clusterIdentifier"] == other["clusterIdentifier"] == "pti-calendar/test"
         assert provider(deployed(workload(), context="next"))["clusterIdentifier"] == "pti-calendar/next"
 
-    def test_the_kubeconfig_is_named_as_in_the_settings_for_whoever_runs_it(self) -> None:
+    def test_the_kubeconfig_path_is_the_configured_one(self) -> None:
         assert provider(deployed(workload()))["kubeconfig"] == "~/.kube/config"
 
     def test_the_provider_may_query_often_and_adopts_existing_objects(self) -> None:

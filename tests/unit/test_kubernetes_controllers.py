@@ -216,7 +216,7 @@ class TestClaims:
         kept = {one.name for one in recording.registrations if one.retain_on_delete or one.protect}
         assert kept == {"namespace", "data-store-0"}
 
-    def test_a_resize_changes_the_claim_alone(self) -> None:
+    def test_a_resize_only_changes_the_claim(self) -> None:
         def of(size_gib: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
             recording = deployed(store(volumes=(Volume(name="data", mount="/data", size_gib=size_gib),)))
             return recording.one("PersistentVolumeClaim", "data-store-0").inputs, found(

@@ -128,14 +128,16 @@ def test_without_the_check_an_update_is_refused_and_a_preview_warns(
 
 
 class TestStatefulSets:
-    def test_a_preview_leaves_the_living_one_out_of_the_dry_run(self) -> None:
+    def test_a_preview_excludes_the_existing_object_from_the_dry_run(self) -> None:
         planned = of(deployed(of_kind(Kind.STATEFUL), preview=True))
         assert planned["metadata"]["labels"][UNPREVIEWED] == pulumi.runtime.rpc.UNKNOWN
 
-    def test_an_update_sends_it_as_it_is(self) -> None:
+    def test_an_update_sends_the_object_unchanged(self) -> None:
         assert UNPREVIEWED not in of(deployed(of_kind(Kind.STATEFUL)))["metadata"]["labels"]
 
-    def test_a_preview_says_that_its_claims_are_kept(self, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_preview_reports_that_its_claims_are_kept(
+        self, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         said: list[str] = []
         monkeypatch.setattr(pulumi.log, "info", said.append)
         monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)

@@ -311,7 +311,7 @@ class TestPrometheus:
 
 
 class TestWhoIsTold:
-    def test_by_default_nobody_is_notified(self, full: Asked) -> None:
+    def test_by_default_no_receiver_is_notified(self, full: Asked) -> None:
         alertmanager = full.workloads["alertmanager"]
         assert alertmanager.connects_to == ()
         assert [one for one in routing(full)["receivers"] if len(one) > 1] == []

@@ -152,7 +152,7 @@ def receiver(receivers: Receivers, name: str) -> dict[str, Any]:
     return found
 
 
-def test_without_receivers_nobody_is_notified() -> None:
+def test_without_receivers_no_notification_is_sent() -> None:
     assert receiver(Receivers(), "people") == {"name": "people"}
     assert receiver(Receivers(), "watchdog") == {"name": "watchdog"}
 

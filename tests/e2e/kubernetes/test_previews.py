@@ -38,7 +38,7 @@ def silent_stack(home: Path, port: int) -> PulumiStack:
     return stack
 
 
-def test_who_has_neither_secrets_nor_a_cluster_sees_what_prod_would_be() -> None:
+def test_make_preview_shows_prod_without_secrets_or_a_cluster() -> None:
     done = subprocess.run(
         ["make", "preview", "STACK=prod"], cwd=ROOT, env=environment(), capture_output=True, text=True
     )
@@ -50,7 +50,7 @@ def test_who_has_neither_secrets_nor_a_cluster_sees_what_prod_would_be() -> None
 
 
 @pytest.mark.parametrize("silence", SILENT)
-def test_a_preview_goes_on_without_a_cluster_that_does_not_answer(tmp_path: Path, silence: str) -> None:
+def test_a_preview_continues_if_the_cluster_does_not_respond(tmp_path: Path, silence: str) -> None:
     serve: Serve = SILENT[silence]
     with serve() as port:
         outcome = silent_stack(tmp_path, port).preview().succeeded()
@@ -60,7 +60,7 @@ def test_a_preview_goes_on_without_a_cluster_that_does_not_answer(tmp_path: Path
 
 
 @pytest.mark.parametrize("silence", SILENT)
-def test_an_update_ends_soon_and_has_changed_nothing(tmp_path: Path, silence: str) -> None:
+def test_an_update_fails_soon_and_changes_nothing(tmp_path: Path, silence: str) -> None:
     serve: Serve = SILENT[silence]
     with serve() as port:
         stack = silent_stack(tmp_path, port)

@@ -121,7 +121,7 @@ def test_the_user_journey_passes(stack: ClusterStack) -> None:
     stack.platform().journey()
 
 
-def test_the_databases_are_made_there(stack: ClusterStack) -> None:
+def test_the_databases_are_created_there(stack: ClusterStack) -> None:
     names = {f"pti_{service.name}" for service in SERVICES}
     assert names <= set(ask(stack, "SELECT datname FROM pg_database"))
     roles = {f"{name}_{suffix}" for name in names for suffix in ("owner", "migrator", "app")}
@@ -132,7 +132,7 @@ def test_the_databases_are_made_there(stack: ClusterStack) -> None:
         assert ask(stack, "SELECT * FROM tenancy.audit()", f"pti_{service}") == []
 
 
-def test_nobody_can_meet_in_a_database_that_no_service_owns(stack: ClusterStack) -> None:
+def test_no_database_is_open_to_every_role(stack: ClusterStack) -> None:
     open_to_all = (
         "SELECT datname FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS acl "
         "WHERE acl.grantee = 0 AND datallowconn"
@@ -160,13 +160,13 @@ def test_every_connection_over_the_network_is_encrypted(stack: ClusterStack) -> 
     assert all(one.endswith("|t") for one in found)
 
 
-def test_sorting_depends_on_no_operating_system(stack: ClusterStack) -> None:
+def test_sorting_does_not_depend_on_the_operating_system(stack: ClusterStack) -> None:
     query = "SELECT DISTINCT datlocprovider, datlocale, pg_encoding_to_char(encoding) FROM pg_database"
     assert ask(stack, query) == ["b|C.UTF-8|UTF8"]
     assert ask(stack, "SHOW data_checksums") == ["on"]
 
 
-def test_prometheus_asks_every_server_about_replication(stack: ClusterStack) -> None:
+def test_prometheus_scrapes_the_replication_of_every_server(stack: ClusterStack) -> None:
     with port_forward(stack, "statefulset/prometheus", 9090) as port:
         asked = Forwarded(port, port)
 
@@ -188,7 +188,7 @@ def test_prometheus_asks_every_server_about_replication(stack: ClusterStack) -> 
         assert {name for name, rule in rules.items() if rule["alerts"]} == set()
 
 
-def test_the_exporter_finds_it(stack: ClusterStack) -> None:
+def test_the_exporter_connects_to_it(stack: ClusterStack) -> None:
     with (
         port_forward(stack, "deployment/postgres-exporter", 9187) as port,
         urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page,
@@ -214,7 +214,7 @@ def test_no_secret_is_readable_outside_of_a_secret(stack: ClusterStack) -> None:
     assert [role for role, password in passwords.items() if password in told + said] == []
 
 
-def test_a_second_up_finds_nothing_to_do(stack: ClusterStack) -> None:
+def test_a_second_up_changes_nothing(stack: ClusterStack) -> None:
     with stack.staying_as_it_is():
         assert stack.up().succeeded().changes == []
 
@@ -224,7 +224,7 @@ def test_an_up_with_refresh_finds_no_change(stack: ClusterStack) -> None:
         stack.up("--refresh").succeeded()
 
 
-def test_network_policies_let_in_callers_and_the_operator(stack: ClusterStack) -> None:
+def test_network_policies_admit_callers_and_the_operator(stack: ClusterStack) -> None:
     if access.cluster_from_environment():
         pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, nobody knows whether it enforces network policies")
     addresses = [pod["status"]["podIP"] for pod in servers(stack).values()]
@@ -245,7 +245,7 @@ def test_network_policies_let_in_callers_and_the_operator(stack: ClusterStack) -
 
 
 @pytest.mark.parametrize("how", LOSSES)
-def test_a_lost_primary_is_followed_by_a_replica_that_has_every_row(stack: ClusterStack, how: str) -> None:
+def test_a_lost_primary_is_replaced_by_a_replica_with_every_row(stack: ClusterStack, how: str) -> None:
     platform, lost = stack.platform(), primary(stack)
     tenant = uuid.uuid4()
     booked: list[tuple[float, str]] = []
@@ -297,7 +297,7 @@ def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_an_image_that_cannot_be_pulled_is_reported_and_can_be_put_back(stack: ClusterStack, tried: Tried) -> None:
+def test_a_failed_image_pull_is_reported_and_can_be_reverted(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("The image of CloudNativePG's servers can't be pulled", on="Kubernetes", notice="nothing")
     platform = stack.platform()
     right = CloudNativePg().image

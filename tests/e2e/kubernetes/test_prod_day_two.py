@@ -112,7 +112,7 @@ def test_a_changed_secret_restarts_its_readers(stack: ClusterStack) -> None:
     assert stack.kubectl("exec", pod, "--", "cat", "/run/secrets/service/STRIPE_SECRET_KEY") == "another key"
 
 
-def test_more_replicas_are_more_pods_that_no_drain_takes_at_once(stack: ClusterStack) -> None:
+def test_more_replicas_add_pods_and_a_disruption_budget(stack: ClusterStack) -> None:
     before = stack.identities()
     stack.change({"services": {"each": {"planning": {"replicas": 2}}}})
     stack.up().succeeded()
@@ -121,7 +121,7 @@ def test_more_replicas_are_more_pods_that_no_drain_takes_at_once(stack: ClusterS
     assert "planning" in {one["metadata"]["name"] for one in stack.objects("poddisruptionbudgets")}
 
 
-def test_a_number_that_follows_the_load_is_the_autoscalers(stack: ClusterStack) -> None:
+def test_an_update_keeps_the_autoscalers_replica_count(stack: ClusterStack) -> None:
     scaling = {"minimum": 1, "maximum": 3, "cpuPercent": 80}
     stack.change({"services": {"each": {"planning": {"replicas": None, "scaling": scaling}}}})
     stack.up().succeeded()
@@ -141,7 +141,7 @@ def test_a_number_that_follows_the_load_is_the_autoscalers(stack: ClusterStack) 
     assert stack.objects("horizontalpodautoscalers") == []
 
 
-def test_a_service_that_is_taken_out_leaves_its_database(stack: ClusterStack) -> None:
+def test_a_removed_service_leaves_its_database(stack: ClusterStack) -> None:
     platform = stack.platform()
     assert platform.book(TENANT, "audit", title="kept by audit").status == 201
     names = [service.name for service in SERVICES]
@@ -155,7 +155,7 @@ def test_a_service_that_is_taken_out_leaves_its_database(stack: ClusterStack) ->
     assert platform.titles(TENANT, "audit") == ["kept by audit"]
 
 
-def test_a_task_that_fails_fails_the_update_and_is_run_again_by_the_next(stack: ClusterStack, tried: Tried) -> None:
+def test_a_failed_task_fails_the_update_and_the_next_one_runs_it_again(stack: ClusterStack, tried: Tried) -> None:
     notice = "the update fails with the migration's last lines; the running release keeps serving"
     tried.failure("A migration fails", on="Kubernetes", notice=notice)
     before = stack.identities()
@@ -224,7 +224,7 @@ def test_destroy_keeps_the_namespace_and_the_claims(stack: ClusterStack) -> None
         assert stack.objects(kind) == [], kind
 
 
-def test_a_killed_return_is_mended_and_finds_every_row(stack: ClusterStack, tried: Tried) -> None:
+def test_a_killed_recreation_is_completed_with_every_row(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("The first `up` after a `destroy` is killed", on="Kubernetes", notice="the next `up` completes it")
     kill(stack, Step("begun", "create", "StatefulSet", "postgres"))
     with tried.until_well():

@@ -83,22 +83,18 @@ def test_the_user_journey_passes_through_an_ingress(stack: ClusterStack, edge: T
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_behind_an_ingress_each_client_is_counted_by_its_own_address(
-    edge: Traefik, strangers: dict[str, Stranger]
-) -> None:
+def test_an_ingress_passes_on_each_clients_address_to_the_limits(edge: Traefik, strangers: dict[str, Stranger]) -> None:
     counted_apart(edge.by_ingress(), strangers["elsewhere"])
 
 
-def test_a_body_of_almost_the_largest_size_comes_through(edge: Traefik) -> None:
+def test_a_body_of_almost_the_largest_size_passes(edge: Traefik) -> None:
     platform, title = edge.by_ingress(), "x" * (MAX_BODY_MIB * 1024**2 - 1024)
     told = platform.call("POST", "/api/rdv/appointments", platform.token(), {"title": title})
     assert told.status == 422, "the service's own answer"
 
 
 @pytest.mark.usefixtures("enforced")
-def test_with_network_policies_the_controllers_namespace_is_let_in_and_no_other(
-    edge: Traefik, strangers: dict[str, Stranger]
-) -> None:
+def test_network_policies_admit_only_the_controllers_namespace(edge: Traefik, strangers: dict[str, Stranger]) -> None:
     for who, is_let_in in {"beside the controller": True, "elsewhere": False}.items():
         found = {one: strangers[who].opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in BEHIND}
         assert found == dict.fromkeys(BEHIND, is_let_in), who
@@ -115,7 +111,7 @@ def test_a_gateway_replaces_it_by_configuration_only(stack: ClusterStack, edge: 
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_the_gateway_has_taken_every_route(stack: ClusterStack, edge: Traefik) -> None:
+def test_the_gateway_accepts_every_route(stack: ClusterStack, edge: Traefik) -> None:
     conditions = {
         (route["metadata"]["name"], one["type"]): one["status"]
         for route in stack.objects("httproutes")
@@ -126,18 +122,16 @@ def test_the_gateway_has_taken_every_route(stack: ClusterStack, edge: Traefik) -
     assert set(conditions.values()) == {"True"}, conditions
 
 
-def test_behind_a_gateway_each_client_is_counted_by_its_own_address(
-    edge: Traefik, strangers: dict[str, Stranger]
-) -> None:
+def test_a_gateway_passes_on_each_clients_address_to_the_limits(edge: Traefik, strangers: dict[str, Stranger]) -> None:
     counted_apart(edge.by_gateway(), strangers["elsewhere"])
 
 
 @pytest.mark.usefixtures("enforced")
-def test_with_network_policies_users_come_in_by_the_gateway(edge: Traefik) -> None:
+def test_network_policies_admit_users_through_the_gateway(edge: Traefik) -> None:
     edge.by_gateway().journey()
 
 
-def test_nginx_takes_it_back_and_nothing_of_the_others_is_left(stack: ClusterStack, edge: Traefik) -> None:
+def test_nginx_replaces_the_other_edges_without_leftovers(stack: ClusterStack, edge: Traefik) -> None:
     stack.change({"gateway": {"edge": "nginx", "ingress": None, "nginx": {"replicas": 1}}})
     brought_up(stack)
     assert stack.objects("ingresses,httproutes.gateway.networking.k8s.io") == []

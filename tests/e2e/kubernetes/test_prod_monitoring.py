@@ -92,13 +92,13 @@ def watched(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.mark.usefixtures("watched")
-def test_prometheus_may_read_what_kubelets_measure_and_nothing_else(stack: ClusterStack) -> None:
+def test_prometheus_may_read_kubelet_metrics_and_nothing_else(stack: ClusterStack) -> None:
     assert rights(stack, "prometheus") - rights(stack, "default") == NODES
     assert {one for one in NODES | REFUSED if may(stack, "prometheus", one)} == NODES
 
 
 @pytest.mark.usefixtures("watched")
-def test_kube_state_metrics_may_read_what_runs_here_and_no_secret(stack: ClusterStack) -> None:
+def test_kube_state_metrics_may_read_workloads_and_no_secrets(stack: ClusterStack) -> None:
     account = "kube-state-metrics"
     # The objects belong to several API groups; the permissions only name the resource.
     assert rights(stack, account) - rights(stack, "default") == READ
@@ -120,7 +120,7 @@ def test_kube_state_metrics_reports_the_namespace_by_workload(watched: Watched[F
     assert watched.stack.query(others) == []
 
 
-def test_the_kubelet_tells_how_full_every_claim_of_ours_is(watched: Watched[Forwarded], stack: ClusterStack) -> None:
+def test_the_kubelet_reports_the_usage_of_every_claim(watched: Watched[Forwarded], stack: ClusterStack) -> None:
     def of(series: str) -> dict[str, float]:
         found = watched.stack.query(f"{series}{{namespace='{NAMESPACE}'}}")
         return {one["metric"]["persistentvolumeclaim"]: float(one["value"][1]) for one in found}
@@ -135,7 +135,7 @@ def test_the_kubelet_tells_how_full_every_claim_of_ours_is(watched: Watched[Forw
     assert watched.stack.query(others) == [], "of all that a kubelet tells"
 
 
-def test_the_heartbeat_arrives(watched: Watched[Forwarded]) -> None:
+def test_the_watchdog_notification_arrives(watched: Watched[Forwarded]) -> None:
     watched.another_sign_of_life()
 
 
@@ -153,11 +153,11 @@ def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Wat
     assert 0 < mean < 30
 
 
-def test_every_panel_shows_something(watched: Watched[Forwarded]) -> None:
+def test_every_panel_shows_data(watched: Watched[Forwarded]) -> None:
     watched.every_panel_shows_something(EMPTY_PANELS.keys())
 
 
-def test_every_rule_finds_its_series(watched: Watched[Forwarded]) -> None:
+def test_every_series_in_the_rules_exists(watched: Watched[Forwarded]) -> None:
     rules = [rule for group in watched.stack.ask_prometheus("rules")["groups"] for rule in group["rules"]]
     assert len(rules) > 50
     assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
@@ -176,7 +176,7 @@ def test_grafana_serves_the_dashboards_with_the_password(watched: Watched[Forwar
         watched.stack.ask_grafana(THROUGH_GRAFANA, "guessed", query="count(up)")
 
 
-def test_a_volume_that_fills(watched: Watched[Forwarded], stack: ClusterStack) -> None:
+def test_a_filling_volume_raises_alerts(watched: Watched[Forwarded], stack: ClusterStack) -> None:
     watched.calm()
     with _filled(stack) as fill:
         fill(LIMIT + (1 - LIMIT) / 4)
@@ -195,7 +195,7 @@ def test_a_volume_that_fills(watched: Watched[Forwarded], stack: ClusterStack) -
     watched.clears()
 
 
-def test_a_service_that_stops(watched: Watched[Forwarded], stack: ClusterStack) -> None:
+def test_a_stopped_service_raises_alerts(watched: Watched[Forwarded], stack: ClusterStack) -> None:
     watched.calm()
     with _without(stack, "user"):
         # Prometheus scrapes its removed pods until the next name lookup: they are down, but for less than a minute with
@@ -204,7 +204,7 @@ def test_a_service_that_stops(watched: Watched[Forwarded], stack: ClusterStack) 
     watched.clears()
 
 
-def test_pods_that_crash_have_no_image_or_find_no_node(
+def test_crashing_imageless_and_unschedulable_pods_raise_alerts(
     watched: Watched[Forwarded], stack: ClusterStack, tried: Tried
 ) -> None:
     tried.failure(
@@ -236,21 +236,21 @@ def test_pods_that_crash_have_no_image_or_find_no_node(
     tried.lost("nothing")
 
 
-def test_a_service_that_is_slow(watched: Watched[Forwarded]) -> None:
+def test_a_slow_service_raises_alerts(watched: Watched[Forwarded]) -> None:
     watched.calm()
     with watched.load("GET", "/api/rdv/faults/slow?seconds=4"):
         watched.raises(("LatencyHigh", "rdv"))
     watched.clears()
 
 
-def test_a_service_that_fails(watched: Watched[Forwarded]) -> None:
+def test_a_failing_service_raises_alerts(watched: Watched[Forwarded]) -> None:
     watched.calm()
     with watched.load("GET", "/api/rdv/faults/error"):
         watched.raises(("ErrorRateHigh", "rdv"), ("AvailabilityBurnFast", "rdv"), besides=frozenset(BURN))
     watched.clears()
 
 
-def test_every_replica_is_a_target_and_up(watched: Watched[Forwarded]) -> None:
+def test_every_replica_is_a_healthy_target(watched: Watched[Forwarded]) -> None:
     # The last check: by now, Prometheus no longer treats pods removed by the first update as current.
     def up() -> Counter[tuple[str, str, str]]:
         found = watched.stack.query("up")

@@ -40,7 +40,7 @@ def up(stack: ClusterStack) -> None:
     assert stack.platform().book(TENANT, title=BOOKED).status == 201
 
 
-def test_a_store_whose_image_is_missing_is_named_each_time_and_comes_back(stack: ClusterStack, tried: Tried) -> None:
+def test_a_store_without_its_image_is_reported_each_time_and_recovers(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("Redis' image can't be pulled", on="Kubernetes", notice="the update fails with pod and reason")
     with stack.configured_for_a_while():
         stack.change({"redis": {"image": f"redis:{NO_IMAGE}"}})
@@ -56,7 +56,7 @@ def test_a_store_whose_image_is_missing_is_named_each_time_and_comes_back(stack:
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_task_whose_image_is_missing_leaves_its_service_as_it_is(stack: ClusterStack, tried: Tried) -> None:
+def test_a_task_without_its_image_leaves_its_service_unchanged(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("A release's image can't be pulled", on="Kubernetes", notice="nothing: the old pods keep serving")
     before = stack.identities()
     with stack.configured_for_a_while():
@@ -71,7 +71,7 @@ def test_a_task_whose_image_is_missing_leaves_its_service_as_it_is(stack: Cluste
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_crash_loop_is_named_with_its_last_lines(stack: ClusterStack, tried: Tried) -> None:
+def test_a_crash_loop_is_reported_with_its_last_log_lines(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("A release crashes at start", on="Kubernetes", notice="nothing: the old pods keep serving")
     before = stack.identities()
     with stack.configured_for_a_while():
@@ -88,7 +88,7 @@ def test_a_crash_loop_is_named_with_its_last_lines(stack: ClusterStack, tried: T
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_quota_that_is_too_small_is_named(stack: ClusterStack, tried: Tried) -> None:
+def test_an_exceeded_quota_is_reported(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("A quota doesn't allow a new pod", on="Kubernetes", notice="nothing: the old pods keep serving")
     stack.kubectl("apply", "--filename=-", input=json.dumps(QUOTA))
     try:
@@ -104,7 +104,7 @@ def test_a_quota_that_is_too_small_is_named(stack: ClusterStack, tried: Tried) -
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_between_a_fixed_number_and_the_autoscalers_no_pod_is_lost(stack: ClusterStack) -> None:
+def test_switching_the_autoscaler_on_and_off_loses_no_pod(stack: ClusterStack) -> None:
     stack.change({"services": {"each": {"rdv": {"replicas": 2}}}})
     stack.up().succeeded()
     token, platform = stack.platform().token(), stack.platform()
@@ -133,7 +133,7 @@ def test_between_a_fixed_number_and_the_autoscalers_no_pod_is_lost(stack: Cluste
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_an_operator_that_is_missing_is_named_by_the_preview(stack: ClusterStack) -> None:
+def test_a_preview_names_a_missing_operator(stack: ClusterStack) -> None:
     before = stack.identities()
     with stack.configured_for_a_while():
         stack.change({"gateway": {"tls": {"source": "cert-manager", "issuer": "any"}}})

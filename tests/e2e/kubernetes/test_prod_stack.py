@@ -71,7 +71,7 @@ def test_an_update_ends_when_every_pod_is_ready(stack: ClusterStack) -> None:
     assert {one["metadata"]["name"] for one in stack.objects("persistentvolumeclaims")} == configuration.CLAIMS
 
 
-def test_no_container_has_died_on_the_way(stack: ClusterStack) -> None:
+def test_no_container_has_crashed_during_the_start(stack: ClusterStack) -> None:
     restarts = {
         name: status["restartCount"]
         for name, pod in stack.pods().items()
@@ -132,7 +132,7 @@ def test_no_secret_is_readable_in_a_pod_or_a_config_map(stack: ClusterStack) -> 
     assert [value for value in values if value in told] == []
 
 
-def test_a_check_that_is_given_up_does_not_restart_postgresql(stack: ClusterStack, tried: Tried) -> None:
+def test_a_health_check_that_times_out_does_not_restart_postgresql(stack: ClusterStack, tried: Tried) -> None:
     """When PostgreSQL is process 1, an orphaned child of the check exits with a status that PostgreSQL takes for a
     crash."""
     tried.failure("A command in PostgreSQL's container is killed", on="Kubernetes", notice="nothing")
@@ -151,7 +151,7 @@ def checkpointer(stack: ClusterStack) -> str:
     return stack.kubectl("exec", "postgres-0", "--", "sh", "-c", find)
 
 
-def test_a_second_up_finds_nothing_to_do(stack: ClusterStack) -> None:
+def test_a_second_up_changes_nothing(stack: ClusterStack) -> None:
     with stack.staying_as_it_is():
         assert stack.up().succeeded().changes == []
 

@@ -29,9 +29,7 @@ def stack(api_server: cluster.Cluster, tmp_path: Path) -> Iterator[OwnStack]:
     made.remove()
 
 
-def test_a_saved_plan_is_carried_out_elsewhere(
-    stack: OwnStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_saved_plan_runs_on_another_machine(stack: OwnStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = tmp_path / "plan.json"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

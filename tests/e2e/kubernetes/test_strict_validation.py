@@ -44,7 +44,7 @@ def test_the_api_server_accepts_every_object_without_warnings(server: cluster.Cl
     assert dry_run(server, objects) == (0, "")
 
 
-def test_the_api_server_does_refuse_what_it_does_not_know(server: cluster.Cluster) -> None:
+def test_the_api_server_refuses_unknown_fields(server: cluster.Cluster) -> None:
     (broken,) = (one for one in objects_of("prod") if one["kind"] == "StatefulSet" and "redis" in str(one["metadata"]))
     pod = {**broken["spec"]["template"]["spec"], "automountServiceAccountTokn": False}
     spec = {**broken["spec"], "template": {**broken["spec"]["template"], "spec": pod}}
@@ -54,16 +54,14 @@ def test_the_api_server_does_refuse_what_it_does_not_know(server: cluster.Cluste
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_kubeconform_finds_every_object_in_the_servers_own_schemas(server: cluster.Cluster, variant: str) -> None:
+def test_kubeconform_accepts_every_object_by_the_servers_own_schemas(server: cluster.Cluster, variant: str) -> None:
     schemas.write(server)
     objects = [one for one in objects_of(variant) if one["kind"] not in OF_EXTENSIONS]
     assert schemas.nonconforming(as_text(objects), server.server_version) == []
 
 
 @pytest.mark.parametrize("kind", sorted(OF_EXTENSIONS))
-def test_the_operators_definitions_take_what_is_written_for_them(
-    server: cluster.Cluster, tmp_path: Path, kind: str
-) -> None:
+def test_the_operators_crds_accept_every_custom_resource(server: cluster.Cluster, tmp_path: Path, kind: str) -> None:
     if server.server_version != VERSION:
         pytest.skip(f"the operators' own versions belong to Kubernetes {VERSION}")
     extensions.install(server, kind, tmp_path)
