@@ -98,13 +98,13 @@ def main() -> int:
 def measured(stack: FullStack, minutes: float, per_second: float, kill: Sequence[str], window_minutes: float) -> int:
     """Run the load, print the results, and return the exit code."""
     platform = stack.platform()
-    platform.seconds_until_well()
+    platform.seconds_until_recovered()
     bookings = Bookings(platform)
     bound_s = 60 * minutes + len(kill) * (60 * window_minutes + DEADLINE_S)
     windows: list[Window] = []
     with (
         MemorySampler(stack) as memory,
-        Load(bookings.next, per_second=per_second, at_most_s=bound_s, workers=WORKERS) as load,
+        Load(bookings.next, per_second=per_second, max_duration_s=bound_s, workers=WORKERS) as load,
     ):
         _pass(load, 60 * minutes)
         windows.append(Window(None, 0.0, load.now_s()))
@@ -137,7 +137,7 @@ def _killed(stack: FullStack, platform: Platform, store: str, load: Load) -> flo
     """Kill a store. Return the load's second at which the platform had recovered, or None."""
     try:
         stack.crash(store)
-        platform.seconds_until_well()
+        platform.seconds_until_recovered()
     except AssertionError as late:
         print(f"{store}: {late}", file=sys.stderr)
         return None

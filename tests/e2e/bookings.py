@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from contract import StackOutputs
 from tests.e2e.load import Request
-from tests.e2e.platform import Answer, Platform
+from tests.e2e.platform import Platform, Response
 from tests.engine.stores import Stores
 
 TENANTS = 100
@@ -104,7 +104,7 @@ class Bookings:
         service, tenant = self._service(), self._tenant()
         title = f"{self.run}-{next(self._numbers)}"
 
-        def send() -> Answer:
+        def send() -> Response:
             new = {"title": title, "starts_at": "2030-01-01T09:00:00Z"}
             answer = self.platform.call("POST", f"/api/{service}/appointments", self._tokens[tenant], new)
             if answer.status == 201:

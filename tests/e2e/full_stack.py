@@ -15,7 +15,7 @@ from settings.catalog import SERVICES
 from settings.credentials import third_party
 from settings.gateway import Gateway
 from testbed import ext4
-from tests.e2e.outages import ASK, Inside
+from tests.e2e.outages import ASK_SCRIPT, InternalClient
 from tests.e2e.platform import Platform, certificate_of
 from tests.engine import docker_engine
 from tests.engine.configurations import free_ports
@@ -85,15 +85,15 @@ class FullStack(PulumiStack):
         finally:
             docker("start", *identities)
 
-    def inside(self) -> Inside:
+    def inside(self) -> InternalClient:
         """Return access to the services from within their own containers."""
         ports = {service.name: service.port for service in SERVICES}
 
         def ask(service: str, path: str) -> str:
             address = f"http://127.0.0.1:{ports[service]}{path}"
-            return docker("exec", self.container(service)["Id"], "python", "-c", ASK, address)
+            return docker("exec", self.container(service)["Id"], "python", "-c", ASK_SCRIPT, address)
 
-        return Inside(self.platform(), ask)
+        return InternalClient(self.platform(), ask)
 
     def restarts(self, workload: str) -> int:
         """Return how often the engine has restarted the container."""

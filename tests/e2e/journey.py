@@ -112,7 +112,7 @@ class Journey:
         assert self._stores.redis("GET", key) == value
         if self.outputs.credentials.redis:
             address = (self.outputs.redis.host, self.outputs.redis.port)
-            assert _spoken(address, b"*1\r\n$4\r\nPING\r\n").startswith(b"-NOAUTH")
+            assert _exchange(address, b"*1\r\n$4\r\nPING\r\n").startswith(b"-NOAUTH")
 
     def kafka(self) -> None:
         """Exchange messages between a program on the host and a container: each side reads both."""
@@ -130,7 +130,7 @@ class Journey:
         """Check that ZooKeeper, if enabled, reports healthy."""
         if self.zookeeper_port is not None:
             address = (self.outputs.kafka.bootstrap_servers.rpartition(":")[0], self.zookeeper_port)
-            assert _spoken(address, b"ruok") == b"imok"
+            assert _exchange(address, b"ruok") == b"imok"
 
     def pg_admin(self) -> None:
         """Check that pgAdmin lists the stack's server after a login, and connects with the provisioned password."""
@@ -206,7 +206,7 @@ class Journey:
         return done.stdout
 
 
-def _spoken(address: tuple[str, int], text: bytes) -> bytes:
+def _exchange(address: tuple[str, int], text: bytes) -> bytes:
     """Return the first bytes of a server's response."""
     with socket.create_connection(address, timeout=30) as connection:
         connection.sendall(text)

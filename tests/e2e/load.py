@@ -10,14 +10,14 @@ from http.client import HTTPException
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.platform import Answer
+from tests.e2e.platform import Response
 
 
 @dataclass(frozen=True)
 class Request:
     """A request that has yet to be sent."""
 
-    send: Callable[[], Answer]
+    send: Callable[[], Response]
     kind: str = "request"
 
 
@@ -48,7 +48,7 @@ class Sample:
 
 @dataclass
 class Load:
-    """A fixed number of requests per second for the duration of the context, at most `at_most_s`.
+    """A fixed number of requests per second for the duration of the context, at most `max_duration_s`.
 
     Each request has its own scheduled time, whether or not earlier ones have been answered. If all workers are waiting
     for responses, a due request is sent late; none is left out before the end.
@@ -58,7 +58,7 @@ class Load:
     """Returns the next request; called by one worker at a time."""
 
     per_second: float = 10
-    at_most_s: float = 120
+    max_duration_s: float = 120
     workers: int = 8
     """Maximum number of concurrent requests."""
 
@@ -66,10 +66,10 @@ class Load:
     """One sample per answered request, in the order in which they ended."""
 
     @classmethod
-    def of(cls, send: Callable[[], Answer], per_second: float = 10, at_most_s: float = 120) -> Self:
+    def of(cls, send: Callable[[], Response], per_second: float = 10, max_duration_s: float = 120) -> Self:
         """Return a load that repeats the same request."""
         request = Request(send)
-        return cls(lambda: request, per_second, at_most_s)
+        return cls(lambda: request, per_second, max_duration_s)
 
     @property
     def well(self) -> int:
@@ -108,7 +108,7 @@ class Load:
                 due = self._begun / self.per_second
                 self._begun += 1
             wait = due - self.now_s()
-            if due > self.at_most_s or self._stopped.wait(max(0.0, wait)):
+            if due > self.max_duration_s or self._stopped.wait(max(0.0, wait)):
                 return
             self._one(due)
 

@@ -14,7 +14,7 @@ from settings.monitoring import Monitoring, Prometheus
 from tests.e2e import full_stack
 from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack
 from tests.e2e.shortened_checkout import shortened_checkout
-from tests.e2e.watched import THRESHOLDS, Watchers
+from tests.e2e.watched import THRESHOLDS, MonitoringClients
 from tests.engine import docker_engine
 from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
@@ -25,7 +25,7 @@ FRONTEND = "client-pwa"
 SERVERS = ("prometheus", "alertmanager", "grafana")
 
 
-class MonitoredStack(Watchers, FullStack):
+class MonitoredStack(MonitoringClients, FullStack):
     """The stack, and the responses of Prometheus and Grafana."""
 
     def prometheus_url(self) -> str:

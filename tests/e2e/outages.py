@@ -14,7 +14,7 @@ from tests.e2e.platform import Platform
 from tests.engine.stores import Stores
 from tests.engine.waiting import until
 
-ASK = (
+ASK_SCRIPT = (
     "import sys, urllib.request as u\n"
     "try: answer = u.urlopen(sys.argv[1], timeout=30)\n"
     "except u.HTTPError as error: answer = error\n"
@@ -24,12 +24,12 @@ ASK = (
 
 
 @dataclass(frozen=True)
-class Inside:
+class InternalClient:
     """Access to the services from inside, bypassing the gateway."""
 
     platform: Platform
     ask: Callable[[str, str], str]
-    """Returns what `ASK` prints for a service and a path."""
+    """Returns what `ASK_SCRIPT` prints for a service and a path."""
 
     def health(self, service: str) -> tuple[int, Any]:
         """Return status and body of the readiness endpoint."""
@@ -41,7 +41,7 @@ class Inside:
         samples = re.findall(r"^([^#\s].*) (\S+)$", self.ask(service, "/metrics").partition(" ")[2], re.MULTILINE)
         return {sample: float(value) for sample, value in samples}
 
-    def wait_until_away(self, *dependencies: str) -> None:
+    def wait_until_unavailable(self, *dependencies: str) -> None:
         """Wait until every service reports exactly these dependencies as unavailable, and is still ready."""
         expected = (200, {"status": "degraded" if dependencies else "ok", "dependencies": states(dependencies)})
         for service in self.platform.services:
@@ -51,17 +51,17 @@ class Inside:
             for dependency, state in states(dependencies).items():
                 assert metrics[f'pti_dependency_up{{dependency="{dependency}"}}'] == (state == "ok")
 
-    def events_waiting(self) -> float:
+    def outbox_events(self) -> float:
         """Return the number of events that wait for Kafka in all services."""
         return sum(self.metrics(service)["pti_outbox_events"] for service in self.platform.services)
 
 
-def states(away: Iterable[str]) -> dict[str, str]:
+def states(unavailable: Iterable[str]) -> dict[str, str]:
     """Return the state that a service reports for each dependency."""
-    return {name: "unavailable" if name in away else "ok" for name in ("postgres", "redis", "kafka")}
+    return {name: "unavailable" if name in unavailable else "ok" for name in ("postgres", "redis", "kafka")}
 
 
-def every_event_arrived_once(
+def check_events_arrived_once(
     outputs: StackOutputs[str], bookings: Bookings, postgres: tuple[str, int] | None = None
 ) -> None:
     """Wait until every service has one event per committed booking; none may have more."""
@@ -70,11 +70,11 @@ def every_event_arrived_once(
     expected = dict.fromkeys(outputs.postgres.databases, len(rows))
     found: dict[str, int] = {}
 
-    def have_arrived() -> bool:
+    def all_arrived() -> bool:
         found.update(events(outputs, bookings, postgres))
         return all(found[service] >= number for service, number in expected.items())
 
-    until("every event has arrived", have_arrived)
+    until("every event has arrived", all_arrived)
     assert found == expected, "more events than bookings"
     print(f"{len(bookings.acknowledged)} bookings acknowledged, {len(rows)} committed; their events: {found}")
 

@@ -26,13 +26,13 @@ from settings.catalog import SERVICES
 from tests.artifacts import reference_process
 from tests.engine.waiting import DEADLINE_S, until
 
-ANSWER_S = 30.0
+RESPONSE_TIMEOUT_S = 30.0
 """Timeout for one response."""
 
-LARGE_ANSWER_S = 120.0
+LARGE_RESPONSE_TIMEOUT_S = 120.0
 """Timeout while ten large bodies are transferred."""
 
-LARGE_AT_ONCE = 10
+CONCURRENT_LARGE_BODIES = 10
 
 FOREIGN_ORIGIN = "https://attacker.example"
 SECURITY_HEADERS = {
@@ -46,7 +46,7 @@ CERTIFICATE_TYPE = "tls:index/selfSignedCert:SelfSignedCert"
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """One HTTP response."""
 
     status: int
@@ -109,17 +109,17 @@ class Platform:
 
     def journey(self) -> None:
         """Run every check except the rate limit, which would block later requests."""
-        self.guarded()
-        self.booked_and_listed()
-        self.tenants_apart()
-        self.largest_bodies()
-        self.every_service()
-        self.public_paths()
-        self.correlation()
-        self.browsers()
-        self.front_ends()
-        self.plain_http()
-        self.security_headers()
+        self.check_authentication()
+        self.check_booking()
+        self.check_tenant_isolation()
+        self.check_largest_bodies()
+        self.check_services()
+        self.check_public_paths()
+        self.check_correlation_ids()
+        self.check_cors()
+        self.check_frontends()
+        self.check_http_redirect()
+        self.check_security_headers()
 
     # One request.
 
@@ -138,8 +138,8 @@ class Platform:
         content: bytes | None = None,
         host: str | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout_s: float = ANSWER_S,
-    ) -> Answer:
+        timeout_s: float = RESPONSE_TIMEOUT_S,
+    ) -> Response:
         """Send one request over TLS on a new connection, to the API by default.
 
         Args:
@@ -168,7 +168,7 @@ class Platform:
 
     @contextmanager
     def connected(
-        self, host: str, context: ssl.SSLContext | None = None, timeout_s: float = ANSWER_S
+        self, host: str, context: ssl.SSLContext | None = None, timeout_s: float = RESPONSE_TIMEOUT_S
     ) -> Iterator[ssl.SSLSocket]:
         """Return a connection to the edge for the host; without a context, the edge must present the platform's
         certificate."""
@@ -178,12 +178,12 @@ class Platform:
         ):
             yield encrypted
 
-    def book(self, tenant: uuid.UUID, service: str | None = None, title: str = "control visit") -> Answer:
+    def book(self, tenant: uuid.UUID, service: str | None = None, title: str = "control visit") -> Response:
         """Create an appointment."""
         new = {"title": title, "starts_at": "2030-01-01T09:00:00Z"}
         return self.call("POST", f"{self._api(service)}/appointments", self.token(tenant), new)
 
-    def listed(self, tenant: uuid.UUID, service: str | None = None) -> Answer:
+    def listed(self, tenant: uuid.UUID, service: str | None = None) -> Response:
         """Return the tenant's appointments."""
         return self.call("GET", f"{self._api(service)}/appointments", self.token(tenant))
 
@@ -195,7 +195,7 @@ class Platform:
 
     # The checks of the journey.
 
-    def guarded(self) -> None:
+    def check_authentication(self) -> None:
         """Check that requests without a valid token get 401."""
         path = f"{self._api()}/appointments"
         refused = {
@@ -211,7 +211,7 @@ class Platform:
         assert self.call("GET", f"{path}?jwt={self.token()}").status == 401, "a token in the address"
         assert self.call("GET", path, self.token()).status == 200
 
-    def booked_and_listed(self) -> None:
+    def check_booking(self) -> None:
         """Check that a booked appointment is stored, listed from the database and then from the cache, and published to
         Kafka."""
         tenant, title = uuid.uuid4(), "première visite"
@@ -229,7 +229,7 @@ class Platform:
         assert answer.status == 200, answer
         return int(answer.json["by_type"].get("appointment.created", 0))
 
-    def tenants_apart(self) -> None:
+    def check_tenant_isolation(self) -> None:
         """Check that two tenants never see each other's rows, neither in the list nor by ID."""
         ours, theirs = uuid.uuid4(), uuid.uuid4()
         booked = {tenant: self.book(tenant, title=str(tenant)).json["id"] for tenant in (ours, theirs)}
@@ -240,35 +240,37 @@ class Platform:
             assert self.call("GET", f"{path}/{booked[other]}", self.token(tenant)).status == 404
             assert self.call("POST", f"{path}/{booked[other]}/cancel", self.token(tenant)).status == 404
 
-    def largest_bodies(self) -> None:
+    def check_largest_bodies(self) -> None:
         """Check that ten concurrent uploads and downloads of the largest allowed size return unchanged."""
         tenant = uuid.uuid4()
-        booked = [self.book(tenant, title="with a scan").json["id"] for _ in range(LARGE_AT_ONCE)]
+        booked = [self.book(tenant, title="with a scan").json["id"] for _ in range(CONCURRENT_LARGE_BODIES)]
         paths = [f"{self._api()}/appointments/{one}/attachment" for one in booked]
         contents = [urandom(self.max_body_mib << 20) for _ in paths]
 
         def put(path: str, content: bytes) -> int:
             token = self.token(tenant)
-            return self.call("PUT", path, token, content=content, timeout_s=LARGE_ANSWER_S).status
+            return self.call("PUT", path, token, content=content, timeout_s=LARGE_RESPONSE_TIMEOUT_S).status
 
-        def got(path: str) -> Answer:
-            return self.call("GET", path, self.token(tenant), timeout_s=LARGE_ANSWER_S)
+        def got(path: str) -> Response:
+            return self.call("GET", path, self.token(tenant), timeout_s=LARGE_RESPONSE_TIMEOUT_S)
 
-        with ThreadPoolExecutor(LARGE_AT_ONCE) as clients:
-            assert list(clients.map(put, paths, contents)) == [204] * LARGE_AT_ONCE
+        with ThreadPoolExecutor(CONCURRENT_LARGE_BODIES) as clients:
+            assert list(clients.map(put, paths, contents)) == [204] * CONCURRENT_LARGE_BODIES
             answers = list(clients.map(got, paths))
-        assert [one.status for one in answers] == [200] * LARGE_AT_ONCE
-        assert [one.body == content for one, content in zip(answers, contents, strict=True)] == [True] * LARGE_AT_ONCE
+        assert [one.status for one in answers] == [200] * CONCURRENT_LARGE_BODIES
+        assert [one.body == content for one, content in zip(answers, contents, strict=True)] == [
+            True
+        ] * CONCURRENT_LARGE_BODIES
         # A test's volume is small.
         assert {put(path, b"") for path in paths} == {204}
 
-    def every_service(self) -> None:
+    def check_services(self) -> None:
         """Check that each service answers on its own route, has its own database, and receives the events of all
         services."""
         tenant = uuid.uuid4()
         for name in self.services:
-            told = self.call("GET", f"{self._api(name)}/public/info", self.token())
-            assert (told.status, told.json["service"]) == (200, name)
+            info = self.call("GET", f"{self._api(name)}/public/info", self.token())
+            assert (info.status, info.json["service"]) == (200, name)
             assert self.book(tenant, name, title=f"kept by {name}").status == 201, name
         assert {name: self.titles(tenant, name) for name in self.services} == {
             name: [f"kept by {name}"] for name in self.services
@@ -278,13 +280,13 @@ class Platform:
             until(what, lambda name=name: self.events(tenant, name) >= len(self.services))  # type: ignore[misc]
         assert self.call("GET", "/api/no-such-service/public/info", self.token()).status == 404
 
-    def public_paths(self) -> None:
+    def check_public_paths(self) -> None:
         """Check that a public path needs no token, and that the same path of another service does."""
         for name in self.services:
             expected = 200 if name == self.public_service else 401
             assert self.call("GET", f"{self._api(name)}/public/info").status == expected, name
 
-    def correlation(self) -> None:
+    def check_correlation_ids(self) -> None:
         """Check that the client's correlation ID is returned once, and that a request without one gets a new one."""
         path, ours = f"{self._api()}/public/info", f"journey-{uuid.uuid4()}"
         answer = self.call("GET", path, self.token(), headers={"X-Correlation-ID": ours})
@@ -292,7 +294,7 @@ class Platform:
         (given,) = self.call("GET", path, self.token()).headers.get_all("X-Correlation-ID") or []
         assert given
 
-    def browsers(self) -> None:
+    def check_cors(self) -> None:
         """Check that pages of a front end may call the API and other pages may not."""
         ours = [f"https://{self._authority(host)}" for host in self.frontends.values()]
         for origin in (*ours, FOREIGN_ORIGIN):
@@ -309,22 +311,22 @@ class Platform:
                 assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
                 assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
 
-    def front_ends(self) -> None:
+    def check_frontends(self) -> None:
         """Check that each front end answers on its own host name and knows the API's address."""
         for name, host in self.frontends.items():
             page = self.call("GET", "/some/page", host=host)
             assert (page.status, page.headers["X-Frontend"]) == (200, name)
             assert f"https://{self._authority(self.api_host)}" in page.body.decode()
 
-    def plain_http(self) -> None:
+    def check_http_redirect(self) -> None:
         """Check that unencrypted requests are redirected to HTTPS with path and query unchanged."""
         for host in (self.api_host, *self.frontends.values()):
-            with socket.create_connection((self.address, self.http_port), ANSWER_S) as plain:
+            with socket.create_connection((self.address, self.http_port), RESPONSE_TIMEOUT_S) as plain:
                 answer = _ask(plain, "POST", "/a/path?and=query", b"x", {"Host": host})
             assert answer.status == self.redirect_status
             assert answer.headers["Location"] == f"https://{self._authority(host)}/a/path?and=query"
 
-    def security_headers(self) -> None:
+    def check_security_headers(self) -> None:
         """Check that every host's responses have the security headers, including errors."""
         answers = [self.call("GET", f"{self._api()}/appointments")]
         answers += [self.call("GET", "/", host=host) for host in self.frontends.values()]
@@ -334,7 +336,7 @@ class Platform:
 
     # Checks that not every stack supports.
 
-    def limited(self, per_minute: int) -> None:
+    def check_rate_limit(self, per_minute: int) -> None:
         """Check that requests over the limit get 429 with `Retry-After`."""
         # Limits count per calendar minute; if one ends meanwhile, the count restarts.
         token = self.token()
@@ -345,23 +347,23 @@ class Platform:
         assert answers[-1].status == 429
         assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
 
-    def unknown_host(self) -> None:
+    def check_unknown_host(self) -> None:
         """Check that an unknown host name gets no certificate (with nginx as the edge)."""
         with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
             self.call("GET", "/", host="unknown.example")
 
-    def shown_certificate(self) -> bytes:
+    def served_certificate(self) -> bytes:
         """Return the certificate that the edge presents for the API's host name, as DER, trusted or not."""
-        with self.connected(self.api_host, _trusting_anybody()) as encrypted:
+        with self.connected(self.api_host, _unverified_context()) as encrypted:
             return encrypted.getpeercert(binary_form=True) or b""
 
-    def seconds_until_well(self, deadline_s: float = DEADLINE_S) -> float:
+    def seconds_until_recovered(self, deadline_s: float = DEADLINE_S) -> float:
         """Measure the time until every service books, lists and receives events, and every front end answers."""
         began = time.monotonic()
-        until("the platform is well again", self._is_well, deadline_s)
+        until("the platform is well again", self._works, deadline_s)
         return time.monotonic() - began
 
-    def _is_well(self) -> bool:
+    def _works(self) -> bool:
         tenant = uuid.uuid4()
         try:
             pages = [self.call("GET", "/", host=host).status for host in self.frontends.values()]
@@ -384,11 +386,11 @@ class Platform:
 
     def _context(self) -> ssl.SSLContext:
         if self.certificate is None:
-            return _trusting_anybody()
+            return _unverified_context()
         return ssl.create_default_context(cadata=self.certificate)
 
 
-def _trusting_anybody() -> ssl.SSLContext:
+def _unverified_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
@@ -401,13 +403,13 @@ def certificate_of(exported: Mapping[str, Any]) -> str:
     return str(pem)
 
 
-def _ask(connected: socket.socket, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+def _ask(connected: socket.socket, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
     """Send one request on an open connection."""
     connection = HTTPConnection("named-in-the-headers.invalid")
     connection.sock = connected
     try:
         connection.request(method, path, body, {**headers, "Connection": "close"})
         response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
+        return Response(response.status, response.headers, response.read())
     finally:
         connection.close()

@@ -94,12 +94,12 @@ def test_a_store_runs_on_a_new_ext4_file_system(full: Full, volume: str) -> None
 
 def test_the_journey(full: Full) -> None:
     full.platform.journey()
-    full.platform.unknown_host()
+    full.platform.check_unknown_host()
 
 
 def test_a_renewed_certificate_is_shown_without_a_restart(full: Full, tmp_path: Path) -> None:
     """The files change while nginx runs, as a kubelet updates them."""
-    container, before = full.stack.container("nginx"), full.platform.shown_certificate()
+    container, before = full.stack.container("nginx"), full.platform.served_certificate()
     (volume,) = (one["Name"] for one in container["Mounts"] if one["Destination"] == CERTIFICATE)
     renewed, kept = tmp_path / "renewed", tmp_path / "kept"
     kept.mkdir()
@@ -109,11 +109,11 @@ def test_a_renewed_certificate_is_shown_without_a_restart(full: Full, tmp_path: 
 
     docker(*change, f"cp /shown/* /here/kept/ && {PUT.format('renewed')}")
     with timed("the renewed certificate is shown"):
-        until("another certificate", lambda: full.platform.shown_certificate() != before)
-    assert full.platform.shown_certificate() == ssl.PEM_cert_to_DER_cert((renewed / "tls.crt").read_text())
+        until("another certificate", lambda: full.platform.served_certificate() != before)
+    assert full.platform.served_certificate() == ssl.PEM_cert_to_DER_cert((renewed / "tls.crt").read_text())
 
     docker(*change, PUT.format("kept"))
-    until("the certificate of before", lambda: full.platform.shown_certificate() == before)
+    until("the certificate of before", lambda: full.platform.served_certificate() == before)
     assert full.stack.container("nginx")["State"]["StartedAt"] == container["State"]["StartedAt"]
 
 
@@ -172,11 +172,11 @@ def test_after_a_crash_under_load_the_platform_recovers_with_every_acknowledged_
     notice = "requests that need it fail or wait until it is back"
     tried.failure(f"{workload} is killed (SIGKILL) under load", on="Docker", notice=notice)
     bookings = Bookings(full.platform)
-    with Load(bookings.next, per_second=5, at_most_s=300, workers=32) as load:
+    with Load(bookings.next, per_second=5, max_duration_s=300, workers=32) as load:
         until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
         with tried.until_well(), timed(f"well again after a crash of {workload}"):
             full.stack.crash(workload)
-            full.platform.seconds_until_well()
+            full.platform.seconds_until_recovered()
         before = len(bookings.acknowledged)
         until("bookings are taken again", lambda: len(bookings.acknowledged) > before)
     print(f"{len(load.samples)} requests, {len(load.failures)} of them failed")
@@ -185,7 +185,7 @@ def test_after_a_crash_under_load_the_platform_recovers_with_every_acknowledged_
     tried.lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
     tried.requests(load)
     # The platform counts as healthy before services that tolerate an outage have reconnected to Redis or Kafka.
-    full.stack.inside().wait_until_away()
+    full.stack.inside().wait_until_unavailable()
     full.platform.journey()
 
 
@@ -212,7 +212,7 @@ def test_a_new_image_of_one_service_only_replaces_that_service(full: Full, newer
 
     full.stack.configure({"services": {"each": {**PUBLIC, CHANGED: {"image": newer_image}}}})
     shown = full.stack.preview().succeeded()
-    with Load.of(lambda: full.platform.call("GET", f"/api/{PUBLIC_SERVICE}/public/info"), at_most_s=300) as load:
+    with Load.of(lambda: full.platform.call("GET", f"/api/{PUBLIC_SERVICE}/public/info"), max_duration_s=300) as load:
         rolled = full.stack.up().succeeded()
 
     own = {f"{CHANGED}{part}" for part in ("", "-secrets", "-migrations", "-migrations-secrets")}
@@ -249,7 +249,7 @@ def test_a_service_that_is_removed_and_added_again_finds_its_rows(full: Full) ->
 
 
 def test_requests_over_the_limit_get_429_with_retry_after(full: Full) -> None:
-    full.platform.limited(PER_MINUTE)
+    full.platform.check_rate_limit(PER_MINUTE)
 
 
 def test_destroy_keeps_the_data(full: Full) -> None:

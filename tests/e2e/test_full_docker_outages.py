@@ -14,7 +14,7 @@ from settings.catalog import FRONTENDS, SERVICES
 from tests.e2e.bookings import Bookings
 from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack, configuration, full_stack, third_party_secrets, timed
 from tests.e2e.load import Load
-from tests.e2e.outages import every_event_arrived_once
+from tests.e2e.outages import check_events_arrived_once
 from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
@@ -49,23 +49,23 @@ def test_bookings_continue_without_redis_and_kafka(stack: FullStack, tried: Trie
     )
     platform = stack.platform()
     bookings, inside = Bookings(platform), stack.inside()
-    with Load(bookings.next, per_second=5, at_most_s=300, workers=32) as load:
+    with Load(bookings.next, per_second=5, max_duration_s=300, workers=32) as load:
         more_bookings(bookings)
         with stack.without("redis"):
-            inside.wait_until_away("redis")
+            inside.wait_until_unavailable("redis")
             more_bookings(bookings)
             with stack.without("kafka"):
-                inside.wait_until_away("redis", "kafka")
+                inside.wait_until_unavailable("redis", "kafka")
                 more_bookings(bookings)
-                until("events wait", lambda: inside.events_waiting() > 0)
+                until("events wait", lambda: inside.outbox_events() > 0)
                 workloads = docker_engine.workloads(stack.name)
         with tried.until_well():
-            inside.wait_until_away()
-            until("no event waits", lambda: inside.events_waiting() == 0)
+            inside.wait_until_unavailable()
+            until("no event waits", lambda: inside.outbox_events() == 0)
     tried.requests(load)
     assert load.failures == []
     assert {workloads[name] for name in (*NAMES, "kong", "nginx")} == {"healthy"}
-    every_event_arrived_once(stack.outputs(), bookings)
+    check_events_arrived_once(stack.outputs(), bookings)
     tried.lost("nothing")
     platform.journey()
 
@@ -96,7 +96,7 @@ def test_no_container_is_restarted_during_an_outage_of_the_stores(stack: FullSta
         until("Kafka waits for ZooKeeper", lambda: failed_checks(stack, "kafka") >= UNREADY_CHECKS, OUTAGE_DEADLINE_S)
         assert stack.restarts("kafka") == 0
     with tried.until_well(), timed("well again after the stores' return"):
-        platform.seconds_until_well()
+        platform.seconds_until_recovered()
     assert {name: stack.container(name)["State"]["StartedAt"] for name in started} == since
     assert {name: stack.restarts(name) for name in started} == dict.fromkeys(started, 0)
     print(f"Kafka was restarted {stack.restarts('kafka')} times after ZooKeeper's return")

@@ -100,7 +100,7 @@ def test_the_journey_passes_through_the_gateway_to_the_process(platform: Platfor
     process = editor.start()
     try:
         # Nothing here waits for its `/health`, and it answers before it is connected to Kafka.
-        print(f"well after {platform.seconds_until_well():.1f} s")
+        print(f"well after {platform.seconds_until_recovered():.1f} s")
         platform.journey()
         correlation = str(uuid.uuid4())
         sent = {"X-Correlation-ID": correlation}

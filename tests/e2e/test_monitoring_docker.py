@@ -26,7 +26,15 @@ from tests.e2e.monitored_stack import (
     memory_mib,
     monitored_stack,
 )
-from tests.e2e.watched import BURN, BUSINESS, POSTED, REQUESTS, SELDOM, THRESHOLDS, receiver
+from tests.e2e.watched import (
+    BURN_RATE_ALERTS,
+    BUSINESS,
+    POST_COUNTER,
+    RARE_SERIES,
+    REQUESTS,
+    THRESHOLDS,
+    running_receiver,
+)
 from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
@@ -34,7 +42,7 @@ from tests.engine.waiting import until
 NOT_ASKED = {"backup.yml", "kubernetes.yml", "cloudnativepg.yml"}
 """Rules that no Docker stack loads, because no exporter there reports the metrics."""
 
-UNHEARD = {
+UNUSED_SERIES = {
     "database:backup_age:seconds": "no backup runs",
     "cnpg_pg_replication_streaming_replicas": "PostgreSQL is one server here",
     "kube_pod_labels": "there is no cluster",
@@ -54,13 +62,13 @@ Watched = watched_stack.Watched[MonitoredStack]
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Create the stack and wait until no alert fires; remove it with its data after the module's tests."""
     with (
-        receiver(engine_address()) as (people, address),
+        running_receiver(engine_address()) as (receiver, address),
         monitored_stack(tmp_path_factory.mktemp("watched"), address) as stack,
     ):
         with timed("up from nothing"):
             stack.up().succeeded()
-        found = Watched(stack, stack.platform(), people)
-        found.calm()
+        found = Watched(stack, stack.platform(), receiver)
+        found.wait_until_calm()
         yield found
 
 
@@ -77,14 +85,14 @@ def test_every_target_is_up(watched: Watched) -> None:
 
 
 def test_the_watchdog_notification_arrives(watched: Watched) -> None:
-    watched.another_sign_of_life()
+    watched.wait_for_heartbeat()
 
 
 def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Watched) -> None:
-    watched.do_business()
+    watched.produce_business_metrics()
     until("all is counted", lambda: {name: watched.stack.value(f"sum({name})") for name in BUSINESS} == BUSINESS)
     labels = ("http_route", "http_response_status_code")
-    series = watched.stack.query(POSTED)
+    series = watched.stack.query(POST_COUNTER)
     counts = {tuple(one["metric"][label] for label in labels): int(one["value"][1]) for one in series}
     assert counts.items() >= REQUESTS.items()
     assert [label for one in series for label in one["metric"] if "tenant" in label] == []
@@ -104,7 +112,7 @@ def test_the_reported_certificate_expiry_is_that_of_the_served_one(watched: Watc
 
 
 def test_every_panel_shows_data(watched: Watched) -> None:
-    watched.every_panel_shows_something(EMPTY_PANELS.keys())
+    watched.check_panels_have_data(EMPTY_PANELS.keys())
 
 
 def test_every_series_in_the_rules_exists(watched: Watched) -> None:
@@ -112,7 +120,7 @@ def test_every_series_in_the_rules_exists(watched: Watched) -> None:
     assert rules
     read = {name for rule in rules for name in watched.stack.series_read(rule["expr"])}
     there = {*watched.stack.ask_prometheus("label/__name__/values")}
-    assert read - there - SELDOM == UNHEARD.keys() & read
+    assert read - there - RARE_SERIES == UNUSED_SERIES.keys() & read
     failing = [
         one["name"]
         for group in watched.stack.ask_prometheus("rules")["groups"]
@@ -128,48 +136,48 @@ def test_grafana_serves_the_dashboards_with_the_password(watched: Watched) -> No
     assert found == {query.dashboard for query in queries()}
     board = watched.stack.ask_grafana("/api/dashboards/uid/pti-services-health", password)
     assert board["dashboard"]["title"] == "Services Health"
-    watched.grafana_passes_on(password)
+    watched.check_grafana_proxy(password)
     with pytest.raises(AssertionError, match="401"):
         watched.stack.ask_grafana("/api/search", "guessed")
 
 
 def test_a_stopped_service_and_front_end_raise_alerts(watched: Watched) -> None:
-    watched.calm()
+    watched.wait_until_calm()
     with _without(watched, "user"), _without(watched, FRONTEND):
-        watched.raises(("ServiceDown", "user"), ("ServiceDown", FRONTEND))
-        assert watched.people.firing["ServiceDown", "user"]["annotations"]["runbook_url"].endswith("#servicedown")
+        watched.wait_for_alerts(("ServiceDown", "user"), ("ServiceDown", FRONTEND))
+        assert watched.receiver.firing["ServiceDown", "user"]["annotations"]["runbook_url"].endswith("#servicedown")
         # A receiver notified of the cause isn't notified of its consequences.
         until("it follows", lambda: watched.stack.alerts().get(("TargetDown", "user")) == "firing")
-        assert ("TargetDown", "user") not in watched.people.told
+        assert ("TargetDown", "user") not in watched.receiver.notified
         # The front end's exporter still answers.
         assert ("TargetDown", FRONTEND) not in watched.stack.alerts()
-    watched.clears()
+    watched.wait_until_resolved()
 
 
 def test_a_slow_and_a_failing_service_raise_alerts(watched: Watched) -> None:
-    watched.calm()
+    watched.wait_until_calm()
     slow, failing = {("LatencyHigh", "rdv")}, {("ErrorRateHigh", "user"), ("AvailabilityBurnFast", "user")}
     with watched.load("GET", "/api/rdv/faults/slow?seconds=4"), watched.load("GET", "/api/user/faults/error"):
-        watched.raises(*slow, *failing, besides=frozenset(BURN))
-    watched.clears()
-    assert {(name, of) for name, of in watched.people.told if of == "rdv"} == slow
+        watched.wait_for_alerts(*slow, *failing, also_allowed=frozenset(BURN_RATE_ALERTS))
+    watched.wait_until_resolved()
+    assert {(name, of) for name, of in watched.receiver.notified if of == "rdv"} == slow
 
 
 @pytest.mark.parametrize(("workload", "alert"), [("redis", "RedisDown"), ("postgres", "PostgresDown")])
 def test_a_stopped_store_raises_alerts(watched: Watched, workload: str, alert: str) -> None:
-    watched.calm()
+    watched.wait_until_calm()
     with _without(watched, workload):
-        watched.raises((alert, workload))
-    watched.clears()
+        watched.wait_for_alerts((alert, workload))
+    watched.wait_until_resolved()
 
 
 def test_an_oom_kill_raises_an_alert(watched: Watched) -> None:
-    watched.calm()
+    watched.wait_until_calm()
     limits = ("--memory", "32m", "--memory-swap", "32m")
     greedy = ("python", "-c", "bytearray(200 << 20)")
     docker("run", "--rm", "--name", f"{watched.stack.name}-greedy", *limits, PYTHON, *greedy, check=False)
-    watched.raises(("MachineOutOfMemory", "node"))
-    watched.clears()
+    watched.wait_for_alerts(("MachineOutOfMemory", "node"))
+    watched.wait_until_resolved()
 
 
 def test_a_second_run_changes_nothing(watched: Watched) -> None:
@@ -177,14 +185,16 @@ def test_a_second_run_changes_nothing(watched: Watched) -> None:
 
 
 def test_a_full_disk_and_an_expiring_certificate_raise_alerts(watched: Watched) -> None:
-    watched.calm()
+    watched.wait_until_calm()
     used = until("the disk is told", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
     # The certificate was just issued for a year.
     _limits(watched, diskPercent=round(100 * used - 1, 1), certificateDays=365)
     # With the shortened window, disk writes by other work would raise the rate.
-    watched.raises(("DiskFilling", ""), ("CertificateExpiresSoon", "nginx"), besides=frozenset({"DiskFillsWithinADay"}))
+    watched.wait_for_alerts(
+        ("DiskFilling", ""), ("CertificateExpiresSoon", "nginx"), also_allowed=frozenset({"DiskFillsWithinADay"})
+    )
     _limits(watched)
-    watched.clears()
+    watched.wait_until_resolved()
 
 
 def test_monitoring_stays_within_its_memory(watched: Watched) -> None:

@@ -12,14 +12,14 @@ from tests.engine.waiting import until
 from tests.failures import Tried
 
 PER_SECOND = 5
-AT_MOST_S = 900
+MAX_DURATION_S = 900
 BEFORE, AFTER = 40, 40
 """Bookings acknowledged before the upgrade begins, and requests answered after it."""
 
 
 def upgrade(stack: PulumiStack, bookings: Bookings, tried: Tried) -> tuple[Outcome, Load]:
     """Run the current program on the release's stack under load; return the update and the load's results."""
-    with Load(bookings.next, per_second=PER_SECOND, at_most_s=AT_MOST_S) as load:
+    with Load(bookings.next, per_second=PER_SECOND, max_duration_s=MAX_DURATION_S) as load:
         until("bookings are made", lambda: len(bookings.acknowledged) >= BEFORE)
         stack.runs(ROOT)
         preview = stack.preview().succeeded()

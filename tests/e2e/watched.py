@@ -21,7 +21,7 @@ from tests.e2e.load import Load
 from tests.e2e.platform import Platform
 from tests.engine.waiting import until
 
-BURN = {"AvailabilityBurnFast", "AvailabilityBurnMedium", "AvailabilityBurnSlow"}
+BURN_RATE_ALERTS = {"AvailabilityBurnFast", "AvailabilityBurnMedium", "AvailabilityBurnSlow"}
 """These alerts react to the same failures, but over longer windows, so they fire and resolve later."""
 
 THRESHOLDS = {"latencyMs": 2500, "diskPercent": 99.9}
@@ -34,21 +34,21 @@ BUSINESS = {
     "pti_payments_amount_euros_total": 42,
     "pti_payments_failed_total": 1,
 }
-"""Counters, and the amounts by which `Watched.do_business` increases them."""
+"""Counters, and the amounts by which `Watched.produce_business_metrics` increases them."""
 
 REQUESTS = {("/appointments", "201"): 3, ("/payments", "201"): 2, ("/payments", "402"): 1}
 """(route, status) of its POST requests, and their number."""
 
-POSTED = 'http_server_request_duration_seconds_count{workload="rdv", http_request_method="POST"}'
+POST_COUNTER = 'http_server_request_duration_seconds_count{workload="rdv", http_request_method="POST"}'
 """The series that count them."""
 
-OF_THE_MACHINE = {("MachineOutOfMemory", "node")}
+HOST_ALERTS = {("MachineOutOfMemory", "node")}
 """Alerts that containers of other suites may cause, because the kernel counts for the whole machine."""
 
-SELDOM = {"redis_errors_total"}
+RARE_SERIES = {"redis_errors_total"}
 """Series that rules read and that only exist after a failure."""
 
-THROUGH_GRAFANA = "/api/datasources/proxy/uid/prometheus/api/v1/query"
+GRAFANA_PROXY_PATH = "/api/datasources/proxy/uid/prometheus/api/v1/query"
 
 
 class Receiver:
@@ -58,40 +58,40 @@ class Receiver:
         self.firing: dict[tuple[str, str], Mapping[str, Any]] = {}
         """Maps (alert, workload) to the last notification, while it fires."""
 
-        self.told: set[tuple[str, str]] = set()
-        """Everything that has fired since `forget`."""
+        self.notified: set[tuple[str, str]] = set()
+        """Everything that has fired since `reset`."""
 
-        self.signs_of_life = 0
+        self.heartbeats = 0
         self._lock = threading.Lock()
 
-    def take(self, message: Mapping[str, Any]) -> None:
+    def receive(self, message: Mapping[str, Any]) -> None:
         """Process one message from Alertmanager."""
         with self._lock:
             for alert in message["alerts"]:
                 labels = alert["labels"]
                 key = (labels["alertname"], labels.get("workload", ""))
                 if labels["alertname"] == "Watchdog":
-                    self.signs_of_life += 1
+                    self.heartbeats += 1
                 elif alert["status"] == "firing":
                     self.firing[key] = alert
-                    self.told.add(key)
+                    self.notified.add(key)
                 else:
                     self.firing.pop(key, None)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget earlier notifications."""
         with self._lock:
-            self.told = {*self.firing}
+            self.notified = {*self.firing}
 
 
 @contextmanager
-def receiver(address: str) -> Iterator[tuple[Receiver, str]]:
+def running_receiver(address: str) -> Iterator[tuple[Receiver, str]]:
     """Run a receiver at an address that the stack's containers can reach, and return it with its URL."""
-    taken = Receiver()
+    found = Receiver()
 
     class Page(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            taken.take(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            found.receive(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -102,13 +102,13 @@ def receiver(address: str) -> Iterator[tuple[Receiver, str]]:
     server = ThreadingHTTPServer((address, 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield taken, f"http://{address}:{server.server_address[1]}/"
+        yield found, f"http://{address}:{server.server_address[1]}/"
     finally:
         server.shutdown()
         server.server_close()
 
 
-class Watchers:
+class MonitoringClients:
     """Clients of Prometheus and Grafana on either backend."""
 
     def prometheus_url(self) -> str:
@@ -121,7 +121,7 @@ class Watchers:
 
     def ask_prometheus(self, path: str, **parameters: str) -> Any:
         """Return `data` from a response of Prometheus' API."""
-        return _asked(f"{self.prometheus_url()}/api/v1/{path}", parameters)["data"]
+        return _get_json(f"{self.prometheus_url()}/api/v1/{path}", parameters)["data"]
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the current series of an expression."""
@@ -142,15 +142,15 @@ class Watchers:
 
     def series_read(self, expression: str) -> set[str]:
         """Return the names of the series that an expression reads, as parsed by Prometheus."""
-        return {*_selected(self.ask_prometheus("parse_query", query=expression))}
+        return {*_series_names(self.ask_prometheus("parse_query", query=expression))}
 
     def ask_grafana(self, path: str, password: str, **parameters: str) -> Any:
         """Return a response of Grafana's API as the user admin."""
         encoded = base64.b64encode(f"admin:{password}".encode()).decode()
-        return _asked(f"{self.grafana_url()}{path}", parameters, {"Authorization": f"Basic {encoded}"})
+        return _get_json(f"{self.grafana_url()}{path}", parameters, {"Authorization": f"Basic {encoded}"})
 
 
-StackT = TypeVar("StackT", bound=Watchers)
+StackT = TypeVar("StackT", bound=MonitoringClients)
 
 
 @dataclass(frozen=True)
@@ -159,36 +159,36 @@ class Watched(Generic[StackT]):
 
     stack: StackT
     platform: Platform
-    people: Receiver
+    receiver: Receiver
 
-    def raises(self, *expected: tuple[str, str], besides: frozenset[str] = frozenset()) -> None:
-        """Wait for notifications of exactly these (alert, workload); `besides` of the same workloads are allowed."""
+    def wait_for_alerts(self, *expected: tuple[str, str], also_allowed: frozenset[str] = frozenset()) -> None:
+        """Wait for notifications of exactly these (alert, workload); `also_allowed` ones may come too."""
         wanted = {*expected}
-        until(f"{wanted} told", lambda: wanted <= self.people.told)
+        until(f"{wanted} notified", lambda: wanted <= self.receiver.notified)
         workloads = {workload for _, workload in wanted}
-        told = self.people.told - wanted - OF_THE_MACHINE
-        others = {(name, of) for name, of in told if name not in besides or of not in workloads}
+        notified = self.receiver.notified - wanted - HOST_ALERTS
+        others = {(name, of) for name, of in notified if name not in also_allowed or of not in workloads}
         assert others == set(), others
 
-    def clears(self) -> None:
+    def wait_until_resolved(self) -> None:
         """Wait until every alert is resolved and notified."""
         try:
-            until("all is over", lambda: not self.people.firing and len(self.stack.alerts()) == 1)
+            until("every alert is resolved", lambda: not self.receiver.firing and len(self.stack.alerts()) == 1)
         except AssertionError as late:
-            raise AssertionError(f"{late}: {[*self.people.firing]}, {self.stack.alerts()}") from None
+            raise AssertionError(f"{late}: {[*self.receiver.firing]}, {self.stack.alerts()}") from None
         assert [*self.stack.alerts()] == [("Watchdog", "")], self.stack.alerts()
 
-    def calm(self) -> None:
+    def wait_until_calm(self) -> None:
         """Wait until no alert fires, then count notifications from now on."""
-        self.clears()
-        self.people.forget()
+        self.wait_until_resolved()
+        self.receiver.reset()
 
-    def another_sign_of_life(self) -> None:
+    def wait_for_heartbeat(self) -> None:
         """Wait until the Watchdog's notification repeats."""
-        before = self.people.signs_of_life
-        until("another sign of life", lambda: self.people.signs_of_life > before)
+        before = self.receiver.heartbeats
+        until("another heartbeat", lambda: self.receiver.heartbeats > before)
 
-    def do_business(self) -> None:
+    def produce_business_metrics(self) -> None:
         """Cause the metrics in `BUSINESS` and `REQUESTS` at the service rdv."""
         tenant = uuid.uuid4()
         assert [self.platform.book(tenant, "rdv").status for _ in range(3)] == [201] * 3
@@ -198,7 +198,7 @@ class Watched(Generic[StackT]):
         paid = [self.platform.call("POST", "/api/rdv/payments", token, {"amount_euros": one}) for one in (40, 2, -1)]
         assert [answer.status for answer in paid] == [201, 201, 402]
 
-    def every_panel_shows_something(self, empty: Collection[tuple[str, int]]) -> None:
+    def check_panels_have_data(self, empty: Collection[tuple[str, int]]) -> None:
         """Check that each query of each panel returns data during traffic, except those of the `empty` panels."""
         with (
             self.load("GET", "/api/rdv/appointments"),
@@ -210,9 +210,9 @@ class Watched(Generic[StackT]):
                 if (query.dashboard, query.panel) not in empty:
                     until(f"{query.dashboard} {query.panel}: {expression}", lambda e=expression: self.stack.query(e))  # type: ignore[misc]
 
-    def grafana_passes_on(self, password: str) -> None:
+    def check_grafana_proxy(self, password: str) -> None:
         """Check that Grafana queries Prometheus after a login."""
-        answered = self.stack.ask_grafana(THROUGH_GRAFANA, password, query="count(up)")
+        answered = self.stack.ask_grafana(GRAFANA_PROXY_PATH, password, query="count(up)")
         assert answered["data"]["result"][0]["value"][1] == str(len(self.stack.query("up")))
 
     def load(self, method: str, path: str, body: object = None, per_second: float = 5) -> Load:
@@ -221,7 +221,7 @@ class Watched(Generic[StackT]):
         return Load.of(lambda: self.platform.call(method, path, token, body), per_second=per_second)
 
 
-def _asked(url: str, parameters: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Any:
+def _get_json(url: str, parameters: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Any:
     request = urllib.request.Request(  # noqa: S310 - our own address
         f"{url}?{urllib.parse.urlencode(parameters)}", headers=dict(headers or {})
     )
@@ -232,12 +232,12 @@ def _asked(url: str, parameters: Mapping[str, str], headers: Mapping[str, str] |
         raise AssertionError(f"{refused.code} of {url}: {refused.read().decode()}") from None
 
 
-def _selected(node: Any) -> Iterator[str]:
+def _series_names(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if node.get("type") == "vectorSelector" and node.get("name"):
             yield node["name"]
         for child in node.values():
-            yield from _selected(child)
+            yield from _series_names(child)
     elif isinstance(node, list):
         for child in node:
-            yield from _selected(child)
+            yield from _series_names(child)

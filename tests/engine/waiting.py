@@ -12,7 +12,7 @@ DEADLINE_S = 180.0
 """Generous, because other work may use the machine's cores."""
 
 
-def until(what: str, look: Callable[[], Found | None], deadline_s: float = DEADLINE_S) -> Found:
+def until(what: str, condition: Callable[[], Found | None], deadline_s: float = DEADLINE_S) -> Found:
     """Return the first result that is neither None, False nor empty.
 
     Raises:
@@ -21,7 +21,7 @@ def until(what: str, look: Callable[[], Found | None], deadline_s: float = DEADL
     end = time.monotonic() + deadline_s
     while True:
         began = time.monotonic()
-        found = look()
+        found = condition()
         if found:
             return found
         if time.monotonic() > end:

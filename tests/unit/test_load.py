@@ -10,11 +10,11 @@ import pytest
 
 from tests.e2e.bookings import Booking, Bookings, Row
 from tests.e2e.load import Load, Request
-from tests.e2e.platform import Answer, Platform
+from tests.e2e.platform import Platform, Response
 from tests.engine.waiting import until
 
-WELL = Answer(200, http.client.HTTPMessage(), b"")
-UNAVAILABLE = Answer(503, http.client.HTTPMessage(), b"no database")
+WELL = Response(200, http.client.HTTPMessage(), b"")
+UNAVAILABLE = Response(503, http.client.HTTPMessage(), b"no database")
 
 
 def test_each_request_is_due_at_its_own_time() -> None:
@@ -35,7 +35,7 @@ def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None:
     stalled, released = threading.Event(), threading.Event()
     ended_s = 0.0
 
-    def send() -> Answer:
+    def send() -> Response:
         if not stalled.is_set():
             stalled.set()
             released.wait()
@@ -53,18 +53,18 @@ def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None:
 
 
 def test_the_load_stops_by_itself() -> None:
-    with Load.of(lambda: WELL, per_second=100, at_most_s=0.05) as load:
+    with Load.of(lambda: WELL, per_second=100, max_duration_s=0.05) as load:
         until("its workers are done", lambda: not any(thread.is_alive() for thread in load._threads))
     due = sorted(sample.due_s for sample in load.samples)  # They are in the order in which they ended.
     assert due == [pytest.approx(number / 100) for number in range(6)]
 
 
 def test_errors_and_refusals_are_failures_of_their_kind() -> None:
-    def broken() -> Answer:
+    def broken() -> Response:
         raise ConnectionResetError("gone")
 
     requests = iter([Request(lambda: UNAVAILABLE, "book"), Request(broken, "list"), Request(lambda: WELL, "show")])
-    with Load(lambda: next(requests), per_second=100, at_most_s=0.02, workers=1) as load:
+    with Load(lambda: next(requests), per_second=100, max_duration_s=0.02, workers=1) as load:
         until("all are answered", lambda: len(load.samples) == 3)
     assert [(one.kind, one.failure) for one in load.samples] == [
         ("book", "503 b'no database'"),

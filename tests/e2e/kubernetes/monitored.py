@@ -13,7 +13,7 @@ from testbed.cluster.constants import NODE_ADDRESS
 from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.shortened_checkout import shortened_checkout
-from tests.e2e.watched import THRESHOLDS, Watched, Watchers, receiver
+from tests.e2e.watched import THRESHOLDS, MonitoringClients, Watched, running_receiver
 from tests.engine.waiting import DEADLINE_S, until
 
 Right = tuple[str, str]
@@ -25,7 +25,7 @@ while Prometheus restarted."""
 
 
 @dataclass(frozen=True)
-class Forwarded(Watchers):
+class Forwarded(MonitoringClients):
     """Prometheus and Grafana, each forwarded to a port of this machine."""
 
     prometheus: int
@@ -47,7 +47,7 @@ def monitored(stack: ClusterStack, folder: Path) -> Iterator[Watched[Forwarded]]
         stack: the stack, up or not.
         folder: where to put the checkout with the shortened times.
     """
-    with receiver(NODE_ADDRESS) as (people, url), stack.running(shortened_checkout(folder)):
+    with running_receiver(NODE_ADDRESS) as (receiver, url), stack.running(shortened_checkout(folder)):
         stack.set_secrets({"alertWebhookUrl": url, "watchdogWebhookUrl": url})
         stack.change(
             {
@@ -63,9 +63,9 @@ def monitored(stack: ClusterStack, folder: Path) -> Iterator[Watched[Forwarded]]
             port_forward(stack, "statefulset/prometheus", 9090) as prometheus,
             port_forward(stack, "deployment/grafana", 3030) as grafana,
         ):
-            found = Watched(Forwarded(prometheus, grafana), stack.platform(), people)
+            found = Watched(Forwarded(prometheus, grafana), stack.platform(), receiver)
             until("nothing of before is left", lambda: len(found.stack.alerts()) == 1, LOOKBACK_S + DEADLINE_S)
-            found.calm()
+            found.wait_until_calm()
             yield found
 
 

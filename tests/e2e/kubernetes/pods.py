@@ -19,7 +19,7 @@ from tests.engine.waiting import until
 WAIT_S = 3
 """A policy silently drops packets, so a connection that isn't established within this time counts as denied."""
 
-STRANGER = "stranger"
+UNRELATED_POD = "stranger"
 ELSEWHERE = "default"
 
 _TRY = """
@@ -54,7 +54,7 @@ class Connection:
         return _is_open(stack.kubectl("exec", pod, "--", "python", "-c", _TRY, self.host, str(self.port), str(WAIT_S)))
 
 
-class Stranger:
+class UnrelatedPod:
     """A pod in another namespace of the same cluster, with Python, for the duration of the context."""
 
     def __init__(self, cluster: Cluster, image: str, namespace: str = ELSEWHERE) -> None:
@@ -66,12 +66,12 @@ class Stranger:
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": STRANGER},
+            "metadata": {"name": UNRELATED_POD},
             "spec": {
                 "terminationGracePeriodSeconds": 0,
                 "containers": [
                     {
-                        "name": STRANGER,
+                        "name": UNRELATED_POD,
                         "image": self._image,
                         "imagePullPolicy": "IfNotPresent",
                         "command": ["sleep", "infinity"],
@@ -81,13 +81,13 @@ class Stranger:
             },
         }
         self._kubectl("apply", "--filename=-", input=json.dumps(pod))
-        self._kubectl("wait", "--for=condition=Ready", f"pod/{STRANGER}", "--timeout=90s")
+        self._kubectl("wait", "--for=condition=Ready", f"pod/{UNRELATED_POD}", "--timeout=90s")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._kubectl("delete", "pod", STRANGER, "--ignore-not-found")
+        self._kubectl("delete", "pod", UNRELATED_POD, "--ignore-not-found")
 
     def opens(self, host: str, port: int) -> bool:
         """Return whether it can open a connection."""
@@ -95,7 +95,7 @@ class Stranger:
 
     def python(self, program: str, *arguments: str) -> str:
         """Run a Python program in the pod and return its output."""
-        return self._kubectl("exec", STRANGER, "--", "python", "-c", program, *arguments)
+        return self._kubectl("exec", UNRELATED_POD, "--", "python", "-c", program, *arguments)
 
     def _kubectl(self, *arguments: str, input: str | None = None) -> str:
         return self._cluster.kubectl("--namespace", self._namespace, *arguments, input=input)

@@ -12,7 +12,7 @@ CONTEXT = "silent"
 
 
 @contextmanager
-def says_nothing() -> Iterator[int]:
+def accepts_silently() -> Iterator[int]:
     """A port on which the kernel accepts connections but no process responds."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -21,7 +21,7 @@ def says_nothing() -> Iterator[int]:
 
 
 @contextmanager
-def takes_nothing() -> Iterator[int]:
+def accepts_nothing() -> Iterator[int]:
     """Return a port with a full queue: the kernel drops connection requests, like a firewall."""
     with ExitStack() as held:
         listening = held.enter_context(socket.socket())

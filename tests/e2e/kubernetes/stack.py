@@ -17,7 +17,7 @@ from settings.catalog import SERVICES
 from testbed.cluster import Cluster
 from testbed.cluster.access import kubectl_program
 from tests.e2e.kubernetes import configuration
-from tests.e2e.outages import ASK, Inside
+from tests.e2e.outages import ASK_SCRIPT, InternalClient
 from tests.e2e.platform import Platform, certificate_of
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.waiting import until
@@ -147,17 +147,17 @@ class ClusterStack(PulumiStack):
             "get", "pods", "--selector", selector, "--output=jsonpath={.items[*].metadata.name}"
         ).split()
 
-    def inside(self) -> Inside:
+    def inside(self) -> InternalClient:
         """Return access to the services from one pod of each."""
         pods = {service.name: next(iter(self.pods(service.name))) for service in SERVICES}
         ports = {service.name: service.port for service in SERVICES}
 
         def ask(service: str, path: str) -> str:
             return self.kubectl(
-                "exec", pods[service], "--", "python", "-c", ASK, f"http://127.0.0.1:{ports[service]}{path}"
+                "exec", pods[service], "--", "python", "-c", ASK_SCRIPT, f"http://127.0.0.1:{ports[service]}{path}"
             )
 
-        return Inside(self.platform(), ask)
+        return InternalClient(self.platform(), ask)
 
     def settle(self) -> None:
         """Wait until the old pods of an update are gone; an update ends as soon as the new ones are available."""

@@ -18,7 +18,7 @@ from tests.engine.pulumi_stack import PulumiStack
 WAIT_S = 3
 """The configured timeout for the API server."""
 
-SILENT = {"drops": silent_server.takes_nothing, "says-nothing": silent_server.says_nothing}
+SILENT = {"drops": silent_server.accepts_nothing, "says-nothing": silent_server.accepts_silently}
 
 Serve = Callable[[], AbstractContextManager[int]]
 

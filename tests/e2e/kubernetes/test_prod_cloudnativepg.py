@@ -23,10 +23,10 @@ from testbed import cluster
 from testbed.cluster import access
 from tests.e2e.kubernetes import cloudnativepg, configuration, policy_agent
 from tests.e2e.kubernetes.monitored import Forwarded
-from tests.e2e.kubernetes.pods import Connection, Stranger, port_forward
+from tests.e2e.kubernetes.pods import Connection, UnrelatedPod, port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack, is_ready
 from tests.e2e.load import Load
-from tests.e2e.platform import Answer
+from tests.e2e.platform import Response
 from tests.engine.waiting import until
 from tests.failures import Tried
 
@@ -126,9 +126,11 @@ def test_the_databases_are_created_there(stack: ClusterStack) -> None:
     assert names <= set(ask(stack, "SELECT datname FROM pg_database"))
     roles = {f"{name}_{suffix}" for name in names for suffix in ("owner", "migrator", "app")}
     assert roles | {"pti_backup", "pti_monitor"} <= set(ask(stack, "SELECT rolname FROM pg_roles"))
-    guarded = "SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = 'appointments'::regclass"
+    check_authentication = (
+        "SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = 'appointments'::regclass"
+    )
     for service in DEPLOYED:
-        assert ask(stack, guarded, f"pti_{service}") == ["t"]
+        assert ask(stack, check_authentication, f"pti_{service}") == ["t"]
         assert ask(stack, "SELECT * FROM tenancy.audit()", f"pti_{service}") == []
 
 
@@ -231,8 +233,8 @@ def test_network_policies_admit_callers_and_the_operator(stack: ClusterStack) ->
     (rdv,) = stack.pods("rdv")
     image = configuration.SERVICE_IMAGE
     with (
-        Stranger(stack.cluster, image) as stranger,
-        Stranger(stack.cluster, image, cloudnativepg.NAMESPACE) as beside_the_operator,
+        UnrelatedPod(stack.cluster, image) as unrelated_pod,
+        UnrelatedPod(stack.cluster, image, cloudnativepg.NAMESPACE) as beside_the_operator,
         policy_agent.enforced(),
     ):
         stack.platform().journey()
@@ -240,7 +242,7 @@ def test_network_policies_admit_callers_and_the_operator(stack: ClusterStack) ->
             opened = {port: Connection("rdv", address, port, is_open=True).found(stack, rdv) for port in PORTS}
             assert opened == {5432: True, 8000: False, 9187: False}
             assert {port: beside_the_operator.opens(address, port) for port in PORTS} == {**opened, 8000: True}
-            assert {port: stranger.opens(address, port) for port in PORTS} == dict.fromkeys(PORTS, False)
+            assert {port: unrelated_pod.opens(address, port) for port in PORTS} == dict.fromkeys(PORTS, False)
         assert is_whole(stack)
 
 
@@ -250,20 +252,20 @@ def test_a_lost_primary_is_replaced_by_a_replica_with_every_row(stack: ClusterSt
     tenant = uuid.uuid4()
     booked: list[tuple[float, str]] = []
 
-    def book() -> Answer:
+    def book() -> Response:
         title = str(uuid.uuid4())
         answer = platform.book(tenant, title=title)
         if answer.status == 201:
             booked.append((time.monotonic(), title))
         return answer
 
-    with Load.of(book, per_second=4, at_most_s=110) as load:
+    with Load.of(book, per_second=4, max_duration_s=110) as load:
         until("bookings are taken", lambda: len(booked) > 8)
         began = time.monotonic()
         stack.kubectl("delete", "pod", lost, "--wait=false", *LOSSES[how])
         until("another server is the primary", lambda: primary(stack) not in {lost, "pending"})
         followed_s = time.monotonic() - began
-        platform.seconds_until_well()
+        platform.seconds_until_recovered()
         well_s = time.monotonic() - began
     longest_s = max(later - earlier for (earlier, _), (later, _) in pairwise(sorted(booked)))
     print(
@@ -292,7 +294,7 @@ def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
 
     until("every server has it", has_come, 300)
     print(f"every server has it after {time.monotonic() - began:.0f} s")
-    platform.seconds_until_well()
+    platform.seconds_until_recovered()
     assert MADE_ONCE in platform.titles(TENANT)
     stack.preview("--expect-no-changes").succeeded()
 

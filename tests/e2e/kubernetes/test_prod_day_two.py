@@ -53,7 +53,7 @@ def test_a_release_only_changes_its_service_and_fails_no_request(stack: ClusterS
     stack.change({"services": {"each": {"rdv": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
 
     assert touched(stack.preview().succeeded()) == {"rdv", "rdv-migrations"}
-    with Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=8, at_most_s=300) as load:
+    with Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=8, max_duration_s=300) as load:
         stack.up().succeeded()
         until("the last old pod is gone", lambda: not set(before) & set(stack.every_pod("rdv")))
 
@@ -75,11 +75,11 @@ def test_the_platform_recovers_under_load_with_every_acknowledged_booking(
     tried.failure(f"Deleted under load: {lost}", on="Kubernetes", notice=notice)
     platform = stack.platform()
     bookings = Bookings(platform)
-    with Load(bookings.next, per_second=4, at_most_s=300, workers=32) as load:
+    with Load(bookings.next, per_second=4, max_duration_s=300, workers=32) as load:
         until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
         with tried.until_well():
             stack.kubectl("delete", "pod", *LOSSES[lost])
-            platform.seconds_until_well()
+            platform.seconds_until_recovered()
     until("every pod is ready", stack.all_ready)
     with port_forward(stack, "statefulset/postgres", 5432) as port:
         compared = bookings.compared(stored(stack.outputs(), bookings.run, ("127.0.0.1", port)))
@@ -99,7 +99,7 @@ def test_changed_configuration_restarts_its_readers(stack: ClusterStack) -> None
     token = platform.token()
     # Earlier requests in this minute count towards the limit.
     until("another minute", lambda: platform.call("GET", "/api/user/public/info", token).status == 200)
-    platform.limited(LOW_LIMIT)
+    platform.check_rate_limit(LOW_LIMIT)
 
 
 def test_a_changed_secret_restarts_its_readers(stack: ClusterStack) -> None:
@@ -165,7 +165,7 @@ def test_a_failed_task_fails_the_update_and_the_next_one_runs_it_again(stack: Cl
         for line in LAST_LINES:
             assert line in failed.output
         assert stack.identities() == before, "a service was touched"
-        stack.platform().every_service()
+        stack.platform().check_services()
     finally:
         stack.change({"services": {"migrationCommand": configuration.MIGRATE}})
 

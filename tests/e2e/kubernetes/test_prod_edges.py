@@ -14,7 +14,7 @@ import pytest
 from settings.catalog import FRONTENDS
 from testbed.cluster import access
 from tests.e2e.kubernetes import configuration, policy_agent
-from tests.e2e.kubernetes.pods import Stranger
+from tests.e2e.kubernetes.pods import UnrelatedPod
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.kubernetes.traefik import AS_GATEWAY, AS_INGRESS, PLATFORM_SECRET, Traefik, traefik
 from tests.e2e.kubernetes.traefik import NAMESPACE as CONTROLLERS
@@ -58,17 +58,17 @@ def edge(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def strangers(edge: Traefik, stack: ClusterStack) -> Iterator[dict[str, Stranger]]:
+def unrelated_pods(edge: Traefik, stack: ClusterStack) -> Iterator[dict[str, UnrelatedPod]]:
     """A pod beside the controller and one in an unrelated namespace, by namespace."""
     with (
-        Stranger(stack.cluster, configuration.SERVICE_IMAGE) as elsewhere,
-        Stranger(stack.cluster, configuration.SERVICE_IMAGE, CONTROLLERS) as beside,
+        UnrelatedPod(stack.cluster, configuration.SERVICE_IMAGE) as elsewhere,
+        UnrelatedPod(stack.cluster, configuration.SERVICE_IMAGE, CONTROLLERS) as beside,
     ):
         yield {"elsewhere": elsewhere, "beside the controller": beside}
 
 
 @pytest.fixture
-def enforced(stack: ClusterStack, strangers: dict[str, Stranger]) -> Iterator[None]:
+def enforced(stack: ClusterStack, unrelated_pods: dict[str, UnrelatedPod]) -> Iterator[None]:
     """Enforce network policies for one test, while no pod changes."""
     stack.settle()
     with policy_agent.enforced():
@@ -83,8 +83,10 @@ def test_the_user_journey_passes_through_an_ingress(stack: ClusterStack, edge: T
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_an_ingress_passes_on_each_clients_address_to_the_limits(edge: Traefik, strangers: dict[str, Stranger]) -> None:
-    counted_apart(edge.by_ingress(), strangers["elsewhere"])
+def test_an_ingress_passes_on_each_clients_address_to_the_limits(
+    edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
+) -> None:
+    counted_apart(edge.by_ingress(), unrelated_pods["elsewhere"])
 
 
 def test_a_body_of_almost_the_largest_size_passes(edge: Traefik) -> None:
@@ -94,9 +96,11 @@ def test_a_body_of_almost_the_largest_size_passes(edge: Traefik) -> None:
 
 
 @pytest.mark.usefixtures("enforced")
-def test_network_policies_admit_only_the_controllers_namespace(edge: Traefik, strangers: dict[str, Stranger]) -> None:
+def test_network_policies_admit_only_the_controllers_namespace(
+    edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
+) -> None:
     for who, is_let_in in {"beside the controller": True, "elsewhere": False}.items():
-        found = {one: strangers[who].opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in BEHIND}
+        found = {one: unrelated_pods[who].opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in BEHIND}
         assert found == dict.fromkeys(BEHIND, is_let_in), who
     edge.by_ingress().journey()
 
@@ -122,8 +126,10 @@ def test_the_gateway_accepts_every_route(stack: ClusterStack, edge: Traefik) -> 
     assert set(conditions.values()) == {"True"}, conditions
 
 
-def test_a_gateway_passes_on_each_clients_address_to_the_limits(edge: Traefik, strangers: dict[str, Stranger]) -> None:
-    counted_apart(edge.by_gateway(), strangers["elsewhere"])
+def test_a_gateway_passes_on_each_clients_address_to_the_limits(
+    edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
+) -> None:
+    counted_apart(edge.by_gateway(), unrelated_pods["elsewhere"])
 
 
 @pytest.mark.usefixtures("enforced")
@@ -150,11 +156,11 @@ def brought_up(stack: ClusterStack) -> None:
 
 def served(platform: Platform) -> None:
     """Run the whole journey once the edge has received its routes."""
-    print(f"users are served after {platform.seconds_until_well():.1f} s more")
+    print(f"users are served after {platform.seconds_until_recovered():.1f} s more")
     platform.journey()
 
 
-def counted_apart(platform: Platform, other: Stranger) -> None:
+def counted_apart(platform: Platform, other: UnrelatedPod) -> None:
     """Check that clients can't choose their address by a header, and that each address has its own limit."""
 
     def left(**claimed: str) -> int:

@@ -21,7 +21,15 @@ from tests.e2e.full_stack import timed
 from tests.e2e.kubernetes import configuration
 from tests.e2e.kubernetes.monitored import LOOKBACK_S, Forwarded, may, monitored, rights
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
-from tests.e2e.watched import BURN, BUSINESS, POSTED, REQUESTS, SELDOM, THROUGH_GRAFANA, Watched
+from tests.e2e.watched import (
+    BURN_RATE_ALERTS,
+    BUSINESS,
+    GRAFANA_PROXY_PATH,
+    POST_COUNTER,
+    RARE_SERIES,
+    REQUESTS,
+    Watched,
+)
 from tests.engine.waiting import until
 from tests.failures import Tried
 
@@ -61,7 +69,7 @@ OF_FAILURES = {
 }
 """Series of kube-state-metrics that only exist while something waits, fails or is autoscaled."""
 
-UNHEARD = {
+UNUSED_SERIES = {
     "node_filesystem_avail_bytes": "nodes are somebody else's",
     "node_filesystem_size_bytes": "nodes are somebody else's",
     "node_vmstat_oom_kill": "nodes are somebody else's",
@@ -136,7 +144,7 @@ def test_the_kubelet_reports_the_usage_of_every_claim(watched: Watched[Forwarded
 
 
 def test_the_watchdog_notification_arrives(watched: Watched[Forwarded]) -> None:
-    watched.another_sign_of_life()
+    watched.wait_for_heartbeat()
 
 
 def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Watched[Forwarded]) -> None:
@@ -144,7 +152,7 @@ def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Wat
         return {name: watched.stack.value(f"sum({name}{{workload='rdv'}})") or 0 for name in BUSINESS}
 
     before, requests_before = business(), _requests(watched)
-    watched.do_business()
+    watched.produce_business_metrics()
     until("all is counted", lambda: business() == {name: before[name] + more for name, more in BUSINESS.items()})
     until("every request", lambda: (_requests(watched) - requests_before).items() >= REQUESTS.items())
     timed_of = "sum(http_server_request_duration_seconds_{}{{workload='rdv', http_request_method='POST'}})"
@@ -154,7 +162,7 @@ def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Wat
 
 
 def test_every_panel_shows_data(watched: Watched[Forwarded]) -> None:
-    watched.every_panel_shows_something(EMPTY_PANELS.keys())
+    watched.check_panels_have_data(EMPTY_PANELS.keys())
 
 
 def test_every_series_in_the_rules_exists(watched: Watched[Forwarded]) -> None:
@@ -163,25 +171,25 @@ def test_every_series_in_the_rules_exists(watched: Watched[Forwarded]) -> None:
     assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
     read = {name for rule in rules for name in watched.stack.series_read(rule["query"])}
     there = {*watched.stack.ask_prometheus("label/__name__/values")}
-    assert read - there - SELDOM - OF_FAILURES == UNHEARD.keys() & read
+    assert read - there - RARE_SERIES - OF_FAILURES == UNUSED_SERIES.keys() & read
     recorded = {rule["name"] for rule in rules if rule["type"] == "recording"}
-    assert recorded - there == UNHEARD.keys() & recorded
+    assert recorded - there == UNUSED_SERIES.keys() & recorded
 
 
 def test_grafana_serves_the_dashboards_with_the_password(watched: Watched[Forwarded], stack: ClusterStack) -> None:
     password = stack.outputs().credentials.grafana
     assert password
-    watched.grafana_passes_on(password)
+    watched.check_grafana_proxy(password)
     with pytest.raises(AssertionError, match="401"):
-        watched.stack.ask_grafana(THROUGH_GRAFANA, "guessed", query="count(up)")
+        watched.stack.ask_grafana(GRAFANA_PROXY_PATH, "guessed", query="count(up)")
 
 
 def test_a_filling_volume_raises_alerts(watched: Watched[Forwarded], stack: ClusterStack) -> None:
-    watched.calm()
+    watched.wait_until_calm()
     with _filled(stack) as fill:
         fill(LIMIT + (1 - LIMIT) / 4)
-        watched.raises(("DiskFilling", ""), besides=FAST)
-        labels = watched.people.firing["DiskFilling", ""]["labels"]
+        watched.wait_for_alerts(("DiskFilling", ""), also_allowed=FAST)
+        labels = watched.receiver.firing["DiskFilling", ""]["labels"]
         assert labels == {
             "alertname": "DiskFilling",
             "severity": "warning",
@@ -190,18 +198,18 @@ def test_a_filling_volume_raises_alerts(watched: Watched[Forwarded], stack: Clus
             "volume": configuration.SMALL_CLAIM,
         }
         fill(LIMIT + (1 - LIMIT) * 3 / 4)
-        watched.raises(("DiskFilling", ""), ("DiskAlmostFull", ""), besides=FAST)
-        assert watched.people.firing["DiskAlmostFull", ""]["labels"]["volume"] == configuration.SMALL_CLAIM
-    watched.clears()
+        watched.wait_for_alerts(("DiskFilling", ""), ("DiskAlmostFull", ""), also_allowed=FAST)
+        assert watched.receiver.firing["DiskAlmostFull", ""]["labels"]["volume"] == configuration.SMALL_CLAIM
+    watched.wait_until_resolved()
 
 
 def test_a_stopped_service_raises_alerts(watched: Watched[Forwarded], stack: ClusterStack) -> None:
-    watched.calm()
+    watched.wait_until_calm()
     with _without(stack, "user"):
         # Prometheus scrapes its removed pods until the next name lookup: they are down, but for less than a minute with
         # the real times.
-        watched.raises(("TargetMissing", "user"), besides=frozenset({"ServiceDown"}))
-    watched.clears()
+        watched.wait_for_alerts(("TargetMissing", "user"), also_allowed=frozenset({"ServiceDown"}))
+    watched.wait_until_resolved()
 
 
 def test_crashing_imageless_and_unschedulable_pods_raise_alerts(
@@ -213,7 +221,7 @@ def test_crashing_imageless_and_unschedulable_pods_raise_alerts(
         notice="nothing: the old pods keep serving; an alert names each cause",
     )
     tenant, served = uuid.uuid4(), ("user", "planning", "audit")
-    watched.calm()
+    watched.wait_until_calm()
     tried.breaks()
     with (
         _changed(stack, "user", "command", ["sh", "-c", "exit 1"]),
@@ -221,33 +229,35 @@ def test_crashing_imageless_and_unschedulable_pods_raise_alerts(
         _changed(stack, "audit", "resources", {"requests": {"cpu": "100"}}),
     ):
         # The old pods continue to run; Prometheus also scrapes a crashing pod.
-        watched.raises(
+        watched.wait_for_alerts(
             ("ContainerCrashLooping", "user"),
             ("ImagePullFailing", "planning"),
             ("PodUnschedulable", "audit"),
-            besides=frozenset({"TargetDown"}),
+            also_allowed=frozenset({"TargetDown"}),
         )
-        pod = watched.people.firing["ContainerCrashLooping", "user"]["labels"]["pod"]
+        pod = watched.receiver.firing["ContainerCrashLooping", "user"]["labels"]["pod"]
         assert stack.kubectl("get", "pod", pod, "--output=jsonpath={.status.containerStatuses[0].restartCount}") > "0"
         assert [watched.platform.book(tenant, service).status for service in served] == [201] * len(served)
-    watched.clears()
+    watched.wait_until_resolved()
     tried.well()
     assert [len(watched.platform.listed(tenant, service).json) for service in served] == [1] * len(served)
     tried.lost("nothing")
 
 
 def test_a_slow_service_raises_alerts(watched: Watched[Forwarded]) -> None:
-    watched.calm()
+    watched.wait_until_calm()
     with watched.load("GET", "/api/rdv/faults/slow?seconds=4"):
-        watched.raises(("LatencyHigh", "rdv"))
-    watched.clears()
+        watched.wait_for_alerts(("LatencyHigh", "rdv"))
+    watched.wait_until_resolved()
 
 
 def test_a_failing_service_raises_alerts(watched: Watched[Forwarded]) -> None:
-    watched.calm()
+    watched.wait_until_calm()
     with watched.load("GET", "/api/rdv/faults/error"):
-        watched.raises(("ErrorRateHigh", "rdv"), ("AvailabilityBurnFast", "rdv"), besides=frozenset(BURN))
-    watched.clears()
+        watched.wait_for_alerts(
+            ("ErrorRateHigh", "rdv"), ("AvailabilityBurnFast", "rdv"), also_allowed=frozenset(BURN_RATE_ALERTS)
+        )
+    watched.wait_until_resolved()
 
 
 def test_every_replica_is_a_healthy_target(watched: Watched[Forwarded]) -> None:
@@ -273,7 +283,7 @@ def _requests(watched: Watched[Forwarded]) -> Counter[tuple[str, str]]:
     """Map (route, status) to the POST requests that both instances of rdv have counted."""
     labels = ("http_route", "http_response_status_code")
     counted: Counter[tuple[str, str]] = Counter()
-    for one in watched.stack.query(POSTED):
+    for one in watched.stack.query(POST_COUNTER):
         counted[one["metric"][labels[0]], one["metric"][labels[1]]] += int(one["value"][1])
     return counted
 

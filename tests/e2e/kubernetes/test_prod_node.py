@@ -52,7 +52,7 @@ def used(stack: ClusterStack, tried: Tried) -> Iterator[Load]:
     pod is ready."""
     platform = stack.platform()
     bookings = Bookings(platform)
-    with Load(bookings.next, per_second=4, at_most_s=400, workers=64) as load:
+    with Load(bookings.next, per_second=4, max_duration_s=400, workers=64) as load:
         until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
         yield load
         before = len(bookings.acknowledged)
@@ -85,7 +85,7 @@ def test_a_dns_outage_restarts_no_pod(stack: ClusterStack, tried: Tried) -> None
         until("requests were sent meanwhile", lambda: len(load.samples) > asked + REQUESTS)
         with tried.until_well():
             node.start_node()
-            stack.platform().seconds_until_well()
+            stack.platform().seconds_until_recovered()
 
     assert restarts(stack) == before
 
@@ -101,7 +101,7 @@ def test_a_drain_evicts_pods_one_after_the_other(stack: ClusterStack, tried: Tri
             until(f"{name} may go", partial(evicted, stack, name))
         until("each pod is another one", lambda: not {*old.values()} & {*stack.identities().values()})
         until("every pod is ready", stack.all_ready)
-        stack.platform().seconds_until_well()
+        stack.platform().seconds_until_recovered()
 
     stack.preview("--expect-no-changes").succeeded()
 
@@ -189,6 +189,6 @@ def test_a_node_that_loses_power_recovers_completely(stack: ClusterStack, tried:
         cluster.down()
         cluster.up()
         until("every pod is ready", stack.all_ready, 300)
-        stack.platform().seconds_until_well()
+        stack.platform().seconds_until_recovered()
 
     stack.preview("--expect-no-changes").succeeded()

@@ -18,7 +18,7 @@ from tests.e2e.bookings import Bookings
 from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import ClusterStack, is_ready
 from tests.e2e.load import Load
-from tests.e2e.outages import every_event_arrived_once
+from tests.e2e.outages import check_events_arrived_once
 from tests.engine.waiting import DEADLINE_S, until
 from tests.failures import Tried
 
@@ -42,26 +42,26 @@ def test_bookings_continue_without_redis_and_kafka(stack: ClusterStack, tried: T
     )
     platform, inside = stack.platform(), stack.inside()
     bookings = Bookings(platform)
-    with Load(bookings.next, per_second=4, at_most_s=400, workers=32) as load:
+    with Load(bookings.next, per_second=4, max_duration_s=400, workers=32) as load:
         more_bookings(bookings)
         with ExitStack() as away:
             away.enter_context(stack.scaled("redis", 0))
-            inside.wait_until_away("redis")
+            inside.wait_until_unavailable("redis")
             wait_for_alerts(stack, {"RedisDown", "DependencyUnavailable"})
             more_bookings(bookings)
             away.enter_context(stack.scaled("kafka", 0))
-            inside.wait_until_away("redis", "kafka")
+            inside.wait_until_unavailable("redis", "kafka")
             more_bookings(bookings)
-            until("events wait", lambda: inside.events_waiting() > 0)
+            until("events wait", lambda: inside.outbox_events() > 0)
             ready = {pod: is_ready(one) for name in SERVICE_NAMES for pod, one in stack.pods(name).items()}
         with tried.until_well():
-            inside.wait_until_away()
-            until("no event waits", lambda: inside.events_waiting() == 0)
+            inside.wait_until_unavailable()
+            until("no event waits", lambda: inside.outbox_events() == 0)
     tried.requests(load)
     assert load.failures == []
     assert set(ready.values()) == {True}
     with port_forward(stack, "statefulset/postgres", 5432) as port:
-        every_event_arrived_once(stack.outputs(), bookings, ("127.0.0.1", port))
+        check_events_arrived_once(stack.outputs(), bookings, ("127.0.0.1", port))
     tried.lost("nothing")
     until("every pod is ready", stack.all_ready)
 
@@ -87,7 +87,7 @@ def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterSta
         before = identities(stack)
     with tried.until_well():
         began = time.monotonic()
-        platform.seconds_until_well()
+        platform.seconds_until_recovered()
         until("every pod is ready", stack.all_ready)
     print(f"well {time.monotonic() - began:.0f} s after the stores were asked back")
     after = identities(stack)

@@ -37,7 +37,7 @@ def test_the_next_update_repairs_manual_changes(stack: ClusterStack, tried: Trie
         stack.change({"services": {"each": {"audit": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
         repaired = stack.up("--refresh", "--diff").succeeded()
         until("every pod is ready", stack.all_ready)
-        platform.every_service()
+        platform.check_services()
 
     assert {"create Deployment audit", "create Service kong", "update Deployment rdv"} <= set(repaired.changes)
     assert stack.kubectl("get", "secret", edited, "--ignore-not-found") == "", "the edited Secret is another now"

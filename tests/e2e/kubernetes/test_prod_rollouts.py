@@ -110,7 +110,7 @@ def test_switching_the_autoscaler_on_and_off_loses_no_pod(stack: ClusterStack) -
     token, platform = stack.platform().token(), stack.platform()
     with (
         replicas_of(stack, "rdv") as numbers,
-        Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=8, at_most_s=300) as load,
+        Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=8, max_duration_s=300) as load,
     ):
         stack.change({"services": {"each": {"rdv": {"replicas": None, "scaling": {"minimum": 2, "maximum": 3}}}}})
         to_autoscaler = stack.up().succeeded()
@@ -155,7 +155,7 @@ def serving(stack: ClusterStack, tried: Tried) -> Iterator[None]:
     """Send requests to a service and a front end for the duration of the context; none may fail."""
     platform = stack.platform()
     token = platform.token()
-    with Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=4, at_most_s=600) as load:
+    with Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=4, max_duration_s=600) as load:
         yield
     tried.requests(load)
     assert load.failures == []

@@ -16,7 +16,7 @@ from components.gateway.kong import ADMIN
 from settings.catalog import FRONTENDS, SERVICES
 from testbed.cluster import access
 from tests.e2e.kubernetes import configuration, policy_agent
-from tests.e2e.kubernetes.pods import Connection, Stranger, port_forward
+from tests.e2e.kubernetes.pods import Connection, UnrelatedPod, port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.waiting import until
 from tests.failures import Tried
@@ -45,14 +45,14 @@ def up(stack: ClusterStack) -> None:
 
 
 @pytest.fixture(scope="module")
-def stranger(stack: ClusterStack) -> Iterator[Stranger]:
+def unrelated_pod(stack: ClusterStack) -> Iterator[UnrelatedPod]:
     """A pod in another namespace."""
-    with Stranger(stack.cluster, configuration.SERVICE_IMAGE) as pod:
+    with UnrelatedPod(stack.cluster, configuration.SERVICE_IMAGE) as pod:
         yield pod
 
 
 @pytest.fixture(scope="module")
-def enforced(stranger: Stranger) -> Iterator[None]:
+def enforced(unrelated_pod: UnrelatedPod) -> Iterator[None]:
     """Enforce network policies until the end of the module."""
     if access.cluster_from_environment():
         pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, nobody knows whether it enforces network policies")
@@ -84,7 +84,7 @@ def test_no_container_has_crashed_during_the_start(stack: ClusterStack) -> None:
 def test_the_user_journey_passes(stack: ClusterStack) -> None:
     platform = stack.platform()
     platform.journey()
-    platform.unknown_host()
+    platform.check_unknown_host()
 
 
 @pytest.mark.usefixtures("enforced")
@@ -92,11 +92,16 @@ def test_the_user_journey_passes_with_network_policies_enforced(stack: ClusterSt
     stack.platform().journey()
 
 
-def test_the_admin_api_is_reachable_by_port_forward_and_from_no_pod(stack: ClusterStack, stranger: Stranger) -> None:
+def test_the_admin_api_is_reachable_by_port_forward_and_from_no_pod(
+    stack: ClusterStack, unrelated_pod: UnrelatedPod
+) -> None:
     (kong,) = stack.pods("kong").values()
     address = kong["status"]["podIP"]
     (rdv, *_) = stack.pods("rdv")
-    for opened in (stranger.opens(address, ADMIN), Connection("rdv", address, ADMIN, is_open=True).found(stack, rdv)):
+    for opened in (
+        unrelated_pod.opens(address, ADMIN),
+        Connection("rdv", address, ADMIN, is_open=True).found(stack, rdv),
+    ):
         assert not opened
     with port_forward(stack, "deployment/kong", ADMIN) as port:
         connection = HTTPConnection("127.0.0.1", port, timeout=30)
@@ -112,11 +117,11 @@ def test_a_pod_reaches_what_it_calls_and_nothing_else(stack: ClusterStack, conne
 
 
 @pytest.mark.usefixtures("enforced")
-def test_a_pod_of_another_namespace_only_reaches_the_load_balancer(stranger: Stranger) -> None:
+def test_a_pod_of_another_namespace_only_reaches_the_load_balancer(unrelated_pod: UnrelatedPod) -> None:
     endpoints = {("postgres", 5432), ("redis", 6379), ("kafka", 19092), ("kong", 8000), ("rdv", 4002)}
-    found = {one: stranger.opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in endpoints}
+    found = {one: unrelated_pod.opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in endpoints}
     assert found == dict.fromkeys(endpoints, False)
-    assert stranger.opens(f"nginx.{NAMESPACE}.svc.cluster.local", 8443)
+    assert unrelated_pod.opens(f"nginx.{NAMESPACE}.svc.cluster.local", 8443)
 
 
 def test_an_undeclared_pod_in_the_namespace_is_held_to_the_restricted_standard(stack: ClusterStack) -> None:

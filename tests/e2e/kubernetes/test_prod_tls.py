@@ -71,7 +71,7 @@ def test_a_renewed_certificate_is_shown_without_a_new_pod(stack: ClusterStack, p
     until("nginx shows it", lambda: shown(platform) == fingerprint(stack))
     assert private_key(stack) != key
     assert stack.identities() == pods
-    platform.guarded()
+    platform.check_authentication()
 
 
 def test_the_update_after_a_renewal_changes_nothing(stack: ClusterStack, platform: Platform) -> None:
@@ -82,7 +82,7 @@ def test_the_update_after_a_renewal_changes_nothing(stack: ClusterStack, platfor
 
 def shown(platform: Platform) -> str:
     """Return the fingerprint of the certificate that nginx serves."""
-    return hashlib.sha256(platform.shown_certificate()).hexdigest()
+    return hashlib.sha256(platform.served_certificate()).hexdigest()
 
 
 def fingerprint(stack: ClusterStack) -> str:
