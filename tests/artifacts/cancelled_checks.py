@@ -1,6 +1,6 @@
-"""A pooled connection as a cancelled check can leave it, in a transaction; run with the reference service's own Python.
+"""A pooled connection after a cancelled check, in a transaction; run with the reference service's own Python.
 
-Argument: a tenant. Prints the tenant that PostgreSQL knows in the second statement of either kind of transaction.
+Argument: a tenant. It prints the tenant that PostgreSQL sees in the second statement of both kinds of transaction.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -34,7 +34,7 @@ async def main(tenant: UUID) -> None:
 
 
 async def known(connection: Any) -> str:
-    """The tenant whose rows the connection's next statement sees."""
+    """Return the tenant whose rows the connection's next statement sees."""
     cursor = await connection.execute("SELECT current_setting('app.tenant_id', true) AS tenant")
     return str((await cursor.fetchone())["tenant"])
 

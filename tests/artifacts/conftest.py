@@ -15,7 +15,7 @@ from tests.artifacts.provisioning_task import Outcome, Task, task_for
 
 INSTALLATIONS: list[Installation | None] = [*installations()]
 OF_THE_IMAGE: list[Installation | None] = [one for one in INSTALLATIONS if one and one.major >= 17]
-"""Those of a major version that `postgres.image` may have."""
+"""Major versions that `postgres.image` supports."""
 
 DATABASE_NUMBER = itertools.count(1)
 
@@ -26,13 +26,13 @@ def _ids(found: Installation | None) -> str:
 
 @pytest.fixture(scope="session", params=INSTALLATIONS or [None], ids=_ids)
 def installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
-    """A PostgreSQL of this machine, which every user can run."""
+    """A PostgreSQL installation on this machine that every user can run."""
     yield from _runnable(request.param)
 
 
 @pytest.fixture(scope="session", params=OF_THE_IMAGE or [None], ids=_ids)
 def image_installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
-    """A PostgreSQL of a major version that the platform's image may have."""
+    """A PostgreSQL installation with a major version that the platform's image supports."""
     yield from _runnable(request.param)
 
 
@@ -46,7 +46,7 @@ def _runnable(found: Installation | None) -> Iterator[Installation]:
 
 @pytest.fixture(scope="session")
 def server(installation: Installation) -> Iterator[Server]:
-    """A running server, shared by the whole session."""
+    """A running server, shared by the session."""
     with running(installation) as server:
         yield server
 
@@ -62,13 +62,13 @@ def platform(server: Server) -> Iterator[Task]:
 
 @pytest.fixture
 def database() -> str:
-    """The name of a database that isn't there yet."""
+    """The name of a database that doesn't exist yet."""
     return f"fresh_{next(DATABASE_NUMBER)}"
 
 
 @pytest.fixture
 def task(server: Server, database: str) -> Iterator[Task]:
-    """The task for one new database; nothing has run yet."""
+    """The task for one new database, not run yet."""
     with task_for(server, database) as task:
         yield task
 

@@ -1,7 +1,8 @@
-"""Several relays of the reference service on one outbox, and a broker that may lose answers; run with its own Python.
+"""Several relays of the reference service on one outbox, with a broker that may lose responses; run with its own
+Python.
 
-Arguments: `well`, `unsure` (some events arrive, and their confirmation doesn't) or `dying` (a relay ends with events on
-their way). Prints what arrived, in order, as JSON: appointment and number of each event.
+Arguments: `well`, `unsure` (some events arrive without a confirmation) or `dying` (a relay is killed while it sends
+events). It prints the events that arrived, in order, as JSON: appointment and number of each event.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -28,13 +29,13 @@ WRITERS = 2
 TENANTS = 8
 APPOINTMENTS = 5
 EVENTS = 6
-"""Tenants, appointments of each, and events of each of those."""
+"""Tenants, appointments per tenant, and events per appointment."""
 
 DEADLINE_S = 60
 
 
 class Broker:
-    """Takes events, and confirms most of them."""
+    """Accepts events, and confirms most of them."""
 
     def __init__(self, mode: str) -> None:
         self.connected = asyncio.Event()
@@ -43,7 +44,7 @@ class Broker:
         self._mode = mode
 
     async def publish(self, tenant: UUID, body: str) -> None:
-        """What `Events.publish` does."""
+        """Stand in for `Events.publish`."""
         event = json.loads(body)
         await asyncio.sleep(random.uniform(0, 0.01))  # noqa: S311
         assert event["tenant_id"] == str(tenant)
@@ -58,16 +59,16 @@ async def main(mode: str) -> None:
     if mode == "dying":
         outbox.LEASE_S = 1
     postgres = load_postgres(os.environ)
-    # Each relay has connections of its own, as each replica has.
+    # Each relay has its own connections, as each replica has.
     database, *own = [Database(replace(postgres, pool_max=one)) for one in (WRITERS, *[1] * RELAYS)]
     for one in (database, *own):
         await one.open()
     broker = Broker(mode)
-    # As the service does it: an error of the database ends a relay, which is then started again.
+    # Like the service: a database error ends a relay, which is then restarted.
     relays = [
         asyncio.create_task(run_forever("relay", Relay(outbox.Outbox(one, "rdv"), broker).publish)) for one in own
     ]
-    # None waits for a connection for longer than the pool lets it.
+    # No relay waits for a connection longer than the pool's timeout.
     writers = asyncio.Semaphore(WRITERS)
     adding = [asyncio.create_task(add(database, uuid4(), writers)) for _ in range(TENANTS)]
     if mode == "dying":
@@ -87,7 +88,7 @@ async def main(mode: str) -> None:
 
 
 async def add(database: Database, tenant: UUID, writers: asyncio.Semaphore) -> None:
-    """Each event in a transaction of its own; those of one appointment after each other."""
+    """Add each event in its own transaction; the events of an appointment are added in order."""
     box: Any = outbox.Outbox(database, "rdv")
 
     async def changes(appointment: UUID) -> None:
@@ -99,7 +100,7 @@ async def add(database: Database, tenant: UUID, writers: asyncio.Semaphore) -> N
 
 
 async def left(database: Database) -> int:
-    """Events that wait."""
+    """Return the number of waiting events."""
     async with database.own_transaction() as connection:
         row = await (await connection.execute("SELECT count(*) AS events FROM outbox_waiting")).fetchone()
         assert row is not None

@@ -1,11 +1,11 @@
-"""Real PostgreSQL servers for the tests: finds installations of every major, starts a throw-away server, stops it.
+"""Real PostgreSQL servers for the tests: find installations of every major version, start a temporary server, stop it.
 
-Installations come from `PTI_POSTGRES_BIN` (directories with `initdb` and `postgres`, separated by `:`), from PATH,
-from Debian's `/usr/lib/postgresql/*/bin`, and from the cache that the end-to-end images are built from, which
+Installations come from `PTI_POSTGRES_BIN` (directories with `initdb` and `postgres`, separated by `:`), from PATH, from
+Debian's `/usr/lib/postgresql/*/bin`, and from the cache for building the end-to-end images, which this command fills:
 
     python -m tests.artifacts.postgres_server fetch [VERSION ...]
 
-fills. Those are complete: server, psql, pg_dump.
+fills. They include the server, psql and pg_dump.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from psycopg.rows import TupleRow
 from testbed.images import downloads
 
 FETCHED_VERSIONS = ("17.11.0", "18.6.0")
-"""What the platform offers: 17 and 18. Another major is tested where the machine has one."""
+"""The platform supports 17 and 18. Other major versions are tested if the machine has them."""
 
 ADMIN = "postgres"
 ADMIN_PASSWORD = "admin's own: not \\ simple"
@@ -41,14 +41,14 @@ DEADLINE_S = 60.0
 
 @dataclass(frozen=True)
 class Installation:
-    """The programs of one PostgreSQL major."""
+    """The programs of one major version of PostgreSQL."""
 
     major: int
     bin: Path
 
 
 def installations() -> list[Installation]:
-    """One per major, the oldest first. Empty where the machine has none."""
+    """Return one per major version, the oldest first. The list is empty if the machine has none."""
     named = [Path(part) for part in os.environ.get("PTI_POSTGRES_BIN", "").split(":") if part]
     on_path = shutil.which("postgres")
     candidates = [
@@ -72,12 +72,12 @@ class Server:
     port: int
     log: Path
     programs: Installation
-    """The same installation where the server's unprivileged user can run it."""
+    """The same installation in a location where the server's unprivileged user can run it."""
 
     def connect(
         self, dbname: str = ADMIN, user: str = ADMIN, password: str = ADMIN_PASSWORD
     ) -> psycopg.Connection[TupleRow]:
-        """A session that commits each statement; `with session.transaction()` where one is wanted."""
+        """Open a session that commits each statement; use `with session.transaction()` for transactions."""
         return psycopg.connect(
             host="127.0.0.1", port=self.port, dbname=dbname, user=user, password=password, autocommit=True
         )
@@ -85,10 +85,11 @@ class Server:
 
 @contextmanager
 def running(installation: Installation, port: int | None = None) -> Iterator[Server]:
-    """Start a server in a directory of its own and remove both afterwards. Skips fsync, keeps every other default."""
+    """Start a server in a new directory, and remove both afterwards. It disables fsync and keeps every other
+    default."""
     port = port or free_port()
     home = Path(tempfile.mkdtemp(prefix="pti-postgres-"))
-    home.chmod(0o755)  # the server runs as somebody else
+    home.chmod(0o755)  # The server runs as another user.
     process: subprocess.Popen[bytes] | None = None
     try:
         programs = runnable(installation, home)
@@ -110,8 +111,8 @@ def running(installation: Installation, port: int | None = None) -> Iterator[Ser
             "port": str(port),
             "unix_socket_directories": "",
             "fsync": "off",
-            "max_wal_size": "4GB",  # no checkpoint in the middle of a test
-            "log_statement": "all",  # the strictest witness of what reaches the server in clear
+            "max_wal_size": "4GB",  # No checkpoint during a test.
+            "log_statement": "all",  # The most complete record of what reaches the server in plain text.
             "log_min_duration_statement": "0",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -127,13 +128,13 @@ def running(installation: Installation, port: int | None = None) -> Iterator[Ser
         yield server
     finally:
         if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGQUIT)  # immediate shutdown: nothing here is worth writing out
+            process.send_signal(signal.SIGQUIT)  # Immediate shutdown: no data needs to be written.
             process.wait(timeout=DEADLINE_S)
         shutil.rmtree(home, ignore_errors=True)
 
 
 def unprivileged(*command: str) -> list[str]:
-    """The command as a user who owns nothing: PostgreSQL refuses to run as root, and so should the task."""
+    """Return the command as run by an unprivileged user: PostgreSQL refuses to run as root, and the task should too."""
     if os.geteuid() != 0:
         return list(command)
     ids = str(UNPRIVILEGED_UID)
@@ -179,7 +180,8 @@ def _major(directory: Path) -> int:
 
 
 def runnable(installation: Installation, home: Path) -> Installation:
-    """The programs where the unprivileged user can run them: root's home, and so the cache in it, is closed."""
+    """Copy the programs to a directory where the unprivileged user can run them, because root's home with the cache is
+    private."""
     directory = installation.bin
     if os.geteuid() != 0 or all(parent.stat().st_mode & stat.S_IXOTH for parent in directory.parents):
         return installation

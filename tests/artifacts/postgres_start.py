@@ -1,4 +1,4 @@
-"""PostgreSQL as its container starts it: `start.sh` on a volume, an unprivileged user, its own socket directory."""
+"""PostgreSQL as started in its container: `start.sh` on a volume, an unprivileged user, its own socket directory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PASSWORD = "admin's own: \\ $(not) simple"
 
 @dataclass
 class Container:
-    """One container after the other on the same volume."""
+    """Consecutive containers on the same volume."""
 
     programs: Installation
     home: Path
@@ -40,32 +40,32 @@ class Container:
     settings: dict[str, str] = field(default_factory=dict)
     password: str = PASSWORD
     shm_mib: int | None = None
-    """Size of a /dev/shm of its own; without it, the machine's."""
+    """Size of its own /dev/shm; None uses the machine's."""
 
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def volume(self) -> Path:
-        """Where the volume is mounted."""
+        """Return the volume's mount point."""
         return self.home / "volume"
 
     @property
     def data(self) -> Path:
-        """The data directory."""
+        """Return the data directory."""
         return self.volume / str(self.programs.major) / "docker"
 
     @property
     def marker(self) -> Path:
-        """The file that says that the volume holds data."""
+        """Return the file that marks the volume as containing data."""
         return self.volume / ".pti-calendar-data"
 
     @property
     def log(self) -> str:
-        """What the containers have written."""
+        """Return the containers' logs."""
         return (self.home / "log").read_text()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """A new container; it may still be starting."""
+        """Start a new container without waiting for it."""
         password = self.home / "password"
         password.unlink(missing_ok=True)
         password.write_text(self.password)
@@ -97,7 +97,7 @@ class Container:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the container's processes find in their environment."""
+        """Return the environment of the container's processes."""
         return {
             "PATH": f"{self.programs.bin}:{os.environ['PATH']}",
             "PGDATA": str(self.data),
@@ -108,7 +108,7 @@ class Container:
         }
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        """One of the other scripts, in the running container."""
+        """Run another script in the running container."""
         return subprocess.run(
             unprivileged("sh", str(self.home / "assets" / script)),
             env=self.environment,
@@ -120,13 +120,13 @@ class Container:
         )
 
     def connect(self, password: str | None = None) -> psycopg.Connection[TupleRow]:
-        """A session of the superuser's over TCP; each statement commits."""
+        """Open a superuser's session over TCP that commits each statement."""
         return psycopg.connect(
             host="127.0.0.1", port=self.port, user=ADMIN, password=password or self.password, autocommit=True
         )
 
     def started(self) -> psycopg.Connection[TupleRow]:
-        """A session, as soon as the container serves."""
+        """Start a container and return a session once it serves."""
         process = self.start()
         while True:
             assert process.poll() is None, self.log
@@ -138,18 +138,18 @@ class Container:
             wait_a_moment()
 
     def refused(self) -> str:
-        """What a container writes that doesn't start."""
+        """Return the output of a container that must fail to start."""
         before = len(self.log) if (self.home / "log").exists() else 0
         assert self.start().wait(timeout=DEADLINE_S) == 1
         return self.log[before:]
 
     def kill(self) -> None:
-        """Ends every process at once, as a lost node does."""
+        """Kill every process at once, as when a node is lost."""
         if self.process is not None:
             kill_all(self.process, self.data)
 
     def stop(self, by: signal.Signals = signal.SIGINT) -> int:
-        """Asks the container to stop and gives its exit status."""
+        """Stop the container and return its exit status."""
         assert self.process is not None
         self.process.send_signal(by)
         return self.process.wait(timeout=DEADLINE_S)
@@ -157,9 +157,9 @@ class Container:
 
 @contextmanager
 def container(installation: Installation) -> Iterator[Container]:
-    """A container that hasn't started, and its empty volume."""
+    """A container that hasn't been started, and its empty volume."""
     home = Path(tempfile.mkdtemp(prefix="pti-start-"))
-    home.chmod(0o755)  # the server runs as somebody else
+    home.chmod(0o755)  # The server runs as another user.
     programs = runnable(installation, home)
     shutil.copytree(ASSETS, home / "assets")
     for name in ("volume", "socket"):
@@ -174,7 +174,7 @@ def container(installation: Installation) -> Iterator[Container]:
 
 
 def kill_all(process: subprocess.Popen[bytes], data: Path) -> None:
-    """Kills a container's processes, and waits until they are gone: they hold the volume until then."""
+    """Kill a container's processes and wait until they are gone, because they use the volume until then."""
     for pid in [process.pid, *descendants(process.pid), *servers(data)]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -183,7 +183,7 @@ def kill_all(process: subprocess.Popen[bytes], data: Path) -> None:
 
 
 def servers(data: Path) -> list[int]:
-    """The server's processes on a data directory; some outlive the one that began them."""
+    """Return the server's processes on a data directory; some outlive their parent."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
@@ -193,14 +193,14 @@ def servers(data: Path) -> list[int]:
 
 
 def descendants(parent: int) -> list[int]:
-    """The processes below one."""
+    """Return the process' descendants."""
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False)
     found = [int(pid) for pid in children.stdout.split()]
     return [*found, *(below for pid in found for below in descendants(pid))]
 
 
 def titled(data: Path, title: str) -> int | None:
-    """The server process on a data directory whose title begins with this."""
+    """Return the server process on a data directory whose title begins with a text."""
     for pid in servers(data):
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             if Path(f"/proc/{pid}/cmdline").read_text().startswith(title):
@@ -209,7 +209,7 @@ def titled(data: Path, title: str) -> int | None:
 
 
 def until(found: Callable[[], object], *, about: Sequence[object] = ()) -> None:
-    """Waits for a condition."""
+    """Wait for a condition."""
     deadline = time.monotonic() + DEADLINE_S
     while not found():
         assert time.monotonic() < deadline, about
@@ -217,5 +217,5 @@ def until(found: Callable[[], object], *, about: Sequence[object] = ()) -> None:
 
 
 def wait_a_moment() -> None:
-    """Between two looks."""
+    """Wait between two polls."""
     time.sleep(0.005)

@@ -13,7 +13,7 @@ CACHE = cache.CACHE / "bin"
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Runs the program to its end; skips the test where there is none."""
+    """Run the program until it ends; skip the test if it isn't installed."""
     found = shutil.which(program) or shutil.which(program, path=str(CACHE))
     if found is None:
         pytest.skip(f"{program} is not here: .ci/provide builds it")
@@ -21,6 +21,6 @@ def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def accepts(program: str, *arguments: object) -> None:
-    """Fails with what the program says when it doesn't accept the files."""
+    """Fail with the program's output if it doesn't accept the files."""
     outcome = run(program, *arguments)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr

@@ -1,5 +1,5 @@
-"""The provisioning task as a container runs it: `sh provision.sh`, an unprivileged user, no terminal, files for
-secrets, one writable folder.
+"""The provisioning task as run in a container: `sh provision.sh`, an unprivileged user, no terminal, files for secrets,
+one writable directory.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from tests.artifacts.postgres_server import ADMIN, ADMIN_PASSWORD, DEADLINE_S, S
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "postgres"
 BACKUP = "pti_backup"
 CONNECTIONS = 6
-"""What each application role may open at once."""
+"""Connection limit of each application role."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run said and how it ended."""
+    """Output and exit status of a run."""
 
     status: int
     output: str
     errors: str
 
     def lines_about(self, *subjects: str) -> list[str]:
-        """The lines of standard output that begin with one of these, in order."""
+        """Return the lines of standard output that begin with one of these, in order."""
         return [line for line in self.output.splitlines() if line.startswith(subjects)]
 
 
@@ -50,7 +50,7 @@ class Task:
     _runs: Iterator[int] = field(default_factory=itertools.count)
 
     def run(self) -> Outcome:
-        """A whole run; a hanging one raises `subprocess.TimeoutExpired`."""
+        """Run it to the end; `subprocess.TimeoutExpired` if it hangs."""
         process = self.start()
         try:
             output, errors = process.communicate(timeout=DEADLINE_S)
@@ -59,7 +59,7 @@ class Task:
         return Outcome(process.returncode, output, errors)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """A run in the background; `command` is `sh provision.sh` unless given."""
+        """Start it in the background; `command` is `sh provision.sh` by default."""
         return subprocess.Popen(
             unprivileged(*(command or ("sh", str(self.program)))),
             env=self._environment(),
@@ -71,21 +71,21 @@ class Task:
         )
 
     def connect(self, database: str, role: str) -> psycopg.Connection[TupleRow]:
-        """A session of one of the roles, with the password it should have."""
+        """Open a session of one of the roles, with its expected password."""
         return self.server.connect(database, role, self.passwords[role])
 
     @property
     def program(self) -> Path:
-        """What `sh` runs."""
+        """Return the script that `sh` runs."""
         return self.home / "assets" / "provision.sh"
 
     @property
     def scratch(self) -> Path:
-        """The only folder the task can write to."""
+        """Return the only directory that the task can write to."""
         return self.home / "tmp"
 
     def secret(self, name: str, content: str) -> Path:
-        """A file that only the task can read."""
+        """Return a file that only the task can read."""
         path = self.home / name
         path.write_text(content)
         path.chmod(0o400)
@@ -93,7 +93,7 @@ class Task:
         return path
 
     def _environment(self) -> Mapping[str, str]:
-        # A folder per run: others may be reading theirs.
+        # One directory per run, because other runs may be reading theirs.
         run = f"run-{next(self._runs)}"
         passwords = self.home / run / "passwords"
         passwords.mkdir(parents=True)
@@ -116,9 +116,9 @@ class Task:
 
 @contextmanager
 def task_for(server: Server, *databases: str) -> Iterator[Task]:
-    """The task for a table of these databases and plain passwords; nothing has run yet."""
+    """Return the task for a table of these databases and plain passwords, not run yet."""
     home = Path(tempfile.mkdtemp(prefix="pti-provisioning-"))
-    home.chmod(0o755)  # the task runs as somebody else
+    home.chmod(0o755)  # The task runs as another user.
     try:
         shutil.copytree(ASSETS, home / "assets")
         (home / "tmp").mkdir()

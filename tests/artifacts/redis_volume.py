@@ -1,4 +1,4 @@
-"""A real Redis that runs the stack's own files on a volume of its own, as the container does."""
+"""A real Redis that runs the stack's own files on its own volume, as in the container."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.unit.asking import asked_for
 
 DEADLINE_S = 60.0
 USER = 65534
-"""Whom the server runs as, where the tests run as root."""
+"""The server's user if the tests run as root."""
 
 
 def until(what: str, condition: Callable[[], bool]) -> None:
-    """Waits for a condition; fails with its name at the deadline."""
+    """Wait for a condition; fail with its name at the deadline."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         if time.monotonic() > deadline:
@@ -36,7 +36,7 @@ def until(what: str, condition: Callable[[], bool]) -> None:
 
 @contextmanager
 def fresh_ext4(size_mib: int) -> Iterator[Path]:
-    """A new ext4 file system, owned as `fsGroup` leaves it; gives its mount point."""
+    """Create an ext4 file system with the owner that `fsGroup` sets, and return its mount point."""
     if reason := ext4.why_unavailable():
         pytest.skip(reason)
     home = Path(tempfile.mkdtemp(prefix="pti-ext4-"))
@@ -55,7 +55,7 @@ def fresh_ext4(size_mib: int) -> Iterator[Path]:
 
 
 class RedisOnVolume:
-    """The server on the volume at `mount`; `extra` lines end its configuration."""
+    """The server on the volume at `mount`; `extra` lines are appended to its configuration."""
 
     def __init__(self, mount: Path, *, configuration: Mapping[str, int] | None = None, extra: str = "") -> None:
         server, client = program(), shutil.which("redis-cli")
@@ -76,31 +76,31 @@ class RedisOnVolume:
             file.write(f"port {self._port}\n{extra}\n")
         programs = self.home / "programs"
         programs.mkdir()
-        # The cache of another user may be closed to this one.
+        # The cache of another user may be unreadable for this one.
         (programs / "redis-server").symlink_to(Path(server).resolve())
         (programs / "redis-cli").write_text(f'#!/bin/sh\nexec {client} -p {self._port} "$@"\n')
         (programs / "redis-cli").chmod(0o755)
         self._environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
 
     def start(self) -> RedisOnVolume:
-        """Starts it and waits until it serves."""
+        """Start it and wait until it serves."""
         self.launch()
         until("Redis serves", self._serves)
         return self
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """Starts it and doesn't wait."""
+        """Start it without waiting."""
         self._process = self._popen(self._workload.command, self.log.open("ab"))
         return self._process
 
     def refused(self) -> str:
-        """What it says when it is started and ends by itself."""
+        """Start it, expect it to exit, and return its output."""
         process = self.launch()
         assert process.wait(DEADLINE_S) != 0
         return self.log.read_text()
 
     def ready(self) -> tuple[int, str]:
-        """Exit code and output of the readiness check."""
+        """Return exit status and output of the readiness check."""
         check = self._workload.readiness
         assert check is not None
         assert not isinstance(check.check, str)
@@ -110,7 +110,7 @@ class RedisOnVolume:
         return done.returncode, output.decode()
 
     def ask(self, *words: str) -> str:
-        """The answer to one command, an error as text."""
+        """Return the response to one command; an error is returned as text."""
         with socket.create_connection(("127.0.0.1", self._port), timeout=DEADLINE_S) as connection:
             stream = connection.makefile("rwb")
             stream.write(b"*%d\r\n" % len(words))
@@ -128,24 +128,24 @@ class RedisOnVolume:
             return line
 
     def info(self, name: str) -> str:
-        """One field of INFO."""
+        """Return one field of INFO."""
         fields = dict(line.split(":", 1) for line in self.ask("INFO", "everything").splitlines() if ":" in line)
         return fields[name]
 
     def kill(self) -> None:
-        """Ends the server hard, as the kernel does when memory is short."""
+        """Kill the server, like the kernel when memory is exhausted."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> None:
-        """Ends the server as a container's stop does."""
+        """Stop the server as a container is stopped."""
         assert self._process is not None
         self._process.terminate()
         self._process.wait(DEADLINE_S)
 
     def close(self) -> None:
-        """Leaves nothing behind but the volume."""
+        """Remove everything except the volume."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
         shutil.rmtree(self.home)
@@ -158,7 +158,7 @@ class RedisOnVolume:
         return False
 
     def _here(self, text: str) -> str:
-        """Paths of the container as paths of this machine."""
+        """Map the container's paths to paths on this machine."""
         return text.replace(f"{MOUNT}/", f"{self.mount}/").replace(CONFIGURATION, str(self.home))
 
     def _popen(self, command: tuple[str, ...], output: object) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""A virtual environment with the reference service's own requirements, made once and kept outside the checkout."""
+"""A virtual environment with the reference service's own requirements, created once outside the checkout."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class EnvironmentMissing(Exception):
 
 
 def python() -> Path:
-    """The environment's Python; other requirements, or another Python, give another environment.
+    """Return the environment's Python; other requirements or another Python version use another environment.
 
     Raises:
-        EnvironmentMissing: no package index is reached, or it has no packages for this Python.
+        EnvironmentMissing: no package index is reachable, or it has no packages for this Python.
     """
     identity = hashlib.sha256(sys.version.encode() + REQUIREMENTS.read_bytes()).hexdigest()[:16]
     home = CACHE / identity
@@ -33,12 +33,12 @@ def python() -> Path:
         partial = Path(tempfile.mkdtemp(dir=CACHE, prefix="partial-"))
         try:
             _run(sys.executable, "-m", "venv", str(partial))
-            # Through Python, not through bin/pip: the scripts keep the path that the folder has now.
+            # Use Python instead of bin/pip, whose script contains the folder's current path.
             _run(str(partial / "bin" / "python"), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS))
             try:
                 partial.rename(home)
             except OSError:
-                if not home.exists():  # otherwise another run was faster
+                if not home.exists():  # Otherwise, another run was faster.
                     raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)

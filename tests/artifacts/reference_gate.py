@@ -1,4 +1,4 @@
-"""A proxy in front of a server: while it is closed, the server is unavailable to its clients."""
+"""A proxy in front of a server; while it is closed, the server is unavailable to its clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Gate:
         self._ends: list[socket.socket] = []
 
     def open(self) -> None:
-        """Takes connections from now on."""
+        """Accept connections from now on."""
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
@@ -29,10 +29,10 @@ class Gate:
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def close(self) -> None:
-        """Refuses connections and breaks those that are there, as a server that was killed does."""
+        """Refuse connections and break existing ones, like a killed server."""
         if self._listener is not None:
             with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
+                self._listener.shutdown(socket.SHUT_RDWR)  # Wake the thread that waits in accept.
             self._listener.close()
             self._listener = None
         for end in self._ends:
@@ -63,7 +63,7 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 @contextmanager
 def gate(target: int) -> Iterator[Gate]:
-    """An open gate, closed at the end."""
+    """Provide an open gate, and close it at the end."""
     made = Gate(target)
     made.open()
     try:

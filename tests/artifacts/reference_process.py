@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer."""
+    """One HTTP response."""
 
     status: int
     headers: Mapping[str, str]
@@ -38,7 +38,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body, read as JSON."""
+        """Return the body, parsed as JSON."""
         return json.loads(self.body)
 
 
@@ -51,7 +51,7 @@ class Service:
     log: Path
 
     def ask(self, method: str, path: str, token: str | None = None, body: object = None, **headers: str) -> Answer:
-        """One request on a connection of its own."""
+        """Send one request on a new connection."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
         try:
             given = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -67,7 +67,7 @@ class Service:
             connection.close()
 
     def transfer(self, method: str, path: str, token: str, content: bytes | None = None) -> tuple[int, bytes]:
-        """One request whose bodies are bytes: the status, and the answer's body."""
+        """Send one request with bytes as bodies; return the status and the response's body."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
         try:
             connection.request(method, path, content, {"Authorization": f"Bearer {token}"})
@@ -77,7 +77,7 @@ class Service:
             connection.close()
 
     def peak_memory_mib(self) -> float:
-        """The largest resident memory since the last call."""
+        """Return the largest resident memory since the last call."""
         (kib,) = re.findall(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{self.process.pid}/status").read_text(), re.MULTILINE)
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
         return int(kib) / 1024
@@ -87,32 +87,32 @@ class Service:
         return self.ask("GET", path, token)
 
     def dependencies(self) -> dict[str, str]:
-        """Dependency to its state, as readiness reports them."""
+        """Map each dependency to its state in the readiness response."""
         dependencies: dict[str, str] = self.get("/health").json["dependencies"]
         return dependencies
 
     def metrics(self) -> dict[str, float]:
-        """Every sample, spelled as in the exposition, and its value."""
+        """Return every sample, by its name in the exposition format."""
         samples = re.findall(r"^([^#\s].*) (\S+)$", self.get("/metrics").body, flags=re.MULTILINE)
         return {sample: float(value) for sample, value in samples}
 
     def lines(self) -> list[dict[str, Any]]:
-        """What it has logged; anything but JSON raises."""
+        """Return its log lines; raise if one isn't JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 @dataclass
 class Surroundings:
-    """Environment and secrets of the service; change them before a start."""
+    """Environment and secrets of the service, to be changed before a start."""
 
     home: Path
     environment: dict[str, str]
     secrets: dict[str, str] = field(default_factory=dict)
-    """Name to value; each arrives as a file."""
+    """Maps names to values; each is passed as a file."""
 
     @contextmanager
     def running(self) -> Iterator[Service]:
-        """The service, from its first answer to `/health/live` on; killed at the end if it is still there."""
+        """Run the service from its first response to `/health/live`; kill it at the end if it still runs."""
         port = free_port()
         log = self.home / f"{port}.log"
         with log.open("wb") as sink:
@@ -126,7 +126,7 @@ class Surroundings:
                 process.wait()
 
     def run(self, module: str, *arguments: str, **environment: str) -> tuple[int, str]:
-        """A module, or a file, run by the service's Python to its end: exit status and output."""
+        """Run a module or a file with the service's Python to its end; return exit status and output."""
         process = self._start(module, subprocess.PIPE, *arguments, **environment)
         try:
             output, _ = process.communicate(timeout=DEADLINE_S)
@@ -135,7 +135,7 @@ class Surroundings:
         return process.returncode, output.decode()
 
     def start_migration(self, **environment: str) -> subprocess.Popen[bytes]:
-        """A migration in the background."""
+        """Start a migration in the background."""
         return self._start("reference_service.migrate", subprocess.PIPE, **environment)
 
     def _start(self, module: str, output: Any, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
@@ -162,7 +162,7 @@ class Surroundings:
 
 
 def eventually(condition: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
-    """The condition's first true value; fails with its last one when the deadline passes."""
+    """Return the condition's first true value; fail with its last one at the deadline."""
     deadline = time.monotonic() + deadline_s
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -172,7 +172,7 @@ def eventually(condition: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
 
 
 def token(tenant: str | None, *, expires_in_s: float = 300, issuer: str = ISSUER, secret: str = JWT_SECRET) -> str:
-    """A signed token; without a tenant it holds no such claim."""
+    """Return a signed token; without a tenant, it has no such claim."""
     claims: dict[str, object] = {"iss": issuer, "exp": int(time.time() + expires_in_s), "sub": "somebody"}
     if tenant is not None:
         claims["tenant_id"] = tenant

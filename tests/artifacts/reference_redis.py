@@ -1,4 +1,5 @@
-"""A real Redis with a password, where there is one: named by `PTI_REDIS_SERVER`, on PATH, or kept by `.ci/provide`."""
+"""A real Redis with a password, if there is one: named by `PTI_REDIS_SERVER`, on PATH, or in the cache of
+`.ci/provide`."""
 
 from __future__ import annotations
 
@@ -19,14 +20,14 @@ DEADLINE_S = 20.0
 
 
 def program() -> str | None:
-    """The server's program; None where there is none."""
+    """Return the server's program, or None if there is none."""
     kept = CACHE / "bin"
     return os.environ.get("PTI_REDIS_SERVER") or shutil.which("redis-server", path=f"{os.environ['PATH']}:{kept}")
 
 
 @contextmanager
 def running(server: str) -> Iterator[int]:
-    """A Redis that keeps nothing; gives its port."""
+    """Run a Redis without persistence, and return its port."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="pti-redis-") as home:
         settings = (f"port {port}", "bind 127.0.0.1", 'save ""', f"dir {home}", f'requirepass "{PASSWORD}"')

@@ -13,13 +13,13 @@ from operations.project import ROOT
 RULES = ROOT / "assets/prometheus/rules"
 TESTS = ROOT / "tests/artifacts/alerts"
 THRESHOLDS = TESTS / "thresholds.yml"
-"""Stands for the file that is generated from a stack's settings."""
+"""Stands in for the file that is generated from a stack's settings."""
 
 RECORDED_NAME = re.compile(r"\b[a-z]+(?::[a-z0-9_]+)+\b")
 
 
 def rules_of(path: Path) -> list[dict[str, Any]]:
-    """Every rule of one file."""
+    """Return every rule in a file."""
     return [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
 
 
@@ -30,5 +30,5 @@ GENERATED = {rule["record"] for rule in rules_of(THRESHOLDS)}
 
 
 def recorded_names(expression: str) -> set[str]:
-    """The names of recorded series that an expression reads."""
+    """Return the names of recorded series in an expression."""
     return set(RECORDED_NAME.findall(re.sub(r'"[^"]*"', "", expression)))

@@ -1,4 +1,4 @@
-"""The alert rules: each fires, keeps silent and recovers in promtool, and leads somewhere."""
+"""The alert rules: in promtool, each fires, stays silent and recovers, and each has a section in the docs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ALWAYS_FIRING = "Watchdog"
 
 
 def cases() -> Iterator[tuple[str, list[bool]]]:
-    """Alert and, in the order of time, whether it is expected to fire: of every test."""
+    """Map each alert to its expected states in order of time, over all tests."""
     for path in sorted(TESTS.glob("*.test.yml")):
         for test in yaml.safe_load(path.read_text())["tests"]:
             if "alert_rule_test" not in test:
@@ -116,7 +116,7 @@ def test_no_section_describes_a_removed_alert() -> None:
 
 
 def headings() -> list[str]:
-    """The sections of the runbook that are about an alert."""
+    """Return the docs' sections about alerts."""
     return re.findall(r"^### (\w+)$", (ROOT / "docs/alerts.md").read_text(), flags=re.MULTILINE)
 
 

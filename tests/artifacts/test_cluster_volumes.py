@@ -1,4 +1,4 @@
-"""The node's volumes, without a node: a stand-in answers for the API server, the file systems are real."""
+"""The node's volumes without a node: a stand-in replaces the API server; the file systems are real."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from testbed.cluster.access import Cluster
 
 
 class ApiServer:
-    """Takes persistent volumes and gives them back, each with the phase that a test has set."""
+    """Stores persistent volumes and returns them, each with the phase that a test has set."""
 
     def __init__(self) -> None:
         self.volumes: dict[str, dict[str, Any]] = {}
         self.phases: dict[str, str] = {}
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
-        """`apply`, `delete` and `get` of persistent volumes."""
+        """Stand in for `apply`, `delete` and `get` of persistent volumes."""
         if arguments[0] == "apply":
             given = json.loads(input or "")["items"]
             self.volumes |= {one["metadata"]["name"]: one for one in given if one["kind"] == "PersistentVolume"}
@@ -40,7 +40,7 @@ class ApiServer:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    """With two volumes; nothing is mounted in the end."""
+    """An API server with two volumes; nothing stays mounted at the end."""
     if reason := ext4.why_unavailable():
         pytest.skip(reason)
     monkeypatch.setattr(volumes, "VOLUMES", tmp_path / "volumes")
@@ -53,12 +53,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServe
 
 
 def folder(server: ApiServer, volume: str) -> Path:
-    """Where a volume's files are."""
+    """Return the directory with a volume's files."""
     return Path(server.volumes[volume]["spec"]["local"]["path"])
 
 
 def folders(server: ApiServer) -> list[Path]:
-    """Where the volumes' files are."""
+    """Return the directories with the volumes' files."""
     return [folder(server, name) for name in server.volumes]
 
 

@@ -1,4 +1,4 @@
-"""Grafana's dashboards: the files are what the tables say, and every panel can be read by a stranger."""
+"""Grafana's dashboards: the files match the tables, and every panel explains itself."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_every_query_in_the_files_is_listed() -> None:
 
 
 def test_promtool_parses_every_query(tmp_path: Path) -> None:
-    """As rules, one per query: promtool reads the expressions of a rule file."""
+    """They are converted to rules, one per query, because promtool reads rule files."""
     chosen = [
         {"record": f"shown:query:number{number}", "expr": with_values(query.expression)}
         for number, query in enumerate(queries())
@@ -133,5 +133,5 @@ def test_promtool_parses_every_query(tmp_path: Path) -> None:
 
 
 def with_values(expression: str) -> str:
-    """What Grafana puts in the place of its variables."""
+    """Fill in Grafana's variables."""
     return expression.replace("$__rate_interval", "1m").replace("$__range", "6h").replace(CHOICE, "rdv|user")

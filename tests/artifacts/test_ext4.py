@@ -1,4 +1,4 @@
-"""The file systems that stand for a cloud's block volumes."""
+"""The file systems that stand in for a cloud's block volumes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from testbed import ext4
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where one is mounted."""
+    """Return the mount point."""
     if reason := ext4.why_unavailable():
         pytest.skip(reason)
     return tmp_path / "mounted"

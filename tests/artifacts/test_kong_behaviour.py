@@ -1,4 +1,4 @@
-"""The stand-in for Kong does what the real Kong was seen to do, with the configuration that the program renders."""
+"""The stand-in for Kong behaves as observed with the real Kong, with the configuration that the program renders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLIENT = {"X-Forwarded-For": "203.0.113.9"}
 
 @dataclass(frozen=True)
 class Running:
-    """The stand-in, and where it answers."""
+    """The stand-in and its addresses."""
 
     gateway: rows.Gateway
     admin_port: int
@@ -37,7 +37,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stand-in, compiled."""
+    """The compiled stand-in."""
     if not (go := shutil.which("go") or shutil.which("/usr/local/go/bin/go")):
         pytest.skip("Go is not here, and the stand-in for Kong is compiled with it")
     path = tmp_path_factory.mktemp("kong") / "kong"
@@ -63,7 +63,7 @@ def running(program: Path, service: int, tmp_path_factory: pytest.TempPathFactor
 def started(
     program: Path, service: int, folder: Path, configuration: Mapping[str, Any] | None = None
 ) -> Iterator[Running]:
-    """Run the stand-in until the end of the block."""
+    """Run the stand-in for the duration of the context."""
     proxy, admin = free_ports(2)
     made = scenario(service, proxy, configuration=configuration, admin_port=admin, redis_port=NO_PORT)
     with (folder / "log").open("w+") as log:
@@ -80,7 +80,7 @@ def started(
 
 
 def answers(gateway: rows.Gateway, process: subprocess.Popen[bytes], log: Path) -> bool:
-    """Whether it answers yet; fails when it has ended."""
+    """Return whether it responds; fail if it has exited."""
     assert process.poll() is None, log.read_text()
     try:
         return gateway.ask({"path": "/"}).status == 404
@@ -111,7 +111,7 @@ def test_requests_without_a_token_and_without_redis_are_limited(program: Path, s
         request = {"path": "/api/user/me", "headers": {**CLIENT, "Origin": "https://app.pti.test"}}
         found = [it.gateway.ask(request) for _ in range(15)]
         other = it.gateway.ask({"path": "/api/user/me", "headers": {"X-Forwarded-For": "203.0.113.10"}})
-    # Twice the limit and the first one, whose second may have given one more back.
+    # Twice the limit plus one, because the burst's second may have returned one more token.
     assert [one.status for one in found[:11]] == [401] * 11
     assert found[-1].status == 429
     assert found[-1].headers["access-control-allow-origin"] == "https://app.pti.test"

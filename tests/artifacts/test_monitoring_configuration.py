@@ -1,4 +1,4 @@
-"""Prometheus' and Alertmanager's own tools read the configuration that the component makes, and follow the routes."""
+"""Prometheus' and Alertmanager's own tools accept the generated configuration, and follow its routes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_promtool_accepts_the_thresholds(tmp_path: Path) -> None:
 
 @pytest.fixture(params=RECEIVERS, name="configured")
 def _configured(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Alertmanager's configuration file, its templates beside it."""
+    """Write Alertmanager's configuration file, with its templates beside it."""
     configuration = alertmanager.configuration(RECEIVERS[request.param])
     configuration["templates"] = ["*.tmpl"]
     (tmp_path / "messages.tmpl").write_text(asset("alertmanager/messages.tmpl"))
@@ -104,7 +104,7 @@ def test_an_alert_goes_to_its_receiver(configured: Path, labels: tuple[str, ...]
 
 
 def message(configured: Path, template: str) -> str:
-    """What a receiver reads of amtool's own sample: one alert that fires, one that is over."""
+    """Return a receiver's message for amtool's own sample: one firing and one resolved alert."""
     outcome = run(
         "amtool",
         *("template", "render", f"--template.glob={configured.parent}/*.tmpl"),

@@ -1,4 +1,4 @@
-"""What one client of PostgreSQL can take from the others: connections, locks, time."""
+"""How far one PostgreSQL client can affect the others: connections, locks, time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER = "pti_other"
 
 
 def limits(task: Task, database: str) -> dict[str, int]:
-    """Role to what it may open."""
+    """Map each role to its connection limit."""
     with task.server.connect() as admin:
         found = admin.execute(
             "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname LIKE %s OR rolname = %s",
@@ -72,7 +72,8 @@ def test_an_invalid_limit_is_refused(task: Task, name: str) -> None:
 
 @pytest.fixture
 def small(image_installation: Installation) -> Iterator[tuple[Task, str]]:
-    """A server of 40 connections, with 15 reserved and 5 kept for superusers, and two services of 9 connections."""
+    """A server with 40 connections, of which 15 are reserved and 5 are for superusers, and two services with 9
+    connections each."""
     database = "pti_greedy"
     with container(image_installation) as one:
         one.password = ADMIN_PASSWORD
@@ -166,7 +167,7 @@ def test_defaults_that_a_role_changed_for_itself_are_restored(provisioned: Outco
 
 @contextmanager
 def hung_client(task: Task, database: str, idle_s: int) -> Iterator[None]:
-    """A client of the application's that is stopped in a transaction which has read the table."""
+    """Stop an application client in a transaction that has read the table."""
     role = f"{database}_app"
     client = subprocess.Popen(
         [str(task.server.programs.bin / "psql"), "--no-psqlrc", "--quiet", f"--dbname={database}"],
@@ -204,7 +205,8 @@ def hung_client(task: Task, database: str, idle_s: int) -> Iterator[None]:
 def test_a_hung_client_and_a_migration_block_readers_only_briefly(
     provisioned: Outcome, task: Task, database: str, tried: Tried
 ) -> None:
-    """The migrator waits for the client, and every reader behind the migrator: no longer than its `lock_timeout`."""
+    """The migrator waits for the client, and every reader waits for the migrator, but no longer than its
+    `lock_timeout`."""
     notice = "readers wait for at most 5 s; the migration retries until the server has ended the client's session"
     tried.failure("A hung client holds a lock that a migration needs", on="PostgreSQL", notice=notice)
     with task.connect(database, f"{database}_migrator") as migrator:
@@ -235,7 +237,7 @@ def test_a_hung_client_and_a_migration_block_readers_only_briefly(
         waiting.join()
         assert [type(one) for one in refused] == [psycopg.errors.LockNotAvailable]
 
-        # The server gives the client up by itself, and the next attempt goes through.
+        # The server ends the client's session by itself, and the next attempt succeeds.
         def migrated() -> bool:
             refused.clear()
             migrate()

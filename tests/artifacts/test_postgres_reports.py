@@ -1,4 +1,4 @@
-"""Many large reports at once, on a server with the parameters and the /dev/shm that its memory limit gives it."""
+"""Many large reports at once, on a server with the parameters and the /dev/shm size of its memory limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPORT = """
 """A hash table of all rows, and one of all customers."""
 
 PARALLEL = {"parallel_setup_cost": "0", "parallel_tuple_cost": "0"}
-"""The planner runs even this small a report in parallel, if the parameters allow workers."""
+"""If the parameters allow workers, the planner uses them even for this small report."""
 
 
 @pytest.fixture(params=[Postgres(), Postgres(memory_mib=16_384)], ids=["1 GiB", "16 GiB, parallel"])

@@ -1,4 +1,4 @@
-"""How PostgreSQL's container starts: on an empty volume, on kept data, after a crash, on a full disk."""
+"""How PostgreSQL's container starts: on an empty volume, on existing data, after a crash, on a full disk."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def stopped_volume(image_installation: Installation) -> Iterator[Path]:
 
 @pytest.fixture
 def kept(store: Container, stopped_volume: Path) -> Container:
-    """A container that hasn't started, and a copy of that volume."""
+    """A container that hasn't been started, and a copy of that volume."""
     subprocess.run(["cp", "-a", f"{stopped_volume}/.", str(store.volume)], check=True)
     return store
 
 
 def rows(session: psycopg.Connection[tuple[object, ...]]) -> int:
-    """How many rows the test's table has."""
+    """Return the number of rows in the test's table."""
     found = session.execute("SELECT count(*) FROM kept").fetchone()
     assert found is not None
     count = found[0]
@@ -53,7 +53,7 @@ def rows(session: psycopg.Connection[tuple[object, ...]]) -> int:
 
 
 def held_recovery(store: Container) -> int:
-    """The process that replays the log, stopped as soon as there is one."""
+    """Return the process that replays the log, paused as soon as it exists."""
     found: list[int] = []
 
     def hold() -> bool:
@@ -115,7 +115,7 @@ def test_a_volume_that_held_data_gets_no_empty_cluster(kept: Container, tried: T
     assert f"delete {kept.marker}" in said
     assert not kept.data.exists()
 
-    kept.data.mkdir()  # a mount that is empty
+    kept.data.mkdir()  # An empty mount point.
     give_away(kept.data)
     assert "this volume held data" in kept.refused()
     assert [*kept.data.iterdir()] == []
@@ -161,13 +161,13 @@ def test_data_of_another_major_version_is_refused(store: Container, tried: Tried
 
 
 def test_a_group_readable_data_directory_is_made_private(kept: Container) -> None:
-    """A kubelet that hands a volume to `fsGroup` opens what is in it to the group."""
+    """A kubelet that sets a volume's `fsGroup` makes its files accessible to the group."""
     kept.data.chmod(0o2770)
     kept.started().close()
 
 
 class TestCrash:
-    """Killed while it writes: 110 MiB are replayed, which takes long enough to be looked at."""
+    """Killed during writes: it replays 110 MiB, which takes long enough to observe."""
 
     @pytest.fixture
     def crashed(self, kept: Container) -> Container:
@@ -179,7 +179,7 @@ class TestCrash:
 
     @pytest.fixture
     def recovering(self, crashed: Container) -> tuple[Container, int]:
-        """The container, its recovery held up, and the process that recovers."""
+        """The container with its recovery paused, and the recovery process."""
         crashed.start()
         return crashed, held_recovery(crashed)
 
@@ -213,7 +213,7 @@ class TestCrash:
 
 
 def test_a_server_that_recovers_by_itself_is_alive(kept: Container, tried: Tried) -> None:
-    """One killed session makes it recover without a new start."""
+    """One killed session causes a recovery without a restart of the server."""
     notice = "sessions end; PostgreSQL isn't ready while it replays 110 MiB of WAL, and it isn't restarted"
     tried.failure("One session of PostgreSQL is killed", on="PostgreSQL", notice=notice)
     kept.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
@@ -233,7 +233,7 @@ def test_a_server_that_recovers_by_itself_is_alive(kept: Container, tried: Tried
 
 
 def fill(session: psycopg.Connection[tuple[object, ...]]) -> int:
-    """Writes until the server refuses, and gives the number of rows that it has acknowledged."""
+    """Write until the server refuses, and return the number of acknowledged rows."""
     acknowledged = 0
     while True:
         try:
@@ -245,7 +245,7 @@ def fill(session: psycopg.Connection[tuple[object, ...]]) -> int:
 
 @pytest.fixture
 def small_disk(store: Container, tmp_path: Path) -> Iterator[Path]:
-    """The image of the container's volume, a file system of 256 MiB of its own."""
+    """Return the image of the container's volume, a separate file system of 256 MiB."""
     if reason := ext4.why_unavailable():
         pytest.skip(reason)
     image = tmp_path / "disk"

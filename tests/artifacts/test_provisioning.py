@@ -1,4 +1,4 @@
-"""The provisioning task against real servers: from nothing, again, after changes, with mistakes in its input."""
+"""The provisioning task with real servers: on an empty server, again, after changes, and with invalid input."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TENANT = "11111111-1111-4111-8111-111111111111"
 
 
 def dump(server: Server, program: str, *arguments: str, user: str = ADMIN, password: str = ADMIN_PASSWORD) -> str:
-    """What pg_dump, pg_dumpall or pg_restore of the server's own major prints, without the key that always differs."""
+    """Return the output of the matching pg_dump, pg_dumpall or pg_restore, without the key that always differs."""
     done = subprocess.run(
         [str(server.programs.bin / program), "-h", "127.0.0.1", "-p", str(server.port), "-U", user, *arguments],
         env={"PGPASSWORD": password},
@@ -46,16 +46,17 @@ def dump(server: Server, program: str, *arguments: str, user: str = ADMIN, passw
 
 
 def catalog(task: Task, *databases: str) -> str:
-    """Every role with its verifier, every grant, every object of these databases."""
+    """Return every role with its verifier, every grant, and every object of these databases."""
     schemas = [dump(task.server, "pg_dump", "--create", "--schema-only", database) for database in databases]
     return "\n".join([dump(task.server, "pg_dumpall", "--globals-only"), *schemas])
 
 
-# What it makes
+# What it creates
 
 
 def test_role_names_match_the_credentials(platform: Task) -> None:
-    """Other parts of the project look passwords up by these names; `Credential.well_known` happens to be the role's."""
+    """Other parts of the project look up passwords by these names; `Credential.well_known` happens to be the role's
+    name."""
     logins = {role(service).well_known for service in SERVICES for role in (app_role, migrator_role)}
     assert set(platform.passwords) == {*logins, POSTGRES_BACKUP.well_known}
 
@@ -160,7 +161,7 @@ def test_a_dump_by_the_backup_role_restores_isolated(task: Task, provisioned: Ou
         assert len(admin.execute("SELECT * FROM booking").fetchall()) == 1
 
 
-# Again and again
+# Repeated runs
 
 
 def test_a_second_run_reports_no_change(platform: Task) -> None:
@@ -216,7 +217,7 @@ def test_a_login_without_a_password_check_proves_nothing(provisioned: Outcome, t
 
 @contextmanager
 def _trusted(server: Server, database: str, role: str) -> Iterator[None]:
-    """The server lets everybody into this database, as official images do on their own loopback address."""
+    """Let every role into this database without a password, as official images do on their own loopback address."""
 
     def lets_in_with_any_password() -> bool:
         try:
@@ -286,7 +287,7 @@ def test_a_database_that_was_removed_from_the_table_is_kept_and_reported(
     task.connect(database, f"{database}_app").close()
 
 
-# A server that isn't as it should be
+# A server with unexpected settings
 
 
 def test_existing_tables_are_isolated(task: Task, database: str) -> None:
@@ -414,7 +415,7 @@ def test_any_printable_password_works_and_none_is_printed(server: Server, databa
 
 
 def _recorders(task: Task, log: Path) -> Path:
-    """Stand-ins for the programs the task runs, which note their arguments and then run the real one."""
+    """Create stand-ins for the programs of the task, which record their arguments and then run the real program."""
     log.touch()
     give_away(log)
     folder = task.home / "recorders"

@@ -31,7 +31,7 @@ def volume() -> Iterator[Path]:
 
 @pytest.fixture
 def redis() -> Iterator[Make]:
-    """Makes servers; the test's end is theirs."""
+    """Return a function that starts servers, which are stopped after the test."""
     made: list[RedisOnVolume] = []
 
     def make(mount: Path, **options: Any) -> RedisOnVolume:
@@ -44,7 +44,7 @@ def redis() -> Iterator[Make]:
 
 
 def filled(redis: Make, volume: Path) -> RedisOnVolume:
-    """A server that has kept one key and has stopped."""
+    """Return a stopped server that has stored one key."""
     server = redis(volume).start()
     assert server.ask("SET", "kept", "yes") == "+OK"
     server.stop()
@@ -52,7 +52,7 @@ def filled(redis: Make, volume: Path) -> RedisOnVolume:
 
 
 def as_before(server: RedisOnVolume) -> None:
-    """Puts the data where earlier versions of the stack had it: into the root of the volume."""
+    """Move the data to the location in earlier versions of the stack: the root of the volume."""
     for path in server.data.iterdir():
         path.rename(server.mount / path.name)
     server.data.rmdir()
@@ -185,7 +185,7 @@ def test_a_sigkill_loses_nothing_that_is_in_the_log(redis: Make, volume: Path, t
     server = redis(volume).start()
     for number in range(500):
         assert server.ask("SET", f"key-{number}", str(number)) == "+OK"
-    # While a flush is under way, Redis answers before it writes, for two seconds at most.
+    # During a flush, Redis responds before it writes, for at most two seconds.
     until("the log is written", lambda: server.info("aof_buffer_length") == "0")
     with tried.until_well():
         server.kill()
@@ -198,7 +198,7 @@ def test_a_recovery_reports_its_progress(redis: Make, volume: Path) -> None:
     server = redis(volume).start()
     server.ask("EVAL", "for key = 1, 20000 do redis.call('set', key, key) end", "0")
     server.stop()
-    # Microseconds per key: some ten seconds in all, which nobody waits for.
+    # Microseconds per key: some ten seconds in all, for which no test waits.
     slow = redis(volume, extra="key-load-delay 500")
     slow.launch()
     until("it answers", lambda: "recovering: " in slow.ready()[1])
@@ -242,7 +242,7 @@ def test_a_full_disk_refuses_writes_until_there_is_space(tried: Tried) -> None:
 
 
 def _fill(filler: Path, *, leaving: int) -> None:
-    """Takes the room of the file's disk, but for some bytes."""
+    """Fill the file's disk except for some bytes."""
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while shutil.disk_usage(filler.parent).free > leaving:
             file.write(bytes(4096))

@@ -1,6 +1,6 @@
-"""The reference service keeps its contract, against a real PostgreSQL and, where there is one, a real Redis.
+"""The reference service meets its contract, with a real PostgreSQL and, if there is one, a real Redis.
 
-No broker is here: Kafka is gone all the time, which the service must survive.
+There is no broker: Kafka is always unavailable, which the service must tolerate.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ STRANGER = "33333333-3333-4333-8333-333333333333"
 LATER = "2031-05-04T09:30:00+02:00"
 SLOWEST_STOP_S = 20
 SERVICE = "reference service"
-"""What these failures run on."""
+"""The platform in the failure records."""
 
 CANCELLED_CHECKS = Path(__file__).parent / "cancelled_checks.py"
 RELAYS = Path(__file__).parent / "outbox_relays.py"
 TENANTS, APPOINTMENTS, EVENTS = 8, 5, 6
-"""Those of `RELAYS`, which this Python can't import."""
+"""The values in `RELAYS`, which this Python can't import."""
 
 POOL_MAX = 3
 
@@ -65,7 +65,7 @@ class Stores:
 
 @pytest.fixture(scope="module")
 def stores() -> Iterator[Stores]:
-    """The newest PostgreSQL of the machine with the service's database, and Redis where there is one."""
+    """The newest PostgreSQL on this machine with the service's database, and Redis if there is one."""
     found = installations()
     if not found:
         pytest.skip("no PostgreSQL server here: python -m tests.artifacts.postgres_server fetch")
@@ -89,7 +89,7 @@ def stores() -> Iterator[Stores]:
 
 @pytest.fixture(scope="module")
 def unmigrated(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
-    """What the platform tells the rdv service, in the database as provisioning leaves it."""
+    """The environment of the rdv service, with the database as provisioned."""
     return Surroundings(
         tmp_path_factory.mktemp("service"),
         {
@@ -121,7 +121,7 @@ def unmigrated(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Surr
 
 @pytest.fixture(scope="module")
 def migrator(unmigrated: Surroundings, stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
-    """The same for the migration: another role, its password, and nothing of the service's own."""
+    """The environment of its migration, with another role and password and without the service's own secrets."""
     role = f"{DATABASE}_migrator"
     return Surroundings(
         tmp_path_factory.mktemp("migrator"),
@@ -140,13 +140,13 @@ def two_migrations(migrator: Surroundings) -> list[tuple[int, str]]:
 
 @pytest.fixture(scope="module")
 def surroundings(unmigrated: Surroundings, two_migrations: list[tuple[int, str]]) -> Surroundings:
-    """What the platform tells the rdv service, its tables made."""
+    """The environment of the rdv service, with its tables migrated."""
     return unmigrated
 
 
 @pytest.fixture(scope="module")
 def service(surroundings: Surroundings) -> Iterator[Service]:
-    """One service for the tests that leave it as they found it."""
+    """One service for tests that don't change its state."""
     with surroundings.running() as service:
         eventually(lambda: service.dependencies()["postgres"] == "ok")
         yield service
@@ -154,7 +154,7 @@ def service(surroundings: Surroundings) -> Iterator[Service]:
 
 @pytest.fixture
 def postgres(stores: Stores) -> Iterator[Gate]:
-    """The way to the database; open again when the test is over."""
+    """The gate of the database, which is opened again after the test."""
     yield stores.postgres
     stores.postgres.close()
     stores.postgres.open()
@@ -162,7 +162,7 @@ def postgres(stores: Stores) -> Iterator[Gate]:
 
 @pytest.fixture
 def redis(stores: Stores) -> Iterator[Gate]:
-    """The way to Redis; open again when the test is over."""
+    """The gate of Redis, which is opened again after the test."""
     if stores.redis is None:
         pytest.skip("no redis-server here: apt-get install redis-server, or name one in PTI_REDIS_SERVER")
     yield stores.redis
@@ -171,7 +171,7 @@ def redis(stores: Stores) -> Iterator[Gate]:
 
 
 def book(service: Service, tenant: str, title: str) -> str:
-    """A new appointment's identifier."""
+    """Book an appointment and return its ID."""
     answer = service.ask("POST", "/appointments", token(tenant), {"title": title, "starts_at": LATER})
     assert answer.status == 201, answer.body
     identifier: str = answer.json["id"]
@@ -180,7 +180,7 @@ def book(service: Service, tenant: str, title: str) -> str:
 
 @contextmanager
 def rising(service: Service) -> Iterator[dict[str, float]]:
-    """Filled at the end of the block: by how much each sample that changed has risen."""
+    """Provide a dictionary that receives each changed sample's increase at the end of the block."""
     rise: dict[str, float] = {}
     before = service.metrics()
     yield rise
@@ -189,13 +189,13 @@ def rising(service: Service) -> Iterator[dict[str, float]]:
 
 
 def requests(method: str, status: int, route: str) -> str:
-    """The sample that counts requests of this kind."""
+    """Return the sample that counts requests of this kind."""
     labels = f'http_request_method="{method}",http_response_status_code="{status}",http_route="{route}"'
     return f"http_server_request_duration_seconds_count{{{labels}}}"
 
 
 def titles(service: Service, tenant: str) -> set[str]:
-    """What the tenant's list shows."""
+    """Return the titles in the tenant's list."""
     answer = service.get("/appointments", token(tenant))
     assert answer.status == 200, answer.body
     return {appointment["title"] for appointment in answer.json}
@@ -303,7 +303,7 @@ def test_it_does_not_describe_its_api(service: Service, path: str) -> None:
 
 
 def test_it_opens_at_most_the_configured_connections(service: Service, stores: Stores) -> None:
-    """Requests beyond the pool wait at most two seconds for a connection, then get 503 with `Retry-After`."""
+    """Requests beyond the pool's size wait at most two seconds for a connection, then get 503 with `Retry-After`."""
     connect = stores.task.server.connect
     with connect(DATABASE) as holder, connect() as admin, ThreadPoolExecutor(4 * POOL_MAX) as clients:
 
@@ -357,7 +357,7 @@ def test_an_upload_that_ends_early_leaves_the_attachment_as_it_was(service: Serv
 
 
 def parts_of(stores: Stores, path: str) -> int:
-    """How many parts the database keeps of an appointment's attachments."""
+    """Return the number of parts that the database stores for an appointment's attachments."""
     query = "SELECT FROM attachment_parts WHERE appointment_id = %s"
     with stores.task.server.connect(DATABASE) as admin:
         return admin.execute(query, [path.split("/")[2]]).rowcount
@@ -393,7 +393,7 @@ def test_a_tenant_in_the_body_is_ignored(service: Service) -> None:
 
 
 def unsigned() -> str:
-    """A token that claims to need no signature."""
+    """Return a token with the algorithm `none`."""
     header = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()
     return f"{header}.{token(NORTH).split('.')[1]}."
 
@@ -424,7 +424,7 @@ def test_the_public_path_needs_no_token(service: Service) -> None:
     assert service.get("/public/info").json == {"service": "rdv", "version": "1.2.3"}
 
 
-# What it does
+# Functions
 
 
 def test_a_settled_appointment_cannot_be_settled_again(service: Service) -> None:
@@ -466,7 +466,7 @@ def test_a_list_comes_from_the_cache_until_it_changes(service: Service, redis: G
     assert "second" in {appointment["title"] for appointment in after.json}
 
 
-# Dependencies that go and come back
+# Failing and recovering dependencies
 
 
 def test_without_a_broker_a_booking_keeps_its_event_in_the_outbox(service: Service, stores: Stores) -> None:
@@ -489,7 +489,7 @@ def test_without_a_broker_a_booking_keeps_its_event_in_the_outbox(service: Servi
 
 
 def test_a_booking_that_is_rolled_back_leaves_no_event(service: Service, stores: Stores, tried: Tried) -> None:
-    """The server is cut off between the two rows and the commit, as in a failover."""
+    """The server is cut off between the two inserts and the commit, as in a failover."""
     tried.failure("PostgreSQL closes a connection during a booking", on=SERVICE, notice="503 for that booking")
     count = "SELECT (SELECT count(*) FROM appointments), (SELECT count(*) FROM outbox)"
     with stores.task.server.connect(DATABASE) as admin:
@@ -505,14 +505,15 @@ def test_a_booking_that_is_rolled_back_leaves_no_event(service: Service, stores:
 
 
 def cut_off(admin: psycopg.Connection[Any]) -> int:
-    """End the sessions that wait for the lock with a booking; gives their number."""
+    """End the sessions of bookings that wait for the lock; return their number."""
     sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
     return admin.execute(sessions, ["%INSERT INTO outbox_waiting%"]).rowcount
 
 
 @pytest.mark.parametrize("mode", ["well", "unsure", "dying"])
 def test_relays_share_the_outbox(surroundings: Surroundings, stores: Stores, tried: Tried, mode: str) -> None:
-    """Nothing is lost, an appointment's events arrive in order, and none twice unless a confirmation was lost."""
+    """No event is lost, an appointment's events arrive in order, and none arrives twice unless a confirmation was
+    lost."""
     if mode == "unsure":
         tried.failure("Kafka's acknowledgements are lost", on=SERVICE, notice="nothing: these events arrive twice")
     if mode == "dying":
@@ -523,7 +524,7 @@ def test_relays_share_the_outbox(surroundings: Surroundings, stores: Stores, tri
         )
     with stores.task.server.connect(DATABASE) as admin:
         admin.execute("TRUNCATE outbox, outbox_waiting")
-        # The role's limit counts one service; here are three relays and writers beside it.
+        # The role's limit is for one service; here, three relays and writers run beside it.
         admin.execute(f"ALTER ROLE {DATABASE}_app CONNECTION LIMIT -1")
     status, output = surroundings.run(str(RELAYS), mode)
     with stores.task.server.connect(DATABASE) as admin:
@@ -543,7 +544,7 @@ def test_relays_share_the_outbox(surroundings: Surroundings, stores: Stores, tri
 
 
 def waiting(stores: Stores, tenant: str, appointment: str) -> list[dict[str, Any]]:
-    """An appointment's events in the outbox, as the application role sees them for a tenant."""
+    """Return an appointment's events in the outbox, as the application role sees them for a tenant."""
     with stores.task.connect(DATABASE, f"{DATABASE}_app") as session:
         session.execute("SELECT set_config('app.tenant_id', %s, false)", [tenant])
         rows = session.execute("SELECT body FROM outbox WHERE appointment_id = %s ORDER BY position", [appointment])
@@ -607,7 +608,7 @@ def test_a_list_that_redis_kept_through_its_outage_is_not_shown(service: Service
 
 
 def test_the_service_works_without_unresponsive_dependencies(surroundings: Surroundings, tried: Tried) -> None:
-    """Redis and Kafka take connections and say nothing, as behind a network that drops packets."""
+    """Redis and Kafka accept connections and send nothing, as behind a network that drops packets."""
     tried.failure(
         "Redis and Kafka accept connections but never respond", on=SERVICE, notice="nothing: events are delayed"
     )
@@ -636,7 +637,7 @@ def test_unresolved_names_are_retried(surroundings: Surroundings, tried: Tried) 
 
 @contextmanager
 def silent() -> Iterator[int]:
-    """A port that takes connections and never answers."""
+    """A port that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         yield listener.getsockname()[1]
 
@@ -669,7 +670,7 @@ def test_a_stop_without_dependencies_is_as_fast(unmigrated: Surroundings) -> Non
         assert service.process.wait(timeout=SLOWEST_STOP_S) == 0
 
 
-# What it tells
+# Logs and metrics
 
 
 COUNTERS = (

@@ -1,4 +1,4 @@
-"""One tenant attacks another, as the role the service itself runs as, and migrations try to leave isolation out."""
+"""One tenant attacks another as the service's own role, and migrations try to bypass isolation."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ CREATE SEQUENCE invoice;
 
 @pytest.fixture(scope="session")
 def tables(platform: Task) -> None:
-    """A service's tables, made by its migrator; nothing in them speaks of row-level security."""
+    """A service's tables, created by its migrator without any mention of row-level security."""
     with platform.connect(DATABASE, f"{DATABASE}_migrator") as migrator:
         migrator.execute(TABLES)
 
 
 @pytest.fixture
 def admin(platform: Task, tables: None) -> Iterator[Session]:
-    """A connection of the superuser, which sees all rows."""
+    """A connection of the superuser, who sees all rows."""
     with platform.server.connect(DATABASE) as session:
         yield session
 
 
 @pytest.fixture
 def migrator(platform: Task, tables: None) -> Iterator[Session]:
-    """The role of migrations, and a schema `attempt` for what they try."""
+    """The migration role, and a schema `attempt` for its attempts."""
     with platform.connect(DATABASE, f"{DATABASE}_migrator") as session:
         session.execute("CREATE SCHEMA attempt")
         yield session
@@ -61,7 +61,7 @@ def migrator(platform: Task, tables: None) -> Iterator[Session]:
 
 @pytest.fixture
 def app(platform: Task, admin: Session) -> Iterator[Session]:
-    """The application role, one appointment of each tenant; the south's must be as it was when the test is over."""
+    """The application role, with one appointment per tenant; the south's must be unchanged after the test."""
     admin.execute("TRUNCATE appointment")
     admin.execute("INSERT INTO appointment (tenant_id, patient, fee) VALUES (%s, 'Anna', 10)", [NORTH])
     admin.execute(
@@ -75,7 +75,7 @@ def app(platform: Task, admin: Session) -> Iterator[Session]:
 
 @contextmanager
 def tenant(session: Session, identifier: str) -> Iterator[Session]:
-    """A transaction as the services write it."""
+    """Open a transaction as the services do."""
     with session.transaction():
         session.execute("SELECT set_config('app.tenant_id', %s, true)", [identifier])
         yield session
@@ -85,7 +85,7 @@ def patients(session: Session) -> list[TupleRow]:
     return session.execute("SELECT patient, fee FROM appointment").fetchall()
 
 
-# The application role reads
+# Reads of the application role
 
 
 def test_each_tenant_sees_its_own_rows(app: Session) -> None:
@@ -168,7 +168,7 @@ def test_switching_row_security_off_is_an_error(app: Session) -> None:
         patients(app)
 
 
-# The application role writes
+# Writes of the application role
 
 
 def test_a_tenant_writes_its_own_rows(app: Session) -> None:
@@ -265,7 +265,7 @@ def test_the_backup_role_reads_every_row_and_writes_none(app: Session, platform:
             backup.execute("DELETE FROM appointment")
 
 
-# Migrations that know nothing of isolation
+# Migrations without isolation
 
 PLAIN = "CREATE TABLE attempt.t (tenant_id uuid, patient text, fee int)"
 WAYS_TO_A_TABLE = {
@@ -417,7 +417,7 @@ def test_a_data_migration_changes_one_tenant_at_a_time(app: Session, migrator: S
     assert changed == (1,), "one transaction wrote both tenants' rows"
 
 
-# What the audit says
+# Findings of the audit
 
 AS_OWNER = f"SET LOCAL ROLE {DATABASE}_owner"
 UNGUARDED = "ALTER EVENT TRIGGER tenancy_guard DISABLE"

@@ -1,4 +1,4 @@
-"""What the test cluster decides without running: which schema a manifest meets, what an image is called."""
+"""Parts of the test cluster that work without running it: the schema for a manifest, the name of an image."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PUBLISHED: dict[str, Any] = {
 
 @pytest.fixture
 def deployment() -> dict[str, Any]:
-    """The schema file of the kind above."""
+    """Return the schema file of the kind above."""
     return schemas.standalone(PUBLISHED)["deployment-apps-v1.json"]
 
 
@@ -99,7 +99,7 @@ def test_containerd_knows_an_image_by_its_full_name(image: str, full: str) -> No
 
 @pytest.mark.parametrize("module", [VERSION, *API_SERVER_VERSIONS, *TOOLS])
 def test_everything_that_is_built_is_pinned(module: str) -> None:
-    # The program that sleeps needs no module but Go's own.
+    # The pause program only uses Go's standard library.
     assert (GO_MODULES / module / ("go.mod" if module == "pause" else "go.sum")).is_file()
 
 
