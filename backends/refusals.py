@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from capabilities import Capability, why_missing
-from workloads import Endpoint, Workload, WorkloadError
+from workloads import Endpoint, LongRunning, Service, Workload, WorkloadError
 
 Offered = TypeVar("Offered")
 
@@ -36,9 +36,9 @@ def _refuse(what: str, kind: str, capability: Capability) -> None:
 
 def _needs(workload: Workload) -> Iterator[tuple[Capability, str]]:
     """Yield each capability that a workload needs, with the words for what needs it."""
-    if workload.autoscaling:
+    if isinstance(workload, Service) and workload.autoscaling:
         yield Capability.AUTOSCALING, "autoscaling"
-    if workload.replicas != 1:
+    if isinstance(workload, LongRunning) and workload.replicas != 1:
         yield Capability.REPLICAS, f"replicas={workload.replicas}"
     if workload.host_gateway:
         yield Capability.HOST_GATEWAY, "a connection to the host"

@@ -13,12 +13,12 @@ import pulumi_docker as docker
 from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
 from settings.catalog import SERVICES
-from workloads import Endpoint, External, Port, Workload
+from workloads import Endpoint, External, Port, Service, Workload
 
 REAL, *SIMULATED = SERVICES
 """The running service, and the others."""
 
-PAGES = Workload(
+PAGES = Service(
     name="pages",
     image="pti-calendar/reference-service:1.0.0",
     user=10001,

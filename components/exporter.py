@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pulumi
 
-from workloads import Endpoint, External, FileSet, HttpGet, Liveness, Metrics, Port, Probe, TcpConnect, Workload
+from workloads import Endpoint, External, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Service, TcpConnect
 
 SECRETS = "/run/secrets/exporter"
 NOBODY_UID = 65534
@@ -29,9 +29,9 @@ def exporter(
     startup_s: int = Liveness.startup_s,
     memory_mib: int = 64,
     reads_deployed_objects: bool = False,
-) -> Workload:
+) -> Service:
     """Return the exporter that reports `job`, which is about the workload of that name."""
-    return Workload(
+    return Service(
         name=name or f"{job}-exporter",
         image=image,
         user=user,

@@ -10,7 +10,7 @@ from backends.base import Backend, DeployOptions
 from components.scaling import autoscaling
 from settings.applications import Sized
 from settings.catalog import Frontend as FrontendRow
-from workloads import Endpoint, Health, HttpGet, Liveness, Port, Probe, Scratch, Workload
+from workloads import Endpoint, Health, HttpGet, Liveness, Port, Probe, Scratch, Service
 
 TYPE = "pti-calendar:index:Frontend"
 
@@ -39,9 +39,9 @@ class Frontend(pulumi.ComponentResource):
         self.register_outputs({"endpoint": str(Endpoint(args.frontend.name, args.frontend.port))})
 
 
-def _web_server(args: FrontendArgs) -> Workload:
+def _web_server(args: FrontendArgs) -> Service:
     frontend, sized = args.frontend, args.sized
-    return Workload(
+    return Service(
         name=frontend.name,
         image=sized.image,
         user=USER,

@@ -14,10 +14,10 @@ from components.stores import Store
 from components.stores.postgres import PostgresStore
 from contract.environment import LOG_LEVEL, Environment, Identity, migration_environment, service_environment
 from contract.outputs import Credentials
+from settings import catalog
 from settings.applications import Sized
-from settings.catalog import Service
 from settings.credentials import third_party
-from workloads import INTERNET, Endpoint, FileSet, HttpGet, Kind, Liveness, Metrics, Port, Probe, Scratch, Workload
+from workloads import INTERNET, Endpoint, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Scratch, Service, Task
 
 TYPE = "pti-calendar:index:Microservice"
 
@@ -29,7 +29,7 @@ SECRETS = "/run/secrets/service"
 class MicroserviceArgs:
     """Arguments of a service: its settings, and the stores that it uses."""
 
-    service: Service
+    service: catalog.Service
     sized: Sized
     migration_command: tuple[str, ...]
     """Command that runs to completion as the migrator role before the service starts; empty: none."""
@@ -60,12 +60,12 @@ class Microservice(pulumi.ComponentResource):
         self.register_outputs({"endpoint": str(Endpoint(args.service.name, args.service.port))})
 
 
-def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
+def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Service:
     service, sized = args.service, args.sized
     stores = {name: store.inside for name, store in args.stores.items()}
     third_parties = [third_party(secret).variable for secret in service.secrets]
     environment = service_environment(_identity(service), stores, args.secrets, third_parties)
-    return Workload(
+    return Service(
         name=service.name,
         image=sized.image,
         user=USER,
@@ -89,11 +89,10 @@ def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Workload:
     )
 
 
-def _migrations(args: MicroserviceArgs) -> Workload:
+def _migrations(args: MicroserviceArgs) -> Task:
     environment = migration_environment(_identity(args.service), args.postgres.inside, args.secrets)
-    return Workload(
+    return Task(
         name=f"{args.service.name}-migrations",
-        kind=Kind.TASK,
         image=args.sized.image,
         user=USER,
         command=args.migration_command,
@@ -107,7 +106,7 @@ def _migrations(args: MicroserviceArgs) -> Workload:
     )
 
 
-def _identity(service: Service) -> Identity:
+def _identity(service: catalog.Service) -> Identity:
     return Identity(name=service.name, port=service.port)
 
 

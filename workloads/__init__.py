@@ -4,7 +4,7 @@ from workloads.checks import RECOVERY_S, Check, Exec, HttpGet, Liveness, Probe, 
 from workloads.connections import HOST_GATEWAY, INTERNET, Endpoint, External, Health, Metrics, Port
 from workloads.disk import FileSet, Fixed, Scratch, Volume
 from workloads.exposure import CertificateRequest, Exposure, KeyPair, Route
-from workloads.model import Autoscaling, Kind, Workload, WorkloadError
+from workloads.model import Autoscaling, LongRunning, Service, StatefulService, Task, Workload, WorkloadError
 from workloads.postgres_cluster import METRICS_PORT, PostgresCluster
 
 __all__ = [
@@ -24,14 +24,17 @@ __all__ = [
     "Health",
     "HttpGet",
     "KeyPair",
-    "Kind",
     "Liveness",
+    "LongRunning",
     "Metrics",
     "Port",
     "PostgresCluster",
     "Probe",
     "Route",
     "Scratch",
+    "Service",
+    "StatefulService",
+    "Task",
     "TcpConnect",
     "Volume",
     "Workload",

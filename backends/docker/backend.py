@@ -33,13 +33,7 @@ from backends.threads import Threads
 from settings import Settings
 from settings.backend import Backend as BackendSettings
 from settings.backend import Images
-from workloads import (
-    Endpoint,
-    FileSet,
-    Kind,
-    Workload,
-    WorkloadError,
-)
+from workloads import Endpoint, FileSet, LongRunning, Task, Workload, WorkloadError
 
 DATA_LABEL = "pti-calendar.data"
 LOOPBACK = "127.0.0.1"
@@ -139,7 +133,7 @@ class DockerBackend:
                 *(self._file_volume(workload, file_set, options) for file_set in workload.file_sets),
             ],
         )
-        is_task = workload.kind is Kind.TASK
+        is_task = isinstance(workload, Task)
         arguments = container.arguments(workload, placed)
         container.override(arguments, options.overrides, workload=workload.name)
         self._containers[workload.name] = docker.Container(
@@ -162,7 +156,7 @@ class DockerBackend:
                 ),
             ),
         )
-        if workload.readiness and not is_task:
+        if isinstance(workload, LongRunning) and workload.readiness:
             awaited = Awaited(workload.name, name, workload.readiness.startup_s)
             self._ready[workload.name] = self._readiness.record(awaited, self._containers[workload.name].id, options)
 

@@ -11,7 +11,7 @@ import pulumi
 import pulumi_docker as docker
 
 from backends.docker.health import RUN_TASK, health_check
-from workloads import HOST_GATEWAY, FileSet, Kind, Scratch, Workload, WorkloadError
+from workloads import HOST_GATEWAY, FileSet, Scratch, Task, Workload, WorkloadError
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Placement:
 
 def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
     """Return the arguments of the container that runs a workload."""
-    is_task = workload.kind is Kind.TASK
+    task = workload if isinstance(workload, Task) else None
     contents = {
         f"pti-calendar.files{mount.target.replace('/', '.')}": mount.contents
         for mount in placed.mounts
@@ -51,7 +51,7 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         name=placed.name,
         hostname=workload.name,
         image=placed.image_id,
-        entrypoints=["sh", "-c", RUN_TASK, "task", *workload.command] if is_task else list(workload.command) or None,
+        entrypoints=["sh", "-c", RUN_TASK, "task", *workload.command] if task else list(workload.command) or None,
         command=list(workload.arguments) or None,
         envs=_environment(workload),
         user=f"{workload.user}:{workload.user}",
@@ -78,11 +78,11 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         # Without it the provider finds a difference at every preview; the same figure means no swap.
         memory_swap=workload.memory_mib,
         cpu_shares=_cpu_shares(workload.cpu_request),
-        restart="no" if is_task else "unless-stopped",
+        restart="no" if task else "unless-stopped",
         healthcheck=health_check(workload),
         # Everything else is waited for by `Readiness`.
-        wait=is_task,
-        wait_timeout=workload.timeout_s if is_task else None,
+        wait=task is not None,
+        wait_timeout=task.timeout_s if task else None,
         stop_timeout=workload.stop_grace_s,
         # The provider's own default is 0: a database would be killed instead of stopped.
         destroy_grace_seconds=workload.stop_grace_s,

@@ -10,7 +10,7 @@ import shlex
 
 import pulumi_docker as docker
 
-from workloads import Check, Exec, HttpGet, Kind, Liveness, Probe, Workload
+from workloads import Check, Exec, HttpGet, Liveness, LongRunning, Probe, Task, Workload
 
 # A task's container stays up after success, so that its health check can hold back dependents. /dev/shm is writable
 # for every user also under a read-only root.
@@ -66,7 +66,7 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
     `period_s`, or hasn't answered within its `startup_s`. Each run asks both probes, one `period_s` of the readiness
     probe after the last run has ended: where they run into their time-outs, it takes longer by these.
     """
-    if workload.kind is Kind.TASK:
+    if isinstance(workload, Task):
         return docker.ContainerHealthcheckArgs(
             tests=["CMD", "test", "-f", TASK_SUCCEEDED],
             interval=f"{TASK_PERIOD_S}s",
@@ -74,7 +74,7 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
             # Not "unhealthy" before its time is up.
             retries=workload.timeout_s // TASK_PERIOD_S + 1,
         )
-    if workload.readiness is None:
+    if not isinstance(workload, LongRunning) or workload.readiness is None:
         return None
     probe, liveness = workload.readiness, workload.liveness
     return docker.ContainerHealthcheckArgs(

@@ -47,6 +47,8 @@ from workloads import (
     Exposure,
     KeyPair,
     PostgresCluster,
+    Service,
+    StatefulService,
     Workload,
 )
 
@@ -153,7 +155,7 @@ class KubernetesBackend:
             ignore_changes=controllers.others_fields(workload),
         )
         self._ready[workload.name] = [self._rollouts.record(Awaited.of(workload), controller, options)]
-        if workload.autoscaling:
+        if isinstance(workload, Service) and workload.autoscaling:
             self._prerequisites.warn_without_metrics(workload.name)
             self._register(scaling.autoscaler(workload, workload.autoscaling), workload, options)
         if budget := scaling.disruption_budget(workload):
@@ -260,7 +262,7 @@ class KubernetesBackend:
 
     def _claims(self, workload: Workload, options: DeployOptions) -> Held:
         """Registers the claims between the records of what they are made with and of which they are."""
-        if not workload.volumes:
+        if not isinstance(workload, StatefulService) or not workload.volumes:
             return Held()
         wanted = list(claims(workload, self._settings.storage_class))
         self._prerequisites.require_storage_class(claim["metadata"]["name"] for claim in wanted)
@@ -295,7 +297,7 @@ class KubernetesBackend:
             "v1",
             "ServiceAccount",
             name=workload.name,
-            labels=labels.labels(workload.name, workload.kind.value),
+            labels=labels.of(workload),
             automountServiceAccountToken=False,
         )
         if self._settings.pull_secrets:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from backends.data_records import MANUAL
 from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
-from workloads import Fixed, Volume, Workload
+from workloads import Fixed, StatefulService, Volume
 
 MISSING = "claim-is-missing-see-docs-stores-md"
 """Storage class of a claim that a StatefulSet created because the stack's claim is missing."""
@@ -25,7 +25,7 @@ NO_DEFAULT_CLASS = "The cluster has no default storage class."
 SET_CLASS = f"Name one (kubectl get storageclass): pulumi config set --path 'pti-calendar:{STORAGE_CLASS}' CLASS"
 
 
-def claims(workload: Workload, storage_class: str | None) -> Iterator[Manifest]:
+def claims(workload: StatefulService, storage_class: str | None) -> Iterator[Manifest]:
     """Return the claims of all replicas."""
     for volume in workload.volumes:
         for ordinal in range(workload.replicas):
@@ -33,7 +33,7 @@ def claims(workload: Workload, storage_class: str | None) -> Iterator[Manifest]:
                 "v1",
                 "PersistentVolumeClaim",
                 name=f"{volume.name}-{workload.name}-{ordinal}",
-                labels=labels.labels(workload.name, workload.kind.value),
+                labels=labels.of(workload),
                 # Many storage classes bind a claim only once a pod uses it.
                 annotations=SKIP_AWAIT,
                 spec=_spec(volume.size_gib) | ({"storageClassName": storage_class} if storage_class else {}),

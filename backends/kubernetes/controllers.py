@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import pulumi
 
 from backends.kubernetes import labels
 from backends.kubernetes.claims import claim_template
 from backends.kubernetes.manifest import NO_WAIT, Manifest, manifest
 from backends.kubernetes.pod import grace_s
-from workloads import Kind, Workload
+from workloads import LongRunning, Service, StatefulService, Task, Workload
 
 PULL_S = 120
 """Seconds in addition to a workload's start-up time, for scheduling and pulling the image."""
@@ -30,16 +33,17 @@ ATTEMPTS = 3
 """Maximum of pods of a task: the first may start before its node enforces a new network policy."""
 
 
-KINDS = {Kind.SERVICE: "Deployment", Kind.STATEFUL: "StatefulSet", Kind.TASK: "Job"}
+KINDS: Mapping[type[Workload], str] = {Service: "Deployment", StatefulService: "StatefulSet", Task: "Job"}
 
 
 def controller(workload: Workload, template: Manifest) -> Manifest:
     """Return the controller of a workload's pods."""
-    build = {Kind.SERVICE: deployment, Kind.STATEFUL: stateful_set, Kind.TASK: job}[workload.kind]
-    return build(workload, template)
+    build: Mapping[type[Workload], Callable[[Any, Manifest], Manifest]]
+    build = {Service: deployment, StatefulService: stateful_set, Task: job}
+    return build[type(workload)](workload, template)
 
 
-def deployment(workload: Workload, template: Manifest) -> Manifest:
+def deployment(workload: Service, template: Manifest) -> Manifest:
     """Return a Deployment. An update removes a pod only once its successor is ready."""
     spec: Manifest = {
         "selector": {"matchLabels": labels.selector(workload.name)},
@@ -49,13 +53,13 @@ def deployment(workload: Workload, template: Manifest) -> Manifest:
         "progressDeadlineSeconds": _startup_s(workload) + PULL_S,
         "template": template,
         # With autoscaling, the number to begin with: see `others_fields`.
-        "replicas": workload.autoscaling.minimum if workload.autoscaling else workload.replicas,
+        "replicas": workload.least_replicas,
     }
     return manifest(
         "apps/v1",
         "Deployment",
         name=workload.name,
-        labels=_labels(workload),
+        labels=labels.of(workload),
         annotations={**NO_WAIT, **(SCALED if workload.autoscaling else {})},
         spec=spec,
     )
@@ -68,10 +72,10 @@ def others_fields(workload: Workload) -> list[str]:
     be left out either: the API server takes away a field that its only owner leaves out, and the default is one pod
     (kubernetes/kubernetes#67135). Ignored, the provider applies the number that is there until the autoscaler owns it.
     """
-    return [REPLICAS] if workload.autoscaling else []
+    return [REPLICAS] if isinstance(workload, Service) and workload.autoscaling else []
 
 
-def stateful_set(workload: Workload, template: Manifest) -> Manifest:
+def stateful_set(workload: StatefulService, template: Manifest) -> Manifest:
     """Return a StatefulSet. An update stops a pod before its successor starts."""
     spec: Manifest = {
         "selector": {"matchLabels": labels.selector(workload.name)},
@@ -88,17 +92,17 @@ def stateful_set(workload: Workload, template: Manifest) -> Manifest:
     if workload.volumes:
         spec["volumeClaimTemplates"] = [claim_template(volume) for volume in workload.volumes]
     return manifest(
-        "apps/v1", "StatefulSet", name=workload.name, labels=_labels(workload), annotations=NO_WAIT, spec=spec
+        "apps/v1", "StatefulSet", name=workload.name, labels=labels.of(workload), annotations=NO_WAIT, spec=spec
     )
 
 
-def job(workload: Workload, template: Manifest) -> Manifest:
+def job(workload: Task, template: Manifest) -> Manifest:
     """Return the Job of a task. Its name is generated, so a changed task is another Job."""
     return manifest(
         "batch/v1",
         "Job",
         name=None,
-        labels=_labels(workload),
+        labels=labels.of(workload),
         # A failed Job never runs again; this makes the next update start another one.
         annotations={"pulumi.com/replaceUnready": "true", **NO_WAIT},
         spec={
@@ -116,23 +120,19 @@ def timeouts(workload: Workload) -> pulumi.CustomTimeouts:
 
 def ready_s(workload: Workload) -> int:
     """Return for how many seconds without progress an update waits for a controller's rollout."""
-    if workload.kind is Kind.TASK:
+    if isinstance(workload, Task):
         return ATTEMPTS * (workload.timeout_s + grace_s(workload)) + PULL_S
     return _pods(workload) * (_startup_s(workload) + SETTLE_S + grace_s(workload)) + PULL_S
 
 
 def _pods(workload: Workload) -> int:
     """Return how many pods start one after the other."""
-    return max(workload.replicas, workload.autoscaling.maximum if workload.autoscaling else 1)
+    return workload.most_replicas if isinstance(workload, LongRunning) else 1
 
 
-def _attempt_s(task: Workload) -> int:
+def _attempt_s(task: Task) -> int:
     return task.timeout_s + TASK_PULL_S
 
 
 def _startup_s(workload: Workload) -> int:
-    return workload.readiness.startup_s if workload.readiness else 0
-
-
-def _labels(workload: Workload) -> dict[str, str]:
-    return labels.labels(workload.name, workload.kind.value)
+    return workload.readiness.startup_s if isinstance(workload, LongRunning) and workload.readiness else 0

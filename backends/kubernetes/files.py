@@ -27,7 +27,7 @@ def files(workload: Workload, file_set: FileSet) -> Manifest:
             f"workload {workload.name!r}: the files of {file_set.name!r} take {known} bytes, and one ConfigMap or "
             f"Secret holds {LIMIT}; split them into several file sets"
         )
-    its = labels.labels(workload.name, workload.kind.value)
+    its = labels.of(workload)
     if file_set.secret:
         return secret(file_set.files, labels=its)
     return manifest("v1", "ConfigMap", name=None, labels=its, immutable=True, data=dict(file_set.files))

@@ -19,7 +19,7 @@ policy."""
 def rights(workload: Workload, namespace: str) -> list[Manifest]:
     """Return the RBAC objects that let a service account list nodes and read their metrics, nothing else."""
     name = f"{namespace}-{workload.name}-kubelets"
-    marked = labels.labels(workload.name, workload.kind.value)
+    marked = labels.of(workload)
     role = manifest(
         f"{GROUP}/v1",
         "ClusterRole",

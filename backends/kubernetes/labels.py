@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from workloads import Endpoint
+from workloads import Endpoint, Service, StatefulService, Task, Workload
 
 PLATFORM = "pti-calendar"
 NAME = "app.kubernetes.io/name"
@@ -13,6 +13,9 @@ PART_OF = "app.kubernetes.io/part-of"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 INSTANCE = "app.kubernetes.io/instance"
 """The stack. Only on objects: a controller's selector and a claim template can never change."""
+
+COMPONENTS: Mapping[type[Workload], str] = {Service: "service", StatefulService: "stateful", Task: "task"}
+"""Kind of workload to the label `app.kubernetes.io/component`."""
 
 LONGEST = 63
 """Maximum of characters in a label value."""
@@ -41,8 +44,13 @@ def is_unnamed(found: Mapping[str, str]) -> bool:
     return INSTANCE not in found and platform().items() <= found.items()
 
 
-def labels(workload: str, component: str) -> dict[str, str]:
+def of(workload: Workload) -> dict[str, str]:
     """Return the labels of every object of a workload."""
+    return labels(workload.name, COMPONENTS[type(workload)])
+
+
+def labels(workload: str, component: str) -> dict[str, str]:
+    """Return the labels of an object of a workload or a store, which is a component of the platform."""
     return {**platform(), NAME: workload, "app.kubernetes.io/component": component}
 
 

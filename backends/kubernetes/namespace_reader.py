@@ -26,7 +26,7 @@ API_SERVER = (443, 6443)
 def rights(workload: Workload) -> list[Manifest]:
     """Return the RBAC objects that let a service account list and watch these kinds, nothing else."""
     name = f"{workload.name}-reader"
-    marked = labels.labels(workload.name, workload.kind.value)
+    marked = labels.of(workload)
     role = manifest(
         f"{GROUP}/v1",
         "Role",

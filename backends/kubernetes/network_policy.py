@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from backends.kubernetes import kubelets, labels, namespace_reader
 from backends.kubernetes.manifest import Manifest, manifest
-from workloads import Endpoint, External, Workload
+from workloads import Endpoint, External, StatefulService, Workload
 
 ANY_ADDRESS = ("0.0.0.0/0", "::/0")
 NOT_PUBLIC = {
@@ -47,12 +47,10 @@ def of_workload(
         egress.append(rule([], kubelets.PORTS, towards="to"))
     if workload.reads_deployed_objects:
         egress.append(rule([], namespace_reader.API_SERVER, towards="to"))
-    if workload.peer_ports:
+    if isinstance(workload, StatefulService) and workload.peer_ports:
         ingress.append(rule([pods(itself)], workload.peer_ports, towards="from"))
         egress.append(rule([pods(itself)], workload.peer_ports, towards="to"))
-    return policy(
-        workload.name, itself, ingress=ingress, egress=egress, marked=labels.labels(workload.name, workload.kind.value)
-    )
+    return policy(workload.name, itself, ingress=ingress, egress=egress, marked=labels.of(workload))
 
 
 def of_exposed(exposure: str, workload: str, ports: Sequence[int], *, callers_namespace: str) -> Manifest:

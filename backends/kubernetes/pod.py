@@ -11,7 +11,7 @@ import pulumi
 
 from backends.kubernetes import labels
 from backends.kubernetes.manifest import Manifest, cores, mebibytes
-from workloads import Check, Endpoint, Exec, HttpGet, Kind, Workload
+from workloads import Check, Endpoint, Exec, HttpGet, LongRunning, Service, Task, Workload
 
 DRAIN_S = 5
 """Seconds for which a terminating pod still serves, because callers learn of its termination later."""
@@ -36,7 +36,7 @@ class Placement:
 
 def template(workload: Workload, placed: Placement) -> Manifest:
     """Return the pod template of a controller."""
-    pod_labels = labels.labels(workload.name, workload.kind.value)
+    pod_labels = labels.of(workload)
     for call in workload.connects_to:
         if isinstance(call, Endpoint):
             pod_labels |= labels.calls(call)
@@ -62,7 +62,7 @@ def template(workload: Workload, placed: Placement) -> Manifest:
         spec["shareProcessNamespace"] = True
     if volumes := _volumes(workload, placed):
         spec["volumes"] = volumes
-    if workload.kind is Kind.TASK:
+    if isinstance(workload, Task):
         # Each attempt is a separate pod, so its log is kept.
         spec["restartPolicy"] = "Never"
     else:
@@ -79,8 +79,8 @@ def template(workload: Workload, placed: Placement) -> Manifest:
 
 def _runs_checks(workload: Workload) -> bool:
     """Whether the kubelet runs a command in the container, again and again."""
-    checks = [one.check for one in (workload.readiness, workload.liveness) if one]
-    return any(isinstance(check, Exec) for check in checks)
+    probes = (workload.readiness, workload.liveness) if isinstance(workload, LongRunning) else ()
+    return any(isinstance(one.check, Exec) for one in probes if one)
 
 
 def grace_s(workload: Workload) -> int:
@@ -89,7 +89,7 @@ def grace_s(workload: Workload) -> int:
 
 
 def _drains(workload: Workload) -> bool:
-    return workload.kind is Kind.SERVICE and bool(workload.ports)
+    return isinstance(workload, Service) and bool(workload.ports)
 
 
 def _container(workload: Workload, placed: Placement) -> Manifest:
@@ -128,8 +128,10 @@ def _container(workload: Workload, placed: Placement) -> Manifest:
 def _probes(workload: Workload) -> Manifest:
     """Return the probes. Only those from `liveness` restart a container; a startup probe never uses
     `readiness.check`."""
-    ready, alive = workload.readiness, workload.liveness
     probes: Manifest = {}
+    if not isinstance(workload, LongRunning):
+        return probes
+    ready, alive = workload.readiness, workload.liveness
     if ready:
         probes["readinessProbe"] = _probe(ready.check, ready.period_s, ready.timeout_s, ready.failures)
     if ready and alive:

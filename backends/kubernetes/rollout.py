@@ -23,7 +23,7 @@ from backends.kubernetes.rollout_wait import Awaited, Wait
 from backends.progress import progress
 from backends.threads import Threads
 from settings.backend import Kubernetes
-from workloads import Kind, Workload
+from workloads import Service, Workload
 
 REPORT_S = 5.0
 """Seconds between two runs of a store's readiness check."""
@@ -60,7 +60,7 @@ class Rollouts:
 
     def of_controller(self, workload: Workload) -> pulumi.ResourceHookBinding | None:
         """Return the hooks of a workload's controller."""
-        if workload.kind is not Kind.SERVICE or workload.autoscaling:
+        if not isinstance(workload, Service) or workload.autoscaling:
             return None
         return pulumi.ResourceHookBinding(before_update=[self._end_autoscaling])
 

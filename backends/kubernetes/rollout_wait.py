@@ -20,7 +20,7 @@ from backends.kubernetes.controllers import KINDS, ready_s
 from backends.kubernetes.observed import POLL_S, Observed
 from backends.kubernetes.problems import Object, Problem
 from backends.kubernetes.rollout_status import Rollout, refused, rollout
-from workloads import Exec, Kind, Workload, WorkloadError
+from workloads import Exec, Service, StatefulService, Task, Workload, WorkloadError
 
 PULL_LIMIT_S = 900
 """Seconds for which pulling an image doesn't count: a pull without progress becomes ErrImagePull by itself."""
@@ -59,15 +59,18 @@ class Awaited:
     @staticmethod
     def of(workload: Workload) -> Awaited:
         """Return what is waited for with a workload."""
-        check = workload.readiness.check if workload.volumes and workload.readiness else None
-        pods = [f"{workload.name}-{ordinal}" for ordinal in range(workload.replicas)]
+        reporting: dict[str, tuple[str, ...]] = {}
+        if isinstance(workload, StatefulService) and workload.volumes and workload.readiness:
+            check = workload.readiness.check
+            pods = [f"{workload.name}-{ordinal}" for ordinal in range(workload.replicas)]
+            reporting = dict.fromkeys(pods, check.command) if isinstance(check, Exec) else {}
         return Awaited(
             workload.name,
-            KINDS[workload.kind],
+            KINDS[type(workload)],
             ready_s(workload),
-            attempt_s=workload.timeout_s if workload.kind is Kind.TASK else None,
-            is_autoscaled=workload.autoscaling is not None,
-            reporting=dict.fromkeys(pods, check.command) if isinstance(check, Exec) else {},
+            attempt_s=workload.timeout_s if isinstance(workload, Task) else None,
+            is_autoscaled=isinstance(workload, Service) and workload.autoscaling is not None,
+            reporting=reporting,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backends.kubernetes import labels
 from backends.kubernetes.manifest import Manifest, manifest
-from workloads import Autoscaling, Kind, Workload
+from workloads import Autoscaling, LongRunning, Workload
 
 
 def autoscaler(workload: Workload, scale: Autoscaling) -> Manifest:
@@ -14,7 +14,7 @@ def autoscaler(workload: Workload, scale: Autoscaling) -> Manifest:
         "autoscaling/v2",
         "HorizontalPodAutoscaler",
         name=workload.name,
-        labels=labels.labels(workload.name, workload.kind.value),
+        labels=labels.of(workload),
         spec={
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload.name},
             "minReplicas": scale.minimum,
@@ -44,14 +44,13 @@ def autoscaler(workload: Workload, scale: Autoscaling) -> Manifest:
 
 def disruption_budget(workload: Workload) -> Manifest | None:
     """Return a PodDisruptionBudget, so that a drain evicts one pod at a time; None if there is only one pod."""
-    at_least = workload.autoscaling.minimum if workload.autoscaling else workload.replicas
-    if workload.kind is Kind.TASK or at_least == 1:
+    if not isinstance(workload, LongRunning) or workload.least_replicas == 1:
         return None
     return manifest(
         "policy/v1",
         "PodDisruptionBudget",
         name=workload.name,
-        labels=labels.labels(workload.name, workload.kind.value),
+        labels=labels.of(workload),
         spec={
             "maxUnavailable": 1,
             "selector": {"matchLabels": labels.selector(workload.name)},

@@ -10,7 +10,7 @@ from typing import Any
 
 from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
-from workloads import Kind, Port, Workload
+from workloads import LongRunning, Port, StatefulService, Workload
 
 EACH_POD = "-pods"
 """Suffix of the Service that resolves to all pods of a workload."""
@@ -29,9 +29,9 @@ def services(workload: Workload) -> Iterator[Manifest]:
     inside = [_port(port, port.number) for port in workload.ports if not port.operators_only]
     if inside:
         yield _service(workload, workload.name, {"type": "ClusterIP", "ports": inside})
-    if workload.kind is Kind.STATEFUL:
+    if isinstance(workload, StatefulService):
         yield _service(workload, f"{workload.name}-peers", HEADLESS | ({"ports": inside} if inside else {}))
-    if asked := {one.port for one in workload.metrics}:
+    if isinstance(workload, LongRunning) and (asked := {one.port for one in workload.metrics}):
         told = [_port(port, port.number) for port in workload.ports if port.number in asked]
         yield _service(workload, f"{workload.name}{EACH_POD}", {**HEADLESS, "ports": told})
     public = [_port(port, port.publish) for port in workload.ports if port.public and port.publish is not None]
@@ -46,7 +46,7 @@ def _service(workload: Workload, name: str, spec: Manifest) -> Manifest:
         "v1",
         "Service",
         name=name,
-        labels=labels.labels(workload.name, workload.kind.value),
+        labels=labels.of(workload),
         annotations=SKIP_AWAIT,
         spec={**spec, "selector": labels.selector(workload.name)},
     )

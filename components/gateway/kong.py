@@ -7,7 +7,7 @@ from components.assets import asset
 from components.gateway import limits, timeouts
 from components.gateway.declaration import Configuration, declarative
 from settings.gateway import Gateway, RateLimit
-from workloads import Endpoint, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Scratch, TcpConnect, Workload
+from workloads import Endpoint, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Scratch, Service, TcpConnect
 
 PROXY = Endpoint("kong", 8000)
 TLS_PROXY, ADMIN, STATUS = 8443, 8001, 8100
@@ -23,11 +23,11 @@ PRIVATE_RANGES = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.
 
 def gateway(
     settings: Gateway, configuration: Configuration, certificate: FileSet, backend: Backend, *, admin_api: bool
-) -> Workload:
+) -> Service:
     """Return the workload that runs Kong, with its administration API if `admin_api`."""
     kong = settings.kong
     has_local = any(service.is_local for service in configuration.services)
-    return Workload(
+    return Service(
         name=PROXY.workload,
         image=kong.image,
         user=USER,

@@ -10,7 +10,7 @@ from components.assets import asset
 from components.gateway import kong, limits, timeouts
 from components.gateway.headers import SECURITY
 from settings.gateway import Gateway
-from workloads import Endpoint, FileSet, HttpGet, Liveness, Port, Probe, Route, Scratch, TcpConnect, Workload
+from workloads import Endpoint, FileSet, HttpGet, Liveness, Port, Probe, Route, Scratch, Service, TcpConnect
 
 NAME = "nginx"
 HTTP, HTTPS = 8080, 8443
@@ -22,10 +22,10 @@ CERTIFICATE = "/etc/nginx/certificate"
 USER = 101
 
 
-def load_balancer(settings: Gateway, routes: Sequence[Route], certificate: FileSet, backend: Backend) -> Workload:
+def load_balancer(settings: Gateway, routes: Sequence[Route], certificate: FileSet, backend: Backend) -> Service:
     """The workload that runs nginx."""
     nginx = settings.nginx
-    return Workload(
+    return Service(
         name=NAME,
         image=nginx.image,
         user=USER,

@@ -14,7 +14,7 @@ from components.monitoring import exporters, probes, servers
 from components.monitoring.prometheus import Kubelets, Target
 from components.stores import Store
 from settings.monitoring import Monitoring as MonitoringSettings
-from workloads import Endpoint, Workload
+from workloads import Endpoint, LongRunning, Workload
 
 TYPE = "pti-calendar:index:Monitoring"
 
@@ -84,7 +84,8 @@ def _exporters(args: MonitoringArgs) -> list[Workload]:
 
 def _probe_targets(args: MonitoringArgs) -> list[probes.ProbeTarget]:
     targets = [probes.certificate(args.nginx.tls, args.nginx.host)] if args.nginx else []
-    return targets + [probes.health(one.name, one.health) for one in args.backend.deployed if one.health]
+    running = [one for one in args.backend.deployed if isinstance(one, LongRunning)]
+    return targets + [probes.health(one.name, one.health) for one in running if one.health]
 
 
 def _targets(workloads: Sequence[Workload]) -> list[Target]:
@@ -99,6 +100,7 @@ def _targets(workloads: Sequence[Workload]) -> list[Target]:
             parameters=metrics.parameters,
         )
         for workload in workloads
+        if isinstance(workload, LongRunning)
         for metrics in workload.metrics
     ]
 

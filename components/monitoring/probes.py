@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.exporter import NOBODY_UID
-from workloads import Endpoint, FileSet, Health, HttpGet, Liveness, Metrics, Port, Probe, TcpConnect, Workload
+from workloads import Endpoint, FileSet, Health, HttpGet, Liveness, Metrics, Port, Probe, Service, TcpConnect
 
 PORT = 9115
 CONFIGURATION_DIRECTORY, CONFIGURATION_FILE = "/etc/blackbox_exporter", "config.yml"
@@ -50,10 +50,10 @@ def health(workload: str, check: Health) -> ProbeTarget:
     )
 
 
-def exporter(image: str, targets: Sequence[ProbeTarget]) -> Workload:
+def exporter(image: str, targets: Sequence[ProbeTarget]) -> Service:
     """Return the blackbox exporter, which probes the target of each scrape."""
     modules = {target.job: target.module for target in targets}
-    return Workload(
+    return Service(
         name="probe-exporter",
         image=image,
         user=NOBODY_UID,

@@ -22,14 +22,14 @@ from workloads import (
     External,
     FileSet,
     HttpGet,
-    Kind,
     Liveness,
     Metrics,
     Port,
     Probe,
     Scratch,
+    Service,
+    StatefulService,
     Volume,
-    Workload,
 )
 
 PROMETHEUS = Endpoint("prometheus", 9090)
@@ -52,7 +52,7 @@ RULES_BY_JOB = {
 """Rule files that are mounted only if a target of this job is scraped."""
 
 
-def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backend) -> Workload:
+def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backend) -> StatefulService:
     """Return Alertmanager. Its volume keeps the silences."""
     receivers = settings.receivers
     secrets = {one.key: credentials[one] for one in _receiver_credentials(receivers)}
@@ -79,9 +79,8 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
     if secrets:
         files.append(FileSet(name="secrets", directory=routing.SECRETS_DIRECTORY, files=secrets, secret=True))
     calls = [External(*_host_and_port(receivers.email.smarthost))] if receivers.email.smarthost else []
-    return Workload(
+    return StatefulService(
         name=ALERTMANAGER.workload,
-        kind=Kind.STATEFUL,
         image=settings.alertmanager.image,
         user=NOBODY_UID,
         command=_in_data_folder(ALERTMANAGER_MOUNT, "/etc/alertmanager/config", "/bin/alertmanager"),
@@ -105,7 +104,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
 
 def prometheus(
     settings: Monitoring, targets: Sequence[scraping.Target], kubelets: scraping.Kubelets | None, backend: Backend
-) -> Workload:
+) -> StatefulService:
     """Return Prometheus."""
     server = settings.prometheus
     link_to_self = link(backend, PROMETHEUS, server.port, server.url)
@@ -123,9 +122,8 @@ def prometheus(
     scraped = {target.job for target in targets}
     unused_rules = {BACKUP_RULES, *(name for name, job in RULES_BY_JOB.items() if job not in scraped)}
     rules = {name: text for name, text in assets("prometheus/rules", "*.yml").items() if name not in unused_rules}
-    return Workload(
+    return StatefulService(
         name=PROMETHEUS.workload,
-        kind=Kind.STATEFUL,
         image=server.image,
         user=NOBODY_UID,
         command=_in_data_folder(PROMETHEUS_MOUNT, "/etc/prometheus/config", "/bin/prometheus"),
@@ -163,12 +161,12 @@ def prometheus(
     )
 
 
-def grafana(settings: Monitoring, credentials: Credentials, backend: Backend) -> Workload:
+def grafana(settings: Monitoring, credentials: Credentials, backend: Backend) -> Service:
     """Return Grafana. It keeps no data: data source and dashboards are provisioned at each start."""
     server = settings.grafana
     secrets = "/run/secrets/grafana"
     provisioning = "/etc/grafana/provisioning"
-    return Workload(
+    return Service(
         name=GRAFANA_UI.workload,
         image=server.image,
         user=472,

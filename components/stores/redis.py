@@ -23,11 +23,12 @@ from workloads import (
     External,
     FileSet,
     HttpGet,
-    Kind,
     Liveness,
     Port,
     Probe,
     Scratch,
+    Service,
+    StatefulService,
     TcpConnect,
     Volume,
     Workload,
@@ -115,7 +116,7 @@ def client_memory_mib(max_memory_mib: int) -> int:
     return max(16, max_memory_mib // 8)
 
 
-def _server(settings: Redis, password: pulumi.Output[str] | None) -> Workload:
+def _server(settings: Redis, password: pulumi.Output[str] | None) -> StatefulService:
     """Return the Redis server. Without a password, everyone who can connect may use it."""
     configuration = asset("redis/redis.conf") + (
         f"maxmemory {settings.max_memory_mib}mb\nmaxmemory-clients {client_memory_mib(settings.max_memory_mib)}mb\n"
@@ -134,9 +135,8 @@ def _server(settings: Redis, password: pulumi.Output[str] | None) -> Workload:
         "ready.sh": asset("redis/ready.sh"),
     }
     start = ("sh", f"{CONFIGURATION}/start.sh", MOUNT, FOLDER, f"{CONFIGURATION}/redis.conf")
-    return Workload(
+    return StatefulService(
         name=ENDPOINT.workload,
-        kind=Kind.STATEFUL,
         image=settings.image,
         user=999,
         command=("sh", f"{CONFIGURATION}/below.sh", MOUNT, FOLDER, *start),
@@ -160,7 +160,7 @@ def _requirepass(password: str) -> str:
     return f'requirepass "{escaped}"\n'
 
 
-def _redis_commander(settings: RedisCommander, redis: RedisStore) -> Workload:
+def _redis_commander(settings: RedisCommander, redis: RedisStore) -> Service:
     """Redis Commander without the image's entry point, which would pass the password as a process argument."""
     local, password = "/etc/redis-commander", redis.secret
 
@@ -168,7 +168,7 @@ def _redis_commander(settings: RedisCommander, redis: RedisStore) -> Workload:
         connection = {"label": "PTI Calendar", "host": redis.inside.host, "port": redis.inside.port, "dbIndex": 0}
         return json.dumps({"connections": [connection | ({"password": secret} if secret else {})]}, indent=2)
 
-    return Workload(
+    return Service(
         name="redis-commander",
         image=settings.image,
         user=10000,

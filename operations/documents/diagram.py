@@ -10,10 +10,12 @@ from components.platform import Platform, PlatformArgs
 from recording.backend import RecordingBackend
 from recording.recorder import record
 from settings import Settings
-from workloads import Endpoint, External, Kind, Workload
+from workloads import Endpoint, External, Service, StatefulService, Task, Workload
 
 STACK = "dev"
 END_MARKER = "<!-- end of the picture -->"
+
+SHAPES: Mapping[type[Workload], str] = {Service: "[{}]", StatefulService: "[({})]", Task: "[[{}]]"}
 
 OwnedWorkload = tuple[str, Workload]
 """A workload and its component."""
@@ -87,8 +89,7 @@ def _subgraphs(workloads: Sequence[OwnedWorkload]) -> Iterator[str]:
 
 def _node(workload: Workload) -> str:
     text = f"{workload.name}<br/>{workload.image}"
-    shapes = {Kind.STATEFUL: f'[("{text}")]', Kind.TASK: f'[["{text}"]]', Kind.SERVICE: f'["{text}"]'}
-    return workload.name + shapes[workload.kind]
+    return workload.name + SHAPES[type(workload)].format(f'"{text}"')
 
 
 def _target_nodes(workload: Workload) -> list[str]:

@@ -14,7 +14,7 @@ import settings
 from components.platform import Platform, PlatformArgs
 from recording.backend import RecordingBackend
 from recording.recorder import default_provider_mock, record
-from workloads import CertificateRequest, Exposure, PostgresCluster, Workload
+from workloads import CertificateRequest, Exposure, PostgresCluster
 
 KEY_PAIR = {"PrivateKey": {"privateKeyPem": "a private key"}, "SelfSignedCert": {"certPem": "a certificate"}}
 """Values that the TLS provider computes, by resource type."""
@@ -29,7 +29,7 @@ CLUSTER: Mapping[str, Any] = {
 class Asked:
     """Everything that the components requested."""
 
-    workloads: Mapping[str, Workload]
+    workloads: Mapping[str, Any]
     files: Mapping[str, Mapping[str, str]]
     """Maps `<workload>/<file set>` to file contents by file name. Files from external Secrets are excluded."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pulumi
 
@@ -13,11 +13,12 @@ from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording, default_provider_mock, record
 from settings.backend import Images, Kubernetes
-from workloads import Kind, Port, Workload
+from workloads import Port, Service, StatefulService, Task, Workload
 
-CONTROLLERS = {Kind.SERVICE: "Deployment", Kind.STATEFUL: "StatefulSet", Kind.TASK: "Job"}
+CONTROLLERS: Mapping[type[Workload], str] = {Service: "Deployment", StatefulService: "StatefulSet", Task: "Job"}
 CLUSTER: Mapping[str, Any] = {"kubeconfig": "~/.kube/config", "context": "test"}
 
+W = TypeVar("W", bound=Workload)
 Program = Callable[[KubernetesBackend, pulumi.Resource], None]
 
 
@@ -62,19 +63,25 @@ def deployed(*workloads: Workload, **options: Any) -> Recording[KubernetesBacken
     return run(program, **options)
 
 
-def workload(name: str = "web", **fields: Any) -> Workload:
-    """Return a workload with only the required fields."""
-    return Workload(**{"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64, **fields})
+def of_kind(kind: type[W], name: str = "web", **fields: Any) -> W:
+    """Return a workload of a kind, with only the required fields."""
+    command = {"command": ("migrate", "--all")} if issubclass(kind, Task) else {}
+    return kind(**{"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64, **command, **fields})
 
 
-def task(name: str = "migrate", **fields: Any) -> Workload:
+def workload(name: str = "web", **fields: Any) -> Service:
+    """Return a service with only the required fields."""
+    return of_kind(Service, name, **fields)
+
+
+def stateful(name: str = "web", **fields: Any) -> StatefulService:
+    """Return a stateful service with only the required fields."""
+    return of_kind(StatefulService, name, **fields)
+
+
+def task(name: str = "migrate", **fields: Any) -> Task:
     """Return a task with only the required fields."""
-    return workload(name, **{"kind": Kind.TASK, "command": ("migrate", "--all"), **fields})
-
-
-def of_kind(kind: Kind, **fields: Any) -> Workload:
-    """Return a workload named web of the given kind."""
-    return task("web", **fields) if kind is Kind.TASK else workload(kind=kind, **fields)
+    return of_kind(Task, name, **fields)
 
 
 def port(number: int = 8080, name: str = "http", **fields: Any) -> Port:

@@ -10,7 +10,7 @@ import pytest
 
 from settings.catalog import SERVICES
 from tests.unit.asking import CLUSTER, Ask, Asked
-from workloads import Endpoint, External, Kind
+from workloads import Endpoint, External, StatefulService, Task
 
 EXTERNAL_POSTGRES: Mapping[str, Any] = {
     "mode": "external",
@@ -36,7 +36,7 @@ class TestExternalPostgres:
 
     def test_the_databases_are_created_on_the_external_server(self, asked: Asked) -> None:
         task = asked.workloads["databases"]
-        assert (task.kind, task.image, task.depends_on) == (Kind.TASK, "postgres:17.2", ())
+        assert (type(task), task.image, task.depends_on) == (Task, "postgres:17.2", ())
         told = task.environment
         assert (told["PGHOST"], told["PGPORT"], told["PGUSER"]) == ("db.example.com", "6432", "dba")
         assert told["PGSSLMODE"] == "require"
@@ -139,7 +139,7 @@ class TestThreeBrokers:
 
     def test_three_brokers_have_a_volume_each_and_no_zookeeper(self, asked: Asked) -> None:
         kafka = asked.workloads["kafka"]
-        assert (kafka.kind, kafka.replicas, kafka.depends_on, kafka.connects_to) == (Kind.STATEFUL, 3, (), ())
+        assert (type(kafka), kafka.replicas, kafka.depends_on, kafka.connects_to) == (StatefulService, 3, (), ())
         assert [(one.name, one.size_gib) for one in kafka.volumes] == [("kafka-kraft-data", 50)]
         assert [(one.key, one.value) for one in kafka.volumes[0].fixed if one.key == "kafka.brokers"] == [
             ("kafka.brokers", "3")

@@ -19,8 +19,8 @@ from backends.kubernetes.claims import MISSING
 from backends.threads import Threads
 from recording.recorder import Recording, record
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
-from tests.unit.kubernetes_stand_in import deployed, found, workload
-from workloads import Fixed, Kind, Volume, Workload, WorkloadError
+from tests.unit.kubernetes_stand_in import deployed, found, stateful, workload
+from workloads import Fixed, Volume, Workload, WorkloadError
 
 STASH = "pulumi:index:Stash"
 BROKERS = Fixed("store.brokers", "1", "Put the brokers back.")
@@ -30,7 +30,7 @@ CHANGED, REPLACED, CREATED = "data-refuse-changed-setting", "data-refuse-replace
 def store(size_gib: int = 5, replicas: int = 1) -> Workload:
     """Return a stateful workload whose volume was created with a number of brokers."""
     volume = Volume(name="data", mount="/data", size_gib=size_gib, fixed=(BROKERS,))
-    return workload("store", kind=Kind.STATEFUL, volumes=(volume,), replicas=replicas)
+    return stateful("store", volumes=(volume,), replicas=replicas)
 
 
 def call(recording: Recording[Any], hook: str, name: str, type_: str = STASH, **inputs: Any) -> None:

@@ -17,12 +17,11 @@ from recording.recorder import Recording, record
 from settings.backend import Backend as BackendSettings
 from settings.backend import Images, Kubernetes
 from tests.unit.kubernetes_stand_in import CLUSTER, kubernetes_provider_mock
-from workloads import Exec, FileSet, Kind, Probe, Volume, Workload, WorkloadError
+from workloads import Exec, FileSet, Probe, StatefulService, Volume, WorkloadError
 
 GROUP = "test:index:Group"
-STORE = Workload(
+STORE = StatefulService(
     name="store",
-    kind=Kind.STATEFUL,
     image="store:1.0",
     user=1000,
     memory_mib=64,

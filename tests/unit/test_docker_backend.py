@@ -34,12 +34,14 @@ from workloads import (
     External,
     FileSet,
     HttpGet,
-    Kind,
     Liveness,
     Metrics,
     Port,
     Probe,
     Scratch,
+    Service,
+    StatefulService,
+    Task,
     TcpConnect,
     Volume,
     Workload,
@@ -53,20 +55,26 @@ STORE = Endpoint("store", 6379)
 FOREIGN = "docker-refuse-foreign-object"
 
 
-def workload(name: str = "web", **fields: Any) -> Workload:
-    """Return a workload with only the required fields."""
-    return Workload(**{"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64, **fields})
+def workload(name: str = "web", **fields: Any) -> Service:
+    """Return a service with only the required fields."""
+    return Service(**{"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64, **fields})
 
 
-def callee(name: str = "store", *numbers: int, **fields: Any) -> Workload:
+def callee(name: str = "store", *numbers: int, **fields: Any) -> Service:
     """Return a workload that listens, on Redis' port by default."""
     ports = tuple(Port(name=f"port-{number}", number=number) for number in numbers or (STORE.port,))
     return workload(name, ports=ports, **fields)
 
 
-def task(name: str = "migrate", **fields: Any) -> Workload:
+def stateful(name: str = "web", **fields: Any) -> StatefulService:
+    """Return a stateful service with only the required fields."""
+    return StatefulService(**{"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64, **fields})
+
+
+def task(**fields: Any) -> Task:
     """Return a task with only the required fields."""
-    return workload(name, **{"kind": Kind.TASK, "command": ("migrate", "--all"), **fields})
+    required = {"name": "migrate", "image": "migrate:1.0", "user": 1000, "memory_mib": 64}
+    return Task(**{**required, "command": ("migrate", "--all"), **fields})
 
 
 def files(name: str = "configuration", directory: str = "/etc/web", **fields: Any) -> FileSet:
@@ -366,8 +374,7 @@ class TestFileSets:
 
     def test_the_uploader_covers_what_the_image_may_declare_as_a_volume(self) -> None:
         """The engine creates an anonymous volume for each declared path without a mount."""
-        several = workload(
-            kind=Kind.STATEFUL,
+        several = stateful(
             volumes=(Volume(name="data", mount="/data"),),
             scratch=(Scratch(path="/logs"), Scratch(path="/etc")),
             file_sets=(files(),),
@@ -441,7 +448,7 @@ class TestFileSets:
 
 
 class TestVolumes:
-    STATEFUL = workload("store", kind=Kind.STATEFUL, volumes=(Volume(name="store-data", mount="/data"),))
+    STATEFUL = stateful("store", volumes=(Volume(name="store-data", mount="/data"),))
 
     @pytest.mark.parametrize("protect", [True, False])
     def test_a_persistent_volume_outlives_the_stack_and_is_protected_if_configured(self, protect: bool) -> None:
@@ -600,7 +607,7 @@ class TestFieldsOfAClusterAlone:
             size = {"size_gib": fields.pop("size_gib")} if "size_gib" in fields else {}
             volume = Volume(name="data", mount="/data", **size)
             ports = (Port(name="peers", number=7000), Port(name="metrics", number=9100))
-            one = workload("store", kind=Kind.STATEFUL, volumes=(volume,), ports=ports, **fields)
+            one = stateful("store", volumes=(volume,), ports=ports, **fields)
             return sorted(deployed(one).registrations, key=str)
 
         cluster = store(size_gib=500, peer_ports=(7000,), metrics=(Metrics(port=9100, job="postgres"),))
@@ -645,7 +652,7 @@ class TestLifecycle:
         assert "mustRun" not in made.replace_on_changes
 
     def test_a_data_volume_keeps_its_original_labels(self) -> None:
-        keeper = workload(kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),))
+        keeper = stateful(volumes=(Volume(name="data", mount="/data"),))
         assert deployed(keeper).one("Volume", "data").ignore_changes == ("labels",)
 
     def test_leftovers_are_cleared_before_a_container_or_network_is_created(self) -> None:
@@ -678,8 +685,8 @@ class TestLifecycle:
     def test_two_workloads_never_share_a_container_or_a_volume(self) -> None:
         with pytest.raises(WorkloadError, match="workloads 'web' and 'web-configuration' would share the container"):
             deployed(workload("web", file_sets=(files("configuration"),)), workload("web-configuration"))
-        one = workload("a", kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),))
-        other = workload("b", kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),))
+        one = stateful("a", volumes=(Volume(name="data", mount="/data"),))
+        other = stateful("b", volumes=(Volume(name="data", mount="/data"),))
         with pytest.raises(WorkloadError, match="workloads 'a' and 'b' would share the volume 'pti-data-dev'"):
             deployed(one, other)
 

@@ -18,7 +18,7 @@ from backends.docker.readiness import Awaited, Readiness
 from backends.threads import Threads
 from recording.recorder import Recording, record
 from tests.unit.test_docker_backend import READY, deployed, workload
-from workloads import Kind, WorkloadError
+from workloads import LongRunning, Service, StatefulService, WorkloadError
 
 
 def health(status: str, *outputs: str) -> Mapping[str, Any]:
@@ -158,12 +158,13 @@ def test_a_few_crashes_during_the_start_of_others_are_tolerated(wait: Callable[.
     assert wait(*states, startup_s=1000, step_s=2) == []
 
 
-@pytest.mark.parametrize("kind", [Kind.STATEFUL, Kind.SERVICE])
+@pytest.mark.parametrize("kind", [StatefulService, Service])
 class TestRecords:
     @pytest.fixture
-    def recording(self, kind: Kind) -> Recording[Any]:
+    def recording(self, kind: type[LongRunning]) -> Recording[Any]:
         """Record a workload and its dependents."""
-        return deployed(workload("store", kind=kind, readiness=READY), workload("web", depends_on=("store",)))
+        store = kind(name="store", image="store:1.0", user=1000, memory_mib=64, readiness=READY)
+        return deployed(store, workload("web", depends_on=("store",)))
 
     def test_a_new_container_starts_a_new_wait(self, recording: Recording[Any]) -> None:
         record_of_store = recording.one("Stash", "store-ready")

@@ -31,7 +31,7 @@ import contract.outputs as contract
 from backends.base import DeployOptions
 from components.stores.store import Store, StoreArgs
 from settings.stores import OBJECT_STORAGE, ObjectStorage
-from workloads import Endpoint, External, FileSet, HttpGet, Kind, Metrics, Port, Probe, Volume, Workload
+from workloads import Endpoint, External, FileSet, HttpGet, Metrics, Port, Probe, StatefulService, Volume, Workload
 
 ENDPOINT = Endpoint("object-storage", 9000)
 USER = "pti"
@@ -67,9 +67,8 @@ def deploy(args: StoreArgs, options: DeployOptions) -> ObjectStorageStore:
 
 def _server(settings: ObjectStorage, password: pulumi.Output[str]) -> Workload:
     secrets = "/run/secrets/object-storage"
-    return Workload(
+    return StatefulService(
         name=ENDPOINT.workload,
-        kind=Kind.STATEFUL,
         image=settings.image,
         user=1000,
         environment={"MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD_FILE": f"{secrets}/password"},

@@ -15,36 +15,47 @@ from tests.unit.kubernetes_stand_in import (
     found,
     of_kind,
     port,
+    stateful,
     task,
     workload,
 )
-from workloads import Autoscaling, Exec, FileSet, Kind, Metrics, Probe, Volume, Workload, WorkloadError
+from workloads import (
+    Autoscaling,
+    Exec,
+    FileSet,
+    Metrics,
+    Probe,
+    Service,
+    StatefulService,
+    Volume,
+    Workload,
+    WorkloadError,
+)
 
 STARTS_IN_100_S = Probe(check=Exec(command=("ready",)), startup_s=100)
 SCALE = Autoscaling(minimum=2, maximum=6, cpu_percent=60)
 
 
-def store(name: str = "store", **fields: Any) -> Workload:
+def store(name: str = "store", **fields: Any) -> StatefulService:
     """Return a stateful workload with a volume."""
-    volumes = (Volume(name="data", mount="/data", size_gib=5),)
-    return workload(name, **{"kind": Kind.STATEFUL, "volumes": volumes, **fields})
+    return stateful(name, **{"volumes": (Volume(name="data", mount="/data", size_gib=5),), **fields})
 
 
 class TestControllers:
-    @pytest.mark.parametrize("kind", Kind)
-    def test_each_kind_of_workload_has_its_controller(self, kind: Kind) -> None:
+    @pytest.mark.parametrize("kind", CONTROLLERS)
+    def test_each_kind_of_workload_has_its_controller(self, kind: type[Workload]) -> None:
         recording = deployed(of_kind(kind))
         assert [one for one in CONTROLLERS.values() if recording.of_type(one)] == [CONTROLLERS[kind]]
 
-    @pytest.mark.parametrize("kind", [Kind.SERVICE, Kind.STATEFUL])
-    def test_its_selector_matches_its_own_pods(self, kind: Kind) -> None:
+    @pytest.mark.parametrize("kind", [Service, StatefulService])
+    def test_its_selector_matches_its_own_pods(self, kind: type[Workload]) -> None:
         spec = found(deployed(of_kind(kind)), CONTROLLERS[kind], "web")["spec"]
         selector = spec["selector"]["matchLabels"]
         assert selector == {"app.kubernetes.io/name": "web", "app.kubernetes.io/part-of": "pti-calendar"}
         assert selector.items() <= spec["template"]["metadata"]["labels"].items()
 
-    @pytest.mark.parametrize("kind", Kind)
-    def test_everything_is_in_the_namespace_below_the_caller_and_the_one_providers(self, kind: Kind) -> None:
+    @pytest.mark.parametrize("kind", CONTROLLERS)
+    def test_everything_is_in_the_namespace_below_the_caller_and_the_one_providers(self, kind: type[Workload]) -> None:
         recording = deployed(of_kind(kind), namespace="elsewhere")
         ours = [one for one in recording.registrations if one.type.startswith("kubernetes:")]
         assert {one.provider for one in ours} == {"pulumi:providers:kubernetes kubernetes"}
@@ -87,8 +98,8 @@ class TestRollingUpdate:
     def test_the_update_waits_for_all_attempts_of_a_task(self) -> None:
         assert ready_s(task(timeout_s=300, stop_grace_s=20)) > 3 * (300 + 20)
 
-    @pytest.mark.parametrize("kind", Kind)
-    def test_the_provider_only_waits_for_deletion(self, kind: Kind) -> None:
+    @pytest.mark.parametrize("kind", CONTROLLERS)
+    def test_the_provider_only_waits_for_deletion(self, kind: type[Workload]) -> None:
         """`skipAwait` would also skip waiting for the deletion."""
         annotations = found(deployed(of_kind(kind)), CONTROLLERS[kind], "web")["metadata"]["annotations"]
         assert annotations["pulumi.com/waitFor"] == "jsonpath={.metadata.uid}"
@@ -131,7 +142,7 @@ class TestScaling:
 
     @pytest.mark.parametrize(
         "several",
-        [workload(replicas=2), workload(autoscaling=SCALE), workload(kind=Kind.STATEFUL, replicas=3)],
+        [workload(replicas=2), workload(autoscaling=SCALE), stateful(replicas=3)],
         ids=["replicas", "autoscaling", "stateful"],
     )
     def test_a_drain_takes_one_pod_at_a_time(self, several: Workload) -> None:
@@ -169,16 +180,16 @@ class TestTasks:
         assert "kubernetes:batch/v1:Job migrate" in recording.one("Deployment", "web").dependencies
         assert "kubernetes:batch/v1:Job migrate" not in recording.one("Deployment", "other").dependencies
 
-    @pytest.mark.parametrize("kind", [Kind.SERVICE, Kind.STATEFUL])
-    def test_dependents_of_a_workload_start_once_it_is_ready(self, kind: Kind) -> None:
+    @pytest.mark.parametrize("kind", [Service, StatefulService])
+    def test_dependents_of_a_workload_start_once_it_is_ready(self, kind: type[Workload]) -> None:
         recording = deployed(of_kind(kind), task(depends_on=("web",)))
         needed = f"kubernetes:apps/v1:{CONTROLLERS[kind]} web"
         assert needed in recording.one("Job", "migrate").dependencies
 
 
 class TestBeforeThePods:
-    @pytest.mark.parametrize("kind", Kind)
-    def test_network_policies_exist_before_the_first_pod(self, kind: Kind) -> None:
+    @pytest.mark.parametrize("kind", CONTROLLERS)
+    def test_network_policies_exist_before_the_first_pod(self, kind: type[Workload]) -> None:
         assert deployed(of_kind(kind)).one(CONTROLLERS[kind], "web").dependencies >= {
             "kubernetes:core/v1:Namespace namespace",
             "kubernetes:networking.k8s.io/v1:NetworkPolicy default-deny",

@@ -13,15 +13,7 @@ from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording
 from tests.unit.kubernetes_stand_in import found, pod_of, port, run, task, workload
 from tests.unit.network_matrix import Matrix, Pod
-from workloads import (
-    CertificateRequest,
-    Endpoint,
-    Exposure,
-    KeyPair,
-    PostgresCluster,
-    Route,
-    WorkloadError,
-)
+from workloads import CertificateRequest, Endpoint, Exposure, KeyPair, PostgresCluster, Route, WorkloadError
 
 KONG = Endpoint("kong", 8000)
 EDGE = Pod("ingress")

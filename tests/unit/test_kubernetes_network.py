@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.kubernetes_stand_in import deployed, port, task, workload
+from tests.unit.kubernetes_stand_in import deployed, port, stateful, task, workload
 from tests.unit.network_matrix import Matrix, Pod
-from workloads import INTERNET, Endpoint, External, Kind, WorkloadError
+from workloads import INTERNET, Endpoint, External, WorkloadError
 
 OUTSIDE = "203.0.113.7"
 PRIVATE = "10.20.30.40"
 CLOUD_METADATA = "169.254.169.254"
 
 RECORDING = deployed(
-    workload("db", kind=Kind.STATEFUL, ports=(port(5432), port(9187, "metrics"))),
-    workload("queue", kind=Kind.STATEFUL, replicas=3, ports=(port(9092), port(9093, "peers")), peer_ports=(9093,)),
+    stateful("db", ports=(port(5432), port(9187, "metrics"))),
+    stateful("queue", replicas=3, ports=(port(9092), port(9093, "peers")), peer_ports=(9093,)),
     task("migrate", connects_to=(Endpoint("db", 5432),)),
     workload("api", ports=(port(3000),), connects_to=(Endpoint("db", 5432), Endpoint("queue", 9092), INTERNET)),
     workload("web", ports=(port(8080, publish=80, public=True),), connects_to=(Endpoint("api", 3000),)),

@@ -7,10 +7,34 @@ from typing import Any
 
 import pytest
 
-from tests.unit.kubernetes_stand_in import container_of, deployed, of_kind, pod_of, port, workload
-from workloads import RECOVERY_S, Check, Exec, FileSet, HttpGet, Kind, Liveness, Probe, Scratch, TcpConnect, Volume
+from tests.unit.kubernetes_stand_in import (
+    CONTROLLERS,
+    container_of,
+    deployed,
+    of_kind,
+    pod_of,
+    port,
+    stateful,
+    task,
+    workload,
+)
+from workloads import (
+    RECOVERY_S,
+    Check,
+    Exec,
+    FileSet,
+    HttpGet,
+    Liveness,
+    Probe,
+    Scratch,
+    Service,
+    StatefulService,
+    TcpConnect,
+    Volume,
+    Workload,
+)
 
-EVERY_KIND = pytest.mark.parametrize("kind", Kind)
+EVERY_KIND = pytest.mark.parametrize("kind", CONTROLLERS)
 
 OF_THE_POD: Mapping[str, Any] = {
     "automountServiceAccountToken": False,
@@ -35,18 +59,18 @@ OF_THE_CONTAINERS_SECURITY: Mapping[str, Any] = {
 class TestHardening:
     @EVERY_KIND
     @pytest.mark.parametrize("key", OF_THE_POD)
-    def test_a_pod_has_no_api_token_and_no_service_environment_variables(self, kind: Kind, key: str) -> None:
+    def test_a_pod_has_no_api_token_and_no_service_environment_variables(self, kind: type[Workload], key: str) -> None:
         assert pod_of(deployed(of_kind(kind)))["spec"][key] == OF_THE_POD[key]
 
     @EVERY_KIND
     @pytest.mark.parametrize("key", OF_ITS_SECURITY)
-    def test_a_pod_runs_as_its_user_under_the_runtimes_profile(self, kind: Kind, key: str) -> None:
+    def test_a_pod_runs_as_its_user_under_the_runtimes_profile(self, kind: type[Workload], key: str) -> None:
         security = pod_of(deployed(of_kind(kind, user=70)))["spec"]["securityContext"]
         assert security[key] == OF_ITS_SECURITY[key]
 
     @EVERY_KIND
     @pytest.mark.parametrize("key", OF_THE_CONTAINERS_SECURITY)
-    def test_a_container_has_no_capabilities(self, kind: Kind, key: str) -> None:
+    def test_a_container_has_no_capabilities(self, kind: type[Workload], key: str) -> None:
         security = container_of(deployed(of_kind(kind)))["securityContext"]
         assert security[key] == OF_THE_CONTAINERS_SECURITY[key]
 
@@ -69,7 +93,7 @@ class TestHardening:
         assert container_of(recording)["securityContext"]["readOnlyRootFilesystem"] is False
 
     @EVERY_KIND
-    def test_its_service_account_has_no_permissions(self, kind: Kind) -> None:
+    def test_its_service_account_has_no_permissions(self, kind: type[Workload]) -> None:
         account = deployed(of_kind(kind)).one("ServiceAccount", "web").inputs
         assert account["automountServiceAccountToken"] is False
         assert account["metadata"]["name"] == "web"
@@ -80,7 +104,7 @@ class TestHardening:
         assert account["imagePullSecrets"] == [{"name": "registry"}]
 
     @EVERY_KIND
-    def test_its_resources_are_limited(self, kind: Kind) -> None:
+    def test_its_resources_are_limited(self, kind: type[Workload]) -> None:
         recording = deployed(of_kind(kind, memory_mib=2048, cpu_request=0.25))
         assert container_of(recording)["resources"] == {
             "requests": {"cpu": "250m", "memory": "2Gi"},
@@ -88,7 +112,7 @@ class TestHardening:
         }
 
     @EVERY_KIND
-    def test_its_last_log_lines_are_in_the_error(self, kind: Kind) -> None:
+    def test_its_last_log_lines_are_in_the_error(self, kind: type[Workload]) -> None:
         assert container_of(deployed(of_kind(kind)))["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
@@ -167,16 +191,16 @@ class TestStop:
         # The preStop pause counts towards the termination grace period.
         assert pod_of(recording)["spec"]["terminationGracePeriodSeconds"] == 15
 
-    @pytest.mark.parametrize("kind", [Kind.STATEFUL, Kind.TASK])
-    def test_nothing_else_delays_its_stop(self, kind: Kind) -> None:
-        recording = deployed(of_kind(kind, stop_grace_s=60, **({} if kind is Kind.TASK else {"ports": (port(),)})))
+    @pytest.mark.parametrize("other", [stateful(ports=(port(),), stop_grace_s=60), task("web", stop_grace_s=60)])
+    def test_nothing_else_delays_its_stop(self, other: Workload) -> None:
+        recording = deployed(other)
         assert "lifecycle" not in container_of(recording)
         assert pod_of(recording)["spec"]["terminationGracePeriodSeconds"] == 60
 
 
 class TestPlacement:
-    @pytest.mark.parametrize("kind", [Kind.SERVICE, Kind.STATEFUL])
-    def test_replicas_are_spread_over_nodes(self, kind: Kind) -> None:
+    @pytest.mark.parametrize("kind", [Service, StatefulService])
+    def test_replicas_are_spread_over_nodes(self, kind: type[Workload]) -> None:
         pod = pod_of(deployed(of_kind(kind, replicas=3)))
         (spread,) = pod["spec"]["topologySpreadConstraints"]
         assert spread["topologyKey"] == "kubernetes.io/hostname"
@@ -195,7 +219,7 @@ class TestDisk:
         }
 
     def test_a_persistent_volume_is_mounted_at_its_path(self) -> None:
-        store = workload("store", kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data"),))
+        store = stateful("store", volumes=(Volume(name="data", mount="/data"),))
         recording = deployed(store)
         (mount,) = container_of(recording, "store")["volumeMounts"]
         (template,) = recording.one("StatefulSet", "store").inputs["spec"]["volumeClaimTemplates"]

@@ -19,7 +19,7 @@ from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.claims import MISSING
 from recording.recorder import Recording
 from settings.backend import Kubernetes
-from tests.unit.kubernetes_stand_in import deployed, run, task, workload
+from tests.unit.kubernetes_stand_in import deployed, run, stateful, task, workload
 from tests.unit.rollout_objects import (
     Object,
     claim,
@@ -33,14 +33,24 @@ from tests.unit.rollout_objects import (
     stateful_set,
     waiting,
 )
-from workloads import Autoscaling, Exec, Kind, PostgresCluster, Probe, Volume, Workload, WorkloadError
+from workloads import (
+    Autoscaling,
+    Exec,
+    PostgresCluster,
+    Probe,
+    Service,
+    StatefulService,
+    Task,
+    Volume,
+    Workload,
+    WorkloadError,
+)
 
 Moment = Sequence[Object] | kubectl.KubectlError
 
 WEB = workload(readiness=Probe(check=Exec(command=("ready",)), startup_s=100))
-STORE = workload(
+STORE = stateful(
     "store",
-    kind=Kind.STATEFUL,
     volumes=(Volume(name="data", mount="/data"),),
     readiness=Probe(check=Exec(command=("ready.sh", "--now")), startup_s=100),
 )
@@ -57,7 +67,7 @@ CLUSTER = PostgresCluster(
     operator_namespace="cnpg-system",
     startup_s=100,
 )
-CONTROLLER = {Kind.SERVICE: "web", Kind.STATEFUL: "store", Kind.TASK: "migrate-1"}
+CONTROLLER: Mapping[type[Workload], str] = {Service: "web", StatefulService: "store", Task: "migrate-1"}
 READY = [deployment(ready=1)]
 
 
@@ -115,7 +125,7 @@ class Wait:
         recorded = deployed(one) if isinstance(one, Workload) else with_postgres(one)
         hook = recorded.hooks["kubernetes-wait-for-rollout"]
         assert isinstance(hook, pulumi.ResourceHook)
-        name = CONTROLLER[one.kind] if isinstance(one, Workload) else one.name
+        name = CONTROLLER[type(one)] if isinstance(one, Workload) else one.name
         inputs = {"input": {"name": name, "uid": f"uid of {name}", "revision": "2"}}
         answered = hook.callback(
             ResourceHookArgs("urn", "", f"{one.name}-ready", "pulumi:index:Stash", new_inputs=inputs)

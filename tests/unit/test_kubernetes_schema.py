@@ -20,7 +20,7 @@ from pulumi import _types
 from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Registration
-from tests.unit.kubernetes_stand_in import port, run, task, workload
+from tests.unit.kubernetes_stand_in import port, run, stateful, task, workload
 from workloads import (
     INTERNET,
     Autoscaling,
@@ -31,7 +31,6 @@ from workloads import (
     FileSet,
     HttpGet,
     KeyPair,
-    Kind,
     Liveness,
     Metrics,
     Probe,
@@ -58,9 +57,8 @@ EVERYTHING: dict[str, Any] = {
 def everything() -> Iterator[Workload]:
     """Return workloads that use every field of the model."""
     readiness = Probe(check=TcpConnect(port=8080))
-    yield workload(
+    yield stateful(
         "store",
-        kind=Kind.STATEFUL,
         replicas=3,
         ports=(port(),),
         peer_ports=(8080,),

@@ -10,7 +10,7 @@ import pytest
 from settings.catalog import SERVICES, Service
 from tests.unit.asking import CLUSTER, Ask, Asked
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS
-from workloads import INTERNET, Autoscaling, Endpoint, External, HttpGet, Kind
+from workloads import INTERNET, Autoscaling, Endpoint, External, HttpGet, Task
 
 SECRETS = "/run/secrets/service"
 OF_PROVIDERS = {
@@ -134,7 +134,7 @@ def test_a_service_publishes_no_port_and_only_writes_to_scratch(full: Asked, ser
 @each_service
 def test_migrations_are_a_task_with_only_the_migrators_password(full: Asked, service: Service) -> None:
     task = full.workloads[f"{service.name}-migrations"]
-    assert (task.kind, task.command) == (Kind.TASK, ("npm", "run", "migrate"))
+    assert (type(task), task.command) == (Task, ("npm", "run", "migrate"))
     assert task.image == full.workloads[service.name].image
     assert task.environment["DATABASE_USER"] == f"pti_{service.name}_migrator"
     assert full.files[f"{task.name}/secrets"] == {"DATABASE_PASSWORD": f"pti_{service.name}_migrator"}

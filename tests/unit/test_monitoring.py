@@ -11,7 +11,7 @@ import yaml
 from settings.catalog import FRONTENDS, SERVICES, Frontend
 from tests.unit.asking import CLUSTER, Ask, Asked
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
-from workloads import INTERNET, RECOVERY_S, Endpoint, External, Kind, Workload
+from workloads import INTERNET, RECOVERY_S, Endpoint, External, LongRunning, StatefulService, Task
 
 EXPORTERS = {"postgres", "redis", "kafka", "nginx", "probe", "node"}
 UNWATCHED = {"pgadmin", "redis-commander", "kafka-ui", "grafana", "zookeeper"}
@@ -59,7 +59,7 @@ def recorded(asked: Asked) -> dict[str, str]:
     return {rule["record"]: rule["expr"] for group in groups for rule in group["rules"] if not rule.get("labels")}
 
 
-def told(workload: Workload) -> dict[tuple[str, str], str]:
+def told(workload: LongRunning) -> dict[tuple[str, str], str]:
     """Map the (job, workload) that a workload pushes metrics for to the receiver."""
     return {(one.job, one.about or workload.name): f"{workload.name}:{one.port}{one.path}" for one in workload.metrics}
 
@@ -78,7 +78,7 @@ def probe(asked: Asked, job: str, workload: str) -> tuple[str, dict[str, Any]]:
 
 class TestWhatIsWatched:
     def test_exactly_the_workloads_with_metrics_are_scraped(self, full: Asked) -> None:
-        telling = [told(one) for one in full.workloads.values()]
+        telling = [told(one) for one in full.workloads.values() if isinstance(one, LongRunning)]
         expected = {pair: where for one in telling for pair, where in one.items()}
         assert len(expected) == sum(map(len, telling))
         assert scraped(full) == {**expected, ("prometheus", "prometheus"): "localhost:9090/metrics"}
@@ -94,7 +94,7 @@ class TestWhatIsWatched:
         assert found == {frontend.name: "probe-exporter:9115/probe" for frontend in FRONTENDS}
 
     def test_every_workload_is_monitored_or_listed_as_an_exception(self, full: Asked) -> None:
-        telling = {one.name for one in full.workloads.values() if one.metrics or one.kind is Kind.TASK}
+        telling = {one.name for one in full.workloads.values() if isinstance(one, Task) or one.metrics}
         looked_at = {workload for _, workload in scraped(full)}
         assert full.workloads.keys() - telling - looked_at == UNWATCHED
 
@@ -307,7 +307,7 @@ class TestPrometheus:
             "prometheus",
             "alertmanager",
         }
-        assert full.workloads["prometheus"].kind is full.workloads["alertmanager"].kind is Kind.STATEFUL
+        assert {type(full.workloads[name]) for name in ("prometheus", "alertmanager")} == {StatefulService}
 
 
 class TestWhoIsTold:

@@ -15,7 +15,7 @@ from backends.docker.ranges import NetworkRanges
 from recording.recorder import Recording, record
 from settings.backend import Backend, Images
 from tests.unit.mistakes import assert_refused, refused_keys
-from workloads import Port, Workload, WorkloadError
+from workloads import Port, Service, WorkloadError
 
 POOL = IPv4Network("10.192.0.0/12")
 SMALL = IPv4Network("10.200.0.0/20")
@@ -87,7 +87,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, known: dict[str, list[IPv4Network]
         docker.check([])
         parent = pulumi.ComponentResource("test:index:Parent", "parent")
         port = Port(name="redis", number=6379)
-        redis = Workload(name="redis", image="redis:1.0", user=1000, memory_mib=64, ports=(port,))
+        redis = Service(name="redis", image="redis:1.0", user=1000, memory_mib=64, ports=(port,))
         docker.deploy(redis, DeployOptions(parent=parent))
 
     return record(program)

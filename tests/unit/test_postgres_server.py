@@ -22,7 +22,8 @@ def test_an_update_waits_two_minutes(ask: Ask) -> None:
 def test_the_major_version_is_fixed_while_the_volume_exists(ask: Ask) -> None:
     def fixed(image: str) -> Fixed:
         (volume,) = ask({"postgres": {"image": image}}).workloads["postgres"].volumes
-        return next(one for one in volume.fixed if one.key == "postgres.image")
+        found: Fixed = next(one for one in volume.fixed if one.key == "postgres.image")
+        return found
 
     of_18, newer, older = fixed("postgres:18.6"), fixed("postgres:18.7-alpine"), fixed("postgres:17.11")
     assert of_18.value == "PostgreSQL 18"

@@ -28,7 +28,7 @@ from tests.unit.kubernetes_stand_in import CLUSTER
 from tests.unit.memory_backend import MemoryBackend
 from tests.unit.mistakes import assert_refused, parsed, refused_keys
 from tests.unit.test_structure import MAY_IMPORT, imports, is_within
-from workloads import Workload, WorkloadError
+from workloads import Service, WorkloadError
 
 MEMORY = {"backend": {"kind": "memory"}}
 PLATFORM: Mapping[str, Any] = {**FULL_DOCKER, **MEMORY, "gateway": {"enabled": True}}
@@ -90,7 +90,7 @@ def test_the_rules_of_the_settings_read_its_row() -> None:
 
 def test_the_backend_refuses_in_the_same_words() -> None:
     backend = create_backend(parsed(MEMORY), stack="dev")
-    workload = Workload(name="web", image="web:1.0", user=1000, memory_mib=64, replicas=2)
+    workload = Service(name="web", image="web:1.0", user=1000, memory_mib=64, replicas=2)
     with pytest.raises(WorkloadError, match="'web': replicas=2 is not supported on Memory: memory is short"):
         backend.deploy(workload, DeployOptions())
     with pytest.raises(WorkloadError, match=r"^the edge is not supported on Memory: memory has no edge$"):

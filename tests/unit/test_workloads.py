@@ -17,12 +17,14 @@ from workloads import (
     Fixed,
     Health,
     HttpGet,
-    Kind,
     Liveness,
     Metrics,
     Port,
     Probe,
     Scratch,
+    Service,
+    StatefulService,
+    Task,
     TcpConnect,
     Volume,
     Workload,
@@ -30,15 +32,22 @@ from workloads import (
 )
 
 
-def workload(**fields: Any) -> Workload:
-    """Return a workload that is valid except for the fields under test."""
+def workload(**fields: Any) -> Service:
+    """Return a valid service, except for the fields under test."""
     right: dict[str, Any] = {"name": "web", "image": "web:1.0", "user": 1000, "memory_mib": 64}
-    return Workload(**right | fields)
+    return Service(**right | fields)
 
 
-def task(**fields: Any) -> Workload:
-    """Return a task that is valid except for the fields under test."""
-    return workload(**{"kind": Kind.TASK, "command": ("true",)} | fields)
+def stateful(**fields: Any) -> StatefulService:
+    """Return a valid stateful service, except for the fields under test."""
+    right: dict[str, Any] = {"name": "web", "image": "web:1.0", "user": 1000, "memory_mib": 64}
+    return StatefulService(**right | fields)
+
+
+def task(**fields: Any) -> Task:
+    """Return a valid task, except for the fields under test."""
+    right: dict[str, Any] = {"name": "web", "image": "web:1.0", "user": 1000, "memory_mib": 64, "command": ("true",)}
+    return Task(**right | fields)
 
 
 def files(name: str = "configuration", directory: str = "/etc/web") -> FileSet:
@@ -50,7 +59,6 @@ READY = Probe(check=Exec(command=("true",)))
 ALIVE = Liveness(check=Exec(command=("true",)))
 HTTP = Port(name="http", number=80)
 NO_NAME = "the name must be a DNS label of at most 40 lower-case letters, digits and '-'"
-NO_SERVICE = "a task can't have a readiness probe, ports or replicas: it completes when its command exits with 0"
 
 NAMES = {
     "empty": "",
@@ -67,17 +75,9 @@ REFUSED = {
     "no replica": (lambda: workload(replicas=0), "replicas must be at least 1, not 0"),
     "fewer than no replicas": (lambda: workload(replicas=-1), "replicas must be at least 1, not -1"),
     "root": (lambda: workload(user=0), "must not run as root (user 0)"),
-    "a task with a readiness probe": (lambda: task(readiness=READY), NO_SERVICE),
-    "a task with a port": (lambda: task(ports=(HTTP,)), NO_SERVICE),
-    "a task with replicas": (lambda: task(replicas=2), NO_SERVICE),
     "a task without a command": (lambda: task(command=()), "a task requires a command"),
-    "a service with a persistent volume": (
-        lambda: workload(volumes=(Volume(name="data", mount="/data"),)),
-        "only a stateful workload can have persistent volumes",
-    ),
     "a volume with a setting fixed twice": (
-        lambda: workload(
-            kind=Kind.STATEFUL,
+        lambda: stateful(
             volumes=(
                 Volume(name="data", mount="/data", fixed=(Fixed("a.b", "1", "Keep."), Fixed("a.b", "2", "Keep."))),
             ),
@@ -85,14 +85,8 @@ REFUSED = {
         "volume 'data' requires a unique key for each fixed setting, not ['a.b', 'a.b']",
     ),
     "a volume with a fixed setting without a key": (
-        lambda: workload(
-            kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="/data", fixed=(Fixed("", "1", "Keep."),)),)
-        ),
+        lambda: stateful(volumes=(Volume(name="data", mount="/data", fixed=(Fixed("", "1", "Keep."),)),)),
         "volume 'data' requires a unique key for each fixed setting, not ['']",
-    ),
-    "a task with a persistent volume": (
-        lambda: task(volumes=(Volume(name="data", mount="/data"),)),
-        "only a stateful workload can have persistent volumes",
     ),
     "a public port nowhere": (
         lambda: workload(ports=(Port(name="http", number=80, public=True),)),
@@ -123,7 +117,7 @@ REFUSED = {
         "'etc/web' is not an absolute path below /",
     ),
     "a relative volume": (
-        lambda: workload(kind=Kind.STATEFUL, volumes=(Volume(name="data", mount="data"),)),
+        lambda: stateful(volumes=(Volume(name="data", mount="data"),)),
         "'data' is not an absolute path below /",
     ),
     "a scratch directory over the root": (
@@ -148,21 +142,9 @@ REFUSED = {
         lambda: workload(liveness=ALIVE),
         "a liveness probe requires a readiness probe, which decides when clients are routed to it",
     ),
-    "a task with a liveness probe": (
-        lambda: task(liveness=ALIVE),
-        "a liveness probe requires a readiness probe, which decides when clients are routed to it",
-    ),
     "a liveness probe of a port it lacks": (
         lambda: workload(ports=(HTTP,), readiness=READY, liveness=Liveness(check=TcpConnect(port=81))),
         "the liveness probe checks port 81, which is not among its ports [80]",
-    ),
-    "a stateful workload that is scaled": (
-        lambda: workload(kind=Kind.STATEFUL, autoscaling=Autoscaling(minimum=1, maximum=2, cpu_percent=70)),
-        "only a service can be scaled automatically",
-    ),
-    "a task that is scaled": (
-        lambda: task(autoscaling=Autoscaling(minimum=1, maximum=2, cpu_percent=70)),
-        "only a service can be scaled automatically",
     ),
     "scaling to nothing": (
         lambda: workload(autoscaling=Autoscaling(minimum=0, maximum=2, cpu_percent=70)),
@@ -172,21 +154,17 @@ REFUSED = {
         lambda: workload(autoscaling=Autoscaling(minimum=3, maximum=2, cpu_percent=70)),
         "autoscaling requires 1 <= minimum <= maximum, not Autoscaling(minimum=3, maximum=2, cpu_percent=70)",
     ),
-    "peers of a service": (
-        lambda: workload(ports=(HTTP,), peer_ports=(80,)),
-        "only a stateful workload can have peers",
-    ),
     "peers at a port it lacks": (
-        lambda: workload(kind=Kind.STATEFUL, ports=(HTTP,), peer_ports=(80, 82, 81)),
-        "peers, metrics or health use [81, 82], which is not among its ports [80]",
+        lambda: stateful(ports=(HTTP,), peer_ports=(80, 82, 81)),
+        "peers use [81, 82], which is not among its ports [80]",
     ),
     "metrics at a port it lacks": (
         lambda: workload(ports=(HTTP,), metrics=(Metrics(port=80, job="kong"), Metrics(port=9100, job="service"))),
-        "peers, metrics or health use [9100], which is not among its ports [80]",
+        "metrics or health use [9100], which is not among its ports [80]",
     ),
     "health at a port it lacks": (
         lambda: workload(ports=(HTTP,), health=Health(port=81, path="/health", job="frontend")),
-        "peers, metrics or health use [81], which is not among its ports [80]",
+        "metrics or health use [81], which is not among its ports [80]",
     ),
     "a file set of nothing": (
         lambda: workload(file_sets=(FileSet(name="keys", directory="/run/keys"),)),
@@ -216,14 +194,34 @@ def test_a_contradiction_is_refused(make: Any, request: pytest.FixtureRequest) -
     assert str(refused.value) == f"workload 'web': {reason}"
 
 
+MISSING = {
+    Service: ("volumes", "peer_ports", "timeout_s"),
+    StatefulService: ("autoscaling", "timeout_s"),
+    Task: ("ports", "replicas", "autoscaling", "readiness", "liveness", "metrics", "health", "volumes", "peer_ports"),
+}
+"""Fields that a kind of workload doesn't have."""
+
+
+@pytest.mark.parametrize("kind", MISSING)
+def test_a_kind_of_workload_has_only_the_fields_that_apply_to_it(kind: type[Workload]) -> None:
+    everywhere = {field.name for one in MISSING for field in dataclasses.fields(one)}
+    assert everywhere - {field.name for field in dataclasses.fields(kind)} == {*MISSING[kind]}
+
+
+def test_what_a_task_lacks_can_not_be_written_down() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'ports'"):
+        task(ports=(HTTP,))
+    with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'command'"):
+        Task(name="web", image="web:1.0", user=1000, memory_mib=64)  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize("name", ["w", "w1", "web-1", "w" * 40])
 def test_a_dns_label_is_a_valid_name(name: str) -> None:
     assert workload(name=name).name == name
 
 
 def test_a_stateful_workload_may_have_volumes_and_everything_a_service_may_have() -> None:
-    stateful = workload(
-        kind=Kind.STATEFUL,
+    full = stateful(
         ports=(HTTP, Port(name="admin", number=81, publish=8081)),
         volumes=(Volume(name="data", mount="/data"),),
         file_sets=(files(), files("other", "/etc/other")),
@@ -237,7 +235,7 @@ def test_a_stateful_workload_may_have_volumes_and_everything_a_service_may_have(
         metrics=(Metrics(port=81, job="service"),),
         health=Health(port=80, path="/health", job="frontend"),
     )
-    assert stateful.volumes[0].mount == "/data"
+    assert full.volumes[0].mount == "/data"
 
 
 def test_a_workload_without_ports_may_have_a_command_probe() -> None:
@@ -245,7 +243,7 @@ def test_a_workload_without_ports_may_have_a_command_probe() -> None:
 
 
 def test_a_task_may_depend_on_and_connect_to_others() -> None:
-    assert task(depends_on=("a",), connects_to=(Endpoint("a", 80),)).kind is Kind.TASK
+    assert task(depends_on=("a",), connects_to=(Endpoint("a", 80),)).depends_on == ("a",)
 
 
 def test_an_external_server_may_have_the_workloads_name() -> None:

@@ -17,7 +17,7 @@ from components.stores.store import Store, StoreArgs
 from settings.monitoring import Exporters
 from settings.stores import KAFKA, ExternalKafka
 from settings.tools import DevTools, KafkaUi
-from workloads import RECOVERY_S, Endpoint, External, HttpGet, Port, Probe, Scratch, Workload
+from workloads import RECOVERY_S, Endpoint, External, HttpGet, Port, Probe, Scratch, Service, Workload
 
 # kafka_exporter ends if no broker answers at its start (danielqsj/kafka_exporter#303). The container stays, and starts
 # it again: an outage of Kafka is not to count as restarts. A shell that is process 1 ignores a signal without a trap.
@@ -112,8 +112,8 @@ def _external(args: StoreArgs, external: ExternalKafka) -> KafkaStore:
     )
 
 
-def _kafka_ui(settings: KafkaUi, kafka: KafkaStore) -> Workload:
-    return Workload(
+def _kafka_ui(settings: KafkaUi, kafka: KafkaStore) -> Service:
+    return Service(
         name="kafka-ui",
         image=settings.image,
         user=100,

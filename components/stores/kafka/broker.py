@@ -21,14 +21,13 @@ from workloads import (
     Exec,
     FileSet,
     Fixed,
-    Kind,
     Liveness,
     Port,
     Probe,
     Scratch,
+    StatefulService,
     TcpConnect,
     Volume,
-    Workload,
 )
 
 CONFIGURATION = "/etc/kafka-broker"
@@ -42,14 +41,13 @@ ANOTHER_NUMBER = "docs/stores.md#another-number-of-brokers describes the way to 
 ANOTHER_NAME = "Give the stack its former name back: pulumi stack rename."
 
 
-def broker(settings: Kafka, *, published: str, cluster: str) -> Workload:
+def broker(settings: Kafka, *, published: str, cluster: str) -> StatefulService:
     """Return the workload: one replica per broker, each with a volume."""
     by_zookeeper, several = settings.mode == "zookeeper", settings.brokers > 1
     memory, cluster_id = of_broker(settings.heap_mib), _cluster_id(cluster)
     scripts = {name: asset(f"volume/{name}") for name in ("below.sh", "marker.sh")}
-    return Workload(
+    return StatefulService(
         name=ENDPOINT.workload,
-        kind=Kind.STATEFUL,
         image=settings.broker_image,
         user=USER,
         replicas=settings.brokers,

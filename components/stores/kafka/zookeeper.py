@@ -6,18 +6,17 @@ from components.assets import asset, assets
 from components.stores.kafka.memory import ZOOKEEPER_SCRATCH_MIB, of_zookeeper
 from components.stores.kafka.properties import ZOOKEEPER
 from settings.stores import ZooKeeper
-from workloads import RECOVERY_S, Exec, FileSet, Kind, Liveness, Port, Probe, Scratch, TcpConnect, Volume, Workload
+from workloads import RECOVERY_S, Exec, FileSet, Liveness, Port, Probe, Scratch, StatefulService, TcpConnect, Volume
 
 USER = 1000
 
 
-def zookeeper(settings: ZooKeeper) -> Workload:
+def zookeeper(settings: ZooKeeper) -> StatefulService:
     """The server, with a volume for its snapshots and one for its transaction log."""
     memory = of_zookeeper(settings.heap_mib)
     scripts = {name: asset(f"volume/{name}") for name in ("below.sh", "marker.sh")}
-    return Workload(
+    return StatefulService(
         name=ZOOKEEPER.workload,
-        kind=Kind.STATEFUL,
         image=settings.image,
         user=USER,
         command=("bash", "/conf/start.sh"),

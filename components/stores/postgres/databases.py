@@ -10,7 +10,7 @@ from settings import postgres_connections
 from settings.catalog import SERVICES
 from settings.credentials import POSTGRES_MONITOR, app_role, migrator_role
 from settings.stores import POSTGRES_ADMIN, POSTGRES_BACKUP
-from workloads import Endpoint, External, FileSet, Kind, Scratch, Workload
+from workloads import Endpoint, External, FileSet, Scratch, Task
 
 NAME = "databases"
 BACKUP_ROLE = "pti_backup"
@@ -21,7 +21,7 @@ Connections = tuple[Endpoint | External, ...]
 
 def databases(
     args: StoreArgs, connects_to: Connections, login: contract.Postgres, *, depends_on: tuple[str, ...]
-) -> Workload:
+) -> Task:
     """The task that creates what is missing, corrects what differs, and drops nothing.
 
     Args:
@@ -38,9 +38,8 @@ def databases(
         f"{service.name} {service.database} {postgres_connections.application(services, service)}\n"
         for service in SERVICES
     )
-    return Workload(
+    return Task(
         name=NAME,
-        kind=Kind.TASK,
         image=settings.image,
         user=USER,
         command=("sh", "/assets/provision.sh"),

@@ -9,14 +9,14 @@ from components.credentials import Credentials
 from settings.credentials import PGADMIN
 from settings.stores import POSTGRES_ADMIN
 from settings.tools import PgAdmin
-from workloads import Endpoint, External, FileSet, HttpGet, Port, Probe, Scratch, Workload
+from workloads import Endpoint, External, FileSet, HttpGet, Port, Probe, Scratch, Service
 
 SECRETS = "/run/secrets/pgadmin"
 
 
 def pg_admin(
     settings: PgAdmin, connects_to: tuple[Endpoint | External, ...], server: contract.Postgres, credentials: Credentials
-) -> Workload:
+) -> Service:
     """Return pgAdmin, with the server already listed."""
     servers = {
         "Servers": {
@@ -32,7 +32,7 @@ def pg_admin(
             }
         }
     }
-    return Workload(
+    return Service(
         name="pgadmin",
         image=settings.image,
         user=5050,

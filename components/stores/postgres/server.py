@@ -12,14 +12,13 @@ from workloads import (
     Exec,
     FileSet,
     Fixed,
-    Kind,
     Liveness,
     Port,
     PostgresCluster,
     Probe,
     Scratch,
+    StatefulService,
     Volume,
-    Workload,
 )
 
 ENDPOINT = Endpoint("postgres", 5432)
@@ -40,15 +39,14 @@ ANOTHER_MODE = (
 )
 
 
-def server(settings: Postgres, credentials: Credentials) -> Workload:
+def server(settings: Postgres, credentials: Credentials) -> StatefulService:
     """The one PostgreSQL server.
 
     The data directory is named after the major version, so that an image of another one never opens it; the volume
     is mounted above it, where PostgreSQL 18's image expects it (docker-library/postgres#1259).
     """
-    return Workload(
+    return StatefulService(
         name=ENDPOINT.workload,
-        kind=Kind.STATEFUL,
         image=settings.image,
         user=USER,
         command=("sh", "/assets/start.sh"),

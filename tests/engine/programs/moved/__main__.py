@@ -12,12 +12,11 @@ from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
 from settings.backend import Backend, Images
 from settings.stores import Redis
-from workloads import Exec, FileSet, Kind, Probe, Volume, Workload
+from workloads import Exec, FileSet, Probe, StatefulService, Volume
 
 CONFIG = pulumi.Config()
-STORE = Workload(
+STORE = StatefulService(
     name="store",
-    kind=Kind.STATEFUL,
     image=Redis().image,
     user=999,
     memory_mib=32,

@@ -18,11 +18,13 @@ from workloads import (
     Exec,
     FileSet,
     Fixed,
-    Kind,
     Liveness,
     Port,
     Probe,
     Scratch,
+    Service,
+    StatefulService,
+    Task,
     Volume,
     Workload,
 )
@@ -42,9 +44,9 @@ exit 3
 SERVE = "exec >&2; echo 'reading the configuration'; echo 'no licence found'; exec sleep infinity"
 
 
-def service(name: str, *, ready: str, startup_s: int = 60, depends_on: tuple[str, ...] = ()) -> Workload:
+def service(name: str, *, ready: str, startup_s: int = 60, depends_on: tuple[str, ...] = ()) -> Service:
     """Return a service that writes two lines and then does nothing; it is ready once the command succeeds."""
-    return Workload(
+    return Service(
         name=name,
         image=IMAGE,
         user=USER,
@@ -56,7 +58,7 @@ def service(name: str, *, ready: str, startup_s: int = 60, depends_on: tuple[str
     )
 
 
-STORE = Workload(
+STORE = Service(
     name="store",
     image=IMAGE,
     user=USER,
@@ -66,9 +68,8 @@ STORE = Workload(
     readiness=Probe(check=Exec(command=("redis-cli", "ping")), period_s=1),
     stop_grace_s=1,
 )
-MIGRATION = Workload(
+MIGRATION = Task(
     name="migration",
-    kind=Kind.TASK,
     image=IMAGE,
     user=USER,
     memory_mib=32,
@@ -78,7 +79,7 @@ MIGRATION = Workload(
     timeout_s=600,
 )
 # Each of its two files changes its behaviour as its name says.
-PATIENT = Workload(
+PATIENT = Service(
     name="patient",
     image=IMAGE,
     user=USER,
@@ -101,9 +102,8 @@ RECOVERING = replace(
 HUNG = replace(PATIENT, liveness=Liveness(check=Exec(command=("false",)), period_s=1, failures=100, startup_s=4))
 CONFIG = pulumi.Config()
 # Owns a volume whose data is created with `layout`; another `release` creates another container.
-KEEPER = Workload(
+KEEPER = StatefulService(
     name="keeper",
-    kind=Kind.STATEFUL,
     image=IMAGE,
     user=USER,
     memory_mib=32,
@@ -126,9 +126,8 @@ if [ -e {STATE}/recovered ]; then exit 0; fi
 echo "recovering: $(cat {STATE}/progress 2>/dev/null || echo 0) %"
 exit 1
 """
-STORE_THAT_RECOVERS = Workload(
+STORE_THAT_RECOVERS = StatefulService(
     name="recoverer",
-    kind=Kind.STATEFUL,
     image=IMAGE,
     user=USER,
     memory_mib=32,
@@ -142,11 +141,9 @@ STORE_THAT_RECOVERS = Workload(
     stop_grace_s=1,
 )
 # Exits with success at once.
-PREPARATION = Workload(
-    name="preparation", kind=Kind.TASK, image=IMAGE, user=USER, memory_mib=32, command=("true",), depends_on=("store",)
-)
+PREPARATION = Task(name="preparation", image=IMAGE, user=USER, memory_mib=32, command=("true",), depends_on=("store",))
 # Publishes no port, and is ready once it can read its file and the store.
-READER = Workload(
+READER = Service(
     name="reader",
     image=IMAGE,
     user=USER,
@@ -169,15 +166,23 @@ CRASHING = replace(
     readiness=Probe(check=Exec(command=("true",)), period_s=30, startup_s=600),
     liveness=None,
 )
-CRASHING_SERVICE = replace(CRASHING, kind=Kind.SERVICE, volumes=())
+CRASHING_SERVICE = Service(
+    name=CRASHING.name,
+    image=IMAGE,
+    user=USER,
+    memory_mib=32,
+    command=CRASHING.command,
+    readiness=CRASHING.readiness,
+    stop_grace_s=1,
+)
 
 
-def mended(crashing: Workload) -> Workload:
+def mended(crashing: Service | StatefulService) -> Workload:
     """Return the same workload with a command that keeps running, ready at once."""
     return replace(crashing, command=("sh", "-c", SERVE), readiness=Probe(check=Exec(command=("true",))))
 
 
-SCENARIOS = {
+SCENARIOS: dict[str, list[Workload]] = {
     # A task that fails until the store's key `migration` is `allowed`, and a service that waits for it.
     "migration": [STORE, MIGRATION, service("web", ready="true", depends_on=("migration",))],
     "never-ready": [service("web", ready="false", startup_s=5)],

@@ -13,7 +13,7 @@ from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from settings.backend import Images, Kubernetes
 from tests.e2e.kubernetes.unawaited import wait_for_nothing
-from workloads import Kind, Volume, Workload
+from workloads import Service, StatefulService, Volume
 
 CONFIG = pulumi.Config()
 
@@ -48,7 +48,7 @@ with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CON
     group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
     volume = Volume(name="data", mount="/data", size_gib=1)
     for workload in (
-        Workload(name="store", kind=Kind.STATEFUL, image="store:1", user=1000, memory_mib=32, volumes=(volume,)),
-        Workload(name="web", image=f"web:{CONFIG.get('release') or 1}", user=1000, memory_mib=32),
+        StatefulService(name="store", image="store:1", user=1000, memory_mib=32, volumes=(volume,)),
+        Service(name="web", image=f"web:{CONFIG.get('release') or 1}", user=1000, memory_mib=32),
     ):
         backend.deploy(workload, DeployOptions(parent=group))
