@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
 
 from workloads import WorkloadError
 
@@ -38,7 +39,7 @@ class NetworkRanges:
             WorkloadError: other networks use the whole pool.
         """
         used = [one for name, ranges in self._known.items() if name != network for one in ranges] + self._taken
-        for candidate in (*self._present(network), *self._candidates(network)):
+        for candidate in chain(self._present(network), self._candidates(network)):
             if not any(candidate.overlaps(one) for one in used):
                 self._taken.append(candidate)
                 return candidate

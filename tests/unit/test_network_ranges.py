@@ -39,6 +39,19 @@ def test_a_name_determines_its_range() -> None:
     assert [ranges().take(name) for name in NAMES] == [ranges().take(name) for name in NAMES]
 
 
+def test_only_the_candidates_before_a_free_range_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All 4,096 ranges of the pool, computed for each network, took a quarter of a Docker stack's CPU time."""
+    computed: list[tuple[int, int]] = []
+
+    def network(address: tuple[int, int]) -> IPv4Network:
+        computed.append(address)
+        return IPv4Network(address)
+
+    monkeypatch.setattr("backends.docker.ranges.IPv4Network", network)
+    ranges().take("pti-redis-dev")
+    assert len(computed) == 1
+
+
 def test_an_existing_network_keeps_its_range_whatever_is_added_before_it() -> None:
     small = NetworkRanges(SMALL, {})
     first = {name: small.take(name) for name in NAMES[:8]}
