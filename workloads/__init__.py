@@ -3,7 +3,7 @@
 from workloads.checks import RECOVERY_S, Check, Exec, HttpGet, Liveness, Probe, TcpConnect
 from workloads.connections import HOST_GATEWAY, INTERNET, Endpoint, External, Health, Metrics, Port
 from workloads.disk import FileSet, Fixed, Scratch, Volume
-from workloads.exposure import CertificateRequest, Exposure, KeyPair, Route
+from workloads.exposure import CertificateRequest, Exposure, Route, TlsKeyPair
 from workloads.model import Autoscaling, LongRunning, Service, StatefulService, Task, Workload, WorkloadError
 from workloads.postgres_cluster import METRICS_PORT, PostgresCluster
 
@@ -23,7 +23,6 @@ __all__ = [
     "Fixed",
     "Health",
     "HttpGet",
-    "KeyPair",
     "Liveness",
     "LongRunning",
     "Metrics",
@@ -36,6 +35,7 @@ __all__ = [
     "StatefulService",
     "Task",
     "TcpConnect",
+    "TlsKeyPair",
     "Volume",
     "Workload",
     "WorkloadError",

@@ -22,7 +22,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class KeyPair:
+class TlsKeyPair:
     """A certificate and its private key, both in PEM."""
 
     certificate: pulumi.Input[str]
@@ -49,7 +49,7 @@ class Exposure:
     name: str
     kind: Literal["ingress", "gateway-api"]
     routes: tuple[Route, ...]
-    tls: str | KeyPair | None
+    tls: str | TlsKeyPair | None
     """Certificate for all hosts: the name of the Secret that holds it, or the pair itself. None where a shared
     gateway holds it."""
 
@@ -74,5 +74,5 @@ class Exposure:
     http_listener: str | None = None
     """Listener of the Gateway without TLS, on which requests are redirected to HTTPS."""
 
-    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    response_headers: Mapping[str, str] = field(default_factory=dict)
     """Headers that HTTPRoutes set on every response, whatever the workload sends."""

@@ -28,14 +28,14 @@ from backends.kubernetes import (
 from backends.kubernetes.certificate import certificate
 from backends.kubernetes.claims import claims, fixed_class
 from backends.kubernetes.client import ClusterUnreachable, obstacle
-from backends.kubernetes.files import files, key_pair
+from backends.kubernetes.files import files, tls_secret
 from backends.kubernetes.manifest import Manifest, manifest, merged
-from backends.kubernetes.pod import Placement, template
+from backends.kubernetes.pod import PodContext, pod_template
 from backends.kubernetes.prerequisites import Prerequisites
 from backends.kubernetes.registry import KubernetesObject, Registry
 from backends.kubernetes.rollout import Rollouts
 from backends.kubernetes.rollout_wait import Awaited
-from backends.kubernetes.services import EACH_POD, services
+from backends.kubernetes.services import PODS_SUFFIX, services
 from backends.order import Deployed
 from backends.refusals import refuse_unsupported
 from settings import Settings
@@ -45,10 +45,10 @@ from workloads import (
     CertificateRequest,
     Endpoint,
     Exposure,
-    KeyPair,
     PostgresCluster,
     Service,
     StatefulService,
+    TlsKeyPair,
     Workload,
 )
 
@@ -92,7 +92,7 @@ class KubernetesBackend:
             domain=domain,
             # Complete: with search domains, one of which is refused instead of unknown, Prometheus goes on asking the
             # pods that are gone (`lookupWithSearchPath` in its discovery/dns).
-            replicas=f"{{workload}}{EACH_POD}.{domain}.",
+            replicas=f"{{workload}}{PODS_SUFFIX}.{domain}.",
             forward=f"kubectl port-forward --namespace {settings.namespace} service/{{host}} {{port}}",
             namespace=settings.namespace,
         )
@@ -134,17 +134,21 @@ class KubernetesBackend:
             self._register(one, workload, options)
             for one in (
                 self._service_account(workload),
-                network_policy.of_workload(workload, selectors=self._selectors, dns_cidrs=self._settings.dns_cidrs),
+                network_policy.workload_policy(workload, selectors=self._selectors, dns_cidrs=self._settings.dns_cidrs),
                 *services(workload),
-                *(kubelets.rights(workload, self._settings.namespace) if workload.reads_node_metrics else ()),
-                *(namespace_reader.rights(workload) if workload.reads_deployed_objects else ()),
+                *(
+                    kubelets.node_metrics_rbac(workload, self._settings.namespace)
+                    if workload.reads_node_metrics
+                    else ()
+                ),
+                *(namespace_reader.namespace_reader_rbac(workload) if workload.reads_deployed_objects else ()),
             )
         ]
         held = self._claims(workload, options)
         before += held.claims
-        placed = self._placement(workload, options)
+        context = self._pod_context(workload, options)
         controller = self._controllers[workload.name] = self._register(
-            merged(controllers.controller(workload, template(workload, placed)), options.overrides),
+            merged(controllers.controller(workload, pod_template(workload, context)), options.overrides),
             workload,
             options,
             resource_name=workload.name,
@@ -152,7 +156,7 @@ class KubernetesBackend:
             timeouts=controllers.timeouts(workload),
             hooks=self._rollouts.of_controller(workload),
             recorded=[*held.records, *(one for needed in workload.depends_on for one in self._ready[needed])],
-            ignore_changes=controllers.others_fields(workload),
+            ignore_changes=controllers.externally_managed_fields(workload),
         )
         self._ready[workload.name] = [self._rollouts.record(Awaited.of(workload), controller, options)]
         if isinstance(workload, Service) and workload.autoscaling:
@@ -174,9 +178,9 @@ class KubernetesBackend:
             else [*exposure.http_routes(wanted)]
         )
         for one in routes:
-            self._objects.register(one, owner=who, options=options, timeouts=exposure.ACCEPTED_WITHIN)
+            self._objects.register(one, owner=who, options=options, timeouts=exposure.ACCEPT_TIMEOUT)
         for workload, opened in ports.items():
-            opening = network_policy.of_exposed(
+            opening = network_policy.edge_policy(
                 wanted.name, workload, sorted(opened), callers_namespace=wanted.callers_namespace
             )
             self._objects.register(opening, owner=who, options=options)
@@ -185,12 +189,12 @@ class KubernetesBackend:
         """Declares a Certificate of cert-manager. See `CertificateIssuer.request_certificate`."""
         if not self._solvers_admitted:
             self._solvers_admitted = True
-            self._objects.register(network_policy.of_solvers(), owner="certificates", options=options)
+            self._objects.register(network_policy.acme_solver_policy(), owner="certificates", options=options)
         self._objects.register(certificate(request), owner=f"certificate {request.name!r}", options=options)
 
     def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
         """Declares a Cluster of CloudNativePG. See `PostgresOperator.deploy_postgres_cluster`."""
-        self._deployed.admit_store(cluster.name, [postgres_cluster.POSTGRES, METRICS_PORT])
+        self._deployed.admit_store(cluster.name, [postgres_cluster.POSTGRES_PORT, METRICS_PORT])
         self._selectors[cluster.name] = postgres_cluster.selector(cluster.name)
         admin = self._objects.register(
             postgres_cluster.admin(cluster), owner=cluster.name, options=options, resource_name=f"{cluster.name}-admin"
@@ -226,7 +230,7 @@ class KubernetesBackend:
         )
         awaited = Awaited(cluster.name, postgres_cluster.KIND, cluster.startup_s)
         self._ready[cluster.name] = [identity, self._rollouts.record(awaited, registered, options)]
-        return Endpoint(cluster.name, postgres_cluster.POSTGRES, alias=f"{cluster.name}-rw")
+        return Endpoint(cluster.name, postgres_cluster.POSTGRES_PORT, alias=f"{cluster.name}-rw")
 
     @property
     def deployed(self) -> Sequence[Workload]:
@@ -306,16 +310,16 @@ class KubernetesBackend:
 
     def _tls_secret(self, wanted: Exposure, options: DeployOptions) -> pulumi.Input[str] | None:
         """Name of the Secret with the exposure's certificate, which is registered where it is given as a pair."""
-        if not isinstance(wanted.tls, KeyPair):
+        if not isinstance(wanted.tls, TlsKeyPair):
             return wanted.tls
         return self._objects.register(
-            key_pair(wanted.tls, labels=labels.platform()),
+            tls_secret(wanted.tls, labels=labels.platform_labels()),
             owner=f"exposure {wanted.name!r}",
             options=options,
             resource_name=f"{wanted.name}-tls",
         ).object_name
 
-    def _placement(self, workload: Workload, options: DeployOptions) -> Placement:
+    def _pod_context(self, workload: Workload, options: DeployOptions) -> PodContext:
         """Registers the workload's files and secret values."""
         mounted: dict[str, pulumi.Input[str]] = {}
         for one in workload.file_sets:
@@ -326,4 +330,4 @@ class KubernetesBackend:
                 mounted[one.name] = self._register(
                     files(workload, one), workload, options, resource_name=child
                 ).object_name
-        return Placement(f"{self._mirror}{workload.image}", mounted, self._prerequisites.has_native_sleep)
+        return PodContext(f"{self._mirror}{workload.image}", mounted, self._prerequisites.has_native_sleep)

@@ -13,7 +13,7 @@ def certificate(request: CertificateRequest) -> Manifest:
         "cert-manager.io/v1",
         "Certificate",
         name=request.name,
-        labels=labels.platform(),
+        labels=labels.platform_labels(),
         spec={
             "secretName": request.name,
             "dnsNames": list(request.hosts),

@@ -10,30 +10,30 @@ import pulumi
 from backends.kubernetes import labels
 from backends.kubernetes.claims import claim_template
 from backends.kubernetes.manifest import NO_WAIT, Manifest, manifest
-from backends.kubernetes.pod import grace_s
+from backends.kubernetes.pod import termination_grace_s
 from workloads import LongRunning, Service, StatefulService, Task, Workload
 
-PULL_S = 120
+SCHEDULE_AND_PULL_S = 120
 """Seconds in addition to a workload's start-up time, for scheduling and pulling the image."""
 
-TASK_PULL_S = 900
+TASK_PULL_TIMEOUT_S = 900
 """Seconds granted to each pod of a task to pull its image. The update itself ends its wait `timeout_s` after the
 container has started; this ends the pod."""
 
-SCALED = {"pti-calendar/replicas": "autoscaler"}
+AUTOSCALED_ANNOTATION = {"pti-calendar/replicas": "autoscaler"}
 """Annotation of a Deployment that an autoscaler controls. It makes a difference if autoscaling is removed and the
 number of replicas is the same as before it; without a difference, the update would keep the autoscaler's number."""
 
-REPLICAS = "spec.replicas"
+REPLICAS_FIELD = "spec.replicas"
 
-SETTLE_S = 5
+MIN_READY_S = 5
 """Seconds a new pod must stay ready before the next old one goes."""
 
-ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 """Maximum of pods of a task: the first may start before its node enforces a new network policy."""
 
 
-KINDS: Mapping[type[Workload], str] = {Service: "Deployment", StatefulService: "StatefulSet", Task: "Job"}
+CONTROLLER_KINDS: Mapping[type[Workload], str] = {Service: "Deployment", StatefulService: "StatefulSet", Task: "Job"}
 
 
 def controller(workload: Workload, template: Manifest) -> Manifest:
@@ -48,11 +48,11 @@ def deployment(workload: Service, template: Manifest) -> Manifest:
     spec: Manifest = {
         "selector": {"matchLabels": labels.selector(workload.name)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-        "minReadySeconds": SETTLE_S,
+        "minReadySeconds": MIN_READY_S,
         "revisionHistoryLimit": 3,
-        "progressDeadlineSeconds": _startup_s(workload) + PULL_S,
+        "progressDeadlineSeconds": _startup_s(workload) + SCHEDULE_AND_PULL_S,
         "template": template,
-        # With autoscaling, the number to begin with: see `others_fields`.
+        # With autoscaling, the number to begin with: see `externally_managed_fields`.
         "replicas": workload.least_replicas,
     }
     return manifest(
@@ -60,19 +60,19 @@ def deployment(workload: Service, template: Manifest) -> Manifest:
         "Deployment",
         name=workload.name,
         labels=labels.of(workload),
-        annotations={**NO_WAIT, **(SCALED if workload.autoscaling else {})},
+        annotations={**NO_WAIT, **(AUTOSCALED_ANNOTATION if workload.autoscaling else {})},
         spec=spec,
     )
 
 
-def others_fields(workload: Workload) -> list[str]:
+def externally_managed_fields(workload: Workload) -> list[str]:
     """Return the fields of a controller that another controller sets once it exists.
 
     The autoscaler and the program would set the number of replicas in turn (pulumi/pulumi-kubernetes#2491). It can't
     be left out either: the API server takes away a field that its only owner leaves out, and the default is one pod
     (kubernetes/kubernetes#67135). Ignored, the provider applies the number that is there until the autoscaler owns it.
     """
-    return [REPLICAS] if isinstance(workload, Service) and workload.autoscaling else []
+    return [REPLICAS_FIELD] if isinstance(workload, Service) and workload.autoscaling else []
 
 
 def stateful_set(workload: StatefulService, template: Manifest) -> Manifest:
@@ -106,32 +106,37 @@ def job(workload: Task, template: Manifest) -> Manifest:
         # A failed Job never runs again; this makes the next update start another one.
         annotations={"pulumi.com/replaceUnready": "true", **NO_WAIT},
         spec={
-            "backoffLimit": ATTEMPTS - 1,
+            "backoffLimit": MAX_ATTEMPTS - 1,
             # Per attempt. The deadline of a Job covers all attempts and begins before scheduling.
-            "template": {**template, "spec": {**template["spec"], "activeDeadlineSeconds": _attempt_s(workload)}},
+            "template": {**template, "spec": {**template["spec"], "activeDeadlineSeconds": _pod_deadline_s(workload)}},
         },
     )
 
 
 def timeouts(workload: Workload) -> pulumi.CustomTimeouts:
     """Return how long an update waits for the deletion of a controller."""
-    return pulumi.CustomTimeouts(delete=f"{_pods(workload) * grace_s(workload) + PULL_S}s")
+    return pulumi.CustomTimeouts(
+        delete=f"{_sequential_pods(workload) * termination_grace_s(workload) + SCHEDULE_AND_PULL_S}s"
+    )
 
 
-def ready_s(workload: Workload) -> int:
+def rollout_timeout_s(workload: Workload) -> int:
     """Return for how many seconds without progress an update waits for a controller's rollout."""
     if isinstance(workload, Task):
-        return ATTEMPTS * (workload.timeout_s + grace_s(workload)) + PULL_S
-    return _pods(workload) * (_startup_s(workload) + SETTLE_S + grace_s(workload)) + PULL_S
+        return MAX_ATTEMPTS * (workload.timeout_s + termination_grace_s(workload)) + SCHEDULE_AND_PULL_S
+    return (
+        _sequential_pods(workload) * (_startup_s(workload) + MIN_READY_S + termination_grace_s(workload))
+        + SCHEDULE_AND_PULL_S
+    )
 
 
-def _pods(workload: Workload) -> int:
+def _sequential_pods(workload: Workload) -> int:
     """Return how many pods start one after the other."""
     return workload.most_replicas if isinstance(workload, LongRunning) else 1
 
 
-def _attempt_s(task: Task) -> int:
-    return task.timeout_s + TASK_PULL_S
+def _pod_deadline_s(task: Task) -> int:
+    return task.timeout_s + TASK_PULL_TIMEOUT_S
 
 
 def _startup_s(workload: Workload) -> int:

@@ -10,9 +10,9 @@ from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
 from workloads import Exposure, Route, WorkloadError
 
-EVERYTHING = "/"
-ACCEPTED = 'jsonpath={.status.parents[*].conditions[?(@.type=="Accepted" && @.status=="True")].type}'
-ACCEPTED_WITHIN = pulumi.CustomTimeouts(create="120s", update="120s")
+ROOT_PATH = "/"
+ACCEPTED_CONDITION = 'jsonpath={.status.parents[*].conditions[?(@.type=="Accepted" && @.status=="True")].type}'
+ACCEPT_TIMEOUT = pulumi.CustomTimeouts(create="120s", update="120s")
 """Timeout of a route: a Gateway that doesn't exist or lacks the listener sets no status."""
 
 
@@ -22,8 +22,8 @@ def ingress(exposure: Exposure, tls_secret: pulumi.Input[str] | None) -> Manifes
     Raises:
         WorkloadError: the exposure has response headers, which an Ingress doesn't support.
     """
-    if exposure.answer_headers:
-        raise WorkloadError(f"exposure {exposure.name!r}: an Ingress can't add headers; remove answer_headers")
+    if exposure.response_headers:
+        raise WorkloadError(f"exposure {exposure.name!r}: an Ingress can't add headers; remove response_headers")
     spec: Manifest = {"rules": [_rule(route) for route in exposure.routes]}
     if exposure.ingress_class is not None:
         spec["ingressClassName"] = exposure.ingress_class
@@ -33,7 +33,7 @@ def ingress(exposure: Exposure, tls_secret: pulumi.Input[str] | None) -> Manifes
         "networking.k8s.io/v1",
         "Ingress",
         name=exposure.name,
-        labels=labels.platform(),
+        labels=labels.platform_labels(),
         annotations={**exposure.annotations, **SKIP_AWAIT},
         spec=spec,
     )
@@ -53,11 +53,11 @@ def http_routes(exposure: Exposure) -> Iterator[Manifest]:
         raise WorkloadError(f"exposure {exposure.name!r}: a Gateway holds its own certificate; remove tls")
     for route in exposure.routes:
         forward: Manifest = {
-            "matches": [{"path": {"type": "PathPrefix", "value": EVERYTHING}}],
+            "matches": [{"path": {"type": "PathPrefix", "value": ROOT_PATH}}],
             "backendRefs": [{"name": route.to.host, "port": route.to.port}],
         }
-        if exposure.answer_headers:
-            headers = [{"name": name, "value": text} for name, text in exposure.answer_headers.items()]
+        if exposure.response_headers:
+            headers = [{"name": name, "value": text} for name, text in exposure.response_headers.items()]
             forward["filters"] = [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": headers}}]
         name = f"{exposure.name}-{route.host.replace('.', '-')}"
         yield _http_route(exposure, name, [route.host], exposure.https_listener, forward)
@@ -74,8 +74,8 @@ def _http_route(exposure: Exposure, name: str, hosts: list[str], listener: str |
         "gateway.networking.k8s.io/v1",
         "HTTPRoute",
         name=name,
-        labels=labels.platform(),
-        annotations={"pulumi.com/waitFor": ACCEPTED},
+        labels=labels.platform_labels(),
+        annotations={"pulumi.com/waitFor": ACCEPTED_CONDITION},
         spec={
             "parentRefs": [{key: value for key, value in parent.items() if value is not None}],
             "hostnames": hosts,
@@ -88,5 +88,5 @@ def _rule(route: Route) -> Manifest:
     service = {"name": route.to.host, "port": {"number": route.to.port}}
     return {
         "host": route.host,
-        "http": {"paths": [{"path": EVERYTHING, "pathType": "Prefix", "backend": {"service": service}}]},
+        "http": {"paths": [{"path": ROOT_PATH, "pathType": "Prefix", "backend": {"service": service}}]},
     }

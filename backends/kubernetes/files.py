@@ -13,19 +13,19 @@ import pulumi
 
 from backends.kubernetes import labels
 from backends.kubernetes.manifest import Manifest, manifest
-from workloads import FileSet, KeyPair, Workload, WorkloadError
+from workloads import FileSet, TlsKeyPair, Workload, WorkloadError
 
-LIMIT = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 """Bytes that one ConfigMap or Secret holds."""
 
 
 def files(workload: Workload, file_set: FileSet) -> Manifest:
     """Return the ConfigMap or Secret of a file set."""
     known = sum(len(content.encode()) for content in file_set.files.values() if isinstance(content, str))
-    if known > LIMIT:
+    if known > MAX_BYTES:
         raise WorkloadError(
             f"workload {workload.name!r}: the files of {file_set.name!r} take {known} bytes, and one ConfigMap or "
-            f"Secret holds {LIMIT}; split them into several file sets"
+            f"Secret holds {MAX_BYTES}; split them into several file sets"
         )
     its = labels.of(workload)
     if file_set.secret:
@@ -33,7 +33,7 @@ def files(workload: Workload, file_set: FileSet) -> Manifest:
     return manifest("v1", "ConfigMap", name=None, labels=its, immutable=True, data=dict(file_set.files))
 
 
-def key_pair(pair: KeyPair, *, labels: Mapping[str, str]) -> Manifest:
+def tls_secret(pair: TlsKeyPair, *, labels: Mapping[str, str]) -> Manifest:
     """Return the Secret of a certificate and its key."""
     values = {"tls.crt": pair.certificate, "tls.key": pair.private_key}
     return secret(values, labels=labels, kind="kubernetes.io/tls")

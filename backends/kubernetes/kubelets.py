@@ -9,33 +9,33 @@ from backends.kubernetes import labels
 from backends.kubernetes.manifest import Manifest, manifest
 from workloads import Workload
 
-GROUP = "rbac.authorization.k8s.io"
+RBAC_GROUP = "rbac.authorization.k8s.io"
 
-PORTS = (443, 6443, 10250)
+KUBELET_PORTS = (443, 6443, 10250)
 """Ports of the API server, through its Service and directly, and of the kubelets. Their addresses aren't known to a
 policy."""
 
 
-def rights(workload: Workload, namespace: str) -> list[Manifest]:
+def node_metrics_rbac(workload: Workload, namespace: str) -> list[Manifest]:
     """Return the RBAC objects that let a service account list nodes and read their metrics, nothing else."""
     name = f"{namespace}-{workload.name}-kubelets"
-    marked = labels.of(workload)
+    object_labels = labels.of(workload)
     role = manifest(
-        f"{GROUP}/v1",
+        f"{RBAC_GROUP}/v1",
         "ClusterRole",
         name=name,
-        labels=marked,
+        labels=object_labels,
         rules=[
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]},
             {"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]},
         ],
     )
     binding = manifest(
-        f"{GROUP}/v1",
+        f"{RBAC_GROUP}/v1",
         "ClusterRoleBinding",
         name=name,
-        labels=marked,
-        roleRef={"apiGroup": GROUP, "kind": "ClusterRole", "name": name},
+        labels=object_labels,
+        roleRef={"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": name},
         subjects=[{"kind": "ServiceAccount", "name": workload.name, "namespace": namespace}],
     )
     return [role, binding]

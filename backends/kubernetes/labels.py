@@ -17,7 +17,7 @@ INSTANCE = "app.kubernetes.io/instance"
 COMPONENTS: Mapping[type[Workload], str] = {Service: "service", StatefulService: "stateful", Task: "task"}
 """Kind of workload to the label `app.kubernetes.io/component`."""
 
-LONGEST = 63
+MAX_VALUE_LENGTH = 63
 """Maximum of characters in a label value."""
 
 
@@ -26,7 +26,7 @@ def selector(workload: str) -> dict[str, str]:
     return {NAME: workload, PART_OF: PLATFORM}
 
 
-def platform() -> dict[str, str]:
+def platform_labels() -> dict[str, str]:
     """Return the labels of every object."""
     return {PART_OF: PLATFORM, MANAGED_BY: "pulumi"}
 
@@ -34,27 +34,27 @@ def platform() -> dict[str, str]:
 def instance(stack: str) -> str:
     """Return the value of `INSTANCE` for a stack."""
     whole = f"{PLATFORM}-{stack}"
-    if len(whole) <= LONGEST and whole[-1].isalnum():
+    if len(whole) <= MAX_VALUE_LENGTH and whole[-1].isalnum():
         return whole
-    return f"{whole[: LONGEST - 9]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    return f"{whole[: MAX_VALUE_LENGTH - 9]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
-def is_unnamed(found: Mapping[str, str]) -> bool:
+def lacks_instance(found: Mapping[str, str]) -> bool:
     """Return whether an object is from a release without the stack's label."""
-    return INSTANCE not in found and platform().items() <= found.items()
+    return INSTANCE not in found and platform_labels().items() <= found.items()
 
 
 def of(workload: Workload) -> dict[str, str]:
     """Return the labels of every object of a workload."""
-    return labels(workload.name, COMPONENTS[type(workload)])
+    return workload_labels(workload.name, COMPONENTS[type(workload)])
 
 
-def labels(workload: str, component: str) -> dict[str, str]:
+def workload_labels(workload: str, component: str) -> dict[str, str]:
     """Return the labels of an object of a workload or a store, which is a component of the platform."""
-    return {**platform(), NAME: workload, "app.kubernetes.io/component": component}
+    return {**platform_labels(), NAME: workload, "app.kubernetes.io/component": component}
 
 
-def calls(endpoint: Endpoint) -> dict[str, str]:
+def connection_label(endpoint: Endpoint) -> dict[str, str]:
     """Return the label of pods that may connect to an endpoint.
 
     The endpoint's policy admits pods with this label, so that only the client declares the connection.

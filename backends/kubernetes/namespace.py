@@ -25,7 +25,7 @@ def namespace(name: str) -> Manifest:
         "Namespace",
         name=name,
         labels={
-            **labels.platform(),
+            **labels.platform_labels(),
             **{f"pod-security.kubernetes.io/{key}": value for key, value in security.items()},
         },
     )

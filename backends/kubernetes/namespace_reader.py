@@ -9,9 +9,9 @@ from backends.kubernetes import labels
 from backends.kubernetes.manifest import Manifest, manifest
 from workloads import Workload
 
-GROUP = "rbac.authorization.k8s.io"
+RBAC_GROUP = "rbac.authorization.k8s.io"
 
-KINDS = {
+WATCHED_RESOURCES = {
     "": ("persistentvolumeclaims", "pods"),
     "apps": ("deployments", "statefulsets"),
     "autoscaling": ("horizontalpodautoscalers",),
@@ -19,30 +19,30 @@ KINDS = {
 }
 """API group to resources."""
 
-API_SERVER = (443, 6443)
+API_SERVER_PORTS = (443, 6443)
 """Its ports, through its Service and directly. Its address isn't known to a policy."""
 
 
-def rights(workload: Workload) -> list[Manifest]:
+def namespace_reader_rbac(workload: Workload) -> list[Manifest]:
     """Return the RBAC objects that let a service account list and watch these kinds, nothing else."""
     name = f"{workload.name}-reader"
-    marked = labels.of(workload)
+    object_labels = labels.of(workload)
     role = manifest(
-        f"{GROUP}/v1",
+        f"{RBAC_GROUP}/v1",
         "Role",
         name=name,
-        labels=marked,
+        labels=object_labels,
         rules=[
             {"apiGroups": [group], "resources": [*resources], "verbs": ["list", "watch"]}
-            for group, resources in KINDS.items()
+            for group, resources in WATCHED_RESOURCES.items()
         ],
     )
     binding = manifest(
-        f"{GROUP}/v1",
+        f"{RBAC_GROUP}/v1",
         "RoleBinding",
         name=name,
-        labels=marked,
-        roleRef={"apiGroup": GROUP, "kind": "Role", "name": name},
+        labels=object_labels,
+        roleRef={"apiGroup": RBAC_GROUP, "kind": "Role", "name": name},
         subjects=[{"kind": "ServiceAccount", "name": workload.name}],
     )
     return [role, binding]

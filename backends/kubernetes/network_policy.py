@@ -9,18 +9,18 @@ from backends.kubernetes.manifest import Manifest, manifest
 from workloads import Endpoint, External, StatefulService, Workload
 
 ANY_ADDRESS = ("0.0.0.0/0", "::/0")
-NOT_PUBLIC = {
+PRIVATE_RANGES = {
     "0.0.0.0/0": ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"],
     "::/0": ["fc00::/7", "fe80::/10"],
 }
 """Private, shared and link-local ranges: pods, nodes, and the clouds' metadata services among them."""
 
-NAMESPACE = "kubernetes.io/metadata.name"
-SOLVER = {"acme.cert-manager.io/http01-solver": "true"}
-SOLVER_PORT = 8089
+NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+ACME_SOLVER_LABELS = {"acme.cert-manager.io/http01-solver": "true"}
+ACME_SOLVER_PORT = 8089
 
 
-def of_workload(
+def workload_policy(
     workload: Workload, *, selectors: Mapping[str, Mapping[str, str]], dns_cidrs: Iterable[str]
 ) -> Manifest:
     """Return the policy of a workload: its allowed callers and the endpoints that it calls.
@@ -30,52 +30,52 @@ def of_workload(
         selectors: per workload that it calls, the labels of its pods.
         dns_cidrs: addresses of name servers outside kube-system.
     """
-    itself = labels.selector(workload.name)
+    own_pods = labels.selector(workload.name)
     ingress = [
-        rule([pods(labels.calls(Endpoint(workload.name, port.number)))], [port.number], towards="from")
+        rule([pod_peer(labels.connection_label(Endpoint(workload.name, port.number)))], [port.number], direction="from")
         for port in workload.ports
     ]
     if public := [port.number for port in workload.ports if port.public]:
-        ingress.append(rule([], public, towards="from"))
-    egress = [dns(dns_cidrs)]
+        ingress.append(rule([], public, direction="from"))
+    egress = [dns_rule(dns_cidrs)]
     for call in workload.connects_to:
         if isinstance(call, External):
-            egress.append(rule(_outside(call), [call.port], towards="to"))
+            egress.append(rule(_external_peers(call), [call.port], direction="to"))
         else:
-            egress.append(rule([pods(selectors[call.workload])], [call.port], towards="to"))
+            egress.append(rule([pod_peer(selectors[call.workload])], [call.port], direction="to"))
     if workload.reads_node_metrics:
-        egress.append(rule([], kubelets.PORTS, towards="to"))
+        egress.append(rule([], kubelets.KUBELET_PORTS, direction="to"))
     if workload.reads_deployed_objects:
-        egress.append(rule([], namespace_reader.API_SERVER, towards="to"))
+        egress.append(rule([], namespace_reader.API_SERVER_PORTS, direction="to"))
     if isinstance(workload, StatefulService) and workload.peer_ports:
-        ingress.append(rule([pods(itself)], workload.peer_ports, towards="from"))
-        egress.append(rule([pods(itself)], workload.peer_ports, towards="to"))
-    return policy(workload.name, itself, ingress=ingress, egress=egress, marked=labels.of(workload))
+        ingress.append(rule([pod_peer(own_pods)], workload.peer_ports, direction="from"))
+        egress.append(rule([pod_peer(own_pods)], workload.peer_ports, direction="to"))
+    return policy(workload.name, own_pods, ingress=ingress, egress=egress, labels=labels.of(workload))
 
 
-def of_exposed(exposure: str, workload: str, ports: Sequence[int], *, callers_namespace: str) -> Manifest:
+def edge_policy(exposure: str, workload: str, ports: Sequence[int], *, callers_namespace: str) -> Manifest:
     """Allow the pods of the edge's namespace to connect to a workload."""
     return policy(
         f"{workload}-from-{exposure}",
         labels.selector(workload),
-        ingress=[rule([namespace(callers_namespace)], ports, towards="from")],
-        marked=labels.labels(workload, "edge"),
+        ingress=[rule([namespace_peer(callers_namespace)], ports, direction="from")],
+        labels=labels.workload_labels(workload, "edge"),
     )
 
 
-def of_solvers() -> Manifest:
+def acme_solver_policy() -> Manifest:
     """Allow ACME HTTP-01 requests to the solver pod that cert-manager starts in this namespace."""
     return policy(
         "certificate-solvers",
-        SOLVER,
-        ingress=[rule([], [SOLVER_PORT], towards="from")],
-        marked=labels.platform(),
+        ACME_SOLVER_LABELS,
+        ingress=[rule([], [ACME_SOLVER_PORT], direction="from")],
+        labels=labels.platform_labels(),
     )
 
 
 def default_deny(name: str) -> Manifest:
     """Deny every connection of every pod in the namespace, unless another policy allows it."""
-    return policy(name, {}, ingress=[], egress=[], marked=labels.platform())
+    return policy(name, {}, ingress=[], egress=[], labels=labels.platform_labels())
 
 
 def policy(
@@ -84,7 +84,7 @@ def policy(
     *,
     ingress: Sequence[Manifest],
     egress: Sequence[Manifest] | None = None,
-    marked: Mapping[str, str],
+    labels: Mapping[str, str],
 ) -> Manifest:
     """Return a NetworkPolicy; without `egress` it doesn't restrict outgoing connections."""
     spec: Manifest = {
@@ -93,39 +93,39 @@ def policy(
     }
     spec |= {"ingress": list(ingress)} if ingress else {}
     spec |= {"egress": list(egress)} if egress else {}
-    return manifest("networking.k8s.io/v1", "NetworkPolicy", name=name, labels=marked, spec=spec)
+    return manifest("networking.k8s.io/v1", "NetworkPolicy", name=name, labels=labels, spec=spec)
 
 
-def rule(peers: Sequence[Manifest], ports: Sequence[int], *, towards: str) -> Manifest:
+def rule(peers: Sequence[Manifest], ports: Sequence[int], *, direction: str) -> Manifest:
     """Allow TCP ports `from` or `to` the peers; without peers, from or to everyone."""
-    opened: Manifest = {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
-    return {towards: list(peers), **opened} if peers else opened
+    ports_rule: Manifest = {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
+    return {direction: list(peers), **ports_rule} if peers else ports_rule
 
 
-def dns(cidrs: Iterable[str]) -> Manifest:
+def dns_rule(cidrs: Iterable[str]) -> Manifest:
     """Return the rule for DNS: the cluster's servers, and node-local ones if there are any."""
     return {
-        "to": [namespace("kube-system"), *addresses(cidrs)],
+        "to": [namespace_peer("kube-system"), *cidr_peers(cidrs)],
         "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")],
     }
 
 
-def pods(selector: Mapping[str, str]) -> Manifest:
+def pod_peer(selector: Mapping[str, str]) -> Manifest:
     """Return the peer for pods of this namespace."""
     return {"podSelector": {"matchLabels": dict(selector)}}
 
 
-def namespace(name: str) -> Manifest:
+def namespace_peer(name: str) -> Manifest:
     """Return the peer for all pods of another namespace."""
-    return {"namespaceSelector": {"matchLabels": {NAMESPACE: name}}}
+    return {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME_LABEL: name}}}
 
 
-def addresses(cidrs: Iterable[str]) -> list[Manifest]:
+def cidr_peers(cidrs: Iterable[str]) -> list[Manifest]:
     """Return the peers for address ranges."""
     return [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
 
 
-def _outside(external: External) -> list[Manifest]:
+def _external_peers(external: External) -> list[Manifest]:
     if external.cidrs:
-        return addresses(external.cidrs)
-    return [{"ipBlock": {"cidr": cidr, "except": private}} for cidr, private in NOT_PUBLIC.items()]
+        return cidr_peers(external.cidrs)
+    return [{"ipBlock": {"cidr": cidr, "except": private}} for cidr, private in PRIVATE_RANGES.items()]

@@ -22,7 +22,7 @@ OPERATED: Mapping[str, Mapping[str, str]] = {
     postgres_cluster.KIND: {
         "clusters.postgresql.cnpg.io": OWN,
         # An operator's pods only have the operator's labels.
-        "jobs,pods,persistentvolumeclaims": postgres_cluster.LABEL,
+        "jobs,pods,persistentvolumeclaims": postgres_cluster.CLUSTER_LABEL,
     }
 }
 """What else is asked for a kind that an operator runs. A cluster without the operator doesn't know it."""

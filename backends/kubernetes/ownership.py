@@ -73,7 +73,7 @@ class Ownership:
             pulumi.log.info(
                 f"{kind} {name!r} exists and will be adopted or replaced. Its claims are kept in both cases."
             )
-            if labels.is_unnamed(found):
+            if labels.lacks_instance(found):
                 return  # an earlier release's, which may be about to be replaced
         if owner := foreign_owner(found, self._instance, kept=(kind, name) in self._kept):
             raise WorkloadError(self._refusal(resource, kind, name, owner))
@@ -130,7 +130,7 @@ def foreign_owner(found: Labels, instance: str, *, kept: bool) -> str | None:
         return None if found[labels.INSTANCE] == instance else f"{found[labels.INSTANCE]!r}"
     if kept and found.get(labels.PART_OF) == labels.PLATFORM:
         return None
-    if labels.is_unnamed(found):
+    if labels.lacks_instance(found):
         return "a stack of an earlier release, which doesn't record its name"
     return "nobody that its labels name"
 

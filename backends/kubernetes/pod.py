@@ -16,12 +16,12 @@ from workloads import Check, Endpoint, Exec, HttpGet, LongRunning, Service, Task
 DRAIN_S = 5
 """Seconds for which a terminating pod still serves, because callers learn of its termination later."""
 
-READ_BY_ALL = 0o444
-READ_BY_GROUP = 0o440
+WORLD_READABLE = 0o444
+GROUP_READABLE = 0o440
 
 
 @dataclass(frozen=True)
-class Placement:
+class PodContext:
     """The cluster's objects for a workload's pods."""
 
     image: str
@@ -34,12 +34,12 @@ class Placement:
     """Whether the kubelets know the lifecycle action `sleep`."""
 
 
-def template(workload: Workload, placed: Placement) -> Manifest:
+def pod_template(workload: Workload, context: PodContext) -> Manifest:
     """Return the pod template of a controller."""
     pod_labels = labels.of(workload)
     for call in workload.connects_to:
         if isinstance(call, Endpoint):
-            pod_labels |= labels.calls(call)
+            pod_labels |= labels.connection_label(call)
     spec: Manifest = {
         "serviceAccountName": workload.name,
         "automountServiceAccountToken": workload.reads_node_metrics or workload.reads_deployed_objects,
@@ -53,14 +53,14 @@ def template(workload: Workload, placed: Placement) -> Manifest:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "terminationGracePeriodSeconds": grace_s(workload),
-        "containers": [_container(workload, placed)],
+        "terminationGracePeriodSeconds": termination_grace_s(workload),
+        "containers": [_container(workload, context)],
     }
-    if _runs_checks(workload):
+    if _has_exec_probes(workload):
         # A check that is killed leaves its children to process 1. PostgreSQL in its place takes such a stranger's exit
         # for the crash of a server process, and restarts everything (docker-library/postgres#1349).
         spec["shareProcessNamespace"] = True
-    if volumes := _volumes(workload, placed):
+    if volumes := _volumes(workload, context):
         spec["volumes"] = volumes
     if isinstance(workload, Task):
         # Each attempt is a separate pod, so its log is kept.
@@ -77,25 +77,25 @@ def template(workload: Workload, placed: Placement) -> Manifest:
     return {"metadata": {"labels": pod_labels}, "spec": spec}
 
 
-def _runs_checks(workload: Workload) -> bool:
+def _has_exec_probes(workload: Workload) -> bool:
     """Whether the kubelet runs a command in the container, again and again."""
     probes = (workload.readiness, workload.liveness) if isinstance(workload, LongRunning) else ()
     return any(isinstance(one.check, Exec) for one in probes if one)
 
 
-def grace_s(workload: Workload) -> int:
+def termination_grace_s(workload: Workload) -> int:
     """Return the seconds between SIGTERM and SIGKILL of a pod."""
-    return workload.stop_grace_s + (DRAIN_S if _drains(workload) else 0)
+    return workload.stop_grace_s + (DRAIN_S if _needs_drain(workload) else 0)
 
 
-def _drains(workload: Workload) -> bool:
+def _needs_drain(workload: Workload) -> bool:
     return isinstance(workload, Service) and bool(workload.ports)
 
 
-def _container(workload: Workload, placed: Placement) -> Manifest:
+def _container(workload: Workload, context: PodContext) -> Manifest:
     container: Manifest = {
         "name": workload.name,
-        "image": placed.image,
+        "image": context.image,
         "imagePullPolicy": "IfNotPresent",
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -118,10 +118,12 @@ def _container(workload: Workload, placed: Placement) -> Manifest:
         "volumeMounts": _mounts(workload),
     }
     container |= {key: value for key, value in optional.items() if value}
-    if _drains(workload):
+    if _needs_drain(workload):
         # An image without the command stops at once (docs/service-contract.md).
         by_command = {"exec": {"command": ["sleep", str(DRAIN_S)]}}
-        container["lifecycle"] = {"preStop": {"sleep": {"seconds": DRAIN_S}} if placed.has_native_sleep else by_command}
+        container["lifecycle"] = {
+            "preStop": {"sleep": {"seconds": DRAIN_S}} if context.has_native_sleep else by_command
+        }
     return container
 
 
@@ -143,10 +145,15 @@ def _probes(workload: Workload) -> Manifest:
 
 
 def _probe(check: Check, period_s: int, timeout_s: int, failures: int) -> Manifest:
-    return {**_action(check), "periodSeconds": period_s, "timeoutSeconds": timeout_s, "failureThreshold": failures}
+    return {
+        **_probe_handler(check),
+        "periodSeconds": period_s,
+        "timeoutSeconds": timeout_s,
+        "failureThreshold": failures,
+    }
 
 
-def _action(check: Check) -> Manifest:
+def _probe_handler(check: Check) -> Manifest:
     if isinstance(check, Exec):
         return {"exec": {"command": list(check.command)}}
     if isinstance(check, HttpGet):
@@ -162,15 +169,15 @@ def _mounts(workload: Workload) -> list[Manifest]:
     ]
 
 
-def _volumes(workload: Workload, placed: Placement) -> list[Manifest]:
+def _volumes(workload: Workload, context: PodContext) -> list[Manifest]:
     """Return the pod's volumes, without the claims, which belong to the StatefulSet."""
     volumes: list[Manifest] = []
     for one in workload.file_sets:
         source: dict[str, Any]
         if one.secret or one.external_secret is not None:
-            source = {"secret": {"secretName": placed.files[one.name], "defaultMode": READ_BY_GROUP}}
+            source = {"secret": {"secretName": context.files[one.name], "defaultMode": GROUP_READABLE}}
         else:
-            source = {"configMap": {"name": placed.files[one.name], "defaultMode": READ_BY_ALL}}
+            source = {"configMap": {"name": context.files[one.name], "defaultMode": WORLD_READABLE}}
         volumes.append({"name": f"files-{one.name}", **source})
     for index, scratch in enumerate(workload.scratch):
         limited = {"medium": "Memory", "sizeLimit": mebibytes(scratch.size_mib)}

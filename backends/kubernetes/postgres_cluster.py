@@ -9,36 +9,36 @@ import pulumi
 from backends.kubernetes import labels, namespace_reader, network_policy
 from backends.kubernetes.files import secret
 from backends.kubernetes.manifest import NO_WAIT, SKIP_AWAIT, Manifest, cores, manifest, mebibytes
-from backends.kubernetes.services import HEADLESS
+from backends.kubernetes.services import HEADLESS_SPEC
 from workloads import METRICS_PORT, Endpoint, PostgresCluster
 
-COMPONENT = "postgres-cluster"
+COMPONENT_LABEL = "postgres-cluster"
 KIND = "Cluster"
-LABEL = "cnpg.io/cluster"
+CLUSTER_LABEL = "cnpg.io/cluster"
 """Label of everything that the operator creates for a cluster; its value is the cluster's name."""
 
-POSTGRES = 5432
-STATUS = 8000
+POSTGRES_PORT = 5432
+STATUS_PORT = 8000
 """Port of the instance manager, which the operator and the other instances query."""
 
-SURVIVES_ONE_LOSS = 3
+MIN_SYNCHRONOUS_INSTANCES = 3
 """Number of instances from which commits wait for replicas. With fewer, the loss of one instance would stop all
 writes."""
 
-UNUSED = "app"
+UNUSED_DATABASE = "app"
 """The database and the role that the operator always creates for an application."""
 
 
 def selector(name: str) -> dict[str, str]:
     """Return the operator's labels of the cluster's pods."""
-    return {LABEL: name}
+    return {CLUSTER_LABEL: name}
 
 
 def admin(cluster: PostgresCluster) -> Manifest:
     """Return the Secret of the superuser's password."""
     return secret(
         {"username": "postgres", "password": cluster.admin_password},
-        labels=labels.labels(cluster.name, COMPONENT),
+        labels=labels.workload_labels(cluster.name, COMPONENT_LABEL),
         kind="kubernetes.io/basic-auth",
     )
 
@@ -59,7 +59,7 @@ def cluster(
     memory = mebibytes(wanted.memory_mib)
     storage = {"size": f"{wanted.size_gib}Gi"}
     postgresql: Manifest = {"parameters": dict(wanted.parameters)}
-    if wanted.instances >= SURVIVES_ONE_LOSS:
+    if wanted.instances >= MIN_SYNCHRONOUS_INSTANCES:
         replicas = wanted.instances - 1
         postgresql["synchronous"] = {"method": "any", "number": replicas // 2, "failoverQuorum": True}
     spec: Manifest = {
@@ -76,13 +76,13 @@ def cluster(
                 "builtinLocale": "C.UTF-8",
                 "locale": "C.UTF-8",
                 # The platform creates its own databases. No role may use this one.
-                "database": UNUSED,
-                "owner": UNUSED,
+                "database": UNUSED_DATABASE,
+                "owner": UNUSED_DATABASE,
                 "postInitApplicationSQL": [
-                    f"REVOKE ALL ON DATABASE {UNUSED} FROM PUBLIC",
+                    f"REVOKE ALL ON DATABASE {UNUSED_DATABASE} FROM PUBLIC",
                     # The operator's exporter runs its queries there, as a member of this role.
-                    f"GRANT CONNECT ON DATABASE {UNUSED} TO pg_monitor",
-                    f"ALTER ROLE {UNUSED} NOLOGIN",
+                    f"GRANT CONNECT ON DATABASE {UNUSED_DATABASE} TO pg_monitor",
+                    f"ALTER ROLE {UNUSED_DATABASE} NOLOGIN",
                 ],
             }
         },
@@ -103,7 +103,7 @@ def cluster(
         "postgresql.cnpg.io/v1",
         KIND,
         name=wanted.name,
-        labels=labels.labels(wanted.name, COMPONENT),
+        labels=labels.workload_labels(wanted.name, COMPONENT_LABEL),
         annotations=NO_WAIT,
         spec=spec,
     )
@@ -116,10 +116,10 @@ def servers(wanted: PostgresCluster) -> Manifest:
         "v1",
         "Service",
         name=f"{wanted.name}-pods",
-        labels=labels.labels(wanted.name, COMPONENT),
+        labels=labels.workload_labels(wanted.name, COMPONENT_LABEL),
         annotations=SKIP_AWAIT,
         spec={
-            **HEADLESS,
+            **HEADLESS_SPEC,
             "selector": selector(wanted.name),
             "ports": [{"name": "metrics", "port": METRICS_PORT, "targetPort": METRICS_PORT, "protocol": "TCP"}],
         },
@@ -133,25 +133,25 @@ def policy(wanted: PostgresCluster, *, dns_cidrs: Iterable[str]) -> Manifest:
     CloudNativePG's page on networking); and the API server, to which each instance reports. A policy knows no name
     for that one, so its ports are open to any address.
     """
-    rule, pods = network_policy.rule, network_policy.pods
-    instances, among = [pods(selector(wanted.name))], [POSTGRES, STATUS]
-    operator = [network_policy.namespace(wanted.operator_namespace)]
-    anywhere = network_policy.addresses(network_policy.ANY_ADDRESS)
+    rule, pod_peer = network_policy.rule, network_policy.pod_peer
+    cluster_pods, cluster_ports = [pod_peer(selector(wanted.name))], [POSTGRES_PORT, STATUS_PORT]
+    operator = [network_policy.namespace_peer(wanted.operator_namespace)]
+    any_address = network_policy.cidr_peers(network_policy.ANY_ADDRESS)
     return network_policy.policy(
         wanted.name,
         selector(wanted.name),
         ingress=[
             *(
-                rule([pods(labels.calls(Endpoint(wanted.name, port)))], [port], towards="from")
-                for port in (POSTGRES, METRICS_PORT)
+                rule([pod_peer(labels.connection_label(Endpoint(wanted.name, port)))], [port], direction="from")
+                for port in (POSTGRES_PORT, METRICS_PORT)
             ),
-            rule(instances, among, towards="from"),
-            rule(operator, among, towards="from"),
+            rule(cluster_pods, cluster_ports, direction="from"),
+            rule(operator, cluster_ports, direction="from"),
         ],
         egress=[
-            network_policy.dns(dns_cidrs),
-            rule(instances, among, towards="to"),
-            rule(anywhere, namespace_reader.API_SERVER, towards="to"),
+            network_policy.dns_rule(dns_cidrs),
+            rule(cluster_pods, cluster_ports, direction="to"),
+            rule(any_address, namespace_reader.API_SERVER_PORTS, direction="to"),
         ],
-        marked=labels.labels(wanted.name, COMPONENT),
+        labels=labels.workload_labels(wanted.name, COMPONENT_LABEL),
     )

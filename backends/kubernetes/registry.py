@@ -166,10 +166,10 @@ class Registry:
     ) -> KubernetesObject:
         """Register an object with the stack's label; refuse to adopt an object of another owner."""
         kind, metadata = str(manifest["kind"]), manifest["metadata"]
-        marked = {**metadata["labels"], labels.INSTANCE: self._instance}
+        object_labels = {**metadata["labels"], labels.INSTANCE: self._instance}
         if kind in REPLACED_IN_PLACE:
             if pulumi.runtime.is_dry_run():
-                marked[UNPREVIEWED] = pulumi.UNKNOWN
+                object_labels[UNPREVIEWED] = pulumi.UNKNOWN
             # In an update as well: a saved plan requires the same options.
             opts.ignore_changes = [*(opts.ignore_changes or ()), f'metadata.labels["{UNPREVIEWED}"]']
         if self.reachable and self.takes_back and "name" in metadata:
@@ -178,7 +178,7 @@ class Registry:
             hooks.before_create = [foreign, *(hooks.before_create or ())]
             opts.hooks = hooks
         opts.provider = self._provider
-        return KubernetesObject(name, {**manifest, "metadata": {**metadata, "labels": marked}}, opts, recorded)
+        return KubernetesObject(name, {**manifest, "metadata": {**metadata, "labels": object_labels}}, opts, recorded)
 
     @functools.cached_property
     def _provider(self) -> kubernetes.Provider:

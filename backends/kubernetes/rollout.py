@@ -15,7 +15,7 @@ import pulumi
 from backends.base import DeployOptions
 from backends.kubernetes import kubectl
 from backends.kubernetes.claims import missing_claim
-from backends.kubernetes.controllers import SCALED
+from backends.kubernetes.controllers import AUTOSCALED_ANNOTATION
 from backends.kubernetes.missing_claims import missing_claims
 from backends.kubernetes.observed import Observed
 from backends.kubernetes.registry import KubernetesObject
@@ -109,7 +109,7 @@ class Rollouts:
         """Remove the autoscaler before its Deployment gets a fixed number of replicas: Pulumi deletes last, and until
         then the autoscaler would set its own number again."""
         before = (hook.old_inputs or {})["metadata"].get("annotations", {})
-        if SCALED.items() <= dict(before).items():
+        if AUTOSCALED_ANNOTATION.items() <= dict(before).items():
             name = (hook.new_inputs or {})["metadata"]["name"]
             asked = ("delete", f"horizontalpodautoscaler/{name}", "--ignore-not-found")
             await self._threads.run(kubectl.read, self._settings, *asked)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.kubernetes.postgres_cluster import KIND, LABEL
+from backends.kubernetes.postgres_cluster import CLUSTER_LABEL, KIND
 from backends.kubernetes.problems import (
     TOLERATED_S,
     Object,
@@ -169,7 +169,7 @@ def _postgres_cluster(one: Object, objects: list[Object]) -> Rollout:
     name, wanted = one["metadata"]["name"], one["spec"]["instances"]
     status, image = one.get("status", {}), one["spec"]["imageName"]
     phase = status.get("phase", "")
-    mine = [found for found in objects if found["metadata"].get("labels", {}).get(LABEL) == name]
+    mine = [found for found in objects if found["metadata"].get("labels", {}).get(CLUSTER_LABEL) == name]
     pods = _present([found for found in mine if found["kind"] == "Pod"])
     servers = [pod for pod in pods if POSTGRES_CONTAINER in _images(pod)]
     newest = [pod for pod in servers if _images(pod)[POSTGRES_CONTAINER] == image]

@@ -16,7 +16,7 @@ from typing import Any
 import pulumi
 
 from backends.kubernetes import kubectl
-from backends.kubernetes.controllers import KINDS, ready_s
+from backends.kubernetes.controllers import CONTROLLER_KINDS, rollout_timeout_s
 from backends.kubernetes.observed import POLL_S, Observed
 from backends.kubernetes.problems import Object, Problem
 from backends.kubernetes.rollout_status import Rollout, refused, rollout
@@ -46,7 +46,7 @@ class Awaited:
     """Name of the workload or the store."""
 
     kind: str
-    ready_s: int
+    rollout_timeout_s: int
     """Seconds without progress after which the update gives up."""
 
     attempt_s: int | None = None
@@ -66,8 +66,8 @@ class Awaited:
             reporting = dict.fromkeys(pods, check.command) if isinstance(check, Exec) else {}
         return Awaited(
             workload.name,
-            KINDS[type(workload)],
-            ready_s(workload),
+            CONTROLLER_KINDS[type(workload)],
+            rollout_timeout_s(workload),
             attempt_s=workload.timeout_s if isinstance(workload, Task) else None,
             is_autoscaled=isinstance(workload, Service) and workload.autoscaling is not None,
             reporting=reporting,
@@ -93,7 +93,7 @@ class Wait:
         self._delete_pod = delete_pod
         self._wake = wake
         self._began = self._found = monotonic()
-        self._deadline = self._began + awaited.ready_s
+        self._deadline = self._began + awaited.rollout_timeout_s
         self._restarts_before: dict[str, dict[str, int]] = {}
         self._since: dict[tuple[str, str], float] = {}
         self._known: dict[tuple[str, str], Problem] = {}
@@ -103,7 +103,7 @@ class Wait:
 
     def extend(self) -> None:
         """Restart the timeout after progress."""
-        self._deadline = monotonic() + self.awaited.ready_s
+        self._deadline = monotonic() + self.awaited.rollout_timeout_s
 
     async def until_done(self) -> None:
         """Wait until every pod of the newest revision is ready, or a Job has completed.

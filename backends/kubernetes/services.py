@@ -12,10 +12,10 @@ from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
 from workloads import LongRunning, Port, StatefulService, Workload
 
-EACH_POD = "-pods"
+PODS_SUFFIX = "-pods"
 """Suffix of the Service that resolves to all pods of a workload."""
 
-HEADLESS: dict[str, Any] = {"clusterIP": "None", "publishNotReadyAddresses": True}
+HEADLESS_SPEC: dict[str, Any] = {"clusterIP": "None", "publishNotReadyAddresses": True}
 
 
 def services(workload: Workload) -> Iterator[Manifest]:
@@ -30,10 +30,10 @@ def services(workload: Workload) -> Iterator[Manifest]:
     if inside:
         yield _service(workload, workload.name, {"type": "ClusterIP", "ports": inside})
     if isinstance(workload, StatefulService):
-        yield _service(workload, f"{workload.name}-peers", HEADLESS | ({"ports": inside} if inside else {}))
+        yield _service(workload, f"{workload.name}-peers", HEADLESS_SPEC | ({"ports": inside} if inside else {}))
     if isinstance(workload, LongRunning) and (asked := {one.port for one in workload.metrics}):
         told = [_port(port, port.number) for port in workload.ports if port.number in asked]
-        yield _service(workload, f"{workload.name}{EACH_POD}", {**HEADLESS, "ports": told})
+        yield _service(workload, f"{workload.name}{PODS_SUFFIX}", {**HEADLESS_SPEC, "ports": told})
     public = [_port(port, port.publish) for port in workload.ports if port.public and port.publish is not None]
     if public:
         # Local keeps the caller's address, which rate limits and access logs need.

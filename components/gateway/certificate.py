@@ -10,9 +10,9 @@ from backends.base import Backend, DeployOptions
 from backends.refusals import required
 from capabilities import Capability
 from settings.gateway import Tls
-from workloads import CertificateRequest, FileSet, KeyPair
+from workloads import CertificateRequest, FileSet, TlsKeyPair
 
-TlsSource = str | KeyPair
+TlsSource = str | TlsKeyPair
 """A Secret's name, or the pair itself."""
 
 VALID_H = 365 * 24
@@ -43,7 +43,7 @@ def file_set(obtained: TlsSource, directory: str) -> FileSet:
     return FileSet(name="certificate", directory=directory, files=files, secret=True)
 
 
-def _self_signed(hosts: Sequence[str], parent: pulumi.Resource) -> KeyPair:
+def _self_signed(hosts: Sequence[str], parent: pulumi.Resource) -> TlsKeyPair:
     """Return a self-signed certificate. In its last month, the next update renews it."""
     # Here, since no other source has a use for the provider.
     import pulumi_tls as tls
@@ -61,4 +61,4 @@ def _self_signed(hosts: Sequence[str], parent: pulumi.Resource) -> KeyPair:
         early_renewal_hours=RENEWED_BEFORE_H,
         opts=pulumi.ResourceOptions(parent=parent),
     )
-    return KeyPair(made.cert_pem, pulumi.Output.secret(key.private_key_pem))
+    return TlsKeyPair(made.cert_pem, pulumi.Output.secret(key.private_key_pem))

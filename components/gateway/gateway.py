@@ -98,5 +98,5 @@ def _exposure(settings: GatewaySettings, routes: Sequence[Route], obtained: cert
         https_listener=ingress.https_listener,
         http_listener=ingress.http_listener,
         # An Ingress has no word for them: what its annotations say is its controller's own.
-        answer_headers=SECURITY if by_gateway else {},
+        response_headers=SECURITY if by_gateway else {},
     )

@@ -329,7 +329,7 @@ class TestTheClustersOwnEdge:
         assert (exposure.kind, exposure.ingress_class, exposure.callers_namespace) == ("ingress", "traefik", "edge")
         assert exposure.tls == "pti-calendar-tls"
         assert exposure.annotations == annotations
-        assert exposure.answer_headers == {}
+        assert exposure.response_headers == {}
         assert "nginx" not in asked.workloads
 
     def test_a_shared_gateway_holds_the_certificate_itself(self, ask: Ask) -> None:
@@ -342,7 +342,7 @@ class TestTheClustersOwnEdge:
     def test_responses_have_the_headers_that_nginx_would_add(self, ask: Ask, full: Asked) -> None:
         (exposure,) = ask(stack({"edge": "gateway-api", "ingress": {"gateway": "public"}}, **CLUSTER)).exposures
         nginx = full.files["nginx/configuration"]["nginx.conf"]
-        added = {f'add_header {name} "{text}" always;' for name, text in exposure.answer_headers.items()}
+        added = {f'add_header {name} "{text}" always;' for name, text in exposure.response_headers.items()}
         assert added
         assert {one for one in added if one not in nginx} == set()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backends.kubernetes.controllers import ready_s, timeouts
+from backends.kubernetes.controllers import rollout_timeout_s, timeouts
 from tests.unit.kubernetes_stand_in import (
     CONTROLLERS,
     container_of,
@@ -89,14 +89,14 @@ class TestRollingUpdate:
 
     def test_the_update_waits_for_one_replica_after_the_other(self) -> None:
         one = workload(readiness=STARTS_IN_100_S, stop_grace_s=10)
-        assert ready_s(one) == 235
+        assert rollout_timeout_s(one) == 235
         three = workload(readiness=STARTS_IN_100_S, stop_grace_s=10, replicas=3)
-        assert ready_s(three) == 465
+        assert rollout_timeout_s(three) == 465
         scaled = workload(readiness=STARTS_IN_100_S, stop_grace_s=10, autoscaling=SCALE)
-        assert ready_s(scaled) == 810
+        assert rollout_timeout_s(scaled) == 810
 
     def test_the_update_waits_for_all_attempts_of_a_task(self) -> None:
-        assert ready_s(task(timeout_s=300, stop_grace_s=20)) > 3 * (300 + 20)
+        assert rollout_timeout_s(task(timeout_s=300, stop_grace_s=20)) > 3 * (300 + 20)
 
     @pytest.mark.parametrize("kind", CONTROLLERS)
     def test_the_provider_only_waits_for_deletion(self, kind: type[Workload]) -> None:

@@ -13,7 +13,7 @@ from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording
 from tests.unit.kubernetes_stand_in import found, pod_of, port, run, task, workload
 from tests.unit.network_matrix import Matrix, Pod
-from workloads import CertificateRequest, Endpoint, Exposure, KeyPair, PostgresCluster, Route, WorkloadError
+from workloads import CertificateRequest, Endpoint, Exposure, PostgresCluster, Route, TlsKeyPair, WorkloadError
 
 KONG = Endpoint("kong", 8000)
 EDGE = Pod("ingress")
@@ -54,7 +54,7 @@ class TestIngress:
         assert "tls" not in found(exposed(), "Ingress", "edge")["spec"]
 
     def test_a_certificate_that_is_given_becomes_a_secret(self) -> None:
-        recording = exposed(tls=KeyPair("CERTIFICATE", "KEY"))
+        recording = exposed(tls=TlsKeyPair("CERTIFICATE", "KEY"))
         secret = recording.one("Secret", "edge-tls")
         assert secret.inputs["type"] == "kubernetes.io/tls"
         assert {key: base64.b64decode(value) for key, value in secret.inputs["data"].items()} == {
@@ -63,7 +63,7 @@ class TestIngress:
         }
         assert secret.secret == {"data.tls.crt", "data.tls.key"}
         (tls,) = found(recording, "Ingress", "edge")["spec"]["tls"]
-        renewed = exposed(tls=KeyPair("CERTIFICATE", "OTHER KEY"))
+        renewed = exposed(tls=TlsKeyPair("CERTIFICATE", "OTHER KEY"))
         assert found(renewed, "Ingress", "edge")["spec"]["tls"] != [tls]
 
     def test_the_update_does_not_wait_for_its_address(self) -> None:
@@ -77,8 +77,8 @@ class TestIngress:
 
     def test_response_headers_are_refused_on_an_ingress(self) -> None:
         with pytest.raises(WorkloadError) as refused:
-            exposed(answer_headers={"X-Frame-Options": "DENY"})
-        assert str(refused.value) == "exposure 'edge': an Ingress can't add headers; remove answer_headers"
+            exposed(response_headers={"X-Frame-Options": "DENY"})
+        assert str(refused.value) == "exposure 'edge': an Ingress can't add headers; remove response_headers"
 
 
 class TestGateway:
@@ -102,7 +102,7 @@ class TestGateway:
             assert waited_for.startswith("jsonpath={.status.parents[*].conditions[")
 
     def test_every_response_has_the_headers(self) -> None:
-        routes = exposed(**self.GATEWAY, answer_headers={"X-Frame-Options": "DENY"}).of_type("HTTPRoute")
+        routes = exposed(**self.GATEWAY, response_headers={"X-Frame-Options": "DENY"}).of_type("HTTPRoute")
         for one in routes:
             (rule,) = one.inputs["spec"]["rules"]
             headers = {"set": [{"name": "X-Frame-Options", "value": "DENY"}]}

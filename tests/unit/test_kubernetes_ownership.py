@@ -23,7 +23,7 @@ from workloads import FileSet, Service, StatefulService, Volume, Workload, Workl
 HOOK = "kubernetes-refuse-foreign-object"
 OURS = {labels.INSTANCE: "pti-calendar-prod"}
 ANOTHERS = {labels.INSTANCE: "pti-calendar-test"}
-EARLIER = labels.platform()
+EARLIER = labels.platform_labels()
 NOBODYS = {"app": "web"}
 
 Kubectl = Callable[..., Path]

@@ -30,13 +30,13 @@ from workloads import (
     External,
     FileSet,
     HttpGet,
-    KeyPair,
     Liveness,
     Metrics,
     Probe,
     Route,
     Scratch,
     TcpConnect,
+    TlsKeyPair,
     Volume,
     Workload,
 )
@@ -88,7 +88,7 @@ def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         name="edge",
         kind="ingress",
         routes=(route,),
-        tls=KeyPair("CERTIFICATE", "KEY"),
+        tls=TlsKeyPair("CERTIFICATE", "KEY"),
         callers_namespace="ingress",
         ingress_class="nginx",
     )
