@@ -79,7 +79,7 @@ def _address(backend: Backend, endpoint: Endpoint, publish: int) -> str:
 
 
 def _gateway(settings: Settings) -> contract.Gateway:
-    urls = Urls(settings.gateway)
+    urls = Urls(settings.gateway, settings.edge)
     on = settings.gateway.enabled
     return contract.Gateway(
         api=urls.api if on else None,

@@ -24,7 +24,7 @@ from components.urls import Urls
 from settings import Settings
 from settings.catalog import API_SUBDOMAIN
 from settings.credentials import required_credentials
-from settings.ports import kong_admin_api
+from settings.ports import kong_admin_api, runs_nginx
 from workloads import Endpoint
 
 TYPE = "pti-calendar:index:Platform"
@@ -83,7 +83,7 @@ class Platform(pulumi.ComponentResource):
                 ),
                 below,
             )
-        urls = Urls(settings.gateway)
+        urls = Urls(settings.gateway, settings.edge)
         for frontend in settings.frontends.deployed:
             Frontend(
                 frontend.name,
@@ -101,6 +101,7 @@ class Platform(pulumi.ComponentResource):
                 "gateway",
                 GatewayArgs(
                     settings=settings.gateway,
+                    edge=settings.edge,
                     admin_api=kong_admin_api(settings),
                     services=[
                         Upstream(
@@ -137,7 +138,7 @@ class Platform(pulumi.ComponentResource):
 
 
 def _nginx(settings: Settings) -> Nginx | None:
-    if not settings.gateway.runs_nginx:
+    if not runs_nginx(settings):
         return None
     tls = Endpoint(nginx.NAME, nginx.HTTPS)
     return Nginx(status=nginx.STATUS, tls=tls, host=settings.gateway.host(API_SUBDOMAIN))

@@ -10,4 +10,4 @@ def autoscaling(settings: Scaling | None) -> Autoscaling | None:
     """The workload's autoscaling, if the settings ask for any."""
     if settings is None:
         return None
-    return Autoscaling(minimum=settings.minimum, maximum=settings.maximum, cpu_percent=settings.cpu_percent)
+    return Autoscaling(minimum=settings.min_replicas, maximum=settings.max_replicas, cpu_percent=settings.cpu_percent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from settings.catalog import API_SUBDOMAIN, FRONTENDS, Frontend
+from settings.edge import Edge
 from settings.gateway import Gateway
 
 
@@ -13,6 +14,7 @@ class Urls:
     """Return the URL of every host name of the gateway, without a path."""
 
     gateway: Gateway
+    edge: Edge
 
     @property
     def api(self) -> str:
@@ -29,5 +31,5 @@ class Urls:
         return self._of(frontend.subdomain)
 
     def _of(self, subdomain: str) -> str:
-        own_port = self.gateway.edge == "nginx" and self.gateway.nginx.https_port != 443
-        return f"https://{self.gateway.host(subdomain)}{f':{self.gateway.nginx.https_port}' if own_port else ''}"
+        own_port = self.edge.kind == "nginx" and self.edge.nginx.https_port != 443
+        return f"https://{self.gateway.host(subdomain)}{f':{self.edge.nginx.https_port}' if own_port else ''}"

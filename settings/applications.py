@@ -63,15 +63,15 @@ ImageOfEach = Annotated[str, AfterValidator(_image_of_each)]
 class Scaling(Section):
     """Autoscaling: the number of replicas follows the load."""
 
-    minimum: int = Field(2, ge=1, le=1000, description="Minimum number of replicas.")
-    maximum: int = Field(6, ge=1, le=1000, description="Maximum number of replicas.")
+    min_replicas: int = Field(2, ge=1, le=1000, description="Minimum number of replicas.")
+    max_replicas: int = Field(6, ge=1, le=1000, description="Maximum number of replicas.")
     cpu_percent: int = Field(70, ge=10, le=100, description="Target CPU use, in percent of `cpuRequest`.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.minimum > self.maximum:
-            problem = f"is lower than minimum ({self.minimum})"
-            raise SettingsConflict({"maximum": Conflict(problem, set_to(f"{self.minimum} (or more)"))})
+        if self.min_replicas > self.max_replicas:
+            problem = f"is lower than minReplicas ({self.min_replicas})"
+            raise SettingsConflict({"maxReplicas": Conflict(problem, set_to(f"{self.min_replicas} (or more)"))})
         return self
 
 
@@ -199,7 +199,7 @@ class Services(Applications):
         examples=[{"LOG_LEVEL": "debug"}],
         description="Additional environment variables for every service. Not for secrets.",
     )
-    each: EachService = Field(default_factory=EachService, description="Overrides for one service.")  # type: ignore[valid-type]
+    overrides: EachService = Field(default_factory=EachService, description="Overrides for one service.")  # type: ignore[valid-type]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -230,7 +230,7 @@ class Services(Applications):
 
     def differing(self, service: Service) -> ServiceSizing:
         """Return the overrides of one service."""
-        found: ServiceSizing = getattr(self.each, service.name)
+        found: ServiceSizing = getattr(self.overrides, service.name)
         return found
 
 
@@ -244,7 +244,7 @@ class Frontends(Applications):
         examples=["ghcr.io/pti-calendar/{name}:1.4.2"],
         description="Image of each; `{name}` stands for the front end's name.",
     )
-    each: EachFrontend = Field(default_factory=EachFrontend, description="Overrides for one front end.")  # type: ignore[valid-type]
+    overrides: EachFrontend = Field(default_factory=EachFrontend, description="Overrides for one front end.")  # type: ignore[valid-type]
 
     @property
     def deployed(self) -> tuple[Frontend, ...]:
@@ -253,7 +253,7 @@ class Frontends(Applications):
 
     def of(self, frontend: Frontend) -> Sized:
         """Return the resolved settings of one front end."""
-        return _sized(self, self.image, frontend.name, getattr(self.each, frontend.name.replace("-", "_")))
+        return _sized(self, self.image, frontend.name, getattr(self.overrides, frontend.name.replace("-", "_")))
 
 
 def _sized(all_of_them: Applications, image: str, name: str, own: Sizing) -> Sized:

@@ -130,10 +130,10 @@ class Kubernetes(Section):
         examples=["fast-ssd"],
         description="Storage class of the volumes; it should allow expansion. Default: the cluster's default class.",
     )
-    pull_secrets: tuple[DnsLabel, ...] = Field(
+    image_pull_secrets: tuple[DnsLabel, ...] = Field(
         (),
         strict=False,
-        description="Names of the Secrets in the namespace for pulling images (`imagePullSecrets`).",
+        description="Names of the Secrets in the namespace for pulling images.",
     )
     dns_cidrs: Cidrs = Field(
         ("169.254.20.10/32",),

@@ -16,7 +16,7 @@ from settings.applications import Frontends, Scaling, Services
 from settings.backend import within
 from settings.base import REMOVE, Conflict, Section, set_to, unused_keys
 from settings.models import Settings
-from settings.ports import kong_admin_api, published_ports
+from settings.ports import kong_admin_api, published_ports, runs_nginx
 
 GATEWAY_OFF = "pulumi config set --path pti-calendar:gateway.enabled true; or remove the key: " + REMOVE
 GENERATED = set_to("generated")
@@ -37,6 +37,9 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
     if settings.gateway.enabled and not kong_admin_api(settings):
         reason = "without the admin API (gateway.kong.adminApi)"
         found |= _below("gateway.kong", unused_keys(settings.gateway.kong, ["admin_port"], reason=reason))
+    if settings.edge.model_fields_set and "enabled" not in settings.gateway.model_fields_set:
+        problem = "is not set, although the section edge has settings"
+        found["gateway.enabled"] = Conflict(problem, f"{set_to('true')} (or false, to keep the settings for later)")
     found |= _unsupported(settings)
     pool = settings.backend.network_pool
     if "network_pool" in BACKENDS[settings.backend.kind].backend_keys:
@@ -62,8 +65,8 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
     if settings.gateway.enabled and settings.redis.external.tls and redis_host is not None and _is_address(redis_host):
         problem = "is an IP address, but Kong verifies the TLS certificate by host name and would not start"
         found["redis.external.host"] = Conflict(problem, set_to("HOST_NAME"))
-    if settings.monitoring.enabled and not settings.gateway.runs_nginx:
-        reason = "without nginx (gateway.enabled, gateway.edge: nginx), which serves the certificate"
+    if settings.monitoring.enabled and not runs_nginx(settings):
+        reason = "without nginx (gateway.enabled, edge.kind: nginx), which serves the certificate"
         unused = unused_keys(settings.monitoring.thresholds, ["certificate_days"], reason=reason)
         found |= _below("monitoring.thresholds", unused)
     receivers = settings.monitoring.receivers
@@ -136,17 +139,17 @@ def _needs(settings: Settings) -> Iterator[tuple[str, Capability, str]]:
     if settings.dev_tools.enabled:
         yield "devTools.enabled", Capability.TOOLS_WITHOUT_LOGIN, set_to("false")
     if settings.postgres.mode == "cloudnativepg":
-        yield "postgres.mode", Capability.POSTGRES_OPERATOR, set_to("statefulset")
+        yield "postgres.mode", Capability.POSTGRES_OPERATOR, set_to("single")
     if settings.kafka.brokers > 1:
         yield "kafka.brokers", Capability.REPLICAS, set_to("1")
-    if settings.gateway.edge != "nginx":
-        yield "gateway.edge", Capability.EDGE, set_to("nginx")
+    if settings.edge.kind != "nginx":
+        yield "edge.kind", Capability.EDGE, set_to("nginx")
     if settings.gateway.tls.source != "self-signed":
         is_issued = settings.gateway.tls.source == "cert-manager"
         needed = Capability.CERTIFICATES if is_issued else Capability.EXTERNAL_SECRETS
         yield "gateway.tls.source", needed, set_to("self-signed")
-    if settings.monitoring.prometheus.kubelets:
-        yield "monitoring.prometheus.kubelets", Capability.NODE_METRICS, set_to("false")
+    if settings.monitoring.prometheus.scrape_kubelets:
+        yield "monitoring.prometheus.scrapeKubelets", Capability.NODE_METRICS, set_to("false")
     for key, number, scaling in _replicas(settings):
         if (number or 1) > 1:
             yield f"{key}.replicas", Capability.REPLICAS, set_to("1")
@@ -174,13 +177,13 @@ def _used_with(settings: Settings) -> Iterator[tuple[str, Section, tuple[str, ..
 def _replicas(settings: Settings) -> Iterator[tuple[str, int | None, Scaling | None]]:
     """Yield each section that has a number of replicas, with its `replicas` and `scaling`."""
     yield "gateway.kong", settings.gateway.kong.replicas, None
-    yield "gateway.nginx", settings.gateway.nginx.replicas, None
+    yield "edge.nginx", settings.edge.nginx.replicas, None
     applications: tuple[tuple[str, Services | Frontends], ...] = (
         ("services", settings.services),
         ("frontends", settings.frontends),
     )
     for key, section in applications:
         yield key, section.replicas, section.scaling
-        own: Section = section.each
+        own: Section = section.overrides
         for name, one in own:
-            yield f"{key}.each.{to_camel(name)}", one.replicas, one.scaling
+            yield f"{key}.overrides.{to_camel(name)}", one.replicas, one.scaling

@@ -27,8 +27,8 @@ ALERT_EMAIL = Credential(
 ALERT_WEBHOOK = Credential(
     "alertWebhookUrl", "ALERT_WEBHOOK_URL", None, "the URL that alerts are sent to", third_party=True
 )
-WATCHDOG_WEBHOOK = Credential(
-    "watchdogWebhookUrl", "WATCHDOG_WEBHOOK_URL", None, "the URL that the heartbeat is sent to", third_party=True
+HEARTBEAT_WEBHOOK = Credential(
+    "heartbeatWebhookUrl", "HEARTBEAT_WEBHOOK_URL", None, "the URL that the heartbeat is sent to", third_party=True
 )
 PGADMIN = Credential("pgAdminPassword", "PGADMIN_PASSWORD", "admin", "pgAdmin's one user")
 
@@ -67,7 +67,7 @@ CREDENTIALS: tuple[Credential, ...] = (
     GRAFANA,
     ALERT_EMAIL,
     ALERT_WEBHOOK,
-    WATCHDOG_WEBHOOK,
+    HEARTBEAT_WEBHOOK,
     *(third_party(secret) for service in SERVICES for secret in service.secrets),
     *(role(service) for service in SERVICES for role in (app_role, migrator_role)),
 )
@@ -86,7 +86,7 @@ def required_credentials(settings: Settings) -> tuple[Credential, ...]:
     for credential, used in (
         (ALERT_EMAIL, receivers.email.username is not None),
         (ALERT_WEBHOOK, receivers.webhook),
-        (WATCHDOG_WEBHOOK, receivers.watchdog),
+        (HEARTBEAT_WEBHOOK, receivers.heartbeat),
     ):
         if not (used and settings.monitoring.enabled):
             unused.add(credential)
@@ -99,7 +99,7 @@ def supplied_credentials(settings: Settings) -> tuple[Credential, ...]:
     servers = {
         **{store.login: store.is_external for store in settings.stores.values()},
         # They have no well-known value.
-        **dict.fromkeys((ALERT_EMAIL, ALERT_WEBHOOK, WATCHDOG_WEBHOOK), True),
+        **dict.fromkeys((ALERT_EMAIL, ALERT_WEBHOOK, HEARTBEAT_WEBHOOK), True),
     }
     return tuple(
         one

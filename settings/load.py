@@ -14,21 +14,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from settings import consistency
-from settings.base import REMOVE, Conflict, SettingsConflict
+from settings.base import NAMESPACE, REMOVE, Conflict, SettingsConflict
 from settings.credential import Credential
 from settings.credentials import CREDENTIALS, POSTGRES_MONITOR, supplied_credentials
 from settings.models import Settings
-
-NAMESPACE = "pti-calendar"
+from settings.renamed import REMOVED, RENAMED_SECRETS, with_present_keys
 
 SECTIONS = {field.alias or name: name for name, field in Settings.model_fields.items()}
 SECRET_KEYS = {credential.key for credential in CREDENTIALS}
-
-REMOVED = {
-    "postgres.sharedBuffersMib": Conflict("was removed: the cache is a quarter of postgres.memoryMib", REMOVE),
-}
-"""Keys of earlier versions, and what replaces them."""
-
 
 HIDDEN_VALUE = "(not shown)"
 UNSET = "(not set)"
@@ -59,10 +52,15 @@ def parse(raw: Mapping[str, Any], secret: Collection[str] = (), *, with_secrets:
         with_secrets: whether missing secrets are a mistake.
     """
     own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in raw.items() if key.startswith(f"{NAMESPACE}:")}
-    mistakes = [*_misplaced_keys(own, secret), *_unusable_secrets(own)]
+    renamed = RENAMED_SECRETS.keys() & own.keys()
+    mistakes = [_renamed_secret(key) for key in sorted(renamed)]
+    own = {RENAMED_SECRETS.get(key, key): value for key, value in own.items()}
+    secret = {*secret, *(f"{NAMESPACE}:{RENAMED_SECRETS[key]}" for key in renamed)}
+    mistakes += [*_misplaced_keys(own, secret), *_unusable_secrets(own)]
     # An encrypted section is a separate mistake, and no message may show its content.
     readable = {key: value for key, value in own.items() if f"{NAMESPACE}:{key}" not in secret}
-    document = {key: _decoded(value) for key, value in readable.items() if key in SECTIONS}
+    document, moved = with_present_keys({key: _decoded(value) for key, value in readable.items() if key in SECTIONS})
+    mistakes += [_entry(one.key, _shown(one.value), one.conflict.problem, one.conflict.fix) for one in moved]
     try:
         settings = Settings.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -148,6 +146,12 @@ def _missing_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[str
             yield _entry([credential.key], UNSET, f"is required ({credential.purpose})", _set_secret(credential.key))
 
 
+def _renamed_secret(key: str) -> str:
+    present = RENAMED_SECRETS[key]
+    fix = f"{_set_secret(present)}; then pulumi config rm {NAMESPACE}:{key}"
+    return _entry([key], HIDDEN_VALUE, f"was renamed to {present}", fix)
+
+
 def _set_secret(key: str) -> str:
     return f"pulumi config set --secret {NAMESPACE}:{key}"
 
@@ -183,7 +187,7 @@ def _entry_for_key(location: Sequence[str], given: Any, reason: Conflict | str |
     fields, last = _fields(model), location[-1]
     if last not in fields:
         if gone := REMOVED.get(".".join(location)):
-            return _entry(location, HIDDEN_VALUE, gone.problem, gone.fix)
+            return _entry(location, HIDDEN_VALUE, gone, REMOVE)
         return _entry(location, HIDDEN_VALUE, UNKNOWN, _suggestion(last, fields))
     problem, fix = (reason.problem, reason.fix) if isinstance(reason, Conflict) else (None, None)
     shown = UNSET if given is _MISSING else _shown(given)

@@ -9,6 +9,7 @@ from pydantic import Field
 from settings.applications import Frontends, Services
 from settings.backend import Backend, Images, Kubernetes
 from settings.base import Section
+from settings.edge import Edge
 from settings.gateway import Gateway
 from settings.monitoring import Monitoring
 from settings.stores import Stores
@@ -41,7 +42,8 @@ class Settings(Stores, Hosting):
 
     services: Services = Field(default_factory=Services, description="The seven services.")
     frontends: Frontends = Field(default_factory=Frontends, description="The four front ends.")
-    gateway: Gateway = Field(default_factory=Gateway, description="The gateway: the edge and Kong.")
+    gateway: Gateway = Field(default_factory=Gateway, description="The API gateway.")
+    edge: Edge = Field(default_factory=Edge, description="The edge, in front of the API gateway.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="Prometheus, Alertmanager and Grafana.")
     dev_tools: DevTools = Field(default_factory=DevTools, description="pgAdmin, Kafka UI, Redis Commander.")
 

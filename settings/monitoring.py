@@ -31,7 +31,7 @@ class Prometheus(Section):
     )
     memory_mib: int = Field(512, ge=128, description="Memory limit in MiB.")
     scrape_interval_s: int = Field(15, ge=1, le=120, description="Seconds between two scrapes of a target.")
-    kubelets: bool = Field(
+    scrape_kubelets: bool = Field(
         False,
         description="Whether Prometheus scrapes the kubelets for the use of the volumes (Kubernetes). It then gets a "
         "token that may list nodes and read their metrics.",
@@ -70,7 +70,7 @@ class Exporters(Section):
     redis: Image = Field("oliver006/redis_exporter:v1.86.0-alpine", description="Image, for Redis.")
     kafka: Image = Field("danielqsj/kafka-exporter:v1.9.0", description="Image, for Kafka.")
     nginx: Image = Field("nginx/nginx-prometheus-exporter:1.5.1", description="Image, for nginx.")
-    probe: Image = Field(
+    blackbox: Image = Field(
         "prom/blackbox-exporter:v0.28.0",
         description="Image of the blackbox exporter, which probes front ends and nginx's certificate.",
     )
@@ -131,10 +131,10 @@ class Receivers(Section):
     )
     email: Email = Field(default_factory=Email, description="Notification by e-mail.")
     webhook: bool = Field(False, description="Whether alerts are sent to the URL in the secret `alertWebhookUrl`.")
-    watchdog: bool = Field(
+    heartbeat: bool = Field(
         False,
-        description="Whether the heartbeat (the alert Watchdog) is sent to the URL in the secret `watchdogWebhookUrl`: "
-        "a dead man's switch that raises the alarm when it stops.",
+        description="Whether the heartbeat (the alert Watchdog) is sent to the URL in the secret "
+        "`heartbeatWebhookUrl`: a dead man's switch that raises the alarm when it stops.",
     )
 
     @model_validator(mode="after")

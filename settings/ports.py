@@ -16,6 +16,11 @@ def kong_admin_api(settings: Settings) -> bool:
     return settings.credentials == "well-known" if configured is None else configured
 
 
+def runs_nginx(settings: Settings) -> bool:
+    """Return whether the stack runs nginx at the edge."""
+    return settings.gateway.enabled and settings.edge.kind == "nginx"
+
+
 def published_ports(settings: Settings) -> Iterator[tuple[str, int]]:
     """Yield each host port that the stack binds, after the configuration key that changes it."""
     if not offers(settings.backend.kind, Capability.HOST_PORTS):
@@ -28,8 +33,8 @@ def published_ports(settings: Settings) -> Iterator[tuple[str, int]]:
         yield "devTools.kafkaUi.port", settings.dev_tools.kafka_ui.port
         yield "devTools.redisCommander.port", settings.dev_tools.redis_commander.port
     if settings.gateway.enabled:
-        yield "gateway.nginx.httpPort", settings.gateway.nginx.http_port
-        yield "gateway.nginx.httpsPort", settings.gateway.nginx.https_port
+        yield "edge.nginx.httpPort", settings.edge.nginx.http_port
+        yield "edge.nginx.httpsPort", settings.edge.nginx.https_port
         yield "gateway.kong.proxyPort", settings.gateway.kong.proxy_port
         yield "gateway.kong.tlsPort", settings.gateway.kong.tls_port
         if kong_admin_api(settings):

@@ -25,7 +25,7 @@ RESERVED = MONITOR + BACKUP
 def application(services: Services, service: Service) -> int:
     """Return how many connections a service's application role may open, for all its replicas together."""
     sized = services.of(service)
-    replicas = sized.scaling.maximum if sized.scaling else sized.replicas
+    replicas = sized.scaling.max_replicas if sized.scaling else sized.replicas
     return services.pool_of(service) * (replicas + EXTRA_REPLICAS)
 
 

@@ -126,9 +126,9 @@ class Postgres(StoreSettings):
     credentials: ClassVar = (POSTGRES_ADMIN, POSTGRES_BACKUP)
     login: ClassVar = POSTGRES_ADMIN
 
-    mode: Literal["statefulset", "cloudnativepg", "external"] = Field(
-        "statefulset",
-        description="`statefulset`: one server with its volume, not highly available; `cloudnativepg`: a primary and "
+    mode: Literal["single", "cloudnativepg", "external"] = Field(
+        "single",
+        description="`single`: one server with its volume, not highly available; `cloudnativepg`: a primary and "
         "replicas with automatic failover, by the operator CloudNativePG (1.28 or newer), which must be installed; "
         "`external`: a managed server.",
     )
@@ -318,7 +318,7 @@ class Kafka(StoreSettings):
         description="Partitions of a topic that is created on first use. They limit the replicas of a consumer that "
         "share its events. An existing topic keeps its number.",
     )
-    topics: int = Field(
+    expected_topics: int = Field(
         12,
         ge=1,
         le=10_000,
@@ -347,7 +347,7 @@ class Kafka(StoreSettings):
     @property
     def partitions_per_broker(self) -> int:
         """Partitions of all topics that one broker holds a replica of."""
-        return math.ceil(self.topics * self.partitions * self.replicas / self.brokers)
+        return math.ceil(self.expected_topics * self.partitions * self.replicas / self.brokers)
 
     @property
     def broker_image(self) -> str:
@@ -376,7 +376,7 @@ class Kafka(StoreSettings):
                 f"is too high for storageGib {self.storage_gib} and partitions {self.partitions}: each partition needs "
                 f"{SMALLEST_PARTITION_MIB} MiB"
             )
-            found["topics"] = Conflict(problem, f"{set_to(f'{most} (or less)')}; or raise storageGib")
+            found["expectedTopics"] = Conflict(problem, f"{set_to(f'{most} (or less)')}; or raise storageGib")
         # `brokers` and `zookeeper` have messages of their own.
         found |= _server_settings(self, but={"mode", "brokers", "zookeeper", "external"})
         if self.mode == "external":

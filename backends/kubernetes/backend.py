@@ -215,7 +215,7 @@ class KubernetesBackend:
                 image=f"{self._mirror}{cluster.image}",
                 admin_secret=admin.object_name,
                 storage_class=self._settings.storage_class,
-                pull_secrets=self._settings.pull_secrets,
+                pull_secrets=self._settings.image_pull_secrets,
             ),
             owner=cluster.name,
             options=options,
@@ -304,8 +304,8 @@ class KubernetesBackend:
             labels=labels.of(workload),
             automountServiceAccountToken=False,
         )
-        if self._settings.pull_secrets:
-            account["imagePullSecrets"] = [{"name": name} for name in self._settings.pull_secrets]
+        if self._settings.image_pull_secrets:
+            account["imagePullSecrets"] = [{"name": name} for name in self._settings.image_pull_secrets]
         return account
 
     def _tls_secret(self, wanted: Exposure, options: DeployOptions) -> pulumi.Input[str] | None:

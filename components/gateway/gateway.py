@@ -17,6 +17,7 @@ from components.gateway.headers import SECURITY
 from components.stores.redis import RedisStore
 from settings.catalog import API_SUBDOMAIN, Frontend
 from settings.credentials import JWT
+from settings.edge import Edge as EdgeSettings
 from settings.gateway import Gateway as GatewaySettings
 from workloads import Endpoint, Exposure, Route
 
@@ -28,6 +29,7 @@ class GatewayArgs:
     """Arguments of the gateway: its settings, and the workloads that it routes to."""
 
     settings: GatewaySettings
+    edge: EdgeSettings
     admin_api: bool
     """Whether Kong's admin API runs."""
 
@@ -72,31 +74,31 @@ class Gateway(pulumi.ComponentResource):
             ),
             DeployOptions(parent=self),
         )
-        if settings.edge == "nginx":
+        if args.edge.kind == "nginx":
             files = certificate.file_set(obtained, nginx.CERTIFICATE)
-            backend.deploy(nginx.load_balancer(settings, routes, files, backend), DeployOptions(parent=self))
+            backend.deploy(nginx.load_balancer(args.edge.nginx, routes, files, backend), DeployOptions(parent=self))
         else:
-            edge = required(backend.edge, f"the edge {settings.edge!r}", backend.kind, Capability.EDGE)
-            edge.expose(_exposure(settings, routes, obtained), DeployOptions(parent=self))
+            edge = required(backend.edge, f"the edge {args.edge.kind!r}", backend.kind, Capability.EDGE)
+            edge.expose(_exposure(args.edge, routes, obtained), DeployOptions(parent=self))
         self.register_outputs({"endpoint": str(kong.PROXY), "hosts": hosts})
 
 
-def _exposure(settings: GatewaySettings, routes: Sequence[Route], obtained: certificate.TlsSource) -> Exposure:
-    ingress = settings.ingress
-    by_gateway = settings.edge == "gateway-api"
+def _exposure(settings: EdgeSettings, routes: Sequence[Route], obtained: certificate.TlsSource) -> Exposure:
+    ingress, gateway_api = settings.ingress, settings.gateway_api
+    by_gateway = settings.kind == "gateway-api"
     return Exposure(
         name="pti-calendar",
         kind="gateway-api" if by_gateway else "ingress",
         routes=tuple(routes),
         # A Gateway is shared, and its listeners hold its certificates.
         tls=None if by_gateway else obtained,
-        callers_namespace=ingress.controller_namespace,
+        callers_namespace=settings.controller_namespace,
         ingress_class=ingress.class_name,
         annotations=ingress.annotations,
-        gateway=ingress.gateway,
-        gateway_namespace=ingress.gateway_namespace,
-        https_listener=ingress.https_listener,
-        http_listener=ingress.http_listener,
+        gateway=gateway_api.gateway,
+        gateway_namespace=gateway_api.gateway_namespace,
+        https_listener=gateway_api.https_listener,
+        http_listener=gateway_api.http_listener,
         # An Ingress has no word for them: what its annotations say is its controller's own.
         response_headers=SECURITY if by_gateway else {},
     )

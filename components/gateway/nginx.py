@@ -9,7 +9,7 @@ from backends.base import Backend
 from components.assets import asset
 from components.gateway import kong, limits, timeouts
 from components.gateway.headers import SECURITY
-from settings.gateway import Gateway
+from settings.edge import Nginx
 from workloads import Endpoint, FileSet, HttpGet, Liveness, Port, Probe, Route, Scratch, Service, TcpConnect
 
 NAME = "nginx"
@@ -22,14 +22,13 @@ CERTIFICATE = "/etc/nginx/certificate"
 USER = 101
 
 
-def load_balancer(settings: Gateway, routes: Sequence[Route], certificate: FileSet, backend: Backend) -> Service:
+def load_balancer(settings: Nginx, routes: Sequence[Route], certificate: FileSet, backend: Backend) -> Service:
     """The workload that runs nginx."""
-    nginx = settings.nginx
     return Service(
         name=NAME,
-        image=nginx.image,
+        image=settings.image,
         user=USER,
-        replicas=nginx.replicas,
+        replicas=settings.replicas,
         command=("sh", f"{CONFIGURATION}/start.sh", CERTIFICATE),
         file_sets=(
             FileSet(
@@ -43,12 +42,12 @@ def load_balancer(settings: Gateway, routes: Sequence[Route], certificate: FileS
             certificate,
         ),
         ports=(
-            Port(name="http", number=HTTP, publish=nginx.http_port, public=True),
-            Port(name="https", number=HTTPS, publish=nginx.https_port, public=True),
+            Port(name="http", number=HTTP, publish=settings.http_port, public=True),
+            Port(name="https", number=HTTPS, publish=settings.https_port, public=True),
             Port(name="status", number=STATUS.port),
         ),
         scratch=(Scratch(path="/tmp", size_mib=16),),  # noqa: S108 - a mount of its own
-        memory_mib=nginx.memory_mib,
+        memory_mib=settings.memory_mib,
         readiness=Probe(check=HttpGet(port=STATUS.port, path="/healthz")),
         liveness=Liveness(check=TcpConnect(port=STATUS.port)),
         # A missing upstream only causes 502 for its own hosts: nginx doesn't wait for front ends.
@@ -57,7 +56,7 @@ def load_balancer(settings: Gateway, routes: Sequence[Route], certificate: FileS
     )
 
 
-def _configuration(settings: Gateway, routes: Sequence[Route], backend: Backend) -> str:
+def _configuration(settings: Nginx, routes: Sequence[Route], backend: Backend) -> str:
     server = Template(asset("nginx/server.conf"))
     servers = [
         server.substitute(
@@ -65,7 +64,7 @@ def _configuration(settings: Gateway, routes: Sequence[Route], backend: Backend)
             # Kong refuses a body that is too large, with the headers that a browser needs to read the answer. Front
             # ends take none.
             max_body="0" if route.to == kong.PROXY else "1m",
-            public_port=settings.nginx.https_port,
+            public_port=settings.https_port,
             connect_s=timeouts.CONNECT_S,
             answer_s=timeouts.EDGE.answer_s,
             resend_s=timeouts.RETRY_WITHIN_S,
@@ -81,7 +80,7 @@ def _configuration(settings: Gateway, routes: Sequence[Route], backend: Backend)
         https_port=HTTPS,
         status_port=STATUS.port,
         # The port that browsers use, not the container's.
-        redirect_port="" if settings.nginx.https_port == 443 else f":{settings.nginx.https_port}",
+        redirect_port="" if settings.https_port == 443 else f":{settings.https_port}",
         client_s=timeouts.CLIENT_S,
         header_lines=limits.HEADER_BUFFERS,
         header_line_kib=limits.HEADER_BUFFER_KIB,

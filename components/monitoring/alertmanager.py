@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from settings.credential import Credential
-from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, WATCHDOG_WEBHOOK
+from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, HEARTBEAT_WEBHOOK
 from settings.monitoring import Email, Receivers
 
 TEMPLATES_DIRECTORY = "/etc/alertmanager/templates"
@@ -26,7 +26,7 @@ GROUP_BY = ["alertname", "workload"]
 def configuration(receivers: Receivers) -> dict[str, Any]:
     """`alertmanager.yml`."""
     oncall = {"name": ONCALL, **_oncall(receivers)}
-    heartbeat = _webhook(WATCHDOG_WEBHOOK, resolved=False) if receivers.watchdog else {}
+    heartbeat = _webhook(HEARTBEAT_WEBHOOK, resolved=False) if receivers.heartbeat else {}
     watchdog = {"name": WATCHDOG, **heartbeat}
     return {
         "templates": [f"{TEMPLATES_DIRECTORY}/*.tmpl"],

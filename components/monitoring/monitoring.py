@@ -78,7 +78,7 @@ def _exporters(args: MonitoringArgs) -> list[Workload]:
     if (namespace := args.backend.addressing.namespace) is not None:
         found.append(exporters.kube_state(images.kube_state, namespace))
     if targets := _probe_targets(args):
-        found.append(probes.exporter(images.probe, targets))
+        found.append(probes.exporter(images.blackbox, targets))
     return found
 
 
@@ -116,4 +116,4 @@ def _store_targets(stores: Sequence[Store[Any]]) -> list[Target]:
 
 def _kubelets(settings: MonitoringSettings, backend: Backend) -> Kubelets | None:
     namespace = backend.addressing.namespace
-    return Kubelets(namespace=namespace) if settings.prometheus.kubelets and namespace else None
+    return Kubelets(namespace=namespace) if settings.prometheus.scrape_kubelets and namespace else None

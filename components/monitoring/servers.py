@@ -13,7 +13,7 @@ from components.monitoring import alertmanager as routing
 from components.monitoring import prometheus as scraping
 from components.monitoring.links import link
 from settings.credential import Credential
-from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, GRAFANA, WATCHDOG_WEBHOOK
+from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, GRAFANA, HEARTBEAT_WEBHOOK
 from settings.monitoring import Monitoring, Receivers
 from workloads import (
     INTERNET,
@@ -97,7 +97,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
         memory_mib=96,
         readiness=Probe(check=HttpGet(port=ALERTMANAGER.port, path="/-/ready")),
         liveness=Liveness(check=HttpGet(port=ALERTMANAGER.port, path="/-/healthy"), startup_s=RECOVERY_S),
-        connects_to=(*calls, *([INTERNET] if receivers.webhook or receivers.watchdog else [])),
+        connects_to=(*calls, *([INTERNET] if receivers.webhook or receivers.heartbeat else [])),
         metrics=(Metrics(port=ALERTMANAGER.port, job="alertmanager"),),
     )
 
@@ -237,7 +237,7 @@ def _receiver_credentials(receivers: Receivers) -> list[Credential]:
     return [
         *([ALERT_EMAIL] if receivers.email.username else []),
         *([ALERT_WEBHOOK] if receivers.webhook else []),
-        *([WATCHDOG_WEBHOOK] if receivers.watchdog else []),
+        *([HEARTBEAT_WEBHOOK] if receivers.heartbeat else []),
     ]
 
 

@@ -44,7 +44,7 @@ RECEIVERS = {
             username="alerts",
         ),
         webhook=True,
-        watchdog=True,
+        heartbeat=True,
     ),
 }
 

@@ -13,7 +13,8 @@ import pytest
 
 from settings.catalog import SERVICES
 from settings.credentials import third_party
-from settings.gateway import Gateway
+from settings.edge import Nginx
+from settings.gateway import Kong
 from testbed import ext4
 from tests.e2e.outages import ASK_SCRIPT, InternalClient
 from tests.e2e.platform import Platform, certificate_of
@@ -110,15 +111,15 @@ def configuration(services: Mapping[str, Any]) -> dict[str, Any]:
         "services": {
             "image": SERVICE_IMAGE,
             "migrationCommand": MIGRATE,
-            "each": PUBLIC,
+            "overrides": PUBLIC,
             **services,
         },
         "gateway": {
             "enabled": True,
             "rateLimit": {"perMinute": RATE_LIMIT},
-            "nginx": {"httpPort": http, "httpsPort": https},
             "kong": {"proxyPort": proxy, "tlsPort": tls, "adminApi": True, "adminPort": admin},
         },
+        "edge": {"nginx": {"httpPort": http, "httpsPort": https}},
     }
 
 
@@ -129,8 +130,7 @@ def third_party_secrets() -> dict[str, str]:
 
 def lacking_images() -> str | None:
     """Return the gateway and application images that the engine lacks, or None if it has all."""
-    gateway = Gateway()
-    for image in (SERVICE_IMAGE, FRONTEND_IMAGE, gateway.kong.image, gateway.nginx.image):
+    for image in (SERVICE_IMAGE, FRONTEND_IMAGE, Kong().image, Nginx().image):
         if not docker("image", "ls", "--quiet", image).strip():
             return f"the image {image} is not here: {BUILD}"
     return None

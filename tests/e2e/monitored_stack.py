@@ -68,8 +68,8 @@ def watched_stores(services: Mapping[str, Any], watched: Mapping[str, Any]) -> d
 
 def configuration() -> dict[str, Any]:
     """Return the configuration of two services and a front end behind the gateway, scraped every three seconds."""
-    services = {"deploy": [*SERVICES], "environment": {"FAULT_INJECTION": "true"}, "each": full_stack.PUBLIC}
-    told = {"receivers": {"webhook": True, "watchdog": True}, "thresholds": THRESHOLDS}
+    services = {"deploy": [*SERVICES], "environment": {"FAULT_INJECTION": "true"}, "overrides": full_stack.PUBLIC}
+    told = {"receivers": {"webhook": True, "heartbeat": True}, "thresholds": THRESHOLDS}
     return watched_stores(services, monitoring(3, **told)) | {
         "frontends": {"deploy": [FRONTEND], "image": FRONTEND_IMAGE},
     }
@@ -93,7 +93,7 @@ def monitored_stack(folder: Path, address: str) -> Iterator[MonitoredStack]:
         pytest.skip(reason)
     program = shortened_checkout(folder / "checkout")
     stack = MonitoredStack(folder / "home", program=program, configuration=configuration())
-    stack.set_secrets({"alertWebhookUrl": address, "watchdogWebhookUrl": address})
+    stack.set_secrets({"alertWebhookUrl": address, "heartbeatWebhookUrl": address})
     try:
         yield stack
     finally:

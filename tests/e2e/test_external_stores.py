@@ -49,7 +49,7 @@ def configuration(stores: ManagedStores) -> dict[str, object]:
     """Return the configuration of two services behind the gateway, and their monitoring."""
     trusting = stores.trusting
     described = full_stack.configuration(
-        {"deploy": [*DEPLOYED], "image": trusting[full_stack.SERVICE_IMAGE], "each": full_stack.PUBLIC}
+        {"deploy": [*DEPLOYED], "image": trusting[full_stack.SERVICE_IMAGE], "overrides": full_stack.PUBLIC}
     )
     exporters = {"redis": trusting[Exporters().redis], "kafka": trusting[Exporters().kafka]}
     return described | {**stores.configuration(), "monitoring": monitoring(5, exporters=exporters)}

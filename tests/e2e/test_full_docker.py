@@ -42,7 +42,7 @@ WORKLOADS = {
 UNUSED = {PGADMIN.key, "kafkaPassword", "postgresMonitorPassword", "grafanaPassword"} | {
     "alertEmailPassword",
     "alertWebhookUrl",
-    "watchdogWebhookUrl",
+    "heartbeatWebhookUrl",
 }
 """Credentials of components that this stack doesn't run."""
 
@@ -210,7 +210,7 @@ def test_a_new_image_of_one_service_only_replaces_that_service(full: Full, newer
     assert full.platform.book(tenant, CHANGED).status == 201
     before = _started(full.stack)
 
-    full.stack.configure({"services": {"each": {**PUBLIC, CHANGED: {"image": newer_image}}}})
+    full.stack.configure({"services": {"overrides": {**PUBLIC, CHANGED: {"image": newer_image}}}})
     shown = full.stack.preview().succeeded()
     with Load.of(lambda: full.platform.call("GET", f"/api/{PUBLIC_SERVICE}/public/info"), max_duration_s=300) as load:
         rolled = full.stack.up().succeeded()
@@ -235,7 +235,7 @@ def test_a_service_that_is_removed_and_added_again_finds_its_rows(full: Full) ->
     tenant = uuid.uuid4()
     assert full.platform.book(tenant, REMOVED, "kept").status == 201
 
-    full.stack.configure({"services": {"deploy": [name for name in NAMES if name != REMOVED], "each": PUBLIC}})
+    full.stack.configure({"services": {"deploy": [name for name in NAMES if name != REMOVED], "overrides": PUBLIC}})
     full.stack.up().succeeded()
     assert docker_engine.workloads(full.stack.name) == dict.fromkeys(
         WORKLOADS - {REMOVED, f"{REMOVED}-migrations"}, "healthy"

@@ -61,7 +61,7 @@ class FromTheEditor:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
     """A stack with stores and a gateway, whose only service runs elsewhere."""
-    described = full_stack.configuration({"deploy": [SERVICE.name], "local": [SERVICE.name], "each": {}})
+    described = full_stack.configuration({"deploy": [SERVICE.name], "local": [SERVICE.name], "overrides": {}})
     with full_stack.full_stack(tmp_path_factory.mktemp("local"), described) as made:
         with timed("up without the service"):
             made.up().succeeded()

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import baseline
 from tests.e2e.bookings import Bookings, stored
 from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack, configuration, lacking_images
-from tests.e2e.upgrade import kept_types, upgrade
+from tests.e2e.upgrade import kept_types, run_release, upgrade
 from tests.engine import docker_engine
 from tests.failures import Tried
 
@@ -29,7 +28,7 @@ def test_an_upgrade_from_the_last_release_keeps_every_row(tmp_path: Path, tried:
     described["frontends"] = {"deploy": [FRONTEND], "image": FRONTEND_IMAGE}
     stack = FullStack(tmp_path, configuration=described)
     try:
-        stack.runs(baseline.clone(tmp_path / "release"))
+        run_release(stack, tmp_path / "release")
         stack.up().succeeded()
         volumes = docker_engine.persistent_volumes(stack.name)
         bookings = Bookings(stack.platform())

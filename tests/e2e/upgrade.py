@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from operations.project import ROOT
+from settings import NAMESPACE
+from settings.renamed import with_present_keys
+from tests import baseline
 from tests.e2e.bookings import Bookings
 from tests.e2e.load import Load
 from tests.engine.pulumi_stack import Outcome, PulumiStack
 from tests.engine.waiting import until
 from tests.failures import Tried
+from tests.former_keys import with_former_keys
 
 PER_SECOND = 5
 MAX_DURATION_S = 900
@@ -17,11 +26,18 @@ BEFORE, AFTER = 40, 40
 """Bookings acknowledged before the upgrade begins, and requests answered after it."""
 
 
+def run_release(stack: PulumiStack, folder: Path) -> None:
+    """Switch to the last release's program, cloned into that folder, and to the keys of its configuration."""
+    stack.runs(baseline.clone(folder))
+    _rename(stack.config_file, with_former_keys)
+
+
 def upgrade(stack: PulumiStack, bookings: Bookings, tried: Tried) -> tuple[Outcome, Load]:
     """Run the current program on the release's stack under load; return the update and the load's results."""
     with Load(bookings.next, per_second=PER_SECOND, max_duration_s=MAX_DURATION_S) as load:
         until("bookings are made", lambda: len(bookings.acknowledged) >= BEFORE)
         stack.runs(ROOT)
+        _rename(stack.config_file, lambda configuration: with_present_keys(configuration)[0])
         preview = stack.preview().succeeded()
         with tried.until_well():
             update = stack.up().succeeded()
@@ -41,3 +57,12 @@ def upgrade(stack: PulumiStack, bookings: Bookings, tried: Tried) -> tuple[Outco
 def kept_types(update: Outcome) -> set[str]:
     """Return the types of replaced resources that hold data or identities that can't be recreated."""
     return update.replaced_types & {"RandomPassword", "PrivateKey", "Namespace", "PersistentVolumeClaim", "Cluster"}
+
+
+def _rename(file: Path, renamed: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+    document = yaml.safe_load(file.read_text())
+    config, prefix = document["config"], f"{NAMESPACE}:"
+    own = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+    others = {key: value for key, value in config.items() if not key.startswith(prefix)}
+    document["config"] = others | {f"{prefix}{key}": value for key, value in renamed(own).items()}
+    file.write_text(yaml.safe_dump(document))

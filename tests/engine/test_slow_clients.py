@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.gateway import nginx
-from settings.gateway import Nginx
+from settings.edge import Nginx
 from tests.artifacts.test_kong_behaviour import program, service, started
 from tests.e2e.self_signed import self_signed
 from tests.engine.configurations import free_ports

@@ -802,7 +802,7 @@ def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]
 # other mode has its own test.
 ELSEWHERE = re.compile(
     r"\.(backend\.kind|(postgres|redis|kafka)\.(mode|external\..*)|postgres\.cloudnativepg\..*|kafka\.brokers"
-    r"|(kubernetes|gateway|services|frontends|monitoring)\..*)"
+    r"|(kubernetes|gateway|edge|services|frontends|monitoring)\..*)"
 )
 EVERY_DEFAULT: dict[str, Any] = {"devTools": {"enabled": False}}
 EVERY_OTHER_VALUE: dict[str, Any] = {
@@ -832,7 +832,7 @@ EVERY_OTHER_VALUE: dict[str, Any] = {
         "cpuRequest": 0.5,
         "storageGib": 50,
         "partitions": 3,
-        "topics": 20,
+        "expectedTopics": 20,
         "zookeeper": {"image": "zookeeper:3.9.3", "port": 12181, "heapMib": 128},
     },
     "devTools": {

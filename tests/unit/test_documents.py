@@ -33,9 +33,17 @@ def documented(prefix: str) -> set[str]:
 
 
 def test_overrides_of_one_application_are_documented_once() -> None:
-    assert documented("services.each.") >= {"services.each.<name>.replicas", "services.each.<name>.publicPaths"}
-    assert documented("frontends.each.") >= {"frontends.each.<name>.scaling", "frontends.each.<name>.scaling.maximum"}
-    assert {key.split(".")[2] for key in documented("services.each.") | documented("frontends.each.")} == {"<name>"}
+    assert documented("services.overrides.") >= {
+        "services.overrides.<name>.replicas",
+        "services.overrides.<name>.publicPaths",
+    }
+    assert documented("frontends.overrides.") >= {
+        "frontends.overrides.<name>.scaling",
+        "frontends.overrides.<name>.scaling.maxReplicas",
+    }
+    assert {key.split(".")[2] for key in documented("services.overrides.") | documented("frontends.overrides.")} == {
+        "<name>"
+    }
 
 
 def test_an_optional_section_is_documented_as_off() -> None:

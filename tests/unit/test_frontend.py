@@ -51,16 +51,16 @@ def test_a_front_end_is_probed_over_http(full: Asked, frontend: Frontend) -> Non
 
 
 @pytest.mark.parametrize(
-    ("gateway", "url"),
+    ("gateway", "edge", "url"),
     [
-        ({"domain": "pti-calendar.fr"}, "https://api.pti-calendar.fr"),
-        ({"nginx": {"httpsPort": 8444}}, "https://api.pti-calendar.localhost:8444"),
+        ({"domain": "pti-calendar.fr"}, {}, "https://api.pti-calendar.fr"),
+        ({}, {"nginx": {"httpsPort": 8444}}, "https://api.pti-calendar.localhost:8444"),
     ],
 )
 def test_browsers_find_the_api_under_the_domain_and_port_of_the_gateway(
-    ask: Ask, gateway: dict[str, Any], url: str
+    ask: Ask, gateway: dict[str, Any], edge: dict[str, Any], url: str
 ) -> None:
-    asked = ask({"frontends": {"deploy": ["client-pwa"]}, "gateway": {"enabled": True, **gateway}})
+    asked = ask({"frontends": {"deploy": ["client-pwa"]}, "gateway": {"enabled": True, **gateway}, "edge": edge})
     assert asked.workloads["client-pwa"].environment["API_URL"] == url
     assert asked.outputs["gateway"]["api"] == url
 
@@ -68,9 +68,9 @@ def test_browsers_find_the_api_under_the_domain_and_port_of_the_gateway(
 def test_a_front_end_has_its_configured_size(ask: Ask) -> None:
     frontends = {
         "deploy": ["client-pwa", "pro-webapp"],
-        "scaling": {"minimum": 2, "maximum": 4},
+        "scaling": {"minReplicas": 2, "maxReplicas": 4},
         "image": "registry.example.com/{name}:3",
-        "each": {"proWebapp": {"replicas": 2, "memoryMib": 99}},
+        "overrides": {"proWebapp": {"replicas": 2, "memoryMib": 99}},
     }
     workloads = ask({**CLUSTER, "frontends": frontends, "gateway": {"enabled": True}}).workloads
     client, pro = workloads["client-pwa"], workloads["pro-webapp"]

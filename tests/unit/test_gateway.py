@@ -15,7 +15,7 @@ from workloads import CertificateRequest, Endpoint, Route
 
 HOSTS = ["api", *(one.subdomain for one in FRONTENDS)]
 PUBLIC = ["/auth/login", "/v1.0/", "/v1.0/terms"]
-USER_WITH_LOGIN = {"deploy": ["user", "rdv"], "each": {"user": {"publicPaths": PUBLIC}}}
+USER_WITH_LOGIN = {"deploy": ["user", "rdv"], "overrides": {"user": {"publicPaths": PUBLIC}}}
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ class TestNginx:
 
     @pytest.mark.parametrize(("port", "shown"), [(443, ""), (8444, ":8444")])
     def test_plain_http_is_redirected_to_the_public_port(self, ask: Ask, port: int, shown: str) -> None:
-        asked = ask(stack({"nginx": {"httpsPort": port}}))
+        asked = ask(stack(edge={"nginx": {"httpsPort": port}}))
         assert f"return 308 https://$host{shown}$request_uri;" in asked.files["nginx/configuration"]["nginx.conf"]
 
     def test_it_connects_to_kong_and_the_front_ends_without_waiting_for_them(self, full: Asked) -> None:
@@ -271,7 +271,7 @@ class TestNginx:
         assert "${" not in configuration
 
     def test_services_see_the_public_port(self, ask: Ask) -> None:
-        api = server(ask(stack({"nginx": {"httpsPort": 8444}})), "api.pti-calendar.localhost")
+        api = server(ask(stack(edge={"nginx": {"httpsPort": 8444}})), "api.pti-calendar.localhost")
         assert "proxy_set_header X-Forwarded-Port 8444;" in api
 
     def test_it_limits_each_client(self, full: Asked) -> None:
@@ -320,9 +320,10 @@ def mounted_secrets(asked: Asked) -> dict[str, str]:
 class TestTheClustersOwnEdge:
     def test_an_ingress_routes_every_host_to_its_workload(self, ask: Ask) -> None:
         annotations = {"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"}
-        ingress = {"className": "traefik", "controllerNamespace": "edge", "annotations": annotations}
-        gateway = {"edge": "ingress", "domain": "pti.fr", "ingress": ingress, "tls": {"source": "secret"}}
-        asked = ask(stack(gateway, frontends={"deploy": "all"}, **CLUSTER))
+        ingress = {"className": "traefik", "annotations": annotations}
+        edge = {"kind": "ingress", "controllerNamespace": "edge", "ingress": ingress}
+        gateway = {"domain": "pti.fr", "tls": {"source": "secret"}}
+        asked = ask(stack(gateway, edge=edge, frontends={"deploy": "all"}, **CLUSTER))
         (exposure,) = asked.exposures
         frontends = [Route(f"{one.subdomain}.pti.fr", Endpoint(one.name, one.port)) for one in FRONTENDS]
         assert exposure.routes == (Route("api.pti.fr", Endpoint("kong", 8000)), *frontends)
@@ -333,14 +334,15 @@ class TestTheClustersOwnEdge:
         assert "nginx" not in asked.workloads
 
     def test_a_shared_gateway_holds_the_certificate_itself(self, ask: Ask) -> None:
-        ingress = {"gateway": "public", "gatewayNamespace": "gateways", "httpsListener": "tls", "httpListener": "web"}
-        (exposure,) = ask(stack({"edge": "gateway-api", "ingress": ingress}, **CLUSTER)).exposures
+        gateway = {"gateway": "public", "gatewayNamespace": "gateways", "httpsListener": "tls", "httpListener": "web"}
+        (exposure,) = ask(stack(edge={"kind": "gateway-api", "gatewayApi": gateway}, **CLUSTER)).exposures
         assert (exposure.kind, exposure.gateway, exposure.gateway_namespace) == ("gateway-api", "public", "gateways")
         assert exposure.tls is None
         assert (exposure.https_listener, exposure.http_listener) == ("tls", "web")
 
     def test_responses_have_the_headers_that_nginx_would_add(self, ask: Ask, full: Asked) -> None:
-        (exposure,) = ask(stack({"edge": "gateway-api", "ingress": {"gateway": "public"}}, **CLUSTER)).exposures
+        edge = {"kind": "gateway-api", "gatewayApi": {"gateway": "public"}}
+        (exposure,) = ask(stack(edge=edge, **CLUSTER)).exposures
         nginx = full.files["nginx/configuration"]["nginx.conf"]
         added = {f'add_header {name} "{text}" always;' for name, text in exposure.response_headers.items()}
         assert added

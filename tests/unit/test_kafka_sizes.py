@@ -66,7 +66,7 @@ class TestRetention:
     def test_a_segment_holds_the_largest_batch_of_events(self, gib: int) -> None:
         fits = int(gib * 1024 * 0.6 / 8 / 6)
         for topics in {1, min(fits, 10_000)}:
-            sizes = retention(Kafka(mode="kraft", storage_gib=gib, topics=topics))
+            sizes = retention(Kafka(mode="kraft", storage_gib=gib, expected_topics=topics))
             assert 2 * MIB <= sizes.segment <= 1024 * MIB
             assert sizes.internal_segment >= 2 * MIB
             assert sizes.partition >= 2 * sizes.segment
@@ -82,8 +82,8 @@ class TestRetention:
         assert int(found["metadata.max.retention.bytes"]) == 100 * MIB
 
     def test_five_brokers_share_the_three_replicas_of_each_partition(self) -> None:
-        assert Kafka(mode="kraft", brokers=5, topics=10, partitions=1).partitions_per_broker == 6
+        assert Kafka(mode="kraft", brokers=5, expected_topics=10, partitions=1).partitions_per_broker == 6
 
     def test_more_topics_than_fit_are_refused(self) -> None:
-        rule = ("storageGib 1 and partitions 6", "8 MiB", "'pti-calendar:kafka.topics' 12 (or less)")
-        assert_refused(refused_keys({"kafka": {"storageGib": 1, "topics": 13}}), {"kafka.topics": rule})
+        rule = ("storageGib 1 and partitions 6", "8 MiB", "'pti-calendar:kafka.expectedTopics' 12 (or less)")
+        assert_refused(refused_keys({"kafka": {"storageGib": 1, "expectedTopics": 13}}), {"kafka.expectedTopics": rule})

@@ -100,7 +100,7 @@ class TestHardening:
         assert "imagePullSecrets" not in account
 
     def test_images_are_pulled_with_the_secrets_of_the_settings(self) -> None:
-        account = deployed(workload(), pull_secrets=("registry",)).one("ServiceAccount", "web").inputs
+        account = deployed(workload(), image_pull_secrets=("registry",)).one("ServiceAccount", "web").inputs
         assert account["imagePullSecrets"] == [{"name": "registry"}]
 
     @EVERY_KIND

@@ -98,7 +98,7 @@ def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
 # Registrations come in another order in each process, and each worker must collect the same tests.
 OBJECTS = [
     one
-    for one in sorted(run(program, storage_class="fast", pull_secrets=("registry",)).registrations, key=str)
+    for one in sorted(run(program, storage_class="fast", image_pull_secrets=("registry",)).registrations, key=str)
     if one.type.startswith("kubernetes:")
 ]
 

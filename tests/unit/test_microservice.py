@@ -174,7 +174,7 @@ def test_a_service_has_its_configured_size(ask: Ask) -> None:
         "replicas": 3,
         "memoryMib": 300,
         "cpuRequest": 0.4,
-        "each": {"rdv": {"scaling": {"minimum": 2, "maximum": 8, "cpuPercent": 60}, "image": "rdv:2"}},
+        "overrides": {"rdv": {"scaling": {"minReplicas": 2, "maxReplicas": 8, "cpuPercent": 60}, "image": "rdv:2"}},
     }
     postgres = {"maxConnections": 300, "memoryMib": 2048}
     workloads = ask({**CLUSTER, "postgres": postgres, "services": services}).workloads

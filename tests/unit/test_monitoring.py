@@ -17,7 +17,12 @@ EXPORTERS = {"postgres", "redis", "kafka", "nginx", "probe", "node"}
 UNWATCHED = {"pgadmin", "redis-commander", "kafka-ui", "grafana", "zookeeper"}
 """Workloads that users don't notice directly, and ZooKeeper, which every broker needs."""
 
-ON_A_CLUSTER = {**CLUSTER, "services": {"deploy": ["user", "rdv"]}, "gateway": {"enabled": True, "edge": "ingress"}}
+ON_A_CLUSTER = {
+    **CLUSTER,
+    "services": {"deploy": ["user", "rdv"]},
+    "gateway": {"enabled": True},
+    "edge": {"kind": "ingress"},
+}
 
 
 def stack(monitoring: dict[str, Any] | None = None, **others: Any) -> dict[str, Any]:
@@ -138,7 +143,7 @@ class TestWhatIsWatched:
         clustered = ask({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
         for asked in (ask(stack()), clustered):
             assert "certificates.yml" not in asked.files["prometheus/rules"]
-        of_its_own = {**ON_A_CLUSTER, "gateway": {"enabled": True}, "monitoring": {"enabled": True}}
+        of_its_own = {**ON_A_CLUSTER, "edge": {"kind": "nginx"}, "monitoring": {"enabled": True}}
         assert "certificates.yml" in ask(of_its_own, PROVIDERS_SECRETS).files["prometheus/rules"]
 
 
@@ -319,16 +324,16 @@ class TestWhoIsTold:
 
     def test_a_webhooks_url_is_a_secret(self, ask: Ask) -> None:
         asked = ask(
-            stack({"receivers": {"webhook": True, "watchdog": True}}),
-            {"alertWebhookUrl": "https://one.example.com", "watchdogWebhookUrl": "https://two.example.com"},
+            stack({"receivers": {"webhook": True, "heartbeat": True}}),
+            {"alertWebhookUrl": "https://one.example.com", "heartbeatWebhookUrl": "https://two.example.com"},
         )
         people, watchdog, _ = routing(asked)["receivers"]
         folder = "/run/secrets/alertmanager"
         assert [one["url_file"] for one in people["webhook_configs"]] == [f"{folder}/alertWebhookUrl"]
-        assert [one["url_file"] for one in watchdog["webhook_configs"]] == [f"{folder}/watchdogWebhookUrl"]
+        assert [one["url_file"] for one in watchdog["webhook_configs"]] == [f"{folder}/heartbeatWebhookUrl"]
         assert asked.files["alertmanager/secrets"] == {
             "alertWebhookUrl": "https://one.example.com",
-            "watchdogWebhookUrl": "https://two.example.com",
+            "heartbeatWebhookUrl": "https://two.example.com",
         }
         assert "alertmanager/secrets" in asked.secret_files
         assert asked.workloads["alertmanager"].connects_to == (INTERNET,)

@@ -180,10 +180,10 @@ def test_a_mail_login_is_a_file() -> None:
 
 
 def test_the_watchdog_has_its_own_receiver() -> None:
-    receivers = Receivers(email=EMAIL, watchdog=True)
+    receivers = Receivers(email=EMAIL, heartbeat=True)
     watchdog = receiver(receivers, "watchdog")
     assert watchdog["webhook_configs"] == [
-        {"url_file": "/run/secrets/alertmanager/watchdogWebhookUrl", "send_resolved": False}
+        {"url_file": "/run/secrets/alertmanager/heartbeatWebhookUrl", "send_resolved": False}
     ]
 
 

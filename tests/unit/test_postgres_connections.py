@@ -25,7 +25,7 @@ def test_a_roles_limit_covers_all_replicas_and_two_more(ask: Ask) -> None:
     services = {
         "replicas": 2,
         "databasePoolMax": 3,
-        "each": {"rdv": {"databasePoolMax": 7}, "user": {"scaling": {"minimum": 1, "maximum": 6}}},
+        "overrides": {"rdv": {"databasePoolMax": 7}, "user": {"scaling": {"minReplicas": 1, "maxReplicas": 6}}},
     }
     found = table(ask({**CLUSTER, "services": services}))
     assert found == {one.name: 3 * (2 + 2) for one in SERVICES} | {"rdv": 7 * 4, "user": 3 * (6 + 2)}
@@ -33,7 +33,7 @@ def test_a_roles_limit_covers_all_replicas_and_two_more(ask: Ask) -> None:
 
 def test_the_service_gets_its_pool_size(ask: Ask) -> None:
     asked = ask(
-        {"services": {"deploy": ["user", "rdv"], "databasePoolMax": 3, "each": {"rdv": {"databasePoolMax": 2}}}},
+        {"services": {"deploy": ["user", "rdv"], "databasePoolMax": 3, "overrides": {"rdv": {"databasePoolMax": 2}}}},
     )
     told = {name: asked.workloads[name].environment["DATABASE_POOL_MAX"] for name in ("user", "rdv")}
     assert told == {"user": "3", "rdv": "2"}
@@ -50,8 +50,8 @@ def test_the_defaults_fit_with_one_and_the_prod_stack_with_two_replicas() -> Non
     ("services", "sum_of_services"),
     [
         ({"replicas": 6, "databasePoolMax": 10}, 7 * 8 * 10),
-        ({"scaling": {"maximum": 6}}, 7 * 8 * 5),
-        ({"each": {"audit": {"databasePoolMax": 50}}}, 6 * 3 * 5 + 3 * 50),
+        ({"scaling": {"maxReplicas": 6}}, 7 * 8 * 5),
+        ({"overrides": {"audit": {"databasePoolMax": 50}}}, 6 * 3 * 5 + 3 * 50),
     ],
     ids=["many replicas", "scaled", "one large pool"],
 )

@@ -149,8 +149,10 @@ def test_the_namespace_comes_first_with_a_default_deny_policy() -> None:
 
 
 def test_a_cluster_edge_is_in_the_ingress_folder() -> None:
-    issued = {"enabled": True, "edge": "ingress", "tls": {"source": "cert-manager", "issuer": "letsencrypt"}}
-    kinds = {one.manifest["kind"] for one in rendered(gateway=issued) if one.folder == "ingress"}
+    issued = {"enabled": True, "tls": {"source": "cert-manager", "issuer": "letsencrypt"}}
+    kinds = {
+        one.manifest["kind"] for one in rendered(gateway=issued, edge={"kind": "ingress"}) if one.folder == "ingress"
+    }
     assert kinds >= {"Ingress", "Certificate", "NetworkPolicy", "Deployment"}
 
 

@@ -109,12 +109,12 @@ BAD = [
     ),
     Bad(
         "fewer replicas at most than at least",
-        {**CLUSTER, "services": {"scaling": {"minimum": 4, "maximum": 3}}},
+        {**CLUSTER, "services": {"scaling": {"minReplicas": 4, "maxReplicas": 3}}},
         entry(
-            "services.scaling.maximum",
+            "services.scaling.maxReplicas",
             value="3",
-            problem="is lower than minimum (4)",
-            fix="pulumi config set --path 'pti-calendar:services.scaling.maximum' 4",
+            problem="is lower than minReplicas (4)",
+            fix="pulumi config set --path 'pti-calendar:services.scaling.maxReplicas' 4",
             default=default("6", "Scaling"),
         ),
     ),
@@ -131,9 +131,9 @@ BAD = [
     ),
     Bad(
         "a number of replicas beside scaling, of one front end",
-        {**CLUSTER, "frontends": {"each": {"clientPwa": {"replicas": 2, "scaling": {}}}}},
+        {**CLUSTER, "frontends": {"overrides": {"clientPwa": {"replicas": 2, "scaling": {}}}}},
         entry(
-            "frontends.each.clientPwa.replicas",
+            "frontends.overrides.clientPwa.replicas",
             value="2",
             problem="has no effect together with 'scaling'",
             fix="remove one of them",
@@ -143,19 +143,19 @@ BAD = [
     Bad(
         "a number for scaling",
         {**CLUSTER, "services": {"scaling": 3}},
-        entry("services.scaling", value="3", must_be="a section with the keys minimum, maximum, cpuPercent"),
+        entry("services.scaling", value="3", must_be="a section with the keys minReplicas, maxReplicas, cpuPercent"),
     ),
     Bad(
         "a key of scaling with a typing error",
-        {**CLUSTER, "services": {"scaling": {"maximun": 3}}},
-        entry("services.scaling.maximun", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'maximum'?"),
+        {**CLUSTER, "services": {"scaling": {"maxReplica": 3}}},
+        entry("services.scaling.maxReplica", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'maxReplicas'?"),
     ),
     *(
         Bad(
             f"{path} as a public path",
-            {"services": {"each": {"user": {"publicPaths": [path]}}}},
+            {"services": {"overrides": {"user": {"publicPaths": [path]}}}},
             entry(
-                "services.each.user.publicPaths",
+                "services.overrides.user.publicPaths",
                 value=repr(path),
                 must_be="a list of text such as ['/auth/login']",
                 default=default("()", "ServiceSizing"),
@@ -224,7 +224,7 @@ def test_an_application_has_the_common_settings_without_overrides() -> None:
                 "image": "registry.example.com/{name}:2",
                 "replicas": 2,
                 "memoryMib": 300,
-                "each": {"rdv": {"replicas": 4, "memoryMib": 500, "cpuRequest": 0.5, "image": "rdv:3"}},
+                "overrides": {"rdv": {"replicas": 4, "memoryMib": 500, "cpuRequest": 0.5, "image": "rdv:3"}},
             },
         }
     ).services
@@ -237,9 +237,9 @@ def test_an_application_has_the_common_settings_without_overrides() -> None:
 @pytest.mark.parametrize(
     ("own", "expected"),
     [
-        ({}, Scaling(minimum=2, maximum=8)),
+        ({}, Scaling(min_replicas=2, max_replicas=8)),
         ({"replicas": 3}, None),
-        ({"scaling": {"maximum": 3}}, Scaling(maximum=3)),
+        ({"scaling": {"maxReplicas": 3}}, Scaling(max_replicas=3)),
     ],
     ids=["as all", "a number of its own", "scaling of its own"],
 )
@@ -247,31 +247,31 @@ def test_an_override_takes_precedence_over_the_common_scaling(own: Mapping[str, 
     stack = {
         **CLUSTER,
         **MANY_CONNECTIONS,
-        "services": {"deploy": ["user"], "scaling": {"maximum": 8}, "each": {"user": own}},
+        "services": {"deploy": ["user"], "scaling": {"maxReplicas": 8}, "overrides": {"user": own}},
     }
     assert parsed(stack).services.of(USER).scaling == expected
 
 
 def test_a_front_ends_key_is_in_camel_case() -> None:
-    frontends = parsed({"frontends": {"each": {"callcenterWebapp": {"memoryMib": 99}}}}).frontends
+    frontends = parsed({"frontends": {"overrides": {"callcenterWebapp": {"memoryMib": 99}}}}).frontends
     assert frontends.of(FRONTENDS[3]).memory_mib == 99
 
 
 def test_a_front_ends_name_is_not_a_key() -> None:
-    found = refused_keys({"frontends": {"each": {"client-pwa": {}}}})
-    assert_refused(found, {"frontends.each.client-pwa": (UNKNOWN, "did you mean 'clientPwa'?")})
+    found = refused_keys({"frontends": {"overrides": {"client-pwa": {}}}})
+    assert_refused(found, {"frontends.overrides.client-pwa": (UNKNOWN, "did you mean 'clientPwa'?")})
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/health/", "/Health/live", "/.metrics", "/metrics.", "/health./live"])
 def test_an_internal_path_is_refused_as_a_public_path(path: str) -> None:
-    assert refused_keys({"services": {"each": {"user": {"publicPaths": [path]}}}}).keys() == {
-        "services.each.user.publicPaths"
+    assert refused_keys({"services": {"overrides": {"user": {"publicPaths": [path]}}}}).keys() == {
+        "services.overrides.user.publicPaths"
     }
 
 
 @pytest.mark.parametrize("path", ["/health-records", "/a/metrics"])
 def test_a_path_that_only_begins_like_an_internal_one_is_accepted(path: str) -> None:
-    services = parsed({"services": {"each": {"user": {"publicPaths": [path]}}}}).services
+    services = parsed({"services": {"overrides": {"user": {"publicPaths": [path]}}}}).services
     assert services.differing(USER).public_paths == (path,)
 
 
@@ -279,7 +279,7 @@ def test_a_path_that_only_begins_like_an_internal_one_is_accepted(path: str) -> 
     "path", ["/auth/login", "/public/", "/webhooks/stripe", "/v1.2/a-b_c", "/.well-known/jwks.json"]
 )
 def test_a_public_path_is_a_path_below_the_service(path: str) -> None:
-    services = parsed({"services": {"each": {"user": {"publicPaths": [path]}}}}).services
+    services = parsed({"services": {"overrides": {"user": {"publicPaths": [path]}}}}).services
     assert services.differing(USER).public_paths == (path,)
 
 

@@ -26,7 +26,7 @@ DEVELOPER: Mapping[str, Any] = {
     "protect": True,
     "images": {"registry": "registry.example.com:5000/mirror"},
     "postgres": {
-        "mode": "statefulset",
+        "mode": "single",
         "image": "postgres:17.2",
         "port": 1,
         "memoryMib": 1048576,
@@ -51,7 +51,7 @@ DEVELOPER: Mapping[str, Any] = {
         "cpuRequest": 0.7,
         "storageGib": 12,
         "partitions": 3,
-        "topics": 40,
+        "expectedTopics": 40,
         "zookeeper": {"image": "zookeeper:3.9.4", "port": 3, "heapMib": 64},
     },
     "services": {
@@ -63,18 +63,17 @@ DEVELOPER: Mapping[str, Any] = {
         "migrationCommand": ["npm", "run", "migrate"],
         "environment": {"LOG_LEVEL": "debug"},
         "databasePoolMax": 9,
-        "each": {"user": {**SIZING, "databasePoolMax": 3, "publicPaths": ["/auth/login", "/auth/refresh"]}},
+        "overrides": {"user": {**SIZING, "databasePoolMax": 3, "publicPaths": ["/auth/login", "/auth/refresh"]}},
     },
     "frontends": {
         "deploy": ["pro-webapp"],
         "image": "localhost:5000/web/{name}:7",
         "memoryMib": 96,
         "cpuRequest": 0.15,
-        "each": {"proWebapp": SIZING},
+        "overrides": {"proWebapp": SIZING},
     },
     "gateway": {
         "enabled": True,
-        "edge": "nginx",
         "domain": "example.localhost",
         "corsOrigins": ["https://example.localhost:8444"],
         "maxBodyMib": 20,
@@ -89,6 +88,9 @@ DEVELOPER: Mapping[str, Any] = {
             "memoryMib": 600,
             "cpuRequest": 0.4,
         },
+    },
+    "edge": {
+        "kind": "nginx",
         "nginx": {"image": "nginxinc/nginx-unprivileged:1.29", "httpPort": 8000, "httpsPort": 8444, "memoryMib": 65},
     },
     "devTools": {
@@ -119,7 +121,7 @@ MONITORED: Mapping[str, Any] = {
             "memoryMib": 300,
         },
         "alertmanager": {"image": "prom/alertmanager:v0.28.0", "port": 19093, "url": "http://127.0.0.1:9093"},
-        "exporters": {name: f"mirror/{name}:1" for name in ("postgres", "redis", "kafka", "nginx", "probe", "node")},
+        "exporters": {name: f"mirror/{name}:1" for name in ("postgres", "redis", "kafka", "nginx", "blackbox", "node")},
         "thresholds": {
             "latencyMs": 400,
             "errorPercent": 4.0,
@@ -136,7 +138,7 @@ MONITORED: Mapping[str, Any] = {
                 "username": "alerts",
             },
             "webhook": True,
-            "watchdog": True,
+            "heartbeat": True,
         },
     },
 }
@@ -147,7 +149,7 @@ IN_A_CLUSTER: Mapping[str, Any] = {
         "namespace": "pti-prod",
         "clusterDomain": "cluster.example",
         "storageClass": "fast",
-        "pullSecrets": ["registry"],
+        "imagePullSecrets": ["registry"],
         "dnsCidrs": ["10.0.0.10/32"],
         "connectTimeoutS": 20,
     },
@@ -161,12 +163,15 @@ IN_A_CLUSTER: Mapping[str, Any] = {
     "services": {
         "deploy": ["user", "rdv"],
         "replicas": 4,
-        "each": {"user": {"replicas": 5}, "rdv": {"scaling": {"minimum": 3, "maximum": 9, "cpuPercent": 55}}},
+        "overrides": {
+            "user": {"replicas": 5},
+            "rdv": {"scaling": {"minReplicas": 3, "maxReplicas": 9, "cpuPercent": 55}},
+        },
     },
     "frontends": {
         "deploy": ["client-pwa", "admin-webapp"],
-        "scaling": {"minimum": 1, "maximum": 5, "cpuPercent": 80},
-        "each": {"clientPwa": {"replicas": 3}, "adminWebapp": {"scaling": {"maximum": 2}}},
+        "scaling": {"minReplicas": 1, "maxReplicas": 5, "cpuPercent": 80},
+        "overrides": {"clientPwa": {"replicas": 3}, "adminWebapp": {"scaling": {"maxReplicas": 2}}},
     },
     "gateway": {
         "enabled": True,
@@ -177,8 +182,8 @@ IN_A_CLUSTER: Mapping[str, Any] = {
             "issuerKind": "Issuer",
         },
         "kong": {"replicas": 3},
-        "nginx": {"replicas": 3},
     },
+    "edge": {"nginx": {"replicas": 3}},
 }
 WITH_MANAGED_STORES: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
@@ -206,15 +211,15 @@ WITH_MANAGED_STORES: Mapping[str, Any] = {
             "cidrs": ["10.3.0.0/16"],
         },
     },
-    "services": {"deploy": [], "scaling": {"maximum": 20}},
+    "services": {"deploy": [], "scaling": {"maxReplicas": 20}},
     "frontends": {"replicas": 3},
-    "gateway": {
-        "enabled": True,
-        "edge": "ingress",
+    "gateway": {"enabled": True},
+    "edge": {
+        "kind": "ingress",
+        "controllerNamespace": "edge",
         "ingress": {
             "className": "traefik",
             "annotations": {"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"},
-            "controllerNamespace": "edge",
         },
     },
 }
@@ -223,14 +228,14 @@ BEHIND_A_SHARED_GATEWAY: Mapping[str, Any] = {
     "kubernetes": KUBECONFIG,
     "monitoring": {
         "enabled": True,
-        "prometheus": {"kubelets": True},
+        "prometheus": {"scrapeKubelets": True},
         "exporters": {"kubeState": "mirror/ksm:1"},
         "receivers": {"none": True},
     },
-    "gateway": {
-        "enabled": True,
-        "edge": "gateway-api",
-        "ingress": {
+    "gateway": {"enabled": True},
+    "edge": {
+        "kind": "gateway-api",
+        "gatewayApi": {
             "gateway": "public",
             "gatewayNamespace": "gateways",
             "httpsListener": "https",
@@ -251,7 +256,7 @@ GIVEN = {
     "kafkaPassword": "hunter2",
     "alertEmailPassword": "hunter2",
     "alertWebhookUrl": "https://alerts.example.com",
-    "watchdogWebhookUrl": "https://alive.example.com",
+    "heartbeatWebhookUrl": "https://alive.example.com",
 }
 
 
@@ -261,7 +266,7 @@ def keys_of(configuration: Mapping[str, Any], path: str = "") -> Iterator[str]:
         if isinstance(value, Mapping) and key not in ("environment", "scaling", "annotations"):
             yield from keys_of(value, f"{path}{key}.")
         else:
-            yield re.sub(r"\.each\.\w+\.", ".each.*.", f"{path}{key}")
+            yield re.sub(r"\.overrides\.\w+\.", ".overrides.*.", f"{path}{key}")
 
 
 def keys_there_are() -> set[str]:
@@ -274,7 +279,7 @@ def keys_there_are() -> set[str]:
             if name:
                 yield from below(schema["$defs"][name], f"{path}{key}.")
             else:
-                yield re.sub(r"\.each\.\w+\.", ".each.*.", f"{path}{key}")
+                yield re.sub(r"\.overrides\.\w+\.", ".overrides.*.", f"{path}{key}")
 
     return {*below(schema, "")}
 

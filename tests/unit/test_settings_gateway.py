@@ -34,63 +34,9 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
         {"tls.issuerKind": ("has no effect with the source 'secret'", REMOVED)},
     ),
     (
-        "nginx beside an Ingress",
-        {"edge": "ingress", "nginx": {"memoryMib": 100}},
-        {"nginx": ("has no effect with the edge 'ingress'", REMOVED)},
-    ),
-    (
-        "an Ingress beside nginx",
-        {"ingress": {"className": "traefik"}},
-        {"ingress": ("has no effect with the edge 'nginx'", REMOVED)},
-    ),
-    (
-        "routes without a Gateway",
-        {"edge": "gateway-api"},
-        {"ingress.gateway": ("is required with the edge 'gateway-api'", "GATEWAY")},
-    ),
-    (
-        "an Ingress with a Gateway",
-        {
-            "edge": "ingress",
-            "ingress": {
-                "gateway": "public",
-                "gatewayNamespace": "gateways",
-                "httpsListener": "https",
-                "httpListener": "http",
-            },
-        },
-        {
-            f"ingress.{key}": ("has no effect with the edge 'ingress'", REMOVED)
-            for key in ("gateway", "gatewayNamespace", "httpsListener", "httpListener")
-        },
-    ),
-    (
-        "routes with what is an Ingress'",
-        {"edge": "gateway-api", "ingress": {"gateway": "public", "className": "traefik", "annotations": {"a": "b"}}},
-        {
-            f"ingress.{key}": ("has no effect with the edge 'gateway-api'", REMOVED)
-            for key in ("className", "annotations")
-        },
-    ),
-    (
-        "routes on the listener without TLS too",
-        {"edge": "gateway-api", "ingress": {"gateway": "public", "httpListener": "http"}},
-        {"ingress.httpsListener": "must name another listener than httpListener (http)"},
-    ),
-    (
-        "a listener that leads to itself",
-        {"edge": "gateway-api", "ingress": {"gateway": "public", "httpsListener": "web", "httpListener": "web"}},
-        {"ingress.httpsListener": "must name another listener than httpListener (web)"},
-    ),
-    (
         "fewer requests an hour than a minute",
         {"rateLimit": {"perMinute": 100, "perHour": 99}},
         {"rateLimit.perHour": ("is lower than perMinute (100)", " 100")},
-    ),
-    (
-        "one port for HTTP and HTTPS",
-        {"nginx": {"httpPort": 443}},
-        {"nginx.httpsPort": "is the same as httpPort (443)"},
     ),
     ("a domain in upper case", {"domain": "PTI.fr"}, {"domain": "text such as 'pti-calendar.fr'"}),
     (
@@ -103,7 +49,56 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
         {"corsOrigins": ["*"]},
         {"corsOrigins": "a list of text such as ['https://app.pti-calendar.fr']"},
     ),
-    ("an edge there isn't", {"edge": "haproxy"}, {"edge": "one of 'nginx', 'ingress', 'gateway-api'"}),
+]
+
+
+BAD_EDGES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
+    (
+        "nginx beside an Ingress",
+        {"kind": "ingress", "nginx": {"memoryMib": 100}},
+        {"nginx": ("has no effect with the kind 'ingress'", REMOVED)},
+    ),
+    (
+        "an Ingress beside nginx",
+        {"ingress": {"className": "traefik"}},
+        {"ingress": ("has no effect with the kind 'nginx'", REMOVED)},
+    ),
+    (
+        "routes without a Gateway",
+        {"kind": "gateway-api"},
+        {"gatewayApi.gateway": ("is required with the kind 'gateway-api'", "GATEWAY")},
+    ),
+    (
+        "an Ingress with a Gateway",
+        {"kind": "ingress", "gatewayApi": {"gateway": "public"}},
+        {"gatewayApi": ("has no effect with the kind 'ingress'", REMOVED)},
+    ),
+    (
+        "routes with an Ingress' annotations",
+        {"kind": "gateway-api", "gatewayApi": {"gateway": "public"}, "ingress": {"annotations": {"a": "b"}}},
+        {"ingress": ("has no effect with the kind 'gateway-api'", REMOVED)},
+    ),
+    (
+        "a controller's namespace with nginx",
+        {"controllerNamespace": "traefik"},
+        {"controllerNamespace": ("has no effect with the kind 'nginx'", REMOVED)},
+    ),
+    (
+        "routes on the listener without TLS too",
+        {"kind": "gateway-api", "gatewayApi": {"gateway": "public", "httpListener": "http"}},
+        {"gatewayApi.httpsListener": "must name another listener than httpListener (http)"},
+    ),
+    (
+        "a listener that leads to itself",
+        {"kind": "gateway-api", "gatewayApi": {"gateway": "public", "httpsListener": "web", "httpListener": "web"}},
+        {"gatewayApi.httpsListener": "must name another listener than httpListener (web)"},
+    ),
+    (
+        "one port for HTTP and HTTPS",
+        {"nginx": {"httpPort": 443}},
+        {"nginx.httpsPort": "is the same as httpPort (443)"},
+    ),
+    ("an edge there isn't", {"kind": "haproxy"}, {"kind": "one of 'nginx', 'ingress', 'gateway-api'"}),
 ]
 
 
@@ -111,6 +106,19 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
 def test_a_contradiction_is_refused(gateway: Mapping[str, Any], expected: Mapping[str, Rule]) -> None:
     found = refused_keys({**CLUSTER, "gateway": {"enabled": True, **gateway}})
     assert_refused(found, {f"gateway.{key}": rule for key, rule in expected.items()})
+
+
+@pytest.mark.parametrize(("edge", "expected"), [one[1:] for one in BAD_EDGES], ids=[one[0] for one in BAD_EDGES])
+def test_a_conflict_of_the_edge_is_refused(edge: Mapping[str, Any], expected: Mapping[str, Rule]) -> None:
+    found = refused_keys({**CLUSTER, "gateway": {"enabled": True}, "edge": edge})
+    assert_refused(found, {f"edge.{key}": rule for key, rule in expected.items()})
+
+
+def test_an_edge_requires_that_the_gateway_is_on_or_off() -> None:
+    rule = ("is not set, although the section edge has settings", "true", "or false")
+    assert_refused(refused_keys({"edge": {"nginx": {"replicas": 1}}}), {"gateway.enabled": rule})
+    parsed({"edge": {"nginx": {"replicas": 1}}, "gateway": {"enabled": False}})
+    parsed({"edge": {}})
 
 
 def test_an_admin_port_without_the_admin_api_is_refused() -> None:

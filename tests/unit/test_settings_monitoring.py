@@ -28,8 +28,8 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     ),
     (
         "kubelets of an engine",
-        {"prometheus": {"kubelets": True}},
-        {"prometheus.kubelets": ("on Docker: an engine has no kubelets", "false")},
+        {"prometheus": {"scrapeKubelets": True}},
+        {"prometheus.scrapeKubelets": ("on Docker: an engine has no kubelets", "false")},
     ),
     (
         "a receiver and none on purpose",
@@ -62,12 +62,12 @@ def test_a_contradiction_is_refused(monitoring: Mapping[str, Any], expected: Map
     assert_refused(found, {f"monitoring.{key}": rule for key, rule in expected.items()})
 
 
-NGINX = ("has no effect without nginx (gateway.enabled, gateway.edge: nginx)", "pulumi config rm")
+NGINX = ("has no effect without nginx (gateway.enabled, edge.kind: nginx)", "pulumi config rm")
 
 
 @pytest.mark.parametrize(
     "others",
-    [{}, {"gateway": {"enabled": False}}, {**CLUSTER, "gateway": {"enabled": True, "edge": "ingress"}}],
+    [{}, {"gateway": {"enabled": False}}, {**CLUSTER, "gateway": {"enabled": True}, "edge": {"kind": "ingress"}}],
     ids=["no gateway", "a gateway that is off", "an edge of the cluster's"],
 )
 def test_a_certificate_threshold_without_nginx_is_refused(others: Mapping[str, Any]) -> None:
@@ -98,12 +98,14 @@ def test_node_exporter_is_refused_in_a_cluster() -> None:
 
 
 def test_kubelet_metrics_are_accepted_in_a_cluster() -> None:
-    assert parsed({**CLUSTER, "monitoring": {"enabled": True, "prometheus": {"kubelets": True}}}).monitoring.enabled
+    assert parsed(
+        {**CLUSTER, "monitoring": {"enabled": True, "prometheus": {"scrapeKubelets": True}}}
+    ).monitoring.enabled
 
 
 @pytest.mark.parametrize(
     ("receivers", "key"),
-    [({"webhook": True}, "alertWebhookUrl"), ({"watchdog": True}, "watchdogWebhookUrl")],
+    [({"webhook": True}, "alertWebhookUrl"), ({"heartbeat": True}, "heartbeatWebhookUrl")],
 )
 def test_a_webhook_url_is_required_even_with_well_known_credentials(receivers: Mapping[str, Any], key: str) -> None:
     configured = {"credentials": "well-known", "monitoring": {"enabled": True, "receivers": receivers}}
@@ -116,11 +118,11 @@ EMAIL = {"to": ["a@example.com"], "smarthost": "smtp.example.com:587"}
 
 
 @pytest.mark.parametrize("place", [{}, CLUSTER], ids=["Docker", "Kubernetes"])
-@pytest.mark.parametrize("receivers", [{}, {"watchdog": True}, {"none": False}], ids=str)
+@pytest.mark.parametrize("receivers", [{}, {"heartbeat": True}, {"none": False}], ids=str)
 def test_a_protected_stack_without_a_receiver_is_refused(
     place: Mapping[str, Any], receivers: Mapping[str, Any]
 ) -> None:
-    given = {"watchdogWebhookUrl": "set"}
+    given = {"heartbeatWebhookUrl": "set"}
     watched = {**PROTECTED, **place, **given, "monitoring": {"enabled": True, "receivers": receivers}}
     (key, allowed), *others = refused_keys(watched, [*given]).items()
     assert others == []
@@ -130,10 +132,10 @@ def test_a_protected_stack_without_a_receiver_is_refused(
 
 
 @pytest.mark.parametrize(
-    "receivers", [{"none": True}, {"webhook": True}, {"email": EMAIL}, {"none": True, "watchdog": True}], ids=str
+    "receivers", [{"none": True}, {"webhook": True}, {"email": EMAIL}, {"none": True, "heartbeat": True}], ids=str
 )
 def test_a_protected_stack_has_a_receiver_or_none_true(receivers: Mapping[str, Any]) -> None:
-    given = {"alertWebhookUrl": "set", "watchdogWebhookUrl": "set"}
+    given = {"alertWebhookUrl": "set", "heartbeatWebhookUrl": "set"}
     watched = {**PROTECTED, **given, "monitoring": {"enabled": True, "receivers": receivers}}
     assert parsed(watched, [*given]).monitoring.enabled
 

@@ -73,8 +73,8 @@ PORTS = [
 ]
 
 GATEWAY_PORTS = {
-    "gateway.nginx.httpPort": 80,
-    "gateway.nginx.httpsPort": 443,
+    "edge.nginx.httpPort": 80,
+    "edge.nginx.httpsPort": 443,
     "gateway.kong.proxyPort": 8000,
     "gateway.kong.tlsPort": 8443,
     "gateway.kong.adminPort": 8001,

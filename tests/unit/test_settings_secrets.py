@@ -146,7 +146,7 @@ def test_a_stack_without_applications_has_a_credential_for_each_role_and_store()
         "grafanaPassword",
         "alertEmailPassword",
         "alertWebhookUrl",
-        "watchdogWebhookUrl",
+        "heartbeatWebhookUrl",
     }
     left_out = {"pgAdminPassword", "kafkaPassword"}.union(monitoring, *PROVIDERS.values())
     assert required({}) == {one.key for one in CREDENTIALS} - left_out

@@ -44,12 +44,12 @@ MODES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "a managed PostgreSQL that isn't used",
         {"postgres": {"external": {"host": "db"}}},
-        {"postgres.external": ("has no effect in the mode 'statefulset'", REMOVED, "set mode to 'external'")},
+        {"postgres.external": ("has no effect in the mode 'single'", REMOVED, "set mode to 'external'")},
     ),
     (
         "an operator's PostgreSQL that isn't used",
         {"postgres": {"cloudnativepg": {"instances": 3}}},
-        {"postgres.cloudnativepg": ("has no effect in the mode 'statefulset'", REMOVED, "set mode to 'cloudnativepg'")},
+        {"postgres.cloudnativepg": ("has no effect in the mode 'single'", REMOVED, "set mode to 'cloudnativepg'")},
     ),
     (
         "a managed Redis that isn't used",

@@ -71,7 +71,8 @@ def test_the_rules_of_the_settings_read_its_row() -> None:
         "redis": {"port": 6380},
         "kubernetes": {"context": "production"},
         "services": {"deploy": ["rdv"], "local": ["rdv"], "replicas": 2},
-        "gateway": {"enabled": True, "edge": "ingress", "tls": {"source": "cert-manager", "issuer": "ca"}},
+        "edge": {"kind": "ingress"},
+        "gateway": {"enabled": True, "tls": {"source": "cert-manager", "issuer": "ca"}},
     }
     assert_refused(
         refused_keys(configuration),
@@ -81,7 +82,7 @@ def test_the_rules_of_the_settings_read_its_row() -> None:
             "kubernetes": ("has no effect with backend.kind 'memory'",),
             "services.local": ("is not supported on Memory: memory has no host",),
             "services.replicas": ("is not supported on Memory: memory is short",),
-            "gateway.edge": ("is not supported on Memory: memory has no edge",),
+            "edge.kind": ("is not supported on Memory: memory has no edge",),
             "gateway.tls.source": ("is not supported on Memory: memory has no issuer",),
         },
     )

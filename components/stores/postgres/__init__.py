@@ -71,7 +71,7 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
     admin, ssl_mode = ADMIN, "disable"
     depends_on: tuple[str, ...] = (ENDPOINT.workload,)
     servers: Servers | None = None
-    if settings.mode == "statefulset":
+    if settings.mode == "single":
         backend.deploy(server(settings, args.credentials), options)
     elif settings.mode == "cloudnativepg":
         what = "PostgreSQL on several nodes"

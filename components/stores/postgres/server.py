@@ -112,4 +112,6 @@ def cluster(settings: Postgres, credentials: Credentials) -> PostgresCluster:
 
 
 def _fixed_mode(settings: Postgres) -> Fixed:
-    return Fixed("postgres.mode", settings.mode, ANOTHER_MODE)
+    # Records of existing data have the former name of the mode; another name would be refused as a change of mode.
+    mode = "statefulset" if settings.mode == "single" else settings.mode
+    return Fixed("postgres.mode", mode, ANOTHER_MODE)

@@ -55,9 +55,10 @@ RATE_LIMIT = 100_000
 SMALL: dict[str, Any] = {
     "postgres": {"maxConnections": 180, "memoryMib": 1152},
     "kafka": {"brokers": 1},
-    "services": {"deploy": ["user", "rdv"], "replicas": 2, "each": {"payment": None}},
+    "services": {"deploy": ["user", "rdv"], "replicas": 2, "overrides": {"payment": None}},
     "frontends": {"deploy": ["client-pwa"], "replicas": 2},
-    "gateway": {"kong": {"replicas": 2}, "nginx": {"replicas": 2}},
+    "gateway": {"kong": {"replicas": 2}},
+    "edge": {"nginx": {"replicas": 2}},
     "monitoring": {"enabled": False, "prometheus": None, "receivers": None},
 }
 """Applied over `prod`: few services, no monitoring, two pods of every workload that supports them."""
@@ -95,16 +96,16 @@ def prod(cluster: Cluster) -> dict[str, Any]:
                 "replicas": 1,
                 "memoryMib": 192,
                 "cpuRequest": 0.05,
-                "each": {"rdv": {"replicas": 2}, PUBLIC_SERVICE: {"publicPaths": ["/public"]}},
+                "overrides": {"rdv": {"replicas": 2}, PUBLIC_SERVICE: {"publicPaths": ["/public"]}},
             },
             "frontends": {"image": FRONTEND_IMAGE, "replicas": 1, "cpuRequest": 0.02},
             "gateway": {
                 "domain": DOMAIN,
                 # Off in production; if enabled, everyone who may forward a port has access.
                 "kong": {"replicas": 1, "adminApi": True},
-                "nginx": {"replicas": 1},
                 "rateLimit": {"perMinute": RATE_LIMIT},
             },
+            "edge": {"nginx": {"replicas": 1}},
             "monitoring": {
                 "prometheus": {"storageGib": 5, "memoryMib": 256, "scrapeIntervalS": 5},
                 # There are no receivers until the monitoring suite sets its own.

@@ -24,7 +24,7 @@ EVERYTHING: Mapping[str, Any] = {
         "deploy": "all",
         "migrationCommand": ["npm", "run", "migrate"],
         "replicas": None,
-        "scaling": {"minimum": 2, "maximum": 6},
+        "scaling": {"minReplicas": 2, "maxReplicas": 6},
     },
     "monitoring": {"enabled": True},
     # Six replicas of each service need more connections than two.
@@ -34,8 +34,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "prod": {},
     "with monitoring, scaling and migrations": EVERYTHING,
     "with the cluster's own Ingress": {
-        "gateway": {
-            "edge": "ingress",
+        "edge": {
+            "kind": "ingress",
             "nginx": None,
             "ingress": {
                 "className": "traefik",
@@ -44,10 +44,10 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
         },
     },
     "with a Gateway and an operator's database": {
-        "gateway": {
-            "edge": "gateway-api",
+        "edge": {
+            "kind": "gateway-api",
             "nginx": None,
-            "ingress": {
+            "gatewayApi": {
                 "gateway": "public",
                 "gatewayNamespace": "gateway-system",
                 "httpsListener": "https",

@@ -48,11 +48,11 @@ def monitored(stack: ClusterStack, folder: Path) -> Iterator[Watched[Forwarded]]
         folder: where to put the checkout with the shortened times.
     """
     with running_receiver(NODE_ADDRESS) as (receiver, url), stack.running(shortened_checkout(folder)):
-        stack.set_secrets({"alertWebhookUrl": url, "watchdogWebhookUrl": url})
+        stack.set_secrets({"alertWebhookUrl": url, "heartbeatWebhookUrl": url})
         stack.change(
             {
                 "monitoring": {
-                    "receivers": {"webhook": True, "watchdog": True},
+                    "receivers": {"webhook": True, "heartbeat": True},
                     # Each volume is its own file system here, so the default disk limit holds.
                     "thresholds": {"latencyMs": THRESHOLDS["latencyMs"]},
                 }

@@ -35,7 +35,7 @@ DEPLOYED = ("user", "rdv")
 SMALLER: dict[str, Any] = {
     "postgres": {"mode": "cloudnativepg", "cloudnativepg": {"instances": INSTANCES}},
     "kafka": {"brokers": 1},
-    "services": {"deploy": [*DEPLOYED], "each": {"payment": None, "rdv": None}},
+    "services": {"deploy": [*DEPLOYED], "overrides": {"payment": None, "rdv": None}},
     "frontends": {"deploy": ["client-pwa"]},
 }
 """Differences from the prod stack of the other modules."""

@@ -50,7 +50,7 @@ def test_a_release_only_changes_its_service_and_fails_no_request(stack: ClusterS
     tried.failure("A service is released", on="Kubernetes", notice="nothing")
     platform, before = stack.platform(), stack.identities()
     token = platform.token()
-    stack.change({"services": {"each": {"rdv": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
+    stack.change({"services": {"overrides": {"rdv": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
 
     assert touched(stack.preview().succeeded()) == {"rdv", "rdv-migrations"}
     with Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=8, max_duration_s=300) as load:
@@ -114,7 +114,7 @@ def test_a_changed_secret_restarts_its_readers(stack: ClusterStack) -> None:
 
 def test_more_replicas_add_pods_and_a_disruption_budget(stack: ClusterStack) -> None:
     before = stack.identities()
-    stack.change({"services": {"each": {"planning": {"replicas": 2}}}})
+    stack.change({"services": {"overrides": {"planning": {"replicas": 2}}}})
     stack.up().succeeded()
     assert len(stack.pods("planning")) == 2
     assert before.items() <= stack.identities().items(), "the first one stays"
@@ -122,8 +122,8 @@ def test_more_replicas_add_pods_and_a_disruption_budget(stack: ClusterStack) -> 
 
 
 def test_an_update_keeps_the_autoscalers_replica_count(stack: ClusterStack) -> None:
-    scaling = {"minimum": 1, "maximum": 3, "cpuPercent": 80}
-    stack.change({"services": {"each": {"planning": {"replicas": None, "scaling": scaling}}}})
+    scaling = {"minReplicas": 1, "maxReplicas": 3, "cpuPercent": 80}
+    stack.change({"services": {"overrides": {"planning": {"replicas": None, "scaling": scaling}}}})
     stack.up().succeeded()
     (autoscaler,) = stack.objects("horizontalpodautoscalers")
     assert autoscaler["spec"]["scaleTargetRef"]["name"] == "planning"
@@ -136,7 +136,7 @@ def test_an_update_keeps_the_autoscalers_replica_count(stack: ClusterStack) -> N
     assert stack.up("--refresh").succeeded().code == 0
     assert len(stack.pods("planning")) == 1
 
-    stack.change({"services": {"each": {"planning": {"scaling": None}}}})
+    stack.change({"services": {"overrides": {"planning": {"scaling": None}}}})
     stack.up().succeeded()
     assert stack.objects("horizontalpodautoscalers") == []
 

@@ -26,7 +26,7 @@ SHOWN = FRONTENDS[:2]
 MAX_BODY_MIB = 1
 SMALL: Mapping[str, Any] = {
     "monitoring": {"enabled": False},
-    "services": {"deploy": SERVICES, "each": {"rdv": {"replicas": 1}}},
+    "services": {"deploy": SERVICES, "overrides": {"rdv": {"replicas": 1}}},
     "frontends": {"deploy": [one.name for one in SHOWN]},
     "gateway": {"tls": {"source": "secret", "secretName": PLATFORM_SECRET}, "maxBodyMib": MAX_BODY_MIB},
 }
@@ -76,7 +76,7 @@ def enforced(stack: ClusterStack, unrelated_pods: dict[str, UnrelatedPod]) -> It
 
 
 def test_the_user_journey_passes_through_an_ingress(stack: ClusterStack, edge: Traefik) -> None:
-    stack.change({"gateway": AS_INGRESS})
+    stack.change({"edge": AS_INGRESS})
     brought_up(stack)
     assert stack.pods("nginx") == {}
     served(edge.by_ingress())
@@ -107,7 +107,7 @@ def test_network_policies_admit_only_the_controllers_namespace(
 
 def test_a_gateway_replaces_it_by_configuration_only(stack: ClusterStack, edge: Traefik) -> None:
     before = stack.identities()
-    stack.change({"gateway": AS_GATEWAY})
+    stack.change({"edge": AS_GATEWAY})
     brought_up(stack)
     assert stack.objects("ingresses") == []
     assert stack.rolled_since(before) == set()
@@ -138,7 +138,7 @@ def test_network_policies_admit_users_through_the_gateway(edge: Traefik) -> None
 
 
 def test_nginx_replaces_the_other_edges_without_leftovers(stack: ClusterStack, edge: Traefik) -> None:
-    stack.change({"gateway": {"edge": "nginx", "ingress": None, "nginx": {"replicas": 1}}})
+    stack.change({"edge": {"kind": None, "controllerNamespace": None, "gatewayApi": None, "nginx": {"replicas": 1}}})
     brought_up(stack)
     assert stack.objects("ingresses,httproutes.gateway.networking.k8s.io") == []
     opened = {one["metadata"]["name"] for one in stack.objects("networkpolicies")}

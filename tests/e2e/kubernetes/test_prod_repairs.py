@@ -34,7 +34,7 @@ def test_the_next_update_repairs_manual_changes(stack: ClusterStack, tried: Trie
 
         previewed = stack.preview("--refresh", "--diff").succeeded()
         # The deleted Deployment also gets a new release.
-        stack.change({"services": {"each": {"audit": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
+        stack.change({"services": {"overrides": {"audit": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
         repaired = stack.up("--refresh", "--diff").succeeded()
         until("every pod is ready", stack.all_ready)
         platform.check_services()
@@ -50,7 +50,7 @@ def test_the_next_update_repairs_manual_changes(stack: ClusterStack, tried: Trie
     tried.lost("nothing")
     stack.preview("--refresh", "--expect-no-changes").succeeded()
 
-    stack.change({"services": {"each": {"audit": None}}})
+    stack.change({"services": {"overrides": {"audit": None}}})
     stack.up().succeeded()
 
 

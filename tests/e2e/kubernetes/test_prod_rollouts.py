@@ -60,7 +60,7 @@ def test_a_task_without_its_image_leaves_its_service_unchanged(stack: ClusterSta
     tried.failure("A release's image can't be pulled", on="Kubernetes", notice="nothing: the old pods keep serving")
     before = stack.identities()
     with stack.configured_for_a_while():
-        stack.change({"services": {"each": {"rdv": {"image": f"pti-calendar/reference-service:{NO_IMAGE}"}}}})
+        stack.change({"services": {"overrides": {"rdv": {"image": f"pti-calendar/reference-service:{NO_IMAGE}"}}}})
         with serving(stack, tried):
             failed = stack.up().failed()
     named(failed.output, "rdv-migrations", "pod rdv-migrations-", PULL)
@@ -76,7 +76,7 @@ def test_a_crash_loop_is_reported_with_its_last_log_lines(stack: ClusterStack, t
     before = stack.identities()
     with stack.configured_for_a_while():
         # A service without any of its variables.
-        stack.change({"frontends": {"each": {"clientPwa": {"image": SERVICE_IMAGE}}}})
+        stack.change({"frontends": {"overrides": {"clientPwa": {"image": SERVICE_IMAGE}}}})
         with serving(stack, tried):
             failed = stack.up().failed()
     named(failed.output, "client-pwa", ", container client-pwa", ("CrashLoopBackOff",))
@@ -92,7 +92,7 @@ def test_an_exceeded_quota_is_reported(stack: ClusterStack, tried: Tried) -> Non
     tried.failure("A quota doesn't allow a new pod", on="Kubernetes", notice="nothing: the old pods keep serving")
     stack.kubectl("apply", "--filename=-", input=json.dumps(QUOTA))
     try:
-        stack.change({"frontends": {"each": {"proWebapp": {"memoryMib": 72}}}})
+        stack.change({"frontends": {"overrides": {"proWebapp": {"memoryMib": 72}}}})
         with serving(stack, tried):
             failed = stack.up().failed()
         assert "exceeded quota: no-more-pods" in failed.output
@@ -105,14 +105,16 @@ def test_an_exceeded_quota_is_reported(stack: ClusterStack, tried: Tried) -> Non
 
 
 def test_switching_the_autoscaler_on_and_off_loses_no_pod(stack: ClusterStack) -> None:
-    stack.change({"services": {"each": {"rdv": {"replicas": 2}}}})
+    stack.change({"services": {"overrides": {"rdv": {"replicas": 2}}}})
     stack.up().succeeded()
     token, platform = stack.platform().token(), stack.platform()
     with (
         replicas_of(stack, "rdv") as numbers,
         Load.of(lambda: platform.call("GET", "/api/rdv/public/info", token), per_second=8, max_duration_s=300) as load,
     ):
-        stack.change({"services": {"each": {"rdv": {"replicas": None, "scaling": {"minimum": 2, "maximum": 3}}}}})
+        stack.change(
+            {"services": {"overrides": {"rdv": {"replicas": None, "scaling": {"minReplicas": 2, "maxReplicas": 3}}}}}
+        )
         to_autoscaler = stack.up().succeeded()
         assert "doesn't serve metrics.k8s.io" in to_autoscaler.output
         assert len(stack.objects("horizontalpodautoscalers")) == 1
@@ -121,7 +123,7 @@ def test_switching_the_autoscaler_on_and_off_loses_no_pod(stack: ClusterStack) -
         stack.kubectl("scale", "deployment/rdv", "--replicas=3")
         until("three pods are ready", lambda: len(stack.pods("rdv")) == 3 and stack.all_ready())
         stack.preview("--expect-no-changes").succeeded()
-        stack.change({"services": {"each": {"rdv": {"replicas": 2, "scaling": None}}}})
+        stack.change({"services": {"overrides": {"rdv": {"replicas": 2, "scaling": None}}}})
         stack.up().succeeded()
         until("two pods are left", lambda: len(stack.pods("rdv")) == 2)
 

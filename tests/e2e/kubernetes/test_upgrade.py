@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from testbed import cluster
-from tests import baseline
 from tests.e2e.bookings import Bookings, stored
 from tests.e2e.kubernetes.configuration import SMALL
 from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import ClusterStack
-from tests.e2e.upgrade import upgrade
+from tests.e2e.upgrade import run_release, upgrade
 from tests.failures import Tried
 
 REPLACED = {"Job", "ConfigMap", "Secret"}
@@ -30,7 +29,7 @@ def released(stack: ClusterStack, test_cluster: cluster.Cluster, tmp_path: Path)
     cluster.recycle_volumes()
     made = ClusterStack(tmp_path, test_cluster)
     made.change(SMALL)
-    made.runs(baseline.clone(tmp_path / "release"))
+    run_release(made, tmp_path / "release")
     try:
         made.up().succeeded()
         yield made

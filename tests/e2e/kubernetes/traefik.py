@@ -26,25 +26,24 @@ HEADERS = "careful-browsers@file"
 """The object in the manifest that adds the headers that an Ingress can't express."""
 
 AS_INGRESS: Mapping[str, Any] = {
-    "edge": "ingress",
+    "kind": "ingress",
+    "controllerNamespace": NAMESPACE,
     "nginx": None,
     "ingress": {
         "className": CLASS,
         "annotations": {"traefik.ingress.kubernetes.io/router.middlewares": HEADERS},
-        "controllerNamespace": NAMESPACE,
     },
 }
 AS_GATEWAY: Mapping[str, Any] = {
-    "edge": "gateway-api",
+    "kind": "gateway-api",
+    "controllerNamespace": NAMESPACE,
     "nginx": None,
-    "ingress": {
-        "className": None,
-        "annotations": None,
+    "ingress": None,
+    "gatewayApi": {
         "gateway": GATEWAY,
         "gatewayNamespace": NAMESPACE,
         "httpsListener": "https",
         "httpListener": "http",
-        "controllerNamespace": NAMESPACE,
     },
 }
 """The platform's configuration for this edge."""

@@ -1,0 +1,100 @@
+"""The edge: what receives users' requests and terminates TLS, in front of the API gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from settings.base import Conflict, DnsLabel, HostPort, Image, Section, SettingsConflict, set_to, unused_keys
+
+SECTIONS = {"nginx": "nginx", "ingress": "ingress", "gateway-api": "gateway_api"}
+"""Kind of edge to its section."""
+
+
+class Nginx(Section):
+    """nginx as the load balancer, for `edge.kind: nginx`."""
+
+    image: Image = Field("nginxinc/nginx-unprivileged:1.30.4", description="Image.")
+    http_port: HostPort = Field(80, description="HTTP port, which redirects to HTTPS.")
+    https_port: HostPort = Field(443, description="HTTPS port.")
+    replicas: int = Field(1, ge=1, le=100, description="Number of replicas.")
+    memory_mib: int = Field(64, ge=32, description="Memory limit in MiB.")
+
+
+class Ingress(Section):
+    """An Ingress for the cluster's controller, for `edge.kind: ingress`."""
+
+    class_name: str | None = Field(
+        None, min_length=1, examples=["traefik"], description="Ingress class. Default: the cluster's default class."
+    )
+    annotations: Mapping[str, str] = Field(
+        {},
+        examples=[{"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"}],
+        description="Annotations of the Ingress for its controller, such as redirects, headers or a larger body.",
+    )
+
+
+class GatewayApi(Section):
+    """HTTPRoutes for a Gateway of the cluster, for `edge.kind: gateway-api`."""
+
+    gateway: DnsLabel | None = Field(
+        None, examples=["public"], description="The Gateway that the HTTPRoutes attach to. Required with this kind."
+    )
+    gateway_namespace: DnsLabel | None = Field(
+        None, examples=["gateway-system"], description="Namespace of the Gateway. Default: the platform's namespace."
+    )
+    https_listener: DnsLabel | None = Field(
+        None,
+        examples=["https"],
+        description="The Gateway's TLS listener. Default: the routes attach to every listener that allows it, even "
+        "without TLS.",
+    )
+    http_listener: DnsLabel | None = Field(
+        None,
+        examples=["http"],
+        description="The Gateway's listener without TLS, on which every request is redirected to HTTPS. Requires "
+        "`httpsListener`.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.http_listener and self.https_listener in (None, self.http_listener):
+            problem = f"must name another listener than httpListener ({self.http_listener}), which redirects to it"
+            raise SettingsConflict({"httpsListener": Conflict(problem, set_to("LISTENER"))})
+        return self
+
+
+class Edge(Section):
+    """The edge, in front of the API gateway."""
+
+    kind: Literal["nginx", "ingress", "gateway-api"] = Field(
+        "nginx",
+        description="`nginx`: the platform's own load balancer; `ingress`: an Ingress for the cluster's controller; "
+        "`gateway-api`: HTTPRoutes for a Gateway of the cluster.",
+    )
+    controller_namespace: DnsLabel = Field(
+        "ingress",
+        examples=["traefik"],
+        description="Namespace of the pods of the cluster's Ingress or Gateway controller, from which users' requests "
+        "arrive.",
+    )
+    nginx: Nginx = Field(default_factory=Nginx, description="Used with the kind `nginx`.")
+    ingress: Ingress = Field(default_factory=Ingress, description="Used with the kind `ingress`.")
+    gateway_api: GatewayApi = Field(default_factory=GatewayApi, description="Used with the kind `gateway-api`.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unused = [section for kind, section in SECTIONS.items() if kind != self.kind]
+        if self.kind == "nginx":
+            unused.append("controller_namespace")
+        found = unused_keys(self, unused, reason=f"with the kind '{self.kind}'")
+        if self.kind == "nginx" and self.nginx.http_port == self.nginx.https_port:
+            problem = f"is the same as httpPort ({self.nginx.http_port})"
+            found["nginx.httpsPort"] = Conflict(problem, set_to("OTHER_PORT"))
+        if self.kind == "gateway-api" and self.gateway_api.gateway is None:
+            found["gatewayApi.gateway"] = Conflict("is required with the kind 'gateway-api'", set_to("GATEWAY"))
+        if found:
+            raise SettingsConflict(found)
+        return self

@@ -1,0 +1,13 @@
+"""The keys that a configuration has under the last release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from settings.renamed import RENAMED, Renamed, with_present_keys
+
+
+def with_former_keys(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration, by its keys without the namespace, under the former keys."""
+    return with_present_keys(configuration, [Renamed(row.new, row.old) for row in RENAMED])[0]
