@@ -7,9 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-COUNT = 8
+MAX_THREADS = 8
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class Threads:
@@ -17,8 +17,8 @@ class Threads:
     hook, which would wait for a thread."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(COUNT, thread_name_prefix="hooks")
+        self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="hooks")
 
-    async def run(self, question: Callable[..., Answer], *arguments: Any) -> Answer:
+    async def run(self, call: Callable[..., Result], *arguments: Any) -> Result:
         """Return the result of a blocking call."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, question, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *arguments)

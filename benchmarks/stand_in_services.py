@@ -36,12 +36,12 @@ class StandInServices(DockerBackend):
         if any(workload.name in (service.name, f"{service.name}-migrations") for service in SIMULATED):
             if PAGES.name not in self._containers:
                 self._deploy_pages(options)
-            self._deployed.admit(dataclasses.replace(workload, connects_to=()))
+            self._graph.add(dataclasses.replace(workload, connects_to=()))
             return
         super().deploy(dataclasses.replace(workload, connects_to=tuple(map(answering, workload.connects_to))), options)
 
     def _deploy_pages(self, options: DeployOptions) -> None:
-        self._deployed.admit(PAGES)
+        self._graph.add(PAGES)
         own = self._networks[PAGES.name] = self._network(PAGES, options)
         names = [service.name for service in SIMULATED]
         self._containers[PAGES.name] = docker.Container(

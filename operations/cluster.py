@@ -10,10 +10,10 @@ from typing import Any
 
 from backends.kubernetes.claims import missing_claim
 from backends.kubernetes.client import obstacle
-from backends.kubernetes.kubectl import MISSING
+from backends.kubernetes.kubectl import NOT_INSTALLED
 from backends.kubernetes.labels import NAME
 from backends.kubernetes.missing_claims import missing_claims
-from backends.kubernetes.observed import OPERATED, OWN
+from backends.kubernetes.observed import OPERATOR_SELECTORS, PLATFORM_SELECTOR
 from backends.kubernetes.postgres_cluster import KIND
 from backends.kubernetes.rollout_status import rollout
 from operations.configuration import read_configuration
@@ -49,9 +49,9 @@ def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
 def not_ready(stack: str) -> list[str]:
     """Return the workloads with too few ready pods, and what the cluster reports about them."""
     settings, _ = read_configuration(stack)
-    selectors = {READINESS_KINDS: OWN}
+    selectors = {READINESS_KINDS: PLATFORM_SELECTOR}
     if settings.postgres.mode == "cloudnativepg":
-        selectors |= OPERATED[KIND]
+        selectors |= OPERATOR_SELECTORS[KIND]
     objects = [
         one
         for kinds, selector in selectors.items()
@@ -64,7 +64,7 @@ def not_ready(stack: str) -> list[str]:
         name, kind = one["metadata"]["name"], one["kind"]
         state = rollout(kind, name, None, objects) if kind in LONG_RUNNING_KINDS else None
         if state and not state.is_done:
-            found.append("\n    ".join([f"{name}: {state.shown}", *map(str, state.all_problems({}))]))
+            found.append("\n    ".join([f"{name}: {state.summary}", *map(str, state.all_problems({}))]))
     return found
 
 
@@ -149,7 +149,7 @@ def _kubectl(cluster: Kubernetes, *arguments: str) -> str:
     try:
         done = subprocess.run(_command(cluster, *limited), capture_output=True, text=True)
     except FileNotFoundError:
-        raise OperationError(MISSING) from None
+        raise OperationError(NOT_INSTALLED) from None
     if done.returncode:
         raise OperationError(f"'{' '.join(_command(cluster, *arguments))}' failed:\n  {done.stderr.strip()}")
     return done.stdout

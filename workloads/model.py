@@ -148,12 +148,12 @@ class LongRunning(Workload):
     """Health endpoint for monitoring, if it has no metrics."""
 
     @property
-    def least_replicas(self) -> int:
+    def min_replicas(self) -> int:
         """Minimum of replicas."""
         return self.replicas
 
     @property
-    def most_replicas(self) -> int:
+    def max_replicas(self) -> int:
         """Maximum of replicas."""
         return self.replicas
 
@@ -188,12 +188,12 @@ class Service(LongRunning):
     """Controls the number of replicas, instead of `replicas`."""
 
     @property
-    def least_replicas(self) -> int:
+    def min_replicas(self) -> int:
         """Minimum of replicas."""
         return self.autoscaling.minimum if self.autoscaling else self.replicas
 
     @property
-    def most_replicas(self) -> int:
+    def max_replicas(self) -> int:
         """Maximum of replicas."""
         return self.autoscaling.maximum if self.autoscaling else self.replicas
 

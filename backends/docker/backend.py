@@ -18,6 +18,7 @@ import pulumi_docker as docker
 
 from backends.base import Addressing, DeployOptions
 from backends.data_records import DataRecords, after, volume_settings
+from backends.deployment_graph import DeploymentGraph
 from backends.docker import container
 from backends.docker.container import Mount, Placement
 from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
@@ -27,7 +28,6 @@ from backends.docker.ports import check
 from backends.docker.ranges import NetworkRanges, gateway
 from backends.docker.readiness import Awaited, Readiness
 from backends.docker.volumes import DataVolumes
-from backends.order import Deployed
 from backends.refusals import refuse_unsupported
 from backends.threads import Threads
 from settings import Settings
@@ -85,7 +85,7 @@ class DockerBackend:
         self._networks: dict[str, docker.Network] = {}
         self._containers: dict[str, docker.Container] = {}
         self._ready: dict[str, pulumi.Stash] = {}
-        self._deployed = Deployed()
+        self._graph = DeploymentGraph()
         self._owners: dict[tuple[str, str], str] = {}
 
     @functools.cached_property
@@ -111,7 +111,7 @@ class DockerBackend:
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declare a workload's network, volumes and container. See `Backend.deploy`."""
         refuse_unsupported(workload, self.kind)
-        self._deployed.admit(workload)
+        self._graph.add(workload)
         # An External needs nothing: every bridge network has outbound access. Two ports of a workload share one
         # network.
         callees = dict.fromkeys(call.workload for call in workload.connects_to if isinstance(call, Endpoint))
@@ -163,7 +163,7 @@ class DockerBackend:
     @property
     def deployed(self) -> Sequence[Workload]:
         """Return the workloads that are deployed so far. See `Backend.deployed`."""
-        return tuple(self._deployed.workloads)
+        return tuple(self._graph.workloads)
 
     def _image(self, reference: str) -> docker.RemoteImage:
         """Return the image's id, and pull a missing image, so that a new tag shows in the preview."""

@@ -20,13 +20,13 @@ import pulumi
 from backends.base import DeployOptions
 from backends.docker.engine import Engine
 from backends.progress import progress
-from backends.shared_answer import SharedAnswer
+from backends.shared_query import SharedQuery
 from backends.threads import Threads
 from workloads import WorkloadError
 
 POLL_S = 0.5
 
-CRASHES = 3
+CRASH_LOOP_RESTARTS = 3
 """Number of restarts after which a container may count as crash-looping."""
 
 CRASHING_S = 15.0
@@ -55,7 +55,7 @@ class Readiness:
         self._threads = threads
         self._stack = stack
         self._awaited: dict[str, Awaited] = {}
-        self._containers = SharedAnswer(self._listed, poll_s=POLL_S)
+        self._containers = SharedQuery(self._listed, poll_s=POLL_S)
         self._wait = pulumi.ResourceHook("docker-wait-until-ready", self._wait_until_ready)
 
     def record(self, awaited: Awaited, identity: pulumi.Input[str], options: DeployOptions) -> pulumi.Stash:
@@ -133,7 +133,7 @@ class _Crashes:
             return False
         is_first = self._since is None
         self._since = monotonic() if self._since is None else self._since
-        self.are_a_loop = self._restarts >= CRASHES and monotonic() - self._since >= CRASHING_S
+        self.are_a_loop = self._restarts >= CRASH_LOOP_RESTARTS and monotonic() - self._since >= CRASHING_S
         return is_first
 
 

@@ -14,6 +14,7 @@ import pulumi
 
 from backends.base import Addressing, DeployOptions
 from backends.data_records import DataRecords, volume_settings
+from backends.deployment_graph import DeploymentGraph
 from backends.kubernetes import (
     controllers,
     exposure,
@@ -32,11 +33,10 @@ from backends.kubernetes.files import files, tls_secret
 from backends.kubernetes.manifest import Manifest, manifest, merged
 from backends.kubernetes.pod import PodContext, pod_template
 from backends.kubernetes.prerequisites import Prerequisites
-from backends.kubernetes.registry import KubernetesObject, Registry
+from backends.kubernetes.registrar import KubernetesObject, ManifestRegistrar
 from backends.kubernetes.rollout import Rollouts
 from backends.kubernetes.rollout_wait import Awaited
 from backends.kubernetes.services import PODS_SUFFIX, services
-from backends.order import Deployed
 from backends.refusals import refuse_unsupported
 from settings import Settings
 from settings.backend import Images, Kubernetes
@@ -52,14 +52,14 @@ from workloads import (
     Workload,
 )
 
-WITHOUT_KUBECTL = (
+NO_KUBECTL_WARNING = (
     "kubectl isn't on PATH, and an update needs it: to wait for rollouts, and to find out whose objects are there. "
     "This preview takes over nothing."
 )
 
 
 @dataclass(frozen=True)
-class Held:
+class DataClaims:
     """A workload's claims, and the records that its controller waits for."""
 
     claims: list[KubernetesObject] = field(default_factory=list)
@@ -100,35 +100,35 @@ class KubernetesBackend:
         self._records = DataRecords()
         self._rollouts = Rollouts(settings)
         self._prerequisites = Prerequisites(settings)
-        self._objects = Registry(settings, self._records, self._prerequisites, stack=stack, protect=protect)
-        self._deployed = Deployed()
+        self._registrar = ManifestRegistrar(settings, self._records, self._prerequisites, stack=stack, protect=protect)
+        self._graph = DeploymentGraph()
         self._controllers: dict[str, KubernetesObject] = {}
         self._ready: dict[str, list[pulumi.Stash]] = {}
         self._selectors: dict[str, Mapping[str, str]] = {}
-        self._solvers_admitted = False
+        self._has_acme_solver_policy = False
 
     def check(self, published: Iterable[tuple[str, int]]) -> None:
         """Looks whether the cluster answers. A cluster takes no host ports. See `Backend.check`."""
         found = obstacle(self._settings)
         if found is None:
             self._prerequisites.is_reachable = True
-            self._objects.takes_back = kubectl.available()
-            if not self._objects.takes_back:
+            self._registrar.adopts_existing = kubectl.available()
+            if not self._registrar.adopts_existing:
                 if not pulumi.runtime.is_dry_run():
                     raise ClusterUnreachable(
-                        f"{kubectl.MISSING}\nAn update waits for its rollouts with it. Nothing has been changed."
+                        f"{kubectl.NOT_INSTALLED}\nAn update waits for its rollouts with it. Nothing has been changed."
                     )
-                pulumi.log.warn(WITHOUT_KUBECTL)
+                pulumi.log.warn(NO_KUBECTL_WARNING)
             return
         if not pulumi.runtime.is_dry_run():
             raise ClusterUnreachable(f"{found}\nNothing has been changed.")
-        self._objects.reachable = False
+        self._registrar.reachable = False
         pulumi.log.warn(f"{found}\nThis preview shows what the program declares. It is not compared with the cluster.")
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declares all objects of a workload. See `Backend.deploy`."""
         refuse_unsupported(workload, self.kind)
-        self._deployed.admit(workload)
+        self._graph.add(workload)
         self._selectors[workload.name] = labels.selector(workload.name)
         before = [
             self._register(one, workload, options)
@@ -144,8 +144,8 @@ class KubernetesBackend:
                 *(namespace_reader.namespace_reader_rbac(workload) if workload.reads_deployed_objects else ()),
             )
         ]
-        held = self._claims(workload, options)
-        before += held.claims
+        data_claims = self._claims(workload, options)
+        before += data_claims.claims
         context = self._pod_context(workload, options)
         controller = self._controllers[workload.name] = self._register(
             merged(controllers.controller(workload, pod_template(workload, context)), options.overrides),
@@ -154,8 +154,8 @@ class KubernetesBackend:
             resource_name=workload.name,
             depends_on=[*before, *(self._controllers[needed] for needed in workload.depends_on)],
             timeouts=controllers.timeouts(workload),
-            hooks=self._rollouts.of_controller(workload),
-            recorded=[*held.records, *(one for needed in workload.depends_on for one in self._ready[needed])],
+            hooks=self._rollouts.controller_hooks(workload),
+            recorded=[*data_claims.records, *(one for needed in workload.depends_on for one in self._ready[needed])],
             ignore_changes=controllers.externally_managed_fields(workload),
         )
         self._ready[workload.name] = [self._rollouts.record(Awaited.of(workload), controller, options)]
@@ -170,7 +170,7 @@ class KubernetesBackend:
         who = f"exposure {wanted.name!r}"
         ports: dict[str, set[int]] = {}
         for route in wanted.routes:
-            self._deployed.require(who, route.to)
+            self._graph.require(who, route.to)
             ports.setdefault(route.to.workload, set()).add(route.to.port)
         routes = (
             [exposure.ingress(wanted, self._tls_secret(wanted, options))]
@@ -178,25 +178,25 @@ class KubernetesBackend:
             else [*exposure.http_routes(wanted)]
         )
         for one in routes:
-            self._objects.register(one, owner=who, options=options, timeouts=exposure.ACCEPT_TIMEOUT)
+            self._registrar.register(one, owner=who, options=options, timeouts=exposure.ACCEPT_TIMEOUT)
         for workload, opened in ports.items():
-            opening = network_policy.edge_policy(
+            edge_policy = network_policy.edge_policy(
                 wanted.name, workload, sorted(opened), callers_namespace=wanted.callers_namespace
             )
-            self._objects.register(opening, owner=who, options=options)
+            self._registrar.register(edge_policy, owner=who, options=options)
 
     def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
         """Declares a Certificate of cert-manager. See `CertificateIssuer.request_certificate`."""
-        if not self._solvers_admitted:
-            self._solvers_admitted = True
-            self._objects.register(network_policy.acme_solver_policy(), owner="certificates", options=options)
-        self._objects.register(certificate(request), owner=f"certificate {request.name!r}", options=options)
+        if not self._has_acme_solver_policy:
+            self._has_acme_solver_policy = True
+            self._registrar.register(network_policy.acme_solver_policy(), owner="certificates", options=options)
+        self._registrar.register(certificate(request), owner=f"certificate {request.name!r}", options=options)
 
     def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
         """Declares a Cluster of CloudNativePG. See `PostgresOperator.deploy_postgres_cluster`."""
-        self._deployed.admit_store(cluster.name, [postgres_cluster.POSTGRES_PORT, METRICS_PORT])
+        self._graph.add_store(cluster.name, [postgres_cluster.POSTGRES_PORT, METRICS_PORT])
         self._selectors[cluster.name] = postgres_cluster.selector(cluster.name)
-        admin = self._objects.register(
+        admin = self._registrar.register(
             postgres_cluster.admin(cluster), owner=cluster.name, options=options, resource_name=f"{cluster.name}-admin"
         )
         policy = postgres_cluster.policy(cluster, dns_cidrs=self._settings.dns_cidrs)
@@ -207,9 +207,9 @@ class KubernetesBackend:
             options=options,
         )
         # The servers go on when the stack is gone; without it anybody in the cluster could try their passwords.
-        admitted = self._objects.register(policy, owner=cluster.name, options=options, kept=True)
-        self._objects.register(postgres_cluster.servers(cluster), owner=cluster.name, options=options)
-        registered = self._controllers[cluster.name] = self._objects.register(
+        policy_object = self._registrar.register(policy, owner=cluster.name, options=options, retain=True)
+        self._registrar.register(postgres_cluster.servers(cluster), owner=cluster.name, options=options)
+        registered = self._controllers[cluster.name] = self._registrar.register(
             postgres_cluster.cluster(
                 cluster,
                 image=f"{self._mirror}{cluster.image}",
@@ -219,8 +219,8 @@ class KubernetesBackend:
             ),
             owner=cluster.name,
             options=options,
-            depends_on=[admitted],
-            kept=True,
+            depends_on=[policy_object],
+            retain=True,
             recorded=[settings],
             hooks=self._records.of_holder(),
         )
@@ -235,7 +235,7 @@ class KubernetesBackend:
     @property
     def deployed(self) -> Sequence[Workload]:
         """What has been deployed so far. See `Backend.deployed`."""
-        return tuple(self._deployed.workloads)
+        return tuple(self._graph.workloads)
 
     def _register(
         self,
@@ -245,29 +245,29 @@ class KubernetesBackend:
         *,
         resource_name: str | None = None,
         depends_on: Iterable[pulumi.Resource] = (),
-        kept: bool = False,
+        retain: bool = False,
         timeouts: pulumi.CustomTimeouts | None = None,
         recorded: Iterable[pulumi.Resource] = (),
         hooks: pulumi.ResourceHookBinding | None = None,
         ignore_changes: Iterable[str] = (),
     ) -> KubernetesObject:
-        return self._objects.register(
+        return self._registrar.register(
             one,
             owner=workload.name,
             options=options,
             resource_name=resource_name,
             depends_on=depends_on,
-            kept=kept,
+            retain=retain,
             timeouts=timeouts,
             recorded=recorded,
             hooks=hooks,
             ignore_changes=ignore_changes,
         )
 
-    def _claims(self, workload: Workload, options: DeployOptions) -> Held:
+    def _claims(self, workload: Workload, options: DeployOptions) -> DataClaims:
         """Registers the claims between the records of what they are made with and of which they are."""
         if not isinstance(workload, StatefulService) or not workload.volumes:
-            return Held()
+            return DataClaims()
         wanted = list(claims(workload, self._settings.storage_class))
         self._prerequisites.require_storage_class(claim["metadata"]["name"] for claim in wanted)
         settings = self._records.settings(
@@ -281,9 +281,9 @@ class KubernetesBackend:
                 claim,
                 workload,
                 options,
-                kept=True,
+                retain=True,
                 recorded=[settings],
-                hooks=self._records.of_holder(on_error=[self._rollouts.of_claim]),
+                hooks=self._records.of_holder(on_error=[self._rollouts.claim_error_hook]),
             )
             for claim in wanted
         }
@@ -293,7 +293,7 @@ class KubernetesBackend:
             kind="claim",
             options=options,
         )
-        return Held([*registered.values()], [settings, identities])
+        return DataClaims([*registered.values()], [settings, identities])
 
     def _service_account(self, workload: Workload) -> Manifest:
         """An account of its own that is allowed nothing."""
@@ -312,7 +312,7 @@ class KubernetesBackend:
         """Name of the Secret with the exposure's certificate, which is registered where it is given as a pair."""
         if not isinstance(wanted.tls, TlsKeyPair):
             return wanted.tls
-        return self._objects.register(
+        return self._registrar.register(
             tls_secret(wanted.tls, labels=labels.platform_labels()),
             owner=f"exposure {wanted.name!r}",
             options=options,

@@ -15,7 +15,7 @@ from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
 from workloads import Fixed, StatefulService, Volume
 
-MISSING = "claim-is-missing-see-docs-stores-md"
+MISSING_CLAIM_CLASS = "claim-is-missing-see-docs-stores-md"
 """Storage class of a claim that a StatefulSet created because the stack's claim is missing."""
 
 STORAGE_CLASS = "kubernetes.storageClass"
@@ -42,7 +42,7 @@ def claims(workload: StatefulService, storage_class: str | None) -> Iterator[Man
 
 def claim_template(volume: Volume) -> Manifest:
     """The StatefulSet's template, which changes only with the volume's name."""
-    return {"metadata": {"name": volume.name}, "spec": {**_spec(1), "storageClassName": MISSING}}
+    return {"metadata": {"name": volume.name}, "spec": {**_spec(1), "storageClassName": MISSING_CLAIM_CLASS}}
 
 
 def fixed_class(storage_class: str | None) -> Fixed:

@@ -53,7 +53,7 @@ def deployment(workload: Service, template: Manifest) -> Manifest:
         "progressDeadlineSeconds": _startup_s(workload) + SCHEDULE_AND_PULL_S,
         "template": template,
         # With autoscaling, the number to begin with: see `externally_managed_fields`.
-        "replicas": workload.least_replicas,
+        "replicas": workload.min_replicas,
     }
     return manifest(
         "apps/v1",
@@ -132,7 +132,7 @@ def rollout_timeout_s(workload: Workload) -> int:
 
 def _sequential_pods(workload: Workload) -> int:
     """Return how many pods start one after the other."""
-    return workload.most_replicas if isinstance(workload, LongRunning) else 1
+    return workload.max_replicas if isinstance(workload, LongRunning) else 1
 
 
 def _pod_deadline_s(task: Task) -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from settings.backend import Kubernetes
 
-ANSWER_WITHIN_S = 10
+REQUEST_TIMEOUT_S = 10
 
-MISSING = (
+NOT_INSTALLED = (
     "The 'kubectl' command is missing. Install one of the cluster's minor version, or one beside it: "
     "https://kubernetes.io/docs/tasks/tools/"
 )
@@ -25,7 +25,7 @@ def available() -> bool:
     return shutil.which("kubectl") is not None
 
 
-def answer(settings: Kubernetes, *arguments: str) -> str:
+def read_or_empty(settings: Kubernetes, *arguments: str) -> str:
     """Return kubectl's output of both streams; empty if it is missing or takes too long.
 
     If a command in a pod fails, its output is returned, too.
@@ -51,16 +51,16 @@ def read(settings: Kubernetes, *arguments: str) -> str:
 
 def _run(settings: Kubernetes, *arguments: str) -> subprocess.CompletedProcess[str]:
     where = ["--kubeconfig", str(Path(settings.kubeconfig or "").expanduser()), "--context", settings.context or ""]
-    limited = ["--namespace", settings.namespace, f"--request-timeout={ANSWER_WITHIN_S}s", *arguments]
+    limited = ["--namespace", settings.namespace, f"--request-timeout={REQUEST_TIMEOUT_S}s", *arguments]
     try:
         return subprocess.run(  # noqa: S603 - a fixed command, no shell
             ["kubectl", *where, *limited],  # noqa: S607 - the person's own kubectl command
             capture_output=True,
             text=True,
-            timeout=2 * ANSWER_WITHIN_S,
+            timeout=2 * REQUEST_TIMEOUT_S,
             check=False,
         )
     except FileNotFoundError:
-        raise KubectlError(MISSING) from None
+        raise KubectlError(NOT_INSTALLED) from None
     except (OSError, subprocess.SubprocessError) as error:
         raise KubectlError(str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from backends.kubernetes.claims import MISSING
+from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 
 
 def missing_claims(listed: str) -> list[str]:
@@ -14,4 +14,4 @@ def missing_claims(listed: str) -> list[str]:
         found: list[dict[str, Any]] = json.loads(listed)["items"]
     except ValueError:
         return []
-    return [str(one["metadata"]["name"]) for one in found if one["spec"].get("storageClassName") == MISSING]
+    return [str(one["metadata"]["name"]) for one in found if one["spec"].get("storageClassName") == MISSING_CLAIM_CLASS]

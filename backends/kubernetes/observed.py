@@ -8,19 +8,21 @@ from collections.abc import Mapping
 from backends.kubernetes import kubectl, postgres_cluster
 from backends.kubernetes.labels import PART_OF, PLATFORM
 from backends.kubernetes.problems import Object
-from backends.shared_answer import SharedAnswer
+from backends.shared_query import SharedQuery
 from backends.threads import Threads
 from settings.backend import Kubernetes
 
-OWN = f"{PART_OF}={PLATFORM}"
+PLATFORM_SELECTOR = f"{PART_OF}={PLATFORM}"
 """Selector of the program's objects and their pods."""
 
-QUESTIONS: Mapping[str, str] = {"deployments,replicasets,statefulsets,jobs,pods,persistentvolumeclaims": OWN}
+SELECTORS: Mapping[str, str] = {
+    "deployments,replicasets,statefulsets,jobs,pods,persistentvolumeclaims": PLATFORM_SELECTOR
+}
 """Kinds to their selector."""
 
-OPERATED: Mapping[str, Mapping[str, str]] = {
+OPERATOR_SELECTORS: Mapping[str, Mapping[str, str]] = {
     postgres_cluster.KIND: {
-        "clusters.postgresql.cnpg.io": OWN,
+        "clusters.postgresql.cnpg.io": PLATFORM_SELECTOR,
         # An operator's pods only have the operator's labels.
         "jobs,pods,persistentvolumeclaims": postgres_cluster.CLUSTER_LABEL,
     }
@@ -31,18 +33,18 @@ POLL_S = 2.0
 """Minimum of seconds between two queries."""
 
 
-class Observed:
+class ObservedObjects:
     """The platform's controllers, pods and claims."""
 
     def __init__(self, settings: Kubernetes, threads: Threads) -> None:
         self._settings = settings
         self._threads = threads
-        self._questions = dict(QUESTIONS)
-        self._objects = SharedAnswer(self._all, poll_s=POLL_S)
+        self._selectors = dict(SELECTORS)
+        self._objects = SharedQuery(self._all, poll_s=POLL_S)
 
     def include(self, kind: str) -> None:
         """Ask for what belongs to a controller of this kind, too."""
-        self._questions |= OPERATED.get(kind, {})
+        self._selectors |= OPERATOR_SELECTORS.get(kind, {})
 
     async def objects(self, since: float) -> list[Object]:
         """Return the objects as they were after `since` (of `monotonic`).
@@ -53,20 +55,20 @@ class Observed:
         return await self._objects.after(since)
 
     async def _all(self) -> list[Object]:
-        found = [await self._listed(kinds, selector) for kinds, selector in self._questions.items()]
+        found = [await self._listed(kinds, selector) for kinds, selector in self._selectors.items()]
         return [one for listed in found for one in listed]
 
     async def _listed(self, kinds: str, selector: str) -> list[Object]:
-        asked = ("get", kinds, "--selector", selector, "--output", "json")
-        listed: list[Object] = json.loads(await self._threads.run(kubectl.read, self._settings, *asked))["items"]
+        arguments = ("get", kinds, "--selector", selector, "--output", "json")
+        listed: list[Object] = json.loads(await self._threads.run(kubectl.read, self._settings, *arguments))["items"]
         return listed
 
     async def warnings(self, *fields: str) -> list[Object]:
         """Return the events of type Warning that match field selectors; none if the cluster doesn't answer."""
         selected = ",".join(("type=Warning", *fields))
-        asked = ("get", "events", "--field-selector", selected, "--output", "json")
+        arguments = ("get", "events", "--field-selector", selected, "--output", "json")
         try:
-            found: list[Object] = json.loads(await self._threads.run(kubectl.read, self._settings, *asked))["items"]
+            found: list[Object] = json.loads(await self._threads.run(kubectl.read, self._settings, *arguments))["items"]
         except kubectl.KubectlError:
             return []
         return sorted(found, key=_last_seen)

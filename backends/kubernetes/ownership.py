@@ -41,21 +41,21 @@ class Ownership:
         self._settings = settings
         self._instance = instance
         self._threads = Threads()
-        self._kept: set[tuple[str, str]] = set()
+        self._retained: set[tuple[str, str]] = set()
         self._lists: dict[str, asyncio.Task[Mapping[str, Labels]]] = {}
         in_previews = pulumi.ResourceHookOptions(on_dry_run=True)
         self._refuse = pulumi.ResourceHook("kubernetes-refuse-foreign-object", self._check, in_previews)
 
-    def before_create(self, kind: str, name: str, *, kept: bool) -> pulumi.ResourceHook:
-        """The hook of an object with a name of its own; one that is kept outlives the stack."""
-        if kept:
-            self._kept.add((kind, name))
+    def before_create(self, kind: str, name: str, *, retain: bool) -> pulumi.ResourceHook:
+        """The hook of an object with a name of its own; a retained one outlives the stack."""
+        if retain:
+            self._retained.add((kind, name))
         return self._refuse
 
     async def _check(self, hook: pulumi.ResourceHookArgs) -> None:
         inputs = hook.new_inputs or {}
         kind, name = str(inputs["kind"]), str(inputs["metadata"]["name"])
-        resource = _resource(kind, str(inputs["apiVersion"]))
+        resource = _kubectl_resource(kind, str(inputs["apiVersion"]))
         try:
             if (found := (await self._listed(resource)).get(name)) is None:
                 return
@@ -75,7 +75,7 @@ class Ownership:
             )
             if labels.lacks_instance(found):
                 return  # an earlier release's, which may be about to be replaced
-        if owner := foreign_owner(found, self._instance, kept=(kind, name) in self._kept):
+        if owner := foreign_owner(found, self._instance, retain=(kind, name) in self._retained):
             raise WorkloadError(self._refusal(resource, kind, name, owner))
 
     async def _listed(self, resource: str) -> Mapping[str, Labels]:
@@ -98,8 +98,14 @@ class Ownership:
 
     async def _labels(self, resource: str, name: str) -> Labels | None:
         """Return the labels of one object; None if it doesn't exist."""
-        asked = ("get", resource, name, "--ignore-not-found", "--output=jsonpath={.metadata.name}\t{.metadata.labels}")
-        found = await self._threads.run(kubectl.read, self._settings, *asked)
+        arguments = (
+            "get",
+            resource,
+            name,
+            "--ignore-not-found",
+            "--output=jsonpath={.metadata.name}\t{.metadata.labels}",
+        )
+        found = await self._threads.run(kubectl.read, self._settings, *arguments)
         if not found:
             return None
         known: dict[str, Any] = json.loads(found.partition("\t")[2] or "{}")
@@ -119,23 +125,23 @@ class Ownership:
         )
 
 
-def foreign_owner(found: Labels, instance: str, *, kept: bool) -> str | None:
+def foreign_owner(found: Labels, instance: str, *, retain: bool) -> str | None:
     """Return the owner of an object by its labels; None if it is this stack's.
 
     Releases before the label left what they kept without it; that is taken back, since nothing ever deletes it. A
     StatefulSet gives its selector's labels to a claim that it makes in the place of a missing one: what is wrong with
-    that is said where its change fails (`Rollouts.of_claim`).
+    that is said where its change fails (`Rollouts.claim_error_hook`).
     """
     if labels.INSTANCE in found:
         return None if found[labels.INSTANCE] == instance else f"{found[labels.INSTANCE]!r}"
-    if kept and found.get(labels.PART_OF) == labels.PLATFORM:
+    if retain and found.get(labels.PART_OF) == labels.PLATFORM:
         return None
     if labels.lacks_instance(found):
         return "a stack of an earlier release, which doesn't record its name"
     return "nobody that its labels name"
 
 
-def _resource(kind: str, api_version: str) -> str:
+def _kubectl_resource(kind: str, api_version: str) -> str:
     """A kind as kubectl takes it, in this version of the API."""
     group, _, version = api_version.rpartition("/")
     return f"{kind}.{version}.{group}"

@@ -20,19 +20,19 @@ from settings.backend import Kubernetes
 from workloads import WorkloadError
 
 METRICS = "metrics.k8s.io"
-BUILT_IN = ("networking.k8s.io", "rbac.authorization.k8s.io")
+BUILT_IN_GROUPS = ("networking.k8s.io", "rbac.authorization.k8s.io")
 """API groups that every cluster serves, in addition to those without a dot."""
 
 DEFAULT_CLASS_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
 
-PRODUCTS: Mapping[str, str] = {
+PRODUCT_BY_GROUP: Mapping[str, str] = {
     "postgresql.cnpg.io": "CloudNativePG (https://cloudnative-pg.io/docs/)",
     "cert-manager.io": "cert-manager (https://cert-manager.io/docs/installation/)",
     "gateway.networking.k8s.io": "the Gateway API with a controller (https://gateway-api.sigs.k8s.io/guides/)",
 }
 """API group to the software that provides it."""
 
-NATIVE_SLEEP_FROM = (1, 33)
+MIN_NATIVE_SLEEP_VERSION = (1, 33)
 """Version of the API server from which on every kubelet knows the lifecycle action `sleep`: it is on by default since
 1.30, and a kubelet is at most three minor versions older than its API server."""
 
@@ -57,9 +57,9 @@ class Prerequisites:
         """
         api_version = str(manifest["apiVersion"])
         group = api_version.partition("/")[0]
-        if not group.count(".") or group in BUILT_IN or not self._apis or api_version in self._apis:
+        if not group.count(".") or group in BUILT_IN_GROUPS or not self._apis or api_version in self._apis:
             return
-        product = PRODUCTS.get(group, f"what serves {group}")
+        product = PRODUCT_BY_GROUP.get(group, f"what serves {group}")
         served = sorted(one for one in self._apis if one.startswith(f"{group}/"))
         state = f"it serves {', '.join(served)}" if served else "the CRD is missing"
         raise WorkloadError(
@@ -83,8 +83,8 @@ class Prerequisites:
             for one in self._storage
             if one["kind"] == "StorageClass"
         )
-        there = {one["metadata"]["name"] for one in self._storage if one["kind"] == "PersistentVolumeClaim"}
-        missing = [name for name in claims if name not in there]
+        existing = {one["metadata"]["name"] for one in self._storage if one["kind"] == "PersistentVolumeClaim"}
+        missing = [name for name in claims if name not in existing]
         if missing and not has_default:
             raise WorkloadError(
                 f"{NO_DEFAULT_CLASS} The claims {', '.join(missing)} would stay pending. Mark one as the default. "
@@ -103,23 +103,23 @@ class Prerequisites:
     @functools.cached_property
     def has_native_sleep(self) -> bool:
         """Return whether every node's kubelet supports the lifecycle action `sleep`; False if unknown."""
-        found = self._asked("get", "--raw", "/version") or {}
+        found = self._query("get", "--raw", "/version") or {}
         number = [re.match(r"\d+", str(found.get(key, ""))) for key in ("major", "minor")]
-        return all(number) and tuple(int(one.group()) for one in number if one) >= NATIVE_SLEEP_FROM
+        return all(number) and tuple(int(one.group()) for one in number if one) >= MIN_NATIVE_SLEEP_VERSION
 
     @functools.cached_property
     def _apis(self) -> frozenset[str]:
         """Return the API group versions that are served; empty if unknown."""
-        found = self._asked("get", "--raw", "/apis") or {}
+        found = self._query("get", "--raw", "/apis") or {}
         return frozenset(one["groupVersion"] for group in found.get("groups", []) for one in group["versions"])
 
     @functools.cached_property
     def _storage(self) -> list[dict[str, Any]] | None:
         """Return the storage classes and claims; None if unknown."""
-        found = self._asked("get", "storageclasses,persistentvolumeclaims", "--output", "json")
+        found = self._query("get", "storageclasses,persistentvolumeclaims", "--output", "json")
         return None if found is None else list(found["items"])
 
-    def _asked(self, *arguments: str) -> dict[str, Any] | None:
+    def _query(self, *arguments: str) -> dict[str, Any] | None:
         if not self.is_reachable:
             return None
         try:

@@ -17,14 +17,14 @@ TOLERATED_S = 20.0
 """Seconds that a failed pull, a missing Secret or a refused pod may last: a registry may respond late, or a Secret may
 be created meanwhile."""
 
-CRASHES = 3
+CRASH_LOOP_RESTARTS = 3
 """Restarts after which a container counts as crash-looping. If it starts before its store, it may exit once or
 twice."""
 
-UNBOUND = "unbound immediate PersistentVolumeClaims"
+UNBOUND_CLAIM = "unbound immediate PersistentVolumeClaims"
 """The scheduler's message for a pod whose claim is new."""
 
-LOOP = "CrashLoopBackOff"
+CRASH_LOOP = "CrashLoopBackOff"
 PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError", "ErrImageNeverPull"}
 CONFIGURATION_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
@@ -44,7 +44,7 @@ class Problem:
     tolerated_s: float | None = None
     """Seconds it may last until the rollout counts as failed; None: until the rollout's time is up."""
 
-    is_usual: bool = False
+    is_expected: bool = False
     """Whether it is normal during a start, such as storage being provisioned. It is only reported after a timeout."""
 
     @property
@@ -68,7 +68,7 @@ def pod_problems(pod: Object, restarts_before: Mapping[str, int]) -> Iterator[Pr
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
             # A cluster autoscaler may be adding a node, or a volume is being provisioned.
             message = condition.get("message", "")
-            yield Problem(f"pod {name}", "scheduling", "Unschedulable", message, is_usual=UNBOUND in message)
+            yield Problem(f"pod {name}", "scheduling", "Unschedulable", message, is_expected=UNBOUND_CLAIM in message)
     for container in statuses(pod):
         if not container.get("ready") and status.get("phase") != "Succeeded":
             where = f"pod {name}, container {container['name']}"
@@ -83,7 +83,7 @@ def never_started(pod: Object) -> bool:
     found = pod.get("status", {}).get("containerStatuses", [])
     if any(not one.get("state", {}).keys() <= {"waiting"} or one.get("lastState") for one in found):
         return False
-    kinds = {problem.kind for problem in pod_problems(pod, {}) if not problem.is_usual}
+    kinds = {problem.kind for problem in pod_problems(pod, {}) if not problem.is_expected}
     return bool(kinds & {"image", "configuration", "scheduling"})
 
 
@@ -93,13 +93,13 @@ def claim_problems(claim: Object) -> Iterator[Problem]:
     if claim.get("status", {}).get("phase") == "Bound" or spec.get("volumeName"):
         return
     where, storage_class = f"claim {name}", spec.get("storageClassName")
-    if storage_class == claims.MISSING:
+    if storage_class == claims.MISSING_CLAIM_CLASS:
         yield Problem(where, "claim", "missing", claims.missing_claim(name), tolerated_s=0)
     elif not storage_class:
         message = f"{claims.NO_DEFAULT_CLASS} {claims.SET_CLASS}"
         yield Problem(where, "claim", "no storage class", message, TOLERATED_S)
     else:
-        yield Problem(where, "claim", "Pending", f"its storage class is {storage_class}", is_usual=True)
+        yield Problem(where, "claim", "Pending", f"its storage class is {storage_class}", is_expected=True)
 
 
 def restarts(pod: Object) -> dict[str, int]:
@@ -115,7 +115,7 @@ def statuses(pod: Object) -> list[Object]:
 
 def last_lines(container: Object) -> str:
     """Return how a container last exited, with its last log lines."""
-    ended = _ended(container)
+    ended = _last_termination(container)
     if not ended:
         return ""
     lines, reason = str(ended.get("message", "")).strip(), ended.get("reason", "Error")
@@ -132,16 +132,16 @@ def _container_problems(where: str, pod: Object, container: Object, restarts_bef
         yield Problem(where, "image", reason, message, TOLERATED_S)
     elif reason in CONFIGURATION_REASONS:
         yield Problem(where, "configuration", reason, message, TOLERATED_S)
-    elif ended := _ended(container):
+    elif ended := _last_termination(container):
         count, is_running = container.get("restartCount", 0), "running" in container["state"]
-        is_loop = count >= CRASHES and count > restarts_before and not is_running
+        is_loop = count >= CRASH_LOOP_RESTARTS and count > restarts_before and not is_running
         # The kubelet reports the back-off a moment after the end.
-        shown = "OOMKilled" if ended.get("reason") == "OOMKilled" else reason or (LOOP if is_loop else "ended")
+        shown = "OOMKilled" if ended.get("reason") == "OOMKilled" else reason or (CRASH_LOOP if is_loop else "ended")
         text = f"{_memory_limit(pod, container['name'])}{last_lines(container)}" if shown == "OOMKilled" else ""
         yield Problem(where, "crash", shown, text or last_lines(container), 0 if is_loop else None)
 
 
-def _ended(container: Object) -> Object:
+def _last_termination(container: Object) -> Object:
     """Return the last termination of a container that the kubelet reports."""
     found: Object = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated", {})
     return found

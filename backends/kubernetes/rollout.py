@@ -17,18 +17,18 @@ from backends.kubernetes import kubectl
 from backends.kubernetes.claims import missing_claim
 from backends.kubernetes.controllers import AUTOSCALED_ANNOTATION
 from backends.kubernetes.missing_claims import missing_claims
-from backends.kubernetes.observed import Observed
-from backends.kubernetes.registry import KubernetesObject
-from backends.kubernetes.rollout_wait import Awaited, Wait
+from backends.kubernetes.observed import ObservedObjects
+from backends.kubernetes.registrar import KubernetesObject
+from backends.kubernetes.rollout_wait import Awaited, RolloutWait
 from backends.progress import progress
 from backends.threads import Threads
 from settings.backend import Kubernetes
 from workloads import Service, Workload
 
-REPORT_S = 5.0
+REPORT_PERIOD_S = 5.0
 """Seconds between two runs of a store's readiness check."""
 
-WOKEN = "pti-calendar/woken"
+WAKE_ANNOTATION = "pti-calendar/woken"
 """Annotation that is set and removed to change an object."""
 
 
@@ -38,7 +38,7 @@ class Rollouts:
     def __init__(self, settings: Kubernetes) -> None:
         self._settings = settings
         self._threads = Threads()
-        self._observed = Observed(settings, self._threads)
+        self._observed = ObservedObjects(settings, self._threads)
         self._awaited: dict[str, Awaited] = {}
         self._wait = pulumi.ResourceHook("kubernetes-wait-for-rollout", self._wait_for_rollout)
         self._end_autoscaling = pulumi.ResourceHook("kubernetes-end-autoscaling", self._remove_autoscaler)
@@ -58,52 +58,52 @@ class Rollouts:
             opts=options.resource(hooks=hooks),
         )
 
-    def of_controller(self, workload: Workload) -> pulumi.ResourceHookBinding | None:
+    def controller_hooks(self, workload: Workload) -> pulumi.ResourceHookBinding | None:
         """Return the hooks of a workload's controller."""
         if not isinstance(workload, Service) or workload.autoscaling:
             return None
         return pulumi.ResourceHookBinding(before_update=[self._end_autoscaling])
 
     @property
-    def of_claim(self) -> pulumi.ErrorHook:
+    def claim_error_hook(self) -> pulumi.ErrorHook:
         """The hook of a claim: the API server refuses to change what a StatefulSet has made in its place."""
         return self._explain_claim
 
     async def _wait_for_rollout(self, hook: pulumi.ResourceHookArgs) -> None:
         wanted = (hook.new_inputs or {})["input"]
         awaited, name = self._awaited[hook.name], str(wanted["name"])
-        wait = Wait(awaited, name, wanted.get("uid"), self._observed, self._delete_pod, self._wake)
+        wait = RolloutWait(awaited, name, wanted.get("uid"), self._observed, self._delete_pod, self._wake)
         reports = asyncio.create_task(self._report(wait))
         try:
             await wait.until_done()
         finally:
             reports.cancel()
 
-    async def _report(self, wait: Wait) -> None:
+    async def _report(self, wait: RolloutWait) -> None:
         """Run the readiness check of each of a store's replicas, and print new progress."""
-        reporting = wait.awaited.reporting
-        if not reporting:
+        progress_commands = wait.awaited.progress_commands
+        if not progress_commands:
             return
         shown: dict[str, str] = {}
         while True:
-            await asyncio.sleep(REPORT_S)
-            for pod, command in reporting.items():
-                asked = ("exec", pod, "--container", wait.awaited.name, "--", *command)
-                newest = progress(await self._threads.run(kubectl.answer, self._settings, *asked))
+            await asyncio.sleep(REPORT_PERIOD_S)
+            for pod, command in progress_commands.items():
+                arguments = ("exec", pod, "--container", wait.awaited.name, "--", *command)
+                newest = progress(await self._threads.run(kubectl.read_or_empty, self._settings, *arguments))
                 if newest and newest != shown.get(pod):
                     shown[pod] = newest
                     wait.extend()
                     pulumi.log.info(f"{pod}: {newest}")
 
     async def _delete_pod(self, name: str) -> None:
-        asked = ("delete", f"pod/{name}", "--ignore-not-found", "--wait=false")
-        await self._threads.run(kubectl.read, self._settings, *asked)
+        arguments = ("delete", f"pod/{name}", "--ignore-not-found", "--wait=false")
+        await self._threads.run(kubectl.read, self._settings, *arguments)
 
     async def _wake(self, kind: str, name: str) -> None:
         """Make a controller look at its pods now: a change of its object ends the pause that follows a refusal."""
-        for annotation in (f"{WOKEN}=true", f"{WOKEN}-"):
-            asked = ("annotate", f"{kind.lower()}/{name}", "--overwrite", annotation)
-            await self._threads.run(kubectl.answer, self._settings, *asked)
+        for annotation in (f"{WAKE_ANNOTATION}=true", f"{WAKE_ANNOTATION}-"):
+            arguments = ("annotate", f"{kind.lower()}/{name}", "--overwrite", annotation)
+            await self._threads.run(kubectl.read_or_empty, self._settings, *arguments)
 
     async def _remove_autoscaler(self, hook: pulumi.ResourceHookArgs) -> None:
         """Remove the autoscaler before its Deployment gets a fixed number of replicas: Pulumi deletes last, and until
@@ -111,12 +111,12 @@ class Rollouts:
         before = (hook.old_inputs or {})["metadata"].get("annotations", {})
         if AUTOSCALED_ANNOTATION.items() <= dict(before).items():
             name = (hook.new_inputs or {})["metadata"]["name"]
-            asked = ("delete", f"horizontalpodautoscaler/{name}", "--ignore-not-found")
-            await self._threads.run(kubectl.read, self._settings, *asked)
+            arguments = ("delete", f"horizontalpodautoscaler/{name}", "--ignore-not-found")
+            await self._threads.run(kubectl.read, self._settings, *arguments)
 
     async def _explain_failed_claim(self, hook: pulumi.ErrorHookArgs) -> bool:
         name = (hook.new_inputs or {})["metadata"]["name"]
-        asked = ("get", "persistentvolumeclaims", "--field-selector", f"metadata.name={name}", "--output", "json")
-        for missing in missing_claims(await self._threads.run(kubectl.answer, self._settings, *asked)):
+        arguments = ("get", "persistentvolumeclaims", "--field-selector", f"metadata.name={name}", "--output", "json")
+        for missing in missing_claims(await self._threads.run(kubectl.read_or_empty, self._settings, *arguments)):
             pulumi.log.error(missing_claim(missing))
         return False

@@ -19,13 +19,13 @@ from backends.kubernetes.problems import (
     statuses,
 )
 
-REVISION = "deployment.kubernetes.io/revision"
-OBSERVE = ("Deployment", "StatefulSet")
+REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
+GENERATION_KINDS = ("Deployment", "StatefulSet")
 """Kinds that report the observed generation."""
 
 POSTGRES_CONTAINER = "postgres"
-HEALTHY = "Cluster in healthy state"
-STUCK = {
+HEALTHY_PHASE = "Cluster in healthy state"
+STUCK_PHASES = {
     "Cluster cannot execute instance online upgrade due to missing architecture binary",
     "Cluster cannot proceed to reconciliation due to an error while interacting with plugins",
     "Cluster cannot proceed to reconciliation due to an unknown plugin being required",
@@ -46,7 +46,7 @@ class Rollout:
     failure: str = ""
     """Why a Job has failed."""
 
-    shown: str = "the cluster hasn't taken it up"
+    summary: str = "the cluster hasn't taken it up"
     """For instance `1 of 2 replicas ready`."""
 
     pods: list[Object] = field(default_factory=list)
@@ -56,10 +56,10 @@ class Rollout:
     problems: list[Problem] = field(default_factory=list)
     """Problems of the controller itself."""
 
-    unstarted: list[Object] = field(default_factory=list)
+    never_started_pods: list[Object] = field(default_factory=list)
     """Pods that can't start and never have, and that their operator doesn't replace (cloudnative-pg#3541)."""
 
-    lacking: tuple[str, str] | None = None
+    short_of_pods: tuple[str, str] | None = None
     """Kind and name of the controller that should have created pods, but hasn't."""
 
     @property
@@ -97,7 +97,7 @@ def rollout(kind: str, name: str, uid: str | None, objects: Iterable[Object]) ->
         if one["kind"] == kind and one["metadata"]["name"] == name and uid in (None, one["metadata"]["uid"]):
             generation = one["metadata"].get("generation", 0)
             # A Job has no observed generation, and its pods never change. CloudNativePG doesn't report one either.
-            if kind in OBSERVE and one.get("status", {}).get("observedGeneration", 0) < generation:
+            if kind in GENERATION_KINDS and one.get("status", {}).get("observedGeneration", 0) < generation:
                 return Rollout()
             read = {"Deployment": _deployment, "StatefulSet": _stateful_set, "Job": _job, KIND: _postgres_cluster}
             return read[kind](one, listed)
@@ -107,19 +107,21 @@ def rollout(kind: str, name: str, uid: str | None, objects: Iterable[Object]) ->
 def _deployment(one: Object, objects: list[Object]) -> Rollout:
     wanted, status = one["spec"].get("replicas", 1), one["status"]
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-    revision = one["metadata"].get("annotations", {}).get(REVISION)
+    revision = one["metadata"].get("annotations", {}).get(REVISION_ANNOTATION)
     newest = [
         found
         for found in _owned(one, objects, "ReplicaSet")
-        if found["metadata"].get("annotations", {}).get(REVISION) == revision
+        if found["metadata"].get("annotations", {}).get(REVISION_ANNOTATION) == revision
     ]
     pods = [pod for found in newest for pod in _owned(found, objects, "Pod")]
     return Rollout(
         is_done=updated >= wanted and status.get("replicas", 0) <= updated and available >= wanted,
-        shown=f"{min(updated, sum(map(_is_ready, pods)))} of {wanted} replicas ready",
+        summary=f"{min(updated, sum(map(_is_ready, pods)))} of {wanted} replicas ready",
         pods=_present(pods),
         problems=[problem for found in newest for problem in _refusals(found)],
-        lacking=next((("ReplicaSet", found["metadata"]["name"]) for found in newest if [*_refusals(found)]), None),
+        short_of_pods=next(
+            (("ReplicaSet", found["metadata"]["name"]) for found in newest if [*_refusals(found)]), None
+        ),
     )
 
 
@@ -128,7 +130,7 @@ def _stateful_set(one: Object, objects: list[Object]) -> Rollout:
     revision, ready = status.get("updateRevision"), status.get("readyReplicas", 0)
     pods = _owned(one, objects, "Pod")
     newest = [pod for pod in pods if pod["metadata"]["labels"].get("controller-revision-hash") == revision]
-    mine = {
+    own = {
         volume["persistentVolumeClaim"]["claimName"]
         for pod in newest
         for volume in pod["spec"].get("volumes", [])
@@ -138,11 +140,11 @@ def _stateful_set(one: Object, objects: list[Object]) -> Rollout:
         is_done=ready >= wanted
         and status.get("updatedReplicas", 0) >= wanted
         and status.get("currentRevision") == revision,
-        shown=f"{sum(map(_is_ready, _present(newest)))} of {wanted} replicas ready",
+        summary=f"{sum(map(_is_ready, _present(newest)))} of {wanted} replicas ready",
         pods=_present(newest),
         problems=[_leaving(pod) for pod in pods if "deletionTimestamp" in pod["metadata"]],
-        claims=[one for one in objects if one["kind"] == "PersistentVolumeClaim" and one["metadata"]["name"] in mine],
-        lacking=("StatefulSet", one["metadata"]["name"]) if len(pods) < wanted else None,
+        claims=[one for one in objects if one["kind"] == "PersistentVolumeClaim" and one["metadata"]["name"] in own],
+        short_of_pods=("StatefulSet", one["metadata"]["name"]) if len(pods) < wanted else None,
     )
 
 
@@ -159,9 +161,9 @@ def _job(one: Object, objects: list[Object]) -> Rollout:
     return Rollout(
         is_done="Complete" in conditions,
         failure=failure,
-        shown=f"{sum(pod.get('status', {}).get('phase') == 'Failed' for pod in pods)} attempts failed",
+        summary=f"{sum(pod.get('status', {}).get('phase') == 'Failed' for pod in pods)} attempts failed",
         pods=[pod for pod in _present(pods) if pod.get("status", {}).get("phase") != "Failed"],
-        lacking=None if pods else ("Job", one["metadata"]["name"]),
+        short_of_pods=None if pods else ("Job", one["metadata"]["name"]),
     )
 
 
@@ -169,20 +171,20 @@ def _postgres_cluster(one: Object, objects: list[Object]) -> Rollout:
     name, wanted = one["metadata"]["name"], one["spec"]["instances"]
     status, image = one.get("status", {}), one["spec"]["imageName"]
     phase = status.get("phase", "")
-    mine = [found for found in objects if found["metadata"].get("labels", {}).get(CLUSTER_LABEL) == name]
-    pods = _present([found for found in mine if found["kind"] == "Pod"])
+    own = [found for found in objects if found["metadata"].get("labels", {}).get(CLUSTER_LABEL) == name]
+    pods = _present([found for found in own if found["kind"] == "Pod"])
     servers = [pod for pod in pods if POSTGRES_CONTAINER in _images(pod)]
     newest = [pod for pod in servers if _images(pod)[POSTGRES_CONTAINER] == image]
     ready = sum(map(_is_ready, newest))
     problems = [Problem(f"Cluster {name}", "phase", phase, status.get("phaseReason", ""), TOLERATED_S)]
     return Rollout(
-        is_done=phase == HEALTHY and ready >= wanted and len(newest) == len(servers),
-        shown=f"{ready} of {wanted} servers ready" + (f": {phase}" if phase else ""),
+        is_done=phase == HEALTHY_PHASE and ready >= wanted and len(newest) == len(servers),
+        summary=f"{ready} of {wanted} servers ready" + (f": {phase}" if phase else ""),
         # Those of Jobs, too, which make the data directories.
         pods=[pod for pod in pods if pod not in servers or pod in newest],
-        unstarted=[pod for pod in servers if never_started(pod)],
-        claims=[found for found in mine if found["kind"] == "PersistentVolumeClaim"],
-        problems=problems if phase in STUCK else [],
+        never_started_pods=[pod for pod in servers if never_started(pod)],
+        claims=[found for found in own if found["kind"] == "PersistentVolumeClaim"],
+        problems=problems if phase in STUCK_PHASES else [],
     )
 
 
@@ -216,7 +218,7 @@ def _leaving(pod: Object) -> Problem:
     """Return the problem that a pod is deleted and still there: its successor has its name, so it can't start."""
     finalizers = ", ".join(pod["metadata"].get("finalizers", []))
     message = f"kept by its finalizers ({finalizers})" if finalizers else "it hasn't ended, or its node doesn't answer"
-    return Problem(f"pod {pod['metadata']['name']}", "deletion", "Terminating", message, is_usual=True)
+    return Problem(f"pod {pod['metadata']['name']}", "deletion", "Terminating", message, is_expected=True)
 
 
 def _is_ready(pod: Object) -> bool:
@@ -241,9 +243,9 @@ def _refusals(replica_set: Object) -> Iterator[Problem]:
     for condition in replica_set.get("status", {}).get("conditions", []):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             where = f"ReplicaSet {replica_set['metadata']['name']}"
-            yield refused(where, condition.get("reason", ""), condition.get("message", ""))
+            yield refusal_problem(where, condition.get("reason", ""), condition.get("message", ""))
 
 
-def refused(where: str, reason: str, message: str) -> Problem:
+def refusal_problem(where: str, reason: str, message: str) -> Problem:
     """Return the problem that the API server refuses a controller's pods, which doesn't resolve by itself."""
     return Problem(where, "refused", reason, message, TOLERATED_S)

@@ -17,24 +17,24 @@ import pulumi
 
 from backends.kubernetes import kubectl
 from backends.kubernetes.controllers import CONTROLLER_KINDS, rollout_timeout_s
-from backends.kubernetes.observed import POLL_S, Observed
+from backends.kubernetes.observed import POLL_S, ObservedObjects
 from backends.kubernetes.problems import Object, Problem
-from backends.kubernetes.rollout_status import Rollout, refused, rollout
+from backends.kubernetes.rollout_status import Rollout, refusal_problem, rollout
 from workloads import Exec, Service, StatefulService, Task, Workload, WorkloadError
 
 PULL_LIMIT_S = 900
 """Seconds for which pulling an image doesn't count: a pull without progress becomes ErrImagePull by itself."""
 
-GONE_AFTER_S = 20
+GONE_TIMEOUT_S = 20
 WAKE_AFTER_S = 5.0
 """Seconds without all pods after which their controller is made to try again. After refusals of the API server it
 pauses for up to 16 minutes, also once the cause is gone (`DefaultTypedControllerRateLimiter` of client-go)."""
 
-RECENT = timedelta(seconds=60)
+MAX_EVENT_AGE = timedelta(seconds=60)
 """Maximum age of an event that counts; allows for clock differences."""
 
-MANUAL = "docs/runbook.md#a-rollout-fails"
-SHOWN = 6
+RUNBOOK_SECTION = "docs/runbook.md#a-rollout-fails"
+MAX_SHOWN_PROBLEMS = 6
 """Maximum of problems in an error: pods of one workload mostly have the same."""
 
 
@@ -53,28 +53,28 @@ class Awaited:
     """Seconds that a pod of a Job may run."""
 
     is_autoscaled: bool = False
-    reporting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    progress_commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Pod to the command of its readiness check, whose output reports the progress."""
 
     @staticmethod
     def of(workload: Workload) -> Awaited:
         """Return what is waited for with a workload."""
-        reporting: dict[str, tuple[str, ...]] = {}
+        progress_commands: dict[str, tuple[str, ...]] = {}
         if isinstance(workload, StatefulService) and workload.volumes and workload.readiness:
             check = workload.readiness.check
             pods = [f"{workload.name}-{ordinal}" for ordinal in range(workload.replicas)]
-            reporting = dict.fromkeys(pods, check.command) if isinstance(check, Exec) else {}
+            progress_commands = dict.fromkeys(pods, check.command) if isinstance(check, Exec) else {}
         return Awaited(
             workload.name,
             CONTROLLER_KINDS[type(workload)],
             rollout_timeout_s(workload),
             attempt_s=workload.timeout_s if isinstance(workload, Task) else None,
             is_autoscaled=isinstance(workload, Service) and workload.autoscaling is not None,
-            reporting=reporting,
+            progress_commands=progress_commands,
         )
 
 
-class Wait:
+class RolloutWait:
     """One wait."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Wait:
         awaited: Awaited,
         name: str,
         uid: str | None,
-        observed: Observed,
+        observed: ObservedObjects,
         delete_pod: Callable[[str], Awaitable[None]],
         wake: Callable[[str, str], Awaitable[None]],
     ) -> None:
@@ -118,7 +118,7 @@ class Wait:
                 objects = await self._observed.objects(self._began)
             except kubectl.KubectlError as error:
                 unanswered = str(error)
-                if "forbidden" in unanswered.lower() or unanswered == kubectl.MISSING:
+                if "forbidden" in unanswered.lower() or unanswered == kubectl.NOT_INSTALLED:
                     raise WorkloadError(f"The rollout of {self.awaited.name} is unknown: {error}") from None
             else:
                 unanswered = ""
@@ -132,7 +132,7 @@ class Wait:
     async def _is_done(self, found: Rollout | None) -> bool:
         now = monotonic()
         if found is None:
-            if now - self._found >= GONE_AFTER_S:
+            if now - self._found >= GONE_TIMEOUT_S:
                 raise WorkloadError(f"{self.awaited.kind} {self._name} is gone: it was deleted")
             return False
         self._found = now
@@ -140,10 +140,10 @@ class Wait:
             return True
         if self._is_first_look:
             self._is_first_look = False
-            await self._replace(found.unstarted)
-        if found.lacking and not self._is_woken and now - self._began >= WAKE_AFTER_S:
+            await self._replace(found.never_started_pods)
+        if found.short_of_pods and not self._is_woken and now - self._began >= WAKE_AFTER_S:
             self._is_woken = True
-            await self._wake(*found.lacking)
+            await self._wake(*found.short_of_pods)
         if found.failure:
             raise WorkloadError(f"{self.awaited.name} has failed: {found.failure}\n{self._advice()}")
         if self.awaited.attempt_s is not None:
@@ -152,8 +152,8 @@ class Wait:
             self.extend()
         self._restarts_before = found.restarts() | self._restarts_before
         problems = [*found.all_problems(self._restarts_before), *await self._refusals(found)]
-        if hopeless := self._noted(problems, now):
-            raise WorkloadError(self._error(found, hopeless))
+        if failed := self._lasting_problems(problems, now):
+            raise WorkloadError(self._error(found, failed))
         return False
 
     async def _replace(self, pods: Iterable[Object]) -> None:
@@ -173,11 +173,11 @@ class Wait:
                     f"{name} has failed: pod {pod} has run for longer than {limit} s.\n{self._advice()}"
                 )
 
-    def _noted(self, problems: Iterable[Problem], now: float) -> list[Problem]:
+    def _lasting_problems(self, problems: Iterable[Problem], now: float) -> list[Problem]:
         """Report new problems; return those that last too long."""
-        known = {one.key: self._clearer(one) for one in problems}
+        known = {one.key: self._with_clearer_message(one) for one in problems}
         for key, problem in known.items():
-            if key not in self._known and not problem.is_usual:
+            if key not in self._known and not problem.is_expected:
                 pulumi.log.warn(f"{self.awaited.name}: {problem}")
         self._since = {key: self._since.get(key, now) for key in known}
         self._known = known
@@ -187,7 +187,7 @@ class Wait:
             if problem.tolerated_s is not None and now - self._since[key] >= problem.tolerated_s
         ]
 
-    def _clearer(self, problem: Problem) -> Problem:
+    def _with_clearer_message(self, problem: Problem) -> Problem:
         """Return a problem with the message that contains the cause, which the kubelet's message may lack during a
         pull back-off."""
         before = self._known.get(problem.key)
@@ -197,12 +197,12 @@ class Wait:
 
     async def _refusals(self, found: Rollout) -> list[Problem]:
         """Return why the API server refuses pods, which a StatefulSet and a Job only report in events."""
-        if not found.lacking:
+        if not found.short_of_pods:
             return []
-        kind, name = found.lacking
+        kind, name = found.short_of_pods
         events = await self._observed.warnings("reason=FailedCreate", f"involvedObject.name={name}")
         return [
-            refused(f"{kind} {name}", str(one["reason"]), str(one.get("message", "")))
+            refusal_problem(f"{kind} {name}", str(one["reason"]), str(one.get("message", "")))
             for one in events[-1:]
             if _is_recent(one)
         ]
@@ -214,7 +214,7 @@ class Wait:
         pods = [pod["metadata"]["name"] for pod in (found.pods if found else [])]
         events = [
             Problem(f"pod {pod}", "event", str(event["reason"]), str(event.get("message", "")))
-            for pod in pods[:SHOWN]
+            for pod in pods[:MAX_SHOWN_PROBLEMS]
             for event in (await self._observed.warnings(f"involvedObject.name={pod}"))[-1:]
             if _is_recent(event)
         ]
@@ -224,14 +224,14 @@ class Wait:
         waited = f"{round(monotonic() - self._began)} s"
         return "\n".join(
             [
-                f"{self.awaited.name} isn't ready after {waited} ({found.shown}).",
-                *map(str, problems[:SHOWN]),
+                f"{self.awaited.name} isn't ready after {waited} ({found.summary}).",
+                *map(str, problems[:MAX_SHOWN_PROBLEMS]),
                 self._advice(),
             ]
         )
 
     def _advice(self) -> str:
-        return f"Fix the cause, then run the update again; it continues from here. {MANUAL}"
+        return f"Fix the cause, then run the update again; it continues from here. {RUNBOOK_SECTION}"
 
 
 def _is_recent(event: Mapping[str, Any]) -> bool:
@@ -240,4 +240,4 @@ def _is_recent(event: Mapping[str, Any]) -> bool:
     found = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
     if not found:
         return False
-    return datetime.now(UTC) - datetime.fromisoformat(str(found).replace("Z", "+00:00")) < RECENT
+    return datetime.now(UTC) - datetime.fromisoformat(str(found).replace("Z", "+00:00")) < MAX_EVENT_AGE

@@ -44,7 +44,7 @@ def autoscaler(workload: Workload, scale: Autoscaling) -> Manifest:
 
 def disruption_budget(workload: Workload) -> Manifest | None:
     """Return a PodDisruptionBudget, so that a drain evicts one pod at a time; None if there is only one pod."""
-    if not isinstance(workload, LongRunning) or workload.least_replicas == 1:
+    if not isinstance(workload, LongRunning) or workload.min_replicas == 1:
         return None
     return manifest(
         "policy/v1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from backends.base import Addressing, DeployOptions
-from backends.order import Deployed
+from backends.deployment_graph import DeploymentGraph
 from backends.refusals import refuse_unsupported
 from capabilities import BackendRow, Capability
 from settings import Settings
@@ -37,7 +37,7 @@ class MemoryBackend:
     def __init__(self, stack: str) -> None:
         self.stack = stack
         self.owners: dict[str, str] = {}
-        self._deployed = Deployed()
+        self._graph = DeploymentGraph()
 
     def check(self, published: Iterable[tuple[str, int]]) -> None:
         """Do nothing: there is no external system to check."""
@@ -45,13 +45,13 @@ class MemoryBackend:
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Record a workload."""
         refuse_unsupported(workload, self.kind)
-        self._deployed.admit(workload)
+        self._graph.add(workload)
         self.owners[workload.name] = type(options.parent).__name__
 
     @property
     def deployed(self) -> Sequence[Workload]:
         """Return the recorded workloads."""
-        return self._deployed.workloads
+        return self._graph.workloads
 
 
 def create(settings: Settings, stack: str) -> MemoryBackend:

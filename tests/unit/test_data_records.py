@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from backends.data_records import DataRecords
 from backends.docker.engine import Engine, EngineError
 from backends.docker.ownership import Ownership
 from backends.docker.volumes import DataVolumes
-from backends.kubernetes.claims import MISSING
+from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from backends.threads import Threads
 from recording.recorder import Recording, record
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
@@ -56,7 +57,7 @@ def on_kubernetes() -> Recording[Any]:
 class TestClaims:
     def test_a_missing_claim_leaves_the_pod_pending(self, on_kubernetes: Recording[Any]) -> None:
         (template,) = found(on_kubernetes, "StatefulSet", "store")["spec"]["volumeClaimTemplates"]
-        assert template["spec"]["storageClassName"] == MISSING
+        assert template["spec"]["storageClassName"] == MISSING_CLAIM_CLASS
 
     def test_the_state_records_the_settings_of_the_data(self, on_kubernetes: Recording[Any]) -> None:
         assert on_kubernetes.one("Stash", "store-data-settings").inputs["input"] == {
@@ -155,9 +156,8 @@ class TestClaims:
 
     def test_a_failed_update_names_the_missing_claim(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """kubectl is a stand-in that lists one PVC with the template's storage class."""
-        listed = (
-            f'{{"items": [{{"metadata": {{"name": "data-store-0"}}, "spec": {{"storageClassName": "{MISSING}"}}}}]}}'
-        )
+        claim = {"metadata": {"name": "data-store-0"}, "spec": {"storageClassName": MISSING_CLAIM_CLASS}}
+        listed = json.dumps({"items": [claim]})
         (tmp_path / "kubectl").write_text(f"#!/bin/sh\necho '{listed}'\n")
         (tmp_path / "kubectl").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")

@@ -10,7 +10,7 @@ import pulumi
 import pytest
 from pulumi.resource_hooks import ResourceHookArgs
 
-from backends import shared_answer
+from backends import shared_query
 from backends.base import DeployOptions
 from backends.docker import readiness
 from backends.docker.engine import Engine
@@ -62,7 +62,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             return now[0]
 
         monkeypatch.setattr(readiness, "POLL_S", 0)
-        monkeypatch.setattr(shared_answer, "SHARE", 0)
+        monkeypatch.setattr(shared_query, "PAUSE_FACTOR", 0)
         monkeypatch.setattr("backends.docker.readiness.monotonic", clock)
         monkeypatch.setattr(pulumi.log, "info", shown.append)
 

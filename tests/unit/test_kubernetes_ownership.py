@@ -15,7 +15,7 @@ from pulumi.resource_hooks import ResourceHookArgs
 
 from backends.base import DeployOptions
 from backends.kubernetes import labels
-from backends.kubernetes.registry import UNPREVIEWED
+from backends.kubernetes.registrar import UNPREVIEWED_LABEL
 from recording.recorder import Recording
 from tests.unit.kubernetes_stand_in import CONTROLLERS, deployed, found, of_kind, run
 from workloads import FileSet, Service, StatefulService, Volume, Workload, WorkloadError
@@ -130,10 +130,10 @@ def test_without_the_check_an_update_is_refused_and_a_preview_warns(
 class TestStatefulSets:
     def test_a_preview_excludes_the_existing_object_from_the_dry_run(self) -> None:
         planned = of(deployed(of_kind(StatefulService), preview=True))
-        assert planned["metadata"]["labels"][UNPREVIEWED] == pulumi.runtime.rpc.UNKNOWN
+        assert planned["metadata"]["labels"][UNPREVIEWED_LABEL] == pulumi.runtime.rpc.UNKNOWN
 
     def test_an_update_sends_the_object_unchanged(self) -> None:
-        assert UNPREVIEWED not in of(deployed(of_kind(StatefulService)))["metadata"]["labels"]
+        assert UNPREVIEWED_LABEL not in of(deployed(of_kind(StatefulService)))["metadata"]["labels"]
 
     def test_a_preview_reports_that_its_claims_are_kept(
         self, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch

@@ -12,11 +12,11 @@ import pulumi
 import pytest
 from pulumi.resource_hooks import ResourceHookArgs
 
-from backends import shared_answer
+from backends import shared_query
 from backends.base import DeployOptions
 from backends.kubernetes import kubectl, observed, rollout, rollout_wait
 from backends.kubernetes.backend import KubernetesBackend
-from backends.kubernetes.claims import MISSING
+from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from recording.recorder import Recording
 from settings.backend import Kubernetes
 from tests.unit.kubernetes_stand_in import deployed, run, stateful, task, workload
@@ -86,9 +86,9 @@ class Wait:
         for level in ("info", "warn"):
             monkeypatch.setattr(pulumi.log, level, self.shown.append)
         monkeypatch.setattr(rollout_wait, "POLL_S", 0)
-        monkeypatch.setattr(rollout, "REPORT_S", 0)
+        monkeypatch.setattr(rollout, "REPORT_PERIOD_S", 0)
         monkeypatch.setattr(observed, "POLL_S", 0)
-        monkeypatch.setattr(shared_answer, "SHARE", 0)
+        monkeypatch.setattr(shared_query, "PAUSE_FACTOR", 0)
 
     def __call__(self, one: Workload | PostgresCluster, *moments: Moment, step_s: float = 5.0) -> None:
         """Advance time by `step_s` with each query."""
@@ -119,8 +119,8 @@ class Wait:
             return self.answers.get(arguments[1], "")
 
         self._patch.setattr(kubectl, "read", read)
-        self._patch.setattr(kubectl, "answer", answer)
-        for module in (rollout_wait, shared_answer):
+        self._patch.setattr(kubectl, "read_or_empty", answer)
+        for module in (rollout_wait, shared_query):
             self._patch.setattr(module, "monotonic", lambda: self.seconds)
         recorded = deployed(one) if isinstance(one, Workload) else with_postgres(one)
         hook = recorded.hooks["kubernetes-wait-for-rollout"]
@@ -316,7 +316,9 @@ class TestClaims:
         assert wait.seconds < 100
 
     def test_a_missing_claim_ends_the_wait_at_once(self, wait: Wait) -> None:
-        assert "The claim 'data-store-0' with this stack's data is missing" in wait.fails(STORE, self.pending(MISSING))
+        assert "The claim 'data-store-0' with this stack's data is missing" in wait.fails(
+            STORE, self.pending(MISSING_CLAIM_CLASS)
+        )
         assert wait.seconds < 10
 
     def test_storage_that_is_being_provisioned_does_not_end_the_wait(self, wait: Wait) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backends.kubernetes.claims import MISSING
+from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from operations import cluster, containers, stack
 from operations.configuration import read_configuration
 from operations.project import OperationError
@@ -80,7 +80,7 @@ def test_a_workload_with_too_few_ready_pods_is_named_with_the_reason(notes: Path
 
 
 def test_status_names_a_claim_that_is_missing(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    listed = [claim("redis-data-redis-0", "fast"), claim("postgres-data-postgres-0", MISSING)]
+    listed = [claim("redis-data-redis-0", "fast"), claim("postgres-data-postgres-0", MISSING_CLAIM_CLASS)]
     (notes / "claims.json").write_text(json.dumps({"items": listed}))
 
     cluster.show_status("prod")

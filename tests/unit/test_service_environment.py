@@ -20,7 +20,7 @@ SECRET = {one.name for one in secret_variables()}
 ADDRESSES = {"DATABASE_URL", "MIGRATION_DATABASE_URL", "REDIS_URL"}
 """Variables that only `make env` writes, for command-line tools."""
 
-OWN = {"VERSION", "FAULT_INJECTION"}
+PLATFORM_SELECTOR = {"VERSION", "FAULT_INJECTION"}
 """Variables that the reference service reads and the platform doesn't set."""
 
 
@@ -51,7 +51,7 @@ def in_an_editor(ask: Ask) -> dict[str, str]:
 def test_the_reference_service_reads_every_variable_and_no_other(in_an_editor: dict[str, str]) -> None:
     environment = Recorded(in_an_editor)
     reference.load(environment)
-    assert {name.removesuffix("_FILE") for name in environment.read} - OWN == PLAIN | SECRET
+    assert {name.removesuffix("_FILE") for name in environment.read} - PLATFORM_SELECTOR == PLAIN | SECRET
 
 
 def test_the_reference_service_reads_the_secrets_of_its_providers() -> None:

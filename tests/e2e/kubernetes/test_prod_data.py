@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from backends.kubernetes.claims import MISSING
+from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.waiting import until
@@ -73,7 +73,9 @@ def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack:
     _scale(stack, 1)
 
     # The StatefulSet recreates the PVC from a template that no storage class can satisfy.
-    until("the StatefulSet has made the claim", lambda: _claim(stack)["spec"]["storageClassName"] == MISSING)
+    until(
+        "the StatefulSet has made the claim", lambda: _claim(stack)["spec"]["storageClassName"] == MISSING_CLAIM_CLASS
+    )
     until(
         "the pod waits for it",
         lambda: [pod["status"]["phase"] for pod in stack.pods("postgres").values()] == ["Pending"],

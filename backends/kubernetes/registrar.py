@@ -23,22 +23,24 @@ from backends.kubernetes.prerequisites import Prerequisites
 from settings.backend import Kubernetes
 from workloads import Fixed, WorkloadError
 
-DEFAULT_DENY = "default-deny"
-CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding")
+DEFAULT_DENY_NAME = "default-deny"
+CLUSTER_SCOPED_KINDS = ("ClusterRole", "ClusterRoleBinding")
 """Kinds that belong to no namespace."""
 
-REPLACED_IN_PLACE = ("StatefulSet",)
+REPLACED_KINDS = ("StatefulSet",)
 """Kinds with fields that can't change, under a name that stays: the old object is deleted before the new one is made.
 
 In a preview the old one is still there, and the API server refuses the dry run of the new one ("updates to statefulset
 spec … are forbidden"). The provider does without that dry run if a value isn't known yet.
 """
 
-UNPREVIEWED = f"{labels.PLATFORM}/unpreviewed"
+UNPREVIEWED_LABEL = f"{labels.PLATFORM}/unpreviewed"
 """Label of such an object in previews alone, whose value isn't known. Its change is ignored: a preview that updates the
 object, or leaves it as it is, is what it would be without."""
 
-MOVE = "Restore the old value. To use another cluster or namespace, create another stack and move the data to it."
+MOVE_INSTRUCTIONS = (
+    "Restore the old value. To use another cluster or namespace, create another stack and move the data to it."
+)
 
 
 class KubernetesObject(pulumi.CustomResource):
@@ -85,7 +87,7 @@ class KubernetesObject(pulumi.CustomResource):
         return self.spec.apply(_hash_without_replicas)
 
 
-class Registry:
+class ManifestRegistrar:
     """Registers manifests, each name once. The first one creates the provider and the namespace."""
 
     def __init__(
@@ -97,11 +99,11 @@ class Registry:
         self._instance = labels.instance(stack)
         self._ownership = Ownership(settings, self._instance)
         self._protect = protect
-        self._owners = {("NetworkPolicy", DEFAULT_DENY): "the namespace"}
+        self._owners = {("NetworkPolicy", DEFAULT_DENY_NAME): "the namespace"}
         self.reachable = True
         """False in a preview without the cluster."""
 
-        self.takes_back = True
+        self.adopts_existing = True
         """Whether objects of this stack that the state doesn't know are taken back; else the API server refuses them.
         False without kubectl, which is needed to tell them from others'."""
 
@@ -113,7 +115,7 @@ class Registry:
         options: DeployOptions,
         resource_name: str | None = None,
         depends_on: Iterable[pulumi.Resource] = (),
-        kept: bool = False,
+        retain: bool = False,
         timeouts: pulumi.CustomTimeouts | None = None,
         recorded: Iterable[pulumi.Resource] = (),
         hooks: pulumi.ResourceHookBinding | None = None,
@@ -127,7 +129,7 @@ class Registry:
             options: of its owner.
             resource_name: required for an object without a name.
             depends_on: resources that must exist first, in addition to the namespace.
-            kept: whether it holds data: it outlives the stack, and is protected where the settings say so.
+            retain: whether it holds data: it outlives the stack, and is protected where the settings say so.
             timeouts: for the operations that the provider waits for.
             recorded: records (`DataRecords`) that must be registered first.
             hooks: resource hooks of its creation.
@@ -144,12 +146,12 @@ class Registry:
             raise WorkloadError(f"{first!r} and {owner!r} would share the {kind} {name!r}")
         return self._declare(
             name,
-            self._placed(manifest),
+            self._with_namespace(manifest),
             options.resource(
                 hooks=hooks,
                 depends_on=[*self._namespace, *depends_on],
-                protect=self._protect if kept else None,
-                retain_on_delete=kept or options.retain or None,
+                protect=self._protect if retain else None,
+                retain_on_delete=retain or options.retain or None,
                 custom_timeouts=timeouts,
                 additional_secret_outputs=["data"] if kind == "Secret" else None,
                 ignore_changes=[*ignore_changes] or None,
@@ -167,14 +169,14 @@ class Registry:
         """Register an object with the stack's label; refuse to adopt an object of another owner."""
         kind, metadata = str(manifest["kind"]), manifest["metadata"]
         object_labels = {**metadata["labels"], labels.INSTANCE: self._instance}
-        if kind in REPLACED_IN_PLACE:
+        if kind in REPLACED_KINDS:
             if pulumi.runtime.is_dry_run():
-                object_labels[UNPREVIEWED] = pulumi.UNKNOWN
+                object_labels[UNPREVIEWED_LABEL] = pulumi.UNKNOWN
             # In an update as well: a saved plan requires the same options.
-            opts.ignore_changes = [*(opts.ignore_changes or ()), f'metadata.labels["{UNPREVIEWED}"]']
-        if self.reachable and self.takes_back and "name" in metadata:
+            opts.ignore_changes = [*(opts.ignore_changes or ()), f'metadata.labels["{UNPREVIEWED_LABEL}"]']
+        if self.reachable and self.adopts_existing and "name" in metadata:
             hooks = copy.copy(opts.hooks) if opts.hooks else pulumi.ResourceHookBinding()
-            foreign = self._ownership.before_create(kind, str(metadata["name"]), kept=bool(opts.retain_on_delete))
+            foreign = self._ownership.before_create(kind, str(metadata["name"]), retain=bool(opts.retain_on_delete))
             hooks.before_create = [foreign, *(hooks.before_create or ())]
             opts.hooks = hooks
         opts.provider = self._provider
@@ -194,7 +196,7 @@ class Registry:
             kube_client_settings=kubernetes.KubeClientSettingsArgs(qps=50, burst=100),
             # What a killed update left behind, and what outlived an earlier stack, is taken back instead of refused.
             # `Ownership` keeps it from anybody else's objects, `backends.addresses` from a later deletion.
-            upsert_existing_objects=self.takes_back,
+            upsert_existing_objects=self.adopts_existing,
             # The program owns the fields that it sets. Other managers keep the rest, such as replicas.
             enable_patch_force=True,
         )
@@ -203,8 +205,8 @@ class Registry:
     def _namespace(self) -> list[KubernetesObject]:
         """The namespace, closed for every connection. Another one, or one of another cluster, would begin empty."""
         place = [
-            Fixed("kubernetes.namespace", self._settings.namespace, MOVE),
-            Fixed("kubernetes.context", self._settings.context or "", MOVE),
+            Fixed("kubernetes.namespace", self._settings.namespace, MOVE_INSTRUCTIONS),
+            Fixed("kubernetes.context", self._settings.context or "", MOVE_INSTRUCTIONS),
         ]
         recorded = self._records.settings("namespace", {"namespace": place})
         space = self._declare(
@@ -214,14 +216,14 @@ class Registry:
             [recorded],
         )
         closed = self._declare(
-            DEFAULT_DENY,
-            self._placed(network_policy.default_deny(DEFAULT_DENY)),
+            DEFAULT_DENY_NAME,
+            self._with_namespace(network_policy.default_deny(DEFAULT_DENY_NAME)),
             pulumi.ResourceOptions(depends_on=[space]),
         )
         return [space, closed]
 
-    def _placed(self, manifest: Manifest) -> Manifest:
-        if manifest["kind"] in CLUSTER_WIDE:
+    def _with_namespace(self, manifest: Manifest) -> Manifest:
+        if manifest["kind"] in CLUSTER_SCOPED_KINDS:
             return manifest
         return {**manifest, "metadata": {**manifest["metadata"], "namespace": self._settings.namespace}}
 

@@ -7,38 +7,38 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Generic, TypeVar
 
-SHARE = 4
+PAUSE_FACTOR = 4
 """Minimum pause before the next query, as a multiple of the last one's duration, for large stacks and slow machines."""
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-class SharedAnswer(Generic[Answer]):
+class SharedQuery(Generic[Result]):
     """The newest result, queried as rarely as its readers allow.
 
     Args:
-        ask: runs the query.
+        query: runs the query.
         poll_s: minimum of seconds between two queries.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[Answer]], *, poll_s: float) -> None:
-        self._ask = ask
+    def __init__(self, query: Callable[[], Awaitable[Result]], *, poll_s: float) -> None:
+        self._query = query
         self._poll_s = poll_s
         self._lock = asyncio.Lock()
-        self._answer: Answer | None = None
+        self._result: Result | None = None
         self._asked_at = float("-inf")
         self._took_s = 0.0
 
-    async def after(self, since: float) -> Answer:
+    async def after(self, since: float) -> Result:
         """Return the result of a query that began after `since` (of `monotonic`).
 
         Raises:
             Exception: whatever the query raises.
         """
         async with self._lock:
-            pause_s = max(self._poll_s, SHARE * self._took_s)
-            if self._answer is None or self._asked_at < since or monotonic() - self._asked_at >= pause_s:
+            pause_s = max(self._poll_s, PAUSE_FACTOR * self._took_s)
+            if self._result is None or self._asked_at < since or monotonic() - self._asked_at >= pause_s:
                 asked_at = monotonic()
-                self._answer = await self._ask()
+                self._result = await self._query()
                 self._asked_at, self._took_s = asked_at, monotonic() - asked_at
-            return self._answer
+            return self._result
