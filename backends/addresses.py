@@ -30,7 +30,7 @@ MOVED: Mapping[str, str] = {}
 A component's children follow it and need no entry. An entry can go once every stack has been updated with it.
 """
 
-RECORD = "addresses"
+RECORD_NAME = "addresses"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Addresses:
         self._failure: BaseException | None = None
         in_previews = pulumi.ResourceHookOptions(on_dry_run=True)
         self._refuse_moves = pulumi.ResourceHook("addresses-refuse-move", self._check, in_previews)
-        pulumi.runtime.register_stack_transformation(self._note)
+        pulumi.runtime.register_stack_transformation(self._record_address)
 
     def __enter__(self) -> None:
         """Do nothing: the constructor has registered the transformation."""
@@ -88,40 +88,44 @@ class Addresses:
             return
         self._recording = True
         self._record = pulumi.Stash(
-            RECORD,
+            RECORD_NAME,
             input={key: str(address) for key, address in sorted(self._addresses.items())},
             opts=pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(before_update=[self._refuse_moves])),
         )
 
-    def _note(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+    def _record_address(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
         """Note a resource's address, add its aliases, and make it wait for the record."""
         if self._recording:
             return None
         key = _key(args.type_, args.name, args.props)
         parent = self._keys.get(args.opts.parent) if args.opts.parent else None
-        above = self._addresses[parent] if parent else None
-        types = f"{above.types}${args.type_}" if above else args.type_
-        followed = (
-            [f"{former.partition('::')[0]}${args.type_}::{args.name}" for former in above.former] if above else []
+        parent_address = self._addresses[parent] if parent else None
+        types = f"{parent_address.types}${args.type_}" if parent_address else args.type_
+        inherited = (
+            [f"{former.partition('::')[0]}${args.type_}::{args.name}" for former in parent_address.former]
+            if parent_address
+            else []
         )
-        named = [self._named(alias, args) for alias in args.opts.aliases or () if isinstance(alias, pulumi.Alias)]
-        former = [*self._former.get(f"{types}::{args.name}", ()), *followed, *named]
+        named = [
+            self._former_address(alias, args) for alias in args.opts.aliases or () if isinstance(alias, pulumi.Alias)
+        ]
+        former = [*self._former.get(f"{types}::{args.name}", ()), *inherited, *named]
         self._keys[args.resource] = key
         self._addresses[key] = Address(types, args.name, tuple(former), parent)
         opts = copy.copy(args.opts)
         opts.aliases = [*(opts.aliases or ()), *(f"{self._prefix}{one}" for one in former)]
         # Not as a dependency, which would be recorded in the state and affect `--target`.
-        opts.depends_on = [*_listed(opts.depends_on), self._recorded()]
+        opts.depends_on = [*_as_list(opts.depends_on), self._wait_for_record()]
         return pulumi.ResourceTransformationResult(args.props, opts)
 
-    def _named(self, alias: pulumi.Alias, args: pulumi.ResourceTransformationArgs) -> str:
+    def _former_address(self, alias: pulumi.Alias, args: pulumi.ResourceTransformationArgs) -> str:
         """Return the former address in an alias that the program gives a resource."""
         is_given = alias.parent is None or isinstance(alias.parent, pulumi.Resource)
         parent = alias.parent if is_given else args.opts.parent
-        above = f"{self._addresses[self._keys[parent]].types}$" if isinstance(parent, pulumi.Resource) else ""
-        return f"{above}{args.type_}::{alias.name if isinstance(alias.name, str) else args.name}"
+        parent_address = f"{self._addresses[self._keys[parent]].types}$" if isinstance(parent, pulumi.Resource) else ""
+        return f"{parent_address}{args.type_}::{alias.name if isinstance(alias.name, str) else args.name}"
 
-    async def _recorded(self) -> Any:
+    async def _wait_for_record(self) -> Any:
         """Wait until Pulumi has accepted the record. If its hook refuses, this never happens."""
         if self._failure is not None:
             raise self._failure
@@ -139,7 +143,7 @@ class Addresses:
         entries = [
             f'    "{former}": "{address}",'
             for former, address in moved.values()
-            if not _follows(former, address, moved.get(address.owner or ""))
+            if not _moved_with_parent(former, address, moved.get(address.owner or ""))
         ]
         if entries:
             raise WorkloadError(
@@ -156,19 +160,19 @@ def _key(type_: str, name: str, props: Mapping[str, Any]) -> str:
         return f"{type_} {name}"
     package, version, kind = type_.split(":")
     metadata = props.get("metadata")
-    own = metadata.get("name") if isinstance(metadata, Mapping) else None
-    return f"{package}:{version.partition('/')[0]}:{kind} {own if isinstance(own, str) else name}"
+    cluster_name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    return f"{package}:{version.partition('/')[0]}:{kind} {cluster_name if isinstance(cluster_name, str) else name}"
 
 
-def _follows(former: str, address: Address, owner: tuple[str, Address] | None) -> bool:
+def _moved_with_parent(former: str, address: Address, owner: tuple[str, Address] | None) -> bool:
     """Return whether a resource moved only because its parent did."""
     if owner is None:
         return False
-    above, _ = owner[0].split("::")
-    return former == f"{above}${address.types.rpartition('$')[2]}::{address.name}"
+    parent_address, _ = owner[0].split("::")
+    return former == f"{parent_address}${address.types.rpartition('$')[2]}::{address.name}"
 
 
-def _listed(depends_on: Any) -> Sequence[Any]:
+def _as_list(depends_on: Any) -> Sequence[Any]:
     """Return the dependencies of a resource as a list."""
     if isinstance(depends_on, pulumi.Resource):
         return [depends_on]

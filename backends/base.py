@@ -28,10 +28,10 @@ class DeployOptions:
     """Inputs of the container or controller that runs the workload, in the provider's own terms. A mapping is merged,
     any other value replaces what the backend declares."""
 
-    def resource(self, **own: Any) -> pulumi.ResourceOptions:
+    def resource(self, **specific: Any) -> pulumi.ResourceOptions:
         """Return the options of one resource of the workload."""
-        own.setdefault("retain_on_delete", self.retain or None)
-        return pulumi.ResourceOptions(parent=self.parent, aliases=[*self.aliases] or None, **own)
+        specific.setdefault("retain_on_delete", self.retain or None)
+        return pulumi.ResourceOptions(parent=self.parent, aliases=[*self.aliases] or None, **specific)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,10 +24,10 @@ import pulumi
 from backends.base import DeployOptions
 from workloads import Fixed, Volume, WorkloadError
 
-MANUAL = "docs/stores.md#a-claim-or-volume-is-missing"
-SIZE = "sizeGib"
+RECOVERY_SECTION = "docs/stores.md#a-claim-or-volume-is-missing"
+SIZE_KEY = "sizeGib"
 
-DEFAULT = DeployOptions()
+DEFAULT_OPTIONS = DeployOptions()
 
 Value = TypeVar("Value")
 
@@ -57,7 +57,7 @@ class DataRecords:
         in_previews = pulumi.ResourceHookOptions(on_dry_run=True)
         self._refuse_changed = pulumi.ResourceHook("data-refuse-changed-setting", self._check_settings, in_previews)
         self._refuse_replaced = pulumi.ResourceHook("data-refuse-replaced-object", self._check_identities, in_previews)
-        self._note_creation = pulumi.ResourceHook("data-note-creation", self._creating, in_previews)
+        self._note_creation = pulumi.ResourceHook("data-note-creation", self._remember_created, in_previews)
 
     def settings(
         self,
@@ -65,7 +65,7 @@ class DataRecords:
         fixed: Mapping[str, Iterable[Fixed]],
         *,
         sizes_gib: Mapping[str, int] | None = None,
-        options: DeployOptions = DEFAULT,
+        options: DeployOptions = DEFAULT_OPTIONS,
         before_create: Iterable[pulumi.ResourceHook] = (),
     ) -> pulumi.Stash:
         """Record the settings that can't change.
@@ -82,7 +82,7 @@ class DataRecords:
             recorded[holder] = {one.key: one.value for one in settings}
             self._fixed |= {(name, holder, one.key): one for one in settings}
         for holder, size_gib in (sizes_gib or {}).items():
-            recorded.setdefault(holder, {})[SIZE] = size_gib
+            recorded.setdefault(holder, {})[SIZE_KEY] = size_gib
         hooks = pulumi.ResourceHookBinding(before_create=[*before_create], before_update=[self._refuse_changed])
         return pulumi.Stash(name, input=recorded, opts=options.resource(hooks=hooks))
 
@@ -101,28 +101,28 @@ class DataRecords:
         hooks = pulumi.ResourceHookBinding(before_update=[self._refuse_replaced])
         return pulumi.Stash(name, input=dict(identities), opts=options.resource(hooks=hooks))
 
-    def of_holder(self, on_error: Iterable[pulumi.ErrorHook] = ()) -> pulumi.ResourceHookBinding:
+    def identity_hooks(self, on_error: Iterable[pulumi.ErrorHook] = ()) -> pulumi.ResourceHookBinding:
         """Return the hooks of an object whose identity is recorded. In a preview, a new object has no identity yet."""
         return pulumi.ResourceHookBinding(before_create=[self._note_creation], on_error=[*on_error])
 
-    async def _creating(self, hook: pulumi.ResourceHookArgs) -> None:
+    async def _remember_created(self, hook: pulumi.ResourceHookArgs) -> None:
         self._created.add(str((hook.new_inputs or {})["metadata"]["name"]))
 
     async def _check_settings(self, hook: pulumi.ResourceHookArgs) -> None:
         refused = []
         for one in _differences(_input(hook.old_inputs), _input(hook.new_inputs)):
             what = f"'{one.holder}' of this stack holds data"
-            if one.key == SIZE and float(one.new) < float(one.old):
+            if one.key == SIZE_KEY and float(one.new) < float(one.old):
                 sizes = f"from {float(one.old):g} to {float(one.new):g} GiB"
                 refused.append(
                     f"The size of '{one.holder}' can't shrink {sizes}: {what}. Set it to {float(one.old):g} or more; "
                     "for less, move the data to another stack."
                 )
-            elif one.key != SIZE:
+            elif one.key != SIZE_KEY:
                 remedy = self._fixed[hook.name, one.successor, one.key].remedy
                 refused.append(f"{one.key} can't change from {one.old!r} to {one.new!r} while {what}. {remedy}")
         if refused:
-            raise WorkloadError("\n".join([*refused, forget(hook.urn, "If you no longer need that data")]))
+            raise WorkloadError("\n".join([*refused, removal_instruction(hook.urn, "If you no longer need that data")]))
 
     async def _check_identities(self, hook: pulumi.ResourceHookArgs) -> None:
         old, new = _input(hook.old_inputs), _input(hook.new_inputs)
@@ -138,31 +138,31 @@ class DataRecords:
                 "\n".join(
                     [
                         *(f"The {kind} '{name}' with this stack's data is missing." for name in lost),
-                        f"The update doesn't replace it with an empty one. To restore it, see {MANUAL}",
-                        forget(hook.urn, "Once it is restored, or to start with an empty one"),
+                        f"The update doesn't replace it with an empty one. To restore it, see {RECOVERY_SECTION}",
+                        removal_instruction(hook.urn, "Once it is restored, or to start with an empty one"),
                     ]
                 )
             )
 
 
-def after(value: Value, *records: pulumi.Resource) -> pulumi.Output[Value]:
+def after_records(value: Value, *records: pulumi.Resource) -> pulumi.Output[Value]:
     """Return the value once the records are registered.
 
     Use it for an input of a resource that must follow them. With `depends_on`, `pulumi state delete` would refuse to
     remove a record without the resources that depend on it.
     """
 
-    async def registered() -> Value:
+    async def value_after_records() -> Value:
         for record in records:
             await record.urn.future()
         return value
 
-    return pulumi.Output.from_input(registered())
+    return pulumi.Output.from_input(value_after_records())
 
 
-def volume_settings(volumes: Iterable[Volume], more: Iterable[Fixed] = ()) -> dict[str, list[Fixed]]:
-    """Return the fixed settings of a workload's volumes; `more` applies to each volume."""
-    return {volume.name: [*volume.fixed, *more] for volume in volumes}
+def volume_settings(volumes: Iterable[Volume], common: Iterable[Fixed] = ()) -> dict[str, list[Fixed]]:
+    """Return the fixed settings of a workload's volumes; `common` applies to each volume."""
+    return {volume.name: [*volume.fixed, *common] for volume in volumes}
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
@@ -177,7 +177,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differe
         for holder, settings in sorted(old.items())
         for successor in ([holder] if holder in new else others)
         for key, value in sorted(settings.items())
-        if new[successor].get(key, value) != value and (successor == holder or key != SIZE)
+        if new[successor].get(key, value) != value and (successor == holder or key != SIZE_KEY)
     ]
 
 
@@ -187,7 +187,7 @@ def _input(inputs: Any) -> dict[str, Any]:
     return dict(found) if isinstance(found, Mapping) else {}
 
 
-def forget(urn: str, when: str) -> str:
+def removal_instruction(urn: str, when: str) -> str:
     """Return the sentence that says how to remove a record from the state."""
     stack = urn.split("::")[0].removeprefix("urn:pulumi:")
     return f"{when}, remove the record of it from the state: pulumi state delete --stack {stack} '{urn}'"

@@ -66,7 +66,7 @@ class Port:
     public: bool = False
     """Whether the platform's users may also reach it."""
 
-    operators_only: bool = False
+    admin_only: bool = False
     """Whether only operators with access to the host or the cluster may reach it. It listens at
     `Addressing.admin_bind_address`, and has no Service in a cluster."""
 

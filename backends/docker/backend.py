@@ -17,15 +17,15 @@ import pulumi
 import pulumi_docker as docker
 
 from backends.base import Addressing, DeployOptions
-from backends.data_records import DataRecords, after, volume_settings
+from backends.data_records import DataRecords, after_records, volume_settings
 from backends.deployment_graph import DeploymentGraph
 from backends.docker import container
-from backends.docker.container import Mount, Placement
+from backends.docker.container import ContainerContext, Mount
 from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
 from backends.docker.hooks import Hooks
 from backends.docker.ownership import Ownership
 from backends.docker.ports import check
-from backends.docker.ranges import NetworkRanges, gateway
+from backends.docker.ranges import NetworkRanges, bridge_address
 from backends.docker.readiness import Awaited, Readiness
 from backends.docker.volumes import DataVolumes
 from backends.refusals import refuse_unsupported
@@ -64,7 +64,7 @@ class DockerBackend:
     def __init__(self, settings: BackendSettings, images: Images, *, stack: str, protect: bool) -> None:
         self._bind_address = str(settings.bind_address)
         # Admin ports stay on loopback, even if the stores are published on the network.
-        self._operators_bind_address = self._bind_address if settings.bind_address.is_loopback else LOOPBACK
+        self._admin_publish_address = self._bind_address if settings.bind_address.is_loopback else LOOPBACK
         # An admin port listens on every address of its container. The workload's clients can reach it too, because
         # Docker has no rules per port.
         every = "0.0.0.0"  # noqa: S104 - in the container
@@ -76,11 +76,11 @@ class DockerBackend:
         threads = Threads()
         self._ownership = Ownership(self._engine, threads, stack)
         self._hooks = Hooks(self._engine, threads, self._ownership)
-        self._data = DataVolumes(self._engine, threads, self._ownership)
+        self._data_volumes = DataVolumes(self._engine, threads, self._ownership)
         self._readiness = Readiness(self._engine, threads, stack)
         self._records = DataRecords()
         self._images: dict[str, docker.RemoteImage] = {}
-        self._ranges = NetworkRanges(settings.network_pool, {})
+        self._network_ranges = NetworkRanges(settings.network_pool, {})
         self._network_pool = settings.network_pool
         self._networks: dict[str, docker.Network] = {}
         self._containers: dict[str, docker.Container] = {}
@@ -106,7 +106,7 @@ class DockerBackend:
             check(published, engine=self._engine, stack=self._stack, address=self._bind_address)
         # A preview needs no engine: without one, the name of a network alone determines its range.
         with contextlib.suppress(EngineError):
-            self._ranges = NetworkRanges(self._network_pool, ranges.result())
+            self._network_ranges = NetworkRanges(self._network_pool, ranges.result())
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declare a workload's network, volumes and container. See `Backend.deploy`."""
@@ -120,13 +120,13 @@ class DockerBackend:
         if workload.ports or not networks:
             own = self._networks[workload.name] = self._network(workload, options)
             networks.insert(0, docker.ContainerNetworksAdvancedArgs(name=own.id, aliases=[workload.name]))
-        name = self._claimed("container", workload.name, workload)
-        placed = Placement(
-            name=after(name, *(self._ready[needed] for needed in workload.depends_on if needed in self._ready)),
+        name = self._unique_name("container", workload.name, workload)
+        context = ContainerContext(
+            name=after_records(name, *(self._ready[needed] for needed in workload.depends_on if needed in self._ready)),
             image_id=self._image(workload.image).image_id,
             labels=self._labels(workload),
             bind_address=self._bind_address,
-            operators_bind_address=self._operators_bind_address,
+            admin_publish_address=self._admin_publish_address,
             networks=networks,
             mounts=[
                 *self._persistent_volumes(workload, options),
@@ -134,7 +134,7 @@ class DockerBackend:
             ],
         )
         is_task = isinstance(workload, Task)
-        arguments = container.arguments(workload, placed)
+        arguments = container.arguments(workload, context)
         container.override(arguments, options.overrides, workload=workload.name)
         self._containers[workload.name] = docker.Container(
             workload.name,
@@ -152,7 +152,7 @@ class DockerBackend:
                 ignore_changes=["mustRun"] if is_task else None,
                 hooks=self._hooks.for_container(
                     is_task=is_task,
-                    before=[self._data.before_container] if workload.volumes else [],
+                    before=[self._data_volumes.before_container] if workload.volumes else [],
                 ),
             ),
         )
@@ -179,14 +179,14 @@ class DockerBackend:
     def _network(self, workload: Workload, options: DeployOptions) -> docker.Network:
         """Return the workload's network. Docker has no finer rules: who joins it may use every port."""
         name = self._name(workload.name)
-        addresses = self._ranges.take(name)
+        addresses = self._network_ranges.allocate(name)
         return docker.Network(
             workload.name,
             name=name,
             driver="bridge",
             # With the range alone, the provider shows a difference after a refresh
             # (kreuzwerker/terraform-provider-docker#54).
-            ipam_configs=[docker.NetworkIpamConfigArgs(subnet=str(addresses), gateway=str(gateway(addresses)))],
+            ipam_configs=[docker.NetworkIpamConfigArgs(subnet=str(addresses), gateway=str(bridge_address(addresses)))],
             labels=[docker.NetworkLabelArgs(label=k, value=v) for k, v in self._labels(workload).items()],
             opts=options.resource(
                 provider=self._provider,
@@ -201,20 +201,20 @@ class DockerBackend:
         """Return the data volumes. An existing volume of that name is adopted; only `make wipe` deletes one."""
         if not workload.volumes:
             return
-        names = {volume.name: self._claimed("volume", volume.name, workload) for volume in workload.volumes}
+        names = {volume.name: self._unique_name("volume", volume.name, workload) for volume in workload.volumes}
         labels = {**self._labels(workload), DATA_LABEL: "persistent"}
         child = f"{workload.name}-data-settings"
         record = self._records.settings(
             child,
             volume_settings(workload.volumes),
             options=options,
-            before_create=[self._data.before_record(child, dict.fromkeys(names.values(), labels))],
+            before_create=[self._data_volumes.before_record(child, dict.fromkeys(names.values(), labels))],
         )
-        hooks = self._data.recorded(record, child)
+        hooks = self._data_volumes.recorded(record, child)
         for volume in workload.volumes:
             resource = docker.Volume(
                 volume.name,
-                name=after(names[volume.name], record),
+                name=after_records(names[volume.name], record),
                 labels=self._volume_labels(workload, "persistent"),
                 opts=options.resource(
                     provider=self._provider,
@@ -238,25 +238,25 @@ class DockerBackend:
         names = hashlib.sha256("\n".join(sorted(file_set.files)).encode()).hexdigest()[:8]
         volume = docker.Volume(
             child,
-            name=self._claimed("volume", f"{child}-{names}", workload),
+            name=self._unique_name("volume", f"{child}-{names}", workload),
             labels=self._volume_labels(workload, "files"),
             opts=options.resource(
                 provider=self._provider,
                 hooks=pulumi.ResourceHookBinding(before_create=[self._ownership.before_create]),
             ),
         )
-        placed = Placement(
-            name=self._claimed("container", child, workload),
+        context = ContainerContext(
+            name=self._unique_name("container", child, workload),
             image_id=self._image(workload.image).image_id,
             labels=self._labels(workload),
             bind_address=self._bind_address,
-            operators_bind_address=self._operators_bind_address,
+            admin_publish_address=self._admin_publish_address,
             networks=[],
             mounts=[Mount(volume.name, file_set.directory)],
         )
         uploader = docker.Container(
             child,
-            container.uploader_arguments(workload, file_set, placed),
+            container.uploader_arguments(workload, file_set, context),
             options.resource(
                 provider=self._provider,
                 delete_before_replace=True,
@@ -267,7 +267,7 @@ class DockerBackend:
         # New contents replace the uploader, and its new id replaces the containers that mount them.
         return Mount(volume.name, file_set.directory, contents=uploader.id)
 
-    def _claimed(self, kind: str, part: str, workload: Workload) -> str:
+    def _unique_name(self, kind: str, part: str, workload: Workload) -> str:
         """Return the name of an object on the engine; refuse it if another workload uses the name."""
         owner = self._owners.setdefault((kind, part), workload.name)
         if owner != workload.name:

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
-from backends.docker.health import RUN_TASK, health_check
+from backends.docker.health import TASK_SCRIPT, health_check
 from workloads import HOST_GATEWAY, FileSet, Scratch, Task, Workload, WorkloadError
 
 
@@ -25,33 +25,33 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Placement:
+class ContainerContext:
     """The engine's objects for a workload's container: names, labels, networks, volumes."""
 
     name: pulumi.Input[str]
     image_id: pulumi.Input[str]
     labels: Mapping[str, str]
     bind_address: str
-    operators_bind_address: str
+    admin_publish_address: str
     """Host address on which admin ports are published."""
 
     networks: Sequence[docker.ContainerNetworksAdvancedArgs]
     mounts: Sequence[Mount]
 
 
-def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
+def arguments(workload: Workload, context: ContainerContext) -> docker.ContainerArgs:
     """Return the arguments of the container that runs a workload."""
     task = workload if isinstance(workload, Task) else None
     contents = {
         f"pti-calendar.files{mount.target.replace('/', '.')}": mount.contents
-        for mount in placed.mounts
+        for mount in context.mounts
         if mount.contents is not None
     }
     return docker.ContainerArgs(
-        name=placed.name,
+        name=context.name,
         hostname=workload.name,
-        image=placed.image_id,
-        entrypoints=["sh", "-c", RUN_TASK, "task", *workload.command] if task else list(workload.command) or None,
+        image=context.image_id,
+        entrypoints=["sh", "-c", TASK_SCRIPT, "task", *workload.command] if task else list(workload.command) or None,
         command=list(workload.arguments) or None,
         envs=_environment(workload),
         user=f"{workload.user}:{workload.user}",
@@ -60,15 +60,15 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
         security_opts=["no-new-privileges:true"],
         tmpfs={scratch.path: _tmpfs(scratch, workload.user) for scratch in workload.scratch} or None,
-        mounts=[_mount(mount) for mount in placed.mounts] or None,
-        networks_advanced=list(placed.networks),
+        mounts=[_mount(mount) for mount in context.mounts] or None,
+        networks_advanced=list(context.networks),
         # `host-gateway` stands for the host's address on the engine's bridge, since engine 20.10.
         hosts=[docker.ContainerHostArgs(host=HOST_GATEWAY, ip="host-gateway")] if workload.host_gateway else None,
         ports=[
             docker.ContainerPortArgs(
                 internal=port.number,
                 external=port.publish,
-                ip=placed.operators_bind_address if port.operators_only else placed.bind_address,
+                ip=context.admin_publish_address if port.admin_only else context.bind_address,
             )
             for port in workload.ports
             if port.publish is not None
@@ -88,7 +88,7 @@ def arguments(workload: Workload, placed: Placement) -> docker.ContainerArgs:
         destroy_grace_seconds=workload.stop_grace_s,
         log_driver="json-file",
         log_opts={"max-size": "10m", "max-file": "3"},
-        labels=_labels({**placed.labels, **contents}),
+        labels=_labels({**context.labels, **contents}),
     )
 
 
@@ -106,18 +106,18 @@ def override(arguments: docker.ContainerArgs, overrides: Mapping[str, Any], *, w
         setattr(arguments, name, {**former, **value} if merges else value)
 
 
-def uploader_arguments(workload: Workload, file_set: FileSet, placed: Placement) -> docker.ContainerArgs:
+def uploader_arguments(workload: Workload, file_set: FileSet, context: ContainerContext) -> docker.ContainerArgs:
     """Return the arguments of the container that copies a file set into its volume at creation and never starts.
 
     The engine makes a volume without a name for each VOLUME of the image that nothing is mounted over. So what the
     workload's own container mounts there is covered here, too, by a tmpfs that never comes to be.
     """
-    (mount,) = placed.mounts
+    (mount,) = context.mounts
     others = [*(volume.mount for volume in workload.volumes), *(scratch.path for scratch in workload.scratch)]
     covered = [path for path in others if not PurePosixPath(file_set.directory).is_relative_to(path)]
     return docker.ContainerArgs(
-        name=placed.name,
-        image=placed.image_id,
+        name=context.name,
+        image=context.image_id,
         entrypoints=["true"],
         start=False,
         must_run=False,
@@ -133,7 +133,7 @@ def uploader_arguments(workload: Workload, file_set: FileSet, placed: Placement)
             )
             for name, content in sorted(file_set.files.items())
         ],
-        labels=_labels(placed.labels),
+        labels=_labels(context.labels),
     )
 
 

@@ -69,7 +69,7 @@ class Engine:
 
     def container(self, name: str) -> dict[str, Any] | None:
         """Return a container as `docker inspect` shows it; None if there is none."""
-        return self._inspected("container", name)
+        return self._inspect("container", name)
 
     def containers(self, stack: str) -> dict[str, dict[str, Any]]:
         """Return all containers of a stack as `docker inspect` shows them, by name."""
@@ -89,7 +89,7 @@ class Engine:
 
     def network(self, name: str) -> dict[str, Any] | None:
         """Return a network as `docker inspect` shows it; None if there is none."""
-        return self._inspected("network", name)
+        return self._inspect("network", name)
 
     def network_ranges(self) -> dict[str, list[IPv4Network]]:
         """Return the IPv4 ranges of all networks, by name."""
@@ -109,7 +109,7 @@ class Engine:
 
     def volume(self, name: str) -> dict[str, Any] | None:
         """Return a volume as `docker inspect` shows it; None if there is none."""
-        return self._inspected("volume", name)
+        return self._inspect("volume", name)
 
     def last_lines(self, name: str, count: int = 20) -> str:
         """Return the last log lines of a container, standard error included."""
@@ -133,7 +133,7 @@ class Engine:
             for binding in bindings or []
         }
 
-    def _inspected(self, kind: str, name: str) -> dict[str, Any] | None:
+    def _inspect(self, kind: str, name: str) -> dict[str, Any] | None:
         # Asked in two steps: what "there is none" looks like differs between versions of the docker command.
         everything = ("--all",) if kind == "container" else ()
         ids = self.run(kind, "ls", *everything, "--quiet", "--filter", f"name=^/?{name}$").split()

@@ -14,8 +14,8 @@ from workloads import Check, Exec, HttpGet, Liveness, LongRunning, Probe, Task, 
 
 # A task's container stays up after success, so that its health check can hold back dependents. /dev/shm is writable
 # for every user also under a read-only root.
-TASK_SUCCEEDED = "/dev/shm/task-succeeded"  # noqa: S108 - private to the container
-RUN_TASK = f'if "$@"; then : > {TASK_SUCCEEDED}; exec sleep infinity; else exit "$?"; fi'
+TASK_SUCCEEDED_FILE = "/dev/shm/task-succeeded"  # noqa: S108 - private to the container
+TASK_SCRIPT = f'if "$@"; then : > {TASK_SUCCEEDED_FILE}; exec sleep infinity; else exit "$?"; fi'
 TASK_PERIOD_S = 2
 
 # Docker restarts a container whose process ends, never one that is unhealthy: so the check ends the process, by a
@@ -24,7 +24,7 @@ TASK_PERIOD_S = 2
 # container. Times are the machine's uptime, which no correction of the clock changes.
 # Each command has a `timeout` (coreutils, or BusyBox from 1.30) of its own: a hung process mustn't hang the count, and
 # an engine before 23 doesn't end a check whose time is up.
-WATCH = """
+PROBES_SCRIPT = """
 readiness=$1 readiness_s=$2 liveness=$3 liveness_s=$4 allowed=$5 startup_s=$6
 failures=/dev/shm/liveness-failures first_check=/dev/shm/liveness-first-check
 
@@ -53,7 +53,7 @@ exit "$ready"
 """
 
 # Some images have neither wget nor curl (kong's), and none of them lacks bash.
-ASK = (
+HTTP_GET_SCRIPT = (
     'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "GET %s HTTP/1.0\\r\\n\\r\\n" "$2" >&3 && '
     'head -n 1 <&3 | grep -q " [23].."'
 )
@@ -68,7 +68,7 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
     """
     if isinstance(workload, Task):
         return docker.ContainerHealthcheckArgs(
-            tests=["CMD", "test", "-f", TASK_SUCCEEDED],
+            tests=["CMD", "test", "-f", TASK_SUCCEEDED_FILE],
             interval=f"{TASK_PERIOD_S}s",
             timeout="3s",
             # Not "unhealthy" before its time is up.
@@ -78,7 +78,7 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
         return None
     probe, liveness = workload.readiness, workload.liveness
     return docker.ContainerHealthcheckArgs(
-        tests=_watched(probe, liveness) if liveness else _test(probe.check),
+        tests=_combined_probes(probe, liveness) if liveness else _healthcheck_command(probe.check),
         interval=f"{probe.period_s}s",
         # A second more for the shell.
         timeout=f"{probe.timeout_s + (liveness.timeout_s + 1 if liveness else 0)}s",
@@ -86,25 +86,30 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
     )
 
 
-def _watched(probe: Probe, liveness: Liveness) -> list[str]:
+def _combined_probes(probe: Probe, liveness: Liveness) -> list[str]:
     """Both probes in one command."""
     allowed = math.ceil(liveness.failures * liveness.period_s / probe.period_s)
     limits = (str(allowed), str(liveness.startup_s))
-    asked = (_line(probe.check), str(probe.timeout_s), _line(liveness.check), str(liveness.timeout_s))
-    return ["CMD", "sh", "-c", WATCH, "watch", *asked, *limits]
+    probes = (
+        _shell_command(probe.check),
+        str(probe.timeout_s),
+        _shell_command(liveness.check),
+        str(liveness.timeout_s),
+    )
+    return ["CMD", "sh", "-c", PROBES_SCRIPT, "watch", *probes, *limits]
 
 
-def _test(check: Check) -> list[str]:
+def _healthcheck_command(check: Check) -> list[str]:
     """A probe as Docker runs it."""
-    return ["CMD", *check.command] if isinstance(check, Exec) else ["CMD-SHELL", _line(check)]
+    return ["CMD", *check.command] if isinstance(check, Exec) else ["CMD-SHELL", _shell_command(check)]
 
 
-def _line(check: Check) -> str:
+def _shell_command(check: Check) -> str:
     """A probe as a line of shell: images have one tool or another."""
     if isinstance(check, Exec):
         return shlex.join(check.command)
     if isinstance(check, HttpGet):
         url = shlex.quote(f"http://127.0.0.1:{check.port}{check.path}")
-        by_bash = f"bash -c {shlex.quote(ASK)} ask {check.port} {shlex.quote(check.path)}"
+        by_bash = f"bash -c {shlex.quote(HTTP_GET_SCRIPT)} ask {check.port} {shlex.quote(check.path)}"
         return f"wget -q -O /dev/null {url} || curl -fsS -o /dev/null {url} || {by_bash}"
     return f"bash -c '</dev/tcp/127.0.0.1/{check.port}' || nc -z 127.0.0.1 {check.port}"

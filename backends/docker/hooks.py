@@ -32,7 +32,7 @@ class Hooks:
         self._threads = threads
         self._ownership = ownership
         self._failed_tasks: dict[str, str] = {}
-        self._watches: set[asyncio.Task[None]] = set()
+        self._task_watchers: set[asyncio.Task[None]] = set()
         self._clear_container = pulumi.ResourceHook("docker-clear-leftover-container", self._remove_container)
         self._clear_network = pulumi.ResourceHook("docker-clear-leftover-network", self._remove_network)
         self._watch_task = pulumi.ResourceHook("docker-watch-task", self._start_watch)
@@ -68,11 +68,11 @@ class Hooks:
             await self._threads.run(self._engine.run, "network", "rm", name)
 
     async def _start_watch(self, hook: pulumi.ResourceHookArgs) -> None:
-        watch = asyncio.create_task(self._remove_once_failed(_name(hook.new_inputs)))
-        self._watches.add(watch)
-        watch.add_done_callback(self._watches.discard)
+        watch = asyncio.create_task(self._remove_failed_task(_name(hook.new_inputs)))
+        self._task_watchers.add(watch)
+        watch.add_done_callback(self._task_watchers.discard)
 
-    async def _remove_once_failed(self, name: str) -> None:
+    async def _remove_failed_task(self, name: str) -> None:
         """Wait until the task ends. Remove a failed one after its last log lines; this ends the provider's wait."""
         seen = False
         while True:

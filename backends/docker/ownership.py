@@ -10,7 +10,7 @@ from typing import Any
 
 import pulumi
 
-from backends.data_records import MANUAL
+from backends.data_records import RECOVERY_SECTION
 from backends.docker.engine import STACK_LABEL, Engine, EngineError
 from backends.threads import Threads
 from workloads import WorkloadError
@@ -48,8 +48,8 @@ class Ownership:
         refused = f"a {kind} named {name!r} exists and does not belong to stack {self._stack!r}"
         if kind == "volume":
             return (
-                f"{refused}; it has not been changed. Copy its data to a volume with the stack's labels, as {MANUAL} "
-                f"describes, or remove it with: docker volume rm {name}"
+                f"{refused}; it has not been changed. Copy its data to a volume with the stack's labels, as "
+                f"{RECOVERY_SECTION} describes, or remove it with: docker volume rm {name}"
             )
         return f"{refused}; rename it, or remove it with: docker {kind} rm {name}"
 

@@ -13,10 +13,10 @@ from itertools import chain
 
 from workloads import WorkloadError
 
-PREFIX = 24
+PREFIX_LENGTH = 24
 """Every caller of a workload joins its network: with forty services, PostgreSQL's has about ninety members."""
 
-Known = Mapping[str, Sequence[IPv4Network]]
+KnownRanges = Mapping[str, Sequence[IPv4Network]]
 
 
 class NetworkRanges:
@@ -27,19 +27,19 @@ class NetworkRanges:
         known: the ranges of the engine's networks by their names.
     """
 
-    def __init__(self, pool: IPv4Network, known: Known) -> None:
+    def __init__(self, pool: IPv4Network, known: KnownRanges) -> None:
         self._pool = pool
         self._known = known
         self._taken: list[IPv4Network] = []
 
-    def take(self, network: str) -> IPv4Network:
+    def allocate(self, network: str) -> IPv4Network:
         """Return a range for a network, the present one if the network exists.
 
         Raises:
             WorkloadError: other networks use the whole pool.
         """
         used = [one for name, ranges in self._known.items() if name != network for one in ranges] + self._taken
-        for candidate in chain(self._present(network), self._candidates(network)):
+        for candidate in chain(self._current_range(network), self._candidates(network)):
             if not any(candidate.overlaps(one) for one in used):
                 self._taken.append(candidate)
                 return candidate
@@ -54,20 +54,20 @@ class NetworkRanges:
 
     @property
     def _count(self) -> int:
-        return 1 << (PREFIX - self._pool.prefixlen)
+        return 1 << (PREFIX_LENGTH - self._pool.prefixlen)
 
-    def _present(self, network: str) -> list[IPv4Network]:
+    def _current_range(self, network: str) -> list[IPv4Network]:
         ranges = self._known.get(network, ())
-        return [one for one in ranges if one.prefixlen == PREFIX and one.subnet_of(self._pool)]
+        return [one for one in ranges if one.prefixlen == PREFIX_LENGTH and one.subnet_of(self._pool)]
 
     def _candidates(self, network: str) -> Iterator[IPv4Network]:
         first = int.from_bytes(hashlib.sha256(network.encode()).digest()[:8], "big")
-        size = 1 << (32 - PREFIX)
+        size = 1 << (32 - PREFIX_LENGTH)
         for step in range(self._count):
             offset = (first + step) % self._count * size
-            yield IPv4Network((int(self._pool.network_address) + offset, PREFIX))
+            yield IPv4Network((int(self._pool.network_address) + offset, PREFIX_LENGTH))
 
 
-def gateway(network: IPv4Network) -> IPv4Address:
+def bridge_address(network: IPv4Network) -> IPv4Address:
     """Return the address that the engine gives to the bridge itself."""
     return network.network_address + 1

@@ -29,11 +29,11 @@ POLL_S = 0.5
 CRASH_LOOP_RESTARTS = 3
 """Number of restarts after which a container may count as crash-looping."""
 
-CRASHING_S = 15.0
+CRASH_LOOP_S = 15.0
 """Seconds for which it must have been crashing: the engine's first restarts come within a second, and what it needs may
 still be starting."""
 
-STOPPED = ("exited", "dead")
+STOPPED_STATES = ("exited", "dead")
 """States of a container that somebody has stopped: the restart policy doesn't start it again."""
 
 
@@ -71,8 +71,8 @@ class Readiness:
     async def _wait_until_ready(self, hook: pulumi.ResourceHookArgs) -> None:
         awaited = self._awaited[hook.name]
         began = monotonic()
-        deadline, shown = began + awaited.startup_s, ""
-        crashes = _Crashes()
+        deadline, reported = began + awaited.startup_s, ""
+        crashes = _CrashTracker()
         while True:
             found = (await self._containers.after(began)).get(awaited.container)
             if found is None:
@@ -80,21 +80,21 @@ class Readiness:
             health = found["State"].get("Health", {})
             if health.get("Status") == "healthy":
                 return
-            if (newest := _newest_progress(health)) and newest != shown:
-                deadline, shown = monotonic() + awaited.startup_s, newest
-                crashes = _Crashes()
+            if (newest := _newest_progress(health)) and newest != reported:
+                deadline, reported = monotonic() + awaited.startup_s, newest
+                crashes = _CrashTracker()
                 pulumi.log.info(f"{awaited.workload}: {newest}")
-            if crashes.begin_with(found):
+            if crashes.observe(found):
                 pulumi.log.warn(f"{awaited.container} has exited and is restarted")
-            if crashes.are_a_loop or found["State"].get("Status") in STOPPED:
-                raise WorkloadError(await self._ended(awaited, found))
+            if crashes.is_crash_looping or found["State"].get("Status") in STOPPED_STATES:
+                raise WorkloadError(await self._crash_message(awaited, found))
             if monotonic() > deadline:
-                raise WorkloadError(await self._failure(awaited, shown))
+                raise WorkloadError(await self._timeout_message(awaited, reported))
             await asyncio.sleep(POLL_S)
 
-    async def _ended(self, awaited: Awaited, found: dict[str, Any]) -> str:
+    async def _crash_message(self, awaited: Awaited, found: dict[str, Any]) -> str:
         state = found["State"]
-        if state.get("Status") in STOPPED:
+        if state.get("Status") in STOPPED_STATES:
             ends = "has been stopped"
         else:
             ends = "has used all of its memory (OOMKilled)" if state.get("OOMKilled") else "keeps crashing"
@@ -105,8 +105,8 @@ class Readiness:
         lines = await self._last_lines(awaited)
         return f"{awaited.container} {ends}: exit code {code}, restarted {found['RestartCount']} times. {lines}"
 
-    async def _failure(self, awaited: Awaited, shown: str) -> str:
-        state = f"has made no progress for {awaited.startup_s} s ({shown})" if shown else "did not become ready"
+    async def _timeout_message(self, awaited: Awaited, reported: str) -> str:
+        state = f"has made no progress for {awaited.startup_s} s ({reported})" if reported else "did not become ready"
         lines = await self._last_lines(awaited)
         return f"{awaited.container} {state}. It keeps running; the next update waits for it again. {lines}"
 
@@ -115,25 +115,25 @@ class Readiness:
         return f"Its last lines:\n{lines or '(it wrote nothing)'}"
 
 
-class _Crashes:
+class _CrashTracker:
     """The exits of a container since the wait began."""
 
     def __init__(self) -> None:
         self._restarts: int | None = None
         self._since: float | None = None
-        self.are_a_loop = False
+        self.is_crash_looping = False
         """Return whether it is crash-looping and has exited since the previous call."""
 
-    def begin_with(self, found: dict[str, Any]) -> bool:
+    def observe(self, found: dict[str, Any]) -> bool:
         """Count an exit, and return whether it is the first one."""
         before, self._restarts = self._restarts, found.get("RestartCount", 0)
         has_ended = found["State"].get("Restarting") or (before is not None and self._restarts > before)
         if not has_ended:
-            self.are_a_loop = False
+            self.is_crash_looping = False
             return False
         is_first = self._since is None
         self._since = monotonic() if self._since is None else self._since
-        self.are_a_loop = self._restarts >= CRASH_LOOP_RESTARTS and monotonic() - self._since >= CRASHING_S
+        self.is_crash_looping = self._restarts >= CRASH_LOOP_RESTARTS and monotonic() - self._since >= CRASH_LOOP_S
         return is_first
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import pulumi
 
-from backends.data_records import MANUAL, forget
+from backends.data_records import RECOVERY_SECTION, removal_instruction
 from backends.docker.engine import Engine, EngineError
 from backends.docker.ownership import Ownership
 from backends.threads import Threads
@@ -84,6 +84,6 @@ class DataVolumes:
         if found is None:
             raise WorkloadError(
                 f"The volume '{name}' with this stack's data is missing.\n"
-                f"The update doesn't replace it with an empty one. To restore it, see {MANUAL}\n"
-                f"{forget(str(await self._records[name].urn.future()), 'To start with an empty one')}"
+                f"The update doesn't replace it with an empty one. To restore it, see {RECOVERY_SECTION}\n"
+                f"{removal_instruction(str(await self._records[name].urn.future()), 'To start with an empty one')}"
             )

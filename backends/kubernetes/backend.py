@@ -222,7 +222,7 @@ class KubernetesBackend:
             depends_on=[policy_object],
             retain=True,
             recorded=[settings],
-            hooks=self._records.of_holder(),
+            hooks=self._records.identity_hooks(),
         )
         # Deleting it deletes its claims. So whatever needs it, needs the one with the data.
         identity = self._records.identities(
@@ -283,7 +283,7 @@ class KubernetesBackend:
                 options,
                 retain=True,
                 recorded=[settings],
-                hooks=self._records.of_holder(on_error=[self._rollouts.claim_error_hook]),
+                hooks=self._records.identity_hooks(on_error=[self._rollouts.claim_error_hook]),
             )
             for claim in wanted
         }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backends.data_records import MANUAL
+from backends.data_records import RECOVERY_SECTION
 from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
 from workloads import Fixed, StatefulService, Volume
@@ -60,7 +60,7 @@ def missing_claim(name: str) -> str:
     """Return the message about a missing claim."""
     return (
         f"The claim '{name}' with this stack's data is missing. Its pod stays pending, so that it doesn't start empty. "
-        f"To restore it, see {MANUAL}"
+        f"To restore it, see {RECOVERY_SECTION}"
     )
 
 

@@ -13,7 +13,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from backends.base import DeployOptions
-from backends.data_records import DataRecords, after
+from backends.data_records import DataRecords, after_records
 from backends.kubernetes import labels, network_policy
 from backends.kubernetes.client import stand_in
 from backends.kubernetes.manifest import Manifest
@@ -64,7 +64,7 @@ class KubernetesObject(pulumi.CustomResource):
         group, _, version = str(manifest["apiVersion"]).rpartition("/")
         kind = manifest["kind"]
         token = f"kubernetes:{group or 'core'}/{version}:{kind}"
-        super().__init__(token, resource_name, {**manifest, "kind": after(kind, *recorded)}, opts)
+        super().__init__(token, resource_name, {**manifest, "kind": after_records(kind, *recorded)}, opts)
 
     @property
     def object_name(self) -> pulumi.Output[str]:

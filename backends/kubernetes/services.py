@@ -26,7 +26,7 @@ def services(workload: Workload) -> Iterator[Manifest]:
     - `<name>-pods`, the addresses of all pods, where Prometheus has to ask each one;
     - `<name>-public`, a load balancer, where users come in.
     """
-    inside = [_port(port, port.number) for port in workload.ports if not port.operators_only]
+    inside = [_port(port, port.number) for port in workload.ports if not port.admin_only]
     if inside:
         yield _service(workload, workload.name, {"type": "ClusterIP", "ports": inside})
     if isinstance(workload, StatefulService):

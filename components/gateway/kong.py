@@ -75,7 +75,7 @@ def gateway(
         ports=(
             Port(name="proxy", number=PROXY.port, publish=kong.proxy_port),
             Port(name="tls-proxy", number=TLS_PROXY, publish=kong.tls_port),
-            *([Port(name="admin", number=ADMIN, publish=kong.admin_port, operators_only=True)] if admin_api else []),
+            *([Port(name="admin", number=ADMIN, publish=kong.admin_port, admin_only=True)] if admin_api else []),
             Port(name="status", number=STATUS),
         ),
         scratch=(Scratch(path=PREFIX, size_mib=64), Scratch(path="/tmp", size_mib=64)),  # noqa: S108 - a mount of its own

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backends.docker.engine import Engine, EngineError
-from backends.docker.ranges import NetworkRanges, gateway
+from backends.docker.ranges import NetworkRanges, bridge_address
 from settings.backend import Backend
 from settings.stores import Redis
 from tests.engine.own_engine import OwnEngine, own_engine, why_unavailable
@@ -53,11 +53,11 @@ def test_forty_services_get_networks_beside_another_project(engine: OwnEngine) -
         asked.run("network", "create", "without-a-range")
     ranges = NetworkRanges(Backend().network_pool, asked.network_ranges())
     names = [f"pti-service-{number}-forty" for number in range(SERVICES)]
-    chosen = {name: ranges.take(name) for name in names}
+    chosen = {name: ranges.allocate(name) for name in names}
 
     def create(name: str) -> None:
         subnet = chosen[name]
-        asked.run("network", "create", "--subnet", str(subnet), "--gateway", str(gateway(subnet)), name)
+        asked.run("network", "create", "--subnet", str(subnet), "--gateway", str(bridge_address(subnet)), name)
 
     try:
         with ThreadPoolExecutor(4) as beside:
@@ -65,7 +65,7 @@ def test_forty_services_get_networks_beside_another_project(engine: OwnEngine) -
         known = asked.network_ranges()
         assert {name: known[name] for name in chosen} == {name: [one] for name, one in chosen.items()}
         again = NetworkRanges(Backend().network_pool, known)
-        assert {name: again.take(name) for name in reversed(chosen)} == chosen
+        assert {name: again.allocate(name) for name in reversed(chosen)} == chosen
     finally:
         asked.run("network", "rm", *chosen)
 

@@ -10,7 +10,7 @@ import pulumi
 import pytest
 from pulumi.resource_hooks import ResourceHookArgs
 
-from backends.addresses import RECORD, Addresses
+from backends.addresses import RECORD_NAME, Addresses
 from operations.project import PROJECT
 from recording.recorder import Recording, record
 from workloads import WorkloadError
@@ -42,7 +42,7 @@ def update(recording: Recording[Any], recorded: Mapping[str, str]) -> None:
     assert isinstance(hook, pulumi.ResourceHook)
     assert hook.opts is not None
     assert hook.opts.on_dry_run
-    answered = hook.callback(ResourceHookArgs("urn", "", RECORD, "", old_inputs={"input": recorded}))
+    answered = hook.callback(ResourceHookArgs("urn", "", RECORD_NAME, "", old_inputs={"input": recorded}))
     assert asyncio.iscoroutine(answered)
     asyncio.run(answered)
 
@@ -56,9 +56,9 @@ def refused(recording: Recording[Any], recorded: Mapping[str, str]) -> list[str]
 
 def test_the_record_has_every_address_and_comes_first() -> None:
     recording = run()
-    assert recording.one("Stash", RECORD).inputs["input"] == {f"{OUTER} outer": f"{OUTER}::outer", **DEEP}
-    assert recording.registrations[0].name == RECORD
-    assert recording.one("Stash", RECORD).hooks == {"before_update": ("addresses-refuse-move",)}
+    assert recording.one("Stash", RECORD_NAME).inputs["input"] == {f"{OUTER} outer": f"{OUTER}::outer", **DEEP}
+    assert recording.registrations[0].name == RECORD_NAME
+    assert recording.one("Stash", RECORD_NAME).hooks == {"before_update": ("addresses-refuse-move",)}
 
 
 def test_nothing_depends_on_the_record() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from backends.addresses import RECORD
+from backends.addresses import RECORD_NAME
 from tests import baseline
 from tests.unit.conftest import Deploy
 from tests.unit.test_inventory import SHAPES
@@ -18,7 +18,7 @@ REMOVED: Mapping[str, set[str]] = {}
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_resource_of_the_last_release_remains_or_is_listed_as_removed(deploy: Deploy, shape: str) -> None:
     recording = deploy(*SHAPES[shape])
-    present = {*recording.one("Stash", RECORD).inputs["input"].values(), f"pulumi:index:Stash::{RECORD}"}
+    present = {*recording.one("Stash", RECORD_NAME).inputs["input"].values(), f"pulumi:index:Stash::{RECORD_NAME}"}
     aliased = {urn.split("::", 2)[2] for one in recording.registrations for urn in one.aliases}
     assert set(baseline.addresses(shape)) - present - aliased == REMOVED.get(shape, set())
 

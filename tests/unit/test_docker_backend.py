@@ -17,7 +17,7 @@ import pytest
 from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
 from backends.docker.engine import Engine
-from backends.docker.health import ASK
+from backends.docker.health import HTTP_GET_SCRIPT
 from backends.docker.ports import PortsTaken
 from operations.render.compose import compose_file
 from recording.recorder import ProviderMock, Recording, Registration, default_provider_mock, record
@@ -227,7 +227,7 @@ class TestStartOrder:
                     "CMD-SHELL",
                     "wget -q -O /dev/null 'http://127.0.0.1:80/health?full=1' "
                     "|| curl -fsS -o /dev/null 'http://127.0.0.1:80/health?full=1' "
-                    f"|| bash -c {shlex.quote(ASK)} ask 80 '/health?full=1'",
+                    f"|| bash -c {shlex.quote(HTTP_GET_SCRIPT)} ask 80 '/health?full=1'",
                 ],
             ),
             (TcpConnect(port=80), ["CMD-SHELL", "bash -c '</dev/tcp/127.0.0.1/80' || nc -z 127.0.0.1 80"]),
@@ -556,7 +556,7 @@ class TestPorts:
         ids=["the default", "another loopback address", "an address of the network", "every address"],
     )
     def test_an_admin_port_is_only_published_on_loopback(self, bound: dict[str, Any], operators: str) -> None:
-        admin = Port(name="admin", number=8001, publish=18001, operators_only=True)
+        admin = Port(name="admin", number=8001, publish=18001, admin_only=True)
         recording = deployed(workload(ports=(*self.PORTS, admin)), **bound)
         addresses = {port["internal"]: port["ip"] for port in container(recording)["ports"]}
         assert addresses == {80: bound.get("bind_address", "127.0.0.1"), 8001: operators}

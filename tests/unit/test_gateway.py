@@ -191,7 +191,7 @@ class TestKong:
 
     def test_its_admin_api_is_read_only_and_for_operators_only(self, full: Asked) -> None:
         kong = full.workloads["kong"]
-        (admin,) = [port for port in kong.ports if port.operators_only]
+        (admin,) = [port for port in kong.ports if port.admin_only]
         assert (admin.number, admin.publish) == (8001, 8001)
         assert kong.environment["KONG_ADMIN_LISTEN"] == "127.0.0.1:8001"
         script = str(kong.environment["KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE"])
@@ -202,7 +202,7 @@ class TestKong:
     def test_generated_credentials_disable_its_admin_api(self, ask: Ask) -> None:
         kong = ask(stack(credentials="generated")).workloads["kong"]
         assert kong.environment["KONG_ADMIN_LISTEN"] == "off"
-        assert [port for port in kong.ports if port.operators_only] == []
+        assert [port for port in kong.ports if port.admin_only] == []
 
     def test_its_admin_api_can_be_enabled(self, ask: Ask) -> None:
         kong = ask(stack({"kong": {"adminApi": True}}, credentials="generated")).workloads["kong"]

@@ -30,13 +30,13 @@ def ranges(pool: IPv4Network = POOL, **known: str) -> NetworkRanges:
 
 def test_ranges_are_parts_of_the_pool_and_do_not_overlap() -> None:
     chosen = ranges()
-    found = [chosen.take(name) for name in NAMES]
+    found = [chosen.allocate(name) for name in NAMES]
     assert all(one.subnet_of(POOL) and one.num_addresses == 256 for one in found)
     assert len({*found}) == len(NAMES)
 
 
 def test_a_name_determines_its_range() -> None:
-    assert [ranges().take(name) for name in NAMES] == [ranges().take(name) for name in NAMES]
+    assert [ranges().allocate(name) for name in NAMES] == [ranges().allocate(name) for name in NAMES]
 
 
 def test_only_the_candidates_before_a_free_range_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,37 +48,37 @@ def test_only_the_candidates_before_a_free_range_are_computed(monkeypatch: pytes
         return IPv4Network(address)
 
     monkeypatch.setattr("backends.docker.ranges.IPv4Network", network)
-    ranges().take("pti-redis-dev")
+    ranges().allocate("pti-redis-dev")
     assert len(computed) == 1
 
 
 def test_an_existing_network_keeps_its_range_whatever_is_added_before_it() -> None:
     small = NetworkRanges(SMALL, {})
-    first = {name: small.take(name) for name in NAMES[:8]}
+    first = {name: small.allocate(name) for name in NAMES[:8]}
     later = NetworkRanges(SMALL, {name: [one] for name, one in first.items()})
-    added = [later.take(name) for name in NAMES[8:16]]
-    assert {name: later.take(name) for name in first} == first
+    added = [later.allocate(name) for name in NAMES[8:16]]
+    assert {name: later.allocate(name) for name in first} == first
     assert len({*added, *first.values()}) == 16
 
 
 def test_a_range_of_another_network_is_not_used() -> None:
-    alone = ranges().take("pti-redis-dev")
-    beside = ranges(shop_default=str(alone)).take("pti-redis-dev")
+    alone = ranges().allocate("pti-redis-dev")
+    beside = ranges(shop_default=str(alone)).allocate("pti-redis-dev")
     assert not beside.overlaps(alone)
-    around = ranges(shop_default=str(alone.supernet(new_prefix=16))).take("pti-redis-dev")
+    around = ranges(shop_default=str(alone.supernet(new_prefix=16))).allocate("pti-redis-dev")
     assert not around.overlaps(alone.supernet(new_prefix=16))
 
 
 def test_a_network_outside_the_pool_gets_a_range_in_it() -> None:
-    assert ranges(pti_redis_dev="172.18.0.0/16").take("pti-redis-dev").subnet_of(POOL)
+    assert ranges(pti_redis_dev="172.18.0.0/16").allocate("pti-redis-dev").subnet_of(POOL)
 
 
 def test_a_full_pool_is_refused_with_key_users_and_fix() -> None:
     full = ranges(SMALL, shop_default="10.200.0.0/21")
     for name in NAMES[:8]:
-        full.take(name)
+        full.allocate(name)
     with pytest.raises(WorkloadError) as refused:
-        full.take("pti-redis-dev")
+        full.allocate("pti-redis-dev")
     for part in ("backend.networkPool: 10.200.0.0/20", "'pti-redis-dev'", "8 of 16", "shop-default (10.200.0.0/21)"):
         assert part in str(refused.value)
     assert "pulumi config set --path 'pti-calendar:backend.networkPool'" in str(refused.value)
@@ -108,7 +108,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, known: dict[str, list[IPv4Network]
 
 def test_a_network_has_a_range_and_its_gateway_and_keeps_the_present_one(monkeypatch: pytest.MonkeyPatch) -> None:
     network = deployed(monkeypatch, None).one("Network", "redis")
-    expected = ranges().take("pti-redis-dev")
+    expected = ranges().allocate("pti-redis-dev")
     assert network.inputs["ipamConfigs"] == [
         {"subnet": str(expected), "gateway": str(expected.network_address + 1)},
     ]
@@ -116,7 +116,7 @@ def test_a_network_has_a_range_and_its_gateway_and_keeps_the_present_one(monkeyp
 
 
 def test_a_new_network_avoids_those_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = ranges().take("pti-redis-dev")
+    taken = ranges().allocate("pti-redis-dev")
     (beside,) = deployed(monkeypatch, {"shop_default": [taken]}).one("Network", "redis").inputs["ipamConfigs"]
     assert not IPv4Network(beside["subnet"]).overlaps(taken)
 
