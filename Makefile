@@ -1,4 +1,4 @@
-# What a person does here. `make` lists it.
+# Commands for developers and operators. `make` lists them.
 PYTHON ?= python3
 STACK ?= dev
 run = .venv/bin/python -m operations

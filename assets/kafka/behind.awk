@@ -1,5 +1,5 @@
-# From the answer to a Metadata request, version 1, as decimal bytes: how many of the partitions that broker `node` holds
-# a replica of it is not in sync with.
+# Reads the response to a Metadata request, version 1, as decimal bytes, and prints the number of partitions whose replica
+# on broker `node` is not in sync.
 { for (field = 1; field <= NF; field++) byte[count++] = $field }
 
 function int8() { return byte[at++] }
@@ -11,7 +11,7 @@ function int32(value) {
     return value > 2147483647 ? value - 4294967296 : value
 }
 function skip_string(length_) { length_ = int16(); if (length_ > 0) at += length_ }
-# Whether the array of numbers that follows has the broker's.
+# Whether the next array of numbers contains the broker's ID.
 function has_node(number, found) {
     found = 0
     for (number = int32(); number > 0; number--) if (int32() == node) found = 1
@@ -40,7 +40,7 @@ END {
             if (replicates && !in_sync) behind++
         }
     }
-    # An answer that was cut off is none.
+    # A truncated response counts as none.
     if (at != count) { print "incomplete answer" >"/dev/stderr"; exit 1 }
     print behind + 0
 }

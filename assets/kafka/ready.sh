@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Exits with 0 when the broker serves on the listener of the platform. On failure it prints why.
+# Exits with 0 if the broker serves on the platform's listener. On failure it prints the reason.
 #
-# - Its scratch directory has room: Java unpacks its libraries for compressed events there when the first ones come.
-# - It answers.
-# - Since its start it has been in sync with every partition of which it holds a replica, so that a rolling update takes
-#   the next broker only then. This is asked until it was so once.
+# - Its scratch directory has space: Java unpacks its compression libraries there when the first compressed events arrive.
+# - It responds.
+# - Since its start, all its replicas have been in sync at least once, so that a rolling update only then restarts the
+#   next broker.
 #
-# Kafka's own tools start a Java virtual machine each time, so the requests (https://kafka.apache.org/protocol) are
-# written here. Each begins with its length, API key, version and correlation id; there is no client id.
+# Kafka's own tools start a Java virtual machine each time, so this script writes the requests itself
+# (https://kafka.apache.org/protocol). Each begins with its length, API key, version and correlation ID; there is no
+# client ID.
 set -euo pipefail
 
 here=$(dirname "$0")
@@ -17,10 +18,10 @@ metadata_of_all_topics='\x00\x00\x00\x0e\x00\x03\x00\x01\x00\x00\x00\x08\xff\xff
 
 room=yes
 { head -c 65536 /dev/zero >"$scratch/room"; } 2>/dev/null || room=no
-# A file that stayed would be the room for the next one.
+# A file that stayed would use the space of the next one.
 rm -f "$scratch/room"
 if [[ $room == no ]]; then
-    echo "no room left in $scratch: $(du -ak "$scratch" | sort -rn | head -n 4 | tr '\n\t' '; ')"
+    echo "no space left in $scratch: $(du -ak "$scratch" | sort -rn | head -n 4 | tr '\n\t' '; ')"
     exit 1
 fi
 
@@ -32,13 +33,13 @@ fi
 
 if [[ -e $scratch/in-sync ]]; then
     printf '%b' "$api_versions" >&3
-    # The answer: its length, the correlation id, error code 0.
+    # The response: its length, the correlation ID, error code 0.
     answer=$(head -c 10 <&3 | od -An -v -t x1 | tr -d ' \n')
     [[ $answer == ????????000000070000 ]]
     exit
 fi
 
-# dd, byte by byte: other programs read ahead of what they are asked for.
+# Use dd, byte by byte, because other programs read ahead.
 bytes() { dd bs=1 count="$1" <&3 2>/dev/null | od -An -v -t u1; }
 
 printf '%b' "$metadata_of_all_topics" >&3
@@ -49,8 +50,7 @@ if ((behind > 0)); then
     echo "not in sync with $behind of the partitions that it replicates"
     exit 1
 fi
-# A broker of the ZooKeeper mode makes its data directory itself: from now on the volume holds data.
-# shellcheck source=../volume/marker.sh
+# In ZooKeeper mode, a broker creates its data directory itself: from now on, the volume contains data.
 . "$here/marker.sh"
 read -r -a layout <"$scratch/layout"
 write_marker "$(dirname "$(sed -n 's/^log.dirs=//p' "$scratch/server.properties")")" "${layout[@]}"

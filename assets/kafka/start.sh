@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Starts a broker; in the KRaft mode, gives an empty data directory its cluster id (CLUSTER_ID) first.
+# Starts a broker. In KRaft mode, it first formats an empty data directory with its cluster ID (CLUSTER_ID).
 #
-# One configuration serves several brokers: @ordinal@ stands for the number at the end of the host name (from 0),
-# @node@ for the broker's id (from 1). BROKERS is their number, PEERS the domain of their host names.
+# One configuration is used by several brokers: @ordinal@ is replaced by the number at the end of the host name (from
+# 0), @node@ by the broker's ID (from 1). BROKERS is the number of brokers, PEERS the domain of their host names.
 set -euo pipefail
 
 here=$(dirname "$0")
 # shellcheck source=../volume/marker.sh
 . "$here/marker.sh"
 
-# Java's temporary files and the logs. In a pod this outlives the container: what a killed broker left is removed.
+# Java's temporary files and the logs. In a pod this directory outlives the container, so remove the files of a killed
+# broker.
 scratch=/tmp/kafka
 rm -rf "$scratch"
 mkdir -p "$scratch/logs" "$scratch/java"
@@ -32,26 +33,27 @@ sh "$here/below.sh" "$mount" "$(basename "$data")" true
 check_marker "$mount" "$(basename "$data")" "$remedy" "${layout[@]}"
 
 if [[ -e $data/meta.properties ]]; then
-    # Data of before there was a marker: its quorum says how many brokers made it.
+    # Data from before the marker: its quorum contains the number of brokers that created it.
     quorum=$data/__cluster_metadata-0/quorum-state
     if [[ ! -s $mount/$MARKER && -e $quorum ]]; then
         voters=$(grep -o '"voterId"' "$quorum" | wc -l)
         if ((voters > 0 && voters != BROKERS)); then
-            refuse "The volume at $mount holds the data of a quorum of $voters, and the settings say brokers=$BROKERS." \
-                "Not started, nothing was changed. $remedy"
+            refuse "The volume at $mount contains the data of a quorum of $voters, but the settings have brokers=$BROKERS." \
+                "Nothing was started or changed. $remedy"
         fi
     fi
     write_marker "$mount" "${layout[@]}"
 fi
 
-# The image has archives of the classes that its programs load; with one, Java starts in half the CPU time.
-# Java goes without one that is missing or of another Java.
+# The image has class data archives of its programs, with which Java starts in half the CPU time.
+# Java works without an archive if it is missing or from another Java version.
 options=${KAFKA_JVM_PERFORMANCE_OPTS-}
 with_archive() { export KAFKA_JVM_PERFORMANCE_OPTS="$options -XX:SharedArchiveFile=/opt/kafka/$1.jsa"; }
 
 if [[ $mode == kraft && ! -e $data/meta.properties ]]; then
     if ((ordinal > 0)); then
-        # Empty brokers would elect each other while the first one, which may hold data, is late or refuses to start.
+        # Empty brokers would elect each other while the first one, which may have data, starts late or refuses to
+        # start.
         first="${HOSTNAME%-*}-0.$PEERS"
         echo "an empty volume: waiting for $first, so that no quorum forms without it"
         trap 'exit 143' TERM
@@ -67,8 +69,8 @@ if [[ $mode == kraft && ! -e $data/meta.properties ]]; then
 fi
 with_archive kafka
 
-# By default a broker writes ten garbage-collection logs of 100 MB, and with the image's own configuration six more logs
-# without a limit, into LOG_DIR. Ours writes to the container's log.
+# By default, a broker writes ten garbage-collection logs of 100 MB to LOG_DIR, and with the image's own configuration
+# six more logs without a limit. This configuration writes to the container's log.
 export KAFKA_GC_LOG_OPTS="-Xlog:gc*=warning:stdout"
 export KAFKA_LOG4J_OPTS="-Dlog4j.configuration=file:$here/log4j.properties"
 KAFKA_LOG4J_OPTS+=" -Dlog4j2.configurationFile=$here/log4j2.properties"

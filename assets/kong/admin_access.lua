@@ -1,7 +1,7 @@
--- Closes Kong's administration API to everything but reading what holds no secret. Runs before Kong's own handler.
+-- Restricts Kong's Admin API to reads that return no secrets. Runs before Kong's own handler.
 --
--- Without a database Kong still takes `POST /config`, which replaces everything. It shows the keys of tokens and the
--- password of Redis, and names any web origin as allowed.
+-- Even without a database, Kong accepts `POST /config`, which replaces the whole configuration. The Admin API
+-- also returns the keys of tokens and Redis' password, and allows every web origin.
 local headers = ngx.req.get_headers()
 
 local function refuse(status, message)
@@ -17,13 +17,13 @@ if method ~= "GET" and method ~= "HEAD" then
   return refuse(405, "the administration API is read-only")
 end
 
--- A web page that is open on the operator's machine: its requests name an origin, or a host name of its own.
+-- A web page in the operator's browser: its requests have an Origin header or another host name.
 local host = ngx.var.host
 if headers["Origin"] or not (host == "localhost" or host == "127.0.0.1" or host == "[::1]") then
   return refuse(403, "for operators alone, as localhost")
 end
 
--- Plugins, consumers and the configuration hold passwords and keys.
+-- Plugins, consumers and the configuration contain passwords and keys.
 for _, readable in ipairs({ "^/$", "^/status$", "^/(services|routes)(/[A-Za-z0-9._-]+)?$" }) do
   if ngx.re.find(ngx.var.uri, readable, "jo") then
     return

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Starts nginx with the name servers of the container's own /etc/resolv.conf: an upstream whose address changes is
-# found again, which a name that nginx resolves at its start is not.
+# Starts nginx with the name servers in the container's own /etc/resolv.conf, so that an upstream whose address changes
+# is resolved again. nginx resolves plain names only at its start.
 #
-# And follows the certificate: nginx reads its files when it starts, whoever renews them changes them later.
+# It also watches the certificate: nginx reads its files at its start, and they change later, when the certificate is
+# renewed.
 set -eu
 configuration=$(dirname "$0")/nginx.conf
 certificate=$1
@@ -11,11 +12,11 @@ look_s=10
 follow_certificate() {
     shown=$(cksum "$certificate"/tls.*)
     while sleep "$look_s"; do
-        # Between two files that don't belong together nginx refuses, and is asked again.
+        # While certificate and key don't match, nginx refuses the reload, which is retried.
         found=$(cksum "$certificate"/tls.*) && [ "$found" != "$shown" ] || continue
         if nginx -c "$configuration" -s reload; then
             shown=$found
-            echo 'nginx takes the renewed certificate' >&2
+            echo 'nginx reloads the renewed certificate' >&2
         fi
     done
 }

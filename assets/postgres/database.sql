@@ -1,9 +1,9 @@
--- One service's roles and database, seen from outside it. Run from the administrator's database.
+-- One service's roles and database, without the objects in the database. Runs in the administrator's database.
 -- Variables: database, owner, migrator, app, backup, monitor, with_monitor, app_connections, migrator_connections.
 \ir lock.sql
 
--- Owns the database and everything in it, and can't log in: no connection string leads to a role that may alter
--- a table.
+-- Owns the database and everything in it, and can't log in, so that no connection string leads to a role that may alter
+-- tables.
 \set role :owner
 \set login false
 \set bypassrls false
@@ -13,9 +13,9 @@
 \set member_of
 \ir role.sql
 
--- Becomes the owner at login, so what a migration creates belongs to the owner. It inherits nothing: after
--- SET ROLE NONE it can create nothing that would then belong to the wrong role. It waits for a lock no longer than
--- readers may wait behind it, and tries again. Ten minutes are what the task that runs it has (timeout_s in
+-- Becomes the owner at login, so that the objects of a migration belong to the owner. It doesn't inherit: after SET
+-- ROLE NONE it can't create objects that would belong to the wrong role. It waits for a lock only as long as readers
+-- may wait behind it, and then tries again. Ten minutes is the timeout of the task that runs it (timeout_s in
 -- components/microservice.py).
 \set role :migrator
 \set login true
@@ -26,8 +26,8 @@
 \set member_of :owner
 \ir role.sql
 
--- A client that hangs in a transaction holds what others wait for. Pools keep idle sessions: those may stay. A
--- statement ends before the request that waits for it: STATEMENT in components/gateway/timeouts.py is the same.
+-- A client that hangs in a transaction holds locks that others wait for. Idle sessions of pools may stay. A statement
+-- ends before the request that waits for it: STATEMENT in components/gateway/timeouts.py is the same.
 \set role :app
 \set inherit true
 \set connections :app_connections
@@ -36,7 +36,7 @@
 \set member_of
 \ir role.sql
 
--- template0: no one can be connected to it, and nothing local was put into it.
+-- template0: nobody can be connected to it, and it has no local objects.
 SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING ''UTF8''', :'database', :'owner'),
     format('REVOKE ALL ON DATABASE %I FROM PUBLIC', :'database'),
     format('GRANT CONNECT ON DATABASE %I TO %I, %I, %I', :'database', :'migrator', :'app', :'backup'),
@@ -44,7 +44,7 @@ SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING ''UTF8'''
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database')
 \gexec
 
--- From here on: one that was there before, or that a killed run left half made.
+-- From here on, the database may have existed before, or be the incomplete result of a killed run.
 SELECT format('ALTER DATABASE %I OWNER TO %I', datname, :'owner'),
     format('SELECT %L', format('database %s: now belongs to %s', datname, :'owner'))
 FROM pg_database WHERE datname = :'database' AND datdba <> to_regrole(quote_ident(:'owner'))
@@ -64,8 +64,8 @@ WHERE NOT EXISTS (
         AND format('role=%s', :'owner') = ANY (setconfig))
 \gexec
 
--- Nothing for PUBLIC, no more than CONNECT for this service's roles, nothing for other services'. A grant that
--- somebody made to a role of their own (a report, say) is theirs and stays.
+-- Nothing for PUBLIC, only CONNECT for this service's roles, nothing for other services' roles. A grant to an
+-- operator's own role (for a report, for example) stays.
 SELECT format('REVOKE %s ON DATABASE %I FROM %s', acl.privilege_type, datname, who),
     format('SELECT %L', format('database %s: %s taken from %s', datname, acl.privilege_type, who))
 FROM pg_database d, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS acl

@@ -1,4 +1,4 @@
--- What an earlier run made and this one has no word about. It stays; people should know.
+-- Objects of an earlier run that aren't in the table any more. They stay and are reported.
 -- Variables: databases (names, separated by spaces), monitor, with_monitor.
 SELECT format('database %s: not in the table, kept', datname)
 FROM pg_database

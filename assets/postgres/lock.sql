@@ -1,4 +1,4 @@
--- Two runs at once take turns. An advisory lock belongs to one database, so each file takes it where it works;
--- what the whole server shares (roles, grants on databases) is only touched from the administrator's database.
--- Held until the session ends. Without it: "tuple concurrently updated" on pg_authid and pg_database.
+-- Concurrent runs are serialised. An advisory lock belongs to one database, so each file takes it in the database where
+-- it works; server-wide objects (roles, grants on databases) are only changed from the administrator's database. The
+-- lock is held until the session ends. Without it: "tuple concurrently updated" on pg_authid and pg_database.
 DO $$ BEGIN PERFORM pg_advisory_lock(hashtext('pti-calendar provisioning')); END $$;

@@ -1,5 +1,5 @@
--- Sets one role's password to what is read, twice, from standard input. psql hashes it: see provision.sh.
--- Even the verifier stays out of the server's log and statistics: only the administrator's session may say so.
+-- Sets one role's password, which is read twice from standard input. psql hashes it: see provision.sh. The verifier
+-- isn't written to the server's log or statistics either: only the administrator's session may change these settings.
 -- Variable: role.
 \ir lock.sql
 SET password_encryption = 'scram-sha-256';

@@ -1,8 +1,8 @@
--- Inside one service's database: who may create, and what the application role gets on what the owner creates.
+-- Inside one service's database: who may create objects, and the application role's privileges on the owner's objects.
 -- Variables: owner, app.
 \ir lock.sql
 
--- PostgreSQL 15's own default, restored where a cluster was upgraded from before it.
+-- PostgreSQL 15's default, which a cluster upgraded from an older version lacks.
 SELECT 'ALTER SCHEMA public OWNER TO pg_database_owner',
     format('SELECT %L', format('database %s: schema public now belongs to its owner', current_database()))
 FROM pg_namespace WHERE nspname = 'public' AND nspowner <> 'pg_database_owner'::regrole
@@ -19,8 +19,8 @@ WHERE acl.privilege_type = 'CREATE' AND acl.grantee IN (0, to_regrole(quote_iden
 SELECT format('GRANT USAGE ON SCHEMA public TO %I', :'app') FROM pg_namespace WHERE nspname = 'public'
 \gexec
 
--- Rows, and nothing else: TRUNCATE ignores row-level security, REFERENCES and TRIGGER reach other rows through
--- the back door. USAGE on a sequence gives nextval and currval, not the other tenants' last_value.
+-- Only row access: TRUNCATE ignores row-level security, and REFERENCES and TRIGGER give indirect access to other rows.
+-- USAGE on a sequence allows nextval and currval, but doesn't show other tenants' last_value.
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE ALL ON TABLES FROM :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE ALL ON SEQUENCES FROM :"app";
@@ -28,8 +28,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT USAGE ON SEQUENCES TO :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE ALL ON SCHEMAS FROM :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT USAGE ON SCHEMAS TO :"app";
 
--- On tables that are there already the surplus goes (a migration's GRANT ALL, say). Nothing is added: a migration
--- that took UPDATE and DELETE from the application role, for an append-only table, meant it.
+-- Revoke additional privileges on existing tables (from a migration's GRANT ALL, for example). Grant nothing: a
+-- migration may have revoked UPDATE and DELETE from the application role on purpose, for an append-only table.
 SELECT format('REVOKE %s ON %s FROM %s', acl.privilege_type, c.oid::regclass, who),
     format('SELECT %L', format('database %s: %s on %s taken from %s', current_database(), acl.privilege_type,
         c.oid::regclass, who))

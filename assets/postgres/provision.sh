@@ -1,8 +1,7 @@
 #!/bin/sh
-# Brings a PostgreSQL server to the state the platform needs: per service a database, an owner, a migrator and
-# an application role, with limits on their connections and their time; tenant isolation in every database;
-# passwords. Never drops anything. Run it as often as you like: it starts from whatever it finds, also from what a
-# killed run left, and two runs at once take turns.
+# Provisions a PostgreSQL server for the platform: per service a database, an owner, a migrator and an application
+# role, with limits on their connections and their time; tenant isolation in every database; passwords. It never drops
+# anything and is idempotent: it completes any state, also that of a killed run, and concurrent runs are serialised.
 #
 #   sh /assets/provision.sh
 #
@@ -11,29 +10,30 @@
 #
 # Environment
 #   PGHOST, PGPORT, PGUSER         the server and the administrator, a superuser
-#   PGPASSWORD_FILE or PGPASSFILE  the administrator's password: a file that holds it, or a libpq password file
-#   PGDATABASE                     where the administrator works from, default postgres
-#   PGSSLMODE, PGSSLROOTCERT, …    every other libpq variable is passed on untouched
+#   PGPASSWORD_FILE or PGPASSFILE  the administrator's password: a file that contains it, or a libpq password file
+#   PGDATABASE                     the administrator's database, default postgres
+#   PGSSLMODE, PGSSLROOTCERT, …    every other libpq variable is passed on unchanged
 #   PROVISION_TABLE                default /etc/provisioning/databases: lines `service database connections`, the last
-#                                  being what its application role may open at once; # starts a comment
+#                                  being the connection limit of its application role; # starts a comment
 #   PROVISION_MIGRATOR_CONNECTIONS, PROVISION_BACKUP_CONNECTIONS, PROVISION_MONITOR_CONNECTIONS
-#                                  what these roles may open at once, default 2 (each), 10, 5
-#   PROVISION_REQUIRE_CONNECTIONS  default false; true refuses a server that can't take all of them at once
+#                                  connection limits of these roles, default 2 (each), 10, 5
+#   PROVISION_REQUIRE_CONNECTIONS  default false; true refuses a server with fewer connections than their sum
 #   PROVISION_PASSWORDS_DIR        default /run/secrets/passwords: one file per login role, named like the role,
-#                                  holding the password (a trailing newline is ignored)
+#                                  containing the password (a trailing newline is ignored)
 #   PROVISION_WAIT_S               default 60: how long to wait for the server to accept connections
-#   PROVISION_LOGIN_WAIT_S         default 0: how long to wait until it lets the administrator in, where an operator
+#   PROVISION_LOGIN_WAIT_S         default 0: how long to wait until the administrator can log in, if an operator
 #                                  sets the password
 #
 # Roles, for a database `d`: `d_owner` (no login), `d_migrator`, `d_app`; for all of them `pti_backup`; and
-# `pti_monitor` when a password file of that name is there.
+# `pti_monitor` if a password file of that name exists.
 #
-# Standard output says what was created, changed, left alone, and what tenancy.audit() found; a finding is no
-# failure. Exit status: 0 the server is as wanted; 1 it isn't, the reason on standard error; 130 and 143 on signals.
+# Standard output reports what was created, changed or kept, and the findings of tenancy.audit(); a finding isn't a
+# failure. Exit status: 0 if the server is in the wanted state; 1 if it isn't, with the reason on standard error; 130
+# and 143 on signals.
 #
-# Passwords travel from the file through psql's own \password: psql hashes them (SCRAM-SHA-256), so the server,
-# its logs and pg_stat_activity see only the verifier, and no process argument ever holds one. They are set last:
-# nobody logs in to a database that isn't isolated yet.
+# Passwords pass from the file through psql's own \password: psql hashes them (SCRAM-SHA-256), so the server, its logs
+# and pg_stat_activity only see the verifier, and no process argument contains one. They are set last, so that nobody
+# logs in to a database that isn't isolated yet.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -65,7 +65,8 @@ fail() {
     exit 1
 }
 
-# Standard output gathers in one file per step; standard error is warnings when it went well, the reason when not.
+# Standard output is collected in one file per step; standard error contains warnings after success, and the reason
+# after a failure.
 run_psql() {
     psql --no-psqlrc --quiet --no-align --tuples-only --no-password --set ON_ERROR_STOP=1 \
         --set backup="$backup_role" --set monitor="$monitor_role" "$@" >>"$scratch/out" 2>"$scratch/err" ||
@@ -73,12 +74,12 @@ run_psql() {
     if [ -s "$scratch/err" ]; then cat "$scratch/err" >&2; fi
 }
 
-# What the step said, or the line for a step that had nothing to say.
+# Print the output of the step, or a default line if there is none.
 tell() {
     if [ -s "$scratch/out" ]; then cat "$scratch/out"; else printf '%s\n' "$1"; fi
 }
 
-# A name that also names a file: nothing that could leave the directory or need quoting.
+# The name is also a file name, so refuse characters that could leave the directory or need quoting.
 check_name() {
     case $2 in
         '' | [!a-z_]* | *[!a-z0-9_]*) fail "$1: \"$2\" is not a name: lower-case letters, digits and _ only" ;;
@@ -101,7 +102,7 @@ read_table() {
         case $rest in '' | '#'*) ;; *) fail "line $number: expected \"$line\", got more: $rest" ;; esac
         [ -n "$database" ] || fail "line $number: expected \"$line\", got only \"$service\""
         check_name "line $number" "$database"
-        case " $databases " in *" $database "*) fail "line $number: $database is there twice" ;; esac
+        case " $databases " in *" $database "*) fail "line $number: $database is listed twice" ;; esac
         check_connections "line $number: connections of $database" "$connections"
         databases="$databases $database"
         limits="$limits $database=$connections"
@@ -125,21 +126,21 @@ check_limits() {
     esac
 }
 
-# What the application role of a database may open at once.
+# Connection limit of the application role.
 limit_of() {
     for limit in $limits; do
         if [ "${limit%=*}" = "$1" ]; then printf '%s' "${limit#*=}"; fi
     done
 }
 
-# role@database: who logs in, and where that can be tried.
+# role@database: the role, and a database in which to test its login.
 logins() {
     for database in $databases; do printf '%s\n' "${database}_migrator@$database" "${database}_app@$database"; done
     printf '%s\n' "$backup_role@$PGDATABASE"
     if $with_monitor; then printf '%s\n' "$monitor_role@$PGDATABASE"; fi
 }
 
-# Looked at before anything is changed: half a set of passwords is a mistake of the caller's.
+# Checked before any change, because an incomplete set of passwords is the caller's mistake.
 check_passwords() {
     begin "passwords in $passwords"
     with_monitor=false
@@ -151,7 +152,7 @@ check_passwords() {
         fi
         password=$(cat "$file")
         [ -n "$password" ] || fail "$file is empty"
-        case $password in *[[:cntrl:]]*) fail "$file holds a line break or another control character" ;; esac
+        case $password in *[[:cntrl:]]*) fail "$file contains a line break or another control character" ;; esac
     done
 }
 
@@ -209,9 +210,9 @@ prepare_database() {
     tell "database $1: unchanged"
 }
 
-# A login that works says that the password is the wanted one, and spares the verifier, salted afresh each time, a
-# change. It must be the password that let it in: a server that trusts the task's address accepts any (libpq 16 or
-# newer knows PGREQUIREAUTH). Only asked of roles that have a password: a failed login is an alarm in some logs.
+# A successful login shows that the password is current, and avoids a new verifier, whose salt differs each time. The
+# login must have used the password: a server that trusts the task's address accepts any (libpq 16 or newer supports
+# PGREQUIREAUTH). Only test roles that have a password, because failed logins may raise alerts.
 has_password() {
     case $with_verifier in *" $1 "*) ;; *) return 1 ;; esac
     PGPASSWORD=$password PGREQUIREAUTH=scram-sha-256 psql --no-psqlrc --no-password --username "$1" --dbname "$2" \
@@ -222,7 +223,7 @@ set_passwords() {
     begin "passwords"
     run_psql --command "SELECT rolname FROM pg_authid WHERE rolpassword LIKE 'SCRAM-SHA-256\$%'"
     with_verifier=" $(tr '\n' ' ' <"$scratch/out") "
-    # \password asks on the terminal if there is one; setsid takes it away, and then psql reads standard input.
+    # \password prompts on the terminal if there is one; setsid detaches it, so that psql reads standard input.
     detach=$(command -v setsid || true)
     kept=0
     for login in $(logins); do
@@ -233,8 +234,7 @@ set_passwords() {
             kept=$((kept + 1))
             continue
         fi
-        # printf is the shell's own: no process, no argument list. $detach is empty where there is no setsid.
-        # shellcheck disable=SC2086
+        # printf is a shell builtin, so the password is in no process' arguments. $detach is empty if setsid is missing.
         printf '%s\n%s\n' "$password" "$password" |
             $detach psql --no-psqlrc --quiet --no-password --set ON_ERROR_STOP=1 --set role="$role" \
                 --file "$here/password.sql" >/dev/null 2>"$scratch/err" || fail "$(cat "$scratch/err")"
@@ -256,8 +256,9 @@ report() {
 }
 
 export PGDATABASE="${PGDATABASE:-postgres}" PGAPPNAME=pti-provisioning PGCONNECT_TIMEOUT="${PGCONNECT_TIMEOUT:-10}"
-# lock_timeout, idle_session_timeout: a run whose machine vanished must not hold its lock for the two hours TCP takes
-# to notice. search_path: whoever may create in a service's database must not slip the superuser a function.
+# lock_timeout, idle_session_timeout: a run whose machine has failed must not hold its lock for the two hours until TCP
+# notices. search_path: a role that may create objects in a service's database must not be able to make the superuser
+# run its functions.
 PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=warning -c lock_timeout=60s -c idle_session_timeout=60s"
 export PGOPTIONS="$PGOPTIONS -c search_path=pg_catalog,pg_temp"
 

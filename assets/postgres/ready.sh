@@ -1,10 +1,10 @@
 #!/bin/sh
-# Whether PostgreSQL accepts connections over TCP; if not, what it is doing.
+# Checks whether PostgreSQL accepts connections over TCP; if not, prints what it is doing.
 #
 #   sh ready.sh        Environment: PGDATA
 #
-# How much a crashed server has to replay isn't known before the end: WAL files are made in advance, so the newest file
-# is only where the end lies at the latest.
+# The amount of WAL that a crashed server must replay isn't known before the end: WAL files are created in advance, so
+# the newest file is only the latest possible end.
 LC_ALL=C
 export LC_ALL
 pg_isready -q -h 127.0.0.1 -U postgres && exit 0

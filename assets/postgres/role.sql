@@ -1,4 +1,4 @@
--- One role with exactly these attributes, these memberships and these time limits, whatever it was before.
+-- Sets exactly these attributes, memberships and time limits of one role, whatever it had before.
 -- Variables: role, login, bypassrls, inherit (true or false), connections (-1: no limit), member_of (names of roles),
 -- timeouts (name=value …); the last two are separated by spaces, and what this server doesn't know is left out.
 SELECT NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') AS is_new \gset
@@ -29,7 +29,7 @@ FROM pg_roles, concat_ws(' ',
 WHERE rolname = :'role' AND wrong <> ''
 \gexec
 
--- A role may change its own defaults, also for one database: what it took off is put back.
+-- A role may change its own defaults, also for one database: removed defaults are restored.
 SELECT format('ALTER ROLE %I SET %I = %L', :'role', name, value),
     CASE WHEN NOT :'is_new' THEN format('SELECT %L', format('role %s: %s is now %s', :'role', name, value)) END
 FROM (
@@ -53,7 +53,7 @@ WHERE rolname = :'role' AND split_part(setting, '=', 1) IN (
 ORDER BY datname, setting
 \gexec
 
--- A role may change its own defaults: a planted tenant would be every later session's.
+-- A role may change its own defaults: a default tenant would apply to every later session.
 SELECT DISTINCT format('ALTER ROLE %I %s RESET app.tenant_id', rolname, 'IN DATABASE ' || quote_ident(datname)),
     format('SELECT %L', format('role %s: has no tenant by default any more', rolname))
 FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase,
@@ -61,7 +61,7 @@ FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_data
 WHERE rolname = :'role' AND setting LIKE 'app.tenant_id=%'
 \gexec
 
--- By way of jsonb because the two options are columns only since PostgreSQL 16; before it they are null here.
+-- Uses jsonb because the two options are columns only since PostgreSQL 16; in older versions they are null here.
 SELECT format('REVOKE %I FROM %I GRANTED BY %I CASCADE', g.rolname, m.rolname, b.rolname),
     format('SELECT %L', format('role %s: no longer the member of %s that it was', m.rolname, g.rolname))
 FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member

@@ -1,8 +1,8 @@
--- Once per server: is the administrator able, is there room, the roles for all databases, the server's own databases
--- closed.
--- Variables: backup, monitor (role names), with_monitor, backup_connections, monitor_connections, services_connections
--- (all that application and migrator roles may open), require_connections (whether to refuse a server with fewer).
--- Here and in the other files a row that goes to \gexec is a command and then the line that tells of it.
+-- Once per server: check the administrator's privileges and the number of connections, create the roles for all
+-- databases, and close the server's own databases. Variables: backup, monitor (role names), with_monitor,
+-- backup_connections, monitor_connections, services_connections (all that application and migrator roles may open),
+-- require_connections (whether to refuse a server with fewer). Here and in the other files, a row for \gexec is a
+-- command followed by its report.
 \ir lock.sql
 
 DO $$
@@ -16,8 +16,8 @@ BEGIN
 END
 $$;
 
--- Connections that are reserved are none for services. The monitor and the backup role may take them (member_of below)
--- where the server knows such: PostgreSQL 16 or newer.
+-- Services can't use reserved connections. The monitor and the backup role may use them (member_of below) if the server
+-- supports that: PostgreSQL 16 or newer.
 SELECT :services_connections + greatest(others - reserved, 0) > free AS too_few,
     :services_connections + others AS wanted, free + reserved AS found
 FROM (
@@ -35,8 +35,8 @@ FROM (
     \endif
 \endif
 
--- The backup role reads every row: a dump made through row-level security is either refused or incomplete. It may take
--- as long as it needs; pg_dump takes these limits off for itself.
+-- The backup role reads every row: with row-level security, a dump is either refused or incomplete. It has no time
+-- limits; pg_dump also disables them for itself.
 \set role :backup
 \set login true
 \set bypassrls true
@@ -56,7 +56,7 @@ FROM (
     \ir role.sql
 \endif
 
--- The server's own databases are no meeting place.
+-- Services can't use the server's own databases.
 SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname),
     format('SELECT %L', format('database %s: closed to PUBLIC', datname))
 FROM pg_database
@@ -65,8 +65,9 @@ WHERE datname IN ('postgres', 'template1', current_database())
 ORDER BY datname
 \gexec
 
--- pg_dumpall connects to postgres and dumps template1; an exporter begins in postgres. So do others that keep a server
--- going: a lost primary logs in there before it comes back as a replica (pg_rewind), and an operator watches from there.
+-- pg_dumpall connects to postgres and dumps template1; an exporter connects to postgres first. Other system clients do
+-- so too: a lost primary connects there before it becomes a replica (pg_rewind), and an operator checks the server from
+-- there.
 SELECT format('GRANT CONNECT ON DATABASE %I TO %I', datname, rolname),
     format('SELECT %L', format('database %s: %s may connect', datname, rolname))
 FROM pg_database, pg_roles

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts PostgreSQL on a volume that may already hold data.
+# Starts PostgreSQL on a volume that may already contain data.
 #
 #   sh start.sh postgres [-c setting=value …]
 #
@@ -9,14 +9,14 @@
 #   POSTGRES_PASSWORD_FILE  the superuser's password
 #   POSTGRES_INITDB_ARGS    options of initdb, with the shell's quoting
 #
-# - An empty volume gets a cluster, made beside its place and renamed: a killed start leaves no half of one. The image's
-#   own entry point takes such a half for a cluster (docker-library/postgres#975).
-# - The file `.pti-calendar-data` on the volume says that it holds data. A data directory that is missing there is
-#   refused: an empty cluster in its place would look as if every row had been lost.
+# - On an empty volume, a cluster is created in a temporary directory and renamed, so that a killed start leaves no
+#   incomplete one. The image's own entry point would start such a cluster (docker-library/postgres#975).
+# - The file `.pti-calendar-data` marks a volume that contains data. If the data directory is missing there, the start
+#   is refused: an empty cluster in its place would look as if every row had been lost.
 # - Data of another major version is refused for the same reason.
-# - The superuser's password is set to the one in the file at every start. A volume outlives the state that knew its
-#   password; whoever runs the stack then still gets in. The server runs without TCP meanwhile, and has recovered
-#   before anybody reaches it.
+# - The superuser's password is set to the one in the file at every start. A volume may outlive the Pulumi state
+#   with its password, so the operator can still log in. Meanwhile the server runs without TCP, and it has completed its recovery
+#   before clients can connect.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -34,7 +34,7 @@ refuse() {
 refuse_another_version() {
     for other in "$volume"/*/docker/PG_VERSION "$volume/data/PG_VERSION"; do
         if [ -e "$other" ]; then
-            refuse "this volume holds data of PostgreSQL $(cat "$other"), and this image is of another version." \
+            refuse "this volume contains data of PostgreSQL $(cat "$other"), but this image has another version." \
                 "Go back to an image of that version (pti-calendar:postgres.image), dump the databases, then change it."
         fi
     done
@@ -42,12 +42,12 @@ refuse_another_version() {
 
 refuse_missing_data() {
     if [ -e "$marker" ]; then
-        refuse "this volume held data ($(cat "$marker")), and $PGDATA holds none: no empty cluster takes its place." \
-            "Bring the directory back, or restore a backup to it. To begin empty on purpose, delete $marker."
+        refuse "this volume contained data ($(cat "$marker")), but $PGDATA is missing or empty. No empty cluster was created." \
+            "Restore the directory, from a backup if necessary. To start with an empty cluster, delete $marker."
     fi
     if [ -d "$PGDATA" ] && [ -n "$(ls -A "$PGDATA")" ]; then
-        refuse "$PGDATA holds files, but no cluster: PG_VERSION is missing. Nothing has been changed." \
-            "Restore a backup to it. To begin empty on purpose, delete the directory."
+        refuse "$PGDATA contains files but no cluster: PG_VERSION is missing. Nothing has been changed." \
+            "Restore a backup to it. To start with an empty cluster, delete the directory."
     fi
 }
 
@@ -62,7 +62,8 @@ initialise() {
     sync
 }
 
-# The arguments are the server's. Standard input carries the password, not an argument: a process list shows arguments.
+# The arguments are passed to the server. The password is passed on standard input, because process lists show
+# arguments.
 set_password() {
     printf 'local all all trust\n' >"$PGHOST/start_hba.conf"
     "$@" -c listen_addresses= -c hba_file="$PGHOST/start_hba.conf" -c unix_socket_permissions=0700 \
@@ -71,20 +72,20 @@ set_password() {
     trap 'kill -INT "$server" 2>/dev/null; wait "$server"; exit 143' TERM INT
     until psql --no-psqlrc --quiet --username postgres --dbname postgres --command '' 2>/dev/null; do
         if ! kill -0 "$server" 2>/dev/null; then
-            refuse "PostgreSQL can't open $PGDATA; the lines above say why."
+            refuse "PostgreSQL can't open $PGDATA; see the lines above."
         fi
         sleep 0.1
     done
     sed -e "s/'/''/g" -e "1s/^/ALTER ROLE postgres PASSWORD '/" -e "\$s/\$/';/" "$POSTGRES_PASSWORD_FILE" |
         psql --no-psqlrc --quiet --username postgres --dbname postgres --set ON_ERROR_STOP=1 \
             --command "SET password_encryption = 'scram-sha-256'" --file - ||
-        echo "the superuser keeps the password it had; the lines above say why" >&2
+        echo "the superuser's password wasn't changed; see the lines above" >&2
     kill -INT "$server"
-    wait "$server" || echo "the server didn't stop well; it recovers at the next start, which is now" >&2
+    wait "$server" || echo "the server didn't shut down cleanly; it recovers during the start that follows" >&2
     trap - TERM INT
 }
 
-# Last, and by rename: a marker is whole and stands for data that is there.
+# Written last and renamed, so that the marker is complete and only exists with the data.
 mark() {
     printf '%s\n' "$layout" >"$marker.new"
     mv "$marker.new" "$marker"
@@ -92,7 +93,7 @@ mark() {
 }
 
 if [ -s "$PGDATA/PG_VERSION" ]; then
-    # A kubelet that hands the volume to a group opens the directory to it, and PostgreSQL refuses one that is open.
+    # A kubelet that sets the volume's group also makes the data directory accessible to it, which PostgreSQL refuses.
     chmod 700 "$PGDATA"
     set_password "$@"
 else

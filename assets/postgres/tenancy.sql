@@ -1,23 +1,23 @@
--- The schema tenancy: what is isolated in this database and what isn't. tenancy_guard.sql keeps it so.
--- Every function resolves and deparses names with a pinned search_path. Variable: owner.
+-- The schema tenancy: which tables in this database are isolated. tenancy_guard.sql enforces it.
+-- Every function resolves and deparses names with a fixed search_path. Variable: owner.
 
 CREATE SCHEMA IF NOT EXISTS tenancy;
--- The database's owner could have made a schema of this name first, and would then own the guard.
+-- The database's owner could have created a schema of this name first, and would then own the guard.
 ALTER SCHEMA tenancy OWNER TO CURRENT_USER;
 REVOKE ALL ON SCHEMA tenancy FROM PUBLIC;
 GRANT USAGE ON SCHEMA tenancy TO PUBLIC;
 
--- The tenant of this transaction, or NULL, which equals nothing. After a committed SET LOCAL the setting is not
--- unset but empty: nullif. STABLE and a plain SQL body, so that the planner inlines it.
+-- The tenant of this transaction, or NULL, which is equal to no value. After a committed SET LOCAL the setting is empty
+-- instead of unset, hence nullif. STABLE and a plain SQL body, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION tenancy.current_tenant() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN nullif(pg_catalog.current_setting('app.tenant_id', true), '')::uuid;
 
--- Every table that has a tenant column, or something like one, or carries our policies.
---   isolable  the column has the name and the type the policy needs
---   marked    tenant_access is there, which protect() creates last: it was isolated once
---   ruled     tenant_isolation is there and says what protect() would write
---   isolated  exactly what protect() makes, flags and both policies
+-- Every table that has a tenant column, or a similar column, or one of the policies below.
+--   isolable  the column has the name and the type that the policy requires
+--   marked    tenant_access exists, which protect() creates last: the table was isolated before
+--   ruled     tenant_isolation exists and equals the policy that protect() would create
+--   isolated  the table has exactly the flags and the two policies that protect() creates
 CREATE OR REPLACE FUNCTION tenancy.tables(
     OUT relation regclass, OUT owner oid, OUT column_name name, OUT column_type text,
     OUT isolable boolean, OUT marked boolean, OUT ruled boolean, OUT isolated boolean
@@ -27,7 +27,7 @@ CREATE OR REPLACE FUNCTION tenancy.tables(
         i.isolable AND c.relrowsecurity AND c.relforcerowsecurity AND p.ruled AND p.open
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    -- tenantId and TenantID are what object mappers make of it: seen, so that they can be refused.
+    -- Object mappers may name it tenantId or TenantID: these are detected, so that they can be refused.
     LEFT JOIN LATERAL (
         SELECT attname, atttypid, atttypmod FROM pg_attribute
         WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND replace(lower(attname), '_', '') = 'tenantid'
@@ -54,7 +54,7 @@ CREATE OR REPLACE FUNCTION tenancy.tables(
         AND (a.attname IS NOT NULL OR p.marked)
     $$;
 
--- Tables read through a parent: a query of the parent applies the parent's policies and not its children's.
+-- Tables read through a parent: a query of the parent applies the parent's policies and not those of the children.
 CREATE OR REPLACE FUNCTION tenancy.exposed(OUT relation regclass, OUT owner oid, OUT parent regclass)
     RETURNS SETOF record
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -63,7 +63,7 @@ CREATE OR REPLACE FUNCTION tenancy.exposed(OUT relation regclass, OUT owner oid,
     WHERE i.inhparent NOT IN (SELECT p.relation FROM tenancy.tables() p WHERE p.isolable)
     $$;
 
--- Views and materialised views that read such a table, also through other views.
+-- Views and materialised views that read such a table, directly or through other views.
 CREATE OR REPLACE FUNCTION tenancy.views(
     OUT relation regclass, OUT owner oid, OUT materialised boolean, OUT security_invoker boolean
 ) RETURNS SETOF record
@@ -84,9 +84,9 @@ CREATE OR REPLACE FUNCTION tenancy.views(
     WHERE c.relkind IN ('v', 'm') AND c.relpersistence <> 't'
     $$;
 
--- Which tenants have rows in a table. Only for migrations: what changes rows must do so tenant by tenant, as the
--- owner is bound too, and in most databases nothing else lists the tenants. With the superuser's rights, hence no
--- view and no foreign table may be named: nothing of the caller's is run.
+-- The tenants with rows in a table. Only for migrations: they must change rows tenant by tenant, because the owner is
+-- restricted too, and in most databases no other table lists the tenants. It runs with the superuser's privileges, so
+-- views and foreign tables are refused: no code of the caller may run.
 CREATE OR REPLACE FUNCTION tenancy.tenants(target regclass) RETURNS SETOF uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

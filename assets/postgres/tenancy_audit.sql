@@ -1,6 +1,6 @@
--- What could still let one tenant see or guess at another's rows in this database. A service in order has no row
--- here. Catalogs only, no row of anybody's; any role that may connect can ask.
--- Each gap is a query of its own: read it as a list. Variables: app, backup.
+-- Remaining ways in which one tenant could see or infer rows of another in this database. A service without findings
+-- has no row here. It only reads catalogs and no tenant's rows; any role that may connect can run it. Each kind of
+-- finding is a separate query. Variables: app, backup.
 CREATE OR REPLACE FUNCTION tenancy.audit(
     app_role name DEFAULT :'app', backup_role name DEFAULT :'backup',
     OUT object text, OUT problem text, OUT remedy text
@@ -33,19 +33,19 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
         'give the parent the column tenant_id of type uuid'
     FROM tenancy.exposed() e
 
-    -- A unique index answers "taken" for rows nobody may see. A primary key of one random uuid is let through: only
-    -- who knows the id already can ask for it.
+    -- A unique index reports a conflict with rows that the tenant can't see. A primary key of one random uuid is
+    -- accepted: only a client that knows the ID can test for it.
     UNION ALL
     SELECT i.indexrelid::regclass::text, format('is unique across the tenants of %s', i.indrelid::regclass),
         'put tenant_id into the unique key'
     FROM pg_index i JOIN tenant_column t ON t.relation = i.indrelid
     WHERE (i.indisunique OR i.indisexclusion)
-        AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = i.indexrelid) -- the partitioned index says it
+        AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = i.indexrelid) -- The partitioned index reports it.
         AND NOT (t.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
         AND NOT (i.indisprimary AND i.indnkeyatts = 1 AND EXISTS (SELECT FROM pg_attribute a
             WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.atttypid = 'uuid'::regtype))
 
-    -- Foreign keys are checked without row-level security: they tell whether a row is there and tie tenants together.
+    -- Foreign keys are checked without row-level security: they reveal whether a row exists and connect tenants' rows.
     UNION ALL
     SELECT f.conrelid::regclass::text || '.' || quote_ident(f.conname),
         CASE WHEN mine.attnum IS NULL
@@ -67,7 +67,8 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
             ELSE format('ALTER VIEW %s SET (security_invoker = true)', v.relation) END
     FROM tenancy.views() v WHERE NOT v.security_invoker
 
-    -- The application gains by such a function whatever its owner may: TRUNCATE, and a superuser's sees every row.
+    -- Such a function gives the application more privileges, whoever owns it: TRUNCATE, and every row if the owner is a
+    -- superuser.
     UNION ALL
     SELECT p.oid::regprocedure::text, format('runs with the rights of %s%s', p.proowner::regrole,
             CASE WHEN u.oid IS NULL THEN '' ELSE ', who sees every tenant' END),
@@ -78,7 +79,7 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
         AND n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'tenancy')
         AND NOT EXISTS (SELECT FROM pg_depend e
             WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
-    -- FORCE ROW LEVEL SECURITY binds an ordinary owner, not a superuser.
+    -- FORCE ROW LEVEL SECURITY applies to an ordinary owner, not to a superuser.
     UNION ALL
     SELECT r.oid::regclass::text, format('belongs to %s', u.rolname),
         format('ALTER TABLE %s OWNER TO %I', r.oid::regclass, o.rolname)
@@ -112,7 +113,7 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
     UNION ALL
     SELECT u.rolname::text, 'sees every tenant', format('ALTER ROLE %I NOSUPERUSER NOBYPASSRLS', u.rolname)
     FROM unfiltered u
-    WHERE u.rolname <> backup_role AND u.oid <> 10 -- 10: the superuser initdb made
+    WHERE u.rolname <> backup_role AND u.oid <> 10 -- 10: the superuser that initdb created
         AND u.oid <> (SELECT nspowner FROM pg_namespace WHERE nspname = 'tenancy') -- who provisions
     UNION ALL
     SELECT current_database()::text, 'lets every role connect', format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname)

@@ -1,19 +1,20 @@
--- Tenant isolation that no service can forget: every table with a column `tenant_id uuid` shows and takes only the
--- rows of the tenant named in `app.tenant_id`. An event trigger sees to it whenever a table is made or altered.
--- Both functions run with the caller's own rights. Variables: none.
+-- Automatic tenant isolation: every table with a column `tenant_id uuid` shows and accepts only the rows of the tenant
+-- in `app.tenant_id`. An event trigger enforces it whenever a table is created or altered. Both functions run with the
+-- caller's own privileges. Variables: none.
 
--- Puts one table under isolation, from whatever state it is in.
+-- Isolates one table, whatever its state.
 --
--- tenant_isolation is RESTRICTIVE: policies of that kind are joined by AND, permissive ones by OR. As the only
--- permissive policy it would be undone by the next one somebody adds; a restrictive one can be narrowed, never
--- widened. tenant_access is there because without any permissive policy no row is seen at all. A service that wants
--- to narrow further writes AS RESTRICTIVE policies of its own.
+-- tenant_isolation is RESTRICTIVE: restrictive policies are combined with AND, permissive ones with OR. If it were the
+-- only permissive policy, any other one would weaken it; restrictive policies can only narrow access. tenant_access
+-- exists because without a permissive policy no row is visible. A service that needs further restrictions creates its
+-- own AS RESTRICTIVE policies.
 --
--- (SELECT …) makes the tenant a parameter that is computed once per execution, not per row, and lets an index on
--- tenant_id serve it. FORCE includes the owner, and so its views and SECURITY DEFINER functions.
+-- (SELECT …) makes the tenant a parameter that is computed once per execution instead of per row, so that an index on
+-- tenant_id can be used. FORCE includes the owner, and therefore its views and SECURITY DEFINER functions.
 --
--- tenant_access goes first and comes last. While it is missing the guard, which each of these steps fires, takes
--- the table for one that isn't isolated yet and finishes the work itself: hence every step looks before it leaps.
+-- tenant_access is dropped first and created last. While it is missing, the guard, which runs after each of these
+-- steps, treats the table as not isolated yet and completes the work itself. Therefore every step checks the current
+-- state first.
 CREATE OR REPLACE FUNCTION tenancy.protect(target regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -52,12 +53,12 @@ BEGIN
 END
 $$;
 
--- After every DDL command: new tables are isolated, a weakened one undoes the command. What was wrong before the
--- guard came and can't be mended by it (a tenant_id of type text) is refused only when the command touches it, so
--- that a database with two such tables can still be put right one after the other; tenancy.audit() lists them.
+-- Runs after every DDL command: it isolates new tables, and a weakened table cancels the command. Problems that existed
+-- before the guard and that it can't repair (a tenant_id of type text) are refused only if the command changes the
+-- table, so that a database with two such tables can be repaired step by step; tenancy.audit() lists them.
 --
--- It looks at all tables, not only at those the command names: what reaches a table by way of something else
--- (a type's attribute, a schema's elements, DROP … CASCADE) has no list of its own.
+-- It checks all tables, not only those of the command, because indirect changes (a type's attribute, a schema's
+-- elements, DROP … CASCADE) aren't listed.
 CREATE OR REPLACE FUNCTION tenancy.guard() RETURNS event_trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -115,8 +116,8 @@ SELECT 'CREATE EVENT TRIGGER tenancy_guard ON ddl_command_end EXECUTE FUNCTION t
 WHERE NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'tenancy_guard')
 \gexec
 
--- What is there already, mended in one transaction and with the guard out of the way: it would refuse to see the
--- first of two weakened tables mended while the second isn't.
+-- Repairs existing tables in one transaction with the guard disabled: with two weakened tables, the guard would refuse
+-- the repair of the first one.
 ALTER EVENT TRIGGER tenancy_guard DISABLE;
 
 SELECT format('SELECT %L FROM tenancy.protect(%L)',

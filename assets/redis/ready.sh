@@ -1,5 +1,5 @@
 #!/bin/sh
-# Exits with 0 when Redis serves; otherwise prints why it doesn't.
+# Exits with 0 if Redis serves; otherwise prints the reason.
 #
 #   sh ready.sh [PASSWORD_FILE]
 set -eu
@@ -14,8 +14,8 @@ answer=$(redis-cli ping 2>&1) || true
 case $answer in
 PONG) exit 0 ;;
 *MISCONF*)
-    # It can't write to its disk: it refuses writes, and a ping with them, and answers reads. Without the one server
-    # there would be neither.
+    # If Redis can't write to its disk, it refuses writes and pings, but answers reads. Without the only server, reads
+    # would fail too.
     echo "$answer"
     exit 0
     ;;

@@ -11,14 +11,15 @@ for mount in /data /datalog; do
     sh "$here/below.sh" "$mount" zookeeper true
     check_marker "$mount" zookeeper "$remedy" zookeeper
 done
-# ready.sh marks the log first. An empty log beside snapshots would be served without the transactions that it held.
+# ready.sh marks the log volume first. If the log were empty beside existing snapshots, ZooKeeper would serve without
+# its transactions.
 if [[ -s /data/$MARKER && ! -s /datalog/$MARKER ]]; then
-    refuse "The volume at /data holds the data of a ZooKeeper, and the one at /datalog is a new one." \
-        "Not started, so that no transaction is lost unnoticed. Put the log's volume back, or delete /data/$MARKER" \
-        "to go on from the last snapshot."
+    refuse "The volume at /data contains ZooKeeper's data, but the one at /datalog is new." \
+        "It wasn't started, so that no transaction is lost unnoticed. Restore the log's volume, or delete /data/$MARKER" \
+        "to continue from the last snapshot."
 fi
 if [[ -s /datalog/$MARKER && -z $(ls -A /data/zookeeper) ]]; then
-    refuse "The volume at /datalog holds the log of a ZooKeeper, and the one at /data is empty." \
-        "Not started, nothing was changed. Put the data's volume back, or empty both volumes."
+    refuse "The volume at /datalog contains ZooKeeper's log, but the one at /data is empty." \
+        "Nothing was started or changed. Restore the data's volume, or empty both volumes."
 fi
 exec zkServer.sh start-foreground

@@ -15,7 +15,7 @@ def _per_hour(counter: str) -> str:
 def _total(
     number: int, title: str, description: str, counter: str, legend: str, unit: str = "locale", decimals: int = 0
 ) -> Panel:
-    """How much a counter grew in the period, as one number. The unit `short` would write 1 K for 1234."""
+    """Return a panel with a counter's increase in the selected period. The unit `short` would show 1234 as 1 K."""
     return Panel(
         id=number,
         title=title,
@@ -33,8 +33,8 @@ SUCCEEDED, FAILED, EUROS = (f"pti_payments_{what}_total" for what in ("succeeded
 BOARD = Board(
     uid="pti-business-metrics",
     title="Business Metrics",
-    description="Appointments and payments of the whole platform. Numbers are of the period chosen above, and "
-    "estimates by a few: Prometheus samples. The books are in the databases.",
+    description="Appointments and payments of the whole platform. Totals are for the selected period, and "
+    "approximate, because Prometheus samples. The exact numbers are in the databases.",
     default_start="now-24h",
     sections=(
         Section(
@@ -46,7 +46,8 @@ BOARD = Board(
                 Panel(
                     id=4,
                     title="Appointments per hour",
-                    description="Nothing booked in opening hours, and all services up: only this panel shows it.",
+                    description="If no appointments are booked in opening hours although all services are up, only "
+                    "this panel shows it.",
                     unit="short",
                     width=16,
                     queries=(
@@ -57,13 +58,13 @@ BOARD = Board(
                 ),
                 Panel(
                     id=5,
-                    title="Cancelled per booked",
-                    description="Cancellations in proportion to bookings.",
+                    title="Cancellations per booking",
+                    description="Ratio of cancelled to booked appointments.",
                     unit="percentunit",
                     queries=(
                         Query(
                             f"sum(rate({CANCELLED}{RATE})) / (sum(rate({CREATED}{RATE})) > 0)",
-                            "cancelled per booked",
+                            "cancellations per booking",
                         ),
                     ),
                 ),
@@ -75,38 +76,39 @@ BOARD = Board(
                 _total(
                     6,
                     "Paid",
-                    "Sum of the payments that succeeded in the period.",
+                    "Total amount of the successful payments in the period.",
                     EUROS,
                     "paid",
                     unit="currencyEUR",
                     decimals=2,
                 ),
-                _total(7, "Payments that succeeded", "Payments that succeeded in the period.", SUCCEEDED, "succeeded"),
+                _total(7, "Successful payments", "Payments that succeeded in the period.", SUCCEEDED, "succeeded"),
                 _total(
                     8,
-                    "Payments that failed",
-                    "Payments that failed in the period: refused cards, or the provider.",
+                    "Failed payments",
+                    "Payments that failed in the period: declined cards, or errors of the provider.",
                     FAILED,
                     "failed",
                 ),
                 Panel(
                     id=9,
                     title="Euros per hour",
-                    description="Amount of the payments that succeeded, per hour.",
+                    description="Amount of the successful payments per hour.",
                     unit="currencyEUR",
                     queries=(Query(_per_hour(EUROS), "euros per hour"),),
                 ),
                 Panel(
                     id=10,
                     title="Payments per hour",
-                    description="Payments per hour by their end.",
+                    description="Payments per hour by result.",
                     unit="short",
                     queries=(Query(_per_hour(SUCCEEDED), "succeeded"), Query(_per_hour(FAILED), "failed")),
                 ),
                 Panel(
                     id=11,
-                    title="Share of payments that fail",
-                    description="A few per cent are refused cards; a jump is the provider, or our call of it.",
+                    title="Share of failed payments",
+                    description="A few per cent are declined cards; a sudden increase points to the provider or the "
+                    "requests to it.",
                     unit="percentunit",
                     queries=(
                         Query(

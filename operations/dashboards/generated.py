@@ -1,4 +1,4 @@
-"""The files Grafana mounts, and every query in them."""
+"""The dashboard files that Grafana mounts, and every query in them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BOARDS = (overview_platform.BOARD, services_health.BOARD, business_metrics.BOARD
 
 
 class PanelQuery(NamedTuple):
-    """One query, and where it is shown."""
+    """A query and the panel that shows it."""
 
     dashboard: str
     """The dashboard's uid."""
@@ -23,12 +23,12 @@ class PanelQuery(NamedTuple):
 
 
 def dashboard_files() -> dict[Path, str]:
-    """Path below the project to the JSON that belongs there."""
+    """Map each file's path in the project to its JSON."""
     return {FOLDER / f"{board.uid.removeprefix('pti-')}.json": dashboard_json(board) for board in BOARDS}
 
 
 def queries() -> list[PanelQuery]:
-    """Every query of every panel, limits included."""
+    """Return every query of every panel, including limits."""
     return [
         PanelQuery(board.uid, panel.id, query.expression)
         for board in BOARDS

@@ -11,7 +11,7 @@ DISKS = Section(
         Panel(
             id=1,
             title="Disk used",
-            description="Share of each disk of an engine's machine, or of each claim, that is used.",
+            description="Used share of each disk of the Docker host, or of each PVC.",
             unit="percentunit",
             width=24,
             queries=(Query("volume:disk_used:ratio", "{{volume}} {{instance}}{{namespace}}"),),
@@ -27,8 +27,8 @@ POSTGRES = Section(
     panels=(
         Panel(
             id=2,
-            title="PostgreSQL answers",
-            description="Whether the exporter is let in.",
+            title="PostgreSQL is up",
+            description="Whether the exporter can connect.",
             unit="short",
             kind=Kind.TIMELINE,
             queries=(Query("max by (workload) (pg_up)", "{{workload}}"),),
@@ -36,29 +36,30 @@ POSTGRES = Section(
         Panel(
             id=3,
             title="Connections",
-            description="Connections taken by each database, and what the server accepts. It alerts at 80 %.",
+            description="Connections per database. An alert fires if all together exceed 80 % of the server's limit.",
             unit="short",
             queries=(Query("sum by (datname) (pg_stat_activity_count)", "{{datname}}"),),
-            limits=(limit("0.8 * max(pg_settings_max_connections)", "alerts above, all together"),),
+            limits=(limit("0.8 * max(pg_settings_max_connections)", "alert limit for the total"),),
         ),
         Panel(
             id=4,
             title="Size of the databases",
-            description="Bytes on disk.",
+            description="Size of each database on disk.",
             unit="bytes",
             queries=(Query('max by (datname) (pg_database_size_bytes{datname=~"pti_.+"})', "{{datname}}"),),
         ),
         Panel(
             id=5,
             title="Transactions",
-            description="Committed per second by database, and rolled back. Many of these: a service fails.",
+            description="Transactions per second: committed ones per database, and all rolled back ones. Many "
+            "rollbacks point to a failing service.",
             unit="ops",
             width=24,
             queries=(
                 Query(
                     f'sum by (datname) (rate(pg_stat_database_xact_commit{{datname=~"pti_.+"}}{RATE}))', "{{datname}}"
                 ),
-                Query(f'sum(rate(pg_stat_database_xact_rollback{{datname=~"pti_.+"}}{RATE}))', "rolled back, all"),
+                Query(f'sum(rate(pg_stat_database_xact_rollback{{datname=~"pti_.+"}}{RATE}))', "all rolled back"),
             ),
         ),
     ),
@@ -68,8 +69,8 @@ REDIS = Section(
     panels=(
         Panel(
             id=6,
-            title="Redis answers",
-            description="Whether the exporter reaches it.",
+            title="Redis is up",
+            description="Whether the exporter can connect.",
             unit="short",
             kind=Kind.TIMELINE,
             queries=(Query("max by (workload) (redis_up)", "{{workload}}"),),
@@ -77,7 +78,7 @@ REDIS = Section(
         Panel(
             id=7,
             title="Memory",
-            description="Memory used, and the maximum where one is set. It alerts at 90 %.",
+            description="Used memory, and the maximum if one is set. An alert fires at 90 %.",
             unit="bytes",
             queries=(Query("redis_memory_used_bytes", "{{workload}}"),),
             limits=(limit("redis_memory_max_bytes > 0", "maximum"),),
@@ -85,7 +86,8 @@ REDIS = Section(
         Panel(
             id=8,
             title="Hits",
-            description="Share of the reads that found their key. A drop after a deployment: keys changed.",
+            description="Share of reads that found their key. A drop after a deployment means that the keys have "
+            "changed.",
             unit="percentunit",
             queries=(
                 Query(
@@ -112,22 +114,23 @@ KAFKA = Section(
         Panel(
             id=10,
             title="Brokers",
-            description="Brokers the exporter knows. Zero means down.",
+            description="Brokers that the exporter finds. Zero means down.",
             unit="short",
             queries=(Query("max by (workload) (kafka_brokers)", "{{workload}}"),),
         ),
         Panel(
             id=11,
             title="Consumer lag",
-            description="Messages each consumer group has yet to read. It alerts above 1000 that don't shrink.",
+            description="Messages that each consumer group has yet to read. An alert fires if it stays above 1000 "
+            "without decreasing.",
             unit="short",
             queries=(Query("consumergroup:kafka_lag:sum", "{{consumergroup}} {{topic}}"),),
             limits=(limit("vector(1000)"),),
         ),
         Panel(
             id=12,
-            title="Partitions without all copies",
-            description="Partitions with fewer copies in sync than they should have. Zero is right.",
+            title="Under-replicated partitions",
+            description="Partitions with too few in-sync replicas. Zero is normal.",
             unit="short",
             queries=(Query("sum by (topic) (kafka_topic_partition_under_replicated_partition)", "{{topic}}"),),
         ),
@@ -142,12 +145,12 @@ KAFKA = Section(
     ),
 )
 NGINX = Section(
-    title="Entrance and safety net",
+    title="Edge and backups",
     panels=(
         Panel(
             id=14,
-            title="nginx answers",
-            description="Whether the exporter reaches it.",
+            title="nginx is up",
+            description="Whether the exporter can connect.",
             unit="short",
             kind=Kind.TIMELINE,
             queries=(Query("max by (workload) (nginx_up)", "{{workload}}"),),
@@ -155,21 +158,21 @@ NGINX = Section(
         Panel(
             id=15,
             title="Requests at nginx",
-            description="Requests per second at nginx, front ends included.",
+            description="Requests per second at nginx, including those to front ends.",
             unit="reqps",
             queries=(Query(f"sum by (workload) (rate(nginx_http_requests_total{RATE}))", "{{workload}}"),),
         ),
         Panel(
             id=19,
             title="Connections at nginx",
-            description="Client connections that are open.",
+            description="Open client connections.",
             unit="short",
             queries=(Query("sum by (workload) (nginx_connections_active)", "{{workload}}"),),
         ),
         Panel(
             id=16,
-            title="Certificate valid for",
-            description="Time until the certificate expires that nginx shows; of several, the first that ends.",
+            title="Certificate lifetime left",
+            description="Time until nginx' certificate expires; with several replicas, the earliest.",
             unit="s",
             queries=(Query("certificate:time_left:seconds", "{{workload}}"),),
             limits=(limit("pti:threshold:certificate_expiry_seconds"),),
@@ -177,7 +180,7 @@ NGINX = Section(
         Panel(
             id=17,
             title="Age of the backups",
-            description="Time since each database's last good backup.",
+            description="Time since each database's last successful backup.",
             unit="s",
             width=16,
             queries=(Query("database:backup_age:seconds", "{{database}}"),),
@@ -190,21 +193,21 @@ MONITORING = Section(
     panels=(
         Panel(
             id=18,
-            title="Failures of the monitoring",
-            description="Per second: rules that could not be evaluated, alerts Prometheus could not hand over, "
-            "messages Alertmanager could not deliver. Zero is right.",
+            title="Monitoring failures",
+            description="Failures per second: rule evaluations, alerts sent to Alertmanager, and "
+            "notifications sent by Alertmanager. Zero is normal.",
             unit="ops",
             width=16,
             queries=(
                 Query(f"sum(rate(prometheus_rule_evaluation_failures_total{RATE}))", "rules"),
-                Query(f"sum(rate(prometheus_notifications_errors_total{RATE}))", "hand-over"),
+                Query(f"sum(rate(prometheus_notifications_errors_total{RATE}))", "alerts"),
                 Query(f"sum by (integration) (rate(alertmanager_notifications_failed_total{RATE}))", "{{integration}}"),
             ),
         ),
         Panel(
             id=20,
             title="Series",
-            description="Series in Prometheus' memory. A steep rise: a label has too many values.",
+            description="Series in Prometheus' memory. A steep rise means that a label has too many values.",
             unit="short",
             queries=(Query("sum by (workload) (prometheus_tsdb_head_series)", "{{workload}}"),),
         ),

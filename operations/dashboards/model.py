@@ -1,4 +1,4 @@
-"""What a dashboard shows, without Grafana's words."""
+"""The content of a dashboard, independent of Grafana's format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """How a panel shows its numbers."""
+    """How a panel displays its values."""
 
     GRAPH = "graph"
     """Lines over time."""
@@ -28,7 +28,7 @@ class Query:
 
 
 def limit(expression: str, legend: str = "limit") -> Query:
-    """A line that marks a limit: usually the recording rule which the alert compares with."""
+    """A line that marks a limit, usually the recording rule that the alert compares with."""
     return Query(expression, legend)
 
 
@@ -37,22 +37,22 @@ class Panel:
     """One panel. Alerts link to it by its number."""
 
     id: int
-    """Unique in the dashboard, and for good: links lead to it."""
+    """Unique in the dashboard and permanent, because links contain it."""
 
     title: str
     description: str
-    """What it shows, and when to worry."""
+    """What it shows, and which values indicate a problem."""
 
     unit: str
     """Grafana's name of the unit: `s`, `reqps`, `percentunit`, `bytes`, `short`, …"""
 
     queries: tuple[Query, ...]
     limits: tuple[Query, ...] = ()
-    """Drawn dashed and red."""
+    """Shown as dashed red lines."""
 
     kind: Kind = Kind.GRAPH
     width: int = 8
-    """Columns out of 24."""
+    """Width in columns out of 24."""
 
     red_from: float | None = None
     """Numbers only: red at this value and above it."""
@@ -62,7 +62,7 @@ class Panel:
 
     decimals: int | None = None
     link: str | None = None
-    """Address that a click on a series opens; `${__field.labels.workload}` is the series' workload."""
+    """URL that a click on a series opens; `${__field.labels.workload}` is the series' workload."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +78,18 @@ class Board:
     """One dashboard."""
 
     uid: str
-    """Fixed: addresses and alerts contain it."""
+    """Permanent, because URLs and alerts contain it."""
 
     title: str
     description: str
     sections: tuple[Section, ...]
     workloads: str | None = None
-    """Series whose `workload` label fills the choice `$workload`; None offers none."""
+    """Series whose `workload` labels are the choices of the variable `$workload`; None means no variable."""
 
     default_start: str = "now-6h"
-    """How far back it looks when it is opened."""
+    """Default time range."""
 
     @property
     def panels(self) -> tuple[Panel, ...]:
-        """Every panel, in the order of the sections."""
+        """Return every panel, in the order of the sections."""
         return tuple(panel for section in self.sections for panel in section.panels)

@@ -1,4 +1,4 @@
-"""Overview Platform: is anything wrong, and where to look."""
+"""Overview Platform: current problems, and where to look."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SERVICE_LINK = "/d/pti-services-health?var-workload=${__field.labels.workload}&$
 BOARD = Board(
     uid="pti-overview-platform",
     title="Overview Platform",
-    description="Is anything wrong, and where to look. Start here.",
+    description="Current problems, and where to look next. Start here.",
     sections=(
         Section(
             title="Now",
@@ -17,7 +17,7 @@ BOARD = Board(
                 Panel(
                     id=1,
                     title="Workloads down or missing",
-                    description="Workloads the stack has and that no target of theirs answers for. Zero is right.",
+                    description="Workloads of the stack without a target that is up. Zero is normal.",
                     unit="short",
                     kind=Kind.NUMBER,
                     width=6,
@@ -32,7 +32,7 @@ BOARD = Board(
                 Panel(
                     id=2,
                     title="Alerts firing",
-                    description="Alerts firing at this moment, the Watchdog left out. Zero is right.",
+                    description="Currently firing alerts, without the Watchdog. Zero is normal.",
                     unit="short",
                     kind=Kind.NUMBER,
                     width=6,
@@ -47,8 +47,8 @@ BOARD = Board(
                 Panel(
                     id=3,
                     title="Error budget left, worst service",
-                    description="Share of the allowed errors that is left at the rate of the last three days. "
-                    "Below zero, the service breaks its objective.",
+                    description="Share of the allowed errors that is left, at the error rate of the last three days. "
+                    "Below zero, the service misses its objective.",
                     unit="percentunit",
                     kind=Kind.NUMBER,
                     width=6,
@@ -63,7 +63,7 @@ BOARD = Board(
                 Panel(
                     id=5,
                     title="Fullest disk",
-                    description="Share of the fullest disk or claim that is used.",
+                    description="Used share of the fullest disk or PVC.",
                     unit="percentunit",
                     kind=Kind.NUMBER,
                     width=6,
@@ -76,9 +76,9 @@ BOARD = Board(
             panels=(
                 Panel(
                     id=4,
-                    title="What answers",
-                    description="One bar per workload: red while none of its targets answers Prometheus, "
-                    "a gap while there is none.",
+                    title="Workloads up",
+                    description="One bar per workload: red while none of its targets is up, "
+                    "with a gap while it has no target.",
                     unit="short",
                     kind=Kind.TIMELINE,
                     width=24,
@@ -87,7 +87,7 @@ BOARD = Board(
                 Panel(
                     id=6,
                     title="Requests",
-                    description="Requests per second to each service, at the gateway where it sees them.",
+                    description="Requests per second to each service, measured at the gateway if possible.",
                     unit="reqps",
                     link=SERVICE_LINK,
                     queries=(Query("service:sli_requests:rate5m", "{{workload}}"),),
@@ -95,7 +95,8 @@ BOARD = Board(
                 Panel(
                     id=7,
                     title="Failed requests",
-                    description="Share of the requests that ended in 5xx. Above the limit for 5 minutes, it alerts.",
+                    description="Share of requests with a 5xx response. An alert fires after 5 minutes above the "
+                    "limit.",
                     unit="percentunit",
                     link=SERVICE_LINK,
                     queries=(Query("service:sli_errors:ratio_rate5m", "{{workload}}"),),
@@ -104,7 +105,7 @@ BOARD = Board(
                 Panel(
                     id=8,
                     title="Latency, 95th percentile",
-                    description="Nineteen requests in twenty are faster. Above the limit for 5 minutes, it alerts.",
+                    description="95 % of the requests are faster. An alert fires after 5 minutes above the limit.",
                     unit="s",
                     link=SERVICE_LINK,
                     queries=(Query("service:http_latency:p95_5m", "{{workload}}"),),

@@ -1,4 +1,4 @@
-"""A board as the JSON that Grafana reads, by way of Grafana's own SDK."""
+"""Converts a dashboard to Grafana's JSON with Grafana's own SDK."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from operations.dashboards.model import Board, Kind, Panel, Section
 TAG = "pti-calendar"
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 FIRST_ROW_ID = 1000
-"""Headings need numbers too; panels have theirs below."""
+"""First number for headings, which need numbers too; panels have smaller ones."""
 
 NUMBER_HEIGHT, GRAPH_HEIGHT = 4, 8
 
@@ -41,7 +41,7 @@ PanelBuilder = timeseries.Panel | stat.Panel | statetimeline.Panel
 
 
 def dashboard_json(board: Board) -> str:
-    """The same text for the same board, whatever the process."""
+    """Return the dashboard's JSON, which is the same in every process."""
     built = json.loads(json.dumps(_dashboard(board).build(), cls=JSONEncoder))
     return json.dumps(built, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -152,7 +152,7 @@ def _number_panel(panel: Panel) -> stat.Panel:
         .graph_mode(BigValueGraphMode.NONE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(_threshold_steps(panel)))
-        .no_value("–")  # noqa: RUF001 - the sign for "nothing"
+        .no_value("–")  # noqa: RUF001 - means "no data"
     )
 
 

@@ -1,4 +1,4 @@
-"""Services Health: each service by its own account and as the gateway sees it."""
+"""Services Health: each service by its own metrics and by the gateway's."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ REQUEST_COUNT = 'http_server_request_duration_seconds_count{job="service", workl
 BUCKET = 'http_server_request_duration_seconds_bucket{job="service", workload=~"$workload"}'
 RATE = "[$__rate_interval]"
 SELECTED_WORKLOADS = '{workload=~"$workload"}'
-BURN_LIMITS = (limit("vector(14.4)", "fast: alerts above (1 h)"), limit("vector(1)", "budget lasts 30 days"))
+BURN_LIMITS = (limit("vector(14.4)", "limit of the fast alert (1 h)"), limit("vector(1)", "budget lasts 30 days"))
 
 
 def _burn_rate(window: str) -> Query:
-    """How many times faster than allowed the budget is spent."""
+    """Return the query for the burn rate of the error budget; 1 is the allowed rate."""
     ratio = f"service:sli_errors:ratio_rate{window}{SELECTED_WORKLOADS}"
     return Query(f"{ratio} / (1 - scalar(pti:objective:availability))", f"{{{{workload}}}} {window}")
 
@@ -24,16 +24,16 @@ def _quantile(share: str, metric: str, by: str) -> str:
 BOARD = Board(
     uid="pti-services-health",
     title="Services Health",
-    description="Latency, errors and traffic of each service, by its own account and as the gateway sees it.",
+    description="Latency, errors and traffic of each service, by its own metrics and by the gateway's.",
     workloads='pti:expected{job="service"}',
     sections=(
         Section(
-            title="By the service's own account",
+            title="Metrics of the service",
             panels=(
                 Panel(
                     id=1,
-                    title="Instances that answer",
-                    description="Instances whose metrics Prometheus reads; a front end that answers counts as one. "
+                    title="Instances up",
+                    description="Instances that Prometheus can scrape; a front end that responds counts as one. "
                     "Zero means down.",
                     unit="short",
                     queries=(
@@ -43,7 +43,7 @@ BOARD = Board(
                 Panel(
                     id=2,
                     title="Latency",
-                    description="95th percentile over 5 minutes, which the alert judges, and the median.",
+                    description="95th percentile over 5 minutes, which the alert uses, and the median.",
                     unit="s",
                     queries=(
                         Query(f"service:http_latency:p95_5m{SELECTED_WORKLOADS}", "{{workload}} p95"),
@@ -54,7 +54,7 @@ BOARD = Board(
                 Panel(
                     id=3,
                     title="Failed requests",
-                    description="Share of 5xx answers over 5 minutes, which the alert judges.",
+                    description="Share of 5xx responses over 5 minutes, which the alert uses.",
                     unit="percentunit",
                     queries=(Query(f"service:http_errors:ratio_rate5m{SELECTED_WORKLOADS}", "{{workload}}"),),
                     limits=(limit("pti:threshold:error_ratio"),),
@@ -62,7 +62,8 @@ BOARD = Board(
                 Panel(
                     id=4,
                     title="Requests by status",
-                    description="Requests per second by status code. Many 4xx: a client or a token is wrong.",
+                    description="Requests per second by status code. Many 4xx responses point to a faulty client or "
+                    "token.",
                     unit="reqps",
                     queries=(
                         Query(
@@ -73,8 +74,9 @@ BOARD = Board(
                 ),
                 Panel(
                     id=5,
-                    title="Requests being served",
-                    description="Requests in flight. A rising line with a steady rate of requests is a queue.",
+                    title="Requests in flight",
+                    description="Requests being processed. A rising line at a steady request rate means that "
+                    "requests queue up.",
                     unit="short",
                     queries=(
                         Query(f"sum by (workload) (http_server_active_requests{SELECTED_WORKLOADS})", "{{workload}}"),
@@ -94,8 +96,8 @@ BOARD = Board(
                 ),
                 Panel(
                     id=7,
-                    title="How fast the error budget is spent",
-                    description="1 uses it up in exactly 30 days. The alerts look at two windows each: "
+                    title="Error budget burn rate",
+                    description="At a rate of 1, the budget lasts exactly 30 days. Each alert uses two windows: "
                     "1 h and 5 min above 14.4, 6 h and 30 min above 6, 3 d and 6 h above 1.",
                     unit="short",
                     width=16,
@@ -104,16 +106,17 @@ BOARD = Board(
                 ),
                 Panel(
                     id=8,
-                    title="Events that wait",
-                    description="Committed events that Kafka has not confirmed. They wait in the service's database.",
+                    title="Waiting events",
+                    description="Committed events that Kafka hasn't confirmed. They are kept in the service's "
+                    "database.",
                     unit="short",
                     queries=(Query(f"max by (workload) (pti_outbox_events{SELECTED_WORKLOADS})", "{{workload}}"),),
                 ),
                 Panel(
                     id=15,
-                    title="Missing dependencies",
-                    description="Replicas to which a dependency doesn't answer. Without postgres they are not ready; "
-                    "without redis or kafka they work, degraded.",
+                    title="Unavailable dependencies",
+                    description="Number of replicas that can't reach a dependency. Without postgres they aren't ready; "
+                    "without redis or kafka they are degraded.",
                     unit="short",
                     queries=(
                         Query(
@@ -126,13 +129,13 @@ BOARD = Board(
             ),
         ),
         Section(
-            title="At the gateway",
+            title="Metrics of the gateway",
             panels=(
                 Panel(
                     id=9,
                     title="Failed requests at the gateway",
-                    description="Share of 5xx answers, those included that the gateway gives itself because no "
-                    "instance answers.",
+                    description="Share of 5xx responses, including the gateway's own responses if no "
+                    "instance responds.",
                     unit="percentunit",
                     queries=(Query(f"gateway:http_errors:ratio_rate5m{SELECTED_WORKLOADS}", "{{workload}}"),),
                     limits=(limit("pti:threshold:error_ratio"),),
@@ -140,7 +143,7 @@ BOARD = Board(
                 Panel(
                     id=10,
                     title="Requests by status at the gateway",
-                    description="401: a token; 429: the rate limit; 502, 503, 504: the service.",
+                    description="401 points to a token, 429 to the rate limit, and 502, 503 and 504 to the service.",
                     unit="reqps",
                     queries=(
                         Query(
@@ -151,18 +154,18 @@ BOARD = Board(
                 ),
                 Panel(
                     id=11,
-                    title="Where the time goes",
-                    description="95th percentiles of the whole request and of the service's part. The difference is "
-                    "the gateway's. Kong's histogram has no bucket from 400 to 700 ms.",
+                    title="Latency at the gateway and in the service",
+                    description="95th percentiles of the whole request and of the service's part; the rest is "
+                    "spent in the gateway. Kong's histogram has no buckets between 400 and 700 ms.",
                     unit="ms",
                     queries=(
                         Query(
                             _quantile("0.95", 'kong_request_latency_ms_bucket{service=~"$workload"}', "service"),
-                            "{{service}} in all",
+                            "{{service}} total",
                         ),
                         Query(
                             _quantile("0.95", 'kong_upstream_latency_ms_bucket{service=~"$workload"}', "service"),
-                            "{{service}} itself",
+                            "{{service}} only",
                         ),
                     ),
                 ),
@@ -192,8 +195,8 @@ BOARD = Board(
                 ),
                 Panel(
                     id=14,
-                    title="Front ends that answer",
-                    description="One where an instance of the front end answers GET /health with 200. Zero means down.",
+                    title="Front ends up",
+                    description="1 if an instance of the front end answers GET /health with 200, 0 if none does.",
                     unit="short",
                     kind=Kind.NUMBER,
                     red_below=1,

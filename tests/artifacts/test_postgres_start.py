@@ -111,13 +111,13 @@ def test_a_volume_that_held_data_gets_no_empty_cluster(kept: Container, tried: T
     tried.failure("PostgreSQL's volume has lost its data directory", on="PostgreSQL", notice=notice)
     shutil.rmtree(kept.data)
     said = kept.refused()
-    assert f"this volume held data (postgres major={kept.programs.major})" in said
+    assert f"this volume contained data (postgres major={kept.programs.major})" in said
     assert f"delete {kept.marker}" in said
     assert not kept.data.exists()
 
     kept.data.mkdir()  # An empty mount point.
     give_away(kept.data)
-    assert "this volume held data" in kept.refused()
+    assert "this volume contained data" in kept.refused()
     assert [*kept.data.iterdir()] == []
     tried.lost("nothing more: no empty cluster replaces the data")
 
@@ -140,7 +140,7 @@ def test_a_damaged_data_directory_is_left_as_it_is(kept: Container, tried: Tried
     kept.marker.unlink()
     (kept.data / "PG_VERSION").unlink()
     before = sorted(kept.data.rglob("*"))
-    assert "holds files, but no cluster: PG_VERSION is missing" in kept.refused()
+    assert "contains files but no cluster: PG_VERSION is missing" in kept.refused()
     assert sorted(kept.data.rglob("*")) == before
     tried.lost("nothing more: the files stay as they are")
 
@@ -154,7 +154,7 @@ def test_data_of_another_major_version_is_refused(store: Container, tried: Tried
     other = store.volume / "14" / "docker"
     other.mkdir(parents=True)
     (other / "PG_VERSION").write_text("14\n")
-    assert "this volume holds data of PostgreSQL 14, and this image is of another version" in store.refused()
+    assert "this volume contains data of PostgreSQL 14, but this image has another version" in store.refused()
     assert not store.data.exists()
     assert (other / "PG_VERSION").read_text() == "14\n"
     tried.lost("nothing")

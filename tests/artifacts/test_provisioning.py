@@ -488,7 +488,7 @@ def test_an_unusable_password_is_refused(task: Task, database: str, password: st
         ("user pti-user\n", 'line 1: "pti-user" is not a name'),
         ("user x';DROP\n", "is not a name"),
         ("user postgres\n", "line 1: postgres belongs to the server"),
-        ("a pti_user 1\n\nb pti_user 1\n", "line 3: pti_user is there twice"),
+        ("a pti_user 1\n\nb pti_user 1\n", "line 3: pti_user is listed twice"),
         (f"user {'x' * 51}\n", "is longer than 50 characters"),
     ],
 )

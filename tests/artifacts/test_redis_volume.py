@@ -102,7 +102,7 @@ def test_data_at_both_places_is_refused_and_not_changed(redis: Make, volume: Pat
     other.mkdir()
     (other / "another").write_text("log")
     message = server.refused()
-    assert f"{other} and {server.data}/appendonlydir are both there" in message
+    assert f"{other} and {server.data}/appendonlydir both exist" in message
     assert (other / "another").read_text() == "log"
     shutil.rmtree(other)
     server.start()
@@ -149,7 +149,7 @@ def test_the_volume_of_another_store_is_refused(redis: Make, volume: Path, tried
         "A store gets another store's volume", on="Redis", notice="it doesn't start; its log gives the reason"
     )
     (volume / MARKER).write_text("kafka brokers=1 mode=kraft\n")
-    assert "holds the data of 'kafka brokers=1 mode=kraft', not of 'redis'" in redis(volume).refused()
+    assert "contains the data of 'kafka brokers=1 mode=kraft', not of 'redis'" in redis(volume).refused()
     assert (volume / MARKER).read_text() == "kafka brokers=1 mode=kraft\n"
     tried.lost("nothing: the volume stays as it is")
 

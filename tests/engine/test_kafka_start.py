@@ -72,21 +72,21 @@ class TestRefusedVolumes:
         brokers.configure(Kafka(mode="kraft", brokers=3, storage_gib=1))
         brokers.start(0, kept)
         log = brokers.wait_until_ended(0)
-        assert "'kafka mode=kraft brokers=1', and the settings say 'brokers=3'" in log
+        assert "'kafka mode=kraft brokers=1', but the settings have 'brokers=3'" in log
         assert "docs/stores.md#another-number-of-brokers" in log
 
     def test_the_same_made_before_there_were_markers(self, brokers: Brokers, kept: Path) -> None:
         lay_at_the_root(kept)
         brokers.configure(Kafka(mode="kraft", brokers=3, storage_gib=1))
         brokers.start(0, kept)
-        assert "a quorum of 1, and the settings say brokers=3" in brokers.wait_until_ended(0)
+        assert "a quorum of 1, but the settings have brokers=3" in brokers.wait_until_ended(0)
 
     def test_one_that_has_lost_its_data(self, brokers: Brokers, kept: Path, tried: Tried) -> None:
         notice = "it doesn't start; its log says how to start empty on purpose"
         tried.failure("A broker's volume has lost its data", on="Kafka", notice=notice)
         shutil.rmtree(kept / "logs")
         brokers.start(0, kept)
-        assert "held the data of 'kafka mode=kraft brokers=1'" in brokers.wait_until_ended(0)
+        assert "contained the data of 'kafka mode=kraft brokers=1'" in brokers.wait_until_ended(0)
         assert [*(kept / "logs").iterdir()] == []
         tried.lost("nothing more: no empty log replaces the data")
 
@@ -123,7 +123,7 @@ class TestScratch:
         brokers.inside(0, "bash", "-c", f"cat /dev/zero >{SCRATCH}/java/full || true")
         ready, printed = brokers.probe(0)
         assert not ready
-        assert f"no room left in {SCRATCH}" in printed
+        assert f"no space left in {SCRATCH}" in printed
         assert f"{SCRATCH}/java" in printed
 
         # In a pod, the directory survives a restart of the container.

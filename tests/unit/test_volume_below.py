@@ -52,7 +52,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "wal").write_text("old")
     done = run(tmp_path, "echo", "started")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"{tmp_path}/wal and {tmp_path}/data/wal are both there" in done.stderr
+    assert f"{tmp_path}/wal and {tmp_path}/data/wal both exist" in done.stderr
     assert files(tmp_path) == {"wal": "old", "data/wal": "new"}
 
 
