@@ -14,12 +14,12 @@ from backends.create import create_backend
 from components.platform import Platform, PlatformArgs
 from settings.ports import published_ports
 
-# The program creates much, keeps nearly all of it, and ends: with Python's own threshold, looking for garbage takes a
-# sixth of its processor time.
+# The program creates many objects, keeps nearly all of them, and ends: with Python's default threshold, garbage
+# collection takes a sixth of its CPU time.
 gc.set_threshold(100_000)
 
-# The engine interrupts a program that waits for its hooks when the update has failed: the reason is told by then, and
-# a traceback of the waiting would only bury it.
+# The engine interrupts a program that waits for its hooks when the update has failed: the reason has been reported by
+# then, and a traceback would only hide it.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 stack = pulumi.get_stack()

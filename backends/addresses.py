@@ -1,13 +1,14 @@
 """Records the address of each resource, so that no refactoring deletes running resources.
 
-Pulumi knows a resource by its URN: the types of its parents, its own type, its name. If the program moves or renames
-one without an alias, Pulumi sees a new resource and a removed one. On Kubernetes the new one adopts the live
+Pulumi identifies a resource by its URN: the types of its parents, its own type, its name. If the program moves or
+renames one without an alias, Pulumi sees a new resource and a removed one. On Kubernetes the new one adopts the live
 object, and the removal then deletes it.
 
 - `MOVED` has the former address of each resource that was moved or renamed. The program adds an alias for it and for
   the resource's children.
 - A record (a `pulumi.Stash`) keeps the addresses in the state. Its hook refuses an update, and its preview, in which
-  one has changed without an entry. All other resources are registered after it, so that nothing has been touched then.
+  one has changed without an entry. All other resources are registered after it, so that nothing has been changed by
+  then.
 
 An address is the end of a URN, `<type of the parents>$…$<type>::<name>`; the stack itself is no parent.
 """
@@ -27,7 +28,7 @@ from workloads import WorkloadError
 MOVED: Mapping[str, str] = {}
 """Former address to present address, of each resource that was moved or renamed since the last release.
 
-A component's children follow it and need no entry. An entry can go once every stack has been updated with it.
+A component's children follow it and need no entry. An entry can be removed once every stack has been updated with it.
 """
 
 RECORD_NAME = "addresses"

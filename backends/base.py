@@ -13,7 +13,8 @@ from workloads import CertificateRequest, Endpoint, Exposure, PostgresCluster, W
 
 @dataclass(frozen=True, kw_only=True)
 class DeployOptions:
-    """How the resources of one workload are registered, beside what the workload itself declares."""
+    """Options with which the resources of one workload are registered, in addition to the workload's own
+    declaration."""
 
     parent: pulumi.Resource | None = None
     """Component that owns them; None: the stack."""
@@ -39,8 +40,8 @@ class Addressing:
     """Names and addresses of a backend's workloads. They are fixed before the first one is deployed."""
 
     admin_bind_address: str
-    """Address inside the container on which an admin port listens. `kubectl port-forward` reaches a pod's loopback, a
-    published port of Docker doesn't reach a container's."""
+    """Address inside the container on which an admin port listens. `kubectl port-forward` reaches a pod's loopback; a
+    port that Docker publishes doesn't reach a container's."""
 
     domain: str = ""
     """DNS domain of the workloads' names, for a resolver without search domains. Empty: their names are complete."""
@@ -63,7 +64,7 @@ class Addressing:
         return f"{workload}.{self.domain}" if self.domain else workload
 
     def published(self, endpoint: Endpoint, publish: int) -> tuple[str, int]:
-        """Return host and port for people and programs outside the platform; `publish` is the port on the host."""
+        """Return host and port for users and programs outside the platform; `publish` is the port on the host."""
         if self.published_host is not None:
             return self.published_host, publish
         return self.fqdn(endpoint.host), endpoint.port
@@ -118,7 +119,7 @@ class Backend(Protocol):
         """Check whether an update can succeed, before any resource is declared. A preview only warns.
 
         Args:
-            published: configuration key and number of each port that people are to reach.
+            published: configuration key and number of each published port.
 
         Raises:
             pulumi.RunError: names the problem and the fix.
@@ -128,17 +129,18 @@ class Backend(Protocol):
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declare the resources of one workload.
 
-        Workloads are deployed in the order of their needs. From then on, callers reach it at
-        `<workload name>:<port>`, and people at `Addressing.published`.
+        Workloads are deployed in dependency order. From then on, callers connect to `<workload name>:<port>`, and users
+        to the address from `Addressing.published`.
 
         Raises:
-            WorkloadError: the backend doesn't support it, or what it needs or calls isn't deployed yet.
+            WorkloadError: the backend doesn't support it, or a workload that it depends on or connects to isn't
+                deployed yet.
         """
         ...
 
     @property
     def deployed(self) -> Sequence[Workload]:
-        """The workloads that are deployed so far, in that order."""
+        """The workloads deployed so far, in order."""
         ...
 
     @property

@@ -3,9 +3,9 @@
 A record is a `pulumi.Stash`. It needs no provider, and its hooks see recorded and new values, also in a preview. There
 are two kinds:
 
-- settings: the settings with which the data was created. Registered before anything that holds data. A changed value is
-  refused.
-- identities: which objects hold the data. Registered after these objects and before what uses them. Another object of
+- settings: the settings with which the data was created. Registered before any object that contains data. A changed
+  value is refused.
+- identities: which objects contain the data. Registered after these objects and before their users. Another object of
   the same name is empty, and is refused. If the record came earlier, it would report a volume as lost that a failed
   update never created.
 
@@ -37,10 +37,10 @@ class Difference:
     """A recorded setting that an update would change."""
 
     holder: str
-    """What holds the data, for instance a volume."""
+    """The object that contains the data, for instance a volume."""
 
     successor: str
-    """What would hold the data after the update: the same holder, or its replacement."""
+    """The object that would contain the data after the update: the same one, or its replacement."""
 
     key: str
     old: Any
@@ -89,7 +89,7 @@ class DataRecords:
     def identities(
         self, name: str, identities: Mapping[str, pulumi.Input[str | None]], *, kind: str, options: DeployOptions
     ) -> pulumi.Stash:
-        """Record which objects hold data.
+        """Record which objects contain data.
 
         Args:
             name: of the record.
@@ -126,7 +126,7 @@ class DataRecords:
 
     async def _check_identities(self, hook: pulumi.ResourceHookArgs) -> None:
         old, new = _input(hook.old_inputs), _input(hook.new_inputs)
-        # A value that isn't known yet belongs to an object that this preview would make, or change.
+        # A value that isn't known yet belongs to an object that this update would create or change.
         lost = sorted(
             name
             for name in old.keys() & new.keys()
@@ -168,8 +168,8 @@ def volume_settings(volumes: Iterable[Volume], common: Iterable[Fixed] = ()) -> 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
     """Return the recorded settings that differ. A new setting is only recorded.
 
-    If another holder takes the place of a recorded one, its settings are compared with that one's, but for the size:
-    a store whose mode changes leaves one volume and begins with another.
+    If another holder replaces a recorded one, its settings are compared with that one's, except for the size: a store
+    whose mode changes switches from one volume to another.
     """
     others = [holder for holder in sorted(new) if holder not in old]
     return [
@@ -188,6 +188,6 @@ def _input(inputs: Any) -> dict[str, Any]:
 
 
 def removal_instruction(urn: str, when: str) -> str:
-    """Return the sentence that says how to remove a record from the state."""
+    """Return the sentence that describes how to remove a record from the state."""
     stack = urn.split("::")[0].removeprefix("urn:pulumi:")
     return f"{when}, remove the record of it from the state: pulumi state delete --stack {stack} '{urn}'"

@@ -1,4 +1,4 @@
-"""Records what is deployed, and refuses a workload that depends on something that isn't. Every backend uses it."""
+"""Records deployed workloads, and refuses a workload whose dependencies aren't deployed. Every backend uses it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from workloads import Endpoint, Workload, WorkloadError
 
 
 class DeploymentGraph:
-    """The names that are deployed so far, with their ports."""
+    """The names of the deployed workloads, with their ports."""
 
     def __init__(self) -> None:
         self._ports: dict[str, frozenset[int]] = {}
@@ -18,7 +18,7 @@ class DeploymentGraph:
         """Record a workload that is about to be deployed.
 
         Raises:
-            WorkloadError: its name is taken, or it depends on something that isn't deployed before it.
+            WorkloadError: its name is taken, or a dependency isn't deployed before it.
         """
         subject = f"workload {workload.name!r}"
         self._refuse_duplicate(subject, workload.name)

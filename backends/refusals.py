@@ -12,7 +12,7 @@ Offered = TypeVar("Offered")
 
 
 def refuse_unsupported(workload: Workload, kind: str) -> None:
-    """Raise `WorkloadError` if a workload needs what the backend of this kind doesn't offer."""
+    """Raise `WorkloadError` if a workload needs a capability that the backend of this kind doesn't offer."""
     for capability, what in _needs(workload):
         _refuse(f"workload {workload.name!r}: {what}", kind, capability)
 
@@ -35,7 +35,7 @@ def _refuse(what: str, kind: str, capability: Capability) -> None:
 
 
 def _needs(workload: Workload) -> Iterator[tuple[Capability, str]]:
-    """Yield each capability that a workload needs, with the words for what needs it."""
+    """Yield each capability that a workload needs, with the description of the field that needs it."""
     if isinstance(workload, Service) and workload.autoscaling:
         yield Capability.AUTOSCALING, "autoscaling"
     if isinstance(workload, LongRunning) and workload.replicas != 1:

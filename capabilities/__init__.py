@@ -1,7 +1,7 @@
-"""The backends, and what each offers beside running workloads.
+"""The backends, and what each offers in addition to running workloads.
 
-The rules of the settings and the backends both read this table: a refusal is written here, once. A new backend is a
-package of its own and a row.
+The settings' rules and the backends both read this table, so each refusal is written only here. A new backend needs its
+own package and a row.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ class Capability(Enum):
     """Certificates that an issuer signs and renews."""
 
     EXTERNAL_SECRETS = auto()
-    """File sets whose content another party keeps."""
+    """File sets whose content another party manages."""
 
     POSTGRES_OPERATOR = auto()
     """PostgreSQL on several nodes with failover."""
 
     HOST_ALIASES = auto()
-    """Endpoints under another name than their workload's."""
+    """Endpoints with a name other than their workload's."""
 
     NODE_METRICS = auto()
     """Metrics of the machines, from the platform's own agents."""
 
     DEPLOYED_OBJECTS = auto()
-    """Reading the objects that run beside a workload."""
+    """Reading the objects that other workloads consist of."""
 
     HOST_GATEWAY = auto()
     """Connections to the machine that the platform runs on."""
@@ -49,10 +49,10 @@ class Capability(Enum):
     """Metrics of the machine that the platform runs on."""
 
     KNOWN_PASSWORDS = auto()
-    """A platform that nobody but its developer reaches."""
+    """A platform that only its developer can reach."""
 
     TOOLS_WITHOUT_LOGIN = auto()
-    """Web tools that only their developer reaches."""
+    """Web tools that only their developer can reach."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +66,14 @@ class BackendRow:
     """Module with `create(settings, stack)`. Only the chosen one is imported, and with it the provider's SDK."""
 
     runtime: str | None = None
-    """Module with status, logs and wipe (`operations.runtimes.Runtime`); None: `make` can't ask this backend."""
+    """Module with status, logs and wipe (`operations.runtimes.Runtime`); None: the `make` commands don't support this
+    backend."""
 
     backend_keys: tuple[str, ...] = ()
-    """Keys of the section `backend` that it uses, beside `kind`."""
+    """Keys of the section `backend` that it uses, in addition to `kind`."""
 
     section: str | None = None
-    """Section of the settings that this backend alone uses."""
+    """Section of the settings that only this backend uses."""
 
     required: Mapping[str, str] = field(default_factory=dict)
     """Keys of the section that must be set, each with a placeholder of its value."""

@@ -13,5 +13,5 @@ def asset(path: str) -> str:
 
 
 def assets(folder: str, pattern: str = "*") -> dict[str, str]:
-    """Return the matching files of a folder, name to text, sorted by name."""
+    """Return the matching files of a folder: names and texts, sorted by name."""
     return {path.name: path.read_text() for path in sorted((ROOT / folder).glob(pattern))}

@@ -19,10 +19,10 @@ class Credentials(pulumi.ComponentResource):
     """Every credential the stack uses, as a secret output.
 
     Args:
-        required: the credentials to have; another one can't be asked for.
-        source: where one comes from that is not supplied in the configuration.
-        protect: whether generated values refuse deletion. A new value still opens kept data: the stores are
-            given their passwords at every start.
+        required: the credentials of the stack; others can't be requested.
+        source: the source of values that the configuration doesn't supply.
+        protect: whether generated values are protected from deletion. A new value still works with retained data,
+            because the stores get their passwords at every start.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Credentials(pulumi.ComponentResource):
             return value
         if self._source == "well-known":
             return None if credential.well_known is None else pulumi.Output.secret(credential.well_known)
-        # Here, since a stack with well-known credentials has no use for the provider.
+        # Imported here, because a stack with well-known credentials doesn't need the provider.
         import pulumi_random as random
 
         return random.RandomPassword(

@@ -28,7 +28,7 @@ class DevTools(pulumi.ComponentResource):
     """pgAdmin, Redis Commander and Kafka UI, connected to the stack's stores.
 
     They keep no data: logins, server list and passwords are provisioned at every start. They don't wait for the stores,
-    and show a store as soon as it answers.
+    and show a store as soon as it responds.
     """
 
     def __init__(self, name: str, args: DevToolsArgs, opts: pulumi.ResourceOptions | None = None) -> None:

@@ -31,7 +31,7 @@ class FrontendArgs:
 
 
 class Frontend(pulumi.ComponentResource):
-    """A web application. It is served as it is; its requests come from the browser and go through the gateway."""
+    """A web application. It serves static files; its requests come from the browser and go through the gateway."""
 
     def __init__(self, name: str, args: FrontendArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(TYPE, name, None, opts)

@@ -46,9 +46,9 @@ class MicroserviceArgs:
 
 
 class Microservice(pulumi.ComponentResource):
-    """A service with its own database and the secrets that it uses, no more; and the task that migrates its database.
+    """A service with its own database and only the secrets that it uses; and the task that migrates its database.
 
-    It starts when its stores are ready, and is ready itself when it says so.
+    It starts when its stores are ready, and is ready when its readiness probe succeeds.
     """
 
     def __init__(self, name: str, args: MicroserviceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -111,7 +111,8 @@ def _identity(service: catalog.Service) -> Identity:
 
 
 def _variables(args: MicroserviceArgs, environment: Environment[pulumi.Output[str]]) -> dict[str, str]:
-    """Return the variables. Those of secrets name their files: an environment shows in listings and crash reports."""
+    """Return the variables. Secrets have a variable with the file's path, because environments appear in listings and
+    crash reports."""
     files = {f"{name}_FILE": f"{SECRETS}/{name}" for name in environment.secrets}
     return {LOG_LEVEL.name: "info", **args.environment, **environment.variables, **files}
 

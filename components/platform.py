@@ -37,7 +37,7 @@ class PlatformArgs:
     settings: Settings
     backend: Backend
     stack: str
-    """Name of the stack, which stateful engines keep in their data."""
+    """Name of the stack, which stateful software stores in its data."""
 
 
 class Platform(pulumi.ComponentResource):

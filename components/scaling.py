@@ -1,4 +1,4 @@
-"""How many replicas."""
+"""The number of replicas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from workloads import Autoscaling
 
 
 def autoscaling(settings: Scaling | None) -> Autoscaling | None:
-    """The workload's autoscaling, if the settings ask for any."""
+    """Return the workload's autoscaling, if it is configured."""
     if settings is None:
         return None
     return Autoscaling(minimum=settings.min_replicas, maximum=settings.max_replicas, cpu_percent=settings.cpu_percent)

@@ -11,7 +11,7 @@ from settings.gateway import Gateway
 
 @dataclass(frozen=True)
 class Urls:
-    """Return the URL of every host name of the gateway, without a path."""
+    """The URL of every host name of the gateway, without a path."""
 
     gateway: Gateway
     edge: Edge
@@ -23,11 +23,11 @@ class Urls:
 
     @property
     def frontends(self) -> list[str]:
-        """Every front end's."""
+        """Return the URL of every front end."""
         return [self.frontend(one) for one in FRONTENDS]
 
     def frontend(self, frontend: Frontend) -> str:
-        """One front end's."""
+        """Return the URL of one front end."""
         return self._of(frontend.subdomain)
 
     def _of(self, subdomain: str) -> str:

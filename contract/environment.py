@@ -1,7 +1,7 @@
 """A service's environment: the one definition of its variables, their values and their meaning.
 
-The deployed service, `make env`, the names that a stack can't set itself and the tables of docs/service-contract.md
-follow it. A store's variables are declared at the fields of its record (`contract/outputs.py`).
+The deployed service, `make env`, the names that a stack can't set itself and the tables of docs/service-contract.md are
+derived from it. A store's variables are declared with the fields of its record (`contract/outputs.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contract.record import Record, Variable, described
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(Record):
-    """Who a service is."""
+    """Name and port of a service."""
 
     name: str = described("Short name.", variable=Variable("SERVICE_NAME", "the service's short name"))
     port: int = described("TCP port.", variable=Variable("PORT", "the TCP port that it listens on"))
@@ -25,7 +25,7 @@ class Identity(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens(Record):
-    """The tokens that services accept."""
+    """How services verify tokens."""
 
     issuer: str = described("Issuer.", variable=Variable("JWT_ISSUER", "`pti-calendar`"))
     algorithm: str = described("Signature.", variable=Variable("JWT_ALGORITHM", "`HS256`"))
@@ -39,7 +39,7 @@ LOG_LEVEL = Variable("LOG_LEVEL", "`debug`, `info`, `warning`, `error`")
 
 @dataclass(frozen=True, kw_only=True)
 class Environment(Generic[Secret]):
-    """What one service gets."""
+    """The variables and secrets of one service."""
 
     variables: Mapping[str, str]
     secrets: Mapping[str, Secret]
@@ -55,7 +55,7 @@ def service_environment(
     """Return the environment of a service.
 
     Args:
-        stores: the stores by their names, at the addresses where the service reaches them.
+        stores: the stores by their names, with addresses that the service can reach.
         third_parties: the variables of the providers that it uses; those without a value are left out.
     """
     records = (identity, *stores.values(), TOKENS)
@@ -68,7 +68,7 @@ def service_environment(
 def migration_environment(
     identity: Identity, postgres: Postgres, credentials: Credentials[Secret]
 ) -> Environment[Secret]:
-    """Return the environment of a service's migrations: its database alone, as the migrator role."""
+    """Return the environment of a service's migrations: only its database, as the migrator role."""
     database = postgres.databases[identity.name]
     as_migrator = replace(postgres, databases={identity.name: replace(database, app_role=database.migrator_role)})
     variables = {**dict(_values(identity, identity.name)), **dict(_values(as_migrator, identity.name))}
@@ -97,12 +97,12 @@ def reserved_names() -> tuple[str, ...]:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether the platform sets variables of this name."""
+    """Return whether the platform sets variables of this name."""
     return any(name.startswith(one) if one.endswith("_") else name == one for one in reserved_names())
 
 
 def _values(record: Record, service: str) -> Iterator[tuple[str, str]]:
-    """Yield the variables of a record; of a mapping of records, those of the service's own."""
+    """Yield the variables of a record; for a mapping of records, only those of the service's own."""
     for part in fields(record):
         value, variable = getattr(record, part.name), part.metadata["variable"]
         if isinstance(value, Mapping) and isinstance(value.get(service), Record):

@@ -31,7 +31,7 @@ Secret = TypeVar("Secret")
 
 @dataclass(frozen=True, kw_only=True)
 class StoreOutput(Record):
-    """Where a store answers, and what a service's environment has of it."""
+    """Address of a store, and the parts of it in a service's environment."""
 
 
 @dataclass(frozen=True, kw_only=True)

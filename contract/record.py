@@ -19,10 +19,11 @@ class Variable:
 
     name: str
     meaning: str
-    """Its value, or who gets it, for docs/service-contract.md."""
+    """Its value, or the services that get it, for docs/service-contract.md."""
 
     key: Callable[[Any, str], str] | None = None
-    """For a mapping of secrets: the key of a service's own, from the store's record and the service's name."""
+    """For a mapping of secrets: returns the key of a service's own secret, from the store's record and the service's
+    name."""
 
 
 def described(text: str, *, secret: bool = False, variable: Variable | None = None) -> Any:

@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # Each operation imports only what it uses: `render` works without Docker, `status` without Pulumi.
+    # Each operation imports only the modules that it uses: `render` works without Docker, `status` without Pulumi.
     match arguments.command:
         case "up":
             from operations import stack

@@ -40,7 +40,7 @@ def status(stack: str) -> list[ContainerStatus]:
         (
             ContainerStatus(workload, container, state, _published(ports))
             for container, workload, state, ports in rows
-            if not state.startswith("Created")  # containers that only copy files into a volume
+            if not state.startswith("Created")  # Containers that only copy files into a volume.
         ),
         key=lambda running: running.workload,
     )

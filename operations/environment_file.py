@@ -14,7 +14,7 @@ from settings.credentials import third_party
 
 
 def write(service: str, outputs: StackOutputs[str]) -> Path:
-    """Writes `.env.<service>`, mode 0600, and gives its path.
+    """Write `.env.<service>` with mode 0600, and return its path.
 
     Raises:
         OperationError: there is no such service.
@@ -63,7 +63,7 @@ def _tool_urls(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
 
 
 def _quote(value: str) -> str:
-    """A value that both a shell and the dotenv libraries read as it is."""
+    """Return a value that shells and dotenv libraries read unchanged."""
     if value.isascii() and all(character.isalnum() or character in "-._:/@%+," for character in value):
         return value
     if "'" not in value:

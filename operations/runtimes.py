@@ -1,4 +1,4 @@
-"""What runs a stack's workloads, asked with its own command."""
+"""The platform that runs a stack's workloads, queried with its own command."""
 
 from __future__ import annotations
 

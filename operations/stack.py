@@ -25,7 +25,7 @@ NO_REFRESH_OPTION = "--refresh=false"
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 READY_TIMEOUT_S = 60.0
-"""How long `up` waits for workloads that the update didn't wait for, such as a restarting container."""
+"""Seconds that `up` waits for workloads that the update didn't wait for, such as a restarting container."""
 
 POLL_S = 1.0
 
@@ -40,7 +40,7 @@ def up(stack: str) -> int:
     update. Differences between the running workloads and the state are corrected.
 
     Raises:
-        OperationError: the engine or the cluster doesn't answer, another update runs, the state's disk is full, the
+        OperationError: the engine or the cluster doesn't respond, another update runs, the state's disk is full, the
             state can't be read, or a workload isn't ready although nothing is left to update.
     """
     code = _update(stack)

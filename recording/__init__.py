@@ -1,1 +1,1 @@
-"""The program without an engine: what it registers with Pulumi, and the workloads that it hands to a backend."""
+"""The program without an engine: its registrations with Pulumi, and the workloads that it passes to a backend."""

@@ -1,7 +1,7 @@
 """Runs a Pulumi program without an engine and keeps what it registered.
 
-It stands in for the engine at the edge of Pulumi's SDK: every registration is answered with its own inputs and the
-few computed outputs that the program reads, and secrets stay secret on the way back, as the engine keeps them.
+It replaces the engine behind Pulumi's SDK: every registration is answered with its own inputs and the few computed
+outputs that the program reads, and secrets stay secret, as with the engine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pulumi.runtime.proto import resource_pb2
 from settings import NAMESPACE
 
 ProviderMock = Callable[[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
-"""What a provider would answer to a type and its inputs: an id, and the outputs that are not among the inputs."""
+"""Returns a provider's response to a type and its inputs: an ID, and the outputs that aren't among the inputs."""
 
 SECRET = {rpc._special_sig_key: rpc._special_secret_sig}
 STACK = "pulumi:pulumi:Stack"
@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Registration:
-    """One resource as the program asked for it; other resources appear by `type name`."""
+    """A resource as the program registered it; other resources are referred to by `type name`."""
 
     type: str
     name: str
@@ -50,15 +50,15 @@ class Registration:
     replace_on_changes: tuple[str, ...]
     ignore_changes: tuple[str, ...]
     provider: str
-    """Of the explicit provider; empty for the default one."""
+    """Reference of the explicit provider; empty for the default one."""
 
     dependencies: frozenset[str]
     property_dependencies: Mapping[str, frozenset[str]]
     aliases: tuple[str, ...]
-    """Former URNs that the program names."""
+    """Former URNs from the program's aliases."""
 
     hooks: Mapping[str, tuple[str, ...]]
-    """Moment (`before_create`) to the names of the hooks."""
+    """Maps moments (`before_create`) to the names of the hooks."""
 
     def __str__(self) -> str:
         return f"{self.type} {self.name}"
@@ -71,13 +71,13 @@ class Recording(Generic[Result]):
     result: Result
     registrations: list[Registration] = field(default_factory=list)
     outputs_registered_by: list[str] = field(default_factory=list)
-    """The resources that registered outputs, once per time; the stack is left out."""
+    """The resources that registered outputs, once per registration, without the stack."""
 
     component_outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What they registered, as plain values."""
+    """The registered outputs, as plain values."""
 
     secret_component_outputs: frozenset[str] = frozenset()
-    """Resource and path of the secret ones."""
+    """Resource and path of each secret one."""
 
     exports: Mapping[str, Any] = field(default_factory=dict)
     """The stack's outputs, as plain values."""
@@ -87,18 +87,18 @@ class Recording(Generic[Result]):
 
     hooks: dict[str, pulumi.ResourceHook | pulumi.ErrorHook] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
-    """What it told the person, as `WARNING message`."""
+    """Messages to the user, as `WARNING message`."""
 
     debug_log: list[str] = field(default_factory=list)
-    """Messages of the level DEBUG, most of them Pulumi's own. `--debug`, `--json` and an event log show them."""
+    """Messages of the level DEBUG, most of them from Pulumi. `--debug`, `--json` and an event log show them."""
 
     def of_type(self, type_: str) -> list[Registration]:
-        """Every registration whose type token ends in `:type_`, by name."""
+        """Return every registration whose type token ends in `:type_`, by name."""
         found = [one for one in self.registrations if one.type.endswith(f":{type_}")]
         return sorted(found, key=lambda one: one.name)
 
     def one(self, type_: str, name: str) -> Registration:
-        """The registration of that type and name; a failure lists the names there are."""
+        """Return the registration of that type and name; if there is none, the error lists the existing names."""
         named = {one.name: one for one in self.of_type(type_)}
         if name not in named:
             raise LookupError(f"no {type_} {name!r}; there are {sorted(named)}")
@@ -106,7 +106,7 @@ class Recording(Generic[Result]):
 
 
 def default_provider_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Ids that name the resource."""
+    """Return IDs that name the resource."""
     return f"id-of-{inputs.get('name', type_)}", _computed_outputs(type_, inputs)
 
 
@@ -119,18 +119,18 @@ def record(
     stack: str = "dev",
     preview: bool = False,
 ) -> Recording[Result]:
-    """Runs a program in a context of its own.
+    """Run a program in a new context.
 
     Args:
-        program: declares resources; an output it wants to know the value of, it exports.
+        program: declares resources; it exports outputs whose values are needed.
         mock: answers for the providers.
-        raw: the stack's configuration as Pulumi hands it over.
+        raw: the stack's configuration as Pulumi passes it.
         secret: the keys of `raw` that are encrypted.
         stack: its name.
-        preview: whether the program is told that it runs in a preview.
+        preview: whether the program runs as in a preview.
 
     Raises:
-        Exception: what the program raised.
+        Exception: any exception of the program.
     """
     return contextvars.copy_context().run(_record, program, mock, dict(raw or {}), list(secret), stack, preview)
 
@@ -152,11 +152,11 @@ def _record(
             stack=stack,
             dry_run=preview,
             outputs=set(),
-            # Hooks would be served to the engine from here over the network.
+            # Otherwise the program would serve hooks to the engine over the network.
             callbacks=monitor,
         )
     )
-    # A root of an earlier run in this context would become the parent of this run's resources.
+    # The root of an earlier run in this context would become the parent of this run's resources.
     runtime_settings.ROOT.set(None)
     results: list[Result] = []
     asyncio.run(run_in_stack(lambda: results.append(program())))
@@ -215,16 +215,16 @@ class _Monitor(mocks.MockMonitor):
         return empty_pb2.Empty()
 
     def register_resource_hook(self, hook: pulumi.ResourceHook) -> None:
-        """Keeps a hook instead of serving it."""
+        """Record a hook instead of serving it."""
         self.hooks[hook.name] = hook
 
     def register_error_hook(self, hook: pulumi.ErrorHook) -> None:
-        """Keeps a hook instead of serving it."""
+        """Record a hook instead of serving it."""
         self.hooks[hook.name] = hook
 
 
 class _ForbiddenCalls(mocks.Mocks):
-    """No provider function may be called: a preview must not need an engine."""
+    """Refuses provider functions, because a preview must not need an engine."""
 
     def call(self, args: mocks.MockCallArgs) -> Any:
         raise AssertionError(f"the program calls the provider's function {args.token}")
@@ -273,7 +273,7 @@ def _registration(request: Any, inputs: dict[str, Any], secret: set[str]) -> Reg
 
 
 def _reference(urn: str) -> str:
-    """A URN as `type name`."""
+    """Return a URN as `type name`."""
     if not urn:
         return ""
     types, name = urn.split("::")[-2:]
@@ -281,7 +281,7 @@ def _reference(urn: str) -> str:
 
 
 def _computed_outputs(type_: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Outputs that only the provider knows."""
+    """Return outputs that only the provider knows."""
     if type_.endswith(":RemoteImage"):
         return {"imageId": f"sha256:{inputs['name']}"}
     if type_.endswith(":RandomPassword"):
@@ -294,12 +294,12 @@ def _wrap_secret(value: Any) -> dict[str, Any]:
 
 
 def _unwrap_secrets(value: Any, path: str = "") -> tuple[Any, set[str]]:
-    """A sent value without its secret marks, and the paths where they were."""
+    """Return a value without secret marks, and the paths where they were."""
     if isinstance(value, dict) and value.get(rpc._special_sig_key) == rpc._special_secret_sig:
         inner, secret = _unwrap_secrets(value["value"], path)
         return inner, {path, *secret}
     if isinstance(value, dict | list):
-        # The maps of a protobuf message come in another order in every process.
+        # The order of a protobuf message's maps differs between processes.
         parts = sorted(value.items()) if isinstance(value, dict) else enumerate(value)
         found = {key: _unwrap_secrets(one, f"{path}.{key}".lstrip(".")) for key, one in parts}
         secret = {where for _, inside in found.values() for where in inside}

@@ -102,7 +102,7 @@ class Sizing(Section):
 
 
 INTERNAL_PATHS = ("health", "metrics")
-"""First segments of the paths that a service serves inside the platform only."""
+"""First segments of the paths that a service only serves inside the platform."""
 
 
 def _outside(path: str) -> str:

@@ -35,7 +35,7 @@ def _private_range(value: Any) -> IPv4Network:
 
 
 def within(network: IPv4Network, host: str) -> bool:
-    """Whether a host is an address of a network; a name isn't."""
+    """Return whether a host is an address in a network; a name isn't."""
     try:
         return ip_address(host) in network
     except ValueError:
@@ -145,7 +145,7 @@ class Kubernetes(Section):
 
 
 class Images(Section):
-    """Where images come from."""
+    """Registry of the images."""
 
     registry: str | None = Field(
         None,

@@ -26,7 +26,7 @@ IMAGE_REFERENCE = re.compile(
 
 
 REMOVE = "pulumi config rm --path '{key}'"
-"""Fix for a key that must go. `{key}` stands for the full key."""
+"""Fix for a key that must be removed. `{key}` stands for the full key."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def unused_keys(section: Section, names: Iterable[str], *, reason: str) -> dict[
 
 
 def neither_on_nor_off(section: Section) -> dict[str, Conflict]:
-    """Return a conflict if a section has settings but doesn't say whether it is enabled."""
+    """Return a conflict if a section has settings but doesn't set `enabled`."""
     if not section.model_fields_set or "enabled" in section.model_fields_set:
         return {}
     problem = "is not set, although the section has other settings"

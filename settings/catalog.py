@@ -22,7 +22,7 @@ class Service:
     """One microservice and its own database."""
 
     name: str
-    """Short name: `user` is run as the User Service."""
+    """Short name: `user` belongs to the User Service."""
 
     port: int
     """TCP port it listens on."""

@@ -1,4 +1,4 @@
-"""A credential: its names, and where its value comes from."""
+"""A credential: its names, and the source of its value."""
 
 from __future__ import annotations
 

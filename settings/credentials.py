@@ -1,4 +1,4 @@
-"""The credentials of the stack: their names, and where each comes from.
+"""The credentials of the stack: their names, and the source of each value.
 
 Values never pass through here or through the settings models; `components.credentials` turns a name into a secret
 output.
@@ -45,7 +45,7 @@ def migrator_role(service: Service) -> Credential:
 
 def third_party(secret: ThirdPartySecret) -> Credential:
     """Return the credential for a third party that a service uses."""
-    # STRIPE_SECRET_KEY for stripeSecretKey. Its well-known value is invalid: a laptop calls no third party.
+    # STRIPE_SECRET_KEY for stripeSecretKey. Its well-known value is invalid, because a laptop calls no third party.
     variable = re.sub(r"(?=[A-Z])", "_", secret.key).upper()
     return Credential(secret.key, variable, "development", secret.purpose, third_party=True)
 
@@ -74,9 +74,9 @@ CREDENTIALS: tuple[Credential, ...] = (
 
 
 def required_credentials(settings: Settings) -> tuple[Credential, ...]:
-    """Return the credentials of what the stack runs."""
+    """Return the credentials that the stack's components need."""
     third_parties = {third_party(secret) for service in SERVICES for secret in service.secrets}
-    # Also those of a service in an editor, which gets them from `make env`.
+    # Also the secrets of a service in an editor, which gets them from `make env`.
     unused = third_parties - {third_party(secret) for one in settings.services.routed for secret in one.secrets}
     if not settings.dev_tools.enabled:
         unused.add(PGADMIN)

@@ -180,7 +180,8 @@ def _key(location: Sequence[str]) -> Sequence[str]:
 
 
 def _entry_for_key(location: Sequence[str], given: Any, reason: Conflict | str | None) -> str:
-    """Return the entry for one key. `reason` is a conflict, or what is allowed; None: what the schema allows."""
+    """Return the entry for one key. `reason` is a conflict, or a description of the allowed values; None: as in the
+    schema."""
     model: type[BaseModel] = Settings
     for part in location[:-1]:
         model = section_model(model, part) or model
@@ -236,7 +237,7 @@ def section_model(model: type[BaseModel], key: str) -> type[BaseModel] | None:
 
 
 def allowed_values(model: type[BaseModel], key: str) -> str:
-    """Return what a key may hold, in words, from its JSON Schema."""
+    """Return a description of a key's allowed values, from its JSON Schema."""
     schema = model.model_json_schema(by_alias=True)["properties"][key]
     choice = next(one for one in schema.get("anyOf", [schema]) if one.get("type") != "null")
     if "enum" in choice:

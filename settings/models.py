@@ -17,7 +17,7 @@ from settings.tools import DevTools
 
 
 class Hosting(Section):
-    """Where the platform runs, and how its secrets and volumes are kept."""
+    """Location of the platform, and protection of its secrets and volumes."""
 
     backend: Backend = Field(default_factory=Backend, description="Where the platform runs.")
     credentials: Literal["generated", "well-known"] = Field(

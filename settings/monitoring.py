@@ -1,4 +1,4 @@
-"""Monitoring: Prometheus, Grafana, Alertmanager, thresholds, and who is notified."""
+"""Monitoring: Prometheus, Grafana, Alertmanager, thresholds, and receivers of notifications."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Email(Section):
 
 
 class Receivers(Section):
-    """Who is notified."""
+    """Receivers of notifications."""
 
     none: bool = Field(
         False,
@@ -146,7 +146,7 @@ class Receivers(Section):
 
     @property
     def notify_people(self) -> bool:
-        """Return whether a person is notified. The heartbeat doesn't count."""
+        """Return whether any receiver notifies people; the Watchdog's receiver doesn't count."""
         return self.webhook or bool(self.email.to)
 
 

@@ -1,4 +1,4 @@
-"""How PostgreSQL's memory is divided: everything follows from `postgres.memoryMib` and `postgres.maxConnections`.
+"""How PostgreSQL's memory is divided: everything is derived from `postgres.memoryMib` and `postgres.maxConnections`.
 
 The division is safe in the worst case: all connections are open and each uses its maximum for sorts or hashes, while
 every autovacuum worker and every service's migration uses its maximum for maintenance. The page cache uses the
@@ -107,7 +107,7 @@ def fits(memory_mib: int, connections: int, *, beside_mib: int = 0) -> bool:
 
 
 def least_memory_mib(connections: int, *, beside_mib: int = 0) -> int:
-    """Return the smallest limit for so many connections, in steps of 64 MiB."""
+    """Return the smallest limit for a number of connections, in steps of 64 MiB."""
     memory_mib = 64 * math.ceil((beside_mib + 64) / 64)
     while not fits(memory_mib, connections, beside_mib=beside_mib):
         memory_mib += 64

@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and Kafka: how each is run, or where it is."""
+"""PostgreSQL, Redis and Kafka: how each one runs, or its external address."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ STORAGE = "Size of its volume in GiB. It can grow, but not shrink. On Docker, vo
 EXTERNAL_CIDRS = "Address ranges of the server, which network policies allow. Default: any public address."
 
 AOF_SIZE_FACTOR = 4
-"""Room for Redis' append-only file, in multiples of the data: the old one at its largest, and the new one."""
+"""Disk space for Redis' append-only file, in multiples of the data: the old file at its largest, and the new one."""
 
 EVENTS_SHARE = 0.6
-"""Of a Kafka volume, what the events may take."""
+"""Share of a Kafka volume for events."""
 
 SMALLEST_PARTITION_MIB = 8
-"""A quarter of it is a log segment, which must hold the largest batch of events (1 MiB by default)."""
+"""A quarter of a partition's part is a log segment, which must be able to contain the largest batch of events (1 MiB by
+default)."""
 
 INSTANCE_MANAGER_MIB = 128
 """Memory of CloudNativePG's instance manager, which runs in the server's container."""
@@ -57,27 +58,27 @@ KAFKA = Credential("kafkaPassword", "KAFKA_PASSWORD", None, "the user of an exte
 
 
 class StoreSettings(Section):
-    """A store: how it is run, or where it is."""
+    """A store: how it runs, or its external address."""
 
     credentials: ClassVar[tuple[Credential, ...]]
     """Its credentials."""
 
     login: ClassVar[Credential]
-    """The one that an external server requires."""
+    """The login that an external server requires."""
 
     @property
     def is_external(self) -> bool:
-        """Whether its server is managed elsewhere."""
+        """Return whether its server is managed elsewhere."""
         mode: str = getattr(self, "mode")  # noqa: B009 - every store declares its own modes
         return mode == "external"
 
     @property
     def unused_credentials(self) -> tuple[Credential, ...]:
-        """Those of its credentials that this configuration doesn't use."""
+        """Return those of its credentials that this configuration doesn't use."""
         return ()
 
     def host_ports(self) -> Iterator[tuple[str, Section, int]]:
-        """Yield each host port that its own servers use: its section's path below this one, the section, the port."""
+        """Yield each host port of its own servers: its section's path below this one, the section, the port."""
         port: int = getattr(self, "port")  # noqa: B009 - every store declares its own default
         yield "", self, port
 
@@ -156,18 +157,18 @@ class Postgres(StoreSettings):
 
     @property
     def major(self) -> int:
-        """The PostgreSQL major version, which names the data directory (18 for `postgres:18.6`)."""
+        """Return the PostgreSQL major version, which names the data directory (18 for `postgres:18.6`)."""
         _, tag = repository_and_tag(self.image)
         return int(re.split(r"\D", tag, maxsplit=1)[0])
 
     @property
     def memory(self) -> Memory:
-        """How the server's memory is divided."""
+        """Return how the server's memory is divided."""
         return postgres_memory.divided(self.memory_mib, self.max_connections, beside_mib=self._beside_mib)
 
     @property
     def _beside_mib(self) -> int:
-        """Memory of the operator's own process beside the server."""
+        """Return the memory of the operator's process that runs beside the server."""
         return INSTANCE_MANAGER_MIB if self.mode == "cloudnativepg" else 0
 
     @model_validator(mode="after")
@@ -330,28 +331,28 @@ class Kafka(StoreSettings):
 
     @property
     def unused_credentials(self) -> tuple[Credential, ...]:
-        """The password, if clients don't log in."""
+        """Return the password as unused if clients don't log in."""
         return () if self.external.username else (KAFKA,)
 
     def host_ports(self) -> Iterator[tuple[str, Section, int]]:
-        """Yield also ZooKeeper's."""
+        """Also yield ZooKeeper's port."""
         yield from super().host_ports()
         if self.mode == "zookeeper":
             yield ".zookeeper", self.zookeeper, self.zookeeper.port
 
     @property
     def replicas(self) -> int:
-        """Replicas of each partition."""
+        """Return the number of replicas of each partition."""
         return min(3, self.brokers)
 
     @property
     def partitions_per_broker(self) -> int:
-        """Partitions of all topics that one broker holds a replica of."""
+        """Return the number of partition replicas on each broker."""
         return math.ceil(self.expected_topics * self.partitions * self.replicas / self.brokers)
 
     @property
     def broker_image(self) -> str:
-        """The image to run: the one given, or the newest line that has this mode."""
+        """Return the image: the configured one, or the newest version that supports this mode."""
         return self.image or ("apache/kafka:3.9.1" if self.mode == "zookeeper" else "apache/kafka:4.3.1")
 
     @model_validator(mode="after")
@@ -403,7 +404,7 @@ class Stores(Section):
 
     @property
     def stores(self) -> dict[str, StoreSettings]:
-        """The sections, by their names."""
+        """Return the sections, by name."""
         return {name: section for name, section in self if isinstance(section, StoreSettings)}
 
 

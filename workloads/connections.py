@@ -1,4 +1,4 @@
-"""Endpoints of workloads and external stores, and who may connect to them."""
+"""Endpoints of workloads and external stores, and the allowed connections to them."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Port:
     publish: int | None = None
     """Port published outside the platform; None publishes nothing.
 
-    Docker binds it on the host, at the address of the backend's settings. A cluster opens it to the outside for a
-    `public` port only; `kubectl port-forward` reaches the others, with any local port.
+    Docker binds it on the host, at the address of the backend's settings. On Kubernetes only `public` ports are open to
+    the outside; `kubectl port-forward` reaches the others, with any local port.
     """
 
     public: bool = False

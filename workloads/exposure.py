@@ -50,8 +50,8 @@ class Exposure:
     kind: Literal["ingress", "gateway-api"]
     routes: tuple[Route, ...]
     tls: str | TlsKeyPair | None
-    """Certificate for all hosts: the name of the Secret that holds it, or the pair itself. None where a shared
-    gateway holds it."""
+    """Certificate for all hosts: the name of the Secret that contains it, or the pair itself. None if a shared Gateway
+    has it."""
 
     callers_namespace: str
     """Namespace of the controller's pods, which forward users' requests to the workloads."""

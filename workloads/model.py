@@ -59,14 +59,15 @@ class Workload:
     """Memory limit in MiB; a process that needs more is killed."""
 
     cpu_request: float = 0.05
-    """CPU request in cores. There is no limit: a workload may use what the others leave."""
+    """CPU request in cores. There is no limit: a workload may use the CPU time that others leave."""
 
     command: tuple[str, ...]
     """Overrides the image's entry point."""
 
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """Environment variables without secrets: their place is a secret `FileSet`, which no listing shows."""
+    """Environment variables without secrets, which belong into a secret `FileSet`, because no listing shows its
+    content."""
 
     file_sets: tuple[FileSet, ...] = ()
     scratch: tuple[Scratch, ...] = ()
@@ -74,16 +75,16 @@ class Workload:
     """False only if the image can't run with a read-only root file system."""
 
     depends_on: tuple[str, ...] = ()
-    """Workloads that must be ready (tasks: have succeeded) before this one starts."""
+    """Workloads that must be ready (tasks: completed) before this one starts."""
 
     connects_to: tuple[Endpoint | External, ...] = ()
-    """What it connects to. No other connections are allowed."""
+    """The endpoints that it connects to. No other connections are allowed."""
 
     host_gateway: bool = False
     """Whether it connects to the machine that the platform runs on, such as a developer's laptop, as `HOST_GATEWAY`."""
 
     reads_node_metrics: bool = False
-    """Whether it may list the platform's machines and read their metrics, with credentials of its own."""
+    """Whether it may list the platform's machines and read their metrics, with its own credentials."""
 
     reads_deployed_objects: bool = False
     """Whether it may list and watch the platform's workloads and volumes, but no secrets."""

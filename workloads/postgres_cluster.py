@@ -35,7 +35,7 @@ class PostgresCluster:
     """Parameters of `postgresql.conf`."""
 
     operator_namespace: str
-    """Namespace of the operator, from which its probes and commands come."""
+    """Namespace of the operator, the source of its probes and commands."""
 
     fixed: tuple[Fixed, ...] = ()
     """Settings that must stay as they are while its volumes exist, each key once."""

@@ -47,9 +47,9 @@ def create(settings: Settings, stack: str) -> DockerBackend:
 class DockerBackend:
     """Runs workloads on a Docker engine.
 
-    Nothing comes of these fields, and nothing is missing without them: peers (one replica has none), a volume's size
-    (it has the engine's whole disk), metrics (they are read by whoever calls the port), whether a port is public
-    (it is bound to the same address as the stores').
+    These fields have no effect, without any loss: peers (one replica has none), a volume's size (it may use the
+    engine's whole disk), metrics (any client of the port can read them), whether a port is public (it is bound to the
+    same address as the stores').
 
     Args:
         settings: the engine and the address that published ports bind to.
@@ -142,13 +142,13 @@ class DockerBackend:
             options.resource(
                 provider=self._provider,
                 depends_on=[self._containers[needed] for needed in workload.depends_on],
-                # Names and host ports are fixed: the old one must go first (pulumi/pulumi-docker#1356).
+                # Names and host ports are fixed: the old container must be removed first (pulumi/pulumi-docker#1356).
                 delete_before_replace=True,
-                # The provider would note a changed tmpfs or health check and leave the container as it is
-                # (kreuzwerker/terraform-provider-docker#988). A refresh shows a stopped container by `mustRun`; another
-                # one in its place is waited for until it is ready.
+                # The provider would record a changed tmpfs or health check without changing the container
+                # (kreuzwerker/terraform-provider-docker#988). A refresh marks a stopped container in `mustRun`; its
+                # replacement is awaited until it is ready.
                 replace_on_changes=["tmpfs"] if is_task else ["tmpfs", "healthcheck", "mustRun"],
-                # A successful task needn't keep running: an engine that restarts leaves its container stopped.
+                # A successful task needn't keep running: an engine that restarts doesn't start its container again.
                 ignore_changes=["mustRun"] if is_task else None,
                 hooks=self._hooks.for_container(
                     is_task=is_task,
@@ -177,14 +177,14 @@ class DockerBackend:
         return self._images[reference]
 
     def _network(self, workload: Workload, options: DeployOptions) -> docker.Network:
-        """Return the workload's network. Docker has no finer rules: who joins it may use every port."""
+        """Return the workload's network. Docker has no finer rules: every member may use every port."""
         name = self._name(workload.name)
         addresses = self._network_ranges.allocate(name)
         return docker.Network(
             workload.name,
             name=name,
             driver="bridge",
-            # With the range alone, the provider shows a difference after a refresh
+            # With only the range, the provider shows a difference after a refresh
             # (kreuzwerker/terraform-provider-docker#54).
             ipam_configs=[docker.NetworkIpamConfigArgs(subnet=str(addresses), gateway=str(bridge_address(addresses)))],
             labels=[docker.NetworkLabelArgs(label=k, value=v) for k, v in self._labels(workload).items()],
@@ -230,8 +230,8 @@ class DockerBackend:
     def _file_volume(self, workload: Workload, file_set: FileSet, options: DeployOptions) -> Mount:
         """Return a volume with the files, which a container that never starts copies into it.
 
-        The engine refuses to copy files into a container whose root is read-only, even into a volume of it. The
-        copying container has a writable one, and what it copies shows in no `docker inspect`.
+        The engine refuses to copy files into a container whose root is read-only, even into a volume of it. That
+        container has a writable root, and `docker inspect` doesn't show the copied files.
         """
         child = f"{workload.name}-{file_set.name}"
         # One volume per set of file names, so that a removed file doesn't stay.
@@ -264,7 +264,7 @@ class DockerBackend:
                 hooks=self._hooks.for_container(is_task=False),
             ),
         )
-        # New contents replace the uploader, and its new id replaces the containers that mount them.
+        # New contents replace the uploader, and its new ID replaces the containers that mount them.
         return Mount(volume.name, file_set.directory, contents=uploader.id)
 
     def _unique_name(self, kind: str, part: str, workload: Workload) -> str:

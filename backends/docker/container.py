@@ -62,7 +62,7 @@ def arguments(workload: Workload, context: ContainerContext) -> docker.Container
         tmpfs={scratch.path: _tmpfs(scratch, workload.user) for scratch in workload.scratch} or None,
         mounts=[_mount(mount) for mount in context.mounts] or None,
         networks_advanced=list(context.networks),
-        # `host-gateway` stands for the host's address on the engine's bridge, since engine 20.10.
+        # `host-gateway` resolves to the host's address on the engine's bridge, since engine 20.10.
         hosts=[docker.ContainerHostArgs(host=HOST_GATEWAY, ip="host-gateway")] if workload.host_gateway else None,
         ports=[
             docker.ContainerPortArgs(
@@ -75,12 +75,12 @@ def arguments(workload: Workload, context: ContainerContext) -> docker.Container
         ]
         or None,
         memory=workload.memory_mib,
-        # Without it the provider finds a difference at every preview; the same figure means no swap.
+        # Without it, the provider finds a difference in every preview; the same value means no swap.
         memory_swap=workload.memory_mib,
         cpu_shares=_cpu_shares(workload.cpu_request),
         restart="no" if task else "unless-stopped",
         healthcheck=health_check(workload),
-        # Everything else is waited for by `Readiness`.
+        # `Readiness` waits for everything else.
         wait=task is not None,
         wait_timeout=task.timeout_s if task else None,
         stop_timeout=workload.stop_grace_s,
@@ -93,7 +93,7 @@ def arguments(workload: Workload, context: ContainerContext) -> docker.Container
 
 
 def override(arguments: docker.ContainerArgs, overrides: Mapping[str, Any], *, workload: str) -> None:
-    """Set inputs of a container. A mapping is merged, any other value replaces what is there.
+    """Set inputs of a container. A mapping is merged, any other value replaces the current one.
 
     Raises:
         WorkloadError: the provider knows no such input.
@@ -109,8 +109,8 @@ def override(arguments: docker.ContainerArgs, overrides: Mapping[str, Any], *, w
 def uploader_arguments(workload: Workload, file_set: FileSet, context: ContainerContext) -> docker.ContainerArgs:
     """Return the arguments of the container that copies a file set into its volume at creation and never starts.
 
-    The engine makes a volume without a name for each VOLUME of the image that nothing is mounted over. So what the
-    workload's own container mounts there is covered here, too, by a tmpfs that never comes to be.
+    The engine creates an anonymous volume for each VOLUME of the image without a mount. Therefore each mount point of
+    the workload's own container is covered here, too, by a tmpfs that is never created.
     """
     (mount,) = context.mounts
     others = [*(volume.mount for volume in workload.volumes), *(scratch.path for scratch in workload.scratch)]
@@ -142,13 +142,13 @@ def _environment(workload: Workload) -> list[pulumi.Input[str]] | None:
 
 
 def _cpu_shares(cores: float) -> int:
-    """The weight of a promised number of cores, as Kubernetes' kubelet reckons it (`MilliCPUToShares` in
-    pkg/kubelet/cm/helpers_linux.go): 1024 per core, 2 at the least."""
+    """Return the CPU weight of a number of cores, as computed by the kubelet (`MilliCPUToShares` in
+    pkg/kubelet/cm/helpers_linux.go): 1024 per core, at least 2."""
     return max(2, round(cores * 1000) * 1024 // 1000)
 
 
 def _tmpfs(scratch: Scratch, user: int) -> str:
-    # The owner too: over a directory of the image, runc before 1.2 keeps that directory's mode whatever is asked for.
+    # The owner too: over a directory of the image, runc before 1.2 keeps that directory's mode.
     return f"rw,exec,nosuid,nodev,size={scratch.size_mib}m,mode=1777,uid={user},gid={user}"
 
 

@@ -99,7 +99,7 @@ class Engine:
             try:
                 found = json.loads(self.run("network", "inspect", *ids))
             except EngineError:
-                # One that is removed between the two questions fails the second.
+                # A container that is removed between the two queries makes the second one fail.
                 former, ids = ids, self.run(*listed).split()
                 if ids == former:
                     raise
@@ -112,17 +112,18 @@ class Engine:
         return self._inspect("volume", name)
 
     def last_lines(self, name: str, count: int = 20) -> str:
-        """Return the last log lines of a container, standard error included."""
+        """Return the last log lines of a container, including standard error."""
         return self.run("logs", "--tail", str(count), name).rstrip()
 
     def last_exit_code(self, name: str) -> str:
-        """The exit code of a container that is running again, from the engine's newest events; "unknown" without."""
+        """Return the previous exit code of a container that is running again, from the engine's latest events;
+        "unknown" if there is none."""
         ends = ("--filter", f"container={name}", "--filter", "event=die")
         newest = ("--since", "1m", "--until", "0s", "--format", "{{.Actor.Attributes.exitCode}}")
         return next(reversed(self.run("events", *ends, *newest).split()), "unknown")
 
     def published_ports(self, stack: str) -> set[int]:
-        """Host ports held by running containers of a stack."""
+        """Return the host ports of a stack's running containers."""
         names = self.run("ps", "--quiet", "--filter", f"label={STACK_LABEL}={stack}").split()
         if not names:
             return set()
@@ -134,7 +135,7 @@ class Engine:
         }
 
     def _inspect(self, kind: str, name: str) -> dict[str, Any] | None:
-        # Asked in two steps: what "there is none" looks like differs between versions of the docker command.
+        # Two queries, because the error for a missing object differs between versions of the docker command.
         everything = ("--all",) if kind == "container" else ()
         ids = self.run(kind, "ls", *everything, "--quiet", "--filter", f"name=^/?{name}$").split()
         if not ids:

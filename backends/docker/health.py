@@ -1,6 +1,6 @@
 """A workload's probes as the health check of its container.
 
-Docker has no probes of its own: the check is a command in the container, made of the tools that are in the image.
+Docker has no probes: the check is a command in the container that uses the tools in the image.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import pulumi_docker as docker
 
 from workloads import Check, Exec, HttpGet, Liveness, LongRunning, Probe, Task, Workload
 
-# A task's container stays up after success, so that its health check can hold back dependents. /dev/shm is writable
-# for every user also under a read-only root.
+# A task's container keeps running after success, so that its health check can delay dependents. /dev/shm is writable
+# for every user, even with a read-only root.
 TASK_SUCCEEDED_FILE = "/dev/shm/task-succeeded"  # noqa: S108 - private to the container
 TASK_SCRIPT = f'if "$@"; then : > {TASK_SUCCEEDED_FILE}; exec sleep infinity; else exit "$?"; fi'
 TASK_PERIOD_S = 2
 
-# Docker restarts a container whose process ends, never one that is unhealthy: so the check ends the process, by a
-# signal to everything but process 1. That one is docker-init, which ends with its child; the restart policy does the
-# rest. Failures count once liveness has answered, or its time to start is over; /dev/shm is new at every start of a
-# container. Times are the machine's uptime, which no correction of the clock changes.
-# Each command has a `timeout` (coreutils, or BusyBox from 1.30) of its own: a hung process mustn't hang the count, and
-# an engine before 23 doesn't end a check whose time is up.
+# Docker restarts a container whose process exits, but not an unhealthy one. Therefore the check kills the processes,
+# with a signal to all except process 1. That is docker-init, which exits with its child; then the restart policy
+# applies. Failures count once liveness has succeeded, or its startup time is over; /dev/shm is new at every start of a
+# container. Times use the machine's uptime, which clock corrections don't change. Each command has its own `timeout`
+# (coreutils, or BusyBox from 1.30): a hung command must not stop the count, and an engine before 23 doesn't kill a
+# check after its timeout.
 PROBES_SCRIPT = """
 readiness=$1 readiness_s=$2 liveness=$3 liveness_s=$4 allowed=$5 startup_s=$6
 failures=/dev/shm/liveness-failures first_check=/dev/shm/liveness-first-check
@@ -52,7 +52,7 @@ fi
 exit "$ready"
 """
 
-# Some images have neither wget nor curl (kong's), and none of them lacks bash.
+# Some images have neither wget nor curl (Kong's), but those have bash.
 HTTP_GET_SCRIPT = (
     'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "GET %s HTTP/1.0\\r\\n\\r\\n" "$2" >&3 && '
     'head -n 1 <&3 | grep -q " [23].."'
@@ -62,16 +62,16 @@ HTTP_GET_SCRIPT = (
 def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
     """Return the health check. Healthy means ready, or for a task succeeded. None if the workload has no probe.
 
-    With a liveness probe it starts the process anew, too: once that has answered and then failed for its `failures` x
-    `period_s`, or hasn't answered within its `startup_s`. Each run asks both probes, one `period_s` of the readiness
-    probe after the last run has ended: where they run into their time-outs, it takes longer by these.
+    With a liveness probe, it also restarts the process: if liveness fails for `failures` x `period_s` after a success,
+    or hasn't succeeded within its `startup_s`. Each run executes both probes, one readiness `period_s` after the end of
+    the previous run; timeouts of the probes add to that interval.
     """
     if isinstance(workload, Task):
         return docker.ContainerHealthcheckArgs(
             tests=["CMD", "test", "-f", TASK_SUCCEEDED_FILE],
             interval=f"{TASK_PERIOD_S}s",
             timeout="3s",
-            # Not "unhealthy" before its time is up.
+            # It must not count as unhealthy before the startup time is over.
             retries=workload.timeout_s // TASK_PERIOD_S + 1,
         )
     if not isinstance(workload, LongRunning) or workload.readiness is None:
@@ -80,14 +80,14 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
     return docker.ContainerHealthcheckArgs(
         tests=_combined_probes(probe, liveness) if liveness else _healthcheck_command(probe.check),
         interval=f"{probe.period_s}s",
-        # A second more for the shell.
+        # One more second for the shell.
         timeout=f"{probe.timeout_s + (liveness.timeout_s + 1 if liveness else 0)}s",
         retries=max(probe.failures, probe.startup_s // probe.period_s),
     )
 
 
 def _combined_probes(probe: Probe, liveness: Liveness) -> list[str]:
-    """Both probes in one command."""
+    """Return one command that runs both probes."""
     allowed = math.ceil(liveness.failures * liveness.period_s / probe.period_s)
     limits = (str(allowed), str(liveness.startup_s))
     probes = (
@@ -100,12 +100,12 @@ def _combined_probes(probe: Probe, liveness: Liveness) -> list[str]:
 
 
 def _healthcheck_command(check: Check) -> list[str]:
-    """A probe as Docker runs it."""
+    """Return a probe as Docker's health check command."""
     return ["CMD", *check.command] if isinstance(check, Exec) else ["CMD-SHELL", _shell_command(check)]
 
 
 def _shell_command(check: Check) -> str:
-    """A probe as a line of shell: images have one tool or another."""
+    """Return a probe as a line of shell, which uses whichever tool the image has."""
     if isinstance(check, Exec):
         return shlex.join(check.command)
     if isinstance(check, HttpGet):

@@ -1,12 +1,14 @@
 """Hooks around the creation of a container: remove leftovers, print the log of a failure, remove failed tasks.
 
-Three needs the provider leaves open:
+They cover three gaps of the provider:
 
-- An update killed while it creates a container or network leaves it behind, unknown to the state, and the next one
-  would fail on the name. Before a creation, whatever holds the name is such a leftover, once `Ownership` has passed it.
-- A task that doesn't succeed fails the update with one sentence. Its last lines say why.
-- The provider waits for a task's health check until its time is up, also after the task has failed; it stops at once
-  when the container is gone. `readiness.py` waits for everything else.
+- An update killed while it creates a container or network leaves it behind, without a record in the state, and the next
+  one would fail because the name is taken. Before a creation, an object with the name must be such a leftover, because
+  `Ownership` has accepted it.
+- A task that fails makes the update fail with only one sentence. The hook prints its last log lines, which show the
+  reason.
+- The provider waits for a task's health check until the timeout, even after the task has failed; it stops at once when
+  the container is removed. `readiness.py` waits for everything else.
 """
 
 from __future__ import annotations

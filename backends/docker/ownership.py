@@ -1,4 +1,4 @@
-"""Refuses a container, network or volume whose name an object of another owner has already.
+"""Refuses a container, network or volume whose name is already used by an object of another owner.
 
 Each object has a label with its stack. If a killed update of this stack left the object behind, a container or network
 is removed and created again, and a volume is adopted. Any other object of that name is refused, in previews as well.
@@ -29,8 +29,8 @@ class Ownership:
         """For a container, a network or a volume."""
 
     async def refuse_foreign(self, kind: str, name: str) -> None:
-        """Raises `WorkloadError` if there is a `container`, `network` or `volume` of that name and it isn't the
-        stack's. A preview without an engine passes."""
+        """Raise `WorkloadError` if a `container`, `network` or `volume` of that name exists and doesn't belong to the
+        stack. A preview without an engine passes."""
         ask = {"container": self._engine.container, "network": self._engine.network, "volume": self._engine.volume}
         try:
             found = await self._threads.run(ask[kind], name)

@@ -18,7 +18,7 @@ class PortsTaken(pulumi.RunError):
 def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, address: str) -> None:
     """Check that no other process uses the ports. Ports of the stack's own containers don't count.
 
-    Checks nothing if the engine runs on another machine, or doesn't answer (a preview needs no engine).
+    Checks nothing if the engine runs on another machine, or doesn't respond (a preview needs no engine).
 
     Raises:
         PortsTaken: in an update. A preview warns.
@@ -49,11 +49,12 @@ def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, addre
 
 def _is_bound(address: str, port: int) -> bool:
     with socket.socket() as probe:
-        # A connection that was just closed doesn't count as a holder.
+        # A connection that was just closed doesn't count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
         except OSError as error:
-            # Anything else is for the engine to say: it may bind below 1024, and addresses of its own machine.
+            # The engine reports other errors itself: it may be allowed to bind ports below 1024, and addresses of its
+            # own machine.
             return error.errno == errno.EADDRINUSE
     return False

@@ -1,6 +1,6 @@
 """Chooses the address range of each network out of the stack's pool.
 
-Without an explicit range the engine takes one of its default pools, which last for about thirty networks
+Without an explicit range, the engine uses one of its default pools, which are enough for about thirty networks
 (docker/for-linux#599). The name of a network determines its range, unless another network has that range already.
 """
 
@@ -33,7 +33,7 @@ class NetworkRanges:
         self._taken: list[IPv4Network] = []
 
     def allocate(self, network: str) -> IPv4Network:
-        """Return a range for a network, the present one if the network exists.
+        """Return a range for a network; if the network exists, its current range.
 
         Raises:
             WorkloadError: other networks use the whole pool.
@@ -69,5 +69,5 @@ class NetworkRanges:
 
 
 def bridge_address(network: IPv4Network) -> IPv4Address:
-    """Return the address that the engine gives to the bridge itself."""
+    """Return the address that the engine assigns to the bridge itself."""
     return network.network_address + 1

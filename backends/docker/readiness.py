@@ -1,11 +1,10 @@
 """Waits for a container, and stops as soon as the container can't become ready.
 
-The provider's own wait belongs to the creation of the container: it lasts until the start time is up, however often the
-process ends meanwhile; and once it has failed, the next update replaces the container, and ends a store's recovery that
-then begins from the start. So the provider waits for tasks only (`hooks.py`). A record of its own comes after every
-other container that has a readiness probe, and its hook waits: a failed wait leaves no record, and the next update goes
-on waiting. As long as a store reports progress, so does this one. `backends/kubernetes/rollout.py` does the same in a
-cluster.
+The provider's own wait is part of the container's creation: it lasts until the timeout, however often the process
+exits. If it fails, the next update replaces the container, which interrupts a store's recovery. Therefore the provider
+only waits for tasks (`hooks.py`). For every other container with a readiness probe, a separate record follows, whose
+hook waits: a failed wait leaves no record, so the next update continues to wait. The wait continues as long as a store
+reports progress. `backends/kubernetes/rollout.py` does the same in a cluster.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ CRASH_LOOP_RESTARTS = 3
 """Number of restarts after which a container may count as crash-looping."""
 
 CRASH_LOOP_S = 15.0
-"""Seconds for which it must have been crashing: the engine's first restarts come within a second, and what it needs may
-still be starting."""
+"""Seconds for which it must have been crashing, because the engine's first restarts come within a second, and its
+dependencies may still be starting."""
 
 STOPPED_STATES = ("exited", "dead")
-"""States of a container that somebody has stopped: the restart policy doesn't start it again."""
+"""States of a container that was stopped by hand: the restart policy doesn't start it again."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Awaited:
 
 
 class Readiness:
-    """The records of which containers have been ready, and the hook that waits."""
+    """The records of containers that became ready, and the hook that waits for them."""
 
     def __init__(self, engine: Engine, threads: Threads, stack: str) -> None:
         self._engine = engine
@@ -98,7 +97,7 @@ class Readiness:
             ends = "has been stopped"
         else:
             ends = "has used all of its memory (OOMKilled)" if state.get("OOMKilled") else "keeps crashing"
-        # That of a container that runs again is 0.
+        # The current exit code of a container that runs again is 0.
         code = state.get("ExitCode")
         if state.get("Running") and not state.get("Restarting"):
             code = await self._threads.run(self._engine.last_exit_code, awaited.container)

@@ -1,7 +1,7 @@
-"""Persistent volumes, which are created once and never again by mistake.
+"""Persistent volumes, which are created once and never recreated by mistake.
 
-If a container names a missing volume, the engine silently creates an empty one. So before the stack uses a volume that
-its state has recorded, it checks that the engine still has it.
+If a container names a missing volume, the engine silently creates an empty one. Therefore, before the stack uses a
+volume recorded in its state, this module checks that the engine still has it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class DataVolumes:
             found = await self._threads.run(self._engine.volume, name)
         except EngineError:
             if pulumi.runtime.is_dry_run():
-                return  # a preview needs no engine
+                return  # A preview needs no engine.
             raise
         if found is None:
             raise WorkloadError(

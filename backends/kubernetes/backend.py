@@ -1,8 +1,8 @@
 """Workloads on a Kubernetes cluster, through the Kubernetes provider.
 
 Per workload: a service account, a network policy, its files as ConfigMaps and Secrets, its Services, its claims, the
-controller that runs its pods, and what scales and protects them. Pods see each other under the workloads' names;
-who may call whom is enforced.
+controller of its pods, its autoscaler and its disruption budget. Pods reach each other by the workloads' names; only
+declared connections are allowed.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class KubernetesBackend:
         self.addressing = Addressing(
             admin_bind_address="127.0.0.1",
             domain=domain,
-            # Complete: with search domains, one of which is refused instead of unknown, Prometheus goes on asking the
-            # pods that are gone (`lookupWithSearchPath` in its discovery/dns).
+            # Complete: with search domains, one of which is refused instead of unknown, Prometheus continues to scrape
+            # removed pods (`lookupWithSearchPath` in its discovery/dns).
             replicas=f"{{workload}}{PODS_SUFFIX}.{domain}.",
             forward=f"kubectl port-forward --namespace {settings.namespace} service/{{host}} {{port}}",
             namespace=settings.namespace,
@@ -108,7 +108,7 @@ class KubernetesBackend:
         self._has_acme_solver_policy = False
 
     def check(self, published: Iterable[tuple[str, int]]) -> None:
-        """Looks whether the cluster answers. A cluster takes no host ports. See `Backend.check`."""
+        """Check that the cluster is reachable. A cluster uses no host ports. See `Backend.check`."""
         found = obstacle(self._settings)
         if found is None:
             self._prerequisites.is_reachable = True
@@ -126,7 +126,7 @@ class KubernetesBackend:
         pulumi.log.warn(f"{found}\nThis preview shows what the program declares. It is not compared with the cluster.")
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
-        """Declares all objects of a workload. See `Backend.deploy`."""
+        """Declare all objects of a workload. See `Backend.deploy`."""
         refuse_unsupported(workload, self.kind)
         self._graph.add(workload)
         self._selectors[workload.name] = labels.selector(workload.name)
@@ -166,7 +166,8 @@ class KubernetesBackend:
             self._register(budget, workload, options)
 
     def expose(self, wanted: Exposure, options: DeployOptions) -> None:
-        """Declares an Ingress, or a route per host, and opens the way to the workloads. See `Edge.expose`."""
+        """Declare an Ingress, or a route per host, and allow the edge to connect to the workloads. See
+        `Edge.expose`."""
         who = f"exposure {wanted.name!r}"
         ports: dict[str, set[int]] = {}
         for route in wanted.routes:
@@ -186,14 +187,14 @@ class KubernetesBackend:
             self._registrar.register(edge_policy, owner=who, options=options)
 
     def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
-        """Declares a Certificate of cert-manager. See `CertificateIssuer.request_certificate`."""
+        """Declare a Certificate of cert-manager. See `CertificateIssuer.request_certificate`."""
         if not self._has_acme_solver_policy:
             self._has_acme_solver_policy = True
             self._registrar.register(network_policy.acme_solver_policy(), owner="certificates", options=options)
         self._registrar.register(certificate(request), owner=f"certificate {request.name!r}", options=options)
 
     def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
-        """Declares a Cluster of CloudNativePG. See `PostgresOperator.deploy_postgres_cluster`."""
+        """Declare a Cluster of CloudNativePG. See `PostgresOperator.deploy_postgres_cluster`."""
         self._graph.add_store(cluster.name, [postgres_cluster.POSTGRES_PORT, METRICS_PORT])
         self._selectors[cluster.name] = postgres_cluster.selector(cluster.name)
         admin = self._registrar.register(
@@ -206,7 +207,8 @@ class KubernetesBackend:
             sizes_gib={cluster.name: cluster.size_gib},
             options=options,
         )
-        # The servers go on when the stack is gone; without it anybody in the cluster could try their passwords.
+        # The servers keep running after the stack is destroyed; without the policy, every pod in the cluster could try
+        # passwords.
         policy_object = self._registrar.register(policy, owner=cluster.name, options=options, retain=True)
         self._registrar.register(postgres_cluster.servers(cluster), owner=cluster.name, options=options)
         registered = self._controllers[cluster.name] = self._registrar.register(
@@ -224,7 +226,7 @@ class KubernetesBackend:
             recorded=[settings],
             hooks=self._records.identity_hooks(),
         )
-        # Deleting it deletes its claims. So whatever needs it, needs the one with the data.
+        # Deleting it deletes its claims. Therefore its dependents need the one with the data.
         identity = self._records.identities(
             f"{cluster.name}-cluster", {cluster.name: registered.identity}, kind="Cluster", options=options
         )
@@ -234,7 +236,7 @@ class KubernetesBackend:
 
     @property
     def deployed(self) -> Sequence[Workload]:
-        """What has been deployed so far. See `Backend.deployed`."""
+        """Return the workloads that are deployed so far. See `Backend.deployed`."""
         return tuple(self._graph.workloads)
 
     def _register(
@@ -265,7 +267,7 @@ class KubernetesBackend:
         )
 
     def _claims(self, workload: Workload, options: DeployOptions) -> DataClaims:
-        """Registers the claims between the records of what they are made with and of which they are."""
+        """Register the claims between the record of their settings and the record of their identities."""
         if not isinstance(workload, StatefulService) or not workload.volumes:
             return DataClaims()
         wanted = list(claims(workload, self._settings.storage_class))
@@ -296,7 +298,7 @@ class KubernetesBackend:
         return DataClaims([*registered.values()], [settings, identities])
 
     def _service_account(self, workload: Workload) -> Manifest:
-        """An account of its own that is allowed nothing."""
+        """Register a separate service account without permissions."""
         account = manifest(
             "v1",
             "ServiceAccount",
@@ -309,7 +311,8 @@ class KubernetesBackend:
         return account
 
     def _tls_secret(self, wanted: Exposure, options: DeployOptions) -> pulumi.Input[str] | None:
-        """Name of the Secret with the exposure's certificate, which is registered where it is given as a pair."""
+        """Return the name of the Secret with the exposure's certificate; register the Secret if the certificate is
+        given as a pair."""
         if not isinstance(wanted.tls, TlsKeyPair):
             return wanted.tls
         return self._registrar.register(
@@ -320,7 +323,7 @@ class KubernetesBackend:
         ).object_name
 
     def _pod_context(self, workload: Workload, options: DeployOptions) -> PodContext:
-        """Registers the workload's files and secret values."""
+        """Register the workload's files and secret values."""
         mounted: dict[str, pulumi.Input[str]] = {}
         for one in workload.file_sets:
             if one.external_secret is not None:

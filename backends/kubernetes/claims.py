@@ -41,7 +41,7 @@ def claims(workload: StatefulService, storage_class: str | None) -> Iterator[Man
 
 
 def claim_template(volume: Volume) -> Manifest:
-    """The StatefulSet's template, which changes only with the volume's name."""
+    """Return the StatefulSet's template, which changes only with the volume's name."""
     return {"metadata": {"name": volume.name}, "spec": {**_spec(1), "storageClassName": MISSING_CLAIM_CLASS}}
 
 

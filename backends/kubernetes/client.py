@@ -1,8 +1,8 @@
-"""Whether the configured cluster is there, asked before the first resource.
+"""Checks that the configured cluster is reachable, before the first resource.
 
-The provider's own answer to an unreachable cluster is an error per resource; and it falls back on the kubeconfig of
-the environment where it is given none. A preview goes on without a cluster: the provider is then given a stand-in
-that refuses at once.
+The provider reports an unreachable cluster with one error per resource. If it gets no kubeconfig, it uses the one in
+the environment. A preview continues without a cluster: the provider then gets a stand-in that refuses connections at
+once.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class ClusterUnreachable(pulumi.RunError):
 
 
 def obstacle(settings: Kubernetes) -> str | None:
-    """What stands between here and the cluster, and what to do; None for nothing.
+    """Return why the cluster isn't reachable and how to fix it; None if it is.
 
-    It begins a TLS connection and asks no question: whether certificate and credentials are accepted, the provider
-    says. TCP alone would not do: a load balancer accepts connections for an API server that is gone.
+    It only starts a TLS connection; the provider checks the certificate and the credentials. A TCP connection isn't
+    enough: a load balancer accepts connections for an API server that is down.
     """
     if settings.kubeconfig is None:
         return f"{KUBECONFIG} is not set, and no other kubeconfig is used instead. {_set(KUBECONFIG, '~/.kube/config')}"
@@ -64,7 +64,7 @@ def obstacle(settings: Kubernetes) -> str | None:
 
 
 def stand_in(context: str | None) -> str:
-    """A kubeconfig without credentials whose server refuses at once: nothing listens on port 1."""
+    """Return a kubeconfig without credentials whose server refuses at once: nothing listens on port 1."""
     name = context or "none"
     return json.dumps(
         {
@@ -79,7 +79,7 @@ def stand_in(context: str | None) -> str:
 
 
 def _by_name(found: Any, plural: str, singular: str) -> dict[str, dict[str, Any]]:
-    """One of the kubeconfig's lists, as far as it has the form."""
+    """Return one of the kubeconfig's lists by name, as far as its format is valid."""
     listed = found.get(plural) if isinstance(found, dict) else None
     return {
         str(one["name"]): one[singular]
@@ -101,13 +101,13 @@ def _refusal(url: str, timeout_s: int) -> str | None:
     except (ConnectionResetError, ssl.SSLEOFError):
         return "it closes the connection"
     except ssl.SSLError:
-        return None  # an answer, whatever it says
+        return None  # Any response counts.
     except (OSError, ValueError) as error:
         return str(error)
 
 
 def _begin_tls(connection: socket.socket, name: str | None) -> None:
-    """Until both sides agree on a key, with whoever it is: nothing is sent that another should not see."""
+    """Complete the TLS handshake without verifying the server; no confidential data is sent."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

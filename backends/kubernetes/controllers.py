@@ -1,4 +1,4 @@
-"""What keeps a workload's pods running: a Deployment, a StatefulSet or a Job."""
+"""Controllers of a workload's pods: a Deployment, a StatefulSet or a Job."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SCHEDULE_AND_PULL_S = 120
 """Seconds in addition to a workload's start-up time, for scheduling and pulling the image."""
 
 TASK_PULL_TIMEOUT_S = 900
-"""Seconds granted to each pod of a task to pull its image. The update itself ends its wait `timeout_s` after the
-container has started; this ends the pod."""
+"""Seconds granted to each pod of a task to pull its image. The update itself stops waiting `timeout_s` after the
+container has started; this deadline kills the pod."""
 
 AUTOSCALED_ANNOTATION = {"pti-calendar/replicas": "autoscaler"}
 """Annotation of a Deployment that an autoscaler controls. It makes a difference if autoscaling is removed and the
@@ -27,7 +27,7 @@ number of replicas is the same as before it; without a difference, the update wo
 REPLICAS_FIELD = "spec.replicas"
 
 MIN_READY_S = 5
-"""Seconds a new pod must stay ready before the next old one goes."""
+"""Seconds that a new pod must be ready before the next old one is stopped."""
 
 MAX_ATTEMPTS = 3
 """Maximum of pods of a task: the first may start before its node enforces a new network policy."""
@@ -52,7 +52,7 @@ def deployment(workload: Service, template: Manifest) -> Manifest:
         "revisionHistoryLimit": 3,
         "progressDeadlineSeconds": _startup_s(workload) + SCHEDULE_AND_PULL_S,
         "template": template,
-        # With autoscaling, the number to begin with: see `externally_managed_fields`.
+        # With autoscaling, this is the initial number: see `externally_managed_fields`.
         "replicas": workload.min_replicas,
     }
     return manifest(
@@ -68,9 +68,10 @@ def deployment(workload: Service, template: Manifest) -> Manifest:
 def externally_managed_fields(workload: Workload) -> list[str]:
     """Return the fields of a controller that another controller sets once it exists.
 
-    The autoscaler and the program would set the number of replicas in turn (pulumi/pulumi-kubernetes#2491). It can't
-    be left out either: the API server takes away a field that its only owner leaves out, and the default is one pod
-    (kubernetes/kubernetes#67135). Ignored, the provider applies the number that is there until the autoscaler owns it.
+    The autoscaler and the program would set the number of replicas in turn (pulumi/pulumi-kubernetes#2491). The field
+    can't be omitted either: the API server removes a field that its only owner omits, and the default is one pod
+    (kubernetes/kubernetes#67135). With the field ignored, the provider applies the current number until the autoscaler
+    owns it.
     """
     return [REPLICAS_FIELD] if isinstance(workload, Service) and workload.autoscaling else []
 
@@ -81,9 +82,9 @@ def stateful_set(workload: StatefulService, template: Manifest) -> Manifest:
         "selector": {"matchLabels": labels.selector(workload.name)},
         "serviceName": f"{workload.name}-peers",
         "replicas": workload.replicas,
-        # OrderedReady waits for ever for a pod that can't become ready, also once a right template is back
-        # (kubernetes/kubernetes#67250); and members of one group wait for each other, so that the first alone wouldn't.
-        # Updates go one by one either way.
+        # OrderedReady waits forever for a pod that can't become ready, even after the template is corrected
+        # (kubernetes/kubernetes#67250). Members of one group wait for each other, so that the first one alone would
+        # never become ready. Updates replace one pod at a time either way.
         "podManagementPolicy": "Parallel",
         "updateStrategy": {"type": "RollingUpdate"},
         "revisionHistoryLimit": 3,

@@ -45,7 +45,7 @@ def http_routes(exposure: Exposure) -> Iterator[Manifest]:
     An update waits until the Gateway accepts them.
 
     Raises:
-        WorkloadError: no Gateway is set, or a certificate is set, which the Gateway must hold.
+        WorkloadError: no Gateway is set, or a certificate is set, which the Gateway must have itself.
     """
     if exposure.gateway is None:
         raise WorkloadError(f"exposure {exposure.name!r}: the Gateway API requires the name of a Gateway")

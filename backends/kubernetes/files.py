@@ -16,7 +16,7 @@ from backends.kubernetes.manifest import Manifest, manifest
 from workloads import FileSet, TlsKeyPair, Workload, WorkloadError
 
 MAX_BYTES = 1024 * 1024
-"""Bytes that one ConfigMap or Secret holds."""
+"""Maximum size in bytes of one ConfigMap or Secret."""
 
 
 def files(workload: Workload, file_set: FileSet) -> Manifest:

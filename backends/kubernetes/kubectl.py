@@ -17,7 +17,7 @@ NOT_INSTALLED = (
 
 
 class KubectlError(Exception):
-    """kubectl is missing, fails or takes too long. The message is its own."""
+    """kubectl is missing, fails or takes too long. The message is kubectl's own."""
 
 
 def available() -> bool:

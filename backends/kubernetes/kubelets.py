@@ -12,8 +12,8 @@ from workloads import Workload
 RBAC_GROUP = "rbac.authorization.k8s.io"
 
 KUBELET_PORTS = (443, 6443, 10250)
-"""Ports of the API server, through its Service and directly, and of the kubelets. Their addresses aren't known to a
-policy."""
+"""Ports of the API server, through its Service and directly, and of the kubelets. A network policy can't select their
+addresses."""
 
 
 def node_metrics_rbac(workload: Workload, namespace: str) -> list[Manifest]:

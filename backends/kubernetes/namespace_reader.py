@@ -20,7 +20,7 @@ WATCHED_RESOURCES = {
 """API group to resources."""
 
 API_SERVER_PORTS = (443, 6443)
-"""Its ports, through its Service and directly. Its address isn't known to a policy."""
+"""Its ports, through its Service and directly. A network policy can't select its address."""
 
 
 def namespace_reader_rbac(workload: Workload) -> list[Manifest]:

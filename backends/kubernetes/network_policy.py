@@ -1,4 +1,4 @@
-"""Network policies. Every connection that isn't declared here is denied."""
+"""Network policies. Network policies: every connection that isn't declared here is denied."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PRIVATE_RANGES = {
     "0.0.0.0/0": ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"],
     "::/0": ["fc00::/7", "fe80::/10"],
 }
-"""Private, shared and link-local ranges: pods, nodes, and the clouds' metadata services among them."""
+"""Private, shared and link-local ranges, including pods, nodes, and the clouds' metadata services."""
 
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 ACME_SOLVER_LABELS = {"acme.cert-manager.io/http01-solver": "true"}

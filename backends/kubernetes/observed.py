@@ -27,7 +27,7 @@ OPERATOR_SELECTORS: Mapping[str, Mapping[str, str]] = {
         "jobs,pods,persistentvolumeclaims": postgres_cluster.CLUSTER_LABEL,
     }
 }
-"""What else is asked for a kind that an operator runs. A cluster without the operator doesn't know it."""
+"""Additional kinds to query for a kind that an operator manages. A cluster without the operator doesn't have them."""
 
 POLL_S = 2.0
 """Minimum of seconds between two queries."""
@@ -43,14 +43,14 @@ class ObservedObjects:
         self._objects = SharedQuery(self._all, poll_s=POLL_S)
 
     def include(self, kind: str) -> None:
-        """Ask for what belongs to a controller of this kind, too."""
+        """Also query the objects that belong to a controller of this kind."""
         self._selectors |= OPERATOR_SELECTORS.get(kind, {})
 
     async def objects(self, since: float) -> list[Object]:
         """Return the objects as they were after `since` (of `monotonic`).
 
         Raises:
-            kubectl.KubectlError: the cluster refuses, or doesn't answer.
+            kubectl.KubectlError: the cluster refuses, or doesn't respond.
         """
         return await self._objects.after(since)
 
@@ -64,7 +64,7 @@ class ObservedObjects:
         return listed
 
     async def warnings(self, *fields: str) -> list[Object]:
-        """Return the events of type Warning that match field selectors; none if the cluster doesn't answer."""
+        """Return the events of type Warning that match field selectors; none if the cluster doesn't respond."""
         selected = ",".join(("type=Warning", *fields))
         arguments = ("get", "events", "--field-selector", selected, "--output", "json")
         try:

@@ -1,11 +1,11 @@
 """Checks who owns an existing object, before the provider adopts it.
 
-The provider creates an object with server-side apply (`upsert_existing_objects`): one of that name that is there
-already is taken over and overwritten, whoever made it. That is wanted for what a killed update of this stack left
-behind, and for what outlived the stack; anything else is refused, in a preview, too. Every object therefore carries
-the stack in the label `app.kubernetes.io/instance`.
+The provider creates an object with server-side apply (`upsert_existing_objects`): an existing object of that name is
+adopted and overwritten, whoever created it. That is intended for leftovers of a killed update of this stack, and for
+objects that outlived the stack; any other object is refused, also in previews. Every object therefore carries the stack
+in the label `app.kubernetes.io/instance`.
 
-kubectl is asked, once per kind, and only if something is to be created. The provider has no function for it.
+kubectl is called once per kind, and only if an object is to be created. The provider has no function for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from settings.backend import Kubernetes
 from workloads import WorkloadError
 
 UNKNOWN_KIND = ("the server doesn't have a resource type", "no matches for kind")
-"""kubectl's messages for a kind without a CRD in the cluster, which then has no object of it."""
+"""kubectl's messages for a kind without a CRD in the cluster, which then has no objects of it."""
 
 Labels = Mapping[str, str]
 
@@ -47,7 +47,7 @@ class Ownership:
         self._refuse = pulumi.ResourceHook("kubernetes-refuse-foreign-object", self._check, in_previews)
 
     def before_create(self, kind: str, name: str, *, retain: bool) -> pulumi.ResourceHook:
-        """The hook of an object with a name of its own; a retained one outlives the stack."""
+        """Return the hook of an object with a fixed name; a retained object outlives the stack."""
         if retain:
             self._retained.add((kind, name))
         return self._refuse
@@ -60,7 +60,7 @@ class Ownership:
             if (found := (await self._listed(resource)).get(name)) is None:
                 return
             if not pulumi.runtime.is_dry_run():
-                # The same update may have deleted it meanwhile, to replace it.
+                # The same update may have deleted it meanwhile to replace it.
                 found = await self._labels(resource, name)
         except KubectlError as error:
             if not pulumi.runtime.is_dry_run():
@@ -74,7 +74,7 @@ class Ownership:
                 f"{kind} {name!r} exists and will be adopted or replaced. Its claims are kept in both cases."
             )
             if labels.lacks_instance(found):
-                return  # an earlier release's, which may be about to be replaced
+                return  # It belongs to an earlier release, and may be about to be replaced.
         if owner := foreign_owner(found, self._instance, retain=(kind, name) in self._retained):
             raise WorkloadError(self._refusal(resource, kind, name, owner))
 
@@ -85,7 +85,7 @@ class Ownership:
         return await self._lists[resource]
 
     async def _list(self, resource: str) -> Mapping[str, Labels]:
-        # Their labels alone: a list of Secrets would hold their values.
+        # Only their labels: a list of Secrets would contain their values.
         each = r'{range .items[*]}{.metadata.name}{"\t"}{.metadata.labels}{"\n"}{end}'
         try:
             found = await self._threads.run(kubectl.read, self._settings, "get", resource, f"--output=jsonpath={each}")
@@ -128,9 +128,9 @@ class Ownership:
 def foreign_owner(found: Labels, instance: str, *, retain: bool) -> str | None:
     """Return the owner of an object by its labels; None if it is this stack's.
 
-    Releases before the label left what they kept without it; that is taken back, since nothing ever deletes it. A
-    StatefulSet gives its selector's labels to a claim that it makes in the place of a missing one: what is wrong with
-    that is said where its change fails (`Rollouts.claim_error_hook`).
+    Releases before the label created retained objects without it; these are adopted, because nothing ever deletes them.
+    A StatefulSet adds its selector's labels to a claim that it creates in place of a missing one; the update of that
+    claim reports the problem (`Rollouts.claim_error_hook`).
     """
     if labels.INSTANCE in found:
         return None if found[labels.INSTANCE] == instance else f"{found[labels.INSTANCE]!r}"
@@ -142,6 +142,6 @@ def foreign_owner(found: Labels, instance: str, *, retain: bool) -> str | None:
 
 
 def _kubectl_resource(kind: str, api_version: str) -> str:
-    """A kind as kubectl takes it, in this version of the API."""
+    """Return a kind in kubectl's notation, with its API version."""
     group, _, version = api_version.rpartition("/")
     return f"{kind}.{version}.{group}"

@@ -14,7 +14,7 @@ from backends.kubernetes.manifest import Manifest, cores, mebibytes
 from workloads import Check, Endpoint, Exec, HttpGet, LongRunning, Service, Task, Workload
 
 DRAIN_S = 5
-"""Seconds for which a terminating pod still serves, because callers learn of its termination later."""
+"""Seconds for which a terminating pod continues to serve, because callers learn of its termination later."""
 
 WORLD_READABLE = 0o444
 GROUP_READABLE = 0o440
@@ -28,10 +28,10 @@ class PodContext:
     """Reference with the mirror's prefix."""
 
     files: Mapping[str, pulumi.Input[str]]
-    """File set to the ConfigMap or Secret that holds it."""
+    """Maps each file set to the ConfigMap or Secret that contains it."""
 
     has_native_sleep: bool = False
-    """Whether the kubelets know the lifecycle action `sleep`."""
+    """Whether the kubelets support the lifecycle action `sleep`."""
 
 
 def pod_template(workload: Workload, context: PodContext) -> Manifest:
@@ -57,8 +57,8 @@ def pod_template(workload: Workload, context: PodContext) -> Manifest:
         "containers": [_container(workload, context)],
     }
     if _has_exec_probes(workload):
-        # A check that is killed leaves its children to process 1. PostgreSQL in its place takes such a stranger's exit
-        # for the crash of a server process, and restarts everything (docker-library/postgres#1349).
+        # When a check is killed, its children are reparented to process 1. If that is PostgreSQL, it takes the exit of
+        # such a child for the crash of a server process, and restarts all of them (docker-library/postgres#1349).
         spec["shareProcessNamespace"] = True
     if volumes := _volumes(workload, context):
         spec["volumes"] = volumes
@@ -78,7 +78,7 @@ def pod_template(workload: Workload, context: PodContext) -> Manifest:
 
 
 def _has_exec_probes(workload: Workload) -> bool:
-    """Whether the kubelet runs a command in the container, again and again."""
+    """Return whether the kubelet periodically runs a command in the container."""
     probes = (workload.readiness, workload.liveness) if isinstance(workload, LongRunning) else ()
     return any(isinstance(one.check, Exec) for one in probes if one)
 
@@ -119,7 +119,7 @@ def _container(workload: Workload, context: PodContext) -> Manifest:
     }
     container |= {key: value for key, value in optional.items() if value}
     if _needs_drain(workload):
-        # An image without the command stops at once (docs/service-contract.md).
+        # Without the command in the image, the container stops at once (docs/service-contract.md).
         by_command = {"exec": {"command": ["sleep", str(DRAIN_S)]}}
         container["lifecycle"] = {
             "preStop": {"sleep": {"seconds": DRAIN_S}} if context.has_native_sleep else by_command
@@ -137,7 +137,7 @@ def _probes(workload: Workload) -> Manifest:
     if ready:
         probes["readinessProbe"] = _probe(ready.check, ready.period_s, ready.timeout_s, ready.failures)
     if ready and alive:
-        # As often as readiness, which isn't asked before this one has answered.
+        # The same interval as readiness, which doesn't run before this one has succeeded.
         startup = math.ceil(alive.startup_s / ready.period_s)
         probes["startupProbe"] = _probe(alive.check, ready.period_s, alive.timeout_s, startup)
         probes["livenessProbe"] = _probe(alive.check, alive.period_s, alive.timeout_s, alive.failures)

@@ -55,7 +55,7 @@ def cluster(
 
     A commit waits for half of the replicas. This alone doesn't protect it: if the primary and other replicas are lost,
     the remaining one may lack the commit. So the operator promotes a replica only if it sees enough of them that one
-    must have every commit. Otherwise an operator (a person) must decide."""
+    must have every commit. Otherwise a human operator must decide."""
     memory = mebibytes(wanted.memory_mib)
     storage = {"size": f"{wanted.size_gib}Gi"}
     postgresql: Manifest = {"parameters": dict(wanted.parameters)}
@@ -129,9 +129,9 @@ def servers(wanted: PostgresCluster) -> Manifest:
 def policy(wanted: PostgresCluster, *, dns_cidrs: Iterable[str]) -> Manifest:
     """Return the network policy of the cluster's pods.
 
-    Callers of the database and of its metrics; the operator and the instances among each other (both ports are in
-    CloudNativePG's page on networking); and the API server, to which each instance reports. A policy knows no name
-    for that one, so its ports are open to any address.
+    It admits clients of the database and its metrics, and connections among the operator and the instances (both ports
+    are in CloudNativePG's page on networking), and allows connections to the API server, to which each instance
+    reports. A policy can't select the API server, so its ports are allowed for every address.
     """
     rule, pod_peer = network_policy.rule, network_policy.pod_peer
     cluster_pods, cluster_ports = [pod_peer(selector(wanted.name))], [POSTGRES_PORT, STATUS_PORT]

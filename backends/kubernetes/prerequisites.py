@@ -1,4 +1,4 @@
-"""What the cluster must have before an update changes anything: CRDs, a storage class, metrics.
+"""Prerequisites that the cluster must meet before an update changes anything: CRDs, a storage class, metrics.
 
 They are checked once the cluster responds, in previews, too. Nothing is refused if kubectl can't answer.
 """
@@ -33,8 +33,8 @@ PRODUCT_BY_GROUP: Mapping[str, str] = {
 """API group to the software that provides it."""
 
 MIN_NATIVE_SLEEP_VERSION = (1, 33)
-"""Version of the API server from which on every kubelet knows the lifecycle action `sleep`: it is on by default since
-1.30, and a kubelet is at most three minor versions older than its API server."""
+"""Version of the API server from which on every kubelet supports the lifecycle action `sleep`: it is enabled by default
+since 1.30, and a kubelet is at most three minor versions older than its API server."""
 
 
 class Prerequisites:
@@ -53,7 +53,7 @@ class Prerequisites:
         """Make sure that the cluster serves an object's API.
 
         Raises:
-            WorkloadError: it doesn't; the message says what to install.
+            WorkloadError: it doesn't; the message names the software to install.
         """
         api_version = str(manifest["apiVersion"])
         group = api_version.partition("/")[0]

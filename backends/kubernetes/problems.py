@@ -37,12 +37,12 @@ class Problem:
     """For instance `pod redis-0, container redis`."""
 
     kind: str
-    """The same for all reasons that take turns, such as ErrImagePull and ImagePullBackOff."""
+    """The same for alternating reasons, such as ErrImagePull and ImagePullBackOff."""
 
     reason: str
     message: str
     tolerated_s: float | None = None
-    """Seconds it may last until the rollout counts as failed; None: until the rollout's time is up."""
+    """Seconds it may last until the rollout counts as failed; None: until the rollout's timeout."""
 
     is_expected: bool = False
     """Whether it is normal during a start, such as storage being provisioned. It is only reported after a timeout."""
@@ -61,7 +61,7 @@ def pod_problems(pod: Object, restarts_before: Mapping[str, int]) -> Iterator[Pr
 
     Args:
         pod: the object.
-        restarts_before: restarts of its containers that had happened when the update began to wait.
+        restarts_before: restarts of its containers before the update began to wait.
     """
     name, status = pod["metadata"]["name"], pod.get("status", {})
     for condition in status.get("conditions", []):
@@ -135,7 +135,7 @@ def _container_problems(where: str, pod: Object, container: Object, restarts_bef
     elif ended := _last_termination(container):
         count, is_running = container.get("restartCount", 0), "running" in container["state"]
         is_loop = count >= CRASH_LOOP_RESTARTS and count > restarts_before and not is_running
-        # The kubelet reports the back-off a moment after the end.
+        # The kubelet reports the back-off a moment after the exit.
         shown = "OOMKilled" if ended.get("reason") == "OOMKilled" else reason or (CRASH_LOOP if is_loop else "ended")
         text = f"{_memory_limit(pod, container['name'])}{last_lines(container)}" if shown == "OOMKilled" else ""
         yield Problem(where, "crash", shown, text or last_lines(container), 0 if is_loop else None)

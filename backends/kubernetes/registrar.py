@@ -25,18 +25,18 @@ from workloads import Fixed, WorkloadError
 
 DEFAULT_DENY_NAME = "default-deny"
 CLUSTER_SCOPED_KINDS = ("ClusterRole", "ClusterRoleBinding")
-"""Kinds that belong to no namespace."""
+"""Kinds that aren't namespaced."""
 
 REPLACED_KINDS = ("StatefulSet",)
-"""Kinds with fields that can't change, under a name that stays: the old object is deleted before the new one is made.
+"""Kinds with immutable fields and fixed names: the old object is deleted before the new one is created.
 
-In a preview the old one is still there, and the API server refuses the dry run of the new one ("updates to statefulset
-spec … are forbidden"). The provider does without that dry run if a value isn't known yet.
+In a preview the old one still exists, and the API server refuses the dry run of the new one ("updates to statefulset
+spec … are forbidden"). The provider skips the dry run if a value is unknown.
 """
 
 UNPREVIEWED_LABEL = f"{labels.PLATFORM}/unpreviewed"
-"""Label of such an object in previews alone, whose value isn't known. Its change is ignored: a preview that updates the
-object, or leaves it as it is, is what it would be without."""
+"""Label of such an object with an unknown value, set in previews only. Its change is ignored, so a preview that updates
+or keeps the object gives the same result without it."""
 
 MOVE_INSTRUCTIONS = (
     "Restore the old value. To use another cluster or namespace, create another stack and move the data to it."
@@ -104,8 +104,8 @@ class ManifestRegistrar:
         """False in a preview without the cluster."""
 
         self.adopts_existing = True
-        """Whether objects of this stack that the state doesn't know are taken back; else the API server refuses them.
-        False without kubectl, which is needed to tell them from others'."""
+        """Whether existing objects of this stack that aren't in the state are adopted; otherwise the API server refuses
+        them. False without kubectl, which is needed to check their owner."""
 
     def register(
         self,
@@ -172,7 +172,7 @@ class ManifestRegistrar:
         if kind in REPLACED_KINDS:
             if pulumi.runtime.is_dry_run():
                 object_labels[UNPREVIEWED_LABEL] = pulumi.UNKNOWN
-            # In an update as well: a saved plan requires the same options.
+            # In an update as well, because a saved plan requires the same options.
             opts.ignore_changes = [*(opts.ignore_changes or ()), f'metadata.labels["{UNPREVIEWED_LABEL}"]']
         if self.reachable and self.adopts_existing and "name" in metadata:
             hooks = copy.copy(opts.hooks) if opts.hooks else pulumi.ResourceHookBinding()
@@ -187,15 +187,15 @@ class ManifestRegistrar:
         known = self.reachable and self._settings.kubeconfig is not None
         return kubernetes.Provider(
             "kubernetes",
-            # The plugin reads `~` itself: the same text for everyone leaves the provider unchanged in the preview.
+            # The plugin expands `~` itself: the same text for all users leaves the provider unchanged in the preview.
             kubeconfig=self._settings.kubeconfig if known else stand_in(self._settings.context),
             context=self._settings.context,
             # Without it, a changed server address or certificate would replace the whole platform.
             cluster_identifier=f"pti-calendar/{self._settings.context}",
-            # No timeout here: it would also end every watch, and calls that wait for an admission webhook.
+            # No timeout here: it would also end every watch, and requests that wait for an admission webhook.
             kube_client_settings=kubernetes.KubeClientSettingsArgs(qps=50, burst=100),
-            # What a killed update left behind, and what outlived an earlier stack, is taken back instead of refused.
-            # `Ownership` keeps it from anybody else's objects, `backends.addresses` from a later deletion.
+            # Leftovers of a killed update, and objects that outlived an earlier stack, are adopted instead of refused.
+            # `Ownership` excludes objects of other owners, and `backends.addresses` prevents a later deletion.
             upsert_existing_objects=self.adopts_existing,
             # The program owns the fields that it sets. Other managers keep the rest, such as replicas.
             enable_patch_force=True,
@@ -203,7 +203,8 @@ class ManifestRegistrar:
 
     @functools.cached_property
     def _namespace(self) -> list[KubernetesObject]:
-        """The namespace, closed for every connection. Another one, or one of another cluster, would begin empty."""
+        """Return the namespace, which denies every connection by default. If it were replaced, or in another cluster,
+        every store would start empty."""
         place = [
             Fixed("kubernetes.namespace", self._settings.namespace, MOVE_INSTRUCTIONS),
             Fixed("kubernetes.context", self._settings.context or "", MOVE_INSTRUCTIONS),
@@ -233,8 +234,8 @@ def _text(value: Any) -> str | None:
 
 
 def _known(value: str | None) -> Any:
-    """Return a value that the API server assigns. In a preview a missing one is unknown: as None it would be part of a
-    saved plan, which the update would then violate."""
+    """Return a value that the API server assigns. In a preview a missing value is unknown: with None, a saved plan
+    would contain it, and the update would violate the plan."""
     return pulumi.UNKNOWN if value is None and pulumi.runtime.is_dry_run() else value
 
 

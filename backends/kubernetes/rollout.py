@@ -1,9 +1,9 @@
-"""The records of which rollouts have succeeded, and the hooks that wait for them.
+"""The records of successful rollouts, and the hooks that wait for them.
 
-The provider's own wait ends when all pods are ready or its time is up, whatever the pods report meanwhile. So it
-doesn't wait (`controllers.NO_WAIT`). A record of its own comes after the controller, and its hook waits: a failed wait
-leaves no record, and the next update goes on waiting, though nothing else has changed. `backends/docker/readiness.py`
-does the same for containers. kubectl is asked about all rollouts at once.
+The provider's own wait ends when all pods are ready or at its timeout, whatever the pods report meanwhile. It is
+therefore disabled (`controllers.NO_WAIT`). A separate record follows the controller, and its hook waits: a failed wait
+leaves no record, so the next update continues to wait even if nothing else has changed. `backends/docker/readiness.py`
+does the same for containers. One kubectl query covers all rollouts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WAKE_ANNOTATION = "pti-calendar/woken"
 
 
 class Rollouts:
-    """The records of which rollouts have succeeded, and the hooks that wait for them."""
+    """The records of successful rollouts, and the hooks that wait for them."""
 
     def __init__(self, settings: Kubernetes) -> None:
         self._settings = settings
@@ -45,7 +45,7 @@ class Rollouts:
         self._explain_claim = pulumi.ErrorHook("kubernetes-explain-claim", self._explain_failed_claim)
 
     def record(self, awaited: Awaited, controller: KubernetesObject, options: DeployOptions) -> pulumi.Stash:
-        """Register the record of a controller, which is there once its rollout has succeeded."""
+        """Register the record of a controller, which exists once its rollout has succeeded."""
         name = f"{awaited.name}-ready"
         self._awaited[name] = awaited
         self._observed.include(awaited.kind)
@@ -66,7 +66,8 @@ class Rollouts:
 
     @property
     def claim_error_hook(self) -> pulumi.ErrorHook:
-        """The hook of a claim: the API server refuses to change what a StatefulSet has made in its place."""
+        """Return the hook of a claim: the API server refuses to change a claim that a StatefulSet created in its
+        place."""
         return self._explain_claim
 
     async def _wait_for_rollout(self, hook: pulumi.ResourceHookArgs) -> None:
@@ -100,7 +101,7 @@ class Rollouts:
         await self._threads.run(kubectl.read, self._settings, *arguments)
 
     async def _wake(self, kind: str, name: str) -> None:
-        """Make a controller look at its pods now: a change of its object ends the pause that follows a refusal."""
+        """Make a controller check its pods now: a change of its object ends the back-off that follows a refusal."""
         for annotation in (f"{WAKE_ANNOTATION}=true", f"{WAKE_ANNOTATION}-"):
             arguments = ("annotate", f"{kind.lower()}/{name}", "--overwrite", annotation)
             await self._threads.run(kubectl.read_or_empty, self._settings, *arguments)

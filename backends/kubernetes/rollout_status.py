@@ -40,7 +40,7 @@ STUCK_PHASES = {
 
 @dataclass(frozen=True)
 class Rollout:
-    """A Deployment, a StatefulSet, a Job or a PostgreSQL cluster at one moment."""
+    """State of a Deployment, a StatefulSet, a Job or a PostgreSQL cluster at one moment."""
 
     is_done: bool = False
     failure: str = ""
@@ -69,7 +69,7 @@ class Rollout:
 
     @property
     def running(self) -> set[str]:
-        """The names of pods whose container runs."""
+        """Return the names of pods with a running container."""
         return {pod["metadata"]["name"] for pod in self.pods if any("running" in state for state in _states(pod))}
 
     def all_problems(self, restarts_before: Mapping[str, Mapping[str, int]]) -> Iterator[Problem]:
@@ -91,7 +91,7 @@ class Rollout:
 
 
 def rollout(kind: str, name: str, uid: str | None, objects: Iterable[Object]) -> Rollout | None:
-    """Return how far a controller's rollout is; None if there is no such controller."""
+    """Return the progress of a controller's rollout; None if the controller doesn't exist."""
     listed = list(objects)
     for one in listed:
         if one["kind"] == kind and one["metadata"]["name"] == name and uid in (None, one["metadata"]["uid"]):
@@ -180,7 +180,7 @@ def _postgres_cluster(one: Object, objects: list[Object]) -> Rollout:
     return Rollout(
         is_done=phase == HEALTHY_PHASE and ready >= wanted and len(newest) == len(servers),
         summary=f"{ready} of {wanted} servers ready" + (f": {phase}" if phase else ""),
-        # Those of Jobs, too, which make the data directories.
+        # Including those of Jobs, which create the data directories.
         pods=[pod for pod in pods if pod not in servers or pod in newest],
         never_started_pods=[pod for pod in servers if never_started(pod)],
         claims=[found for found in own if found["kind"] == "PersistentVolumeClaim"],
@@ -215,7 +215,7 @@ def _present(pods: list[Object]) -> list[Object]:
 
 
 def _leaving(pod: Object) -> Problem:
-    """Return the problem that a pod is deleted and still there: its successor has its name, so it can't start."""
+    """Return the problem that a pod is still terminating: its successor has the same name, so it can't start."""
     finalizers = ", ".join(pod["metadata"].get("finalizers", []))
     message = f"kept by its finalizers ({finalizers})" if finalizers else "it hasn't ended, or its node doesn't answer"
     return Problem(f"pod {pod['metadata']['name']}", "deletion", "Terminating", message, is_expected=True)

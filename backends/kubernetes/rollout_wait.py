@@ -27,15 +27,15 @@ PULL_LIMIT_S = 900
 
 GONE_TIMEOUT_S = 20
 WAKE_AFTER_S = 5.0
-"""Seconds without all pods after which their controller is made to try again. After refusals of the API server it
-pauses for up to 16 minutes, also once the cause is gone (`DefaultTypedControllerRateLimiter` of client-go)."""
+"""Seconds without all pods after which their controller is triggered to try again. After refusals by the API server it
+backs off for up to 16 minutes, even if the cause has been fixed (`DefaultTypedControllerRateLimiter` of client-go)."""
 
 MAX_EVENT_AGE = timedelta(seconds=60)
 """Maximum age of an event that counts; allows for clock differences."""
 
 RUNBOOK_SECTION = "docs/runbook.md#a-rollout-fails"
 MAX_SHOWN_PROBLEMS = 6
-"""Maximum of problems in an error: pods of one workload mostly have the same."""
+"""Maximum number of problems in an error: pods of one workload usually have the same."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Awaited:
 
     @staticmethod
     def of(workload: Workload) -> Awaited:
-        """Return what is waited for with a workload."""
+        """Return the details of the wait for a workload."""
         progress_commands: dict[str, tuple[str, ...]] = {}
         if isinstance(workload, StatefulService) and workload.volumes and workload.readiness:
             check = workload.readiness.check

@@ -23,8 +23,8 @@ def services(workload: Workload) -> Iterator[Manifest]:
 
     - `<name>`, all its ports, for callers;
     - `<name>-peers`, a name per pod, for the pods of a stateful workload;
-    - `<name>-pods`, the addresses of all pods, where Prometheus has to ask each one;
-    - `<name>-public`, a load balancer, where users come in.
+    - `<name>-pods`, the addresses of all pods, if Prometheus must scrape each one;
+    - `<name>-public`, a load balancer for users.
     """
     inside = [_port(port, port.number) for port in workload.ports if not port.admin_only]
     if inside:

@@ -36,7 +36,7 @@ def tls_certificate(settings: Tls, hosts: Sequence[str], backend: Backend, *, pa
 
 
 def file_set(obtained: TlsSource, directory: str) -> FileSet:
-    """The files `tls.crt` and `tls.key` in a directory."""
+    """Return the files `tls.crt` and `tls.key` in a directory."""
     if isinstance(obtained, str):
         return FileSet(name="certificate", directory=directory, external_secret=obtained, secret=True)
     files = {"tls.crt": obtained.certificate, "tls.key": obtained.private_key}
@@ -45,7 +45,7 @@ def file_set(obtained: TlsSource, directory: str) -> FileSet:
 
 def _self_signed(hosts: Sequence[str], parent: pulumi.Resource) -> TlsKeyPair:
     """Return a self-signed certificate. In its last month, the next update renews it."""
-    # Here, since no other source has a use for the provider.
+    # Imported here, because no other source needs the provider.
     import pulumi_tls as tls
 
     key = tls.PrivateKey(

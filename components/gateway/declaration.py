@@ -1,7 +1,7 @@
 """Kong's declarative file, generated from the table of services.
 
-Its entities: https://developer.konghq.com/gateway/entities/. It is written as JSON, which is YAML too.
-tests/gateway/kong_behaviour.yaml records what Kong does with it.
+Its entities: https://developer.konghq.com/gateway/entities/. It is written as JSON, which is also YAML.
+tests/gateway/kong_behaviour.yaml records Kong's behaviour with it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from settings.gateway import RateLimit
 from workloads import HOST_GATEWAY
 
 INTERNAL = "internal"
-"""Name of the route that answers 404 for paths that are internal to the platform."""
+"""Name of the route that answers 404 for internal paths."""
 
 PUBLIC_SUFFIX = ".public-"
-"""`user.public-0` is the first public path of `user`. No workload's name has a dot; Prometheus drops what follows."""
+"""`user.public-0` is the first public path of `user`. Workload names have no dots; Prometheus drops the part after the
+dot."""
 
 
 def api_path(service: str) -> str:
@@ -42,7 +43,7 @@ class Upstream:
     """Whether it runs on the developer's machine."""
 
     public_paths: tuple[str, ...] = ()
-    """Paths, below the service's own, that need no token; each with everything below it."""
+    """Paths below the service's own that need no token; each includes everything below it."""
 
     @property
     def host(self) -> str:
@@ -83,7 +84,7 @@ def document(configuration: Configuration, jwt_secret: str, redis_password: str 
         "plugins": [
             {"name": "correlation-id", "config": {"header_name": "X-Correlation-ID", "echo_downstream": True}},
             {"name": "prometheus", "config": _all_metrics()},
-            # An empty list of origins means any to the plugin; without it, browsers let none in.
+            # The plugin treats an empty list of origins as "any"; without the plugin, browsers allow none.
             *([{"name": "cors", "config": _cors(configuration.cors_origins)}] if configuration.cors_origins else []),
             {"name": "rate-limiting", "config": _rate_limiting(configuration, redis_password)},
         ],
@@ -93,8 +94,8 @@ def document(configuration: Configuration, jwt_secret: str, redis_password: str 
 def _services(upstream: Upstream) -> list[dict[str, Any]]:
     """Return the Kong services of `/api/<service>/`, which needs a token, and of its public paths, which don't.
 
-    Each public path is a Kong service of its own, whose path is put before what is left of the request's: the service
-    sees the paths it knows either way.
+    Each public path is a separate Kong service, whose path is prepended to the rest of the request's path, so that the
+    service receives the same paths either way.
     """
     prefix = api_path(upstream.name)
     guarded = _service(upstream, upstream.name, [f"{prefix}/"], "/")
@@ -125,17 +126,19 @@ def _service(upstream: Upstream, name: str, paths: Sequence[str], upstream_path:
         "read_timeout": timeouts.KONG.answer_s * 1000,
         "write_timeout": timeouts.KONG.answer_s * 1000,
         "retries": timeouts.RETRIES,
-        # Bodies pass through as they come: Kong would file what is larger than 8 KiB in its prefix, which is memory.
+        # Request bodies are streamed: otherwise Kong would buffer bodies above 8 KiB in files below its prefix, which
+        # is in memory.
         "routes": [{"name": name, "paths": [*paths], "strip_path": True, "request_buffering": False}],
     }
 
 
 def _internal() -> dict[str, Any]:
-    """The route that closes the internal paths of every service, whatever the token and however they are spelled.
+    """Return the route that blocks the internal paths of every service in every spelling, with or without a token.
 
-    Kong normalises `//`, `/./`, `..` and needless escapes before it matches. What it leaves and some server may drop
-    is in the expression: letter case, `;parameters`, dots, spaces, empty segments. An encoded slash or backslash is
-    refused anywhere, since only the service would decode it. The expression has no look-around: Kong's router has none.
+    Kong normalises `//`, `/./`, `..` and needless escapes before it matches. The expression covers variations that Kong
+    keeps and some servers ignore: letter case, `;parameters`, dots, spaces, empty segments. An encoded slash or
+    backslash is refused everywhere, because only the service would decode it. The expression has no look-around: Kong's
+    router has none.
     """
     dropped = r"(?:[^a-z0-9%;]|%(?:[01][0-9a-f]|20|2e|3b|7f)|;[^/]*/)*"
     names = "|".join(INTERNAL_PATHS)
@@ -178,7 +181,7 @@ def _cors(origins: Sequence[str]) -> dict[str, Any]:
 
 
 def _rate_limiting(configuration: Configuration, password: str | None) -> dict[str, Any]:
-    """Counted in Redis, for all replicas together; if Redis is unavailable, requests pass."""
+    """Return the plugin that counts in Redis, for all replicas together; if Redis is unavailable, requests pass."""
     limit, redis = configuration.rate_limit, configuration.redis.inside
     return {
         "minute": limit.per_minute,
@@ -191,7 +194,8 @@ def _rate_limiting(configuration: Configuration, password: str | None) -> dict[s
             "port": redis.port,
             "ssl": redis.tls,
             "ssl_verify": redis.tls,
-            # The name that the certificate must have. Kong refuses an address: settings/consistency.py does before it.
+            # The name that the certificate must contain. Kong refuses an IP address, and settings/consistency.py
+            # refuses it earlier.
             **({"server_name": redis.host} if redis.tls else {}),
             "timeout": timeouts.REDIS_MS,
             **({"password": password} if password else {}),

@@ -31,15 +31,15 @@ class GatewayArgs:
     settings: GatewaySettings
     edge: EdgeSettings
     admin_api: bool
-    """Whether Kong's admin API runs."""
+    """Whether Kong's Admin API runs."""
 
     services: Sequence[Upstream]
     frontends: Sequence[Frontend]
-    """Those that run in the stack."""
+    """Front ends that run in the stack."""
 
     cors_origins: Sequence[str]
     redis: RedisStore
-    """Where Kong counts requests."""
+    """The Redis in which Kong counts requests."""
 
     backend: Backend
     credentials: Credentials
@@ -90,7 +90,7 @@ def _exposure(settings: EdgeSettings, routes: Sequence[Route], obtained: certifi
         name="pti-calendar",
         kind="gateway-api" if by_gateway else "ingress",
         routes=tuple(routes),
-        # A Gateway is shared, and its listeners hold its certificates.
+        # A Gateway is shared, and its listeners have its certificates.
         tls=None if by_gateway else obtained,
         callers_namespace=settings.controller_namespace,
         ingress_class=ingress.class_name,
@@ -99,6 +99,6 @@ def _exposure(settings: EdgeSettings, routes: Sequence[Route], obtained: certifi
         gateway_namespace=gateway_api.gateway_namespace,
         https_listener=gateway_api.https_listener,
         http_listener=gateway_api.http_listener,
-        # An Ingress has no word for them: what its annotations say is its controller's own.
+        # An Ingress has no field for them: annotations depend on its controller.
         response_headers=SECURITY if by_gateway else {},
     )

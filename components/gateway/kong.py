@@ -24,7 +24,7 @@ PRIVATE_RANGES = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.
 def gateway(
     settings: Gateway, configuration: Configuration, certificate: FileSet, backend: Backend, *, admin_api: bool
 ) -> Service:
-    """Return the workload that runs Kong, with its administration API if `admin_api`."""
+    """Return the workload that runs Kong, with its Admin API if `admin_api`."""
     kong = settings.kong
     has_local = any(service.is_local for service in configuration.services)
     return Service(
@@ -41,11 +41,11 @@ def gateway(
             **_administration(backend if admin_api else None),
             "KONG_SSL_CERT": f"{CERTIFICATE}/tls.crt",
             "KONG_SSL_CERT_KEY": f"{CERTIFICATE}/tls.key",
-            # Without these three, every client has the edge's address, and one limit is everybody's.
+            # Without these three, every client has the edge's address, and all clients share one limit.
             "KONG_TRUSTED_IPS": PRIVATE_RANGES,
             "KONG_REAL_IP_HEADER": "X-Forwarded-For",
             "KONG_REAL_IP_RECURSIVE": "on",
-            # One per core of the node by default, each with its own memory.
+            # The default is one per core of the node, each with its own memory.
             "KONG_NGINX_WORKER_PROCESSES": "2",
             **_names(),
             **_requests(settings),
@@ -67,7 +67,7 @@ def gateway(
                     "kong.json": declarative(configuration),
                     **({"admin_access.lua": asset("kong/admin_access.lua")} if admin_api else {}),
                 },
-                # It holds the key that signs tokens.
+                # It contains the key that signs tokens.
                 secret=True,
             ),
             certificate,
@@ -95,9 +95,9 @@ def gateway(
 
 
 def _administration(backend: Backend | None) -> dict[str, str]:
-    """The administration API: off, or closed by `assets/kong/admin_access.lua` to everything but reading.
+    """Return the variables of the Admin API: off, or restricted to reads by `assets/kong/admin_access.lua`.
 
-    Kong itself takes `POST /config` without a database, shows keys and passwords, and allows every web origin.
+    Even without a database, Kong itself accepts `POST /config`, shows keys and passwords, and allows every web origin.
     """
     # The web page would listen on every address.
     common = {"KONG_ADMIN_GUI_LISTEN": "off"}
@@ -106,7 +106,7 @@ def _administration(backend: Backend | None) -> dict[str, str]:
     return common | {
         "KONG_ADMIN_LISTEN": f"{backend.addressing.admin_bind_address}:{ADMIN}",
         "KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE": f"{CONFIGURATION}/admin_access.lua",
-        # The only origin in Kong's CORS headers, instead of the request's.
+        # Kong's CORS headers allow only this origin, instead of the request's.
         "KONG_ADMIN_GUI_URL": f"http://localhost:{ADMIN}",
     }
 
@@ -114,8 +114,8 @@ def _administration(backend: Backend | None) -> dict[str, str]:
 def _names() -> dict[str, str]:
     """Return Kong's DNS settings: address records only, and no stale ones.
 
-    By default, Kong queries SRV records first, which reach an external DNS server. Docker's answers have a TTL of 600
-    s, in which a container may get another one's address."""
+    By default, Kong queries SRV records first, which reach an external DNS server. Docker's responses have a TTL of 600
+    s, in which another container may get the address."""
     return {
         "KONG_DNS_ORDER": "LAST,A,CNAME",
         "KONG_DNS_VALID_TTL": "5",

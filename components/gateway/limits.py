@@ -12,10 +12,10 @@ HEADER_BUFFERS = 4
 """Buffers of `HEADER_BUFFER_KIB` for all headers of a request."""
 
 RESPONSE_HEADERS_KIB = 16
-"""All headers of a service's answer. More: 502."""
+"""All headers of a service's response. More: 502."""
 
 EDGE_RESPONSE_HEADERS_KIB = 32
-"""The same at the edge: Kong adds headers of its own."""
+"""The same at the edge: Kong adds its own headers."""
 
 RESPONSE_BUFFERS = 8
 RESPONSE_BUFFER_KIB = 8
@@ -25,7 +25,7 @@ CONNECTIONS_PER_CLIENT = 200
 """Requests of one client address in progress at once, per replica. HTTP/2 streams count one each. More: 429."""
 
 EDGE_RATE_PER_CLIENT = 100
-"""Requests a second of one client address at nginx, per replica and all host names together. More: 429."""
+"""Requests per second of one client address at nginx, per replica and for all host names together. More: 429."""
 
 EDGE_BURST_PER_CLIENT = 1000
 

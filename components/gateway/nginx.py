@@ -23,7 +23,7 @@ USER = 101
 
 
 def load_balancer(settings: Nginx, routes: Sequence[Route], certificate: FileSet, backend: Backend) -> Service:
-    """The workload that runs nginx."""
+    """Return the workload that runs nginx."""
     return Service(
         name=NAME,
         image=settings.image,
@@ -61,8 +61,8 @@ def _configuration(settings: Nginx, routes: Sequence[Route], backend: Backend) -
     servers = [
         server.substitute(
             host=route.host,
-            # Kong refuses a body that is too large, with the headers that a browser needs to read the answer. Front
-            # ends take none.
+            # Kong refuses a body that is too large, with the headers that a browser needs to read the response. Front
+            # ends accept none.
             max_body="0" if route.to == kong.PROXY else "1m",
             public_port=settings.https_port,
             connect_s=timeouts.CONNECT_S,

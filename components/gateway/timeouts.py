@@ -9,32 +9,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CLIENT_S = 15
-"""The edge waits this long between two reads from, or writes to, a client."""
+"""The edge's timeout between two reads from, or writes to, a client."""
 
 KONG_CLIENT_TIMEOUT_S = 20
-"""The same at Kong, whose client is the edge: the edge ends a slow client's request before Kong does."""
+"""Kong's timeout for its client, the edge: the edge ends a slow client's request before Kong does."""
 
 CONNECT_S = 2
-"""A connection to the next hop."""
+"""Timeout for a connection to the next hop."""
 
 REDIS_MS = 250
-"""Kong's wait for Redis, which counts requests; then the request passes uncounted. A network that drops packets costs
-each request this much."""
+"""Kong's timeout for Redis, which counts requests; then the request passes uncounted. If the network drops packets,
+each request is delayed this long."""
 
 RETRY_WITHIN_S = 5
-"""A request is sent again, once, only within this time: after a refused or lost connection, never after a wait."""
+"""A request is retried once, only within this time: after a refused or lost connection, never after a timeout."""
 
 RETRIES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """One hop's wait for the first byte of an answer."""
+    """One hop's timeout for the first byte of a response."""
 
     hop: str
     answer_s: int
     answers: str
-    """What the client gets when the time is over."""
+    """What the client gets after the timeout."""
 
 
 EDGE = Budget(hop="nginx waits for Kong", answer_s=45, answers="504, an HTML page")

@@ -41,7 +41,7 @@ def grafana_link_template(grafana_url: str, forwarding: str | None = None) -> st
 
     Args:
         grafana_url: its address.
-        forwarding: the command that has to run before the address leads there.
+        forwarding: the command that must run before the address works.
     """
     first = f"{forwarding}, then " if forwarding else ""
     return f'{{{{ define "pti.grafana" }}}}{first}{grafana_url.rstrip("/")}{{{{ end }}}}\n'
@@ -74,7 +74,8 @@ INHIBITED_ALERTS = (
 )
 """Alerts that follow from a service that is down or missing."""
 
-# Labels that both sides lack count as equal: each rule asks that the workload, or the volume, is there.
+# Alertmanager treats labels that both sides lack as equal, so each rule requires that the workload, or the volume, is
+# set.
 INHIBITIONS: list[dict[str, Any]] = [
     {
         "source_matchers": ['severity="critical"', 'workload=~".+"'],
@@ -113,7 +114,7 @@ def _email(email: Email) -> dict[str, Any]:
         "require_tls": True,
         "send_resolved": True,
         "headers": {"Subject": '{{ template "pti.subject" . }}'},
-        # Plain text, because it is read on a phone at night.
+        # Plain text, so that it can be read on a phone at night.
         "html": "",
         "text": '{{ template "pti.text" . }}',
         **login,

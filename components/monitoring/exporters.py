@@ -1,4 +1,4 @@
-"""Exporters of nginx, the Docker host and the objects of a cluster. A store's module has its own."""
+"""Exporters of nginx, the Docker host and the objects of a cluster. A store's module contains its own exporter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KUBE_STATE_SERIES = {
         "kube_horizontalpodautoscaler_status_condition",
     ),
 }
-"""Resource to the series that `assets/prometheus/rules/kubernetes.yml` reads."""
+"""Maps resources to the series that `assets/prometheus/rules/kubernetes.yml` reads."""
 
 WORKLOAD_LABELS = "app.kubernetes.io/name,cnpg.io/cluster"
 """Labels that name the workload of a Pod or Job: the platform's own, and CloudNativePG's."""
@@ -46,10 +46,10 @@ def nginx(image: str, status: Endpoint) -> Workload:
 
 
 def node(image: str) -> Workload:
-    """Figures of the machine the engine runs on.
+    """Return the exporter of the Docker host.
 
-    It needs no window to the host: processors and memory are the machine's in every container, and the engine mounts a
-    file of its own into each, from the disk that holds all volumes.
+    It needs no host mounts: every container sees the machine's processors and memory, and the engine mounts one of its
+    own files into each from the disk that contains all volumes.
     """
     collectors = ("cpu", "meminfo", "loadavg", "filesystem", "diskstats", "vmstat")
     return exporter(
@@ -61,16 +61,16 @@ def node(image: str) -> Workload:
             "--collector.disable-defaults",
             *(f"--collector.{name}" for name in collectors),
             "--collector.filesystem.mount-points-include=^/etc/hosts$",
-            # The kernel counts its kills for memory, those of containers at their own limit among them.
+            # The kernel counts processes killed for lack of memory, including those at their container's own limit.
             "--collector.vmstat.fields=^oom_kill$",
         ),
     )
 
 
 def kube_state(image: str, namespace: str) -> Workload:
-    """State of the objects in the platform's namespace, which the API server reports.
+    """Return kube-state-metrics, which exports the state of the objects in the platform's namespace.
 
-    Only the series that the rules read: each pod has some fifty more. Its image holds the program alone.
+    Only the series that the rules read: each pod has some fifty more. Its image only contains the program.
     """
     return exporter(
         "kube-state-metrics",
@@ -79,7 +79,7 @@ def kube_state(image: str, namespace: str) -> Workload:
         user=NOBODY_UID,
         port=8080,
         arguments=(
-            # Every address, also on a node without IPv6.
+            # Listen on every address, also on a node without IPv6.
             "--host=",
             "--telemetry-host=",
             f"--namespaces={namespace}",

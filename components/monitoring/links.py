@@ -10,7 +10,7 @@ from workloads import Endpoint
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """How a person opens one of the servers: a URL, and a command if one is needed first."""
+    """How users open one of the servers: a URL, and a command if one is needed first."""
 
     url: str
     """URL without a trailing slash."""
@@ -26,7 +26,7 @@ def link(backend: Backend, endpoint: Endpoint, publish: int, url: str | None) ->
         backend: where the server runs.
         endpoint: the server.
         publish: its host port (Docker).
-        url: the public address of the settings, which wins.
+        url: the public address of the settings, which has precedence.
     """
     if url is not None:
         return Link(url=url, forwarding=None)

@@ -30,7 +30,7 @@ class ProbeTarget:
 def certificate(tls: Endpoint, host: str) -> ProbeTarget:
     """Return a probe of the expiry of the certificate that nginx serves for a host name.
 
-    It doesn't verify the certificate, because a self-signed one expires as well.
+    It doesn't verify the certificate, because the expiry of a self-signed one is monitored, too.
     """
     tcp = {
         # nginx doesn't listen on another port.
@@ -42,7 +42,7 @@ def certificate(tls: Endpoint, host: str) -> ProbeTarget:
 
 
 def health(workload: str, check: Health) -> ProbeTarget:
-    """Return a probe of whether any instance of a workload answers. A redirect counts as a failure."""
+    """Return a probe that checks whether any instance of a workload responds. A redirect counts as a failure."""
     endpoint = Endpoint(workload, check.port)
     http = {"preferred_ip_protocol": "ip4", "valid_status_codes": [200], "follow_redirects": False}
     return ProbeTarget(

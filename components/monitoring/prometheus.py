@@ -35,10 +35,10 @@ class Target:
     """Parameters of the request, for an exporter that probes a given target."""
 
     host: str | None = None
-    """The workload that answers, if it is another one: `postgres-exporter` answers for `postgres`."""
+    """The workload that is scraped, if it is another one: `postgres-exporter` for `postgres`."""
 
     expected: int = 1
-    """Expected number of instances; more than one if a rule counts them."""
+    """Expected number of instances; more than one only if a rule counts them."""
 
     is_self: bool = False
     """Whether it is Prometheus itself, which is scraped on loopback."""
@@ -51,7 +51,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Kubelets:
-    """The kubelet of every node, which knows how full each persistent volume claim is.
+    """The kubelet of every node, which reports the usage of each persistent volume claim.
 
     Prometheus' service account must be allowed to `list` and `watch` nodes, and to `get` `nodes/metrics`.
     """
@@ -78,7 +78,7 @@ def configuration(
         interval_s: seconds between two scrapes.
 
     Raises:
-        ValueError: when a target stands twice, which would count its requests twice.
+        ValueError: a target occurs twice, which would count its requests twice.
     """
     names = [_name(target) for target in targets]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -95,7 +95,7 @@ def configuration(
 
 
 def thresholds_file(thresholds: Thresholds, expected: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    """The rule file that records the thresholds, and one expectation per (job, workload)."""
+    """Return the rule file that records the thresholds, and one expectation per (job, workload)."""
     recorded = [{"record": name, "expr": f"vector({value!r})"} for name, value in _threshold_values(thresholds).items()]
     expectations = [
         {"record": "pti:expected", "expr": f"vector({number})", "labels": {"job": job, "workload": workload}}
@@ -118,7 +118,7 @@ def _threshold_values(thresholds: Thresholds) -> dict[str, float]:
 
 
 def expected(targets: Iterable[Target], kubelets: Kubelets | None = None) -> dict[tuple[str, str], int]:
-    """Return the expected targets: (job, workload) to the number of instances."""
+    """Return the expected targets: each (job, workload) with its number of instances."""
     numbers = {(str(target.job), target.workload): target.expected for target in targets}
     return {**numbers, ("kubelet", "kubelet"): 1} if kubelets else numbers
 
@@ -148,9 +148,9 @@ _KONG_SERVICE_RELABELING: Mapping[str, Any] = {
     "regex": r"([^.]+)\..+",
     "target_label": "service",
 }
-"""A public path is a Kong service of its own, `user.public-0`. Rules and dashboards mean the workload, `user`.
+"""A public path is a separate Kong service, `user.public-0`. Rules and dashboards use the workload's name, `user`.
 
-The label `route` keeps the two apart."""
+The label `route` distinguishes the two."""
 
 _KUBE_STATE_WORKLOAD_LABELS = (
     "container",
@@ -175,7 +175,7 @@ _METRIC_RELABELING: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "kong": [_KONG_SERVICE_RELABELING],
     "kube-state-metrics": _KUBE_STATE_RELABELING,
 }
-"""Relabelling of each series of a job."""
+"""Relabelling for each series of a job."""
 
 
 def _discovery(target: Target, replicas: str | None) -> dict[str, Any]:

@@ -37,7 +37,7 @@ ALERTMANAGER = Endpoint("alertmanager", 9093)
 GRAFANA_UI = Endpoint("grafana", 3030)
 
 PROMETHEUS_MOUNT, ALERTMANAGER_MOUNT, DATA_FOLDER = "/prometheus", "/alertmanager", "data"
-"""Volumes, and the folder below each mount that holds the data."""
+"""Volumes, and the folder below each mount point that contains the data."""
 
 DATA_FOLDER_SCRIPT = "below.sh"
 
@@ -53,7 +53,7 @@ RULES_BY_JOB = {
 
 
 def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backend) -> StatefulService:
-    """Return Alertmanager. Its volume keeps the silences."""
+    """Return Alertmanager. Its volume contains the silences."""
     receivers = settings.receivers
     secrets = {one.key: credentials[one] for one in _receiver_credentials(receivers)}
     link_to_self = link(backend, ALERTMANAGER, settings.alertmanager.port, settings.alertmanager.url)
@@ -87,7 +87,7 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
         arguments=(
             "--config.file=/etc/alertmanager/config/alertmanager.yml",
             f"--storage.path={ALERTMANAGER_MOUNT}/{DATA_FOLDER}",
-            # One replica: nobody to gossip with.
+            # One replica has no peers to gossip with.
             "--cluster.listen-address=",
             *_url_flags(link_to_self.url),
         ),
@@ -162,7 +162,7 @@ def prometheus(
 
 
 def grafana(settings: Monitoring, credentials: Credentials, backend: Backend) -> Service:
-    """Return Grafana. It keeps no data: data source and dashboards are provisioned at each start."""
+    """Return Grafana. It has no persistent data: data source and dashboards are provisioned at each start."""
     server = settings.grafana
     secrets = "/run/secrets/grafana"
     provisioning = "/etc/grafana/provisioning"
@@ -211,9 +211,9 @@ def grafana(settings: Monitoring, credentials: Credentials, backend: Backend) ->
 def retention_mib(storage_gib: int, disk_percent: float) -> int:
     """Return the size of Prometheus' data beyond which the oldest blocks are deleted, in MiB (Prometheus' MB).
 
-    Seven eighths of the share at which a disk raises an alert: a volume that is as full as it may be raises none. What
-    is left is for the merge of blocks, whose result stands beside them until they go: a tenth of the time at most. The
-    log counts as data (`BeyondSizeRetention` in Prometheus' tsdb/db.go).
+    It is seven eighths of the share at which a disk raises an alert, so that a volume that reaches its limit raises
+    none. The rest is for merging blocks, whose result exists beside them until they are deleted: at most a tenth of the
+    retention time. The WAL counts as data (`BeyondSizeRetention` in Prometheus' tsdb/db.go).
     """
     return int(storage_gib * 1024 * disk_percent / 100 * 7 / 8)
 

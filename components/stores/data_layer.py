@@ -21,7 +21,7 @@ class DataLayer(pulumi.ComponentResource):
     """
 
     stores: Mapping[str, Store[Any]]
-    """Section of the settings to store, in the order of the settings."""
+    """Maps sections of the settings to stores, in the order of the settings."""
 
     def __init__(self, name: str, args: StoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(TYPE, name, None, opts)
@@ -29,11 +29,11 @@ class DataLayer(pulumi.ComponentResource):
         self.register_outputs({name: ",".join(map(str, store.connects_to)) for name, store in self.stores.items()})
 
     def store(self, kind: type[StoreType]) -> StoreType:
-        """Return the store of a kind, for a component that is made for it."""
+        """Return the store of a type, for a component that needs this store."""
         return next(one for one in self.stores.values() if isinstance(one, kind))
 
 
 def _module(section: str) -> Callable[..., Store[Any]]:
-    """Return `deploy` of a store's module, which has the name of its section."""
+    """Return `deploy` from the module of a store, which has the name of its section."""
     deploy: Callable[..., Store[Any]] = import_module(f"components.stores.{section}").deploy
     return deploy

@@ -150,7 +150,8 @@ def _server(settings: Redis, password: pulumi.Output[str] | None) -> StatefulSer
         memory_mib=memory_limit_mib(settings.max_memory_mib),
         cpu_request=settings.cpu_request,
         readiness=Probe(check=Exec(command=ready), startup_s=60, period_s=2),
-        # Alive while it accepts connections: one that loads a large file answers LOADING and must be let go on.
+        # The process is alive while it accepts connections: one that loads a large file answers LOADING and must not be
+        # killed.
         liveness=Liveness(check=TcpConnect(port=ENDPOINT.port), startup_s=RECOVERY_S),
     )
 
@@ -161,7 +162,7 @@ def _requirepass(password: str) -> str:
 
 
 def _redis_commander(settings: RedisCommander, redis: RedisStore) -> Service:
-    """Redis Commander without the image's entry point, which would pass the password as a process argument."""
+    """Return Redis Commander without the image's entry point, which would pass the password as a process argument."""
     local, password = "/etc/redis-commander", redis.secret
 
     def configuration(secret: str | None) -> str:
@@ -174,7 +175,7 @@ def _redis_commander(settings: RedisCommander, redis: RedisStore) -> Service:
         user=10000,
         command=("node", "/redis-commander/bin/redis-commander.js"),
         environment={
-            # node-config reads several directories; a later one wins.
+            # node-config reads several directories; later ones have precedence.
             "NODE_CONFIG_DIR": f"/redis-commander/config:{local}",
             "NOSAVE": "true",
         },

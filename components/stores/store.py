@@ -25,10 +25,10 @@ class StoreArgs:
     backend: Backend
     credentials: Credentials
     cluster: str
-    """Name of the stack, which a store may keep in its data."""
+    """Name of the stack, which a store may save in its data."""
 
     def published(self, endpoint: Endpoint | External, port: int) -> tuple[str, int]:
-        """Return host and port of an endpoint for people; `port` is the host port on Docker."""
+        """Return host and port of an endpoint for users; `port` is the host port on Docker."""
         if isinstance(endpoint, External):
             return endpoint.host, endpoint.port
         return self.backend.addressing.published(endpoint, port)
@@ -47,9 +47,9 @@ class Servers:
 class Store(ABC, Generic[Output]):
     """A store of the stack, whether the stack runs it or not.
 
-    Each store is a module of this package, which has a function
-    `deploy(args: StoreArgs, options: DeployOptions) -> Store`. Its section of the settings, its module, its output
-    and its field of the output `credentials` have the same name.
+    Each store is a module of this package, which has a function `deploy(args: StoreArgs, options: DeployOptions) ->
+    Store`. Its section of the settings, its module, its output and its field of the output `credentials` have the same
+    name.
     """
 
     args: StoreArgs
@@ -71,7 +71,7 @@ class Store(ABC, Generic[Output]):
     @property
     @abstractmethod
     def secret(self) -> Any:
-        """Its field of `contract.Credentials`."""
+        """Return its field of `contract.Credentials`."""
 
     def exporter(self, images: Exporters) -> Workload | None:
         """Return the exporter of its metrics; None if its own workload has metrics."""

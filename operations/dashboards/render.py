@@ -52,7 +52,7 @@ def _dashboard(board: Board) -> dashboard.Dashboard:
         .uid(board.uid)
         .description(board.description)
         .tags([TAG])
-        # The files are mounted; what is changed in a browser would be lost.
+        # The dashboards are provisioned from files; changes in a browser would be lost.
         .readonly()
         .time(board.default_start, "now")
         .timezone("browser")
@@ -157,7 +157,7 @@ def _number_panel(panel: Panel) -> stat.Panel:
 
 
 def _threshold_steps(panel: Panel) -> list[Threshold]:
-    # The first step has no value: it reaches down to everything.
+    # The first step has no value: it has no lower bound.
     if panel.red_from is not None:
         return [Threshold(color="green"), Threshold(value=panel.red_from, color="red")]
     if panel.red_below is not None:

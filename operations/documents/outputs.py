@@ -13,7 +13,7 @@ from operations.documents.configuration import GENERATED_NOTICE
 
 
 def outputs_page() -> str:
-    """`docs/outputs.md`."""
+    """Return `docs/outputs.md`."""
     lines = [
         "# Stack outputs",
         "",

@@ -26,7 +26,7 @@ def read_variables(path: Path) -> dict[str, str]:
     """Return the variables of an environment file, without substitution.
 
     Raises:
-        OperationError: naming the line that isn't `NAME=value`; its text, which may be a secret, is not shown.
+        OperationError: a line isn't `NAME=value`; the message gives its number but not its text, which may be a secret.
     """
     text, found, position = path.read_text(), {}, 0
     while position < len(text):
@@ -43,7 +43,7 @@ def read_secrets(path: Path, needed: Placeholders) -> dict[Credential, str]:
     """Return the value of every credential that a stack needs.
 
     Raises:
-        OperationError: naming every variable that is missing, empty, or not what its reader takes.
+        OperationError: variables are missing, empty or invalid; the message names all of them.
     """
     variables = read_variables(path)
     values: dict[Credential, str] = {}
@@ -56,7 +56,7 @@ def read_secrets(path: Path, needed: Placeholders) -> dict[Credential, str]:
             mistakes.append(f"  {credential.variable} is more than one line of printable characters")
         elif credential is POSTGRES_MONITOR and " " in value:
             mistakes.append(f"  {credential.variable} contains a space, which PostgreSQL's exporter can't parse")
-        # A PEM text ends with a line break, which an editor may have left out before the quote.
+        # A PEM text ends with a line break, which may be missing before the closing quote.
         values[credential] = f"{value.strip()}\n" if credential in TLS_PAIR else value
     if mistakes:
         raise OperationError("\n".join([f"{path} can't fill the secrets; nothing has been written.", *mistakes]))

@@ -69,7 +69,7 @@ def manifests(
             manifest = _mutable(manifest)
             manifest = _with_plain_values(manifest, placeholders) if with_secrets is None else manifest
         folder = "secrets" if manifest["kind"] == "Secret" else _folder(one.parent, parents)
-        # One file: alphabetical order would try the policies of a namespace before the namespace.
+        # One file, because in alphabetical order the policies of a namespace would be applied before the namespace.
         owner = manifest["metadata"].get("namespace", manifest["metadata"]["name"])
         if folder != "namespace":
             owner = manifest["metadata"]["labels"].get(NAME, one.name)
@@ -78,7 +78,7 @@ def manifests(
 
 
 def _final_names(with_tokens: Iterable[Registration]) -> dict[str, str]:
-    """Resource to name, of the objects that have none of their own."""
+    """Return the names of objects without a fixed name, by resource."""
     final: dict[str, str] = {}
     renamed: dict[str, str] = {}
     for one in with_tokens:
@@ -91,7 +91,7 @@ def _final_names(with_tokens: Iterable[Registration]) -> dict[str, str]:
 
 
 def _replace_texts(value: Any, texts: Mapping[str, str]) -> Any:
-    """A value in which some texts are replaced, whole ones."""
+    """Return a value in which whole texts are replaced."""
     if isinstance(value, Mapping):
         return {key: _replace_texts(one, texts) for key, one in value.items()}
     if isinstance(value, list):

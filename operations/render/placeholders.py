@@ -31,8 +31,8 @@ class Placeholders:
         """Return the credentials that have a value in the stack.
 
         Args:
-            settings: of the stack.
-            supplied: keys of the credentials that its configuration holds, encrypted.
+            settings: the stack's settings.
+            supplied: keys of the credentials that its configuration contains, encrypted.
         """
         well_known = settings.credentials == "well-known"
         defaults: dict[Credential, str | None] = {}
@@ -56,7 +56,7 @@ class Placeholders:
         return None in self.by_credential.values()
 
     def used_in(self, text: str) -> Placeholders:
-        """Return the credentials that the text contains."""
+        """Return the credentials whose tokens the text contains."""
         return Placeholders({one: default for one, default in self.by_credential.items() if token(one) in text})
 
     def to_compose(self, text: str) -> str:

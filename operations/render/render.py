@@ -1,4 +1,4 @@
-"""`make render`: a stack without Pulumi, from its own program: a Compose file, or manifests for kubectl."""
+"""`make render`: a stack without Pulumi, from the same program: a Compose file, or manifests for kubectl."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ COMPOSE, ENVIRONMENT, EXAMPLE = "compose.yaml", ".env", ".env.example"
 
 
 def render(stack: str) -> None:
-    """Writes the stack into `rendered/<stack>/`, with the example of its environment file.
+    """Write the stack into `rendered/<stack>/`, with an example of its environment file.
 
     Raises:
-        OperationError: there is no such stack, its configuration has a mistake, or an environment file lacks something.
+        OperationError: the stack doesn't exist, its configuration has a mistake, or an environment file is incomplete.
     """
     settings, supplied = read_configuration(stack)
     directory = ROOT / "rendered" / stack
@@ -40,14 +40,14 @@ def render(stack: str) -> None:
 
 
 def compose_text_with_tokens(settings: Settings, placeholders: Placeholders, stack: str) -> str:
-    """The Compose file with tokens for secrets; the same settings always give the same text."""
+    """Return the Compose file with tokens for secrets; the same settings always give the same text."""
     resources = recorded_resources(settings, placeholders, stack)
     body = text.document(compose_file(resources, name=f"{PROJECT}-{stack}"))
     return text.header(stack) + body.replace("$", "$$")
 
 
 def write_objects(objects: Iterable[RenderedObject], directory: Path, stack: str) -> None:
-    """Writes each folder anew, a file per workload; those with Secrets are for their owner alone."""
+    """Rewrite each folder, with one file per workload; only the owner can read those with Secrets."""
     for folder in FOLDERS:
         shutil.rmtree(directory / folder, ignore_errors=True)
         (directory / folder).mkdir(mode=0o700 if folder == "secrets" else 0o777, parents=True)

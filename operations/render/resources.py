@@ -1,4 +1,4 @@
-"""What a stack's program registers, without an engine, a provider or a secret."""
+"""The resources that a stack's program registers, without an engine, a provider or a secret."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from settings.credential import Credential
 def recorded_resources(
     settings: Settings, placeholders: Placeholders, stack: str, values: Mapping[Credential, str] | None = None
 ) -> list[Registration]:
-    """The stack's resources, in an order in which none comes before what it refers to.
+    """Return the stack's resources in an order in which each one follows those it refers to.
 
     Args:
-        settings: of the stack.
+        settings: the stack's settings.
         placeholders: its secrets.
         stack: its name.
-        values: of the secrets; without them, their tokens.
+        values: values of the secrets; without them, their tokens.
     """
     from backends.addresses import Addresses
     from backends.create import create_backend
@@ -41,13 +41,13 @@ def recorded_resources(
 
 
 def provisional_name(inputs: Mapping[str, Any]) -> str:
-    """What an object of Kubernetes is called while it has no name of its own: other contents, another name."""
+    """Return the name of a Kubernetes object without a fixed name; it changes with the content."""
     return f"unnamed-{_hash(inputs)}"
 
 
 def _provider_mock(known: Mapping[Credential, str]) -> ProviderMock:
     def mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        """Networks, volumes and images by their names; a container by an id that changes with its definition."""
+        """Return names as IDs for networks, volumes and images; a container's ID changes with its definition."""
         if type_.startswith("kubernetes:"):
             metadata = {"name": provisional_name(inputs), **inputs["metadata"]}
             return metadata["name"], {"metadata": metadata}

@@ -1,4 +1,4 @@
-"""YAML that a person can read."""
+"""Readable YAML."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import yaml
 
 
 def header(stack: str) -> str:
-    """The first line of every rendered file."""
+    """Return the first line of every rendered file."""
     return f"# Made by `make render STACK={stack}` from the stack's program and configuration. Don't edit it.\n"
 
 
 def document(content: Any) -> str:
-    """One document; keys stay in their order."""
+    """Return one document; keys keep their order."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def documents(contents: Iterable[Any]) -> str:
-    """Several documents, one after the other."""
+    """Return several documents in one text."""
     return "---\n".join(map(document, contents))
 
 
 class _Dumper(yaml.SafeDumper):
-    """Text of several lines stays readable, and nothing becomes an alias."""
+    """Writes multi-line texts readably and never uses aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -157,7 +157,7 @@ def test_the_volume_of_another_store_is_refused(redis: Make, volume: Path, tried
 def test_a_snapshot_without_a_log_is_not_ignored(redis: Make, volume: Path) -> None:
     (volume / "dump.rdb").write_text("a snapshot")
     server = redis(volume)
-    assert f"a snapshot, {server.data}/dump.rdb, and no append-only file" in server.refused()
+    assert f"a snapshot, {server.data}/dump.rdb, but no append-only file" in server.refused()
     assert (server.data / "dump.rdb").read_text() == "a snapshot"
 
 

@@ -19,8 +19,9 @@ from settings.stores import KAFKA, ExternalKafka
 from settings.tools import DevTools, KafkaUi
 from workloads import RECOVERY_S, Endpoint, External, HttpGet, Port, Probe, Scratch, Service, Workload
 
-# kafka_exporter ends if no broker answers at its start (danielqsj/kafka_exporter#303). The container stays, and starts
-# it again: an outage of Kafka is not to count as restarts. A shell that is process 1 ignores a signal without a trap.
+# kafka_exporter exits if no broker responds at its start (danielqsj/kafka_exporter#303). The container stays and
+# restarts it, because an outage of Kafka must not count as restarts. As process 1, a shell ignores a signal without a
+# trap.
 KAFKA_AGAIN = """
 trap 'kill "$child"; exit' TERM INT
 while :; do
@@ -38,7 +39,7 @@ class KafkaStore(Store[contract.Kafka]):
 
     @property
     def secret(self) -> pulumi.Output[str] | None:
-        """Password of the user that clients log in as; None if there is no user."""
+        """Return the password of the user that clients log in as; None if there is no user."""
         return None if self.inside.username is None else self.args.credentials[KAFKA]
 
     def exporter(self, images: Exporters) -> Workload:
@@ -49,8 +50,8 @@ class KafkaStore(Store[contract.Kafka]):
             arguments.append("--tls.enabled")
         if self.secret is not None:
             arguments += ["--sasl.enabled", "--sasl.mechanism=scram-sha512", f"--sasl.username={self.inside.username}"]
-            # The exporter takes the password as an argument only, which everybody on the machine sees. But it reads
-            # arguments from a file, too: https://github.com/alecthomas/kingpin/blob/v2.4.0/README.md
+            # The exporter accepts the password only as an argument, which every user of the machine can see. But it
+            # also reads arguments from a file: https://github.com/alecthomas/kingpin/blob/v2.4.0/README.md
             arguments.append(f"@{EXPORTER_SECRETS}/arguments")
             secrets["arguments"] = pulumi.Output.concat("--sasl.password=", self.secret, "\n")
         return exporter(
@@ -63,7 +64,7 @@ class KafkaStore(Store[contract.Kafka]):
             secrets=secrets,
             connects_to=self.connects_to,
             depends_on=self.depends_on,
-            # It listens once it has reached Kafka.
+            # It listens once it is connected to Kafka.
             startup_s=RECOVERY_S,
         )
 
@@ -79,7 +80,7 @@ def deploy(args: StoreArgs, options: DeployOptions) -> KafkaStore:
         return _external(args, settings.external)
     if settings.mode == "zookeeper":
         backend.deploy(zookeeper(settings.zookeeper), options)
-    # A single broker has a listener of its own for people; several are reached from the platform's side.
+    # A single broker has a separate listener for users; several are reached through the platform's listener.
     host, port = backend.addressing.published(Endpoint(ENDPOINT.workload, PUBLISHED), settings.port)
     published = f"{host}:{port}" if settings.brokers == 1 else f"{backend.addressing.fqdn('kafka')}:{ENDPOINT.port}"
     backend.deploy(broker(settings, published=published, cluster=args.cluster), options)

@@ -104,7 +104,7 @@ def broker(settings: Kafka, *, published: str, cluster: str) -> StatefulService:
         ),
         memory_mib=memory.limit_mib,
         cpu_request=settings.cpu_request,
-        # A broker is ready once it has caught up with the others, which takes as long as the copy takes.
+        # A broker is ready once it has caught up with the others, which takes as long as the replication takes.
         readiness=Probe(
             check=Exec(command=("bash", f"{CONFIGURATION}/ready.sh")), startup_s=600 if several else 120, period_s=2
         ),
@@ -118,7 +118,7 @@ def broker(settings: Kafka, *, published: str, cluster: str) -> StatefulService:
 
 
 def _cluster_id(cluster: str) -> str:
-    """Return Kafka's cluster id, always the same for a stack, so that a broker accepts its kept volume."""
+    """Return Kafka's cluster ID, which is always the same for a stack, so that a broker accepts its retained volume."""
     return base64.urlsafe_b64encode(hashlib.sha256(f"pti-calendar/{cluster}".encode()).digest()[:16]).decode()[:22]
 
 

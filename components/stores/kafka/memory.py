@@ -66,7 +66,7 @@ ZOOKEEPER_SCRATCH_MIB = 16
 
 
 def of_zookeeper(heap_mib: int) -> JavaMemory:
-    """The memory of a ZooKeeper server, whose requests are at most 1 MiB (`jute.maxbuffer`)."""
+    """Return the memory of a ZooKeeper server, whose requests are at most 1 MiB (`jute.maxbuffer`)."""
     return JavaMemory(
         heap_mib=heap_mib,
         metaspace_mib=48,

@@ -13,14 +13,15 @@ CONTROLLER = 9093
 
 DATA_MOUNT = "/var/lib/kafka/data"
 DATA = f"{DATA_MOUNT}/logs"
-"""Below the mount, whose `lost+found` a broker takes for a partition and stops. No topic has a folder of this name."""
+"""It is below the mount point, because a broker would treat `lost+found` there as a partition and stop. No topic can
+have a folder of this name."""
 
 CLEANER_MIB = 128
-"""The log cleaner's table by default. A broker takes it out of its heap at the start, and a heap of 256 MiB is then too
-small to start with."""
+"""Kafka's default for the log cleaner's buffer. A broker allocates it from its heap at startup, for which a heap of 256
+MiB is then too small."""
 
 PATIENCE_MS = str(RECOVERY_S * 1000)
-"""Timeout of a starting broker for what it needs to start."""
+"""Timeout of a starting broker for its dependencies."""
 
 ORDINAL = "@ordinal@"
 NODE = "@node@"
@@ -28,13 +29,13 @@ NODE = "@node@"
 
 
 def properties(settings: Kafka, published: str) -> dict[str, str]:
-    """The properties of every broker.
+    """Return the properties of every broker.
 
-    A client is sent to the address the broker advertises, so workloads and people each need a listener of their own,
-    and each of several brokers a name of its own.
+    Clients are redirected to the address that the broker advertises. Therefore workloads and users need separate
+    listeners, and each of several brokers needs its own name.
 
     Args:
-        published: `host:port` at which people reach a single broker.
+        published: `host:port` for users' connections to a single broker.
     """
     several = settings.brokers > 1
     own_name = f"{ENDPOINT.workload}-{ORDINAL}.{ENDPOINT.workload}-peers" if several else ENDPOINT.workload
@@ -50,7 +51,7 @@ def properties(settings: Kafka, published: str) -> dict[str, str]:
             "node.id": NODE,
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": ",".join(_voters(settings.brokers)),
-            # A broker ends by itself after a minute without a quorum. The others may be away for longer.
+            # A broker exits by itself after a minute without a quorum. The others may be down for longer.
             "initial.broker.registration.timeout.ms": PATIENCE_MS,
             **retention(settings).metadata_properties,
         }
@@ -59,7 +60,7 @@ def properties(settings: Kafka, published: str) -> dict[str, str]:
             "broker.id": NODE,
             "zookeeper.connect": str(ZOOKEEPER),
             "zookeeper.session.timeout.ms": "6000",
-            # By default as long as the session: a broker that starts before ZooKeeper is back would end.
+            # The default is the session timeout: a broker that starts before ZooKeeper is back would exit.
             "zookeeper.connection.timeout.ms": PATIENCE_MS,
         }
     return {
@@ -68,7 +69,7 @@ def properties(settings: Kafka, published: str) -> dict[str, str]:
         "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
         "inter.broker.listener.name": "INTERNAL",
         "log.dirs": DATA,
-        # Logs that are checked at the same time after a crash.
+        # Number of logs that are recovered in parallel after a crash.
         "num.recovery.threads.per.data.dir": "4",
         "num.partitions": str(settings.partitions),
         **_replication(settings),

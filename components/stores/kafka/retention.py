@@ -23,7 +23,7 @@ class Retention:
     """Size of a log segment; the broker deletes whole segments."""
 
     partition: int
-    """`log.retention.bytes`. A partition takes up to one more segment, and what is written until the next check."""
+    """`log.retention.bytes`. A partition uses up to one more segment, plus the data written until the next check."""
 
     internal_segment: int
     metadata_segment: int
@@ -31,7 +31,7 @@ class Retention:
 
     @property
     def properties(self) -> dict[str, str]:
-        """The broker's properties."""
+        """Return the broker's properties."""
         sizes = {
             "log.segment.bytes": self.segment,
             "log.retention.bytes": self.partition,
@@ -47,7 +47,7 @@ class Retention:
 
     @property
     def metadata_properties(self) -> dict[str, str]:
-        """Those of a broker with KRaft's log."""
+        """Return the properties of a broker's KRaft metadata log."""
         return {
             "metadata.log.segment.bytes": str(self.metadata_segment),
             "metadata.max.retention.bytes": str(self.metadata),
@@ -55,7 +55,8 @@ class Retention:
 
 
 def retention(settings: Kafka) -> Retention:
-    """60 % of the volume for `topics` x `partitions` partitions of events, 10 % for internal topics, 2 % for metadata.
+    """Return the sizes: 60 % of the volume for `topics` x `partitions` partitions of events, 10 % for internal topics,
+    2 % for metadata.
 
     The rest is for indexes, for data written between two size checks, and for the margin below the alert.
     """
@@ -66,7 +67,7 @@ def retention(settings: Kafka) -> Retention:
     metadata = min(100 * MIB, int(volume * METADATA_SHARE))
     return Retention(
         segment=segment,
-        # One segment of the share is being written, and one waits for deletion.
+        # One segment is being written, and one is waiting for deletion.
         partition=share - 2 * segment,
         internal_segment=min(100 * MIB, internal_share // 4),
         metadata_segment=max(8 * MIB, metadata // 2),

@@ -12,7 +12,7 @@ USER = 1000
 
 
 def zookeeper(settings: ZooKeeper) -> StatefulService:
-    """The server, with a volume for its snapshots and one for its transaction log."""
+    """Return the server, with a volume for its snapshots and one for its transaction log."""
     memory = of_zookeeper(settings.heap_mib)
     scripts = {name: asset(f"volume/{name}") for name in ("below.sh", "marker.sh")}
     return StatefulService(

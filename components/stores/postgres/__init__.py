@@ -32,7 +32,7 @@ class PostgresStore(Store[contract.Postgres]):
 
     @property
     def secret(self) -> dict[str, pulumi.Output[str]]:
-        """Role to password, for every role that may log in."""
+        """Map each role that may log in to its password."""
         credentials = self.args.credentials
         passwords = {self.inside.admin_role: credentials[POSTGRES_ADMIN], BACKUP_ROLE: credentials[POSTGRES_BACKUP]}
         for service in SERVICES:
@@ -47,7 +47,7 @@ class PostgresStore(Store[contract.Postgres]):
             image=images.postgres,
             user=NOBODY_UID,
             port=9187,
-            # When it started, which shows that it starts again and again.
+            # The start time, which shows repeated restarts.
             arguments=("--collector.postmaster",),
             environment={
                 "DATA_SOURCE_URI": f"{self.inside.host}:{self.inside.port}/postgres?sslmode={self.inside.ssl_mode}",

@@ -22,10 +22,10 @@ Connections = tuple[Endpoint | External, ...]
 def databases(
     args: StoreArgs, connects_to: Connections, login: contract.Postgres, *, depends_on: tuple[str, ...]
 ) -> Task:
-    """The task that creates what is missing, corrects what differs, and drops nothing.
+    """Return the task, which creates missing objects, corrects different ones, and drops nothing.
 
     Args:
-        login: where the server answers, and the role to log in as.
+        login: the server's address, and the role to log in as.
         depends_on: the server's workload, if the stack runs it.
     """
     settings, services, credentials = args.settings.postgres, args.settings.services, args.credentials

@@ -8,7 +8,8 @@ from settings.stores import Postgres
 
 
 def parameters(settings: Postgres) -> dict[str, str]:
-    """Name to value. docs/stores.md has the rules; postgresql.org's chapter 19 what each means."""
+    """Return the parameters by name. docs/stores.md has the rules; chapter 19 of PostgreSQL's documentation describes
+    each parameter."""
     return {**_memory(settings), **_connections(settings), **_disk(settings)}
 
 
@@ -53,7 +54,7 @@ def _disk(settings: Postgres) -> dict[str, str]:
         "max_wal_size": f"{min(1024, tenth_mib)}MB",
         "min_wal_size": "80MB",
         "checkpoint_timeout": "5min",
-        # A consumer that is gone for longer loses its slot, which would otherwise keep WAL until the volume is full.
+        # A consumer that is away for longer loses its slot, which would otherwise retain WAL until the volume is full.
         "max_slot_wal_keep_size": f"{2 * tenth_mib}MB",
         # Per session: a query that needs larger temporary files fails.
         "temp_file_limit": f"{tenth_mib}MB",

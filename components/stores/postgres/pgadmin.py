@@ -42,13 +42,13 @@ def pg_admin(
             "PGADMIN_LISTEN_PORT": "5050",
             "PGADMIN_SERVER_JSON_FILE": "/etc/pgadmin/servers.json",
             "PGPASS_FILE": f"{SECRETS}/pgpass",
-            # The image's own place for this file lies in its read-only root.
+            # The image's default location for this file is in its read-only root.
             "PGADMIN_CUSTOM_CONFIG_DISTRO_FILE": "/run/pgadmin/config_distro.py",
             "PGADMIN_CONFIG_MASTER_PASSWORD_REQUIRED": "False",
             # No external requests: no version check, no Gravatar.
             "PGADMIN_CONFIG_UPGRADE_CHECK_ENABLED": "False",
             "PGADMIN_CONFIG_SHOW_GRAVATAR_IMAGE": "False",
-            # The image's mail server needs root. A forgotten password is in the configuration.
+            # The image's mail server needs root. A forgotten password can be read from the configuration.
             "PGADMIN_DISABLE_POSTFIX": "1",
         },
         ports=(Port(name="http", number=5050, publish=settings.port),),

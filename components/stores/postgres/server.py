@@ -40,9 +40,9 @@ ANOTHER_MODE = (
 
 
 def server(settings: Postgres, credentials: Credentials) -> StatefulService:
-    """The one PostgreSQL server.
+    """Return the only PostgreSQL server.
 
-    The data directory is named after the major version, so that an image of another one never opens it; the volume
+    The data directory is named after the major version, so that an image of another version never opens it; the volume
     is mounted above it, where PostgreSQL 18's image expects it (docker-library/postgres#1259).
     """
     return StatefulService(
