@@ -8,7 +8,7 @@ import pulumi
 
 from workloads import Endpoint, External, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Service, TcpConnect
 
-SECRETS = "/run/secrets/exporter"
+SECRETS_DIRECTORY = "/run/secrets/exporter"
 NOBODY_UID = 65534
 
 
@@ -38,7 +38,9 @@ def exporter(
         command=command,
         arguments=arguments,
         environment=environment or {},
-        file_sets=(FileSet(name="secrets", directory=SECRETS, files=secrets, secret=True),) if secrets else (),
+        file_sets=(FileSet(name="secrets", directory=SECRETS_DIRECTORY, files=secrets, secret=True),)
+        if secrets
+        else (),
         ports=(Port(name="metrics", number=port),),
         memory_mib=memory_mib,
         # Probe the exporter, not its target, so that a store's outage is reported.

@@ -14,7 +14,7 @@ from workloads import Endpoint, Health, HttpGet, Liveness, Port, Probe, Scratch,
 
 TYPE = "pti-calendar:index:Frontend"
 
-USER = 101
+UID = 101
 HEALTH = "/health"
 
 
@@ -44,7 +44,7 @@ def _web_server(args: FrontendArgs) -> Service:
     return Service(
         name=frontend.name,
         image=sized.image,
-        user=USER,
+        user=UID,
         environment={"PORT": str(frontend.port), "FRONTEND_NAME": frontend.name, "API_URL": args.api_url},
         ports=(Port(name="http", number=frontend.port),),
         scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own

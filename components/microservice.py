@@ -21,8 +21,8 @@ from workloads import INTERNET, Endpoint, FileSet, HttpGet, Liveness, Metrics, P
 
 TYPE = "pti-calendar:index:Microservice"
 
-USER = 10001
-SECRETS = "/run/secrets/service"
+UID = 10001
+SECRETS_DIRECTORY = "/run/secrets/service"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +62,13 @@ class Microservice(pulumi.ComponentResource):
 
 def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Service:
     service, sized = args.service, args.sized
-    stores = {name: store.inside for name, store in args.stores.items()}
+    stores = {name: store.internal for name, store in args.stores.items()}
     third_parties = [third_party(secret).variable for secret in service.secrets]
     environment = service_environment(_identity(service), stores, args.secrets, third_parties)
     return Service(
         name=service.name,
         image=sized.image,
-        user=USER,
+        user=UID,
         environment=_variables(args, environment),
         file_sets=(_files(environment),),
         ports=(Port(name="http", number=service.port),),
@@ -90,11 +90,11 @@ def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Service:
 
 
 def _migrations(args: MicroserviceArgs) -> Task:
-    environment = migration_environment(_identity(args.service), args.postgres.inside, args.secrets)
+    environment = migration_environment(_identity(args.service), args.postgres.internal, args.secrets)
     return Task(
         name=f"{args.service.name}-migrations",
         image=args.sized.image,
-        user=USER,
+        user=UID,
         command=args.migration_command,
         environment=_variables(args, environment),
         file_sets=(_files(environment),),
@@ -113,9 +113,9 @@ def _identity(service: catalog.Service) -> Identity:
 def _variables(args: MicroserviceArgs, environment: Environment[pulumi.Output[str]]) -> dict[str, str]:
     """Return the variables. Secrets have a variable with the file's path, because environments appear in listings and
     crash reports."""
-    files = {f"{name}_FILE": f"{SECRETS}/{name}" for name in environment.secrets}
+    files = {f"{name}_FILE": f"{SECRETS_DIRECTORY}/{name}" for name in environment.secrets}
     return {LOG_LEVEL.name: "info", **args.environment, **environment.variables, **files}
 
 
 def _files(environment: Environment[pulumi.Output[str]]) -> FileSet:
-    return FileSet(name="secrets", directory=SECRETS, files=environment.secrets, secret=True)
+    return FileSet(name="secrets", directory=SECRETS_DIRECTORY, files=environment.secrets, secret=True)

@@ -50,7 +50,7 @@ def stack_outputs(
 
 def _tools(settings: Settings, backend: Backend) -> contract.Tools:
     def address(workload: str, port: int) -> str | None:
-        return _address(backend, Endpoint(workload, port), port) if settings.dev_tools.enabled else None
+        return _http_url(backend, Endpoint(workload, port), port) if settings.dev_tools.enabled else None
 
     tools = settings.dev_tools
     return contract.Tools(
@@ -64,7 +64,7 @@ def _monitoring(settings: Settings, backend: Backend) -> contract.Monitoring:
     monitoring = settings.monitoring
 
     def address(endpoint: Endpoint, server: Prometheus | Grafana | Alertmanager) -> str | None:
-        return server.url or _address(backend, endpoint, server.port) if monitoring.enabled else None
+        return server.url or _http_url(backend, endpoint, server.port) if monitoring.enabled else None
 
     return contract.Monitoring(
         grafana=address(GRAFANA_UI, monitoring.grafana),
@@ -73,16 +73,16 @@ def _monitoring(settings: Settings, backend: Backend) -> contract.Monitoring:
     )
 
 
-def _address(backend: Backend, endpoint: Endpoint, publish: int) -> str:
+def _http_url(backend: Backend, endpoint: Endpoint, publish: int) -> str:
     host, port = backend.addressing.published(endpoint, publish)
     return f"http://{host}:{port}"
 
 
 def _gateway(settings: Settings) -> contract.Gateway:
     urls = Urls(settings.gateway, settings.edge)
-    on = settings.gateway.enabled
+    is_enabled = settings.gateway.enabled
     return contract.Gateway(
-        api=urls.api if on else None,
-        services={one.name: f"{urls.api}{api_path(one.name)}" for one in settings.services.routed if on},
-        frontends={one.name: urls.frontend(one) for one in settings.frontends.deployed if on},
+        api=urls.api if is_enabled else None,
+        services={one.name: f"{urls.api}{api_path(one.name)}" for one in settings.services.routed if is_enabled},
+        frontends={one.name: urls.frontend(one) for one in settings.frontends.deployed if is_enabled},
     )

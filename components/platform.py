@@ -48,24 +48,24 @@ class Platform(pulumi.ComponentResource):
     def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(TYPE, name, None, opts)
         settings = args.settings
-        below = pulumi.ResourceOptions(parent=self)
+        child_options = pulumi.ResourceOptions(parent=self)
         credentials = Credentials(
             "credentials",
             required=required_credentials(settings),
             source=settings.credentials,
             protect=settings.protect,
-            opts=below,
+            opts=child_options,
         )
         data = DataLayer(
             "data-layer",
             StoreArgs(settings=settings, backend=args.backend, credentials=credentials, cluster=args.stack),
-            below,
+            child_options,
         )
         if settings.dev_tools.enabled:
             DevTools(
                 "dev-tools",
                 DevToolsArgs(backend=args.backend, tools=settings.dev_tools, stores=tuple(data.stores.values())),
-                below,
+                child_options,
             )
         secrets = output_credentials(settings, credentials, data)
         for service in settings.services.deployed:
@@ -81,7 +81,7 @@ class Platform(pulumi.ComponentResource):
                     postgres=data.store(PostgresStore),
                     secrets=secrets,
                 ),
-                below,
+                child_options,
             )
         urls = Urls(settings.gateway, settings.edge)
         for frontend in settings.frontends.deployed:
@@ -93,7 +93,7 @@ class Platform(pulumi.ComponentResource):
                     api_url=urls.api,
                     backend=args.backend,
                 ),
-                below,
+                child_options,
             )
         if settings.gateway.enabled:
             origins = settings.gateway.cors_origins
@@ -118,7 +118,7 @@ class Platform(pulumi.ComponentResource):
                     backend=args.backend,
                     credentials=credentials,
                 ),
-                below,
+                child_options,
             )
         if settings.monitoring.enabled:
             Monitoring(
@@ -131,7 +131,7 @@ class Platform(pulumi.ComponentResource):
                     nginx=_nginx(settings),
                     monitor_host=offers(settings.backend.kind, Capability.HOST_METRICS),
                 ),
-                below,
+                child_options,
             )
         self.outputs = stack_outputs(settings, secrets, data, args.backend)
         self.register_outputs({"api": self.outputs.gateway.api, "frontends": self.outputs.gateway.frontends})
@@ -140,5 +140,5 @@ class Platform(pulumi.ComponentResource):
 def _nginx(settings: Settings) -> Nginx | None:
     if not runs_nginx(settings):
         return None
-    tls = Endpoint(nginx.NAME, nginx.HTTPS)
-    return Nginx(status=nginx.STATUS, tls=tls, host=settings.gateway.host(API_SUBDOMAIN))
+    tls = Endpoint(nginx.NAME, nginx.HTTPS_PORT)
+    return Nginx(status=nginx.STATUS_ENDPOINT, tls=tls, host=settings.gateway.host(API_SUBDOMAIN))

@@ -15,8 +15,8 @@ from workloads import CertificateRequest, FileSet, TlsKeyPair
 TlsSource = str | TlsKeyPair
 """A Secret's name, or the pair itself."""
 
-VALID_H = 365 * 24
-RENEWED_BEFORE_H = 30 * 24
+VALIDITY_H = 365 * 24
+RENEWAL_WINDOW_H = 30 * 24
 
 
 def tls_certificate(settings: Tls, hosts: Sequence[str], backend: Backend, *, parent: pulumi.Resource) -> TlsSource:
@@ -35,11 +35,11 @@ def tls_certificate(settings: Tls, hosts: Sequence[str], backend: Backend, *, pa
     return settings.secret_name
 
 
-def file_set(obtained: TlsSource, directory: str) -> FileSet:
+def file_set(source: TlsSource, directory: str) -> FileSet:
     """Return the files `tls.crt` and `tls.key` in a directory."""
-    if isinstance(obtained, str):
-        return FileSet(name="certificate", directory=directory, external_secret=obtained, secret=True)
-    files = {"tls.crt": obtained.certificate, "tls.key": obtained.private_key}
+    if isinstance(source, str):
+        return FileSet(name="certificate", directory=directory, external_secret=source, secret=True)
+    files = {"tls.crt": source.certificate, "tls.key": source.private_key}
     return FileSet(name="certificate", directory=directory, files=files, secret=True)
 
 
@@ -51,14 +51,14 @@ def _self_signed(hosts: Sequence[str], parent: pulumi.Resource) -> TlsKeyPair:
     key = tls.PrivateKey(
         "gateway-key", algorithm="ECDSA", ecdsa_curve="P256", opts=pulumi.ResourceOptions(parent=parent)
     )
-    made = tls.SelfSignedCert(
+    certificate = tls.SelfSignedCert(
         "gateway-certificate",
         private_key_pem=key.private_key_pem,
         subject=tls.SelfSignedCertSubjectArgs(common_name=hosts[0], organization="PTI Calendar, self-signed"),
         dns_names=list(hosts),
         allowed_uses=["digital_signature", "server_auth"],
-        validity_period_hours=VALID_H,
-        early_renewal_hours=RENEWED_BEFORE_H,
+        validity_period_hours=VALIDITY_H,
+        early_renewal_hours=RENEWAL_WINDOW_H,
         opts=pulumi.ResourceOptions(parent=parent),
     )
-    return TlsKeyPair(made.cert_pem, pulumi.Output.secret(key.private_key_pem))
+    return TlsKeyPair(certificate.cert_pem, pulumi.Output.secret(key.private_key_pem))

@@ -20,7 +20,7 @@ from settings.applications import INTERNAL_PATHS
 from settings.gateway import RateLimit
 from workloads import HOST_GATEWAY
 
-INTERNAL = "internal"
+INTERNAL_ROUTE = "internal"
 """Name of the route that answers 404 for internal paths."""
 
 PUBLIC_SUFFIX = ".public-"
@@ -62,7 +62,7 @@ class Configuration:
     redis: RedisStore
 
 
-def declarative(configuration: Configuration) -> pulumi.Output[str]:
+def declarative_file(configuration: Configuration) -> pulumi.Output[str]:
     """Return the text of the declarative file."""
     return pulumi.Output.all(configuration.jwt_secret, configuration.redis.secret).apply(
         lambda secrets: json.dumps(document(configuration, *secrets), indent=2)
@@ -74,7 +74,7 @@ def document(configuration: Configuration, jwt_secret: str, redis_password: str 
     return {
         "_format_version": "3.0",
         "services": [one for upstream in configuration.services for one in _services(upstream)],
-        "routes": [_internal()],
+        "routes": [_internal_paths_route()],
         "consumers": [
             {
                 "username": TOKENS.issuer,
@@ -98,13 +98,13 @@ def _services(upstream: Upstream) -> list[dict[str, Any]]:
     service receives the same paths either way.
     """
     prefix = api_path(upstream.name)
-    guarded = _service(upstream, upstream.name, [f"{prefix}/"], "/")
-    guarded["routes"][0]["plugins"] = [{"name": "jwt", "config": _jwt()}]
+    authenticated = _service(upstream, upstream.name, [f"{prefix}/"], "/")
+    authenticated["routes"][0]["plugins"] = [{"name": "jwt", "config": _jwt()}]
     public = [
         _service(upstream, f"{upstream.name}{PUBLIC_SUFFIX}{number}", _public_paths(prefix, path), path)
         for number, path in enumerate(upstream.public_paths)
     ]
-    return [guarded, *public]
+    return [authenticated, *public]
 
 
 def _public_paths(prefix: str, path: str) -> list[str]:
@@ -122,9 +122,9 @@ def _service(upstream: Upstream, name: str, paths: Sequence[str], upstream_path:
         "host": upstream.host,
         "port": upstream.port,
         "path": upstream_path,
-        "connect_timeout": timeouts.CONNECT_S * 1000,
-        "read_timeout": timeouts.KONG.answer_s * 1000,
-        "write_timeout": timeouts.KONG.answer_s * 1000,
+        "connect_timeout": timeouts.CONNECT_TIMEOUT_S * 1000,
+        "read_timeout": timeouts.KONG.response_s * 1000,
+        "write_timeout": timeouts.KONG.response_s * 1000,
         "retries": timeouts.RETRIES,
         # Request bodies are streamed: otherwise Kong would buffer bodies above 8 KiB in files below its prefix, which
         # is in memory.
@@ -132,7 +132,7 @@ def _service(upstream: Upstream, name: str, paths: Sequence[str], upstream_path:
     }
 
 
-def _internal() -> dict[str, Any]:
+def _internal_paths_route() -> dict[str, Any]:
     """Return the route that blocks the internal paths of every service in every spelling, with or without a token.
 
     Kong normalises `//`, `/./`, `..` and needless escapes before it matches. The expression covers variations that Kong
@@ -143,7 +143,7 @@ def _internal() -> dict[str, Any]:
     dropped = r"(?:[^a-z0-9%;]|%(?:[01][0-9a-f]|20|2e|3b|7f)|;[^/]*/)*"
     names = "|".join(INTERNAL_PATHS)
     return {
-        "name": INTERNAL,
+        "name": INTERNAL_ROUTE,
         "paths": [f"~/api/[^/]+/(?i:{dropped}(?:{names}))(?:[^A-Za-z0-9_-]|$)", "~/api/.*%(?:2[Ff]|5[Cc])"],
         # Before any public path, which is an expression too.
         "regex_priority": 1,
@@ -182,7 +182,7 @@ def _cors(origins: Sequence[str]) -> dict[str, Any]:
 
 def _rate_limiting(configuration: Configuration, password: str | None) -> dict[str, Any]:
     """Return the plugin that counts in Redis, for all replicas together; if Redis is unavailable, requests pass."""
-    limit, redis = configuration.rate_limit, configuration.redis.inside
+    limit, redis = configuration.rate_limit, configuration.redis.internal
     return {
         "minute": limit.per_minute,
         **({"hour": limit.per_hour} if limit.per_hour else {}),
@@ -197,7 +197,7 @@ def _rate_limiting(configuration: Configuration, password: str | None) -> dict[s
             # The name that the certificate must contain. Kong refuses an IP address, and settings/consistency.py
             # refuses it earlier.
             **({"server_name": redis.host} if redis.tls else {}),
-            "timeout": timeouts.REDIS_MS,
+            "timeout": timeouts.REDIS_TIMEOUT_MS,
             **({"password": password} if password else {}),
         },
     }

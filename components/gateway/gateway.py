@@ -13,7 +13,7 @@ from capabilities import Capability
 from components.credentials import Credentials
 from components.gateway import certificate, kong, nginx
 from components.gateway.declaration import Configuration, Upstream
-from components.gateway.headers import SECURITY
+from components.gateway.headers import SECURITY_HEADERS
 from components.stores.redis import RedisStore
 from settings.catalog import API_SUBDOMAIN, Frontend
 from settings.credentials import JWT
@@ -57,7 +57,7 @@ class Gateway(pulumi.ComponentResource):
         routes = [Route(settings.host(API_SUBDOMAIN), kong.PROXY)]
         routes += [Route(settings.host(one.subdomain), Endpoint(one.name, one.port)) for one in args.frontends]
         hosts = [route.host for route in routes]
-        obtained = certificate.tls_certificate(settings.tls, hosts, backend, parent=self)
+        tls_source = certificate.tls_certificate(settings.tls, hosts, backend, parent=self)
         backend.deploy(
             kong.gateway(
                 settings,
@@ -68,22 +68,22 @@ class Gateway(pulumi.ComponentResource):
                     rate_limit=settings.rate_limit,
                     redis=args.redis,
                 ),
-                certificate.file_set(obtained, kong.CERTIFICATE),
+                certificate.file_set(tls_source, kong.CERTIFICATE_DIRECTORY),
                 backend,
                 admin_api=args.admin_api,
             ),
             DeployOptions(parent=self),
         )
         if args.edge.kind == "nginx":
-            files = certificate.file_set(obtained, nginx.CERTIFICATE)
+            files = certificate.file_set(tls_source, nginx.CERTIFICATE_DIRECTORY)
             backend.deploy(nginx.load_balancer(args.edge.nginx, routes, files, backend), DeployOptions(parent=self))
         else:
             edge = required(backend.edge, f"the edge {args.edge.kind!r}", backend.kind, Capability.EDGE)
-            edge.expose(_exposure(args.edge, routes, obtained), DeployOptions(parent=self))
+            edge.expose(_exposure(args.edge, routes, tls_source), DeployOptions(parent=self))
         self.register_outputs({"endpoint": str(kong.PROXY), "hosts": hosts})
 
 
-def _exposure(settings: EdgeSettings, routes: Sequence[Route], obtained: certificate.TlsSource) -> Exposure:
+def _exposure(settings: EdgeSettings, routes: Sequence[Route], tls_source: certificate.TlsSource) -> Exposure:
     ingress, gateway_api = settings.ingress, settings.gateway_api
     by_gateway = settings.kind == "gateway-api"
     return Exposure(
@@ -91,7 +91,7 @@ def _exposure(settings: EdgeSettings, routes: Sequence[Route], obtained: certifi
         kind="gateway-api" if by_gateway else "ingress",
         routes=tuple(routes),
         # A Gateway is shared, and its listeners have its certificates.
-        tls=None if by_gateway else obtained,
+        tls=None if by_gateway else tls_source,
         callers_namespace=settings.controller_namespace,
         ingress_class=ingress.class_name,
         annotations=ingress.annotations,
@@ -100,5 +100,5 @@ def _exposure(settings: EdgeSettings, routes: Sequence[Route], obtained: certifi
         https_listener=gateway_api.https_listener,
         http_listener=gateway_api.http_listener,
         # An Ingress has no field for them: annotations depend on its controller.
-        response_headers=SECURITY if by_gateway else {},
+        response_headers=SECURITY_HEADERS if by_gateway else {},
     )

@@ -5,17 +5,17 @@ from __future__ import annotations
 from backends.base import Backend
 from components.assets import asset
 from components.gateway import limits, timeouts
-from components.gateway.declaration import Configuration, declarative
+from components.gateway.declaration import Configuration, declarative_file
 from settings.gateway import Gateway, RateLimit
 from workloads import Endpoint, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Scratch, Service, TcpConnect
 
 PROXY = Endpoint("kong", 8000)
-TLS_PROXY, ADMIN, STATUS = 8443, 8001, 8100
+TLS_PROXY_PORT, ADMIN_PORT, STATUS_PORT = 8443, 8001, 8100
 
-CONFIGURATION = "/etc/kong-declarative"
-CERTIFICATE = "/etc/kong-certificate"
-PREFIX = "/kong_prefix"
-USER = 1000
+CONFIGURATION_DIRECTORY = "/etc/kong-declarative"
+CERTIFICATE_DIRECTORY = "/etc/kong-certificate"
+PREFIX_DIRECTORY = "/kong_prefix"
+UID = 1000
 
 PRIVATE_RANGES = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7"
 """Addresses of the edge. Kong trusts the client address only if it comes from there."""
@@ -30,26 +30,26 @@ def gateway(
     return Service(
         name=PROXY.workload,
         image=kong.image,
-        user=USER,
+        user=UID,
         replicas=kong.replicas,
         environment={
             "KONG_DATABASE": "off",
-            "KONG_DECLARATIVE_CONFIG": f"{CONFIGURATION}/kong.json",
-            "KONG_PREFIX": PREFIX,
-            "KONG_PROXY_LISTEN": f"0.0.0.0:{PROXY.port}, 0.0.0.0:{TLS_PROXY} ssl",
-            "KONG_STATUS_LISTEN": f"0.0.0.0:{STATUS}",
-            **_administration(backend if admin_api else None),
-            "KONG_SSL_CERT": f"{CERTIFICATE}/tls.crt",
-            "KONG_SSL_CERT_KEY": f"{CERTIFICATE}/tls.key",
+            "KONG_DECLARATIVE_CONFIG": f"{CONFIGURATION_DIRECTORY}/kong.json",
+            "KONG_PREFIX": PREFIX_DIRECTORY,
+            "KONG_PROXY_LISTEN": f"0.0.0.0:{PROXY.port}, 0.0.0.0:{TLS_PROXY_PORT} ssl",
+            "KONG_STATUS_LISTEN": f"0.0.0.0:{STATUS_PORT}",
+            **_admin_api_settings(backend if admin_api else None),
+            "KONG_SSL_CERT": f"{CERTIFICATE_DIRECTORY}/tls.crt",
+            "KONG_SSL_CERT_KEY": f"{CERTIFICATE_DIRECTORY}/tls.key",
             # Without these three, every client has the edge's address, and all clients share one limit.
             "KONG_TRUSTED_IPS": PRIVATE_RANGES,
             "KONG_REAL_IP_HEADER": "X-Forwarded-For",
             "KONG_REAL_IP_RECURSIVE": "on",
             # The default is one per core of the node, each with its own memory.
             "KONG_NGINX_WORKER_PROCESSES": "2",
-            **_names(),
-            **_requests(settings),
-            **_clients(settings.rate_limit),
+            **_dns_settings(),
+            **_request_limits(settings),
+            **_client_limits(settings.rate_limit),
             "KONG_PROXY_ACCESS_LOG": "/dev/stdout",
             "KONG_PROXY_ERROR_LOG": "/dev/stderr",
             "KONG_ADMIN_ACCESS_LOG": "off",
@@ -62,9 +62,9 @@ def gateway(
         file_sets=(
             FileSet(
                 name="configuration",
-                directory=CONFIGURATION,
+                directory=CONFIGURATION_DIRECTORY,
                 files={
-                    "kong.json": declarative(configuration),
+                    "kong.json": declarative_file(configuration),
                     **({"admin_access.lua": asset("kong/admin_access.lua")} if admin_api else {}),
                 },
                 # It contains the key that signs tokens.
@@ -74,27 +74,27 @@ def gateway(
         ),
         ports=(
             Port(name="proxy", number=PROXY.port, publish=kong.proxy_port),
-            Port(name="tls-proxy", number=TLS_PROXY, publish=kong.tls_port),
-            *([Port(name="admin", number=ADMIN, publish=kong.admin_port, admin_only=True)] if admin_api else []),
-            Port(name="status", number=STATUS),
+            Port(name="tls-proxy", number=TLS_PROXY_PORT, publish=kong.tls_port),
+            *([Port(name="admin", number=ADMIN_PORT, publish=kong.admin_port, admin_only=True)] if admin_api else []),
+            Port(name="status", number=STATUS_PORT),
         ),
-        scratch=(Scratch(path=PREFIX, size_mib=64), Scratch(path="/tmp", size_mib=64)),  # noqa: S108 - a mount of its own
+        scratch=(Scratch(path=PREFIX_DIRECTORY, size_mib=64), Scratch(path="/tmp", size_mib=64)),  # noqa: S108 - a mount of its own
         memory_mib=kong.memory_mib,
         cpu_request=kong.cpu_request,
-        readiness=Probe(check=HttpGet(port=STATUS, path="/status/ready")),
-        liveness=Liveness(check=TcpConnect(port=STATUS)),
+        readiness=Probe(check=HttpGet(port=STATUS_PORT, path="/status/ready")),
+        liveness=Liveness(check=TcpConnect(port=STATUS_PORT)),
         depends_on=configuration.redis.depends_on,
         connects_to=(
             *configuration.redis.connects_to,
             *(Endpoint(service.name, service.port) for service in configuration.services if not service.is_local),
         ),
         host_gateway=has_local,
-        metrics=(Metrics(port=STATUS, job="kong"),),
+        metrics=(Metrics(port=STATUS_PORT, job="kong"),),
         stop_grace_s=30,
     )
 
 
-def _administration(backend: Backend | None) -> dict[str, str]:
+def _admin_api_settings(backend: Backend | None) -> dict[str, str]:
     """Return the variables of the Admin API: off, or restricted to reads by `assets/kong/admin_access.lua`.
 
     Even without a database, Kong itself accepts `POST /config`, shows keys and passwords, and allows every web origin.
@@ -104,14 +104,14 @@ def _administration(backend: Backend | None) -> dict[str, str]:
     if backend is None:
         return common | {"KONG_ADMIN_LISTEN": "off"}
     return common | {
-        "KONG_ADMIN_LISTEN": f"{backend.addressing.admin_bind_address}:{ADMIN}",
-        "KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE": f"{CONFIGURATION}/admin_access.lua",
+        "KONG_ADMIN_LISTEN": f"{backend.addressing.admin_bind_address}:{ADMIN_PORT}",
+        "KONG_NGINX_ADMIN_ACCESS_BY_LUA_FILE": f"{CONFIGURATION_DIRECTORY}/admin_access.lua",
         # Kong's CORS headers allow only this origin, instead of the request's.
-        "KONG_ADMIN_GUI_URL": f"http://localhost:{ADMIN}",
+        "KONG_ADMIN_GUI_URL": f"http://localhost:{ADMIN_PORT}",
     }
 
 
-def _names() -> dict[str, str]:
+def _dns_settings() -> dict[str, str]:
     """Return Kong's DNS settings: address records only, and no stale ones.
 
     By default, Kong queries SRV records first, which reach an external DNS server. Docker's responses have a TTL of 600
@@ -124,7 +124,7 @@ def _names() -> dict[str, str]:
     }
 
 
-def _requests(settings: Gateway) -> dict[str, str]:
+def _request_limits(settings: Gateway) -> dict[str, str]:
     """Return the limits of one request."""
     return {
         "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": f"{settings.max_body_mib}m",
@@ -142,7 +142,7 @@ def _requests(settings: Gateway) -> dict[str, str]:
     }
 
 
-def _clients(rate: RateLimit) -> dict[str, str]:
+def _client_limits(rate: RateLimit) -> dict[str, str]:
     """Return the limits per client and replica, which apply before the token is verified and without Redis.
 
     The plugin `rate-limiting` runs after `jwt`, doesn't count requests refused there, and lets all requests pass while

@@ -8,18 +8,18 @@ from string import Template
 from backends.base import Backend
 from components.assets import asset
 from components.gateway import kong, limits, timeouts
-from components.gateway.headers import SECURITY
+from components.gateway.headers import SECURITY_HEADERS
 from settings.edge import Nginx
 from workloads import Endpoint, FileSet, HttpGet, Liveness, Port, Probe, Route, Scratch, Service, TcpConnect
 
 NAME = "nginx"
-HTTP, HTTPS = 8080, 8443
-STATUS = Endpoint(NAME, 8081)
+HTTP_PORT, HTTPS_PORT = 8080, 8443
+STATUS_ENDPOINT = Endpoint(NAME, 8081)
 """Port of its health check and its metrics, which isn't published."""
 
-CONFIGURATION = "/etc/nginx/pti-calendar"
-CERTIFICATE = "/etc/nginx/certificate"
-USER = 101
+CONFIGURATION_DIRECTORY = "/etc/nginx/pti-calendar"
+CERTIFICATE_DIRECTORY = "/etc/nginx/certificate"
+UID = 101
 
 
 def load_balancer(settings: Nginx, routes: Sequence[Route], certificate: FileSet, backend: Backend) -> Service:
@@ -27,13 +27,13 @@ def load_balancer(settings: Nginx, routes: Sequence[Route], certificate: FileSet
     return Service(
         name=NAME,
         image=settings.image,
-        user=USER,
+        user=UID,
         replicas=settings.replicas,
-        command=("sh", f"{CONFIGURATION}/start.sh", CERTIFICATE),
+        command=("sh", f"{CONFIGURATION_DIRECTORY}/start.sh", CERTIFICATE_DIRECTORY),
         file_sets=(
             FileSet(
                 name="configuration",
-                directory=CONFIGURATION,
+                directory=CONFIGURATION_DIRECTORY,
                 files={
                     "start.sh": asset("nginx/start.sh"),
                     "nginx.conf": _configuration(settings, routes, backend),
@@ -42,14 +42,14 @@ def load_balancer(settings: Nginx, routes: Sequence[Route], certificate: FileSet
             certificate,
         ),
         ports=(
-            Port(name="http", number=HTTP, publish=settings.http_port, public=True),
-            Port(name="https", number=HTTPS, publish=settings.https_port, public=True),
-            Port(name="status", number=STATUS.port),
+            Port(name="http", number=HTTP_PORT, publish=settings.http_port, public=True),
+            Port(name="https", number=HTTPS_PORT, publish=settings.https_port, public=True),
+            Port(name="status", number=STATUS_ENDPOINT.port),
         ),
         scratch=(Scratch(path="/tmp", size_mib=16),),  # noqa: S108 - a mount of its own
         memory_mib=settings.memory_mib,
-        readiness=Probe(check=HttpGet(port=STATUS.port, path="/healthz")),
-        liveness=Liveness(check=TcpConnect(port=STATUS.port)),
+        readiness=Probe(check=HttpGet(port=STATUS_ENDPOINT.port, path="/healthz")),
+        liveness=Liveness(check=TcpConnect(port=STATUS_ENDPOINT.port)),
         # A missing upstream only causes 502 for its own hosts: nginx doesn't wait for front ends.
         connects_to=tuple(route.to for route in routes),
         stop_grace_s=30,
@@ -65,23 +65,23 @@ def _configuration(settings: Nginx, routes: Sequence[Route], backend: Backend) -
             # ends accept none.
             max_body="0" if route.to == kong.PROXY else "1m",
             public_port=settings.https_port,
-            connect_s=timeouts.CONNECT_S,
-            answer_s=timeouts.EDGE.answer_s,
+            connect_s=timeouts.CONNECT_TIMEOUT_S,
+            answer_s=timeouts.EDGE.response_s,
             resend_s=timeouts.RETRY_WITHIN_S,
             upstream=f"{backend.addressing.fqdn(route.to.workload)}:{route.to.port}",
-            https_port=HTTPS,
-            certificate=CERTIFICATE,
-            headers="\n        ".join(f'add_header {name} "{text}" always;' for name, text in SECURITY.items()),
+            https_port=HTTPS_PORT,
+            certificate=CERTIFICATE_DIRECTORY,
+            headers="\n        ".join(f'add_header {name} "{text}" always;' for name, text in SECURITY_HEADERS.items()),
         )
         for route in routes
     ]
     return Template(asset("nginx/nginx.conf")).substitute(
-        http_port=HTTP,
-        https_port=HTTPS,
-        status_port=STATUS.port,
+        http_port=HTTP_PORT,
+        https_port=HTTPS_PORT,
+        status_port=STATUS_ENDPOINT.port,
         # The port that browsers use, not the container's.
         redirect_port="" if settings.https_port == 443 else f":{settings.https_port}",
-        client_s=timeouts.CLIENT_S,
+        client_s=timeouts.EDGE_CLIENT_TIMEOUT_S,
         header_lines=limits.HEADER_BUFFERS,
         header_line_kib=limits.HEADER_BUFFER_KIB,
         answer_headers_kib=limits.EDGE_RESPONSE_HEADERS_KIB,
@@ -91,6 +91,6 @@ def _configuration(settings: Nginx, routes: Sequence[Route], backend: Backend) -
         edge_rate=limits.EDGE_RATE_PER_CLIENT,
         edge_burst=limits.EDGE_BURST_PER_CLIENT,
         connections=limits.CONNECTIONS_PER_CLIENT,
-        certificate=CERTIFICATE,
+        certificate=CERTIFICATE_DIRECTORY,
         servers="\n".join(servers),
     )

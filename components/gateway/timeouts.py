@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CLIENT_S = 15
+EDGE_CLIENT_TIMEOUT_S = 15
 """The edge's timeout between two reads from, or writes to, a client."""
 
 KONG_CLIENT_TIMEOUT_S = 20
 """Kong's timeout for its client, the edge: the edge ends a slow client's request before Kong does."""
 
-CONNECT_S = 2
+CONNECT_TIMEOUT_S = 2
 """Timeout for a connection to the next hop."""
 
-REDIS_MS = 250
+REDIS_TIMEOUT_MS = 250
 """Kong's timeout for Redis, which counts requests; then the request passes uncounted. If the network drops packets,
 each request is delayed this long."""
 
@@ -28,23 +28,23 @@ RETRIES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class HopTimeout:
     """One hop's timeout for the first byte of a response."""
 
     hop: str
-    answer_s: int
-    answers: str
+    response_s: int
+    error: str
     """What the client gets after the timeout."""
 
 
-EDGE = Budget(hop="nginx waits for Kong", answer_s=45, answers="504, an HTML page")
-KONG = Budget(hop="Kong waits for a service", answer_s=30, answers="504, JSON")
-SERVICE = Budget(hop="a service answers", answer_s=25, answers="503, JSON")
-STATEMENT = Budget(hop="PostgreSQL runs one statement", answer_s=20, answers="an error to the service")
+EDGE = HopTimeout(hop="nginx waits for Kong", response_s=45, error="504, an HTML page")
+KONG = HopTimeout(hop="Kong waits for a service", response_s=30, error="504, JSON")
+SERVICE = HopTimeout(hop="a service answers", response_s=25, error="503, JSON")
+STATEMENT = HopTimeout(hop="PostgreSQL runs one statement", response_s=20, error="an error to the service")
 
 """The limit of the services' roles, set by assets/postgres/database.sql."""
 
-BUDGETS = (EDGE, KONG, SERVICE, STATEMENT)
+HOP_TIMEOUTS = (EDGE, KONG, SERVICE, STATEMENT)
 
-KONG_MAX_RESPONSE_S = RETRY_WITHIN_S + CONNECT_S + KONG.answer_s
+KONG_MAX_RESPONSE_S = RETRY_WITHIN_S + CONNECT_TIMEOUT_S + KONG.response_s
 """Longest time to Kong's response: a connection lost at the end of `RETRY_WITHIN_S`, then a second attempt."""

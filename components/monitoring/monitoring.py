@@ -108,8 +108,8 @@ def _targets(workloads: Sequence[Workload]) -> list[Target]:
 def _store_targets(stores: Sequence[Store[Any]]) -> list[Target]:
     """Return the servers of stores that report their own metrics."""
     return [
-        Target(job=one.job, workload=one.metrics.workload, port=one.metrics.port, expected=one.number)
-        for one in (store.servers for store in stores)
+        Target(job=one.job, workload=one.endpoint.workload, port=one.endpoint.port, expected=one.instances)
+        for one in (store.server_metrics for store in stores)
         if one is not None
     ]
 

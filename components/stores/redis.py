@@ -10,7 +10,7 @@ import pulumi
 import contract.outputs as contract
 from backends.base import DeployOptions
 from components.assets import asset
-from components.exporter import SECRETS as EXPORTER_SECRETS
+from components.exporter import SECRETS_DIRECTORY as EXPORTER_SECRETS
 from components.exporter import exporter
 from components.stores.store import Store, StoreArgs
 from settings.monitoring import Exporters
@@ -36,10 +36,10 @@ from workloads import (
 
 ENDPOINT = Endpoint("redis", 6379)
 
-CONFIGURATION = "/usr/local/etc/redis"
-SECRETS = "/run/secrets/redis"
+CONFIGURATION_DIRECTORY = "/usr/local/etc/redis"
+SECRETS_DIRECTORY = "/run/secrets/redis"
 
-MOUNT, FOLDER = "/data", "redis"
+DATA_MOUNT, DATA_FOLDER = "/data", "redis"
 """The volume, and the folder below its mount that is `dir` in `assets/redis/redis.conf`."""
 
 FRAGMENTATION_PERCENT = 20
@@ -60,7 +60,7 @@ class RedisStore(Store[contract.Redis]):
 
     def exporter(self, images: Exporters) -> Workload:
         """Return the exporter of Redis."""
-        address = f"{'rediss' if self.inside.tls else 'redis'}://{self.inside.host}:{self.inside.port}"
+        address = f"{'rediss' if self.internal.tls else 'redis'}://{self.internal.host}:{self.internal.port}"
         password = self.secret
         secrets = {} if password is None else {"passwords.json": password.apply(lambda one: json.dumps({address: one}))}
         return exporter(
@@ -96,7 +96,7 @@ def deploy(args: StoreArgs, options: DeployOptions) -> RedisStore:
         args=args,
         connects_to=(endpoint,),
         depends_on=() if settings.mode == "external" else (ENDPOINT.workload,),
-        inside=contract.Redis(host=endpoint.host, port=endpoint.port, tls=tls),
+        internal=contract.Redis(host=endpoint.host, port=endpoint.port, tls=tls),
         published=contract.Redis(host=host, port=port, tls=tls),
     )
 
@@ -121,31 +121,39 @@ def _server(settings: Redis, password: pulumi.Output[str] | None) -> StatefulSer
     configuration = asset("redis/redis.conf") + (
         f"maxmemory {settings.max_memory_mib}mb\nmaxmemory-clients {client_memory_mib(settings.max_memory_mib)}mb\n"
     )
-    ready: tuple[str, ...] = ("sh", f"{CONFIGURATION}/ready.sh")
+    ready: tuple[str, ...] = ("sh", f"{CONFIGURATION_DIRECTORY}/ready.sh")
     secrets = []
     if password is not None:
-        configuration += f"include {SECRETS}/requirepass.conf\n"
-        ready = (*ready, f"{SECRETS}/password")
+        configuration += f"include {SECRETS_DIRECTORY}/requirepass.conf\n"
+        ready = (*ready, f"{SECRETS_DIRECTORY}/password")
         files = {"password": password, "requirepass.conf": password.apply(_requirepass)}
-        secrets = [FileSet(name="password", directory=SECRETS, files=files, secret=True)]
+        secrets = [FileSet(name="password", directory=SECRETS_DIRECTORY, files=files, secret=True)]
     scripts = {
         "below.sh": asset("volume/below.sh"),
         "marker.sh": asset("volume/marker.sh"),
         "start.sh": asset("redis/start.sh"),
         "ready.sh": asset("redis/ready.sh"),
     }
-    start = ("sh", f"{CONFIGURATION}/start.sh", MOUNT, FOLDER, f"{CONFIGURATION}/redis.conf")
+    start = (
+        "sh",
+        f"{CONFIGURATION_DIRECTORY}/start.sh",
+        DATA_MOUNT,
+        DATA_FOLDER,
+        f"{CONFIGURATION_DIRECTORY}/redis.conf",
+    )
     return StatefulService(
         name=ENDPOINT.workload,
         image=settings.image,
         user=999,
-        command=("sh", f"{CONFIGURATION}/below.sh", MOUNT, FOLDER, *start),
+        command=("sh", f"{CONFIGURATION_DIRECTORY}/below.sh", DATA_MOUNT, DATA_FOLDER, *start),
         ports=(Port(name="redis", number=ENDPOINT.port, publish=settings.port),),
         file_sets=(
-            FileSet(name="configuration", directory=CONFIGURATION, files={"redis.conf": configuration, **scripts}),
+            FileSet(
+                name="configuration", directory=CONFIGURATION_DIRECTORY, files={"redis.conf": configuration, **scripts}
+            ),
             *secrets,
         ),
-        volumes=(Volume(name="redis-data", mount=MOUNT, size_gib=settings.storage_gib),),
+        volumes=(Volume(name="redis-data", mount=DATA_MOUNT, size_gib=settings.storage_gib),),
         scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
         memory_mib=memory_limit_mib(settings.max_memory_mib),
         cpu_request=settings.cpu_request,
@@ -166,7 +174,12 @@ def _redis_commander(settings: RedisCommander, redis: RedisStore) -> Service:
     local, password = "/etc/redis-commander", redis.secret
 
     def configuration(secret: str | None) -> str:
-        connection = {"label": "PTI Calendar", "host": redis.inside.host, "port": redis.inside.port, "dbIndex": 0}
+        connection = {
+            "label": "PTI Calendar",
+            "host": redis.internal.host,
+            "port": redis.internal.port,
+            "dbIndex": 0,
+        }
         return json.dumps({"connections": [connection | ({"password": secret} if secret else {})]}, indent=2)
 
     return Service(

@@ -35,11 +35,11 @@ class StoreArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Servers:
+class ServerMetrics:
     """Servers that report their own metrics."""
 
-    metrics: Endpoint
-    number: int
+    endpoint: Endpoint
+    instances: int
     job: str
 
 
@@ -59,13 +59,13 @@ class Store(ABC, Generic[Output]):
     depends_on: tuple[str, ...]
     """Workloads that must be ready before its clients start; empty for a managed server without any."""
 
-    inside: Output
+    internal: Output
     """Its address for workloads."""
 
     published: Output
     """Its address for users and programs outside the platform: the stack output."""
 
-    servers: Servers | None = None
+    server_metrics: ServerMetrics | None = None
     """Its servers, if they report metrics in addition to the exporter's."""
 
     @property

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from components.stores.redis import CONFIGURATION, FOLDER, MOUNT
+from components.stores.redis import CONFIGURATION_DIRECTORY, DATA_FOLDER, DATA_MOUNT
 from testbed import ext4
 from tests.artifacts.postgres_server import free_port
 from tests.artifacts.reference_redis import program
@@ -62,7 +62,7 @@ class RedisOnVolume:
         if server is None or client is None:
             pytest.skip("no redis-server and redis-cli here: .ci/provide installs them")
         self.mount = mount
-        self.data = mount / FOLDER
+        self.data = mount / DATA_FOLDER
         self.home = Path(tempfile.mkdtemp(prefix="pti-redis-"))
         self.home.chmod(0o755)
         self.log = self.home / "log"
@@ -159,10 +159,10 @@ class RedisOnVolume:
 
     def _here(self, text: str) -> str:
         """Map the container's paths to paths on this machine."""
-        return text.replace(f"{MOUNT}/", f"{self.mount}/").replace(CONFIGURATION, str(self.home))
+        return text.replace(f"{DATA_MOUNT}/", f"{self.mount}/").replace(CONFIGURATION_DIRECTORY, str(self.home))
 
     def _popen(self, command: tuple[str, ...], output: object) -> subprocess.Popen[bytes]:
-        here = [str(self.mount) if word == MOUNT else self._here(word) for word in command]
+        here = [str(self.mount) if word == DATA_MOUNT else self._here(word) for word in command]
         identity = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
         return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
             here, env=self._environment, stdout=output, stderr=subprocess.STDOUT, cwd="/", **identity

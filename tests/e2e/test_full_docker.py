@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from components.gateway.nginx import CERTIFICATE
+from components.gateway.nginx import CERTIFICATE_DIRECTORY
 from settings.catalog import FRONTENDS, SERVICES
 from settings.credentials import PGADMIN, app_role, migrator_role, third_party
 from testbed import ext4
@@ -100,7 +100,7 @@ def test_the_journey(full: Full) -> None:
 def test_a_renewed_certificate_is_shown_without_a_restart(full: Full, tmp_path: Path) -> None:
     """The files change while nginx runs, as a kubelet updates them."""
     container, before = full.stack.container("nginx"), full.platform.served_certificate()
-    (volume,) = (one["Name"] for one in container["Mounts"] if one["Destination"] == CERTIFICATE)
+    (volume,) = (one["Name"] for one in container["Mounts"] if one["Destination"] == CERTIFICATE_DIRECTORY)
     renewed, kept = tmp_path / "renewed", tmp_path / "kept"
     kept.mkdir()
     self_signed(renewed, f"DNS:{full.platform.api_host}")

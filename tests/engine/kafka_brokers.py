@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.stores.kafka.broker import USER, broker
+from components.stores.kafka.broker import UID, broker
 from components.stores.kafka.properties import DATA_MOUNT
 from settings.stores import Kafka
 from testbed import ext4
@@ -31,7 +31,7 @@ def volume(directory: Path, size_mib: int) -> Iterator[Path]:
     mounted = directory / "volume"
     ext4.mount(directory / "image", mounted, size_mib)
     try:
-        shutil.chown(mounted, group=USER)
+        shutil.chown(mounted, group=UID)
         mounted.chmod(0o2775)
         yield mounted
     finally:

@@ -46,18 +46,27 @@ def edge(program: Path, service: int, tmp_path: Path) -> Iterator[tuple[rows.Gat
         upstream = kong.gateway.address.removeprefix("http://")
         for name, text in asked.files["nginx/configuration"].items():
             text = text.replace("set $upstream kong:8000", f"set $upstream {upstream}")
-            for before, port in ((nginx.HTTP, http), (nginx.HTTPS, https), (nginx.STATUS.port, status)):
+            for before, port in (
+                (nginx.HTTP_PORT, http),
+                (nginx.HTTPS_PORT, https),
+                (nginx.STATUS_ENDPOINT.port, status),
+            ):
                 text = text.replace(f"listen {before}", f"listen 127.0.0.1:{port}")
             (tmp_path / name).write_text(text)
         self_signed(tmp_path / "tls", f"DNS:{HOST}")
         tmp_path.chmod(0o755)
         name = f"x-kong-slow-{secrets.token_hex(3)}"
-        scratch = f"/tmp:size={workload.scratch[0].size_mib}m,uid={nginx.USER}"  # noqa: S108 - in the container
+        scratch = f"/tmp:size={workload.scratch[0].size_mib}m,uid={nginx.UID}"  # noqa: S108 - in the container
         docker(
             *("run", "--detach", "--name", name, "--network", "host", "--read-only", "--tmpfs", scratch),
-            *("--memory", f"{workload.memory_mib}m", "--user", str(nginx.USER), "--entrypoint", "sh"),
-            *("--volume", f"{tmp_path}:/configuration:ro", "--volume", f"{tmp_path / 'tls'}:{nginx.CERTIFICATE}:ro"),
-            *(workload.image, "/configuration/start.sh", nginx.CERTIFICATE),
+            *("--memory", f"{workload.memory_mib}m", "--user", str(nginx.UID), "--entrypoint", "sh"),
+            *(
+                "--volume",
+                f"{tmp_path}:/configuration:ro",
+                "--volume",
+                f"{tmp_path / 'tls'}:{nginx.CERTIFICATE_DIRECTORY}:ro",
+            ),
+            *(workload.image, "/configuration/start.sh", nginx.CERTIFICATE_DIRECTORY),
         )
         try:
             gateway = rows.Gateway(f"https://127.0.0.1:{https}", kong.gateway.key, {"Host": HOST}, verify=False)

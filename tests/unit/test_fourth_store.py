@@ -60,7 +60,7 @@ def deploy(args: StoreArgs, options: DeployOptions) -> ObjectStorageStore:
         args=args,
         connects_to=(endpoint,),
         depends_on=() if settings.is_external else (ENDPOINT.workload,),
-        inside=contract.ObjectStorage(endpoint=str(endpoint), access_key=USER),
+        internal=contract.ObjectStorage(endpoint=str(endpoint), access_key=USER),
         published=contract.ObjectStorage(endpoint=f"{host}:{port}", access_key=USER),
     )
 

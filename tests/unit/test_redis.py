@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from components.stores.redis import CONFIGURATION, client_memory_mib, memory_limit_mib
+from components.stores.redis import CONFIGURATION_DIRECTORY, client_memory_mib, memory_limit_mib
 from settings.stores import AOF_SIZE_FACTOR, Redis
 from tests.unit.asking import Ask
 from workloads import RECOVERY_S
@@ -64,6 +64,6 @@ def test_the_password_is_in_a_separate_file(ask: Ask) -> None:
     assert workload.readiness is not None
     assert getattr(workload.readiness.check, "command") == (  # noqa: B009 - Redis has a command for it
         "sh",
-        f"{CONFIGURATION}/ready.sh",
+        f"{CONFIGURATION_DIRECTORY}/ready.sh",
         "/run/secrets/redis/password",
     )

@@ -9,9 +9,9 @@ import pulumi
 import contract.outputs as contract
 from backends.base import DeployOptions
 from components.exporter import NOBODY_UID, exporter
-from components.exporter import SECRETS as EXPORTER_SECRETS
+from components.exporter import SECRETS_DIRECTORY as EXPORTER_SECRETS
 from components.stores.kafka.broker import broker
-from components.stores.kafka.properties import ENDPOINT, PUBLISHED
+from components.stores.kafka.properties import ENDPOINT, EXTERNAL_PORT
 from components.stores.kafka.zookeeper import zookeeper
 from components.stores.store import Store, StoreArgs
 from settings.monitoring import Exporters
@@ -22,7 +22,7 @@ from workloads import RECOVERY_S, Endpoint, External, HttpGet, Port, Probe, Scra
 # kafka_exporter exits if no broker responds at its start (danielqsj/kafka_exporter#303). The container stays and
 # restarts it, because an outage of Kafka must not count as restarts. As process 1, a shell ignores a signal without a
 # trap.
-KAFKA_AGAIN = """
+RESTART_SCRIPT = """
 trap 'kill "$child"; exit' TERM INT
 while :; do
     kafka_exporter "$@" & child=$!
@@ -40,16 +40,20 @@ class KafkaStore(Store[contract.Kafka]):
     @property
     def secret(self) -> pulumi.Output[str] | None:
         """Return the password of the user that clients log in as; None if there is no user."""
-        return None if self.inside.username is None else self.args.credentials[KAFKA]
+        return None if self.internal.username is None else self.args.credentials[KAFKA]
 
     def exporter(self, images: Exporters) -> Workload:
         """Return the exporter of Kafka: brokers, partitions and consumer lag."""
-        arguments = [f"--kafka.server={server}" for server in self.inside.bootstrap_servers.split(",")]
+        arguments = [f"--kafka.server={server}" for server in self.internal.bootstrap_servers.split(",")]
         secrets = {}
-        if self.inside.security_protocol != "PLAINTEXT":
+        if self.internal.security_protocol != "PLAINTEXT":
             arguments.append("--tls.enabled")
         if self.secret is not None:
-            arguments += ["--sasl.enabled", "--sasl.mechanism=scram-sha512", f"--sasl.username={self.inside.username}"]
+            arguments += [
+                "--sasl.enabled",
+                "--sasl.mechanism=scram-sha512",
+                f"--sasl.username={self.internal.username}",
+            ]
             # The exporter accepts the password only as an argument, which every user of the machine can see. But it
             # also reads arguments from a file: https://github.com/alecthomas/kingpin/blob/v2.4.0/README.md
             arguments.append(f"@{EXPORTER_SECRETS}/arguments")
@@ -59,7 +63,7 @@ class KafkaStore(Store[contract.Kafka]):
             image=images.kafka,
             user=NOBODY_UID,
             port=9308,
-            command=("sh", "-c", KAFKA_AGAIN, "kafka-exporter"),
+            command=("sh", "-c", RESTART_SCRIPT, "kafka-exporter"),
             arguments=tuple(arguments),
             secrets=secrets,
             connects_to=self.connects_to,
@@ -81,14 +85,14 @@ def deploy(args: StoreArgs, options: DeployOptions) -> KafkaStore:
     if settings.mode == "zookeeper":
         backend.deploy(zookeeper(settings.zookeeper), options)
     # A single broker has a separate listener for users; several are reached through the platform's listener.
-    host, port = backend.addressing.published(Endpoint(ENDPOINT.workload, PUBLISHED), settings.port)
+    host, port = backend.addressing.published(Endpoint(ENDPOINT.workload, EXTERNAL_PORT), settings.port)
     published = f"{host}:{port}" if settings.brokers == 1 else f"{backend.addressing.fqdn('kafka')}:{ENDPOINT.port}"
     backend.deploy(broker(settings, published=published, cluster=args.cluster), options)
     return KafkaStore(
         args=args,
         connects_to=(ENDPOINT,),
         depends_on=(ENDPOINT.workload,),
-        inside=_plaintext(str(ENDPOINT)),
+        internal=_plaintext(str(ENDPOINT)),
         published=_plaintext(published),
     )
 
@@ -108,7 +112,7 @@ def _external(args: StoreArgs, external: ExternalKafka) -> KafkaStore:
         args=args,
         connects_to=tuple(External(host, int(port), external.cidrs) for host, _, port in servers),
         depends_on=(),
-        inside=output,
+        internal=output,
         published=output,
     )
 
@@ -120,7 +124,7 @@ def _kafka_ui(settings: KafkaUi, kafka: KafkaStore) -> Service:
         user=100,
         environment={
             "KAFKA_CLUSTERS_0_NAME": "pti-calendar",
-            "KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS": kafka.inside.bootstrap_servers,
+            "KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS": kafka.internal.bootstrap_servers,
             "JAVA_OPTS": f"-Xmx{settings.heap_mib}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
         },
         ports=(Port(name="http", number=8080, publish=settings.port),),

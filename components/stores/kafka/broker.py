@@ -6,12 +6,12 @@ import base64
 import hashlib
 
 from components.assets import asset, assets
-from components.stores.kafka.memory import BROKER_SCRATCH_MIB, IMAGE_VOLUMES, of_broker
+from components.stores.kafka.memory import BROKER_SCRATCH_MIB, IMAGE_VOLUMES, broker_memory
 from components.stores.kafka.properties import (
-    CONTROLLER,
+    CONTROLLER_PORT,
     DATA_MOUNT,
     ENDPOINT,
-    PUBLISHED,
+    EXTERNAL_PORT,
     ZOOKEEPER,
     properties,
 )
@@ -30,50 +30,50 @@ from workloads import (
     Volume,
 )
 
-CONFIGURATION = "/etc/kafka-broker"
-USER = 1000
+CONFIGURATION_DIRECTORY = "/etc/kafka-broker"
+UID = 1000
 
-ANOTHER_MODE = (
+MODE_CHANGE_REMEDY = (
     "The other mode begins without a topic, on a volume of its own. This volume stays, and is found again when the "
     "mode is set back."
 )
-ANOTHER_NUMBER = "docs/stores.md#another-number-of-brokers describes the way to another number of brokers."
-ANOTHER_NAME = "Give the stack its former name back: pulumi stack rename."
+BROKER_COUNT_REMEDY = "docs/stores.md#another-number-of-brokers describes the way to another number of brokers."
+STACK_NAME_REMEDY = "Give the stack its former name back: pulumi stack rename."
 
 
 def broker(settings: Kafka, *, published: str, cluster: str) -> StatefulService:
     """Return the workload: one replica per broker, each with a volume."""
-    by_zookeeper, several = settings.mode == "zookeeper", settings.brokers > 1
-    memory, cluster_id = of_broker(settings.heap_mib), _cluster_id(cluster)
+    uses_zookeeper, several = settings.mode == "zookeeper", settings.brokers > 1
+    memory, cluster_id = broker_memory(settings.heap_mib), _cluster_id(cluster)
     scripts = {name: asset(f"volume/{name}") for name in ("below.sh", "marker.sh")}
     return StatefulService(
         name=ENDPOINT.workload,
         image=settings.broker_image,
-        user=USER,
+        user=UID,
         replicas=settings.brokers,
-        command=("bash", f"{CONFIGURATION}/start.sh"),
+        command=("bash", f"{CONFIGURATION_DIRECTORY}/start.sh"),
         environment={
             "BROKERS": str(settings.brokers),
             "KAFKA_HEAP_OPTS": f"-Xms{settings.heap_mib // 2}m -Xmx{settings.heap_mib}m",
             "KAFKA_JVM_PERFORMANCE_OPTS": f"{memory.options} {settings.jvm_options}",
             **({"PEERS": f"{ENDPOINT.workload}-peers"} if several else {}),
-            **({} if by_zookeeper else {"CLUSTER_ID": cluster_id}),
+            **({} if uses_zookeeper else {"CLUSTER_ID": cluster_id}),
         },
         ports=(
             Port(name="internal", number=ENDPOINT.port),
             *(
-                [Port(name="controller", number=CONTROLLER)]
+                [Port(name="controller", number=CONTROLLER_PORT)]
                 if several
-                else [Port(name="external", number=PUBLISHED, publish=settings.port)]
+                else [Port(name="external", number=EXTERNAL_PORT, publish=settings.port)]
             ),
         ),
-        peer_ports=(ENDPOINT.port, CONTROLLER) if several else (),
+        peer_ports=(ENDPOINT.port, CONTROLLER_PORT) if several else (),
         file_sets=(
             FileSet(
                 name="configuration",
-                directory=CONFIGURATION,
+                directory=CONFIGURATION_DIRECTORY,
                 files={
-                    "server.properties": _lines(properties(settings, published)),
+                    "server.properties": _properties_text(properties(settings, published)),
                     **assets("kafka"),
                     **scripts,
                 },
@@ -86,13 +86,13 @@ def broker(settings: Kafka, *, published: str, cluster: str) -> StatefulService:
                 mount=DATA_MOUNT,
                 size_gib=settings.storage_gib,
                 fixed=(
-                    Fixed("kafka.mode", settings.mode, ANOTHER_MODE),
+                    Fixed("kafka.mode", settings.mode, MODE_CHANGE_REMEDY),
                     *(
                         ()
-                        if by_zookeeper
+                        if uses_zookeeper
                         else (
-                            Fixed("kafka.brokers", str(settings.brokers), ANOTHER_NUMBER),
-                            Fixed("Kafka's cluster id", cluster_id, ANOTHER_NAME),
+                            Fixed("kafka.brokers", str(settings.brokers), BROKER_COUNT_REMEDY),
+                            Fixed("Kafka's cluster id", cluster_id, STACK_NAME_REMEDY),
                         )
                     ),
                 ),
@@ -106,12 +106,14 @@ def broker(settings: Kafka, *, published: str, cluster: str) -> StatefulService:
         cpu_request=settings.cpu_request,
         # A broker is ready once it has caught up with the others, which takes as long as the replication takes.
         readiness=Probe(
-            check=Exec(command=("bash", f"{CONFIGURATION}/ready.sh")), startup_s=600 if several else 120, period_s=2
+            check=Exec(command=("bash", f"{CONFIGURATION_DIRECTORY}/ready.sh")),
+            startup_s=600 if several else 120,
+            period_s=2,
         ),
         # A broker keeps its port closed while it recovers its logs after a crash.
         liveness=Liveness(check=TcpConnect(port=ENDPOINT.port), failures=12, startup_s=RECOVERY_S),
-        depends_on=(ZOOKEEPER.workload,) if by_zookeeper else (),
-        connects_to=(ZOOKEEPER,) if by_zookeeper else (),
+        depends_on=(ZOOKEEPER.workload,) if uses_zookeeper else (),
+        connects_to=(ZOOKEEPER,) if uses_zookeeper else (),
         # It hands over its partitions and flushes its logs; a killed broker checks them at the next start.
         stop_grace_s=120,
     )
@@ -122,5 +124,5 @@ def _cluster_id(cluster: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(f"pti-calendar/{cluster}".encode()).digest()[:16]).decode()[:22]
 
 
-def _lines(found: dict[str, str]) -> str:
+def _properties_text(found: dict[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in found.items())

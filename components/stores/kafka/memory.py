@@ -48,7 +48,7 @@ IMAGE_VOLUMES = ("/etc/kafka/secrets", "/mnt/shared/config")
 """Directories that Kafka's image declares as volumes, and that stay empty; 1 MiB each."""
 
 
-def of_broker(heap_mib: int) -> JavaMemory:
+def broker_memory(heap_mib: int) -> JavaMemory:
     """Return the memory of a Kafka broker."""
     return JavaMemory(
         heap_mib=heap_mib,
@@ -65,7 +65,7 @@ def of_broker(heap_mib: int) -> JavaMemory:
 ZOOKEEPER_SCRATCH_MIB = 16
 
 
-def of_zookeeper(heap_mib: int) -> JavaMemory:
+def zookeeper_memory(heap_mib: int) -> JavaMemory:
     """Return the memory of a ZooKeeper server, whose requests are at most 1 MiB (`jute.maxbuffer`)."""
     return JavaMemory(
         heap_mib=heap_mib,

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from components.assets import asset, assets
-from components.stores.kafka.memory import ZOOKEEPER_SCRATCH_MIB, of_zookeeper
+from components.stores.kafka.memory import ZOOKEEPER_SCRATCH_MIB, zookeeper_memory
 from components.stores.kafka.properties import ZOOKEEPER
 from settings.stores import ZooKeeper
 from workloads import RECOVERY_S, Exec, FileSet, Liveness, Port, Probe, Scratch, StatefulService, TcpConnect, Volume
 
-USER = 1000
+UID = 1000
 
 
 def zookeeper(settings: ZooKeeper) -> StatefulService:
     """Return the server, with a volume for its snapshots and one for its transaction log."""
-    memory = of_zookeeper(settings.heap_mib)
+    memory = zookeeper_memory(settings.heap_mib)
     scripts = {name: asset(f"volume/{name}") for name in ("below.sh", "marker.sh")}
     return StatefulService(
         name=ZOOKEEPER.workload,
         image=settings.image,
-        user=USER,
+        user=UID,
         command=("bash", "/conf/start.sh"),
         environment={
             "ZK_SERVER_HEAP": str(settings.heap_mib),

@@ -11,11 +11,11 @@ from backends.base import DeployOptions
 from backends.refusals import required
 from capabilities import Capability
 from components.exporter import NOBODY_UID, exporter
-from components.exporter import SECRETS as EXPORTER_SECRETS
-from components.stores.postgres.databases import BACKUP_ROLE, MONITOR_ROLE, NAME, databases
+from components.exporter import SECRETS_DIRECTORY as EXPORTER_SECRETS
+from components.stores.postgres.databases import BACKUP_ROLE, MONITOR_ROLE, TASK_NAME, databases
 from components.stores.postgres.pgadmin import pg_admin
 from components.stores.postgres.server import ENDPOINT, cluster, server
-from components.stores.store import Servers, Store, StoreArgs
+from components.stores.store import ServerMetrics, Store, StoreArgs
 from settings.catalog import SERVICES
 from settings.credentials import POSTGRES_MONITOR, app_role, migrator_role
 from settings.monitoring import Exporters
@@ -23,7 +23,7 @@ from settings.stores import POSTGRES_ADMIN, POSTGRES_BACKUP
 from settings.tools import DevTools
 from workloads import METRICS_PORT, Endpoint, External, Workload
 
-ADMIN = "postgres"
+ADMIN_ROLE = "postgres"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,10 @@ class PostgresStore(Store[contract.Postgres]):
     def secret(self) -> dict[str, pulumi.Output[str]]:
         """Map each role that may log in to its password."""
         credentials = self.args.credentials
-        passwords = {self.inside.admin_role: credentials[POSTGRES_ADMIN], BACKUP_ROLE: credentials[POSTGRES_BACKUP]}
+        passwords = {
+            self.internal.admin_role: credentials[POSTGRES_ADMIN],
+            BACKUP_ROLE: credentials[POSTGRES_BACKUP],
+        }
         for service in SERVICES:
             passwords[service.role("app")] = credentials[app_role(service)]
             passwords[service.role("migrator")] = credentials[migrator_role(service)]
@@ -42,6 +45,7 @@ class PostgresStore(Store[contract.Postgres]):
 
     def exporter(self, images: Exporters) -> Workload:
         """Return the exporter of PostgreSQL. Its role can read statistics, but no rows."""
+        server = self.internal
         return exporter(
             "postgres",
             image=images.postgres,
@@ -50,7 +54,7 @@ class PostgresStore(Store[contract.Postgres]):
             # The start time, which shows repeated restarts.
             arguments=("--collector.postmaster",),
             environment={
-                "DATA_SOURCE_URI": f"{self.inside.host}:{self.inside.port}/postgres?sslmode={self.inside.ssl_mode}",
+                "DATA_SOURCE_URI": f"{server.host}:{server.port}/postgres?sslmode={server.ssl_mode}",
                 "DATA_SOURCE_USER": MONITOR_ROLE,
                 "DATA_SOURCE_PASS_FILE": f"{EXPORTER_SECRETS}/password",
             },
@@ -61,16 +65,16 @@ class PostgresStore(Store[contract.Postgres]):
 
     def web_tool(self, tools: DevTools) -> Workload:
         """Return pgAdmin."""
-        return pg_admin(tools.pg_admin, self.connects_to, self.inside, self.args.credentials)
+        return pg_admin(tools.pg_admin, self.connects_to, self.internal, self.args.credentials)
 
 
 def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
     """Deploy the server of the chosen mode, unless it is external, and provision the databases."""
     settings, backend, external = args.settings.postgres, args.backend, args.settings.postgres.external
     endpoint: Endpoint | External = ENDPOINT
-    admin, ssl_mode = ADMIN, "disable"
+    admin, ssl_mode = ADMIN_ROLE, "disable"
     depends_on: tuple[str, ...] = (ENDPOINT.workload,)
-    servers: Servers | None = None
+    server_metrics: ServerMetrics | None = None
     if settings.mode == "single":
         backend.deploy(server(settings, args.credentials), options)
     elif settings.mode == "cloudnativepg":
@@ -79,11 +83,13 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
         endpoint = operator.deploy_postgres_cluster(cluster(settings, args.credentials), options)
         ssl_mode = "require"
         metrics = Endpoint(ENDPOINT.workload, METRICS_PORT)
-        servers = Servers(metrics=metrics, number=settings.cloudnativepg.instances, job="cloudnativepg")
+        server_metrics = ServerMetrics(
+            endpoint=metrics, instances=settings.cloudnativepg.instances, job="cloudnativepg"
+        )
     else:
         endpoint = External(external.host or "", external.port, external.cidrs)
         admin, ssl_mode, depends_on = external.admin, external.ssl_mode, ()
-    inside = contract.Postgres(
+    internal = contract.Postgres(
         host=endpoint.host,
         port=endpoint.port,
         ssl_mode=ssl_mode,
@@ -100,12 +106,12 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
         },
     )
     host, port = args.published(endpoint, settings.port)
-    backend.deploy(databases(args, (endpoint,), inside, depends_on=depends_on), options)
+    backend.deploy(databases(args, (endpoint,), internal, depends_on=depends_on), options)
     return PostgresStore(
         args=args,
         connects_to=(endpoint,),
-        depends_on=(NAME,),
-        inside=inside,
-        published=replace(inside, host=host, port=port),
-        servers=servers,
+        depends_on=(TASK_NAME,),
+        internal=internal,
+        published=replace(internal, host=host, port=port),
+        server_metrics=server_metrics,
     )

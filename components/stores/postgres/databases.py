@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contract.outputs as contract
 from components.assets import asset, assets
-from components.stores.postgres.server import SECRETS, USER
+from components.stores.postgres.server import SECRETS_DIRECTORY, UID
 from components.stores.store import StoreArgs
 from settings import postgres_connections
 from settings.catalog import SERVICES
@@ -12,7 +12,7 @@ from settings.credentials import POSTGRES_MONITOR, app_role, migrator_role
 from settings.stores import POSTGRES_ADMIN, POSTGRES_BACKUP
 from workloads import Endpoint, External, FileSet, Scratch, Task
 
-NAME = "databases"
+TASK_NAME = "databases"
 BACKUP_ROLE = "pti_backup"
 MONITOR_ROLE = "pti_monitor"
 
@@ -39,9 +39,9 @@ def databases(
         for service in SERVICES
     )
     return Task(
-        name=NAME,
+        name=TASK_NAME,
         image=settings.image,
-        user=USER,
+        user=UID,
         command=("sh", "/assets/provision.sh"),
         environment={
             "PGHOST": login.host,
@@ -52,7 +52,7 @@ def databases(
             **({"PGSSLROOTCERT": "system"} if login.ssl_mode == "verify-full" else {}),
             # Retained servers have the previous stack's password until the operator has applied this one's.
             **({"PROVISION_LOGIN_WAIT_S": "60"} if settings.mode == "cloudnativepg" else {}),
-            "PGPASSWORD_FILE": f"{SECRETS}/password",
+            "PGPASSWORD_FILE": f"{SECRETS_DIRECTORY}/password",
             "PROVISION_MIGRATOR_CONNECTIONS": str(postgres_connections.MIGRATOR),
             "PROVISION_BACKUP_CONNECTIONS": str(postgres_connections.BACKUP),
             "PROVISION_MONITOR_CONNECTIONS": str(postgres_connections.MONITOR),
@@ -68,7 +68,9 @@ def databases(
                 files={"provision.sh": asset("postgres/provision.sh"), **assets("postgres", "*.sql")},
             ),
             FileSet(name="table", directory="/etc/provisioning", files={"databases": table}),
-            FileSet(name="admin", directory=SECRETS, files={"password": credentials[POSTGRES_ADMIN]}, secret=True),
+            FileSet(
+                name="admin", directory=SECRETS_DIRECTORY, files={"password": credentials[POSTGRES_ADMIN]}, secret=True
+            ),
             FileSet(
                 name="roles",
                 directory="/run/secrets/roles",

@@ -11,7 +11,7 @@ from settings.stores import POSTGRES_ADMIN
 from settings.tools import PgAdmin
 from workloads import Endpoint, External, FileSet, HttpGet, Port, Probe, Scratch, Service
 
-SECRETS = "/run/secrets/pgadmin"
+SECRETS_DIRECTORY = "/run/secrets/pgadmin"
 
 
 def pg_admin(
@@ -38,10 +38,10 @@ def pg_admin(
         user=5050,
         environment={
             "PGADMIN_DEFAULT_EMAIL": settings.email,
-            "PGADMIN_DEFAULT_PASSWORD_FILE": f"{SECRETS}/password",
+            "PGADMIN_DEFAULT_PASSWORD_FILE": f"{SECRETS_DIRECTORY}/password",
             "PGADMIN_LISTEN_PORT": "5050",
             "PGADMIN_SERVER_JSON_FILE": "/etc/pgadmin/servers.json",
-            "PGPASS_FILE": f"{SECRETS}/pgpass",
+            "PGPASS_FILE": f"{SECRETS_DIRECTORY}/pgpass",
             # The image's default location for this file is in its read-only root.
             "PGADMIN_CUSTOM_CONFIG_DISTRO_FILE": "/run/pgadmin/config_distro.py",
             "PGADMIN_CONFIG_MASTER_PASSWORD_REQUIRED": "False",
@@ -56,7 +56,7 @@ def pg_admin(
             FileSet(name="servers", directory="/etc/pgadmin", files={"servers.json": json.dumps(servers, indent=2)}),
             FileSet(
                 name="passwords",
-                directory=SECRETS,
+                directory=SECRETS_DIRECTORY,
                 files={
                     "password": credentials[PGADMIN],
                     "pgpass": credentials[POSTGRES_ADMIN].apply(lambda password: _pgpass(server, password)),

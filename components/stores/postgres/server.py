@@ -23,17 +23,17 @@ from workloads import (
 
 ENDPOINT = Endpoint("postgres", 5432)
 
-USER = 999
-SECRETS = "/run/secrets/postgres"
-SOCKETS = "/var/run/postgresql"
+UID = 999
+SECRETS_DIRECTORY = "/run/secrets/postgres"
+SOCKET_DIRECTORY = "/var/run/postgresql"
 SCRIPTS = ("start.sh", "ready.sh", "alive.sh")
 
-ANOTHER_MAJOR = (
+MAJOR_CHANGE_REMEDY = (
     "A server of another major version can't read the data. Dump the databases with the old image, set the new one "
     "together with an empty volume, and restore the dump."
 )
 
-ANOTHER_MODE = (
+MODE_CHANGE_REMEDY = (
     "The server of the other mode begins empty, on volumes of its own. Bring up a second stack in that mode, and move "
     "the data with pg_dump and pg_restore."
 )
@@ -48,17 +48,17 @@ def server(settings: Postgres, credentials: Credentials) -> StatefulService:
     return StatefulService(
         name=ENDPOINT.workload,
         image=settings.image,
-        user=USER,
+        user=UID,
         command=("sh", "/assets/start.sh"),
         arguments=(
             "postgres",
-            *("-c", "listen_addresses=*", "-c", f"unix_socket_directories={SOCKETS}"),
+            *("-c", "listen_addresses=*", "-c", f"unix_socket_directories={SOCKET_DIRECTORY}"),
             *(word for name, value in parameters(settings).items() for word in ("-c", f"{name}={value}")),
         ),
         environment={
             "PGDATA": f"/var/lib/postgresql/{settings.major}/docker",
-            "PGHOST": SOCKETS,
-            "POSTGRES_PASSWORD_FILE": f"{SECRETS}/password",
+            "PGHOST": SOCKET_DIRECTORY,
+            "POSTGRES_PASSWORD_FILE": f"{SECRETS_DIRECTORY}/password",
             # A collation that doesn't change with the operating system, which would break indexes.
             "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --data-checksums --encoding=UTF8 "
             "--locale=C.UTF-8 --locale-provider=builtin --builtin-locale=C.UTF-8",
@@ -66,7 +66,9 @@ def server(settings: Postgres, credentials: Credentials) -> StatefulService:
         ports=(Port(name="postgres", number=ENDPOINT.port, publish=settings.port),),
         file_sets=(
             FileSet(name="scripts", directory="/assets", files={name: asset(f"postgres/{name}") for name in SCRIPTS}),
-            FileSet(name="admin", directory=SECRETS, files={"password": credentials[POSTGRES_ADMIN]}, secret=True),
+            FileSet(
+                name="admin", directory=SECRETS_DIRECTORY, files={"password": credentials[POSTGRES_ADMIN]}, secret=True
+            ),
         ),
         volumes=(
             Volume(
@@ -75,12 +77,12 @@ def server(settings: Postgres, credentials: Credentials) -> StatefulService:
                 size_gib=settings.storage_gib,
                 fixed=(
                     _fixed_mode(settings),
-                    Fixed("postgres.image", f"PostgreSQL {settings.major}", ANOTHER_MAJOR),
+                    Fixed("postgres.image", f"PostgreSQL {settings.major}", MAJOR_CHANGE_REMEDY),
                 ),
             ),
         ),
         scratch=(
-            Scratch(path=SOCKETS, size_mib=4),
+            Scratch(path=SOCKET_DIRECTORY, size_mib=4),
             Scratch(path="/tmp", size_mib=4),  # noqa: S108 - a mount of its own
             # Parallel queries share memory here; the default of 64 MiB is too small.
             Scratch(path="/dev/shm", size_mib=settings.memory.shm_mib),  # noqa: S108 - a mount of its own
@@ -114,4 +116,4 @@ def cluster(settings: Postgres, credentials: Credentials) -> PostgresCluster:
 def _fixed_mode(settings: Postgres) -> Fixed:
     # Records of existing data have the former name of the mode; another name would be refused as a change of mode.
     mode = "statefulset" if settings.mode == "single" else settings.mode
-    return Fixed("postgres.mode", mode, ANOTHER_MODE)
+    return Fixed("postgres.mode", mode, MODE_CHANGE_REMEDY)

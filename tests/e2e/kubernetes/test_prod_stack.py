@@ -12,7 +12,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from components.gateway.kong import ADMIN
+from components.gateway.kong import ADMIN_PORT
 from settings.catalog import FRONTENDS, SERVICES
 from testbed.cluster import access
 from tests.e2e.kubernetes import configuration, policy_agent
@@ -99,11 +99,11 @@ def test_the_admin_api_is_reachable_by_port_forward_and_from_no_pod(
     address = kong["status"]["podIP"]
     (rdv, *_) = stack.pods("rdv")
     for opened in (
-        unrelated_pod.opens(address, ADMIN),
-        Connection("rdv", address, ADMIN, is_open=True).found(stack, rdv),
+        unrelated_pod.opens(address, ADMIN_PORT),
+        Connection("rdv", address, ADMIN_PORT, is_open=True).found(stack, rdv),
     ):
         assert not opened
-    with port_forward(stack, "deployment/kong", ADMIN) as port:
+    with port_forward(stack, "deployment/kong", ADMIN_PORT) as port:
         connection = HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request("GET", "/status")
         assert connection.getresponse().status == 200
