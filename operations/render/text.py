@@ -7,6 +7,11 @@ from typing import Any
 
 import yaml
 
+try:
+    from yaml import CSafeDumper as SafeDumper
+except ImportError:  # PyYAML without libyaml; it writes the same text
+    from yaml import SafeDumper  # type: ignore[assignment]
+
 
 def header(stack: str) -> str:
     """Return the first line of every rendered file."""
@@ -23,14 +28,14 @@ def documents(contents: Iterable[Any]) -> str:
     return "---\n".join(map(document, contents))
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(SafeDumper):
     """Writes multi-line texts readably and never uses aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+def _represent_text(dumper: SafeDumper, text: str) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
