@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 
 from operations.project import OperationError
@@ -11,6 +12,8 @@ from operations.project import OperationError
 def main() -> int:
     """Run one operation. Return 1 after one error message if it fails."""
     arguments = _parser().parse_args()
+    # A command keeps nearly all that it creates, and ends: collecting garbage takes a tenth of the time of `render`.
+    gc.set_threshold(100_000)
     try:
         return _run(arguments)
     except OperationError as error:
