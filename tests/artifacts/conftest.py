@@ -1,4 +1,4 @@
-"""PostgreSQL servers: one per major version on this machine, or one per major version that the image may have."""
+"""PostgreSQL servers of the newest major version on this machine; with `PTI_TESTS=all`, one per major version."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from settings.catalog import SERVICES
-from tests.artifacts.postgres_server import Installation, Server, installations, runnable, running
+from tests.artifacts.postgres_server import Installation, Server, installations, runnable, running, thorough
 from tests.artifacts.provisioning_task import Outcome, Task, task_for
 
-INSTALLATIONS: list[Installation | None] = [*installations()]
+INSTALLATIONS: list[Installation | None] = [*installations()[0 if thorough() else -1 :]]
 OF_THE_IMAGE: list[Installation | None] = [one for one in INSTALLATIONS if one and one.major >= 17]
 """Major versions that `postgres.image` supports."""
 

@@ -47,6 +47,11 @@ class Installation:
     bin: Path
 
 
+def thorough() -> bool:
+    """Return whether tests also run what CI alone runs: every installed major version, and large reports."""
+    return os.environ.get("PTI_TESTS") == "all"
+
+
 def installations() -> list[Installation]:
     """Return one per major version, the oldest first. The list is empty if the machine has none."""
     named = [Path(part) for part in os.environ.get("PTI_POSTGRES_BIN", "").split(":") if part]

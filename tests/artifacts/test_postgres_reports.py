@@ -10,7 +10,7 @@ import pytest
 
 from components.stores.postgres.parameters import parameters
 from settings.stores import Postgres
-from tests.artifacts.postgres_server import Installation
+from tests.artifacts.postgres_server import Installation, thorough
 from tests.artifacts.postgres_start import Container, container
 
 ROWS = 500_000
@@ -25,6 +25,9 @@ REPORT = """
 
 PARALLEL = {"parallel_setup_cost": "0", "parallel_tuple_cost": "0"}
 """If the parameters allow workers, the planner uses them even for this small report."""
+
+
+pytestmark = pytest.mark.skipif(not thorough(), reason="large reports run with PTI_TESTS=all")
 
 
 @pytest.fixture(params=[Postgres(), Postgres(memory_mib=16_384)], ids=["1 GiB", "16 GiB, parallel"])

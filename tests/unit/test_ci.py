@@ -100,6 +100,13 @@ def test_the_output_of_a_parallel_suite_is_shown(ci: Path, tmp_path: Path) -> No
     assert "make said: test\n" in ran.stdout
 
 
+def test_the_suites_run_on_every_postgresql_and_keep_bytecode(ci: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    program(ci.parent.parent / "bin/make", 'echo "tests: $PTI_TESTS, bytecode: ${PYTHONDONTWRITEBYTECODE-written}"')
+
+    assert "tests: all, bytecode: written\n" in run(ci).stdout
+
+
 def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
