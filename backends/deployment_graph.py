@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from workloads import Endpoint, Workload, WorkloadError
+from workloads import Endpoint, ScheduledTask, Workload, WorkloadError
 
 
 class DeploymentGraph:
@@ -26,6 +26,9 @@ class DeploymentGraph:
         for other in (*workload.depends_on, *(callee.workload for callee in callees)):
             if other not in self._ports:
                 raise WorkloadError(f"{subject} depends on {other!r}, which is not deployed before it; {self._names()}")
+        scheduled = {one.name for one in self.workloads if isinstance(one, ScheduledTask)}
+        for other in scheduled.intersection(workload.depends_on):
+            raise WorkloadError(f"{subject} depends on {other!r}, a scheduled task, which no update waits for")
         for callee in callees:
             self._refuse_unknown_port(subject, callee)
         self._ports[workload.name] = frozenset(port.number for port in workload.ports)

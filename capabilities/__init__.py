@@ -39,6 +39,9 @@ class Capability(Enum):
     DEPLOYED_OBJECTS = auto()
     """Reading the objects that other workloads consist of."""
 
+    SCHEDULED_TASKS = auto()
+    """Tasks that run by a schedule."""
+
     HOST_GATEWAY = auto()
     """Connections to the machine that the platform runs on."""
 
@@ -101,6 +104,7 @@ BACKENDS: dict[str, BackendRow] = {
             Capability.HOST_ALIASES: "a workload has no other name than its own",
             Capability.NODE_METRICS: "an engine has no kubelets",
             Capability.DEPLOYED_OBJECTS: NO_NAMESPACE,
+            Capability.SCHEDULED_TASKS: "an engine starts no container by a schedule",
         },
     ),
     "kubernetes": BackendRow(

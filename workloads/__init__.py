@@ -4,7 +4,16 @@ from workloads.checks import RECOVERY_S, Check, Exec, HttpGet, Liveness, Probe, 
 from workloads.connections import HOST_GATEWAY, INTERNET, Endpoint, External, Health, Metrics, Port
 from workloads.disk import FileSet, Fixed, Scratch, Volume
 from workloads.exposure import CertificateRequest, Exposure, Route, TlsKeyPair
-from workloads.model import Autoscaling, LongRunning, Service, StatefulService, Task, Workload, WorkloadError
+from workloads.model import (
+    Autoscaling,
+    LongRunning,
+    ScheduledTask,
+    Service,
+    StatefulService,
+    Task,
+    Workload,
+    WorkloadError,
+)
 from workloads.postgres_cluster import METRICS_PORT, PostgresCluster
 
 __all__ = [
@@ -30,6 +39,7 @@ __all__ = [
     "PostgresCluster",
     "Probe",
     "Route",
+    "ScheduledTask",
     "Scratch",
     "Service",
     "StatefulService",

@@ -1,6 +1,6 @@
 """What one container needs to run, in terms that every backend understands.
 
-A workload is a `Service`, a `StatefulService` or a `Task`. Each kind only has the fields that apply to it.
+A workload is a `Service`, `StatefulService`, `Task` or `ScheduledTask`. Each kind only has the fields that apply to it.
 
 Structure (names, counts, ports, flags) is plain Python, so that a backend can decide on it while the program runs;
 values that are secret or only known later are `pulumi.Input[str]`. A backend raises `WorkloadError` for a field that it
@@ -20,8 +20,13 @@ import pulumi
 from workloads.checks import HttpGet, Liveness, Probe, TcpConnect
 from workloads.connections import Endpoint, External, Health, Metrics, Port
 from workloads.disk import FileSet, Scratch, Volume
+from workloads.schedule import cron_problem
 
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+
+
+MINIMUM_START_DEADLINE_S = 60
+"""Minimum of `ScheduledTask.start_deadline_s`. A scheduler that looks less often would miss every run."""
 
 
 class WorkloadError(pulumi.RunError):
@@ -75,7 +80,7 @@ class Workload:
     """False only if the image can't run with a read-only root file system."""
 
     depends_on: tuple[str, ...] = ()
-    """Workloads that must be ready (tasks: completed) before this one starts."""
+    """Workloads that must be ready (tasks: completed) before this one starts. A scheduled task can't be one of them."""
 
     connects_to: tuple[Endpoint | External, ...] = ()
     """The endpoints that it connects to. No other connections are allowed."""
@@ -235,3 +240,25 @@ class Task(Workload):
         super().__post_init__()
         if not self.command:
             self._refuse("a task requires a command")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduledTask(Task):
+    """A task that runs by a schedule, and not during an update.
+
+    Runs never overlap: if one is due while the previous one runs, it waits, at most for `start_deadline_s`. A run that
+    fails is repeated like a task; the next one follows at the next time of the schedule.
+    """
+
+    schedule: str
+    """Cron expression of five fields in UTC, such as `30 2 * * *` for half past two each night."""
+
+    start_deadline_s: int = 3600
+    """Seconds after its time within which a run that was missed or had to wait may still start."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if problem := cron_problem(self.schedule):
+            self._refuse(f"the schedule {self.schedule!r} is not a cron expression: {problem}")
+        if self.start_deadline_s < MINIMUM_START_DEADLINE_S:
+            self._refuse(f"start_deadline_s must be at least {MINIMUM_START_DEADLINE_S}, not {self.start_deadline_s}")

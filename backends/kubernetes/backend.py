@@ -46,6 +46,7 @@ from workloads import (
     Endpoint,
     Exposure,
     PostgresCluster,
+    ScheduledTask,
     Service,
     StatefulService,
     TlsKeyPair,
@@ -158,7 +159,8 @@ class KubernetesBackend:
             recorded=[*data_claims.records, *(one for needed in workload.depends_on for one in self._ready[needed])],
             ignore_changes=controllers.externally_managed_fields(workload),
         )
-        self._ready[workload.name] = [self._rollouts.record(Awaited.of(workload), controller, options)]
+        if not isinstance(workload, ScheduledTask):
+            self._ready[workload.name] = [self._rollouts.record(Awaited.of(workload), controller, options)]
         if isinstance(workload, Service) and workload.autoscaling:
             self._prerequisites.warn_without_metrics(workload.name)
             self._register(scaling.autoscaler(workload, workload.autoscaling), workload, options)

@@ -1,4 +1,4 @@
-"""Controllers of a workload's pods: a Deployment, a StatefulSet or a Job."""
+"""Controllers of a workload's pods: a Deployment, a StatefulSet, a Job or a CronJob."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backends.kubernetes import labels
 from backends.kubernetes.claims import claim_template
 from backends.kubernetes.manifest import NO_WAIT, Manifest, manifest
 from backends.kubernetes.pod import termination_grace_s
-from workloads import LongRunning, Service, StatefulService, Task, Workload
+from workloads import LongRunning, ScheduledTask, Service, StatefulService, Task, Workload
 
 SCHEDULE_AND_PULL_S = 120
 """Seconds in addition to a workload's start-up time, for scheduling and pulling the image."""
@@ -32,14 +32,22 @@ MIN_READY_S = 5
 MAX_ATTEMPTS = 3
 """Maximum of pods of a task: the first may start before its node enforces a new network policy."""
 
+KEPT_RUNS = 3
+"""Number of successful and of failed runs of a scheduled task whose pods, with their logs, are kept."""
 
-CONTROLLER_KINDS: Mapping[type[Workload], str] = {Service: "Deployment", StatefulService: "StatefulSet", Task: "Job"}
+
+CONTROLLER_KINDS: Mapping[type[Workload], str] = {
+    Service: "Deployment",
+    StatefulService: "StatefulSet",
+    Task: "Job",
+    ScheduledTask: "CronJob",
+}
 
 
 def controller(workload: Workload, template: Manifest) -> Manifest:
     """Return the controller of a workload's pods."""
     build: Mapping[type[Workload], Callable[[Any, Manifest], Manifest]]
-    build = {Service: deployment, StatefulService: stateful_set, Task: job}
+    build = {Service: deployment, StatefulService: stateful_set, Task: job, ScheduledTask: cron_job}
     return build[type(workload)](workload, template)
 
 
@@ -106,10 +114,31 @@ def job(workload: Task, template: Manifest) -> Manifest:
         labels=labels.of(workload),
         # A failed Job never runs again; this makes the next update start another one.
         annotations={"pulumi.com/replaceUnready": "true", **NO_WAIT},
+        spec=_job_spec(workload, template),
+    )
+
+
+def cron_job(workload: ScheduledTask, template: Manifest) -> Manifest:
+    """Return the CronJob of a scheduled task. The update doesn't wait for a run."""
+    # A run whose pods can't start would otherwise hold back every later one.
+    deadline = {"activeDeadlineSeconds": MAX_ATTEMPTS * _pod_deadline_s(workload)}
+    return manifest(
+        "batch/v1",
+        "CronJob",
+        name=workload.name,
+        labels=labels.of(workload),
+        annotations=NO_WAIT,
         spec={
-            "backoffLimit": MAX_ATTEMPTS - 1,
-            # Per attempt. The deadline of a Job covers all attempts and begins before scheduling.
-            "template": {**template, "spec": {**template["spec"], "activeDeadlineSeconds": _pod_deadline_s(workload)}},
+            "schedule": workload.schedule,
+            "timeZone": "Etc/UTC",
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": workload.start_deadline_s,
+            "successfulJobsHistoryLimit": KEPT_RUNS,
+            "failedJobsHistoryLimit": KEPT_RUNS,
+            "jobTemplate": {
+                "metadata": {"labels": labels.of(workload)},
+                "spec": {**deadline, **_job_spec(workload, template)},
+            },
         },
     )
 
@@ -134,6 +163,12 @@ def rollout_timeout_s(workload: Workload) -> int:
 def _sequential_pods(workload: Workload) -> int:
     """Return how many pods start one after the other."""
     return workload.max_replicas if isinstance(workload, LongRunning) else 1
+
+
+def _job_spec(task: Task, template: Manifest) -> Manifest:
+    # Per attempt. The deadline of a Job covers all attempts and begins before scheduling.
+    spec = {**template["spec"], "activeDeadlineSeconds": _pod_deadline_s(task)}
+    return {"backoffLimit": MAX_ATTEMPTS - 1, "template": {**template, "spec": spec}}
 
 
 def _pod_deadline_s(task: Task) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from workloads import Endpoint, Service, StatefulService, Task, Workload
+from workloads import Endpoint, ScheduledTask, Service, StatefulService, Task, Workload
 
 PLATFORM = "pti-calendar"
 NAME = "app.kubernetes.io/name"
@@ -14,7 +14,12 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 INSTANCE = "app.kubernetes.io/instance"
 """The stack. Only on objects: a controller's selector and a claim template can never change."""
 
-COMPONENTS: Mapping[type[Workload], str] = {Service: "service", StatefulService: "stateful", Task: "task"}
+COMPONENTS: Mapping[type[Workload], str] = {
+    Service: "service",
+    StatefulService: "stateful",
+    Task: "task",
+    ScheduledTask: "scheduled-task",
+}
 """Kind of workload to the label `app.kubernetes.io/component`."""
 
 MAX_VALUE_LENGTH = 63

@@ -10,12 +10,17 @@ from components.platform import Platform, PlatformArgs
 from recording.backend import RecordingBackend
 from recording.recorder import record
 from settings import Settings
-from workloads import Endpoint, External, Service, StatefulService, Task, Workload
+from workloads import Endpoint, External, ScheduledTask, Service, StatefulService, Task, Workload
 
 STACK = "dev"
 END_MARKER = "<!-- end of the picture -->"
 
-SHAPES: Mapping[type[Workload], str] = {Service: "[{}]", StatefulService: "[({})]", Task: "[[{}]]"}
+SHAPES: Mapping[type[Workload], str] = {
+    Service: "[{}]",
+    StatefulService: "[({})]",
+    Task: "[[{}]]",
+    ScheduledTask: "{{{{{}}}}}",
+}
 
 OwnedWorkload = tuple[str, Workload]
 """A workload and its component."""
@@ -89,6 +94,8 @@ def _subgraphs(workloads: Sequence[OwnedWorkload]) -> Iterator[str]:
 
 def _node(workload: Workload) -> str:
     text = f"{workload.name}<br/>{workload.image}"
+    if isinstance(workload, ScheduledTask):
+        text += f"<br/>{workload.schedule}"
     return workload.name + SHAPES[type(workload)].format(f'"{text}"')
 
 

@@ -22,7 +22,7 @@ FOLDER_BY_COMPONENT = {"Microservice": "services", "Frontend": "services", "Gate
 
 KIND_ORDER = (
     *("Namespace", "ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim", "NetworkPolicy", "Service"),
-    *("Certificate", "Cluster", "StatefulSet", "Deployment", "Job"),
+    *("Certificate", "Cluster", "StatefulSet", "Deployment", "Job", "CronJob"),
 )
 """Order of kinds within a file, in which kubectl applies them; other kinds follow."""
 

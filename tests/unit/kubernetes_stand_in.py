@@ -13,9 +13,14 @@ from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording, default_provider_mock, record
 from settings.backend import Images, Kubernetes
-from workloads import Port, Service, StatefulService, Task, Workload
+from workloads import Port, ScheduledTask, Service, StatefulService, Task, Workload
 
-CONTROLLERS: Mapping[type[Workload], str] = {Service: "Deployment", StatefulService: "StatefulSet", Task: "Job"}
+CONTROLLERS: Mapping[type[Workload], str] = {
+    Service: "Deployment",
+    StatefulService: "StatefulSet",
+    Task: "Job",
+    ScheduledTask: "CronJob",
+}
 CLUSTER: Mapping[str, Any] = {"kubeconfig": "~/.kube/config", "context": "test"}
 
 W = TypeVar("W", bound=Workload)
@@ -65,8 +70,12 @@ def deployed(*workloads: Workload, **options: Any) -> Recording[KubernetesBacken
 
 def of_kind(kind: type[W], name: str = "web", **fields: Any) -> W:
     """Return a workload of a kind, with only the required fields."""
-    command = {"command": ("migrate", "--all")} if issubclass(kind, Task) else {}
-    return kind(**{"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64, **command, **fields})
+    required: dict[str, Any] = {"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64}
+    if issubclass(kind, Task):
+        required |= {"command": ("migrate", "--all")}
+    if issubclass(kind, ScheduledTask):
+        required |= {"schedule": "30 2 * * *"}
+    return kind(**required | fields)
 
 
 def workload(name: str = "web", **fields: Any) -> Service:
@@ -84,6 +93,11 @@ def task(name: str = "migrate", **fields: Any) -> Task:
     return of_kind(Task, name, **fields)
 
 
+def scheduled(name: str = "backup", **fields: Any) -> ScheduledTask:
+    """Return a scheduled task with only the required fields."""
+    return of_kind(ScheduledTask, name, **fields)
+
+
 def port(number: int = 8080, name: str = "http", **fields: Any) -> Port:
     """A port."""
     return Port(name=name, number=number, **fields)
@@ -97,7 +111,7 @@ def found(recording: Recording[Any], kind: str, name: str) -> Mapping[str, Any]:
 def pod_of(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
     """Return a workload's pod template, whichever controller owns it."""
     templates: list[Mapping[str, Any]] = [
-        one.inputs["spec"]["template"]
+        one.inputs["spec"].get("jobTemplate", one.inputs)["spec"]["template"]
         for kind in CONTROLLERS.values()
         for one in recording.of_type(kind)
         if one.name == name

@@ -38,6 +38,7 @@ from workloads import (
     Metrics,
     Port,
     Probe,
+    ScheduledTask,
     Scratch,
     Service,
     StatefulService,
@@ -733,6 +734,20 @@ class TestRefusals:
                 "workload 'web': autoscaling is not supported on Docker: an engine runs one replica of each workload",
             ),
             (
+                [
+                    ScheduledTask(
+                        name="backup",
+                        image="postgres:18.6",
+                        user=1000,
+                        memory_mib=64,
+                        command=("backup",),
+                        schedule="0 3 * * *",
+                    )
+                ],
+                "workload 'backup': the schedule '0 3 * * *' is not supported on Docker: "
+                "an engine starts no container by a schedule",
+            ),
+            (
                 [workload(reads_deployed_objects=True)],
                 "workload 'web': reading the deployed objects is not supported on Docker: "
                 "an engine has no Kubernetes objects",
@@ -772,6 +787,7 @@ class TestRefusals:
         ids=[
             "replicas",
             "autoscaling",
+            "a schedule",
             "objects of a namespace",
             "kubelets",
             "an external secret",

@@ -11,6 +11,7 @@ import pytest
 from operations.documents import diagram, generated
 from operations.project import ROOT
 from settings.credentials import CREDENTIALS
+from tests.unit.kubernetes_stand_in import scheduled
 
 GENERATED = generated()
 
@@ -66,6 +67,11 @@ def test_the_developers_picture_has_every_connection_and_order() -> None:
         "kafka-ui --> kafka",
     }
     assert {arrow for arrow in picture if "nginx" in arrow or "kong" in arrow} == set()
+
+
+def test_a_scheduled_task_is_drawn_with_its_schedule() -> None:
+    picture = diagram.detailed_diagram([("Backups", scheduled(schedule="30 2 * * *"))])
+    assert 'backup{{"backup<br/>backup:1.0<br/>30 2 * * *"}}' in picture
 
 
 def test_the_platforms_picture_draws_a_shared_connection_once() -> None:

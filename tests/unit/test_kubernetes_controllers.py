@@ -15,6 +15,7 @@ from tests.unit.kubernetes_stand_in import (
     found,
     of_kind,
     port,
+    scheduled,
     stateful,
     task,
     workload,
@@ -185,6 +186,43 @@ class TestTasks:
         recording = deployed(of_kind(kind), task(depends_on=("web",)))
         needed = f"kubernetes:apps/v1:{CONTROLLERS[kind]} web"
         assert needed in recording.one("Job", "migrate").dependencies
+
+
+class TestScheduledTasks:
+    RECORDING = deployed(scheduled(timeout_s=90, start_deadline_s=600, schedule="30 2 * * 1-5"), task())
+    SPEC = found(RECORDING, "CronJob", "backup")["spec"]
+
+    def test_it_runs_by_its_schedule_in_utc(self) -> None:
+        assert (self.SPEC["schedule"], self.SPEC["timeZone"]) == ("30 2 * * 1-5", "Etc/UTC")
+
+    def test_runs_never_overlap_and_a_missed_one_starts_within_its_deadline(self) -> None:
+        assert (self.SPEC["concurrencyPolicy"], self.SPEC["startingDeadlineSeconds"]) == ("Forbid", 600)
+
+    def test_a_run_has_the_attempts_and_the_pod_of_a_task(self) -> None:
+        of_task = found(self.RECORDING, "Job", "migrate")["spec"]
+        run = self.SPEC["jobTemplate"]["spec"]
+        assert run["backoffLimit"] == of_task["backoffLimit"]
+        assert run["template"]["spec"]["activeDeadlineSeconds"] > 90
+        assert run["template"]["spec"]["restartPolicy"] == "Never"
+
+    def test_a_run_whose_pods_never_start_ends(self) -> None:
+        run = self.SPEC["jobTemplate"]["spec"]
+        attempts = run["backoffLimit"] + 1
+        assert run["activeDeadlineSeconds"] == attempts * run["template"]["spec"]["activeDeadlineSeconds"]
+
+    def test_the_last_runs_keep_their_logs(self) -> None:
+        assert (self.SPEC["successfulJobsHistoryLimit"], self.SPEC["failedJobsHistoryLimit"]) == (3, 3)
+
+    def test_the_jobs_of_its_runs_have_the_workloads_labels(self) -> None:
+        labels = self.SPEC["jobTemplate"]["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "backup"
+
+    def test_an_update_does_not_wait_for_a_run(self) -> None:
+        assert {one.name for one in self.RECORDING.of_type("Stash") if one.name.endswith("-ready")} == {"migrate-ready"}
+
+    def test_nothing_can_depend_on_it(self) -> None:
+        with pytest.raises(WorkloadError, match="'web' depends on 'backup', a scheduled task, which no update waits"):
+            deployed(scheduled(), workload(depends_on=("backup",)))
 
 
 class TestBeforeThePods:

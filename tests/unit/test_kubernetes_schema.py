@@ -20,7 +20,7 @@ from pulumi import _types
 from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Registration
-from tests.unit.kubernetes_stand_in import port, run, stateful, task, workload
+from tests.unit.kubernetes_stand_in import port, run, scheduled, stateful, task, workload
 from workloads import (
     INTERNET,
     Autoscaling,
@@ -66,6 +66,7 @@ def everything() -> Iterator[Workload]:
         readiness=Probe(check=Exec(command=("ready",))),
         **EVERYTHING,
     )
+    yield scheduled(depends_on=("store",), connects_to=(Endpoint("store", 8080),), **EVERYTHING)
     yield task(depends_on=("store",), connects_to=(Endpoint("store", 8080),), **EVERYTHING)
     yield workload(
         "web",
@@ -145,5 +146,5 @@ def test_a_misspelt_key_would_be_found() -> None:
 def test_every_kind_of_object_is_checked() -> None:
     assert {one.type.rpartition(":")[2] for one in OBJECTS} == {
         *("Namespace", "ServiceAccount", "NetworkPolicy", "Service", "PersistentVolumeClaim", "ConfigMap", "Secret"),
-        *("Deployment", "StatefulSet", "Job", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress"),
+        *("Deployment", "StatefulSet", "Job", "CronJob", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress"),
     }

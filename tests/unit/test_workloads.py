@@ -21,6 +21,7 @@ from workloads import (
     Metrics,
     Port,
     Probe,
+    ScheduledTask,
     Scratch,
     Service,
     StatefulService,
@@ -50,6 +51,12 @@ def task(**fields: Any) -> Task:
     return Task(**right | fields)
 
 
+def scheduled(**fields: Any) -> ScheduledTask:
+    """Return a valid scheduled task, except for the fields under test."""
+    right: dict[str, Any] = {"name": "web", "image": "web:1.0", "user": 1000, "memory_mib": 64, "command": ("true",)}
+    return ScheduledTask(**right | {"schedule": "0 3 * * *"} | fields)
+
+
 def files(name: str = "configuration", directory: str = "/etc/web") -> FileSet:
     """A file set."""
     return FileSet(name=name, directory=directory, files={"a": "b"})
@@ -75,6 +82,16 @@ REFUSED = {
     "no replica": (lambda: workload(replicas=0), "replicas must be at least 1, not 0"),
     "fewer than no replicas": (lambda: workload(replicas=-1), "replicas must be at least 1, not -1"),
     "root": (lambda: workload(user=0), "must not run as root (user 0)"),
+    "a run without time to start": (
+        lambda: scheduled(start_deadline_s=59),
+        "start_deadline_s must be at least 60, not 59",
+    ),
+    "a scheduled task without a command": (lambda: scheduled(command=()), "a task requires a command"),
+    "a schedule with too few fields": (
+        lambda: scheduled(schedule="0 3 * *"),
+        "the schedule '0 3 * *' is not a cron expression: it has 4 fields instead of 5 (minute, hour, day of month, "
+        "month, day of week)",
+    ),
     "a task without a command": (lambda: task(command=()), "a task requires a command"),
     "a volume with a setting fixed twice": (
         lambda: stateful(
@@ -194,10 +211,13 @@ def test_a_contradiction_is_refused(make: Any, request: pytest.FixtureRequest) -
     assert str(refused.value) == f"workload 'web': {reason}"
 
 
-MISSING = {
-    Service: ("volumes", "peer_ports", "timeout_s"),
-    StatefulService: ("autoscaling", "timeout_s"),
-    Task: ("ports", "replicas", "autoscaling", "readiness", "liveness", "metrics", "health", "volumes", "peer_ports"),
+SCHEDULE = ("schedule", "start_deadline_s")
+RUNNING = ("ports", "replicas", "autoscaling", "readiness", "liveness", "metrics", "health", "volumes", "peer_ports")
+MISSING: dict[type[Workload], tuple[str, ...]] = {
+    Service: ("volumes", "peer_ports", "timeout_s", *SCHEDULE),
+    StatefulService: ("autoscaling", "timeout_s", *SCHEDULE),
+    Task: (*RUNNING, *SCHEDULE),
+    ScheduledTask: RUNNING,
 }
 """Fields that a kind of workload doesn't have."""
 
@@ -213,6 +233,33 @@ def test_what_a_task_lacks_can_not_be_written_down() -> None:
         task(ports=(HTTP,))
     with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'command'"):
         Task(name="web", image="web:1.0", user=1000, memory_mib=64)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "schedule", ["* * * * *", "*/5 0-6 1,15 1-12/2 0-6", "59 23 31 12 6", "0 3 * * 1-5", "10/20 * * * *"]
+)
+def test_a_schedule_is_a_cron_expression(schedule: str) -> None:
+    assert scheduled(schedule=schedule).schedule == schedule
+
+
+@pytest.mark.parametrize(
+    ("schedule", "problem"),
+    [
+        ("60 3 * * *", "its minute is '60', not '*', a number or a range within 0-59"),
+        ("0 24 * * *", "its hour is '24', not '*', a number or a range within 0-23"),
+        ("0 3 0 * *", "its day of month is '0', not '*', a number or a range within 1-31"),
+        ("0 3 * 13 *", "its month is '13', not '*', a number or a range within 1-12"),
+        ("0 3 * * 7", "its day of week is '7', not '*', a number or a range within 0-6"),
+        ("*/0 3 * * *", "its minute is '*/0', not '*', a number or a range within 0-59"),
+        ("0 6-3 * * *", "its hour is '6-3', not '*', a number or a range within 0-23"),
+        ("0,,5 3 * * *", "its minute is '', not '*', a number or a range within 0-59"),
+        ("@daily 3 * * *", "its minute is '@daily', not '*', a number or a range within 0-59"),
+    ],
+)
+def test_an_invalid_schedule_is_refused(schedule: str, problem: str) -> None:
+    with pytest.raises(WorkloadError) as refused:
+        scheduled(schedule=schedule)
+    assert str(refused.value) == f"workload 'web': the schedule {schedule!r} is not a cron expression: {problem}"
 
 
 @pytest.mark.parametrize("name", ["w", "w1", "web-1", "w" * 40])

@@ -13,12 +13,16 @@ from typing import Any
 
 import pytest
 
+from operations.render.manifests import manifests
+from operations.render.placeholders import Placeholders
 from testbed import cluster
 from testbed.cluster import schemas
 from testbed.cluster.constants import VERSION, kubernetes_directory
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.manifests import OF_EXTENSIONS, VARIANTS, as_text, objects_of
 from tests.e2e.kubernetes.stack import NAMESPACE
+from tests.unit.kubernetes_stand_in import deployed, scheduled
+from workloads import WorkloadError
 
 VERSIONS = sorted({VERSION, *cluster.API_SERVER_VERSIONS})
 
@@ -42,6 +46,24 @@ def test_the_api_server_accepts_every_object_without_warnings(server: cluster.Cl
     objects = [one for one in objects_of(variant) if one["kind"] not in OF_EXTENSIONS]
     # Warnings are deprecations, and violations of the newest restricted standard.
     assert dry_run(server, objects) == (0, "")
+
+
+def test_the_api_server_accepts_a_scheduled_task(server: cluster.Cluster) -> None:
+    objects = scheduled_task("*/5 0-6 1,15 1-12/2 1-5")
+    schemas.write(server)
+    assert schemas.nonconforming(as_text(objects), server.server_version) == []
+    assert dry_run(server, objects) == (0, "")
+
+
+@pytest.mark.parametrize("schedule", ["60 3 * * *", "0 3 0 * *", "*/0 3 * * *", "0 6-3 * * *"])
+def test_the_api_server_refuses_the_schedules_that_the_model_refuses(server: cluster.Cluster, schedule: str) -> None:
+    with pytest.raises(WorkloadError):
+        scheduled(schedule=schedule)
+    objects = scheduled_task("0 3 * * *")
+    (cron_job,) = (one for one in objects if one["kind"] == "CronJob")
+    code, told = dry_run(server, [{**cron_job, "spec": {**cron_job["spec"], "schedule": schedule}}])
+    assert code != 0
+    assert "spec.schedule" in told
 
 
 def test_the_api_server_refuses_unknown_fields(server: cluster.Cluster) -> None:
@@ -75,6 +97,12 @@ def test_the_operators_crds_accept_every_custom_resource(server: cluster.Cluster
     code, told = dry_run(server, [{**first, "spec": {**first["spec"], "unknownToTheOperator": True}}])
     assert code != 0
     assert "unknownToTheOperator" in told
+
+
+def scheduled_task(schedule: str) -> list[Mapping[str, Any]]:
+    """Return the objects of a scheduled task, as rendered."""
+    registered = deployed(scheduled(schedule=schedule), namespace=NAMESPACE).registrations
+    return [one.manifest for one in manifests(registered, Placeholders({}))]
 
 
 def dry_run(server: cluster.Cluster, objects: list[Mapping[str, Any]]) -> tuple[int, str]:
