@@ -18,7 +18,7 @@ from components.stores.redis import CONFIGURATION_DIRECTORY, DATA_FOLDER, DATA_M
 from testbed import ext4
 from tests.artifacts.postgres_server import free_port
 from tests.artifacts.reference_redis import program
-from tests.unit.asking import asked_for
+from tests.unit.platform_recording import record_platform_once
 
 DEADLINE_S = 60.0
 USER = 65534
@@ -68,7 +68,7 @@ class RedisOnVolume:
         self.log = self.home / "log"
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        asked = asked_for({"credentials": "well-known", "redis": configuration or {}})
+        asked = record_platform_once({"credentials": "well-known", "redis": configuration or {}})
         self._workload = asked.workloads["redis"]
         for name, text in asked.files["redis/configuration"].items():
             (self.home / name).write_text(self._here(text))

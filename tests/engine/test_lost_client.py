@@ -11,7 +11,7 @@ import pytest
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 from tests.failures import Tried
-from tests.unit.asking import asked_for
+from tests.unit.platform_recording import record_platform_once
 
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lost'"
 WORK = ("BEGIN; SELECT 1; \\! sleep 600", "SELECT pg_sleep(600);")
@@ -38,7 +38,7 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """The server; its clients are containers whose names begin with its name."""
-    asked = asked_for({"credentials": "well-known"})
+    asked = record_platform_once({"credentials": "well-known"})
     workload = asked.workloads["postgres"]
     name = f"pti-test-lost-{secrets.token_hex(3)}"
     try:

@@ -16,7 +16,7 @@ import pytest
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 from tests.failures import Tried
-from tests.unit.asking import asked_for
+from tests.unit.platform_recording import record_platform_once
 
 DATA_MIB = 64
 WRITES_PER_S = 20_000
@@ -32,7 +32,7 @@ SLOW = "rdb-key-save-delay 100"
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """The name of a running Redis container with the stack's own files and limit."""
-    asked = asked_for({"credentials": "well-known", "redis": {"maxMemoryMib": DATA_MIB}})
+    asked = record_platform_once({"credentials": "well-known", "redis": {"maxMemoryMib": DATA_MIB}})
     workload, (files,) = asked.workloads["redis"], asked.workloads["redis"].file_sets
     for name, text in asked.files[f"redis/{files.name}"].items():
         (tmp_path / name).write_text(f"{text}\n{SLOW}\n" if name == "redis.conf" else text)

@@ -23,7 +23,7 @@ from tests.gateway import rows
 from tests.gateway.echo import Echo
 from tests.gateway.rapid_reset import rapid_reset
 from tests.gateway.slow_clients import slow_clients
-from tests.unit.asking import asked_for
+from tests.unit.platform_recording import record_platform_once
 
 __all__ = ["program", "service"]
 
@@ -39,7 +39,7 @@ def edge(program: Path, service: int, tmp_path: Path) -> Iterator[tuple[rows.Gat
     """Run the edge with the memory and scratch space that it has in the platform, and return its port."""
     if not docker("image", "ls", "--quiet", Nginx().image).strip():
         pytest.skip(f"the image {Nginx().image} is not here")
-    asked = asked_for(rows.load()[0])
+    asked = record_platform_once(rows.load()[0])
     workload = asked.workloads["nginx"]
     http, https, status = free_ports(3)
     with started(program, service, tmp_path) as kong:

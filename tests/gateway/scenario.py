@@ -14,7 +14,7 @@ from typing import Any
 
 from components.gateway import kong
 from tests.gateway import rows
-from tests.unit.asking import asked_for
+from tests.unit.platform_recording import record_platform_once
 
 NO_PORT = 1
 """Nothing listens there: Redis is away, and requests pass."""
@@ -47,8 +47,8 @@ def scenario(
     redis_port: int = NO_PORT,
 ) -> Scenario:
     """Render the configuration, every service being the one that listens on `services_port`."""
-    asked = asked_for(configuration or rows.load()[0])
-    files = asked.files["kong/configuration"]
+    platform = record_platform_once(configuration or rows.load()[0])
+    files = platform.files["kong/configuration"]
     document = json.loads(files["kong.json"])
     for one in document["services"]:
         one["host"], one["port"] = "127.0.0.1", services_port
@@ -56,7 +56,7 @@ def scenario(
         if plugin["name"] == "rate-limiting":
             plugin["config"]["redis"] |= {"host": "127.0.0.1", "port": redis_port}
     (consumer,) = document["consumers"]
-    environment = {name: str(value) for name, value in asked.workloads["kong"].environment.items()}
+    environment = {name: str(value) for name, value in platform.workloads["kong"].environment.items()}
     del environment["KONG_SSL_CERT"], environment["KONG_SSL_CERT_KEY"]
     environment |= {
         "KONG_PROXY_LISTEN": f"127.0.0.1:{proxy_port}",

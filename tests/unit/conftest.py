@@ -16,9 +16,15 @@ from backends.create import create_backend
 from components.platform import Platform, PlatformArgs
 from recording.recorder import Recording, record
 from settings.catalog import SERVICES
-from tests.unit.asking import Ask, Asked, as_raw, asked_for, tls_provider_mock
-from tests.unit.kubernetes_stand_in import kubernetes_provider_mock
+from tests.unit.kubernetes_recording import kubernetes_provider_mock
 from tests.unit.paths import ROOT
+from tests.unit.platform_recording import (
+    RecordedPlatform,
+    RecordPlatform,
+    pulumi_config,
+    record_platform_once,
+    tls_provider_mock,
+)
 
 # Show both sides of a failed comparison.
 pytest.register_assert_rewrite("tests.unit.mistakes")
@@ -37,7 +43,7 @@ def deploy_platform(
     configuration: Mapping[str, Any] | None = None, secrets: Mapping[str, str] | None = None, *, stack: str = "dev"
 ) -> Recording[Platform]:
     """Run settings, backend and platform like the entry point."""
-    raw, encrypted = as_raw(configuration or {}), as_raw(secrets or {})
+    raw, encrypted = pulumi_config(configuration or {}), pulumi_config(secrets or {})
 
     def program() -> Platform:
         with Addresses(project=pulumi.get_project(), stack=stack):
@@ -96,14 +102,14 @@ def deploy() -> Deploy:
 
 
 @pytest.fixture(scope="session")
-def ask() -> Ask:
+def record_platform() -> RecordPlatform:
     """Return a function that runs the program on a recording backend; results are cached per configuration."""
-    known: dict[str, Asked] = {}
+    known: dict[str, RecordedPlatform] = {}
 
-    def run(configuration: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> Asked:
+    def run(configuration: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> RecordedPlatform:
         key = json.dumps([configuration, secrets or {}])
         if key not in known:
-            known[key] = asked_for(configuration, secrets)
+            known[key] = record_platform_once(configuration, secrets)
         return known[key]
 
     return run

@@ -16,8 +16,8 @@ from settings.catalog import SERVICES
 from settings.credential import Credential
 from settings.credentials import CREDENTIALS, JWT, PGADMIN
 from settings.stores import KAFKA, POSTGRES_ADMIN, REDIS
-from tests.unit.asking import Ask, as_raw
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
+from tests.unit.platform_recording import RecordPlatform, pulumi_config
 
 Source = Literal["generated", "well-known"]
 
@@ -33,7 +33,7 @@ def credentials(
         for one in CREDENTIALS:
             pulumi.export(one.key, made.find(one))
 
-    raw = as_raw(supplied or {})
+    raw = pulumi_config(supplied or {})
     recording = record(program, raw=raw, secret=[*raw])
     exported, secret = recording.exports, recording.secret_exports
     values = {one: (exported[one.key], one.key in secret) if one.key in exported else None for one in CREDENTIALS}
@@ -188,24 +188,26 @@ def test_the_outputs_of_a_stack_without_tools_have_no_tool_urls(deploy: Deploy) 
     ids=["well-known", "generated", "stores and tools"],
 )
 def test_a_file_set_is_secret_exactly_if_its_contents_are(
-    ask: Ask, configuration: Mapping[str, Any], secrets: dict[str, str]
+    record_platform: RecordPlatform, configuration: Mapping[str, Any], secrets: dict[str, str]
 ) -> None:
-    asked = ask(configuration, secrets)
+    platform = record_platform(configuration, secrets)
     said = {
         f"{workload.name}/{file_set.name}"
-        for workload in asked.workloads.values()
+        for workload in platform.workloads.values()
         for file_set in workload.file_sets
         if file_set.secret
     }
-    assert said == asked.secret_files
+    assert said == platform.secret_files
     assert said >= {"postgres/admin", "databases/roles", "pgadmin/passwords"}
-    assert said < asked.files.keys()
+    assert said < platform.files.keys()
 
 
 @pytest.mark.parametrize("configuration", [FULL_DOCKER, {**FULL_DOCKER, "credentials": "generated"}])
-def test_no_credential_is_in_a_variable_of_any_workload(ask: Ask, configuration: Mapping[str, Any]) -> None:
+def test_no_credential_is_in_a_variable_of_any_workload(
+    record_platform: RecordPlatform, configuration: Mapping[str, Any]
+) -> None:
     secrets = {} if configuration["credentials"] == "well-known" else PROVIDERS_SECRETS
-    for workload in ask(configuration, secrets).workloads.values():
+    for workload in record_platform(configuration, secrets).workloads.values():
         assert [name for name, value in workload.environment.items() if not isinstance(value, str)] == []
 
 

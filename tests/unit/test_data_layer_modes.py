@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from settings.catalog import SERVICES
-from tests.unit.asking import CLUSTER, Ask, Asked
+from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
 from workloads import Endpoint, External, StatefulService, Task
 
 EXTERNAL_POSTGRES: Mapping[str, Any] = {
@@ -20,140 +20,148 @@ EXTERNAL_POSTGRES: Mapping[str, Any] = {
 THREE_BROKERS: Mapping[str, Any] = {"mode": "kraft", "brokers": 3, "storageGib": 50}
 
 
-def properties(asked: Asked) -> dict[str, str]:
+def properties(platform: RecordedPlatform) -> dict[str, str]:
     """Return the broker's properties."""
-    lines = asked.files["kafka/configuration"]["server.properties"].splitlines()
+    lines = platform.files["kafka/configuration"]["server.properties"].splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
 class TestExternalPostgres:
     @pytest.fixture
-    def asked(self, ask: Ask) -> Asked:
-        return ask({"postgres": EXTERNAL_POSTGRES}, {"postgresPassword": "hunter2"})
+    def platform(self, record_platform: RecordPlatform) -> RecordedPlatform:
+        return record_platform({"postgres": EXTERNAL_POSTGRES}, {"postgresPassword": "hunter2"})
 
-    def test_no_server_is_deployed(self, asked: Asked) -> None:
-        assert "postgres" not in asked.workloads
+    def test_no_server_is_deployed(self, platform: RecordedPlatform) -> None:
+        assert "postgres" not in platform.workloads
 
-    def test_the_databases_are_created_on_the_external_server(self, asked: Asked) -> None:
-        task = asked.workloads["databases"]
+    def test_the_databases_are_created_on_the_external_server(self, platform: RecordedPlatform) -> None:
+        task = platform.workloads["databases"]
         assert (type(task), task.image, task.depends_on) == (Task, "postgres:17.2", ())
         told = task.environment
         assert (told["PGHOST"], told["PGPORT"], told["PGUSER"]) == ("db.example.com", "6432", "dba")
         assert told["PGSSLMODE"] == "require"
         assert "PGSSLROOTCERT" not in told
         assert task.connects_to == (External("db.example.com", 6432, ("10.1.0.0/16",)),)
-        assert asked.files["databases/admin"] == {"password": "hunter2"}
+        assert platform.files["databases/admin"] == {"password": "hunter2"}
 
-    def test_verify_full_checks_the_host_name_against_the_system_cas(self, ask: Ask) -> None:
+    def test_verify_full_checks_the_host_name_against_the_system_cas(self, record_platform: RecordPlatform) -> None:
         external = {**EXTERNAL_POSTGRES["external"], "sslMode": "verify-full"}
-        asked = ask({"postgres": {**EXTERNAL_POSTGRES, "external": external}}, {"postgresPassword": "hunter2"})
-        told = asked.workloads["databases"].environment
+        platform = record_platform(
+            {"postgres": {**EXTERNAL_POSTGRES, "external": external}}, {"postgresPassword": "hunter2"}
+        )
+        told = platform.workloads["databases"].environment
         assert (told["PGSSLMODE"], told["PGSSLROOTCERT"]) == ("verify-full", "system")
 
-    def test_the_outputs_have_its_address(self, asked: Asked) -> None:
-        postgres = asked.outputs["postgres"]
+    def test_the_outputs_have_its_address(self, platform: RecordedPlatform) -> None:
+        postgres = platform.outputs["postgres"]
         assert (postgres["host"], postgres["port"]) == ("db.example.com", 6432)
         assert (postgres["admin_role"], postgres["ssl_mode"]) == ("dba", "require")
-        assert asked.outputs["credentials"]["postgres"]["dba"] == "hunter2"
+        assert platform.outputs["credentials"]["postgres"]["dba"] == "hunter2"
 
 
 class TestCloudNativePg:
     @pytest.fixture
-    def asked(self, ask: Ask) -> Asked:
+    def platform(self, record_platform: RecordPlatform) -> RecordedPlatform:
         postgres = {"mode": "cloudnativepg", "memoryMib": 2048, "storageGib": 40}
-        return ask(
+        return record_platform(
             {**CLUSTER, "postgres": {**postgres, "cloudnativepg": {"instances": 3}}, "services": {"deploy": ["user"]}}
         )
 
-    def test_the_operator_runs_the_servers(self, asked: Asked) -> None:
-        (cluster,) = asked.postgres_clusters
+    def test_the_operator_runs_the_servers(self, platform: RecordedPlatform) -> None:
+        (cluster,) = platform.postgres_clusters
         assert (cluster.name, cluster.instances, cluster.size_gib, cluster.memory_mib) == ("postgres", 3, 40, 2048)
         # A quarter of the memory that remains after the operator's own process.
         assert (cluster.parameters["shared_buffers"], cluster.parameters["max_connections"]) == ("480MB", "150")
         assert cluster.operator_namespace == "cnpg-system"
-        assert "postgres" not in asked.workloads
+        assert "postgres" not in platform.workloads
 
-    def test_provisioning_and_services_connect_to_its_primary_over_tls(self, asked: Asked) -> None:
+    def test_provisioning_and_services_connect_to_its_primary_over_tls(self, platform: RecordedPlatform) -> None:
         primary = Endpoint("postgres", 5432, alias="postgres-rw")
-        databases, user = asked.workloads["databases"], asked.workloads["user"]
+        databases, user = platform.workloads["databases"], platform.workloads["user"]
         assert databases.connects_to == (primary,)
         assert primary in user.connects_to
         assert (databases.environment["PGHOST"], databases.environment["PGSSLMODE"]) == ("postgres-rw", "require")
         assert (user.environment["DATABASE_HOST"], user.environment["DATABASE_SSLMODE"]) == ("postgres-rw", "require")
         assert databases.depends_on == ("postgres",)
 
-    def test_the_task_waits_for_the_operator_to_set_the_password(self, asked: Asked, ask: Ask) -> None:
+    def test_the_task_waits_for_the_operator_to_set_the_password(
+        self, platform: RecordedPlatform, record_platform: RecordPlatform
+    ) -> None:
         waits = "PROVISION_LOGIN_WAIT_S"
-        assert asked.workloads["databases"].environment[waits] == "60"
-        assert waits not in ask({}).workloads["databases"].environment
+        assert platform.workloads["databases"].environment[waits] == "60"
+        assert waits not in record_platform({}).workloads["databases"].environment
 
 
 class TestOwnPostgres:
-    def test_provisioning_waits_for_the_server_and_connects_without_tls(self, ask: Ask) -> None:
-        asked = ask({})
-        task = asked.workloads["databases"]
+    def test_provisioning_waits_for_the_server_and_connects_without_tls(self, record_platform: RecordPlatform) -> None:
+        platform = record_platform({})
+        task = platform.workloads["databases"]
         assert (task.depends_on, task.connects_to) == (("postgres",), (Endpoint("postgres", 5432),))
         assert (task.environment["PGUSER"], task.environment["PGSSLMODE"]) == ("postgres", "disable")
-        assert asked.outputs["postgres"]["ssl_mode"] == "disable"
+        assert platform.outputs["postgres"]["ssl_mode"] == "disable"
 
     @pytest.mark.parametrize("stack", [{}, {"services": {"deploy": ["user"]}}], ids=["no service", "one service"])
-    def test_every_service_has_a_database_even_if_not_deployed(self, ask: Ask, stack: dict[str, Any]) -> None:
-        table = ask(stack).files["databases/table"]["databases"]
+    def test_every_service_has_a_database_even_if_not_deployed(
+        self, record_platform: RecordPlatform, stack: dict[str, Any]
+    ) -> None:
+        table = record_platform(stack).files["databases/table"]["databases"]
         assert [line.split()[:2] for line in table.splitlines()] == [[one.name, one.database] for one in SERVICES]
 
-    def test_its_volume_has_the_configured_size(self, ask: Ask) -> None:
-        (volume,) = ask({"postgres": {"storageGib": 77}}).workloads["postgres"].volumes
+    def test_its_volume_has_the_configured_size(self, record_platform: RecordPlatform) -> None:
+        (volume,) = record_platform({"postgres": {"storageGib": 77}}).workloads["postgres"].volumes
         assert (volume.name, volume.size_gib) == ("postgres-data", 77)
 
 
 class TestExternalRedis:
-    def test_no_redis_is_deployed_and_the_outputs_have_its_address(self, ask: Ask) -> None:
+    def test_no_redis_is_deployed_and_the_outputs_have_its_address(self, record_platform: RecordPlatform) -> None:
         redis = {"mode": "external", "external": {"host": "redis.example.com", "port": 6380, "cidrs": ["10.2.0.0/16"]}}
-        asked = ask({"redis": redis, "services": {"deploy": ["user"]}}, {"redisPassword": "hunter2"})
-        assert "redis" not in asked.workloads
-        assert External("redis.example.com", 6380, ("10.2.0.0/16",)) in asked.workloads["user"].connects_to
-        assert asked.outputs["redis"] == {"host": "redis.example.com", "port": 6380, "tls": True}
-        assert asked.outputs["credentials"]["redis"] == "hunter2"
+        platform = record_platform({"redis": redis, "services": {"deploy": ["user"]}}, {"redisPassword": "hunter2"})
+        assert "redis" not in platform.workloads
+        assert External("redis.example.com", 6380, ("10.2.0.0/16",)) in platform.workloads["user"].connects_to
+        assert platform.outputs["redis"] == {"host": "redis.example.com", "port": 6380, "tls": True}
+        assert platform.outputs["credentials"]["redis"] == "hunter2"
 
 
 class TestExternalKafka:
-    def test_neither_broker_nor_zookeeper_is_deployed(self, ask: Ask) -> None:
+    def test_neither_broker_nor_zookeeper_is_deployed(self, record_platform: RecordPlatform) -> None:
         external = {"bootstrapServers": ["k1.example.com:9093", "k2.example.com:9093"]}
-        asked = ask({"kafka": {"mode": "external", "external": external}})
-        assert asked.workloads.keys().isdisjoint({"kafka", "zookeeper"})
-        kafka = asked.outputs["kafka"]
+        platform = record_platform({"kafka": {"mode": "external", "external": external}})
+        assert platform.workloads.keys().isdisjoint({"kafka", "zookeeper"})
+        kafka = platform.outputs["kafka"]
         assert kafka["bootstrap_servers"] == "k1.example.com:9093,k2.example.com:9093"
         assert kafka["security_protocol"] == "SSL"
-        assert asked.outputs["credentials"].get("kafka") is None
+        assert platform.outputs["credentials"].get("kafka") is None
 
-    def test_a_kafka_user_requires_its_password(self, ask: Ask) -> None:
+    def test_a_kafka_user_requires_its_password(self, record_platform: RecordPlatform) -> None:
         external = {"bootstrapServers": ["k:9093"], "securityProtocol": "SASL_SSL", "username": "pti"}
-        outputs = ask({"kafka": {"mode": "external", "external": external}}, {"kafkaPassword": "hunter2"}).outputs
+        outputs = record_platform(
+            {"kafka": {"mode": "external", "external": external}}, {"kafkaPassword": "hunter2"}
+        ).outputs
         assert (outputs["kafka"]["username"], outputs["credentials"]["kafka"]) == ("pti", "hunter2")
 
 
 class TestThreeBrokers:
     @pytest.fixture
-    def asked(self, ask: Ask) -> Asked:
-        return ask({**CLUSTER, "kafka": THREE_BROKERS})
+    def platform(self, record_platform: RecordPlatform) -> RecordedPlatform:
+        return record_platform({**CLUSTER, "kafka": THREE_BROKERS})
 
-    def test_three_brokers_have_a_volume_each_and_no_zookeeper(self, asked: Asked) -> None:
-        kafka = asked.workloads["kafka"]
+    def test_three_brokers_have_a_volume_each_and_no_zookeeper(self, platform: RecordedPlatform) -> None:
+        kafka = platform.workloads["kafka"]
         assert (type(kafka), kafka.replicas, kafka.depends_on, kafka.connects_to) == (StatefulService, 3, (), ())
         assert [(one.name, one.size_gib) for one in kafka.volumes] == [("kafka-kraft-data", 50)]
         assert [(one.key, one.value) for one in kafka.volumes[0].fixed if one.key == "kafka.brokers"] == [
             ("kafka.brokers", "3")
         ]
-        assert "zookeeper" not in asked.workloads
+        assert "zookeeper" not in platform.workloads
 
-    def test_every_event_has_three_replicas_and_two_must_acknowledge_it(self, asked: Asked) -> None:
-        found = properties(asked)
+    def test_every_event_has_three_replicas_and_two_must_acknowledge_it(self, platform: RecordedPlatform) -> None:
+        found = properties(platform)
         copies = ("default", "offsets.topic", "transaction.state.log")
         assert {found[f"{one}.replication.factor"] for one in copies} == {"3"}
         assert found["min.insync.replicas"] == found["transaction.state.log.min.isr"] == "2"
 
-    def test_brokers_reach_each_other_by_their_peer_names(self, asked: Asked) -> None:
-        kafka, found = asked.workloads["kafka"], properties(asked)
+    def test_brokers_reach_each_other_by_their_peer_names(self, platform: RecordedPlatform) -> None:
+        kafka, found = platform.workloads["kafka"], properties(platform)
         assert found["controller.quorum.voters"].split(",") == [
             "1@kafka-0.kafka-peers:9093",
             "2@kafka-1.kafka-peers:9093",
@@ -165,27 +173,27 @@ class TestThreeBrokers:
         assert {port.number for port in kafka.ports} == {19092, 9093}
         assert [port.name for port in kafka.ports if port.publish] == []
 
-    def test_an_empty_broker_waits_for_the_first_one(self, asked: Asked) -> None:
-        environment = asked.workloads["kafka"].environment
+    def test_an_empty_broker_waits_for_the_first_one(self, platform: RecordedPlatform) -> None:
+        environment = platform.workloads["kafka"].environment
         assert (environment["BROKERS"], environment["PEERS"]) == ("3", "kafka-peers")
 
-    def test_the_outputs_name_the_listener_of_the_platform(self, asked: Asked) -> None:
-        assert asked.outputs["kafka"]["bootstrap_servers"] == "kafka:19092"
+    def test_the_outputs_name_the_listener_of_the_platform(self, platform: RecordedPlatform) -> None:
+        assert platform.outputs["kafka"]["bootstrap_servers"] == "kafka:19092"
 
 
 class TestOneBroker:
     @pytest.mark.parametrize("mode", ["kraft", "zookeeper"])
-    def test_operators_have_a_separate_listener(self, ask: Ask, mode: str) -> None:
-        asked = ask({"kafka": {"mode": mode, "port": 19999}})
-        found = properties(asked)
+    def test_operators_have_a_separate_listener(self, record_platform: RecordPlatform, mode: str) -> None:
+        platform = record_platform({"kafka": {"mode": mode, "port": 19999}})
+        found = properties(platform)
         assert "EXTERNAL://127.0.0.1:19999" in found["advertised.listeners"]
         assert "INTERNAL://kafka:19092" in found["advertised.listeners"]
-        assert asked.outputs["kafka"]["bootstrap_servers"] == "127.0.0.1:19999"
+        assert platform.outputs["kafka"]["bootstrap_servers"] == "127.0.0.1:19999"
         assert {found["default.replication.factor"], found["min.insync.replicas"]} == {"1"}
-        assert ("zookeeper" in asked.workloads) is (mode == "zookeeper")
+        assert ("zookeeper" in platform.workloads) is (mode == "zookeeper")
 
-    def test_a_single_brokers_quorum_is_itself_on_loopback(self, ask: Ask) -> None:
-        found = properties(ask({"kafka": {"mode": "kraft"}}))
+    def test_a_single_brokers_quorum_is_itself_on_loopback(self, record_platform: RecordPlatform) -> None:
+        found = properties(record_platform({"kafka": {"mode": "kraft"}}))
         assert found["controller.quorum.voters"] == "1@localhost:9093"
         assert "CONTROLLER://localhost:9093" in found["listeners"]
 
@@ -193,11 +201,16 @@ class TestOneBroker:
         ("mode", "name"),
         [("kraft", "initial.broker.registration.timeout.ms"), ("zookeeper", "zookeeper.connection.timeout.ms")],
     )
-    def test_it_waits_up_to_a_day_for_its_dependencies(self, ask: Ask, mode: str, name: str) -> None:
-        assert properties(ask({"kafka": {"mode": mode}}))[name] == "86400000"
+    def test_it_waits_up_to_a_day_for_its_dependencies(
+        self, record_platform: RecordPlatform, mode: str, name: str
+    ) -> None:
+        assert properties(record_platform({"kafka": {"mode": mode}}))[name] == "86400000"
 
-    def test_each_mode_has_its_own_volume(self, ask: Ask) -> None:
-        names = {ask({"kafka": {"mode": mode}}).workloads["kafka"].volumes[0].name for mode in ("kraft", "zookeeper")}
+    def test_each_mode_has_its_own_volume(self, record_platform: RecordPlatform) -> None:
+        names = {
+            record_platform({"kafka": {"mode": mode}}).workloads["kafka"].volumes[0].name
+            for mode in ("kraft", "zookeeper")
+        }
         assert len(names) == 2
 
 
@@ -205,18 +218,18 @@ class TestDataBelowTheMount:
     """The root of an ext4 file system contains `lost+found`, which a Kafka broker mistakes for a partition."""
 
     @pytest.mark.parametrize("mode", ["kraft", "zookeeper"])
-    def test_the_brokers(self, ask: Ask, mode: str) -> None:
-        asked = ask({"kafka": {"mode": mode}})
-        (volume,) = asked.workloads["kafka"].volumes
-        data = PurePosixPath(properties(asked)["log.dirs"])
+    def test_the_brokers(self, record_platform: RecordPlatform, mode: str) -> None:
+        platform = record_platform({"kafka": {"mode": mode}})
+        (volume,) = platform.workloads["kafka"].volumes
+        data = PurePosixPath(properties(platform)["log.dirs"])
         assert data.parent == PurePosixPath(volume.mount)
         # If it isn't set, the KRaft metadata log uses the same directory.
-        assert "metadata.log.dir" not in properties(asked)
+        assert "metadata.log.dir" not in properties(platform)
 
-    def test_zookeepers(self, ask: Ask) -> None:
-        asked = ask({})
-        mounts = {PurePosixPath(volume.mount) for volume in asked.workloads["zookeeper"].volumes}
-        lines = asked.files["zookeeper/configuration"]["zoo.cfg"].splitlines()
+    def test_zookeepers(self, record_platform: RecordPlatform) -> None:
+        platform = record_platform({})
+        mounts = {PurePosixPath(volume.mount) for volume in platform.workloads["zookeeper"].volumes}
+        lines = platform.files["zookeeper/configuration"]["zoo.cfg"].splitlines()
         found = dict(line.split("=", 1) for line in lines if "=" in line)
         assert {PurePosixPath(found[key]).parent for key in ("dataDir", "dataLogDir")} == mounts
 
@@ -225,10 +238,12 @@ class TestSmallHeap:
     """A broker allocates the log cleaner's buffer from its heap at startup: 128 MiB by default."""
 
     @pytest.mark.parametrize("heap_mib", [192, 256, 320, 1024, 8192])
-    def test_the_log_cleaner_leaves_a_broker_most_of_its_heap(self, ask: Ask, heap_mib: int) -> None:
+    def test_the_log_cleaner_leaves_a_broker_most_of_its_heap(
+        self, record_platform: RecordPlatform, heap_mib: int
+    ) -> None:
         for kafka in ({"heapMib": heap_mib}, {**THREE_BROKERS, "heapMib": heap_mib}):
             stack = CLUSTER if kafka.get("brokers") else {"credentials": "well-known"}
-            told = int(properties(ask({**stack, "kafka": kafka}))["log.cleaner.dedupe.buffer.size"])
+            told = int(properties(record_platform({**stack, "kafka": kafka}))["log.cleaner.dedupe.buffer.size"])
             assert told <= heap_mib * 1024 * 1024 // 8
             # Kafka's own default is the upper bound here, and 1 MiB the lower bound.
             assert 1024 * 1024 <= told <= 128 * 1024 * 1024

@@ -20,7 +20,7 @@ from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from backends.threads import Threads
 from recording.recorder import Recording, record
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
-from tests.unit.kubernetes_stand_in import deployed, found, stateful, workload
+from tests.unit.kubernetes_recording import object_named, record_workloads, stateful, workload
 from workloads import Fixed, Volume, Workload, WorkloadError
 
 STASH = "pulumi:index:Stash"
@@ -51,12 +51,12 @@ def update(recording: Recording[Any], hook: str, name: str, old: Any, new: Any) 
 @pytest.fixture(scope="module")
 def on_kubernetes() -> Recording[Any]:
     """Deploy the store on Kubernetes."""
-    return deployed(store(), storage_class="fast", namespace="pti")
+    return record_workloads(store(), storage_class="fast", namespace="pti")
 
 
 class TestClaims:
     def test_a_missing_claim_leaves_the_pod_pending(self, on_kubernetes: Recording[Any]) -> None:
-        (template,) = found(on_kubernetes, "StatefulSet", "store")["spec"]["volumeClaimTemplates"]
+        (template,) = object_named(on_kubernetes, "StatefulSet", "store")["spec"]["volumeClaimTemplates"]
         assert template["spec"]["storageClassName"] == MISSING_CLAIM_CLASS
 
     def test_the_state_records_the_settings_of_the_data(self, on_kubernetes: Recording[Any]) -> None:
@@ -76,7 +76,7 @@ class TestClaims:
             assert (*sorted(order, key=names.index),) == order
 
     def test_a_workload_without_data_only_records_its_rollout(self) -> None:
-        assert [one.name for one in deployed(workload()).of_type("Stash")] == ["namespace", "web-ready"]
+        assert [one.name for one in record_workloads(workload()).of_type("Stash")] == ["namespace", "web-ready"]
 
     @pytest.mark.parametrize(
         ("name", "holder", "key", "old", "new", "remedy"),
@@ -140,7 +140,7 @@ class TestClaims:
             update(on_kubernetes, REPLACED, "store-claims", {"data-store-0": "a"}, {"data-store-0": "b"})
 
     def test_a_claim_that_a_preview_would_create_is_refused(self) -> None:
-        recording = deployed(store())
+        recording = record_workloads(store())
         before, unknown = {"data-store-0": "a"}, {"data-store-0": object()}
         # It exists and only changed.
         update(recording, REPLACED, "store-claims", before, unknown)
@@ -149,7 +149,7 @@ class TestClaims:
             update(recording, REPLACED, "store-claims", before, unknown)
 
     def test_every_claim_of_a_group_is_recorded(self) -> None:
-        recording = deployed(store(replicas=3))
+        recording = record_workloads(store(replicas=3))
         claims = {one.name for one in recording.of_type("PersistentVolumeClaim")}
         assert recording.one("Stash", "store-claims").inputs["input"].keys() == claims
         assert all(CREATED in one.hooks["before_create"] for one in recording.of_type("PersistentVolumeClaim"))
@@ -163,7 +163,7 @@ class TestClaims:
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
         errors: list[str] = []
         monkeypatch.setattr(pulumi.log, "error", errors.append)
-        recording = deployed(store())
+        recording = record_workloads(store())
         claims = recording.of_type("PersistentVolumeClaim")
         assert {one.hooks["on_error"] for one in claims} == {("kubernetes-explain-claim",)}
         assert _explained(recording) is False
@@ -226,7 +226,7 @@ class KnownVolumes(Engine):
             raise EngineError("no engine")
         return {"Name": name, "Labels": {"pti-calendar.stack": self.stack}} if name in self.volumes else None
 
-    def run(self, *arguments: str, timeout_s: int = 60) -> str:
+    def record_program(self, *arguments: str, timeout_s: int = 60) -> str:
         """Handle only the command that creates volumes."""
         assert arguments[:2] == ("volume", "create")
         self.volumes.append(arguments[-1])

@@ -16,7 +16,7 @@ from operations.project import PROJECT
 from recording.recorder import Recording, record
 from settings.backend import Backend as BackendSettings
 from settings.backend import Images, Kubernetes
-from tests.unit.kubernetes_stand_in import CLUSTER, kubernetes_provider_mock
+from tests.unit.kubernetes_recording import CLUSTER, kubernetes_provider_mock
 from workloads import Exec, FileSet, Probe, StatefulService, Volume, WorkloadError
 
 GROUP = "test:index:Group"

@@ -23,8 +23,8 @@ from operations.render.compose import compose_file
 from recording.recorder import ProviderMock, Recording, Registration, default_provider_mock, record
 from settings import parse
 from settings.backend import Backend, Images
-from tests.unit.asking import as_raw
 from tests.unit.conftest import Deploy
+from tests.unit.platform_recording import pulumi_config
 from workloads import (
     INTERNET,
     Autoscaling,
@@ -492,8 +492,8 @@ class TestVolumes:
                 return {k: v for key, one in value.items() for k, v in leaves(one, f"{path}.{key}").items()}
             return {path: value}
 
-        before = leaves(parse(as_raw(EVERY_DEFAULT)).model_dump())
-        after = leaves(parse(as_raw(EVERY_OTHER_VALUE)).model_dump())
+        before = leaves(parse(pulumi_config(EVERY_DEFAULT)).model_dump())
+        after = leaves(parse(pulumi_config(EVERY_OTHER_VALUE)).model_dump())
         same = {key for key in before if before[key] == after[key]}
         assert {key for key in same if not ELSEWHERE.fullmatch(key)} == set()
 

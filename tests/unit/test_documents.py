@@ -11,7 +11,7 @@ import pytest
 from operations.documents import diagram, generated
 from operations.project import ROOT
 from settings.credentials import CREDENTIALS
-from tests.unit.kubernetes_stand_in import scheduled
+from tests.unit.kubernetes_recording import scheduled
 
 GENERATED = generated()
 

@@ -140,31 +140,31 @@ from operations.project import ROOT
 from settings.credentials import supplied_credentials
 from settings.load import parse
 from settings.ports import published_ports
-from tests.unit.asking import CLUSTER, as_raw, asked_for
+from tests.unit.platform_recording import CLUSTER, pulumi_config, record_platform_once
 from tests.unit.conftest import deploy_platform
 
 SOME = {"services": {"deploy": ["user"]}, "monitoring": {"enabled": True}}
 EXTERNAL = {**SOME, "objectStorage": {"mode": "external", "host": "s3.example.com"}}
 PASSWORD = {"objectStoragePassword": "p"}
-asked, outside = asked_for(SOME), asked_for(EXTERNAL, PASSWORD)
+platform, outside = record_platform_once(SOME), record_platform_once(EXTERNAL, PASSWORD)
 docker, kubernetes = deploy_platform(SOME), deploy_platform({**SOME, **CLUSTER})
-user = asked.workloads["user"]
-read = lambda configuration: parse(as_raw(configuration), with_secrets=False)
+user = platform.workloads["user"]
+read = lambda configuration: parse(pulumi_config(configuration), with_secrets=False)
 json.dump({
     "docker": [str(one) for one in docker.registrations],
     "kubernetes": [str(one) for one in kubernetes.registrations],
     "deployed": {
         "environment": dict(user.environment), "depends_on": user.depends_on,
         "connects_to": [str(one) for one in user.connects_to],
-        "secrets": asked.files["user/secrets"],
+        "secrets": platform.files["user/secrets"],
     },
     "outside": {
         "environment": dict(outside.workloads["user"].environment), "depends_on": outside.workloads["user"].depends_on,
         "workloads": [*outside.workloads], "secrets": outside.files["user/secrets"],
     },
-    "editor": environment_file.variables("user", StackOutputs.parse(asked.outputs)),
-    "scraped": asked.files["prometheus/configuration"]["prometheus.yml"],
-    "outputs": asked.outputs["object_storage"],
+    "editor": environment_file.variables("user", StackOutputs.parse(platform.outputs)),
+    "scraped": platform.files["prometheus/configuration"]["prometheus.yml"],
+    "outputs": platform.outputs["object_storage"],
     "ports": dict(published_ports(read(SOME))),
     "supplied": [one.key for one in supplied_credentials(read(EXTERNAL))],
     "reserved": is_reserved("S3_ENDPOINT"),

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 
 from settings.catalog import FRONTENDS, Frontend
-from tests.unit.asking import CLUSTER, Ask, Asked
 from tests.unit.conftest import FULL_DOCKER
+from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
 from workloads import Autoscaling, Health, HttpGet
 
 each_frontend = pytest.mark.parametrize("frontend", FRONTENDS, ids=lambda frontend: frontend.name)
 
 
 @pytest.fixture
-def full(ask: Ask) -> Asked:
+def full(record_platform: RecordPlatform) -> RecordedPlatform:
     """A stack with all front ends."""
-    return ask(FULL_DOCKER)
+    return record_platform(FULL_DOCKER)
 
 
 @each_frontend
-def test_a_front_end_gets_its_port_its_name_and_the_api_url(full: Asked, frontend: Frontend) -> None:
+def test_a_front_end_gets_its_port_its_name_and_the_api_url(full: RecordedPlatform, frontend: Frontend) -> None:
     assert full.workloads[frontend.name].environment == {
         "PORT": str(frontend.port),
         "FRONTEND_NAME": frontend.name,
@@ -31,7 +31,7 @@ def test_a_front_end_gets_its_port_its_name_and_the_api_url(full: Asked, fronten
 
 @each_frontend
 def test_a_front_end_has_no_secret_and_no_connections_and_only_the_gateway_publishes_it(
-    full: Asked, frontend: Frontend
+    full: RecordedPlatform, frontend: Frontend
 ) -> None:
     workload = full.workloads[frontend.name]
     assert (workload.file_sets, workload.connects_to, workload.depends_on) == ((), (), ())
@@ -40,12 +40,12 @@ def test_a_front_end_has_no_secret_and_no_connections_and_only_the_gateway_publi
 
 
 @each_frontend
-def test_a_front_end_is_probed_over_http(full: Asked, frontend: Frontend) -> None:
+def test_a_front_end_is_probed_over_http(full: RecordedPlatform, frontend: Frontend) -> None:
     workload = full.workloads[frontend.name]
     assert workload.readiness is not None
     assert workload.liveness is not None
-    asked = HttpGet(port=frontend.port, path="/health")
-    assert (workload.readiness.check, workload.liveness.check) == (asked, asked)
+    platform = HttpGet(port=frontend.port, path="/health")
+    assert (workload.readiness.check, workload.liveness.check) == (platform, platform)
     assert workload.health == Health(port=frontend.port, path="/health", job="frontend")
     assert workload.metrics == ()
 
@@ -58,21 +58,23 @@ def test_a_front_end_is_probed_over_http(full: Asked, frontend: Frontend) -> Non
     ],
 )
 def test_browsers_find_the_api_under_the_domain_and_port_of_the_gateway(
-    ask: Ask, gateway: dict[str, Any], edge: dict[str, Any], url: str
+    record_platform: RecordPlatform, gateway: dict[str, Any], edge: dict[str, Any], url: str
 ) -> None:
-    asked = ask({"frontends": {"deploy": ["client-pwa"]}, "gateway": {"enabled": True, **gateway}, "edge": edge})
-    assert asked.workloads["client-pwa"].environment["API_URL"] == url
-    assert asked.outputs["gateway"]["api"] == url
+    platform = record_platform(
+        {"frontends": {"deploy": ["client-pwa"]}, "gateway": {"enabled": True, **gateway}, "edge": edge}
+    )
+    assert platform.workloads["client-pwa"].environment["API_URL"] == url
+    assert platform.outputs["gateway"]["api"] == url
 
 
-def test_a_front_end_has_its_configured_size(ask: Ask) -> None:
+def test_a_front_end_has_its_configured_size(record_platform: RecordPlatform) -> None:
     frontends = {
         "deploy": ["client-pwa", "pro-webapp"],
         "scaling": {"minReplicas": 2, "maxReplicas": 4},
         "image": "registry.example.com/{name}:3",
         "overrides": {"proWebapp": {"replicas": 2, "memoryMib": 99}},
     }
-    workloads = ask({**CLUSTER, "frontends": frontends, "gateway": {"enabled": True}}).workloads
+    workloads = record_platform({**CLUSTER, "frontends": frontends, "gateway": {"enabled": True}}).workloads
     client, pro = workloads["client-pwa"], workloads["pro-webapp"]
     assert (client.image, client.autoscaling) == (
         "registry.example.com/client-pwa:3",

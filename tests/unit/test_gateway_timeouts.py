@@ -9,9 +9,9 @@ from typing import Any
 
 from components.gateway import timeouts
 from settings.catalog import SERVICES
-from tests.unit.asking import Ask
 from tests.unit.conftest import FULL_DOCKER
 from tests.unit.paths import ROOT
+from tests.unit.platform_recording import RecordPlatform
 from tests.unit.test_gateway import server, upstreams
 
 
@@ -27,27 +27,27 @@ def test_a_request_is_never_retried_after_a_timeout() -> None:
     assert timeouts.KONG.response_s > timeouts.RETRY_WITHIN_S
 
 
-def test_the_edge_times_out_a_slow_client_before_kong_does(ask: Ask) -> None:
-    asked = ask(FULL_DOCKER)
-    nginx, told = asked.files["nginx/configuration"]["nginx.conf"], asked.workloads["kong"].environment
+def test_the_edge_times_out_a_slow_client_before_kong_does(record_platform: RecordPlatform) -> None:
+    platform = record_platform(FULL_DOCKER)
+    nginx, told = platform.files["nginx/configuration"]["nginx.conf"], platform.workloads["kong"].environment
     for name in ("client_header_timeout", "client_body_timeout", "send_timeout"):
         (edge,) = re.findall(rf"    {name} (\d+)s;", nginx)
         assert int(str(told[f"KONG_NGINX_PROXY_{name.upper()}"]).rstrip("s")) > int(edge)
 
 
-def test_kong_has_the_timeouts(ask: Ask) -> None:
-    found = upstreams(ask(FULL_DOCKER))
+def test_kong_has_the_timeouts(record_platform: RecordPlatform) -> None:
+    found = upstreams(record_platform(FULL_DOCKER))
     assert len(found) == len(SERVICES)
     for one in found.values():
         assert one["connect_timeout"] == timeouts.CONNECT_TIMEOUT_S * 1000
         assert one["read_timeout"] == one["write_timeout"] == timeouts.KONG.response_s * 1000
         assert one["retries"] == timeouts.RETRIES
-    told = ask(FULL_DOCKER).workloads["kong"].environment
+    told = record_platform(FULL_DOCKER).workloads["kong"].environment
     assert told["KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT"] == f"{timeouts.RETRY_WITHIN_S}s"
 
 
-def test_nginx_has_the_timeouts(ask: Ask) -> None:
-    api = server(ask(FULL_DOCKER), "api.pti-calendar.localhost")
+def test_nginx_has_the_timeouts(record_platform: RecordPlatform) -> None:
+    api = server(record_platform(FULL_DOCKER), "api.pti-calendar.localhost")
     found = {name: int(value) for name, value in re.findall(r"proxy_(\w+_timeout) (\d+)s;", api)}
     assert found == {
         "connect_timeout": timeouts.CONNECT_TIMEOUT_S,

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.kubernetes_stand_in import deployed, found, pod_of, port, workload
+from tests.unit.kubernetes_recording import object_named, pod_of, port, record_workloads, workload
 from tests.unit.network_matrix import Matrix
 from workloads import Endpoint
 
 READER = workload("watcher", ports=(port(9090),), reads_node_metrics=True)
 OTHER = workload("web", ports=(port(8080),), connects_to=(Endpoint("watcher", 9090),))
-RECORDING = deployed(READER, OTHER, namespace="pti")
+RECORDING = record_workloads(READER, OTHER, namespace="pti")
 NODE = "10.1.2.3"
 
 
 def test_its_account_may_only_list_nodes_and_get_their_metrics() -> None:
-    rules = found(RECORDING, "ClusterRole", "pti-watcher-kubelets")["rules"]
+    rules = object_named(RECORDING, "ClusterRole", "pti-watcher-kubelets")["rules"]
     allowed = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
     assert allowed == {("nodes", "list"), ("nodes", "watch"), ("nodes/metrics", "get")}
     assert [rule["apiGroups"] for rule in rules] == [[""], [""]]
 
 
 def test_no_other_account_has_the_permission() -> None:
-    binding = found(RECORDING, "ClusterRoleBinding", "pti-watcher-kubelets")
+    binding = object_named(RECORDING, "ClusterRoleBinding", "pti-watcher-kubelets")
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "watcher", "namespace": "pti"}]
     assert binding["roleRef"]["name"] == "pti-watcher-kubelets"
     assert len(RECORDING.of_type("ClusterRoleBinding")) == 1
@@ -30,7 +30,7 @@ def test_no_other_account_has_the_permission() -> None:
 
 def test_cluster_scoped_objects_have_no_namespace() -> None:
     for kind in ("ClusterRole", "ClusterRoleBinding"):
-        assert "namespace" not in found(RECORDING, kind, "pti-watcher-kubelets")["metadata"]
+        assert "namespace" not in object_named(RECORDING, kind, "pti-watcher-kubelets")["metadata"]
 
 
 def test_only_its_pods_get_a_token() -> None:

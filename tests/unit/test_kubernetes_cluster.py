@@ -17,7 +17,7 @@ from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.client import ClusterUnreachable
 from recording.recorder import Recording
-from tests.unit.kubernetes_stand_in import deployed, found, run, workload
+from tests.unit.kubernetes_recording import object_named, record_program, record_workloads, workload
 
 REFUSING = "https://127.0.0.1:1"
 PREVIEW_GOES_ON = "This preview shows what the program declares. It is not compared with the cluster."
@@ -94,7 +94,7 @@ def checked(*, preview: bool, **settings: Any) -> Recording[KubernetesBackend]:
         backend.check([])
         backend.deploy(workload(), DeployOptions(parent=parent))
 
-    return run(program, preview=preview, **settings)
+    return record_program(program, preview=preview, **settings)
 
 
 def refusal(**settings: Any) -> str:
@@ -235,23 +235,23 @@ class TestPreview:
 
 class TestProvider:
     def test_another_address_or_certificate_of_the_cluster_replaces_nothing(self) -> None:
-        one, other = (provider(deployed(workload(), kubeconfig=path)) for path in ("~/.kube/config", "/other"))
+        one, other = (provider(record_workloads(workload(), kubeconfig=path)) for path in ("~/.kube/config", "/other"))
         assert one["clusterIdentifier"] == other["clusterIdentifier"] == "pti-calendar/test"
-        assert provider(deployed(workload(), context="next"))["clusterIdentifier"] == "pti-calendar/next"
+        assert provider(record_workloads(workload(), context="next"))["clusterIdentifier"] == "pti-calendar/next"
 
     def test_the_kubeconfig_path_is_the_configured_one(self) -> None:
-        assert provider(deployed(workload()))["kubeconfig"] == "~/.kube/config"
+        assert provider(record_workloads(workload()))["kubeconfig"] == "~/.kube/config"
 
     def test_the_provider_may_query_often_and_adopts_existing_objects(self) -> None:
-        inputs = provider(deployed(workload()))
+        inputs = provider(record_workloads(workload()))
         assert json.loads(inputs["kubeClientSettings"]) == {"qps": 50, "burst": 100}
         assert (inputs["upsertExistingObjects"], inputs["enablePatchForce"]) == ("true", "true")
 
     def test_nothing_is_registered_before_the_first_workload(self) -> None:
-        assert [str(one) for one in deployed().registrations] == ["test:index:Parent parent"]
+        assert [str(one) for one in record_workloads().registrations] == ["test:index:Parent parent"]
 
     def test_there_is_one_namespace_for_all_workloads(self) -> None:
-        recording = deployed(workload("a"), workload("b"))
+        recording = record_workloads(workload("a"), workload("b"))
         assert len([one for one in recording.registrations if one.type == "pulumi:providers:kubernetes"]) == 1
         assert len(recording.of_type("Namespace")) == 1
 
@@ -268,16 +268,16 @@ class TestNamespace:
 
     @pytest.mark.parametrize(("key", "value"), SECURITY)
     def test_the_namespace_refuses_pods_that_are_not_restricted(self, key: str, value: str) -> None:
-        labels = found(deployed(workload()), "Namespace", "namespace")["metadata"]["labels"]
+        labels = object_named(record_workloads(workload()), "Namespace", "namespace")["metadata"]["labels"]
         assert labels[f"pod-security.kubernetes.io/{key}"] == value
 
     @pytest.mark.parametrize("protect", [True, False])
     def test_the_namespace_outlives_the_stack(self, protect: bool) -> None:
-        namespace = deployed(workload(), protect=protect).one("Namespace", "namespace")
+        namespace = record_workloads(workload(), protect=protect).one("Namespace", "namespace")
         assert namespace.retain_on_delete
         assert namespace.protect is protect
         assert namespace.inputs["metadata"]["name"] == "pti-calendar"
 
     def test_undeclared_connections_are_denied_in_the_namespace(self) -> None:
-        deny = found(deployed(workload()), "NetworkPolicy", "default-deny")
+        deny = object_named(record_workloads(workload()), "NetworkPolicy", "default-deny")
         assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}

@@ -11,7 +11,7 @@ import pytest
 from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording
-from tests.unit.kubernetes_stand_in import found, pod_of, port, run, task, workload
+from tests.unit.kubernetes_recording import object_named, pod_of, port, record_program, task, workload
 from tests.unit.network_matrix import Matrix, Pod
 from workloads import CertificateRequest, Endpoint, Exposure, PostgresCluster, Route, TlsKeyPair, WorkloadError
 
@@ -29,12 +29,12 @@ def exposed(**fields: Any) -> Recording[KubernetesBackend]:
         backend.deploy(workload("frontend", ports=(port(8080),)), DeployOptions(parent=parent))
         backend.expose(Exposure(**{**defaults, **fields}), DeployOptions(parent=parent))
 
-    return run(program)
+    return record_program(program)
 
 
 class TestIngress:
     def test_each_host_is_routed_to_its_workload(self) -> None:
-        spec = found(exposed(ingress_class="traefik"), "Ingress", "edge")["spec"]
+        spec = object_named(exposed(ingress_class="traefik"), "Ingress", "edge")["spec"]
         assert spec["ingressClassName"] == "traefik"
         led = {}
         for rule in spec["rules"]:
@@ -45,13 +45,13 @@ class TestIngress:
         assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
 
     def test_the_clusters_default_class_is_used_if_none_is_set(self) -> None:
-        assert "ingressClassName" not in found(exposed(), "Ingress", "edge")["spec"]
+        assert "ingressClassName" not in object_named(exposed(), "Ingress", "edge")["spec"]
 
     def test_an_existing_certificate_secret_is_used_by_name(self) -> None:
-        assert found(exposed(tls="wildcard"), "Ingress", "edge")["spec"]["tls"] == [
+        assert object_named(exposed(tls="wildcard"), "Ingress", "edge")["spec"]["tls"] == [
             {"hosts": ["api.example.com", "app.example.com"], "secretName": "wildcard"}
         ]
-        assert "tls" not in found(exposed(), "Ingress", "edge")["spec"]
+        assert "tls" not in object_named(exposed(), "Ingress", "edge")["spec"]
 
     def test_a_certificate_that_is_given_becomes_a_secret(self) -> None:
         recording = exposed(tls=TlsKeyPair("CERTIFICATE", "KEY"))
@@ -62,17 +62,17 @@ class TestIngress:
             "tls.key": b"KEY",
         }
         assert secret.secret == {"data.tls.crt", "data.tls.key"}
-        (tls,) = found(recording, "Ingress", "edge")["spec"]["tls"]
+        (tls,) = object_named(recording, "Ingress", "edge")["spec"]["tls"]
         renewed = exposed(tls=TlsKeyPair("CERTIFICATE", "OTHER KEY"))
-        assert found(renewed, "Ingress", "edge")["spec"]["tls"] != [tls]
+        assert object_named(renewed, "Ingress", "edge")["spec"]["tls"] != [tls]
 
     def test_the_update_does_not_wait_for_its_address(self) -> None:
-        annotations = found(exposed(), "Ingress", "edge")["metadata"]["annotations"]
+        annotations = object_named(exposed(), "Ingress", "edge")["metadata"]["annotations"]
         assert annotations == {"pulumi.com/skipAwait": "true"}
 
     def test_it_has_the_configured_annotations(self) -> None:
         asked = {"nginx.ingress.kubernetes.io/proxy-body-size": "10m"}
-        annotations = found(exposed(annotations=asked), "Ingress", "edge")["metadata"]["annotations"]
+        annotations = object_named(exposed(annotations=asked), "Ingress", "edge")["metadata"]["annotations"]
         assert asked.items() <= annotations.items()
 
     def test_response_headers_are_refused_on_an_ingress(self) -> None:
@@ -174,10 +174,10 @@ class TestCertificates:
                 )
                 backend.request_certificate(request, DeployOptions(parent=parent))
 
-        return run(program)
+        return record_program(program)
 
     def test_the_secret_has_the_requests_name(self) -> None:
-        spec = found(self.requested(), "Certificate", "edge")["spec"]
+        spec = object_named(self.requested(), "Certificate", "edge")["spec"]
         assert spec["secretName"] == "edge"
         assert spec["dnsNames"] == ["edge.example.com"]
         assert spec["issuerRef"] == {"name": "letsencrypt", "kind": "ClusterIssuer", "group": "cert-manager.io"}
@@ -215,7 +215,7 @@ def with_cluster(*, instances: int = 3, protect: bool = False, **settings: Any) 
         backend.deploy(workload("idle"), DeployOptions(parent=parent))
         endpoints.append(endpoint)
 
-    recording = run(program, protect=protect, **settings)
+    recording = record_program(program, protect=protect, **settings)
     return Recording(result=endpoints[0], registrations=recording.registrations)
 
 
@@ -225,7 +225,9 @@ class TestPostgresCluster:
         assert (endpoint.workload, endpoint.host, endpoint.port) == ("postgres", "postgres-rw", 5432)
 
     def test_the_cluster_object_has_the_configured_image_and_size(self) -> None:
-        spec = found(with_cluster(registry="mirror.example.com", storage_class="fast"), "Cluster", "postgres")["spec"]
+        spec = object_named(with_cluster(registry="mirror.example.com", storage_class="fast"), "Cluster", "postgres")[
+            "spec"
+        ]
         assert spec["instances"] == 3
         assert spec["imageName"] == "mirror.example.com/postgresql:18.1"
         assert spec["storage"] == {"size": "20Gi", "storageClass": "fast"}
@@ -235,21 +237,21 @@ class TestPostgresCluster:
 
     @pytest.mark.parametrize("instances", [1, 2])
     def test_commits_do_not_wait_if_the_loss_of_one_server_would_stop_writes(self, instances: int) -> None:
-        postgresql = found(with_cluster(instances=instances), "Cluster", "postgres")["spec"]["postgresql"]
+        postgresql = object_named(with_cluster(instances=instances), "Cluster", "postgres")["spec"]["postgresql"]
         assert "synchronous" not in postgresql
 
     @pytest.mark.parametrize(("instances", "replicas"), [(3, 1), (4, 1), (5, 2), (9, 4)])
     def test_a_commit_waits_for_half_of_the_replicas_and_only_one_that_has_it_is_promoted(
         self, instances: int, replicas: int
     ) -> None:
-        postgresql = found(with_cluster(instances=instances), "Cluster", "postgres")["spec"]["postgresql"]
+        postgresql = object_named(with_cluster(instances=instances), "Cluster", "postgres")["spec"]["postgresql"]
         assert postgresql["synchronous"] == {"method": "any", "number": replicas, "failoverQuorum": True}
 
     def test_a_stopping_server_does_not_wait_for_open_pools(self) -> None:
-        assert found(with_cluster(), "Cluster", "postgres")["spec"]["smartShutdownTimeout"] == 0
+        assert object_named(with_cluster(), "Cluster", "postgres")["spec"]["smartShutdownTimeout"] == 0
 
     def test_the_operators_default_database_is_closed(self) -> None:
-        initdb = found(with_cluster(), "Cluster", "postgres")["spec"]["bootstrap"]["initdb"]
+        initdb = object_named(with_cluster(), "Cluster", "postgres")["spec"]["bootstrap"]["initdb"]
         assert (initdb["database"], initdb["owner"]) == ("app", "app")
         assert initdb["postInitApplicationSQL"] == [
             "REVOKE ALL ON DATABASE app FROM PUBLIC",
@@ -266,7 +268,7 @@ class TestPostgresCluster:
             "password": b"s3cret",
         }
         assert "data.password" in secret.secret
-        spec = found(recording, "Cluster", "postgres")["spec"]
+        spec = object_named(recording, "Cluster", "postgres")["spec"]
         assert spec["enableSuperuserAccess"] is True
         assert spec["superuserSecret"]["name"].startswith("auto-")
 
@@ -301,7 +303,7 @@ class TestPostgresCluster:
         assert not matrix.may_open(Pod("elsewhere"), "postgres", 5432)
 
     def test_every_server_has_an_address_for_prometheus_ready_or_not(self) -> None:
-        spec = found(with_cluster(), "Service", "postgres-pods")["spec"]
+        spec = object_named(with_cluster(), "Service", "postgres-pods")["spec"]
         assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
         assert spec["selector"] == {"cnpg.io/cluster": "postgres"}
         assert [port["port"] for port in spec["ports"]] == [9187]
@@ -333,4 +335,4 @@ class TestPostgresCluster:
             backend.deploy_postgres_cluster(order, DeployOptions(parent=parent))
 
         with pytest.raises(WorkloadError, match="store 'postgres' is deployed twice"):
-            run(program)
+            record_program(program)

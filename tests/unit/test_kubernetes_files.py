@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recording.recorder import Recording
-from tests.unit.kubernetes_stand_in import container_of, deployed, pod_of, workload
+from tests.unit.kubernetes_recording import container_of, pod_of, record_workloads, workload
 from workloads import FileSet, Workload, WorkloadError
 
 PASSWORD = "s3cret-words"
@@ -35,34 +35,37 @@ def decoded(secret: Mapping[str, Any]) -> dict[str, str]:
 
 class TestFiles:
     def test_files_are_mounted_read_only_at_their_path(self) -> None:
-        recording = deployed(web())
+        recording = record_workloads(web())
         assert recording.one("ConfigMap", "web-configuration").inputs["data"] == {"a.conf": "A"}
         (mount,) = container_of(recording)["volumeMounts"]
         assert mount == {"name": volume(recording)["name"], "mountPath": "/etc/web", "readOnly": True}
 
     def test_every_user_can_read_files_and_only_the_group_can_read_secrets(self) -> None:
-        assert volume(deployed(web()))["configMap"]["defaultMode"] == 0o444
-        assert volume(deployed(web(secret=True)))["secret"]["defaultMode"] == 0o440
+        assert volume(record_workloads(web()))["configMap"]["defaultMode"] == 0o444
+        assert volume(record_workloads(web(secret=True)))["secret"]["defaultMode"] == 0o440
 
     @pytest.mark.parametrize(("secret", "kind"), [(False, "ConfigMap"), (True, "Secret")])
     def test_they_are_immutable_and_have_generated_names(self, secret: bool, kind: str) -> None:
-        made = deployed(web(secret=secret)).one(kind, "web-configuration").inputs
+        made = record_workloads(web(secret=secret)).one(kind, "web-configuration").inputs
         assert made["immutable"] is True
         assert "name" not in made["metadata"]
 
     @pytest.mark.parametrize("secret", [False, True])
     def test_new_contents_roll_the_pods(self, secret: bool) -> None:
-        before, after = pod_of(deployed(web("A", secret=secret))), pod_of(deployed(web("B", secret=secret)))
+        before, after = (
+            pod_of(record_workloads(web("A", secret=secret))),
+            pod_of(record_workloads(web("B", secret=secret))),
+        )
         assert before != after
-        assert pod_of(deployed(web("A", secret=secret))) == before
+        assert pod_of(record_workloads(web("A", secret=secret))) == before
 
     def test_a_file_set_that_exceeds_one_object_is_refused(self) -> None:
         with pytest.raises(WorkloadError, match="the files of 'configuration' take 1048577 bytes, and one ConfigMap"):
-            deployed(web("x" * (1024 * 1024 + 1)))
+            record_workloads(web("x" * (1024 * 1024 + 1)))
 
 
 class TestSecrets:
-    RECORDING = deployed(web(PASSWORD, secret=True))
+    RECORDING = record_workloads(web(PASSWORD, secret=True))
 
     def test_the_objects_have_the_given_contents(self) -> None:
         assert decoded(self.RECORDING.one("Secret", "web-configuration").inputs) == {"a.conf": PASSWORD}

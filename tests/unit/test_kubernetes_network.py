@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.kubernetes_stand_in import deployed, port, stateful, task, workload
+from tests.unit.kubernetes_recording import port, record_workloads, stateful, task, workload
 from tests.unit.network_matrix import Matrix, Pod
 from workloads import INTERNET, Endpoint, External, WorkloadError
 
@@ -12,7 +12,7 @@ OUTSIDE = "203.0.113.7"
 PRIVATE = "10.20.30.40"
 CLOUD_METADATA = "169.254.169.254"
 
-RECORDING = deployed(
+RECORDING = record_workloads(
     stateful("db", ports=(port(5432), port(9187, "metrics"))),
     stateful("queue", replicas=3, ports=(port(9092), port(9093, "peers")), peer_ports=(9093,)),
     task("migrate", connects_to=(Endpoint("db", 5432),)),
@@ -78,7 +78,7 @@ def test_every_pod_may_use_dns(name: str) -> None:
 
 
 def test_the_dns_servers_are_the_configured_ones() -> None:
-    elsewhere = Matrix(deployed(workload(), dns_cidrs=("10.9.9.9/32",)))
+    elsewhere = Matrix(record_workloads(workload(), dns_cidrs=("10.9.9.9/32",)))
     assert elsewhere.may_open("web", "10.9.9.9", 53, "UDP")
     assert not elsewhere.may_open("web", "169.254.20.10", 53, "UDP")
 
@@ -130,5 +130,5 @@ def test_without_the_policies_every_connection_would_be_allowed() -> None:
 def test_a_connection_to_an_unknown_endpoint_is_refused(call: Endpoint, reason: str) -> None:
     db = workload("db", ports=(port(5432), port(9187, "metrics")))
     with pytest.raises(WorkloadError) as refused:
-        deployed(db, workload(connects_to=(call,)))
+        record_workloads(db, workload(connects_to=(call,)))
     assert str(refused.value) == reason

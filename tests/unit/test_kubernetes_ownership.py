@@ -17,7 +17,13 @@ from backends.base import DeployOptions
 from backends.kubernetes import labels
 from backends.kubernetes.registrar import UNPREVIEWED_LABEL
 from recording.recorder import Recording
-from tests.unit.kubernetes_stand_in import CONTROLLERS, deployed, found, of_kind, run
+from tests.unit.kubernetes_recording import (
+    CONTROLLERS,
+    minimal_workload,
+    object_named,
+    record_program,
+    record_workloads,
+)
 from workloads import FileSet, Service, StatefulService, Volume, Workload, WorkloadError
 
 HOOK = "kubernetes-refuse-foreign-object"
@@ -48,7 +54,7 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
 
 def create(kind: str = "Deployment", name: str = "web") -> None:
     """Return the hook's message for the creation of an object."""
-    recording = deployed(of_kind(StatefulService, volumes=(Volume(name="data", mount="/data"),)))
+    recording = record_workloads(minimal_workload(StatefulService, volumes=(Volume(name="data", mount="/data"),)))
     hook = recording.hooks[HOOK]
     assert isinstance(hook, pulumi.ResourceHook)
     inputs = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}}
@@ -103,7 +109,7 @@ def test_a_retained_object_of_another_owner_is_refused(kubectl: Kubectl, known: 
 
 def test_an_object_with_a_generated_name_is_not_checked() -> None:
     keys = FileSet(name="keys", directory="/run/keys", files={"a": "b"}, secret=True)
-    recording = deployed(of_kind(Service, file_sets=(keys,)))
+    recording = record_workloads(minimal_workload(Service, file_sets=(keys,)))
     named = {one.type: HOOK in one.hooks.get("before_create", ()) for one in recording.registrations}
     assert named["kubernetes:apps/v1:Deployment"]
     assert not named["kubernetes:core/v1:Secret"]
@@ -129,11 +135,11 @@ def test_without_the_check_an_update_is_refused_and_a_preview_warns(
 
 class TestStatefulSets:
     def test_a_preview_excludes_the_existing_object_from_the_dry_run(self) -> None:
-        planned = of(deployed(of_kind(StatefulService), preview=True))
+        planned = of(record_workloads(minimal_workload(StatefulService), preview=True))
         assert planned["metadata"]["labels"][UNPREVIEWED_LABEL] == pulumi.runtime.rpc.UNKNOWN
 
     def test_an_update_sends_the_object_unchanged(self) -> None:
-        assert UNPREVIEWED_LABEL not in of(deployed(of_kind(StatefulService)))["metadata"]["labels"]
+        assert UNPREVIEWED_LABEL not in of(record_workloads(minimal_workload(StatefulService)))["metadata"]["labels"]
 
     def test_a_preview_reports_that_its_claims_are_kept(
         self, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
@@ -150,13 +156,13 @@ class TestStatefulSets:
 
 def of(recording: Recording[Any]) -> Mapping[str, Any]:
     """Return the StatefulSet in a recording."""
-    return found(recording, "StatefulSet", "web")
+    return object_named(recording, "StatefulSet", "web")
 
 
 class TestLabel:
     @pytest.mark.parametrize("kind", CONTROLLERS)
     def test_every_object_carries_the_stack_and_no_selector_does(self, kind: type[Workload]) -> None:
-        recording = deployed(of_kind(kind))
+        recording = record_workloads(minimal_workload(kind))
         objects = [one for one in recording.registrations if "metadata" in one.inputs]
         assert {one.inputs["metadata"]["labels"][labels.INSTANCE] for one in objects} == {"pti-calendar-prod"}
         assert all(labels.INSTANCE not in json.dumps(one.inputs.get("spec", {})) for one in objects)
@@ -174,9 +180,9 @@ class TestLabel:
 
         def program(backend: Any, parent: pulumi.Resource) -> None:
             backend.check([])
-            backend.deploy(of_kind(Service), DeployOptions(parent=parent))
+            backend.deploy(minimal_workload(Service), DeployOptions(parent=parent))
 
-        recording = run(program, preview=True)
+        recording = record_program(program, preview=True)
         (provider,) = recording.of_type("kubernetes")
         assert provider.inputs["upsertExistingObjects"] == "false"
         assert HOOK not in recording.one("Deployment", "web").hooks.get("before_create", ())

@@ -14,7 +14,7 @@ from backends.kubernetes import backend, kubectl
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording
 from settings.backend import Kubernetes
-from tests.unit.kubernetes_stand_in import container_of, port, run, workload
+from tests.unit.kubernetes_recording import container_of, port, record_program, workload
 from tests.unit.test_kubernetes_controllers import SCALE, store
 from workloads import CertificateRequest, Workload, WorkloadError
 
@@ -64,7 +64,7 @@ def previewed(*workloads: Workload, certificate: bool = False, **settings: Any) 
         if certificate:
             made.request_certificate(CERTIFICATE, DeployOptions(parent=parent))
 
-    return run(program, preview=True, **settings)
+    return record_program(program, preview=True, **settings)
 
 
 def storage_class(annotations: Mapping[str, str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from recording.recorder import Recording
 from settings.backend import Kubernetes
-from tests.unit.kubernetes_stand_in import deployed, run, stateful, task, workload
+from tests.unit.kubernetes_recording import record_program, record_workloads, stateful, task, workload
 from tests.unit.rollout_objects import (
     Object,
     claim,
@@ -122,7 +122,7 @@ class Wait:
         self._patch.setattr(kubectl, "read_or_empty", answer)
         for module in (rollout_wait, shared_query):
             self._patch.setattr(module, "monotonic", lambda: self.seconds)
-        recorded = deployed(one) if isinstance(one, Workload) else with_postgres(one)
+        recorded = record_workloads(one) if isinstance(one, Workload) else with_postgres(one)
         hook = recorded.hooks["kubernetes-wait-for-rollout"]
         assert isinstance(hook, pulumi.ResourceHook)
         name = CONTROLLER[type(one)] if isinstance(one, Workload) else one.name
@@ -161,7 +161,7 @@ def with_postgres(cluster: PostgresCluster) -> Recording[KubernetesBackend]:
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         backend.deploy_postgres_cluster(cluster, DeployOptions(parent=parent))
 
-    return run(program)
+    return record_program(program)
 
 
 def web_pod(*arguments: Any, **fields: Any) -> list[Object]:
@@ -432,14 +432,17 @@ class TestEnd:
 
 class TestRecord:
     def test_the_rollout_record_comes_before_dependents(self) -> None:
-        names = [str(one).rpartition(":")[2] for one in deployed(STORE, workload(depends_on=("store",))).registrations]
+        names = [
+            str(one).rpartition(":")[2]
+            for one in record_workloads(STORE, workload(depends_on=("store",))).registrations
+        ]
         order = ("StatefulSet store", "Stash store-ready", "Deployment web")
         assert (*sorted(order, key=names.index),) == order
 
     def test_a_replica_count_set_by_an_autoscaler_is_not_a_revision(self) -> None:
         scaled = Autoscaling(minimum=2, maximum=3, cpu_percent=60)
         one, other = (
-            deployed(workload(autoscaling=scale)).one("Stash", "web-ready").inputs["input"]["revision"]
+            record_workloads(workload(autoscaling=scale)).one("Stash", "web-ready").inputs["input"]["revision"]
             for scale in (scaled, Autoscaling(minimum=3, maximum=3, cpu_percent=60))
         )
         assert one == other
@@ -452,7 +455,7 @@ class TestRecord:
             return ""
 
         monkeypatch.setattr(kubectl, "read", read)
-        recording = deployed(workload(replicas=2))
+        recording = record_workloads(workload(replicas=2))
         assert recording.one("Deployment", "web").hooks["before_update"] == ("kubernetes-end-autoscaling",)
         hook = recording.hooks["kubernetes-end-autoscaling"]
         assert isinstance(hook, pulumi.ResourceHook)

@@ -20,7 +20,7 @@ from pulumi import _types
 from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Registration
-from tests.unit.kubernetes_stand_in import port, run, scheduled, stateful, task, workload
+from tests.unit.kubernetes_recording import port, record_program, scheduled, stateful, task, workload
 from workloads import (
     INTERNET,
     Autoscaling,
@@ -99,7 +99,9 @@ def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
 # Registrations come in another order in each process, and each worker must collect the same tests.
 OBJECTS = [
     one
-    for one in sorted(run(program, storage_class="fast", image_pull_secrets=("registry",)).registrations, key=str)
+    for one in sorted(
+        record_program(program, storage_class="fast", image_pull_secrets=("registry",)).registrations, key=str
+    )
     if one.type.startswith("kubernetes:")
 ]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from settings.catalog import SERVICES, Service
-from tests.unit.asking import CLUSTER, Ask, Asked
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS
+from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
 from workloads import INTERNET, Autoscaling, Endpoint, External, HttpGet, Task
 
 SECRETS = "/run/secrets/service"
@@ -36,27 +36,29 @@ each_service = pytest.mark.parametrize("service", SERVICES, ids=lambda service: 
 
 
 @pytest.fixture
-def full(ask: Ask) -> Asked:
+def full(record_platform: RecordPlatform) -> RecordedPlatform:
     """A stack with all services and well-known credentials."""
-    return ask(FULL_DOCKER)
+    return record_platform(FULL_DOCKER)
 
 
 @pytest.fixture
-def managed(ask: Ask) -> Asked:
+def managed(record_platform: RecordPlatform) -> RecordedPlatform:
     """A stack with externally managed stores."""
-    return ask(MANAGED, MANAGED_SECRETS)
+    return record_platform(MANAGED, MANAGED_SECRETS)
 
 
 @each_service
-def test_a_service_has_the_secrets_it_uses_and_no_others(ask: Ask, full: Asked, service: Service) -> None:
+def test_a_service_has_the_secrets_it_uses_and_no_others(
+    record_platform: RecordPlatform, full: RecordedPlatform, service: Service
+) -> None:
     always = {"DATABASE_PASSWORD", "JWT_SECRET", *OF_PROVIDERS.get(service.name, set())}
     assert full.files[f"{service.name}/secrets"].keys() == always
-    generated = ask({"services": {"deploy": "all"}}, PROVIDERS_SECRETS)
+    generated = record_platform({"services": {"deploy": "all"}}, PROVIDERS_SECRETS)
     assert generated.files[f"{service.name}/secrets"].keys() == {*always, "REDIS_PASSWORD"}
 
 
 @each_service
-def test_a_service_only_connects_to_its_own_database(full: Asked, service: Service) -> None:
+def test_a_service_only_connects_to_its_own_database(full: RecordedPlatform, service: Service) -> None:
     variables = full.workloads[service.name].environment
     assert variables["DATABASE_NAME"] == f"pti_{service.name}"
     assert variables["DATABASE_USER"] == f"pti_{service.name}_app"
@@ -64,7 +66,7 @@ def test_a_service_only_connects_to_its_own_database(full: Asked, service: Servi
 
 
 @each_service
-def test_a_secret_is_a_file_that_a_variable_names(full: Asked, service: Service) -> None:
+def test_a_secret_is_a_file_that_a_variable_names(full: RecordedPlatform, service: Service) -> None:
     workload, files = full.workloads[service.name], full.files[f"{service.name}/secrets"]
     named = {name: path for name, path in workload.environment.items() if name.endswith("_FILE")}
     assert named == {f"{name}_FILE": f"{SECRETS}/{name}" for name in files}
@@ -72,7 +74,7 @@ def test_a_secret_is_a_file_that_a_variable_names(full: Asked, service: Service)
     assert [one.directory for one in workload.file_sets] == [SECRETS]
 
 
-def test_a_service_gets_every_variable_of_the_contract(full: Asked) -> None:
+def test_a_service_gets_every_variable_of_the_contract(full: RecordedPlatform) -> None:
     told = {name: value for name, value in full.workloads["rdv"].environment.items() if not name.endswith("_FILE")}
     assert told == {
         "SERVICE_NAME": "rdv",
@@ -94,7 +96,7 @@ def test_a_service_gets_every_variable_of_the_contract(full: Asked) -> None:
     }
 
 
-def test_only_services_with_a_third_party_reach_the_internet(full: Asked) -> None:
+def test_only_services_with_a_third_party_reach_the_internet(full: RecordedPlatform) -> None:
     outward = {
         name for name, one in full.workloads.items() if any(isinstance(call, External) for call in one.connects_to)
     }
@@ -104,7 +106,7 @@ def test_only_services_with_a_third_party_reach_the_internet(full: Asked) -> Non
 
 @each_service
 def test_a_service_connects_to_the_stores_and_starts_after_them_and_its_migrations(
-    full: Asked, service: Service
+    full: RecordedPlatform, service: Service
 ) -> None:
     workload = full.workloads[service.name]
     callees = {call.workload: call.port for call in workload.connects_to if isinstance(call, Endpoint)}
@@ -113,7 +115,7 @@ def test_a_service_connects_to_the_stores_and_starts_after_them_and_its_migratio
 
 
 @each_service
-def test_readiness_checks_the_service_and_liveness_only_the_process(full: Asked, service: Service) -> None:
+def test_readiness_checks_the_service_and_liveness_only_the_process(full: RecordedPlatform, service: Service) -> None:
     workload = full.workloads[service.name]
     assert workload.readiness is not None
     assert workload.liveness is not None
@@ -123,7 +125,7 @@ def test_readiness_checks_the_service_and_liveness_only_the_process(full: Asked,
 
 
 @each_service
-def test_a_service_publishes_no_port_and_only_writes_to_scratch(full: Asked, service: Service) -> None:
+def test_a_service_publishes_no_port_and_only_writes_to_scratch(full: RecordedPlatform, service: Service) -> None:
     workload = full.workloads[service.name]
     assert [(port.number, port.publish) for port in workload.ports] == [(service.port, None)]
     assert [one.path for one in workload.scratch] == ["/tmp"]  # noqa: S108 - a mount of its own
@@ -132,7 +134,7 @@ def test_a_service_publishes_no_port_and_only_writes_to_scratch(full: Asked, ser
 
 
 @each_service
-def test_migrations_are_a_task_with_only_the_migrators_password(full: Asked, service: Service) -> None:
+def test_migrations_are_a_task_with_only_the_migrators_password(full: RecordedPlatform, service: Service) -> None:
     task = full.workloads[f"{service.name}-migrations"]
     assert (type(task), task.command) == (Task, ("npm", "run", "migrate"))
     assert task.image == full.workloads[service.name].image
@@ -141,34 +143,34 @@ def test_migrations_are_a_task_with_only_the_migrators_password(full: Asked, ser
     assert (task.depends_on, task.connects_to) == (("databases",), (Endpoint("postgres", 5432),))
 
 
-def test_without_a_command_there_is_no_migration(ask: Ask) -> None:
-    asked = ask({"credentials": "well-known", "services": {"deploy": ["user"]}})
-    assert "user-migrations" not in asked.workloads
-    assert "user-migrations" not in asked.workloads["user"].depends_on
+def test_without_a_command_there_is_no_migration(record_platform: RecordPlatform) -> None:
+    platform = record_platform({"credentials": "well-known", "services": {"deploy": ["user"]}})
+    assert "user-migrations" not in platform.workloads
+    assert "user-migrations" not in platform.workloads["user"].depends_on
 
 
-def test_only_the_configured_services_are_deployed(ask: Ask) -> None:
+def test_only_the_configured_services_are_deployed(record_platform: RecordPlatform) -> None:
     names = {one.name for one in SERVICES}
-    assert names & ask({"services": {"deploy": ["user", "audit"]}}).workloads.keys() == {"user", "audit"}
-    assert names & ask({}).workloads.keys() == set()
+    assert names & record_platform({"services": {"deploy": ["user", "audit"]}}).workloads.keys() == {"user", "audit"}
+    assert names & record_platform({}).workloads.keys() == set()
 
 
-def test_a_local_service_is_not_deployed(ask: Ask) -> None:
+def test_a_local_service_is_not_deployed(record_platform: RecordPlatform) -> None:
     services = {"deploy": ["user", "rdv"], "local": ["rdv"], "migrationCommand": ["migrate"]}
-    workloads = ask({"services": services, "gateway": {"enabled": True}}).workloads
+    workloads = record_platform({"services": services, "gateway": {"enabled": True}}).workloads
     assert "user" in workloads
     assert workloads.keys().isdisjoint({"rdv", "rdv-migrations"})
 
 
-def test_additional_variables_reach_service_and_migrations(ask: Ask) -> None:
+def test_additional_variables_reach_service_and_migrations(record_platform: RecordPlatform) -> None:
     services = {"deploy": ["user"], "migrationCommand": ["migrate"], "environment": {"LOG_LEVEL": "debug", "A": "1"}}
-    workloads = ask({"services": services}).workloads
+    workloads = record_platform({"services": services}).workloads
     for name in ("user", "user-migrations"):
         told = workloads[name].environment
         assert (told["LOG_LEVEL"], told["A"], told["SERVICE_NAME"]) == ("debug", "1", "user")
 
 
-def test_a_service_has_its_configured_size(ask: Ask) -> None:
+def test_a_service_has_its_configured_size(record_platform: RecordPlatform) -> None:
     services = {
         "deploy": ["user", "rdv"],
         "replicas": 3,
@@ -177,13 +179,13 @@ def test_a_service_has_its_configured_size(ask: Ask) -> None:
         "overrides": {"rdv": {"scaling": {"minReplicas": 2, "maxReplicas": 8, "cpuPercent": 60}, "image": "rdv:2"}},
     }
     postgres = {"maxConnections": 300, "memoryMib": 2048}
-    workloads = ask({**CLUSTER, "postgres": postgres, "services": services}).workloads
+    workloads = record_platform({**CLUSTER, "postgres": postgres, "services": services}).workloads
     user, rdv = workloads["user"], workloads["rdv"]
     assert (user.replicas, user.autoscaling, user.memory_mib, user.cpu_request) == (3, None, 300, 0.4)
     assert (rdv.image, rdv.autoscaling) == ("rdv:2", Autoscaling(minimum=2, maximum=8, cpu_percent=60))
 
 
-def test_managed_stores_are_reached_with_their_address_and_security(managed: Asked) -> None:
+def test_managed_stores_are_reached_with_their_address_and_security(managed: RecordedPlatform) -> None:
     told = managed.workloads["user"].environment
     assert (told["DATABASE_HOST"], told["DATABASE_PORT"]) == ("db.example.com", "6432")
     assert told["DATABASE_SSLMODE"] == "verify-full"
@@ -194,7 +196,7 @@ def test_managed_stores_are_reached_with_their_address_and_security(managed: Ask
     assert (files["REDIS_PASSWORD"], files["KAFKA_PASSWORD"]) == ("r", "k")
 
 
-def test_a_service_waits_for_its_database_but_not_for_managed_stores(managed: Asked) -> None:
+def test_a_service_waits_for_its_database_but_not_for_managed_stores(managed: RecordedPlatform) -> None:
     workload = managed.workloads["user"]
     assert workload.depends_on == ("databases",)
     assert {str(call) for call in workload.connects_to} == {

@@ -9,13 +9,13 @@ import pytest
 from components.monitoring.exporters import KUBE_STATE_SERIES
 from tests.artifacts.rule_files import RULES, rules_of
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
-from tests.unit.kubernetes_stand_in import deployed, found, pod_of, port, workload
+from tests.unit.kubernetes_recording import object_named, pod_of, port, record_workloads, workload
 from tests.unit.network_matrix import Matrix
 from workloads import Endpoint
 
 READER = workload("reader", ports=(port(8080),), reads_deployed_objects=True)
 OTHER = workload("web", ports=(port(8080),), connects_to=(Endpoint("reader", 8080),))
-RECORDING = deployed(READER, OTHER, namespace="pti")
+RECORDING = record_workloads(READER, OTHER, namespace="pti")
 NODE = "10.1.2.3"
 
 
@@ -23,7 +23,7 @@ def granted() -> set[tuple[str, str, str]]:
     """Return each (API group, resource, verb) that the Role grants."""
     return {
         (group, resource, verb)
-        for rule in found(RECORDING, "Role", "reader-reader")["rules"]
+        for rule in object_named(RECORDING, "Role", "reader-reader")["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -45,11 +45,11 @@ def test_its_account_may_list_and_watch_workloads_and_no_secrets() -> None:
 def test_the_permission_is_limited_to_the_namespace() -> None:
     assert RECORDING.of_type("ClusterRole") == RECORDING.of_type("ClusterRoleBinding") == []
     for kind in ("Role", "RoleBinding"):
-        assert found(RECORDING, kind, "reader-reader")["metadata"]["namespace"] == "pti"
+        assert object_named(RECORDING, kind, "reader-reader")["metadata"]["namespace"] == "pti"
 
 
 def test_no_other_account_has_the_permission() -> None:
-    binding = found(RECORDING, "RoleBinding", "reader-reader")
+    binding = object_named(RECORDING, "RoleBinding", "reader-reader")
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "reader"}]
     assert binding["roleRef"]["name"] == "reader-reader"
     assert len(RECORDING.of_type("RoleBinding")) == 1

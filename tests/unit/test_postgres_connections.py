@@ -8,36 +8,36 @@ import pytest
 
 from settings.catalog import SERVICES
 from settings.postgres_connections import application, needed
-from tests.unit.asking import CLUSTER, Ask
 from tests.unit.mistakes import assert_refused, parsed, refused_keys
+from tests.unit.platform_recording import CLUSTER, RecordPlatform
 
 REST = 7 * 2 + 5 + 10 + 5
 """Connections for migrators, monitoring, backup and operators."""
 
 
-def table(asked: Any) -> dict[str, int]:
+def table(platform: Any) -> dict[str, int]:
     """Map each service to its application role's connection limit, as the databases task reads it."""
-    lines = asked.files["databases/table"]["databases"].splitlines()
+    lines = platform.files["databases/table"]["databases"].splitlines()
     return {service: int(connections) for service, _, connections in map(str.split, lines)}
 
 
-def test_a_roles_limit_covers_all_replicas_and_two_more(ask: Ask) -> None:
+def test_a_roles_limit_covers_all_replicas_and_two_more(record_platform: RecordPlatform) -> None:
     services = {
         "replicas": 2,
         "databasePoolMax": 3,
         "overrides": {"rdv": {"databasePoolMax": 7}, "user": {"scaling": {"minReplicas": 1, "maxReplicas": 6}}},
     }
-    found = table(ask({**CLUSTER, "services": services}))
+    found = table(record_platform({**CLUSTER, "services": services}))
     assert found == {one.name: 3 * (2 + 2) for one in SERVICES} | {"rdv": 7 * 4, "user": 3 * (6 + 2)}
 
 
-def test_the_service_gets_its_pool_size(ask: Ask) -> None:
-    asked = ask(
+def test_the_service_gets_its_pool_size(record_platform: RecordPlatform) -> None:
+    platform = record_platform(
         {"services": {"deploy": ["user", "rdv"], "databasePoolMax": 3, "overrides": {"rdv": {"databasePoolMax": 2}}}},
     )
-    told = {name: asked.workloads[name].environment["DATABASE_POOL_MAX"] for name in ("user", "rdv")}
+    told = {name: platform.workloads[name].environment["DATABASE_POOL_MAX"] for name in ("user", "rdv")}
     assert told == {"user": "3", "rdv": "2"}
-    assert [asked.outputs["postgres"]["databases"][name]["pool_max"] for name in ("user", "rdv")] == [3, 2]
+    assert [platform.outputs["postgres"]["databases"][name]["pool_max"] for name in ("user", "rdv")] == [3, 2]
 
 
 def test_the_defaults_fit_with_one_and_the_prod_stack_with_two_replicas() -> None:
@@ -65,22 +65,22 @@ def test_pools_that_can_not_fit_are_refused(services: dict[str, Any], sum_of_ser
     assert sum(application(settings.services, one) for one in SERVICES) == sum_of_services
 
 
-def test_the_provisioning_task_checks_an_external_server(ask: Ask) -> None:
+def test_the_provisioning_task_checks_an_external_server(record_platform: RecordPlatform) -> None:
     external = {"postgres": {"mode": "external", "external": {"host": "db.example.com"}}}
-    asked = ask({**external, "services": {"databasePoolMax": 1000}}, {"postgresPassword": "p"})
-    assert asked.workloads["databases"].environment["PROVISION_REQUIRE_CONNECTIONS"] == "true"
-    assert "PROVISION_REQUIRE_CONNECTIONS" not in ask({}).workloads["databases"].environment
+    platform = record_platform({**external, "services": {"databasePoolMax": 1000}}, {"postgresPassword": "p"})
+    assert platform.workloads["databases"].environment["PROVISION_REQUIRE_CONNECTIONS"] == "true"
+    assert "PROVISION_REQUIRE_CONNECTIONS" not in record_platform({}).workloads["databases"].environment
 
 
-def test_connections_are_reserved_for_operators_monitor_and_backup(ask: Ask) -> None:
-    server, task = (ask({}).workloads[name] for name in ("postgres", "databases"))
+def test_connections_are_reserved_for_operators_monitor_and_backup(record_platform: RecordPlatform) -> None:
+    server, task = (record_platform({}).workloads[name] for name in ("postgres", "databases"))
     assert {"superuser_reserved_connections=5", "reserved_connections=15"} <= {*server.arguments}
     limits = {name: task.environment[f"PROVISION_{name}_CONNECTIONS"] for name in ("MIGRATOR", "MONITOR", "BACKUP")}
     assert limits == {"MIGRATOR": "2", "MONITOR": "5", "BACKUP": "10"}
 
 
-def test_a_lost_clients_session_ends_within_a_minute(ask: Ask) -> None:
-    found = dict(one.split("=", 1) for one in ask({}).workloads["postgres"].arguments if "=" in one)
+def test_a_lost_clients_session_ends_within_a_minute(record_platform: RecordPlatform) -> None:
+    found = dict(one.split("=", 1) for one in record_platform({}).workloads["postgres"].arguments if "=" in one)
     idle, interval = (int(found[f"tcp_keepalives_{name}"].removesuffix("s")) for name in ("idle", "interval"))
     assert idle + interval * int(found["tcp_keepalives_count"]) <= 60
     assert int(found["tcp_user_timeout"].removesuffix("s")) <= 60
@@ -88,8 +88,10 @@ def test_a_lost_clients_session_ends_within_a_minute(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(("storage_gib", "wal"), [(1, 102), (10, 1024), (500, 1024)])
-def test_everything_besides_data_is_limited_by_the_volumes_size(ask: Ask, storage_gib: int, wal: int) -> None:
-    server = ask({"postgres": {"storageGib": storage_gib}}).workloads["postgres"]
+def test_everything_besides_data_is_limited_by_the_volumes_size(
+    record_platform: RecordPlatform, storage_gib: int, wal: int
+) -> None:
+    server = record_platform({"postgres": {"storageGib": storage_gib}}).workloads["postgres"]
     found = dict(one.split("=", 1) for one in server.arguments if "=" in one)
     mib = {name: int(found[name].removesuffix("MB")) for name in ("max_wal_size", "max_slot_wal_keep_size")}
     assert mib["max_wal_size"] == wal

@@ -8,8 +8,8 @@ import pytest
 
 from settings import postgres_memory
 from settings.postgres_memory import MIN_WORK_MEM_KIB, divided, fits, least_memory_mib
-from tests.unit.asking import CLUSTER, Ask
 from tests.unit.mistakes import assert_refused, parsed, refused_keys
+from tests.unit.platform_recording import CLUSTER, RecordPlatform
 
 LIMITS_MIB = [*range(512, 4096, 61), *range(4096, 65_536, 3001), 131_072, 1_048_576]
 CONNECTIONS = [*range(20, 400, 7), *range(400, 10_001, 480)]
@@ -77,8 +77,8 @@ def test_the_smallest_memory_limit_is_usable() -> None:
     assert parsed({"postgres": {"memoryMib": 512, "maxConnections": 60}, "services": POOLS}).postgres.memory_mib == 512
 
 
-def test_the_server_gets_the_calculated_parameters(ask: Ask) -> None:
-    server = ask({"postgres": {"memoryMib": 2048, "maxConnections": 200}}).workloads["postgres"]
+def test_the_server_gets_the_calculated_parameters(record_platform: RecordPlatform) -> None:
+    server = record_platform({"postgres": {"memoryMib": 2048, "maxConnections": 200}}).workloads["postgres"]
     found = dict(re.findall(r"(\w+)=(\S+)", " ".join(server.arguments)))
     assert found["shared_buffers"] == "512MB"
     assert found["max_parallel_workers_per_gather"] == "0"

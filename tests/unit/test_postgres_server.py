@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from tests.unit.asking import Ask
+from tests.unit.platform_recording import RecordPlatform
 from workloads import RECOVERY_S, Exec, Fixed
 
 
-def test_a_recovering_server_may_take_as_long_as_it_needs(ask: Ask) -> None:
-    server = ask({}).workloads["postgres"]
+def test_a_recovering_server_may_take_as_long_as_it_needs(record_platform: RecordPlatform) -> None:
+    server = record_platform({}).workloads["postgres"]
     assert server.liveness is not None
     assert server.liveness.startup_s == RECOVERY_S
     assert server.liveness.check == Exec(command=("sh", "/assets/alive.sh"))
 
 
-def test_an_update_waits_two_minutes(ask: Ask) -> None:
-    server = ask({}).workloads["postgres"]
+def test_an_update_waits_two_minutes(record_platform: RecordPlatform) -> None:
+    server = record_platform({}).workloads["postgres"]
     assert server.readiness is not None
     assert (server.readiness.check, server.readiness.startup_s) == (Exec(command=("sh", "/assets/ready.sh")), 120)
 
 
-def test_the_major_version_is_fixed_while_the_volume_exists(ask: Ask) -> None:
+def test_the_major_version_is_fixed_while_the_volume_exists(record_platform: RecordPlatform) -> None:
     def fixed(image: str) -> Fixed:
-        (volume,) = ask({"postgres": {"image": image}}).workloads["postgres"].volumes
+        (volume,) = record_platform({"postgres": {"image": image}}).workloads["postgres"].volumes
         found: Fixed = next(one for one in volume.fixed if one.key == "postgres.image")
         return found
 
@@ -31,13 +31,13 @@ def test_the_major_version_is_fixed_while_the_volume_exists(ask: Ask) -> None:
     assert older.value == "PostgreSQL 17"
 
 
-def test_its_data_is_in_a_directory_per_major_version_below_the_mount(ask: Ask) -> None:
-    server = ask({"postgres": {"image": "postgres:17.11"}}).workloads["postgres"]
+def test_its_data_is_in_a_directory_per_major_version_below_the_mount(record_platform: RecordPlatform) -> None:
+    server = record_platform({"postgres": {"image": "postgres:17.11"}}).workloads["postgres"]
     assert [volume.mount for volume in server.volumes] == ["/var/lib/postgresql"]
     assert server.environment["PGDATA"] == "/var/lib/postgresql/17/docker"
 
 
-def test_programs_in_its_container_find_its_socket(ask: Ask) -> None:
-    server = ask({}).workloads["postgres"]
+def test_programs_in_its_container_find_its_socket(record_platform: RecordPlatform) -> None:
+    server = record_platform({}).workloads["postgres"]
     assert f"unix_socket_directories={server.environment['PGHOST']}" in server.arguments
     assert server.environment["PGHOST"] in [scratch.path for scratch in server.scratch]

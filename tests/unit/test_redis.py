@@ -6,7 +6,7 @@ import re
 
 from components.stores.redis import CONFIGURATION_DIRECTORY, client_memory_mib, memory_limit_mib
 from settings.stores import AOF_SIZE_FACTOR, Redis
-from tests.unit.asking import Ask
+from tests.unit.platform_recording import RecordPlatform
 from workloads import RECOVERY_S
 
 FIELD = Redis.model_fields["max_memory_mib"]
@@ -29,10 +29,10 @@ def test_every_size_fits_into_its_limit_during_a_full_rewrite() -> None:
     assert too_small == []
 
 
-def test_the_memory_limit_covers_data_clients_and_scratch(ask: Ask) -> None:
+def test_the_memory_limit_covers_data_clients_and_scratch(record_platform: RecordPlatform) -> None:
     for size in (SMALLEST, 128, 512):
-        asked = ask({"credentials": "well-known", "redis": {"maxMemoryMib": size}})
-        workload, configuration = asked.workloads["redis"], asked.files["redis/configuration"]["redis.conf"]
+        platform = record_platform({"credentials": "well-known", "redis": {"maxMemoryMib": size}})
+        workload, configuration = platform.workloads["redis"], platform.files["redis/configuration"]["redis.conf"]
         (data,) = re.findall(r"(?m)^maxmemory (\d+)mb$", configuration)
         (clients,) = re.findall(r"(?m)^maxmemory-clients (\d+)mb$", configuration)
         scratch = sum(one.size_mib for one in workload.scratch)
@@ -40,27 +40,29 @@ def test_the_memory_limit_covers_data_clients_and_scratch(ask: Ask) -> None:
         assert workload.memory_mib >= FORK * (size * FRAGMENTATION + int(clients)) + scratch + PROGRAM_MIB
 
 
-def test_the_volume_holds_the_log_and_its_rewrite(ask: Ask) -> None:
-    volume = ask({"credentials": "well-known"}).workloads["redis"].volumes[0]
+def test_the_volume_holds_the_log_and_its_rewrite(record_platform: RecordPlatform) -> None:
+    volume = record_platform({"credentials": "well-known"}).workloads["redis"].volumes[0]
     assert volume.size_gib * 1024 >= AOF_SIZE_FACTOR * Redis().max_memory_mib
 
 
-def test_only_the_append_only_file_keeps_the_data(ask: Ask) -> None:
-    configuration = ask({"credentials": "well-known"}).files["redis/configuration"]["redis.conf"].splitlines()
+def test_only_the_append_only_file_keeps_the_data(record_platform: RecordPlatform) -> None:
+    configuration = (
+        record_platform({"credentials": "well-known"}).files["redis/configuration"]["redis.conf"].splitlines()
+    )
     assert {'save ""', "appendonly yes", "appendfsync everysec", "dir /data/redis"} <= {*configuration}
     assert [line for line in configuration if line.startswith("save ")] == ['save ""']
 
 
-def test_a_recovery_has_no_time_limit(ask: Ask) -> None:
-    liveness = ask({"credentials": "well-known"}).workloads["redis"].liveness
+def test_a_recovery_has_no_time_limit(record_platform: RecordPlatform) -> None:
+    liveness = record_platform({"credentials": "well-known"}).workloads["redis"].liveness
     assert liveness is not None
     assert liveness.startup_s == RECOVERY_S
 
 
-def test_the_password_is_in_a_separate_file(ask: Ask) -> None:
-    asked = ask({"credentials": "generated"})
-    workload = asked.workloads["redis"]
-    assert asked.files["redis/configuration"]["redis.conf"].endswith("include /run/secrets/redis/requirepass.conf\n")
+def test_the_password_is_in_a_separate_file(record_platform: RecordPlatform) -> None:
+    platform = record_platform({"credentials": "generated"})
+    workload = platform.workloads["redis"]
+    assert platform.files["redis/configuration"]["redis.conf"].endswith("include /run/secrets/redis/requirepass.conf\n")
     assert workload.readiness is not None
     assert getattr(workload.readiness.check, "command") == (  # noqa: B009 - Redis has a command for it
         "sh",

@@ -27,7 +27,7 @@ from settings.catalog import FRONTENDS, SERVICES
 from settings.credential import Credential
 from settings.credentials import POSTGRES_MONITOR
 from settings.stores import POSTGRES_ADMIN, REDIS
-from tests.unit.kubernetes_stand_in import deployed, scheduled
+from tests.unit.kubernetes_recording import record_workloads, scheduled
 from workloads import FileSet
 
 PRINT_PROD = "import sys; from tests.unit.test_render_manifests import prod; sys.stdout.write(prod())"
@@ -131,7 +131,7 @@ def test_another_process_gives_the_same_text() -> None:
 
 def test_a_scheduled_task_is_rendered_after_what_it_uses() -> None:
     files = FileSet(name="keys", directory="/run/keys", files={"key": "k"})
-    objects = manifests(deployed(scheduled(file_sets=(files,))).registrations, Placeholders({}))
+    objects = manifests(record_workloads(scheduled(file_sets=(files,))).registrations, Placeholders({}))
     of_task = [one for one in objects if one.workload == "backup"]
     assert [one.manifest["kind"] for one in of_task] == ["ServiceAccount", "ConfigMap", "NetworkPolicy", "CronJob"]
     assert {one.folder for one in of_task} == {"infrastructure"}

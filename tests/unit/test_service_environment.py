@@ -12,7 +12,7 @@ from examples.reference_service import settings as reference
 from operations import environment_file
 from settings.catalog import SERVICES
 from settings.credentials import third_party
-from tests.unit.asking import Ask
+from tests.unit.platform_recording import RecordPlatform
 from tests.unit.test_microservice import MANAGED, MANAGED_SECRETS
 
 PLAIN = {one.name for one in plain_variables()}
@@ -43,9 +43,9 @@ class Recorded(Mapping[str, str]):
 
 
 @pytest.fixture
-def in_an_editor(ask: Ask) -> dict[str, str]:
+def in_an_editor(record_platform: RecordPlatform) -> dict[str, str]:
     """Return the variables of `make env` with every optional one: external stores with TLS and passwords."""
-    return environment_file.variables("user", StackOutputs.parse(ask(MANAGED, MANAGED_SECRETS).outputs))
+    return environment_file.variables("user", StackOutputs.parse(record_platform(MANAGED, MANAGED_SECRETS).outputs))
 
 
 def test_the_reference_service_reads_every_variable_and_no_other(in_an_editor: dict[str, str]) -> None:
@@ -59,8 +59,10 @@ def test_the_reference_service_reads_the_secrets_of_its_providers() -> None:
     assert own == reference.SECRETS_OF_SERVICE
 
 
-def test_a_service_from_an_editor_has_the_variables_of_a_deployed_one(ask: Ask, in_an_editor: dict[str, str]) -> None:
-    deployed = ask(MANAGED, MANAGED_SECRETS).workloads["user"].environment
+def test_a_service_from_an_editor_has_the_variables_of_a_deployed_one(
+    record_platform: RecordPlatform, in_an_editor: dict[str, str]
+) -> None:
+    deployed = record_platform(MANAGED, MANAGED_SECRETS).workloads["user"].environment
     assert {name.removesuffix("_FILE") for name in deployed} == PLAIN | SECRET
     assert in_an_editor.keys() - ADDRESSES == (PLAIN | SECRET) - {LOG_LEVEL.name}
 

@@ -13,9 +13,9 @@ from settings.catalog import FRONTENDS, SERVICES
 from settings.credentials import supplied_credentials
 from settings.load import SECRET_KEYS, SECTIONS
 from settings.models import json_schema
-from tests.unit.asking import as_raw
 from tests.unit.conftest import stack_file
 from tests.unit.paths import ROOT
+from tests.unit.platform_recording import pulumi_config
 
 SCHEMA = json_schema()
 OBJECTS = {"Settings": SCHEMA, **SCHEMA["$defs"]}
@@ -101,17 +101,17 @@ def test_our_stack_files_match_the_stored_schema(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_our_stack_files_are_valid_configurations(stack: str) -> None:
-    parse(as_raw(stack_file(stack)), with_secrets=False)
+    parse(pulumi_config(stack_file(stack)), with_secrets=False)
 
 
 def test_the_dev_stack_has_the_tools_and_requires_no_secret() -> None:
-    configured = parse(as_raw(stack_file("dev")))
+    configured = parse(pulumi_config(stack_file("dev")))
     assert configured.dev_tools.enabled
     assert supplied_credentials(configured) == ()
 
 
 def test_production_runs_everything_and_only_requires_third_party_secrets() -> None:
-    configured = parse(as_raw(stack_file("prod")), with_secrets=False)
+    configured = parse(pulumi_config(stack_file("prod")), with_secrets=False)
     assert (configured.services.deployed, configured.frontends.deployed) == (SERVICES, FRONTENDS)
-    asked = {one.key for one in supplied_credentials(configured)}
-    assert asked == {secret.key for service in SERVICES for secret in service.secrets} | {"alertWebhookUrl"}
+    required = {one.key for one in supplied_credentials(configured)}
+    assert required == {secret.key for service in SERVICES for secret in service.secrets} | {"alertWebhookUrl"}

@@ -24,7 +24,7 @@ from settings.backend import Backend, Images, Kubernetes
 from settings.ports import published_ports
 from tests.unit import memory_backend
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, deploy_platform
-from tests.unit.kubernetes_stand_in import CLUSTER
+from tests.unit.kubernetes_recording import CLUSTER
 from tests.unit.memory_backend import MemoryBackend
 from tests.unit.mistakes import assert_refused, parsed, refused_keys
 from tests.unit.test_structure import MAY_IMPORT, imports, is_within

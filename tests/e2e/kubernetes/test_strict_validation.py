@@ -21,7 +21,7 @@ from testbed.cluster.constants import VERSION, kubernetes_directory
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.manifests import OF_EXTENSIONS, VARIANTS, as_text, objects_of
 from tests.e2e.kubernetes.stack import NAMESPACE
-from tests.unit.kubernetes_stand_in import deployed, scheduled
+from tests.unit.kubernetes_recording import record_workloads, scheduled
 from workloads import WorkloadError
 
 VERSIONS = sorted({VERSION, *cluster.API_SERVER_VERSIONS})
@@ -101,7 +101,7 @@ def test_the_operators_crds_accept_every_custom_resource(server: cluster.Cluster
 
 def scheduled_task(schedule: str) -> list[Mapping[str, Any]]:
     """Return the objects of a scheduled task, as rendered."""
-    registered = deployed(scheduled(schedule=schedule), namespace=NAMESPACE).registrations
+    registered = record_workloads(scheduled(schedule=schedule), namespace=NAMESPACE).registrations
     return [one.manifest for one in manifests(registered, Placeholders({}))]
 
 

@@ -38,7 +38,7 @@ def kubernetes_provider_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str
     return f"{metadata.get('namespace', '')}/{metadata['name']}", {"metadata": metadata}
 
 
-def run(
+def record_program(
     program: Program,
     *,
     protect: bool = False,
@@ -58,17 +58,17 @@ def run(
     return record(whole, mock=kubernetes_provider_mock, stack="prod", preview=preview)
 
 
-def deployed(*workloads: Workload, **options: Any) -> Recording[KubernetesBackend]:
+def record_workloads(*workloads: Workload, **options: Any) -> Recording[KubernetesBackend]:
     """Deploy workloads in this order and return the recording."""
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         for one in workloads:
             backend.deploy(one, DeployOptions(parent=parent))
 
-    return run(program, **options)
+    return record_program(program, **options)
 
 
-def of_kind(kind: type[W], name: str = "web", **fields: Any) -> W:
+def minimal_workload(kind: type[W], name: str = "web", **fields: Any) -> W:
     """Return a workload of a kind, with only the required fields."""
     required: dict[str, Any] = {"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64}
     if issubclass(kind, Task):
@@ -80,22 +80,22 @@ def of_kind(kind: type[W], name: str = "web", **fields: Any) -> W:
 
 def workload(name: str = "web", **fields: Any) -> Service:
     """Return a service with only the required fields."""
-    return of_kind(Service, name, **fields)
+    return minimal_workload(Service, name, **fields)
 
 
 def stateful(name: str = "web", **fields: Any) -> StatefulService:
     """Return a stateful service with only the required fields."""
-    return of_kind(StatefulService, name, **fields)
+    return minimal_workload(StatefulService, name, **fields)
 
 
 def task(name: str = "migrate", **fields: Any) -> Task:
     """Return a task with only the required fields."""
-    return of_kind(Task, name, **fields)
+    return minimal_workload(Task, name, **fields)
 
 
 def scheduled(name: str = "backup", **fields: Any) -> ScheduledTask:
     """Return a scheduled task with only the required fields."""
-    return of_kind(ScheduledTask, name, **fields)
+    return minimal_workload(ScheduledTask, name, **fields)
 
 
 def port(number: int = 8080, name: str = "http", **fields: Any) -> Port:
@@ -103,7 +103,7 @@ def port(number: int = 8080, name: str = "http", **fields: Any) -> Port:
     return Port(name=name, number=number, **fields)
 
 
-def found(recording: Recording[Any], kind: str, name: str) -> Mapping[str, Any]:
+def object_named(recording: Recording[Any], kind: str, name: str) -> Mapping[str, Any]:
     """Return the manifest of an object."""
     return recording.one(kind, name).inputs
 

@@ -16,7 +16,7 @@ from recording.backend import RecordingBackend
 from recording.recorder import default_provider_mock, record
 from workloads import CertificateRequest, Exposure, PostgresCluster
 
-KEY_PAIR = {"PrivateKey": {"privateKeyPem": "a private key"}, "SelfSignedCert": {"certPem": "a certificate"}}
+TLS_OUTPUTS = {"PrivateKey": {"privateKeyPem": "a private key"}, "SelfSignedCert": {"certPem": "a certificate"}}
 """Values that the TLS provider computes, by resource type."""
 
 CLUSTER: Mapping[str, Any] = {
@@ -26,7 +26,7 @@ CLUSTER: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class RecordedPlatform:
     """Everything that the components requested."""
 
     workloads: Mapping[str, Any]
@@ -43,10 +43,10 @@ class Asked:
     """The stack's outputs."""
 
 
-Ask = Callable[..., Asked]
+RecordPlatform = Callable[..., RecordedPlatform]
 
 
-def as_raw(configuration: Mapping[str, Any]) -> dict[str, str]:
+def pulumi_config(configuration: Mapping[str, Any]) -> dict[str, str]:
     """Convert a configuration to the form Pulumi passes to a program: full keys, and objects as JSON text."""
     return {
         key if ":" in key else f"{settings.NAMESPACE}:{key}": value if isinstance(value, str) else json.dumps(value)
@@ -57,12 +57,14 @@ def as_raw(configuration: Mapping[str, Any]) -> dict[str, str]:
 def tls_provider_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Answer resource registrations like the providers, including the TLS provider."""
     identity, computed = default_provider_mock(type_, inputs)
-    return identity, {**computed, **KEY_PAIR.get(type_.rpartition(":")[2], {})}
+    return identity, {**computed, **TLS_OUTPUTS.get(type_.rpartition(":")[2], {})}
 
 
-def asked_for(configuration: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> Asked:
+def record_platform_once(
+    configuration: Mapping[str, Any], secrets: Mapping[str, str] | None = None
+) -> RecordedPlatform:
     """Run settings and platform on a backend that only records requests."""
-    raw, encrypted, backend = as_raw(configuration), as_raw(secrets or {}), RecordingBackend()
+    raw, encrypted, backend = pulumi_config(configuration), pulumi_config(secrets or {}), RecordingBackend()
 
     def program() -> Platform:
         platform = Platform("platform", PlatformArgs(settings=settings.load(), backend=backend, stack="dev"))
@@ -75,7 +77,7 @@ def asked_for(configuration: Mapping[str, Any], secrets: Mapping[str, str] | Non
 
     recording = record(program, mock=tls_provider_mock, raw=raw | encrypted, secret=[*encrypted])
     exports = dict(recording.exports)
-    return Asked(
+    return RecordedPlatform(
         outputs=exports.pop("outputs"),
         workloads={workload.name: workload for _, workload in backend.workloads},
         files=exports,
