@@ -53,7 +53,6 @@ class Registration:
     """Reference of the explicit provider; empty for the default one."""
 
     dependencies: frozenset[str]
-    property_dependencies: Mapping[str, frozenset[str]]
     aliases: tuple[str, ...]
     """Former URNs from the program's aliases."""
 
@@ -264,9 +263,6 @@ def _registration(request: Any, inputs: dict[str, Any], secret: set[str]) -> Reg
         ignore_changes=tuple(request.ignoreChanges),
         provider=_reference(request.provider.rpartition("::")[0]) if request.provider else "",
         dependencies=frozenset(map(_reference, request.dependencies)),
-        property_dependencies={
-            key: frozenset(map(_reference, found.urns)) for key, found in request.propertyDependencies.items()
-        },
         aliases=tuple(alias.urn for alias in request.aliases),
         hooks={moment: names for moment, names in hooks.items() if names},
     )

@@ -33,15 +33,12 @@ class HopTimeout:
 
     hop: str
     response_s: int
-    error: str
-    """What the client gets after the timeout."""
 
 
-EDGE = HopTimeout(hop="nginx waits for Kong", response_s=45, error="504, an HTML page")
-KONG = HopTimeout(hop="Kong waits for a service", response_s=30, error="504, JSON")
-SERVICE = HopTimeout(hop="a service answers", response_s=25, error="503, JSON")
-STATEMENT = HopTimeout(hop="PostgreSQL runs one statement", response_s=20, error="an error to the service")
-
+EDGE = HopTimeout(hop="nginx waits for Kong", response_s=45)
+KONG = HopTimeout(hop="Kong waits for a service", response_s=30)
+SERVICE = HopTimeout(hop="a service answers", response_s=25)
+STATEMENT = HopTimeout(hop="PostgreSQL runs one statement", response_s=20)
 """The limit of the services' roles, set by assets/postgres/database.sql."""
 
 HOP_TIMEOUTS = (EDGE, KONG, SERVICE, STATEMENT)

@@ -61,10 +61,3 @@ def kubectl_program() -> Path:
     if found is None:
         raise ClusterError("kubectl isn't here: python -m testbed.cluster build")
     return Path(found)
-
-
-def node_resources(cluster: Cluster) -> dict[str, str]:
-    """Return the first node's resources for pods: `cpu`, `memory`, `pods`, …"""
-    nodes = json.loads(cluster.kubectl("get", "nodes", "--output=json"))["items"]
-    resources: dict[str, str] = nodes[0]["status"]["allocatable"]
-    return resources

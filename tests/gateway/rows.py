@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    body_sent: bool = True
 
     @property
     def is_from_service(self) -> bool:
@@ -75,10 +75,10 @@ class Gateway:
         chunks = (b"x" * min(1 << 16, size - start) for start in range(0, size, 1 << 16))
         connection = self._connection()
         try:
-            sent = self._send(connection, request, path, {**self.headers, **carried, **given}, chunks, size)
+            self._send(connection, request, path, {**self.headers, **carried, **given}, chunks, size)
             response = connection.getresponse()
             headers = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, headers, response.read(), sent)
+            return Answer(response.status, headers, response.read())
         finally:
             connection.close()
 
@@ -90,8 +90,8 @@ class Gateway:
         headers: Mapping[str, str],
         chunks: Iterator[bytes],
         size: int,
-    ) -> bool:
-        """Send it; false when the gateway closed the connection before it had taken the whole body."""
+    ) -> None:
+        """Send a request. The gateway may respond, and close the connection, before the end of a body."""
         chunked = request.get("chunked", False)
         connection.putrequest(
             request.get("method", "GET"), path, skip_host="Host" in headers, skip_accept_encoding=True
@@ -103,14 +103,11 @@ class Gateway:
         elif size:
             connection.putheader("Content-Length", str(size))
         connection.endheaders()
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):
             for chunk in chunks:
                 connection.send(b"%x\r\n%s\r\n" % (len(chunk), chunk) if chunked else chunk)
             if chunked:
                 connection.send(b"0\r\n\r\n")
-        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
-            return False
-        return True
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.address)

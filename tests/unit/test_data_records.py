@@ -252,8 +252,6 @@ def recorded_volume(engine: Engine, *, preview: bool = False) -> Recording[Any]:
 class TestVolumes:
     """tests/engine/test_data_records.py covers the order of hooks in a real update."""
 
-    URN = "urn:pulumi:dev::pti-calendar::pulumi:index:Stash::store"
-
     def test_a_volume_is_created_before_the_state_records_it(self) -> None:
         engine = KnownVolumes()
         self.make(recorded_volume(engine))
