@@ -59,7 +59,7 @@ initialise() {
     printf '\nhost all all all scram-sha-256\n' >>"$new/pg_hba.conf"
     if [ -d "$PGDATA" ]; then rmdir "$PGDATA"; fi
     mv "$new" "$PGDATA"
-    sync
+    sync -f "$PGDATA"
 }
 
 # The arguments are passed to the server. The password is passed on standard input, because process lists show
@@ -89,7 +89,7 @@ set_password() {
 mark() {
     printf '%s\n' "$layout" >"$marker.new"
     mv "$marker.new" "$marker"
-    sync
+    sync -f "$marker"
 }
 
 if [ -s "$PGDATA/PG_VERSION" ]; then

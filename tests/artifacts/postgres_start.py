@@ -99,7 +99,7 @@ class Container:
     def environment(self) -> dict[str, str]:
         """Return the environment of the container's processes."""
         return {
-            "PATH": f"{self.programs.bin}:{os.environ['PATH']}",
+            "PATH": f"{self.home / 'bin'}:{self.programs.bin}:{os.environ['PATH']}",
             "PGDATA": str(self.data),
             "PGHOST": str(self.home / "socket"),
             "PGPORT": str(self.port),

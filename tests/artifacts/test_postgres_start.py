@@ -75,6 +75,16 @@ def test_an_empty_volume_gets_a_cluster_whose_superuser_has_the_password(store: 
         store.connect("another")
 
 
+def test_only_the_volume_is_written_to_disk(store: Container) -> None:
+    """`sync` alone waits for every file system of the machine, however much other containers write."""
+    recorder, calls = store.home / "bin" / "sync", store.home / "socket" / "calls"
+    recorder.parent.mkdir()
+    recorder.write_text(f'#!/bin/sh\necho "$@" >>{calls}\nPATH={os.defpath} exec sync "$@"\n')
+    recorder.chmod(0o755)
+    store.started().close()
+    assert calls.read_text().splitlines() == [f"-f {store.data}", f"-f {store.marker}"]
+
+
 def test_existing_data_gets_the_current_password(kept: Container) -> None:
     kept.password = "tomorrow's: \\ $1"
     with kept.started() as session:
