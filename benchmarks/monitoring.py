@@ -42,7 +42,7 @@ MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Own:
+class SelfMetrics:
     """Prometheus' own metrics at one moment."""
 
     at: float
@@ -74,8 +74,8 @@ class Cost:
     seconds: float
     """Seconds between the two measurements."""
 
-    before: Own
-    after: Own
+    before: SelfMetrics
+    after: SelfMetrics
     volume_mib: float
 
     def grown(self, name: str) -> float:
@@ -158,9 +158,9 @@ def measured(services: int, seconds: float) -> Cost:
             use(stack)
             looks = scrapes(stack)
             until("every series is there", lambda: scrapes(stack) >= looks + SCRAPES_BEFORE)
-            before = own_account(stack)
+            before = self_metrics(stack)
             time.sleep(seconds)
-            after = own_account(stack)
+            after = self_metrics(stack)
             return cost_of(stack, services, before, after)
         finally:
             stack.remove()
@@ -193,7 +193,7 @@ def scrapes(stack: MonitoredStack) -> float:
     return stack.value('sum(count_over_time(up{job="prometheus"}[1h]))') or 0
 
 
-def own_account(stack: MonitoredStack) -> Own:
+def self_metrics(stack: MonitoredStack) -> SelfMetrics:
     """Return Prometheus' current metrics page: its stored series are as old as the last scrape."""
     at = time.monotonic()
     with urllib.request.urlopen(f"{stack.prometheus_url()}/metrics", timeout=30) as answer:  # noqa: S310 - our address
@@ -201,10 +201,10 @@ def own_account(stack: MonitoredStack) -> Own:
     figures: dict[str, float] = {}
     for name, value in SAMPLE.findall(page):
         figures[name] = figures.get(name, 0) + float(value)
-    return Own(at, figures)
+    return SelfMetrics(at, figures)
 
 
-def cost_of(stack: MonitoredStack, services: int, before: Own, after: Own) -> Cost:
+def cost_of(stack: MonitoredStack, services: int, before: SelfMetrics, after: SelfMetrics) -> Cost:
     """Return the results at the end of the measurement."""
     watchers = {
         one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL]: one["Config"]["Labels"].get(STAND_IN_LABEL) == "true"

@@ -25,7 +25,7 @@ from tests.engine import docker_engine
 from tests.engine.configurations import zookeeper_with_tools
 from tests.engine.stores import Stores
 
-MARK = "written-before-the-down"
+MARKER = "written-before-the-down"
 TOOLS = ("pgadmin", "kafka-ui", "redis-commander")
 
 
@@ -143,14 +143,14 @@ def test_compose_alone_runs_the_stack_and_keeps_its_data(rendered: ComposeStack)
 
     rendered.journey().whole()
 
-    Stores(rendered.outputs()).write(MARK)
+    Stores(rendered.outputs()).write(MARKER)
     kept = set(docker_engine.persistent_volumes(rendered.name))
     assert kept
     rendered.compose("down").succeeded()
     assert docker_engine.containers(rendered.name) == []
     assert set(docker_engine.persistent_volumes(rendered.name)) == kept
     rendered.compose("up", "--wait").succeeded()
-    Stores(rendered.outputs()).check(MARK)
+    Stores(rendered.outputs()).check(MARKER)
 
 
 def health(stack: str) -> dict[str, str]:

@@ -33,7 +33,7 @@ DEFAULT_PORTS = {"postgres": 5432, "redis": 6379, "zookeeper": 2181, "kafka": 90
     "kafka-ui": 8080,
     "redis-commander": 8081,
 }
-MARK = "written-before-the-destroy"
+MARKER = "written-before-the-destroy"
 ZOOKEEPER_PORT = DEFAULT_PORTS["zookeeper"]
 
 
@@ -173,7 +173,7 @@ def test_the_environment_file_of_a_service_gives_access_to_its_stores(dev: DevSt
 
 
 def test_bare_pulumi_destroys_and_recreates_the_stack_with_its_data(dev: DevStack) -> None:
-    Stores(dev.outputs()).write(MARK)
+    Stores(dev.outputs()).write(MARKER)
     kept = set(docker_engine.persistent_volumes(STACK))
     assert len(kept) == 5
 
@@ -183,7 +183,7 @@ def test_bare_pulumi_destroys_and_recreates_the_stack_with_its_data(dev: DevStac
     assert {one["Name"] for one in docker_engine.volumes(STACK)} == kept, "those with data stay, those with files go"
     dev.clone.activated(f"pulumi up -s {STACK} --yes").succeeded()
 
-    Stores(dev.outputs()).check(MARK)
+    Stores(dev.outputs()).check(MARKER)
     assert set(docker_engine.persistent_volumes(STACK)) == kept
 
 
@@ -204,7 +204,7 @@ def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
     _give_up_kafkas_data(dev)
     dev.clone.activated(f"pulumi up -s {STACK} --yes").succeeded()
     # The volumes of ZooKeeper mode are used again, with their data.
-    Stores(dev.outputs()).check(MARK)
+    Stores(dev.outputs()).check(MARKER)
 
 
 def test_make_dev_completes_a_killed_one(dev: DevStack, tried: Tried) -> None:
@@ -224,7 +224,7 @@ def test_make_dev_completes_a_killed_one(dev: DevStack, tried: Tried) -> None:
 
     assert "removing the lock of a killed update" in mended.output
     assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
-    Stores(dev.outputs()).check(MARK)
+    Stores(dev.outputs()).check(MARKER)
     preview = dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
     assert "pending operations" not in preview.output
     tried.lost("nothing: rows, keys and events are there")
@@ -258,7 +258,7 @@ def test_make_dev_recreates_what_was_removed_by_hand(dev: DevStack, tried: Tried
 
     print(f"{damage}: make dev took {repaired.seconds:.0f} s")
     assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
-    Stores(dev.outputs()).check(MARK)
+    Stores(dev.outputs()).check(MARKER)
     tried.lost("nothing")
     dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
 
@@ -302,7 +302,7 @@ def test_the_command_in_the_message_replaces_a_damaged_state(dev: DevStack) -> N
 
     dev.clone.run("make", "dev").succeeded()
     assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
-    Stores(dev.outputs()).check(MARK)
+    Stores(dev.outputs()).check(MARKER)
     dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
 
 
@@ -333,7 +333,7 @@ def test_the_next_make_dev_completes_an_interrupted_one(dev: DevStack, interrupt
     dev.clone.run("make", "dev").succeeded()
 
     assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
-    Stores(dev.outputs()).check(MARK)
+    Stores(dev.outputs()).check(MARKER)
     preview = dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
     assert "pending operations" not in preview.output
 

@@ -15,7 +15,7 @@ import pytest
 from operations.bootstrap import PULUMI_VERSION
 from tests.e2e.clone import Clone, Outcome, directory_with
 
-NOWHERE = "http://127.0.0.1:9"
+UNREACHABLE_URL = "http://127.0.0.1:9"
 """A proxy that doesn't respond."""
 
 
@@ -94,7 +94,7 @@ def test_with_an_unreachable_installer_it_fails_and_changes_nothing(clone: Clone
     before = clone.files()
     offline = {
         "PATH": str(directory_with(tmp_path / "bin", "docker")),
-        **dict.fromkeys(("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"), NOWHERE),
+        **dict.fromkeys(("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"), UNREACHABLE_URL),
         "no_proxy": "",
         "NO_PROXY": "",
     }

@@ -39,7 +39,7 @@ WORKLOADS = {
     *NAMES,
     *(f"{name}-migrations" for name in NAMES),
 }
-UNUSED = {PGADMIN.key, "kafkaPassword", "postgresMonitorPassword", "grafanaPassword"} | {
+UNUSED_SECRETS = {PGADMIN.key, "kafkaPassword", "postgresMonitorPassword", "grafanaPassword"} | {
     "alertEmailPassword",
     "alertWebhookUrl",
     "heartbeatWebhookUrl",
@@ -48,9 +48,9 @@ UNUSED = {PGADMIN.key, "kafkaPassword", "postgresMonitorPassword", "grafanaPassw
 
 FULL = {"services": {"deploy": "all"}, "frontends": {"deploy": "all", "image": FRONTEND_IMAGE}}
 CRASHES = ("postgres", "redis", "kafka", "rdv")
-CHANGED, REMOVED = "rdv", "audit"
-PER_MINUTE = 60
-PUT = "cat /here/{0}/tls.key >/shown/tls.key && cat /here/{0}/tls.crt >/shown/tls.crt"
+CHANGED_SERVICE, REMOVED_SERVICE = "rdv", "audit"
+REQUESTS_PER_MINUTE = 60
+COPY_CERTIFICATE_SCRIPT = "cat /here/{0}/tls.key >/shown/tls.key && cat /here/{0}/tls.crt >/shown/tls.crt"
 """A shell command that replaces nginx' certificate and key, with the files' owners and modes unchanged."""
 
 
@@ -73,7 +73,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Full]:
         full_stack.full_stack(tmp_path_factory.mktemp("full"), described) as stack,
         full_stack.on_block_volumes(stack, tmp_path_factory.mktemp("volumes")),
     ):
-        stack.set_secrets({key: value for key, value in canaries().items() if key not in UNUSED})
+        stack.set_secrets({key: value for key, value in canaries().items() if key not in UNUSED_SECRETS})
         with watched_arguments() as arguments, timed("up from nothing"):
             up = stack.up().succeeded()
         yield Full(stack, stack.platform(), {"up": up}, arguments)
@@ -107,12 +107,12 @@ def test_a_renewed_certificate_is_shown_without_a_restart(full: Full, tmp_path: 
     mounts = ("--volume", f"{volume}:/shown", "--volume", f"{tmp_path}:/here", "--user", "0", "--entrypoint", "sh")
     change = ("run", "--rm", *mounts, container["Config"]["Image"], "-c")
 
-    docker(*change, f"cp /shown/* /here/kept/ && {PUT.format('renewed')}")
+    docker(*change, f"cp /shown/* /here/kept/ && {COPY_CERTIFICATE_SCRIPT.format('renewed')}")
     with timed("the renewed certificate is shown"):
         until("another certificate", lambda: full.platform.served_certificate() != before)
     assert full.platform.served_certificate() == ssl.PEM_cert_to_DER_cert((renewed / "tls.crt").read_text())
 
-    docker(*change, PUT.format("kept"))
+    docker(*change, COPY_CERTIFICATE_SCRIPT.format("kept"))
     until("the certificate of before", lambda: full.platform.served_certificate() == before)
     assert full.stack.container("nginx")["State"]["StartedAt"] == container["State"]["StartedAt"]
 
@@ -207,24 +207,24 @@ def test_a_new_image_of_one_service_only_replaces_that_service(full: Full, newer
         notice="the service is unavailable while its only container is replaced; others aren't affected",
     )
     tenant = uuid.uuid4()
-    assert full.platform.book(tenant, CHANGED).status == 201
+    assert full.platform.book(tenant, CHANGED_SERVICE).status == 201
     before = _started(full.stack)
 
-    full.stack.configure({"services": {"overrides": {**PUBLIC, CHANGED: {"image": newer_image}}}})
+    full.stack.configure({"services": {"overrides": {**PUBLIC, CHANGED_SERVICE: {"image": newer_image}}}})
     shown = full.stack.preview().succeeded()
     with Load.of(lambda: full.platform.call("GET", f"/api/{PUBLIC_SERVICE}/public/info"), max_duration_s=300) as load:
         rolled = full.stack.up().succeeded()
 
-    own = {f"{CHANGED}{part}" for part in ("", "-secrets", "-migrations", "-migrations-secrets")}
-    records = {newer_image, f"{CHANGED}-ready", "addresses"}
+    own = {f"{CHANGED_SERVICE}{part}" for part in ("", "-secrets", "-migrations", "-migrations-secrets")}
+    records = {newer_image, f"{CHANGED_SERVICE}-ready", "addresses"}
     for outcome in (shown, rolled):
         assert outcome.replaced == own
         assert {line.rpartition(" ")[2] for line in outcome.changes} == own | records
     after = _started(full.stack)
     assert {name for name, started in before.items() if after[name] != started} == own
-    info = full.platform.call("GET", f"/api/{CHANGED}/public/info", full.platform.token())
-    assert info.json == {"service": CHANGED, "version": newer_image.rpartition(":")[2]}
-    assert len(full.platform.titles(tenant, CHANGED)) == 1
+    info = full.platform.call("GET", f"/api/{CHANGED_SERVICE}/public/info", full.platform.token())
+    assert info.json == {"service": CHANGED_SERVICE, "version": newer_image.rpartition(":")[2]}
+    assert len(full.platform.titles(tenant, CHANGED_SERVICE)) == 1
     assert (load.well > 0, load.failures) == (True, []), "the other services go on"
     tried.lost("nothing")
     tried.requests(load)
@@ -233,23 +233,25 @@ def test_a_new_image_of_one_service_only_replaces_that_service(full: Full, newer
 def test_a_service_that_is_removed_and_added_again_finds_its_rows(full: Full) -> None:
     """The last update also lowers the limit without an additional update: Kong is replaced for the route anyway."""
     tenant = uuid.uuid4()
-    assert full.platform.book(tenant, REMOVED, "kept").status == 201
+    assert full.platform.book(tenant, REMOVED_SERVICE, "kept").status == 201
 
-    full.stack.configure({"services": {"deploy": [name for name in NAMES if name != REMOVED], "overrides": PUBLIC}})
+    full.stack.configure(
+        {"services": {"deploy": [name for name in NAMES if name != REMOVED_SERVICE], "overrides": PUBLIC}}
+    )
     full.stack.up().succeeded()
     assert docker_engine.workloads(full.stack.name) == dict.fromkeys(
-        WORKLOADS - {REMOVED, f"{REMOVED}-migrations"}, "healthy"
+        WORKLOADS - {REMOVED_SERVICE, f"{REMOVED_SERVICE}-migrations"}, "healthy"
     )
-    assert full.platform.listed(tenant, REMOVED).status == 404
-    assert full.platform.book(tenant, CHANGED).status == 201
+    assert full.platform.listed(tenant, REMOVED_SERVICE).status == 404
+    assert full.platform.book(tenant, CHANGED_SERVICE).status == 201
 
-    full.stack.configure({"services": {"deploy": "all"}, "gateway": {"rateLimit": {"perMinute": PER_MINUTE}}})
+    full.stack.configure({"services": {"deploy": "all"}, "gateway": {"rateLimit": {"perMinute": REQUESTS_PER_MINUTE}}})
     full.stack.up().succeeded()
-    assert full.platform.titles(tenant, REMOVED) == ["kept"]
+    assert full.platform.titles(tenant, REMOVED_SERVICE) == ["kept"]
 
 
 def test_requests_over_the_limit_get_429_with_retry_after(full: Full) -> None:
-    full.platform.check_rate_limit(PER_MINUTE)
+    full.platform.check_rate_limit(REQUESTS_PER_MINUTE)
 
 
 def test_destroy_keeps_the_data(full: Full) -> None:

@@ -18,7 +18,7 @@ from tests.engine import docker_engine, kills
 
 KILLS = int(os.environ.get("PTI_TEST_KILLS", "20"))
 TENANT = uuid.uuid4()
-BOOKED = "kept through every kill"
+BOOKING_TITLE = "kept through every kill"
 OTHER_VALUES: tuple[dict[str, Any], ...] = (
     {"postgres": {"memoryMib": 1040}, "redis": {"maxMemoryMib": 96}, "services": {"memoryMib": 200}},
     {"postgres": {"memoryMib": 1056}, "redis": {"maxMemoryMib": 112}, "services": {"memoryMib": 208}},
@@ -32,7 +32,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
     with full_stack(tmp_path_factory.mktemp("stack"), described) as made:
         made.set_secrets(third_party_secrets())
         made.up().succeeded()
-        assert made.platform().book(TENANT, title=BOOKED).status == 201
+        assert made.platform().book(TENANT, title=BOOKING_TITLE).status == 201
         yield made
 
 
@@ -46,4 +46,4 @@ def test_one_up_completes_an_operation_killed_at_any_moment(stack: FullStack) ->
     for kill in kills.drawn(KILLS):
         killed.converges(kill)
         assert docker_engine.workloads(stack.name) == workloads
-        assert BOOKED in stack.platform().titles(TENANT)
+        assert BOOKING_TITLE in stack.platform().titles(TENANT)

@@ -27,7 +27,7 @@ UNREADY_CHECKS = 14
 OUTAGE_DEADLINE_S = UNREADY_CHECKS * 20
 """Each takes two seconds without the database, and the interval is five seconds."""
 
-FORMER_SESSION = "node already exists and owner"
+OLD_SESSION_MESSAGE = "node already exists and owner"
 """A broker's last log line when ZooKeeper still has its former session."""
 
 
@@ -101,7 +101,7 @@ def test_no_container_is_restarted_during_an_outage_of_the_stores(stack: FullSta
     assert {name: stack.restarts(name) for name in started} == dict.fromkeys(started, 0)
     print(f"Kafka was restarted {stack.restarts('kafka')} times after ZooKeeper's return")
     if stack.restarts("kafka"):
-        assert FORMER_SESSION in docker("logs", stack.container("kafka")["Id"])
+        assert OLD_SESSION_MESSAGE in docker("logs", stack.container("kafka")["Id"])
     assert platform.titles(tenant) == ["before the outage"]
     tried.lost("nothing")
     platform.journey()

@@ -25,7 +25,7 @@ from settings import NAMESPACE, parse
 from tests.engine.configurations import zookeeper_with_tools
 from tests.engine.pulumi_stack import PulumiStack
 
-UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+UNKNOWN_VALUE = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What Pulumi writes for a value that is only known after creation."""
 
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
@@ -151,9 +151,9 @@ def _as_the_program_said(value: Any) -> Any:
 
 def _until_told(value: Any, asked: Any, tell: Callable[[str], None]) -> Any:
     """Return a recorded value with unknown parts wherever the plan has them; `tell` receives the recorded parts."""
-    if asked == UNKNOWN:
+    if asked == UNKNOWN_VALUE:
         tell(value)
-        return UNKNOWN
+        return UNKNOWN_VALUE
     if isinstance(value, Mapping) and isinstance(asked, Mapping):
         return {key: _until_told(one, asked.get(key), tell) for key, one in value.items()}
     if isinstance(value, list) and isinstance(asked, list) and len(value) == len(asked):

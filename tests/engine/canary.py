@@ -13,7 +13,7 @@ from pathlib import Path
 from settings.credentials import CREDENTIALS
 from tests.engine import docker_engine
 
-AWKWARD = """'"\\$ `:@#%{}"""
+SPECIAL_CHARACTERS = """'"\\$ `:@#%{}"""
 """Characters that a shell, SQL, JSON, URLs and configuration files interpret differently."""
 MARK = "CANARY-"
 PLAIN = re.compile(rf"{MARK}([A-Za-z]+)")
@@ -31,7 +31,7 @@ ENCODED = _encoded(MARK)
 
 def canaries(version: int = 1) -> dict[str, str]:
     """Return a value for every credential's key."""
-    return {one.key: f"{MARK}{one.key}-{version}-{AWKWARD}" for one in CREDENTIALS}
+    return {one.key: f"{MARK}{one.key}-{version}-{SPECIAL_CHARACTERS}" for one in CREDENTIALS}
 
 
 def found_in(text: str) -> set[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-QUIET = {"same", "read", "refresh"}
+UNCHANGED_OPERATIONS = {"same", "read", "refresh"}
 """Operations that change nothing."""
 
 
@@ -49,7 +49,7 @@ def changes(log: Path) -> list[str]:
     return sorted(
         f"{step.operation} {step.type} {step.name}"
         for step in steps(log)
-        if step.state == "done" and step.operation not in QUIET and step.type != "Stack"
+        if step.state == "done" and step.operation not in UNCHANGED_OPERATIONS and step.type != "Stack"
     )
 
 

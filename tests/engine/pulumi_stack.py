@@ -23,8 +23,8 @@ from tests.engine.event_log import Step
 from tests.engine.waiting import DEADLINE_S, until
 
 UPDATE_DEADLINE_S = 420
-QUIET = ("--non-interactive", "--color", "never")
-REFRESHING = ("up", "preview", "destroy")
+QUIET_OPTIONS = ("--non-interactive", "--color", "never")
+REFRESHING_COMMANDS = ("up", "preview", "destroy")
 """Commands that begin with a refresh according to Pulumi.yaml."""
 
 
@@ -267,15 +267,15 @@ class PulumiStack:
     def _arguments(self, command: str, *options: str) -> tuple[list[str], Path]:
         """Return the command's arguments for this stack and its event log."""
         self._commands += 1
-        if command in REFRESHING and not any(option.startswith("--refresh") for option in options):
+        if command in REFRESHING_COMMANDS and not any(option.startswith("--refresh") for option in options):
             options = ("--refresh=false", *options)
         log = self.home / f"{self._commands:02}-{command}.events"
         own = ("--stack", self.name, "--config-file", str(self.config_file), "--event-log", str(log))
-        return ["pulumi", command, *own, *QUIET, *options], log
+        return ["pulumi", command, *own, *QUIET_OPTIONS, *options], log
 
     def _run_quick(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["pulumi", *arguments, *QUIET],
+            ["pulumi", *arguments, *QUIET_OPTIONS],
             cwd=self.project,
             env=self._environment(),
             capture_output=True,

@@ -10,7 +10,7 @@ from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import PulumiStack
 
-ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+ANONYMOUS_VOLUME_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
 @pytest.fixture(params=["dev_like_stack", "stores_stack"])
@@ -29,5 +29,5 @@ def test_no_container_has_an_anonymous_volume(stack: PulumiStack) -> None:
         (one["Name"], mount["Destination"])
         for one in containers
         for mount in one["Mounts"]
-        if mount["Type"] == "volume" and ANONYMOUS.fullmatch(mount["Name"])
+        if mount["Type"] == "volume" and ANONYMOUS_VOLUME_PATTERN.fullmatch(mount["Name"])
     ] == []

@@ -13,7 +13,7 @@ from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.stores import Stores
 from tests.failures import Tried
 
-KEPT = "nothing: rows, keys and events are there"
+NOTHING_LOST = "nothing: rows, keys and events are there"
 
 
 def container(stack: PulumiStack, name: str) -> str:
@@ -46,7 +46,7 @@ def test_a_replaced_store_keeps_its_data(stores_stack: PulumiStack, store: str, 
     assert after[f"/pti-{store}-{stores_stack.name}"] != before[f"/pti-{store}-{stores_stack.name}"]
     assert docker_engine.workloads(stores_stack.name) == STORES
     Stores(stores_stack.outputs()).check(f"before-{store}")
-    tried.lost(KEPT)
+    tried.lost(NOTHING_LOST)
     stores_stack.preview("--expect-no-changes").succeeded()
 
 
@@ -68,7 +68,7 @@ def test_a_targeted_update_leaves_other_changes_for_the_next(stores_stack: Pulum
     stores = Stores(stores_stack.outputs())
     stores.check("before-the-target")
     assert stores.setting("max_connections") == "155"
-    tried.lost(KEPT)
+    tried.lost(NOTHING_LOST)
     stores_stack.preview("--expect-no-changes").succeeded()
 
 
@@ -106,5 +106,5 @@ def test_a_second_stack_does_not_affect_the_first(
     assert started(stores_stack) == before
     assert docker_engine.networks(stores_stack.name) == networks
     Stores(stores_stack.outputs()).check("beside")
-    tried.lost(KEPT)
+    tried.lost(NOTHING_LOST)
     stores_stack.preview("--expect-no-changes").succeeded()

@@ -18,7 +18,7 @@ from tests.engine.waiting import until
 from tests.failures import Tried
 
 SERVICES = dict.fromkeys(("store", "keeper", "reader"), "healthy")
-KEPT = "/data/kept"
+DATA_FILE = "/data/kept"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def stack(engine: OwnEngine, tmp_path: Path) -> Iterator[PulumiStack]:
     """A store, a workload with data, a task and a service, running on that engine."""
     made = PulumiStack(tmp_path, program=WORKLOADS, configuration={"scenario": "of each kind"})
     made.up().succeeded()
-    docker("exec", f"pti-keeper-{made.name}", "sh", "-c", f"echo before > {KEPT}")
+    docker("exec", f"pti-keeper-{made.name}", "sh", "-c", f"echo before > {DATA_FILE}")
     yield made
     made.remove()
 
@@ -89,4 +89,4 @@ def _keeper(stack: PulumiStack) -> str:
 
 
 def _kept(stack: PulumiStack) -> str:
-    return docker("exec", f"pti-keeper-{stack.name}", "cat", KEPT)
+    return docker("exec", f"pti-keeper-{stack.name}", "cat", DATA_FILE)

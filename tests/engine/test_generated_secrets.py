@@ -22,9 +22,9 @@ from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import Outcome, PulumiStack
 
 KEYS = {one.key for one in required_credentials(Settings())}
-RENEWED = "userAppPassword"
+RENEWED_SECRET = "userAppPassword"
 """The credential that is regenerated, so that an update has an old and a new value to show."""
-VERBOSE = ("--logtostderr", "-v=8")
+VERBOSE_OPTIONS = ("--logtostderr", "-v=8")
 """The highest safe verbosity. From `-v=9` on, Pulumi's command logs each property of each resource in plain text. With
 `--logflow`, the Docker plugin does so from `-v=5` on.
 """
@@ -58,28 +58,28 @@ def shown(make_shared_stack: MakeStack) -> Shown:
             "first up": stack.up("--diff", "--debug").succeeded(),
         }
         before = _generated(stack)
-        renewal = stack.up("--debug", "--diff", "--replace", _urn(stack, RENEWED))
+        renewal = stack.up("--debug", "--diff", "--replace", _urn(stack, RENEWED_SECRET))
     outcomes |= {
         "renewal": renewal,
         "up --json": stack.up("--json"),
         "up -v=3": stack.up("--logtostderr", "-v=3"),
-        "up -v=8": stack.up(*VERBOSE),
+        "up -v=8": stack.up(*VERBOSE_OPTIONS),
         "preview --json": stack.preview("--json"),
-        "preview -v=8": stack.preview("--diff", *VERBOSE),
+        "preview -v=8": stack.preview("--diff", *VERBOSE_OPTIONS),
         "refresh": stack.refresh("--diff", "--debug"),
         "refresh --json": stack.refresh("--json"),
     }
     values = _generated(stack)
-    assert values[RENEWED] != before[RENEWED]
+    assert values[RENEWED_SECRET] != before[RENEWED_SECRET]
     engine, stored = _engine(stack), _stored(stack)
-    outcomes["destroy"] = stack.destroy("--diff", "--debug", *VERBOSE)
+    outcomes["destroy"] = stack.destroy("--diff", "--debug", *VERBOSE_OPTIONS)
     for outcome in outcomes.values():
         outcome.succeeded()
-    return Shown(values | {f"{RENEWED} (before)": before[RENEWED]}, outcomes, arguments, engine, stored)
+    return Shown(values | {f"{RENEWED_SECRET} (before)": before[RENEWED_SECRET]}, outcomes, arguments, engine, stored)
 
 
 def test_every_credential_was_generated(shown: Shown) -> None:
-    assert shown.values.keys() == KEYS | {f"{RENEWED} (before)"}
+    assert shown.values.keys() == KEYS | {f"{RENEWED_SECRET} (before)"}
     assert {len(value) for value in shown.values.values()} == {32}
 
 

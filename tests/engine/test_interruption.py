@@ -81,7 +81,7 @@ def test_the_next_up_completes_a_killed_creation(stores_stack: PulumiStack, mome
     kill(stores_stack, moment, plugins_too=False)
 
     with tried.until_well():
-        mend(stores_stack)
+        repair(stores_stack)
     Stores(stores_stack.outputs()).check("before-the-kill")
     tried.lost("nothing: rows, keys and events are there")
 
@@ -100,7 +100,7 @@ def test_the_next_up_completes_a_killed_update(stores_stack: PulumiStack, moment
     assert "pulumi cancel" in stores_stack.up().failed().output
 
     with tried.until_well():
-        mend(stores_stack)
+        repair(stores_stack)
     stores = Stores(stores_stack.outputs())
     stores.check("before-the-kill")
     assert stores.setting("max_connections") == str(values["postgres"]["maxConnections"])
@@ -112,7 +112,7 @@ def kill(stack: PulumiStack, moment: Moment, *, plugins_too: bool) -> None:
     stack.kill_up_when(moment.name, lambda steps: moment.has_come(stack, steps), plugins_too=plugins_too)
 
 
-def mend(stack: PulumiStack) -> None:
+def repair(stack: PulumiStack) -> None:
     """Run one ordinary `up`, after which the stack is as if it had never been killed."""
     stack.cancel()
     stack.up().succeeded()

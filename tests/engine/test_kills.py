@@ -13,14 +13,14 @@ from tests.engine.docker_engine import docker
 from tests.engine.small_programs import WORKLOADS
 from tests.failures import Tried
 
-KEPT = "/data/kept"
+DATA_FILE = "/data/kept"
 
 
 def test_one_up_completes_an_operation_killed_at_any_moment(make_stack: MakeStack, tried: Tried) -> None:
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "of each kind"})
     stack.up().succeeded()
     keeper = f"pti-keeper-{stack.name}"
-    docker("exec", keeper, "sh", "-c", f"echo before > {KEPT}")
+    docker("exec", keeper, "sh", "-c", f"echo before > {DATA_FILE}")
     releases = cycle(["2", "1"])
     killed = kills.Killed(stack, lambda: stack.configure({"release": next(releases)}))
     killed.measure()
@@ -34,5 +34,5 @@ def test_one_up_completes_an_operation_killed_at_any_moment(make_stack: MakeStac
             killed.converges(kill)
         workloads = docker_engine.workloads(stack.name)
         assert workloads == dict.fromkeys(("store", "keeper", "preparation", "reader"), "healthy")
-        assert docker("exec", keeper, "cat", KEPT) == "before\n"
+        assert docker("exec", keeper, "cat", DATA_FILE) == "before\n"
         tried.lost("nothing")

@@ -14,10 +14,10 @@ from tests.failures import Tried
 from tests.unit.platform_recording import record_platform_once
 
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lost'"
-WORK = ("BEGIN; SELECT 1; \\! sleep 600", "SELECT pg_sleep(600);")
+CLIENT_COMMANDS = ("BEGIN; SELECT 1; \\! sleep 600", "SELECT pg_sleep(600);")
 """Commands of the clients: one is idle in a transaction, one waits for a query's result."""
 
-GIVEN_UP_S = 60.0
+MAX_SESSION_S = 60.0
 
 
 class Server:
@@ -59,15 +59,15 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def test_the_sessions_of_lost_clients_end(server: Server, tried: Tried) -> None:
     notice = "its sessions and their locks stay until PostgreSQL ends them"
     tried.failure("The node of PostgreSQL's clients loses power", on="Docker", notice=notice)
-    clients = [f"{server.name}-client-{number}" for number in range(len(WORK))]
+    clients = [f"{server.name}-client-{number}" for number in range(len(CLIENT_COMMANDS))]
     address = f"host={server.name} user=postgres application_name=lost"
     image = docker("inspect", "--format", "{{.Config.Image}}", server.name).strip()
-    for client, work in zip(clients, WORK, strict=True):
+    for client, work in zip(clients, CLIENT_COMMANDS, strict=True):
         docker(
             *("run", "--detach", "--name", client, "--network", server.name, "--entrypoint", "bash", image),
             *("-c", f"echo '{work}' | psql --no-psqlrc '{address}'"),
         )
-    until("the clients work", lambda: server.sessions() == len(WORK))
+    until("the clients work", lambda: server.sessions() == len(CLIENT_COMMANDS))
 
     # From now on, no packet arrives in either direction, as if the clients' machine had lost power.
     tried.breaks()
@@ -75,7 +75,7 @@ def test_the_sessions_of_lost_clients_end(server: Server, tried: Tried) -> None:
         docker("network", "disconnect", "--force", server.name, client)
 
     running = [docker("inspect", "--format", "{{.State.Running}}", client).strip() for client in clients]
-    assert running == ["true"] * len(WORK)
-    until("their sessions are given up", lambda: server.sessions() == 0, GIVEN_UP_S)
+    assert running == ["true"] * len(CLIENT_COMMANDS)
+    until("their sessions are given up", lambda: server.sessions() == 0, MAX_SESSION_S)
     tried.well()
     tried.lost("what wasn't committed")

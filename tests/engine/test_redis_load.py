@@ -25,7 +25,7 @@ REWRITES = 2
 
 BATCH = 200
 DEADLINE_S = 180
-SLOW = "rdb-key-save-delay 100"
+SLOW_SAVE_SETTING = "rdb-key-save-delay 100"
 """Microseconds per key, as with a disk that writes 9 MB/s. All data is overwritten before a rewrite completes."""
 
 
@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[str]:
     asked = record_platform_once({"credentials": "well-known", "redis": {"maxMemoryMib": DATA_MIB}})
     workload, (files,) = asked.workloads["redis"], asked.workloads["redis"].file_sets
     for name, text in asked.files[f"redis/{files.name}"].items():
-        (tmp_path / name).write_text(f"{text}\n{SLOW}\n" if name == "redis.conf" else text)
+        (tmp_path / name).write_text(f"{text}\n{SLOW_SAVE_SETTING}\n" if name == "redis.conf" else text)
     for folder in (tmp_path, *tmp_path.parents):
         if str(folder).startswith(os.environ.get("TMPDIR", "/tmp") + "/"):  # noqa: S108 - pytest's own
             folder.chmod(0o755)

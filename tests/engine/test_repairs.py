@@ -13,7 +13,7 @@ from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
 
 HEALTHY = dict.fromkeys(("store", "keeper", "preparation", "reader"), "healthy")
-KEPT = "/data/kept"
+DATA_FILE = "/data/kept"
 CARRIER = "reader-words"
 
 
@@ -22,7 +22,7 @@ def shared(make_shared_stack: MakeStack) -> PulumiStack:
     """A store, a workload with data, a task, and a service without a published port that reads a file."""
     made = make_shared_stack(program=WORKLOADS, configuration={"scenario": "of each kind"})
     made.up().succeeded()
-    docker("exec", container(made, "keeper"), "sh", "-c", f"echo before > {KEPT}")
+    docker("exec", container(made, "keeper"), "sh", "-c", f"echo before > {DATA_FILE}")
     return made
 
 
@@ -30,7 +30,7 @@ def shared(make_shared_stack: MakeStack) -> PulumiStack:
 def stack(shared: PulumiStack) -> Iterator[PulumiStack]:
     """The stack, which each test leaves healthy."""
     yield shared
-    assert docker("exec", container(shared, "keeper"), "cat", KEPT) == "before\n"
+    assert docker("exec", container(shared, "keeper"), "cat", DATA_FILE) == "before\n"
 
 
 def container(stack: PulumiStack, workload: str) -> str:
@@ -107,7 +107,7 @@ def test_an_update_with_refresh_refuses_a_missing_volume(stack: PulumiStack) -> 
     # Restored from elsewhere.
     docker("volume", "create", "--label", f"{docker_engine.STACK_LABEL}={stack.name}", volume)
     stack.up("--refresh").succeeded()
-    docker("exec", container(stack, "keeper"), "sh", "-c", f"echo before > {KEPT}")
+    docker("exec", container(stack, "keeper"), "sh", "-c", f"echo before > {DATA_FILE}")
     stack.preview("--refresh", "--expect-no-changes").succeeded()
 
 

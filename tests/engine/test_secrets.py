@@ -19,7 +19,7 @@ from tests.engine.pulumi_stack import Outcome, PulumiStack
 from tests.engine.stores import Stores
 
 ROLES = {f"{service.name}{role}Password" for service in SERVICES for role in ("App", "Migrator")}
-NEEDED = {
+REQUIRED_SECRETS = {
     "postgres-admin": {"postgresPassword"},
     "databases-admin": {"postgresPassword"},
     "databases-roles": ROLES | {"postgresBackupPassword"},
@@ -29,10 +29,10 @@ NEEDED = {
 }
 """Maps each volume, without prefix and suffix, to the credentials that its workload uses to log in. Nothing in the
 stack needs the JWT secret."""
-USED = {one.key for one in required_credentials(Settings.model_validate({"dev_tools": {"enabled": True}}))}
+USED_SECRETS = {one.key for one in required_credentials(Settings.model_validate({"dev_tools": {"enabled": True}}))}
 """The credentials of the stores and the tools; those of other components are set where these run."""
 
-CHANGED = ("redisPassword", "userAppPassword", "jwtSecret")
+CHANGED_SECRETS = ("redisPassword", "userAppPassword", "jwtSecret")
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class Planted:
 def planted(make_shared_stack: MakeStack) -> Planted:
     """Create the stack, then change some of the values."""
     stack = make_shared_stack(configuration=configurations.zookeeper_with_tools() | {"credentials": "generated"})
-    values = {key: value for key, value in canaries().items() if key in USED}
+    values = {key: value for key, value in canaries().items() if key in USED_SECRETS}
     stack.set_secrets(values)
     outcomes = {"first preview": stack.preview("--diff")}
     with watched_arguments() as arguments:
         outcomes["up"] = stack.up("--diff", "--debug")
     outcomes["up"].succeeded()
-    changed = {key: value for key, value in canaries(version=2).items() if key in CHANGED}
+    changed = {key: value for key, value in canaries(version=2).items() if key in CHANGED_SECRETS}
     stack.set_secrets(changed)
     outcomes["preview"] = stack.preview("--diff")
     outcomes["preview --json"] = stack.preview("--json")
@@ -82,7 +82,7 @@ def test_every_credential_can_be_supplied_and_reaches_the_outputs(planted: Plant
         supplied[f"{service.name}AppPassword"] = credentials.postgres[f"{service.database}_app"]
         supplied[f"{service.name}MigratorPassword"] = credentials.postgres[f"{service.database}_migrator"]
     assert supplied == planted.values
-    assert supplied.keys() == USED
+    assert supplied.keys() == USED_SECRETS
 
 
 def test_each_password_is_accepted_at_login(planted: Planted) -> None:
@@ -139,5 +139,5 @@ def test_the_engine_shows_none(planted: Planted) -> None:
 def test_each_is_only_in_the_volumes_that_need_it(planted: Planted) -> None:
     """Every volume is searched, including the stores' data."""
     found = found_in_volumes(planted.stack.name)
-    prefixes = {name: next((one for one in NEEDED if name.startswith(f"pti-{one}-")), name) for name in found}
-    assert {prefixes[name]: keys for name, keys in found.items()} == NEEDED
+    prefixes = {name: next((one for one in REQUIRED_SECRETS if name.startswith(f"pti-{one}-")), name) for name in found}
+    assert {prefixes[name]: keys for name, keys in found.items()} == REQUIRED_SECRETS

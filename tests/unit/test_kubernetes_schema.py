@@ -46,7 +46,7 @@ FILES = (
     FileSet(name="keys", directory="/keys", files={"a": "b"}, secret=True),
     FileSet(name="tls", directory="/tls", external_secret="tls"),
 )
-EVERYTHING: dict[str, Any] = {
+ALL_FEATURES: dict[str, Any] = {
     "arguments": ("--fast",),
     "environment": {"A": "B"},
     "file_sets": FILES,
@@ -64,10 +64,10 @@ def everything() -> Iterator[Workload]:
         peer_ports=(8080,),
         volumes=(Volume(name="data", mount="/data"),),
         readiness=Probe(check=Exec(command=("ready",))),
-        **EVERYTHING,
+        **ALL_FEATURES,
     )
-    yield scheduled(depends_on=("store",), connects_to=(Endpoint("store", 8080),), **EVERYTHING)
-    yield task(depends_on=("store",), connects_to=(Endpoint("store", 8080),), **EVERYTHING)
+    yield scheduled(depends_on=("store",), connects_to=(Endpoint("store", 8080),), **ALL_FEATURES)
+    yield task(depends_on=("store",), connects_to=(Endpoint("store", 8080),), **ALL_FEATURES)
     yield workload(
         "web",
         autoscaling=Autoscaling(minimum=2, maximum=4, cpu_percent=70),
@@ -76,7 +76,7 @@ def everything() -> Iterator[Workload]:
         readiness=readiness,
         liveness=Liveness(check=HttpGet(port=8080, path="/live")),
         connects_to=(INTERNET, External("mail.example.com", 587, cidrs=("198.51.100.0/24",))),
-        **EVERYTHING,
+        **ALL_FEATURES,
     )
 
 

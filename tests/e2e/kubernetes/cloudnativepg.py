@@ -22,7 +22,7 @@ OPERATOR_IMAGE = f"ghcr.io/cloudnative-pg/cloudnative-pg:{VERSION}"
 IMAGES = {OPERATOR_IMAGE: "cloudnative-pg", CloudNativePg().image: "cloudnative-pg-postgresql"}
 NAMESPACE = CloudNativePg().operator_namespace
 DEPLOYMENT = "cnpg-controller-manager"
-ABSURD: dict[str, Any] = {
+INVALID_CLUSTER: dict[str, Any] = {
     "apiVersion": "postgresql.cnpg.io/v1",
     "kind": "Cluster",
     "metadata": {"name": "absurd", "namespace": "default"},
@@ -77,5 +77,5 @@ def _objects(folder: Path) -> list[Mapping[str, Any]]:
 def _refusal(cluster: Cluster) -> str:
     """Return the error for a Cluster that the webhook must refuse."""
     command = [*cluster.command(), "apply", "--server-side", "--dry-run=server", "--filename=-"]
-    done = subprocess.run(command, input=json.dumps(ABSURD), capture_output=True, text=True)
+    done = subprocess.run(command, input=json.dumps(INVALID_CLUSTER), capture_output=True, text=True)
     return done.stderr

@@ -52,7 +52,7 @@ SMALL_CLAIM = "alertmanager-data-alertmanager-0"
 RATE_LIMIT = 100_000
 """A limit in requests per minute that no test reaches; the rate-limit test lowers it."""
 
-SMALL: dict[str, Any] = {
+SMALL_CONFIGURATION: dict[str, Any] = {
     "postgres": {"maxConnections": 180, "memoryMib": 1152},
     "kafka": {"brokers": 1},
     "services": {"deploy": ["user", "rdv"], "replicas": 2, "overrides": {"payment": None}},

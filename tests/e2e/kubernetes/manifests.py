@@ -16,10 +16,10 @@ from operations.render.render import recorded_resources
 from settings import NAMESPACE, Settings
 from tests.e2e.kubernetes.configuration import merged
 
-OF_EXTENSIONS = {"Certificate", "Cluster", "HTTPRoute"}
+EXTENSION_KINDS = {"Certificate", "Cluster", "HTTPRoute"}
 """Kinds that an API server supports only after cert-manager, CloudNativePG or the Gateway API are installed."""
 
-EVERYTHING: Mapping[str, Any] = {
+ALL_FEATURES: Mapping[str, Any] = {
     "services": {
         "deploy": "all",
         "migrationCommand": ["npm", "run", "migrate"],
@@ -32,7 +32,7 @@ EVERYTHING: Mapping[str, Any] = {
 }
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "prod": {},
-    "with monitoring, scaling and migrations": EVERYTHING,
+    "with monitoring, scaling and migrations": ALL_FEATURES,
     "with the cluster's own Ingress": {
         "edge": {
             "kind": "ingress",

@@ -20,9 +20,9 @@ WAIT_S = 3
 """A policy silently drops packets, so a connection that isn't established within this time counts as denied."""
 
 UNRELATED_POD = "stranger"
-ELSEWHERE = "default"
+OTHER_NAMESPACE = "default"
 
-_TRY = """
+_CONNECT_SCRIPT = """
 import socket, sys
 try:
     address = socket.getaddrinfo(sys.argv[1], int(sys.argv[2]), socket.AF_INET)[0][4]
@@ -51,13 +51,15 @@ class Connection:
 
     def found(self, stack: ClusterStack, pod: str) -> bool:
         """Return whether a pod, which must have Python, can open the connection."""
-        return _is_open(stack.kubectl("exec", pod, "--", "python", "-c", _TRY, self.host, str(self.port), str(WAIT_S)))
+        return _is_open(
+            stack.kubectl("exec", pod, "--", "python", "-c", _CONNECT_SCRIPT, self.host, str(self.port), str(WAIT_S))
+        )
 
 
 class UnrelatedPod:
     """A pod in another namespace of the same cluster, with Python, for the duration of the context."""
 
-    def __init__(self, cluster: Cluster, image: str, namespace: str = ELSEWHERE) -> None:
+    def __init__(self, cluster: Cluster, image: str, namespace: str = OTHER_NAMESPACE) -> None:
         self._cluster = cluster
         self._image = image
         self._namespace = namespace
@@ -91,7 +93,7 @@ class UnrelatedPod:
 
     def opens(self, host: str, port: int) -> bool:
         """Return whether it can open a connection."""
-        return _is_open(self.python(_TRY, host, str(port), str(WAIT_S)))
+        return _is_open(self.python(_CONNECT_SCRIPT, host, str(port), str(WAIT_S)))
 
     def python(self, program: str, *arguments: str) -> str:
         """Run a Python program in the pod and return its output."""

@@ -32,7 +32,7 @@ from tests.failures import Tried
 
 INSTANCES = 3
 DEPLOYED = ("user", "rdv")
-SMALLER: dict[str, Any] = {
+SMALL_CONFIGURATION: dict[str, Any] = {
     "postgres": {"mode": "cloudnativepg", "cloudnativepg": {"instances": INSTANCES}},
     "kafka": {"brokers": 1},
     "services": {"deploy": [*DEPLOYED], "overrides": {"payment": None, "rdv": None}},
@@ -42,7 +42,7 @@ SMALLER: dict[str, Any] = {
 
 KIND = "clusters.postgresql.cnpg.io"
 TENANT = uuid.uuid4()
-MADE_ONCE = "kept through everything"
+RETAINED_TITLE = "kept through everything"
 
 LOSSES: dict[str, tuple[str, ...]] = {"asked to go": (), "killed": ("--grace-period=0", "--force")}
 """Ways to delete the primary's pod."""
@@ -62,7 +62,7 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
     with cloudnativepg.installed(test_cluster, tmp_path_factory.mktemp("module")):
         made = ClusterStack(tmp_path_factory.mktemp("stack"), test_cluster)
         try:
-            made.change(SMALLER)
+            made.change(SMALL_CONFIGURATION)
             began = time.monotonic()
             made.up().succeeded()
             print(f"pulumi up: {time.monotonic() - began:.0f} s")
@@ -114,7 +114,7 @@ def test_an_update_ends_when_every_server_is_ready(stack: ClusterStack) -> None:
         if "Cluster" in {owner["kind"] for owner in one["metadata"].get("ownerReferences", [])}
     }
     assert owned == {f"postgres-{number}" for number in (1, 2, 3)}
-    assert stack.platform().book(TENANT, title=MADE_ONCE).status == 201
+    assert stack.platform().book(TENANT, title=RETAINED_TITLE).status == 201
 
 
 def test_the_user_journey_passes(stack: ClusterStack) -> None:
@@ -274,7 +274,7 @@ def test_a_lost_primary_is_replaced_by_a_replica_with_every_row(stack: ClusterSt
     )
     assert {title for _, title in booked} <= set(platform.titles(tenant))
     until("all servers serve", lambda: is_whole(stack), 300)
-    assert MADE_ONCE in platform.titles(TENANT)
+    assert RETAINED_TITLE in platform.titles(TENANT)
     stack.preview("--expect-no-changes").succeeded()
 
 
@@ -295,7 +295,7 @@ def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
     until("every server has it", has_come, 300)
     print(f"every server has it after {time.monotonic() - began:.0f} s")
     platform.seconds_until_recovered()
-    assert MADE_ONCE in platform.titles(TENANT)
+    assert RETAINED_TITLE in platform.titles(TENANT)
     stack.preview("--expect-no-changes").succeeded()
 
 
@@ -314,7 +314,7 @@ def test_a_failed_image_pull_is_reported_and_can_be_reverted(stack: ClusterStack
     with tried.until_well():
         stack.up().succeeded()
         assert is_whole(stack)
-    assert {MADE_ONCE, "booked meanwhile"} <= set(platform.titles(TENANT))
+    assert {RETAINED_TITLE, "booked meanwhile"} <= set(platform.titles(TENANT))
     tried.lost("nothing: every row is there")
     stack.preview("--expect-no-changes").succeeded()
 
@@ -334,6 +334,6 @@ def test_the_next_up_finds_every_row_with_a_new_password(stack: ClusterStack) ->
     stack.up().succeeded()
     assert [one["metadata"]["name"] for one in stack.objects("jobs") if one["status"].get("failed")] == []
     platform = stack.platform()
-    assert MADE_ONCE in platform.titles(TENANT)
+    assert RETAINED_TITLE in platform.titles(TENANT)
     platform.journey()
     stack.preview("--expect-no-changes").succeeded()

@@ -19,9 +19,9 @@ from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.waiting import until
 from tests.failures import Tried
 
-CLAIM = "postgres-data-postgres-0"
+CLAIM_NAME = "postgres-data-postgres-0"
 TENANT = uuid.uuid4()
-BOOKED = "kept while its claim is away"
+BOOKING_TITLE = "kept while its claim is away"
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "fewer brokers": ({"kafka": {"brokers": 1}}, "kafka.brokers can't change from '3' to '1'"),
@@ -36,7 +36,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 def up(stack: ClusterStack) -> None:
     """The stack in the module's initial state, with a row that must still exist at the end."""
     stack.up().succeeded()
-    assert stack.platform().book(TENANT, title=BOOKED).status == 201
+    assert stack.platform().book(TENANT, title=BOOKING_TITLE).status == 201
 
 
 @pytest.mark.parametrize("what", CHANGES)
@@ -69,7 +69,7 @@ def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack:
     tried.breaks()
     volume = _claim(stack)["spec"]["volumeName"]
     _scale(stack, 0)
-    stack.kubectl("delete", f"pvc/{CLAIM}", "--wait=true")
+    stack.kubectl("delete", f"pvc/{CLAIM_NAME}", "--wait=true")
     _scale(stack, 1)
 
     # The StatefulSet recreates the PVC from a template that no storage class can satisfy.
@@ -81,27 +81,27 @@ def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack:
         lambda: [pod["status"]["phase"] for pod in stack.pods("postgres").values()] == ["Pending"],
     )
     refused = stack.up("--refresh").failed()
-    assert f"The claim '{CLAIM}' with this stack's data is missing" in refused.output
+    assert f"The claim '{CLAIM_NAME}' with this stack's data is missing" in refused.output
     assert [pod["status"]["phase"] for pod in stack.pods("postgres").values()] == ["Pending"]
 
     # docs/stores.md, "A claim or volume is missing".
     _scale(stack, 0)
-    stack.kubectl("delete", f"pvc/{CLAIM}", "--wait=true")
-    reserved = {"namespace": NAMESPACE, "name": CLAIM, "uid": None, "resourceVersion": None}
+    stack.kubectl("delete", f"pvc/{CLAIM_NAME}", "--wait=true")
+    reserved = {"namespace": NAMESPACE, "name": CLAIM_NAME, "uid": None, "resourceVersion": None}
     stack.kubectl("patch", f"pv/{volume}", "--type=merge", f"--patch={json.dumps({'spec': {'claimRef': reserved}})}")
     stack.forget(stack.up("--refresh").record())
     stack.up("--refresh").succeeded()
 
     assert _claim(stack)["spec"]["volumeName"] == volume
     tried.well()
-    assert BOOKED in stack.platform().titles(TENANT)
+    assert BOOKING_TITLE in stack.platform().titles(TENANT)
     tried.lost("nothing, if the storage class retains released volumes")
     stack.preview("--expect-no-changes").succeeded()
 
 
 def _claim(stack: ClusterStack) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
-        stack.kubectl("get", f"pvc/{CLAIM}", "--ignore-not-found", "--output=json") or "{}"
+        stack.kubectl("get", f"pvc/{CLAIM_NAME}", "--ignore-not-found", "--output=json") or "{}"
     )
     return found or {"spec": {"storageClassName": None}, "status": {}}
 

@@ -21,12 +21,12 @@ from tests.engine.pulumi_stack import Outcome
 from tests.engine.waiting import until
 from tests.failures import Tried
 
-LOW_LIMIT = 20
+LOW_RATE_LIMIT = 20
 """Requests a minute."""
 
 LAST_LINES = ("reading the old tables", "the old tables are locked")
-FAILING = ["python", "-c", f"import sys; print({LAST_LINES[0]!r}); print({LAST_LINES[1]!r}); sys.exit(3)"]
-MADE_ONCE = "kept through everything"
+FAILING_MIGRATION = ["python", "-c", f"import sys; print({LAST_LINES[0]!r}); print({LAST_LINES[1]!r}); sys.exit(3)"]
+RETAINED_TITLE = "kept through everything"
 TENANT = uuid.uuid4()
 
 LOSSES: dict[str, tuple[str, ...]] = {
@@ -43,7 +43,7 @@ LOSSES: dict[str, tuple[str, ...]] = {
 def up(stack: ClusterStack) -> None:
     """The stack in the module's initial state, with a row that must still exist at the end."""
     stack.up().succeeded()
-    assert stack.platform().book(TENANT, title=MADE_ONCE).status == 201
+    assert stack.platform().book(TENANT, title=RETAINED_TITLE).status == 201
 
 
 def test_a_release_only_changes_its_service_and_fails_no_request(stack: ClusterStack, tried: Tried) -> None:
@@ -84,14 +84,14 @@ def test_the_platform_recovers_under_load_with_every_acknowledged_booking(
     with port_forward(stack, "statefulset/postgres", 5432) as port:
         compared = bookings.compared(stored(stack.outputs(), bookings.run, ("127.0.0.1", port)))
     assert compared.agrees, compared
-    assert MADE_ONCE in platform.titles(TENANT)
+    assert RETAINED_TITLE in platform.titles(TENANT)
     tried.lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
     tried.requests(load)
 
 
 def test_changed_configuration_restarts_its_readers(stack: ClusterStack) -> None:
     before = stack.identities()
-    stack.change({"gateway": {"rateLimit": {"perMinute": LOW_LIMIT}}})
+    stack.change({"gateway": {"rateLimit": {"perMinute": LOW_RATE_LIMIT}}})
     stack.up().succeeded()
     assert stack.rolled_since(before) == {"kong"}
 
@@ -99,7 +99,7 @@ def test_changed_configuration_restarts_its_readers(stack: ClusterStack) -> None
     token = platform.token()
     # Earlier requests in this minute count towards the limit.
     until("another minute", lambda: platform.call("GET", "/api/user/public/info", token).status == 200)
-    platform.check_rate_limit(LOW_LIMIT)
+    platform.check_rate_limit(LOW_RATE_LIMIT)
 
 
 def test_a_changed_secret_restarts_its_readers(stack: ClusterStack) -> None:
@@ -159,7 +159,7 @@ def test_a_failed_task_fails_the_update_and_the_next_one_runs_it_again(stack: Cl
     notice = "the update fails with the migration's last lines; the running release keeps serving"
     tried.failure("A migration fails", on="Kubernetes", notice=notice)
     before = stack.identities()
-    stack.change({"services": {"migrationCommand": FAILING}})
+    stack.change({"services": {"migrationCommand": FAILING_MIGRATION}})
     try:
         failed = stack.up().failed()
         for line in LAST_LINES:
@@ -182,11 +182,11 @@ def test_the_next_up_completes_a_killed_one(stack: ClusterStack, tried: Tried) -
     stack.change({"redis": {"maxMemoryMib": 72}})
     kill(stack, Step("begun", "update", "StatefulSet", "redis"))
     with tried.until_well():
-        mend(stack)
+        repair(stack)
     (pod,) = stack.pods("redis").values()
     # docs/stores.md: 2 x (1.2 x data + clients) + 96.
     assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "302Mi"
-    assert MADE_ONCE in stack.platform().titles(TENANT)
+    assert RETAINED_TITLE in stack.platform().titles(TENANT)
     tried.lost("nothing")
 
 
@@ -228,9 +228,9 @@ def test_a_killed_recreation_is_completed_with_every_row(stack: ClusterStack, tr
     tried.failure("The first `up` after a `destroy` is killed", on="Kubernetes", notice="the next `up` completes it")
     kill(stack, Step("begun", "create", "StatefulSet", "postgres"))
     with tried.until_well():
-        mend(stack)
+        repair(stack)
     platform = stack.platform()
-    assert MADE_ONCE in platform.titles(TENANT)
+    assert RETAINED_TITLE in platform.titles(TENANT)
     assert platform.titles(TENANT, "audit") == ["kept by audit"]
     tried.lost("nothing: the rows from before are there")
     platform.journey()
@@ -243,7 +243,7 @@ def kill(stack: ClusterStack, step: Step) -> None:
     assert "pulumi cancel" in stack.up().failed().output
 
 
-def mend(stack: ClusterStack) -> None:
+def repair(stack: ClusterStack) -> None:
     """Run one ordinary `up`, after which no change is left."""
     stack.cancel()
     stack.up().succeeded()

@@ -22,17 +22,17 @@ from tests.e2e.platform import Platform
 from tests.engine.waiting import until
 
 SERVICES = [configuration.PUBLIC_SERVICE, "rdv"]
-SHOWN = FRONTENDS[:2]
+EXPOSED_FRONTENDS = FRONTENDS[:2]
 MAX_BODY_MIB = 1
-SMALL: Mapping[str, Any] = {
+SMALL_CONFIGURATION: Mapping[str, Any] = {
     "monitoring": {"enabled": False},
     "services": {"deploy": SERVICES, "overrides": {"rdv": {"replicas": 1}}},
-    "frontends": {"deploy": [one.name for one in SHOWN]},
+    "frontends": {"deploy": [one.name for one in EXPOSED_FRONTENDS]},
     "gateway": {"tls": {"source": "secret", "secretName": PLATFORM_SECRET}, "maxBodyMib": MAX_BODY_MIB},
 }
 """A small part of the platform, and an externally managed certificate."""
 
-BEHIND = [("kong", 8000), *((one.name, one.port) for one in SHOWN)]
+UPSTREAMS = [("kong", 8000), *((one.name, one.port) for one in EXPOSED_FRONTENDS)]
 """Workloads that the edge routes to."""
 
 _ASK = """
@@ -53,7 +53,7 @@ def edge(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> Itera
     if access.cluster_from_environment():
         pytest.skip("the cluster that PTI_TEST_KUBECONFIG names may have a Gateway API already, and others' routes")
     with stack.configured_for_a_while(), traefik(stack, tmp_path_factory.mktemp("traefik")) as running:
-        stack.change(SMALL)
+        stack.change(SMALL_CONFIGURATION)
         yield running
 
 
@@ -100,8 +100,8 @@ def test_network_policies_admit_only_the_controllers_namespace(
     edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
 ) -> None:
     for who, is_let_in in {"beside the controller": True, "elsewhere": False}.items():
-        found = {one: unrelated_pods[who].opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in BEHIND}
-        assert found == dict.fromkeys(BEHIND, is_let_in), who
+        found = {one: unrelated_pods[who].opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in UPSTREAMS}
+        assert found == dict.fromkeys(UPSTREAMS, is_let_in), who
     edge.by_ingress().journey()
 
 
@@ -122,7 +122,7 @@ def test_the_gateway_accepts_every_route(stack: ClusterStack, edge: Traefik) -> 
         for parent in route["status"]["parents"]
         for one in parent["conditions"]
     }
-    assert len(conditions) == 2 * (len(BEHIND) + 1)
+    assert len(conditions) == 2 * (len(UPSTREAMS) + 1)
     assert set(conditions.values()) == {"True"}, conditions
 
 

@@ -17,7 +17,7 @@ from tests.failures import Tried
 
 KILLS = int(os.environ.get("PTI_TEST_KILLS", "20"))
 TENANT = uuid.uuid4()
-BOOKED = "kept through every kill"
+BOOKING_TITLE = "kept through every kill"
 OTHER_VALUES: tuple[dict[str, Any], ...] = (
     {
         "postgres": {"memoryMib": 1040},
@@ -42,7 +42,7 @@ def test_one_up_completes_an_operation_killed_at_any_moment(stack: ClusterStack,
     )
     seconds = []
     stack.up().succeeded()
-    assert stack.platform().book(TENANT, title=BOOKED).status == 201
+    assert stack.platform().book(TENANT, title=BOOKING_TITLE).status == 201
     with stack.configured_for_a_while():
         values = cycle(OTHER_VALUES)
         killed = kills.Killed(stack, lambda: stack.change(next(values)))
@@ -50,7 +50,7 @@ def test_one_up_completes_an_operation_killed_at_any_moment(stack: ClusterStack,
         for kill in kills.drawn(KILLS):
             seconds.append(killed.converges(kill))
             until("every pod is ready", stack.all_ready)
-            assert BOOKED in stack.platform().titles(TENANT)
+            assert BOOKING_TITLE in stack.platform().titles(TENANT)
     stack.up().succeeded()
     tried.took(max(seconds))
     tried.lost(f"nothing: the booking is there after each of {len(seconds)} kills")

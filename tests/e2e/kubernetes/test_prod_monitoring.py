@@ -39,8 +39,8 @@ STORES = (
 )
 """Scrape jobs that exist for one workload only, by its name."""
 
-NODES = {("list", "nodes"), ("watch", "nodes"), ("get", "nodes/metrics")}
-REFUSED = {
+NODE_RIGHTS = {("list", "nodes"), ("watch", "nodes"), ("get", "nodes/metrics")}
+DENIED_RIGHTS = {
     ("list", "secrets"),
     ("list", "pods"),
     ("list", "configmaps"),
@@ -48,7 +48,7 @@ REFUSED = {
     ("delete", "nodes"),
     ("create", "pods/exec"),
 }
-READ = {
+NAMESPACE_RIGHTS = {
     (verb, resource)
     for verb in ("list", "watch")
     for resource in (
@@ -57,7 +57,7 @@ READ = {
 }
 """Permissions of kube-state-metrics."""
 
-OF_FAILURES = {
+FAILURE_SERIES = {
     "kube_job_failed",
     "kube_pod_status_unschedulable",
     "kube_pod_container_status_waiting_reason",
@@ -81,10 +81,10 @@ EMPTY_PANELS = {
 }
 """Panels with a query that returns nothing here."""
 
-FAST = frozenset({"DiskFillsWithinADay"})
+FAST_DISK_ALERTS = frozenset({"DiskFillsWithinADay"})
 """Alerts for a volume that fills as fast as in a test."""
 
-LIMIT = Thresholds().disk_percent / 100
+DISK_LIMIT = Thresholds().disk_percent / 100
 """Usage above which a volume counts as filling."""
 
 MIB = 1024 * 1024
@@ -101,15 +101,15 @@ def watched(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.mark.usefixtures("watched")
 def test_prometheus_may_read_kubelet_metrics_and_nothing_else(stack: ClusterStack) -> None:
-    assert rights(stack, "prometheus") - rights(stack, "default") == NODES
-    assert {one for one in NODES | REFUSED if may(stack, "prometheus", one)} == NODES
+    assert rights(stack, "prometheus") - rights(stack, "default") == NODE_RIGHTS
+    assert {one for one in NODE_RIGHTS | DENIED_RIGHTS if may(stack, "prometheus", one)} == NODE_RIGHTS
 
 
 @pytest.mark.usefixtures("watched")
 def test_kube_state_metrics_may_read_workloads_and_no_secrets(stack: ClusterStack) -> None:
     account = "kube-state-metrics"
     # The objects belong to several API groups; the permissions only name the resource.
-    assert rights(stack, account) - rights(stack, "default") == READ
+    assert rights(stack, account) - rights(stack, "default") == NAMESPACE_RIGHTS
     refused = {("list", "secrets"), ("list", "configmaps"), ("list", "nodes"), ("delete", "pods"), ("get", "pods/log")}
     assert {one for one in refused if may(stack, account, one)} == set()
 
@@ -171,7 +171,7 @@ def test_every_series_in_the_rules_exists(watched: Watched[Forwarded]) -> None:
     assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
     read = {name for rule in rules for name in watched.stack.series_read(rule["query"])}
     there = {*watched.stack.ask_prometheus("label/__name__/values")}
-    assert read - there - RARE_SERIES - OF_FAILURES == UNUSED_SERIES.keys() & read
+    assert read - there - RARE_SERIES - FAILURE_SERIES == UNUSED_SERIES.keys() & read
     recorded = {rule["name"] for rule in rules if rule["type"] == "recording"}
     assert recorded - there == UNUSED_SERIES.keys() & recorded
 
@@ -187,8 +187,8 @@ def test_grafana_serves_the_dashboards_with_the_password(watched: Watched[Forwar
 def test_a_filling_volume_raises_alerts(watched: Watched[Forwarded], stack: ClusterStack) -> None:
     watched.wait_until_calm()
     with _filled(stack) as fill:
-        fill(LIMIT + (1 - LIMIT) / 4)
-        watched.wait_for_alerts(("DiskFilling", ""), also_allowed=FAST)
+        fill(DISK_LIMIT + (1 - DISK_LIMIT) / 4)
+        watched.wait_for_alerts(("DiskFilling", ""), also_allowed=FAST_DISK_ALERTS)
         labels = watched.receiver.firing["DiskFilling", ""]["labels"]
         assert labels == {
             "alertname": "DiskFilling",
@@ -197,8 +197,8 @@ def test_a_filling_volume_raises_alerts(watched: Watched[Forwarded], stack: Clus
             "namespace": NAMESPACE,
             "volume": configuration.SMALL_CLAIM,
         }
-        fill(LIMIT + (1 - LIMIT) * 3 / 4)
-        watched.wait_for_alerts(("DiskFilling", ""), ("DiskAlmostFull", ""), also_allowed=FAST)
+        fill(DISK_LIMIT + (1 - DISK_LIMIT) * 3 / 4)
+        watched.wait_for_alerts(("DiskFilling", ""), ("DiskAlmostFull", ""), also_allowed=FAST_DISK_ALERTS)
         assert watched.receiver.firing["DiskAlmostFull", ""]["labels"]["volume"] == configuration.SMALL_CLAIM
     watched.wait_until_resolved()
 

@@ -31,8 +31,8 @@ from tests.engine.waiting import until
 from tests.failures import Tried
 
 TENANT = uuid.uuid4()
-BOOKED = "kept through the node's troubles"
-SECRET = "certificate-of-the-test"
+BOOKING_TITLE = "kept through the node's troubles"
+TLS_SECRET = "certificate-of-the-test"
 REQUESTS = 100
 """Requests at 4 per second while DNS is down, for five times as long as nginx caches an address."""
 
@@ -43,7 +43,7 @@ def up(stack: ClusterStack) -> None:
     if access.cluster_from_environment():
         pytest.skip("the node of the cluster that PTI_TEST_KUBECONFIG names is not ours to break")
     stack.up().succeeded()
-    assert stack.platform().book(TENANT, title=BOOKED).status == 201
+    assert stack.platform().book(TENANT, title=BOOKING_TITLE).status == 201
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def used(stack: ClusterStack, tried: Tried) -> Iterator[Load]:
     with port_forward(stack, "statefulset/postgres", 5432) as port:
         compared = bookings.compared(stored(stack.outputs(), bookings.run, ("127.0.0.1", port)))
     assert compared.agrees, compared
-    assert BOOKED in platform.titles(TENANT)
+    assert BOOKING_TITLE in platform.titles(TENANT)
     tried.lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
     tried.requests(load)
 
@@ -120,13 +120,13 @@ def test_an_expired_certificate_is_reported_and_replaced_without_a_new_pod(
         pair = ("tls.crt", "tls.key")
         data = {name: base64.b64encode((folder / name).read_bytes()).decode() for name in pair}
         secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "data": data}
-        secret["metadata"] = {"name": SECRET}
+        secret["metadata"] = {"name": TLS_SECRET}
         stack.kubectl("apply", "--filename=-", input=json.dumps(secret))
 
     try:
         with stack.configured_for_a_while():
             hand_over(tmp_path / "valid")
-            stack.change({"gateway": {"tls": {"source": "secret", "secretName": SECRET}}})
+            stack.change({"gateway": {"tls": {"source": "secret", "secretName": TLS_SECRET}}})
             stack.up().succeeded()
             platform = stack.platform(certificate=trusted)
             with port_forward(stack, "statefulset/prometheus", 9090) as port:
@@ -140,11 +140,11 @@ def test_an_expired_certificate_is_reported_and_replaced_without_a_new_pod(
                     hand_over(tmp_path / "valid")
                     until("nginx shows the renewed one", lambda: verified(platform))
             assert stack.identities() == pods
-            assert BOOKED in platform.titles(TENANT)
+            assert BOOKING_TITLE in platform.titles(TENANT)
             tried.lost("nothing")
     finally:
         stack.up().succeeded()
-        stack.kubectl("delete", "secret", SECRET, "--ignore-not-found")
+        stack.kubectl("delete", "secret", TLS_SECRET, "--ignore-not-found")
 
 
 def verified(platform: Platform) -> bool:

@@ -12,14 +12,14 @@ from tests.engine.waiting import until
 from tests.failures import Tried
 
 TENANT = uuid.uuid4()
-BOOKED = "kept while people edit the cluster"
-BY_HAND = "value-that-somebody-put-there"
+BOOKING_TITLE = "kept while people edit the cluster"
+MANUAL_VALUE = "value-that-somebody-put-there"
 
 
 def test_the_next_update_repairs_manual_changes(stack: ClusterStack, tried: Tried) -> None:
     stack.up().succeeded()
     platform = stack.platform()
-    assert platform.book(TENANT, title=BOOKED).status == 201
+    assert platform.book(TENANT, title=BOOKING_TITLE).status == 201
     own = stack.outputs().credentials.jwt_secret
     tried.failure(
         "A Deployment is scaled to zero and another deleted, a Service deleted, an image and a Secret edited by hand",
@@ -42,11 +42,11 @@ def test_the_next_update_repairs_manual_changes(stack: ClusterStack, tried: Trie
     assert {"create Deployment audit", "create Service kong", "update Deployment rdv"} <= set(repaired.changes)
     assert stack.kubectl("get", "secret", edited, "--ignore-not-found") == "", "the edited Secret is another now"
     for outcome in (previewed, repaired):
-        for secret in (BY_HAND, own):
+        for secret in (MANUAL_VALUE, own):
             for form in (secret, base64.b64encode(secret.encode()).decode()):
                 assert form not in outcome.output
                 assert form not in outcome.events()
-    assert BOOKED in platform.titles(TENANT)
+    assert BOOKING_TITLE in platform.titles(TENANT)
     tried.lost("nothing")
     stack.preview("--refresh", "--expect-no-changes").succeeded()
 
@@ -62,7 +62,7 @@ def _edit_secret(stack: ClusterStack, workload: str) -> str:
         if one["metadata"]["name"].startswith(f"{workload}-secrets-") and one.get("data")
     )
     key = min(found["data"])
-    found["data"][key] = base64.b64encode(BY_HAND.encode()).decode()
+    found["data"][key] = base64.b64encode(MANUAL_VALUE.encode()).decode()
     for server_side in ("uid", "resourceVersion", "creationTimestamp"):
         found["metadata"].pop(server_side)
     stack.kubectl("replace", "--force", "--filename=-", input=json.dumps(found))

@@ -22,9 +22,9 @@ from tests.engine.waiting import until
 from tests.failures import Tried
 
 TENANT = uuid.uuid4()
-BOOKED = "kept through every broken rollout"
-PULL = ("ImagePullBackOff", "ErrImagePull")
-NO_IMAGE = "99.9.9"
+BOOKING_TITLE = "kept through every broken rollout"
+PULL_REASONS = ("ImagePullBackOff", "ErrImagePull")
+MISSING_TAG = "99.9.9"
 QUOTA = {
     "apiVersion": "v1",
     "kind": "ResourceQuota",
@@ -37,21 +37,21 @@ QUOTA = {
 def up(stack: ClusterStack) -> None:
     """The stack in the module's initial state, with a row that must still exist at the end."""
     stack.up().succeeded()
-    assert stack.platform().book(TENANT, title=BOOKED).status == 201
+    assert stack.platform().book(TENANT, title=BOOKING_TITLE).status == 201
 
 
 def test_a_store_without_its_image_is_reported_each_time_and_recovers(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("Redis' image can't be pulled", on="Kubernetes", notice="the update fails with pod and reason")
     with stack.configured_for_a_while():
-        stack.change({"redis": {"image": f"redis:{NO_IMAGE}"}})
+        stack.change({"redis": {"image": f"redis:{MISSING_TAG}"}})
         with tried.until_well():
             failed = stack.up().failed()
-            named(failed.output, "redis", "pod redis-0, container redis", PULL)
+            named(failed.output, "redis", "pod redis-0, container redis", PULL_REASONS)
             # The cause isn't fixed yet.
-            named(stack.up().failed().output, "redis", "pod redis-0, container redis", PULL)
+            named(stack.up().failed().output, "redis", "pod redis-0, container redis", PULL_REASONS)
     stack.up().succeeded()
     until("every pod is ready", stack.all_ready)
-    assert BOOKED in stack.platform().titles(TENANT)
+    assert BOOKING_TITLE in stack.platform().titles(TENANT)
     tried.lost("nothing")
     stack.preview("--expect-no-changes").succeeded()
 
@@ -60,10 +60,10 @@ def test_a_task_without_its_image_leaves_its_service_unchanged(stack: ClusterSta
     tried.failure("A release's image can't be pulled", on="Kubernetes", notice="nothing: the old pods keep serving")
     before = stack.identities()
     with stack.configured_for_a_while():
-        stack.change({"services": {"overrides": {"rdv": {"image": f"pti-calendar/reference-service:{NO_IMAGE}"}}}})
+        stack.change({"services": {"overrides": {"rdv": {"image": f"pti-calendar/reference-service:{MISSING_TAG}"}}}})
         with serving(stack, tried):
             failed = stack.up().failed()
-    named(failed.output, "rdv-migrations", "pod rdv-migrations-", PULL)
+    named(failed.output, "rdv-migrations", "pod rdv-migrations-", PULL_REASONS)
     with tried.until_well():
         stack.up().succeeded()
     assert stack.identities() == before

@@ -21,7 +21,7 @@ from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.waiting import until
 from tests.failures import Tried
 
-SHOWN = "pods,services,ingresses,networkpolicies,persistentvolumeclaims,poddisruptionbudgets"
+LISTED_KINDS = "pods,services,ingresses,networkpolicies,persistentvolumeclaims,poddisruptionbudgets"
 EXPORTERS = {f"{name}-exporter" for name in ("postgres", "redis", "kafka", "nginx", "probe")} | {"kube-state-metrics"}
 MONITORING = {"prometheus", "alertmanager", "grafana"} | EXPORTERS
 CONNECTIONS = [
@@ -61,7 +61,7 @@ def enforced(unrelated_pod: UnrelatedPod) -> Iterator[None]:
 
 
 def test_an_update_ends_when_every_pod_is_ready(stack: ClusterStack) -> None:
-    print(stack.kubectl("get", SHOWN))
+    print(stack.kubectl("get", LISTED_KINDS))
     pods = stack.pods()
     assert [name for name, pod in pods.items() if pod["status"]["phase"] != "Running"] == []
     assert stack.all_ready()

@@ -19,7 +19,7 @@ from tests.e2e.platform import Platform
 from tests.engine.waiting import until
 
 CERTIFICATE = "pti-calendar-tls"
-SMALL = {
+SMALL_CONFIGURATION = {
     "gateway": {"tls": {"source": "cert-manager", "issuer": cert_manager.ISSUER}},
     "services": {"deploy": ["user", "rdv"]},
     "monitoring": {"enabled": False},
@@ -37,7 +37,7 @@ def authority(test_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -
 def platform(stack: ClusterStack, authority: str) -> Iterator[Platform]:
     """The stack as seen by users who only trust the authority; everything is removed at the end."""
     with stack.configured_for_a_while():
-        stack.change(SMALL)
+        stack.change(SMALL_CONFIGURATION)
         try:
             stack.up().succeeded()
             yield stack.platform(certificate=authority)

@@ -19,7 +19,7 @@ from testbed import cluster
 from testbed.cluster import schemas
 from testbed.cluster.constants import VERSION, kubernetes_directory
 from tests.e2e.kubernetes import extensions
-from tests.e2e.kubernetes.manifests import OF_EXTENSIONS, VARIANTS, as_text, objects_of
+from tests.e2e.kubernetes.manifests import EXTENSION_KINDS, VARIANTS, as_text, objects_of
 from tests.e2e.kubernetes.stack import NAMESPACE
 from tests.unit.kubernetes_recording import record_workloads, scheduled
 from workloads import WorkloadError
@@ -43,7 +43,7 @@ def server(request: pytest.FixtureRequest, left_as_found: None) -> cluster.Clust
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_api_server_accepts_every_object_without_warnings(server: cluster.Cluster, variant: str) -> None:
-    objects = [one for one in objects_of(variant) if one["kind"] not in OF_EXTENSIONS]
+    objects = [one for one in objects_of(variant) if one["kind"] not in EXTENSION_KINDS]
     # Warnings are deprecations, and violations of the newest restricted standard.
     assert dry_run(server, objects) == (0, "")
 
@@ -78,11 +78,11 @@ def test_the_api_server_refuses_unknown_fields(server: cluster.Cluster) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_kubeconform_accepts_every_object_by_the_servers_own_schemas(server: cluster.Cluster, variant: str) -> None:
     schemas.write(server)
-    objects = [one for one in objects_of(variant) if one["kind"] not in OF_EXTENSIONS]
+    objects = [one for one in objects_of(variant) if one["kind"] not in EXTENSION_KINDS]
     assert schemas.nonconforming(as_text(objects), server.server_version) == []
 
 
-@pytest.mark.parametrize("kind", sorted(OF_EXTENSIONS))
+@pytest.mark.parametrize("kind", sorted(EXTENSION_KINDS))
 def test_the_operators_crds_accept_every_custom_resource(server: cluster.Cluster, tmp_path: Path, kind: str) -> None:
     if server.server_version != VERSION:
         pytest.skip(f"the operators' own versions belong to Kubernetes {VERSION}")

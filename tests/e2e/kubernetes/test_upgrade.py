@@ -9,7 +9,7 @@ import pytest
 
 from testbed import cluster
 from tests.e2e.bookings import Bookings, stored
-from tests.e2e.kubernetes.configuration import SMALL
+from tests.e2e.kubernetes.configuration import SMALL_CONFIGURATION
 from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import ClusterStack
 from tests.e2e.upgrade import run_release, upgrade
@@ -18,7 +18,14 @@ from tests.failures import Tried
 REPLACED = {"Job", "ConfigMap", "Secret"}
 """Objects that may be replaced because their names depend on their content."""
 
-KEPT = ("persistentvolumeclaims", "statefulsets", "deployments", "services", "networkpolicies", "serviceaccounts")
+UNCHANGED_KINDS = (
+    "persistentvolumeclaims",
+    "statefulsets",
+    "deployments",
+    "services",
+    "networkpolicies",
+    "serviceaccounts",
+)
 """Kinds whose objects must all keep their identity."""
 
 
@@ -28,7 +35,7 @@ def released(stack: ClusterStack, test_cluster: cluster.Cluster, tmp_path: Path)
     stack.remove()
     cluster.recycle_volumes()
     made = ClusterStack(tmp_path, test_cluster)
-    made.change(SMALL)
+    made.change(SMALL_CONFIGURATION)
     run_release(made, tmp_path / "release")
     try:
         made.up().succeeded()
@@ -40,7 +47,11 @@ def released(stack: ClusterStack, test_cluster: cluster.Cluster, tmp_path: Path)
 
 def identities(stack: ClusterStack) -> dict[str, str]:
     """Map kind and name of each object to its UID."""
-    return {f"{kind} {one['metadata']['name']}": one["metadata"]["uid"] for kind in KEPT for one in stack.objects(kind)}
+    return {
+        f"{kind} {one['metadata']['name']}": one["metadata"]["uid"]
+        for kind in UNCHANGED_KINDS
+        for one in stack.objects(kind)
+    }
 
 
 def test_an_upgrade_from_the_last_release_keeps_every_row(released: ClusterStack, tried: Tried) -> None:

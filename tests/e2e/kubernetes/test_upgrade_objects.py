@@ -11,7 +11,7 @@ from pathlib import Path
 from operations.project import ROOT
 from testbed import cluster
 from tests import baseline
-from tests.e2e.kubernetes.configuration import SMALL
+from tests.e2e.kubernetes.configuration import SMALL_CONFIGURATION
 from tests.e2e.kubernetes.stack import ClusterStack
 
 UNAWAITED = Path(__file__).parent / "programs" / "unawaited"
@@ -28,7 +28,7 @@ def test_an_upgrade_keeps_every_object(api_server: cluster.Cluster, tmp_path: Pa
         listed = json.loads(api_server.kubectl("--namespace", namespace, "get", KINDS, "--output=json"))["items"]
         return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["uid"] for one in listed}
 
-    stack.change({**SMALL, "kubernetes": {"namespace": namespace}})
+    stack.change({**SMALL_CONFIGURATION, "kubernetes": {"namespace": namespace}})
     stack.runs(UNAWAITED)
     stack.configure({"tests:program": str(baseline.clone(tmp_path / "release"))})
     try:
