@@ -113,7 +113,7 @@ def measured(services: int, timeout_s: int, *, alone: bool = False) -> Point:
         return Point(services, figures["resources"], 0, 0, figures["cpu_s"], {})
     with tempfile.TemporaryDirectory(prefix="pti-benchmark-") as made:
         place = Path(made)
-        configuration = _prepare(place)
+        configuration = _prepare(place, services)
         command = ["pulumi", "preview", "--stack", STACK, "--config-file", str(configuration), "--non-interactive"]
         environment = temporary_environment(place) | said
         shown: list[str] = []
@@ -127,13 +127,13 @@ def measured(services: int, timeout_s: int, *, alone: bool = False) -> Point:
     return Point(services, counted, seconds, used, figures["cpu_s"], peak.mib)
 
 
-def _prepare(place: Path) -> Path:
+def _prepare(place: Path, services: int) -> Path:
     """Prepare a state, a passphrase and a configuration; return the configuration's file."""
     (place / "state").mkdir()
     (place / "passphrase").write_text(secrets.token_urlsafe(32))
     shutil.copy(PROJECT / "Pulumi.yaml", place)
     configuration = place / f"Pulumi.{STACK}.yaml"
-    configuration.write_text(yaml.safe_dump(document_of_prod()))
+    configuration.write_text(yaml.safe_dump(document_of_prod(services)))
     environment = temporary_environment(place)
     values = [f"--secret={key}={value}" for key, value in placeholders_of_prod().items()]
     for arguments in (["stack", "init", STACK, "--no-select"], ["config", "set-all", "--stack", STACK, *values]):
