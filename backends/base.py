@@ -86,7 +86,7 @@ class CertificateIssuer(Protocol):
     """Optional: what issues certificates (`Capability.CERTIFICATES`)."""
 
     def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
-        """Request a certificate in a Secret of the request's name, for a `FileSet` or an `Exposure`."""
+        """Request a certificate in a secret of the request's name, for a `FileSet` or an `EdgeEntry`."""
         ...
 
 

@@ -3,7 +3,7 @@
 from workloads.checks import RECOVERY_S, Check, Exec, HttpGet, Liveness, Probe, TcpConnect
 from workloads.connections import HOST_GATEWAY, INTERNET, Endpoint, External, Health, Metrics, Port
 from workloads.disk import FileSet, Fixed, Scratch, Volume
-from workloads.exposure import CertificateRequest, Exposure, Route, TlsKeyPair
+from workloads.exposure import CertificateRequest, EdgeEntry, Exposure, Route, SharedGateway, TlsKeyPair
 from workloads.model import (
     Autoscaling,
     LongRunning,
@@ -24,6 +24,7 @@ __all__ = [
     "Autoscaling",
     "CertificateRequest",
     "Check",
+    "EdgeEntry",
     "Endpoint",
     "Exec",
     "Exposure",
@@ -42,6 +43,7 @@ __all__ = [
     "ScheduledTask",
     "Scratch",
     "Service",
+    "SharedGateway",
     "StatefulService",
     "Task",
     "TcpConnect",

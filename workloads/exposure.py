@@ -1,10 +1,9 @@
-"""Host names at the cluster's own edge: an Ingress controller or a Gateway."""
+"""Host names at the backend's edge, and certificates for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import pulumi
 
@@ -32,47 +31,57 @@ class TlsKeyPair:
 
 @dataclass(frozen=True, kw_only=True)
 class CertificateRequest:
-    """A certificate that cert-manager issues and renews."""
+    """A certificate that the backend's issuer signs and renews."""
 
     name: str
-    """Name of the Secret that will hold it, with the keys `tls.crt` and `tls.key`."""
+    """Name of the secret that will hold it, with the keys `tls.crt` and `tls.key`."""
 
     hosts: tuple[str, ...]
     issuer: str
-    issuer_kind: Literal["ClusterIssuer", "Issuer"]
+    """Name of the issuer."""
+
+    has_shared_issuer: bool
+    """Whether other platforms use the issuer as well; if not, it belongs to this platform's namespace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeEntry:
+    """An entry of the platform's own at the edge."""
+
+    tls: str | TlsKeyPair
+    """Certificate for all hosts: the name of the secret that contains it, or the pair itself."""
+
+    controller: str | None = None
+    """Which of the edge's controllers serves it; None means the default one."""
+
+    controller_options: Mapping[str, str] = field(default_factory=dict)
+    """Options in the controller's own terms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedGateway:
+    """A gateway that other platforms use as well. Its listeners have the certificates."""
+
+    name: str
+    namespace: str | None = None
+    """None means the platform's namespace."""
+
+    tls_listener: str | None = None
+    """Listener that routes are attached to; None means every listener that allows them."""
+
+    plain_listener: str | None = None
+    """Listener without TLS, on which requests are redirected to HTTPS."""
+
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers to set on every response, whatever the workload sends."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """The platform's host names and how the cluster's edge serves them."""
+    """The platform's host names, and how the backend's edge serves them."""
 
     name: str
-    kind: Literal["ingress", "gateway-api"]
     routes: tuple[Route, ...]
-    tls: str | TlsKeyPair | None
-    """Certificate for all hosts: the name of the Secret that contains it, or the pair itself. None if a shared Gateway
-    has it."""
-
+    through: EdgeEntry | SharedGateway
     callers_namespace: str
-    """Namespace of the controller's pods, which forward users' requests to the workloads."""
-
-    ingress_class: str | None = None
-    """Ingress class; None means the cluster's default class."""
-
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    """Annotations of the Ingress, for its controller."""
-
-    gateway: str | None = None
-    """Name of the Gateway that HTTPRoutes attach to."""
-
-    gateway_namespace: str | None = None
-    """Namespace of the Gateway; None means the platform's namespace."""
-
-    https_listener: str | None = None
-    """Listener of the Gateway that HTTPRoutes attach to; None means every listener that allows them."""
-
-    http_listener: str | None = None
-    """Listener of the Gateway without TLS, on which requests are redirected to HTTPS."""
-
-    response_headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers that HTTPRoutes set on every response, whatever the workload sends."""
+    """Namespace of the edge's processes, which forward users' requests to the workloads."""

@@ -48,6 +48,7 @@ from workloads import (
     PostgresCluster,
     ScheduledTask,
     Service,
+    SharedGateway,
     StatefulService,
     TlsKeyPair,
     Workload,
@@ -176,9 +177,9 @@ class KubernetesBackend:
             self._graph.require(who, route.to)
             ports.setdefault(route.to.workload, set()).add(route.to.port)
         routes = (
-            [exposure.ingress(wanted, self._tls_secret(wanted, options))]
-            if wanted.kind == "ingress"
-            else [*exposure.http_routes(wanted)]
+            [*exposure.http_routes(wanted, wanted.through)]
+            if isinstance(wanted.through, SharedGateway)
+            else [exposure.ingress(wanted, wanted.through, self._tls_secret(wanted.name, wanted.through.tls, options))]
         )
         for one in routes:
             self._registrar.register(one, owner=who, options=options, timeouts=exposure.ACCEPT_TIMEOUT)
@@ -312,16 +313,16 @@ class KubernetesBackend:
             account["imagePullSecrets"] = [{"name": name} for name in self._settings.image_pull_secrets]
         return account
 
-    def _tls_secret(self, wanted: Exposure, options: DeployOptions) -> pulumi.Input[str] | None:
+    def _tls_secret(self, name: str, tls: str | TlsKeyPair, options: DeployOptions) -> pulumi.Input[str]:
         """Return the name of the Secret with the exposure's certificate; register the Secret if the certificate is
         given as a pair."""
-        if not isinstance(wanted.tls, TlsKeyPair):
-            return wanted.tls
+        if isinstance(tls, str):
+            return tls
         return self._registrar.register(
-            tls_secret(wanted.tls, labels=labels.platform_labels()),
-            owner=f"exposure {wanted.name!r}",
+            tls_secret(tls, labels=labels.platform_labels()),
+            owner=f"exposure {name!r}",
             options=options,
-            resource_name=f"{wanted.name}-tls",
+            resource_name=f"{name}-tls",
         ).object_name
 
     def _pod_context(self, workload: Workload, options: DeployOptions) -> PodContext:

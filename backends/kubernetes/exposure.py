@@ -8,7 +8,7 @@ import pulumi
 
 from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
-from workloads import Exposure, Route, WorkloadError
+from workloads import EdgeEntry, Exposure, Route, SharedGateway
 
 ROOT_PATH = "/"
 ACCEPTED_CONDITION = 'jsonpath={.status.parents[*].conditions[?(@.type=="Accepted" && @.status=="True")].type}'
@@ -16,60 +16,47 @@ ACCEPT_TIMEOUT = pulumi.CustomTimeouts(create="120s", update="120s")
 """Timeout of a route: a Gateway that doesn't exist or lacks the listener sets no status."""
 
 
-def ingress(exposure: Exposure, tls_secret: pulumi.Input[str] | None) -> Manifest:
-    """Return an Ingress with a rule per host. The update doesn't wait for its address, which not every controller sets.
-
-    Raises:
-        WorkloadError: the exposure has response headers, which an Ingress doesn't support.
-    """
-    if exposure.response_headers:
-        raise WorkloadError(f"exposure {exposure.name!r}: an Ingress can't add headers; remove response_headers")
+def ingress(exposure: Exposure, entry: EdgeEntry, tls_secret: pulumi.Input[str]) -> Manifest:
+    """Return an Ingress with a rule per host. The update doesn't wait for its address, which not every controller
+    sets."""
     spec: Manifest = {"rules": [_rule(route) for route in exposure.routes]}
-    if exposure.ingress_class is not None:
-        spec["ingressClassName"] = exposure.ingress_class
-    if tls_secret is not None:
-        spec["tls"] = [{"hosts": [route.host for route in exposure.routes], "secretName": tls_secret}]
+    if entry.controller is not None:
+        spec["ingressClassName"] = entry.controller
+    spec["tls"] = [{"hosts": [route.host for route in exposure.routes], "secretName": tls_secret}]
     return manifest(
         "networking.k8s.io/v1",
         "Ingress",
         name=exposure.name,
         labels=labels.platform_labels(),
-        annotations={**exposure.annotations, **SKIP_AWAIT},
+        annotations={**entry.controller_options, **SKIP_AWAIT},
         spec=spec,
     )
 
 
-def http_routes(exposure: Exposure) -> Iterator[Manifest]:
+def http_routes(exposure: Exposure, gateway: SharedGateway) -> Iterator[Manifest]:
     """Return an HTTPRoute per host, and a redirect to HTTPS if the Gateway has a listener without TLS.
 
     An update waits until the Gateway accepts them.
-
-    Raises:
-        WorkloadError: no Gateway is set, or a certificate is set, which the Gateway must have itself.
     """
-    if exposure.gateway is None:
-        raise WorkloadError(f"exposure {exposure.name!r}: the Gateway API requires the name of a Gateway")
-    if exposure.tls is not None:
-        raise WorkloadError(f"exposure {exposure.name!r}: a Gateway holds its own certificate; remove tls")
     for route in exposure.routes:
         forward: Manifest = {
             "matches": [{"path": {"type": "PathPrefix", "value": ROOT_PATH}}],
             "backendRefs": [{"name": route.to.host, "port": route.to.port}],
         }
-        if exposure.response_headers:
-            headers = [{"name": name, "value": text} for name, text in exposure.response_headers.items()]
+        if gateway.response_headers:
+            headers = [{"name": name, "value": text} for name, text in gateway.response_headers.items()]
             forward["filters"] = [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": headers}}]
         name = f"{exposure.name}-{route.host.replace('.', '-')}"
-        yield _http_route(exposure, name, [route.host], exposure.https_listener, forward)
-    if exposure.http_listener is not None:
+        yield _http_route(gateway, name, [route.host], gateway.tls_listener, forward)
+    if gateway.plain_listener is not None:
         # The only permanent redirect in CRDs before Gateway API 1.5.
         redirect = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}
         hosts = [route.host for route in exposure.routes]
-        yield _http_route(exposure, f"{exposure.name}-to-https", hosts, exposure.http_listener, {"filters": [redirect]})
+        yield _http_route(gateway, f"{exposure.name}-to-https", hosts, gateway.plain_listener, {"filters": [redirect]})
 
 
-def _http_route(exposure: Exposure, name: str, hosts: list[str], listener: str | None, rule: Manifest) -> Manifest:
-    parent = {"name": exposure.gateway, "namespace": exposure.gateway_namespace, "sectionName": listener}
+def _http_route(gateway: SharedGateway, name: str, hosts: list[str], listener: str | None, rule: Manifest) -> Manifest:
+    parent = {"name": gateway.name, "namespace": gateway.namespace, "sectionName": listener}
     return manifest(
         "gateway.networking.k8s.io/v1",
         "HTTPRoute",

@@ -28,7 +28,7 @@ def tls_certificate(settings: Tls, hosts: Sequence[str], backend: Backend, *, pa
             name=settings.secret_name,
             hosts=tuple(hosts),
             issuer=settings.issuer or "",
-            issuer_kind=settings.issuer_kind,
+            has_shared_issuer=settings.issuer_kind == "ClusterIssuer",
         )
         issuer = required(backend.certificate_issuer, "cert-manager", backend.kind, Capability.CERTIFICATES)
         issuer.request_certificate(request, DeployOptions(parent=parent))

@@ -19,7 +19,7 @@ from settings.catalog import API_SUBDOMAIN, Frontend
 from settings.credentials import JWT
 from settings.edge import Edge as EdgeSettings
 from settings.gateway import Gateway as GatewaySettings
-from workloads import Endpoint, Exposure, Route
+from workloads import EdgeEntry, Endpoint, Exposure, Route, SharedGateway
 
 TYPE = "pti-calendar:index:Gateway"
 
@@ -85,20 +85,21 @@ class Gateway(pulumi.ComponentResource):
 
 def _exposure(settings: EdgeSettings, routes: Sequence[Route], tls_source: certificate.TlsSource) -> Exposure:
     ingress, gateway_api = settings.ingress, settings.gateway_api
-    by_gateway = settings.kind == "gateway-api"
+    through: EdgeEntry | SharedGateway
+    if settings.kind == "gateway-api":
+        through = SharedGateway(
+            name=gateway_api.gateway or "",
+            namespace=gateway_api.gateway_namespace,
+            tls_listener=gateway_api.https_listener,
+            plain_listener=gateway_api.http_listener,
+            response_headers=SECURITY_HEADERS,
+        )
+    else:
+        # It has no field for response headers: annotations depend on the controller.
+        through = EdgeEntry(tls=tls_source, controller=ingress.class_name, controller_options=ingress.annotations)
     return Exposure(
         name="pti-calendar",
-        kind="gateway-api" if by_gateway else "ingress",
         routes=tuple(routes),
-        # A Gateway is shared, and its listeners have its certificates.
-        tls=None if by_gateway else tls_source,
+        through=through,
         callers_namespace=settings.controller_namespace,
-        ingress_class=ingress.class_name,
-        annotations=ingress.annotations,
-        gateway=gateway_api.gateway,
-        gateway_namespace=gateway_api.gateway_namespace,
-        https_listener=gateway_api.https_listener,
-        http_listener=gateway_api.http_listener,
-        # An Ingress has no field for them: annotations depend on its controller.
-        response_headers=SECURITY_HEADERS if by_gateway else {},
     )

@@ -11,7 +11,7 @@ import pytest
 from settings.catalog import FRONTENDS, SERVICES
 from tests.unit.conftest import FULL_DOCKER
 from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
-from workloads import CertificateRequest, Endpoint, Route
+from workloads import CertificateRequest, EdgeEntry, Endpoint, Route, SharedGateway
 
 HOSTS = ["api", *(one.subdomain for one in FRONTENDS)]
 PUBLIC = ["/auth/login", "/v1.0/", "/v1.0/terms"]
@@ -302,7 +302,7 @@ class TestCertificate:
         platform = record_platform(stack({"tls": tls, "domain": "pti.fr"}, frontends={"deploy": "all"}, **CLUSTER))
         assert platform.certificates == (
             CertificateRequest(
-                name="hosts", hosts=tuple(f"{one}.pti.fr" for one in HOSTS), issuer="company", issuer_kind="Issuer"
+                name="hosts", hosts=tuple(f"{one}.pti.fr" for one in HOSTS), issuer="company", has_shared_issuer=False
             ),
         )
         assert mounted_secrets(platform) == {"nginx": "hosts", "kong": "hosts"}
@@ -340,26 +340,27 @@ class TestTheClustersOwnEdge:
         (exposure,) = platform.exposures
         frontends = [Route(f"{one.subdomain}.pti.fr", Endpoint(one.name, one.port)) for one in FRONTENDS]
         assert exposure.routes == (Route("api.pti.fr", Endpoint("kong", 8000)), *frontends)
-        assert (exposure.kind, exposure.ingress_class, exposure.callers_namespace) == ("ingress", "traefik", "edge")
-        assert exposure.tls == "pti-calendar-tls"
-        assert exposure.annotations == annotations
-        assert exposure.response_headers == {}
+        assert exposure.callers_namespace == "edge"
+        entry = EdgeEntry(tls="pti-calendar-tls", controller="traefik", controller_options=annotations)
+        assert exposure.through == entry
         assert "nginx" not in platform.workloads
 
     def test_a_shared_gateway_holds_the_certificate_itself(self, record_platform: RecordPlatform) -> None:
         gateway = {"gateway": "public", "gatewayNamespace": "gateways", "httpsListener": "tls", "httpListener": "web"}
         (exposure,) = record_platform(stack(edge={"kind": "gateway-api", "gatewayApi": gateway}, **CLUSTER)).exposures
-        assert (exposure.kind, exposure.gateway, exposure.gateway_namespace) == ("gateway-api", "public", "gateways")
-        assert exposure.tls is None
-        assert (exposure.https_listener, exposure.http_listener) == ("tls", "web")
+        shared = exposure.through
+        assert isinstance(shared, SharedGateway)
+        assert (shared.name, shared.namespace) == ("public", "gateways")
+        assert (shared.tls_listener, shared.plain_listener) == ("tls", "web")
 
     def test_responses_have_the_headers_that_nginx_would_add(
         self, record_platform: RecordPlatform, full: RecordedPlatform
     ) -> None:
         edge = {"kind": "gateway-api", "gatewayApi": {"gateway": "public"}}
         (exposure,) = record_platform(stack(edge=edge, **CLUSTER)).exposures
+        assert isinstance(exposure.through, SharedGateway)
         nginx = full.files["nginx/configuration"]["nginx.conf"]
-        added = {f'add_header {name} "{text}" always;' for name, text in exposure.response_headers.items()}
+        added = {f'add_header {name} "{text}" always;' for name, text in exposure.through.response_headers.items()}
         assert added
         assert {one for one in added if one not in nginx} == set()
 

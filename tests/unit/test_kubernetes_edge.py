@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from typing import Any
 
 import pulumi
@@ -13,28 +14,44 @@ from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording
 from tests.unit.kubernetes_recording import object_named, pod_of, port, record_program, task, workload
 from tests.unit.network_matrix import Matrix, Pod
-from workloads import CertificateRequest, Endpoint, Exposure, PostgresCluster, Route, TlsKeyPair, WorkloadError
+from workloads import (
+    CertificateRequest,
+    EdgeEntry,
+    Endpoint,
+    Exposure,
+    PostgresCluster,
+    Route,
+    SharedGateway,
+    TlsKeyPair,
+    WorkloadError,
+)
 
 KONG = Endpoint("kong", 8000)
 EDGE = Pod("ingress")
 ROUTES = (Route("api.example.com", KONG), Route("app.example.com", Endpoint("frontend", 8080)))
 
 
-def exposed(**fields: Any) -> Recording[KubernetesBackend]:
+ENTRY = EdgeEntry(tls="wildcard")
+GATEWAY = SharedGateway(name="shared", namespace="infra")
+
+
+def exposed(
+    through: EdgeEntry | SharedGateway = ENTRY, routes: tuple[Route, ...] = ROUTES
+) -> Recording[KubernetesBackend]:
     """Deploy two workloads behind the cluster's edge."""
-    defaults = {"name": "edge", "kind": "ingress", "routes": ROUTES, "tls": None, "callers_namespace": "ingress"}
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         backend.deploy(workload("kong", ports=(port(8000), port(8100, "status"))), DeployOptions(parent=parent))
         backend.deploy(workload("frontend", ports=(port(8080),)), DeployOptions(parent=parent))
-        backend.expose(Exposure(**{**defaults, **fields}), DeployOptions(parent=parent))
+        exposure = Exposure(name="edge", routes=routes, through=through, callers_namespace="ingress")
+        backend.expose(exposure, DeployOptions(parent=parent))
 
     return record_program(program)
 
 
 class TestIngress:
     def test_each_host_is_routed_to_its_workload(self) -> None:
-        spec = object_named(exposed(ingress_class="traefik"), "Ingress", "edge")["spec"]
+        spec = object_named(exposed(EdgeEntry(tls="wildcard", controller="traefik")), "Ingress", "edge")["spec"]
         assert spec["ingressClassName"] == "traefik"
         led = {}
         for rule in spec["rules"]:
@@ -48,13 +65,12 @@ class TestIngress:
         assert "ingressClassName" not in object_named(exposed(), "Ingress", "edge")["spec"]
 
     def test_an_existing_certificate_secret_is_used_by_name(self) -> None:
-        assert object_named(exposed(tls="wildcard"), "Ingress", "edge")["spec"]["tls"] == [
+        assert object_named(exposed(), "Ingress", "edge")["spec"]["tls"] == [
             {"hosts": ["api.example.com", "app.example.com"], "secretName": "wildcard"}
         ]
-        assert "tls" not in object_named(exposed(), "Ingress", "edge")["spec"]
 
     def test_a_certificate_that_is_given_becomes_a_secret(self) -> None:
-        recording = exposed(tls=TlsKeyPair("CERTIFICATE", "KEY"))
+        recording = exposed(EdgeEntry(tls=TlsKeyPair("CERTIFICATE", "KEY")))
         secret = recording.one("Secret", "edge-tls")
         assert secret.inputs["type"] == "kubernetes.io/tls"
         assert {key: base64.b64decode(value) for key, value in secret.inputs["data"].items()} == {
@@ -63,7 +79,7 @@ class TestIngress:
         }
         assert secret.secret == {"data.tls.crt", "data.tls.key"}
         (tls,) = object_named(recording, "Ingress", "edge")["spec"]["tls"]
-        renewed = exposed(tls=TlsKeyPair("CERTIFICATE", "OTHER KEY"))
+        renewed = exposed(EdgeEntry(tls=TlsKeyPair("CERTIFICATE", "OTHER KEY")))
         assert object_named(renewed, "Ingress", "edge")["spec"]["tls"] != [tls]
 
     def test_the_update_does_not_wait_for_its_address(self) -> None:
@@ -72,21 +88,16 @@ class TestIngress:
 
     def test_it_has_the_configured_annotations(self) -> None:
         asked = {"nginx.ingress.kubernetes.io/proxy-body-size": "10m"}
-        annotations = object_named(exposed(annotations=asked), "Ingress", "edge")["metadata"]["annotations"]
+        annotations = object_named(exposed(EdgeEntry(tls="wildcard", controller_options=asked)), "Ingress", "edge")[
+            "metadata"
+        ]["annotations"]
         assert asked.items() <= annotations.items()
-
-    def test_response_headers_are_refused_on_an_ingress(self) -> None:
-        with pytest.raises(WorkloadError) as refused:
-            exposed(response_headers={"X-Frame-Options": "DENY"})
-        assert str(refused.value) == "exposure 'edge': an Ingress can't add headers; remove response_headers"
 
 
 class TestGateway:
-    GATEWAY = {"kind": "gateway-api", "gateway": "shared", "gateway_namespace": "infra"}  # noqa: RUF012 - read only
-
     def test_each_host_has_a_route_to_its_workload(self) -> None:
         led = {}
-        for one in exposed(**self.GATEWAY).of_type("HTTPRoute"):
+        for one in exposed(GATEWAY).of_type("HTTPRoute"):
             spec = one.inputs["spec"]
             assert one.type == "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute"
             assert spec["parentRefs"] == [{"name": "shared", "namespace": "infra"}]
@@ -97,12 +108,13 @@ class TestGateway:
         assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
 
     def test_an_update_waits_until_the_gateway_accepts_the_routes(self) -> None:
-        for one in exposed(**self.GATEWAY).of_type("HTTPRoute"):
+        for one in exposed(GATEWAY).of_type("HTTPRoute"):
             waited_for = one.inputs["metadata"]["annotations"]["pulumi.com/waitFor"]
             assert waited_for.startswith("jsonpath={.status.parents[*].conditions[")
 
     def test_every_response_has_the_headers(self) -> None:
-        routes = exposed(**self.GATEWAY, response_headers={"X-Frame-Options": "DENY"}).of_type("HTTPRoute")
+        gateway = SharedGateway(name="shared", response_headers={"X-Frame-Options": "DENY"})
+        routes = exposed(gateway).of_type("HTTPRoute")
         for one in routes:
             (rule,) = one.inputs["spec"]["rules"]
             headers = {"set": [{"name": "X-Frame-Options", "value": "DENY"}]}
@@ -110,7 +122,7 @@ class TestGateway:
         assert len(routes) == len(ROUTES)
 
     def test_the_plain_listener_redirects_every_host_to_https(self) -> None:
-        recording = exposed(**self.GATEWAY, https_listener="https", http_listener="http")
+        recording = exposed(dataclasses.replace(GATEWAY, tls_listener="https", plain_listener="http"))
         shared = {"name": "shared", "namespace": "infra"}
         routes = {one.name: one.inputs["spec"] for one in recording.of_type("HTTPRoute")}
         redirecting = routes.pop("edge-to-https")
@@ -122,23 +134,11 @@ class TestGateway:
         parents = [spec["parentRefs"] for spec in routes.values()]
         assert parents == [[{**shared, "sectionName": "https"}]] * len(ROUTES)
 
-    @pytest.mark.parametrize(
-        ("fields", "reason"),
-        [
-            ({"gateway": None}, "exposure 'edge': the Gateway API requires the name of a Gateway"),
-            ({"tls": "wildcard"}, "exposure 'edge': a Gateway holds its own certificate; remove tls"),
-        ],
-    )
-    def test_unsupported_route_features_are_refused(self, fields: dict[str, Any], reason: str) -> None:
-        with pytest.raises(WorkloadError) as refused:
-            exposed(**{**self.GATEWAY, **fields})
-        assert str(refused.value) == reason
-
 
 class TestWayIn:
-    @pytest.mark.parametrize("fields", [{}, TestGateway.GATEWAY], ids=["ingress", "gateway"])
-    def test_the_edge_reaches_the_exposed_ports_and_no_one_else_does(self, fields: dict[str, Any]) -> None:
-        matrix = Matrix(exposed(**fields))
+    @pytest.mark.parametrize("through", [ENTRY, GATEWAY], ids=["ingress", "gateway"])
+    def test_the_edge_reaches_the_exposed_ports_and_no_one_else_does(self, through: EdgeEntry | SharedGateway) -> None:
+        matrix = Matrix(exposed(through))
         assert matrix.may_open(EDGE, "kong", 8000)
         assert matrix.may_open(EDGE, "frontend", 8080)
         assert not matrix.may_open(EDGE, "kong", 8100)
@@ -170,7 +170,7 @@ class TestCertificates:
         def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
             for name in ("edge", "internal"):
                 request = CertificateRequest(
-                    name=name, hosts=(f"{name}.example.com",), issuer="letsencrypt", issuer_kind="ClusterIssuer"
+                    name=name, hosts=(f"{name}.example.com",), issuer="letsencrypt", has_shared_issuer=True
                 )
                 backend.request_certificate(request, DeployOptions(parent=parent))
 

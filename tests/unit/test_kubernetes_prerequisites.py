@@ -19,7 +19,7 @@ from tests.unit.test_kubernetes_controllers import SCALE, store
 from workloads import CertificateRequest, Workload, WorkloadError
 
 DEFAULT = {"storageclass.kubernetes.io/is-default-class": "true"}
-CERTIFICATE = CertificateRequest(name="tls", hosts=("a.example",), issuer="any", issuer_kind="ClusterIssuer")
+CERTIFICATE = CertificateRequest(name="tls", hosts=("a.example",), issuer="any", has_shared_issuer=True)
 
 Cluster = Callable[..., None]
 

@@ -24,6 +24,7 @@ from tests.unit.kubernetes_recording import port, record_program, scheduled, sta
 from workloads import (
     INTERNET,
     Autoscaling,
+    EdgeEntry,
     Endpoint,
     Exec,
     Exposure,
@@ -87,11 +88,9 @@ def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
     route = Route("www.example.com", Endpoint("web", 8080))
     exposure = Exposure(
         name="edge",
-        kind="ingress",
         routes=(route,),
-        tls=TlsKeyPair("CERTIFICATE", "KEY"),
+        through=EdgeEntry(tls=TlsKeyPair("CERTIFICATE", "KEY"), controller="nginx"),
         callers_namespace="ingress",
-        ingress_class="nginx",
     )
     backend.expose(exposure, DeployOptions(parent=parent))
 
