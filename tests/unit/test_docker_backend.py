@@ -23,7 +23,7 @@ from operations.render.compose import compose_file
 from recording.recorder import ProviderMock, Recording, Registration, default_provider_mock, record
 from settings import parse
 from settings.backend import Backend, Images
-from tests.unit.conftest import Deploy
+from tests.unit.conftest import FULL_DOCKER, Deploy
 from tests.unit.platform_recording import pulumi_config
 from workloads import (
     INTERNET,
@@ -146,15 +146,7 @@ class TestNetworks:
         assert [one.name for one in recording.of_type("Network")] == ["store"]
 
     def test_no_two_networks_of_the_whole_platform_share_an_address(self, deploy: Deploy) -> None:
-        everything = {
-            "credentials": "well-known",
-            "devTools": {"enabled": True},
-            "services": {"deploy": "all", "migrationCommand": ["migrate"]},
-            "frontends": {"deploy": "all"},
-            "gateway": {"enabled": True},
-            "monitoring": {"enabled": True},
-        }
-        found = deploy(everything).of_type("Network")
+        found = deploy(FULL_DOCKER).of_type("Network")
         ranges = [IPv4Network(one.inputs["ipamConfigs"][0]["subnet"]) for one in found]
         assert len(ranges) > 20
         assert not [(one, other) for one, other in combinations(ranges, 2) if one.overlaps(other)]

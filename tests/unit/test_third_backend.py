@@ -23,7 +23,7 @@ from recording.recorder import Recording, record
 from settings.backend import Backend, Images, Kubernetes
 from settings.ports import published_ports
 from tests.unit import memory_backend
-from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, deploy_platform
+from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy, deploy_platform
 from tests.unit.kubernetes_recording import CLUSTER
 from tests.unit.memory_backend import MemoryBackend
 from tests.unit.mistakes import assert_refused, parsed, refused_keys
@@ -45,11 +45,21 @@ def test_it_is_written_with_what_every_backend_may_import() -> None:
     assert strays == {"__future__.annotations", "collections.abc.Iterable", "collections.abc.Sequence"}
 
 
-def test_it_runs_every_workload_that_docker_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def deployed() -> tuple[MemoryBackend, Recording[Any]]:
+    """The whole platform on the backend."""
     backend = MemoryBackend("dev")
-    monkeypatch.setattr(memory_backend, "create", lambda settings, stack: backend)
-    recording: Recording[Any] = deploy_platform(PLATFORM, PROVIDERS_SECRETS)
-    on_docker = deploy_platform(FULL_DOCKER, PROVIDERS_SECRETS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKENDS, "memory", memory_backend.ROW)
+        patch.setattr(memory_backend, "create", lambda settings, stack: backend)
+        return backend, deploy_platform(PLATFORM, PROVIDERS_SECRETS)
+
+
+def test_it_runs_every_workload_that_docker_runs(
+    deployed: tuple[MemoryBackend, Recording[Any]], deploy: Deploy
+) -> None:
+    backend, recording = deployed
+    on_docker = deploy(FULL_DOCKER)
     running = {one.name for one in on_docker.of_type("Container") if one.inputs.get("start", True)}
     assert running - {*backend.owners} == {"node-exporter"}
     assert {*backend.owners} <= running
@@ -58,8 +68,10 @@ def test_it_runs_every_workload_that_docker_runs(monkeypatch: pytest.MonkeyPatch
     assert providers == {"pti-calendar", "pulumi", "tls"}
 
 
-def test_its_own_names_are_those_of_the_outputs_and_the_configuration() -> None:
-    outputs = deploy_platform(PLATFORM, PROVIDERS_SECRETS).exports
+def test_its_own_names_are_those_of_the_outputs_and_the_configuration(
+    deployed: tuple[MemoryBackend, Recording[Any]],
+) -> None:
+    outputs = deployed[1].exports
     assert outputs["postgres"]["host"] == "postgres.pti.local"
     assert outputs["monitoring"]["prometheus"] == "http://prometheus.pti.local:9090"
 
