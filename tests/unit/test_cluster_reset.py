@@ -13,7 +13,7 @@ def test_a_reset_deletes_objects_and_volumes_and_keeps_loaded_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(node, "ROOT", tmp_path)
-    monkeypatch.setattr(node, "end_node", lambda: None)
+    monkeypatch.setattr(node, "stop_node", lambda: None)
     monkeypatch.setattr(containers, "IMAGES", tmp_path / "containerd")
     for file in ("etcd/member/db", "volume-images/pv-0", "conf/admin.kubeconfig", "containerd/blobs/layer"):
         (tmp_path / file).parent.mkdir(parents=True)

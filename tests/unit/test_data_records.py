@@ -226,7 +226,7 @@ class KnownVolumes(Engine):
             raise EngineError("no engine")
         return {"Name": name, "Labels": {"pti-calendar.stack": self.stack}} if name in self.volumes else None
 
-    def record_program(self, *arguments: str, timeout_s: int = 60) -> str:
+    def run(self, *arguments: str, timeout_s: int = 60) -> str:
         """Handle only the command that creates volumes."""
         assert arguments[:2] == ("volume", "create")
         self.volumes.append(arguments[-1])
