@@ -59,8 +59,8 @@ class Port:
     publish: int | None = None
     """Port published outside the platform; None publishes nothing.
 
-    Docker binds it on the host, at the address of the backend's settings. On Kubernetes only `public` ports are open to
-    the outside; `kubectl port-forward` reaches the others, with any local port.
+    A backend with host ports binds it on the host. A cluster opens only `public` ports; `Addressing.forward` reaches
+    the others.
     """
 
     public: bool = False

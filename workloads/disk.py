@@ -48,7 +48,7 @@ class Volume:
     name: str
     mount: str
     size_gib: int = 1
-    """Requested size. On Docker, volumes share the engine's disk."""
+    """Requested size. Volumes that share one disk aren't limited to it."""
 
     fixed: tuple[Fixed, ...] = ()
     """Settings that must stay as they are while the volume exists, each key once."""

@@ -1,4 +1,4 @@
-"""PostgreSQL on several nodes, managed by the CloudNativePG operator."""
+"""PostgreSQL on several nodes, managed by an operator (`Capability.POSTGRES_OPERATOR`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METRICS_PORT = 9187
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresCluster:
-    """A primary and its replicas with automatic failover, managed by CloudNativePG."""
+    """A primary and its replicas with automatic failover, managed by the operator."""
 
     name: str
     image: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -376,3 +377,13 @@ def test_every_component_is_found() -> None:
     assert COMPONENTS.keys() == {
         *("Platform", "DataLayer", "DevTools", "Credentials", "Microservice", "Frontend", "Gateway", "Monitoring"),
     }
+
+
+def test_the_workload_model_has_no_term_of_one_backend() -> None:
+    terms = "Docker|Kubernetes|[Kk]ubelets?|Ingress|cert-manager|CloudNativePG|Deployment|StatefulSet|ConfigMap|CronJob"
+    found = {
+        f"{path.name}: {term}"
+        for path in (ROOT / "workloads").glob("*.py")
+        for term in re.findall(rf"\b(?:{terms})\b", path.read_text())
+    }
+    assert found == set()
