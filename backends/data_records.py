@@ -111,7 +111,7 @@ class DataRecords:
     async def _check_settings(self, hook: pulumi.ResourceHookArgs) -> None:
         refused = []
         for one in _differences(_input(hook.old_inputs), _input(hook.new_inputs)):
-            what = f"'{one.holder}' of this stack holds data"
+            what = f"'{one.holder}' of this stack contains data"
             if one.key == SIZE_KEY and float(one.new) < float(one.old):
                 sizes = f"from {float(one.old):g} to {float(one.new):g} GiB"
                 refused.append(

@@ -25,7 +25,7 @@ def required(offered: Offered | None, what: str, kind: str, capability: Capabili
     """
     if offered is None:
         _refuse(what, kind, capability)
-        raise WorkloadError(f"{what} is not supported, although the table says that backend {kind!r} offers it")
+        raise WorkloadError(f"{what} is not supported, although backend {kind!r} offers it by its capabilities")
     return offered
 
 

@@ -42,9 +42,11 @@ Figures = dict[str, list[float]]
 
 def main() -> int:
     """Print the times and ratios. Exit code 1 if no cluster can be started."""
-    parser = argparse.ArgumentParser(description="Times the prod stack's objects beside two floors, on a cluster.")
+    parser = argparse.ArgumentParser(
+        description="Times the creation of the prod stack's objects on a cluster, with two baselines."
+    )
     parser.add_argument("--repetitions", type=int, default=3, help="of each (default: %(default)s)")
-    parser.add_argument("--namespace", default="pti-benchmark", help="made and deleted (default: %(default)s)")
+    parser.add_argument("--namespace", default="pti-benchmark", help="created and deleted (default: %(default)s)")
     wanted = parser.parse_args()
     if reason := cluster.why_unavailable():
         print(reason, file=sys.stderr)
@@ -52,7 +54,7 @@ def main() -> int:
     place = cluster.up()
     taken = place.kubectl("get", "namespace", wanted.namespace, "--ignore-not-found", "--output=name")
     if taken.strip():
-        print(f"{taken.strip()} is there already: delete it, or name another with --namespace", file=sys.stderr)
+        print(f"{taken.strip()} already exists: delete it, or choose another with --namespace", file=sys.stderr)
         return 1
     own_place = {"namespace": wanted.namespace, "storageClass": NO_STORAGE}
     configuration = merged(prod(place), {"kubernetes": own_place})

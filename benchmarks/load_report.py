@@ -64,7 +64,9 @@ def show_requests(samples: Sequence[Sample], windows: Sequence[Window], per_seco
     print(
         f"{len(samples)} requests, {per_second:g} per second, {workers} in flight at most; {late} sent over 100 ms late"
     )
-    print("Latencies of what went well, from the scheduled moment to the end of the answer, TLS handshake included.")
+    print(
+        "Latencies of successful requests, from the scheduled time to the end of the response, with the TLS handshake."
+    )
     for window in windows:
         found = window.of(samples)
         title = f"{window.killed} killed" if window.killed else "undisturbed"
@@ -100,7 +102,7 @@ def show_events(events: Events) -> None:
 
 def show_restarted(workloads: Sequence[str]) -> None:
     """Return the containers that exited without being killed."""
-    print(f"started anew without having been killed: {', '.join(workloads) or 'none'}")
+    print(f"restarted without being killed: {', '.join(workloads) or 'none'}")
 
 
 def _row(name: str, samples: Sequence[Sample]) -> None:

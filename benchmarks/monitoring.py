@@ -106,8 +106,8 @@ class Cost:
 ROWS: dict[str, Callable[[Cost], float]] = {
     "targets": lambda cost: cost.targets,
     "series": lambda cost: cost.series,
-    "samples of one look at everything": lambda cost: cost.scraped,
-    "slowest look at one target, ms": lambda cost: cost.slowest_s * 1000,
+    "samples of one scrape of all targets": lambda cost: cost.scraped,
+    "slowest scrape of one target, ms": lambda cost: cost.slowest_s * 1000,
     "one evaluation of all rules, ms": lambda cost: cost.rules_s * 1000,
     "memory of all containers, MiB": lambda cost: sum(cost.memory_mib.values()),
     "memory of Prometheus, MiB": lambda cost: cost.memory_mib["prometheus"],
@@ -125,9 +125,9 @@ ROWS: dict[str, Callable[[Cost], float]] = {
 
 def main() -> int:
     """Print the table. Exit code 1 if an image is missing."""
-    parser = argparse.ArgumentParser(description="Measures what monitoring costs with few and with many services.")
+    parser = argparse.ArgumentParser(description="Measures the cost of monitoring with few and with many services.")
     parser.add_argument("--services", type=int, nargs="+", default=[7, 70], metavar="N", help="how many")
-    parser.add_argument("--seconds", type=float, default=75, help="how long it is watched (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=75, help="measurement time in seconds (default: %(default)s)")
     wanted = parser.parse_args()
     if min(wanted.services) < len(SERVICES):
         parser.error(f"at least {len(SERVICES)} services: the platform's own")

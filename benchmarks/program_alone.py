@@ -25,7 +25,7 @@ from operations.project import ROOT
 def main() -> None:
     """Print the figures; with `--profile` also where the time was spent (which makes the figures slower)."""
     parser = argparse.ArgumentParser(description="Evaluates the prod stack's program without an engine.")
-    parser.add_argument("--profile", action="store_true", help="also show where the time goes")
+    parser.add_argument("--profile", action="store_true", help="also show where the time is spent")
     profiled = parser.parse_args().profile
     replace_catalog()
     profile = cProfile.Profile()

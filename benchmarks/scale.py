@@ -74,7 +74,9 @@ class Point:
 
 def main() -> int:
     """Print a row per number of services; return exit code 1 if one takes too long or fails."""
-    parser = argparse.ArgumentParser(description="Times previews of the prod stack with ever more services.")
+    parser = argparse.ArgumentParser(
+        description="Times previews of the prod stack with increasing numbers of services."
+    )
     parser.add_argument("--services", type=int, nargs="+", default=[7, 70, 700], metavar="N", help="how many")
     parser.add_argument("--timeout", type=int, default=900, help="seconds for each measurement (default: %(default)s)")
     parser.add_argument("--alone", action="store_true", help="the program without the engine, no preview")

@@ -117,7 +117,7 @@ BACKENDS: dict[str, BackendRow] = {
             Capability.HOST_GATEWAY: "a cluster can't reach a developer's machine",
             Capability.HOST_PORTS: "a cluster binds no ports of a host",
             Capability.HOST_METRICS: "the nodes don't belong to the stack",
-            Capability.KNOWN_PASSWORDS: "other people reach a cluster",
+            Capability.KNOWN_PASSWORDS: "other people can reach a cluster",
             Capability.TOOLS_WITHOUT_LOGIN: "the tools have no user accounts",
         },
     ),

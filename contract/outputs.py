@@ -22,7 +22,7 @@ from contract.record import ContractError, Record, Variable, described
 CONTRACT_VERSION = 1
 """Increases when an output changes its meaning, type or name, or is removed. A new output doesn't change it."""
 
-HOST = "Host name or address for people and programs beside the platform: of the host, or in the cluster."
+HOST = "Host name or address for users and programs outside the platform: of the host, or in the cluster."
 PORT = "TCP port on that host."
 
 Secret = TypeVar("Secret")
@@ -68,7 +68,7 @@ class Postgres(StoreOutput):
     )
     admin_role: str = described("Superuser that creates databases and roles.")
     backup_role: str = described("Role that reads every row of every tenant, for dumps.")
-    databases: Mapping[str, Database] = described("Service name (`user`, `planning`, …) to its database.")
+    databases: Mapping[str, Database] = described("Database of each service, by service name (`user`, `planning`, …).")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +115,8 @@ class Gateway(Record):
     """URLs for the platform's users; null and empty if the stack runs without a gateway."""
 
     api: str | None = described("URL of the API, without a path.")
-    services: Mapping[str, str] = described("Service name to the base URL of its paths.")
-    frontends: Mapping[str, str] = described("Front end name to its URL.")
+    services: Mapping[str, str] = described("Base URL of each service's paths, by service name.")
+    frontends: Mapping[str, str] = described("URL of each front end, by name.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ class Credentials(Record, Generic[Secret]):
     """The secret values."""
 
     postgres: Mapping[str, Secret] = described(
-        "PostgreSQL role to its password, for every role that may log in.",
+        "Password of every PostgreSQL role that may log in, by role.",
         variable=Variable(
             "DATABASE_PASSWORD", "every service", key=lambda postgres, service: postgres.databases[service].app_role
         ),
@@ -165,7 +165,7 @@ class StackOutputs(Record, Generic[Secret]):
     redis: Redis = described("Redis.")
     kafka: Kafka = described("Kafka.")
     tools: Tools = described("The web tools.")
-    gateway: Gateway = described("The way in.")
+    gateway: Gateway = described("The gateway.")
     monitoring: Monitoring = described("URLs of the monitoring servers.")
     credentials: Credentials[Secret] = described("The secret values.", secret=True)
 
@@ -187,6 +187,6 @@ class StackOutputs(Record, Generic[Secret]):
             stated = "name no version" if version is None else f"are version {version}"
             raise ContractError(
                 f"the stack's outputs {stated} of the contract and this code reads version "
-                f"{CONTRACT_VERSION}: take the contract folder from the commit that the stack was deployed from"
+                f"{CONTRACT_VERSION}: use the contract folder of the commit from which the stack was deployed"
             )
         return super().parse(outputs)  # type: ignore[return-value]

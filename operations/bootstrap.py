@@ -49,7 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Sets this machine up for the project.")
     parser.add_argument("--engine", action="store_true", help="require a running Docker engine")
     parser.add_argument("--pulumi", action="store_true", help="also install Pulumi, its plugins and a state")
-    parser.add_argument("--development", action="store_true", help="also install what lint and tests need")
+    parser.add_argument("--development", action="store_true", help="also install the requirements of lint and tests")
     options = parser.parse_args()
     try:
         check_python()
@@ -89,7 +89,7 @@ def check_engine() -> None:
     asked = _run(["docker", "--host", Engine().address, "version", "--format", "{{.Server.Version}}"])
     if asked.returncode:
         raise OperationError(
-            f"The Docker engine doesn't answer:\n  {asked.stderr.strip()}\nStart it (Docker Desktop, or: sudo "
+            f"The Docker engine doesn't respond:\n  {asked.stderr.strip()}\nStart it (Docker Desktop, or: sudo "
             "systemctl start docker), make sure 'docker ps' works for your user, and run this again.\nIf your engine "
             "listens elsewhere, set DOCKER_HOST to its address ('docker context ls' shows it)."
         )
@@ -103,7 +103,7 @@ def check_installer() -> None:
         raise OperationError(
             f"Pulumi {PULUMI_VERSION} is not installed and its installer is unreachable:\n  {INSTALLER_URL}: {error}\n"
             "Allow that address, or install Pulumi another way (https://www.pulumi.com/docs/install/) so that "
-            f"'pulumi version' answers, and run this again.\n{NO_PULUMI_HINT}"
+            f"'pulumi version' works, and run this again.\n{NO_PULUMI_HINT}"
         ) from None
 
 

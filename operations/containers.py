@@ -51,7 +51,7 @@ def why_unreachable(stack: str) -> str | None:
     try:
         _engine(stack).run("version", "--format", "{{.Server.Version}}")
     except EngineError as error:
-        return f"No Docker engine answers {location(stack)}:\n  {error}"
+        return f"No Docker engine responds {location(stack)}:\n  {error}"
     return None
 
 

@@ -26,7 +26,7 @@ def write(service: str, outputs: StackOutputs[str]) -> Path:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(
-            f"# The {service} service from an editor, against the running stack. Holds secrets; git ignores it.\n"
+            f"# The {service} service from an editor, against the running stack. Contains secrets; git ignores it.\n"
         )
         file.write(text)
     temporary.rename(path)

@@ -21,7 +21,7 @@ def wipe(name: str) -> int:
     for one in to_delete or ["(no volumes)"]:
         print(f"  {one}")
     try:
-        typed = input(f"Type the name of the stack to go on ({name}): ")
+        typed = input(f"Type the name of the stack to continue ({name}): ")
     except EOFError:
         typed = ""
     if typed.strip() != name:

@@ -72,7 +72,7 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
     receivers = settings.monitoring.receivers
     if settings.protect and settings.monitoring.enabled and not (receivers.notify_people or receivers.none):
         found["monitoring.receivers"] = Conflict(
-            "notifies nobody of alerts, although the stack has protect: true",
+            "has no receiver of alerts, although the stack has protect: true",
             "set webhook: true and the secret alertWebhookUrl, or email.to and email.smarthost; or set none: true, if "
             "nobody should be notified",
         )

@@ -22,7 +22,7 @@ POSTGRES_MONITOR = Credential(
 )
 GRAFANA = Credential("grafanaPassword", "GRAFANA_ADMIN_PASSWORD", "admin", "Grafana's user admin")
 ALERT_EMAIL = Credential(
-    "alertEmailPassword", "ALERT_EMAIL_PASSWORD", None, "the mail server that alerts go through", third_party=True
+    "alertEmailPassword", "ALERT_EMAIL_PASSWORD", None, "the mail server for alerts", third_party=True
 )
 ALERT_WEBHOOK = Credential(
     "alertWebhookUrl", "ALERT_WEBHOOK_URL", None, "the URL that alerts are sent to", third_party=True

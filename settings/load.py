@@ -109,7 +109,7 @@ def _misplaced_keys(own: Mapping[str, Any], secret: Collection[str]) -> Iterable
             yield _entry(
                 [key],
                 HIDDEN_VALUE,
-                "is encrypted, but holds plain settings",
+                "is encrypted, but contains plain settings",
                 f"store it unencrypted; the secrets are top-level keys: {', '.join(sorted(SECRET_KEYS))}",
             )
         elif key not in SECTIONS and key not in SECRET_KEYS:

@@ -22,8 +22,8 @@ class Hosting(Section):
     backend: Backend = Field(default_factory=Backend, description="Where the platform runs.")
     credentials: Literal["generated", "well-known"] = Field(
         "generated",
-        description="`generated`: a random value per credential, kept as a secret in the state; `well-known`: fixed "
-        "values that everybody knows (postgres / postgres, no Redis password), for a laptop. A credential that is "
+        description="`generated`: a random value per credential, kept as a secret in the state; `well-known`: fixed, "
+        "publicly known values (postgres / postgres, no Redis password), for a laptop. A credential that is "
         "set as a configuration secret takes precedence.",
     )
     protect: bool = Field(
@@ -34,7 +34,7 @@ class Hosting(Section):
     kubernetes: Kubernetes = Field(
         default_factory=Kubernetes, description="The cluster, for `backend.kind: kubernetes`."
     )
-    images: Images = Field(default_factory=Images, description="Where images come from.")
+    images: Images = Field(default_factory=Images, description="Registry of the images.")
 
 
 class Settings(Stores, Hosting):

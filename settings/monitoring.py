@@ -126,8 +126,8 @@ class Receivers(Section):
 
     none: bool = Field(
         False,
-        description="Whether nobody is notified on purpose; alerts are then only visible in Alertmanager. A stack with "
-        "`protect` needs a receiver or this.",
+        description="Whether the stack has no receiver on purpose; alerts are then only visible in Alertmanager. A "
+        "stack with `protect` needs a receiver or this.",
     )
     email: Email = Field(default_factory=Email, description="Notification by e-mail.")
     webhook: bool = Field(False, description="Whether alerts are sent to the URL in the secret `alertWebhookUrl`.")

@@ -94,7 +94,7 @@ def _fix(key: str, value: Any, *, is_set: bool) -> str:
     if value == {} or (is_set and not isinstance(value, Mapping)):
         return REMOVE
     if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
-        return f"in Pulumi.<stack>.yaml, move what is below the key to {key}"
+        return f"in Pulumi.<stack>.yaml, move the content of the key to {key}"
     text = shlex.quote(value if isinstance(value, str) else json.dumps(value))
     return f"pulumi config set --path '{key}' {text}; then {REMOVE}"
 

@@ -238,7 +238,7 @@ class Redis(StoreSettings):
         found |= _server_settings(self, but={"mode", "external"})
         _, tag = repository_and_tag(self.image)
         if re.match(r"[0-6](\D|$)", tag):
-            problem = "is older than Redis 7, which first limits the memory of its clients"
+            problem = "is older than Redis 7, the first version that limits the memory of its clients"
             found["image"] = Conflict(problem, set_to("redis:8.10.1"))
         needed_gib = -(-self.max_memory_mib * AOF_SIZE_FACTOR // 1024)
         if self.storage_gib < needed_gib:

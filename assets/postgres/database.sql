@@ -51,7 +51,7 @@ FROM pg_database WHERE datname = :'database' AND datdba <> to_regrole(quote_iden
 \gexec
 
 SELECT format('ALTER DATABASE %I RESET app.tenant_id', datname),
-    format('SELECT %L', format('database %s: has no tenant by default any more', datname))
+    format('SELECT %L', format('database %s: no longer has a default tenant', datname))
 FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0, unnest(setconfig) AS setting
 WHERE datname = :'database' AND setting LIKE 'app.tenant_id=%'
 \gexec
@@ -67,7 +67,7 @@ WHERE NOT EXISTS (
 -- Nothing for PUBLIC, only CONNECT for this service's roles, nothing for other services' roles. A grant to an
 -- operator's own role (for a report, for example) stays.
 SELECT format('REVOKE %s ON DATABASE %I FROM %s', acl.privilege_type, datname, who),
-    format('SELECT %L', format('database %s: %s taken from %s', datname, acl.privilege_type, who))
+    format('SELECT %L', format('database %s: %s revoked from %s', datname, acl.privilege_type, who))
 FROM pg_database d, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS acl
     LEFT JOIN pg_roles r ON r.oid = acl.grantee, coalesce(quote_ident(r.rolname), 'PUBLIC') AS who
 WHERE datname = :'database' AND (

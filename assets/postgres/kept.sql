@@ -5,6 +5,6 @@ FROM pg_database
 WHERE datdba = to_regrole(quote_ident(datname || '_owner')) AND datname <> ALL (string_to_array(:'databases', ' '))
 ORDER BY datname;
 
-SELECT format('role %s: no password file, kept with the password it has', rolname)
+SELECT format('role %s: no password file, password unchanged', rolname)
 FROM pg_roles
 WHERE rolname = :'monitor' AND NOT :with_monitor;

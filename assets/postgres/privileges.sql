@@ -31,7 +31,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT USAGE ON SCHEMAS TO :"app";
 -- Revoke additional privileges on existing tables (from a migration's GRANT ALL, for example). Grant nothing: a
 -- migration may have revoked UPDATE and DELETE from the application role on purpose, for an append-only table.
 SELECT format('REVOKE %s ON %s FROM %s', acl.privilege_type, c.oid::regclass, who),
-    format('SELECT %L', format('database %s: %s on %s taken from %s', current_database(), acl.privilege_type,
+    format('SELECT %L', format('database %s: %s on %s revoked from %s', current_database(), acl.privilege_type,
         c.oid::regclass, who))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) AS acl,
     coalesce(nullif(acl.grantee, 0)::regrole::text, 'PUBLIC') AS who

@@ -45,7 +45,7 @@ WHERE EXISTS (SELECT FROM pg_settings s WHERE s.name = wanted.name)
 
 SELECT format('ALTER ROLE %I IN DATABASE %I RESET %I', rolname, datname, split_part(setting, '=', 1)),
     format('SELECT %L',
-        format('role %s: its own %s in database %s is gone', rolname, split_part(setting, '=', 1), datname))
+        format('role %s: its own %s in database %s was reset', rolname, split_part(setting, '=', 1), datname))
 FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole JOIN pg_database d ON d.oid = s.setdatabase,
     unnest(setconfig) AS setting
 WHERE rolname = :'role' AND split_part(setting, '=', 1) IN (
@@ -55,7 +55,7 @@ ORDER BY datname, setting
 
 -- A role may change its own defaults: a default tenant would apply to every later session.
 SELECT DISTINCT format('ALTER ROLE %I %s RESET app.tenant_id', rolname, 'IN DATABASE ' || quote_ident(datname)),
-    format('SELECT %L', format('role %s: has no tenant by default any more', rolname))
+    format('SELECT %L', format('role %s: no longer has a default tenant', rolname))
 FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase,
     unnest(setconfig) AS setting
 WHERE rolname = :'role' AND setting LIKE 'app.tenant_id=%'
@@ -63,7 +63,7 @@ WHERE rolname = :'role' AND setting LIKE 'app.tenant_id=%'
 
 -- Uses jsonb because the two options are columns only since PostgreSQL 16; in older versions they are null here.
 SELECT format('REVOKE %I FROM %I GRANTED BY %I CASCADE', g.rolname, m.rolname, b.rolname),
-    format('SELECT %L', format('role %s: no longer the member of %s that it was', m.rolname, g.rolname))
+    format('SELECT %L', format('role %s: no longer a member of %s', m.rolname, g.rolname))
 FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
     JOIN pg_roles b ON b.oid = a.grantor
 WHERE m.rolname = :'role'

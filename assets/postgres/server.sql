@@ -11,7 +11,7 @@ BEGIN
         RAISE EXCEPTION 'PostgreSQL 15 or newer is needed (views with security_invoker), this is %',
             current_setting('server_version');
     ELSIF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-        RAISE EXCEPTION 'the administrator % is no superuser: an event trigger needs one', current_user;
+        RAISE EXCEPTION 'the administrator % is not a superuser, which the event trigger requires', current_user;
     END IF;
 END
 $$;

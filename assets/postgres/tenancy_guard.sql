@@ -121,13 +121,13 @@ WHERE NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'tenancy_guard')
 ALTER EVENT TRIGGER tenancy_guard DISABLE;
 
 SELECT format('SELECT %L FROM tenancy.protect(%L)',
-    format('database %s: table %s was not isolated, now it is', current_database(), relation), relation)
+    format('database %s: table %s is now isolated', current_database(), relation), relation)
 FROM tenancy.tables() WHERE isolable AND NOT isolated ORDER BY relation::text
 \gexec
 
 SELECT format('ALTER VIEW %s SET (security_invoker = true)', relation),
     format('SELECT %L',
-        format('database %s: view %s was not security_invoker, now it is', current_database(), relation))
+        format('database %s: view %s is now security_invoker', current_database(), relation))
 FROM tenancy.views() WHERE NOT materialised AND NOT security_invoker ORDER BY relation::text
 \gexec
 

@@ -29,7 +29,7 @@ readiness=$1 readiness_s=$2 liveness=$3 liveness_s=$4 allowed=$5 startup_s=$6
 failures=/dev/shm/liveness-failures first_check=/dev/shm/liveness-first-check
 
 restart() {
-    echo "not alive $1: killed, to be started anew" > /proc/1/fd/2
+    echo "not alive $1: killed for a restart" > /proc/1/fd/2
     kill -KILL -1
 }
 

@@ -34,10 +34,11 @@ def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, addre
         return
     message = "\n".join(
         [
-            "Host ports of this stack are in use by something else; nothing has been changed.",
+            "Host ports of this stack are used by other programs; nothing has been changed.",
             *(
-                f"  {address}:{port}: stop what holds it (ss -ltnp 'sport = :{port}'), or take another port: "
-                f"pulumi config set --path 'pti-calendar:{key}' {port + 10_000 if port < 50_000 else port - 10_000}"
+                f"  {address}:{port}: stop the process that uses it (ss -ltnp 'sport = :{port}'), "
+                f"or set another port: pulumi config set --path 'pti-calendar:{key}' "
+                f"{port + 10_000 if port < 50_000 else port - 10_000}"
                 for key, port in taken
             ),
         ]

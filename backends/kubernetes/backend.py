@@ -55,8 +55,8 @@ from workloads import (
 )
 
 NO_KUBECTL_WARNING = (
-    "kubectl isn't on PATH, and an update needs it: to wait for rollouts, and to find out whose objects are there. "
-    "This preview takes over nothing."
+    "kubectl isn't on PATH. An update needs it to wait for rollouts and to check who owns existing objects. "
+    "This preview adopts no objects."
 )
 
 
@@ -118,7 +118,7 @@ class KubernetesBackend:
             if not self._registrar.adopts_existing:
                 if not pulumi.runtime.is_dry_run():
                     raise ClusterUnreachable(
-                        f"{kubectl.NOT_INSTALLED}\nAn update waits for its rollouts with it. Nothing has been changed."
+                        f"{kubectl.NOT_INSTALLED}\nAn update needs it to wait for rollouts. Nothing has been changed."
                     )
                 pulumi.log.warn(NO_KUBECTL_WARNING)
             return

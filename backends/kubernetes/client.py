@@ -52,13 +52,13 @@ def obstacle(settings: Kubernetes) -> str | None:
     cluster = _by_name(found, "clusters", "cluster").get(str(contexts[settings.context].get("cluster")), {})
     server = cluster.get("server")
     if not isinstance(server, str) or not urlsplit(server).hostname:
-        return f"{KUBECONFIG}: context {settings.context!r} of {settings.kubeconfig} leads to no cluster with a server"
+        return f"{KUBECONFIG}: context {settings.context!r} of {settings.kubeconfig} has no cluster with a server"
     reason = _refusal(cluster.get("proxy-url") or server, settings.connect_timeout_s)
     if reason is None:
         return None
     return (
         f"The Kubernetes cluster at {server} can't be reached ({reason}; kubeconfig {settings.kubeconfig}, context "
-        f"{settings.context}). Look whether it runs and whether this machine has a way to it, such as a VPN: "
+        f"{settings.context}). Check whether it runs and whether this machine can reach it, for example over a VPN: "
         f"kubectl --kubeconfig {settings.kubeconfig} --context {settings.context} get --raw /readyz"
     )
 
@@ -97,7 +97,7 @@ def _refusal(url: str, timeout_s: int) -> str | None:
                 _begin_tls(connection, address.hostname)
             return None
     except TimeoutError:
-        return f"no answer within {timeout_s} s"
+        return f"no response within {timeout_s} s"
     except (ConnectionResetError, ssl.SSLEOFError):
         return "it closes the connection"
     except ssl.SSLError:

@@ -24,8 +24,8 @@ def files(workload: Workload, file_set: FileSet) -> Manifest:
     known = sum(len(content.encode()) for content in file_set.files.values() if isinstance(content, str))
     if known > MAX_BYTES:
         raise WorkloadError(
-            f"workload {workload.name!r}: the files of {file_set.name!r} take {known} bytes, and one ConfigMap or "
-            f"Secret holds {MAX_BYTES}; split them into several file sets"
+            f"workload {workload.name!r}: the files of {file_set.name!r} have {known} bytes, but one ConfigMap or "
+            f"Secret can contain {MAX_BYTES}; split them into several file sets"
         )
     its = labels.of(workload)
     if file_set.secret:

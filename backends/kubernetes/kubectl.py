@@ -11,7 +11,7 @@ from settings.backend import Kubernetes
 REQUEST_TIMEOUT_S = 10
 
 NOT_INSTALLED = (
-    "The 'kubectl' command is missing. Install one of the cluster's minor version, or one beside it: "
+    "The 'kubectl' command is missing. Install the cluster's minor version, or an adjacent one: "
     "https://kubernetes.io/docs/tasks/tools/"
 )
 

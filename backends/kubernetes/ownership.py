@@ -119,7 +119,7 @@ class Ownership:
             ]
         )
         return (
-            f"The {kind} {name!r} is in the cluster already and belongs to {owner}. It has not been changed. Give "
+            f"The {kind} {name!r} already exists and belongs to {owner}. It has not been changed. Give "
             "this stack its own namespace (kubernetes.namespace), or remove the object. If it is meant for this stack, "
             f"label it, and the next update adopts it: {hand_over}"
         )
@@ -138,7 +138,7 @@ def foreign_owner(found: Labels, instance: str, *, retain: bool) -> str | None:
         return None
     if labels.lacks_instance(found):
         return "a stack of an earlier release, which doesn't record its name"
-    return "nobody that its labels name"
+    return "an unknown owner, because its labels name none"
 
 
 def _kubectl_resource(kind: str, api_version: str) -> str:

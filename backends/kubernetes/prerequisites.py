@@ -63,7 +63,7 @@ class Prerequisites:
         served = sorted(one for one in self._apis if one.startswith(f"{group}/"))
         state = f"it serves {', '.join(served)}" if served else "the CRD is missing"
         raise WorkloadError(
-            f"{owner} needs {manifest['kind']} of {api_version}, and the cluster has none ({state}). Install or "
+            f"{owner} needs {manifest['kind']} of {api_version}, but the cluster doesn't have it ({state}). Install or "
             f"upgrade {product} first."
         )
 
@@ -71,7 +71,7 @@ class Prerequisites:
         """Make sure that the cluster has a default storage class if claims don't set one.
 
         Args:
-            claims: names; those that are in the cluster already have their storage.
+            claims: names; existing ones already have their storage.
 
         Raises:
             WorkloadError: the cluster has no default one.
@@ -95,8 +95,8 @@ class Prerequisites:
         """Warn if the cluster has no metrics for the autoscaler."""
         if self._apis and not any(one.startswith(f"{METRICS}/") for one in self._apis):
             pulumi.log.warn(
-                f"{workload} has 'scaling', but the cluster doesn't serve {METRICS}: its autoscaler can't see the load "
-                "and leaves the number of replicas as it is. Install metrics-server: "
+                f"{workload} has 'scaling', but the cluster doesn't serve {METRICS}: its autoscaler can't measure the "
+                "load and doesn't change the number of replicas. Install metrics-server: "
                 "https://github.com/kubernetes-sigs/metrics-server"
             )
 

@@ -46,7 +46,7 @@ class Rollout:
     failure: str = ""
     """Why a Job has failed."""
 
-    summary: str = "the cluster hasn't taken it up"
+    summary: str = "the controller hasn't observed it yet"
     """For instance `1 of 2 replicas ready`."""
 
     pods: list[Object] = field(default_factory=list)
@@ -217,7 +217,9 @@ def _present(pods: list[Object]) -> list[Object]:
 def _leaving(pod: Object) -> Problem:
     """Return the problem that a pod is still terminating: its successor has the same name, so it can't start."""
     finalizers = ", ".join(pod["metadata"].get("finalizers", []))
-    message = f"kept by its finalizers ({finalizers})" if finalizers else "it hasn't ended, or its node doesn't answer"
+    message = (
+        f"kept by its finalizers ({finalizers})" if finalizers else "it hasn't terminated, or its node doesn't respond"
+    )
     return Problem(f"pod {pod['metadata']['name']}", "deletion", "Terminating", message, is_expected=True)
 
 

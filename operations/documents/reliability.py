@@ -13,7 +13,7 @@ from operations.project import ROOT
 FAILURES_PATH = Path("docs/failures.json")
 PAGE_PATH = Path("docs/reliability.md")
 BEGIN_MARKER = "<!-- generated: failures -->"
-END_MARKER = "<!-- end of what is generated -->"
+END_MARKER = "<!-- end of the generated part -->"
 
 
 @dataclass(frozen=True)

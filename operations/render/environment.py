@@ -59,7 +59,9 @@ def read_secrets(path: Path, needed: Placeholders) -> dict[Credential, str]:
         # A PEM text ends with a line break, which may be missing before the closing quote.
         values[credential] = f"{value.strip()}\n" if credential in TLS_PAIR else value
     if mistakes:
-        raise OperationError("\n".join([f"{path} can't fill the secrets; nothing has been written.", *mistakes]))
+        raise OperationError(
+            "\n".join([f"the secrets in {path} are incomplete or invalid; nothing has been written.", *mistakes])
+        )
     return values
 
 

@@ -67,7 +67,7 @@ def _write_compose(settings: Settings, placeholders: Placeholders, stack: str, d
     (directory / EXAMPLE).write_text(
         needed.example(
             "The secrets of the rendered stack. Copy it to .env beside compose.yaml.",
-            "Letters, digits, '-' and '_' only: the values go into files of several formats as they are.",
+            "Letters, digits, '-' and '_' only: the values are inserted unchanged into files of several formats.",
             *_certificate_instructions(settings, needed),
         )
     )
@@ -91,7 +91,7 @@ def _write_manifests(settings: Settings, placeholders: Placeholders, stack: str,
     (directory / EXAMPLE).write_text(
         needed.example(
             "The secrets of the rendered stack. Copy it to .env beside this file, fill it in and render again.",
-            "A value with anything but letters, digits and -._ stands in single quotes.",
+            "A value with anything but letters, digits and -._ must be in single quotes.",
             *_certificate_instructions(settings, needed),
         )
     )
@@ -108,7 +108,7 @@ def _certificate_instructions(settings: Settings, needed: Placeholders) -> list[
     if TLS_CERTIFICATE not in needed.by_credential:
         return []
     return [
-        "A self-signed certificate and its key; their texts go between single quotes, over several lines:",
+        "A self-signed certificate and its key; put their texts between single quotes, over several lines:",
         "  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -keyout tls.key "
         f"-out tls.crt -subj '/CN={settings.gateway.domain}' -addext 'subjectAltName=DNS:*.{settings.gateway.domain}'",
     ]
@@ -121,9 +121,9 @@ def _print_next_steps(
     kubectl = f"kubectl --kubeconfig {cluster.kubeconfig} --context {cluster.context}"
     jobs = [one.manifest["metadata"]["name"] for one in objects if one.manifest["kind"] == "Job"]
     named = " ".join(f"job/{name}" for name in jobs)
-    print(f"{shown}/ holds {len(objects)} objects in {', '.join(FOLDERS)}.")
+    print(f"{shown}/ contains {len(objects)} objects in {', '.join(FOLDERS)}.")
     if has_secrets:
-        print(f"The secrets come from {shown}/{ENVIRONMENT}: keep {shown}/secrets to yourself.")
+        print(f"The secrets come from {shown}/{ENVIRONMENT}: keep {shown}/secrets private.")
     else:
         print(
             f"The secrets are placeholders (REPLACE_WITH_…), so don't apply them. Fill them in: "

@@ -72,7 +72,7 @@ def started(
         )
         try:
             gateway = rows.Gateway(f"http://127.0.0.1:{proxy}", made.key)
-            until("the gateway answers", lambda: answers(gateway, process, folder / "log"))
+            until("the gateway responds", lambda: answers(gateway, process, folder / "log"))
             yield Running(gateway, admin)
         finally:
             process.terminate()

@@ -156,7 +156,7 @@ def test_defaults_that_a_role_changed_for_itself_are_restored(provisioned: Outco
         session.execute(f"ALTER ROLE {role} SET work_mem = '5MB'")
     assert task.run().lines_about(f"role {role}") == [
         f"role {role}: statement_timeout is now 20s",
-        f"role {role}: its own lock_timeout in database {database} is gone",
+        f"role {role}: its own lock_timeout in database {database} was reset",
     ]
     with task.connect(database, role) as session:
         found = [session.execute(f"SHOW {name}").fetchone() for name in ("statement_timeout", "lock_timeout")]

@@ -117,7 +117,7 @@ def test_a_killed_first_start_is_repeated_on_a_real_server(store: Container, tri
 
 
 def test_a_volume_that_held_data_gets_no_empty_cluster(kept: Container, tried: Tried) -> None:
-    notice = "it doesn't start; its log says how to start with an empty cluster on purpose"
+    notice = "it doesn't start; its log describes how to start with an empty cluster"
     tried.failure("PostgreSQL's volume has lost its data directory", on="PostgreSQL", notice=notice)
     shutil.rmtree(kept.data)
     said = kept.refused()

@@ -136,7 +136,7 @@ def test_the_monitor_exists_only_with_a_password(server: Server, installation: I
             task.connect(where, "pti_monitor").close()
 
         del task.passwords["pti_monitor"]
-        kept = "role pti_monitor: no password file, kept with the password it has"
+        kept = "role pti_monitor: no password file, password unchanged"
         assert task.run().lines_about("role pti_monitor") == [kept]
         admin.execute(f"REVOKE CONNECT ON DATABASE postgres, {database} FROM pti_monitor")
         admin.execute("DROP ROLE pti_monitor")
@@ -248,7 +248,9 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 def test_concurrent_runs_do_not_conflict(task: Task, database: str, tried: Tried) -> None:
-    tried.failure("Three provisioning tasks run at once", on="PostgreSQL", notice="nothing: they take turns")
+    tried.failure(
+        "Three provisioning tasks run at once", on="PostgreSQL", notice="nothing: they run one after the other"
+    )
     runs = [task.start() for _ in range(3)]
     for run in runs:
         output, errors = run.communicate(timeout=DEADLINE_S)
@@ -267,8 +269,8 @@ def test_the_next_run_completes_a_killed_one(task: Task, database: str, tried: T
     assert outcome.status == 0
     assert outcome.lines_about(f"database {database}:") == [
         f"database {database}: now belongs to {database}_owner",
-        f"database {database}: CONNECT taken from PUBLIC",
-        f"database {database}: TEMPORARY taken from PUBLIC",
+        f"database {database}: CONNECT revoked from PUBLIC",
+        f"database {database}: TEMPORARY revoked from PUBLIC",
         f"database {database}: {database}_app may connect",
         f"database {database}: {database}_migrator may connect",
         f"database {database}: {BACKUP} may connect",
@@ -299,8 +301,8 @@ def test_existing_tables_are_isolated(task: Task, database: str) -> None:
         admin.execute("CREATE TABLE old (tenant_id text)")
         admin.execute("INSERT INTO booking VALUES (%s, 'blue')", [TENANT])
     outcome = task.run()
-    assert f"database {database}: table public.booking was not isolated, now it is" in outcome.output
-    assert f"database {database}: view public.rooms was not security_invoker, now it is" in outcome.output
+    assert f"database {database}: table public.booking is now isolated" in outcome.output
+    assert f"database {database}: view public.rooms is now security_invoker" in outcome.output
     assert f"audit {database}: public.old: its column tenant_id of type text can't isolate it" in outcome.output
 
     with task.server.connect(database) as admin:
@@ -320,8 +322,8 @@ def test_weakened_tables_are_repaired(provisioned: Outcome, task: Task, database
         admin.execute("ALTER TABLE booking NO FORCE ROW LEVEL SECURITY")
         admin.execute("ALTER POLICY tenant_isolation ON guest USING (true)")
     assert task.run().lines_about(f"database {database}:", f"audit {database}:") == [
-        f"database {database}: table public.booking was not isolated, now it is",
-        f"database {database}: table public.guest was not isolated, now it is",
+        f"database {database}: table public.booking is now isolated",
+        f"database {database}: table public.guest is now isolated",
         f"audit {database}: no findings",
     ]
 
@@ -329,18 +331,18 @@ def test_weakened_tables_are_repaired(provisioned: Outcome, task: Task, database
 WIDENED = {
     "ALTER ROLE {0}_app SUPERUSER CREATEDB BYPASSRLS": "role {0}_app: now NOSUPERUSER NOCREATEDB NOBYPASSRLS",
     "ALTER ROLE {0}_owner LOGIN": "role {0}_owner: now NOLOGIN",
-    "GRANT {0}_owner TO {0}_app": "role {0}_app: no longer the member of {0}_owner that it was",
-    "ALTER ROLE {0}_app SET app.tenant_id = '{1}'": "role {0}_app: has no tenant by default any more",
+    "GRANT {0}_owner TO {0}_app": "role {0}_app: no longer a member of {0}_owner",
+    "ALTER ROLE {0}_app SET app.tenant_id = '{1}'": "role {0}_app: no longer has a default tenant",
     "ALTER ROLE {0}_migrator IN DATABASE {0} SET app.tenant_id = '{1}'": (
-        "role {0}_migrator: has no tenant by default any more"
+        "role {0}_migrator: no longer has a default tenant"
     ),
-    "ALTER DATABASE {0} SET app.tenant_id = '{1}'": "database {0}: has no tenant by default any more",
-    "GRANT TEMP ON DATABASE {0} TO {0}_app": "database {0}: TEMPORARY taken from {0}_app",
-    "GRANT CONNECT ON DATABASE {0} TO PUBLIC": "database {0}: CONNECT taken from PUBLIC",
-    "GRANT CONNECT ON DATABASE {0} TO pti_user_app": "database {0}: CONNECT taken from pti_user_app",
+    "ALTER DATABASE {0} SET app.tenant_id = '{1}'": "database {0}: no longer has a default tenant",
+    "GRANT TEMP ON DATABASE {0} TO {0}_app": "database {0}: TEMPORARY revoked from {0}_app",
+    "GRANT CONNECT ON DATABASE {0} TO PUBLIC": "database {0}: CONNECT revoked from PUBLIC",
+    "GRANT CONNECT ON DATABASE {0} TO pti_user_app": "database {0}: CONNECT revoked from pti_user_app",
     "GRANT CREATE ON SCHEMA public TO {0}_app": "database {0}: {0}_app may no longer create in schema public",
     "GRANT CREATE ON SCHEMA public TO PUBLIC": "database {0}: PUBLIC may no longer create in schema public",
-    "GRANT TRUNCATE ON booking TO {0}_app": "database {0}: TRUNCATE on public.booking taken from {0}_app",
+    "GRANT TRUNCATE ON booking TO {0}_app": "database {0}: TRUNCATE on public.booking revoked from {0}_app",
 }
 
 
@@ -581,4 +583,4 @@ def test_an_administrator_that_is_not_a_superuser_is_refused(platform: Task, tas
     task.environment = {"PGUSER": BACKUP, "PGPASSWORD_FILE": str(task.secret("backup", task.passwords[BACKUP]))}
     outcome = task.run()
     assert outcome.status == 1
-    assert f"the administrator {BACKUP} is no superuser" in outcome.errors
+    assert f"the administrator {BACKUP} is not a superuser" in outcome.errors

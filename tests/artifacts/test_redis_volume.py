@@ -110,7 +110,7 @@ def test_data_at_both_places_is_refused_and_not_changed(redis: Make, volume: Pat
 
 
 def test_without_its_log_a_volume_that_held_data_is_not_started_empty(redis: Make, volume: Path, tried: Tried) -> None:
-    notice = "it doesn't start; its log says how to start empty on purpose"
+    notice = "it doesn't start; its log describes how to start empty"
     tried.failure("Redis' volume has lost its data", on="Redis", notice=notice)
     server = filled(redis, volume)
     away = volume.parent / f"{volume.name}-away"
@@ -125,7 +125,7 @@ def test_without_its_log_a_volume_that_held_data_is_not_started_empty(redis: Mak
         shutil.move(away, server.data)
     server.start()
     assert server.ask("GET", "kept") == "yes"
-    tried.lost("nothing: after restoring the volume, the data is there")
+    tried.lost("nothing: after the volume is restored, the data is there")
 
 
 def test_a_volume_that_only_lacks_its_log_is_not_started_empty(redis: Make, volume: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_recovery_reports_its_progress(redis: Make, volume: Path) -> None:
     # Microseconds per key: some ten seconds in all, for which no test waits.
     slow = redis(volume, extra="key-load-delay 500")
     slow.launch()
-    until("it answers", lambda: "recovering: " in slow.ready()[1])
+    until("it responds", lambda: "recovering: " in slow.ready()[1])
     code, output = slow.ready()
     assert code != 0
     assert output.endswith(" %\n")

@@ -74,7 +74,7 @@ class FullStack(PulumiStack):
         # Process 1 is the engine's init process, which exits with the status of its child. `docker kill` would count as
         # a manual stop, after which the engine doesn't restart the container.
         docker("exec", before["Id"], "sh", "-c", "kill -9 -1", check=False)
-        until(f"{workload} is started anew", lambda: self.restarts(workload) > before["RestartCount"])
+        until(f"{workload} has restarted", lambda: self.restarts(workload) > before["RestartCount"])
 
     @contextmanager
     def without(self, *workloads: str) -> Iterator[None]:

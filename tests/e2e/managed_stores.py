@@ -148,9 +148,9 @@ def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[Ma
             USER=USER,
             PASSWORD=passwords["kafkaPassword"],
         )
-        until("PostgreSQL answers", lambda: _answers(f"{mark}-postgres", address, postgres, tls=True))
-        until("Redis answers", lambda: _answers(f"{mark}-redis", address, redis, tls=False))
-        until("Kafka answers", lambda: _answers(f"{mark}-kafka", address, kafka, tls=True))
+        until("PostgreSQL responds", lambda: _answers(f"{mark}-postgres", address, postgres, tls=True))
+        until("Redis responds", lambda: _answers(f"{mark}-redis", address, redis, tls=False))
+        until("Kafka responds", lambda: _answers(f"{mark}-kafka", address, kafka, tls=True))
         yield ManagedStores(
             address=address,
             postgres_port=postgres,

@@ -221,7 +221,7 @@ class Platform:
         answers = [self.listed(tenant) for _ in range(2)]
         assert [(one.status, one.headers["X-Cache"]) for one in answers] == [(200, "miss"), (200, "hit")]
         assert [[row["id"] for row in one.json] for one in answers] == [[booked.json["id"]]] * 2
-        until("the event has come back from Kafka", lambda: self.events(tenant) >= 1)
+        until("the event has been consumed from Kafka", lambda: self.events(tenant) >= 1)
 
     def events(self, tenant: uuid.UUID, service: str | None = None) -> int:
         """Return the number of the tenant's bookings that a service has read back from Kafka."""
@@ -360,7 +360,7 @@ class Platform:
     def seconds_until_recovered(self, deadline_s: float = DEADLINE_S) -> float:
         """Measure the time until every service books, lists and receives events, and every front end answers."""
         began = time.monotonic()
-        until("the platform is well again", self._works, deadline_s)
+        until("the platform has recovered", self._works, deadline_s)
         return time.monotonic() - began
 
     def _works(self) -> bool:
@@ -372,7 +372,7 @@ class Platform:
                 return False
             for name in self.services:
                 # A lost event never arrives, so try again with another booking.
-                until("heard", lambda name=name: self.events(tenant, name) >= len(self.services), 5)  # type: ignore[misc]
+                until("the event is received", lambda name=name: self.events(tenant, name) >= len(self.services), 5)  # type: ignore[misc]
                 assert len(self.titles(tenant, name)) == 1
         except (OSError, HTTPException, AssertionError):
             return False

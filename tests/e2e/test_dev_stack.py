@@ -314,7 +314,7 @@ def test_a_concurrent_make_dev_is_refused(dev: DevStack) -> None:
         make.send(signal.SIGSTOP)
         second = dev.clone.run("make", "dev").failed()
         make.send(signal.SIGCONT)
-        until("the first has ended", lambda: make.process.poll() is not None)
+        until("the first one has ended", lambda: make.process.poll() is not None)
     assert "Another update of stack 'dev' runs" in second.output
     assert make.process.returncode == 0
 

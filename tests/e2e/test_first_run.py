@@ -61,7 +61,7 @@ def test_without_an_engine_it_fails_and_changes_nothing(clone: Clone) -> None:
     refused = clone.run("make", "dev", environment={"DOCKER_HOST": "unix:///nonexistent.sock"}).failed()
 
     what, remedy, *_ = one_message(refused)
-    assert what == "The Docker engine doesn't answer:"
+    assert what == "The Docker engine doesn't respond:"
     assert remedy.startswith("Start it (Docker Desktop, or: sudo systemctl start docker)")
     assert "/nonexistent.sock" in refused.output
     assert clone.files() == before

@@ -113,7 +113,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(full: Full, tmp_path: 
     assert full.platform.served_certificate() == ssl.PEM_cert_to_DER_cert((renewed / "tls.crt").read_text())
 
     docker(*change, COPY_CERTIFICATE_SCRIPT.format("kept"))
-    until("the certificate of before", lambda: full.platform.served_certificate() == before)
+    until("the previous certificate is served", lambda: full.platform.served_certificate() == before)
     assert full.stack.container("nginx")["State"]["StartedAt"] == container["State"]["StartedAt"]
 
 
@@ -173,12 +173,12 @@ def test_after_a_crash_under_load_the_platform_recovers_with_every_acknowledged_
     tried.failure(f"{workload} is killed (SIGKILL) under load", on="Docker", notice=notice)
     bookings = Bookings(full.platform)
     with Load(bookings.next, per_second=5, max_duration_s=300, workers=32) as load:
-        until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
-        with tried.until_well(), timed(f"well again after a crash of {workload}"):
+        until("bookings succeed", lambda: len(bookings.acknowledged) > 5)
+        with tried.until_well(), timed(f"recovered after a crash of {workload}"):
             full.stack.crash(workload)
             full.platform.seconds_until_recovered()
         before = len(bookings.acknowledged)
-        until("bookings are taken again", lambda: len(bookings.acknowledged) > before)
+        until("bookings succeed again", lambda: len(bookings.acknowledged) > before)
     print(f"{len(load.samples)} requests, {len(load.failures)} of them failed")
     compared = bookings.compared(stored(full.stack.outputs(), bookings.run))
     assert compared.agrees, compared

@@ -57,11 +57,11 @@ def test_bookings_continue_without_redis_and_kafka(stack: FullStack, tried: Trie
             with stack.without("kafka"):
                 inside.wait_until_unavailable("redis", "kafka")
                 more_bookings(bookings)
-                until("events wait", lambda: inside.outbox_events() > 0)
+                until("events are waiting", lambda: inside.outbox_events() > 0)
                 workloads = docker_engine.workloads(stack.name)
         with tried.until_well():
             inside.wait_until_unavailable()
-            until("no event waits", lambda: inside.outbox_events() == 0)
+            until("no event is waiting", lambda: inside.outbox_events() == 0)
     tried.requests(load)
     assert load.failures == []
     assert {workloads[name] for name in (*NAMES, "kong", "nginx")} == {"healthy"}
@@ -95,7 +95,7 @@ def test_no_container_is_restarted_during_an_outage_of_the_stores(stack: FullSta
             assert platform.listed(tenant).status == 503
         until("Kafka waits for ZooKeeper", lambda: failed_checks(stack, "kafka") >= UNREADY_CHECKS, OUTAGE_DEADLINE_S)
         assert stack.restarts("kafka") == 0
-    with tried.until_well(), timed("well again after the stores' return"):
+    with tried.until_well(), timed("recovered after the stores' return"):
         platform.seconds_until_recovered()
     assert {name: stack.container(name)["State"]["StartedAt"] for name in started} == since
     assert {name: stack.restarts(name) for name in started} == dict.fromkeys(started, 0)
@@ -110,7 +110,7 @@ def test_no_container_is_restarted_during_an_outage_of_the_stores(stack: FullSta
 def more_bookings(bookings: Bookings) -> None:
     """Wait until ten more bookings are acknowledged."""
     enough = len(bookings.acknowledged) + 10
-    until("bookings are taken", lambda: len(bookings.acknowledged) >= enough)
+    until("bookings succeed", lambda: len(bookings.acknowledged) >= enough)
 
 
 def failed_checks(stack: FullStack, workload: str) -> int:

@@ -90,7 +90,7 @@ def test_the_watchdog_notification_arrives(watched: Watched) -> None:
 
 def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Watched) -> None:
     watched.produce_business_metrics()
-    until("all is counted", lambda: {name: watched.stack.value(f"sum({name})") for name in BUSINESS} == BUSINESS)
+    until("everything is counted", lambda: {name: watched.stack.value(f"sum({name})") for name in BUSINESS} == BUSINESS)
     labels = ("http_route", "http_response_status_code")
     series = watched.stack.query(POST_COUNTER)
     counts = {tuple(one["metric"][label] for label in labels): int(one["value"][1]) for one in series}
@@ -100,7 +100,7 @@ def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Wat
 
 def test_the_reported_disk_is_the_engines(watched: Watched) -> None:
     usage = shutil.disk_usage(docker("info", "--format", "{{.DockerRootDir}}").strip())
-    told = until("the disk is told", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
+    told = until("the disk's usage is reported", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
     assert told == pytest.approx(1 - usage.free / usage.total, abs=0.02)
 
 
@@ -147,7 +147,7 @@ def test_a_stopped_service_and_front_end_raise_alerts(watched: Watched) -> None:
         watched.wait_for_alerts(("ServiceDown", "user"), ("ServiceDown", FRONTEND))
         assert watched.receiver.firing["ServiceDown", "user"]["annotations"]["runbook_url"].endswith("#servicedown")
         # A receiver notified of the cause isn't notified of its consequences.
-        until("it follows", lambda: watched.stack.alerts().get(("TargetDown", "user")) == "firing")
+        until("the consequence fires", lambda: watched.stack.alerts().get(("TargetDown", "user")) == "firing")
         assert ("TargetDown", "user") not in watched.receiver.notified
         # The front end's exporter still answers.
         assert ("TargetDown", FRONTEND) not in watched.stack.alerts()
@@ -186,7 +186,7 @@ def test_a_second_run_changes_nothing(watched: Watched) -> None:
 
 def test_a_full_disk_and_an_expiring_certificate_raise_alerts(watched: Watched) -> None:
     watched.wait_until_calm()
-    used = until("the disk is told", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
+    used = until("the disk's usage is reported", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
     # The certificate was just issued for a year.
     _limits(watched, diskPercent=round(100 * used - 1, 1), certificateDays=365)
     # With the shortened window, disk writes by other work would raise the rate.
@@ -222,4 +222,4 @@ def _without(watched: Watched, workload: str) -> Iterator[None]:
         yield
     finally:
         docker("start", container)
-        until("it is well again", lambda: docker_engine.workloads(watched.stack.name).get(workload) == "healthy")
+        until("it has recovered", lambda: docker_engine.workloads(watched.stack.name).get(workload) == "healthy")

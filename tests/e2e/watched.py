@@ -186,7 +186,7 @@ class Watched(Generic[StackT]):
     def wait_for_heartbeat(self) -> None:
         """Wait until the Watchdog's notification repeats."""
         before = self.receiver.heartbeats
-        until("another heartbeat", lambda: self.receiver.heartbeats > before)
+        until("another Watchdog notification arrives", lambda: self.receiver.heartbeats > before)
 
     def produce_business_metrics(self) -> None:
         """Cause the metrics in `BUSINESS` and `REQUESTS` at the service rdv."""

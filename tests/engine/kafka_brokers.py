@@ -147,7 +147,7 @@ class Brokers:
 
     def wait_for_log(self, number: int, text: str) -> None:
         """Wait until the broker has logged the text."""
-        until(f"broker {number} writes {text!r}", lambda: text in self.log(number))
+        until(f"broker {number} logs {text!r}", lambda: text in self.log(number))
 
     def runs(self, number: int) -> bool:
         """Return whether the container runs."""

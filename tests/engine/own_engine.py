@@ -53,7 +53,7 @@ class OwnEngine:
                 stderr=log,
                 start_new_session=True,
             )
-        until("the engine answers", lambda: self._run("version").returncode == 0)
+        until("the engine responds", lambda: self._run("version").returncode == 0)
 
     def stop(self) -> None:
         """Stop the engine as a machine's shutdown does: containers are stopped, too."""

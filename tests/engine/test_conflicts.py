@@ -48,7 +48,7 @@ def test_a_taken_port_is_a_warning_in_a_preview(make_stack: MakeStack, taken_por
 
     preview = stack.preview().succeeded()
 
-    assert "warning: Host ports of this stack are in use" in preview.output
+    assert "warning: Host ports of this stack are used" in preview.output
     assert "pulumi config set --path 'pti-calendar:redis.port'" in preview.output
 
 

@@ -48,7 +48,7 @@ def test_an_operator_can_confirm_that_the_data_was_converted(stack: PulumiStack)
 
 @pytest.mark.parametrize("refreshed", [(), ("--refresh",)], ids=["as recorded", "refreshed"])
 def test_a_missing_volume_is_not_created_again(stack: PulumiStack, refreshed: tuple[str, ...], tried: Tried) -> None:
-    notice = "preview and update refuse to start with an empty one and say how to restore it"
+    notice = "preview and update refuse to start with an empty one and describe how to restore it"
     tried.failure("The volume of a store is removed by hand", on="Docker", notice=notice)
     volume = f"pti-keeper-data-{stack.name}"
     docker("rm", "--force", f"pti-keeper-{stack.name}")

@@ -50,7 +50,7 @@ def test_a_restarted_broker_is_ready_once_it_has_caught_up(
         "./kafka-console-producer.sh --bootstrap-server $SERVER --topic lag --producer-property acks=all"
     )
     brokers.start(2, volumes[2])
-    until("the probe names what lacks", lambda: "not in sync with" in brokers.probe(2)[1])
+    until("the probe names the replicas that aren't in sync", lambda: "not in sync with" in brokers.probe(2)[1])
     assert under_replicated(brokers) != []
     brokers.tool(f"{CONFIGS} --entity-type brokers --entity-name 3 --delete-config {THROTTLE}")
     brokers.wait_until_ready(2)

@@ -82,7 +82,7 @@ class TestRefusedVolumes:
         assert "a quorum of 1, but the settings have brokers=3" in brokers.wait_until_ended(0)
 
     def test_one_that_has_lost_its_data(self, brokers: Brokers, kept: Path, tried: Tried) -> None:
-        notice = "it doesn't start; its log says how to start empty on purpose"
+        notice = "it doesn't start; its log describes how to start empty"
         tried.failure("A broker's volume has lost its data", on="Kafka", notice=notice)
         shutil.rmtree(kept / "logs")
         brokers.start(0, kept)

@@ -44,18 +44,18 @@ def test_a_temporary_failure_restarts_nothing(stack: PulumiStack) -> None:
     _inside(stack, "touch", f"{STATE}/not-alive")
     until("a failure is counted", lambda: _failures(stack) > 0)
     _inside(stack, "rm", f"{STATE}/not-alive")
-    until("it is forgotten", lambda: _failures(stack) == 0)
+    until("it has disappeared", lambda: _failures(stack) == 0)
 
     assert _patient(stack)["State"]["StartedAt"] == before["State"]["StartedAt"]
 
 
 def test_a_service_that_hangs_is_restarted_and_its_log_says_so(stack: PulumiStack, tried: Tried) -> None:
-    tried.failure("A service hangs", on="Docker", notice="it is killed and restarted, and its log says so")
+    tried.failure("A service hangs", on="Docker", notice="it is killed and restarted, which its log reports")
     before = _patient(stack)
 
     tried.breaks()
     _inside(stack, "touch", f"{STATE}/not-alive")
-    until("a restart", lambda: _patient(stack)["RestartCount"] > before["RestartCount"])
+    until("the container has restarted", lambda: _patient(stack)["RestartCount"] > before["RestartCount"])
     until("healthy", lambda: _health(stack) == "healthy")
     tried.well()
     tried.lost("nothing: the container keeps nothing")
@@ -64,7 +64,7 @@ def test_a_service_that_hangs_is_restarted_and_its_log_says_so(stack: PulumiStac
     assert after["Id"] == before["Id"]
     assert after["RestartCount"] == before["RestartCount"] + 1
     assert _failures(stack) == 0
-    assert "not alive at 6 checks in a row: killed, to be started anew" in docker("logs", after["Id"])
+    assert "not alive at 6 checks in a row: killed for a restart" in docker("logs", after["Id"])
 
 
 def test_liveness_failures_do_not_interrupt_a_recovery(make_stack: MakeStack) -> None:
@@ -72,21 +72,21 @@ def test_liveness_failures_do_not_interrupt_a_recovery(make_stack: MakeStack) ->
     stack.up().succeeded()
 
     # Two consecutive failures kill it afterwards.
-    until("six checks", lambda: len(_inside(stack, "cat", f"{STATE}/checks").splitlines()) >= 6)
+    until("six checks have run", lambda: len(_inside(stack, "cat", f"{STATE}/checks").splitlines()) >= 6)
     assert _patient(stack)["RestartCount"] == 0
 
     _inside(stack, "touch", f"{STATE}/recovered")
-    until("alive", lambda: _inside(stack, "sh", "-c", f"cat {FAILURES} || true").strip() == "0")
+    until("it is alive", lambda: _inside(stack, "sh", "-c", f"cat {FAILURES} || true").strip() == "0")
     _inside(stack, "rm", f"{STATE}/recovered")
-    until("a restart", lambda: _patient(stack)["RestartCount"] == 1)
+    until("the container has restarted", lambda: _patient(stack)["RestartCount"] == 1)
 
 
 def test_a_service_that_exceeds_its_startup_time_is_restarted(make_stack: MakeStack) -> None:
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "hung"})
     stack.up().succeeded()
 
-    until("a restart", lambda: _patient(stack)["RestartCount"] > 0)
-    assert "not alive 4 s after its start: killed, to be started anew" in docker("logs", _patient(stack)["Id"])
+    until("the container has restarted", lambda: _patient(stack)["RestartCount"] > 0)
+    assert "not alive 4 s after its start: killed for a restart" in docker("logs", _patient(stack)["Id"])
 
 
 def test_a_preview_expects_no_changes(stack: PulumiStack) -> None:

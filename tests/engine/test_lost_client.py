@@ -48,7 +48,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
             *("--shm-size", "256m", workload.image, *workload.arguments),
         )
         ready = ("exec", name, "pg_isready", "--host", "127.0.0.1")
-        until("PostgreSQL answers over TCP", lambda: "accepting connections" in docker(*ready, check=False))
+        until("PostgreSQL responds over TCP", lambda: "accepting connections" in docker(*ready, check=False))
         yield Server(name)
     finally:
         for container in docker("ps", "--all", "--quiet", "--filter", f"name={name}").split():
@@ -76,6 +76,6 @@ def test_the_sessions_of_lost_clients_end(server: Server, tried: Tried) -> None:
 
     running = [docker("inspect", "--format", "{{.State.Running}}", client).strip() for client in clients]
     assert running == ["true"] * len(CLIENT_COMMANDS)
-    until("their sessions are given up", lambda: server.sessions() == 0, MAX_SESSION_S)
+    until("their sessions have ended", lambda: server.sessions() == 0, MAX_SESSION_S)
     tried.well()
     tried.lost("what wasn't committed")

@@ -49,7 +49,7 @@ def server(tmp_path: Path) -> Iterator[str]:
             *(word for one in workload.scratch for word in ("--tmpfs", f"{one.path}:size={one.size_mib}m")),
             *("--entrypoint", workload.command[0], workload.image, *workload.command[1:]),
         )
-        until("Redis answers", lambda: docker("exec", name, "redis-cli", "ping") == "PONG\n")
+        until("Redis responds", lambda: docker("exec", name, "redis-cli", "ping") == "PONG\n")
         yield name
     finally:
         docker("rm", "--force", "--volumes", name)

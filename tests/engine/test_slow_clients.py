@@ -70,7 +70,7 @@ def edge(program: Path, service: int, tmp_path: Path) -> Iterator[tuple[rows.Gat
         )
         try:
             gateway = rows.Gateway(f"https://127.0.0.1:{https}", kong.gateway.key, {"Host": HOST}, verify=False)
-            until("nginx answers", lambda: answers(gateway))
+            until("nginx responds", lambda: answers(gateway))
             yield gateway, https
         finally:
             docker("rm", "--force", "--volumes", name)
@@ -102,7 +102,7 @@ def test_streams_that_are_opened_and_reset_do_not_block_others(edge: tuple[rows.
     request = {"method": "POST", "path": "/api/user/me", "token": "valid", "body_bytes": 20_000}
     before = attacked()
     with rapid_reset(("127.0.0.1", port), HOST, f"/api/user{ATTACKED}", ATTACKER) as attack:
-        until("the attack runs", lambda: attack.streams >= 20_000)
+        until("the attack is running", lambda: attack.streams >= 20_000)
         found = [gateway.ask(request).status for _ in range(50)]
     assert found == [200] * 50
     assert attacked() > before, "nginx took the attacker's frames for requests"

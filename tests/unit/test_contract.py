@@ -217,7 +217,7 @@ def test_another_contract_version_is_refused(exported: dict[str, Any], version: 
         StackOutputs.parse(changed(exported, "contract_version", version))
     assert str(refused.value) == (
         f"the stack's outputs {shown} of the contract and this code reads version {CONTRACT_VERSION}: "
-        "take the contract folder from the commit that the stack was deployed from"
+        "use the contract folder of the commit from which the stack was deployed"
     )
 
 

@@ -128,7 +128,7 @@ class TestUpdate:
         with pytest.raises(ClusterUnreachable, match="The 'kubectl' command is missing"):
             checked(preview=False, kubeconfig=str(path), context="b")
         (warning,) = checked(preview=True, kubeconfig=str(path), context="b").log
-        assert "an update needs it" in warning
+        assert "An update needs it" in warning
 
     def test_an_unreachable_cluster_is_named(self, kubeconfig: Path) -> None:
         text = refusal(kubeconfig=str(kubeconfig), context="a")
@@ -139,7 +139,7 @@ class TestUpdate:
     def test_a_server_that_accepts_and_never_responds_counts_as_unreachable(self, tmp_path: Path, silent: str) -> None:
         path = written(tmp_path / "kubeconfig", silent)
         text = refusal(kubeconfig=str(path), context="a", connect_timeout_s=1)
-        assert f"The Kubernetes cluster at {silent} can't be reached (no answer within 1 s; " in text
+        assert f"The Kubernetes cluster at {silent} can't be reached (no response within 1 s; " in text
 
     def test_a_server_that_closes_the_connection_counts_as_unreachable(self, tmp_path: Path, closing: str) -> None:
         text = refusal(kubeconfig=str(written(tmp_path / "kubeconfig", closing)), context="a")
@@ -195,7 +195,7 @@ class TestUpdate:
     def test_a_context_without_a_server_is_named(self, tmp_path: Path) -> None:
         path = written(tmp_path / "kubeconfig", "")
         assert refusal(kubeconfig=str(path), context="a") == (
-            f"pti-calendar:kubernetes.kubeconfig: context 'a' of {path} leads to no cluster with a server"
+            f"pti-calendar:kubernetes.kubeconfig: context 'a' of {path} has no cluster with a server"
         )
 
 

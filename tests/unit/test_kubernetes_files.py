@@ -60,7 +60,7 @@ class TestFiles:
         assert pod_of(record_workloads(web("A", secret=secret))) == before
 
     def test_a_file_set_that_exceeds_one_object_is_refused(self) -> None:
-        with pytest.raises(WorkloadError, match="the files of 'configuration' take 1048577 bytes, and one ConfigMap"):
+        with pytest.raises(WorkloadError, match="the files of 'configuration' have 1048577 bytes, but one ConfigMap"):
             record_workloads(web("x" * (1024 * 1024 + 1)))
 
 

@@ -86,9 +86,7 @@ def test_objects_of_another_owner_are_refused_by_name(
 ) -> None:
     kubectl({"web": known})
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: preview)
-    with pytest.raises(
-        WorkloadError, match=f"The Deployment 'web' is in the cluster already and belongs to {owner}"
-    ) as e:
+    with pytest.raises(WorkloadError, match=f"The Deployment 'web' already exists and belongs to {owner}") as e:
         create()
     assert "label Deployment.v1.apps web app.kubernetes.io/instance=pti-calendar-prod --overwrite" in str(e.value)
 

@@ -421,7 +421,10 @@ class TestEnd:
 
     @pytest.mark.parametrize(
         ("finalizers", "why"),
-        [(["example.com/held"], "kept by its finalizers (example.com/held)"), ([], "it hasn't ended, or its node")],
+        [
+            (["example.com/held"], "kept by its finalizers (example.com/held)"),
+            ([], "it hasn't terminated, or its node"),
+        ],
         ids=["finalizers", "node"],
     )
     def test_a_timeout_names_a_pod_that_stays_terminating(self, wait: Wait, finalizers: list[str], why: str) -> None:

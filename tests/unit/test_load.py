@@ -19,7 +19,7 @@ UNAVAILABLE = Response(503, http.client.HTTPMessage(), b"no database")
 
 def test_each_request_is_due_at_its_own_time() -> None:
     with Load.of(lambda: WELL, per_second=200) as load:
-        until("some answers", lambda: load.well > 20)
+        until("some requests are answered", lambda: load.well > 20)
     numbers = sorted(round(sample.due_s * 200) for sample in load.samples)
     assert [sample.due_s for sample in load.samples] == [
         pytest.approx(round(sample.due_s * 200) / 200) for sample in load.samples
@@ -54,7 +54,7 @@ def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None:
 
 def test_the_load_stops_by_itself() -> None:
     with Load.of(lambda: WELL, per_second=100, max_duration_s=0.05) as load:
-        until("its workers are done", lambda: not any(thread.is_alive() for thread in load._threads))
+        until("its workers have ended", lambda: not any(thread.is_alive() for thread in load._threads))
     due = sorted(sample.due_s for sample in load.samples)  # They are in the order in which they ended.
     assert due == [pytest.approx(number / 100) for number in range(6)]
 

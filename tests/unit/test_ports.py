@@ -75,8 +75,8 @@ def checked(*ports: tuple[str, int], preview: bool = False, engine: Engine = LOC
 def complaint(key: str, port: int, other: int) -> str:
     """Return the lines about one port that is in use."""
     return (
-        "Host ports of this stack are in use by something else; nothing has been changed.\n"
-        f"  127.0.0.1:{port}: stop what holds it (ss -ltnp 'sport = :{port}'), or take another port: "
+        "Host ports of this stack are used by other programs; nothing has been changed.\n"
+        f"  127.0.0.1:{port}: stop the process that uses it (ss -ltnp 'sport = :{port}'), or set another port: "
         f"pulumi config set --path 'pti-calendar:{key}' {other}"
     )
 

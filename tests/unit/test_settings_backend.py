@@ -180,7 +180,7 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
             "devTools": {"enabled": True},
         },
         {
-            "credentials": ("is not supported on Kubernetes: other people reach a cluster", "generated"),
+            "credentials": ("is not supported on Kubernetes: other people can reach a cluster", "generated"),
             "services.local": ("a cluster can't reach a developer's machine", "pulumi config rm"),
             "devTools.enabled": ("is not supported on Kubernetes", "false"),
         },

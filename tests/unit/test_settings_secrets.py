@@ -70,7 +70,7 @@ SECRETS = [
         entry(
             "postgres",
             value=HIDDEN_VALUE,
-            problem="is encrypted, but holds plain settings",
+            problem="is encrypted, but contains plain settings",
             fix=f"the secrets are top-level keys: {SECRET_KEYS}",
         ),
         ("postgres",),

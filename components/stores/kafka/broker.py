@@ -34,11 +34,11 @@ CONFIGURATION_DIRECTORY = "/etc/kafka-broker"
 UID = 1000
 
 MODE_CHANGE_REMEDY = (
-    "The other mode begins without a topic, on a volume of its own. This volume stays, and is found again when the "
+    "The other mode starts without topics, on its own volume. This volume stays, and is found again when the "
     "mode is set back."
 )
-BROKER_COUNT_REMEDY = "docs/stores.md#another-number-of-brokers describes the way to another number of brokers."
-STACK_NAME_REMEDY = "Give the stack its former name back: pulumi stack rename."
+BROKER_COUNT_REMEDY = "docs/stores.md#another-number-of-brokers describes how to change the number of brokers."
+STACK_NAME_REMEDY = "Restore the stack's former name: pulumi stack rename."
 
 
 def broker(settings: Kafka, *, published: str, cluster: str) -> StatefulService:

@@ -34,7 +34,7 @@ MAJOR_CHANGE_REMEDY = (
 )
 
 MODE_CHANGE_REMEDY = (
-    "The server of the other mode begins empty, on volumes of its own. Bring up a second stack in that mode, and move "
+    "The server of the other mode starts empty, on its own volumes. Bring up a second stack in that mode, and move "
     "the data with pg_dump and pg_restore."
 )
 

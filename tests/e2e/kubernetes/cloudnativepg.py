@@ -44,7 +44,7 @@ def installed(cluster: Cluster, folder: Path) -> Iterator[None]:
     cluster.kubectl("apply", "--server-side", "--filename=-", input=everything)
     try:
         cluster.kubectl(*_operator("rollout", "status", f"deployment/{DEPLOYMENT}", "--timeout=180s"))
-        until("the operator's webhook answers", lambda: "no size" in _refusal(cluster))
+        until("the operator's webhook responds", lambda: "no size" in _refusal(cluster))
         yield
     finally:
         cluster.kubectl("delete", "--ignore-not-found", "--wait=true", "--filename=-", input=everything)

@@ -64,7 +64,9 @@ def monitored(stack: ClusterStack, folder: Path) -> Iterator[Watched[Forwarded]]
             port_forward(stack, "deployment/grafana", 3030) as grafana,
         ):
             found = Watched(Forwarded(prometheus, grafana), stack.platform(), receiver)
-            until("nothing of before is left", lambda: len(found.stack.alerts()) == 1, LOOKBACK_S + DEADLINE_S)
+            until(
+                "nothing of the previous state is left", lambda: len(found.stack.alerts()) == 1, LOOKBACK_S + DEADLINE_S
+            )
             found.wait_until_calm()
             yield found
 

@@ -109,7 +109,7 @@ def test_another_stacks_objects_are_refused_by_name(make: Make) -> None:
 
     second = make(first.namespace)
     for refused in (second.preview().failed(), second.up().failed()):
-        assert f"The Namespace '{first.namespace}' is in the cluster already" in refused.output
+        assert f"The Namespace '{first.namespace}' already exists" in refused.output
         assert f"belongs to 'pti-calendar-{first.name}'" in refused.output
         assert "Traceback" not in refused.output
     assert first.objects() == before
@@ -125,7 +125,7 @@ def test_an_unlabelled_object_is_refused_by_name_until_it_is_labelled(make: Make
     before = stack.objects()["ServiceAccount web"]
 
     for refused in (stack.preview().failed(), stack.up().failed()):
-        assert "The ServiceAccount 'web' is in the cluster already and belongs to nobody" in refused.output
+        assert "The ServiceAccount 'web' already exists and belongs to an unknown owner" in refused.output
     assert INSTANCE not in stack.kubectl("get", "serviceaccount", "web", "--output=json")
 
     stack.kubectl("label", "ServiceAccount.v1.", "web", hand_over)

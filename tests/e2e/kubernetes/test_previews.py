@@ -55,7 +55,7 @@ def test_a_preview_continues_if_the_cluster_does_not_respond(tmp_path: Path, sil
     with serve() as port:
         outcome = silent_stack(tmp_path, port).preview().succeeded()
     assert f"The Kubernetes cluster at https://127.0.0.1:{port} can't be reached" in outcome.output
-    assert f"no answer within {WAIT_S} s" in outcome.output
+    assert f"no response within {WAIT_S} s" in outcome.output
     assert "create StatefulSet postgres" in outcome.changes
 
 
@@ -67,7 +67,7 @@ def test_an_update_fails_soon_and_changes_nothing(tmp_path: Path, silence: str) 
         began = time.monotonic()
         outcome = stack.up().failed()
         took_s = time.monotonic() - began
-    assert f"no answer within {WAIT_S} s" in outcome.output
+    assert f"no response within {WAIT_S} s" in outcome.output
     assert "Nothing has been changed." in outcome.output
     assert "Traceback" not in outcome.output
     assert outcome.changes == []

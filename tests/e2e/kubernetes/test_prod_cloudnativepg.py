@@ -175,8 +175,8 @@ def test_prometheus_scrapes_the_replication_of_every_server(stack: ClusterStack)
         def told(expression: str) -> list[float]:
             return sorted(float(one["value"][1]) for one in asked.query(expression))
 
-        until("all servers answer", lambda: told('up{job="cloudnativepg"}') == [1, 1, 1])
-        until("who follows", lambda: told("cnpg_pg_replication_streaming_replicas") == [0, 0, 2])
+        until("all servers respond", lambda: told('up{job="cloudnativepg"}') == [1, 1, 1])
+        until("the inhibited alert fires", lambda: told("cnpg_pg_replication_streaming_replicas") == [0, 0, 2])
         assert told("cnpg_pg_replication_in_recovery") == [0, 1, 1]
         rules = {
             rule["name"]: rule
@@ -228,7 +228,7 @@ def test_an_up_with_refresh_finds_no_change(stack: ClusterStack) -> None:
 
 def test_network_policies_admit_callers_and_the_operator(stack: ClusterStack) -> None:
     if access.cluster_from_environment():
-        pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, nobody knows whether it enforces network policies")
+        pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, it is unknown whether it enforces network policies")
     addresses = [pod["status"]["podIP"] for pod in servers(stack).values()]
     (rdv,) = stack.pods("rdv")
     image = configuration.SERVICE_IMAGE
@@ -260,7 +260,7 @@ def test_a_lost_primary_is_replaced_by_a_replica_with_every_row(stack: ClusterSt
         return answer
 
     with Load.of(book, per_second=4, max_duration_s=110) as load:
-        until("bookings are taken", lambda: len(booked) > 8)
+        until("bookings succeed", lambda: len(booked) > 8)
         began = time.monotonic()
         stack.kubectl("delete", "pod", lost, "--wait=false", *LOSSES[how])
         until("another server is the primary", lambda: primary(stack) not in {lost, "pending"})
@@ -273,7 +273,7 @@ def test_a_lost_primary_is_replaced_by_a_replica_with_every_row(stack: ClusterSt
         f"{longest_s:.1f} s without a booking, {len(booked)} taken, {len(load.failures)} not"
     )
     assert {title for _, title in booked} <= set(platform.titles(tenant))
-    until("all servers serve", lambda: is_whole(stack), 300)
+    until("all servers are ready", lambda: is_whole(stack), 300)
     assert RETAINED_TITLE in platform.titles(TENANT)
     stack.preview("--expect-no-changes").succeeded()
 
@@ -292,7 +292,7 @@ def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
             return False  # One of them is restarting at the moment.
         return found == {"145"} and is_whole(stack)
 
-    until("every server has it", has_come, 300)
+    until("every server uses it", has_come, 300)
     print(f"every server has it after {time.monotonic() - began:.0f} s")
     platform.seconds_until_recovered()
     assert RETAINED_TITLE in platform.titles(TENANT)
@@ -323,7 +323,7 @@ def test_destroy_keeps_the_servers_and_their_data(stack: ClusterStack) -> None:
     claims = {one["metadata"]["uid"] for one in stack.objects("persistentvolumeclaims")}
     identity = [one["metadata"]["uid"] for one in stack.objects(KIND)]
     stack.destroy().succeeded()
-    until("the pods of everything else are gone", lambda: stack.pods().keys() == servers(stack).keys())
+    until("the pods of all other workloads are gone", lambda: stack.pods().keys() == servers(stack).keys())
     assert [one["metadata"]["uid"] for one in stack.objects(KIND)] == identity
     assert {one["metadata"]["uid"] for one in stack.objects("persistentvolumeclaims")} == claims
     # The pods continue to run, so the policies that isolate them must stay as well.

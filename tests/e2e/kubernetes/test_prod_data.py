@@ -108,4 +108,4 @@ def _claim(stack: ClusterStack) -> dict[str, Any]:
 
 def _scale(stack: ClusterStack, replicas: int) -> None:
     stack.kubectl("scale", "statefulset/postgres", f"--replicas={replicas}")
-    until(f"{replicas} pods are there", lambda: len(stack.pods("postgres")) == replicas)
+    until(f"{replicas} pods exist", lambda: len(stack.pods("postgres")) == replicas)

@@ -76,7 +76,7 @@ def test_the_platform_recovers_under_load_with_every_acknowledged_booking(
     platform = stack.platform()
     bookings = Bookings(platform)
     with Load(bookings.next, per_second=4, max_duration_s=300, workers=32) as load:
-        until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
+        until("bookings succeed", lambda: len(bookings.acknowledged) > 5)
         with tried.until_well():
             stack.kubectl("delete", "pod", *LOSSES[lost])
             platform.seconds_until_recovered()

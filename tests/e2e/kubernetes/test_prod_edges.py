@@ -175,4 +175,4 @@ def counted_apart(platform: Platform, other: UnrelatedPod) -> None:
         return claiming == [before - 1, before - 2] and int(told) > claiming[-1]
 
     # Limits count per calendar minute; if one ends meanwhile, the count restarts.
-    until("clients are counted apart", is_counted_apart, 30)
+    until("clients have separate limits", is_counted_apart, 30)

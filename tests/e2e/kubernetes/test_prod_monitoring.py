@@ -70,9 +70,9 @@ FAILURE_SERIES = {
 """Series of kube-state-metrics that only exist while something waits, fails or is autoscaled."""
 
 UNUSED_SERIES = {
-    "node_filesystem_avail_bytes": "nodes are somebody else's",
-    "node_filesystem_size_bytes": "nodes are somebody else's",
-    "node_vmstat_oom_kill": "nodes are somebody else's",
+    "node_filesystem_avail_bytes": "the nodes belong to another operator",
+    "node_filesystem_size_bytes": "the nodes belong to another operator",
+    "node_vmstat_oom_kill": "the nodes belong to another operator",
     "cnpg_pg_replication_streaming_replicas": "PostgreSQL is one server here",
     "database:backup_age:seconds": "no backup runs",
 }
@@ -153,7 +153,7 @@ def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Wat
 
     before, requests_before = business(), _requests(watched)
     watched.produce_business_metrics()
-    until("all is counted", lambda: business() == {name: before[name] + more for name, more in BUSINESS.items()})
+    until("everything is counted", lambda: business() == {name: before[name] + more for name, more in BUSINESS.items()})
     until("every request", lambda: (_requests(watched) - requests_before).items() >= REQUESTS.items())
     timed_of = "sum(http_server_request_duration_seconds_{}{{workload='rdv', http_request_method='POST'}})"
     mean = watched.stack.value(f"{timed_of.format('sum')} / {timed_of.format('count')}")
@@ -270,7 +270,7 @@ def test_every_replica_is_a_healthy_target(watched: Watched[Forwarded]) -> None:
     expected.update({("service", "rdv", "1"): 1, ("certificate", "nginx", "1"): 1})
     expected.update(("frontend", one.name, "1") for one in FRONTENDS)
     try:
-        until("every target answers, and no other is left", lambda: up() == expected, LOOKBACK_S)
+        until("every target is up, and no other is left", lambda: up() == expected, LOOKBACK_S)
     except AssertionError as late:
         raise AssertionError(f"{late}: lacking {expected - up()}, too many {up() - expected}") from None
     told = {name: watched.stack.value(name) for name in ("pg_up", "redis_up", "nginx_up", "kafka_brokers")}

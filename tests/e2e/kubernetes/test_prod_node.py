@@ -41,7 +41,7 @@ REQUESTS = 100
 def up(stack: ClusterStack) -> None:
     """The stack in the module's initial state, with a row that must still exist at the end."""
     if access.cluster_from_environment():
-        pytest.skip("the node of the cluster that PTI_TEST_KUBECONFIG names is not ours to break")
+        pytest.skip("the node of the cluster that PTI_TEST_KUBECONFIG names must not be broken")
     stack.up().succeeded()
     assert stack.platform().book(TENANT, title=BOOKING_TITLE).status == 201
 
@@ -53,10 +53,10 @@ def used(stack: ClusterStack, tried: Tried) -> Iterator[Load]:
     platform = stack.platform()
     bookings = Bookings(platform)
     with Load(bookings.next, per_second=4, max_duration_s=400, workers=64) as load:
-        until("bookings are taken", lambda: len(bookings.acknowledged) > 5)
+        until("bookings succeed", lambda: len(bookings.acknowledged) > 5)
         yield load
         before = len(bookings.acknowledged)
-        until("bookings are taken again", lambda: len(bookings.acknowledged) > before)
+        until("bookings succeed again", lambda: len(bookings.acknowledged) > before)
     until("every pod is ready", stack.all_ready)
     with port_forward(stack, "statefulset/postgres", 5432) as port:
         compared = bookings.compared(stored(stack.outputs(), bookings.run, ("127.0.0.1", port)))
@@ -98,8 +98,8 @@ def test_a_drain_evicts_pods_one_after_the_other(stack: ClusterStack, tried: Tri
 
     with used(stack, tried), tried.until_well():
         for name in old:
-            until(f"{name} may go", partial(evicted, stack, name))
-        until("each pod is another one", lambda: not {*old.values()} & {*stack.identities().values()})
+            until(f"{name} may be evicted", partial(evicted, stack, name))
+        until("every pod has been replaced", lambda: not {*old.values()} & {*stack.identities().values()})
         until("every pod is ready", stack.all_ready)
         stack.platform().seconds_until_recovered()
 
@@ -134,11 +134,11 @@ def test_an_expired_certificate_is_reported_and_replaced_without_a_new_pod(
                 pods = stack.identities()
                 hand_over(tmp_path / "expired")
                 with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
-                    until("nginx shows it", lambda: platform.book(TENANT).status != 201)
+                    until("nginx serves it", lambda: platform.book(TENANT).status != 201)
                 until("it is reported", lambda: alert in firing(prometheus), 300)
                 with tried.until_well():
                     hand_over(tmp_path / "valid")
-                    until("nginx shows the renewed one", lambda: verified(platform))
+                    until("nginx serves the renewed certificate", lambda: verified(platform))
             assert stack.identities() == pods
             assert BOOKING_TITLE in platform.titles(TENANT)
             tried.lost("nothing")

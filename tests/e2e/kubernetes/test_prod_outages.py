@@ -52,11 +52,11 @@ def test_bookings_continue_without_redis_and_kafka(stack: ClusterStack, tried: T
             away.enter_context(stack.scaled("kafka", 0))
             inside.wait_until_unavailable("redis", "kafka")
             more_bookings(bookings)
-            until("events wait", lambda: inside.outbox_events() > 0)
+            until("events are waiting", lambda: inside.outbox_events() > 0)
             ready = {pod: is_ready(one) for name in SERVICE_NAMES for pod, one in stack.pods(name).items()}
         with tried.until_well():
             inside.wait_until_unavailable()
-            until("no event waits", lambda: inside.outbox_events() == 0)
+            until("no event is waiting", lambda: inside.outbox_events() == 0)
     tried.requests(load)
     assert load.failures == []
     assert set(ready.values()) == {True}
@@ -81,7 +81,11 @@ def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterSta
         old = identities(stack)
         stack.kubectl("delete", "pods", *old, "--wait=false", "--grace-period=1")
         until("only new pods are left", lambda: not {*old.values()} & {*identities(stack).values()})
-        until("every container has run for long", lambda: shortest_run_s(stack) > OUTAGE_S, OUTAGE_S + DEADLINE_S)
+        until(
+            "every container has been running long enough",
+            lambda: shortest_run_s(stack) > OUTAGE_S,
+            OUTAGE_S + DEADLINE_S,
+        )
         assert restarts(stack) == dict.fromkeys(restarts(stack), 0)
         assert {name for name in SERVICE_NAMES if any(map(is_ready, stack.pods(name).values()))} == set()
         before = identities(stack)
@@ -89,7 +93,7 @@ def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterSta
         began = time.monotonic()
         platform.seconds_until_recovered()
         until("every pod is ready", stack.all_ready)
-    print(f"well {time.monotonic() - began:.0f} s after the stores were asked back")
+    print(f"recovered {time.monotonic() - began:.0f} s after the stores were asked back")
     after = identities(stack)
     assert before.items() <= after.items(), "a pod was replaced"
     assert restarts(stack) == dict.fromkeys(after, 0)
@@ -100,7 +104,7 @@ def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterSta
 def more_bookings(bookings: Bookings) -> None:
     """Wait until ten more bookings are acknowledged."""
     enough = len(bookings.acknowledged) + 10
-    until("bookings are taken", lambda: len(bookings.acknowledged) >= enough)
+    until("bookings succeed", lambda: len(bookings.acknowledged) >= enough)
 
 
 def wait_for_alerts(stack: ClusterStack, names: set[str]) -> None:

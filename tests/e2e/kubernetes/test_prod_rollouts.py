@@ -174,7 +174,7 @@ def replicas_of(stack: ClusterStack, deployment: str) -> Iterator[list[int]]:
         reading = threading.Thread(target=lambda: numbers.extend(map(int, watching.stdout or ())), daemon=True)
         reading.start()
         try:
-            until("the number of now is known", lambda: numbers)
+            until("the current number is known", lambda: numbers)
             yield numbers
         finally:
             watching.terminate()

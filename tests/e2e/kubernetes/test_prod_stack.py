@@ -55,7 +55,7 @@ def unrelated_pod(stack: ClusterStack) -> Iterator[UnrelatedPod]:
 def enforced(unrelated_pod: UnrelatedPod) -> Iterator[None]:
     """Enforce network policies until the end of the module."""
     if access.cluster_from_environment():
-        pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, nobody knows whether it enforces network policies")
+        pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, it is unknown whether it enforces network policies")
     with policy_agent.enforced():
         yield
 
@@ -145,7 +145,7 @@ def test_a_health_check_that_times_out_does_not_restart_postgresql(stack: Cluste
     before = checkpointer(stack)
     left = f"(sleep 1; touch {ended}; exit 2) </dev/null >/dev/null 2>&1 & exit 0"
     stack.kubectl("exec", "postgres-0", "--", "sh", "-c", left)
-    until("it ends", lambda: ended in stack.kubectl("exec", "postgres-0", "--", "sh", "-c", f"ls {ended} || true"))
+    until("it has ended", lambda: ended in stack.kubectl("exec", "postgres-0", "--", "sh", "-c", f"ls {ended} || true"))
     assert checkpointer(stack) == before
     tried.lost("nothing")
 

@@ -68,7 +68,7 @@ def test_a_renewed_certificate_is_shown_without_a_new_pod(stack: ClusterStack, p
     before, pods, key = shown(platform), stack.identities(), private_key(stack)
     cert_manager.renew(stack, CERTIFICATE)
     until("another certificate is issued", lambda: fingerprint(stack) != before)
-    until("nginx shows it", lambda: shown(platform) == fingerprint(stack))
+    until("nginx serves it", lambda: shown(platform) == fingerprint(stack))
     assert private_key(stack) != key
     assert stack.identities() == pods
     platform.check_authentication()
