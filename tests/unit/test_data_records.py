@@ -127,7 +127,12 @@ class TestClaims:
             ({"data": {"store.brokers": "1"}}, {"data": {}}),
             ({"data": {"store.brokers": "1"}}, {}),
         ],
-        ids=["a volume is new", "a setting is recorded for the first time", "a setting is gone", "a volume is gone"],
+        ids=[
+            "a volume is new",
+            "a setting is recorded for the first time",
+            "a setting is removed",
+            "a volume is removed",
+        ],
     )
     def test_a_setting_that_is_only_in_one_record_is_not_a_change(
         self, on_kubernetes: Recording[Any], old: Any, new: Any

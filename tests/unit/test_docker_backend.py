@@ -785,10 +785,10 @@ class TestRefusals:
             "an external secret",
             "another name",
             "the same twice",
-            "an unknown need",
+            "an unknown dependency",
             "an unknown callee",
-            "a callee that comes later",
-            "a port the callee lacks",
+            "a callee deployed later",
+            "a port that the callee lacks",
         ],
     )
     def test_features_that_docker_lacks_are_refused(self, workloads: list[Workload], reason: str) -> None:

@@ -208,7 +208,7 @@ class TestPreview:
             {"kubeconfig": "KUBECONFIG", "context": "c"},
             {"kubeconfig": "KUBECONFIG", "context": "a"},
         ],
-        ids=["nothing set", "no file", "no context", "no answer"],
+        ids=["nothing set", "no file", "no context", "no response"],
     )
     def test_a_preview_continues_without_the_cluster_and_warns(
         self, kubeconfig: Path, settings: dict[str, str | None], monkeypatch: pytest.MonkeyPatch

@@ -365,7 +365,7 @@ class TestRefusals:
                 "'web' and 'web-peers' would share the Service 'web-peers'",
             ),
         ],
-        ids=["the host", "the same twice", "an unknown need", "a shared name"],
+        ids=["the host", "the same twice", "an unknown dependency", "a shared name"],
     )
     def test_unsupported_features_are_refused(self, workloads: list[Workload], reason: str) -> None:
         with pytest.raises(WorkloadError) as refused:

@@ -46,7 +46,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
             for asked, answer in answers.items():
                 if asked in arguments:
                     return json.dumps(answer)
-            raise kubectl.KubectlError("no answer")
+            raise kubectl.KubectlError("no response")
 
         monkeypatch.setattr(backend, "obstacle", lambda settings: None)
         monkeypatch.setattr(kubectl, "read", read)

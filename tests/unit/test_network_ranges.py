@@ -89,7 +89,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, known: dict[str, list[IPv4Network]
 
     def network_ranges(engine: object) -> dict[str, list[IPv4Network]]:
         if known is None:
-            raise EngineError("no answer")
+            raise EngineError("no response")
         return known
 
     monkeypatch.setattr("backends.docker.engine.Engine.network_ranges", network_ranges)

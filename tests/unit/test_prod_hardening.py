@@ -54,19 +54,21 @@ def startup_s(probe: Mapping[str, Any]) -> int:
 
 
 ROWS: Mapping[str, Row] = {
-    "it isn't root": lambda pod: security(pod)["runAsNonRoot"] is True and security(pod)["runAsUser"] > 0,
-    "its group isn't root's": lambda pod: security(pod)["runAsGroup"] > 0 and security(pod)["fsGroup"] > 0,
-    "it gains no rights": lambda pod: security(pod)["allowPrivilegeEscalation"] is False,
+    "it doesn't run as root": lambda pod: security(pod)["runAsNonRoot"] is True and security(pod)["runAsUser"] > 0,
+    "its group isn't root": lambda pod: security(pod)["runAsGroup"] > 0 and security(pod)["fsGroup"] > 0,
+    "it can't gain privileges": lambda pod: security(pod)["allowPrivilegeEscalation"] is False,
     "it has no capabilities": lambda pod: security(pod)["capabilities"] == {"drop": ["ALL"]},
     "its root file system is read-only": lambda pod: security(pod)["readOnlyRootFilesystem"] is True,
-    "its system calls are filtered": lambda pod: security(pod)["seccompProfile"] == {"type": "RuntimeDefault"},
+    "its system calls are filtered by seccomp": lambda pod: (
+        security(pod)["seccompProfile"] == {"type": "RuntimeDefault"}
+    ),
     "it isn't privileged": lambda pod: "privileged" not in security(pod),
-    "it shares nothing with its node": lambda pod: not {"hostNetwork", "hostPID", "hostIPC"} & pod["spec"].keys(),
-    "it takes no port of its node": lambda pod: all("hostPort" not in port for port in container(pod).get("ports", [])),
-    "its volumes are none of its node's": lambda pod: all(
+    "it shares no namespace with its node": lambda pod: not {"hostNetwork", "hostPID", "hostIPC"} & pod["spec"].keys(),
+    "it uses no host port": lambda pod: all("hostPort" not in port for port in container(pod).get("ports", [])),
+    "it mounts no host path": lambda pod: all(
         (volume.keys() - {"name"}) <= OF_THE_STANDARD for volume in pod["spec"].get("volumes", [])
     ),
-    "what it may write in memory is bounded": lambda pod: all(
+    "its writable memory volumes have a size limit": lambda pod: all(
         "sizeLimit" in volume["emptyDir"] for volume in pod["spec"].get("volumes", []) if "emptyDir" in volume
     ),
     "its configuration and secrets are read-only": lambda pod: all(
@@ -74,32 +76,34 @@ ROWS: Mapping[str, Row] = {
         for mount in container(pod).get("volumeMounts", [])
         if mount["name"].startswith("files-")
     ),
-    "it has no token": lambda pod: pod["spec"]["automountServiceAccountToken"] is False,
-    "it has an account of its own": lambda pod: pod["spec"]["serviceAccountName"] not in ("", "default"),
-    "it inherits no foreign variables": lambda pod: pod["spec"]["enableServiceLinks"] is False,
+    "it has no API token": lambda pod: pod["spec"]["automountServiceAccountToken"] is False,
+    "it has its own service account": lambda pod: pod["spec"]["serviceAccountName"] not in ("", "default"),
+    "it gets no service environment variables": lambda pod: pod["spec"]["enableServiceLinks"] is False,
     "no secret is in its environment": lambda pod: all("valueFrom" not in one for one in container(pod).get("env", [])),
-    "its memory is bounded and promised": lambda pod: (
+    "its memory request equals its limit": lambda pod: (
         container(pod)["resources"]["limits"]["memory"] == container(pod)["resources"]["requests"]["memory"]
     ),
-    "its CPU is promised": lambda pod: bool(container(pod)["resources"]["requests"]["cpu"]),
-    "its image doesn't move": lambda pod: (
+    "it has a CPU request": lambda pod: bool(container(pod)["resources"]["requests"]["cpu"]),
+    "its image has an exact tag or digest": lambda pod: (
         ":" in container(pod)["image"].rpartition("/")[2] and not container(pod)["image"].endswith(":latest")
     ),
-    "its last words come with the error": lambda pod: (
+    "its last log lines are in its status": lambda pod: (
         container(pod)["terminationMessagePolicy"] == "FallbackToLogsOnError"
     ),
-    "it is asked whether it started, serves and lives": lambda pod: (
+    "it has startup, readiness and liveness probes": lambda pod: (
         runs_to_its_end(pod) or {"startupProbe", "readinessProbe", "livenessProbe"} <= container(pod).keys()
     ),
-    "nothing but its own process ends it": lambda pod: (
+    "its startup and liveness probes run the same check": lambda pod: (
         "startupProbe" not in container(pod)
         or asked(container(pod)["startupProbe"]) == asked(container(pod)["livenessProbe"])
     ),
-    "its data is recovered without a practical limit": lambda pod: (
+    "its recovery has no practical time limit": lambda pod: (
         not holds_data(pod) or startup_s(container(pod)["startupProbe"]) >= RECOVERY_S
     ),
-    "its replicas are spread": lambda pod: runs_to_its_end(pod) or bool(pod["spec"]["topologySpreadConstraints"]),
-    "it has time to stop": lambda pod: pod["spec"]["terminationGracePeriodSeconds"] >= 10,
+    "its replicas are spread over nodes": lambda pod: (
+        runs_to_its_end(pod) or bool(pod["spec"]["topologySpreadConstraints"])
+    ),
+    "it has a termination grace period": lambda pod: pod["spec"]["terminationGracePeriodSeconds"] >= 10,
 }
 
 
@@ -121,9 +125,9 @@ def prod(deploy: Deploy) -> Recording[Any]:
 EXCEPTIONS: Mapping[str, set[str]] = {
     # They query the kubelets for volume usage and the API server for the namespace's objects, with their own service
     # account.
-    "it has no token": {"prometheus", "kube-state-metrics"},
+    "it has no API token": {"prometheus", "kube-state-metrics"},
     # Its image contains only the program, so a health check on Docker would have no command to run.
-    "it is asked whether it started, serves and lives": {"nginx-exporter"},
+    "it has startup, readiness and liveness probes": {"nginx-exporter"},
 }
 
 

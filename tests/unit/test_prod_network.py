@@ -53,7 +53,7 @@ PORTS = sorted({port for _, port in [*CALLERS, *USERS, *SILENT]})
 STRANGERS = {
     "a pod of another namespace": Pod("default"),
     "a pod of kube-system": Pod("kube-system"),
-    "a pod of the platform's namespace that nobody declared": Pod("pti-calendar"),
+    "an undeclared pod of the platform's namespace": Pod("pti-calendar"),
 }
 OUTSIDE, PRIVATE, CLOUD_METADATA = "203.0.113.7", "10.1.2.3", "169.254.169.254"
 

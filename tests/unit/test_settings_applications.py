@@ -173,7 +173,7 @@ BAD = [
             ("of the platform's", "DATABASE_HOST"),
             ("of the platform's that names a file", "JWT_SECRET_FILE"),
             ("that names the port", "PORT"),
-            ("that no shell takes", "LOG-LEVEL"),
+            ("that no shell accepts", "LOG-LEVEL"),
             ("without a name", ""),
         ]
     ),
@@ -241,7 +241,7 @@ def test_an_application_has_the_common_settings_without_overrides() -> None:
         ({"replicas": 3}, None),
         ({"scaling": {"maxReplicas": 3}}, Scaling(max_replicas=3)),
     ],
-    ids=["as all", "a number of its own", "scaling of its own"],
+    ids=["as all", "its own number", "its own autoscaling"],
 )
 def test_an_override_takes_precedence_over_the_common_scaling(own: Mapping[str, Any], expected: Scaling | None) -> None:
     stack = {

@@ -244,11 +244,11 @@ BEHIND_A_SHARED_GATEWAY: Mapping[str, Any] = {
     },
 }
 STACKS = {
-    "a developer's": DEVELOPER,
-    "one that is watched": MONITORED,
-    "one in a cluster": IN_A_CLUSTER,
-    "one with managed stores": WITH_MANAGED_STORES,
-    "one behind a shared gateway": BEHIND_A_SHARED_GATEWAY,
+    "a developer's stack": DEVELOPER,
+    "a stack with monitoring": MONITORED,
+    "a stack on Kubernetes": IN_A_CLUSTER,
+    "a stack with external stores": WITH_MANAGED_STORES,
+    "a stack behind a shared Gateway": BEHIND_A_SHARED_GATEWAY,
 }
 GIVEN = {
     "postgresPassword": "hunter2",

@@ -68,7 +68,7 @@ NGINX = ("has no effect without nginx (gateway.enabled, edge.kind: nginx)", "pul
 @pytest.mark.parametrize(
     "others",
     [{}, {"gateway": {"enabled": False}}, {**CLUSTER, "gateway": {"enabled": True}, "edge": {"kind": "ingress"}}],
-    ids=["no gateway", "a gateway that is off", "an edge of the cluster's"],
+    ids=["no gateway", "a gateway that is off", "the cluster's edge"],
 )
 def test_a_certificate_threshold_without_nginx_is_refused(others: Mapping[str, Any]) -> None:
     limit = {"thresholds": {"certificateDays": 14}}
@@ -143,7 +143,7 @@ def test_a_protected_stack_has_a_receiver_or_none_true(receivers: Mapping[str, A
 @pytest.mark.parametrize(
     "stack",
     [{"monitoring": {"enabled": True}}, {**PROTECTED, "monitoring": {"enabled": False}}, PROTECTED],
-    ids=["not protected", "not watched", "no monitoring"],
+    ids=["not protected", "not monitored", "no monitoring"],
 )
 def test_an_unprotected_stack_needs_no_receiver(stack: Mapping[str, Any]) -> None:
     assert not parsed(stack).monitoring.receivers.notify_people

@@ -72,15 +72,15 @@ NAMES = {
     "in upper case": "Web",
     "with an underscore": "my_web",
     "with a dot": "my.web",
-    "that begins with a digit": "1web",
-    "that begins with a hyphen": "-web",
-    "that ends with a hyphen": "web-",
+    "with a leading digit": "1web",
+    "with a leading hyphen": "-web",
+    "with a trailing hyphen": "web-",
     "of 41 letters": "w" * 41,
 }
 
 REFUSED = {
-    "no replica": (lambda: workload(replicas=0), "replicas must be at least 1, not 0"),
-    "fewer than no replicas": (lambda: workload(replicas=-1), "replicas must be at least 1, not -1"),
+    "zero replicas": (lambda: workload(replicas=0), "replicas must be at least 1, not 0"),
+    "a negative number of replicas": (lambda: workload(replicas=-1), "replicas must be at least 1, not -1"),
     "root": (lambda: workload(user=0), "must not run as root (user 0)"),
     "a run without time to start": (
         lambda: scheduled(start_deadline_s=59),
@@ -93,7 +93,7 @@ REFUSED = {
         "month, day of week)",
     ),
     "a task without a command": (lambda: task(command=()), "a task requires a command"),
-    "a volume with a setting fixed twice": (
+    "a volume with a duplicate fixed setting": (
         lambda: stateful(
             volumes=(
                 Volume(name="data", mount="/data", fixed=(Fixed("a.b", "1", "Keep."), Fixed("a.b", "2", "Keep."))),
@@ -105,15 +105,15 @@ REFUSED = {
         lambda: stateful(volumes=(Volume(name="data", mount="/data", fixed=(Fixed("", "1", "Keep."),)),)),
         "volume 'data' requires a unique key for each fixed setting, not ['']",
     ),
-    "a public port nowhere": (
+    "a public port without a published port": (
         lambda: workload(ports=(Port(name="http", number=80, public=True),)),
         "the public ports ['http'] need the port number that users connect to (publish)",
     ),
-    "a port twice": (
+    "a duplicate port": (
         lambda: workload(ports=(HTTP, Port(name="metrics", number=9100), Port(name="again", number=80))),
         "there is a duplicate port number in [80, 9100, 80]",
     ),
-    "an HTTP probe of a port it lacks": (
+    "an HTTP probe of an undeclared port": (
         lambda: workload(ports=(HTTP,), readiness=Probe(check=HttpGet(port=81, path="/"))),
         "the readiness probe checks port 81, which is not among its ports [80]",
     ),
@@ -121,37 +121,37 @@ REFUSED = {
         lambda: workload(readiness=Probe(check=TcpConnect(port=80))),
         "the readiness probe checks port 80, which is not among its ports []",
     ),
-    "a file set with a bad name": (
+    "a file set with an invalid name": (
         lambda: workload(file_sets=(files("Web"),)),
         "each file set requires a unique DNS label as its name, not ['Web']",
     ),
-    "two file sets of one name": (
+    "two file sets with the same name": (
         lambda: workload(file_sets=(files(), files(directory="/etc/other"))),
         "each file set requires a unique DNS label as its name, not ['configuration', 'configuration']",
     ),
-    "a relative directory of files": (
+    "a file set in a relative directory": (
         lambda: workload(file_sets=(files(directory="etc/web"),)),
         "'etc/web' is not an absolute path below /",
     ),
-    "a relative volume": (
+    "a volume at a relative path": (
         lambda: stateful(volumes=(Volume(name="data", mount="data"),)),
         "'data' is not an absolute path below /",
     ),
-    "a scratch directory over the root": (
+    "a scratch directory at the root": (
         lambda: workload(scratch=(Scratch(path="/"),)),
         "'/' is not an absolute path below /",
     ),
-    "two mounts of one kind in one place": (
+    "two mounts of the same kind at one path": (
         lambda: workload(scratch=(Scratch(path="/tmp"), Scratch(path="/tmp"))),  # noqa: S108 - in a container
         "'/tmp' is mounted twice",
     ),
-    "two kinds of mount in one place": (
+    "two kinds of mounts at one path": (
         lambda: workload(file_sets=(files(),), scratch=(Scratch(path="/etc/web"),)),
         "'/etc/web' is mounted twice",
     ),
     "a dependency on itself": (lambda: workload(depends_on=("other", "web")), "depends on itself"),
     "a connection to itself": (lambda: workload(connects_to=(INTERNET, Endpoint("web", 80))), "depends on itself"),
-    "a connection to itself by another name": (
+    "a connection to itself with an alias": (
         lambda: workload(connects_to=(Endpoint("web", 80, alias="www"),)),
         "depends on itself",
     ),
@@ -159,35 +159,35 @@ REFUSED = {
         lambda: workload(liveness=ALIVE),
         "a liveness probe requires a readiness probe, which decides when clients are routed to it",
     ),
-    "a liveness probe of a port it lacks": (
+    "a liveness probe of an undeclared port": (
         lambda: workload(ports=(HTTP,), readiness=READY, liveness=Liveness(check=TcpConnect(port=81))),
         "the liveness probe checks port 81, which is not among its ports [80]",
     ),
-    "scaling to nothing": (
+    "autoscaling to zero": (
         lambda: workload(autoscaling=Autoscaling(minimum=0, maximum=2, cpu_percent=70)),
         "autoscaling requires 1 <= minimum <= maximum, not Autoscaling(minimum=0, maximum=2, cpu_percent=70)",
     ),
-    "scaling with its bounds the wrong way round": (
+    "autoscaling with minimum above maximum": (
         lambda: workload(autoscaling=Autoscaling(minimum=3, maximum=2, cpu_percent=70)),
         "autoscaling requires 1 <= minimum <= maximum, not Autoscaling(minimum=3, maximum=2, cpu_percent=70)",
     ),
-    "peers at a port it lacks": (
+    "peers at an undeclared port": (
         lambda: stateful(ports=(HTTP,), peer_ports=(80, 82, 81)),
         "peers use [81, 82], which is not among its ports [80]",
     ),
-    "metrics at a port it lacks": (
+    "metrics at an undeclared port": (
         lambda: workload(ports=(HTTP,), metrics=(Metrics(port=80, job="kong"), Metrics(port=9100, job="service"))),
         "metrics or health use [9100], which is not among its ports [80]",
     ),
-    "health at a port it lacks": (
+    "health at an undeclared port": (
         lambda: workload(ports=(HTTP,), health=Health(port=81, path="/health", job="frontend")),
         "metrics or health use [81], which is not among its ports [80]",
     ),
-    "a file set of nothing": (
+    "an empty file set": (
         lambda: workload(file_sets=(FileSet(name="keys", directory="/run/keys"),)),
         "file set 'keys' must have either files or an external secret",
     ),
-    "a file set of files and an external secret": (
+    "a file set with files and an external secret": (
         lambda: workload(
             file_sets=(FileSet(name="keys", directory="/run/keys", files={"a": "b"}, external_secret="theirs"),)
         ),

@@ -44,7 +44,7 @@ KIND = "clusters.postgresql.cnpg.io"
 TENANT = uuid.uuid4()
 RETAINED_TITLE = "kept through everything"
 
-LOSSES: dict[str, tuple[str, ...]] = {"asked to go": (), "killed": ("--grace-period=0", "--force")}
+LOSSES: dict[str, tuple[str, ...]] = {"deleted gracefully": (), "killed": ("--grace-period=0", "--force")}
 """Ways to delete the primary's pod."""
 
 PORTS = (5432, 8000, 9187)
