@@ -79,7 +79,7 @@ def test_missing_objects_are_created(kubectl: Kubectl) -> None:
 @pytest.mark.parametrize("preview", [False, True])
 @pytest.mark.parametrize(
     ("known", "owner"),
-    [(ANOTHERS, "'pti-calendar-test'"), (EARLIER, "a stack of an earlier release"), (NOBODYS, "nobody")],
+    [(ANOTHERS, "'pti-calendar-test'"), (EARLIER, "a stack of an earlier release"), (NOBODYS, "an unknown owner")],
 )
 def test_objects_of_another_owner_are_refused_by_name(
     kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch, known: Mapping[str, str], owner: str, preview: bool

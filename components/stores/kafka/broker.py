@@ -34,8 +34,8 @@ CONFIGURATION_DIRECTORY = "/etc/kafka-broker"
 UID = 1000
 
 MODE_CHANGE_REMEDY = (
-    "The other mode starts without topics, on its own volume. This volume stays, and is found again when the "
-    "mode is set back."
+    "The other mode starts without topics, on its own volume. This volume stays, and is used again once the "
+    "mode is restored."
 )
 BROKER_COUNT_REMEDY = "docs/stores.md#another-number-of-brokers describes how to change the number of brokers."
 STACK_NAME_REMEDY = "Restore the stack's former name: pulumi stack rename."
