@@ -70,6 +70,13 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
         docker_engine.remove_everything(STACK)
 
 
+@pytest.fixture(scope="module")
+def marked(dev: DevStack) -> None:
+    """Data in every store, which must survive the tests."""
+    dev.first.succeeded()
+    Stores(dev.outputs()).write(MARKER)
+
+
 def test_one_command_starts_everything_on_the_default_ports(dev: DevStack) -> None:
     print(f"make dev: {dev.first.seconds:.0f} s, virtual environment included")
     dev.first.succeeded()
@@ -172,8 +179,8 @@ def test_the_environment_file_of_a_service_gives_access_to_its_stores(dev: DevSt
     assert given["JWT_SECRET"] == outputs.credentials.jwt_secret
 
 
+@pytest.mark.usefixtures("marked")
 def test_bare_pulumi_destroys_and_recreates_the_stack_with_its_data(dev: DevStack) -> None:
-    Stores(dev.outputs()).write(MARKER)
     kept = set(docker_engine.persistent_volumes(STACK))
     assert len(kept) == 5
 
@@ -187,6 +194,7 @@ def test_bare_pulumi_destroys_and_recreates_the_stack_with_its_data(dev: DevStac
     assert set(docker_engine.persistent_volumes(STACK)) == kept
 
 
+@pytest.mark.usefixtures("marked")
 def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
     postgres = _container_id("postgres")
     try:
@@ -207,6 +215,7 @@ def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
     Stores(dev.outputs()).check(MARKER)
 
 
+@pytest.mark.usefixtures("marked")
 def test_make_dev_completes_a_killed_one(dev: DevStack, tried: Tried) -> None:
     tried.failure(
         "`make dev` is killed while it replaces Redis", on="Docker", notice="the next `make dev` completes it"
@@ -249,6 +258,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.usefixtures("marked")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_make_dev_recreates_what_was_removed_by_hand(dev: DevStack, tried: Tried, damage: str) -> None:
     tried.failure(damage, on="Docker", notice="the affected containers don't respond until the next `make dev`")
@@ -290,6 +300,7 @@ def test_a_lost_salt_is_restored(dev: DevStack) -> None:
     assert yaml.safe_load(file.read_text()) == yaml.safe_load(before)
 
 
+@pytest.mark.usefixtures("marked")
 def test_the_command_in_the_message_replaces_a_damaged_state(dev: DevStack) -> None:
     """The state file is truncated, as after a crash before the file system wrote it to disk."""
     state = dev.clone.root / ".state/.pulumi/stacks/pti-calendar/dev.json"
@@ -319,6 +330,7 @@ def test_a_concurrent_make_dev_is_refused(dev: DevStack) -> None:
     assert make.process.returncode == 0
 
 
+@pytest.mark.usefixtures("marked")
 @pytest.mark.parametrize("interrupts", [1, 2])
 def test_the_next_make_dev_completes_an_interrupted_one(dev: DevStack, interrupts: int) -> None:
     redis = _container_id("redis")
