@@ -56,10 +56,10 @@ def record_workloads(configuration: Mapping[str, Any]) -> list[OwnedWorkload]:
 
 def detailed_diagram(workloads: Sequence[OwnedWorkload]) -> str:
     """Return a Mermaid flowchart: components as boxes, solid arrows for connections, dotted ones for "starts after"."""
-    lines = ["flowchart LR", "    person([person, service in an editor])", *_subgraphs(workloads)]
+    lines = ["flowchart LR", "    developer([developer, service in an editor])", *_subgraphs(workloads)]
     for _, workload in workloads:
         if published := ", ".join(str(port.publish) for port in workload.ports if port.publish):
-            lines.append(f"    person -- {published} --> {workload.name}")
+            lines.append(f"    developer -- {published} --> {workload.name}")
         lines += [f"    {workload.name} --> {callee}" for callee in _target_nodes(workload)]
         lines += [f"    {needed} -. ready .-> {workload.name}" for needed in workload.depends_on]
     return "\n".join(lines) + "\n"

@@ -61,7 +61,7 @@ def drawn(picture: str) -> set[str]:
 def test_the_developers_picture_has_every_connection_and_order() -> None:
     picture = drawn(diagram.detailed_diagram(diagram.record_workloads(diagram.DEV_STACK)))
     assert picture >= {
-        "person -- 5432 --> postgres",
+        "developer -- 5432 --> postgres",
         "databases --> postgres",
         "postgres -. ready .-> databases",
         "kafka-ui --> kafka",
