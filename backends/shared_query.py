@@ -18,7 +18,7 @@ class SharedQuery(Generic[Result]):
 
     Args:
         query: runs the query.
-        poll_s: minimum of seconds between two queries.
+        poll_s: minimum number of seconds between two queries.
     """
 
     def __init__(self, query: Callable[[], Awaitable[Result]], *, poll_s: float) -> None:

@@ -39,7 +39,7 @@ random.Provider("random")
 
 
 def main() -> int:
-    """Print both and their ratio."""
+    """Print the results of both and their ratio."""
     parser = argparse.ArgumentParser(description="Times a preview without changes and one of an empty program.")
     parser.add_argument("--repetitions", type=int, default=5, help="of each (default: %(default)s)")
     repetitions = parser.parse_args().repetitions

@@ -27,7 +27,7 @@ from tests.engine.pulumi_stack import PulumiStack
 
 
 def main() -> int:
-    """Print both and their ratio."""
+    """Print the results of both and their ratio."""
     parser = argparse.ArgumentParser(description="Times an update from nothing, with Docker Compose as the baseline.")
     parser.add_argument("--repetitions", type=int, default=3, help="of each (default: %(default)s)")
     repetitions = parser.parse_args().repetitions

@@ -32,7 +32,7 @@ LONG_RUNNING_KINDS = ("Deployment", "StatefulSet", KIND)
 
 STATUS_KINDS = "pods,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
 MAX_LOG_PODS = 100
-"""Maximum of pods of one workload whose logs are followed: as many as the settings allow."""
+"""Maximum number of pods of one workload whose logs are followed: as many as the settings allow."""
 
 
 def why_unreachable(stack: str) -> str | None:

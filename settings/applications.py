@@ -118,7 +118,7 @@ class ServiceSizing(Sizing):
     """Settings of one service, which override those of all."""
 
     database_pool_max: int | None = Field(
-        None, ge=1, le=1000, description="Maximum of database connections of each replica. Default: as all."
+        None, ge=1, le=1000, description="Maximum number of database connections of each replica. Default: as all."
     )
     public_paths: tuple[PublicPath, ...] = Field(
         (),
@@ -191,8 +191,8 @@ class Services(Applications):
         5,
         ge=1,
         le=1000,
-        description="Maximum of database connections of each replica. The sum over all replicas of all services must "
-        "fit into `postgres.maxConnections`.",
+        description="Maximum number of database connections of each replica. The sum over all replicas of all services "
+        "must fit into `postgres.maxConnections`.",
     )
     environment: Mapping[VariableName, str] = Field(
         {},
@@ -224,7 +224,7 @@ class Services(Applications):
         return _sized(self, self.image, service.name, self.differing(service))
 
     def pool_of(self, service: Service) -> int:
-        """Return the maximum of database connections of each replica of one service."""
+        """Return the maximum number of database connections of each replica of one service."""
         own = self.differing(service).database_pool_max
         return self.database_pool_max if own is None else own
 

@@ -41,7 +41,7 @@ def too_few(services: Services) -> Conflict:
     applications = total - migrators - RESERVED - OPERATORS
     return Conflict(
         f"is lower than the {total} connections that the roles may open: {applications} for the services "
-        f"(databasePoolMax x (maximum of replicas + {EXTRA_REPLICAS}) each), {migrators} for their migrations, "
+        f"(databasePoolMax x (maximum number of replicas + {EXTRA_REPLICAS}) each), {migrators} for their migrations, "
         f"{RESERVED} for monitoring and backup, {OPERATORS} for operators",
         f"{set_to(f'{total} (or more)')}; or lower services.databasePoolMax or the replicas",
     )

@@ -48,13 +48,13 @@ class Memory:
 
     shared_buffers_mib: int
     maintenance_work_mem_kib: int
-    """Maximum of each autovacuum worker and each index build."""
+    """Maximum memory of each autovacuum worker and each index build."""
 
     work_mem_kib: int
-    """Maximum of each sort and each hash table."""
+    """Maximum memory of each sort and each hash table."""
 
     parallel_workers: int
-    """Maximum of parallel workers per query."""
+    """Maximum number of parallel workers per query."""
 
     shm_mib: int
     """Size of /dev/shm, through which the processes of one query share hash tables."""

@@ -147,8 +147,8 @@ class Postgres(StoreSettings):
         150,
         ge=20,
         le=10_000,
-        description="Maximum of connections (`max_connections`). Each needs memory, and the limits of all roles must "
-        "fit. A change restarts the server.",
+        description="Maximum number of connections (`max_connections`). Each needs memory, and the limits of all roles "
+        "must fit. A change restarts the server.",
     )
     cpu_request: float = Field(0.1, gt=0, le=64, description=CPU_REQUEST)
     storage_gib: int = Field(10, ge=1, le=65_536, description=STORAGE)

@@ -155,12 +155,12 @@ class LongRunning(Workload):
 
     @property
     def min_replicas(self) -> int:
-        """Minimum of replicas."""
+        """Minimum number of replicas."""
         return self.replicas
 
     @property
     def max_replicas(self) -> int:
-        """Maximum of replicas."""
+        """Maximum number of replicas."""
         return self.replicas
 
     def __post_init__(self) -> None:
@@ -195,12 +195,12 @@ class Service(LongRunning):
 
     @property
     def min_replicas(self) -> int:
-        """Minimum of replicas."""
+        """Minimum number of replicas."""
         return self.autoscaling.minimum if self.autoscaling else self.replicas
 
     @property
     def max_replicas(self) -> int:
-        """Maximum of replicas."""
+        """Maximum number of replicas."""
         return self.autoscaling.maximum if self.autoscaling else self.replicas
 
     def __post_init__(self) -> None:

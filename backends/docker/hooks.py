@@ -41,7 +41,7 @@ class Hooks:
         self._explain = pulumi.ErrorHook("docker-explain-failed-task", self._explain_failure)
 
     def for_container(self, *, is_task: bool, before: Iterable[pulumi.ResourceHook] = ()) -> pulumi.ResourceHookBinding:
-        """Return the hooks of a container. They run after the hooks that may refuse it."""
+        """Return the hooks of a container. They run after the ownership hooks, which may refuse the container."""
         hooks = [
             self._ownership.before_create,
             *before,

@@ -30,7 +30,7 @@ MIN_READY_S = 5
 """Seconds that a new pod must be ready before the next old one is stopped."""
 
 MAX_ATTEMPTS = 3
-"""Maximum of pods of a task: the first may start before its node enforces a new network policy."""
+"""Maximum number of pods of a task: the first may start before its node enforces a new network policy."""
 
 KEPT_RUNS = 3
 """Number of successful and of failed runs of a scheduled task whose pods, with their logs, are kept."""

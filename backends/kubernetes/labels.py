@@ -23,7 +23,7 @@ COMPONENTS: Mapping[type[Workload], str] = {
 """Kind of workload to the label `app.kubernetes.io/component`."""
 
 MAX_VALUE_LENGTH = 63
-"""Maximum of characters in a label value."""
+"""Maximum number of characters in a label value."""
 
 
 def selector(workload: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ OPERATOR_SELECTORS: Mapping[str, Mapping[str, str]] = {
 """Additional kinds to query for a kind that an operator manages. A cluster without the operator doesn't have them."""
 
 POLL_S = 2.0
-"""Minimum of seconds between two queries."""
+"""Minimum number of seconds between two queries."""
 
 
 class ObservedObjects:

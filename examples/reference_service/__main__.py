@@ -19,7 +19,7 @@ from .observe import Traffic
 from .settings import SettingsError, load
 
 IDLE_S = 1
-"""Seconds without a new request after which the service stops to accept requests."""
+"""Seconds without a new request after which the service stops accepting requests."""
 
 MAX_DRAIN_S = 5
 MAX_FINISH_S = 8

@@ -24,7 +24,7 @@ TOPIC = "appointments"
 """The broker creates it on first use, with its default partitions and replication."""
 
 REQUEST_TIMEOUT_MS = 5_000
-"""Timeout for a broker's response and for an event's acknowledgement, after which the library stops to send it."""
+"""Timeout for a broker's response and for an event's acknowledgement, after which the library stops sending it."""
 
 STOP_TIMEOUT_S = 2
 

@@ -1,7 +1,7 @@
 """Migrate the database's tables to this version: `python -m reference_service.migrate`, as the migrator role.
 
-It may run again, and twice at once: the second run waits for the first and finds nothing to do. It doesn't mention
-row-level security, because the platform isolates each table with a `tenant_id`.
+It may run repeatedly and concurrently: a second run waits for the first one and then changes nothing. It doesn't
+mention row-level security, because the platform isolates each table with a `tenant_id`.
 
 All readers queue behind a transaction that waits for a lock, so the role's `lock_timeout` ends that wait after a few
 seconds. In that case, and if the server fails, nothing has been changed and the migration starts again, for up to five

@@ -41,7 +41,7 @@ class ReceivedEvents:
         for event in events:
             by_tenant.setdefault(event.tenant, []).append(event)
         async with self._database.own_transaction() as connection:
-            # In the same order in every process, so that two that store the same events can't deadlock.
+            # Use the same order in every process, so that two processes that store the same events can't deadlock.
             for tenant, own in sorted(by_tenant.items()):
                 ordered = sorted(own, key=lambda event: event.identifier)
                 await act_for(connection, tenant)

@@ -177,7 +177,7 @@ class Source:
         return 0
 
     def connections(self, name: str) -> int:
-        """Return the maximum of connections. A migration, which opens one, doesn't get the variable."""
+        """Return the maximum number of connections. A migration, which opens one, doesn't get the variable."""
         value = self._environment.get(name, "") or "1"
         if value.isascii() and value.isdigit() and 0 < int(value) < 10_000:
             return int(value)

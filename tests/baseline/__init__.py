@@ -1,6 +1,6 @@
-"""The last release: its commit, in `commit`, and the inventories of its stacks, as its tests/unit/golden had them.
+"""The last release: its commit, in `commit`, and the inventories of its stacks, copied from its tests/unit/golden.
 
-After a release, `commit` gets its commit and the inventories are copied anew.
+After a release, update `commit` and copy the inventories again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ COMMIT = (FOLDER / "commit").read_text().strip()
 
 
 def addresses(shape: str) -> list[str]:
-    """The addresses (`backends.addresses`) of all resources of a stack."""
+    """Return the addresses (`backends.addresses`) of all resources of a stack."""
     found: list[str] = []
     above: list[str] = []
     for line in (FOLDER / f"{shape}.txt").read_text().splitlines():
@@ -29,11 +29,12 @@ def addresses(shape: str) -> list[str]:
 
 
 def clone(folder: Path) -> Path:
-    """The release's program in that folder, from this repository's own history; skipped where that is cut off."""
+    """Clone the release's program into a folder from this repository's own history; skip the test in a shallow
+    clone."""
     subprocess.run(["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(folder)], check=True)
     found = subprocess.run(["git", "checkout", "--quiet", COMMIT], cwd=folder, capture_output=True, text=True)
     if found.returncode:
         pytest.skip(f"the last release isn't in this clone's history: git fetch --unshallow ({found.stderr.strip()})")
-    # It runs with the present SDKs: an update doesn't come with two sets of them.
+    # It runs with the current SDKs, because an update uses one set of SDKs.
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder

@@ -1,7 +1,8 @@
-"""Runs the observed behaviours against a Kong by its address: `python -m tests.gateway.check https://…`.
+"""Check the observed behaviour of Kong on a gateway at a given address: `python -m tests.gateway.check https://…`.
 
-Rows about what a service receives need the echo service behind it (`--echo PORT` runs one). Against a platform with its
-own services, only the rows that Kong answers itself are run. The key of tokens is read from PTI_KONG_KEY.
+Rows about the request that a service receives need the echo service behind it (`--echo PORT` runs one). Against a
+platform with its own services, only the rows that Kong answers itself are run. PTI_KONG_KEY is the key that signs
+tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tests.gateway import echo, rows
 
 
 def main() -> int:
-    """Check a gateway; the exit status is 1 when a row differs."""
+    """Check a gateway; the exit status is 1 if a row differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address", nargs="?", help="of the gateway, such as https://api.pti-calendar.fr")
     parser.add_argument("--insecure", action="store_true", help="take any certificate")
@@ -33,7 +34,7 @@ def main() -> int:
 
 
 def check(gateway: rows.Gateway) -> int:
-    """Run every row that this gateway can be asked, and print what differs."""
+    """Run every row that this gateway supports, and print the differences."""
     _, all_rows = rows.load()
     services_echo = gateway.ask({"path": "/api/user/me", "token": "valid"}).is_from_service
     asked = [row for row in all_rows if services_echo or row.received == "nothing"]

@@ -1,4 +1,4 @@
-"""A service that returns what it received, and misbehaves when asked to."""
+"""A service that returns the received request, and misbehaves on request."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 MARK = "X-Echo"
-"""The header by which its answers are known."""
+"""The header that identifies its responses."""
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers every request with what it was.
+    """Responds to every request with a description of it.
 
-    In the query: `status=404`, `header_kib=5` (an answer with such a header), `mib=100` (such a body), `hang=1` (no
-    answer until the gateway gives up).
+    In the query: `status=404`, `header_kib=5` (a response with such a header), `mib=100` (such a body), `hang=1` (no
+    response until the gateway times out).
     """
 
     protocol_version = "HTTP/1.1"
@@ -79,12 +79,12 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Writes nothing: a gateway that hangs up is a case of the tests."""
+        """Print nothing: closed connections are part of the tests."""
 
 
 @contextmanager
 def serving() -> Iterator[int]:
-    """Run the service on a free port of this machine, and give the port."""
+    """Run the service on a free port of this machine, and return the port."""
     server = _Server(("127.0.0.1", 0), Echo)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

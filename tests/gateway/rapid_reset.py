@@ -1,7 +1,7 @@
-"""HTTP/2 streams that a client opens and resets at once, again and again (CVE-2023-44487).
+"""HTTP/2 streams that a client repeatedly opens and resets at once (CVE-2023-44487).
 
-The frames are made here, as no client library sends them: RFC 9113, and header fields without compression (RFC 7541,
-section 6.2.2).
+This module creates the frames, because no client library sends them: RFC 9113, and header fields without compression
+(RFC 7541, section 6.2.2).
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ STREAMS_AT_ONCE = 100
 """In one write."""
 
 ONE_OF = 10
-"""Streams, one of which is not reset: an edge that takes none of them takes the frames for errors."""
+"""Number of streams of which one isn't reset: if an edge accepts none, it treats the frames as errors."""
 
 STREAMS_PER_CONNECTION = 1000
-"""nginx skips what comes after `keepalive_requests` streams, so the client connects anew."""
+"""nginx ignores streams after `keepalive_requests`, so the client reconnects."""
 
 MOST_STREAMS = 200_000
-"""Of one attack: it ends by itself."""
+"""Limit of one attack, after which it ends by itself."""
 
 
 class Attack:
-    """What the clients have sent so far."""
+    """Counts what the clients have sent so far."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,7 +40,7 @@ class Attack:
         self.stop = threading.Event()
 
     def sent(self, *, streams: int = 0, connections: int = 0) -> None:
-        """Count them; ends the attack when there are enough."""
+        """Count them; end the attack at its limit."""
         with self._lock:
             self.streams += streams
             self.connections += connections
@@ -93,7 +93,7 @@ def _attack(attack: Attack, address: tuple[str, int], host: str, path: str, sour
 
 
 def _opened(number: int, block: bytes) -> bytes:
-    """A stream's HEADERS, and its RST_STREAM but for the first of each `ONE_OF`."""
+    """Return a stream's HEADERS, and its RST_STREAM except for the first stream of each `ONE_OF`."""
     opened = _frame(HEADERS, END_HEADERS | END_STREAM, number, block)
     if number // 2 % ONE_OF == 0:
         return opened
@@ -105,7 +105,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _field(name: str, value: str) -> bytes:
-    """A literal header field without indexing; each length is below 127."""
+    """Return a literal header field without indexing; each length is below 127."""
     return b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
 

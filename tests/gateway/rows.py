@@ -1,4 +1,4 @@
-"""The rows of kong_behaviour.yaml, and running one against a gateway."""
+"""The rows of kong_behaviour.yaml, and a function that runs one against a gateway."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """The received response."""
 
     status: int
     headers: Mapping[str, str]
@@ -42,12 +42,12 @@ class Answer:
 
     @property
     def is_from_service(self) -> bool:
-        """Whether the echo service made it."""
+        """Return whether the echo service sent it."""
         return MARK.lower() in self.headers
 
     @property
     def document(self) -> Mapping[str, Any]:
-        """The JSON in its body; empty if it is none."""
+        """Return the JSON in its body; empty if there is none."""
         try:
             found = json.loads(self.body)
         except ValueError:
@@ -57,7 +57,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Gateway:
-    """A gateway by its address, and the key of the tokens it takes."""
+    """A gateway at an address, and the key of the tokens that it accepts."""
 
     address: str
     key: str
@@ -67,7 +67,7 @@ class Gateway:
     verify: bool = True
 
     def ask(self, request: Mapping[str, Any]) -> Answer:
-        """Send one request as the row has it, its path unchanged."""
+        """Send one request as described in the row, with its path unchanged."""
         carried, query = headers_and_query(request.get("token"), self.key)
         given = {name: _sized(value) for name, value in request.get("headers", {}).items()}
         path = request["path"] + (("&" if "?" in request["path"] else "?") + query if query else "")
@@ -130,7 +130,7 @@ def load() -> tuple[Mapping[str, Any], tuple[Row, ...]]:
 
 
 def differences(row: Row, answer: Answer, *, services_echo: bool = True) -> list[str]:
-    """Return what of an answer is not as observed; empty when all of it is."""
+    """Return the differences between a response and the row; empty if there are none."""
     wanted, found = row.answer, []
     if answer.status != wanted["status"]:
         found.append(f"status {answer.status} instead of {wanted['status']}: {answer.body[:200]!r}")
@@ -163,6 +163,6 @@ def _not_received(wanted: Mapping[str, Any], got: Mapping[str, Any]) -> list[str
 
 
 def _sized(value: str) -> str:
-    """`15 KiB` is that much text."""
+    """Return a text of the given size: `15 KiB`."""
     number, _, unit = value.partition(" ")
     return "x" * (int(number) << 10) if unit == "KiB" else value

@@ -17,7 +17,7 @@ from tests.gateway import rows
 from tests.unit.platform_recording import record_platform_once
 
 NO_PORT = 1
-"""Nothing listens there: Redis is away, and requests pass."""
+"""Redis' port has no listener: Redis is unavailable, and requests pass."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Scenario:
     key: str
 
     def write(self, folder: Path) -> dict[str, str]:
-        """Write the files into a folder, and return the variables that lead there."""
+        """Write the files into a folder, and return the variables that refer to them."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "kong.json"
         file.write_text(json.dumps(self.document, indent=2))
@@ -46,7 +46,7 @@ def scenario(
     status_port: int = 0,
     redis_port: int = NO_PORT,
 ) -> Scenario:
-    """Render the configuration, every service being the one that listens on `services_port`."""
+    """Render the configuration with every service at `services_port`."""
     platform = record_platform_once(configuration or rows.load()[0])
     files = platform.files["kong/configuration"]
     document = json.loads(files["kong.json"])
@@ -70,7 +70,7 @@ def scenario(
 
 
 def main() -> None:
-    """Write the scenario for a Kong that somebody starts."""
+    """Write the scenario for a Kong that the user starts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--services", type=int, required=True, help="port of `python -m tests.gateway.check --echo`")

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 def slow_clients(
     address: tuple[str, int], host: str, *, headers: int = 50, bodies: int = 50, readers: int = 50, idle: int = 200
 ) -> Iterator[None]:
-    """Keep that many connections of each kind open to an edge until the end of the block.
+    """Keep a number of connections of each kind open to an edge for the duration of the context.
 
     Args:
         address: where the edge listens with TLS.

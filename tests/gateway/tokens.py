@@ -1,4 +1,4 @@
-"""Tokens for the rows, good and bad."""
+"""Valid and invalid tokens for the rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TENANT = "11111111-1111-4111-8111-111111111111"
 
 
 def headers_and_query(kind: str | None, key: str) -> tuple[dict[str, str], str]:
-    """Return the headers that carry a token of a kind, and what it adds to the query."""
+    """Return the headers that contain a token of a kind, and its addition to the query."""
     if kind is None:
         return {}, ""
     claims: dict[str, Any] = {"iss": ISSUER, "exp": int(time.time()) + 300, "tenant_id": TENANT}
