@@ -89,7 +89,7 @@ def test_only_the_service_and_the_backup_may_connect(provisioned: Outcome, task:
     assert granted == [(role, "CONNECT") for role in (f"{database}_app", f"{database}_migrator", BACKUP)]
 
 
-def test_the_servers_own_databases_are_closed(provisioned: Outcome, task: Task, database: str) -> None:
+def test_the_default_databases_of_the_server_are_closed(provisioned: Outcome, task: Task, database: str) -> None:
     for own in ("postgres", "template1"):
         with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
             task.connect(own, f"{database}_app")
@@ -439,7 +439,7 @@ def test_it_never_prompts_for_a_password(task: Task, database: str) -> None:
     task.connect(database, f"{database}_app").close()
 
 
-def test_the_administrators_password_may_come_from_a_passfile(task: Task) -> None:
+def test_the_administrator_password_may_come_from_a_passfile(task: Task) -> None:
     passfile = task.scratch / "passfile"
     passfile.write_text("*:*:*:postgres:" + re.sub(r"([\\:])", r"\\\1", ADMIN_PASSWORD))
     passfile.chmod(0o600)
@@ -541,7 +541,7 @@ def test_a_timeout_that_is_not_a_number_is_refused(task: Task) -> None:
         assert f'{name}: "1m" is not a number of seconds' in task.run().errors
 
 
-def test_a_wrong_administrators_password_is_reported(task: Task) -> None:
+def test_a_wrong_administrator_password_is_reported(task: Task) -> None:
     task.environment["PGPASSWORD_FILE"] = str(task.secret("admin", "not this"))
     outcome = task.run()
     assert outcome.status == 1

@@ -351,7 +351,7 @@ def test_the_next_make_dev_completes_an_interrupted_one(dev: DevStack, interrupt
 
 
 @pytest.mark.parametrize("typed", ["", "\n", "yes\n", "DEV\n", "dev2\n"])
-def test_a_wipe_without_the_stacks_name_changes_nothing(dev: DevStack, typed: str) -> None:
+def test_a_wipe_without_the_stack_name_changes_nothing(dev: DevStack, typed: str) -> None:
     containers = {one["Id"]: one["State"]["StartedAt"] for one in docker_engine.containers(STACK)}
     volumes = [one["Name"] for one in docker_engine.volumes(STACK)]
 

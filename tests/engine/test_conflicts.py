@@ -62,7 +62,7 @@ one by hand."""
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_another_owners_object_of_the_same_name_is_not_changed(make_stack: MakeStack, kind: str) -> None:
+def test_an_object_of_another_owner_is_not_changed(make_stack: MakeStack, kind: str) -> None:
     scenario, part, more = FOREIGN[kind]
     stack = make_stack(program=WORKLOADS, configuration={"scenario": scenario})
     name = f"{part}-{stack.name}"

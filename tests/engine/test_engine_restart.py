@@ -58,7 +58,7 @@ def test_after_a_restart_of_the_engine_a_preview_finds_no_change(
     tried.lost("nothing")
 
 
-def test_the_next_update_completes_one_that_the_engines_stop_interrupted(
+def test_the_next_update_completes_one_interrupted_by_an_engine_stop(
     engine: OwnEngine, stack: PulumiStack, tried: Tried
 ) -> None:
     before = _keeper(stack)

@@ -128,7 +128,7 @@ SUPPLIED = {"postgresPassword": "hunter2", "redisPassword": "hunter3", "userAppP
     ],
     ids=["well-known", "well-known with tools", "generated", "supplied"],
 )
-def test_every_credential_in_the_stacks_outputs_is_secret(
+def test_every_credential_in_the_stack_outputs_is_secret(
     deploy: Deploy, configuration: dict[str, Any], supplied: dict[str, str], absent: set[str]
 ) -> None:
     recording = deploy(configuration, supplied)

@@ -275,7 +275,7 @@ class TestVolumes:
     def test_an_existing_volume_of_the_stack_is_adopted(self) -> None:
         call(recorded_volume(KnownVolumes(VOLUME)), "docker-refuse-lost-volume", "data", new_inputs={"name": VOLUME})
 
-    def test_another_stacks_volume_is_neither_recorded_nor_adopted(self) -> None:
+    def test_a_volume_of_another_stack_is_neither_recorded_nor_adopted(self) -> None:
         recording = recorded_volume(KnownVolumes(VOLUME, stack="another"))
         with pytest.raises(WorkloadError, match=f"a volume named '{VOLUME}' exists and does not belong to stack 'dev'"):
             self.make(recording)

@@ -124,7 +124,7 @@ def uploaded(registration: Registration) -> dict[str, str]:
 
 
 class TestNetworks:
-    def test_only_its_clients_join_a_workloads_network(self) -> None:
+    def test_only_clients_of_a_workload_join_its_network(self) -> None:
         recording = deployed(
             callee(),
             callee("other", 80),
@@ -151,7 +151,7 @@ class TestNetworks:
         assert len(ranges) > 20
         assert not [(one, other) for one, other in combinations(ranges, 2) if one.overlaps(other)]
 
-    def test_a_workloads_name_only_resolves_in_its_own_network(self) -> None:
+    def test_the_name_of_a_workload_only_resolves_in_its_own_network(self) -> None:
         recording = deployed(callee(), callee("web", 80, connects_to=(STORE,)))
         aliases = {one["name"]: one.get("aliases") for one in container(recording)["networksAdvanced"]}
         assert aliases == {"id-of-pti-web-dev": ["web"], "id-of-pti-store-dev": None}
@@ -174,7 +174,7 @@ class TestNetworks:
         assert container(recording)["hosts"] == [{"host": "host.docker.internal", "ip": "host-gateway"}]
         assert "hosts" not in container(recording, "other")
 
-    def test_a_workloads_name_needs_no_domain(self) -> None:
+    def test_the_name_of_a_workload_needs_no_domain(self) -> None:
         assert deployed(workload()).result.addressing.fqdn("web") == "web"
 
     def test_every_container_reaches_only_its_declared_connections(self, dev: Recording[Any]) -> None:
@@ -283,7 +283,7 @@ class TestTasks:
         assert inputs["command"] == ["now"]
         assert inputs["restart"] == "no"
 
-    def test_a_tasks_creation_waits_for_its_success_until_its_timeout(self) -> None:
+    def test_the_creation_of_a_task_waits_for_its_success_until_its_timeout(self) -> None:
         inputs = container(deployed(task(timeout_s=90)), "migrate")
         assert (inputs["wait"], inputs["waitTimeout"]) == (True, 90)
         assert inputs["healthcheck"] == {
@@ -326,14 +326,14 @@ class TestContainment:
         users = {one.name: one.inputs["user"].split(":") for one in running}
         assert [name for name, ids in users.items() if ids[0] != ids[1] or int(ids[0]) == 0] == []
 
-    def test_a_container_runs_as_the_workloads_user_and_group(self) -> None:
+    def test_a_container_runs_as_the_user_and_group_of_the_workload(self) -> None:
         assert container(deployed(workload(user=70)))["user"] == "70:70"
 
     def test_no_running_container_swaps(self, running: list[Registration]) -> None:
         limits = {one.name: (one.inputs["memory"], one.inputs["memorySwap"]) for one in running}
         assert [name for name, (memory, with_swap) in limits.items() if memory != with_swap or memory <= 0] == []
 
-    def test_a_container_is_limited_to_the_workloads_memory_but_not_its_cpus(self) -> None:
+    def test_a_container_has_a_memory_limit_but_no_cpu_limit(self) -> None:
         inputs = container(deployed(workload(memory_mib=96)))
         assert (inputs["memory"], "cpus" in inputs) == (96, False)
 

@@ -58,7 +58,7 @@ def drawn(picture: str) -> set[str]:
     return {line.strip() for line in picture.splitlines() if "-->" in line or "-." in line}
 
 
-def test_the_developers_picture_has_every_connection_and_order() -> None:
+def test_the_detailed_diagram_has_every_connection_and_order() -> None:
     picture = drawn(diagram.detailed_diagram(diagram.record_workloads(diagram.DEV_STACK)))
     assert picture >= {
         "developer -- 5432 --> postgres",
@@ -74,7 +74,7 @@ def test_a_scheduled_task_is_drawn_with_its_schedule() -> None:
     assert 'backup{{"backup<br/>backup:1.0<br/>30 2 * * *"}}' in picture
 
 
-def test_the_platforms_picture_draws_a_shared_connection_once() -> None:
+def test_the_overview_diagram_draws_a_shared_connection_once() -> None:
     picture = drawn(diagram.overview_diagram(diagram.record_workloads(diagram.WHOLE_PLATFORM)))
     assert picture == {
         "users -- 80, 443 --> nginx",

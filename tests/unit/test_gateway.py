@@ -119,7 +119,7 @@ class TestKong:
             "rate-limiting",
         }
 
-    def test_a_local_service_is_reached_on_the_developers_machine(self, record_platform: RecordPlatform) -> None:
+    def test_a_local_service_is_reached_on_the_developer_machine(self, record_platform: RecordPlatform) -> None:
         platform = record_platform(stack(services={"deploy": ["user", "rdv"], "local": ["rdv"]}))
         hosts = {name: one["host"] for name, one in upstreams(platform).items()}
         assert hosts == {"user": "user", "rdv": "host.docker.internal"}
@@ -127,7 +127,7 @@ class TestKong:
         assert kong.host_gateway
         assert {str(call) for call in kong.connects_to} == {"redis:6379", "user:4000"}
 
-    def test_it_only_reaches_the_developers_machine_if_a_service_runs_there(self, full: RecordedPlatform) -> None:
+    def test_it_only_reaches_the_developer_machine_if_a_service_runs_there(self, full: RecordedPlatform) -> None:
         assert not full.workloads["kong"].host_gateway
 
     def test_only_services_of_the_stack_have_a_route(self, record_platform: RecordPlatform) -> None:
@@ -225,7 +225,7 @@ class TestKong:
         assert told["KONG_NGINX_PROXY_LIMIT_REQ"] == "zone=rate burst=120 nodelay"
         assert told["KONG_NGINX_PROXY_LIMIT_REQ_STATUS"] == "429"
 
-    def test_a_clients_address_is_the_one_the_edge_saw(self, full: RecordedPlatform) -> None:
+    def test_kong_uses_the_client_address_that_the_edge_reports(self, full: RecordedPlatform) -> None:
         told = full.workloads["kong"].environment
         assert told["KONG_REAL_IP_HEADER"] == "X-Forwarded-For"
         assert told["KONG_REAL_IP_RECURSIVE"] == "on"

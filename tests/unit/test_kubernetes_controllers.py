@@ -297,7 +297,7 @@ class TestClaims:
 class TestServices:
     PORTS = (port(8080, publish=80, public=True), port(9100, "metrics"), port(8001, "admin", publish=8001))
 
-    def test_clients_reach_all_ports_under_the_workloads_name(self) -> None:
+    def test_clients_reach_all_ports_under_the_workload_name(self) -> None:
         spec = object_named(record_workloads(workload(ports=self.PORTS)), "Service", "web")["spec"]
         assert spec["type"] == "ClusterIP"
         assert [(one["port"], one["targetPort"]) for one in spec["ports"]] == [(8080, 8080), (9100, 9100), (8001, 8001)]

@@ -92,7 +92,7 @@ def test_objects_of_another_owner_are_refused_by_name(
 
 
 @pytest.mark.parametrize("known", [EARLIER, labels.selector("web")])
-def test_a_retained_object_without_the_stacks_label_is_adopted(kubectl: Kubectl, known: Mapping[str, str]) -> None:
+def test_a_retained_object_without_the_stack_label_is_adopted(kubectl: Kubectl, known: Mapping[str, str]) -> None:
     """The object is from an earlier release, or a PVC that a StatefulSet created from its template."""
     kubectl({"data-web-0": known})
     create("PersistentVolumeClaim", "data-web-0")

@@ -220,7 +220,7 @@ class TestPulls:
         wait(WEB, *[pulling] * 100, READY)
         assert "isn't ready after" in wait.fails(WEB, web_pod(waiting("ContainerCreating")))
 
-    def test_a_tasks_problems_end_the_wait_like_a_services(self, wait: Wait) -> None:
+    def test_problems_of_a_task_end_the_wait_like_those_of_a_service(self, wait: Wait) -> None:
         pulling = [job(), pod("migrate-1-x", "migrate-1", waiting("ImagePullBackOff", "no such image"))]
         assert "pod migrate-1-x, container main: ImagePullBackOff: no such image" in wait.fails(TASK, pulling)
         assert wait.seconds < 100

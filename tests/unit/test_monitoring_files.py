@@ -35,7 +35,7 @@ def labels(scraped: Mapping[str, Any]) -> dict[str, str]:
 # Prometheus
 
 
-def test_on_docker_a_target_is_its_workloads_name() -> None:
+def test_on_docker_a_target_is_the_name_of_its_workload() -> None:
     assert scrape(RDV, None)["static_configs"] == [{"targets": ["rdv:4002"]}]
 
 
@@ -49,7 +49,7 @@ def test_a_target_has_the_same_labels_wherever_it_runs(replicas: str | None) -> 
     assert labels(scrape(RDV, replicas)) == {"job": "service", "workload": "rdv"}
 
 
-def test_an_exporters_series_have_the_monitored_workloads_name() -> None:
+def test_series_of_an_exporter_have_the_name_of_the_monitored_workload() -> None:
     found = scrape(POSTGRES, None)
     assert found["static_configs"] == [{"targets": ["postgres-exporter:9187"]}]
     assert labels(found) == {"job": "postgres", "workload": "postgres"}

@@ -130,7 +130,7 @@ def test_a_port_that_another_stack_holds_is_taken(taken: int, docker_command: Pa
         checked(("postgres.port", taken), stack="test")
 
 
-def test_a_taken_port_is_reported_next_to_the_stacks_own(taken: int, free: int, docker_command: Path) -> None:
+def test_a_taken_port_is_reported_next_to_ports_of_the_stack(taken: int, free: int, docker_command: Path) -> None:
     own_containers(docker_command, free)
     with pytest.raises(PortsTaken):
         checked(("postgres.port", taken))

@@ -21,7 +21,7 @@ def table(platform: Any) -> dict[str, int]:
     return {service: int(connections) for service, _, connections in map(str.split, lines)}
 
 
-def test_a_roles_limit_covers_all_replicas_and_two_more(record_platform: RecordPlatform) -> None:
+def test_the_limit_of_a_role_covers_all_replicas_and_two_more(record_platform: RecordPlatform) -> None:
     services = {
         "replicas": 2,
         "databasePoolMax": 3,
@@ -79,7 +79,7 @@ def test_connections_are_reserved_for_operators_monitor_and_backup(record_platfo
     assert limits == {"MIGRATOR": "2", "MONITOR": "5", "BACKUP": "10"}
 
 
-def test_a_lost_clients_session_ends_within_a_minute(record_platform: RecordPlatform) -> None:
+def test_the_session_of_a_lost_client_ends_within_a_minute(record_platform: RecordPlatform) -> None:
     found = dict(one.split("=", 1) for one in record_platform({}).workloads["postgres"].arguments if "=" in one)
     idle, interval = (int(found[f"tcp_keepalives_{name}"].removesuffix("s")) for name in ("idle", "interval"))
     assert idle + interval * int(found["tcp_keepalives_count"]) <= 60

@@ -241,7 +241,7 @@ def holds_text(node: ast.AST) -> bool:
 
 
 @pytest.mark.parametrize("module", [module for module in PRODUCT if module != "__main__"])
-def test_no_module_compares_the_stacks_name(module: str) -> None:
+def test_no_module_compares_the_stack_name(module: str) -> None:
     assert asks_for_the_stack(PRODUCT[module]) == []
 
 
@@ -257,11 +257,11 @@ def test_no_module_compares_the_stacks_name(module: str) -> None:
         "if stack.startswith('prod'): pass",
     ],
 )
-def test_a_module_that_compares_the_stacks_name_would_be_found(offence: str) -> None:
+def test_a_module_that_compares_the_stack_name_would_be_found(offence: str) -> None:
     assert asks_for_the_stack(ast.parse(offence)) != []
 
 
-def test_the_entry_point_reads_the_stacks_name_once() -> None:
+def test_the_entry_point_reads_the_stack_name_once() -> None:
     assert len(asks_for_the_stack(PRODUCT["__main__"])) == 1
 
 

@@ -293,7 +293,7 @@ def test_a_task_may_depend_on_and_connect_to_others() -> None:
     assert task(depends_on=("a",), connects_to=(Endpoint("a", 80),)).depends_on == ("a",)
 
 
-def test_an_external_server_may_have_the_workloads_name() -> None:
+def test_an_external_server_may_have_the_name_of_the_workload() -> None:
     assert workload(connects_to=(External("web", 80),)).connects_to == (External("web", 80),)
 
 
@@ -306,7 +306,7 @@ def test_a_file_set_may_be_an_external_secret() -> None:
     assert workload(file_sets=(theirs,)).file_sets[0].files == {}
 
 
-def test_an_endpoints_host_is_the_workloads_name_or_its_alias() -> None:
+def test_the_host_of_an_endpoint_is_the_workload_name_or_its_alias() -> None:
     assert str(Endpoint("db", 5432)) == "db:5432"
     assert str(Endpoint("db", 5432, alias="db-rw")) == "db-rw:5432"
 

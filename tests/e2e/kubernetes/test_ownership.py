@@ -102,7 +102,7 @@ def test_objects_that_outlived_the_state_are_adopted(make: Make) -> None:
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_another_stacks_objects_are_refused_by_name(make: Make) -> None:
+def test_objects_of_another_stack_are_refused_by_name(make: Make) -> None:
     first = make()
     first.up().succeeded()
     before = first.objects()

@@ -83,7 +83,7 @@ def test_the_user_journey_passes_through_an_ingress(stack: ClusterStack, edge: T
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_an_ingress_passes_on_each_clients_address_to_the_limits(
+def test_clients_behind_an_ingress_have_separate_rate_limits(
     edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
 ) -> None:
     counted_apart(edge.by_ingress(), unrelated_pods["elsewhere"])
@@ -126,7 +126,7 @@ def test_the_gateway_accepts_every_route(stack: ClusterStack, edge: Traefik) -> 
     assert set(conditions.values()) == {"True"}, conditions
 
 
-def test_a_gateway_passes_on_each_clients_address_to_the_limits(
+def test_clients_behind_a_gateway_have_separate_rate_limits(
     edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
 ) -> None:
     counted_apart(edge.by_gateway(), unrelated_pods["elsewhere"])

@@ -76,7 +76,7 @@ def test_the_api_server_refuses_unknown_fields(server: cluster.Cluster) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_kubeconform_accepts_every_object_by_the_servers_own_schemas(server: cluster.Cluster, variant: str) -> None:
+def test_kubeconform_accepts_every_object_by_the_schemas_of_the_server(server: cluster.Cluster, variant: str) -> None:
     schemas.write(server)
     objects = [one for one in objects_of(variant) if one["kind"] not in EXTENSION_KINDS]
     assert schemas.nonconforming(as_text(objects), server.server_version) == []
