@@ -26,7 +26,7 @@ import pulumi
 from workloads import WorkloadError
 
 MOVED: Mapping[str, str] = {}
-"""Former address to present address, of each resource that was moved or renamed since the last release.
+"""Maps the former address to the current address of each resource that was moved or renamed since the last release.
 
 A component's children follow it and need no entry. An entry can be removed once every stack has been updated with it.
 """

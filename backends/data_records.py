@@ -71,10 +71,10 @@ class DataRecords:
         """Record the settings that can't change.
 
         Args:
-            name: of the record.
+            name: name of the record.
             fixed: per holder of data, for instance a volume, the settings.
             sizes_gib: per holder, its size, which may only grow.
-            options: of its owner.
+            options: options of its owner.
             before_create: hooks of the new record.
         """
         recorded: dict[str, dict[str, Any]] = {}
@@ -92,10 +92,10 @@ class DataRecords:
         """Record which objects contain data.
 
         Args:
-            name: of the record.
-            identities: name of each object in the cluster to what no other object ever has.
-            kind: of the objects, for the error.
-            options: of its owner.
+            name: name of the record.
+            identities: maps the name of each object in the cluster to its unique ID.
+            kind: kind of the objects, for the error.
+            options: options of its owner.
         """
         self._objects[name] = kind
         hooks = pulumi.ResourceHookBinding(before_update=[self._refuse_replaced])

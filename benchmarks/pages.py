@@ -52,7 +52,7 @@ def handler(source: Source) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *arguments: object) -> None:
-            """Says nothing."""
+            """Don't log requests."""
 
     return Page
 

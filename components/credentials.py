@@ -47,7 +47,7 @@ class Credentials(pulumi.ComponentResource):
         return value
 
     def has(self, credential: Credential) -> bool:
-        """Whether the stack uses a credential."""
+        """Return whether the stack uses a credential."""
         return credential.key in self._values
 
     def find(self, credential: Credential) -> pulumi.Output[str] | None:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 NAMESPACE = "pti-calendar"
-"""Of the configuration's keys."""
+"""Pulumi's namespace of the configuration keys."""
 
 IMAGE_REFERENCE = re.compile(
     r"(?P<repository>(?:[a-z0-9]+(?:[.-][a-z0-9]+)*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"

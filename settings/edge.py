@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from settings.base import Conflict, DnsLabel, HostPort, Image, Section, SettingsConflict, set_to, unused_keys
 
 SECTIONS = {"nginx": "nginx", "ingress": "ingress", "gateway-api": "gateway_api"}
-"""Kind of edge to its section."""
+"""Maps each kind of edge to its section."""
 
 
 class Nginx(Section):

@@ -11,7 +11,7 @@ from settings.models import Settings
 
 
 def kong_admin_api(settings: Settings) -> bool:
-    """Whether Kong's admin API runs. Its default follows the credentials: only a developer's stack has known ones."""
+    """Return whether Kong's Admin API runs. By default it only runs with well-known credentials."""
     configured = settings.gateway.kong.admin_api
     return settings.credentials == "well-known" if configured is None else configured
 

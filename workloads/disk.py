@@ -17,7 +17,7 @@ class FileSet:
 
     directory: str
     files: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """File name to content."""
+    """Maps file names to contents."""
 
     secret: bool = False
     """Whether the contents are secret: encrypted in the state, and never listed."""

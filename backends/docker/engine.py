@@ -23,7 +23,7 @@ class Engine:
     """One Docker engine; blocking calls.
 
     Args:
-        host: its address; None leaves the choice to `DOCKER_HOST`, then to the local socket.
+        host: its address; None uses `DOCKER_HOST`, or else the local socket.
     """
 
     host: str | None = None

@@ -20,7 +20,7 @@ COMPONENTS: Mapping[type[Workload], str] = {
     Task: "task",
     ScheduledTask: "scheduled-task",
 }
-"""Kind of workload to the label `app.kubernetes.io/component`."""
+"""Maps each kind of workload to the value of the label `app.kubernetes.io/component`."""
 
 MAX_VALUE_LENGTH = 63
 """Maximum number of characters in a label value."""

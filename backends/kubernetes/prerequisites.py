@@ -30,7 +30,7 @@ PRODUCT_BY_GROUP: Mapping[str, str] = {
     "cert-manager.io": "cert-manager (https://cert-manager.io/docs/installation/)",
     "gateway.networking.k8s.io": "the Gateway API with a controller (https://gateway-api.sigs.k8s.io/guides/)",
 }
-"""API group to the software that provides it."""
+"""Maps API groups to the software that provides them."""
 
 MIN_NATIVE_SLEEP_VERSION = (1, 33)
 """Version of the API server from which on every kubelet supports the lifecycle action `sleep`: it is enabled by default

@@ -52,7 +52,7 @@ class KubernetesObject(pulumi.CustomResource):
 
     metadata: pulumi.Output[Mapping[str, Any]]
     spec: pulumi.Output[Mapping[str, Any]]
-    """Of kinds that have one."""
+    """Only set for kinds that have a spec."""
 
     def __init__(
         self,
@@ -126,11 +126,11 @@ class ManifestRegistrar:
         Args:
             manifest: the object.
             owner: the workload (or the like) it belongs to, for the error.
-            options: of its owner.
+            options: options of its owner.
             resource_name: required for an object without a name.
             depends_on: resources that must exist first, in addition to the namespace.
             retain: whether it holds data: it outlives the stack, and is protected where the settings say so.
-            timeouts: for the operations that the provider waits for.
+            timeouts: timeouts of the operations that the provider waits for.
             recorded: records (`DataRecords`) that must be registered first.
             hooks: resource hooks of its creation.
             ignore_changes: fields that somebody else changes; they are given for the creation alone.

@@ -54,7 +54,7 @@ class Awaited:
 
     is_autoscaled: bool = False
     progress_commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Pod to the command of its readiness check, whose output reports the progress."""
+    """Maps each pod to the command of its readiness check, whose output reports the progress."""
 
     @staticmethod
     def of(workload: Workload) -> Awaited:

@@ -12,7 +12,7 @@ from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, HEARTBEAT_WEBHOOK
 from settings.monitoring import Email, Receivers
 
 TEMPLATES_DIRECTORY = "/etc/alertmanager/templates"
-"""Where `assets/alertmanager/` and the generated link to Grafana are mounted."""
+"""Mount point of `assets/alertmanager/` and of the generated link to Grafana."""
 
 ONCALL, WATCHDOG, NULL_RECEIVER = "people", "watchdog", "nobody"
 """Receivers."""

@@ -13,7 +13,7 @@ from typing import Any
 from settings.monitoring import Thresholds
 
 RULES_DIRECTORY = "/etc/prometheus/rules"
-"""Where `assets/prometheus/rules/` and the generated file of thresholds are mounted."""
+"""Mount point of `assets/prometheus/rules/` and of the generated file of thresholds."""
 
 BACKUP_AGE_S = 26 * 3600
 """Maximum age of a daily backup."""
@@ -73,7 +73,7 @@ def configuration(
     Args:
         targets: each is scraped.
         replicas: `Addressing.replicas`: the DNS name of all replicas of a workload, or None for its own name.
-        alertmanager: where alerts are sent.
+        alertmanager: address to which alerts are sent.
         kubelets: whether and how they are scraped.
         interval_s: seconds between two scrapes.
 

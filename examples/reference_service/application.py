@@ -77,7 +77,7 @@ def unavailable(dependency: str) -> Handler:
 
 
 async def gone(_: Request, __: Exception) -> JSONResponse:
-    """Return 400, which nobody receives: the client disconnected before it had sent the whole body."""
+    """Return 400, which the client never receives: it disconnected before it had sent the whole body."""
     return JSONResponse({"detail": "the body ended early"}, 400)
 
 

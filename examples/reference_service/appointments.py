@@ -55,7 +55,7 @@ async def book(new: NewAppointment, tenant: Tenant, given: Given) -> Appointment
 
 
 async def show_all(tenant: Tenant, given: Given) -> Response:
-    """Return the tenant's first 500 appointments by time; `X-Cache` says whether they come from the cache."""
+    """Return the tenant's first 500 appointments by time; `X-Cache` shows whether they come from the cache."""
     lookup = await given.cache.appointments(tenant)
     body = lookup.body
     if body is None:

@@ -71,7 +71,7 @@ async def download(identifier: UUID, tenant: Tenant, given: Given) -> Response:
 
 
 async def _parts(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Join the chunks of a body to parts of `PART_BYTES`; only the last one is shorter."""
+    """Join the chunks of a body into parts of `PART_BYTES`; only the last one is shorter."""
     gathered = bytearray()
     async for received in body:
         gathered += received
@@ -83,7 +83,7 @@ async def _parts(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _complete(given: Resources, tenant: UUID, identifier: UUID, attachment: UUID, size: int) -> None:
-    """Make the attachment the appointment's, and drop the parts of every other one.
+    """Set the appointment's attachment, and delete the parts of every other one.
 
     Raises:
         HTTPException: another upload completed first and dropped these parts.

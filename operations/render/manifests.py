@@ -18,7 +18,7 @@ FOLDERS = ("namespace", "secrets", "infrastructure", "services", "ingress")
 """Folders in the order of application."""
 
 FOLDER_BY_COMPONENT = {"Microservice": "services", "Frontend": "services", "Gateway": "ingress"}
-"""Component to the folder of its objects; others go to `infrastructure`, which is applied first."""
+"""Maps components to the folders of their objects; others go to `infrastructure`, which is applied first."""
 
 KIND_ORDER = (
     *("Namespace", "ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim", "NetworkPolicy", "Service"),
@@ -50,7 +50,7 @@ def manifests(
 
     Args:
         with_tokens: the stack's resources with tokens as their secrets, in the order of their registration.
-        placeholders: what the tokens stand for.
+        placeholders: the credentials that the tokens represent.
         with_secrets: the same with the secrets' values; without them, the Secrets hold placeholders in `stringData`.
     """
     with_tokens = list(with_tokens)

@@ -24,7 +24,7 @@ class Placeholders:
     """
 
     by_credential: Mapping[Credential, str | None]
-    """Credential to its default value; None if the environment must supply it."""
+    """Maps each credential to its default value; None if the environment must supply it."""
 
     @classmethod
     def of(cls, settings: Settings, supplied: Collection[str]) -> Placeholders:

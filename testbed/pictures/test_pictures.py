@@ -206,7 +206,7 @@ def prometheus(answers: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
             self.wfile.write(body.encode())
 
         def log_message(self, *arguments: object) -> None:
-            """Says nothing."""
+            """Don't log requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
     threading.Thread(target=server.serve_forever, daemon=True).start()

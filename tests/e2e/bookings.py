@@ -80,7 +80,7 @@ class Bookings:
 
     @property
     def tenants(self) -> list[uuid.UUID]:
-        """Who books."""
+        """Return the tenants of the bookings."""
         return [*self._tokens]
 
     def next(self) -> Request:

@@ -97,7 +97,7 @@ def running_receiver(address: str) -> Iterator[tuple[Receiver, str]]:
             self.end_headers()
 
         def log_message(self, *arguments: object) -> None:
-            """Says nothing."""
+            """Don't log requests."""
 
     server = ThreadingHTTPServer((address, 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()

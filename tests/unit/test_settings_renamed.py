@@ -35,7 +35,7 @@ VALUES: Mapping[str, Any] = {
     "monitoring.exporters.probe": "blackbox:1",
     "monitoring.receivers.watchdog": True,
 }
-"""Old key to a value that its new key may have; the others are numbers of replicas or names."""
+"""Maps old keys to valid values of their new keys; values of other keys are numbers of replicas or names."""
 
 
 def old_and_new(row: Renamed) -> tuple[str, str, Any]:
