@@ -1,5 +1,5 @@
 """Grafana's dashboards: tables in Python, written as the JSON that Grafana mounts."""
 
-from operations.dashboards.generated import PanelQuery, dashboard_files, queries
+from operations.dashboards.generated import dashboard_files
 
-__all__ = ["PanelQuery", "dashboard_files", "queries"]
+__all__ = ["dashboard_files"]

@@ -46,11 +46,6 @@ class Placeholders:
         return cls(defaults)
 
     @property
-    def tokens(self) -> dict[str, str]:
-        """Return the token per configuration key."""
-        return {one.key: token(one) for one in self.by_credential if one not in TLS_PAIR}
-
-    @property
     def required(self) -> bool:
         """Return whether an environment file is required."""
         return None in self.by_credential.values()

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from operations.dashboards import dashboard_files, queries
+from operations.dashboards import dashboard_files
 from operations.dashboards.generated import BOARDS, FOLDER
 from operations.dashboards.render import dashboard_json
 from operations.project import ROOT
 from tests.artifacts.prometheus_tools import accepts
 from tests.artifacts.rule_files import GENERATED, RECORDED, recorded_names
+from tests.dashboard_queries import queries
 
 FILES = {path: json.loads(text) for path, text in dashboard_files().items()}
 PANELS = [

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from operations.dashboards import queries
 from testbed.images.recipes import PYTHON
 from tests.artifacts.rule_files import RULE_FILES, rules_of
+from tests.dashboard_queries import queries
 from tests.e2e import watched as watched_stack
 from tests.e2e.full_stack import timed
 from tests.e2e.monitored_stack import (

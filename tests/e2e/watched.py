@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Generic, TypeVar
 
-from operations.dashboards import queries
 from tests.artifacts.test_dashboards import with_values
+from tests.dashboard_queries import queries
 from tests.e2e.load import Load
 from tests.e2e.platform import Platform
 from tests.engine.waiting import until
