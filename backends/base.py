@@ -44,7 +44,8 @@ class Addressing:
     port that Docker publishes doesn't reach a container's."""
 
     domain: str = ""
-    """DNS domain of the workloads' names, for a resolver without search domains. Empty: their names are complete."""
+    """DNS domain of the workloads' names, for a resolver without search domains; empty if their names
+    are complete."""
 
     replicas: str | None = None
     """DNS name that resolves to every replica of a workload with metrics, with `{workload}` for its name. None: a

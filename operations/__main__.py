@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--stack", default="dev", help="the stack's name (default: %(default)s)")
         if name == "logs":
             command.add_argument("workload", help="for instance postgres")
-            command.add_argument("--follow", action="store_true", help="go on until interrupted")
+            command.add_argument("--follow", action="store_true", help="follow until interrupted")
         if name == "env":
             command.add_argument("service", help="for instance user")
     commands.add_parser("documents", help="regenerate the generated documents")

@@ -73,8 +73,8 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
     if settings.protect and settings.monitoring.enabled and not (receivers.notify_people or receivers.none):
         found["monitoring.receivers"] = Conflict(
             "has no receiver of alerts, although the stack has protect: true",
-            "set webhook: true and the secret alertWebhookUrl, or email.to and email.smarthost; or set none: true, if "
-            "nobody should be notified",
+            "set webhook: true and the secret alertWebhookUrl, or email.to and email.smarthost; or set none: true, "
+            "if no notifications are wanted",
         )
     # A wrong number of replicas is reported first.
     replicas_are_right = not any(key.startswith("services.") for key in found)

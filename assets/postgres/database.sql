@@ -36,7 +36,7 @@
 \set member_of
 \ir role.sql
 
--- template0: nobody can be connected to it, and it has no local objects.
+-- template0: no client can be connected to it, and it has no local objects.
 SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING ''UTF8''', :'database', :'owner'),
     format('REVOKE ALL ON DATABASE %I FROM PUBLIC', :'database'),
     format('GRANT CONNECT ON DATABASE %I TO %I, %I, %I', :'database', :'migrator', :'app', :'backup'),

@@ -67,7 +67,7 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
             ELSE format('ALTER VIEW %s SET (security_invoker = true)', v.relation) END
     FROM tenancy.views() v WHERE NOT v.security_invoker
 
-    -- Such a function gives the application more privileges, whoever owns it: TRUNCATE, and every row if the owner is a
+    -- Such a function gives the application more privileges, regardless of its owner: TRUNCATE, and every row if the owner is a
     -- superuser.
     UNION ALL
     SELECT p.oid::regprocedure::text, format('runs with the rights of %s%s', p.proowner::regrole,

@@ -54,8 +54,8 @@ class DockerBackend:
     Args:
         settings: the engine and the address that published ports bind to.
         images: the mirror prefix.
-        stack: goes into every name, so that several stacks share an engine.
-        protect: whether persistent volumes refuse deletion.
+        stack: part of every name, so that several stacks can share an engine.
+        protect: whether persistent volumes are protected from deletion.
     """
 
     kind = "docker"

@@ -96,7 +96,7 @@ def override(arguments: docker.ContainerArgs, overrides: Mapping[str, Any], *, w
     """Set inputs of a container. A mapping is merged, any other value replaces the current one.
 
     Raises:
-        WorkloadError: the provider knows no such input.
+        WorkloadError: the provider has no such input.
     """
     for name, value in overrides.items():
         if not isinstance(getattr(docker.ContainerArgs, name, None), property):

@@ -79,8 +79,8 @@ class KubernetesBackend:
     Args:
         settings: the cluster, the namespace and its storage.
         images: the mirror prefix.
-        stack: every object carries its name.
-        protect: whether the namespace and the claims refuse deletion. They outlive the stack either way.
+        stack: its name is a label of every object.
+        protect: whether the namespace and the claims are protected from deletion. They outlive the stack either way.
     """
 
     kind = "kubernetes"

@@ -163,7 +163,7 @@ _KUBE_STATE_WORKLOAD_LABELS = (
 """Labels of kube-state-metrics whose value is the name of a workload."""
 
 _KUBE_STATE_RELABELING: Sequence[Mapping[str, Any]] = [
-    # A series is about the object's workload, not about kube-state-metrics; a claim or an unnamed pod has none.
+    # A series has the workload of its object instead of kube-state-metrics; claims and unlabelled pods have none.
     {"source_labels": ["__name__"], "regex": "kube_.+", "target_label": "workload", "replacement": ""},
     *(
         {"source_labels": ["__name__", label], "regex": "kube_.+;(.+)", "target_label": "workload"}

@@ -68,7 +68,7 @@ def start_node() -> Cluster:
     wait_until(_dns_is_ready, "it knew the services", by="coredns")
     wait_until(lambda: _is_ready(cluster), f"{NODE_NAME} was ready", by="kubelet")
     # A pod is refused while the namespace's service account doesn't exist.
-    wait_until(lambda: _has_service_account(cluster), "service accounts were made", by="controller-manager")
+    wait_until(lambda: _has_service_account(cluster), "service accounts were created", by="controller-manager")
     return cluster
 
 

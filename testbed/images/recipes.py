@@ -251,7 +251,7 @@ IMAGES = (
     Recipe(
         folder="grafana",
         tag="grafana/grafana:13.1.0",
-        software="a small stand-in that serves what is provisioned and asks the data source (Python 3.13)",
+        software="a small stand-in that serves what is provisioned and queries the data source (Python 3.13)",
         is_stand_in=True,
         parent=PYTHON,
         download=PythonWheels(requirements=("PyYAML==6.0.3",)),

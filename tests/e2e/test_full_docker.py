@@ -226,7 +226,7 @@ def test_a_new_image_of_one_service_only_replaces_that_service(full: Full, newer
     info = full.platform.call("GET", f"/api/{CHANGED_SERVICE}/public/info", full.platform.token())
     assert info.json == {"service": CHANGED_SERVICE, "version": newer_image.rpartition(":")[2]}
     assert len(full.platform.titles(tenant, CHANGED_SERVICE)) == 1
-    assert (load.well > 0, load.failures) == (True, []), "the other services go on"
+    assert (load.well > 0, load.failures) == (True, []), "the other services keep running"
     tried.lost("nothing")
     tried.requests(load)
 

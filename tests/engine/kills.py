@@ -40,7 +40,7 @@ class Kill:
         return f"{'an' if self.operation == 'update' else 'a'} {self.operation}"
 
     def __str__(self) -> str:
-        plugins = "with its plugins" if self.plugins_too else "whose plugins go on"
+        plugins = "with its plugins" if self.plugins_too else "whose plugins survive"
         return f"{self.operation} killed after {self.share:.0%} of its steps, {plugins}"
 
 

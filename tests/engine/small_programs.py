@@ -1,4 +1,4 @@
-"""The small programs beside these tests."""
+"""The small programs for these tests."""
 
 from __future__ import annotations
 

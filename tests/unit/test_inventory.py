@@ -53,7 +53,7 @@ def test_a_stack_is_made_of_the_resources_in_its_listing(deploy: Deploy, shape: 
     found, listing = inventory(deploy(*SHAPES[shape])), GOLDEN / f"{shape}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         listing.write_text(found)
-    assert found == listing.read_text(), "UPDATE_GOLDEN=1 writes the listing anew"
+    assert found == listing.read_text(), "UPDATE_GOLDEN=1 rewrites the listing"
 
 
 @pytest.mark.parametrize("shape", SHAPES)

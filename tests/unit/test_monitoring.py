@@ -381,7 +381,7 @@ class TestLinks:
         for name in ("prometheus", "alertmanager"):
             flags = platform.workloads[name].arguments
             assert f"--web.external-url={PUBLIC[name]['url']}" in flags
-            assert "--web.route-prefix=/" in flags, "probes and scrapes know no path"
+            assert "--web.route-prefix=/" in flags, "probes and scrapes have no path"
         assert platform.workloads["grafana"].environment["GF_SERVER_ROOT_URL"] == "https://example.com/grafana/"
         assert platform.outputs["monitoring"] == {name: section["url"] for name, section in PUBLIC.items()}
 

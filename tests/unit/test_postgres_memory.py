@@ -65,7 +65,7 @@ def test_parallel_queries_require_enough_memory_per_process() -> None:
         ({"maxConnections": 1000}, 18_560),
         ({"mode": "cloudnativepg", "memoryMib": 896, "maxConnections": 150}, 1024),
     ],
-    ids=["little memory", "many connections", "beside the operator's process"],
+    ids=["little memory", "many connections", "with the operator's process"],
 )
 def test_connections_for_which_the_memory_is_too_small_are_refused(postgres: dict[str, object], least: int) -> None:
     rule = (f"too small for {postgres['maxConnections']} connections", f" {least} (or more); or lower maxConnections")

@@ -119,7 +119,7 @@ BAD = [
         ),
     ),
     Bad(
-        "a number of replicas beside scaling",
+        "a number of replicas together with scaling",
         {**CLUSTER, "services": {"replicas": 2, "scaling": {}}},
         entry(
             "services.replicas",
@@ -130,7 +130,7 @@ BAD = [
         ),
     ),
     Bad(
-        "a number of replicas beside scaling, of one front end",
+        "a number of replicas together with scaling, of one front end",
         {**CLUSTER, "frontends": {"overrides": {"clientPwa": {"replicas": 2, "scaling": {}}}}},
         entry(
             "frontends.overrides.clientPwa.replicas",

@@ -19,7 +19,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
         {"tls.issuer": ("is required with the source 'cert-manager'", "ISSUER")},
     ),
     (
-        "an issuer that nobody asks",
+        "an issuer that isn't used",
         {"tls": {"issuer": "letsencrypt"}},
         {"tls.issuer": ("has no effect with the source 'self-signed'", REMOVED)},
     ),
@@ -54,12 +54,12 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
 
 BAD_EDGES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
-        "nginx beside an Ingress",
+        "nginx together with an Ingress",
         {"kind": "ingress", "nginx": {"memoryMib": 100}},
         {"nginx": ("has no effect with the kind 'ingress'", REMOVED)},
     ),
     (
-        "an Ingress beside nginx",
+        "an Ingress together with nginx",
         {"ingress": {"className": "traefik"}},
         {"ingress": ("has no effect with the kind 'nginx'", REMOVED)},
     ),

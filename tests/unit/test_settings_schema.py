@@ -82,7 +82,7 @@ STORED = json.loads((ROOT / "settings" / "stack.schema.json").read_text())
 
 
 def test_the_stored_schema_is_up_to_date() -> None:
-    assert STORED["$defs"] == SCHEMA["$defs"], "make documents writes it anew"
+    assert STORED["$defs"] == SCHEMA["$defs"], "make documents rewrites it"
 
 
 def test_the_stored_schema_knows_every_section_and_every_secret() -> None:

@@ -1,4 +1,4 @@
-"""Operators' parts of a cluster: their images, and CRDs from their Go modules.
+"""Images of operators, and CRDs from their Go modules.
 
 A module's archive is verified with Go's checksum database before any file is used.
 """

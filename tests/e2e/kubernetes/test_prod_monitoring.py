@@ -140,7 +140,7 @@ def test_the_kubelet_reports_the_usage_of_every_claim(watched: Watched[Forwarded
     judged = {one["metric"]["volume"]: float(one["value"][1]) for one in watched.stack.query("volume:disk_used:ratio")}
     assert judged == pytest.approx(volumes.used_ratios(stack.cluster, NAMESPACE), abs=0.02)
     others = f"{{job='kubelet', instance!='', __name__!~'up|scrape_.+', namespace!='{NAMESPACE}'}}"
-    assert watched.stack.query(others) == [], "of all that a kubelet tells"
+    assert watched.stack.query(others) == [], "of everything that a kubelet reports"
 
 
 def test_the_watchdog_notification_arrives(watched: Watched[Forwarded]) -> None:
