@@ -242,8 +242,6 @@ def allowed_values(model: type[BaseModel], key: str) -> str:
     choice = next(one for one in schema.get("anyOf", [schema]) if one.get("type") != "null")
     if "enum" in choice:
         return "one of " + ", ".join(map(repr, choice["enum"]))
-    if "const" in choice:
-        return repr(choice["const"])
     if choice["type"] in ("integer", "number"):
         what = "a whole number" if choice["type"] == "integer" else "a number"
         limits = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
