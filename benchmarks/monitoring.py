@@ -157,7 +157,7 @@ def measured(services: int, seconds: float) -> Cost:
             stack.up().succeeded()
             use(stack)
             looks = scrapes(stack)
-            until("every series is there", lambda: scrapes(stack) >= looks + SCRAPES_BEFORE)
+            until("every series exists", lambda: scrapes(stack) >= looks + SCRAPES_BEFORE)
             before = self_metrics(stack)
             time.sleep(seconds)
             after = self_metrics(stack)

@@ -378,7 +378,7 @@ class Kafka(StoreSettings):
                 f"{SMALLEST_PARTITION_MIB} MiB"
             )
             found["expectedTopics"] = Conflict(problem, f"{set_to(f'{most} (or less)')}; or raise storageGib")
-        # `brokers` and `zookeeper` have messages of their own.
+        # `brokers` and `zookeeper` have their own messages.
         found |= _server_settings(self, but={"mode", "brokers", "zookeeper", "external"})
         if self.mode == "external":
             if not self.external.bootstrap_servers:

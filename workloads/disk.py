@@ -29,7 +29,7 @@ class FileSet:
 
 @dataclass(frozen=True)
 class Fixed:
-    """A setting that can't change while a volume holds data."""
+    """A setting that can't change while a volume contains data."""
 
     key: str
     """Configuration key without the project's prefix, for instance `kafka.brokers`."""

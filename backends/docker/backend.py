@@ -116,7 +116,7 @@ class DockerBackend:
         # network.
         callees = dict.fromkeys(call.workload for call in workload.connects_to if isinstance(call, Endpoint))
         networks = [docker.ContainerNetworksAdvancedArgs(name=self._networks[callee].id) for callee in callees]
-        # A workload without callers needs no network of its own.
+        # A workload without callers needs no network.
         if workload.ports or not networks:
             own = self._networks[workload.name] = self._network(workload, options)
             networks.insert(0, docker.ContainerNetworksAdvancedArgs(name=own.id, aliases=[workload.name]))

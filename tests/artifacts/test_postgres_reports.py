@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not thorough(), reason="large reports run with P
 def store(image_installation: Installation, request: pytest.FixtureRequest) -> Iterator[Container]:
     """A server with a table of bookings, five per customer."""
     if os.geteuid() != 0:
-        pytest.skip("a /dev/shm of its own needs root")
+        pytest.skip("a separate /dev/shm needs root")
     settings: Postgres = request.param
     with container(image_installation) as one:
         one.settings = parameters(settings) | PARALLEL

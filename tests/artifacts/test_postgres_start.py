@@ -145,7 +145,7 @@ def test_data_from_before_the_marker_is_adopted(kept: Container) -> None:
 
 def test_a_damaged_data_directory_is_left_as_it_is(kept: Container, tried: Tried) -> None:
     tried.failure(
-        "PostgreSQL's data directory is damaged", on="PostgreSQL", notice="it doesn't start; its log gives the reason"
+        "PostgreSQL's data directory is damaged", on="PostgreSQL", notice="it doesn't start; its log shows the reason"
     )
     kept.marker.unlink()
     (kept.data / "PG_VERSION").unlink()
@@ -159,7 +159,7 @@ def test_data_of_another_major_version_is_refused(store: Container, tried: Tried
     tried.failure(
         "The image has another major version than the data",
         on="PostgreSQL",
-        notice="it doesn't start; its log gives the reason",
+        notice="it doesn't start; its log shows the reason",
     )
     other = store.volume / "14" / "docker"
     other.mkdir(parents=True)
@@ -285,5 +285,5 @@ def test_acknowledged_rows_survive_a_full_disk(store: Container, small_disk: Pat
     ext4.mount(small_disk, store.volume, 512)
     with tried.until_well(), store.started() as session:
         assert rows(session) == acknowledged
-        tried.lost("nothing: every acknowledged row is there")
+        tried.lost("nothing: every acknowledged row still exists")
         session.execute("INSERT INTO kept VALUES (0, 'more')")

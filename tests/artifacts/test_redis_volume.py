@@ -125,7 +125,7 @@ def test_without_its_log_a_volume_that_held_data_is_not_started_empty(redis: Mak
         shutil.move(away, server.data)
     server.start()
     assert server.ask("GET", "kept") == "yes"
-    tried.lost("nothing: after the volume is restored, the data is there")
+    tried.lost("nothing: after the volume is restored, the data is available again")
 
 
 def test_a_volume_that_only_lacks_its_log_is_not_started_empty(redis: Make, volume: Path) -> None:
@@ -146,7 +146,7 @@ def test_an_operator_can_choose_to_start_empty(redis: Make, volume: Path) -> Non
 
 def test_the_volume_of_another_store_is_refused(redis: Make, volume: Path, tried: Tried) -> None:
     tried.failure(
-        "A store gets another store's volume", on="Redis", notice="it doesn't start; its log gives the reason"
+        "A store gets another store's volume", on="Redis", notice="it doesn't start; its log shows the reason"
     )
     (volume / MARKER).write_text("kafka brokers=1 mode=kraft\n")
     assert "contains the data of 'kafka brokers=1 mode=kraft', not of 'redis'" in redis(volume).refused()
@@ -233,7 +233,7 @@ def test_a_full_disk_refuses_writes_until_there_is_space(tried: Tried) -> None:
         missing = [n for n in range(acknowledged) if server.ask("EXISTS", f"key-{n}") != ":1"]
         assert missing == []
         assert server.ask("GET", "after") == "yes"
-        tried.lost("nothing: every acknowledged key is there")
+        tried.lost("nothing: every acknowledged key still exists")
 
         server.kill()
         _fill(filler, leaving=0)

@@ -501,7 +501,7 @@ def test_a_booking_that_is_rolled_back_leaves_no_event(service: Service, stores:
             eventually(lambda: cut_off(admin) == 1)
             assert answer.result().status == 503
         assert admin.execute(count).fetchone() == before
-    tried.lost("nothing: neither the booking nor its event is there")
+    tried.lost("nothing: neither the booking nor its event exists")
 
 
 def cut_off(admin: psycopg.Connection[Any]) -> int:

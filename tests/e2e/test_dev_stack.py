@@ -236,7 +236,7 @@ def test_make_dev_completes_a_killed_one(dev: DevStack, tried: Tried) -> None:
     Stores(dev.outputs()).check(MARKER)
     preview = dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
     assert "pending operations" not in preview.output
-    tried.lost("nothing: rows, keys and events are there")
+    tried.lost("nothing: rows, keys and events still exist")
 
 
 def _remove_postgres(dev: DevStack) -> None:

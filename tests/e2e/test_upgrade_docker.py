@@ -41,6 +41,6 @@ def test_an_upgrade_from_the_last_release_keeps_every_row(tmp_path: Path, tried:
         compared = bookings.compared(stored(stack.outputs(), bookings.run))
         assert compared.acknowledged > 0
         assert compared.agrees, compared
-        tried.lost("nothing: every acknowledged booking is there, none twice")
+        tried.lost("nothing: every acknowledged booking exists exactly once")
     finally:
         stack.remove()

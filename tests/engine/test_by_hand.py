@@ -13,7 +13,7 @@ from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.stores import Stores
 from tests.failures import Tried
 
-NOTHING_LOST = "nothing: rows, keys and events are there"
+NOTHING_LOST = "nothing: rows, keys and events still exist"
 
 
 def container(stack: PulumiStack, name: str) -> str:

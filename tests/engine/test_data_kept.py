@@ -27,7 +27,7 @@ def test_destroy_then_up_finds_the_data(stores_stack: PulumiStack, tried: Tried)
     # A destroy also removes generated passwords from the state: the retained volume gets new ones.
     assert after.credentials.postgres["postgres"] != before.credentials.postgres["postgres"]
     Stores(after).check("before-destroy")
-    tried.lost("nothing: rows, keys and events are there")
+    tried.lost("nothing: rows, keys and events still exist")
 
 
 def test_a_lost_state_loses_no_data(stores_stack: PulumiStack, tried: Tried) -> None:
@@ -45,7 +45,7 @@ def test_a_lost_state_loses_no_data(stores_stack: PulumiStack, tried: Tried) -> 
     for role, password in before.credentials.postgres.items():
         assert after.credentials.postgres[role] != password
     Stores(after).check("before-the-loss")
-    tried.lost("the old passwords; rows, keys and events are there")
+    tried.lost("the old passwords; rows, keys and events still exist")
     for service, database in after.postgres.databases.items():
         for role in (database.app_role, database.migrator_role):
             with Stores(after).connect(role, database.name) as session:

@@ -83,7 +83,7 @@ def test_the_next_up_completes_a_killed_creation(stores_stack: PulumiStack, mome
     with tried.until_well():
         repair(stores_stack)
     Stores(stores_stack.outputs()).check("before-the-kill")
-    tried.lost("nothing: rows, keys and events are there")
+    tried.lost("nothing: rows, keys and events still exist")
 
 
 @pytest.mark.parametrize("moment", UPDATE, ids=lambda moment: moment.name)
@@ -104,7 +104,7 @@ def test_the_next_up_completes_a_killed_update(stores_stack: PulumiStack, moment
     stores = Stores(stores_stack.outputs())
     stores.check("before-the-kill")
     assert stores.setting("max_connections") == str(values["postgres"]["maxConnections"])
-    tried.lost("nothing: rows, keys and events are there")
+    tried.lost("nothing: rows, keys and events still exist")
 
 
 def kill(stack: PulumiStack, moment: Moment, *, plugins_too: bool) -> None:

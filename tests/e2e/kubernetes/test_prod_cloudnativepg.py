@@ -315,7 +315,7 @@ def test_a_failed_image_pull_is_reported_and_can_be_reverted(stack: ClusterStack
         stack.up().succeeded()
         assert is_whole(stack)
     assert {RETAINED_TITLE, "booked meanwhile"} <= set(platform.titles(TENANT))
-    tried.lost("nothing: every row is there")
+    tried.lost("nothing: every row still exists")
     stack.preview("--expect-no-changes").succeeded()
 
 

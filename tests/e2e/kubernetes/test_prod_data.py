@@ -74,7 +74,8 @@ def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack:
 
     # The StatefulSet recreates the PVC from a template that no storage class can satisfy.
     until(
-        "the StatefulSet has made the claim", lambda: _claim(stack)["spec"]["storageClassName"] == MISSING_CLAIM_CLASS
+        "the StatefulSet has created the claim",
+        lambda: _claim(stack)["spec"]["storageClassName"] == MISSING_CLAIM_CLASS,
     )
     until(
         "the pod waits for it",

@@ -232,7 +232,7 @@ def test_a_killed_recreation_is_completed_with_every_row(stack: ClusterStack, tr
     platform = stack.platform()
     assert RETAINED_TITLE in platform.titles(TENANT)
     assert platform.titles(TENANT, "audit") == ["kept by audit"]
-    tried.lost("nothing: the rows from before are there")
+    tried.lost("nothing: the earlier rows still exist")
     platform.journey()
 
 

@@ -73,4 +73,4 @@ def test_an_upgrade_from_the_last_release_keeps_every_row(released: ClusterStack
         compared = bookings.compared(stored(released.outputs(), bookings.run, ("127.0.0.1", port)))
     assert compared.acknowledged > 0
     assert compared.agrees, compared
-    tried.lost("nothing: every acknowledged booking is there, none twice")
+    tried.lost("nothing: every acknowledged booking exists exactly once")
