@@ -18,7 +18,7 @@ class Urls:
 
     @property
     def api(self) -> str:
-        """The API's."""
+        """Return the URL of the API."""
         return self._of(API_SUBDOMAIN)
 
     @property

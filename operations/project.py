@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PROJECT = "pti-calendar"
-"""The name in Pulumi.yaml."""
+"""The project's name in Pulumi.yaml."""
 
 ROOT = Path(__file__).parent.parent
 VENV = ROOT / ".venv"

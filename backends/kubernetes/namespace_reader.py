@@ -17,7 +17,7 @@ WATCHED_RESOURCES = {
     "autoscaling": ("horizontalpodautoscalers",),
     "batch": ("jobs",),
 }
-"""API group to resources."""
+"""Maps API groups to resources."""
 
 API_SERVER_PORTS = (443, 6443)
 """Its ports, through its Service and directly. A network policy can't select its address."""

@@ -18,7 +18,7 @@ PLATFORM_SELECTOR = f"{PART_OF}={PLATFORM}"
 SELECTORS: Mapping[str, str] = {
     "deployments,replicasets,statefulsets,jobs,pods,persistentvolumeclaims": PLATFORM_SELECTOR
 }
-"""Kinds to their selector."""
+"""Maps kinds to their selectors."""
 
 OPERATOR_SELECTORS: Mapping[str, Mapping[str, str]] = {
     postgres_cluster.KIND: {

@@ -75,7 +75,7 @@ class Awaited:
 
 
 class RolloutWait:
-    """One wait."""
+    """The wait for one rollout."""
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ TEMPLATES_DIRECTORY = "/etc/alertmanager/templates"
 """Mount point of `assets/alertmanager/` and of the generated link to Grafana."""
 
 ONCALL, WATCHDOG, NULL_RECEIVER = "people", "watchdog", "nobody"
-"""Receivers."""
+"""Names of the receivers."""
 
 SECRETS_DIRECTORY = "/run/secrets/alertmanager"
 """Mounted directory with a file per secret."""
@@ -24,7 +24,7 @@ GROUP_BY = ["alertname", "workload"]
 
 
 def configuration(receivers: Receivers) -> dict[str, Any]:
-    """`alertmanager.yml`."""
+    """Return `alertmanager.yml` as data."""
     oncall = {"name": ONCALL, **_oncall(receivers)}
     heartbeat = _webhook(HEARTBEAT_WEBHOOK, resolved=False) if receivers.heartbeat else {}
     watchdog = {"name": WATCHDOG, **heartbeat}

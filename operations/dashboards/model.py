@@ -13,7 +13,7 @@ class Kind(Enum):
     """Lines over time."""
 
     NUMBER = "number"
-    """The latest value, large."""
+    """The latest value as a large number."""
 
     TIMELINE = "timeline"
     """A bar per series, red while the value is 0 and green while it is 1."""

@@ -128,7 +128,7 @@ class Canvas:
             self._graph(panel, found, body)
 
     def as_png(self) -> bytes:
-        """The file."""
+        """Return the picture in the PNG format."""
         raw, small = io.BytesIO(), io.BytesIO()
         self.figure.savefig(raw, format="png", facecolor=PAGE)
         picture = Image.open(raw).convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)

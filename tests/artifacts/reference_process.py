@@ -83,7 +83,7 @@ class Service:
         return int(kib) / 1024
 
     def get(self, path: str, token: str | None = None) -> Answer:
-        """A GET."""
+        """Send a GET request."""
         return self.ask("GET", path, token)
 
     def dependencies(self) -> dict[str, str]:

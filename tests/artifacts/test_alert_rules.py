@@ -42,7 +42,7 @@ def cases() -> Iterator[tuple[str, list[bool]]]:
 
 
 def minutes(text: str) -> int:
-    """`90m` as a number."""
+    """Return the minutes in a duration such as `90m`."""
     match = re.fullmatch(r"(\d+)m", text)
     assert match, f"{text}: times are in minutes"
     return int(match[1])

@@ -195,5 +195,5 @@ class Brokers:
         docker("network", "rm", self.name)
 
     def container(self, number: int) -> str:
-        """Its name."""
+        """Return the name of a container."""
         return f"{self.name}-{number}"

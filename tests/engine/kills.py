@@ -36,7 +36,7 @@ class Kill:
 
     @property
     def operation_with_article(self) -> str:
-        """For a sentence."""
+        """Return the operation with its article."""
         return f"{'an' if self.operation == 'update' else 'a'} {self.operation}"
 
     def __str__(self) -> str:

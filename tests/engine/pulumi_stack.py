@@ -127,19 +127,19 @@ class PulumiStack:
         self._run_quick("stack", "init", self.name, "--no-select")
 
     def up(self, *options: str) -> Outcome:
-        """`pulumi up`."""
+        """Run `pulumi up`."""
         return self._run("up", "--yes", "--skip-preview", *options)
 
     def preview(self, *options: str) -> Outcome:
-        """`pulumi preview`."""
+        """Run `pulumi preview`."""
         return self._run("preview", *options)
 
     def refresh(self, *options: str) -> Outcome:
-        """`pulumi refresh`."""
+        """Run `pulumi refresh`."""
         return self._run("refresh", "--yes", "--skip-preview", *options)
 
     def destroy(self, *options: str) -> Outcome:
-        """`pulumi destroy`."""
+        """Run `pulumi destroy`."""
         return self._run("destroy", "--yes", "--skip-preview", *options)
 
     def forget(self, urn: str) -> None:

@@ -18,7 +18,7 @@ END_STREAM, END_HEADERS = 0x1, 0x4
 CANCEL = 8
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 STREAMS_AT_ONCE = 100
-"""In one write."""
+"""Number of streams per write."""
 
 ONE_OF = 10
 """Number of streams of which one isn't reset: if an edge accepts none, it treats the frames as errors."""

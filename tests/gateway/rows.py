@@ -62,7 +62,7 @@ class Gateway:
     address: str
     key: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent with every request."""
+    """Headers of every request."""
 
     verify: bool = True
 

@@ -99,7 +99,7 @@ def scheduled(name: str = "backup", **fields: Any) -> ScheduledTask:
 
 
 def port(number: int = 8080, name: str = "http", **fields: Any) -> Port:
-    """A port."""
+    """Return a port."""
     return Port(name=name, number=number, **fields)
 
 

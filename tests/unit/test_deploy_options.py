@@ -32,12 +32,12 @@ STORE = StatefulService(
 
 
 def docker() -> Backend:
-    """A Docker engine."""
+    """Return the Docker backend."""
     return DockerBackend(BackendSettings(), Images(), stack="dev", protect=False)
 
 
 def kubernetes() -> Backend:
-    """A cluster."""
+    """Return the Kubernetes backend."""
     return KubernetesBackend(Kubernetes(**CLUSTER), Images(), stack="dev", protect=False)
 
 

@@ -20,7 +20,7 @@ DEADLINE_S = 10
 
 
 class EmptyEngine(Engine):
-    """Has nothing."""
+    """An engine without containers and networks."""
 
     def container(self, name: str) -> None:
         """Report that no container of that name exists."""

@@ -50,7 +50,7 @@ def _answer(listening: socket.socket, words: bytes) -> None:
     while True:
         try:
             connection, _ = listening.accept()
-        except OSError:  # the test is over
+        except OSError:  # The test has ended.
             return
         with connection:
             connection.recv(4096)

@@ -165,7 +165,7 @@ class TestWayIn:
 class TestCertificates:
     @staticmethod
     def requested() -> Recording[KubernetesBackend]:
-        """Two certificates."""
+        """Request two certificates."""
 
         def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
             for name in ("edge", "internal"):

@@ -134,7 +134,7 @@ class Wait:
         asyncio.run(answered)
 
     def fails(self, one: Workload | PostgresCluster, *moments: Moment, step_s: float = 5.0) -> str:
-        """Its error."""
+        """Return the error of a failing wait."""
         with pytest.raises(WorkloadError) as failed:
             self(one, *moments, step_s=step_s)
         return str(failed.value)

@@ -37,13 +37,13 @@ def full(record_platform: RecordPlatform) -> RecordedPlatform:
 
 
 def configuration(platform: RecordedPlatform) -> dict[str, Any]:
-    """Prometheus' configuration."""
+    """Return Prometheus' configuration."""
     found: dict[str, Any] = json.loads(platform.files["prometheus/configuration"]["prometheus.yml"])
     return found
 
 
 def routing(platform: RecordedPlatform) -> dict[str, Any]:
-    """Alertmanager's configuration."""
+    """Return Alertmanager's configuration."""
     found: dict[str, Any] = json.loads(platform.files["alertmanager/configuration"]["alertmanager.yml"])
     return found
 

@@ -110,7 +110,7 @@ def with_secrets() -> list[RenderedObject]:
 
 
 def prod() -> str:
-    """Return every object of production with its place."""
+    """Return every object of production with its file."""
     settings, supplied = read_configuration("prod")
     known = Placeholders.of(settings, supplied)
     objects = manifests(recorded_resources(settings, known, "prod"), known)

@@ -20,7 +20,7 @@ class Answering:
     """A runtime that responds and whose workloads are ready."""
 
     def why_unreachable(self, stack: str) -> None:
-        """It responds."""
+        """Return None: the runtime responds."""
 
     def not_ready(self, stack: str) -> list[str]:
         """Return an empty list: every workload is ready."""

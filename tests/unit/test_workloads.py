@@ -58,7 +58,7 @@ def scheduled(**fields: Any) -> ScheduledTask:
 
 
 def files(name: str = "configuration", directory: str = "/etc/web") -> FileSet:
-    """A file set."""
+    """Return a file set."""
     return FileSet(name=name, directory=directory, files={"a": "b"})
 
 

@@ -67,7 +67,7 @@ def provisioned(folder: Path, key: str) -> list[dict[str, Any]]:
 
 
 class Page(BaseHTTPRequestHandler):
-    """One request."""
+    """Handles one request."""
 
     grafana: Grafana
 

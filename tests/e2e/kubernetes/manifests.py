@@ -73,5 +73,5 @@ def objects_of(variant: str) -> list[Mapping[str, Any]]:
 
 
 def as_text(objects: list[Mapping[str, Any]]) -> str:
-    """YAML documents."""
+    """Return the objects as YAML documents."""
     return yaml.safe_dump_all([dict(one) for one in objects], sort_keys=False)

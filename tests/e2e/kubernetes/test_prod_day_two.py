@@ -22,7 +22,7 @@ from tests.engine.waiting import until
 from tests.failures import Tried
 
 LOW_RATE_LIMIT = 20
-"""Requests a minute."""
+"""Limit in requests per minute."""
 
 LAST_LINES = ("reading the old tables", "the old tables are locked")
 FAILING_MIGRATION = ["python", "-c", f"import sys; print({LAST_LINES[0]!r}); print({LAST_LINES[1]!r}); sys.exit(3)"]
