@@ -26,7 +26,7 @@ stack = pulumi.get_stack()
 with Addresses(project=pulumi.get_project(), stack=stack):
     configured = settings.load()
     backend = create_backend(configured, stack=stack)
-    backend.check(published_ports(configured))
     platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
     for name, value in platform.outputs.as_mapping().items():
         pulumi.export(name, pulumi.Output.secret(value) if name in platform.outputs.secret_names() else value)
+    backend.preflight(published_ports(configured))

@@ -116,14 +116,19 @@ class Backend(Protocol):
     @property
     def postgres_operator(self) -> PostgresOperator | None: ...
 
-    def check(self, published: Iterable[tuple[str, int]]) -> None:
-        """Check whether an update can succeed, before any resource is declared. A preview only warns.
+    def preflight(self, published: Iterable[tuple[str, int]]) -> None:
+        """Check this machine, and the engine or cluster, before Pulumi registers a resource.
+
+        Call it once everything is declared: what it finds then changes no resource, so that a plan that one machine
+        saved (`pulumi preview --save-plan`) is valid on another one. A hook would come too late: a replaced container
+        is removed before the hooks of its successor run.
 
         Args:
             published: configuration key and number of each published port.
 
         Raises:
-            pulumi.RunError: names the problem and the fix.
+            pulumi.RunError: names the problem and the fix. A preview only warns if the engine or the cluster can't be
+                reached, or if a port is taken.
         """
         ...
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from backends.kubernetes import client
 from backends.kubernetes.claims import missing_claim
-from backends.kubernetes.client import obstacle
 from backends.kubernetes.kubectl import NOT_INSTALLED
 from backends.kubernetes.labels import NAME
 from backends.kubernetes.missing_claims import missing_claims
@@ -37,7 +37,7 @@ MAX_LOG_PODS = 100
 
 def why_unreachable(stack: str) -> str | None:
     """Return why the configured cluster can't be updated; None if it can."""
-    return obstacle(_cluster(stack))
+    return client.why_unreachable(_cluster(stack))
 
 
 def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:

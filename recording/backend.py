@@ -24,7 +24,7 @@ class RecordingBackend:
         self.certificates: list[CertificateRequest] = []
         self.postgres_clusters: list[PostgresCluster] = []
 
-    def check(self, published: Iterable[tuple[str, int]]) -> None:
+    def preflight(self, published: Iterable[tuple[str, int]]) -> None:
         """Do nothing: no port is bound."""
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:

@@ -117,6 +117,13 @@ class Kubernetes(Section):
     context: str | None = Field(
         None, min_length=1, examples=["production"], description="Context of the kubeconfig file. Required."
     )
+    min_version: str = Field(
+        "1.28",
+        pattern=r"^1\.(2[89]|[3-9][0-9])$",
+        examples=["1.33"],
+        description="Oldest Kubernetes version that the objects must work with. An update refuses an older cluster. "
+        "From 1.33 on, the kubelet delays the stop of a pod; below, the image needs the command `sleep` for it.",
+    )
     namespace: DnsLabel = Field(
         "pti-calendar",
         examples=["pti-calendar"],
@@ -142,6 +149,11 @@ class Kubernetes(Section):
     connect_timeout_s: int = Field(
         5, ge=1, le=120, description="Timeout in seconds for the first answer of the API server."
     )
+
+    @property
+    def min_minor(self) -> int:
+        """Return the minor version number of `min_version`."""
+        return int(self.min_version.partition(".")[2])
 
 
 class Images(Section):

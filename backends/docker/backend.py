@@ -7,11 +7,12 @@ operators recognise them and a retained volume is found again.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Network
+from typing import Any
 
 import pulumi
 import pulumi_docker as docker
@@ -25,7 +26,7 @@ from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineEr
 from backends.docker.hooks import Hooks
 from backends.docker.ownership import Ownership
 from backends.docker.ports import check
-from backends.docker.ranges import NetworkRanges, bridge_address
+from backends.docker.ranges import KnownRanges, NetworkRanges, bridge_address
 from backends.docker.readiness import Awaited, Readiness
 from backends.docker.volumes import DataVolumes
 from backends.refusals import refuse_unsupported
@@ -37,6 +38,10 @@ from workloads import Endpoint, FileSet, LongRunning, Task, Workload, WorkloadEr
 
 DATA_LABEL = "pti-calendar.data"
 LOOPBACK = "127.0.0.1"
+
+
+class EngineUnreachable(pulumi.RunError):
+    """The engine of the configuration doesn't respond."""
 
 
 def create(settings: Settings, stack: str) -> DockerBackend:
@@ -80,8 +85,9 @@ class DockerBackend:
         self._readiness = Readiness(self._engine, threads, stack)
         self._records = DataRecords()
         self._images: dict[str, docker.RemoteImage] = {}
-        self._network_ranges = NetworkRanges(settings.network_pool, {})
         self._network_pool = settings.network_pool
+        self._engine_ranges: KnownRanges = {}
+        self._network_names: list[str] = []
         self._networks: dict[str, docker.Network] = {}
         self._containers: dict[str, docker.Container] = {}
         self._ready: dict[str, pulumi.Stash] = {}
@@ -90,23 +96,36 @@ class DockerBackend:
 
     @functools.cached_property
     def _provider(self) -> docker.Provider:
-        """Return the provider. It is created with the first resource, so that nothing is registered if a host port is
-        in use."""
-        # Pull-request checks preview on machines without an engine.
-        return docker.Provider("docker", host=self._engine.host, disable_docker_daemon_check=True)
+        return docker.Provider(
+            "docker",
+            host=self._engine.host,
+            # With an engine over SSH, a preview then needs no connection.
+            disable_docker_daemon_check=True,
+        )
 
-    def check(self, published: Iterable[tuple[str, int]]) -> None:
-        """Check that the host ports are free, and find the engine's networks. See `Backend.check`.
+    def preflight(self, published: Iterable[tuple[str, int]]) -> None:
+        """Check that the engine is reachable and the host ports are free. See `Backend.preflight`.
 
         Raises:
-            PortsTaken: in an update, if another process uses a port; names each key. A preview only warns.
+            EngineUnreachable: the engine doesn't respond. A preview only warns if the engine is reached over SSH;
+                otherwise the provider would fail next ("failed to connect to any docker daemon").
+            PortsTaken: in an update, if another process uses a port; names each key.
+            WorkloadError: other networks use the whole pool of address ranges.
         """
         with ThreadPoolExecutor(1) as threads:
             ranges = threads.submit(self._engine.network_ranges)
             check(published, engine=self._engine, stack=self._stack, address=self._bind_address)
-        # A preview needs no engine: without one, the name of a network alone determines its range.
-        with contextlib.suppress(EngineError):
-            self._network_ranges = NetworkRanges(self._network_pool, ranges.result())
+        try:
+            self._engine_ranges = ranges.result()
+        except EngineError as error:
+            reason = f"No Docker engine responds at {self._engine.address}:\n  {error}"
+            if not pulumi.runtime.is_dry_run():
+                raise EngineUnreachable(f"{reason}\nNothing has been changed.") from None
+            if not self._engine.is_over_ssh:
+                raise EngineUnreachable(f"{reason}\nThe Docker provider needs one for a preview, too.") from None
+            pulumi.log.warn(f"{reason}\nThis preview is not compared with the engine.")
+            return
+        _ = self._allocated_ranges
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declare a workload's network, volumes and container. See `Backend.deploy`."""
@@ -176,17 +195,36 @@ class DockerBackend:
             )
         return self._images[reference]
 
+    @functools.cached_property
+    def _allocated_ranges(self) -> Mapping[str, IPv4Network]:
+        """The ranges of all declared networks, by name. Needed once everything is declared."""
+        ranges = NetworkRanges(self._network_pool, self._engine_ranges)
+        return {name: ranges.allocate(name) for name in self._network_names}
+
+    def _addresses(self, network: str) -> pulumi.Input[docker.NetworkIpamConfigArgs]:
+        """Return the range of a network. A preview leaves it open: a saved plan is then valid on an engine with other
+        networks."""
+        if pulumi.runtime.is_dry_run():
+            unknown: Any = pulumi.UNKNOWN
+            return docker.NetworkIpamConfigArgs(subnet=unknown, gateway=unknown)
+
+        def allocated(name: str) -> docker.NetworkIpamConfigArgs:
+            addresses = self._allocated_ranges[name]
+            return docker.NetworkIpamConfigArgs(subnet=str(addresses), gateway=str(bridge_address(addresses)))
+
+        return pulumi.Output.from_input(network).apply(allocated)
+
     def _network(self, workload: Workload, options: DeployOptions) -> docker.Network:
         """Return the workload's network. Docker has no finer rules: every member may use every port."""
         name = self._name(workload.name)
-        addresses = self._network_ranges.allocate(name)
+        self._network_names.append(name)
         return docker.Network(
             workload.name,
             name=name,
             driver="bridge",
             # With only the range, the provider shows a difference after a refresh
             # (kreuzwerker/terraform-provider-docker#54).
-            ipam_configs=[docker.NetworkIpamConfigArgs(subnet=str(addresses), gateway=str(bridge_address(addresses)))],
+            ipam_configs=[self._addresses(name)],
             labels=[docker.NetworkLabelArgs(label=k, value=v) for k, v in self._labels(workload).items()],
             opts=options.resource(
                 provider=self._provider,

@@ -115,6 +115,15 @@ def uploader_arguments(workload: Workload, file_set: FileSet, context: Container
     (mount,) = context.mounts
     others = [*(volume.mount for volume in workload.volumes), *(scratch.path for scratch in workload.scratch)]
     covered = [path for path in others if not PurePosixPath(file_set.directory).is_relative_to(path)]
+    uploads: pulumi.Input[Sequence[pulumi.Input[docker.ContainerUploadArgs]]] = [
+        docker.ContainerUploadArgs(
+            file=f"{file_set.directory}/{name}",
+            content=content,
+            # Owned by root. Only this workload mounts the volume, and its one user reads it.
+            permissions="0444",
+        )
+        for name, content in sorted(file_set.files.items())
+    ]
     return docker.ContainerArgs(
         name=context.name,
         image=context.image_id,
@@ -124,21 +133,19 @@ def uploader_arguments(workload: Workload, file_set: FileSet, context: Container
         network_mode="none",
         tmpfs=dict.fromkeys(covered, "size=64k") or None,
         mounts=[_mount(mount)],
-        uploads=[
-            docker.ContainerUploadArgs(
-                file=f"{file_set.directory}/{name}",
-                content=pulumi.Output.secret(content) if file_set.secret else content,
-                # Owned by root. Only this workload mounts the volume, and its one user reads it.
-                permissions="0444",
-            )
-            for name, content in sorted(file_set.files.items())
-        ],
+        uploads=_secret(uploads) if file_set.secret else uploads,
         labels=_labels(context.labels),
     )
 
 
 def _environment(workload: Workload) -> list[pulumi.Input[str]] | None:
     return [pulumi.Output.concat(name, "=", value) for name, value in sorted(workload.environment.items())] or None
+
+
+def _secret(values: Any) -> pulumi.Output[Any]:
+    """Return a list that is secret as a whole, as the provider stores it. If only its elements are, a value that isn't
+    known in a preview isn't secret there, and the update violates the saved plan."""
+    return pulumi.Output.secret(values)
 
 
 def _cpu_shares(cores: float) -> int:

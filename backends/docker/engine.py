@@ -34,6 +34,11 @@ class Engine:
         return self.address.startswith(("unix://", "npipe://"))
 
     @property
+    def is_over_ssh(self) -> bool:
+        """Return whether the engine is reached over SSH."""
+        return self.address.startswith("ssh://")
+
+    @property
     def address(self) -> str:
         """Return its address: the given one, or `DOCKER_HOST`, or the local socket, like the provider."""
         return self.host or os.environ.get("DOCKER_HOST") or LOCAL_SOCKET

@@ -28,10 +28,10 @@ from backends.kubernetes import (
 )
 from backends.kubernetes.certificate import certificate
 from backends.kubernetes.claims import claims, fixed_class
-from backends.kubernetes.client import ClusterUnreachable, obstacle
+from backends.kubernetes.client import ClusterUnreachable, why_unreachable
 from backends.kubernetes.files import files, tls_secret
 from backends.kubernetes.manifest import Manifest, manifest, merged
-from backends.kubernetes.pod import PodContext, pod_template
+from backends.kubernetes.pod import NATIVE_SLEEP_FROM, PodContext, pod_template
 from backends.kubernetes.prerequisites import Prerequisites
 from backends.kubernetes.registrar import KubernetesObject, ManifestRegistrar
 from backends.kubernetes.rollout import Rollouts
@@ -56,7 +56,7 @@ from workloads import (
 
 NO_KUBECTL_WARNING = (
     "kubectl isn't on PATH. An update needs it to wait for rollouts and to check who owns existing objects. "
-    "This preview adopts no objects."
+    "This preview doesn't check that."
 )
 
 
@@ -109,23 +109,21 @@ class KubernetesBackend:
         self._selectors: dict[str, Mapping[str, str]] = {}
         self._has_acme_solver_policy = False
 
-    def check(self, published: Iterable[tuple[str, int]]) -> None:
-        """Check that the cluster is reachable. A cluster uses no host ports. See `Backend.check`."""
-        found = obstacle(self._settings)
-        if found is None:
-            self._prerequisites.is_reachable = True
-            self._registrar.adopts_existing = kubectl.available()
-            if not self._registrar.adopts_existing:
-                if not pulumi.runtime.is_dry_run():
-                    raise ClusterUnreachable(
-                        f"{kubectl.NOT_INSTALLED}\nAn update needs it to wait for rollouts. Nothing has been changed."
-                    )
-                pulumi.log.warn(NO_KUBECTL_WARNING)
+    def preflight(self, published: Iterable[tuple[str, int]]) -> None:
+        """Check that the cluster is reachable and has what the declared objects need. See `Backend.preflight`."""
+        del published  # a cluster uses no host ports
+        if reason := why_unreachable(self._settings):
+            warning = f"{reason}\nThis preview shows what the program declares. It is not compared with the cluster."
+        elif not kubectl.available():
+            reason = f"{kubectl.NOT_INSTALLED}\nAn update needs it to wait for rollouts."
+            warning = NO_KUBECTL_WARNING
+        else:
+            self._prerequisites.check()
             return
         if not pulumi.runtime.is_dry_run():
-            raise ClusterUnreachable(f"{found}\nNothing has been changed.")
-        self._registrar.reachable = False
-        pulumi.log.warn(f"{found}\nThis preview shows what the program declares. It is not compared with the cluster.")
+            raise ClusterUnreachable(f"{reason}\nNothing has been changed.")
+        self._registrar.ownership.can_check = False
+        pulumi.log.warn(warning)
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declare all objects of a workload. See `Backend.deploy`."""
@@ -163,7 +161,7 @@ class KubernetesBackend:
         if not isinstance(workload, ScheduledTask):
             self._ready[workload.name] = [self._rollouts.record(Awaited.of(workload), controller, options)]
         if isinstance(workload, Service) and workload.autoscaling:
-            self._prerequisites.warn_without_metrics(workload.name)
+            self._prerequisites.need_metrics(workload.name)
             self._register(scaling.autoscaler(workload, workload.autoscaling), workload, options)
         if budget := scaling.disruption_budget(workload):
             self._register(budget, workload, options)
@@ -274,7 +272,7 @@ class KubernetesBackend:
         if not isinstance(workload, StatefulService) or not workload.volumes:
             return DataClaims()
         wanted = list(claims(workload, self._settings.storage_class))
-        self._prerequisites.require_storage_class(claim["metadata"]["name"] for claim in wanted)
+        self._prerequisites.need_storage(claim["metadata"]["name"] for claim in wanted)
         settings = self._records.settings(
             f"{workload.name}-data-settings",
             volume_settings(workload.volumes, [fixed_class(self._settings.storage_class)]),
@@ -336,4 +334,5 @@ class KubernetesBackend:
                 mounted[one.name] = self._register(
                     files(workload, one), workload, options, resource_name=child
                 ).object_name
-        return PodContext(f"{self._mirror}{workload.image}", mounted, self._prerequisites.has_native_sleep)
+        has_native_sleep = self._settings.min_minor >= NATIVE_SLEEP_FROM
+        return PodContext(f"{self._mirror}{workload.image}", mounted, has_native_sleep)

@@ -1,8 +1,7 @@
-"""Checks that the configured cluster is reachable, before the first resource.
+"""Checks whether the configured cluster is reachable.
 
-The provider reports an unreachable cluster with one error per resource. If it gets no kubeconfig, it uses the one in
-the environment. A preview continues without a cluster: the provider then gets a stand-in that refuses connections at
-once.
+In an update, the provider reports an unreachable cluster once per resource, after a minute if packets are dropped.
+Without a kubeconfig, it uses the environment's.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class ClusterUnreachable(pulumi.RunError):
     """The cluster of the configuration can't be updated."""
 
 
-def obstacle(settings: Kubernetes) -> str | None:
+def why_unreachable(settings: Kubernetes) -> str | None:
     """Return why the cluster isn't reachable and how to fix it; None if it is.
 
     It only starts a TLS connection; the provider checks the certificate and the credentials. A TCP connection isn't
@@ -63,7 +62,7 @@ def obstacle(settings: Kubernetes) -> str | None:
     )
 
 
-def stand_in(context: str | None) -> str:
+def unreachable_kubeconfig(context: str | None) -> str:
     """Return a kubeconfig without credentials whose server refuses at once: nothing listens on port 1."""
     name = context or "none"
     return json.dumps(

@@ -44,6 +44,9 @@ class Ownership:
         self._retained: set[tuple[str, str]] = set()
         self._lists: dict[str, asyncio.Task[Mapping[str, Labels]]] = {}
         in_previews = pulumi.ResourceHookOptions(on_dry_run=True)
+        self.can_check = True
+        """False in a preview without the cluster or without kubectl."""
+
         self._refuse = pulumi.ResourceHook("kubernetes-refuse-foreign-object", self._check, in_previews)
 
     def before_create(self, kind: str, name: str, *, retain: bool) -> pulumi.ResourceHook:
@@ -53,6 +56,8 @@ class Ownership:
         return self._refuse
 
     async def _check(self, hook: pulumi.ResourceHookArgs) -> None:
+        if not self.can_check:
+            return
         inputs = hook.new_inputs or {}
         kind, name = str(inputs["kind"]), str(inputs["metadata"]["name"])
         resource = _kubectl_resource(kind, str(inputs["apiVersion"]))

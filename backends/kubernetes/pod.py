@@ -16,6 +16,10 @@ from workloads import Check, Endpoint, Exec, HttpGet, LongRunning, Service, Task
 DRAIN_S = 5
 """Seconds for which a terminating pod continues to serve, because callers learn of its termination later."""
 
+NATIVE_SLEEP_FROM = 33
+"""Minor version of the API server from which on every kubelet supports the lifecycle action `sleep`: it is on by
+default since 1.30, and a kubelet is at most three minor versions older than its API server."""
+
 WORLD_READABLE = 0o444
 GROUP_READABLE = 0o440
 

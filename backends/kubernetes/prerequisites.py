@@ -1,6 +1,6 @@
-"""Prerequisites that the cluster must meet before an update changes anything: CRDs, a storage class, metrics.
+"""Prerequisites that the cluster must meet before an update changes anything: version, CRDs, storage class, metrics.
 
-They are checked once the cluster responds, in previews, too. Nothing is refused if kubectl can't answer.
+The declared objects determine what is checked, in previews, too. Nothing is refused if kubectl can't answer.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pulumi
@@ -32,13 +32,9 @@ PRODUCT_BY_GROUP: Mapping[str, str] = {
 }
 """Maps API groups to the software that provides them."""
 
-MIN_NATIVE_SLEEP_VERSION = (1, 33)
-"""Version of the API server from which on every kubelet supports the lifecycle action `sleep`: it is enabled by default
-since 1.30, and a kubelet is at most three minor versions older than its API server."""
-
 
 class Prerequisites:
-    """Features of one cluster.
+    """What the declared objects need from one cluster.
 
     Args:
         settings: the cluster.
@@ -46,15 +42,41 @@ class Prerequisites:
 
     def __init__(self, settings: Kubernetes) -> None:
         self._settings = settings
-        self.is_reachable = False
-        """Whether the cluster is reachable; set by the backend's `check`."""
+        self._checks: list[Callable[[], None]] = [self._check_version]
 
-    def require_api(self, manifest: Manifest, owner: str) -> None:
-        """Make sure that the cluster serves an object's API.
+    def need_api(self, manifest: Manifest, owner: str) -> None:
+        """Note that an object's API must be served."""
+        self._checks.append(functools.partial(self._check_api, manifest, owner))
+
+    def need_storage(self, claims: Iterable[str]) -> None:
+        """Note that claims need storage; those that are in the cluster already have it."""
+        self._checks.append(functools.partial(self._check_storage, [*claims]))
+
+    def need_metrics(self, workload: str) -> None:
+        """Note that an autoscaler needs metrics. Without them, `check` only warns."""
+        self._checks.append(functools.partial(self._warn_without_metrics, workload))
+
+    def check(self) -> None:
+        """Check everything that is needed.
 
         Raises:
-            WorkloadError: it doesn't; the message names the software to install.
+            WorkloadError: the cluster lacks something; the message says what to do.
         """
+        for one in self._checks:
+            one()
+
+    def _check_version(self) -> None:
+        found = self._query("get", "--raw", "/version") or {}
+        major, minor = (re.match(r"\d+", str(found.get(key, ""))) for key in ("major", "minor"))
+        if major is None or minor is None or (int(major[0]), int(minor[0])) >= (1, self._settings.min_minor):
+            return
+        version = f"{major[0]}.{minor[0]}"
+        raise WorkloadError(
+            f"kubernetes.minVersion: {self._settings.min_version!r}, but the API server's version is {version}. "
+            f"Upgrade the cluster, or set it: pulumi config set --path 'pti-calendar:kubernetes.minVersion' {version}"
+        )
+
+    def _check_api(self, manifest: Manifest, owner: str) -> None:
         api_version = str(manifest["apiVersion"])
         group = api_version.partition("/")[0]
         if not group.count(".") or group in BUILT_IN_GROUPS or not self._apis or api_version in self._apis:
@@ -67,15 +89,7 @@ class Prerequisites:
             f"upgrade {product} first."
         )
 
-    def require_storage_class(self, claims: Iterable[str]) -> None:
-        """Make sure that the cluster has a default storage class if claims don't set one.
-
-        Args:
-            claims: names; existing ones already have their storage.
-
-        Raises:
-            WorkloadError: the cluster has no default one.
-        """
+    def _check_storage(self, claims: Iterable[str]) -> None:
         if self._settings.storage_class or self._storage is None:
             return
         has_default = any(
@@ -91,21 +105,13 @@ class Prerequisites:
                 f"{SET_CLASS}"
             )
 
-    def warn_without_metrics(self, workload: str) -> None:
-        """Warn if the cluster has no metrics for the autoscaler."""
+    def _warn_without_metrics(self, workload: str) -> None:
         if self._apis and not any(one.startswith(f"{METRICS}/") for one in self._apis):
             pulumi.log.warn(
                 f"{workload} has 'scaling', but the cluster doesn't serve {METRICS}: its autoscaler can't measure the "
                 "load and doesn't change the number of replicas. Install metrics-server: "
                 "https://github.com/kubernetes-sigs/metrics-server"
             )
-
-    @functools.cached_property
-    def has_native_sleep(self) -> bool:
-        """Return whether every node's kubelet supports the lifecycle action `sleep`; False if unknown."""
-        found = self._query("get", "--raw", "/version") or {}
-        number = [re.match(r"\d+", str(found.get(key, ""))) for key in ("major", "minor")]
-        return all(number) and tuple(int(one.group()) for one in number if one) >= MIN_NATIVE_SLEEP_VERSION
 
     @functools.cached_property
     def _apis(self) -> frozenset[str]:
@@ -120,8 +126,6 @@ class Prerequisites:
         return None if found is None else list(found["items"])
 
     def _query(self, *arguments: str) -> dict[str, Any] | None:
-        if not self.is_reachable:
-            return None
         try:
             found: dict[str, Any] = json.loads(kubectl.read(self._settings, *arguments))
         except (kubectl.KubectlError, ValueError):

@@ -15,7 +15,7 @@ import pulumi_kubernetes as kubernetes
 from backends.base import DeployOptions
 from backends.data_records import DataRecords, after_records
 from backends.kubernetes import labels, network_policy
-from backends.kubernetes.client import stand_in
+from backends.kubernetes.client import unreachable_kubeconfig
 from backends.kubernetes.manifest import Manifest
 from backends.kubernetes.namespace import namespace
 from backends.kubernetes.ownership import Ownership
@@ -34,9 +34,13 @@ In a preview the old one still exists, and the API server refuses the dry run of
 spec … are forbidden"). The provider skips the dry run if a value is unknown.
 """
 
+FROM_ENVIRONMENT = ("_mutable", "_server_side_apply", "_unreachable", "_warnings")
+"""Ends of the names of the provider's inputs that the SDK reads from the environment if the program gives none."""
+
 UNPREVIEWED_LABEL = f"{labels.PLATFORM}/unpreviewed"
 """Label of such an object with an unknown value, set in previews only. Its change is ignored, so a preview that updates
 or keeps the object gives the same result without it."""
+
 
 MOVE_INSTRUCTIONS = (
     "Restore the old value. To use another cluster or namespace, create another stack and move the data to it."
@@ -97,15 +101,9 @@ class ManifestRegistrar:
         self._records = records
         self._prerequisites = prerequisites
         self._instance = labels.instance(stack)
-        self._ownership = Ownership(settings, self._instance)
+        self.ownership = Ownership(settings, self._instance)
         self._protect = protect
         self._owners = {("NetworkPolicy", DEFAULT_DENY_NAME): "the namespace"}
-        self.reachable = True
-        """False in a preview without the cluster."""
-
-        self.adopts_existing = True
-        """Whether existing objects of this stack that aren't in the state are adopted; otherwise the API server refuses
-        them. False without kubectl, which is needed to check their owner."""
 
     def register(
         self,
@@ -136,9 +134,9 @@ class ManifestRegistrar:
             ignore_changes: fields that somebody else changes; they are given for the creation alone.
 
         Raises:
-            WorkloadError: two owners would share an object, or the cluster lacks its CRD.
+            WorkloadError: two owners would share an object.
         """
-        self._prerequisites.require_api(manifest, owner)
+        self._prerequisites.need_api(manifest, owner)
         kind = str(manifest["kind"])
         name = resource_name or str(manifest["metadata"]["name"])
         first = self._owners.setdefault((kind, name), owner)
@@ -174,9 +172,9 @@ class ManifestRegistrar:
                 object_labels[UNPREVIEWED_LABEL] = pulumi.UNKNOWN
             # In an update as well, because a saved plan requires the same options.
             opts.ignore_changes = [*(opts.ignore_changes or ()), f'metadata.labels["{UNPREVIEWED_LABEL}"]']
-        if self.reachable and self.adopts_existing and "name" in metadata:
+        if "name" in metadata:
             hooks = copy.copy(opts.hooks) if opts.hooks else pulumi.ResourceHookBinding()
-            foreign = self._ownership.before_create(kind, str(metadata["name"]), retain=bool(opts.retain_on_delete))
+            foreign = self.ownership.before_create(kind, str(metadata["name"]), retain=bool(opts.retain_on_delete))
             hooks.before_create = [foreign, *(hooks.before_create or ())]
             opts.hooks = hooks
         opts.provider = self._provider
@@ -184,11 +182,11 @@ class ManifestRegistrar:
 
     @functools.cached_property
     def _provider(self) -> kubernetes.Provider:
-        known = self.reachable and self._settings.kubeconfig is not None
+        is_configured = self._settings.kubeconfig is not None and self._settings.context is not None
         return kubernetes.Provider(
             "kubernetes",
-            # The plugin expands `~` itself: the same text for all users leaves the provider unchanged in the preview.
-            kubeconfig=self._settings.kubeconfig if known else stand_in(self._settings.context),
+            # The same text on all machines, also without the cluster: a saved plan requires it. The plugin expands `~`.
+            kubeconfig=self._settings.kubeconfig if is_configured else unreachable_kubeconfig(self._settings.context),
             context=self._settings.context,
             # Without it, a changed server address or certificate would replace the whole platform.
             cluster_identifier=f"pti-calendar/{self._settings.context}",
@@ -196,9 +194,10 @@ class ManifestRegistrar:
             kube_client_settings=kubernetes.KubeClientSettingsArgs(qps=50, burst=100),
             # Leftovers of a killed update, and objects that outlived an earlier stack, are adopted instead of refused.
             # `Ownership` excludes objects of other owners, and `backends.addresses` prevents a later deletion.
-            upsert_existing_objects=self.adopts_existing,
+            upsert_existing_objects=True,
             # The program owns the fields that it sets. Other managers keep the rest, such as replicas.
             enable_patch_force=True,
+            opts=pulumi.ResourceOptions(transformations=[_without_environment]),
         )
 
     @functools.cached_property
@@ -227,6 +226,13 @@ class ManifestRegistrar:
         if manifest["kind"] in CLUSTER_SCOPED_KINDS:
             return manifest
         return {**manifest, "metadata": {**manifest["metadata"], "namespace": self._settings.namespace}}
+
+
+def _without_environment(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
+    """Leave out the provider's inputs that the SDK reads from `PULUMI_K8S_…` variables: they would be part of a saved
+    plan, which a machine with other variables would violate. The plugin reads the variables itself."""
+    given = {key: value for key, value in args.props.items() if not key.endswith(FROM_ENVIRONMENT)}
+    return pulumi.ResourceTransformationResult(given, args.opts)
 
 
 def _text(value: Any) -> str | None:

@@ -39,7 +39,7 @@ class MemoryBackend:
         self.owners: dict[str, str] = {}
         self._graph = DeploymentGraph()
 
-    def check(self, published: Iterable[tuple[str, int]]) -> None:
+    def preflight(self, published: Iterable[tuple[str, int]]) -> None:
         """Do nothing: there is no external system to check."""
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:

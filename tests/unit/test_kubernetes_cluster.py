@@ -91,8 +91,8 @@ def checked(*, preview: bool, **settings: Any) -> Recording[KubernetesBackend]:
     """Deploy a workload after the check."""
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
-        backend.check([])
         backend.deploy(workload(), DeployOptions(parent=parent))
+        backend.preflight([])
 
     return record_program(program, preview=preview, **settings)
 
@@ -220,11 +220,25 @@ class TestPreview:
         (warning,) = recording.log
         assert warning.startswith("WARNING ")
         assert warning.endswith(PREVIEW_GOES_ON)
-        given = json.loads(provider(recording)["kubeconfig"])
-        (cluster,) = given["clusters"]
-        assert cluster["cluster"] == {"server": REFUSING}
-        assert {one["name"] for one in given["contexts"]} == {settings["context"] or "none"}
         assert recording.of_type("Deployment") != []
+        given = provider(recording)["kubeconfig"]
+        if settings["kubeconfig"]:
+            # As on a machine that reaches the cluster: a saved plan requires it.
+            assert given == settings["kubeconfig"]
+        else:
+            (cluster,) = json.loads(given)["clusters"]
+            assert cluster["cluster"] == {"server": REFUSING}
+
+    def test_without_a_context_no_other_cluster_of_the_file_is_used(self, tmp_path: Path, server: str) -> None:
+        path = written(tmp_path / "kubeconfig", server)
+        given = json.loads(provider(checked(preview=True, kubeconfig=str(path), context=None))["kubeconfig"])
+        assert [one["cluster"] for one in given["clusters"]] == [{"server": REFUSING}]
+
+    def test_an_unreachable_cluster_changes_nothing_that_is_declared(self, tmp_path: Path, server: str) -> None:
+        path = written(tmp_path / "kubeconfig", server)
+        reached = checked(preview=True, kubeconfig=str(path), context="a")
+        path.unlink()
+        assert checked(preview=True, kubeconfig=str(path), context="a").registrations == reached.registrations
 
     def test_a_preview_with_the_cluster_compares_live_objects(self, tmp_path: Path, server: str) -> None:
         path = written(tmp_path / "kubeconfig", server)
@@ -234,6 +248,12 @@ class TestPreview:
 
 
 class TestProvider:
+    def test_the_environment_is_not_part_of_its_inputs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = provider(record_workloads(workload()))
+        for name in ("DELETE_UNREACHABLE", "SKIP_UPDATE_UNREACHABLE", "ENABLE_CONFIGMAP_MUTABLE"):
+            monkeypatch.setenv(f"PULUMI_K8S_{name}", "true")
+        assert provider(record_workloads(workload())) == before
+
     def test_another_address_or_certificate_of_the_cluster_replaces_nothing(self) -> None:
         one, other = (provider(record_workloads(workload(), kubeconfig=path)) for path in ("~/.kube/config", "/other"))
         assert one["clusterIdentifier"] == other["clusterIdentifier"] == "pti-calendar/test"

@@ -15,6 +15,7 @@ from pulumi.resource_hooks import ResourceHookArgs
 
 from backends.base import DeployOptions
 from backends.kubernetes import labels
+from backends.kubernetes.backend import NO_KUBECTL_WARNING
 from backends.kubernetes.registrar import UNPREVIEWED_LABEL
 from recording.recorder import Recording
 from tests.unit.kubernetes_recording import (
@@ -55,6 +56,11 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
 def create(kind: str = "Deployment", name: str = "web") -> None:
     """Return the hook's message for the creation of an object."""
     recording = record_workloads(minimal_workload(StatefulService, volumes=(Volume(name="data", mount="/data"),)))
+    call(recording, kind, name)
+
+
+def call(recording: Recording[Any], kind: str, name: str) -> None:
+    """Call the hook for the creation of an object."""
     hook = recording.hooks[HOOK]
     assert isinstance(hook, pulumi.ResourceHook)
     inputs = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}}
@@ -172,16 +178,23 @@ class TestLabel:
         assert value[-1].isalnum()
         assert labels.instance(f"{stack}2") != value
 
-    def test_without_kubectl_nothing_is_adopted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("backends.kubernetes.backend.obstacle", lambda settings: None)
-        monkeypatch.setenv("PATH", "/nonexistent")
-
+    def test_a_preview_without_kubectl_declares_the_same_and_does_not_check_owners(
+        self, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def program(backend: Any, parent: pulumi.Resource) -> None:
-            backend.check([])
             backend.deploy(minimal_workload(Service), DeployOptions(parent=parent))
+            backend.preflight([])
 
+        monkeypatch.setattr("backends.kubernetes.backend.why_unreachable", lambda settings: None)
+        kubectl()
+        complete = record_program(program, preview=True)
+        assert complete.log == []
+        monkeypatch.setenv("PATH", "/nonexistent")
         recording = record_program(program, preview=True)
-        (provider,) = recording.of_type("kubernetes")
-        assert provider.inputs["upsertExistingObjects"] == "false"
-        assert HOOK not in recording.one("Deployment", "web").hooks.get("before_create", ())
-        assert any("kubectl isn't on PATH" in line for line in recording.log)
+        assert recording.registrations == complete.registrations
+        assert recording.log == [f"WARNING {NO_KUBECTL_WARNING}"]
+
+        commands = kubectl({"web": ANOTHERS})
+        commands.unlink()
+        call(recording, "Deployment", "web")
+        assert not commands.exists()

@@ -48,7 +48,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
                     return json.dumps(answer)
             raise kubectl.KubectlError("no response")
 
-        monkeypatch.setattr(backend, "obstacle", lambda settings: None)
+        monkeypatch.setattr(backend, "why_unreachable", lambda settings: None)
+        monkeypatch.setattr(kubectl, "available", lambda: True)
         monkeypatch.setattr(kubectl, "read", read)
 
     return described
@@ -58,11 +59,11 @@ def previewed(*workloads: Workload, certificate: bool = False, **settings: Any) 
     """Run a preview after the backend's check."""
 
     def program(made: KubernetesBackend, parent: pulumi.Resource) -> None:
-        made.check([])
         for one in workloads:
             made.deploy(one, DeployOptions(parent=parent))
         if certificate:
             made.request_certificate(CERTIFICATE, DeployOptions(parent=parent))
+        made.preflight([])
 
     return record_program(program, preview=True, **settings)
 
@@ -118,15 +119,28 @@ class TestStorage:
         assert len(previewed(store(), storage_class="fast").of_type("PersistentVolumeClaim")) == 1
 
 
-class TestDrain:
+class TestVersion:
     @pytest.mark.parametrize(
-        ("version", "native"),
-        [(("1", "34"), True), (("1", "33+"), True), (("1", "32"), False), (("2", "0"), True), (None, False)],
+        ("min_version", "native"), [("1.28", False), ("1.32", False), ("1.33", True), ("1.40", True)]
     )
-    def test_the_native_sleep_action_needs_no_command_in_the_image(
-        self, cluster: Cluster, version: tuple[str, str] | None, native: bool
-    ) -> None:
+    def test_the_native_sleep_action_needs_no_command_in_the_image(self, min_version: str, native: bool) -> None:
         """A kubelet may be three minor versions older than its API server, and supports the action from 1.30 on."""
-        cluster(version=version)
-        before_stop = container_of(previewed(workload(ports=(port(),))))["lifecycle"]["preStop"]
+        recording = record_program(
+            lambda made, parent: made.deploy(workload(ports=(port(),)), DeployOptions(parent=parent)),
+            min_version=min_version,
+        )
+        before_stop = container_of(recording)["lifecycle"]["preStop"]
         assert before_stop == ({"sleep": {"seconds": 5}} if native else {"exec": {"command": ["sleep", "5"]}})
+
+    def test_an_older_cluster_is_refused_with_the_fix(self, cluster: Cluster) -> None:
+        cluster(version=("1", "32+"))
+        with pytest.raises(WorkloadError, match=r"kubernetes\.minVersion: '1\.33', but .* is 1\.32\.") as refused:
+            previewed(workload(), min_version="1.33")
+        assert "pulumi config set --path 'pti-calendar:kubernetes.minVersion' 1.32" in str(refused.value)
+
+    @pytest.mark.parametrize("version", [("1", "33"), ("1", "34+"), ("2", "0"), None])
+    def test_a_cluster_of_that_version_or_an_unknown_one_passes(
+        self, cluster: Cluster, version: tuple[str, str] | None
+    ) -> None:
+        cluster(version=version)
+        assert len(previewed(workload(), min_version="1.33").of_type("Deployment")) == 1

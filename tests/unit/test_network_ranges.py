@@ -7,9 +7,10 @@ from typing import Any
 
 import pulumi
 import pytest
+from pulumi.runtime.rpc import UNKNOWN
 
 from backends.base import DeployOptions
-from backends.docker.backend import DockerBackend
+from backends.docker.backend import DockerBackend, EngineUnreachable
 from backends.docker.engine import EngineError
 from backends.docker.ranges import NetworkRanges
 from recording.recorder import Recording, record
@@ -84,7 +85,13 @@ def test_a_full_pool_is_refused_with_key_users_and_fix() -> None:
     assert "pulumi config set --path 'pti-calendar:backend.networkPool'" in str(refused.value)
 
 
-def deployed(monkeypatch: pytest.MonkeyPatch, known: dict[str, list[IPv4Network]] | None) -> Recording[Any]:
+def deployed(
+    monkeypatch: pytest.MonkeyPatch,
+    known: dict[str, list[IPv4Network]] | None,
+    *,
+    preview: bool = False,
+    pool: IPv4Network = POOL,
+) -> Recording[Any]:
     """Deploy a workload on a backend whose engine has these networks, or doesn't respond."""
 
     def network_ranges(engine: object) -> dict[str, list[IPv4Network]]:
@@ -96,18 +103,18 @@ def deployed(monkeypatch: pytest.MonkeyPatch, known: dict[str, list[IPv4Network]
     monkeypatch.setattr("backends.docker.engine.Engine.published_ports", lambda engine, stack: set())
 
     def program() -> None:
-        docker = DockerBackend(Backend(), Images(), stack="dev", protect=False)
-        docker.check([])
+        docker = DockerBackend(Backend(network_pool=pool), Images(), stack="dev", protect=False)
         parent = pulumi.ComponentResource("test:index:Parent", "parent")
         port = Port(name="redis", number=6379)
         redis = Service(name="redis", image="redis:1.0", user=1000, memory_mib=64, ports=(port,))
         docker.deploy(redis, DeployOptions(parent=parent))
+        docker.preflight([])
 
-    return record(program)
+    return record(program, preview=preview)
 
 
 def test_a_network_has_a_range_and_its_gateway_and_keeps_the_present_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = deployed(monkeypatch, None).one("Network", "redis")
+    network = deployed(monkeypatch, {}).one("Network", "redis")
     expected = ranges().allocate("pti-redis-dev")
     assert network.inputs["ipamConfigs"] == [
         {"subnet": str(expected), "gateway": str(expected.network_address + 1)},
@@ -119,6 +126,34 @@ def test_a_new_network_avoids_those_of_the_engine(monkeypatch: pytest.MonkeyPatc
     taken = ranges().allocate("pti-redis-dev")
     (beside,) = deployed(monkeypatch, {"shop_default": [taken]}).one("Network", "redis").inputs["ipamConfigs"]
     assert not IPv4Network(beside["subnet"]).overlaps(taken)
+
+
+@pytest.mark.parametrize("known", [{}, {"shop_default": [ranges().allocate("pti-redis-dev")]}])
+def test_the_range_in_a_preview_does_not_depend_on_the_engine(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, list[IPv4Network]]
+) -> None:
+    network = deployed(monkeypatch, known, preview=True).one("Network", "redis")
+    assert network.inputs["ipamConfigs"] == [{"subnet": UNKNOWN, "gateway": UNKNOWN}]
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_an_engine_without_a_free_range_is_refused_before_anything_is_registered(
+    monkeypatch: pytest.MonkeyPatch, preview: bool
+) -> None:
+    with pytest.raises(WorkloadError, match=r"backend\.networkPool: .* 'pti-redis-dev'"):
+        deployed(monkeypatch, {"shop_default": [POOL]}, preview=preview)
+
+
+@pytest.mark.parametrize(("preview", "said"), [(False, "Nothing has been changed"), (True, "for a preview, too")])
+def test_an_engine_that_does_not_respond_is_named(monkeypatch: pytest.MonkeyPatch, preview: bool, said: str) -> None:
+    with pytest.raises(EngineUnreachable, match=rf"No Docker engine responds at .*\n  no response\n.*{said}"):
+        deployed(monkeypatch, None, preview=preview)
+
+
+def test_a_preview_does_not_connect_to_an_engine_over_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@engine")
+    (warning,) = deployed(monkeypatch, None, preview=True).log
+    assert "No Docker engine responds at ssh://me@engine" in warning
 
 
 @pytest.mark.parametrize("pool", ["10.192.0.0/21", "10.0.0.0/7", "8.8.0.0/16", "10.192.0.1/16", "fd00::/8", "pool", 10])

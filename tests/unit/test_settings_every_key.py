@@ -146,6 +146,7 @@ IN_A_CLUSTER: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
     "kubernetes": {
         **KUBECONFIG,
+        "minVersion": "1.34",
         "namespace": "pti-prod",
         "clusterDomain": "cluster.example",
         "storageClass": "fast",

@@ -207,3 +207,4 @@ backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=F
 parent = pulumi.ComponentResource("pti-calendar:tests:Workloads", "workloads")
 for workload in SCENARIOS[CONFIG.require("scenario")]:
     backend.deploy(workload, DeployOptions(parent=parent))
+backend.preflight([])

@@ -43,7 +43,6 @@ with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CON
         stack=pulumi.get_stack(),
         protect=False,
     )
-    backend.check([])
     outer = pulumi.ComponentResource("pti-calendar:tests:Outer", "outer") if CONFIG.get_bool("deeper") else None
     group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
     volume = Volume(name="data", mount="/data", size_gib=1)
@@ -52,3 +51,4 @@ with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CON
         Service(name="web", image=f"web:{CONFIG.get('release') or 1}", user=1000, memory_mib=32),
     ):
         backend.deploy(workload, DeployOptions(parent=group))
+    backend.preflight([])
