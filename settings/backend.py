@@ -86,7 +86,7 @@ class Backend(Section):
     )
 
     @property
-    def reached_at(self) -> str:
+    def published_address(self) -> str:
         """Return the host address of the published ports."""
         return self.published_host or str(self.bind_address)
 
@@ -99,8 +99,10 @@ class Backend(Section):
         if self.bind_address.is_unspecified and self.published_host is None:
             problem = f"is required, as bindAddress {self.bind_address} is no address that clients can use"
             raise SettingsConflict({"publishedHost": Conflict(problem, set_to("HOST"))})
-        if within(self.network_pool, self.reached_at):
-            problem = f"is {self.network_pool}, which contains {self.reached_at}, the address of the published ports"
+        if within(self.network_pool, self.published_address):
+            problem = (
+                f"is {self.network_pool}, which contains {self.published_address}, the address of the published ports"
+            )
             raise SettingsConflict({"networkPool": Conflict(problem, set_to("OTHER_RANGE"))})
         return self
 

@@ -73,7 +73,7 @@ class DockerBackend:
         # An admin port listens on every address of its container. The workload's clients can reach it too, because
         # Docker has no rules per port.
         every = "0.0.0.0"  # noqa: S104 - in the container
-        self.addressing = Addressing(admin_bind_address=every, published_host=settings.reached_at)
+        self.addressing = Addressing(admin_bind_address=every, published_host=settings.published_address)
         self._mirror = f"{images.registry}/" if images.registry else ""
         self._stack = stack
         self._protect = protect

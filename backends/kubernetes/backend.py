@@ -304,7 +304,7 @@ class KubernetesBackend:
             "v1",
             "ServiceAccount",
             name=workload.name,
-            labels=labels.of(workload),
+            labels=labels.labels_of(workload),
             automountServiceAccountToken=False,
         )
         if self._settings.image_pull_secrets:

@@ -33,7 +33,7 @@ def claims(workload: StatefulService, storage_class: str | None) -> Iterator[Man
                 "v1",
                 "PersistentVolumeClaim",
                 name=f"{volume.name}-{workload.name}-{ordinal}",
-                labels=labels.of(workload),
+                labels=labels.labels_of(workload),
                 # Many storage classes bind a claim only once a pod uses it.
                 annotations=SKIP_AWAIT,
                 spec=_spec(volume.size_gib) | ({"storageClassName": storage_class} if storage_class else {}),

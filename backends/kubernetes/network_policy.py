@@ -50,7 +50,7 @@ def workload_policy(
     if isinstance(workload, StatefulService) and workload.peer_ports:
         ingress.append(rule([pod_peer(own_pods)], workload.peer_ports, direction="from"))
         egress.append(rule([pod_peer(own_pods)], workload.peer_ports, direction="to"))
-    return policy(workload.name, own_pods, ingress=ingress, egress=egress, labels=labels.of(workload))
+    return policy(workload.name, own_pods, ingress=ingress, egress=egress, labels=labels.labels_of(workload))
 
 
 def edge_policy(exposure: str, workload: str, ports: Sequence[int], *, callers_namespace: str) -> Manifest:

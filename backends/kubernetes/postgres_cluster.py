@@ -12,7 +12,7 @@ from backends.kubernetes.manifest import NO_WAIT, SKIP_AWAIT, Manifest, cores, m
 from backends.kubernetes.services import HEADLESS_SPEC
 from workloads import METRICS_PORT, Endpoint, PostgresCluster
 
-COMPONENT_LABEL = "postgres-cluster"
+COMPONENT = "postgres-cluster"
 KIND = "Cluster"
 CLUSTER_LABEL = "cnpg.io/cluster"
 """Label of everything that the operator creates for a cluster; its value is the cluster's name."""
@@ -38,7 +38,7 @@ def admin(cluster: PostgresCluster) -> Manifest:
     """Return the Secret of the superuser's password."""
     return secret(
         {"username": "postgres", "password": cluster.admin_password},
-        labels=labels.workload_labels(cluster.name, COMPONENT_LABEL),
+        labels=labels.workload_labels(cluster.name, COMPONENT),
         kind="kubernetes.io/basic-auth",
     )
 
@@ -103,7 +103,7 @@ def cluster(
         "postgresql.cnpg.io/v1",
         KIND,
         name=wanted.name,
-        labels=labels.workload_labels(wanted.name, COMPONENT_LABEL),
+        labels=labels.workload_labels(wanted.name, COMPONENT),
         annotations=NO_WAIT,
         spec=spec,
     )
@@ -116,7 +116,7 @@ def servers(wanted: PostgresCluster) -> Manifest:
         "v1",
         "Service",
         name=f"{wanted.name}-pods",
-        labels=labels.workload_labels(wanted.name, COMPONENT_LABEL),
+        labels=labels.workload_labels(wanted.name, COMPONENT),
         annotations=SKIP_AWAIT,
         spec={
             **HEADLESS_SPEC,
@@ -153,5 +153,5 @@ def policy(wanted: PostgresCluster, *, dns_cidrs: Iterable[str]) -> Manifest:
             rule(cluster_pods, cluster_ports, direction="to"),
             rule(any_address, namespace_reader.API_SERVER_PORTS, direction="to"),
         ],
-        labels=labels.workload_labels(wanted.name, COMPONENT_LABEL),
+        labels=labels.workload_labels(wanted.name, COMPONENT),
     )

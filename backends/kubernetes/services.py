@@ -46,7 +46,7 @@ def _service(workload: Workload, name: str, spec: Manifest) -> Manifest:
         "v1",
         "Service",
         name=name,
-        labels=labels.of(workload),
+        labels=labels.labels_of(workload),
         annotations=SKIP_AWAIT,
         spec={**spec, "selector": labels.selector(workload.name)},
     )

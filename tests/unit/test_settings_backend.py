@@ -264,7 +264,7 @@ def test_well_known_passwords_may_stay_on_any_loopback_address() -> None:
 
 def test_generated_passwords_may_be_published_anywhere() -> None:
     configured = parsed({"backend": '{"bindAddress": "0.0.0.0", "publishedHost": "engine"}'})
-    assert configured.backend.reached_at == "engine"
+    assert configured.backend.published_address == "engine"
 
 
 @pytest.mark.parametrize(
