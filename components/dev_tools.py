@@ -10,7 +10,7 @@ import pulumi
 
 from backends.base import Backend, DeployOptions
 from components.stores import Store
-from settings.tools import DevTools as DevToolsSettings
+from settings.tools import DevToolsSettings
 
 TYPE = "pti-calendar:index:DevTools"
 

@@ -8,8 +8,8 @@ import pulumi
 
 from backends.base import Backend, DeployOptions
 from components.scaling import autoscaling
-from settings.applications import Sized
-from settings.catalog import Frontend as FrontendRow
+from settings.applications import AppConfig
+from settings.catalog import FrontendSpec
 from workloads import Endpoint, Health, HttpGet, Liveness, Port, Probe, Scratch, Service
 
 TYPE = "pti-calendar:index:Frontend"
@@ -22,8 +22,8 @@ HEALTH = "/health"
 class FrontendArgs:
     """One front end."""
 
-    frontend: FrontendRow
-    sized: Sized
+    frontend: FrontendSpec
+    config: AppConfig
     api_url: str
     """Public URL of the API."""
 
@@ -40,18 +40,18 @@ class Frontend(pulumi.ComponentResource):
 
 
 def _web_server(args: FrontendArgs) -> Service:
-    frontend, sized = args.frontend, args.sized
+    frontend, config = args.frontend, args.config
     return Service(
         name=frontend.name,
-        image=sized.image,
+        image=config.image,
         user=UID,
         environment={"PORT": str(frontend.port), "FRONTEND_NAME": frontend.name, "API_URL": args.api_url},
         ports=(Port(name="http", number=frontend.port),),
         scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
-        memory_mib=sized.memory_mib,
-        cpu_request=sized.cpu_request,
-        replicas=sized.replicas,
-        autoscaling=autoscaling(sized.scaling),
+        memory_mib=config.memory_mib,
+        cpu_request=config.cpu_request,
+        replicas=config.replicas,
+        autoscaling=autoscaling(config.scaling),
         readiness=Probe(check=HttpGet(port=frontend.port, path=HEALTH)),
         liveness=Liveness(check=HttpGet(port=frontend.port, path=HEALTH)),
         health=Health(port=frontend.port, path=HEALTH, job="frontend"),

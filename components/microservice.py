@@ -13,9 +13,9 @@ from components.scaling import autoscaling
 from components.stores import Store
 from components.stores.postgres import PostgresStore
 from contract.environment import LOG_LEVEL, Environment, Identity, migration_environment, service_environment
-from contract.outputs import Credentials
+from contract.outputs import CredentialsOutput
 from settings import catalog
-from settings.applications import Sized
+from settings.applications import AppConfig
 from settings.credentials import third_party
 from workloads import INTERNET, Endpoint, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Scratch, Service, Task
 
@@ -29,8 +29,8 @@ SECRETS_DIRECTORY = "/run/secrets/service"
 class MicroserviceArgs:
     """Arguments of a service: its settings, and the stores that it uses."""
 
-    service: catalog.Service
-    sized: Sized
+    service: catalog.ServiceSpec
+    config: AppConfig
     migration_command: tuple[str, ...]
     """Command that runs to completion as the migrator role before the service starts; empty: none."""
 
@@ -42,7 +42,7 @@ class MicroserviceArgs:
     postgres: PostgresStore
     """The store that has the service's own database, for its migrations."""
 
-    secrets: Credentials[pulumi.Output[str]]
+    secrets: CredentialsOutput[pulumi.Output[str]]
 
 
 class Microservice(pulumi.ComponentResource):
@@ -61,22 +61,22 @@ class Microservice(pulumi.ComponentResource):
 
 
 def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Service:
-    service, sized = args.service, args.sized
+    service, config = args.service, args.config
     stores = {name: store.internal for name, store in args.stores.items()}
     third_parties = [third_party(secret).variable for secret in service.secrets]
     environment = service_environment(_identity(service), stores, args.secrets, third_parties)
     return Service(
         name=service.name,
-        image=sized.image,
+        image=config.image,
         user=UID,
         environment=_variables(args, environment),
         file_sets=(_files(environment),),
         ports=(Port(name="http", number=service.port),),
         scratch=(Scratch(path="/tmp", size_mib=64),),  # noqa: S108 - a mount of its own
-        memory_mib=sized.memory_mib,
-        cpu_request=sized.cpu_request,
-        replicas=sized.replicas,
-        autoscaling=autoscaling(sized.scaling),
+        memory_mib=config.memory_mib,
+        cpu_request=config.cpu_request,
+        replicas=config.replicas,
+        autoscaling=autoscaling(config.scaling),
         readiness=Probe(check=HttpGet(port=service.port, path="/health"), startup_s=120),
         liveness=Liveness(check=HttpGet(port=service.port, path="/health/live")),
         depends_on=(*(needed for store in args.stores.values() for needed in store.depends_on), *after),
@@ -93,20 +93,20 @@ def _migrations(args: MicroserviceArgs) -> Task:
     environment = migration_environment(_identity(args.service), args.postgres.internal, args.secrets)
     return Task(
         name=f"{args.service.name}-migrations",
-        image=args.sized.image,
+        image=args.config.image,
         user=UID,
         command=args.migration_command,
         environment=_variables(args, environment),
         file_sets=(_files(environment),),
         scratch=(Scratch(path="/tmp", size_mib=64),),  # noqa: S108 - a mount of its own
-        memory_mib=args.sized.memory_mib,
+        memory_mib=args.config.memory_mib,
         depends_on=args.postgres.depends_on,
         connects_to=args.postgres.connects_to,
         timeout_s=600,
     )
 
 
-def _identity(service: catalog.Service) -> Identity:
+def _identity(service: catalog.ServiceSpec) -> Identity:
     return Identity(name=service.name, port=service.port)
 
 

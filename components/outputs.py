@@ -13,22 +13,22 @@ from components.stores import DataLayer
 from components.urls import Urls
 from settings import Settings
 from settings.credentials import GRAFANA, JWT, PGADMIN, third_party
-from settings.monitoring import Alertmanager, Grafana, Prometheus
+from settings.monitoring import AlertmanagerSettings, GrafanaSettings, PrometheusSettings
 from workloads import Endpoint
 
-Secrets = contract.Credentials[pulumi.Output[str]]
+Secrets = contract.CredentialsOutput[pulumi.Output[str]]
 
 
 def output_credentials(settings: Settings, credentials: Credentials, data: DataLayer) -> Secrets:
     """Return the secret values, for other programs and for the services."""
-    return contract.Credentials(
+    return contract.CredentialsOutput(
         **{name: one.secret for name, one in data.stores.items()},
         jwt_secret=credentials[JWT],
         pg_admin=credentials[PGADMIN] if settings.dev_tools.enabled else None,
         grafana=credentials[GRAFANA] if settings.monitoring.enabled else None,
         third_parties={
             third_party(secret).variable: credentials[third_party(secret)]
-            for service in settings.services.routed
+            for service in settings.services.enabled
             for secret in service.secrets
         },
     )
@@ -48,25 +48,25 @@ def stack_outputs(
     )
 
 
-def _tools(settings: Settings, backend: Backend) -> contract.Tools:
+def _tools(settings: Settings, backend: Backend) -> contract.ToolsOutput:
     def address(workload: str, port: int) -> str | None:
         return _http_url(backend, Endpoint(workload, port), port) if settings.dev_tools.enabled else None
 
     tools = settings.dev_tools
-    return contract.Tools(
+    return contract.ToolsOutput(
         pg_admin=address("pgadmin", tools.pg_admin.port),
         kafka_ui=address("kafka-ui", tools.kafka_ui.port),
         redis_commander=address("redis-commander", tools.redis_commander.port),
     )
 
 
-def _monitoring(settings: Settings, backend: Backend) -> contract.Monitoring:
+def _monitoring(settings: Settings, backend: Backend) -> contract.MonitoringOutput:
     monitoring = settings.monitoring
 
-    def address(endpoint: Endpoint, server: Prometheus | Grafana | Alertmanager) -> str | None:
+    def address(endpoint: Endpoint, server: PrometheusSettings | GrafanaSettings | AlertmanagerSettings) -> str | None:
         return server.url or _http_url(backend, endpoint, server.port) if monitoring.enabled else None
 
-    return contract.Monitoring(
+    return contract.MonitoringOutput(
         grafana=address(GRAFANA_UI, monitoring.grafana),
         prometheus=address(PROMETHEUS, monitoring.prometheus),
         alertmanager=address(ALERTMANAGER, monitoring.alertmanager),
@@ -78,11 +78,11 @@ def _http_url(backend: Backend, endpoint: Endpoint, publish: int) -> str:
     return f"http://{host}:{port}"
 
 
-def _gateway(settings: Settings) -> contract.Gateway:
+def _gateway(settings: Settings) -> contract.GatewayOutput:
     urls = Urls(settings.gateway, settings.edge)
     is_enabled = settings.gateway.enabled
-    return contract.Gateway(
+    return contract.GatewayOutput(
         api=urls.api if is_enabled else None,
-        services={one.name: f"{urls.api}{api_path(one.name)}" for one in settings.services.routed if is_enabled},
+        services={one.name: f"{urls.api}{api_path(one.name)}" for one in settings.services.enabled if is_enabled},
         frontends={one.name: urls.frontend(one) for one in settings.frontends.deployed if is_enabled},
     )

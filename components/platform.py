@@ -73,7 +73,7 @@ class Platform(pulumi.ComponentResource):
                 service.name,
                 MicroserviceArgs(
                     service=service,
-                    sized=settings.services.of(service),
+                    config=settings.services.resolve(service),
                     migration_command=settings.services.migration_command,
                     environment=settings.services.environment,
                     backend=args.backend,
@@ -89,7 +89,7 @@ class Platform(pulumi.ComponentResource):
                 frontend.name,
                 FrontendArgs(
                     frontend=frontend,
-                    sized=settings.frontends.of(frontend),
+                    config=settings.frontends.resolve(frontend),
                     api_url=urls.api,
                     backend=args.backend,
                 ),
@@ -108,9 +108,9 @@ class Platform(pulumi.ComponentResource):
                             service.name,
                             service.port,
                             is_local=service.name in settings.services.local,
-                            public_paths=settings.services.differing(service).public_paths,
+                            public_paths=settings.services.overrides_for(service).public_paths,
                         )
-                        for service in settings.services.routed
+                        for service in settings.services.enabled
                     ],
                     frontends=settings.frontends.deployed,
                     cors_origins=urls.frontends if origins is None else origins,

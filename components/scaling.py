@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from settings.applications import Scaling
+from settings.applications import ScalingSettings
 from workloads import Autoscaling
 
 
-def autoscaling(settings: Scaling | None) -> Autoscaling | None:
+def autoscaling(settings: ScalingSettings | None) -> Autoscaling | None:
     """Return the workload's autoscaling, if it is configured."""
     if settings is None:
         return None

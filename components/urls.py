@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from settings.catalog import API_SUBDOMAIN, FRONTENDS, Frontend
-from settings.edge import Edge
-from settings.gateway import Gateway
+from settings.catalog import API_SUBDOMAIN, FRONTENDS, FrontendSpec
+from settings.edge import EdgeSettings
+from settings.gateway import GatewaySettings
 
 
 @dataclass(frozen=True)
 class Urls:
     """The URL of every host name of the gateway, without a path."""
 
-    gateway: Gateway
-    edge: Edge
+    gateway: GatewaySettings
+    edge: EdgeSettings
 
     @property
     def api(self) -> str:
@@ -26,7 +26,7 @@ class Urls:
         """Return the URL of every front end."""
         return [self.frontend(one) for one in FRONTENDS]
 
-    def frontend(self, frontend: Frontend) -> str:
+    def frontend(self, frontend: FrontendSpec) -> str:
         """Return the URL of one front end."""
         return self._of(frontend.subdomain)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic
 
-from contract.outputs import Credentials, Postgres, Secret, StackOutputs, StoreOutput
+from contract.outputs import CredentialsOutput, PostgresOutput, Secret, StackOutputs, StoreOutput
 from contract.record import Record, Variable, described
 
 
@@ -49,7 +49,7 @@ class Environment(Generic[Secret]):
 def service_environment(
     identity: Identity,
     stores: Mapping[str, StoreOutput],
-    credentials: Credentials[Secret],
+    credentials: CredentialsOutput[Secret],
     third_parties: Iterable[str],
 ) -> Environment[Secret]:
     """Return the environment of a service.
@@ -66,7 +66,7 @@ def service_environment(
 
 
 def migration_environment(
-    identity: Identity, postgres: Postgres, credentials: Credentials[Secret]
+    identity: Identity, postgres: PostgresOutput, credentials: CredentialsOutput[Secret]
 ) -> Environment[Secret]:
     """Return the environment of a service's migrations: only its database, as the migrator role."""
     database = postgres.databases[identity.name]
@@ -86,7 +86,7 @@ def plain_variables() -> tuple[Variable, ...]:
 
 def secret_variables() -> tuple[Variable, ...]:
     """Return the secrets that every service gets, if the stack has them."""
-    return tuple(_declared(Credentials))
+    return tuple(_declared(CredentialsOutput))
 
 
 def reserved_names() -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def _values(record: Record, service: str) -> Iterator[tuple[str, str]]:
 
 
 def _secrets(
-    credentials: Credentials[Secret], stores: Mapping[str, StoreOutput], service: str
+    credentials: CredentialsOutput[Secret], stores: Mapping[str, StoreOutput], service: str
 ) -> Iterator[tuple[str, Secret]]:
     for part in fields(credentials):
         value, variable = getattr(credentials, part.name), part.metadata["variable"]

@@ -35,7 +35,7 @@ class StoreOutput(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Database(Record):
+class DatabaseOutput(Record):
     """A service's own database."""
 
     name: str = described("Its name.", variable=Variable("DATABASE_NAME", "the service's own database"))
@@ -54,7 +54,7 @@ class Database(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Postgres(StoreOutput):
+class PostgresOutput(StoreOutput):
     """PostgreSQL's address and roles."""
 
     host: str = described(HOST, variable=Variable("DATABASE_HOST", "PostgreSQL's host name"))
@@ -68,11 +68,13 @@ class Postgres(StoreOutput):
     )
     admin_role: str = described("Superuser that creates databases and roles.")
     backup_role: str = described("Role that reads every row of every tenant, for dumps.")
-    databases: Mapping[str, Database] = described("Database of each service, by service name (`user`, `planning`, …).")
+    databases: Mapping[str, DatabaseOutput] = described(
+        "Database of each service, by service name (`user`, `planning`, …)."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Redis(StoreOutput):
+class RedisOutput(StoreOutput):
     """Redis' address."""
 
     host: str = described(
@@ -84,7 +86,7 @@ class Redis(StoreOutput):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kafka(StoreOutput):
+class KafkaOutput(StoreOutput):
     """Kafka's address."""
 
     bootstrap_servers: str = described(
@@ -102,7 +104,7 @@ class Kafka(StoreOutput):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tools(Record):
+class ToolsOutput(Record):
     """URLs of the web tools; null if the stack runs without them."""
 
     pg_admin: str | None = described("pgAdmin's address.")
@@ -111,7 +113,7 @@ class Tools(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gateway(Record):
+class GatewayOutput(Record):
     """URLs for the platform's users; null and empty if the stack runs without a gateway."""
 
     api: str | None = described("URL of the API, without a path.")
@@ -120,7 +122,7 @@ class Gateway(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Monitoring(Record):
+class MonitoringOutput(Record):
     """URLs of the monitoring servers; null if the stack runs without monitoring."""
 
     grafana: str | None = described("Grafana's address.")
@@ -129,7 +131,7 @@ class Monitoring(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Credentials(Record, Generic[Secret]):
+class CredentialsOutput(Record, Generic[Secret]):
     """The secret values."""
 
     postgres: Mapping[str, Secret] = described(
@@ -161,13 +163,13 @@ class StackOutputs(Record, Generic[Secret]):
     """Every output of the stack. `credentials` is marked secret: it is encrypted in the state and shown as [secret]."""
 
     contract_version: int = described("Version of this contract.")
-    postgres: Postgres = described("PostgreSQL.")
-    redis: Redis = described("Redis.")
-    kafka: Kafka = described("Kafka.")
-    tools: Tools = described("The web tools.")
-    gateway: Gateway = described("The gateway.")
-    monitoring: Monitoring = described("URLs of the monitoring servers.")
-    credentials: Credentials[Secret] = described("The secret values.", secret=True)
+    postgres: PostgresOutput = described("PostgreSQL.")
+    redis: RedisOutput = described("Redis.")
+    kafka: KafkaOutput = described("Kafka.")
+    tools: ToolsOutput = described("The web tools.")
+    gateway: GatewayOutput = described("The gateway.")
+    monitoring: MonitoringOutput = described("URLs of the monitoring servers.")
+    credentials: CredentialsOutput[Secret] = described("The secret values.", secret=True)
 
     @property
     def stores(self) -> dict[str, StoreOutput]:

@@ -18,7 +18,7 @@ from backends.kubernetes.postgres_cluster import KIND
 from backends.kubernetes.rollout_status import rollout
 from operations.configuration import read_configuration
 from operations.project import OperationError
-from settings.backend import Kubernetes
+from settings.backend import KubernetesSettings
 
 REQUEST_TIMEOUT_S = 30
 CLUSTER_LABEL = "cnpg.io/cluster"
@@ -119,7 +119,7 @@ def location(stack: str) -> str:
     return f"in namespace {cluster.namespace} (kubeconfig {cluster.kubeconfig}, context {cluster.context})"
 
 
-def _cluster(stack: str) -> Kubernetes:
+def _cluster(stack: str) -> KubernetesSettings:
     return read_configuration(stack)[0].kubernetes
 
 
@@ -132,14 +132,14 @@ def _workload(pod: Any) -> str:
     return str(pod["metadata"].get("labels", {}).get(_label(pod), ""))
 
 
-def _command(cluster: Kubernetes, *arguments: str) -> list[str]:
+def _command(cluster: KubernetesSettings, *arguments: str) -> list[str]:
     """Return kubectl's command line for the configured cluster and namespace, whatever the environment names."""
     kubeconfig = str(Path(cluster.kubeconfig or "").expanduser())
     chosen = ["--kubeconfig", kubeconfig, "--context", cluster.context or "", "--namespace", cluster.namespace]
     return ["kubectl", *chosen, *arguments]
 
 
-def _kubectl(cluster: Kubernetes, *arguments: str) -> str:
+def _kubectl(cluster: KubernetesSettings, *arguments: str) -> str:
     """Return kubectl's output.
 
     Raises:

@@ -22,7 +22,7 @@ from settings.base import (
     selection_schema,
     set_to,
 )
-from settings.catalog import FRONTENDS, SERVICES, Frontend, Service
+from settings.catalog import FRONTENDS, SERVICES, FrontendSpec, ServiceSpec
 
 SERVICE_NAMES = [service.name for service in SERVICES]
 FRONTEND_NAMES = [frontend.name for frontend in FRONTENDS]
@@ -60,7 +60,7 @@ VariableName = Annotated[str, AfterValidator(_no_variable_of_the_platform)]
 ImageOfEach = Annotated[str, AfterValidator(_image_of_each)]
 
 
-class Scaling(Section):
+class ScalingSettings(Section):
     """Autoscaling: the number of replicas follows the load."""
 
     min_replicas: int = Field(2, ge=1, le=1000, description="Minimum number of replicas.")
@@ -75,14 +75,14 @@ class Scaling(Section):
         return self
 
 
-def _refuse_two_numbers(section: Applications | Sizing) -> None:
+def _refuse_two_numbers(section: ApplicationsSettings | AppOverrides) -> None:
     """Refuse a fixed number of replicas together with `scaling`, because it would have no effect."""
     if {"replicas", "scaling"} <= section.model_fields_set and None not in (section.replicas, section.scaling):
         problem = "has no effect together with 'scaling', which sets the number of replicas"
         raise SettingsConflict({"replicas": Conflict(problem, f"remove one of them: {REMOVE}")})
 
 
-class Sizing(Section):
+class AppOverrides(Section):
     """Settings of one application, which override those of all."""
 
     image: Image | None = Field(
@@ -93,7 +93,7 @@ class Sizing(Section):
     replicas: int | None = Field(None, ge=1, le=1000, description="Number of replicas. Default: as all.")
     memory_mib: int | None = Field(None, ge=16, description="Memory limit in MiB. Default: as all.")
     cpu_request: float | None = Field(None, gt=0, le=64, description="CPU request in cores. Default: as all.")
-    scaling: Scaling | None = Field(None, description="Autoscaling instead of `replicas`. Default: as all.")
+    scaling: ScalingSettings | None = Field(None, description="Autoscaling instead of `replicas`. Default: as all.")
 
     @model_validator(mode="after")
     def _one_number(self) -> Self:
@@ -114,7 +114,7 @@ def _outside(path: str) -> str:
 PublicPath = Annotated[str, Field(pattern=r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*)+/?$"), AfterValidator(_outside)]
 
 
-class ServiceSizing(Sizing):
+class ServiceOverrides(AppOverrides):
     """Settings of one service, which override those of all."""
 
     database_pool_max: int | None = Field(
@@ -128,13 +128,13 @@ class ServiceSizing(Sizing):
     )
 
 
-class Applications(Section):
+class ApplicationsSettings(Section):
     """Settings of all applications of a kind, which one application can override."""
 
     replicas: int = Field(1, ge=1, le=1000, description="Number of replicas of each.")
     memory_mib: int = Field(192, ge=16, description="Memory limit of each in MiB.")
     cpu_request: float = Field(0.05, gt=0, le=64, description="CPU request of each, in cores.")
-    scaling: Scaling | None = Field(None, description="Autoscaling instead of `replicas`. Default: none.")
+    scaling: ScalingSettings | None = Field(None, description="Autoscaling instead of `replicas`. Default: none.")
 
     @model_validator(mode="after")
     def _one_number(self) -> Self:
@@ -142,31 +142,31 @@ class Applications(Section):
         return self
 
 
-def _each(of: str, names: Iterable[str], sizing: type[Sizing]) -> type[Section]:
+def _per_application(of: str, names: Iterable[str], model: type[AppOverrides]) -> type[Section]:
     """Return a section model with one key per application of the catalog."""
     fields: dict[str, Any] = {
-        name.replace("-", "_"): (sizing, Field(default_factory=sizing, description=f"Overrides for {name}."))
+        name.replace("-", "_"): (model, Field(default_factory=model, description=f"Overrides for {name}."))
         for name in names
     }
-    return create_model(f"Each{of}", __base__=Section, __doc__=f"Overrides for one {of.lower()}.", **fields)
+    return create_model(f"Per{of}", __base__=Section, __doc__=f"Overrides for one {of.lower()}.", **fields)
 
 
-EachService = _each("Service", SERVICE_NAMES, ServiceSizing)
-EachFrontend = _each("Frontend", FRONTEND_NAMES, Sizing)
+PerService = _per_application("Service", SERVICE_NAMES, ServiceOverrides)
+PerFrontend = _per_application("Frontend", FRONTEND_NAMES, AppOverrides)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sized:
+class AppConfig:
     """Resolved settings of one application, with all defaults applied."""
 
     image: str
     replicas: int
     memory_mib: int
     cpu_request: float
-    scaling: Scaling | None
+    scaling: ScalingSettings | None
 
 
-class Services(Applications):
+class ServicesSettings(ApplicationsSettings):
     """The seven services."""
 
     deploy: ServiceNames = Field((), description="Services that the stack runs: a list of names, or `all`.")
@@ -199,7 +199,7 @@ class Services(Applications):
         examples=[{"LOG_LEVEL": "debug"}],
         description="Additional environment variables for every service. Not for secrets.",
     )
-    overrides: EachService = Field(default_factory=EachService, description="Overrides for one service.")  # type: ignore[valid-type]
+    overrides: PerService = Field(default_factory=PerService, description="Overrides for one service.")  # type: ignore[valid-type]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -210,31 +210,31 @@ class Services(Applications):
         return self
 
     @property
-    def deployed(self) -> tuple[Service, ...]:
+    def deployed(self) -> tuple[ServiceSpec, ...]:
         """Return the services that run in the stack."""
         return tuple(one for one in SERVICES if one.name in self.deploy and one.name not in self.local)
 
     @property
-    def routed(self) -> tuple[Service, ...]:
+    def enabled(self) -> tuple[ServiceSpec, ...]:
         """Return the services that the gateway routes to, in the stack or on the developer's machine."""
         return tuple(one for one in SERVICES if one.name in self.deploy)
 
-    def of(self, service: Service) -> Sized:
+    def resolve(self, service: ServiceSpec) -> AppConfig:
         """Return the resolved settings of one service."""
-        return _sized(self, self.image, service.name, self.differing(service))
+        return _resolved(self, self.image, service.name, self.overrides_for(service))
 
-    def pool_of(self, service: Service) -> int:
+    def pool_of(self, service: ServiceSpec) -> int:
         """Return the maximum number of database connections of each replica of one service."""
-        own = self.differing(service).database_pool_max
+        own = self.overrides_for(service).database_pool_max
         return self.database_pool_max if own is None else own
 
-    def differing(self, service: Service) -> ServiceSizing:
+    def overrides_for(self, service: ServiceSpec) -> ServiceOverrides:
         """Return the overrides of one service."""
-        found: ServiceSizing = getattr(self.overrides, service.name)
+        found: ServiceOverrides = getattr(self.overrides, service.name)
         return found
 
 
-class Frontends(Applications):
+class FrontendsSettings(ApplicationsSettings):
     """The four front ends."""
 
     deploy: FrontendNames = Field((), description="Front ends that the stack runs: a list of names, or `all`.")
@@ -244,28 +244,28 @@ class Frontends(Applications):
         examples=["ghcr.io/pti-calendar/{name}:1.4.2"],
         description="Image of each; `{name}` stands for the front end's name.",
     )
-    overrides: EachFrontend = Field(default_factory=EachFrontend, description="Overrides for one front end.")  # type: ignore[valid-type]
+    overrides: PerFrontend = Field(default_factory=PerFrontend, description="Overrides for one front end.")  # type: ignore[valid-type]
 
     @property
-    def deployed(self) -> tuple[Frontend, ...]:
+    def deployed(self) -> tuple[FrontendSpec, ...]:
         """Return the front ends that run in the stack."""
         return tuple(one for one in FRONTENDS if one.name in self.deploy)
 
-    def of(self, frontend: Frontend) -> Sized:
+    def resolve(self, frontend: FrontendSpec) -> AppConfig:
         """Return the resolved settings of one front end."""
-        return _sized(self, self.image, frontend.name, getattr(self.overrides, frontend.name.replace("-", "_")))
+        return _resolved(self, self.image, frontend.name, getattr(self.overrides, frontend.name.replace("-", "_")))
 
 
-def _sized(all_of_them: Applications, image: str, name: str, own: Sizing) -> Sized:
+def _resolved(defaults: ApplicationsSettings, image: str, name: str, overrides: AppOverrides) -> AppConfig:
     def chosen(key: str) -> Any:
-        said = getattr(own, key)
-        return getattr(all_of_them, key) if said is None else said
+        value = getattr(overrides, key)
+        return getattr(defaults, key) if value is None else value
 
-    return Sized(
-        image=own.image or image.replace("{name}", name),
+    return AppConfig(
+        image=overrides.image or image.replace("{name}", name),
         replicas=chosen("replicas"),
         memory_mib=chosen("memory_mib"),
         cpu_request=chosen("cpu_request"),
         # An application's own number of replicas overrides the scaling of all.
-        scaling=own.scaling or (all_of_them.scaling if own.replicas is None else None),
+        scaling=overrides.scaling or (defaults.scaling if overrides.replicas is None else None),
     )

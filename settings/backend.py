@@ -51,7 +51,7 @@ def _known(kind: str) -> str:
 BackendKind = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*BACKENDS]})]
 
 
-class Backend(Section):
+class BackendSettings(Section):
     """Backend that runs the platform."""
 
     kind: BackendKind = Field(
@@ -107,7 +107,7 @@ class Backend(Section):
         return self
 
 
-class Kubernetes(Section):
+class KubernetesSettings(Section):
     """The cluster, for `backend.kind: kubernetes`."""
 
     kubeconfig: str | None = Field(
@@ -158,7 +158,7 @@ class Kubernetes(Section):
         return int(self.min_version.partition(".")[2])
 
 
-class Images(Section):
+class ImagesSettings(Section):
     """Registry of the images."""
 
     registry: str | None = Field(

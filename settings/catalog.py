@@ -18,7 +18,7 @@ class ThirdPartySecret:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceSpec:
     """One microservice and its own database."""
 
     name: str
@@ -41,7 +41,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Frontend:
+class FrontendSpec:
     """One web application."""
 
     name: str
@@ -53,10 +53,10 @@ class Frontend:
 
 
 SERVICES = (
-    Service("user", 4000),
-    Service("planning", 4001),
-    Service("rdv", 4002),
-    Service(
+    ServiceSpec("user", 4000),
+    ServiceSpec("planning", 4001),
+    ServiceSpec("rdv", 4002),
+    ServiceSpec(
         "payment",
         4003,
         (
@@ -64,7 +64,7 @@ SERVICES = (
             ThirdPartySecret("stripeWebhookSecret", "the signature of Stripe's webhooks"),
         ),
     ),
-    Service(
+    ServiceSpec(
         "notification",
         4004,
         (
@@ -73,15 +73,15 @@ SERVICES = (
             ThirdPartySecret("brevoApiKey", "Brevo's API: the key"),
         ),
     ),
-    Service("admin", 4005),
-    Service("audit", 4006),
+    ServiceSpec("admin", 4005),
+    ServiceSpec("audit", 4006),
 )
 
 FRONTENDS = (
-    Frontend("client-pwa", 3000, "app"),
-    Frontend("pro-webapp", 3001, "pro"),
-    Frontend("admin-webapp", 3002, "admin"),
-    Frontend("callcenter-webapp", 3003, "callcenter"),
+    FrontendSpec("client-pwa", 3000, "app"),
+    FrontendSpec("pro-webapp", 3001, "pro"),
+    FrontendSpec("admin-webapp", 3002, "admin"),
+    FrontendSpec("callcenter-webapp", 3003, "callcenter"),
 )
 
 API_SUBDOMAIN = "api"

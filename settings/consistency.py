@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from capabilities import BACKENDS, Capability, why_missing
 from settings import postgres_connections
-from settings.applications import Frontends, Scaling, Services
+from settings.applications import FrontendsSettings, ScalingSettings, ServicesSettings
 from settings.backend import within
 from settings.base import REMOVE, Conflict, Section, set_to, unused_keys
 from settings.models import Settings
@@ -174,11 +174,11 @@ def _used_with(settings: Settings) -> Iterator[tuple[str, Section, tuple[str, ..
         yield path, section, names, Capability.HOST_PORTS
 
 
-def _replicas(settings: Settings) -> Iterator[tuple[str, int | None, Scaling | None]]:
+def _replicas(settings: Settings) -> Iterator[tuple[str, int | None, ScalingSettings | None]]:
     """Yield each section that has a number of replicas, with its `replicas` and `scaling`."""
     yield "gateway.kong", settings.gateway.kong.replicas, None
     yield "edge.nginx", settings.edge.nginx.replicas, None
-    applications: tuple[tuple[str, Services | Frontends], ...] = (
+    applications: tuple[tuple[str, ServicesSettings | FrontendsSettings], ...] = (
         ("services", settings.services),
         ("frontends", settings.frontends),
     )

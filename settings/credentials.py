@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from settings.catalog import SERVICES, Service, ThirdPartySecret
+from settings.catalog import SERVICES, ServiceSpec, ThirdPartySecret
 from settings.credential import Credential
 from settings.models import Settings
 from settings.stores import store_sections
@@ -33,12 +33,12 @@ HEARTBEAT_WEBHOOK = Credential(
 PGADMIN = Credential("pgAdminPassword", "PGADMIN_PASSWORD", "admin", "pgAdmin's one user")
 
 
-def app_role(service: Service) -> Credential:
+def app_role(service: ServiceSpec) -> Credential:
     """Return the credential of the role that a service runs as."""
     return _role(service, "app")
 
 
-def migrator_role(service: Service) -> Credential:
+def migrator_role(service: ServiceSpec) -> Credential:
     """Return the credential of the role that runs a service's migrations."""
     return _role(service, "migrator")
 
@@ -50,7 +50,7 @@ def third_party(secret: ThirdPartySecret) -> Credential:
     return Credential(secret.key, variable, "development", secret.purpose, third_party=True)
 
 
-def _role(service: Service, role: Literal["app", "migrator"]) -> Credential:
+def _role(service: ServiceSpec, role: Literal["app", "migrator"]) -> Credential:
     return Credential(
         key=f"{service.name}{role.capitalize()}Password",
         variable=f"{service.name}_{role}_password".upper(),
@@ -77,7 +77,7 @@ def required_credentials(settings: Settings) -> tuple[Credential, ...]:
     """Return the credentials that the stack's components need."""
     third_parties = {third_party(secret) for service in SERVICES for secret in service.secrets}
     # Also the secrets of a service in an editor, which gets them from `make env`.
-    unused = third_parties - {third_party(secret) for one in settings.services.routed for secret in one.secrets}
+    unused = third_parties - {third_party(secret) for one in settings.services.enabled for secret in one.secrets}
     if not settings.dev_tools.enabled:
         unused.add(PGADMIN)
     if not settings.monitoring.enabled:

@@ -13,7 +13,7 @@ SECTIONS = {"nginx": "nginx", "ingress": "ingress", "gateway-api": "gateway_api"
 """Maps each kind of edge to its section."""
 
 
-class Nginx(Section):
+class NginxSettings(Section):
     """nginx as the load balancer, for `edge.kind: nginx`."""
 
     image: Image = Field("nginxinc/nginx-unprivileged:1.30.4", description="Image.")
@@ -23,7 +23,7 @@ class Nginx(Section):
     memory_mib: int = Field(64, ge=32, description="Memory limit in MiB.")
 
 
-class Ingress(Section):
+class IngressSettings(Section):
     """An Ingress for the cluster's controller, for `edge.kind: ingress`."""
 
     class_name: str | None = Field(
@@ -36,7 +36,7 @@ class Ingress(Section):
     )
 
 
-class GatewayApi(Section):
+class GatewayApiSettings(Section):
     """HTTPRoutes for a Gateway of the cluster, for `edge.kind: gateway-api`."""
 
     gateway: DnsLabel | None = Field(
@@ -66,7 +66,7 @@ class GatewayApi(Section):
         return self
 
 
-class Edge(Section):
+class EdgeSettings(Section):
     """The edge, in front of the API gateway."""
 
     kind: Literal["nginx", "ingress", "gateway-api"] = Field(
@@ -80,9 +80,11 @@ class Edge(Section):
         description="Namespace of the pods of the cluster's Ingress or Gateway controller, from which users' requests "
         "arrive.",
     )
-    nginx: Nginx = Field(default_factory=Nginx, description="Used with the kind `nginx`.")
-    ingress: Ingress = Field(default_factory=Ingress, description="Used with the kind `ingress`.")
-    gateway_api: GatewayApi = Field(default_factory=GatewayApi, description="Used with the kind `gateway-api`.")
+    nginx: NginxSettings = Field(default_factory=NginxSettings, description="Used with the kind `nginx`.")
+    ingress: IngressSettings = Field(default_factory=IngressSettings, description="Used with the kind `ingress`.")
+    gateway_api: GatewayApiSettings = Field(
+        default_factory=GatewayApiSettings, description="Used with the kind `gateway-api`."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -22,7 +22,7 @@ from settings.base import (
 Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:\d+)?$")]
 
 
-class Tls(Section):
+class TlsSettings(Section):
     """Source of the certificate for all host names."""
 
     source: Literal["self-signed", "secret", "cert-manager"] = Field(
@@ -55,7 +55,7 @@ class Tls(Section):
         return self
 
 
-class RateLimit(Section):
+class RateLimitSettings(Section):
     """Rate limits per client. Redis counts the requests for all replicas of Kong."""
 
     per_minute: int = Field(600, ge=1, description="Requests per minute and client address.")
@@ -72,7 +72,7 @@ class RateLimit(Section):
         return self
 
 
-class Kong(Section):
+class KongSettings(Section):
     """Kong, the API gateway."""
 
     image: Image = Field("kong:3.9.3", description="Image, Kong 3.9.")
@@ -90,7 +90,7 @@ class Kong(Section):
     cpu_request: float = Field(0.1, gt=0, le=64, description="CPU request in cores.")
 
 
-class Gateway(Section):
+class GatewaySettings(Section):
     """The API gateway."""
 
     enabled: bool = Field(False, description="Whether the gateway runs: Kong, and the edge in front of it.")
@@ -106,9 +106,9 @@ class Gateway(Section):
         description="Web origins that may call the API (CORS). Default: those of the front ends.",
     )
     max_body_mib: int = Field(10, ge=1, le=1024, description="Largest request body, in MiB.")
-    tls: Tls = Field(default_factory=Tls, description="The certificate.")
-    rate_limit: RateLimit = Field(default_factory=RateLimit, description="Rate limits per client.")
-    kong: Kong = Field(default_factory=Kong, description="Kong.")
+    tls: TlsSettings = Field(default_factory=TlsSettings, description="The certificate.")
+    rate_limit: RateLimitSettings = Field(default_factory=RateLimitSettings, description="Rate limits per client.")
+    kong: KongSettings = Field(default_factory=KongSettings, description="Kong.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -6,20 +6,20 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from settings.applications import Frontends, Services
-from settings.backend import Backend, Images, Kubernetes
+from settings.applications import FrontendsSettings, ServicesSettings
+from settings.backend import BackendSettings, ImagesSettings, KubernetesSettings
 from settings.base import Section
-from settings.edge import Edge
-from settings.gateway import Gateway
-from settings.monitoring import Monitoring
-from settings.stores import Stores
-from settings.tools import DevTools
+from settings.edge import EdgeSettings
+from settings.gateway import GatewaySettings
+from settings.monitoring import MonitoringSettings
+from settings.stores import StoresSettings
+from settings.tools import DevToolsSettings
 
 
-class Hosting(Section):
+class HostingSettings(Section):
     """Location of the platform, and protection of its secrets and volumes."""
 
-    backend: Backend = Field(default_factory=Backend, description="Where the platform runs.")
+    backend: BackendSettings = Field(default_factory=BackendSettings, description="Where the platform runs.")
     credentials: Literal["generated", "well-known"] = Field(
         "generated",
         description="`generated`: a random value per credential, kept as a secret in the state; `well-known`: fixed, "
@@ -31,21 +31,25 @@ class Hosting(Section):
         description="Whether Pulumi protects volumes and generated credentials from deletion. `pulumi destroy` "
         "keeps volumes in any case.",
     )
-    kubernetes: Kubernetes = Field(
-        default_factory=Kubernetes, description="The cluster, for `backend.kind: kubernetes`."
+    kubernetes: KubernetesSettings = Field(
+        default_factory=KubernetesSettings, description="The cluster, for `backend.kind: kubernetes`."
     )
-    images: Images = Field(default_factory=Images, description="Registry of the images.")
+    images: ImagesSettings = Field(default_factory=ImagesSettings, description="Registry of the images.")
 
 
-class Settings(Stores, Hosting):
+class Settings(StoresSettings, HostingSettings):
     """One stack of the PTI Calendar platform."""
 
-    services: Services = Field(default_factory=Services, description="The seven services.")
-    frontends: Frontends = Field(default_factory=Frontends, description="The four front ends.")
-    gateway: Gateway = Field(default_factory=Gateway, description="The API gateway.")
-    edge: Edge = Field(default_factory=Edge, description="The edge, in front of the API gateway.")
-    monitoring: Monitoring = Field(default_factory=Monitoring, description="Prometheus, Alertmanager and Grafana.")
-    dev_tools: DevTools = Field(default_factory=DevTools, description="pgAdmin, Kafka UI, Redis Commander.")
+    services: ServicesSettings = Field(default_factory=ServicesSettings, description="The seven services.")
+    frontends: FrontendsSettings = Field(default_factory=FrontendsSettings, description="The four front ends.")
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="The API gateway.")
+    edge: EdgeSettings = Field(default_factory=EdgeSettings, description="The edge, in front of the API gateway.")
+    monitoring: MonitoringSettings = Field(
+        default_factory=MonitoringSettings, description="Prometheus, Alertmanager and Grafana."
+    )
+    dev_tools: DevToolsSettings = Field(
+        default_factory=DevToolsSettings, description="pgAdmin, Kafka UI, Redis Commander."
+    )
 
 
 def json_schema() -> dict[str, Any]:

@@ -15,7 +15,7 @@ PublicUrl = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?(/
 ROUTE = "The stack creates no route to it. A proxy that serves it below a path must strip that path."
 
 
-class Prometheus(Section):
+class PrometheusSettings(Section):
     """Prometheus."""
 
     image: Image = Field("prom/prometheus:v3.14.0", description="Image.")
@@ -38,7 +38,7 @@ class Prometheus(Section):
     )
 
 
-class Grafana(Section):
+class GrafanaSettings(Section):
     """Grafana."""
 
     image: Image = Field("grafana/grafana:13.1.0", description="Image.")
@@ -51,7 +51,7 @@ class Grafana(Section):
     memory_mib: int = Field(256, ge=128, description="Memory limit in MiB.")
 
 
-class Alertmanager(Section):
+class AlertmanagerSettings(Section):
     """Alertmanager."""
 
     image: Image = Field("prom/alertmanager:v0.34.2", description="Image.")
@@ -63,7 +63,7 @@ class Alertmanager(Section):
     )
 
 
-class Exporters(Section):
+class ExportersSettings(Section):
     """Images of the exporters, for software without Prometheus metrics."""
 
     postgres: Image = Field("prometheuscommunity/postgres-exporter:v0.19.1", description="Image, for PostgreSQL.")
@@ -83,7 +83,7 @@ class Exporters(Section):
     )
 
 
-class Thresholds(Section):
+class ThresholdsSettings(Section):
     """Thresholds of the alerts."""
 
     latency_ms: int = Field(500, ge=1, description="95th percentile of a service's response time, in milliseconds.")
@@ -101,7 +101,7 @@ class Thresholds(Section):
     certificate_days: int = Field(14, ge=1, le=365, description="Days before nginx's certificate expires.")
 
 
-class Email(Section):
+class EmailSettings(Section):
     """Notification by e-mail. The password is the secret `alertEmailPassword`."""
 
     to: tuple[Address, ...] = Field((), strict=False, description="Recipients. Default: no e-mail.")
@@ -121,7 +121,7 @@ class Email(Section):
         return self
 
 
-class Receivers(Section):
+class ReceiversSettings(Section):
     """Receivers of notifications."""
 
     none: bool = Field(
@@ -129,7 +129,7 @@ class Receivers(Section):
         description="Whether the stack has no receiver on purpose; alerts are then only visible in Alertmanager. A "
         "stack with `protect` needs a receiver or this.",
     )
-    email: Email = Field(default_factory=Email, description="Notification by e-mail.")
+    email: EmailSettings = Field(default_factory=EmailSettings, description="Notification by e-mail.")
     webhook: bool = Field(False, description="Whether alerts are sent to the URL in the secret `alertWebhookUrl`.")
     heartbeat: bool = Field(
         False,
@@ -150,16 +150,16 @@ class Receivers(Section):
         return self.webhook or bool(self.email.to)
 
 
-class Monitoring(Section):
+class MonitoringSettings(Section):
     """Prometheus, Alertmanager and Grafana."""
 
     enabled: bool = Field(False, description="Whether they run.")
-    prometheus: Prometheus = Field(default_factory=Prometheus, description="Prometheus.")
-    grafana: Grafana = Field(default_factory=Grafana, description="Grafana.")
-    alertmanager: Alertmanager = Field(default_factory=Alertmanager, description="Alertmanager.")
-    exporters: Exporters = Field(default_factory=Exporters, description="The exporters' images.")
-    thresholds: Thresholds = Field(default_factory=Thresholds, description="Thresholds of the alerts.")
-    receivers: Receivers = Field(default_factory=Receivers, description="Who is notified.")
+    prometheus: PrometheusSettings = Field(default_factory=PrometheusSettings, description="Prometheus.")
+    grafana: GrafanaSettings = Field(default_factory=GrafanaSettings, description="Grafana.")
+    alertmanager: AlertmanagerSettings = Field(default_factory=AlertmanagerSettings, description="Alertmanager.")
+    exporters: ExportersSettings = Field(default_factory=ExportersSettings, description="The exporters' images.")
+    thresholds: ThresholdsSettings = Field(default_factory=ThresholdsSettings, description="Thresholds of the alerts.")
+    receivers: ReceiversSettings = Field(default_factory=ReceiversSettings, description="Who is notified.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from settings.applications import Services
+from settings.applications import ServicesSettings
 from settings.base import Conflict, set_to
-from settings.catalog import SERVICES, Service
+from settings.catalog import SERVICES, ServiceSpec
 
 EXTRA_REPLICAS = 2
 """Replicas in addition to the configured number: one that an update starts, and one that is stopping or whose node is
@@ -22,20 +22,20 @@ RESERVED = MONITOR + BACKUP
 """Connections reserved for the monitor and backup roles, which must work even if services use all others."""
 
 
-def application(services: Services, service: Service) -> int:
+def application(services: ServicesSettings, service: ServiceSpec) -> int:
     """Return how many connections a service's application role may open, for all its replicas together."""
-    sized = services.of(service)
-    replicas = sized.scaling.max_replicas if sized.scaling else sized.replicas
+    config = services.resolve(service)
+    replicas = config.scaling.max_replicas if config.scaling else config.replicas
     return services.pool_of(service) * (replicas + EXTRA_REPLICAS)
 
 
-def needed(services: Services) -> int:
+def needed(services: ServicesSettings) -> int:
     """Return how many connections the server must accept so that every role can reach its limit."""
     applications = sum(application(services, service) for service in SERVICES)
     return applications + MIGRATOR * len(SERVICES) + RESERVED + OPERATORS
 
 
-def too_few(services: Services) -> Conflict:
+def too_few(services: ServicesSettings) -> Conflict:
     """Return the conflict of a server that accepts fewer."""
     total, migrators = needed(services), MIGRATOR * len(SERVICES)
     applications = total - migrators - RESERVED - OPERATORS

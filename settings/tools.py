@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from settings.base import HostPort, Image, Section, SettingsConflict, neither_on_nor_off
 
 
-class PgAdmin(Section):
+class PgAdminSettings(Section):
     """pgAdmin, with the server already listed."""
 
     image: Image = Field("dpage/pgadmin4:9.17", description="Image.")
@@ -22,7 +22,7 @@ class PgAdmin(Section):
     )
 
 
-class KafkaUi(Section):
+class KafkaUiSettings(Section):
     """Kafka UI (the kafbat continuation; provectus/kafka-ui is no longer maintained)."""
 
     image: Image = Field("ghcr.io/kafbat/kafka-ui:v1.5.0", description="Image.")
@@ -30,20 +30,22 @@ class KafkaUi(Section):
     heap_mib: int = Field(192, ge=128, description="Java heap in MiB.")
 
 
-class RedisCommander(Section):
+class RedisCommanderSettings(Section):
     """Redis Commander."""
 
     image: Image = Field("ghcr.io/joeferner/redis-commander:0.9.1", description="Image.")
     port: HostPort = Field(8081, description="Host port.")
 
 
-class DevTools(Section):
+class DevToolsSettings(Section):
     """Three web tools for developers."""
 
     enabled: bool = Field(False, description="Whether they run.")
-    pg_admin: PgAdmin = Field(default_factory=PgAdmin, description="pgAdmin.")
-    kafka_ui: KafkaUi = Field(default_factory=KafkaUi, description="Kafka UI.")
-    redis_commander: RedisCommander = Field(default_factory=RedisCommander, description="Redis Commander.")
+    pg_admin: PgAdminSettings = Field(default_factory=PgAdminSettings, description="pgAdmin.")
+    kafka_ui: KafkaUiSettings = Field(default_factory=KafkaUiSettings, description="Kafka UI.")
+    redis_commander: RedisCommanderSettings = Field(
+        default_factory=RedisCommanderSettings, description="Redis Commander."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

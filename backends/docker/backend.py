@@ -32,8 +32,7 @@ from backends.docker.volumes import DataVolumes
 from backends.refusals import refuse_unsupported
 from backends.threads import Threads
 from settings import Settings
-from settings.backend import Backend as BackendSettings
-from settings.backend import Images
+from settings.backend import BackendSettings, ImagesSettings
 from workloads import Endpoint, FileSet, LongRunning, Task, Workload, WorkloadError
 
 DATA_LABEL = "pti-calendar.data"
@@ -66,7 +65,7 @@ class DockerBackend:
     kind = "docker"
     edge = certificate_issuer = postgres_operator = None
 
-    def __init__(self, settings: BackendSettings, images: Images, *, stack: str, protect: bool) -> None:
+    def __init__(self, settings: BackendSettings, images: ImagesSettings, *, stack: str, protect: bool) -> None:
         self._bind_address = str(settings.bind_address)
         # Admin ports stay on loopback, even if the stores are published on the network.
         self._admin_publish_address = self._bind_address if settings.bind_address.is_loopback else LOOPBACK

@@ -39,7 +39,7 @@ from backends.kubernetes.rollout_wait import Awaited
 from backends.kubernetes.services import PODS_SUFFIX, services
 from backends.refusals import refuse_unsupported
 from settings import Settings
-from settings.backend import Images, Kubernetes
+from settings.backend import ImagesSettings, KubernetesSettings
 from workloads import (
     METRICS_PORT,
     CertificateRequest,
@@ -85,7 +85,7 @@ class KubernetesBackend:
 
     kind = "kubernetes"
 
-    def __init__(self, settings: Kubernetes, images: Images, *, stack: str, protect: bool) -> None:
+    def __init__(self, settings: KubernetesSettings, images: ImagesSettings, *, stack: str, protect: bool) -> None:
         self.edge = self.certificate_issuer = self.postgres_operator = self
         self._settings = settings
         domain = f"{settings.namespace}.svc.{settings.cluster_domain}"

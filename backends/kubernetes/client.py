@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pulumi
 import yaml
 
-from settings.backend import Kubernetes
+from settings.backend import KubernetesSettings
 
 KUBECONFIG = "pti-calendar:kubernetes.kubeconfig"
 CONTEXT = "pti-calendar:kubernetes.context"
@@ -26,7 +26,7 @@ class ClusterUnreachable(pulumi.RunError):
     """The cluster of the configuration can't be updated."""
 
 
-def why_unreachable(settings: Kubernetes) -> str | None:
+def why_unreachable(settings: KubernetesSettings) -> str | None:
     """Return why the cluster isn't reachable and how to fix it; None if it is.
 
     It only starts a TLS connection; the provider checks the certificate and the credentials. A TCP connection isn't

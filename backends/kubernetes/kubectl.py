@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from settings.backend import Kubernetes
+from settings.backend import KubernetesSettings
 
 REQUEST_TIMEOUT_S = 10
 
@@ -25,7 +25,7 @@ def available() -> bool:
     return shutil.which("kubectl") is not None
 
 
-def read_or_empty(settings: Kubernetes, *arguments: str) -> str:
+def read_or_empty(settings: KubernetesSettings, *arguments: str) -> str:
     """Return kubectl's output of both streams; empty if it is missing or takes too long.
 
     If a command in a pod fails, its output is returned, too.
@@ -37,7 +37,7 @@ def read_or_empty(settings: Kubernetes, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-def read(settings: Kubernetes, *arguments: str) -> str:
+def read(settings: KubernetesSettings, *arguments: str) -> str:
     """Return kubectl's output.
 
     Raises:
@@ -49,7 +49,7 @@ def read(settings: Kubernetes, *arguments: str) -> str:
     return done.stdout
 
 
-def _run(settings: Kubernetes, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(settings: KubernetesSettings, *arguments: str) -> subprocess.CompletedProcess[str]:
     where = ["--kubeconfig", str(Path(settings.kubeconfig or "").expanduser()), "--context", settings.context or ""]
     limited = ["--namespace", settings.namespace, f"--request-timeout={REQUEST_TIMEOUT_S}s", *arguments]
     try:

@@ -10,7 +10,7 @@ from backends.kubernetes.labels import PART_OF, PLATFORM
 from backends.kubernetes.problems import Object
 from backends.shared_query import SharedQuery
 from backends.threads import Threads
-from settings.backend import Kubernetes
+from settings.backend import KubernetesSettings
 
 PLATFORM_SELECTOR = f"{PART_OF}={PLATFORM}"
 """Selector of the program's objects and their pods."""
@@ -36,7 +36,7 @@ POLL_S = 2.0
 class ObservedObjects:
     """The platform's controllers, pods and claims."""
 
-    def __init__(self, settings: Kubernetes, threads: Threads) -> None:
+    def __init__(self, settings: KubernetesSettings, threads: Threads) -> None:
         self._settings = settings
         self._threads = threads
         self._selectors = dict(SELECTORS)

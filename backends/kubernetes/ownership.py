@@ -20,7 +20,7 @@ import pulumi
 from backends.kubernetes import kubectl, labels
 from backends.kubernetes.kubectl import KubectlError
 from backends.threads import Threads
-from settings.backend import Kubernetes
+from settings.backend import KubernetesSettings
 from workloads import WorkloadError
 
 UNKNOWN_KIND = ("the server doesn't have a resource type", "no matches for kind")
@@ -37,7 +37,7 @@ class Ownership:
         instance: the stack, as its objects' label has it.
     """
 
-    def __init__(self, settings: Kubernetes, instance: str) -> None:
+    def __init__(self, settings: KubernetesSettings, instance: str) -> None:
         self._settings = settings
         self._instance = instance
         self._threads = Threads()

@@ -16,7 +16,7 @@ import pulumi
 from backends.kubernetes import kubectl
 from backends.kubernetes.claims import NO_DEFAULT_CLASS, SET_CLASS
 from backends.kubernetes.manifest import Manifest
-from settings.backend import Kubernetes
+from settings.backend import KubernetesSettings
 from workloads import WorkloadError
 
 METRICS = "metrics.k8s.io"
@@ -40,7 +40,7 @@ class Prerequisites:
         settings: the cluster.
     """
 
-    def __init__(self, settings: Kubernetes) -> None:
+    def __init__(self, settings: KubernetesSettings) -> None:
         self._settings = settings
         self._checks: list[Callable[[], None]] = [self._check_version]
 

@@ -20,7 +20,7 @@ from backends.kubernetes.manifest import Manifest
 from backends.kubernetes.namespace import namespace
 from backends.kubernetes.ownership import Ownership
 from backends.kubernetes.prerequisites import Prerequisites
-from settings.backend import Kubernetes
+from settings.backend import KubernetesSettings
 from workloads import Fixed, WorkloadError
 
 DEFAULT_DENY_NAME = "default-deny"
@@ -95,7 +95,13 @@ class ManifestRegistrar:
     """Registers manifests, each name once. The first one creates the provider and the namespace."""
 
     def __init__(
-        self, settings: Kubernetes, records: DataRecords, prerequisites: Prerequisites, *, stack: str, protect: bool
+        self,
+        settings: KubernetesSettings,
+        records: DataRecords,
+        prerequisites: Prerequisites,
+        *,
+        stack: str,
+        protect: bool,
     ) -> None:
         self._settings = settings
         self._records = records

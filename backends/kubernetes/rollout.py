@@ -22,7 +22,7 @@ from backends.kubernetes.registrar import KubernetesObject
 from backends.kubernetes.rollout_wait import Awaited, RolloutWait
 from backends.progress import progress
 from backends.threads import Threads
-from settings.backend import Kubernetes
+from settings.backend import KubernetesSettings
 from workloads import Service, Workload
 
 REPORT_PERIOD_S = 5.0
@@ -35,7 +35,7 @@ WAKE_ANNOTATION = "pti-calendar/woken"
 class Rollouts:
     """The records of successful rollouts, and the hooks that wait for them."""
 
-    def __init__(self, settings: Kubernetes) -> None:
+    def __init__(self, settings: KubernetesSettings) -> None:
         self._settings = settings
         self._threads = Threads()
         self._observed = ObservedObjects(settings, self._threads)

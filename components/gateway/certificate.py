@@ -9,7 +9,7 @@ import pulumi
 from backends.base import Backend, DeployOptions
 from backends.refusals import required
 from capabilities import Capability
-from settings.gateway import Tls
+from settings.gateway import TlsSettings
 from workloads import CertificateRequest, FileSet, TlsKeyPair
 
 TlsSource = str | TlsKeyPair
@@ -19,7 +19,9 @@ VALIDITY_H = 365 * 24
 RENEWAL_WINDOW_H = 30 * 24
 
 
-def tls_certificate(settings: Tls, hosts: Sequence[str], backend: Backend, *, parent: pulumi.Resource) -> TlsSource:
+def tls_certificate(
+    settings: TlsSettings, hosts: Sequence[str], backend: Backend, *, parent: pulumi.Resource
+) -> TlsSource:
     """Return the certificate of the configured source."""
     if settings.source == "self-signed":
         return _self_signed(hosts, parent)

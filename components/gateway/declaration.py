@@ -17,7 +17,7 @@ from components.gateway import timeouts
 from components.stores.redis import RedisStore
 from contract.environment import TOKENS
 from settings.applications import INTERNAL_PATHS
-from settings.gateway import RateLimit
+from settings.gateway import RateLimitSettings
 from workloads import HOST_GATEWAY
 
 INTERNAL_ROUTE = "internal"
@@ -58,7 +58,7 @@ class Configuration:
     services: Sequence[Upstream]
     jwt_secret: pulumi.Output[str]
     cors_origins: Sequence[str]
-    rate_limit: RateLimit
+    rate_limit: RateLimitSettings
     redis: RedisStore
 
 

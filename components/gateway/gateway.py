@@ -15,10 +15,10 @@ from components.gateway import certificate, kong, nginx
 from components.gateway.declaration import Configuration, Upstream
 from components.gateway.headers import SECURITY_HEADERS
 from components.stores.redis import RedisStore
-from settings.catalog import API_SUBDOMAIN, Frontend
+from settings.catalog import API_SUBDOMAIN, FrontendSpec
 from settings.credentials import JWT
-from settings.edge import Edge as EdgeSettings
-from settings.gateway import Gateway as GatewaySettings
+from settings.edge import EdgeSettings
+from settings.gateway import GatewaySettings
 from workloads import EdgeEntry, Endpoint, Exposure, Route, SharedGateway
 
 TYPE = "pti-calendar:index:Gateway"
@@ -34,7 +34,7 @@ class GatewayArgs:
     """Whether Kong's Admin API runs."""
 
     services: Sequence[Upstream]
-    frontends: Sequence[Frontend]
+    frontends: Sequence[FrontendSpec]
     """Front ends that run in the stack."""
 
     cors_origins: Sequence[str]

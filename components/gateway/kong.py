@@ -6,7 +6,7 @@ from backends.base import Backend
 from components.assets import asset
 from components.gateway import limits, timeouts
 from components.gateway.declaration import Configuration, declarative_file
-from settings.gateway import Gateway, RateLimit
+from settings.gateway import GatewaySettings, RateLimitSettings
 from workloads import Endpoint, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Scratch, Service, TcpConnect
 
 PROXY = Endpoint("kong", 8000)
@@ -22,7 +22,7 @@ PRIVATE_RANGES = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.
 
 
 def gateway(
-    settings: Gateway, configuration: Configuration, certificate: FileSet, backend: Backend, *, admin_api: bool
+    settings: GatewaySettings, configuration: Configuration, certificate: FileSet, backend: Backend, *, admin_api: bool
 ) -> Service:
     """Return the workload that runs Kong, with its Admin API if `admin_api`."""
     kong = settings.kong
@@ -124,7 +124,7 @@ def _dns_settings() -> dict[str, str]:
     }
 
 
-def _request_limits(settings: Gateway) -> dict[str, str]:
+def _request_limits(settings: GatewaySettings) -> dict[str, str]:
     """Return the limits of one request."""
     return {
         "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": f"{settings.max_body_mib}m",
@@ -142,7 +142,7 @@ def _request_limits(settings: Gateway) -> dict[str, str]:
     }
 
 
-def _client_limits(rate: RateLimit) -> dict[str, str]:
+def _client_limits(rate: RateLimitSettings) -> dict[str, str]:
     """Return the limits per client and replica, which apply before the token is verified and without Redis.
 
     The plugin `rate-limiting` runs after `jwt`, doesn't count requests refused there, and lets all requests pass while

@@ -9,7 +9,7 @@ from backends.base import Backend
 from components.assets import asset
 from components.gateway import kong, limits, timeouts
 from components.gateway.headers import SECURITY_HEADERS
-from settings.edge import Nginx
+from settings.edge import NginxSettings
 from workloads import Endpoint, FileSet, HttpGet, Liveness, Port, Probe, Route, Scratch, Service, TcpConnect
 
 NAME = "nginx"
@@ -22,7 +22,7 @@ CERTIFICATE_DIRECTORY = "/etc/nginx/certificate"
 UID = 101
 
 
-def load_balancer(settings: Nginx, routes: Sequence[Route], certificate: FileSet, backend: Backend) -> Service:
+def load_balancer(settings: NginxSettings, routes: Sequence[Route], certificate: FileSet, backend: Backend) -> Service:
     """Return the workload that runs nginx."""
     return Service(
         name=NAME,
@@ -56,7 +56,7 @@ def load_balancer(settings: Nginx, routes: Sequence[Route], certificate: FileSet
     )
 
 
-def _configuration(settings: Nginx, routes: Sequence[Route], backend: Backend) -> str:
+def _configuration(settings: NginxSettings, routes: Sequence[Route], backend: Backend) -> str:
     server = Template(asset("nginx/server.conf"))
     servers = [
         server.substitute(

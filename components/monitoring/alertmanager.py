@@ -9,7 +9,7 @@ from typing import Any
 
 from settings.credential import Credential
 from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, HEARTBEAT_WEBHOOK
-from settings.monitoring import Email, Receivers
+from settings.monitoring import EmailSettings, ReceiversSettings
 
 TEMPLATES_DIRECTORY = "/etc/alertmanager/templates"
 """Mount point of `assets/alertmanager/` and of the generated link to Grafana."""
@@ -23,7 +23,7 @@ SECRETS_DIRECTORY = "/run/secrets/alertmanager"
 GROUP_BY = ["alertname", "workload"]
 
 
-def configuration(receivers: Receivers) -> dict[str, Any]:
+def configuration(receivers: ReceiversSettings) -> dict[str, Any]:
     """Return `alertmanager.yml` as data."""
     oncall = {"name": ONCALL, **_oncall(receivers)}
     heartbeat = _webhook(HEARTBEAT_WEBHOOK, resolved=False) if receivers.heartbeat else {}
@@ -100,12 +100,12 @@ INHIBITIONS: list[dict[str, Any]] = [
 ]
 
 
-def _oncall(receivers: Receivers) -> dict[str, Any]:
+def _oncall(receivers: ReceiversSettings) -> dict[str, Any]:
     by_mail = {"email_configs": [_email(receivers.email)]} if receivers.email.to else {}
     return by_mail | (_webhook(ALERT_WEBHOOK, resolved=True) if receivers.webhook else {})
 
 
-def _email(email: Email) -> dict[str, Any]:
+def _email(email: EmailSettings) -> dict[str, Any]:
     login = {"auth_username": email.username, "auth_password_file": _secret_path(ALERT_EMAIL)} if email.username else {}
     return {
         "to": ", ".join(email.to),

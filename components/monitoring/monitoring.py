@@ -13,7 +13,7 @@ from components.credentials import Credentials
 from components.monitoring import exporters, probes, servers
 from components.monitoring.prometheus import Kubelets, Target
 from components.stores import Store
-from settings.monitoring import Monitoring as MonitoringSettings
+from settings.monitoring import MonitoringSettings
 from workloads import Endpoint, LongRunning, Workload
 
 TYPE = "pti-calendar:index:Monitoring"

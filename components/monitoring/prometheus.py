@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from settings.monitoring import Thresholds
+from settings.monitoring import ThresholdsSettings
 
 RULES_DIRECTORY = "/etc/prometheus/rules"
 """Mount point of `assets/prometheus/rules/` and of the generated file of thresholds."""
@@ -94,7 +94,7 @@ def configuration(
     return found
 
 
-def thresholds_file(thresholds: Thresholds, expected: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+def thresholds_file(thresholds: ThresholdsSettings, expected: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     """Return the rule file that records the thresholds, and one expectation per (job, workload)."""
     recorded = [{"record": name, "expr": f"vector({value!r})"} for name, value in _threshold_values(thresholds).items()]
     expectations = [
@@ -104,7 +104,7 @@ def thresholds_file(thresholds: Thresholds, expected: Mapping[tuple[str, str], i
     return {"groups": [{"name": "thresholds", "rules": recorded}, {"name": "expectations", "rules": expectations}]}
 
 
-def _threshold_values(thresholds: Thresholds) -> dict[str, float]:
+def _threshold_values(thresholds: ThresholdsSettings) -> dict[str, float]:
     """Return the series that the rules in `assets/prometheus/rules/` use, in their units."""
     return {
         "pti:threshold:latency_p95_seconds": thresholds.latency_ms / 1000,

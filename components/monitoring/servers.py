@@ -14,7 +14,7 @@ from components.monitoring import prometheus as scraping
 from components.monitoring.links import link
 from settings.credential import Credential
 from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, GRAFANA, HEARTBEAT_WEBHOOK
-from settings.monitoring import Monitoring, Receivers
+from settings.monitoring import MonitoringSettings, ReceiversSettings
 from workloads import (
     INTERNET,
     RECOVERY_S,
@@ -52,7 +52,7 @@ RULES_BY_JOB = {
 """Rule files that are mounted only if a target of this job is scraped."""
 
 
-def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backend) -> StatefulService:
+def alertmanager(settings: MonitoringSettings, credentials: Credentials, backend: Backend) -> StatefulService:
     """Return Alertmanager. Its volume contains the silences."""
     receivers = settings.receivers
     secrets = {one.key: credentials[one] for one in _receiver_credentials(receivers)}
@@ -103,7 +103,10 @@ def alertmanager(settings: Monitoring, credentials: Credentials, backend: Backen
 
 
 def prometheus(
-    settings: Monitoring, targets: Sequence[scraping.Target], kubelets: scraping.Kubelets | None, backend: Backend
+    settings: MonitoringSettings,
+    targets: Sequence[scraping.Target],
+    kubelets: scraping.Kubelets | None,
+    backend: Backend,
 ) -> StatefulService:
     """Return Prometheus."""
     server = settings.prometheus
@@ -161,7 +164,7 @@ def prometheus(
     )
 
 
-def grafana(settings: Monitoring, credentials: Credentials, backend: Backend) -> Service:
+def grafana(settings: MonitoringSettings, credentials: Credentials, backend: Backend) -> Service:
     """Return Grafana. It has no persistent data: data source and dashboards are provisioned at each start."""
     server = settings.grafana
     secrets = "/run/secrets/grafana"
@@ -233,7 +236,7 @@ def _data_sources(scrape_interval_s: int) -> str:
     return sources.substitute(scrape_interval_s=scrape_interval_s)
 
 
-def _receiver_credentials(receivers: Receivers) -> list[Credential]:
+def _receiver_credentials(receivers: ReceiversSettings) -> list[Credential]:
     return [
         *([ALERT_EMAIL] if receivers.email.username else []),
         *([ALERT_WEBHOOK] if receivers.webhook else []),

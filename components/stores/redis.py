@@ -13,9 +13,9 @@ from components.assets import asset
 from components.exporter import SECRETS_DIRECTORY as EXPORTER_SECRETS
 from components.exporter import exporter
 from components.stores.store import Store, StoreArgs
-from settings.monitoring import Exporters
-from settings.stores import REDIS, Redis
-from settings.tools import DevTools, RedisCommander
+from settings.monitoring import ExportersSettings
+from settings.stores.redis import REDIS, RedisSettings
+from settings.tools import DevToolsSettings, RedisCommanderSettings
 from workloads import (
     RECOVERY_S,
     Endpoint,
@@ -50,7 +50,7 @@ OVERHEAD_MIB = 96
 
 
 @dataclass(frozen=True, kw_only=True)
-class RedisStore(Store[contract.Redis]):
+class RedisStore(Store[contract.RedisOutput]):
     """Redis, run by the stack or managed elsewhere."""
 
     @property
@@ -58,7 +58,7 @@ class RedisStore(Store[contract.Redis]):
         """Redis' password; None if it has none."""
         return self.args.credentials.find(REDIS)
 
-    def exporter(self, images: Exporters) -> Workload:
+    def exporter(self, images: ExportersSettings) -> Workload:
         """Return the exporter of Redis."""
         address = f"{'rediss' if self.internal.tls else 'redis'}://{self.internal.host}:{self.internal.port}"
         password = self.secret
@@ -77,7 +77,7 @@ class RedisStore(Store[contract.Redis]):
             depends_on=self.depends_on,
         )
 
-    def web_tool(self, tools: DevTools) -> Workload:
+    def web_tool(self, tools: DevToolsSettings) -> Workload:
         """Return Redis Commander."""
         return _redis_commander(tools.redis_commander, self)
 
@@ -96,8 +96,8 @@ def deploy(args: StoreArgs, options: DeployOptions) -> RedisStore:
         args=args,
         connects_to=(endpoint,),
         depends_on=() if settings.mode == "external" else (ENDPOINT.workload,),
-        internal=contract.Redis(host=endpoint.host, port=endpoint.port, tls=tls),
-        published=contract.Redis(host=host, port=port, tls=tls),
+        internal=contract.RedisOutput(host=endpoint.host, port=endpoint.port, tls=tls),
+        published=contract.RedisOutput(host=host, port=port, tls=tls),
     )
 
 
@@ -116,7 +116,7 @@ def client_memory_mib(max_memory_mib: int) -> int:
     return max(16, max_memory_mib // 8)
 
 
-def _server(settings: Redis, password: pulumi.Output[str] | None) -> StatefulService:
+def _server(settings: RedisSettings, password: pulumi.Output[str] | None) -> StatefulService:
     """Return the Redis server. Without a password, everyone who can connect may use it."""
     configuration = asset("redis/redis.conf") + (
         f"maxmemory {settings.max_memory_mib}mb\nmaxmemory-clients {client_memory_mib(settings.max_memory_mib)}mb\n"
@@ -169,7 +169,7 @@ def _requirepass(password: str) -> str:
     return f'requirepass "{escaped}"\n'
 
 
-def _redis_commander(settings: RedisCommander, redis: RedisStore) -> Service:
+def _redis_commander(settings: RedisCommanderSettings, redis: RedisStore) -> Service:
     """Return Redis Commander without the image's entry point, which would pass the password as a process argument."""
     local, password = "/etc/redis-commander", redis.secret
 

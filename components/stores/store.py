@@ -10,8 +10,8 @@ from backends.base import Backend
 from components.credentials import Credentials
 from contract.outputs import StoreOutput
 from settings import Settings
-from settings.monitoring import Exporters
-from settings.tools import DevTools
+from settings.monitoring import ExportersSettings
+from settings.tools import DevToolsSettings
 from workloads import Endpoint, External, Workload
 
 Output = TypeVar("Output", bound=StoreOutput)
@@ -71,13 +71,13 @@ class Store(ABC, Generic[Output]):
     @property
     @abstractmethod
     def secret(self) -> Any:
-        """Return its field of `contract.Credentials`."""
+        """Return its field of `contract.CredentialsOutput`."""
 
-    def exporter(self, images: Exporters) -> Workload | None:
+    def exporter(self, images: ExportersSettings) -> Workload | None:
         """Return the exporter of its metrics; None if its own workload has metrics."""
         return None
 
-    def web_tool(self, tools: DevTools) -> Workload | None:
+    def web_tool(self, tools: DevToolsSettings) -> Workload | None:
         """Return the web tool that shows it to developers; None if there is none."""
         return None
 

@@ -17,7 +17,7 @@ from operations.render.manifests import FOLDERS, RenderedObject, manifests
 from operations.render.placeholders import TLS_CERTIFICATE, Placeholders
 from operations.render.resources import recorded_resources
 from settings import Settings
-from settings.backend import Kubernetes
+from settings.backend import KubernetesSettings
 
 __all__ = ["compose_text_with_tokens", "recorded_resources", "render", "write_objects"]
 
@@ -115,7 +115,7 @@ def _certificate_instructions(settings: Settings, needed: Placeholders) -> list[
 
 
 def _print_next_steps(
-    shown: Path, cluster: Kubernetes, objects: list[RenderedObject], *, has_secrets: bool, stack: str
+    shown: Path, cluster: KubernetesSettings, objects: list[RenderedObject], *, has_secrets: bool, stack: str
 ) -> None:
     """Print the next steps, for the cluster of the configuration."""
     kubectl = f"kubectl --kubeconfig {cluster.kubeconfig} --context {cluster.context}"

@@ -10,7 +10,7 @@ import pytest
 from components.assets import asset
 from components.monitoring import alertmanager, prometheus
 from components.monitoring.prometheus import Kubelets, Target
-from settings.monitoring import Email, Receivers, Thresholds
+from settings.monitoring import EmailSettings, ReceiversSettings, ThresholdsSettings
 from tests.artifacts.prometheus_tools import accepts, run
 
 TARGETS = [
@@ -35,9 +35,9 @@ TARGETS = [
     ),
 ]
 RECEIVERS = {
-    "none": Receivers(),
-    "all": Receivers(
-        email=Email(
+    "none": ReceiversSettings(),
+    "all": ReceiversSettings(
+        email=EmailSettings(
             to=("operations@pti-calendar.fr",),
             sender="alerts@pti-calendar.fr",
             smarthost="smtp.example.com:587",
@@ -66,7 +66,7 @@ def test_promtool_accepts_the_configuration(tmp_path: Path, replicas: str | None
 
 
 def test_promtool_accepts_the_thresholds(tmp_path: Path) -> None:
-    recorded = prometheus.thresholds_file(Thresholds(), prometheus.expected(TARGETS))
+    recorded = prometheus.thresholds_file(ThresholdsSettings(), prometheus.expected(TARGETS))
     path = tmp_path / "thresholds.yml"
     path.write_text(prometheus.to_json(recorded))
     accepts("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from components.stores.postgres.parameters import parameters
-from settings.stores import Postgres
+from settings.stores.postgres import PostgresSettings
 from tests.artifacts.postgres_server import Installation, thorough
 from tests.artifacts.postgres_start import Container, container
 
@@ -30,12 +30,12 @@ PARALLEL = {"parallel_setup_cost": "0", "parallel_tuple_cost": "0"}
 pytestmark = pytest.mark.skipif(not thorough(), reason="large reports run with PTI_TESTS=all")
 
 
-@pytest.fixture(params=[Postgres(), Postgres(memory_mib=16_384)], ids=["1 GiB", "16 GiB, parallel"])
+@pytest.fixture(params=[PostgresSettings(), PostgresSettings(memory_mib=16_384)], ids=["1 GiB", "16 GiB, parallel"])
 def store(image_installation: Installation, request: pytest.FixtureRequest) -> Iterator[Container]:
     """A server with a table of bookings, five per customer."""
     if os.geteuid() != 0:
         pytest.skip("a separate /dev/shm needs root")
-    settings: Postgres = request.param
+    settings: PostgresSettings = request.param
     with container(image_installation) as one:
         one.settings = parameters(settings) | PARALLEL
         one.shm_mib = settings.memory.shm_mib

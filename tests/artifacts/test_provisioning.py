@@ -16,7 +16,7 @@ import pytest
 
 from settings.catalog import SERVICES
 from settings.credentials import app_role, migrator_role
-from settings.stores import POSTGRES_BACKUP
+from settings.stores.postgres import POSTGRES_BACKUP
 from tests.artifacts.postgres_server import (
     ADMIN,
     ADMIN_PASSWORD,

@@ -13,8 +13,8 @@ import pytest
 
 from settings.catalog import SERVICES
 from settings.credentials import third_party
-from settings.edge import Nginx
-from settings.gateway import Kong
+from settings.edge import NginxSettings
+from settings.gateway import KongSettings
 from testbed import ext4
 from tests.e2e.outages import ASK_SCRIPT, InternalClient
 from tests.e2e.platform import Platform, certificate_of
@@ -130,7 +130,7 @@ def third_party_secrets() -> dict[str, str]:
 
 def lacking_images() -> str | None:
     """Return the gateway and application images that the engine lacks, or None if it has all."""
-    for image in (SERVICE_IMAGE, FRONTEND_IMAGE, Kong().image, Nginx().image):
+    for image in (SERVICE_IMAGE, FRONTEND_IMAGE, KongSettings().image, NginxSettings().image):
         if not docker("image", "ls", "--quiet", image).strip():
             return f"the image {image} is not here: {BUILD}"
     return None

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from settings.stores import Kafka, Postgres, Redis
+from settings.stores.kafka import KafkaSettings
+from settings.stores.postgres import PostgresSettings
+from settings.stores.redis import RedisSettings
 from tests.e2e.self_signed import self_signed
 from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
@@ -121,7 +123,7 @@ def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[Ma
         _run(
             f"{mark}-postgres",
             folder,
-            Postgres().image,
+            PostgresSettings().image,
             POSTGRES,
             ADDRESS=address,
             PORT=postgres,
@@ -131,7 +133,7 @@ def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[Ma
         _run(
             f"{mark}-redis",
             folder,
-            Redis().image,
+            RedisSettings().image,
             REDIS,
             ADDRESS=address,
             PORT=redis,
@@ -140,7 +142,7 @@ def managed_stores(folder: Path, address: str, images: list[str]) -> Iterator[Ma
         _run(
             f"{mark}-kafka",
             folder,
-            Kafka(mode="kraft").broker_image,
+            KafkaSettings(mode="kraft").broker_image,
             KAFKA,
             ADDRESS=address,
             PORT=kafka,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from settings.monitoring import Monitoring, Prometheus
+from settings.monitoring import MonitoringSettings, PrometheusSettings
 from tests.e2e import full_stack
 from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack
 from tests.e2e.shortened_checkout import shortened_checkout
@@ -47,7 +47,7 @@ def engine_address() -> str:
     return str(ip_network(subnet)[1])
 
 
-def monitoring(scrape_interval_s: int = Prometheus().scrape_interval_s, **more: Any) -> dict[str, Any]:
+def monitoring(scrape_interval_s: int = PrometheusSettings().scrape_interval_s, **more: Any) -> dict[str, Any]:
     """Return the section `monitoring`: enabled, on free host ports, with the sections of `more`."""
     prometheus, grafana, alertmanager = free_ports(3)
     return {
@@ -77,7 +77,7 @@ def configuration() -> dict[str, Any]:
 
 def lacking_images() -> str | None:
     """Return a message about an image of the stack that the engine lacks, or None if it has all."""
-    own = Monitoring()
+    own = MonitoringSettings()
     exporters = own.exporters.model_dump(exclude={"kube_state"}).values()
     for image in (own.prometheus.image, own.grafana.image, own.alertmanager.image, *exporters):
         if not docker("image", "ls", "--quiet", image).strip():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from settings.catalog import SERVICES
-from settings.monitoring import Exporters
+from settings.monitoring import ExportersSettings
 from tests.e2e import full_stack
 from tests.e2e.managed_stores import ADMIN, ManagedStores, managed_stores
 from tests.e2e.monitored_stack import MonitoredStack, engine_address, lacking_images, monitoring
@@ -34,7 +34,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """Bring the stack up; remove it before the stores at the end."""
     if reason := lacking_images():
         pytest.skip(reason)
-    clients = [full_stack.SERVICE_IMAGE, Exporters().redis, Exporters().kafka]
+    clients = [full_stack.SERVICE_IMAGE, ExportersSettings().redis, ExportersSettings().kafka]
     with managed_stores(tmp_path_factory.mktemp("tls"), engine_address(), clients) as stores:
         stack = MonitoredStack(tmp_path_factory.mktemp("guest"), configuration=configuration(stores))
         stack.set_secrets({**stores.passwords, "stripeSecretKey": "canary", "stripeWebhookSecret": "canary"})
@@ -51,7 +51,7 @@ def configuration(stores: ManagedStores) -> dict[str, object]:
     described = full_stack.configuration(
         {"deploy": [*DEPLOYED], "image": trusting[full_stack.SERVICE_IMAGE], "overrides": full_stack.PUBLIC}
     )
-    exporters = {"redis": trusting[Exporters().redis], "kafka": trusting[Exporters().kafka]}
+    exporters = {"redis": trusting[ExportersSettings().redis], "kafka": trusting[ExportersSettings().kafka]}
     return described | {**stores.configuration(), "monitoring": monitoring(5, exporters=exporters)}
 
 

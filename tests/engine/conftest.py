@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from settings.stores import Kafka
+from settings.stores.kafka import KafkaSettings
 from testbed import ext4
 from tests.engine import configurations, docker_engine
 from tests.engine.kafka_brokers import Brokers, volume
@@ -20,7 +20,7 @@ from tests.engine.pulumi_stack import PulumiStack
 
 MakeStack = Callable[..., PulumiStack]
 MakeVolume = Callable[[int], Path]
-MakeBrokers = Callable[[Kafka], Brokers]
+MakeBrokers = Callable[[KafkaSettings], Brokers]
 STORES = {"postgres": "healthy", "databases": "healthy", "redis": "healthy", "kafka": "healthy"}
 
 
@@ -97,7 +97,7 @@ def make_brokers(tmp_path: Path, make_volume: MakeVolume) -> Iterator[MakeBroker
     del make_volume
     with ExitStack() as running:
 
-        def make(settings: Kafka) -> Brokers:
+        def make(settings: KafkaSettings) -> Brokers:
             made = Brokers(f"pti-test-kafka-{secrets.token_hex(3)}", tmp_path / "files", settings)
             running.callback(made.close)
             return made

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from components.stores.kafka.broker import UID, broker
 from components.stores.kafka.properties import DATA_MOUNT
-from settings.stores import Kafka
+from settings.stores.kafka import KafkaSettings
 from testbed import ext4
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
@@ -59,7 +59,7 @@ class Brokers:
     directory: Path
     """Directory for the configurations, readable by every user."""
 
-    settings: Kafka
+    settings: KafkaSettings
     properties: dict[str, str] = field(default_factory=dict)
     """Properties that differ in a test, such as time limits."""
 
@@ -72,7 +72,7 @@ class Brokers:
                 above.chmod(above.stat().st_mode | 0o055)
         docker("network", "create", self.name)
 
-    def configure(self, settings: Kafka) -> None:
+    def configure(self, settings: KafkaSettings) -> None:
         """Change settings for the next starts."""
         self.settings = settings
 

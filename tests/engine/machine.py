@@ -9,8 +9,10 @@ import subprocess
 
 from operations.bootstrap import PULUMI_VERSION
 from operations.project import ROOT, environment
-from settings.stores import Kafka, Postgres, Redis
-from settings.tools import DevTools
+from settings.stores.kafka import KafkaSettings
+from settings.stores.postgres import PostgresSettings
+from settings.stores.redis import RedisSettings
+from settings.tools import DevToolsSettings
 
 BUILD = "python -m testbed.images.build"
 
@@ -39,10 +41,10 @@ def lacking() -> str | None:
 
 def images() -> list[str]:
     """Return every image that the stacks of these tests run."""
-    tools, zookeeper, kraft = DevTools(), Kafka(), Kafka(mode="kraft")
+    tools, zookeeper, kraft = DevToolsSettings(), KafkaSettings(), KafkaSettings(mode="kraft")
     return [
-        Postgres().image,
-        Redis().image,
+        PostgresSettings().image,
+        RedisSettings().image,
         zookeeper.broker_image,
         zookeeper.zookeeper.image,
         kraft.broker_image,

@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from contract import StackOutputs
-from settings.stores import Kafka
+from settings.stores.kafka import KafkaSettings
 from tests.engine.docker_engine import docker
 
 KAFKA_BIN = "/opt/kafka/bin"
@@ -88,7 +88,7 @@ class Stores:
     def _kafka(self, tool: str, *arguments: str) -> str:
         """Run one of Kafka's tools on the host's network, like a developer."""
         command = f"{tool} --bootstrap-server {self._outputs.kafka.bootstrap_servers} {' '.join(arguments)} 2>/dev/null"
-        run = ("run", "--rm", "--network", "host", "--entrypoint", "bash", Kafka(mode="kraft").broker_image)
+        run = ("run", "--rm", "--network", "host", "--entrypoint", "bash", KafkaSettings(mode="kraft").broker_image)
         return docker(*run, "-c", command)
 
     def _databases(self) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from settings.stores import Redis
+from settings.stores.redis import RedisSettings
 from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
 from tests.engine.own_engine import OwnEngine, own_engine, why_unavailable
@@ -27,7 +27,7 @@ def engine() -> Iterator[OwnEngine]:
     if reason := why_unavailable():
         pytest.skip(reason)
     with own_engine() as made, pytest.MonkeyPatch.context() as patch:
-        made.load(Redis().image)
+        made.load(RedisSettings().image)
         patch.setenv("DOCKER_HOST", made.address)
         yield made
 

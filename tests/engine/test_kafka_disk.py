@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from settings.stores import Kafka
+from settings.stores.kafka import KafkaSettings
 from tests.engine.conftest import MakeBrokers, MakeVolume
 from tests.engine.kafka_brokers import Brokers, resize
 from tests.failures import Tried
 
-SETTINGS = Kafka(mode="kraft", storage_gib=20)
+SETTINGS = KafkaSettings(mode="kraft", storage_gib=20)
 """The volumes are smaller than real ones, so that events can fill them."""
 
 

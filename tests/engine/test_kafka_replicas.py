@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from settings.stores import Kafka
+from settings.stores.kafka import KafkaSettings
 from tests.engine.conftest import MakeBrokers, MakeVolume
 from tests.engine.kafka_brokers import Brokers
 from tests.engine.waiting import until
 from tests.failures import Tried
 
-THREE = Kafka(mode="kraft", brokers=3, storage_gib=20)
-ONE = Kafka(mode="kraft", storage_gib=20)
+THREE = KafkaSettings(mode="kraft", brokers=3, storage_gib=20)
+ONE = KafkaSettings(mode="kraft", storage_gib=20)
 CONFIGS = "./kafka-configs.sh --bootstrap-server $SERVER --alter"
 THROTTLE = "follower.replication.throttled.rate"
 

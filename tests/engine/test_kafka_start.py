@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from settings.stores import Kafka
+from settings.stores.kafka import KafkaSettings
 from tests.engine.conftest import MakeBrokers, MakeVolume
 from tests.engine.kafka_brokers import Brokers
 from tests.failures import Tried
@@ -25,7 +25,7 @@ def volume(make_volume: MakeVolume) -> Path:
 @pytest.fixture
 def brokers(make_brokers: MakeBrokers) -> Brokers:
     """The brokers, not started."""
-    return make_brokers(Kafka(mode="kraft", storage_gib=1))
+    return make_brokers(KafkaSettings(mode="kraft", storage_gib=1))
 
 
 def lay_at_the_root(volume: Path) -> None:
@@ -69,7 +69,7 @@ class TestRefusedVolumes:
         return volume
 
     def test_that_of_another_number_of_brokers(self, brokers: Brokers, kept: Path) -> None:
-        brokers.configure(Kafka(mode="kraft", brokers=3, storage_gib=1))
+        brokers.configure(KafkaSettings(mode="kraft", brokers=3, storage_gib=1))
         brokers.start(0, kept)
         log = brokers.wait_until_ended(0)
         assert "'kafka mode=kraft brokers=1', but the settings have 'brokers=3'" in log
@@ -77,7 +77,7 @@ class TestRefusedVolumes:
 
     def test_the_same_made_before_there_were_markers(self, brokers: Brokers, kept: Path) -> None:
         lay_at_the_root(kept)
-        brokers.configure(Kafka(mode="kraft", brokers=3, storage_gib=1))
+        brokers.configure(KafkaSettings(mode="kraft", brokers=3, storage_gib=1))
         brokers.start(0, kept)
         assert "a quorum of 1, but the settings have brokers=3" in brokers.wait_until_ended(0)
 

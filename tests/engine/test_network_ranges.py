@@ -11,8 +11,8 @@ import pytest
 
 from backends.docker.engine import Engine, EngineError
 from backends.docker.ranges import NetworkRanges, bridge_address
-from settings.backend import Backend
-from settings.stores import Redis
+from settings.backend import BackendSettings
+from settings.stores.redis import RedisSettings
 from tests.engine.own_engine import OwnEngine, own_engine, why_unavailable
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
@@ -30,7 +30,7 @@ def engine() -> Iterator[OwnEngine]:
     if reason := why_unavailable():
         pytest.skip(reason)
     with own_engine() as made, pytest.MonkeyPatch.context() as patch:
-        made.load(Redis().image)
+        made.load(RedisSettings().image)
         patch.setenv("DOCKER_HOST", made.address)
         use_up_default_pools()
         yield made
@@ -51,7 +51,7 @@ def test_forty_services_get_networks_beside_another_project(engine: OwnEngine) -
     asked = Engine(engine.address)
     with pytest.raises(EngineError, match=EXHAUSTED):
         asked.run("network", "create", "without-a-range")
-    ranges = NetworkRanges(Backend().network_pool, asked.network_ranges())
+    ranges = NetworkRanges(BackendSettings().network_pool, asked.network_ranges())
     names = [f"pti-service-{number}-forty" for number in range(SERVICES)]
     chosen = {name: ranges.allocate(name) for name in names}
 
@@ -64,7 +64,7 @@ def test_forty_services_get_networks_beside_another_project(engine: OwnEngine) -
             list(beside.map(create, chosen))
         known = asked.network_ranges()
         assert {name: known[name] for name in chosen} == {name: [one] for name, one in chosen.items()}
-        again = NetworkRanges(Backend().network_pool, known)
+        again = NetworkRanges(BackendSettings().network_pool, known)
         assert {name: again.allocate(name) for name in reversed(chosen)} == chosen
     finally:
         asked.run("network", "rm", *chosen)
@@ -75,7 +75,7 @@ def test_a_stack_comes_up_beside_another_project_and_a_preview_is_empty(engine: 
     try:
         stack.up().succeeded()
         (store,) = Engine(engine.address).network_ranges()[f"pti-store-{stack.name}"]
-        assert store.subnet_of(Backend().network_pool)
+        assert store.subnet_of(BackendSettings().network_pool)
         stack.preview("--refresh", "--expect-no-changes").succeeded()
     finally:
         stack.remove()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backends.docker.ranges import NetworkRanges
-from settings.backend import Backend
+from settings.backend import BackendSettings
 from tests.engine import configurations, docker_engine
 from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
@@ -35,7 +35,7 @@ def listening() -> Iterator[int]:
 @contextmanager
 def network_in_the_way(stack: PulumiStack, workload: str) -> Iterator[None]:
     """A network of another project, in the range that the workload's network would get."""
-    taken = NetworkRanges(Backend().network_pool, {}).allocate(f"pti-{workload}-{stack.name}")
+    taken = NetworkRanges(BackendSettings().network_pool, {}).allocate(f"pti-{workload}-{stack.name}")
     name = f"shop-{stack.name}"
     docker("network", "create", "--subnet", str(taken), name)
     try:

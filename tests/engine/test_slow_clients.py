@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.gateway import nginx
-from settings.edge import Nginx
+from settings.edge import NginxSettings
 from tests.artifacts.test_kong_behaviour import program, service, started
 from tests.e2e.self_signed import self_signed
 from tests.engine.configurations import free_ports
@@ -37,8 +37,8 @@ ATTACKED = "/auth/login/attacked"
 @pytest.fixture
 def edge(program: Path, service: int, tmp_path: Path) -> Iterator[tuple[rows.Gateway, int]]:
     """Run the edge with the memory and scratch space that it has in the platform, and return its port."""
-    if not docker("image", "ls", "--quiet", Nginx().image).strip():
-        pytest.skip(f"the image {Nginx().image} is not here")
+    if not docker("image", "ls", "--quiet", NginxSettings().image).strip():
+        pytest.skip(f"the image {NginxSettings().image} is not here")
     asked = record_platform_once(rows.load()[0])
     workload = asked.workloads["nginx"]
     http, https, status = free_ports(3)

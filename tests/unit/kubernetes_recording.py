@@ -12,7 +12,7 @@ import pulumi
 from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording, default_provider_mock, record
-from settings.backend import Images, Kubernetes
+from settings.backend import ImagesSettings, KubernetesSettings
 from workloads import Port, ScheduledTask, Service, StatefulService, Task, Workload
 
 CONTROLLERS: Mapping[type[Workload], str] = {
@@ -50,7 +50,10 @@ def record_program(
 
     def whole() -> KubernetesBackend:
         backend = KubernetesBackend(
-            Kubernetes(**{**CLUSTER, **settings}), Images(registry=registry), stack="prod", protect=protect
+            KubernetesSettings(**{**CLUSTER, **settings}),
+            ImagesSettings(registry=registry),
+            stack="prod",
+            protect=protect,
         )
         program(backend, pulumi.ComponentResource("test:index:Parent", "parent"))
         return backend

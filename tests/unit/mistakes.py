@@ -17,15 +17,20 @@ Rule = str | tuple[str, ...]
 
 WRITTEN_IN = {
     **dict.fromkeys(["Settings"], "models"),
-    **dict.fromkeys(["Backend", "Kubernetes", "Images"], "backend"),
-    **dict.fromkeys(["Postgres", "CloudNativePg", "ExternalPostgres", "Redis", "ExternalRedis"], "stores"),
-    **dict.fromkeys(["Kafka", "ZooKeeper", "ExternalKafka"], "stores"),
-    **dict.fromkeys(["Services", "Frontends", "ServiceSizing", "Sizing", "Scaling"], "applications"),
-    **dict.fromkeys(["Gateway", "Tls", "RateLimit", "Kong"], "gateway"),
-    **dict.fromkeys(["Edge", "Nginx", "Ingress", "GatewayApi"], "edge"),
-    **dict.fromkeys(["Monitoring", "Prometheus", "Grafana", "Alertmanager", "Exporters"], "monitoring"),
-    **dict.fromkeys(["Thresholds", "Receivers", "Email"], "monitoring"),
-    **dict.fromkeys(["DevTools", "PgAdmin", "KafkaUi", "RedisCommander"], "tools"),
+    **dict.fromkeys(["BackendSettings", "KubernetesSettings", "ImagesSettings"], "backend"),
+    **dict.fromkeys(["PostgresSettings", "CloudNativePgSettings", "ExternalPostgresSettings"], "stores/postgres"),
+    **dict.fromkeys(["RedisSettings", "ExternalRedisSettings"], "stores/redis"),
+    **dict.fromkeys(["KafkaSettings", "ZooKeeperSettings", "ExternalKafkaSettings"], "stores/kafka"),
+    **dict.fromkeys(
+        ["ServicesSettings", "FrontendsSettings", "ServiceOverrides", "AppOverrides", "ScalingSettings"], "applications"
+    ),
+    **dict.fromkeys(["GatewaySettings", "TlsSettings", "RateLimitSettings", "KongSettings"], "gateway"),
+    **dict.fromkeys(["EdgeSettings", "NginxSettings", "IngressSettings", "GatewayApiSettings"], "edge"),
+    **dict.fromkeys(
+        ["MonitoringSettings", "PrometheusSettings", "GrafanaSettings", "AlertmanagerSettings"], "monitoring"
+    ),
+    **dict.fromkeys(["ExportersSettings", "ThresholdsSettings", "ReceiversSettings", "EmailSettings"], "monitoring"),
+    **dict.fromkeys(["DevToolsSettings", "PgAdminSettings", "KafkaUiSettings", "RedisCommanderSettings"], "tools"),
 }
 """Maps each model to the file in `settings/` that an entry names."""
 

@@ -11,33 +11,44 @@ from typing import Any
 import pytest
 
 from contract import CONTRACT_VERSION, ContractError, StackOutputs
-from contract.outputs import Credentials, Database, Gateway, Kafka, Monitoring, Postgres, Redis, Tools
+from contract.outputs import (
+    CredentialsOutput,
+    DatabaseOutput,
+    GatewayOutput,
+    KafkaOutput,
+    MonitoringOutput,
+    PostgresOutput,
+    RedisOutput,
+    ToolsOutput,
+)
 
 OUTPUTS: StackOutputs[str] = StackOutputs(
     contract_version=1,
-    postgres=Postgres(
+    postgres=PostgresOutput(
         host="127.0.0.1",
         port=5432,
         ssl_mode="disable",
         admin_role="postgres",
         backup_role="pti_backup",
         databases={
-            "user": Database(name="pti_user", app_role="pti_user_app", migrator_role="pti_user_migrator", pool_max=5),
-            "audit": Database(
+            "user": DatabaseOutput(
+                name="pti_user", app_role="pti_user_app", migrator_role="pti_user_migrator", pool_max=5
+            ),
+            "audit": DatabaseOutput(
                 name="pti_audit", app_role="pti_audit_app", migrator_role="pti_audit_migrator", pool_max=7
             ),
         },
     ),
-    redis=Redis(host="127.0.0.1", port=6379, tls=False),
-    kafka=Kafka(bootstrap_servers="127.0.0.1:9092", security_protocol="PLAINTEXT", username=None),
-    tools=Tools(pg_admin="http://127.0.0.1:5050", kafka_ui=None, redis_commander=None),
-    gateway=Gateway(
+    redis=RedisOutput(host="127.0.0.1", port=6379, tls=False),
+    kafka=KafkaOutput(bootstrap_servers="127.0.0.1:9092", security_protocol="PLAINTEXT", username=None),
+    tools=ToolsOutput(pg_admin="http://127.0.0.1:5050", kafka_ui=None, redis_commander=None),
+    gateway=GatewayOutput(
         api="https://api.example.com",
         services={"user": "https://api.example.com/api/user"},
         frontends={"client-pwa": "https://app.example.com"},
     ),
-    monitoring=Monitoring(grafana="http://127.0.0.1:3030", prometheus="http://127.0.0.1:9090", alertmanager=None),
-    credentials=Credentials(
+    monitoring=MonitoringOutput(grafana="http://127.0.0.1:3030", prometheus="http://127.0.0.1:9090", alertmanager=None),
+    credentials=CredentialsOutput(
         postgres={"postgres": "one", "pti_backup": "two"},
         redis=None,
         kafka=None,
@@ -124,7 +135,7 @@ def test_parsed_outputs_equal_the_exported_ones(exported: dict[str, Any]) -> Non
 
 
 def test_a_single_output_can_be_parsed(exported: dict[str, Any]) -> None:
-    assert Postgres.parse(exported["postgres"]) == OUTPUTS.postgres
+    assert PostgresOutput.parse(exported["postgres"]) == OUTPUTS.postgres
 
 
 def test_floating_point_numbers_of_a_state_become_integers(exported: dict[str, Any]) -> None:
@@ -225,7 +236,19 @@ def test_exactly_the_credentials_are_secret() -> None:
     assert StackOutputs.secret_names() == {"credentials"}
 
 
-@pytest.mark.parametrize("record", [StackOutputs, Postgres, Database, Redis, Kafka, Tools, Gateway, Credentials])
+@pytest.mark.parametrize(
+    "record",
+    [
+        StackOutputs,
+        PostgresOutput,
+        DatabaseOutput,
+        RedisOutput,
+        KafkaOutput,
+        ToolsOutput,
+        GatewayOutput,
+        CredentialsOutput,
+    ],
+)
 def test_every_output_is_described(record: Any) -> None:
     descriptions = {part.name: part.metadata["description"] for part in dataclasses.fields(record)}
     assert [name for name, text in descriptions.items() if not text.endswith(".")] == []

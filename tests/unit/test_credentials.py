@@ -15,7 +15,9 @@ from recording.recorder import Recording, record
 from settings.catalog import SERVICES
 from settings.credential import Credential
 from settings.credentials import CREDENTIALS, JWT, PGADMIN
-from settings.stores import KAFKA, POSTGRES_ADMIN, REDIS
+from settings.stores.kafka import KAFKA
+from settings.stores.postgres import POSTGRES_ADMIN
+from settings.stores.redis import REDIS
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
 from tests.unit.platform_recording import RecordPlatform, pulumi_config
 

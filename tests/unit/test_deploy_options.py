@@ -14,8 +14,7 @@ from backends.docker.backend import DockerBackend
 from backends.kubernetes.backend import KubernetesBackend
 from operations.project import PROJECT
 from recording.recorder import Recording, record
-from settings.backend import Backend as BackendSettings
-from settings.backend import Images, Kubernetes
+from settings.backend import BackendSettings, ImagesSettings, KubernetesSettings
 from tests.unit.kubernetes_recording import CLUSTER, kubernetes_provider_mock
 from workloads import Exec, FileSet, Probe, StatefulService, Volume, WorkloadError
 
@@ -33,12 +32,12 @@ STORE = StatefulService(
 
 def docker() -> Backend:
     """Return the Docker backend."""
-    return DockerBackend(BackendSettings(), Images(), stack="dev", protect=False)
+    return DockerBackend(BackendSettings(), ImagesSettings(), stack="dev", protect=False)
 
 
 def kubernetes() -> Backend:
     """Return the Kubernetes backend."""
-    return KubernetesBackend(Kubernetes(**CLUSTER), Images(), stack="dev", protect=False)
+    return KubernetesBackend(KubernetesSettings(**CLUSTER), ImagesSettings(), stack="dev", protect=False)
 
 
 BACKENDS = pytest.mark.parametrize("backend", [docker, kubernetes])

@@ -22,7 +22,7 @@ from backends.docker.ports import PortsTaken
 from operations.render.compose import compose_file
 from recording.recorder import ProviderMock, Recording, Registration, default_provider_mock, record
 from settings import parse
-from settings.backend import Backend, Images
+from settings.backend import BackendSettings, ImagesSettings
 from tests.unit.conftest import FULL_DOCKER, Deploy
 from tests.unit.platform_recording import pulumi_config
 from workloads import (
@@ -94,7 +94,9 @@ def deployed(
     """Deploy workloads on a new backend, with a parent component."""
 
     def program() -> DockerBackend:
-        docker = DockerBackend(Backend(**backend), Images(registry=registry), stack=stack, protect=protect)
+        docker = DockerBackend(
+            BackendSettings(**backend), ImagesSettings(registry=registry), stack=stack, protect=protect
+        )
         parent = pulumi.ComponentResource("test:index:Parent", "parent")
         for one in workloads:
             docker.deploy(one, DeployOptions(parent=parent))
@@ -587,7 +589,7 @@ class TestPorts:
             port = holder.getsockname()[1]
 
             def check() -> None:
-                backend = DockerBackend(Backend(), Images(), stack="dev", protect=False)
+                backend = DockerBackend(BackendSettings(), ImagesSettings(), stack="dev", protect=False)
                 backend.preflight([("redis.port", port)])
 
             with pytest.raises(PortsTaken, match=f"127.0.0.1:{port}: .* 'pti-calendar:redis.port'"):

@@ -10,32 +10,42 @@ from pathlib import Path
 import pytest
 
 from contract import StackOutputs
-from contract.outputs import CONTRACT_VERSION, Credentials, Database, Gateway, Kafka, Monitoring, Postgres, Redis, Tools
+from contract.outputs import (
+    CONTRACT_VERSION,
+    CredentialsOutput,
+    DatabaseOutput,
+    GatewayOutput,
+    KafkaOutput,
+    MonitoringOutput,
+    PostgresOutput,
+    RedisOutput,
+    ToolsOutput,
+)
 from operations import environment_file
 from operations.project import OperationError
 from tests.unit.paths import ROOT as PROJECT
 
 OUTPUTS = StackOutputs(
     contract_version=CONTRACT_VERSION,
-    postgres=Postgres(
+    postgres=PostgresOutput(
         host="127.0.0.1",
         port=15432,
         ssl_mode="disable",
         admin_role="postgres",
         backup_role="pti_backup",
         databases={
-            name: Database(
+            name: DatabaseOutput(
                 name=f"pti_{name}", app_role=f"pti_{name}_app", migrator_role=f"pti_{name}_migrator", pool_max=4
             )
             for name in ("user", "payment")
         },
     ),
-    redis=Redis(host="127.0.0.1", port=16379, tls=False),
-    kafka=Kafka(bootstrap_servers="127.0.0.1:19092", security_protocol="PLAINTEXT", username=None),
-    tools=Tools(pg_admin=None, kafka_ui=None, redis_commander=None),
-    gateway=Gateway(api=None, services={}, frontends={}),
-    monitoring=Monitoring(grafana=None, prometheus=None, alertmanager=None),
-    credentials=Credentials(
+    redis=RedisOutput(host="127.0.0.1", port=16379, tls=False),
+    kafka=KafkaOutput(bootstrap_servers="127.0.0.1:19092", security_protocol="PLAINTEXT", username=None),
+    tools=ToolsOutput(pg_admin=None, kafka_ui=None, redis_commander=None),
+    gateway=GatewayOutput(api=None, services={}, frontends={}),
+    monitoring=MonitoringOutput(grafana=None, prometheus=None, alertmanager=None),
+    credentials=CredentialsOutput(
         postgres={
             "pti_user_app": "app",
             "pti_user_migrator": "migrator",

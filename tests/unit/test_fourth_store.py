@@ -30,7 +30,7 @@ import pulumi
 import contract.outputs as contract
 from backends.base import DeployOptions
 from components.stores.store import Store, StoreArgs
-from settings.stores import OBJECT_STORAGE, ObjectStorage
+from settings.stores.object_storage import OBJECT_STORAGE, ObjectStorageSettings
 from workloads import Endpoint, External, FileSet, HttpGet, Metrics, Port, Probe, StatefulService, Volume, Workload
 
 ENDPOINT = Endpoint("object-storage", 9000)
@@ -38,7 +38,7 @@ USER = "pti"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectStorageStore(Store[contract.ObjectStorage]):
+class ObjectStorageStore(Store[contract.ObjectStorageOutput]):
     """Object storage, run by the stack or managed elsewhere."""
 
     @property
@@ -60,12 +60,12 @@ def deploy(args: StoreArgs, options: DeployOptions) -> ObjectStorageStore:
         args=args,
         connects_to=(endpoint,),
         depends_on=() if settings.is_external else (ENDPOINT.workload,),
-        internal=contract.ObjectStorage(endpoint=str(endpoint), access_key=USER),
-        published=contract.ObjectStorage(endpoint=f"{host}:{port}", access_key=USER),
+        internal=contract.ObjectStorageOutput(endpoint=str(endpoint), access_key=USER),
+        published=contract.ObjectStorageOutput(endpoint=f"{host}:{port}", access_key=USER),
     )
 
 
-def _server(settings: ObjectStorage, password: pulumi.Output[str]) -> Workload:
+def _server(settings: ObjectStorageSettings, password: pulumi.Output[str]) -> Workload:
     secrets = "/run/secrets/object-storage"
     return StatefulService(
         name=ENDPOINT.workload,
@@ -82,10 +82,22 @@ def _server(settings: ObjectStorage, password: pulumi.Output[str]) -> Workload:
 '''
 
 SETTINGS = '''
+"""Object storage: how it is run, or where it is."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from settings.base import HostName, HostPort, Image
+from settings.credential import Credential
+from settings.stores.store import STORAGE, StoreSettings
+
 OBJECT_STORAGE = Credential("objectStoragePassword", "OBJECT_STORAGE_PASSWORD", "objectstorage", "object storage")
 
 
-class ObjectStorage(StoreSettings):
+class ObjectStorageSettings(StoreSettings):
     """Object storage: attachments."""
 
     credentials: ClassVar = (OBJECT_STORAGE,)
@@ -96,13 +108,11 @@ class ObjectStorage(StoreSettings):
     port: HostPort = Field(9000, description="Host port (Docker).")
     storage_gib: int = Field(10, ge=1, description=STORAGE)
     host: HostName | None = Field(None, examples=["s3.example.com"], description="Host name of an external server.")
-
-
 '''
 
 RECORD = '''
 @dataclass(frozen=True, kw_only=True)
-class ObjectStorage(StoreOutput):
+class ObjectStorageOutput(StoreOutput):
     """Connection data of the object storage."""
 
     endpoint: str = described("`host:port`.", variable=Variable("S3_ENDPOINT", "`host:port`"))
@@ -113,21 +123,22 @@ class ObjectStorage(StoreOutput):
 
 EDITS: Mapping[str, Mapping[str, str]] = {
     "components/stores/object_storage.py": {"": MODULE.lstrip()},
-    "settings/stores.py": {
-        "class Stores(Section):\n": SETTINGS.lstrip(),
-        "    @property\n    def stores(": "    object_storage: ObjectStorage = "
-        'Field(default_factory=ObjectStorage, description="Object storage.")\n\n',
+    "settings/stores/object_storage.py": {"": SETTINGS.lstrip()},
+    "settings/stores/__init__.py": {
+        "from settings.stores.postgres import": "from settings.stores.object_storage import ObjectStorageSettings\n",
+        "    @property\n    def stores(": "    object_storage: ObjectStorageSettings = "
+        'Field(default_factory=ObjectStorageSettings, description="Object storage.")\n\n',
     },
     "contract/outputs.py": {
-        "@dataclass(frozen=True, kw_only=True)\nclass Tools(": RECORD.lstrip(),
+        "@dataclass(frozen=True, kw_only=True)\nclass ToolsOutput(": RECORD.lstrip(),
         "    jwt_secret: Secret": "    object_storage: Secret = described(\n"
         '        "Secret key of the object storage.",\n'
         '        variable=Variable("S3_SECRET_KEY", "every service"),\n    )\n',
-        "    tools: Tools": '    object_storage: ObjectStorage = described("Object storage.")\n',
+        "    tools: Tools": '    object_storage: ObjectStorageOutput = described("Object storage.")\n',
     },
 }
 """Maps each file to the inserted texts and the lines that they precede: one module, one settings model, one contract
-record."""
+record. The model also has a field in the section of all stores."""
 
 PROGRAM = """
 import json, sys
@@ -214,7 +225,12 @@ def test_a_store_is_one_module_one_settings_model_and_one_contract_record(projec
         if path.is_file()
         and (not (here := ROOT / path.relative_to(project)).exists() or here.read_bytes() != path.read_bytes())
     ]
-    assert edited == ["components/stores/object_storage.py", "contract/outputs.py", "settings/stores.py"]
+    assert edited == [
+        "components/stores/object_storage.py",
+        "contract/outputs.py",
+        "settings/stores/__init__.py",
+        "settings/stores/object_storage.py",
+    ]
 
 
 def test_both_backends_deploy_it(found: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from settings.catalog import FRONTENDS, Frontend
+from settings.catalog import FRONTENDS, FrontendSpec
 from tests.unit.conftest import FULL_DOCKER
 from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
 from workloads import Autoscaling, Health, HttpGet
@@ -21,7 +21,7 @@ def full(record_platform: RecordPlatform) -> RecordedPlatform:
 
 
 @each_frontend
-def test_a_front_end_gets_its_port_its_name_and_the_api_url(full: RecordedPlatform, frontend: Frontend) -> None:
+def test_a_front_end_gets_its_port_its_name_and_the_api_url(full: RecordedPlatform, frontend: FrontendSpec) -> None:
     assert full.workloads[frontend.name].environment == {
         "PORT": str(frontend.port),
         "FRONTEND_NAME": frontend.name,
@@ -31,7 +31,7 @@ def test_a_front_end_gets_its_port_its_name_and_the_api_url(full: RecordedPlatfo
 
 @each_frontend
 def test_a_front_end_has_no_secret_and_no_connections_and_only_the_gateway_publishes_it(
-    full: RecordedPlatform, frontend: Frontend
+    full: RecordedPlatform, frontend: FrontendSpec
 ) -> None:
     workload = full.workloads[frontend.name]
     assert (workload.file_sets, workload.connects_to, workload.depends_on) == ((), (), ())
@@ -40,7 +40,7 @@ def test_a_front_end_has_no_secret_and_no_connections_and_only_the_gateway_publi
 
 
 @each_frontend
-def test_a_front_end_is_probed_over_http(full: RecordedPlatform, frontend: Frontend) -> None:
+def test_a_front_end_is_probed_over_http(full: RecordedPlatform, frontend: FrontendSpec) -> None:
     workload = full.workloads[frontend.name]
     assert workload.readiness is not None
     assert workload.liveness is not None

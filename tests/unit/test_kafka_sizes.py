@@ -12,7 +12,7 @@ from components.stores.kafka.broker import broker
 from components.stores.kafka.properties import properties
 from components.stores.kafka.retention import INTERNAL_PARTITIONS, MIB, retention
 from components.stores.kafka.zookeeper import zookeeper
-from settings.stores import Kafka, ZooKeeper
+from settings.stores.kafka import KafkaSettings, ZooKeeperSettings
 from tests.unit.mistakes import assert_refused, refused_keys
 from workloads import Workload
 
@@ -34,7 +34,9 @@ def bounded_mib(workload: Workload, options: str) -> int:
 @pytest.mark.parametrize("brokers", [1, 3])
 def test_a_broker_with_any_heap_fits_into_its_memory_limit(brokers: Literal[1, 3]) -> None:
     for heap in HEAPS:
-        workload = broker(Kafka(mode="kraft", heap_mib=heap, brokers=brokers), published="localhost:1", cluster="test")
+        workload = broker(
+            KafkaSettings(mode="kraft", heap_mib=heap, brokers=brokers), published="localhost:1", cluster="test"
+        )
         environment = workload.environment
         options = f"{environment['KAFKA_HEAP_OPTS']} {environment['KAFKA_JVM_PERFORMANCE_OPTS']}"
         # 48 MiB for threads, and a quarter of the heap for the page cache.
@@ -43,7 +45,7 @@ def test_a_broker_with_any_heap_fits_into_its_memory_limit(brokers: Literal[1, 3
 
 def test_zookeeper_with_any_heap_fits_into_its_memory_limit() -> None:
     for heap in HEAPS:
-        workload = zookeeper(ZooKeeper(heap_mib=heap))
+        workload = zookeeper(ZooKeeperSettings(heap_mib=heap))
         environment = workload.environment
         options = f"-Xmx{environment['ZK_SERVER_HEAP']}m {environment['SERVER_JVMFLAGS']}"
         assert bounded_mib(workload, options) + 32 <= workload.memory_mib
@@ -54,7 +56,7 @@ class TestRetention:
     def test_all_partitions_together_stay_below_three_quarters_of_the_volume(
         self, gib: int, brokers: Literal[1, 3, 5]
     ) -> None:
-        settings = Kafka(mode="kraft", storage_gib=gib, brokers=brokers)
+        settings = KafkaSettings(mode="kraft", storage_gib=gib, brokers=brokers)
         sizes = retention(settings)
         # A partition needs its retention limit, the active segment, and a segment whose deletion is pending for a
         # minute.
@@ -66,7 +68,7 @@ class TestRetention:
     def test_a_segment_holds_the_largest_batch_of_events(self, gib: int) -> None:
         fits = int(gib * 1024 * 0.6 / 8 / 6)
         for topics in {1, min(fits, 10_000)}:
-            sizes = retention(Kafka(mode="kraft", storage_gib=gib, expected_topics=topics))
+            sizes = retention(KafkaSettings(mode="kraft", storage_gib=gib, expected_topics=topics))
             assert 2 * MIB <= sizes.segment <= 1024 * MIB
             assert sizes.internal_segment >= 2 * MIB
             assert sizes.partition >= 2 * sizes.segment
@@ -74,7 +76,7 @@ class TestRetention:
             assert sizes.metadata_segment >= 8 * MIB
 
     def test_the_retention_settings_reach_the_broker(self) -> None:
-        found = properties(Kafka(mode="kraft", storage_gib=50), published="localhost:9092")
+        found = properties(KafkaSettings(mode="kraft", storage_gib=50), published="localhost:9092")
         # Half of 1/72 of 60 % of 50 GiB.
         assert int(found["log.retention.bytes"]) // MIB == 213
         assert int(found["log.segment.bytes"]) // MIB == 106
@@ -82,7 +84,7 @@ class TestRetention:
         assert int(found["metadata.max.retention.bytes"]) == 100 * MIB
 
     def test_five_brokers_share_the_three_replicas_of_each_partition(self) -> None:
-        assert Kafka(mode="kraft", brokers=5, expected_topics=10, partitions=1).partitions_per_broker == 6
+        assert KafkaSettings(mode="kraft", brokers=5, expected_topics=10, partitions=1).partitions_per_broker == 6
 
     def test_more_topics_than_fit_are_refused(self) -> None:
         rule = ("storageGib 1 and partitions 6", "8 MiB", "'pti-calendar:kafka.expectedTopics' 12 (or less)")

@@ -13,7 +13,7 @@ from backends.base import DeployOptions
 from backends.kubernetes import backend, kubectl
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording
-from settings.backend import Kubernetes
+from settings.backend import KubernetesSettings
 from tests.unit.kubernetes_recording import container_of, port, record_program, workload
 from tests.unit.test_kubernetes_controllers import SCALE, store
 from workloads import CertificateRequest, Workload, WorkloadError
@@ -42,7 +42,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
         if storage is not None:
             answers["storageclasses,persistentvolumeclaims"] = {"items": list(storage)}
 
-        def read(settings: Kubernetes, *arguments: str) -> str:
+        def read(settings: KubernetesSettings, *arguments: str) -> str:
             for asked, answer in answers.items():
                 if asked in arguments:
                     return json.dumps(answer)

@@ -18,7 +18,7 @@ from backends.kubernetes import kubectl, observed, rollout, rollout_wait
 from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from recording.recorder import Recording
-from settings.backend import Kubernetes
+from settings.backend import KubernetesSettings
 from tests.unit.kubernetes_recording import record_program, record_workloads, stateful, task, workload
 from tests.unit.rollout_objects import (
     Object,
@@ -95,7 +95,7 @@ class Wait:
         script = [*moments]
         moment: list[Object] = []
 
-        def read(settings: Kubernetes, *arguments: str) -> str:
+        def read(settings: KubernetesSettings, *arguments: str) -> str:
             if "events" in arguments:
                 return json.dumps({"items": self.events})
             if arguments[0] == "delete":
@@ -113,7 +113,7 @@ class Wait:
             shown = operated.get(kinds, lambda one: not is_cluster(one) and not is_operated(one))
             return json.dumps({"items": [*filter(shown, moment)]})
 
-        def answer(settings: Kubernetes, *arguments: str) -> str:
+        def answer(settings: KubernetesSettings, *arguments: str) -> str:
             if arguments[0] == "annotate":
                 self.woken.append(arguments[1])
             return self.answers.get(arguments[1], "")
@@ -453,7 +453,7 @@ class TestRecord:
     def test_the_autoscaler_is_deleted_before_a_fixed_number_is_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[tuple[str, ...]] = []
 
-        def read(settings: Kubernetes, *arguments: str) -> str:
+        def read(settings: KubernetesSettings, *arguments: str) -> str:
             asked.append(arguments)
             return ""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from settings.catalog import SERVICES, Service
+from settings.catalog import SERVICES, ServiceSpec
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS
 from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
 from workloads import INTERNET, Autoscaling, Endpoint, External, HttpGet, Task
@@ -49,7 +49,7 @@ def managed(record_platform: RecordPlatform) -> RecordedPlatform:
 
 @each_service
 def test_a_service_has_the_secrets_it_uses_and_no_others(
-    record_platform: RecordPlatform, full: RecordedPlatform, service: Service
+    record_platform: RecordPlatform, full: RecordedPlatform, service: ServiceSpec
 ) -> None:
     always = {"DATABASE_PASSWORD", "JWT_SECRET", *OF_PROVIDERS.get(service.name, set())}
     assert full.files[f"{service.name}/secrets"].keys() == always
@@ -58,7 +58,7 @@ def test_a_service_has_the_secrets_it_uses_and_no_others(
 
 
 @each_service
-def test_a_service_only_connects_to_its_own_database(full: RecordedPlatform, service: Service) -> None:
+def test_a_service_only_connects_to_its_own_database(full: RecordedPlatform, service: ServiceSpec) -> None:
     variables = full.workloads[service.name].environment
     assert variables["DATABASE_NAME"] == f"pti_{service.name}"
     assert variables["DATABASE_USER"] == f"pti_{service.name}_app"
@@ -66,7 +66,7 @@ def test_a_service_only_connects_to_its_own_database(full: RecordedPlatform, ser
 
 
 @each_service
-def test_a_secret_is_a_file_that_a_variable_names(full: RecordedPlatform, service: Service) -> None:
+def test_a_secret_is_a_file_that_a_variable_names(full: RecordedPlatform, service: ServiceSpec) -> None:
     workload, files = full.workloads[service.name], full.files[f"{service.name}/secrets"]
     named = {name: path for name, path in workload.environment.items() if name.endswith("_FILE")}
     assert named == {f"{name}_FILE": f"{SECRETS}/{name}" for name in files}
@@ -106,7 +106,7 @@ def test_only_services_with_a_third_party_reach_the_internet(full: RecordedPlatf
 
 @each_service
 def test_a_service_connects_to_the_stores_and_starts_after_them_and_its_migrations(
-    full: RecordedPlatform, service: Service
+    full: RecordedPlatform, service: ServiceSpec
 ) -> None:
     workload = full.workloads[service.name]
     callees = {call.workload: call.port for call in workload.connects_to if isinstance(call, Endpoint)}
@@ -115,7 +115,9 @@ def test_a_service_connects_to_the_stores_and_starts_after_them_and_its_migratio
 
 
 @each_service
-def test_readiness_checks_the_service_and_liveness_only_the_process(full: RecordedPlatform, service: Service) -> None:
+def test_readiness_checks_the_service_and_liveness_only_the_process(
+    full: RecordedPlatform, service: ServiceSpec
+) -> None:
     workload = full.workloads[service.name]
     assert workload.readiness is not None
     assert workload.liveness is not None
@@ -125,7 +127,7 @@ def test_readiness_checks_the_service_and_liveness_only_the_process(full: Record
 
 
 @each_service
-def test_a_service_publishes_no_port_and_only_writes_to_scratch(full: RecordedPlatform, service: Service) -> None:
+def test_a_service_publishes_no_port_and_only_writes_to_scratch(full: RecordedPlatform, service: ServiceSpec) -> None:
     workload = full.workloads[service.name]
     assert [(port.number, port.publish) for port in workload.ports] == [(service.port, None)]
     assert [one.path for one in workload.scratch] == ["/tmp"]  # noqa: S108 - a mount of its own
@@ -134,7 +136,7 @@ def test_a_service_publishes_no_port_and_only_writes_to_scratch(full: RecordedPl
 
 
 @each_service
-def test_migrations_are_a_task_with_only_the_migrators_password(full: RecordedPlatform, service: Service) -> None:
+def test_migrations_are_a_task_with_only_the_migrators_password(full: RecordedPlatform, service: ServiceSpec) -> None:
     task = full.workloads[f"{service.name}-migrations"]
     assert (type(task), task.command) == (Task, ("npm", "run", "migrate"))
     assert task.image == full.workloads[service.name].image

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from settings.catalog import FRONTENDS, SERVICES, Frontend
+from settings.catalog import FRONTENDS, SERVICES, FrontendSpec
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
 from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
 from workloads import INTERNET, RECOVERY_S, Endpoint, External, LongRunning, StatefulService, Task
@@ -234,7 +234,7 @@ class TestExporters:
 
     @pytest.mark.parametrize("frontend", FRONTENDS, ids=lambda frontend: frontend.name)
     def test_a_front_end_is_healthy_if_it_returns_200_without_a_redirect(
-        self, full: RecordedPlatform, frontend: Frontend
+        self, full: RecordedPlatform, frontend: FrontendSpec
     ) -> None:
         target, module = probe(full, "frontend", frontend.name)
         assert target == f"http://{frontend.name}:{frontend.port}/health"

@@ -13,7 +13,7 @@ import yaml
 from components.monitoring import alertmanager, prometheus
 from components.monitoring.alertmanager import INHIBITIONS
 from components.monitoring.prometheus import Kubelets, Target
-from settings.monitoring import Email, Receivers, Thresholds
+from settings.monitoring import EmailSettings, ReceiversSettings, ThresholdsSettings
 from tests.unit.paths import ROOT
 
 RDV = Target(job="service", workload="rdv", port=4002)
@@ -115,17 +115,17 @@ def test_kongs_series_of_a_public_path_count_for_its_workload(service: str, work
 def test_the_default_thresholds_equal_those_of_the_rule_tests() -> None:
     tested = yaml.safe_load((ROOT / "tests/artifacts/alerts/thresholds.yml").read_text())
     pairs = {("service", "rdv"): 1, ("kong", "kong"): 1}
-    assert prometheus.thresholds_file(Thresholds(), pairs) == tested
+    assert prometheus.thresholds_file(ThresholdsSettings(), pairs) == tested
 
 
 def test_a_threshold_that_is_set_is_recorded() -> None:
-    (recorded, _) = prometheus.thresholds_file(Thresholds(error_percent=1.0), {})["groups"]
+    (recorded, _) = prometheus.thresholds_file(ThresholdsSettings(error_percent=1.0), {})["groups"]
     assert {"record": "pti:threshold:error_ratio", "expr": "vector(0.01)"} in recorded["rules"]
 
 
 def test_each_workload_has_one_expected_series() -> None:
     pairs = prometheus.expected([RDV, POSTGRES, RDV], Kubelets(namespace="pti"))
-    (_, expectations) = prometheus.thresholds_file(Thresholds(), pairs)["groups"]
+    (_, expectations) = prometheus.thresholds_file(ThresholdsSettings(), pairs)["groups"]
     assert [tuple(rule["labels"].values()) for rule in expectations["rules"]] == [
         ("service", "rdv"),
         ("postgres", "postgres"),
@@ -140,12 +140,12 @@ def test_the_text_is_yaml_too() -> None:
 
 # Alertmanager
 
-EMAIL = Email(
+EMAIL = EmailSettings(
     to=("operations@example.com", "oncall@example.com"), sender="alerts@example.com", smarthost="smtp.example.com:587"
 )
 
 
-def receiver(receivers: Receivers, name: str) -> dict[str, Any]:
+def receiver(receivers: ReceiversSettings, name: str) -> dict[str, Any]:
     """Return the configuration's only receiver."""
     (found,) = [one for one in alertmanager.configuration(receivers)["receivers"] if one["name"] == name]
     assert isinstance(found, dict)
@@ -153,12 +153,12 @@ def receiver(receivers: Receivers, name: str) -> dict[str, Any]:
 
 
 def test_without_receivers_no_notification_is_sent() -> None:
-    assert receiver(Receivers(), "people") == {"name": "people"}
-    assert receiver(Receivers(), "watchdog") == {"name": "watchdog"}
+    assert receiver(ReceiversSettings(), "people") == {"name": "people"}
+    assert receiver(ReceiversSettings(), "watchdog") == {"name": "watchdog"}
 
 
 def test_every_receiver_is_notified_of_firing_and_resolved_alerts() -> None:
-    people = receiver(Receivers(email=EMAIL, webhook=True), "people")
+    people = receiver(ReceiversSettings(email=EMAIL, webhook=True), "people")
     (mail,), (hook,) = people["email_configs"], people["webhook_configs"]
     assert (mail["to"], mail["from"], mail["smarthost"]) == (
         "operations@example.com, oncall@example.com",
@@ -171,7 +171,7 @@ def test_every_receiver_is_notified_of_firing_and_resolved_alerts() -> None:
 
 def test_a_mail_login_is_a_file() -> None:
     email = EMAIL.model_copy(update={"username": "alerts"})
-    (mail,) = receiver(Receivers(email=email), "people")["email_configs"]
+    (mail,) = receiver(ReceiversSettings(email=email), "people")["email_configs"]
     assert (mail["auth_username"], mail["auth_password_file"]) == (
         "alerts",
         "/run/secrets/alertmanager/alertEmailPassword",
@@ -180,7 +180,7 @@ def test_a_mail_login_is_a_file() -> None:
 
 
 def test_the_watchdog_has_its_own_receiver() -> None:
-    receivers = Receivers(email=EMAIL, heartbeat=True)
+    receivers = ReceiversSettings(email=EMAIL, heartbeat=True)
     watchdog = receiver(receivers, "watchdog")
     assert watchdog["webhook_configs"] == [
         {"url_file": "/run/secrets/alertmanager/heartbeatWebhookUrl", "send_resolved": False}
@@ -188,7 +188,7 @@ def test_the_watchdog_has_its_own_receiver() -> None:
 
 
 def test_alerts_are_grouped_by_name_and_workload() -> None:
-    assert alertmanager.configuration(Receivers())["route"]["group_by"] == ["alertname", "workload"]
+    assert alertmanager.configuration(ReceiversSettings())["route"]["group_by"] == ["alertname", "workload"]
 
 
 def test_a_url_has_no_trailing_slash() -> None:

@@ -14,7 +14,7 @@ from backends.docker.backend import DockerBackend, EngineUnreachable
 from backends.docker.engine import EngineError
 from backends.docker.ranges import NetworkRanges
 from recording.recorder import Recording, record
-from settings.backend import Backend, Images
+from settings.backend import BackendSettings, ImagesSettings
 from tests.unit.mistakes import assert_refused, refused_keys
 from workloads import Port, Service, WorkloadError
 
@@ -103,7 +103,7 @@ def deployed(
     monkeypatch.setattr("backends.docker.engine.Engine.published_ports", lambda engine, stack: set())
 
     def program() -> None:
-        docker = DockerBackend(Backend(network_pool=pool), Images(), stack="dev", protect=False)
+        docker = DockerBackend(BackendSettings(network_pool=pool), ImagesSettings(), stack="dev", protect=False)
         parent = pulumi.ComponentResource("test:index:Parent", "parent")
         port = Port(name="redis", number=6379)
         redis = Service(name="redis", image="redis:1.0", user=1000, memory_mib=64, ports=(port,))

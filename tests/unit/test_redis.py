@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from components.stores.redis import CONFIGURATION_DIRECTORY, client_memory_mib, memory_limit_mib
-from settings.stores import AOF_SIZE_FACTOR, Redis
+from settings.stores.redis import AOF_SIZE_FACTOR, RedisSettings
 from tests.unit.platform_recording import RecordPlatform
 from workloads import RECOVERY_S
 
-FIELD = Redis.model_fields["max_memory_mib"]
+FIELD = RedisSettings.model_fields["max_memory_mib"]
 SMALLEST, LARGEST = 8, 262_144
 FORK = 2
 """If the parent overwrites all data during a fork, each page exists twice."""
@@ -42,7 +42,7 @@ def test_the_memory_limit_covers_data_clients_and_scratch(record_platform: Recor
 
 def test_the_volume_holds_the_log_and_its_rewrite(record_platform: RecordPlatform) -> None:
     volume = record_platform({"credentials": "well-known"}).workloads["redis"].volumes[0]
-    assert volume.size_gib * 1024 >= AOF_SIZE_FACTOR * Redis().max_memory_mib
+    assert volume.size_gib * 1024 >= AOF_SIZE_FACTOR * RedisSettings().max_memory_mib
 
 
 def test_only_the_append_only_file_keeps_the_data(record_platform: RecordPlatform) -> None:

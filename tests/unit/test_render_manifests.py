@@ -26,7 +26,8 @@ from settings import Settings
 from settings.catalog import FRONTENDS, SERVICES
 from settings.credential import Credential
 from settings.credentials import POSTGRES_MONITOR
-from settings.stores import POSTGRES_ADMIN, REDIS
+from settings.stores.postgres import POSTGRES_ADMIN
+from settings.stores.redis import REDIS
 from tests.unit.kubernetes_recording import record_workloads, scheduled
 from workloads import FileSet
 

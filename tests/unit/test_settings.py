@@ -81,27 +81,27 @@ WRONG_TYPES = [
     Bad(
         "text for a number",
         {"postgres": '{"port": "5432"}'},
-        entry("postgres.port", value="'5432'", must_be=PORT, default=default("5432", "Postgres")),
+        entry("postgres.port", value="'5432'", must_be=PORT, default=default("5432", "PostgresSettings")),
     ),
     Bad(
         "a boolean for a number",
         {"redis": '{"port": true}'},
-        entry("redis.port", value="true", must_be=PORT, default=default("6379", "Redis")),
+        entry("redis.port", value="true", must_be=PORT, default=default("6379", "RedisSettings")),
     ),
     Bad(
         "a fraction for a whole number",
         {"kafka": '{"port": 9092.5}'},
-        entry("kafka.port", value="9092.5", must_be=PORT, default=default("9092", "Kafka")),
+        entry("kafka.port", value="9092.5", must_be=PORT, default=default("9092", "KafkaSettings")),
     ),
     Bad(
         "nothing for a number",
         {"kafka": '{"zookeeper": {"port": null}}'},
-        entry("kafka.zookeeper.port", value="null", must_be=PORT, default=default("2181", "ZooKeeper")),
+        entry("kafka.zookeeper.port", value="null", must_be=PORT, default=default("2181", "ZooKeeperSettings")),
     ),
     Bad(
         "a number for a boolean",
         {"devTools": '{"enabled": 1}'},
-        entry("devTools.enabled", value="1", must_be="true or false", default=default("false", "DevTools")),
+        entry("devTools.enabled", value="1", must_be="true or false", default=default("false", "DevToolsSettings")),
     ),
     Bad(
         "text for a boolean",
@@ -112,7 +112,10 @@ WRONG_TYPES = [
         "a number for text",
         {"redis": '{"image": 8}'},
         entry(
-            "redis.image", value="8", must_be="text such as 'redis:8.10.1'", default=default("redis:8.10.1", "Redis")
+            "redis.image",
+            value="8",
+            must_be="text such as 'redis:8.10.1'",
+            default=default("redis:8.10.1", "RedisSettings"),
         ),
     ),
     Bad(
@@ -174,12 +177,12 @@ pti-calendar:protect
 pti-calendar:postgres.image
   value:   'postgres:latest'
   problem: must be an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a mutable tag hides changes from previews
-  default: postgres:18.6 (class Postgres in settings/stores.py)
+  default: postgres:18.6 (class PostgresSettings in settings/stores/postgres.py)
 
 pti-calendar:postgres.port
   value:   0
   problem: must be a whole number from 1 to 65535
-  default: 5432 (class Postgres in settings/stores.py)
+  default: 5432 (class PostgresSettings in settings/stores/postgres.py)
 
 pti-calendar:kafka.zookeeper.heap
   value:   (not shown)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from settings.applications import Scaling, Sized
+from settings.applications import AppConfig, ScalingSettings
 from settings.catalog import FRONTENDS, SERVICES
 from tests.unit.mistakes import (
     HIDDEN_VALUE,
@@ -35,17 +35,19 @@ BAD = [
     Bad(
         "a service there isn't",
         {"services": {"deploy": ["users"]}},
-        entry("services.deploy", value='["users"]', must_be=SELECTION, default=default("()", "Services")),
+        entry("services.deploy", value='["users"]', must_be=SELECTION, default=default("()", "ServicesSettings")),
     ),
     Bad(
         "a service twice",
         {"services": {"deploy": ["user", "user"]}},
-        entry("services.deploy", value='["user", "user"]', must_be=SELECTION, default=default("()", "Services")),
+        entry(
+            "services.deploy", value='["user", "user"]', must_be=SELECTION, default=default("()", "ServicesSettings")
+        ),
     ),
     Bad(
         "text that isn't all",
         {"services": {"deploy": "user"}},
-        entry("services.deploy", value="'user'", must_be=SELECTION, default=default("()", "Services")),
+        entry("services.deploy", value="'user'", must_be=SELECTION, default=default("()", "ServicesSettings")),
     ),
     Bad(
         "a front end there isn't",
@@ -54,7 +56,7 @@ BAD = [
             "frontends.deploy",
             value='["pwa"]',
             must_be="'all', or a list without duplicates of client-pwa, pro-webapp, admin-webapp, callcenter-webapp",
-            default=default("()", "Frontends"),
+            default=default("()", "FrontendsSettings"),
         ),
     ),
     Bad(
@@ -65,7 +67,7 @@ BAD = [
             value='["user", "rdv", "audit"]',
             problem="contains services that services.deploy doesn't contain: rdv, audit",
             fix="add them to pti-calendar:services.deploy",
-            default=default("()", "Services"),
+            default=default("()", "ServicesSettings"),
         ),
     ),
     Bad(
@@ -76,7 +78,7 @@ BAD = [
             value='["user"]',
             problem="has no effect without the gateway (gateway.enabled)",
             fix="pulumi config set --path pti-calendar:gateway.enabled true",
-            default=default("()", "Services"),
+            default=default("()", "ServicesSettings"),
         ),
     ),
     Bad(
@@ -87,7 +89,7 @@ BAD = [
             value='["client-pwa"]',
             problem="has no effect without the gateway (gateway.enabled)",
             fix="pulumi config set --path pti-calendar:gateway.enabled true",
-            default=default("()", "Frontends"),
+            default=default("()", "FrontendsSettings"),
         ),
     ),
     *(
@@ -98,7 +100,7 @@ BAD = [
                 "services.image",
                 value=repr(image),
                 must_be=IMAGE_OF_EACH,
-                default=default("pti-calendar/{name}-service:1.0.0", "Services"),
+                default=default("pti-calendar/{name}-service:1.0.0", "ServicesSettings"),
             ),
         )
         for about, image in [
@@ -115,7 +117,7 @@ BAD = [
             value="3",
             problem="is lower than minReplicas (4)",
             fix="pulumi config set --path 'pti-calendar:services.scaling.maxReplicas' 4",
-            default=default("6", "Scaling"),
+            default=default("6", "ScalingSettings"),
         ),
     ),
     Bad(
@@ -126,7 +128,7 @@ BAD = [
             value="2",
             problem="has no effect together with 'scaling'",
             fix="remove one of them",
-            default=default("1", "Services"),
+            default=default("1", "ServicesSettings"),
         ),
     ),
     Bad(
@@ -137,7 +139,7 @@ BAD = [
             value="2",
             problem="has no effect together with 'scaling'",
             fix="remove one of them",
-            default=default("none", "Sizing"),
+            default=default("none", "AppOverrides"),
         ),
     ),
     Bad(
@@ -158,7 +160,7 @@ BAD = [
                 "services.overrides.user.publicPaths",
                 value=repr(path),
                 must_be="a list of text such as ['/auth/login']",
-                default=default("()", "ServiceSizing"),
+                default=default("()", "ServiceOverrides"),
             ),
         )
         for path in ("/", "//", "auth", "/auth/../admin", "/a b", "/auth/(.*)")
@@ -167,7 +169,9 @@ BAD = [
         Bad(
             f"a variable {about}",
             {"services": {"environment": {name: "1"}}},
-            entry("services.environment", value=repr(name), must_be=VARIABLES, default=default("{}", "Services")),
+            entry(
+                "services.environment", value=repr(name), must_be=VARIABLES, default=default("{}", "ServicesSettings")
+            ),
         )
         for about, name in [
             ("of the platform's", "DATABASE_HOST"),
@@ -180,7 +184,7 @@ BAD = [
     Bad(
         "a number for a variable",
         {"services": {"environment": {"POOL": 5}}},
-        entry("services.environment", value="5", must_be="names with text", default=default("{}", "Services")),
+        entry("services.environment", value="5", must_be="names with text", default=default("{}", "ServicesSettings")),
     ),
 ]
 
@@ -199,7 +203,7 @@ def test_all_selects_every_application() -> None:
             "gateway": {"enabled": True},
         }
     )
-    assert configured.services.deployed == configured.services.routed == SERVICES
+    assert configured.services.deployed == configured.services.enabled == SERVICES
     assert configured.frontends.deployed == FRONTENDS
 
 
@@ -211,7 +215,7 @@ def test_a_local_service_is_routed_and_not_deployed() -> None:
     services = parsed(
         {"services": {"deploy": ["user", "rdv"], "local": ["rdv"]}, "gateway": {"enabled": True}}
     ).services
-    assert (services.deployed, services.routed) == ((USER,), (USER, RDV))
+    assert (services.deployed, services.enabled) == ((USER,), (USER, RDV))
 
 
 def test_an_application_has_the_common_settings_without_overrides() -> None:
@@ -228,33 +232,35 @@ def test_an_application_has_the_common_settings_without_overrides() -> None:
             },
         }
     ).services
-    assert services.of(USER) == Sized(
+    assert services.resolve(USER) == AppConfig(
         image="registry.example.com/user:2", replicas=2, memory_mib=300, cpu_request=0.05, scaling=None
     )
-    assert services.of(RDV) == Sized(image="rdv:3", replicas=4, memory_mib=500, cpu_request=0.5, scaling=None)
+    assert services.resolve(RDV) == AppConfig(image="rdv:3", replicas=4, memory_mib=500, cpu_request=0.5, scaling=None)
 
 
 @pytest.mark.parametrize(
     ("own", "expected"),
     [
-        ({}, Scaling(min_replicas=2, max_replicas=8)),
+        ({}, ScalingSettings(min_replicas=2, max_replicas=8)),
         ({"replicas": 3}, None),
-        ({"scaling": {"maxReplicas": 3}}, Scaling(max_replicas=3)),
+        ({"scaling": {"maxReplicas": 3}}, ScalingSettings(max_replicas=3)),
     ],
     ids=["as all", "its own number", "its own autoscaling"],
 )
-def test_an_override_takes_precedence_over_the_common_scaling(own: Mapping[str, Any], expected: Scaling | None) -> None:
+def test_an_override_takes_precedence_over_the_common_scaling(
+    own: Mapping[str, Any], expected: ScalingSettings | None
+) -> None:
     stack = {
         **CLUSTER,
         **MANY_CONNECTIONS,
         "services": {"deploy": ["user"], "scaling": {"maxReplicas": 8}, "overrides": {"user": own}},
     }
-    assert parsed(stack).services.of(USER).scaling == expected
+    assert parsed(stack).services.resolve(USER).scaling == expected
 
 
 def test_a_front_ends_key_is_in_camel_case() -> None:
     frontends = parsed({"frontends": {"overrides": {"callcenterWebapp": {"memoryMib": 99}}}}).frontends
-    assert frontends.of(FRONTENDS[3]).memory_mib == 99
+    assert frontends.resolve(FRONTENDS[3]).memory_mib == 99
 
 
 def test_a_front_ends_name_is_not_a_key() -> None:
@@ -272,7 +278,7 @@ def test_an_internal_path_is_refused_as_a_public_path(path: str) -> None:
 @pytest.mark.parametrize("path", ["/health-records", "/a/metrics"])
 def test_a_path_that_only_begins_like_an_internal_one_is_accepted(path: str) -> None:
     services = parsed({"services": {"overrides": {"user": {"publicPaths": [path]}}}}).services
-    assert services.differing(USER).public_paths == (path,)
+    assert services.overrides_for(USER).public_paths == (path,)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +286,7 @@ def test_a_path_that_only_begins_like_an_internal_one_is_accepted(path: str) -> 
 )
 def test_a_public_path_is_a_path_below_the_service(path: str) -> None:
     services = parsed({"services": {"overrides": {"user": {"publicPaths": [path]}}}}).services
-    assert services.differing(USER).public_paths == (path,)
+    assert services.overrides_for(USER).public_paths == (path,)
 
 
 def test_an_additional_variable_is_accepted() -> None:

@@ -18,7 +18,12 @@ LIMITS = [
     Bad(
         "a port beyond the last",
         {"devTools": '{"redisCommander": {"port": 65536}}'},
-        entry("devTools.redisCommander.port", value="65536", must_be=PORT, default=default("8081", "RedisCommander")),
+        entry(
+            "devTools.redisCommander.port",
+            value="65536",
+            must_be=PORT,
+            default=default("8081", "RedisCommanderSettings"),
+        ),
     ),
     Bad(
         "too small a heap for Kafka UI",
@@ -27,7 +32,7 @@ LIMITS = [
             "devTools.kafkaUi.heapMib",
             value="127",
             must_be="a whole number from 128",
-            default=default("192", "KafkaUi"),
+            default=default("192", "KafkaUiSettings"),
         ),
     ),
 ]
@@ -40,7 +45,7 @@ CHOICES = [
             "backend.kind",
             value="'podman'",
             must_be="one of 'docker', 'kubernetes'",
-            default=default("docker", "Backend"),
+            default=default("docker", "BackendSettings"),
         ),
     ),
     Bad(
@@ -50,7 +55,7 @@ CHOICES = [
             "backend.host",
             value="'localhost:2375'",
             must_be="text such as 'unix:///var/run/docker.sock'",
-            default=default("none", "Backend"),
+            default=default("none", "BackendSettings"),
         ),
     ),
     Bad(
@@ -60,7 +65,7 @@ CHOICES = [
             "backend.host",
             value="'tcp://'",
             must_be="text such as 'unix:///var/run/docker.sock'",
-            default=default("none", "Backend"),
+            default=default("none", "BackendSettings"),
         ),
     ),
     *(
@@ -71,7 +76,7 @@ CHOICES = [
                 "backend.bindAddress",
                 value=repr(address) if address else "null",
                 must_be="an IPv4 address",
-                default=default("127.0.0.1", "Backend"),
+                default=default("127.0.0.1", "BackendSettings"),
             ),
         )
         for about, address in [
@@ -110,7 +115,7 @@ CHOICES = [
             value=NOT_SET,
             problem="is required, as bindAddress 0.0.0.0",
             fix="'pti-calendar:backend.publishedHost' HOST",
-            default=default("none", "Backend"),
+            default=default("none", "BackendSettings"),
         ),
     ),
     Bad(
@@ -120,14 +125,14 @@ CHOICES = [
             "backend.bindAddress",
             value="0",
             must_be="an IPv4 address",
-            default=default("127.0.0.1", "Backend"),
+            default=default("127.0.0.1", "BackendSettings"),
         ),
     ),
     *(
         Bad(
             f"a mirror {about}",
             {"images": json.dumps({"registry": registry})},
-            entry("images.registry", value=repr(registry), must_be=REGISTRY, default=default("none", "Images")),
+            entry("images.registry", value=repr(registry), must_be=REGISTRY, default=default("none", "ImagesSettings")),
         )
         for about, registry in [
             ("with a scheme", "https://registry.example.com"),
@@ -143,7 +148,7 @@ CHOICES = [
             "devTools.pgAdmin.email",
             value="'admin'",
             must_be=r"text such as 'admin@pti-calendar.fr'",
-            default=default("admin@pti-calendar.fr", "PgAdmin"),
+            default=default("admin@pti-calendar.fr", "PgAdminSettings"),
         ),
     ),
 ]

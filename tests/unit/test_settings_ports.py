@@ -14,12 +14,12 @@ from tests.unit.mistakes import NOT_SET, Bad, assert_refused, default, entry, pa
 def port_clash(about: str, configuration: Mapping[str, Any], key: str, given: str, port: int, taken_by: str) -> Bad:
     """Return the expected entry for two settings with the same host port."""
     own = {
-        "redis.port": default("6379", "Redis"),
-        "kafka.port": default("9092", "Kafka"),
-        "kafka.zookeeper.port": default("2181", "ZooKeeper"),
-        "devTools.pgAdmin.port": default("5050", "PgAdmin"),
-        "devTools.kafkaUi.port": default("8080", "KafkaUi"),
-        "devTools.redisCommander.port": default("8081", "RedisCommander"),
+        "redis.port": default("6379", "RedisSettings"),
+        "kafka.port": default("9092", "KafkaSettings"),
+        "kafka.zookeeper.port": default("2181", "ZooKeeperSettings"),
+        "devTools.pgAdmin.port": default("5050", "PgAdminSettings"),
+        "devTools.kafkaUi.port": default("8080", "KafkaUiSettings"),
+        "devTools.redisCommander.port": default("8081", "RedisCommanderSettings"),
     }[key]
     problem, fix = f"is {port}, which {taken_by} uses already", f"'pti-calendar:{key}' OTHER_PORT"
     return Bad(about, configuration, entry(key, value=given, problem=problem, fix=fix, default=own))

@@ -20,7 +20,7 @@ LIMITS = [
     Bad(
         "a port below the first",
         {"postgres": '{"port": 0}'},
-        entry("postgres.port", value="0", must_be=PORT, default=default("5432", "Postgres")),
+        entry("postgres.port", value="0", must_be=PORT, default=default("5432", "PostgresSettings")),
     ),
     Bad(
         "too few connections",
@@ -29,7 +29,7 @@ LIMITS = [
             "postgres.maxConnections",
             value="19",
             must_be="a whole number from 20 to 10000",
-            default=default("150", "Postgres"),
+            default=default("150", "PostgresSettings"),
         ),
     ),
     Bad(
@@ -39,14 +39,17 @@ LIMITS = [
             "postgres.maxConnections",
             value="10001",
             must_be="a whole number from 20 to 10000",
-            default=default("150", "Postgres"),
+            default=default("150", "PostgresSettings"),
         ),
     ),
     Bad(
         "too small a Redis",
         {"redis": '{"maxMemoryMib": 7}'},
         entry(
-            "redis.maxMemoryMib", value="7", must_be="a whole number from 8 to 262144", default=default("128", "Redis")
+            "redis.maxMemoryMib",
+            value="7",
+            must_be="a whole number from 8 to 262144",
+            default=default("128", "RedisSettings"),
         ),
     ),
     Bad(
@@ -57,7 +60,7 @@ LIMITS = [
             value=NOT_SET,
             problem="is smaller than 4 times maxMemoryMib (513)",
             fix="'pti-calendar:redis.storageGib' 3 (or more)",
-            default=default("2", "Redis"),
+            default=default("2", "RedisSettings"),
         ),
     ),
     Bad(
@@ -68,19 +71,22 @@ LIMITS = [
             value="'redis:6.2'",
             problem="is older than Redis 7",
             fix="'pti-calendar:redis.image' redis:8.10.1",
-            default=default("redis:8.10.1", "Redis"),
+            default=default("redis:8.10.1", "RedisSettings"),
         ),
     ),
     Bad(
         "too small a heap for Kafka",
         {"kafka": '{"heapMib": 191}'},
-        entry("kafka.heapMib", value="191", must_be="a whole number from 192", default=default("320", "Kafka")),
+        entry("kafka.heapMib", value="191", must_be="a whole number from 192", default=default("320", "KafkaSettings")),
     ),
     Bad(
         "too small a heap for ZooKeeper",
         {"kafka": '{"zookeeper": {"heapMib": 63}}'},
         entry(
-            "kafka.zookeeper.heapMib", value="63", must_be="a whole number from 64", default=default("96", "ZooKeeper")
+            "kafka.zookeeper.heapMib",
+            value="63",
+            must_be="a whole number from 64",
+            default=default("96", "ZooKeeperSettings"),
         ),
     ),
 ]
@@ -90,7 +96,7 @@ IMAGES = [
         Bad(
             about,
             {"redis": json.dumps({"image": image})},
-            entry("redis.image", value=repr(image), must_be=allowed, default=default("redis:8.10.1", "Redis")),
+            entry("redis.image", value=repr(image), must_be=allowed, default=default("redis:8.10.1", "RedisSettings")),
         )
         for about, image, allowed in [
             ("the tag latest", "redis:latest", MOVING_TAG),
@@ -114,7 +120,7 @@ IMAGES = [
                 value=repr(image),
                 problem=POSTGRES_MAJOR,
                 fix="'pti-calendar:postgres.image' postgres:18.6",
-                default=default("postgres:18.6", "Postgres"),
+                default=default("postgres:18.6", "PostgresSettings"),
             ),
         )
         for about, image in [
@@ -133,7 +139,7 @@ IMAGES = [
             value="'apache/kafka:4.3.1'",
             problem="is Kafka 4, which has no ZooKeeper mode",
             fix="apache/kafka:3.9.1; or set kafka.mode to 'kraft'",
-            default=default("none", "Kafka"),
+            default=default("none", "KafkaSettings"),
         ),
     ),
 ]
@@ -146,7 +152,7 @@ CHOICES = [
             "postgres.memoryMib",
             value="511",
             must_be="a whole number from 512 to 1048576",
-            default=default("1024", "Postgres"),
+            default=default("1024", "PostgresSettings"),
         ),
     ),
     Bad(
@@ -157,13 +163,15 @@ CHOICES = [
             value=f"'postgres@sha256:18{'a' * 62}'",
             problem=POSTGRES_MAJOR,
             fix="'pti-calendar:postgres.image' postgres:18.6",
-            default=default("postgres:18.6", "Postgres"),
+            default=default("postgres:18.6", "PostgresSettings"),
         ),
     ),
     Bad(
         "an image with a line break",
         {"redis": '{"image": "redis:8\\n"}'},
-        entry("redis.image", value=r"'redis:8\n'", must_be=NO_REFERENCE, default=default("redis:8.10.1", "Redis")),
+        entry(
+            "redis.image", value=r"'redis:8\n'", must_be=NO_REFERENCE, default=default("redis:8.10.1", "RedisSettings")
+        ),
     ),
     Bad(
         "a key of a section in snake case",
@@ -178,7 +186,7 @@ CHOICES = [
             value="'mirror.example.com/apache/kafka:4.3.1'",
             problem="is Kafka 4, which has no ZooKeeper mode",
             fix="apache/kafka:3.9.1; or set kafka.mode to 'kraft'",
-            default=default("none", "Kafka"),
+            default=default("none", "KafkaSettings"),
         ),
     ),
     Bad(
@@ -188,7 +196,7 @@ CHOICES = [
             "kafka.mode",
             value="'raft'",
             must_be="one of 'zookeeper', 'kraft', 'external'",
-            default=default("zookeeper", "Kafka"),
+            default=default("zookeeper", "KafkaSettings"),
         ),
     ),
     Bad(

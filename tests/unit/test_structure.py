@@ -146,7 +146,7 @@ def test_modules_that_import_each_other_would_be_found() -> None:
 
 def test_the_settings_model_has_fields_and_no_rules() -> None:
     models = [one for one in PRODUCT["settings.models"].body if isinstance(one, ast.ClassDef)]
-    assert [model.name for model in models] == ["Hosting", "Settings"]
+    assert [model.name for model in models] == ["HostingSettings", "Settings"]
     assert [one.name for model in models for one in model.body if isinstance(one, ast.FunctionDef)] == []
 
 

@@ -20,7 +20,7 @@ from operations import runtimes
 from operations.project import OperationError
 from operations.render import render
 from recording.recorder import Recording, record
-from settings.backend import Backend, Images, Kubernetes
+from settings.backend import BackendSettings, ImagesSettings, KubernetesSettings
 from settings.ports import published_ports
 from tests.unit import memory_backend
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy, deploy_platform
@@ -128,8 +128,8 @@ PARTS = {
 
 def both() -> tuple[DockerBackend, KubernetesBackend]:
     """The product's two backends."""
-    docker = DockerBackend(Backend(), Images(), stack="dev", protect=False)
-    return docker, KubernetesBackend(Kubernetes(**CLUSTER), Images(), stack="dev", protect=False)
+    docker = DockerBackend(BackendSettings(), ImagesSettings(), stack="dev", protect=False)
+    return docker, KubernetesBackend(KubernetesSettings(**CLUSTER), ImagesSettings(), stack="dev", protect=False)
 
 
 @pytest.mark.parametrize("part", PARTS)

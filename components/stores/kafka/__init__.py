@@ -14,9 +14,9 @@ from components.stores.kafka.broker import broker
 from components.stores.kafka.properties import ENDPOINT, EXTERNAL_PORT
 from components.stores.kafka.zookeeper import zookeeper
 from components.stores.store import Store, StoreArgs
-from settings.monitoring import Exporters
-from settings.stores import KAFKA, ExternalKafka
-from settings.tools import DevTools, KafkaUi
+from settings.monitoring import ExportersSettings
+from settings.stores.kafka import KAFKA, ExternalKafkaSettings
+from settings.tools import DevToolsSettings, KafkaUiSettings
 from workloads import RECOVERY_S, Endpoint, External, HttpGet, Port, Probe, Scratch, Service, Workload
 
 # kafka_exporter exits if no broker responds at its start (danielqsj/kafka_exporter#303). The container stays and
@@ -34,7 +34,7 @@ done
 
 
 @dataclass(frozen=True, kw_only=True)
-class KafkaStore(Store[contract.Kafka]):
+class KafkaStore(Store[contract.KafkaOutput]):
     """Kafka, run by the stack or managed elsewhere."""
 
     @property
@@ -42,7 +42,7 @@ class KafkaStore(Store[contract.Kafka]):
         """Return the password of the user that clients log in as; None if there is no user."""
         return None if self.internal.username is None else self.args.credentials[KAFKA]
 
-    def exporter(self, images: Exporters) -> Workload:
+    def exporter(self, images: ExportersSettings) -> Workload:
         """Return the exporter of Kafka: brokers, partitions and consumer lag."""
         arguments = [f"--kafka.server={server}" for server in self.internal.bootstrap_servers.split(",")]
         secrets = {}
@@ -72,7 +72,7 @@ class KafkaStore(Store[contract.Kafka]):
             startup_s=RECOVERY_S,
         )
 
-    def web_tool(self, tools: DevTools) -> Workload:
+    def web_tool(self, tools: DevToolsSettings) -> Workload:
         """Return Kafka UI."""
         return _kafka_ui(tools.kafka_ui, self)
 
@@ -97,13 +97,13 @@ def deploy(args: StoreArgs, options: DeployOptions) -> KafkaStore:
     )
 
 
-def _plaintext(servers: str) -> contract.Kafka:
-    return contract.Kafka(bootstrap_servers=servers, security_protocol="PLAINTEXT", username=None)
+def _plaintext(servers: str) -> contract.KafkaOutput:
+    return contract.KafkaOutput(bootstrap_servers=servers, security_protocol="PLAINTEXT", username=None)
 
 
-def _external(args: StoreArgs, external: ExternalKafka) -> KafkaStore:
+def _external(args: StoreArgs, external: ExternalKafkaSettings) -> KafkaStore:
     servers = [address.rpartition(":") for address in external.bootstrap_servers]
-    output = contract.Kafka(
+    output = contract.KafkaOutput(
         bootstrap_servers=",".join(external.bootstrap_servers),
         security_protocol=external.security_protocol,
         username=external.username,
@@ -117,7 +117,7 @@ def _external(args: StoreArgs, external: ExternalKafka) -> KafkaStore:
     )
 
 
-def _kafka_ui(settings: KafkaUi, kafka: KafkaStore) -> Service:
+def _kafka_ui(settings: KafkaUiSettings, kafka: KafkaStore) -> Service:
     return Service(
         name="kafka-ui",
         image=settings.image,

@@ -15,7 +15,7 @@ from components.stores.kafka.properties import (
     ZOOKEEPER,
     properties,
 )
-from settings.stores import Kafka
+from settings.stores.kafka import KafkaSettings
 from workloads import (
     RECOVERY_S,
     Exec,
@@ -41,7 +41,7 @@ BROKER_COUNT_REMEDY = "docs/stores.md#another-number-of-brokers describes how to
 STACK_NAME_REMEDY = "Restore the stack's former name: pulumi stack rename."
 
 
-def broker(settings: Kafka, *, published: str, cluster: str) -> StatefulService:
+def broker(settings: KafkaSettings, *, published: str, cluster: str) -> StatefulService:
     """Return the workload: one replica per broker, each with a volume."""
     uses_zookeeper, several = settings.mode == "zookeeper", settings.brokers > 1
     memory, cluster_id = broker_memory(settings.heap_mib), _cluster_id(cluster)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.stores.kafka.retention import MIB, retention
-from settings.stores import Kafka
+from settings.stores.kafka import KafkaSettings
 from workloads import RECOVERY_S, Endpoint
 
 ENDPOINT = Endpoint("kafka", 19092)
@@ -28,7 +28,7 @@ NODE_ID_PLACEHOLDER = "@node@"
 """Placeholder that `start.sh` replaces with the broker's number: from 0 in its name, from 1 in its id."""
 
 
-def properties(settings: Kafka, published: str) -> dict[str, str]:
+def properties(settings: KafkaSettings, published: str) -> dict[str, str]:
     """Return the properties of every broker.
 
     Clients are redirected to the address that the broker advertises. Therefore workloads and users need separate
@@ -80,7 +80,7 @@ def properties(settings: Kafka, published: str) -> dict[str, str]:
     }
 
 
-def _replication(settings: Kafka) -> dict[str, str]:
+def _replication(settings: KafkaSettings) -> dict[str, str]:
     replicas, in_sync = settings.replicas, min(2, settings.brokers)
     return {
         "default.replication.factor": str(replicas),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from settings.stores import EVENTS_SHARE, Kafka
+from settings.stores.kafka import EVENTS_SHARE, KafkaSettings
 
 MIB = 1024 * 1024
 
@@ -54,7 +54,7 @@ class Retention:
         }
 
 
-def retention(settings: Kafka) -> Retention:
+def retention(settings: KafkaSettings) -> Retention:
     """Return the sizes: 60 % of the volume for `topics` x `partitions` partitions of events, 10 % for internal topics,
     2 % for metadata.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from components.assets import asset, assets
 from components.stores.kafka.memory import ZOOKEEPER_SCRATCH_MIB, zookeeper_memory
 from components.stores.kafka.properties import ZOOKEEPER
-from settings.stores import ZooKeeper
+from settings.stores.kafka import ZooKeeperSettings
 from workloads import RECOVERY_S, Exec, FileSet, Liveness, Port, Probe, Scratch, StatefulService, TcpConnect, Volume
 
 UID = 1000
 
 
-def zookeeper(settings: ZooKeeper) -> StatefulService:
+def zookeeper(settings: ZooKeeperSettings) -> StatefulService:
     """Return the server, with a volume for its snapshots and one for its transaction log."""
     memory = zookeeper_memory(settings.heap_mib)
     scripts = {name: asset(f"volume/{name}") for name in ("below.sh", "marker.sh")}

@@ -18,16 +18,16 @@ from components.stores.postgres.server import ENDPOINT, cluster, server
 from components.stores.store import ServerMetrics, Store, StoreArgs
 from settings.catalog import SERVICES
 from settings.credentials import POSTGRES_MONITOR, app_role, migrator_role
-from settings.monitoring import Exporters
-from settings.stores import POSTGRES_ADMIN, POSTGRES_BACKUP
-from settings.tools import DevTools
+from settings.monitoring import ExportersSettings
+from settings.stores.postgres import POSTGRES_ADMIN, POSTGRES_BACKUP
+from settings.tools import DevToolsSettings
 from workloads import METRICS_PORT, Endpoint, External, Workload
 
 ADMIN_ROLE = "postgres"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostgresStore(Store[contract.Postgres]):
+class PostgresStore(Store[contract.PostgresOutput]):
     """PostgreSQL with a database per service. Clients wait for the task that creates the databases."""
 
     @property
@@ -43,7 +43,7 @@ class PostgresStore(Store[contract.Postgres]):
             passwords[service.role("migrator")] = credentials[migrator_role(service)]
         return passwords
 
-    def exporter(self, images: Exporters) -> Workload:
+    def exporter(self, images: ExportersSettings) -> Workload:
         """Return the exporter of PostgreSQL. Its role can read statistics, but no rows."""
         server = self.internal
         return exporter(
@@ -63,7 +63,7 @@ class PostgresStore(Store[contract.Postgres]):
             depends_on=self.depends_on,
         )
 
-    def web_tool(self, tools: DevTools) -> Workload:
+    def web_tool(self, tools: DevToolsSettings) -> Workload:
         """Return pgAdmin."""
         return pg_admin(tools.pg_admin, self.connects_to, self.internal, self.args.credentials)
 
@@ -89,14 +89,14 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
     else:
         endpoint = External(external.host or "", external.port, external.cidrs)
         admin, ssl_mode, depends_on = external.admin, external.ssl_mode, ()
-    internal = contract.Postgres(
+    internal = contract.PostgresOutput(
         host=endpoint.host,
         port=endpoint.port,
         ssl_mode=ssl_mode,
         admin_role=admin,
         backup_role=BACKUP_ROLE,
         databases={
-            service.name: contract.Database(
+            service.name: contract.DatabaseOutput(
                 name=service.database,
                 app_role=service.role("app"),
                 migrator_role=service.role("migrator"),

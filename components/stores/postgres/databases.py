@@ -9,7 +9,7 @@ from components.stores.store import StoreArgs
 from settings import postgres_connections
 from settings.catalog import SERVICES
 from settings.credentials import POSTGRES_MONITOR, app_role, migrator_role
-from settings.stores import POSTGRES_ADMIN, POSTGRES_BACKUP
+from settings.stores.postgres import POSTGRES_ADMIN, POSTGRES_BACKUP
 from workloads import Endpoint, External, FileSet, Scratch, Task
 
 TASK_NAME = "databases"
@@ -20,7 +20,7 @@ Connections = tuple[Endpoint | External, ...]
 
 
 def databases(
-    args: StoreArgs, connects_to: Connections, login: contract.Postgres, *, depends_on: tuple[str, ...]
+    args: StoreArgs, connects_to: Connections, login: contract.PostgresOutput, *, depends_on: tuple[str, ...]
 ) -> Task:
     """Return the task, which creates missing objects, corrects different ones, and drops nothing.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from settings.postgres_connections import OPERATORS, RESERVED
 from settings.postgres_memory import AUTOVACUUM_WORKERS, PARALLEL_WORKERS
-from settings.stores import Postgres
+from settings.stores.postgres import PostgresSettings
 
 
-def parameters(settings: Postgres) -> dict[str, str]:
+def parameters(settings: PostgresSettings) -> dict[str, str]:
     """Return the parameters by name. docs/stores.md has the rules; chapter 19 of PostgreSQL's documentation describes
     each parameter."""
     return {**_memory(settings), **_connections(settings), **_disk(settings)}
 
 
-def _memory(settings: Postgres) -> dict[str, str]:
+def _memory(settings: PostgresSettings) -> dict[str, str]:
     memory = settings.memory
     return {
         "shared_buffers": f"{memory.shared_buffers_mib}MB",
@@ -33,7 +33,7 @@ def _memory(settings: Postgres) -> dict[str, str]:
     }
 
 
-def _connections(settings: Postgres) -> dict[str, str]:
+def _connections(settings: PostgresSettings) -> dict[str, str]:
     """Return the parameters that end the session of a lost client after 40 s."""
     return {
         "max_connections": str(settings.max_connections),
@@ -47,7 +47,7 @@ def _connections(settings: Postgres) -> dict[str, str]:
     }
 
 
-def _disk(settings: Postgres) -> dict[str, str]:
+def _disk(settings: PostgresSettings) -> dict[str, str]:
     """Return the limits of WAL and temporary files, and of the WAL that a crash leaves to replay."""
     tenth_mib = settings.storage_gib * 1024 // 10
     return {

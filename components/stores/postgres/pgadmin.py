@@ -7,15 +7,18 @@ import json
 import contract.outputs as contract
 from components.credentials import Credentials
 from settings.credentials import PGADMIN
-from settings.stores import POSTGRES_ADMIN
-from settings.tools import PgAdmin
+from settings.stores.postgres import POSTGRES_ADMIN
+from settings.tools import PgAdminSettings
 from workloads import Endpoint, External, FileSet, HttpGet, Port, Probe, Scratch, Service
 
 SECRETS_DIRECTORY = "/run/secrets/pgadmin"
 
 
 def pg_admin(
-    settings: PgAdmin, connects_to: tuple[Endpoint | External, ...], server: contract.Postgres, credentials: Credentials
+    settings: PgAdminSettings,
+    connects_to: tuple[Endpoint | External, ...],
+    server: contract.PostgresOutput,
+    credentials: Credentials,
 ) -> Service:
     """Return pgAdmin, with the server already listed."""
     servers = {
@@ -75,7 +78,7 @@ def pg_admin(
     )
 
 
-def _pgpass(server: contract.Postgres, password: str) -> str:
+def _pgpass(server: contract.PostgresOutput, password: str) -> str:
     """Return a line of a libpq password file (https://www.postgresql.org/docs/current/libpq-pgpass.html)."""
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     return f"{server.host}:{server.port}:*:{server.admin_role}:{escaped}\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from components.assets import asset
 from components.credentials import Credentials
 from components.stores.postgres.parameters import parameters
-from settings.stores import POSTGRES_ADMIN, Postgres
+from settings.stores.postgres import POSTGRES_ADMIN, PostgresSettings
 from workloads import (
     RECOVERY_S,
     Endpoint,
@@ -39,7 +39,7 @@ MODE_CHANGE_REMEDY = (
 )
 
 
-def server(settings: Postgres, credentials: Credentials) -> StatefulService:
+def server(settings: PostgresSettings, credentials: Credentials) -> StatefulService:
     """Return the only PostgreSQL server.
 
     The data directory is named after the major version, so that an image of another version never opens it; the volume
@@ -97,7 +97,7 @@ def server(settings: Postgres, credentials: Credentials) -> StatefulService:
     )
 
 
-def cluster(settings: Postgres, credentials: Credentials) -> PostgresCluster:
+def cluster(settings: PostgresSettings, credentials: Credentials) -> PostgresCluster:
     return PostgresCluster(
         name=ENDPOINT.workload,
         image=settings.cloudnativepg.image,
@@ -113,7 +113,7 @@ def cluster(settings: Postgres, credentials: Credentials) -> PostgresCluster:
     )
 
 
-def _fixed_mode(settings: Postgres) -> Fixed:
+def _fixed_mode(settings: PostgresSettings) -> Fixed:
     # Records of existing data have the former name of the mode; another name would be refused as a change of mode.
     mode = "statefulset" if settings.mode == "single" else settings.mode
     return Fixed("postgres.mode", mode, MODE_CHANGE_REMEDY)

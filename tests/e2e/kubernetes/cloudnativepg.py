@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from settings.stores import CloudNativePg
+from settings.stores.postgres import CloudNativePgSettings
 from testbed.cluster import Cluster
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.manifests import as_text
@@ -19,8 +19,8 @@ from tests.engine.waiting import until
 
 VERSION = "1.30.0"
 OPERATOR_IMAGE = f"ghcr.io/cloudnative-pg/cloudnative-pg:{VERSION}"
-IMAGES = {OPERATOR_IMAGE: "cloudnative-pg", CloudNativePg().image: "cloudnative-pg-postgresql"}
-NAMESPACE = CloudNativePg().operator_namespace
+IMAGES = {OPERATOR_IMAGE: "cloudnative-pg", CloudNativePgSettings().image: "cloudnative-pg-postgresql"}
+NAMESPACE = CloudNativePgSettings().operator_namespace
 DEPLOYMENT = "cnpg-controller-manager"
 INVALID_CLUSTER: dict[str, Any] = {
     "apiVersion": "postgresql.cnpg.io/v1",

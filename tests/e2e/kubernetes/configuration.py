@@ -9,7 +9,7 @@ import yaml
 
 from operations.project import ROOT
 from settings import NAMESPACE
-from settings.monitoring import Alertmanager, Exporters, Grafana, Prometheus
+from settings.monitoring import AlertmanagerSettings, ExportersSettings, GrafanaSettings, PrometheusSettings
 from testbed.cluster import Cluster
 
 SERVICE_IMAGE = "pti-calendar/reference-service:1.0.0"
@@ -23,10 +23,10 @@ IMAGES = (
     "apache/kafka:4.3.1",
     "kong:3.9.3",
     "nginxinc/nginx-unprivileged:1.30.4",
-    Prometheus().image,
-    Alertmanager().image,
-    Grafana().image,
-    *(image for name, image in Exporters() if name != "node"),
+    PrometheusSettings().image,
+    AlertmanagerSettings().image,
+    GrafanaSettings().image,
+    *(image for name, image in ExportersSettings() if name != "node"),
 )
 MIGRATE = ["python", "-m", "reference_service.migrate"]
 THIRD_PARTY = {

@@ -18,7 +18,7 @@ import pytest
 
 from operations.cluster import CLUSTER_LABEL
 from settings.catalog import SERVICES
-from settings.stores import CloudNativePg
+from settings.stores.postgres import CloudNativePgSettings
 from testbed import cluster
 from testbed.cluster import access
 from tests.e2e.kubernetes import cloudnativepg, configuration, policy_agent
@@ -302,7 +302,7 @@ def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
 def test_a_failed_image_pull_is_reported_and_can_be_reverted(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("The image of CloudNativePG's servers can't be pulled", on="Kubernetes", notice="nothing")
     platform = stack.platform()
-    right = CloudNativePg().image
+    right = CloudNativePgSettings().image
     stack.change({"postgres": {"cloudnativepg": {"image": f"{right}-missing"}}})
     began = time.monotonic()
     error = stack.up().failed().output

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import pytest
 
 from settings.catalog import FRONTENDS, SERVICES
-from settings.monitoring import Thresholds
+from settings.monitoring import ThresholdsSettings
 from testbed.cluster import access, volumes
 from tests.e2e.full_stack import timed
 from tests.e2e.kubernetes import configuration
@@ -84,7 +84,7 @@ EMPTY_PANELS = {
 FAST_DISK_ALERTS = frozenset({"DiskFillsWithinADay"})
 """Alerts for a volume that fills as fast as in a test."""
 
-DISK_LIMIT = Thresholds().disk_percent / 100
+DISK_LIMIT = ThresholdsSettings().disk_percent / 100
 """Usage above which a volume counts as filling."""
 
 MIB = 1024 * 1024

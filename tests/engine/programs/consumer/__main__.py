@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from contract import StackOutputs
-from contract.outputs import Kafka, Postgres
+from contract.outputs import KafkaOutput, PostgresOutput
 
 stack = pulumi.StackReference(pulumi.Config().require("producer"))
 
@@ -15,7 +15,7 @@ pulumi.export("password", outputs.apply(lambda found: found.credentials.postgres
 pulumi.export("redis_port", outputs.apply(lambda found: found.redis.port))
 
 # One public record.
-postgres = stack.get_output("postgres").apply(Postgres.parse)
+postgres = stack.get_output("postgres").apply(PostgresOutput.parse)
 pulumi.export("postgres_port", postgres.apply(lambda found: found.port))
 pulumi.export("user_database", postgres.apply(lambda found: found.databases["user"].name))
-pulumi.export("kafka", stack.get_output("kafka").apply(Kafka.parse).apply(lambda found: found.bootstrap_servers))
+pulumi.export("kafka", stack.get_output("kafka").apply(KafkaOutput.parse).apply(lambda found: found.bootstrap_servers))

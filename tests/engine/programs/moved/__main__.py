@@ -10,14 +10,14 @@ import pulumi
 from backends.addresses import Addresses
 from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
-from settings.backend import Backend, Images
-from settings.stores import Redis
+from settings.backend import BackendSettings, ImagesSettings
+from settings.stores.redis import RedisSettings
 from workloads import Exec, FileSet, Probe, StatefulService, Volume
 
 CONFIG = pulumi.Config()
 STORE = StatefulService(
     name="store",
-    image=Redis().image,
+    image=RedisSettings().image,
     user=999,
     memory_mib=32,
     command=("sleep", "infinity"),
@@ -31,7 +31,7 @@ STORE = StatefulService(
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {}):
-    backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
+    backend = DockerBackend(BackendSettings(), ImagesSettings(), stack=pulumi.get_stack(), protect=False)
     outer = pulumi.ComponentResource("pti-calendar:tests:Outer", "outer") if CONFIG.get_bool("deeper") else None
     group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
     options = DeployOptions(parent=group)

@@ -10,8 +10,8 @@ import pulumi
 
 from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
-from settings.backend import Backend, Images
-from settings.stores import Redis
+from settings.backend import BackendSettings, ImagesSettings
+from settings.stores.redis import RedisSettings
 from workloads import (
     RECOVERY_S,
     Endpoint,
@@ -29,7 +29,7 @@ from workloads import (
     Workload,
 )
 
-IMAGE = Redis().image
+IMAGE = RedisSettings().image
 USER = 999
 STATE = "/run/patient"
 # Write everything to standard error, because the engine keeps no order between the two streams.
@@ -203,7 +203,7 @@ SCENARIOS: dict[str, list[Workload]] = {
 # As in the project's own entry point.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
-backend = DockerBackend(Backend(), Images(), stack=pulumi.get_stack(), protect=False)
+backend = DockerBackend(BackendSettings(), ImagesSettings(), stack=pulumi.get_stack(), protect=False)
 parent = pulumi.ComponentResource("pti-calendar:tests:Workloads", "workloads")
 for workload in SCENARIOS[CONFIG.require("scenario")]:
     backend.deploy(workload, DeployOptions(parent=parent))

@@ -11,7 +11,7 @@ import pulumi
 from backends.addresses import Addresses
 from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
-from settings.backend import Images, Kubernetes
+from settings.backend import ImagesSettings, KubernetesSettings
 from tests.e2e.kubernetes.unawaited import wait_for_nothing
 from workloads import Service, StatefulService, Volume
 
@@ -34,12 +34,12 @@ with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CON
     for transformation in (wait_for_nothing, with_policy):
         pulumi.runtime.register_stack_transformation(transformation)
     backend = KubernetesBackend(
-        Kubernetes(
+        KubernetesSettings(
             kubeconfig=CONFIG.require("kubeconfig"),
             context=CONFIG.require("context"),
             namespace=CONFIG.require("namespace"),
         ),
-        Images(),
+        ImagesSettings(),
         stack=pulumi.get_stack(),
         protect=False,
     )

@@ -1,0 +1,63 @@
+"""What the settings of all stores have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import ClassVar
+
+from settings.base import (
+    REMOVE,
+    Conflict,
+    Section,
+    unused_keys,
+)
+from settings.credential import Credential
+
+CPU_REQUEST = "CPU request in cores."
+STORAGE = "Size of its volume in GiB. It can grow, but not shrink. On Docker, volumes share the engine's disk."
+EXTERNAL_CIDRS = "Address ranges of the server, which network policies allow. Default: any public address."
+REQUIRED = "is required with the mode 'external'"
+
+
+class StoreSettings(Section):
+    """A store: how it runs, or its external address."""
+
+    credentials: ClassVar[tuple[Credential, ...]]
+    """Its credentials."""
+
+    login: ClassVar[Credential]
+    """The login that an external server requires."""
+
+    @property
+    def is_external(self) -> bool:
+        """Return whether its server is managed elsewhere."""
+        mode: str = getattr(self, "mode")  # noqa: B009 - every store declares its own modes
+        return mode == "external"
+
+    @property
+    def unused_credentials(self) -> tuple[Credential, ...]:
+        """Return those of its credentials that this configuration doesn't use."""
+        return ()
+
+    def host_ports(self) -> Iterator[tuple[str, Section, int]]:
+        """Yield each host port of its own servers: its section's path below this one, the section, the port."""
+        port: int = getattr(self, "port")  # noqa: B009 - every store declares its own default
+        yield "", self, port
+
+
+def unused_server_settings(store: StoreSettings, *, but: Collection[str]) -> dict[str, Conflict]:
+    """Return a conflict for each setting of the server that is set although the server is managed elsewhere."""
+    if not store.is_external:
+        return {}
+    names = [name for name in type(store).model_fields if name not in but]
+    return unused_keys(store, names, reason="in the mode 'external': the server is managed elsewhere")
+
+
+def unused_mode_sections(section: Section, modes: Mapping[str, str]) -> dict[str, Conflict]:
+    """Return a conflict for each section that the mode doesn't use."""
+    mode = getattr(section, "mode")  # noqa: B009 - every caller has one
+    return {
+        key: Conflict(f"has no effect in the mode '{mode}'", f"{REMOVE}; or set mode to '{wanted}'")
+        for key, wanted in modes.items()
+        if mode != wanted and key in section.model_fields_set
+    }
