@@ -1,9 +1,10 @@
-"""A preview without changes, next to one of an empty program with the same two providers.
+"""A preview without changes, next to a bare program with the same resources and an empty program.
 
     python -m benchmarks.preview [--repetitions 5]
 
-The stack is the dev stack with generated credentials, so that both providers are used. The baseline is the start-up
-time of the Pulumi command, Python, the SDKs and the plugins."""
+The stack is the dev stack with generated credentials, so that both providers are used. The bare program registers the
+same provider resources and nothing else (`bare_stack.py`): what this project adds is the difference. The empty program
+only has the two providers: the start-up time of the Pulumi command, Python, the SDKs and the plugins."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from benchmarks.report import machine, show, show_ratio, timed
+from benchmarks.bare_stack import bare_stack
+from benchmarks.report import cpu_s, machine, show, show_ratio, timed
 from operations.project import VENV
 from tests.engine.configurations import zookeeper_with_tools
 from tests.engine.machine import lacking
@@ -54,16 +56,22 @@ def main() -> int:
         empty = PulumiStack(Path(folder, "floor"), program)
         ours = PulumiStack(Path(folder, "ours"), configuration=zookeeper_with_tools() | {"credentials": "generated"})
         ending.callback(ours.remove)
-        figures: dict[PulumiStack, list[float]] = {ours: [], empty: []}
-        for stack in figures:
+        for stack in (ours, empty):
             stack.up().succeeded()
+        stacks = {"ours": ours, "bare": bare_stack(Path(folder, "bare"), ours), "empty": empty}
+        seconds: dict[str, list[float]] = {name: [] for name in stacks}
+        cpu: dict[str, list[float]] = {name: [] for name in stacks}
         for _ in range(repetitions):
-            for stack, seconds in figures.items():
-                seconds.append(timed(partial(_quiet_preview, stack)))
+            for name, stack in stacks.items():
+                used = cpu_s()
+                seconds[name].append(timed(partial(_quiet_preview, stack)))
+                cpu[name].append(cpu_s() - used)
     print(machine())
-    show("pulumi preview, no changes", figures[ours])
-    show("the same of an empty program", figures[empty])
-    show_ratio(figures[ours], figures[empty])
+    for title, figures in {"pulumi preview, no changes": seconds, "the same, CPU": cpu}.items():
+        show(title, figures["ours"])
+        for baseline, named in {"bare": "a bare program, same resources", "empty": "an empty program"}.items():
+            show(f"of {named}", figures[baseline])
+            show_ratio(figures["ours"], figures[baseline])
     return 0
 
 
