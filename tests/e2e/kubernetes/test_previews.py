@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -59,16 +58,14 @@ def test_a_preview_continues_if_the_cluster_does_not_respond(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("silence", SILENT)
-def test_an_update_fails_soon_and_changes_nothing(tmp_path: Path, silence: str) -> None:
+def test_an_update_fails_before_the_provider_starts_and_changes_nothing(tmp_path: Path, silence: str) -> None:
     serve: Serve = SILENT[silence]
     with serve() as port:
         stack = silent_stack(tmp_path, port)
-        began = time.monotonic()
         outcome = stack.up().failed()
-        took_s = time.monotonic() - began
     assert f"no response within {WAIT_S} s" in outcome.output
     assert "Nothing has been changed." in outcome.output
     assert "Traceback" not in outcome.output
     assert outcome.changes == []
-    # Pulumi and Python start within seconds even on a busy machine; the provider alone would wait for minutes.
-    assert took_s < 60
+    # The provider, which waits for minutes, isn't started.
+    assert "pulumi:providers:kubernetes" not in outcome.output
