@@ -11,7 +11,6 @@ import yaml
 
 from operations.project import ROOT
 from settings import NAMESPACE
-from settings.renamed import with_present_keys
 from tests import baseline
 from tests.e2e.bookings import Bookings
 from tests.e2e.load import Load
@@ -29,7 +28,8 @@ BEFORE, AFTER = 40, 40
 def run_release(stack: PulumiStack, folder: Path) -> None:
     """Switch to the last release's program, cloned into that folder, and to the keys of its configuration."""
     stack.runs(baseline.clone(folder))
-    _rename(stack.config_file, with_former_keys)
+    _present(stack).write_text(stack.config_file.read_text())
+    _change(stack.config_file, with_former_keys)
 
 
 def upgrade(stack: PulumiStack, bookings: Bookings, tried: Tried) -> tuple[Outcome, Load]:
@@ -37,7 +37,8 @@ def upgrade(stack: PulumiStack, bookings: Bookings, tried: Tried) -> tuple[Outco
     with Load(bookings.next, per_second=PER_SECOND, max_duration_s=MAX_DURATION_S) as load:
         until("bookings are made", lambda: len(bookings.acknowledged) >= BEFORE)
         stack.runs(ROOT)
-        _rename(stack.config_file, lambda configuration: with_present_keys(configuration)[0])
+        present = _own_keys(yaml.safe_load(_present(stack).read_text())["config"])
+        _change(stack.config_file, lambda former: present)
         preview = stack.preview().succeeded()
         with tried.until_well():
             update = stack.up().succeeded()
@@ -59,10 +60,20 @@ def kept_types(update: Outcome) -> set[str]:
     return update.replaced_types & {"RandomPassword", "PrivateKey", "Namespace", "PersistentVolumeClaim", "Cluster"}
 
 
-def _rename(file: Path, renamed: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+def _present(stack: PulumiStack) -> Path:
+    """Return where the configuration under its present keys is kept while the release runs."""
+    return stack.config_file.with_suffix(".present")
+
+
+def _own_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    prefix = f"{NAMESPACE}:"
+    return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+
+
+def _change(file: Path, changed: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+    """Change the project's keys. Those of Pulumi and the encryption salt stay."""
     document = yaml.safe_load(file.read_text())
-    config, prefix = document["config"], f"{NAMESPACE}:"
-    own = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
-    others = {key: value for key, value in config.items() if not key.startswith(prefix)}
-    document["config"] = others | {f"{prefix}{key}": value for key, value in renamed(own).items()}
+    own = _own_keys(document["config"])
+    others = {key: value for key, value in document["config"].items() if key.removeprefix(f"{NAMESPACE}:") not in own}
+    document["config"] = others | {f"{NAMESPACE}:{key}": value for key, value in changed(own).items()}
     file.write_text(yaml.safe_dump(document))
