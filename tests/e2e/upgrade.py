@@ -28,8 +28,19 @@ BEFORE, AFTER = 40, 40
 def run_release(stack: PulumiStack, folder: Path) -> None:
     """Switch to the last release's program, cloned into that folder, and to the keys of its configuration."""
     stack.runs(baseline.clone(folder))
+    use_former_keys(stack)
+
+
+def use_former_keys(stack: PulumiStack) -> None:
+    """Change the stack's configuration to the keys of the last release, and keep it for `use_present_keys`."""
     _present(stack).write_text(stack.config_file.read_text())
     _change(stack.config_file, with_former_keys)
+
+
+def use_present_keys(stack: PulumiStack) -> None:
+    """Change the stack's configuration back to the present keys."""
+    present = _own_keys(yaml.safe_load(_present(stack).read_text())["config"])
+    _change(stack.config_file, lambda former: present)
 
 
 def upgrade(stack: PulumiStack, bookings: Bookings, tried: Tried) -> tuple[Outcome, Load]:
@@ -37,8 +48,7 @@ def upgrade(stack: PulumiStack, bookings: Bookings, tried: Tried) -> tuple[Outco
     with Load(bookings.next, per_second=PER_SECOND, max_duration_s=MAX_DURATION_S) as load:
         until("bookings are made", lambda: len(bookings.acknowledged) >= BEFORE)
         stack.runs(ROOT)
-        present = _own_keys(yaml.safe_load(_present(stack).read_text())["config"])
-        _change(stack.config_file, lambda former: present)
+        use_present_keys(stack)
         preview = stack.preview().succeeded()
         with tried.until_well():
             update = stack.up().succeeded()

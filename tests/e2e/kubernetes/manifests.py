@@ -61,15 +61,28 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 
 @functools.cache
-def objects_of(variant: str) -> list[Mapping[str, Any]]:
-    """Return every object of a variant of prod, with placeholders as its secrets."""
+def objects_of(variant: str, version: str) -> list[Mapping[str, Any]]:
+    """Return every object of a variant of prod for clusters from a version on, with placeholders as its secrets.
+
+    A version that is newer than the file's `kubernetes.minVersion` changes nothing.
+    """
     file = yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())["config"]
     known = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in file.items() if not key.startswith("pulumi:")}
     wanted = merged(known, VARIANTS[variant])
+    wanted["kubernetes"]["minVersion"] = min(wanted["kubernetes"]["minVersion"], minor_version(version), key=_numbers)
     _, supplied = read_configuration("prod")
     settings = Settings.model_validate(wanted)
     placeholders = Placeholders.of(settings, supplied)
     return [one.manifest for one in manifests(recorded_resources(settings, placeholders, "prod"), placeholders)]
+
+
+def minor_version(version: str) -> str:
+    """Return the minor version of a full one: 1.28 of 1.28.15."""
+    return version.rpartition(".")[0]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def as_text(objects: list[Mapping[str, Any]]) -> str:

@@ -36,14 +36,14 @@ def server(request: pytest.FixtureRequest, left_as_found: None) -> cluster.Clust
         pytest.skip(f"Kubernetes {request.param} isn't built: python -m testbed.cluster build --api-servers")
     found = cluster.api_server(request.param)
     if not found.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
-        (namespace,) = (one for one in objects_of("prod") if one["kind"] == "Namespace")
+        (namespace,) = (one for one in objects_of("prod", request.param) if one["kind"] == "Namespace")
         found.kubectl("apply", "--server-side", "--filename=-", input=as_text([namespace]))
     return found
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_api_server_accepts_every_object_without_warnings(server: cluster.Cluster, variant: str) -> None:
-    objects = [one for one in objects_of(variant) if one["kind"] not in EXTENSION_KINDS]
+    objects = [one for one in objects_of(variant, server.server_version) if one["kind"] not in EXTENSION_KINDS]
     # Warnings are deprecations, and violations of the newest restricted standard.
     assert dry_run(server, objects) == (0, "")
 
@@ -67,7 +67,11 @@ def test_the_api_server_refuses_the_schedules_that_the_model_refuses(server: clu
 
 
 def test_the_api_server_refuses_unknown_fields(server: cluster.Cluster) -> None:
-    (broken,) = (one for one in objects_of("prod") if one["kind"] == "StatefulSet" and "redis" in str(one["metadata"]))
+    (broken,) = (
+        one
+        for one in objects_of("prod", server.server_version)
+        if one["kind"] == "StatefulSet" and "redis" in str(one["metadata"])
+    )
     pod = {**broken["spec"]["template"]["spec"], "automountServiceAccountTokn": False}
     spec = {**broken["spec"], "template": {**broken["spec"]["template"], "spec": pod}}
     code, told = dry_run(server, [{**broken, "spec": spec}])
@@ -78,7 +82,7 @@ def test_the_api_server_refuses_unknown_fields(server: cluster.Cluster) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_kubeconform_accepts_every_object_by_the_schemas_of_the_server(server: cluster.Cluster, variant: str) -> None:
     schemas.write(server)
-    objects = [one for one in objects_of(variant) if one["kind"] not in EXTENSION_KINDS]
+    objects = [one for one in objects_of(variant, server.server_version) if one["kind"] not in EXTENSION_KINDS]
     assert schemas.nonconforming(as_text(objects), server.server_version) == []
 
 
@@ -88,7 +92,10 @@ def test_the_operators_crds_accept_every_custom_resource(server: cluster.Cluster
         pytest.skip(f"the operators' own versions belong to Kubernetes {VERSION}")
     extensions.install(server, kind, tmp_path)
     every = {
-        str(one["metadata"]["name"]): one for variant in VARIANTS for one in objects_of(variant) if one["kind"] == kind
+        str(one["metadata"]["name"]): one
+        for variant in VARIANTS
+        for one in objects_of(variant, server.server_version)
+        if one["kind"] == kind
     }
     assert every
     assert dry_run(server, list(every.values())) == (0, "")

@@ -13,6 +13,7 @@ from testbed import cluster
 from tests import baseline
 from tests.e2e.kubernetes.configuration import SMALL_CONFIGURATION
 from tests.e2e.kubernetes.stack import ClusterStack
+from tests.e2e.upgrade import use_former_keys, use_present_keys
 
 UNAWAITED = Path(__file__).parent / "programs" / "unawaited"
 KINDS = "deployments,statefulsets,networkpolicies,serviceaccounts,services,persistentvolumeclaims,poddisruptionbudgets"
@@ -28,14 +29,16 @@ def test_an_upgrade_keeps_every_object(api_server: cluster.Cluster, tmp_path: Pa
         listed = json.loads(api_server.kubectl("--namespace", namespace, "get", KINDS, "--output=json"))["items"]
         return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["uid"] for one in listed}
 
-    stack.change({**SMALL_CONFIGURATION, "kubernetes": {"namespace": namespace}})
+    stack.change({**SMALL_CONFIGURATION, "kubernetes": {"namespace": namespace, "minVersion": "1.28"}})
     stack.runs(UNAWAITED)
     stack.configure({"tests:program": str(baseline.clone(tmp_path / "release"))})
+    use_former_keys(stack)
     try:
         stack.up().succeeded()
         before = objects()
 
         stack.configure({"tests:program": str(ROOT)})
+        use_present_keys(stack)
         preview, update = stack.preview().succeeded(), stack.up().succeeded()
 
         assert preview.changes == update.changes
