@@ -98,12 +98,16 @@ def test_every_input_is_the_same(both: BothSides) -> None:
             asked = {key: value for key, value in asked.items() if key not in PROVIDER_EXTRAS}
         assert _until_told(recorded.inputs, asked, told_later.add) == asked, reference
 
-    # If the plugins don't know a value yet, the recording has a substitute: a name or a generated ID.
+    # If the plugins don't know a value yet, the recording has a substitute: a name, a range or a generated ID.
     images = {one.inputs["name"] for one in both.recorded.values() if one.type.endswith(":RemoteImage")}
-    networks = {one.inputs["name"] for one in both.recorded.values() if one.type.endswith(":Network")}
+    declared = [one.inputs for one in both.recorded.values() if one.type.endswith(":Network")]
+    networks = {one["name"] for one in declared}
+    # A preview leaves address ranges open, so that its plan is valid on an engine with other networks.
+    ranges = {address for one in declared for configured in one["ipamConfigs"] for address in configured.values()}
+    assert len(ranges) == 2 * len(networks)
     files = [one for one in both.recorded.values() if one.inputs.get("uploads")]
     ids = {value for value in told_later if re.fullmatch("[0-9a-f]{64}", value)}
-    assert told_later - ids == images | networks
+    assert told_later - ids == images | networks | ranges
     # IDs of the containers that copy files, and of those that others wait for.
     awaited = [
         one for one in both.recorded.values() if one.type.endswith(":Stash") and "container" in one.inputs["input"]
