@@ -130,7 +130,11 @@ def _successful(step: Callable[[], Outcome]) -> None:
 
 
 def _delete(namespace: str, place: Cluster) -> None:
+    """Delete the namespace, and the roles of the cluster that carry its name."""
     place.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=true", "--timeout=300s")
+    roles = place.kubectl("get", "clusterroles,clusterrolebindings", "--output=name").split()
+    if own := [role for role in roles if role.partition("/")[2].startswith(f"{namespace}-")]:
+        place.kubectl("delete", *own)
 
 
 if __name__ == "__main__":
