@@ -124,6 +124,7 @@ class DockerBackend:
                 raise EngineUnreachable(f"{reason}\nThe Docker provider needs one for a preview, too.") from None
             pulumi.log.warn(f"{reason}\nThis preview is not compared with the engine.")
             return
+        # Allocate them now: an exhausted pool then ends the program before anything is registered.
         _ = self._allocated_ranges
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
