@@ -100,7 +100,7 @@ class PostgresOperator(Protocol):
 
 
 class Backend(Protocol):
-    """A platform that workloads run on. `backends.refusals.required` returns an optional part, or refuses."""
+    """A platform that workloads run on. `backends.refusals.require_part` returns an optional part, or refuses."""
 
     @property
     def kind(self) -> str:

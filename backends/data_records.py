@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import pulumi
 
 from backends.base import DeployOptions
-from workloads import Fixed, Volume, WorkloadError
+from workloads import FixedSetting, Volume, WorkloadError
 
 RECOVERY_SECTION = "docs/stores.md#a-claim-or-volume-is-missing"
 SIZE_KEY = "sizeGib"
@@ -51,7 +51,7 @@ class DataRecords:
     """The records of one stack, with the hooks that refuse updates which would lose data."""
 
     def __init__(self) -> None:
-        self._fixed: dict[tuple[str, str, str], Fixed] = {}
+        self._fixed: dict[tuple[str, str, str], FixedSetting] = {}
         self._objects: dict[str, str] = {}
         self._created: set[str] = set()
         in_previews = pulumi.ResourceHookOptions(on_dry_run=True)
@@ -59,10 +59,10 @@ class DataRecords:
         self._refuse_replaced = pulumi.ResourceHook("data-refuse-replaced-object", self._check_identities, in_previews)
         self._note_creation = pulumi.ResourceHook("data-note-creation", self._remember_created, in_previews)
 
-    def settings(
+    def record_settings(
         self,
         name: str,
-        fixed: Mapping[str, Iterable[Fixed]],
+        fixed: Mapping[str, Iterable[FixedSetting]],
         *,
         sizes_gib: Mapping[str, int] | None = None,
         options: DeployOptions = DEFAULT_OPTIONS,
@@ -86,7 +86,7 @@ class DataRecords:
         hooks = pulumi.ResourceHookBinding(before_create=[*before_create], before_update=[self._refuse_changed])
         return pulumi.Stash(name, input=recorded, opts=options.resource(hooks=hooks))
 
-    def identities(
+    def record_identities(
         self, name: str, identities: Mapping[str, pulumi.Input[str | None]], *, kind: str, options: DeployOptions
     ) -> pulumi.Stash:
         """Record which objects contain data.
@@ -110,7 +110,7 @@ class DataRecords:
 
     async def _check_settings(self, hook: pulumi.ResourceHookArgs) -> None:
         refused = []
-        for one in _differences(_input(hook.old_inputs), _input(hook.new_inputs)):
+        for one in _differences(_stash_input(hook.old_inputs), _stash_input(hook.new_inputs)):
             what = f"'{one.holder}' of this stack contains data"
             if one.key == SIZE_KEY and float(one.new) < float(one.old):
                 sizes = f"from {float(one.old):g} to {float(one.new):g} GiB"
@@ -125,7 +125,7 @@ class DataRecords:
             raise WorkloadError("\n".join([*refused, removal_instruction(hook.urn, "If you no longer need that data")]))
 
     async def _check_identities(self, hook: pulumi.ResourceHookArgs) -> None:
-        old, new = _input(hook.old_inputs), _input(hook.new_inputs)
+        old, new = _stash_input(hook.old_inputs), _stash_input(hook.new_inputs)
         # A value that isn't known yet belongs to an object that this update would create or change.
         lost = sorted(
             name
@@ -160,7 +160,7 @@ def after_records(value: Value, *records: pulumi.Resource) -> pulumi.Output[Valu
     return pulumi.Output.from_input(value_after_records())
 
 
-def volume_settings(volumes: Iterable[Volume], common: Iterable[Fixed] = ()) -> dict[str, list[Fixed]]:
+def volume_settings(volumes: Iterable[Volume], common: Iterable[FixedSetting] = ()) -> dict[str, list[FixedSetting]]:
     """Return the fixed settings of a workload's volumes; `common` applies to each volume."""
     return {volume.name: [*volume.fixed, *common] for volume in volumes}
 
@@ -181,7 +181,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differe
     ]
 
 
-def _input(inputs: Any) -> dict[str, Any]:
+def _stash_input(inputs: Any) -> dict[str, Any]:
     """Return the input of a Stash."""
     found = inputs["input"]
     return dict(found) if isinstance(found, Mapping) else {}

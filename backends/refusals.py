@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
-from capabilities import Capability, why_missing
+from capabilities import Capability, missing_reason
 from workloads import Endpoint, LongRunning, ScheduledTask, Service, Workload, WorkloadError
 
-Offered = TypeVar("Offered")
+Part = TypeVar("Part")
 
 
 def refuse_unsupported(workload: Workload, kind: str) -> None:
     """Raise `WorkloadError` if a workload needs a capability that the backend of this kind doesn't offer."""
-    for capability, what in _needs(workload):
+    for capability, what in _required_capabilities(workload):
         _refuse(f"workload {workload.name!r}: {what}", kind, capability)
 
 
-def required(offered: Offered | None, what: str, kind: str, capability: Capability) -> Offered:
+def require_part(offered: Part | None, what: str, kind: str, capability: Capability) -> Part:
     """Return an optional part of a backend.
 
     Raises:
@@ -30,11 +30,11 @@ def required(offered: Offered | None, what: str, kind: str, capability: Capabili
 
 
 def _refuse(what: str, kind: str, capability: Capability) -> None:
-    if missing := why_missing(kind, capability):
+    if missing := missing_reason(kind, capability):
         raise WorkloadError(f"{what} is not supported {missing}")
 
 
-def _needs(workload: Workload) -> Iterator[tuple[Capability, str]]:
+def _required_capabilities(workload: Workload) -> Iterator[tuple[Capability, str]]:
     """Yield each capability that a workload needs, with the description of the field that needs it."""
     if isinstance(workload, Service) and workload.autoscaling:
         yield Capability.AUTOSCALING, "autoscaling"

@@ -13,7 +13,7 @@ import pulumi_docker as docker
 from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
 from settings.catalog import SERVICES
-from workloads import Endpoint, External, Port, Service, Workload
+from workloads import Endpoint, ExternalEndpoint, Port, Service, Workload
 
 REAL, *SIMULATED = SERVICES
 """The running service, and the others."""
@@ -65,7 +65,7 @@ class StandInServices(DockerBackend):
         )
 
 
-def answering(call: Endpoint | External) -> Endpoint | External:
+def answering(call: Endpoint | ExternalEndpoint) -> Endpoint | ExternalEndpoint:
     """Return the container that responds to such a call, on the same port."""
     is_simulated = isinstance(call, Endpoint) and any(call.workload == service.name for service in SIMULATED)
     return Endpoint(PAGES.name, call.port) if is_simulated else call

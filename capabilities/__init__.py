@@ -51,7 +51,7 @@ class Capability(Enum):
     HOST_METRICS = auto()
     """Metrics of the machine that the platform runs on."""
 
-    KNOWN_PASSWORDS = auto()
+    WELL_KNOWN_PASSWORDS = auto()
     """A platform that only its developer can reach."""
 
     TOOLS_WITHOUT_LOGIN = auto()
@@ -59,7 +59,7 @@ class Capability(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackendRow:
+class BackendSpec:
     """One backend."""
 
     title: str
@@ -81,20 +81,20 @@ class BackendRow:
     required: Mapping[str, str] = field(default_factory=dict)
     """Keys of the section that must be set, each with a placeholder of its value."""
 
-    lacks: Mapping[Capability, str] = field(default_factory=dict)
+    unsupported: Mapping[Capability, str] = field(default_factory=dict)
     """What it doesn't offer, with the reason that an error gives."""
 
 
 ONE_REPLICA = "an engine runs one replica of each workload"
 NO_NAMESPACE = "an engine has no Kubernetes objects"
 
-BACKENDS: dict[str, BackendRow] = {
-    "docker": BackendRow(
+BACKENDS: dict[str, BackendSpec] = {
+    "docker": BackendSpec(
         title="Docker",
         module="backends.docker.backend",
         runtime="operations.containers",
         backend_keys=("host", "bind_address", "published_host", "network_pool"),
-        lacks={
+        unsupported={
             Capability.REPLICAS: ONE_REPLICA,
             Capability.AUTOSCALING: ONE_REPLICA,
             Capability.EDGE: "Ingress and Gateway API need Kubernetes",
@@ -107,17 +107,17 @@ BACKENDS: dict[str, BackendRow] = {
             Capability.SCHEDULED_TASKS: "an engine starts no container by a schedule",
         },
     ),
-    "kubernetes": BackendRow(
+    "kubernetes": BackendSpec(
         title="Kubernetes",
         module="backends.kubernetes.backend",
         runtime="operations.cluster",
         section="kubernetes",
         required={"kubeconfig": "FILE", "context": "NAME"},
-        lacks={
+        unsupported={
             Capability.HOST_GATEWAY: "a cluster can't reach a developer's machine",
             Capability.HOST_PORTS: "a cluster binds no ports of a host",
             Capability.HOST_METRICS: "the nodes don't belong to the stack",
-            Capability.KNOWN_PASSWORDS: "other people can reach a cluster",
+            Capability.WELL_KNOWN_PASSWORDS: "other people can reach a cluster",
             Capability.TOOLS_WITHOUT_LOGIN: "the tools have no user accounts",
         },
     ),
@@ -126,10 +126,10 @@ BACKENDS: dict[str, BackendRow] = {
 
 def offers(kind: str, capability: Capability) -> bool:
     """Return whether a backend offers a capability."""
-    return capability not in BACKENDS[kind].lacks
+    return capability not in BACKENDS[kind].unsupported
 
 
-def why_missing(kind: str, capability: Capability) -> str | None:
+def missing_reason(kind: str, capability: Capability) -> str | None:
     """Return why a backend doesn't offer a capability, as "on Docker: …"; None if it does."""
     row = BACKENDS[kind]
-    return f"on {row.title}: {row.lacks[capability]}" if capability in row.lacks else None
+    return f"on {row.title}: {row.unsupported[capability]}" if capability in row.unsupported else None

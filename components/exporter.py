@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pulumi
 
-from workloads import Endpoint, External, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Service, TcpConnect
+from workloads import Endpoint, ExternalEndpoint, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Service, TcpConnect
 
 SECRETS_DIRECTORY = "/run/secrets/exporter"
 NOBODY_UID = 65534
@@ -23,7 +23,7 @@ def exporter(
     arguments: tuple[str, ...] = (),
     environment: Mapping[str, pulumi.Input[str]] | None = None,
     secrets: Mapping[str, pulumi.Input[str]] | None = None,
-    connects_to: tuple[Endpoint | External, ...] = (),
+    connects_to: tuple[Endpoint | ExternalEndpoint, ...] = (),
     depends_on: tuple[str, ...] = (),
     has_probes: bool = True,
     startup_s: int = Liveness.startup_s,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.kubernetes import client
-from backends.kubernetes.claims import missing_claim
+from backends.kubernetes.claims import missing_claim_message
 from backends.kubernetes.kubectl import NOT_INSTALLED
 from backends.kubernetes.labels import NAME
 from backends.kubernetes.missing_claims import missing_claims
@@ -35,18 +35,18 @@ MAX_LOG_PODS = 100
 """Maximum number of pods of one workload whose logs are followed: as many as the settings allow."""
 
 
-def why_unreachable(stack: str) -> str | None:
+def unreachable_reason(stack: str) -> str | None:
     """Return why the configured cluster can't be updated; None if it can."""
-    return client.why_unreachable(_cluster(stack))
+    return client.unreachable_reason(_cluster(stack))
 
 
-def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
+def may_have_drifted(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
     """Return True: only a refresh, which compares each object, finds manual edits."""
     del stack, recorded
     return True
 
 
-def not_ready(stack: str) -> list[str]:
+def unready_workloads(stack: str) -> list[str]:
     """Return the workloads with too few ready pods, and what the cluster reports about them."""
     settings, _ = read_configuration(stack)
     selectors = {READINESS_KINDS: PLATFORM_SELECTOR}
@@ -75,7 +75,7 @@ def show_status(stack: str) -> None:
         raise OperationError(f"Nothing of stack '{stack}' is {location(stack)}. Bring it up: make up STACK={stack}")
     print(shown.rstrip())
     for claim in missing_claims(_kubectl(_cluster(stack), "get", "persistentvolumeclaims", "--output", "json")):
-        print(f"\n{missing_claim(claim)}")
+        print(f"\n{missing_claim_message(claim)}")
 
 
 def follow_logs(stack: str, workload: str, *, follow: bool) -> int:

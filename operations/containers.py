@@ -15,7 +15,7 @@ from operations.project import OperationError
 RUNNING_STATES = ("running", "restarting")
 """States of a running container, including those that the engine recovers from by itself."""
 
-NOT_READY = ("(unhealthy)", "(health: starting)", "(Paused)", "Restarting", "Dead")
+UNREADY_STATUSES = ("(unhealthy)", "(health: starting)", "(Paused)", "Restarting", "Dead")
 """Parts of the engine's status text for a container that isn't ready. A finished task is `Exited`."""
 
 
@@ -46,7 +46,7 @@ def status(stack: str) -> list[ContainerStatus]:
     )
 
 
-def why_unreachable(stack: str) -> str | None:
+def unreachable_reason(stack: str) -> str | None:
     """Return why the engine doesn't respond; None if it does."""
     try:
         _engine(stack).run("version", "--format", "{{.Server.Version}}")
@@ -55,7 +55,7 @@ def why_unreachable(stack: str) -> str | None:
     return None
 
 
-def may_differ(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
+def may_have_drifted(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether a container, network or volume of the state is missing, or a container is stopped.
 
     A refresh of the dev stack takes 4 s, this 0.1 s.
@@ -82,12 +82,12 @@ def _must_run(container: Mapping[str, Any]) -> bool:
     return bool(inputs.get("start", True)) and inputs.get("restart") != "no"
 
 
-def not_ready(stack: str) -> list[str]:
+def unready_workloads(stack: str) -> list[str]:
     """Return the containers that are unhealthy, starting, paused or in a crash loop."""
     return [
         f"{row.workload}: {row.status} (container {row.container})"
         for row in status(stack)
-        if any(part in row.status for part in NOT_READY)
+        if any(part in row.status for part in UNREADY_STATUSES)
     ]
 
 

@@ -14,10 +14,10 @@ from operations.project import OperationError
 class Runtime(Protocol):
     """A Docker engine or a cluster, queried with its own command line."""
 
-    def why_unreachable(self, stack: str) -> str | None:
+    def unreachable_reason(self, stack: str) -> str | None:
         """Return why the engine or the cluster doesn't respond, with the fix; None if it does."""
 
-    def may_differ(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
+    def may_have_drifted(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether something may have been stopped or removed by hand.
 
         Args:
@@ -25,7 +25,7 @@ class Runtime(Protocol):
             recorded: the resources of its state.
         """
 
-    def not_ready(self, stack: str) -> list[str]:
+    def unready_workloads(self, stack: str) -> list[str]:
         """Return one line for each workload that isn't ready now, with the known reason."""
 
     def show_status(self, stack: str) -> None:

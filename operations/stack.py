@@ -52,7 +52,7 @@ def up(stack: str) -> int:
 def _update(stack: str) -> int:
     _refuse_second_update(stack)
     _refuse_full_disk(stack)
-    if reason := runtime_of(stack).why_unreachable(stack):
+    if reason := runtime_of(stack).unreachable_reason(stack):
         raise OperationError(f"{reason}\nNothing has been changed.")
     state = _recorded_state(stack)
     _restore_encryption_salt(stack, state)
@@ -60,7 +60,7 @@ def _update(stack: str) -> int:
     was_killed = _release_dead_lock(stack)
     options: list[str] = []
     if recorded := [one for one in state.get("resources") or [] if one["type"] != STACK_TYPE]:
-        options = [] if was_killed or runtime_of(stack).may_differ(stack, recorded) else [NO_REFRESH_OPTION]
+        options = [] if was_killed or runtime_of(stack).may_have_drifted(stack, recorded) else [NO_REFRESH_OPTION]
         code, is_changing = _preview(stack, options)
         if code or not (is_changing or was_killed):
             return code
@@ -104,7 +104,7 @@ def _await_ready(stack: str) -> None:
     runtime = runtime_of(stack)
     deadline = time.monotonic() + READY_TIMEOUT_S
     is_shown = False
-    while found := runtime.not_ready(stack):
+    while found := runtime.unready_workloads(stack):
         lines = "\n".join(f"  {one}" for one in found)
         if time.monotonic() > deadline:
             raise OperationError(

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from pydantic.alias_generators import to_camel
 
-from capabilities import BACKENDS, Capability, why_missing
+from capabilities import BACKENDS, Capability, missing_reason
 from settings import postgres_connections
 from settings.applications import FrontendsSettings, ScalingSettings, ServicesSettings
 from settings.backend import within
@@ -109,11 +109,11 @@ def _unsupported(settings: Settings) -> dict[str, Conflict]:
             if getattr(getattr(settings, row.section), name) is None:
                 problem = f"is required with backend.kind '{kind}'"
                 found[f"{row.section}.{name}"] = Conflict(problem, set_to(placeholder))
-    for key, capability, fix in _needs(settings):
-        if missing := why_missing(kind, capability):
+    for key, capability, fix in _required_capabilities(settings):
+        if missing := missing_reason(kind, capability):
             found[key] = Conflict(f"is not supported {missing}", fix)
     for path, section, names, capability in _used_with(settings):
-        if missing := why_missing(kind, capability):
+        if missing := missing_reason(kind, capability):
             found |= _below(path, unused_keys(section, names, reason=missing))
     return found
 
@@ -130,10 +130,10 @@ def _external_hosts(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "kafka.external.bootstrapServers", server.rpartition(":")[0]
 
 
-def _needs(settings: Settings) -> Iterator[tuple[str, Capability, str]]:
+def _required_capabilities(settings: Settings) -> Iterator[tuple[str, Capability, str]]:
     """Yield each key whose value needs a capability of the backend, with the fix."""
     if settings.credentials == "well-known":
-        yield "credentials", Capability.KNOWN_PASSWORDS, GENERATED
+        yield "credentials", Capability.WELL_KNOWN_PASSWORDS, GENERATED
     if settings.services.local:
         yield "services.local", Capability.HOST_GATEWAY, REMOVE
     if settings.dev_tools.enabled:

@@ -1,8 +1,8 @@
 """The neutral model: what a container needs, independent of the backend."""
 
 from workloads.checks import RECOVERY_S, Check, Exec, HttpGet, Liveness, Probe, TcpConnect
-from workloads.connections import HOST_GATEWAY, INTERNET, Endpoint, External, Health, Metrics, Port
-from workloads.disk import FileSet, Fixed, Scratch, Volume
+from workloads.connections import HOST_GATEWAY, INTERNET, Endpoint, ExternalEndpoint, Health, Metrics, Port
+from workloads.disk import FileSet, FixedSetting, Scratch, Volume
 from workloads.exposure import CertificateRequest, EdgeEntry, Exposure, Route, SharedGateway, TlsKeyPair
 from workloads.model import (
     Autoscaling,
@@ -28,9 +28,9 @@ __all__ = [
     "Endpoint",
     "Exec",
     "Exposure",
-    "External",
+    "ExternalEndpoint",
     "FileSet",
-    "Fixed",
+    "FixedSetting",
     "Health",
     "HttpGet",
     "Liveness",

@@ -29,7 +29,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class External:
+class ExternalEndpoint:
     """A server outside the platform, for the workloads that connect to it."""
 
     host: str
@@ -46,7 +46,7 @@ class External:
 HOST_GATEWAY = "host.docker.internal"
 """Host name of the machine that the platform runs on, for workloads with `host_gateway`."""
 
-INTERNET = External("the internet", 443)
+INTERNET = ExternalEndpoint("the internet", 443)
 """Any public address over TLS."""
 
 

@@ -28,7 +28,7 @@ class FileSet:
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedSetting:
     """A setting that can't change while a volume contains data."""
 
     key: str
@@ -50,7 +50,7 @@ class Volume:
     size_gib: int = 1
     """Requested size. Volumes that share one disk aren't limited to it."""
 
-    fixed: tuple[Fixed, ...] = ()
+    fixed: tuple[FixedSetting, ...] = ()
     """Settings that must stay as they are while the volume exists, each key once."""
 
 

@@ -18,7 +18,7 @@ from typing import NoReturn
 import pulumi
 
 from workloads.checks import HttpGet, Liveness, Probe, TcpConnect
-from workloads.connections import Endpoint, External, Health, Metrics, Port
+from workloads.connections import Endpoint, ExternalEndpoint, Health, Metrics, Port
 from workloads.disk import FileSet, Scratch, Volume
 from workloads.schedule import cron_problem
 
@@ -82,7 +82,7 @@ class Workload:
     depends_on: tuple[str, ...] = ()
     """Workloads that must be ready (tasks: completed) before this one starts. A scheduled task can't be one of them."""
 
-    connects_to: tuple[Endpoint | External, ...] = ()
+    connects_to: tuple[Endpoint | ExternalEndpoint, ...] = ()
     """The endpoints that it connects to. No other connections are allowed."""
 
     host_gateway: bool = False

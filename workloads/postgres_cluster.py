@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pulumi
 
-from workloads.disk import Fixed
+from workloads.disk import FixedSetting
 
 METRICS_PORT = 9187
 """Port of the operator's exporter on each server, with metrics of replication, archiving and failover."""
@@ -37,7 +37,7 @@ class PostgresCluster:
     operator_namespace: str
     """Namespace of the operator, the source of its probes and commands."""
 
-    fixed: tuple[Fixed, ...] = ()
+    fixed: tuple[FixedSetting, ...] = ()
     """Settings that must stay as they are while its volumes exist, each key once."""
 
     startup_s: int = 600

@@ -27,7 +27,7 @@ from backends.docker.hooks import Hooks
 from backends.docker.ownership import Ownership
 from backends.docker.ports import check
 from backends.docker.ranges import KnownRanges, NetworkRanges, bridge_address
-from backends.docker.readiness import Awaited, Readiness
+from backends.docker.readiness import AwaitedContainer, Readiness
 from backends.docker.volumes import DataVolumes
 from backends.refusals import refuse_unsupported
 from backends.threads import Threads
@@ -131,8 +131,8 @@ class DockerBackend:
         """Declare a workload's network, volumes and container. See `Backend.deploy`."""
         refuse_unsupported(workload, self.kind)
         self._graph.add(workload)
-        # An External needs nothing: every bridge network has outbound access. Two ports of a workload share one
-        # network.
+        # An external endpoint needs nothing: every bridge network has outbound access. Two ports of a workload share
+        # one network.
         callees = dict.fromkeys(call.workload for call in workload.connects_to if isinstance(call, Endpoint))
         networks = [docker.ContainerNetworksAdvancedArgs(name=self._networks[callee].id) for callee in callees]
         # A workload without callers needs no network.
@@ -176,7 +176,7 @@ class DockerBackend:
             ),
         )
         if isinstance(workload, LongRunning) and workload.readiness:
-            awaited = Awaited(workload.name, name, workload.readiness.startup_s)
+            awaited = AwaitedContainer(workload.name, name, workload.readiness.startup_s)
             self._ready[workload.name] = self._readiness.record(awaited, self._containers[workload.name].id, options)
 
     @property
@@ -242,7 +242,7 @@ class DockerBackend:
         names = {volume.name: self._unique_name("volume", volume.name, workload) for volume in workload.volumes}
         labels = {**self._labels(workload), DATA_LABEL: "persistent"}
         child = f"{workload.name}-data-settings"
-        record = self._records.settings(
+        record = self._records.record_settings(
             child,
             volume_settings(workload.volumes),
             options=options,

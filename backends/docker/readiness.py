@@ -37,7 +37,7 @@ STOPPED_STATES = ("exited", "dead")
 
 
 @dataclass(frozen=True)
-class Awaited:
+class AwaitedContainer:
     """A container that the update waits for."""
 
     workload: str
@@ -53,11 +53,11 @@ class Readiness:
         self._engine = engine
         self._threads = threads
         self._stack = stack
-        self._awaited: dict[str, Awaited] = {}
+        self._awaited: dict[str, AwaitedContainer] = {}
         self._containers = SharedQuery(self._listed, poll_s=POLL_S)
         self._wait = pulumi.ResourceHook("docker-wait-until-ready", self._wait_until_ready)
 
-    def record(self, awaited: Awaited, identity: pulumi.Input[str], options: DeployOptions) -> pulumi.Stash:
+    def record(self, awaited: AwaitedContainer, identity: pulumi.Input[str], options: DeployOptions) -> pulumi.Stash:
         """Register the record of a container, which exists once it is ready. A new container is awaited again."""
         name = f"{awaited.workload}-ready"
         self._awaited[name] = awaited
@@ -91,7 +91,7 @@ class Readiness:
                 raise WorkloadError(await self._timeout_message(awaited, reported))
             await asyncio.sleep(POLL_S)
 
-    async def _crash_message(self, awaited: Awaited, found: dict[str, Any]) -> str:
+    async def _crash_message(self, awaited: AwaitedContainer, found: dict[str, Any]) -> str:
         state = found["State"]
         if state.get("Status") in STOPPED_STATES:
             ends = "has been stopped"
@@ -104,12 +104,12 @@ class Readiness:
         lines = await self._last_lines(awaited)
         return f"{awaited.container} {ends}: exit code {code}, restarted {found['RestartCount']} times. {lines}"
 
-    async def _timeout_message(self, awaited: Awaited, reported: str) -> str:
+    async def _timeout_message(self, awaited: AwaitedContainer, reported: str) -> str:
         state = f"has made no progress for {awaited.startup_s} s ({reported})" if reported else "did not become ready"
         lines = await self._last_lines(awaited)
         return f"{awaited.container} {state}. It keeps running; the next update waits for it again. {lines}"
 
-    async def _last_lines(self, awaited: Awaited) -> str:
+    async def _last_lines(self, awaited: AwaitedContainer) -> str:
         lines = await self._threads.run(self._engine.last_lines, awaited.container)
         return f"Its last lines:\n{lines or '(it wrote nothing)'}"
 

@@ -27,15 +27,15 @@ from backends.kubernetes import (
     scaling,
 )
 from backends.kubernetes.certificate import certificate
-from backends.kubernetes.claims import claims, fixed_class
-from backends.kubernetes.client import ClusterUnreachable, why_unreachable
+from backends.kubernetes.claims import claims, fixed_storage_class
+from backends.kubernetes.client import ClusterUnreachable, unreachable_reason
 from backends.kubernetes.files import files, tls_secret
 from backends.kubernetes.manifest import Manifest, manifest, merged
 from backends.kubernetes.pod import NATIVE_SLEEP_FROM, PodContext, pod_template
 from backends.kubernetes.prerequisites import Prerequisites
 from backends.kubernetes.registrar import KubernetesObject, ManifestRegistrar
 from backends.kubernetes.rollout import Rollouts
-from backends.kubernetes.rollout_wait import Awaited
+from backends.kubernetes.rollout_wait import AwaitedController
 from backends.kubernetes.services import PODS_SUFFIX, services
 from backends.refusals import refuse_unsupported
 from settings import Settings
@@ -112,7 +112,7 @@ class KubernetesBackend:
     def preflight(self, published: Iterable[tuple[str, int]]) -> None:
         """Check that the cluster is reachable and has what the declared objects need. See `Backend.preflight`."""
         del published  # a cluster uses no host ports
-        if reason := why_unreachable(self._settings):
+        if reason := unreachable_reason(self._settings):
             warning = f"{reason}\nThis preview shows what the program declares. It is not compared with the cluster."
         elif not kubectl.available():
             reason = f"{kubectl.NOT_INSTALLED}\nAn update needs it to wait for rollouts."
@@ -159,9 +159,11 @@ class KubernetesBackend:
             ignore_changes=controllers.externally_managed_fields(workload),
         )
         if not isinstance(workload, ScheduledTask):
-            self._ready[workload.name] = [self._rollouts.record(Awaited.of(workload), controller, options)]
+            self._ready[workload.name] = [
+                self._rollouts.record(AwaitedController.for_workload(workload), controller, options)
+            ]
         if isinstance(workload, Service) and workload.autoscaling:
-            self._prerequisites.need_metrics(workload.name)
+            self._prerequisites.require_metrics(workload.name)
             self._register(scaling.autoscaler(workload, workload.autoscaling), workload, options)
         if budget := scaling.disruption_budget(workload):
             self._register(budget, workload, options)
@@ -202,9 +204,9 @@ class KubernetesBackend:
             postgres_cluster.admin(cluster), owner=cluster.name, options=options, resource_name=f"{cluster.name}-admin"
         )
         policy = postgres_cluster.policy(cluster, dns_cidrs=self._settings.dns_cidrs)
-        settings = self._records.settings(
+        settings = self._records.record_settings(
             f"{cluster.name}-data-settings",
-            {cluster.name: [*cluster.fixed, fixed_class(self._settings.storage_class)]},
+            {cluster.name: [*cluster.fixed, fixed_storage_class(self._settings.storage_class)]},
             sizes_gib={cluster.name: cluster.size_gib},
             options=options,
         )
@@ -228,10 +230,10 @@ class KubernetesBackend:
             hooks=self._records.identity_hooks(),
         )
         # Deleting it deletes its claims. Therefore its dependents need the one with the data.
-        identity = self._records.identities(
+        identity = self._records.record_identities(
             f"{cluster.name}-cluster", {cluster.name: registered.identity}, kind="Cluster", options=options
         )
-        awaited = Awaited(cluster.name, postgres_cluster.KIND, cluster.startup_s)
+        awaited = AwaitedController(cluster.name, postgres_cluster.KIND, cluster.startup_s)
         self._ready[cluster.name] = [identity, self._rollouts.record(awaited, registered, options)]
         return Endpoint(cluster.name, postgres_cluster.POSTGRES_PORT, alias=f"{cluster.name}-rw")
 
@@ -272,10 +274,10 @@ class KubernetesBackend:
         if not isinstance(workload, StatefulService) or not workload.volumes:
             return DataClaims()
         wanted = list(claims(workload, self._settings.storage_class))
-        self._prerequisites.need_storage(claim["metadata"]["name"] for claim in wanted)
-        settings = self._records.settings(
+        self._prerequisites.require_storage_class(claim["metadata"]["name"] for claim in wanted)
+        settings = self._records.record_settings(
             f"{workload.name}-data-settings",
-            volume_settings(workload.volumes, [fixed_class(self._settings.storage_class)]),
+            volume_settings(workload.volumes, [fixed_storage_class(self._settings.storage_class)]),
             sizes_gib={volume.name: volume.size_gib for volume in workload.volumes},
             options=options,
         )
@@ -290,7 +292,7 @@ class KubernetesBackend:
             )
             for claim in wanted
         }
-        identities = self._records.identities(
+        identities = self._records.record_identities(
             f"{workload.name}-claims",
             {name: claim.identity for name, claim in registered.items()},
             kind="claim",
@@ -304,7 +306,7 @@ class KubernetesBackend:
             "v1",
             "ServiceAccount",
             name=workload.name,
-            labels=labels.labels_of(workload),
+            labels=labels.labels_for(workload),
             automountServiceAccountToken=False,
         )
         if self._settings.image_pull_secrets:

@@ -13,16 +13,18 @@ from collections.abc import Iterator
 from backends.data_records import RECOVERY_SECTION
 from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
-from workloads import Fixed, StatefulService, Volume
+from workloads import FixedSetting, StatefulService, Volume
 
 MISSING_CLAIM_CLASS = "claim-is-missing-see-docs-stores-md"
 """Storage class of a claim that a StatefulSet created because the stack's claim is missing."""
 
-STORAGE_CLASS = "kubernetes.storageClass"
-DEFAULT_CLASS = "(the cluster's default)"
+STORAGE_CLASS_KEY = "kubernetes.storageClass"
+DEFAULT_CLASS_TEXT = "(the cluster's default)"
 
-NO_DEFAULT_CLASS = "The cluster has no default storage class."
-SET_CLASS = f"Name one (kubectl get storageclass): pulumi config set --path 'pti-calendar:{STORAGE_CLASS}' CLASS"
+NO_DEFAULT_CLASS_PROBLEM = "The cluster has no default storage class."
+SET_CLASS_INSTRUCTION = (
+    f"Name one (kubectl get storageclass): pulumi config set --path 'pti-calendar:{STORAGE_CLASS_KEY}' CLASS"
+)
 
 
 def claims(workload: StatefulService, storage_class: str | None) -> Iterator[Manifest]:
@@ -33,7 +35,7 @@ def claims(workload: StatefulService, storage_class: str | None) -> Iterator[Man
                 "v1",
                 "PersistentVolumeClaim",
                 name=f"{volume.name}-{workload.name}-{ordinal}",
-                labels=labels.labels_of(workload),
+                labels=labels.labels_for(workload),
                 # Many storage classes bind a claim only once a pod uses it.
                 annotations=SKIP_AWAIT,
                 spec=_spec(volume.size_gib) | ({"storageClassName": storage_class} if storage_class else {}),
@@ -45,18 +47,18 @@ def claim_template(volume: Volume) -> Manifest:
     return {"metadata": {"name": volume.name}, "spec": {**_spec(1), "storageClassName": MISSING_CLAIM_CLASS}}
 
 
-def fixed_class(storage_class: str | None) -> Fixed:
+def fixed_storage_class(storage_class: str | None) -> FixedSetting:
     """Return the storage class as a fixed setting: a change would replace the claim by an empty one."""
-    return Fixed(
-        STORAGE_CLASS,
-        storage_class or DEFAULT_CLASS,
+    return FixedSetting(
+        STORAGE_CLASS_KEY,
+        storage_class or DEFAULT_CLASS_TEXT,
         "A claim keeps its storage class, even if no setting names it. Restore the old value: "
-        f"pulumi config rm --path 'pti-calendar:{STORAGE_CLASS}', or "
-        f"pulumi config set --path 'pti-calendar:{STORAGE_CLASS}' OLD_CLASS.",
+        f"pulumi config rm --path 'pti-calendar:{STORAGE_CLASS_KEY}', or "
+        f"pulumi config set --path 'pti-calendar:{STORAGE_CLASS_KEY}' OLD_CLASS.",
     )
 
 
-def missing_claim(name: str) -> str:
+def missing_claim_message(name: str) -> str:
     """Return the message about a missing claim."""
     return (
         f"The claim '{name}' with this stack's data is missing. Its pod stays pending, so that it doesn't start empty. "

@@ -18,41 +18,42 @@ import yaml
 
 from settings.backend import KubernetesSettings
 
-KUBECONFIG = "pti-calendar:kubernetes.kubeconfig"
-CONTEXT = "pti-calendar:kubernetes.context"
+KUBECONFIG_KEY = "pti-calendar:kubernetes.kubeconfig"
+CONTEXT_KEY = "pti-calendar:kubernetes.context"
+SET_KUBECONFIG = f"Set it with: pulumi config set --path '{KUBECONFIG_KEY}' ~/.kube/config"
 
 
 class ClusterUnreachable(pulumi.RunError):
     """The cluster of the configuration can't be updated."""
 
 
-def why_unreachable(settings: KubernetesSettings) -> str | None:
+def unreachable_reason(settings: KubernetesSettings) -> str | None:
     """Return why the cluster isn't reachable and how to fix it; None if it is.
 
     It only starts a TLS connection; the provider checks the certificate and the credentials. A TCP connection isn't
     enough: a load balancer accepts connections for an API server that is down.
     """
     if settings.kubeconfig is None:
-        return f"{KUBECONFIG} is not set, and no other kubeconfig is used instead. {_set(KUBECONFIG, '~/.kube/config')}"
+        return f"{KUBECONFIG_KEY} is not set, and no other kubeconfig is used instead. {SET_KUBECONFIG}"
     try:
         found = yaml.safe_load(Path(settings.kubeconfig).expanduser().read_text())
     except FileNotFoundError:
-        return f"{KUBECONFIG}: there is no file {settings.kubeconfig}. {_set(KUBECONFIG, '~/.kube/config')}"
+        return f"{KUBECONFIG_KEY}: there is no file {settings.kubeconfig}. {SET_KUBECONFIG}"
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        return f"{KUBECONFIG}: {settings.kubeconfig} can't be read: {error}"
+        return f"{KUBECONFIG_KEY}: {settings.kubeconfig} can't be read: {error}"
     contexts = _by_name(found, "contexts", "context")
     if settings.context is None or settings.context not in contexts:
         names = ", ".join(sorted(contexts)) or "none"
         given = "is not set" if settings.context is None else f"{settings.context!r} is not in {settings.kubeconfig}"
         return (
-            f"{CONTEXT} {given}. Contexts of {settings.kubeconfig}: {names}. "
-            f"{_set(CONTEXT, min(contexts, default='NAME'))}"
+            f"{CONTEXT_KEY} {given}. Contexts of {settings.kubeconfig}: {names}. "
+            f"Set it with: pulumi config set --path '{CONTEXT_KEY}' {min(contexts, default='NAME')}"
         )
     cluster = _by_name(found, "clusters", "cluster").get(str(contexts[settings.context].get("cluster")), {})
     server = cluster.get("server")
     if not isinstance(server, str) or not urlsplit(server).hostname:
-        return f"{KUBECONFIG}: context {settings.context!r} of {settings.kubeconfig} has no cluster with a server"
-    reason = _refusal(cluster.get("proxy-url") or server, settings.connect_timeout_s)
+        return f"{KUBECONFIG_KEY}: context {settings.context!r} of {settings.kubeconfig} has no cluster with a server"
+    reason = _connection_error(cluster.get("proxy-url") or server, settings.connect_timeout_s)
     if reason is None:
         return None
     return (
@@ -87,7 +88,7 @@ def _by_name(found: Any, plural: str, singular: str) -> dict[str, dict[str, Any]
     }
 
 
-def _refusal(url: str, timeout_s: int) -> str | None:
+def _connection_error(url: str, timeout_s: int) -> str | None:
     address = urlsplit(url)
     try:
         port = address.port or {"http": 80, "https": 443}.get(address.scheme, 443)
@@ -111,7 +112,3 @@ def _begin_tls(connection: socket.socket, name: str | None) -> None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.wrap_socket(connection, server_hostname=name).close()
-
-
-def _set(key: str, value: str) -> str:
-    return f"Set it with: pulumi config set --path '{key}' {value}"

@@ -67,7 +67,7 @@ def deployment(workload: Service, template: Manifest) -> Manifest:
         "apps/v1",
         "Deployment",
         name=workload.name,
-        labels=labels.labels_of(workload),
+        labels=labels.labels_for(workload),
         annotations={**NO_WAIT, **(AUTOSCALED_ANNOTATION if workload.autoscaling else {})},
         spec=spec,
     )
@@ -101,7 +101,7 @@ def stateful_set(workload: StatefulService, template: Manifest) -> Manifest:
     if workload.volumes:
         spec["volumeClaimTemplates"] = [claim_template(volume) for volume in workload.volumes]
     return manifest(
-        "apps/v1", "StatefulSet", name=workload.name, labels=labels.labels_of(workload), annotations=NO_WAIT, spec=spec
+        "apps/v1", "StatefulSet", name=workload.name, labels=labels.labels_for(workload), annotations=NO_WAIT, spec=spec
     )
 
 
@@ -111,7 +111,7 @@ def job(workload: Task, template: Manifest) -> Manifest:
         "batch/v1",
         "Job",
         name=None,
-        labels=labels.labels_of(workload),
+        labels=labels.labels_for(workload),
         # A failed Job never runs again; this makes the next update start another one.
         annotations={"pulumi.com/replaceUnready": "true", **NO_WAIT},
         spec=_job_spec(workload, template),
@@ -126,7 +126,7 @@ def cron_job(workload: ScheduledTask, template: Manifest) -> Manifest:
         "batch/v1",
         "CronJob",
         name=workload.name,
-        labels=labels.labels_of(workload),
+        labels=labels.labels_for(workload),
         annotations=NO_WAIT,
         spec={
             "schedule": workload.schedule,
@@ -136,7 +136,7 @@ def cron_job(workload: ScheduledTask, template: Manifest) -> Manifest:
             "successfulJobsHistoryLimit": KEPT_RUNS,
             "failedJobsHistoryLimit": KEPT_RUNS,
             "jobTemplate": {
-                "metadata": {"labels": labels.labels_of(workload)},
+                "metadata": {"labels": labels.labels_for(workload)},
                 "spec": {**deadline, **_job_spec(workload, template)},
             },
         },

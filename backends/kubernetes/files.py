@@ -27,7 +27,7 @@ def files(workload: Workload, file_set: FileSet) -> Manifest:
             f"workload {workload.name!r}: the files of {file_set.name!r} have {known} bytes, but one ConfigMap or "
             f"Secret can contain {MAX_BYTES}; split them into several file sets"
         )
-    its = labels.labels_of(workload)
+    its = labels.labels_for(workload)
     if file_set.secret:
         return secret(file_set.files, labels=its)
     return manifest("v1", "ConfigMap", name=None, labels=its, immutable=True, data=dict(file_set.files))

@@ -19,7 +19,7 @@ addresses."""
 def node_metrics_rbac(workload: Workload, namespace: str) -> list[Manifest]:
     """Return the RBAC objects that let a service account list nodes and read their metrics, nothing else."""
     name = f"{namespace}-{workload.name}-kubelets"
-    object_labels = labels.labels_of(workload)
+    object_labels = labels.labels_for(workload)
     role = manifest(
         f"{RBAC_GROUP}/v1",
         "ClusterRole",

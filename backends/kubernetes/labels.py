@@ -49,7 +49,7 @@ def lacks_instance(found: Mapping[str, str]) -> bool:
     return INSTANCE not in found and platform_labels().items() <= found.items()
 
 
-def labels_of(workload: Workload) -> dict[str, str]:
+def labels_for(workload: Workload) -> dict[str, str]:
     """Return the labels of every object of a workload."""
     return workload_labels(workload.name, COMPONENTS[type(workload)])
 

@@ -26,7 +26,7 @@ API_SERVER_PORTS = (443, 6443)
 def namespace_reader_rbac(workload: Workload) -> list[Manifest]:
     """Return the RBAC objects that let a service account list and watch these kinds, nothing else."""
     name = f"{workload.name}-reader"
-    object_labels = labels.labels_of(workload)
+    object_labels = labels.labels_for(workload)
     role = manifest(
         f"{RBAC_GROUP}/v1",
         "Role",

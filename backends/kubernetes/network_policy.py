@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from backends.kubernetes import kubelets, labels, namespace_reader
 from backends.kubernetes.manifest import Manifest, manifest
-from workloads import Endpoint, External, StatefulService, Workload
+from workloads import Endpoint, ExternalEndpoint, StatefulService, Workload
 
 ANY_ADDRESS = ("0.0.0.0/0", "::/0")
 PRIVATE_RANGES = {
@@ -39,7 +39,7 @@ def workload_policy(
         ingress.append(rule([], public, direction="from"))
     egress = [dns_rule(dns_cidrs)]
     for call in workload.connects_to:
-        if isinstance(call, External):
+        if isinstance(call, ExternalEndpoint):
             egress.append(rule(_external_peers(call), [call.port], direction="to"))
         else:
             egress.append(rule([pod_peer(selectors[call.workload])], [call.port], direction="to"))
@@ -50,7 +50,7 @@ def workload_policy(
     if isinstance(workload, StatefulService) and workload.peer_ports:
         ingress.append(rule([pod_peer(own_pods)], workload.peer_ports, direction="from"))
         egress.append(rule([pod_peer(own_pods)], workload.peer_ports, direction="to"))
-    return policy(workload.name, own_pods, ingress=ingress, egress=egress, labels=labels.labels_of(workload))
+    return policy(workload.name, own_pods, ingress=ingress, egress=egress, labels=labels.labels_for(workload))
 
 
 def edge_policy(exposure: str, workload: str, ports: Sequence[int], *, callers_namespace: str) -> Manifest:
@@ -125,7 +125,7 @@ def cidr_peers(cidrs: Iterable[str]) -> list[Manifest]:
     return [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
 
 
-def _external_peers(external: External) -> list[Manifest]:
+def _external_peers(external: ExternalEndpoint) -> list[Manifest]:
     if external.cidrs:
         return cidr_peers(external.cidrs)
     return [{"ipBlock": {"cidr": cidr, "except": private}} for cidr, private in PRIVATE_RANGES.items()]

@@ -40,7 +40,7 @@ class PodContext:
 
 def pod_template(workload: Workload, context: PodContext) -> Manifest:
     """Return the pod template of a controller."""
-    pod_labels = labels.labels_of(workload)
+    pod_labels = labels.labels_for(workload)
     for call in workload.connects_to:
         if isinstance(call, Endpoint):
             pod_labels |= labels.connection_label(call)

@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 
 from backends.kubernetes import kubectl
-from backends.kubernetes.claims import NO_DEFAULT_CLASS, SET_CLASS
+from backends.kubernetes.claims import NO_DEFAULT_CLASS_PROBLEM, SET_CLASS_INSTRUCTION
 from backends.kubernetes.manifest import Manifest
 from settings.backend import KubernetesSettings
 from workloads import WorkloadError
@@ -44,15 +44,15 @@ class Prerequisites:
         self._settings = settings
         self._checks: list[Callable[[], None]] = [self._check_version]
 
-    def need_api(self, manifest: Manifest, owner: str) -> None:
+    def require_api(self, manifest: Manifest, owner: str) -> None:
         """Note that an object's API must be served."""
         self._checks.append(functools.partial(self._check_api, manifest, owner))
 
-    def need_storage(self, claims: Iterable[str]) -> None:
+    def require_storage_class(self, claims: Iterable[str]) -> None:
         """Note that claims need storage; those that are in the cluster already have it."""
         self._checks.append(functools.partial(self._check_storage, [*claims]))
 
-    def need_metrics(self, workload: str) -> None:
+    def require_metrics(self, workload: str) -> None:
         """Note that an autoscaler needs metrics. Without them, `check` only warns."""
         self._checks.append(functools.partial(self._warn_without_metrics, workload))
 
@@ -101,8 +101,8 @@ class Prerequisites:
         missing = [name for name in claims if name not in existing]
         if missing and not has_default:
             raise WorkloadError(
-                f"{NO_DEFAULT_CLASS} The claims {', '.join(missing)} would stay pending. Mark one as the default. "
-                f"{SET_CLASS}"
+                f"{NO_DEFAULT_CLASS_PROBLEM} The claims {', '.join(missing)} would stay pending. "
+                f"Mark one as the default. {SET_CLASS_INSTRUCTION}"
             )
 
     def _warn_without_metrics(self, workload: str) -> None:

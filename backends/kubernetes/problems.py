@@ -33,7 +33,7 @@ CONFIGURATION_REASONS = {"CreateContainerConfigError", "CreateContainerError", "
 class Problem:
     """A reason why a pod isn't ready."""
 
-    where: str
+    subject: str
     """For instance `pod redis-0, container redis`."""
 
     kind: str
@@ -50,10 +50,10 @@ class Problem:
     @property
     def key(self) -> tuple[str, str]:
         """Key of the problem, which stays the same while it lasts."""
-        return self.where, self.kind
+        return self.subject, self.kind
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.reason}" + (f": {self.message}" if self.message else "")
+        return f"{self.subject}: {self.reason}" + (f": {self.message}" if self.message else "")
 
 
 def pod_problems(pod: Object, restarts_before: Mapping[str, int]) -> Iterator[Problem]:
@@ -71,8 +71,8 @@ def pod_problems(pod: Object, restarts_before: Mapping[str, int]) -> Iterator[Pr
             yield Problem(f"pod {name}", "scheduling", "Unschedulable", message, is_expected=UNBOUND_CLAIM in message)
     for container in statuses(pod):
         if not container.get("ready") and status.get("phase") != "Succeeded":
-            where = f"pod {name}, container {container['name']}"
-            yield from _container_problems(where, pod, container, restarts_before.get(container["name"], 0))
+            subject = f"pod {name}, container {container['name']}"
+            yield from _container_problems(subject, pod, container, restarts_before.get(container["name"], 0))
 
 
 def never_started(pod: Object) -> bool:
@@ -92,14 +92,14 @@ def claim_problems(claim: Object) -> Iterator[Problem]:
     name, spec = claim["metadata"]["name"], claim["spec"]
     if claim.get("status", {}).get("phase") == "Bound" or spec.get("volumeName"):
         return
-    where, storage_class = f"claim {name}", spec.get("storageClassName")
+    subject, storage_class = f"claim {name}", spec.get("storageClassName")
     if storage_class == claims.MISSING_CLAIM_CLASS:
-        yield Problem(where, "claim", "missing", claims.missing_claim(name), tolerated_s=0)
+        yield Problem(subject, "claim", "missing", claims.missing_claim_message(name), tolerated_s=0)
     elif not storage_class:
-        message = f"{claims.NO_DEFAULT_CLASS} {claims.SET_CLASS}"
-        yield Problem(where, "claim", "no storage class", message, TOLERATED_S)
+        message = f"{claims.NO_DEFAULT_CLASS_PROBLEM} {claims.SET_CLASS_INSTRUCTION}"
+        yield Problem(subject, "claim", "no storage class", message, TOLERATED_S)
     else:
-        yield Problem(where, "claim", "Pending", f"its storage class is {storage_class}", is_expected=True)
+        yield Problem(subject, "claim", "Pending", f"its storage class is {storage_class}", is_expected=True)
 
 
 def restarts(pod: Object) -> dict[str, int]:
@@ -123,22 +123,22 @@ def last_lines(container: Object) -> str:
     return named + (f". Its last lines:\n{lines}" if lines else "")
 
 
-def _container_problems(where: str, pod: Object, container: Object, restarts_before: int) -> Iterator[Problem]:
+def _container_problems(subject: str, pod: Object, container: Object, restarts_before: int) -> Iterator[Problem]:
     waiting = container.get("state", {}).get("waiting", {})
     reason, message = waiting.get("reason", ""), waiting.get("message", "")
     if reason == "InvalidImageName":
-        yield Problem(where, "image", reason, message, tolerated_s=0)
+        yield Problem(subject, "image", reason, message, tolerated_s=0)
     elif reason in PULL_REASONS:
-        yield Problem(where, "image", reason, message, TOLERATED_S)
+        yield Problem(subject, "image", reason, message, TOLERATED_S)
     elif reason in CONFIGURATION_REASONS:
-        yield Problem(where, "configuration", reason, message, TOLERATED_S)
+        yield Problem(subject, "configuration", reason, message, TOLERATED_S)
     elif ended := _last_termination(container):
         count, is_running = container.get("restartCount", 0), "running" in container["state"]
         is_loop = count >= CRASH_LOOP_RESTARTS and count > restarts_before and not is_running
         # The kubelet reports the back-off a moment after the exit.
         shown = "OOMKilled" if ended.get("reason") == "OOMKilled" else reason or (CRASH_LOOP if is_loop else "ended")
         text = f"{_memory_limit(pod, container['name'])}{last_lines(container)}" if shown == "OOMKilled" else ""
-        yield Problem(where, "crash", shown, text or last_lines(container), 0 if is_loop else None)
+        yield Problem(subject, "crash", shown, text or last_lines(container), 0 if is_loop else None)
 
 
 def _last_termination(container: Object) -> Object:

@@ -21,7 +21,7 @@ from backends.kubernetes.namespace import namespace
 from backends.kubernetes.ownership import Ownership
 from backends.kubernetes.prerequisites import Prerequisites
 from settings.backend import KubernetesSettings
-from workloads import Fixed, WorkloadError
+from workloads import FixedSetting, WorkloadError
 
 DEFAULT_DENY_NAME = "default-deny"
 CLUSTER_SCOPED_KINDS = ("ClusterRole", "ClusterRoleBinding")
@@ -142,7 +142,7 @@ class ManifestRegistrar:
         Raises:
             WorkloadError: two owners would share an object.
         """
-        self._prerequisites.need_api(manifest, owner)
+        self._prerequisites.require_api(manifest, owner)
         kind = str(manifest["kind"])
         name = resource_name or str(manifest["metadata"]["name"])
         first = self._owners.setdefault((kind, name), owner)
@@ -211,10 +211,10 @@ class ManifestRegistrar:
         """Return the namespace, which denies every connection by default. If it were replaced, or in another cluster,
         every store would start empty."""
         place = [
-            Fixed("kubernetes.namespace", self._settings.namespace, MOVE_INSTRUCTIONS),
-            Fixed("kubernetes.context", self._settings.context or "", MOVE_INSTRUCTIONS),
+            FixedSetting("kubernetes.namespace", self._settings.namespace, MOVE_INSTRUCTIONS),
+            FixedSetting("kubernetes.context", self._settings.context or "", MOVE_INSTRUCTIONS),
         ]
-        recorded = self._records.settings("namespace", {"namespace": place})
+        recorded = self._records.record_settings("namespace", {"namespace": place})
         space = self._declare(
             "namespace",
             namespace(self._settings.namespace),

@@ -14,12 +14,12 @@ import pulumi
 
 from backends.base import DeployOptions
 from backends.kubernetes import kubectl
-from backends.kubernetes.claims import missing_claim
+from backends.kubernetes.claims import missing_claim_message
 from backends.kubernetes.controllers import AUTOSCALED_ANNOTATION
 from backends.kubernetes.missing_claims import missing_claims
 from backends.kubernetes.observed import ObservedObjects
 from backends.kubernetes.registrar import KubernetesObject
-from backends.kubernetes.rollout_wait import Awaited, RolloutWait
+from backends.kubernetes.rollout_wait import AwaitedController, RolloutWait
 from backends.progress import progress
 from backends.threads import Threads
 from settings.backend import KubernetesSettings
@@ -28,7 +28,7 @@ from workloads import Service, Workload
 REPORT_PERIOD_S = 5.0
 """Seconds between two runs of a store's readiness check."""
 
-WAKE_ANNOTATION = "pti-calendar/woken"
+RETRIGGER_ANNOTATION = "pti-calendar/woken"
 """Annotation that is set and removed to change an object."""
 
 
@@ -39,12 +39,12 @@ class Rollouts:
         self._settings = settings
         self._threads = Threads()
         self._observed = ObservedObjects(settings, self._threads)
-        self._awaited: dict[str, Awaited] = {}
+        self._awaited: dict[str, AwaitedController] = {}
         self._wait = pulumi.ResourceHook("kubernetes-wait-for-rollout", self._wait_for_rollout)
         self._end_autoscaling = pulumi.ResourceHook("kubernetes-end-autoscaling", self._remove_autoscaler)
         self._explain_claim = pulumi.ErrorHook("kubernetes-explain-claim", self._explain_failed_claim)
 
-    def record(self, awaited: Awaited, controller: KubernetesObject, options: DeployOptions) -> pulumi.Stash:
+    def record(self, awaited: AwaitedController, controller: KubernetesObject, options: DeployOptions) -> pulumi.Stash:
         """Register the record of a controller, which exists once its rollout has succeeded."""
         name = f"{awaited.name}-ready"
         self._awaited[name] = awaited
@@ -73,10 +73,10 @@ class Rollouts:
     async def _wait_for_rollout(self, hook: pulumi.ResourceHookArgs) -> None:
         wanted = (hook.new_inputs or {})["input"]
         awaited, name = self._awaited[hook.name], str(wanted["name"])
-        wait = RolloutWait(awaited, name, wanted.get("uid"), self._observed, self._delete_pod, self._wake)
+        wait = RolloutWait(awaited, name, wanted.get("uid"), self._observed, self._delete_pod, self._retrigger)
         reports = asyncio.create_task(self._report(wait))
         try:
-            await wait.until_done()
+            await wait.wait_until_done()
         finally:
             reports.cancel()
 
@@ -100,9 +100,9 @@ class Rollouts:
         arguments = ("delete", f"pod/{name}", "--ignore-not-found", "--wait=false")
         await self._threads.run(kubectl.read, self._settings, *arguments)
 
-    async def _wake(self, kind: str, name: str) -> None:
+    async def _retrigger(self, kind: str, name: str) -> None:
         """Make a controller check its pods now: a change of its object ends the back-off that follows a refusal."""
-        for annotation in (f"{WAKE_ANNOTATION}=true", f"{WAKE_ANNOTATION}-"):
+        for annotation in (f"{RETRIGGER_ANNOTATION}=true", f"{RETRIGGER_ANNOTATION}-"):
             arguments = ("annotate", f"{kind.lower()}/{name}", "--overwrite", annotation)
             await self._threads.run(kubectl.read_or_empty, self._settings, *arguments)
 
@@ -119,5 +119,5 @@ class Rollouts:
         name = (hook.new_inputs or {})["metadata"]["name"]
         arguments = ("get", "persistentvolumeclaims", "--field-selector", f"metadata.name={name}", "--output", "json")
         for missing in missing_claims(await self._threads.run(kubectl.read_or_empty, self._settings, *arguments)):
-            pulumi.log.error(missing_claim(missing))
+            pulumi.log.error(missing_claim_message(missing))
         return False

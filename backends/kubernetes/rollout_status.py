@@ -59,7 +59,7 @@ class Rollout:
     never_started_pods: list[Object] = field(default_factory=list)
     """Pods that can't start and never have, and that their operator doesn't replace (cloudnative-pg#3541)."""
 
-    short_of_pods: tuple[str, str] | None = None
+    controller_missing_pods: tuple[str, str] | None = None
     """Kind and name of the controller that should have created pods, but hasn't."""
 
     @property
@@ -68,7 +68,7 @@ class Rollout:
         return any(_is_pulling(pod) for pod in self.pods)
 
     @property
-    def running(self) -> set[str]:
+    def running_pods(self) -> set[str]:
         """Return the names of pods with a running container."""
         return {pod["metadata"]["name"] for pod in self.pods if any("running" in state for state in _states(pod))}
 
@@ -99,36 +99,41 @@ def rollout(kind: str, name: str, uid: str | None, objects: Iterable[Object]) ->
             # A Job has no observed generation, and its pods never change. CloudNativePG doesn't report one either.
             if kind in GENERATION_KINDS and one.get("status", {}).get("observedGeneration", 0) < generation:
                 return Rollout()
-            read = {"Deployment": _deployment, "StatefulSet": _stateful_set, "Job": _job, KIND: _postgres_cluster}
+            read = {
+                "Deployment": _deployment_rollout,
+                "StatefulSet": _stateful_set_rollout,
+                "Job": _job_rollout,
+                KIND: _postgres_cluster_rollout,
+            }
             return read[kind](one, listed)
     return None
 
 
-def _deployment(one: Object, objects: list[Object]) -> Rollout:
-    wanted, status = one["spec"].get("replicas", 1), one["status"]
+def _deployment_rollout(deployment: Object, objects: list[Object]) -> Rollout:
+    wanted, status = deployment["spec"].get("replicas", 1), deployment["status"]
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-    revision = one["metadata"].get("annotations", {}).get(REVISION_ANNOTATION)
+    revision = deployment["metadata"].get("annotations", {}).get(REVISION_ANNOTATION)
     newest = [
         found
-        for found in _owned(one, objects, "ReplicaSet")
+        for found in _owned_objects(deployment, objects, "ReplicaSet")
         if found["metadata"].get("annotations", {}).get(REVISION_ANNOTATION) == revision
     ]
-    pods = [pod for found in newest for pod in _owned(found, objects, "Pod")]
+    pods = [pod for found in newest for pod in _owned_objects(found, objects, "Pod")]
     return Rollout(
         is_done=updated >= wanted and status.get("replicas", 0) <= updated and available >= wanted,
         summary=f"{min(updated, sum(map(_is_ready, pods)))} of {wanted} replicas ready",
-        pods=_present(pods),
-        problems=[problem for found in newest for problem in _refusals(found)],
-        short_of_pods=next(
-            (("ReplicaSet", found["metadata"]["name"]) for found in newest if [*_refusals(found)]), None
+        pods=_without_terminating(pods),
+        problems=[problem for found in newest for problem in _refusal_problems(found)],
+        controller_missing_pods=next(
+            (("ReplicaSet", found["metadata"]["name"]) for found in newest if [*_refusal_problems(found)]), None
         ),
     )
 
 
-def _stateful_set(one: Object, objects: list[Object]) -> Rollout:
-    wanted, status = one["spec"].get("replicas", 1), one["status"]
+def _stateful_set_rollout(stateful_set: Object, objects: list[Object]) -> Rollout:
+    wanted, status = stateful_set["spec"].get("replicas", 1), stateful_set["status"]
     revision, ready = status.get("updateRevision"), status.get("readyReplicas", 0)
-    pods = _owned(one, objects, "Pod")
+    pods = _owned_objects(stateful_set, objects, "Pod")
     newest = [pod for pod in pods if pod["metadata"]["labels"].get("controller-revision-hash") == revision]
     own = {
         volume["persistentVolumeClaim"]["claimName"]
@@ -140,19 +145,21 @@ def _stateful_set(one: Object, objects: list[Object]) -> Rollout:
         is_done=ready >= wanted
         and status.get("updatedReplicas", 0) >= wanted
         and status.get("currentRevision") == revision,
-        summary=f"{sum(map(_is_ready, _present(newest)))} of {wanted} replicas ready",
-        pods=_present(newest),
-        problems=[_leaving(pod) for pod in pods if "deletionTimestamp" in pod["metadata"]],
-        claims=[one for one in objects if one["kind"] == "PersistentVolumeClaim" and one["metadata"]["name"] in own],
-        short_of_pods=("StatefulSet", one["metadata"]["name"]) if len(pods) < wanted else None,
+        summary=f"{sum(map(_is_ready, _without_terminating(newest)))} of {wanted} replicas ready",
+        pods=_without_terminating(newest),
+        problems=[_terminating_problem(pod) for pod in pods if "deletionTimestamp" in pod["metadata"]],
+        claims=[
+            found for found in objects if found["kind"] == "PersistentVolumeClaim" and found["metadata"]["name"] in own
+        ],
+        controller_missing_pods=("StatefulSet", stateful_set["metadata"]["name"]) if len(pods) < wanted else None,
     )
 
 
-def _job(one: Object, objects: list[Object]) -> Rollout:
-    pods = _owned(one, objects, "Pod")
+def _job_rollout(job: Object, objects: list[Object]) -> Rollout:
+    pods = _owned_objects(job, objects, "Pod")
     conditions = {
         condition["type"]: condition
-        for condition in one.get("status", {}).get("conditions", [])
+        for condition in job.get("status", {}).get("conditions", [])
         if condition["status"] == "True"
     }
     failure = ""
@@ -162,17 +169,17 @@ def _job(one: Object, objects: list[Object]) -> Rollout:
         is_done="Complete" in conditions,
         failure=failure,
         summary=f"{sum(pod.get('status', {}).get('phase') == 'Failed' for pod in pods)} attempts failed",
-        pods=[pod for pod in _present(pods) if pod.get("status", {}).get("phase") != "Failed"],
-        short_of_pods=None if pods else ("Job", one["metadata"]["name"]),
+        pods=[pod for pod in _without_terminating(pods) if pod.get("status", {}).get("phase") != "Failed"],
+        controller_missing_pods=None if pods else ("Job", job["metadata"]["name"]),
     )
 
 
-def _postgres_cluster(one: Object, objects: list[Object]) -> Rollout:
-    name, wanted = one["metadata"]["name"], one["spec"]["instances"]
-    status, image = one.get("status", {}), one["spec"]["imageName"]
+def _postgres_cluster_rollout(cluster: Object, objects: list[Object]) -> Rollout:
+    name, wanted = cluster["metadata"]["name"], cluster["spec"]["instances"]
+    status, image = cluster.get("status", {}), cluster["spec"]["imageName"]
     phase = status.get("phase", "")
     own = [found for found in objects if found["metadata"].get("labels", {}).get(CLUSTER_LABEL) == name]
-    pods = _present([found for found in own if found["kind"] == "Pod"])
+    pods = _without_terminating([found for found in own if found["kind"] == "Pod"])
     servers = [pod for pod in pods if POSTGRES_CONTAINER in _images(pod)]
     newest = [pod for pod in servers if _images(pod)[POSTGRES_CONTAINER] == image]
     ready = sum(map(_is_ready, newest))
@@ -200,7 +207,7 @@ def _last_attempt(pods: list[Object]) -> Iterator[str]:
             yield f"pod {pod['metadata']['name']}: {last_lines(container)}"
 
 
-def _owned(owner: Object, objects: list[Object], kind: str) -> list[Object]:
+def _owned_objects(owner: Object, objects: list[Object], kind: str) -> list[Object]:
     uid = owner["metadata"]["uid"]
     return [
         one
@@ -209,12 +216,12 @@ def _owned(owner: Object, objects: list[Object], kind: str) -> list[Object]:
     ]
 
 
-def _present(pods: list[Object]) -> list[Object]:
+def _without_terminating(pods: list[Object]) -> list[Object]:
     """Return the pods that aren't being deleted."""
     return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
 
-def _leaving(pod: Object) -> Problem:
+def _terminating_problem(pod: Object) -> Problem:
     """Return the problem that a pod is still terminating: its successor has the same name, so it can't start."""
     finalizers = ", ".join(pod["metadata"].get("finalizers", []))
     message = (
@@ -240,14 +247,14 @@ def _condition(pod: Object, kind: str) -> bool:
     return any(one["type"] == kind and one["status"] == "True" for one in pod.get("status", {}).get("conditions", []))
 
 
-def _refusals(replica_set: Object) -> Iterator[Problem]:
+def _refusal_problems(replica_set: Object) -> Iterator[Problem]:
     """Yield why the API server refuses a ReplicaSet's pods, such as a quota or a policy."""
     for condition in replica_set.get("status", {}).get("conditions", []):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            where = f"ReplicaSet {replica_set['metadata']['name']}"
-            yield refusal_problem(where, condition.get("reason", ""), condition.get("message", ""))
+            subject = f"ReplicaSet {replica_set['metadata']['name']}"
+            yield refusal_problem(subject, condition.get("reason", ""), condition.get("message", ""))
 
 
-def refusal_problem(where: str, reason: str, message: str) -> Problem:
+def refusal_problem(subject: str, reason: str, message: str) -> Problem:
     """Return the problem that the API server refuses a controller's pods, which doesn't resolve by itself."""
-    return Problem(where, "refused", reason, message, TOLERATED_S)
+    return Problem(subject, "refused", reason, message, TOLERATED_S)

@@ -25,8 +25,8 @@ from workloads import Exec, Service, StatefulService, Task, Workload, WorkloadEr
 PULL_LIMIT_S = 900
 """Seconds for which pulling an image doesn't count: a pull without progress becomes ErrImagePull by itself."""
 
-GONE_TIMEOUT_S = 20
-WAKE_AFTER_S = 5.0
+MISSING_TIMEOUT_S = 20
+RETRIGGER_AFTER_S = 5.0
 """Seconds without all pods after which their controller is triggered to try again. After refusals by the API server it
 backs off for up to 16 minutes, even if the cause has been fixed (`DefaultTypedControllerRateLimiter` of client-go)."""
 
@@ -39,7 +39,7 @@ MAX_SHOWN_PROBLEMS = 6
 
 
 @dataclass(frozen=True)
-class Awaited:
+class AwaitedController:
     """A controller that the update waits for."""
 
     name: str
@@ -57,14 +57,14 @@ class Awaited:
     """Maps each pod to the command of its readiness check, whose output reports the progress."""
 
     @staticmethod
-    def of(workload: Workload) -> Awaited:
+    def for_workload(workload: Workload) -> AwaitedController:
         """Return the details of the wait for a workload."""
         progress_commands: dict[str, tuple[str, ...]] = {}
         if isinstance(workload, StatefulService) and workload.volumes and workload.readiness:
             check = workload.readiness.check
             pods = [f"{workload.name}-{ordinal}" for ordinal in range(workload.replicas)]
             progress_commands = dict.fromkeys(pods, check.command) if isinstance(check, Exec) else {}
-        return Awaited(
+        return AwaitedController(
             workload.name,
             CONTROLLER_KINDS[type(workload)],
             rollout_timeout_s(workload),
@@ -79,71 +79,71 @@ class RolloutWait:
 
     def __init__(
         self,
-        awaited: Awaited,
+        awaited: AwaitedController,
         name: str,
         uid: str | None,
         observed: ObservedObjects,
         delete_pod: Callable[[str], Awaitable[None]],
-        wake: Callable[[str, str], Awaitable[None]],
+        retrigger: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self.awaited = awaited
         self._name = name
         self._uid = uid
         self._observed = observed
         self._delete_pod = delete_pod
-        self._wake = wake
+        self._retrigger = retrigger
         self._began = self._found = monotonic()
         self._deadline = self._began + awaited.rollout_timeout_s
         self._restarts_before: dict[str, dict[str, int]] = {}
         self._since: dict[tuple[str, str], float] = {}
         self._known: dict[tuple[str, str], Problem] = {}
         self._running_since: dict[str, float] = {}
-        self._is_first_look = True
-        self._is_woken = False
+        self._is_first_check = True
+        self._is_retriggered = False
 
     def extend(self) -> None:
         """Restart the timeout after progress."""
         self._deadline = monotonic() + self.awaited.rollout_timeout_s
 
-    async def until_done(self) -> None:
+    async def wait_until_done(self) -> None:
         """Wait until every pod of the newest revision is ready, or a Job has completed.
 
         Raises:
             WorkloadError: the rollout can't succeed, or timed out.
         """
-        unanswered = ""
+        last_error = ""
         found: Rollout | None = None
         while True:
             try:
                 objects = await self._observed.objects(self._began)
             except kubectl.KubectlError as error:
-                unanswered = str(error)
-                if "forbidden" in unanswered.lower() or unanswered == kubectl.NOT_INSTALLED:
+                last_error = str(error)
+                if "forbidden" in last_error.lower() or last_error == kubectl.NOT_INSTALLED:
                     raise WorkloadError(f"The rollout of {self.awaited.name} is unknown: {error}") from None
             else:
-                unanswered = ""
+                last_error = ""
                 found = rollout(self.awaited.kind, self._name, self._uid, objects)
                 if await self._is_done(found):
                     return
             if monotonic() > self._deadline:
-                raise WorkloadError(await self._failure(found, unanswered))
+                raise WorkloadError(await self._failure(found, last_error))
             await asyncio.sleep(POLL_S)
 
     async def _is_done(self, found: Rollout | None) -> bool:
         now = monotonic()
         if found is None:
-            if now - self._found >= GONE_TIMEOUT_S:
+            if now - self._found >= MISSING_TIMEOUT_S:
                 raise WorkloadError(f"{self.awaited.kind} {self._name} is gone: it was deleted")
             return False
         self._found = now
         if found.is_done:
             return True
-        if self._is_first_look:
-            self._is_first_look = False
-            await self._replace(found.never_started_pods)
-        if found.short_of_pods and not self._is_woken and now - self._began >= WAKE_AFTER_S:
-            self._is_woken = True
-            await self._wake(*found.short_of_pods)
+        if self._is_first_check:
+            self._is_first_check = False
+            await self._delete_never_started(found.never_started_pods)
+        if found.controller_missing_pods and not self._is_retriggered and now - self._began >= RETRIGGER_AFTER_S:
+            self._is_retriggered = True
+            await self._retrigger(*found.controller_missing_pods)
         if found.failure:
             raise WorkloadError(f"{self.awaited.name} has failed: {found.failure}\n{self._advice()}")
         if self.awaited.attempt_s is not None:
@@ -151,12 +151,12 @@ class RolloutWait:
         if found.is_pulling and now - self._began < PULL_LIMIT_S:
             self.extend()
         self._restarts_before = found.restarts() | self._restarts_before
-        problems = [*found.all_problems(self._restarts_before), *await self._refusals(found)]
+        problems = [*found.all_problems(self._restarts_before), *await self._refusal_problems(found)]
         if failed := self._lasting_problems(problems, now):
             raise WorkloadError(self._error(found, failed))
         return False
 
-    async def _replace(self, pods: Iterable[Object]) -> None:
+    async def _delete_never_started(self, pods: Iterable[Object]) -> None:
         """Delete pods of an earlier rollout that never started; their successors use the current template."""
         for pod in pods:
             name = pod["metadata"]["name"]
@@ -166,7 +166,7 @@ class RolloutWait:
     def _end_hung_attempt(self, found: Rollout, now: float, limit: int) -> None:
         """Raise `WorkloadError` if a pod of a Job runs for longer than the task may."""
         name = self.awaited.name
-        self._running_since = {pod: self._running_since.get(pod, now) for pod in found.running}
+        self._running_since = {pod: self._running_since.get(pod, now) for pod in found.running_pods}
         for pod, since in self._running_since.items():
             if now - since > limit:
                 raise WorkloadError(
@@ -195,11 +195,11 @@ class RolloutWait:
             return dataclasses.replace(problem, message=before.message)
         return problem
 
-    async def _refusals(self, found: Rollout) -> list[Problem]:
+    async def _refusal_problems(self, found: Rollout) -> list[Problem]:
         """Return why the API server refuses pods, which a StatefulSet and a Job only report in events."""
-        if not found.short_of_pods:
+        if not found.controller_missing_pods:
             return []
-        kind, name = found.short_of_pods
+        kind, name = found.controller_missing_pods
         events = await self._observed.warnings("reason=FailedCreate", f"involvedObject.name={name}")
         return [
             refusal_problem(f"{kind} {name}", str(one["reason"]), str(one.get("message", "")))
@@ -207,10 +207,10 @@ class RolloutWait:
             if _is_recent(one)
         ]
 
-    async def _failure(self, found: Rollout | None, unanswered: str) -> str:
+    async def _failure(self, found: Rollout | None, last_error: str) -> str:
         """Return the error of a rollout that timed out."""
-        if unanswered:
-            return f"The rollout of {self.awaited.name} is unknown, because the cluster doesn't respond: {unanswered}"
+        if last_error:
+            return f"The rollout of {self.awaited.name} is unknown, because the cluster doesn't respond: {last_error}"
         pods = [pod["metadata"]["name"] for pod in (found.pods if found else [])]
         events = [
             Problem(f"pod {pod}", "event", str(event["reason"]), str(event.get("message", "")))

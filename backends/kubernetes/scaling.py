@@ -14,7 +14,7 @@ def autoscaler(workload: Workload, scale: Autoscaling) -> Manifest:
         "autoscaling/v2",
         "HorizontalPodAutoscaler",
         name=workload.name,
-        labels=labels.labels_of(workload),
+        labels=labels.labels_for(workload),
         spec={
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload.name},
             "minReplicas": scale.minimum,
@@ -50,7 +50,7 @@ def disruption_budget(workload: Workload) -> Manifest | None:
         "policy/v1",
         "PodDisruptionBudget",
         name=workload.name,
-        labels=labels.labels_of(workload),
+        labels=labels.labels_for(workload),
         spec={
             "maxUnavailable": 1,
             "selector": {"matchLabels": labels.selector(workload.name)},

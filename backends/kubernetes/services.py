@@ -46,7 +46,7 @@ def _service(workload: Workload, name: str, spec: Manifest) -> Manifest:
         "v1",
         "Service",
         name=name,
-        labels=labels.labels_of(workload),
+        labels=labels.labels_for(workload),
         annotations=SKIP_AWAIT,
         spec={**spec, "selector": labels.selector(workload.name)},
     )

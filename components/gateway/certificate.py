@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pulumi
 
 from backends.base import Backend, DeployOptions
-from backends.refusals import required
+from backends.refusals import require_part
 from capabilities import Capability
 from settings.gateway import TlsSettings
 from workloads import CertificateRequest, FileSet, TlsKeyPair
@@ -32,7 +32,7 @@ def tls_certificate(
             issuer=settings.issuer or "",
             has_shared_issuer=settings.issuer_kind == "ClusterIssuer",
         )
-        issuer = required(backend.certificate_issuer, "cert-manager", backend.kind, Capability.CERTIFICATES)
+        issuer = require_part(backend.certificate_issuer, "cert-manager", backend.kind, Capability.CERTIFICATES)
         issuer.request_certificate(request, DeployOptions(parent=parent))
     return settings.secret_name
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 from backends.base import Backend, DeployOptions
-from backends.refusals import required
+from backends.refusals import require_part
 from capabilities import Capability
 from components.credentials import Credentials
 from components.gateway import certificate, kong, nginx
@@ -78,7 +78,7 @@ class Gateway(pulumi.ComponentResource):
             files = certificate.file_set(tls_source, nginx.CERTIFICATE_DIRECTORY)
             backend.deploy(nginx.load_balancer(args.edge.nginx, routes, files, backend), DeployOptions(parent=self))
         else:
-            edge = required(backend.edge, f"the edge {args.edge.kind!r}", backend.kind, Capability.EDGE)
+            edge = require_part(backend.edge, f"the edge {args.edge.kind!r}", backend.kind, Capability.EDGE)
             edge.expose(_exposure(args.edge, routes, tls_source), DeployOptions(parent=self))
         self.register_outputs({"endpoint": str(kong.PROXY), "hosts": hosts})
 

@@ -19,7 +19,7 @@ from workloads import (
     INTERNET,
     RECOVERY_S,
     Endpoint,
-    External,
+    ExternalEndpoint,
     FileSet,
     HttpGet,
     Liveness,
@@ -78,7 +78,7 @@ def alertmanager(settings: MonitoringSettings, credentials: Credentials, backend
     ]
     if secrets:
         files.append(FileSet(name="secrets", directory=routing.SECRETS_DIRECTORY, files=secrets, secret=True))
-    calls = [External(*_host_and_port(receivers.email.smarthost))] if receivers.email.smarthost else []
+    calls = [ExternalEndpoint(*_host_and_port(receivers.email.smarthost))] if receivers.email.smarthost else []
     return StatefulService(
         name=ALERTMANAGER.workload,
         image=settings.alertmanager.image,

@@ -20,7 +20,7 @@ from workloads import (
     RECOVERY_S,
     Endpoint,
     Exec,
-    External,
+    ExternalEndpoint,
     FileSet,
     HttpGet,
     Liveness,
@@ -85,9 +85,9 @@ class RedisStore(Store[contract.RedisOutput]):
 def deploy(args: StoreArgs, options: DeployOptions) -> RedisStore:
     """Deploy the server, unless it is external."""
     settings, external = args.settings.redis, args.settings.redis.external
-    endpoint: Endpoint | External = ENDPOINT
+    endpoint: Endpoint | ExternalEndpoint = ENDPOINT
     if settings.mode == "external":
-        endpoint = External(external.host or "", external.port, external.cidrs)
+        endpoint = ExternalEndpoint(external.host or "", external.port, external.cidrs)
     else:
         args.backend.deploy(_server(settings, args.credentials.find(REDIS)), options)
     host, port = args.published(endpoint, settings.port)

@@ -12,7 +12,7 @@ from contract.outputs import StoreOutput
 from settings import Settings
 from settings.monitoring import ExportersSettings
 from settings.tools import DevToolsSettings
-from workloads import Endpoint, External, Workload
+from workloads import Endpoint, ExternalEndpoint, Workload
 
 Output = TypeVar("Output", bound=StoreOutput)
 
@@ -27,9 +27,9 @@ class StoreArgs:
     cluster: str
     """Name of the stack, which a store may save in its data."""
 
-    def published(self, endpoint: Endpoint | External, port: int) -> tuple[str, int]:
+    def published(self, endpoint: Endpoint | ExternalEndpoint, port: int) -> tuple[str, int]:
         """Return host and port of an endpoint for users; `port` is the host port on Docker."""
-        if isinstance(endpoint, External):
+        if isinstance(endpoint, ExternalEndpoint):
             return endpoint.host, endpoint.port
         return self.backend.addressing.published(endpoint, port)
 
@@ -53,7 +53,7 @@ class Store(ABC, Generic[Output]):
     """
 
     args: StoreArgs
-    connects_to: tuple[Endpoint | External, ...]
+    connects_to: tuple[Endpoint | ExternalEndpoint, ...]
     """Endpoints that its clients connect to."""
 
     depends_on: tuple[str, ...]

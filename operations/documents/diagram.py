@@ -10,7 +10,7 @@ from components.platform import Platform, PlatformArgs
 from recording.backend import RecordingBackend
 from recording.recorder import record
 from settings import Settings
-from workloads import Endpoint, External, ScheduledTask, Service, StatefulService, Task, Workload
+from workloads import Endpoint, ExternalEndpoint, ScheduledTask, Service, StatefulService, Task, Workload
 
 STACK = "dev"
 END_MARKER = "<!-- end of the picture -->"
@@ -104,5 +104,5 @@ def _target_nodes(workload: Workload) -> list[str]:
     return list(dict.fromkeys(_target_node(call) for call in workload.connects_to))
 
 
-def _target_node(call: Endpoint | External) -> str:
+def _target_node(call: Endpoint | ExternalEndpoint) -> str:
     return call.workload if isinstance(call, Endpoint) else "internet"

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from backends.base import Addressing, DeployOptions
 from backends.deployment_graph import DeploymentGraph
 from backends.refusals import refuse_unsupported
-from capabilities import BackendRow, Capability
+from capabilities import BackendSpec, Capability
 from settings import Settings
 from workloads import Workload
 
-ROW = BackendRow(
+ROW = BackendSpec(
     title="Memory",
     module=__name__,
-    lacks={
+    unsupported={
         Capability.EDGE: "memory has no edge",
         Capability.CERTIFICATES: "memory has no issuer",
         Capability.POSTGRES_OPERATOR: "memory has no operator",

@@ -10,7 +10,7 @@ import pytest
 
 from settings.catalog import SERVICES
 from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
-from workloads import Endpoint, External, StatefulService, Task
+from workloads import Endpoint, ExternalEndpoint, StatefulService, Task
 
 EXTERNAL_POSTGRES: Mapping[str, Any] = {
     "mode": "external",
@@ -41,7 +41,7 @@ class TestExternalPostgres:
         assert (told["PGHOST"], told["PGPORT"], told["PGUSER"]) == ("db.example.com", "6432", "dba")
         assert told["PGSSLMODE"] == "require"
         assert "PGSSLROOTCERT" not in told
-        assert task.connects_to == (External("db.example.com", 6432, ("10.1.0.0/16",)),)
+        assert task.connects_to == (ExternalEndpoint("db.example.com", 6432, ("10.1.0.0/16",)),)
         assert platform.files["databases/admin"] == {"password": "hunter2"}
 
     def test_verify_full_checks_the_host_name_against_the_system_cas(self, record_platform: RecordPlatform) -> None:
@@ -117,7 +117,7 @@ class TestExternalRedis:
         redis = {"mode": "external", "external": {"host": "redis.example.com", "port": 6380, "cidrs": ["10.2.0.0/16"]}}
         platform = record_platform({"redis": redis, "services": {"deploy": ["user"]}}, {"redisPassword": "hunter2"})
         assert "redis" not in platform.workloads
-        assert External("redis.example.com", 6380, ("10.2.0.0/16",)) in platform.workloads["user"].connects_to
+        assert ExternalEndpoint("redis.example.com", 6380, ("10.2.0.0/16",)) in platform.workloads["user"].connects_to
         assert platform.outputs["redis"] == {"host": "redis.example.com", "port": 6380, "tls": True}
         assert platform.outputs["credentials"]["redis"] == "hunter2"
 

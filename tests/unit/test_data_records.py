@@ -21,10 +21,10 @@ from backends.threads import Threads
 from recording.recorder import Recording, record
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
 from tests.unit.kubernetes_recording import object_named, record_workloads, stateful, workload
-from workloads import Fixed, Volume, Workload, WorkloadError
+from workloads import FixedSetting, Volume, Workload, WorkloadError
 
 STASH = "pulumi:index:Stash"
-BROKERS = Fixed("store.brokers", "1", "Put the brokers back.")
+BROKERS = FixedSetting("store.brokers", "1", "Put the brokers back.")
 CHANGED, REPLACED, CREATED = "data-refuse-changed-setting", "data-refuse-replaced-object", "data-note-creation"
 
 
@@ -249,7 +249,7 @@ def recorded_volume(engine: Engine, *, preview: bool = False) -> Recording[Any]:
         threads = Threads()
         data, records = DataVolumes(engine, threads, Ownership(engine, threads, "dev")), DataRecords()
         hook = data.before_record("store", {VOLUME: {"pti-calendar.stack": "dev"}})
-        data.recorded(records.settings("store", {"data": [BROKERS]}, before_create=[hook]), "store")
+        data.recorded(records.record_settings("store", {"data": [BROKERS]}, before_create=[hook]), "store")
 
     return record(program, preview=preview)
 

@@ -31,7 +31,7 @@ from workloads import (
     Check,
     Endpoint,
     Exec,
-    External,
+    ExternalEndpoint,
     FileSet,
     HttpGet,
     Liveness,
@@ -168,7 +168,9 @@ class TestNetworks:
         ]
 
     def test_an_external_server_needs_no_network(self) -> None:
-        recording = deployed(workload(connects_to=(INTERNET, External("db.example.com", 5432, ("10.0.0.0/8",)))))
+        recording = deployed(
+            workload(connects_to=(INTERNET, ExternalEndpoint("db.example.com", 5432, ("10.0.0.0/8",))))
+        )
         assert networks(recording, "web") == {"pti-web-dev"}
 
     def test_the_host_has_a_name_for_workloads_that_connect_to_it(self) -> None:

@@ -14,7 +14,7 @@ from backends import shared_query
 from backends.base import DeployOptions
 from backends.docker import readiness
 from backends.docker.engine import Engine
-from backends.docker.readiness import Awaited, Readiness
+from backends.docker.readiness import AwaitedContainer, Readiness
 from backends.threads import Threads
 from recording.recorder import Recording, record
 from tests.unit.test_docker_backend import READY, deployed, workload
@@ -69,7 +69,9 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         def program() -> None:
             awaiting = Readiness(ScriptedEngine(*states), Threads(), "dev")
             parent = pulumi.ComponentResource("test:index:Parent", "parent")
-            awaiting.record(Awaited("store", "pti-store-dev", startup_s), "an id", DeployOptions(parent=parent))
+            awaiting.record(
+                AwaitedContainer("store", "pti-store-dev", startup_s), "an id", DeployOptions(parent=parent)
+            )
 
         hook = record(program).hooks["docker-wait-until-ready"]
         assert isinstance(hook, pulumi.ResourceHook)

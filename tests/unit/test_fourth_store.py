@@ -31,7 +31,9 @@ import contract.outputs as contract
 from backends.base import DeployOptions
 from components.stores.store import Store, StoreArgs
 from settings.stores.object_storage import OBJECT_STORAGE, ObjectStorageSettings
-from workloads import Endpoint, External, FileSet, HttpGet, Metrics, Port, Probe, StatefulService, Volume, Workload
+from workloads import (
+    Endpoint, ExternalEndpoint, FileSet, HttpGet, Metrics, Port, Probe, StatefulService, Volume, Workload
+)
 
 ENDPOINT = Endpoint("object-storage", 9000)
 USER = "pti"
@@ -50,9 +52,9 @@ class ObjectStorageStore(Store[contract.ObjectStorageOutput]):
 def deploy(args: StoreArgs, options: DeployOptions) -> ObjectStorageStore:
     """Deploy the server, unless it is external."""
     settings = args.settings.object_storage
-    endpoint: Endpoint | External = ENDPOINT
+    endpoint: Endpoint | ExternalEndpoint = ENDPOINT
     if settings.is_external:
-        endpoint = External(settings.host or "", 443)
+        endpoint = ExternalEndpoint(settings.host or "", 443)
     else:
         args.backend.deploy(_server(settings, args.credentials[OBJECT_STORAGE]), options)
     host, port = args.published(endpoint, settings.port)

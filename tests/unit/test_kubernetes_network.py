@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.kubernetes_recording import port, record_workloads, stateful, task, workload
 from tests.unit.network_matrix import Matrix, Pod
-from workloads import INTERNET, Endpoint, External, WorkloadError
+from workloads import INTERNET, Endpoint, ExternalEndpoint, WorkloadError
 
 OUTSIDE = "203.0.113.7"
 PRIVATE = "10.20.30.40"
@@ -18,7 +18,7 @@ RECORDING = record_workloads(
     task("migrate", connects_to=(Endpoint("db", 5432),)),
     workload("api", ports=(port(3000),), connects_to=(Endpoint("db", 5432), Endpoint("queue", 9092), INTERNET)),
     workload("web", ports=(port(8080, publish=80, public=True),), connects_to=(Endpoint("api", 3000),)),
-    workload("mail", connects_to=(External("mail.example.com", 587, cidrs=("198.51.100.0/24",)),)),
+    workload("mail", connects_to=(ExternalEndpoint("mail.example.com", 587, cidrs=("198.51.100.0/24",)),)),
     workload("idle"),
 )
 MATRIX = Matrix(RECORDING)

@@ -185,7 +185,7 @@ class TestLabel:
             backend.deploy(minimal_workload(Service), DeployOptions(parent=parent))
             backend.preflight([])
 
-        monkeypatch.setattr("backends.kubernetes.backend.why_unreachable", lambda settings: None)
+        monkeypatch.setattr("backends.kubernetes.backend.unreachable_reason", lambda settings: None)
         kubectl()
         complete = record_program(program, preview=True)
         assert complete.log == []

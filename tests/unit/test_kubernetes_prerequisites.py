@@ -48,7 +48,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
                     return json.dumps(answer)
             raise kubectl.KubectlError("no response")
 
-        monkeypatch.setattr(backend, "why_unreachable", lambda settings: None)
+        monkeypatch.setattr(backend, "unreachable_reason", lambda settings: None)
         monkeypatch.setattr(kubectl, "available", lambda: True)
         monkeypatch.setattr(kubectl, "read", read)
 

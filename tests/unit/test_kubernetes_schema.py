@@ -28,7 +28,7 @@ from workloads import (
     Endpoint,
     Exec,
     Exposure,
-    External,
+    ExternalEndpoint,
     FileSet,
     HttpGet,
     Liveness,
@@ -76,7 +76,7 @@ def everything() -> Iterator[Workload]:
         metrics=(Metrics(port=8080, job="service"),),
         readiness=readiness,
         liveness=Liveness(check=HttpGet(port=8080, path="/live")),
-        connects_to=(INTERNET, External("mail.example.com", 587, cidrs=("198.51.100.0/24",))),
+        connects_to=(INTERNET, ExternalEndpoint("mail.example.com", 587, cidrs=("198.51.100.0/24",))),
         **ALL_FEATURES,
     )
 

@@ -10,7 +10,7 @@ import pytest
 from settings.catalog import SERVICES, ServiceSpec
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS
 from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
-from workloads import INTERNET, Autoscaling, Endpoint, External, HttpGet, Task
+from workloads import INTERNET, Autoscaling, Endpoint, ExternalEndpoint, HttpGet, Task
 
 SECRETS = "/run/secrets/service"
 OF_PROVIDERS = {
@@ -98,7 +98,9 @@ def test_a_service_gets_every_variable_of_the_contract(full: RecordedPlatform) -
 
 def test_only_services_with_a_third_party_reach_the_internet(full: RecordedPlatform) -> None:
     outward = {
-        name for name, one in full.workloads.items() if any(isinstance(call, External) for call in one.connects_to)
+        name
+        for name, one in full.workloads.items()
+        if any(isinstance(call, ExternalEndpoint) for call in one.connects_to)
     }
     assert outward == {"payment", "notification"}
     assert INTERNET in full.workloads["payment"].connects_to

@@ -11,7 +11,7 @@ import yaml
 from settings.catalog import FRONTENDS, SERVICES, FrontendSpec
 from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
 from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
-from workloads import INTERNET, RECOVERY_S, Endpoint, External, LongRunning, StatefulService, Task
+from workloads import INTERNET, RECOVERY_S, Endpoint, ExternalEndpoint, LongRunning, StatefulService, Task
 
 EXPORTERS = {"postgres", "redis", "kafka", "nginx", "probe", "node"}
 UNWATCHED = {"pgadmin", "redis-commander", "kafka-ui", "grafana", "zookeeper"}
@@ -357,7 +357,7 @@ class TestWhoIsTold:
         assert (mail["to"], mail["smarthost"]) == ("a@example.com, b@example.com", "smtp.example.com:587")
         assert mail["auth_password_file"] == "/run/secrets/alertmanager/alertEmailPassword"
         assert platform.files["alertmanager/secrets"] == {"alertEmailPassword": "guessed"}
-        assert platform.workloads["alertmanager"].connects_to == (External("smtp.example.com", 587),)
+        assert platform.workloads["alertmanager"].connects_to == (ExternalEndpoint("smtp.example.com", 587),)
 
     def test_a_notification_links_to_grafana(self, record_platform: RecordPlatform) -> None:
         platform = record_platform(stack({"grafana": {"port": 3333}}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.platform_recording import RecordPlatform
-from workloads import RECOVERY_S, Exec, Fixed
+from workloads import RECOVERY_S, Exec, FixedSetting
 
 
 def test_a_recovering_server_may_take_as_long_as_it_needs(record_platform: RecordPlatform) -> None:
@@ -20,9 +20,9 @@ def test_an_update_waits_two_minutes(record_platform: RecordPlatform) -> None:
 
 
 def test_the_major_version_is_fixed_while_the_volume_exists(record_platform: RecordPlatform) -> None:
-    def fixed(image: str) -> Fixed:
+    def fixed(image: str) -> FixedSetting:
         (volume,) = record_platform({"postgres": {"image": image}}).workloads["postgres"].volumes
-        found: Fixed = next(one for one in volume.fixed if one.key == "postgres.image")
+        found: FixedSetting = next(one for one in volume.fixed if one.key == "postgres.image")
         return found
 
     of_18, newer, older = fixed("postgres:18.6"), fixed("postgres:18.7-alpine"), fixed("postgres:17.11")

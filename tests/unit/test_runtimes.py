@@ -75,7 +75,9 @@ def test_status_shows_kubectls_output(notes: Path, capsys: pytest.CaptureFixture
 def test_a_workload_with_too_few_ready_pods_is_named_with_the_reason(notes: Path) -> None:
     listed = [objects.stateful_set(ready=1, current="new"), objects.deployment(), objects.replica_set(refused="quota")]
     (notes / "pods.json").write_text(json.dumps({"items": listed}))
-    assert cluster.not_ready("prod") == ["web: 0 of 1 replicas ready\n    ReplicaSet web-2: FailedCreate: quota"]
+    assert cluster.unready_workloads("prod") == [
+        "web: 0 of 1 replicas ready\n    ReplicaSet web-2: FailedCreate: quota"
+    ]
     assert "cnpg" not in commands(notes)[0]
 
 

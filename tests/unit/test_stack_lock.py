@@ -19,10 +19,10 @@ from operations.project import OperationError
 class Answering:
     """A runtime that responds and whose workloads are ready."""
 
-    def why_unreachable(self, stack: str) -> None:
+    def unreachable_reason(self, stack: str) -> None:
         """Return None: the runtime responds."""
 
-    def not_ready(self, stack: str) -> list[str]:
+    def unready_workloads(self, stack: str) -> list[str]:
         """Return an empty list: every workload is ready."""
         return []
 

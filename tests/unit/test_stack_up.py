@@ -43,15 +43,15 @@ class Situation:
 
     commands: list[list[str]] = field(default_factory=list)
 
-    def why_unreachable(self, name: str) -> str | None:
+    def unreachable_reason(self, name: str) -> str | None:
         """Implement the backend's method."""
         return self.unreachable
 
-    def may_differ(self, name: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
+    def may_have_drifted(self, name: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
         """Implement the backend's method."""
         return self.differs
 
-    def not_ready(self, name: str) -> list[str]:
+    def unready_workloads(self, name: str) -> list[str]:
         """Implement the backend's method."""
         looks = self.not_ready_looks
         return (looks.pop(0) if len(looks) > 1 else looks[0]) if looks else []
@@ -239,7 +239,7 @@ class TestDocker:
         return found
 
     def test_workloads_that_match_the_state_are_no_difference(self, listed: dict[str, str]) -> None:
-        assert not containers.may_differ("dev", self.RECORDED)
+        assert not containers.may_have_drifted("dev", self.RECORDED)
 
     @pytest.mark.parametrize(
         ("status", "is_ready"),
@@ -257,7 +257,7 @@ class TestDocker:
         line = json.dumps(["pti-redis-dev", "redis", status, ""])
         monkeypatch.setattr(containers, "_docker", lambda name, *arguments: line)
         named = [] if is_ready else [f"redis: {status} (container pti-redis-dev)"]
-        assert containers.not_ready("dev") == named
+        assert containers.unready_workloads("dev") == named
 
     @pytest.mark.parametrize(
         ("kind", "now"),
@@ -273,4 +273,4 @@ class TestDocker:
     )
     def test_missing_and_stopped_containers_are_a_difference(self, listed: dict[str, str], kind: str, now: str) -> None:
         listed[kind] = now
-        assert containers.may_differ("dev", self.RECORDED)
+        assert containers.may_have_drifted("dev", self.RECORDED)

@@ -14,8 +14,8 @@ from backends.base import DeployOptions
 from backends.create import create_backend
 from backends.docker.backend import DockerBackend
 from backends.kubernetes.backend import KubernetesBackend
-from backends.refusals import required
-from capabilities import BACKENDS, Capability, offers, why_missing
+from backends.refusals import require_part
+from capabilities import BACKENDS, Capability, missing_reason, offers
 from operations import runtimes
 from operations.project import OperationError
 from operations.render import render
@@ -107,7 +107,7 @@ def test_the_backend_refuses_in_the_same_words() -> None:
     with pytest.raises(WorkloadError, match="'web': replicas=2 is not supported on Memory: memory is short"):
         backend.deploy(workload, DeployOptions())
     with pytest.raises(WorkloadError, match=r"^the edge is not supported on Memory: memory has no edge$"):
-        required(backend.edge, "the edge", backend.kind, Capability.EDGE)
+        require_part(backend.edge, "the edge", backend.kind, Capability.EDGE)
 
 
 def test_what_operations_can_not_do_with_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,4 +143,4 @@ def test_a_backend_has_the_optional_parts_that_its_row_offers(part: str) -> None
 def test_every_capability_is_missing_somewhere_and_offered_somewhere() -> None:
     for capability in Capability:
         assert {offers(kind, capability) for kind in BACKENDS} == {True, False}, capability
-        assert {why_missing(kind, capability) is None for kind in BACKENDS} == {True, False}, capability
+        assert {missing_reason(kind, capability) is None for kind in BACKENDS} == {True, False}, capability

@@ -12,9 +12,9 @@ from workloads import (
     Autoscaling,
     Endpoint,
     Exec,
-    External,
+    ExternalEndpoint,
     FileSet,
-    Fixed,
+    FixedSetting,
     Health,
     HttpGet,
     Liveness,
@@ -96,13 +96,17 @@ REFUSED = {
     "a volume with a duplicate fixed setting": (
         lambda: stateful(
             volumes=(
-                Volume(name="data", mount="/data", fixed=(Fixed("a.b", "1", "Keep."), Fixed("a.b", "2", "Keep."))),
+                Volume(
+                    name="data",
+                    mount="/data",
+                    fixed=(FixedSetting("a.b", "1", "Keep."), FixedSetting("a.b", "2", "Keep.")),
+                ),
             ),
         ),
         "volume 'data' requires a unique key for each fixed setting, not ['a.b', 'a.b']",
     ),
     "a volume with a fixed setting without a key": (
-        lambda: stateful(volumes=(Volume(name="data", mount="/data", fixed=(Fixed("", "1", "Keep."),)),)),
+        lambda: stateful(volumes=(Volume(name="data", mount="/data", fixed=(FixedSetting("", "1", "Keep."),)),)),
         "volume 'data' requires a unique key for each fixed setting, not ['']",
     ),
     "a public port without a published port": (
@@ -294,7 +298,7 @@ def test_a_task_may_depend_on_and_connect_to_others() -> None:
 
 
 def test_an_external_server_may_have_the_name_of_the_workload() -> None:
-    assert workload(connects_to=(External("web", 80),)).connects_to == (External("web", 80),)
+    assert workload(connects_to=(ExternalEndpoint("web", 80),)).connects_to == (ExternalEndpoint("web", 80),)
 
 
 def test_autoscaling_limits_may_be_equal() -> None:

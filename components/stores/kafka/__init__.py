@@ -17,7 +17,7 @@ from components.stores.store import Store, StoreArgs
 from settings.monitoring import ExportersSettings
 from settings.stores.kafka import KAFKA, ExternalKafkaSettings
 from settings.tools import DevToolsSettings, KafkaUiSettings
-from workloads import RECOVERY_S, Endpoint, External, HttpGet, Port, Probe, Scratch, Service, Workload
+from workloads import RECOVERY_S, Endpoint, ExternalEndpoint, HttpGet, Port, Probe, Scratch, Service, Workload
 
 # kafka_exporter exits if no broker responds at its start (danielqsj/kafka_exporter#303). The container stays and
 # restarts it, because an outage of Kafka must not count as restarts. As process 1, a shell ignores a signal without a
@@ -110,7 +110,7 @@ def _external(args: StoreArgs, external: ExternalKafkaSettings) -> KafkaStore:
     )
     return KafkaStore(
         args=args,
-        connects_to=tuple(External(host, int(port), external.cidrs) for host, _, port in servers),
+        connects_to=tuple(ExternalEndpoint(host, int(port), external.cidrs) for host, _, port in servers),
         depends_on=(),
         internal=output,
         published=output,

@@ -20,7 +20,7 @@ from workloads import (
     RECOVERY_S,
     Exec,
     FileSet,
-    Fixed,
+    FixedSetting,
     Liveness,
     Port,
     Probe,
@@ -86,13 +86,13 @@ def broker(settings: KafkaSettings, *, published: str, cluster: str) -> Stateful
                 mount=DATA_MOUNT,
                 size_gib=settings.storage_gib,
                 fixed=(
-                    Fixed("kafka.mode", settings.mode, MODE_CHANGE_REMEDY),
+                    FixedSetting("kafka.mode", settings.mode, MODE_CHANGE_REMEDY),
                     *(
                         ()
                         if uses_zookeeper
                         else (
-                            Fixed("kafka.brokers", str(settings.brokers), BROKER_COUNT_REMEDY),
-                            Fixed("Kafka's cluster id", cluster_id, STACK_NAME_REMEDY),
+                            FixedSetting("kafka.brokers", str(settings.brokers), BROKER_COUNT_REMEDY),
+                            FixedSetting("Kafka's cluster id", cluster_id, STACK_NAME_REMEDY),
                         )
                     ),
                 ),

@@ -8,7 +8,7 @@ import pulumi
 
 import contract.outputs as contract
 from backends.base import DeployOptions
-from backends.refusals import required
+from backends.refusals import require_part
 from capabilities import Capability
 from components.exporter import NOBODY_UID, exporter
 from components.exporter import SECRETS_DIRECTORY as EXPORTER_SECRETS
@@ -21,7 +21,7 @@ from settings.credentials import POSTGRES_MONITOR, app_role, migrator_role
 from settings.monitoring import ExportersSettings
 from settings.stores.postgres import POSTGRES_ADMIN, POSTGRES_BACKUP
 from settings.tools import DevToolsSettings
-from workloads import METRICS_PORT, Endpoint, External, Workload
+from workloads import METRICS_PORT, Endpoint, ExternalEndpoint, Workload
 
 ADMIN_ROLE = "postgres"
 
@@ -71,7 +71,7 @@ class PostgresStore(Store[contract.PostgresOutput]):
 def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
     """Deploy the server of the chosen mode, unless it is external, and provision the databases."""
     settings, backend, external = args.settings.postgres, args.backend, args.settings.postgres.external
-    endpoint: Endpoint | External = ENDPOINT
+    endpoint: Endpoint | ExternalEndpoint = ENDPOINT
     admin, ssl_mode = ADMIN_ROLE, "disable"
     depends_on: tuple[str, ...] = (ENDPOINT.workload,)
     server_metrics: ServerMetrics | None = None
@@ -79,7 +79,7 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
         backend.deploy(server(settings, args.credentials), options)
     elif settings.mode == "cloudnativepg":
         what = "PostgreSQL on several nodes"
-        operator = required(backend.postgres_operator, what, backend.kind, Capability.POSTGRES_OPERATOR)
+        operator = require_part(backend.postgres_operator, what, backend.kind, Capability.POSTGRES_OPERATOR)
         endpoint = operator.deploy_postgres_cluster(cluster(settings, args.credentials), options)
         ssl_mode = "require"
         metrics = Endpoint(ENDPOINT.workload, METRICS_PORT)
@@ -87,7 +87,7 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
             endpoint=metrics, instances=settings.cloudnativepg.instances, job="cloudnativepg"
         )
     else:
-        endpoint = External(external.host or "", external.port, external.cidrs)
+        endpoint = ExternalEndpoint(external.host or "", external.port, external.cidrs)
         admin, ssl_mode, depends_on = external.admin, external.ssl_mode, ()
     internal = contract.PostgresOutput(
         host=endpoint.host,

@@ -10,13 +10,13 @@ from settings import postgres_connections
 from settings.catalog import SERVICES
 from settings.credentials import POSTGRES_MONITOR, app_role, migrator_role
 from settings.stores.postgres import POSTGRES_ADMIN, POSTGRES_BACKUP
-from workloads import Endpoint, External, FileSet, Scratch, Task
+from workloads import Endpoint, ExternalEndpoint, FileSet, Scratch, Task
 
 TASK_NAME = "databases"
 BACKUP_ROLE = "pti_backup"
 MONITOR_ROLE = "pti_monitor"
 
-Connections = tuple[Endpoint | External, ...]
+Connections = tuple[Endpoint | ExternalEndpoint, ...]
 
 
 def databases(

@@ -9,14 +9,14 @@ from components.credentials import Credentials
 from settings.credentials import PGADMIN
 from settings.stores.postgres import POSTGRES_ADMIN
 from settings.tools import PgAdminSettings
-from workloads import Endpoint, External, FileSet, HttpGet, Port, Probe, Scratch, Service
+from workloads import Endpoint, ExternalEndpoint, FileSet, HttpGet, Port, Probe, Scratch, Service
 
 SECRETS_DIRECTORY = "/run/secrets/pgadmin"
 
 
 def pg_admin(
     settings: PgAdminSettings,
-    connects_to: tuple[Endpoint | External, ...],
+    connects_to: tuple[Endpoint | ExternalEndpoint, ...],
     server: contract.PostgresOutput,
     credentials: Credentials,
 ) -> Service:

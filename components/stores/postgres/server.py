@@ -11,7 +11,7 @@ from workloads import (
     Endpoint,
     Exec,
     FileSet,
-    Fixed,
+    FixedSetting,
     Liveness,
     Port,
     PostgresCluster,
@@ -77,7 +77,7 @@ def server(settings: PostgresSettings, credentials: Credentials) -> StatefulServ
                 size_gib=settings.storage_gib,
                 fixed=(
                     _fixed_mode(settings),
-                    Fixed("postgres.image", f"PostgreSQL {settings.major}", MAJOR_CHANGE_REMEDY),
+                    FixedSetting("postgres.image", f"PostgreSQL {settings.major}", MAJOR_CHANGE_REMEDY),
                 ),
             ),
         ),
@@ -113,7 +113,7 @@ def cluster(settings: PostgresSettings, credentials: Credentials) -> PostgresClu
     )
 
 
-def _fixed_mode(settings: PostgresSettings) -> Fixed:
+def _fixed_mode(settings: PostgresSettings) -> FixedSetting:
     # Records of existing data have the former name of the mode; another name would be refused as a change of mode.
     mode = "statefulset" if settings.mode == "single" else settings.mode
-    return Fixed("postgres.mode", mode, MODE_CHANGE_REMEDY)
+    return FixedSetting("postgres.mode", mode, MODE_CHANGE_REMEDY)

@@ -17,7 +17,7 @@ from workloads import (
     Endpoint,
     Exec,
     FileSet,
-    Fixed,
+    FixedSetting,
     Liveness,
     Port,
     Probe,
@@ -113,7 +113,7 @@ KEEPER = StatefulService(
         Volume(
             name="keeper-data",
             mount="/data",
-            fixed=(Fixed("keeper.layout", CONFIG.get("layout") or "rows", "Put the layout back."),),
+            fixed=(FixedSetting("keeper.layout", CONFIG.get("layout") or "rows", "Put the layout back."),),
         ),
     ),
     readiness=Probe(check=Exec(command=("true",)), period_s=1),
