@@ -47,7 +47,7 @@ class StandInServices(DockerBackend):
         self._containers[PAGES.name] = docker.Container(
             PAGES.name,
             name=self._name(PAGES.name),
-            image=self._image(PAGES.image).image_id,
+            image=self._image(PAGES).image_id,
             entrypoints=["python", "/pages.py", f"http://{REAL.name}:{REAL.port}/metrics"],
             command=[str(service.port) for service in SIMULATED],
             user=f"{PAGES.user}",

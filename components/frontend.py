@@ -44,6 +44,7 @@ def _web_server(args: FrontendArgs) -> Service:
     return Service(
         name=frontend.name,
         image=config.image,
+        has_upstream_image=False,
         user=UID,
         environment={"PORT": str(frontend.port), "FRONTEND_NAME": frontend.name, "API_URL": args.api_url},
         ports=(Port(name="http", number=frontend.port),),

@@ -68,6 +68,7 @@ def _service(args: MicroserviceArgs, *, after: tuple[str, ...]) -> Service:
     return Service(
         name=service.name,
         image=config.image,
+        has_upstream_image=False,
         user=UID,
         environment=_variables(args, environment),
         file_sets=(_files(environment),),
@@ -94,6 +95,7 @@ def _migrations(args: MicroserviceArgs) -> Task:
     return Task(
         name=f"{args.service.name}-migrations",
         image=args.config.image,
+        has_upstream_image=False,
         user=UID,
         command=args.migration_command,
         environment=_variables(args, environment),

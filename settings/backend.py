@@ -1,7 +1,9 @@
-"""Docker engine or Kubernetes cluster that runs the platform, and the registry of its images."""
+"""Docker engine or Kubernetes cluster that runs the platform, and the mirrors of its images."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Annotated, Any, Self
 
@@ -158,12 +160,41 @@ class KubernetesSettings(Section):
         return int(self.min_version.partition(".")[2])
 
 
-class ImagesSettings(Section):
-    """Registry of the images."""
+HOST = r"localhost|[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)+(:\d+)?|[a-z0-9][a-z0-9-]*:\d+"
+"""Registry as an image reference names it: a first part without a dot or a port is a namespace of Docker Hub."""
 
-    registry: str | None = Field(
-        None,
-        pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*(:\d+)?(/[a-z0-9._-]+)*$",
-        examples=["registry.example.com/mirror"],
-        description="Prefix for every image, to pull through a mirror registry.",
+Repositories = Annotated[str, Field(pattern=rf"^({HOST})(/[a-z0-9._-]+)*$")]
+
+DOCKER_HUB = "docker.io"
+
+
+class ImagesSettings(Section):
+    """Mirrors of the images."""
+
+    mirrors: Mapping[Repositories, Repositories] = Field(
+        {},
+        examples=[{"docker.io": "harbor.example.com/dockerhub"}],
+        description="Registries that the images are pulled from instead. A name is an upstream registry (`docker.io`) "
+        "or a part of one (`docker.io/library`); the longest that applies is replaced by its text. A whole registry "
+        "doesn't apply to the images of services and front ends. See [clusters.md](clusters.md#image-mirrors).",
     )
+
+    def pulled(self, image: str, *, is_upstream: bool) -> str:
+        """Return the reference that an image is pulled by: from the mirror for the longest part of its full name."""
+        name = _full_name(image)
+        named = [one for one in self.mirrors if is_upstream or "/" in one]
+        mirrored = [one for one in named if re.match(re.escape(one) + ("[/:@]" if "/" in one else "/"), name)]
+        if not mirrored:
+            return image
+        longest = max(mirrored, key=len)
+        return f"{self.mirrors[longest]}{name.removeprefix(longest)}"
+
+
+def _full_name(image: str) -> str:
+    """Return an image reference with its registry and, on Docker Hub, its namespace."""
+    registry, slash, repository = image.partition("/")
+    if not (slash and re.fullmatch(HOST, registry)):
+        registry, repository = DOCKER_HUB, image
+    if registry == DOCKER_HUB and "/" not in repository:
+        repository = f"library/{repository}"
+    return f"{registry}/{repository}"

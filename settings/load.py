@@ -249,7 +249,7 @@ def allowed_values(model: type[BaseModel], key: str) -> str:
     if choice["type"] == "array":
         return _allowed_list(schema, choice)
     if choice["type"] == "object":
-        return "names with text"
+        return "names with text" + (f" such as {json.dumps(schema['examples'][0])}" if "examples" in schema else "")
     if choice["type"] == "boolean":
         return "true or false"
     if choice.get("format") == "ipv4":

@@ -34,7 +34,7 @@ class HostingSettings(Section):
     kubernetes: KubernetesSettings = Field(
         default_factory=KubernetesSettings, description="The cluster, for `backend.kind: kubernetes`."
     )
-    images: ImagesSettings = Field(default_factory=ImagesSettings, description="Registry of the images.")
+    images: ImagesSettings = Field(default_factory=ImagesSettings, description="Mirrors of the images.")
 
 
 class Settings(StoresSettings, HostingSettings):

@@ -52,7 +52,10 @@ RENAMED = (
 RENAMED_SECRETS = {"watchdogWebhookUrl": "heartbeatWebhookUrl"}
 """Old to new key. Their values are encrypted."""
 
-REMOVED = {"postgres.sharedBuffersMib": "was removed: the cache is a quarter of postgres.memoryMib"}
+REMOVED = {
+    "images.registry": "was removed: images.mirrors has a mirror for each upstream registry. See docs/upgrading.md",
+    "postgres.sharedBuffersMib": "was removed: the cache is a quarter of postgres.memoryMib",
+}
 """Keys that nothing replaces, and the problem that their error states."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from settings.renamed import RENAMED, Renamed, with_present_keys
 
-ADDED = (("backend", "networkPool"), ("kubernetes", "minVersion"))
+ADDED = (("backend", "networkPool"), ("kubernetes", "minVersion"), ("images", "mirrors"))
 """Sections and keys that the last release doesn't know."""
 
 

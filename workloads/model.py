@@ -57,6 +57,9 @@ class Workload:
     image: str
     """Image reference with an exact tag or a digest."""
 
+    has_upstream_image: bool = True
+    """Whether the image is another project's, so that a mirror of its whole registry has it."""
+
     user: int
     """Numeric user (and group) id of the processes."""
 

@@ -57,7 +57,7 @@ class DockerBackend:
 
     Args:
         settings: the engine and the address that published ports bind to.
-        images: the mirror prefix.
+        images: the mirrors that images are pulled from.
         stack: part of every name, so that several stacks can share an engine.
         protect: whether persistent volumes are protected from deletion.
     """
@@ -73,7 +73,7 @@ class DockerBackend:
         # Docker has no rules per port.
         every = "0.0.0.0"  # noqa: S104 - in the container
         self.addressing = Addressing(admin_bind_address=every, published_host=settings.published_address)
-        self._mirror = f"{images.registry}/" if images.registry else ""
+        self._mirrors = images
         self._stack = stack
         self._protect = protect
         self._engine = Engine(settings.host)
@@ -142,7 +142,7 @@ class DockerBackend:
         name = self._unique_name("container", workload.name, workload)
         context = ContainerContext(
             name=after_records(name, *(self._ready[needed] for needed in workload.depends_on if needed in self._ready)),
-            image_id=self._image(workload.image).image_id,
+            image_id=self._image(workload).image_id,
             labels=self._labels(workload),
             bind_address=self._bind_address,
             admin_publish_address=self._admin_publish_address,
@@ -184,12 +184,13 @@ class DockerBackend:
         """Return the workloads that are deployed so far. See `Backend.deployed`."""
         return tuple(self._graph.workloads)
 
-    def _image(self, reference: str) -> docker.RemoteImage:
+    def _image(self, workload: Workload) -> docker.RemoteImage:
         """Return the image's id, and pull a missing image, so that a new tag shows in the preview."""
+        reference = workload.image
         if reference not in self._images:
             self._images[reference] = docker.RemoteImage(
                 reference,
-                name=f"{self._mirror}{reference}",
+                name=self._mirrors.pulled(reference, is_upstream=workload.has_upstream_image),
                 keep_locally=True,
                 opts=pulumi.ResourceOptions(provider=self._provider),
             )
@@ -285,7 +286,7 @@ class DockerBackend:
         )
         context = ContainerContext(
             name=self._unique_name("container", child, workload),
-            image_id=self._image(workload.image).image_id,
+            image_id=self._image(workload).image_id,
             labels=self._labels(workload),
             bind_address=self._bind_address,
             admin_publish_address=self._admin_publish_address,

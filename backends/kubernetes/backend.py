@@ -78,7 +78,7 @@ class KubernetesBackend:
 
     Args:
         settings: the cluster, the namespace and its storage.
-        images: the mirror prefix.
+        images: the mirrors that images are pulled from.
         stack: its name is a label of every object.
         protect: whether the namespace and the claims are protected from deletion. They outlive the stack either way.
     """
@@ -98,7 +98,7 @@ class KubernetesBackend:
             forward=f"kubectl port-forward --namespace {settings.namespace} service/{{host}} {{port}}",
             namespace=settings.namespace,
         )
-        self._mirror = f"{images.registry}/" if images.registry else ""
+        self._mirrors = images
         self._records = DataRecords()
         self._rollouts = Rollouts(settings)
         self._prerequisites = Prerequisites(settings)
@@ -217,7 +217,7 @@ class KubernetesBackend:
         registered = self._controllers[cluster.name] = self._registrar.register(
             postgres_cluster.cluster(
                 cluster,
-                image=f"{self._mirror}{cluster.image}",
+                image=self._mirrors.pulled(cluster.image, is_upstream=True),
                 admin_secret=admin.object_name,
                 storage_class=self._settings.storage_class,
                 pull_secrets=self._settings.image_pull_secrets,
@@ -337,4 +337,5 @@ class KubernetesBackend:
                     files(workload, one), workload, options, resource_name=child
                 ).object_name
         has_native_sleep = self._settings.min_minor >= NATIVE_SLEEP_FROM
-        return PodContext(f"{self._mirror}{workload.image}", mounted, has_native_sleep)
+        image = self._mirrors.pulled(workload.image, is_upstream=workload.has_upstream_image)
+        return PodContext(image, mounted, has_native_sleep)

@@ -42,7 +42,7 @@ def record_program(
     program: Program,
     *,
     protect: bool = False,
-    registry: str | None = None,
+    mirrors: Mapping[str, str] | None = None,
     preview: bool = False,
     **settings: Any,
 ) -> Recording[KubernetesBackend]:
@@ -51,7 +51,7 @@ def record_program(
     def whole() -> KubernetesBackend:
         backend = KubernetesBackend(
             KubernetesSettings(**{**CLUSTER, **settings}),
-            ImagesSettings(registry=registry),
+            ImagesSettings(mirrors=mirrors or {}),
             stack="prod",
             protect=protect,
         )

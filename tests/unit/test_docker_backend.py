@@ -87,7 +87,7 @@ def deployed(
     *workloads: Workload,
     stack: str = "dev",
     protect: bool = False,
-    registry: str | None = None,
+    mirrors: Mapping[str, str] | None = None,
     mock: ProviderMock = default_provider_mock,
     **backend: Any,
 ) -> Recording[DockerBackend]:
@@ -95,7 +95,7 @@ def deployed(
 
     def program() -> DockerBackend:
         docker = DockerBackend(
-            BackendSettings(**backend), ImagesSettings(registry=registry), stack=stack, protect=protect
+            BackendSettings(**backend), ImagesSettings(mirrors=mirrors or {}), stack=stack, protect=protect
         )
         parent = pulumi.ComponentResource("test:index:Parent", "parent")
         for one in workloads:
@@ -520,13 +520,27 @@ class TestImages:
     def test_images_stay_on_the_engine(self) -> None:
         assert deployed(workload()).one("RemoteImage", "web:1.0").inputs["keepLocally"] is True
 
-    def test_every_image_is_pulled_through_the_mirror(self, deploy: Deploy) -> None:
-        direct, mirrored = deploy({}), deploy({"images": {"registry": "registry.example.com/mirror"}})
-        pulled = {one.name: one.inputs["name"] for one in mirrored.of_type("RemoteImage")}
+    def test_each_image_is_pulled_from_the_mirror_of_its_registry(self, deploy: Deploy) -> None:
+        mirrors = {"docker.io": "harbor.example.com/dockerhub", "ghcr.io/kafbat": "harbor.example.com/kafbat"}
+        tools, services = {"enabled": True}, {"deploy": ["rdv"]}
+        recording = deploy({"images": {"mirrors": mirrors}, "devTools": tools, "services": services})
+        pulled = {one.name: one.inputs["name"] for one in recording.of_type("RemoteImage")}
         assert pulled == {
-            one.name: f"registry.example.com/mirror/{one.inputs['name']}" for one in direct.of_type("RemoteImage")
+            "postgres:18.6": "harbor.example.com/dockerhub/library/postgres:18.6",
+            "redis:8.10.1": "harbor.example.com/dockerhub/library/redis:8.10.1",
+            "zookeeper:3.9.5": "harbor.example.com/dockerhub/library/zookeeper:3.9.5",
+            "apache/kafka:3.9.1": "harbor.example.com/dockerhub/apache/kafka:3.9.1",
+            "dpage/pgadmin4:9.17": "harbor.example.com/dockerhub/dpage/pgadmin4:9.17",
+            "ghcr.io/kafbat/kafka-ui:v1.5.0": "harbor.example.com/kafbat/kafka-ui:v1.5.0",
+            "ghcr.io/joeferner/redis-commander:0.9.1": "ghcr.io/joeferner/redis-commander:0.9.1",
+            "pti-calendar/rdv-service:1.0.0": "pti-calendar/rdv-service:1.0.0",
         }
-        assert pulled.keys() >= {"postgres:18.6", "redis:8.10.1"}
+
+    def test_an_image_of_a_service_is_pulled_from_a_mirror_that_names_its_repositories(self, deploy: Deploy) -> None:
+        mirrors = {"docker.io": "harbor.example.com/dockerhub", "docker.io/pti-calendar": "harbor.example.com/pti"}
+        recording = deploy({"images": {"mirrors": mirrors}, "services": {"deploy": ["rdv"]}})
+        image = recording.one("RemoteImage", "pti-calendar/rdv-service:1.0.0")
+        assert image.inputs["name"] == "harbor.example.com/pti/rdv-service:1.0.0"
 
 
 class TestPorts:
@@ -827,7 +841,7 @@ EVERY_OTHER_VALUE: dict[str, Any] = {
     },
     "credentials": "well-known",
     "protect": True,
-    "images": {"registry": "registry.example.com/mirror"},
+    "images": {"mirrors": {"docker.io": "registry.example.com/mirror"}},
     "postgres": {
         "image": "postgres:17.2",
         "port": 15432,

@@ -225,9 +225,11 @@ class TestPostgresCluster:
         assert (endpoint.workload, endpoint.host, endpoint.port) == ("postgres", "postgres-rw", 5432)
 
     def test_the_cluster_object_has_the_configured_image_and_size(self) -> None:
-        spec = object_named(with_cluster(registry="mirror.example.com", storage_class="fast"), "Cluster", "postgres")[
-            "spec"
-        ]
+        spec = object_named(
+            with_cluster(mirrors={"docker.io/library": "mirror.example.com"}, storage_class="fast"),
+            "Cluster",
+            "postgres",
+        )["spec"]
         assert spec["instances"] == 3
         assert spec["imageName"] == "mirror.example.com/postgresql:18.1"
         assert spec["storage"] == {"size": "20Gi", "storageClass": "fast"}

@@ -120,10 +120,13 @@ class TestHardening:
 
 
 class TestImage:
-    def test_the_image_is_pulled_through_the_mirror(self) -> None:
+    def test_the_image_is_pulled_from_the_mirror_of_its_registry(self) -> None:
         assert container_of(record_workloads(workload()))["image"] == "web:1.0"
-        mirrored = record_workloads(workload(), registry="registry.example.com/mirror")
-        assert container_of(mirrored)["image"] == "registry.example.com/mirror/web:1.0"
+        mirrors = {"docker.io": "registry.example.com/mirror"}
+        mirrored = record_workloads(workload(), mirrors=mirrors)
+        assert container_of(mirrored)["image"] == "registry.example.com/mirror/library/web:1.0"
+        own = record_workloads(workload(has_upstream_image=False), mirrors=mirrors)
+        assert container_of(own)["image"] == "web:1.0"
 
     def test_a_present_image_is_not_pulled_again(self) -> None:
         assert container_of(record_workloads(workload()))["imagePullPolicy"] == "IfNotPresent"

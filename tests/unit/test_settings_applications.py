@@ -28,6 +28,7 @@ VARIABLES = (
     "(SERVICE_NAME, PORT, DATABASE_…, REDIS_…, KAFKA_…, JWT_…), each with text"
 )
 CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
+NAMES_WITH_TEXT = """names with text such as {"LOG_LEVEL": "debug"}"""
 MANY_CONNECTIONS = {"postgres": {"maxConnections": 500, "memoryMib": 4096}}
 USER, RDV = SERVICES[0], SERVICES[2]
 
@@ -184,7 +185,7 @@ BAD = [
     Bad(
         "a number for a variable",
         {"services": {"environment": {"POOL": 5}}},
-        entry("services.environment", value="5", must_be="names with text", default=default("{}", "ServicesSettings")),
+        entry("services.environment", value="5", must_be=NAMES_WITH_TEXT, default=default("{}", "ServicesSettings")),
     ),
 ]
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from settings.backend import ImagesSettings
 from settings.ports import published_ports
 from tests.unit.mistakes import NOT_SET, Bad, Rule, assert_refused, default, entry, parsed, refused_keys
 
-REGISTRY = "text such as 'registry.example.com/mirror'"
+MIRRORS = """names with text such as {"docker.io": "harbor.example.com/dockerhub"}"""
 PORT = "a whole number from 1 to 65535"
 
 LIMITS = [
@@ -131,14 +132,16 @@ CHOICES = [
     *(
         Bad(
             f"a mirror {about}",
-            {"images": json.dumps({"registry": registry})},
-            entry("images.registry", value=repr(registry), must_be=REGISTRY, default=default("none", "ImagesSettings")),
+            {"images": json.dumps({"mirrors": mirrors})},
+            entry("images.mirrors", value=repr(wrong), must_be=MIRRORS, default=default("{}", "ImagesSettings")),
         )
-        for about, registry in [
-            ("with a scheme", "https://registry.example.com"),
-            ("that ends in a slash", "registry.example.com/mirror/"),
-            ("in upper case", "Registry.example.com"),
-            ("without a name", ""),
+        for about, wrong, mirrors in [
+            ("with a scheme", "https://a.example", {"docker.io": "https://a.example"}),
+            ("that ends in a slash", "a.example/mirror/", {"docker.io": "a.example/mirror/"}),
+            ("in upper case", "A.example", {"docker.io": "A.example"}),
+            ("without a name", "", {"docker.io": ""}),
+            ("of a registry with a scheme", "https://docker.io", {"https://docker.io": "a.example"}),
+            ("of a namespace without its registry", "library", {"library": "a.example"}),
         ]
     ),
     Bad(
@@ -260,6 +263,34 @@ BAD = [*LIMITS, *CHOICES]
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.about)
 def test_one_mistake_gets_one_entry(bad: Bad) -> None:
     bad.check()
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "image", "pulled"),
+    [
+        ({"docker.io": "harbor.example/hub"}, "redis:8", "harbor.example/hub/library/redis:8"),
+        ({"docker.io": "harbor.example/hub"}, "docker.io/redis:8", "harbor.example/hub/library/redis:8"),
+        ({"docker.io": "harbor.example/hub"}, "prom/prometheus:v3", "harbor.example/hub/prom/prometheus:v3"),
+        ({"docker.io/library": "m.example", "docker.io": "n.example"}, "redis@sha256:ab", "m.example/redis@sha256:ab"),
+        ({"docker.io/library/redis": "m.example/valkey"}, "redis:8", "m.example/valkey:8"),
+        ({"docker.io/library/redis": "m.example/valkey"}, "redis-stack:8", "redis-stack:8"),
+        ({"docker.io/prom": "m.example"}, "prometheuscommunity/exporter:1", "prometheuscommunity/exporter:1"),
+        ({"ghcr.io": "m.example:5000"}, "ghcr.io/a/b:1", "m.example:5000/a/b:1"),
+        ({"ghcr.io": "m.example"}, "ghcr.io.example/a:1", "ghcr.io.example/a:1"),
+        ({"localhost": "m.example"}, "localhost:5000/a:1", "localhost:5000/a:1"),
+        ({"registry:5000": "m.example"}, "registry:5000/a:1", "m.example/a:1"),
+    ],
+)
+def test_the_longest_part_of_an_images_full_name_chooses_its_mirror(
+    mirrors: Mapping[str, str], image: str, pulled: str
+) -> None:
+    assert ImagesSettings(mirrors=mirrors).pulled(image, is_upstream=True) == pulled
+
+
+def test_a_mirror_of_a_whole_registry_does_not_have_the_images_of_services() -> None:
+    images = ImagesSettings(mirrors={"ghcr.io": "m.example", "ghcr.io/pti": "own.example/pti"})
+    assert images.pulled("ghcr.io/other/rdv:1", is_upstream=False) == "ghcr.io/other/rdv:1"
+    assert images.pulled("ghcr.io/pti/rdv:1", is_upstream=False) == "own.example/pti/rdv:1"
 
 
 def test_well_known_passwords_may_stay_on_any_loopback_address() -> None:

@@ -24,7 +24,7 @@ DEVELOPER: Mapping[str, Any] = {
     },
     "credentials": "well-known",
     "protect": True,
-    "images": {"registry": "registry.example.com:5000/mirror"},
+    "images": {"mirrors": {"docker.io": "registry.example.com:5000/mirror"}},
     "postgres": {
         "mode": "single",
         "image": "postgres:17.2",
@@ -264,7 +264,7 @@ GIVEN = {
 def keys_of(configuration: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """Return the dotted keys that hold a value, with `*` for an application's name."""
     for key, value in configuration.items():
-        if isinstance(value, Mapping) and key not in ("environment", "scaling", "annotations"):
+        if isinstance(value, Mapping) and key not in ("environment", "scaling", "annotations", "mirrors"):
             yield from keys_of(value, f"{path}{key}.")
         else:
             yield re.sub(r"\.overrides\.\w+\.", ".overrides.*.", f"{path}{key}")
