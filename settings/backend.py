@@ -109,6 +109,26 @@ class BackendSettings(Section):
         return self
 
 
+DNS_PORT = 53
+
+
+class DnsSettings(Section):
+    """The cluster's DNS servers, which the network policies allow."""
+
+    namespace: DnsLabel = Field(
+        "kube-system",
+        examples=["openshift-dns"],
+        description="Namespace of the DNS servers' pods. See [clusters.md](clusters.md#dns).",
+    )
+    port: int = Field(
+        DNS_PORT, ge=1, le=65535, description="Port of the DNS servers' pods; their Service has port 53 in any case."
+    )
+    cidrs: Cidrs = Field(
+        ("169.254.20.10/32",),
+        description="Addresses of DNS servers that aren't pods, such as a cache on each node. Port 53.",
+    )
+
+
 class KubernetesSettings(Section):
     """The cluster, for `backend.kind: kubernetes`."""
 
@@ -146,10 +166,7 @@ class KubernetesSettings(Section):
         strict=False,
         description="Names of the Secrets in the namespace for pulling images.",
     )
-    dns_cidrs: Cidrs = Field(
-        ("169.254.20.10/32",),
-        description="Addresses of DNS servers outside kube-system, such as a node-local cache.",
-    )
+    dns: DnsSettings = Field(default_factory=DnsSettings, description="The cluster's DNS servers.")
     connect_timeout_s: int = Field(
         5, ge=1, le=120, description="Timeout in seconds for the first answer of the API server."
     )

@@ -35,6 +35,7 @@ RENAMED = (
     Renamed("gateway.ingress", "edge.ingress"),
     Renamed("postgres.mode: statefulset", "postgres.mode: single"),
     Renamed("kafka.topics", "kafka.expectedTopics"),
+    Renamed("kubernetes.dnsCidrs", "kubernetes.dns.cidrs"),
     Renamed("kubernetes.pullSecrets", "kubernetes.imagePullSecrets"),
     Renamed("<applications>.scaling.minimum", "<applications>.scaling.minReplicas"),
     Renamed("<applications>.scaling.maximum", "<applications>.scaling.maxReplicas"),

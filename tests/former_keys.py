@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 from settings.renamed import RENAMED, Renamed, with_present_keys
 
-ADDED = (("backend", "networkPool"), ("kubernetes", "minVersion"), ("images", "mirrors"))
-"""Sections and keys that the last release doesn't know."""
+ADDED = (
+    ("backend", "networkPool"),
+    ("images", "mirrors"),
+    ("kubernetes", "minVersion"),
+    ("kubernetes", "dns", "namespace"),
+    ("kubernetes", "dns", "port"),
+)
+"""Keys that the last release doesn't know."""
 
 
 def with_former_keys(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration, by its keys without the namespace, under the former keys."""
-    former = with_present_keys(configuration, [Renamed(row.new, row.old) for row in RENAMED])[0]
-    for section, key in ADDED:
-        former.get(section, {}).pop(key, None)
-    return former
+    known = without_added_keys(configuration)
+    return with_present_keys(known, [Renamed(row.new, row.old) for row in RENAMED])[0]
+
+
+def without_added_keys(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the keys that the last release doesn't know."""
+    known = copy.deepcopy({**configuration})
+    for *path, key in ADDED:
+        section: Any = known
+        for part in path:
+            section = section.get(part, {})
+        section.pop(key, None)
+    return known

@@ -134,7 +134,7 @@ class KubernetesBackend:
             self._register(one, workload, options)
             for one in (
                 self._service_account(workload),
-                network_policy.workload_policy(workload, selectors=self._selectors, dns_cidrs=self._settings.dns_cidrs),
+                network_policy.workload_policy(workload, selectors=self._selectors, dns=self._settings.dns),
                 *services(workload),
                 *(
                     kubelets.node_metrics_rbac(workload, self._settings.namespace)
@@ -203,7 +203,7 @@ class KubernetesBackend:
         admin = self._registrar.register(
             postgres_cluster.admin(cluster), owner=cluster.name, options=options, resource_name=f"{cluster.name}-admin"
         )
-        policy = postgres_cluster.policy(cluster, dns_cidrs=self._settings.dns_cidrs)
+        policy = postgres_cluster.policy(cluster, dns=self._settings.dns)
         settings = self._records.record_settings(
             f"{cluster.name}-data-settings",
             {cluster.name: [*cluster.fixed, fixed_storage_class(self._settings.storage_class)]},

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from backends.kubernetes import kubelets, labels, namespace_reader
 from backends.kubernetes.manifest import Manifest, manifest
+from settings.backend import DNS_PORT, DnsSettings
 from workloads import Endpoint, ExternalEndpoint, StatefulService, Workload
 
 ANY_ADDRESS = ("0.0.0.0/0", "::/0")
@@ -20,15 +21,13 @@ ACME_SOLVER_LABELS = {"acme.cert-manager.io/http01-solver": "true"}
 ACME_SOLVER_PORT = 8089
 
 
-def workload_policy(
-    workload: Workload, *, selectors: Mapping[str, Mapping[str, str]], dns_cidrs: Iterable[str]
-) -> Manifest:
+def workload_policy(workload: Workload, *, selectors: Mapping[str, Mapping[str, str]], dns: DnsSettings) -> Manifest:
     """Return the policy of a workload: its allowed callers and the endpoints that it calls.
 
     Args:
         workload: the workload of the selected pods.
         selectors: per workload that it calls, the labels of its pods.
-        dns_cidrs: addresses of name servers outside kube-system.
+        dns: the cluster's DNS servers.
     """
     own_pods = labels.selector(workload.name)
     ingress = [
@@ -37,7 +36,7 @@ def workload_policy(
     ]
     if public := [port.number for port in workload.ports if port.public]:
         ingress.append(rule([], public, direction="from"))
-    egress = [dns_rule(dns_cidrs)]
+    egress = dns_rules(dns)
     for call in workload.connects_to:
         if isinstance(call, ExternalEndpoint):
             egress.append(rule(_external_peers(call), [call.port], direction="to"))
@@ -102,12 +101,16 @@ def rule(peers: Sequence[Manifest], ports: Sequence[int], *, direction: str) -> 
     return {direction: list(peers), **ports_rule} if peers else ports_rule
 
 
-def dns_rule(cidrs: Iterable[str]) -> Manifest:
-    """Return the rule for DNS: the cluster's servers, and node-local ones if there are any."""
-    return {
-        "to": [namespace_peer("kube-system"), *cidr_peers(cidrs)],
-        "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")],
-    }
+def dns_rules(dns: DnsSettings) -> list[Manifest]:
+    """Return the rules for DNS: pods by their own port, because it is compared after the Service's address was
+    translated."""
+    peers_by_port: dict[int, list[Manifest]] = {dns.port: [namespace_peer(dns.namespace)]}
+    if dns.cidrs:
+        peers_by_port.setdefault(DNS_PORT, []).extend(cidr_peers(dns.cidrs))
+    return [
+        {"to": peers, "ports": [{"protocol": protocol, "port": port} for protocol in ("UDP", "TCP")]}
+        for port, peers in peers_by_port.items()
+    ]
 
 
 def pod_peer(selector: Mapping[str, str]) -> Manifest:

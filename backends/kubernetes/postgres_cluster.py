@@ -10,6 +10,7 @@ from backends.kubernetes import labels, namespace_reader, network_policy
 from backends.kubernetes.files import secret
 from backends.kubernetes.manifest import NO_WAIT, SKIP_AWAIT, Manifest, cores, manifest, mebibytes
 from backends.kubernetes.services import HEADLESS_SPEC
+from settings.backend import DnsSettings
 from workloads import METRICS_PORT, Endpoint, PostgresCluster
 
 COMPONENT = "postgres-cluster"
@@ -126,7 +127,7 @@ def servers(wanted: PostgresCluster) -> Manifest:
     )
 
 
-def policy(wanted: PostgresCluster, *, dns_cidrs: Iterable[str]) -> Manifest:
+def policy(wanted: PostgresCluster, *, dns: DnsSettings) -> Manifest:
     """Return the network policy of the cluster's pods.
 
     It admits clients of the database and its metrics, and connections among the operator and the instances (both ports
@@ -149,7 +150,7 @@ def policy(wanted: PostgresCluster, *, dns_cidrs: Iterable[str]) -> Manifest:
             rule(operator, cluster_ports, direction="from"),
         ],
         egress=[
-            network_policy.dns_rule(dns_cidrs),
+            *network_policy.dns_rules(dns),
             rule(cluster_pods, cluster_ports, direction="to"),
             rule(any_address, namespace_reader.API_SERVER_PORTS, direction="to"),
         ],

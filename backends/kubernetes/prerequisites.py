@@ -1,4 +1,4 @@
-"""Prerequisites that the cluster must meet before an update changes anything: version, CRDs, storage class, metrics.
+"""Prerequisites that the cluster must meet before an update changes anything: version, CRDs, storage, metrics, DNS.
 
 The declared objects determine what is checked, in previews, too. Nothing is refused if kubectl can't answer.
 """
@@ -9,11 +9,12 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pulumi
 
-from backends.kubernetes import kubectl
+from backends.kubernetes import dns, kubectl
 from backends.kubernetes.claims import NO_DEFAULT_CLASS_PROBLEM, SET_CLASS_INSTRUCTION
 from backends.kubernetes.manifest import Manifest
 from settings.backend import KubernetesSettings
@@ -62,8 +63,12 @@ class Prerequisites:
         Raises:
             WorkloadError: the cluster lacks something; the message says what to do.
         """
-        for one in self._checks:
-            one()
+        with ThreadPoolExecutor(1) as threads:
+            found = threads.submit(lambda: [*dns.problems(self._settings.dns, self._query)])
+            for one in self._checks:
+                one()
+        for problem in found.result():
+            pulumi.log.warn(problem)
 
     def _check_version(self) -> None:
         found = self._query("get", "--raw", "/version") or {}

@@ -17,7 +17,7 @@ Rule = str | tuple[str, ...]
 
 WRITTEN_IN = {
     **dict.fromkeys(["Settings"], "models"),
-    **dict.fromkeys(["BackendSettings", "KubernetesSettings", "ImagesSettings"], "backend"),
+    **dict.fromkeys(["BackendSettings", "KubernetesSettings", "DnsSettings", "ImagesSettings"], "backend"),
     **dict.fromkeys(["PostgresSettings", "CloudNativePgSettings", "ExternalPostgresSettings"], "stores/postgres"),
     **dict.fromkeys(["RedisSettings", "ExternalRedisSettings"], "stores/redis"),
     **dict.fromkeys(["KafkaSettings", "ZooKeeperSettings", "ExternalKafkaSettings"], "stores/kafka"),

@@ -78,9 +78,24 @@ def test_every_pod_may_use_dns(name: str) -> None:
 
 
 def test_the_dns_servers_are_the_configured_ones() -> None:
-    elsewhere = Matrix(record_workloads(workload(), dns_cidrs=("10.9.9.9/32",)))
+    elsewhere = Matrix(record_workloads(workload(), dns={"cidrs": ("10.9.9.9/32",)}))
     assert elsewhere.may_open("web", "10.9.9.9", 53, "UDP")
     assert not elsewhere.may_open("web", "169.254.20.10", 53, "UDP")
+
+
+def test_dns_servers_with_another_port_have_a_rule_of_their_own() -> None:
+    openshift = Matrix(record_workloads(workload(), dns={"namespace": "openshift-dns", "port": 5353}))
+    assert openshift.may_open("web", Pod("openshift-dns"), 5353, "UDP")
+    assert openshift.may_open("web", "169.254.20.10", 53, "UDP")
+    assert not openshift.may_open("web", Pod("openshift-dns"), 53, "UDP")
+    assert not openshift.may_open("web", "169.254.20.10", 5353, "UDP")
+    assert not openshift.may_open("web", Pod("kube-system"), 53, "UDP")
+
+
+def test_without_other_dns_servers_only_the_pods_are_allowed() -> None:
+    pods = Matrix(record_workloads(workload(), dns={"port": 8053, "cidrs": ()}))
+    assert pods.may_open("web", Pod("kube-system"), 8053, "UDP")
+    assert not pods.may_open("web", OUTSIDE, 53, "UDP")
 
 
 @pytest.mark.parametrize("stranger", [Pod("pti-calendar"), Pod("elsewhere"), Pod("kube-system")])

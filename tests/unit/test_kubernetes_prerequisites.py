@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,8 +34,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
         apis: tuple[str, ...] | None = None,
         version: tuple[str, str] | None = None,
         storage: tuple[Mapping[str, Any], ...] | None = None,
+        dns: Mapping[str, Any] | None = None,
     ) -> None:
-        answers: dict[str, Any] = {}
+        answers: dict[str, Any] = {**(dns or {})}
         if apis is not None:
             answers["/apis"] = {"groups": [{"versions": [{"groupVersion": one}]} for one in apis]}
         if version is not None:
@@ -44,7 +46,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
         def read(settings: KubernetesSettings, *arguments: str) -> str:
             for asked, answer in answers.items():
-                if asked in arguments:
+                if asked in arguments and answer is not None:
                     return json.dumps(answer)
             raise kubectl.KubectlError("no response")
 
@@ -117,6 +119,124 @@ class TestStorage:
     def test_a_configured_storage_class_is_not_checked(self, cluster: Cluster) -> None:
         cluster(storage=())
         assert len(previewed(store(), storage_class="fast").of_type("PersistentVolumeClaim")) == 1
+
+
+NODE = {"/api/v1/nodes?limit=1": {"items": [{"metadata": {"name": "node-1"}}]}}
+SERVICE_ADDRESS = "10.96.0.10"
+
+
+def kubelet(*servers: str) -> dict[str, Any]:
+    """Return a node whose pods use these DNS servers, which no Service has."""
+    none: dict[str, Any] = {f"spec.clusterIP={server}": {"items": []} for server in servers}
+    return {**NODE, **none, "/api/v1/nodes/node-1/proxy/configz": {"kubeletconfig": {"clusterDNS": [*servers]}}}
+
+
+def dns_service(namespace: str, port: int = 53) -> dict[str, Any]:
+    """Return the Service of DNS servers, and the port of their pods."""
+    metadata = {"name": "dns", "namespace": namespace}
+    ports = [{"protocol": "TCP", "port": 9154}, {"protocol": "UDP", "port": port}]
+    return {
+        f"spec.clusterIP={SERVICE_ADDRESS}": {"items": [{"metadata": metadata}]},
+        "kubernetes.io/service-name=dns": {"items": [{"ports": ports}]},
+    }
+
+
+def node_local_cache(addresses: str) -> dict[str, Any]:
+    """Return a NodeLocal DNSCache that listens on these addresses."""
+    container = {"args": ["-localip", addresses, "-conf", "/etc/Corefile"]}
+    return {"k8s-app=node-local-dns": {"items": [{"spec": {"template": {"spec": {"containers": [container]}}}}]}}
+
+
+def set_key(key: str, value: str) -> str:
+    return f"pulumi config set --path 'pti-calendar:kubernetes.dns.{key}' {value}"
+
+
+KEPT = set_key("cidrs[0]", "169.254.20.10/32")
+
+
+class TestDns:
+    """The cluster's real DNS servers, of which the policies must allow each."""
+
+    @pytest.mark.parametrize(
+        "dns",
+        [
+            pytest.param(kubelet(SERVICE_ADDRESS) | dns_service("kube-system"), id="pods in kube-system"),
+            pytest.param(kubelet("169.254.20.10"), id="a cache on each node, in the IPVS mode"),
+            pytest.param(NODE, id="a kubelet that may not be read"),
+            pytest.param({}, id="unknown"),
+            pytest.param(
+                kubelet(SERVICE_ADDRESS) | {f"spec.clusterIP={SERVICE_ADDRESS}": None}, id="an unknown Service"
+            ),
+            pytest.param({"services": {"items": [{"spec": {"ports": [{"port": 53}]}}]}}, id="a Service alone"),
+        ],
+    )
+    def test_servers_that_the_policies_allow_cause_no_warning(self, cluster: Cluster, dns: Mapping[str, Any]) -> None:
+        cluster(dns=dns)
+        assert not previewed(workload()).log
+
+    @pytest.mark.parametrize(
+        ("dns", "commands"),
+        [
+            pytest.param(
+                kubelet("169.254.169.254"), [KEPT, set_key("cidrs[1]", "169.254.169.254/32")], id="GKE with Cloud DNS"
+            ),
+            pytest.param(
+                kubelet("172.20.0.10"), [KEPT, set_key("cidrs[1]", "172.20.0.10/32")], id="EKS Auto Mode: no Service"
+            ),
+            pytest.param(
+                kubelet(SERVICE_ADDRESS)
+                | dns_service("kube-system")
+                | node_local_cache(f"169.254.20.10,{SERVICE_ADDRESS}"),
+                [KEPT, set_key("cidrs[1]", "10.96.0.10/32")],
+                id="NodeLocal DNSCache in the iptables mode",
+            ),
+            pytest.param(
+                kubelet(SERVICE_ADDRESS) | dns_service("openshift-dns", 5353),
+                [set_key("namespace", "openshift-dns"), set_key("port", "5353")],
+                id="OpenShift",
+            ),
+            pytest.param(
+                kubelet(SERVICE_ADDRESS) | dns_service("kube-system", 8053),
+                [set_key("port", "8053")],
+                id="Gardener",
+            ),
+            pytest.param(kubelet("fd00::a"), [KEPT, set_key("cidrs[1]", "fd00::a/128")], id="IPv6"),
+            pytest.param({"services": {"items": []}}, [], id="no Service and no kubelet that may be read"),
+        ],
+    )
+    def test_other_servers_cause_a_warning_with_the_commands(
+        self, cluster: Cluster, dns: Mapping[str, Any], commands: list[str]
+    ) -> None:
+        cluster(dns=dns)
+        log = "\n".join(map(str, previewed(workload()).log))
+        assert re.findall(r"pulumi config set --path '\S+' [^\s;]*[^\s;.]", log) == commands
+        assert "docs/clusters.md" in log
+
+    @pytest.mark.parametrize(
+        ("dns", "settings"),
+        [
+            (kubelet("169.254.169.254"), {"cidrs": ("169.254.20.10/32", "169.254.169.254/32")}),
+            (
+                kubelet(SERVICE_ADDRESS) | node_local_cache(f"169.254.20.10,{SERVICE_ADDRESS}"),
+                {"cidrs": ("169.254.20.10/32", "10.96.0.10/32")},
+            ),
+            (
+                kubelet(SERVICE_ADDRESS) | dns_service("openshift-dns", 5353),
+                {"namespace": "openshift-dns", "port": 5353},
+            ),
+        ],
+    )
+    def test_the_commands_end_the_warning(
+        self, cluster: Cluster, dns: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> None:
+        cluster(dns=dns)
+        assert not previewed(workload(), dns=settings).log
+
+    def test_addresses_are_added_to_a_list_that_is_set(self, cluster: Cluster) -> None:
+        cluster(dns=kubelet("172.20.0.10"))
+        log = str(previewed(workload(), dns={"cidrs": ("10.0.0.1/32",)}).log)
+        assert set_key("cidrs[1]", "172.20.0.10/32") in log.replace("\\'", "'")
+        assert "cidrs[0]" not in log
 
 
 class TestVersion:

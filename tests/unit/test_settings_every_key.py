@@ -151,7 +151,7 @@ IN_A_CLUSTER: Mapping[str, Any] = {
         "clusterDomain": "cluster.example",
         "storageClass": "fast",
         "imagePullSecrets": ["registry"],
-        "dnsCidrs": ["10.0.0.10/32"],
+        "dns": {"namespace": "openshift-dns", "port": 5353, "cidrs": ["10.0.0.10/32"]},
         "connectTimeoutS": 20,
     },
     "postgres": {

@@ -11,6 +11,7 @@ from operations.project import ROOT
 from settings import NAMESPACE
 from settings.monitoring import AlertmanagerSettings, ExportersSettings, GrafanaSettings, PrometheusSettings
 from testbed.cluster import Cluster
+from testbed.cluster.constants import NODE_ADDRESS
 
 SERVICE_IMAGE = "pti-calendar/reference-service:1.0.0"
 NEXT_SERVICE_IMAGE = "pti-calendar/reference-service:1.0.1"
@@ -76,7 +77,11 @@ def prod(cluster: Cluster) -> dict[str, Any]:
     return merged(
         own,
         {
-            "kubernetes": {"kubeconfig": str(cluster.kubeconfig), "context": cluster.context},
+            "kubernetes": {
+                "kubeconfig": str(cluster.kubeconfig),
+                "context": cluster.context,
+                "dns": {"cidrs": [f"{NODE_ADDRESS}/32"]},
+            },
             # The namespace and PVCs are retained when the stack is destroyed; protected resources couldn't be released
             # at all.
             "protect": False,
