@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from backends.kubernetes import client
-from backends.kubernetes.claims import missing_claim_message
+from backends.kubernetes.claims import missing_claim_message, terminating_claim_message
 from backends.kubernetes.kubectl import NOT_INSTALLED
 from backends.kubernetes.labels import NAME
-from backends.kubernetes.missing_claims import missing_claims
+from backends.kubernetes.missing_claims import missing_claims, terminating_claims
 from backends.kubernetes.observed import OPERATOR_SELECTORS, PLATFORM_SELECTOR
 from backends.kubernetes.postgres_cluster import KIND
 from backends.kubernetes.rollout_status import rollout
@@ -69,13 +69,18 @@ def unready_workloads(stack: str) -> list[str]:
 
 
 def show_status(stack: str) -> None:
-    """Print the namespace's pods (ready, restarts), Services, Ingresses, autoscalers, claims, and the missing ones."""
+    """Print the namespace's pods (ready, restarts), Services, Ingresses, autoscalers, claims, and which of these are
+    missing or being deleted."""
     shown = _kubectl(_cluster(stack), "get", STATUS_KINDS, "--output", "wide")
     if not shown.strip():
         raise OperationError(f"Nothing of stack '{stack}' is {location(stack)}. Bring it up: make up STACK={stack}")
     print(shown.rstrip())
-    for claim in missing_claims(_kubectl(_cluster(stack), "get", "persistentvolumeclaims", "--output", "json")):
-        print(f"\n{missing_claim_message(claim)}")
+    listed = _kubectl(_cluster(stack), "get", "persistentvolumeclaims", "--output", "json")
+    for message in (
+        *map(missing_claim_message, missing_claims(listed)),
+        *map(terminating_claim_message, terminating_claims(listed)),
+    ):
+        print(f"\n{message}")
 
 
 def follow_logs(stack: str, workload: str, *, follow: bool) -> int:

@@ -8,7 +8,8 @@ class that can't exist, so that the pod stays pending instead of starting on an 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from backends.data_records import RECOVERY_SECTION
 from backends.kubernetes import labels
@@ -63,6 +64,19 @@ def missing_claim_message(name: str) -> str:
     return (
         f"The claim '{name}' with this stack's data is missing. Its pod stays pending, so that it doesn't start empty. "
         f"To restore it, see {RECOVERY_SECTION}"
+    )
+
+
+def terminating_claim_message(claim: Mapping[str, Any]) -> str:
+    """Return the message about a claim that Kubernetes deletes as soon as no pod uses it. Nothing can take that back
+    (kubernetes/kubernetes#69980)."""
+    keep = '{"spec": {"persistentVolumeReclaimPolicy": "Retain"}}'
+    volume = claim["spec"].get("volumeName")
+    return (
+        f"The claim '{claim['metadata']['name']}' with this stack's data is being deleted. It disappears when its pod "
+        "stops, and with the reclaim policy Delete its data does too. "
+        + (f"Keep the data first: kubectl patch pv {volume} --patch '{keep}'. " if volume else "")
+        + f"Then stop the pod and restore the claim: see {RECOVERY_SECTION}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Finds missing claims: the StatefulSet has created another claim from its template in their place."""
+"""Finds claims that are missing, in whose place the StatefulSet has created others, or that are being deleted."""
 
 from __future__ import annotations
 
@@ -10,8 +10,21 @@ from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 
 def missing_claims(listed: str) -> list[str]:
     """Return the missing claims in kubectl's JSON list; none if the text is no such list."""
+    return [
+        str(one["metadata"]["name"])
+        for one in _items(listed)
+        if one["spec"].get("storageClassName") == MISSING_CLAIM_CLASS
+    ]
+
+
+def terminating_claims(listed: str) -> list[dict[str, Any]]:
+    """Return the claims in kubectl's JSON list that are being deleted."""
+    return [one for one in _items(listed) if "deletionTimestamp" in one["metadata"]]
+
+
+def _items(listed: str) -> list[dict[str, Any]]:
     try:
         found: list[dict[str, Any]] = json.loads(listed)["items"]
     except ValueError:
         return []
-    return [str(one["metadata"]["name"]) for one in found if one["spec"].get("storageClassName") == MISSING_CLAIM_CLASS]
+    return found

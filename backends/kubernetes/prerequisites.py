@@ -15,7 +15,7 @@ from typing import Any
 import pulumi
 
 from backends.kubernetes import dns, kubectl
-from backends.kubernetes.claims import NO_DEFAULT_CLASS_PROBLEM, SET_CLASS_INSTRUCTION
+from backends.kubernetes.claims import NO_DEFAULT_CLASS_PROBLEM, SET_CLASS_INSTRUCTION, terminating_claim_message
 from backends.kubernetes.manifest import Manifest
 from settings.backend import KubernetesSettings
 from workloads import WorkloadError
@@ -50,7 +50,8 @@ class Prerequisites:
         self._checks.append(functools.partial(self._check_api, manifest, owner))
 
     def require_storage_class(self, claims: Iterable[str]) -> None:
-        """Note that claims need storage; those that are in the cluster already have it."""
+        """Note that claims need storage; those that are in the cluster already have it, unless they are being
+        deleted."""
         self._checks.append(functools.partial(self._check_storage, [*claims]))
 
     def require_metrics(self, workload: str) -> None:
@@ -95,15 +96,22 @@ class Prerequisites:
         )
 
     def _check_storage(self, claims: Iterable[str]) -> None:
-        if self._settings.storage_class or self._storage is None:
+        if self._storage is None:
+            return
+        existing = {one["metadata"]["name"]: one for one in self._storage if one["kind"] == "PersistentVolumeClaim"}
+        missing = []
+        for name in claims:
+            if name not in existing:
+                missing.append(name)
+            elif "deletionTimestamp" in existing[name]["metadata"]:
+                raise WorkloadError(terminating_claim_message(existing[name]))
+        if self._settings.storage_class:
             return
         has_default = any(
             one["metadata"].get("annotations", {}).get(DEFAULT_CLASS_ANNOTATION) == "true"
             for one in self._storage
             if one["kind"] == "StorageClass"
         )
-        existing = {one["metadata"]["name"] for one in self._storage if one["kind"] == "PersistentVolumeClaim"}
-        missing = [name for name in claims if name not in existing]
         if missing and not has_default:
             raise WorkloadError(
                 f"{NO_DEFAULT_CLASS_PROBLEM} The claims {', '.join(missing)} would stay pending. "

@@ -112,6 +112,16 @@ class TestStorage:
         cluster(storage=({"kind": "PersistentVolumeClaim", "metadata": {"name": "data-store-0"}},))
         assert len(previewed(store()).of_type("PersistentVolumeClaim")) == 1
 
+    @pytest.mark.parametrize("chosen", ["fast", None])
+    def test_a_claim_that_is_being_deleted_is_refused_while_its_data_can_be_kept(
+        self, cluster: Cluster, chosen: str | None
+    ) -> None:
+        deleted = {"name": "data-store-0", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+        claim = {"kind": "PersistentVolumeClaim", "metadata": deleted, "spec": {"volumeName": "pv-7"}}
+        cluster(storage=(storage_class(DEFAULT), claim))
+        with pytest.raises(WorkloadError, match=r"'data-store-0' .* is being deleted.*kubectl patch pv pv-7 .*Retain"):
+            previewed(store(), storage_class=chosen)
+
     def test_a_default_storage_class_is_enough_for_all_claims(self, cluster: Cluster) -> None:
         cluster(storage=(storage_class(DEFAULT),))
         assert len(previewed(store()).of_type("PersistentVolumeClaim")) == 1

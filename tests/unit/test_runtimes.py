@@ -93,6 +93,18 @@ def test_status_names_a_claim_that_is_missing(notes: Path, capsys: pytest.Captur
     assert "redis-data-redis-0' with this stack's data" not in shown
 
 
+def test_status_names_a_claim_that_is_being_deleted(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deleted = claim("redis-data-redis-0", "fast")
+    deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    (notes / "claims.json").write_text(json.dumps({"items": [deleted, claim("postgres-data-postgres-0", "fast")]}))
+
+    cluster.show_status("prod")
+
+    shown = capsys.readouterr().out
+    assert "The claim 'redis-data-redis-0' with this stack's data is being deleted." in shown
+    assert "postgres-data-postgres-0' with this stack's data" not in shown
+
+
 def test_every_command_names_the_cluster_and_the_namespace_of_the_configuration(notes: Path) -> None:
     settings = read_configuration("prod")[0].kubernetes
     assert settings.kubeconfig == "~/.kube/config"
