@@ -27,7 +27,7 @@ from backends.kubernetes import (
     scaling,
 )
 from backends.kubernetes.certificate import certificate
-from backends.kubernetes.claims import claims, fixed_storage_class
+from backends.kubernetes.claims import claims, fixed_storage_class, sizes_gib
 from backends.kubernetes.client import ClusterUnreachable, unreachable_reason
 from backends.kubernetes.files import files, tls_secret
 from backends.kubernetes.manifest import Manifest, manifest, merged
@@ -204,6 +204,8 @@ class KubernetesBackend:
             postgres_cluster.admin(cluster), owner=cluster.name, options=options, resource_name=f"{cluster.name}-admin"
         )
         policy = postgres_cluster.policy(cluster, dns=self._settings.dns)
+        instances = {f"{cluster.name}-{number}": cluster.size_gib for number in range(1, cluster.instances + 1)}
+        self._prerequisites.require_storage(instances, of_cluster=cluster.name)
         settings = self._records.record_settings(
             f"{cluster.name}-data-settings",
             {cluster.name: [*cluster.fixed, fixed_storage_class(self._settings.storage_class)]},
@@ -274,7 +276,7 @@ class KubernetesBackend:
         if not isinstance(workload, StatefulService) or not workload.volumes:
             return DataClaims()
         wanted = list(claims(workload, self._settings.storage_class))
-        self._prerequisites.require_storage_class(claim["metadata"]["name"] for claim in wanted)
+        self._prerequisites.require_storage(sizes_gib(workload))
         settings = self._records.record_settings(
             f"{workload.name}-data-settings",
             volume_settings(workload.volumes, [fixed_storage_class(self._settings.storage_class)]),

@@ -35,12 +35,26 @@ def claims(workload: StatefulService, storage_class: str | None) -> Iterator[Man
             yield manifest(
                 "v1",
                 "PersistentVolumeClaim",
-                name=f"{volume.name}-{workload.name}-{ordinal}",
+                name=claim_name(volume, workload, ordinal),
                 labels=labels.labels_for(workload),
                 # Many storage classes bind a claim only once a pod uses it.
                 annotations=SKIP_AWAIT,
                 spec=_spec(volume.size_gib) | ({"storageClassName": storage_class} if storage_class else {}),
             )
+
+
+def sizes_gib(workload: StatefulService) -> dict[str, int]:
+    """Return the size of each claim by its name."""
+    return {
+        claim_name(volume, workload, ordinal): volume.size_gib
+        for volume in workload.volumes
+        for ordinal in range(workload.replicas)
+    }
+
+
+def claim_name(volume: Volume, workload: StatefulService, ordinal: int) -> str:
+    """Return the name that the StatefulSet expects."""
+    return f"{volume.name}-{workload.name}-{ordinal}"
 
 
 def claim_template(volume: Volume) -> Manifest:

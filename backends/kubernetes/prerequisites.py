@@ -8,14 +8,13 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pulumi
 
-from backends.kubernetes import dns, kubectl
-from backends.kubernetes.claims import NO_DEFAULT_CLASS_PROBLEM, SET_CLASS_INSTRUCTION, terminating_claim_message
+from backends.kubernetes import dns, kubectl, storage
 from backends.kubernetes.manifest import Manifest
 from settings.backend import KubernetesSettings
 from workloads import WorkloadError
@@ -23,8 +22,6 @@ from workloads import WorkloadError
 METRICS = "metrics.k8s.io"
 BUILT_IN_GROUPS = ("networking.k8s.io", "rbac.authorization.k8s.io")
 """API groups that every cluster serves, in addition to those without a dot."""
-
-DEFAULT_CLASS_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
 
 PRODUCT_BY_GROUP: Mapping[str, str] = {
     "postgresql.cnpg.io": "CloudNativePG (https://cloudnative-pg.io/docs/)",
@@ -43,16 +40,16 @@ class Prerequisites:
 
     def __init__(self, settings: KubernetesSettings) -> None:
         self._settings = settings
-        self._checks: list[Callable[[], None]] = [self._check_version]
+        self._checks: list[Callable[[], None]] = [self._check_version, self._check_storage]
+        self._claims: list[storage.RequiredClaims] = []
 
     def require_api(self, manifest: Manifest, owner: str) -> None:
         """Note that an object's API must be served."""
         self._checks.append(functools.partial(self._check_api, manifest, owner))
 
-    def require_storage_class(self, claims: Iterable[str]) -> None:
-        """Note that claims need storage; those that are in the cluster already have it, unless they are being
-        deleted."""
-        self._checks.append(functools.partial(self._check_storage, [*claims]))
+    def require_storage(self, sizes_gib: Mapping[str, int], *, of_cluster: str | None = None) -> None:
+        """Note that claims need storage. Those of an operator's cluster are found by its name."""
+        self._claims.append(storage.RequiredClaims(sizes_gib, of_cluster))
 
     def require_metrics(self, workload: str) -> None:
         """Note that an autoscaler needs metrics. Without them, `check` only warns."""
@@ -95,28 +92,17 @@ class Prerequisites:
             f"upgrade {product} first."
         )
 
-    def _check_storage(self, claims: Iterable[str]) -> None:
-        if self._storage is None:
+    def _check_storage(self) -> None:
+        if not self._claims:
             return
-        existing = {one["metadata"]["name"]: one for one in self._storage if one["kind"] == "PersistentVolumeClaim"}
-        missing = []
-        for name in claims:
-            if name not in existing:
-                missing.append(name)
-            elif "deletionTimestamp" in existing[name]["metadata"]:
-                raise WorkloadError(terminating_claim_message(existing[name]))
-        if self._settings.storage_class:
-            return
-        has_default = any(
-            one["metadata"].get("annotations", {}).get(DEFAULT_CLASS_ANNOTATION) == "true"
-            for one in self._storage
-            if one["kind"] == "StorageClass"
-        )
-        if missing and not has_default:
-            raise WorkloadError(
-                f"{NO_DEFAULT_CLASS_PROBLEM} The claims {', '.join(missing)} would stay pending. "
-                f"Mark one as the default. {SET_CLASS_INSTRUCTION}"
-            )
+        found = self._query("get", "storageclasses,persistentvolumeclaims", "--output", "json")
+        if found is not None:
+            for warning in storage.check(self._claims, self._settings.storage_class, found["items"], self._volumes):
+                pulumi.log.warn(warning)
+
+    def _volumes(self) -> list[dict[str, Any]] | None:
+        found = self._query("get", "persistentvolumes", "--output", "json")
+        return None if found is None else found["items"]
 
     def _warn_without_metrics(self, workload: str) -> None:
         if self._apis and not any(one.startswith(f"{METRICS}/") for one in self._apis):
@@ -131,12 +117,6 @@ class Prerequisites:
         """Return the API group versions that are served; empty if unknown."""
         found = self._query("get", "--raw", "/apis") or {}
         return frozenset(one["groupVersion"] for group in found.get("groups", []) for one in group["versions"])
-
-    @functools.cached_property
-    def _storage(self) -> list[dict[str, Any]] | None:
-        """Return the storage classes and claims; None if unknown."""
-        found = self._query("get", "storageclasses,persistentvolumeclaims", "--output", "json")
-        return None if found is None else list(found["items"])
 
     def _query(self, *arguments: str) -> dict[str, Any] | None:
         try:

@@ -190,7 +190,9 @@ class TestCertificates:
         assert not matrix.may_open(EDGE, Pod("pti-calendar"), 8089)
 
 
-def with_cluster(*, instances: int = 3, protect: bool = False, **settings: Any) -> Recording[Endpoint]:
+def with_cluster(
+    *, instances: int = 3, protect: bool = False, preflight: bool = False, **settings: Any
+) -> Recording[Endpoint]:
     """Deploy a PostgreSQL cluster, a task that needs it and a workload that doesn't."""
     endpoints: list[Endpoint] = []
 
@@ -214,6 +216,8 @@ def with_cluster(*, instances: int = 3, protect: bool = False, **settings: Any) 
         backend.deploy(workload("prometheus", connects_to=(metrics,)), DeployOptions(parent=parent))
         backend.deploy(workload("idle"), DeployOptions(parent=parent))
         endpoints.append(endpoint)
+        if preflight:
+            backend.preflight([])
 
     recording = record_program(program, protect=protect, **settings)
     return Recording(result=endpoints[0], registrations=recording.registrations)

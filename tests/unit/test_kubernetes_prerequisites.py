@@ -17,7 +17,8 @@ from recording.recorder import Recording
 from settings.backend import KubernetesSettings
 from tests.unit.kubernetes_recording import container_of, port, record_program, workload
 from tests.unit.test_kubernetes_controllers import SCALE, store
-from workloads import CertificateRequest, Workload, WorkloadError
+from tests.unit.test_kubernetes_edge import with_cluster
+from workloads import CertificateRequest, StatefulService, Volume, Workload, WorkloadError
 
 DEFAULT = {"storageclass.kubernetes.io/is-default-class": "true"}
 CERTIFICATE = CertificateRequest(name="tls", hosts=("a.example",), issuer="any", has_shared_issuer=True)
@@ -34,6 +35,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
         apis: tuple[str, ...] | None = None,
         version: tuple[str, str] | None = None,
         storage: tuple[Mapping[str, Any], ...] | None = None,
+        volumes: tuple[Mapping[str, Any], ...] | None = None,
         dns: Mapping[str, Any] | None = None,
     ) -> None:
         answers: dict[str, Any] = {**(dns or {})}
@@ -43,6 +45,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
             answers["/version"] = {"major": version[0], "minor": version[1]}
         if storage is not None:
             answers["storageclasses,persistentvolumeclaims"] = {"items": list(storage)}
+
+        if volumes is not None:
+            answers["persistentvolumes"] = {"items": list(volumes)}
 
         def read(settings: KubernetesSettings, *arguments: str) -> str:
             for asked, answer in answers.items():
@@ -70,8 +75,21 @@ def previewed(*workloads: Workload, certificate: bool = False, **settings: Any) 
     return record_program(program, preview=True, **settings)
 
 
-def storage_class(annotations: Mapping[str, str]) -> dict[str, Any]:
-    return {"kind": "StorageClass", "metadata": {"name": "fast", "annotations": annotations}}
+def storage_class(annotations: Mapping[str, str], **fields: Any) -> dict[str, Any]:
+    metadata = {"name": "fast", "annotations": annotations}
+    return {"kind": "StorageClass", "metadata": metadata, "allowVolumeExpansion": True, **fields}
+
+
+def claim(name: str, size: str = "5Gi", **labels: str) -> dict[str, Any]:
+    spec = {"storageClassName": "fast", "resources": {"requests": {"storage": size}}}
+    return {"kind": "PersistentVolumeClaim", "metadata": {"name": name, "labels": labels}, "spec": spec}
+
+
+def grown(size_gib: int) -> StatefulService:
+    return store(volumes=(Volume(name="data", mount="/data", size_gib=size_gib),))
+
+
+FIXED = {"allowVolumeExpansion": False}
 
 
 class TestApis:
@@ -109,7 +127,7 @@ class TestStorage:
         assert "pti-calendar:kubernetes.storageClass" in str(refused.value)
 
     def test_an_existing_claim_needs_no_default_class(self, cluster: Cluster) -> None:
-        cluster(storage=({"kind": "PersistentVolumeClaim", "metadata": {"name": "data-store-0"}},))
+        cluster(storage=(claim("data-store-0"),))
         assert len(previewed(store()).of_type("PersistentVolumeClaim")) == 1
 
     @pytest.mark.parametrize("chosen", ["fast", None])
@@ -126,9 +144,61 @@ class TestStorage:
         cluster(storage=(storage_class(DEFAULT),))
         assert len(previewed(store()).of_type("PersistentVolumeClaim")) == 1
 
-    def test_a_configured_storage_class_is_not_checked(self, cluster: Cluster) -> None:
+    def test_a_storage_class_that_is_not_there_is_refused_unless_volumes_are_prepared_for_it(
+        self, cluster: Cluster
+    ) -> None:
+        cluster(storage=(storage_class(DEFAULT),), volumes=({"spec": {"storageClassName": "fast"}},))
+        with pytest.raises(WorkloadError, match=r"kubernetes\.storageClass: .* 'slow'\. The claims data-store-0 would"):
+            previewed(store(), storage_class="slow")
+        cluster(storage=(storage_class(DEFAULT),), volumes=({"spec": {"storageClassName": "slow"}},))
+        assert not previewed(store(), storage_class="slow").log
+        cluster(storage=(storage_class(DEFAULT),))
+        assert not previewed(store(), storage_class="slow").log
+
+    @pytest.mark.parametrize("size_gib", [1, 2, 3])
+    def test_a_claim_that_has_to_grow_needs_a_class_that_allows_it(self, cluster: Cluster, size_gib: int) -> None:
+        cluster(storage=(storage_class({}, **FIXED), claim("data-store-0", "2Gi")))
+        if size_gib < 3:
+            assert not previewed(grown(size_gib)).log
+            return
+        with pytest.raises(WorkloadError, match=r"claim data-store-0 can't grow from 2 to 3 GiB: .* 'fast'") as refused:
+            previewed(grown(size_gib))
+        assert "kubectl patch storageclass fast" in str(refused.value)
+
+    def test_a_claim_grows_in_a_class_that_allows_it(self, cluster: Cluster) -> None:
+        cluster(storage=(storage_class({}), claim("data-store-0", "2Gi")))
+        assert not previewed(grown(3)).log
+
+    def test_only_new_claims_of_a_class_that_cannot_grow_cause_a_warning(self, cluster: Cluster) -> None:
+        cluster(storage=(storage_class(DEFAULT, **FIXED),))
+        (warning,) = previewed(store()).log
+        assert "'fast' of the new claims data-store-0 doesn't allow them to grow" in warning
+        cluster(storage=(storage_class(DEFAULT, **FIXED), claim("data-store-0", "50Gi")))
+        assert not previewed(store()).log
+
+    def test_a_class_that_binds_volumes_to_a_node_causes_a_warning(self, cluster: Cluster) -> None:
+        """k3s' default class."""
+        cluster(
+            storage=(
+                storage_class(DEFAULT, provisioner="rancher.io/local-path", volumeBindingMode="WaitForFirstConsumer"),
+            )
+        )
+        (warning,) = previewed(store()).log
+        assert "keeps each volume on one node" in warning
+
+    def test_a_class_that_binds_with_the_first_pod_causes_no_warning(self, cluster: Cluster) -> None:
+        cluster(storage=(storage_class(DEFAULT, volumeBindingMode="WaitForFirstConsumer"),))
+        assert not previewed(store()).log
+
+    def test_the_claims_of_an_operators_cluster_are_checked_too(self, cluster: Cluster) -> None:
         cluster(storage=())
-        assert len(previewed(store(), storage_class="fast").of_type("PersistentVolumeClaim")) == 1
+        with pytest.raises(WorkloadError, match=r"no default storage class.*postgres-1, postgres-2, postgres-3"):
+            with_cluster(preflight=True)
+        cluster(storage=(claim("postgres-4", "20Gi", **{"cnpg.io/cluster": "postgres"}),))
+        assert with_cluster(preflight=True).of_type("Cluster")
+        cluster(storage=(claim("postgres-4", "10Gi", **{"cnpg.io/cluster": "postgres"}),))
+        with pytest.raises(WorkloadError, match="claim postgres-4 can't grow from 10 to 20 GiB"):
+            with_cluster(preflight=True)
 
 
 NODE = {"/api/v1/nodes?limit=1": {"items": [{"metadata": {"name": "node-1"}}]}}
