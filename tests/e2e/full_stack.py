@@ -86,6 +86,14 @@ class FullStack(PulumiStack):
         finally:
             docker("start", *identities)
 
+    def lose_all_but_data(self) -> None:
+        """Leave what `destroy` leaves, an empty state and the data volumes, in a fraction of the time."""
+        docker("stop", *(one["Id"] for one in docker_engine.containers(self.name)))
+        docker_engine.remove_containers_and_networks(self.name)
+        kept = docker_engine.persistent_volumes(self.name)
+        docker("volume", "rm", *(one["Name"] for one in docker_engine.volumes(self.name) if one["Name"] not in kept))
+        self.lose_state()
+
     def inside(self) -> InternalClient:
         """Return access to the services from within their own containers."""
         ports = {service.name: service.port for service in SERVICES}

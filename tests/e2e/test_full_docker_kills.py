@@ -1,11 +1,10 @@
 """The whole platform on Docker, killed at twenty moments of updates, removals and creations: one `up` completes each.
 
-It takes more than an hour. `PTI_TEST_KILLS` changes the number of moments.
+`PTI_TEST_KILLS` selects some of the moments.
 """
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from itertools import cycle
@@ -15,8 +14,10 @@ import pytest
 
 from tests.e2e.full_stack import FullStack, configuration, full_stack, third_party_secrets
 from tests.engine import docker_engine, kills
+from tests.engine.kills import Kill, Killed
+from tests.engine.waiting import until
+from tests.failures import Tried
 
-KILLS = int(os.environ.get("PTI_TEST_KILLS", "20"))
 TENANT = uuid.uuid4()
 BOOKING_TITLE = "kept through every kill"
 OTHER_VALUES: tuple[dict[str, Any], ...] = (
@@ -27,23 +28,35 @@ OTHER_VALUES: tuple[dict[str, Any], ...] = (
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
-    """The platform, up, with a booking."""
-    described = configuration({"deploy": "all"})
-    with full_stack(tmp_path_factory.mktemp("stack"), described) as made:
+    """The platform, not yet up."""
+    with full_stack(tmp_path_factory.mktemp("stack"), configuration({"deploy": "all"})) as made:
         made.set_secrets(third_party_secrets())
-        made.up().succeeded()
-        assert made.platform().book(TENANT, title=BOOKING_TITLE).status == 201
         yield made
 
 
-def test_one_up_completes_an_operation_killed_at_any_moment(stack: FullStack) -> None:
-    workloads = docker_engine.workloads(stack.name)
-    assert set(workloads.values()) == {"healthy"}
+@pytest.fixture(scope="module")
+def killed(stack: FullStack) -> Killed:
+    """The platform, up, with a booking."""
+    created = stack.up().succeeded()
+    assert stack.platform().book(TENANT, title=BOOKING_TITLE).status == 201
     values = cycle(OTHER_VALUES)
-    killed = kills.Killed(stack, lambda: stack.configure(next(values)))
-    killed.measure()
+    return Killed(stack, created, change=lambda: stack.configure(next(values)), empty=stack.lose_all_but_data)
 
-    for kill in kills.drawn(KILLS):
-        killed.converges(kill)
-        assert docker_engine.workloads(stack.name) == workloads
-        assert BOOKING_TITLE in stack.platform().titles(TENANT)
+
+@pytest.fixture(scope="module")
+def workloads(killed: Killed, stack: FullStack) -> set[str]:
+    """Every workload, before the first kill."""
+    return {*docker_engine.workloads(stack.name)}
+
+
+@pytest.mark.parametrize("kill", kills.of_a_platform(), ids=lambda kill: kill.name)
+def test_one_up_completes_an_operation_killed_at_any_moment(
+    stack: FullStack, killed: Killed, workloads: set[str], kill: Kill, tried: Tried
+) -> None:
+    tried.failure(kill.title, on="Docker", notice=kills.NOTICE)
+    killed.converges(kill)
+    assert docker_engine.workloads(stack.name).keys() == workloads
+    until("every workload is healthy", lambda: {*docker_engine.long_running(stack.name).values()} == {"healthy"})
+    assert BOOKING_TITLE in stack.platform().titles(TENANT)
+    tried.took(killed.longest_s(kill))
+    tried.lost(f"nothing: the booking exists after each of {killed.count(kill)} kills")

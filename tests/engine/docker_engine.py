@@ -42,6 +42,15 @@ def workloads(stack: str) -> dict[str, str]:
     }
 
 
+def long_running(stack: str) -> dict[str, str]:
+    """Map workloads to their container's health, without tasks: one that has succeeded needn't keep running."""
+    return {
+        one["Config"]["Labels"][WORKLOAD_LABEL]: one["State"]["Health"]["Status"]
+        for one in containers(stack)
+        if "Health" in one["State"] and one["HostConfig"]["RestartPolicy"]["Name"] != "no"
+    }
+
+
 def persistent_volumes(stack: str) -> set[str]:
     """Return the names of the data volumes. (An engine's volumes have no ID, and `CreatedAt` changes with writes.)"""
     return {one["Name"] for one in volumes(stack) if one["Labels"].get(DATA_LABEL) == "persistent"}

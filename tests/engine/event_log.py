@@ -30,18 +30,28 @@ class Step:
         return f"{self.operation} of {self.type} {self.name} {self.state}"
 
 
+class GrowingLog:
+    """A log that a running command writes: each line is parsed once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._parsed_bytes = 0
+        self._steps: list[Step] = []
+
+    def steps(self) -> list[Step]:
+        """Return the steps so far. The last line may be incomplete."""
+        if self._path.exists():
+            with self._path.open("rb") as log:
+                log.seek(self._parsed_bytes)
+                complete, newline, _ = log.read().rpartition(b"\n")
+            self._parsed_bytes += len(complete) + len(newline)
+            self._steps += [step for line in complete.splitlines() for step in _steps_of(json.loads(line))]
+        return self._steps
+
+
 def steps(log: Path) -> list[Step]:
-    """Return the steps so far. The last line may be incomplete."""
-    found = []
-    for line in log.read_text().splitlines() if log.exists() else []:
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        for key, state in {"resourcePreEvent": "begun", "resOutputsEvent": "done"}.items():
-            if key in event:
-                found.append(_step(event[key]["metadata"], state))
-    return found
+    """Return the steps of a command that has ended."""
+    return GrowingLog(log).steps()
 
 
 def changes(log: Path) -> list[str]:
@@ -51,6 +61,11 @@ def changes(log: Path) -> list[str]:
         for step in steps(log)
         if step.state == "done" and step.operation not in UNCHANGED_OPERATIONS and step.type != "Stack"
     )
+
+
+def _steps_of(event: dict[str, Any]) -> list[Step]:
+    kinds = {"resourcePreEvent": "begun", "resOutputsEvent": "done"}
+    return [_step(event[key]["metadata"], state) for key, state in kinds.items() if key in event]
 
 
 def _step(metadata: dict[str, Any], state: str) -> Step:

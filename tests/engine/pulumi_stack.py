@@ -19,7 +19,7 @@ import yaml
 from contract import StackOutputs
 from operations.project import PASSPHRASE_VARIABLES, ROOT, environment
 from tests.engine import docker_engine, event_log
-from tests.engine.event_log import Step
+from tests.engine.event_log import GrowingLog, Step
 from tests.engine.waiting import DEADLINE_S, until
 
 UPDATE_DEADLINE_S = 420
@@ -213,6 +213,7 @@ class PulumiStack:
         """
         arguments, log = self._arguments(command, "--yes", "--skip-preview")
         written = self.home / "killed.txt"
+        growing = GrowingLog(log)
         with written.open("w") as sink:
             process = subprocess.Popen(
                 arguments,
@@ -225,7 +226,7 @@ class PulumiStack:
             self._killed.append(process.pid)
             until(
                 f"{moment}, or the end",
-                lambda: has_come(event_log.steps(log)) or process.poll() is not None,
+                lambda: has_come(growing.steps()) or process.poll() is not None,
                 UPDATE_DEADLINE_S,
             )
             ended = process.poll()

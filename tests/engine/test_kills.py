@@ -18,21 +18,23 @@ DATA_FILE = "/data/kept"
 
 def test_one_up_completes_an_operation_killed_at_any_moment(make_stack: MakeStack, tried: Tried) -> None:
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "of each kind"})
-    stack.up().succeeded()
+    created = stack.up().succeeded()
     keeper = f"pti-keeper-{stack.name}"
     docker("exec", keeper, "sh", "-c", f"echo before > {DATA_FILE}")
     releases = cycle(["2", "1"])
-    killed = kills.Killed(stack, lambda: stack.configure({"release": next(releases)}))
-    killed.measure()
+    killed = kills.Killed(
+        stack,
+        created,
+        change=lambda: stack.configure({"release": next(releases)}),
+        empty=lambda: stack.destroy().succeeded(),
+    )
 
     for kill in kills.drawn(len(kills.OPERATIONS)):
         title = f"Pulumi is killed during {kill.operation_with_article}, at a random moment"
-        tried.failure(
-            title, on="Docker", notice="the command ends; workloads that it had stopped stay down until the next `up`"
-        )
+        tried.failure(title, on="Docker", notice=kills.NOTICE)
         with tried.until_well():
             killed.converges(kill)
-        workloads = docker_engine.workloads(stack.name)
-        assert workloads == dict.fromkeys(("store", "keeper", "preparation", "reader"), "healthy")
+        assert docker_engine.workloads(stack.name).keys() == {"store", "keeper", "preparation", "reader"}
+        assert docker_engine.long_running(stack.name) == dict.fromkeys(("store", "keeper", "reader"), "healthy")
         assert docker("exec", keeper, "cat", DATA_FILE) == "before\n"
         tried.lost("nothing")
