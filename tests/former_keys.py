@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from settings.renamed import RENAMED, Renamed, with_present_keys
+from settings.renamed import Renamed, with_present_keys
 
 ADDED = (
-    ("backend", "networkPool"),
     ("images", "mirrors"),
-    ("kubernetes", "minVersion"),
     ("kubernetes", "dns", "namespace"),
     ("kubernetes", "dns", "port"),
 )
 """Keys that the last release doesn't know."""
 
 
-def with_former_keys(configuration: Mapping[str, Any]) -> dict[str, Any]:
+def with_former_keys(configuration: Mapping[str, Any], rows: Sequence[Renamed]) -> dict[str, Any]:
     """Return a configuration, by its keys without the namespace, under the former keys."""
     known = without_added_keys(configuration)
-    return with_present_keys(known, [Renamed(row.new, row.old) for row in RENAMED])[0]
+    return with_present_keys(known, [Renamed(row.new, row.old) for row in rows])[0]
 
 
 def without_added_keys(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def test_an_upgrade_from_the_last_release_keeps_every_row(tmp_path: Path, tried:
     tried.failure(
         "The program is upgraded from the last release",
         on="Docker",
-        notice="each workload is unavailable while its only container is replaced",
+        notice="a workload is unavailable while its only container is replaced, if the release changes it",
     )
     described = configuration({"deploy": SERVICES})
     described["frontends"] = {"deploy": [FRONTEND], "image": FRONTEND_IMAGE}

@@ -34,7 +34,7 @@ def run_release(stack: PulumiStack, folder: Path) -> None:
 def use_former_keys(stack: PulumiStack) -> None:
     """Change the stack's configuration to the keys of the last release, and keep it for `use_present_keys`."""
     _present(stack).write_text(stack.config_file.read_text())
-    _change(stack.config_file, with_former_keys)
+    _change(stack.config_file, lambda present: with_former_keys(present, baseline.renamed_since()))
 
 
 def use_present_keys(stack: PulumiStack) -> None:
