@@ -24,7 +24,7 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 stack = pulumi.get_stack()
 with Addresses(project=pulumi.get_project(), stack=stack):
-    configured = settings.load()
+    configured = settings.load(stack)
     backend = create_backend(configured, stack=stack)
     platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
     for name, value in platform.outputs.as_mapping().items():

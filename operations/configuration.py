@@ -18,14 +18,16 @@ def read_configuration(stack: str) -> tuple[Settings, set[str]]:
         known = ", ".join(sorted(file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml"))) or "none"
         raise OperationError(f"There is no {path.name}; existing stacks: {known}.")
     try:
-        raw: dict[str, Any] = (yaml.safe_load(path.read_text()) or {}).get("config", {})
+        source = path.read_text()
+        raw: dict[str, Any] = (yaml.safe_load(source) or {}).get("config", {})
     except yaml.YAMLError as error:
         raise OperationError(f"{path.name} is not valid YAML: {error}") from None
     secret = {key for key, value in raw.items() if isinstance(value, dict) and "secure" in value}
     # Encrypted values aren't validated here.
     texts = {key: "encrypted" if key in secret else _as_text(value) for key, value in raw.items()}
     try:
-        return parse(texts, secret, with_secrets=False), {key.removeprefix(f"{NAMESPACE}:") for key in secret}
+        settings = parse(texts, secret, with_secrets=False, source=source, stack=stack)
+        return settings, {key.removeprefix(f"{NAMESPACE}:") for key in secret}
     except SettingsError as error:
         raise OperationError(str(error)) from None
 

@@ -23,6 +23,7 @@ from settings.base import (
     set_to,
 )
 from settings.catalog import FRONTENDS, SERVICES, FrontendSpec, ServiceSpec
+from settings.scalars import Text
 
 SERVICE_NAMES = [service.name for service in SERVICES]
 FRONTEND_NAMES = [frontend.name for frontend in FRONTENDS]
@@ -180,7 +181,7 @@ class ServicesSettings(ApplicationsSettings):
         examples=["ghcr.io/pti-calendar/{name}-service:1.4.2"],
         description="Image of each; `{name}` stands for the service's name.",
     )
-    migration_command: tuple[str, ...] = Field(
+    migration_command: tuple[Text, ...] = Field(
         (),
         strict=False,
         examples=[["npm", "run", "migrate"]],
@@ -194,7 +195,7 @@ class ServicesSettings(ApplicationsSettings):
         description="Maximum number of database connections of each replica. The sum over all replicas of all services "
         "must fit into `postgres.maxConnections`.",
     )
-    environment: Mapping[VariableName, str] = Field(
+    environment: Mapping[VariableName, Text] = Field(
         {},
         examples=[{"LOG_LEVEL": "debug"}],
         description="Additional environment variables for every service. Not for secrets.",

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
+
+from settings.scalars import as_typed
 
 NAMESPACE = "pti-calendar"
 """Pulumi's namespace of the configuration keys."""
@@ -51,6 +53,11 @@ class SettingsConflict(ValueError):
 def set_to(value: str) -> str:
     """Return the command that sets the key of a conflict."""
     return f"pulumi config set --path '{{key}}' {value}"
+
+
+def for_stack(message: str, stack: str | None) -> str:
+    """Return the message with the stack in its `pulumi config` commands; a fresh clone has no selected stack."""
+    return message if stack is None else re.sub(r"(pulumi config (?:set|rm)) ", rf"\1 -s {stack} ", message)
 
 
 def is_mutable_tag(reference: re.Match[str]) -> bool:
@@ -132,3 +139,8 @@ class Section(BaseModel):
     """A part of the configuration: frozen, strict about types, camelCase in the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel, validate_by_name=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _typed(cls, value: Any, info: ValidationInfo) -> Any:
+        return as_typed(value, cls.model_fields[info.field_name or ""].annotation)

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from settings.base import Conflict, DnsLabel, HostPort, Image, Section, SettingsConflict, set_to, unused_keys
+from settings.scalars import Text
 
 SECTIONS = {"nginx": "nginx", "ingress": "ingress", "gateway-api": "gateway_api"}
 """Maps each kind of edge to its section."""
@@ -29,7 +30,7 @@ class IngressSettings(Section):
     class_name: str | None = Field(
         None, min_length=1, examples=["traefik"], description="Ingress class. Default: the cluster's default class."
     )
-    annotations: Mapping[str, str] = Field(
+    annotations: Mapping[str, Text] = Field(
         {},
         examples=[{"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"}],
         description="Annotations of the Ingress for its controller, such as redirects, headers or a larger body.",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import pulumi
@@ -14,11 +16,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from settings import consistency
-from settings.base import NAMESPACE, REMOVE, Conflict, SettingsConflict
+from settings.base import NAMESPACE, REMOVE, Conflict, SettingsConflict, for_stack
 from settings.credential import Credential
 from settings.credentials import CREDENTIALS, POSTGRES_MONITOR, supplied_credentials
 from settings.models import Settings
 from settings.renamed import REMOVED, RENAMED_SECRETS, with_present_keys
+from settings.scalars import reinterpreted, scalar_types
 
 SECTIONS = {field.alias or name: name for name, field in Settings.model_fields.items()}
 SECRET_KEYS = {credential.key for credential in CREDENTIALS}
@@ -32,25 +35,42 @@ class SettingsError(pulumi.RunError):
     """The configuration can't be used. The message lists every mistake: key, value, problem, fix."""
 
 
-def load() -> Settings:
-    """Return the settings of the running stack.
+def load(stack: str) -> Settings:
+    """Return the settings of the running stack, which has that name.
 
     Raises:
         SettingsError: the configuration has mistakes, which the message lists. No resource has been registered yet.
     """
     raw = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
     secret = {key for key in raw if runtime_config.is_config_secret(key)}
-    return parse(raw, secret)
+    file = Path(f"Pulumi.{stack}.yaml")
+    return parse(raw, secret, source=file.read_text() if file.exists() else "", stack=stack)
 
 
-def parse(raw: Mapping[str, Any], secret: Collection[str] = (), *, with_secrets: bool = True) -> Settings:
+def parse(
+    raw: Mapping[str, Any],
+    secret: Collection[str] = (),
+    *,
+    with_secrets: bool = True,
+    source: str = "",
+    stack: str | None = None,
+) -> Settings:
     """Validate configuration in the form in which Pulumi passes it.
 
     Args:
         raw: full key (`pti-calendar:postgres`) to text; objects are JSON. Keys of other namespaces are ignored.
         secret: the keys whose value is encrypted in the stack's file.
         with_secrets: whether missing secrets are a mistake.
+        source: the content of the stack's file, which shows how a number or a boolean is spelled.
+        stack: the stack that the commands in the messages name; None for the selected one.
     """
+    try:
+        return _parsed(raw, secret, with_secrets=with_secrets, source=source)
+    except SettingsError as error:
+        raise SettingsError(for_stack(str(error), stack)) from None
+
+
+def _parsed(raw: Mapping[str, Any], secret: Collection[str], *, with_secrets: bool, source: str) -> Settings:
     own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in raw.items() if key.startswith(f"{NAMESPACE}:")}
     renamed = RENAMED_SECRETS.keys() & own.keys()
     mistakes = [_renamed_secret(key) for key in sorted(renamed)]
@@ -61,6 +81,7 @@ def parse(raw: Mapping[str, Any], secret: Collection[str] = (), *, with_secrets:
     readable = {key: value for key, value in own.items() if f"{NAMESPACE}:{key}" not in secret}
     document, moved = with_present_keys({key: _decoded(value) for key, value in readable.items() if key in SECTIONS})
     mistakes += [_entry(one.key, _shown(one.value), one.conflict.problem, one.conflict.fix) for one in moved]
+    mistakes += _misread_scalars(document, source)
     try:
         settings = Settings.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -116,6 +137,21 @@ def _misplaced_keys(own: Mapping[str, Any], secret: Collection[str]) -> Iterable
             yield _entry([key], HIDDEN_VALUE, UNKNOWN, _suggestion(key, {*SECTIONS, *SECRET_KEYS}))
 
 
+def _misread_scalars(document: Mapping[str, Any], source: str) -> Iterable[str]:
+    """Yield text, or a number with a leading zero, that YAML reads as another value."""
+    for (section, *rest), value, spelled in reinterpreted({f"{NAMESPACE}:{k}": v for k, v in document.items()}, source):
+        location = [section.removeprefix(f"{NAMESPACE}:"), *rest]
+        types = _types_of(_key(location))
+        if (types & {int, float} and not spelled.startswith("0")) or bool in types:
+            continue
+        problem = f"is spelled {spelled} in the file, which YAML reads as {_shown(value)}"
+        yield _entry(location, spelled, problem, _set_text(spelled))
+
+
+def _set_text(value: str) -> str:
+    return f"put text in quotes: pulumi config set --path --type string '{{key}}' {shlex.quote(value)}"
+
+
 def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
     for key in sorted(SECRET_KEYS & own.keys()):
         value = str(own[key])
@@ -161,7 +197,10 @@ def _explained(detail: ErrorDetails) -> Iterable[str]:
     location = _key([part for part in detail["loc"] if isinstance(part, str)])
     given = detail["input"]
     reason = detail["ctx"]["error"] if detail["type"] == "value_error" else None
-    if isinstance(reason, SettingsConflict):
+    full = [str(part) for part in detail["loc"]]
+    if detail["type"] == "string_type" and isinstance(given, float) and len(full) > len(location):
+        yield _entry(full, _shown(given), "must be text", _set_text(_shown(given)))
+    elif isinstance(reason, SettingsConflict):
         for key, conflict in reason.conflicts.items():
             yield _entry_for_key([*location, *key.split(".")], _found(given, key.split(".")), conflict)
     else:
@@ -179,6 +218,15 @@ def _key(location: Sequence[str]) -> Sequence[str]:
     return location
 
 
+def _types_of(location: Sequence[str]) -> set[Any]:
+    """Return the types that the values of a key may have."""
+    model: type[BaseModel] = Settings
+    for part in location[:-1]:
+        model = section_model(model, part) or model
+    field = _fields(model).get(location[-1])
+    return scalar_types(field.annotation) if field else set()
+
+
 def _entry_for_key(location: Sequence[str], given: Any, reason: Conflict | str | None) -> str:
     """Return the entry for one key. `reason` is a conflict, or a description of the allowed values; None: as in the
     schema."""
@@ -192,6 +240,8 @@ def _entry_for_key(location: Sequence[str], given: Any, reason: Conflict | str |
         return _entry(location, HIDDEN_VALUE, UNKNOWN, _suggestion(last, fields))
     problem, fix = (reason.problem, reason.fix) if isinstance(reason, Conflict) else (None, None)
     shown = UNSET if given is _MISSING else _shown(given)
+    if isinstance(given, int | float) and reason is None and str in _types_of(location):
+        fix = _set_text(shown)
     if section := section_model(model, last):
         allowed = reason or f"a section with the keys {', '.join(_fields(section))}"
         return _entry(location, shown, problem or f"must be {allowed}", fix)

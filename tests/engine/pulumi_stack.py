@@ -184,6 +184,10 @@ class PulumiStack:
         pairs = [f"--secret={self._namespace}:{key}={value}" for key, value in values.items()]
         self._run_quick("config", "set-all", "--stack", self.name, *pairs)
 
+    def set_path(self, path: str, value: str) -> None:
+        """Run `pulumi config set --path`, without `--type`."""
+        self._run_quick("config", "set", "--path", "--stack", self.name, f"{self._namespace}:{path}", "--", value)
+
     def unset_secret(self, key: str) -> None:
         """Run `pulumi config rm`."""
         self._run_quick("config", "rm", "--stack", self.name, f"{self._namespace}:{key}")
@@ -276,7 +280,7 @@ class PulumiStack:
 
     def _run_quick(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["pulumi", *arguments, *QUIET_OPTIONS],
+            ["pulumi", *QUIET_OPTIONS, *arguments],
             cwd=self.project,
             env=self._environment(),
             capture_output=True,

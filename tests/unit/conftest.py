@@ -47,7 +47,7 @@ def deploy_platform(
 
     def program() -> Platform:
         with Addresses(project=pulumi.get_project(), stack=stack):
-            configured = settings.load()
+            configured = settings.load("dev")
             backend = create_backend(configured, stack=stack)
             platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
             # Outputs aren't marked as a whole here, unlike in the entry point, so every secret must be marked by

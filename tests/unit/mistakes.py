@@ -116,7 +116,8 @@ def entry(
     default: str | None = None,
 ) -> Expected:
     """Return an expected entry; `must_be` is the exact description of the allowed values."""
-    assert (must_be is None) is bool(problem) is bool(fix)
+    assert (must_be is None) is bool(problem)
+    assert fix or must_be
     return Expected(key=key, value=value, problem=problem or f"must be {must_be}", fix=fix, default=default)
 
 
@@ -140,7 +141,7 @@ class Bad:
         expected = self.expected
         assert (found.key, found.value, found.default) == (expected.key, expected.value, expected.default)
         if expected.problem.startswith("must be "):
-            assert (found.problem, found.fix) == (expected.problem, None)
+            assert (found.problem, found.fix or "") == (expected.problem, expected.fix)
         else:
             assert expected.problem in found.problem
             assert expected.fix in (found.fix or "")

@@ -67,7 +67,7 @@ def record_platform_once(
     raw, encrypted, backend = pulumi_config(configuration), pulumi_config(secrets or {}), RecordingBackend()
 
     def program() -> Platform:
-        platform = Platform("platform", PlatformArgs(settings=settings.load(), backend=backend, stack="dev"))
+        platform = Platform("platform", PlatformArgs(settings=settings.load("dev"), backend=backend, stack="dev"))
         for _, workload in backend.workloads:
             for file_set in workload.file_sets:
                 if file_set.external_secret is None:

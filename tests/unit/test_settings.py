@@ -80,8 +80,8 @@ UNKNOWN_KEYS = [
 WRONG_TYPES = [
     Bad(
         "text for a number",
-        {"postgres": '{"port": "5432"}'},
-        entry("postgres.port", value="'5432'", must_be=PORT, default=default("5432", "PostgresSettings")),
+        {"postgres": '{"port": "0777"}'},
+        entry("postgres.port", value="'0777'", must_be=PORT, default=default("5432", "PostgresSettings")),
     ),
     Bad(
         "a boolean for a number",
@@ -115,6 +115,7 @@ WRONG_TYPES = [
             "redis.image",
             value="8",
             must_be="text such as 'redis:8.10.1'",
+            fix="put text in quotes: pulumi config set --path --type string 'pti-calendar:redis.image' 8",
             default=default("redis:8.10.1", "RedisSettings"),
         ),
     ),

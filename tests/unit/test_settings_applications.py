@@ -183,9 +183,15 @@ BAD = [
         ]
     ),
     Bad(
-        "a number for a variable",
-        {"services": {"environment": {"POOL": 5}}},
-        entry("services.environment", value="5", must_be=NAMES_WITH_TEXT, default=default("{}", "ServicesSettings")),
+        "a fraction for a variable, which YAML may have shortened",
+        {"services": {"environment": {"RATIO": 1.1}}},
+        entry(
+            "services.environment.RATIO",
+            value="1.1",
+            must_be="text",
+            fix="put text in quotes: pulumi config set --path --type string "
+            "'pti-calendar:services.environment.RATIO' 1.1",
+        ),
     ),
 ]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from settings.models import json_schema
 from tests.unit.mistakes import parsed
+from tests.unit.stored_values import stored
 
 SIZING = {"image": "ghcr.io/pti-calendar/own:2.1", "memoryMib": 320, "cpuRequest": 0.3}
 KUBECONFIG = {"kubeconfig": "~/.kube/other", "context": "production"}
@@ -288,6 +290,22 @@ def keys_there_are() -> set[str]:
 @pytest.mark.parametrize("stack", STACKS)
 def test_configured_values_are_read_back(stack: str) -> None:
     configured = parsed({**STACKS[stack], **GIVEN}, [*GIVEN])
+    assert configured.model_dump(mode="json", by_alias=True, exclude_unset=True) == STACKS[stack]
+
+
+def with_scalars(configuration: Any, convert: Callable[[str], Any]) -> Any:
+    """Return a configuration with each number and boolean converted from the text that an operator types."""
+    if isinstance(configuration, Mapping):
+        return {key: with_scalars(value, convert) for key, value in configuration.items()}
+    if isinstance(configuration, list):
+        return [with_scalars(value, convert) for value in configuration]
+    return configuration if isinstance(configuration, str) else convert(json.dumps(configuration))
+
+
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("form", [stored, str], ids=["without --type", "with --type string"])
+def test_values_are_read_back_as_pulumi_stores_them(stack: str, form: Callable[[str], Any]) -> None:
+    configured = parsed({**with_scalars(STACKS[stack], form), **GIVEN}, [*GIVEN])
     assert configured.model_dump(mode="json", by_alias=True, exclude_unset=True) == STACKS[stack]
 
 

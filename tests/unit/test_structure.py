@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "backends.docker": {"pulumi_docker"},
     "backends.kubernetes": {"pulumi_kubernetes", "yaml"},
     "capabilities": set(),
-    "settings": {"settings", "capabilities", "contract", "pulumi", "pydantic", "pydantic_core"},
+    "settings": {"settings", "capabilities", "contract", "pulumi", "pydantic", "pydantic_core", "yaml"},
     "workloads": {"workloads", "pulumi"},
     "contract": {"contract"},
     "recording": {"recording", "backends.base", "workloads", "settings", "pulumi", "google.protobuf"},
