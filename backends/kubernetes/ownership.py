@@ -5,7 +5,7 @@ adopted and overwritten, regardless of its creator. That is intended for leftove
 for objects that outlived the stack; any other object is refused, also in previews. Every object therefore has the
 stack's name in the label `app.kubernetes.io/instance`.
 
-kubectl is called once per kind, and only if an object is to be created. The provider has no function for it.
+kubectl is called once for all kinds, and only if an object is to be created. The provider has no function for it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pulumi
 
 from backends.kubernetes import kubectl, labels
 from backends.kubernetes.kubectl import KubectlError
+from backends.kubernetes.manifest import Manifest
 from backends.threads import Threads
 from settings.backend import KubernetesSettings
 from workloads import WorkloadError
@@ -27,6 +28,8 @@ UNKNOWN_KIND = ("the server doesn't have a resource type", "no matches for kind"
 """kubectl's messages for a kind without a CRD in the cluster, which then has no objects of it."""
 
 Labels = Mapping[str, str]
+Key = tuple[str, str]
+"""Kind and name of an object."""
 
 
 class Ownership:
@@ -41,18 +44,20 @@ class Ownership:
         self._settings = settings
         self._instance = instance
         self._threads = Threads()
-        self._retained: set[tuple[str, str]] = set()
-        self._lists: dict[str, asyncio.Task[Mapping[str, Labels]]] = {}
+        self._retained: set[Key] = set()
+        self._resources: set[str] = set()
+        self._existing: asyncio.Task[Mapping[Key, Labels]] | None = None
         in_previews = pulumi.ResourceHookOptions(on_dry_run=True)
         self.can_check = True
         """False in a preview without the cluster or without kubectl."""
 
         self._refuse = pulumi.ResourceHook("kubernetes-refuse-foreign-object", self._check, in_previews)
 
-    def before_create(self, kind: str, name: str, *, retain: bool) -> pulumi.ResourceHook:
+    def before_create(self, manifest: Manifest, *, retain: bool) -> pulumi.ResourceHook:
         """Return the hook of an object with a fixed name; a retained object outlives the stack."""
         if retain:
-            self._retained.add((kind, name))
+            self._retained.add((str(manifest["kind"]), str(manifest["metadata"]["name"])))
+        self._resources.add(_kubectl_resource(manifest))
         return self._refuse
 
     async def _check(self, hook: pulumi.ResourceHookArgs) -> None:
@@ -60,9 +65,12 @@ class Ownership:
             return
         inputs = hook.new_inputs or {}
         kind, name = str(inputs["kind"]), str(inputs["metadata"]["name"])
-        resource = _kubectl_resource(kind, str(inputs["apiVersion"]))
+        resource = _kubectl_resource(inputs)
+        if self._existing is None:
+            # The program has declared all objects before the first hook runs.
+            self._existing = asyncio.create_task(self._list_all())
         try:
-            if (found := (await self._listed(resource)).get(name)) is None:
+            if (found := (await self._existing).get((kind, name))) is None:
                 return
             if not pulumi.runtime.is_dry_run():
                 # The same update may have deleted it meanwhile to replace it.
@@ -83,23 +91,32 @@ class Ownership:
         if owner := foreign_owner(found, self._instance, retain=(kind, name) in self._retained):
             raise WorkloadError(self._refusal(resource, kind, name, owner))
 
-    async def _listed(self, resource: str) -> Mapping[str, Labels]:
-        """Return the labels of all objects of a kind, by name."""
-        if resource not in self._lists:
-            self._lists[resource] = asyncio.create_task(self._list(resource))
-        return await self._lists[resource]
-
-    async def _list(self, resource: str) -> Mapping[str, Labels]:
-        # Only their labels: a list of Secrets would contain their values.
-        each = r'{range .items[*]}{.metadata.name}{"\t"}{.metadata.labels}{"\n"}{end}'
+    async def _list_all(self) -> Mapping[Key, Labels]:
+        """Return the labels of all objects of the declared kinds."""
+        kinds = sorted(self._resources)
         try:
-            found = await self._threads.run(kubectl.read, self._settings, "get", resource, f"--output=jsonpath={each}")
+            return await self._list(",".join(kinds))
+        except KubectlError as error:
+            if not any(said in str(error) for said in UNKNOWN_KIND):
+                raise
+        # One unknown kind makes the whole query fail.
+        found = await asyncio.gather(*(self._list_if_known(kind) for kind in kinds))
+        return {key: known for listed in found for key, known in listed.items()}
+
+    async def _list_if_known(self, resource: str) -> Mapping[Key, Labels]:
+        try:
+            return await self._list(resource)
         except KubectlError as error:
             if any(said in str(error) for said in UNKNOWN_KIND):
                 return {}
             raise
+
+    async def _list(self, resources: str) -> Mapping[Key, Labels]:
+        # Only their labels: a list of Secrets would contain their values.
+        each = r'{range .items[*]}{.kind}{"\t"}{.metadata.name}{"\t"}{.metadata.labels}{"\n"}{end}'
+        found = await self._threads.run(kubectl.read, self._settings, "get", resources, f"--output=jsonpath={each}")
         lines = (line.split("\t") for line in found.splitlines())
-        return {name: json.loads(known or "{}") for name, known in lines}
+        return {(kind, name): json.loads(known or "{}") for kind, name, known in lines}
 
     async def _labels(self, resource: str, name: str) -> Labels | None:
         """Return the labels of one object; None if it doesn't exist."""
@@ -146,7 +163,7 @@ def foreign_owner(found: Labels, instance: str, *, retain: bool) -> str | None:
     return "an unknown owner, because its labels name none"
 
 
-def _kubectl_resource(kind: str, api_version: str) -> str:
-    """Return a kind in kubectl's notation, with its API version."""
-    group, _, version = api_version.rpartition("/")
-    return f"{kind}.{version}.{group}"
+def _kubectl_resource(manifest: Mapping[str, Any]) -> str:
+    """Return the kind of an object in kubectl's notation, with its API version."""
+    group, _, version = str(manifest["apiVersion"]).rpartition("/")
+    return f"{manifest['kind']}.{version}.{group}"

@@ -180,7 +180,7 @@ class ManifestRegistrar:
             opts.ignore_changes = [*(opts.ignore_changes or ()), f'metadata.labels["{UNPREVIEWED_LABEL}"]']
         if "name" in metadata:
             hooks = copy.copy(opts.hooks) if opts.hooks else pulumi.ResourceHookBinding()
-            foreign = self.ownership.before_create(kind, str(metadata["name"]), retain=bool(opts.retain_on_delete))
+            foreign = self.ownership.before_create(manifest, retain=bool(opts.retain_on_delete))
             hooks.before_create = [foreign, *(hooks.before_create or ())]
             opts.hooks = hooks
         opts.provider = self._provider

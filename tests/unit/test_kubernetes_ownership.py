@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,15 @@ Kubectl = Callable[..., Path]
 def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
     """Put a kubectl on PATH that returns these objects by name; return the file that records its commands."""
 
-    def make(objects: Mapping[str, Mapping[str, str]] | None = None, *, error: str = "") -> Path:
-        lines = "".join(f"{name}\t{json.dumps(known)}\n" for name, known in (objects or {}).items())
-        commands, listed = tmp_path / "commands", tmp_path / "listed"
-        listed.write_text(lines)
-        failure = f"echo '{error}' >&2; exit 1" if error else f"cat {listed}"
+    def make(
+        objects: Mapping[str, Mapping[str, str]] | None = None, *, kind: str = "Deployment", error: str = ""
+    ) -> Path:
+        commands, listed, single = tmp_path / "commands", tmp_path / "listed", tmp_path / "single"
+        lines = [f"{name}\t{json.dumps(known)}\n" for name, known in (objects or {}).items()]
+        listed.write_text("".join(f"{kind}\t{line}" for line in lines))
+        single.write_text("".join(lines))
+        answer = f'case "$*" in *--ignore-not-found*) cat {single} ;; *) cat {listed} ;; esac'
+        failure = f"echo {shlex.quote(error)} >&2; exit 1" if error else answer
         (tmp_path / "kubectl").write_text(f'#!/bin/sh\necho "$*" >> {commands}\n{failure}\n')
         (tmp_path / "kubectl").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
@@ -79,7 +84,14 @@ def test_missing_objects_are_created(kubectl: Kubectl) -> None:
     commands = kubectl({"other": NOBODYS})
     create()
     assert "--context test --namespace pti-calendar" in commands.read_text()
-    assert "get Deployment.v1.apps" in commands.read_text()
+    (listed,) = [one for one in commands.read_text().splitlines() if "--output=jsonpath" in one]
+    assert "StatefulSet.v1.apps" in listed
+    assert "NetworkPolicy.v1.networking.k8s.io" in listed
+
+
+def test_an_object_of_another_kind_does_not_count(kubectl: Kubectl) -> None:
+    kubectl({"web": ANOTHERS}, kind="Ingress")
+    create("StatefulSet")
 
 
 @pytest.mark.parametrize("preview", [False, True])
@@ -100,13 +112,13 @@ def test_objects_of_another_owner_are_refused_by_name(
 @pytest.mark.parametrize("known", [EARLIER, labels.selector("web")])
 def test_a_retained_object_without_the_stack_label_is_adopted(kubectl: Kubectl, known: Mapping[str, str]) -> None:
     """The object is from an earlier release, or a PVC that a StatefulSet created from its template."""
-    kubectl({"data-web-0": known})
+    kubectl({"data-web-0": known}, kind="PersistentVolumeClaim")
     create("PersistentVolumeClaim", "data-web-0")
 
 
 @pytest.mark.parametrize("known", [ANOTHERS, NOBODYS])
 def test_a_retained_object_of_another_owner_is_refused(kubectl: Kubectl, known: Mapping[str, str]) -> None:
-    kubectl({"data-web-0": known})
+    kubectl({"data-web-0": known}, kind="PersistentVolumeClaim")
     with pytest.raises(WorkloadError, match="PersistentVolumeClaim 'data-web-0'"):
         create("PersistentVolumeClaim", "data-web-0")
 
@@ -119,9 +131,22 @@ def test_an_object_with_a_generated_name_is_not_checked() -> None:
     assert not named["kubernetes:core/v1:Secret"]
 
 
+MISSING_CRD = """error: the server doesn't have a resource type "Cluster\""""
+
+
 def test_an_unknown_kind_has_no_objects(kubectl: Kubectl) -> None:
-    kubectl(error='error: the server doesn"t have a resource type "Deployment"'.replace('"t', "'\"'\"'t"))
+    kubectl(error=MISSING_CRD)
     create()
+
+
+def test_an_unknown_kind_does_not_hide_the_objects_of_others(kubectl: Kubectl, tmp_path: Path) -> None:
+    """kubectl answers nothing if one of several kinds is unknown."""
+    kubectl({"web": ANOTHERS})
+    program = tmp_path / "kubectl"
+    fails = f'case "$*" in *,*|*Secret*) echo {shlex.quote(MISSING_CRD)} >&2; exit 1 ;; esac'
+    program.write_text(program.read_text().replace("case", f"{fails}\ncase", 1))
+    with pytest.raises(WorkloadError, match="belongs to 'pti-calendar-test'"):
+        create()
 
 
 def test_without_the_check_an_update_is_refused_and_a_preview_warns(
@@ -152,7 +177,7 @@ class TestStatefulSets:
         monkeypatch.setattr(pulumi.log, "info", said.append)
         monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
         for known in (OURS, EARLIER):
-            kubectl({"web": known})
+            kubectl({"web": known}, kind="StatefulSet")
             create("StatefulSet")
         assert len(said) == 2
         assert "claims are kept" in said[0]
