@@ -55,7 +55,9 @@ def _run(arguments: argparse.Namespace) -> int:
         case "status":
             from operations.runtimes import runtime_of
 
-            runtime_of(arguments.stack).show_status(arguments.stack)
+            runtime = runtime_of(arguments.stack)
+            print(f"· stack '{arguments.stack}' {runtime.location(arguments.stack)}", flush=True)
+            runtime.show_status(arguments.stack)
         case "logs":
             from operations.runtimes import runtime_of
 

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from backends.docker.engine import Engine
+from backends.docker.engine import Engine, EngineError
 from operations.project import (
     PASSPHRASE,
     PASSPHRASE_VARIABLES,
@@ -37,6 +38,7 @@ from operations.project import (
 MIN_PYTHON = (3, 11)
 PULUMI_VERSION = "3.259.0"
 INSTALLER_URL = "https://get.pulumi.com"
+DEV_STACK = ROOT / "Pulumi.dev.yaml"
 REQUIREMENTS_FILE = ROOT / "requirements.txt"
 DEVELOPMENT_REQUIREMENTS_FILE = ROOT / "requirements-dev.txt"
 """The requirements above, and those of lint, tests and documents."""
@@ -85,14 +87,22 @@ def check_engine() -> None:
             "The 'docker' command is missing. Install Docker Engine or Docker Desktop "
             "(https://docs.docker.com/get-docker/), start it, and run this again."
         )
-    # The engine that the provider will use; it doesn't know the docker command's contexts.
-    asked = _run(["docker", "--host", Engine().address, "version", "--format", "{{.Server.Version}}"])
-    if asked.returncode:
+    engine = Engine(_configured_host())
+    try:
+        engine.run("version", "--format", "{{.Server.Version}}")
+    except EngineError as error:
         raise OperationError(
-            f"The Docker engine doesn't respond:\n  {asked.stderr.strip()}\nStart it (Docker Desktop, or: sudo "
-            "systemctl start docker), make sure 'docker ps' works for your user, and run this again.\nIf your engine "
-            "listens elsewhere, set DOCKER_HOST to its address ('docker context ls' shows it)."
-        )
+            f"The Docker engine doesn't respond:\n  {error}\n"
+            "Start it (Docker Desktop, or: sudo systemctl start docker), make sure 'docker ps' works for your user, "
+            "and run this again.\nThe engine is the one that the docker command uses (DOCKER_HOST, DOCKER_CONTEXT, "
+            "'docker context use'), unless backend.host names another."
+        ) from None
+
+
+def _configured_host() -> str | None:
+    """Return `backend.host` of the dev stack. Its file is read as text: no YAML parser is installed yet."""
+    found = re.search(r"""^\s+host:\s*["']?((unix|tcp|ssh|npipe)://[^\s"']+)""", DEV_STACK.read_text(), re.MULTILINE)
+    return found.group(1) if found else None
 
 
 def check_installer() -> None:

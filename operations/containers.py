@@ -95,7 +95,7 @@ def show_status(stack: str) -> None:
     """Print a table of the stack's containers."""
     rows = status(stack)
     if not rows:
-        raise OperationError(f"Nothing of stack '{stack}' runs on this engine. Bring it up: make up STACK={stack}")
+        raise OperationError(f"Nothing of stack '{stack}' runs {location(stack)}. Bring it up: make up STACK={stack}")
     table = [("WORKLOAD", "STATUS", "PUBLISHED"), *((row.workload, row.status, row.ports) for row in rows)]
     widths = [max(len(line[column]) for line in table) for column in range(3)]
     for line in table:
@@ -132,8 +132,11 @@ def delete_data(stack: str) -> None:
 
 
 def location(stack: str) -> str:
-    """Return the engine's address."""
-    return f"on the Docker engine {_engine(stack).host or 'of this machine'}"
+    """Return the engine's address, and what chose it."""
+    try:
+        return f"on the Docker engine {_engine(stack).endpoint}"
+    except EngineError as error:
+        raise OperationError(str(error)) from None
 
 
 def remove_volumes(stack: str, names: Sequence[str]) -> None:

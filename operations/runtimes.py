@@ -49,7 +49,11 @@ class Runtime(Protocol):
         """Delete the retained data permanently."""
 
     def location(self, stack: str) -> str:
-        """Describe the stack's location, for the confirmation of a deletion."""
+        """Describe the stack's location, as part of a sentence.
+
+        Raises:
+            OperationError: the docker command's context doesn't exist.
+        """
 
 
 def runtime_of(stack: str) -> Runtime:

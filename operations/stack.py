@@ -52,15 +52,17 @@ def up(stack: str) -> int:
 def _update(stack: str) -> int:
     _refuse_second_update(stack)
     _refuse_full_disk(stack)
-    if reason := runtime_of(stack).unreachable_reason(stack):
+    runtime = runtime_of(stack)
+    if reason := runtime.unreachable_reason(stack):
         raise OperationError(f"{reason}\nNothing has been changed.")
+    print(f"· stack '{stack}' {runtime.location(stack)}", flush=True)
     state = _recorded_state(stack)
     _restore_encryption_salt(stack, state)
     _select_stack(stack)
     was_killed = _release_dead_lock(stack)
     options: list[str] = []
     if recorded := [one for one in state.get("resources") or [] if one["type"] != STACK_TYPE]:
-        options = [] if was_killed or runtime_of(stack).may_have_drifted(stack, recorded) else [NO_REFRESH_OPTION]
+        options = [] if was_killed or runtime.may_have_drifted(stack, recorded) else [NO_REFRESH_OPTION]
         code, is_changing = _preview(stack, options)
         if code or not (is_changing or was_killed):
             return code

@@ -63,7 +63,8 @@ class BackendSettings(Section):
         None,
         pattern=r"^(unix|tcp|ssh|npipe)://.+$",
         examples=["unix:///var/run/docker.sock"],
-        description="Docker: the engine's address. Default: `DOCKER_HOST`, or else the local socket.",
+        description="Docker: the engine's address. Default: the engine of the docker command, which `DOCKER_HOST`, "
+        "`DOCKER_CONTEXT` or `docker context use` chooses; this key precedes them.",
     )
     bind_address: Annotated[IPv4Address, BeforeValidator(ipv4_text)] = Field(
         IPv4Address("127.0.0.1"),

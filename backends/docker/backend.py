@@ -22,6 +22,7 @@ from backends.data_records import DataRecords, after_records, volume_settings
 from backends.deployment_graph import DeploymentGraph
 from backends.docker import container
 from backends.docker.container import ContainerContext, Mount
+from backends.docker.endpoint import EngineEndpoint
 from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
 from backends.docker.hooks import Hooks
 from backends.docker.ownership import Ownership
@@ -93,11 +94,23 @@ class DockerBackend:
         self._graph = DeploymentGraph()
         self._owners: dict[tuple[str, str], str] = {}
 
+    @property
+    def _endpoint(self) -> EngineEndpoint | None:
+        """The engine's endpoint; None if the docker command's configuration has none, which `preflight` reports."""
+        try:
+            return self._engine.endpoint
+        except EngineError:
+            return None
+
     @functools.cached_property
     def _provider(self) -> docker.Provider:
+        endpoint = self._endpoint
         return docker.Provider(
             "docker",
-            host=self._engine.host,
+            host=endpoint.address if endpoint else None,
+            # Unless it is set, the provider uses `DOCKER_CONTEXT` instead of the host.
+            context="",
+            cert_path=(endpoint.certificates if endpoint else None) or "",
             # With an engine over SSH, a preview then needs no connection.
             disable_docker_daemon_check=True,
         )
@@ -111,13 +124,17 @@ class DockerBackend:
             PortsTaken: in an update, if another process uses a port; names each key.
             WorkloadError: other networks use the whole pool of address ranges.
         """
+        try:
+            endpoint = self._engine.endpoint
+        except EngineError as error:
+            raise EngineUnreachable(f"{error}\nNothing has been changed.") from None
         with ThreadPoolExecutor(1) as threads:
             ranges = threads.submit(self._engine.network_ranges)
             check(published, engine=self._engine, stack=self._stack, address=self._bind_address)
         try:
             self._engine_ranges = ranges.result()
         except EngineError as error:
-            reason = f"No Docker engine responds at {self._engine.address}:\n  {error}"
+            reason = f"No Docker engine responds at {endpoint}:\n  {error}"
             if not pulumi.runtime.is_dry_run():
                 raise EngineUnreachable(f"{reason}\nNothing has been changed.") from None
             if not self._engine.is_over_ssh:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 from typing import Any
 
+from backends.docker.endpoint import EndpointError, EngineEndpoint, find
+
 STACK_LABEL = "pti-calendar.stack"
-LOCAL_SOCKET = "npipe:////./pipe/docker_engine" if os.name == "nt" else "unix:///var/run/docker.sock"
 WORKLOAD_LABEL = "pti-calendar.workload"
 
 
@@ -23,10 +25,22 @@ class Engine:
     """One Docker engine; blocking calls.
 
     Args:
-        host: its address; None uses `DOCKER_HOST`, or else the local socket.
+        host: its address; None uses the docker command's own choice (`endpoint.find`).
     """
 
     host: str | None = None
+
+    @functools.cached_property
+    def endpoint(self) -> EngineEndpoint:
+        """Return how to reach it.
+
+        Raises:
+            EngineError: the docker command's context doesn't exist or can't be used.
+        """
+        try:
+            return find(self.host, os.environ)
+        except EndpointError as error:
+            raise EngineError(str(error)) from None
 
     @property
     def is_local(self) -> bool:
@@ -40,13 +54,13 @@ class Engine:
 
     @property
     def address(self) -> str:
-        """Return its address: the given one, or `DOCKER_HOST`, or the local socket, like the provider."""
-        return self.host or os.environ.get("DOCKER_HOST") or LOCAL_SOCKET
+        """Return its address."""
+        return self.endpoint.address
 
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment in which the docker command uses this engine, whatever its current context."""
-        return {**os.environ, "DOCKER_HOST": self.address}
+        return self.endpoint.environment(os.environ)
 
     def run(self, *arguments: str, timeout_s: int = 60) -> str:
         """Run a docker command and return its output.

@@ -132,7 +132,7 @@ def test_the_idle_stack_stays_under_two_gibibytes(dev: DevStack) -> None:
 
 
 def test_status_lists_each_workload_with_its_health_and_port(dev: DevStack) -> None:
-    lines = dev.clone.run("make", "status").succeeded().output.splitlines()[1:]
+    lines = dev.clone.run("make", "status").succeeded().output.splitlines()[2:]
 
     shown = {line.split()[0]: line for line in lines}
     assert shown.keys() == WORKLOADS

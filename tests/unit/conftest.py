@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pulumi
@@ -13,6 +13,7 @@ import yaml
 import settings
 from backends.addresses import Addresses
 from backends.create import create_backend
+from backends.docker.endpoint import VARIABLES
 from components.platform import Platform, PlatformArgs
 from recording.recorder import Recording, record
 from settings.catalog import SERVICES
@@ -30,6 +31,16 @@ from tests.unit.platform_recording import (
 pytest.register_assert_rewrite("tests.unit.mistakes")
 
 Deploy = Callable[..., Recording[Platform]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def docker_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty configuration of the docker command: recordings don't depend on the person's contexts."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in VARIABLES:
+            patch.delenv(name, raising=False)
+        patch.setenv("DOCKER_CONFIG", str(tmp_path_factory.mktemp("docker-configuration")))
+        yield
 
 
 def provider_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

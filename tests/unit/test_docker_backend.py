@@ -712,7 +712,7 @@ class TestLifecycle:
     def test_a_preview_needs_no_engine(self) -> None:
         (provider,) = deployed(workload()).of_type("docker")
         assert provider.inputs["disableDockerDaemonCheck"] == "true"
-        assert "host" not in provider.inputs
+        assert provider.inputs["host"] == "unix:///var/run/docker.sock"
 
     def test_names_and_labels_carry_the_stack(self) -> None:
         recording = deployed(workload(), stack="test")

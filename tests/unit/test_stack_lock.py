@@ -22,6 +22,10 @@ class Answering:
     def unreachable_reason(self, stack: str) -> None:
         """Return None: the runtime responds."""
 
+    def location(self, stack: str) -> str:
+        """Return where the stack is."""
+        return "on the engine of the test"
+
     def unready_workloads(self, stack: str) -> list[str]:
         """Return an empty list: every workload is ready."""
         return []

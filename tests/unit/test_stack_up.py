@@ -47,6 +47,10 @@ class Situation:
         """Implement the backend's method."""
         return self.unreachable
 
+    def location(self, name: str) -> str:
+        """Implement the backend's method."""
+        return "on the engine of the test"
+
     def may_have_drifted(self, name: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
         """Implement the backend's method."""
         return self.differs
