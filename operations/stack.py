@@ -59,18 +59,43 @@ def _update(stack: str) -> int:
     state = _recorded_state(stack)
     _restore_encryption_salt(stack, state)
     _select_stack(stack)
-    was_killed = _release_dead_lock(stack)
+    was_interrupted = _release_dead_lock(stack) or bool(_pending_operations(state))
     options: list[str] = []
     if recorded := [one for one in state.get("resources") or [] if one["type"] != STACK_TYPE]:
-        options = [] if was_killed or runtime.may_have_drifted(stack, recorded) else [NO_REFRESH_OPTION]
+        options = [] if was_interrupted or runtime.may_have_drifted(stack, recorded) else [NO_REFRESH_OPTION]
         code, is_changing = _preview(stack, options)
-        if code or not (is_changing or was_killed):
+        if code or not (is_changing or was_interrupted):
             return code
     code = _run_attached(["up", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs", *options])
-    if was_killed and not code:
-        # What the killed update created was adopted or created again; otherwise Pulumi would always warn about it.
-        _run_captured(["refresh", "--clear-pending-creates", "--skip-preview", "--yes", "--stack", stack])
+    if was_interrupted and not code:
+        _clear_pending_creations(stack)
     return code
+
+
+def _pending_operations(state: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the operations whose end Pulumi doesn't know, because an update was killed or interrupted twice."""
+    return state.get("pending_operations") or []
+
+
+def _clear_pending_creations(stack: str) -> None:
+    """Remove the pending creations of interrupted updates, which Pulumi keeps until it is told their outcome.
+
+    The update has settled them: it adopted what they created, or created it again. A creation that is no longer part of
+    the program stays pending, because its object may still exist.
+    """
+    state = _recorded_state(stack)
+    recorded = {one["urn"] for one in state.get("resources") or []}
+    pending = sorted({one["resource"]["urn"] for one in _pending_operations(state)})
+    if unknown := [urn for urn in pending if urn not in recorded]:
+        names = "\n".join(f"  {urn}" for urn in unknown)
+        print(
+            f"· the creation of these resources was interrupted, and the program no longer has them:\n{names}\n"
+            "  remove what exists of them, then run: pulumi refresh --clear-pending-creates --yes --non-interactive "
+            f"--stack {stack}",
+            flush=True,
+        )
+    elif pending:
+        _run_captured(["refresh", "--clear-pending-creates", "--skip-preview", "--yes", "--stack", stack])
 
 
 def destroy(stack: str) -> int:

@@ -85,8 +85,11 @@ def test_without_a_lock_none_is_removed(calls: list[list[str]]) -> None:
 
 
 def test_the_lock_of_an_ended_process_is_removed_with_its_pending_operations(
-    calls: list[list[str]], tmp_path: Path
+    calls: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    resource = {"urn": "urn:redis", "type": stack.STACK_TYPE}
+    state = {"resources": [resource], "pending_operations": [{"type": "creating", "resource": resource}]}
+    monkeypatch.setattr(stack, "_recorded_state", lambda name: state)
     lock(tmp_path, pid=a_process_that_is_gone())
     assert stack.up("dev") == 0
     assert commands(calls) == ["stack", "cancel", "up", "refresh"]

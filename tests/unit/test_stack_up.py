@@ -41,6 +41,9 @@ class Situation:
     salt: str | None = None
     """Encryption salt of the state's secrets."""
 
+    pending: list[str] = field(default_factory=list)
+    """Resources whose creation was interrupted."""
+
     commands: list[list[str]] = field(default_factory=list)
 
     def unreachable_reason(self, name: str) -> str | None:
@@ -63,7 +66,11 @@ class Situation:
     def captured(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         """Stand in for Pulumi's command."""
         self.commands.append(arguments)
-        state = {"resources": self.recorded, "secrets_providers": {"type": "passphrase", "state": {"salt": self.salt}}}
+        state = {
+            "resources": self.recorded,
+            "secrets_providers": {"type": "passphrase", "state": {"salt": self.salt}},
+            "pending_operations": [{"type": "creating", "resource": {"urn": urn}} for urn in self.pending],
+        }
         return subprocess.CompletedProcess(arguments, 0, json.dumps({"deployment": state}), "")
 
     def attached(self, arguments: list[str], more: Mapping[str, str] | None = None) -> int:
@@ -87,7 +94,7 @@ class Situation:
 @pytest.fixture
 def situation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Situation:
     """A running stack whose preview finds no change."""
-    found = Situation(recorded=[{"type": CONTAINER, "id": "1"}], events=[step("same", CONTAINER)])
+    found = Situation(recorded=[{"urn": "urn:redis", "type": CONTAINER, "id": "1"}], events=[step("same", CONTAINER)])
     monkeypatch.setattr(locks, "STATE", tmp_path)
     monkeypatch.setattr(stack, "STATE", tmp_path)
     monkeypatch.setattr(stack, "ROOT", tmp_path)
@@ -138,6 +145,34 @@ def test_manual_changes_are_detected(situation: Situation) -> None:
     situation.events.append(step("create", CONTAINER))
     assert stack.up("dev") == 0
     assert situation.updates() == [["preview"], ["up", "--skip-preview"]]
+
+
+def test_pending_creations_of_an_interrupted_update_are_cleared_after_the_next(situation: Situation) -> None:
+    situation.pending = ["urn:redis", "urn:redis"]
+    assert stack.up("dev") == 0
+    assert situation.updates() == [["preview"], ["up", "--skip-preview"]]
+    assert situation.commands[-1][:2] == ["refresh", "--clear-pending-creates"]
+
+
+def test_a_pending_creation_that_the_program_no_longer_has_is_named(
+    situation: Situation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    situation.pending = ["urn:redis", "urn:former"]
+    assert stack.up("dev") == 0
+    assert "refresh" not in {command[0] for command in situation.commands}
+    printed = capsys.readouterr().out
+    assert "  urn:former\n" in printed
+    assert "urn:redis" not in printed
+    assert "pulumi refresh --clear-pending-creates --yes --non-interactive --stack dev" in printed
+
+
+def test_pending_creations_stay_after_an_update_that_fails(
+    situation: Situation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    situation.pending = ["urn:redis"]
+    monkeypatch.setattr(stack, "_run_attached", lambda arguments, more=None: REFUSED)
+    assert stack.up("dev") == REFUSED
+    assert "refresh" not in {command[0] for command in situation.commands}
 
 
 def test_a_refused_preview_starts_no_update(situation: Situation) -> None:
