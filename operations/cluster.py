@@ -99,6 +99,11 @@ def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
         return 0
 
 
+def destroy_obstacles(stack: str) -> list[str]:
+    """Return an empty list: objects of others don't keep Kubernetes from deleting the stack's."""
+    return []
+
+
 def retained_data(stack: str) -> list[str]:
     """Return the namespace and its claims. Whether a deleted claim's disk is kept depends on its storage class."""
     cluster = _cluster(stack)

@@ -131,6 +131,21 @@ def delete_data(stack: str) -> None:
         remove_volumes(stack, remaining)
 
 
+def destroy_obstacles(stack: str) -> list[str]:
+    """Return the running containers of others in the stack's networks: the engine refuses to remove such a network."""
+    filters = ("--filter", f"label={STACK_LABEL}={stack}")
+    own = set(_docker(stack, "ps", "--all", "--no-trunc", "--quiet", *filters).split())
+    networks = _docker(stack, "network", "ls", "--quiet", *filters).split()
+    found = json.loads(_docker(stack, "network", "inspect", *networks)) if networks else []
+    return [
+        f"container '{container['Name']}' is in network '{network['Name']}': "
+        f"docker network disconnect --force {network['Name']} {container['Name']}"
+        for network in found
+        for identity, container in sorted((network["Containers"] or {}).items())
+        if identity not in own
+    ]
+
+
 def location(stack: str) -> str:
     """Return the engine's address, and what chose it."""
     try:

@@ -42,6 +42,9 @@ class Runtime(Protocol):
             OperationError: there is no such workload; the message lists the existing ones.
         """
 
+    def destroy_obstacles(self, stack: str) -> list[str]:
+        """Return what would make a destroy of the stack fail, each with the command that removes it."""
+
     def retained_data(self, stack: str) -> list[str]:
         """Return the names of what `pulumi destroy` retains."""
 

@@ -13,9 +13,12 @@ def wipe(name: str) -> int:
     On Docker, this deletes its volumes; on Kubernetes, its namespace in the configured cluster, with everything in it.
 
     Raises:
-        OperationError: the user didn't confirm, or the stack couldn't be destroyed; no data was deleted.
+        OperationError: the user didn't confirm, or the stack can't be destroyed; no data was deleted.
     """
     runtime = runtime_of(name)
+    if obstacles := runtime.destroy_obstacles(name):
+        lines = "\n".join(f"  {one}" for one in obstacles)
+        raise OperationError(f"Stack '{name}' can't be destroyed:\n{lines}\nNothing has been changed.")
     to_delete = runtime.retained_data(name)
     print(f"This destroys stack '{name}' and permanently deletes its data, {runtime.location(name)}:")
     for one in to_delete or ["(no volumes)"]:
