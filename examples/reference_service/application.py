@@ -38,6 +38,8 @@ def create(settings: Settings, traffic: Traffic) -> Application:
         Refused: refused,
         psycopg.OperationalError: unavailable("database"),
         psycopg.InterfaceError: unavailable("database"),
+        # A standby, or the former primary after a failover.
+        psycopg.errors.ReadOnlySqlTransaction: unavailable("database"),
         ClientDisconnect: gone,
         Exception: unexpected,
     }

@@ -488,6 +488,29 @@ def test_without_a_broker_a_booking_keeps_its_event_in_the_outbox(service: Servi
     assert service.metrics()["pti_outbox_oldest_age_seconds"] > 0
 
 
+END_SESSIONS = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{DATABASE}'"  # noqa: S608 - a constant
+"""Sessions keep their settings; new ones take those of the database."""
+
+
+def test_a_read_only_database_counts_as_unavailable(service: Service, stores: Stores, tried: Tried) -> None:
+    """As on a standby after a failover. Lists still work."""
+    tried.failure("A database is read-only", on=SERVICE, notice="503 for bookings; lists work")
+    with stores.task.server.connect() as admin:
+        admin.execute(f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = on")
+        try:
+            admin.execute(END_SESSIONS)
+            eventually(lambda: service.get("/appointments", token(NORTH)).status == 200)
+            body = {"title": "refused", "starts_at": LATER}
+            assert service.ask("POST", "/appointments", token(NORTH), body).status == 503
+        finally:
+            admin.execute(f"ALTER DATABASE {DATABASE} RESET default_transaction_read_only")
+            admin.execute(END_SESSIONS)
+    with tried.until_well():
+        body = {"title": "accepted", "starts_at": LATER}
+        eventually(lambda: service.ask("POST", "/appointments", token(NORTH), body).status == 201)
+    tried.lost("nothing")
+
+
 def test_a_booking_that_is_rolled_back_leaves_no_event(service: Service, stores: Stores, tried: Tried) -> None:
     """The server is cut off between the two inserts and the commit, as in a failover."""
     tried.failure("PostgreSQL closes a connection during a booking", on=SERVICE, notice="503 for that booking")
