@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from backends.kubernetes import client
+from backends.kubernetes import client, labels, manual_changes
 from backends.kubernetes.claims import missing_claim_message, terminating_claim_message
 from backends.kubernetes.kubectl import NOT_INSTALLED
 from backends.kubernetes.labels import NAME
@@ -44,6 +44,20 @@ def may_have_drifted(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
     """Return True: only a refresh, which compares each object, finds manual edits."""
     del stack, recorded
     return True
+
+
+def repair_manual_changes(stack: str) -> None:
+    """Prepare the repair of manual changes that the comparison with the state doesn't find: see `manual_changes`."""
+    repair(_cluster(stack), labels.instance(stack))
+
+
+def repair(cluster: KubernetesSettings, instance: str) -> None:
+    """Repair the objects with this value of the label `INSTANCE`, and print each repair."""
+    listed = _kubectl(cluster, "get", manual_changes.KINDS, "--show-managed-fields", "--output", "json")
+    for found in manual_changes.repairs(json.loads(listed)["items"], instance):
+        print(f"· {found.message}", flush=True)
+        for command in found.commands:
+            _kubectl(cluster, *command)
 
 
 def unready_workloads(stack: str) -> list[str]:

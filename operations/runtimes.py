@@ -25,6 +25,13 @@ class Runtime(Protocol):
             recorded: the resources of its state.
         """
 
+    def repair_manual_changes(self, stack: str) -> None:
+        """Repair manual changes that an update doesn't find, or prepare them for it. Print each.
+
+        Raises:
+            OperationError: the runtime refuses or doesn't respond.
+        """
+
     def unready_workloads(self, stack: str) -> list[str]:
         """Return one line for each workload that isn't ready now, with the known reason."""
 

@@ -16,6 +16,7 @@ from backends.base import DeployOptions
 from backends.kubernetes import kubectl
 from backends.kubernetes.claims import missing_claim_message
 from backends.kubernetes.controllers import AUTOSCALED_ANNOTATION
+from backends.kubernetes.manual_changes import retrigger_commands
 from backends.kubernetes.missing_claims import missing_claims
 from backends.kubernetes.observed import ObservedObjects
 from backends.kubernetes.registrar import KubernetesObject
@@ -27,9 +28,6 @@ from workloads import Service, Workload
 
 REPORT_PERIOD_S = 5.0
 """Seconds between two runs of a store's readiness check."""
-
-RETRIGGER_ANNOTATION = "pti-calendar/woken"
-"""Annotation that is set and removed to change an object."""
 
 
 class Rollouts:
@@ -101,9 +99,7 @@ class Rollouts:
         await self._threads.run(kubectl.read, self._settings, *arguments)
 
     async def _retrigger(self, kind: str, name: str) -> None:
-        """Make a controller check its pods now: a change of its object ends the back-off that follows a refusal."""
-        for annotation in (f"{RETRIGGER_ANNOTATION}=true", f"{RETRIGGER_ANNOTATION}-"):
-            arguments = ("annotate", f"{kind.lower()}/{name}", "--overwrite", annotation)
+        for arguments in retrigger_commands(kind, name):
             await self._threads.run(kubectl.read_or_empty, self._settings, *arguments)
 
     async def _remove_autoscaler(self, hook: pulumi.ResourceHookArgs) -> None:

@@ -58,6 +58,10 @@ class Situation:
         """Implement the backend's method."""
         return self.differs
 
+    def repair_manual_changes(self, name: str) -> None:
+        """Implement the backend's method."""
+        self.commands.append(["repair"])
+
     def unready_workloads(self, name: str) -> list[str]:
         """Implement the backend's method."""
         looks = self.not_ready_looks
@@ -173,6 +177,12 @@ def test_pending_creations_stay_after_an_update_that_fails(
     monkeypatch.setattr(stack, "_run_attached", lambda arguments, more=None: REFUSED)
     assert stack.up("dev") == REFUSED
     assert "refresh" not in {command[0] for command in situation.commands}
+
+
+def test_manual_changes_are_repaired_before_the_preview(situation: Situation) -> None:
+    assert stack.up("dev") == 0
+    ran = [one[0] for one in situation.commands]
+    assert ran.index("repair") < ran.index("preview")
 
 
 def test_a_refused_preview_starts_no_update(situation: Situation) -> None:
