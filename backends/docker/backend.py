@@ -25,6 +25,7 @@ from backends.docker.container import ContainerContext, Mount
 from backends.docker.endpoint import EngineEndpoint
 from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
 from backends.docker.hooks import Hooks
+from backends.docker.images import Images
 from backends.docker.ownership import Ownership
 from backends.docker.ports import check
 from backends.docker.ranges import KnownRanges, NetworkRanges, bridge_address
@@ -84,6 +85,7 @@ class DockerBackend:
         self._data_volumes = DataVolumes(self._engine, threads, self._ownership)
         self._readiness = Readiness(self._engine, threads, stack)
         self._records = DataRecords()
+        self._pulls = Images(self._engine)
         self._images: dict[str, docker.RemoteImage] = {}
         self._network_pool = settings.network_pool
         self._engine_ranges: KnownRanges = {}
@@ -202,14 +204,17 @@ class DockerBackend:
         return tuple(self._graph.workloads)
 
     def _image(self, workload: Workload) -> docker.RemoteImage:
-        """Return the image's id, and pull a missing image, so that a new tag shows in the preview."""
+        """Return the image, which is pulled if it is missing. A new tag shows in the preview."""
         reference = workload.image
         if reference not in self._images:
             self._images[reference] = docker.RemoteImage(
                 reference,
                 name=self._mirrors.pulled(reference, is_upstream=workload.has_upstream_image),
                 keep_locally=True,
-                opts=pulumi.ResourceOptions(provider=self._provider),
+                opts=pulumi.ResourceOptions(
+                    provider=self._provider,
+                    hooks=pulumi.ResourceHookBinding(before_create=[self._pulls.before_create]),
+                ),
             )
         return self._images[reference]
 

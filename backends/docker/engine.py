@@ -86,6 +86,14 @@ class Engine:
             raise EngineError(done.stdout.strip())
         return done.stdout
 
+    def has_image(self, reference: str) -> bool:
+        """Return whether the engine has an image of that name."""
+        try:
+            self.run("image", "inspect", "--format", "{{.Id}}", reference)
+        except EngineError:
+            return False
+        return True
+
     def container(self, name: str) -> dict[str, Any] | None:
         """Return a container as `docker inspect` shows it; None if there is none."""
         return self._inspect("container", name)

@@ -197,6 +197,8 @@ SCENARIOS: dict[str, list[Workload]] = {
     "mended-store": [mended(CRASHING)],
     "crashing-service": [CRASHING_SERVICE, service("web", ready="true", depends_on=("crasher",))],
     "mended-service": [mended(CRASHING_SERVICE), service("web", ready="true", depends_on=("crasher",))],
+    # The image of the key `image`.
+    "own-image": [replace(service("web", ready="true"), image=CONFIG.get("image") or IMAGE)],
     "missing-image": [replace(service("web", ready="true"), image="redis:99.9.9")],
 }
 
