@@ -5,7 +5,7 @@ file, then the local socket. The setting `backend.host` precedes them all, becau
 
 The provider's own order is another one: a `DOCKER_CONTEXT` precedes the address that the program gives it, it looks for
 contexts in `~/.docker` only, and it ignores the current context and the certificates of a context. So the program gives
-it the address that was found here. Standard library only: the bootstrap uses it, too.
+it the address that was found here. The bootstrap imports this module: standard library only, in Python 3.7's syntax.
 """
 
 from __future__ import annotations
@@ -71,9 +71,10 @@ def find(host: str | None, environment: Mapping[str, str]) -> EngineEndpoint:
         # The docker command accepts an address without it; the provider doesn't.
         address = address if "://" in address else f"tcp://{address}"
         return EngineEndpoint(address, source, _certificates_of_variables(address, directory, environment))
-    if name := environment.get("DOCKER_CONTEXT"):
-        source = f"DOCKER_CONTEXT '{name}'"
-    elif name := _current_context(directory):
+    name = environment.get("DOCKER_CONTEXT")
+    source = f"DOCKER_CONTEXT '{name}'"
+    if not name:
+        name = _current_context(directory)
         source = f"current Docker context '{name}'"
     if not name or name == DEFAULT_CONTEXT:
         return EngineEndpoint(LOCAL_SOCKET, "the local socket")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import subprocess
@@ -30,17 +29,21 @@ class Engine:
 
     host: str | None = None
 
-    @functools.cached_property
+    @property
     def endpoint(self) -> EngineEndpoint:
-        """Return how to reach it.
+        """Return how to reach it, which is found once.
 
         Raises:
             EngineError: the docker command's context doesn't exist or can't be used.
         """
-        try:
-            return find(self.host, os.environ)
-        except EndpointError as error:
-            raise EngineError(str(error)) from None
+        known = vars(self)
+        if "_endpoint" not in known:
+            try:
+                known["_endpoint"] = find(self.host, os.environ)
+            except EndpointError as error:
+                raise EngineError(str(error)) from None
+        found: EngineEndpoint = known["_endpoint"]
+        return found
 
     @property
     def is_local(self) -> bool:
