@@ -7,15 +7,17 @@ Without a kubeconfig, it uses the environment's.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import pulumi
 import yaml
 
+from backends.kubernetes.proxy import connect, proxy_for
 from settings.backend import KubernetesSettings
 
 KUBECONFIG_KEY = "pti-calendar:kubernetes.kubeconfig"
@@ -53,7 +55,8 @@ def unreachable_reason(settings: KubernetesSettings) -> str | None:
     server = cluster.get("server")
     if not isinstance(server, str) or not urlsplit(server).hostname:
         return f"{KUBECONFIG_KEY}: context {settings.context!r} of {settings.kubeconfig} has no cluster with a server"
-    reason = _connection_error(cluster.get("proxy-url") or server, settings.connect_timeout_s)
+    proxy = proxy_for(urlsplit(server), cluster.get("proxy-url"), os.environ)
+    reason = _connection_error(server, proxy, settings.connect_timeout_s)
     if reason is None:
         return None
     return (
@@ -88,22 +91,28 @@ def _by_name(found: Any, plural: str, singular: str) -> dict[str, dict[str, Any]
     }
 
 
-def _connection_error(url: str, timeout_s: int) -> str | None:
+def _connection_error(url: str, proxy: SplitResult | None, timeout_s: int) -> str | None:
     address = urlsplit(url)
+    through = f"through the proxy {proxy.hostname}:{proxy.port or 80}: " if proxy else ""
     try:
         port = address.port or {"http": 80, "https": 443}.get(address.scheme, 443)
-        with socket.create_connection((address.hostname, port), timeout_s) as connection:
-            if address.scheme == "https":
-                _begin_tls(connection, address.hostname)
-            return None
+        if proxy:
+            connection = connect(address, port, proxy, timeout_s)
+        else:
+            connection = socket.create_connection((address.hostname, port), timeout_s)
+        if connection:
+            with connection:
+                if address.scheme == "https":
+                    _begin_tls(connection, address.hostname)
+        return None
     except TimeoutError:
-        return f"no response within {timeout_s} s"
+        return f"{through}no response within {timeout_s} s"
     except (ConnectionResetError, ssl.SSLEOFError):
-        return "it closes the connection"
+        return f"{through}it closes the connection"
     except ssl.SSLError:
         return None  # Any response counts.
     except (OSError, ValueError) as error:
-        return str(error)
+        return f"{through}{error}"
 
 
 def _begin_tls(connection: socket.socket, name: str | None) -> None:

@@ -145,9 +145,10 @@ class TestUpdate:
         text = refusal(kubeconfig=str(written(tmp_path / "kubeconfig", closing)), context="a")
         assert f"The Kubernetes cluster at {closing} can't be reached (it closes the connection; " in text
 
-    def test_a_plain_http_proxy_counts_as_reachable_once_it_accepts(self, tmp_path: Path, silent: str) -> None:
+    def test_a_silent_proxy_is_named(self, tmp_path: Path, silent: str) -> None:
         path = written(tmp_path / "kubeconfig", REFUSING, **{"proxy-url": silent.replace("https:", "http:")})
-        assert checked(preview=False, kubeconfig=str(path), context="a", connect_timeout_s=1).log == []
+        found = refusal(kubeconfig=str(path), context="a", connect_timeout_s=1)
+        assert f"(through the proxy {silent.removeprefix('https://')}: no response within 1 s;" in found
 
     def test_a_cluster_behind_a_proxy_is_checked_at_the_proxy(self, tmp_path: Path, server: str) -> None:
         path = written(tmp_path / "kubeconfig", REFUSING, **{"proxy-url": server})
