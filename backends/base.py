@@ -52,9 +52,9 @@ class Addressing:
     workload has one replica, under its own name."""
 
     published_host: str | None = None
-    """Host of the published ports. None: no port is published, and `forward` leads to them."""
+    """Host of the published ports. None: no port is published, and `port_forward_template` leads to them."""
 
-    forward: str | None = None
+    port_forward_template: str | None = None
     """Command that forwards a port to 127.0.0.1, with `{host}` and `{port}`. None: it isn't needed."""
 
     namespace: str | None = None
@@ -70,9 +70,13 @@ class Addressing:
             return self.published_host, publish
         return self.fqdn(endpoint.host), endpoint.port
 
-    def forwarding(self, endpoint: Endpoint) -> str | None:
+    def port_forward_command(self, endpoint: Endpoint) -> str | None:
         """Return the command that makes an endpoint available on the same port of 127.0.0.1."""
-        return self.forward.format(host=endpoint.host, port=endpoint.port) if self.forward else None
+        return (
+            self.port_forward_template.format(host=endpoint.host, port=endpoint.port)
+            if self.port_forward_template
+            else None
+        )
 
 
 class Edge(Protocol):

@@ -26,10 +26,10 @@ class SharedQuery(Generic[Result]):
         self._poll_s = poll_s
         self._lock = asyncio.Lock()
         self._result: Result | None = None
-        self._asked_at = float("-inf")
+        self._queried_at = float("-inf")
         self._took_s = 0.0
 
-    async def after(self, since: float) -> Result:
+    async def result_since(self, since: float) -> Result:
         """Return the result of a query that began after `since` (of `monotonic`).
 
         Raises:
@@ -37,8 +37,8 @@ class SharedQuery(Generic[Result]):
         """
         async with self._lock:
             pause_s = max(self._poll_s, PAUSE_FACTOR * self._took_s)
-            if self._result is None or self._asked_at < since or monotonic() - self._asked_at >= pause_s:
-                asked_at = monotonic()
+            if self._result is None or self._queried_at < since or monotonic() - self._queried_at >= pause_s:
+                queried_at = monotonic()
                 self._result = await self._query()
-                self._asked_at, self._took_s = asked_at, monotonic() - asked_at
+                self._queried_at, self._took_s = queried_at, monotonic() - queried_at
             return self._result

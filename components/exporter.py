@@ -48,6 +48,6 @@ def exporter(
         liveness=Liveness(check=TcpConnect(port=port), startup_s=startup_s) if has_probes else None,
         depends_on=depends_on,
         connects_to=connects_to,
-        metrics=(Metrics(port=port, job=job, about=job),),
+        metrics=(Metrics(port=port, job=job, workload=job),),
         reads_deployed_objects=reads_deployed_objects,
     )

@@ -49,27 +49,27 @@ def stack_outputs(
 
 
 def _tools(settings: Settings, backend: Backend) -> contract.ToolsOutput:
-    def address(workload: str, port: int) -> str | None:
+    def url(workload: str, port: int) -> str | None:
         return _http_url(backend, Endpoint(workload, port), port) if settings.dev_tools.enabled else None
 
     tools = settings.dev_tools
     return contract.ToolsOutput(
-        pg_admin=address("pgadmin", tools.pg_admin.port),
-        kafka_ui=address("kafka-ui", tools.kafka_ui.port),
-        redis_commander=address("redis-commander", tools.redis_commander.port),
+        pg_admin=url("pgadmin", tools.pg_admin.port),
+        kafka_ui=url("kafka-ui", tools.kafka_ui.port),
+        redis_commander=url("redis-commander", tools.redis_commander.port),
     )
 
 
 def _monitoring(settings: Settings, backend: Backend) -> contract.MonitoringOutput:
     monitoring = settings.monitoring
 
-    def address(endpoint: Endpoint, server: PrometheusSettings | GrafanaSettings | AlertmanagerSettings) -> str | None:
+    def url(endpoint: Endpoint, server: PrometheusSettings | GrafanaSettings | AlertmanagerSettings) -> str | None:
         return server.url or _http_url(backend, endpoint, server.port) if monitoring.enabled else None
 
     return contract.MonitoringOutput(
-        grafana=address(GRAFANA_UI, monitoring.grafana),
-        prometheus=address(PROMETHEUS, monitoring.prometheus),
-        alertmanager=address(ALERTMANAGER, monitoring.alertmanager),
+        grafana=url(GRAFANA_UI, monitoring.grafana),
+        prometheus=url(PROMETHEUS, monitoring.prometheus),
+        alertmanager=url(ALERTMANAGER, monitoring.alertmanager),
     )
 
 

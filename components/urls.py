@@ -19,7 +19,7 @@ class Urls:
     @property
     def api(self) -> str:
         """Return the URL of the API."""
-        return self._of(API_SUBDOMAIN)
+        return self._url(API_SUBDOMAIN)
 
     @property
     def frontends(self) -> list[str]:
@@ -28,8 +28,8 @@ class Urls:
 
     def frontend(self, frontend: FrontendSpec) -> str:
         """Return the URL of one front end."""
-        return self._of(frontend.subdomain)
+        return self._url(frontend.subdomain)
 
-    def _of(self, subdomain: str) -> str:
+    def _url(self, subdomain: str) -> str:
         own_port = self.edge.kind == "nginx" and self.edge.nginx.https_port != 443
         return f"https://{self.gateway.host(subdomain)}{f':{self.edge.nginx.https_port}' if own_port else ''}"

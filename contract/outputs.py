@@ -8,7 +8,7 @@ Another Pulumi program reads them through a stack reference:
 
 A program that only needs public values reads a single output, which then isn't secret:
 
-    postgres = stack.get_output("postgres").apply(Postgres.parse)
+    postgres = stack.get_output("postgres").apply(PostgresOutput.parse)
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from contract.record import ContractError, Record, Variable, described
 CONTRACT_VERSION = 1
 """Increases when an output changes its meaning, type or name, or is removed. A new output doesn't change it."""
 
-HOST = "Host name or address for users and programs outside the platform: of the host, or in the cluster."
-PORT = "TCP port on that host."
+HOST_DESCRIPTION = "Host name or address for users and programs outside the platform: of the host, or in the cluster."
+PORT_DESCRIPTION = "TCP port on that host."
 
 Secret = TypeVar("Secret")
 """`str` for readers of the outputs, `pulumi.Output[str]` for the program that exports them."""
@@ -57,8 +57,8 @@ class DatabaseOutput(Record):
 class PostgresOutput(StoreOutput):
     """PostgreSQL's address and roles."""
 
-    host: str = described(HOST, variable=Variable("DATABASE_HOST", "PostgreSQL's host name"))
-    port: int = described(PORT, variable=Variable("DATABASE_PORT", "its TCP port"))
+    host: str = described(HOST_DESCRIPTION, variable=Variable("DATABASE_HOST", "PostgreSQL's host name"))
+    port: int = described(PORT_DESCRIPTION, variable=Variable("DATABASE_PORT", "its TCP port"))
     ssl_mode: str = described(
         "How connections are encrypted, as libpq's `sslmode`: `disable`, `require`, `verify-full`.",
         variable=Variable(
@@ -78,10 +78,10 @@ class RedisOutput(StoreOutput):
     """Redis' address."""
 
     host: str = described(
-        HOST,
+        HOST_DESCRIPTION,
         variable=Variable("REDIS_HOST", "Redis' host name. All services share Redis: begin each key with `<service>:`"),
     )
-    port: int = described(PORT, variable=Variable("REDIS_PORT", "its TCP port"))
+    port: int = described(PORT_DESCRIPTION, variable=Variable("REDIS_PORT", "its TCP port"))
     tls: bool = described("Whether connections are encrypted.", variable=Variable("REDIS_TLS", "`true` or `false`"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from backends.kubernetes import client, labels, manual_changes
 from backends.kubernetes.claims import missing_claim_message, terminating_claim_message
 from backends.kubernetes.kubectl import NOT_INSTALLED
-from backends.kubernetes.labels import NAME
+from backends.kubernetes.labels import NAME_LABEL
 from backends.kubernetes.missing_claims import missing_claims, terminating_claims
 from backends.kubernetes.observed import OPERATOR_SELECTORS, PLATFORM_SELECTOR
 from backends.kubernetes.postgres_cluster import KIND
@@ -149,7 +149,7 @@ def _cluster(stack: str) -> KubernetesSettings:
 
 def _label(pod: Any) -> str:
     """Return the name of the label that identifies a pod's workload."""
-    return CLUSTER_LABEL if CLUSTER_LABEL in pod["metadata"].get("labels", {}) else NAME
+    return CLUSTER_LABEL if CLUSTER_LABEL in pod["metadata"].get("labels", {}) else NAME_LABEL
 
 
 def _workload(pod: Any) -> str:

@@ -22,11 +22,11 @@ class Lock:
     pid: int | None
     """Process on this machine that holds it; None if the file names none, or another machine."""
 
-    def is_dead(self) -> bool:
+    def is_stale(self) -> bool:
         """Return whether the update that holds it has ended; False if unknown."""
         return self.pid is not None and not _runs_pulumi(self.pid)
 
-    def is_alive(self) -> bool:
+    def is_held(self) -> bool:
         """Return whether the update that holds it runs on this machine."""
         return self.pid is not None and _runs_pulumi(self.pid)
 

@@ -50,7 +50,7 @@ def up(stack: str) -> int:
 
 
 def _update(stack: str) -> int:
-    _refuse_second_update(stack)
+    _refuse_concurrent_update(stack)
     _refuse_full_disk(stack)
     runtime = runtime_of(stack)
     if reason := runtime.unreachable_reason(stack):
@@ -59,7 +59,7 @@ def _update(stack: str) -> int:
     state = _recorded_state(stack)
     _restore_encryption_salt(stack, state)
     _select_stack(stack)
-    was_interrupted = _release_dead_lock(stack) or bool(_pending_operations(state))
+    was_interrupted = _release_stale_lock(stack) or bool(_pending_operations(state))
     options: list[str] = []
     if recorded := [one for one in state.get("resources") or [] if one["type"] != STACK_TYPE]:
         runtime.repair_manual_changes(stack)
@@ -154,10 +154,10 @@ def _select_stack(stack: str) -> None:
             "with it; Pulumi then writes a new line."
         )
     if done.returncode:
-        raise OperationError(_unreadable_state(stack, done.stderr))
+        raise OperationError(_unreadable_state_message(stack, done.stderr))
 
 
-def _unreadable_state(stack: str, error: str) -> str:
+def _unreadable_state_message(stack: str, error: str) -> str:
     """Return the message for a state that Pulumi can't read."""
     message = f"The state of stack '{stack}' can't be read:\n  {error.strip()}"
     file = STATE / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
@@ -195,24 +195,24 @@ def _is_json(file: Path) -> bool:
     return True
 
 
-def _refuse_second_update(stack: str) -> None:
+def _refuse_concurrent_update(stack: str) -> None:
     """Refuse a second update and name the running one: Pulumi would suggest to remove its lock."""
     for lock in locks(stack):
-        if lock.is_alive():
+        if lock.is_held():
             raise OperationError(
                 f"Another update of stack '{stack}' runs (process {lock.pid}). Wait until it ends, then run this "
                 "again. Nothing has been changed."
             )
 
 
-def _release_dead_lock(stack: str) -> bool:
+def _release_stale_lock(stack: str) -> bool:
     """Remove the lock of an update that was killed on this machine. Return whether there was one.
 
     Otherwise Pulumi would refuse every update until `pulumi cancel`. A lock is removed only if the process that its
     file names has ended. Locks of other users or machines stay.
     """
     found = locks(stack)
-    if not found or not all(lock.is_dead() for lock in found):
+    if not found or not all(lock.is_stale() for lock in found):
         return False
     print("· removing the lock of a killed update", flush=True)
     _run_captured(["cancel", "--yes", "--stack", stack])
@@ -225,7 +225,7 @@ def _recorded_state(stack: str) -> dict[str, Any]:
     if "no stack named" in done.stderr:
         return {}
     if done.returncode:
-        raise OperationError(_unreadable_state(stack, done.stderr))
+        raise OperationError(_unreadable_state_message(stack, done.stderr))
     deployment: dict[str, Any] = json.loads(done.stdout).get("deployment") or {}
     return deployment
 

@@ -96,7 +96,7 @@ class Recording(Generic[Result]):
         found = [one for one in self.registrations if one.type.endswith(f":{type_}")]
         return sorted(found, key=lambda one: one.name)
 
-    def one(self, type_: str, name: str) -> Registration:
+    def get(self, type_: str, name: str) -> Registration:
         """Return the registration of that type and name; if there is none, the error lists the existing names."""
         named = {one.name: one for one in self.of_type(type_)}
         if name not in named:

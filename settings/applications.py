@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, cre
 
 from contract.environment import is_reserved, reserved_names
 from settings.base import (
-    IMAGE_REFERENCE,
-    REMOVE,
+    IMAGE_REFERENCE_PATTERN,
+    REMOVE_COMMAND,
     Conflict,
     Image,
     Section,
@@ -20,7 +20,7 @@ from settings.base import (
     is_mutable_tag,
     selection,
     selection_schema,
-    set_to,
+    set_command,
 )
 from settings.catalog import FRONTENDS, SERVICES, FrontendSpec, ServiceSpec
 from settings.scalars import Text
@@ -28,7 +28,7 @@ from settings.scalars import Text
 SERVICE_NAMES = [service.name for service in SERVICES]
 FRONTEND_NAMES = [frontend.name for frontend in FRONTENDS]
 
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 ServiceNames = Annotated[
     tuple[str, ...], BeforeValidator(selection(SERVICE_NAMES)), WithJsonSchema(selection_schema(SERVICE_NAMES))
@@ -38,17 +38,17 @@ FrontendNames = Annotated[
 ]
 
 
-def _image_of_each(value: str) -> str:
+def _check_image_template(value: str) -> str:
     """Validate an image reference that contains `{name}` for the application's name."""
-    match = IMAGE_REFERENCE.fullmatch(value.replace("{name}", "name"))
+    match = IMAGE_REFERENCE_PATTERN.fullmatch(value.replace("{name}", "name"))
     if not match or is_mutable_tag(match):
         raise ValueError("an image reference with an exact tag; '{name}' in it stands for the application's name")
     return value
 
 
-def _no_variable_of_the_platform(value: str) -> str:
+def _refuse_reserved_variable(value: str) -> str:
     """Refuse a variable that the platform sets itself."""
-    if not VARIABLE.fullmatch(value) or is_reserved(value):
+    if not VARIABLE_NAME_PATTERN.fullmatch(value) or is_reserved(value):
         raise ValueError(
             "variable names of letters, digits and '_' that the platform doesn't set itself "
             f"({', '.join(re.sub('_$', '_…', name) for name in reserved_names())}), each with text"
@@ -56,9 +56,9 @@ def _no_variable_of_the_platform(value: str) -> str:
     return value
 
 
-VariableName = Annotated[str, AfterValidator(_no_variable_of_the_platform)]
+VariableName = Annotated[str, AfterValidator(_refuse_reserved_variable)]
 
-ImageOfEach = Annotated[str, AfterValidator(_image_of_each)]
+ImageTemplate = Annotated[str, AfterValidator(_check_image_template)]
 
 
 class ScalingSettings(Section):
@@ -69,18 +69,18 @@ class ScalingSettings(Section):
     cpu_percent: int = Field(70, ge=10, le=100, description="Target CPU use, in percent of `cpuRequest`.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         if self.min_replicas > self.max_replicas:
             problem = f"is lower than minReplicas ({self.min_replicas})"
-            raise SettingsConflict({"maxReplicas": Conflict(problem, set_to(f"{self.min_replicas} (or more)"))})
+            raise SettingsConflict({"maxReplicas": Conflict(problem, set_command(f"{self.min_replicas} (or more)"))})
         return self
 
 
-def _refuse_two_numbers(section: ApplicationsSettings | AppOverrides) -> None:
+def _refuse_replicas_with_scaling(section: ApplicationsSettings | AppOverrides) -> None:
     """Refuse a fixed number of replicas together with `scaling`, because it would have no effect."""
     if {"replicas", "scaling"} <= section.model_fields_set and None not in (section.replicas, section.scaling):
         problem = "has no effect together with 'scaling', which sets the number of replicas"
-        raise SettingsConflict({"replicas": Conflict(problem, f"remove one of them: {REMOVE}")})
+        raise SettingsConflict({"replicas": Conflict(problem, f"remove one of them: {REMOVE_COMMAND}")})
 
 
 class AppOverrides(Section):
@@ -97,8 +97,8 @@ class AppOverrides(Section):
     scaling: ScalingSettings | None = Field(None, description="Autoscaling instead of `replicas`. Default: as all.")
 
     @model_validator(mode="after")
-    def _one_number(self) -> Self:
-        _refuse_two_numbers(self)
+    def _check_replicas(self) -> Self:
+        _refuse_replicas_with_scaling(self)
         return self
 
 
@@ -106,13 +106,15 @@ INTERNAL_PATHS = ("health", "metrics")
 """First segments of the paths that a service only serves inside the platform."""
 
 
-def _outside(path: str) -> str:
+def _refuse_internal_path(path: str) -> str:
     if re.split(r"[./]", path.lower().lstrip("/."))[0] in INTERNAL_PATHS:
         raise ValueError(f"a path other than /{' and /'.join(INTERNAL_PATHS)}, which the gateway never publishes")
     return path
 
 
-PublicPath = Annotated[str, Field(pattern=r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*)+/?$"), AfterValidator(_outside)]
+PublicPath = Annotated[
+    str, Field(pattern=r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*)+/?$"), AfterValidator(_refuse_internal_path)
+]
 
 
 class ServiceOverrides(AppOverrides):
@@ -138,22 +140,22 @@ class ApplicationsSettings(Section):
     scaling: ScalingSettings | None = Field(None, description="Autoscaling instead of `replicas`. Default: none.")
 
     @model_validator(mode="after")
-    def _one_number(self) -> Self:
-        _refuse_two_numbers(self)
+    def _check_replicas(self) -> Self:
+        _refuse_replicas_with_scaling(self)
         return self
 
 
-def _per_application(of: str, names: Iterable[str], model: type[AppOverrides]) -> type[Section]:
+def _overrides_model(kind: str, names: Iterable[str], model: type[AppOverrides]) -> type[Section]:
     """Return a section model with one key per application of the catalog."""
     fields: dict[str, Any] = {
         name.replace("-", "_"): (model, Field(default_factory=model, description=f"Overrides for {name}."))
         for name in names
     }
-    return create_model(f"Per{of}", __base__=Section, __doc__=f"Overrides for one {of.lower()}.", **fields)
+    return create_model(f"OverridesBy{kind}", __base__=Section, __doc__=f"Overrides for one {kind.lower()}.", **fields)
 
 
-PerService = _per_application("Service", SERVICE_NAMES, ServiceOverrides)
-PerFrontend = _per_application("Frontend", FRONTEND_NAMES, AppOverrides)
+OverridesByService = _overrides_model("Service", SERVICE_NAMES, ServiceOverrides)
+OverridesByFrontend = _overrides_model("Frontend", FRONTEND_NAMES, AppOverrides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +178,7 @@ class ServicesSettings(ApplicationsSettings):
         description="Services of `deploy` that run on the developer's machine instead, from an editor; the gateway "
         "routes to them. Docker only.",
     )
-    image: ImageOfEach = Field(
+    image: ImageTemplate = Field(
         "pti-calendar/{name}-service:1.0.0",
         examples=["ghcr.io/pti-calendar/{name}-service:1.4.2"],
         description="Image of each; `{name}` stands for the service's name.",
@@ -200,10 +202,10 @@ class ServicesSettings(ApplicationsSettings):
         examples=[{"LOG_LEVEL": "debug"}],
         description="Additional environment variables for every service. Not for secrets.",
     )
-    overrides: PerService = Field(default_factory=PerService, description="Overrides for one service.")  # type: ignore[valid-type]
+    overrides: OverridesByService = Field(default_factory=OverridesByService, description="Overrides for one service.")  # type: ignore[valid-type]
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         if stray := [name for name in self.local if name not in self.deploy]:
             problem = f"contains services that services.deploy doesn't contain: {', '.join(stray)}"
             fix = "add them to pti-calendar:services.deploy, or remove them here"
@@ -222,9 +224,9 @@ class ServicesSettings(ApplicationsSettings):
 
     def resolve(self, service: ServiceSpec) -> AppConfig:
         """Return the resolved settings of one service."""
-        return _resolved(self, self.image, service.name, self.overrides_for(service))
+        return _resolve_overrides(self, self.image, service.name, self.overrides_for(service))
 
-    def pool_of(self, service: ServiceSpec) -> int:
+    def pool_max_for(self, service: ServiceSpec) -> int:
         """Return the maximum number of database connections of each replica of one service."""
         own = self.overrides_for(service).database_pool_max
         return self.database_pool_max if own is None else own
@@ -240,12 +242,14 @@ class FrontendsSettings(ApplicationsSettings):
 
     deploy: FrontendNames = Field((), description="Front ends that the stack runs: a list of names, or `all`.")
     memory_mib: int = Field(64, ge=16, description="Memory limit of each in MiB.")
-    image: ImageOfEach = Field(
+    image: ImageTemplate = Field(
         "pti-calendar/{name}:1.0.0",
         examples=["ghcr.io/pti-calendar/{name}:1.4.2"],
         description="Image of each; `{name}` stands for the front end's name.",
     )
-    overrides: PerFrontend = Field(default_factory=PerFrontend, description="Overrides for one front end.")  # type: ignore[valid-type]
+    overrides: OverridesByFrontend = Field(  # type: ignore[valid-type]
+        default_factory=OverridesByFrontend, description="Overrides for one front end."
+    )
 
     @property
     def deployed(self) -> tuple[FrontendSpec, ...]:
@@ -254,10 +258,12 @@ class FrontendsSettings(ApplicationsSettings):
 
     def resolve(self, frontend: FrontendSpec) -> AppConfig:
         """Return the resolved settings of one front end."""
-        return _resolved(self, self.image, frontend.name, getattr(self.overrides, frontend.name.replace("-", "_")))
+        return _resolve_overrides(
+            self, self.image, frontend.name, getattr(self.overrides, frontend.name.replace("-", "_"))
+        )
 
 
-def _resolved(defaults: ApplicationsSettings, image: str, name: str, overrides: AppOverrides) -> AppConfig:
+def _resolve_overrides(defaults: ApplicationsSettings, image: str, name: str, overrides: AppOverrides) -> AppConfig:
     def chosen(key: str) -> Any:
         value = getattr(overrides, key)
         return getattr(defaults, key) if value is None else value

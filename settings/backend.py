@@ -18,11 +18,11 @@ from settings.base import (
     Section,
     SettingsConflict,
     ipv4_text,
-    set_to,
+    set_command,
     unused_keys,
 )
 
-PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+PRIVATE_RANGES = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 """Kong trusts the client address that an edge in these ranges reports (`components/gateway/kong.py`)."""
 
 
@@ -31,7 +31,7 @@ def _private_range(value: Any) -> IPv4Network:
         pool = IPv4Network(value) if isinstance(value, str | IPv4Network) else None
     except ValueError:
         pool = None
-    if pool is None or pool.prefixlen > 20 or not any(map(pool.subnet_of, PRIVATE)):
+    if pool is None or pool.prefixlen > 20 or not any(map(pool.subnet_of, PRIVATE_RANGES)):
         raise ValueError("a private IPv4 range from /8 to /20, such as '10.192.0.0/12'")
     return pool
 
@@ -94,19 +94,19 @@ class BackendSettings(Section):
         return self.published_host or str(self.bind_address)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         own = BACKENDS[self.kind].backend_keys
         names = [key for row in BACKENDS.values() for key in row.backend_keys if key not in own]
         if unused := unused_keys(self, names, reason=f"with kind '{self.kind}'"):
             raise SettingsConflict(unused)
         if self.bind_address.is_unspecified and self.published_host is None:
             problem = f"is required, as bindAddress {self.bind_address} is no address that clients can use"
-            raise SettingsConflict({"publishedHost": Conflict(problem, set_to("HOST"))})
+            raise SettingsConflict({"publishedHost": Conflict(problem, set_command("HOST"))})
         if within(self.network_pool, self.published_address):
             problem = (
                 f"is {self.network_pool}, which contains {self.published_address}, the address of the published ports"
             )
-            raise SettingsConflict({"networkPool": Conflict(problem, set_to("OTHER_RANGE"))})
+            raise SettingsConflict({"networkPool": Conflict(problem, set_command("OTHER_RANGE"))})
         return self
 
 

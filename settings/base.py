@@ -21,13 +21,13 @@ from settings.scalars import as_typed
 NAMESPACE = "pti-calendar"
 """Pulumi's namespace of the configuration keys."""
 
-IMAGE_REFERENCE = re.compile(
+IMAGE_REFERENCE_PATTERN = re.compile(
     r"(?P<repository>(?:[a-z0-9]+(?:[.-][a-z0-9]+)*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 
 
-REMOVE = "pulumi config rm --path '{key}'"
+REMOVE_COMMAND = "pulumi config rm --path '{key}'"
 """Fix for a key that must be removed. `{key}` stands for the full key."""
 
 
@@ -50,7 +50,7 @@ class SettingsConflict(ValueError):
         self.conflicts = conflicts
 
 
-def set_to(value: str) -> str:
+def set_command(value: str) -> str:
     """Return the command that sets the key of a conflict."""
     return f"pulumi config set --path '{{key}}' {value}"
 
@@ -65,8 +65,8 @@ def is_mutable_tag(reference: re.Match[str]) -> bool:
     return reference["digest"] is None and reference["tag"] in (None, "latest")
 
 
-def _exact_image(value: str) -> str:
-    match = IMAGE_REFERENCE.fullmatch(value)
+def _check_image(value: str) -> str:
+    match = IMAGE_REFERENCE_PATTERN.fullmatch(value)
     if not match:
         raise ValueError("an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'")
     if is_mutable_tag(match):
@@ -83,7 +83,7 @@ def ipv4_text(value: Any) -> Any:
     return value
 
 
-def _cidr(value: str) -> str:
+def _check_cidr(value: str) -> str:
     try:
         return str(ip_network(value))
     except ValueError:
@@ -92,29 +92,29 @@ def _cidr(value: str) -> str:
 
 def unused_keys(section: Section, names: Iterable[str], *, reason: str) -> dict[str, Conflict]:
     """Return a conflict for each field among `names` that is set, although it has no effect."""
-    conflict = Conflict(f"has no effect {reason}", REMOVE)
+    conflict = Conflict(f"has no effect {reason}", REMOVE_COMMAND)
     return {to_camel(name): conflict for name in names if name in section.model_fields_set}
 
 
-def neither_on_nor_off(section: Section) -> dict[str, Conflict]:
+def missing_enabled_key(section: Section) -> dict[str, Conflict]:
     """Return a conflict if a section has settings but doesn't set `enabled`."""
     if not section.model_fields_set or "enabled" in section.model_fields_set:
         return {}
     problem = "is not set, although the section has other settings"
-    return {"enabled": Conflict(problem, f"{set_to('true')} (or false, to keep the settings for later)")}
+    return {"enabled": Conflict(problem, f"{set_command('true')} (or false, to keep the settings for later)")}
 
 
 def repository_and_tag(image: str) -> tuple[str, str]:
     """Return both parts of an image reference; a missing part is empty."""
-    match = IMAGE_REFERENCE.fullmatch(image)
+    match = IMAGE_REFERENCE_PATTERN.fullmatch(image)
     return (match["repository"], match["tag"] or "") if match else ("", "")
 
 
-Image = Annotated[str, AfterValidator(_exact_image), Field(examples=["redis:8.10.1"])]
+Image = Annotated[str, AfterValidator(_check_image), Field(examples=["redis:8.10.1"])]
 HostPort = Annotated[int, Field(ge=1, le=65535)]
 HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-Cidrs = Annotated[tuple[Annotated[str, AfterValidator(_cidr)], ...], Field(strict=False)]
+Cidrs = Annotated[tuple[Annotated[str, AfterValidator(_check_cidr)], ...], Field(strict=False)]
 
 
 def selection(known: Sequence[str]) -> Callable[[Any], Any]:

@@ -14,13 +14,13 @@ from capabilities import BACKENDS, Capability, missing_reason
 from settings import postgres_connections
 from settings.applications import FrontendsSettings, ScalingSettings, ServicesSettings
 from settings.backend import within
-from settings.base import REMOVE, Conflict, Section, set_to, unused_keys
+from settings.base import REMOVE_COMMAND, Conflict, Section, set_command, unused_keys
 from settings.models import Settings
 from settings.ports import kong_admin_api, published_ports, runs_nginx
 
-GATEWAY_OFF = "pulumi config set --path pti-calendar:gateway.enabled true; or remove the key: " + REMOVE
-GENERATED = set_to("generated")
-PUBLIC_PASSWORDS = "contains publicly known passwords"
+ENABLE_GATEWAY_FIX = "pulumi config set --path pti-calendar:gateway.enabled true; or remove the key: " + REMOVE_COMMAND
+GENERATE_CREDENTIALS_COMMAND = set_command("generated")
+PUBLIC_PASSWORDS_PROBLEM = "contains publicly known passwords"
 
 
 def conflicts(settings: Settings) -> dict[str, Conflict]:
@@ -29,48 +29,52 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
     taken: dict[int, str] = {}
     for key, port in published_ports(settings):
         if port in taken:
-            found[key] = Conflict(f"is {port}, which {taken[port]} uses already", set_to("OTHER_PORT"))
+            found[key] = Conflict(f"is {port}, which {taken[port]} uses already", set_command("OTHER_PORT"))
         taken.setdefault(port, key)
     if settings.credentials == "well-known" and not settings.backend.bind_address.is_loopback:
-        problem = f"{PUBLIC_PASSWORDS}, and backend.bindAddress publishes the ports beyond this machine"
-        found["credentials"] = Conflict(problem, f"{GENERATED}; or set backend.bindAddress to 127.0.0.1")
+        problem = f"{PUBLIC_PASSWORDS_PROBLEM}, and backend.bindAddress publishes the ports beyond this machine"
+        found["credentials"] = Conflict(
+            problem, f"{GENERATE_CREDENTIALS_COMMAND}; or set backend.bindAddress to 127.0.0.1"
+        )
     if settings.gateway.enabled and not kong_admin_api(settings):
         reason = "without the admin API (gateway.kong.adminApi)"
-        found |= _below("gateway.kong", unused_keys(settings.gateway.kong, ["admin_port"], reason=reason))
+        found |= _with_prefix("gateway.kong", unused_keys(settings.gateway.kong, ["admin_port"], reason=reason))
     if settings.edge.model_fields_set and "enabled" not in settings.gateway.model_fields_set:
         problem = "is not set, although the section edge has settings"
-        found["gateway.enabled"] = Conflict(problem, f"{set_to('true')} (or false, to keep the settings for later)")
+        found["gateway.enabled"] = Conflict(
+            problem, f"{set_command('true')} (or false, to keep the settings for later)"
+        )
     found |= _unsupported(settings)
     pool = settings.backend.network_pool
     if "network_pool" in BACKENDS[settings.backend.kind].backend_keys:
         for key, host in _external_hosts(settings):
             if within(pool, host):
                 problem = f"is {pool}, which contains {host} of {key}: containers would not reach it"
-                found["backend.networkPool"] = Conflict(problem, set_to("OTHER_RANGE"))
+                found["backend.networkPool"] = Conflict(problem, set_command("OTHER_RANGE"))
     external_postgres = settings.postgres.mode == "external"
     if settings.credentials == "well-known" and external_postgres:
-        problem = f"{PUBLIC_PASSWORDS}, and the roles of an external PostgreSQL would get them"
-        found["credentials"] = Conflict(problem, GENERATED)
+        problem = f"{PUBLIC_PASSWORDS_PROBLEM}, and the roles of an external PostgreSQL would get them"
+        found["credentials"] = Conflict(problem, GENERATE_CREDENTIALS_COMMAND)
     encrypted_kafka = settings.kafka.mode == "external" and settings.kafka.external.security_protocol != "PLAINTEXT"
     if settings.dev_tools.enabled and (settings.redis.mode == "external" or encrypted_kafka):
         problem = "is true, but the tools support neither an external Redis nor an encrypted Kafka"
-        found.setdefault("devTools.enabled", Conflict(problem, set_to("false")))
+        found.setdefault("devTools.enabled", Conflict(problem, set_command("false")))
     if settings.frontends.deploy and not settings.gateway.enabled:
         problem = "has no effect without the gateway (gateway.enabled), through which users reach front ends"
-        found["frontends.deploy"] = Conflict(problem, GATEWAY_OFF)
+        found["frontends.deploy"] = Conflict(problem, ENABLE_GATEWAY_FIX)
     if settings.services.local and not settings.gateway.enabled:
         problem = "has no effect without the gateway (gateway.enabled), which routes to local services"
-        found.setdefault("services.local", Conflict(problem, GATEWAY_OFF))
+        found.setdefault("services.local", Conflict(problem, ENABLE_GATEWAY_FIX))
     redis_host = settings.redis.external.host
     if settings.gateway.enabled and settings.redis.external.tls and redis_host is not None and _is_address(redis_host):
         problem = "is an IP address, but Kong verifies the TLS certificate by host name and would not start"
-        found["redis.external.host"] = Conflict(problem, set_to("HOST_NAME"))
+        found["redis.external.host"] = Conflict(problem, set_command("HOST_NAME"))
     if settings.monitoring.enabled and not runs_nginx(settings):
         reason = "without nginx (gateway.enabled, edge.kind: nginx), which serves the certificate"
         unused = unused_keys(settings.monitoring.thresholds, ["certificate_days"], reason=reason)
-        found |= _below("monitoring.thresholds", unused)
+        found |= _with_prefix("monitoring.thresholds", unused)
     receivers = settings.monitoring.receivers
-    if settings.protect and settings.monitoring.enabled and not (receivers.notify_people or receivers.none):
+    if settings.protect and settings.monitoring.enabled and not (receivers.has_receiver or receivers.none):
         found["monitoring.receivers"] = Conflict(
             "has no receiver of alerts, although the stack has protect: true",
             "set webhook: true and the secret alertWebhookUrl, or email.to and email.smarthost; or set none: true, "
@@ -78,13 +82,13 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
         )
     # A wrong number of replicas is reported first.
     replicas_are_right = not any(key.startswith("services.") for key in found)
-    accepted, needed = settings.postgres.max_connections, postgres_connections.needed(settings.services)
+    accepted, needed = settings.postgres.max_connections, postgres_connections.required_connections(settings.services)
     if replicas_are_right and not external_postgres and accepted < needed:
-        found["postgres.maxConnections"] = postgres_connections.too_few(settings.services)
+        found["postgres.maxConnections"] = postgres_connections.conflict(settings.services)
     return found
 
 
-def _below(path: str, conflicts: Mapping[str, Conflict]) -> dict[str, Conflict]:
+def _with_prefix(path: str, conflicts: Mapping[str, Conflict]) -> dict[str, Conflict]:
     return {f"{path}.{key}": conflict for key, conflict in conflicts.items()}
 
 
@@ -108,13 +112,13 @@ def _unsupported(settings: Settings) -> dict[str, Conflict]:
         for name, placeholder in row.required.items():
             if getattr(getattr(settings, row.section), name) is None:
                 problem = f"is required with backend.kind '{kind}'"
-                found[f"{row.section}.{name}"] = Conflict(problem, set_to(placeholder))
+                found[f"{row.section}.{name}"] = Conflict(problem, set_command(placeholder))
     for key, capability, fix in _required_capabilities(settings):
         if missing := missing_reason(kind, capability):
             found[key] = Conflict(f"is not supported {missing}", fix)
-    for path, section, names, capability in _used_with(settings):
+    for path, section, names, capability in _keys_by_capability(settings):
         if missing := missing_reason(kind, capability):
-            found |= _below(path, unused_keys(section, names, reason=missing))
+            found |= _with_prefix(path, unused_keys(section, names, reason=missing))
     return found
 
 
@@ -133,31 +137,31 @@ def _external_hosts(settings: Settings) -> Iterator[tuple[str, str]]:
 def _required_capabilities(settings: Settings) -> Iterator[tuple[str, Capability, str]]:
     """Yield each key whose value needs a capability of the backend, with the fix."""
     if settings.credentials == "well-known":
-        yield "credentials", Capability.WELL_KNOWN_PASSWORDS, GENERATED
+        yield "credentials", Capability.WELL_KNOWN_PASSWORDS, GENERATE_CREDENTIALS_COMMAND
     if settings.services.local:
-        yield "services.local", Capability.HOST_GATEWAY, REMOVE
+        yield "services.local", Capability.HOST_GATEWAY, REMOVE_COMMAND
     if settings.dev_tools.enabled:
-        yield "devTools.enabled", Capability.TOOLS_WITHOUT_LOGIN, set_to("false")
+        yield "devTools.enabled", Capability.TOOLS_WITHOUT_LOGIN, set_command("false")
     if settings.postgres.mode == "cloudnativepg":
-        yield "postgres.mode", Capability.POSTGRES_OPERATOR, set_to("single")
+        yield "postgres.mode", Capability.POSTGRES_OPERATOR, set_command("single")
     if settings.kafka.brokers > 1:
-        yield "kafka.brokers", Capability.REPLICAS, set_to("1")
+        yield "kafka.brokers", Capability.REPLICAS, set_command("1")
     if settings.edge.kind != "nginx":
-        yield "edge.kind", Capability.EDGE, set_to("nginx")
+        yield "edge.kind", Capability.EDGE, set_command("nginx")
     if settings.gateway.tls.source != "self-signed":
         is_issued = settings.gateway.tls.source == "cert-manager"
         needed = Capability.CERTIFICATES if is_issued else Capability.EXTERNAL_SECRETS
-        yield "gateway.tls.source", needed, set_to("self-signed")
+        yield "gateway.tls.source", needed, set_command("self-signed")
     if settings.monitoring.prometheus.scrape_kubelets:
-        yield "monitoring.prometheus.scrapeKubelets", Capability.NODE_METRICS, set_to("false")
+        yield "monitoring.prometheus.scrapeKubelets", Capability.NODE_METRICS, set_command("false")
     for key, number, scaling in _replicas(settings):
         if (number or 1) > 1:
-            yield f"{key}.replicas", Capability.REPLICAS, set_to("1")
+            yield f"{key}.replicas", Capability.REPLICAS, set_command("1")
         if scaling is not None:
-            yield f"{key}.scaling", Capability.AUTOSCALING, REMOVE
+            yield f"{key}.scaling", Capability.AUTOSCALING, REMOVE_COMMAND
 
 
-def _used_with(settings: Settings) -> Iterator[tuple[str, Section, tuple[str, ...], Capability]]:
+def _keys_by_capability(settings: Settings) -> Iterator[tuple[str, Section, tuple[str, ...], Capability]]:
     """Yield the keys that have no effect without a capability. nginx's ports are also those of its Service."""
     exporters = settings.monitoring.exporters
     yield "monitoring.exporters", exporters, ("node",), Capability.HOST_METRICS

@@ -33,14 +33,14 @@ HEARTBEAT_WEBHOOK = Credential(
 PGADMIN = Credential("pgAdminPassword", "PGADMIN_PASSWORD", "admin", "pgAdmin's one user")
 
 
-def app_role(service: ServiceSpec) -> Credential:
+def app_role_credential(service: ServiceSpec) -> Credential:
     """Return the credential of the role that a service runs as."""
-    return _role(service, "app")
+    return _role_credential(service, "app")
 
 
-def migrator_role(service: ServiceSpec) -> Credential:
+def migrator_role_credential(service: ServiceSpec) -> Credential:
     """Return the credential of the role that runs a service's migrations."""
-    return _role(service, "migrator")
+    return _role_credential(service, "migrator")
 
 
 def third_party(secret: ThirdPartySecret) -> Credential:
@@ -50,7 +50,7 @@ def third_party(secret: ThirdPartySecret) -> Credential:
     return Credential(secret.key, variable, "development", secret.purpose, third_party=True)
 
 
-def _role(service: ServiceSpec, role: Literal["app", "migrator"]) -> Credential:
+def _role_credential(service: ServiceSpec, role: Literal["app", "migrator"]) -> Credential:
     return Credential(
         key=f"{service.name}{role.capitalize()}Password",
         variable=f"{service.name}_{role}_password".upper(),
@@ -69,7 +69,7 @@ CREDENTIALS: tuple[Credential, ...] = (
     ALERT_WEBHOOK,
     HEARTBEAT_WEBHOOK,
     *(third_party(secret) for service in SERVICES for secret in service.secrets),
-    *(role(service) for service in SERVICES for role in (app_role, migrator_role)),
+    *(role(service) for service in SERVICES for role in (app_role_credential, migrator_role_credential)),
 )
 
 

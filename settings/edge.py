@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from settings.base import Conflict, DnsLabel, HostPort, Image, Section, SettingsConflict, set_to, unused_keys
+from settings.base import Conflict, DnsLabel, HostPort, Image, Section, SettingsConflict, set_command, unused_keys
 from settings.scalars import Text
 
 SECTIONS = {"nginx": "nginx", "ingress": "ingress", "gateway-api": "gateway_api"}
@@ -60,10 +60,10 @@ class GatewayApiSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         if self.http_listener and self.https_listener in (None, self.http_listener):
             problem = f"must name another listener than httpListener ({self.http_listener}), which redirects to it"
-            raise SettingsConflict({"httpsListener": Conflict(problem, set_to("LISTENER"))})
+            raise SettingsConflict({"httpsListener": Conflict(problem, set_command("LISTENER"))})
         return self
 
 
@@ -88,16 +88,16 @@ class EdgeSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         unused = [section for kind, section in SECTIONS.items() if kind != self.kind]
         if self.kind == "nginx":
             unused.append("controller_namespace")
         found = unused_keys(self, unused, reason=f"with the kind '{self.kind}'")
         if self.kind == "nginx" and self.nginx.http_port == self.nginx.https_port:
             problem = f"is the same as httpPort ({self.nginx.http_port})"
-            found["nginx.httpsPort"] = Conflict(problem, set_to("OTHER_PORT"))
+            found["nginx.httpsPort"] = Conflict(problem, set_command("OTHER_PORT"))
         if self.kind == "gateway-api" and self.gateway_api.gateway is None:
-            found["gatewayApi.gateway"] = Conflict("is required with the kind 'gateway-api'", set_to("GATEWAY"))
+            found["gatewayApi.gateway"] = Conflict("is required with the kind 'gateway-api'", set_command("GATEWAY"))
         if found:
             raise SettingsConflict(found)
         return self

@@ -14,8 +14,8 @@ from settings.base import (
     Image,
     Section,
     SettingsConflict,
-    neither_on_nor_off,
-    set_to,
+    missing_enabled_key,
+    set_command,
     unused_keys,
 )
 
@@ -41,10 +41,10 @@ class TlsSettings(Section):
     issuer_kind: Literal["ClusterIssuer", "Issuer"] = Field("ClusterIssuer", description="Kind of the issuer.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         found = {}
         if self.source == "cert-manager" and self.issuer is None:
-            found["issuer"] = Conflict("is required with the source 'cert-manager'", set_to("ISSUER"))
+            found["issuer"] = Conflict("is required with the source 'cert-manager'", set_command("ISSUER"))
         if self.source != "cert-manager":
             named = ["issuer_kind", *(["issuer"] if self.issuer is not None else [])]
             found |= unused_keys(self, named, reason=f"with the source '{self.source}'")
@@ -64,11 +64,11 @@ class RateLimitSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         # Kong wouldn't start.
         if self.per_hour is not None and self.per_hour < self.per_minute:
             problem = f"is lower than perMinute ({self.per_minute})"
-            raise SettingsConflict({"perHour": Conflict(problem, set_to(f"{self.per_minute} (or more)"))})
+            raise SettingsConflict({"perHour": Conflict(problem, set_command(f"{self.per_minute} (or more)"))})
         return self
 
 
@@ -111,8 +111,8 @@ class GatewaySettings(Section):
     kong: KongSettings = Field(default_factory=KongSettings, description="Kong.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if found := neither_on_nor_off(self):
+    def _check_consistency(self) -> Self:
+        if found := missing_enabled_key(self):
             raise SettingsConflict(found)
         return self
 

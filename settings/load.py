@@ -16,11 +16,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from settings import consistency
-from settings.base import NAMESPACE, REMOVE, Conflict, SettingsConflict, for_stack
+from settings.base import NAMESPACE, REMOVE_COMMAND, Conflict, SettingsConflict, for_stack
 from settings.credential import Credential
 from settings.credentials import CREDENTIALS, POSTGRES_MONITOR, supplied_credentials
 from settings.models import Settings
-from settings.renamed import REMOVED, RENAMED_SECRETS, with_present_keys
+from settings.renamed import REMOVED, RENAMED_SECRETS, with_current_keys
 from settings.scalars import reinterpreted, scalar_types
 
 SECTIONS = {field.alias or name: name for name, field in Settings.model_fields.items()}
@@ -28,7 +28,7 @@ SECRET_KEYS = {credential.key for credential in CREDENTIALS}
 
 HIDDEN_VALUE = "(not shown)"
 UNSET = "(not set)"
-UNKNOWN = "is an unknown key"
+UNKNOWN_KEY_PROBLEM = "is an unknown key"
 
 
 class SettingsError(pulumi.RunError):
@@ -79,18 +79,18 @@ def _parsed(raw: Mapping[str, Any], secret: Collection[str], *, with_secrets: bo
     mistakes += [*_misplaced_keys(own, secret), *_unusable_secrets(own)]
     # An encrypted section is a separate mistake, and no message may show its content.
     readable = {key: value for key, value in own.items() if f"{NAMESPACE}:{key}" not in secret}
-    document, moved = with_present_keys({key: _decoded(value) for key, value in readable.items() if key in SECTIONS})
-    mistakes += [_entry(one.key, _shown(one.value), one.conflict.problem, one.conflict.fix) for one in moved]
+    document, moved = with_current_keys({key: _decode(value) for key, value in readable.items() if key in SECTIONS})
+    mistakes += [_entry(one.key, _display_value(one.value), one.conflict.problem, one.conflict.fix) for one in moved]
     mistakes += _misread_scalars(document, source)
     try:
         settings = Settings.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
-        mistakes += [entry for detail in error.errors(include_url=False) for entry in _explained(detail)]
+        mistakes += [entry for detail in error.errors(include_url=False) for entry in _explain(detail)]
     else:
         conflicts = consistency.conflicts(settings)
         for key, conflict in conflicts.items():
             location = key.split(".")
-            mistakes.append(_entry_for_key(location, _found(document, location), conflict))
+            mistakes.append(_entry_for_key(location, _value_at(document, location), conflict))
         if conflicts:
             raise _error(mistakes)
         mistakes += _unreadable_secrets(settings, own)
@@ -111,7 +111,7 @@ def supplied(credential: Credential) -> pulumi.Output[str] | None:
     return pulumi.Config(NAMESPACE).get_secret(credential.key)
 
 
-def _decoded(value: Any) -> Any:
+def _decode(value: Any) -> Any:
     """Parse an object or scalar from Pulumi's text; text that isn't JSON is a plain string."""
     if not isinstance(value, str):
         return value
@@ -134,7 +134,7 @@ def _misplaced_keys(own: Mapping[str, Any], secret: Collection[str]) -> Iterable
                 f"store it unencrypted; the secrets are top-level keys: {', '.join(sorted(SECRET_KEYS))}",
             )
         elif key not in SECTIONS and key not in SECRET_KEYS:
-            yield _entry([key], HIDDEN_VALUE, UNKNOWN, _suggestion(key, {*SECTIONS, *SECRET_KEYS}))
+            yield _entry([key], HIDDEN_VALUE, UNKNOWN_KEY_PROBLEM, _suggestion(key, {*SECTIONS, *SECRET_KEYS}))
 
 
 def _misread_scalars(document: Mapping[str, Any], source: str) -> Iterable[str]:
@@ -144,7 +144,7 @@ def _misread_scalars(document: Mapping[str, Any], source: str) -> Iterable[str]:
         types = _types_of(_key(location))
         if (types & {int, float} and not spelled.startswith("0")) or bool in types:
             continue
-        problem = f"is spelled {spelled} in the file, which YAML reads as {_shown(value)}"
+        problem = f"is spelled {spelled} in the file, which YAML reads as {_display_value(value)}"
         yield _entry(location, spelled, problem, _set_text(spelled))
 
 
@@ -192,17 +192,17 @@ def _set_secret(key: str) -> str:
     return f"pulumi config set --secret {NAMESPACE}:{key}"
 
 
-def _explained(detail: ErrorDetails) -> Iterable[str]:
+def _explain(detail: ErrorDetails) -> Iterable[str]:
     """Yield the entries for a mistake that pydantic found."""
     location = _key([part for part in detail["loc"] if isinstance(part, str)])
     given = detail["input"]
     reason = detail["ctx"]["error"] if detail["type"] == "value_error" else None
     full = [str(part) for part in detail["loc"]]
     if detail["type"] == "string_type" and isinstance(given, float) and len(full) > len(location):
-        yield _entry(full, _shown(given), "must be text", _set_text(_shown(given)))
+        yield _entry(full, _display_value(given), "must be text", _set_text(_display_value(given)))
     elif isinstance(reason, SettingsConflict):
         for key, conflict in reason.conflicts.items():
-            yield _entry_for_key([*location, *key.split(".")], _found(given, key.split(".")), conflict)
+            yield _entry_for_key([*location, *key.split(".")], _value_at(given, key.split(".")), conflict)
     else:
         yield _entry_for_key(location, given, str(reason) if reason else None)
 
@@ -236,10 +236,10 @@ def _entry_for_key(location: Sequence[str], given: Any, reason: Conflict | str |
     fields, last = _fields(model), location[-1]
     if last not in fields:
         if gone := REMOVED.get(".".join(location)):
-            return _entry(location, HIDDEN_VALUE, gone, REMOVE)
-        return _entry(location, HIDDEN_VALUE, UNKNOWN, _suggestion(last, fields))
+            return _entry(location, HIDDEN_VALUE, gone, REMOVE_COMMAND)
+        return _entry(location, HIDDEN_VALUE, UNKNOWN_KEY_PROBLEM, _suggestion(last, fields))
     problem, fix = (reason.problem, reason.fix) if isinstance(reason, Conflict) else (None, None)
-    shown = UNSET if given is _MISSING else _shown(given)
+    shown = UNSET if given is _MISSING else _display_value(given)
     if isinstance(given, int | float) and reason is None and str in _types_of(location):
         fix = _set_text(shown)
     if section := section_model(model, last):
@@ -252,13 +252,13 @@ def _entry_for_key(location: Sequence[str], given: Any, reason: Conflict | str |
     return f"{entry}\n  default: {source}"
 
 
-def _found(document: Any, path: Sequence[str]) -> Any:
+def _value_at(document: Any, path: Sequence[str]) -> Any:
     for part in path:
         document = document.get(part, _MISSING) if isinstance(document, Mapping) else _MISSING
     return document
 
 
-def _shown(value: Any) -> str:
+def _display_value(value: Any) -> str:
     """Return a value as in the file: true and null instead of Python's words, text in quotes."""
     if isinstance(value, str):
         return repr(value)

@@ -6,13 +6,13 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from settings.base import Conflict, HostPort, Image, Section, SettingsConflict, neither_on_nor_off, set_to
+from settings.base import Conflict, HostPort, Image, Section, SettingsConflict, missing_enabled_key, set_command
 
 Address = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]
 PublicUrl = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~-]+)*$")]
 """Public URL of a server, without a query or trailing slash, because paths are appended."""
 
-ROUTE = "The stack creates no route to it. A proxy that serves it below a path must strip that path."
+ROUTE_DESCRIPTION = "The stack creates no route to it. A proxy that serves it below a path must strip that path."
 
 
 class PrometheusSettings(Section):
@@ -23,7 +23,7 @@ class PrometheusSettings(Section):
     url: PublicUrl | None = Field(
         None,
         examples=["https://prometheus.example.com"],
-        description=f"Public URL of Prometheus, for links to the expression of an alert. {ROUTE}",
+        description=f"Public URL of Prometheus, for links to the expression of an alert. {ROUTE_DESCRIPTION}",
     )
     retention_days: int = Field(15, ge=1, le=3650, description="Days for which samples are kept.")
     storage_gib: int = Field(
@@ -46,7 +46,7 @@ class GrafanaSettings(Section):
     url: PublicUrl | None = Field(
         None,
         examples=["https://grafana.example.com"],
-        description=f"Public URL of Grafana, for links to the panel of an alert. {ROUTE}",
+        description=f"Public URL of Grafana, for links to the panel of an alert. {ROUTE_DESCRIPTION}",
     )
     memory_mib: int = Field(256, ge=128, description="Memory limit in MiB.")
 
@@ -59,7 +59,7 @@ class AlertmanagerSettings(Section):
     url: PublicUrl | None = Field(
         None,
         examples=["https://alertmanager.example.com"],
-        description=f"Public URL of Alertmanager, for links to its silences. {ROUTE}",
+        description=f"Public URL of Alertmanager, for links to its silences. {ROUTE_DESCRIPTION}",
     )
 
 
@@ -112,9 +112,9 @@ class EmailSettings(Section):
     username: str | None = Field(None, min_length=1, examples=["alerts"], description="User of the mail server.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         if self.to and self.smarthost is None:
-            raise SettingsConflict({"smarthost": Conflict("is required with email.to", set_to("HOST:PORT"))})
+            raise SettingsConflict({"smarthost": Conflict("is required with email.to", set_command("HOST:PORT"))})
         if not self.to and (self.smarthost or self.username):
             problem = "names no recipient, although a mail server is set"
             raise SettingsConflict({"to": Conflict(problem, "add a recipient, or remove smarthost and username")})
@@ -138,14 +138,14 @@ class ReceiversSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.none and self.notify_people:
+    def _check_consistency(self) -> Self:
+        if self.none and self.has_receiver:
             problem = "is true, although there is a receiver (email or webhook)"
-            raise SettingsConflict({"none": Conflict(problem, set_to("false"))})
+            raise SettingsConflict({"none": Conflict(problem, set_command("false"))})
         return self
 
     @property
-    def notify_people(self) -> bool:
+    def has_receiver(self) -> bool:
         """Return whether any receiver notifies people; the Watchdog's receiver doesn't count."""
         return self.webhook or bool(self.email.to)
 
@@ -162,7 +162,7 @@ class MonitoringSettings(Section):
     receivers: ReceiversSettings = Field(default_factory=ReceiversSettings, description="Who is notified.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if found := neither_on_nor_off(self):
+    def _check_consistency(self) -> Self:
+        if found := missing_enabled_key(self):
             raise SettingsConflict(found)
         return self

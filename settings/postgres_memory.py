@@ -73,20 +73,20 @@ class Memory:
     def worst_case_mib(self) -> float:
         """Return how much memory the server uses if every part is used at once."""
         return (
-            _without_work(self.shared_buffers_mib, self.maintenance_work_mem_kib, self.connections)
+            _base_mib(self.shared_buffers_mib, self.maintenance_work_mem_kib, self.connections)
             + self.connections * self.session_kib / 1024
         )
 
 
-def divided(memory_mib: int, connections: int, *, beside_mib: int = 0) -> Memory:
-    """Divide a memory limit, of which `beside_mib` belong to other programs.
+def divide(memory_mib: int, connections: int, *, reserved_mib: int = 0) -> Memory:
+    """Divide a memory limit, of which `reserved_mib` belong to other programs.
 
     `fits` returns whether a valid division exists; otherwise the worst case exceeds the limit.
     """
-    own_mib = memory_mib - beside_mib
+    own_mib = memory_mib - reserved_mib
     buffers = min(own_mib // 4, MAX_SHARED_BUFFERS_MIB)
     maintenance = min(own_mib * 1024 // 100, MAX_MAINTENANCE_MIB * 1024)
-    left_kib = (own_mib - _without_work(buffers, maintenance, connections)) * 1024
+    left_kib = (own_mib - _base_mib(buffers, maintenance, connections)) * 1024
     session_kib = int(left_kib / connections)
     parallel = next((more for more in (2, 1) if session_kib / (2 * (more + 1)) >= PARALLEL_WORK_MIB * 1024), 0)
     share = session_kib // (2 * (parallel + 1)) if parallel else session_kib
@@ -101,20 +101,20 @@ def divided(memory_mib: int, connections: int, *, beside_mib: int = 0) -> Memory
     )
 
 
-def fits(memory_mib: int, connections: int, *, beside_mib: int = 0) -> bool:
+def fits(memory_mib: int, connections: int, *, reserved_mib: int = 0) -> bool:
     """Return whether the worst case stays within the limit."""
-    return divided(memory_mib, connections, beside_mib=beside_mib).worst_case_mib <= memory_mib - beside_mib
+    return divide(memory_mib, connections, reserved_mib=reserved_mib).worst_case_mib <= memory_mib - reserved_mib
 
 
-def least_memory_mib(connections: int, *, beside_mib: int = 0) -> int:
+def min_memory_mib(connections: int, *, reserved_mib: int = 0) -> int:
     """Return the smallest limit for a number of connections, in steps of 64 MiB."""
-    memory_mib = 64 * math.ceil((beside_mib + 64) / 64)
-    while not fits(memory_mib, connections, beside_mib=beside_mib):
+    memory_mib = 64 * math.ceil((reserved_mib + 64) / 64)
+    while not fits(memory_mib, connections, reserved_mib=reserved_mib):
         memory_mib += 64
     return memory_mib
 
 
-def _without_work(buffers_mib: int, maintenance_kib: int, connections: int) -> float:
+def _base_mib(buffers_mib: int, maintenance_kib: int, connections: int) -> float:
     """Return the worst case without the memory for sorts and hashes."""
     processes = connections + AUTOVACUUM_WORKERS + PARALLEL_WORKERS + OTHER_PROCESSES
     return (

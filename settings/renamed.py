@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from settings.base import NAMESPACE, REMOVE, Conflict, set_to
+from settings.base import NAMESPACE, REMOVE_COMMAND, Conflict, set_command
 
 APPLICATIONS, NAME = "<applications>", "<name>"
 """In a row, `services` or `frontends`, and the name of one of them."""
 
 
 @dataclass(frozen=True)
-class Renamed:
+class RenamedKey:
     """A row of the table: a key or, as `key: value`, one value of a key."""
 
     old: str
@@ -24,29 +24,33 @@ class Renamed:
 
 
 RENAMED = (
-    Renamed("gateway.edge", "edge.kind"),
-    Renamed("gateway.nginx", "edge.nginx"),
-    Renamed("gateway.ingress.controllerNamespace", "edge.controllerNamespace"),
-    Renamed("gateway.ingress.gateway", "edge.gatewayApi.gateway"),
-    Renamed("gateway.ingress.gatewayNamespace", "edge.gatewayApi.gatewayNamespace"),
-    Renamed("gateway.ingress.httpsListener", "edge.gatewayApi.httpsListener"),
-    Renamed("gateway.ingress.httpListener", "edge.gatewayApi.httpListener"),
+    RenamedKey("gateway.edge", "edge.kind"),
+    RenamedKey("gateway.nginx", "edge.nginx"),
+    RenamedKey("gateway.ingress.controllerNamespace", "edge.controllerNamespace"),
+    RenamedKey("gateway.ingress.gateway", "edge.gatewayApi.gateway"),
+    RenamedKey("gateway.ingress.gatewayNamespace", "edge.gatewayApi.gatewayNamespace"),
+    RenamedKey("gateway.ingress.httpsListener", "edge.gatewayApi.httpsListener"),
+    RenamedKey("gateway.ingress.httpListener", "edge.gatewayApi.httpListener"),
     # What remains: `className` and `annotations`.
-    Renamed("gateway.ingress", "edge.ingress"),
-    Renamed("postgres.mode: statefulset", "postgres.mode: single"),
-    Renamed("kafka.topics", "kafka.expectedTopics"),
-    Renamed("kubernetes.dnsCidrs", "kubernetes.dns.cidrs"),
-    Renamed("kubernetes.pullSecrets", "kubernetes.imagePullSecrets"),
-    Renamed("<applications>.scaling.minimum", "<applications>.scaling.minReplicas"),
-    Renamed("<applications>.scaling.maximum", "<applications>.scaling.maxReplicas"),
-    Renamed("<applications>.each.<name>.scaling.minimum", "<applications>.overrides.<name>.scaling.minReplicas"),
-    Renamed("<applications>.each.<name>.scaling.maximum", "<applications>.overrides.<name>.scaling.maxReplicas"),
-    Renamed("<applications>.overrides.<name>.scaling.minimum", "<applications>.overrides.<name>.scaling.minReplicas"),
-    Renamed("<applications>.overrides.<name>.scaling.maximum", "<applications>.overrides.<name>.scaling.maxReplicas"),
-    Renamed("<applications>.each", "<applications>.overrides"),
-    Renamed("monitoring.prometheus.kubelets", "monitoring.prometheus.scrapeKubelets"),
-    Renamed("monitoring.exporters.probe", "monitoring.exporters.blackbox"),
-    Renamed("monitoring.receivers.watchdog", "monitoring.receivers.heartbeat"),
+    RenamedKey("gateway.ingress", "edge.ingress"),
+    RenamedKey("postgres.mode: statefulset", "postgres.mode: single"),
+    RenamedKey("kafka.topics", "kafka.expectedTopics"),
+    RenamedKey("kubernetes.dnsCidrs", "kubernetes.dns.cidrs"),
+    RenamedKey("kubernetes.pullSecrets", "kubernetes.imagePullSecrets"),
+    RenamedKey("<applications>.scaling.minimum", "<applications>.scaling.minReplicas"),
+    RenamedKey("<applications>.scaling.maximum", "<applications>.scaling.maxReplicas"),
+    RenamedKey("<applications>.each.<name>.scaling.minimum", "<applications>.overrides.<name>.scaling.minReplicas"),
+    RenamedKey("<applications>.each.<name>.scaling.maximum", "<applications>.overrides.<name>.scaling.maxReplicas"),
+    RenamedKey(
+        "<applications>.overrides.<name>.scaling.minimum", "<applications>.overrides.<name>.scaling.minReplicas"
+    ),
+    RenamedKey(
+        "<applications>.overrides.<name>.scaling.maximum", "<applications>.overrides.<name>.scaling.maxReplicas"
+    ),
+    RenamedKey("<applications>.each", "<applications>.overrides"),
+    RenamedKey("monitoring.prometheus.kubelets", "monitoring.prometheus.scrapeKubelets"),
+    RenamedKey("monitoring.exporters.probe", "monitoring.exporters.blackbox"),
+    RenamedKey("monitoring.receivers.watchdog", "monitoring.receivers.heartbeat"),
 )
 """In this order: a key below a renamed section precedes the section."""
 
@@ -61,7 +65,7 @@ REMOVED = {
 
 
 @dataclass(frozen=True)
-class Moved:
+class OldKey:
     """An old key that a configuration has, and its conflict."""
 
     key: tuple[str, ...]
@@ -69,38 +73,38 @@ class Moved:
     conflict: Conflict
 
 
-def with_present_keys(
-    document: Mapping[str, Any], rows: Sequence[Renamed] = RENAMED
-) -> tuple[dict[str, Any], list[Moved]]:
+def with_current_keys(
+    document: Mapping[str, Any], rows: Sequence[RenamedKey] = RENAMED
+) -> tuple[dict[str, Any], list[OldKey]]:
     """Return the configuration under the present keys, and what it has under old ones.
 
     The rest of it can then be validated as if the operator had moved the values.
     """
-    present, found = copy.deepcopy({**document}), list[Moved]()
+    present, found = copy.deepcopy({**document}), list[OldKey]()
     for row in rows:
         (old, old_value), (new, new_value) = (_key_and_value(one) for one in (row.old, row.new))
         for path in [*_paths(present, old)]:
-            value = _at(document, path)
+            value = _value_at(document, path)
             if old_value is not None:
                 if value == old_value:
-                    _at(present, path[:-1])[path[-1]] = new_value
+                    _value_at(present, path[:-1])[path[-1]] = new_value
                     problem = f"is the former name of {new_value!r}"
-                    found.append(Moved(path, value, Conflict(problem, set_to(str(new_value)))))
+                    found.append(OldKey(path, value, Conflict(problem, set_command(str(new_value)))))
                 continue
-            target = _replaced(path, old, new)
-            fix = _fix(f"{NAMESPACE}:{'.'.join(target)}", value, is_set=_at(present, target) is not None)
-            found.append(Moved(path, value, Conflict(f"was renamed to {'.'.join(target)}", fix)))
-            _put(present, target, _take(present, path))
+            target = _new_path(path, old, new)
+            fix = _fix(f"{NAMESPACE}:{'.'.join(target)}", value, is_set=_value_at(present, target) is not None)
+            found.append(OldKey(path, value, Conflict(f"was renamed to {'.'.join(target)}", fix)))
+            _set_value(present, target, _remove_value(present, path))
     return present, found
 
 
 def _fix(key: str, value: Any, *, is_set: bool) -> str:
     if value == {} or (is_set and not isinstance(value, Mapping)):
-        return REMOVE
+        return REMOVE_COMMAND
     if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
         return f"in Pulumi.<stack>.yaml, move the content of the key to {key}"
     text = shlex.quote(value if isinstance(value, str) else json.dumps(value))
-    return f"pulumi config set --path '{key}' {text}; then {REMOVE}"
+    return f"pulumi config set --path '{key}' {text}; then {REMOVE_COMMAND}"
 
 
 def _key_and_value(text: str) -> tuple[list[str], str | None]:
@@ -120,29 +124,29 @@ def _paths(document: Any, pattern: Sequence[str]) -> Iterator[tuple[str, ...]]:
                 yield from ((key, *path) for path in _paths(document[key], rest))
 
 
-def _replaced(path: Sequence[str], old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+def _new_path(path: Sequence[str], old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
     """Return the new path, with the names of the old one in place of the placeholders."""
     names = dict(zip(old, path, strict=True))
     return tuple(names[part] if part.startswith("<") else part for part in new)
 
 
-def _at(document: Any, path: Sequence[str]) -> Any:
+def _value_at(document: Any, path: Sequence[str]) -> Any:
     for part in path:
         document = document.get(part) if isinstance(document, Mapping) else None
     return document
 
 
-def _take(document: dict[str, Any], path: Sequence[str]) -> Any:
+def _remove_value(document: dict[str, Any], path: Sequence[str]) -> Any:
     """Remove a value, and the sections that are empty without it."""
     *above, last = path
-    section = _at(document, above)
+    section = _value_at(document, above)
     value = section.pop(last)
     if above and not section:
-        _take(document, above)
+        _remove_value(document, above)
     return value
 
 
-def _put(document: dict[str, Any], path: Sequence[str], value: Any) -> None:
+def _set_value(document: dict[str, Any], path: Sequence[str], value: Any) -> None:
     """Set a value. What the document has in its place takes precedence."""
     for part in reversed(path):
         value = {part: value}

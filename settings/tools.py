@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from settings.base import HostPort, Image, Section, SettingsConflict, neither_on_nor_off
+from settings.base import HostPort, Image, Section, SettingsConflict, missing_enabled_key
 
 
 class PgAdminSettings(Section):
@@ -48,7 +48,7 @@ class DevToolsSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if found := neither_on_nor_off(self):
+    def _check_consistency(self) -> Self:
+        if found := missing_enabled_key(self):
             raise SettingsConflict(found)
         return self

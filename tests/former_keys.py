@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from settings.renamed import Renamed, with_present_keys
+from settings.renamed import RenamedKey, with_current_keys
 
 ADDED = (
     ("images", "mirrors"),
@@ -16,10 +16,10 @@ ADDED = (
 """Keys that the last release doesn't know."""
 
 
-def with_former_keys(configuration: Mapping[str, Any], rows: Sequence[Renamed]) -> dict[str, Any]:
+def with_former_keys(configuration: Mapping[str, Any], rows: Sequence[RenamedKey]) -> dict[str, Any]:
     """Return a configuration, by its keys without the namespace, under the former keys."""
     known = without_added_keys(configuration)
-    return with_present_keys(known, [Renamed(row.new, row.old) for row in rows])[0]
+    return with_current_keys(known, [RenamedKey(row.new, row.old) for row in rows])[0]
 
 
 def without_added_keys(configuration: Mapping[str, Any]) -> dict[str, Any]:

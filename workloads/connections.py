@@ -59,8 +59,8 @@ class Port:
     publish: int | None = None
     """Port published outside the platform; None publishes nothing.
 
-    A backend with host ports binds it on the host. A cluster opens only `public` ports; `Addressing.forward` reaches
-    the others.
+    A backend with host ports binds it on the host. A cluster opens only `public` ports; an operator reaches
+    the others by the command of `Addressing.port_forward_template`.
     """
 
     public: bool = False
@@ -83,7 +83,7 @@ class Metrics:
     parameters: Mapping[str, str] = field(default_factory=dict)
     """Query parameters of the scrape, such as the target that a multi-target exporter probes."""
 
-    about: str | None = None
+    workload: str | None = None
     """The workload that the metrics describe, if it is another one: an exporter exports a store's metrics."""
 
 

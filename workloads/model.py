@@ -22,7 +22,7 @@ from workloads.connections import Endpoint, ExternalEndpoint, Health, Metrics, P
 from workloads.disk import FileSet, Scratch, Volume
 from workloads.schedule import cron_problem
 
-NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
 MINIMUM_START_DEADLINE_S = 60
@@ -111,12 +111,12 @@ class Workload:
         return ()
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
+        if not NAME_PATTERN.fullmatch(self.name):
             self._refuse("the name must be a DNS label of at most 40 lower-case letters, digits and '-'")
         if self.user == 0:
             self._refuse("must not run as root (user 0)")
         labels = [file_set.name for file_set in self.file_sets]
-        if not all(map(NAME.fullmatch, labels)) or len(set(labels)) != len(labels):
+        if not all(map(NAME_PATTERN.fullmatch, labels)) or len(set(labels)) != len(labels):
             self._refuse(f"each file set requires a unique DNS label as its name, not {labels}")
         for file_set in self.file_sets:
             if (file_set.external_secret is None) is not bool(file_set.files):

@@ -7,7 +7,7 @@ import re
 FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 6))
 """Each field with its lowest and highest number."""
 
-PART = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?")
+PART_PATTERN = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?")
 """`*`, a number or a range, each with an optional step."""
 
 
@@ -18,7 +18,7 @@ def cron_problem(expression: str) -> str | None:
         return f"it has {len(fields)} fields instead of {len(FIELDS)} ({', '.join(name for name, _, _ in FIELDS)})"
     for field, (name, lowest, highest) in zip(fields, FIELDS, strict=True):
         for part in field.split(","):
-            found = PART.fullmatch(part)
+            found = PART_PATTERN.fullmatch(part)
             first, last, step = found.groups() if found else ("", None, None)
             numbers = [int(number) for number in (first, last) if number]
             within = all(lowest <= number <= highest for number in numbers) and numbers == sorted(numbers)

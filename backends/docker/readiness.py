@@ -54,7 +54,7 @@ class Readiness:
         self._threads = threads
         self._stack = stack
         self._awaited: dict[str, AwaitedContainer] = {}
-        self._containers = SharedQuery(self._listed, poll_s=POLL_S)
+        self._containers = SharedQuery(self._list_containers, poll_s=POLL_S)
         self._wait = pulumi.ResourceHook("docker-wait-until-ready", self._wait_until_ready)
 
     def record(self, awaited: AwaitedContainer, identity: pulumi.Input[str], options: DeployOptions) -> pulumi.Stash:
@@ -64,7 +64,7 @@ class Readiness:
         hooks = pulumi.ResourceHookBinding(before_create=[self._wait], before_update=[self._wait])
         return pulumi.Stash(name, input={"container": identity}, opts=options.resource(hooks=hooks))
 
-    async def _listed(self) -> dict[str, dict[str, Any]]:
+    async def _list_containers(self) -> dict[str, dict[str, Any]]:
         return await self._threads.run(self._engine.containers, self._stack)
 
     async def _wait_until_ready(self, hook: pulumi.ResourceHookArgs) -> None:
@@ -73,7 +73,7 @@ class Readiness:
         deadline, reported = began + awaited.startup_s, ""
         crashes = _CrashTracker()
         while True:
-            found = (await self._containers.after(began)).get(awaited.container)
+            found = (await self._containers.result_since(began)).get(awaited.container)
             if found is None:
                 raise WorkloadError(f"{awaited.workload} is gone: there is no container '{awaited.container}'")
             health = found["State"].get("Health", {})

@@ -95,7 +95,7 @@ class KubernetesBackend:
             # Complete: with search domains, one of which is refused instead of unknown, Prometheus continues to scrape
             # removed pods (`lookupWithSearchPath` in its discovery/dns).
             replicas=f"{{workload}}{PODS_SUFFIX}.{domain}.",
-            forward=f"kubectl port-forward --namespace {settings.namespace} service/{{host}} {{port}}",
+            port_forward_template=f"kubectl port-forward --namespace {settings.namespace} service/{{host}} {{port}}",
             namespace=settings.namespace,
         )
         self._mirrors = images
@@ -201,9 +201,12 @@ class KubernetesBackend:
         self._graph.add_store(cluster.name, [postgres_cluster.POSTGRES_PORT, METRICS_PORT])
         self._selectors[cluster.name] = postgres_cluster.selector(cluster.name)
         admin = self._registrar.register(
-            postgres_cluster.admin(cluster), owner=cluster.name, options=options, resource_name=f"{cluster.name}-admin"
+            postgres_cluster.admin_secret_manifest(cluster),
+            owner=cluster.name,
+            options=options,
+            resource_name=f"{cluster.name}-admin",
         )
-        policy = postgres_cluster.policy(cluster, dns=self._settings.dns)
+        policy = postgres_cluster.cluster_network_policy(cluster, dns=self._settings.dns)
         instances = {f"{cluster.name}-{number}": cluster.size_gib for number in range(1, cluster.instances + 1)}
         self._prerequisites.require_storage(instances, of_cluster=cluster.name)
         settings = self._records.record_settings(
@@ -215,9 +218,9 @@ class KubernetesBackend:
         # The servers keep running after the stack is destroyed; without the policy, every pod in the cluster could try
         # passwords.
         policy_object = self._registrar.register(policy, owner=cluster.name, options=options, retain=True)
-        self._registrar.register(postgres_cluster.servers(cluster), owner=cluster.name, options=options)
+        self._registrar.register(postgres_cluster.instances_service(cluster), owner=cluster.name, options=options)
         registered = self._controllers[cluster.name] = self._registrar.register(
-            postgres_cluster.cluster(
+            postgres_cluster.cluster_manifest(
                 cluster,
                 image=self._mirrors.pulled(cluster.image, is_upstream=True),
                 admin_secret=admin.object_name,

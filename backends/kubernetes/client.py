@@ -49,7 +49,7 @@ def unreachable_reason(settings: KubernetesSettings) -> str | None:
         given = "is not set" if settings.context is None else f"{settings.context!r} is not in {settings.kubeconfig}"
         return (
             f"{CONTEXT_KEY} {given}. Contexts of {settings.kubeconfig}: {names}. "
-            f"Set it with: pulumi config set --path '{CONTEXT_KEY}' {min(contexts, default='NAME')}"
+            f"Set it with: pulumi config set --path '{CONTEXT_KEY}' {min(contexts, default='NAME_LABEL')}"
         )
     cluster = _by_name(found, "clusters", "cluster").get(str(contexts[settings.context].get("cluster")), {})
     server = cluster.get("server")

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from workloads import Endpoint, ScheduledTask, Service, StatefulService, Task, Workload
 
 PLATFORM = "pti-calendar"
-NAME = "app.kubernetes.io/name"
-PART_OF = "app.kubernetes.io/part-of"
-MANAGED_BY = "app.kubernetes.io/managed-by"
-INSTANCE = "app.kubernetes.io/instance"
+NAME_LABEL = "app.kubernetes.io/name"
+PART_OF_LABEL = "app.kubernetes.io/part-of"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
 """The stack. Only on objects: a controller's selector and a claim template can never change."""
 
 COMPONENTS: Mapping[type[Workload], str] = {
@@ -28,16 +28,16 @@ MAX_VALUE_LENGTH = 63
 
 def selector(workload: str) -> dict[str, str]:
     """Return the labels that select a workload's pods. Never change them: a controller's selector is immutable."""
-    return {NAME: workload, PART_OF: PLATFORM}
+    return {NAME_LABEL: workload, PART_OF_LABEL: PLATFORM}
 
 
 def platform_labels() -> dict[str, str]:
     """Return the labels of every object."""
-    return {PART_OF: PLATFORM, MANAGED_BY: "pulumi"}
+    return {PART_OF_LABEL: PLATFORM, MANAGED_BY_LABEL: "pulumi"}
 
 
 def instance(stack: str) -> str:
-    """Return the value of `INSTANCE` for a stack."""
+    """Return the value of `INSTANCE_LABEL` for a stack."""
     whole = f"{PLATFORM}-{stack}"
     if len(whole) <= MAX_VALUE_LENGTH and whole[-1].isalnum():
         return whole
@@ -46,7 +46,7 @@ def instance(stack: str) -> str:
 
 def lacks_instance(found: Mapping[str, str]) -> bool:
     """Return whether an object is from a release without the stack's label."""
-    return INSTANCE not in found and platform_labels().items() <= found.items()
+    return INSTANCE_LABEL not in found and platform_labels().items() <= found.items()
 
 
 def labels_for(workload: Workload) -> dict[str, str]:
@@ -56,7 +56,7 @@ def labels_for(workload: Workload) -> dict[str, str]:
 
 def workload_labels(workload: str, component: str) -> dict[str, str]:
     """Return the labels of an object of a workload or a store, which is a component of the platform."""
-    return {**platform_labels(), NAME: workload, "app.kubernetes.io/component": component}
+    return {**platform_labels(), NAME_LABEL: workload, "app.kubernetes.io/component": component}
 
 
 def connection_label(endpoint: Endpoint) -> dict[str, str]:

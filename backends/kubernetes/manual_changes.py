@@ -51,12 +51,12 @@ def repairs(objects: Iterable[Object], instance: str) -> Iterator[Repair]:
     listed = list(objects)
     for one in listed:
         kind, name = one["kind"], one["metadata"]["name"]
-        if one["metadata"].get("labels", {}).get(labels.INSTANCE) != instance:
+        if one["metadata"].get("labels", {}).get(labels.INSTANCE_LABEL) != instance:
             continue
         if fields := _manual_fields(one):
             yield Repair(
                 f"{kind} {name} was changed by hand ({', '.join(fields)}); the update restores it",
-                (("label", f"{kind.lower()}/{name}", f"{labels.MANAGED_BY}-"),),
+                (("label", f"{kind.lower()}/{name}", f"{labels.MANAGED_BY_LABEL}-"),),
             )
         if kind in CONTROLLER_KINDS:
             yield from _pod_repairs(one, listed)

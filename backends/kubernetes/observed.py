@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 
 from backends.kubernetes import kubectl, postgres_cluster
-from backends.kubernetes.labels import PART_OF, PLATFORM
+from backends.kubernetes.labels import PART_OF_LABEL, PLATFORM
 from backends.kubernetes.problems import Object
 from backends.shared_query import SharedQuery
 from backends.threads import Threads
 from settings.backend import KubernetesSettings
 
-PLATFORM_SELECTOR = f"{PART_OF}={PLATFORM}"
+PLATFORM_SELECTOR = f"{PART_OF_LABEL}={PLATFORM}"
 """Selector of the program's objects and their pods."""
 
 SELECTORS: Mapping[str, str] = {
@@ -40,7 +40,7 @@ class ObservedObjects:
         self._settings = settings
         self._threads = threads
         self._selectors = dict(SELECTORS)
-        self._objects = SharedQuery(self._all, poll_s=POLL_S)
+        self._objects = SharedQuery(self._list_all, poll_s=POLL_S)
 
     def include(self, kind: str) -> None:
         """Also query the objects that belong to a controller of this kind."""
@@ -52,13 +52,13 @@ class ObservedObjects:
         Raises:
             kubectl.KubectlError: the cluster refuses, or doesn't respond.
         """
-        return await self._objects.after(since)
+        return await self._objects.result_since(since)
 
-    async def _all(self) -> list[Object]:
-        found = [await self._listed(kinds, selector) for kinds, selector in self._selectors.items()]
+    async def _list_all(self) -> list[Object]:
+        found = [await self._list_objects(kinds, selector) for kinds, selector in self._selectors.items()]
         return [one for listed in found for one in listed]
 
-    async def _listed(self, kinds: str, selector: str) -> list[Object]:
+    async def _list_objects(self, kinds: str, selector: str) -> list[Object]:
         arguments = ("get", kinds, "--selector", selector, "--output", "json")
         listed: list[Object] = json.loads(await self._threads.run(kubectl.read, self._settings, *arguments))["items"]
         return listed

@@ -137,7 +137,7 @@ class Ownership:
         hand_over = " ".join(
             [
                 f"kubectl --context {self._settings.context} -n {self._settings.namespace}",
-                f"label {resource} {name} {labels.INSTANCE}={self._instance} --overwrite",
+                f"label {resource} {name} {labels.INSTANCE_LABEL}={self._instance} --overwrite",
             ]
         )
         return (
@@ -154,9 +154,9 @@ def foreign_owner(found: Labels, instance: str, *, retain: bool) -> str | None:
     A StatefulSet adds its selector's labels to a claim that it creates in place of a missing one; the update of that
     claim reports the problem (`Rollouts.claim_error_hook`).
     """
-    if labels.INSTANCE in found:
-        return None if found[labels.INSTANCE] == instance else f"{found[labels.INSTANCE]!r}"
-    if retain and found.get(labels.PART_OF) == labels.PLATFORM:
+    if labels.INSTANCE_LABEL in found:
+        return None if found[labels.INSTANCE_LABEL] == instance else f"{found[labels.INSTANCE_LABEL]!r}"
+    if retain and found.get(labels.PART_OF_LABEL) == labels.PLATFORM:
         return None
     if labels.lacks_instance(found):
         return "a stack of an earlier release, which doesn't record its name"

@@ -35,7 +35,7 @@ def selector(name: str) -> dict[str, str]:
     return {CLUSTER_LABEL: name}
 
 
-def admin(cluster: PostgresCluster) -> Manifest:
+def admin_secret_manifest(cluster: PostgresCluster) -> Manifest:
     """Return the Secret of the superuser's password."""
     return secret(
         {"username": "postgres", "password": cluster.admin_password},
@@ -44,8 +44,8 @@ def admin(cluster: PostgresCluster) -> Manifest:
     )
 
 
-def cluster(
-    wanted: PostgresCluster,
+def cluster_manifest(
+    cluster: PostgresCluster,
     *,
     image: str,
     admin_secret: pulumi.Input[str],
@@ -57,14 +57,14 @@ def cluster(
     A commit waits for half of the replicas. This alone doesn't protect it: if the primary and other replicas are lost,
     the remaining one may lack the commit. So the operator promotes a replica only if it sees enough of them that one
     must have every commit. Otherwise a human operator must decide."""
-    memory = mebibytes(wanted.memory_mib)
-    storage = {"size": f"{wanted.size_gib}Gi"}
-    postgresql: Manifest = {"parameters": dict(wanted.parameters)}
-    if wanted.instances >= MIN_SYNCHRONOUS_INSTANCES:
-        replicas = wanted.instances - 1
+    memory = mebibytes(cluster.memory_mib)
+    storage = {"size": f"{cluster.size_gib}Gi"}
+    postgresql: Manifest = {"parameters": dict(cluster.parameters)}
+    if cluster.instances >= MIN_SYNCHRONOUS_INSTANCES:
+        replicas = cluster.instances - 1
         postgresql["synchronous"] = {"method": "any", "number": replicas // 2, "failoverQuorum": True}
     spec: Manifest = {
-        "instances": wanted.instances,
+        "instances": cluster.instances,
         "imageName": image,
         "enableSuperuserAccess": True,
         "superuserSecret": {"name": admin_secret},
@@ -89,10 +89,10 @@ def cluster(
         },
         "storage": storage | ({"storageClass": storage_class} if storage_class else {}),
         "resources": {
-            "requests": {"cpu": cores(wanted.cpu_request), "memory": memory},
+            "requests": {"cpu": cores(cluster.cpu_request), "memory": memory},
             "limits": {"memory": memory},
         },
-        "ephemeralVolumesSizeLimit": {"shm": mebibytes(wanted.shm_mib)},
+        "ephemeralVolumesSizeLimit": {"shm": mebibytes(cluster.shm_mib)},
         "postgresql": postgresql,
         # Otherwise a stopping primary (a drained node) refuses new connections for three minutes and waits for the
         # old ones, which services' pools never close, before a replica takes over.
@@ -103,31 +103,31 @@ def cluster(
     return manifest(
         "postgresql.cnpg.io/v1",
         KIND,
-        name=wanted.name,
-        labels=labels.workload_labels(wanted.name, COMPONENT),
+        name=cluster.name,
+        labels=labels.workload_labels(cluster.name, COMPONENT),
         annotations=NO_WAIT,
         spec=spec,
     )
 
 
-def servers(wanted: PostgresCluster) -> Manifest:
+def instances_service(cluster: PostgresCluster) -> Manifest:
     """Return the headless Service of all servers, because Prometheus must scrape each one. The operator creates
     none."""
     return manifest(
         "v1",
         "Service",
-        name=f"{wanted.name}-pods",
-        labels=labels.workload_labels(wanted.name, COMPONENT),
+        name=f"{cluster.name}-pods",
+        labels=labels.workload_labels(cluster.name, COMPONENT),
         annotations=SKIP_AWAIT,
         spec={
             **HEADLESS_SPEC,
-            "selector": selector(wanted.name),
+            "selector": selector(cluster.name),
             "ports": [{"name": "metrics", "port": METRICS_PORT, "targetPort": METRICS_PORT, "protocol": "TCP"}],
         },
     )
 
 
-def policy(wanted: PostgresCluster, *, dns: DnsSettings) -> Manifest:
+def cluster_network_policy(cluster: PostgresCluster, *, dns: DnsSettings) -> Manifest:
     """Return the network policy of the cluster's pods.
 
     It admits clients of the database and its metrics, and connections among the operator and the instances (both ports
@@ -135,15 +135,15 @@ def policy(wanted: PostgresCluster, *, dns: DnsSettings) -> Manifest:
     reports. A policy can't select the API server, so its ports are allowed for every address.
     """
     rule, pod_peer = network_policy.rule, network_policy.pod_peer
-    cluster_pods, cluster_ports = [pod_peer(selector(wanted.name))], [POSTGRES_PORT, STATUS_PORT]
-    operator = [network_policy.namespace_peer(wanted.operator_namespace)]
+    cluster_pods, cluster_ports = [pod_peer(selector(cluster.name))], [POSTGRES_PORT, STATUS_PORT]
+    operator = [network_policy.namespace_peer(cluster.operator_namespace)]
     any_address = network_policy.cidr_peers(network_policy.ANY_ADDRESS)
     return network_policy.policy(
-        wanted.name,
-        selector(wanted.name),
+        cluster.name,
+        selector(cluster.name),
         ingress=[
             *(
-                rule([pod_peer(labels.connection_label(Endpoint(wanted.name, port)))], [port], direction="from")
+                rule([pod_peer(labels.connection_label(Endpoint(cluster.name, port)))], [port], direction="from")
                 for port in (POSTGRES_PORT, METRICS_PORT)
             ),
             rule(cluster_pods, cluster_ports, direction="from"),
@@ -154,5 +154,5 @@ def policy(wanted: PostgresCluster, *, dns: DnsSettings) -> Manifest:
             rule(cluster_pods, cluster_ports, direction="to"),
             rule(any_address, namespace_reader.API_SERVER_PORTS, direction="to"),
         ],
-        labels=labels.workload_labels(wanted.name, COMPONENT),
+        labels=labels.workload_labels(cluster.name, COMPONENT),
     )

@@ -172,7 +172,7 @@ class ManifestRegistrar:
     ) -> KubernetesObject:
         """Register an object with the stack's label; refuse to adopt an object of another owner."""
         kind, metadata = str(manifest["kind"]), manifest["metadata"]
-        object_labels = {**metadata["labels"], labels.INSTANCE: self._instance}
+        object_labels = {**metadata["labels"], labels.INSTANCE_LABEL: self._instance}
         if kind in REPLACED_KINDS:
             if pulumi.runtime.is_dry_run():
                 object_labels[UNPREVIEWED_LABEL] = pulumi.UNKNOWN

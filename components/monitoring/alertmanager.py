@@ -36,14 +36,14 @@ def configuration(receivers: ReceiversSettings) -> dict[str, Any]:
     }
 
 
-def grafana_link_template(grafana_url: str, forwarding: str | None = None) -> str:
+def grafana_link_template(grafana_url: str, port_forward_command: str | None = None) -> str:
     """Return the template for links from a message to Grafana; mounted beside `assets/alertmanager/`.
 
     Args:
         grafana_url: its address.
-        forwarding: the command that must run before the address works.
+        port_forward_command: the command that must run before the address works.
     """
-    first = f"{forwarding}, then " if forwarding else ""
+    first = f"{port_forward_command}, then " if port_forward_command else ""
     return f'{{{{ define "pti.grafana" }}}}{first}{grafana_url.rstrip("/")}{{{{ end }}}}\n'
 
 

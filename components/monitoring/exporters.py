@@ -32,7 +32,7 @@ WORKLOAD_LABELS = "app.kubernetes.io/name,cnpg.io/cluster"
 """Labels that name the workload of a Pod or Job: the platform's own, and CloudNativePG's."""
 
 
-def nginx(image: str, status: Endpoint) -> Workload:
+def nginx_exporter(image: str, status: Endpoint) -> Workload:
     """Return the exporter of nginx. Its image has no tool for a health check on Docker."""
     return exporter(
         "nginx",
@@ -45,7 +45,7 @@ def nginx(image: str, status: Endpoint) -> Workload:
     )
 
 
-def node(image: str) -> Workload:
+def node_exporter(image: str) -> Workload:
     """Return the exporter of the Docker host.
 
     It needs no host mounts: every container sees the machine's processors and memory, and the engine mounts one of its
@@ -67,7 +67,7 @@ def node(image: str) -> Workload:
     )
 
 
-def kube_state(image: str, namespace: str) -> Workload:
+def kube_state_metrics(image: str, namespace: str) -> Workload:
     """Return kube-state-metrics, which exports the state of the objects in the platform's namespace.
 
     Only the series that the rules read: each pod has some fifty more. Its image only contains the program.

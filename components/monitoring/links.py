@@ -15,7 +15,7 @@ class Link:
     url: str
     """URL without a trailing slash."""
 
-    forwarding: str | None
+    port_forward_command: str | None
     """Command that must run before the URL works; None if none is needed."""
 
 
@@ -29,8 +29,8 @@ def link(backend: Backend, endpoint: Endpoint, publish: int, url: str | None) ->
         url: the public address of the settings, which has precedence.
     """
     if url is not None:
-        return Link(url=url, forwarding=None)
-    if (command := backend.addressing.forwarding(endpoint)) is not None:
-        return Link(url=f"http://127.0.0.1:{endpoint.port}", forwarding=command)
+        return Link(url=url, port_forward_command=None)
+    if (command := backend.addressing.port_forward_command(endpoint)) is not None:
+        return Link(url=f"http://127.0.0.1:{endpoint.port}", port_forward_command=command)
     host, port = backend.addressing.published(endpoint, publish)
-    return Link(url=f"http://{host}:{port}", forwarding=None)
+    return Link(url=f"http://{host}:{port}", port_forward_command=None)

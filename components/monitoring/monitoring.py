@@ -72,20 +72,20 @@ def _exporters(args: MonitoringArgs) -> list[Workload]:
     images = args.settings.exporters
     found = [one for store in args.stores if (one := store.exporter(images)) is not None]
     if args.nginx is not None:
-        found.append(exporters.nginx(images.nginx, args.nginx.status))
+        found.append(exporters.nginx_exporter(images.nginx, args.nginx.status))
     if args.monitor_host:
-        found.append(exporters.node(images.node))
+        found.append(exporters.node_exporter(images.node))
     if (namespace := args.backend.addressing.namespace) is not None:
-        found.append(exporters.kube_state(images.kube_state, namespace))
+        found.append(exporters.kube_state_metrics(images.kube_state, namespace))
     if targets := _probe_targets(args):
-        found.append(probes.exporter(images.blackbox, targets))
+        found.append(probes.blackbox_exporter(images.blackbox, targets))
     return found
 
 
 def _probe_targets(args: MonitoringArgs) -> list[probes.ProbeTarget]:
-    targets = [probes.certificate(args.nginx.tls, args.nginx.host)] if args.nginx else []
+    targets = [probes.certificate_probe(args.nginx.tls, args.nginx.host)] if args.nginx else []
     running = [one for one in args.backend.deployed if isinstance(one, LongRunning)]
-    return targets + [probes.health(one.name, one.health) for one in running if one.health]
+    return targets + [probes.health_probe(one.name, one.health) for one in running if one.health]
 
 
 def _targets(workloads: Sequence[Workload]) -> list[Target]:
@@ -93,7 +93,7 @@ def _targets(workloads: Sequence[Workload]) -> list[Target]:
     return [
         Target(
             job=metrics.job,
-            workload=metrics.about or workload.name,
+            workload=metrics.workload or workload.name,
             host=workload.name,
             port=metrics.port,
             path=metrics.path,
@@ -108,7 +108,7 @@ def _targets(workloads: Sequence[Workload]) -> list[Target]:
 def _store_targets(stores: Sequence[Store[Any]]) -> list[Target]:
     """Return the servers of stores that report their own metrics."""
     return [
-        Target(job=one.job, workload=one.endpoint.workload, port=one.endpoint.port, expected=one.instances)
+        Target(job=one.job, workload=one.endpoint.workload, port=one.endpoint.port, instances=one.instances)
         for one in (store.server_metrics for store in stores)
         if one is not None
     ]

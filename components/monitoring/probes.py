@@ -27,7 +27,7 @@ class ProbeTarget:
     """Configuration of the exporter's module; each job has one module."""
 
 
-def certificate(tls: Endpoint, host: str) -> ProbeTarget:
+def certificate_probe(tls: Endpoint, host: str) -> ProbeTarget:
     """Return a probe of the expiry of the certificate that nginx serves for a host name.
 
     It doesn't verify the certificate, because the expiry of a self-signed one is monitored, too.
@@ -41,7 +41,7 @@ def certificate(tls: Endpoint, host: str) -> ProbeTarget:
     return ProbeTarget(job="certificate", endpoint=tls, target=str(tls), module=_module(tcp=tcp))
 
 
-def health(workload: str, check: Health) -> ProbeTarget:
+def health_probe(workload: str, check: Health) -> ProbeTarget:
     """Return a probe that checks whether any instance of a workload responds. A redirect counts as a failure."""
     endpoint = Endpoint(workload, check.port)
     http = {"preferred_ip_protocol": "ip4", "valid_status_codes": [200], "follow_redirects": False}
@@ -50,7 +50,7 @@ def health(workload: str, check: Health) -> ProbeTarget:
     )
 
 
-def exporter(image: str, targets: Sequence[ProbeTarget]) -> Service:
+def blackbox_exporter(image: str, targets: Sequence[ProbeTarget]) -> Service:
     """Return the blackbox exporter, which probes the target of each scrape."""
     modules = {target.job: target.module for target in targets}
     return Service(
@@ -74,7 +74,7 @@ def exporter(image: str, targets: Sequence[ProbeTarget]) -> Service:
             Metrics(
                 port=PORT,
                 job=target.job,
-                about=target.endpoint.workload,
+                workload=target.endpoint.workload,
                 path="/probe",
                 parameters={"module": target.job, "target": target.target},
             )

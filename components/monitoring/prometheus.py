@@ -37,7 +37,7 @@ class Target:
     host: str | None = None
     """The workload that is scraped, if it is another one: `postgres-exporter` for `postgres`."""
 
-    expected: int = 1
+    instances: int = 1
     """Expected number of instances; more than one only if a rule counts them."""
 
     is_self: bool = False
@@ -117,9 +117,9 @@ def _threshold_values(thresholds: ThresholdsSettings) -> dict[str, float]:
     }
 
 
-def expected(targets: Iterable[Target], kubelets: Kubelets | None = None) -> dict[tuple[str, str], int]:
+def expected_targets(targets: Iterable[Target], kubelets: Kubelets | None = None) -> dict[tuple[str, str], int]:
     """Return the expected targets: each (job, workload) with its number of instances."""
-    numbers = {(str(target.job), target.workload): target.expected for target in targets}
+    numbers = {(str(target.job), target.workload): target.instances for target in targets}
     return {**numbers, ("kubelet", "kubelet"): 1} if kubelets else numbers
 
 

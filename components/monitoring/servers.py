@@ -72,7 +72,7 @@ def alertmanager(settings: MonitoringSettings, credentials: Credentials, backend
             directory=routing.TEMPLATES_DIRECTORY,
             files={
                 **assets("alertmanager", "*.tmpl"),
-                "addresses.tmpl": routing.grafana_link_template(grafana_link.url, grafana_link.forwarding),
+                "addresses.tmpl": routing.grafana_link_template(grafana_link.url, grafana_link.port_forward_command),
             },
         ),
     ]
@@ -121,7 +121,7 @@ def prometheus(
         kubelets=kubelets,
         interval_s=server.scrape_interval_s,
     )
-    thresholds = scraping.thresholds_file(settings.thresholds, scraping.expected(all_targets, kubelets))
+    thresholds = scraping.thresholds_file(settings.thresholds, scraping.expected_targets(all_targets, kubelets))
     scraped = {target.job for target in targets}
     unused_rules = {BACKUP_RULES, *(name for name, job in RULES_BY_JOB.items() if job not in scraped)}
     rules = {name: text for name, text in assets("prometheus/rules", "*.yml").items() if name not in unused_rules}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backends.kubernetes.labels import NAME
+from backends.kubernetes.labels import NAME_LABEL
 from operations.render.placeholders import Placeholders
 from operations.render.resources import provisional_name
 from recording.recorder import STACK, Registration
@@ -66,13 +66,13 @@ def manifests(
         for path in one.ignore_changes:
             manifest = _without(manifest, path.split("."))
         if manifest["kind"] == "Secret":
-            manifest = _mutable(manifest)
+            manifest = _without_immutable(manifest)
             manifest = _with_plain_values(manifest, placeholders) if with_secrets is None else manifest
         folder = "secrets" if manifest["kind"] == "Secret" else _folder(one.parent, parents)
         # One file, because in alphabetical order the policies of a namespace would be applied before the namespace.
         owner = manifest["metadata"].get("namespace", manifest["metadata"]["name"])
         if folder != "namespace":
-            owner = manifest["metadata"]["labels"].get(NAME, one.name)
+            owner = manifest["metadata"]["labels"].get(NAME_LABEL, one.name)
         objects.append(RenderedObject(folder, owner, manifest))
     return sorted(objects, key=_sort_key)
 
@@ -120,7 +120,7 @@ def _for_kubectl(manifest: Mapping[str, Any], name: str | None) -> dict[str, Any
     return {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": placed, **rest}
 
 
-def _mutable(secret: Mapping[str, Any]) -> dict[str, Any]:
+def _without_immutable(secret: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mutable Secret, whose name doesn't depend on its value."""
     return {key: value for key, value in secret.items() if key != "immutable"}
 

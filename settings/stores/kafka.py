@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from settings.base import (
-    REMOVE,
+    REMOVE_COMMAND,
     Cidrs,
     Conflict,
     HostPort,
@@ -18,18 +18,18 @@ from settings.base import (
     Section,
     SettingsConflict,
     repository_and_tag,
-    set_to,
+    set_command,
     unused_keys,
 )
 from settings.credential import Credential
 from settings.stores.store import (
-    CPU_REQUEST,
-    EXTERNAL_CIDRS,
-    REQUIRED,
-    STORAGE,
+    CPU_REQUEST_DESCRIPTION,
+    EXTERNAL_CIDRS_DESCRIPTION,
+    REQUIRED_PROBLEM,
+    STORAGE_DESCRIPTION,
     StoreSettings,
     unused_mode_sections,
-    unused_server_settings,
+    unused_settings_of_server,
 )
 
 EVENTS_SHARE = 0.6
@@ -67,7 +67,7 @@ class ExternalKafkaSettings(Section):
     username: str | None = Field(
         None, min_length=1, examples=["pti-calendar"], description="User of `SASL_SSL` (SCRAM-SHA-512)."
     )
-    cidrs: Cidrs = Field((), description=EXTERNAL_CIDRS)
+    cidrs: Cidrs = Field((), description=EXTERNAL_CIDRS_DESCRIPTION)
 
 
 class KafkaSettings(StoreSettings):
@@ -102,8 +102,8 @@ class KafkaSettings(StoreSettings):
         examples=["-XX:+UseG1GC -XX:MaxGCPauseMillis=20"],
         description="JVM options. The default suits a small heap on a laptop and saves a third of the memory.",
     )
-    cpu_request: float = Field(0.1, gt=0, le=64, description=CPU_REQUEST)
-    storage_gib: int = Field(10, ge=1, le=65_536, description=STORAGE)
+    cpu_request: float = Field(0.1, gt=0, le=64, description=CPU_REQUEST_DESCRIPTION)
+    storage_gib: int = Field(10, ge=1, le=65_536, description=STORAGE_DESCRIPTION)
     partitions: int = Field(
         6,
         ge=1,
@@ -150,20 +150,20 @@ class KafkaSettings(StoreSettings):
         return self.image or ("apache/kafka:3.9.1" if self.mode == "zookeeper" else "apache/kafka:4.3.1")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         found = {}
         repository, tag = repository_and_tag(self.broker_image)
         major = re.match(r"(\d+)\.", tag)
         if self.mode == "zookeeper" and repository.endswith("apache/kafka") and major and int(major[1]) >= 4:
             problem = "is Kafka 4, which has no ZooKeeper mode"
-            found["image"] = Conflict(problem, f"{set_to('apache/kafka:3.9.1')}; or set kafka.mode to 'kraft'")
+            found["image"] = Conflict(problem, f"{set_command('apache/kafka:3.9.1')}; or set kafka.mode to 'kraft'")
         if self.mode != "zookeeper":
             reason = f"in the mode '{self.mode}', which runs no ZooKeeper"
             found |= unused_keys(self, ["zookeeper"], reason=reason)
         found |= unused_mode_sections(self, {"external": "external"})
         if self.brokers > 1 and self.mode != "kraft":
             problem = f"must be 1 in the mode '{self.mode}'; several brokers need the mode 'kraft'"
-            found["brokers"] = Conflict(problem, f"{set_to('1')}; or set kafka.mode to 'kraft'")
+            found["brokers"] = Conflict(problem, f"{set_command('1')}; or set kafka.mode to 'kraft'")
         events_mib = self.storage_gib * 1024 * EVENTS_SHARE
         if self.mode != "external" and events_mib < self.partitions_per_broker * SMALLEST_PARTITION_MIB:
             most = int(events_mib / SMALLEST_PARTITION_MIB * self.brokers / self.replicas / self.partitions)
@@ -171,19 +171,19 @@ class KafkaSettings(StoreSettings):
                 f"is too high for storageGib {self.storage_gib} and partitions {self.partitions}: each partition needs "
                 f"{SMALLEST_PARTITION_MIB} MiB"
             )
-            found["expectedTopics"] = Conflict(problem, f"{set_to(f'{most} (or less)')}; or raise storageGib")
+            found["expectedTopics"] = Conflict(problem, f"{set_command(f'{most} (or less)')}; or raise storageGib")
         # `brokers` and `zookeeper` have their own messages.
-        found |= unused_server_settings(self, but={"mode", "brokers", "zookeeper", "external"})
+        found |= unused_settings_of_server(self, used={"mode", "brokers", "zookeeper", "external"})
         if self.mode == "external":
             if not self.external.bootstrap_servers:
-                found["external.bootstrapServers"] = Conflict(REQUIRED, "set at least one 'HOST:PORT'")
+                found["external.bootstrapServers"] = Conflict(REQUIRED_PROBLEM, "set at least one 'HOST:PORT'")
             protocol = self.external.security_protocol
             if protocol == "SASL_SSL" and self.external.username is None:
                 problem = "is required with securityProtocol 'SASL_SSL'"
-                found["external.username"] = Conflict(problem, set_to("USER"))
+                found["external.username"] = Conflict(problem, set_command("USER"))
             if protocol != "SASL_SSL" and self.external.username is not None:
                 problem = f"has no effect with securityProtocol '{protocol}'"
-                found["external.username"] = Conflict(problem, REMOVE)
+                found["external.username"] = Conflict(problem, REMOVE_COMMAND)
         if found:
             raise SettingsConflict(found)
         return self

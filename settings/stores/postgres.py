@@ -18,19 +18,19 @@ from settings.base import (
     Section,
     SettingsConflict,
     repository_and_tag,
-    set_to,
+    set_command,
     unused_keys,
 )
 from settings.credential import Credential
 from settings.postgres_memory import Memory
 from settings.stores.store import (
-    CPU_REQUEST,
-    EXTERNAL_CIDRS,
-    REQUIRED,
-    STORAGE,
+    CPU_REQUEST_DESCRIPTION,
+    EXTERNAL_CIDRS_DESCRIPTION,
+    REQUIRED_PROBLEM,
+    STORAGE_DESCRIPTION,
     StoreSettings,
     unused_mode_sections,
-    unused_server_settings,
+    unused_settings_of_server,
 )
 
 INSTANCE_MANAGER_MIB = 128
@@ -57,7 +57,7 @@ class ExternalPostgresSettings(Section):
     ssl_mode: Literal["disable", "require", "verify-full"] = Field(
         "require", description="libpq's `sslmode` for connections; `verify-full` checks the host name."
     )
-    cidrs: Cidrs = Field((), description=EXTERNAL_CIDRS)
+    cidrs: Cidrs = Field((), description=EXTERNAL_CIDRS_DESCRIPTION)
 
 
 class CloudNativePgSettings(Section):
@@ -109,8 +109,8 @@ class PostgresSettings(StoreSettings):
         description="Maximum number of connections (`max_connections`). Each needs memory, and the limits of all roles "
         "must fit. A change restarts the server.",
     )
-    cpu_request: float = Field(0.1, gt=0, le=64, description=CPU_REQUEST)
-    storage_gib: int = Field(10, ge=1, le=65_536, description=STORAGE)
+    cpu_request: float = Field(0.1, gt=0, le=64, description=CPU_REQUEST_DESCRIPTION)
+    storage_gib: int = Field(10, ge=1, le=65_536, description=STORAGE_DESCRIPTION)
     external: ExternalPostgresSettings = Field(
         default_factory=ExternalPostgresSettings, description="Used in the mode `external`."
     )
@@ -127,15 +127,15 @@ class PostgresSettings(StoreSettings):
     @property
     def memory(self) -> Memory:
         """Return how the server's memory is divided."""
-        return postgres_memory.divided(self.memory_mib, self.max_connections, beside_mib=self._beside_mib)
+        return postgres_memory.divide(self.memory_mib, self.max_connections, reserved_mib=self._reserved_mib)
 
     @property
-    def _beside_mib(self) -> int:
+    def _reserved_mib(self) -> int:
         """Return the memory of the operator's process that runs beside the server."""
         return INSTANCE_MANAGER_MIB if self.mode == "cloudnativepg" else 0
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         found = {}
         _, tag = repository_and_tag(self.image)
         if not re.match(r"(1[7-9]|[2-9]\d)(\D|$)", tag):
@@ -143,18 +143,18 @@ class PostgresSettings(StoreSettings):
                 "has a tag that doesn't begin with a PostgreSQL major version, 17 or newer, after which the data "
                 "directory is named"
             )
-            found["image"] = Conflict(problem, set_to("postgres:18.6"))
+            found["image"] = Conflict(problem, set_command("postgres:18.6"))
         found |= unused_mode_sections(self, {"external": "external", "cloudnativepg": "cloudnativepg"})
         if self.mode == "external" and self.external.host is None:
-            found["external.host"] = Conflict(REQUIRED, set_to("HOST"))
+            found["external.host"] = Conflict(REQUIRED_PROBLEM, set_command("HOST"))
         # The task that creates the databases runs the client of `image` in every mode.
-        found |= unused_server_settings(self, but={"mode", "image", "external"})
+        found |= unused_settings_of_server(self, used={"mode", "image", "external"})
         if self.mode == "cloudnativepg":
             found |= unused_keys(self, ["port"], reason="in the mode 'cloudnativepg'")
-        if not postgres_memory.fits(self.memory_mib, self.max_connections, beside_mib=self._beside_mib):
-            least = postgres_memory.least_memory_mib(self.max_connections, beside_mib=self._beside_mib)
+        if not postgres_memory.fits(self.memory_mib, self.max_connections, reserved_mib=self._reserved_mib):
+            least = postgres_memory.min_memory_mib(self.max_connections, reserved_mib=self._reserved_mib)
             problem = f"is too small for {self.max_connections} connections (maxConnections)"
-            found["memoryMib"] = Conflict(problem, f"{set_to(f'{least} (or more)')}; or lower maxConnections")
+            found["memoryMib"] = Conflict(problem, f"{set_command(f'{least} (or more)')}; or lower maxConnections")
         if found:
             raise SettingsConflict(found)
         return self

@@ -6,17 +6,19 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar
 
 from settings.base import (
-    REMOVE,
+    REMOVE_COMMAND,
     Conflict,
     Section,
     unused_keys,
 )
 from settings.credential import Credential
 
-CPU_REQUEST = "CPU request in cores."
-STORAGE = "Size of its volume in GiB. It can grow, but not shrink. On Docker, volumes share the engine's disk."
-EXTERNAL_CIDRS = "Address ranges of the server, which network policies allow. Default: any public address."
-REQUIRED = "is required with the mode 'external'"
+CPU_REQUEST_DESCRIPTION = "CPU request in cores."
+STORAGE_DESCRIPTION = (
+    "Size of its volume in GiB. It can grow, but not shrink. On Docker, volumes share the engine's disk."
+)
+EXTERNAL_CIDRS_DESCRIPTION = "Address ranges of the server, which network policies allow. Default: any public address."
+REQUIRED_PROBLEM = "is required with the mode 'external'"
 
 
 class StoreSettings(Section):
@@ -45,11 +47,11 @@ class StoreSettings(Section):
         yield "", self, port
 
 
-def unused_server_settings(store: StoreSettings, *, but: Collection[str]) -> dict[str, Conflict]:
+def unused_settings_of_server(store: StoreSettings, *, used: Collection[str]) -> dict[str, Conflict]:
     """Return a conflict for each setting of the server that is set although the server is managed elsewhere."""
     if not store.is_external:
         return {}
-    names = [name for name in type(store).model_fields if name not in but]
+    names = [name for name in type(store).model_fields if name not in used]
     return unused_keys(store, names, reason="in the mode 'external': the server is managed elsewhere")
 
 
@@ -57,7 +59,7 @@ def unused_mode_sections(section: Section, modes: Mapping[str, str]) -> dict[str
     """Return a conflict for each section that the mode doesn't use."""
     mode = getattr(section, "mode")  # noqa: B009 - every caller has one
     return {
-        key: Conflict(f"has no effect in the mode '{mode}'", f"{REMOVE}; or set mode to '{wanted}'")
+        key: Conflict(f"has no effect in the mode '{mode}'", f"{REMOVE_COMMAND}; or set mode to '{wanted}'")
         for key, wanted in modes.items()
         if mode != wanted and key in section.model_fields_set
     }

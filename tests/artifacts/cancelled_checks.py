@@ -25,15 +25,15 @@ async def main(tenant: UUID) -> None:
     async with database._pool.connection() as connection:
         await connection.set_autocommit(True)
     async with database.transaction(tenant) as connection:
-        of_a_request = await known(connection)
+        of_a_request = await current_tenant(connection)
     async with database.own_transaction() as connection:
         await act_for(connection, tenant)
-        of_its_own = await known(connection)
+        of_its_own = await current_tenant(connection)
     print(of_a_request, of_its_own)
     await database.close()
 
 
-async def known(connection: Any) -> str:
+async def current_tenant(connection: Any) -> str:
     """Return the tenant whose rows the connection's next statement sees."""
     cursor = await connection.execute("SELECT current_setting('app.tenant_id', true) AS tenant")
     return str((await cursor.fetchone())["tenant"])

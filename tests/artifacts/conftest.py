@@ -10,11 +10,18 @@ from pathlib import Path
 import pytest
 
 from settings.catalog import SERVICES
-from tests.artifacts.postgres_server import Installation, Server, installations, runnable, running, thorough
+from tests.artifacts.postgres_server import (
+    Installation,
+    Server,
+    installations,
+    runnable,
+    running_server,
+    runs_all_versions,
+)
 from tests.artifacts.provisioning_task import Outcome, Task, task_for
 
-INSTALLATIONS: list[Installation | None] = [*installations()[0 if thorough() else -1 :]]
-OF_THE_IMAGE: list[Installation | None] = [one for one in INSTALLATIONS if one and one.major >= 17]
+INSTALLATIONS: list[Installation | None] = [*installations()[0 if runs_all_versions() else -1 :]]
+IMAGE_INSTALLATIONS: list[Installation | None] = [one for one in INSTALLATIONS if one and one.major >= 17]
 """Major versions that `postgres.image` supports."""
 
 DATABASE_NUMBER = itertools.count(1)
@@ -30,7 +37,7 @@ def installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
     yield from _runnable(request.param)
 
 
-@pytest.fixture(scope="session", params=OF_THE_IMAGE or [None], ids=_ids)
+@pytest.fixture(scope="session", params=IMAGE_INSTALLATIONS or [None], ids=_ids)
 def image_installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
     """A PostgreSQL installation with a major version that the platform's image supports."""
     yield from _runnable(request.param)
@@ -47,7 +54,7 @@ def _runnable(found: Installation | None) -> Iterator[Installation]:
 @pytest.fixture(scope="session")
 def server(installation: Installation) -> Iterator[Server]:
     """A running server, shared by the session."""
-    with running(installation) as server:
+    with running_server(installation) as server:
         yield server
 
 

@@ -70,14 +70,14 @@ async def main(mode: str) -> None:
     ]
     # No relay waits for a connection longer than the pool's timeout.
     writers = asyncio.Semaphore(WRITERS)
-    adding = [asyncio.create_task(add(database, uuid4(), writers)) for _ in range(TENANTS)]
+    adding = [asyncio.create_task(add_events(database, uuid4(), writers)) for _ in range(TENANTS)]
     if mode == "dying":
         while len(broker.arrived) < TENANTS:
             await asyncio.sleep(0.001)
         relays.pop().cancel()
     async with asyncio.timeout(DEADLINE_S):
         await asyncio.gather(*adding)
-        while await left(database):
+        while await remaining_events(database):
             await asyncio.sleep(0.1)
     for relay in relays:
         relay.cancel()
@@ -87,7 +87,7 @@ async def main(mode: str) -> None:
     print(json.dumps(broker.arrived))
 
 
-async def add(database: Database, tenant: UUID, writers: asyncio.Semaphore) -> None:
+async def add_events(database: Database, tenant: UUID, writers: asyncio.Semaphore) -> None:
     """Add each event in its own transaction; the events of an appointment are added in order."""
     box: Any = outbox.Outbox(database, "rdv")
 
@@ -99,7 +99,7 @@ async def add(database: Database, tenant: UUID, writers: asyncio.Semaphore) -> N
     await asyncio.gather(*(changes(uuid4()) for _ in range(APPOINTMENTS)))
 
 
-async def left(database: Database) -> int:
+async def remaining_events(database: Database) -> int:
     """Return the number of waiting events."""
     async with database.own_transaction() as connection:
         row = await (await connection.execute("SELECT count(*) AS events FROM outbox_waiting")).fetchone()

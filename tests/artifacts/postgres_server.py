@@ -47,7 +47,7 @@ class Installation:
     bin: Path
 
 
-def thorough() -> bool:
+def runs_all_versions() -> bool:
     """Return whether tests also run what CI alone runs: every installed major version, and large reports."""
     return os.environ.get("PTI_TESTS") == "all"
 
@@ -89,7 +89,7 @@ class Server:
 
 
 @contextmanager
-def running(installation: Installation, port: int | None = None) -> Iterator[Server]:
+def running_server(installation: Installation, port: int | None = None) -> Iterator[Server]:
     """Start a server in a new directory, and remove both afterwards. It disables fsync and keeps every other
     default."""
     port = port or free_port()
@@ -101,10 +101,12 @@ def running(installation: Installation, port: int | None = None) -> Iterator[Ser
         data, log, password_file = home / "data", home / "server.log", home / "password"
         password_file.write_text(ADMIN_PASSWORD)
         data.mkdir()
-        give_away(data, password_file)
+        give_to_unprivileged_user(data, password_file)
         subprocess.run(
             [
-                *unprivileged(str(programs.bin / "initdb"), "-D", str(data), "-U", ADMIN, "-E", "UTF8", "--no-sync"),
+                *as_unprivileged_user(
+                    str(programs.bin / "initdb"), "-D", str(data), "-U", ADMIN, "-E", "UTF8", "--no-sync"
+                ),
                 *("--locale=C", "--auth=scram-sha-256", f"--pwfile={password_file}"),
             ],
             check=True,
@@ -123,7 +125,7 @@ def running(installation: Installation, port: int | None = None) -> Iterator[Ser
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with log.open("wb") as sink:
             process = subprocess.Popen(
-                unprivileged(str(programs.bin / "postgres"), "-D", str(data), *options),
+                as_unprivileged_user(str(programs.bin / "postgres"), "-D", str(data), *options),
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 cwd=home,
@@ -138,7 +140,7 @@ def running(installation: Installation, port: int | None = None) -> Iterator[Ser
         shutil.rmtree(home, ignore_errors=True)
 
 
-def unprivileged(*command: str) -> list[str]:
+def as_unprivileged_user(*command: str) -> list[str]:
     """Return the command as run by an unprivileged user: PostgreSQL refuses to run as root, and the task should too."""
     if os.geteuid() != 0:
         return list(command)
@@ -146,7 +148,7 @@ def unprivileged(*command: str) -> list[str]:
     return ["setpriv", "--reuid", ids, "--regid", ids, "--clear-groups", *command]
 
 
-def give_away(*paths: Path) -> None:
+def give_to_unprivileged_user(*paths: Path) -> None:
     """Make the unprivileged user the owner."""
     if os.geteuid() == 0:
         for path in paths:

@@ -20,10 +20,10 @@ from tests.artifacts.postgres_server import (
     ADMIN,
     DEADLINE_S,
     Installation,
+    as_unprivileged_user,
     free_port,
-    give_away,
+    give_to_unprivileged_user,
     runnable,
-    unprivileged,
 )
 from tests.artifacts.provisioning_task import ASSETS
 
@@ -69,7 +69,7 @@ class Container:
         password = self.home / "password"
         password.unlink(missing_ok=True)
         password.write_text(self.password)
-        give_away(password)
+        give_to_unprivileged_user(password)
         settings = {
             "port": str(self.port),
             "listen_addresses": "127.0.0.1",
@@ -79,7 +79,10 @@ class Container:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._own_shm(), *unprivileged("sh", str(self.home / "assets" / "start.sh"), "postgres", *options)],
+                [
+                    *self._own_shm(),
+                    *as_unprivileged_user("sh", str(self.home / "assets" / "start.sh"), "postgres", *options),
+                ],
                 env=self.environment,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -110,7 +113,7 @@ class Container:
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         """Run another script in the running container."""
         return subprocess.run(
-            unprivileged("sh", str(self.home / "assets" / script)),
+            as_unprivileged_user("sh", str(self.home / "assets" / script)),
             env=self.environment,
             cwd="/",
             capture_output=True,
@@ -125,7 +128,7 @@ class Container:
             host="127.0.0.1", port=self.port, user=ADMIN, password=password or self.password, autocommit=True
         )
 
-    def started(self) -> psycopg.Connection[TupleRow]:
+    def start_and_connect(self) -> psycopg.Connection[TupleRow]:
         """Start a container and return a session once it serves."""
         process = self.start()
         while True:
@@ -135,9 +138,9 @@ class Container:
             except psycopg.OperationalError as error:
                 if "Connection refused" not in str(error) and "starting up" not in str(error):
                     raise
-            wait_a_moment()
+            pause()
 
-    def refused(self) -> str:
+    def start_refused(self) -> str:
         """Return the output of a container that must fail to start."""
         before = len(self.log) if (self.home / "log").exists() else 0
         assert self.start().wait(timeout=DEADLINE_S) == 1
@@ -164,7 +167,7 @@ def container(installation: Installation) -> Iterator[Container]:
     shutil.copytree(ASSETS, home / "assets")
     for name in ("volume", "socket"):
         (home / name).mkdir()
-    give_away(home / "volume", home / "socket")
+    give_to_unprivileged_user(home / "volume", home / "socket")
     one = Container(programs, home, free_port())
     try:
         yield one
@@ -175,14 +178,14 @@ def container(installation: Installation) -> Iterator[Container]:
 
 def kill_all(process: subprocess.Popen[bytes], data: Path) -> None:
     """Kill a container's processes and wait until they are gone, because they use the volume until then."""
-    for pid in [process.pid, *descendants(process.pid), *servers(data)]:
+    for pid in [process.pid, *descendants(process.pid), *server_pids(data)]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait(timeout=DEADLINE_S)
-    until(lambda: not servers(data), about=[data])
+    until(lambda: not server_pids(data), about=[data])
 
 
-def servers(data: Path) -> list[int]:
+def server_pids(data: Path) -> list[int]:
     """Return the server's processes on a data directory; some outlive their parent."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -199,9 +202,9 @@ def descendants(parent: int) -> list[int]:
     return [*found, *(below for pid in found for below in descendants(pid))]
 
 
-def titled(data: Path, title: str) -> int | None:
+def process_titled(data: Path, title: str) -> int | None:
     """Return the server process on a data directory whose title begins with a text."""
-    for pid in servers(data):
+    for pid in server_pids(data):
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             if Path(f"/proc/{pid}/cmdline").read_text().startswith(title):
                 return pid
@@ -213,9 +216,9 @@ def until(found: Callable[[], object], *, about: Sequence[object] = ()) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not found():
         assert time.monotonic() < deadline, about
-        wait_a_moment()
+        pause()
 
 
-def wait_a_moment() -> None:
+def pause() -> None:
     """Wait between two polls."""
     time.sleep(0.005)

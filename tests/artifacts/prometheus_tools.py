@@ -20,7 +20,7 @@ def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([found, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=600)
 
 
-def accepts(program: str, *arguments: object) -> None:
+def assert_accepted(program: str, *arguments: object) -> None:
     """Fail with the program's output if it doesn't accept the files."""
     outcome = run(program, *arguments)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr

@@ -17,7 +17,14 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import TupleRow
 
-from tests.artifacts.postgres_server import ADMIN, ADMIN_PASSWORD, DEADLINE_S, Server, give_away, unprivileged
+from tests.artifacts.postgres_server import (
+    ADMIN,
+    ADMIN_PASSWORD,
+    DEADLINE_S,
+    Server,
+    as_unprivileged_user,
+    give_to_unprivileged_user,
+)
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "postgres"
 BACKUP = "pti_backup"
@@ -61,7 +68,7 @@ class Task:
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start it in the background; `command` is `sh provision.sh` by default."""
         return subprocess.Popen(
-            unprivileged(*(command or ("sh", str(self.program)))),
+            as_unprivileged_user(*(command or ("sh", str(self.program)))),
             env=self._environment(),
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -89,7 +96,7 @@ class Task:
         path = self.home / name
         path.write_text(content)
         path.chmod(0o400)
-        give_away(path)
+        give_to_unprivileged_user(path)
         return path
 
     def _environment(self) -> Mapping[str, str]:
@@ -122,7 +129,7 @@ def task_for(server: Server, *databases: str) -> Iterator[Task]:
     try:
         shutil.copytree(ASSETS, home / "assets")
         (home / "tmp").mkdir()
-        give_away(home / "tmp")
+        give_to_unprivileged_user(home / "tmp")
         logins = [f"{database}_{role}" for database in databases for role in ("migrator", "app")]
         yield Task(
             server,

@@ -35,7 +35,7 @@ def until(what: str, condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def fresh_ext4(size_mib: int) -> Iterator[Path]:
+def new_ext4(size_mib: int) -> Iterator[Path]:
     """Create an ext4 file system with the owner that `fsGroup` sets, and return its mount point."""
     if reason := ext4.why_unavailable():
         pytest.skip(reason)
@@ -71,7 +71,7 @@ class RedisOnVolume:
         asked = record_platform_once({"credentials": "well-known", "redis": configuration or {}})
         self._workload = asked.workloads["redis"]
         for name, text in asked.files["redis/configuration"].items():
-            (self.home / name).write_text(self._here(text))
+            (self.home / name).write_text(self._local_path(text))
         with (self.home / "redis.conf").open("a") as file:
             file.write(f"port {self._port}\n{extra}\n")
         programs = self.home / "programs"
@@ -85,7 +85,7 @@ class RedisOnVolume:
     def start(self) -> RedisOnVolume:
         """Start it and wait until it serves."""
         self.launch()
-        until("Redis serves", self._serves)
+        until("Redis serves", self._is_serving)
         return self
 
     def launch(self) -> subprocess.Popen[bytes]:
@@ -93,13 +93,13 @@ class RedisOnVolume:
         self._process = self._popen(self._workload.command, self.log.open("ab"))
         return self._process
 
-    def refused(self) -> str:
+    def start_refused(self) -> str:
         """Start it, expect it to exit, and return its output."""
         process = self.launch()
         assert process.wait(DEADLINE_S) != 0
         return self.log.read_text()
 
-    def ready(self) -> tuple[int, str]:
+    def readiness_check(self) -> tuple[int, str]:
         """Return exit status and output of the readiness check."""
         check = self._workload.readiness
         assert check is not None
@@ -109,7 +109,7 @@ class RedisOnVolume:
         output, _ = done.communicate(timeout=DEADLINE_S)
         return done.returncode, output.decode()
 
-    def ask(self, *words: str) -> str:
+    def command(self, *words: str) -> str:
         """Return the response to one command; an error is returned as text."""
         with socket.create_connection(("127.0.0.1", self._port), timeout=DEADLINE_S) as connection:
             stream = connection.makefile("rwb")
@@ -129,7 +129,7 @@ class RedisOnVolume:
 
     def info(self, name: str) -> str:
         """Return one field of INFO."""
-        fields = dict(line.split(":", 1) for line in self.ask("INFO", "everything").splitlines() if ":" in line)
+        fields = dict(line.split(":", 1) for line in self.command("INFO", "everything").splitlines() if ":" in line)
         return fields[name]
 
     def kill(self) -> None:
@@ -150,19 +150,19 @@ class RedisOnVolume:
             self.kill()
         shutil.rmtree(self.home)
 
-    def _serves(self) -> bool:
+    def _is_serving(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()
         with suppress(OSError):
-            return self.ready()[0] == 0
+            return self.readiness_check()[0] == 0
         return False
 
-    def _here(self, text: str) -> str:
+    def _local_path(self, text: str) -> str:
         """Map the container's paths to paths on this machine."""
         return text.replace(f"{DATA_MOUNT}/", f"{self.mount}/").replace(CONFIGURATION_DIRECTORY, str(self.home))
 
     def _popen(self, command: tuple[str, ...], output: object) -> subprocess.Popen[bytes]:
-        here = [str(self.mount) if word == DATA_MOUNT else self._here(word) for word in command]
+        here = [str(self.mount) if word == DATA_MOUNT else self._local_path(word) for word in command]
         identity = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
         return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
             here, env=self._environment, stdout=output, stderr=subprocess.STDOUT, cwd="/", **identity

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """One HTTP response."""
 
     status: int
@@ -50,7 +50,9 @@ class Service:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def ask(self, method: str, path: str, token: str | None = None, body: object = None, **headers: str) -> Answer:
+    def request(
+        self, method: str, path: str, token: str | None = None, body: object = None, **headers: str
+    ) -> Response:
         """Send one request on a new connection."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
         try:
@@ -62,7 +64,7 @@ class Service:
             connection.request(method, path, json.dumps(body) if body is not None else None, given)
             response = connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, names, response.read().decode())
+            return Response(response.status, names, response.read().decode())
         finally:
             connection.close()
 
@@ -82,9 +84,9 @@ class Service:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
         return int(kib) / 1024
 
-    def get(self, path: str, token: str | None = None) -> Answer:
+    def get(self, path: str, token: str | None = None) -> Response:
         """Send a GET request."""
-        return self.ask("GET", path, token)
+        return self.request("GET", path, token)
 
     def dependencies(self) -> dict[str, str]:
         """Map each dependency to its state in the readiness response."""
@@ -96,13 +98,13 @@ class Service:
         samples = re.findall(r"^([^#\s].*) (\S+)$", self.get("/metrics").body, flags=re.MULTILINE)
         return {sample: float(value) for sample, value in samples}
 
-    def lines(self) -> list[dict[str, Any]]:
+    def log_entries(self) -> list[dict[str, Any]]:
         """Return its log lines; raise if one isn't JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 @dataclass
-class Surroundings:
+class ServiceEnvironment:
     """Environment and secrets of the service, to be changed before a start."""
 
     home: Path

@@ -26,7 +26,7 @@ def program() -> str | None:
 
 
 @contextmanager
-def running(server: str) -> Iterator[int]:
+def running_redis(server: str) -> Iterator[int]:
     """Run a Redis without persistence, and return its port."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="pti-redis-") as home:

@@ -12,7 +12,7 @@ import yaml
 
 from operations.dashboards.generated import BOARDS
 from operations.project import ROOT
-from tests.artifacts.prometheus_tools import accepts, run
+from tests.artifacts.prometheus_tools import assert_accepted, run
 from tests.artifacts.rule_files import (
     ALERTS,
     GENERATED,
@@ -53,12 +53,12 @@ CASES = [*cases()]
 
 @pytest.mark.parametrize("path", [*RULE_FILES, THRESHOLDS], ids=lambda path: path.stem)
 def test_promtool_accepts_the_rules(path: Path) -> None:
-    accepts("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
+    assert_accepted("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
 
 
 @pytest.mark.parametrize("path", sorted(TESTS.glob("*.test.yml")), ids=lambda path: path.name.partition(".")[0])
 def test_the_alerts_fire_and_recover(path: Path) -> None:
-    accepts("promtool", "test", "rules", path)
+    assert_accepted("promtool", "test", "rules", path)
 
 
 def test_a_wrong_expectation_fails(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_each_alert_has_a_test_that_stays_silent(alert: str) -> None:
     assert [steps for name, steps in CASES if name == alert and not any(steps)]
 
 
-def test_every_test_is_of_an_existing_alert() -> None:
+def test_every_rule_test_belongs_to_an_existing_alert() -> None:
     assert {alert for alert, _ in CASES} == ALERTS.keys()
 
 

@@ -14,7 +14,7 @@ from operations.dashboards import dashboard_files
 from operations.dashboards.generated import BOARDS, FOLDER
 from operations.dashboards.render import dashboard_json
 from operations.project import ROOT
-from tests.artifacts.prometheus_tools import accepts
+from tests.artifacts.prometheus_tools import assert_accepted
 from tests.artifacts.rule_files import GENERATED, RECORDED, recorded_names
 from tests.dashboard_queries import queries
 
@@ -25,7 +25,7 @@ PANELS = [
     for panel in board["panels"]
     if panel["type"] != "row"
 ]
-CHOICE = "$workload"
+WORKLOAD_VARIABLE = "$workload"
 RANGE = re.compile(r"\[([^\]]*)\]")
 
 
@@ -56,7 +56,9 @@ def test_a_dashboard_selects_its_data_source_and_links_to_the_others(board: dict
     chosen = {variable["name"]: variable for variable in board["templating"]["list"]}
     assert (chosen["datasource"]["type"], chosen["datasource"]["query"]) == ("datasource", "prometheus")
     assert [(link["type"], link["tags"]) for link in board["links"]] == [("dashboards", board["tags"])]
-    uses_choice = any(CHOICE in target["expr"] for panel in board["panels"] for target in panel.get("targets", []))
+    uses_choice = any(
+        WORKLOAD_VARIABLE in target["expr"] for panel in board["panels"] for target in panel.get("targets", [])
+    )
     assert ("workload" in chosen) == uses_choice
 
 
@@ -130,9 +132,9 @@ def test_promtool_parses_every_query(tmp_path: Path) -> None:
     assert "$" not in "".join(rule["expr"] for rule in chosen)
     path = tmp_path / "queries.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": chosen}]}))
-    accepts("promtool", "check", "rules", path)
+    assert_accepted("promtool", "check", "rules", path)
 
 
 def with_values(expression: str) -> str:
     """Fill in Grafana's variables."""
-    return expression.replace("$__rate_interval", "1m").replace("$__range", "6h").replace(CHOICE, "rdv|user")
+    return expression.replace("$__rate_interval", "1m").replace("$__range", "6h").replace(WORKLOAD_VARIABLE, "rdv|user")

@@ -19,7 +19,7 @@ import pytest
 from tests.engine.configurations import free_ports
 from tests.engine.waiting import until
 from tests.gateway import echo, rows
-from tests.gateway.scenario import NO_PORT, scenario
+from tests.gateway.scenario import UNUSED_PORT, scenario
 from tests.unit.paths import ROOT
 
 SOURCE = ROOT / "testbed/images/kong/src"
@@ -28,7 +28,7 @@ CLIENT = {"X-Forwarded-For": "203.0.113.9"}
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningKong:
     """The stand-in and its addresses."""
 
     gateway: rows.Gateway
@@ -48,38 +48,38 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def service() -> Iterator[int]:
     """The port of the service behind it."""
-    with echo.serving() as port:
+    with echo.running_echo() as port:
         yield port
 
 
 @pytest.fixture(scope="module")
-def running(program: Path, service: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running_kong(program: Path, service: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKong]:
     """The stand-in with the rows' configuration."""
-    with started(program, service, tmp_path_factory.mktemp("rows")) as it:
+    with start_kong(program, service, tmp_path_factory.mktemp("rows")) as it:
         yield it
 
 
 @contextmanager
-def started(
+def start_kong(
     program: Path, service: int, folder: Path, configuration: Mapping[str, Any] | None = None
-) -> Iterator[Running]:
+) -> Iterator[RunningKong]:
     """Run the stand-in for the duration of the context."""
     proxy, admin = free_ports(2)
-    made = scenario(service, proxy, configuration=configuration, admin_port=admin, redis_port=NO_PORT)
+    made = scenario(service, proxy, configuration=configuration, admin_port=admin, redis_port=UNUSED_PORT)
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen(
             [str(program), "start"], env={**os.environ, **made.write(folder)}, stdout=log, stderr=log
         )
         try:
             gateway = rows.Gateway(f"http://127.0.0.1:{proxy}", made.key)
-            until("the gateway responds", lambda: answers(gateway, process, folder / "log"))
-            yield Running(gateway, admin)
+            until("the gateway responds", lambda: is_responding(gateway, process, folder / "log"))
+            yield RunningKong(gateway, admin)
         finally:
             process.terminate()
             process.wait(timeout=30)
 
 
-def answers(gateway: rows.Gateway, process: subprocess.Popen[bytes], log: Path) -> bool:
+def is_responding(gateway: rows.Gateway, process: subprocess.Popen[bytes], log: Path) -> bool:
     """Return whether it responds; fail if it has exited."""
     assert process.poll() is None, log.read_text()
     try:
@@ -89,25 +89,25 @@ def answers(gateway: rows.Gateway, process: subprocess.Popen[bytes], log: Path) 
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_request_gets_kongs_response(running: Running, row: rows.Row) -> None:
-    assert rows.differences(row, running.gateway.ask(row.request)) == []
+def test_a_request_gets_kongs_response(running_kong: RunningKong, row: rows.Row) -> None:
+    assert rows.differences(row, running_kong.gateway.ask(row.request)) == []
 
 
-def test_ten_concurrent_bodies_of_the_largest_size_pass(running: Running) -> None:
+def test_ten_concurrent_bodies_of_the_largest_size_pass(running_kong: RunningKong) -> None:
     largest = {"method": "POST", "path": "/api/user/me", "token": "valid", "body_bytes": 10 << 20}
     with ThreadPoolExecutor(10) as pool:
-        found = list(pool.map(running.gateway.ask, [largest, largest | {"chunked": True}] * 5))
+        found = list(pool.map(running_kong.gateway.ask, [largest, largest | {"chunked": True}] * 5))
     assert [(one.status, one.document["body_bytes"]) for one in found] == [(200, 10 << 20)] * 10
 
 
-def test_a_large_response_arrives_completely(running: Running) -> None:
-    answer = running.gateway.ask({"path": "/api/user/me?mib=100", "token": "valid"})
+def test_a_large_response_arrives_completely(running_kong: RunningKong) -> None:
+    answer = running_kong.gateway.ask({"path": "/api/user/me?mib=100", "token": "valid"})
     assert (answer.status, len(answer.body)) == (200, 100 << 20)
 
 
 def test_requests_without_a_token_and_without_redis_are_limited(program: Path, service: int, tmp_path: Path) -> None:
     few = {**CONFIGURATION, "gateway": {**CONFIGURATION["gateway"], "rateLimit": {"perMinute": 5}}}
-    with started(program, service, tmp_path, few) as it:
+    with start_kong(program, service, tmp_path, few) as it:
         request = {"path": "/api/user/me", "headers": {**CLIENT, "Origin": "https://app.pti.test"}}
         found = [it.gateway.ask(request) for _ in range(15)]
         other = it.gateway.ask({"path": "/api/user/me", "headers": {"X-Forwarded-For": "203.0.113.10"}})
@@ -118,7 +118,7 @@ def test_requests_without_a_token_and_without_redis_are_limited(program: Path, s
     assert other.status == 401
 
 
-ADMINISTRATION: list[tuple[str, str, dict[str, str], int]] = [
+ADMIN_REQUESTS: list[tuple[str, str, dict[str, str], int]] = [
     ("GET", "/", {}, 200),
     ("GET", "/status", {}, 200),
     ("GET", "/services", {}, 200),
@@ -142,15 +142,15 @@ ADMINISTRATION: list[tuple[str, str, dict[str, str], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "headers", "status"), ADMINISTRATION)
+@pytest.mark.parametrize(("method", "path", "headers", "status"), ADMIN_REQUESTS)
 def test_the_admin_api_shows_no_secrets_and_refuses_web_pages(
-    running: Running, method: str, path: str, headers: dict[str, str], status: int
+    running_kong: RunningKong, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    connection = HTTPConnection("127.0.0.1", running.admin_port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", running_kong.admin_port, timeout=30)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     assert answer.status == status
-    assert running.gateway.key not in answer.read().decode()
+    assert running_kong.gateway.key not in answer.read().decode()
     connection.close()
 
 

@@ -11,7 +11,7 @@ from components.assets import asset
 from components.monitoring import alertmanager, prometheus
 from components.monitoring.prometheus import Kubelets, Target
 from settings.monitoring import EmailSettings, ReceiversSettings, ThresholdsSettings
-from tests.artifacts.prometheus_tools import accepts, run
+from tests.artifacts.prometheus_tools import assert_accepted, run
 
 TARGETS = [
     Target(job="service", workload="rdv", port=4002),
@@ -62,18 +62,18 @@ def test_promtool_accepts_the_configuration(tmp_path: Path, replicas: str | None
     )
     path = tmp_path / "prometheus.yml"
     path.write_text(prometheus.to_json(configured))
-    accepts("promtool", "check", "config", "--syntax-only", path)
+    assert_accepted("promtool", "check", "config", "--syntax-only", path)
 
 
 def test_promtool_accepts_the_thresholds(tmp_path: Path) -> None:
-    recorded = prometheus.thresholds_file(ThresholdsSettings(), prometheus.expected(TARGETS))
+    recorded = prometheus.thresholds_file(ThresholdsSettings(), prometheus.expected_targets(TARGETS))
     path = tmp_path / "thresholds.yml"
     path.write_text(prometheus.to_json(recorded))
-    accepts("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
+    assert_accepted("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
 
 
 @pytest.fixture(params=RECEIVERS, name="configured")
-def _configured(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def configuration_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Write Alertmanager's configuration file, with its templates beside it."""
     configuration = alertmanager.configuration(RECEIVERS[request.param])
     configuration["templates"] = ["*.tmpl"]
@@ -85,7 +85,7 @@ def _configured(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_amtool_accepts_the_configuration(configured: Path) -> None:
-    accepts("amtool", "check-config", configured)
+    assert_accepted("amtool", "check-config", configured)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.artifacts.provisioning_task import BACKUP, CONNECTIONS, Outcome, Task
 from tests.failures import Tried
 
 MONITOR = "pti_monitor"
-OTHER = "pti_other"
+OTHER_DATABASE = "pti_other"
 
 
 def limits(task: Task, database: str) -> dict[str, int]:
@@ -71,7 +71,7 @@ def test_an_invalid_limit_is_refused(task: Task, name: str) -> None:
 
 
 @pytest.fixture
-def small(image_installation: Installation) -> Iterator[tuple[Task, str]]:
+def small_server(image_installation: Installation) -> Iterator[tuple[Task, str]]:
     """A server with 40 connections, of which 15 are reserved and 5 are for superusers, and two services with 9
     connections each."""
     database = "pti_greedy"
@@ -82,46 +82,46 @@ def small(image_installation: Installation) -> Iterator[tuple[Task, str]]:
             "superuser_reserved_connections": "5",
             "reserved_connections": "15",
         }
-        one.started().close()
+        one.start_and_connect().close()
         server = Server(one.port, one.home / "log", one.programs)
-        with task_for(server, database, OTHER) as task:
-            task.table = f"greedy {database} 9\nother {OTHER} 9\n"
+        with task_for(server, database, OTHER_DATABASE) as task:
+            task.table = f"greedy {database} 9\nother {OTHER_DATABASE} 9\n"
             task.passwords[MONITOR] = "monitor"
             outcome = task.run()
             assert outcome.status == 0, outcome.errors
             yield task, database
 
 
-def test_a_service_with_all_its_connections_blocks_no_other_role(small: tuple[Task, str], tried: Tried) -> None:
+def test_a_service_with_all_its_connections_blocks_no_other_role(small_server: tuple[Task, str], tried: Tried) -> None:
     notice = "PostgreSQL refuses that service more connections; no other role is affected"
     tried.failure("A service opens all of its connections", on="PostgreSQL", notice=notice)
-    task, greedy = small
+    task, greedy = small_server
     with ExitStack() as open_:
         for _ in range(9):
             open_.enter_context(task.connect(greedy, f"{greedy}_app"))
         with pytest.raises(psycopg.OperationalError, match=f'too many connections for role "{greedy}_app"'):
             task.connect(greedy, f"{greedy}_app")
         for _ in range(9):
-            open_.enter_context(task.connect(OTHER, f"{OTHER}_app"))
-        open_.enter_context(task.connect(OTHER, f"{OTHER}_migrator"))
+            open_.enter_context(task.connect(OTHER_DATABASE, f"{OTHER_DATABASE}_app"))
+        open_.enter_context(task.connect(OTHER_DATABASE, f"{OTHER_DATABASE}_migrator"))
         for role in (MONITOR, BACKUP):
             open_.enter_context(task.connect("postgres", role))
         open_.enter_context(task.server.connect())
     tried.lost("nothing")
 
 
-def test_monitor_backup_and_operators_can_connect_to_a_full_server(small: tuple[Task, str]) -> None:
-    task, _ = small
+def test_monitor_backup_and_operators_can_connect_to_a_full_server(small_server: tuple[Task, str]) -> None:
+    task, _ = small_server
     with task.server.connect() as admin, ExitStack() as open_:
         admin.execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
         admin.execute("GRANT CONNECT ON DATABASE postgres TO stranger")
 
-        def fill() -> None:
+        def open_all_connections() -> None:
             while True:
                 open_.enter_context(task.server.connect("postgres", "stranger", "stranger"))
 
         with pytest.raises(psycopg.OperationalError, match="remaining connection slots are reserved"):
-            fill()
+            open_all_connections()
         for role, limit in ((MONITOR, 5), (BACKUP, 10)):
             for _ in range(limit):
                 open_.enter_context(task.connect("postgres", role))
@@ -130,7 +130,7 @@ def test_monitor_backup_and_operators_can_connect_to_a_full_server(small: tuple[
 
 # Time
 
-EXPECTED = {
+EXPECTED_TIMEOUTS = {
     "app": {"statement_timeout": "20s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "30s"},
     "migrator": {"statement_timeout": "10min", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "1min"},
 }
@@ -138,7 +138,7 @@ EXPECTED = {
 
 def test_a_session_has_the_time_limits_of_its_role(provisioned: Outcome, task: Task, database: str) -> None:
     of_17 = {"app": {"transaction_timeout": "2min"}, "migrator": {"transaction_timeout": "10min"}}
-    for kind, expected in EXPECTED.items():
+    for kind, expected in EXPECTED_TIMEOUTS.items():
         wanted = expected | (of_17[kind] if task.server.programs.major >= 17 else {})
         with task.connect(database, f"{database}_{kind}") as session:
             found = {name: session.execute(f"SHOW {name}".encode()).fetchone() for name in wanted}

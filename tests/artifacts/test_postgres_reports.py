@@ -10,7 +10,7 @@ import pytest
 
 from components.stores.postgres.parameters import parameters
 from settings.stores.postgres import PostgresSettings
-from tests.artifacts.postgres_server import Installation, thorough
+from tests.artifacts.postgres_server import Installation, runs_all_versions
 from tests.artifacts.postgres_start import Container, container
 
 ROWS = 500_000
@@ -23,11 +23,11 @@ REPORT = """
 """
 """A hash table of all rows, and one of all customers."""
 
-PARALLEL = {"parallel_setup_cost": "0", "parallel_tuple_cost": "0"}
+PARALLEL_COSTS = {"parallel_setup_cost": "0", "parallel_tuple_cost": "0"}
 """If the parameters allow workers, the planner uses them even for this small report."""
 
 
-pytestmark = pytest.mark.skipif(not thorough(), reason="large reports run with PTI_TESTS=all")
+pytestmark = pytest.mark.skipif(not runs_all_versions(), reason="large reports run with PTI_TESTS=all")
 
 
 @pytest.fixture(params=[PostgresSettings(), PostgresSettings(memory_mib=16_384)], ids=["1 GiB", "16 GiB, parallel"])
@@ -37,9 +37,9 @@ def store(image_installation: Installation, request: pytest.FixtureRequest) -> I
         pytest.skip("a separate /dev/shm needs root")
     settings: PostgresSettings = request.param
     with container(image_installation) as one:
-        one.settings = parameters(settings) | PARALLEL
+        one.settings = parameters(settings) | PARALLEL_COSTS
         one.shm_mib = settings.memory.shm_mib
-        with one.started() as session:
+        with one.start_and_connect() as session:
             session.execute("CREATE UNLOGGED TABLE booking (id int, customer int, filling text)")
             session.execute(
                 "INSERT INTO booking SELECT n, n %% %s, repeat('x', 60) FROM generate_series(1, %s) n",

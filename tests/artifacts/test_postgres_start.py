@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from testbed import ext4
-from tests.artifacts.postgres_server import Installation, give_away
-from tests.artifacts.postgres_start import PASSWORD, Container, container, descendants, titled, until
+from tests.artifacts.postgres_server import Installation, give_to_unprivileged_user
+from tests.artifacts.postgres_start import PASSWORD, Container, container, descendants, process_titled, until
 from tests.failures import Tried
 
 
@@ -28,22 +28,22 @@ def store(image_installation: Installation) -> Iterator[Container]:
 
 @pytest.fixture(scope="session")
 def stopped_volume(image_installation: Installation) -> Iterator[Path]:
-    """The volume of a stopped container, with an empty table `kept`."""
+    """The volume of a stopped container, with an empty table `container_with_data`."""
     with container(image_installation) as one:
-        with one.started() as session:
+        with one.start_and_connect() as session:
             session.execute("CREATE TABLE kept (id int, filling text)")
         assert one.stop() == 0
         yield one.volume
 
 
 @pytest.fixture
-def kept(store: Container, stopped_volume: Path) -> Container:
+def container_with_data(store: Container, stopped_volume: Path) -> Container:
     """A container that hasn't been started, and a copy of that volume."""
     subprocess.run(["cp", "-a", f"{stopped_volume}/.", str(store.volume)], check=True)
     return store
 
 
-def rows(session: psycopg.Connection[tuple[object, ...]]) -> int:
+def count_rows(session: psycopg.Connection[tuple[object, ...]]) -> int:
     """Return the number of rows in the test's table."""
     found = session.execute("SELECT count(*) FROM kept").fetchone()
     assert found is not None
@@ -52,23 +52,23 @@ def rows(session: psycopg.Connection[tuple[object, ...]]) -> int:
     return count
 
 
-def held_recovery(store: Container) -> int:
+def pause_recovery(store: Container) -> int:
     """Return the process that replays the log, paused as soon as it exists."""
     found: list[int] = []
 
-    def hold() -> bool:
-        pid = titled(store.data, "postgres: startup recovering")
+    def stop_recovery() -> bool:
+        pid = process_titled(store.data, "postgres: startup recovering")
         if pid is not None:
             os.kill(pid, signal.SIGSTOP)
             found.append(pid)
         return pid is not None
 
-    until(hold)
+    until(stop_recovery)
     return found[0]
 
 
 def test_an_empty_volume_gets_a_cluster_whose_superuser_has_the_password(store: Container) -> None:
-    with store.started() as session:
+    with store.start_and_connect() as session:
         session.execute("CREATE TABLE kept (id int)")
     assert store.marker.read_text() == f"postgres major={store.programs.major}\n"
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -81,25 +81,25 @@ def test_only_the_volume_is_written_to_disk(store: Container) -> None:
     recorder.parent.mkdir()
     recorder.write_text(f'#!/bin/sh\necho "$@" >>{calls}\nPATH={os.defpath} exec sync "$@"\n')
     recorder.chmod(0o755)
-    store.started().close()
+    store.start_and_connect().close()
     assert calls.read_text().splitlines() == [f"-f {store.data}", f"-f {store.marker}"]
 
 
-def test_existing_data_gets_the_current_password(kept: Container) -> None:
-    kept.password = "tomorrow's: \\ $1"
-    with kept.started() as session:
-        assert rows(session) == 0
-    assert kept.password not in kept.log
+def test_existing_data_gets_the_current_password(container_with_data: Container) -> None:
+    container_with_data.password = "tomorrow's: \\ $1"
+    with container_with_data.start_and_connect() as session:
+        assert count_rows(session) == 0
+    assert container_with_data.password not in container_with_data.log
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        kept.connect(PASSWORD)
+        container_with_data.connect(PASSWORD)
 
 
 def test_a_killed_first_start_is_repeated(store: Container) -> None:
     half = store.data.with_name("docker.new")
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text(f"{store.programs.major}\n")
-    give_away(half.parent, half, half / "PG_VERSION")
-    with store.started() as session:
+    give_to_unprivileged_user(half.parent, half, half / "PG_VERSION")
+    with store.start_and_connect() as session:
         assert session.execute("SELECT 1").fetchall() == [(1,)]
     assert not half.exists()
 
@@ -111,47 +111,47 @@ def test_a_killed_first_start_is_repeated_on_a_real_server(store: Container, tri
     store.kill()
     assert process.returncode != 0
     assert not store.marker.exists()
-    with tried.until_well(), store.started() as session:
+    with tried.until_well(), store.start_and_connect() as session:
         assert session.execute("SELECT 1").fetchall() == [(1,)]
     tried.lost("nothing: there was no data yet")
 
 
-def test_a_volume_that_held_data_gets_no_empty_cluster(kept: Container, tried: Tried) -> None:
+def test_a_volume_that_held_data_gets_no_empty_cluster(container_with_data: Container, tried: Tried) -> None:
     notice = "it doesn't start; its log describes how to start with an empty cluster"
     tried.failure("PostgreSQL's volume has lost its data directory", on="PostgreSQL", notice=notice)
-    shutil.rmtree(kept.data)
-    said = kept.refused()
-    assert f"this volume contained data (postgres major={kept.programs.major})" in said
-    assert f"delete {kept.marker}" in said
-    assert not kept.data.exists()
+    shutil.rmtree(container_with_data.data)
+    said = container_with_data.start_refused()
+    assert f"this volume contained data (postgres major={container_with_data.programs.major})" in said
+    assert f"delete {container_with_data.marker}" in said
+    assert not container_with_data.data.exists()
 
-    kept.data.mkdir()  # An empty mount point.
-    give_away(kept.data)
-    assert "this volume contained data" in kept.refused()
-    assert [*kept.data.iterdir()] == []
+    container_with_data.data.mkdir()  # An empty mount point.
+    give_to_unprivileged_user(container_with_data.data)
+    assert "this volume contained data" in container_with_data.start_refused()
+    assert [*container_with_data.data.iterdir()] == []
     tried.lost("nothing more: no empty cluster replaces the data")
 
-    kept.marker.unlink()
-    kept.started().close()
-    assert kept.marker.exists()
+    container_with_data.marker.unlink()
+    container_with_data.start_and_connect().close()
+    assert container_with_data.marker.exists()
 
 
-def test_data_from_before_the_marker_is_adopted(kept: Container) -> None:
-    kept.marker.unlink()
-    with kept.started() as session:
-        assert rows(session) == 0
-    assert kept.marker.exists()
+def test_data_from_before_the_marker_is_adopted(container_with_data: Container) -> None:
+    container_with_data.marker.unlink()
+    with container_with_data.start_and_connect() as session:
+        assert count_rows(session) == 0
+    assert container_with_data.marker.exists()
 
 
-def test_a_damaged_data_directory_is_left_as_it_is(kept: Container, tried: Tried) -> None:
+def test_a_damaged_data_directory_is_left_as_it_is(container_with_data: Container, tried: Tried) -> None:
     tried.failure(
         "PostgreSQL's data directory is damaged", on="PostgreSQL", notice="it doesn't start; its log shows the reason"
     )
-    kept.marker.unlink()
-    (kept.data / "PG_VERSION").unlink()
-    before = sorted(kept.data.rglob("*"))
-    assert "contains files but no cluster: PG_VERSION is missing" in kept.refused()
-    assert sorted(kept.data.rglob("*")) == before
+    container_with_data.marker.unlink()
+    (container_with_data.data / "PG_VERSION").unlink()
+    before = sorted(container_with_data.data.rglob("*"))
+    assert "contains files but no cluster: PG_VERSION is missing" in container_with_data.start_refused()
+    assert sorted(container_with_data.data.rglob("*")) == before
     tried.lost("nothing more: the files stay as they are")
 
 
@@ -164,37 +164,39 @@ def test_data_of_another_major_version_is_refused(store: Container, tried: Tried
     other = store.volume / "14" / "docker"
     other.mkdir(parents=True)
     (other / "PG_VERSION").write_text("14\n")
-    assert "this volume contains data of PostgreSQL 14, but this image has another version" in store.refused()
+    assert "this volume contains data of PostgreSQL 14, but this image has another version" in store.start_refused()
     assert not store.data.exists()
     assert (other / "PG_VERSION").read_text() == "14\n"
     tried.lost("nothing")
 
 
-def test_a_group_readable_data_directory_is_made_private(kept: Container) -> None:
+def test_a_group_readable_data_directory_is_made_private(container_with_data: Container) -> None:
     """A kubelet that sets a volume's `fsGroup` makes its files accessible to the group."""
-    kept.data.chmod(0o2770)
-    kept.started().close()
+    container_with_data.data.chmod(0o2770)
+    container_with_data.start_and_connect().close()
 
 
 class TestCrash:
     """Killed during writes: it replays 110 MiB, which takes long enough to observe."""
 
     @pytest.fixture
-    def crashed(self, kept: Container) -> Container:
-        kept.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
-        with kept.started() as session:
+    def crashed_container(self, container_with_data: Container) -> Container:
+        container_with_data.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
+        with container_with_data.start_and_connect() as session:
             session.execute("INSERT INTO kept SELECT n, repeat('x', 1000) FROM generate_series(1, 100000) n")
-        kept.kill()
-        return kept
+        container_with_data.kill()
+        return container_with_data
 
     @pytest.fixture
-    def recovering(self, crashed: Container) -> tuple[Container, int]:
+    def recovering_container(self, crashed_container: Container) -> tuple[Container, int]:
         """The container with its recovery paused, and the recovery process."""
-        crashed.start()
-        return crashed, held_recovery(crashed)
+        crashed_container.start()
+        return crashed_container, pause_recovery(crashed_container)
 
-    def test_a_recovering_server_reports_its_progress_and_is_alive(self, recovering: tuple[Container, int]) -> None:
-        store, pid = recovering
+    def test_a_recovering_server_reports_its_progress_and_is_alive(
+        self, recovering_container: tuple[Container, int]
+    ) -> None:
+        store, pid = recovering_container
         ready = store.run("ready.sh")
         assert ready.returncode == 1
         found = re.fullmatch(r"recovering: (\d+) of at most (\d+) WAL files replayed \([0-9A-F]{24}\)\n", ready.stdout)
@@ -206,10 +208,12 @@ class TestCrash:
         until(lambda: store.run("ready.sh").returncode == 0)
         assert store.run("alive.sh").returncode == 0
         with store.connect() as session:
-            assert rows(session) == 100_000
+            assert count_rows(session) == 100_000
 
-    def test_a_stop_during_recovery_loses_nothing(self, recovering: tuple[Container, int], tried: Tried) -> None:
-        store, pid = recovering
+    def test_a_stop_during_recovery_loses_nothing(
+        self, recovering_container: tuple[Container, int], tried: Tried
+    ) -> None:
+        store, pid = recovering_container
         notice = "the recovery of 110 MiB of WAL begins again"
         tried.failure("PostgreSQL is stopped while it recovers from a crash", on="PostgreSQL", notice=notice)
         assert store.process is not None
@@ -217,32 +221,32 @@ class TestCrash:
         os.kill(pid, signal.SIGCONT)
         assert store.process.wait(timeout=60) == 143
         assert descendants(store.process.pid) == []
-        with tried.until_well(), store.started() as session:
-            assert rows(session) == 100_000
+        with tried.until_well(), store.start_and_connect() as session:
+            assert count_rows(session) == 100_000
         tried.lost("nothing: 100,000 of 100,000 rows")
 
 
-def test_a_server_that_recovers_by_itself_is_alive(kept: Container, tried: Tried) -> None:
+def test_a_server_that_recovers_by_itself_is_alive(container_with_data: Container, tried: Tried) -> None:
     """One killed session causes a recovery without a restart of the server."""
     notice = "sessions end; PostgreSQL isn't ready while it replays 110 MiB of WAL, and it isn't restarted"
     tried.failure("One session of PostgreSQL is killed", on="PostgreSQL", notice=notice)
-    kept.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
-    with kept.started() as session:
+    container_with_data.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
+    with container_with_data.start_and_connect() as session:
         session.execute("INSERT INTO kept SELECT n, repeat('x', 1000) FROM generate_series(1, 100000) n")
         tried.breaks()
         os.kill(session.info.backend_pid, signal.SIGKILL)
-    assert kept.process is not None
-    pid = held_recovery(kept)
-    assert (kept.run("alive.sh").returncode, kept.run("ready.sh").returncode) == (0, 1)
+    assert container_with_data.process is not None
+    pid = pause_recovery(container_with_data)
+    assert (container_with_data.run("alive.sh").returncode, container_with_data.run("ready.sh").returncode) == (0, 1)
     os.kill(pid, signal.SIGCONT)
-    until(lambda: kept.run("ready.sh").returncode == 0)
+    until(lambda: container_with_data.run("ready.sh").returncode == 0)
     tried.well()
-    with kept.connect() as session:
-        assert rows(session) == 100_000
+    with container_with_data.connect() as session:
+        assert count_rows(session) == 100_000
     tried.lost("nothing: 100,000 of 100,000 rows")
 
 
-def fill(session: psycopg.Connection[tuple[object, ...]]) -> int:
+def write_until_full(session: psycopg.Connection[tuple[object, ...]]) -> int:
     """Write until the server refuses, and return the number of acknowledged rows."""
     acknowledged = 0
     while True:
@@ -260,7 +264,7 @@ def small_disk(store: Container, tmp_path: Path) -> Iterator[Path]:
         pytest.skip(reason)
     image = tmp_path / "disk"
     ext4.mount(image, store.volume, 256)
-    give_away(store.volume)
+    give_to_unprivileged_user(store.volume)
     try:
         yield image
     finally:
@@ -273,9 +277,9 @@ def test_acknowledged_rows_survive_a_full_disk(store: Container, small_disk: Pat
     notice = "writes fail, then the server stops; it starts again once the volume has grown"
     tried.failure("PostgreSQL's disk is full", on="PostgreSQL", notice=notice)
     store.settings = {"max_wal_size": "64MB", "min_wal_size": "32MB"}
-    with store.started() as session:
+    with store.start_and_connect() as session:
         session.execute("CREATE TABLE kept (id int, filling text)")
-        acknowledged = fill(session)
+        acknowledged = write_until_full(session)
     assert acknowledged > 50_000
     assert "No space left on device" in store.log
 
@@ -283,7 +287,7 @@ def test_acknowledged_rows_survive_a_full_disk(store: Container, small_disk: Pat
     ext4.unmount(store.volume)
     ext4.grow(small_disk, 512)
     ext4.mount(small_disk, store.volume, 512)
-    with tried.until_well(), store.started() as session:
-        assert rows(session) == acknowledged
+    with tried.until_well(), store.start_and_connect() as session:
+        assert count_rows(session) == acknowledged
         tried.lost("nothing: every acknowledged row still exists")
         session.execute("INSERT INTO kept VALUES (0, 'more')")

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from settings.catalog import SERVICES
-from settings.credentials import app_role, migrator_role
+from settings.credentials import app_role_credential, migrator_role_credential
 from settings.stores.postgres import POSTGRES_BACKUP
 from tests.artifacts.postgres_server import (
     ADMIN,
@@ -24,8 +24,8 @@ from tests.artifacts.postgres_server import (
     Installation,
     Server,
     free_port,
-    give_away,
-    running,
+    give_to_unprivileged_user,
+    running_server,
 )
 from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, task_for
 from tests.failures import Tried
@@ -57,7 +57,9 @@ def catalog(task: Task, *databases: str) -> str:
 def test_role_names_match_the_credentials(platform: Task) -> None:
     """Other parts of the project look up passwords by these names; `Credential.well_known` happens to be the role's
     name."""
-    logins = {role(service).well_known for service in SERVICES for role in (app_role, migrator_role)}
+    logins = {
+        role(service).well_known for service in SERVICES for role in (app_role_credential, migrator_role_credential)
+    }
     assert set(platform.passwords) == {*logins, POSTGRES_BACKUP.well_known}
 
 
@@ -142,7 +144,9 @@ def test_the_monitor_exists_only_with_a_password(server: Server, installation: I
         admin.execute("DROP ROLE pti_monitor")
 
 
-def test_a_dump_by_the_backup_role_restores_isolated(task: Task, provisioned: Outcome, database: str) -> None:
+def test_a_restored_dump_of_the_backup_role_keeps_tenants_isolated(
+    task: Task, provisioned: Outcome, database: str
+) -> None:
     with task.connect(database, f"{database}_migrator") as migrator, task.server.connect(database) as admin:
         migrator.execute("CREATE TABLE booking (tenant_id uuid, room text)")
         admin.execute("INSERT INTO booking VALUES (%s, 'blue')", [TENANT])
@@ -180,7 +184,7 @@ def test_a_second_run_reports_no_change(platform: Task) -> None:
     assert catalog(platform, *databases) == before
 
 
-def test_it_reports_what_it_created_and_cleans_up(provisioned: Outcome, task: Task, database: str) -> None:
+def test_provisioning_reports_what_it_created_and_cleans_up(provisioned: Outcome, task: Task, database: str) -> None:
     assert provisioned.lines_about(f"database {database}:", f"role {database}_", f"audit {database}:") == [
         f"role {database}_owner: created",
         f"role {database}_migrator: created",
@@ -204,22 +208,24 @@ def test_a_new_password_replaces_the_old_one(provisioned: Outcome, task: Task, d
         task.server.connect(database, role, old)
 
 
-def test_a_login_without_a_password_check_proves_nothing(provisioned: Outcome, task: Task, database: str) -> None:
+def test_a_login_without_a_password_check_is_not_taken_as_proof(
+    provisioned: Outcome, task: Task, database: str
+) -> None:
     if task.server.programs.major < 16:
         pytest.skip("libpq asks for a way of authentication since 16")
     role = f"{database}_app"
     task.passwords[role] = "the new one"
-    with _trusted(task.server, database, role):
+    with trust_authentication(task.server, database, role):
         outcome = task.run()
     assert f"role {role}: password set" in outcome.output
     task.connect(database, role).close()
 
 
 @contextmanager
-def _trusted(server: Server, database: str, role: str) -> Iterator[None]:
+def trust_authentication(server: Server, database: str, role: str) -> Iterator[None]:
     """Let every role into this database without a password, as official images do on their own loopback address."""
 
-    def lets_in_with_any_password() -> bool:
+    def accepts_any_password() -> bool:
         try:
             server.connect(database, role, "wrong").close()
         except psycopg.OperationalError:
@@ -232,12 +238,12 @@ def _trusted(server: Server, database: str, role: str) -> Iterator[None]:
         try:
             rules.write_text(f"host {database} all 127.0.0.1/32 trust\n{before}")
             admin.execute("SELECT pg_reload_conf()")
-            _until(lets_in_with_any_password)
+            _until(accepts_any_password)
             yield
         finally:
             rules.write_text(before)
             admin.execute("SELECT pg_reload_conf()")
-            _until(lambda: not lets_in_with_any_password())
+            _until(lambda: not accepts_any_password())
 
 
 def _until(condition: Callable[[], bool]) -> None:
@@ -328,7 +334,7 @@ def test_weakened_tables_are_repaired(provisioned: Outcome, task: Task, database
     ]
 
 
-WIDENED = {
+ADDITIONAL_PRIVILEGES = {
     "ALTER ROLE {0}_app SUPERUSER CREATEDB BYPASSRLS": "role {0}_app: now NOSUPERUSER NOCREATEDB NOBYPASSRLS",
     "ALTER ROLE {0}_owner LOGIN": "role {0}_owner: now NOLOGIN",
     "GRANT {0}_owner TO {0}_app": "role {0}_app: no longer a member of {0}_owner",
@@ -351,10 +357,10 @@ def test_additional_grants_are_revoked(platform: Task, provisioned: Outcome, tas
         migrator.execute("CREATE TABLE booking (tenant_id uuid)")
     before = catalog(task, database)
     with task.server.connect(database) as admin:
-        for command in WIDENED:
+        for command in ADDITIONAL_PRIVILEGES:
             admin.execute(command.format(database, TENANT).encode())
     said = task.run().output.splitlines()
-    assert [line for line in WIDENED.values() if line.format(database) not in said] == []
+    assert [line for line in ADDITIONAL_PRIVILEGES.values() if line.format(database) not in said] == []
     assert catalog(task, database) == before
 
 
@@ -374,7 +380,7 @@ def test_a_service_cannot_make_the_superuser_run_its_function(provisioned: Outco
 
 # Passwords
 
-HOSTILE = [
+SPECIAL_PASSWORDS = [
     "it's",
     '"quoted"',
     "back\\slash\\",
@@ -393,15 +399,15 @@ HOSTILE = [
 
 
 def test_any_printable_password_works_and_none_is_printed(server: Server, database: str) -> None:
-    databases = [f"{database}_{number}" for number in range(len(HOSTILE) // 2)]
+    databases = [f"{database}_{number}" for number in range(len(SPECIAL_PASSWORDS) // 2)]
     with task_for(server, *databases) as task:
         logins = [role for role in task.passwords if role != BACKUP]
-        task.passwords.update(zip(logins, HOSTILE, strict=True))
+        task.passwords.update(zip(logins, SPECIAL_PASSWORDS, strict=True))
         arguments = task.scratch / "arguments"
-        task.environment["PATH"] = f"{_recorders(task, arguments)}:{server.programs.bin}:{os.environ['PATH']}"
+        task.environment["PATH"] = f"{recording_programs(task, arguments)}:{server.programs.bin}:{os.environ['PATH']}"
         log_start = server.log.stat().st_size
         first, second = task.run(), task.run()
-        assert second.lines_about("passwords") == [f"passwords: {len(HOSTILE) + 1} unchanged"], second.errors
+        assert second.lines_about("passwords") == [f"passwords: {len(SPECIAL_PASSWORDS) + 1} unchanged"], second.errors
         for role in logins:
             task.connect(role.rpartition("_")[0], role).close()
 
@@ -412,14 +418,14 @@ def test_any_printable_password_works_and_none_is_printed(server: Server, databa
     assert "DO $$" in seen[5], "the server logs every statement"
     for text in seen:
         assert "SCRAM-SHA-256$4096" not in text
-        for password in (password for password in HOSTILE if len(password) > 4):
+        for password in (password for password in SPECIAL_PASSWORDS if len(password) > 4):
             assert password not in text
 
 
-def _recorders(task: Task, log: Path) -> Path:
+def recording_programs(task: Task, log: Path) -> Path:
     """Create stand-ins for the programs of the task, which record their arguments and then run the real program."""
     log.touch()
-    give_away(log)
+    give_to_unprivileged_user(log)
     folder = task.home / "recorders"
     folder.mkdir()
     for name in ("psql", "pg_isready", "setsid", "cat", "tr", "rm", "date", "mktemp"):
@@ -431,7 +437,7 @@ def _recorders(task: Task, log: Path) -> Path:
     return folder
 
 
-def test_it_never_prompts_for_a_password(task: Task, database: str) -> None:
+def test_provisioning_never_prompts_for_a_password(task: Task, database: str) -> None:
     run = task.start("script", "--quiet", "--return", "--command", f"sh {task.program}", "/dev/null")
     output, _ = run.communicate(timeout=DEADLINE_S)
     assert run.returncode == 0, output
@@ -443,7 +449,7 @@ def test_the_administrator_password_may_come_from_a_passfile(task: Task) -> None
     passfile = task.scratch / "passfile"
     passfile.write_text("*:*:*:postgres:" + re.sub(r"([\\:])", r"\\\1", ADMIN_PASSWORD))
     passfile.chmod(0o600)
-    give_away(passfile)
+    give_to_unprivileged_user(passfile)
     task.environment = {"PGPASSFILE": str(passfile), "PGPASSWORD_FILE": ""}
     outcome = task.run()
     assert outcome.status == 0, outcome.errors
@@ -452,7 +458,7 @@ def test_the_administrator_password_may_come_from_a_passfile(task: Task) -> None
 # Mistakes
 
 
-def test_a_missing_password_stops_it_before_it_changes_anything(task: Task, database: str) -> None:
+def test_a_missing_password_stops_provisioning_before_any_change(task: Task, database: str) -> None:
     del task.passwords[f"{database}_app"]
     before = dump(task.server, "pg_dumpall", "--globals-only")
     outcome = task.run()
@@ -523,13 +529,13 @@ def test_a_timeout_names_the_unreachable_server(task: Task) -> None:
     assert f"127.0.0.1:{port} - no response (waited 1 s: PROVISION_WAIT_S)" in outcome.errors
 
 
-def test_it_waits_for_a_server_that_starts_later(task: Task, installation: Installation) -> None:
+def test_provisioning_waits_for_a_server_that_starts_later(task: Task, installation: Installation) -> None:
     port = free_port()
     task.environment["PGPORT"] = str(port)
     run = task.start()
     assert run.stdout is not None
     assert run.stdout.readline().startswith("server: waiting up to 60 s")
-    with running(installation, port):
+    with running_server(installation, port):
         output, errors = run.communicate(timeout=DEADLINE_S)
     assert run.returncode == 0, errors
     assert "database postgres: closed to PUBLIC\ndatabase template1: closed to PUBLIC\n" in output
@@ -548,14 +554,14 @@ def test_a_wrong_administrator_password_is_reported(task: Task) -> None:
     assert 'password authentication failed for user "postgres"' in outcome.errors
 
 
-def test_it_can_wait_for_a_password_that_is_set_later(task: Task, installation: Installation) -> None:
+def test_provisioning_can_wait_for_a_password_that_is_set_later(task: Task, installation: Installation) -> None:
     port, password = free_port(), "what an operator is about to set"
     task.environment = {
         "PGPORT": str(port),
         "PGPASSWORD_FILE": str(task.secret("admin", password)),
         "PROVISION_LOGIN_WAIT_S": "60",
     }
-    with running(installation, port) as server:
+    with running_server(installation, port) as server:
         run = task.start()
         assert run.stdout is not None
         told = run.stdout.readline()

@@ -12,7 +12,7 @@ from testbed.cluster.build import TOOLS
 from testbed.cluster.constants import API_SERVER_VERSIONS, GO_MODULES, VERSION
 from testbed.cluster.modules import NODE_PROGRAMS
 
-PUBLISHED: dict[str, Any] = {
+OPENAPI_DEFINITIONS: dict[str, Any] = {
     "api.apps.Deployment": {
         "type": "object",
         "properties": {
@@ -39,20 +39,20 @@ PUBLISHED: dict[str, Any] = {
 @pytest.fixture
 def deployment() -> dict[str, Any]:
     """Return the schema file of the kind above."""
-    return schemas.standalone(PUBLISHED)["deployment-apps-v1.json"]
+    return schemas.standalone(OPENAPI_DEFINITIONS)["deployment-apps-v1.json"]
 
 
-def test_only_kinds_get_a_file() -> None:
-    assert schemas.standalone(PUBLISHED).keys() == {"deployment-apps-v1.json"}
+def test_only_kinds_get_a_schema_file() -> None:
+    assert schemas.standalone(OPENAPI_DEFINITIONS).keys() == {"deployment-apps-v1.json"}
 
 
 def test_a_kind_without_a_group_is_named_by_its_version() -> None:
     kind = {"group": "", "version": "v1", "kind": "ConfigMap"}
-    published = {"ConfigMap": {**PUBLISHED["api.apps.Deployment"], "x-kubernetes-group-version-kind": [kind]}}
-    assert schemas.standalone({**PUBLISHED, **published}).keys() >= {"configmap-v1.json"}
+    published = {"ConfigMap": {**OPENAPI_DEFINITIONS["api.apps.Deployment"], "x-kubernetes-group-version-kind": [kind]}}
+    assert schemas.standalone({**OPENAPI_DEFINITIONS, **published}).keys() >= {"configmap-v1.json"}
 
 
-def test_a_file_holds_what_it_refers_to_and_no_more(deployment: dict[str, Any]) -> None:
+def test_a_schema_file_has_only_the_definitions_that_it_uses(deployment: dict[str, Any]) -> None:
     assert deployment["definitions"].keys() == {"api.apps.Spec"}
 
 
@@ -63,14 +63,14 @@ def test_known_fields_exclude_unknown_ones_but_maps_stay_open(deployment: dict[s
     assert spec["properties"]["labels"] == {"type": ["object", "null"], "additionalProperties": {"type": "string"}}
 
 
-def test_a_kind_states_its_name_and_version(deployment: dict[str, Any]) -> None:
+def test_the_schema_of_a_kind_requires_its_name_and_version(deployment: dict[str, Any]) -> None:
     assert deployment["required"] == ["apiVersion", "kind"]
     assert deployment["properties"]["apiVersion"] == {"enum": ["apps.k8s.io/v1"]}
 
 
 def test_a_duplicate_value_is_listed_once() -> None:
     spec = {"type": "object", "properties": {"policy": {"type": "string", "enum": ["Local", "Cluster", "Local"]}}}
-    files = schemas.standalone({**PUBLISHED, "api.apps.Spec": spec})
+    files = schemas.standalone({**OPENAPI_DEFINITIONS, "api.apps.Spec": spec})
     policy = files["deployment-apps-v1.json"]["definitions"]["api.apps.Spec"]["properties"]["policy"]
     assert policy["anyOf"][0]["enum"] == ["Local", "Cluster"]
 
@@ -98,13 +98,13 @@ def test_containerd_knows_an_image_by_its_full_name(image: str, full: str) -> No
 
 
 @pytest.mark.parametrize("module", [VERSION, *API_SERVER_VERSIONS, *TOOLS])
-def test_everything_that_is_built_is_pinned(module: str) -> None:
+def test_every_built_program_is_pinned(module: str) -> None:
     # The pause program only uses Go's standard library.
     assert (GO_MODULES / module / ("go.mod" if module == "pause" else "go.sum")).is_file()
 
 
 @pytest.mark.parametrize("program", NODE_PROGRAMS)
-def test_the_node_s_module_names_its_programs(program: str) -> None:
+def test_the_go_module_of_the_node_lists_its_programs(program: str) -> None:
     assert f"k8s.io/kubernetes/cmd/{program}" in (GO_MODULES / VERSION / "go.mod").read_text()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from operations.project import ROOT
-from settings.renamed import RENAMED, Renamed
+from settings.renamed import RENAMED, RenamedKey
 
 FOLDER = Path(__file__).parent
 COMMIT = (FOLDER / "commit").read_text().strip()
@@ -29,12 +29,12 @@ def addresses(shape: str) -> list[str]:
     return found
 
 
-def renamed_since() -> list[Renamed]:
+def renamed_since() -> list[RenamedKey]:
     """Return the rows of renamed keys that the release doesn't have; it knows the new keys of the others."""
     shown = subprocess.run(
         ["git", "show", f"{COMMIT}:settings/renamed.py"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return [row for row in RENAMED if f'Renamed("{row.old}", "{row.new}")' not in shown.stdout]
+    return [row for row in RENAMED if f'"{row.old}", "{row.new}"' not in shown.stdout]
 
 
 def clone(folder: Path) -> Path:

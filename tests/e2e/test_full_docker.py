@@ -16,7 +16,7 @@ import pytest
 
 from components.gateway.nginx import CERTIFICATE_DIRECTORY
 from settings.catalog import FRONTENDS, SERVICES
-from settings.credentials import PGADMIN, app_role, migrator_role, third_party
+from settings.credentials import PGADMIN, app_role_credential, migrator_role_credential, third_party
 from testbed import ext4
 from tests.e2e import full_stack
 from tests.e2e.bookings import Bookings, stored
@@ -157,9 +157,9 @@ def test_each_secret_is_only_in_the_containers_that_need_it(full: Full) -> None:
         "kong-configuration": {"redisPassword", "jwtSecret"},
     }
     for service in SERVICES:
-        needed["databases-roles"] |= {app_role(service).key, migrator_role(service).key}
-        needed[f"{service.name}-migrations-secrets"] = {migrator_role(service).key}
-        needed[f"{service.name}-secrets"] = {app_role(service).key, "redisPassword", "jwtSecret"}
+        needed["databases-roles"] |= {app_role_credential(service).key, migrator_role_credential(service).key}
+        needed[f"{service.name}-migrations-secrets"] = {migrator_role_credential(service).key}
+        needed[f"{service.name}-secrets"] = {app_role_credential(service).key, "redisPassword", "jwtSecret"}
         needed[f"{service.name}-secrets"] |= {third_party(one).key for one in service.secrets}
     found = found_in_volumes(full.stack.name)
     # The engine's volume name is the resource's name between a prefix, a hash of the file names, and the stack's name.

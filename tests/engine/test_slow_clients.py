@@ -13,7 +13,7 @@ import pytest
 
 from components.gateway import nginx
 from settings.edge import NginxSettings
-from tests.artifacts.test_kong_behaviour import program, service, started
+from tests.artifacts.test_kong_behaviour import program, service, start_kong
 from tests.e2e.self_signed import self_signed
 from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
@@ -42,7 +42,7 @@ def edge(program: Path, service: int, tmp_path: Path) -> Iterator[tuple[rows.Gat
     asked = record_platform_once(rows.load()[0])
     workload = asked.workloads["nginx"]
     http, https, status = free_ports(3)
-    with started(program, service, tmp_path) as kong:
+    with start_kong(program, service, tmp_path) as kong:
         upstream = kong.gateway.address.removeprefix("http://")
         for name, text in asked.files["nginx/configuration"].items():
             text = text.replace("set $upstream kong:8000", f"set $upstream {upstream}")

@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--echo", action="store_true", help="run the echo service instead, and print its port")
     options = parser.parse_args()
     if options.echo:
-        with echo.serving() as port:
+        with echo.running_echo() as port:
             print(port, flush=True)
             signal.pause()
     if not options.address:

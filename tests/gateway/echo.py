@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-MARK = "X-Echo"
+ECHO_HEADER = "X-Echo"
 """The header that identifies its responses."""
 
 
@@ -42,7 +42,7 @@ class Echo(BaseHTTPRequestHandler):
         ).encode()
         mebibytes = int(query.get("mib", "0"))
         self.send_response(int(query.get("status", "200")))
-        self.send_header(MARK, "1")
+        self.send_header(ECHO_HEADER, "1")
         self.send_header("Content-Type", "application/json")
         if kibibytes := int(query.get("header_kib", "0")):
             self.send_header("X-Large", "x" * (kibibytes << 10))
@@ -83,7 +83,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[int]:
+def running_echo() -> Iterator[int]:
     """Run the service on a free port of this machine, and return the port."""
     server = _Server(("127.0.0.1", 0), Echo)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

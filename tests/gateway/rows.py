@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from tests.gateway.echo import MARK
+from tests.gateway.echo import ECHO_HEADER
 from tests.gateway.tokens import headers_and_query
 
 FILE = Path(__file__).with_name("kong_behaviour.yaml")
@@ -43,7 +43,7 @@ class Answer:
     @property
     def is_from_service(self) -> bool:
         """Return whether the echo service sent it."""
-        return MARK.lower() in self.headers
+        return ECHO_HEADER.lower() in self.headers
 
     @property
     def document(self) -> Mapping[str, Any]:
@@ -69,7 +69,7 @@ class Gateway:
     def ask(self, request: Mapping[str, Any]) -> Answer:
         """Send one request as described in the row, with its path unchanged."""
         carried, query = headers_and_query(request.get("token"), self.key)
-        given = {name: _sized(value) for name, value in request.get("headers", {}).items()}
+        given = {name: _expand_size(value) for name, value in request.get("headers", {}).items()}
         path = request["path"] + (("&" if "?" in request["path"] else "?") + query if query else "")
         size = request.get("body_bytes", 0)
         chunks = (b"x" * min(1 << 16, size - start) for start in range(0, size, 1 << 16))
@@ -162,7 +162,7 @@ def _not_received(wanted: Mapping[str, Any], got: Mapping[str, Any]) -> list[str
     ]
 
 
-def _sized(value: str) -> str:
+def _expand_size(value: str) -> str:
     """Return a text of the given size: `15 KiB`."""
     number, _, unit = value.partition(" ")
     return "x" * (int(number) << 10) if unit == "KiB" else value

@@ -16,7 +16,7 @@ from components.gateway import kong
 from tests.gateway import rows
 from tests.unit.platform_recording import record_platform_once
 
-NO_PORT = 1
+UNUSED_PORT = 1
 """Redis' port has no listener: Redis is unavailable, and requests pass."""
 
 
@@ -44,7 +44,7 @@ def scenario(
     configuration: Mapping[str, Any] | None = None,
     admin_port: int | None = None,
     status_port: int = 0,
-    redis_port: int = NO_PORT,
+    redis_port: int = UNUSED_PORT,
 ) -> Scenario:
     """Render the configuration with every service at `services_port`."""
     platform = record_platform_once(configuration or rows.load()[0])

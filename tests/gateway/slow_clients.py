@@ -27,11 +27,11 @@ def slow_clients(
     large = f"GET /api/user/auth/login?mib=8 HTTP/1.1\r\nHost: {host}\r\n\r\n"
     with ExitStack() as stack:
         for text in [head] * headers + [body] * bodies + [large] * readers + [""] * idle:
-            stack.enter_context(_connected(address, host)).sendall(text.encode())
+            stack.enter_context(_connect(address, host)).sendall(text.encode())
         yield
 
 
-def _connected(address: tuple[str, int], host: str) -> ssl.SSLSocket:
+def _connect(address: tuple[str, int], host: str) -> ssl.SSLSocket:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     plain = socket.create_connection(address, timeout=30)

@@ -20,23 +20,23 @@ def headers_and_query(kind: str | None, key: str) -> tuple[dict[str, str], str]:
         return {}, ""
     claims: dict[str, Any] = {"iss": ISSUER, "exp": int(time.time()) + 300, "tenant_id": TENANT}
     if kind == "in-address":
-        return {}, "jwt=" + signed(claims, key)
+        return {}, "jwt=" + sign(claims, key)
     if kind == "in-cookie":
-        return {"Cookie": "jwt=" + signed(claims, key)}, ""
+        return {"Cookie": "jwt=" + sign(claims, key)}, ""
     made = {
-        "valid": lambda: signed(claims, key),
-        "expired": lambda: signed(claims | {"exp": 1}, key),
-        "endless": lambda: signed({"iss": ISSUER}, key),
-        "text-end": lambda: signed(claims | {"exp": "2099"}, key),
-        "stranger": lambda: signed(claims | {"iss": "stranger"}, key),
-        "forged": lambda: signed(claims, key + "x"),
-        "unsigned": lambda: signed(claims, key, algorithm="none"),
-        "hs512": lambda: signed(claims, key, algorithm="HS512"),
+        "valid": lambda: sign(claims, key),
+        "expired": lambda: sign(claims | {"exp": 1}, key),
+        "endless": lambda: sign({"iss": ISSUER}, key),
+        "text-end": lambda: sign(claims | {"exp": "2099"}, key),
+        "stranger": lambda: sign(claims | {"iss": "stranger"}, key),
+        "forged": lambda: sign(claims, key + "x"),
+        "unsigned": lambda: sign(claims, key, algorithm="none"),
+        "hs512": lambda: sign(claims, key, algorithm="HS512"),
     }
     return {"Authorization": "Bearer " + made[kind]()}, ""
 
 
-def signed(claims: Mapping[str, Any], key: str, algorithm: str = "HS256") -> str:
+def sign(claims: Mapping[str, Any], key: str, algorithm: str = "HS256") -> str:
     """Return a JSON Web Token."""
     head = _encoded(json.dumps({"alg": algorithm, "typ": "JWT"}).encode())
     text = f"{head}.{_encoded(json.dumps(claims).encode())}"

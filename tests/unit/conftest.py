@@ -89,10 +89,10 @@ FULL_DOCKER: Mapping[str, Any] = {
 }
 """A configuration that enables everything one Docker engine can run."""
 
-PROVIDERS_SECRETS = {secret.key: f"a {secret.key}" for service in SERVICES for secret in service.secrets}
+PROVIDER_SECRETS = {secret.key: f"a {secret.key}" for service in SERVICES for secret in service.secrets}
 """Secrets that an operator must supply for a stack with all services."""
 
-PROD_SECRETS = {**PROVIDERS_SECRETS, "alertWebhookUrl": "an alertWebhookUrl"}
+PROD_SECRETS = {**PROVIDER_SECRETS, "alertWebhookUrl": "an alertWebhookUrl"}
 """Secrets that an operator must supply for the stack in `Pulumi.prod.yaml`."""
 
 

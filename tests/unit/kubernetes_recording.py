@@ -23,7 +23,7 @@ CONTROLLERS: Mapping[type[Workload], str] = {
 }
 CLUSTER: Mapping[str, Any] = {"kubeconfig": "~/.kube/config", "context": "test"}
 
-W = TypeVar("W", bound=Workload)
+WorkloadType = TypeVar("WorkloadType", bound=Workload)
 Program = Callable[[KubernetesBackend, pulumi.Resource], None]
 
 
@@ -48,7 +48,7 @@ def record_program(
 ) -> Recording[KubernetesBackend]:
     """Run a program on a new backend, with a parent component."""
 
-    def whole() -> KubernetesBackend:
+    def full_backend() -> KubernetesBackend:
         backend = KubernetesBackend(
             KubernetesSettings(**{**CLUSTER, **settings}),
             ImagesSettings(mirrors=mirrors or {}),
@@ -58,7 +58,7 @@ def record_program(
         program(backend, pulumi.ComponentResource("test:index:Parent", "parent"))
         return backend
 
-    return record(whole, mock=kubernetes_provider_mock, stack="prod", preview=preview)
+    return record(full_backend, mock=kubernetes_provider_mock, stack="prod", preview=preview)
 
 
 def record_workloads(*workloads: Workload, **options: Any) -> Recording[KubernetesBackend]:
@@ -71,7 +71,7 @@ def record_workloads(*workloads: Workload, **options: Any) -> Recording[Kubernet
     return record_program(program, **options)
 
 
-def minimal_workload(kind: type[W], name: str = "web", **fields: Any) -> W:
+def minimal_workload(kind: type[WorkloadType], name: str = "web", **fields: Any) -> WorkloadType:
     """Return a workload of a kind, with only the required fields."""
     required: dict[str, Any] = {"name": name, "image": f"{name}:1.0", "user": 1000, "memory_mib": 64}
     if issubclass(kind, Task):
@@ -106,12 +106,12 @@ def port(number: int = 8080, name: str = "http", **fields: Any) -> Port:
     return Port(name=name, number=number, **fields)
 
 
-def object_named(recording: Recording[Any], kind: str, name: str) -> Mapping[str, Any]:
+def find_manifest(recording: Recording[Any], kind: str, name: str) -> Mapping[str, Any]:
     """Return the manifest of an object."""
-    return recording.one(kind, name).inputs
+    return recording.get(kind, name).inputs
 
 
-def pod_of(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
+def pod_template_of(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
     """Return a workload's pod template, whichever controller owns it."""
     templates: list[Mapping[str, Any]] = [
         one.inputs["spec"].get("jobTemplate", one.inputs)["spec"]["template"]
@@ -123,8 +123,8 @@ def pod_of(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
     return template
 
 
-def container_of(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
+def container_spec(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
     """Return the only container of a workload's pods."""
-    (container,) = pod_of(recording, name)["spec"]["containers"]
+    (container,) = pod_template_of(recording, name)["spec"]["containers"]
     assert isinstance(container, dict)
     return container

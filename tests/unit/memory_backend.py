@@ -32,7 +32,9 @@ class MemoryBackend:
 
     kind = "memory"
     edge = certificate_issuer = postgres_operator = None
-    addressing = Addressing(admin_bind_address="127.0.0.1", domain="pti.local", forward="recall {host}:{port}")
+    addressing = Addressing(
+        admin_bind_address="127.0.0.1", domain="pti.local", port_forward_template="recall {host}:{port}"
+    )
 
     def __init__(self, stack: str) -> None:
         self.stack = stack

@@ -15,7 +15,7 @@ from settings import Settings, SettingsError, parse
 Rule = str | tuple[str, ...]
 """Phrases that the message for a key must contain to state the rule."""
 
-WRITTEN_IN = {
+MODULE_BY_MODEL = {
     **dict.fromkeys(["Settings"], "models"),
     **dict.fromkeys(["BackendSettings", "KubernetesSettings", "DnsSettings", "ImagesSettings"], "backend"),
     **dict.fromkeys(["PostgresSettings", "CloudNativePgSettings", "ExternalPostgresSettings"], "stores/postgres"),
@@ -96,7 +96,7 @@ def _entry(text: str) -> Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expected:
+class ExpectedEntry:
     """The expected entry: exact key, value and default, and phrases that the problem and the fix must contain."""
 
     key: str
@@ -106,7 +106,7 @@ class Expected:
     default: str | None
 
 
-def entry(
+def expected_entry(
     key: str,
     *,
     value: str,
@@ -114,25 +114,25 @@ def entry(
     problem: str = "",
     fix: str = "",
     default: str | None = None,
-) -> Expected:
+) -> ExpectedEntry:
     """Return an expected entry; `must_be` is the exact description of the allowed values."""
     assert (must_be is None) is bool(problem)
     assert fix or must_be
-    return Expected(key=key, value=value, problem=problem or f"must be {must_be}", fix=fix, default=default)
+    return ExpectedEntry(key=key, value=value, problem=problem or f"must be {must_be}", fix=fix, default=default)
 
 
 def default(value: str, model: str) -> str:
     """Return the line that states the default and the file that defines it."""
-    return f"{value} (class {model} in settings/{WRITTEN_IN[model]}.py)"
+    return f"{value} (class {model} in settings/{MODULE_BY_MODEL[model]}.py)"
 
 
 @dataclass(frozen=True)
-class Bad:
+class InvalidConfiguration:
     """A configuration with one mistake, and the expected entry."""
 
-    about: str
+    description: str
     configuration: Mapping[str, Any]
-    expected: Expected
+    expected: ExpectedEntry
     encrypted: tuple[str, ...] = ()
 
     def check(self) -> None:

@@ -15,8 +15,8 @@ from recording.recorder import Recording
 
 Address = IPv4Address | IPv6Address
 NAMESPACE = "kubernetes.io/metadata.name"
-A_PODS_ADDRESS = IPv4Address("10.244.0.10")
-RUN_PODS = ("Deployment", "StatefulSet", "Job")
+POD_ADDRESS = IPv4Address("10.244.0.10")
+POD_CONTROLLER_KINDS = ("Deployment", "StatefulSet", "Job")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Pod:
 
     namespace: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    address: Address = A_PODS_ADDRESS
+    address: Address = POD_ADDRESS
 
 
 class Matrix:
@@ -46,7 +46,7 @@ class Matrix:
 
     def may_open(self, caller: str | Pod, callee: str | Pod, port: int, protocol: str = "TCP") -> bool:
         """Return whether `caller` may connect to `port` of `callee`."""
-        source, target = self._end(caller), self._end(callee)
+        source, target = self._resolve(caller), self._resolve(callee)
         return self._allows("Egress", source, target, port, protocol) and self._allows(
             "Ingress", target, source, port, protocol
         )
@@ -55,7 +55,7 @@ class Matrix:
         """Return the workloads that may connect to a port."""
         return {caller for caller in self._pods if caller != callee and self.may_open(caller, callee, port)}
 
-    def _end(self, named: str | Pod) -> Pod | Address:
+    def _resolve(self, named: str | Pod) -> Pod | Address:
         if isinstance(named, Pod):
             return named
         return self._pods[named] if named in self._pods else ip_address(named)
@@ -67,17 +67,17 @@ class Matrix:
         if not applying:
             return True
         return any(
-            _fits_ports(rule.get("ports"), port, protocol)
-            and _fits_peers(rule.get(side), other, policy["metadata"]["namespace"])
+            _matches_ports(rule.get("ports"), port, protocol)
+            and _matches_any_peer(rule.get(side), other, policy["metadata"]["namespace"])
             for side in ("to" if direction == "Egress" else "from",)
             for policy in applying
             for rule in policy["spec"].get(direction.lower(), [])
-            if _known(rule, {"ports", side})
+            if _require_known_fields(rule, {"ports", side})
         )
 
 
 def _pods(recording: Recording[Any]) -> Iterator[tuple[str, Pod]]:
-    for kind in RUN_PODS:
+    for kind in POD_CONTROLLER_KINDS:
         for one in recording.of_type(kind):
             labels = one.inputs["spec"]["template"]["metadata"]["labels"]
             yield one.name, Pod(one.inputs["metadata"]["namespace"], labels)
@@ -97,27 +97,27 @@ def _selects(policy: Mapping[str, Any], pod: Pod) -> bool:
 
 
 def _match(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    assert _known(selector, {"matchLabels"})
+    assert _require_known_fields(selector, {"matchLabels"})
     wanted: Mapping[str, str] = selector.get("matchLabels", {})
     return wanted.items() <= labels.items()
 
 
-def _fits_ports(ports: list[Mapping[str, Any]] | None, port: int, protocol: str) -> bool:
+def _matches_ports(ports: list[Mapping[str, Any]] | None, port: int, protocol: str) -> bool:
     if not ports:
         return True
     return any(
         one.get("protocol", "TCP") == protocol and port in range(one["port"], one.get("endPort", one["port"]) + 1)
         for one in ports
-        if _known(one, {"protocol", "port", "endPort"})
+        if _require_known_fields(one, {"protocol", "port", "endPort"})
     )
 
 
-def _fits_peers(peers: list[Mapping[str, Any]] | None, other: Pod | Address, namespace: str) -> bool:
-    return not peers or any(_fits_peer(peer, other, namespace) for peer in peers)
+def _matches_any_peer(peers: list[Mapping[str, Any]] | None, other: Pod | Address, namespace: str) -> bool:
+    return not peers or any(_matches_peer(peer, other, namespace) for peer in peers)
 
 
-def _fits_peer(peer: Mapping[str, Any], other: Pod | Address, namespace: str) -> bool:
-    assert _known(peer, {"ipBlock", "podSelector", "namespaceSelector"})
+def _matches_peer(peer: Mapping[str, Any], other: Pod | Address, namespace: str) -> bool:
+    assert _require_known_fields(peer, {"ipBlock", "podSelector", "namespaceSelector"})
     if block := peer.get("ipBlock"):
         # Some network plugins also apply address ranges to pods. Assume the wider interpretation, to be safe.
         address = other.address if isinstance(other, Pod) else other
@@ -133,7 +133,7 @@ def _fits_peer(peer: Mapping[str, Any], other: Pod | Address, namespace: str) ->
     return fits and _match(peer.get("podSelector", {}), other.labels)
 
 
-def _known(part: Mapping[str, Any], keys: set[str]) -> bool:
+def _require_known_fields(part: Mapping[str, Any], keys: set[str]) -> bool:
     """Fail on policy fields that this evaluation doesn't support, instead of misinterpreting them."""
     assert part.keys() <= keys, f"{sorted(part.keys() - keys)} is not understood here"
     return True

@@ -16,19 +16,19 @@ from recording.recorder import Recording, record
 from workloads import WorkloadError
 
 GROUP, OUTER, OBJECT = "test:index:Group", "test:index:Outer", "kubernetes:policy/v1:PodDisruptionBudget"
-FLAT = {
+UNNESTED_ADDRESSES = {
     f"{GROUP} group": f"{GROUP}::group",
     "kubernetes:policy:PodDisruptionBudget web": f"{GROUP}${OBJECT}::budget",
 }
-DEEP = {key: f"{OUTER}${address}" for key, address in FLAT.items()}
+NESTED_ADDRESSES = {key: f"{OUTER}${address}" for key, address in UNNESTED_ADDRESSES.items()}
 
 
-def run(moved: Mapping[str, str] = {}, *, deeper: bool = True, name: str = "budget") -> Recording[Any]:
+def run(moved: Mapping[str, str] = {}, *, nested: bool = True, name: str = "budget") -> Recording[Any]:
     """Record a component with one object, optionally below another component."""
 
     def program() -> None:
         with Addresses(project=PROJECT, stack="dev", moved=moved):
-            outer = pulumi.ComponentResource(OUTER, "outer") if deeper else None
+            outer = pulumi.ComponentResource(OUTER, "outer") if nested else None
             group = pulumi.ComponentResource(GROUP, "group", opts=pulumi.ResourceOptions(parent=outer))
             props = {"kind": "PodDisruptionBudget", "metadata": {"name": "web"}}
             pulumi.CustomResource(OBJECT, name, props, pulumi.ResourceOptions(parent=group))
@@ -47,7 +47,7 @@ def update(recording: Recording[Any], recorded: Mapping[str, str]) -> None:
     asyncio.run(answered)
 
 
-def refused(recording: Recording[Any], recorded: Mapping[str, str]) -> list[str]:
+def refused_entries(recording: Recording[Any], recorded: Mapping[str, str]) -> list[str]:
     """Return the entries that a refusal asks the user to add."""
     with pytest.raises(WorkloadError, match="MOVED") as error:
         update(recording, recorded)
@@ -56,9 +56,12 @@ def refused(recording: Recording[Any], recorded: Mapping[str, str]) -> list[str]
 
 def test_the_record_has_every_address_and_comes_first() -> None:
     recording = run()
-    assert recording.one("Stash", RECORD_NAME).inputs["input"] == {f"{OUTER} outer": f"{OUTER}::outer", **DEEP}
+    assert recording.get("Stash", RECORD_NAME).inputs["input"] == {
+        f"{OUTER} outer": f"{OUTER}::outer",
+        **NESTED_ADDRESSES,
+    }
     assert recording.registrations[0].name == RECORD_NAME
-    assert recording.one("Stash", RECORD_NAME).hooks == {"before_update": ("addresses-refuse-move",)}
+    assert recording.get("Stash", RECORD_NAME).hooks == {"before_update": ("addresses-refuse-move",)}
 
 
 def test_nothing_depends_on_the_record() -> None:
@@ -66,26 +69,26 @@ def test_nothing_depends_on_the_record() -> None:
 
 
 def test_a_moved_component_is_refused_with_the_one_entry_it_needs() -> None:
-    assert refused(run(), FLAT) == [f'"{GROUP}::group": "{OUTER}${GROUP}::group",']
+    assert refused_entries(run(), UNNESTED_ADDRESSES) == [f'"{GROUP}::group": "{OUTER}${GROUP}::group",']
 
 
-@pytest.mark.parametrize("recorded", [FLAT, DEEP])
+@pytest.mark.parametrize("recorded", [UNNESTED_ADDRESSES, NESTED_ADDRESSES])
 def test_an_entry_moves_the_component_and_its_children(recorded: Mapping[str, str]) -> None:
     recording = run({f"{GROUP}::group": f"{OUTER}${GROUP}::group"})
     update(recording, recorded)
     prefix = f"urn:pulumi:dev::{PROJECT}::"
-    assert recording.one("Group", "group").aliases == (f"{prefix}{GROUP}::group",)
-    assert recording.one("PodDisruptionBudget", "budget").aliases == (f"{prefix}{GROUP}${OBJECT}::budget",)
+    assert recording.get("Group", "group").aliases == (f"{prefix}{GROUP}::group",)
+    assert recording.get("PodDisruptionBudget", "budget").aliases == (f"{prefix}{GROUP}${OBJECT}::budget",)
 
 
 def test_renaming_the_resource_of_an_object_with_a_fixed_name_is_refused() -> None:
     entry = f'"{GROUP}${OBJECT}::budget": "{GROUP}${OBJECT}::limit",'
-    assert refused(run(deeper=False, name="limit"), FLAT) == [entry]
+    assert refused_entries(run(nested=False, name="limit"), UNNESTED_ADDRESSES) == [entry]
 
 
 def test_another_api_version_is_the_same_object() -> None:
-    recorded = {key: address.replace("policy/v1", "policy/v1beta1") for key, address in FLAT.items()}
-    assert len(refused(run(deeper=False), recorded)) == 1
+    recorded = {key: address.replace("policy/v1", "policy/v1beta1") for key, address in UNNESTED_ADDRESSES.items()}
+    assert len(refused_entries(run(nested=False), recorded)) == 1
 
 
 @pytest.mark.parametrize("recorded", [{}, {f"{OBJECT} gone": f"{OBJECT}::gone"}])

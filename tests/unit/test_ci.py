@@ -35,7 +35,7 @@ def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, timeout=60)
 
 
-def test_it_passes_if_every_suite_passes(ci: Path) -> None:
+def test_ci_passes_if_every_suite_passes(ci: Path) -> None:
     ran = run(ci)
 
     assert ran.returncode == 0, ran.stderr
@@ -44,7 +44,7 @@ def test_it_passes_if_every_suite_passes(ci: Path) -> None:
 @pytest.mark.parametrize(
     "failing", ["tests/engine", "tests/e2e/kubernetes", "--ignore=tests/e2e/kubernetes", "summary"]
 )
-def test_it_fails_if_one_suite_fails_and_still_runs_the_others(ci: Path, failing: str) -> None:
+def test_ci_fails_if_one_suite_fails_and_still_runs_the_others(ci: Path, failing: str) -> None:
     program(ci.parent.parent / ".venv/bin/python", f'[[ "$*" == *{failing}* ]] && exit 1\nexit 0')
 
     ran = run(ci)
@@ -54,7 +54,7 @@ def test_it_fails_if_one_suite_fails_and_still_runs_the_others(ci: Path, failing
 
 
 @pytest.mark.parametrize("arguments", [[], ["long"]])
-def test_it_runs_the_provided_programs(ci: Path, arguments: list[str]) -> None:
+def test_ci_runs_the_provided_programs(ci: Path, arguments: list[str]) -> None:
     program(ci.parent / "provide", 'echo "provided: $*"')
 
     ran = run(ci, *arguments)
@@ -63,7 +63,7 @@ def test_it_runs_the_provided_programs(ci: Path, arguments: list[str]) -> None:
     assert ("left out: nothing" in ran.stdout) is bool(arguments)
 
 
-def test_it_deletes_its_reports(ci: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ci_deletes_its_reports(ci: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
@@ -73,7 +73,7 @@ def test_it_deletes_its_reports(ci: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert list(scratch.iterdir()) == []
 
 
-def test_stopping_it_stops_the_parallel_suites(ci: Path, tmp_path: Path) -> None:
+def test_stopping_ci_stops_the_parallel_suites(ci: Path, tmp_path: Path) -> None:
     started = [tmp_path / "node", tmp_path / "make"]
     program(tmp_path / "bin/make", f'[[ "$*" == test ]] && echo $$ >{started[1]} && exec sleep 60\nexit 0')
     program(

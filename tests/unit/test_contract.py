@@ -61,13 +61,13 @@ OUTPUTS: StackOutputs[str] = StackOutputs(
 
 
 @pytest.fixture
-def exported() -> dict[str, Any]:
+def exported_outputs() -> dict[str, Any]:
     """The outputs as stored in the state."""
     read: dict[str, Any] = json.loads(json.dumps(OUTPUTS.as_mapping()))
     return read
 
 
-def changed(outputs: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+def with_value(outputs: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     """Return the outputs with one value replaced, or removed if the value is `...`."""
     result = copy.deepcopy(dict(outputs))
     *sections, name = path.split(".")
@@ -130,24 +130,24 @@ def test_the_outputs_are_plain_values_under_their_names() -> None:
     }
 
 
-def test_parsed_outputs_equal_the_exported_ones(exported: dict[str, Any]) -> None:
-    assert StackOutputs.parse(exported) == OUTPUTS
+def test_parsed_outputs_equal_the_exported_ones(exported_outputs: dict[str, Any]) -> None:
+    assert StackOutputs.parse(exported_outputs) == OUTPUTS
 
 
-def test_a_single_output_can_be_parsed(exported: dict[str, Any]) -> None:
-    assert PostgresOutput.parse(exported["postgres"]) == OUTPUTS.postgres
+def test_a_single_output_can_be_parsed(exported_outputs: dict[str, Any]) -> None:
+    assert PostgresOutput.parse(exported_outputs["postgres"]) == OUTPUTS.postgres
 
 
-def test_floating_point_numbers_of_a_state_become_integers(exported: dict[str, Any]) -> None:
-    floating = changed(changed(exported, "contract_version", 1.0), "postgres.port", 5432.0)
+def test_floating_point_numbers_of_a_state_become_integers(exported_outputs: dict[str, Any]) -> None:
+    floating = with_value(with_value(exported_outputs, "contract_version", 1.0), "postgres.port", 5432.0)
     outputs = StackOutputs.parse(floating)
     assert outputs == OUTPUTS
     assert (type(outputs.contract_version), type(outputs.postgres.port)) == (int, int)
 
 
 @pytest.mark.parametrize("path", ["something", "postgres.something", "postgres.databases.user.something"])
-def test_unknown_outputs_of_a_newer_stack_are_ignored(exported: dict[str, Any], path: str) -> None:
-    assert StackOutputs.parse(changed(exported, path, {"new": True})) == OUTPUTS
+def test_unknown_outputs_of_a_newer_stack_are_ignored(exported_outputs: dict[str, Any], path: str) -> None:
+    assert StackOutputs.parse(with_value(exported_outputs, path, {"new": True})) == OUTPUTS
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_unknown_outputs_of_a_newer_stack_are_ignored(exported: dict[str, Any], 
         "monitoring.prometheus",
     ],
 )
-def test_an_output_that_may_be_null_may_be_absent(exported: dict[str, Any], path: str) -> None:
+def test_an_output_that_may_be_null_may_be_absent(exported_outputs: dict[str, Any], path: str) -> None:
     section, name = path.split(".")
-    assert getattr(getattr(StackOutputs.parse(changed(exported, path, ...)), section), name) is None
+    assert getattr(getattr(StackOutputs.parse(with_value(exported_outputs, path, ...)), section), name) is None
 
 
 @pytest.mark.parametrize(
@@ -208,24 +208,24 @@ def test_an_output_that_may_be_null_may_be_absent(exported: dict[str, Any], path
         ),
     ],
 )
-def test_an_invalid_output_is_named(exported: dict[str, Any], path: str, value: Any, complaint: str) -> None:
+def test_an_invalid_output_is_named(exported_outputs: dict[str, Any], path: str, value: Any, complaint: str) -> None:
     with pytest.raises(ContractError) as refused:
-        StackOutputs.parse(changed(exported, path, value))
+        StackOutputs.parse(with_value(exported_outputs, path, value))
     assert str(refused.value) == complaint
 
 
-def test_no_error_message_shows_a_secret(exported: dict[str, Any]) -> None:
+def test_no_error_message_shows_a_secret(exported_outputs: dict[str, Any]) -> None:
     with pytest.raises(ContractError) as refused:
-        StackOutputs.parse(changed(exported, "credentials.postgres", ["hunter2"]))
+        StackOutputs.parse(with_value(exported_outputs, "credentials.postgres", ["hunter2"]))
     assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("version", "shown"), [(2, "are version 2"), (0, "are version 0"), ("1", "are version 1"), (..., "name no version")]
 )
-def test_another_contract_version_is_refused(exported: dict[str, Any], version: Any, shown: str) -> None:
+def test_another_contract_version_is_refused(exported_outputs: dict[str, Any], version: Any, shown: str) -> None:
     with pytest.raises(ContractError) as refused:
-        StackOutputs.parse(changed(exported, "contract_version", version))
+        StackOutputs.parse(with_value(exported_outputs, "contract_version", version))
     assert str(refused.value) == (
         f"the stack's outputs {shown} of the contract and this code reads version {CONTRACT_VERSION}: "
         "use the contract folder of the commit from which the stack was deployed"

@@ -18,7 +18,7 @@ from settings.credentials import CREDENTIALS, JWT, PGADMIN
 from settings.stores.kafka import KAFKA
 from settings.stores.postgres import POSTGRES_ADMIN
 from settings.stores.redis import REDIS
-from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
+from tests.unit.conftest import FULL_DOCKER, PROVIDER_SECRETS, Deploy
 from tests.unit.platform_recording import RecordPlatform, pulumi_config
 
 Source = Literal["generated", "well-known"]
@@ -116,8 +116,8 @@ def test_two_credentials_never_share_a_key_or_a_variable() -> None:
     assert len({one.key for one in CREDENTIALS}) == len({one.variable for one in CREDENTIALS}) == len(CREDENTIALS)
 
 
-PAYMENT_SECRETS = {key: PROVIDERS_SECRETS[key] for key in ("stripeSecretKey", "stripeWebhookSecret")}
-SUPPLIED = {"postgresPassword": "hunter2", "redisPassword": "hunter3", "userAppPassword": "hunter4"}
+PAYMENT_SECRETS = {key: PROVIDER_SECRETS[key] for key in ("stripeSecretKey", "stripeWebhookSecret")}
+SUPPLIED_SECRETS = {"postgresPassword": "hunter2", "redisPassword": "hunter3", "userAppPassword": "hunter4"}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ SUPPLIED = {"postgresPassword": "hunter2", "redisPassword": "hunter3", "userAppP
         ({"credentials": "well-known"}, {}, {"redis", "pg_admin"}),
         ({"credentials": "well-known", "devTools": {"enabled": True}}, {}, {"redis"}),
         ({}, {}, {"pg_admin"}),
-        ({"devTools": {"enabled": True}}, SUPPLIED, set()),
+        ({"devTools": {"enabled": True}}, SUPPLIED_SECRETS, set()),
     ],
     ids=["well-known", "well-known with tools", "generated", "supplied"],
 )
@@ -184,7 +184,7 @@ def test_the_outputs_of_a_stack_without_tools_have_no_tool_urls(deploy: Deploy) 
     ("configuration", "secrets"),
     [
         (FULL_DOCKER, {}),
-        ({**FULL_DOCKER, "credentials": "generated"}, PROVIDERS_SECRETS),
+        ({**FULL_DOCKER, "credentials": "generated"}, PROVIDER_SECRETS),
         ({"credentials": "well-known", "devTools": {"enabled": True}}, {}),
     ],
     ids=["well-known", "generated", "stores and tools"],
@@ -208,7 +208,7 @@ def test_a_file_set_is_secret_exactly_if_its_contents_are(
 def test_no_credential_is_in_a_variable_of_any_workload(
     record_platform: RecordPlatform, configuration: Mapping[str, Any]
 ) -> None:
-    secrets = {} if configuration["credentials"] == "well-known" else PROVIDERS_SECRETS
+    secrets = {} if configuration["credentials"] == "well-known" else PROVIDER_SECRETS
     for workload in record_platform(configuration, secrets).workloads.values():
         assert [name for name, value in workload.environment.items() if not isinstance(value, str)] == []
 

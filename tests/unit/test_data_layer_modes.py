@@ -218,7 +218,7 @@ class TestDataBelowTheMount:
     """The root of an ext4 file system contains `lost+found`, which a Kafka broker mistakes for a partition."""
 
     @pytest.mark.parametrize("mode", ["kraft", "zookeeper"])
-    def test_the_brokers(self, record_platform: RecordPlatform, mode: str) -> None:
+    def test_a_broker_stores_its_data_below_the_mount(self, record_platform: RecordPlatform, mode: str) -> None:
         platform = record_platform({"kafka": {"mode": mode}})
         (volume,) = platform.workloads["kafka"].volumes
         data = PurePosixPath(properties(platform)["log.dirs"])
@@ -226,7 +226,7 @@ class TestDataBelowTheMount:
         # If it isn't set, the KRaft metadata log uses the same directory.
         assert "metadata.log.dir" not in properties(platform)
 
-    def test_zookeepers(self, record_platform: RecordPlatform) -> None:
+    def test_zookeeper_stores_its_data_below_the_mount(self, record_platform: RecordPlatform) -> None:
         platform = record_platform({})
         mounts = {PurePosixPath(volume.mount) for volume in platform.workloads["zookeeper"].volumes}
         lines = platform.files["zookeeper/configuration"]["zoo.cfg"].splitlines()

@@ -20,7 +20,7 @@ from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from backends.threads import Threads
 from recording.recorder import Recording, record
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
-from tests.unit.kubernetes_recording import object_named, record_workloads, stateful, workload
+from tests.unit.kubernetes_recording import find_manifest, record_workloads, stateful, workload
 from workloads import FixedSetting, Volume, Workload, WorkloadError
 
 STASH = "pulumi:index:Stash"
@@ -56,14 +56,14 @@ def on_kubernetes() -> Recording[Any]:
 
 class TestClaims:
     def test_a_missing_claim_leaves_the_pod_pending(self, on_kubernetes: Recording[Any]) -> None:
-        (template,) = object_named(on_kubernetes, "StatefulSet", "store")["spec"]["volumeClaimTemplates"]
+        (template,) = find_manifest(on_kubernetes, "StatefulSet", "store")["spec"]["volumeClaimTemplates"]
         assert template["spec"]["storageClassName"] == MISSING_CLAIM_CLASS
 
     def test_the_state_records_the_settings_of_the_data(self, on_kubernetes: Recording[Any]) -> None:
-        assert on_kubernetes.one("Stash", "store-data-settings").inputs["input"] == {
+        assert on_kubernetes.get("Stash", "store-data-settings").inputs["input"] == {
             "data": {"store.brokers": "1", "kubernetes.storageClass": "fast", "sizeGib": 5}
         }
-        assert on_kubernetes.one("Stash", "namespace").inputs["input"] == {
+        assert on_kubernetes.get("Stash", "namespace").inputs["input"] == {
             "namespace": {"kubernetes.namespace": "pti", "kubernetes.context": "test"}
         }
 
@@ -156,7 +156,7 @@ class TestClaims:
     def test_every_claim_of_a_group_is_recorded(self) -> None:
         recording = record_workloads(store(replicas=3))
         claims = {one.name for one in recording.of_type("PersistentVolumeClaim")}
-        assert recording.one("Stash", "store-claims").inputs["input"].keys() == claims
+        assert recording.get("Stash", "store-claims").inputs["input"].keys() == claims
         assert all(CREATED in one.hooks["before_create"] for one in recording.of_type("PersistentVolumeClaim"))
 
     def test_a_failed_update_names_the_missing_claim(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,16 +171,16 @@ class TestClaims:
         recording = record_workloads(store())
         claims = recording.of_type("PersistentVolumeClaim")
         assert {one.hooks["on_error"] for one in claims} == {("kubernetes-explain-claim",)}
-        assert _explained(recording) is False
+        assert call_claim_hook(recording) is False
         assert ["'data-store-0'" in error for error in errors] == [True]
 
         (tmp_path / "kubectl").unlink()
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert _explained(recording) is False
+        assert call_claim_hook(recording) is False
         assert len(errors) == 1
 
 
-def _explained(recording: Recording[Any], name: str = "kubernetes-explain-claim") -> bool:
+def call_claim_hook(recording: Recording[Any], name: str = "kubernetes-explain-claim") -> bool:
     hook = recording.hooks[name]
     assert isinstance(hook, pulumi.ErrorHook)
     inputs = {"metadata": {"name": "data-store-0"}}
@@ -212,7 +212,7 @@ def test_a_preview_refuses_the_same_as_an_update(on_kubernetes: Recording[Any], 
     assert kept.opts.on_dry_run
 
 
-class KnownVolumes(Engine):
+class EngineWithVolumes(Engine):
     """An engine with a set of volumes, or one that doesn't respond."""
 
     volumes: list[str]
@@ -239,7 +239,7 @@ class KnownVolumes(Engine):
 
 
 VOLUME = "pti-data-dev"
-MOUNTED = {"mounts": [{"type": "volume", "source": VOLUME}, {"type": "volume", "source": "pti-files-dev"}]}
+CONTAINER_INPUTS = {"mounts": [{"type": "volume", "source": VOLUME}, {"type": "volume", "source": "pti-files-dev"}]}
 
 
 def recorded_volume(engine: Engine, *, preview: bool = False) -> Recording[Any]:
@@ -258,34 +258,43 @@ class TestVolumes:
     """tests/engine/test_data_records.py covers the order of hooks in a real update."""
 
     def test_a_volume_is_created_before_the_state_records_it(self) -> None:
-        engine = KnownVolumes()
+        engine = EngineWithVolumes()
         self.make(recorded_volume(engine))
         assert engine.volumes == [VOLUME]
 
     def test_a_missing_recorded_volume_is_not_created_again(self) -> None:
-        recording = recorded_volume(KnownVolumes())
+        recording = recorded_volume(EngineWithVolumes())
         with pytest.raises(WorkloadError, match=f"The volume '{VOLUME}' with this stack's data is missing"):
             call(recording, "docker-refuse-lost-volume", "data", new_inputs={"name": VOLUME})
 
     def test_no_container_is_created_on_a_missing_volume(self) -> None:
         with pytest.raises(WorkloadError, match=f"The volume '{VOLUME}' with this stack's data is missing"):
-            call(recorded_volume(KnownVolumes()), "docker-refuse-empty-volume", "store", new_inputs=MOUNTED)
-        call(recorded_volume(KnownVolumes(VOLUME)), "docker-refuse-empty-volume", "store", new_inputs=MOUNTED)
+            call(
+                recorded_volume(EngineWithVolumes()), "docker-refuse-empty-volume", "store", new_inputs=CONTAINER_INPUTS
+            )
+        call(
+            recorded_volume(EngineWithVolumes(VOLUME)),
+            "docker-refuse-empty-volume",
+            "store",
+            new_inputs=CONTAINER_INPUTS,
+        )
 
     def test_an_existing_volume_of_the_stack_is_adopted(self) -> None:
-        call(recorded_volume(KnownVolumes(VOLUME)), "docker-refuse-lost-volume", "data", new_inputs={"name": VOLUME})
+        call(
+            recorded_volume(EngineWithVolumes(VOLUME)), "docker-refuse-lost-volume", "data", new_inputs={"name": VOLUME}
+        )
 
     def test_a_volume_of_another_stack_is_neither_recorded_nor_adopted(self) -> None:
-        recording = recorded_volume(KnownVolumes(VOLUME, stack="another"))
+        recording = recorded_volume(EngineWithVolumes(VOLUME, stack="another"))
         with pytest.raises(WorkloadError, match=f"a volume named '{VOLUME}' exists and does not belong to stack 'dev'"):
             self.make(recording)
         with pytest.raises(WorkloadError, match="docker volume rm"):
             call(recording, "docker-refuse-foreign-object", "data", "Volume", new_inputs={"name": VOLUME})
 
     def test_an_update_fails_if_the_engine_does_not_respond(self) -> None:
-        recording = recorded_volume(KnownVolumes(reachable=False))
+        recording = recorded_volume(EngineWithVolumes(reachable=False))
         with pytest.raises(EngineError):
-            call(recording, "docker-refuse-empty-volume", "store", new_inputs=MOUNTED)
+            call(recording, "docker-refuse-empty-volume", "store", new_inputs=CONTAINER_INPUTS)
 
     def make(self, recording: Recording[Any]) -> None:
         """Call the hook for a new record."""

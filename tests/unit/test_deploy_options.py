@@ -43,7 +43,7 @@ def kubernetes() -> Backend:
 BACKENDS = pytest.mark.parametrize("backend", [docker, kubernetes])
 
 
-def deployed(backend: Callable[[], Backend], **options: Any) -> Recording[None]:
+def record_deployment(backend: Callable[[], Backend], **options: Any) -> Recording[None]:
     """Deploy the store in a component that replaced its former parent."""
 
     def program() -> None:
@@ -57,7 +57,7 @@ def deployed(backend: Callable[[], Backend], **options: Any) -> Recording[None]:
 
 @BACKENDS
 def test_every_resource_of_a_workload_keeps_its_former_addresses(backend: Callable[[], Backend]) -> None:
-    own = [one for one in deployed(backend, has_moved=True).registrations if one.parent == f"{GROUP} now"]
+    own = [one for one in record_deployment(backend, has_moved=True).registrations if one.parent == f"{GROUP} now"]
     assert len(own) >= 4
     moved = {str(one): f"urn:pulumi:dev::{PROJECT}::{GROUP}${one.type}::{one.name}" for one in own}
     assert {str(one): {*one.aliases} - {""} for one in own} == {name: {urn} for name, urn in moved.items()}
@@ -65,23 +65,23 @@ def test_every_resource_of_a_workload_keeps_its_former_addresses(backend: Callab
 
 @BACKENDS
 def test_by_default_resources_have_no_aliases(backend: Callable[[], Backend]) -> None:
-    assert {one.aliases for one in deployed(backend).registrations} == {()}
+    assert {one.aliases for one in record_deployment(backend).registrations} == {()}
 
 
 @BACKENDS
 def test_retained_resources_outlive_the_stack(backend: Callable[[], Backend]) -> None:
-    def kept(recording: Recording[None]) -> set[bool]:
+    def retained_flags(recording: Recording[None]) -> set[bool]:
         own = [one for one in recording.registrations if one.parent == f"{GROUP} now"]
         return {one.retain_on_delete for one in own}
 
-    assert kept(deployed(backend, retain=True)) == {True}
-    assert kept(deployed(backend)) == {True, False}
+    assert retained_flags(record_deployment(backend, retain=True)) == {True}
+    assert retained_flags(record_deployment(backend)) == {True, False}
 
 
 def test_overrides_of_a_controller_are_merged_into_its_manifest() -> None:
     override = {"spec": {"template": {"spec": {"nodeSelector": {"disk": "fast"}}}, "replicas": 0}}
     plain, changed = (
-        deployed(kubernetes, **options).one("StatefulSet", "store").inputs["spec"]
+        record_deployment(kubernetes, **options).get("StatefulSet", "store").inputs["spec"]
         for options in ({}, {"overrides": override})
     )
     expected = {**plain, "replicas": 0, "template": {**plain["template"], "spec": {**plain["template"]["spec"]}}}
@@ -92,11 +92,12 @@ def test_overrides_of_a_controller_are_merged_into_its_manifest() -> None:
 def test_overrides_of_a_container_are_merged_into_its_inputs() -> None:
     override = {"log_opts": {"max-size": "50m"}, "cpu_set": "0-1"}
     plain, changed = (
-        deployed(docker, **options).one("Container", "store").inputs for options in ({}, {"overrides": override})
+        record_deployment(docker, **options).get("Container", "store").inputs
+        for options in ({}, {"overrides": override})
     )
     assert changed == {**plain, "cpuSet": "0-1", "logOpts": {**plain["logOpts"], "max-size": "50m"}}
 
 
 def test_an_override_of_an_unknown_docker_input_is_refused() -> None:
     with pytest.raises(WorkloadError, match="workload 'store': a Docker container has no input 'nodeSelector'"):
-        deployed(docker, overrides={"nodeSelector": {}})
+        record_deployment(docker, overrides={"nodeSelector": {}})

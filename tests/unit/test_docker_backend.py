@@ -53,7 +53,7 @@ READY = Probe(check=Exec(command=("ready", "--now")), startup_s=100, period_s=5,
 
 STORE = Endpoint("store", 6379)
 
-FOREIGN = "docker-refuse-foreign-object"
+OWNERSHIP_HOOK = "docker-refuse-foreign-object"
 
 
 def workload(name: str = "web", **fields: Any) -> Service:
@@ -83,7 +83,7 @@ def files(name: str = "configuration", directory: str = "/etc/web", **fields: An
     return FileSet(**{"name": name, "directory": directory, "files": {"b.conf": "B", "a.conf": "A"}, **fields})
 
 
-def deployed(
+def record_deployment(
     *workloads: Workload,
     stack: str = "dev",
     protect: bool = False,
@@ -107,7 +107,7 @@ def deployed(
 
 def container(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
     """Return the inputs of a container."""
-    return recording.one("Container", name).inputs
+    return recording.get("Container", name).inputs
 
 
 def labels(registration: Registration) -> dict[str, str]:
@@ -120,14 +120,14 @@ def networks(recording: Recording[Any], name: str) -> set[str]:
     return {one["name"].removeprefix("id-of-") for one in container(recording, name).get("networksAdvanced", [])}
 
 
-def uploaded(registration: Registration) -> dict[str, str]:
+def uploaded_files(registration: Registration) -> dict[str, str]:
     """Return the path and content of each file uploaded into a container."""
     return {one["file"]: one["content"] for one in registration.inputs["uploads"]}
 
 
 class TestNetworks:
     def test_only_clients_of_a_workload_join_its_network(self) -> None:
-        recording = deployed(
+        recording = record_deployment(
             callee(),
             callee("other", 80),
             callee("api", 80, connects_to=(STORE,)),
@@ -139,11 +139,11 @@ class TestNetworks:
         assert networks(recording, "web") == {"pti-web-dev", "pti-api-dev", "pti-other-dev"}
 
     def test_depending_on_a_workload_does_not_connect_to_it(self) -> None:
-        recording = deployed(workload("store", readiness=READY), workload("web", depends_on=("store",)))
+        recording = record_deployment(workload("store", readiness=READY), workload("web", depends_on=("store",)))
         assert networks(recording, "web") == {"pti-web-dev"}
 
     def test_a_workload_without_ports_gets_no_network(self) -> None:
-        recording = deployed(callee(), workload("web", connects_to=(STORE,)))
+        recording = record_deployment(callee(), workload("web", connects_to=(STORE,)))
         assert networks(recording, "web") == {"pti-store-dev"}
         assert [one.name for one in recording.of_type("Network")] == ["store"]
 
@@ -154,12 +154,12 @@ class TestNetworks:
         assert not [(one, other) for one, other in combinations(ranges, 2) if one.overlaps(other)]
 
     def test_the_name_of_a_workload_only_resolves_in_its_own_network(self) -> None:
-        recording = deployed(callee(), callee("web", 80, connects_to=(STORE,)))
+        recording = record_deployment(callee(), callee("web", 80, connects_to=(STORE,)))
         aliases = {one["name"]: one.get("aliases") for one in container(recording)["networksAdvanced"]}
         assert aliases == {"id-of-pti-web-dev": ["web"], "id-of-pti-store-dev": None}
 
     def test_two_ports_of_one_workload_share_a_network(self) -> None:
-        recording = deployed(
+        recording = record_deployment(
             callee("store", 6379, 9121), callee("web", 80, connects_to=(STORE, Endpoint("store", 9121)))
         )
         assert [one["name"] for one in container(recording)["networksAdvanced"]] == [
@@ -168,18 +168,18 @@ class TestNetworks:
         ]
 
     def test_an_external_server_needs_no_network(self) -> None:
-        recording = deployed(
+        recording = record_deployment(
             workload(connects_to=(INTERNET, ExternalEndpoint("db.example.com", 5432, ("10.0.0.0/8",))))
         )
         assert networks(recording, "web") == {"pti-web-dev"}
 
     def test_the_host_has_a_name_for_workloads_that_connect_to_it(self) -> None:
-        recording = deployed(workload(host_gateway=True), callee("other", 80))
+        recording = record_deployment(workload(host_gateway=True), callee("other", 80))
         assert container(recording)["hosts"] == [{"host": "host.docker.internal", "ip": "host-gateway"}]
         assert "hosts" not in container(recording, "other")
 
     def test_the_name_of_a_workload_needs_no_domain(self) -> None:
-        assert deployed(workload()).result.addressing.fqdn("web") == "web"
+        assert record_deployment(workload()).result.addressing.fqdn("web") == "web"
 
     def test_every_container_reaches_only_its_declared_connections(self, dev: Recording[Any]) -> None:
         assert {
@@ -199,15 +199,15 @@ class TestNetworks:
 
 class TestStartOrder:
     def test_a_dependent_is_created_after_the_container_it_needs(self) -> None:
-        recording = deployed(workload("store", readiness=READY), workload("web", depends_on=("store",)))
-        assert "docker:index/container:Container store" in recording.one("Container", "web").dependencies
+        recording = record_deployment(workload("store", readiness=READY), workload("web", depends_on=("store",)))
+        assert "docker:index/container:Container store" in recording.get("Container", "web").dependencies
 
     def test_a_client_without_dependencies_does_not_wait(self) -> None:
-        recording = deployed(callee(readiness=READY), workload("web", connects_to=(STORE,)))
-        assert "docker:index/container:Container store" not in recording.one("Container", "web").dependencies
+        recording = record_deployment(callee(readiness=READY), workload("web", connects_to=(STORE,)))
+        assert "docker:index/container:Container store" not in recording.get("Container", "web").dependencies
 
     def test_dependents_do_not_wait_for_a_container_without_a_probe(self) -> None:
-        recording = deployed(workload())
+        recording = record_deployment(workload())
         inputs = container(recording)
         assert inputs["wait"] is False
         assert "waitTimeout" not in inputs
@@ -233,13 +233,13 @@ class TestStartOrder:
     )
     def test_a_probe_becomes_a_health_check(self, check: Check, command: list[str]) -> None:
         probe = Probe(check=check, startup_s=60, period_s=5, timeout_s=4, failures=3)
-        inputs = container(deployed(workload(readiness=probe, ports=(Port(name="http", number=80),))))
+        inputs = container(record_deployment(workload(readiness=probe, ports=(Port(name="http", number=80),))))
         # Twelve failures, five seconds apart: the container isn't unhealthy before its startup time is over.
         assert inputs["healthcheck"] == {"tests": command, "interval": "5s", "timeout": "4s", "retries": 12}
 
     def test_a_probe_may_fail_its_configured_number_of_times(self) -> None:
         probe = Probe(check=READY.check, startup_s=10, period_s=5, failures=7)
-        assert container(deployed(workload(readiness=probe)))["healthcheck"]["retries"] == 7
+        assert container(record_deployment(workload(readiness=probe)))["healthcheck"]["retries"] == 7
 
 
 class TestLiveness:
@@ -248,7 +248,7 @@ class TestLiveness:
     ALIVE = Liveness(check=Exec(command=("alive",)), startup_s=900, period_s=10, timeout_s=6, failures=6)
 
     def test_one_health_check_runs_both_probes(self) -> None:
-        check = container(deployed(workload(readiness=READY, liveness=self.ALIVE)))["healthcheck"]
+        check = container(record_deployment(workload(readiness=READY, liveness=self.ALIVE)))["healthcheck"]
         assert check["tests"][:3] == ["CMD", "sh", "-c"]
         # Sixty seconds at intervals of five seconds.
         assert check["tests"][4:] == ["watch", "ready --now", "4", "alive", "6", "12", "900"]
@@ -263,32 +263,36 @@ class TestLiveness:
     ) -> None:
         ready = Probe(check=READY.check, period_s=readiness_s)
         alive = Liveness(check=READY.check, period_s=liveness_s, failures=failures)
-        tests = container(deployed(workload(readiness=ready, liveness=alive)))["healthcheck"]["tests"]
+        tests = container(record_deployment(workload(readiness=ready, liveness=alive)))["healthcheck"]["tests"]
         assert tests[-2] == str(runs)
 
     def test_commands_keep_their_quoting(self) -> None:
         words = ("sh", "-c", """test "$1" = 'it is'""", "test", "it is")
         probe = Probe(check=Exec(command=words), timeout_s=9)
-        tests = container(deployed(workload(readiness=probe, liveness=Liveness(check=Exec(command=words)))))[
+        tests = container(record_deployment(workload(readiness=probe, liveness=Liveness(check=Exec(command=words)))))[
             "healthcheck"
         ]["tests"]
         for line in (tests[5], tests[7]):
             assert shlex.split(line) == list(words)
 
     def test_a_workload_without_liveness_is_never_killed(self) -> None:
-        assert container(deployed(workload(readiness=READY)))["healthcheck"]["tests"] == ["CMD", "ready", "--now"]
+        assert container(record_deployment(workload(readiness=READY)))["healthcheck"]["tests"] == [
+            "CMD",
+            "ready",
+            "--now",
+        ]
 
 
 class TestTasks:
     def test_a_task_keeps_running_after_success_and_exits_with_its_code_after_failure(self) -> None:
-        inputs = container(deployed(task(arguments=("now",))), "migrate")
+        inputs = container(record_deployment(task(arguments=("now",))), "migrate")
         script = 'if "$@"; then : > /dev/shm/task-succeeded; exec sleep infinity; else exit "$?"; fi'
         assert inputs["entrypoints"] == ["sh", "-c", script, "task", "migrate", "--all"]
         assert inputs["command"] == ["now"]
         assert inputs["restart"] == "no"
 
     def test_the_creation_of_a_task_waits_for_its_success_until_its_timeout(self) -> None:
-        inputs = container(deployed(task(timeout_s=90)), "migrate")
+        inputs = container(record_deployment(task(timeout_s=90)), "migrate")
         assert (inputs["wait"], inputs["waitTimeout"]) == (True, 90)
         assert inputs["healthcheck"] == {
             "tests": ["CMD", "test", "-f", "/dev/shm/task-succeeded"],  # noqa: S108 - in the container
@@ -298,14 +302,14 @@ class TestTasks:
         }
 
     def test_a_dependent_of_a_task_waits_for_it(self) -> None:
-        recording = deployed(task(), workload("web", depends_on=("migrate",)))
-        assert "docker:index/container:Container migrate" in recording.one("Container", "web").dependencies
+        recording = record_deployment(task(), workload("web", depends_on=("migrate",)))
+        assert "docker:index/container:Container migrate" in recording.get("Container", "web").dependencies
 
     def test_a_service_that_exits_is_restarted(self) -> None:
-        assert container(deployed(workload()))["restart"] == "unless-stopped"
+        assert container(record_deployment(workload()))["restart"] == "unless-stopped"
 
 
-class TestContainment:
+class TestHardening:
     @pytest.fixture
     def running(self, dev: Recording[Any]) -> list[Registration]:
         """Every container that the dev stack runs, including tasks."""
@@ -316,10 +320,10 @@ class TestContainment:
     def test_every_running_container_has_a_read_only_root(self, running: list[Registration]) -> None:
         assert [one.name for one in running if one.inputs.get("readOnly") is not True] == []
 
-    def test_a_workload_can_ask_for_a_writable_root(self) -> None:
-        assert container(deployed(workload(read_only_root=False)))["readOnly"] is False
+    def test_a_workload_can_request_a_writable_root(self) -> None:
+        assert container(record_deployment(workload(read_only_root=False)))["readOnly"] is False
 
-    def test_every_running_container_lacks_every_capability(self, running: list[Registration]) -> None:
+    def test_no_running_container_has_a_capability(self, running: list[Registration]) -> None:
         assert [one.name for one in running if one.inputs.get("capabilities") != {"drops": ["ALL"]}] == []
 
     def test_no_running_container_gains_privileges(self, running: list[Registration]) -> None:
@@ -331,27 +335,27 @@ class TestContainment:
         assert [name for name, ids in users.items() if ids[0] != ids[1] or int(ids[0]) == 0] == []
 
     def test_a_container_runs_as_the_user_and_group_of_the_workload(self) -> None:
-        assert container(deployed(workload(user=70)))["user"] == "70:70"
+        assert container(record_deployment(workload(user=70)))["user"] == "70:70"
 
     def test_no_running_container_swaps(self, running: list[Registration]) -> None:
         limits = {one.name: (one.inputs["memory"], one.inputs["memorySwap"]) for one in running}
         assert [name for name, (memory, with_swap) in limits.items() if memory != with_swap or memory <= 0] == []
 
     def test_a_container_has_a_memory_limit_but_no_cpu_limit(self) -> None:
-        inputs = container(deployed(workload(memory_mib=96)))
+        inputs = container(record_deployment(workload(memory_mib=96)))
         assert (inputs["memory"], "cpus" in inputs) == (96, False)
 
     @pytest.mark.parametrize(
         ("cores", "shares"), [(1.0, 1024), (0.25, 256), (2.5, 2560), (0.05, 51), (0.001, 2), (0, 2)]
     )
     def test_a_cpu_request_becomes_cpu_shares(self, cores: float, shares: int) -> None:
-        assert container(deployed(workload(cpu_request=cores)))["cpuShares"] == shares
+        assert container(record_deployment(workload(cpu_request=cores)))["cpuShares"] == shares
 
     def test_every_running_container_has_cpu_shares(self, running: list[Registration]) -> None:
         assert [one.name for one in running if one.inputs.get("cpuShares", 0) < 2] == []
 
     def test_every_running_container_has_a_stop_timeout(self) -> None:
-        inputs = container(deployed(workload(stop_grace_s=45)))
+        inputs = container(record_deployment(workload(stop_grace_s=45)))
         assert (inputs["stopTimeout"], inputs["destroyGraceSeconds"]) == (45, 45)
 
     def test_log_sizes_are_limited(self, running: list[Registration]) -> None:
@@ -361,61 +365,63 @@ class TestContainment:
 
 class TestFileSets:
     def test_files_are_copied_by_a_container_that_never_starts(self) -> None:
-        uploader = deployed(workload(file_sets=(files(),))).one("Container", "web-configuration")
+        uploader = record_deployment(workload(file_sets=(files(),))).get("Container", "web-configuration")
         assert uploader.inputs["start"] is False
         assert uploader.inputs["mustRun"] is False
         assert uploader.inputs["networkMode"] == "none"
         assert "networksAdvanced" not in uploader.inputs
-        assert uploaded(uploader) == {"/etc/web/a.conf": "A", "/etc/web/b.conf": "B"}
+        assert uploaded_files(uploader) == {"/etc/web/a.conf": "A", "/etc/web/b.conf": "B"}
         assert {one["permissions"] for one in uploader.inputs["uploads"]} == {"0444"}
 
-    def test_the_uploader_covers_what_the_image_may_declare_as_a_volume(self) -> None:
+    def test_the_uploader_mounts_over_volumes_that_the_image_may_declare(self) -> None:
         """The engine creates an anonymous volume for each declared path without a mount."""
         several = stateful(
             volumes=(Volume(name="data", mount="/data"),),
             scratch=(Scratch(path="/logs"), Scratch(path="/etc")),
             file_sets=(files(),),
         )
-        uploader = deployed(several).one("Container", "web-configuration")
+        uploader = record_deployment(several).get("Container", "web-configuration")
         # Its own files are in /etc.
         assert uploader.inputs["tmpfs"].keys() == {"/data", "/logs"}
         assert uploader.replace_on_changes == ("tmpfs",)
 
     def test_the_uploader_and_the_workload_mount_one_volume_in_one_place(self) -> None:
-        recording = deployed(workload(file_sets=(files(),)))
-        volume = recording.one("Volume", "web-configuration").inputs["name"]
+        recording = record_deployment(workload(file_sets=(files(),)))
+        volume = recording.get("Volume", "web-configuration").inputs["name"]
         mount = {"type": "volume", "source": volume, "target": "/etc/web"}
         assert container(recording)["mounts"] == [mount]
         assert container(recording, "web-configuration")["mounts"] == [mount]
 
     def test_new_contents_replace_the_containers_that_mount_them(self) -> None:
-        recording = deployed(workload(file_sets=(files(), files("keys", "/run/keys/web"))))
-        found = labels(recording.one("Container", "web"))
+        recording = record_deployment(workload(file_sets=(files(), files("keys", "/run/keys/web"))))
+        found = labels(recording.get("Container", "web"))
         assert found["pti-calendar.files.etc.web"] == "id-of-pti-web-configuration-dev"
         assert found["pti-calendar.files.run.keys.web"] == "id-of-pti-web-keys-dev"
 
     def test_a_removed_file_disappears(self) -> None:
         def volume(names: str) -> str:
             file_set = files(files=dict.fromkeys(names, "content"))
-            return str(deployed(workload(file_sets=(file_set,))).one("Volume", "web-configuration").inputs["name"])
+            return str(
+                record_deployment(workload(file_sets=(file_set,))).get("Volume", "web-configuration").inputs["name"]
+            )
 
         assert volume("ab") == volume("ba")
         assert len({volume("ab"), volume("a"), volume("abc")}) == 3
 
     def test_contents_are_secret_if_the_file_set_is(self) -> None:
-        recording = deployed(workload(file_sets=(files(), files("keys", "/run/keys", secret=True))))
-        assert recording.one("Container", "web-configuration").secret == frozenset()
-        assert recording.one("Container", "web-keys").secret == {"uploads"}
+        recording = record_deployment(workload(file_sets=(files(), files("keys", "/run/keys", secret=True))))
+        assert recording.get("Container", "web-configuration").secret == frozenset()
+        assert recording.get("Container", "web-keys").secret == {"uploads"}
 
     def test_secret_contents_appear_nowhere_else(self) -> None:
         keys = files("keys", "/run/keys", files={"key": "hunter2"}, secret=True)
-        recording = deployed(workload(file_sets=(keys,)))
+        recording = record_deployment(workload(file_sets=(keys,)))
         assert [str(one) for one in recording.registrations if "hunter2" in json.dumps(one.inputs)] == [
             "docker:index/container:Container web-keys"
         ]
 
     def test_variables_are_sorted(self) -> None:
-        assert container(deployed(workload(environment={"B": "2", "A": "1"})))["envs"] == ["A=1", "B=2"]
+        assert container(record_deployment(workload(environment={"B": "2", "A": "1"})))["envs"] == ["A=1", "B=2"]
 
     def test_every_password_of_the_platform_reaches_the_engine_as_a_secret(self, deploy: Deploy) -> None:
         supplied = {"postgresPassword": "hunter2pg", "redisPassword": "hunter2redis", "pgAdminPassword": "hunter2ui"}
@@ -423,17 +429,17 @@ class TestFileSets:
         revealed: list[str] = []
         held: set[str] = set()
 
-        def look(one: Registration, value: Any, path: str) -> None:
+        def collect_secrets(one: Registration, value: Any, path: str) -> None:
             if isinstance(value, dict | list):
                 for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-                    look(one, inner, f"{path}.{key}".lstrip("."))
+                    collect_secrets(one, inner, f"{path}.{key}".lstrip("."))
             elif "hunter2" in str(value):
                 held.add(one.name)
                 if path.partition(".")[0] not in one.secret:
                     revealed.append(f"{one} {path}")
 
         for registration in recording.registrations:
-            look(registration, registration.inputs, "")
+            collect_secrets(registration, registration.inputs, "")
         assert revealed == []
         assert held == {
             "postgres-admin",
@@ -449,21 +455,21 @@ class TestVolumes:
 
     @pytest.mark.parametrize("protect", [True, False])
     def test_a_persistent_volume_outlives_the_stack_and_is_protected_if_configured(self, protect: bool) -> None:
-        volume = deployed(self.STATEFUL, protect=protect).one("Volume", "store-data")
+        volume = record_deployment(self.STATEFUL, protect=protect).get("Volume", "store-data")
         assert volume.retain_on_delete
         assert volume.protect is protect
 
     def test_a_file_volume_is_deleted_with_the_stack(self) -> None:
-        volume = deployed(workload(file_sets=(files(),)), protect=True).one("Volume", "web-configuration")
+        volume = record_deployment(workload(file_sets=(files(),)), protect=True).get("Volume", "web-configuration")
         assert (volume.retain_on_delete, volume.protect) == (False, False)
 
     def test_a_persistent_volume_is_mounted_at_its_path(self) -> None:
-        assert container(deployed(self.STATEFUL), "store")["mounts"] == [
+        assert container(record_deployment(self.STATEFUL), "store")["mounts"] == [
             {"type": "volume", "source": "pti-store-data-dev", "target": "/data"}
         ]
 
     def test_a_label_distinguishes_data_volumes_from_file_volumes(self) -> None:
-        recording = deployed(self.STATEFUL, workload(file_sets=(files(),)))
+        recording = record_deployment(self.STATEFUL, workload(file_sets=(files(),)))
         assert {one.name: labels(one)["pti-calendar.data"] for one in recording.of_type("Volume")} == {
             "store-data": "persistent",
             "web-configuration": "files",
@@ -471,13 +477,13 @@ class TestVolumes:
 
     def test_scratch_is_memory_that_belongs_to_the_user(self) -> None:
         scratch = (Scratch(path="/tmp"), Scratch(path="/cache", size_mib=64))  # noqa: S108 - in the container
-        assert container(deployed(workload(user=70, scratch=scratch)))["tmpfs"] == {
+        assert container(record_deployment(workload(user=70, scratch=scratch)))["tmpfs"] == {
             "/tmp": "rw,exec,nosuid,nodev,size=16m,mode=1777,uid=70,gid=70",  # noqa: S108 - in the container
             "/cache": "rw,exec,nosuid,nodev,size=64m,mode=1777,uid=70,gid=70",
         }
 
     def test_no_setting_changes_a_persistent_volume(self, deploy: Deploy) -> None:
-        before, after = deploy(EVERY_DEFAULT), deploy(EVERY_OTHER_VALUE)
+        before, after = deploy(DEFAULT_VALUES), deploy(CHANGED_VALUES)
         data = persistent_volumes(before)
         assert data.keys() == {"postgres-data", "redis-data", "kafka-zookeeper-data", "zookeeper-data", "zookeeper-log"}
         assert persistent_volumes(after) == data
@@ -488,10 +494,10 @@ class TestVolumes:
                 return {k: v for key, one in value.items() for k, v in leaves(one, f"{path}.{key}").items()}
             return {path: value}
 
-        before = leaves(parse(pulumi_config(EVERY_DEFAULT)).model_dump())
-        after = leaves(parse(pulumi_config(EVERY_OTHER_VALUE)).model_dump())
+        before = leaves(parse(pulumi_config(DEFAULT_VALUES)).model_dump())
+        after = leaves(parse(pulumi_config(CHANGED_VALUES)).model_dump())
         same = {key for key in before if before[key] == after[key]}
-        assert {key for key in same if not ELSEWHERE.fullmatch(key)} == set()
+        assert {key for key in same if not OTHER_BACKEND_KEYS.fullmatch(key)} == set()
 
     def test_each_kafka_mode_has_its_own_volumes(self, deploy: Deploy) -> None:
         kraft = persistent_volumes(deploy({"kafka": {"mode": "kraft"}}))
@@ -508,17 +514,17 @@ class TestVolumes:
 
 class TestImages:
     def test_a_container_runs_the_image_by_its_id(self) -> None:
-        recording = deployed(workload(file_sets=(files(),)))
+        recording = record_deployment(workload(file_sets=(files(),)))
         assert container(recording)["image"] == "sha256:web:1.0"
         assert container(recording, "web-configuration")["image"] == "sha256:web:1.0"
-        assert "docker:index/remoteImage:RemoteImage web:1.0" in recording.one("Container", "web").dependencies
+        assert "docker:index/remoteImage:RemoteImage web:1.0" in recording.get("Container", "web").dependencies
 
     def test_an_image_is_pulled_once_for_all_its_containers(self) -> None:
-        recording = deployed(workload("a", image="web:1.0"), workload("b", image="web:1.0"), workload("c"))
+        recording = record_deployment(workload("a", image="web:1.0"), workload("b", image="web:1.0"), workload("c"))
         assert [one.name for one in recording.of_type("RemoteImage")] == ["c:1.0", "web:1.0"]
 
     def test_images_stay_on_the_engine(self) -> None:
-        assert deployed(workload()).one("RemoteImage", "web:1.0").inputs["keepLocally"] is True
+        assert record_deployment(workload()).get("RemoteImage", "web:1.0").inputs["keepLocally"] is True
 
     def test_each_image_is_pulled_from_the_mirror_of_its_registry(self, deploy: Deploy) -> None:
         mirrors = {"docker.io": "harbor.example.com/dockerhub", "ghcr.io/kafbat": "harbor.example.com/kafbat"}
@@ -539,7 +545,7 @@ class TestImages:
     def test_an_image_of_a_service_is_pulled_from_a_mirror_that_names_its_repositories(self, deploy: Deploy) -> None:
         mirrors = {"docker.io": "harbor.example.com/dockerhub", "docker.io/pti-calendar": "harbor.example.com/pti"}
         recording = deploy({"images": {"mirrors": mirrors}, "services": {"deploy": ["rdv"]}})
-        image = recording.one("RemoteImage", "pti-calendar/rdv-service:1.0.0")
+        image = recording.get("RemoteImage", "pti-calendar/rdv-service:1.0.0")
         assert image.inputs["name"] == "harbor.example.com/pti/rdv-service:1.0.0"
 
 
@@ -548,12 +554,12 @@ class TestPorts:
 
     @pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3"])
     def test_a_published_port_is_bound_on_the_bind_address(self, address: str) -> None:
-        recording = deployed(workload(ports=self.PORTS), bind_address=address)
+        recording = record_deployment(workload(ports=self.PORTS), bind_address=address)
         assert container(recording)["ports"] == [{"internal": 80, "external": 8000, "ip": address}]
 
     def test_a_public_port_is_bound_like_any_other(self) -> None:
         public = Port(name="https", number=443, publish=8443, public=True)
-        recording = deployed(workload(ports=(public,)), bind_address="10.1.2.3")
+        recording = record_deployment(workload(ports=(public,)), bind_address="10.1.2.3")
         assert container(recording)["ports"] == [{"internal": 443, "external": 8443, "ip": "10.1.2.3"}]
 
     @pytest.mark.parametrize(
@@ -568,17 +574,17 @@ class TestPorts:
     )
     def test_an_admin_port_is_only_published_on_loopback(self, bound: dict[str, Any], operators: str) -> None:
         admin = Port(name="admin", number=8001, publish=18001, admin_only=True)
-        recording = deployed(workload(ports=(*self.PORTS, admin)), **bound)
+        recording = record_deployment(workload(ports=(*self.PORTS, admin)), **bound)
         addresses = {port["internal"]: port["ip"] for port in container(recording)["ports"]}
         assert addresses == {80: bound.get("bind_address", "127.0.0.1"), 8001: operators}
         people = bound.get("published_host", bound.get("bind_address", "127.0.0.1"))
         assert recording.result.addressing.published(Endpoint("web", 80), 8000) == (people, 8000)
 
     def test_an_admin_port_listens_on_every_address_of_its_container(self) -> None:
-        assert deployed().result.addressing.admin_bind_address == "0.0.0.0"  # noqa: S104 - in the container
+        assert record_deployment().result.addressing.admin_bind_address == "0.0.0.0"  # noqa: S104 - in the container
 
     def test_nothing_is_bound_for_a_workload_that_publishes_nothing(self) -> None:
-        assert "ports" not in container(deployed(workload(ports=self.PORTS[1:])))
+        assert "ports" not in container(record_deployment(workload(ports=self.PORTS[1:])))
 
     def test_no_container_of_the_platform_is_bound_elsewhere(self, dev: Recording[Any]) -> None:
         bound = {(one.name, port["ip"]) for one in dev.of_type("Container") for port in one.inputs.get("ports", [])}
@@ -594,7 +600,7 @@ class TestPorts:
         ],
     )
     def test_published_addresses_follow_the_settings(self, bound: dict[str, Any], reached: str) -> None:
-        assert deployed(**bound).result.addressing.published(STORE, 16379) == (reached, 16379)
+        assert record_deployment(**bound).result.addressing.published(STORE, 16379) == (reached, 16379)
 
     def test_a_taken_port_is_refused_and_a_free_one_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Engine, "published_ports", lambda engine, stack: set())
@@ -613,20 +619,20 @@ class TestPorts:
         record(check)
 
 
-class TestFieldsOfAClusterAlone:
+class TestKubernetesOnlyFields:
     def test_volume_size_peers_and_metrics_have_no_effect(self) -> None:
         def store(**fields: Any) -> list[Registration]:
             size = {"size_gib": fields.pop("size_gib")} if "size_gib" in fields else {}
             volume = Volume(name="data", mount="/data", **size)
             ports = (Port(name="peers", number=7000), Port(name="metrics", number=9100))
             one = stateful("store", volumes=(volume,), ports=ports, **fields)
-            return sorted(deployed(one).registrations, key=str)
+            return sorted(record_deployment(one).registrations, key=str)
 
         cluster = store(size_gib=500, peer_ports=(7000,), metrics=(Metrics(port=9100, job="postgres"),))
         assert cluster == store()
 
 
-def named(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def named_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Use the resources' plain names, as in a rendered stack."""
     return str(inputs.get("name", type_)), {"imageId": inputs.get("name")}
 
@@ -634,7 +640,7 @@ def named(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]
 class TestCompose:
     def test_shares_hosts_and_liveness_are_in_the_compose_file(self) -> None:
         full = workload(cpu_request=0.5, host_gateway=True, readiness=READY, liveness=TestLiveness.ALIVE)
-        recording = deployed(full, mock=named)
+        recording = record_deployment(full, mock=named_mock)
         service = compose_file(recording.registrations, name="test")["services"]["web"]
         assert service["cpu_shares"] == 512
         assert service["extra_hosts"] == ["host.docker.internal:host-gateway"]
@@ -643,51 +649,53 @@ class TestCompose:
 
 class TestLifecycle:
     def test_containers_with_fixed_names_are_deleted_before_replacement(self) -> None:
-        recording = deployed(workload(file_sets=(files(),)))
+        recording = record_deployment(workload(file_sets=(files(),)))
         fixed = [*recording.of_type("Container"), *recording.of_type("Network")]
         assert {one.name: one.delete_before_replace for one in fixed} == {"web": True, "web-configuration": True}
         assert len(fixed) == 3
 
     @pytest.mark.parametrize("key", ["tmpfs", "healthcheck"])
     def test_a_change_that_the_provider_ignores_replaces_the_container(self, key: str) -> None:
-        assert key in deployed(workload()).one("Container", "web").replace_on_changes
+        assert key in record_deployment(workload()).get("Container", "web").replace_on_changes
 
     def test_a_stopped_container_is_replaced_and_awaited(self) -> None:
         """A refresh marks a stopped container in `mustRun`."""
-        made = deployed(workload()).one("Container", "web")
+        made = record_deployment(workload()).get("Container", "web")
         assert "mustRun" in made.replace_on_changes
         assert made.ignore_changes == ()
 
     def test_a_successful_task_needs_no_running_container(self) -> None:
-        made = deployed(task()).one("Container", "migrate")
+        made = record_deployment(task()).get("Container", "migrate")
         assert made.ignore_changes == ("mustRun",)
         assert "mustRun" not in made.replace_on_changes
 
     def test_a_data_volume_keeps_its_original_labels(self) -> None:
         keeper = stateful(volumes=(Volume(name="data", mount="/data"),))
-        assert deployed(keeper).one("Volume", "data").ignore_changes == ("labels",)
+        assert record_deployment(keeper).get("Volume", "data").ignore_changes == ("labels",)
 
     def test_leftovers_are_cleared_before_a_container_or_network_is_created(self) -> None:
-        recording = deployed(workload(file_sets=(files(),)))
+        recording = record_deployment(workload(file_sets=(files(),)))
         for name in ("web", "web-configuration"):
-            assert recording.one("Container", name).hooks == {
-                "before_create": (FOREIGN, "docker-clear-leftover-container"),
+            assert recording.get("Container", name).hooks == {
+                "before_create": (OWNERSHIP_HOOK, "docker-clear-leftover-container"),
             }
-        assert recording.one("Network", "web").hooks == {"before_create": (FOREIGN, "docker-clear-leftover-network")}
+        assert recording.get("Network", "web").hooks == {
+            "before_create": (OWNERSHIP_HOOK, "docker-clear-leftover-network")
+        }
 
     def test_the_failure_hook_is_only_on_tasks(self) -> None:
-        recording = deployed(task(), workload())
-        assert recording.one("Container", "migrate").hooks["before_create"] == (
-            FOREIGN,
+        recording = record_deployment(task(), workload())
+        assert recording.get("Container", "migrate").hooks["before_create"] == (
+            OWNERSHIP_HOOK,
             "docker-clear-leftover-container",
             "docker-watch-task",
         )
-        assert recording.one("Container", "migrate").hooks["on_error"] == ("docker-explain-failed-task",)
-        assert "docker-watch-task" not in recording.one("Container", "web").hooks["before_create"]
+        assert recording.get("Container", "migrate").hooks["on_error"] == ("docker-explain-failed-task",)
+        assert "docker-watch-task" not in recording.get("Container", "web").hooks["before_create"]
 
     def test_a_file_volume_of_another_owner_is_refused(self) -> None:
-        recording = deployed(workload(file_sets=(files(),)))
-        assert recording.one("Volume", "web-configuration").hooks == {"before_create": (FOREIGN,)}
+        recording = record_deployment(workload(file_sets=(files(),)))
+        assert recording.get("Volume", "web-configuration").hooks == {"before_create": (OWNERSHIP_HOOK,)}
 
     def test_every_resource_uses_the_one_provider(self, dev: Recording[Any]) -> None:
         ours = [one for one in dev.registrations if one.type.startswith("docker:")]
@@ -696,37 +704,37 @@ class TestLifecycle:
 
     def test_two_workloads_never_share_a_container_or_a_volume(self) -> None:
         with pytest.raises(WorkloadError, match="workloads 'web' and 'web-configuration' would share the container"):
-            deployed(workload("web", file_sets=(files("configuration"),)), workload("web-configuration"))
+            record_deployment(workload("web", file_sets=(files("configuration"),)), workload("web-configuration"))
         one = stateful("a", volumes=(Volume(name="data", mount="/data"),))
         other = stateful("b", volumes=(Volume(name="data", mount="/data"),))
         with pytest.raises(WorkloadError, match="workloads 'a' and 'b' would share the volume 'pti-data-dev'"):
-            deployed(one, other)
+            record_deployment(one, other)
 
     def test_nothing_is_registered_before_the_first_workload(self) -> None:
-        assert [str(one) for one in deployed().registrations] == ["test:index:Parent parent"]
+        assert [str(one) for one in record_deployment().registrations] == ["test:index:Parent parent"]
 
     def test_the_provider_uses_the_configured_engine(self) -> None:
-        (provider,) = deployed(workload(), host="ssh://me@engine").of_type("docker")
+        (provider,) = record_deployment(workload(), host="ssh://me@engine").of_type("docker")
         assert provider.inputs["host"] == "ssh://me@engine"
 
     def test_a_preview_needs_no_engine(self) -> None:
-        (provider,) = deployed(workload()).of_type("docker")
+        (provider,) = record_deployment(workload()).of_type("docker")
         assert provider.inputs["disableDockerDaemonCheck"] == "true"
         assert provider.inputs["host"] == "unix:///var/run/docker.sock"
 
     def test_names_and_labels_carry_the_stack(self) -> None:
-        recording = deployed(workload(), stack="test")
-        for one in (recording.one("Container", "web"), recording.one("Network", "web")):
+        recording = record_deployment(workload(), stack="test")
+        for one in (recording.get("Container", "web"), recording.get("Network", "web")):
             assert one.inputs["name"] == "pti-web-test"
             assert labels(one) == {"pti-calendar.stack": "test", "pti-calendar.workload": "web"}
 
     def test_every_resource_except_images_has_the_component_as_its_parent(self) -> None:
-        recording = deployed(workload(file_sets=(files(),)), TestVolumes.STATEFUL)
+        recording = record_deployment(workload(file_sets=(files(),)), TestVolumes.STATEFUL)
         docker = [one for one in recording.registrations if one.type.startswith("docker:")]
         assert {one.parent for one in docker if not one.type.endswith(":RemoteImage")} == {"test:index:Parent parent"}
 
     def test_the_images_command_is_used_unless_the_workload_sets_one(self) -> None:
-        recording = deployed(workload(), workload("other", command=("run",), arguments=("--fast",)))
+        recording = record_deployment(workload(), workload("other", command=("run",), arguments=("--fast",)))
         assert container(recording).keys() & {"entrypoints", "command", "envs", "mounts", "tmpfs"} == set()
         assert container(recording, "other")["entrypoints"] == ["run"]
         assert container(recording, "other")["command"] == ["--fast"]
@@ -812,11 +820,11 @@ class TestRefusals:
     )
     def test_features_that_docker_lacks_are_refused(self, workloads: list[Workload], reason: str) -> None:
         with pytest.raises(WorkloadError) as refused:
-            deployed(*workloads)
+            record_deployment(*workloads)
         assert str(refused.value) == reason
 
     def test_docker_has_no_edge_issuer_or_operator(self) -> None:
-        backend = deployed().result
+        backend = record_deployment().result
         assert (backend.edge, backend.certificate_issuer, backend.postgres_operator) == (None, None, None)
 
 
@@ -827,12 +835,12 @@ def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]
 
 # Excluded: other backends and modes with the settings that apply only to them, and sections without a store. Kafka's
 # other mode has its own test.
-ELSEWHERE = re.compile(
+OTHER_BACKEND_KEYS = re.compile(
     r"\.(backend\.kind|(postgres|redis|kafka)\.(mode|external\..*)|postgres\.cloudnativepg\..*|kafka\.brokers"
     r"|(kubernetes|gateway|edge|services|frontends|monitoring)\..*)"
 )
-EVERY_DEFAULT: dict[str, Any] = {"devTools": {"enabled": False}}
-EVERY_OTHER_VALUE: dict[str, Any] = {
+DEFAULT_VALUES: dict[str, Any] = {"devTools": {"enabled": False}}
+CHANGED_VALUES: dict[str, Any] = {
     "backend": {
         "host": "ssh://me@engine",
         "bindAddress": "127.0.0.2",

@@ -159,7 +159,7 @@ def responding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def provider(recording: Recording[Any]) -> Mapping[str, Any]:
     """Return the provider's choice of an engine."""
-    inputs = recording.one("docker", "docker").inputs
+    inputs = recording.get("docker", "docker").inputs
     return {name: inputs[name] for name in ("host", "context", "certPath")}
 
 
@@ -188,7 +188,7 @@ def test_a_missing_context_ends_the_program_before_anything_is_registered(folder
 
 def test_a_rendered_stack_needs_no_context(folder: Path) -> None:
     select(folder, "gone")
-    assert deployed(preflight=False).one("Container", "web")
+    assert deployed(preflight=False).get("Container", "web")
 
 
 def test_the_bootstrap_asks_the_engine_of_the_dev_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

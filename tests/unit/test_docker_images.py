@@ -98,4 +98,4 @@ def test_every_image_of_a_stack_is_pulled_so_and_no_credential_reaches_the_provi
     images = dev.of_type("RemoteImage")
     assert images
     assert {one.hooks["before_create"] for one in images} == {("docker-pull-image",)}
-    assert "registryAuth" not in dev.one("docker", "docker").inputs
+    assert "registryAuth" not in dev.get("docker", "docker").inputs

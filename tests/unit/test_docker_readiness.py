@@ -17,7 +17,7 @@ from backends.docker.engine import Engine
 from backends.docker.readiness import AwaitedContainer, Readiness
 from backends.threads import Threads
 from recording.recorder import Recording, record
-from tests.unit.test_docker_backend import READY, deployed, workload
+from tests.unit.test_docker_backend import READY, record_deployment, workload
 from workloads import LongRunning, Service, StatefulService, WorkloadError
 
 
@@ -50,10 +50,10 @@ class ScriptedEngine(Engine):
 
 
 @pytest.fixture
-def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+def run_wait(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Wait for a store through the given states; return the messages shown to the user."""
 
-    def waited(*states: Mapping[str, Any] | None, startup_s: int = 60, step_s: float = 0) -> list[str]:
+    def wait_messages(*states: Mapping[str, Any] | None, startup_s: int = 60, step_s: float = 0) -> list[str]:
         now = [0.0]
         shown: list[str] = []
 
@@ -80,15 +80,15 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         asyncio.run(answered)
         return shown
 
-    return waited
+    return wait_messages
 
 
-def test_the_wait_ends_when_the_store_is_healthy(wait: Callable[..., list[str]]) -> None:
-    assert wait(health("starting"), health("unhealthy"), health("healthy")) == []
+def test_the_wait_ends_when_the_store_is_healthy(run_wait: Callable[..., list[str]]) -> None:
+    assert run_wait(health("starting"), health("unhealthy"), health("healthy")) == []
 
 
-def test_progress_is_shown_once_per_change(wait: Callable[..., list[str]]) -> None:
-    shown = wait(
+def test_progress_is_shown_once_per_change(run_wait: Callable[..., list[str]]) -> None:
+    shown = run_wait(
         health("starting", "recovering: 10 %\n"),
         health("starting", "recovering: 10 %\n", "connection refused\n"),
         health("unhealthy", "recovering: 10 %\n", "no answer\nnot listening yet, recovering: 43 %\n"),
@@ -97,67 +97,73 @@ def test_progress_is_shown_once_per_change(wait: Callable[..., list[str]]) -> No
     assert shown == ["store: recovering: 10 %", "store: recovering: 43 %"]
 
 
-def test_the_wait_continues_while_there_is_progress(wait: Callable[..., list[str]]) -> None:
+def test_the_wait_continues_while_there_is_progress(run_wait: Callable[..., list[str]]) -> None:
     # Longer than the time allowed without progress.
     reports = [health("unhealthy", f"recovering: {percent} %") for percent in range(0, 100, 10)]
-    assert len(wait(*reports, health("healthy"), startup_s=30, step_s=10)) == len(reports)
+    assert len(run_wait(*reports, health("healthy"), startup_s=30, step_s=10)) == len(reports)
 
 
-def test_without_progress_the_wait_ends_and_the_store_keeps_running(wait: Callable[..., list[str]]) -> None:
+def test_without_progress_the_wait_ends_and_the_store_keeps_running(run_wait: Callable[..., list[str]]) -> None:
     with pytest.raises(WorkloadError) as failed:
-        wait(health("unhealthy", "recovering: 43 %"), startup_s=30, step_s=10)
+        run_wait(health("unhealthy", "recovering: 43 %"), startup_s=30, step_s=10)
     assert "pti-store-dev has made no progress for 30 s (recovering: 43 %)" in str(failed.value)
     assert "the next update waits for it again" in str(failed.value)
     assert "reading the log" in str(failed.value)
 
 
-def test_a_store_without_progress_reports_did_not_become_ready(wait: Callable[..., list[str]]) -> None:
+def test_a_store_without_progress_reports_did_not_become_ready(run_wait: Callable[..., list[str]]) -> None:
     with pytest.raises(WorkloadError, match="pti-store-dev did not become ready"):
-        wait(health("unhealthy", "connection refused"), startup_s=30, step_s=10)
+        run_wait(health("unhealthy", "connection refused"), startup_s=30, step_s=10)
 
 
-def test_the_wait_ends_if_the_container_is_removed(wait: Callable[..., list[str]]) -> None:
+def test_the_wait_ends_if_the_container_is_removed(run_wait: Callable[..., list[str]]) -> None:
     with pytest.raises(WorkloadError, match="there is no container 'pti-store-dev'"):
-        wait(health("starting"), None)
+        run_wait(health("starting"), None)
 
 
-def crashed(restarts: int, *, down: bool = True) -> Mapping[str, Any]:
+def crashed_state(restarts: int, *, exited: bool = True) -> Mapping[str, Any]:
     """Return a container that has crashed this many times and, unless it is down, is running again."""
     health = {"Status": "unhealthy"}
-    state = {"Health": health, "Running": True, "Restarting": down, "ExitCode": 78 if down else 0}
+    state = {"Health": health, "Running": True, "Restarting": exited, "ExitCode": 78 if exited else 0}
     return {"State": state, "RestartCount": restarts}
 
 
-def test_the_wait_ends_if_the_container_is_crash_looping(wait: Callable[..., list[str]]) -> None:
-    states = map(crashed, range(10))
+def test_the_wait_ends_if_the_container_is_crash_looping(run_wait: Callable[..., list[str]]) -> None:
+    states = map(crashed_state, range(10))
     report = r"(?s)pti-store-dev keeps crashing: exit code 78, restarted \d .*reading the log"
     with pytest.raises(WorkloadError, match=report):
-        wait(*states, startup_s=1000, step_s=2)
+        run_wait(*states, startup_s=1000, step_s=2)
 
 
 def test_a_crash_loop_is_found_even_if_the_container_runs_at_each_poll(
-    wait: Callable[..., list[str]],
+    run_wait: Callable[..., list[str]],
 ) -> None:
-    states = [crashed(restarts, down=False) for restarts in range(20) for _ in range(3)]
+    states = [crashed_state(restarts, exited=False) for restarts in range(20) for _ in range(3)]
     with pytest.raises(WorkloadError, match="pti-store-dev keeps crashing: exit code 9, restarted "):
-        wait(*states, startup_s=1000, step_s=1)
+        run_wait(*states, startup_s=1000, step_s=1)
 
 
-def test_a_container_in_restart_back_off_counts_as_crashed(wait: Callable[..., list[str]]) -> None:
+def test_a_container_in_restart_back_off_counts_as_crashed(run_wait: Callable[..., list[str]]) -> None:
     """The engine waits up to a minute before it restarts a container."""
     with pytest.raises(WorkloadError, match="pti-store-dev keeps crashing: exit code 78, restarted 9 times"):
-        wait(crashed(9), startup_s=1000, step_s=2)
+        run_wait(crashed_state(9), startup_s=1000, step_s=2)
 
 
-def test_the_wait_ends_if_the_container_is_stopped(wait: Callable[..., list[str]]) -> None:
+def test_the_wait_ends_if_the_container_is_stopped(run_wait: Callable[..., list[str]]) -> None:
     stopped = {"State": {"Status": "exited", "ExitCode": 143, "Running": False}, "RestartCount": 0}
     with pytest.raises(WorkloadError, match="pti-store-dev has been stopped: exit code 143"):
-        wait(health("starting"), stopped, startup_s=1000)
+        run_wait(health("starting"), stopped, startup_s=1000)
 
 
-def test_a_few_crashes_during_the_start_of_others_are_tolerated(wait: Callable[..., list[str]]) -> None:
-    states = [crashed(0), crashed(1), crashed(4), *[crashed(5, down=False)] * 20, health("healthy")]
-    assert wait(*states, startup_s=1000, step_s=2) == []
+def test_a_few_crashes_during_the_start_of_others_are_tolerated(run_wait: Callable[..., list[str]]) -> None:
+    states = [
+        crashed_state(0),
+        crashed_state(1),
+        crashed_state(4),
+        *[crashed_state(5, exited=False)] * 20,
+        health("healthy"),
+    ]
+    assert run_wait(*states, startup_s=1000, step_s=2) == []
 
 
 @pytest.mark.parametrize("kind", [StatefulService, Service])
@@ -166,16 +172,16 @@ class TestRecords:
     def recording(self, kind: type[LongRunning]) -> Recording[Any]:
         """Record a workload and its dependents."""
         store = kind(name="store", image="store:1.0", user=1000, memory_mib=64, readiness=READY)
-        return deployed(store, workload("web", depends_on=("store",)))
+        return record_deployment(store, workload("web", depends_on=("store",)))
 
     def test_a_new_container_starts_a_new_wait(self, recording: Recording[Any]) -> None:
-        record_of_store = recording.one("Stash", "store-ready")
+        record_of_store = recording.get("Stash", "store-ready")
         assert record_of_store.inputs["input"] == {"container": "id-of-pti-store-dev"}
         assert record_of_store.hooks == dict.fromkeys(("before_create", "before_update"), ("docker-wait-until-ready",))
 
     def test_the_containers_creation_does_not_wait(self, recording: Recording[Any]) -> None:
         """If the creation failed, the next update would replace the container and interrupt the recovery."""
-        assert recording.one("Container", "store").inputs["wait"] is False
+        assert recording.get("Container", "store").inputs["wait"] is False
 
     def test_dependents_of_the_store_come_after_the_wait(self, recording: Recording[Any]) -> None:
         names = [str(one).rpartition(":")[2] for one in recording.registrations]

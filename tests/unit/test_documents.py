@@ -27,24 +27,24 @@ def test_the_stack_file_schema_takes_secrets_only_encrypted() -> None:
     assert [schema["required"] for schema in secrets] == [["secure"]] * len(CREDENTIALS)
 
 
-def documented(prefix: str) -> set[str]:
+def documented_keys(prefix: str) -> set[str]:
     """Return the keys in the configuration reference that start with a prefix."""
     page = GENERATED[Path("docs/configuration.md")]
     return {key for key in re.findall(r"^\| `([^`]+)`", page, flags=re.MULTILINE) if key.startswith(prefix)}
 
 
 def test_overrides_of_one_application_are_documented_once() -> None:
-    assert documented("services.overrides.") >= {
+    assert documented_keys("services.overrides.") >= {
         "services.overrides.<name>.replicas",
         "services.overrides.<name>.publicPaths",
     }
-    assert documented("frontends.overrides.") >= {
+    assert documented_keys("frontends.overrides.") >= {
         "frontends.overrides.<name>.scaling",
         "frontends.overrides.<name>.scaling.maxReplicas",
     }
-    assert {key.split(".")[2] for key in documented("services.overrides.") | documented("frontends.overrides.")} == {
-        "<name>"
-    }
+    assert {
+        key.split(".")[2] for key in documented_keys("services.overrides.") | documented_keys("frontends.overrides.")
+    } == {"<name>"}
 
 
 def test_an_optional_section_is_documented_as_off() -> None:
@@ -53,13 +53,13 @@ def test_an_optional_section_is_documented_as_off() -> None:
     assert row.endswith("| none |")
 
 
-def drawn(picture: str) -> set[str]:
+def drawn_lines(picture: str) -> set[str]:
     """Return the arrows in a diagram."""
     return {line.strip() for line in picture.splitlines() if "-->" in line or "-." in line}
 
 
 def test_the_detailed_diagram_has_every_connection_and_order() -> None:
-    picture = drawn(diagram.detailed_diagram(diagram.record_workloads(diagram.DEV_STACK)))
+    picture = drawn_lines(diagram.detailed_diagram(diagram.record_workloads(diagram.DEV_STACK)))
     assert picture >= {
         "developer -- 5432 --> postgres",
         "databases --> postgres",
@@ -75,7 +75,7 @@ def test_a_scheduled_task_is_drawn_with_its_schedule() -> None:
 
 
 def test_the_overview_diagram_draws_a_shared_connection_once() -> None:
-    picture = drawn(diagram.overview_diagram(diagram.record_workloads(diagram.WHOLE_PLATFORM)))
+    picture = drawn_lines(diagram.overview_diagram(diagram.record_workloads(diagram.WHOLE_PLATFORM)))
     assert picture == {
         "users -- 80, 443 --> nginx",
         "nginx --> kong",

@@ -73,7 +73,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment_file, "ROOT", tmp_path)
 
 
-def test_only_the_owner_can_read_it_even_if_a_readable_file_existed(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_file_even_if_a_readable_one_existed(tmp_path: Path) -> None:
     (tmp_path / ".env.user").write_text("OLD=1")
     (tmp_path / ".env.user").chmod(0o644)
     path = environment_file.write("user", OUTPUTS)
@@ -81,14 +81,14 @@ def test_only_the_owner_can_read_it_even_if_a_readable_file_existed(tmp_path: Pa
     assert "OLD=1" not in path.read_text()
 
 
-def test_it_has_the_services_own_database_and_no_other_password() -> None:
+def test_the_file_has_the_services_own_database_and_no_other_password() -> None:
     text = environment_file.write("user", OUTPUTS).read_text()
     assert "DATABASE_URL=postgresql://pti_user_app:app@127.0.0.1:15432/pti_user\n" in text
     assert "MIGRATION_DATABASE_URL=postgresql://pti_user_migrator:migrator@127.0.0.1:15432/pti_user\n" in text
     assert "another's" not in text
 
 
-def test_it_has_every_variable_of_the_service_contract() -> None:
+def test_the_file_has_every_variable_of_the_service_contract() -> None:
     assert environment_file.variables("user", OUTPUTS) == {
         "SERVICE_NAME": "user",
         "PORT": "4000",
@@ -136,7 +136,7 @@ def test_a_service_gets_its_third_party_secrets_if_the_stack_has_them() -> None:
     assert "STRIPE_SECRET_KEY" not in environment_file.variables("user", having)
 
 
-def test_the_reference_service_starts_with_it(tmp_path: Path) -> None:
+def test_the_reference_service_starts_with_the_file(tmp_path: Path) -> None:
     program = (
         "import os; from examples.reference_service import settings;"
         "print(settings.load(os.environ).service, settings.load_postgres(os.environ).user)"
@@ -154,7 +154,7 @@ def test_the_reference_service_starts_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("password", ["plain", "with space", "$HOME", 'say "yes"', "back\\slash", "it's", "#hash", "ü"])
-def test_a_shell_that_loads_it_gets_every_value_literally(password: str) -> None:
+def test_a_shell_that_loads_the_file_gets_every_value_literally(password: str) -> None:
     path = environment_file.write("user", with_password(password))
     shown = subprocess.run(
         ["sh", "-c", f'set -a; . "{path}"; printf "%s|%s" "$DATABASE_PASSWORD" "$REDIS_PASSWORD"'],

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.unit.paths import ROOT
-from tests.unit.test_structure import OURS
+from tests.unit.test_structure import OWN_PACKAGES
 
-COPIED = sorted({"assets", "docs", *OURS} - {"__main__", "tests"})
+COPIED_PATHS = sorted({"assets", "docs", *OWN_PACKAGES} - {"__main__", "tests"})
 
 MODULE = '''
 """Object storage: MinIO, or a managed service that has S3's protocol."""
@@ -94,7 +94,7 @@ from pydantic import Field
 
 from settings.base import HostName, HostPort, Image
 from settings.credential import Credential
-from settings.stores.store import STORAGE, StoreSettings
+from settings.stores.store import STORAGE_DESCRIPTION, StoreSettings
 
 OBJECT_STORAGE = Credential("objectStoragePassword", "OBJECT_STORAGE_PASSWORD", "objectstorage", "object storage")
 
@@ -108,7 +108,7 @@ class ObjectStorageSettings(StoreSettings):
     mode: Literal["single", "external"] = Field("single", description="`single`: one server; `external`: managed.")
     image: Image = Field("minio/minio:RELEASE.2026-10-15", description="Server image.")
     port: HostPort = Field(9000, description="Host port (Docker).")
-    storage_gib: int = Field(10, ge=1, description=STORAGE)
+    storage_gib: int = Field(10, ge=1, description=STORAGE_DESCRIPTION)
     host: HostName | None = Field(None, examples=["s3.example.com"], description="Host name of an external server.")
 '''
 
@@ -191,10 +191,10 @@ json.dump({
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with the additional store."""
     copy = tmp_path_factory.mktemp("project")
-    for folder in (*COPIED, "tests/unit"):
+    for folder in (*COPIED_PATHS, "tests/unit"):
         if (ROOT / folder).is_dir():
             shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "golden"))
-    for file in (*(f"{name}.py" for name in COPIED), "tests/__init__.py", "Pulumi.yaml", "Pulumi.dev.yaml"):
+    for file in (*(f"{name}.py" for name in COPIED_PATHS), "tests/__init__.py", "Pulumi.yaml", "Pulumi.dev.yaml"):
         if (ROOT / file).is_file():
             shutil.copy(ROOT / file, copy / file)
     for name, insertions in EDITS.items():
@@ -208,7 +208,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(project: Path) -> dict[str, Any]:
+def program_output(project: Path) -> dict[str, Any]:
     """What the program does with the additional store."""
     environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
     ran = subprocess.run(
@@ -222,7 +222,7 @@ def found(project: Path) -> dict[str, Any]:
 def test_a_store_is_one_module_one_settings_model_and_one_contract_record(project: Path) -> None:
     edited = [
         str(path.relative_to(project))
-        for folder in COPIED
+        for folder in COPIED_PATHS
         for path in sorted((project / folder).rglob("*"))
         if path.is_file()
         and (not (here := ROOT / path.relative_to(project)).exists() or here.read_bytes() != path.read_bytes())
@@ -235,17 +235,17 @@ def test_a_store_is_one_module_one_settings_model_and_one_contract_record(projec
     ]
 
 
-def test_both_backends_deploy_it(found: dict[str, Any]) -> None:
-    assert "docker:index/container:Container object-storage" in found["docker"]
+def test_both_backends_deploy_the_fourth_store(program_output: dict[str, Any]) -> None:
+    assert "docker:index/container:Container object-storage" in program_output["docker"]
     assert {
         "kubernetes:apps/v1:StatefulSet object-storage",
         "kubernetes:core/v1:Service object-storage",
         "kubernetes:networking.k8s.io/v1:NetworkPolicy object-storage",
-    } <= {*found["kubernetes"]}
+    } <= {*program_output["kubernetes"]}
 
 
-def test_a_deployed_service_reaches_it(found: dict[str, Any]) -> None:
-    deployed = found["deployed"]
+def test_a_deployed_service_connects_to_the_fourth_store(program_output: dict[str, Any]) -> None:
+    deployed = program_output["deployed"]
     assert deployed["environment"]["S3_ENDPOINT"] == "object-storage:9000"
     assert deployed["environment"]["S3_SECRET_KEY_FILE"] == "/run/secrets/service/S3_SECRET_KEY"
     assert deployed["secrets"]["S3_SECRET_KEY"] == "generated"
@@ -253,25 +253,25 @@ def test_a_deployed_service_reaches_it(found: dict[str, Any]) -> None:
     assert "object-storage:9000" in deployed["connects_to"]
 
 
-def test_a_service_from_an_editor_reaches_it(found: dict[str, Any]) -> None:
-    environment = {name: value for name, value in found["editor"].items() if name.startswith("S3_")}
+def test_a_local_service_connects_to_the_fourth_store(program_output: dict[str, Any]) -> None:
+    environment = {name: value for name, value in program_output["editor"].items() if name.startswith("S3_")}
     assert environment == {"S3_ENDPOINT": "127.0.0.1:9000", "S3_ACCESS_KEY": "pti", "S3_SECRET_KEY": "generated"}
 
 
-def test_a_managed_one_needs_its_password_and_no_workload(found: dict[str, Any]) -> None:
-    outside = found["outside"]
+def test_a_managed_fourth_store_requires_its_password_and_runs_no_workload(program_output: dict[str, Any]) -> None:
+    outside = program_output["outside"]
     assert "object-storage" not in outside["workloads"]
     assert "object-storage" not in outside["depends_on"]
     assert outside["environment"]["S3_ENDPOINT"] == "s3.example.com:443"
     assert outside["secrets"]["S3_SECRET_KEY"] == "p"
-    assert found["supplied"] == ["objectStoragePassword"]
+    assert program_output["supplied"] == ["objectStoragePassword"]
 
 
-def test_outputs_ports_metrics_and_documents_follow(found: dict[str, Any]) -> None:
-    assert found["outputs"] == {"endpoint": "127.0.0.1:9000", "access_key": "pti"}
-    assert found["ports"]["objectStorage.port"] == 9000
-    assert "object-storage/object-storage/object-storage:9000" in found["scraped"]
-    assert found["reserved"]
-    assert "`objectStorage.storageGib`" in found["configuration"]
-    assert "`objectStoragePassword`" in found["configuration"]
-    assert "`S3_SECRET_KEY`" in found["contract"]
+def test_outputs_ports_metrics_and_documents_include_the_fourth_store(program_output: dict[str, Any]) -> None:
+    assert program_output["outputs"] == {"endpoint": "127.0.0.1:9000", "access_key": "pti"}
+    assert program_output["ports"]["objectStorage.port"] == 9000
+    assert "object-storage/object-storage/object-storage:9000" in program_output["scraped"]
+    assert program_output["reserved"]
+    assert "`objectStorage.storageGib`" in program_output["configuration"]
+    assert "`objectStoragePassword`" in program_output["configuration"]
+    assert "`S3_SECRET_KEY`" in program_output["contract"]

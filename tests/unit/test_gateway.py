@@ -24,13 +24,13 @@ def full(record_platform: RecordPlatform) -> RecordedPlatform:
     return record_platform(FULL_DOCKER)
 
 
-def stack(gateway: Mapping[str, Any] | None = None, **others: Any) -> dict[str, Any]:
+def gateway_configuration(gateway: Mapping[str, Any] | None = None, **others: Any) -> dict[str, Any]:
     """Deploy a stack with a gateway, on Docker by default."""
     known = {} if "backend" in others or "credentials" in others else {"credentials": "well-known"}
     return {**known, "gateway": {"enabled": True, **(gateway or {})}, **others}
 
 
-def declared(platform: RecordedPlatform) -> dict[str, Any]:
+def kong_document(platform: RecordedPlatform) -> dict[str, Any]:
     """Return Kong's declarative configuration."""
     found: dict[str, Any] = json.loads(platform.files["kong/configuration"]["kong.json"])
     return found
@@ -38,12 +38,12 @@ def declared(platform: RecordedPlatform) -> dict[str, Any]:
 
 def upstreams(platform: RecordedPlatform) -> dict[str, dict[str, Any]]:
     """Return Kong's services by name."""
-    return {one["name"]: one for one in declared(platform)["services"]}
+    return {one["name"]: one for one in kong_document(platform)["services"]}
 
 
 def plugins(platform: RecordedPlatform) -> dict[str, dict[str, Any]]:
     """Return the configuration of the global plugins, by name."""
-    return {one["name"]: one["config"] for one in declared(platform)["plugins"]}
+    return {one["name"]: one["config"] for one in kong_document(platform)["plugins"]}
 
 
 class TestKong:
@@ -65,8 +65,8 @@ class TestKong:
             assert plugin["config"]["run_on_preflight"] is True
             assert plugin["config"]["key_claim_name"] == "iss"
 
-    def test_it_verifies_tokens_with_the_services_key(self, full: RecordedPlatform) -> None:
-        (consumer,) = declared(full)["consumers"]
+    def test_kong_verifies_tokens_with_the_services_key(self, full: RecordedPlatform) -> None:
+        (consumer,) = kong_document(full)["consumers"]
         (key,) = consumer["jwt_secrets"]
         told = full.workloads["user"].environment
         assert (key["key"], key["algorithm"]) == (told["JWT_ISSUER"], told["JWT_ALGORITHM"])
@@ -75,7 +75,7 @@ class TestKong:
     def test_a_public_path_needs_no_token_and_reaches_the_service_unchanged(
         self, record_platform: RecordPlatform
     ) -> None:
-        found = upstreams(record_platform(stack(services=USER_WITH_LOGIN)))
+        found = upstreams(record_platform(gateway_configuration(services=USER_WITH_LOGIN)))
         public = {one["path"]: one["routes"][0] for name, one in found.items() if name.startswith("user.public")}
         assert {path: route["paths"] for path, route in public.items()} == {
             "/auth/login": ["~/api/user/auth/login$", "/api/user/auth/login/"],
@@ -87,7 +87,7 @@ class TestKong:
         assert found.keys() == {"user", "user.public-0", "user.public-1", "user.public-2", "rdv"}
 
     def test_internal_paths_are_blocked_before_every_other_route(self, record_platform: RecordPlatform) -> None:
-        document = declared(record_platform(stack(services=USER_WITH_LOGIN)))
+        document = kong_document(record_platform(gateway_configuration(services=USER_WITH_LOGIN)))
         (route,) = document["routes"]
         (plugin,) = route["plugins"]
         assert (plugin["name"], plugin["config"]["status_code"]) == ("request-termination", 404)
@@ -106,9 +106,9 @@ class TestKong:
     def test_the_body_limit_does_not_change_memory_or_scratch(
         self, record_platform: RecordPlatform, body_mib: int
     ) -> None:
-        workloads = record_platform(stack({"maxBodyMib": body_mib})).workloads
+        workloads = record_platform(gateway_configuration({"maxBodyMib": body_mib})).workloads
         sizes = {name: (workloads[name].memory_mib, workloads[name].scratch) for name in ("kong", "nginx")}
-        usual = record_platform(stack()).workloads
+        usual = record_platform(gateway_configuration()).workloads
         assert sizes == {name: (usual[name].memory_mib, usual[name].scratch) for name in sizes}
 
     def test_no_global_plugin_requires_a_token(self, full: RecordedPlatform) -> None:
@@ -120,18 +120,18 @@ class TestKong:
         }
 
     def test_a_local_service_is_reached_on_the_developer_machine(self, record_platform: RecordPlatform) -> None:
-        platform = record_platform(stack(services={"deploy": ["user", "rdv"], "local": ["rdv"]}))
+        platform = record_platform(gateway_configuration(services={"deploy": ["user", "rdv"], "local": ["rdv"]}))
         hosts = {name: one["host"] for name, one in upstreams(platform).items()}
         assert hosts == {"user": "user", "rdv": "host.docker.internal"}
         kong = platform.workloads["kong"]
         assert kong.host_gateway
         assert {str(call) for call in kong.connects_to} == {"redis:6379", "user:4000"}
 
-    def test_it_only_reaches_the_developer_machine_if_a_service_runs_there(self, full: RecordedPlatform) -> None:
+    def test_kong_only_reaches_the_developer_machine_if_a_service_runs_there(self, full: RecordedPlatform) -> None:
         assert not full.workloads["kong"].host_gateway
 
     def test_only_services_of_the_stack_have_a_route(self, record_platform: RecordPlatform) -> None:
-        assert upstreams(record_platform(stack(services={"deploy": ["audit"]}))).keys() == {"audit"}
+        assert upstreams(record_platform(gateway_configuration(services={"deploy": ["audit"]}))).keys() == {"audit"}
 
     def test_front_ends_may_call_it_from_a_browser(self, full: RecordedPlatform) -> None:
         cors = plugins(full)["cors"]
@@ -140,12 +140,12 @@ class TestKong:
         assert {"Authorization", "Content-Type"} <= {*cors["headers"]}
 
     def test_the_origins_are_those_of_the_settings(self, record_platform: RecordPlatform) -> None:
-        platform = record_platform(stack({"corsOrigins": ["http://localhost:3000"]}))
+        platform = record_platform(gateway_configuration({"corsOrigins": ["http://localhost:3000"]}))
         assert plugins(platform)["cors"]["origins"] == ["http://localhost:3000"]
 
     def test_without_origins_no_browser_is_allowed(self, record_platform: RecordPlatform) -> None:
         # Kong treats an empty list as "any origin".
-        assert "cors" not in plugins(record_platform(stack({"corsOrigins": []})))
+        assert "cors" not in plugins(record_platform(gateway_configuration({"corsOrigins": []})))
 
     def test_requests_are_counted_in_redis_for_all_replicas(self, full: RecordedPlatform) -> None:
         limit = plugins(full)["rate-limiting"]
@@ -157,16 +157,20 @@ class TestKong:
         assert "password" not in limit["redis"]
 
     def test_the_limits_are_those_of_the_settings(self, record_platform: RecordPlatform) -> None:
-        limit = plugins(record_platform(stack({"rateLimit": {"perMinute": 60, "perHour": 900}})))["rate-limiting"]
+        limit = plugins(record_platform(gateway_configuration({"rateLimit": {"perMinute": 60, "perHour": 900}})))[
+            "rate-limiting"
+        ]
         assert (limit["minute"], limit["hour"]) == (60, 900)
 
-    def test_it_logs_in_to_redis_if_redis_requires_a_password(self, record_platform: RecordPlatform) -> None:
-        platform = record_platform(stack(credentials="generated"), {"redisPassword": "hunter2"})
+    def test_kong_logs_in_to_redis_if_redis_requires_a_password(self, record_platform: RecordPlatform) -> None:
+        platform = record_platform(gateway_configuration(credentials="generated"), {"redisPassword": "hunter2"})
         assert plugins(platform)["rate-limiting"]["redis"]["password"] == "hunter2"
 
     def test_the_certificate_of_a_managed_redis_is_verified(self, record_platform: RecordPlatform) -> None:
         redis = {"mode": "external", "external": {"host": "redis.example.com", "port": 6380}}
-        platform = record_platform(stack(redis=redis, credentials="generated"), {"redisPassword": "hunter2"})
+        platform = record_platform(
+            gateway_configuration(redis=redis, credentials="generated"), {"redisPassword": "hunter2"}
+        )
         connection = plugins(platform)["rate-limiting"]["redis"]
         assert (connection["host"], connection["port"]) == ("redis.example.com", 6380)
         assert (connection["ssl"], connection["ssl_verify"]) == (True, True)
@@ -184,7 +188,7 @@ class TestKong:
         assert (correlation["header_name"], correlation["echo_downstream"]) == ("X-Correlation-ID", True)
 
     def test_only_kong_refuses_large_bodies(self, record_platform: RecordPlatform) -> None:
-        platform = record_platform(stack({"maxBodyMib": 25}))
+        platform = record_platform(gateway_configuration({"maxBodyMib": 25}))
         assert platform.workloads["kong"].environment["KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE"] == "25m"
         api = server(platform, "api.pti-calendar.localhost")
         assert "client_max_body_size 0;" in api
@@ -204,15 +208,17 @@ class TestKong:
         assert [port.name for port in kong.ports if port.public] == []
 
     def test_generated_credentials_disable_its_admin_api(self, record_platform: RecordPlatform) -> None:
-        kong = record_platform(stack(credentials="generated")).workloads["kong"]
+        kong = record_platform(gateway_configuration(credentials="generated")).workloads["kong"]
         assert kong.environment["KONG_ADMIN_LISTEN"] == "off"
         assert [port for port in kong.ports if port.admin_only] == []
 
     def test_its_admin_api_can_be_enabled(self, record_platform: RecordPlatform) -> None:
-        kong = record_platform(stack({"kong": {"adminApi": True}}, credentials="generated")).workloads["kong"]
+        kong = record_platform(gateway_configuration({"kong": {"adminApi": True}}, credentials="generated")).workloads[
+            "kong"
+        ]
         assert kong.environment["KONG_ADMIN_LISTEN"] == "127.0.0.1:8001"
 
-    def test_it_resolves_addresses_only_and_caches_them_briefly(self, full: RecordedPlatform) -> None:
+    def test_kong_only_resolves_addresses_and_caches_them_briefly(self, full: RecordedPlatform) -> None:
         told = full.workloads["kong"].environment
         assert told["KONG_DNS_ORDER"] == "LAST,A,CNAME"
         assert (told["KONG_DNS_VALID_TTL"], told["KONG_DNS_STALE_TTL"]) == ("5", "0")
@@ -220,7 +226,7 @@ class TestKong:
     def test_a_client_is_limited_before_its_token_is_verified_and_without_redis(
         self, record_platform: RecordPlatform
     ) -> None:
-        told = record_platform(stack({"rateLimit": {"perMinute": 60}})).workloads["kong"].environment
+        told = record_platform(gateway_configuration({"rateLimit": {"perMinute": 60}})).workloads["kong"].environment
         assert str(told["KONG_NGINX_HTTP_LIMIT_REQ_ZONE"]).endswith("rate=60r/m")
         assert told["KONG_NGINX_PROXY_LIMIT_REQ"] == "zone=rate burst=120 nodelay"
         assert told["KONG_NGINX_PROXY_LIMIT_REQ_STATUS"] == "429"
@@ -234,7 +240,7 @@ class TestKong:
     def test_no_response_shows_its_version(self, full: RecordedPlatform) -> None:
         assert full.workloads["kong"].environment["KONG_HEADERS"] == "off"
 
-    def test_it_starts_when_redis_is_ready_and_calls_the_services(self, full: RecordedPlatform) -> None:
+    def test_kong_starts_when_redis_is_ready_and_calls_the_services(self, full: RecordedPlatform) -> None:
         kong = full.workloads["kong"]
         assert kong.depends_on == ("redis",)
         services = {Endpoint(service.name, service.port) for service in SERVICES}
@@ -250,9 +256,9 @@ class TestNginx:
         assert upstream == {"api.pti-calendar.localhost": "kong:8000", **frontends}
 
     def test_only_front_ends_of_the_stack_have_a_host(self, record_platform: RecordPlatform) -> None:
-        configuration = record_platform(stack(frontends={"deploy": ["pro-webapp"]})).files["nginx/configuration"][
-            "nginx.conf"
-        ]
+        configuration = record_platform(gateway_configuration(frontends={"deploy": ["pro-webapp"]})).files[
+            "nginx/configuration"
+        ]["nginx.conf"]
         assert configuration.count("server_name ") == 2
         assert "server_name pro.pti-calendar.localhost;" in configuration
 
@@ -264,10 +270,10 @@ class TestNginx:
     def test_plain_http_is_redirected_to_the_public_port(
         self, record_platform: RecordPlatform, port: int, shown: str
     ) -> None:
-        platform = record_platform(stack(edge={"nginx": {"httpsPort": port}}))
+        platform = record_platform(gateway_configuration(edge={"nginx": {"httpsPort": port}}))
         assert f"return 308 https://$host{shown}$request_uri;" in platform.files["nginx/configuration"]["nginx.conf"]
 
-    def test_it_connects_to_kong_and_the_front_ends_without_waiting_for_them(self, full: RecordedPlatform) -> None:
+    def test_nginx_connects_to_kong_and_the_front_ends_without_waiting_for_them(self, full: RecordedPlatform) -> None:
         nginx = full.workloads["nginx"]
         assert {str(call) for call in nginx.connects_to} == {
             "kong:8000",
@@ -281,10 +287,12 @@ class TestNginx:
         assert "${" not in configuration
 
     def test_services_see_the_public_port(self, record_platform: RecordPlatform) -> None:
-        api = server(record_platform(stack(edge={"nginx": {"httpsPort": 8444}})), "api.pti-calendar.localhost")
+        api = server(
+            record_platform(gateway_configuration(edge={"nginx": {"httpsPort": 8444}})), "api.pti-calendar.localhost"
+        )
         assert "proxy_set_header X-Forwarded-Port 8444;" in api
 
-    def test_it_limits_each_client(self, full: RecordedPlatform) -> None:
+    def test_nginx_limits_each_client(self, full: RecordedPlatform) -> None:
         configuration = full.files["nginx/configuration"]["nginx.conf"]
         for directive in ("limit_req zone=rate", "limit_conn connections"):
             assert directive in configuration
@@ -299,7 +307,9 @@ class TestCertificate:
 
     def test_cert_manager_issues_for_every_host(self, record_platform: RecordPlatform) -> None:
         tls = {"source": "cert-manager", "issuer": "company", "issuerKind": "Issuer", "secretName": "hosts"}
-        platform = record_platform(stack({"tls": tls, "domain": "pti.fr"}, frontends={"deploy": "all"}, **CLUSTER))
+        platform = record_platform(
+            gateway_configuration({"tls": tls, "domain": "pti.fr"}, frontends={"deploy": "all"}, **CLUSTER)
+        )
         assert platform.certificates == (
             CertificateRequest(
                 name="hosts", hosts=tuple(f"{one}.pti.fr" for one in HOSTS), issuer="company", has_shared_issuer=False
@@ -308,7 +318,9 @@ class TestCertificate:
         assert mounted_secrets(platform) == {"nginx": "hosts", "kong": "hosts"}
 
     def test_an_existing_secret_is_used(self, record_platform: RecordPlatform) -> None:
-        platform = record_platform(stack({"tls": {"source": "secret", "secretName": "wildcard"}}, **CLUSTER))
+        platform = record_platform(
+            gateway_configuration({"tls": {"source": "secret", "secretName": "wildcard"}}, **CLUSTER)
+        )
         assert platform.certificates == ()
         assert mounted_secrets(platform) == {"nginx": "wildcard", "kong": "wildcard"}
 
@@ -330,13 +342,13 @@ def mounted_secrets(platform: RecordedPlatform) -> dict[str, str]:
     }
 
 
-class TestTheClustersOwnEdge:
+class TestClusterEdge:
     def test_an_ingress_routes_every_host_to_its_workload(self, record_platform: RecordPlatform) -> None:
         annotations = {"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"}
         ingress = {"className": "traefik", "annotations": annotations}
         edge = {"kind": "ingress", "controllerNamespace": "edge", "ingress": ingress}
         gateway = {"domain": "pti.fr", "tls": {"source": "secret"}}
-        platform = record_platform(stack(gateway, edge=edge, frontends={"deploy": "all"}, **CLUSTER))
+        platform = record_platform(gateway_configuration(gateway, edge=edge, frontends={"deploy": "all"}, **CLUSTER))
         (exposure,) = platform.exposures
         frontends = [Route(f"{one.subdomain}.pti.fr", Endpoint(one.name, one.port)) for one in FRONTENDS]
         assert exposure.routes == (Route("api.pti.fr", Endpoint("kong", 8000)), *frontends)
@@ -347,7 +359,9 @@ class TestTheClustersOwnEdge:
 
     def test_a_shared_gateway_holds_the_certificate_itself(self, record_platform: RecordPlatform) -> None:
         gateway = {"gateway": "public", "gatewayNamespace": "gateways", "httpsListener": "tls", "httpListener": "web"}
-        (exposure,) = record_platform(stack(edge={"kind": "gateway-api", "gatewayApi": gateway}, **CLUSTER)).exposures
+        (exposure,) = record_platform(
+            gateway_configuration(edge={"kind": "gateway-api", "gatewayApi": gateway}, **CLUSTER)
+        ).exposures
         shared = exposure.through
         assert isinstance(shared, SharedGateway)
         assert (shared.name, shared.namespace) == ("public", "gateways")
@@ -357,7 +371,7 @@ class TestTheClustersOwnEdge:
         self, record_platform: RecordPlatform, full: RecordedPlatform
     ) -> None:
         edge = {"kind": "gateway-api", "gatewayApi": {"gateway": "public"}}
-        (exposure,) = record_platform(stack(edge=edge, **CLUSTER)).exposures
+        (exposure,) = record_platform(gateway_configuration(edge=edge, **CLUSTER)).exposures
         assert isinstance(exposure.through, SharedGateway)
         nginx = full.files["nginx/configuration"]["nginx.conf"]
         added = {f'add_header {name} "{text}" always;' for name, text in exposure.through.response_headers.items()}
@@ -377,7 +391,7 @@ def test_a_stack_without_a_gateway_has_none_in_its_outputs(record_platform: Reco
 def test_the_outputs_have_every_public_url(record_platform: RecordPlatform) -> None:
     services = {"deploy": ["user", "rdv"], "local": ["rdv"]}
     found = record_platform(
-        stack({"domain": "pti.localhost"}, services=services, frontends={"deploy": ["pro-webapp"]})
+        gateway_configuration({"domain": "pti.localhost"}, services=services, frontends={"deploy": ["pro-webapp"]})
     ).outputs
     assert found["gateway"] == {
         "api": "https://api.pti.localhost",

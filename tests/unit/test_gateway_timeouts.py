@@ -35,7 +35,7 @@ def test_the_edge_times_out_a_slow_client_before_kong_does(record_platform: Reco
         assert int(str(told[f"KONG_NGINX_PROXY_{name.upper()}"]).rstrip("s")) > int(edge)
 
 
-def test_kong_has_the_timeouts(record_platform: RecordPlatform) -> None:
+def test_kong_is_configured_with_the_timeouts(record_platform: RecordPlatform) -> None:
     found = upstreams(record_platform(FULL_DOCKER))
     assert len(found) == len(SERVICES)
     for one in found.values():
@@ -46,7 +46,7 @@ def test_kong_has_the_timeouts(record_platform: RecordPlatform) -> None:
     assert told["KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT"] == f"{timeouts.RETRY_WITHIN_S}s"
 
 
-def test_nginx_has_the_timeouts(record_platform: RecordPlatform) -> None:
+def test_nginx_is_configured_with_the_timeouts(record_platform: RecordPlatform) -> None:
     api = server(record_platform(FULL_DOCKER), "api.pti-calendar.localhost")
     found = {name: int(value) for name, value in re.findall(r"proxy_(\w+_timeout) (\d+)s;", api)}
     assert found == {

@@ -19,7 +19,7 @@ from tests.unit.conftest import FULL_DOCKER, GENERATED_KRAFT, PROD_SECRETS, Depl
 from tests.unit.paths import ROOT
 
 GOLDEN = ROOT / "tests" / "unit" / "golden"
-SHAPES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]] = {
+CONFIGURATIONS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]] = {
     "dev": (stack_file("dev"), {}),
     "generated-kraft": (GENERATED_KRAFT, {}),
     "full-docker": (FULL_DOCKER, {}),
@@ -48,30 +48,32 @@ def inventory(recording: Recording[Any]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_stack_is_made_of_the_resources_in_its_listing(deploy: Deploy, shape: str) -> None:
-    found, listing = inventory(deploy(*SHAPES[shape])), GOLDEN / f"{shape}.txt"
+@pytest.mark.parametrize("shape", CONFIGURATIONS)
+def test_a_stack_has_exactly_the_resources_of_its_golden_inventory(deploy: Deploy, shape: str) -> None:
+    found, listing = inventory(deploy(*CONFIGURATIONS[shape])), GOLDEN / f"{shape}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         listing.write_text(found)
     assert found == listing.read_text(), "UPDATE_GOLDEN=1 rewrites the listing"
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", CONFIGURATIONS)
 def test_no_two_resources_share_type_and_name(deploy: Deploy, shape: str) -> None:
-    twice = [name for name, count in Counter(map(str, deploy(*SHAPES[shape]).registrations)).items() if count > 1]
+    twice = [
+        name for name, count in Counter(map(str, deploy(*CONFIGURATIONS[shape]).registrations)).items() if count > 1
+    ]
     assert twice == []
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", CONFIGURATIONS)
 def test_every_component_registers_its_outputs_once(deploy: Deploy, shape: str) -> None:
-    recording = deploy(*SHAPES[shape])
+    recording = deploy(*CONFIGURATIONS[shape])
     components = [str(one) for one in recording.registrations if one.type.startswith("pti-calendar:")]
     assert sorted(recording.outputs_registered_by) == sorted(components)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", CONFIGURATIONS)
 def test_components_register_the_endpoints_of_deployed_workloads(deploy: Deploy, shape: str) -> None:
-    recording = deploy(*SHAPES[shape])
+    recording = deploy(*CONFIGURATIONS[shape])
     assert [component for component, outputs in recording.component_outputs.items() if not outputs] == []
     workloads = tuple(one.name for kind in WORKLOAD_KINDS for one in recording.of_type(kind))
     found = [
@@ -85,33 +87,33 @@ def test_components_register_the_endpoints_of_deployed_workloads(deploy: Deploy,
     assert [one for one in found if not (ENDPOINT.fullmatch(one) and one.startswith(workloads))] == []
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", CONFIGURATIONS)
 def test_components_register_no_credential(deploy: Deploy, shape: str) -> None:
-    recording = deploy(*SHAPES[shape])
+    recording = deploy(*CONFIGURATIONS[shape])
     assert recording.secret_component_outputs == set()
     values = {*PROD_SECRETS.values(), "generated", *(one.well_known for one in CREDENTIALS if one.well_known)}
-    registered = {value for outputs in recording.component_outputs.values() for value in texts(outputs)}
+    registered = {value for outputs in recording.component_outputs.values() for value in texts_in(outputs)}
     assert registered & values == set()
 
 
-def texts(value: object) -> Iterator[str]:
+def texts_in(value: object) -> Iterator[str]:
     """Yield every text in a JSON value."""
     if isinstance(value, Mapping):
-        yield from texts(list(value.values()))
+        yield from texts_in(list(value.values()))
     elif isinstance(value, list):
         for one in value:
-            yield from texts(one)
+            yield from texts_in(one)
     elif isinstance(value, str):
         yield value
 
 
-def test_a_protected_stack_protects_what_can_not_be_recreated(deploy: Deploy) -> None:
+def test_a_protected_stack_protects_resources_that_cannot_be_recreated(deploy: Deploy) -> None:
     protected = [one for one in deploy(GENERATED_KRAFT).registrations if one.protect]
     assert {one.type.rpartition(":")[2] for one in protected} == {"Volume", "RandomPassword"}
 
 
-def test_production_protects_what_can_not_be_recreated(deploy: Deploy) -> None:
-    protected = [one for one in deploy(*SHAPES["prod"]).registrations if one.protect]
+def test_production_protects_resources_that_cannot_be_recreated(deploy: Deploy) -> None:
+    protected = [one for one in deploy(*CONFIGURATIONS["prod"]).registrations if one.protect]
     assert {one.type.rpartition(":")[2] for one in protected} == {
         "Namespace",
         "PersistentVolumeClaim",

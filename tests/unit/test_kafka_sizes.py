@@ -60,20 +60,20 @@ class TestRetention:
         sizes = retention(settings)
         # A partition needs its retention limit, the active segment, and a segment whose deletion is pending for a
         # minute.
-        events = settings.partitions_per_broker * (sizes.partition + 2 * sizes.segment)
-        internal = 2 * INTERNAL_PARTITIONS * 4 * sizes.internal_segment
-        assert events + internal + sizes.metadata <= 0.75 * gib * 1024 * MIB
+        events = settings.partitions_per_broker * (sizes.partition_bytes + 2 * sizes.segment_bytes)
+        internal = 2 * INTERNAL_PARTITIONS * 4 * sizes.internal_segment_bytes
+        assert events + internal + sizes.metadata_bytes <= 0.75 * gib * 1024 * MIB
 
     @pytest.mark.parametrize("gib", VOLUMES)
     def test_a_segment_holds_the_largest_batch_of_events(self, gib: int) -> None:
         fits = int(gib * 1024 * 0.6 / 8 / 6)
         for topics in {1, min(fits, 10_000)}:
             sizes = retention(KafkaSettings(mode="kraft", storage_gib=gib, expected_topics=topics))
-            assert 2 * MIB <= sizes.segment <= 1024 * MIB
-            assert sizes.internal_segment >= 2 * MIB
-            assert sizes.partition >= 2 * sizes.segment
+            assert 2 * MIB <= sizes.segment_bytes <= 1024 * MIB
+            assert sizes.internal_segment_bytes >= 2 * MIB
+            assert sizes.partition_bytes >= 2 * sizes.segment_bytes
             # Kafka's own lower bound.
-            assert sizes.metadata_segment >= 8 * MIB
+            assert sizes.metadata_segment_bytes >= 8 * MIB
 
     def test_the_retention_settings_reach_the_broker(self) -> None:
         found = properties(KafkaSettings(mode="kraft", storage_gib=50), published="localhost:9092")

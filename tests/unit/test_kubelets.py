@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.kubernetes_recording import object_named, pod_of, port, record_workloads, workload
+from tests.unit.kubernetes_recording import find_manifest, pod_template_of, port, record_workloads, workload
 from tests.unit.network_matrix import Matrix
 from workloads import Endpoint
 
@@ -14,15 +14,15 @@ RECORDING = record_workloads(READER, OTHER, namespace="pti")
 NODE = "10.1.2.3"
 
 
-def test_its_account_may_only_list_nodes_and_get_their_metrics() -> None:
-    rules = object_named(RECORDING, "ClusterRole", "pti-watcher-kubelets")["rules"]
+def test_the_account_may_only_list_nodes_and_get_their_metrics() -> None:
+    rules = find_manifest(RECORDING, "ClusterRole", "pti-watcher-kubelets")["rules"]
     allowed = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
     assert allowed == {("nodes", "list"), ("nodes", "watch"), ("nodes/metrics", "get")}
     assert [rule["apiGroups"] for rule in rules] == [[""], [""]]
 
 
 def test_no_other_account_has_the_permission() -> None:
-    binding = object_named(RECORDING, "ClusterRoleBinding", "pti-watcher-kubelets")
+    binding = find_manifest(RECORDING, "ClusterRoleBinding", "pti-watcher-kubelets")
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "watcher", "namespace": "pti"}]
     assert binding["roleRef"]["name"] == "pti-watcher-kubelets"
     assert len(RECORDING.of_type("ClusterRoleBinding")) == 1
@@ -30,20 +30,20 @@ def test_no_other_account_has_the_permission() -> None:
 
 def test_cluster_scoped_objects_have_no_namespace() -> None:
     for kind in ("ClusterRole", "ClusterRoleBinding"):
-        assert "namespace" not in object_named(RECORDING, kind, "pti-watcher-kubelets")["metadata"]
+        assert "namespace" not in find_manifest(RECORDING, kind, "pti-watcher-kubelets")["metadata"]
 
 
-def test_only_its_pods_get_a_token() -> None:
-    assert pod_of(RECORDING, "watcher")["spec"]["automountServiceAccountToken"] is True
-    assert pod_of(RECORDING, "web")["spec"]["automountServiceAccountToken"] is False
+def test_only_pods_of_the_reader_get_a_token() -> None:
+    assert pod_template_of(RECORDING, "watcher")["spec"]["automountServiceAccountToken"] is True
+    assert pod_template_of(RECORDING, "web")["spec"]["automountServiceAccountToken"] is False
 
 
 @pytest.mark.parametrize("number", [443, 6443, 10250])
-def test_only_it_reaches_the_api_server_and_the_kubelets(number: int) -> None:
+def test_only_the_reader_reaches_the_api_server_and_the_kubelets(number: int) -> None:
     matrix = Matrix(RECORDING)
     assert matrix.may_open("watcher", NODE, number)
     assert not matrix.may_open("web", NODE, number)
 
 
-def test_it_reaches_nothing_else_on_a_node() -> None:
+def test_the_reader_reaches_nothing_else_on_a_node() -> None:
     assert not Matrix(RECORDING).may_open("watcher", NODE, 22)

@@ -17,10 +17,10 @@ from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.client import ClusterUnreachable
 from recording.recorder import Recording
-from tests.unit.kubernetes_recording import object_named, record_program, record_workloads, workload
+from tests.unit.kubernetes_recording import find_manifest, record_program, record_workloads, workload
 
-REFUSING = "https://127.0.0.1:1"
-PREVIEW_GOES_ON = "This preview shows what the program declares. It is not compared with the cluster."
+REFUSING_URL = "https://127.0.0.1:1"
+PREVIEW_WARNING = "This preview shows what the program declares. It is not compared with the cluster."
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
+def silent_server() -> Iterator[str]:
     """An address that accepts connections and never responds, like a load balancer in front of a dead API server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"https://127.0.0.1:{listening.getsockname()[1]}"
 
 
 @pytest.fixture
-def closing() -> Iterator[str]:
+def closing_server() -> Iterator[str]:
     """An address that accepts connections and closes them, as some load balancers do."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=_answer, args=[listening, b""], daemon=True).start()
@@ -60,7 +60,7 @@ def _answer(listening: socket.socket, words: bytes) -> None:
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Path:
     """A kubeconfig with contexts a and b, whose servers refuse connections."""
-    return written(tmp_path / "kubeconfig", REFUSING)
+    return write_kubeconfig(tmp_path / "kubeconfig", REFUSING_URL)
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def kubectl_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return command
 
 
-def written(path: Path, server: str, **cluster: str) -> Path:
+def write_kubeconfig(path: Path, server: str, **cluster: str) -> Path:
     """Write a kubeconfig whose contexts use the given server."""
     path.write_text(
         yaml.safe_dump(
@@ -87,7 +87,7 @@ def written(path: Path, server: str, **cluster: str) -> Path:
     return path
 
 
-def checked(*, preview: bool, **settings: Any) -> Recording[KubernetesBackend]:
+def record_check(*, preview: bool, **settings: Any) -> Recording[KubernetesBackend]:
     """Deploy a workload after the check."""
 
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
@@ -100,7 +100,7 @@ def checked(*, preview: bool, **settings: Any) -> Recording[KubernetesBackend]:
 def refusal(**settings: Any) -> str:
     """Return the error message of an update."""
     with pytest.raises(ClusterUnreachable) as refused:
-        checked(preview=False, **settings)
+        record_check(preview=False, **settings)
     text, _, last = str(refused.value).rpartition("\n")
     assert last == "Nothing has been changed."
     return text
@@ -114,56 +114,62 @@ def provider(recording: Recording[Any]) -> dict[str, Any]:
 
 class TestUpdate:
     def test_a_reachable_cluster_passes(self, tmp_path: Path, server: str) -> None:
-        path = written(tmp_path / "kubeconfig", server)
-        recording = checked(preview=False, kubeconfig=str(path), context="b")
+        path = write_kubeconfig(tmp_path / "kubeconfig", server)
+        recording = record_check(preview=False, kubeconfig=str(path), context="b")
         assert recording.log == []
         assert provider(recording)["kubeconfig"] == str(path)
 
-    def test_an_update_needs_kubectl_to_wait_with(
+    def test_an_update_requires_kubectl(
         self, tmp_path: Path, server: str, kubectl_command: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         kubectl_command.unlink()
         monkeypatch.setenv("PATH", str(kubectl_command.parent))
-        path = written(tmp_path / "kubeconfig", server)
+        path = write_kubeconfig(tmp_path / "kubeconfig", server)
         with pytest.raises(ClusterUnreachable, match="The 'kubectl' command is missing"):
-            checked(preview=False, kubeconfig=str(path), context="b")
-        (warning,) = checked(preview=True, kubeconfig=str(path), context="b").log
+            record_check(preview=False, kubeconfig=str(path), context="b")
+        (warning,) = record_check(preview=True, kubeconfig=str(path), context="b").log
         assert "An update needs it" in warning
 
     def test_an_unreachable_cluster_is_named(self, kubeconfig: Path) -> None:
         text = refusal(kubeconfig=str(kubeconfig), context="a")
-        assert f"The Kubernetes cluster at {REFUSING} can't be reached (" in text
+        assert f"The Kubernetes cluster at {REFUSING_URL} can't be reached (" in text
         assert f"Connection refused; kubeconfig {kubeconfig}, context a)" in text
         assert text.endswith(f"kubectl --kubeconfig {kubeconfig} --context a get --raw /readyz")
 
-    def test_a_server_that_accepts_and_never_responds_counts_as_unreachable(self, tmp_path: Path, silent: str) -> None:
-        path = written(tmp_path / "kubeconfig", silent)
+    def test_a_server_that_accepts_and_never_responds_counts_as_unreachable(
+        self, tmp_path: Path, silent_server: str
+    ) -> None:
+        path = write_kubeconfig(tmp_path / "kubeconfig", silent_server)
         text = refusal(kubeconfig=str(path), context="a", connect_timeout_s=1)
-        assert f"The Kubernetes cluster at {silent} can't be reached (no response within 1 s; " in text
+        assert f"The Kubernetes cluster at {silent_server} can't be reached (no response within 1 s; " in text
 
-    def test_a_server_that_closes_the_connection_counts_as_unreachable(self, tmp_path: Path, closing: str) -> None:
-        text = refusal(kubeconfig=str(written(tmp_path / "kubeconfig", closing)), context="a")
-        assert f"The Kubernetes cluster at {closing} can't be reached (it closes the connection; " in text
+    def test_a_server_that_closes_the_connection_counts_as_unreachable(
+        self, tmp_path: Path, closing_server: str
+    ) -> None:
+        text = refusal(kubeconfig=str(write_kubeconfig(tmp_path / "kubeconfig", closing_server)), context="a")
+        assert f"The Kubernetes cluster at {closing_server} can't be reached (it closes the connection; " in text
 
-    def test_a_silent_proxy_is_named(self, tmp_path: Path, silent: str) -> None:
-        path = written(tmp_path / "kubeconfig", REFUSING, **{"proxy-url": silent.replace("https:", "http:")})
+    def test_a_silent_proxy_is_named(self, tmp_path: Path, silent_server: str) -> None:
+        path = write_kubeconfig(
+            tmp_path / "kubeconfig", REFUSING_URL, **{"proxy-url": silent_server.replace("https:", "http:")}
+        )
         found = refusal(kubeconfig=str(path), context="a", connect_timeout_s=1)
-        assert f"(through the proxy {silent.removeprefix('https://')}: no response within 1 s;" in found
+        assert f"(through the proxy {silent_server.removeprefix('https://')}: no response within 1 s;" in found
 
     def test_a_cluster_behind_a_proxy_is_checked_at_the_proxy(self, tmp_path: Path, server: str) -> None:
-        path = written(tmp_path / "kubeconfig", REFUSING, **{"proxy-url": server})
-        assert checked(preview=False, kubeconfig=str(path), context="a").log == []
+        path = write_kubeconfig(tmp_path / "kubeconfig", REFUSING_URL, **{"proxy-url": server})
+        assert record_check(preview=False, kubeconfig=str(path), context="a").log == []
 
-    def test_an_unset_kubeconfig_never_means_the_environments(
+    def test_an_unset_kubeconfig_is_never_taken_from_the_environment(
         self, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("KUBECONFIG", str(written(tmp_path / "mine", server)))
+        monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "mine", server)))
         assert refusal(kubeconfig=None, context="a") == (
             "pti-calendar:kubernetes.kubeconfig is not set, and no other kubeconfig is used instead. Set it with: "
             "pulumi config set --path 'pti-calendar:kubernetes.kubeconfig' ~/.kube/config"
         )
 
-    def test_a_missing_file_is_named_with_its_key(self) -> None:
+    def test_a_missing_kubeconfig_is_named_with_its_key(self) -> None:
         assert refusal(kubeconfig="/no/such/file", context="a") == (
             "pti-calendar:kubernetes.kubeconfig: there is no file /no/such/file. Set it with: "
             "pulumi config set --path 'pti-calendar:kubernetes.kubeconfig' ~/.kube/config"
@@ -181,12 +187,12 @@ class TestUpdate:
         )
 
     @pytest.mark.parametrize("content", ["", "- a list", "contexts: 3", "contexts: [{name: a}]"])
-    def test_a_file_of_another_form_has_no_contexts(self, tmp_path: Path, content: str) -> None:
+    def test_a_kubeconfig_of_another_format_has_no_contexts(self, tmp_path: Path, content: str) -> None:
         path = tmp_path / "kubeconfig"
         path.write_text(content)
         assert f"Contexts of {path}: none." in refusal(kubeconfig=str(path), context="a")
 
-    def test_a_file_that_is_no_yaml_is_named(self, tmp_path: Path) -> None:
+    def test_a_kubeconfig_that_is_not_yaml_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "kubeconfig"
         path.write_text("{")
         assert f"pti-calendar:kubernetes.kubeconfig: {path} can't be read: " in refusal(
@@ -194,7 +200,7 @@ class TestUpdate:
         )
 
     def test_a_context_without_a_server_is_named(self, tmp_path: Path) -> None:
-        path = written(tmp_path / "kubeconfig", "")
+        path = write_kubeconfig(tmp_path / "kubeconfig", "")
         assert refusal(kubeconfig=str(path), context="a") == (
             f"pti-calendar:kubernetes.kubeconfig: context 'a' of {path} has no cluster with a server"
         )
@@ -217,10 +223,10 @@ class TestPreview:
         monkeypatch.setenv("KUBECONFIG", "/somebody/elses")
         if settings["kubeconfig"] == "KUBECONFIG":
             settings = {**settings, "kubeconfig": str(kubeconfig)}
-        recording = checked(preview=True, **settings)
+        recording = record_check(preview=True, **settings)
         (warning,) = recording.log
         assert warning.startswith("WARNING ")
-        assert warning.endswith(PREVIEW_GOES_ON)
+        assert warning.endswith(PREVIEW_WARNING)
         assert recording.of_type("Deployment") != []
         given = provider(recording)["kubeconfig"]
         if settings["kubeconfig"]:
@@ -228,22 +234,22 @@ class TestPreview:
             assert given == settings["kubeconfig"]
         else:
             (cluster,) = json.loads(given)["clusters"]
-            assert cluster["cluster"] == {"server": REFUSING}
+            assert cluster["cluster"] == {"server": REFUSING_URL}
 
     def test_without_a_context_no_other_cluster_of_the_file_is_used(self, tmp_path: Path, server: str) -> None:
-        path = written(tmp_path / "kubeconfig", server)
-        given = json.loads(provider(checked(preview=True, kubeconfig=str(path), context=None))["kubeconfig"])
-        assert [one["cluster"] for one in given["clusters"]] == [{"server": REFUSING}]
+        path = write_kubeconfig(tmp_path / "kubeconfig", server)
+        given = json.loads(provider(record_check(preview=True, kubeconfig=str(path), context=None))["kubeconfig"])
+        assert [one["cluster"] for one in given["clusters"]] == [{"server": REFUSING_URL}]
 
-    def test_an_unreachable_cluster_changes_nothing_that_is_declared(self, tmp_path: Path, server: str) -> None:
-        path = written(tmp_path / "kubeconfig", server)
-        reached = checked(preview=True, kubeconfig=str(path), context="a")
+    def test_an_unreachable_cluster_does_not_change_the_declared_resources(self, tmp_path: Path, server: str) -> None:
+        path = write_kubeconfig(tmp_path / "kubeconfig", server)
+        reached = record_check(preview=True, kubeconfig=str(path), context="a")
         path.unlink()
-        assert checked(preview=True, kubeconfig=str(path), context="a").registrations == reached.registrations
+        assert record_check(preview=True, kubeconfig=str(path), context="a").registrations == reached.registrations
 
     def test_a_preview_with_the_cluster_compares_live_objects(self, tmp_path: Path, server: str) -> None:
-        path = written(tmp_path / "kubeconfig", server)
-        recording = checked(preview=True, kubeconfig=str(path), context="a")
+        path = write_kubeconfig(tmp_path / "kubeconfig", server)
+        recording = record_check(preview=True, kubeconfig=str(path), context="a")
         assert recording.log == []
         assert provider(recording)["kubeconfig"] == str(path)
 
@@ -289,16 +295,16 @@ class TestNamespace:
 
     @pytest.mark.parametrize(("key", "value"), SECURITY)
     def test_the_namespace_refuses_pods_that_are_not_restricted(self, key: str, value: str) -> None:
-        labels = object_named(record_workloads(workload()), "Namespace", "namespace")["metadata"]["labels"]
+        labels = find_manifest(record_workloads(workload()), "Namespace", "namespace")["metadata"]["labels"]
         assert labels[f"pod-security.kubernetes.io/{key}"] == value
 
     @pytest.mark.parametrize("protect", [True, False])
     def test_the_namespace_outlives_the_stack(self, protect: bool) -> None:
-        namespace = record_workloads(workload(), protect=protect).one("Namespace", "namespace")
+        namespace = record_workloads(workload(), protect=protect).get("Namespace", "namespace")
         assert namespace.retain_on_delete
         assert namespace.protect is protect
         assert namespace.inputs["metadata"]["name"] == "pti-calendar"
 
     def test_undeclared_connections_are_denied_in_the_namespace(self) -> None:
-        deny = object_named(record_workloads(workload()), "NetworkPolicy", "default-deny")
+        deny = find_manifest(record_workloads(workload()), "NetworkPolicy", "default-deny")
         assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}

@@ -10,9 +10,9 @@ import pytest
 from backends.kubernetes.controllers import rollout_timeout_s, timeouts
 from tests.unit.kubernetes_recording import (
     CONTROLLERS,
-    container_of,
+    container_spec,
+    find_manifest,
     minimal_workload,
-    object_named,
     port,
     record_workloads,
     scheduled,
@@ -50,13 +50,13 @@ class TestControllers:
 
     @pytest.mark.parametrize("kind", [Service, StatefulService])
     def test_its_selector_matches_its_own_pods(self, kind: type[Workload]) -> None:
-        spec = object_named(record_workloads(minimal_workload(kind)), CONTROLLERS[kind], "web")["spec"]
+        spec = find_manifest(record_workloads(minimal_workload(kind)), CONTROLLERS[kind], "web")["spec"]
         selector = spec["selector"]["matchLabels"]
         assert selector == {"app.kubernetes.io/name": "web", "app.kubernetes.io/part-of": "pti-calendar"}
         assert selector.items() <= spec["template"]["metadata"]["labels"].items()
 
     @pytest.mark.parametrize("kind", CONTROLLERS)
-    def test_everything_is_in_the_namespace_below_the_caller_and_the_one_providers(self, kind: type[Workload]) -> None:
+    def test_every_object_has_the_namespace_the_parent_and_the_provider(self, kind: type[Workload]) -> None:
         recording = record_workloads(minimal_workload(kind), namespace="elsewhere")
         ours = [one for one in recording.registrations if one.type.startswith("kubernetes:")]
         assert {one.provider for one in ours} == {"pulumi:providers:kubernetes kubernetes"}
@@ -69,7 +69,7 @@ class TestControllers:
 
 class TestRollingUpdate:
     def test_a_pod_is_removed_once_its_successor_is_ready(self) -> None:
-        spec = object_named(record_workloads(workload(replicas=2)), "Deployment", "web")["spec"]
+        spec = find_manifest(record_workloads(workload(replicas=2)), "Deployment", "web")["spec"]
         assert spec["strategy"] == {
             "type": "RollingUpdate",
             "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
@@ -78,12 +78,12 @@ class TestRollingUpdate:
         assert spec["revisionHistoryLimit"] == 3
 
     def test_an_update_that_does_not_become_ready_times_out(self) -> None:
-        spec = object_named(record_workloads(workload(readiness=STARTS_IN_100_S)), "Deployment", "web")["spec"]
+        spec = find_manifest(record_workloads(workload(readiness=STARTS_IN_100_S)), "Deployment", "web")["spec"]
         assert 100 < spec["progressDeadlineSeconds"] <= 100 + 120
 
     @pytest.mark.parametrize("replicas", [1, 3])
     def test_a_stateful_set_does_not_wait_for_unready_pods(self, replicas: int) -> None:
-        spec = object_named(record_workloads(store(replicas=replicas)), "StatefulSet", "store")["spec"]
+        spec = find_manifest(record_workloads(store(replicas=replicas)), "StatefulSet", "store")["spec"]
         assert spec["podManagementPolicy"] == "Parallel"
         assert spec["replicas"] == replicas
         assert spec["updateStrategy"] == {"type": "RollingUpdate"}
@@ -102,7 +102,7 @@ class TestRollingUpdate:
     @pytest.mark.parametrize("kind", CONTROLLERS)
     def test_the_provider_only_waits_for_deletion(self, kind: type[Workload]) -> None:
         """`skipAwait` would also skip waiting for the deletion."""
-        annotations = object_named(record_workloads(minimal_workload(kind)), CONTROLLERS[kind], "web")["metadata"][
+        annotations = find_manifest(record_workloads(minimal_workload(kind)), CONTROLLERS[kind], "web")["metadata"][
             "annotations"
         ]
         assert annotations["pulumi.com/waitFor"] == "jsonpath={.metadata.uid}"
@@ -115,15 +115,15 @@ class TestRollingUpdate:
 class TestScaling:
     def test_a_fixed_number_of_replicas_is_set_on_the_deployment(self) -> None:
         recording = record_workloads(workload(replicas=3))
-        assert object_named(recording, "Deployment", "web")["spec"]["replicas"] == 3
+        assert find_manifest(recording, "Deployment", "web")["spec"]["replicas"] == 3
         assert recording.of_type("HorizontalPodAutoscaler") == []
 
     def test_an_autoscaler_controls_the_number_of_replicas(self) -> None:
         recording = record_workloads(workload(autoscaling=SCALE))
-        assert object_named(recording, "Deployment", "web")["spec"]["replicas"] == 2
-        assert recording.one("Deployment", "web").ignore_changes == ("spec.replicas",)
-        assert record_workloads(workload(replicas=3)).one("Deployment", "web").ignore_changes == ()
-        spec = object_named(recording, "HorizontalPodAutoscaler", "web")["spec"]
+        assert find_manifest(recording, "Deployment", "web")["spec"]["replicas"] == 2
+        assert recording.get("Deployment", "web").ignore_changes == ("spec.replicas",)
+        assert record_workloads(workload(replicas=3)).get("Deployment", "web").ignore_changes == ()
+        spec = find_manifest(recording, "HorizontalPodAutoscaler", "web")["spec"]
         assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
         assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 6)
         (metric,) = spec["metrics"]
@@ -133,13 +133,13 @@ class TestScaling:
         """Pulumi would see no difference between the old number and the recorded one, although the autoscaler has
         changed it in the cluster."""
         scaled, fixed = (
-            object_named(record_workloads(one), "Deployment", "web")["metadata"]["annotations"]
+            find_manifest(record_workloads(one), "Deployment", "web")["metadata"]["annotations"]
             for one in (workload(autoscaling=SCALE), workload(replicas=2))
         )
         assert scaled != fixed
 
-    def test_it_scales_up_faster_than_down(self) -> None:
-        behavior = object_named(record_workloads(workload(autoscaling=SCALE)), "HorizontalPodAutoscaler", "web")[
+    def test_the_autoscaler_scales_up_faster_than_down(self) -> None:
+        behavior = find_manifest(record_workloads(workload(autoscaling=SCALE)), "HorizontalPodAutoscaler", "web")[
             "spec"
         ]["behavior"]
         up, down = behavior["scaleUp"], behavior["scaleDown"]
@@ -150,8 +150,8 @@ class TestScaling:
         [workload(replicas=2), workload(autoscaling=SCALE), stateful(replicas=3)],
         ids=["replicas", "autoscaling", "stateful"],
     )
-    def test_a_drain_takes_one_pod_at_a_time(self, several: Workload) -> None:
-        spec = object_named(record_workloads(several), "PodDisruptionBudget", "web")["spec"]
+    def test_a_drain_evicts_one_pod_at_a_time(self, several: Workload) -> None:
+        spec = find_manifest(record_workloads(several), "PodDisruptionBudget", "web")["spec"]
         assert spec["maxUnavailable"] == 1
         assert spec["selector"]["matchLabels"]["app.kubernetes.io/name"] == "web"
         assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
@@ -166,8 +166,8 @@ class TestScaling:
 
 
 class TestTasks:
-    def test_a_task_tries_a_few_times_each_within_its_time(self) -> None:
-        spec = object_named(record_workloads(task(timeout_s=90)), "Job", "migrate")["spec"]
+    def test_a_task_is_retried_a_few_times_each_within_its_timeout(self) -> None:
+        spec = find_manifest(record_workloads(task(timeout_s=90)), "Job", "migrate")["spec"]
         assert spec["backoffLimit"] == 2
         # The timeout applies to each attempt, including the image pull. The Job's own deadline would also include
         # scheduling and all attempts.
@@ -175,35 +175,35 @@ class TestTasks:
         assert "activeDeadlineSeconds" not in spec
         assert spec["template"]["spec"]["restartPolicy"] == "Never"
 
-    def test_a_changed_task_is_another_job_and_a_failed_job_is_replaced(self) -> None:
-        metadata = object_named(record_workloads(task()), "Job", "migrate")["metadata"]
+    def test_a_changed_task_creates_another_job_and_a_failed_job_is_replaced(self) -> None:
+        metadata = find_manifest(record_workloads(task()), "Job", "migrate")["metadata"]
         assert "name" not in metadata
         assert metadata["annotations"]["pulumi.com/replaceUnready"] == "true"
 
     def test_dependents_of_a_task_start_after_it(self) -> None:
         recording = record_workloads(task(), workload(depends_on=("migrate",)), workload("other"))
-        assert "kubernetes:batch/v1:Job migrate" in recording.one("Deployment", "web").dependencies
-        assert "kubernetes:batch/v1:Job migrate" not in recording.one("Deployment", "other").dependencies
+        assert "kubernetes:batch/v1:Job migrate" in recording.get("Deployment", "web").dependencies
+        assert "kubernetes:batch/v1:Job migrate" not in recording.get("Deployment", "other").dependencies
 
     @pytest.mark.parametrize("kind", [Service, StatefulService])
     def test_dependents_of_a_workload_start_once_it_is_ready(self, kind: type[Workload]) -> None:
         recording = record_workloads(minimal_workload(kind), task(depends_on=("web",)))
         needed = f"kubernetes:apps/v1:{CONTROLLERS[kind]} web"
-        assert needed in recording.one("Job", "migrate").dependencies
+        assert needed in recording.get("Job", "migrate").dependencies
 
 
 class TestScheduledTasks:
     RECORDING = record_workloads(scheduled(timeout_s=90, start_deadline_s=600, schedule="30 2 * * 1-5"), task())
-    SPEC = object_named(RECORDING, "CronJob", "backup")["spec"]
+    SPEC = find_manifest(RECORDING, "CronJob", "backup")["spec"]
 
-    def test_it_runs_by_its_schedule_in_utc(self) -> None:
+    def test_a_scheduled_task_runs_by_its_schedule_in_utc(self) -> None:
         assert (self.SPEC["schedule"], self.SPEC["timeZone"]) == ("30 2 * * 1-5", "Etc/UTC")
 
     def test_runs_never_overlap_and_a_missed_one_starts_within_its_deadline(self) -> None:
         assert (self.SPEC["concurrencyPolicy"], self.SPEC["startingDeadlineSeconds"]) == ("Forbid", 600)
 
     def test_a_run_has_the_attempts_and_the_pod_of_a_task(self) -> None:
-        of_task = object_named(self.RECORDING, "Job", "migrate")["spec"]
+        of_task = find_manifest(self.RECORDING, "Job", "migrate")["spec"]
         run = self.SPEC["jobTemplate"]["spec"]
         assert run["backoffLimit"] == of_task["backoffLimit"]
         assert run["template"]["spec"]["activeDeadlineSeconds"] > 90
@@ -224,15 +224,15 @@ class TestScheduledTasks:
     def test_an_update_does_not_wait_for_a_run(self) -> None:
         assert {one.name for one in self.RECORDING.of_type("Stash") if one.name.endswith("-ready")} == {"migrate-ready"}
 
-    def test_nothing_can_depend_on_it(self) -> None:
+    def test_nothing_can_depend_on_a_scheduled_task(self) -> None:
         with pytest.raises(WorkloadError, match="'web' depends on 'backup', a scheduled task, which no update waits"):
             record_workloads(scheduled(), workload(depends_on=("backup",)))
 
 
-class TestBeforeThePods:
+class TestOrder:
     @pytest.mark.parametrize("kind", CONTROLLERS)
     def test_network_policies_exist_before_the_first_pod(self, kind: type[Workload]) -> None:
-        assert record_workloads(minimal_workload(kind)).one(CONTROLLERS[kind], "web").dependencies >= {
+        assert record_workloads(minimal_workload(kind)).get(CONTROLLERS[kind], "web").dependencies >= {
             "kubernetes:core/v1:Namespace namespace",
             "kubernetes:networking.k8s.io/v1:NetworkPolicy default-deny",
             "kubernetes:networking.k8s.io/v1:NetworkPolicy web",
@@ -240,7 +240,7 @@ class TestBeforeThePods:
         }
 
     def test_services_and_claims_exist_before_the_first_pod(self) -> None:
-        assert record_workloads(store(ports=(port(),))).one("StatefulSet", "store").dependencies >= {
+        assert record_workloads(store(ports=(port(),))).get("StatefulSet", "store").dependencies >= {
             "kubernetes:core/v1:Service store",
             "kubernetes:core/v1:Service store-peers",
             "kubernetes:core/v1:PersistentVolumeClaim data-store-0",
@@ -250,15 +250,15 @@ class TestBeforeThePods:
 class TestClaims:
     def test_each_replica_has_the_claim_that_its_stateful_set_expects(self) -> None:
         recording = record_workloads(store(replicas=2))
-        spec = object_named(recording, "StatefulSet", "store")["spec"]
+        spec = find_manifest(recording, "StatefulSet", "store")["spec"]
         (template,) = spec["volumeClaimTemplates"]
         assert {one.name for one in recording.of_type("PersistentVolumeClaim")} == {
             f"{template['metadata']['name']}-store-{ordinal}" for ordinal in range(spec["replicas"])
         }
 
     @pytest.mark.parametrize("protect", [True, False])
-    def test_a_claim_outlives_the_stack_and_is_protected_as_settings_say(self, protect: bool) -> None:
-        claim = record_workloads(store(), protect=protect).one("PersistentVolumeClaim", "data-store-0")
+    def test_a_claim_outlives_the_stack_and_is_protected_as_configured(self, protect: bool) -> None:
+        claim = record_workloads(store(), protect=protect).get("PersistentVolumeClaim", "data-store-0")
         assert claim.retain_on_delete
         assert claim.protect is protect
 
@@ -270,24 +270,24 @@ class TestClaims:
         assert kept == {"namespace", "data-store-0"}
 
     def test_a_resize_only_changes_the_claim(self) -> None:
-        def of(size_gib: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        def record_resize(size_gib: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
             recording = record_workloads(store(volumes=(Volume(name="data", mount="/data", size_gib=size_gib),)))
-            return recording.one("PersistentVolumeClaim", "data-store-0").inputs, object_named(
+            return recording.get("PersistentVolumeClaim", "data-store-0").inputs, find_manifest(
                 recording, "StatefulSet", "store"
             )
 
-        (small, before), (large, after) = of(5), of(50)
+        (small, before), (large, after) = record_resize(5), record_resize(50)
         assert small["spec"]["resources"]["requests"]["storage"] == "5Gi"
         assert large["spec"]["resources"]["requests"]["storage"] == "50Gi"
         assert before == after
 
     def test_the_update_does_not_wait_for_a_claim(self) -> None:
-        claim = object_named(record_workloads(store()), "PersistentVolumeClaim", "data-store-0")
+        claim = find_manifest(record_workloads(store()), "PersistentVolumeClaim", "data-store-0")
         assert claim["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
 
     @pytest.mark.parametrize("storage_class", [None, "fast"])
     def test_a_claim_has_the_configured_storage_class(self, storage_class: str | None) -> None:
-        spec = object_named(
+        spec = find_manifest(
             record_workloads(store(), storage_class=storage_class), "PersistentVolumeClaim", "data-store-0"
         )["spec"]
         assert spec.get("storageClassName") == storage_class
@@ -298,14 +298,14 @@ class TestServices:
     PORTS = (port(8080, publish=80, public=True), port(9100, "metrics"), port(8001, "admin", publish=8001))
 
     def test_clients_reach_all_ports_under_the_workload_name(self) -> None:
-        spec = object_named(record_workloads(workload(ports=self.PORTS)), "Service", "web")["spec"]
+        spec = find_manifest(record_workloads(workload(ports=self.PORTS)), "Service", "web")["spec"]
         assert spec["type"] == "ClusterIP"
         assert [(one["port"], one["targetPort"]) for one in spec["ports"]] == [(8080, 8080), (9100, 9100), (8001, 8001)]
         assert spec["selector"] == {"app.kubernetes.io/name": "web", "app.kubernetes.io/part-of": "pti-calendar"}
 
     def test_only_a_public_port_is_open_to_users(self) -> None:
         recording = record_workloads(workload(ports=self.PORTS))
-        spec = object_named(recording, "Service", "web-public")["spec"]
+        spec = find_manifest(recording, "Service", "web-public")["spec"]
         assert spec["type"] == "LoadBalancer"
         assert [(one["port"], one["targetPort"]) for one in spec["ports"]] == [(80, 8080)]
         assert spec["externalTrafficPolicy"] == "Local"
@@ -314,15 +314,15 @@ class TestServices:
 
     def test_peers_find_each_other_before_they_are_ready(self) -> None:
         recording = record_workloads(store(ports=(port(9093),), peer_ports=(9093,), replicas=3))
-        spec = object_named(recording, "Service", "store-peers")["spec"]
+        spec = find_manifest(recording, "Service", "store-peers")["spec"]
         assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
-        assert object_named(recording, "StatefulSet", "store")["spec"]["serviceName"] == "store-peers"
+        assert find_manifest(recording, "StatefulSet", "store")["spec"]["serviceName"] == "store-peers"
 
     def test_every_pod_exports_its_metrics(self) -> None:
         # An exporter is scraped once per target.
-        told = (Metrics(port=9100, job="frontend", about="a"), Metrics(port=9100, job="frontend", about="b"))
-        recording = record_workloads(workload(ports=self.PORTS, metrics=told))
-        spec = object_named(recording, "Service", "web-pods")["spec"]
+        metrics = (Metrics(port=9100, job="frontend", workload="a"), Metrics(port=9100, job="frontend", workload="b"))
+        recording = record_workloads(workload(ports=self.PORTS, metrics=metrics))
+        spec = find_manifest(recording, "Service", "web-pods")["spec"]
         assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
         assert [one["port"] for one in spec["ports"]] == [9100]
 
@@ -373,4 +373,4 @@ class TestRefusals:
         assert str(refused.value) == reason
 
     def test_a_container_is_named_after_its_workload(self) -> None:
-        assert container_of(record_workloads(workload()))["name"] == "web"
+        assert container_spec(record_workloads(workload()))["name"] == "web"

@@ -12,7 +12,7 @@ import pytest
 from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording
-from tests.unit.kubernetes_recording import object_named, pod_of, port, record_program, task, workload
+from tests.unit.kubernetes_recording import find_manifest, pod_template_of, port, record_program, task, workload
 from tests.unit.network_matrix import Matrix, Pod
 from workloads import (
     CertificateRequest,
@@ -35,7 +35,7 @@ ENTRY = EdgeEntry(tls="wildcard")
 GATEWAY = SharedGateway(name="shared", namespace="infra")
 
 
-def exposed(
+def record_exposure(
     through: EdgeEntry | SharedGateway = ENTRY, routes: tuple[Route, ...] = ROUTES
 ) -> Recording[KubernetesBackend]:
     """Deploy two workloads behind the cluster's edge."""
@@ -51,7 +51,9 @@ def exposed(
 
 class TestIngress:
     def test_each_host_is_routed_to_its_workload(self) -> None:
-        spec = object_named(exposed(EdgeEntry(tls="wildcard", controller="traefik")), "Ingress", "edge")["spec"]
+        spec = find_manifest(record_exposure(EdgeEntry(tls="wildcard", controller="traefik")), "Ingress", "edge")[
+            "spec"
+        ]
         assert spec["ingressClassName"] == "traefik"
         led = {}
         for rule in spec["rules"]:
@@ -62,42 +64,42 @@ class TestIngress:
         assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
 
     def test_the_clusters_default_class_is_used_if_none_is_set(self) -> None:
-        assert "ingressClassName" not in object_named(exposed(), "Ingress", "edge")["spec"]
+        assert "ingressClassName" not in find_manifest(record_exposure(), "Ingress", "edge")["spec"]
 
     def test_an_existing_certificate_secret_is_used_by_name(self) -> None:
-        assert object_named(exposed(), "Ingress", "edge")["spec"]["tls"] == [
+        assert find_manifest(record_exposure(), "Ingress", "edge")["spec"]["tls"] == [
             {"hosts": ["api.example.com", "app.example.com"], "secretName": "wildcard"}
         ]
 
     def test_a_certificate_that_is_given_becomes_a_secret(self) -> None:
-        recording = exposed(EdgeEntry(tls=TlsKeyPair("CERTIFICATE", "KEY")))
-        secret = recording.one("Secret", "edge-tls")
+        recording = record_exposure(EdgeEntry(tls=TlsKeyPair("CERTIFICATE", "KEY")))
+        secret = recording.get("Secret", "edge-tls")
         assert secret.inputs["type"] == "kubernetes.io/tls"
         assert {key: base64.b64decode(value) for key, value in secret.inputs["data"].items()} == {
             "tls.crt": b"CERTIFICATE",
             "tls.key": b"KEY",
         }
         assert secret.secret == {"data.tls.crt", "data.tls.key"}
-        (tls,) = object_named(recording, "Ingress", "edge")["spec"]["tls"]
-        renewed = exposed(EdgeEntry(tls=TlsKeyPair("CERTIFICATE", "OTHER KEY")))
-        assert object_named(renewed, "Ingress", "edge")["spec"]["tls"] != [tls]
+        (tls,) = find_manifest(recording, "Ingress", "edge")["spec"]["tls"]
+        renewed = record_exposure(EdgeEntry(tls=TlsKeyPair("CERTIFICATE", "OTHER KEY")))
+        assert find_manifest(renewed, "Ingress", "edge")["spec"]["tls"] != [tls]
 
     def test_the_update_does_not_wait_for_its_address(self) -> None:
-        annotations = object_named(exposed(), "Ingress", "edge")["metadata"]["annotations"]
+        annotations = find_manifest(record_exposure(), "Ingress", "edge")["metadata"]["annotations"]
         assert annotations == {"pulumi.com/skipAwait": "true"}
 
     def test_it_has_the_configured_annotations(self) -> None:
         asked = {"nginx.ingress.kubernetes.io/proxy-body-size": "10m"}
-        annotations = object_named(exposed(EdgeEntry(tls="wildcard", controller_options=asked)), "Ingress", "edge")[
-            "metadata"
-        ]["annotations"]
+        annotations = find_manifest(
+            record_exposure(EdgeEntry(tls="wildcard", controller_options=asked)), "Ingress", "edge"
+        )["metadata"]["annotations"]
         assert asked.items() <= annotations.items()
 
 
 class TestGateway:
     def test_each_host_has_a_route_to_its_workload(self) -> None:
         led = {}
-        for one in exposed(GATEWAY).of_type("HTTPRoute"):
+        for one in record_exposure(GATEWAY).of_type("HTTPRoute"):
             spec = one.inputs["spec"]
             assert one.type == "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute"
             assert spec["parentRefs"] == [{"name": "shared", "namespace": "infra"}]
@@ -108,13 +110,13 @@ class TestGateway:
         assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
 
     def test_an_update_waits_until_the_gateway_accepts_the_routes(self) -> None:
-        for one in exposed(GATEWAY).of_type("HTTPRoute"):
+        for one in record_exposure(GATEWAY).of_type("HTTPRoute"):
             waited_for = one.inputs["metadata"]["annotations"]["pulumi.com/waitFor"]
             assert waited_for.startswith("jsonpath={.status.parents[*].conditions[")
 
     def test_every_response_has_the_headers(self) -> None:
         gateway = SharedGateway(name="shared", response_headers={"X-Frame-Options": "DENY"})
-        routes = exposed(gateway).of_type("HTTPRoute")
+        routes = record_exposure(gateway).of_type("HTTPRoute")
         for one in routes:
             (rule,) = one.inputs["spec"]["rules"]
             headers = {"set": [{"name": "X-Frame-Options", "value": "DENY"}]}
@@ -122,7 +124,7 @@ class TestGateway:
         assert len(routes) == len(ROUTES)
 
     def test_the_plain_listener_redirects_every_host_to_https(self) -> None:
-        recording = exposed(dataclasses.replace(GATEWAY, tls_listener="https", plain_listener="http"))
+        recording = record_exposure(dataclasses.replace(GATEWAY, tls_listener="https", plain_listener="http"))
         shared = {"name": "shared", "namespace": "infra"}
         routes = {one.name: one.inputs["spec"] for one in recording.of_type("HTTPRoute")}
         redirecting = routes.pop("edge-to-https")
@@ -135,10 +137,10 @@ class TestGateway:
         assert parents == [[{**shared, "sectionName": "https"}]] * len(ROUTES)
 
 
-class TestWayIn:
+class TestEdgePolicies:
     @pytest.mark.parametrize("through", [ENTRY, GATEWAY], ids=["ingress", "gateway"])
     def test_the_edge_reaches_the_exposed_ports_and_no_one_else_does(self, through: EdgeEntry | SharedGateway) -> None:
-        matrix = Matrix(exposed(through))
+        matrix = Matrix(record_exposure(through))
         assert matrix.may_open(EDGE, "kong", 8000)
         assert matrix.may_open(EDGE, "frontend", 8080)
         assert not matrix.may_open(EDGE, "kong", 8100)
@@ -158,13 +160,13 @@ class TestWayIn:
     )
     def test_a_host_with_an_unknown_workload_is_refused(self, to: Endpoint, reason: str) -> None:
         with pytest.raises(WorkloadError) as refused:
-            exposed(routes=(Route("api.example.com", to),))
+            record_exposure(routes=(Route("api.example.com", to),))
         assert str(refused.value) == reason
 
 
 class TestCertificates:
     @staticmethod
-    def requested() -> Recording[KubernetesBackend]:
+    def record_request() -> Recording[KubernetesBackend]:
         """Request two certificates."""
 
         def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
@@ -177,20 +179,20 @@ class TestCertificates:
         return record_program(program)
 
     def test_the_secret_has_the_requests_name(self) -> None:
-        spec = object_named(self.requested(), "Certificate", "edge")["spec"]
+        spec = find_manifest(self.record_request(), "Certificate", "edge")["spec"]
         assert spec["secretName"] == "edge"
         assert spec["dnsNames"] == ["edge.example.com"]
         assert spec["issuerRef"] == {"name": "letsencrypt", "kind": "ClusterIssuer", "group": "cert-manager.io"}
 
     def test_the_issuer_may_reach_the_acme_solver(self) -> None:
-        matrix = Matrix(self.requested())
+        matrix = Matrix(self.record_request())
         solver = Pod("pti-calendar", {"acme.cert-manager.io/http01-solver": "true"})
         assert matrix.may_open(EDGE, solver, 8089)
         assert not matrix.may_open(EDGE, solver, 80)
         assert not matrix.may_open(EDGE, Pod("pti-calendar"), 8089)
 
 
-def with_cluster(
+def record_postgres_cluster(
     *, instances: int = 3, protect: bool = False, preflight: bool = False, **settings: Any
 ) -> Recording[Endpoint]:
     """Deploy a PostgreSQL cluster, a task that needs it and a workload that doesn't."""
@@ -225,12 +227,12 @@ def with_cluster(
 
 class TestPostgresCluster:
     def test_clients_reach_the_primary(self) -> None:
-        endpoint = with_cluster().result
+        endpoint = record_postgres_cluster().result
         assert (endpoint.workload, endpoint.host, endpoint.port) == ("postgres", "postgres-rw", 5432)
 
     def test_the_cluster_object_has_the_configured_image_and_size(self) -> None:
-        spec = object_named(
-            with_cluster(mirrors={"docker.io/library": "mirror.example.com"}, storage_class="fast"),
+        spec = find_manifest(
+            record_postgres_cluster(mirrors={"docker.io/library": "mirror.example.com"}, storage_class="fast"),
             "Cluster",
             "postgres",
         )["spec"]
@@ -243,21 +245,25 @@ class TestPostgresCluster:
 
     @pytest.mark.parametrize("instances", [1, 2])
     def test_commits_do_not_wait_if_the_loss_of_one_server_would_stop_writes(self, instances: int) -> None:
-        postgresql = object_named(with_cluster(instances=instances), "Cluster", "postgres")["spec"]["postgresql"]
+        postgresql = find_manifest(record_postgres_cluster(instances=instances), "Cluster", "postgres")["spec"][
+            "postgresql"
+        ]
         assert "synchronous" not in postgresql
 
     @pytest.mark.parametrize(("instances", "replicas"), [(3, 1), (4, 1), (5, 2), (9, 4)])
     def test_a_commit_waits_for_half_of_the_replicas_and_only_one_that_has_it_is_promoted(
         self, instances: int, replicas: int
     ) -> None:
-        postgresql = object_named(with_cluster(instances=instances), "Cluster", "postgres")["spec"]["postgresql"]
+        postgresql = find_manifest(record_postgres_cluster(instances=instances), "Cluster", "postgres")["spec"][
+            "postgresql"
+        ]
         assert postgresql["synchronous"] == {"method": "any", "number": replicas, "failoverQuorum": True}
 
     def test_a_stopping_server_does_not_wait_for_open_pools(self) -> None:
-        assert object_named(with_cluster(), "Cluster", "postgres")["spec"]["smartShutdownTimeout"] == 0
+        assert find_manifest(record_postgres_cluster(), "Cluster", "postgres")["spec"]["smartShutdownTimeout"] == 0
 
     def test_the_operators_default_database_is_closed(self) -> None:
-        initdb = object_named(with_cluster(), "Cluster", "postgres")["spec"]["bootstrap"]["initdb"]
+        initdb = find_manifest(record_postgres_cluster(), "Cluster", "postgres")["spec"]["bootstrap"]["initdb"]
         assert (initdb["database"], initdb["owner"]) == ("app", "app")
         assert initdb["postInitApplicationSQL"] == [
             "REVOKE ALL ON DATABASE app FROM PUBLIC",
@@ -266,38 +272,38 @@ class TestPostgresCluster:
         ]
 
     def test_the_superusers_password_is_a_secret(self) -> None:
-        recording = with_cluster()
-        secret = recording.one("Secret", "postgres-admin")
+        recording = record_postgres_cluster()
+        secret = recording.get("Secret", "postgres-admin")
         assert secret.inputs["type"] == "kubernetes.io/basic-auth"
         assert {key: base64.b64decode(value) for key, value in secret.inputs["data"].items()} == {
             "username": b"postgres",
             "password": b"s3cret",
         }
         assert "data.password" in secret.secret
-        spec = object_named(recording, "Cluster", "postgres")["spec"]
+        spec = find_manifest(recording, "Cluster", "postgres")["spec"]
         assert spec["enableSuperuserAccess"] is True
         assert spec["superuserSecret"]["name"].startswith("auto-")
 
     @pytest.mark.parametrize("protect", [True, False])
     def test_its_data_outlives_the_stack(self, protect: bool) -> None:
-        cluster = with_cluster(protect=protect).one("Cluster", "postgres")
+        cluster = record_postgres_cluster(protect=protect).get("Cluster", "postgres")
         assert cluster.retain_on_delete
         assert cluster.protect is protect
 
     def test_its_network_policy_outlives_the_stack_with_its_servers(self) -> None:
-        assert with_cluster().one("NetworkPolicy", "postgres").retain_on_delete
+        assert record_postgres_cluster().get("NetworkPolicy", "postgres").retain_on_delete
 
     def test_its_dependents_start_once_it_is_ready(self) -> None:
-        recording = with_cluster()
+        recording = record_postgres_cluster()
         names = [str(one).rpartition(":")[2] for one in recording.registrations]
         order = ("Cluster postgres", "Stash postgres-ready", "Job migrate")
         assert (*sorted(order, key=names.index),) == order
         cluster = "kubernetes:postgresql.cnpg.io/v1:Cluster postgres"
-        assert cluster in recording.one("Job", "migrate").dependencies
-        assert cluster not in recording.one("Deployment", "idle").dependencies
+        assert cluster in recording.get("Job", "migrate").dependencies
+        assert cluster not in recording.get("Deployment", "idle").dependencies
 
     def test_only_its_clients_its_instances_and_the_operator_reach_it(self) -> None:
-        matrix = Matrix(with_cluster())
+        matrix = Matrix(record_postgres_cluster())
         assert matrix.callers("postgres", 5432) == {"migrate"}
         assert matrix.callers("postgres", 9187) == {"prometheus"}
         assert matrix.callers("postgres", 8000) == set()
@@ -309,19 +315,19 @@ class TestPostgresCluster:
         assert not matrix.may_open(Pod("elsewhere"), "postgres", 5432)
 
     def test_every_server_has_an_address_for_prometheus_ready_or_not(self) -> None:
-        spec = object_named(with_cluster(), "Service", "postgres-pods")["spec"]
+        spec = find_manifest(record_postgres_cluster(), "Service", "postgres-pods")["spec"]
         assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
         assert spec["selector"] == {"cnpg.io/cluster": "postgres"}
         assert [port["port"] for port in spec["ports"]] == [9187]
 
     def test_it_reaches_the_api_server_and_not_the_web(self) -> None:
-        matrix = Matrix(with_cluster())
+        matrix = Matrix(record_postgres_cluster())
         assert matrix.may_open("postgres", "10.96.0.1", 443)
         assert matrix.may_open("postgres", "192.168.0.2", 6443)
         assert not matrix.may_open("postgres", "203.0.113.7", 80)
 
-    def test_its_clients_are_ordinary_pods(self) -> None:
-        labels = pod_of(with_cluster(), "migrate")["metadata"]["labels"]
+    def test_its_clients_carry_the_connection_label(self) -> None:
+        labels = pod_template_of(record_postgres_cluster(), "migrate")["metadata"]["labels"]
         assert labels["calls.pti-calendar/postgres-5432"] == "true"
 
     def test_another_workload_can_not_use_its_name(self) -> None:

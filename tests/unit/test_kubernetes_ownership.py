@@ -21,18 +21,18 @@ from backends.kubernetes.registrar import UNPREVIEWED_LABEL
 from recording.recorder import Recording
 from tests.unit.kubernetes_recording import (
     CONTROLLERS,
+    find_manifest,
     minimal_workload,
-    object_named,
     record_program,
     record_workloads,
 )
 from workloads import FileSet, Service, StatefulService, Volume, Workload, WorkloadError
 
 HOOK = "kubernetes-refuse-foreign-object"
-OURS = {labels.INSTANCE: "pti-calendar-prod"}
-ANOTHERS = {labels.INSTANCE: "pti-calendar-test"}
-EARLIER = labels.platform_labels()
-NOBODYS = {"app": "web"}
+OWN_LABELS = {labels.INSTANCE_LABEL: "pti-calendar-prod"}
+OTHER_STACK_LABELS = {labels.INSTANCE_LABEL: "pti-calendar-test"}
+EARLIER_RELEASE_LABELS = labels.platform_labels()
+UNKNOWN_OWNER_LABELS = {"app": "web"}
 
 Kubectl = Callable[..., Path]
 
@@ -74,14 +74,14 @@ def call(recording: Recording[Any], kind: str, name: str) -> None:
     asyncio.run(answered)
 
 
-@pytest.mark.parametrize("known", [OURS, {**OURS, **EARLIER}])
+@pytest.mark.parametrize("known", [OWN_LABELS, {**OWN_LABELS, **EARLIER_RELEASE_LABELS}])
 def test_leftover_objects_of_this_stack_are_adopted(kubectl: Kubectl, known: Mapping[str, str]) -> None:
     kubectl({"web": known})
     create()
 
 
 def test_missing_objects_are_created(kubectl: Kubectl) -> None:
-    commands = kubectl({"other": NOBODYS})
+    commands = kubectl({"other": UNKNOWN_OWNER_LABELS})
     create()
     assert "--context test --namespace pti-calendar" in commands.read_text()
     (listed,) = [one for one in commands.read_text().splitlines() if "--output=jsonpath" in one]
@@ -90,14 +90,18 @@ def test_missing_objects_are_created(kubectl: Kubectl) -> None:
 
 
 def test_an_object_of_another_kind_does_not_count(kubectl: Kubectl) -> None:
-    kubectl({"web": ANOTHERS}, kind="Ingress")
+    kubectl({"web": OTHER_STACK_LABELS}, kind="Ingress")
     create("StatefulSet")
 
 
 @pytest.mark.parametrize("preview", [False, True])
 @pytest.mark.parametrize(
     ("known", "owner"),
-    [(ANOTHERS, "'pti-calendar-test'"), (EARLIER, "a stack of an earlier release"), (NOBODYS, "an unknown owner")],
+    [
+        (OTHER_STACK_LABELS, "'pti-calendar-test'"),
+        (EARLIER_RELEASE_LABELS, "a stack of an earlier release"),
+        (UNKNOWN_OWNER_LABELS, "an unknown owner"),
+    ],
 )
 def test_objects_of_another_owner_are_refused_by_name(
     kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch, known: Mapping[str, str], owner: str, preview: bool
@@ -109,14 +113,14 @@ def test_objects_of_another_owner_are_refused_by_name(
     assert "label Deployment.v1.apps web app.kubernetes.io/instance=pti-calendar-prod --overwrite" in str(e.value)
 
 
-@pytest.mark.parametrize("known", [EARLIER, labels.selector("web")])
+@pytest.mark.parametrize("known", [EARLIER_RELEASE_LABELS, labels.selector("web")])
 def test_a_retained_object_without_the_stack_label_is_adopted(kubectl: Kubectl, known: Mapping[str, str]) -> None:
     """The object is from an earlier release, or a PVC that a StatefulSet created from its template."""
     kubectl({"data-web-0": known}, kind="PersistentVolumeClaim")
     create("PersistentVolumeClaim", "data-web-0")
 
 
-@pytest.mark.parametrize("known", [ANOTHERS, NOBODYS])
+@pytest.mark.parametrize("known", [OTHER_STACK_LABELS, UNKNOWN_OWNER_LABELS])
 def test_a_retained_object_of_another_owner_is_refused(kubectl: Kubectl, known: Mapping[str, str]) -> None:
     kubectl({"data-web-0": known}, kind="PersistentVolumeClaim")
     with pytest.raises(WorkloadError, match="PersistentVolumeClaim 'data-web-0'"):
@@ -141,7 +145,7 @@ def test_an_unknown_kind_has_no_objects(kubectl: Kubectl) -> None:
 
 def test_an_unknown_kind_does_not_hide_the_objects_of_others(kubectl: Kubectl, tmp_path: Path) -> None:
     """kubectl answers nothing if one of several kinds is unknown."""
-    kubectl({"web": ANOTHERS})
+    kubectl({"web": OTHER_STACK_LABELS})
     program = tmp_path / "kubectl"
     fails = f'case "$*" in *,*|*Secret*) echo {shlex.quote(MISSING_CRD)} >&2; exit 1 ;; esac'
     program.write_text(program.read_text().replace("case", f"{fails}\ncase", 1))
@@ -164,11 +168,14 @@ def test_without_the_check_an_update_is_refused_and_a_preview_warns(
 
 class TestStatefulSets:
     def test_a_preview_excludes_the_existing_object_from_the_dry_run(self) -> None:
-        planned = of(record_workloads(minimal_workload(StatefulService), preview=True))
+        planned = stateful_set_manifest(record_workloads(minimal_workload(StatefulService), preview=True))
         assert planned["metadata"]["labels"][UNPREVIEWED_LABEL] == pulumi.runtime.rpc.UNKNOWN
 
     def test_an_update_sends_the_object_unchanged(self) -> None:
-        assert UNPREVIEWED_LABEL not in of(record_workloads(minimal_workload(StatefulService)))["metadata"]["labels"]
+        assert (
+            UNPREVIEWED_LABEL
+            not in stateful_set_manifest(record_workloads(minimal_workload(StatefulService)))["metadata"]["labels"]
+        )
 
     def test_a_preview_reports_that_its_claims_are_kept(
         self, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
@@ -176,16 +183,16 @@ class TestStatefulSets:
         said: list[str] = []
         monkeypatch.setattr(pulumi.log, "info", said.append)
         monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
-        for known in (OURS, EARLIER):
+        for known in (OWN_LABELS, EARLIER_RELEASE_LABELS):
             kubectl({"web": known}, kind="StatefulSet")
             create("StatefulSet")
         assert len(said) == 2
         assert "claims are kept" in said[0]
 
 
-def of(recording: Recording[Any]) -> Mapping[str, Any]:
+def stateful_set_manifest(recording: Recording[Any]) -> Mapping[str, Any]:
     """Return the StatefulSet in a recording."""
-    return object_named(recording, "StatefulSet", "web")
+    return find_manifest(recording, "StatefulSet", "web")
 
 
 class TestLabel:
@@ -193,8 +200,8 @@ class TestLabel:
     def test_every_object_carries_the_stack_and_no_selector_does(self, kind: type[Workload]) -> None:
         recording = record_workloads(minimal_workload(kind))
         objects = [one for one in recording.registrations if "metadata" in one.inputs]
-        assert {one.inputs["metadata"]["labels"][labels.INSTANCE] for one in objects} == {"pti-calendar-prod"}
-        assert all(labels.INSTANCE not in json.dumps(one.inputs.get("spec", {})) for one in objects)
+        assert {one.inputs["metadata"]["labels"][labels.INSTANCE_LABEL] for one in objects} == {"pti-calendar-prod"}
+        assert all(labels.INSTANCE_LABEL not in json.dumps(one.inputs.get("spec", {})) for one in objects)
 
     @pytest.mark.parametrize("stack", ["prod", "a" * 100, "b" * 50 + "-"])
     def test_the_labels_value_is_valid_in_a_cluster(self, stack: str) -> None:
@@ -219,7 +226,7 @@ class TestLabel:
         assert recording.registrations == complete.registrations
         assert recording.log == [f"WARNING {NO_KUBECTL_WARNING}"]
 
-        commands = kubectl({"web": ANOTHERS})
+        commands = kubectl({"web": OTHER_STACK_LABELS})
         commands.unlink()
         call(recording, "Deployment", "web")
         assert not commands.exists()

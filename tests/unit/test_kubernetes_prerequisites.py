@@ -15,9 +15,9 @@ from backends.kubernetes import backend, kubectl
 from backends.kubernetes.backend import KubernetesBackend
 from recording.recorder import Recording
 from settings.backend import KubernetesSettings
-from tests.unit.kubernetes_recording import container_of, port, record_program, workload
+from tests.unit.kubernetes_recording import container_spec, port, record_program, workload
 from tests.unit.test_kubernetes_controllers import SCALE, store
-from tests.unit.test_kubernetes_edge import with_cluster
+from tests.unit.test_kubernetes_edge import record_postgres_cluster
 from workloads import CertificateRequest, StatefulService, Volume, Workload, WorkloadError
 
 DEFAULT = {"storageclass.kubernetes.io/is-default-class": "true"}
@@ -30,7 +30,7 @@ Cluster = Callable[..., None]
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """Define the cluster's responses; anything left out gets no response."""
 
-    def described(
+    def set_cluster(
         *,
         apis: tuple[str, ...] | None = None,
         version: tuple[str, str] | None = None,
@@ -59,10 +59,10 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
         monkeypatch.setattr(kubectl, "available", lambda: True)
         monkeypatch.setattr(kubectl, "read", read)
 
-    return described
+    return set_cluster
 
 
-def previewed(*workloads: Workload, certificate: bool = False, **settings: Any) -> Recording[KubernetesBackend]:
+def record_preview(*workloads: Workload, certificate: bool = False, **settings: Any) -> Recording[KubernetesBackend]:
     """Run a preview after the backend's check."""
 
     def program(made: KubernetesBackend, parent: pulumi.Resource) -> None:
@@ -98,24 +98,24 @@ class TestApis:
         with pytest.raises(
             WorkloadError, match=r"cert-manager\.io/v1.*the CRD is missing.*Install or upgrade cert-man"
         ):
-            previewed(certificate=True)
+            record_preview(certificate=True)
 
     def test_another_api_version_is_reported(self, cluster: Cluster) -> None:
         cluster(apis=("cert-manager.io/v1alpha2",))
         with pytest.raises(WorkloadError, match=r"it serves cert-manager\.io/v1alpha2"):
-            previewed(certificate=True)
+            record_preview(certificate=True)
 
     @pytest.mark.parametrize("apis", [("cert-manager.io/v1",), None], ids=["served", "not known"])
     def test_a_served_or_unknown_api_passes(self, cluster: Cluster, apis: tuple[str, ...] | None) -> None:
         cluster(apis=apis)
-        assert len(previewed(certificate=True).of_type("Certificate")) == 1
+        assert len(record_preview(certificate=True).of_type("Certificate")) == 1
 
     @pytest.mark.parametrize(("apis", "said"), [(("apps/v1",), 1), (("metrics.k8s.io/v1beta1",), 0), (None, 0)])
     def test_autoscaling_without_metrics_causes_a_warning(
         self, cluster: Cluster, apis: tuple[str, ...] | None, said: int
     ) -> None:
         cluster(apis=apis)
-        log = previewed(workload(autoscaling=SCALE)).log
+        log = record_preview(workload(autoscaling=SCALE)).log
         assert len([one for one in log if "metrics.k8s.io" in str(one)]) == said
 
 
@@ -123,12 +123,12 @@ class TestStorage:
     def test_a_claim_without_any_storage_class_is_refused_before_anything_is_recorded(self, cluster: Cluster) -> None:
         cluster(storage=(storage_class({}),))
         with pytest.raises(WorkloadError, match=r"no default storage class.*data-store-0") as refused:
-            previewed(store())
+            record_preview(store())
         assert "pti-calendar:kubernetes.storageClass" in str(refused.value)
 
     def test_an_existing_claim_needs_no_default_class(self, cluster: Cluster) -> None:
         cluster(storage=(claim("data-store-0"),))
-        assert len(previewed(store()).of_type("PersistentVolumeClaim")) == 1
+        assert len(record_preview(store()).of_type("PersistentVolumeClaim")) == 1
 
     @pytest.mark.parametrize("chosen", ["fast", None])
     def test_a_claim_that_is_being_deleted_is_refused_while_its_data_can_be_kept(
@@ -138,43 +138,43 @@ class TestStorage:
         claim = {"kind": "PersistentVolumeClaim", "metadata": deleted, "spec": {"volumeName": "pv-7"}}
         cluster(storage=(storage_class(DEFAULT), claim))
         with pytest.raises(WorkloadError, match=r"'data-store-0' .* is being deleted.*kubectl patch pv pv-7 .*Retain"):
-            previewed(store(), storage_class=chosen)
+            record_preview(store(), storage_class=chosen)
 
     def test_a_default_storage_class_is_enough_for_all_claims(self, cluster: Cluster) -> None:
         cluster(storage=(storage_class(DEFAULT),))
-        assert len(previewed(store()).of_type("PersistentVolumeClaim")) == 1
+        assert len(record_preview(store()).of_type("PersistentVolumeClaim")) == 1
 
     def test_a_storage_class_that_is_not_there_is_refused_unless_volumes_are_prepared_for_it(
         self, cluster: Cluster
     ) -> None:
         cluster(storage=(storage_class(DEFAULT),), volumes=({"spec": {"storageClassName": "fast"}},))
         with pytest.raises(WorkloadError, match=r"kubernetes\.storageClass: .* 'slow'\. The claims data-store-0 would"):
-            previewed(store(), storage_class="slow")
+            record_preview(store(), storage_class="slow")
         cluster(storage=(storage_class(DEFAULT),), volumes=({"spec": {"storageClassName": "slow"}},))
-        assert not previewed(store(), storage_class="slow").log
+        assert not record_preview(store(), storage_class="slow").log
         cluster(storage=(storage_class(DEFAULT),))
-        assert not previewed(store(), storage_class="slow").log
+        assert not record_preview(store(), storage_class="slow").log
 
     @pytest.mark.parametrize("size_gib", [1, 2, 3])
     def test_a_claim_that_has_to_grow_needs_a_class_that_allows_it(self, cluster: Cluster, size_gib: int) -> None:
         cluster(storage=(storage_class({}, **FIXED), claim("data-store-0", "2Gi")))
         if size_gib < 3:
-            assert not previewed(grown(size_gib)).log
+            assert not record_preview(grown(size_gib)).log
             return
         with pytest.raises(WorkloadError, match=r"claim data-store-0 can't grow from 2 to 3 GiB: .* 'fast'") as refused:
-            previewed(grown(size_gib))
+            record_preview(grown(size_gib))
         assert "kubectl patch storageclass fast" in str(refused.value)
 
     def test_a_claim_grows_in_a_class_that_allows_it(self, cluster: Cluster) -> None:
         cluster(storage=(storage_class({}), claim("data-store-0", "2Gi")))
-        assert not previewed(grown(3)).log
+        assert not record_preview(grown(3)).log
 
     def test_only_new_claims_of_a_class_that_cannot_grow_cause_a_warning(self, cluster: Cluster) -> None:
         cluster(storage=(storage_class(DEFAULT, **FIXED),))
-        (warning,) = previewed(store()).log
+        (warning,) = record_preview(store()).log
         assert "'fast' of the new claims data-store-0 doesn't allow them to grow" in warning
         cluster(storage=(storage_class(DEFAULT, **FIXED), claim("data-store-0", "50Gi")))
-        assert not previewed(store()).log
+        assert not record_preview(store()).log
 
     def test_a_class_that_binds_volumes_to_a_node_causes_a_warning(self, cluster: Cluster) -> None:
         """k3s' default class."""
@@ -183,22 +183,22 @@ class TestStorage:
                 storage_class(DEFAULT, provisioner="rancher.io/local-path", volumeBindingMode="WaitForFirstConsumer"),
             )
         )
-        (warning,) = previewed(store()).log
+        (warning,) = record_preview(store()).log
         assert "keeps each volume on one node" in warning
 
     def test_a_class_that_binds_with_the_first_pod_causes_no_warning(self, cluster: Cluster) -> None:
         cluster(storage=(storage_class(DEFAULT, volumeBindingMode="WaitForFirstConsumer"),))
-        assert not previewed(store()).log
+        assert not record_preview(store()).log
 
     def test_the_claims_of_an_operators_cluster_are_checked_too(self, cluster: Cluster) -> None:
         cluster(storage=())
         with pytest.raises(WorkloadError, match=r"no default storage class.*postgres-1, postgres-2, postgres-3"):
-            with_cluster(preflight=True)
+            record_postgres_cluster(preflight=True)
         cluster(storage=(claim("postgres-4", "20Gi", **{"cnpg.io/cluster": "postgres"}),))
-        assert with_cluster(preflight=True).of_type("Cluster")
+        assert record_postgres_cluster(preflight=True).of_type("Cluster")
         cluster(storage=(claim("postgres-4", "10Gi", **{"cnpg.io/cluster": "postgres"}),))
         with pytest.raises(WorkloadError, match="claim postgres-4 can't grow from 10 to 20 GiB"):
-            with_cluster(preflight=True)
+            record_postgres_cluster(preflight=True)
 
 
 NODE = {"/api/v1/nodes?limit=1": {"items": [{"metadata": {"name": "node-1"}}]}}
@@ -252,7 +252,7 @@ class TestDns:
     )
     def test_servers_that_the_policies_allow_cause_no_warning(self, cluster: Cluster, dns: Mapping[str, Any]) -> None:
         cluster(dns=dns)
-        assert not previewed(workload()).log
+        assert not record_preview(workload()).log
 
     @pytest.mark.parametrize(
         ("dns", "commands"),
@@ -288,7 +288,7 @@ class TestDns:
         self, cluster: Cluster, dns: Mapping[str, Any], commands: list[str]
     ) -> None:
         cluster(dns=dns)
-        log = "\n".join(map(str, previewed(workload()).log))
+        log = "\n".join(map(str, record_preview(workload()).log))
         assert re.findall(r"pulumi config set --path '\S+' [^\s;]*[^\s;.]", log) == commands
         assert "docs/clusters.md" in log
 
@@ -310,11 +310,11 @@ class TestDns:
         self, cluster: Cluster, dns: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> None:
         cluster(dns=dns)
-        assert not previewed(workload(), dns=settings).log
+        assert not record_preview(workload(), dns=settings).log
 
     def test_addresses_are_added_to_a_list_that_is_set(self, cluster: Cluster) -> None:
         cluster(dns=kubelet("172.20.0.10"))
-        log = str(previewed(workload(), dns={"cidrs": ("10.0.0.1/32",)}).log)
+        log = str(record_preview(workload(), dns={"cidrs": ("10.0.0.1/32",)}).log)
         assert set_key("cidrs[1]", "172.20.0.10/32") in log.replace("\\'", "'")
         assert "cidrs[0]" not in log
 
@@ -329,13 +329,13 @@ class TestVersion:
             lambda made, parent: made.deploy(workload(ports=(port(),)), DeployOptions(parent=parent)),
             min_version=min_version,
         )
-        before_stop = container_of(recording)["lifecycle"]["preStop"]
+        before_stop = container_spec(recording)["lifecycle"]["preStop"]
         assert before_stop == ({"sleep": {"seconds": 5}} if native else {"exec": {"command": ["sleep", "5"]}})
 
     def test_an_older_cluster_is_refused_with_the_fix(self, cluster: Cluster) -> None:
         cluster(version=("1", "32+"))
         with pytest.raises(WorkloadError, match=r"kubernetes\.minVersion: '1\.33', but .* is 1\.32\.") as refused:
-            previewed(workload(), min_version="1.33")
+            record_preview(workload(), min_version="1.33")
         assert "pulumi config set --path 'pti-calendar:kubernetes.minVersion' 1.32" in str(refused.value)
 
     @pytest.mark.parametrize("version", [("1", "33"), ("1", "34+"), ("2", "0"), None])
@@ -343,4 +343,4 @@ class TestVersion:
         self, cluster: Cluster, version: tuple[str, str] | None
     ) -> None:
         cluster(version=version)
-        assert len(previewed(workload(), min_version="1.33").of_type("Deployment")) == 1
+        assert len(record_preview(workload(), min_version="1.33").of_type("Deployment")) == 1

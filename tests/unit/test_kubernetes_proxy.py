@@ -14,7 +14,7 @@ import pytest
 from backends.kubernetes.client import unreachable_reason
 from backends.kubernetes.proxy import proxy_for
 from settings.backend import KubernetesSettings
-from tests.unit.test_kubernetes_cluster import written
+from tests.unit.test_kubernetes_cluster import write_kubeconfig
 
 SERVER = "https://cluster.example.invalid:6443"
 PROXY = "http://proxy.example.org:3128"
@@ -61,7 +61,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def reason(folder: Path, **cluster: str) -> str | None:
     """Return the result of the check."""
-    path = written(folder / "kubeconfig", SERVER, **cluster)
+    path = write_kubeconfig(folder / "kubeconfig", SERVER, **cluster)
     return unreachable_reason(KubernetesSettings(kubeconfig=str(path), context="a"))
 
 

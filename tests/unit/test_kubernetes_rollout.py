@@ -46,7 +46,7 @@ from workloads import (
     WorkloadError,
 )
 
-Moment = Sequence[Object] | kubectl.KubectlError
+ObservedState = Sequence[Object] | kubectl.KubectlError
 
 WEB = workload(readiness=Probe(check=Exec(command=("ready",)), startup_s=100))
 STORE = stateful(
@@ -71,7 +71,7 @@ CONTROLLER: Mapping[type[Workload], str] = {Service: "web", StatefulService: "st
 READY = [deployment(ready=1)]
 
 
-class Wait:
+class RolloutTester:
     """Waits for a workload's rollout through a sequence of states; the last state persists."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,9 +90,9 @@ class Wait:
         monkeypatch.setattr(observed, "POLL_S", 0)
         monkeypatch.setattr(shared_query, "PAUSE_FACTOR", 0)
 
-    def __call__(self, one: Workload | PostgresCluster, *moments: Moment, step_s: float = 5.0) -> None:
+    def __call__(self, one: Workload | PostgresCluster, *states: ObservedState, step_s: float = 5.0) -> None:
         """Advance time by `step_s` with each query."""
-        script = [*moments]
+        script = [*states]
         moment: list[Object] = []
 
         def read(settings: KubernetesSettings, *arguments: str) -> str:
@@ -109,8 +109,11 @@ class Wait:
                 if isinstance(found, kubectl.KubectlError):
                     raise found
                 moment[:] = found
-            operated = {"clusters.postgresql.cnpg.io": is_cluster, "jobs,pods,persistentvolumeclaims": is_operated}
-            shown = operated.get(kinds, lambda one: not is_cluster(one) and not is_operated(one))
+            operated = {
+                "clusters.postgresql.cnpg.io": is_cluster,
+                "jobs,pods,persistentvolumeclaims": is_operator_object,
+            }
+            shown = operated.get(kinds, lambda one: not is_cluster(one) and not is_operator_object(one))
             return json.dumps({"items": [*filter(shown, moment)]})
 
         def answer(settings: KubernetesSettings, *arguments: str) -> str:
@@ -133,16 +136,16 @@ class Wait:
         assert asyncio.iscoroutine(answered)
         asyncio.run(answered)
 
-    def fails(self, one: Workload | PostgresCluster, *moments: Moment, step_s: float = 5.0) -> str:
+    def failure_message(self, one: Workload | PostgresCluster, *states: ObservedState, step_s: float = 5.0) -> str:
         """Return the error of a failing wait."""
         with pytest.raises(WorkloadError) as failed:
-            self(one, *moments, step_s=step_s)
+            self(one, *states, step_s=step_s)
         return str(failed.value)
 
 
 @pytest.fixture
-def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
-    return Wait(monkeypatch)
+def wait(monkeypatch: pytest.MonkeyPatch) -> RolloutTester:
+    return RolloutTester(monkeypatch)
 
 
 def is_cluster(one: Object) -> bool:
@@ -150,7 +153,7 @@ def is_cluster(one: Object) -> bool:
     return str(one["kind"]) == "Cluster"
 
 
-def is_operated(one: Object) -> bool:
+def is_operator_object(one: Object) -> bool:
     """Return whether the operator created it."""
     return "cnpg.io/cluster" in one["metadata"]["labels"]
 
@@ -175,23 +178,23 @@ def store_pod(*arguments: Any, **fields: Any) -> list[Object]:
 
 
 class TestSuccess:
-    def test_a_deployment_is_done_once_new_pods_are_ready_and_old_ones_deleted(self, wait: Wait) -> None:
+    def test_a_deployment_is_done_once_new_pods_are_ready_and_old_ones_deleted(self, wait: RolloutTester) -> None:
         unseen, old = deployment(ready=1, observed=1), deployment(ready=1, old=1)
         wait(WEB, [unseen], [old], [deployment(ready=0)], READY)
         assert wait.seconds == 20
 
-    def test_a_stateful_set_is_done_once_every_pod_has_its_newest_revision(self, wait: Wait) -> None:
+    def test_a_stateful_set_is_done_once_every_pod_has_its_newest_revision(self, wait: RolloutTester) -> None:
         wait(STORE, [stateful_set(ready=1)], [stateful_set(ready=1, current="new")])
         assert wait.seconds == 10
 
-    def test_a_job_is_done_once_it_has_completed(self, wait: Wait) -> None:
+    def test_a_job_is_done_once_it_has_completed(self, wait: RolloutTester) -> None:
         wait(TASK, [job()], [job("Complete")])
         assert wait.seconds == 10
 
-    def test_a_cluster_that_does_not_respond_is_queried_again(self, wait: Wait) -> None:
+    def test_a_cluster_that_does_not_respond_is_queried_again(self, wait: RolloutTester) -> None:
         wait(WEB, kubectl.KubectlError("timeout"), kubectl.KubectlError("connection refused"), READY)
 
-    def test_pods_of_an_old_revision_are_ignored(self, wait: Wait) -> None:
+    def test_pods_of_an_old_revision_are_ignored(self, wait: RolloutTester) -> None:
         broken = pod("web-1-x", "web-1", waiting("ImagePullBackOff"))
         wait(WEB, *[[deployment(), replica_set("1"), replica_set("2"), broken]] * 20, READY)
         assert wait.shown == []
@@ -200,29 +203,31 @@ class TestSuccess:
 class TestPulls:
     @pytest.mark.parametrize("of", [web_pod, store_pod])
     def test_a_pull_that_keeps_failing_ends_the_wait_with_its_cause(
-        self, wait: Wait, of: Callable[..., list[Object]]
+        self, wait: RolloutTester, of: Callable[..., list[Object]]
     ) -> None:
         one = WEB if of is web_pod else STORE
         cause = "rpc error: code = NotFound: failed to resolve reference"
-        error = wait.fails(one, of(waiting("ErrImagePull", cause)), of(waiting("ImagePullBackOff", "Back-off")))
+        error = wait.failure_message(
+            one, of(waiting("ErrImagePull", cause)), of(waiting("ImagePullBackOff", "Back-off"))
+        )
         name = "web-2-x" if one is WEB else "store-0"
         assert f"pod {name}, container main: ImagePullBackOff: {cause}" in error
         assert f"{one.name} isn't ready after" in error
         assert wait.seconds < 100
         assert len(wait.shown) == 1, "it is reported once, at once"
 
-    def test_a_short_outage_of_the_registry_is_tolerated(self, wait: Wait) -> None:
+    def test_a_short_outage_of_the_registry_is_tolerated(self, wait: RolloutTester) -> None:
         failing = web_pod(waiting("ErrImagePull", "503"))
         wait(WEB, failing, failing, failing, web_pod(waiting("ContainerCreating")), failing, failing, READY)
 
-    def test_time_spent_pulling_does_not_count(self, wait: Wait) -> None:
+    def test_time_spent_pulling_does_not_count(self, wait: RolloutTester) -> None:
         pulling = web_pod(waiting("ContainerCreating"), conditions={"PodReadyToStartContainers": "True"})
         wait(WEB, *[pulling] * 100, READY)
-        assert "isn't ready after" in wait.fails(WEB, web_pod(waiting("ContainerCreating")))
+        assert "isn't ready after" in wait.failure_message(WEB, web_pod(waiting("ContainerCreating")))
 
-    def test_problems_of_a_task_end_the_wait_like_those_of_a_service(self, wait: Wait) -> None:
+    def test_problems_of_a_task_end_the_wait_like_those_of_a_service(self, wait: RolloutTester) -> None:
         pulling = [job(), pod("migrate-1-x", "migrate-1", waiting("ImagePullBackOff", "no such image"))]
-        assert "pod migrate-1-x, container main: ImagePullBackOff: no such image" in wait.fails(TASK, pulling)
+        assert "pod migrate-1-x, container main: ImagePullBackOff: no such image" in wait.failure_message(TASK, pulling)
         assert wait.seconds < 100
 
 
@@ -232,68 +237,72 @@ class TestCrashes:
     def crashed(self, restarts: int, last: Mapping[str, Any] = LAST) -> list[Object]:
         return web_pod(waiting("CrashLoopBackOff"), restarts=restarts, last=last)
 
-    def test_the_third_restart_ends_the_wait_with_the_last_log_lines(self, wait: Wait) -> None:
-        error = wait.fails(WEB, web_pod(), *map(self.crashed, (1, 2, 3)))
+    def test_the_third_restart_ends_the_wait_with_the_last_log_lines(self, wait: RolloutTester) -> None:
+        error = wait.failure_message(WEB, web_pod(), *map(self.crashed, (1, 2, 3)))
         assert "CrashLoopBackOff: exit code 1. Its last lines:\nreading the settings\nno licence found" in error
         assert wait.seconds == 20
         assert len(wait.shown) == 1, "the first crash is reported, and no other"
 
-    def test_a_pod_that_starts_after_two_crashes_succeeds(self, wait: Wait) -> None:
+    def test_a_pod_that_starts_after_two_crashes_succeeds(self, wait: RolloutTester) -> None:
         wait(WEB, web_pod(), *map(self.crashed, (1, 2)), web_pod(restarts=3, last=self.LAST), READY)
 
-    def test_crashes_before_the_update_do_not_count(self, wait: Wait) -> None:
+    def test_crashes_before_the_update_do_not_count(self, wait: RolloutTester) -> None:
         wait(WEB, self.crashed(7), self.crashed(7), READY)
-        assert "CrashLoopBackOff" in wait.fails(WEB, self.crashed(7), self.crashed(8))
+        assert "CrashLoopBackOff" in wait.failure_message(WEB, self.crashed(7), self.crashed(8))
 
-    def test_a_crash_loop_is_named_before_the_kubelet_names_it(self, wait: Wait) -> None:
-        error = wait.fails(WEB, web_pod(), web_pod({"terminated": self.LAST}, restarts=3))
+    def test_a_crash_loop_is_named_before_the_kubelet_names_it(self, wait: RolloutTester) -> None:
+        error = wait.failure_message(WEB, web_pod(), web_pod({"terminated": self.LAST}, restarts=3))
         assert "container main: CrashLoopBackOff: exit code 1" in error
 
-    def test_an_oom_kill_is_named(self, wait: Wait) -> None:
-        error = wait.fails(WEB, self.crashed(3, ended(137, "OOMKilled")), self.crashed(4, ended(137, "OOMKilled")))
+    def test_an_oom_kill_is_named(self, wait: RolloutTester) -> None:
+        error = wait.failure_message(
+            WEB, self.crashed(3, ended(137, "OOMKilled")), self.crashed(4, ended(137, "OOMKilled"))
+        )
         assert "OOMKilled: it used all of its 64Mi of memory; exit code 137" in error
 
 
 class TestConfiguration:
     @pytest.mark.parametrize("reason", ["CreateContainerConfigError", "RunContainerError"])
-    def test_a_container_configuration_error_is_named(self, wait: Wait, reason: str) -> None:
-        error = wait.fails(WEB, web_pod(waiting(reason, 'secret "keys" not found')))
+    def test_a_container_configuration_error_is_named(self, wait: RolloutTester, reason: str) -> None:
+        error = wait.failure_message(WEB, web_pod(waiting(reason, 'secret "keys" not found')))
         assert f'{reason}: secret "keys" not found' in error
         assert wait.seconds < 100
 
 
-class TestRoom:
+class TestScheduling:
     MESSAGE = "0/3 nodes are available: 3 Insufficient cpu."
 
     def unschedulable(self) -> list[Object]:
         scheduled = {"status": "False", "reason": "Unschedulable", "message": self.MESSAGE}
         return web_pod(conditions={"PodScheduled": scheduled})
 
-    def test_an_unschedulable_pod_does_not_end_the_wait(self, wait: Wait) -> None:
+    def test_an_unschedulable_pod_does_not_end_the_wait(self, wait: RolloutTester) -> None:
         wait(WEB, *[self.unschedulable()] * 20, READY)
         assert wait.shown == [f"web: pod web-2-x: Unschedulable: {self.MESSAGE}"]
 
-    def test_a_timeout_quotes_the_scheduler(self, wait: Wait) -> None:
-        error = wait.fails(WEB, self.unschedulable())
+    def test_a_timeout_quotes_the_scheduler(self, wait: RolloutTester) -> None:
+        error = wait.failure_message(WEB, self.unschedulable())
         assert f"pod web-2-x: Unschedulable: {self.MESSAGE}" in error
         assert "0 of 1 replicas ready" in error
         assert wait.seconds > 200
 
-    def test_a_quota_ends_the_wait(self, wait: Wait) -> None:
+    def test_a_quota_ends_the_wait(self, wait: RolloutTester) -> None:
         refused = 'pods "web-2-" is forbidden: exceeded quota: small'
-        error = wait.fails(WEB, [deployment(), replica_set(refused=refused)])
+        error = wait.failure_message(WEB, [deployment(), replica_set(refused=refused)])
         assert f"ReplicaSet web-2: FailedCreate: {refused}" in error
         assert wait.seconds < 100
 
     @pytest.mark.parametrize(("age_s", "counts"), [(1, True), (600, False)])
-    def test_a_refusal_in_an_event_only_counts_while_it_is_recent(self, wait: Wait, age_s: int, counts: bool) -> None:
+    def test_a_refusal_in_an_event_only_counts_while_it_is_recent(
+        self, wait: RolloutTester, age_s: int, counts: bool
+    ) -> None:
         seen = (datetime.now(UTC) - timedelta(seconds=age_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
         wait.events = [{"metadata": {}, "reason": "FailedCreate", "message": "exceeded quota", "lastTimestamp": seen}]
-        error = wait.fails(STORE, [stateful_set()])
+        error = wait.failure_message(STORE, [stateful_set()])
         assert ("StatefulSet store: FailedCreate: exceeded quota" in error) is counts
         assert (wait.seconds < 100) is counts
 
-    def test_a_controller_that_pauses_after_a_refusal_is_made_to_try_again(self, wait: Wait) -> None:
+    def test_a_controller_that_pauses_after_a_refusal_is_triggered_to_retry(self, wait: RolloutTester) -> None:
         """The cause is fixed, and the next update must not wait until the controller's back-off ends."""
         wait(WEB, *[[deployment(), replica_set(refused="exceeded quota")]] * 3, READY)
         assert wait.woken == ["replicaset/web-2"] * 2, "set, and removed"
@@ -301,7 +310,7 @@ class TestRoom:
         wait(STORE, *[[stateful_set()]] * 3, [stateful_set(ready=1, current="new")])
         assert wait.woken == ["statefulset/store"] * 2
 
-    def test_a_controller_that_is_about_to_create_its_pods_is_left_alone(self, wait: Wait) -> None:
+    def test_a_controller_that_is_about_to_create_its_pods_is_not_triggered(self, wait: RolloutTester) -> None:
         wait(STORE, [stateful_set()], [stateful_set(ready=1, current="new")], step_s=1)
         assert wait.woken == []
 
@@ -310,41 +319,43 @@ class TestClaims:
     def pending(self, storage_class: str | None) -> list[Object]:
         return [*store_pod(claim="data-store-0"), claim(storage_class)]
 
-    def test_a_missing_default_storage_class_ends_the_wait(self, wait: Wait) -> None:
-        error = wait.fails(STORE, self.pending(None))
+    def test_a_missing_default_storage_class_ends_the_wait(self, wait: RolloutTester) -> None:
+        error = wait.failure_message(STORE, self.pending(None))
         assert "claim data-store-0: no storage class: The cluster has no default storage class." in error
         assert wait.seconds < 100
 
-    def test_a_missing_claim_ends_the_wait_at_once(self, wait: Wait) -> None:
-        assert "The claim 'data-store-0' with this stack's data is missing" in wait.fails(
+    def test_a_missing_claim_ends_the_wait_at_once(self, wait: RolloutTester) -> None:
+        assert "The claim 'data-store-0' with this stack's data is missing" in wait.failure_message(
             STORE, self.pending(MISSING_CLAIM_CLASS)
         )
         assert wait.seconds < 10
 
-    def test_storage_that_is_being_provisioned_does_not_end_the_wait(self, wait: Wait) -> None:
+    def test_storage_that_is_being_provisioned_does_not_end_the_wait(self, wait: RolloutTester) -> None:
         wait(STORE, *[self.pending("fast")] * 20, [stateful_set(ready=1, current="new")])
         assert wait.shown == []
 
-    def test_a_timeout_names_storage_that_was_not_provisioned(self, wait: Wait) -> None:
-        error = wait.fails(STORE, self.pending("fast"))
+    def test_a_timeout_names_storage_that_was_not_provisioned(self, wait: RolloutTester) -> None:
+        error = wait.failure_message(STORE, self.pending("fast"))
         assert "claim data-store-0: Pending: its storage class is fast" in error
 
 
 class TestTasks:
-    def test_a_failed_job_is_reported_with_the_last_log_lines_of_its_newest_pod(self, wait: Wait) -> None:
+    def test_a_failed_job_is_reported_with_the_last_log_lines_of_its_newest_pod(self, wait: RolloutTester) -> None:
         last = {"terminated": ended(3, message="the old tables are locked")}
-        error = wait.fails(TASK, [job("Failed", "too many"), pod("migrate-1-x", "migrate-1", last, phase="Failed")])
+        error = wait.failure_message(
+            TASK, [job("Failed", "too many"), pod("migrate-1-x", "migrate-1", last, phase="Failed")]
+        )
         assert "BackoffLimitExceeded: too many" in error
         assert "pod migrate-1-x: exit code 3. Its last lines:\nthe old tables are locked" in error
 
-    def test_an_attempt_that_hangs_ends_the_wait(self, wait: Wait) -> None:
-        error = wait.fails(TASK, [job(), pod("migrate-1-x", "migrate-1", {"running": {}})])
+    def test_an_attempt_that_hangs_ends_the_wait(self, wait: RolloutTester) -> None:
+        error = wait.failure_message(TASK, [job(), pod("migrate-1-x", "migrate-1", {"running": {}})])
         assert "pod migrate-1-x has run for longer than 100 s" in error
         assert wait.seconds < 150
 
 
 class TestPostgresCluster:
-    def test_it_is_done_once_every_server_runs_its_image_and_is_ready(self, wait: Wait) -> None:
+    def test_it_is_done_once_every_server_runs_its_image_and_is_ready(self, wait: RolloutTester) -> None:
         healthy, first = postgres_cluster("Cluster in healthy state"), server("db-1")
         wait(
             CLUSTER,
@@ -356,15 +367,17 @@ class TestPostgresCluster:
         assert wait.seconds == 20
 
     @pytest.mark.parametrize("broken", [{"pulls": "ImagePullBackOff"}, {"init": "ErrImagePull"}])
-    def test_a_server_without_its_image_ends_the_wait(self, wait: Wait, broken: dict[str, str]) -> None:
+    def test_a_server_without_its_image_ends_the_wait(self, wait: RolloutTester, broken: dict[str, str]) -> None:
         phase = "Waiting for the instances to become active"
-        error = wait.fails(CLUSTER, [postgres_cluster(phase), server("db-1"), server("db-2", ready=False, **broken)])
+        error = wait.failure_message(
+            CLUSTER, [postgres_cluster(phase), server("db-1"), server("db-2", ready=False, **broken)]
+        )
         assert f"1 of 2 servers ready: {phase}" in error
         container = "postgres" if "pulls" in broken else "bootstrap-controller"
         assert f"pod db-2, container {container}: {next(iter(broken.values()))}" in error
         assert wait.seconds < 60
 
-    def test_a_server_that_an_earlier_rollout_left_without_image_is_recreated(self, wait: Wait) -> None:
+    def test_a_server_without_its_image_from_an_earlier_rollout_is_recreated(self, wait: RolloutTester) -> None:
         broken = server("db-2", image="postgresql:99", ready=False, pulls="ImagePullBackOff")
         starting = server("db-3", ready=False)
         healthy = postgres_cluster("Cluster in healthy state")
@@ -376,19 +389,21 @@ class TestPostgresCluster:
         )
         assert wait.deleted == ["pod/db-2"]
 
-    def test_a_permanent_phase_of_the_operator_ends_the_wait(self, wait: Wait) -> None:
-        error = wait.fails(CLUSTER, [postgres_cluster("Unable to create required cluster objects", "exceeded quota")])
+    def test_a_permanent_phase_of_the_operator_ends_the_wait(self, wait: RolloutTester) -> None:
+        error = wait.failure_message(
+            CLUSTER, [postgres_cluster("Unable to create required cluster objects", "exceeded quota")]
+        )
         assert "Cluster db: Unable to create required cluster objects: exceeded quota" in error
         assert wait.seconds < 60
 
-    def test_without_a_postgres_cluster_its_kind_is_not_queried(self, wait: Wait) -> None:
+    def test_without_a_postgres_cluster_its_kind_is_not_queried(self, wait: RolloutTester) -> None:
         wait(WEB, READY)
         assert wait.asked
         assert not any("cnpg" in one for one in wait.asked)
 
 
 class TestProgress:
-    def test_each_progress_is_shown_once_and_restarts_the_timeout(self, wait: Wait) -> None:
+    def test_each_progress_is_shown_once_and_restarts_the_timeout(self, wait: RolloutTester) -> None:
         recovering = store_pod({"running": {}})
         reports = iter(range(0, 100, 10))
 
@@ -397,27 +412,27 @@ class TestProgress:
                 return f"recovering: {next(reports, 90)} %"
 
         wait.answers = Answers()
-        error = wait.fails(STORE, recovering, step_s=1)
+        error = wait.failure_message(STORE, recovering, step_s=1)
         assert wait.shown[:3] == [f"store-0: recovering: {percent} %" for percent in (0, 10, 20)]
         assert len(wait.shown) == 10
         assert "store isn't ready after" in error
 
 
-class TestEnd:
-    def test_a_deleted_controller_ends_the_wait(self, wait: Wait) -> None:
-        assert "Deployment web is gone" in wait.fails(WEB, [replica_set()])
+class TestFailures:
+    def test_a_deleted_controller_ends_the_wait(self, wait: RolloutTester) -> None:
+        assert "Deployment web is gone" in wait.failure_message(WEB, [replica_set()])
         assert wait.seconds < 100
 
-    def test_a_cluster_that_refuses_access_ends_the_wait(self, wait: Wait) -> None:
-        error = wait.fails(WEB, kubectl.KubectlError("pods is forbidden: User cannot list"))
+    def test_a_cluster_that_refuses_access_ends_the_wait(self, wait: RolloutTester) -> None:
+        error = wait.failure_message(WEB, kubectl.KubectlError("pods is forbidden: User cannot list"))
         assert "pods is forbidden" in error
         assert wait.seconds < 10
 
-    def test_a_timeout_quotes_the_pods_reports(self, wait: Wait) -> None:
+    def test_a_timeout_quotes_the_pods_reports(self, wait: RolloutTester) -> None:
         now = datetime.now(UTC).isoformat()
         probe = "Readiness probe failed: HTTP probe failed with statuscode: 503"
         wait.events = [{"metadata": {}, "reason": "Unhealthy", "message": probe, "lastTimestamp": now}]
-        assert f"pod web-2-x: Unhealthy: {probe}" in wait.fails(WEB, web_pod({"running": {}}))
+        assert f"pod web-2-x: Unhealthy: {probe}" in wait.failure_message(WEB, web_pod({"running": {}}))
 
     @pytest.mark.parametrize(
         ("finalizers", "why"),
@@ -427,13 +442,15 @@ class TestEnd:
         ],
         ids=["finalizers", "node"],
     )
-    def test_a_timeout_names_a_pod_that_stays_terminating(self, wait: Wait, finalizers: list[str], why: str) -> None:
+    def test_a_timeout_names_a_pod_that_stays_terminating(
+        self, wait: RolloutTester, finalizers: list[str], why: str
+    ) -> None:
         controller, held = store_pod({"terminated": ended(0)})
         held["metadata"] |= {"deletionTimestamp": datetime.now(UTC).isoformat(), "finalizers": finalizers}
-        assert f"pod store-0: Terminating: {why}" in wait.fails(STORE, [controller, held])
+        assert f"pod store-0: Terminating: {why}" in wait.failure_message(STORE, [controller, held])
 
 
-class TestRecord:
+class TestRecords:
     def test_the_rollout_record_comes_before_dependents(self) -> None:
         names = [
             str(one).rpartition(":")[2]
@@ -445,7 +462,7 @@ class TestRecord:
     def test_a_replica_count_set_by_an_autoscaler_is_not_a_revision(self) -> None:
         scaled = Autoscaling(minimum=2, maximum=3, cpu_percent=60)
         one, other = (
-            record_workloads(workload(autoscaling=scale)).one("Stash", "web-ready").inputs["input"]["revision"]
+            record_workloads(workload(autoscaling=scale)).get("Stash", "web-ready").inputs["input"]["revision"]
             for scale in (scaled, Autoscaling(minimum=3, maximum=3, cpu_percent=60))
         )
         assert one == other
@@ -459,7 +476,7 @@ class TestRecord:
 
         monkeypatch.setattr(kubectl, "read", read)
         recording = record_workloads(workload(replicas=2))
-        assert recording.one("Deployment", "web").hooks["before_update"] == ("kubernetes-end-autoscaling",)
+        assert recording.get("Deployment", "web").hooks["before_update"] == ("kubernetes-end-autoscaling",)
         hook = recording.hooks["kubernetes-end-autoscaling"]
         assert isinstance(hook, pulumi.ResourceHook)
         for marks in ({}, {"pti-calendar/replicas": "autoscaler"}):

@@ -55,7 +55,7 @@ ALL_FEATURES: dict[str, Any] = {
 }
 
 
-def everything() -> Iterator[Workload]:
+def all_workloads() -> Iterator[Workload]:
     """Return workloads that use every field of the model."""
     readiness = Probe(check=TcpConnect(port=8080))
     yield stateful(
@@ -83,7 +83,7 @@ def everything() -> Iterator[Workload]:
 
 def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
     """Deploy and expose all of them."""
-    for one in everything():
+    for one in all_workloads():
         backend.deploy(one, DeployOptions(parent=parent))
     route = Route("www.example.com", Endpoint("web", 8080))
     exposure = Exposure(
@@ -114,33 +114,33 @@ def schema(type_: str) -> Any:
     return getattr(module, f"{kind}InitArgs")
 
 
-def unknown(value: Any, known: Any, path: str) -> Iterator[str]:
+def unknown_keys(value: Any, known: Any, path: str) -> Iterator[str]:
     """Return the paths in a value that aren't in its schema."""
     if isinstance(value, list) and get_origin(known) is not None:
         # An item may also be an output; its own type comes first.
         (of_each,) = get_args(known)
         of_each = get_args(of_each)[0] if get_args(of_each) else of_each
         for index, one in enumerate(value):
-            yield from unknown(one, of_each, f"{path}[{index}]")
+            yield from unknown_keys(one, of_each, f"{path}[{index}]")
     elif isinstance(value, dict) and hasattr(known, "_pulumi_input_type"):
         types = _types.input_type_types(known)
         for key, one in value.items():
             if key in types:
-                yield from unknown(one, types[key], f"{path}.{key}")
+                yield from unknown_keys(one, types[key], f"{path}.{key}")
             else:
                 yield f"{path}.{key}"
 
 
 @pytest.mark.parametrize("one", OBJECTS, ids=str)
 def test_every_key_is_in_the_api_schema(one: Registration) -> None:
-    assert list(unknown(one.inputs, schema(one.type), "")) == []
+    assert list(unknown_keys(one.inputs, schema(one.type), "")) == []
 
 
 def test_a_misspelt_key_would_be_found() -> None:
     (web,) = [one for one in OBJECTS if one.type == "kubernetes:apps/v1:Deployment"]
     inputs = copy.deepcopy(dict(web.inputs))
     inputs["spec"]["template"]["spec"]["containers"][0]["securityContext"]["readOnlyRoot"] = True
-    found = list(unknown(inputs, schema(web.type), ""))
+    found = list(unknown_keys(inputs, schema(web.type), ""))
     assert found == [".spec.template.spec.containers[0].securityContext.readOnlyRoot"]
 
 

@@ -13,12 +13,12 @@ from tests.e2e.load import Load, Request
 from tests.e2e.platform import Platform, Response
 from tests.engine.waiting import until
 
-WELL = Response(200, http.client.HTTPMessage(), b"")
+OK_RESPONSE = Response(200, http.client.HTTPMessage(), b"")
 UNAVAILABLE = Response(503, http.client.HTTPMessage(), b"no database")
 
 
 def test_each_request_is_due_at_its_own_time() -> None:
-    with Load.of(lambda: WELL, per_second=200) as load:
+    with Load.of(lambda: OK_RESPONSE, per_second=200) as load:
         until("some requests are answered", lambda: load.well > 20)
     numbers = sorted(round(sample.due_s * 200) for sample in load.samples)
     assert [sample.due_s for sample in load.samples] == [
@@ -39,7 +39,7 @@ def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None:
         if not stalled.is_set():
             stalled.set()
             released.wait()
-        return WELL
+        return OK_RESPONSE
 
     with Load(lambda: Request(send), per_second=100, workers=1) as load:
         stalled.wait()
@@ -53,17 +53,19 @@ def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None:
 
 
 def test_the_load_stops_by_itself() -> None:
-    with Load.of(lambda: WELL, per_second=100, max_duration_s=0.05) as load:
+    with Load.of(lambda: OK_RESPONSE, per_second=100, max_duration_s=0.05) as load:
         until("its workers have ended", lambda: not any(thread.is_alive() for thread in load._threads))
     due = sorted(sample.due_s for sample in load.samples)  # They are in the order in which they ended.
     assert due == [pytest.approx(number / 100) for number in range(6)]
 
 
-def test_errors_and_refusals_are_failures_of_their_kind() -> None:
-    def broken() -> Response:
+def test_errors_and_refusals_are_counted_as_separate_failures() -> None:
+    def fail_to_connect() -> Response:
         raise ConnectionResetError("gone")
 
-    requests = iter([Request(lambda: UNAVAILABLE, "book"), Request(broken, "list"), Request(lambda: WELL, "show")])
+    requests = iter(
+        [Request(lambda: UNAVAILABLE, "book"), Request(fail_to_connect, "list"), Request(lambda: OK_RESPONSE, "show")]
+    )
     with Load(lambda: next(requests), per_second=100, max_duration_s=0.02, workers=1) as load:
         until("all are answered", lambda: len(load.samples) == 3)
     assert [(one.kind, one.failure) for one in load.samples] == [
@@ -85,17 +87,18 @@ def bookings() -> Bookings:
     return Bookings(nowhere, run="run", acknowledged=booked)
 
 
-THERE = [Row("rdv", "id-0", "run-0"), Row("user", "id-1", "run-1")]
+STORED_ROWS = [Row("rdv", "id-0", "run-0"), Row("user", "id-1", "run-1")]
 
 
 def test_a_row_without_a_response_may_exist(bookings: Bookings) -> None:
-    compared = bookings.compared([*THERE, Row("rdv", "id-2", "run-2")])
+    compared = bookings.compared([*STORED_ROWS, Row("rdv", "id-2", "run-2")])
     assert compared.agrees
     assert (compared.acknowledged, compared.unanswered) == (2, 1)
 
 
 @pytest.mark.parametrize(
-    "rows", [THERE[:1], [THERE[0], Row("user", "another", "run-1")], [THERE[0], Row("rdv", "id-1", "run-1")]]
+    "rows",
+    [STORED_ROWS[:1], [STORED_ROWS[0], Row("user", "another", "run-1")], [STORED_ROWS[0], Row("rdv", "id-1", "run-1")]],
 )
 def test_an_absent_acknowledged_row_is_missing(bookings: Bookings, rows: list[Row]) -> None:
     compared = bookings.compared(rows)
@@ -104,7 +107,7 @@ def test_an_absent_acknowledged_row_is_missing(bookings: Bookings, rows: list[Ro
 
 
 def test_a_duplicate_row_is_found_acknowledged_or_not(bookings: Bookings) -> None:
-    rows = [*THERE, Row("rdv", "other", "run-0"), Row("rdv", "a", "run-2"), Row("rdv", "b", "run-2")]
+    rows = [*STORED_ROWS, Row("rdv", "other", "run-0"), Row("rdv", "a", "run-2"), Row("rdv", "b", "run-2")]
     compared = bookings.compared(rows)
     assert compared.repeated == ["run-0", "run-2"]
     assert not compared.agrees

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backends.kubernetes.labels import INSTANCE
+from backends.kubernetes.labels import INSTANCE_LABEL
 from backends.kubernetes.manual_changes import repairs
 from tests.unit import rollout_objects as objects
 
@@ -22,14 +22,14 @@ def policy(manager: str, fields: dict[str, Any], *, owner: str = STACK, **entry:
         {"manager": "pulumi-kubernetes-1", "fieldsV1": {"f:metadata": {}, "f:spec": {"f:podSelector": {}}}},
         {"manager": manager, "fieldsV1": fields, **entry},
     ]
-    metadata = {"name": "redis", "labels": {INSTANCE: owner}, "managedFields": managed}
+    metadata = {"name": "redis", "labels": {INSTANCE_LABEL: owner}, "managedFields": managed}
     return {"kind": "NetworkPolicy", "metadata": metadata}
 
 
 def store(*, pods: int = 1) -> dict[str, Any]:
     """Return a StatefulSet of one pod, with `pods` of them."""
     found = objects.stateful_set(ready=pods, current="new")
-    found["metadata"]["labels"] = {INSTANCE: STACK}
+    found["metadata"]["labels"] = {INSTANCE_LABEL: STACK}
     found["spec"]["selector"] = {"matchLabels": SELECTED}
     return found
 

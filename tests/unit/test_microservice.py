@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from settings.catalog import SERVICES, ServiceSpec
-from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS
+from tests.unit.conftest import FULL_DOCKER, PROVIDER_SECRETS
 from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
 from workloads import INTERNET, Autoscaling, Endpoint, ExternalEndpoint, HttpGet, Task
 
 SECRETS = "/run/secrets/service"
-OF_PROVIDERS = {
+PROVIDER_VARIABLES = {
     "payment": {"STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"},
     "notification": {"TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "BREVO_API_KEY"},
 }
@@ -51,9 +51,9 @@ def managed(record_platform: RecordPlatform) -> RecordedPlatform:
 def test_a_service_has_the_secrets_it_uses_and_no_others(
     record_platform: RecordPlatform, full: RecordedPlatform, service: ServiceSpec
 ) -> None:
-    always = {"DATABASE_PASSWORD", "JWT_SECRET", *OF_PROVIDERS.get(service.name, set())}
+    always = {"DATABASE_PASSWORD", "JWT_SECRET", *PROVIDER_VARIABLES.get(service.name, set())}
     assert full.files[f"{service.name}/secrets"].keys() == always
-    generated = record_platform({"services": {"deploy": "all"}}, PROVIDERS_SECRETS)
+    generated = record_platform({"services": {"deploy": "all"}}, PROVIDER_SECRETS)
     assert generated.files[f"{service.name}/secrets"].keys() == {*always, "REDIS_PASSWORD"}
 
 

@@ -9,15 +9,15 @@ import pytest
 import yaml
 
 from settings.catalog import FRONTENDS, SERVICES, FrontendSpec
-from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy
+from tests.unit.conftest import FULL_DOCKER, PROVIDER_SECRETS, Deploy
 from tests.unit.platform_recording import CLUSTER, RecordedPlatform, RecordPlatform
 from workloads import INTERNET, RECOVERY_S, Endpoint, ExternalEndpoint, LongRunning, StatefulService, Task
 
 EXPORTERS = {"postgres", "redis", "kafka", "nginx", "probe", "node"}
-UNWATCHED = {"pgadmin", "redis-commander", "kafka-ui", "grafana", "zookeeper"}
+UNMONITORED = {"pgadmin", "redis-commander", "kafka-ui", "grafana", "zookeeper"}
 """Workloads that users don't notice directly, and ZooKeeper, which every broker needs."""
 
-ON_A_CLUSTER = {
+CLUSTER_CONFIGURATION = {
     **CLUSTER,
     "services": {"deploy": ["user", "rdv"]},
     "gateway": {"enabled": True},
@@ -48,7 +48,7 @@ def routing(platform: RecordedPlatform) -> dict[str, Any]:
     return found
 
 
-def scraped(platform: RecordedPlatform) -> dict[tuple[str, str], str]:
+def scraped_addresses(platform: RecordedPlatform) -> dict[tuple[str, str], str]:
     """Map the (job, workload) of each scrape to the address it scrapes."""
     found = {}
     for scrape in configuration(platform)["scrape_configs"]:
@@ -58,18 +58,20 @@ def scraped(platform: RecordedPlatform) -> dict[tuple[str, str], str]:
     return found
 
 
-def recorded(platform: RecordedPlatform) -> dict[str, str]:
+def recorded_thresholds(platform: RecordedPlatform) -> dict[str, str]:
     """Return the thresholds as the alert rules read them."""
     groups = json.loads(platform.files["prometheus/rules"]["thresholds.yml"])["groups"]
     return {rule["record"]: rule["expr"] for group in groups for rule in group["rules"] if not rule.get("labels")}
 
 
-def told(workload: LongRunning) -> dict[tuple[str, str], str]:
-    """Map the (job, workload) that a workload pushes metrics for to the receiver."""
-    return {(one.job, one.about or workload.name): f"{workload.name}:{one.port}{one.path}" for one in workload.metrics}
+def metrics_addresses(workload: LongRunning) -> dict[tuple[str, str], str]:
+    """Map the (job, workload) of a workload's metrics to the address that Prometheus scrapes."""
+    return {
+        (one.job, one.workload or workload.name): f"{workload.name}:{one.port}{one.path}" for one in workload.metrics
+    }
 
 
-def probe(platform: RecordedPlatform, job: str, workload: str) -> tuple[str, dict[str, Any]]:
+def probe_of(platform: RecordedPlatform, job: str, workload: str) -> tuple[str, dict[str, Any]]:
     """Return the exporter's target and the module that probes it."""
     (scrape,) = (
         one
@@ -81,36 +83,38 @@ def probe(platform: RecordedPlatform, job: str, workload: str) -> tuple[str, dic
     return target, modules[module]
 
 
-class TestWhatIsWatched:
+class TestTargets:
     def test_exactly_the_workloads_with_metrics_are_scraped(self, full: RecordedPlatform) -> None:
-        telling = [told(one) for one in full.workloads.values() if isinstance(one, LongRunning)]
-        expected = {pair: where for one in telling for pair, where in one.items()}
-        assert len(expected) == sum(map(len, telling))
-        assert scraped(full) == {**expected, ("prometheus", "prometheus"): "localhost:9090/metrics"}
+        with_metrics = [metrics_addresses(one) for one in full.workloads.values() if isinstance(one, LongRunning)]
+        expected = {pair: where for one in with_metrics for pair, where in one.items()}
+        assert len(expected) == sum(map(len, with_metrics))
+        assert scraped_addresses(full) == {**expected, ("prometheus", "prometheus"): "localhost:9090/metrics"}
 
     def test_services_gateway_and_stores_are_scraped(self, full: RecordedPlatform) -> None:
-        pairs = {*scraped(full)}
+        pairs = {*scraped_addresses(full)}
         assert pairs >= {("service", service.name) for service in SERVICES}
         assert pairs >= {(name, name) for name in EXPORTERS - {"probe"}} | {("certificate", "nginx")}
         assert pairs >= {("kong", "kong"), ("alertmanager", "alertmanager")}
 
     def test_every_front_end_is_probed(self, full: RecordedPlatform) -> None:
-        found = {workload: where for (job, workload), where in scraped(full).items() if job == "frontend"}
+        found = {workload: where for (job, workload), where in scraped_addresses(full).items() if job == "frontend"}
         assert found == {frontend.name: "probe-exporter:9115/probe" for frontend in FRONTENDS}
 
     def test_every_workload_is_monitored_or_listed_as_an_exception(self, full: RecordedPlatform) -> None:
-        telling = {one.name for one in full.workloads.values() if isinstance(one, Task) or one.metrics}
-        looked_at = {workload for _, workload in scraped(full)}
-        assert full.workloads.keys() - telling - looked_at == UNWATCHED
+        with_metrics = {one.name for one in full.workloads.values() if isinstance(one, Task) or one.metrics}
+        probed = {workload for _, workload in scraped_addresses(full)}
+        assert full.workloads.keys() - with_metrics - probed == UNMONITORED
 
     def test_every_target_has_an_expected_number_of_instances(self, full: RecordedPlatform) -> None:
         groups = json.loads(full.files["prometheus/rules"]["thresholds.yml"])["groups"]
         rules = [rule["labels"] for group in groups for rule in group["rules"] if rule["record"] == "pti:expected"]
-        assert {(labels["job"], labels["workload"]) for labels in rules} == {*scraped(full)}
+        assert {(labels["job"], labels["workload"]) for labels in rules} == {*scraped_addresses(full)}
 
     def test_prometheus_may_only_connect_to_its_targets(self, full: RecordedPlatform) -> None:
         called = {str(call) for call in full.workloads["prometheus"].connects_to}
-        assert called == {address.partition("/")[0] for address in scraped(full).values()} - {"localhost:9090"}
+        assert called == {address.partition("/")[0] for address in scraped_addresses(full).values()} - {
+            "localhost:9090"
+        }
 
     def test_a_stack_without_nginx_has_no_nginx_target(self, record_platform: RecordPlatform) -> None:
         workloads = record_platform(stack()).workloads
@@ -118,13 +122,13 @@ class TestWhatIsWatched:
         assert missing == {"nginx-exporter", "probe-exporter"}
 
     def test_a_cluster_has_no_exporters_of_nginx_or_nodes(self, record_platform: RecordPlatform) -> None:
-        platform = record_platform({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
+        platform = record_platform({**CLUSTER_CONFIGURATION, "monitoring": {"enabled": True}}, PROVIDER_SECRETS)
         assert {"nginx-exporter", "probe-exporter", "node-exporter"} & platform.workloads.keys() == set()
 
     def test_front_ends_behind_the_clusters_edge_are_monitored(self, record_platform: RecordPlatform) -> None:
         frontends = {"deploy": ["pro-webapp"]}
         platform = record_platform(
-            {**ON_A_CLUSTER, "frontends": frontends, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS
+            {**CLUSTER_CONFIGURATION, "frontends": frontends, "monitoring": {"enabled": True}}, PROVIDER_SECRETS
         )
         modules = json.loads(platform.files["probe-exporter/configuration"]["config.yml"])["modules"]
         assert modules.keys() == {"frontend"}
@@ -142,33 +146,35 @@ class TestWhatIsWatched:
         assert "backup.yml" not in names
 
     def test_certificate_rules_require_nginx(self, record_platform: RecordPlatform) -> None:
-        clustered = record_platform({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
+        clustered = record_platform({**CLUSTER_CONFIGURATION, "monitoring": {"enabled": True}}, PROVIDER_SECRETS)
         for platform in (record_platform(stack()), clustered):
             assert "certificates.yml" not in platform.files["prometheus/rules"]
-        of_its_own = {**ON_A_CLUSTER, "edge": {"kind": "nginx"}, "monitoring": {"enabled": True}}
-        assert "certificates.yml" in record_platform(of_its_own, PROVIDERS_SECRETS).files["prometheus/rules"]
+        of_its_own = {**CLUSTER_CONFIGURATION, "edge": {"kind": "nginx"}, "monitoring": {"enabled": True}}
+        assert "certificates.yml" in record_platform(of_its_own, PROVIDER_SECRETS).files["prometheus/rules"]
 
 
 class TestPostgresServers:
     @pytest.fixture
-    def several(self, record_platform: RecordPlatform) -> RecordedPlatform:
-        several = {"mode": "cloudnativepg", "cloudnativepg": {"instances": 5}}
+    def clustered_platform(self, record_platform: RecordPlatform) -> RecordedPlatform:
+        clustered_platform = {"mode": "cloudnativepg", "cloudnativepg": {"instances": 5}}
         return record_platform(
-            {**ON_A_CLUSTER, "postgres": several, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS
+            {**CLUSTER_CONFIGURATION, "postgres": clustered_platform, "monitoring": {"enabled": True}}, PROVIDER_SECRETS
         )
 
-    def test_prometheus_scrapes_each_exporter(self, several: RecordedPlatform) -> None:
-        assert scraped(several)["cloudnativepg", "postgres"] == "postgres:9187/metrics"
-        assert Endpoint("postgres", 9187) in several.workloads["prometheus"].connects_to
+    def test_prometheus_scrapes_each_exporter(self, clustered_platform: RecordedPlatform) -> None:
+        assert scraped_addresses(clustered_platform)["cloudnativepg", "postgres"] == "postgres:9187/metrics"
+        assert Endpoint("postgres", 9187) in clustered_platform.workloads["prometheus"].connects_to
 
-    def test_rules_have_the_expected_number_of_replicas(self, several: RecordedPlatform) -> None:
-        groups = json.loads(several.files["prometheus/rules"]["thresholds.yml"])["groups"]
+    def test_rules_have_the_expected_number_of_replicas(self, clustered_platform: RecordedPlatform) -> None:
+        groups = json.loads(clustered_platform.files["prometheus/rules"]["thresholds.yml"])["groups"]
         labels = {"job": "cloudnativepg", "workload": "postgres"}
         rule = {"record": "pti:expected", "expr": "vector(5)", "labels": labels}
         assert [one for group in groups for one in group["rules"] if one.get("labels") == labels] == [rule]
 
-    def test_replication_rules_require_replicas(self, several: RecordedPlatform, full: RecordedPlatform) -> None:
-        assert "cloudnativepg.yml" in several.files["prometheus/rules"]
+    def test_replication_rules_require_replicas(
+        self, clustered_platform: RecordedPlatform, full: RecordedPlatform
+    ) -> None:
+        assert "cloudnativepg.yml" in clustered_platform.files["prometheus/rules"]
         assert "cloudnativepg.yml" not in full.files["prometheus/rules"]
 
 
@@ -219,24 +225,24 @@ class TestExporters:
 
     def test_an_exporter_stays_ready_while_its_store_is_down(self, full: RecordedPlatform) -> None:
         checks = [full.workloads[f"{name}-exporter"].readiness for name in EXPORTERS - {"nginx"}]
-        assert {getattr(probe.check, "path", None) for probe in checks if probe} == {"/"}
+        assert {getattr(probe_of.check, "path", None) for probe_of in checks if probe_of} == {"/"}
         assert None not in checks
 
     def test_the_probed_certificate_is_the_one_for_the_api_host(self, full: RecordedPlatform) -> None:
-        target, module = probe(full, "certificate", "nginx")
+        target, module = probe_of(full, "certificate", "nginx")
         name = module["tcp"]["tls_config"]["server_name"]
         assert (target, name) == ("nginx:8443", "api.pti-calendar.localhost")
         assert f"server_name {name};" in full.files["nginx/configuration"]["nginx.conf"]
 
     def test_an_untrusted_certificate_is_probed_too(self, full: RecordedPlatform) -> None:
-        _, module = probe(full, "certificate", "nginx")
+        _, module = probe_of(full, "certificate", "nginx")
         assert module["tcp"]["tls_config"]["insecure_skip_verify"] is True
 
     @pytest.mark.parametrize("frontend", FRONTENDS, ids=lambda frontend: frontend.name)
     def test_a_front_end_is_healthy_if_it_returns_200_without_a_redirect(
         self, full: RecordedPlatform, frontend: FrontendSpec
     ) -> None:
-        target, module = probe(full, "frontend", frontend.name)
+        target, module = probe_of(full, "frontend", frontend.name)
         assert target == f"http://{frontend.name}:{frontend.port}/health"
         assert module["prober"] == "http"
         assert (module["http"]["valid_status_codes"], module["http"]["follow_redirects"]) == ([200], False)
@@ -273,9 +279,13 @@ class TestExporters:
         assert exporter.liveness.startup_s == RECOVERY_S
 
     def test_kafkas_password_is_not_in_an_argument(self, record_platform: RecordPlatform) -> None:
-        told = {"bootstrapServers": ["a.example.com:9093"], "securityProtocol": "SASL_SSL", "username": "pti"}
+        metrics_addresses = {
+            "bootstrapServers": ["a.example.com:9093"],
+            "securityProtocol": "SASL_SSL",
+            "username": "pti",
+        }
         platform = record_platform(
-            {**stack(), "kafka": {"mode": "external", "external": told}}, {"kafkaPassword": "guessed"}
+            {**stack(), "kafka": {"mode": "external", "external": metrics_addresses}}, {"kafkaPassword": "guessed"}
         )
         arguments = platform.workloads["kafka-exporter"].arguments
         assert {"--tls.enabled", "--sasl.enabled", "--sasl.username=pti"} <= {*arguments}
@@ -308,7 +318,7 @@ class TestPrometheus:
             "availabilityPercent": 99.0,
             "certificateDays": 7,
         }
-        found = recorded(record_platform(stack({"thresholds": limits}, gateway={"enabled": True})))
+        found = recorded_thresholds(record_platform(stack({"thresholds": limits}, gateway={"enabled": True})))
         assert found == {
             "pti:threshold:latency_p95_seconds": "vector(0.25)",
             "pti:threshold:error_ratio": "vector(0.025)",
@@ -319,7 +329,7 @@ class TestPrometheus:
             "pti:threshold:backup_age_seconds": "vector(93600)",
         }
 
-    def test_its_data_outlives_its_container(self, full: RecordedPlatform) -> None:
+    def test_samples_outlive_the_container_of_prometheus(self, full: RecordedPlatform) -> None:
         assert {name for name in ("prometheus", "alertmanager", "grafana") if full.workloads[name].volumes} == {
             "prometheus",
             "alertmanager",
@@ -327,7 +337,7 @@ class TestPrometheus:
         assert {type(full.workloads[name]) for name in ("prometheus", "alertmanager")} == {StatefulService}
 
 
-class TestWhoIsTold:
+class TestReceivers:
     def test_by_default_no_receiver_is_notified(self, full: RecordedPlatform) -> None:
         alertmanager = full.workloads["alertmanager"]
         assert alertmanager.connects_to == ()
@@ -390,8 +400,8 @@ class TestLinks:
         assert "--web.external-url=http://127.0.0.1:9001" in platform.workloads["prometheus"].arguments
 
     def test_without_a_public_url_a_cluster_gives_the_port_forward_command(self, deploy: Deploy) -> None:
-        cluster = {**ON_A_CLUSTER, "monitoring": {"enabled": True}}
-        objects = deploy(cluster, PROVIDERS_SECRETS).of_type("ConfigMap")
+        cluster = {**CLUSTER_CONFIGURATION, "monitoring": {"enabled": True}}
+        objects = deploy(cluster, PROVIDER_SECRETS).of_type("ConfigMap")
         (template,) = [
             one.inputs["data"]["addresses.tmpl"] for one in objects if "addresses.tmpl" in one.inputs["data"]
         ]
@@ -399,9 +409,9 @@ class TestLinks:
         assert command in template
 
     def test_no_link_uses_a_cluster_internal_name(self, deploy: Deploy) -> None:
-        objects = deploy({**ON_A_CLUSTER, "monitoring": {"enabled": True}}, PROVIDERS_SECRETS)
+        objects = deploy({**CLUSTER_CONFIGURATION, "monitoring": {"enabled": True}}, PROVIDER_SECRETS)
         for name, kind in (("prometheus", "StatefulSet"), ("alertmanager", "StatefulSet"), ("grafana", "Deployment")):
-            (container,) = objects.one(kind, name).inputs["spec"]["template"]["spec"]["containers"]
+            (container,) = objects.get(kind, name).inputs["spec"]["template"]["spec"]["containers"]
             links = [one for one in container.get("args", []) if one.startswith("--web.external-url=")]
             links += [one["value"] for one in container.get("env", []) if one["name"] == "GF_SERVER_ROOT_URL"]
             assert [one for one in links if "127.0.0.1" not in one] == []
@@ -421,7 +431,7 @@ class TestGrafana:
         assert file == "/run/secrets/grafana/password"
         assert full.files["grafana/secrets"] == {"password": full.outputs["credentials"]["grafana"]}
 
-    def test_it_may_only_connect_to_its_data_sources(self, full: RecordedPlatform) -> None:
+    def test_grafana_may_only_connect_to_its_data_sources(self, full: RecordedPlatform) -> None:
         sources = yaml.safe_load(full.files["grafana/datasources"]["pti-calendar.yaml"])["datasources"]
         calls = full.workloads["grafana"].connects_to
         assert {one["url"] for one in sources} == {f"http://{call}" for call in calls}
@@ -445,8 +455,8 @@ class TestOutputs:
         assert platform.workloads.keys() & {"prometheus", "alertmanager", "grafana", "postgres-exporter"} == set()
 
 
-class TestItsVolumes:
-    def test_data_lies_below_the_mount_and_older_data_is_moved_there(self, full: RecordedPlatform) -> None:
+class TestVolumes:
+    def test_data_is_stored_below_the_mount_and_older_data_is_moved_there(self, full: RecordedPlatform) -> None:
         for name, option in (("prometheus", "--storage.tsdb.path"), ("alertmanager", "--storage.path")):
             workload = full.workloads[name]
             (volume,) = workload.volumes

@@ -124,7 +124,7 @@ def test_a_threshold_that_is_set_is_recorded() -> None:
 
 
 def test_each_workload_has_one_expected_series() -> None:
-    pairs = prometheus.expected([RDV, POSTGRES, RDV], Kubelets(namespace="pti"))
+    pairs = prometheus.expected_targets([RDV, POSTGRES, RDV], Kubelets(namespace="pti"))
     (_, expectations) = prometheus.thresholds_file(ThresholdsSettings(), pairs)["groups"]
     assert [tuple(rule["labels"].values()) for rule in expectations["rules"]] == [
         ("service", "rdv"),
@@ -133,7 +133,7 @@ def test_each_workload_has_one_expected_series() -> None:
     ]
 
 
-def test_the_text_is_yaml_too() -> None:
+def test_the_json_is_also_valid_yaml() -> None:
     configured = prometheus.configuration([RDV], None)
     assert yaml.safe_load(prometheus.to_json(configured)) == configured
 
@@ -210,7 +210,7 @@ def alert(name: str, severity: str, **more: str) -> Alert:
     return {"alertname": name, "severity": severity, **more}
 
 
-def holds_back(source: Alert, target: Alert) -> bool:
+def inhibits(source: Alert, target: Alert) -> bool:
     """Return whether an inhibition rule suppresses the target while the source fires, by Alertmanager's rules."""
     return any(
         all(matches(matcher, source) for matcher in rule["source_matchers"])
@@ -254,7 +254,7 @@ FULL = alert("DiskAlmostFull", "critical", job="kubelet", namespace="pti", volum
     ],
 )
 def test_consequences_of_a_worse_alert_are_inhibited(source: Alert, target: Alert) -> None:
-    assert holds_back(source, target)
+    assert inhibits(source, target)
 
 
 @pytest.mark.parametrize(
@@ -269,4 +269,4 @@ def test_consequences_of_a_worse_alert_are_inhibited(source: Alert, target: Aler
     ],
 )
 def test_unrelated_alerts_are_not_inhibited(source: Alert, target: Alert) -> None:
-    assert not holds_back(source, target)
+    assert not inhibits(source, target)

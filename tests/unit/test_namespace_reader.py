@@ -9,7 +9,7 @@ import pytest
 from components.monitoring.exporters import KUBE_STATE_SERIES
 from tests.artifacts.rule_files import RULES, rules_of
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
-from tests.unit.kubernetes_recording import object_named, pod_of, port, record_workloads, workload
+from tests.unit.kubernetes_recording import find_manifest, pod_template_of, port, record_workloads, workload
 from tests.unit.network_matrix import Matrix
 from workloads import Endpoint
 
@@ -19,18 +19,18 @@ RECORDING = record_workloads(READER, OTHER, namespace="pti")
 NODE = "10.1.2.3"
 
 
-def granted() -> set[tuple[str, str, str]]:
+def granted_permissions() -> set[tuple[str, str, str]]:
     """Return each (API group, resource, verb) that the Role grants."""
     return {
         (group, resource, verb)
-        for rule in object_named(RECORDING, "Role", "reader-reader")["rules"]
+        for rule in find_manifest(RECORDING, "Role", "reader-reader")["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
 
 
-def test_its_account_may_list_and_watch_workloads_and_no_secrets() -> None:
+def test_the_account_may_list_and_watch_workloads_and_no_secrets() -> None:
     resources = {
         ("", "persistentvolumeclaims"),
         ("", "pods"),
@@ -39,45 +39,45 @@ def test_its_account_may_list_and_watch_workloads_and_no_secrets() -> None:
         ("autoscaling", "horizontalpodautoscalers"),
         ("batch", "jobs"),
     }
-    assert granted() == {(*one, verb) for one in resources for verb in ("list", "watch")}
+    assert granted_permissions() == {(*one, verb) for one in resources for verb in ("list", "watch")}
 
 
 def test_the_permission_is_limited_to_the_namespace() -> None:
     assert RECORDING.of_type("ClusterRole") == RECORDING.of_type("ClusterRoleBinding") == []
     for kind in ("Role", "RoleBinding"):
-        assert object_named(RECORDING, kind, "reader-reader")["metadata"]["namespace"] == "pti"
+        assert find_manifest(RECORDING, kind, "reader-reader")["metadata"]["namespace"] == "pti"
 
 
 def test_no_other_account_has_the_permission() -> None:
-    binding = object_named(RECORDING, "RoleBinding", "reader-reader")
+    binding = find_manifest(RECORDING, "RoleBinding", "reader-reader")
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "reader"}]
     assert binding["roleRef"]["name"] == "reader-reader"
     assert len(RECORDING.of_type("RoleBinding")) == 1
 
 
-def test_only_its_pods_get_a_token() -> None:
-    assert pod_of(RECORDING, "reader")["spec"]["automountServiceAccountToken"] is True
-    assert pod_of(RECORDING, "web")["spec"]["automountServiceAccountToken"] is False
+def test_only_pods_of_the_reader_get_a_token() -> None:
+    assert pod_template_of(RECORDING, "reader")["spec"]["automountServiceAccountToken"] is True
+    assert pod_template_of(RECORDING, "web")["spec"]["automountServiceAccountToken"] is False
 
 
 @pytest.mark.parametrize("number", [443, 6443])
-def test_only_it_reaches_the_api_server(number: int) -> None:
+def test_only_the_reader_reaches_the_api_server(number: int) -> None:
     matrix = Matrix(RECORDING)
     assert matrix.may_open("reader", NODE, number)
     assert not matrix.may_open("web", NODE, number)
 
 
 @pytest.mark.parametrize("number", [22, 10250])
-def test_it_reaches_nothing_else_on_a_node(number: int) -> None:
+def test_the_reader_reaches_nothing_else_on_a_node(number: int) -> None:
     assert not Matrix(RECORDING).may_open("reader", NODE, number)
 
 
 def test_kube_state_metrics_only_lists_what_its_role_allows(deploy: Deploy) -> None:
     prod = deploy(stack_file("prod"), PROD_SECRETS, stack="prod")
-    (container,) = prod.one("Deployment", "kube-state-metrics").inputs["spec"]["template"]["spec"]["containers"]
+    (container,) = prod.get("Deployment", "kube-state-metrics").inputs["spec"]["template"]["spec"]["containers"]
     assert "--namespaces=pti-calendar" in container["args"]
     (asked,) = [one.partition("=")[2].split(",") for one in container["args"] if one.startswith("--resources=")]
-    assert {*asked} == {resource for _, resource, _ in granted()} == KUBE_STATE_SERIES.keys()
+    assert {*asked} == {resource for _, resource, _ in granted_permissions()} == KUBE_STATE_SERIES.keys()
 
 
 def test_kube_state_metrics_exports_what_the_rules_read_and_nothing_else() -> None:

@@ -19,7 +19,7 @@ from tests.unit.mistakes import assert_refused, refused_keys
 from workloads import Port, Service, WorkloadError
 
 POOL = IPv4Network("10.192.0.0/12")
-SMALL = IPv4Network("10.200.0.0/20")
+SMALL_POOL = IPv4Network("10.200.0.0/20")
 """Sixteen ranges."""
 
 NAMES = [f"pti-service-{number}-dev" for number in range(400)]
@@ -54,9 +54,9 @@ def test_only_the_candidates_before_a_free_range_are_computed(monkeypatch: pytes
 
 
 def test_an_existing_network_keeps_its_range_whatever_is_added_before_it() -> None:
-    small = NetworkRanges(SMALL, {})
+    small = NetworkRanges(SMALL_POOL, {})
     first = {name: small.allocate(name) for name in NAMES[:8]}
-    later = NetworkRanges(SMALL, {name: [one] for name, one in first.items()})
+    later = NetworkRanges(SMALL_POOL, {name: [one] for name, one in first.items()})
     added = [later.allocate(name) for name in NAMES[8:16]]
     assert {name: later.allocate(name) for name in first} == first
     assert len({*added, *first.values()}) == 16
@@ -75,7 +75,7 @@ def test_a_network_outside_the_pool_gets_a_range_in_it() -> None:
 
 
 def test_a_full_pool_is_refused_with_key_users_and_fix() -> None:
-    full = ranges(SMALL, shop_default="10.200.0.0/21")
+    full = ranges(SMALL_POOL, shop_default="10.200.0.0/21")
     for name in NAMES[:8]:
         full.allocate(name)
     with pytest.raises(WorkloadError) as refused:
@@ -85,7 +85,7 @@ def test_a_full_pool_is_refused_with_key_users_and_fix() -> None:
     assert "pulumi config set --path 'pti-calendar:backend.networkPool'" in str(refused.value)
 
 
-def deployed(
+def record_network(
     monkeypatch: pytest.MonkeyPatch,
     known: dict[str, list[IPv4Network]] | None,
     *,
@@ -113,8 +113,8 @@ def deployed(
     return record(program, preview=preview)
 
 
-def test_a_network_has_a_range_and_its_gateway_and_keeps_the_present_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = deployed(monkeypatch, {}).one("Network", "redis")
+def test_a_network_has_a_range_and_a_gateway_and_keeps_its_current_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = record_network(monkeypatch, {}).get("Network", "redis")
     expected = ranges().allocate("pti-redis-dev")
     assert network.inputs["ipamConfigs"] == [
         {"subnet": str(expected), "gateway": str(expected.network_address + 1)},
@@ -124,7 +124,7 @@ def test_a_network_has_a_range_and_its_gateway_and_keeps_the_present_one(monkeyp
 
 def test_a_new_network_avoids_those_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = ranges().allocate("pti-redis-dev")
-    (beside,) = deployed(monkeypatch, {"shop_default": [taken]}).one("Network", "redis").inputs["ipamConfigs"]
+    (beside,) = record_network(monkeypatch, {"shop_default": [taken]}).get("Network", "redis").inputs["ipamConfigs"]
     assert not IPv4Network(beside["subnet"]).overlaps(taken)
 
 
@@ -132,7 +132,7 @@ def test_a_new_network_avoids_those_of_the_engine(monkeypatch: pytest.MonkeyPatc
 def test_the_range_in_a_preview_does_not_depend_on_the_engine(
     monkeypatch: pytest.MonkeyPatch, known: dict[str, list[IPv4Network]]
 ) -> None:
-    network = deployed(monkeypatch, known, preview=True).one("Network", "redis")
+    network = record_network(monkeypatch, known, preview=True).get("Network", "redis")
     assert network.inputs["ipamConfigs"] == [{"subnet": UNKNOWN, "gateway": UNKNOWN}]
 
 
@@ -141,23 +141,23 @@ def test_an_engine_without_a_free_range_is_refused_before_anything_is_registered
     monkeypatch: pytest.MonkeyPatch, preview: bool
 ) -> None:
     with pytest.raises(WorkloadError, match=r"backend\.networkPool: .* 'pti-redis-dev'"):
-        deployed(monkeypatch, {"shop_default": [POOL]}, preview=preview)
+        record_network(monkeypatch, {"shop_default": [POOL]}, preview=preview)
 
 
 @pytest.mark.parametrize(("preview", "said"), [(False, "Nothing has been changed"), (True, "for a preview, too")])
 def test_an_engine_that_does_not_respond_is_named(monkeypatch: pytest.MonkeyPatch, preview: bool, said: str) -> None:
     with pytest.raises(EngineUnreachable, match=rf"No Docker engine responds at .*\n  no response\n.*{said}"):
-        deployed(monkeypatch, None, preview=preview)
+        record_network(monkeypatch, None, preview=preview)
 
 
 def test_a_preview_does_not_connect_to_an_engine_over_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "ssh://me@engine")
-    (warning,) = deployed(monkeypatch, None, preview=True).log
+    (warning,) = record_network(monkeypatch, None, preview=True).log
     assert "No Docker engine responds at ssh://me@engine" in warning
 
 
 @pytest.mark.parametrize("pool", ["10.192.0.0/21", "10.0.0.0/7", "8.8.0.0/16", "10.192.0.1/16", "fd00::/8", "pool", 10])
-def test_a_pool_that_is_no_private_range_of_a_useful_size_is_refused(pool: object) -> None:
+def test_a_pool_that_is_public_too_small_or_too_large_is_refused(pool: object) -> None:
     expected = "a private IPv4 range from /8 to /20"
     assert_refused(refused_keys({"backend": {"networkPool": pool}}), {"backend.networkPool": expected})
 

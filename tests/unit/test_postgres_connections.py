@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from settings.catalog import SERVICES
-from settings.postgres_connections import application, needed
+from settings.postgres_connections import application_role_limit, required_connections
 from tests.unit.mistakes import assert_refused, parsed, refused_keys
 from tests.unit.platform_recording import CLUSTER, RecordPlatform
 
-REST = 7 * 2 + 5 + 10 + 5
+OTHER_CONNECTIONS = 7 * 2 + 5 + 10 + 5
 """Connections for migrators, monitoring, backup and operators."""
 
 
-def table(platform: Any) -> dict[str, int]:
+def connection_limits(platform: Any) -> dict[str, int]:
     """Map each service to its application role's connection limit, as the databases task reads it."""
     lines = platform.files["databases/table"]["databases"].splitlines()
     return {service: int(connections) for service, _, connections in map(str.split, lines)}
@@ -27,7 +27,7 @@ def test_the_limit_of_a_role_covers_all_replicas_and_two_more(record_platform: R
         "databasePoolMax": 3,
         "overrides": {"rdv": {"databasePoolMax": 7}, "user": {"scaling": {"minReplicas": 1, "maxReplicas": 6}}},
     }
-    found = table(record_platform({**CLUSTER, "services": services}))
+    found = connection_limits(record_platform({**CLUSTER, "services": services}))
     assert found == {one.name: 3 * (2 + 2) for one in SERVICES} | {"rdv": 7 * 4, "user": 3 * (6 + 2)}
 
 
@@ -41,9 +41,9 @@ def test_the_service_gets_its_pool_size(record_platform: RecordPlatform) -> None
 
 
 def test_the_defaults_fit_with_one_and_the_prod_stack_with_two_replicas() -> None:
-    assert needed(parsed({}).services) == 7 * 3 * 5 + REST <= 150
+    assert required_connections(parsed({}).services) == 7 * 3 * 5 + OTHER_CONNECTIONS <= 150
     two = parsed({**CLUSTER, "services": {"replicas": 2}, "postgres": {"maxConnections": 200, "memoryMib": 2048}})
-    assert needed(two.services) == 7 * 4 * 5 + REST <= 200
+    assert required_connections(two.services) == 7 * 4 * 5 + OTHER_CONNECTIONS <= 200
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def test_the_defaults_fit_with_one_and_the_prod_stack_with_two_replicas() -> Non
     ],
     ids=["many replicas", "scaled", "one large pool"],
 )
-def test_pools_that_can_not_fit_are_refused(services: dict[str, Any], sum_of_services: int) -> None:
-    total = sum_of_services + REST
+def test_pools_that_cannot_fit_are_refused(services: dict[str, Any], sum_of_services: int) -> None:
+    total = sum_of_services + OTHER_CONNECTIONS
     rule = (f"lower than the {total} connections", f" {sum_of_services} for the services ", f" {total} (or more)")
     assert_refused(refused_keys({**CLUSTER, "services": services}), {"postgres.maxConnections": rule})
 
-    fitting = {"maxConnections": sum_of_services + REST, "memoryMib": 8192}
+    fitting = {"maxConnections": sum_of_services + OTHER_CONNECTIONS, "memoryMib": 8192}
     settings = parsed({**CLUSTER, "services": services, "postgres": fitting})
-    assert sum(application(settings.services, one) for one in SERVICES) == sum_of_services
+    assert sum(application_role_limit(settings.services, one) for one in SERVICES) == sum_of_services
 
 
 def test_the_provisioning_task_checks_an_external_server(record_platform: RecordPlatform) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from settings import postgres_memory
-from settings.postgres_memory import MIN_WORK_MEM_KIB, divided, fits, least_memory_mib
+from settings.postgres_memory import MIN_WORK_MEM_KIB, divide, fits, min_memory_mib
 from tests.unit.mistakes import assert_refused, parsed, refused_keys
 from tests.unit.platform_recording import CLUSTER, RecordPlatform
 
@@ -21,7 +21,7 @@ def test_the_worst_case_of_every_accepted_combination_fits() -> None:
     accepted = [(limit, many) for limit in LIMITS_MIB for many in CONNECTIONS if fits(limit, many)]
     assert len(accepted) > 1000
     for limit, many in accepted:
-        memory = divided(limit, many)
+        memory = divide(limit, many)
         worst = (
             memory.shared_buffers_mib
             + many * (memory.session_kib / 1024 + 2)
@@ -33,7 +33,7 @@ def test_the_worst_case_of_every_accepted_combination_fits() -> None:
 
 def test_a_combination_is_refused_only_for_lack_of_memory() -> None:
     for many in CONNECTIONS:
-        least = least_memory_mib(many)
+        least = min_memory_mib(many)
         assert fits(least, many)
         assert not fits(least - 64, many) or least <= 128
         assert all(fits(limit, many) for limit in LIMITS_MIB if limit >= least), many
@@ -41,7 +41,7 @@ def test_a_combination_is_refused_only_for_lack_of_memory() -> None:
 
 def test_more_memory_never_makes_a_part_smaller() -> None:
     for many in (60, 150, 400):
-        found = [divided(limit, many) for limit in LIMITS_MIB if fits(limit, many)]
+        found = [divide(limit, many) for limit in LIMITS_MIB if fits(limit, many)]
         for part in ("shared_buffers_mib", "maintenance_work_mem_kib", "parallel_workers", "session_kib"):
             values = [getattr(one, part) for one in found]
             assert values == sorted(values), part
@@ -50,7 +50,7 @@ def test_more_memory_never_makes_a_part_smaller() -> None:
 def test_parallel_queries_require_enough_memory_per_process() -> None:
     seen = set()
     for limit in LIMITS_MIB:
-        memory = divided(limit, 200)
+        memory = divide(limit, 200)
         seen.add(memory.parallel_workers)
         if memory.parallel_workers:
             assert memory.work_mem_kib >= postgres_memory.PARALLEL_WORK_MIB * 1024
@@ -83,7 +83,7 @@ def test_the_server_gets_the_calculated_parameters(record_platform: RecordPlatfo
     assert found["shared_buffers"] == "512MB"
     assert found["max_parallel_workers_per_gather"] == "0"
     shm = {scratch.path: scratch.size_mib for scratch in server.scratch}["/dev/shm"]  # noqa: S108
-    memory = divided(2048, 200)
+    memory = divide(2048, 200)
     assert (found["work_mem"], shm) == (f"{memory.work_mem_kib}kB", memory.shm_mib)
     assert server.memory_mib == 2048
 

@@ -20,12 +20,16 @@ def test_an_update_waits_two_minutes(record_platform: RecordPlatform) -> None:
 
 
 def test_the_major_version_is_fixed_while_the_volume_exists(record_platform: RecordPlatform) -> None:
-    def fixed(image: str) -> FixedSetting:
+    def fixed_version(image: str) -> FixedSetting:
         (volume,) = record_platform({"postgres": {"image": image}}).workloads["postgres"].volumes
         found: FixedSetting = next(one for one in volume.fixed if one.key == "postgres.image")
         return found
 
-    of_18, newer, older = fixed("postgres:18.6"), fixed("postgres:18.7-alpine"), fixed("postgres:17.11")
+    of_18, newer, older = (
+        fixed_version("postgres:18.6"),
+        fixed_version("postgres:18.7-alpine"),
+        fixed_version("postgres:17.11"),
+    )
     assert of_18.value == "PostgreSQL 18"
     assert newer == of_18
     assert older.value == "PostgreSQL 17"

@@ -43,7 +43,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_previews_with_a_temporary_state_and_returns_the_exit_code(notes: Path) -> None:
+def test_a_preview_uses_a_temporary_state_and_returns_the_exit_code(notes: Path) -> None:
     assert preview.preview("prod") == EXIT_CODE
     (state,) = set((notes / "states").read_text().splitlines())
     place = Path(state.removeprefix("file://")).parent
@@ -52,7 +52,7 @@ def test_it_previews_with_a_temporary_state_and_returns_the_exit_code(notes: Pat
     assert set((notes / "passphrases").read_text().splitlines()) == {"none"}
 
 
-def test_it_contacts_no_cluster_and_changes_nothing_else_in_the_configuration(notes: Path) -> None:
+def test_a_preview_contacts_no_cluster_and_changes_nothing_else_in_the_configuration(notes: Path) -> None:
     preview.preview("prod")
     config = yaml.safe_load((notes / "configuration.yaml").read_text())["config"]
     assert not Path(config["pti-calendar:kubernetes"]["kubeconfig"]).exists()

@@ -13,10 +13,10 @@ from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
 from workloads import RECOVERY_S
 
 Template = Mapping[str, Any]
-Row = Callable[[Template], bool]
+Requirement = Callable[[Template], bool]
 
 CONTROLLERS = ("Deployment", "StatefulSet", "Job")
-OF_THE_STANDARD = {"configMap", "secret", "emptyDir", "persistentVolumeClaim"}
+RESTRICTED_VOLUME_TYPES = {"configMap", "secret", "emptyDir", "persistentVolumeClaim"}
 """The volume types that the `restricted` standard allows and the project uses."""
 
 
@@ -32,7 +32,7 @@ def security(template: Template) -> Mapping[str, Any]:
     return {**template["spec"]["securityContext"], **container(template)["securityContext"]}
 
 
-def runs_to_its_end(template: Template) -> bool:
+def is_task(template: Template) -> bool:
     """Return whether the pod runs a task, which is never restarted and has no readiness probe."""
     return bool(template["spec"].get("restartPolicy") == "Never")
 
@@ -43,7 +43,7 @@ def holds_data(template: Template) -> bool:
     return any(mount["name"] not in volumes for mount in container(template).get("volumeMounts", []))
 
 
-def asked(probe: Mapping[str, Any]) -> Mapping[str, Any]:
+def check_of(probe: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a probe's check without its timings and thresholds."""
     return {key: probe[key] for key in ("exec", "httpGet", "tcpSocket") if key in probe}
 
@@ -53,7 +53,7 @@ def startup_s(probe: Mapping[str, Any]) -> int:
     return int(probe["failureThreshold"]) * int(probe["periodSeconds"])
 
 
-ROWS: Mapping[str, Row] = {
+REQUIREMENTS: Mapping[str, Requirement] = {
     "it doesn't run as root": lambda pod: security(pod)["runAsNonRoot"] is True and security(pod)["runAsUser"] > 0,
     "its group isn't root": lambda pod: security(pod)["runAsGroup"] > 0 and security(pod)["fsGroup"] > 0,
     "it can't gain privileges": lambda pod: security(pod)["allowPrivilegeEscalation"] is False,
@@ -66,7 +66,7 @@ ROWS: Mapping[str, Row] = {
     "it shares no namespace with its node": lambda pod: not {"hostNetwork", "hostPID", "hostIPC"} & pod["spec"].keys(),
     "it uses no host port": lambda pod: all("hostPort" not in port for port in container(pod).get("ports", [])),
     "it mounts no host path": lambda pod: all(
-        (volume.keys() - {"name"}) <= OF_THE_STANDARD for volume in pod["spec"].get("volumes", [])
+        (volume.keys() - {"name"}) <= RESTRICTED_VOLUME_TYPES for volume in pod["spec"].get("volumes", [])
     ),
     "its writable memory volumes have a size limit": lambda pod: all(
         "sizeLimit" in volume["emptyDir"] for volume in pod["spec"].get("volumes", []) if "emptyDir" in volume
@@ -91,18 +91,16 @@ ROWS: Mapping[str, Row] = {
         container(pod)["terminationMessagePolicy"] == "FallbackToLogsOnError"
     ),
     "it has startup, readiness and liveness probes": lambda pod: (
-        runs_to_its_end(pod) or {"startupProbe", "readinessProbe", "livenessProbe"} <= container(pod).keys()
+        is_task(pod) or {"startupProbe", "readinessProbe", "livenessProbe"} <= container(pod).keys()
     ),
     "its startup and liveness probes run the same check": lambda pod: (
         "startupProbe" not in container(pod)
-        or asked(container(pod)["startupProbe"]) == asked(container(pod)["livenessProbe"])
+        or check_of(container(pod)["startupProbe"]) == check_of(container(pod)["livenessProbe"])
     ),
     "its recovery has no practical time limit": lambda pod: (
         not holds_data(pod) or startup_s(container(pod)["startupProbe"]) >= RECOVERY_S
     ),
-    "its replicas are spread over nodes": lambda pod: (
-        runs_to_its_end(pod) or bool(pod["spec"]["topologySpreadConstraints"])
-    ),
+    "its replicas are spread over nodes": lambda pod: is_task(pod) or bool(pod["spec"]["topologySpreadConstraints"]),
     "it has a termination grace period": lambda pod: pod["spec"]["terminationGracePeriodSeconds"] >= 10,
 }
 
@@ -131,12 +129,12 @@ EXCEPTIONS: Mapping[str, set[str]] = {
 }
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", REQUIREMENTS)
 def test_every_pod_of_production_is_hardened(prod: Recording[Any], row: str) -> None:
-    assert {name for name, template in templates(prod) if not ROWS[row](template)} == EXCEPTIONS.get(row, set())
+    assert {name for name, template in templates(prod) if not REQUIREMENTS[row](template)} == EXCEPTIONS.get(row, set())
 
 
-HTTP: Mapping[str, tuple[int, str]] = {
+HTTP_PROBES: Mapping[str, tuple[int, str]] = {
     **{service.name: (service.port, "/health/live") for service in SERVICES},
     **{frontend.name: (frontend.port, "/health") for frontend in FRONTENDS},
     "prometheus": (9090, "/-/healthy"),
@@ -144,7 +142,7 @@ HTTP: Mapping[str, tuple[int, str]] = {
     # Its database is a file in the container.
     "grafana": (3030, "/api/health"),
 }
-PORTS: Mapping[str, int] = {
+PROBED_PORTS: Mapping[str, int] = {
     **{"redis": 6379, "kafka": 19092, "kong": 8100, "nginx": 8081},
     **{"postgres-exporter": 9187, "redis-exporter": 9121, "kafka-exporter": 9308, "probe-exporter": 9115},
     **{"kube-state-metrics": 8080},
@@ -154,11 +152,11 @@ PORTS: Mapping[str, int] = {
 def test_liveness_only_checks_the_process_itself(prod: Recording[Any]) -> None:
     """A path that depends on another process, such as a service's readiness path, would cause restarts when that
     process fails."""
-    expected = {name: {"httpGet": {"port": port, "path": path}} for name, (port, path) in HTTP.items()}
-    expected |= {name: {"tcpSocket": {"port": port}} for name, port in PORTS.items()}
+    expected = {name: {"httpGet": {"port": port, "path": path}} for name, (port, path) in HTTP_PROBES.items()}
+    expected |= {name: {"tcpSocket": {"port": port}} for name, port in PROBED_PORTS.items()}
     expected["postgres"] = {"exec": {"command": ["sh", "/assets/alive.sh"]}}
     found = {
-        name: asked(container(template)["livenessProbe"])
+        name: check_of(container(template)["livenessProbe"])
         for name, template in templates(prod)
         if "livenessProbe" in container(template)
     }
@@ -171,7 +169,7 @@ def test_the_table_has_every_workload(prod: Recording[Any]) -> None:
 
 
 def test_the_namespace_refuses_unrestricted_pods(prod: Recording[Any]) -> None:
-    labels = prod.one("Namespace", "namespace").inputs["metadata"]["labels"]
+    labels = prod.get("Namespace", "namespace").inputs["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 

@@ -11,7 +11,7 @@ from tests.unit.network_matrix import Matrix, Pod
 MIGRATIONS = {"services": {"migrationCommand": ["npm", "run", "migrate"]}}
 """The one setting that production's file leaves to the teams who build the services' images."""
 
-WITH_PROVIDERS = {service.name for service in SERVICES if service.secrets}
+SERVICES_WITH_PROVIDERS = {service.name for service in SERVICES if service.secrets}
 SERVICE_NAMES = {service.name for service in SERVICES}
 TASKS = {"databases", *(f"{name}-migrations" for name in SERVICE_NAMES)}
 
@@ -23,7 +23,7 @@ EXPORTERS = {
     "probe-exporter": 9115,
     "kube-state-metrics": 8080,
 }
-READ_THE_CLUSTER = {"prometheus", "kube-state-metrics"}
+API_SERVER_CLIENTS = {"prometheus", "kube-state-metrics"}
 """These workloads query the API server, and Prometheus also the kubelets, whose addresses no policy can select."""
 
 CALLERS: dict[tuple[str, int], set[str]] = {
@@ -43,14 +43,14 @@ CALLERS: dict[tuple[str, int], set[str]] = {
 }
 """Maps each endpoint that platform workloads use to all its allowed callers."""
 
-USERS = {("nginx", 8080), ("nginx", 8443)}
+PUBLIC_ENDPOINTS = {("nginx", 8080), ("nginx", 8443)}
 """Endpoints that are open to the internet."""
 
-SILENT = {("kong", 8443), ("kong", 8001), ("grafana", 3030)}
+CLOSED_ENDPOINTS = {("kong", 8443), ("kong", 8001), ("grafana", 3030)}
 """Ports that have a listener and that no pod may connect to: most importantly, Kong's Admin API."""
 
-PORTS = sorted({port for _, port in [*CALLERS, *USERS, *SILENT]})
-STRANGERS = {
+PORTS = sorted({port for _, port in [*CALLERS, *PUBLIC_ENDPOINTS, *CLOSED_ENDPOINTS]})
+UNDECLARED_CLIENTS = {
     "a pod of another namespace": Pod("default"),
     "a pod of kube-system": Pod("kube-system"),
     "an undeclared pod of the platform's namespace": Pod("pti-calendar"),
@@ -81,17 +81,17 @@ def test_connections_between_all_pods_match_the_table(matrix: Matrix) -> None:
     assert found == {(caller, callee, port) for (callee, port), callers in CALLERS.items() for caller in callers}
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("stranger", UNDECLARED_CLIENTS)
 def test_an_undeclared_client_only_reaches_public_ports(matrix: Matrix, stranger: str) -> None:
-    pod = STRANGERS[stranger]
+    pod = UNDECLARED_CLIENTS[stranger]
     found = {(name, port) for name in matrix.workloads for port in PORTS if matrix.may_open(pod, name, port)}
     # A connection from the platform's own namespace is denied by egress policies, too.
-    assert found == (USERS if pod.namespace != "pti-calendar" else set())
+    assert found == (PUBLIC_ENDPOINTS if pod.namespace != "pti-calendar" else set())
 
 
 def test_the_internet_only_reaches_the_load_balancer(matrix: Matrix) -> None:
     assert {(name, port) for name in matrix.workloads for port in PORTS if matrix.may_open(OUTSIDE, name, port)} == (
-        USERS
+        PUBLIC_ENDPOINTS
     )
 
 
@@ -103,19 +103,19 @@ def test_only_third_party_services_and_notifications_reach_the_internet_over_tls
             for port in (80, 443, 5432)
             if matrix.may_open(name, address, port)
         }
-        assert found == {(name, 443) for name in {*WITH_PROVIDERS, *READ_THE_CLUSTER, "alertmanager"}}
+        assert found == {(name, 443) for name in {*SERVICES_WITH_PROVIDERS, *API_SERVER_CLIENTS, "alertmanager"}}
 
 
 @pytest.mark.parametrize("address", [PRIVATE, CLOUD_METADATA, "192.168.0.1", "172.16.0.1", "fd00::1"])
 def test_no_pod_reaches_private_networks_or_cloud_metadata(matrix: Matrix, address: str) -> None:
     found = {(name, port) for name in matrix.workloads for port in (80, 443) if matrix.may_open(name, address, port)}
-    assert found == {(name, 443) for name in READ_THE_CLUSTER}
+    assert found == {(name, 443) for name in API_SERVER_CLIENTS}
 
 
 def test_every_pod_only_uses_dns_in_kube_system(matrix: Matrix) -> None:
     system = Pod("kube-system")
     for name in matrix.workloads:
         assert matrix.may_open(name, system, 53, "UDP")
-    for name in matrix.workloads - READ_THE_CLUSTER:
+    for name in matrix.workloads - API_SERVER_CLIENTS:
         assert not matrix.may_open(name, system, 443)
         assert not matrix.may_open(name, system, 6443)

@@ -101,7 +101,7 @@ def ignore(arguments: pulumi.ResourceHookArgs) -> None:
 
 def test_a_recording_has_parents_secrets_hooks_and_exports() -> None:
     recording = recorder.record(Part)
-    stash = recording.one("Stash", "stash")
+    stash = recording.get("Stash", "stash")
     assert stash.parent == "test:index:Part part"
     assert stash.inputs == {"input": "hidden"}
     assert stash.secret == {"input"}

@@ -11,11 +11,11 @@ from workloads import RECOVERY_S
 
 FIELD = RedisSettings.model_fields["max_memory_mib"]
 SMALLEST, LARGEST = 8, 262_144
-FORK = 2
+FORK_FACTOR = 2
 """If the parent overwrites all data during a fork, each page exists twice."""
 
-FRAGMENTATION = 1.2
-PROGRAM_MIB = 16
+FRAGMENTATION_FACTOR = 1.2
+PROCESS_MIB = 16
 
 
 def test_every_size_fits_into_its_limit_during_a_full_rewrite() -> None:
@@ -24,7 +24,7 @@ def test_every_size_fits_into_its_limit_during_a_full_rewrite() -> None:
     too_small = [
         size
         for size in range(SMALLEST, LARGEST + 1)
-        if memory_limit_mib(size) < FORK * (size * FRAGMENTATION + client_memory_mib(size)) + PROGRAM_MIB
+        if memory_limit_mib(size) < FORK_FACTOR * (size * FRAGMENTATION_FACTOR + client_memory_mib(size)) + PROCESS_MIB
     ]
     assert too_small == []
 
@@ -37,7 +37,7 @@ def test_the_memory_limit_covers_data_clients_and_scratch(record_platform: Recor
         (clients,) = re.findall(r"(?m)^maxmemory-clients (\d+)mb$", configuration)
         scratch = sum(one.size_mib for one in workload.scratch)
         assert int(data) == size
-        assert workload.memory_mib >= FORK * (size * FRAGMENTATION + int(clients)) + scratch + PROGRAM_MIB
+        assert workload.memory_mib >= FORK_FACTOR * (size * FRAGMENTATION_FACTOR + int(clients)) + scratch + PROCESS_MIB
 
 
 def test_the_volume_holds_the_log_and_its_rewrite(record_platform: RecordPlatform) -> None:

@@ -32,7 +32,7 @@ PRINT_RENDERED = (
 
 WELL_KNOWN = {"credentials": "well-known", "devTools": {"enabled": True}}
 GENERATED: dict[str, Any] = {"kafka": {"mode": "kraft"}}
-WHOLE: dict[str, Any] = {
+WHOLE_PLATFORM: dict[str, Any] = {
     "services": {"deploy": "all"},
     "frontends": {"deploy": "all"},
     "gateway": {"enabled": True},
@@ -48,10 +48,10 @@ def rendered(settings: Mapping[str, Any], *supplied: str) -> tuple[str, Placehol
 @functools.cache
 def rendered_once(settings: str, supplied: tuple[str, ...]) -> tuple[str, Placeholders]:
     """Implement `rendered` for settings given as JSON."""
-    return rendered_anew(json.loads(settings), supplied)
+    return render_in_new_process(json.loads(settings), supplied)
 
 
-def rendered_anew(settings: Mapping[str, Any], supplied: Iterable[str] = ()) -> tuple[str, Placeholders]:
+def render_in_new_process(settings: Mapping[str, Any], supplied: Iterable[str] = ()) -> tuple[str, Placeholders]:
     """Return the Compose file's text and its placeholders from a new run of the program."""
     parsed = Settings.model_validate(settings)
     placeholders = Placeholders.of(parsed, set(supplied))
@@ -60,7 +60,7 @@ def rendered_anew(settings: Mapping[str, Any], supplied: Iterable[str] = ()) -> 
     return needed.to_compose(with_tokens), needed
 
 
-def loaded(text: str) -> Any:
+def load_compose(text: str) -> Any:
     """Return the file as Compose parses it, with the faster parser."""
     return yaml.load(text, yaml.CSafeLoader)
 
@@ -76,11 +76,11 @@ def test_a_process_without_docker_and_pulumi_gives_the_same_text(tmp_path: Path)
         [sys.executable, "-c", PRINT_RENDERED], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [rendered(one)[0] for one in (WELL_KNOWN, GENERATED, WHOLE)]
+    assert json.loads(done.stdout) == [rendered(one)[0] for one in (WELL_KNOWN, GENERATED, WHOLE_PLATFORM)]
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("settings", [WELL_KNOWN, GENERATED, WHOLE], ids=["well-known", "generated", "whole"])
+@pytest.mark.parametrize("settings", [WELL_KNOWN, GENERATED, WHOLE_PLATFORM], ids=["well-known", "generated", "whole"])
 def test_the_example_lists_exactly_the_variables_of_the_file(settings: dict[str, Any]) -> None:
     text, placeholders = rendered(settings)
     listed = set(re.findall(r"^(?:# )?([A-Z_]+)=", placeholders.example(), flags=re.MULTILINE))
@@ -109,13 +109,13 @@ def test_a_secret_supplied_in_the_configuration_must_come_from_the_environment()
 
 
 def test_a_scripts_variables_are_not_substituted() -> None:
-    document = loaded(rendered(WELL_KNOWN)[0])
+    document = load_compose(rendered(WELL_KNOWN)[0])
     script = document["configs"]["postgres-scripts-start-sh"]["content"]
     assert script.replace("$$", "$") == (ROOT / "assets/postgres/start.sh").read_text()
 
 
 def test_a_dependent_starts_once_its_dependencies_are_ready_and_its_files_exist() -> None:
-    services = loaded(rendered(WELL_KNOWN)[0])["services"]
+    services = load_compose(rendered(WELL_KNOWN)[0])["services"]
     assert services["databases"]["depends_on"] == {
         "postgres": {"condition": "service_healthy"},
         "databases-scripts": {"condition": "service_completed_successfully"},
@@ -128,13 +128,13 @@ def test_a_dependent_starts_once_its_dependencies_are_ready_and_its_files_exist(
 def test_changed_file_contents_replace_the_container() -> None:
     def labels(megabytes: int) -> Any:
         text, _ = rendered({**WELL_KNOWN, "redis": {"maxMemoryMib": megabytes}})
-        return loaded(text)["services"]["redis"]["labels"]
+        return load_compose(text)["services"]["redis"]["labels"]
 
     assert labels(64) != labels(65)
 
 
 def test_the_whole_platform_is_in_the_file() -> None:
-    services = loaded(rendered(WHOLE)[0])["services"]
+    services = load_compose(rendered(WHOLE_PLATFORM)[0])["services"]
     applications = {one.name for one in (*SERVICES, *FRONTENDS)}
     assert services.keys() >= {*applications, "postgres", "redis", "kafka", "zookeeper", "databases", "kong", "nginx"}
     for name in {one.name for one in SERVICES}:
@@ -147,8 +147,8 @@ def test_the_whole_platform_is_in_the_file() -> None:
 
 
 def test_a_self_signed_certificate_comes_from_the_environment() -> None:
-    text, placeholders = rendered(WHOLE)
-    contents = {name: one["content"] for name, one in loaded(text)["configs"].items()}
+    text, placeholders = rendered(WHOLE_PLATFORM)
+    contents = {name: one["content"] for name, one in load_compose(text)["configs"].items()}
     for server in ("kong", "nginx"):
         assert contents[f"{server}-certificate-tls-crt"].startswith("${TLS_CERTIFICATE:?")
         assert contents[f"{server}-certificate-tls-key"].startswith("${TLS_PRIVATE_KEY:?")
@@ -161,7 +161,7 @@ def test_docker_compose_accepts_the_whole_platform_and_fills_it_from_the_environ
         or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
     ):
         pytest.skip("Docker Compose is not here")
-    text, placeholders = rendered(WHOLE)
+    text, placeholders = rendered(WHOLE_PLATFORM)
     pem = "-----BEGIN CERTIFICATE-----\nMIIB+/==\n-----END CERTIFICATE-----\n"
     filled = re.sub(r"^(TLS_[A-Z_]+)=$", rf"\1='{pem}'", placeholders.example(), flags=re.MULTILINE)
     filled = re.sub(r"^([A-Z_]+)=$", r"\1=value-of-\1", filled, flags=re.MULTILINE)

@@ -55,7 +55,7 @@ def rendered(
     return manifests(with_placeholders, placeholders, with_values)
 
 
-def values_of(settings: Mapping[str, Any] = CLUSTER, **given: str) -> dict[Credential, str]:
+def secret_values(settings: Mapping[str, Any] = CLUSTER, **given: str) -> dict[Credential, str]:
     """Return a value for every credential; supplied credentials use the name of their variable."""
     needed = Placeholders.of(Settings.model_validate(settings), ()).by_credential
     return {one: given.get(one.variable, f"value of {one.variable}") for one in needed}
@@ -81,7 +81,7 @@ def decoded(found: Mapping[str, Any]) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
 
 
-def referred(value: Any) -> Iterator[tuple[str, str]]:
+def references_in(value: Any) -> Iterator[tuple[str, str]]:
     """Return kind and name of every ConfigMap and Secret that a manifest refers to."""
     if isinstance(value, Mapping):
         for key, one in value.items():
@@ -92,10 +92,10 @@ def referred(value: Any) -> Iterator[tuple[str, str]]:
             elif key in ("secretKeyRef", "secretRef", "superuserSecret"):
                 yield "Secret", one["name"]
             else:
-                yield from referred(one)
+                yield from references_in(one)
     elif isinstance(value, list):
         for one in value:
-            yield from referred(one)
+            yield from references_in(one)
 
 
 @functools.cache
@@ -107,7 +107,7 @@ def with_tokens() -> list[RenderedObject]:
 @functools.cache
 def with_secrets() -> list[RenderedObject]:
     """The same objects with a value for every secret."""
-    return rendered(values=values_of())
+    return rendered(values=secret_values())
 
 
 def prod() -> str:
@@ -175,7 +175,7 @@ def test_a_cluster_edge_is_in_the_ingress_folder() -> None:
 )
 def test_every_reference_resolves_to_an_object(postgres: Mapping[str, Any]) -> None:
     objects = rendered(postgres=postgres)
-    found = set(referred([one.manifest for one in objects]))
+    found = set(references_in([one.manifest for one in objects]))
     known = {(kind, name) for kind in ("ConfigMap", "Secret") for name in names(objects, kind)}
     assert found == known
 
@@ -194,7 +194,7 @@ def test_only_changed_contents_change_a_name() -> None:
 
 
 def test_no_name_depends_on_a_secret_value() -> None:
-    other = rendered(values=values_of(REDIS_PASSWORD="another"))
+    other = rendered(values=secret_values(REDIS_PASSWORD="another"))
     for objects in (with_secrets(), other):
         for kind in ("Secret", "ConfigMap", "Job"):
             assert names(objects, kind) == names(with_tokens(), kind)
@@ -215,7 +215,7 @@ def test_without_an_environment_file_secrets_are_conspicuous_placeholders() -> N
 
 def test_a_filled_secret_is_escaped_for_each_file() -> None:
     odd = """a"b'c\\d $e"""
-    objects = rendered(values=values_of(REDIS_PASSWORD=odd, STRIPE_SECRET_KEY=odd))
+    objects = rendered(values=secret_values(REDIS_PASSWORD=odd, STRIPE_SECRET_KEY=odd))
     assert decoded(secret(objects, "payment-secrets-"))["STRIPE_SECRET_KEY"] == odd
     kong = json.loads(decoded(secret(objects, "kong-configuration-"))["kong.json"])
     assert odd in {plugin["config"]["redis"]["password"] for plugin in kong["plugins"] if "redis" in plugin["config"]}

@@ -116,7 +116,7 @@ def test_every_command_names_the_cluster_and_the_namespace_of_the_configuration(
     assert [line for line in commands(notes) if not line.startswith(named)] == []
 
 
-def test_status_of_an_empty_namespace_says_how_to_fill_it(notes: Path) -> None:
+def test_status_of_an_empty_namespace_shows_the_command_that_deploys_the_stack(notes: Path) -> None:
     (notes / "table").write_text("")
     with pytest.raises(OperationError, match="make up STACK=prod"):
         cluster.show_status("prod")
@@ -135,7 +135,7 @@ def test_logs_of_an_unknown_workload_name_the_known_ones(notes: Path) -> None:
         cluster.follow_logs("prod", "nobody", follow=False)
 
 
-def test_without_kubectl_the_error_says_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kubectl_the_error_links_to_its_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OperationError, match=r"'kubectl' command is missing.*kubernetes\.io"):
         cluster.show_status("prod")
@@ -154,7 +154,7 @@ def test_wipe_changes_nothing_unless_the_name_is_typed(notes: Path, monkeypatch:
     assert [line for line in commands(notes) if "delete" in line] == []
 
 
-def test_wipe_keeps_the_data_if_the_stack_can_not_be_destroyed(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wipe_keeps_the_data_if_the_stack_cannot_be_destroyed(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "prod")
     monkeypatch.setattr(stack, "exists", lambda _: True)
     monkeypatch.setattr(stack, "destroy", lambda _: 255)

@@ -24,7 +24,7 @@ PLATFORM_SELECTOR = {"VERSION", "FAULT_INJECTION"}
 """Variables that the reference service reads and the platform doesn't set."""
 
 
-class Recorded(Mapping[str, str]):
+class RecordingMapping(Mapping[str, str]):
     """An environment that records which variables were read."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
@@ -43,13 +43,13 @@ class Recorded(Mapping[str, str]):
 
 
 @pytest.fixture
-def in_an_editor(record_platform: RecordPlatform) -> dict[str, str]:
+def editor_environment(record_platform: RecordPlatform) -> dict[str, str]:
     """Return the variables of `make env` with every optional one: external stores with TLS and passwords."""
     return environment_file.variables("user", StackOutputs.parse(record_platform(MANAGED, MANAGED_SECRETS).outputs))
 
 
-def test_the_reference_service_reads_every_variable_and_no_other(in_an_editor: dict[str, str]) -> None:
-    environment = Recorded(in_an_editor)
+def test_the_reference_service_reads_every_variable_and_no_other(editor_environment: dict[str, str]) -> None:
+    environment = RecordingMapping(editor_environment)
     reference.load(environment)
     assert {name.removesuffix("_FILE") for name in environment.read} - PLATFORM_SELECTOR == PLAIN | SECRET
 
@@ -60,13 +60,13 @@ def test_the_reference_service_reads_the_secrets_of_its_providers() -> None:
 
 
 def test_a_service_from_an_editor_has_the_variables_of_a_deployed_one(
-    record_platform: RecordPlatform, in_an_editor: dict[str, str]
+    record_platform: RecordPlatform, editor_environment: dict[str, str]
 ) -> None:
     deployed = record_platform(MANAGED, MANAGED_SECRETS).workloads["user"].environment
     assert {name.removesuffix("_FILE") for name in deployed} == PLAIN | SECRET
-    assert in_an_editor.keys() - ADDRESSES == (PLAIN | SECRET) - {LOG_LEVEL.name}
+    assert editor_environment.keys() - ADDRESSES == (PLAIN | SECRET) - {LOG_LEVEL.name}
 
 
 @pytest.mark.parametrize("name", sorted(PLAIN | SECRET | {f"{one}_FILE" for one in SECRET}))
-def test_a_stack_sets_no_variable_of_the_platform_but_the_log_level(name: str) -> None:
+def test_the_log_level_is_the_only_platform_variable_that_a_stack_may_set(name: str) -> None:
     assert is_reserved(name) == (name != LOG_LEVEL.name)

@@ -11,7 +11,15 @@ from pydantic import BaseModel, ValidationError
 from settings import Settings, parse
 from settings.credentials import CREDENTIALS
 from settings.ports import published_ports
-from tests.unit.mistakes import HIDDEN_VALUE, UNKNOWN, Bad, default, entry, parsed, refusal
+from tests.unit.mistakes import (
+    HIDDEN_VALUE,
+    UNKNOWN,
+    InvalidConfiguration,
+    default,
+    expected_entry,
+    parsed,
+    refusal,
+)
 from tests.unit.paths import ROOT
 
 POSTGRES_SECTION = (
@@ -24,94 +32,98 @@ TOP_LEVEL = ", ".join(
 PORT = "a whole number from 1 to 65535"
 
 UNKNOWN_KEYS = [
-    Bad(
+    InvalidConfiguration(
         "a section with a typing error",
         {"postgre": '{"port": 5433}'},
-        entry("postgre", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'postgres'?"),
+        expected_entry("postgre", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'postgres'?"),
     ),
-    Bad(
+    InvalidConfiguration(
         "a section in snake case",
         {"dev_tools": '{"enabled": true}'},
-        entry("dev_tools", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'devTools'?"),
+        expected_entry("dev_tools", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'devTools'?"),
     ),
-    Bad(
+    InvalidConfiguration(
         "a secret with a typing error",
         {"postgresPasword": "hunter2"},
-        entry("postgresPasword", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'postgresPassword'?"),
+        expected_entry("postgresPasword", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'postgresPassword'?"),
         ("postgresPasword",),
     ),
-    Bad(
+    InvalidConfiguration(
         "a top-level key like no other",
         {"zzz": "1"},
-        entry(
+        expected_entry(
             "zzz",
             value=HIDDEN_VALUE,
             problem=UNKNOWN,
             fix=f"the known keys are {TOP_LEVEL}",
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a key of a section with a typing error",
         {"postgres": '{"prot": 5433}'},
-        entry("postgres.prot", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'port'?"),
+        expected_entry("postgres.prot", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'port'?"),
     ),
-    Bad(
+    InvalidConfiguration(
         "a key of a section like no other",
         {"redis": '{"zzz": 1}'},
-        entry(
+        expected_entry(
             "redis.zzz",
             value=HIDDEN_VALUE,
             problem=UNKNOWN,
             fix="the known keys are cpuRequest, external, image, maxMemoryMib, mode, port, storageGib",
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a section of a section in the wrong case",
         {"devTools": '{"pgadmin": {}}'},
-        entry("devTools.pgadmin", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'pgAdmin'?"),
+        expected_entry("devTools.pgadmin", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'pgAdmin'?"),
     ),
-    Bad(
+    InvalidConfiguration(
         "a key two sections down",
         {"devTools": '{"pgAdmin": {"emial": "admin@example.com"}}'},
-        entry("devTools.pgAdmin.emial", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'email'?"),
+        expected_entry("devTools.pgAdmin.emial", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'email'?"),
     ),
 ]
 
 WRONG_TYPES = [
-    Bad(
+    InvalidConfiguration(
         "text for a number",
         {"postgres": '{"port": "0777"}'},
-        entry("postgres.port", value="'0777'", must_be=PORT, default=default("5432", "PostgresSettings")),
+        expected_entry("postgres.port", value="'0777'", must_be=PORT, default=default("5432", "PostgresSettings")),
     ),
-    Bad(
+    InvalidConfiguration(
         "a boolean for a number",
         {"redis": '{"port": true}'},
-        entry("redis.port", value="true", must_be=PORT, default=default("6379", "RedisSettings")),
+        expected_entry("redis.port", value="true", must_be=PORT, default=default("6379", "RedisSettings")),
     ),
-    Bad(
+    InvalidConfiguration(
         "a fraction for a whole number",
         {"kafka": '{"port": 9092.5}'},
-        entry("kafka.port", value="9092.5", must_be=PORT, default=default("9092", "KafkaSettings")),
+        expected_entry("kafka.port", value="9092.5", must_be=PORT, default=default("9092", "KafkaSettings")),
     ),
-    Bad(
+    InvalidConfiguration(
         "nothing for a number",
         {"kafka": '{"zookeeper": {"port": null}}'},
-        entry("kafka.zookeeper.port", value="null", must_be=PORT, default=default("2181", "ZooKeeperSettings")),
+        expected_entry(
+            "kafka.zookeeper.port", value="null", must_be=PORT, default=default("2181", "ZooKeeperSettings")
+        ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a number for a boolean",
         {"devTools": '{"enabled": 1}'},
-        entry("devTools.enabled", value="1", must_be="true or false", default=default("false", "DevToolsSettings")),
+        expected_entry(
+            "devTools.enabled", value="1", must_be="true or false", default=default("false", "DevToolsSettings")
+        ),
     ),
-    Bad(
+    InvalidConfiguration(
         "text for a boolean",
         {"protect": "yes"},
-        entry("protect", value="'yes'", must_be="true or false", default=default("false", "Settings")),
+        expected_entry("protect", value="'yes'", must_be="true or false", default=default("false", "Settings")),
     ),
-    Bad(
+    InvalidConfiguration(
         "a number for text",
         {"redis": '{"image": 8}'},
-        entry(
+        expected_entry(
             "redis.image",
             value="8",
             must_be="text such as 'redis:8.10.1'",
@@ -119,31 +131,37 @@ WRONG_TYPES = [
             default=default("redis:8.10.1", "RedisSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a number for a section",
         {"postgres": "5432"},
-        entry("postgres", value="5432", must_be=POSTGRES_SECTION),
+        expected_entry("postgres", value="5432", must_be=POSTGRES_SECTION),
     ),
-    Bad("a list for a section", {"postgres": "[1]"}, entry("postgres", value="[1]", must_be=POSTGRES_SECTION)),
-    Bad("nothing for a section", {"postgres": "null"}, entry("postgres", value="null", must_be=POSTGRES_SECTION)),
-    Bad(
+    InvalidConfiguration(
+        "a list for a section", {"postgres": "[1]"}, expected_entry("postgres", value="[1]", must_be=POSTGRES_SECTION)
+    ),
+    InvalidConfiguration(
+        "nothing for a section",
+        {"postgres": "null"},
+        expected_entry("postgres", value="null", must_be=POSTGRES_SECTION),
+    ),
+    InvalidConfiguration(
         "JSON that breaks off for a section",
         {"postgres": '{"port": '},
-        entry("postgres", value="'{\"port\": '", must_be=POSTGRES_SECTION),
+        expected_entry("postgres", value="'{\"port\": '", must_be=POSTGRES_SECTION),
     ),
-    Bad(
+    InvalidConfiguration(
         "a boolean for a section of a section",
         {"devTools": '{"enabled": true, "kafkaUi": true}'},
-        entry("devTools.kafkaUi", value="true", must_be="a section with the keys image, port, heapMib"),
+        expected_entry("devTools.kafkaUi", value="true", must_be="a section with the keys image, port, heapMib"),
     ),
 ]
 
-BAD = [*UNKNOWN_KEYS, *WRONG_TYPES]
+INVALID_CONFIGURATIONS = [*UNKNOWN_KEYS, *WRONG_TYPES]
 
 
-@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.about)
-def test_one_mistake_gets_one_entry(bad: Bad) -> None:
-    bad.check()
+@pytest.mark.parametrize("invalid", INVALID_CONFIGURATIONS, ids=lambda invalid: invalid.description)
+def test_one_mistake_gets_one_entry(invalid: InvalidConfiguration) -> None:
+    invalid.check()
 
 
 def test_several_mistakes_are_reported_at_once() -> None:

@@ -12,15 +12,15 @@ from settings.catalog import FRONTENDS, SERVICES
 from tests.unit.mistakes import (
     HIDDEN_VALUE,
     UNKNOWN,
-    Bad,
+    InvalidConfiguration,
     assert_refused,
     default,
-    entry,
+    expected_entry,
     parsed,
     refused_keys,
 )
 
-IMAGE_OF_EACH = "an image reference with an exact tag; '{name}' in it stands for the application's name"
+IMAGE_TEMPLATE = "an image reference with an exact tag; '{name}' in it stands for the application's name"
 NAMES = "user, planning, rdv, payment, notification, admin, audit"
 SELECTION = f"'all', or a list without duplicates of {NAMES}"
 VARIABLES = (
@@ -28,42 +28,47 @@ VARIABLES = (
     "(SERVICE_NAME, PORT, DATABASE_…, REDIS_…, KAFKA_…, JWT_…), each with text"
 )
 CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
-NAMES_WITH_TEXT = """names with text such as {"LOG_LEVEL": "debug"}"""
+TEXT_MAPPING = """names with text such as {"LOG_LEVEL": "debug"}"""
 MANY_CONNECTIONS = {"postgres": {"maxConnections": 500, "memoryMib": 4096}}
 USER, RDV = SERVICES[0], SERVICES[2]
 
-BAD = [
-    Bad(
+INVALID_CONFIGURATIONS = [
+    InvalidConfiguration(
         "a service there isn't",
         {"services": {"deploy": ["users"]}},
-        entry("services.deploy", value='["users"]', must_be=SELECTION, default=default("()", "ServicesSettings")),
-    ),
-    Bad(
-        "a service twice",
-        {"services": {"deploy": ["user", "user"]}},
-        entry(
-            "services.deploy", value='["user", "user"]', must_be=SELECTION, default=default("()", "ServicesSettings")
+        expected_entry(
+            "services.deploy", value='["users"]', must_be=SELECTION, default=default("()", "ServicesSettings")
         ),
     ),
-    Bad(
+    InvalidConfiguration(
+        "a service twice",
+        {"services": {"deploy": ["user", "user"]}},
+        expected_entry(
+            "services.deploy",
+            value='["user", "user"]',
+            must_be=SELECTION,
+            default=default("()", "ServicesSettings"),
+        ),
+    ),
+    InvalidConfiguration(
         "text that isn't all",
         {"services": {"deploy": "user"}},
-        entry("services.deploy", value="'user'", must_be=SELECTION, default=default("()", "ServicesSettings")),
+        expected_entry("services.deploy", value="'user'", must_be=SELECTION, default=default("()", "ServicesSettings")),
     ),
-    Bad(
+    InvalidConfiguration(
         "a front end there isn't",
         {"frontends": {"deploy": ["pwa"]}},
-        entry(
+        expected_entry(
             "frontends.deploy",
             value='["pwa"]',
             must_be="'all', or a list without duplicates of client-pwa, pro-webapp, admin-webapp, callcenter-webapp",
             default=default("()", "FrontendsSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a local service that the stack doesn't have",
         {"services": {"deploy": ["user"], "local": ["user", "rdv", "audit"]}, "gateway": {"enabled": True}},
-        entry(
+        expected_entry(
             "services.local",
             value='["user", "rdv", "audit"]',
             problem="contains services that services.deploy doesn't contain: rdv, audit",
@@ -71,10 +76,10 @@ BAD = [
             default=default("()", "ServicesSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a local service that no gateway leads to",
         {"services": {"deploy": ["user"], "local": ["user"]}},
-        entry(
+        expected_entry(
             "services.local",
             value='["user"]',
             problem="has no effect without the gateway (gateway.enabled)",
@@ -82,10 +87,10 @@ BAD = [
             default=default("()", "ServicesSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a front end that nothing leads to",
         {"frontends": {"deploy": ["client-pwa"]}},
-        entry(
+        expected_entry(
             "frontends.deploy",
             value='["client-pwa"]',
             problem="has no effect without the gateway (gateway.enabled)",
@@ -94,13 +99,13 @@ BAD = [
         ),
     ),
     *(
-        Bad(
+        InvalidConfiguration(
             f"an image of all {about}",
             {"services": {"image": image}},
-            entry(
+            expected_entry(
                 "services.image",
                 value=repr(image),
-                must_be=IMAGE_OF_EACH,
+                must_be=IMAGE_TEMPLATE,
                 default=default("pti-calendar/{name}-service:1.0.0", "ServicesSettings"),
             ),
         )
@@ -110,10 +115,10 @@ BAD = [
             ("with another placeholder", "pti/{service}:1"),
         ]
     ),
-    Bad(
+    InvalidConfiguration(
         "fewer replicas at most than at least",
         {**CLUSTER, "services": {"scaling": {"minReplicas": 4, "maxReplicas": 3}}},
-        entry(
+        expected_entry(
             "services.scaling.maxReplicas",
             value="3",
             problem="is lower than minReplicas (4)",
@@ -121,10 +126,10 @@ BAD = [
             default=default("6", "ScalingSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a number of replicas together with scaling",
         {**CLUSTER, "services": {"replicas": 2, "scaling": {}}},
-        entry(
+        expected_entry(
             "services.replicas",
             value="2",
             problem="has no effect together with 'scaling'",
@@ -132,10 +137,10 @@ BAD = [
             default=default("1", "ServicesSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a number of replicas together with scaling, of one front end",
         {**CLUSTER, "frontends": {"overrides": {"clientPwa": {"replicas": 2, "scaling": {}}}}},
-        entry(
+        expected_entry(
             "frontends.overrides.clientPwa.replicas",
             value="2",
             problem="has no effect together with 'scaling'",
@@ -143,21 +148,25 @@ BAD = [
             default=default("none", "AppOverrides"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a number for scaling",
         {**CLUSTER, "services": {"scaling": 3}},
-        entry("services.scaling", value="3", must_be="a section with the keys minReplicas, maxReplicas, cpuPercent"),
+        expected_entry(
+            "services.scaling", value="3", must_be="a section with the keys minReplicas, maxReplicas, cpuPercent"
+        ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a key of scaling with a typing error",
         {**CLUSTER, "services": {"scaling": {"maxReplica": 3}}},
-        entry("services.scaling.maxReplica", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'maxReplicas'?"),
+        expected_entry(
+            "services.scaling.maxReplica", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'maxReplicas'?"
+        ),
     ),
     *(
-        Bad(
+        InvalidConfiguration(
             f"{path} as a public path",
             {"services": {"overrides": {"user": {"publicPaths": [path]}}}},
-            entry(
+            expected_entry(
                 "services.overrides.user.publicPaths",
                 value=repr(path),
                 must_be="a list of text such as ['/auth/login']",
@@ -167,11 +176,14 @@ BAD = [
         for path in ("/", "//", "auth", "/auth/../admin", "/a b", "/auth/(.*)")
     ),
     *(
-        Bad(
+        InvalidConfiguration(
             f"a variable {about}",
             {"services": {"environment": {name: "1"}}},
-            entry(
-                "services.environment", value=repr(name), must_be=VARIABLES, default=default("{}", "ServicesSettings")
+            expected_entry(
+                "services.environment",
+                value=repr(name),
+                must_be=VARIABLES,
+                default=default("{}", "ServicesSettings"),
             ),
         )
         for about, name in [
@@ -182,10 +194,10 @@ BAD = [
             ("without a name", ""),
         ]
     ),
-    Bad(
+    InvalidConfiguration(
         "a fraction for a variable, which YAML may have shortened",
         {"services": {"environment": {"RATIO": 1.1}}},
-        entry(
+        expected_entry(
             "services.environment.RATIO",
             value="1.1",
             must_be="text",
@@ -196,9 +208,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.about)
-def test_one_mistake_gets_one_entry(bad: Bad) -> None:
-    bad.check()
+@pytest.mark.parametrize("invalid", INVALID_CONFIGURATIONS, ids=lambda invalid: invalid.description)
+def test_one_mistake_gets_one_entry(invalid: InvalidConfiguration) -> None:
+    invalid.check()
 
 
 def test_all_selects_every_application() -> None:

@@ -10,26 +10,35 @@ import pytest
 
 from settings.backend import ImagesSettings
 from settings.ports import published_ports
-from tests.unit.mistakes import NOT_SET, Bad, Rule, assert_refused, default, entry, parsed, refused_keys
+from tests.unit.mistakes import (
+    NOT_SET,
+    InvalidConfiguration,
+    Rule,
+    assert_refused,
+    default,
+    expected_entry,
+    parsed,
+    refused_keys,
+)
 
 MIRRORS = """names with text such as {"docker.io": "harbor.example.com/dockerhub"}"""
 PORT = "a whole number from 1 to 65535"
 
 LIMITS = [
-    Bad(
+    InvalidConfiguration(
         "a port beyond the last",
         {"devTools": '{"redisCommander": {"port": 65536}}'},
-        entry(
+        expected_entry(
             "devTools.redisCommander.port",
             value="65536",
             must_be=PORT,
             default=default("8081", "RedisCommanderSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "too small a heap for Kafka UI",
         {"devTools": '{"kafkaUi": {"heapMib": 127}}'},
-        entry(
+        expected_entry(
             "devTools.kafkaUi.heapMib",
             value="127",
             must_be="a whole number from 128",
@@ -39,30 +48,30 @@ LIMITS = [
 ]
 
 CHOICES = [
-    Bad(
+    InvalidConfiguration(
         "a backend there isn't",
         {"backend": '{"kind": "podman"}'},
-        entry(
+        expected_entry(
             "backend.kind",
             value="'podman'",
             must_be="one of 'docker', 'kubernetes'",
             default=default("docker", "BackendSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "an engine without a scheme",
         {"backend": '{"host": "localhost:2375"}'},
-        entry(
+        expected_entry(
             "backend.host",
             value="'localhost:2375'",
             must_be="text such as 'unix:///var/run/docker.sock'",
             default=default("none", "BackendSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "an engine without an address",
         {"backend": '{"host": "tcp://"}'},
-        entry(
+        expected_entry(
             "backend.host",
             value="'tcp://'",
             must_be="text such as 'unix:///var/run/docker.sock'",
@@ -70,10 +79,10 @@ CHOICES = [
         ),
     ),
     *(
-        Bad(
+        InvalidConfiguration(
             f"{about} as the bind address",
             {"backend": json.dumps({"bindAddress": address})},
-            entry(
+            expected_entry(
                 "backend.bindAddress",
                 value=repr(address) if address else "null",
                 must_be="an IPv4 address",
@@ -87,20 +96,20 @@ CHOICES = [
             ("nothing", None),
         ]
     ),
-    Bad(
+    InvalidConfiguration(
         "credentials from nowhere",
         {"credentials": "vault"},
-        entry(
+        expected_entry(
             "credentials",
             value="'vault'",
             must_be="one of 'generated', 'well-known'",
             default=default("generated", "Settings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "passwords everyone knows on every address",
         {"credentials": "well-known", "backend": '{"bindAddress": "10.0.0.1"}'},
-        entry(
+        expected_entry(
             "credentials",
             value="'well-known'",
             problem="backend.bindAddress publishes the ports beyond this machine",
@@ -108,10 +117,10 @@ CHOICES = [
             default=default("generated", "Settings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "every address without the one people use",
         {"backend": '{"bindAddress": "0.0.0.0"}'},
-        entry(
+        expected_entry(
             "backend.publishedHost",
             value=NOT_SET,
             problem="is required, as bindAddress 0.0.0.0",
@@ -119,10 +128,10 @@ CHOICES = [
             default=default("none", "BackendSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a number as the bind address",
         {"backend": '{"bindAddress": 0}'},
-        entry(
+        expected_entry(
             "backend.bindAddress",
             value="0",
             must_be="an IPv4 address",
@@ -130,10 +139,12 @@ CHOICES = [
         ),
     ),
     *(
-        Bad(
+        InvalidConfiguration(
             f"a mirror {about}",
             {"images": json.dumps({"mirrors": mirrors})},
-            entry("images.mirrors", value=repr(wrong), must_be=MIRRORS, default=default("{}", "ImagesSettings")),
+            expected_entry(
+                "images.mirrors", value=repr(wrong), must_be=MIRRORS, default=default("{}", "ImagesSettings")
+            ),
         )
         for about, wrong, mirrors in [
             ("with a scheme", "https://a.example", {"docker.io": "https://a.example"}),
@@ -144,10 +155,10 @@ CHOICES = [
             ("of a namespace without its registry", "library", {"library": "a.example"}),
         ]
     ),
-    Bad(
+    InvalidConfiguration(
         "a login that isn't an address",
         {"devTools": '{"pgAdmin": {"email": "admin"}}'},
-        entry(
+        expected_entry(
             "devTools.pgAdmin.email",
             value="'admin'",
             must_be=r"text such as 'admin@pti-calendar.fr'",
@@ -159,8 +170,8 @@ CHOICES = [
 HOST_PORT = ("has no effect on Kubernetes: a cluster binds no ports of a host", "pulumi config rm")
 ONE_REPLICA = ("one replica of each workload", "pulumi config set", " 1")
 NO_SCALING = ("one replica of each workload", "pulumi config rm")
-REACHED = {"kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
-OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
+KUBERNETES_SETTINGS = {"kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
+UNSUPPORTED: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "a cluster without a way to it",
         {"backend": {"kind": "kubernetes"}},
@@ -171,7 +182,7 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     ),
     (
         "an engine's address for a cluster",
-        {"backend": {"kind": "kubernetes", "host": "ssh://engine", "bindAddress": "127.0.0.1"}, **REACHED},
+        {"backend": {"kind": "kubernetes", "host": "ssh://engine", "bindAddress": "127.0.0.1"}, **KUBERNETES_SETTINGS},
         {
             "backend.host": ("has no effect with kind 'kubernetes'", "pulumi config rm"),
             "backend.bindAddress": ("has no effect with kind 'kubernetes'", "pulumi config rm"),
@@ -181,7 +192,7 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
         "a laptop's ways in a cluster",
         {
             "backend": {"kind": "kubernetes"},
-            **REACHED,
+            **KUBERNETES_SETTINGS,
             "credentials": "well-known",
             "services": {"deploy": ["user"], "local": ["user"]},
             "gateway": {"enabled": True},
@@ -197,7 +208,7 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
         "ports of a host in a cluster",
         {
             "backend": {"kind": "kubernetes"},
-            **REACHED,
+            **KUBERNETES_SETTINGS,
             "postgres": {"port": 5433},
             "redis": {"port": 6380},
             "kafka": {"port": 9093, "zookeeper": {"port": 2182}},
@@ -213,7 +224,11 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
             "gateway.kong.adminPort": HOST_PORT,
         },
     ),
-    ("a cluster on Docker", REACHED, {"kubernetes": ("has no effect with backend.kind 'docker'", "pulumi config rm")}),
+    (
+        "a cluster on Docker",
+        KUBERNETES_SETTINGS,
+        {"kubernetes": ("has no effect with backend.kind 'docker'", "pulumi config rm")},
+    ),
     (
         "what only a cluster has",
         {
@@ -257,12 +272,12 @@ OUT_OF_PLACE: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     ),
 ]
 
-BAD = [*LIMITS, *CHOICES]
+INVALID_CONFIGURATIONS = [*LIMITS, *CHOICES]
 
 
-@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.about)
-def test_one_mistake_gets_one_entry(bad: Bad) -> None:
-    bad.check()
+@pytest.mark.parametrize("invalid", INVALID_CONFIGURATIONS, ids=lambda invalid: invalid.description)
+def test_one_mistake_gets_one_entry(invalid: InvalidConfiguration) -> None:
+    invalid.check()
 
 
 @pytest.mark.parametrize(
@@ -304,7 +319,7 @@ def test_generated_passwords_may_be_published_anywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("configuration", "expected"), [one[1:] for one in OUT_OF_PLACE], ids=[one[0] for one in OUT_OF_PLACE]
+    ("configuration", "expected"), [one[1:] for one in UNSUPPORTED], ids=[one[0] for one in UNSUPPORTED]
 )
 def test_all_unsupported_features_are_reported_at_once(
     configuration: Mapping[str, Any], expected: Mapping[str, Rule]
@@ -324,5 +339,5 @@ def test_tools_are_refused_with_stores_that_they_do_not_support() -> None:
 
 
 def test_host_ports_are_refused_on_kubernetes() -> None:
-    configured = parsed({"backend": {"kind": "kubernetes"}, **REACHED, "gateway": {"enabled": True}})
+    configured = parsed({"backend": {"kind": "kubernetes"}, **KUBERNETES_SETTINGS, "gateway": {"enabled": True}})
     assert list(published_ports(configured)) == []

@@ -13,10 +13,10 @@ from settings.models import json_schema
 from tests.unit.mistakes import parsed
 from tests.unit.stored_values import stored
 
-SIZING = {"image": "ghcr.io/pti-calendar/own:2.1", "memoryMib": 320, "cpuRequest": 0.3}
+SIZES = {"image": "ghcr.io/pti-calendar/own:2.1", "memoryMib": 320, "cpuRequest": 0.3}
 KUBECONFIG = {"kubeconfig": "~/.kube/other", "context": "production"}
 
-DEVELOPER: Mapping[str, Any] = {
+DEVELOPER_STACK: Mapping[str, Any] = {
     "backend": {
         "kind": "docker",
         "host": "ssh://me@engine",
@@ -65,14 +65,14 @@ DEVELOPER: Mapping[str, Any] = {
         "migrationCommand": ["npm", "run", "migrate"],
         "environment": {"LOG_LEVEL": "debug"},
         "databasePoolMax": 9,
-        "overrides": {"user": {**SIZING, "databasePoolMax": 3, "publicPaths": ["/auth/login", "/auth/refresh"]}},
+        "overrides": {"user": {**SIZES, "databasePoolMax": 3, "publicPaths": ["/auth/login", "/auth/refresh"]}},
     },
     "frontends": {
         "deploy": ["pro-webapp"],
         "image": "localhost:5000/web/{name}:7",
         "memoryMib": 96,
         "cpuRequest": 0.15,
-        "overrides": {"proWebapp": SIZING},
+        "overrides": {"proWebapp": SIZES},
     },
     "gateway": {
         "enabled": True,
@@ -102,7 +102,7 @@ DEVELOPER: Mapping[str, Any] = {
         "redisCommander": {"image": "rc:1", "port": 9},
     },
 }
-MONITORED: Mapping[str, Any] = {
+MONITORED_STACK: Mapping[str, Any] = {
     "backend": {"kind": "docker"},
     "gateway": {"enabled": True},
     "monitoring": {
@@ -144,7 +144,7 @@ MONITORED: Mapping[str, Any] = {
         },
     },
 }
-IN_A_CLUSTER: Mapping[str, Any] = {
+CLUSTER_STACK: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
     "kubernetes": {
         **KUBECONFIG,
@@ -188,7 +188,7 @@ IN_A_CLUSTER: Mapping[str, Any] = {
     },
     "edge": {"nginx": {"replicas": 3}},
 }
-WITH_MANAGED_STORES: Mapping[str, Any] = {
+MANAGED_STORES_STACK: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
     "kubernetes": KUBECONFIG,
     "postgres": {
@@ -226,7 +226,7 @@ WITH_MANAGED_STORES: Mapping[str, Any] = {
         },
     },
 }
-BEHIND_A_SHARED_GATEWAY: Mapping[str, Any] = {
+SHARED_GATEWAY_STACK: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
     "kubernetes": KUBECONFIG,
     "monitoring": {
@@ -247,13 +247,13 @@ BEHIND_A_SHARED_GATEWAY: Mapping[str, Any] = {
     },
 }
 STACKS = {
-    "a developer's stack": DEVELOPER,
-    "a stack with monitoring": MONITORED,
-    "a stack on Kubernetes": IN_A_CLUSTER,
-    "a stack with external stores": WITH_MANAGED_STORES,
-    "a stack behind a shared Gateway": BEHIND_A_SHARED_GATEWAY,
+    "a developer's stack": DEVELOPER_STACK,
+    "a stack with monitoring": MONITORED_STACK,
+    "a stack on Kubernetes": CLUSTER_STACK,
+    "a stack with external stores": MANAGED_STORES_STACK,
+    "a stack behind a shared Gateway": SHARED_GATEWAY_STACK,
 }
-GIVEN = {
+SUPPLIED_SECRETS = {
     "postgresPassword": "hunter2",
     "redisPassword": "hunter2",
     "kafkaPassword": "hunter2",
@@ -272,7 +272,7 @@ def keys_of(configuration: Mapping[str, Any], path: str = "") -> Iterator[str]:
             yield re.sub(r"\.overrides\.\w+\.", ".overrides.*.", f"{path}{key}")
 
 
-def keys_there_are() -> set[str]:
+def known_keys() -> set[str]:
     """Return the dotted keys of the schema."""
     schema = json_schema()
 
@@ -289,7 +289,7 @@ def keys_there_are() -> set[str]:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_configured_values_are_read_back(stack: str) -> None:
-    configured = parsed({**STACKS[stack], **GIVEN}, [*GIVEN])
+    configured = parsed({**STACKS[stack], **SUPPLIED_SECRETS}, [*SUPPLIED_SECRETS])
     assert configured.model_dump(mode="json", by_alias=True, exclude_unset=True) == STACKS[stack]
 
 
@@ -305,9 +305,9 @@ def with_scalars(configuration: Any, convert: Callable[[str], Any]) -> Any:
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("form", [stored, str], ids=["without --type", "with --type string"])
 def test_values_are_read_back_as_pulumi_stores_them(stack: str, form: Callable[[str], Any]) -> None:
-    configured = parsed({**with_scalars(STACKS[stack], form), **GIVEN}, [*GIVEN])
+    configured = parsed({**with_scalars(STACKS[stack], form), **SUPPLIED_SECRETS}, [*SUPPLIED_SECRETS])
     assert configured.model_dump(mode="json", by_alias=True, exclude_unset=True) == STACKS[stack]
 
 
 def test_the_test_stacks_set_every_key() -> None:
-    assert {key for stack in STACKS.values() for key in keys_of(stack)} == keys_there_are()
+    assert {key for stack in STACKS.values() for key in keys_of(stack)} == known_keys()

@@ -10,9 +10,9 @@ import pytest
 from tests.unit.mistakes import Rule, assert_refused, parsed, refused_keys
 
 CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
-REMOVED = "pulumi config rm"
+REMOVE_FIX = "pulumi config rm"
 
-BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
+INVALID_CONFIGURATIONS: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "cert-manager without an issuer",
         {"tls": {"source": "cert-manager"}},
@@ -21,17 +21,17 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "an issuer that isn't used",
         {"tls": {"issuer": "letsencrypt"}},
-        {"tls.issuer": ("has no effect with the source 'self-signed'", REMOVED)},
+        {"tls.issuer": ("has no effect with the source 'self-signed'", REMOVE_FIX)},
     ),
     (
         "a Secret that isn't used",
         {"tls": {"source": "self-signed", "secretName": "mine"}},
-        {"tls.secretName": ("has no effect with the source 'self-signed'", REMOVED)},
+        {"tls.secretName": ("has no effect with the source 'self-signed'", REMOVE_FIX)},
     ),
     (
         "the kind of no issuer",
         {"tls": {"source": "secret", "issuerKind": "Issuer"}},
-        {"tls.issuerKind": ("has no effect with the source 'secret'", REMOVED)},
+        {"tls.issuerKind": ("has no effect with the source 'secret'", REMOVE_FIX)},
     ),
     (
         "fewer requests an hour than a minute",
@@ -52,16 +52,16 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
 ]
 
 
-BAD_EDGES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
+INVALID_EDGES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "nginx together with an Ingress",
         {"kind": "ingress", "nginx": {"memoryMib": 100}},
-        {"nginx": ("has no effect with the kind 'ingress'", REMOVED)},
+        {"nginx": ("has no effect with the kind 'ingress'", REMOVE_FIX)},
     ),
     (
         "an Ingress together with nginx",
         {"ingress": {"className": "traefik"}},
-        {"ingress": ("has no effect with the kind 'nginx'", REMOVED)},
+        {"ingress": ("has no effect with the kind 'nginx'", REMOVE_FIX)},
     ),
     (
         "routes without a Gateway",
@@ -71,17 +71,17 @@ BAD_EDGES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "an Ingress with a Gateway",
         {"kind": "ingress", "gatewayApi": {"gateway": "public"}},
-        {"gatewayApi": ("has no effect with the kind 'ingress'", REMOVED)},
+        {"gatewayApi": ("has no effect with the kind 'ingress'", REMOVE_FIX)},
     ),
     (
         "routes with an Ingress' annotations",
         {"kind": "gateway-api", "gatewayApi": {"gateway": "public"}, "ingress": {"annotations": {"a": "b"}}},
-        {"ingress": ("has no effect with the kind 'gateway-api'", REMOVED)},
+        {"ingress": ("has no effect with the kind 'gateway-api'", REMOVE_FIX)},
     ),
     (
         "a controller's namespace with nginx",
         {"controllerNamespace": "traefik"},
-        {"controllerNamespace": ("has no effect with the kind 'nginx'", REMOVED)},
+        {"controllerNamespace": ("has no effect with the kind 'nginx'", REMOVE_FIX)},
     ),
     (
         "routes on the listener without TLS too",
@@ -102,19 +102,23 @@ BAD_EDGES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
 ]
 
 
-@pytest.mark.parametrize(("gateway", "expected"), [one[1:] for one in BAD], ids=[one[0] for one in BAD])
+@pytest.mark.parametrize(
+    ("gateway", "expected"), [one[1:] for one in INVALID_CONFIGURATIONS], ids=[one[0] for one in INVALID_CONFIGURATIONS]
+)
 def test_a_contradiction_is_refused(gateway: Mapping[str, Any], expected: Mapping[str, Rule]) -> None:
     found = refused_keys({**CLUSTER, "gateway": {"enabled": True, **gateway}})
     assert_refused(found, {f"gateway.{key}": rule for key, rule in expected.items()})
 
 
-@pytest.mark.parametrize(("edge", "expected"), [one[1:] for one in BAD_EDGES], ids=[one[0] for one in BAD_EDGES])
+@pytest.mark.parametrize(
+    ("edge", "expected"), [one[1:] for one in INVALID_EDGES], ids=[one[0] for one in INVALID_EDGES]
+)
 def test_a_conflict_of_the_edge_is_refused(edge: Mapping[str, Any], expected: Mapping[str, Rule]) -> None:
     found = refused_keys({**CLUSTER, "gateway": {"enabled": True}, "edge": edge})
     assert_refused(found, {f"edge.{key}": rule for key, rule in expected.items()})
 
 
-def test_an_edge_requires_that_the_gateway_is_on_or_off() -> None:
+def test_edge_settings_require_gateway_enabled_to_be_set() -> None:
     rule = ("is not set, although the section edge has settings", "true", "or false")
     assert_refused(refused_keys({"edge": {"nginx": {"replicas": 1}}}), {"gateway.enabled": rule})
     parsed({"edge": {"nginx": {"replicas": 1}}, "gateway": {"enabled": False}})
@@ -123,7 +127,7 @@ def test_an_edge_requires_that_the_gateway_is_on_or_off() -> None:
 
 def test_an_admin_port_without_the_admin_api_is_refused() -> None:
     stack = {"credentials": "generated", "gateway": {"enabled": True, "kong": {"adminPort": 9001}}}
-    rule = ("has no effect without the admin API (gateway.kong.adminApi)", REMOVED)
+    rule = ("has no effect without the admin API (gateway.kong.adminApi)", REMOVE_FIX)
     assert_refused(refused_keys(stack), {"gateway.kong.adminPort": rule})
 
 

@@ -11,15 +11,15 @@ from settings.credentials import supplied_credentials
 from tests.unit.mistakes import Rule, assert_refused, parsed, refused_keys
 
 CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
-SERVER = ("is required with email.to", "HOST:PORT")
+SMARTHOST_REQUIRED = ("is required with email.to", "HOST:PORT")
 
 URL = "text such as 'https://{}.example.com'"
 
-BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
+INVALID_CONFIGURATIONS: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "mail without a server",
         {"receivers": {"email": {"to": ["a@example.com"]}}},
-        {"receivers.email.smarthost": SERVER},
+        {"receivers.email.smarthost": SMARTHOST_REQUIRED},
     ),
     (
         "a mail server without recipients",
@@ -56,13 +56,17 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
 ]
 
 
-@pytest.mark.parametrize(("monitoring", "expected"), [one[1:] for one in BAD], ids=[one[0] for one in BAD])
+@pytest.mark.parametrize(
+    ("monitoring", "expected"),
+    [one[1:] for one in INVALID_CONFIGURATIONS],
+    ids=[one[0] for one in INVALID_CONFIGURATIONS],
+)
 def test_a_contradiction_is_refused(monitoring: Mapping[str, Any], expected: Mapping[str, Rule]) -> None:
     found = refused_keys({"monitoring": {"enabled": True, **monitoring}})
     assert_refused(found, {f"monitoring.{key}": rule for key, rule in expected.items()})
 
 
-NGINX = ("has no effect without nginx (gateway.enabled, edge.kind: nginx)", "pulumi config rm")
+NGINX_REQUIRED = ("has no effect without nginx (gateway.enabled, edge.kind: nginx)", "pulumi config rm")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,7 @@ NGINX = ("has no effect without nginx (gateway.enabled, edge.kind: nginx)", "pul
 def test_a_certificate_threshold_without_nginx_is_refused(others: Mapping[str, Any]) -> None:
     limit = {"thresholds": {"certificateDays": 14}}
     found = refused_keys({"monitoring": {"enabled": True, **limit}, **others})
-    assert_refused(found, {"monitoring.thresholds.certificateDays": NGINX})
+    assert_refused(found, {"monitoring.thresholds.certificateDays": NGINX_REQUIRED})
     assert not parsed({"monitoring": {"enabled": False, **limit}, **others}).monitoring.enabled
 
 
@@ -134,7 +138,7 @@ def test_a_protected_stack_without_a_receiver_is_refused(
 @pytest.mark.parametrize(
     "receivers", [{"none": True}, {"webhook": True}, {"email": EMAIL}, {"none": True, "heartbeat": True}], ids=str
 )
-def test_a_protected_stack_has_a_receiver_or_none_true(receivers: Mapping[str, Any]) -> None:
+def test_a_protected_stack_with_a_receiver_or_none_true_is_accepted(receivers: Mapping[str, Any]) -> None:
     given = {"alertWebhookUrl": "set", "heartbeatWebhookUrl": "set"}
     watched = {**PROTECTED, **given, "monitoring": {"enabled": True, "receivers": receivers}}
     assert parsed(watched, [*given]).monitoring.enabled
@@ -146,4 +150,4 @@ def test_a_protected_stack_has_a_receiver_or_none_true(receivers: Mapping[str, A
     ids=["not protected", "not monitored", "no monitoring"],
 )
 def test_an_unprotected_stack_needs_no_receiver(stack: Mapping[str, Any]) -> None:
-    assert not parsed(stack).monitoring.receivers.notify_people
+    assert not parsed(stack).monitoring.receivers.has_receiver

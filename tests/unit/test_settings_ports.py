@@ -8,10 +8,21 @@ from typing import Any
 import pytest
 
 from settings.ports import published_ports
-from tests.unit.mistakes import NOT_SET, Bad, assert_refused, default, entry, parsed, refusal, refused_keys
+from tests.unit.mistakes import (
+    NOT_SET,
+    InvalidConfiguration,
+    assert_refused,
+    default,
+    expected_entry,
+    parsed,
+    refusal,
+    refused_keys,
+)
 
 
-def port_clash(about: str, configuration: Mapping[str, Any], key: str, given: str, port: int, taken_by: str) -> Bad:
+def port_clash(
+    description: str, configuration: Mapping[str, Any], key: str, given: str, port: int, taken_by: str
+) -> InvalidConfiguration:
     """Return the expected entry for two settings with the same host port."""
     own = {
         "redis.port": default("6379", "RedisSettings"),
@@ -22,7 +33,9 @@ def port_clash(about: str, configuration: Mapping[str, Any], key: str, given: st
         "devTools.redisCommander.port": default("8081", "RedisCommanderSettings"),
     }[key]
     problem, fix = f"is {port}, which {taken_by} uses already", f"'pti-calendar:{key}' OTHER_PORT"
-    return Bad(about, configuration, entry(key, value=given, problem=problem, fix=fix, default=own))
+    return InvalidConfiguration(
+        description, configuration, expected_entry(key, value=given, problem=problem, fix=fix, default=own)
+    )
 
 
 PORTS = [
@@ -80,12 +93,12 @@ GATEWAY_PORTS = {
     "gateway.kong.adminPort": 8001,
 }
 
-BAD = PORTS
+INVALID_CONFIGURATIONS = PORTS
 
 
-@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.about)
-def test_one_mistake_gets_one_entry(bad: Bad) -> None:
-    bad.check()
+@pytest.mark.parametrize("invalid", INVALID_CONFIGURATIONS, ids=lambda invalid: invalid.description)
+def test_one_mistake_gets_one_entry(invalid: InvalidConfiguration) -> None:
+    invalid.check()
 
 
 def test_every_port_conflict_is_reported_at_once() -> None:

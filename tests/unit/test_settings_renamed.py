@@ -16,13 +16,13 @@ from operations import configuration
 from operations.project import OperationError
 from settings import Settings, SettingsError
 from settings.load import section_model
-from settings.renamed import REMOVED, RENAMED, RENAMED_SECRETS, Renamed, with_present_keys
+from settings.renamed import REMOVED, RENAMED, RENAMED_SECRETS, RenamedKey, with_current_keys
 from tests.former_keys import with_former_keys, without_added_keys
 from tests.unit.conftest import Deploy
 from tests.unit.mistakes import HIDDEN_VALUE, assert_refused, entries, refusal, refused_keys
 from tests.unit.paths import ROOT
-from tests.unit.test_settings_every_key import GIVEN as SECRETS
 from tests.unit.test_settings_every_key import STACKS
+from tests.unit.test_settings_every_key import SUPPLIED_SECRETS as SECRETS
 
 VALUES: Mapping[str, Any] = {
     "gateway.edge": "nginx",
@@ -39,7 +39,7 @@ VALUES: Mapping[str, Any] = {
 """Maps old keys to valid values of their new keys; values of other keys are numbers of replicas or names."""
 
 
-def old_and_new(row: Renamed) -> tuple[str, str, Any]:
+def old_and_new(row: RenamedKey) -> tuple[str, str, Any]:
     """A row's keys, for one service, and a value of the old one."""
     key, _, value = row.old.partition(": ")
     new = row.new.partition(": ")[0]
@@ -56,7 +56,7 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("row", RENAMED, ids=lambda row: row.old)
-def test_an_old_key_is_refused_with_its_value_its_new_key_and_the_fix(row: Renamed) -> None:
+def test_an_old_key_is_refused_with_its_value_its_new_key_and_the_fix(row: RenamedKey) -> None:
     key, new, value = old_and_new(row)
     found = {one.key: one for one in entries(refusal(nested(key, value)))}[key]
     assert found.value == (repr(value) if isinstance(value, str) else json.dumps(value))
@@ -69,7 +69,7 @@ def test_an_old_key_is_refused_with_its_value_its_new_key_and_the_fix(row: Renam
 
 
 @pytest.mark.parametrize("row", RENAMED, ids=lambda row: row.old)
-def test_the_new_key_of_each_row_exists(row: Renamed) -> None:
+def test_the_new_key_of_each_row_exists(row: RenamedKey) -> None:
     model: type[BaseModel] = Settings
     for part in old_and_new(row)[1].split("."):
         assert part in {field.alias or name for name, field in model.model_fields.items()}
@@ -90,9 +90,9 @@ def test_a_removed_key_is_refused_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_whole_configuration_under_old_keys_gets_no_other_mistake(stack: str) -> None:
+def test_a_configuration_with_only_old_keys_has_no_other_error(stack: str) -> None:
     old = with_former_keys(STACKS[stack], RENAMED)
-    assert with_present_keys(old)[0] == without_added_keys(STACKS[stack])
+    assert with_current_keys(old)[0] == without_added_keys(STACKS[stack])
     problems = {one.problem for one in entries(refusal({**old, **SECRETS}, [*SECRETS]))}
     assert {one for one in problems if not re.match("was renamed to|is the former name of", one)} == set()
 
@@ -116,18 +116,18 @@ def test_an_empty_old_section_is_to_be_removed() -> None:
 class TestEntryPoints:
     """A nested old key of the stack's file stops each of them."""
 
-    OLD: Mapping[str, Any] = {"services": {"each": {"rdv": {"scaling": {"maximum": 4}}}}}
-    NEW = "services.overrides.rdv.scaling.maxReplicas"
+    OLD_CONFIGURATION: Mapping[str, Any] = {"services": {"each": {"rdv": {"scaling": {"maximum": 4}}}}}
+    NEW_KEY = "services.overrides.rdv.scaling.maxReplicas"
 
     def test_the_program_registers_nothing(self, deploy: Deploy) -> None:
-        with pytest.raises(SettingsError, match=re.escape(self.NEW)):
-            deploy(self.OLD)
+        with pytest.raises(SettingsError, match=re.escape(self.NEW_KEY)):
+            deploy(self.OLD_CONFIGURATION)
 
     def test_a_command_reports_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(configuration, "ROOT", tmp_path)
-        config = {f"pti-calendar:{key}": value for key, value in self.OLD.items()}
+        config = {f"pti-calendar:{key}": value for key, value in self.OLD_CONFIGURATION.items()}
         (tmp_path / "Pulumi.dev.yaml").write_text(yaml.safe_dump({"config": config}))
-        with pytest.raises(OperationError, match=re.escape(self.NEW)):
+        with pytest.raises(OperationError, match=re.escape(self.NEW_KEY)):
             configuration.read_configuration("dev")
 
 

@@ -22,7 +22,7 @@ SCHEMA = json_schema()
 OBJECTS = {"Settings": SCHEMA, **SCHEMA["$defs"]}
 
 
-def referred(described: dict[str, Any]) -> dict[str, Any]:
+def resolve_reference(described: dict[str, Any]) -> dict[str, Any]:
     """Return the section that a key refers to, or nothing."""
     name = described.get("$ref", "").rpartition("/")[2]
     return OBJECTS[name] if name else {}
@@ -31,7 +31,7 @@ def referred(described: dict[str, Any]) -> dict[str, Any]:
 def leaves(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Return every property that isn't a section, by its dotted key."""
     for key, described in schema["properties"].items():
-        if section := referred(described):
+        if section := resolve_reference(described):
             yield from leaves(section, f"{path}{key}.")
         else:
             yield f"{path}{key}", described
@@ -42,7 +42,7 @@ def test_the_schema_has_the_keys_of_the_configuration() -> None:
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_a_section_refuses_keys_it_does_not_know(name: str) -> None:
+def test_a_section_refuses_unknown_keys(name: str) -> None:
     assert OBJECTS[name]["additionalProperties"] is False
 
 
@@ -55,7 +55,9 @@ def test_a_section_requires_nothing(name: str) -> None:
 def test_every_key_is_described_in_a_sentence(name: str) -> None:
     properties = OBJECTS[name]["properties"]
     # If a section and its key have the same description, only the section contains it.
-    descriptions = {key: (referred(described) | described).get("description") for key, described in properties.items()}
+    descriptions = {
+        key: (resolve_reference(described) | described).get("description") for key, described in properties.items()
+    }
     assert [key for key, text in descriptions.items() if not (text or "").endswith(".")] == []
 
 
@@ -79,15 +81,15 @@ def test_every_default_of_the_schema_is_the_models_default() -> None:
 
 
 STACKS = sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
-STORED = json.loads((ROOT / "settings" / "stack.schema.json").read_text())
+STORED_SCHEMA = json.loads((ROOT / "settings" / "stack.schema.json").read_text())
 
 
 def test_the_stored_schema_is_up_to_date() -> None:
-    assert stack_file_schema() == STORED, "make documents rewrites it"
+    assert stack_file_schema() == STORED_SCHEMA, "make documents rewrites it"
 
 
 def test_the_stored_schema_knows_every_section_and_every_secret() -> None:
-    keys = STORED["properties"]["config"]["properties"]
+    keys = STORED_SCHEMA["properties"]["config"]["properties"]
     assert keys.keys() == {f"{NAMESPACE}:{key}" for key in SECTIONS.keys() | SECRET_KEYS}
     secrets = {key for key in SECRET_KEYS if keys[f"{NAMESPACE}:{key}"].get("required") == ["secure"]}
     assert secrets == SECRET_KEYS
@@ -97,7 +99,7 @@ def test_the_stored_schema_knows_every_section_and_every_secret() -> None:
 def test_our_stack_files_match_the_stored_schema(stack: str) -> None:
     keys = {key for key in stack_file(stack) if key.startswith(f"{NAMESPACE}:")}
     assert keys
-    assert keys <= STORED["properties"]["config"]["properties"].keys()
+    assert keys <= STORED_SCHEMA["properties"]["config"]["properties"].keys()
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -13,10 +13,10 @@ from settings.credentials import CREDENTIALS, required_credentials
 from tests.unit.mistakes import (
     HIDDEN_VALUE,
     NOT_SET,
-    Bad,
+    InvalidConfiguration,
     assert_refused,
     entries,
-    entry,
+    expected_entry,
     parsed,
     refusal,
     refused_keys,
@@ -24,21 +24,23 @@ from tests.unit.mistakes import (
 
 SECRET_KEYS = ", ".join(sorted(one.key for one in CREDENTIALS))
 COMMAND = "pulumi config set --secret pti-calendar:"
-UNUSABLE = "is empty, or has a line break or another character that isn't printable"
+UNUSABLE_PROBLEM = "is empty, or has a line break or another character that isn't printable"
 SECRETS = [
     *(
-        Bad(
+        InvalidConfiguration(
             f"{key} in plain text",
             {key: "hunter2"},
-            entry(key, value=HIDDEN_VALUE, problem="is a secret in plain text", fix=f"{COMMAND}{key}"),
+            expected_entry(key, value=HIDDEN_VALUE, problem="is a secret in plain text", fix=f"{COMMAND}{key}"),
         )
         for key in ("postgresPassword", "jwtSecret", "userMigratorPassword")
     ),
     *(
-        Bad(
+        InvalidConfiguration(
             f"a secret that is {about}",
             {"redisPassword": value},
-            entry("redisPassword", value=HIDDEN_VALUE, problem=UNUSABLE, fix=f"{COMMAND}redisPassword"),
+            expected_entry(
+                "redisPassword", value=HIDDEN_VALUE, problem=UNUSABLE_PROBLEM, fix=f"{COMMAND}redisPassword"
+            ),
             ("redisPassword",),
         )
         for about, value in [
@@ -51,10 +53,10 @@ SECRETS = [
         ]
     ),
     *(
-        Bad(
+        InvalidConfiguration(
             f"a password that PostgreSQL's exporter can't read: {about}",
             {"monitoring": {"enabled": True}, "postgresMonitorPassword": value},
-            entry(
+            expected_entry(
                 "postgresMonitorPassword",
                 value=HIDDEN_VALUE,
                 problem="contains a space, which PostgreSQL's exporter (monitoring.enabled) can't parse",
@@ -64,10 +66,10 @@ SECRETS = [
         )
         for about, value in [("a space inside", "hunter 2"), ("one before", " hunter2"), ("one behind", "hunter2 ")]
     ),
-    Bad(
+    InvalidConfiguration(
         "a section that is encrypted",
         {"postgres": '{"port": 5433}'},
-        entry(
+        expected_entry(
             "postgres",
             value=HIDDEN_VALUE,
             problem="is encrypted, but contains plain settings",
@@ -77,12 +79,12 @@ SECRETS = [
     ),
 ]
 
-BAD = SECRETS
+INVALID_CONFIGURATIONS = SECRETS
 
 
-@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.about)
-def test_one_mistake_gets_one_entry(bad: Bad) -> None:
-    bad.check()
+@pytest.mark.parametrize("invalid", INVALID_CONFIGURATIONS, ids=lambda invalid: invalid.description)
+def test_one_mistake_gets_one_entry(invalid: InvalidConfiguration) -> None:
+    invalid.check()
 
 
 @pytest.mark.parametrize("key", [credential.key for credential in CREDENTIALS])
@@ -129,7 +131,7 @@ PROVIDERS = {
 }
 
 
-def required(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) -> set[str]:
+def required_secrets(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) -> set[str]:
     """Return the keys of a stack's required credentials."""
     secrets = dict.fromkeys(encrypted, "hunter2")
     return {one.key for one in required_credentials(parsed({**configuration, **secrets}, encrypted))}
@@ -137,7 +139,7 @@ def required(configuration: Mapping[str, Any], encrypted: Collection[str] = ()) 
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_pgadmins_password_is_required_if_pgadmin_runs(enabled: bool) -> None:
-    assert ("pgAdminPassword" in required({"devTools": {"enabled": enabled}})) is enabled
+    assert ("pgAdminPassword" in required_secrets({"devTools": {"enabled": enabled}})) is enabled
 
 
 def test_a_stack_without_applications_has_a_credential_for_each_role_and_store() -> None:
@@ -149,7 +151,7 @@ def test_a_stack_without_applications_has_a_credential_for_each_role_and_store()
         "heartbeatWebhookUrl",
     }
     left_out = {"pgAdminPassword", "kafkaPassword"}.union(monitoring, *PROVIDERS.values())
-    assert required({}) == {one.key for one in CREDENTIALS} - left_out
+    assert required_secrets({}) == {one.key for one in CREDENTIALS} - left_out
 
 
 @pytest.mark.parametrize("service", [service.name for service in SERVICES])
@@ -157,7 +159,7 @@ def test_a_stack_without_applications_has_a_credential_for_each_role_and_store()
 def test_a_service_only_requires_its_own_third_party_secrets(service: str, local: bool) -> None:
     services = {"deploy": [service], "local": [service] if local else []}
     stack = {"credentials": "well-known", "services": services, "gateway": {"enabled": True}}
-    assert required(stack) - required({}) == PROVIDERS.get(service, set())
+    assert required_secrets(stack) - required_secrets({}) == PROVIDERS.get(service, set())
 
 
 def test_all_missing_secrets_are_reported_at_once_with_the_command() -> None:
@@ -207,7 +209,7 @@ def test_a_stack_with_well_known_credentials_requires_no_secret() -> None:
 )
 def test_the_password_of_a_managed_server_is_required(configuration: Mapping[str, Any], missing: str) -> None:
     assert refused_keys(configuration).keys() == {missing}
-    assert missing in required(configuration, [missing])
+    assert missing in required_secrets(configuration, [missing])
 
 
 def test_a_managed_redis_requires_its_password_even_with_well_known_credentials() -> None:
@@ -218,7 +220,7 @@ def test_a_managed_redis_requires_its_password_even_with_well_known_credentials(
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
 def test_a_managed_kafka_without_a_user_requires_no_password(protocol: str) -> None:
     external = {"bootstrapServers": ["k:9092"], "securityProtocol": protocol}
-    assert "kafkaPassword" not in required({"kafka": {"mode": "external", "external": external}})
+    assert "kafkaPassword" not in required_secrets({"kafka": {"mode": "external", "external": external}})
 
 
 def test_a_rendering_needs_no_secrets() -> None:

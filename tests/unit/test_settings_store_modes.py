@@ -10,21 +10,21 @@ import pytest
 from settings.ports import published_ports
 from tests.unit.mistakes import Rule, assert_refused, parsed, refused_keys
 
-REMOVED = "pulumi config rm"
-MANAGED = ("has no effect in the mode 'external': the server is managed elsewhere", REMOVED)
-WITHOUT_HOST = ("is required with the mode 'external'", "HOST")
-WITHOUT_BROKERS = ("is required with the mode 'external'", "HOST:PORT")
+REMOVE_FIX = "pulumi config rm"
+MANAGED_SERVER_PROBLEM = ("has no effect in the mode 'external': the server is managed elsewhere", REMOVE_FIX)
+HOST_REQUIRED = ("is required with the mode 'external'", "HOST")
+BROKERS_REQUIRED = ("is required with the mode 'external'", "HOST:PORT")
 MODES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "a managed PostgreSQL without a host",
         {"postgres": {"mode": "external"}},
-        {"postgres.external.host": WITHOUT_HOST},
+        {"postgres.external.host": HOST_REQUIRED},
     ),
-    ("a managed Redis without a host", {"redis": {"mode": "external"}}, {"redis.external.host": WITHOUT_HOST}),
+    ("a managed Redis without a host", {"redis": {"mode": "external"}}, {"redis.external.host": HOST_REQUIRED}),
     (
         "a managed Kafka without brokers",
         {"kafka": {"mode": "external"}},
-        {"kafka.external.bootstrapServers": WITHOUT_BROKERS},
+        {"kafka.external.bootstrapServers": BROKERS_REQUIRED},
     ),
     (
         "a broker without a port",
@@ -39,42 +39,42 @@ MODES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "a user without SASL",
         {"kafka": {"mode": "external", "external": {"bootstrapServers": ["k:1"], "username": "me"}}},
-        {"kafka.external.username": ("has no effect with securityProtocol 'SSL'", REMOVED)},
+        {"kafka.external.username": ("has no effect with securityProtocol 'SSL'", REMOVE_FIX)},
     ),
     (
         "a managed PostgreSQL that isn't used",
         {"postgres": {"external": {"host": "db"}}},
-        {"postgres.external": ("has no effect in the mode 'single'", REMOVED, "set mode to 'external'")},
+        {"postgres.external": ("has no effect in the mode 'single'", REMOVE_FIX, "set mode to 'external'")},
     ),
     (
         "an operator's PostgreSQL that isn't used",
         {"postgres": {"cloudnativepg": {"instances": 3}}},
-        {"postgres.cloudnativepg": ("has no effect in the mode 'single'", REMOVED, "set mode to 'cloudnativepg'")},
+        {"postgres.cloudnativepg": ("has no effect in the mode 'single'", REMOVE_FIX, "set mode to 'cloudnativepg'")},
     ),
     (
         "a managed Redis that isn't used",
         {"redis": {"external": {"host": "redis"}}},
-        {"redis.external": ("has no effect in the mode 'standalone'", REMOVED, "set mode to 'external'")},
+        {"redis.external": ("has no effect in the mode 'standalone'", REMOVE_FIX, "set mode to 'external'")},
     ),
     (
         "a managed Kafka that isn't used",
         {"kafka": {"mode": "kraft", "external": {"bootstrapServers": ["k:1"]}}},
-        {"kafka.external": ("has no effect in the mode 'kraft'", REMOVED, "set mode to 'external'")},
+        {"kafka.external": ("has no effect in the mode 'kraft'", REMOVE_FIX, "set mode to 'external'")},
     ),
     (
         "sizes of a managed PostgreSQL",
         {"postgres": {"mode": "external", "external": {"host": "db"}, "memoryMib": 1024, "port": 6432}},
-        {"postgres.port": MANAGED, "postgres.memoryMib": MANAGED},
+        {"postgres.port": MANAGED_SERVER_PROBLEM, "postgres.memoryMib": MANAGED_SERVER_PROBLEM},
     ),
     (
         "sizes of a managed Redis",
         {"redis": {"mode": "external", "external": {"host": "redis"}, "maxMemoryMib": 512, "image": "redis:8"}},
-        {"redis.image": MANAGED, "redis.maxMemoryMib": MANAGED},
+        {"redis.image": MANAGED_SERVER_PROBLEM, "redis.maxMemoryMib": MANAGED_SERVER_PROBLEM},
     ),
     (
         "sizes of a managed Kafka",
         {"kafka": {"mode": "external", "external": {"bootstrapServers": ["k:1"]}, "heapMib": 512, "storageGib": 9}},
-        {"kafka.heapMib": MANAGED, "kafka.storageGib": MANAGED},
+        {"kafka.heapMib": MANAGED_SERVER_PROBLEM, "kafka.storageGib": MANAGED_SERVER_PROBLEM},
     ),
     (
         "several brokers with ZooKeeper",
@@ -91,10 +91,10 @@ MODES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
         "several mistakes in one store",
         {"kafka": {"mode": "external", "brokers": 3, "zookeeper": {}, "port": 1}},
         {
-            "kafka.zookeeper": ("has no effect in the mode 'external', which runs no ZooKeeper", REMOVED),
+            "kafka.zookeeper": ("has no effect in the mode 'external', which runs no ZooKeeper", REMOVE_FIX),
             "kafka.brokers": ("must be 1 in the mode 'external'", "'kraft'"),
-            "kafka.port": MANAGED,
-            "kafka.external.bootstrapServers": WITHOUT_BROKERS,
+            "kafka.port": MANAGED_SERVER_PROBLEM,
+            "kafka.external.bootstrapServers": BROKERS_REQUIRED,
         },
     ),
     (

@@ -8,54 +8,64 @@ from typing import Any
 
 import pytest
 
-from tests.unit.mistakes import HIDDEN_VALUE, NOT_SET, UNKNOWN, Bad, default, entry, parsed
+from tests.unit.mistakes import (
+    HIDDEN_VALUE,
+    NOT_SET,
+    UNKNOWN,
+    InvalidConfiguration,
+    default,
+    expected_entry,
+    parsed,
+)
 
 DIGEST = "sha256:" + "0a" * 32
-MOVING_TAG = "an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a mutable tag hides changes from previews"
-NO_REFERENCE = "an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'"
+EXACT_TAG_REQUIRED = (
+    "an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a mutable tag hides changes from previews"
+)
+REFERENCE_REQUIRED = "an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'"
 POSTGRES_MAJOR = "doesn't begin with a PostgreSQL major version, 17 or newer"
 PORT = "a whole number from 1 to 65535"
 
 LIMITS = [
-    Bad(
+    InvalidConfiguration(
         "a port below the first",
         {"postgres": '{"port": 0}'},
-        entry("postgres.port", value="0", must_be=PORT, default=default("5432", "PostgresSettings")),
+        expected_entry("postgres.port", value="0", must_be=PORT, default=default("5432", "PostgresSettings")),
     ),
-    Bad(
+    InvalidConfiguration(
         "too few connections",
         {"postgres": '{"maxConnections": 19}'},
-        entry(
+        expected_entry(
             "postgres.maxConnections",
             value="19",
             must_be="a whole number from 20 to 10000",
             default=default("150", "PostgresSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "too many connections",
         {"postgres": '{"maxConnections": 10001}'},
-        entry(
+        expected_entry(
             "postgres.maxConnections",
             value="10001",
             must_be="a whole number from 20 to 10000",
             default=default("150", "PostgresSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "too small a Redis",
         {"redis": '{"maxMemoryMib": 7}'},
-        entry(
+        expected_entry(
             "redis.maxMemoryMib",
             value="7",
             must_be="a whole number from 8 to 262144",
             default=default("128", "RedisSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a volume that Redis' log doesn't fit into",
         {"redis": '{"maxMemoryMib": 513}'},
-        entry(
+        expected_entry(
             "redis.storageGib",
             value=NOT_SET,
             problem="is smaller than 4 times maxMemoryMib (513)",
@@ -63,10 +73,10 @@ LIMITS = [
             default=default("2", "RedisSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a Redis that can't bound its clients",
         {"redis": '{"image": "redis:6.2"}'},
-        entry(
+        expected_entry(
             "redis.image",
             value="'redis:6.2'",
             problem="is older than Redis 7",
@@ -74,15 +84,20 @@ LIMITS = [
             default=default("redis:8.10.1", "RedisSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "too small a heap for Kafka",
         {"kafka": '{"heapMib": 191}'},
-        entry("kafka.heapMib", value="191", must_be="a whole number from 192", default=default("320", "KafkaSettings")),
+        expected_entry(
+            "kafka.heapMib",
+            value="191",
+            must_be="a whole number from 192",
+            default=default("320", "KafkaSettings"),
+        ),
     ),
-    Bad(
+    InvalidConfiguration(
         "too small a heap for ZooKeeper",
         {"kafka": '{"zookeeper": {"heapMib": 63}}'},
-        entry(
+        expected_entry(
             "kafka.zookeeper.heapMib",
             value="63",
             must_be="a whole number from 64",
@@ -93,29 +108,31 @@ LIMITS = [
 
 IMAGES = [
     *(
-        Bad(
+        InvalidConfiguration(
             about,
             {"redis": json.dumps({"image": image})},
-            entry("redis.image", value=repr(image), must_be=allowed, default=default("redis:8.10.1", "RedisSettings")),
+            expected_entry(
+                "redis.image", value=repr(image), must_be=allowed, default=default("redis:8.10.1", "RedisSettings")
+            ),
         )
         for about, image, allowed in [
-            ("the tag latest", "redis:latest", MOVING_TAG),
-            ("no tag", "redis", MOVING_TAG),
-            ("no tag behind a registry with a port", "registry.example.com:5000/redis", MOVING_TAG),
-            ("upper case in the repository", "Redis:8.10.1", NO_REFERENCE),
-            ("a space", "redis: 8.10.1", NO_REFERENCE),
-            ("an empty reference", "", NO_REFERENCE),
-            ("an empty tag", "redis:", NO_REFERENCE),
-            ("a digest that is too short", "redis@sha256:0a", NO_REFERENCE),
-            ("a digest that isn't hexadecimal", "redis@sha256:" + "z" * 64, NO_REFERENCE),
-            ("an address instead of a reference", "https://redis.io/redis:8.10.1", NO_REFERENCE),
+            ("the tag latest", "redis:latest", EXACT_TAG_REQUIRED),
+            ("no tag", "redis", EXACT_TAG_REQUIRED),
+            ("no tag behind a registry with a port", "registry.example.com:5000/redis", EXACT_TAG_REQUIRED),
+            ("upper case in the repository", "Redis:8.10.1", REFERENCE_REQUIRED),
+            ("a space", "redis: 8.10.1", REFERENCE_REQUIRED),
+            ("an empty reference", "", REFERENCE_REQUIRED),
+            ("an empty tag", "redis:", REFERENCE_REQUIRED),
+            ("a digest that is too short", "redis@sha256:0a", REFERENCE_REQUIRED),
+            ("a digest that isn't hexadecimal", "redis@sha256:" + "z" * 64, REFERENCE_REQUIRED),
+            ("an address instead of a reference", "https://redis.io/redis:8.10.1", REFERENCE_REQUIRED),
         ]
     ),
     *(
-        Bad(
+        InvalidConfiguration(
             f"PostgreSQL: {about}",
             {"postgres": json.dumps({"image": image})},
-            entry(
+            expected_entry(
                 "postgres.image",
                 value=repr(image),
                 problem=POSTGRES_MAJOR,
@@ -131,10 +148,10 @@ IMAGES = [
             ("a digest alone", f"postgres@{DIGEST}"),
         ]
     ),
-    Bad(
+    InvalidConfiguration(
         "a broker of Kafka 4 with ZooKeeper",
         {"kafka": '{"image": "apache/kafka:4.3.1"}'},
-        entry(
+        expected_entry(
             "kafka.image",
             value="'apache/kafka:4.3.1'",
             problem="is Kafka 4, which has no ZooKeeper mode",
@@ -145,20 +162,20 @@ IMAGES = [
 ]
 
 CHOICES = [
-    Bad(
+    InvalidConfiguration(
         "too little memory for PostgreSQL",
         {"postgres": '{"memoryMib": 511}'},
-        entry(
+        expected_entry(
             "postgres.memoryMib",
             value="511",
             must_be="a whole number from 512 to 1048576",
             default=default("1024", "PostgresSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "PostgreSQL by a digest that begins like a version",
         {"postgres": json.dumps({"image": f"postgres@sha256:18{'a' * 62}"})},
-        entry(
+        expected_entry(
             "postgres.image",
             value=f"'postgres@sha256:18{'a' * 62}'",
             problem=POSTGRES_MAJOR,
@@ -166,22 +183,25 @@ CHOICES = [
             default=default("postgres:18.6", "PostgresSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "an image with a line break",
         {"redis": '{"image": "redis:8\\n"}'},
-        entry(
-            "redis.image", value=r"'redis:8\n'", must_be=NO_REFERENCE, default=default("redis:8.10.1", "RedisSettings")
+        expected_entry(
+            "redis.image",
+            value=r"'redis:8\n'",
+            must_be=REFERENCE_REQUIRED,
+            default=default("redis:8.10.1", "RedisSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a key of a section in snake case",
         {"postgres": '{"memory_mib": 512}'},
-        entry("postgres.memory_mib", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'memoryMib'?"),
+        expected_entry("postgres.memory_mib", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'memoryMib'?"),
     ),
-    Bad(
+    InvalidConfiguration(
         "a broker of Kafka 4 with ZooKeeper, by way of a mirror",
         {"kafka": '{"image": "mirror.example.com/apache/kafka:4.3.1"}'},
-        entry(
+        expected_entry(
             "kafka.image",
             value="'mirror.example.com/apache/kafka:4.3.1'",
             problem="is Kafka 4, which has no ZooKeeper mode",
@@ -189,20 +209,20 @@ CHOICES = [
             default=default("none", "KafkaSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a Kafka mode there isn't",
         {"kafka": '{"mode": "raft"}'},
-        entry(
+        expected_entry(
             "kafka.mode",
             value="'raft'",
             must_be="one of 'zookeeper', 'kraft', 'external'",
             default=default("zookeeper", "KafkaSettings"),
         ),
     ),
-    Bad(
+    InvalidConfiguration(
         "a ZooKeeper for Kafka without one",
         {"kafka": '{"mode": "kraft", "zookeeper": {"port": 2182}}'},
-        entry(
+        expected_entry(
             "kafka.zookeeper",
             value='{"port": 2182}',
             problem="has no effect in the mode 'kraft', which runs no ZooKeeper",
@@ -211,12 +231,12 @@ CHOICES = [
     ),
 ]
 
-BAD = [*LIMITS, *IMAGES, *CHOICES]
+INVALID_CONFIGURATIONS = [*LIMITS, *IMAGES, *CHOICES]
 
 
-@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.about)
-def test_one_mistake_gets_one_entry(bad: Bad) -> None:
-    bad.check()
+@pytest.mark.parametrize("invalid", INVALID_CONFIGURATIONS, ids=lambda invalid: invalid.description)
+def test_one_mistake_gets_one_entry(invalid: InvalidConfiguration) -> None:
+    invalid.check()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from operations import locks, stack
 from operations.project import OperationError
 
 
-class Answering:
+class RespondingRuntime:
     """A runtime that responds and whose workloads are ready."""
 
     def unreachable_reason(self, stack: str) -> None:
@@ -45,7 +45,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         return 0
 
     monkeypatch.setattr(locks, "STATE", tmp_path)
-    monkeypatch.setattr(stack, "runtime_of", lambda name: Answering())
+    monkeypatch.setattr(stack, "runtime_of", lambda name: RespondingRuntime())
     monkeypatch.setattr(stack, "_recorded_state", lambda name: {})
     monkeypatch.setattr(stack, "_run_captured", captured)
     monkeypatch.setattr(stack, "_run_attached", attached)
@@ -58,7 +58,7 @@ def lock(state: Path, *, pid: int, hostname: str | None = None, name: str = "dev
     (folder / f"{pid}.json").write_text(json.dumps({"pid": pid, "hostname": hostname or socket.gethostname()}))
 
 
-def a_process_that_is_gone() -> int:
+def ended_process() -> int:
     process = subprocess.Popen(["true"])
     process.wait()
     return process.pid
@@ -90,7 +90,7 @@ def test_the_lock_of_an_ended_process_is_removed_with_its_pending_operations(
     resource = {"urn": "urn:redis", "type": stack.STACK_TYPE}
     state = {"resources": [resource], "pending_operations": [{"type": "creating", "resource": resource}]}
     monkeypatch.setattr(stack, "_recorded_state", lambda name: state)
-    lock(tmp_path, pid=a_process_that_is_gone())
+    lock(tmp_path, pid=ended_process())
     assert stack.up("dev") == 0
     assert commands(calls) == ["stack", "cancel", "up", "refresh"]
     assert "--clear-pending-creates" in calls[-1]
@@ -118,10 +118,10 @@ def test_the_lock_of_a_running_update_stays(calls: list[list[str]], tmp_path: Pa
     assert calls == []
 
 
-def test_one_running_update_among_dead_ones_keeps_every_lock(
+def test_one_running_update_among_stale_locks_keeps_every_lock(
     calls: list[list[str]], tmp_path: Path, running_update: int
 ) -> None:
-    lock(tmp_path, pid=a_process_that_is_gone())
+    lock(tmp_path, pid=ended_process())
     lock(tmp_path, pid=running_update)
     with pytest.raises(OperationError, match="Another update"):
         stack.up("dev")
@@ -129,13 +129,13 @@ def test_one_running_update_among_dead_ones_keeps_every_lock(
 
 
 def test_the_lock_of_another_machine_stays(calls: list[list[str]], tmp_path: Path) -> None:
-    lock(tmp_path, pid=a_process_that_is_gone(), hostname="elsewhere")
+    lock(tmp_path, pid=ended_process(), hostname="elsewhere")
     stack.up("dev")
     assert "cancel" not in commands(calls)
 
 
 def test_the_lock_of_another_stack_stays(calls: list[list[str]], tmp_path: Path) -> None:
-    lock(tmp_path, pid=a_process_that_is_gone(), name="other")
+    lock(tmp_path, pid=ended_process(), name="other")
     stack.up("dev")
     assert "cancel" not in commands(calls)
 

@@ -16,20 +16,20 @@ import pytest
 from operations import containers, locks, stack
 from operations.project import OperationError
 
-REFUSED = 255
+REFUSED_EXIT_CODE = 255
 CONTAINER = "docker:index/container:Container"
 NETWORK = "docker:index/network:Network"
 VOLUME = "docker:index/volume:Volume"
 
 
 @dataclass
-class Situation:
+class StackScenario:
     """The state that `make up` finds, and the commands that it runs."""
 
     recorded: list[dict[str, Any]] = field(default_factory=list)
     unreachable: str | None = None
-    differs: bool = False
-    not_ready_looks: list[list[str]] = field(default_factory=list)
+    has_drifted: bool = False
+    unready_polls: list[list[str]] = field(default_factory=list)
     """Unready workloads per check; the last entry repeats."""
 
     preview: int = 0
@@ -56,7 +56,7 @@ class Situation:
 
     def may_have_drifted(self, name: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
         """Implement the backend's method."""
-        return self.differs
+        return self.has_drifted
 
     def repair_manual_changes(self, name: str) -> None:
         """Implement the backend's method."""
@@ -64,8 +64,8 @@ class Situation:
 
     def unready_workloads(self, name: str) -> list[str]:
         """Implement the backend's method."""
-        looks = self.not_ready_looks
-        return (looks.pop(0) if len(looks) > 1 else looks[0]) if looks else []
+        polls = self.unready_polls
+        return (polls.pop(0) if len(polls) > 1 else polls[0]) if polls else []
 
     def captured(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         """Stand in for Pulumi's command."""
@@ -96,9 +96,11 @@ class Situation:
 
 
 @pytest.fixture
-def situation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Situation:
+def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackScenario:
     """A running stack whose preview finds no change."""
-    found = Situation(recorded=[{"urn": "urn:redis", "type": CONTAINER, "id": "1"}], events=[step("same", CONTAINER)])
+    found = StackScenario(
+        recorded=[{"urn": "urn:redis", "type": CONTAINER, "id": "1"}], events=[step("same", CONTAINER)]
+    )
     monkeypatch.setattr(locks, "STATE", tmp_path)
     monkeypatch.setattr(stack, "STATE", tmp_path)
     monkeypatch.setattr(stack, "ROOT", tmp_path)
@@ -116,15 +118,15 @@ def step(operation: str, kind: str, old: object = None, new: object = None) -> d
     return {"resOutputsEvent": {"metadata": metadata}}
 
 
-def test_a_new_stack_is_created_without_a_preview(situation: Situation) -> None:
-    situation.recorded = [{"type": stack.STACK_TYPE}]
+def test_a_new_stack_is_created_without_a_preview(scenario: StackScenario) -> None:
+    scenario.recorded = [{"type": stack.STACK_TYPE}]
     assert stack.up("dev") == 0
-    assert situation.updates() == [["up", "--skip-preview"]]
+    assert scenario.updates() == [["up", "--skip-preview"]]
 
 
-def test_without_a_change_there_is_no_update(situation: Situation) -> None:
+def test_without_a_change_there_is_no_update(scenario: StackScenario) -> None:
     assert stack.up("dev") == 0
-    assert situation.updates() == [["preview", "--refresh=false"]]
+    assert scenario.updates() == [["preview", "--refresh=false"]]
 
 
 @pytest.mark.parametrize(
@@ -138,32 +140,32 @@ def test_without_a_change_there_is_no_update(situation: Situation) -> None:
     ],
     ids=["update", "replacement", "deletion", "changed output", "first outputs"],
 )
-def test_a_change_is_previewed_and_then_applied(situation: Situation, change: dict[str, Any]) -> None:
-    situation.events.append(change)
+def test_a_change_is_previewed_and_then_applied(scenario: StackScenario, change: dict[str, Any]) -> None:
+    scenario.events.append(change)
     assert stack.up("dev") == 0
-    assert situation.updates() == [["preview", "--refresh=false"], ["up", "--skip-preview", "--refresh=false"]]
+    assert scenario.updates() == [["preview", "--refresh=false"], ["up", "--skip-preview", "--refresh=false"]]
 
 
-def test_manual_changes_are_detected(situation: Situation) -> None:
-    situation.differs = True
-    situation.events.append(step("create", CONTAINER))
+def test_manual_changes_are_detected(scenario: StackScenario) -> None:
+    scenario.has_drifted = True
+    scenario.events.append(step("create", CONTAINER))
     assert stack.up("dev") == 0
-    assert situation.updates() == [["preview"], ["up", "--skip-preview"]]
+    assert scenario.updates() == [["preview"], ["up", "--skip-preview"]]
 
 
-def test_pending_creations_of_an_interrupted_update_are_cleared_after_the_next(situation: Situation) -> None:
-    situation.pending = ["urn:redis", "urn:redis"]
+def test_pending_creations_of_an_interrupted_update_are_cleared_after_the_next(scenario: StackScenario) -> None:
+    scenario.pending = ["urn:redis", "urn:redis"]
     assert stack.up("dev") == 0
-    assert situation.updates() == [["preview"], ["up", "--skip-preview"]]
-    assert situation.commands[-1][:2] == ["refresh", "--clear-pending-creates"]
+    assert scenario.updates() == [["preview"], ["up", "--skip-preview"]]
+    assert scenario.commands[-1][:2] == ["refresh", "--clear-pending-creates"]
 
 
 def test_a_pending_creation_that_the_program_no_longer_has_is_named(
-    situation: Situation, capsys: pytest.CaptureFixture[str]
+    scenario: StackScenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    situation.pending = ["urn:redis", "urn:former"]
+    scenario.pending = ["urn:redis", "urn:former"]
     assert stack.up("dev") == 0
-    assert "refresh" not in {command[0] for command in situation.commands}
+    assert "refresh" not in {command[0] for command in scenario.commands}
     printed = capsys.readouterr().out
     assert "  urn:former\n" in printed
     assert "urn:redis" not in printed
@@ -171,55 +173,55 @@ def test_a_pending_creation_that_the_program_no_longer_has_is_named(
 
 
 def test_pending_creations_stay_after_an_update_that_fails(
-    situation: Situation, monkeypatch: pytest.MonkeyPatch
+    scenario: StackScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    situation.pending = ["urn:redis"]
-    monkeypatch.setattr(stack, "_run_attached", lambda arguments, more=None: REFUSED)
-    assert stack.up("dev") == REFUSED
-    assert "refresh" not in {command[0] for command in situation.commands}
+    scenario.pending = ["urn:redis"]
+    monkeypatch.setattr(stack, "_run_attached", lambda arguments, more=None: REFUSED_EXIT_CODE)
+    assert stack.up("dev") == REFUSED_EXIT_CODE
+    assert "refresh" not in {command[0] for command in scenario.commands}
 
 
-def test_manual_changes_are_repaired_before_the_preview(situation: Situation) -> None:
+def test_manual_changes_are_repaired_before_the_preview(scenario: StackScenario) -> None:
     assert stack.up("dev") == 0
-    ran = [one[0] for one in situation.commands]
+    ran = [one[0] for one in scenario.commands]
     assert ran.index("repair") < ran.index("preview")
 
 
-def test_a_refused_preview_starts_no_update(situation: Situation) -> None:
-    situation.preview = REFUSED
-    situation.events.append(step("update", CONTAINER))
-    assert stack.up("dev") == REFUSED
-    assert [one[0] for one in situation.updates()] == ["preview"]
+def test_a_refused_preview_starts_no_update(scenario: StackScenario) -> None:
+    scenario.preview = REFUSED_EXIT_CODE
+    scenario.events.append(step("update", CONTAINER))
+    assert stack.up("dev") == REFUSED_EXIT_CODE
+    assert [one[0] for one in scenario.updates()] == ["preview"]
 
 
-def test_without_an_engine_or_a_cluster_no_update_starts(situation: Situation) -> None:
-    situation.unreachable = "The cluster can't be reached"
+def test_without_an_engine_or_a_cluster_no_update_starts(scenario: StackScenario) -> None:
+    scenario.unreachable = "The cluster can't be reached"
     with pytest.raises(OperationError, match=r"The cluster can't be reached\nNothing has been changed\."):
         stack.up("prod")
-    assert situation.commands == []
+    assert scenario.commands == []
 
 
-def test_without_a_change_it_waits_for_unready_workloads(
-    situation: Situation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_without_a_change_up_waits_for_unready_workloads(
+    scenario: StackScenario, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(stack, "POLL_S", 0)
-    situation.not_ready_looks = [["redis: Restarting"], ["redis: Restarting"], []]
+    scenario.unready_polls = [["redis: Restarting"], ["redis: Restarting"], []]
     assert stack.up("dev") == 0
-    assert situation.not_ready_looks == [[]]
+    assert scenario.unready_polls == [[]]
     assert capsys.readouterr().out.count("  redis: Restarting\n") == 1
 
 
-def test_it_fails_if_a_workload_stays_unready(situation: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_fails_if_a_workload_stays_unready(scenario: StackScenario, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "READY_TIMEOUT_S", 0)
-    situation.not_ready_looks = [["postgres: 0 of 1 replicas ready"]]
+    scenario.unready_polls = [["postgres: 0 of 1 replicas ready"]]
     with pytest.raises(OperationError, match=r"  postgres: 0 of 1 replicas ready\n.*make logs STACK=dev"):
         stack.up("dev")
 
 
-def test_a_failed_update_is_not_followed_by_a_wait(situation: Situation) -> None:
-    situation.preview = REFUSED
-    situation.not_ready_looks = [["postgres: 0 of 1 replicas ready"]]
-    assert stack.up("dev") == REFUSED
+def test_a_failed_update_is_not_followed_by_a_wait(scenario: StackScenario) -> None:
+    scenario.preview = REFUSED_EXIT_CODE
+    scenario.unready_polls = [["postgres: 0 of 1 replicas ready"]]
+    assert stack.up("dev") == REFUSED_EXIT_CODE
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,7 @@ def test_a_failed_update_is_not_followed_by_a_wait(situation: Situation) -> None
     ids=["kept", "damaged"],
 )
 def test_a_damaged_state_is_reported_with_the_fix(
-    situation: Situation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backup: str, remedy: str
+    scenario: StackScenario, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backup: str, remedy: str
 ) -> None:
     file = tmp_path / ".pulumi" / "stacks" / "pti-calendar" / "dev.json"
     file.parent.mkdir(parents=True)
@@ -241,22 +243,22 @@ def test_a_damaged_state_is_reported_with_the_fix(
 
 
 def test_a_full_disk_is_refused_before_it_damages_the_state(
-    situation: Situation, monkeypatch: pytest.MonkeyPatch
+    scenario: StackScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=3 * 2**20))
     with pytest.raises(OperationError, match="has 3 MiB free, but 64 MiB are required"):
         stack.up("dev")
-    assert situation.commands == []
+    assert scenario.commands == []
 
 
-def test_a_lost_salt_is_restored_before_pulumi_creates_another(situation: Situation, tmp_path: Path) -> None:
-    situation.salt = "v1:recorded"
+def test_a_lost_salt_is_restored_before_pulumi_creates_another(scenario: StackScenario, tmp_path: Path) -> None:
+    scenario.salt = "v1:recorded"
     assert stack.up("dev") == 0
     assert (tmp_path / "Pulumi.dev.yaml").read_text() == "config: {}\nencryptionsalt: v1:recorded\n"
 
 
-def test_an_existing_salt_stays(situation: Situation, tmp_path: Path) -> None:
-    situation.salt = "v1:recorded"
+def test_an_existing_salt_stays(scenario: StackScenario, tmp_path: Path) -> None:
+    scenario.salt = "v1:recorded"
     (tmp_path / "Pulumi.dev.yaml").write_text("encryptionsalt: v1:own\n")
     assert stack.up("dev") == 0
     assert (tmp_path / "Pulumi.dev.yaml").read_text() == "encryptionsalt: v1:own\n"
@@ -281,13 +283,13 @@ class TestDocker:
     )
 
     @pytest.fixture
-    def listed(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    def listed_objects(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         """The docker command's list of containers, which a test may change."""
         found = dict(self.LISTED)
         monkeypatch.setattr(containers, "_docker", lambda name, *arguments: found[arguments[0]])
         return found
 
-    def test_workloads_that_match_the_state_are_no_difference(self, listed: dict[str, str]) -> None:
+    def test_workloads_that_match_the_state_have_not_drifted(self, listed_objects: dict[str, str]) -> None:
         assert not containers.may_have_drifted("dev", self.RECORDED)
 
     @pytest.mark.parametrize(
@@ -320,6 +322,8 @@ class TestDocker:
         ],
         ids=["stopped", "removed", "files pruned", "task removed", "network pruned", "volume removed"],
     )
-    def test_missing_and_stopped_containers_are_a_difference(self, listed: dict[str, str], kind: str, now: str) -> None:
-        listed[kind] = now
+    def test_missing_and_stopped_containers_count_as_drift(
+        self, listed_objects: dict[str, str], kind: str, now: str
+    ) -> None:
+        listed_objects[kind] = now
         assert containers.may_have_drifted("dev", self.RECORDED)

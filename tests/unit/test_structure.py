@@ -20,7 +20,7 @@ import pytest
 from capabilities import BACKENDS
 from tests.unit.paths import ROOT
 
-OURS = {
+OWN_PACKAGES = {
     *(
         "__main__",
         "backends",
@@ -38,7 +38,7 @@ PROVIDER_SDKS = {"pulumi_docker", "pulumi_kubernetes"}
 VALUE_SDKS = {"pulumi_random", "pulumi_tls"}
 """Providers that only compute values, wherever the platform runs."""
 
-MAY_IMPORT = {
+ALLOWED_IMPORTS = {
     "__main__": {"settings", "backends.addresses", "backends.create", "components.platform", "pulumi"},
     "components": {
         *("components", "backends.base", "backends.refusals", "capabilities", "workloads", "settings", "contract"),
@@ -86,9 +86,9 @@ def is_within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-def allowed_for(module: str) -> set[str]:
+def allowed_imports(module: str) -> set[str]:
     """Return what a module may import."""
-    return {name for package, names in MAY_IMPORT.items() if is_within(module, package) for name in names}
+    return {name for package, names in ALLOWED_IMPORTS.items() if is_within(module, package) for name in names}
 
 
 def product_modules() -> dict[str, ast.Module]:
@@ -100,7 +100,7 @@ def product_modules() -> dict[str, ast.Module]:
 
 def repository_modules() -> dict[str, ast.Module]:
     """Return all of the project's modules except tests."""
-    folders = [place for place in OURS - {"testbed", "tests", "__main__"} if (ROOT / place).is_dir()]
+    folders = [place for place in OWN_PACKAGES - {"testbed", "tests", "__main__"} if (ROOT / place).is_dir()]
     return sources("__main__", *sorted(folders))
 
 
@@ -113,12 +113,12 @@ REPOSITORY = repository_modules()
 @pytest.mark.parametrize("module", PRODUCT)
 def test_imports_point_one_way(module: str) -> None:
     foreign = {name for name in imports(PRODUCT[module]) if name.partition(".")[0] not in sys.stdlib_module_names}
-    allowed = allowed_for(module)
+    allowed = allowed_imports(module)
     assert {name for name in foreign if not any(is_within(name, package) for package in allowed)} == set()
 
 
 def test_the_rule_covers_every_package_and_finds_its_imports() -> None:
-    assert {module.partition(".")[0] for module in PRODUCT} == MAY_IMPORT.keys() - {
+    assert {module.partition(".")[0] for module in PRODUCT} == ALLOWED_IMPORTS.keys() - {
         "backends.docker",
         "backends.kubernetes",
     }
@@ -172,7 +172,7 @@ def test_program_and_operations_import_no_tests_and_no_test_bed() -> None:
     assert needed & {"testbed", "tests", "matplotlib", "numpy", "PIL", "pytest"} == set()
 
 
-def compares_with_a_backend(tree: ast.Module) -> list[int]:
+def backend_comparisons(tree: ast.Module) -> list[int]:
     """Return the lines that compare a value with a backend's name or a collection of such names."""
     sides: list[ast.expr] = []
     for node in ast.walk(tree):
@@ -186,8 +186,8 @@ def compares_with_a_backend(tree: ast.Module) -> list[int]:
     return [one.lineno for one in texts if isinstance(one, ast.Constant) and one.value in BACKENDS]
 
 
-def test_no_module_asks_which_backend_it_is() -> None:
-    found = {module: compares_with_a_backend(tree) for module, tree in REPOSITORY.items()}
+def test_no_module_compares_the_backend_kind() -> None:
+    found = {module: backend_comparisons(tree) for module, tree in REPOSITORY.items()}
     assert {module: lines for module, lines in found.items() if lines} == {}
 
 
@@ -199,8 +199,8 @@ def test_no_module_asks_which_backend_it_is() -> None:
         "match kind:\n    case 'docker': pass",
     ],
 )
-def test_a_module_that_asks_which_backend_it_is_would_be_found(offence: str) -> None:
-    assert compares_with_a_backend(ast.parse(offence)) != []
+def test_a_module_that_compares_the_backend_kind_would_be_found(offence: str) -> None:
+    assert backend_comparisons(ast.parse(offence)) != []
 
 
 def test_the_contract_only_imports_the_standard_library() -> None:
@@ -208,7 +208,7 @@ def test_the_contract_only_imports_the_standard_library() -> None:
     assert found - sys.stdlib_module_names == {"contract"}
 
 
-def asks_for_the_stack(tree: ast.Module) -> list[int]:
+def stack_name_reads(tree: ast.Module) -> list[int]:
     """Return the lines that read the stack's name from Pulumi or compare it with a text."""
     lines = []
     for node in ast.walk(tree):
@@ -217,7 +217,7 @@ def asks_for_the_stack(tree: ast.Module) -> list[int]:
         elif isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             if any(named(side).strip("_").endswith(("stack", "stack_name")) for side in sides) and any(
-                map(holds_text, sides)
+                map(is_text, sides)
             ):
                 lines.append(node.lineno)
         elif isinstance(node, ast.Match) and named(node.subject).strip("_").endswith("stack"):
@@ -238,14 +238,14 @@ def named(node: ast.AST) -> str:
     return node.name if isinstance(node, ast.alias) else ""
 
 
-def holds_text(node: ast.AST) -> bool:
+def is_text(node: ast.AST) -> bool:
     """Return whether an expression is a text or a collection of texts."""
     return any(isinstance(one, ast.Constant) and isinstance(one.value, str) for one in ast.walk(node))
 
 
 @pytest.mark.parametrize("module", [module for module in PRODUCT if module != "__main__"])
 def test_no_module_compares_the_stack_name(module: str) -> None:
-    assert asks_for_the_stack(PRODUCT[module]) == []
+    assert stack_name_reads(PRODUCT[module]) == []
 
 
 @pytest.mark.parametrize(
@@ -261,11 +261,11 @@ def test_no_module_compares_the_stack_name(module: str) -> None:
     ],
 )
 def test_a_module_that_compares_the_stack_name_would_be_found(offence: str) -> None:
-    assert asks_for_the_stack(ast.parse(offence)) != []
+    assert stack_name_reads(ast.parse(offence)) != []
 
 
 def test_the_entry_point_reads_the_stack_name_once() -> None:
-    assert len(asks_for_the_stack(PRODUCT["__main__"])) == 1
+    assert len(stack_name_reads(PRODUCT["__main__"])) == 1
 
 
 RESOURCES = {
@@ -280,7 +280,7 @@ RESOURCES = {
 """Classes whose call registers a resource, and the backend methods that do so."""
 
 
-def created_inside_apply(tree: ast.Module) -> list[str]:
+def resources_in_apply(tree: ast.Module) -> list[str]:
     """Return what functions passed to `apply` create, directly or through a function of the same module."""
     functions: dict[str, list[ast.AST]] = {}
     for node in ast.walk(tree):
@@ -295,33 +295,33 @@ def created_inside_apply(tree: ast.Module) -> list[str]:
                 called = named(node.func)
                 if called in RESOURCES:
                     created.append(called)
-                follow(called)
+                inspect_function(called)
 
-    def follow(name: str) -> None:
+    def inspect_function(name: str) -> None:
         if name not in seen:
             seen.add(name)
             for function in functions.get(name, ()):
                 inspect_body(function)
 
-    for call in applications(tree):
+    for call in apply_calls(tree):
         for given in [*call.args, *(keyword.value for keyword in call.keywords)]:
             inspect_body(given)
-            follow(named(given))
+            inspect_function(named(given))
     return created
 
 
-def applications(tree: ast.Module) -> list[ast.Call]:
+def apply_calls(tree: ast.Module) -> list[ast.Call]:
     """Return the calls of `apply`."""
     return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and named(node.func) == "apply"]
 
 
 @pytest.mark.parametrize("module", PRODUCT)
 def test_nothing_is_created_inside_apply(module: str) -> None:
-    assert created_inside_apply(PRODUCT[module]) == []
+    assert resources_in_apply(PRODUCT[module]) == []
 
 
 def test_the_program_does_use_apply() -> None:
-    assert sum(len(applications(tree)) for tree in PRODUCT.values()) >= 3
+    assert sum(len(apply_calls(tree)) for tree in PRODUCT.values()) >= 3
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_the_program_does_use_apply() -> None:
     ],
 )
 def test_a_resource_created_inside_apply_would_be_found(offence: str) -> None:
-    assert len(created_inside_apply(ast.parse(offence))) == 1
+    assert len(resources_in_apply(ast.parse(offence))) == 1
 
 
 @dataclass(frozen=True)
@@ -355,7 +355,7 @@ COMPONENTS = {
 }
 
 
-def outputs_registered(within: ast.AST) -> list[ast.AST]:
+def output_registrations(within: ast.AST) -> list[ast.AST]:
     """Return the calls of `register_outputs`."""
     return [node for node in ast.walk(within) if isinstance(node, ast.Call) and named(node.func) == "register_outputs"]
 
@@ -366,7 +366,7 @@ def test_a_component_registers_its_outputs_once_and_last(name: str) -> None:
     made = next(node for node in definition.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     last = made.body[-1]
     assert isinstance(last, ast.Expr)
-    assert outputs_registered(definition) == [last.value]
+    assert output_registrations(definition) == [last.value]
     assert isinstance(last.value, ast.Call)
     assert ast.unparse(last.value.args[0]) != "{}", "the console would show an empty component"
 

@@ -23,11 +23,11 @@ from recording.recorder import Recording, record
 from settings.backend import BackendSettings, ImagesSettings, KubernetesSettings
 from settings.ports import published_ports
 from tests.unit import memory_backend
-from tests.unit.conftest import FULL_DOCKER, PROVIDERS_SECRETS, Deploy, deploy_platform
+from tests.unit.conftest import FULL_DOCKER, PROVIDER_SECRETS, Deploy, deploy_platform
 from tests.unit.kubernetes_recording import CLUSTER
 from tests.unit.memory_backend import MemoryBackend
 from tests.unit.mistakes import assert_refused, parsed, refused_keys
-from tests.unit.test_structure import MAY_IMPORT, imports, is_within
+from tests.unit.test_structure import ALLOWED_IMPORTS, imports, is_within
 from workloads import Service, WorkloadError
 
 MEMORY = {"backend": {"kind": "memory"}}
@@ -39,26 +39,26 @@ def _row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS, "memory", memory_backend.ROW)
 
 
-def test_it_is_written_with_what_every_backend_may_import() -> None:
+def test_a_third_backend_only_imports_what_every_backend_may_import() -> None:
     found = {*imports(ast.parse(Path(memory_backend.__file__).read_text()))}
-    strays = {name for name in found if not any(is_within(name, package) for package in MAY_IMPORT["backends"])}
+    strays = {name for name in found if not any(is_within(name, package) for package in ALLOWED_IMPORTS["backends"])}
     assert strays == {"__future__.annotations", "collections.abc.Iterable", "collections.abc.Sequence"}
 
 
 @pytest.fixture(scope="module")
-def deployed() -> tuple[MemoryBackend, Recording[Any]]:
+def deployment() -> tuple[MemoryBackend, Recording[Any]]:
     """The whole platform on the backend."""
     backend = MemoryBackend("dev")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKENDS, "memory", memory_backend.ROW)
         patch.setattr(memory_backend, "create", lambda settings, stack: backend)
-        return backend, deploy_platform(PLATFORM, PROVIDERS_SECRETS)
+        return backend, deploy_platform(PLATFORM, PROVIDER_SECRETS)
 
 
-def test_it_runs_every_workload_that_docker_runs(
-    deployed: tuple[MemoryBackend, Recording[Any]], deploy: Deploy
+def test_a_third_backend_runs_every_workload_that_docker_runs(
+    deployment: tuple[MemoryBackend, Recording[Any]], deploy: Deploy
 ) -> None:
-    backend, recording = deployed
+    backend, recording = deployment
     on_docker = deploy(FULL_DOCKER)
     running = {one.name for one in on_docker.of_type("Container") if one.inputs.get("start", True)}
     assert running - {*backend.owners} == {"node-exporter"}
@@ -68,15 +68,15 @@ def test_it_runs_every_workload_that_docker_runs(
     assert providers == {"pti-calendar", "pulumi", "tls"}
 
 
-def test_its_own_names_are_those_of_the_outputs_and_the_configuration(
-    deployed: tuple[MemoryBackend, Recording[Any]],
+def test_outputs_have_the_addresses_of_a_third_backend(
+    deployment: tuple[MemoryBackend, Recording[Any]],
 ) -> None:
-    outputs = deployed[1].exports
+    outputs = deployment[1].exports
     assert outputs["postgres"]["host"] == "postgres.pti.local"
     assert outputs["monitoring"]["prometheus"] == "http://prometheus.pti.local:9090"
 
 
-def test_the_rules_of_the_settings_read_its_row() -> None:
+def test_settings_are_checked_by_the_capabilities_of_a_third_backend() -> None:
     configuration = {
         **MEMORY,
         "postgres": {"mode": "cloudnativepg"},
@@ -101,7 +101,7 @@ def test_the_rules_of_the_settings_read_its_row() -> None:
     assert list(published_ports(parsed(MEMORY))) == []
 
 
-def test_the_backend_refuses_in_the_same_words() -> None:
+def test_the_backend_refuses_with_the_message_of_the_settings() -> None:
     backend = create_backend(parsed(MEMORY), stack="dev")
     workload = Service(name="web", image="web:1.0", user=1000, memory_mib=64, replicas=2)
     with pytest.raises(WorkloadError, match="'web': replicas=2 is not supported on Memory: memory is short"):
@@ -110,7 +110,7 @@ def test_the_backend_refuses_in_the_same_words() -> None:
         require_part(backend.edge, "the edge", backend.kind, Capability.EDGE)
 
 
-def test_what_operations_can_not_do_with_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_operations_on_a_third_backend_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (runtimes, sys.modules["operations.render.render"]):
         monkeypatch.setattr(module, "read_configuration", lambda stack: (parsed(MEMORY), set()))
     with pytest.raises(OperationError, match=r"Memory .* has no status, logs or wipe"):
@@ -119,24 +119,24 @@ def test_what_operations_can_not_do_with_it_is_refused(monkeypatch: pytest.Monke
         render("dev")
 
 
-PARTS = {
+OPTIONAL_PARTS = {
     "edge": Capability.EDGE,
     "certificate_issuer": Capability.CERTIFICATES,
     "postgres_operator": Capability.POSTGRES_OPERATOR,
 }
 
 
-def both() -> tuple[DockerBackend, KubernetesBackend]:
+def both_backends() -> tuple[DockerBackend, KubernetesBackend]:
     """The product's two backends."""
     docker = DockerBackend(BackendSettings(), ImagesSettings(), stack="dev", protect=False)
     return docker, KubernetesBackend(KubernetesSettings(**CLUSTER), ImagesSettings(), stack="dev", protect=False)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", OPTIONAL_PARTS)
 def test_a_backend_has_the_optional_parts_that_its_row_offers(part: str) -> None:
-    backends = (*record(both).result, MemoryBackend("dev"))
+    backends = (*record(both_backends).result, MemoryBackend("dev"))
     assert {one.kind: getattr(one, part) is not None for one in backends} == {
-        kind: offers(kind, PARTS[part]) for kind in BACKENDS
+        kind: offers(kind, OPTIONAL_PARTS[part]) for kind in BACKENDS
     }
 
 

@@ -18,7 +18,7 @@ def files(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_an_empty_volume_gets_the_folder_and_the_command_its_arguments(tmp_path: Path) -> None:
+def test_the_folder_is_created_and_the_command_gets_its_arguments(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
     done = run(tmp_path, "printf", "%s|", "one two", "three")
     assert (done.returncode, done.stdout) == (0, "one two|three|")

@@ -65,9 +65,9 @@ def files(name: str = "configuration", directory: str = "/etc/web") -> FileSet:
 READY = Probe(check=Exec(command=("true",)))
 ALIVE = Liveness(check=Exec(command=("true",)))
 HTTP = Port(name="http", number=80)
-NO_NAME = "the name must be a DNS label of at most 40 lower-case letters, digits and '-'"
+INVALID_NAME = "the name must be a DNS label of at most 40 lower-case letters, digits and '-'"
 
-NAMES = {
+INVALID_NAMES = {
     "empty": "",
     "in upper case": "Web",
     "with an underscore": "my_web",
@@ -78,7 +78,7 @@ NAMES = {
     "of 41 letters": "w" * 41,
 }
 
-REFUSED = {
+CONTRADICTIONS = {
     "zero replicas": (lambda: workload(replicas=0), "replicas must be at least 1, not 0"),
     "a negative number of replicas": (lambda: workload(replicas=-1), "replicas must be at least 1, not -1"),
     "root": (lambda: workload(user=0), "must not run as root (user 0)"),
@@ -200,39 +200,49 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+@pytest.mark.parametrize("name", INVALID_NAMES.values(), ids=INVALID_NAMES.keys())
 def test_a_name_that_is_not_a_dns_label_is_refused(name: str) -> None:
     with pytest.raises(WorkloadError) as refused:
         workload(name=name)
-    assert str(refused.value) == f"workload {name!r}: {NO_NAME}"
+    assert str(refused.value) == f"workload {name!r}: {INVALID_NAME}"
 
 
-@pytest.mark.parametrize("make", [make for make, _ in REFUSED.values()], ids=REFUSED.keys())
+@pytest.mark.parametrize("make", [make for make, _ in CONTRADICTIONS.values()], ids=CONTRADICTIONS.keys())
 def test_a_contradiction_is_refused(make: Any, request: pytest.FixtureRequest) -> None:
-    _, reason = REFUSED[request.node.callspec.id]
+    _, reason = CONTRADICTIONS[request.node.callspec.id]
     with pytest.raises(WorkloadError) as refused:
         make()
     assert str(refused.value) == f"workload 'web': {reason}"
 
 
-SCHEDULE = ("schedule", "start_deadline_s")
-RUNNING = ("ports", "replicas", "autoscaling", "readiness", "liveness", "metrics", "health", "volumes", "peer_ports")
-MISSING: dict[type[Workload], tuple[str, ...]] = {
-    Service: ("volumes", "peer_ports", "timeout_s", *SCHEDULE),
-    StatefulService: ("autoscaling", "timeout_s", *SCHEDULE),
-    Task: (*RUNNING, *SCHEDULE),
-    ScheduledTask: RUNNING,
+SCHEDULE_FIELDS = ("schedule", "start_deadline_s")
+LONG_RUNNING_FIELDS = (
+    "ports",
+    "replicas",
+    "autoscaling",
+    "readiness",
+    "liveness",
+    "metrics",
+    "health",
+    "volumes",
+    "peer_ports",
+)
+ABSENT_FIELDS: dict[type[Workload], tuple[str, ...]] = {
+    Service: ("volumes", "peer_ports", "timeout_s", *SCHEDULE_FIELDS),
+    StatefulService: ("autoscaling", "timeout_s", *SCHEDULE_FIELDS),
+    Task: (*LONG_RUNNING_FIELDS, *SCHEDULE_FIELDS),
+    ScheduledTask: LONG_RUNNING_FIELDS,
 }
 """Fields that a kind of workload doesn't have."""
 
 
-@pytest.mark.parametrize("kind", MISSING)
+@pytest.mark.parametrize("kind", ABSENT_FIELDS)
 def test_a_kind_of_workload_has_only_the_fields_that_apply_to_it(kind: type[Workload]) -> None:
-    everywhere = {field.name for one in MISSING for field in dataclasses.fields(one)}
-    assert everywhere - {field.name for field in dataclasses.fields(kind)} == {*MISSING[kind]}
+    everywhere = {field.name for one in ABSENT_FIELDS for field in dataclasses.fields(one)}
+    assert everywhere - {field.name for field in dataclasses.fields(kind)} == {*ABSENT_FIELDS[kind]}
 
 
-def test_what_a_task_lacks_can_not_be_written_down() -> None:
+def test_a_task_has_no_ports_and_requires_a_command() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'ports'"):
         task(ports=(HTTP,))
     with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'command'"):

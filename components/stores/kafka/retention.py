@@ -17,26 +17,26 @@ METADATA_SHARE = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """Sizes in bytes."""
+    """How a broker divides its volume among logs."""
 
-    segment: int
+    segment_bytes: int
     """Size of a log segment; the broker deletes whole segments."""
 
-    partition: int
+    partition_bytes: int
     """`log.retention.bytes`. A partition uses up to one more segment, plus the data written until the next check."""
 
-    internal_segment: int
-    metadata_segment: int
-    metadata: int
+    internal_segment_bytes: int
+    metadata_segment_bytes: int
+    metadata_bytes: int
 
     @property
     def properties(self) -> dict[str, str]:
         """Return the broker's properties."""
         sizes = {
-            "log.segment.bytes": self.segment,
-            "log.retention.bytes": self.partition,
-            "offsets.topic.segment.bytes": self.internal_segment,
-            "transaction.state.log.segment.bytes": self.internal_segment,
+            "log.segment.bytes": self.segment_bytes,
+            "log.retention.bytes": self.partition_bytes,
+            "offsets.topic.segment.bytes": self.internal_segment_bytes,
+            "transaction.state.log.segment.bytes": self.internal_segment_bytes,
         }
         return {
             **{name: str(size) for name, size in sizes.items()},
@@ -49,8 +49,8 @@ class Retention:
     def metadata_properties(self) -> dict[str, str]:
         """Return the properties of a broker's KRaft metadata log."""
         return {
-            "metadata.log.segment.bytes": str(self.metadata_segment),
-            "metadata.max.retention.bytes": str(self.metadata),
+            "metadata.log.segment.bytes": str(self.metadata_segment_bytes),
+            "metadata.max.retention.bytes": str(self.metadata_bytes),
         }
 
 
@@ -66,10 +66,10 @@ def retention(settings: KafkaSettings) -> Retention:
     internal_share = int(volume * INTERNAL_SHARE / (2 * INTERNAL_PARTITIONS))
     metadata = min(100 * MIB, int(volume * METADATA_SHARE))
     return Retention(
-        segment=segment,
+        segment_bytes=segment,
         # One segment is being written, and one is waiting for deletion.
-        partition=share - 2 * segment,
-        internal_segment=min(100 * MIB, internal_share // 4),
-        metadata_segment=max(8 * MIB, metadata // 2),
-        metadata=metadata,
+        partition_bytes=share - 2 * segment,
+        internal_segment_bytes=min(100 * MIB, internal_share // 4),
+        metadata_segment_bytes=max(8 * MIB, metadata // 2),
+        metadata_bytes=metadata,
     )

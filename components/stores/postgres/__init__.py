@@ -17,7 +17,7 @@ from components.stores.postgres.pgadmin import pg_admin
 from components.stores.postgres.server import ENDPOINT, cluster, server
 from components.stores.store import ServerMetrics, Store, StoreArgs
 from settings.catalog import SERVICES
-from settings.credentials import POSTGRES_MONITOR, app_role, migrator_role
+from settings.credentials import POSTGRES_MONITOR, app_role_credential, migrator_role_credential
 from settings.monitoring import ExportersSettings
 from settings.stores.postgres import POSTGRES_ADMIN, POSTGRES_BACKUP
 from settings.tools import DevToolsSettings
@@ -39,8 +39,8 @@ class PostgresStore(Store[contract.PostgresOutput]):
             BACKUP_ROLE: credentials[POSTGRES_BACKUP],
         }
         for service in SERVICES:
-            passwords[service.role("app")] = credentials[app_role(service)]
-            passwords[service.role("migrator")] = credentials[migrator_role(service)]
+            passwords[service.role("app")] = credentials[app_role_credential(service)]
+            passwords[service.role("migrator")] = credentials[migrator_role_credential(service)]
         return passwords
 
     def exporter(self, images: ExportersSettings) -> Workload:
@@ -100,7 +100,7 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
                 name=service.database,
                 app_role=service.role("app"),
                 migrator_role=service.role("migrator"),
-                pool_max=args.settings.services.pool_of(service),
+                pool_max=args.settings.services.pool_max_for(service),
             )
             for service in SERVICES
         },

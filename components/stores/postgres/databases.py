@@ -8,7 +8,7 @@ from components.stores.postgres.server import SECRETS_DIRECTORY, UID
 from components.stores.store import StoreArgs
 from settings import postgres_connections
 from settings.catalog import SERVICES
-from settings.credentials import POSTGRES_MONITOR, app_role, migrator_role
+from settings.credentials import POSTGRES_MONITOR, app_role_credential, migrator_role_credential
 from settings.stores.postgres import POSTGRES_ADMIN, POSTGRES_BACKUP
 from workloads import Endpoint, ExternalEndpoint, FileSet, Scratch, Task
 
@@ -29,13 +29,13 @@ def databases(
         depends_on: the server's workload, if the stack runs it.
     """
     settings, services, credentials = args.settings.postgres, args.settings.services, args.credentials
-    roles = {service.role("app"): app_role(service) for service in SERVICES}
-    roles |= {service.role("migrator"): migrator_role(service) for service in SERVICES}
+    roles = {service.role("app"): app_role_credential(service) for service in SERVICES}
+    roles |= {service.role("migrator"): migrator_role_credential(service) for service in SERVICES}
     passwords = {role: credentials[credential] for role, credential in roles.items()}
     if credentials.has(POSTGRES_MONITOR):
         passwords[MONITOR_ROLE] = credentials[POSTGRES_MONITOR]
     table = "".join(
-        f"{service.name} {service.database} {postgres_connections.application(services, service)}\n"
+        f"{service.name} {service.database} {postgres_connections.application_role_limit(services, service)}\n"
         for service in SERVICES
     )
     return Task(
@@ -53,9 +53,9 @@ def databases(
             # Retained servers have the previous stack's password until the operator has applied this one's.
             **({"PROVISION_LOGIN_WAIT_S": "60"} if settings.mode == "cloudnativepg" else {}),
             "PGPASSWORD_FILE": f"{SECRETS_DIRECTORY}/password",
-            "PROVISION_MIGRATOR_CONNECTIONS": str(postgres_connections.MIGRATOR),
-            "PROVISION_BACKUP_CONNECTIONS": str(postgres_connections.BACKUP),
-            "PROVISION_MONITOR_CONNECTIONS": str(postgres_connections.MONITOR),
+            "PROVISION_MIGRATOR_CONNECTIONS": str(postgres_connections.MIGRATOR_CONNECTIONS),
+            "PROVISION_BACKUP_CONNECTIONS": str(postgres_connections.BACKUP_CONNECTIONS),
+            "PROVISION_MONITOR_CONNECTIONS": str(postgres_connections.MONITOR_CONNECTIONS),
             # The settings know max_connections of the stack's own server, but not of an external one.
             **({"PROVISION_REQUIRE_CONNECTIONS": "true"} if settings.mode == "external" else {}),
             "PROVISION_TABLE": "/etc/provisioning/databases",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from settings.postgres_connections import OPERATORS, RESERVED
+from settings.postgres_connections import OPERATOR_CONNECTIONS, RESERVED_CONNECTIONS
 from settings.postgres_memory import AUTOVACUUM_WORKERS, PARALLEL_WORKERS
 from settings.stores.postgres import PostgresSettings
 
@@ -37,8 +37,8 @@ def _connections(settings: PostgresSettings) -> dict[str, str]:
     """Return the parameters that end the session of a lost client after 40 s."""
     return {
         "max_connections": str(settings.max_connections),
-        "superuser_reserved_connections": str(OPERATORS),
-        "reserved_connections": str(RESERVED),
+        "superuser_reserved_connections": str(OPERATOR_CONNECTIONS),
+        "reserved_connections": str(RESERVED_CONNECTIONS),
         "tcp_keepalives_idle": "20s",
         "tcp_keepalives_interval": "5s",
         "tcp_keepalives_count": "4",

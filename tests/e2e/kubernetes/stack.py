@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from backends.kubernetes.labels import NAME
+from backends.kubernetes.labels import NAME_LABEL
 from settings import NAMESPACE as SETTINGS
 from settings.catalog import SERVICES
 from testbed.cluster import Cluster
@@ -123,7 +123,7 @@ class ClusterStack(PulumiStack):
             pod["metadata"]["name"]: pod
             for pod in self.objects("pods")
             if TASK not in {owner["kind"] for owner in pod["metadata"].get("ownerReferences", [])}
-            and workload in (None, pod["metadata"]["labels"].get(NAME))
+            and workload in (None, pod["metadata"]["labels"].get(NAME_LABEL))
             and "deletionTimestamp" not in pod["metadata"]
         }
 
@@ -142,7 +142,7 @@ class ClusterStack(PulumiStack):
 
     def every_pod(self, workload: str) -> list[str]:
         """Return the names of a workload's pods, including terminating ones."""
-        selector = f"{NAME}={workload}"
+        selector = f"{NAME_LABEL}={workload}"
         return self.kubectl(
             "get", "pods", "--selector", selector, "--output=jsonpath={.items[*].metadata.name}"
         ).split()
@@ -172,7 +172,7 @@ class ClusterStack(PulumiStack):
         """Wait until old pods are gone, then return the workloads whose pods have changed."""
         self.settle()
         return {
-            pod["metadata"]["labels"][NAME]
+            pod["metadata"]["labels"][NAME_LABEL]
             for name, pod in self.pods().items()
             if before.get(name) != pod["metadata"]["uid"]
         }

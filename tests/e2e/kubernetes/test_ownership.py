@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.kubernetes.labels import INSTANCE
+from backends.kubernetes.labels import INSTANCE_LABEL
 from testbed import cluster
 from tests.engine.pulumi_stack import PulumiStack
 
@@ -118,7 +118,7 @@ def test_objects_of_another_stack_are_refused_by_name(make: Make) -> None:
 def test_an_unlabelled_object_is_refused_by_name_until_it_is_labelled(make: Make) -> None:
     stack = make()
     stack.server.kubectl("create", "namespace", stack.namespace)
-    hand_over = f"{INSTANCE}=pti-calendar-{stack.name}"
+    hand_over = f"{INSTANCE_LABEL}=pti-calendar-{stack.name}"
     assert f"label Namespace.v1. {stack.namespace} {hand_over}" in stack.preview().failed().output
     stack.kubectl("label", "Namespace.v1.", stack.namespace, hand_over)
     stack.kubectl("create", "serviceaccount", "web")
@@ -126,7 +126,7 @@ def test_an_unlabelled_object_is_refused_by_name_until_it_is_labelled(make: Make
 
     for refused in (stack.preview().failed(), stack.up().failed()):
         assert "The ServiceAccount 'web' already exists and belongs to an unknown owner" in refused.output
-    assert INSTANCE not in stack.kubectl("get", "serviceaccount", "web", "--output=json")
+    assert INSTANCE_LABEL not in stack.kubectl("get", "serviceaccount", "web", "--output=json")
 
     stack.kubectl("label", "ServiceAccount.v1.", "web", hand_over)
     stack.up().succeeded()
@@ -139,7 +139,7 @@ def test_a_preview_replaces_a_stateful_set_as_the_update_does_and_its_claims_sta
     stack.up().succeeded()
     before = stack.objects()
     if released != "at present":
-        stack.kubectl("label", "statefulset", "store", f"{INSTANCE}-")
+        stack.kubectl("label", "statefulset", "store", f"{INSTANCE_LABEL}-")
 
     stack.configure({"policy": "OrderedReady"})
     preview = stack.preview().succeeded()
