@@ -6,6 +6,7 @@ are the oldest supported, the node's and the newest that is built here.
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from operations.render.manifests import manifests
 from operations.render.placeholders import Placeholders
 from testbed import cluster
-from testbed.cluster import schemas
+from testbed.cluster import fields, schemas
 from testbed.cluster.constants import VERSION, kubernetes_directory
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.manifests import EXTENSION_KINDS, VARIANTS, as_text, objects_of
@@ -46,6 +47,11 @@ def test_the_api_server_accepts_every_object_without_warnings(server: cluster.Cl
     objects = [one for one in objects_of(variant, server.server_version) if one["kind"] not in EXTENSION_KINDS]
     # Warnings are deprecations, and violations of the newest restricted standard.
     assert dry_run(server, objects) == (0, "")
+
+
+def test_the_fields_recorded_for_the_unit_tests_are_those_of_the_api_server(server: cluster.Cluster) -> None:
+    published = json.loads(server.kubectl("get", "--raw=/openapi/v2"))["definitions"]
+    assert fields.fields_of(published) == fields.recorded(server.server_version)
 
 
 def test_the_api_server_accepts_a_scheduled_task(server: cluster.Cluster) -> None:
