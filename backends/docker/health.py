@@ -23,10 +23,12 @@ TASK_PERIOD_S = 2
 # applies. Failures count once liveness has succeeded, or its startup time is over; /dev/shm is new at every start of a
 # container. Times use the machine's uptime, which clock corrections don't change. Each command has its own `timeout`
 # (coreutils, or BusyBox from 1.30): a hung command must not stop the count, and an engine before 23 doesn't kill a
-# check after its timeout.
+# check after its timeout. A command that the image lacks or can't execute (exit codes 127 and 126) is no failure of the
+# process: it is reported once in the container's log, and not counted.
 PROBES_SCRIPT = """
 readiness=$1 readiness_s=$2 liveness=$3 liveness_s=$4 allowed=$5 startup_s=$6
 failures=/dev/shm/liveness-failures first_check=/dev/shm/liveness-first-check
+reported=/dev/shm/liveness-not-executed
 
 restart() {
     echo "not alive $1: killed for a restart" > /proc/1/fd/2
@@ -40,8 +42,16 @@ now=${uptime%.*}
 timeout -s KILL "$readiness_s" sh -c "$readiness"
 ready=$?
 
-if timeout -s KILL "$liveness_s" sh -c "$liveness"; then
+timeout -s KILL "$liveness_s" sh -c "$liveness"
+alive=$?
+
+if [ "$alive" -eq 0 ]; then
     echo 0 > "$failures"
+elif [ "$alive" -eq 126 ] || [ "$alive" -eq 127 ]; then
+    problem="the liveness check can't be executed (exit code $alive): no restart"
+    echo "$problem"
+    [ -e "$reported" ] || echo "$problem" > /proc/1/fd/2
+    : > "$reported"
 elif [ -e "$failures" ]; then
     count=$(($(cat "$failures") + 1))
     echo "$count" > "$failures"
@@ -57,6 +67,10 @@ HTTP_GET_SCRIPT = (
     'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "GET %s HTTP/1.0\\r\\n\\r\\n" "$2" >&3 && '
     'head -n 1 <&3 | grep -q " [23].."'
 )
+
+
+# Some images have no bash, and an nc without the option -z.
+LISTENING_SCRIPT = "cat /proc/net/tcp /proc/net/tcp6 2> /dev/null | grep -q ':{:04X} 0*:0000 0A '"
 
 
 def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
@@ -111,5 +125,9 @@ def _shell_command(check: Check) -> str:
     if isinstance(check, HttpGet):
         url = shlex.quote(f"http://127.0.0.1:{check.port}{check.path}")
         by_bash = f"bash -c {shlex.quote(HTTP_GET_SCRIPT)} ask {check.port} {shlex.quote(check.path)}"
-        return f"wget -q -O /dev/null {url} || curl -fsS -o /dev/null {url} || {by_bash}"
-    return f"bash -c '</dev/tcp/127.0.0.1/{check.port}' || nc -z 127.0.0.1 {check.port}"
+        return (
+            f"if command -v wget > /dev/null; then wget -q -O /dev/null {url}; "
+            f"elif command -v curl > /dev/null; then curl -fsS -o /dev/null {url}; else {by_bash}; fi"
+        )
+    connect = f"bash -c '</dev/tcp/127.0.0.1/{check.port}' || nc -z 127.0.0.1 {check.port}"
+    return f"{connect} || {LISTENING_SCRIPT.format(check.port)}"

@@ -67,7 +67,9 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
     try:
         yield DevStack(clone)
     finally:
+        unexecuted = docker_engine.unexecuted_checks(STACK)
         docker_engine.remove_everything(STACK)
+    assert unexecuted == []
 
 
 @pytest.fixture(scope="module")

@@ -46,11 +46,12 @@ def make_shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make
 
 
 @pytest.fixture(scope="session")
-def dev_like_stack(make_shared_stack: MakeStack) -> PulumiStack:
+def dev_like_stack(make_shared_stack: MakeStack) -> Iterator[PulumiStack]:
     """A running stack with all components of dev. Tests must not change it."""
     stack = make_shared_stack(configuration=configurations.zookeeper_with_tools())
     stack.up().succeeded()
-    return stack
+    yield stack
+    assert docker_engine.restarted(stack.name) == {}
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,21 @@ def persistent_volumes(stack: str) -> set[str]:
     return {one["Name"] for one in volumes(stack) if one["Labels"].get(DATA_LABEL) == "persistent"}
 
 
+def unexecuted_checks(stack: str) -> list[str]:
+    """Return the containers whose liveness check can't be executed, from the last outputs of their health checks."""
+    return [
+        one["Name"]
+        for one in containers(stack)
+        for check in one["State"].get("Health", {}).get("Log") or ()
+        if "the liveness check can't be executed" in check["Output"]
+    ]
+
+
+def restarted(stack: str) -> dict[str, int]:
+    """Return how often the engine has restarted a container, for those that it has restarted."""
+    return {one["Name"]: one["RestartCount"] for one in containers(stack) if one["RestartCount"]}
+
+
 def remove_containers_and_networks(stack: str) -> None:
     """Remove containers like `docker rm`: the volumes stay."""
     if found := [one["Id"] for one in containers(stack)]:

@@ -254,7 +254,9 @@ class PulumiStack:
     def remove(self) -> None:
         """Remove everything from the engine; the state is removed with the test's folder."""
         self.end_orphans()
+        unexecuted = docker_engine.unexecuted_checks(self.name)
         docker_engine.remove_everything(self.name)
+        assert unexecuted == []
 
     def _run(self, command: str, *options: str) -> Outcome:
         arguments, log = self._arguments(command, *options)

@@ -222,12 +222,21 @@ class TestStartOrder:
                 HttpGet(port=80, path="/health?full=1"),
                 [
                     "CMD-SHELL",
-                    "wget -q -O /dev/null 'http://127.0.0.1:80/health?full=1' "
-                    "|| curl -fsS -o /dev/null 'http://127.0.0.1:80/health?full=1' "
-                    f"|| bash -c {shlex.quote(HTTP_GET_SCRIPT)} ask 80 '/health?full=1'",
+                    "if command -v wget > /dev/null; then "
+                    "wget -q -O /dev/null 'http://127.0.0.1:80/health?full=1'; "
+                    "elif command -v curl > /dev/null; then "
+                    "curl -fsS -o /dev/null 'http://127.0.0.1:80/health?full=1'; "
+                    f"else bash -c {shlex.quote(HTTP_GET_SCRIPT)} ask 80 '/health?full=1'; fi",
                 ],
             ),
-            (TcpConnect(port=80), ["CMD-SHELL", "bash -c '</dev/tcp/127.0.0.1/80' || nc -z 127.0.0.1 80"]),
+            (
+                TcpConnect(port=80),
+                [
+                    "CMD-SHELL",
+                    "bash -c '</dev/tcp/127.0.0.1/80' || nc -z 127.0.0.1 80 "
+                    "|| cat /proc/net/tcp /proc/net/tcp6 2> /dev/null | grep -q ':0050 0*:0000 0A '",
+                ],
+            ),
         ],
         ids=["a command", "HTTP", "TCP"],
     )
