@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from backends.docker.engine import Engine, EngineError
+from operations.certificates import untrusted_hint
 from operations.project import (
     PASSPHRASE,
     PASSPHRASE_VARIABLES,
@@ -111,7 +112,8 @@ def check_installer() -> None:
         urllib.request.urlopen(INSTALLER_URL, timeout=20).close()
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         raise OperationError(
-            f"Pulumi {PULUMI_VERSION} is not installed and its installer is unreachable:\n  {INSTALLER_URL}: {error}\n"
+            f"Pulumi {PULUMI_VERSION} is not installed and its installer is unreachable:\n  {INSTALLER_URL}: {error}"
+            f"{untrusted_hint(INSTALLER_URL, error)}\n"
             "Allow that address, or install Pulumi another way (https://www.pulumi.com/docs/install/) so that "
             f"'pulumi version' works, and run this again.\n{NO_PULUMI_HINT}"
         ) from None
@@ -119,6 +121,9 @@ def check_installer() -> None:
 
 def install_requirements(*, development: bool) -> None:
     """Install the pinned requirements into the virtual environment; those of development include the others."""
+    if VENV.exists() and not _is_usable():
+        _log_step("building .venv again: its Python was removed or upgraded")
+        VENV.unlink() if VENV.is_symlink() else shutil.rmtree(VENV)
     if _is_installed(DEVELOPMENT_REQUIREMENTS_FILE) or (not development and _is_installed(REQUIREMENTS_FILE)):
         return
     requirements = DEVELOPMENT_REQUIREMENTS_FILE if development else REQUIREMENTS_FILE
@@ -140,6 +145,17 @@ def install_requirements(*, development: bool) -> None:
             "A Python package index must be reachable (pip reads PIP_INDEX_URL and pip.conf). Then run this again."
         )
     _stamp_file(requirements).write_text(_digest(requirements))
+
+
+def _is_usable() -> bool:
+    """Return whether the virtual environment's Python runs and is the version for which its packages are installed."""
+    program = "import sys; print('python%d.%d' % sys.version_info[:2])"
+    try:
+        # Without `site`, this takes a hundredth of a second.
+        done = subprocess.run([str(VENV / "bin" / "python"), "-ISc", program], capture_output=True, text=True)
+    except OSError:
+        return False
+    return done.returncode == 0 and (VENV / "lib" / done.stdout.strip()).is_dir()
 
 
 def _is_installed(requirements: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -125,7 +126,10 @@ def installed(home: Path) -> Callable[[], list[str]]:
     """A virtual environment with a stand-in for pip; returns the requirement files that were installed."""
     python = home / "venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nfor last; do :; done\necho "${{last##*/}}" >> {home}/installed\n')
+    version = "python{}.{}".format(*sys.version_info)
+    (home / "venv" / "lib" / version).mkdir(parents=True)
+    asked = f'[ "$1" = -ISc ] && echo {version} && exit'
+    python.write_text(f'#!/bin/sh\n{asked}\nfor last; do :; done\necho "${{last##*/}}" >> {home}/installed\n')
     python.chmod(0o755)
     (home / "installed").touch()
     return lambda: (home / "installed").read_text().split()
@@ -163,3 +167,47 @@ def test_pulumis_sdk_has_the_version_of_its_command_or_the_next_one() -> None:
     command, sdk = ([int(part) for part in version.split(".")] for version in (bootstrap.PULUMI_VERSION, pinned[1]))
     assert sdk[0] == command[0]
     assert sdk[1] - command[1] in {0, 1}
+
+
+@pytest.fixture
+def venv(home: Path) -> Path:
+    """A virtual environment for the running Python, with the requirements and an unrelated file."""
+    folder = home / "venv"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    (folder / "lib" / "python{}.{}".format(*sys.version_info)).mkdir(parents=True)
+    for requirements in (bootstrap.REQUIREMENTS_FILE, bootstrap.DEVELOPMENT_REQUIREMENTS_FILE):
+        bootstrap._stamp_file(requirements).write_text(bootstrap._digest(requirements))
+    return folder
+
+
+def test_a_working_environment_is_kept(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "_run", lambda command: pytest.fail(f"{command}"))
+    bootstrap.install_requirements(development=False)
+    assert bootstrap._stamp_file(bootstrap.REQUIREMENTS_FILE).exists()
+
+
+@pytest.mark.parametrize("cause", ["removed", "upgraded"])
+def test_an_environment_whose_python_is_gone_is_built_again(
+    venv: Path, cause: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if cause == "removed":
+        (venv / "bin" / "python").unlink()
+        (venv / "bin" / "python").symlink_to(venv / "no-such-python")
+    else:
+        next((venv / "lib").iterdir()).rename(venv / "lib" / "python3.2")
+    (venv / "former").touch()
+    commands: list[list[str]] = []
+
+    def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        if "venv" in command:
+            (venv / "bin").mkdir(parents=True)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(bootstrap, "_run", run)
+    bootstrap.install_requirements(development=False)
+    assert "building .venv again: its Python was removed or upgraded" in capsys.readouterr().out
+    assert not (venv / "former").exists()
+    assert commands[0] == [sys.executable, "-m", "venv", str(venv)]
+    assert commands[1][-1] == str(bootstrap.REQUIREMENTS_FILE)

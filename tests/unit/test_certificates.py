@@ -1,0 +1,82 @@
+"""The bootstrap behind a company's certificate authority, and with a Python without certificates."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from operations import bootstrap
+from operations.project import OperationError
+
+AUTHORITY = "Example Company Root CA"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers nothing: no request gets this far."""
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A TLS server whose certificate a company's authority has issued."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is missing")
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    subject = ("-subj", f"/C=FR/O=Example/CN={AUTHORITY}", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    files = ("-keyout", str(key), "-out", str(certificate))
+    subprocess.run(["openssl", "req", "-x509", *curve, *subject, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    running = HTTPServer(("127.0.0.1", 0), Handler)
+    running.socket = context.wrap_socket(running.socket, server_side=True)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield f"https://127.0.0.1:{running.server_address[1]}"
+    running.shutdown()
+    running.server_close()
+
+
+def refusal(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the message of the check of the installer."""
+    monkeypatch.setattr(bootstrap, "INSTALLER_URL", url)
+    with pytest.raises(OperationError) as refused:
+        bootstrap.check_installer()
+    return str(refused.value)
+
+
+def test_an_unknown_authority_is_named_with_the_variables(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refusal(server, monkeypatch)
+    assert f"The certificate is issued by {AUTHORITY}, which this machine doesn't trust" in message
+    assert "SSL_CERT_FILE" in message
+    assert "REQUESTS_CA_BUNDLE" in message
+
+
+@pytest.mark.parametrize(
+    ("platform", "fix"),
+    [("darwin", "Install Certificates.command"), ("linux", "Install them (Debian: ca-certificates)")],
+)
+def test_a_python_without_certificates_is_reported(
+    server: str, platform: str, fix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "no-authorities").mkdir()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "no-authorities"))
+    monkeypatch.setattr(sys, "platform", platform)
+    message = refusal(server, monkeypatch)
+    assert "This Python has no certificate authorities." in message
+    assert fix in message
+
+
+def test_another_failure_has_no_hint_about_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refusal("http://127.0.0.1:9", monkeypatch)
+    assert "certificate" not in message
