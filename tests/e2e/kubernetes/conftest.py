@@ -16,7 +16,13 @@ from testbed import cluster
 from testbed.cluster import access
 from testbed.cluster.constants import kubernetes_directory
 from testbed.cluster.volumes import DEFAULT_CLASS
-from tests.e2e.kubernetes.configuration import IMAGES, NEXT_SERVICE_IMAGE, SERVICE_IMAGE, SMALL_CLAIM
+from tests.e2e.kubernetes.configuration import (
+    IMAGES,
+    NEXT_SERVICE_IMAGE,
+    SERVICE_IMAGE,
+    SMALL_CLAIM,
+    SMALL_CONFIGURATION,
+)
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.machine import lacking
 
@@ -57,6 +63,25 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
     cluster.small_volume(NAMESPACE, SMALL_CLAIM)
     made = ClusterStack(tmp_path_factory.mktemp("stack"), test_cluster)
     try:
+        yield made
+    finally:
+        made.remove()
+        cluster.recycle_volumes()
+
+
+@pytest.fixture(scope="module")
+def small_stack(
+    stack: ClusterStack, test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ClusterStack]:
+    """A small stack, up, in place of the suite's, for a module that breaks it and its node."""
+    if access.cluster_from_environment():
+        pytest.skip("the cluster that PTI_TEST_KUBECONFIG names must not be broken")
+    stack.remove()
+    cluster.recycle_volumes()
+    made = ClusterStack(tmp_path_factory.mktemp("small"), test_cluster)
+    made.change(SMALL_CONFIGURATION)
+    try:
+        made.up().succeeded()
         yield made
     finally:
         made.remove()
