@@ -19,6 +19,7 @@ import yaml
 
 from operations.configuration import read_configuration
 from operations.project import PASSPHRASE_VARIABLES, ROOT, OperationError, environment
+from operations.proxies import local_without_proxy
 from settings import NAMESPACE
 from settings.credentials import supplied_credentials
 
@@ -63,11 +64,15 @@ def temporary_environment(folder: Path) -> dict[str, str]:
     """Return the environment in which Pulumi uses only that folder's state, with the machine's plugins."""
     inherited = {name: value for name, value in environment().items() if name not in PASSPHRASE_VARIABLES}
     passphrase = folder / "passphrase"
-    return inherited | {
-        "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
-        "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-    }
+    return (
+        inherited
+        | local_without_proxy(inherited)
+        | {
+            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        }
+    )
 
 
 def _prepare(folder: Path, stack: str) -> Path:

@@ -18,6 +18,7 @@ from contract import ContractError, StackOutputs
 from operations.event_log import proposes_changes
 from operations.locks import locks
 from operations.project import PROJECT, ROOT, STATE, OperationError, environment
+from operations.proxies import local_without_proxy
 from operations.runtimes import runtime_of
 
 NO_REFRESH_OPTION = "--refresh=false"
@@ -270,7 +271,9 @@ def _run_captured(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 def _run_attached(arguments: list[str], extra_environment: Mapping[str, str] | None = None) -> int:
     """Run Pulumi on the user's terminal. Pulumi handles an interrupt itself and ends the update cleanly."""
-    process = subprocess.Popen(["pulumi", *arguments], env=environment() | {**(extra_environment or {})}, cwd=ROOT)
+    inherited = environment()
+    own = inherited | local_without_proxy(inherited) | {**(extra_environment or {})}
+    process = subprocess.Popen(["pulumi", *arguments], env=own, cwd=ROOT)
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return process.wait()
