@@ -25,8 +25,8 @@ from settings import Settings
 from settings.catalog import FRONTENDS, SERVICES
 
 PRINT_RENDERED = (
-    "import json, sys; from tests.unit.test_render import GENERATED, WELL_KNOWN, WHOLE, rendered;"
-    "json.dump([rendered(one)[0] for one in (WELL_KNOWN, GENERATED, WHOLE)], sys.stdout)"
+    "import json, sys; from tests.unit.test_render import GENERATED, WELL_KNOWN, WHOLE_PLATFORM, rendered;"
+    "json.dump([rendered(one)[0] for one in (WELL_KNOWN, GENERATED, WHOLE_PLATFORM)], sys.stdout)"
 )
 """A program that prints three rendered stacks."""
 
