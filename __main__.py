@@ -15,6 +15,7 @@ import pulumi  # noqa: E402
 import settings  # noqa: E402
 from backends.addresses import Addresses  # noqa: E402
 from backends.create import create_backend  # noqa: E402
+from backends.preflight import require_preflight  # noqa: E402
 from components.platform import Platform, PlatformArgs  # noqa: E402
 from settings.ports import published_ports  # noqa: E402
 
@@ -29,4 +30,4 @@ with Addresses(project=pulumi.get_project(), stack=stack):
     platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
     for name, value in platform.outputs.as_mapping().items():
         pulumi.export(name, pulumi.Output.secret(value) if name in platform.outputs.secret_names() else value)
-    backend.preflight(published_ports(configured))
+    require_preflight(backend, published_ports(configured))

@@ -27,6 +27,7 @@ from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineEr
 from backends.docker.hooks import Hooks
 from backends.docker.images import Images
 from backends.docker.ownership import Ownership
+from backends.docker.platform import check_platform, platform_of
 from backends.docker.ports import check
 from backends.docker.ranges import KnownRanges, NetworkRanges, bridge_address
 from backends.docker.readiness import AwaitedContainer, Readiness
@@ -123,6 +124,7 @@ class DockerBackend:
         Raises:
             EngineUnreachable: the engine doesn't respond. A preview only warns if the engine is reached over SSH;
                 otherwise the provider would fail next ("failed to connect to any docker daemon").
+            UnsupportedEngine: in an update, if the engine is Podman.
             PortsTaken: in an update, if another process uses a port; names each key.
             WorkloadError: other networks use the whole pool of address ranges.
         """
@@ -130,9 +132,14 @@ class DockerBackend:
             endpoint = self._engine.endpoint
         except EngineError as error:
             raise EngineUnreachable(f"{error}\nNothing has been changed.") from None
-        with ThreadPoolExecutor(1) as threads:
+        ports = list(published)
+        with ThreadPoolExecutor(2) as threads:
             ranges = threads.submit(self._engine.network_ranges)
-            check(published, engine=self._engine, stack=self._stack, address=self._bind_address)
+            platform = None if pulumi.runtime.is_dry_run() else threads.submit(platform_of, self._engine)
+            check(ports, engine=self._engine, stack=self._stack, address=self._bind_address)
+        if platform:
+            calling = [workload.name for workload in self.deployed if workload.host_gateway]
+            check_platform(platform.result(), address=endpoint.address, ports=ports, calling_host=calling)
         try:
             self._engine_ranges = ranges.result()
         except EngineError as error:

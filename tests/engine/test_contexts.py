@@ -99,6 +99,20 @@ def test_pulumi_uses_only_the_chosen_context_and_destroys_where_it_created(
     assert docker_engine.networks(stack.name) == []
 
 
+def test_without_the_context_nothing_is_registered(
+    second: OwnEngine, stack: PulumiStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONTEXT", "gone")
+
+    refused = stack.up().failed()
+
+    assert "DOCKER_CONTEXT 'gone': there is no such context" in refused.output
+    assert "Traceback" not in refused.output
+    registered = stack.export()["deployment"].get("resources") or []
+    assert [one["type"] for one in registered] in ([], ["pulumi:pulumi:Stack"])
+    assert objects_on_first_engine(stack.name) == ""
+
+
 def test_the_operations_use_only_the_selected_context(second: OwnEngine, tmp_path: Path) -> None:
     docker("context", "use", CONTEXT)
     clone = Clone(tmp_path)

@@ -12,6 +12,7 @@ from pulumi.runtime.rpc import UNKNOWN
 from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend, EngineUnreachable
 from backends.docker.engine import EngineError
+from backends.docker.platform import EnginePlatform
 from backends.docker.ranges import NetworkRanges
 from recording.recorder import Recording, record
 from settings.backend import BackendSettings, ImagesSettings
@@ -101,6 +102,7 @@ def record_network(
 
     monkeypatch.setattr("backends.docker.engine.Engine.network_ranges", network_ranges)
     monkeypatch.setattr("backends.docker.engine.Engine.published_ports", lambda engine, stack: set())
+    monkeypatch.setattr("backends.docker.backend.platform_of", lambda engine: EnginePlatform())
 
     def program() -> None:
         docker = DockerBackend(BackendSettings(network_pool=pool), ImagesSettings(), stack="dev", protect=False)

@@ -39,7 +39,9 @@ VALUE_SDKS = {"pulumi_random", "pulumi_tls"}
 """Providers that only compute values, wherever the platform runs."""
 
 ALLOWED_IMPORTS = {
-    "__main__": {"settings", "backends.addresses", "backends.create", "components.platform", "pulumi"},
+    "__main__": {
+        *("settings", "backends.addresses", "backends.create", "backends.preflight", "components.platform", "pulumi"),
+    },
     "components": {
         *("components", "backends.base", "backends.refusals", "capabilities", "workloads", "settings", "contract"),
         *("pulumi", *VALUE_SDKS),

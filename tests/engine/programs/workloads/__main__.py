@@ -10,6 +10,7 @@ import pulumi
 
 from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
+from backends.preflight import require_preflight
 from settings.backend import BackendSettings, ImagesSettings
 from settings.stores.redis import RedisSettings
 from workloads import (
@@ -209,4 +210,4 @@ backend = DockerBackend(BackendSettings(), ImagesSettings(), stack=pulumi.get_st
 parent = pulumi.ComponentResource("pti-calendar:tests:Workloads", "workloads")
 for workload in SCENARIOS[CONFIG.require("scenario")]:
     backend.deploy(workload, DeployOptions(parent=parent))
-backend.preflight([])
+require_preflight(backend, [])

@@ -11,6 +11,7 @@ import pulumi
 from backends.addresses import Addresses
 from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
+from backends.preflight import require_preflight
 from settings.backend import ImagesSettings, KubernetesSettings
 from tests.e2e.kubernetes.unawaited import wait_for_nothing
 from workloads import Service, StatefulService, Volume
@@ -51,4 +52,4 @@ with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CON
         Service(name="web", image=f"web:{CONFIG.get('release') or 1}", user=1000, memory_mib=32),
     ):
         backend.deploy(workload, DeployOptions(parent=group))
-    backend.preflight([])
+    require_preflight(backend, [])
