@@ -38,6 +38,8 @@ def _required_capabilities(workload: Workload) -> Iterator[tuple[Capability, str
     """Yield each capability that a workload needs, with the description of the field that needs it."""
     if isinstance(workload, Service) and workload.autoscaling:
         yield Capability.AUTOSCALING, "autoscaling"
+    if isinstance(workload, Service) and workload.load_balancer:
+        yield Capability.LOAD_BALANCERS, "a load balancer with options"
     if isinstance(workload, LongRunning) and workload.replicas != 1:
         yield Capability.REPLICAS, f"replicas={workload.replicas}"
     if isinstance(workload, ScheduledTask):

@@ -21,6 +21,9 @@ class Capability(Enum):
     EDGE = auto()
     """Routing of host names by the cluster: an Ingress, or the Gateway API."""
 
+    LOAD_BALANCERS = auto()
+    """Load balancers in front of public ports."""
+
     CERTIFICATES = auto()
     """Certificates that an issuer signs and renews."""
 
@@ -98,6 +101,7 @@ BACKENDS: dict[str, BackendSpec] = {
             Capability.REPLICAS: ONE_REPLICA,
             Capability.AUTOSCALING: ONE_REPLICA,
             Capability.EDGE: "Ingress and Gateway API need Kubernetes",
+            Capability.LOAD_BALANCERS: "an engine binds public ports on its host",
             Capability.CERTIFICATES: "cert-manager needs Kubernetes",
             Capability.EXTERNAL_SECRETS: "Secrets need Kubernetes",
             Capability.POSTGRES_OPERATOR: "CloudNativePG needs Kubernetes",

@@ -166,6 +166,7 @@ def _keys_by_capability(settings: Settings) -> Iterator[tuple[str, Section, tupl
     exporters = settings.monitoring.exporters
     yield "monitoring.exporters", exporters, ("node",), Capability.HOST_METRICS
     yield "monitoring.exporters", exporters, ("kube_state",), Capability.DEPLOYED_OBJECTS
+    yield "edge.nginx", settings.edge.nginx, ("load_balancer",), Capability.LOAD_BALANCERS
     for name, store in settings.stores.items():
         for below, part, _ in store.host_ports():
             yield f"{to_camel(name)}{below}", part, ("port",), Capability.HOST_PORTS

@@ -7,11 +7,46 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from settings.base import Conflict, DnsLabel, HostPort, Image, Section, SettingsConflict, set_command, unused_keys
+from settings.base import (
+    Cidrs,
+    Conflict,
+    DnsLabel,
+    HostPort,
+    Image,
+    Section,
+    SettingsConflict,
+    set_command,
+    unused_keys,
+)
 from settings.scalars import Text
 
 SECTIONS = {"nginx": "nginx", "ingress": "ingress", "gateway-api": "gateway_api"}
 """Maps each kind of edge to its section."""
+
+
+class LoadBalancerSettings(Section):
+    """The cluster's load balancer in front of nginx: its Service of the type LoadBalancer."""
+
+    annotations: Mapping[str, Text] = Field(
+        {},
+        examples=[{"service.beta.kubernetes.io/aws-load-balancer-scheme": "internet-facing"}],
+        description="Annotations for the cloud's controller. See [clusters.md](clusters.md#load-balancers).",
+    )
+    class_name: str | None = Field(
+        None,
+        min_length=1,
+        examples=["service.k8s.aws/nlb"],
+        description="`loadBalancerClass`, the controller that creates it. Kubernetes refuses a change of it while the "
+        "Service exists. Default: the cluster's.",
+    )
+    external_traffic_policy: Literal["Local", "Cluster"] = Field(
+        "Local",
+        description="`Local`: nginx sees the client's address; `Cluster`: every node forwards, and the client's "
+        "address is lost to rate limits and logs.",
+    )
+    source_ranges: Cidrs = Field(
+        (), examples=[["192.0.2.0/24"]], description="Addresses of the clients that may connect. Default: all."
+    )
 
 
 class NginxSettings(Section):
@@ -22,6 +57,9 @@ class NginxSettings(Section):
     https_port: HostPort = Field(443, description="HTTPS port.")
     replicas: int = Field(1, ge=1, le=100, description="Number of replicas.")
     memory_mib: int = Field(64, ge=32, description="Memory limit in MiB.")
+    load_balancer: LoadBalancerSettings = Field(
+        default_factory=LoadBalancerSettings, description="The cluster's load balancer in front of nginx."
+    )
 
 
 class IngressSettings(Section):

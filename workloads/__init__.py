@@ -6,6 +6,7 @@ from workloads.disk import FileSet, FixedSetting, Scratch, Volume
 from workloads.exposure import CertificateRequest, EdgeEntry, Exposure, Route, SharedGateway, TlsKeyPair
 from workloads.model import (
     Autoscaling,
+    LoadBalancer,
     LongRunning,
     ScheduledTask,
     Service,
@@ -34,6 +35,7 @@ __all__ = [
     "Health",
     "HttpGet",
     "Liveness",
+    "LoadBalancer",
     "LongRunning",
     "Metrics",
     "Port",

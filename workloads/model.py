@@ -44,6 +44,22 @@ class Autoscaling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoadBalancer:
+    """Options of the load balancer in front of a workload's public ports."""
+
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    controller: str | None = None
+    """Controller that creates it; None: the platform's default."""
+
+    keeps_client_address: bool = True
+    """Whether the workload sees its clients' addresses. Each client is then served by a replica on the node that it
+    reaches."""
+
+    source_ranges: tuple[str, ...] = ()
+    """Addresses of the clients that may connect; empty: all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """A container and what each kind of workload has. Create one of the kinds.
 
@@ -195,6 +211,9 @@ class Service(LongRunning):
 
     autoscaling: Autoscaling | None = None
     """Controls the number of replicas, instead of `replicas`."""
+
+    load_balancer: LoadBalancer | None = None
+    """Options for the public ports; None: the defaults."""
 
     @property
     def min_replicas(self) -> int:

@@ -5,12 +5,12 @@ needs it would wait for each other (pulumi/pulumi-kubernetes#1974)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
-from workloads import LongRunning, Port, StatefulService, Workload
+from workloads import LoadBalancer, LongRunning, Port, Service, StatefulService, Workload
 
 PODS_SUFFIX = "-pods"
 """Suffix of the Service that resolves to all pods of a workload."""
@@ -36,18 +36,22 @@ def services(workload: Workload) -> Iterator[Manifest]:
         yield _service(workload, f"{workload.name}{PODS_SUFFIX}", {**HEADLESS_SPEC, "ports": told})
     public = [_port(port, port.publish) for port in workload.ports if port.public and port.publish is not None]
     if public:
+        options = (workload.load_balancer if isinstance(workload, Service) else None) or LoadBalancer()
         # Local keeps the caller's address, which rate limits and access logs need.
-        outside = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": public}
-        yield _service(workload, f"{workload.name}-public", outside)
+        traffic_policy = "Local" if options.keeps_client_address else "Cluster"
+        outside: Manifest = {"type": "LoadBalancer", "externalTrafficPolicy": traffic_policy, "ports": public}
+        outside |= {"loadBalancerClass": options.controller} if options.controller else {}
+        outside |= {"loadBalancerSourceRanges": [*options.source_ranges]} if options.source_ranges else {}
+        yield _service(workload, f"{workload.name}-public", outside, options.annotations)
 
 
-def _service(workload: Workload, name: str, spec: Manifest) -> Manifest:
+def _service(workload: Workload, name: str, spec: Manifest, annotations: Mapping[str, str] | None = None) -> Manifest:
     return manifest(
         "v1",
         "Service",
         name=name,
         labels=labels.labels_for(workload),
-        annotations=SKIP_AWAIT,
+        annotations={**(annotations or {}), **SKIP_AWAIT},
         spec={**spec, "selector": labels.selector(workload.name)},
     )
 

@@ -9,8 +9,20 @@ from backends.base import Backend
 from components.assets import asset
 from components.gateway import kong, limits, timeouts
 from components.gateway.headers import SECURITY_HEADERS
-from settings.edge import NginxSettings
-from workloads import Endpoint, FileSet, HttpGet, Liveness, Port, Probe, Route, Scratch, Service, TcpConnect
+from settings.edge import LoadBalancerSettings, NginxSettings
+from workloads import (
+    Endpoint,
+    FileSet,
+    HttpGet,
+    Liveness,
+    LoadBalancer,
+    Port,
+    Probe,
+    Route,
+    Scratch,
+    Service,
+    TcpConnect,
+)
 
 NAME = "nginx"
 HTTP_PORT, HTTPS_PORT = 8080, 8443
@@ -53,6 +65,16 @@ def load_balancer(settings: NginxSettings, routes: Sequence[Route], certificate:
         # A missing upstream only causes 502 for its own hosts: nginx doesn't wait for front ends.
         connects_to=tuple(route.to for route in routes),
         stop_grace_s=30,
+        load_balancer=_options(settings.load_balancer) if settings.load_balancer.model_fields_set else None,
+    )
+
+
+def _options(settings: LoadBalancerSettings) -> LoadBalancer:
+    return LoadBalancer(
+        annotations=settings.annotations,
+        controller=settings.class_name,
+        keeps_client_address=settings.external_traffic_policy == "Local",
+        source_ranges=settings.source_ranges,
     )
 
 

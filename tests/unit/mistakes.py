@@ -25,7 +25,9 @@ MODULE_BY_MODEL = {
         ["ServicesSettings", "FrontendsSettings", "ServiceOverrides", "AppOverrides", "ScalingSettings"], "applications"
     ),
     **dict.fromkeys(["GatewaySettings", "TlsSettings", "RateLimitSettings", "KongSettings"], "gateway"),
-    **dict.fromkeys(["EdgeSettings", "NginxSettings", "IngressSettings", "GatewayApiSettings"], "edge"),
+    **dict.fromkeys(
+        ["EdgeSettings", "NginxSettings", "LoadBalancerSettings", "IngressSettings", "GatewayApiSettings"], "edge"
+    ),
     **dict.fromkeys(
         ["MonitoringSettings", "PrometheusSettings", "GrafanaSettings", "AlertmanagerSettings"], "monitoring"
     ),

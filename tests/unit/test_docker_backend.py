@@ -35,6 +35,7 @@ from workloads import (
     FileSet,
     HttpGet,
     Liveness,
+    LoadBalancer,
     Metrics,
     Port,
     Probe,
@@ -762,6 +763,11 @@ class TestRefusals:
                 "workload 'web': autoscaling is not supported on Docker: an engine runs one replica of each workload",
             ),
             (
+                [workload(load_balancer=LoadBalancer(source_ranges=("192.0.2.0/24",)))],
+                "workload 'web': a load balancer with options is not supported on Docker: "
+                "an engine binds public ports on its host",
+            ),
+            (
                 [
                     ScheduledTask(
                         name="backup",
@@ -815,6 +821,7 @@ class TestRefusals:
         ids=[
             "replicas",
             "autoscaling",
+            "a load balancer",
             "a schedule",
             "objects of a namespace",
             "kubelets",

@@ -24,6 +24,7 @@ from workloads import (
     Autoscaling,
     Exec,
     FileSet,
+    LoadBalancer,
     Metrics,
     Probe,
     Service,
@@ -311,6 +312,21 @@ class TestServices:
         assert spec["externalTrafficPolicy"] == "Local"
         types = {one.name: one.inputs["spec"].get("type", "headless") for one in recording.of_type("Service")}
         assert types == {"web": "ClusterIP", "web-public": "LoadBalancer"}
+
+    def test_the_load_balancer_has_the_options_of_the_workload(self) -> None:
+        options = LoadBalancer(
+            annotations={"scheme": "internet-facing"},
+            controller="service.k8s.aws/nlb",
+            keeps_client_address=False,
+            source_ranges=("192.0.2.0/24",),
+        )
+        recording = record_workloads(workload(ports=self.PORTS, load_balancer=options))
+        public = find_manifest(recording, "Service", "web-public")
+        assert public["metadata"]["annotations"]["scheme"] == "internet-facing"
+        assert public["spec"]["loadBalancerClass"] == "service.k8s.aws/nlb"
+        assert public["spec"]["externalTrafficPolicy"] == "Cluster"
+        assert public["spec"]["loadBalancerSourceRanges"] == ["192.0.2.0/24"]
+        assert "scheme" not in find_manifest(recording, "Service", "web")["metadata"]["annotations"]
 
     def test_peers_find_each_other_before_they_are_ready(self) -> None:
         recording = record_workloads(store(ports=(port(9093),), peer_ports=(9093,), replicas=3))

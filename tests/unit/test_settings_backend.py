@@ -245,6 +245,11 @@ UNSUPPORTED: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
         },
     ),
     (
+        "a load balancer on Docker",
+        {"gateway": {"enabled": True}, "edge": {"nginx": {"loadBalancer": {"sourceRanges": ["192.0.2.0/24"]}}}},
+        {"edge.nginx.loadBalancer": ("an engine binds public ports on its host", "pulumi config rm")},
+    ),
+    (
         "several copies on Docker",
         {
             "services": {"replicas": 2, "overrides": {"rdv": {"replicas": 3}}},

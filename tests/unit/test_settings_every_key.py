@@ -186,7 +186,17 @@ CLUSTER_STACK: Mapping[str, Any] = {
         },
         "kong": {"replicas": 3},
     },
-    "edge": {"nginx": {"replicas": 3}},
+    "edge": {
+        "nginx": {
+            "replicas": 3,
+            "loadBalancer": {
+                "annotations": {"service.beta.kubernetes.io/aws-load-balancer-scheme": "internet-facing"},
+                "className": "service.k8s.aws/nlb",
+                "externalTrafficPolicy": "Cluster",
+                "sourceRanges": ["192.0.2.0/24"],
+            },
+        }
+    },
 }
 MANAGED_STORES_STACK: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},

@@ -220,6 +220,7 @@ LONG_RUNNING_FIELDS = (
     "ports",
     "replicas",
     "autoscaling",
+    "load_balancer",
     "readiness",
     "liveness",
     "metrics",
@@ -229,7 +230,7 @@ LONG_RUNNING_FIELDS = (
 )
 ABSENT_FIELDS: dict[type[Workload], tuple[str, ...]] = {
     Service: ("volumes", "peer_ports", "timeout_s", *SCHEDULE_FIELDS),
-    StatefulService: ("autoscaling", "timeout_s", *SCHEDULE_FIELDS),
+    StatefulService: ("autoscaling", "load_balancer", "timeout_s", *SCHEDULE_FIELDS),
     Task: (*LONG_RUNNING_FIELDS, *SCHEDULE_FIELDS),
     ScheduledTask: LONG_RUNNING_FIELDS,
 }
