@@ -154,6 +154,11 @@ def _select_stack(stack: str) -> None:
             "set PULUMI_CONFIG_PASSPHRASE_FILE to its file. Otherwise remove the line and the secrets that were set "
             "with it; Pulumi then writes a new line."
         )
+    if "passphrase must be set" in done.stderr:
+        raise OperationError(
+            "Your state backend (PULUMI_BACKEND_URL or 'pulumi login') has no passphrase for the stack's secrets. Set "
+            "PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE, always to the same one, and run this again."
+        )
     if done.returncode:
         raise OperationError(_unreadable_state_message(stack, done.stderr))
 

@@ -327,3 +327,19 @@ class TestDocker:
     ) -> None:
         listed_objects[kind] = now
         assert containers.may_have_drifted("dev", self.RECORDED)
+
+
+def test_a_state_backend_without_a_passphrase_is_reported_with_the_fix(
+    scenario: StackScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {
+        "stack export": "error: no stack named 'dev' found",
+        "stack select": "error: passphrase must be set with",
+    }
+
+    def captured(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(arguments, 255, "", answers[" ".join(arguments[:2])])
+
+    monkeypatch.setattr(stack, "_run_captured", captured)
+    with pytest.raises(OperationError, match="Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE"):
+        stack.up("dev")
