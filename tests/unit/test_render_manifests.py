@@ -22,6 +22,7 @@ from operations.render.manifests import FOLDERS, RenderedObject, manifests
 from operations.render.placeholders import TLS_PAIR, Placeholders
 from operations.render.render import recorded_resources, write_objects
 from operations.render.text import document, documents
+from recording.recorder import Registration
 from settings import Settings
 from settings.catalog import FRONTENDS, SERVICES
 from settings.credential import Credential
@@ -48,11 +49,17 @@ def rendered(
     settings: Mapping[str, Any] = CLUSTER, values: Mapping[Credential, str] | None = None, **sections: Any
 ) -> list[RenderedObject]:
     """Return the objects of a stack, with values or placeholders as its secrets."""
-    parsed = Settings.model_validate({**settings, **sections})
-    placeholders = Placeholders.of(parsed, ())
-    with_placeholders = recorded_resources(parsed, placeholders, "test")
+    parsed, placeholders, with_placeholders = recorded_once(json.dumps({**settings, **sections}))
     with_values = recorded_resources(parsed, placeholders, "test", values) if values else None
     return manifests(with_placeholders, placeholders, with_values)
+
+
+@functools.cache
+def recorded_once(settings: str) -> tuple[Settings, Placeholders, list[Registration]]:
+    """Return the settings that are given as JSON, with the recorded resources of a stack with placeholders."""
+    parsed = Settings.model_validate(json.loads(settings))
+    placeholders = Placeholders.of(parsed, ())
+    return parsed, placeholders, recorded_resources(parsed, placeholders, "test")
 
 
 def secret_values(settings: Mapping[str, Any] = CLUSTER, **given: str) -> dict[Credential, str]:
@@ -108,6 +115,15 @@ def with_tokens() -> list[RenderedObject]:
 def with_secrets() -> list[RenderedObject]:
     """The same objects with a value for every secret."""
     return rendered(values=secret_values())
+
+
+ODD = """a"b'c\\d $e"""
+
+
+@functools.cache
+def with_odd_secrets() -> list[RenderedObject]:
+    """The same objects; two of the values have characters that are escaped."""
+    return rendered(values=secret_values(REDIS_PASSWORD=ODD, STRIPE_SECRET_KEY=ODD))
 
 
 def prod() -> str:
@@ -194,11 +210,10 @@ def test_only_changed_contents_change_a_name() -> None:
 
 
 def test_no_name_depends_on_a_secret_value() -> None:
-    other = rendered(values=secret_values(REDIS_PASSWORD="another"))
-    for objects in (with_secrets(), other):
+    for objects in (with_secrets(), with_odd_secrets()):
         for kind in ("Secret", "ConfigMap", "Job"):
             assert names(objects, kind) == names(with_tokens(), kind)
-    assert other != with_secrets()
+    assert with_odd_secrets() != with_secrets()
 
 
 def test_no_annotation_for_pulumis_provider_is_written() -> None:
@@ -214,11 +229,10 @@ def test_without_an_environment_file_secrets_are_conspicuous_placeholders() -> N
 
 
 def test_a_filled_secret_is_escaped_for_each_file() -> None:
-    odd = """a"b'c\\d $e"""
-    objects = rendered(values=secret_values(REDIS_PASSWORD=odd, STRIPE_SECRET_KEY=odd))
-    assert decoded(secret(objects, "payment-secrets-"))["STRIPE_SECRET_KEY"] == odd
+    objects = with_odd_secrets()
+    assert decoded(secret(objects, "payment-secrets-"))["STRIPE_SECRET_KEY"] == ODD
     kong = json.loads(decoded(secret(objects, "kong-configuration-"))["kong.json"])
-    assert odd in {plugin["config"]["redis"]["password"] for plugin in kong["plugins"] if "redis" in plugin["config"]}
+    assert ODD in {plugin["config"]["redis"]["password"] for plugin in kong["plugins"] if "redis" in plugin["config"]}
 
 
 def test_a_secrets_value_can_change_without_a_new_name() -> None:
