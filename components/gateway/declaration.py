@@ -123,8 +123,8 @@ def _service(upstream: Upstream, name: str, paths: Sequence[str], upstream_path:
         "port": upstream.port,
         "path": upstream_path,
         "connect_timeout": timeouts.CONNECT_TIMEOUT_S * 1000,
-        "read_timeout": timeouts.KONG.response_s * 1000,
-        "write_timeout": timeouts.KONG.response_s * 1000,
+        "read_timeout": timeouts.KONG_RESPONSE_S * 1000,
+        "write_timeout": timeouts.KONG_RESPONSE_S * 1000,
         "retries": timeouts.RETRIES,
         # Request bodies are streamed: otherwise Kong would buffer bodies above 8 KiB in files below its prefix, which
         # is in memory.

@@ -88,7 +88,7 @@ def _configuration(settings: NginxSettings, routes: Sequence[Route], backend: Ba
             max_body="0" if route.to == kong.PROXY else "1m",
             public_port=settings.https_port,
             connect_s=timeouts.CONNECT_TIMEOUT_S,
-            answer_s=timeouts.EDGE.response_s,
+            answer_s=timeouts.EDGE_RESPONSE_S,
             resend_s=timeouts.RETRY_WITHIN_S,
             upstream=f"{backend.addressing.fqdn(route.to.workload)}:{route.to.port}",
             https_port=HTTPS_PORT,

@@ -6,8 +6,6 @@ docs/gateway.md explains the table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 EDGE_CLIENT_TIMEOUT_S = 15
 """The edge's timeout between two reads from, or writes to, a client."""
 
@@ -26,22 +24,14 @@ RETRY_WITHIN_S = 5
 
 RETRIES = 1
 
+EDGE_RESPONSE_S = 45
+"""The edge's timeout for the first byte of Kong's response."""
 
-@dataclass(frozen=True, kw_only=True)
-class HopTimeout:
-    """One hop's timeout for the first byte of a response."""
+KONG_RESPONSE_S = 30
+"""Kong's timeout for the first byte of a service's response."""
 
-    hop: str
-    response_s: int
+SERVICE_RESPONSE_S = 25
+"""The time in which a service answers."""
 
-
-EDGE = HopTimeout(hop="nginx waits for Kong", response_s=45)
-KONG = HopTimeout(hop="Kong waits for a service", response_s=30)
-SERVICE = HopTimeout(hop="a service answers", response_s=25)
-STATEMENT = HopTimeout(hop="PostgreSQL runs one statement", response_s=20)
-"""The limit of the services' roles, set by assets/postgres/database.sql."""
-
-HOP_TIMEOUTS = (EDGE, KONG, SERVICE, STATEMENT)
-
-KONG_MAX_RESPONSE_S = RETRY_WITHIN_S + CONNECT_TIMEOUT_S + KONG.response_s
-"""Longest time to Kong's response: a connection lost at the end of `RETRY_WITHIN_S`, then a second attempt."""
+STATEMENT_S = 20
+"""The limit of a statement of the services' roles, set by assets/postgres/database.sql."""
