@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from settings.catalog import SERVICES
+from tests.artifacts.full_run import IS_FULL_RUN
 from tests.artifacts.postgres_server import (
     Installation,
     Server,
     installations,
     runnable,
     running_server,
-    runs_all_versions,
 )
 from tests.artifacts.provisioning_task import Outcome, Task, task_for
 
-INSTALLATIONS: list[Installation | None] = [*installations()[0 if runs_all_versions() else -1 :]]
+INSTALLATIONS: list[Installation | None] = [*installations()[0 if IS_FULL_RUN else -1 :]]
 IMAGE_INSTALLATIONS: list[Installation | None] = [one for one in INSTALLATIONS if one and one.major >= 17]
 """Major versions that `postgres.image` supports."""
 

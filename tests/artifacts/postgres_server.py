@@ -47,11 +47,6 @@ class Installation:
     bin: Path
 
 
-def runs_all_versions() -> bool:
-    """Return whether tests also run what CI alone runs: every installed major version, and large reports."""
-    return os.environ.get("PTI_TESTS") == "all"
-
-
 def installations() -> list[Installation]:
     """Return one per major version, the oldest first. The list is empty if the machine has none."""
     named = [Path(part) for part in os.environ.get("PTI_POSTGRES_BIN", "").split(":") if part]

@@ -12,6 +12,7 @@ import yaml
 
 from operations.dashboards.generated import BOARDS
 from operations.project import ROOT
+from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.prometheus_tools import assert_accepted, run
 from tests.artifacts.rule_files import (
     ALERTS,
@@ -27,6 +28,8 @@ from tests.artifacts.rule_files import (
 RUNBOOK = "https://github.com/pti-calendar/infrastructure/blob/main/docs/alerts.md"
 
 ALWAYS_FIRING = "Watchdog"
+DEEP = {TESTS / "availability_slow.test.yml"}
+"""Three days in steps of four minutes take as long as most other files together."""
 
 
 def cases() -> Iterator[tuple[str, list[bool]]]:
@@ -56,7 +59,13 @@ def test_promtool_accepts_the_rules(path: Path) -> None:
     assert_accepted("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
 
 
-@pytest.mark.parametrize("path", sorted(TESTS.glob("*.test.yml")), ids=lambda path: path.name.partition(".")[0])
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=only_in_full_runs if path in DEEP else (), id=path.name.partition(".")[0])
+        for path in sorted(TESTS.glob("*.test.yml"))
+    ],
+)
 def test_the_alerts_fire_and_recover(path: Path) -> None:
     assert_accepted("promtool", "test", "rules", path)
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 import pytest
 
+from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import ADMIN_PASSWORD, Installation, Server
 from tests.artifacts.postgres_start import container, until
 from tests.artifacts.provisioning_task import BACKUP, CONNECTIONS, Outcome, Task, task_for
@@ -43,6 +44,7 @@ def test_each_role_has_its_limit_and_it_is_restored(provisioned: Outcome, task: 
     assert limits(task, database) == expected
 
 
+@only_in_full_runs
 def test_a_changed_number_in_the_table_changes_the_limit(provisioned: Outcome, task: Task, database: str) -> None:
     task.table = f"user {database} 17\n"
     assert task.run().lines_about(f"role {database}_app") == [f"role {database}_app: now CONNECTION LIMIT 17"]
@@ -92,6 +94,7 @@ def small_server(image_installation: Installation) -> Iterator[tuple[Task, str]]
             yield task, database
 
 
+@only_in_full_runs
 def test_a_service_with_all_its_connections_blocks_no_other_role(small_server: tuple[Task, str], tried: Tried) -> None:
     notice = "PostgreSQL refuses that service more connections; no other role is affected"
     tried.failure("A service opens all of its connections", on="PostgreSQL", notice=notice)
@@ -110,6 +113,7 @@ def test_a_service_with_all_its_connections_blocks_no_other_role(small_server: t
     tried.lost("nothing")
 
 
+@only_in_full_runs
 def test_monitor_backup_and_operators_can_connect_to_a_full_server(small_server: tuple[Task, str]) -> None:
     task, _ = small_server
     with task.server.connect() as admin, ExitStack() as open_:
@@ -148,6 +152,7 @@ def test_a_session_has_the_time_limits_of_its_role(provisioned: Outcome, task: T
         assert session.execute("SHOW statement_timeout").fetchone() == ("0",)
 
 
+@only_in_full_runs
 def test_defaults_that_a_role_changed_for_itself_are_restored(provisioned: Outcome, task: Task, database: str) -> None:
     role = f"{database}_app"
     with task.connect(database, role) as session:
@@ -202,6 +207,7 @@ def hung_client(task: Task, database: str, idle_s: int) -> Iterator[None]:
         client.wait()
 
 
+@only_in_full_runs
 def test_a_hung_client_and_a_migration_block_readers_only_briefly(
     provisioned: Outcome, task: Task, database: str, tried: Tried
 ) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from components.stores.postgres.parameters import parameters
 from settings.stores.postgres import PostgresSettings
-from tests.artifacts.postgres_server import Installation, runs_all_versions
+from tests.artifacts.full_run import only_in_full_runs
+from tests.artifacts.postgres_server import Installation
 from tests.artifacts.postgres_start import Container, container
 
 ROWS = 500_000
@@ -27,7 +28,7 @@ PARALLEL_COSTS = {"parallel_setup_cost": "0", "parallel_tuple_cost": "0"}
 """If the parameters allow workers, the planner uses them even for this small report."""
 
 
-pytestmark = pytest.mark.skipif(not runs_all_versions(), reason="large reports run with PTI_TESTS=all")
+pytestmark = only_in_full_runs
 
 
 @pytest.fixture(params=[PostgresSettings(), PostgresSettings(memory_mib=16_384)], ids=["1 GiB", "16 GiB, parallel"])

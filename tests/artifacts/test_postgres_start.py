@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from testbed import ext4
+from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import Installation, give_to_unprivileged_user
 from tests.artifacts.postgres_start import PASSWORD, Container, container, descendants, process_titled, until
 from tests.failures import Tried
@@ -75,6 +76,7 @@ def test_an_empty_volume_gets_a_cluster_whose_superuser_has_the_password(store: 
         store.connect("another")
 
 
+@only_in_full_runs
 def test_only_the_volume_is_written_to_disk(store: Container) -> None:
     """`sync` alone waits for every file system of the machine, however much other containers write."""
     recorder, calls = store.home / "bin" / "sync", store.home / "socket" / "calls"
@@ -94,6 +96,7 @@ def test_existing_data_gets_the_current_password(container_with_data: Container)
         container_with_data.connect(PASSWORD)
 
 
+@only_in_full_runs
 def test_a_killed_first_start_is_repeated(store: Container) -> None:
     half = store.data.with_name("docker.new")
     half.mkdir(parents=True)
@@ -104,6 +107,7 @@ def test_a_killed_first_start_is_repeated(store: Container) -> None:
     assert not half.exists()
 
 
+@only_in_full_runs
 def test_a_killed_first_start_is_repeated_on_a_real_server(store: Container, tried: Tried) -> None:
     tried.failure("PostgreSQL's first start is killed", on="PostgreSQL", notice="the next start begins again")
     process = store.start()
@@ -116,6 +120,7 @@ def test_a_killed_first_start_is_repeated_on_a_real_server(store: Container, tri
     tried.lost("nothing: there was no data yet")
 
 
+@only_in_full_runs
 def test_a_volume_that_held_data_gets_no_empty_cluster(container_with_data: Container, tried: Tried) -> None:
     notice = "it doesn't start; its log describes how to start with an empty cluster"
     tried.failure("PostgreSQL's volume has lost its data directory", on="PostgreSQL", notice=notice)
@@ -136,6 +141,7 @@ def test_a_volume_that_held_data_gets_no_empty_cluster(container_with_data: Cont
     assert container_with_data.marker.exists()
 
 
+@only_in_full_runs
 def test_data_from_before_the_marker_is_adopted(container_with_data: Container) -> None:
     container_with_data.marker.unlink()
     with container_with_data.start_and_connect() as session:
@@ -170,12 +176,14 @@ def test_data_of_another_major_version_is_refused(store: Container, tried: Tried
     tried.lost("nothing")
 
 
+@only_in_full_runs
 def test_a_group_readable_data_directory_is_made_private(container_with_data: Container) -> None:
     """A kubelet that sets a volume's `fsGroup` makes its files accessible to the group."""
     container_with_data.data.chmod(0o2770)
     container_with_data.start_and_connect().close()
 
 
+@only_in_full_runs
 class TestCrash:
     """Killed during writes: it replays 110 MiB, which takes long enough to observe."""
 
@@ -226,6 +234,7 @@ class TestCrash:
         tried.lost("nothing: 100,000 of 100,000 rows")
 
 
+@only_in_full_runs
 def test_a_server_that_recovers_by_itself_is_alive(container_with_data: Container, tried: Tried) -> None:
     """One killed session causes a recovery without a restart of the server."""
     notice = "sessions end; PostgreSQL isn't ready while it replays 110 MiB of WAL, and it isn't restarted"
@@ -273,6 +282,7 @@ def small_disk(store: Container, tmp_path: Path) -> Iterator[Path]:
             ext4.unmount(store.volume)
 
 
+@only_in_full_runs
 def test_acknowledged_rows_survive_a_full_disk(store: Container, small_disk: Path, tried: Tried) -> None:
     notice = "writes fail, then the server stops; it starts again once the volume has grown"
     tried.failure("PostgreSQL's disk is full", on="PostgreSQL", notice=notice)

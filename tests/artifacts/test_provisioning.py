@@ -17,6 +17,7 @@ import pytest
 from settings.catalog import SERVICES
 from settings.credentials import app_role_credential, migrator_role_credential
 from settings.stores.postgres import POSTGRES_BACKUP
+from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import (
     ADMIN,
     ADMIN_PASSWORD,
@@ -98,6 +99,7 @@ def test_the_default_databases_of_the_server_are_closed(provisioned: Outcome, ta
         task.connect(own, BACKUP).close()
 
 
+@only_in_full_runs
 def test_replication_and_monitoring_can_still_connect_to_the_default_database(
     server: Server, installation: Installation
 ) -> None:
@@ -121,6 +123,7 @@ def test_replication_and_monitoring_can_still_connect_to_the_default_database(
             admin.execute(f"DROP ROLE {', '.join(theirs)}")
 
 
+@only_in_full_runs
 def test_the_monitor_exists_only_with_a_password(server: Server, installation: Installation) -> None:
     database = f"monitored_{installation.major}"
     with task_for(server, database) as task, server.connect() as admin:
@@ -208,6 +211,7 @@ def test_a_new_password_replaces_the_old_one(provisioned: Outcome, task: Task, d
         task.server.connect(database, role, old)
 
 
+@only_in_full_runs
 def test_a_login_without_a_password_check_is_not_taken_as_proof(
     provisioned: Outcome, task: Task, database: str
 ) -> None:
@@ -253,6 +257,7 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@only_in_full_runs
 def test_concurrent_runs_do_not_conflict(task: Task, database: str, tried: Tried) -> None:
     tried.failure(
         "Three provisioning tasks run at once", on="PostgreSQL", notice="nothing: they run one after the other"
@@ -286,6 +291,7 @@ def test_the_next_run_completes_a_killed_one(task: Task, database: str, tried: T
     tried.lost("nothing")
 
 
+@only_in_full_runs
 def test_a_database_that_was_removed_from_the_table_is_kept_and_reported(
     provisioned: Outcome, task: Task, database: str
 ) -> None:
@@ -352,6 +358,7 @@ ADDITIONAL_PRIVILEGES = {
 }
 
 
+@only_in_full_runs
 def test_additional_grants_are_revoked(platform: Task, provisioned: Outcome, task: Task, database: str) -> None:
     with task.connect(database, f"{database}_migrator") as migrator:
         migrator.execute("CREATE TABLE booking (tenant_id uuid)")
@@ -398,6 +405,7 @@ SPECIAL_PASSWORDS = [
 ]
 
 
+@only_in_full_runs
 def test_any_printable_password_works_and_none_is_printed(server: Server, database: str) -> None:
     databases = [f"{database}_{number}" for number in range(len(SPECIAL_PASSWORDS) // 2)]
     with task_for(server, *databases) as task:
@@ -445,6 +453,7 @@ def test_provisioning_never_prompts_for_a_password(task: Task, database: str) ->
     task.connect(database, f"{database}_app").close()
 
 
+@only_in_full_runs
 def test_the_administrator_password_may_come_from_a_passfile(task: Task) -> None:
     passfile = task.scratch / "passfile"
     passfile.write_text("*:*:*:postgres:" + re.sub(r"([\\:])", r"\\\1", ADMIN_PASSWORD))
@@ -508,6 +517,7 @@ def test_an_invalid_table_is_refused_with_the_line(task: Task, table: str, compl
     assert outcome.output == ""
 
 
+@only_in_full_runs
 def test_comments_blank_lines_and_a_missing_last_newline_are_accepted(task: Task, database: str) -> None:
     task.table = f"# services\n\n   planning\t{database} 3   # the calendar"
     outcome = task.run()
@@ -521,6 +531,7 @@ def test_a_missing_table_is_named(task: Task) -> None:
     assert (outcome.status, "PROVISION_TABLE: /nowhere/databases can't be read" in outcome.errors) == (1, True)
 
 
+@only_in_full_runs
 def test_a_timeout_names_the_unreachable_server(task: Task) -> None:
     port = free_port()
     task.environment = {"PGPORT": str(port), "PROVISION_WAIT_S": "1"}
@@ -529,6 +540,7 @@ def test_a_timeout_names_the_unreachable_server(task: Task) -> None:
     assert f"127.0.0.1:{port} - no response (waited 1 s: PROVISION_WAIT_S)" in outcome.errors
 
 
+@only_in_full_runs
 def test_provisioning_waits_for_a_server_that_starts_later(task: Task, installation: Installation) -> None:
     port = free_port()
     task.environment["PGPORT"] = str(port)
@@ -554,6 +566,7 @@ def test_a_wrong_administrator_password_is_reported(task: Task) -> None:
     assert 'password authentication failed for user "postgres"' in outcome.errors
 
 
+@only_in_full_runs
 def test_provisioning_can_wait_for_a_password_that_is_set_later(task: Task, installation: Installation) -> None:
     port, password = free_port(), "what an operator is about to set"
     task.environment = {
@@ -574,6 +587,7 @@ def test_provisioning_can_wait_for_a_password_that_is_set_later(task: Task, inst
     assert "provisioning: done\n" in output
 
 
+@only_in_full_runs
 def test_a_password_that_is_never_set_is_reported(task: Task) -> None:
     task.environment = {
         "PGPASSWORD_FILE": str(task.secret("admin", "not this")),

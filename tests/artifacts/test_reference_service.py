@@ -22,6 +22,7 @@ import psycopg
 import pytest
 
 from tests.artifacts import reference_environment, reference_redis
+from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import Server, free_port, installations, running_server
 from tests.artifacts.provisioning_task import CONNECTIONS, Task, task_for
 from tests.artifacts.reference_environment import EnvironmentMissing
@@ -214,6 +215,7 @@ def test_a_start_without_variables_names_all_of_them(stores: Stores, tmp_path: P
         assert name in message
 
 
+@only_in_full_runs
 @pytest.mark.parametrize(
     ("service", "secret"), [("payment", "STRIPE_WEBHOOK_SECRET"), ("notification", "BREVO_API_KEY")]
 )
@@ -225,6 +227,7 @@ def test_a_service_without_its_own_secrets_does_not_start(
     assert secret in json.loads(output)["message"]
 
 
+@only_in_full_runs
 def test_secrets_may_be_environment_variables(service_environment: ServiceEnvironment, tmp_path: Path) -> None:
     in_editor = ServiceEnvironment(tmp_path, service_environment.environment | service_environment.secrets)
     with in_editor.running() as service:
@@ -232,6 +235,7 @@ def test_secrets_may_be_environment_variables(service_environment: ServiceEnviro
         assert service.get("/appointments", token(UNKNOWN_TENANT)).status == 200
 
 
+@only_in_full_runs
 def test_the_service_starts_without_its_dependencies(unmigrated: ServiceEnvironment) -> None:
     nobody = str(free_port())
     alone = replace(unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": nobody, "REDIS_PORT": nobody})
@@ -257,6 +261,7 @@ def test_concurrent_migrations_run_one_after_the_other(
     assert (status, json.loads(output)["message"]) == (0, "migrations run: 0")
 
 
+@only_in_full_runs
 def test_a_migration_is_retried_after_a_lock_timeout(
     service_environment: ServiceEnvironment, migrator: ServiceEnvironment, stores: Stores
 ) -> None:
@@ -270,6 +275,7 @@ def test_a_migration_is_retried_after_a_lock_timeout(
     assert (migration.returncode, json.loads(output.splitlines()[-1])["message"]) == (0, "migrations run: 0")
 
 
+@only_in_full_runs
 def test_a_migration_waits_for_an_unavailable_server(
     service_environment: ServiceEnvironment, migrator: ServiceEnvironment, postgres: Gate, tried: Tried
 ) -> None:
@@ -308,6 +314,7 @@ def test_the_service_does_not_publish_an_api_description(service: Service, path:
 # Connections
 
 
+@only_in_full_runs
 def test_the_service_opens_at_most_the_configured_connections(service: Service, stores: Stores) -> None:
     """Requests beyond the pool's size wait at most two seconds for a connection, then get 503 with `Retry-After`."""
     connect = stores.task.server.connect
@@ -329,6 +336,7 @@ def test_the_service_opens_at_most_the_configured_connections(service: Service, 
 # Attachments
 
 
+@only_in_full_runs
 def test_attachments_do_not_grow_its_memory(service: Service) -> None:
     contents = [urandom(10 << 20) for _ in range(10)]
     paths = [f"/appointments/{book(service, NORTH_TENANT, 'with a scan')}/attachment" for _ in contents]
@@ -547,6 +555,7 @@ def end_waiting_sessions(admin: psycopg.Connection[Any]) -> int:
     return admin.execute(sessions, ["%INSERT INTO outbox_waiting%"]).rowcount
 
 
+@only_in_full_runs
 @pytest.mark.parametrize("mode", ["well", "unsure", "dying"])
 def test_relays_share_the_outbox(
     service_environment: ServiceEnvironment, stores: Stores, tried: Tried, mode: str
@@ -592,6 +601,7 @@ def outbox_events(stores: Stores, tenant: str, appointment: str) -> list[dict[st
         return [json.loads(body) for (body,) in rows]
 
 
+@only_in_full_runs
 def test_the_service_recovers_when_the_database_is_back(service: Service, postgres: Gate) -> None:
     title = "from before"
     book(service, NORTH_TENANT, title)
@@ -607,6 +617,7 @@ def test_the_service_recovers_when_the_database_is_back(service: Service, postgr
     assert title in titles(service, NORTH_TENANT)
 
 
+@only_in_full_runs
 def test_a_restart_of_the_database_fails_no_request(service: Service, postgres: Gate) -> None:
     before = book(service, NORTH_TENANT, "before the restart")
     postgres.close()
@@ -621,6 +632,7 @@ def test_a_cancelled_connection_check_keeps_the_tenant(service_environment: Serv
     assert output.splitlines()[-1] == f"{NORTH_TENANT} {NORTH_TENANT}"
 
 
+@only_in_full_runs
 def test_without_redis_lists_come_from_the_database(service: Service, redis: Gate) -> None:
     eventually(lambda: service.dependencies()["redis"] == "ok")
     book(service, NORTH_TENANT, "kept in the database")
@@ -636,6 +648,7 @@ def test_without_redis_lists_come_from_the_database(service: Service, redis: Gat
     assert service.metrics()['pti_dependency_up{dependency="redis"}'] == 1
 
 
+@only_in_full_runs
 def test_a_list_that_redis_kept_through_its_outage_is_not_shown(service: Service, redis: Gate) -> None:
     eventually(lambda: service.dependencies()["redis"] == "ok")
     book(service, NORTH_TENANT, "before the outage")
@@ -648,6 +661,7 @@ def test_a_list_that_redis_kept_through_its_outage_is_not_shown(service: Service
     assert "during the outage" in titles(service, NORTH_TENANT)
 
 
+@only_in_full_runs
 def test_the_service_works_without_unresponsive_dependencies(
     service_environment: ServiceEnvironment, tried: Tried
 ) -> None:
@@ -666,6 +680,7 @@ def test_the_service_works_without_unresponsive_dependencies(
     tried.lost("nothing")
 
 
+@only_in_full_runs
 def test_unresolved_names_are_retried(service_environment: ServiceEnvironment, tried: Tried) -> None:
     tried.failure(
         "The host names of Redis and Kafka don't resolve", on=PLATFORM_NAME, notice="nothing: events are delayed"
@@ -690,6 +705,7 @@ def silent_server() -> Iterator[int]:
 # Stop
 
 
+@only_in_full_runs
 def test_a_stop_lets_requests_in_flight_finish(service_environment: ServiceEnvironment) -> None:
     with service_environment.running() as service:
         answers: list[Response] = []
@@ -709,6 +725,7 @@ def test_a_stop_lets_requests_in_flight_finish(service_environment: ServiceEnvir
             service.get("/health/live")
 
 
+@only_in_full_runs
 def test_a_stop_without_dependencies_is_as_fast(unmigrated: ServiceEnvironment) -> None:
     nobody = str(free_port())
     alone = replace(unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": nobody, "REDIS_PORT": nobody})
@@ -730,6 +747,7 @@ COUNTERS = (
 )
 
 
+@only_in_full_runs
 def test_every_counter_exists_from_the_start(service_environment: ServiceEnvironment) -> None:
     with service_environment.running() as fresh:
         samples = fresh.metrics()
