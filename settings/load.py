@@ -48,7 +48,7 @@ def load(stack: str) -> Settings:
 
 
 def parse(
-    raw: Mapping[str, Any],
+    raw: Mapping[str, str],
     secret: Collection[str] = (),
     *,
     with_secrets: bool = True,
@@ -70,7 +70,7 @@ def parse(
         raise SettingsError(for_stack(str(error), stack)) from None
 
 
-def _parsed(raw: Mapping[str, Any], secret: Collection[str], *, with_secrets: bool, source: str) -> Settings:
+def _parsed(raw: Mapping[str, str], secret: Collection[str], *, with_secrets: bool, source: str) -> Settings:
     own = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in raw.items() if key.startswith(f"{NAMESPACE}:")}
     renamed = RENAMED_SECRETS.keys() & own.keys()
     mistakes = [_renamed_secret(key) for key in sorted(renamed)]
@@ -111,10 +111,8 @@ def supplied(credential: Credential) -> pulumi.Output[str] | None:
     return pulumi.Config(NAMESPACE).get_secret(credential.key)
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: str) -> Any:
     """Parse an object or scalar from Pulumi's text; text that isn't JSON is a plain string."""
-    if not isinstance(value, str):
-        return value
     try:
         return json.loads(value)
     except json.JSONDecodeError:

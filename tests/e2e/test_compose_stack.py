@@ -24,6 +24,7 @@ from tests.e2e.journey import Journey
 from tests.engine import docker_engine
 from tests.engine.configurations import zookeeper_with_tools
 from tests.engine.stores import Stores
+from tests.unit.platform_recording import pulumi_config
 
 MARKER = "written-before-the-down"
 TOOLS = ("pgadmin", "kafka-ui", "redis-commander")
@@ -73,7 +74,7 @@ class ComposeStack:
 
     def settings(self) -> Settings:
         """Return the settings of its configuration."""
-        return parse({f"{NAMESPACE}:{key}": value for key, value in self.configuration.items()})
+        return parse(pulumi_config(self.configuration))
 
     def outputs(self) -> StackOutputs[str]:
         """Return the outputs that Pulumi would have, with the values that Compose used."""

@@ -24,6 +24,7 @@ from recording.recorder import Registration
 from settings import NAMESPACE, parse
 from tests.engine.configurations import zookeeper_with_tools
 from tests.engine.pulumi_stack import PulumiStack
+from tests.unit.platform_recording import pulumi_config
 
 UNKNOWN_VALUE = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What Pulumi writes for a value that is only known after creation."""
@@ -56,7 +57,7 @@ class BothSides:
     """The same configuration, previewed with the plugins and recorded without them."""
 
     def __init__(self, home: Path, configuration: Mapping[str, Any]) -> None:
-        settings = parse({f"{NAMESPACE}:{key}": value for key, value in configuration.items()})
+        settings = parse(pulumi_config(configuration))
         placeholders = Placeholders.of(settings, ())
         stack = PulumiStack(home, configuration=configuration)
         stack.set_secrets({one.key: token(one) for one in placeholders.by_credential if one not in TLS_PAIR})
