@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
+import secrets
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ from tests.engine import docker_engine
 
 SPECIAL_CHARACTERS = """'"\\$ `:@#%{}"""
 """Characters that a shell, SQL, JSON, URLs and configuration files interpret differently."""
-MARK = "CANARY-"
+MARK = f"CANARY-{secrets.token_hex(3)}-"
+"""Unique to this run: suites that run at the same time see each other's processes."""
+
 PLAIN = re.compile(rf"{MARK}([A-Za-z]+)")
 
 
@@ -27,6 +30,8 @@ def _encoded(text: str) -> list[str]:
 
 
 ENCODED = _encoded(MARK)
+YOUNG_SCANS = 50
+"""Number of scans, 0.02 s apart, during which a process counts as new."""
 
 
 def canaries(version: int = 1) -> dict[str, str]:
@@ -74,9 +79,16 @@ def watched_arguments() -> Iterator[set[str]]:
     stop = threading.Event()
 
     def watch() -> None:
+        scans: Counter[Path] = Counter()
         while not stop.wait(0.02):
-            for directory in Path("/proc").iterdir():
-                if directory.name.isdigit() and (line := _arguments(directory)):
+            for process in Path("/proc").iterdir():
+                if not process.name.isdigit():
+                    continue
+                scans[process] += 1
+                # A new process soon runs another program; older ones are read again once per second, to save CPU time.
+                if (scans[process] <= YOUNG_SCANS or scans[process] % YOUNG_SCANS == 0) and (
+                    line := _arguments(process)
+                ):
                     seen.add(line)
 
     watcher = threading.Thread(target=watch)

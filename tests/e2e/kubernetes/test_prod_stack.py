@@ -156,11 +156,6 @@ def checkpointer(stack: ClusterStack) -> str:
     return stack.kubectl("exec", "postgres-0", "--", "sh", "-c", find)
 
 
-def test_a_second_up_changes_nothing(stack: ClusterStack) -> None:
-    with stack.staying_as_it_is():
-        assert stack.up().succeeded().changes == []
-
-
 def test_an_up_with_refresh_finds_no_change(stack: ClusterStack) -> None:
     with stack.staying_as_it_is():
         stack.up("--refresh").succeeded()
