@@ -62,7 +62,6 @@ def shown(make_shared_stack: MakeStack) -> Shown:
     outcomes |= {
         "renewal": renewal,
         "up --json": stack.up("--json"),
-        "up -v=3": stack.up("--logtostderr", "-v=3"),
         "up -v=8": stack.up(*VERBOSE_OPTIONS),
         "preview --json": stack.preview("--json"),
         "preview -v=8": stack.preview("--diff", *VERBOSE_OPTIONS),
