@@ -27,13 +27,15 @@ from backends.docker.engine import Engine, EngineError
 from operations.certificates import untrusted_hint
 from operations.project import (
     PASSPHRASE,
-    PASSPHRASE_VARIABLES,
     ROOT,
     STATE,
     TOOLS,
     VENV,
     OperationError,
+    chosen_backend,
+    chosen_passphrase,
     environment,
+    is_a_checkouts,
 )
 
 MIN_PYTHON = (3, 11)
@@ -65,7 +67,7 @@ def main() -> int:
         if options.pulumi:
             command = command or install_pulumi()
             install_plugins(command)
-            select_state_backend(command)
+            select_state_backend()
     except OperationError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
@@ -216,48 +218,39 @@ def install_plugins(command: str) -> None:
         )
 
 
-def select_state_backend(command: str) -> None:
-    """Create a local state and passphrase in the project, unless the user has chosen others.
+def select_state_backend() -> None:
+    """Create a local state and passphrase in this checkout, unless the person has chosen others.
 
-    Never changes an existing login, `PULUMI_BACKEND_URL` or passphrase.
+    Changes nothing outside the checkout: no login, so that other projects keep theirs. An existing local state stays in
+    use after a later login, which may be meant for another project.
     """
-    # Without the `.attrs` files next to the state's files, which are written in place: a kill at that moment leaves an
-    # empty one, and then no command can read the state ("failed to load checkpoint: EOF").
-    project_backend = f"file://{STATE}?metadata=skip"
-    if "PULUMI_BACKEND_URL" not in os.environ and _logged_in_backend() is None:
+    if chosen_backend(os.environ) is not None or (not STATE.exists() and _logged_in_backend() is not None):
+        return
+    if not STATE.exists():
         _log_step("keeping the state in .state (you have chosen no other: see 'pulumi login --help')")
-        STATE.mkdir(mode=0o700, exist_ok=True)
-        done = _run([command, "login", project_backend])
-        if done.returncode:
-            raise OperationError(f"'pulumi login {project_backend}' failed:\n  {done.stderr.strip()}")
-    chosen = any(variable in os.environ for variable in PASSPHRASE_VARIABLES)
-    if (
-        os.environ.get("PULUMI_BACKEND_URL", _logged_in_backend()) == project_backend
-        and not chosen
-        and not PASSPHRASE.exists()
-    ):
-        # Written to a temporary file, then renamed: a kill leaves no file, never an empty one.
-        temporary = PASSPHRASE.with_suffix(".new")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32))
-        temporary.rename(PASSPHRASE)
+        STATE.mkdir(mode=0o700)
+    if chosen_passphrase(os.environ) or PASSPHRASE.exists():
+        return
+    # Written to a temporary file, then renamed: a kill leaves no file, never an empty one.
+    temporary = PASSPHRASE.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32))
+    temporary.rename(PASSPHRASE)
 
 
 def _logged_in_backend() -> str | None:
-    """Return the state backend that the user is logged in to; None without a login."""
+    """Return the state backend that the person is logged in to; None without a login.
+
+    Former releases logged in to the state of a checkout; that isn't a person's choice.
+    """
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:
         current = json.loads((home / "credentials.json").read_text()).get("current")
     except (OSError, ValueError):
         return None
-    if not current:
-        return None
-    # The state of a deleted checkout no longer counts as a choice.
-    folder = Path(str(current).removeprefix("file://").partition("?")[0])
-    is_deleted = str(current).startswith("file:///") and folder.name == STATE.name and not folder.exists()
-    return None if is_deleted else str(current)
+    return str(current) if current and not is_a_checkouts(str(current)) else None
 
 
 def _required_plugins() -> list[tuple[str, str]]:

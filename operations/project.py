@@ -14,6 +14,9 @@ VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
 STATE = ROOT / ".state"
 PASSPHRASE = STATE / "passphrase"
+BACKEND = "PULUMI_BACKEND_URL"
+"""The variable that names a state backend. It takes precedence over a login."""
+
 PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
@@ -21,10 +24,46 @@ class OperationError(Exception):
     """An operation can't continue. The message says how to fix it."""
 
 
+def local_backend() -> str:
+    """Return the address of the state in this checkout.
+
+    Without the `.attrs` files next to the state's files, which are written in place: a kill at that moment leaves an
+    empty one, and then no command can read the state ("failed to load checkpoint: EOF").
+    """
+    return f"file://{STATE}{_LOCAL_OPTIONS}"
+
+
+_LOCAL_OPTIONS = "?metadata=skip"
+
+
+def is_a_checkouts(backend: str) -> bool:
+    """Whether the address is the local state of a checkout of this project, which is never a person's choice."""
+    return backend.startswith("file://") and backend.endswith(f"/{STATE.name}{_LOCAL_OPTIONS}")
+
+
+def chosen_backend(base: Mapping[str, str]) -> str | None:
+    """Return the state backend that the person chose by a variable; None if `activate` set it, here or elsewhere."""
+    backend = base.get(BACKEND)
+    return None if backend is None or is_a_checkouts(backend) else backend
+
+
+def chosen_passphrase(base: Mapping[str, str]) -> bool:
+    """Whether the person has set a passphrase; `activate` of another checkout doesn't count."""
+    generated = f"/{STATE.name}/{PASSPHRASE.name}"
+    return any(variable in base and not base[variable].endswith(generated) for variable in PASSPHRASE_VARIABLES)
+
+
 def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment that `activate` sets, for commands that the operations start."""
     chosen = dict(os.environ if base is None else base)
+    if chosen_backend(chosen) is None:
+        chosen.pop(BACKEND, None)
+        if STATE.is_dir():
+            chosen[BACKEND] = local_backend()
     chosen["PATH"] = os.pathsep.join([str(VENV / "bin"), str(TOOLS / "bin"), chosen.get("PATH", os.defpath)])
-    if PASSPHRASE.exists() and not any(variable in chosen for variable in PASSPHRASE_VARIABLES):
-        chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(PASSPHRASE)
+    if not chosen_passphrase(chosen):
+        for variable in PASSPHRASE_VARIABLES:
+            chosen.pop(variable, None)
+        if PASSPHRASE.exists():
+            chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(PASSPHRASE)
     return chosen

@@ -63,13 +63,18 @@ class Clone:
     """A clone of the project including uncommitted work, with a new Pulumi home.
 
     The plugins come from this machine, so that nothing is downloaded; the user's login isn't changed.
+
+    Args:
+        folder: where to create it.
+        beside: another clone of the same person, whose Pulumi home it shares.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, beside: Clone | None = None) -> None:
         self.root = folder / "pti-calendar"
-        self.pulumi_home = folder / "pulumi-home"
-        self.pulumi_home.mkdir(parents=True)
-        (self.pulumi_home / "plugins").symlink_to(MACHINE_PULUMI_HOME / "plugins")
+        self.pulumi_home: Path = beside.pulumi_home if beside else folder / "pulumi-home"
+        if beside is None:
+            self.pulumi_home.mkdir(parents=True)
+            (self.pulumi_home / "plugins").symlink_to(MACHINE_PULUMI_HOME / "plugins")
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT,

@@ -153,6 +153,27 @@ def test_without_any_choice_the_clone_gets_its_own_state_and_passphrase(prepared
     assert passphrase.read_bytes() == made, "a second one would lock the state"
     shown = prepared.activated("env").succeeded().output
     assert f"PULUMI_CONFIG_PASSPHRASE_FILE={passphrase}\n" in shown
+    assert f"PULUMI_BACKEND_URL=file://{prepared.root}/.state?metadata=skip\n" in shown
+    assert not (prepared.pulumi_home / "credentials.json").exists(), (
+        "a login would apply to the person's other projects"
+    )
+
+
+def test_a_second_clone_works_by_itself(prepared: Clone, tmp_path: Path) -> None:
+    """The same person's, also in a shell in which the first one is activated."""
+    prepared.run("make", "setup").succeeded()
+    second = Clone(tmp_path / "second", beside=prepared)
+    shutil.copytree(prepared.root / ".venv", second.root / ".venv")
+    shell = dict(
+        line.split("=", 1) for line in prepared.activated("env | grep ^PULUMI_").succeeded().output.splitlines()
+    )
+
+    second.run("make", "setup", environment=shell).succeeded()
+
+    assert (second.root / ".state" / "passphrase").read_text() != (prepared.root / ".state" / "passphrase").read_text()
+    second.activated("pulumi stack init dev", environment=shell).succeeded()
+    assert "dev" in second.activated("pulumi stack ls", environment=shell).succeeded().output
+    assert "dev" not in prepared.activated("pulumi stack ls").succeeded().output
 
 
 def one_message(refused: Outcome) -> list[str]:

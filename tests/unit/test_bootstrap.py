@@ -32,76 +32,82 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def pulumi(home: Path) -> Path:
-    """A stand-in for the `pulumi` command that supports login and records its calls."""
-    (home / "bin").mkdir()
-    calls = home / "calls"
-    command = home / "bin" / "pulumi"
-    command.write_text(
-        f"""#!/bin/sh
-[ "$1" = version ] && echo v99.0.0 && exit
-echo "$@" >> {calls}
-printf '{{"current": "%s"}}' "$2" > {home}/credentials.json
-"""
-    )
-    command.chmod(0o755)
-    calls.touch()
-    return calls
-
-
 def log_in(home: Path, backend: str) -> None:
     (home / "credentials.json").write_text(json.dumps({"current": backend}))
 
 
-def test_without_a_users_choice_the_state_is_local_and_only_the_owner_can_read_the_passphrase(
-    home: Path, pulumi: Path
-) -> None:
-    bootstrap.select_state_backend("pulumi")
-    assert pulumi.read_text() == f"login file://{project.STATE}?metadata=skip\n"
+def test_without_a_choice_the_state_is_local_and_only_the_owner_can_read_the_passphrase(home: Path) -> None:
+    bootstrap.select_state_backend()
     assert project.PASSPHRASE.stat().st_mode & 0o777 == 0o600
     assert len(project.PASSPHRASE.read_text()) >= 32
+    assert project.environment({})["PULUMI_BACKEND_URL"] == f"file://{project.STATE}?metadata=skip"
+    assert project.environment({})["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(project.PASSPHRASE)
 
 
-def test_an_existing_passphrase_is_never_replaced(home: Path, pulumi: Path) -> None:
-    log_in(home, f"file://{project.STATE}?metadata=skip")
+def test_nothing_outside_the_checkout_is_changed(home: Path) -> None:
+    bootstrap.select_state_backend()
+    assert {path.name for path in home.iterdir()} == {"checkout"}
+
+
+def test_an_existing_passphrase_is_never_replaced(home: Path) -> None:
     project.STATE.mkdir()
     project.PASSPHRASE.write_text("mine")
-    bootstrap.select_state_backend("pulumi")
+    bootstrap.select_state_backend()
     assert project.PASSPHRASE.read_text() == "mine"
 
 
 @pytest.mark.parametrize("variable", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])
-def test_the_users_passphrase_is_used(home: Path, pulumi: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_a_chosen_passphrase_is_used(home: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "theirs")
-    log_in(home, f"file://{project.STATE}?metadata=skip")
-    project.STATE.mkdir()
-    bootstrap.select_state_backend("pulumi")
+    bootstrap.select_state_backend()
     assert not project.PASSPHRASE.exists()
+    assert project.environment()[variable] == "theirs"
 
 
-def test_an_existing_login_is_used(home: Path, pulumi: Path) -> None:
+def test_an_existing_login_is_used(home: Path) -> None:
     log_in(home, "https://api.pulumi.com")
-    bootstrap.select_state_backend("pulumi")
-    assert "login" not in pulumi.read_text()
+    bootstrap.select_state_backend()
     assert not project.STATE.exists()
+    assert "PULUMI_BACKEND_URL" not in project.environment({})
 
 
-def test_the_users_state_backend_is_used(home: Path, pulumi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chosen_state_backend_is_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://somewhere")
-    bootstrap.select_state_backend("pulumi")
-    assert "login" not in pulumi.read_text()
+    bootstrap.select_state_backend()
     assert not project.STATE.exists()
+    assert project.environment()["PULUMI_BACKEND_URL"] == "s3://somewhere"
 
 
-def test_a_login_to_the_state_of_a_deleted_checkout_is_ignored(home: Path) -> None:
-    log_in(home, f"file://{home}/former/.state?metadata=skip")
-    assert bootstrap._logged_in_backend() is None
+def test_a_local_state_stays_in_use_after_a_login(home: Path) -> None:
+    bootstrap.select_state_backend()
+    log_in(home, "https://api.pulumi.com")
+    assert project.environment({})["PULUMI_BACKEND_URL"] == f"file://{project.STATE}?metadata=skip"
 
 
-def test_a_login_to_the_users_folder_is_kept_even_if_the_folder_is_missing(home: Path) -> None:
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_login_to_the_state_of_another_checkout_is_no_choice(home: Path, exists: bool) -> None:
+    other = home / "other" / ".state"
+    if exists:
+        other.mkdir(parents=True)
+    log_in(home, f"file://{other}?metadata=skip")
+    bootstrap.select_state_backend()
+    assert project.PASSPHRASE.exists()
+
+
+def test_a_shell_in_which_another_checkout_is_activated_uses_this_checkouts_state(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{home}/other/.state?metadata=skip")
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE_FILE", f"{home}/other/.state/passphrase")
+    bootstrap.select_state_backend()
+    assert project.environment()["PULUMI_BACKEND_URL"] == f"file://{project.STATE}?metadata=skip"
+    assert project.environment()["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(project.PASSPHRASE)
+
+
+def test_a_login_to_a_persons_folder_is_used_even_if_the_folder_is_missing(home: Path) -> None:
     log_in(home, f"file://{home}/unmounted")
-    assert bootstrap._logged_in_backend() == f"file://{home}/unmounted"
+    bootstrap.select_state_backend()
+    assert not project.STATE.exists()
 
 
 def test_an_old_python_is_reported_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
