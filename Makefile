@@ -4,7 +4,7 @@ STACK ?= dev
 run = .venv/bin/python -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test setup up preview status logs env wipe render documents lint kong-check
+.PHONY: help dev test setup up preview status logs env beside take-over wipe render documents lint kong-check
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,6 +39,13 @@ logs: ## follow the logs of a workload: make logs SERVICE=postgres
 
 env: ## write .env.<service> for a service run from an editor: make env SERVICE=user
 	@$(run) env --stack $(STACK) $(or $(SERVICE),$(error name one: make env SERVICE=user))
+
+beside: ## configure a second stack like dev, on free ports: make beside STACK=dev2
+	@$(PYTHON) operations/bootstrap.py
+	@$(run) beside --stack $(if $(filter file,$(origin STACK)),$(error name the new stack: make beside STACK=dev2),$(STACK))
+
+take-over: ## remove the containers of another state's stack of this name; data stays: make take-over STACK=dev
+	@$(run) take-over --stack $(STACK)
 
 wipe: ## destroy a stack and DELETE its data, after a typed confirmation: make wipe STACK=dev
 	@$(if $(filter file,$(origin STACK)),$(error name the stack: make wipe STACK=dev))$(run) wipe --stack $(STACK)

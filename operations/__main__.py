@@ -30,6 +30,8 @@ def _parser() -> argparse.ArgumentParser:
         "status": "show the stack's containers or pods",
         "logs": "follow the logs of a workload",
         "env": "write the environment file of a service run from an editor",
+        "beside": "write the configuration of a second stack like dev, on free ports",
+        "take-over": "remove the containers that another state's stack of this name has, after a typed confirmation",
         "wipe": "take the stack down and delete its data, after a typed confirmation",
         "render": "write the stack as a Compose file or as Kubernetes manifests, without Pulumi and without Docker",
     }
@@ -39,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "logs":
             command.add_argument("workload", help="for instance postgres")
             command.add_argument("--follow", action="store_true", help="follow until interrupted")
+        if name == "beside":
+            command.add_argument("--like", dest="model", default="dev", help="the first stack (default: %(default)s)")
         if name == "env":
             command.add_argument("service", help="for instance user")
     commands.add_parser("documents", help="regenerate the generated documents")
@@ -68,6 +72,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
             path = environment_file.write(arguments.service, stack.outputs(arguments.stack))
             print(f"{path.name} is written; load it with: set -a; . ./{path.name}; set +a")
+        case "beside":
+            from operations.beside import beside
+
+            return beside(arguments.stack, arguments.model)
+        case "take-over":
+            from operations.take_over import take_over
+
+            return take_over(arguments.stack)
         case "wipe":
             from operations.wipe import wipe
 

@@ -40,6 +40,12 @@ def unreachable_reason(stack: str) -> str | None:
     return client.unreachable_reason(_cluster(stack))
 
 
+def why_elsewhere(stack: str, recorded: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return None: the kubeconfig's context is part of the state's provider."""
+    del stack, recorded
+    return None
+
+
 def may_have_drifted(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
     """Return True: only a refresh, which compares each object, finds manual edits."""
     del stack, recorded

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
+from backends.docker.engine import CREATOR_LABEL, IDENTITY_RECORD, STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
 from operations.configuration import read_configuration
 from operations.project import OperationError
 
@@ -52,6 +53,17 @@ def unreachable_reason(stack: str) -> str | None:
         _engine(stack).run("version", "--format", "{{.Server.Version}}")
     except EngineError as error:
         return f"No Docker engine responds {location(stack)}:\n  {error}"
+    return None
+
+
+def why_elsewhere(stack: str, recorded: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return why the stack is on another engine than the configured one; None if it isn't, or if it has no record."""
+    for one in recorded:
+        if str(one["urn"]).endswith(f"::{IDENTITY_RECORD}") and (values := one.get("outputs", {}).get("output")):
+            try:
+                return _engine(stack).why_another(stack, values)
+            except EngineError as error:
+                return f"No Docker engine answers {location(stack)}:\n  {error}"
     return None
 
 
@@ -123,6 +135,22 @@ def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
 def volumes(stack: str) -> list[str]:
     """Return the names of the stack's volumes, those with data and those with files."""
     return sorted(_docker(stack, "volume", "ls", "--quiet", "--filter", f"label={STACK_LABEL}={stack}").split())
+
+
+def owners(stack: str) -> dict[str, int]:
+    """Return how many containers of the stack there are, by who created them."""
+    label = f'{{{{.Label "{CREATOR_LABEL}"}}}}'
+    listed = _docker(stack, "ps", "--all", "--filter", f"label={STACK_LABEL}={stack}", "--format", label)
+    return dict(Counter(line or "an earlier release" for line in listed.split("\n")[:-1]))
+
+
+def remove(stack: str) -> None:
+    """Remove the stack's containers and networks; volumes stay."""
+    mine = ("--quiet", "--filter", f"label={STACK_LABEL}={stack}")
+    if found := _docker(stack, "ps", "--all", *mine).split():
+        _docker(stack, "rm", "--force", *found)
+    if found := _docker(stack, "network", "ls", *mine).split():
+        _docker(stack, "network", "rm", *found)
 
 
 def retained_data(stack: str) -> list[str]:

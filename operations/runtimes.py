@@ -17,6 +17,9 @@ class Runtime(Protocol):
     def unreachable_reason(self, stack: str) -> str | None:
         """Return why the engine or the cluster doesn't respond, with the fix; None if it does."""
 
+    def why_elsewhere(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> str | None:
+        """Return why the stack isn't on this engine or cluster, as its state records it; None if it is, or unknown."""
+
     def may_have_drifted(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether something may have been stopped or removed by hand.
 

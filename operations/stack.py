@@ -101,7 +101,13 @@ def _clear_pending_creations(stack: str) -> None:
 
 
 def destroy(stack: str) -> int:
-    """Destroy the stack; volumes stay. Return Pulumi's exit code."""
+    """Destroy the stack; volumes stay. Return Pulumi's exit code.
+
+    Raises:
+        OperationError: the stack is elsewhere, or its state can't be read.
+    """
+    if reason := runtime_of(stack).why_elsewhere(stack, _recorded_state(stack).get("resources") or []):
+        raise OperationError(reason)
     return _run_attached(["destroy", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])
 
 

@@ -25,6 +25,7 @@ from backends.docker.container import ContainerContext, Mount
 from backends.docker.endpoint import EngineEndpoint
 from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
 from backends.docker.hooks import Hooks
+from backends.docker.identity import StackIdentity
 from backends.docker.images import Images
 from backends.docker.ownership import Ownership
 from backends.docker.platform import check_platform, platform_of
@@ -81,7 +82,8 @@ class DockerBackend:
         self._protect = protect
         self._engine = Engine(settings.host)
         threads = Threads()
-        self._ownership = Ownership(self._engine, threads, stack)
+        self._identity = StackIdentity(self._engine, threads, stack)
+        self._ownership = Ownership(self._engine, threads, stack, self._identity)
         self._hooks = Hooks(self._engine, threads, self._ownership)
         self._data_volumes = DataVolumes(self._engine, threads, self._ownership)
         self._readiness = Readiness(self._engine, threads, stack)
@@ -110,7 +112,7 @@ class DockerBackend:
         endpoint = self._endpoint
         return docker.Provider(
             "docker",
-            host=endpoint.address if endpoint else None,
+            host=self._identity.checked(endpoint.address if endpoint else None),
             # Unless it is set, the provider uses `DOCKER_CONTEXT` instead of the host.
             context="",
             cert_path=(endpoint.certificates if endpoint else None) or "",
@@ -132,6 +134,7 @@ class DockerBackend:
             endpoint = self._engine.endpoint
         except EngineError as error:
             raise EngineUnreachable(f"{error}\nNothing has been changed.") from None
+        self._identity.begin()
         ports = list(published)
         with ThreadPoolExecutor(2) as threads:
             ranges = threads.submit(self._engine.network_ranges)
@@ -169,7 +172,7 @@ class DockerBackend:
         context = ContainerContext(
             name=after_records(name, *(self._ready[needed] for needed in workload.depends_on if needed in self._ready)),
             image_id=self._image(workload).image_id,
-            labels=self._labels(workload),
+            labels=self._identity.with_labels(self._labels(workload)),
             bind_address=self._bind_address,
             admin_publish_address=self._admin_publish_address,
             networks=networks,
@@ -316,7 +319,7 @@ class DockerBackend:
         context = ContainerContext(
             name=self._unique_name("container", child, workload),
             image_id=self._image(workload).image_id,
-            labels=self._labels(workload),
+            labels=self._identity.with_labels(self._labels(workload)),
             bind_address=self._bind_address,
             admin_publish_address=self._admin_publish_address,
             networks=[],

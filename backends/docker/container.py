@@ -30,7 +30,7 @@ class ContainerContext:
 
     name: pulumi.Input[str]
     image_id: pulumi.Input[str]
-    labels: Mapping[str, str]
+    labels: pulumi.Input[Mapping[str, str]]
     bind_address: str
     admin_publish_address: str
     """Host address on which admin ports are published."""
@@ -88,7 +88,7 @@ def arguments(workload: Workload, context: ContainerContext) -> docker.Container
         destroy_grace_seconds=workload.stop_grace_s,
         log_driver="json-file",
         log_opts={"max-size": "10m", "max-file": "3"},
-        labels=_labels({**context.labels, **contents}),
+        labels=_labels(context.labels, contents),
     )
 
 
@@ -163,5 +163,13 @@ def _mount(mount: Mount) -> docker.ContainerMountArgs:
     return docker.ContainerMountArgs(type="volume", source=mount.volume, target=mount.target)
 
 
-def _labels(labels: Mapping[str, pulumi.Input[str]]) -> list[docker.ContainerLabelArgs]:
-    return [docker.ContainerLabelArgs(label=label, value=value) for label, value in sorted(labels.items())]
+def _labels(
+    labels: pulumi.Input[Mapping[str, str]], contents: Mapping[str, pulumi.Input[str]] | None = None
+) -> pulumi.Output[list[docker.ContainerLabelArgs]]:
+    known: pulumi.Output[list[Mapping[str, str]]] = pulumi.Output.all(labels, contents or {})
+    return known.apply(
+        lambda parts: [
+            docker.ContainerLabelArgs(label=label, value=value)
+            for label, value in sorted({**parts[0], **parts[1]}.items())
+        ]
+    )

@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 from typing import Any
 
 from backends.docker.endpoint import EndpointError, EngineEndpoint, find
 
+IDENTITY_RECORD = "stack-identity"
+"""Name of the resource that records which engine a stack is on."""
+
 STACK_LABEL = "pti-calendar.stack"
 WORKLOAD_LABEL = "pti-calendar.workload"
+STATE_LABEL = "pti-calendar.state"
+"""Id of the Pulumi state that a container belongs to."""
+
+CREATOR_LABEL = "pti-calendar.created-by"
+"""Who created that state, on which machine, in which directory."""
 
 
 class EngineError(Exception):
@@ -96,6 +105,26 @@ class Engine:
         except EngineError:
             return False
         return True
+
+    def identity(self) -> tuple[str, str]:
+        """Return the engine's id, which a new installation changes, and its machine's name."""
+        found = json.loads(self.run("info", "--format", "{{json .}}"))
+        return str(found["ID"]), str(found["Name"])
+
+    def why_another(self, stack: str, recorded: Mapping[str, Any]) -> str | None:
+        """Return why this isn't the engine in the record of a stack's identity; None if it is."""
+        engine_id, name = self.identity()
+        if engine_id == recorded["engine"]:
+            return None
+        return (
+            f"Stack {stack!r} is on another Docker engine: {recorded['engineName']!r}, created by "
+            f"{recorded['createdBy']}. The engine at {self.address} is {name!r}. Nothing has been changed.\n"
+            "Select that engine (backend.host, DOCKER_HOST or 'docker context use'), or use another stack name here."
+        )
+
+    def labels_of_containers(self, stack: str) -> list[dict[str, str]]:
+        """Return the labels of each container of a stack."""
+        return [dict(one["Config"]["Labels"] or {}) for one in self.containers(stack).values()]
 
     def container(self, name: str) -> dict[str, Any] | None:
         """Return a container as `docker inspect` shows it; None if there is none."""

@@ -12,6 +12,7 @@ import pulumi
 
 from backends.data_records import RECOVERY_SECTION
 from backends.docker.engine import STACK_LABEL, Engine, EngineError
+from backends.docker.identity import StackIdentity
 from backends.threads import Threads
 from workloads import WorkloadError
 
@@ -19,7 +20,8 @@ from workloads import WorkloadError
 class Ownership:
     """The hook that refuses objects of other owners."""
 
-    def __init__(self, engine: Engine, threads: Threads, stack: str) -> None:
+    def __init__(self, engine: Engine, threads: Threads, stack: str, identity: StackIdentity) -> None:
+        self._identity = identity
         self._engine = engine
         self._threads = threads
         self._stack = stack
@@ -30,7 +32,8 @@ class Ownership:
 
     async def refuse_foreign(self, kind: str, name: str) -> None:
         """Raise `WorkloadError` if a `container`, `network` or `volume` of that name exists and doesn't belong to the
-        stack. A preview without an engine passes."""
+        stack, or if containers of the stack belong to another state. A preview without an engine passes."""
+        await self._identity.refuse_other_state()
         ask = {"container": self._engine.container, "network": self._engine.network, "volume": self._engine.volume}
         try:
             found = await self._threads.run(ask[kind], name)

@@ -29,7 +29,7 @@ def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, addre
         own = engine.published_ports(stack)
     except EngineError:
         return
-    taken = [(key, port) for key, port in ports if port not in own and _is_bound(address, port)]
+    taken = [(key, port) for key, port in ports if port not in own and is_bound(address, port)]
     if not taken:
         return
     message = "\n".join(
@@ -48,7 +48,8 @@ def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, addre
     pulumi.log.warn(message)
 
 
-def _is_bound(address: str, port: int) -> bool:
+def is_bound(address: str, port: int) -> bool:
+    """Return whether a process of this machine listens on the port."""
     with socket.socket() as probe:
         # A connection that was just closed doesn't count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

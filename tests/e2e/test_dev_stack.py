@@ -6,12 +6,14 @@ the tests are skipped. The tests run in file order; the last one deletes the dat
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import shlex
 import signal
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -319,6 +321,20 @@ def test_the_command_in_the_message_replaces_a_damaged_state(dev: DevStack) -> N
     assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
     Stores(dev.outputs()).check(MARKER)
     dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
+
+
+@pytest.mark.usefixtures("marked")
+def test_a_second_clone_does_not_touch_the_first_ones_stack(dev: DevStack, tmp_path: Path) -> None:
+    second = Clone(tmp_path, beside=dev.clone)
+    (second.root / ".venv").symlink_to(dev.clone.root / ".venv")
+    running = {one["Id"] for one in docker_engine.containers(STACK)}
+
+    refused = second.run("make", "dev").failed()
+
+    assert f"belong to another Pulumi state, created by {getpass.getuser()}@" in refused.output
+    assert f":{dev.clone.root}." in refused.output
+    assert {one["Id"] for one in docker_engine.containers(STACK)} == running
+    assert "Pulumi.dev2.yaml is written" in second.run("make", "beside", "STACK=dev2").succeeded().output
 
 
 def test_a_concurrent_make_dev_is_refused(dev: DevStack) -> None:

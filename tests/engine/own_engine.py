@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.engine.waiting import until
 
-COMMANDS = ("dockerd", "ip", "nsenter")
+COMMANDS = ("dockerd", "ip", "nsenter", "unshare")
 
 
 def why_unavailable() -> str | None:
@@ -45,9 +45,15 @@ class OwnEngine:
         # A killed engine leaves these files, with which the next one refuses to start.
         for left in ("engine.pid", "exec/containerd/containerd.pid"):
             (self._folder / left).unlink(missing_ok=True)
+        # Engines that share /etc/docker/key.json have the same id.
+        own_settings = self._folder / "etc"
+        own_settings.mkdir(exist_ok=True)
+        Path("/etc/docker").mkdir(exist_ok=True)
+        in_namespaces = ["nsenter", f"--net=/run/netns/{self._namespace}", "unshare", "--mount", "sh", "-c"]
+        start = 'mount --bind "$0" /etc/docker && exec dockerd "$@"'
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["nsenter", f"--net=/run/netns/{self._namespace}", "dockerd", "--host", self.address, *options],
+                [*in_namespaces, start, str(own_settings), "--host", self.address, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

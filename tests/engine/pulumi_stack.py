@@ -91,6 +91,7 @@ class PulumiStack:
         program: the folder with the program's Pulumi.yaml, used in place.
         configuration: keys without the project's namespace, and values; secrets are set with `set_secrets`.
         state: the state directory of another stack, to share it.
+        name: the name of another stack, whose objects on the engine then have the same names.
     """
 
     def __init__(
@@ -99,8 +100,9 @@ class PulumiStack:
         program: Path = ROOT,
         configuration: Mapping[str, Any] | None = None,
         state: Path | None = None,
+        name: str | None = None,
     ) -> None:
-        self.name = f"t{secrets.token_hex(3)}"
+        self.name = name or f"t{secrets.token_hex(3)}"
         self.home = home
         self.state = state or home / "state"
         # Commands without --config-file (`stack init`, `config set-all`) run here, beside the file they write.

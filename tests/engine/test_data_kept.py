@@ -31,14 +31,18 @@ def test_destroy_then_up_finds_the_data(stores_stack: PulumiStack, tried: Tried)
 
 
 def test_a_lost_state_loses_no_data(stores_stack: PulumiStack, tried: Tried) -> None:
-    """The stack keeps running while its state is lost: a new state adopts the volumes, with new passwords."""
-    notice = "the next update replaces the containers and sets new passwords"
+    """The stack keeps running while its state is lost: after a take-over, a new state adopts the volumes, with new
+    passwords."""
+    notice = "updates are refused until `make take-over`; the next one sets new passwords"
     tried.failure("Pulumi's state is lost", on="Docker", notice=notice)
     before = stores_stack.outputs()
     Stores(before).write("before-the-loss")
 
     stores_stack.lose_state()
+    refused = stores_stack.up().failed()
+    assert f"make take-over STACK={stores_stack.name}" in refused.output
     with tried.until_well():
+        docker_engine.remove_containers_and_networks(stores_stack.name)
         stores_stack.up().succeeded()
 
     after = stores_stack.outputs()

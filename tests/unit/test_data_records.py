@@ -14,6 +14,7 @@ from pulumi.resource_hooks import ErrorHookArgs, ResourceHookArgs
 
 from backends.data_records import DataRecords
 from backends.docker.engine import Engine, EngineError
+from backends.docker.identity import StackIdentity
 from backends.docker.ownership import Ownership
 from backends.docker.volumes import DataVolumes
 from backends.kubernetes.claims import MISSING_CLAIM_CLASS
@@ -247,7 +248,10 @@ def recorded_volume(engine: Engine, *, preview: bool = False) -> Recording[Any]:
 
     def program() -> None:
         threads = Threads()
-        data, records = DataVolumes(engine, threads, Ownership(engine, threads, "dev")), DataRecords()
+        data, records = (
+            DataVolumes(engine, threads, Ownership(engine, threads, "dev", StackIdentity(engine, threads, "dev"))),
+            DataRecords(),
+        )
         hook = data.before_record("store", {VOLUME: {"pti-calendar.stack": "dev"}})
         data.recorded(records.record_settings("store", {"data": [BROKERS]}, before_create=[hook]), "store")
 

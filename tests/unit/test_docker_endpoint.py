@@ -155,6 +155,7 @@ def deployed(*, host: str | None = None, preflight: bool = True) -> Recording[No
 def responding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every engine responds, and is empty."""
     monkeypatch.setattr(Engine, "run", lambda *arguments, **options: "")
+    monkeypatch.setattr(Engine, "identity", lambda engine: ("ID", "laptop"))
 
 
 def provider(recording: Recording[Any]) -> Mapping[str, Any]:

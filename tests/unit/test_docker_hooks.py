@@ -12,6 +12,7 @@ from pulumi.resource_hooks import ResourceHookArgs
 
 from backends.docker.engine import Engine
 from backends.docker.hooks import Hooks
+from backends.docker.identity import StackIdentity
 from backends.docker.ownership import Ownership
 from backends.threads import Threads
 from recording.recorder import record
@@ -33,7 +34,9 @@ class EmptyEngine(Engine):
 def test_a_hook_runs_while_registrations_block_every_thread_of_the_loop(kind: str) -> None:
     """The SDK's registrations wait in those threads, and earlier ones may be waiting for this hook."""
     engine, threads = EmptyEngine(), Threads()
-    hooks = record(lambda: Hooks(engine, threads, Ownership(engine, threads, "dev"))).hooks
+    hooks = record(
+        lambda: Hooks(engine, threads, Ownership(engine, threads, "dev", StackIdentity(engine, threads, "dev")))
+    ).hooks
     hook = hooks[f"docker-clear-leftover-{kind}"]
     assert isinstance(hook, pulumi.ResourceHook)
     args = ResourceHookArgs("urn", "", "web", "type", new_inputs={"name": "pti-web-dev"})

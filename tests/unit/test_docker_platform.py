@@ -53,6 +53,7 @@ def answer_as(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     components, options = ANSWERS[kind]
     answers = {"version": json.dumps(components), "info": json.dumps(options)}
     monkeypatch.setattr(Engine, "run", lambda engine, command, *arguments, **options: answers.get(command, ""))
+    monkeypatch.setattr(Engine, "identity", lambda engine: ("ID", "laptop"))
 
 
 def updated(

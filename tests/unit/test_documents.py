@@ -102,9 +102,9 @@ def test_every_link_to_a_file_resolves(page: Path) -> None:
 
 
 def test_every_make_target_that_a_page_names_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-    named = {name for page in pages for name in re.findall(r"`make ([a-z]+)", page.read_text())}
+    named = {name for page in pages for name in re.findall(r"`make ([a-z-]+)", page.read_text())}
     assert named
     assert named <= targets
 
