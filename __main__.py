@@ -30,4 +30,4 @@ with Addresses(project=pulumi.get_project(), stack=stack):
     platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
     for name, value in platform.outputs.as_mapping().items():
         pulumi.export(name, pulumi.Output.secret(value) if name in platform.outputs.secret_names() else value)
-    require_preflight(backend, published_ports(configured))
+    require_preflight(backend, published_ports(configured), stack)

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import pulumi
 
 from backends.base import DeployOptions
+from settings.base import for_stack
 from workloads import FixedSetting, Volume, WorkloadError
 
 RECOVERY_SECTION = "docs/stores.md#a-claim-or-volume-is-missing"
@@ -122,7 +123,8 @@ class DataRecords:
                 remedy = self._fixed[hook.name, one.successor, one.key].remedy
                 refused.append(f"{one.key} can't change from {one.old!r} to {one.new!r} while {what}. {remedy}")
         if refused:
-            raise WorkloadError("\n".join([*refused, removal_instruction(hook.urn, "If you no longer need that data")]))
+            refused.append(removal_instruction(hook.urn, "If you no longer need that data"))
+            raise WorkloadError(for_stack("\n".join(refused), _stack_of(hook.urn)))
 
     async def _check_identities(self, hook: pulumi.ResourceHookArgs) -> None:
         old, new = _stash_input(hook.old_inputs), _stash_input(hook.new_inputs)
@@ -189,5 +191,8 @@ def _stash_input(inputs: Any) -> dict[str, Any]:
 
 def removal_instruction(urn: str, when: str) -> str:
     """Return the sentence that describes how to remove a record from the state."""
-    stack = urn.split("::")[0].removeprefix("urn:pulumi:")
-    return f"{when}, remove the record of it from the state: pulumi state delete --stack {stack} '{urn}'"
+    return f"{when}, remove the record of it from the state: pulumi state delete --stack {_stack_of(urn)} '{urn}'"
+
+
+def _stack_of(urn: str) -> str:
+    return urn.split("::")[0].removeprefix("urn:pulumi:")

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import pulumi
 
+from settings.base import for_stack
+
 
 class Checked(Protocol):
     """A backend with checks of the machine."""
@@ -17,7 +19,7 @@ class Checked(Protocol):
         """Raise a `RunError` if the machine can't run the stack."""
 
 
-def require_preflight(backend: Checked, published: Iterable[tuple[str, int]]) -> None:
+def require_preflight(backend: Checked, published: Iterable[tuple[str, int]], stack: str) -> None:
     """Run the checks of a backend. If one fails, print its message and end the process.
 
     After an exception, the SDK (3.260) first registers everything that the program has declared and then reports the
@@ -27,5 +29,5 @@ def require_preflight(backend: Checked, published: Iterable[tuple[str, int]]) ->
     try:
         backend.preflight(published)
     except pulumi.RunError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print(f"error: {for_stack(str(error), stack)}", file=sys.stderr, flush=True)
         os._exit(1)

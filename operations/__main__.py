@@ -17,7 +17,9 @@ def main() -> int:
     try:
         return _run(arguments)
     except OperationError as error:
-        print(error, file=sys.stderr)
+        from settings.base import for_stack
+
+        print(for_stack(str(error), getattr(arguments, "stack", None)), file=sys.stderr)
         return 1
 
 

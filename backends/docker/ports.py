@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import pulumi
 
 from backends.docker.engine import Engine, EngineError
+from settings.base import for_stack
 
 
 class PortsTaken(pulumi.RunError):
@@ -45,7 +46,7 @@ def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, addre
     )
     if not pulumi.runtime.is_dry_run():
         raise PortsTaken(message)
-    pulumi.log.warn(message)
+    pulumi.log.warn(for_stack(message, stack))
 
 
 def is_bound(address: str, port: int) -> bool:

@@ -40,6 +40,7 @@ from backends.kubernetes.services import PODS_SUFFIX, services
 from backends.refusals import refuse_unsupported
 from settings import Settings
 from settings.backend import ImagesSettings, KubernetesSettings
+from settings.base import for_stack
 from workloads import (
     METRICS_PORT,
     CertificateRequest,
@@ -101,7 +102,8 @@ class KubernetesBackend:
         self._mirrors = images
         self._records = DataRecords()
         self._rollouts = Rollouts(settings)
-        self._prerequisites = Prerequisites(settings)
+        self._stack = stack
+        self._prerequisites = Prerequisites(settings, stack)
         self._registrar = ManifestRegistrar(settings, self._records, self._prerequisites, stack=stack, protect=protect)
         self._graph = DeploymentGraph()
         self._controllers: dict[str, KubernetesObject] = {}
@@ -123,7 +125,7 @@ class KubernetesBackend:
         if not pulumi.runtime.is_dry_run():
             raise ClusterUnreachable(f"{reason}\nNothing has been changed.")
         self._registrar.ownership.can_check = False
-        pulumi.log.warn(warning)
+        pulumi.log.warn(for_stack(warning, self._stack))
 
     def deploy(self, workload: Workload, options: DeployOptions) -> None:
         """Declare all objects of a workload. See `Backend.deploy`."""

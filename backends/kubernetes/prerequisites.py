@@ -17,6 +17,7 @@ import pulumi
 from backends.kubernetes import dns, kubectl, storage
 from backends.kubernetes.manifest import Manifest
 from settings.backend import KubernetesSettings
+from settings.base import for_stack
 from workloads import WorkloadError
 
 METRICS = "metrics.k8s.io"
@@ -38,8 +39,9 @@ class Prerequisites:
         settings: the cluster.
     """
 
-    def __init__(self, settings: KubernetesSettings) -> None:
+    def __init__(self, settings: KubernetesSettings, stack: str) -> None:
         self._settings = settings
+        self._stack = stack
         self._checks: list[Callable[[], None]] = [self._check_version, self._check_storage]
         self._claims: list[storage.RequiredClaims] = []
 
@@ -66,7 +68,7 @@ class Prerequisites:
             for one in self._checks:
                 one()
         for problem in found.result():
-            pulumi.log.warn(problem)
+            pulumi.log.warn(for_stack(problem, self._stack))
 
     def _check_version(self) -> None:
         found = self._query("get", "--raw", "/version") or {}
@@ -98,7 +100,7 @@ class Prerequisites:
         found = self._query("get", "storageclasses,persistentvolumeclaims", "--output", "json")
         if found is not None:
             for warning in storage.check(self._claims, self._settings.storage_class, found["items"], self._volumes):
-                pulumi.log.warn(warning)
+                pulumi.log.warn(for_stack(warning, self._stack))
 
     def _volumes(self) -> list[dict[str, Any]] | None:
         found = self._query("get", "persistentvolumes", "--output", "json")

@@ -32,7 +32,7 @@ def test_a_taken_port_stops_up_before_anything_is_created(make_stack: MakeStack,
     refused = stack.up().failed()
 
     assert f"127.0.0.1:{taken_port}" in refused.output
-    assert "pulumi config set --path 'pti-calendar:redis.port'" in refused.output
+    assert f"pulumi config set -s {stack.name} --path 'pti-calendar:redis.port'" in refused.output
     assert "postgres.port" not in refused.output
     assert "Traceback" not in refused.output
     assert list(refused.changes) == []
@@ -49,7 +49,7 @@ def test_a_taken_port_is_a_warning_in_a_preview(make_stack: MakeStack, taken_por
     preview = stack.preview().succeeded()
 
     assert "warning: Host ports of this stack are used" in preview.output
-    assert "pulumi config set --path 'pti-calendar:redis.port'" in preview.output
+    assert f"pulumi config set -s {stack.name} --path 'pti-calendar:redis.port'" in preview.output
 
 
 FOREIGN = {

@@ -83,7 +83,14 @@ class TestClaims:
         ("name", "holder", "key", "old", "new", "remedy"),
         [
             ("store-data-settings", "data", "store.brokers", "3", "1", "Put the brokers back."),
-            ("store-data-settings", "data", "kubernetes.storageClass", "slow", "fast", "pulumi config rm --path"),
+            (
+                "store-data-settings",
+                "data",
+                "kubernetes.storageClass",
+                "slow",
+                "fast",
+                "pulumi config rm -s dev --path",
+            ),
             ("namespace", "namespace", "kubernetes.namespace", "old", "pti", "another stack"),
             ("namespace", "namespace", "kubernetes.context", "old", "test", "another stack"),
         ],

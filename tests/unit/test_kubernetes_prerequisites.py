@@ -228,7 +228,7 @@ def node_local_cache(addresses: str) -> dict[str, Any]:
 
 
 def set_key(key: str, value: str) -> str:
-    return f"pulumi config set --path 'pti-calendar:kubernetes.dns.{key}' {value}"
+    return f"pulumi config set -s prod --path 'pti-calendar:kubernetes.dns.{key}' {value}"
 
 
 KEPT = set_key("cidrs[0]", "169.254.20.10/32")
@@ -289,7 +289,7 @@ class TestDns:
     ) -> None:
         cluster(dns=dns)
         log = "\n".join(map(str, record_preview(workload()).log))
-        assert re.findall(r"pulumi config set --path '\S+' [^\s;]*[^\s;.]", log) == commands
+        assert re.findall(r"pulumi config set -s \S+ --path '\S+' [^\s;]*[^\s;.]", log) == commands
         assert "docs/clusters.md" in log
 
     @pytest.mark.parametrize(

@@ -95,8 +95,9 @@ def test_an_update_stops_at_a_taken_port_with_the_fix(taken_port: int) -> None:
 
 
 def test_a_preview_only_warns_of_a_taken_port(taken_port: int) -> None:
+    found = port_error("redis.port", taken_port, other_port(taken_port))
     assert check_ports(("redis.port", taken_port), preview=True) == [
-        f"WARNING {port_error('redis.port', taken_port, other_port(taken_port))}"
+        f"WARNING {found.replace('config set', 'config set -s dev')}"
     ]
 
 

@@ -16,10 +16,10 @@ from backends.preflight import require_preflight
 class Backend:
     def preflight(self, published):
         if list(published) == [("redis.port", 6379)]:
-            raise pulumi.RunError("redis.port: 6379 is used. Nothing has been changed.")
+            raise pulumi.RunError("6379 is used: pulumi config set --path pti-calendar:redis.port 6380")
 
 try:
-    require_preflight(Backend(), [("redis.port", {port})])
+    require_preflight(Backend(), [("redis.port", {port})], "prod")
 finally:
     print("the SDK registers what is declared")
 """
@@ -28,7 +28,12 @@ finally:
 @pytest.mark.parametrize(
     ("port", "code", "output", "error"),
     [
-        (6379, 1, "", "error: redis.port: 6379 is used. Nothing has been changed.\n"),
+        (
+            6379,
+            1,
+            "",
+            "error: 6379 is used: pulumi config set -s prod --path pti-calendar:redis.port 6380\n",
+        ),
         (6380, 0, "the SDK registers what is declared\n", ""),
     ],
 )

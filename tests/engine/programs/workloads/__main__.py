@@ -210,4 +210,4 @@ backend = DockerBackend(BackendSettings(), ImagesSettings(), stack=pulumi.get_st
 parent = pulumi.ComponentResource("pti-calendar:tests:Workloads", "workloads")
 for workload in SCENARIOS[CONFIG.require("scenario")]:
     backend.deploy(workload, DeployOptions(parent=parent))
-require_preflight(backend, [])
+require_preflight(backend, [], pulumi.get_stack())

@@ -52,4 +52,4 @@ with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CON
         Service(name="web", image=f"web:{CONFIG.get('release') or 1}", user=1000, memory_mib=32),
     ):
         backend.deploy(workload, DeployOptions(parent=group))
-    require_preflight(backend, [])
+    require_preflight(backend, [], pulumi.get_stack())
