@@ -227,7 +227,7 @@ def test_a_hung_client_and_a_migration_block_readers_only_briefly(
             except psycopg.Error as error:
                 refused.append(error)
 
-    with hung_client(task, database, idle_s=12), task.server.connect() as admin:
+    with hung_client(task, database, idle_s=20), task.server.connect() as admin:
         waiting = threading.Thread(target=migrate)
         waiting.start()
         until(
