@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backends.kubernetes.claims import (
+    MISSING_CLAIM_CLASS,
     NO_DEFAULT_CLASS_PROBLEM,
     SET_CLASS_INSTRUCTION,
     STORAGE_CLASS_KEY,
@@ -64,6 +65,8 @@ def check(
         found = _existing(wanted, existing)
         new += [] if found and wanted.of_cluster else [name for name in wanted.sizes_gib if name not in found]
         for name, claim in found.items():
+            if claim.get("spec", {}).get("storageClassName") == MISSING_CLAIM_CLASS:
+                continue  # A StatefulSet created it in place of a missing one, which the update reports.
             if "deletionTimestamp" in claim["metadata"] and wanted.of_cluster is None:
                 raise WorkloadError(terminating_claim_message(claim))
             size_gib = max(wanted.sizes_gib.values()) if wanted.of_cluster else wanted.sizes_gib[name]

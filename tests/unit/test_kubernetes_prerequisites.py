@@ -13,6 +13,7 @@ import pytest
 from backends.base import DeployOptions
 from backends.kubernetes import backend, kubectl
 from backends.kubernetes.backend import KubernetesBackend
+from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from recording.recorder import Recording
 from settings.backend import KubernetesSettings
 from tests.unit.kubernetes_recording import container_spec, port, record_program, workload
@@ -168,6 +169,13 @@ class TestStorage:
     def test_a_claim_grows_in_a_class_that_allows_it(self, cluster: Cluster) -> None:
         cluster(storage=(storage_class({}), claim("data-store-0", "2Gi")))
         assert not record_preview(grown(3)).log
+
+    def test_a_claim_in_place_of_a_missing_one_is_left_to_the_update(self, cluster: Cluster) -> None:
+        """Its size isn't the data's."""
+        substitute = claim("data-store-0", "1Gi")
+        substitute["spec"]["storageClassName"] = MISSING_CLAIM_CLASS
+        cluster(storage=(storage_class({}), substitute))
+        assert not record_preview(grown(5)).log
 
     def test_only_new_claims_of_a_class_that_cannot_grow_cause_a_warning(self, cluster: Cluster) -> None:
         cluster(storage=(storage_class(DEFAULT, **FIXED),))
