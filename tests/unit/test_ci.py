@@ -91,22 +91,6 @@ def test_stopping_ci_stops_the_parallel_suites(ci: Path, tmp_path: Path) -> None
         until("the suite has ended", lambda: not is_alive(process), 10)  # noqa: B023 - called in this round
 
 
-def test_make_test_ends_before_the_stacks_of_e2e_start(ci: Path, tmp_path: Path) -> None:
-    begun, ended = tmp_path / "engine begun", tmp_path / "make test ended"
-    program(
-        tmp_path / "bin/make",
-        f'[[ "$*" == test ]] || exit 0\nuntil [[ -e "{begun}" ]]; do sleep 0.05; done\ntouch "{ended}"',
-    )
-    program(
-        tmp_path / ".venv/bin/python",
-        f'[[ "$*" == *tests/engine* ]] && touch "{begun}"\n[[ "$*" != *e2e.xml* || -e "{ended}" ]]',
-    )
-
-    ran = run(ci)
-
-    assert ran.returncode == 0, ran.stdout
-
-
 def test_the_output_of_a_parallel_suite_is_shown(ci: Path, tmp_path: Path) -> None:
     program(tmp_path / "bin/make", "echo make said: $*; [[ $* != test ]]")
 
