@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -35,11 +37,15 @@ Deploy = Callable[..., Recording[Platform]]
 
 @pytest.fixture(scope="session", autouse=True)
 def docker_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """An empty configuration of the docker command: recordings don't depend on the person's contexts."""
+    """A configuration of the docker command without contexts, on which recordings could depend; its plugins stay."""
+    plugins = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "cli-plugins"
+    folder = tmp_path_factory.mktemp("docker-configuration")
+    if plugins.is_dir():
+        (folder / "cli-plugins").symlink_to(plugins)
     with pytest.MonkeyPatch.context() as patch:
         for name in VARIABLES:
             patch.delenv(name, raising=False)
-        patch.setenv("DOCKER_CONFIG", str(tmp_path_factory.mktemp("docker-configuration")))
+        patch.setenv("DOCKER_CONFIG", str(folder))
         yield
 
 
