@@ -35,7 +35,7 @@ from operations.project import (
     chosen_backend,
     chosen_passphrase,
     environment,
-    is_a_checkouts,
+    is_checkout_backend,
 )
 
 MIN_PYTHON = (3, 11)
@@ -250,7 +250,7 @@ def _logged_in_backend() -> str | None:
         current = json.loads((home / "credentials.json").read_text()).get("current")
     except (OSError, ValueError):
         return None
-    return str(current) if current and not is_a_checkouts(str(current)) else None
+    return str(current) if current and not is_checkout_backend(str(current)) else None
 
 
 def _required_plugins() -> list[tuple[str, str]]:

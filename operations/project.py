@@ -36,7 +36,7 @@ def local_backend() -> str:
 _LOCAL_OPTIONS = "?metadata=skip"
 
 
-def is_a_checkouts(backend: str) -> bool:
+def is_checkout_backend(backend: str) -> bool:
     """Whether the address is the local state of a checkout of this project, which is never a person's choice."""
     return backend.startswith("file://") and backend.endswith(f"/{STATE.name}{_LOCAL_OPTIONS}")
 
@@ -44,7 +44,7 @@ def is_a_checkouts(backend: str) -> bool:
 def chosen_backend(base: Mapping[str, str]) -> str | None:
     """Return the state backend that the person chose by a variable; None if `activate` set it, here or elsewhere."""
     backend = base.get(BACKEND)
-    return None if backend is None or is_a_checkouts(backend) else backend
+    return None if backend is None or is_checkout_backend(backend) else backend
 
 
 def chosen_passphrase(base: Mapping[str, str]) -> bool:

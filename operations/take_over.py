@@ -5,6 +5,7 @@ from __future__ import annotations
 from capabilities import Capability, offers
 from operations import containers
 from operations.configuration import read_configuration
+from operations.confirmation import require_typed_name
 from operations.project import OperationError
 
 
@@ -25,12 +26,7 @@ def take_over(stack: str) -> int:
     print(f"This stops and removes the containers of stack '{stack}' {containers.location(stack)}; its data stays:")
     for owner, count in owners.items():
         print(f"  {count} created by {owner}")
-    try:
-        typed = input(f"Type the name of the stack to go on ({stack}): ")
-    except EOFError:
-        typed = ""
-    if typed.strip() != stack:
-        raise OperationError("Not confirmed; nothing has been changed.")
+    require_typed_name(stack)
     containers.remove(stack)
     print(f"Removed. Create your own: make up STACK={stack}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operations import stack
+from operations.confirmation import require_typed_name
 from operations.project import OperationError
 from operations.runtimes import runtime_of
 
@@ -23,12 +24,7 @@ def wipe(name: str) -> int:
     print(f"This destroys stack '{name}' and permanently deletes its data, {runtime.location(name)}:")
     for one in to_delete or ["(no volumes)"]:
         print(f"  {one}")
-    try:
-        typed = input(f"Type the name of the stack to continue ({name}): ")
-    except EOFError:
-        typed = ""
-    if typed.strip() != name:
-        raise OperationError("Not confirmed; nothing has been changed.")
+    require_typed_name(name)
     if stack.exists(name) and (code := stack.destroy(name)):
         raise OperationError(
             f"The stack could not be destroyed (exit code {code}); its data has not been changed. If resources "

@@ -15,7 +15,7 @@ import functools
 import getpass
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class StackIdentity:
         return pulumi.Output.all(host, self._checked()).apply(lambda values: values[0])
 
     async def refuse_other_state(self) -> None:
-        """Raises `WorkloadError` if the stack's containers on this engine belong to another state.
+        """Raise `WorkloadError` if the stack's containers on this engine belonged to another state when it was asked.
 
         A preview without an engine passes.
         """
@@ -82,6 +82,12 @@ class StackIdentity:
             if pulumi.runtime.is_dry_run():
                 return
             raise
+        await self.refuse_others(found)
+
+    async def refuse_others(self, found: Iterable[Mapping[str, str]]) -> None:
+        """Raise `WorkloadError` if labels of the stack's objects name another state."""
+        if not self._asks_engine:
+            return
         own = (await self._values() or {}).get("state")
         others = sorted({one.get(CREATOR_LABEL, "?") for one in found if one.get(STATE_LABEL, own) != own})
         if others:

@@ -29,7 +29,7 @@ class Images:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        # Its own ones: long pulls must not delay other hooks.
+        # Threads of their own: a long pull must not delay other hooks.
         self._threads = Threads()
         self.before_create = pulumi.ResourceHook("docker-pull-image", self._pull)
 

@@ -43,6 +43,9 @@ class Ownership:
             raise
         if found is not None and _labels(found).get(STACK_LABEL) != self._stack:
             raise WorkloadError(self._refusal(kind, name))
+        if found is not None:
+            # Another state may have created it since the containers were listed.
+            await self._identity.refuse_others([_labels(found)])
 
     async def _check(self, hook: pulumi.ResourceHookArgs) -> None:
         await self.refuse_foreign(hook.type.rpartition(":")[2].lower(), str((hook.new_inputs or {})["name"]))

@@ -10,6 +10,7 @@ import pytest
 
 from backends.docker.engine import CREATOR_LABEL, STACK_LABEL, STATE_LABEL, Engine, EngineError
 from backends.docker.identity import StackIdentity
+from backends.docker.ownership import Ownership
 from backends.threads import Threads
 from operations import containers, stack
 from operations.project import OperationError
@@ -96,6 +97,24 @@ def test_containers_of_another_state_are_refused_with_their_creator(
 ) -> None:
     with pytest.raises(WorkloadError, match=r"(?s)another Pulumi state, created by ben@laptop:/other.*make take-over"):
         recorded(KnownEngine(THEIRS), state, preview=preview)
+
+
+def test_a_container_that_another_state_creates_at_the_same_time_is_refused() -> None:
+    """It isn't in the list of the containers, which is read once."""
+
+    class LaterContainer(KnownEngine):
+        def container(self, name: str) -> dict[str, Any] | None:
+            return {"Config": {"Labels": THEIRS}}
+
+    def program() -> None:
+        engine, threads = LaterContainer(), Threads()
+        identity = StackIdentity(engine, threads, "dev")
+        identity.begin()
+        refusal = Ownership(engine, threads, "dev", identity).refuse_foreign("container", "pti-redis-dev")
+        pulumi.export("refused", pulumi.Output.from_input(refusal))
+
+    with pytest.raises(WorkloadError, match="another Pulumi state, created by ben@laptop:/other"):
+        record(program, mock=lambda type_, inputs: ("id", {"output": inputs.get("input")}))
 
 
 def test_another_engine_is_refused_with_the_recorded_one() -> None:
