@@ -18,6 +18,15 @@ TASK_SUCCEEDED_FILE = "/dev/shm/task-succeeded"  # noqa: S108 - private to the c
 TASK_SCRIPT = f'if "$@"; then : > {TASK_SUCCEEDED_FILE}; exec sleep infinity; else exit "$?"; fi'
 TASK_PERIOD_S = 2
 
+# Docker has one interval for all checks of a container (before engine 25 and its `start_interval`). Each check starts a
+# process in the container, so once success is reported, the following checks wait before they end.
+TASK_CHECK_SCRIPT = f"""
+[ -e {TASK_SUCCEEDED_FILE} ] || exit 1
+[ ! -e {TASK_SUCCEEDED_FILE}-reported ] || exec sleep "$1"
+: > {TASK_SUCCEEDED_FILE}-reported
+"""
+FINISHED_TASK_CHECK_S = 60
+
 # Docker restarts a container whose process exits, but not an unhealthy one. Therefore the check kills the processes,
 # with a signal to all except process 1. That is docker-init, which exits with its child; then the restart policy
 # applies. Failures count once liveness has succeeded, or its startup time is over; /dev/shm is new at every start of a
@@ -82,9 +91,9 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
     """
     if isinstance(workload, Task):
         return docker.ContainerHealthcheckArgs(
-            tests=["CMD", "test", "-f", TASK_SUCCEEDED_FILE],
+            tests=["CMD", "sh", "-c", TASK_CHECK_SCRIPT, "check", str(FINISHED_TASK_CHECK_S)],
             interval=f"{TASK_PERIOD_S}s",
-            timeout="3s",
+            timeout=f"{FINISHED_TASK_CHECK_S + 10}s",
             # It must not count as unhealthy before the startup time is over.
             retries=workload.timeout_s // TASK_PERIOD_S + 1,
         )

@@ -304,12 +304,8 @@ class TestTasks:
     def test_the_creation_of_a_task_waits_for_its_success_until_its_timeout(self) -> None:
         inputs = container(record_deployment(task(timeout_s=90)), "migrate")
         assert (inputs["wait"], inputs["waitTimeout"]) == (True, 90)
-        assert inputs["healthcheck"] == {
-            "tests": ["CMD", "test", "-f", "/dev/shm/task-succeeded"],  # noqa: S108 - in the container
-            "interval": "2s",
-            "timeout": "3s",
-            "retries": 46,
-        }
+        check = inputs["healthcheck"]
+        assert (check["interval"], check["retries"]) == ("2s", 46)
 
     def test_a_dependent_of_a_task_waits_for_it(self) -> None:
         recording = record_deployment(task(), workload("web", depends_on=("migrate",)))

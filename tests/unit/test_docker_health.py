@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.docker.health import PROBES_SCRIPT, health_check
-from tests.unit.kubernetes_recording import port, workload
+from backends.docker.health import PROBES_SCRIPT, TASK_CHECK_SCRIPT, TASK_SUCCEEDED_FILE, health_check
+from tests.unit.kubernetes_recording import port, task, workload
 from workloads import Check, Exec, HttpGet, Liveness, Probe, TcpConnect
 
 KILL, LOG, SHARED_MEMORY = "kill -KILL -1", "/proc/1/fd/2", "/dev/shm"  # noqa: S108 - replaced
@@ -40,6 +40,11 @@ class Image:
         """Add a command."""
         (self._programs / command).write_text(f"#!/bin/sh\n{script}\n")
         (self._programs / command).chmod(0o755)
+
+    def exit_code(self, script: str, *arguments: str) -> int:
+        """Run a script of the health check; return its exit code."""
+        command = [str(self._programs / "sh"), "-c", script, "check", *arguments]
+        return subprocess.run(command, env={"PATH": str(self._programs)}, timeout=30, check=False).returncode
 
     def checked(self, liveness: Check, times: int = 1, *, startup_s: int = 300) -> int:
         """Run the health check; return the last exit code."""
@@ -165,3 +170,19 @@ def test_an_http_check_without_any_tool_restarts_nothing(image: Image, page: int
     image.checked(HttpGet(port=page, path="/dead"), times=2, startup_s=0)
     assert not image.is_killed
     assert "exit code 127" in "".join(image.log)
+
+
+def test_a_finished_task_is_reported_at_once_and_then_checked_once_a_minute(image: Image, tmp_path: Path) -> None:
+    check = health_check(task())
+    assert check is not None
+    assert check.tests == ["CMD", "sh", "-c", TASK_CHECK_SCRIPT, "check", "60"]
+    assert check.timeout == "70s"
+    succeeded = tmp_path / "succeeded"
+    image.add_script("sleep", f'echo "$1" > {tmp_path}/slept')
+    script = TASK_CHECK_SCRIPT.replace(TASK_SUCCEEDED_FILE, str(succeeded))
+    assert image.exit_code(script, "60") == 1
+    succeeded.touch()
+    assert image.exit_code(script, "60") == 0
+    assert not (tmp_path / "slept").exists()
+    assert image.exit_code(script, "60") == 0
+    assert (tmp_path / "slept").read_text() == "60\n"
