@@ -58,7 +58,7 @@ def repair_manual_changes(stack: str) -> None:
 
 
 def repair(cluster: KubernetesSettings, instance: str) -> None:
-    """Repair the objects with this value of the label `INSTANCE`, and print each repair."""
+    """Repair the objects with this value of the label `INSTANCE_LABEL`, and print each repair."""
     listed = _kubectl(cluster, "get", manual_changes.KINDS, "--show-managed-fields", "--output", "json")
     for found in manual_changes.repairs(json.loads(listed)["items"], instance):
         print(f"· {found.message}", flush=True)

@@ -46,7 +46,7 @@ def repairs(objects: Iterable[Object], instance: str) -> Iterator[Repair]:
 
     Args:
         objects: the objects of the namespace.
-        instance: the stack's value of the label `INSTANCE`.
+        instance: the stack's value of the label `INSTANCE_LABEL`.
     """
     listed = list(objects)
     for one in listed:
