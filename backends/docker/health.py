@@ -12,14 +12,15 @@ import pulumi_docker as docker
 
 from workloads import Check, Exec, HttpGet, Liveness, LongRunning, Probe, Task, Workload
 
+# Each check starts processes in the container. Before engine 25 (`start_interval`), Docker has only one interval for
+# all checks of a container, and it must be short, because dependents wait for the first success. Therefore, after a
+# success, a check waits before it ends (a task's) or begins (the others).
+
 # A task's container keeps running after success, so that its health check can delay dependents. /dev/shm is writable
-# for every user, even with a read-only root.
+# for every user, even with a read-only root, and new at every start of a container.
 TASK_SUCCEEDED_FILE = "/dev/shm/task-succeeded"  # noqa: S108 - private to the container
 TASK_SCRIPT = f'if "$@"; then : > {TASK_SUCCEEDED_FILE}; exec sleep infinity; else exit "$?"; fi'
 TASK_PERIOD_S = 2
-
-# Docker has one interval for all checks of a container (before engine 25 and its `start_interval`). Each check starts a
-# process in the container, so once success is reported, the following checks wait before they end.
 TASK_CHECK_SCRIPT = f"""
 [ -e {TASK_SUCCEEDED_FILE} ] || exit 1
 [ ! -e {TASK_SUCCEEDED_FILE}-reported ] || exec sleep "$1"
@@ -29,20 +30,23 @@ FINISHED_TASK_CHECK_S = 60
 
 # Docker restarts a container whose process exits, but not an unhealthy one. Therefore the check kills the processes,
 # with a signal to all except process 1. That is docker-init, which exits with its child; then the restart policy
-# applies. Failures count once liveness has succeeded, or its startup time is over; /dev/shm is new at every start of a
-# container. Times use the machine's uptime, which clock corrections don't change. Each command has its own `timeout`
-# (coreutils, or BusyBox from 1.30): a hung command must not stop the count, and an engine before 23 doesn't kill a
-# check after its timeout. A command that the image lacks or can't execute (exit codes 127 and 126) is no failure of the
-# process: it is reported once in the container's log, and not counted.
+# applies. Failures count once liveness has succeeded, or its startup time is over. Times use the machine's uptime,
+# which clock corrections don't change. Each command has its own `timeout` (coreutils, or BusyBox from 1.30): a hung
+# command must not stop the count, and an engine before 23 doesn't kill a check after its timeout. A command that the
+# image lacks or can't execute (exit codes 127 and 126) is no failure of the process: it is reported once in the
+# container's log, and not counted.
 PROBES_SCRIPT = """
-readiness=$1 readiness_s=$2 liveness=$3 liveness_s=$4 allowed=$5 startup_s=$6
+readiness=$1 readiness_s=$2 liveness=$3 liveness_s=$4 allowed=$5 startup_s=$6 wait_s=$7
 failures=/dev/shm/liveness-failures first_check=/dev/shm/liveness-first-check
-reported=/dev/shm/liveness-not-executed
+reported=/dev/shm/liveness-not-executed healthy=/dev/shm/healthy
 
 restart() {
     echo "not alive $1: killed for a restart" > /proc/1/fd/2
     kill -KILL -1
 }
+
+if [ -e "$healthy" ]; then sleep "$wait_s"; fi
+rm -f "$healthy"
 
 read -r uptime idle < /proc/uptime
 now=${uptime%.*}
@@ -68,6 +72,10 @@ elif [ -e "$failures" ]; then
 elif [ $((now - $(cat "$first_check"))) -ge "$startup_s" ]; then
     restart "$startup_s s after its start"
 fi
+
+case "$ready $alive" in
+"0 0" | "0 126" | "0 127") : > "$healthy" ;;
+esac
 exit "$ready"
 """
 
@@ -87,7 +95,7 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
 
     With a liveness probe, it also restarts the process: if liveness fails for `failures` x `period_s` after a success,
     or hasn't succeeded within its `startup_s`. Each run executes both probes, one readiness `period_s` after the end of
-    the previous run; timeouts of the probes add to that interval.
+    the previous run, or one liveness `period_s` if both succeeded in it; timeouts of the probes add to that.
     """
     if isinstance(workload, Task):
         return docker.ContainerHealthcheckArgs(
@@ -104,7 +112,7 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
         tests=_combined_probes(probe, liveness) if liveness else _healthcheck_command(probe.check),
         interval=f"{probe.period_s}s",
         # One more second for the shell.
-        timeout=f"{probe.timeout_s + (liveness.timeout_s + 1 if liveness else 0)}s",
+        timeout=f"{probe.timeout_s + (_wait_s(probe, liveness) + liveness.timeout_s + 1 if liveness else 0)}s",
         retries=max(probe.failures, probe.startup_s // probe.period_s),
     )
 
@@ -112,7 +120,7 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
 def _combined_probes(probe: Probe, liveness: Liveness) -> list[str]:
     """Return one command that runs both probes."""
     allowed = math.ceil(liveness.failures * liveness.period_s / probe.period_s)
-    limits = (str(allowed), str(liveness.startup_s))
+    limits = (str(allowed), str(liveness.startup_s), str(_wait_s(probe, liveness)))
     probes = (
         _shell_command(probe.check),
         str(probe.timeout_s),
@@ -120,6 +128,11 @@ def _combined_probes(probe: Probe, liveness: Liveness) -> list[str]:
         str(liveness.timeout_s),
     )
     return ["CMD", "sh", "-c", PROBES_SCRIPT, "watch", *probes, *limits]
+
+
+def _wait_s(probe: Probe, liveness: Liveness) -> int:
+    """Return the seconds that a run waits if both probes succeeded in the previous one."""
+    return max(0, liveness.period_s - probe.period_s)
 
 
 def _healthcheck_command(check: Check) -> list[str]:

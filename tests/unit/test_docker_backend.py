@@ -261,8 +261,8 @@ class TestLiveness:
         check = container(record_deployment(workload(readiness=READY, liveness=self.ALIVE)))["healthcheck"]
         assert check["tests"][:3] == ["CMD", "sh", "-c"]
         # Sixty seconds at intervals of five seconds.
-        assert check["tests"][4:] == ["watch", "ready --now", "4", "alive", "6", "12", "900"]
-        assert (check["interval"], check["timeout"], check["retries"]) == ("5s", "11s", 20)
+        assert check["tests"][4:] == ["watch", "ready --now", "4", "alive", "6", "12", "900", "5"]
+        assert (check["interval"], check["timeout"], check["retries"]) == ("5s", "16s", 20)
 
     @pytest.mark.parametrize(
         ("failures", "liveness_s", "readiness_s", "runs"),
@@ -274,7 +274,7 @@ class TestLiveness:
         ready = Probe(check=READY.check, period_s=readiness_s)
         alive = Liveness(check=READY.check, period_s=liveness_s, failures=failures)
         tests = container(record_deployment(workload(readiness=ready, liveness=alive)))["healthcheck"]["tests"]
-        assert tests[-2] == str(runs)
+        assert tests[-3] == str(runs)
 
     def test_commands_keep_their_quoting(self) -> None:
         words = ("sh", "-c", """test "$1" = 'it is'""", "test", "it is")

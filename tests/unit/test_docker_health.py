@@ -17,7 +17,7 @@ from tests.unit.kubernetes_recording import port, task, workload
 from workloads import Check, Exec, HttpGet, Liveness, Probe, TcpConnect
 
 KILL, LOG, SHARED_MEMORY = "kill -KILL -1", "/proc/1/fd/2", "/dev/shm"  # noqa: S108 - replaced
-ESSENTIAL = ("sh", "timeout", "cat", "grep", "head")
+ESSENTIAL = ("sh", "timeout", "cat", "grep", "head", "rm")
 READY = Exec(command=("true",))
 
 
@@ -28,6 +28,7 @@ class Image:
         self._folder, self._programs = folder, folder / "bin"
         self._programs.mkdir()
         self.add(*ESSENTIAL)
+        self.add_script("sleep", "")
 
     def add(self, *commands: str) -> None:
         """Add this machine's commands."""
@@ -170,6 +171,22 @@ def test_an_http_check_without_any_tool_restarts_nothing(image: Image, page: int
     image.checked(HttpGet(port=page, path="/dead"), times=2, startup_s=0)
     assert not image.is_killed
     assert "exit code 127" in "".join(image.log)
+
+
+def test_while_both_probes_succeed_a_check_first_waits(image: Image, tmp_path: Path) -> None:
+    image.add_script("sleep", f'echo "$1" >> {tmp_path}/waits')
+    image.add_script("alive", f"[ ! -e {tmp_path}/hung ]")
+    waits, alive = tmp_path / "waits", Exec(command=("alive",))
+    image.checked(alive)
+    assert not waits.exists()
+    image.checked(alive)
+    assert waits.read_text() == "5\n"
+    (tmp_path / "hung").touch()
+    image.checked(alive, times=3)
+    assert waits.read_text() == "5\n" * 2
+    (tmp_path / "hung").unlink()
+    image.checked(alive, times=2)
+    assert waits.read_text() == "5\n" * 3
 
 
 def test_a_finished_task_is_reported_at_once_and_then_checked_once_a_minute(image: Image, tmp_path: Path) -> None:
