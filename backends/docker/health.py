@@ -100,8 +100,8 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
     if isinstance(workload, Task):
         return docker.ContainerHealthcheckArgs(
             tests=["CMD", "sh", "-c", TASK_CHECK_SCRIPT, "check", str(FINISHED_TASK_CHECK_S)],
-            interval=f"{TASK_PERIOD_S}s",
-            timeout=f"{FINISHED_TASK_CHECK_S + 10}s",
+            interval=_duration(TASK_PERIOD_S),
+            timeout=_duration(FINISHED_TASK_CHECK_S + 10),
             # It must not count as unhealthy before the startup time is over.
             retries=workload.timeout_s // TASK_PERIOD_S + 1,
         )
@@ -110,9 +110,9 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
     probe, liveness = workload.readiness, workload.liveness
     return docker.ContainerHealthcheckArgs(
         tests=_combined_probes(probe, liveness) if liveness else _healthcheck_command(probe.check),
-        interval=f"{probe.period_s}s",
+        interval=_duration(probe.period_s),
         # One more second for the shell.
-        timeout=f"{probe.timeout_s + (_wait_s(probe, liveness) + liveness.timeout_s + 1 if liveness else 0)}s",
+        timeout=_duration(probe.timeout_s + (_wait_s(probe, liveness) + liveness.timeout_s + 1 if liveness else 0)),
         retries=max(probe.failures, probe.startup_s // probe.period_s),
     )
 
@@ -128,6 +128,12 @@ def _combined_probes(probe: Probe, liveness: Liveness) -> list[str]:
         str(liveness.timeout_s),
     )
     return ["CMD", "sh", "-c", PROBES_SCRIPT, "watch", *probes, *limits]
+
+
+def _duration(seconds: int) -> str:
+    """Return a duration as the engine reports it: the provider compares the texts in a refresh."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 def _wait_s(probe: Probe, liveness: Liveness) -> int:
