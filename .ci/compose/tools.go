@@ -1,6 +1,6 @@
 //go:build tools
 
-// Package compose pins Docker Compose, for machines whose packages don't have it.
+// Package compose pins Docker Compose, for machines whose package sources lack it.
 package compose
 
 import _ "github.com/docker/compose/v5/cmd"

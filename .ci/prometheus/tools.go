@@ -1,6 +1,6 @@
 //go:build tools
 
-// Package prometheus pins promtool and amtool, which judge the rules, the configuration and the routes.
+// Package prometheus pins promtool and amtool, which check the rules, the configuration and the routes.
 package prometheus
 
 import (

@@ -1,5 +1,5 @@
-// Enforces the cluster's NetworkPolicies on one node, as a process of the machine: the controller of
-// kube-network-policies with a kubeconfig, where its own program wants to run inside a pod.
+// Enforces the cluster's NetworkPolicies on one node, as a process of the machine. It runs the controller of
+// kube-network-policies with a kubeconfig, because the project's own program must run inside a pod.
 package main
 
 import (
@@ -42,8 +42,8 @@ func enforce(kubeconfig, node string) error {
 		watched.Core().V1().Namespaces(),
 		watched.Core().V1().Pods(),
 		nil, nil, nil, nil,
-		// The runtime's plugin interface is off in containerd 1; without it the API server says whose address it is.
-		// What goes to the machine itself (DNS, the API server) isn't filtered, and DNS is no exception to that.
+		// The runtime's plugin interface is off in containerd 1; without it, the API server is the source of pod addresses.
+		// Traffic to the machine itself (DNS, the API server) isn't filtered, so DNS needs no exception.
 		networkpolicy.Config{NodeName: node, NRIdisabled: true, NetfilterBug1766Fix: false},
 	)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Sleeps until it is asked to end: what holds a pod's namespaces open.
+// Sleeps until it receives a signal. It holds a pod's namespaces open.
 package main
 
 import (

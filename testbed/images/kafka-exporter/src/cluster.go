@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	brokers         = metric("kafka_brokers", "Brokers that are there.")
+	brokers         = metric("kafka_brokers", "Number of available brokers.")
 	partitions      = metric("kafka_topic_partitions", "Partitions of the topic.", "topic")
 	newest          = metric("kafka_topic_partition_current_offset", "Offset of the next message.", "topic", "partition")
 	oldest          = metric("kafka_topic_partition_oldest_offset", "Offset of the oldest message.", "topic", "partition")
@@ -19,28 +19,28 @@ var (
 	inSync          = metric("kafka_topic_partition_in_sync_replica", "Replicas in sync.", "topic", "partition")
 	underReplicated = metric("kafka_topic_partition_under_replicated_partition", "1 if a replica is behind.", "topic", "partition")
 	members         = metric("kafka_consumergroup_members", "Members of the group.", "consumergroup")
-	committed       = metric("kafka_consumergroup_current_offset", "Offset the group is at.", "consumergroup", "topic", "partition")
-	lag             = metric("kafka_consumergroup_lag", "Messages the group has not read.", "consumergroup", "topic", "partition")
+	committed       = metric("kafka_consumergroup_current_offset", "Committed offset of the group.", "consumergroup", "topic", "partition")
+	lag             = metric("kafka_consumergroup_lag", "Messages that the group has not read.", "consumergroup", "topic", "partition")
 )
 
-// metric describes one family; its name is the exporter's own.
+// metric describes one metric family, named as in the real exporter.
 func metric(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
 
-// cluster asks the brokers each time it is read.
+// cluster is a collector that queries the brokers at each scrape.
 type cluster struct {
 	admin *kadm.Client
 }
 
 func (c *cluster) Describe(out chan<- *prometheus.Desc) { out <- brokers }
 
-// Collect tells 0 brokers, and nothing else, when none answers.
+// Collect sends the metrics; if no broker responds, only the number of brokers, 0.
 func (c *cluster) Collect(out chan<- prometheus.Metric) {
-	gauge := func(about *prometheus.Desc, value float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(about, prometheus.GaugeValue, value, labels...)
+	gauge := func(description *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(description, prometheus.GaugeValue, value, labels...)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()
 	found, err := c.admin.Metadata(ctx)
 	if err != nil {

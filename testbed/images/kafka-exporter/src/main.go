@@ -1,5 +1,5 @@
-// Command kafka_exporter is a small stand-in for danielqsj/kafka_exporter: the same options and metric names, as far as
-// the platform uses them.
+// Command kafka_exporter is a small stand-in for danielqsj/kafka_exporter. It has the options and the metric names that
+// the platform uses.
 package main
 
 import (
@@ -20,10 +20,10 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
-// patience is how long one look at the brokers may take.
-const patience = 5 * time.Second
+// queryTimeout limits one collection of the brokers' metrics.
+const queryTimeout = 5 * time.Second
 
-// servers is an option that may be given several times.
+// servers is the value of an option that may be repeated.
 type servers []string
 
 func (s *servers) String() string { return strings.Join(*s, ",") }
@@ -33,7 +33,7 @@ func (s *servers) Set(value string) error {
 	return nil
 }
 
-// expanded takes the lines of a file for arguments where one begins with @, as the exporter's command line does.
+// expanded replaces an argument `@FILE` with the lines of the file, like the real exporter.
 func expanded(arguments []string) []string {
 	var found []string
 	for _, argument := range arguments {
@@ -55,22 +55,22 @@ func main() {
 	var brokers servers
 	flag.Var(&brokers, "kafka.server", "host:port of a broker; may be repeated")
 	encrypted := flag.Bool("tls.enabled", false, "connect with TLS")
-	address := flag.String("web.listen-address", ":9308", "where to answer")
-	login := flag.Bool("sasl.enabled", false, "log in")
-	mechanism := flag.String("sasl.mechanism", "", "how: scram-sha512")
-	username := flag.String("sasl.username", "", "who")
-	password := flag.String("sasl.password", "", "what only they know")
+	address := flag.String("web.listen-address", ":9308", "address to listen on")
+	login := flag.Bool("sasl.enabled", false, "authenticate with SASL")
+	mechanism := flag.String("sasl.mechanism", "", "SASL mechanism: scram-sha512")
+	username := flag.String("sasl.username", "", "SASL user")
+	password := flag.String("sasl.password", "", "SASL password")
 	if err := flag.CommandLine.Parse(expanded(os.Args[1:])); err != nil {
 		log.Fatal(err)
 	}
 
-	options := []kgo.Opt{kgo.SeedBrokers(brokers...), kgo.RequestRetries(0), kgo.DialTimeout(patience)}
+	options := []kgo.Opt{kgo.SeedBrokers(brokers...), kgo.RequestRetries(0), kgo.DialTimeout(queryTimeout)}
 	if *encrypted {
 		options = append(options, kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12}))
 	}
 	if *login {
 		if *mechanism != "scram-sha512" {
-			log.Fatalf("this stand-in knows the mechanism scram-sha512 alone, not %q", *mechanism)
+			log.Fatalf("this stand-in supports only the mechanism scram-sha512, not %q", *mechanism)
 		}
 		options = append(options, kgo.SASL(scram.Auth{User: *username, Pass: *password}.AsSha512Mechanism()))
 	}
@@ -78,10 +78,10 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-	// The exporter itself ends, too, when no broker answers at its start.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*queryTimeout)
+	// Like the real exporter, exit if no broker responds at the start.
 	if err := client.Ping(ctx); err != nil {
-		log.Fatalf("no broker answers: %v", err)
+		log.Fatalf("no broker responds: %v", err)
 	}
 	cancel()
 
@@ -91,6 +91,6 @@ func main() {
 	http.HandleFunc("/", func(response http.ResponseWriter, _ *http.Request) {
 		_, _ = response.Write([]byte("<title>Kafka exporter (stand-in)</title><a href='/metrics'>Metrics</a>\n"))
 	})
-	log.Printf("kafka_exporter (stand-in) answers on %s", *address)
+	log.Printf("kafka_exporter (stand-in) listens on %s", *address)
 	log.Fatal(http.ListenAndServe(*address, nil))
 }

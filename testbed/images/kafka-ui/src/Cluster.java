@@ -69,11 +69,11 @@ final class Cluster {
     return name;
   }
 
-  /** Asks the cluster; one that doesn't answer in time is offline, which isn't an error of ours. */
+  /** Queries the cluster. If it doesn't respond in time, it is reported as offline. */
   synchronized State state() {
     try {
       if (admin == null) {
-        admin = Admin.create(connection); // refuses while the host name is unknown, so not before it is needed
+        admin = Admin.create(connection); // created on first use, because it fails while the host name doesn't resolve
       }
       int brokers = get(admin.describeCluster().nodes()).size();
       Collection<String> names = get(admin.listTopics(new ListTopicsOptions().listInternal(true)).names());

@@ -9,11 +9,11 @@ import java.util.concurrent.Executors;
 import java.util.stream.Collectors;
 
 /**
- * Stands in for Kafka UI where that can't be had: it asks the real clusters, and answers on the same addresses in the
- * same form, as far as a test of the deployment needs.
+ * A stand-in for Kafka UI if its image can't be pulled. It queries the real clusters, and serves the paths of Kafka UI
+ * that a test of the deployment needs, in the same format.
  *
- * <p>{@code /actuator/health}, {@code /api/clusters} and {@code /api/clusters/NAME/topics} are Kafka UI's; {@code /} is
- * a page that says what this is. As there, the health doesn't depend on Kafka.
+ * <p>{@code /actuator/health}, {@code /api/clusters} and {@code /api/clusters/NAME/topics} are paths of Kafka UI. {@code
+ * /} is a page that identifies the stand-in. As in Kafka UI, the health endpoint doesn't depend on Kafka.
  */
 public final class KafkaUi {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -24,7 +24,7 @@ public final class KafkaUi {
     this.clusters = clusters;
   }
 
-  /** Serves on the port that SERVER_PORT names until the process is told to end. */
+  /** Serves on the port in SERVER_PORT until the process receives a signal. */
   public static void main(String[] arguments) throws IOException {
     int port = Integer.parseInt(System.getenv().getOrDefault("SERVER_PORT", "8080"));
     KafkaUi application = new KafkaUi(Cluster.fromEnvironment(System.getenv()));
@@ -67,13 +67,13 @@ public final class KafkaUi {
         return;
       }
     }
-    sendJson(exchange, 404, Map.of("message", "not here: " + path));
+    sendJson(exchange, 404, Map.of("message", "not found: " + path));
   }
 
   private String page() {
     StringBuilder page = new StringBuilder("<!doctype html><html lang=en><title>Kafka UI (stand-in)</title>");
     page.append("<h1>Kafka UI (stand-in)</h1><p>This is not Kafka UI: it is a small test program in its place, ");
-    page.append("which lists what the real clusters answer.</p>");
+    page.append("which lists the topics of the real clusters.</p>");
     for (Cluster cluster : clusters) {
       Cluster.State state = cluster.state();
       page.append("<h2>").append(escape(cluster.name())).append(": ").append(state.status()).append("</h2><ul>");

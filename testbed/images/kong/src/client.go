@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// client is who sent a request, with what a trusted peer says of it.
+// client is the sender of a request, as a trusted peer reports it.
 type client struct {
-	peer   string // who is connected
-	ip     string // who asked
+	peer   string // address of the connection
+	ip     string // address of the client
 	scheme string
 	host   string
 	port   string
-	path   string // as the peer received it, "" if it doesn't say
+	path   string // as the peer received it; empty if the peer doesn't report it
 	prefix string
 }
 
@@ -51,8 +51,8 @@ func (s *settings) clientOf(r *http.Request) client {
 	return out
 }
 
-// realIP reads KONG_REAL_IP_HEADER from its end: the last address, or with KONG_REAL_IP_RECURSIVE the last that isn't
-// trusted itself. The client may have written the rest.
+// realIP reads KONG_REAL_IP_HEADER from its end. It returns the last address or, with KONG_REAL_IP_RECURSIVE, the last
+// one that isn't trusted itself. The client may have written the others.
 func (s *settings) realIP(r *http.Request, peer string) string {
 	named := splitList(strings.Join(r.Header.Values(s.realIPHeader), ","))
 	found := peer

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// clients holds what one address may use, as nginx' limit_req and limit_conn count it: before the plugins, without Redis.
+// clients limits each address, as nginx' limit_req and limit_conn do: before the plugins, without Redis.
 type clients struct {
 	perSecond, burst float64 // 0: no limit
 	connections      int     // 0: no limit
@@ -28,7 +28,7 @@ func newClients(s *settings) *clients {
 	return &clients{perSecond: s.ratePerSecond, burst: s.rateBurst, connections: s.connections, seen: map[string]*consumption{}}
 }
 
-// enter counts a request; false when it is one too many. The caller calls leave for each that entered.
+// enter counts a request; it returns false beyond the limit. The caller calls leave for each request that entered.
 func (c *clients) enter(address string, now time.Time) bool {
 	c.lock.Lock()
 	defer c.lock.Unlock()
@@ -87,7 +87,7 @@ func (s *settings) readLimits(given map[string]string) error {
 	return err
 }
 
-// tooLarge says whether a line of the request's head is longer than nginx takes.
+// tooLarge returns whether a line of the request's head is longer than nginx accepts.
 func (s *settings) tooLarge(r *http.Request) bool {
 	if len(r.RequestURI) > s.maxHeaderLine {
 		return true

@@ -23,7 +23,7 @@ type cors struct {
 	rules []originRule
 }
 
-// originRule is one entry of `origins`: a pattern if it holds more than letters, digits and .:/-
+// originRule is one entry of `origins`: a pattern if it contains more than letters, digits and .:/-
 type originRule struct {
 	plain   string
 	pattern *regexp.Regexp
@@ -89,7 +89,7 @@ func (p *cors) filter(x *exchange, header http.Header) {
 	}
 }
 
-// allowOrigin sets who may read the response, and whether with credentials.
+// allowOrigin sets the headers for the origin that may read the response, and for credentials.
 func (p *cors) allowOrigin(r *http.Request, header http.Header) {
 	origin := r.Header.Get("Origin")
 	allowed, isAnyone := p.allowed(origin)

@@ -16,13 +16,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// counters is where rate limiting counts.
+// counters stores the counts of rate limiting.
 type counters interface {
-	// take counts one request and gives the number of those before it in the window.
+	// take counts one request and returns the number of earlier ones in the window.
 	take(ctx context.Context, key string, limit float64, window time.Duration) (float64, error)
 }
 
-// localCounters are this process's own: with two replicas each allows the limit once.
+// localCounters belong to this process: two replicas allow the limit once each.
 type localCounters struct {
 	lock  sync.Mutex
 	count map[string]*localCounter
@@ -70,7 +70,7 @@ func (c *redisCounters) take(ctx context.Context, key string, _ float64, window 
 	return countScript.Run(ctx, c.client, []string{key}, int(window/time.Second)).Float64()
 }
 
-// newCounters connects to Redis at the first request, not here: a gateway starts without it.
+// newCounters doesn't connect to Redis: the first request does, so that the gateway starts without Redis.
 func newCounters(p *rateLimiting, trusted *x509.CertPool) (counters, error) {
 	if p.Policy == "local" {
 		return &localCounters{count: map[string]*localCounter{}}, nil
@@ -96,7 +96,7 @@ func newCounters(p *rateLimiting, trusted *x509.CertPool) (counters, error) {
 		if name == "" {
 			name = p.Redis.Host
 		}
-		options.TLSConfig = &tls.Config{ServerName: name, RootCAs: trusted, InsecureSkipVerify: !p.Redis.SSLVerify} //nolint:gosec // as told
+		options.TLSConfig = &tls.Config{ServerName: name, RootCAs: trusted, InsecureSkipVerify: !p.Redis.SSLVerify} //nolint:gosec // as configured
 	}
 	return &redisCounters{client: redis.NewClient(options)}, nil
 }
@@ -133,7 +133,7 @@ func trustedCertificates(files []string) (*x509.CertPool, error) {
 		if err != nil {
 			problems = append(problems, err)
 		} else if !out.AppendCertsFromPEM(content) {
-			problems = append(problems, fmt.Errorf("%s holds no certificate", file))
+			problems = append(problems, fmt.Errorf("%s contains no certificate", file))
 		}
 	}
 	return out, errors.Join(problems...)

@@ -15,8 +15,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// declaration is the file of KONG_DECLARATIVE_CONFIG. Entities may lie inside those that they belong to, or at the
-// top with the other's name.
+// declaration is the file of KONG_DECLARATIVE_CONFIG. Entities may be nested in their owner, or at the top with the
+// owner's name.
 type declaration struct {
 	FormatVersion string       `yaml:"_format_version" required:"yes" one_of:"3.0"`
 	Comment       string       `yaml:"_comment"`
@@ -94,7 +94,7 @@ var (
 	pathRule = regexp.MustCompile(`^/[^?#\s]*$`)
 )
 
-// parseDeclaration checks all of the file; `allowed` is KONG_PLUGINS (nil: bundled).
+// parseDeclaration checks the whole file; `allowed` is KONG_PLUGINS (nil: bundled).
 func parseDeclaration(content []byte, allowed []string) (*declaration, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(content, &document); err != nil {
@@ -218,7 +218,7 @@ func (d *declaration) check(s *strict) {
 	}
 }
 
-// spreadURL takes `url` apart, which stands for protocol, host, port and path.
+// spreadURL splits `url` into protocol, host, port and path.
 func (here *service) spreadURL(s *strict, path string) {
 	if here.URL == "" {
 		return
@@ -235,7 +235,7 @@ func (here *service) spreadURL(s *strict, path string) {
 	}
 }
 
-// find is the entity that a name or an identifier means.
+// find returns the entity with a name or an identifier.
 func find[T any](s *strict, path string, all []*T, name string, names func(*T) []string) *T {
 	for _, one := range all {
 		if name != "" && slices.Contains(names(one), name) {
@@ -246,7 +246,7 @@ func find[T any](s *strict, path string, all []*T, name string, names func(*T) [
 	return nil
 }
 
-// identifier is the given one, or one that every replica derives alike: they share counters in Redis.
+// identifier returns the given one, or a derived one that is the same in every replica: they share counters in Redis.
 func identifier(kind, given, name string) string {
 	if given != "" {
 		return given

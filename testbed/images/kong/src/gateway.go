@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// gateway answers the proxy's listeners.
+// gateway handles the requests of the proxy's listeners.
 type gateway struct {
 	settings  *settings
 	router    *router
@@ -22,7 +22,7 @@ type gateway struct {
 	clients   *clients
 }
 
-// exchange is one request on its way through.
+// exchange is one request and its response.
 type exchange struct {
 	gateway    *gateway
 	request    *http.Request
@@ -37,7 +37,7 @@ type exchange struct {
 
 	isPreflight   bool
 	correlationID string
-	added         map[string]string // headers that rate limiting owes the client
+	added         map[string]string // response headers of rate limiting
 
 	started      time.Time
 	sent         time.Time // to the service
@@ -51,11 +51,11 @@ type exchange struct {
 // answer is a response that the gateway makes itself.
 type answer struct {
 	status  int
-	body    any // nil: empty; string: as it is; else JSON
+	body    any // nil: empty; string: unchanged; otherwise JSON
 	headers map[string]string
 }
 
-// failure is an answer in the shape of Kong's errors, which name the request.
+// failure returns an answer in the format of Kong's errors, which contain the request's ID.
 func (x *exchange) failure(status int, message string) *answer {
 	return &answer{status: status, body: map[string]string{"message": message, "request_id": x.id}}
 }
@@ -69,7 +69,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &responder{ResponseWriter: w, exchange: x}
 	defer x.finish()
 
-	// As with Kong, what nginx refuses gets the headers of the plugins for all requests.
+	// As with Kong, a request that nginx refuses gets the headers of the global plugins.
 	x.chain = g.router.global
 	if g.settings.tooLarge(r) {
 		out.send(x.failure(http.StatusBadRequest, "Request header or cookie too large"))
@@ -116,8 +116,8 @@ func (x *exchange) tooLong() *answer {
 	return x.failure(http.StatusRequestEntityTooLarge, "Payload too large")
 }
 
-// linger takes the rest of a body that was refused, for as long as nginx does: a client that is still sending would
-// lose the answer with the connection.
+// linger reads the rest of a refused body, for as long as nginx does: otherwise a client that is still sending would
+// lose the connection before it reads the answer.
 func (x *exchange) linger(w http.ResponseWriter) {
 	control := http.NewResponseController(w)
 	_ = control.Flush()
@@ -125,7 +125,7 @@ func (x *exchange) linger(w http.ResponseWriter) {
 	_, _ = io.Copy(io.Discard, x.request.Body)
 }
 
-// demandTLS answers a plain request for a route that only has https.
+// demandTLS answers a request without TLS for a route that only accepts https.
 func (x *exchange) demandTLS() *answer {
 	if slices.Contains(x.route.Protocols, "http") || x.client.scheme == "https" {
 		return nil
@@ -150,7 +150,7 @@ func (x *exchange) finish() {
 	}
 }
 
-// responder runs the plugins' header filters once, just before the head of the response goes out.
+// responder runs the plugins' header filters once, just before the head of the response is sent.
 type responder struct {
 	http.ResponseWriter
 	exchange *exchange
@@ -204,7 +204,7 @@ func (w *responder) send(a *answer) {
 	}
 }
 
-// describe adds what KONG_HEADERS asks for.
+// describe adds the headers that KONG_HEADERS lists.
 func (x *exchange) describe(header http.Header) {
 	asked := func(names ...string) bool {
 		return slices.ContainsFunc(x.gateway.settings.headers, func(one string) bool {
@@ -248,7 +248,7 @@ func headerBytes(header http.Header) (total int64) {
 	return total
 }
 
-// counted adds up the bytes that are read.
+// counted counts the bytes that are read.
 type counted struct {
 	io.ReadCloser
 	total *int64

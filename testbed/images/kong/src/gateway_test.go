@@ -39,7 +39,7 @@ plugins:
 - {name: prometheus, config: {status_code_metrics: true, per_consumer: true}}
 `
 
-// start runs a gateway before a service that says which path and which headers it saw.
+// start runs a gateway in front of a service that returns the path and the headers that it received.
 func start(t *testing.T) *httptest.Server {
 	t.Helper()
 	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -147,7 +147,7 @@ func TestPublicRouteKeepsItsPathAndTheTrustedPeersWord(t *testing.T) {
 func TestRateLimitCountsEachRealAddress(t *testing.T) {
 	front := start(t)
 	for number, want := range []int{200, 200, 200, 429} {
-		// What the client itself writes before the last address can't help it.
+		// Addresses that the client writes before the last one have no effect.
 		response, body := ask(t, front, "GET", "/api/user/public", "", "X-Forwarded-For", fmt.Sprintf("10.0.0.%d, 203.0.113.7", number))
 		if response.StatusCode != want || response.Header.Get("X-RateLimit-Limit-Minute") != "3" {
 			t.Fatalf("request %d: %d %v %s", number, response.StatusCode, response.Header, body)

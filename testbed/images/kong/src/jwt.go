@@ -103,7 +103,7 @@ func (p *jwtPlugin) access(x *exchange) *answer {
 	return nil
 }
 
-// tokens are the different ones that the request carries.
+// tokens returns the distinct tokens of the request.
 func (p *jwtPlugin) tokens(r *http.Request) []string {
 	var out []string
 	add := func(text string) {

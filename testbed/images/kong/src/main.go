@@ -1,5 +1,5 @@
 // A stand-in for Kong 3.9 without a database: it reads the same declarative file and the same KONG_* variables, and
-// refuses what it doesn't implement instead of ignoring it. It holds no code of Kong's.
+// refuses what it doesn't implement instead of ignoring it. It contains no code of Kong.
 package main
 
 import (
@@ -68,7 +68,7 @@ func run(arguments []string) error {
 	return fmt.Errorf("unknown command: %s", strings.Join(arguments, " "))
 }
 
-// health looks for the process whose number the gateway wrote below its prefix.
+// health checks for the process whose ID the gateway wrote below its prefix.
 func health() error {
 	settings, err := readSettings(os.Environ())
 	if err != nil {

@@ -67,7 +67,7 @@ func (p *prometheusPlugin) log(x *exchange) {
 
 func inMilliseconds(d time.Duration) float64 { return float64(d.Milliseconds()) }
 
-// meters are the metrics under the names and labels of Kong's own.
+// meters are the metrics, with Kong's names and labels.
 type meters struct {
 	registry                                     *prometheus.Registry
 	requests, bandwidth                          *prometheus.CounterVec

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// names are the addresses that were found, kept as long as Kong keeps them: 600 s on Docker, or KONG_DNS_VALID_TTL.
+// names caches resolved addresses as long as Kong does: 600 s on Docker, or KONG_DNS_VALID_TTL.
 type names struct {
 	ttl  time.Duration
 	lock sync.Mutex

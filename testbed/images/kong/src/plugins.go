@@ -10,19 +10,19 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// plugin is one kind's configuration together with what it does.
+// plugin is the configuration and the behaviour of one kind of plugin.
 type plugin interface {
-	// access runs before the request goes on; an answer ends it here.
+	// access runs before the request is proxied; if it returns an answer, the request ends here.
 	access(x *exchange) *answer
-	// filter changes the headers of the response, whoever made it.
+	// filter changes the headers of any response, including the gateway's own.
 	filter(x *exchange, header http.Header)
-	// log runs when the response is out.
+	// log runs after the response was sent.
 	log(x *exchange)
-	// check says what the single fields can't; nil is fine.
+	// check validates combinations of fields; nil means valid.
 	check() error
 }
 
-// passive does nothing at any moment; a plugin overrides the moments that it needs.
+// passive does nothing in any phase; a plugin overrides the phases that it needs.
 type passive struct{}
 
 func (passive) access(*exchange) *answer      { return nil }
@@ -35,7 +35,7 @@ type pluginKind struct {
 	make     func(*pluginRow) plugin
 }
 
-// pluginKinds are the plugins that this stand-in knows, with Kong's own priorities: the highest runs first.
+// pluginKinds are the supported plugins, with Kong's priorities: the highest runs first.
 var pluginKinds = map[string]pluginKind{
 	"correlation-id":        {100001, func(*pluginRow) plugin { return &correlationID{} }},
 	"cors":                  {2000, func(*pluginRow) plugin { return &cors{} }},
@@ -110,7 +110,7 @@ func (d *declaration) preparePlugins(s *strict, allowed []string) {
 	}
 }
 
-// chain is what runs for a route (nil: for none), in order: of each kind only the one with the narrowest scope.
+// chain returns the plugins of a route (nil: no route) in order: of each kind, only the one with the narrowest scope.
 func (d *declaration) chain(r *route) []plugin {
 	chosen, rank := map[string]*pluginRow{}, map[string]int{}
 	for _, row := range d.Plugins {

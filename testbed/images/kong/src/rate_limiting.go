@@ -46,7 +46,7 @@ type redisConfig struct {
 	ServerName string `yaml:"server_name"`
 }
 
-// period is a window that begins with the calendar's (UTC).
+// period is a calendar window (UTC).
 type period struct {
 	name   string
 	title  string
@@ -98,7 +98,7 @@ func (p *rateLimiting) check() error {
 	return nil
 }
 
-// subject is whose requests are counted together; whoever lacks it is counted by address.
+// subject returns the key by which requests are counted; without it, they are counted by address.
 func (p *rateLimiting) subject(x *exchange) string {
 	var out string
 	switch p.LimitBy {

@@ -16,11 +16,11 @@ type candidate struct {
 	chain   []plugin
 }
 
-// router finds the route of a request: more kinds of conditions win, then patterns, then the longest path.
+// router finds the route of a request. The route with more kinds of conditions wins, then a pattern, then the longest path.
 type router struct {
 	candidates  []candidate
 	credentials map[string]*jwtSecret
-	global      []plugin // those for all requests
+	global      []plugin // for all requests
 }
 
 func newRouter(d *declaration) *router {
@@ -64,7 +64,7 @@ func (c *candidate) weight() []int {
 	return []int{kinds, hostRank, isPattern, isPattern * c.route.RegexPriority, len(c.prefix)}
 }
 
-// match gives the candidate and the part of the path that it matched.
+// match returns the candidate and the part of the path that it matched.
 func (r *router) match(scheme, method, host, path string) (*candidate, string) {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -101,7 +101,7 @@ func matchesHost(rule, host string) bool {
 	return strings.EqualFold(rule, host)
 }
 
-// upstreamPath puts the service's path before what is left of the request's.
+// upstreamPath returns the service's path followed by the rest of the request's.
 func upstreamPath(r *route, matched, path string) string {
 	base, rest := r.owner.Path, path
 	if r.StripPath {
@@ -121,8 +121,8 @@ func upstreamPath(r *route, matched, path string) string {
 	return strings.TrimSuffix(base, "/") + "/" + strings.TrimPrefix(rest, "/")
 }
 
-// normalize decodes what needs no escape, merges slashes and resolves dots, so that no spelling of a path passes a
-// route's plugins by.
+// normalize decodes needless escapes, merges slashes and resolves dots, so that no spelling of a path bypasses a
+// route's plugins.
 func normalize(escaped string) string {
 	var plain strings.Builder
 	for number := 0; number < len(escaped); number++ {

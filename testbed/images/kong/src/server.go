@@ -23,10 +23,10 @@ import (
 	"time"
 )
 
-// serve runs until a signal: SIGTERM, SIGQUIT and SIGINT let the requests in flight end. (Kong's SIGTERM cuts them
-// off; its official image has SIGQUIT as the stop signal.)
+// serve runs until a signal: after SIGTERM, SIGQUIT or SIGINT, requests in flight are completed. (On SIGTERM, Kong aborts
+// them; its official image has SIGQUIT as the stop signal.)
 func serve(s *settings) error {
-	if err := os.MkdirAll(filepath.Dir(pidFile(s.prefix)), 0o755); err != nil { //nolint:gosec // holds a number
+	if err := os.MkdirAll(filepath.Dir(pidFile(s.prefix)), 0o755); err != nil { //nolint:gosec // contains a number
 		return fmt.Errorf("KONG_PREFIX is not writable: %w", err)
 	}
 	if err := os.WriteFile(pidFile(s.prefix), []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil { //nolint:gosec // a number
@@ -45,7 +45,7 @@ func serve(s *settings) error {
 		return err
 	}
 
-	// Bound first, so that a port that is taken ends the start and nothing answers half.
+	// Bind all ports first: if one is taken, the start fails before any listener responds.
 	var servers []*http.Server
 	failed := make(chan error, 1)
 	open := func(listeners []listener, handler http.Handler, watch func(net.Conn, http.ConnState)) error {
@@ -111,7 +111,7 @@ func serve(s *settings) error {
 	return os.Remove(pidFile(s.prefix))
 }
 
-// newGateway reads the declarative file; without one it answers 404 to everything and isn't ready, as Kong.
+// newGateway reads the declarative file. Without one, it answers 404 to everything and isn't ready, like Kong.
 func newGateway(s *settings, n *node) (*gateway, error) {
 	d := &declaration{}
 	if s.declarativeFile != "" {
@@ -143,7 +143,7 @@ func newGateway(s *settings, n *node) (*gateway, error) {
 	return g, nil
 }
 
-// loadCertificates reads KONG_SSL_CERT and KONG_SSL_CERT_KEY; without them it makes one that nobody trusts, as Kong.
+// loadCertificates reads KONG_SSL_CERT and KONG_SSL_CERT_KEY; without them, it creates a self-signed one, like Kong.
 func loadCertificates(s *settings) ([]tls.Certificate, error) {
 	var out []tls.Certificate
 	for number, file := range s.certificates {

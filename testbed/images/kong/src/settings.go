@@ -43,8 +43,8 @@ type settings struct {
 	unknown                   []string
 }
 
-// defaults holds the settings that have an effect here, with the values of Kong's own kong.conf.default; the two
-// differences are the database, which is refused unless it is off, and the idle timeout (60 s there).
+// defaults contains the settings that have an effect here, with the values of Kong's kong.conf.default. Two differ: the
+// database, which must be off, and the idle timeout (60 s in Kong).
 var defaults = map[string]string{
 	"database": "", "role": "traditional", "router_flavor": "traditional_compatible",
 	"prefix": "/usr/local/kong", "declarative_config": "", "plugins": "bundled",
@@ -61,7 +61,7 @@ var defaults = map[string]string{
 	"nginx_proxy_limit_conn": "", "dns_valid_ttl": "",
 }
 
-// withoutEffect begins the names of settings that Kong knows and that change nothing here.
+// withoutEffect lists prefixes of Kong's settings that have no effect here.
 var withoutEffect = []string{
 	"nginx_", "dns_", "admin_gui_", "resolver_", "mem_cache_size", "anonymous_reports", "log_level",
 	"proxy_error_log", "proxy_stream_", "admin_access_log", "admin_error_log", "status_access_log", "status_error_log",
@@ -72,8 +72,8 @@ var withoutEffect = []string{
 
 var booleans = map[string]bool{"on": true, "off": false, "true": true, "false": false}
 
-// readSettings turns KONG_* variables into settings. As with Kong, a name that is no setting is passed over: an
-// orchestrator puts KONG_SERVICE_HOST and the like there.
+// readSettings turns KONG_* variables into settings. Like Kong, it ignores other names: an orchestrator sets variables
+// such as KONG_SERVICE_HOST.
 func readSettings(environment []string) (*settings, error) {
 	given := map[string]string{}
 	for name, value := range defaults {
@@ -113,7 +113,7 @@ func readSettings(environment []string) (*settings, error) {
 		unknown: unknown,
 	}
 	if len(out.certificates) != len(out.keys) {
-		problems = append(problems, errors.New("KONG_SSL_CERT and KONG_SSL_CERT_KEY go in pairs"))
+		problems = append(problems, errors.New("KONG_SSL_CERT and KONG_SSL_CERT_KEY must be set together"))
 	}
 	for name, into := range map[string]*[]listener{
 		"proxy_listen": &out.proxy, "admin_listen": &out.admin, "status_listen": &out.status,
@@ -150,7 +150,7 @@ func readSettings(environment []string) (*settings, error) {
 	return out, errors.Join(problems...)
 }
 
-// readListeners reads "0.0.0.0:8000, 0.0.0.0:8443 http2 ssl"; "off" is none.
+// readListeners parses "0.0.0.0:8000, 0.0.0.0:8443 http2 ssl"; "off" means none.
 func readListeners(text string) ([]listener, error) {
 	if strings.TrimSpace(text) == "off" {
 		return nil, nil
@@ -170,7 +170,7 @@ func readListeners(text string) ([]listener, error) {
 				here.isHTTP2 = true
 			case "reuseport", "backlog", "deferred", "bind", "ipv6only", "so_keepalive":
 			default:
-				return nil, fmt.Errorf("%q is not known to this stand-in", word)
+				return nil, fmt.Errorf("%q is not supported by this stand-in", word)
 			}
 		}
 		out = append(out, here)

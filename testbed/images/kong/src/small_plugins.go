@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 )
 
-// correlationID gives every request a number that the logs of all services can share.
+// correlationID gives every request an ID, which the logs of all services can contain.
 type correlationID struct {
 	passive
 	HeaderName     string `yaml:"header_name" default:"Kong-Request-ID"`
@@ -47,7 +47,7 @@ func newUUID() string {
 	return fmt.Sprintf("%s-%s-4%s-a%s-%s", id[:8], id[8:12], id[13:16], id[17:20], id[20:])
 }
 
-// sizeLimiting refuses bodies that are too long; one without a stated length is read before it is passed on.
+// sizeLimiting refuses bodies that are too large; a body without a Content-Length is read before it is proxied.
 type sizeLimiting struct {
 	passive
 	AllowedPayloadSize   int    `yaml:"allowed_payload_size" default:"128" between:"0 2147483647"`
@@ -83,7 +83,7 @@ func (p *sizeLimiting) access(x *exchange) *answer {
 	return nil
 }
 
-// termination answers in the service's place.
+// termination answers instead of the service.
 type termination struct {
 	passive
 	StatusCode  int    `yaml:"status_code" default:"503" between:"100 599"`
@@ -117,7 +117,7 @@ func (p *termination) access(*exchange) *answer {
 	return &answer{status: p.StatusCode, body: p.Body, headers: map[string]string{"Content-Type": kind}}
 }
 
-// responseTransformer changes the headers of responses; bodies it leaves alone.
+// responseTransformer changes the headers of responses, not their bodies.
 type responseTransformer struct {
 	passive
 	Remove  headerList `yaml:"remove"`

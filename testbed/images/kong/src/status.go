@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 )
 
-// node is what the status and admin listeners tell.
+// node is the state that the status and admin listeners report.
 type node struct {
 	meters      *meters
 	declaration atomic.Pointer[declaration]
@@ -57,7 +57,7 @@ func (n *node) status() map[string]any {
 	}
 }
 
-// adminHandler shows what assets/kong/admin_access.lua lets through; Kong runs that file, this stand-in its rules.
+// adminHandler serves what assets/kong/admin_access.lua allows. Kong runs that file; this stand-in implements its rules.
 func (n *node) adminHandler() http.Handler {
 	mux := n.readable()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -11,8 +11,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// strict reads YAML into structs and collects all that is wrong. The tags of a field say what Kong's schema says:
-// `yaml` its name, `default`, `required`, `one_of` (separated by spaces) and `between`.
+// strict reads YAML into structs and collects all mistakes. The tags of a field correspond to Kong's schema: `yaml` (its
+// name), `default`, `required`, `one_of` (separated by spaces) and `between`.
 type strict struct{ problems []error }
 
 func (s *strict) refuse(path, format string, values ...any) {

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// upstream passes requests on to one service, over kept connections.
+// upstream proxies requests to one service over persistent connections.
 type upstream struct {
 	service *service
 	proxy   *httputil.ReverseProxy
@@ -93,7 +93,7 @@ func (u *upstream) rewrite(r *httputil.ProxyRequest) {
 	}
 }
 
-// dial makes a connection, taking the name's addresses in turn; a refusal is tried again `retries` times.
+// dial connects to the name's addresses in turn; a refused connection is retried `retries` times.
 func (u *upstream) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -118,7 +118,7 @@ func (u *upstream) dial(ctx context.Context, network, address string) (net.Conn,
 	}
 }
 
-// fail says what went wrong as Kong does.
+// fail answers with Kong's message for the error.
 func (u *upstream) fail(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
 	if errors.Is(r.Context().Err(), context.Canceled) {
@@ -143,8 +143,8 @@ func (u *upstream) fail(w http.ResponseWriter, r *http.Request, err error) {
 	w.(*responder).send(x.failure(status, message))
 }
 
-// timed lets no read and no write wait longer than the service's timeouts (milliseconds). Writing begins the wait
-// for the answer anew: an idle connection has a read pending since its last answer.
+// timed applies the service's timeouts (milliseconds) to each read and write. A write restarts the timeout of the
+// pending read: on an idle connection, it began with the previous answer.
 type timed struct {
 	net.Conn
 	read, write int
