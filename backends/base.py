@@ -29,7 +29,7 @@ class DeployOptions:
     """Inputs of the container or controller that runs the workload, in the provider's own terms. A mapping is merged,
     any other value replaces what the backend declares."""
 
-    def resource(self, **specific: Any) -> pulumi.ResourceOptions:
+    def resource_options(self, **specific: Any) -> pulumi.ResourceOptions:
         """Return the options of one resource of the workload."""
         specific.setdefault("retain_on_delete", self.retain or None)
         return pulumi.ResourceOptions(parent=self.parent, aliases=[*self.aliases] or None, **specific)

@@ -85,7 +85,7 @@ class DataRecords:
         for holder, size_gib in (sizes_gib or {}).items():
             recorded.setdefault(holder, {})[SIZE_KEY] = size_gib
         hooks = pulumi.ResourceHookBinding(before_create=[*before_create], before_update=[self._refuse_changed])
-        return pulumi.Stash(name, input=recorded, opts=options.resource(hooks=hooks))
+        return pulumi.Stash(name, input=recorded, opts=options.resource_options(hooks=hooks))
 
     def record_identities(
         self, name: str, identities: Mapping[str, pulumi.Input[str | None]], *, kind: str, options: DeployOptions
@@ -100,7 +100,7 @@ class DataRecords:
         """
         self._objects[name] = kind
         hooks = pulumi.ResourceHookBinding(before_update=[self._refuse_replaced])
-        return pulumi.Stash(name, input=dict(identities), opts=options.resource(hooks=hooks))
+        return pulumi.Stash(name, input=dict(identities), opts=options.resource_options(hooks=hooks))
 
     def identity_hooks(self, on_error: Iterable[pulumi.ErrorHook] = ()) -> pulumi.ResourceHookBinding:
         """Return the hooks of an object whose identity is recorded. In a preview, a new object has no identity yet."""

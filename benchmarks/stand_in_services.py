@@ -61,7 +61,7 @@ class StandInServices(DockerBackend):
             labels=[
                 docker.ContainerLabelArgs(label=label, value=value) for label, value in self._labels(PAGES).items()
             ],
-            opts=options.resource(provider=self._provider, depends_on=[self._containers[REAL.name]]),
+            opts=options.resource_options(provider=self._provider, depends_on=[self._containers[REAL.name]]),
         )
 
 

@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 
 class Capability(Enum):
-    """Something that a backend offers or doesn't."""
+    """A feature that not every backend offers."""
 
     REPLICAS = auto()
     """Several replicas of a workload."""
@@ -43,7 +43,7 @@ class Capability(Enum):
     """Reading the objects that other workloads consist of."""
 
     SCHEDULED_TASKS = auto()
-    """Tasks that run by a schedule."""
+    """Tasks that run on a schedule."""
 
     HOST_GATEWAY = auto()
     """Connections to the machine that the platform runs on."""
@@ -108,7 +108,7 @@ BACKENDS: dict[str, BackendSpec] = {
             Capability.HOST_ALIASES: "a workload has no other name than its own",
             Capability.NODE_METRICS: "an engine has no kubelets",
             Capability.DEPLOYED_OBJECTS: NO_NAMESPACE,
-            Capability.SCHEDULED_TASKS: "an engine starts no container by a schedule",
+            Capability.SCHEDULED_TASKS: "an engine starts no container on a schedule",
         },
     ),
     "kubernetes": BackendSpec(

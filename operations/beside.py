@@ -15,7 +15,7 @@ from settings import NAMESPACE
 from settings.ports import published_ports
 
 STEP = 1000
-"""Distance between the ports of two stacks: the last three digits still say what a port is."""
+"""Distance between the ports of two stacks: the last three digits still identify a port."""
 
 LAST_PORT = 65_535
 NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")

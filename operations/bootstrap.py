@@ -219,7 +219,7 @@ def install_plugins(command: str) -> None:
 
 
 def select_state_backend() -> None:
-    """Create a local state and passphrase in this checkout, unless the person has chosen others.
+    """Create a local state and passphrase in this checkout, unless the user has chosen others.
 
     Changes nothing outside the checkout: no login, so that other projects keep theirs. An existing local state stays in
     use after a later login, which may be meant for another project.
@@ -241,9 +241,9 @@ def select_state_backend() -> None:
 
 
 def _logged_in_backend() -> str | None:
-    """Return the state backend that the person is logged in to; None without a login.
+    """Return the state backend that the user is logged in to; None without a login.
 
-    Former releases logged in to the state of a checkout; that isn't a person's choice.
+    Former releases logged in to the state of a checkout; that isn't a user's choice.
     """
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:

@@ -180,7 +180,7 @@ def destroy_obstacles(stack: str) -> list[str]:
 
 
 def location(stack: str) -> str:
-    """Return the engine's address, and what chose it."""
+    """Return the engine's address, and where it comes from."""
     try:
         return f"on the Docker engine {_engine(stack).endpoint}"
     except EngineError as error:

@@ -37,18 +37,18 @@ _LOCAL_OPTIONS = "?metadata=skip"
 
 
 def is_checkout_backend(backend: str) -> bool:
-    """Whether the address is the local state of a checkout of this project, which is never a person's choice."""
+    """Return whether the address is the local state of a checkout of this project, which is never a user's choice."""
     return backend.startswith("file://") and backend.endswith(f"/{STATE.name}{_LOCAL_OPTIONS}")
 
 
 def chosen_backend(base: Mapping[str, str]) -> str | None:
-    """Return the state backend that the person chose by a variable; None if `activate` set it, here or elsewhere."""
+    """Return the state backend that the user chose with a variable; None if `activate` set it, here or elsewhere."""
     backend = base.get(BACKEND)
     return None if backend is None or is_checkout_backend(backend) else backend
 
 
 def chosen_passphrase(base: Mapping[str, str]) -> bool:
-    """Whether the person has set a passphrase; `activate` of another checkout doesn't count."""
+    """Return whether the user has set a passphrase; `activate` of another checkout doesn't count."""
     generated = f"/{STATE.name}/{PASSPHRASE.name}"
     return any(variable in base and not base[variable].endswith(generated) for variable in PASSPHRASE_VARIABLES)
 

@@ -75,12 +75,12 @@ def _update(stack: str) -> int:
 
 
 def _pending_operations(state: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the operations whose end Pulumi doesn't know, because an update was killed or interrupted twice."""
+    """Return the operations whose outcome Pulumi doesn't know, because an update was killed or interrupted twice."""
     return state.get("pending_operations") or []
 
 
 def _clear_pending_creations(stack: str) -> None:
-    """Remove the pending creations of interrupted updates, which Pulumi keeps until it is told their outcome.
+    """Remove the pending creations of interrupted updates, which Pulumi keeps until a refresh clears them.
 
     The update has settled them: it adopted what they created, or created it again. A creation that is no longer part of
     the program stays pending, because its object may still exist.

@@ -37,7 +37,7 @@ def _private_range(value: Any) -> IPv4Network:
 
 
 def within(network: IPv4Network, host: str) -> bool:
-    """Return whether a host is an address in a network; a name isn't."""
+    """Return whether a host is an address in a network. A host name never is."""
     try:
         return ip_address(host) in network
     except ValueError:
@@ -64,7 +64,7 @@ class BackendSettings(Section):
         pattern=r"^(unix|tcp|ssh|npipe)://.+$",
         examples=["unix:///var/run/docker.sock"],
         description="Docker: the engine's address. Default: the engine of the docker command, which `DOCKER_HOST`, "
-        "`DOCKER_CONTEXT` or `docker context use` chooses; this key precedes them.",
+        "`DOCKER_CONTEXT` or `docker context use` chooses; this key takes precedence.",
     )
     bind_address: Annotated[IPv4Address, BeforeValidator(ipv4_text)] = Field(
         IPv4Address("127.0.0.1"),
@@ -193,8 +193,9 @@ class ImagesSettings(Section):
         {},
         examples=[{"docker.io": "harbor.example.com/dockerhub"}],
         description="Registries that the images are pulled from instead. A name is an upstream registry (`docker.io`) "
-        "or a part of one (`docker.io/library`); the longest that applies is replaced by its text. A whole registry "
-        "doesn't apply to the images of services and front ends. See [clusters.md](clusters.md#image-mirrors).",
+        "or a part of one (`docker.io/library`); the longest match is replaced with its value. The mirror of a "
+        "whole registry doesn't apply to the images of services and front ends. See "
+        "[clusters.md](clusters.md#image-mirrors).",
     )
 
     def pulled(self, image: str, *, is_upstream: bool) -> str:

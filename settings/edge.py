@@ -1,4 +1,4 @@
-"""The edge: what receives users' requests and terminates TLS, in front of the API gateway."""
+"""The edge, which receives users' requests and terminates TLS in front of the API gateway."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LoadBalancerSettings(Section):
         None,
         min_length=1,
         examples=["service.k8s.aws/nlb"],
-        description="`loadBalancerClass`, the controller that creates it. Kubernetes refuses a change of it while the "
+        description="`loadBalancerClass`, the controller that creates it. Kubernetes refuses to change it while the "
         "Service exists. Default: the cluster's.",
     )
     external_traffic_policy: Literal["Local", "Cluster"] = Field(

@@ -266,7 +266,7 @@ class Task(Workload):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduledTask(Task):
-    """A task that runs by a schedule, and not during an update.
+    """A task that runs on a schedule, and not during an update.
 
     Runs never overlap: if one is due while the previous one runs, it waits, at most for `start_deadline_s`. A run that
     fails is repeated like a task; the next one follows at the next time of the schedule.

@@ -187,7 +187,7 @@ class DockerBackend:
         self._containers[workload.name] = docker.Container(
             workload.name,
             arguments,
-            options.resource(
+            options.resource_options(
                 provider=self._provider,
                 depends_on=[self._containers[needed] for needed in workload.depends_on],
                 # Names and host ports are fixed: the old container must be removed first (pulumi/pulumi-docker#1356).
@@ -259,7 +259,7 @@ class DockerBackend:
             # (kreuzwerker/terraform-provider-docker#54).
             ipam_configs=[self._addresses(name)],
             labels=[docker.NetworkLabelArgs(label=k, value=v) for k, v in self._labels(workload).items()],
-            opts=options.resource(
+            opts=options.resource_options(
                 provider=self._provider,
                 # A network of an existing stack keeps its range: another one would replace it with all its containers.
                 ignore_changes=["ipamConfigs"],
@@ -287,7 +287,7 @@ class DockerBackend:
                 volume.name,
                 name=after_records(names[volume.name], record),
                 labels=self._volume_labels(workload, "persistent"),
-                opts=options.resource(
+                opts=options.resource_options(
                     provider=self._provider,
                     protect=self._protect,
                     retain_on_delete=True,
@@ -311,7 +311,7 @@ class DockerBackend:
             child,
             name=self._unique_name("volume", f"{child}-{names}", workload),
             labels=self._volume_labels(workload, "files"),
-            opts=options.resource(
+            opts=options.resource_options(
                 provider=self._provider,
                 hooks=pulumi.ResourceHookBinding(before_create=[self._ownership.before_create]),
             ),
@@ -328,7 +328,7 @@ class DockerBackend:
         uploader = docker.Container(
             child,
             container.uploader_arguments(workload, file_set, context),
-            options.resource(
+            options.resource_options(
                 provider=self._provider,
                 delete_before_replace=True,
                 replace_on_changes=["tmpfs"],

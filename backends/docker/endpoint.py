@@ -37,7 +37,7 @@ class EngineEndpoint:
 
     address: str
     source: str
-    """What named it, for messages."""
+    """The variable, context or setting that names it, for messages."""
 
     certificates: str | None = None
     """Directory with `ca.pem`, `cert.pem` and `key.pem`, for a TLS connection."""

@@ -82,7 +82,7 @@ class Engine:
         """
         try:
             done = subprocess.run(  # noqa: S603 - a fixed command, no shell
-                ["docker", *arguments],  # noqa: S607 - the person's own docker command
+                ["docker", *arguments],  # noqa: S607 - the user's own docker command
                 env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -1,6 +1,6 @@
 """Which state a container belongs to, and which engine a state belongs to.
 
-Two states can have a stack of the same name: two checkouts on one machine, or two persons on one server. One state can
+Two states can have a stack of the same name: two checkouts on one machine, or two people on one server. One state can
 be used with two engines: a shared one, on two laptops. The stack's name alone would make one of them remove the other's
 containers as leftovers of a killed update, or report containers as unchanged that are elsewhere.
 
@@ -44,7 +44,7 @@ class StackIdentity:
         )
 
     def begin(self) -> None:
-        """Ask the engine from now on. Without it, as when a stack is rendered, there is no identity."""
+        """Query the engine from now on. Without this call, as when a stack is rendered, there is no identity."""
         self._asks_engine = True
 
     def with_labels(self, labels: Mapping[str, str]) -> pulumi.Output[Mapping[str, str]]:
@@ -107,7 +107,7 @@ class StackIdentity:
         try:
             reason = await self._threads.run(self._engine.why_another, self._stack, values)
         except EngineError:
-            return  # what asks the engine next reports it
+            return  # the next query of the engine reports it
         if reason:
             remedy = removal_instruction(await self._record.urn.future() or "", "If that engine no longer exists")
             raise WorkloadError(f"{reason}\n{remedy}")

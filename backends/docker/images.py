@@ -21,7 +21,7 @@ DOCKER_HUB = "docker.io"
 REFUSED_PATTERN = re.compile(
     r"no basic auth credentials|unauthori[sz]ed|authentication required|denied|error getting credentials", re.IGNORECASE
 )
-"""What the engine reports if a registry refuses an image, or hides from strangers that it exists."""
+"""The engine's errors if a registry refuses an image, or hides it from users without access."""
 
 
 class Images:

@@ -28,7 +28,7 @@ class EnginePlatform:
 
 
 def platform_of(engine: Engine) -> EnginePlatform:
-    """Return the kind of an engine. One that doesn't respond is reported by what needs it."""
+    """Return the kind of an engine. If it doesn't respond, the first query that needs it reports that."""
     try:
         components = json.loads(engine.run("version", "--format", "{{json .Server.Components}}")) or []
         options = json.loads(engine.run("info", "--format", "{{json .SecurityOptions}}")) or []

@@ -62,7 +62,7 @@ class Readiness:
         name = f"{awaited.workload}-ready"
         self._awaited[name] = awaited
         hooks = pulumi.ResourceHookBinding(before_create=[self._wait], before_update=[self._wait])
-        return pulumi.Stash(name, input={"container": identity}, opts=options.resource(hooks=hooks))
+        return pulumi.Stash(name, input={"container": identity}, opts=options.resource_options(hooks=hooks))
 
     async def _list_containers(self) -> dict[str, dict[str, Any]]:
         return await self._threads.run(self._engine.containers, self._stack)

@@ -14,7 +14,7 @@ from typing import Any
 from settings.backend import DNS_PORT, DnsSettings
 
 Query = Callable[..., dict[str, Any] | None]
-"""Run kubectl; None if it can't answer."""
+"""Runs kubectl, and returns the object or list; None if it fails."""
 
 SECTION = "kubernetes.dns"
 HELP = "See docs/clusters.md, section DNS."

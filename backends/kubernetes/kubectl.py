@@ -54,7 +54,7 @@ def _run(settings: KubernetesSettings, *arguments: str) -> subprocess.CompletedP
     limited = ["--namespace", settings.namespace, f"--request-timeout={REQUEST_TIMEOUT_S}s", *arguments]
     try:
         return subprocess.run(  # noqa: S603 - a fixed command, no shell
-            ["kubectl", *where, *limited],  # noqa: S607 - the person's own kubectl command
+            ["kubectl", *where, *limited],  # noqa: S607 - the user's own kubectl command
             capture_output=True,
             text=True,
             timeout=2 * REQUEST_TIMEOUT_S,

@@ -1,4 +1,4 @@
-"""Network policies. Network policies: every connection that isn't declared here is denied."""
+"""Network policies. Every connection that isn't declared here is denied."""
 
 from __future__ import annotations
 

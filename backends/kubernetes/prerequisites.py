@@ -86,7 +86,7 @@ class Prerequisites:
         group = api_version.partition("/")[0]
         if not group.count(".") or group in BUILT_IN_GROUPS or not self._apis or api_version in self._apis:
             return
-        product = PRODUCT_BY_GROUP.get(group, f"what serves {group}")
+        product = PRODUCT_BY_GROUP.get(group, f"the software that serves {group}")
         served = sorted(one for one in self._apis if one.startswith(f"{group}/"))
         state = f"it serves {', '.join(served)}" if served else "the CRD is missing"
         raise WorkloadError(

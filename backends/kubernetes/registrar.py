@@ -151,7 +151,7 @@ class ManifestRegistrar:
         return self._declare(
             name,
             self._with_namespace(manifest),
-            options.resource(
+            options.resource_options(
                 hooks=hooks,
                 depends_on=[*self._namespace, *depends_on],
                 protect=self._protect if retain else None,

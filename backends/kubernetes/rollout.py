@@ -53,7 +53,7 @@ class Rollouts:
         return pulumi.Stash(
             name,
             input={"name": controller.object_name, "uid": controller.identity, "revision": revision},
-            opts=options.resource(hooks=hooks),
+            opts=options.resource_options(hooks=hooks),
         )
 
     def controller_hooks(self, workload: Workload) -> pulumi.ResourceHookBinding | None:

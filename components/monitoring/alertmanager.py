@@ -14,7 +14,7 @@ from settings.monitoring import EmailSettings, ReceiversSettings
 TEMPLATES_DIRECTORY = "/etc/alertmanager/templates"
 """Mount point of `assets/alertmanager/` and of the generated link to Grafana."""
 
-ONCALL, WATCHDOG, NULL_RECEIVER = "people", "watchdog", "nobody"
+ONCALL, WATCHDOG, NULL_RECEIVER = "on-call", "watchdog", "none"
 """Names of the receivers."""
 
 SECRETS_DIRECTORY = "/run/secrets/alertmanager"

@@ -68,7 +68,7 @@ def configuration(
     kubelets: Kubelets | None = None,
     interval_s: int = 15,
 ) -> dict[str, Any]:
-    """`prometheus.yml`.
+    """Return the content of `prometheus.yml`.
 
     Args:
         targets: each is scraped.

@@ -92,10 +92,10 @@ def test_amtool_accepts_the_configuration(configured: Path) -> None:
     ("labels", "receiver"),
     [
         (("alertname=Watchdog", "severity=info"), "watchdog"),
-        (("alertname=ServiceDown", "severity=critical", "workload=rdv"), "people"),
-        (("alertname=LatencyHigh", "severity=warning", "workload=rdv"), "people"),
-        (("alertname=SomethingToKnow", "severity=info"), "nobody"),
-        (("alertname=Unlabelled",), "people"),
+        (("alertname=ServiceDown", "severity=critical", "workload=rdv"), "on-call"),
+        (("alertname=LatencyHigh", "severity=warning", "workload=rdv"), "on-call"),
+        (("alertname=SomethingToKnow", "severity=info"), "none"),
+        (("alertname=Unlabelled",), "on-call"),
     ],
 )
 def test_an_alert_goes_to_its_receiver(configured: Path, labels: tuple[str, ...], receiver: str) -> None:

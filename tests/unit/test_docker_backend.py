@@ -583,8 +583,8 @@ class TestPorts:
         recording = record_deployment(workload(ports=(*self.PORTS, admin)), **bound)
         addresses = {port["internal"]: port["ip"] for port in container(recording)["ports"]}
         assert addresses == {80: bound.get("bind_address", "127.0.0.1"), 8001: operators}
-        people = bound.get("published_host", bound.get("bind_address", "127.0.0.1"))
-        assert recording.result.addressing.published(Endpoint("web", 80), 8000) == (people, 8000)
+        host = bound.get("published_host", bound.get("bind_address", "127.0.0.1"))
+        assert recording.result.addressing.published(Endpoint("web", 80), 8000) == (host, 8000)
 
     def test_an_admin_port_listens_on_every_address_of_its_container(self) -> None:
         assert record_deployment().result.addressing.admin_bind_address == "0.0.0.0"  # noqa: S104 - in the container
@@ -775,7 +775,7 @@ class TestRefusals:
                     )
                 ],
                 "workload 'backup': the schedule '0 3 * * *' is not supported on Docker: "
-                "an engine starts no container by a schedule",
+                "an engine starts no container on a schedule",
             ),
             (
                 [workload(reads_deployed_objects=True)],

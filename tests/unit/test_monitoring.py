@@ -349,9 +349,9 @@ class TestReceivers:
             stack({"receivers": {"webhook": True, "heartbeat": True}}),
             {"alertWebhookUrl": "https://one.example.com", "heartbeatWebhookUrl": "https://two.example.com"},
         )
-        people, watchdog, _ = routing(platform)["receivers"]
+        oncall, watchdog, _ = routing(platform)["receivers"]
         folder = "/run/secrets/alertmanager"
-        assert [one["url_file"] for one in people["webhook_configs"]] == [f"{folder}/alertWebhookUrl"]
+        assert [one["url_file"] for one in oncall["webhook_configs"]] == [f"{folder}/alertWebhookUrl"]
         assert [one["url_file"] for one in watchdog["webhook_configs"]] == [f"{folder}/heartbeatWebhookUrl"]
         assert platform.files["alertmanager/secrets"] == {
             "alertWebhookUrl": "https://one.example.com",

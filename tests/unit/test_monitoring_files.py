@@ -153,13 +153,13 @@ def receiver(receivers: ReceiversSettings, name: str) -> dict[str, Any]:
 
 
 def test_without_receivers_no_notification_is_sent() -> None:
-    assert receiver(ReceiversSettings(), "people") == {"name": "people"}
+    assert receiver(ReceiversSettings(), "on-call") == {"name": "on-call"}
     assert receiver(ReceiversSettings(), "watchdog") == {"name": "watchdog"}
 
 
 def test_every_receiver_is_notified_of_firing_and_resolved_alerts() -> None:
-    people = receiver(ReceiversSettings(email=EMAIL, webhook=True), "people")
-    (mail,), (hook,) = people["email_configs"], people["webhook_configs"]
+    oncall = receiver(ReceiversSettings(email=EMAIL, webhook=True), "on-call")
+    (mail,), (hook,) = oncall["email_configs"], oncall["webhook_configs"]
     assert (mail["to"], mail["from"], mail["smarthost"]) == (
         "operations@example.com, oncall@example.com",
         "alerts@example.com",
@@ -171,7 +171,7 @@ def test_every_receiver_is_notified_of_firing_and_resolved_alerts() -> None:
 
 def test_a_mail_login_is_a_file() -> None:
     email = EMAIL.model_copy(update={"username": "alerts"})
-    (mail,) = receiver(ReceiversSettings(email=email), "people")["email_configs"]
+    (mail,) = receiver(ReceiversSettings(email=email), "on-call")["email_configs"]
     assert (mail["auth_username"], mail["auth_password_file"]) == (
         "alerts",
         "/run/secrets/alertmanager/alertEmailPassword",

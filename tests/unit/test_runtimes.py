@@ -131,8 +131,8 @@ def test_logs_come_from_all_pods_of_a_workload(notes: Path, workload: str, selec
 
 
 def test_logs_of_an_unknown_workload_name_the_known_ones(notes: Path) -> None:
-    with pytest.raises(OperationError, match=r"runs no 'nobody'; it runs postgres, rdv\."):
-        cluster.follow_logs("prod", "nobody", follow=False)
+    with pytest.raises(OperationError, match=r"runs no 'unknown'; it runs postgres, rdv\."):
+        cluster.follow_logs("prod", "unknown", follow=False)
 
 
 def test_without_kubectl_the_error_links_to_its_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
