@@ -21,6 +21,12 @@ def pytest_configure() -> None:
     gc.set_threshold(100_000, 20, 100)
 
 
+def pytest_unconfigure() -> None:
+    """Exempt everything from the garbage collections of pytest and of the interpreter when the process ends: they
+    take 3 s of each worker's CPU time."""
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
