@@ -91,6 +91,38 @@ def test_stopping_ci_stops_the_parallel_suites(ci: Path, tmp_path: Path) -> None
         until("the suite has ended", lambda: not is_alive(process), 10)  # noqa: B023 - called in this round
 
 
+@pytest.mark.parametrize("longer", ["engine", "kubernetes"])
+def test_the_next_suite_begins_once_one_of_two_has_ended(ci: Path, tmp_path: Path, longer: str) -> None:
+    begun = tmp_path / "e2e has begun"
+    program(
+        tmp_path / ".venv/bin/python",
+        f'[[ "$*" == */e2e.xml* ]] && touch "{begun}"\n'
+        f'[[ "$*" == */{longer}.xml* ]] || exit 0\n'
+        f'for _ in {{1..400}}; do [[ -e "{begun}" ]] && exit 0; sleep 0.05; done; exit 1',
+    )
+
+    ran = run(ci)
+
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_only_two_suites_run_beside_each_other_once_make_test_has_ended(ci: Path, tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    ended.mkdir()
+    program(tmp_path / "bin/make", f'[[ "$*" != test ]] || touch "{ended}/make-test"')
+    program(
+        tmp_path / ".venv/bin/python",
+        '[[ "$*" =~ /([a-z0-9-]+)\\.xml ]] || exit 0\n'
+        "declare -A needed=([e2e]=2 [dev-stack]=3)\n"
+        f'(($(ls "{ended}" | wc -l) >= ${{needed[${{BASH_REMATCH[1]}}]:-0}})) && touch "{ended}/${{BASH_REMATCH[1]}}"',
+    )
+
+    ran = run(ci)
+
+    assert ran.returncode == 0, ran.stdout
+    assert {one.name for one in ended.iterdir()} == {"make-test", "engine", "kubernetes", "e2e", "dev-stack"}
+
+
 def test_the_output_of_a_parallel_suite_is_shown(ci: Path, tmp_path: Path) -> None:
     program(tmp_path / "bin/make", "echo make said: $*; [[ $* != test ]]")
 
