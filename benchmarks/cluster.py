@@ -26,11 +26,12 @@ from operations.project import ROOT
 from operations.render.manifests import manifests
 from operations.render.placeholders import Placeholders
 from operations.render.resources import recorded_resources
-from settings import NAMESPACE, parse
+from settings import parse
 from testbed import cluster
 from testbed.cluster import Cluster
 from tests.e2e.kubernetes.configuration import THIRD_PARTY, merged, prod
 from tests.engine.pulumi_stack import Outcome, PulumiStack
+from tests.unit.platform_recording import pulumi_config
 
 PROGRAMS = ROOT / "benchmarks" / "programs"
 DISABLED = {"pulumi:disable-default-providers": ["docker", "kubernetes"]}
@@ -88,11 +89,7 @@ def main() -> int:
 
 def rendered(configuration: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the stack's objects in the order of application, with all secrets filled in and without pods."""
-    settings = parse(
-        # A key with a colon belongs to Pulumi.
-        {f"{NAMESPACE}:{key}": value for key, value in configuration.items() if ":" not in key},
-        with_secrets=False,
-    )
+    settings = parse(pulumi_config(configuration), with_secrets=False)
     placeholders = Placeholders.of(settings, THIRD_PARTY)
     values = {credential: secrets.token_hex(16) for credential in placeholders.by_credential}
     with_tokens, with_secrets = (recorded_resources(settings, placeholders, "prod", one) for one in (None, values))

@@ -19,11 +19,12 @@ from typing import Any
 from benchmarks.report import machine, show, show_ratio, timed
 from operations.render.placeholders import Placeholders
 from operations.render.render import compose_text_with_tokens
-from settings import NAMESPACE, parse
+from settings import parse
 from tests.engine import docker_engine
 from tests.engine.configurations import zookeeper_with_tools
 from tests.engine.machine import lacking
 from tests.engine.pulumi_stack import PulumiStack
+from tests.unit.platform_recording import pulumi_config
 
 
 def main() -> int:
@@ -58,15 +59,16 @@ def by_pulumi(home: Path) -> float:
 def by_compose(file: Path) -> float:
     """Return the seconds of one `docker compose up --wait` of the same stack."""
     name = f"b{secrets.token_hex(3)}"
-    file.write_text(_rendered(name, zookeeper_with_tools()))
+    file.write_text(rendered(name, zookeeper_with_tools()))
     try:
         return timed(lambda: docker_engine.docker("compose", "--file", str(file), "up", "--wait", "--quiet-pull"))
     finally:
         docker_engine.remove_everything(name)
 
 
-def _rendered(stack: str, configuration: dict[str, Any]) -> str:
-    settings = parse({f"{NAMESPACE}:{key}": value for key, value in configuration.items()})
+def rendered(stack: str, configuration: dict[str, Any]) -> str:
+    """Return the stack as a Compose file with all secrets filled in."""
+    settings = parse(pulumi_config(configuration))
     placeholders = Placeholders.of(settings, ())
     return placeholders.to_compose(compose_text_with_tokens(settings, placeholders, stack))
 
