@@ -15,6 +15,7 @@ Pulumi's sense, so that `pulumi state delete` can remove a single one. That is h
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -159,7 +160,7 @@ def after_records(value: Value, *records: pulumi.Resource) -> pulumi.Output[Valu
             await record.urn.future()
         return value
 
-    return pulumi.Output.from_input(value_after_records())
+    return pulumi.Output.from_input(asyncio.ensure_future(value_after_records()))
 
 
 def volume_settings(volumes: Iterable[Volume], common: Iterable[FixedSetting] = ()) -> dict[str, list[FixedSetting]]:

@@ -39,9 +39,9 @@ class StackIdentity:
 
     @functools.cached_property
     def _record(self) -> pulumi.Stash:
-        return pulumi.Stash(
-            IDENTITY_RECORD, input=self._new_values(), opts=pulumi.ResourceOptions(ignore_changes=["input"])
-        )
+        # A task, here and below: Python warns of a coroutine that isn't awaited because the program ends with an error.
+        values = asyncio.ensure_future(self._new_values())
+        return pulumi.Stash(IDENTITY_RECORD, input=values, opts=pulumi.ResourceOptions(ignore_changes=["input"]))
 
     def begin(self) -> None:
         """Query the engine from now on. Without this call, as when a stack is rendered, there is no identity."""
@@ -57,7 +57,7 @@ class StackIdentity:
             values = await self._record.output.future()
             return {**labels, **_labels(values)} if await self._record.output.is_known() else pulumi.UNKNOWN
 
-        return pulumi.Output.from_input(with_recorded())
+        return pulumi.Output.from_input(asyncio.ensure_future(with_recorded()))
 
     def checked(self, host: pulumi.Input[str] | None) -> pulumi.Output[str | None]:
         """Return the provider's host once the engine is known to be the recorded one.
@@ -65,7 +65,7 @@ class StackIdentity:
         Raises:
             WorkloadError: (by the output) the stack was created on another engine.
         """
-        return pulumi.Output.all(host, self._checked()).apply(lambda values: values[0])
+        return pulumi.Output.all(host, asyncio.ensure_future(self._checked())).apply(lambda values: values[0])
 
     async def refuse_other_state(self) -> None:
         """Raise `WorkloadError` if the stack's containers on this engine belonged to another state when it was asked.

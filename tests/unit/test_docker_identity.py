@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -124,6 +126,35 @@ def test_another_engine_is_refused_with_the_recorded_one() -> None:
 
 def test_a_preview_without_an_engine_passes() -> None:
     assert recorded(NoEngine(), RECORDED, preview=True).exports["host"] == HOST
+
+
+@pytest.mark.filterwarnings(
+    "error:coroutine .* was never awaited:RuntimeWarning",
+    # The coroutine is found when it is collected, so the warning arrives as an ignored exception.
+    "error:(?s).*was never awaited:pytest.PytestUnraisableExceptionWarning",
+)
+@pytest.mark.parametrize("steps", range(5))
+def test_a_program_that_fails_meanwhile_leaves_no_unawaited_coroutine(steps: int) -> None:
+    """`steps` of the event loop pass before the record is created."""
+
+    async def fail() -> None:
+        raise WorkloadError("another resource fails")
+
+    async def create(identity: StackIdentity) -> None:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        identity.with_labels(STACK)
+        identity.checked(HOST)
+
+    def program() -> None:
+        identity = StackIdentity(KnownEngine(), Threads(), "dev")
+        identity.begin()
+        pulumi.Stash("failing", input=asyncio.ensure_future(fail()))
+        pulumi.export("created", asyncio.ensure_future(create(identity)))
+
+    with pytest.raises(WorkloadError, match="another resource fails"):
+        record(program)
+    gc.collect()
 
 
 @pytest.mark.parametrize(
