@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ RUNNING_STATES = ("running", "restarting")
 
 UNREADY_STATUSES = ("(unhealthy)", "(health: starting)", "(Paused)", "Restarting", "Dead")
 """Parts of the engine's status text for a container that isn't ready. A finished task is `Exited`."""
+
+REMOVAL_TIMEOUT_S = 120.0
+"""Seconds that a removal waits for another process that removes the same containers."""
 
 
 @dataclass(frozen=True)
@@ -137,20 +140,41 @@ def volumes(stack: str) -> list[str]:
     return sorted(_docker(stack, "volume", "ls", "--quiet", "--filter", f"label={STACK_LABEL}={stack}").split())
 
 
-def owners(stack: str) -> dict[str, int]:
-    """Return how many containers of the stack there are, by who created them."""
-    label = f'{{{{.Label "{CREATOR_LABEL}"}}}}'
-    listed = _docker(stack, "ps", "--all", "--filter", f"label={STACK_LABEL}={stack}", "--format", label)
-    return dict(Counter(line or "an earlier release" for line in listed.split("\n")[:-1]))
+def owners(stack: str) -> dict[str, list[str]]:
+    """Return the ids of the stack's containers, by who created them."""
+    line = f'{{{{.ID}}}} {{{{.Label "{CREATOR_LABEL}"}}}}'
+    own = ("--filter", f"label={STACK_LABEL}={stack}")
+    found: dict[str, list[str]] = {}
+    for listed in _docker(stack, "ps", "--all", "--no-trunc", *own, "--format", line).splitlines():
+        container, _, owner = listed.partition(" ")
+        found.setdefault(owner or "an earlier release", []).append(container)
+    return found
 
 
-def remove(stack: str) -> None:
-    """Remove the stack's containers and networks; volumes stay."""
-    mine = ("--quiet", "--filter", f"label={STACK_LABEL}={stack}")
-    if found := _docker(stack, "ps", "--all", *mine).split():
-        _docker(stack, "rm", "--force", *found)
-    if found := _docker(stack, "network", "ls", *mine).split():
-        _docker(stack, "network", "rm", *found)
+def remove(stack: str, containers: Collection[str]) -> None:
+    """Remove these containers of the stack, and its networks unless another container may use them; volumes stay."""
+    own = ("--no-trunc", "--quiet", "--filter", f"label={STACK_LABEL}={stack}")
+
+    def listed(*command: str) -> list[str]:
+        return _docker(stack, *command, *own).split()
+
+    _remove_all(stack, ("rm", "--force"), lambda: [one for one in listed("ps", "--all") if one in containers])
+    if not listed("ps", "--all"):
+        _remove_all(stack, ("network", "rm"), lambda: listed("network", "ls"))
+
+
+def _remove_all(stack: str, command: Sequence[str], remaining: Callable[[], list[str]]) -> None:
+    """Run the command until nothing remains. It fails if another process removes the same objects."""
+    deadline = time.monotonic() + REMOVAL_TIMEOUT_S
+    former: list[str] = []
+    while found := remaining():
+        try:
+            _docker(stack, *command, *found)
+        except OperationError as error:
+            is_progressing = found != former or "already in progress" in str(error)
+            if not is_progressing or time.monotonic() > deadline:
+                raise
+            former = found
 
 
 def retained_data(stack: str) -> list[str]:

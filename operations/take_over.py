@@ -24,9 +24,10 @@ def take_over(stack: str) -> int:
     if not owners:
         raise OperationError(f"Nothing of stack '{stack}' is {containers.location(stack)}: make up STACK={stack}")
     print(f"This stops and removes the containers of stack '{stack}' {containers.location(stack)}; its data stays:")
-    for owner, count in owners.items():
-        print(f"  {count} created by {owner}")
+    for owner, listed in owners.items():
+        print(f"  {len(listed)} created by {owner}")
     require_typed_name(stack)
-    containers.remove(stack)
+    # Only these: another `make take-over` and its update may have come first.
+    containers.remove(stack, {one for listed in owners.values() for one in listed})
     print(f"Removed. Create your own: make up STACK={stack}")
     return 0
