@@ -1,7 +1,8 @@
 """The suites' records of the failures that they cause; `docs/reliability.md` is generated from these records.
 
 `python -m tests.failures REPORT.xml …` reads the records of passed tests from pytest's reports (`--junitxml`) and
-stores them in `docs/failures.json`, replacing older records of the same failure. Records without a test are dropped.
+stores them in `docs/failures.json`, replacing older records of the same failure. A failure that occurs several times in
+the reports gets one record. Records without a test are dropped.
 Then `make documents` generates the page.
 """
 
@@ -11,9 +12,9 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -120,9 +121,24 @@ def exists(test: str) -> bool:
     return path.is_file() and re.search(rf"^ *def {re.escape(function)}\(", path.read_text(), re.MULTILINE) is not None
 
 
+def combined(found: Iterable[Failure]) -> list[Failure]:
+    """Return one record for each failure: the last one, with the longest recovery and the number of records."""
+    groups: dict[tuple[str, str], list[Failure]] = {}
+    for one in found:
+        groups.setdefault((one.title, one.on), []).append(one)
+    return [
+        replace(
+            group[-1],
+            seconds=max((one.seconds for one in group if one.seconds is not None), default=None),
+            times=len(group),
+        )
+        for group in groups.values()
+    ]
+
+
 def main(reports: list[Path]) -> None:
     """Merge the reports' records into the stored ones."""
-    found = [one for report in reports for one in records(report)]
+    found = combined(one for report in reports for one in records(report))
     kept = {(one.title, one.on): one for one in [*read_failures(), *found] if exists(one.test)}
     ordered = sorted(kept.values(), key=lambda one: (one.test, one.on, one.title))
     (ROOT / FAILURES_PATH).write_text(json.dumps([asdict(one) for one in ordered], indent=1) + "\n")

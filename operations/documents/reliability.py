@@ -46,6 +46,9 @@ class Failure:
     test: str
     """File and function."""
 
+    times: int = 1
+    """Number of times that the tests of the recorded runs caused it. `seconds` is then the longest recovery."""
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
         """Return a record from JSON."""
@@ -86,4 +89,5 @@ def _row(one: Failure) -> str:
     seconds = "-" if one.seconds is None else f"{one.seconds:.0f}" if one.seconds >= 10 else f"{one.seconds:.1f}"
     file = one.test.partition("::")[0]
     test = f"[{Path(file).stem.removeprefix('test_')}](../{file})"
-    return f"| {' | '.join([one.title, one.on, one.notice, seconds, one.lost, counts, test])} |"
+    title = one.title if one.times == 1 else f"{one.title} ({one.times} times)"
+    return f"| {' | '.join([title, one.on, one.notice, seconds, one.lost, counts, test])} |"

@@ -9,7 +9,6 @@ import os
 import random
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -111,12 +110,10 @@ class Killed:
         update = len(event_log.steps(stack.preview().succeeded().log))
         self._steps = {"update": update, "removal": everything, "creation": everything}
         self._has_converged = True
-        self._seconds: dict[str, float] = {}
-        self._kills = Counter[str]()
         print(", ".join(f"{operation}: {steps} steps" for operation, steps in self._steps.items()))
 
-    def converges(self, kill: Kill) -> None:
-        """Kill the operation and run one `up`, after which no change and no warning is left."""
+    def converges(self, kill: Kill) -> float:
+        """Kill the operation and run one `up`, after which no change and no warning is left. Return its seconds."""
         if not self._has_converged:  # after the failure of another kill
             self._complete()
         self._has_converged = False
@@ -142,16 +139,7 @@ class Killed:
         # A preview doesn't mention them.
         assert self._stack.export()["deployment"].get("pending_operations", []) == []
         self._has_converged = True
-        self._kills[kill.operation] += 1
-        self._seconds[kill.operation] = max(seconds, self._seconds.get(kill.operation, 0))
-
-    def count(self, kill: Kill) -> int:
-        """Return how often the same operation was killed and completed."""
-        return self._kills[kill.operation]
-
-    def longest_s(self, kill: Kill) -> float:
-        """Return the longest time in which an `up` completed the same operation."""
-        return self._seconds[kill.operation]
+        return seconds
 
     def _complete(self) -> None:
         # As in `make up`.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from operations.documents.reliability import read_failures
-from tests.failures import exists, records
+from operations.documents.reliability import Failure, read_failures
+from tests.failures import combined, exists, records
 
 pytest_plugins = ["pytester"]
 
@@ -78,6 +80,15 @@ def test_a_test_with_several_attempts_sets_the_duration(pytester: pytest.Pyteste
     pytester.runpytest(*REPORT).assert_outcomes(passed=1)
     (found,) = records(pytester.path / "report.xml")
     assert found.seconds == 12.0
+
+
+def test_a_failure_that_several_tests_cause_has_one_record() -> None:
+    killed = Failure("Pulumi is killed", "Docker", "nothing", 12.0, "nothing", None, "test_kills.py::test_kill")
+    other = replace(killed, on="Kubernetes", seconds=None)
+    assert combined([killed, replace(killed, seconds=30.0), other, replace(killed, seconds=7.0)]) == [
+        replace(killed, seconds=30.0, times=3),
+        other,
+    ]
 
 
 def test_each_record_belongs_to_an_existing_test() -> None:
