@@ -12,13 +12,16 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
+from unittest.mock import patch
 
 import pulumi
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime import mocks, rpc, run_in_stack
 from pulumi.runtime import resource as sdk_resource
 from pulumi.runtime import settings as runtime_settings
+from pulumi.runtime import stack as sdk_stack
 from pulumi.runtime.config import set_all_config
 from pulumi.runtime.proto import resource_pb2, source_pb2
 
@@ -160,7 +163,7 @@ def _record(
     # The root of an earlier run in this context would become the parent of this run's resources.
     runtime_settings.ROOT.set(None)
     results: list[Result] = []
-    with _without_stack_traces():
+    with _without_stack_traces(), _waiting_for_all_outputs():
         asyncio.run(run_in_stack(lambda: results.append(program())))
     return Recording(
         result=results[0],
@@ -186,6 +189,18 @@ def _without_stack_traces() -> Iterator[None]:
         yield
     finally:
         sdk_resource._get_stack_trace = looked_up
+
+
+@contextmanager
+def _waiting_for_all_outputs() -> Iterator[None]:
+    """Wait for all outputs together, or until one fails. The SDK waits until any one is complete, and registers with
+    all the others each time, which takes a third of a run."""
+
+    async def wait(outputs: Sequence[asyncio.Task[Any]], **_: Any) -> tuple[set[Any], set[Any]]:
+        return await asyncio.wait(outputs, return_when=asyncio.FIRST_EXCEPTION)
+
+    with patch.object(sdk_stack, "asyncio", SimpleNamespace(**vars(asyncio) | {"wait": wait})):
+        yield
 
 
 class _Monitor(mocks.MockMonitor):
