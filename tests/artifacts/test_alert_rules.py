@@ -35,7 +35,7 @@ DEEP = {TESTS / "availability_slow.test.yml"}
 def cases() -> Iterator[tuple[str, list[bool]]]:
     """Map each alert to its expected states in order of time, over all tests."""
     for path in sorted(TESTS.glob("*.test.yml")):
-        for test in yaml.safe_load(path.read_text())["tests"]:
+        for test in yaml.load(path.read_text(), yaml.CSafeLoader)["tests"]:
             if "alert_rule_test" not in test:
                 continue
             alerts = {step["alertname"] for step in test["alert_rule_test"]}

@@ -125,7 +125,7 @@ class Gateway:
 
 def load() -> tuple[Mapping[str, Any], tuple[Row, ...]]:
     """Return the configuration of the rows, and the rows."""
-    found = yaml.safe_load(FILE.read_text())
+    found = yaml.load(FILE.read_text(), yaml.CSafeLoader)
     return found["configuration"], tuple(Row(**row) for row in found["rows"])
 
 
