@@ -109,7 +109,9 @@ def rendered(request: pytest.FixtureRequest, compose: str, tmp_path: Path) -> It
         stack.fill_in()
         yield stack
     finally:
+        restarted = docker_engine.restarted(stack.name)
         docker_engine.remove_everything(stack.name)
+    assert restarted == {}
 
 
 def test_rendering_twice_gives_the_same_bytes(rendered: ComposeStack) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 
 import pytest
 
@@ -23,8 +23,33 @@ from tests.e2e.kubernetes.configuration import (
     SMALL_CLAIM,
     SMALL_CONFIGURATION,
 )
+from tests.e2e.kubernetes.restarts import restarted_since, restarts
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.machine import lacking
+
+RESTARTS = pytest.StashKey[Mapping[str, int]]()
+"""The restarts of each container at the end of the last module with a stack."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare this suite's markers."""
+    config.addinivalue_line("markers", "restarts(reason): the module restarts containers on purpose")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Fail after a module's last test if a container was restarted, unless the module has the marker `restarts`.
+
+    Asked before the module's fixtures remove their stacks. A restart of a pod that no longer exists isn't seen.
+    """
+    restarted: dict[str, int] = {}
+    is_last = nextitem is None or nextitem.path != item.path
+    if is_last and "test_cluster" in getattr(item, "fixturenames", ()) and _is_up():
+        found = restarts(access.current_cluster())
+        restarted = restarted_since(item.session.stash.setdefault(RESTARTS, {}), found)
+        item.session.stash[RESTARTS] = found
+    yield
+    assert restarted == {} or item.get_closest_marker("restarts"), f"restarted in {item.path.name}: {restarted}"
 
 
 @pytest.fixture(scope="session", autouse=True)

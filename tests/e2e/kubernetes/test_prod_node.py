@@ -22,6 +22,7 @@ from testbed.cluster import access, node, processes
 from tests.e2e.kubernetes import configuration
 from tests.e2e.kubernetes.monitored import Forwarded
 from tests.e2e.kubernetes.pods import port_forward
+from tests.e2e.kubernetes.restarts import restarts
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.kubernetes.under_load import under_load
 from tests.e2e.load import Load
@@ -29,6 +30,8 @@ from tests.e2e.platform import Platform
 from tests.e2e.self_signed import expired, self_signed
 from tests.engine.waiting import until
 from tests.failures import Tried
+
+pytestmark = pytest.mark.restarts("a node that loses power restarts the containers of its pods")
 
 TENANT = uuid.uuid4()
 BOOKING_TITLE = "kept through the node's troubles"
@@ -55,18 +58,10 @@ def used(stack: ClusterStack, tried: Tried) -> Iterator[Load]:
     assert BOOKING_TITLE in stack.platform().titles(TENANT)
 
 
-def restarts(stack: ClusterStack) -> dict[str, int]:
-    """Return the number of restarts per container."""
-    return {
-        name: sum(one["restartCount"] for one in pod["status"]["containerStatuses"])
-        for name, pod in stack.pods().items()
-    }
-
-
 def test_a_dns_outage_restarts_no_pod(stack: ClusterStack, tried: Tried) -> None:
     notice = "nginx' cached addresses expire after 5 s, then it answers 502 until DNS works again; no pod is restarted"
     tried.failure("The cluster's DNS stops", on="Kubernetes", notice=notice)
-    before = restarts(stack)
+    before = restarts(stack.cluster)
 
     with used(stack, tried) as load:
         processes.stop("coredns")
@@ -76,7 +71,7 @@ def test_a_dns_outage_restarts_no_pod(stack: ClusterStack, tried: Tried) -> None
             node.start_node()
             stack.platform().seconds_until_recovered()
 
-    assert restarts(stack) == before
+    assert restarts(stack.cluster) == before
 
 
 def test_a_drain_evicts_pods_one_after_the_other(stack: ClusterStack, tried: Tried) -> None:

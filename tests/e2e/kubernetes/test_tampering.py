@@ -14,11 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from testbed.cluster import node, processes
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.kubernetes.under_load import recovered, requests_sent, under_load
 from tests.engine.waiting import until
 from tests.failures import Tried
+
+pytestmark = pytest.mark.restarts("the liveness probe ends a frozen process")
 
 WEBHOOK = {
     "apiVersion": "admissionregistration.k8s.io/v1",
