@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from tests.e2e.clone import Clone
 from tests.engine.machine import lacking
 
 
@@ -17,6 +18,14 @@ def _machine() -> None:
     for command in ("make", "git"):
         if shutil.which(command) is None:
             pytest.skip(f"the '{command}' command is not here")
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A fresh clone in which only `pulumi install` ran."""
+    made = Clone(tmp_path_factory.mktemp("machine"))
+    print(f"pulumi install: {made.run('pulumi', 'install').succeeded().seconds:.0f} s")
+    return made
 
 
 @pytest.fixture(scope="session")
