@@ -23,8 +23,8 @@ def main(folder: Path) -> int:
         print("Commit subjects not checked: there is no git command.")
         return 0
     # `safe.directory` lets git read a checkout that another user owns.
-    asked = ["git", "-c", "safe.directory=*", "-C", str(folder), "log", "--format=%at %h %s"]
-    done = subprocess.run(asked, capture_output=True, text=True)  # noqa: S603 - git, without a shell
+    command = ["git", "-c", "safe.directory=*", "-C", str(folder), "log", "--format=%at %h %s"]
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - git, without a shell
     if "not a git repository" in done.stderr:
         print(f"Commit subjects not checked: {folder} is not a git checkout.")
         return 0

@@ -59,7 +59,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def show_requests(samples: Sequence[Sample], windows: Sequence[Window], per_second: float, workers: int) -> None:
-    """Return a table per window with the latencies of successful requests and the number of failures."""
+    """Print a table per window with the latencies of successful requests and the number of failures."""
     late = sum(one.sent_s - one.due_s > 0.1 for one in samples)
     print(
         f"{len(samples)} requests, {per_second:g} per second, {workers} in flight at most; {late} sent over 100 ms late"
@@ -79,29 +79,29 @@ def show_requests(samples: Sequence[Sample], windows: Sequence[Window], per_seco
 
 
 def show_memory(measured: Sequence[Memory]) -> None:
-    """Return a table with a row per store."""
-    print(f"\n{'memory':12}{'limit':>8}{'first':>8}{'most':>8}{'last':>8}   (MiB, as docker stats shows it)")
+    """Print a table with a row per store."""
+    print(f"\n{'memory':12}{'limit':>8}{'first':>8}{'max':>8}{'last':>8}   (MiB, as docker stats shows it)")
     for one in measured:
         first, most, last = one.used_mib[0], max(one.used_mib), one.used_mib[-1]
         print(f"{one.workload:12}{one.limit_mib:8.0f}{first:8.0f}{most:8.0f}{last:8.0f}")
 
 
 def show_rows(compared: Comparison) -> None:
-    """Return the comparison of bookings with the databases."""
-    there = compared.acknowledged - len(compared.missing)
-    print(f"\nrows: {compared.acknowledged} acknowledged, {there} of them there, {len(compared.repeated)} twice;")
-    print(f"      {compared.unanswered} more there of requests that failed")
+    """Print the comparison of bookings with the databases."""
+    stored = compared.acknowledged - len(compared.missing)
+    print(f"\nrows: {compared.acknowledged} acknowledged, {stored} of them stored, {len(compared.repeated)} twice;")
+    print(f"      {compared.unanswered} other rows, from requests that failed")
     for booking in compared.missing:
         print(f"MISSING: {booking}")
 
 
 def show_events(events: Events) -> None:
-    """Return the comparison of bookings with Kafka's events."""
+    """Print the comparison of bookings with Kafka's events."""
     print(f"events: {events.acknowledged} bookings acknowledged, {events.read} events read back, {events.lost} lost")
 
 
 def show_restarted(workloads: Sequence[str]) -> None:
-    """Return the containers that exited without being killed."""
+    """Print the containers that exited without being killed."""
     print(f"restarted without being killed: {', '.join(workloads) or 'none'}")
 
 
@@ -113,10 +113,10 @@ def _row(name: str, samples: Sequence[Sample]) -> None:
 
 
 def _show_loss(window: Window, samples: Sequence[Sample]) -> None:
-    """Return the duration and the clients' responses."""
+    """Print the duration and the clients' responses."""
     failed = [one for one in samples if one.failure is not None]
     if window.killed:
-        well = "NOT WELL" if window.well_s is None else f"all well after {window.well_s - window.began_s:.1f} s"
+        well = "NOT RECOVERED" if window.well_s is None else f"recovered after {window.well_s - window.began_s:.1f} s"
         last = f", last failure {max(one.due_s for one in failed) - window.began_s:.1f} s" if failed else ""
         print(f"{well}{last} after the kill")
     for reason, times in Counter(str(one.failure)[:100] for one in failed).most_common(SHOWN_FAILURES):

@@ -40,7 +40,7 @@ def _own_catalog() -> Any:
     """Load the module from its file: importing it by name would import its package first, which reads the catalog."""
     found = importlib.util.spec_from_file_location(MODULE, ROOT / "settings" / "catalog.py")
     if found is None or found.loader is None:
-        raise RuntimeError(f"{MODULE} is not where it was")
+        raise RuntimeError(f"{MODULE} can't be loaded")
     module = importlib.util.module_from_spec(found)
     # Its dataclasses look up their module there.
     sys.modules[MODULE] = module

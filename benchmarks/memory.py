@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from benchmarks.report import machine
 from tests.engine import docker_engine
 
-PROMISED_MIB = 2048
+LIMIT_MIB = 2048
 MIB = 1024 * 1024
 STATISTICS = "cat /sys/fs/cgroup/memory.stat 2>/dev/null || cat /sys/fs/cgroup/memory/memory.stat"
 
@@ -61,11 +61,11 @@ def main() -> int:
         print(f"Nothing of stack '{stack}' runs. Bring it up: make up STACK={stack}", file=sys.stderr)
         return 1
     print(machine())
-    print(f"{'workload':18}{'resident':>10}{'of it shared':>14}{'page cache':>12}   (MiB)")
+    print(f"{'workload':18}{'resident':>10}{'shared':>14}{'page cache':>12}   (MiB)")
     for one in sorted(found, key=lambda memory: -memory.resident_mib):
         print(f"{one.workload:18}{one.resident_mib:10.0f}{one.shared_mib:14.0f}{one.cache_mib:12.0f}")
     total = total_mib(found)
-    print(f"{'total':18}{total:10.0f}   promised: less than {PROMISED_MIB} MiB; {total / PROMISED_MIB:.0%} of it")
+    print(f"{'total':18}{total:10.0f}   limit: less than {LIMIT_MIB} MiB; {total / LIMIT_MIB:.0%} of it")
     return 0
 
 

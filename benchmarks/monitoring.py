@@ -137,9 +137,9 @@ def main() -> int:
     print(machine(), flush=True)
     costs = []
     for services in wanted.services:
-        begun = time.monotonic()
+        started = time.monotonic()
         costs.append(measured(services, wanted.seconds))
-        print(f"{services} services: measured in {time.monotonic() - begun:.0f} s", flush=True)
+        print(f"{services} services: measured in {time.monotonic() - started:.0f} s", flush=True)
     print(machine())
     show(costs)
     return 0
@@ -228,14 +228,14 @@ def cost_of(stack: MonitoredStack, services: int, before: SelfMetrics, after: Se
 
 
 def show(costs: list[Cost]) -> None:
-    """Return a row per figure; the last column is the ratio of the most services to the fewest."""
+    """Print a row per figure; the last column is the ratio of the most services to the fewest."""
     print(f"{'services':38}{''.join(f'{cost.services:>12}' for cost in costs)}{'ratio':>9}")
     for name, figure in ROWS.items():
         _row(name, [figure(cost) for cost in costs])
     print("memory by container, MiB")
     for workload in sorted(costs[0].memory_mib):
-        said = " (a stand-in)" if workload in costs[0].stand_ins else ""
-        _row(f"  {workload}{said}", [cost.memory_mib[workload] for cost in costs])
+        note = " (a stand-in)" if workload in costs[0].stand_ins else ""
+        _row(f"  {workload}{note}", [cost.memory_mib[workload] for cost in costs])
     print("One service runs; one container answers for all others with its metrics page.")
 
 

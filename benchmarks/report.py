@@ -19,9 +19,9 @@ def machine() -> str:
 
 def timed(action: Callable[[], object]) -> float:
     """Return the seconds that the action takes."""
-    begun = time.monotonic()
+    started = time.monotonic()
     action()
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
 def cpu_s() -> float:
@@ -31,14 +31,14 @@ def cpu_s() -> float:
 
 
 def show(name: str, seconds: Sequence[float]) -> None:
-    """Return one row: every repetition, the median, the minimum."""
+    """Print one row: every repetition, the median, the minimum."""
     each = " ".join(f"{one:.1f}" for one in seconds)
-    print(f"{name:38}median {statistics.median(seconds):6.1f} s   least {min(seconds):6.1f} s   ({each})")
+    print(f"{name:38}median {statistics.median(seconds):6.1f} s   min {min(seconds):6.1f} s   ({each})")
 
 
-def show_ratio(ours: Sequence[float], floor: Sequence[float]) -> None:
-    """Return the ratio to the baseline."""
+def show_ratio(measured: Sequence[float], baseline: Sequence[float]) -> None:
+    """Print the ratio to the baseline."""
     print(
-        f"{'ratio':38}median {statistics.median(ours) / statistics.median(floor):6.2f}     "
-        f"least {min(ours) / min(floor):6.2f}"
+        f"{'ratio':38}median {statistics.median(measured) / statistics.median(baseline):6.2f}     "
+        f"min {min(measured) / min(baseline):6.2f}"
     )

@@ -106,18 +106,18 @@ def measured(services: int, timeout_s: int, *, alone: bool = False) -> Point:
         TooSlow: one of the two takes longer than it is given.
         subprocess.CalledProcessError: one of the two fails.
     """
-    said = {VARIABLE: str(services), "PYTHONPATH": str(ROOT)}
-    by_itself = _finished(
-        [str(VENV / "bin" / "python"), "-m", "benchmarks.program_alone"], dict(os.environ) | said, ROOT, timeout_s
+    variables = {VARIABLE: str(services), "PYTHONPATH": str(ROOT)}
+    alone_output = _finished(
+        [str(VENV / "bin" / "python"), "-m", "benchmarks.program_alone"], dict(os.environ) | variables, ROOT, timeout_s
     )
-    figures = json.loads(by_itself)
+    figures = json.loads(alone_output)
     if alone:
         return Point(services, figures["resources"], 0, 0, figures["cpu_s"], {})
-    with tempfile.TemporaryDirectory(prefix="pti-benchmark-") as made:
-        place = Path(made)
+    with tempfile.TemporaryDirectory(prefix="pti-benchmark-") as folder:
+        place = Path(folder)
         configuration = _prepare(place, services)
         command = ["pulumi", "preview", "--stack", STACK, "--config-file", str(configuration), "--non-interactive"]
-        environment = temporary_environment(place) | said
+        environment = temporary_environment(place) | variables
         shown: list[str] = []
         used = cpu_s()
         with PeakMemory() as peak:

@@ -35,15 +35,15 @@ def main() -> int:
     if reason := lacking():
         print(reason, file=sys.stderr)
         return 1
-    ours, floor = [], []
+    measured, baseline = [], []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(repetitions):
-            ours.append(by_pulumi(Path(folder, f"pulumi-{number}")))
-            floor.append(by_compose(Path(folder, f"compose-{number}.yaml")))
+            measured.append(by_pulumi(Path(folder, f"pulumi-{number}")))
+            baseline.append(by_compose(Path(folder, f"compose-{number}.yaml")))
     print(machine())
-    show("pulumi up, from nothing", ours)
-    show("docker compose up --wait (floor)", floor)
-    show_ratio(ours, floor)
+    show("pulumi up, from nothing", measured)
+    show("docker compose up --wait (floor)", baseline)
+    show_ratio(measured, baseline)
     return 0
 
 

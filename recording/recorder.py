@@ -183,12 +183,12 @@ def _record(
 def _without_stack_traces() -> Iterator[None]:
     """Don't look up the line that declares each resource: this takes a fifth of a run, and a recording has no use for
     it."""
-    looked_up = sdk_resource._get_stack_trace
+    original = sdk_resource._get_stack_trace
     sdk_resource._get_stack_trace = source_pb2.StackTrace
     try:
         yield
     finally:
-        sdk_resource._get_stack_trace = looked_up
+        sdk_resource._get_stack_trace = original
 
 
 @contextmanager

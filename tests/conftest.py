@@ -16,7 +16,7 @@ def pytest_configure() -> None:
     """Collect garbage less often.
 
     A run of the program allocates objects faster than they become garbage, and the recordings of former runs are kept:
-    with Python's default of 700 allocations, half of the suite's CPU time went into walking them.
+    with Python's default of 700 allocations, half of the suite's CPU time was spent on traversing them.
     """
     gc.set_threshold(100_000, 20, 100)
 

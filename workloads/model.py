@@ -196,8 +196,8 @@ class LongRunning(Workload):
         for name, probe in (("readiness", self.readiness), ("liveness", self.liveness)):
             if probe and isinstance(probe.check, (HttpGet, TcpConnect)) and probe.check.port not in numbers:
                 self._refuse(f"the {name} probe checks port {probe.check.port}, which is not among its ports {numbers}")
-        told = [*(one.port for one in self.metrics), *([self.health.port] if self.health else [])]
-        self._require_ports("metrics or health use", told)
+        used_ports = [*(one.port for one in self.metrics), *([self.health.port] if self.health else [])]
+        self._require_ports("metrics or health use", used_ports)
 
     def _require_ports(self, who: str, used: Iterable[int]) -> None:
         numbers = [port.number for port in self.ports]

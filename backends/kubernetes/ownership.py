@@ -97,7 +97,7 @@ class Ownership:
         try:
             return await self._list(",".join(kinds))
         except KubectlError as error:
-            if not any(said in str(error) for said in UNKNOWN_KIND):
+            if not any(message in str(error) for message in UNKNOWN_KIND):
                 raise
         # One unknown kind makes the whole query fail.
         found = await asyncio.gather(*(self._list_if_known(kind) for kind in kinds))
@@ -107,7 +107,7 @@ class Ownership:
         try:
             return await self._list(resource)
         except KubectlError as error:
-            if any(said in str(error) for said in UNKNOWN_KIND):
+            if any(message in str(error) for message in UNKNOWN_KIND):
                 return {}
             raise
 

@@ -252,5 +252,5 @@ def _known(value: str | None) -> Any:
 
 
 def _hash_without_replicas(spec: Mapping[str, Any]) -> str:
-    asked = {key: value for key, value in spec.items() if key != "replicas"}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    compared = {key: value for key, value in spec.items() if key != "replicas"}
+    return hashlib.sha256(json.dumps(compared, sort_keys=True).encode()).hexdigest()[:16]

@@ -31,9 +31,9 @@ def services(workload: Workload) -> Iterator[Manifest]:
         yield _service(workload, workload.name, {"type": "ClusterIP", "ports": inside})
     if isinstance(workload, StatefulService):
         yield _service(workload, f"{workload.name}-peers", HEADLESS_SPEC | ({"ports": inside} if inside else {}))
-    if isinstance(workload, LongRunning) and (asked := {one.port for one in workload.metrics}):
-        told = [_port(port, port.number) for port in workload.ports if port.number in asked]
-        yield _service(workload, f"{workload.name}{PODS_SUFFIX}", {**HEADLESS_SPEC, "ports": told})
+    if isinstance(workload, LongRunning) and (metrics_ports := {one.port for one in workload.metrics}):
+        pod_ports = [_port(port, port.number) for port in workload.ports if port.number in metrics_ports]
+        yield _service(workload, f"{workload.name}{PODS_SUFFIX}", {**HEADLESS_SPEC, "ports": pod_ports})
     public = [_port(port, port.publish) for port in workload.ports if port.public and port.publish is not None]
     if public:
         options = (workload.load_balancer if isinstance(workload, Service) else None) or LoadBalancer()

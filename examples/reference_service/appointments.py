@@ -12,7 +12,7 @@ from prometheus_client import Counter
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
 from . import metrics
-from .dependencies import Given, Tenant
+from .dependencies import CurrentResources, Tenant
 
 COLUMNS = "id, tenant_id, starts_at, title, status, created_at"
 LIST = f"SELECT {COLUMNS} FROM appointments ORDER BY starts_at, id LIMIT 500"  # noqa: S608 (a constant)
@@ -44,63 +44,63 @@ class Appointment(BaseModel):
 _LIST = TypeAdapter(list[Appointment])
 
 
-async def book(new: NewAppointment, tenant: Tenant, given: Given) -> Appointment:
+async def book(new: NewAppointment, tenant: Tenant, resources: CurrentResources) -> Appointment:
     """Create an appointment."""
-    async with given.database.transaction(tenant) as connection:
+    async with resources.database.transaction(tenant) as connection:
         cursor = await connection.execute(INSERT_APPOINTMENT.encode(), (tenant, new.title, new.starts_at))
         appointment = Appointment.model_validate(await cursor.fetchone())
-        await given.outbox.add(connection, "appointment.created", tenant, appointment_id=appointment.id)
-    await _committed(tenant, given, metrics.appointments_created)
+        await resources.outbox.add(connection, "appointment.created", tenant, appointment_id=appointment.id)
+    await _committed(tenant, resources, metrics.appointments_created)
     return appointment
 
 
-async def show_all(tenant: Tenant, given: Given) -> Response:
+async def show_all(tenant: Tenant, resources: CurrentResources) -> Response:
     """Return the tenant's first 500 appointments by time; `X-Cache` shows whether they come from the cache."""
-    lookup = await given.cache.appointments(tenant)
+    lookup = await resources.cache.appointments(tenant)
     body = lookup.body
     if body is None:
-        rows = await given.database.read(tenant, LIST)
+        rows = await resources.database.read(tenant, LIST)
         body = _LIST.dump_json(_LIST.validate_python(rows)).decode()
-        await given.cache.keep(tenant, lookup, body)
+        await resources.cache.keep(tenant, lookup, body)
     headers = {"X-Cache": "miss" if lookup.body is None else "hit"}
     return Response(body, media_type="application/json", headers=headers)
 
 
-async def show(identifier: UUID, tenant: Tenant, given: Given) -> Appointment:
+async def show(identifier: UUID, tenant: Tenant, resources: CurrentResources) -> Appointment:
     """Return one of the tenant's appointments; 404 for another tenant's."""
-    rows = await given.database.read(tenant, ONE, [identifier])
+    rows = await resources.database.read(tenant, ONE, [identifier])
     if not rows:
         raise HTTPException(404, "no such appointment")
     return Appointment.model_validate(rows[0])
 
 
-async def cancel(identifier: UUID, tenant: Tenant, given: Given) -> Appointment:
+async def cancel(identifier: UUID, tenant: Tenant, resources: CurrentResources) -> Appointment:
     """Cancel an appointment."""
-    return await _settle(identifier, "cancelled", tenant, given)
+    return await _settle(identifier, "cancelled", tenant, resources)
 
 
-async def honour(identifier: UUID, tenant: Tenant, given: Given) -> Appointment:
+async def honour(identifier: UUID, tenant: Tenant, resources: CurrentResources) -> Appointment:
     """Mark an appointment as honoured."""
-    return await _settle(identifier, "honoured", tenant, given)
+    return await _settle(identifier, "honoured", tenant, resources)
 
 
-async def _settle(identifier: UUID, status: str, tenant: Tenant, given: Given) -> Appointment:
-    async with given.database.transaction(tenant) as connection:
+async def _settle(identifier: UUID, status: str, tenant: Tenant, resources: CurrentResources) -> Appointment:
+    async with resources.database.transaction(tenant) as connection:
         cursor = await connection.execute(CHANGE_STATUS.encode(), (status, identifier))
         row = await cursor.fetchone()
         if row is not None:
-            await given.outbox.add(connection, f"appointment.{status}", tenant, appointment_id=identifier)
+            await resources.outbox.add(connection, f"appointment.{status}", tenant, appointment_id=identifier)
     if row is None:
-        found = await show(identifier, tenant, given)
+        found = await show(identifier, tenant, resources)
         raise HTTPException(409, f"the appointment is {found.status} already")
-    await _committed(tenant, given, FINAL_STATUSES[status])
+    await _committed(tenant, resources, FINAL_STATUSES[status])
     return Appointment.model_validate(row)
 
 
-async def _committed(tenant: UUID, given: Given, counted: Counter) -> None:
-    given.outbox.added.set()
+async def _committed(tenant: UUID, resources: CurrentResources, counted: Counter) -> None:
+    resources.outbox.added.set()
     counted.inc()
-    await given.cache.invalidate(tenant)
+    await resources.cache.invalidate(tenant)
 
 
 routes = APIRouter(prefix="/appointments")

@@ -14,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
 from .appointments import show
-from .dependencies import Given, Resources, Tenant
+from .dependencies import CurrentResources, Resources, Tenant
 
 PART_BYTES = 512 * 1024
 
@@ -38,35 +38,35 @@ transfer."""
 PART = b"SELECT content FROM attachment_parts WHERE appointment_id = %s AND attachment_id = %s AND position = %s"
 
 
-async def attach(identifier: UUID, request: Request, tenant: Tenant, given: Given) -> Response:
+async def attach(identifier: UUID, request: Request, tenant: Tenant, resources: CurrentResources) -> Response:
     """Store the body as the attachment. An earlier one stays visible until the new one is complete."""
-    await show(identifier, tenant, given)
+    await show(identifier, tenant, resources)
     attachment = uuid4()
     try:
         size = 0
         position = 0
         async for part in _parts(request.stream()):
-            async with given.database.transaction(tenant, PART_TIMEOUT_S) as connection:
+            async with resources.database.transaction(tenant, PART_TIMEOUT_S) as connection:
                 await connection.execute(ADD_PART, (tenant, identifier, attachment, position, part))
             size += len(part)
             position += 1
-        await _complete(given, tenant, identifier, attachment, size)
+        await _complete(resources, tenant, identifier, attachment, size)
     except Exception:
         # The client disconnected, or another upload completed first.
-        async with given.database.transaction(tenant, PART_TIMEOUT_S) as connection:
+        async with resources.database.transaction(tenant, PART_TIMEOUT_S) as connection:
             await connection.execute(DROP, (identifier, attachment))
         raise
     return Response(status_code=204)
 
 
-async def download(identifier: UUID, tenant: Tenant, given: Given) -> Response:
+async def download(identifier: UUID, tenant: Tenant, resources: CurrentResources) -> Response:
     """Return the attachment, with headers that stop browsers from rendering it."""
-    rows = await given.database.read(tenant, FIND, [identifier])
+    rows = await resources.database.read(tenant, FIND, [identifier])
     if not rows:
         raise HTTPException(404, "no such attachment")
     size = rows[0]["attachment_bytes"]
     headers = {"Content-Length": str(size), "Content-Disposition": "attachment"}
-    content = _content(given, tenant, identifier, rows[0]["attachment_id"], size)
+    content = _content(resources, tenant, identifier, rows[0]["attachment_id"], size)
     return StreamingResponse(content, media_type="application/octet-stream", headers=headers)
 
 
@@ -82,13 +82,13 @@ async def _parts(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield bytes(gathered)
 
 
-async def _complete(given: Resources, tenant: UUID, identifier: UUID, attachment: UUID, size: int) -> None:
+async def _complete(resources: Resources, tenant: UUID, identifier: UUID, attachment: UUID, size: int) -> None:
     """Set the appointment's attachment, and delete the parts of every other one.
 
     Raises:
         HTTPException: another upload completed first and dropped these parts.
     """
-    async with given.database.transaction(tenant, PART_TIMEOUT_S) as connection:
+    async with resources.database.transaction(tenant, PART_TIMEOUT_S) as connection:
         await connection.execute(LOCK, [identifier])
         stored = await (await connection.execute(STORED, [identifier, attachment])).fetchone()
         if stored is None or stored["bytes"] != size:
@@ -98,13 +98,13 @@ async def _complete(given: Resources, tenant: UUID, identifier: UUID, attachment
 
 
 async def _content(
-    given: Resources, tenant: UUID, identifier: UUID, attachment: UUID, size: int
+    resources: Resources, tenant: UUID, identifier: UUID, attachment: UUID, size: int
 ) -> AsyncIterator[bytes]:
     """Read one part after the other. If the attachment is replaced meanwhile, the response ends early and the client
     sees it."""
     for position in range(-(-size // PART_BYTES)):
         async with (
-            given.database.transaction(tenant, PART_TIMEOUT_S) as connection,
+            resources.database.transaction(tenant, PART_TIMEOUT_S) as connection,
             connection.cursor(binary=True) as cursor,
         ):
             await cursor.execute(PART, (identifier, attachment, position))

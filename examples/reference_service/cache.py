@@ -80,7 +80,7 @@ class Cache:
         """Return the tenant's list, if it is cached and not stale."""
         if tenant in self._outdated and not await self.invalidate(tenant):
             return NO_LOOKUP
-        found = await self._asked(self._client.mget(self._generation(tenant), self._list(tenant)))
+        found = await self._response(self._client.mget(self._generation(tenant), self._list(tenant)))
         if found is None:
             return NO_LOOKUP
         generation, kept = found[0] or "", json.loads(found[1]) if found[1] else {}
@@ -93,7 +93,7 @@ class Cache:
         """
         if lookup.is_usable:
             kept = json.dumps({"generation": lookup.generation, "body": body})
-            await self._asked(self._client.set(self._list(tenant), kept, ex=LIST_TTL_S))
+            await self._response(self._client.set(self._list(tenant), kept, ex=LIST_TTL_S))
 
     async def invalidate(self, tenant: UUID) -> bool:
         """Invalidate the tenant's list after a change. Return False if Redis didn't accept it.
@@ -104,7 +104,7 @@ class Cache:
             pipeline.incr(self._generation(tenant))
             pipeline.expire(self._generation(tenant), GENERATION_TTL_S)
             pipeline.delete(self._list(tenant))
-            is_taken = await self._asked(pipeline.execute()) is not None
+            is_taken = await self._response(pipeline.execute()) is not None
         now = time.monotonic()
         self._outdated = {one: since for one, since in self._outdated.items() if now - since < LIST_TTL_S}
         if is_taken:
@@ -113,7 +113,7 @@ class Cache:
             self._outdated[tenant] = now
         return is_taken
 
-    async def _asked(self, answer: Awaitable[T]) -> T | None:
+    async def _response(self, answer: Awaitable[T]) -> T | None:
         """Return Redis' response; None if it fails or has failed recently."""
         if time.monotonic() < self._pause_ends_at:
             if asyncio.iscoroutine(answer):

@@ -91,5 +91,5 @@ def _tenant(request: Request) -> UUID:
     return tenant_of(request.headers.get("authorization", ""), _resources(request).settings.tokens)
 
 
-Given = Annotated[Resources, Depends(_resources)]
+CurrentResources = Annotated[Resources, Depends(_resources)]
 Tenant = Annotated[UUID, Depends(_tenant)]

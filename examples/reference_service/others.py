@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from . import metrics
-from .dependencies import Given, Tenant
+from .dependencies import CurrentResources, Tenant
 from .health import status_of
 
 
@@ -33,15 +33,15 @@ async def pay(new: NewPayment, tenant: Tenant) -> dict[str, object]:
     return {"id": uuid4(), "status": "succeeded", "amount_euros": new.amount_euros}
 
 
-async def events(tenant: Tenant, given: Given) -> dict[str, object]:
+async def events(tenant: Tenant, resources: CurrentResources) -> dict[str, object]:
     """Return how many of the tenant's events this service has received from Kafka."""
-    by_type = await given.received.count(tenant)
+    by_type = await resources.received.count(tenant)
     return {"count": sum(by_type.values()), "by_type": by_type}
 
 
-async def info(given: Given) -> dict[str, str]:
+async def info(resources: CurrentResources) -> dict[str, str]:
     """Return public data, without a token."""
-    return {"service": given.settings.service, "version": given.settings.version}
+    return {"service": resources.settings.service, "version": resources.settings.version}
 
 
 async def live() -> dict[str, str]:
@@ -49,16 +49,16 @@ async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-async def ready(given: Given) -> JSONResponse:
+async def ready(resources: CurrentResources) -> JSONResponse:
     """Readiness: return 503 if the database is unavailable, otherwise 200, also while the service stops."""
-    report = await given.health.report()
+    report = await resources.health.report()
     status = status_of(report)
     return JSONResponse({"status": status, "dependencies": report}, 503 if status == "unavailable" else 200)
 
 
-async def exposition(given: Given) -> Response:
+async def exposition(resources: CurrentResources) -> Response:
     """Return the metrics, with the current state of the dependencies."""
-    await given.health.report()
+    await resources.health.report()
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -62,12 +62,12 @@ class Relay:
             chains.setdefault(event.appointment, []).append(event)
         confirmed: list[Event] = []
 
-        async def one_after_the_other(chain: list[Event]) -> None:
+        async def publish_in_order(chain: list[Event]) -> None:
             for event in chain:
                 await self._events.publish(event.tenant, event.body)
                 confirmed.append(event)
 
         with suppress(TimeoutError):
             async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-                await asyncio.gather(*map(one_after_the_other, chains.values()), return_exceptions=True)
+                await asyncio.gather(*map(publish_in_order, chains.values()), return_exceptions=True)
         return confirmed

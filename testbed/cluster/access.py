@@ -59,5 +59,5 @@ def kubectl_program() -> Path:
     built = kubernetes_directory(VERSION) / "kubectl"
     found = built if built.exists() else shutil.which("kubectl")
     if found is None:
-        raise ClusterError("kubectl isn't here: python -m testbed.cluster build")
+        raise ClusterError("kubectl isn't installed: python -m testbed.cluster build")
     return Path(found)

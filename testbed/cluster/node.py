@@ -65,7 +65,7 @@ def start_node() -> Cluster:
     )
     cluster = connect(KUBECONFIG)
     volumes.ensure(cluster)
-    wait_until(_dns_is_ready, "it knew the services", by="coredns")
+    wait_until(_dns_is_ready, "it had loaded the services", by="coredns")
     wait_until(lambda: _is_ready(cluster), f"{NODE_NAME} was ready", by="kubelet")
     # A pod is refused while the namespace's service account doesn't exist.
     wait_until(lambda: _has_service_account(cluster), "service accounts were created", by="controller-manager")
@@ -76,7 +76,7 @@ def enforce_network_policies() -> None:
     """Enforce NetworkPolicies between pods from now on. Traffic to the node itself (DNS, the API) is never filtered."""
     agent = build_tool("network-policies")
     start("network-policies", agent, f"--kubeconfig={KUBECONFIG}", f"--node={NODE_NAME}")
-    wait_until(network.policy_agent_listens, "it decided on packets", by="network-policies")
+    wait_until(network.policy_agent_listens, "it processed packets", by="network-policies")
     network.queue_packets_for_policy_agent()
 
 

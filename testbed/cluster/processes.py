@@ -84,7 +84,7 @@ def wait_until(condition: Callable[[], bool], what: str, by: str, deadline_s: fl
         if pid_of(by) is None:
             raise ClusterError(f"{by} ended before {what}\n{tail(by)}")
         if time.monotonic() > deadline:
-            raise ClusterError(f"no success within {deadline_s:g} s: {what}\n{tail(by)}")
+            raise ClusterError(f"{by} ran for {deadline_s:g} s, but not until {what}\n{tail(by)}")
         time.sleep(0.1)
 
 

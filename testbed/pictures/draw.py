@@ -27,10 +27,10 @@ from testbed.pictures.panels import DrawnBoard, DrawnPanel, read_board
 from testbed.pictures.prometheus import Prometheus, Series, TimeRange
 from testbed.pictures.units import format_value, ticks
 
-NOTE = "A plain rendering of the panels' queries, as a running Prometheus answered them. Not Grafana's own look."
+NOTE = "A simple rendering of the panels' queries with data from a running Prometheus. Grafana looks different."
 DPI = 100
 PALETTE = 160
-"""Colours per file: lines and letters need no more, and the file stays small."""
+"""Number of colours per file: enough for lines and text, and the file stays small."""
 
 PAGE, PAPER, BORDER, TEXT, FAINT, GRID = "#f4f5f5", "#ffffff", "#d9dadd", "#24292e", "#6e7680", "#e6e8eb"
 COLOURS = {"green": "#2f9e44", "red": "#d6293e", "text": TEXT}
@@ -41,7 +41,7 @@ LINES = (
 """Colours of lines, without red, which marks limits."""
 
 SMALL, NORMAL, TITLE = 7.0, 8.5, 9.5
-MARK, BETWEEN = 19, 14
+MARKER_WIDTH, NAME_GAP = 19, 14
 """Width in pixels of a legend's marker, and of the gap between two names."""
 
 
@@ -90,7 +90,7 @@ class Canvas:
         self._text(layout.GAP + 2, 22, board.title, 15, weight="bold")
         self._text(layout.GAP + 2, 46, board.description, NORMAL, FAINT)
         self._text(layout.GAP + 2, 66, NOTE, NORMAL, FAINT, style="italic")
-        shown = f"{begin:%d %B %Y, %H:%M} to {end:%H:%M} UTC, asked every {self._span.scrape_interval:.0f} s"
+        shown = f"{begin:%d %B %Y, %H:%M} to {end:%H:%M} UTC, scraped every {self._span.scrape_interval:.0f} s"
         self._text(layout.WIDTH - layout.GAP - 2, 22, shown, NORMAL, FAINT, ha="right")
 
     def heading(self, row: DrawnPanel) -> None:
@@ -144,16 +144,16 @@ class Canvas:
             shown = panel.no_value if value is None else format_value(value, panel.unit, panel.decimals)
             colour = FAINT if value is None else COLOURS[panel.colour_of(value)]
             middle = body.left + each * (number + 0.5)
-            alone = len(found) == 1
+            is_single = len(found) == 1
             self._text(
                 middle,
-                body.top + body.height * (0.45 if alone else 0.36),
+                body.top + body.height * (0.45 if is_single else 0.36),
                 shown,
-                24 if alone else 20,
+                24 if is_single else 20,
                 colour,
                 ha="center",
             )
-            if not alone:
+            if not is_single:
                 self._text(middle, body.bottom - 12, one.name, SMALL + 0.5, FAINT, ha="center")
 
     def _timeline(self, panel: DrawnPanel, found: Sequence[Series], body: Box) -> None:
@@ -177,7 +177,9 @@ class Canvas:
         lines = [one for one in found if one.name not in panel.limits]
         colours = {one.name: COLOURS["red"] for one in limits}
         colours |= {one.name: LINES[number % len(LINES)] for number, one in enumerate(lines)}
-        legend = layout.lay_out_legend([*colours], body.width - 60, lambda name: MARK + _width(name, SMALL) + BETWEEN)
+        legend = layout.lay_out_legend(
+            [*colours], body.width - 60, lambda name: MARKER_WIDTH + _width(name, SMALL) + NAME_GAP
+        )
         legend_height = 14 * len(legend.rows)
         highest = max((value for one in found for value in one.values if math.isfinite(value)), default=0)
         marks = ticks(1.06 * highest or 1, panel.unit)
@@ -202,8 +204,8 @@ class Canvas:
         for name in names:
             dashes = (0, (3, 2)) if name in limits else "solid"
             self._page.plot([left, left + 13], [middle, middle], color=colours[name], linewidth=2, linestyle=dashes)
-            self._text(left + MARK, middle, name, SMALL)
-            left += MARK + _width(name, SMALL) + BETWEEN
+            self._text(left + MARKER_WIDTH, middle, name, SMALL)
+            left += MARKER_WIDTH + _width(name, SMALL) + NAME_GAP
 
     # Their elements.
 

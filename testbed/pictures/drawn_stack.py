@@ -21,15 +21,15 @@ from tests.e2e.traffic import Traffic
 from tests.engine.docker_engine import docker
 
 PHASES = ((60, 3.0), (120, 6.0), (30, 6.0), (120, 4.0), (120, 7.0), (45, 3.0))
-"""Seconds, and requests per second meanwhile."""
+"""Duration in seconds, and requests per second, of each phase."""
 
-AWAY, AWAY_IN_PHASE = "planning", 2
+STOPPED_SERVICE, STOPPED_IN_PHASE = "planning", 2
 SCRAPE_INTERVAL_S = 5
 
 
 def main() -> int:
     """Return exit code 1 if an image is missing."""
-    parser = argparse.ArgumentParser(description="Draws the dashboards of a stack that is brought up for that.")
+    parser = argparse.ArgumentParser(description="Brings up a stack, draws its dashboards, and removes it.")
     parser.add_argument("--folder", type=Path, default=Path("docs/images"), help="default: %(default)s")
     folder = parser.parse_args().folder
     if reason := monitored_stack.lacking_images():
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def configuration() -> dict[str, Any]:
-    """Return a configuration of everything, scraped every five seconds, so that minutes show what hours would."""
+    """Return a configuration of everything, scraped every five seconds, so that a few minutes give enough points."""
     services = {"deploy": "all", "environment": {"FAULT_INJECTION": "true"}}
     watched = monitored_stack.monitoring(SCRAPE_INTERVAL_S)
     return monitored_stack.watched_stores(services, watched) | {
@@ -62,12 +62,12 @@ def pass_traffic(stack: FullStack) -> None:
     """Run all phases in order."""
     traffic = Traffic(stack.platform())
     for number, (seconds, per_second) in enumerate(PHASES):
-        away = number == AWAY_IN_PHASE
-        if away:
-            docker("stop", stack.container(AWAY)["Id"])
+        is_stopped = number == STOPPED_IN_PHASE
+        if is_stopped:
+            docker("stop", stack.container(STOPPED_SERVICE)["Id"])
         print(f"{traffic.flow(seconds, per_second)} requests in {seconds} s", flush=True)
-        if away:
-            docker("start", stack.container(AWAY)["Id"])
+        if is_stopped:
+            docker("start", stack.container(STOPPED_SERVICE)["Id"])
 
 
 if __name__ == "__main__":

@@ -94,8 +94,8 @@ class Prometheus:
         if not url.startswith(("http://", "https://")):
             raise OperationError(f"'{self._url}' is not the URL of a Prometheus server, such as http://127.0.0.1:9090")
         try:
-            asked = f"{url}?{urllib.parse.urlencode(parameters)}"
-            with urllib.request.urlopen(asked, timeout=TIMEOUT_S) as answer:  # noqa: S310 - checked above
+            query_url = f"{url}?{urllib.parse.urlencode(parameters)}"
+            with urllib.request.urlopen(query_url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - checked above
                 return json.loads(answer.read())["data"]
         except urllib.error.HTTPError as refused:
             raise OperationError(f"{url} refuses ({refused.code}): {refused.read().decode()}") from None

@@ -109,8 +109,8 @@ def test_panels_fit_into_the_picture_and_do_not_overlap(board: Any) -> None:
     assert max(box.bottom for box in boxes) < layout.page_height(board.rows)
     for number, one in enumerate(boxes):
         for other in boxes[number + 1 :]:
-            beside = one.right < other.left or other.right < one.left
-            assert beside or one.bottom < other.top or other.bottom < one.top
+            is_horizontally_apart = one.right < other.left or other.right < one.left
+            assert is_horizontally_apart or one.bottom < other.top or other.bottom < one.top
 
 
 def test_a_legend_has_at_most_three_rows_and_counts_omitted_names() -> None:
@@ -120,11 +120,11 @@ def test_a_legend_has_at_most_three_rows_and_counts_omitted_names() -> None:
     assert layout.lay_out_legend(names[:1], 30, lambda _: 50) == ([names[:1]], 0)
 
 
-@pytest.mark.parametrize(("seconds", "apart"), [(300, 60), (600, 120), (3600, 600), (6 * 3600, 3600)])
-def test_a_time_axis_has_few_round_ticks(seconds: int, apart: int) -> None:
+@pytest.mark.parametrize(("seconds", "interval_s"), [(300, 60), (600, 120), (3600, 600), (6 * 3600, 3600)])
+def test_a_time_axis_has_few_round_ticks(seconds: int, interval_s: int) -> None:
     found = layout.moments(1_799_999_990 - seconds, 1_799_999_990)
-    assert {later - earlier for earlier, later in pairwise(found)} == {apart}
-    assert [one % apart for one in found] == [0] * len(found)
+    assert {later - earlier for earlier, later in pairwise(found)} == {interval_s}
+    assert [one % interval_s for one in found] == [0] * len(found)
     assert len(found) <= layout.MAX_TIME_LABELS
 
 
@@ -134,8 +134,8 @@ def test_points_of_a_line_are_few_and_whole_scrapes_apart() -> None:
 
 
 def test_grafanas_variables_are_filled_in() -> None:
-    asked = with_values('rate(x{workload=~"$workload"}[$__rate_interval]) + increase(y[$__range])', SPAN)
-    assert asked == 'rate(x{workload=~".+"}[60s]) + increase(y[60s])'
+    expression = with_values('rate(x{workload=~"$workload"}[$__rate_interval]) + increase(y[$__range])', SPAN)
+    assert expression == 'rate(x{workload=~".+"}[60s]) + increase(y[60s])'
     assert not [expr for panel in PANELS for expr, _ in panel.targets if "$" in with_values(expr, SPAN)]
 
 
@@ -162,13 +162,13 @@ def test_several_numbers_are_labelled() -> None:
 
 
 def test_a_limit_is_a_dashed_red_line_even_among_many_series() -> None:
-    crowd = [Series(f"a service of a long name, number {number}", (1.0,) * 5) for number in range(40)]
-    canvas = canvas_with(GRAPH, *crowd, Series("limit", (3.0,) * 5))
+    many_series = [Series(f"a service of a long name, number {number}", (1.0,) * 5) for number in range(40)]
+    canvas = canvas_with(GRAPH, *many_series, Series("limit", (3.0,) * 5))
     written = texts(canvas)
     assert "limit" in written
-    named = len(written & {one.name for one in crowd})
-    assert 0 < named < len(crowd)
-    assert f"+ {len(crowd) - named}" in written
+    named = len(written & {one.name for one in many_series})
+    assert 0 < named < len(many_series)
+    assert f"+ {len(many_series) - named}" in written
     flat = [line for line in canvas.figure.axes[1].lines if [*line.get_ydata()] == [3.0] * 5]  # type: ignore[misc]
     assert [(line.is_dashed(), to_hex(line.get_color())) for line in flat] == [(True, COLOURS["red"])]
 
@@ -192,12 +192,12 @@ def test_a_bar_is_green_red_or_missing() -> None:
 @contextmanager
 def prometheus(answers: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """An API with these responses by path, and its recorded requests; other paths return 400."""
-    asked: list[str] = []
+    requests: list[str] = []
 
     class Api(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            asked.extend(parse_qs(parts.query).get("query", []))
+            requests.extend(parse_qs(parts.query).get("query", []))
             found = answers.get(parts.path.removeprefix("/api/v1/"))
             body = json.dumps({"data": found}) if found else "it can't be understood"
             self.send_response(200 if found else 400)
@@ -211,7 +211,7 @@ def prometheus(answers: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        yield f"http://127.0.0.1:{server.server_address[1]}", requests
     finally:
         server.shutdown()
         server.server_close()
@@ -220,9 +220,9 @@ def prometheus(answers: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
 def test_series_have_names_and_the_right_times() -> None:
     values = [[SPAN.end - 60, "1"], [SPAN.end - 30, "NaN"], [SPAN.end, "2.5"]]
     found = {"result": [{"metric": {"workload": "rdv"}, "values": values}]}
-    with prometheus({"query_range": found}) as (url, asked):
+    with prometheus({"query_range": found}) as (url, requests):
         (series,) = Prometheus(url).query_range("rate(x[$__rate_interval])", "{{workload}} {{code}}", SPAN)
-    assert asked == ["rate(x[60s])"]
+    assert requests == ["rate(x[60s])"]
     assert series.name == "rdv"
     assert [*map(str, series.values)] == ["1.0", "nan", "nan", "nan", "2.5"]
     assert series.last == 2.5
@@ -234,11 +234,11 @@ def test_every_query_runs_and_every_picture_is_labelled(tmp_path: Path) -> None:
         "query": {"result": [{"metric": {"workload": "rdv"}, "value": [0, "3"]}]},
         "query_range": {"result": [{"metric": {"workload": "rdv"}, "values": [[0, "3"]]}]},
     }
-    with prometheus(answers) as (url, asked):
+    with prometheus(answers) as (url, requests):
         assert Prometheus(url).scrape_interval() == 90
         drawn = draw_all(url, 30, tmp_path)
     assert [path.name for path in drawn] == [f"dashboard-{board.uid}.png" for board in BOARDS]
-    assert len(asked) == sum(len(panel.targets) for panel in PANELS)
+    assert len(requests) == sum(len(panel.targets) for panel in PANELS)
     for path, board in zip(drawn, BOARDS, strict=True):
         assert Image.open(path).size == (layout.WIDTH, layout.page_height(board.rows))
     canvas = Canvas(400, SPAN)

@@ -182,7 +182,7 @@ def kill_all(process: subprocess.Popen[bytes], data: Path) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait(timeout=DEADLINE_S)
-    until(lambda: not server_pids(data), about=[data])
+    until(lambda: not server_pids(data), details=[data])
 
 
 def server_pids(data: Path) -> list[int]:
@@ -211,11 +211,11 @@ def process_titled(data: Path, title: str) -> int | None:
     return None
 
 
-def until(found: Callable[[], object], *, about: Sequence[object] = ()) -> None:
+def until(condition: Callable[[], object], *, details: Sequence[object] = ()) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + DEADLINE_S
-    while not found():
-        assert time.monotonic() < deadline, about
+    while not condition():
+        assert time.monotonic() < deadline, details
         pause()
 
 

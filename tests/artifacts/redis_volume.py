@@ -68,9 +68,9 @@ class RedisOnVolume:
         self.log = self.home / "log"
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        asked = record_platform_once({"credentials": "well-known", "redis": configuration or {}})
-        self._workload = asked.workloads["redis"]
-        for name, text in asked.files["redis/configuration"].items():
+        platform = record_platform_once({"credentials": "well-known", "redis": configuration or {}})
+        self._workload = platform.workloads["redis"]
+        for name, text in platform.files["redis/configuration"].items():
             (self.home / name).write_text(self._local_path(text))
         with (self.home / "redis.conf").open("a") as file:
             file.write(f"port {self._port}\n{extra}\n")

@@ -43,12 +43,12 @@ class Gate:
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                near, _ = listener.accept()
+                client, _ = listener.accept()
             except OSError:
                 return
-            far = socket.create_connection(("127.0.0.1", self._target))
-            self._ends += [near, far]
-            for source, sink in ((near, far), (far, near)):
+            server = socket.create_connection(("127.0.0.1", self._target))
+            self._ends += [client, server]
+            for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
 
 

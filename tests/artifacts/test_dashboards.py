@@ -1,4 +1,4 @@
-"""Grafana's dashboards: the files match the tables, and every panel explains itself."""
+"""Grafana's dashboards: the files match the tables, and every panel has a description."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_every_panel_has_a_description(panel: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("panel", PANELS)
 def test_every_panel_uses_the_selected_data_source(panel: dict[str, Any]) -> None:
-    assert {asked["datasource"]["uid"] for asked in [panel, *panel["targets"]]} == {"${datasource}"}
+    assert {item["datasource"]["uid"] for item in [panel, *panel["targets"]]} == {"${datasource}"}
 
 
 @pytest.mark.parametrize("panel", PANELS)

@@ -98,12 +98,12 @@ def small_server(image_installation: Installation) -> Iterator[tuple[Task, str]]
 def test_a_service_with_all_its_connections_blocks_no_other_role(small_server: tuple[Task, str], tried: Tried) -> None:
     notice = "PostgreSQL refuses that service more connections; no other role is affected"
     tried.failure("A service opens all of its connections", on="PostgreSQL", notice=notice)
-    task, greedy = small_server
+    task, busy = small_server
     with ExitStack() as open_:
         for _ in range(9):
-            open_.enter_context(task.connect(greedy, f"{greedy}_app"))
-        with pytest.raises(psycopg.OperationalError, match=f'too many connections for role "{greedy}_app"'):
-            task.connect(greedy, f"{greedy}_app")
+            open_.enter_context(task.connect(busy, f"{busy}_app"))
+        with pytest.raises(psycopg.OperationalError, match=f'too many connections for role "{busy}_app"'):
+            task.connect(busy, f"{busy}_app")
         for _ in range(9):
             open_.enter_context(task.connect(OTHER_DATABASE, f"{OTHER_DATABASE}_app"))
         open_.enter_context(task.connect(OTHER_DATABASE, f"{OTHER_DATABASE}_migrator"))

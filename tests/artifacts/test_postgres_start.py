@@ -125,9 +125,9 @@ def test_a_volume_that_held_data_gets_no_empty_cluster(container_with_data: Cont
     notice = "it doesn't start; its log describes how to start with an empty cluster"
     tried.failure("PostgreSQL's volume has lost its data directory", on="PostgreSQL", notice=notice)
     shutil.rmtree(container_with_data.data)
-    said = container_with_data.start_refused()
-    assert f"this volume contained data (postgres major={container_with_data.programs.major})" in said
-    assert f"delete {container_with_data.marker}" in said
+    output = container_with_data.start_refused()
+    assert f"this volume contained data (postgres major={container_with_data.programs.major})" in output
+    assert f"delete {container_with_data.marker}" in output
     assert not container_with_data.data.exists()
 
     container_with_data.data.mkdir()  # An empty mount point.

@@ -104,13 +104,13 @@ def test_replication_and_monitoring_can_still_connect_to_the_default_database(
     server: Server, installation: Installation
 ) -> None:
     database = f"replicated_{installation.major}"
-    theirs = {"replicating": "REPLICATION", "watching": "IN ROLE pg_monitor", "somebody": ""}
+    foreign_roles = {"replicating": "REPLICATION", "watching": "IN ROLE pg_monitor", "somebody": ""}
     with task_for(server, database) as task, server.connect() as admin:
-        for role, what in theirs.items():
+        for role, what in foreign_roles.items():
             admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'theirs' {what}")
         try:
-            told = [f"database postgres: {role} may connect" for role in ("replicating", "watching")]
-            assert set(told) <= set(task.run().lines_about("database postgres"))
+            findings = [f"database postgres: {role} may connect" for role in ("replicating", "watching")]
+            assert set(findings) <= set(task.run().lines_about("database postgres"))
             assert task.run().lines_about("database postgres") == []
             for role in ("replicating", "watching"):
                 server.connect("postgres", role, "theirs").close()
@@ -119,8 +119,8 @@ def test_replication_and_monitoring_can_still_connect_to_the_default_database(
             with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
                 server.connect("postgres", "somebody", "theirs")
         finally:
-            admin.execute(f"DROP OWNED BY {', '.join(theirs)}")
-            admin.execute(f"DROP ROLE {', '.join(theirs)}")
+            admin.execute(f"DROP OWNED BY {', '.join(foreign_roles)}")
+            admin.execute(f"DROP ROLE {', '.join(foreign_roles)}")
 
 
 @only_in_full_runs
@@ -366,8 +366,8 @@ def test_additional_grants_are_revoked(platform: Task, provisioned: Outcome, tas
     with task.server.connect(database) as admin:
         for command in ADDITIONAL_PRIVILEGES:
             admin.execute(command.format(database, TENANT).encode())
-    said = task.run().output.splitlines()
-    assert [line for line in ADDITIONAL_PRIVILEGES.values() if line.format(database) not in said] == []
+    output = task.run().output.splitlines()
+    assert [line for line in ADDITIONAL_PRIVILEGES.values() if line.format(database) not in output] == []
     assert catalog(task, database) == before
 
 
@@ -577,9 +577,9 @@ def test_provisioning_can_wait_for_a_password_that_is_set_later(task: Task, inst
     with running_server(installation, port) as server:
         run = task.start()
         assert run.stdout is not None
-        told = run.stdout.readline()
-        assert told.startswith("server: waiting up to 60 s, ")
-        assert 'password authentication failed for user "postgres"' in told
+        first_line = run.stdout.readline()
+        assert first_line.startswith("server: waiting up to 60 s, ")
+        assert 'password authentication failed for user "postgres"' in first_line
         with server.connect("postgres", ADMIN, ADMIN_PASSWORD) as connection:
             connection.execute(f"ALTER ROLE {ADMIN} PASSWORD '{password}'")
         output, errors = run.communicate(timeout=DEADLINE_S)

@@ -237,9 +237,11 @@ def test_secrets_may_be_environment_variables(service_environment: ServiceEnviro
 
 @only_in_full_runs
 def test_the_service_starts_without_its_dependencies(unmigrated: ServiceEnvironment) -> None:
-    nobody = str(free_port())
-    alone = replace(unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": nobody, "REDIS_PORT": nobody})
-    with alone.running() as service:
+    closed_port = str(free_port())
+    isolated = replace(
+        unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": closed_port, "REDIS_PORT": closed_port}
+    )
+    with isolated.running() as service:
         answer = service.get("/health")
         assert answer.status == 503
         everything = dict.fromkeys(("postgres", "redis", "kafka"), "unavailable")
@@ -342,13 +344,13 @@ def test_attachments_do_not_grow_its_memory(service: Service) -> None:
     paths = [f"/appointments/{book(service, NORTH_TENANT, 'with a scan')}/attachment" for _ in contents]
     before = service.peak_memory_mib()
     with ThreadPoolExecutor(len(contents)) as clients:
-        put = list(
+        uploads = list(
             clients.map(lambda path, one: service.transfer("PUT", path, token(NORTH_TENANT), one), paths, contents)
         )
-        got = list(clients.map(lambda path: service.transfer("GET", path, token(NORTH_TENANT)), paths))
-    assert put == [(204, b"")] * 10
-    assert [status for status, _ in got] == [200] * 10
-    assert [body for _, body in got] == contents
+        downloads = list(clients.map(lambda path: service.transfer("GET", path, token(NORTH_TENANT)), paths))
+    assert uploads == [(204, b"")] * 10
+    assert [status for status, _ in downloads] == [200] * 10
+    assert [body for _, body in downloads] == contents
     assert service.peak_memory_mib() - before < 50
 
 
@@ -671,8 +673,8 @@ def test_the_service_works_without_unresponsive_dependencies(
     )
     with silent_server() as port:
         environment = {"REDIS_PORT": str(port), "KAFKA_BROKERS": f"127.0.0.1:{port}"}
-        alone = replace(service_environment, environment=service_environment.environment | environment)
-        with alone.running() as service:
+        isolated = replace(service_environment, environment=service_environment.environment | environment)
+        with isolated.running() as service:
             eventually(lambda: service.get("/health").status == 200)
             book(service, SOUTH_TENANT, "nobody answers")
             assert "nobody answers" in titles(service, SOUTH_TENANT)
@@ -685,9 +687,9 @@ def test_unresolved_names_are_retried(service_environment: ServiceEnvironment, t
     tried.failure(
         "The host names of Redis and Kafka don't resolve", on=PLATFORM_NAME, notice="nothing: events are delayed"
     )
-    nowhere = {"REDIS_HOST": "redis.invalid", "KAFKA_BROKERS": "kafka.invalid:9092"}
-    alone = replace(service_environment, environment=service_environment.environment | nowhere)
-    with alone.running() as service:
+    unresolvable = {"REDIS_HOST": "redis.invalid", "KAFKA_BROKERS": "kafka.invalid:9092"}
+    isolated = replace(service_environment, environment=service_environment.environment | unresolvable)
+    with isolated.running() as service:
         eventually(lambda: service.get("/health").status == 200)
         assert book(service, SOUTH_TENANT, "nobody is known")
         assert "nobody is known" in titles(service, SOUTH_TENANT)
@@ -727,9 +729,11 @@ def test_a_stop_lets_requests_in_flight_finish(service_environment: ServiceEnvir
 
 @only_in_full_runs
 def test_a_stop_without_dependencies_is_as_fast(unmigrated: ServiceEnvironment) -> None:
-    nobody = str(free_port())
-    alone = replace(unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": nobody, "REDIS_PORT": nobody})
-    with alone.running() as service:
+    closed_port = str(free_port())
+    isolated = replace(
+        unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": closed_port, "REDIS_PORT": closed_port}
+    )
+    with isolated.running() as service:
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(timeout=MAX_STOP_S) == 0
 
@@ -749,8 +753,8 @@ COUNTERS = (
 
 @only_in_full_runs
 def test_every_counter_exists_from_the_start(service_environment: ServiceEnvironment) -> None:
-    with service_environment.running() as fresh:
-        samples = fresh.metrics()
+    with service_environment.running() as restarted:
+        samples = restarted.metrics()
     assert {name: samples.get(name) for name in COUNTERS} == dict.fromkeys(COUNTERS, 0)
     assert samples["http_server_active_requests"] == 0
 

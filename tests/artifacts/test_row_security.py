@@ -70,10 +70,10 @@ def app(platform: Task, admin: Session) -> Iterator[Session]:
     )
     with platform.connect(DATABASE, f"{DATABASE}_app") as session:
         yield session
-    theirs = admin.execute(
+    south_rows = admin.execute(
         "SELECT id::text, patient, fee FROM appointment WHERE tenant_id = %s", [SOUTH_TENANT]
     ).fetchall()
-    assert theirs == [(SOUTH_ROW_ID, "Bruno", 42)]
+    assert south_rows == [(SOUTH_ROW_ID, "Bruno", 42)]
 
 
 @contextmanager
@@ -512,7 +512,7 @@ def test_the_audit_reports_each_gap(admin: Session, cause: tuple[str, ...], find
         for statement in cause:
             admin.execute(statement.encode())
         found = admin.execute("SELECT object, problem, remedy FROM tenancy.audit()").fetchall()
-    assert [remedy for about, problem, remedy in found if about == subject and words in problem], found
+    assert [remedy for item, problem, remedy in found if item == subject and words in problem], found
 
 
 def test_the_audit_reports_nothing_about_correct_tables(platform: Task, tables: None) -> None:

@@ -66,13 +66,13 @@ class Clone:
 
     Args:
         folder: where to create it.
-        beside: another clone of the same person, whose Pulumi home it shares.
+        sibling: another clone of the same user, whose Pulumi home it shares.
     """
 
-    def __init__(self, folder: Path, beside: Clone | None = None) -> None:
+    def __init__(self, folder: Path, sibling: Clone | None = None) -> None:
         self.root = folder / "pti-calendar"
-        self.pulumi_home: Path = beside.pulumi_home if beside else folder / "pulumi-home"
-        if beside is None:
+        self.pulumi_home: Path = sibling.pulumi_home if sibling else folder / "pulumi-home"
+        if sibling is None:
             self.pulumi_home.mkdir(parents=True)
             (self.pulumi_home / "plugins").symlink_to(MACHINE_PULUMI_HOME / "plugins")
         listed = subprocess.run(
@@ -90,7 +90,7 @@ class Clone:
 
     def run(self, *command: str, typed: str = "", environment: Mapping[str, str] | None = None) -> Outcome:
         """Run a command in the clone's directory; `environment` is added to a new user's environment."""
-        begun = time.monotonic()
+        started = time.monotonic()
         done = subprocess.run(
             command,
             cwd=self.root,
@@ -101,7 +101,7 @@ class Clone:
             text=True,
             timeout=COMMAND_DEADLINE_S,
         )
-        return Outcome(" ".join(command), done.returncode, done.stdout, time.monotonic() - begun)
+        return Outcome(" ".join(command), done.returncode, done.stdout, time.monotonic() - started)
 
     @contextmanager
     def started(self, *command: str) -> Iterator[KillableGroup]:

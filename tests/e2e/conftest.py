@@ -32,8 +32,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 def compose() -> str:
     """Return the version of Docker Compose."""
     # 2.23.1 is the first version that supports inline content in configs.
-    asked = subprocess.run(["docker", "compose", "version", "--short"], capture_output=True, text=True)
-    version = asked.stdout.strip().removeprefix("v")
-    if asked.returncode or tuple(map(int, version.split("-")[0].split("."))) < (2, 23, 1):
-        pytest.skip(f"Docker Compose 2.23.1 or newer is not here: {version or asked.stderr.strip()}")
+    completed = subprocess.run(["docker", "compose", "version", "--short"], capture_output=True, text=True)
+    version = completed.stdout.strip().removeprefix("v")
+    if completed.returncode or tuple(map(int, version.split("-")[0].split("."))) < (2, 23, 1):
+        pytest.skip(f"Docker Compose 2.23.1 or newer is not here: {version or completed.stderr.strip()}")
     return version

@@ -89,7 +89,7 @@ class Load:
         self._began = time.monotonic()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._begun = 0
+        self._count = 0
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self.workers)]
         for thread in self._threads:
             thread.start()
@@ -105,8 +105,8 @@ class Load:
     def _work(self) -> None:
         while True:
             with self._lock:
-                due = self._begun / self.per_second
-                self._begun += 1
+                due = self._count / self.per_second
+                self._count += 1
             wait = due - self.now_s()
             if due > self.max_duration_s or self._stopped.wait(max(0.0, wait)):
                 return

@@ -69,8 +69,8 @@ def watched_stores(services: Mapping[str, Any], watched: Mapping[str, Any]) -> d
 def configuration() -> dict[str, Any]:
     """Return the configuration of two services and a front end behind the gateway, scraped every three seconds."""
     services = {"deploy": [*SERVICES], "environment": {"FAULT_INJECTION": "true"}, "overrides": full_stack.PUBLIC}
-    told = {"receivers": {"webhook": True, "heartbeat": True}, "thresholds": THRESHOLDS}
-    return watched_stores(services, monitoring(3, **told)) | {
+    sections = {"receivers": {"webhook": True, "heartbeat": True}, "thresholds": THRESHOLDS}
+    return watched_stores(services, monitoring(3, **sections)) | {
         "frontends": {"deploy": [FRONTEND], "image": FRONTEND_IMAGE},
     }
 

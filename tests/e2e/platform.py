@@ -247,22 +247,22 @@ class Platform:
         paths = [f"{self._api()}/appointments/{one}/attachment" for one in booked]
         contents = [urandom(self.max_body_mib << 20) for _ in paths]
 
-        def put(path: str, content: bytes) -> int:
+        def upload(path: str, content: bytes) -> int:
             token = self.token(tenant)
             return self.call("PUT", path, token, content=content, timeout_s=LARGE_RESPONSE_TIMEOUT_S).status
 
-        def got(path: str) -> Response:
+        def download(path: str) -> Response:
             return self.call("GET", path, self.token(tenant), timeout_s=LARGE_RESPONSE_TIMEOUT_S)
 
         with ThreadPoolExecutor(CONCURRENT_LARGE_BODIES) as clients:
-            assert list(clients.map(put, paths, contents)) == [204] * CONCURRENT_LARGE_BODIES
-            answers = list(clients.map(got, paths))
+            assert list(clients.map(upload, paths, contents)) == [204] * CONCURRENT_LARGE_BODIES
+            answers = list(clients.map(download, paths))
         assert [one.status for one in answers] == [200] * CONCURRENT_LARGE_BODIES
         assert [one.body == content for one, content in zip(answers, contents, strict=True)] == [
             True
         ] * CONCURRENT_LARGE_BODIES
         # A test's volume is small.
-        assert {put(path, b"") for path in paths} == {204}
+        assert {upload(path, b"") for path in paths} == {204}
 
     def check_services(self) -> None:
         """Check that each service answers on its own route, has its own database, and receives the events of all
@@ -298,9 +298,9 @@ class Platform:
         """Check that pages of a front end may call the API and other pages may not."""
         ours = [f"https://{self._authority(host)}" for host in self.frontends.values()]
         for origin in (*ours, FOREIGN_ORIGIN):
-            asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-            asked["Access-Control-Request-Headers"] = "authorization,content-type"
-            preflight = self.call("OPTIONS", f"{self._api()}/appointments", headers=asked)
+            headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+            headers["Access-Control-Request-Headers"] = "authorization,content-type"
+            preflight = self.call("OPTIONS", f"{self._api()}/appointments", headers=headers)
             answer = self.call("GET", f"{self._api()}/public/info", self.token(), headers={"Origin": origin})
             expected = None if origin == FOREIGN_ORIGIN else origin
             assert answer.status == 200

@@ -88,8 +88,8 @@ class ComposeStack:
             for name, value in platform.outputs.as_mapping().items():
                 pulumi.export(name, value)
 
-        told = record(program, raw=supplied, secret=[*supplied], stack=self.name)
-        return StackOutputs.parse(told.exports)
+        recording = record(program, raw=supplied, secret=[*supplied], stack=self.name)
+        return StackOutputs.parse(recording.exports)
 
     def journey(self) -> Journey:
         """Return the journey over its ports."""
@@ -124,16 +124,16 @@ def test_rendering_twice_gives_the_same_bytes(rendered: ComposeStack) -> None:
 
 
 def test_the_environment_example_lists_exactly_the_files_variables(rendered: ComposeStack) -> None:
-    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (rendered.folder / "compose.yaml").read_text()))
+    variables = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (rendered.folder / "compose.yaml").read_text()))
     listed = set(re.findall(r"^(?:# )?([A-Z_]+)=", (rendered.folder / ".env.example").read_text(), re.M))
 
-    assert listed == asked
+    assert listed == variables
     (rendered.folder / ".env").unlink()
-    without = rendered.compose("config", "--quiet")
+    incomplete = rendered.compose("config", "--quiet")
     if rendered.settings().credentials == "well-known":
-        without.succeeded()
+        incomplete.succeeded()
     else:
-        assert "in the environment file" in without.failed().output
+        assert "in the environment file" in incomplete.failed().output
 
 
 # The other one is the dev stack, which Pulumi runs; another suite checks that its Compose file is equal.

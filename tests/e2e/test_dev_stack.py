@@ -48,8 +48,8 @@ class DevStack:
 
     def outputs(self) -> StackOutputs[str]:
         """Return the stack outputs, including secrets."""
-        told = self.clone.activated(f"pulumi stack output --json --show-secrets --stack {STACK}").succeeded()
-        return StackOutputs.parse(json.loads(told.output))
+        outcome = self.clone.activated(f"pulumi stack output --json --show-secrets --stack {STACK}").succeeded()
+        return StackOutputs.parse(json.loads(outcome.output))
 
     def journey(self) -> Journey:
         """Return the journey over its ports."""
@@ -159,7 +159,7 @@ def test_the_environment_file_of_a_service_gives_access_to_its_stores(dev: DevSt
     path = dev.clone.root / ".env.user"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert dev.clone.run("git", "init", "--quiet").code == 0
-    assert dev.clone.run("git", "check-ignore", "--quiet", ".env.user").code == 0, "git would take it"
+    assert dev.clone.run("git", "check-ignore", "--quiet", ".env.user").code == 0, "git would add it"
     # Run it through a shell, as the file describes.
     printed = dev.clone.run("sh", "-c", f"set -a; . ./{shlex.quote(path.name)}; set +a; env -0").succeeded().output
     given = dict(entry.split("=", 1) for entry in printed.split("\0") if "=" in entry)
@@ -205,7 +205,7 @@ def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
         _give_up_kafkas_data(dev)
         dev.clone.activated(f"pulumi up -s {STACK} --yes").succeeded()
         assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS - {"zookeeper"}, "healthy")
-        assert _container_id("postgres") == postgres, "only what the mode is about is touched"
+        assert _container_id("postgres") == postgres, "only Kafka's containers are replaced"
         journey = Journey(STACK, dev.outputs(), None)
         journey.kafka()
         journey.kafka_ui()
@@ -232,9 +232,9 @@ def test_make_dev_completes_a_killed_one(dev: DevStack, tried: Tried) -> None:
     assert "pulumi cancel" in locked.output, "the killed update has left its lock"
 
     with tried.until_well():
-        mended = dev.clone.run("make", "dev").succeeded()
+        repair = dev.clone.run("make", "dev").succeeded()
 
-    assert "removing the lock of a killed update" in mended.output
+    assert "removing the lock of a killed update" in repair.output
     assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
     Stores(dev.outputs()).check(MARKER)
     dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
@@ -324,7 +324,7 @@ def test_the_command_in_the_message_replaces_a_damaged_state(dev: DevStack) -> N
 
 @pytest.mark.usefixtures("marked")
 def test_a_second_clone_does_not_touch_the_first_ones_stack(dev: DevStack, tmp_path: Path) -> None:
-    second = Clone(tmp_path, beside=dev.clone)
+    second = Clone(tmp_path, sibling=dev.clone)
     (second.root / ".venv").symlink_to(dev.clone.root / ".venv")
     running = {one["Id"] for one in docker_engine.containers(STACK)}
 

@@ -154,13 +154,11 @@ def test_without_any_choice_the_clone_gets_its_own_state_and_passphrase(prepared
     shown = prepared.activated("env").succeeded().output
     assert f"PULUMI_CONFIG_PASSPHRASE_FILE={passphrase}\n" in shown
     assert f"PULUMI_BACKEND_URL=file://{prepared.root}/.state?metadata=skip\n" in shown
-    assert not (prepared.pulumi_home / "credentials.json").exists(), (
-        "a login would apply to the person's other projects"
-    )
+    assert not (prepared.pulumi_home / "credentials.json").exists(), "a login would apply to the user's other projects"
 
 
 def test_a_second_clone_works_by_itself(prepared: Clone, tmp_path: Path) -> None:
-    """The same person's, also in a shell in which the first one is activated."""
+    """Both belong to one user. It holds, too, in a shell in which the first checkout is activated."""
     prepared.run("make", "setup").succeeded()
     second = Clone(tmp_path / "second", beside=prepared)
     shutil.copytree(prepared.root / ".venv", second.root / ".venv")

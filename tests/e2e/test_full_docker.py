@@ -132,16 +132,16 @@ def test_a_second_run_changes_nothing(full: Full) -> None:
 def test_no_secret_is_exposed(full: Full) -> None:
     """Not by a command, the state, the engine, a process's arguments, or a log."""
     stack = full.stack
-    told = {name: outcome.output + outcome.events() for name, outcome in full.outcomes.items()}
-    told |= {"stack export": json.dumps(stack.export()), "stack output": stack.shown_outputs()}
-    told |= {"networks": json.dumps(docker_engine.networks(stack.name))}
-    told |= {"volumes": json.dumps(docker_engine.volumes(stack.name))}
+    texts = {name: outcome.output + outcome.events() for name, outcome in full.outcomes.items()}
+    texts |= {"stack export": json.dumps(stack.export()), "stack output": stack.shown_outputs()}
+    texts |= {"networks": json.dumps(docker_engine.networks(stack.name))}
+    texts |= {"volumes": json.dumps(docker_engine.volumes(stack.name))}
     for container in docker_engine.containers(stack.name):
-        told[container["Name"]] = json.dumps(container)
-        told[f"logs of {container['Name']}"] = docker("logs", container["Id"])
-    assert {f"/pti-{name}-{stack.name}" for name in WORKLOADS} <= told.keys()
-    assert {what: found for what, text in told.items() if (found := found_in(text))} == {}
-    assert [what for what, text in told.items() if "PRIVATE KEY" in text] == []
+        texts[container["Name"]] = json.dumps(container)
+        texts[f"logs of {container['Name']}"] = docker("logs", container["Id"])
+    assert {f"/pti-{name}-{stack.name}" for name in WORKLOADS} <= texts.keys()
+    assert {what: found for what, text in texts.items() if (found := found_in(text))} == {}
+    assert [what for what, text in texts.items() if "PRIVATE KEY" in text] == []
     assert found_below(stack.state) == {}
     assert any("pulumi" in line for line in full.arguments)
     assert {line for line in full.arguments if found_in(line)} == set()

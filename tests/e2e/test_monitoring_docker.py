@@ -76,10 +76,10 @@ def test_every_target_is_up(watched: Watched) -> None:
     up = {(one["metric"]["job"], one["metric"]["workload"]): one["value"][1] for one in watched.stack.query("up")}
     stores = {(name, name) for name in ("postgres", "redis", "kafka", "kong", "nginx", "node")}
     own = {("prometheus", "prometheus"), ("alertmanager", "alertmanager")}
-    looked_at = {("certificate", "nginx"), ("frontend", FRONTEND)}
-    assert up == dict.fromkeys({*(("service", name) for name in SERVICES), *stores, *own, *looked_at}, "1")
+    probed = {("certificate", "nginx"), ("frontend", FRONTEND)}
+    assert up == dict.fromkeys({*(("service", name) for name in SERVICES), *stores, *own, *probed}, "1")
     seen = watched.stack.query("probe_success")
-    assert {(one["metric"]["job"], one["metric"]["workload"]) for one in seen if one["value"][1] == "1"} == looked_at
+    assert {(one["metric"]["job"], one["metric"]["workload"]) for one in seen if one["value"][1] == "1"} == probed
     for name in ("pg_up", "redis_up", "nginx_up", "kafka_brokers"):
         assert watched.stack.value(name) == 1, name
 
@@ -100,8 +100,8 @@ def test_traffic_appears_in_counters_latencies_and_business_metrics(watched: Wat
 
 def test_the_reported_disk_is_the_engines(watched: Watched) -> None:
     usage = shutil.disk_usage(docker("info", "--format", "{{.DockerRootDir}}").strip())
-    told = until("the disk's usage is reported", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
-    assert told == pytest.approx(1 - usage.free / usage.total, abs=0.02)
+    reported = until("the disk's usage is reported", lambda: watched.stack.value("max(volume:disk_used:ratio)"))
+    assert reported == pytest.approx(1 - usage.free / usage.total, abs=0.02)
 
 
 def test_the_reported_certificate_expiry_is_that_of_the_served_one(watched: Watched) -> None:
@@ -143,7 +143,7 @@ def test_grafana_serves_the_dashboards_with_the_password(watched: Watched) -> No
 
 def test_a_stopped_service_and_front_end_raise_alerts(watched: Watched) -> None:
     watched.wait_until_calm()
-    with _without(watched, "user"), _without(watched, FRONTEND):
+    with _stopped(watched, "user"), _stopped(watched, FRONTEND):
         watched.wait_for_alerts(("ServiceDown", "user"), ("ServiceDown", FRONTEND))
         assert watched.receiver.firing["ServiceDown", "user"]["annotations"]["runbook_url"].endswith("#servicedown")
         # A receiver notified of the cause isn't notified of its consequences.
@@ -166,7 +166,7 @@ def test_a_slow_and_a_failing_service_raise_alerts(watched: Watched) -> None:
 @pytest.mark.parametrize(("workload", "alert"), [("redis", "RedisDown"), ("postgres", "PostgresDown")])
 def test_a_stopped_store_raises_alerts(watched: Watched, workload: str, alert: str) -> None:
     watched.wait_until_calm()
-    with _without(watched, workload):
+    with _stopped(watched, workload):
         watched.wait_for_alerts((alert, workload))
     watched.wait_until_resolved()
 
@@ -174,8 +174,8 @@ def test_a_stopped_store_raises_alerts(watched: Watched, workload: str, alert: s
 def test_an_oom_kill_raises_an_alert(watched: Watched) -> None:
     watched.wait_until_calm()
     limits = ("--memory", "32m", "--memory-swap", "32m")
-    greedy = ("python", "-c", "bytearray(200 << 20)")
-    docker("run", "--rm", "--name", f"{watched.stack.name}-greedy", *limits, PYTHON, *greedy, check=False)
+    command = ("python", "-c", "bytearray(200 << 20)")
+    docker("run", "--rm", "--name", f"{watched.stack.name}-greedy", *limits, PYTHON, *command, check=False)
     watched.wait_for_alerts(("MachineOutOfMemory", "node"))
     watched.wait_until_resolved()
 
@@ -214,7 +214,7 @@ def _limits(watched: Watched, **changed: float) -> None:
 
 
 @contextmanager
-def _without(watched: Watched, workload: str) -> Iterator[None]:
+def _stopped(watched: Watched, workload: str) -> Iterator[None]:
     """Stop a workload's container for the duration of the context."""
     container = str(watched.stack.container(workload)["Id"])
     docker("stop", "--time", "5", container)

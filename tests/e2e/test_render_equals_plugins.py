@@ -91,21 +91,21 @@ def test_both_have_the_same_resources(both: BothSides) -> None:
 
 
 def test_every_input_is_the_same(both: BothSides) -> None:
-    told_later: set[str] = set()
+    computed: set[str] = set()
     unknown_as_a_whole: list[Any] = []
 
-    def tell(value: Any) -> None:
+    def collect(value: Any) -> None:
         if isinstance(value, str):
-            told_later.add(value)
+            computed.add(value)
         else:
             unknown_as_a_whole.append(value)
 
     for reference, goal in both.goals.items():
         recorded = both.recorded[reference]
-        asked = _as_the_program_said(goal["inputDiff"].get("adds", {}))
+        planned = _without_additions(goal["inputDiff"].get("adds", {}))
         if goal["type"] == PROVIDER:
-            asked = {key: value for key, value in asked.items() if key not in PROVIDER_EXTRAS}
-        assert _until_told(recorded.inputs, asked, tell) == asked, reference
+            planned = {key: value for key, value in planned.items() if key not in PROVIDER_EXTRAS}
+        assert _with_unknowns(recorded.inputs, planned, collect) == planned, reference
 
     # A preview of a new stack doesn't know its identity, which is part of each container's labels.
     labels = [one.inputs["labels"] for one in both.recorded.values() if one.type.endswith(":Container")]
@@ -121,8 +121,8 @@ def test_every_input_is_the_same(both: BothSides) -> None:
     assert len(ranges) == 2 * len(networks)
     files = [one for one in both.recorded.values() if one.inputs.get("uploads")]
     in_labels = {label["value"] for one in labels for label in one}
-    ids = {value for value in told_later | in_labels if re.fullmatch("[0-9a-f]{64}", value)}
-    assert told_later - ids == images | networks | ranges
+    ids = {value for value in computed | in_labels if re.fullmatch("[0-9a-f]{64}", value)}
+    assert computed - ids == images | networks | ranges
     # IDs of the containers that copy files, and of those that others wait for.
     awaited = [
         one for one in both.recorded.values() if one.type.endswith(":Stash") and "container" in one.inputs["input"]
@@ -158,25 +158,25 @@ def _is_secret(value: Any) -> bool:
     return isinstance(value, Mapping) and SECRET.items() <= value.items()
 
 
-def _as_the_program_said(value: Any) -> Any:
+def _without_additions(value: Any) -> Any:
     """Return a planned value without secret marks and without the provider's defaults."""
     if _is_secret(value):
-        return _as_the_program_said(json.loads(value["plaintext"]))
+        return _without_additions(json.loads(value["plaintext"]))
     if isinstance(value, Mapping):
         filled_in = {"__defaults", *value.get("__defaults", ())}
-        return {key: _as_the_program_said(one) for key, one in value.items() if key not in filled_in}
-    return [_as_the_program_said(one) for one in value] if isinstance(value, list) else value
+        return {key: _without_additions(one) for key, one in value.items() if key not in filled_in}
+    return [_without_additions(one) for one in value] if isinstance(value, list) else value
 
 
-def _until_told(value: Any, asked: Any, tell: Callable[[Any], None]) -> Any:
-    """Return a recorded value with unknown parts wherever the plan has them; `tell` receives the recorded parts."""
-    if asked == UNKNOWN_VALUE:
-        tell(value)
+def _with_unknowns(value: Any, planned: Any, collect: Callable[[Any], None]) -> Any:
+    """Return a recorded value with unknown parts wherever the plan has them; `collect` receives the recorded parts."""
+    if planned == UNKNOWN_VALUE:
+        collect(value)
         return UNKNOWN_VALUE
-    if isinstance(value, Mapping) and isinstance(asked, Mapping):
-        return {key: _until_told(one, asked.get(key), tell) for key, one in value.items()}
-    if isinstance(value, list) and isinstance(asked, list) and len(value) == len(asked):
-        return [_until_told(one, other, tell) for one, other in zip(value, asked, strict=True)]
+    if isinstance(value, Mapping) and isinstance(planned, Mapping):
+        return {key: _with_unknowns(one, planned.get(key), collect) for key, one in value.items()}
+    if isinstance(value, list) and isinstance(planned, list) and len(value) == len(planned):
+        return [_with_unknowns(one, other, collect) for one, other in zip(value, planned, strict=True)]
     return value
 
 

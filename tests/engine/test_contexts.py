@@ -140,8 +140,8 @@ def test_the_operations_use_only_the_selected_context(second: OwnEngine, tmp_pat
     configured = yaml.safe_load(file.read_text())
     configured["config"]["pti-calendar:backend"] = {"host": second.address}
     file.write_text(yaml.safe_dump(configured))
-    elsewhere = state | {"DOCKER_CONTEXT": "default"}
-    assert "· no changes" in clone.operate("up", "--stack", name, environment=elsewhere).succeeded().output
-    wiped = clone.operate("wipe", "--stack", name, typed=name, environment=elsewhere).succeeded().output
+    environment = state | {"DOCKER_CONTEXT": "default"}
+    assert "· no changes" in clone.operate("up", "--stack", name, environment=environment).succeeded().output
+    wiped = clone.operate("wipe", "--stack", name, typed=name, environment=environment).succeeded().output
     assert f"on the Docker engine {second.address} (backend.host)" in wiped
     assert docker_engine.volumes(name) == docker_engine.containers(name) == []

@@ -64,8 +64,8 @@ def test_the_next_update_completes_one_interrupted_by_an_engine_stop(
     before = _keeper(stack)
     stack.configure({"release": "2"})
     tried.failure("The engine is stopped during an update", on="Docker", notice="the update fails")
-    with ThreadPoolExecutor(1) as beside, tried.until_well():
-        update = beside.submit(stack.up)
+    with ThreadPoolExecutor(1) as executor, tried.until_well():
+        update = executor.submit(stack.up)
         until("the update replaces a container", lambda: _keeper(stack) != before)
         engine.stop()
         update.result().failed()

@@ -25,9 +25,9 @@ def test_a_failed_task_fails_the_update_and_the_next_runs_it_again(make_stack: M
     def store(*words: str) -> str:
         return docker("exec", f"pti-store-{stack.name}", "redis-cli", *words).strip()
 
-    begun = time.monotonic()
+    started = time.monotonic()
     first = stack.up().failed()
-    assert time.monotonic() - begun < TASK_TIMEOUT_S / 5, "it waited for the task's time to be up"
+    assert time.monotonic() - started < TASK_TIMEOUT_S / 5, "it waited for the task's time to be up"
     assert f"{task} exited with code 3. Its last lines:\n    attempt 1\n    {LAST_LINES}" in first.output
     assert "Traceback" not in first.output
     assert docker_engine.workloads(stack.name) == {"store": "healthy"}, "a failed task lingers, or web has started"

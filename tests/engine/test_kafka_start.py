@@ -28,7 +28,7 @@ def brokers(make_brokers: MakeBrokers) -> Brokers:
     return make_brokers(KafkaSettings(mode="kraft", storage_gib=1))
 
 
-def lay_at_the_root(volume: Path) -> None:
+def move_to_root(volume: Path) -> None:
     """Put the data where earlier releases stored it, without a marker."""
     for path in (volume / "logs").iterdir():
         path.rename(volume / path.name)
@@ -43,7 +43,7 @@ def test_data_in_the_root_of_a_volume_is_moved_completely(brokers: Brokers, volu
     brokers.wait_until_ready(0)
     brokers.produce("moved", range(100))
     brokers.stop(0)
-    lay_at_the_root(volume)
+    move_to_root(volume)
     # The state after an interrupted move.
     (volume / "logs").mkdir()
     shutil.chown(volume / "logs", 1000, 1000)
@@ -76,7 +76,7 @@ class TestRefusedVolumes:
         assert "docs/stores.md#another-number-of-brokers" in log
 
     def test_the_same_made_before_there_were_markers(self, brokers: Brokers, kept: Path) -> None:
-        lay_at_the_root(kept)
+        move_to_root(kept)
         brokers.configure(KafkaSettings(mode="kraft", brokers=3, storage_gib=1))
         brokers.start(0, kept)
         assert "a quorum of 1, but the settings have brokers=3" in brokers.wait_until_ended(0)

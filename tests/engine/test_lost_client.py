@@ -38,8 +38,8 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """The server; its clients are containers whose names begin with its name."""
-    asked = record_platform_once({"credentials": "well-known"})
-    workload = asked.workloads["postgres"]
+    platform = record_platform_once({"credentials": "well-known"})
+    workload = platform.workloads["postgres"]
     name = f"pti-test-lost-{secrets.token_hex(3)}"
     try:
         docker("network", "create", name)

@@ -48,26 +48,26 @@ def use_up_default_pools() -> None:
 
 
 def test_forty_services_get_networks_beside_another_project(engine: OwnEngine) -> None:
-    asked = Engine(engine.address)
+    docker_engine = Engine(engine.address)
     with pytest.raises(EngineError, match=EXHAUSTED):
-        asked.run("network", "create", "without-a-range")
-    ranges = NetworkRanges(BackendSettings().network_pool, asked.network_ranges())
+        docker_engine.run("network", "create", "without-a-range")
+    ranges = NetworkRanges(BackendSettings().network_pool, docker_engine.network_ranges())
     names = [f"pti-service-{number}-forty" for number in range(SERVICES)]
     chosen = {name: ranges.allocate(name) for name in names}
 
     def create(name: str) -> None:
         subnet = chosen[name]
-        asked.run("network", "create", "--subnet", str(subnet), "--gateway", str(bridge_address(subnet)), name)
+        docker_engine.run("network", "create", "--subnet", str(subnet), "--gateway", str(bridge_address(subnet)), name)
 
     try:
-        with ThreadPoolExecutor(4) as beside:
-            list(beside.map(create, chosen))
-        known = asked.network_ranges()
+        with ThreadPoolExecutor(4) as executor:
+            list(executor.map(create, chosen))
+        known = docker_engine.network_ranges()
         assert {name: known[name] for name in chosen} == {name: [one] for name, one in chosen.items()}
         again = NetworkRanges(BackendSettings().network_pool, known)
         assert {name: again.allocate(name) for name in reversed(chosen)} == chosen
     finally:
-        asked.run("network", "rm", *chosen)
+        docker_engine.run("network", "rm", *chosen)
 
 
 def test_a_stack_comes_up_beside_another_project_and_a_preview_is_empty(engine: OwnEngine, tmp_path: Path) -> None:

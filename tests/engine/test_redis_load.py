@@ -32,9 +32,9 @@ SLOW_SAVE_SETTING = "rdb-key-save-delay 100"
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """The name of a running Redis container with the stack's own files and limit."""
-    asked = record_platform_once({"credentials": "well-known", "redis": {"maxMemoryMib": DATA_MIB}})
-    workload, (files,) = asked.workloads["redis"], asked.workloads["redis"].file_sets
-    for name, text in asked.files[f"redis/{files.name}"].items():
+    platform = record_platform_once({"credentials": "well-known", "redis": {"maxMemoryMib": DATA_MIB}})
+    workload, (files,) = platform.workloads["redis"], platform.workloads["redis"].file_sets
+    for name, text in platform.files[f"redis/{files.name}"].items():
         (tmp_path / name).write_text(f"{text}\n{SLOW_SAVE_SETTING}\n" if name == "redis.conf" else text)
     for folder in (tmp_path, *tmp_path.parents):
         if str(folder).startswith(os.environ.get("TMPDIR", "/tmp") + "/"):  # noqa: S108 - pytest's own

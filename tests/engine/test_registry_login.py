@@ -106,7 +106,7 @@ def log_in(registry: Registry, configuration: Path, user: str) -> None:
 
 @pytest.fixture
 def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The person's configuration of the docker command, without a login."""
+    """The user's configuration of the docker command, without a login."""
     folder = tmp_path / "docker"
     folder.mkdir()
     monkeypatch.setenv("DOCKER_CONFIG", str(folder))

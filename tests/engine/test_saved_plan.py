@@ -60,9 +60,9 @@ def test_a_plan_is_carried_out_on_another_machine(make_stack: MakeStack, tmp_pat
 
     stack.configure({"redis": {"port": port, "maxMemoryMib": 96}})
     planned = stack.preview("--save-plan", str(plan)).succeeded()
-    carried_out = stack.up("--plan", str(plan)).succeeded()
-    assert "redis" in carried_out.replaced
-    assert carried_out.changes == planned.changes
+    outcome = stack.up("--plan", str(plan)).succeeded()
+    assert "redis" in outcome.replaced
+    assert outcome.changes == planned.changes
     stack.preview("--refresh", "--expect-no-changes").succeeded()
 
 

@@ -128,12 +128,12 @@ def test_no_process_has_one_in_its_arguments(planted: Planted) -> None:
 
 def test_the_engine_shows_none(planted: Planted) -> None:
     name = planted.stack.name
-    told = {"volumes": json.dumps(docker_engine.volumes(name)), "networks": json.dumps(docker_engine.networks(name))}
+    texts = {"volumes": json.dumps(docker_engine.volumes(name)), "networks": json.dumps(docker_engine.networks(name))}
     for container in docker_engine.containers(name):
-        told[container["Name"]] = json.dumps(container)
-        told[f"logs of {container['Name']}"] = docker("logs", container["Id"])
-    assert len(told) > 30
-    assert {what: found for what, text in told.items() if (found := found_in(text))} == {}
+        texts[container["Name"]] = json.dumps(container)
+        texts[f"logs of {container['Name']}"] = docker("logs", container["Id"])
+    assert len(texts) > 30
+    assert {what: found for what, text in texts.items() if (found := found_in(text))} == {}
 
 
 def test_each_is_only_in_the_volumes_that_need_it(planted: Planted) -> None:

@@ -39,12 +39,12 @@ def edge(program: Path, service: int, tmp_path: Path) -> Iterator[tuple[rows.Gat
     """Run the edge with the memory and scratch space that it has in the platform, and return its port."""
     if not docker("image", "ls", "--quiet", NginxSettings().image).strip():
         pytest.skip(f"the image {NginxSettings().image} is not here")
-    asked = record_platform_once(rows.load()[0])
-    workload = asked.workloads["nginx"]
+    platform = record_platform_once(rows.load()[0])
+    workload = platform.workloads["nginx"]
     http, https, status = free_ports(3)
     with start_kong(program, service, tmp_path) as kong:
         upstream = kong.gateway.address.removeprefix("http://")
-        for name, text in asked.files["nginx/configuration"].items():
+        for name, text in platform.files["nginx/configuration"].items():
             text = text.replace("set $upstream kong:8000", f"set $upstream {upstream}")
             for before, port in (
                 (nginx.HTTP_PORT, http),

@@ -37,14 +37,14 @@ def check(gateway: rows.Gateway) -> int:
     """Run every row that this gateway supports, and print the differences."""
     _, all_rows = rows.load()
     services_echo = gateway.ask({"path": "/api/user/me", "token": "valid"}).is_from_service
-    asked = [row for row in all_rows if services_echo or row.received == "nothing"]
+    selected = [row for row in all_rows if services_echo or row.received == "nothing"]
     failed = 0
-    for row in asked:
+    for row in selected:
         if found := rows.differences(row, gateway.ask(row.request), services_echo=services_echo):
             failed += 1
             print(f"{row.name}: {'; '.join(found)}")
-    skipped = f", {len(all_rows) - len(asked)} need the echo service" if len(asked) < len(all_rows) else ""
-    print(f"{len(asked) - failed} of {len(asked)} rows as observed{skipped}")
+    skipped = f", {len(all_rows) - len(selected)} need the echo service" if len(selected) < len(all_rows) else ""
+    print(f"{len(selected) - failed} of {len(selected)} rows as observed{skipped}")
     return 1 if failed else 0
 
 

@@ -148,13 +148,13 @@ def differences(row: Row, answer: Answer, *, services_echo: bool = True) -> list
     return [*found, *_not_received(row.received, answer.document)]
 
 
-def _not_received(wanted: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
+def _not_received(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
     found = [
-        f"the service received the {key} {got.get(key)!r} instead of {value!r}"
+        f"the service received the {key} {actual.get(key)!r} instead of {value!r}"
         for key, value in wanted.items()
-        if key != "headers" and got.get(key) != value
+        if key != "headers" and actual.get(key) != value
     ]
-    headers = got.get("headers", {})
+    headers = actual.get("headers", {})
     return found + [
         f"the service received {name}: {headers.get(name)!r} instead of {value!r}"
         for name, value in wanted.get("headers", {}).items()

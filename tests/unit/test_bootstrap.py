@@ -134,15 +134,15 @@ def installed(home: Path) -> Callable[[], list[str]]:
     python.parent.mkdir(parents=True)
     version = "python{}.{}".format(*sys.version_info)
     (home / "venv" / "lib" / version).mkdir(parents=True)
-    asked = f'[ "$1" = -ISc ] && echo {version} && exit'
-    python.write_text(f'#!/bin/sh\n{asked}\nfor last; do :; done\necho "${{last##*/}}" >> {home}/installed\n')
+    version_check = f'[ "$1" = -ISc ] && echo {version} && exit'
+    python.write_text(f'#!/bin/sh\n{version_check}\nfor last; do :; done\necho "${{last##*/}}" >> {home}/installed\n')
     python.chmod(0o755)
     (home / "installed").touch()
     return lambda: (home / "installed").read_text().split()
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("runs", "expected"),
     [
         ([False, False], ["requirements.txt"]),
         ([False, True], ["requirements.txt", "requirements-dev.txt"]),
@@ -150,9 +150,9 @@ def installed(home: Path) -> Callable[[], list[str]]:
     ],
 )
 def test_installed_requirements_are_not_installed_again(
-    installed: Callable[[], list[str]], asked: list[bool], expected: list[str]
+    installed: Callable[[], list[str]], runs: list[bool], expected: list[str]
 ) -> None:
-    for development in asked:
+    for development in runs:
         bootstrap.install_requirements(development=development)
     assert installed() == expected
 

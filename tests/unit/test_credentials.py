@@ -193,15 +193,15 @@ def test_a_file_set_is_secret_exactly_if_its_contents_are(
     record_platform: RecordPlatform, configuration: Mapping[str, Any], secrets: dict[str, str]
 ) -> None:
     platform = record_platform(configuration, secrets)
-    said = {
+    marked = {
         f"{workload.name}/{file_set.name}"
         for workload in platform.workloads.values()
         for file_set in workload.file_sets
         if file_set.secret
     }
-    assert said == platform.secret_files
-    assert said >= {"postgres/admin", "databases/roles", "pgadmin/passwords"}
-    assert said < platform.files.keys()
+    assert marked == platform.secret_files
+    assert marked >= {"postgres/admin", "databases/roles", "pgadmin/passwords"}
+    assert marked < platform.files.keys()
 
 
 @pytest.mark.parametrize("configuration", [FULL_DOCKER, {**FULL_DOCKER, "credentials": "generated"}])

@@ -37,10 +37,14 @@ class TestExternalPostgres:
     def test_the_databases_are_created_on_the_external_server(self, platform: RecordedPlatform) -> None:
         task = platform.workloads["databases"]
         assert (type(task), task.image, task.depends_on) == (Task, "postgres:17.2", ())
-        told = task.environment
-        assert (told["PGHOST"], told["PGPORT"], told["PGUSER"]) == ("db.example.com", "6432", "dba")
-        assert told["PGSSLMODE"] == "require"
-        assert "PGSSLROOTCERT" not in told
+        environment = task.environment
+        assert (environment["PGHOST"], environment["PGPORT"], environment["PGUSER"]) == (
+            "db.example.com",
+            "6432",
+            "dba",
+        )
+        assert environment["PGSSLMODE"] == "require"
+        assert "PGSSLROOTCERT" not in environment
         assert task.connects_to == (ExternalEndpoint("db.example.com", 6432, ("10.1.0.0/16",)),)
         assert platform.files["databases/admin"] == {"password": "hunter2"}
 
@@ -49,8 +53,8 @@ class TestExternalPostgres:
         platform = record_platform(
             {"postgres": {**EXTERNAL_POSTGRES, "external": external}}, {"postgresPassword": "hunter2"}
         )
-        told = platform.workloads["databases"].environment
-        assert (told["PGSSLMODE"], told["PGSSLROOTCERT"]) == ("verify-full", "system")
+        environment = platform.workloads["databases"].environment
+        assert (environment["PGSSLMODE"], environment["PGSSLROOTCERT"]) == ("verify-full", "system")
 
     def test_the_outputs_have_its_address(self, platform: RecordedPlatform) -> None:
         postgres = platform.outputs["postgres"]
@@ -243,7 +247,7 @@ class TestSmallHeap:
     ) -> None:
         for kafka in ({"heapMib": heap_mib}, {**THREE_BROKERS, "heapMib": heap_mib}):
             stack = CLUSTER if kafka.get("brokers") else {"credentials": "well-known"}
-            told = int(properties(record_platform({**stack, "kafka": kafka}))["log.cleaner.dedupe.buffer.size"])
-            assert told <= heap_mib * 1024 * 1024 // 8
+            buffer_bytes = int(properties(record_platform({**stack, "kafka": kafka}))["log.cleaner.dedupe.buffer.size"])
+            assert buffer_bytes <= heap_mib * 1024 * 1024 // 8
             # Kafka's own default is the upper bound here, and 1 MiB the lower bound.
-            assert 1024 * 1024 <= told <= 128 * 1024 * 1024
+            assert 1024 * 1024 <= buffer_bytes <= 128 * 1024 * 1024

@@ -704,8 +704,8 @@ class TestLifecycle:
         assert recording.get("Volume", "web-configuration").hooks == {"before_create": (OWNERSHIP_HOOK,)}
 
     def test_every_resource_uses_the_one_provider(self, dev: Recording[Any]) -> None:
-        ours = [one for one in dev.registrations if one.type.startswith("docker:")]
-        assert {one.provider for one in ours} == {"pulumi:providers:docker docker"}
+        docker_resources = [one for one in dev.registrations if one.type.startswith("docker:")]
+        assert {one.provider for one in docker_resources} == {"pulumi:providers:docker docker"}
         assert [one.name for one in dev.registrations if one.type == "pulumi:providers:docker"] == ["docker"]
 
     def test_two_workloads_never_share_a_container_or_a_volume(self) -> None:

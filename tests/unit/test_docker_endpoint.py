@@ -116,7 +116,7 @@ def test_the_certificates_of_the_environment_do_not_reach_another_engine(folder:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "problem"),
     [
         ("gone", "DOCKER_CONTEXT 'gone': there is no such context"),
         ("no-ca", r"has no ca\.pem"),
@@ -124,11 +124,11 @@ def test_the_certificates_of_the_environment_do_not_reach_another_engine(folder:
         ("no-docker", "names no Docker engine"),
     ],
 )
-def test_a_context_that_the_provider_cannot_use_is_refused(folder: Path, name: str, said: str) -> None:
+def test_a_context_that_the_provider_cannot_use_is_refused(folder: Path, name: str, problem: str) -> None:
     add_context(folder, "no-ca", REMOTE, files=("cert.pem", "key.pem"))
     add_context(folder, "unverified", REMOTE, files=("ca.pem", "cert.pem", "key.pem"), skip=True)
     add_context(folder, "no-docker", "")
-    with pytest.raises(EndpointError, match=said):
+    with pytest.raises(EndpointError, match=problem):
         found(folder, DOCKER_CONTEXT=name)
 
 

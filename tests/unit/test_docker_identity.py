@@ -164,7 +164,7 @@ def test_a_program_that_fails_meanwhile_leaves_no_unawaited_coroutine(steps: int
 def test_a_destroy_is_refused_on_another_engine(
     engine: str, reason: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would empty the state, and the containers would go on elsewhere."""
+    """It would empty the state while the containers keep running on the other engine."""
     urn = "urn:pulumi:dev::pti-calendar::pulumi:index:Stash::stack-identity"
     monkeypatch.setattr(
         stack, "_recorded_state", lambda _: {"resources": [{"urn": urn, "outputs": {"output": RECORDED}}]}

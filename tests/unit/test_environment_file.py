@@ -130,10 +130,10 @@ def test_managed_stores_are_reached_with_their_security_settings() -> None:
 
 
 def test_a_service_gets_its_third_party_secrets_if_the_stack_has_them() -> None:
-    having = replace(OUTPUTS, credentials=replace(OUTPUTS.credentials, third_parties={"STRIPE_SECRET_KEY": "sk"}))
-    assert environment_file.variables("payment", having)["STRIPE_SECRET_KEY"] == "sk"
-    assert "STRIPE_WEBHOOK_SECRET" not in environment_file.variables("payment", having)
-    assert "STRIPE_SECRET_KEY" not in environment_file.variables("user", having)
+    outputs = replace(OUTPUTS, credentials=replace(OUTPUTS.credentials, third_parties={"STRIPE_SECRET_KEY": "sk"}))
+    assert environment_file.variables("payment", outputs)["STRIPE_SECRET_KEY"] == "sk"
+    assert "STRIPE_WEBHOOK_SECRET" not in environment_file.variables("payment", outputs)
+    assert "STRIPE_SECRET_KEY" not in environment_file.variables("user", outputs)
 
 
 def test_the_reference_service_starts_with_the_file(tmp_path: Path) -> None:

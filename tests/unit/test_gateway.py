@@ -68,8 +68,8 @@ class TestKong:
     def test_kong_verifies_tokens_with_the_services_key(self, full: RecordedPlatform) -> None:
         (consumer,) = kong_document(full)["consumers"]
         (key,) = consumer["jwt_secrets"]
-        told = full.workloads["user"].environment
-        assert (key["key"], key["algorithm"]) == (told["JWT_ISSUER"], told["JWT_ALGORITHM"])
+        environment = full.workloads["user"].environment
+        assert (key["key"], key["algorithm"]) == (environment["JWT_ISSUER"], environment["JWT_ALGORITHM"])
         assert key["secret"] == full.files["user/secrets"]["JWT_SECRET"]
 
     def test_a_public_path_needs_no_token_and_reaches_the_service_unchanged(
@@ -181,7 +181,7 @@ class TestKong:
         assert plugins(full)["prometheus"] == dict.fromkeys(
             ["status_code_metrics", "latency_metrics", "bandwidth_metrics", "upstream_health_metrics"], True
         )
-        assert [told.port for told in full.workloads["kong"].metrics] == [8100]
+        assert [endpoint.port for endpoint in full.workloads["kong"].metrics] == [8100]
 
     def test_a_request_keeps_its_correlation_id_through_the_platform(self, full: RecordedPlatform) -> None:
         correlation = plugins(full)["correlation-id"]
@@ -219,23 +219,25 @@ class TestKong:
         assert kong.environment["KONG_ADMIN_LISTEN"] == "127.0.0.1:8001"
 
     def test_kong_only_resolves_addresses_and_caches_them_briefly(self, full: RecordedPlatform) -> None:
-        told = full.workloads["kong"].environment
-        assert told["KONG_DNS_ORDER"] == "LAST,A,CNAME"
-        assert (told["KONG_DNS_VALID_TTL"], told["KONG_DNS_STALE_TTL"]) == ("5", "0")
+        environment = full.workloads["kong"].environment
+        assert environment["KONG_DNS_ORDER"] == "LAST,A,CNAME"
+        assert (environment["KONG_DNS_VALID_TTL"], environment["KONG_DNS_STALE_TTL"]) == ("5", "0")
 
     def test_a_client_is_limited_before_its_token_is_verified_and_without_redis(
         self, record_platform: RecordPlatform
     ) -> None:
-        told = record_platform(gateway_configuration({"rateLimit": {"perMinute": 60}})).workloads["kong"].environment
-        assert str(told["KONG_NGINX_HTTP_LIMIT_REQ_ZONE"]).endswith("rate=60r/m")
-        assert told["KONG_NGINX_PROXY_LIMIT_REQ"] == "zone=rate burst=120 nodelay"
-        assert told["KONG_NGINX_PROXY_LIMIT_REQ_STATUS"] == "429"
+        environment = (
+            record_platform(gateway_configuration({"rateLimit": {"perMinute": 60}})).workloads["kong"].environment
+        )
+        assert str(environment["KONG_NGINX_HTTP_LIMIT_REQ_ZONE"]).endswith("rate=60r/m")
+        assert environment["KONG_NGINX_PROXY_LIMIT_REQ"] == "zone=rate burst=120 nodelay"
+        assert environment["KONG_NGINX_PROXY_LIMIT_REQ_STATUS"] == "429"
 
     def test_kong_uses_the_client_address_that_the_edge_reports(self, full: RecordedPlatform) -> None:
-        told = full.workloads["kong"].environment
-        assert told["KONG_REAL_IP_HEADER"] == "X-Forwarded-For"
-        assert told["KONG_REAL_IP_RECURSIVE"] == "on"
-        assert "0.0.0.0/0" not in str(told["KONG_TRUSTED_IPS"]).split(",")
+        environment = full.workloads["kong"].environment
+        assert environment["KONG_REAL_IP_HEADER"] == "X-Forwarded-For"
+        assert environment["KONG_REAL_IP_RECURSIVE"] == "on"
+        assert "0.0.0.0/0" not in str(environment["KONG_TRUSTED_IPS"]).split(",")
 
     def test_no_response_shows_its_version(self, full: RecordedPlatform) -> None:
         assert full.workloads["kong"].environment["KONG_HEADERS"] == "off"

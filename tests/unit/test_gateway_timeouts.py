@@ -30,10 +30,10 @@ def test_a_request_is_never_retried_after_a_timeout() -> None:
 
 def test_the_edge_times_out_a_slow_client_before_kong_does(record_platform: RecordPlatform) -> None:
     platform = record_platform(FULL_DOCKER)
-    nginx, told = platform.files["nginx/configuration"]["nginx.conf"], platform.workloads["kong"].environment
+    nginx, environment = platform.files["nginx/configuration"]["nginx.conf"], platform.workloads["kong"].environment
     for name in ("client_header_timeout", "client_body_timeout", "send_timeout"):
         (edge,) = re.findall(rf"    {name} (\d+)s;", nginx)
-        assert int(str(told[f"KONG_NGINX_PROXY_{name.upper()}"]).rstrip("s")) > int(edge)
+        assert int(str(environment[f"KONG_NGINX_PROXY_{name.upper()}"]).rstrip("s")) > int(edge)
 
 
 def test_kong_is_configured_with_the_timeouts(record_platform: RecordPlatform) -> None:
@@ -43,8 +43,8 @@ def test_kong_is_configured_with_the_timeouts(record_platform: RecordPlatform) -
         assert one["connect_timeout"] == timeouts.CONNECT_TIMEOUT_S * 1000
         assert one["read_timeout"] == one["write_timeout"] == timeouts.KONG_RESPONSE_S * 1000
         assert one["retries"] == timeouts.RETRIES
-    told = record_platform(FULL_DOCKER).workloads["kong"].environment
-    assert told["KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT"] == f"{timeouts.RETRY_WITHIN_S}s"
+    environment = record_platform(FULL_DOCKER).workloads["kong"].environment
+    assert environment["KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT"] == f"{timeouts.RETRY_WITHIN_S}s"
 
 
 def test_nginx_is_configured_with_the_timeouts(record_platform: RecordPlatform) -> None:

@@ -59,9 +59,9 @@ class TestControllers:
     @pytest.mark.parametrize("kind", CONTROLLERS)
     def test_every_object_has_the_namespace_the_parent_and_the_provider(self, kind: type[Workload]) -> None:
         recording = record_workloads(minimal_workload(kind), namespace="elsewhere")
-        ours = [one for one in recording.registrations if one.type.startswith("kubernetes:")]
-        assert {one.provider for one in ours} == {"pulumi:providers:kubernetes kubernetes"}
-        inside = [one for one in ours if not one.type.endswith(":Namespace")]
+        objects = [one for one in recording.registrations if one.type.startswith("kubernetes:")]
+        assert {one.provider for one in objects} == {"pulumi:providers:kubernetes kubernetes"}
+        inside = [one for one in objects if not one.type.endswith(":Namespace")]
         assert {one.inputs["metadata"]["namespace"] for one in inside} == {"elsewhere"}
         below = [one for one in inside if one.name != "default-deny"]
         assert len(below) >= 3

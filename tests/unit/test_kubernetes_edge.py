@@ -55,13 +55,13 @@ class TestIngress:
             "spec"
         ]
         assert spec["ingressClassName"] == "traefik"
-        led = {}
+        backends = {}
         for rule in spec["rules"]:
             (path,) = rule["http"]["paths"]
             assert (path["path"], path["pathType"]) == ("/", "Prefix")
             service = path["backend"]["service"]
-            led[rule["host"]] = (service["name"], service["port"]["number"])
-        assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
+            backends[rule["host"]] = (service["name"], service["port"]["number"])
+        assert backends == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
 
     def test_the_clusters_default_class_is_used_if_none_is_set(self) -> None:
         assert "ingressClassName" not in find_manifest(record_exposure(), "Ingress", "edge")["spec"]
@@ -89,16 +89,16 @@ class TestIngress:
         assert annotations == {"pulumi.com/skipAwait": "true"}
 
     def test_it_has_the_configured_annotations(self) -> None:
-        asked = {"nginx.ingress.kubernetes.io/proxy-body-size": "10m"}
+        options = {"nginx.ingress.kubernetes.io/proxy-body-size": "10m"}
         annotations = find_manifest(
-            record_exposure(EdgeEntry(tls="wildcard", controller_options=asked)), "Ingress", "edge"
+            record_exposure(EdgeEntry(tls="wildcard", controller_options=options)), "Ingress", "edge"
         )["metadata"]["annotations"]
-        assert asked.items() <= annotations.items()
+        assert options.items() <= annotations.items()
 
 
 class TestGateway:
     def test_each_host_has_a_route_to_its_workload(self) -> None:
-        led = {}
+        backends = {}
         for one in record_exposure(GATEWAY).of_type("HTTPRoute"):
             spec = one.inputs["spec"]
             assert one.type == "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute"
@@ -106,8 +106,8 @@ class TestGateway:
             (rule,) = spec["rules"]
             (backend,) = rule["backendRefs"]
             (host,) = spec["hostnames"]
-            led[host] = (backend["name"], backend["port"])
-        assert led == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
+            backends[host] = (backend["name"], backend["port"])
+        assert backends == {"api.example.com": ("kong", 8000), "app.example.com": ("frontend", 8080)}
 
     def test_an_update_waits_until_the_gateway_accepts_the_routes(self) -> None:
         for one in record_exposure(GATEWAY).of_type("HTTPRoute"):

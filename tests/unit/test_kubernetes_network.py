@@ -78,9 +78,9 @@ def test_every_pod_may_use_dns(name: str) -> None:
 
 
 def test_the_dns_servers_are_the_configured_ones() -> None:
-    elsewhere = Matrix(record_workloads(workload(), dns={"cidrs": ("10.9.9.9/32",)}))
-    assert elsewhere.may_open("web", "10.9.9.9", 53, "UDP")
-    assert not elsewhere.may_open("web", "169.254.20.10", 53, "UDP")
+    matrix = Matrix(record_workloads(workload(), dns={"cidrs": ("10.9.9.9/32",)}))
+    assert matrix.may_open("web", "10.9.9.9", 53, "UDP")
+    assert not matrix.may_open("web", "169.254.20.10", 53, "UDP")
 
 
 def test_dns_servers_with_another_port_have_a_rule_of_their_own() -> None:

@@ -180,14 +180,14 @@ class TestStatefulSets:
     def test_a_preview_reports_that_its_claims_are_kept(
         self, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        said: list[str] = []
-        monkeypatch.setattr(pulumi.log, "info", said.append)
+        messages: list[str] = []
+        monkeypatch.setattr(pulumi.log, "info", messages.append)
         monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
         for known in (OWN_LABELS, EARLIER_RELEASE_LABELS):
             kubectl({"web": known}, kind="StatefulSet")
             create("StatefulSet")
-        assert len(said) == 2
-        assert "claims are kept" in said[0]
+        assert len(messages) == 2
+        assert "claims are kept" in messages[0]
 
 
 def stateful_set_manifest(recording: Recording[Any]) -> Mapping[str, Any]:

@@ -136,8 +136,8 @@ class TestImage:
             container_spec(record_workloads(workload())).keys() & {"command", "args", "env", "ports", "volumeMounts"}
             == set()
         )
-        told = container_spec(record_workloads(workload(command=("run",), arguments=("--fast",))))
-        assert (told["command"], told["args"]) == (["run"], ["--fast"])
+        container = container_spec(record_workloads(workload(command=("run",), arguments=("--fast",))))
+        assert (container["command"], container["args"]) == (["run"], ["--fast"])
 
 
 class TestProbes:

@@ -51,8 +51,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
             answers["persistentvolumes"] = {"items": list(volumes)}
 
         def read(settings: KubernetesSettings, *arguments: str) -> str:
-            for asked, answer in answers.items():
-                if asked in arguments and answer is not None:
+            for resources, answer in answers.items():
+                if resources in arguments and answer is not None:
                     return json.dumps(answer)
             raise kubectl.KubectlError("no response")
 
@@ -111,13 +111,13 @@ class TestApis:
         cluster(apis=apis)
         assert len(record_preview(certificate=True).of_type("Certificate")) == 1
 
-    @pytest.mark.parametrize(("apis", "said"), [(("apps/v1",), 1), (("metrics.k8s.io/v1beta1",), 0), (None, 0)])
+    @pytest.mark.parametrize(("apis", "warnings"), [(("apps/v1",), 1), (("metrics.k8s.io/v1beta1",), 0), (None, 0)])
     def test_autoscaling_without_metrics_causes_a_warning(
-        self, cluster: Cluster, apis: tuple[str, ...] | None, said: int
+        self, cluster: Cluster, apis: tuple[str, ...] | None, warnings: int
     ) -> None:
         cluster(apis=apis)
         log = record_preview(workload(autoscaling=SCALE)).log
-        assert len([one for one in log if "metrics.k8s.io" in str(one)]) == said
+        assert len([one for one in log if "metrics.k8s.io" in str(one)]) == warnings
 
 
 class TestStorage:

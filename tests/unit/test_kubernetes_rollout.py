@@ -77,7 +77,7 @@ class RolloutTester:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.shown: list[str] = []
         self.events: list[Object] = []
-        self.asked: list[str] = []
+        self.queried: list[str] = []
         self.deleted: list[str] = []
         self.woken: list[str] = []
         self.answers: Mapping[str, str] = {}
@@ -102,7 +102,7 @@ class RolloutTester:
                 self.deleted.append(arguments[1])
                 return ""
             kinds, selector = arguments[1], arguments[3]
-            self.asked += [kinds, selector]
+            self.queried += [kinds, selector]
             if kinds.startswith("deployments,"):
                 self.seconds += step_s
                 found = script.pop(0) if len(script) > 1 else script[0]
@@ -398,8 +398,8 @@ class TestPostgresCluster:
 
     def test_without_a_postgres_cluster_its_kind_is_not_queried(self, wait: RolloutTester) -> None:
         wait(WEB, READY)
-        assert wait.asked
-        assert not any("cnpg" in one for one in wait.asked)
+        assert wait.queried
+        assert not any("cnpg" in one for one in wait.queried)
 
 
 class TestProgress:
@@ -468,10 +468,10 @@ class TestRecords:
         assert one == other
 
     def test_the_autoscaler_is_deleted_before_a_fixed_number_is_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[tuple[str, ...]] = []
+        commands: list[tuple[str, ...]] = []
 
         def read(settings: KubernetesSettings, *arguments: str) -> str:
-            asked.append(arguments)
+            commands.append(arguments)
             return ""
 
         monkeypatch.setattr(kubectl, "read", read)
@@ -487,4 +487,4 @@ class TestRecords:
             answered = hook.callback(arguments)
             assert asyncio.iscoroutine(answered)
             asyncio.run(answered)
-        assert asked == [("delete", "horizontalpodautoscaler/web", "--ignore-not-found")]
+        assert commands == [("delete", "horizontalpodautoscaler/web", "--ignore-not-found")]

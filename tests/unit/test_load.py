@@ -79,12 +79,12 @@ def test_errors_and_refusals_are_counted_as_separate_failures() -> None:
 @pytest.fixture
 def bookings() -> Bookings:
     """Two acknowledged bookings that were never sent to the platform."""
-    nowhere = Platform(
+    platform = Platform(
         address="localhost", https_port=1, http_port=1, api_host="api", frontends={}, jwt_secret="x" * 32, services=()
     )
     tenant = uuid.uuid4()
     booked = [Booking("rdv", tenant, "id-0", "run-0"), Booking("user", tenant, "id-1", "run-1")]
-    return Bookings(nowhere, run="run", acknowledged=booked)
+    return Bookings(platform, run="run", acknowledged=booked)
 
 
 STORED_ROWS = [Row("rdv", "id-0", "run-0"), Row("user", "id-1", "run-1")]

@@ -75,8 +75,8 @@ def test_a_secret_is_a_file_that_a_variable_names(full: RecordedPlatform, servic
 
 
 def test_a_service_gets_every_variable_of_the_contract(full: RecordedPlatform) -> None:
-    told = {name: value for name, value in full.workloads["rdv"].environment.items() if not name.endswith("_FILE")}
-    assert told == {
+    variables = {name: value for name, value in full.workloads["rdv"].environment.items() if not name.endswith("_FILE")}
+    assert variables == {
         "SERVICE_NAME": "rdv",
         "PORT": "4002",
         "LOG_LEVEL": "info",
@@ -125,7 +125,7 @@ def test_readiness_checks_the_service_and_liveness_only_the_process(
     assert workload.liveness is not None
     assert workload.readiness.check == HttpGet(port=service.port, path="/health")
     assert workload.liveness.check == HttpGet(port=service.port, path="/health/live")
-    assert [(told.port, told.path) for told in workload.metrics] == [(service.port, "/metrics")]
+    assert [(metrics.port, metrics.path) for metrics in workload.metrics] == [(service.port, "/metrics")]
 
 
 @each_service
@@ -170,8 +170,8 @@ def test_additional_variables_reach_service_and_migrations(record_platform: Reco
     services = {"deploy": ["user"], "migrationCommand": ["migrate"], "environment": {"LOG_LEVEL": "debug", "A": "1"}}
     workloads = record_platform({"services": services}).workloads
     for name in ("user", "user-migrations"):
-        told = workloads[name].environment
-        assert (told["LOG_LEVEL"], told["A"], told["SERVICE_NAME"]) == ("debug", "1", "user")
+        environment = workloads[name].environment
+        assert (environment["LOG_LEVEL"], environment["A"], environment["SERVICE_NAME"]) == ("debug", "1", "user")
 
 
 def test_a_service_has_its_configured_size(record_platform: RecordPlatform) -> None:
@@ -190,12 +190,16 @@ def test_a_service_has_its_configured_size(record_platform: RecordPlatform) -> N
 
 
 def test_managed_stores_are_reached_with_their_address_and_security(managed: RecordedPlatform) -> None:
-    told = managed.workloads["user"].environment
-    assert (told["DATABASE_HOST"], told["DATABASE_PORT"]) == ("db.example.com", "6432")
-    assert told["DATABASE_SSLMODE"] == "verify-full"
-    assert (told["REDIS_HOST"], told["REDIS_PORT"], told["REDIS_TLS"]) == ("redis.example.com", "6380", "true")
-    assert told["KAFKA_BROKERS"] == "k1.example.com:9093,k2.example.com:9094"
-    assert (told["KAFKA_SECURITY_PROTOCOL"], told["KAFKA_USERNAME"]) == ("SASL_SSL", "pti")
+    environment = managed.workloads["user"].environment
+    assert (environment["DATABASE_HOST"], environment["DATABASE_PORT"]) == ("db.example.com", "6432")
+    assert environment["DATABASE_SSLMODE"] == "verify-full"
+    assert (environment["REDIS_HOST"], environment["REDIS_PORT"], environment["REDIS_TLS"]) == (
+        "redis.example.com",
+        "6380",
+        "true",
+    )
+    assert environment["KAFKA_BROKERS"] == "k1.example.com:9093,k2.example.com:9094"
+    assert (environment["KAFKA_SECURITY_PROTOCOL"], environment["KAFKA_USERNAME"]) == ("SASL_SSL", "pti")
     files = managed.files["user/secrets"]
     assert (files["REDIS_PASSWORD"], files["KAFKA_PASSWORD"]) == ("r", "k")
 

@@ -63,8 +63,10 @@ def test_a_target_may_have_another_metrics_path() -> None:
 
 @pytest.mark.parametrize("replicas", [None, "{workload}-pods.pti."])
 def test_a_target_may_have_query_parameters(replicas: str | None) -> None:
-    told = {"module": "tls", "target": "nginx:8443"}
-    certificate = Target(job="certificate", workload="nginx", host="looks", port=9115, path="/probe", parameters=told)
+    parameters = {"module": "tls", "target": "nginx:8443"}
+    certificate = Target(
+        job="certificate", workload="nginx", host="looks", port=9115, path="/probe", parameters=parameters
+    )
     assert scrape(certificate, replicas)["params"] == {"module": ["tls"], "target": ["nginx:8443"]}
     assert "params" not in scrape(RDV, replicas)
 

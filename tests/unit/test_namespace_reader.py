@@ -76,8 +76,8 @@ def test_kube_state_metrics_only_lists_what_its_role_allows(deploy: Deploy) -> N
     prod = deploy(stack_file("prod"), PROD_SECRETS, stack="prod")
     (container,) = prod.get("Deployment", "kube-state-metrics").inputs["spec"]["template"]["spec"]["containers"]
     assert "--namespaces=pti-calendar" in container["args"]
-    (asked,) = [one.partition("=")[2].split(",") for one in container["args"] if one.startswith("--resources=")]
-    assert {*asked} == {resource for _, resource, _ in granted_permissions()} == KUBE_STATE_SERIES.keys()
+    (resources,) = [one.partition("=")[2].split(",") for one in container["args"] if one.startswith("--resources=")]
+    assert {*resources} == {resource for _, resource, _ in granted_permissions()} == KUBE_STATE_SERIES.keys()
 
 
 def test_kube_state_metrics_exports_what_the_rules_read_and_nothing_else() -> None:

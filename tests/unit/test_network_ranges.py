@@ -64,11 +64,11 @@ def test_an_existing_network_keeps_its_range_whatever_is_added_before_it() -> No
 
 
 def test_a_range_of_another_network_is_not_used() -> None:
-    alone = ranges().allocate("pti-redis-dev")
-    beside = ranges(shop_default=str(alone)).allocate("pti-redis-dev")
-    assert not beside.overlaps(alone)
-    around = ranges(shop_default=str(alone.supernet(new_prefix=16))).allocate("pti-redis-dev")
-    assert not around.overlaps(alone.supernet(new_prefix=16))
+    first = ranges().allocate("pti-redis-dev")
+    second = ranges(shop_default=str(first)).allocate("pti-redis-dev")
+    assert not second.overlaps(first)
+    third = ranges(shop_default=str(first.supernet(new_prefix=16))).allocate("pti-redis-dev")
+    assert not third.overlaps(first.supernet(new_prefix=16))
 
 
 def test_a_network_outside_the_pool_gets_a_range_in_it() -> None:
@@ -126,8 +126,10 @@ def test_a_network_has_a_range_and_a_gateway_and_keeps_its_current_range(monkeyp
 
 def test_a_new_network_avoids_those_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = ranges().allocate("pti-redis-dev")
-    (beside,) = record_network(monkeypatch, {"shop_default": [taken]}).get("Network", "redis").inputs["ipamConfigs"]
-    assert not IPv4Network(beside["subnet"]).overlaps(taken)
+    (configuration,) = (
+        record_network(monkeypatch, {"shop_default": [taken]}).get("Network", "redis").inputs["ipamConfigs"]
+    )
+    assert not IPv4Network(configuration["subnet"]).overlaps(taken)
 
 
 @pytest.mark.parametrize("known", [{}, {"shop_default": [ranges().allocate("pti-redis-dev")]}])
@@ -146,9 +148,9 @@ def test_an_engine_without_a_free_range_is_refused_before_anything_is_registered
         record_network(monkeypatch, {"shop_default": [POOL]}, preview=preview)
 
 
-@pytest.mark.parametrize(("preview", "said"), [(False, "Nothing has been changed"), (True, "for a preview, too")])
-def test_an_engine_that_does_not_respond_is_named(monkeypatch: pytest.MonkeyPatch, preview: bool, said: str) -> None:
-    with pytest.raises(EngineUnreachable, match=rf"No Docker engine responds at .*\n  no response\n.*{said}"):
+@pytest.mark.parametrize(("preview", "reason"), [(False, "Nothing has been changed"), (True, "for a preview, too")])
+def test_an_engine_that_does_not_respond_is_named(monkeypatch: pytest.MonkeyPatch, preview: bool, reason: str) -> None:
+    with pytest.raises(EngineUnreachable, match=rf"No Docker engine responds at .*\n  no response\n.*{reason}"):
         record_network(monkeypatch, None, preview=preview)
 
 

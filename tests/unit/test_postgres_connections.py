@@ -35,8 +35,8 @@ def test_the_service_gets_its_pool_size(record_platform: RecordPlatform) -> None
     platform = record_platform(
         {"services": {"deploy": ["user", "rdv"], "databasePoolMax": 3, "overrides": {"rdv": {"databasePoolMax": 2}}}},
     )
-    told = {name: platform.workloads[name].environment["DATABASE_POOL_MAX"] for name in ("user", "rdv")}
-    assert told == {"user": "3", "rdv": "2"}
+    pool_sizes = {name: platform.workloads[name].environment["DATABASE_POOL_MAX"] for name in ("user", "rdv")}
+    assert pool_sizes == {"user": "3", "rdv": "2"}
     assert [platform.outputs["postgres"]["databases"][name]["pool_max"] for name in ("user", "rdv")] == [3, 2]
 
 

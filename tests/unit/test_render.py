@@ -179,8 +179,8 @@ def test_docker_compose_accepts_the_whole_platform_and_fills_it_from_the_environ
 def test_a_field_without_a_translation_is_an_error() -> None:
     parsed = Settings.model_validate(WELL_KNOWN)
     resources = recorded_resources(parsed, Placeholders.of(parsed, set()), "test")
-    odd = next(one for one in resources if one.type.endswith(":Container"))
-    changed = replace(odd, name="odd", inputs={**odd.inputs, "gpus": "all"})
+    container = next(one for one in resources if one.type.endswith(":Container"))
+    changed = replace(container, name="odd", inputs={**container.inputs, "gpus": "all"})
     with pytest.raises(OperationError, match="container 'odd': the field 'gpus' has no translation"):
         compose_file([changed], name="test")
 

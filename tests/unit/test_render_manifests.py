@@ -292,10 +292,10 @@ def test_every_missing_variable_is_named_at_once(tmp_path: Path) -> None:
     needed = Placeholders.of(Settings.model_validate(CLUSTER), ())
     with pytest.raises(OperationError) as caught:
         read_secrets(file, needed)
-    told = str(caught.value)
-    assert "JWT_SECRET is more than one line" in told
+    message = str(caught.value)
+    assert "JWT_SECRET is more than one line" in message
     missing = {one.variable for one in needed.by_credential} - {"JWT_SECRET"}
-    assert set(re.findall(r"^  (\w+) is missing or empty", told, re.MULTILINE)) == missing
+    assert set(re.findall(r"^  (\w+) is missing or empty", message, re.MULTILINE)) == missing
 
 
 def test_an_unusable_password_is_named_and_not_shown(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_wipe_deletes_the_namespace_after_the_stack(
     monkeypatch.setattr(stack, "exists", lambda _: True)
     monkeypatch.setattr(stack, "destroy", lambda _: 0)
     assert wipe("prod") == 0
-    told = capsys.readouterr().out
-    assert "in namespace pti-calendar (kubeconfig ~/.kube/config, context pti-calendar)" in told
-    assert "  persistentvolumeclaim/redis-data-redis-0" in told
+    output = capsys.readouterr().out
+    assert "in namespace pti-calendar (kubeconfig ~/.kube/config, context pti-calendar)" in output
+    assert "  persistentvolumeclaim/redis-data-redis-0" in output
     assert commands(notes)[-1].endswith("delete namespace pti-calendar --ignore-not-found")

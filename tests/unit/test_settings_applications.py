@@ -100,7 +100,7 @@ INVALID_CONFIGURATIONS = [
     ),
     *(
         InvalidConfiguration(
-            f"an image of all {about}",
+            f"an image of all {case}",
             {"services": {"image": image}},
             expected_entry(
                 "services.image",
@@ -109,7 +109,7 @@ INVALID_CONFIGURATIONS = [
                 default=default("pti-calendar/{name}-service:1.0.0", "ServicesSettings"),
             ),
         )
-        for about, image in [
+        for case, image in [
             ("without a tag", "pti/{name}"),
             ("with a moving tag", "pti/{name}:latest"),
             ("with another placeholder", "pti/{service}:1"),
@@ -177,7 +177,7 @@ INVALID_CONFIGURATIONS = [
     ),
     *(
         InvalidConfiguration(
-            f"a variable {about}",
+            f"a variable {case}",
             {"services": {"environment": {name: "1"}}},
             expected_entry(
                 "services.environment",
@@ -186,7 +186,7 @@ INVALID_CONFIGURATIONS = [
                 default=default("{}", "ServicesSettings"),
             ),
         )
-        for about, name in [
+        for case, name in [
             ("of the platform's", "DATABASE_HOST"),
             ("of the platform's that names a file", "JWT_SECRET_FILE"),
             ("that names the port", "PORT"),

@@ -80,7 +80,7 @@ CHOICES = [
     ),
     *(
         InvalidConfiguration(
-            f"{about} as the bind address",
+            f"{case} as the bind address",
             {"backend": json.dumps({"bindAddress": address})},
             expected_entry(
                 "backend.bindAddress",
@@ -89,7 +89,7 @@ CHOICES = [
                 default=default("127.0.0.1", "BackendSettings"),
             ),
         )
-        for about, address in [
+        for case, address in [
             ("a name", "localhost"),
             ("an IPv6 address", "::1"),
             ("a number beyond 255", "127.0.0.256"),
@@ -140,13 +140,13 @@ CHOICES = [
     ),
     *(
         InvalidConfiguration(
-            f"a mirror {about}",
+            f"a mirror {case}",
             {"images": json.dumps({"mirrors": mirrors})},
             expected_entry(
                 "images.mirrors", value=repr(wrong), must_be=MIRRORS, default=default("{}", "ImagesSettings")
             ),
         )
-        for about, wrong, mirrors in [
+        for case, wrong, mirrors in [
             ("with a scheme", "https://a.example", {"docker.io": "https://a.example"}),
             ("that ends in a slash", "a.example/mirror/", {"docker.io": "a.example/mirror/"}),
             ("in upper case", "A.example", {"docker.io": "A.example"}),

@@ -117,8 +117,8 @@ def test_kafka_without_zookeeper_frees_its_port() -> None:
 
 def test_an_enabled_gateway_binds_its_ports() -> None:
     stacks = [{"credentials": "well-known", "gateway": {"enabled": on}} for on in (False, True)]
-    without, having = (dict(published_ports(parsed(stack))) for stack in stacks)
-    assert having == {**without, **GATEWAY_PORTS}
+    disabled, enabled = (dict(published_ports(parsed(stack))) for stack in stacks)
+    assert enabled == {**disabled, **GATEWAY_PORTS}
 
 
 def test_a_disabled_admin_api_uses_no_port() -> None:

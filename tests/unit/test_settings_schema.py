@@ -67,10 +67,10 @@ def test_every_key_is_in_camel_case(name: str) -> None:
 
 
 def test_every_default_of_the_schema_is_the_models_default() -> None:
-    in_force = json.loads(Settings().model_dump_json(by_alias=True))
+    defaults = json.loads(Settings().model_dump_json(by_alias=True))
 
     def value(path: str) -> Any:
-        place = in_force
+        place = defaults
         for part in path.split("."):
             place = place[part]
         return place

@@ -36,14 +36,14 @@ SECRETS = [
     ),
     *(
         InvalidConfiguration(
-            f"a secret that is {about}",
+            f"a secret that is {case}",
             {"redisPassword": value},
             expected_entry(
                 "redisPassword", value=HIDDEN_VALUE, problem=UNUSABLE_PROBLEM, fix=f"{COMMAND}redisPassword"
             ),
             ("redisPassword",),
         )
-        for about, value in [
+        for case, value in [
             ("empty", ""),
             ("blank", "   "),
             ("ended by a line break", "hunter2\n"),
@@ -54,7 +54,7 @@ SECRETS = [
     ),
     *(
         InvalidConfiguration(
-            f"a password that PostgreSQL's exporter can't read: {about}",
+            f"a password that PostgreSQL's exporter can't read: {case}",
             {"monitoring": {"enabled": True}, "postgresMonitorPassword": value},
             expected_entry(
                 "postgresMonitorPassword",
@@ -64,7 +64,7 @@ SECRETS = [
             ),
             ("postgresMonitorPassword",),
         )
-        for about, value in [("a space inside", "hunter 2"), ("one before", " hunter2"), ("one behind", "hunter2 ")]
+        for case, value in [("a space inside", "hunter 2"), ("one before it", " hunter2"), ("one after it", "hunter2 ")]
     ),
     InvalidConfiguration(
         "a section that is encrypted",

@@ -105,8 +105,8 @@ def scalars(schema: Any) -> list[dict[str, Any]]:
         return [found for one in schema for found in scalars(one)]
     if not isinstance(schema, dict):
         return []
-    beside = [one for one in schema.get("anyOf", []) if one.get("type") in PATTERNS]
-    return [*([schema] if beside else []), *(found for one in schema.values() for found in scalars(one))]
+    alternatives = [one for one in schema.get("anyOf", []) if one.get("type") in PATTERNS]
+    return [*([schema] if alternatives else []), *(found for one in schema.values() for found in scalars(one))]
 
 
 def test_the_schema_for_editors_accepts_what_pulumi_stores() -> None:

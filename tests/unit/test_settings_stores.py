@@ -109,13 +109,13 @@ LIMITS = [
 IMAGES = [
     *(
         InvalidConfiguration(
-            about,
+            case,
             {"redis": json.dumps({"image": image})},
             expected_entry(
                 "redis.image", value=repr(image), must_be=allowed, default=default("redis:8.10.1", "RedisSettings")
             ),
         )
-        for about, image, allowed in [
+        for case, image, allowed in [
             ("the tag latest", "redis:latest", EXACT_TAG_REQUIRED),
             ("no tag", "redis", EXACT_TAG_REQUIRED),
             ("no tag behind a registry with a port", "registry.example.com:5000/redis", EXACT_TAG_REQUIRED),
@@ -130,7 +130,7 @@ IMAGES = [
     ),
     *(
         InvalidConfiguration(
-            f"PostgreSQL: {about}",
+            f"PostgreSQL: {case}",
             {"postgres": json.dumps({"image": image})},
             expected_entry(
                 "postgres.image",
@@ -140,7 +140,7 @@ IMAGES = [
                 default=default("postgres:18.6", "PostgresSettings"),
             ),
         )
-        for about, image in [
+        for case, image in [
             ("a major version before 17", "postgres:16.10"),
             ("a major version of one digit", "postgres:9.6"),
             ("a tag without a major version", "postgres:bookworm"),

@@ -239,8 +239,8 @@ ABSENT_FIELDS: dict[type[Workload], tuple[str, ...]] = {
 
 @pytest.mark.parametrize("kind", ABSENT_FIELDS)
 def test_a_kind_of_workload_has_only_the_fields_that_apply_to_it(kind: type[Workload]) -> None:
-    everywhere = {field.name for one in ABSENT_FIELDS for field in dataclasses.fields(one)}
-    assert everywhere - {field.name for field in dataclasses.fields(kind)} == {*ABSENT_FIELDS[kind]}
+    all_fields = {field.name for one in ABSENT_FIELDS for field in dataclasses.fields(one)}
+    assert all_fields - {field.name for field in dataclasses.fields(kind)} == {*ABSENT_FIELDS[kind]}
 
 
 def test_a_task_has_no_ports_and_requires_a_command() -> None:
@@ -317,8 +317,8 @@ def test_autoscaling_limits_may_be_equal() -> None:
 
 
 def test_a_file_set_may_be_an_external_secret() -> None:
-    theirs = FileSet(name="keys", directory="/run/keys", external_secret="theirs")
-    assert workload(file_sets=(theirs,)).file_sets[0].files == {}
+    external = FileSet(name="keys", directory="/run/keys", external_secret="theirs")
+    assert workload(file_sets=(external,)).file_sets[0].files == {}
 
 
 def test_the_host_of_an_endpoint_is_the_workload_name_or_its_alias() -> None:

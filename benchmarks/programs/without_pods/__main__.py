@@ -10,15 +10,15 @@ from benchmarks.without_pods import without_pods
 from operations.project import ROOT
 
 
-def transformation(asked: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+def transformation(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
     """Change every object of the cluster so that no pod starts; leave other resources unchanged."""
-    if asked.type_ == "pulumi:index:Stash" and asked.name.endswith("-ready"):
+    if args.type_ == "pulumi:index:Stash" and args.name.endswith("-ready"):
         # Its hook waits for a rollout, which no controller carries out here.
-        asked.opts.hooks = None
-        return pulumi.ResourceTransformationResult(asked.props, asked.opts)
-    if not asked.type_.startswith("kubernetes:"):
+        args.opts.hooks = None
+        return pulumi.ResourceTransformationResult(args.props, args.opts)
+    if not args.type_.startswith("kubernetes:"):
         return None
-    return pulumi.ResourceTransformationResult(without_pods(asked.props), asked.opts)
+    return pulumi.ResourceTransformationResult(without_pods(args.props), args.opts)
 
 
 pulumi.runtime.register_stack_transformation(transformation)

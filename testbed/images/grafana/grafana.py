@@ -99,13 +99,13 @@ class Page(BaseHTTPRequestHandler):
             self._json(200, {"dashboard": found, "meta": {"provisioned": True}})
 
     def _proxied(self) -> None:
-        asked = urlsplit(self.path)
-        uid, _, rest = asked.path.removeprefix(PROXY).partition("/")
+        requested = urlsplit(self.path)
+        uid, _, rest = requested.path.removeprefix(PROXY).partition("/")
         source = self.grafana.sources.get(uid)
         if source is None:
             self._json(404, {"message": "Data source not found"})
             return
-        url = f"{source['url'].rstrip('/')}/{rest}?{asked.query}"
+        url = f"{source['url'].rstrip('/')}/{rest}?{requested.query}"
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - an address of the provisioning
                 self._answer(answer.status, answer.read(), answer.headers["Content-Type"])

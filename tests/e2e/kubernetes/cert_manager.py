@@ -48,7 +48,7 @@ def secret(cluster: Cluster, namespace: str, name: str) -> dict[str, str]:
 
 def renew(stack: ClusterStack, certificate: str) -> None:
     """Request a new certificate before the renewal time, as `cmctl renew` does."""
-    asked = {
+    condition = {
         "type": "Issuing",
         "status": "True",
         "reason": "ManuallyTriggered",
@@ -56,5 +56,5 @@ def renew(stack: ClusterStack, certificate: str) -> None:
         "lastTransitionTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     known = json.loads(stack.kubectl("get", "certificate", certificate, "--output=json"))["status"]["conditions"]
-    patch = json.dumps({"status": {"conditions": [*known, asked]}})
+    patch = json.dumps({"status": {"conditions": [*known, condition]}})
     stack.kubectl("patch", "certificate", certificate, "--subresource=status", "--type=merge", f"--patch={patch}")

@@ -50,7 +50,7 @@ def installed(cluster: Cluster, folder: Path) -> Iterator[None]:
         cluster.kubectl("delete", "--ignore-not-found", "--wait=true", "--filename=-", input=everything)
 
 
-def said(cluster: Cluster) -> str:
+def operator_log(cluster: Cluster) -> str:
     """Return the operator's log."""
     return cluster.kubectl(*_operator("logs", f"deployment/{DEPLOYMENT}", "--tail=-1"))
 

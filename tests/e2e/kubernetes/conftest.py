@@ -61,11 +61,11 @@ def _machine() -> None:
 @pytest.fixture(scope="session")
 def left_as_found() -> Iterator[None]:
     """Give the tests an empty node and stop it afterwards, unless the node was running before them."""
-    ours = access.cluster_from_environment() is None and not _is_up()
-    if ours:
+    is_own_node = access.cluster_from_environment() is None and not _is_up()
+    if is_own_node:
         cluster.reset()  # an interrupted run leaves its namespace and its volumes
     yield
-    if ours:
+    if is_own_node:
         cluster.down()
 
 

@@ -73,13 +73,13 @@ def install(server: Cluster, kind: str, folder: Path) -> None:
     # `kubectl wait` fails on an object without conditions.
     for file in files:
         established = ("get", file, "--output", ESTABLISHED)
-        until(f"{file} is served", lambda asked=established: _answer(server, *asked) == "True")  # type: ignore[misc]
+        until(f"{file} is served", lambda arguments=established: _answer(server, *arguments) == "True")  # type: ignore[misc]
 
 
-def _answer(server: Cluster, *asked: str) -> str | None:
+def _answer(server: Cluster, *arguments: str) -> str | None:
     """Return kubectl's output, or None if a new object lacks the requested field."""
     try:
-        return server.kubectl(*asked)
+        return server.kubectl(*arguments)
     except ClusterError:
         return None
 

@@ -78,10 +78,10 @@ def rights(stack: ClusterStack, account: str) -> set[Right]:
         "kind": "SelfSubjectRulesReview",
         "spec": {"namespace": NAMESPACE},
     }
-    told = _reviewed(stack, account, review)
+    response = _reviewed(stack, account, review)
     return {
         (verb, resource)
-        for rule in told["status"]["resourceRules"]
+        for rule in response["status"]["resourceRules"]
         for verb in rule["verbs"]
         for resource in rule["resources"]
     }
@@ -90,14 +90,14 @@ def rights(stack: ClusterStack, account: str) -> set[Right]:
 def may(stack: ClusterStack, account: str, right: Right) -> bool:
     """Return whether the API server grants a service account of the namespace a permission."""
     verb, (resource, _, subresource) = right[0], right[1].partition("/")
-    asked = {"verb": verb, "resource": resource, "subresource": subresource}
+    attributes = {"verb": verb, "resource": resource, "subresource": subresource}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": asked if resource == "nodes" else {**asked, "namespace": NAMESPACE}},
+        "spec": {"resourceAttributes": attributes if resource == "nodes" else {**attributes, "namespace": NAMESPACE}},
     }
-    told = _reviewed(stack, account, review)
-    return bool(told["status"]["allowed"])
+    response = _reviewed(stack, account, review)
+    return bool(response["status"]["allowed"])
 
 
 def _reviewed(stack: ClusterStack, account: str, review: Mapping[str, Any]) -> Any:

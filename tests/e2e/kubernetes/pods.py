@@ -111,11 +111,11 @@ def port_forward(stack: ClusterStack, target: str, port: int) -> Iterator[int]:
         local = int(probe.getsockname()[1])
     command = [*stack.namespaced(), "port-forward", target, f"{local}:{port}"]
     # kubectl prints a line for each connection; writing to an unread pipe would block after about two thousand.
-    with TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+    with TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
             until("the port is forwarded", lambda: _listens(local) or process.poll() is not None)
-            assert process.poll() is None, _text_of(said)
+            assert process.poll() is None, _text_of(output)
             yield local
         finally:
             process.terminate()
@@ -127,10 +127,10 @@ def _text_of(file: IO[str]) -> str:
     return file.read()
 
 
-def _is_open(told: str) -> bool:
-    word = told.split(maxsplit=1)[0] if told.strip() else ""
+def _is_open(output: str) -> bool:
+    word = output.split(maxsplit=1)[0] if output.strip() else ""
     if word not in ("open", "closed"):
-        raise ClusterError(f"the attempt itself failed: {told!r}")
+        raise ClusterError(f"the attempt itself failed: {output!r}")
     return word == "open"
 
 

@@ -48,8 +48,13 @@ def test_switching_the_autoscaler_on_and_off_loses_no_pod(stack: ClusterStack) -
 def replicas_of(stack: ClusterStack, deployment: str) -> Iterator[list[int]]:
     """Record each replica count that a Deployment is given meanwhile, in order."""
     numbers: list[int] = []
-    asked: tuple[Any, ...] = ("get", f"deployment/{deployment}", "--watch", "--output=jsonpath={.spec.replicas}{'\\n'}")
-    with subprocess.Popen([*stack.namespaced(), *asked], stdout=subprocess.PIPE, text=True) as watching:
+    arguments: tuple[Any, ...] = (
+        "get",
+        f"deployment/{deployment}",
+        "--watch",
+        "--output=jsonpath={.spec.replicas}{'\\n'}",
+    )
+    with subprocess.Popen([*stack.namespaced(), *arguments], stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         reading = threading.Thread(target=lambda: numbers.extend(map(int, watching.stdout or ())), daemon=True)
         reading.start()

@@ -170,23 +170,23 @@ def test_sorting_does_not_depend_on_the_operating_system(stack: ClusterStack) ->
 
 def test_prometheus_scrapes_the_replication_of_every_server(stack: ClusterStack) -> None:
     with port_forward(stack, "statefulset/prometheus", 9090) as port:
-        asked = Forwarded(port, port)
+        prometheus = Forwarded(port, port)
 
-        def told(expression: str) -> list[float]:
-            return sorted(float(one["value"][1]) for one in asked.query(expression))
+        def values(expression: str) -> list[float]:
+            return sorted(float(one["value"][1]) for one in prometheus.query(expression))
 
-        until("all servers respond", lambda: told('up{job="cloudnativepg"}') == [1, 1, 1])
-        until("the inhibited alert fires", lambda: told("cnpg_pg_replication_streaming_replicas") == [0, 0, 2])
-        assert told("cnpg_pg_replication_in_recovery") == [0, 1, 1]
+        until("all servers respond", lambda: values('up{job="cloudnativepg"}') == [1, 1, 1])
+        until("the inhibited alert fires", lambda: values("cnpg_pg_replication_streaming_replicas") == [0, 0, 2])
+        assert values("cnpg_pg_replication_in_recovery") == [0, 1, 1]
         rules = {
             rule["name"]: rule
-            for group in asked.ask_prometheus("rules")["groups"]
+            for group in prometheus.ask_prometheus("rules")["groups"]
             if group["name"] == "cloudnativepg"
             for rule in group["rules"]
         }
         assert rules.keys() >= {"PostgresWithoutStandby", "PostgresReplicationLag", "PostgresFailedOver"}
-        read = {name for rule in rules.values() for name in asked.series_read(rule["query"])}
-        assert read - {*asked.ask_prometheus("label/__name__/values")} == set()
+        read = {name for rule in rules.values() for name in prometheus.series_read(rule["query"])}
+        assert read - {*prometheus.ask_prometheus("label/__name__/values")} == set()
         assert {name for name, rule in rules.items() if rule["alerts"]} == set()
 
 
@@ -207,13 +207,13 @@ def test_its_pods_meet_the_current_restricted_standard(stack: ClusterStack) -> N
 
 
 def test_no_secret_is_readable_outside_of_a_secret(stack: ClusterStack) -> None:
-    told = stack.kubectl("get", f"pods,configmaps,deployments,statefulsets,jobs,{KIND}", "--output=json")
-    said = cloudnativepg.said(stack.cluster) + "".join(
+    objects = stack.kubectl("get", f"pods,configmaps,deployments,statefulsets,jobs,{KIND}", "--output=json")
+    logs = cloudnativepg.operator_log(stack.cluster) + "".join(
         stack.kubectl("logs", name, "--container=postgres") for name in servers(stack)
     )
     passwords = stack.outputs().credentials.postgres
     assert "postgres" in passwords
-    assert [role for role, password in passwords.items() if password in told + said] == []
+    assert [role for role, password in passwords.items() if password in objects + logs] == []
 
 
 def test_a_second_up_changes_nothing(stack: ClusterStack) -> None:

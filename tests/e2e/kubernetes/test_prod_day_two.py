@@ -170,9 +170,9 @@ def test_a_failed_task_fails_the_update_and_the_next_one_runs_it_again(stack: Cl
         stack.change({"services": {"migrationCommand": configuration.MIGRATE}})
 
     with tried.until_well():
-        mended = stack.up().succeeded()
+        repair = stack.up().succeeded()
     tried.lost("nothing")
-    assert {f"create-replacement Job {service.name}-migrations" for service in SERVICES} <= set(mended.changes)
+    assert {f"create-replacement Job {service.name}-migrations" for service in SERVICES} <= set(repair.changes)
     assert stack.identities() == before
     stack.preview("--expect-no-changes").succeeded()
 

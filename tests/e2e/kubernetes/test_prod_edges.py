@@ -61,10 +61,10 @@ def edge(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def unrelated_pods(edge: Traefik, stack: ClusterStack) -> Iterator[dict[str, UnrelatedPod]]:
     """A pod beside the controller and one in an unrelated namespace, by namespace."""
     with (
-        UnrelatedPod(stack.cluster, configuration.SERVICE_IMAGE) as elsewhere,
-        UnrelatedPod(stack.cluster, configuration.SERVICE_IMAGE, CONTROLLERS) as beside,
+        UnrelatedPod(stack.cluster, configuration.SERVICE_IMAGE) as unrelated,
+        UnrelatedPod(stack.cluster, configuration.SERVICE_IMAGE, CONTROLLERS) as neighbour,
     ):
-        yield {"elsewhere": elsewhere, "beside the controller": beside}
+        yield {"elsewhere": unrelated, "beside the controller": neighbour}
 
 
 @pytest.fixture
@@ -77,41 +77,43 @@ def enforced(stack: ClusterStack, unrelated_pods: dict[str, UnrelatedPod]) -> It
 
 def test_the_user_journey_passes_through_an_ingress(stack: ClusterStack, edge: Traefik) -> None:
     stack.change({"edge": AS_INGRESS})
-    brought_up(stack)
+    bring_up(stack)
     assert stack.pods("nginx") == {}
-    served(edge.by_ingress())
+    check_journey(edge.by_ingress())
     stack.preview("--expect-no-changes").succeeded()
 
 
 def test_clients_behind_an_ingress_have_separate_rate_limits(
     edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
 ) -> None:
-    counted_apart(edge.by_ingress(), unrelated_pods["elsewhere"])
+    check_separate_limits(edge.by_ingress(), unrelated_pods["elsewhere"])
 
 
 def test_a_body_of_almost_the_largest_size_passes(edge: Traefik) -> None:
     platform, title = edge.by_ingress(), "x" * (MAX_BODY_MIB * 1024**2 - 1024)
-    told = platform.call("POST", "/api/rdv/appointments", platform.token(), {"title": title})
-    assert told.status == 422, "the service's own answer"
+    response = platform.call("POST", "/api/rdv/appointments", platform.token(), {"title": title})
+    assert response.status == 422, "the service's own answer"
 
 
 @pytest.mark.usefixtures("enforced")
 def test_network_policies_admit_only_the_controllers_namespace(
     edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
 ) -> None:
-    for who, is_let_in in {"beside the controller": True, "elsewhere": False}.items():
-        found = {one: unrelated_pods[who].opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in UPSTREAMS}
-        assert found == dict.fromkeys(UPSTREAMS, is_let_in), who
+    for location, is_allowed in {"beside the controller": True, "elsewhere": False}.items():
+        found = {
+            one: unrelated_pods[location].opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in UPSTREAMS
+        }
+        assert found == dict.fromkeys(UPSTREAMS, is_allowed), location
     edge.by_ingress().journey()
 
 
 def test_a_gateway_replaces_it_by_configuration_only(stack: ClusterStack, edge: Traefik) -> None:
     before = stack.identities()
     stack.change({"edge": AS_GATEWAY})
-    brought_up(stack)
+    bring_up(stack)
     assert stack.objects("ingresses") == []
     assert stack.rolled_since(before) == set()
-    served(edge.by_gateway())
+    check_journey(edge.by_gateway())
     stack.preview("--expect-no-changes").succeeded()
 
 
@@ -129,7 +131,7 @@ def test_the_gateway_accepts_every_route(stack: ClusterStack, edge: Traefik) -> 
 def test_clients_behind_a_gateway_have_separate_rate_limits(
     edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
 ) -> None:
-    counted_apart(edge.by_gateway(), unrelated_pods["elsewhere"])
+    check_separate_limits(edge.by_gateway(), unrelated_pods["elsewhere"])
 
 
 @pytest.mark.usefixtures("enforced")
@@ -139,14 +141,14 @@ def test_network_policies_admit_users_through_the_gateway(edge: Traefik) -> None
 
 def test_nginx_replaces_the_other_edges_without_leftovers(stack: ClusterStack, edge: Traefik) -> None:
     stack.change({"edge": {"kind": None, "controllerNamespace": None, "gatewayApi": None, "nginx": {"replicas": 1}}})
-    brought_up(stack)
+    bring_up(stack)
     assert stack.objects("ingresses,httproutes.gateway.networking.k8s.io") == []
     opened = {one["metadata"]["name"] for one in stack.objects("networkpolicies")}
     assert {name for name in opened if "-from-" in name} == set()
-    served(stack.platform(edge.certificate))
+    check_journey(stack.platform(edge.certificate))
 
 
-def brought_up(stack: ClusterStack) -> None:
+def bring_up(stack: ClusterStack) -> None:
     """Run one `up` and print its duration."""
     began = time.monotonic()
     stack.up().succeeded()
@@ -154,13 +156,13 @@ def brought_up(stack: ClusterStack) -> None:
     stack.settle()
 
 
-def served(platform: Platform) -> None:
+def check_journey(platform: Platform) -> None:
     """Run the whole journey once the edge has received its routes."""
-    print(f"users are served after {platform.seconds_until_recovered():.1f} s more")
+    print(f"the journey passes after another {platform.seconds_until_recovered():.1f} s")
     platform.journey()
 
 
-def counted_apart(platform: Platform, other: UnrelatedPod) -> None:
+def check_separate_limits(platform: Platform, other: UnrelatedPod) -> None:
     """Check that clients can't choose their address by a header, and that each address has its own limit."""
 
     def left(**claimed: str) -> int:
@@ -168,11 +170,11 @@ def counted_apart(platform: Platform, other: UnrelatedPod) -> None:
         assert answer.status == 200, answer
         return int(answer.headers["RateLimit-Remaining"])
 
-    def is_counted_apart() -> bool:
+    def has_separate_limits() -> bool:
         before = left()
         claiming = [left(**{"X-Forwarded-For": f"203.0.113.{number}", "X-Real-IP": "203.0.113.9"}) for number in (1, 2)]
-        told = other.python(_ASK, f"traefik.{CONTROLLERS}.svc.cluster.local", platform.api_host)
-        return claiming == [before - 1, before - 2] and int(told) > claiming[-1]
+        remaining = other.python(_ASK, f"traefik.{CONTROLLERS}.svc.cluster.local", platform.api_host)
+        return claiming == [before - 1, before - 2] and int(remaining) > claiming[-1]
 
     # Limits count per calendar minute; if one ends meanwhile, the count restarts.
-    until("clients have separate limits", is_counted_apart, 30)
+    until("clients have separate limits", has_separate_limits, 30)

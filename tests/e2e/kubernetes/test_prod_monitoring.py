@@ -205,7 +205,7 @@ def test_a_filling_volume_raises_alerts(watched: Watched[Forwarded], stack: Clus
 
 def test_a_stopped_service_raises_alerts(watched: Watched[Forwarded], stack: ClusterStack) -> None:
     watched.wait_until_calm()
-    with _without(stack, "user"):
+    with _scaled_to_zero(stack, "user"):
         # Prometheus scrapes its removed pods until the next name lookup: they are down, but for less than a minute with
         # the real times.
         watched.wait_for_alerts(("TargetMissing", "user"), also_allowed=frozenset({"ServiceDown"}))
@@ -273,8 +273,8 @@ def test_every_replica_is_a_healthy_target(watched: Watched[Forwarded]) -> None:
         until("every target is up, and no other is left", lambda: up() == expected, LOOKBACK_S)
     except AssertionError as late:
         raise AssertionError(f"{late}: lacking {expected - up()}, too many {up() - expected}") from None
-    told = {name: watched.stack.value(name) for name in ("pg_up", "redis_up", "nginx_up", "kafka_brokers")}
-    assert told == {"pg_up": 1, "redis_up": 1, "nginx_up": 1, "kafka_brokers": 3}
+    values = {name: watched.stack.value(name) for name in ("pg_up", "redis_up", "nginx_up", "kafka_brokers")}
+    assert values == {"pg_up": 1, "redis_up": 1, "nginx_up": 1, "kafka_brokers": 3}
     answering = watched.stack.query("probe_success{job='frontend'} == 1")
     assert {one["metric"]["workload"] for one in answering} == {one.name for one in FRONTENDS}
 
@@ -306,7 +306,7 @@ def _filled(stack: ClusterStack) -> Iterator[Callable[[float], None]]:
 
 
 @contextmanager
-def _without(stack: ClusterStack, workload: str) -> Iterator[None]:
+def _scaled_to_zero(stack: ClusterStack, workload: str) -> Iterator[None]:
     """Remove a workload's pods for the duration of the context."""
     stack.kubectl("scale", f"deployment/{workload}", "--replicas=0")
     try:

@@ -65,8 +65,8 @@ def test_a_dns_outage_restarts_no_pod(stack: ClusterStack, tried: Tried) -> None
 
     with used(stack, tried) as load:
         processes.stop("coredns")
-        asked = len(load.samples)
-        until("requests were sent meanwhile", lambda: len(load.samples) > asked + REQUESTS)
+        sent = len(load.samples)
+        until("requests were sent meanwhile", lambda: len(load.samples) > sent + REQUESTS)
         with tried.until_well():
             node.start_node()
             stack.platform().seconds_until_recovered()
@@ -153,15 +153,15 @@ def evicted(stack: ClusterStack, pod: str) -> bool:
         "metadata": {"name": pod, "namespace": NAMESPACE},
     }
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
-    asked = subprocess.run(
+    completed = subprocess.run(
         [*stack.cluster.command(), "create", "--raw", path, "--filename=-"],
         input=json.dumps(eviction),
         capture_output=True,
         text=True,
     )
-    if asked.returncode and "disruption budget" not in asked.stderr:
-        assert "NotFound" in asked.stderr, asked.stderr
-    return asked.returncode == 0 or "NotFound" in asked.stderr
+    if completed.returncode and "disruption budget" not in completed.stderr:
+        assert "NotFound" in completed.stderr, completed.stderr
+    return completed.returncode == 0 or "NotFound" in completed.stderr
 
 
 def test_a_node_that_loses_power_recovers_completely(stack: ClusterStack, tried: Tried) -> None:

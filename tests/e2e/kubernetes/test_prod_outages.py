@@ -94,7 +94,7 @@ def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterSta
         began = time.monotonic()
         platform.seconds_until_recovered()
         until("every pod is ready", stack.all_ready)
-    print(f"recovered {time.monotonic() - began:.0f} s after the stores were asked back")
+    print(f"recovered {time.monotonic() - began:.0f} s after the stores were scaled up again")
     after = identities(stack)
     assert before.items() <= after.items(), "a pod was replaced"
     assert set(restarts(stack.cluster).values()) == {0}

@@ -131,10 +131,10 @@ def test_an_undeclared_pod_in_the_namespace_is_held_to_the_restricted_standard(s
 
 
 def test_no_secret_is_readable_in_a_pod_or_a_config_map(stack: ClusterStack) -> None:
-    told = stack.kubectl("get", "pods,configmaps,deployments,statefulsets,jobs", "--output=json")
+    objects = stack.kubectl("get", "pods,configmaps,deployments,statefulsets,jobs", "--output=json")
     credentials = stack.outputs().credentials
     values = {credentials.jwt_secret, *credentials.postgres.values(), *configuration.THIRD_PARTY.values()}
-    assert [value for value in values if value in told] == []
+    assert [value for value in values if value in objects] == []
 
 
 def test_a_health_check_that_times_out_does_not_restart_postgresql(stack: ClusterStack, tried: Tried) -> None:

@@ -27,12 +27,12 @@ CHANGES: Mapping[str, Mapping[str, str]] = {
 @contextmanager
 def without_kubeconfig(kubeconfig: Path) -> Iterator[None]:
     """The machine has no kubeconfig file."""
-    elsewhere = kubeconfig.with_suffix(".moved")
-    kubeconfig.rename(elsewhere)
+    renamed = kubeconfig.with_suffix(".moved")
+    kubeconfig.rename(renamed)
     try:
         yield
     finally:
-        elsewhere.rename(kubeconfig)
+        renamed.rename(kubeconfig)
 
 
 @contextmanager
@@ -74,8 +74,8 @@ def test_a_saved_plan_runs_on_another_machine(
     stack: OwnStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_machine: str
 ) -> None:
     plan = tmp_path / "plan.json"
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
     plugins = Path.home() / ".pulumi"
     # Without a network, the provider waits for a minute in each preview.
     changes = ["creation"] if first_machine == "no network" else [*CHANGES]
@@ -83,9 +83,9 @@ def test_a_saved_plan_runs_on_another_machine(
         stack.configure(values)
         with FIRST_MACHINES[first_machine](tmp_path / "kubeconfig"):
             stack.preview("--save-plan", str(plan)).succeeded()
-        carried = shutil.move(plan, elsewhere / "plan.json")
+        carried = shutil.move(plan, folder / "plan.json")
         with monkeypatch.context() as other_machine:
-            other_machine.setenv("HOME", str(elsewhere))
+            other_machine.setenv("HOME", str(folder))
             other_machine.setenv("PULUMI_HOME", str(plugins))
             outcome = stack.up("--plan", str(carried))
         assert outcome.code == 0, f"{change}: {outcome.output}"

@@ -67,9 +67,9 @@ def test_the_api_server_refuses_the_schedules_that_the_model_refuses(server: clu
         scheduled(schedule=schedule)
     objects = scheduled_task("0 3 * * *")
     (cron_job,) = (one for one in objects if one["kind"] == "CronJob")
-    code, told = dry_run(server, [{**cron_job, "spec": {**cron_job["spec"], "schedule": schedule}}])
+    code, output = dry_run(server, [{**cron_job, "spec": {**cron_job["spec"], "schedule": schedule}}])
     assert code != 0
-    assert "spec.schedule" in told
+    assert "spec.schedule" in output
 
 
 def test_the_api_server_refuses_unknown_fields(server: cluster.Cluster) -> None:
@@ -80,9 +80,9 @@ def test_the_api_server_refuses_unknown_fields(server: cluster.Cluster) -> None:
     )
     pod = {**broken["spec"]["template"]["spec"], "automountServiceAccountTokn": False}
     spec = {**broken["spec"], "template": {**broken["spec"]["template"], "spec": pod}}
-    code, told = dry_run(server, [{**broken, "spec": spec}])
+    code, output = dry_run(server, [{**broken, "spec": spec}])
     assert code != 0
-    assert "automountServiceAccountTokn" in told
+    assert "automountServiceAccountTokn" in output
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -107,9 +107,9 @@ def test_the_operators_crds_accept_every_custom_resource(server: cluster.Cluster
     assert dry_run(server, list(every.values())) == (0, "")
     # Verify that the server validates the fields instead of ignoring them.
     (first, *_) = every.values()
-    code, told = dry_run(server, [{**first, "spec": {**first["spec"], "unknownToTheOperator": True}}])
+    code, output = dry_run(server, [{**first, "spec": {**first["spec"], "unknownToTheOperator": True}}])
     assert code != 0
-    assert "unknownToTheOperator" in told
+    assert "unknownToTheOperator" in output
 
 
 def scheduled_task(schedule: str) -> list[Mapping[str, Any]]:

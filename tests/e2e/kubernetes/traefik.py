@@ -97,8 +97,8 @@ def traefik(stack: ClusterStack, folder: Path) -> Iterator[Traefik]:
         ready = ("rollout", "status", "deployment/traefik", "--timeout=120s")
         found.kubectl("--namespace", NAMESPACE, *ready)
         programmed = 'jsonpath={.status.conditions[?(@.type=="Programmed")].status}'
-        asked = ("--namespace", NAMESPACE, "get", "gateway", GATEWAY, "--output", programmed)
-        until("the Gateway listens", lambda: found.kubectl(*asked) == "True")
+        arguments = ("--namespace", NAMESPACE, "get", "gateway", GATEWAY, "--output", programmed)
+        until("the Gateway listens", lambda: found.kubectl(*arguments) == "True")
         yield Traefik(stack, certificate)
     finally:
         found.kubectl("delete", f"--filename={MANIFEST}", "--ignore-not-found")

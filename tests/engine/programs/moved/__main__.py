@@ -36,6 +36,6 @@ with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CON
     group = pulumi.ComponentResource("pti-calendar:tests:Group", "group", opts=pulumi.ResourceOptions(parent=outer))
     options = DeployOptions(parent=group)
     if CONFIG.get_bool("elsewhere"):
-        elsewhere = pulumi.ComponentResource("pti-calendar:tests:Group", "elsewhere")
-        options = DeployOptions(parent=elsewhere, aliases=(pulumi.Alias(parent=group),))
+        other_group = pulumi.ComponentResource("pti-calendar:tests:Group", "elsewhere")
+        options = DeployOptions(parent=other_group, aliases=(pulumi.Alias(parent=group),))
     backend.deploy(STORE, options)

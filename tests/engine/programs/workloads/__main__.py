@@ -178,7 +178,7 @@ CRASHING_SERVICE = Service(
 )
 
 
-def mended(crashing: Service | StatefulService) -> Workload:
+def repaired(crashing: Service | StatefulService) -> Workload:
     """Return the same workload with a command that keeps running, ready at once."""
     return replace(crashing, command=("sh", "-c", SERVE), readiness=Probe(check=Exec(command=("true",))))
 
@@ -195,9 +195,9 @@ SCENARIOS: dict[str, list[Workload]] = {
     "ready": [service("web", ready="true")],
     "of each kind": [STORE, KEEPER, PREPARATION, READER],
     "crashing-store": [CRASHING],
-    "mended-store": [mended(CRASHING)],
+    "mended-store": [repaired(CRASHING)],
     "crashing-service": [CRASHING_SERVICE, service("web", ready="true", depends_on=("crasher",))],
-    "mended-service": [mended(CRASHING_SERVICE), service("web", ready="true", depends_on=("crasher",))],
+    "mended-service": [repaired(CRASHING_SERVICE), service("web", ready="true", depends_on=("crasher",))],
     # The image of the key `image`.
     "own-image": [replace(service("web", ready="true"), image=CONFIG.get("image") or IMAGE)],
     "missing-image": [replace(service("web", ready="true"), image="redis:99.9.9")],
