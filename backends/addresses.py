@@ -4,7 +4,7 @@ Pulumi identifies a resource by its URN: the types of its parents, its own type,
 renames one without an alias, Pulumi sees a new resource and a removed one. On Kubernetes the new one adopts the live
 object, and the removal then deletes it.
 
-- `MOVED` has the former address of each resource that was moved or renamed. The program adds an alias for it and for
+- `MOVED` lists the former address of each resource that was moved or renamed. The program adds an alias for it and for
   the resource's children.
 - A record (a `pulumi.Stash`) keeps the addresses in the state. Its hook refuses an update, and its preview, in which
   one has changed without an entry. All other resources are registered after it, so that nothing has been changed by

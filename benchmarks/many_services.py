@@ -17,7 +17,7 @@ FIRST_PORT = 10_000
 
 
 def replace_catalog() -> None:
-    """Replace the project's catalog by one with the number of services in the environment.
+    """Replace the project's catalog with one that has the number of services in the environment.
 
     Raises:
         RuntimeError: a module has imported the project's catalog already.

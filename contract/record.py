@@ -78,7 +78,7 @@ def _parsed(kind: Any, value: Any, path: str) -> Any:
         return None if value is None else _parsed(arguments[0], value, path)
     if origin is not None:
         return {key: _parsed(arguments[1], one, f"{path}.{key}") for key, one in _expected(origin, value, path).items()}
-    # The state returns numbers as floating point.
+    # The state contains numbers as floats.
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     return _expected(str if isinstance(kind, typing.TypeVar) else kind, value, path)

@@ -31,7 +31,7 @@ def beside(stack: str, model: str) -> int:
         raise OperationError(f"'{stack}' can't be a stack's name: use at most 20 lower-case letters, digits and '-'.")
     path = ROOT / f"Pulumi.{stack}.yaml"
     if path.exists():
-        raise OperationError(f"{path.name} exists already; bring that stack up: make up STACK={stack}")
+        raise OperationError(f"{path.name} already exists; bring that stack up: make up STACK={stack}")
     settings, secrets = read_configuration(model)
     if secrets:
         raise OperationError(

@@ -221,8 +221,8 @@ def install_plugins(command: str) -> None:
 def select_state_backend() -> None:
     """Create a local state and passphrase in this checkout, unless the user has chosen others.
 
-    Changes nothing outside the checkout: no login, so that other projects keep theirs. An existing local state stays in
-    use after a later login, which may be meant for another project.
+    It changes nothing outside the checkout: no login, so that other projects keep theirs. An existing local state stays
+    in use after a later login, which may be meant for another project.
     """
     if chosen_backend(os.environ) is not None or (not STATE.exists() and _logged_in_backend() is not None):
         return

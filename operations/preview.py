@@ -29,7 +29,7 @@ CLUSTER_KEY = f"{NAMESPACE}:kubernetes"
 
 
 def preview(stack: str) -> int:
-    """Show the preview on the terminal. Return Pulumi's exit code. Changes neither the stack nor its state.
+    """Show the preview on the terminal. Return Pulumi's exit code. It changes neither the stack nor its state.
 
     Raises:
         OperationError: the stack doesn't exist, its configuration has a mistake, or Pulumi is missing.

@@ -21,7 +21,7 @@ PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FI
 
 
 class OperationError(Exception):
-    """An operation can't continue. The message says how to fix it."""
+    """An operation can't continue. The message describes the fix."""
 
 
 def local_backend() -> str:

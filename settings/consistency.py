@@ -29,7 +29,7 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
     taken: dict[int, str] = {}
     for key, port in published_ports(settings):
         if port in taken:
-            found[key] = Conflict(f"is {port}, which {taken[port]} uses already", set_command("OTHER_PORT"))
+            found[key] = Conflict(f"is {port}, which {taken[port]} already uses", set_command("OTHER_PORT"))
         taken.setdefault(port, key)
     if settings.credentials == "well-known" and not settings.backend.bind_address.is_loopback:
         problem = f"{PUBLIC_PASSWORDS_PROBLEM}, and backend.bindAddress publishes the ports beyond this machine"

@@ -19,7 +19,7 @@ class PortsTaken(pulumi.RunError):
 def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, address: str) -> None:
     """Check that no other process uses the ports. Ports of the stack's own containers don't count.
 
-    Checks nothing if the engine runs on another machine, or doesn't respond (a preview needs no engine).
+    The check is skipped if the engine runs on another machine, or doesn't respond (a preview needs no engine).
 
     Raises:
         PortsTaken: in an update. A preview warns.

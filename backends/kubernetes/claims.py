@@ -63,7 +63,7 @@ def claim_template(volume: Volume) -> Manifest:
 
 
 def fixed_storage_class(storage_class: str | None) -> FixedSetting:
-    """Return the storage class as a fixed setting: a change would replace the claim by an empty one."""
+    """Return the storage class as a fixed setting: a change would replace the claim with an empty one."""
     return FixedSetting(
         STORAGE_CLASS_KEY,
         storage_class or DEFAULT_CLASS_TEXT,

@@ -61,7 +61,7 @@ class Prerequisites:
         """Check everything that is needed.
 
         Raises:
-            WorkloadError: the cluster lacks something; the message says what to do.
+            WorkloadError: the cluster lacks something; the message describes the fix.
         """
         with ThreadPoolExecutor(1) as threads:
             found = threads.submit(lambda: [*dns.problems(self._settings.dns, self._query)])

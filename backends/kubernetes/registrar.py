@@ -133,7 +133,7 @@ class ManifestRegistrar:
             options: options of its owner.
             resource_name: required for an object without a name.
             depends_on: resources that must exist first, in addition to the namespace.
-            retain: whether it holds data: it outlives the stack, and is protected where the settings say so.
+            retain: whether it holds data: it outlives the stack, and is protected if `protect` is set.
             timeouts: timeouts of the operations that the provider waits for.
             recorded: records (`DataRecords`) that must be registered first.
             hooks: resource hooks of its creation.

@@ -119,7 +119,7 @@ class RolloutWait:
             except kubectl.KubectlError as error:
                 last_error = str(error)
                 if "forbidden" in last_error.lower() or last_error == kubectl.NOT_INSTALLED:
-                    raise WorkloadError(f"The rollout of {self.awaited.name} is unknown: {error}") from None
+                    raise WorkloadError(f"The state of {self.awaited.name}'s rollout is unknown: {error}") from None
             else:
                 last_error = ""
                 found = rollout(self.awaited.kind, self._name, self._uid, objects)
@@ -210,7 +210,8 @@ class RolloutWait:
     async def _failure(self, found: Rollout | None, last_error: str) -> str:
         """Return the error of a rollout that timed out."""
         if last_error:
-            return f"The rollout of {self.awaited.name} is unknown, because the cluster doesn't respond: {last_error}"
+            problem = "is unknown, because the cluster doesn't respond"
+            return f"The state of {self.awaited.name}'s rollout {problem}: {last_error}"
         pods = [pod["metadata"]["name"] for pod in (found.pods if found else [])]
         events = [
             Problem(f"pod {pod}", "event", str(event["reason"]), str(event.get("message", "")))

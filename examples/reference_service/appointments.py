@@ -92,7 +92,7 @@ async def _settle(identifier: UUID, status: str, tenant: Tenant, resources: Curr
             await resources.outbox.add(connection, f"appointment.{status}", tenant, appointment_id=identifier)
     if row is None:
         found = await show(identifier, tenant, resources)
-        raise HTTPException(409, f"the appointment is {found.status} already")
+        raise HTTPException(409, f"the appointment is already {found.status}")
     await _committed(tenant, resources, FINAL_STATUSES[status])
     return Appointment.model_validate(row)
 

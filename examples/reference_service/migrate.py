@@ -55,7 +55,7 @@ MIGRATIONS = (
         PRIMARY KEY (tenant_id, appointment_id, attachment_id, position)
     )
     """,
-    # Unconfirmed events, and what the relay must see of every tenant: see outbox.py.
+    # Unconfirmed events, and the positions that the relay reads for all tenants: see outbox.py.
     """
     CREATE TABLE outbox (
         tenant_id uuid NOT NULL,

@@ -3,7 +3,7 @@
     python -m testbed.images.build                  builds what is missing or out of date
     python -m testbed.images.build postgres redis   only these (a folder's name or a whole tag)
     python -m testbed.images.build --controllers    those that only the long suite runs
-    python -m testbed.images.build --force kafka    again, whatever the labels say
+    python -m testbed.images.build --force kafka    again, regardless of the labels
     python -m testbed.images.build --list           names them and builds nothing
 
 Each image has the name and the interface of the official one; README.md lists what each one really runs. If the engine

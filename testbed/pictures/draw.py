@@ -32,7 +32,7 @@ DPI = 100
 PALETTE = 160
 """Number of colours per file: enough for lines and text, and the file stays small."""
 
-PAGE, PAPER, BORDER, TEXT, FAINT, GRID = "#f4f5f5", "#ffffff", "#d9dadd", "#24292e", "#6e7680", "#e6e8eb"
+PAGE, PANEL_BACKGROUND, BORDER, TEXT, FAINT, GRID = "#f4f5f5", "#ffffff", "#d9dadd", "#24292e", "#6e7680", "#e6e8eb"
 COLOURS = {"green": "#2f9e44", "red": "#d6293e", "text": TEXT}
 LINES = (
     *("#3871dc", "#e8953a", "#2b9c6e", "#8f5fd1", "#8a5a3b", "#4fb3e8", "#b3a11f"),
@@ -110,7 +110,7 @@ class Canvas:
                 box.width,
                 box.height,
                 boxstyle="round,pad=0,rounding_size=4",
-                facecolor=PAPER,
+                facecolor=PANEL_BACKGROUND,
                 edgecolor=BORDER,
                 linewidth=0.8,
             )

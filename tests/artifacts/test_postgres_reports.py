@@ -51,7 +51,7 @@ def store(image_installation: Installation, request: pytest.FixtureRequest) -> I
 
 
 def test_twelve_reports_at_once_succeed(store: Container) -> None:
-    """With 128 MiB for all, eight of twelve failed: could not resize shared memory segment."""
+    """With 128 MiB of shared memory for all, eight of twelve reports failed: could not resize shared memory segment."""
 
     def report(_: int) -> object:
         with store.connect() as session:

@@ -517,7 +517,7 @@ END_SESSIONS = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE da
 
 
 def test_a_read_only_database_counts_as_unavailable(service: Service, stores: Stores, tried: Tried) -> None:
-    """As on a standby after a failover. Lists still work."""
+    """The server behaves like a standby after a failover: lists still work."""
     tried.failure("A database is read-only", on=PLATFORM_NAME, notice="503 for bookings; lists work")
     with stores.task.server.connect() as admin:
         admin.execute(f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = on")

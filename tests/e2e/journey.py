@@ -178,7 +178,7 @@ class Journey:
         return Stores(self.outputs)
 
     def _network(self, workload: str) -> str:
-        """Return the network that leads to a workload."""
+        """Return the network through which clients reach a workload."""
         wanted = {docker_engine.STACK_LABEL: self.stack, docker_engine.WORKLOAD_LABEL: workload}
         (name,) = (one["Name"] for one in docker_engine.networks(self.stack) if wanted.items() <= one["Labels"].items())
         return str(name)

@@ -130,7 +130,7 @@ def test_a_second_run_changes_nothing(full: Full) -> None:
 
 
 def test_no_secret_is_exposed(full: Full) -> None:
-    """Not by a command, the state, the engine, a process's arguments, or a log."""
+    """No command, state, engine object, process argument or log contains one."""
     stack = full.stack
     texts = {name: outcome.output + outcome.events() for name, outcome in full.outcomes.items()}
     texts |= {"stack export": json.dumps(stack.export()), "stack output": stack.shown_outputs()}

@@ -53,7 +53,7 @@ def test_a_port_in_use_is_avoided(checkout: Path) -> None:
 
 def test_an_existing_file_is_kept(checkout: Path) -> None:
     (checkout / "Pulumi.dev2.yaml").write_text("config: {}\n")
-    with pytest.raises(OperationError, match="exists already; bring that stack up: make up STACK=dev2"):
+    with pytest.raises(OperationError, match="already exists; bring that stack up: make up STACK=dev2"):
         beside.beside("dev2", "dev")
     assert (checkout / "Pulumi.dev2.yaml").read_text() == "config: {}\n"
 

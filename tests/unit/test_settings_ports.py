@@ -32,7 +32,7 @@ def port_clash(
         "devTools.kafkaUi.port": default("8080", "KafkaUiSettings"),
         "devTools.redisCommander.port": default("8081", "RedisCommanderSettings"),
     }[key]
-    problem, fix = f"is {port}, which {taken_by} uses already", f"'pti-calendar:{key}' OTHER_PORT"
+    problem, fix = f"is {port}, which {taken_by} already uses", f"'pti-calendar:{key}' OTHER_PORT"
     return InvalidConfiguration(
         description, configuration, expected_entry(key, value=given, problem=problem, fix=fix, default=own)
     )
@@ -129,7 +129,7 @@ def test_a_disabled_admin_api_uses_no_port() -> None:
 @pytest.mark.parametrize("key", GATEWAY_PORTS)
 def test_a_store_on_a_port_of_the_gateway_is_refused(key: str) -> None:
     stack = {"credentials": "well-known", "gateway": {"enabled": True}, "redis": {"port": GATEWAY_PORTS[key]}}
-    assert_refused(refused_keys(stack), {key: f"is {GATEWAY_PORTS[key]}, which redis.port uses already"})
+    assert_refused(refused_keys(stack), {key: f"is {GATEWAY_PORTS[key]}, which redis.port already uses"})
 
 
 def test_a_full_docker_stack_has_no_port_conflict() -> None:

@@ -8,8 +8,8 @@ from settings.stores.postgres import PostgresSettings
 
 
 def parameters(settings: PostgresSettings) -> dict[str, str]:
-    """Return the parameters by name. docs/stores.md has the rules; chapter 19 of PostgreSQL's documentation describes
-    each parameter."""
+    """Return the parameters by name. docs/stores.md explains the rules; chapter 19 of PostgreSQL's documentation
+    describes each parameter."""
     return {**_memory(settings), **_connections(settings), **_disk(settings)}
 
 

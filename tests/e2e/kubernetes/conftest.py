@@ -84,7 +84,7 @@ def test_cluster(left_as_found: None) -> cluster.Cluster:
 def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
     """The stack, not yet up. Each module brings it to the state it needs and leaves it healthy."""
     if test_cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
-        pytest.skip(f"the cluster has a namespace {NAMESPACE} already: delete it first")
+        pytest.skip(f"the cluster already has a namespace {NAMESPACE}: delete it first")
     cluster.small_volume(NAMESPACE, SMALL_CLAIM)
     made = ClusterStack(tmp_path_factory.mktemp("stack"), test_cluster)
     try:

@@ -58,7 +58,7 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
     This file runs before those of the shared stack, which uses the namespace until the last test.
     """
     if test_cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
-        pytest.skip(f"the cluster has a namespace {NAMESPACE} already: delete it first")
+        pytest.skip(f"the cluster already has a namespace {NAMESPACE}: delete it first")
     with cloudnativepg.installed(test_cluster, tmp_path_factory.mktemp("module")):
         made = ClusterStack(tmp_path_factory.mktemp("stack"), test_cluster)
         try:

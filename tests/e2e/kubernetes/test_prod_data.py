@@ -45,7 +45,7 @@ def test_a_preview_refuses_what_kept_data_does_not_allow(stack: ClusterStack, wh
 
 
 def test_a_preview_refuses_another_mode_if_its_operator_is_installed(stack: ClusterStack, tmp_path: Path) -> None:
-    """Without the operator's CRDs the preview ends earlier: see test_prod_rollouts.py."""
+    """The operator's CRDs are installed; without them, the preview fails earlier: see test_prod_rollouts.py."""
     extensions.install(stack.cluster, "Cluster", tmp_path)
     try:
         _refused(stack, {"postgres": {"mode": "cloudnativepg"}}, "postgres.mode can't change from 'statefulset'")

@@ -57,7 +57,7 @@ def test_a_release_only_changes_its_service_and_fails_no_request(stack: ClusterS
         stack.up().succeeded()
         until("the last old pod is gone", lambda: not set(before) & set(stack.every_pod("rdv")))
 
-    print(f"{load.well} requests answered while rdv rolled")
+    print(f"{load.well} requests answered during rdv's rollout")
     assert load.failures == []
     assert load.well > 0
     tried.lost("nothing")

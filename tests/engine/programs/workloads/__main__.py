@@ -79,7 +79,7 @@ MIGRATION = Task(
     connects_to=(Endpoint("store", 6379),),
     timeout_s=600,
 )
-# Each of its two files changes its behaviour as its name says.
+# Its behaviour depends on two files, named after their effect.
 PATIENT = Service(
     name="patient",
     image=IMAGE,
