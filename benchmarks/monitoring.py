@@ -149,7 +149,7 @@ def measured(services: int, seconds: float) -> Cost:
     """Start a stack, send traffic to every service, and measure monitoring for a number of seconds."""
     os.environ[VARIABLE] = str(services)
     with tempfile.TemporaryDirectory(prefix="pti-benchmark-") as home:
-        # The program has the number of services.
+        # The program reads the number of services from the environment.
         configuration = monitored_stack.watched_stores({"deploy": "all"}, monitored_stack.monitoring())
         stack = MonitoredStack(Path(home, "stack"), program=PROGRAM, configuration=configuration)
         stack.set_secrets(full_stack.third_party_secrets())

@@ -30,7 +30,7 @@ def exporter(
     memory_mib: int = 64,
     reads_deployed_objects: bool = False,
 ) -> Service:
-    """Return the exporter with the scrape job `job` for the workload of that name."""
+    """Return the exporter with the scrape job `job` for the workload with that name."""
     return Service(
         name=name or f"{job}-exporter",
         image=image,

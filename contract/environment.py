@@ -97,7 +97,7 @@ def reserved_names() -> tuple[str, ...]:
 
 
 def is_reserved(name: str) -> bool:
-    """Return whether the platform sets variables of this name."""
+    """Return whether the platform sets variables with this name."""
     return any(name.startswith(one) if one.endswith("_") else name == one for one in reserved_names())
 
 

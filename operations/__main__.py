@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         "logs": "follow the logs of a workload",
         "env": "write the environment file of a service run from an editor",
         "beside": "write the configuration of a second stack like dev, on free ports",
-        "take-over": "remove the containers that another state's stack of this name has, after a typed confirmation",
+        "take-over": "remove the containers of another state's stack with this name, after a typed confirmation",
         "wipe": "take the stack down and delete its data, after a typed confirmation",
         "render": "write the stack as a Compose file or as Kubernetes manifests, without Pulumi and without Docker",
     }

@@ -269,7 +269,7 @@ class DockerBackend:
         )
 
     def _persistent_volumes(self, workload: Workload, options: DeployOptions) -> Iterator[Mount]:
-        """Return the data volumes. An existing volume of that name is adopted; only `make wipe` deletes one."""
+        """Return the data volumes. An existing volume with that name is adopted; only `make wipe` deletes one."""
         if not workload.volumes:
             return
         names = {volume.name: self._unique_name("volume", volume.name, workload) for volume in workload.volumes}

@@ -118,7 +118,7 @@ def _of_context(name: str, source: str, directory: Path) -> EngineEndpoint:
     problem = f"has no {', '.join(missing)}" if missing else "doesn't verify the engine's certificate"
     if missing or endpoint.get("SkipTLSVerify"):
         raise EndpointError(
-            f"{source}: it {problem}, which the Docker provider can't use. Recreate it with all of them: "
+            f"{source}: it {problem}. The Docker provider doesn't support that. Recreate it with all of them: "
             "docker context create … --docker host=…,ca=FILE,cert=FILE,key=FILE"
         )
     return EngineEndpoint(address, source, str(certificates))

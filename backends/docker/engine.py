@@ -99,7 +99,7 @@ class Engine:
         return done.stdout
 
     def has_image(self, reference: str) -> bool:
-        """Return whether the engine has an image of that name."""
+        """Return whether the engine has an image with that name."""
         try:
             self.run("image", "inspect", "--format", "{{.Id}}", reference)
         except EngineError:

@@ -1,6 +1,6 @@
 """Which state a container belongs to, and which engine a state belongs to.
 
-Two states can have a stack of the same name: two checkouts on one machine, or two people on one server. One state can
+Two states can have a stack with the same name: two checkouts on one machine, or two people on one server. One state can
 be used with two engines: a shared one, on two laptops. The stack's name alone would make one of them remove the other's
 containers as leftovers of a killed update, or report containers as unchanged that are elsewhere.
 

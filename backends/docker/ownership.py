@@ -1,7 +1,7 @@
 """Refuses a container, network or volume whose name is already used by an object of another owner.
 
 Each object has a label with its stack. If a killed update of this stack left the object behind, a container or network
-is removed and created again, and a volume is adopted. Any other object of that name is refused, in previews as well.
+is removed and created again, and a volume is adopted. Any other object with that name is refused, in previews as well.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Ownership:
         """For a container, a network or a volume."""
 
     async def refuse_foreign(self, kind: str, name: str) -> None:
-        """Raise `WorkloadError` if a `container`, `network` or `volume` of that name exists and doesn't belong to the
+        """Raise `WorkloadError` if a `container`, `network` or `volume` with that name exists and doesn't belong to the
         stack, or if containers of the stack belong to another state. A preview without an engine passes."""
         await self._identity.refuse_other_state()
         ask = {"container": self._engine.container, "network": self._engine.network, "volume": self._engine.volume}

@@ -4,7 +4,7 @@
   Service: the provider only compares the fields of its inputs (pulumi/pulumi-kubernetes#3262). If the object also lacks
   a label of the program, the update applies it. The provider then takes over the fields of kubectl, and removes those
   that the program doesn't set.
-- A StatefulSet's pod without its labels: the StatefulSet can't adopt it, and can't create another one of that name.
+- A StatefulSet's pod without its labels: the StatefulSet can't adopt it, and can't create another one with that name.
 - A controller that couldn't create a pod: it tries again after up to 16 minutes.
 """
 

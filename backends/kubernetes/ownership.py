@@ -1,6 +1,6 @@
 """Checks who owns an existing object, before the provider adopts it.
 
-The provider creates an object with server-side apply (`upsert_existing_objects`): an existing object of that name is
+The provider creates an object with server-side apply (`upsert_existing_objects`): an existing object with that name is
 adopted and overwritten, regardless of its creator. That is intended for leftovers of a killed update of this stack, and
 for objects that outlived the stack; any other object is refused, also in previews. Every object therefore has the
 stack's name in the label `app.kubernetes.io/instance`.

@@ -131,7 +131,7 @@ def test_the_idle_stack_stays_under_two_gibibytes(dev: DevStack) -> None:
 
     print(", ".join(f"{one.workload} {one.resident_mib:.0f} MiB" for one in found))
     assert {one.workload for one in found} == WORKLOADS
-    assert memory.total_mib(found) < memory.PROMISED_MIB
+    assert memory.total_mib(found) < memory.LIMIT_MIB
 
 
 def test_status_lists_each_workload_with_its_health_and_port(dev: DevStack) -> None:

@@ -55,7 +55,7 @@ class Kill:
 
     @property
     def title(self) -> str:
-        """Return the failure of a whole platform, for its record."""
+        """Return the title of the record of this failure of a whole platform."""
         return f"Pulumi is killed during {self.operation_with_article} of the whole platform, at a random moment"
 
     def __str__(self) -> str:

@@ -21,7 +21,7 @@ def test_a_stack_reference_gives_typed_outputs_and_keeps_secrets(
 
     assert json.loads(consumer.shown_outputs()) == {
         "password": "[secret]",
-        "redis_port": "[secret]",  # Read together with the credentials.
+        "redis_port": "[secret]",  # The program reads it from all outputs at once, which include credentials.
         "postgres_port": producer.postgres.port,
         "user_database": "pti_user",
         "kafka": producer.kafka.bootstrap_servers,

@@ -86,7 +86,7 @@ def test_manual_damage_is_repaired(stack: PulumiStack, damage: Callable[[PulumiS
 
 
 def test_a_stopped_task_is_no_difference(stack: PulumiStack) -> None:
-    """An engine that restarts restarts services, by their restart policy, but no tasks."""
+    """After its own restart, the engine starts services again, by their restart policy, but no tasks."""
     docker("stop", "--time", "1", container(stack, "preparation"))
 
     stack.preview("--refresh", "--expect-no-changes").succeeded()

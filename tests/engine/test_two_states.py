@@ -1,4 +1,4 @@
-"""Two states with a stack of one name on one engine, and one state with two engines."""
+"""Two states with stacks of the same name on one engine, and one state with two engines."""
 
 from __future__ import annotations
 

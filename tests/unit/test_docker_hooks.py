@@ -24,10 +24,10 @@ class EmptyEngine(Engine):
     """An engine without containers and networks."""
 
     def container(self, name: str) -> None:
-        """Report that no container of that name exists."""
+        """Report that no container with that name exists."""
 
     def network(self, name: str) -> None:
-        """Report that no network of that name exists."""
+        """Report that no network with that name exists."""
 
 
 @pytest.mark.parametrize("kind", ["container", "network"])

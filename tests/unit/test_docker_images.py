@@ -59,7 +59,7 @@ def test_an_image_of_the_engine_is_not_pulled(docker: Path) -> None:
     assert "pull" not in (docker / "calls").read_text()
 
 
-# Recorded from docker 28.2 with an engine 20.10, or quoted from the issues that are named.
+# Recorded from docker 28.2 with an engine 20.10, or quoted from the issues in the comments.
 @pytest.mark.parametrize(
     "answer",
     [

@@ -65,13 +65,13 @@ class ClusterStack(PulumiStack):
         configuration."""
         own, self._program = self._program, program
         try:
-            with self.configured_for_a_while():
+            with self.temporary_configuration():
                 yield
         finally:
             self._program = own
 
     @contextmanager
-    def configured_for_a_while(self) -> Iterator[None]:
+    def temporary_configuration(self) -> Iterator[None]:
         """Restore the configuration at the end."""
         configured = self.config_file.read_text()
         try:

@@ -55,7 +55,7 @@ def test_a_preview_refuses_another_mode_if_its_operator_is_installed(stack: Clus
 
 def _refused(stack: ClusterStack, values: dict[str, Any], refusal: str) -> None:
     before = stack.identities()
-    with stack.configured_for_a_while():
+    with stack.temporary_configuration():
         stack.change(values)
         refused = stack.preview().failed()
     assert refusal in refused.output

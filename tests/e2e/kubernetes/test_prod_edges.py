@@ -52,7 +52,7 @@ def edge(stack: ClusterStack, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """Traefik, and the reduced stack, not yet up; the configuration is restored at the end."""
     if access.cluster_from_environment():
         pytest.skip("the cluster that PTI_TEST_KUBECONFIG names may have a Gateway API already, and others' routes")
-    with stack.configured_for_a_while(), traefik(stack, tmp_path_factory.mktemp("traefik")) as running:
+    with stack.temporary_configuration(), traefik(stack, tmp_path_factory.mktemp("traefik")) as running:
         stack.change(SMALL_CONFIGURATION)
         yield running
 

@@ -42,7 +42,7 @@ def killed(stack: ClusterStack) -> Iterator[Killed]:
     created = stack.up().succeeded()
     assert stack.platform().book(TENANT, title=BOOKING_TITLE).status == 201
     values = cycle(OTHER_VALUES)
-    with stack.configured_for_a_while():
+    with stack.temporary_configuration():
         yield Killed(
             stack,
             created,

@@ -108,7 +108,7 @@ def test_an_expired_certificate_is_reported_and_replaced_without_a_new_pod(
         stack.kubectl("apply", "--filename=-", input=json.dumps(secret))
 
     try:
-        with stack.configured_for_a_while():
+        with stack.temporary_configuration():
             hand_over(tmp_path / "valid")
             stack.change({"gateway": {"tls": {"source": "secret", "secretName": TLS_SECRET}}})
             stack.up().succeeded()

@@ -39,7 +39,7 @@ def up(stack: ClusterStack) -> None:
 
 def test_a_store_without_its_image_is_reported_each_time_and_recovers(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("Redis' image can't be pulled", on="Kubernetes", notice="the update fails with pod and reason")
-    with stack.configured_for_a_while():
+    with stack.temporary_configuration():
         stack.change({"redis": {"image": f"redis:{MISSING_TAG}"}})
         with tried.until_well():
             failed = stack.up().failed()
@@ -56,7 +56,7 @@ def test_a_store_without_its_image_is_reported_each_time_and_recovers(stack: Clu
 def test_a_task_without_its_image_leaves_its_service_unchanged(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("A release's image can't be pulled", on="Kubernetes", notice="nothing: the old pods keep serving")
     before = stack.identities()
-    with stack.configured_for_a_while():
+    with stack.temporary_configuration():
         stack.change({"services": {"overrides": {"rdv": {"image": f"pti-calendar/reference-service:{MISSING_TAG}"}}}})
         with serving(stack, tried):
             failed = stack.up().failed()
@@ -71,7 +71,7 @@ def test_a_task_without_its_image_leaves_its_service_unchanged(stack: ClusterSta
 def test_a_crash_loop_is_reported_with_its_last_log_lines(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("A release crashes at start", on="Kubernetes", notice="nothing: the old pods keep serving")
     before = stack.identities()
-    with stack.configured_for_a_while():
+    with stack.temporary_configuration():
         # A service without any of its variables.
         stack.change({"frontends": {"overrides": {"clientPwa": {"image": SERVICE_IMAGE}}}})
         with serving(stack, tried):
@@ -103,7 +103,7 @@ def test_an_exceeded_quota_is_reported(stack: ClusterStack, tried: Tried) -> Non
 
 def test_a_preview_names_a_missing_operator(stack: ClusterStack) -> None:
     before = stack.identities()
-    with stack.configured_for_a_while():
+    with stack.temporary_configuration():
         stack.change({"gateway": {"tls": {"source": "cert-manager", "issuer": "any"}}})
         refused = stack.preview().failed()
     assert "Install or upgrade cert-manager" in refused.output

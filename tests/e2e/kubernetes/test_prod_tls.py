@@ -36,7 +36,7 @@ def authority(test_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def platform(stack: ClusterStack, authority: str) -> Iterator[Platform]:
     """The stack as seen by users who only trust the authority; everything is removed at the end."""
-    with stack.configured_for_a_while():
+    with stack.temporary_configuration():
         stack.change(SMALL_CONFIGURATION)
         try:
             stack.up().succeeded()

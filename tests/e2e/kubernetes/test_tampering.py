@@ -79,7 +79,7 @@ def test_pods_keep_running_without_the_container_runtime(small_stack: ClusterSta
 def test_a_webhook_without_a_server_is_named(small_stack: ClusterStack, tried: Tried) -> None:
     notice = "nothing: the old pods keep serving; the update names the webhook"
     tried.failure("An admission webhook has no server, so new pods are refused", on="Kubernetes", notice=notice)
-    with small_stack.configured_for_a_while():
+    with small_stack.temporary_configuration():
         small_stack.change({"frontends": {"overrides": {"clientPwa": {"memoryMib": 72}}}})
         with under_load(small_stack, tried) as load:
             small_stack.kubectl("apply", "--filename=-", input=json.dumps(WEBHOOK))
