@@ -49,9 +49,9 @@ def test_a_plan_is_carried_out_on_another_machine(make_stack: MakeStack, tmp_pat
     plan = tmp_path / "plan.json"
     with listening() as port:
         stack.configure({"redis": {"port": port}})
-        assert "Host ports of this stack are in use" in stack.preview("--save-plan", str(plan)).succeeded().output
+        assert "Host ports of this stack are used" in stack.preview("--save-plan", str(plan)).succeeded().output
         refused = stack.up("--plan", str(plan)).failed()
-        assert f"127.0.0.1:{port}: stop what holds it" in refused.output
+        assert f"127.0.0.1:{port}: stop the process that uses it" in refused.output
         assert refused.changes == []
         assert docker_engine.networks(stack.name) == []
     with network_in_the_way(stack, "redis"):
