@@ -14,6 +14,7 @@ from backends.kubernetes.kubectl import NOT_INSTALLED
 from backends.kubernetes.labels import NAME_LABEL
 from backends.kubernetes.missing_claims import missing_claims, terminating_claims
 from backends.kubernetes.observed import OPERATOR_SELECTORS, PLATFORM_SELECTOR
+from backends.kubernetes.ownership import foreign_owner
 from backends.kubernetes.postgres_cluster import KIND
 from backends.kubernetes.rollout_status import rollout
 from operations.configuration import read_configuration
@@ -119,9 +120,19 @@ def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
         return 0
 
 
-def destroy_obstacles(stack: str) -> list[str]:
-    """Return an empty list: objects of others don't keep Kubernetes from deleting the stack's."""
-    return []
+def destroy_obstacles(stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the namespace if another stack or an unknown owner has it: it would be deleted with everything in it."""
+    del recorded
+    cluster = _cluster(stack)
+    found = _kubectl(
+        cluster, "get", "namespace", cluster.namespace, "--ignore-not-found", "--output", "jsonpath={.metadata.labels}"
+    )
+    if not found or not (owner := foreign_owner(json.loads(found), labels.instance(stack), retain=True)):
+        return []
+    return [
+        f"namespace '{cluster.namespace}' belongs to {owner}: check kubernetes.namespace and kubernetes.context in "
+        f"Pulumi.{stack}.yaml"
+    ]
 
 
 def retained_data(stack: str) -> list[str]:

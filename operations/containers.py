@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backends.docker.engine import CREATOR_LABEL, IDENTITY_RECORD, STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
+from backends.docker.engine import (
+    CREATOR_LABEL,
+    IDENTITY_RECORD,
+    STACK_LABEL,
+    STATE_LABEL,
+    WORKLOAD_LABEL,
+    Engine,
+    EngineError,
+)
 from operations.configuration import read_configuration
 from operations.project import OperationError
 
@@ -61,12 +70,20 @@ def unreachable_reason(stack: str) -> str | None:
 
 def why_elsewhere(stack: str, recorded: Sequence[Mapping[str, Any]]) -> str | None:
     """Return why the stack is on another engine than the configured one; None if it isn't, or if it has no record."""
+    if values := _recorded_identity(recorded):
+        try:
+            return _engine(stack).why_another(stack, values)
+        except EngineError as error:
+            return f"No Docker engine answers {location(stack)}:\n  {error}"
+    return None
+
+
+def _recorded_identity(recorded: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the identity that `backends.docker.identity` recorded; None if an earlier release created the stack."""
     for one in recorded:
         if str(one["urn"]).endswith(f"::{IDENTITY_RECORD}") and (values := one.get("outputs", {}).get("output")):
-            try:
-                return _engine(stack).why_another(stack, values)
-            except EngineError as error:
-                return f"No Docker engine answers {location(stack)}:\n  {error}"
+            identity: Mapping[str, Any] = values
+            return identity
     return None
 
 
@@ -188,8 +205,26 @@ def delete_data(stack: str) -> None:
         remove_volumes(stack, remaining)
 
 
-def destroy_obstacles(stack: str) -> list[str]:
-    """Return the running containers of others in the stack's networks: the engine refuses to remove such a network."""
+def destroy_obstacles(stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the stack's containers that belong to another state, whose data would be deleted, and the running
+    containers of others in the stack's networks: the engine refuses to remove such a network."""
+    return [*_of_other_states(stack, recorded), *_in_own_networks(stack)]
+
+
+def _of_other_states(stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[str]:
+    own_state = (_recorded_identity(recorded) or {}).get("state")
+    filters = ("--filter", f"label={STACK_LABEL}={stack}", "--filter", f"label={STATE_LABEL}")
+    line = f'{{{{.Label "{STATE_LABEL}"}}}} {{{{.Label "{CREATOR_LABEL}"}}}}'
+    listed = _docker(stack, "ps", "--all", *filters, "--format", line).splitlines()
+    others = Counter(creator for state, _, creator in (one.partition(" ") for one in listed) if state != own_state)
+    return [
+        f"{count} containers of the same stack name belong to another state, created by {creator}: destroy them there, "
+        f"or make take-over STACK={stack}"
+        for creator, count in others.items()
+    ]
+
+
+def _in_own_networks(stack: str) -> list[str]:
     filters = ("--filter", f"label={STACK_LABEL}={stack}")
     own = set(_docker(stack, "ps", "--all", "--no-trunc", "--quiet", *filters).split())
     networks = _docker(stack, "network", "ls", "--quiet", *filters).split()

@@ -52,8 +52,13 @@ class Runtime(Protocol):
             OperationError: there is no such workload; the message lists the existing ones.
         """
 
-    def destroy_obstacles(self, stack: str) -> list[str]:
-        """Return what would make a destroy of the stack fail, each with the command that removes it."""
+    def destroy_obstacles(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return what belongs to others or would make a destroy of the stack fail, each with what to do.
+
+        Args:
+            stack: its name.
+            recorded: the resources of its state.
+        """
 
     def retained_data(self, stack: str) -> list[str]:
         """Return the names of what `pulumi destroy` retains."""

@@ -57,7 +57,7 @@ def _update(stack: str) -> int:
     if reason := runtime.unreachable_reason(stack):
         raise OperationError(f"{reason}\nNothing has been changed.")
     print(f"· stack '{stack}' {runtime.location(stack)}", flush=True)
-    state = _recorded_state(stack)
+    state = recorded_state(stack)
     _restore_encryption_salt(stack, state)
     _select_stack(stack)
     was_interrupted = _release_stale_lock(stack) or bool(_pending_operations(state))
@@ -85,7 +85,7 @@ def _clear_pending_creations(stack: str) -> None:
     The update has settled them: it adopted what they created, or created it again. A creation that is no longer part of
     the program stays pending, because its object may still exist.
     """
-    state = _recorded_state(stack)
+    state = recorded_state(stack)
     recorded = {one["urn"] for one in state.get("resources") or []}
     pending = sorted({one["resource"]["urn"] for one in _pending_operations(state)})
     if unknown := [urn for urn in pending if urn not in recorded]:
@@ -106,14 +106,24 @@ def destroy(stack: str) -> int:
     Raises:
         OperationError: the stack is elsewhere, or its state can't be read.
     """
-    if reason := runtime_of(stack).why_elsewhere(stack, _recorded_state(stack).get("resources") or []):
+    if reason := runtime_of(stack).why_elsewhere(stack, recorded_state(stack).get("resources") or []):
         raise OperationError(reason)
     return _run_attached(["destroy", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])
 
 
-def exists(stack: str) -> bool:
-    """Return whether the state contains the stack."""
-    return _run_captured(["stack", "select", stack]).returncode == 0
+def recorded_state(stack: str) -> dict[str, Any]:
+    """Return the recorded resources, with encrypted secrets; empty if the stack doesn't exist.
+
+    Raises:
+        OperationError: the state can't be read.
+    """
+    done = _run_captured(["stack", "export", "--stack", stack])
+    if "no stack named" in done.stderr:
+        return {}
+    if done.returncode:
+        raise OperationError(_unreadable_state_message(stack, done.stderr))
+    deployment: dict[str, Any] = json.loads(done.stdout).get("deployment") or {}
+    return deployment
 
 
 def outputs(stack: str) -> StackOutputs[str]:
@@ -229,17 +239,6 @@ def _release_stale_lock(stack: str) -> bool:
     print("· removing the lock of a killed update", flush=True)
     _run_captured(["cancel", "--yes", "--stack", stack])
     return True
-
-
-def _recorded_state(stack: str) -> dict[str, Any]:
-    """Return the recorded resources, with encrypted secrets; empty for a new stack."""
-    done = _run_captured(["stack", "export", "--stack", stack])
-    if "no stack named" in done.stderr:
-        return {}
-    if done.returncode:
-        raise OperationError(_unreadable_state_message(stack, done.stderr))
-    deployment: dict[str, Any] = json.loads(done.stdout).get("deployment") or {}
-    return deployment
 
 
 def _restore_encryption_salt(stack: str, state: Mapping[str, Any]) -> None:

@@ -14,10 +14,12 @@ def wipe(name: str) -> int:
     On Docker, this deletes its volumes; on Kubernetes, its namespace in the configured cluster, with everything in it.
 
     Raises:
-        OperationError: the user didn't confirm, or the stack can't be destroyed; no data was deleted.
+        OperationError: the user didn't confirm, something belongs to another stack or state, the state can't be
+            read, or the stack can't be destroyed; no data was deleted.
     """
     runtime = runtime_of(name)
-    if obstacles := runtime.destroy_obstacles(name):
+    state = stack.recorded_state(name)
+    if obstacles := runtime.destroy_obstacles(name, state.get("resources") or []):
         lines = "\n".join(f"  {one}" for one in obstacles)
         raise OperationError(f"Stack '{name}' can't be destroyed:\n{lines}\nNothing has been changed.")
     to_delete = runtime.retained_data(name)
@@ -25,7 +27,7 @@ def wipe(name: str) -> int:
     for one in to_delete or ["(no volumes)"]:
         print(f"  {one}")
     require_typed_name(name)
-    if stack.exists(name) and (code := stack.destroy(name)):
+    if state and (code := stack.destroy(name)):
         raise OperationError(
             f"The stack could not be destroyed (exit code {code}); its data has not been changed. If resources "
             f"are protected, run first: pulumi state unprotect --all --stack {name}"

@@ -1,16 +1,25 @@
-"""`make wipe` names foreign containers in the stack's networks, on which a destroy would fail."""
+"""`make wipe` names what belongs to others before it changes anything."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from backends.docker.engine import IDENTITY_RECORD, STATE_LABEL
 from operations import containers, stack
 from operations.project import OperationError
 from operations.wipe import wipe
 
 OWN, FOREIGN = "a" * 64, "b" * 64
+OWN_STATE = "state-1"
+STATES = {OWN_STATE: "me@laptop in /home/me/first", "state-2": "me@laptop in /home/me/second"}
+"""The states of the stack's containers, and who created them."""
+
+RECORDED: list[dict[str, Any]] = [
+    {"urn": f"urn:pulumi:dev::x::pulumi:index:Stash::{IDENTITY_RECORD}", "outputs": {"output": {"state": OWN_STATE}}}
+]
 
 
 @pytest.fixture
@@ -24,12 +33,14 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
                 return json.dumps([{"Name": "pti-redis-dev-net", "Containers": found}])
             case ("network", "ls"):
                 return "1\n"
+            case ("ps", "--all") if f"label={STATE_LABEL}" in arguments:
+                return "".join(f"{state} {creator}\n" for state, creator in STATES.items())
             case ("ps", "--all"):
                 return f"{OWN}\n"
         return ""
 
     monkeypatch.setattr(containers, "_docker", docker)
-    monkeypatch.setattr(stack, "exists", lambda name: True)
+    monkeypatch.setattr(stack, "recorded_state", lambda name: {"resources": RECORDED})
     return found
 
 
@@ -45,6 +56,22 @@ def test_a_foreign_container_is_named_before_anything_is_destroyed(
     assert "pti-redis-dev'" not in str(refused.value)
 
 
-def test_the_stacks_own_containers_are_no_obstacle(connected: dict[str, dict[str, str]]) -> None:
+def test_the_stacks_own_containers_are_no_obstacle(
+    connected: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert connected
-    assert containers.destroy_obstacles("dev") == []
+    monkeypatch.delitem(STATES, "state-2")
+    assert containers.destroy_obstacles("dev", RECORDED) == []
+
+
+@pytest.mark.parametrize(("recorded", "named"), [(RECORDED, ["second"]), ([], ["first", "second"])])
+def test_containers_of_another_state_are_named(
+    connected: dict[str, dict[str, str]], recorded: list[dict[str, Any]], named: list[str]
+) -> None:
+    """Their volumes have the same stack label, and would be deleted."""
+    assert connected
+    obstacles = containers.destroy_obstacles("dev", recorded)
+    assert len(obstacles) == len(named)
+    for one, folder in zip(obstacles, named, strict=True):
+        assert f"created by me@laptop in /home/me/{folder}" in one
+        assert "make take-over STACK=dev" in one

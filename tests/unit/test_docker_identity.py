@@ -167,7 +167,7 @@ def test_a_destroy_is_refused_on_another_engine(
     """It would empty the state while the containers keep running on the other engine."""
     urn = "urn:pulumi:dev::pti-calendar::pulumi:index:Stash::stack-identity"
     monkeypatch.setattr(
-        stack, "_recorded_state", lambda _: {"resources": [{"urn": urn, "outputs": {"output": RECORDED}}]}
+        stack, "recorded_state", lambda _: {"resources": [{"urn": urn, "outputs": {"output": RECORDED}}]}
     )
     monkeypatch.setattr(containers, "_engine", lambda _: KnownEngine(engine_id=engine))
     monkeypatch.setattr(stack, "_run_attached", lambda _: 0)

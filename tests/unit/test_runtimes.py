@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from backends.kubernetes.claims import MISSING_CLAIM_CLASS
+from backends.kubernetes.labels import INSTANCE_LABEL, PART_OF_LABEL, PLATFORM
 from operations import cluster, containers, stack
 from operations.configuration import read_configuration
 from operations.project import OperationError
@@ -22,6 +23,7 @@ echo "$*" >> "{notes}/commands"
 case " $* " in
     *" get persistentvolumeclaims --output json "*) cat "{notes}/claims.json" ;;
     *" --output json "*) cat "{notes}/pods.json" ;;
+    *" get namespace "*) cat "{notes}/namespace" ;;
     *" --output wide "*) cat "{notes}/table" ;;
     *" --output name "*) echo persistentvolumeclaim/redis-data-redis-0 ;;
 esac
@@ -50,6 +52,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pods = [pod(**{NAME: "rdv"}), pod(**{NAME: "postgresql", OPERATORS: "postgres"}), pod(foreign="yes")]
     (tmp_path / "pods.json").write_text(json.dumps({"items": pods}))
     (tmp_path / "claims.json").write_text(json.dumps({"items": [claim("redis-data-redis-0", "fast")]}))
+    (tmp_path / "namespace").write_text(json.dumps({INSTANCE_LABEL: "pti-calendar-prod"}))
     (tmp_path / "table").write_text("NAME READY RESTARTS\npod/rdv-1 1/1 0\n")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("HOME", "/home/somebody")
@@ -148,15 +151,49 @@ def test_kubectls_error_is_shown_with_its_command(notes: Path) -> None:
 
 
 def test_wipe_changes_nothing_unless_the_name_is_typed(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "recorded_state", lambda _: {"resources": []})
     monkeypatch.setattr("builtins.input", lambda _: "dev")
     with pytest.raises(OperationError, match="Not confirmed"):
         wipe("prod")
     assert [line for line in commands(notes) if "delete" in line] == []
 
 
+@pytest.mark.parametrize(
+    ("namespace_labels", "owner"),
+    [({INSTANCE_LABEL: "pti-calendar-prod", PART_OF_LABEL: PLATFORM}, "pti-calendar-prod"), ({}, "an unknown owner")],
+)
+def test_wipe_refuses_the_namespace_of_another_owner(
+    notes: Path, monkeypatch: pytest.MonkeyPatch, namespace_labels: dict[str, str], owner: str
+) -> None:
+    """A copied stack file names the namespace of the original."""
+    (notes / "namespace").write_text(json.dumps(namespace_labels))
+    configured = read_configuration("prod")
+    monkeypatch.setattr(cluster, "read_configuration", lambda _: configured)
+    obstacles = cluster.destroy_obstacles("staging", [])
+    assert len(obstacles) == 1
+    assert owner in obstacles[0]
+    assert "kubernetes.namespace" in obstacles[0]
+
+
+@pytest.mark.parametrize("namespace_labels", ["", json.dumps({PART_OF_LABEL: PLATFORM})])
+def test_wipe_accepts_a_missing_namespace_and_one_of_an_earlier_release(notes: Path, namespace_labels: str) -> None:
+    (notes / "namespace").write_text(namespace_labels)
+    assert cluster.destroy_obstacles("prod", []) == []
+
+
+def test_wipe_changes_nothing_if_the_state_cannot_be_read(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(name: str) -> dict[str, Any]:
+        raise OperationError("the state can't be read")
+
+    monkeypatch.setattr(stack, "recorded_state", unreadable)
+    with pytest.raises(OperationError, match="can't be read"):
+        wipe("prod")
+    assert not (notes / "commands").exists()
+
+
 def test_wipe_keeps_the_data_if_the_stack_cannot_be_destroyed(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "prod")
-    monkeypatch.setattr(stack, "exists", lambda _: True)
+    monkeypatch.setattr(stack, "recorded_state", lambda _: {"resources": []})
     monkeypatch.setattr(stack, "destroy", lambda _: 255)
     with pytest.raises(OperationError, match="pulumi state unprotect --all --stack prod"):
         wipe("prod")
@@ -167,7 +204,7 @@ def test_wipe_deletes_the_namespace_after_the_stack(
     notes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "prod")
-    monkeypatch.setattr(stack, "exists", lambda _: True)
+    monkeypatch.setattr(stack, "recorded_state", lambda _: {"resources": []})
     monkeypatch.setattr(stack, "destroy", lambda _: 0)
     assert wipe("prod") == 0
     output = capsys.readouterr().out

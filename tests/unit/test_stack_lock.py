@@ -46,7 +46,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr(locks, "STATE", tmp_path)
     monkeypatch.setattr(stack, "runtime_of", lambda name: RespondingRuntime())
-    monkeypatch.setattr(stack, "_recorded_state", lambda name: {})
+    monkeypatch.setattr(stack, "recorded_state", lambda name: {})
     monkeypatch.setattr(stack, "_run_captured", captured)
     monkeypatch.setattr(stack, "_run_attached", attached)
     return made
@@ -89,7 +89,7 @@ def test_the_lock_of_an_ended_process_is_removed_with_its_pending_operations(
 ) -> None:
     resource = {"urn": "urn:redis", "type": stack.STACK_TYPE}
     state = {"resources": [resource], "pending_operations": [{"type": "creating", "resource": resource}]}
-    monkeypatch.setattr(stack, "_recorded_state", lambda name: state)
+    monkeypatch.setattr(stack, "recorded_state", lambda name: state)
     lock(tmp_path, pid=ended_process())
     assert stack.up("dev") == 0
     assert commands(calls) == ["stack", "cancel", "up", "refresh"]
