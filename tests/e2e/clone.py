@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -46,6 +48,13 @@ class KillableGroup:
     """A command and the processes of its group."""
 
     process: subprocess.Popen[bytes]
+    written: Path
+    """Its standard output and error."""
+
+    @property
+    def output(self) -> str:
+        """Return what it has written so far."""
+        return self.written.read_text(errors="replace")
 
     def kill(self) -> None:
         """Kill the processes at once, like a power failure."""
@@ -104,22 +113,27 @@ class Clone:
         return Outcome(" ".join(command), done.returncode, done.stdout, time.monotonic() - started)
 
     @contextmanager
-    def started(self, *command: str) -> Iterator[KillableGroup]:
-        """Run a command in the background; it ends with its child processes at the end of the test."""
-        process = subprocess.Popen(
-            command,
-            cwd=self.root,
-            env={**fresh_environment(), "PULUMI_HOME": str(self.pulumi_home)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        group = KillableGroup(process)
-        try:
-            yield group
-        finally:
-            group.kill()
+    def started(
+        self, *command: str, typed: str = "", environment: Mapping[str, str] | None = None
+    ) -> Iterator[KillableGroup]:
+        """Run a command in the background; it ends with its child processes at the end of the context."""
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as files:
+            answers, written = Path(folder) / "typed", Path(folder) / "written"
+            answers.write_text(typed)
+            process = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env={**fresh_environment(), "PULUMI_HOME": str(self.pulumi_home), **(environment or {})},
+                stdin=files.enter_context(answers.open()),
+                stdout=files.enter_context(written.open("w")),
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            group = KillableGroup(process, written)
+            try:
+                yield group
+            finally:
+                group.kill()
 
     def activated(self, script: str, environment: Mapping[str, str] | None = None) -> Outcome:
         """Run a shell script after `. ./activate`."""
