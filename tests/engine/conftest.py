@@ -38,25 +38,17 @@ def make_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
         yield make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def make_shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
-    """The same for stacks shared by several tests."""
+    """The same for stacks shared by the tests of a module."""
     with _maker(tmp_path_factory) as make:
         yield make
 
 
 @pytest.fixture(scope="session")
-def dev_like_stack(make_shared_stack: MakeStack) -> Iterator[PulumiStack]:
-    """A running stack with all components of dev. Tests must not change it."""
-    stack = make_shared_stack(configuration=configurations.zookeeper_with_tools())
-    stack.up().succeeded()
-    yield stack
-    assert docker_engine.restarted(stack.name) == {}
-
-
-@pytest.fixture(scope="session")
-def _stores(make_shared_stack: MakeStack) -> PulumiStack:
-    return make_shared_stack(configuration=configurations.kraft())
+def _stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulumiStack]:
+    with _maker(tmp_path_factory) as make:
+        yield make(configuration=configurations.kraft())
 
 
 @pytest.fixture
@@ -67,6 +59,13 @@ def stores_stack(_stores: PulumiStack) -> PulumiStack:
         _stores.cancel()
         _stores.up().succeeded()
     return _stores
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the modules that use `stores_stack` last: the health checks of an idle stack take CPU time from other
+    tests."""
+    using_it = {item.path for item in items if "stores_stack" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path in using_it)
 
 
 @contextmanager

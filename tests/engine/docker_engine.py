@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import Any
 
 STACK_LABEL = "pti-calendar.stack"
 WORKLOAD_LABEL = "pti-calendar.workload"
 DATA_LABEL = "pti-calendar.data"
+ANONYMOUS_VOLUME_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
 def docker(*arguments: str, check: bool = True) -> str:
@@ -54,6 +56,16 @@ def long_running(stack: str) -> dict[str, str]:
 def persistent_volumes(stack: str) -> set[str]:
     """Return the names of the data volumes. (An engine's volumes have no ID, and `CreatedAt` changes with writes.)"""
     return {one["Name"] for one in volumes(stack) if one["Labels"].get(DATA_LABEL) == "persistent"}
+
+
+def anonymous_volumes(stack: str) -> list[tuple[str, str]]:
+    """Return the containers that have one, and the path where it is mounted."""
+    return [
+        (one["Name"], mount["Destination"])
+        for one in containers(stack)
+        for mount in one["Mounts"]
+        if mount["Type"] == "volume" and ANONYMOUS_VOLUME_PATTERN.fullmatch(mount["Name"])
+    ]
 
 
 def unexecuted_checks(stack: str) -> list[str]:

@@ -1,31 +1,22 @@
-"""A second run changes nothing."""
+"""A second run changes nothing. `tests/e2e/test_dev_stack.py` checks the same for the dev stack."""
 
 from __future__ import annotations
-
-import pytest
 
 from tests.engine import docker_engine
 from tests.engine.pulumi_stack import PulumiStack
 
 
-@pytest.fixture(params=["dev_like_stack", "stores_stack"])
-def stack(request: pytest.FixtureRequest) -> PulumiStack:
-    """A running stack of each Kafka mode."""
-    found: PulumiStack = request.getfixturevalue(request.param)
-    return found
+def test_a_preview_after_up_expects_no_changes(stores_stack: PulumiStack) -> None:
+    stores_stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_preview_after_up_expects_no_changes(stack: PulumiStack) -> None:
-    stack.preview("--expect-no-changes").succeeded()
+def test_another_up_changes_nothing(stores_stack: PulumiStack) -> None:
+    before = _containers(stores_stack)
 
-
-def test_another_up_changes_nothing(stack: PulumiStack) -> None:
-    before = _containers(stack)
-
-    again = stack.up("--refresh").succeeded()
+    again = stores_stack.up("--refresh").succeeded()
 
     assert again.changes == []
-    assert _containers(stack) == before
+    assert _containers(stores_stack) == before
 
 
 def _containers(stack: PulumiStack) -> set[tuple[str, str]]:

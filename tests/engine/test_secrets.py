@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
@@ -49,8 +50,8 @@ class Planted:
 
 
 @pytest.fixture(scope="module")
-def planted(make_shared_stack: MakeStack) -> Planted:
-    """Create the stack, then change some of the values."""
+def planted(make_shared_stack: MakeStack) -> Iterator[Planted]:
+    """A stack with all components of dev: created, then some of the values changed."""
     stack = make_shared_stack(configuration=configurations.zookeeper_with_tools() | {"credentials": "generated"})
     values = {key: value for key, value in canaries().items() if key in USED_SECRETS}
     stack.set_secrets(values)
@@ -66,7 +67,8 @@ def planted(make_shared_stack: MakeStack) -> Planted:
         outcomes["up with other values"] = stack.up()
     for outcome in outcomes.values():
         outcome.succeeded()
-    return Planted(stack, values | changed, outcomes, arguments | later)
+    yield Planted(stack, values | changed, outcomes, arguments | later)
+    assert docker_engine.restarted(stack.name) == {}
 
 
 def test_every_credential_can_be_supplied_and_reaches_the_outputs(planted: Planted) -> None:
@@ -141,3 +143,7 @@ def test_each_is_only_in_the_volumes_that_need_it(planted: Planted) -> None:
     found = found_in_volumes(planted.stack.name)
     prefixes = {name: next((one for one in REQUIRED_SECRETS if name.startswith(f"pti-{one}-")), name) for name in found}
     assert {prefixes[name]: keys for name, keys in found.items()} == REQUIRED_SECRETS
+
+
+def test_no_container_has_an_anonymous_volume(planted: Planted) -> None:
+    assert docker_engine.anonymous_volumes(planted.stack.name) == []

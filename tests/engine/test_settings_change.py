@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,60 +16,41 @@ from tests.engine.stores import Stores
 
 @dataclass(frozen=True)
 class Change:
-    """A setting, and a check that the stack uses it."""
+    """Changed settings, and checks that the stack uses them."""
 
-    key: str
-    value: Any
-    replaced: tuple[str, ...]
+    settings: Mapping[str, Any]
+    replaced: set[str]
     """The containers it replaces."""
 
     shown: Callable[[PulumiStack, Stores], object]
-    """Returns the running stack's value, which must equal `expected`."""
+    """Returns the running stack's values, which must equal `expected`."""
 
     expected: object
 
 
 PORT = free_ports(1)[0]
-CHANGES = [
-    Change(
-        "postgres",
-        {"maxConnections": 145},
-        ("postgres",),
-        lambda _, stores: stores.setting("max_connections"),
-        "145",
-    ),
-    Change(
-        "kafka",
-        {"port": PORT},
-        ("kafka", "kafka-configuration"),
-        lambda stack, _: stack.outputs().kafka.bootstrap_servers,
-        f"127.0.0.1:{PORT}",
-    ),
-    Change(
-        "redis",
-        {"maxMemoryMib": 64},
-        ("redis", "redis-configuration"),
-        lambda _, stores: f"\nmaxmemory:{64 * 2**20}\r" in str(stores.redis("INFO", "memory")),
-        True,
-    ),
-    Change(
-        "kafka",
-        {"heapMib": 256},
-        ("kafka", "kafka-configuration"),  # The log cleaner's buffer is a share of the heap.
-        lambda stack, _: docker_engine.docker("exec", f"pti-kafka-{stack.name}", "printenv", "KAFKA_HEAP_OPTS"),
-        "-Xms128m -Xmx256m\n",
-    ),
-    Change(
-        "protect",
-        True,
-        (),
-        lambda stack, _: (
-            {one["urn"].rpartition("::")[2] for one in stack.export()["deployment"]["resources"] if one.get("protect")}
-            >= {"postgres-data", "redis-data", "kafka-kraft-data", "postgresPassword"}
+CHANGES = {
+    "PostgreSQL's and Kafka's": Change(
+        {"postgres": {"maxConnections": 145}, "kafka": {"port": PORT, "heapMib": 256}},
+        {"postgres", "kafka", "kafka-configuration"},  # The log cleaner's buffer is a share of the heap.
+        lambda stack, stores: (
+            stores.setting("max_connections"),
+            stack.outputs().kafka.bootstrap_servers,
+            docker_engine.docker("exec", f"pti-kafka-{stack.name}", "printenv", "KAFKA_HEAP_OPTS"),
         ),
-        True,
+        ("145", f"127.0.0.1:{PORT}", "-Xms128m -Xmx256m\n"),
     ),
-]
+    "Redis' and the protection": Change(
+        {"redis": {"maxMemoryMib": 64}, "protect": True},
+        {"redis", "redis-configuration"},
+        lambda stack, stores: (
+            f"\nmaxmemory:{64 * 2**20}\r" in str(stores.redis("INFO", "memory")),
+            {one["urn"].rpartition("::")[2] for one in stack.export()["deployment"]["resources"] if one.get("protect")}
+            >= {"postgres-data", "redis-data", "kafka-kraft-data", "postgresPassword"},
+        ),
+        (True, True),
+    ),
+}
 
 
 @pytest.fixture
@@ -79,15 +60,15 @@ def stack(stores_stack: PulumiStack) -> Iterator[PulumiStack]:
     stores_stack.configure({"protect": False})
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: f"{change.key}-{change.value}")
-def test_a_changed_setting_is_applied_and_the_data_stays(stack: PulumiStack, change: Change) -> None:
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_changed_settings_are_applied_and_the_data_stays(stack: PulumiStack, change: Change) -> None:
     Stores(stack.outputs()).write("before-the-change")
 
-    stack.configure({change.key: change.value})
+    stack.configure(change.settings)
     outcome = stack.up().succeeded()
 
     stores = Stores(stack.outputs())
-    assert outcome.replaced == set(change.replaced)
+    assert outcome.replaced == change.replaced
     assert change.shown(stack, stores) == change.expected
     assert not [one for one in outcome.changes if " Volume " in one]
     stores.check("before-the-change")
