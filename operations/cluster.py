@@ -53,8 +53,9 @@ def may_have_drifted(stack: str, recorded: Sequence[Mapping[str, Any]]) -> bool:
     return True
 
 
-def repair_manual_changes(stack: str) -> None:
+def repair_manual_changes(stack: str, recorded: Sequence[Mapping[str, Any]]) -> None:
     """Prepare the repair of manual changes that the comparison with the state doesn't find: see `manual_changes`."""
+    del recorded
     repair(_cluster(stack), labels.instance(stack))
 
 

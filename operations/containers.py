@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from backends.docker.engine import (
@@ -20,6 +21,7 @@ from backends.docker.engine import (
     EngineError,
 )
 from operations.configuration import read_configuration
+from operations.container_repairs import repair
 from operations.project import OperationError
 
 RUNNING_STATES = ("running", "restarting")
@@ -114,9 +116,9 @@ def _must_run(container: Mapping[str, Any]) -> bool:
     return bool(inputs.get("start", True)) and inputs.get("restart") != "no"
 
 
-def repair_manual_changes(stack: str) -> None:
-    """Do nothing: `may_have_drifted` finds every manual change, because nobody can edit a container."""
-    del stack
+def repair_manual_changes(stack: str, recorded: Sequence[Mapping[str, Any]]) -> None:
+    """Repair running containers: see `container_repairs`. `may_have_drifted` finds the others."""
+    repair(partial(_docker, stack), recorded)
 
 
 def unready_workloads(stack: str) -> list[str]:

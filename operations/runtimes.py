@@ -28,8 +28,12 @@ class Runtime(Protocol):
             recorded: the resources of its state.
         """
 
-    def repair_manual_changes(self, stack: str) -> None:
+    def repair_manual_changes(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> None:
         """Repair manual changes that an update doesn't find, or prepare them for it. Print each.
+
+        Args:
+            stack: its name.
+            recorded: the resources of its state.
 
         Raises:
             OperationError: the runtime refuses or doesn't respond.

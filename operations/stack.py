@@ -63,7 +63,7 @@ def _update(stack: str) -> int:
     was_interrupted = _release_stale_lock(stack) or bool(_pending_operations(state))
     options: list[str] = []
     if recorded := [one for one in state.get("resources") or [] if one["type"] != STACK_TYPE]:
-        runtime.repair_manual_changes(stack)
+        runtime.repair_manual_changes(stack, recorded)
         options = [] if was_interrupted or runtime.may_have_drifted(stack, recorded) else [NO_REFRESH_OPTION]
         code, is_changing = _preview(stack, options)
         if code or not (is_changing or was_interrupted):

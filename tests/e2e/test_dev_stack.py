@@ -257,7 +257,17 @@ def _stop_and_prune(dev: DevStack) -> None:
     assert docker_engine.containers(STACK) == []
 
 
+def _disconnect_and_pause(dev: DevStack) -> None:
+    for network in docker_engine.networks(STACK):
+        for container in network["Containers"].values():
+            if container["Name"] in ("pti-redis-dev", "pti-postgres-dev"):
+                docker_engine.docker("network", "disconnect", network["Name"], container["Name"])
+    docker_engine.docker("update", "--restart", "no", "pti-redis-dev")
+    docker_engine.docker("pause", "pti-kafka-dev")
+
+
 DAMAGES = {
+    "Redis and PostgreSQL are disconnected from their networks, and Kafka is paused, by hand": _disconnect_and_pause,
     "PostgreSQL's container is removed by hand": _remove_postgres,
     "Every container of the dev stack is stopped, and the engine pruned": _stop_and_prune,
 }

@@ -58,7 +58,7 @@ class StackScenario:
         """Implement the backend's method."""
         return self.has_drifted
 
-    def repair_manual_changes(self, name: str) -> None:
+    def repair_manual_changes(self, name: str, recorded: Sequence[Mapping[str, Any]]) -> None:
         """Implement the backend's method."""
         self.commands.append(["repair"])
 
