@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from backends.docker.engine import Engine, EngineError
-from operations.certificates import untrusted_hint
+from operations.certificates import untrusted_hint, untrusted_hint_in
 from operations.project import (
     PASSPHRASE,
     ROOT,
@@ -41,6 +41,8 @@ from operations.project import (
 MIN_PYTHON = (3, 11)
 PULUMI_VERSION = "3.259.0"
 INSTALLER_URL = "https://get.pulumi.com"
+PACKAGE_INDEX_URL = "https://pypi.org"
+CLOUD_URL = "https://api.pulumi.com"
 DEV_STACK = ROOT / "Pulumi.dev.yaml"
 REQUIREMENTS_FILE = ROOT / "requirements.txt"
 DEVELOPMENT_REQUIREMENTS_FILE = ROOT / "requirements-dev.txt"
@@ -110,8 +112,13 @@ def _configured_host() -> str | None:
 
 def check_installer() -> None:
     """Check that the installer can be downloaded, before anything is changed."""
+    _read_installer(timeout_s=20)
+
+
+def _read_installer(timeout_s: float) -> bytes:
     try:
-        urllib.request.urlopen(INSTALLER_URL, timeout=20).close()
+        with urllib.request.urlopen(INSTALLER_URL, timeout=timeout_s) as response:
+            installer: bytes = response.read()
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         raise OperationError(
             f"Pulumi {PULUMI_VERSION} is not installed and its installer is unreachable:\n  {INSTALLER_URL}: {error}"
@@ -119,6 +126,7 @@ def check_installer() -> None:
             "Allow that address, or install Pulumi another way (https://www.pulumi.com/docs/install/) so that "
             f"'pulumi version' works, and run this again.\n{NO_PULUMI_HINT}"
         ) from None
+    return installer
 
 
 def install_requirements(*, development: bool) -> None:
@@ -143,7 +151,8 @@ def install_requirements(*, development: bool) -> None:
     installed = _run([*pip, "--require-hashes", "--requirement", str(requirements)])
     if installed.returncode:
         raise OperationError(
-            f"The requirements can't be installed:\n  {installed.stderr.strip()[-2000:]}\n"
+            f"The requirements can't be installed:\n  {installed.stderr.strip()[-2000:]}"
+            f"{untrusted_hint_in(installed.stderr, PACKAGE_INDEX_URL)}\n"
             "A Python package index must be reachable (pip reads PIP_INDEX_URL and pip.conf). Then run this again."
         )
     _stamp_file(requirements).write_text(_digest(requirements))
@@ -189,15 +198,14 @@ def pulumi_command() -> str | None:
 def install_pulumi() -> str:
     """Run Pulumi's installer, with a pinned version, in the project. Return the command."""
     _log_step(f"installing Pulumi {PULUMI_VERSION} into .tools")
-    with urllib.request.urlopen(INSTALLER_URL, timeout=60) as response:
-        installer = response.read()
+    installer = _read_installer(timeout_s=60)
     arguments = ["--version", PULUMI_VERSION, "--install-root", str(TOOLS), "--no-edit-path"]
     done = subprocess.run(["sh", "-s", "--", *arguments], input=installer, capture_output=True)
     command = pulumi_command()
     if done.returncode or command is None:
-        raise OperationError(
-            f"Pulumi's installer failed:\n  {(done.stdout + done.stderr).decode().strip()[-2000:]}\n{NO_PULUMI_HINT}"
-        )
+        output = (done.stdout + done.stderr).decode().strip()
+        hint = untrusted_hint_in(output, INSTALLER_URL)
+        raise OperationError(f"Pulumi's installer failed:\n  {output[-2000:]}{hint}\n{NO_PULUMI_HINT}")
     return command
 
 
@@ -211,8 +219,10 @@ def install_plugins(command: str) -> None:
     _log_step(f"installing the plugins {', '.join(missing)}")
     done = _run([command, "install", "--no-dependencies"])
     if done.returncode:
+        output = (done.stdout + done.stderr).strip()
         raise OperationError(
-            f"The plugins {', '.join(missing)} can't be installed:\n  {(done.stdout + done.stderr).strip()[-2000:]}\n"
+            f"The plugins {', '.join(missing)} can't be installed:\n  {output[-2000:]}"
+            f"{untrusted_hint_in(output, INSTALLER_URL)}\n"
             "Allow get.pulumi.com and github.com, or set PULUMI_PLUGIN_DOWNLOAD_URL_OVERRIDES to a mirror "
             f"(https://www.pulumi.com/docs/iac/cli/environment-variables/), and run this again.\n{NO_PULUMI_HINT}"
         )
@@ -243,14 +253,17 @@ def select_state_backend() -> None:
 def _logged_in_backend() -> str | None:
     """Return the state backend that the user is logged in to; None without a login.
 
-    Former releases logged in to the state of a checkout; that isn't a user's choice.
+    A pipeline logs in to Pulumi Cloud with a variable, without a file. Former releases logged in to the state of a
+    checkout; that isn't a user's choice.
     """
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:
         current = json.loads((home / "credentials.json").read_text()).get("current")
     except (OSError, ValueError):
-        return None
-    return str(current) if current and not is_checkout_backend(str(current)) else None
+        current = None
+    if current and not is_checkout_backend(str(current)):
+        return str(current)
+    return CLOUD_URL if os.environ.get("PULUMI_ACCESS_TOKEN") else None
 
 
 def _required_plugins() -> list[tuple[str, str]]:

@@ -10,6 +10,12 @@ import urllib.request
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 20
+UNTRUSTED_TEXTS = (
+    "CERTIFICATE_VERIFY_FAILED",
+    "SSL certificate problem",
+    "x509: certificate signed by unknown authority",
+)
+"""What pip, curl and programs in Go, such as Pulumi, print about a certificate that they don't trust."""
 
 
 def untrusted_hint(url: str, error: BaseException) -> str:
@@ -19,8 +25,24 @@ def untrusted_hint(url: str, error: BaseException) -> str:
         url: the address that was opened.
         error: its error, as `urllib` raises it.
     """
-    if not isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError):
+    return _advice(url) if isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError) else ""
+
+
+def untrusted_hint_in(output: str, url: str) -> str:
+    """Return what to do if a command failed because of a server's certificate; empty for any other failure.
+
+    Args:
+        output: the output of pip, curl or Pulumi.
+        url: the server's address if the output contains none.
+    """
+    if not any(text in output for text in UNTRUSTED_TEXTS):
         return ""
+    found = re.search(r"https://[^\s/\"']+", output)
+    return _advice(found.group(0) if found else url)
+
+
+def _advice(url: str) -> str:
+    """Return the fix of a certificate that isn't trusted."""
     if not ssl.create_default_context().cert_store_stats()["x509_ca"]:
         version = ".".join(map(str, sys.version_info[:2]))
         fix = (

@@ -97,7 +97,12 @@ def _clear_pending_creations(stack: str) -> None:
             flush=True,
         )
     elif pending:
-        _run_captured(["refresh", "--clear-pending-creates", "--skip-preview", "--yes", "--stack", stack])
+        command = ["refresh", "--clear-pending-creates", "--skip-preview", "--yes", "--stack", stack]
+        if (done := _run_captured(command)).returncode:
+            raise OperationError(
+                f"Stack '{stack}' is up, but its pending creations can't be cleared:\n  {done.stderr.strip()[-2000:]}\n"
+                f"Run this again, or: pulumi {' '.join(command)}"
+            )
 
 
 def destroy(stack: str) -> int:

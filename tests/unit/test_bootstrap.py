@@ -20,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user account without a Pulumi login, a passphrase or Pulumi itself."""
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    for variable in ("PULUMI_BACKEND_URL", *project.PASSPHRASE_VARIABLES):
+    for variable in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN", *project.PASSPHRASE_VARIABLES):
         monkeypatch.delenv(variable, raising=False)
     state = tmp_path / "checkout" / ".state"
     for module in (bootstrap, project):
@@ -102,6 +102,12 @@ def test_a_shell_in_which_another_checkout_is_activated_uses_this_checkouts_stat
     bootstrap.select_state_backend()
     assert project.environment()["PULUMI_BACKEND_URL"] == f"file://{project.STATE}?metadata=skip"
     assert project.environment()["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(project.PASSPHRASE)
+
+
+def test_a_pipelines_access_token_is_a_login(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_ACCESS_TOKEN", "pul-0")
+    bootstrap.select_state_backend()
+    assert not project.STATE.exists()
 
 
 def test_a_login_to_a_persons_folder_is_used_even_if_the_folder_is_missing(home: Path) -> None:

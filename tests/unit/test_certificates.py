@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from operations import bootstrap
+from operations.certificates import untrusted_hint_in
 from operations.project import OperationError
 
 AUTHORITY = "Example Company Root CA"
@@ -80,3 +81,24 @@ def test_a_python_without_certificates_is_reported(
 def test_another_failure_has_no_hint_about_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
     message = refusal("http://127.0.0.1:9", monkeypatch)
     assert "certificate" not in message
+
+
+def test_pips_refusal_names_the_authority(server: str) -> None:
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries=0", "--isolated", f"--index-url={server}"]
+    refused = subprocess.run([*pip, "x"], capture_output=True, text=True, check=False)
+    assert f"issued by {AUTHORITY}" in untrusted_hint_in(refused.stdout + refused.stderr, "https://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "curl: (60) SSL certificate problem: unable to get local issuer certificate",
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+    ],
+)
+def test_a_refusal_without_an_address_names_the_authority(server: str, output: str) -> None:
+    assert f"issued by {AUTHORITY}" in untrusted_hint_in(output, server)
+
+
+def test_another_failure_has_no_hint(server: str) -> None:
+    assert untrusted_hint_in("404 Not Found", server) == ""

@@ -42,6 +42,9 @@ class StackScenario:
     """Encryption salt of the state's secrets."""
 
     pending: list[str] = field(default_factory=list)
+    failing: str = ""
+    """The command that fails."""
+
     """Resources whose creation was interrupted."""
 
     commands: list[list[str]] = field(default_factory=list)
@@ -75,6 +78,8 @@ class StackScenario:
             "secrets_providers": {"type": "passphrase", "state": {"salt": self.salt}},
             "pending_operations": [{"type": "creating", "resource": {"urn": urn}} for urn in self.pending],
         }
+        if arguments[0] == self.failing:
+            return subprocess.CompletedProcess(arguments, 1, "", "the plugin has ended")
         return subprocess.CompletedProcess(arguments, 0, json.dumps({"deployment": state}), "")
 
     def attached(self, arguments: list[str], more: Mapping[str, str] | None = None) -> int:
@@ -170,6 +175,12 @@ def test_a_pending_creation_that_the_program_no_longer_has_is_named(
     assert "  urn:former\n" in printed
     assert "urn:redis" not in printed
     assert "pulumi refresh --clear-pending-creates --yes --non-interactive --stack dev" in printed
+
+
+def test_pending_creations_that_cannot_be_cleared_are_an_error(scenario: StackScenario) -> None:
+    scenario.pending, scenario.failing = ["urn:redis"], "refresh"
+    with pytest.raises(OperationError, match=r"(?s)the plugin has ended.*pulumi refresh --clear-pending-creates"):
+        stack.up("dev")
 
 
 def test_pending_creations_stay_after_an_update_that_fails(
