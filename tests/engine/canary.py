@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import secrets
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from settings.credentials import CREDENTIALS
 from tests.engine import docker_engine
+from tests.engine.pulumi_stack import PulumiStack
 
 SPECIAL_CHARACTERS = """'"\\$ `:@#%{}"""
 """Characters that a shell, SQL, JSON, URLs and configuration files interpret differently."""
@@ -30,6 +32,16 @@ def _encoded(text: str) -> list[str]:
 
 
 ENCODED = _encoded(MARK)
+GENERATED_OUTPUTS = {
+    "random:index/randomPassword:RandomPassword": "result",
+    "tls:index/privateKey:PrivateKey": "privateKeyPem",
+}
+"""Maps types of resources to the output with the generated value."""
+
+VERBOSE_OPTIONS = ("--logtostderr", "-v=8")
+"""The highest safe verbosity. From `-v=9` on, Pulumi's command logs each property of each resource in plain text. With
+`--logflow`, the Docker plugin does so from `-v=5` on."""
+
 YOUNG_SCANS = 50
 """Number of scans, 0.02 s apart, during which a process counts as new."""
 
@@ -48,6 +60,17 @@ def found_in(text: str) -> set[str]:
 def values_found_in(text: str, values: Mapping[str, str]) -> set[str]:
     """Return the names of values that occur in a text, in plain or in Base64."""
     return {name for name, value in values.items() if any(form in text for form in (value, *_encoded(value)))}
+
+
+def generated_values(stack: PulumiStack) -> dict[str, str]:
+    """Return the generated passwords, and one line of each generated private key, by the resource's name, from the
+    decrypted state. A line, because a log contains a key's line breaks in another form."""
+    resources = stack.export("--show-secrets")["deployment"]["resources"]
+    return {
+        str(one["urn"]).rpartition("::")[2]: max(json.loads(one["outputs"][output]["plaintext"]).splitlines(), key=len)
+        for one in resources
+        if (output := GENERATED_OUTPUTS.get(one["type"]))
+    }
 
 
 def found_in_volumes(stack: str) -> dict[str, set[str]]:

@@ -16,7 +16,7 @@ import pytest
 from settings.credentials import required_credentials
 from settings.models import Settings
 from tests.engine import configurations, docker_engine
-from tests.engine.canary import values_found_in, watched_arguments
+from tests.engine.canary import VERBOSE_OPTIONS, generated_values, values_found_in, watched_arguments
 from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import Outcome, PulumiStack
@@ -24,10 +24,6 @@ from tests.engine.pulumi_stack import Outcome, PulumiStack
 KEYS = {one.key for one in required_credentials(Settings())}
 RENEWED_SECRET = "userAppPassword"
 """The credential that is regenerated, so that an update has an old and a new value to show."""
-VERBOSE_OPTIONS = ("--logtostderr", "-v=8")
-"""The highest safe verbosity. From `-v=9` on, Pulumi's command logs each property of each resource in plain text. With
-`--logflow`, the Docker plugin does so from `-v=5` on.
-"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ def shown(make_shared_stack: MakeStack) -> Shown:
             "first preview": stack.preview("--diff", "--debug"),
             "first up": stack.up("--diff", "--debug").succeeded(),
         }
-        before = _generated(stack)
+        before = generated_values(stack)
         renewal = stack.up("--debug", "--diff", "--replace", _urn(stack, RENEWED_SECRET))
     outcomes |= {
         "renewal": renewal,
@@ -68,7 +64,7 @@ def shown(make_shared_stack: MakeStack) -> Shown:
         "refresh": stack.refresh("--diff", "--debug"),
         "refresh --json": stack.refresh("--json"),
     }
-    values = _generated(stack)
+    values = generated_values(stack)
     assert values[RENEWED_SECRET] != before[RENEWED_SECRET]
     engine, stored = _engine(stack), _stored(stack)
     outcomes["destroy"] = stack.destroy("--diff", "--debug", *VERBOSE_OPTIONS)
@@ -111,13 +107,6 @@ def test_the_engine_shows_no_generated_credential(shown: Shown) -> None:
 
 def _leaks(texts: dict[str, str], shown: Shown) -> dict[str, set[str]]:
     return {name: found for name, text in texts.items() if (found := values_found_in(text, shown.values))}
-
-
-def _generated(stack: PulumiStack) -> dict[str, str]:
-    """Return the values by key, from the decrypted state."""
-    resources = stack.export("--show-secrets")["deployment"]["resources"]
-    passwords = [one for one in resources if one["type"] == "random:index/randomPassword:RandomPassword"]
-    return {_name(one["urn"]): json.loads(one["outputs"]["result"]["plaintext"]) for one in passwords}
 
 
 def _urn(stack: PulumiStack, key: str) -> str:

@@ -18,6 +18,7 @@ from testbed.cluster import access
 from tests.e2e.kubernetes import configuration, policy_agent
 from tests.e2e.kubernetes.pods import Connection, UnrelatedPod, port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
+from tests.engine.canary import VERBOSE_OPTIONS, generated_values, values_found_in
 from tests.engine.waiting import until
 from tests.failures import Tried
 
@@ -135,6 +136,20 @@ def test_no_secret_is_readable_in_a_pod_or_a_config_map(stack: ClusterStack) -> 
     credentials = stack.outputs().credentials
     values = {credentials.jwt_secret, *credentials.postgres.values(), *configuration.THIRD_PARTY.values()}
     assert [value for value in values if value in objects] == []
+
+
+def test_no_output_of_pulumi_contains_a_generated_credential(stack: ClusterStack) -> None:
+    """Including those of the updates before this test, which created the stack."""
+    verbose = [
+        stack.preview("--json", "--refresh", *VERBOSE_OPTIONS).succeeded(),
+        stack.up("--json", "--debug", *VERBOSE_OPTIONS).succeeded(),
+    ]
+    texts = {log.name: log.read_text() for log in stack.home.glob("*.events")}
+    texts |= {f"output {number}": outcome.output for number, outcome in enumerate(verbose)}
+    values = generated_values(stack)
+    assert {"jwtSecret", "grafanaPassword", "postgresPassword", "gateway-key"} <= values.keys()
+    assert any('"op":"create"' in text for text in texts.values())
+    assert {name: found for name, text in texts.items() if (found := values_found_in(text, values))} == {}
 
 
 def test_a_health_check_that_times_out_does_not_restart_postgresql(stack: ClusterStack, tried: Tried) -> None:
