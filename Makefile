@@ -4,7 +4,7 @@ STACK ?= dev
 run = .venv/bin/python -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test setup up preview status logs env beside take-over wipe render documents lint kong-check
+.PHONY: help dev test setup up preview status logs env beside take-over destroy wipe render documents lint kong-check
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -46,6 +46,9 @@ beside: ## configure a second stack like dev, on free ports: make beside STACK=d
 
 take-over: ## remove the containers of another state's stack of this name; data stays: make take-over STACK=dev
 	@$(run) take-over --stack $(STACK)
+
+destroy: ## destroy a stack and keep its data, after a typed confirmation: make destroy STACK=dev
+	@$(if $(filter file,$(origin STACK)),$(error name the stack: make destroy STACK=dev))$(run) destroy --stack $(STACK)
 
 wipe: ## destroy a stack and DELETE its data, after a typed confirmation: make wipe STACK=dev
 	@$(if $(filter file,$(origin STACK)),$(error name the stack: make wipe STACK=dev))$(run) wipe --stack $(STACK)

@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         "env": "write the environment file of a service run from an editor",
         "beside": "write the configuration of a second stack like dev, on free ports",
         "take-over": "remove the containers of another state's stack with this name, after a typed confirmation",
+        "destroy": "destroy the stack and keep its data, after a typed confirmation",
         "wipe": "take the stack down and delete its data, after a typed confirmation",
         "render": "write the stack as a Compose file or as Kubernetes manifests, without Pulumi and without Docker",
     }
@@ -82,6 +83,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from operations.take_over import take_over
 
             return take_over(arguments.stack)
+        case "destroy":
+            from operations.destroy import destroy
+
+            return destroy(arguments.stack)
         case "wipe":
             from operations.wipe import wipe
 

@@ -106,13 +106,7 @@ def _clear_pending_creations(stack: str) -> None:
 
 
 def destroy(stack: str) -> int:
-    """Destroy the stack; volumes stay. Return Pulumi's exit code.
-
-    Raises:
-        OperationError: the stack is elsewhere, or its state can't be read.
-    """
-    if reason := runtime_of(stack).why_elsewhere(stack, recorded_state(stack).get("resources") or []):
-        raise OperationError(reason)
+    """Destroy the stack without a check or a question; volumes stay. Return Pulumi's exit code."""
     return _run_attached(["destroy", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])
 
 

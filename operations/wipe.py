@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from operations import stack
 from operations.confirmation import require_typed_name
+from operations.destroy import require_destroyable
 from operations.project import OperationError
 from operations.runtimes import runtime_of
 
@@ -19,9 +20,7 @@ def wipe(name: str) -> int:
     """
     runtime = runtime_of(name)
     state = stack.recorded_state(name)
-    if obstacles := runtime.destroy_obstacles(name, state.get("resources") or []):
-        lines = "\n".join(f"  {one}" for one in obstacles)
-        raise OperationError(f"Stack '{name}' can't be destroyed:\n{lines}\nNothing has been changed.")
+    require_destroyable(name, state)
     to_delete = runtime.retained_data(name)
     print(f"This destroys stack '{name}' and permanently deletes its data, {runtime.location(name)}:")
     for one in to_delete or ["(no volumes)"]:

@@ -1,4 +1,4 @@
-"""`make wipe` names what belongs to others before it changes anything."""
+"""`make destroy` and `make wipe` name what belongs to others before they change anything."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from backends.docker.engine import IDENTITY_RECORD, STATE_LABEL
 from operations import containers, stack
+from operations.destroy import destroy
 from operations.project import OperationError
 from operations.wipe import wipe
 
@@ -40,6 +41,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
         return ""
 
     monkeypatch.setattr(containers, "_docker", docker)
+    monkeypatch.setattr(containers, "why_elsewhere", lambda *_: None)
     monkeypatch.setattr(stack, "recorded_state", lambda name: {"resources": RECORDED})
     return found
 
@@ -49,11 +51,39 @@ def test_a_foreign_container_is_named_before_anything_is_destroyed(
 ) -> None:
     connected[FOREIGN] = {"Name": "debug"}
     monkeypatch.setattr(stack, "destroy", lambda name: pytest.fail("destroyed"))
-    with pytest.raises(OperationError) as refused:
-        wipe("dev")
-    assert "container 'debug' is in network 'pti-redis-dev-net'" in str(refused.value)
-    assert "docker network disconnect --force pti-redis-dev-net debug" in str(refused.value)
-    assert "pti-redis-dev'" not in str(refused.value)
+    for operation in (destroy, wipe):
+        with pytest.raises(OperationError) as refused:
+            operation("dev")
+        assert "container 'debug' is in network 'pti-redis-dev-net'" in str(refused.value)
+        assert "docker network disconnect --force pti-redis-dev-net debug" in str(refused.value)
+        assert "pti-redis-dev'" not in str(refused.value)
+
+
+def test_a_destroy_changes_nothing_unless_the_name_is_typed(
+    connected: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert connected
+    monkeypatch.delitem(STATES, "state-2")
+    destroyed: list[str] = []
+
+    def record(name: str) -> int:
+        destroyed.append(name)
+        return 0
+
+    monkeypatch.setattr(stack, "destroy", record)
+    monkeypatch.setattr("builtins.input", lambda _: "prod")
+    with pytest.raises(OperationError, match="Not confirmed"):
+        destroy("dev")
+    assert destroyed == []
+    monkeypatch.setattr("builtins.input", lambda _: "dev")
+    assert destroy("dev") == 0
+    assert destroyed == ["dev"]
+
+
+def test_a_stack_without_resources_is_not_destroyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "recorded_state", lambda name: {})
+    with pytest.raises(OperationError, match="Stack 'dev' isn't up"):
+        destroy("dev")
 
 
 def test_the_stacks_own_containers_are_no_obstacle(

@@ -15,7 +15,9 @@ from backends.docker.identity import StackIdentity
 from backends.docker.ownership import Ownership
 from backends.threads import Threads
 from operations import containers, stack
+from operations.destroy import destroy
 from operations.project import OperationError
+from operations.wipe import wipe
 from recording.recorder import Recording, record
 from workloads import WorkloadError
 
@@ -170,9 +172,12 @@ def test_a_destroy_is_refused_on_another_engine(
         stack, "recorded_state", lambda _: {"resources": [{"urn": urn, "outputs": {"output": RECORDED}}]}
     )
     monkeypatch.setattr(containers, "_engine", lambda _: KnownEngine(engine_id=engine))
+    monkeypatch.setattr(containers, "_docker", lambda *_: "")
+    monkeypatch.setattr("builtins.input", lambda _: "dev")
     monkeypatch.setattr(stack, "_run_attached", lambda _: 0)
     if reason is None:
-        assert stack.destroy("dev") == 0
+        assert destroy("dev") == 0
     else:
-        with pytest.raises(OperationError, match=reason):
-            stack.destroy("dev")
+        for operation in (destroy, wipe):
+            with pytest.raises(OperationError, match=reason):
+                operation("dev")

@@ -1,0 +1,45 @@
+"""Destroy a stack, and keep its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from operations import stack
+from operations.confirmation import require_typed_name
+from operations.project import OperationError
+from operations.runtimes import runtime_of
+
+
+def destroy(name: str) -> int:
+    """Destroy the stack after the user has typed its name; its data stays. Return Pulumi's exit code.
+
+    `pulumi destroy` doesn't run the program, so it can't check that the stack is on this engine: on another one it
+    would empty the state, while everything keeps running on the first.
+
+    Raises:
+        OperationError: the stack doesn't exist or is elsewhere, something belongs to another stack or state, the state
+            can't be read, or the user didn't confirm; nothing was changed.
+    """
+    state = stack.recorded_state(name)
+    if not state.get("resources"):
+        raise OperationError(f"Stack '{name}' isn't up.")
+    require_destroyable(name, state)
+    print(f"This destroys stack '{name}' {runtime_of(name).location(name)}; its data stays.")
+    require_typed_name(name)
+    return stack.destroy(name)
+
+
+def require_destroyable(name: str, state: Mapping[str, Any]) -> None:
+    """Check that nothing of others would be destroyed, or would make the destroy fail.
+
+    Raises:
+        OperationError: with each obstacle, and what to do about it.
+    """
+    recorded = state.get("resources") or []
+    runtime = runtime_of(name)
+    if reason := runtime.why_elsewhere(name, recorded):
+        raise OperationError(reason)
+    if obstacles := runtime.destroy_obstacles(name, recorded):
+        lines = "\n".join(f"  {one}" for one in obstacles)
+        raise OperationError(f"Stack '{name}' can't be destroyed:\n{lines}\nNothing has been changed.")
