@@ -183,11 +183,11 @@ def test_the_environment_file_of_a_service_gives_access_to_its_stores(dev: DevSt
 
 
 @pytest.mark.usefixtures("marked")
-def test_bare_pulumi_destroys_and_recreates_the_stack_with_its_data(dev: DevStack) -> None:
+def test_a_destroyed_stack_is_created_again_with_its_data(dev: DevStack) -> None:
     kept = set(docker_engine.persistent_volumes(STACK))
     assert len(kept) == 5
 
-    dev.clone.activated(f"pulumi destroy -s {STACK} --yes").succeeded()
+    dev.clone.run("make", "destroy", f"STACK={STACK}", typed=f"{STACK}\n").succeeded()
     assert docker_engine.containers(STACK) == []
     assert docker_engine.networks(STACK) == []
     assert {one["Name"] for one in docker_engine.volumes(STACK)} == kept, "those with data stay, those with files go"
