@@ -7,7 +7,7 @@ from components.assets import asset
 from components.gateway import limits, timeouts
 from components.gateway.declaration import Configuration, declarative_file
 from settings.gateway import GatewaySettings, RateLimitSettings
-from workloads import Endpoint, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Scratch, Service, TcpConnect
+from workloads import Endpoint, FileSet, HttpGet, Liveness, Metrics, Port, Probe, Scratch, Service
 
 PROXY = Endpoint("kong", 8000)
 TLS_PROXY_PORT, ADMIN_PORT, STATUS_PORT = 8443, 8001, 8100
@@ -82,7 +82,8 @@ def gateway(
         memory_mib=kong.memory_mib,
         cpu_request=kong.cpu_request,
         readiness=Probe(check=HttpGet(port=STATUS_PORT, path="/status/ready")),
-        liveness=Liveness(check=TcpConnect(port=STATUS_PORT)),
+        # The kernel accepts connections even for a hung process. Kong's own Helm chart asks the same page.
+        liveness=Liveness(check=HttpGet(port=STATUS_PORT, path="/status")),
         depends_on=configuration.redis.depends_on,
         connects_to=(
             *configuration.redis.connects_to,

@@ -21,7 +21,6 @@ from workloads import (
     Route,
     Scratch,
     Service,
-    TcpConnect,
 )
 
 NAME = "nginx"
@@ -61,7 +60,8 @@ def load_balancer(settings: NginxSettings, routes: Sequence[Route], certificate:
         scratch=(Scratch(path="/tmp", size_mib=16),),  # noqa: S108 - a mount of its own
         memory_mib=settings.memory_mib,
         readiness=Probe(check=HttpGet(port=STATUS_ENDPOINT.port, path="/healthz")),
-        liveness=Liveness(check=TcpConnect(port=STATUS_ENDPOINT.port)),
+        # The kernel accepts connections even for a hung process. The page needs no front end and no gateway.
+        liveness=Liveness(check=HttpGet(port=STATUS_ENDPOINT.port, path="/healthz")),
         # A missing upstream only causes 502 for its own hosts: nginx doesn't wait for front ends.
         connects_to=tuple(route.to for route in routes),
         stop_grace_s=30,

@@ -141,9 +141,11 @@ HTTP_PROBES: Mapping[str, tuple[int, str]] = {
     "alertmanager": (9093, "/-/healthy"),
     # Its database is a file in the container.
     "grafana": (3030, "/api/health"),
+    "kong": (8100, "/status"),
+    "nginx": (8081, "/healthz"),
 }
 PROBED_PORTS: Mapping[str, int] = {
-    **{"redis": 6379, "kafka": 19092, "kong": 8100, "nginx": 8081},
+    **{"redis": 6379, "kafka": 19092},
     **{"postgres-exporter": 9187, "redis-exporter": 9121, "kafka-exporter": 9308, "probe-exporter": 9115},
     **{"kube-state-metrics": 8080},
 }
