@@ -20,6 +20,7 @@ POOL_TIMEOUT_S = 2
 """Seconds that a request waits for a connection before it gets 503."""
 
 STATEMENT_MS = 5_000
+KEEPALIVE_S = 5
 
 
 class Database:
@@ -37,6 +38,11 @@ class Database:
                 "row_factory": dict_row,
                 "options": f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC",
                 "tcp_user_timeout": STATEMENT_MS,
+                # A statement that waits for its result sends nothing, so only these notice that the server's container
+                # has crashed: its network namespace is gone, and nothing closes the connection.
+                "keepalives_idle": KEEPALIVE_S,
+                "keepalives_interval": KEEPALIVE_S,
+                "keepalives_count": 2,
             },
             min_size=1,
             max_size=postgres.pool_max,
