@@ -15,6 +15,7 @@ from pathlib import Path
 from settings.credentials import CREDENTIALS
 from tests.engine import docker_engine
 from tests.engine.pulumi_stack import PulumiStack
+from tests.engine.waiting import until
 
 SPECIAL_CHARACTERS = """'"\\$ `:@#%{}"""
 """Characters that a shell, SQL, JSON, URLs and configuration files interpret differently."""
@@ -77,15 +78,21 @@ def found_in_volumes(stack: str) -> dict[str, set[str]]:
     """Map each volume of a stack, including the stores' data, to the keys found in it."""
     names = [one["Name"] for one in docker_engine.volumes(stack)]
     mounts = [f"--volume={name}:/volumes/{name}:ro" for name in names]
-    search = ("grep", "--recursive", "--text", "--only-matching", "--no-messages", "--extended-regexp")
-    image = ("--entrypoint", search[0], "postgres:18.6", *search[1:], PLAIN.pattern, "/volumes")
-    # grep exits with 2 if a store removes a file meanwhile. Callers expect matches, so a failed run is noticed.
-    matches = docker_engine.docker("run", "--rm", "--network=none", "--user=0", *mounts, *image, check=False)
+    search = "grep --recursive --text --only-matching --no-messages --extended-regexp"
+    image = ("--entrypoint=sh", "postgres:18.6", "-c", f"{search} '{PLAIN.pattern}' /volumes; echo exit $?")
+    # grep exits with 2 if a store removes a file meanwhile: only a complete search counts.
+    matches = until("no file was removed during the search", lambda: _complete(*mounts, *image))
     found = defaultdict(set)
-    for line in matches.splitlines():
+    for line in matches[:-1]:
         path, _, match = line.partition(":")
         found[path.split("/")[2]].add(match.removeprefix(MARK))
     return dict(found)
+
+
+def _complete(*arguments: str) -> list[str]:
+    """Return the lines of a search in a container, and its exit code as the last; nothing if it wasn't complete."""
+    lines = docker_engine.docker("run", "--rm", "--network=none", "--user=0", *arguments).splitlines()
+    return lines if lines[-1] in ("exit 0", "exit 1") else []
 
 
 def found_below(directory: Path) -> dict[str, set[str]]:
