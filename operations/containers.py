@@ -118,7 +118,11 @@ def _must_run(container: Mapping[str, Any]) -> bool:
 
 def repair_manual_changes(stack: str, recorded: Sequence[Mapping[str, Any]]) -> None:
     """Repair running containers: see `container_repairs`. `may_have_drifted` finds the others."""
-    repair(partial(_docker, stack), recorded)
+    try:
+        found = _engine(stack).containers(stack)
+    except EngineError as error:
+        raise OperationError(str(error)) from None
+    repair(found.values(), partial(_docker, stack), recorded)
 
 
 def unready_workloads(stack: str) -> list[str]:

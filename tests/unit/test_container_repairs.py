@@ -25,24 +25,33 @@ RECORDED = [
 ]
 
 
+def inspected(identity: str, *networks: str, restart: str = "unless-stopped", **state: bool) -> dict[str, Any]:
+    """Return a container as `docker inspect` shows it."""
+    return {
+        "Id": identity,
+        "State": {"Running": True, "Paused": False, **state},
+        "HostConfig": {"RestartPolicy": {"Name": restart}},
+        "NetworkSettings": {"Networks": {network: {"NetworkID": network} for network in networks}},
+    }
+
+
 class Engine:
-    """The docker command with prepared responses."""
+    """The engine's objects, and the docker commands that change them."""
 
     def __init__(self) -> None:
-        self.running = [REDIS, KAFKA, "e" * 64]
         self.networks = [NETWORK, OTHER_NETWORK]
-        self.inspected = {
-            REDIS: f"false unless-stopped {NETWORK}",
-            KAFKA: f"false unless-stopped {OTHER_NETWORK} {NETWORK}",
+        self.containers = {
+            REDIS: inspected(REDIS, NETWORK),
+            KAFKA: inspected(KAFKA, OTHER_NETWORK, NETWORK),
+            "e" * 64: inspected("e" * 64),
         }
         self.repairs: list[tuple[str, ...]] = []
 
-    def __call__(self, *arguments: str) -> str:
-        match arguments[0]:
-            case "ps":
-                return "\n".join(self.running)
-            case "container":
-                return "\n".join(f"{one} {self.inspected[one]}" for one in arguments[4:])
+    def repair(self) -> None:
+        """Compare the engine with the state."""
+        repair(self.containers.values(), self._docker, RECORDED)
+
+    def _docker(self, *arguments: str) -> str:
         if arguments[:2] == ("network", "ls"):
             return "\n".join(self.networks)
         self.repairs.append(arguments)
@@ -55,7 +64,7 @@ def engine() -> Engine:
 
 
 def test_containers_that_match_the_state_are_not_touched(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    repair(engine, RECORDED)
+    engine.repair()
     assert engine.repairs == []
     assert capsys.readouterr().out == ""
 
@@ -63,33 +72,32 @@ def test_containers_that_match_the_state_are_not_touched(engine: Engine, capsys:
 def test_a_disconnected_container_is_connected_with_its_aliases(
     engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine.inspected[KAFKA] = f"false unless-stopped {NETWORK}"
-    repair(engine, RECORDED)
+    engine.containers[KAFKA] = inspected(KAFKA, NETWORK)
+    engine.repair()
     assert engine.repairs == [("network", "connect", "--alias", "kafka", OTHER_NETWORK, KAFKA)]
     assert "pti-kafka-dev" in capsys.readouterr().out
 
 
 def test_a_container_without_any_network_is_connected(engine: Engine) -> None:
-    engine.inspected[REDIS] = "false unless-stopped"
-    repair(engine, RECORDED)
+    engine.containers[REDIS] = inspected(REDIS)
+    engine.repair()
     assert engine.repairs == [("network", "connect", "--alias", "redis", NETWORK, REDIS)]
 
 
 def test_a_paused_container_continues(engine: Engine) -> None:
-    engine.inspected[REDIS] = f"true unless-stopped {NETWORK}"
-    repair(engine, RECORDED)
+    engine.containers[REDIS] = inspected(REDIS, NETWORK, Paused=True)
+    engine.repair()
     assert engine.repairs == [("unpause", REDIS)]
 
 
 def test_a_changed_restart_policy_is_restored(engine: Engine) -> None:
-    engine.inspected[REDIS] = f"false no {NETWORK}"
-    repair(engine, RECORDED)
+    engine.containers[REDIS] = inspected(REDIS, NETWORK, restart="no")
+    engine.repair()
     assert engine.repairs == [("update", "--restart", "unless-stopped", REDIS)]
 
 
 def test_a_removed_network_and_a_stopped_container_are_left_to_the_update(engine: Engine) -> None:
     engine.networks.remove(OTHER_NETWORK)
-    engine.running.remove(REDIS)
-    engine.inspected = {KAFKA: f"false unless-stopped {NETWORK}"}
-    repair(engine, RECORDED)
+    engine.containers = {REDIS: inspected(REDIS, Running=False), KAFKA: inspected(KAFKA, NETWORK)}
+    engine.repair()
     assert engine.repairs == []
