@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -29,6 +28,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from testbed.images import downloads
+from tests.ports import free_port
 
 FETCHED_VERSIONS = ("17.11.0", "18.6.0")
 """The platform supports 17 and 18. Other major versions are tested if the machine has them."""
@@ -148,14 +148,6 @@ def give_to_unprivileged_user(*paths: Path) -> None:
     if os.geteuid() == 0:
         for path in paths:
             os.chown(path, UNPRIVILEGED_UID, UNPRIVILEGED_UID)
-
-
-def free_port() -> int:
-    """Return a free loopback port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:

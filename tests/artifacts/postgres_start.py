@@ -21,13 +21,16 @@ from tests.artifacts.postgres_server import (
     DEADLINE_S,
     Installation,
     as_unprivileged_user,
-    free_port,
     give_to_unprivileged_user,
     runnable,
 )
 from tests.artifacts.provisioning_task import ASSETS
+from tests.ports import free_port
 
 PASSWORD = "admin's own: \\ $(not) simple"
+
+NOT_YET = ("Connection refused", "starting up", "server closed the connection")
+"""Errors of a connection to a server that starts. If the server stops instead, its log says why."""
 
 
 @dataclass
@@ -136,7 +139,7 @@ class Container:
             try:
                 return self.connect()
             except psycopg.OperationalError as error:
-                if "Connection refused" not in str(error) and "starting up" not in str(error):
+                if not any(reason in str(error) for reason in NOT_YET):
                     raise
             pause()
 

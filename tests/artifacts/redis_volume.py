@@ -16,8 +16,8 @@ import pytest
 
 from components.stores.redis import CONFIGURATION_DIRECTORY, DATA_FOLDER, DATA_MOUNT
 from testbed import ext4
-from tests.artifacts.postgres_server import free_port
 from tests.artifacts.reference_redis import program
+from tests.ports import free_port
 from tests.unit.platform_recording import record_platform_once
 
 DEADLINE_S = 60.0

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.artifacts.postgres_server import free_port
+from tests.ports import free_port
 
 
 class Gate:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.artifacts import reference_environment
-from tests.artifacts.postgres_server import free_port
+from tests.ports import free_port
 
 DEADLINE_S = 60.0
 JWT_SECRET = "the tests' own signing key, 32 bytes and more"

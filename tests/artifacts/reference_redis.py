@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from testbed.cache import CACHE
-from tests.artifacts.postgres_server import free_port
+from tests.ports import free_port
 
 PASSWORD = "redis's own: not simple"
 DEADLINE_S = 20.0

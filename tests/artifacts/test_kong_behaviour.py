@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from tests.engine.configurations import free_ports
 from tests.engine.waiting import until
 from tests.gateway import echo, rows
 from tests.gateway.scenario import UNUSED_PORT, scenario
+from tests.ports import free_ports
 from tests.unit.paths import ROOT
 
 SOURCE = ROOT / "testbed/images/kong/src"

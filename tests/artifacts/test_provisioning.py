@@ -24,12 +24,12 @@ from tests.artifacts.postgres_server import (
     DEADLINE_S,
     Installation,
     Server,
-    free_port,
     give_to_unprivileged_user,
     running_server,
 )
 from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, task_for
 from tests.failures import Tried
+from tests.ports import free_port
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 

@@ -23,7 +23,7 @@ import pytest
 
 from tests.artifacts import reference_environment, reference_redis
 from tests.artifacts.full_run import only_in_full_runs
-from tests.artifacts.postgres_server import Server, free_port, installations, running_server
+from tests.artifacts.postgres_server import Server, installations, running_server
 from tests.artifacts.provisioning_task import CONNECTIONS, Task, task_for
 from tests.artifacts.reference_environment import EnvironmentMissing
 from tests.artifacts.reference_gate import Gate, gate
@@ -37,6 +37,7 @@ from tests.artifacts.reference_process import (
     token,
 )
 from tests.failures import Tried
+from tests.ports import free_port
 
 DATABASE = "pti_rdv"
 NORTH_TENANT = "11111111-1111-4111-8111-111111111111"

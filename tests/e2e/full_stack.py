@@ -19,12 +19,12 @@ from testbed import ext4
 from tests.e2e.outages import ASK_SCRIPT, InternalClient
 from tests.e2e.platform import Platform, certificate_of
 from tests.engine import docker_engine
-from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
 from tests.engine.ext4_volumes import Owner, ext4_volumes
 from tests.engine.machine import BUILD
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.waiting import until
+from tests.ports import free_ports
 
 SERVICE_IMAGE = "pti-calendar/reference-service:1.0.0"
 FRONTEND_IMAGE = "pti-calendar/reference-frontend:1.0.0"

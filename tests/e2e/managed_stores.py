@@ -18,9 +18,9 @@ from settings.stores.kafka import KafkaSettings
 from settings.stores.postgres import PostgresSettings
 from settings.stores.redis import RedisSettings
 from tests.e2e.self_signed import self_signed
-from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
+from tests.ports import free_ports
 
 ADMIN = "dba"
 USER = "pti-calendar"

@@ -16,9 +16,9 @@ from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack
 from tests.e2e.shortened_checkout import shortened_checkout
 from tests.e2e.watched import THRESHOLDS, MonitoringClients
 from tests.engine import docker_engine
-from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
 from tests.engine.machine import BUILD
+from tests.ports import free_ports
 
 SERVICES = ("user", "rdv")
 FRONTEND = "client-pwa"

@@ -9,7 +9,7 @@ import yaml
 
 from settings import NAMESPACE
 from tests.e2e.clone import Clone, Outcome
-from tests.engine.configurations import free_ports
+from tests.ports import free_ports
 
 PASSPHRASE = {"PULUMI_CONFIG_PASSPHRASE": "a person's own"}
 SMALL_WORKLOADS = ("postgres", "databases", "redis")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
-import socket
 from typing import Any
+
+from tests.ports import free_ports
 
 
 def kraft() -> dict[str, Any]:
@@ -28,18 +28,3 @@ def zookeeper_with_tools() -> dict[str, Any]:
             "redisCommander": {"port": redis_commander},
         },
     }
-
-
-def free_ports(count: int) -> list[int]:
-    """Return free loopback ports outside the range of outgoing connections."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(20_000, 30_000)  # noqa: S311 - no secret
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-    return found

@@ -12,13 +12,14 @@ from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.small_programs import WORKLOADS
 from tests.failures import Tried
+from tests.ports import free_port
 
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
     """A port on which this test listens."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", configurations.free_ports(1)[0]))
+        listener.bind(("127.0.0.1", free_port()))
         listener.listen()
         yield listener.getsockname()[1]
 

@@ -16,11 +16,11 @@ from settings.stores.postgres import PostgresSettings
 from settings.stores.redis import RedisSettings
 from tests.e2e.clone import Clone
 from tests.engine import docker_engine
-from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
 from tests.engine.own_engine import OwnEngine, own_engine, why_unavailable
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
+from tests.ports import free_ports
 
 CONTEXT = "second"
 

@@ -18,12 +18,12 @@ import pytest
 
 from settings.stores.redis import RedisSettings
 from testbed.cache import CACHE
-from tests.engine.configurations import free_ports
 from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
 from tests.engine.waiting import until
+from tests.ports import free_port
 
 PASSWORDS = {"first": "the-first-password", "second": "the-second-password"}
 HASHES = """\
@@ -56,7 +56,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         pytest.skip("no docker-registry here: .ci/provide fetches it")
     folder = tmp_path_factory.mktemp("registry")
     (folder / "users").write_text(HASHES)
-    (port,) = free_ports(1)
+    port = free_port()
     made = Registry(f"127.0.0.1:{port}")
     (folder / "configuration").write_text(
         json.dumps(

@@ -18,6 +18,7 @@ from tests.engine import configurations, docker_engine
 from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import PulumiStack
+from tests.ports import free_port
 
 NOWHERE = "tcp://127.0.0.1:1"
 """An address at which nothing listens."""
@@ -27,7 +28,7 @@ NOWHERE = "tcp://127.0.0.1:1"
 def listening() -> Iterator[int]:
     """A host port that is in use."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", configurations.free_ports(1)[0]))
+        listener.bind(("127.0.0.1", free_port()))
         listener.listen()
         yield listener.getsockname()[1]
 

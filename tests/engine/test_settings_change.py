@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.engine import docker_engine
-from tests.engine.configurations import free_ports
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.stores import Stores
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Change:
     expected: object
 
 
-PORT = free_ports(1)[0]
+PORT = free_port()
 CHANGES = {
     "PostgreSQL's and Kafka's": Change(
         {"postgres": {"maxConnections": 145}, "kafka": {"port": PORT, "heapMib": 256}},

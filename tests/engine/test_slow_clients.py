@@ -15,7 +15,6 @@ from components.gateway import nginx
 from settings.edge import NginxSettings
 from tests.artifacts.test_kong_behaviour import program, service, start_kong
 from tests.e2e.self_signed import self_signed
-from tests.engine.configurations import free_ports
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 from tests.failures import Tried
@@ -23,6 +22,7 @@ from tests.gateway import rows
 from tests.gateway.echo import Echo
 from tests.gateway.rapid_reset import rapid_reset
 from tests.gateway.slow_clients import slow_clients
+from tests.ports import free_ports
 from tests.unit.platform_recording import record_platform_once
 
 __all__ = ["program", "service"]

@@ -15,6 +15,7 @@ from typing import IO, Self
 from testbed.cluster import Cluster, ClusterError
 from tests.e2e.kubernetes.stack import ClusterStack
 from tests.engine.waiting import until
+from tests.ports import free_port
 
 WAIT_S = 3
 """A policy silently drops packets, so a connection that isn't established within this time counts as denied."""
@@ -106,9 +107,7 @@ class UnrelatedPod:
 @contextmanager
 def port_forward(stack: ClusterStack, target: str, port: int) -> Iterator[int]:
     """Run `kubectl port-forward` and return the local port, which is chosen freely."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        local = int(probe.getsockname()[1])
+    local = free_port()
     command = [*stack.namespaced(), "port-forward", target, f"{local}:{port}"]
     # kubectl prints a line for each connection; writing to an unread pipe would block after about two thousand.
     with TemporaryFile("w+") as output:
