@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -122,7 +122,8 @@ def exists(test: str) -> bool:
 
 
 def combined(found: Iterable[Failure]) -> list[Failure]:
-    """Return one record for each failure: the last one, with the longest recovery and the number of records."""
+    """Return one record for each failure: the last one, with the longest recovery and the numbers of records and
+    requests."""
     groups: dict[tuple[str, str], list[Failure]] = {}
     for one in found:
         groups.setdefault((one.title, one.on), []).append(one)
@@ -130,10 +131,18 @@ def combined(found: Iterable[Failure]) -> list[Failure]:
         replace(
             group[-1],
             seconds=max((one.seconds for one in group if one.seconds is not None), default=None),
+            requests=sum_of([one.requests for one in group if one.requests is not None]),
             times=len(group),
         )
         for group in groups.values()
     ]
+
+
+def sum_of(counts: list[Requests]) -> Requests | None:
+    """Add up the requests during several failures; None if they weren't counted."""
+    if not counts:
+        return None
+    return Requests(*map(sum, zip(*map(astuple, counts), strict=True)))
 
 
 def main(reports: list[Path]) -> None:

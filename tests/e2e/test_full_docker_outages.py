@@ -12,6 +12,7 @@ import pytest
 
 from settings.catalog import FRONTENDS, SERVICES
 from tests.e2e.bookings import Bookings
+from tests.e2e.counted import counted
 from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack, configuration, full_stack, third_party_secrets, timed
 from tests.e2e.load import Load
 from tests.e2e.outages import check_events_arrived_once
@@ -85,18 +86,20 @@ def test_no_container_is_restarted_during_an_outage_of_the_stores(stack: FullSta
     tenant = uuid.uuid4()
     assert platform.book(tenant, title="before the outage").status == 201
     started = [*NAMES, *(frontend.name for frontend in FRONTENDS), "kong", "nginx"]
-    with stack.without("zookeeper"):
-        with stack.without("postgres", "redis", "kafka"):
-            docker("restart", *(stack.container(name)["Id"] for name in started))
-            since = {name: stack.container(name)["State"]["StartedAt"] for name in started}
-            for name in NAMES:
-                what = f"{name} has been unready for long"
-                until(what, lambda name=name: failed_checks(stack, name) >= UNREADY_CHECKS, OUTAGE_DEADLINE_S)  # type: ignore[misc]
-            assert platform.listed(tenant).status == 503
-        until("Kafka waits for ZooKeeper", lambda: failed_checks(stack, "kafka") >= UNREADY_CHECKS, OUTAGE_DEADLINE_S)
-        assert stack.restarts("kafka") == 0
-    with tried.until_well(), timed("recovered after the stores' return"):
-        platform.seconds_until_recovered()
+    with counted(platform, tried):
+        with stack.without("zookeeper"):
+            with stack.without("postgres", "redis", "kafka"):
+                docker("restart", *(stack.container(name)["Id"] for name in started))
+                since = {name: stack.container(name)["State"]["StartedAt"] for name in started}
+                for name in NAMES:
+                    what = f"{name} has been unready for long"
+                    until(what, lambda name=name: failed_checks(stack, name) >= UNREADY_CHECKS, OUTAGE_DEADLINE_S)  # type: ignore[misc]
+                assert platform.listed(tenant).status == 503
+            what = "Kafka waits for ZooKeeper"
+            until(what, lambda: failed_checks(stack, "kafka") >= UNREADY_CHECKS, OUTAGE_DEADLINE_S)
+            assert stack.restarts("kafka") == 0
+        with tried.until_well(), timed("recovered after the stores' return"):
+            platform.seconds_until_recovered()
     assert {name: stack.container(name)["State"]["StartedAt"] for name in started} == since
     assert {name: stack.restarts(name) for name in started} == dict.fromkeys(started, 0)
     print(f"Kafka was restarted {stack.restarts('kafka')} times after ZooKeeper's return")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from operations.documents.reliability import Failure, read_failures
+from operations.documents.reliability import Failure, Requests, read_failures
 from tests.failures import combined, exists, records
 
 pytest_plugins = ["pytester"]
@@ -89,6 +89,14 @@ def test_a_failure_that_several_tests_cause_has_one_record() -> None:
         replace(killed, seconds=30.0, times=3),
         other,
     ]
+
+
+def test_the_requests_of_one_failure_in_several_tests_are_added_up() -> None:
+    killed = Failure("Pulumi is killed", "Docker", "nothing", None, "nothing", None, "test_kills.py::test_kill")
+    (found,) = combined(
+        [replace(killed, requests=Requests(9, 7, 2, 1)), killed, replace(killed, requests=Requests(4, 4, 0, 3))]
+    )
+    assert found.requests == Requests(13, 11, 2, 4)
 
 
 def test_each_record_belongs_to_an_existing_test() -> None:

@@ -17,6 +17,7 @@ import pytest
 from settings.catalog import FRONTENDS, SERVICES
 from settings.monitoring import ThresholdsSettings
 from testbed.cluster import access, volumes
+from tests.e2e.counted import counted
 from tests.e2e.full_stack import timed
 from tests.e2e.kubernetes import configuration
 from tests.e2e.kubernetes.monitored import LOOKBACK_S, Forwarded, may, monitored, rights
@@ -222,24 +223,25 @@ def test_crashing_imageless_and_unschedulable_pods_raise_alerts(
     )
     tenant, served = uuid.uuid4(), ("user", "planning", "audit")
     watched.wait_until_calm()
-    tried.breaks()
-    with (
-        _changed(stack, "user", "command", ["sh", "-c", "exit 1"]),
-        _changed(stack, "planning", "image", "pti-calendar/reference-service:never-built"),
-        _changed(stack, "audit", "resources", {"requests": {"cpu": "100"}}),
-    ):
-        # The old pods continue to run; Prometheus also scrapes a crashing pod.
-        watched.wait_for_alerts(
-            ("ContainerCrashLooping", "user"),
-            ("ImagePullFailing", "planning"),
-            ("PodUnschedulable", "audit"),
-            also_allowed=frozenset({"TargetDown"}),
-        )
-        pod = watched.receiver.firing["ContainerCrashLooping", "user"]["labels"]["pod"]
-        assert stack.kubectl("get", "pod", pod, "--output=jsonpath={.status.containerStatuses[0].restartCount}") > "0"
-        assert [watched.platform.book(tenant, service).status for service in served] == [201] * len(served)
-    watched.wait_until_resolved()
-    tried.well()
+    with counted(watched.platform, tried, "user") as load, tried.until_well():
+        with (
+            _changed(stack, "user", "command", ["sh", "-c", "exit 1"]),
+            _changed(stack, "planning", "image", "pti-calendar/reference-service:never-built"),
+            _changed(stack, "audit", "resources", {"requests": {"cpu": "100"}}),
+        ):
+            # The old pods continue to run; Prometheus also scrapes a crashing pod.
+            watched.wait_for_alerts(
+                ("ContainerCrashLooping", "user"),
+                ("ImagePullFailing", "planning"),
+                ("PodUnschedulable", "audit"),
+                also_allowed=frozenset({"TargetDown"}),
+            )
+            pod = watched.receiver.firing["ContainerCrashLooping", "user"]["labels"]["pod"]
+            restarts = stack.kubectl("get", "pod", pod, "--output=jsonpath={.status.containerStatuses[0].restartCount}")
+            assert restarts > "0"
+            assert [watched.platform.book(tenant, service).status for service in served] == [201] * len(served)
+        watched.wait_until_resolved()
+    assert load.failures == []
     assert [len(watched.platform.listed(tenant, service).json) for service in served] == [1] * len(served)
     tried.lost("nothing")
 

@@ -6,6 +6,7 @@ import base64
 import json
 import uuid
 
+from tests.e2e.counted import counted
 from tests.e2e.kubernetes import configuration
 from tests.e2e.kubernetes.stack import ClusterStack
 from tests.engine.waiting import until
@@ -26,7 +27,7 @@ def test_the_next_update_repairs_manual_changes(stack: ClusterStack, tried: Trie
         on="Kubernetes",
         notice="only the effect of each change, until the next `up`",
     )
-    with tried.until_well():
+    with counted(platform, tried), tried.until_well():
         stack.kubectl("scale", "deployment/rdv", "--replicas=0")
         stack.kubectl("delete", "service/kong", "deployment/audit", "--wait=true")
         stack.kubectl("set", "image", "deployment/user", "user=pti-calendar/reference-service:there-is-none")
