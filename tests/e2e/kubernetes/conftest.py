@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,9 @@ from tests.e2e.kubernetes.restarts import restarted_since, restarts
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.machine import lacking
 
+FIRST_MODULES = ("test_prod_cloudnativepg.py",)
+"""The modules that run before all others, because they need the namespace for a stack of their own."""
+
 RESTARTS = pytest.StashKey[Mapping[str, int]]()
 """The restarts of each container at the end of the last module with a stack."""
 
@@ -34,6 +38,19 @@ RESTARTS = pytest.StashKey[Mapping[str, int]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Declare this suite's markers."""
     config.addinivalue_line("markers", "restarts(reason): the module restarts containers on purpose")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the modules that need an empty namespace first, and those that remove the shared stack last."""
+    folder = Path(__file__).parent
+    last = {item.path for item in items if "small_stack" in getattr(item, "fixturenames", ())}
+
+    def rank(item: pytest.Item) -> int:
+        if item.path.parent == folder and item.path.name in FIRST_MODULES:
+            return FIRST_MODULES.index(item.path.name)
+        return len(FIRST_MODULES) + (item.path in last)
+
+    items.sort(key=rank)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -55,7 +55,7 @@ PORTS = (5432, 8000, 9187)
 def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
     """This module's own stack, up, with a row that must still exist at the end.
 
-    This file runs before those of the shared stack, which uses the namespace until the last test.
+    The shared stack uses the namespace until the last test, so this file runs before its modules (`FIRST_MODULES`).
     """
     if test_cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
         pytest.skip(f"the cluster already has a namespace {NAMESPACE}: delete it first")
