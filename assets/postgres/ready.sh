@@ -7,7 +7,10 @@
 # the newest file is only the latest possible end.
 LC_ALL=C
 export LC_ALL
-pg_isready -q -h 127.0.0.1 -U postgres && exit 0
+pg_isready -q -h 127.0.0.1 -U postgres
+answer=$?
+# 126 and 127: it can't be executed. The shell has printed the reason.
+case $answer in 0 | 126 | 127) exit "$answer" ;; esac
 
 # 000000010000000A000000FF: timeline, then the number of the 16 MiB file in two parts.
 number() {

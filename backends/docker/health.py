@@ -82,12 +82,12 @@ exit "$ready"
 # Some images have neither wget nor curl (Kong's), but those have bash.
 HTTP_GET_SCRIPT = (
     'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "GET %s HTTP/1.0\\r\\n\\r\\n" "$2" >&3 && '
-    'head -n 1 <&3 | grep -q " [23].."'
+    'read -r status <&3 && [[ $status == *" "[23]??* ]]'
 )
 
 
 # Some images have no bash, and an nc without the option -z.
-LISTENING_SCRIPT = "cat /proc/net/tcp /proc/net/tcp6 2> /dev/null | grep -q ':{:04X} 0*:0000 0A '"
+LISTENING_SCRIPT = "grep -q ':{:04X} 0*:0000 0A ' /proc/net/tcp /proc/net/tcp6 2> /dev/null"
 
 
 def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:

@@ -17,6 +17,7 @@ from testbed import ext4
 from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import Installation, give_to_unprivileged_user
 from tests.artifacts.postgres_start import PASSWORD, Container, container, descendants, process_titled, until
+from tests.artifacts.provisioning_task import ASSETS
 from tests.failures import Tried
 
 
@@ -301,3 +302,42 @@ def test_acknowledged_rows_survive_a_full_disk(store: Container, small_disk: Pat
         assert count_rows(session) == acknowledged
         tried.lost("nothing: every acknowledged row still exists")
         session.execute("INSERT INTO kept VALUES (0, 'more')")
+
+
+class TestProbesWithoutServer:
+    """The scripts of the probes with a `pg_isready` of the test's own, or none."""
+
+    @pytest.fixture
+    def programs(self, tmp_path: Path) -> Path:
+        """The only directory of the container's PATH."""
+        (tmp_path / "bin").mkdir()
+        return tmp_path / "bin"
+
+    @staticmethod
+    def answers(programs: Path, code: int) -> None:
+        """Add a `pg_isready` with this exit code."""
+        (programs / "pg_isready").write_text(f"#!/bin/sh\nexit {code}\n")
+        (programs / "pg_isready").chmod(0o755)
+
+    @staticmethod
+    def run(programs: Path, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a probe's script."""
+        command = ["/bin/sh", str(ASSETS / script)]
+        return subprocess.run(command, env={"PATH": str(programs)}, capture_output=True, text=True, check=False)
+
+    # The exit codes that PostgreSQL documents: 1 rejects connections, 2 doesn't respond, 3 makes no attempt.
+    @pytest.mark.parametrize(("code", "is_alive"), [(0, True), (1, True), (2, False), (3, True)])
+    def test_only_a_server_that_does_not_respond_is_dead(self, programs: Path, code: int, is_alive: bool) -> None:
+        self.answers(programs, code)
+        assert (self.run(programs, "alive.sh").returncode == 0) == is_alive
+
+    @pytest.mark.parametrize("mode", [None, 0o644], ids=["missing", "not executable"])
+    def test_a_check_that_cannot_be_executed_is_not_a_dead_server(self, programs: Path, mode: int | None) -> None:
+        if mode is not None:
+            self.answers(programs, 2)
+            (programs / "pg_isready").chmod(mode)
+        assert self.run(programs, "alive.sh").returncode == 0
+        unready = self.run(programs, "ready.sh")
+        assert unready.returncode in (126, 127)
+        assert "pg_isready" in unready.stderr
+        assert unready.stdout == ""

@@ -235,7 +235,7 @@ class TestStartOrder:
                 [
                     "CMD-SHELL",
                     "bash -c '</dev/tcp/127.0.0.1/80' || nc -z 127.0.0.1 80 "
-                    "|| cat /proc/net/tcp /proc/net/tcp6 2> /dev/null | grep -q ':0050 0*:0000 0A '",
+                    "|| grep -q ':0050 0*:0000 0A ' /proc/net/tcp /proc/net/tcp6 2> /dev/null",
                 ],
             ),
         ],
