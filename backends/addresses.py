@@ -10,7 +10,7 @@ object, and the removal then deletes it.
   one has changed without an entry. All other resources are registered after it, so that nothing has been changed by
   then.
 
-An address is the end of a URN, `<type of the parents>$…$<type>::<name>`; the stack itself is no parent.
+An address is the end of a URN, `<type of the parents>$…$<type>::<name>`; the stack itself doesn't count as a parent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RECORD_NAME = "addresses"
 
 @dataclass(frozen=True)
 class Address:
-    """The present and the former addresses of a resource."""
+    """The current and the former addresses of a resource."""
 
     types: str
     """Types of its parents and of itself, joined by `$`."""
@@ -46,7 +46,7 @@ class Address:
     """Former addresses, as in `MOVED`."""
 
     owner: str | None
-    """Key of its parent; None below the stack."""
+    """Key of its parent; None if that is the stack."""
 
     def __str__(self) -> str:
         return f"{self.types}::{self.name}"
@@ -59,9 +59,9 @@ class Addresses:
     Pulumi reports that failure.
 
     Args:
-        project: the program's name, as URNs have it.
+        project: the program's name, as in URNs.
         stack: the stack's name.
-        moved: former address to present one.
+        moved: maps each former address to the current one.
     """
 
     def __init__(self, *, project: str, stack: str, moved: Mapping[str, str] = MOVED) -> None:

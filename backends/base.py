@@ -17,13 +17,13 @@ class DeployOptions:
     declaration."""
 
     parent: pulumi.Resource | None = None
-    """Component that owns them; None: the stack."""
+    """Component that owns the resources; None: the stack."""
 
     aliases: tuple[pulumi.Alias, ...] = ()
     """Former addresses (aliases) of each resource: `pulumi.Alias(parent=…)` after a move to another component."""
 
     retain: bool = False
-    """Whether they outlive the stack. Data always does."""
+    """Whether the resources outlive the stack. Data always does."""
 
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Inputs of the container or controller that runs the workload, in the provider's own terms. A mapping is merged,
@@ -52,7 +52,7 @@ class Addressing:
     workload has one replica, under its own name."""
 
     published_host: str | None = None
-    """Host of the published ports. None: no port is published, and `port_forward_template` leads to them."""
+    """Host of the published ports. None: no port is published; use `port_forward_template` instead."""
 
     port_forward_template: str | None = None
     """Command that forwards a port to 127.0.0.1, with `{host}` and `{port}`. None: it isn't needed."""
@@ -91,7 +91,8 @@ class CertificateIssuer(Protocol):
     """Optional: what issues certificates (`Capability.CERTIFICATES`)."""
 
     def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
-        """Request a certificate in a secret of the request's name, for a `FileSet` or an `EdgeEntry`."""
+        """Request a certificate, which a `FileSet` or an `EdgeEntry` then uses. It is stored in a secret with the
+        request's name."""
         ...
 
 

@@ -1,13 +1,13 @@
 """Records of a store's data in the stack's state, so that no update replaces a store with an empty one.
 
-A record is a `pulumi.Stash`. It needs no provider, and its hooks see recorded and new values, also in a preview. There
+A record is a `pulumi.Stash`. It needs no provider, and its hooks see recorded and new values, even in a preview. There
 are two kinds:
 
 - settings: the settings with which the data was created. Registered before any object that contains data. A changed
   value is refused.
 - identities: which objects contain the data. Registered after these objects and before their users. Another object of
-  the same name is empty, and is refused. If the record came earlier, it would report a volume as lost that a failed
-  update never created.
+  the same name is empty, and is refused. If the record came earlier, a volume that a failed update never created would
+  be reported as lost.
 
 A state without a record is new, or older than the records: existing data is adopted. No resource depends on a record in
 Pulumi's sense, so that `pulumi state delete` can remove a single one. That is how an operator gives up the data.
@@ -171,8 +171,8 @@ def volume_settings(volumes: Iterable[Volume], common: Iterable[FixedSetting] = 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
     """Return the recorded settings that differ. A new setting is only recorded.
 
-    If another holder replaces a recorded one, its settings are compared with that one's, except for the size: a store
-    whose mode changes switches from one volume to another.
+    If another holder replaces a recorded one, all settings of the two except the size are compared: a store whose mode
+    changes switches from one volume to another.
     """
     others = [holder for holder in sorted(new) if holder not in old]
     return [

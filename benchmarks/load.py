@@ -4,7 +4,7 @@
 
 A new stack comes up on the Docker engine: every service and front end (the reference ones), gateway, stores. Requests
 go through the gateway on a fixed schedule. A latency counts from the scheduled moment, so that a stall shows in all
-requests that were due meanwhile. Afterwards, each booking that was answered with 201 must be in its database exactly
+requests that were due meanwhile. Afterwards, each booking that returned 201 must be in its database exactly
 once, and its event in Kafka unless the service counted it as not published. Exit code 1 if that isn't the case, if a
 store doesn't recover, or if a container exited without being killed.
 """

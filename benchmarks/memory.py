@@ -58,7 +58,7 @@ def main() -> int:
     stack = parser.parse_args().stack
     found = measured(stack)
     if not found:
-        print(f"Nothing of stack '{stack}' runs. Bring it up: make up STACK={stack}", file=sys.stderr)
+        print(f"Stack '{stack}' has no containers. Bring it up: make up STACK={stack}", file=sys.stderr)
         return 1
     print(machine())
     print(f"{'workload':18}{'resident':>10}{'shared':>14}{'page cache':>12}   (MiB)")

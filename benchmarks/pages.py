@@ -14,7 +14,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FRESH_S = 1.0
-"""Seconds for which a page is reused, because targets aren't all scraped at once."""
+"""Seconds for which a page is reused, because targets aren't all scraped at the same moment."""
 
 
 class Source:

@@ -105,10 +105,10 @@ BACKENDS: dict[str, BackendSpec] = {
             Capability.CERTIFICATES: "cert-manager needs Kubernetes",
             Capability.EXTERNAL_SECRETS: "Secrets need Kubernetes",
             Capability.POSTGRES_OPERATOR: "CloudNativePG needs Kubernetes",
-            Capability.HOST_ALIASES: "a workload has no other name than its own",
+            Capability.HOST_ALIASES: "a workload has only its own name",
             Capability.NODE_METRICS: "an engine has no kubelets",
             Capability.DEPLOYED_OBJECTS: NO_NAMESPACE,
-            Capability.SCHEDULED_TASKS: "an engine starts no container on a schedule",
+            Capability.SCHEDULED_TASKS: "an engine doesn't start containers on a schedule",
         },
     ),
     "kubernetes": BackendSpec(
@@ -119,7 +119,7 @@ BACKENDS: dict[str, BackendSpec] = {
         required={"kubeconfig": "FILE", "context": "NAME"},
         unsupported={
             Capability.HOST_GATEWAY: "a cluster can't reach a developer's machine",
-            Capability.HOST_PORTS: "a cluster binds no ports of a host",
+            Capability.HOST_PORTS: "a cluster doesn't bind host ports",
             Capability.HOST_METRICS: "the nodes don't belong to the stack",
             Capability.WELL_KNOWN_PASSWORDS: "other people can reach a cluster",
             Capability.TOOLS_WITHOUT_LOGIN: "the tools have no user accounts",

@@ -15,7 +15,7 @@ from workloads import Endpoint, Health, HttpGet, Liveness, Port, Probe, Scratch,
 TYPE = "pti-calendar:index:Frontend"
 
 UID = 101
-HEALTH = "/health"
+HEALTH_PATH = "/health"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def _web_server(args: FrontendArgs) -> Service:
         cpu_request=config.cpu_request,
         replicas=config.replicas,
         autoscaling=autoscaling(config.scaling),
-        readiness=Probe(check=HttpGet(port=frontend.port, path=HEALTH)),
-        liveness=Liveness(check=HttpGet(port=frontend.port, path=HEALTH)),
-        health=Health(port=frontend.port, path=HEALTH, job="frontend"),
+        readiness=Probe(check=HttpGet(port=frontend.port, path=HEALTH_PATH)),
+        liveness=Liveness(check=HttpGet(port=frontend.port, path=HEALTH_PATH)),
+        health=Health(port=frontend.port, path=HEALTH_PATH, job="frontend"),
     )

@@ -36,7 +36,7 @@ class Record:
     """One output, or a part of it."""
 
     def as_mapping(self) -> dict[str, Any]:
-        """Return the values by output name. Nested records become mappings; other values stay as they are."""
+        """Return the values by output name. Nested records become mappings; other values are unchanged."""
         return {part.name: _plain(getattr(self, part.name)) for part in fields(self)}
 
     @classmethod

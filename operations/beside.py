@@ -1,4 +1,4 @@
-"""Write the configuration of a second Docker stack, on free ports, beside the first one."""
+"""Write the configuration of a second Docker stack, on free ports, to run alongside the first one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from operations.project import ROOT, OperationError
 from settings import NAMESPACE
 from settings.ports import published_ports
 
-STEP = 1000
+PORT_STEP = 1000
 """Distance between the ports of two stacks: the last three digits still identify a port."""
 
 LAST_PORT = 65_535
-NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,19}")
 
 
 def beside(stack: str, model: str) -> int:
@@ -27,7 +27,7 @@ def beside(stack: str, model: str) -> int:
     Raises:
         OperationError: the file exists, the name can't be used, or the model has secrets or no host ports.
     """
-    if not NAME.fullmatch(stack):
+    if not NAME_PATTERN.fullmatch(stack):
         raise OperationError(f"'{stack}' can't be a stack's name: use at most 20 lower-case letters, digits and '-'.")
     path = ROOT / f"Pulumi.{stack}.yaml"
     if path.exists():
@@ -60,11 +60,11 @@ def beside(stack: str, model: str) -> int:
 def _free_offset(ports: Iterable[int], address: str, used: set[int]) -> int:
     """Return the smallest offset with which every port is free on this machine and in no other stack's file."""
     ports = list(ports)
-    for offset in range(STEP, LAST_PORT - max(ports), STEP):
+    for offset in range(PORT_STEP, LAST_PORT - max(ports), PORT_STEP):
         if not any(port + offset in used or is_bound(address, port + offset) for port in ports):
             return offset
     raise OperationError(
-        f"There is no group of free ports for {len(ports)} ports on {address}. Free some, and try again."
+        f"There aren't enough free ports on {address}: the stack needs {len(ports)}. Free some, and try again."
     )
 
 

@@ -95,7 +95,7 @@ def show_status(stack: str) -> None:
     missing or being deleted."""
     shown = _kubectl(_cluster(stack), "get", STATUS_KINDS, "--output", "wide")
     if not shown.strip():
-        raise OperationError(f"Nothing of stack '{stack}' is {location(stack)}. Bring it up: make up STACK={stack}")
+        raise OperationError(f"Stack '{stack}' has no objects {location(stack)}. Bring it up: make up STACK={stack}")
     print(shown.rstrip())
     listed = _kubectl(_cluster(stack), "get", "persistentvolumeclaims", "--output", "json")
     for message in (
@@ -122,7 +122,8 @@ def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
 
 
 def destroy_obstacles(stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the namespace if another stack or an unknown owner has it: it would be deleted with everything in it."""
+    """Return the namespace if it belongs to another stack or an unknown owner: it would be deleted with everything in
+    it."""
     del recorded
     cluster = _cluster(stack)
     found = _kubectl(

@@ -71,7 +71,7 @@ def unreachable_reason(stack: str) -> str | None:
 
 
 def why_elsewhere(stack: str, recorded: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return why the stack is on another engine than the configured one; None if it isn't, or if it has no record."""
+    """Return why the stack isn't on the configured engine; None if it is, or if it has no record."""
     if values := _recorded_identity(recorded):
         try:
             return _engine(stack).why_another(stack, values)
@@ -138,7 +138,7 @@ def show_status(stack: str) -> None:
     """Print a table of the stack's containers."""
     rows = status(stack)
     if not rows:
-        raise OperationError(f"Nothing of stack '{stack}' runs {location(stack)}. Bring it up: make up STACK={stack}")
+        raise OperationError(f"Stack '{stack}' has no containers {location(stack)}. Bring it up: make up STACK={stack}")
     table = [("WORKLOAD", "STATUS", "PUBLISHED"), *((row.workload, row.status, row.ports) for row in rows)]
     widths = [max(len(line[column]) for line in table) for column in range(3)]
     for line in table:

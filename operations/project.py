@@ -14,7 +14,7 @@ VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
 STATE = ROOT / ".state"
 PASSPHRASE = STATE / "passphrase"
-BACKEND = "PULUMI_BACKEND_URL"
+BACKEND_VARIABLE = "PULUMI_BACKEND_URL"
 """The variable that names a state backend. It takes precedence over a login."""
 
 PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
@@ -27,8 +27,8 @@ class OperationError(Exception):
 def local_backend() -> str:
     """Return the address of the state in this checkout.
 
-    Without the `.attrs` files next to the state's files, which are written in place: a kill at that moment leaves an
-    empty one, and then no command can read the state ("failed to load checkpoint: EOF").
+    It disables the `.attrs` files next to the state's files. They are written in place: a kill during the write leaves
+    an empty one, and then no command can read the state ("failed to load checkpoint: EOF").
     """
     return f"file://{STATE}{_LOCAL_OPTIONS}"
 
@@ -37,13 +37,14 @@ _LOCAL_OPTIONS = "?metadata=skip"
 
 
 def is_checkout_backend(backend: str) -> bool:
-    """Return whether the address is the local state of a checkout of this project, which is never a user's choice."""
+    """Return whether the address is the local state of a checkout of this project, which never counts as a user's
+    choice."""
     return backend.startswith("file://") and backend.endswith(f"/{STATE.name}{_LOCAL_OPTIONS}")
 
 
 def chosen_backend(base: Mapping[str, str]) -> str | None:
     """Return the state backend that the user chose with a variable; None if `activate` set it, here or elsewhere."""
-    backend = base.get(BACKEND)
+    backend = base.get(BACKEND_VARIABLE)
     return None if backend is None or is_checkout_backend(backend) else backend
 
 
@@ -57,9 +58,9 @@ def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment that `activate` sets, for commands that the operations start."""
     chosen = dict(os.environ if base is None else base)
     if chosen_backend(chosen) is None:
-        chosen.pop(BACKEND, None)
+        chosen.pop(BACKEND_VARIABLE, None)
         if STATE.is_dir():
-            chosen[BACKEND] = local_backend()
+            chosen[BACKEND_VARIABLE] = local_backend()
     chosen["PATH"] = os.pathsep.join([str(VENV / "bin"), str(TOOLS / "bin"), chosen.get("PATH", os.defpath)])
     if not chosen_passphrase(chosen):
         for variable in PASSPHRASE_VARIABLES:

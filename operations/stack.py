@@ -41,8 +41,8 @@ def up(stack: str) -> int:
     update. Differences between the running workloads and the state are corrected.
 
     Raises:
-        OperationError: the engine or the cluster doesn't respond, another update runs, the state's disk is full, the
-            state can't be read, or a workload isn't ready although nothing is left to update.
+        OperationError: the engine or the cluster doesn't respond, another update is running, the state's disk is full,
+            the state can't be read, or a workload isn't ready although nothing is left to update.
     """
     code = _update(stack)
     if not code:
@@ -187,12 +187,12 @@ def _unreadable_state_message(stack: str, error: str) -> str:
         return message
     if _is_json(backup):
         return (
-            f"{message}\nIts file is damaged, which a crash of the machine can cause. Pulumi keeps the previous "
+            f"{message}\nIts file is damaged, for example by a crash of the machine. Pulumi keeps the previous "
             f"version; restore it, then run this again:\n  cp {backup} {file}"
         )
     return (
-        f"{message}\nIts file and the previous version are damaged, which a full disk can cause. Restore a backup of "
-        "yours. Without one, move the file away and run this again (docs/runbook.md#the-state-is-lost):\n"
+        f"{message}\nIts file and the previous version are damaged, for example by a full disk. Restore your own "
+        "backup. Without one, move the file away and run this again (docs/runbook.md#the-state-is-lost):\n"
         f"  mv {file} {file}.damaged"
     )
 
@@ -221,7 +221,7 @@ def _refuse_concurrent_update(stack: str) -> None:
     for lock in locks(stack):
         if lock.is_held():
             raise OperationError(
-                f"Another update of stack '{stack}' runs (process {lock.pid}). Wait until it ends, then run this "
+                f"Another update of stack '{stack}' is running (process {lock.pid}). Wait until it ends, then run this "
                 "again. Nothing has been changed."
             )
 

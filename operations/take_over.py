@@ -15,14 +15,14 @@ def take_over(stack: str) -> int:
     Then this state can create its own. Volumes stay: the next update attaches them.
 
     Raises:
-        OperationError: the stack isn't on Docker, nothing of it runs, or the user didn't confirm; nothing was changed.
+        OperationError: the stack isn't on Docker or has no containers, or the user didn't confirm; nothing was changed.
     """
     settings, _ = read_configuration(stack)
     if not offers(settings.backend.kind, Capability.HOST_PORTS):
         raise OperationError(f"Stack '{stack}' isn't on Docker: there is nothing to take over.")
     owners = containers.owners(stack)
     if not owners:
-        raise OperationError(f"Nothing of stack '{stack}' is {containers.location(stack)}: make up STACK={stack}")
+        raise OperationError(f"Stack '{stack}' has no containers {containers.location(stack)}: make up STACK={stack}")
     print(f"This stops and removes the containers of stack '{stack}' {containers.location(stack)}; its data stays:")
     for owner, listed in owners.items():
         print(f"  {len(listed)} created by {owner}")

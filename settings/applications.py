@@ -84,17 +84,21 @@ def _refuse_replicas_with_scaling(section: ApplicationsSettings | AppOverrides) 
 
 
 class AppOverrides(Section):
-    """Settings of one application, which override those of all."""
+    """Settings of one application, which override the common ones."""
 
     image: Image | None = Field(
         None,
         examples=["ghcr.io/pti-calendar/rdv-service:1.4.2"],
-        description="Image, with an exact tag or a digest. Default: that of all.",
+        description="Image, with an exact tag or a digest. Default: the common setting.",
     )
-    replicas: int | None = Field(None, ge=1, le=1000, description="Number of replicas. Default: as all.")
-    memory_mib: int | None = Field(None, ge=16, description="Memory limit in MiB. Default: as all.")
-    cpu_request: float | None = Field(None, gt=0, le=64, description="CPU request in cores. Default: as all.")
-    scaling: ScalingSettings | None = Field(None, description="Autoscaling instead of `replicas`. Default: as all.")
+    replicas: int | None = Field(None, ge=1, le=1000, description="Number of replicas. Default: the common setting.")
+    memory_mib: int | None = Field(None, ge=16, description="Memory limit in MiB. Default: the common setting.")
+    cpu_request: float | None = Field(
+        None, gt=0, le=64, description="CPU request in cores. Default: the common setting."
+    )
+    scaling: ScalingSettings | None = Field(
+        None, description="Autoscaling instead of `replicas`. Default: the common setting."
+    )
 
     @model_validator(mode="after")
     def _check_replicas(self) -> Self:
@@ -118,25 +122,28 @@ PublicPath = Annotated[
 
 
 class ServiceOverrides(AppOverrides):
-    """Settings of one service, which override those of all."""
+    """Settings of one service, which override the common ones."""
 
     database_pool_max: int | None = Field(
-        None, ge=1, le=1000, description="Maximum number of database connections of each replica. Default: as all."
+        None,
+        ge=1,
+        le=1000,
+        description="Maximum number of database connections of each replica. Default: the common setting.",
     )
     public_paths: tuple[PublicPath, ...] = Field(
         (),
         strict=False,
         examples=[["/auth/login"]],
-        description="Paths that need no token at the gateway, each including everything below it.",
+        description="Paths that need no token at the gateway, including everything below them.",
     )
 
 
 class ApplicationsSettings(Section):
-    """Settings of all applications of a kind, which one application can override."""
+    """Common settings of the applications of a kind, which one application can override."""
 
-    replicas: int = Field(1, ge=1, le=1000, description="Number of replicas of each.")
-    memory_mib: int = Field(192, ge=16, description="Memory limit of each in MiB.")
-    cpu_request: float = Field(0.05, gt=0, le=64, description="CPU request of each, in cores.")
+    replicas: int = Field(1, ge=1, le=1000, description="Number of replicas of each application.")
+    memory_mib: int = Field(192, ge=16, description="Memory limit of each application in MiB.")
+    cpu_request: float = Field(0.05, gt=0, le=64, description="CPU request of each application, in cores.")
     scaling: ScalingSettings | None = Field(None, description="Autoscaling instead of `replicas`. Default: none.")
 
     @model_validator(mode="after")
@@ -181,7 +188,7 @@ class ServicesSettings(ApplicationsSettings):
     image: ImageTemplate = Field(
         "pti-calendar/{name}-service:1.0.0",
         examples=["ghcr.io/pti-calendar/{name}-service:1.4.2"],
-        description="Image of each; `{name}` stands for the service's name.",
+        description="Image of each service; `{name}` stands for its name.",
     )
     migration_command: tuple[Text, ...] = Field(
         (),
@@ -241,11 +248,11 @@ class FrontendsSettings(ApplicationsSettings):
     """The four front ends."""
 
     deploy: FrontendNames = Field((), description="Front ends that the stack runs: a list of names, or `all`.")
-    memory_mib: int = Field(64, ge=16, description="Memory limit of each in MiB.")
+    memory_mib: int = Field(64, ge=16, description="Memory limit of each application in MiB.")
     image: ImageTemplate = Field(
         "pti-calendar/{name}:1.0.0",
         examples=["ghcr.io/pti-calendar/{name}:1.4.2"],
-        description="Image of each; `{name}` stands for the front end's name.",
+        description="Image of each front end; `{name}` stands for its name.",
     )
     overrides: OverridesByFrontend = Field(  # type: ignore[valid-type]
         default_factory=OverridesByFrontend, description="Overrides for one front end."
@@ -273,6 +280,6 @@ def _resolve_overrides(defaults: ApplicationsSettings, image: str, name: str, ov
         replicas=chosen("replicas"),
         memory_mib=chosen("memory_mib"),
         cpu_request=chosen("cpu_request"),
-        # An application's own number of replicas overrides the scaling of all.
+        # An application's own number of replicas overrides the common scaling.
         scaling=overrides.scaling or (defaults.scaling if overrides.replicas is None else None),
     )

@@ -69,7 +69,7 @@ class BackendSettings(Section):
     bind_address: Annotated[IPv4Address, BeforeValidator(ipv4_text)] = Field(
         IPv4Address("127.0.0.1"),
         strict=False,
-        description="Docker: host address to which published ports are bound. Any other address than loopback exposes "
+        description="Docker: host address to which published ports are bound. Any address other than loopback exposes "
         "the stores to the network.",
     )
     published_host: str | None = Field(
@@ -84,7 +84,7 @@ class BackendSettings(Section):
         IPv4Network("10.192.0.0/12"),
         strict=False,
         json_schema_extra={"format": "ipv4network"},
-        description="Docker: address range of the stack's networks. Each new network gets 256 addresses of it; an "
+        description="Docker: address range of the stack's networks. Each new network gets 256 addresses from it; an "
         "existing one keeps its addresses. Choose a range that nothing outside the stack uses.",
     )
 
@@ -100,7 +100,7 @@ class BackendSettings(Section):
         if unused := unused_keys(self, names, reason=f"with kind '{self.kind}'"):
             raise SettingsConflict(unused)
         if self.bind_address.is_unspecified and self.published_host is None:
-            problem = f"is required, as bindAddress {self.bind_address} is no address that clients can use"
+            problem = f"is required, as bindAddress {self.bind_address} isn't an address that clients can use"
             raise SettingsConflict({"publishedHost": Conflict(problem, set_command("HOST"))})
         if within(self.network_pool, self.published_address):
             problem = (
@@ -147,7 +147,8 @@ class KubernetesSettings(Section):
         pattern=r"^1\.(2[89]|[3-9][0-9])$",
         examples=["1.33"],
         description="Oldest Kubernetes version that the objects must work with. An update refuses an older cluster. "
-        "From 1.33 on, the kubelet delays the stop of a pod; below, the image needs the command `sleep` for it.",
+        "From 1.33 on, the kubelet delays the stop of a pod. In older clusters, the image must contain the command "
+        "`sleep` for this.",
     )
     namespace: DnsLabel = Field(
         "pti-calendar",
@@ -165,11 +166,11 @@ class KubernetesSettings(Section):
     image_pull_secrets: tuple[DnsLabel, ...] = Field(
         (),
         strict=False,
-        description="Names of the Secrets in the namespace for pulling images.",
+        description="Names of the namespace's Secrets for pulling images.",
     )
     dns: DnsSettings = Field(default_factory=DnsSettings, description="The cluster's DNS servers.")
     connect_timeout_s: int = Field(
-        5, ge=1, le=120, description="Timeout in seconds for the first answer of the API server."
+        5, ge=1, le=120, description="Timeout in seconds for the API server's first response."
     )
 
     @property
@@ -178,10 +179,10 @@ class KubernetesSettings(Section):
         return int(self.min_version.partition(".")[2])
 
 
-HOST = r"localhost|[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)+(:\d+)?|[a-z0-9][a-z0-9-]*:\d+"
+HOST_PATTERN = r"localhost|[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)+(:\d+)?|[a-z0-9][a-z0-9-]*:\d+"
 """Registry as an image reference names it: a first part without a dot or a port is a namespace of Docker Hub."""
 
-Repositories = Annotated[str, Field(pattern=rf"^({HOST})(/[a-z0-9._-]+)*$")]
+Repositories = Annotated[str, Field(pattern=rf"^({HOST_PATTERN})(/[a-z0-9._-]+)*$")]
 
 DOCKER_HUB = "docker.io"
 
@@ -192,7 +193,7 @@ class ImagesSettings(Section):
     mirrors: Mapping[Repositories, Repositories] = Field(
         {},
         examples=[{"docker.io": "harbor.example.com/dockerhub"}],
-        description="Registries that the images are pulled from instead. A name is an upstream registry (`docker.io`) "
+        description="Registries that replace the upstream ones. A name is an upstream registry (`docker.io`) "
         "or a part of one (`docker.io/library`); the longest match is replaced with its value. The mirror of a "
         "whole registry doesn't apply to the images of services and front ends. See "
         "[clusters.md](clusters.md#image-mirrors).",
@@ -212,7 +213,7 @@ class ImagesSettings(Section):
 def _full_name(image: str) -> str:
     """Return an image reference with its registry and, on Docker Hub, its namespace."""
     registry, slash, repository = image.partition("/")
-    if not (slash and re.fullmatch(HOST, registry)):
+    if not (slash and re.fullmatch(HOST_PATTERN, registry)):
         registry, repository = DOCKER_HUB, image
     if registry == DOCKER_HUB and "/" not in repository:
         repository = f"library/{repository}"

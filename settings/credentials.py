@@ -45,7 +45,8 @@ def migrator_role_credential(service: ServiceSpec) -> Credential:
 
 def third_party(secret: ThirdPartySecret) -> Credential:
     """Return the credential for a third party that a service uses."""
-    # STRIPE_SECRET_KEY for stripeSecretKey. Its well-known value is invalid, because a laptop calls no third party.
+    # STRIPE_SECRET_KEY for stripeSecretKey. Its well-known value isn't a valid key, because a laptop calls no third
+    # party.
     variable = re.sub(r"(?=[A-Z])", "_", secret.key).upper()
     return Credential(secret.key, variable, "development", secret.purpose, third_party=True)
 

@@ -37,7 +37,7 @@ class LoadBalancerSettings(Section):
         min_length=1,
         examples=["service.k8s.aws/nlb"],
         description="`loadBalancerClass`, the controller that creates it. Kubernetes refuses to change it while the "
-        "Service exists. Default: the cluster's.",
+        "Service exists. Default: the cluster's default.",
     )
     external_traffic_policy: Literal["Local", "Cluster"] = Field(
         "Local",
@@ -100,7 +100,7 @@ class GatewayApiSettings(Section):
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
         if self.http_listener and self.https_listener in (None, self.http_listener):
-            problem = f"must name another listener than httpListener ({self.http_listener}), which redirects to it"
+            problem = f"must name a listener other than httpListener ({self.http_listener}), which redirects to it"
             raise SettingsConflict({"httpsListener": Conflict(problem, set_command("LISTENER"))})
         return self
 

@@ -58,9 +58,9 @@ class TlsSettings(Section):
 class RateLimitSettings(Section):
     """Rate limits per client. Redis counts the requests for all replicas of Kong."""
 
-    per_minute: int = Field(600, ge=1, description="Requests per minute and client address.")
+    per_minute: int = Field(600, ge=1, description="Requests per minute per client address.")
     per_hour: int | None = Field(
-        None, ge=1, examples=[10000], description="Requests per hour and client address. Default: no limit."
+        None, ge=1, examples=[10000], description="Requests per hour per client address. Default: no limit."
     )
 
     @model_validator(mode="after")

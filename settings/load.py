@@ -147,7 +147,7 @@ def _misread_scalars(document: Mapping[str, Any], source: str) -> Iterable[str]:
 
 
 def _set_text(value: str) -> str:
-    return f"put text in quotes: pulumi config set --path --type string '{{key}}' {shlex.quote(value)}"
+    return f"put strings in quotes: pulumi config set --path --type string '{{key}}' {shlex.quote(value)}"
 
 
 def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
@@ -197,7 +197,7 @@ def _explain(detail: ErrorDetails) -> Iterable[str]:
     reason = detail["ctx"]["error"] if detail["type"] == "value_error" else None
     full = [str(part) for part in detail["loc"]]
     if detail["type"] == "string_type" and isinstance(given, float) and len(full) > len(location):
-        yield _entry(full, _display_value(given), "must be text", _set_text(_display_value(given)))
+        yield _entry(full, _display_value(given), "must be a string", _set_text(_display_value(given)))
     elif isinstance(reason, SettingsConflict):
         for key, conflict in reason.conflicts.items():
             yield _entry_for_key([*location, *key.split(".")], _value_at(given, key.split(".")), conflict)
@@ -226,8 +226,8 @@ def _types_of(location: Sequence[str]) -> set[Any]:
 
 
 def _entry_for_key(location: Sequence[str], given: Any, reason: Conflict | str | None) -> str:
-    """Return the entry for one key. `reason` is a conflict, or a description of the allowed values; None: as in the
-    schema."""
+    """Return the entry for one key. `reason` is a conflict, or a description of the allowed values; None takes the
+    description from the schema."""
     model: type[BaseModel] = Settings
     for part in location[:-1]:
         model = section_model(model, part) or model
@@ -293,11 +293,14 @@ def allowed_values(model: type[BaseModel], key: str) -> str:
     if choice["type"] in ("integer", "number"):
         what = "a whole number" if choice["type"] == "integer" else "a number"
         limits = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
+        if "exclusiveMinimum" in choice:
+            limits["maximum"] = "and at most"
         return " ".join([what, *(f"{word} {choice[k]}" for k, word in limits.items() if k in choice)])
     if choice["type"] == "array":
         return _allowed_list(schema, choice)
     if choice["type"] == "object":
-        return "names with text" + (f" such as {json.dumps(schema['examples'][0])}" if "examples" in schema else "")
+        example = f", such as {json.dumps(schema['examples'][0])}" if "examples" in schema else ""
+        return f"a mapping from names to strings{example}"
     if choice["type"] == "boolean":
         return "true or false"
     if choice.get("format") == "ipv4":
@@ -305,13 +308,13 @@ def allowed_values(model: type[BaseModel], key: str) -> str:
     if choice.get("format") == "ipv4network":
         return "a private IPv4 range from /8 to /20"
     if "examples" in schema:
-        return f"text such as '{schema['examples'][0]}'"
-    return f"text that matches {choice['pattern']}" if "pattern" in choice else "text"
+        return f"a string such as '{schema['examples'][0]}'"
+    return f"a string that matches {choice['pattern']}" if "pattern" in choice else "a string"
 
 
 def _allowed_list(schema: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
     items = choice["items"]
-    what = ", ".join(items["enum"]) if "enum" in items else "text"
+    what = ", ".join(items["enum"]) if "enum" in items else "strings"
     either = " or 'all'" if {"const": "all"} in schema.get("anyOf", []) else ""
     example = f" such as {schema['examples'][0]}" if "examples" in schema else ""
     return f"a list of {what}{either}{example}"

@@ -25,15 +25,15 @@ class PrometheusSettings(Section):
         examples=["https://prometheus.example.com"],
         description=f"Public URL of Prometheus, for links to the expression of an alert. {ROUTE_DESCRIPTION}",
     )
-    retention_days: int = Field(15, ge=1, le=3650, description="Days for which samples are kept.")
+    retention_days: int = Field(15, ge=1, le=3650, description="Number of days that samples are kept.")
     storage_gib: int = Field(
-        20, ge=1, le=65_536, description="Size of its volume in GiB. The oldest samples are deleted before it is full."
+        20, ge=1, le=65_536, description="Size of the volume in GiB. The oldest samples are deleted before it is full."
     )
     memory_mib: int = Field(512, ge=128, description="Memory limit in MiB.")
     scrape_interval_s: int = Field(15, ge=1, le=120, description="Seconds between two scrapes of a target.")
     scrape_kubelets: bool = Field(
         False,
-        description="Whether Prometheus scrapes the kubelets for the use of the volumes (Kubernetes). It then gets a "
+        description="Whether Prometheus scrapes the kubelets for the usage of volumes (Kubernetes). It then gets a "
         "token that may list nodes and read their metrics.",
     )
 
@@ -66,10 +66,12 @@ class AlertmanagerSettings(Section):
 class ExportersSettings(Section):
     """Images of the exporters, for software without Prometheus metrics."""
 
-    postgres: Image = Field("prometheuscommunity/postgres-exporter:v0.19.1", description="Image, for PostgreSQL.")
-    redis: Image = Field("oliver006/redis_exporter:v1.86.0-alpine", description="Image, for Redis.")
-    kafka: Image = Field("danielqsj/kafka-exporter:v1.9.0", description="Image, for Kafka.")
-    nginx: Image = Field("nginx/nginx-prometheus-exporter:1.5.1", description="Image, for nginx.")
+    postgres: Image = Field(
+        "prometheuscommunity/postgres-exporter:v0.19.1", description="Image of the exporter for PostgreSQL."
+    )
+    redis: Image = Field("oliver006/redis_exporter:v1.86.0-alpine", description="Image of the exporter for Redis.")
+    kafka: Image = Field("danielqsj/kafka-exporter:v1.9.0", description="Image of the exporter for Kafka.")
+    nginx: Image = Field("nginx/nginx-prometheus-exporter:1.5.1", description="Image of the exporter for nginx.")
     blackbox: Image = Field(
         "prom/blackbox-exporter:v0.28.0",
         description="Image of the blackbox exporter, which probes front ends and nginx's certificate.",
@@ -88,7 +90,7 @@ class ThresholdsSettings(Section):
 
     latency_ms: int = Field(500, ge=1, description="95th percentile of a service's response time, in milliseconds.")
     error_percent: float = Field(5.0, gt=0, lt=100, description="Share of failed requests, in percent.")
-    disk_percent: float = Field(80.0, gt=0, lt=100, description="Use of a disk or volume, in percent.")
+    disk_percent: float = Field(80.0, gt=0, lt=100, description="Used share of a disk or volume, in percent.")
     traffic_floor_rps: float = Field(
         0.1, ge=0, description="Requests per second below which no alert on a ratio fires."
     )
@@ -126,7 +128,7 @@ class ReceiversSettings(Section):
 
     none: bool = Field(
         False,
-        description="Whether the stack has no receiver on purpose; alerts are then only visible in Alertmanager. A "
+        description="Whether the stack deliberately has no receiver; alerts are then only visible in Alertmanager. A "
         "stack with `protect` needs a receiver or this.",
     )
     email: EmailSettings = Field(default_factory=EmailSettings, description="Notification by e-mail.")
@@ -134,7 +136,7 @@ class ReceiversSettings(Section):
     heartbeat: bool = Field(
         False,
         description="Whether the heartbeat (the alert Watchdog) is sent to the URL in the secret "
-        "`heartbeatWebhookUrl`: a dead man's switch that raises the alarm when it stops.",
+        "`heartbeatWebhookUrl`, to a service that raises the alarm when it stops (a dead man's switch).",
     )
 
     @model_validator(mode="after")
@@ -153,7 +155,7 @@ class ReceiversSettings(Section):
 class MonitoringSettings(Section):
     """Prometheus, Alertmanager and Grafana."""
 
-    enabled: bool = Field(False, description="Whether they run.")
+    enabled: bool = Field(False, description="Whether Prometheus, Grafana and Alertmanager run.")
     prometheus: PrometheusSettings = Field(default_factory=PrometheusSettings, description="Prometheus.")
     grafana: GrafanaSettings = Field(default_factory=GrafanaSettings, description="Grafana.")
     alertmanager: AlertmanagerSettings = Field(default_factory=AlertmanagerSettings, description="Alertmanager.")

@@ -71,7 +71,7 @@ class Memory:
 
     @property
     def worst_case_mib(self) -> float:
-        """Return how much memory the server uses if every part is used at once."""
+        """Return how much memory the server uses if every part is in use at the same time."""
         return (
             _base_mib(self.shared_buffers_mib, self.maintenance_work_mem_kib, self.connections)
             + self.connections * self.session_kib / 1024

@@ -76,7 +76,7 @@ class OldKey:
 def with_current_keys(
     document: Mapping[str, Any], rows: Sequence[RenamedKey] = RENAMED
 ) -> tuple[dict[str, Any], list[OldKey]]:
-    """Return the configuration under the present keys, and what it has under old ones.
+    """Return the configuration with its values under the current keys, and the old keys that it had.
 
     The rest of it can then be validated as if the operator had moved the values.
     """
@@ -147,7 +147,7 @@ def _remove_value(document: dict[str, Any], path: Sequence[str]) -> Any:
 
 
 def _set_value(document: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    """Set a value. What the document has in its place takes precedence."""
+    """Set a value, unless the document already has one there."""
     for part in reversed(path):
         value = {part: value}
     _merge(document, value)

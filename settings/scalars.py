@@ -1,7 +1,7 @@
 """Numbers, booleans and text, as `pulumi config set --path` and YAML store them.
 
 Without `--type`, Pulumi 3.259 stores `true`, `false` and whole numbers as such, and every other value as text: `0.1`
-becomes '0.1'. A value is accepted in another type than its key's if it has only one meaning.
+becomes '0.1'. A value of another type is accepted if its meaning is unambiguous.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class RedisCommanderSettings(Section):
 class DevToolsSettings(Section):
     """Three web tools for developers."""
 
-    enabled: bool = Field(False, description="Whether they run.")
+    enabled: bool = Field(False, description="Whether the three tools run.")
     pg_admin: PgAdminSettings = Field(default_factory=PgAdminSettings, description="pgAdmin.")
     kafka_ui: KafkaUiSettings = Field(default_factory=KafkaUiSettings, description="Kafka UI.")
     redis_commander: RedisCommanderSettings = Field(

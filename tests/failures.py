@@ -79,7 +79,7 @@ class Tried:
         self._lost = what
 
     def requests(self, load: Load) -> None:
-        """Count the requests through the gateway meanwhile."""
+        """Count the requests through the gateway during the failure."""
         answered = [one for one in load.samples if one.failure is None]
         self._requests = Requests(
             asked=len(load.samples),

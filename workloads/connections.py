@@ -14,7 +14,7 @@ class Endpoint:
     """Name of the workload."""
 
     port: int
-    """TCP port inside the platform; the published port may be another one."""
+    """TCP port inside the platform; the published port may differ."""
 
     alias: str = ""
     """Host name, if it isn't the workload's name."""
@@ -84,7 +84,7 @@ class Metrics:
     """Query parameters of the scrape, such as the target that a multi-target exporter probes."""
 
     workload: str | None = None
-    """The workload that the metrics describe, if it is another one: an exporter exports a store's metrics."""
+    """The workload that the metrics describe, if it is a different one: an exporter exports a store's metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)

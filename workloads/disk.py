@@ -51,7 +51,7 @@ class Volume:
     """Requested size. Volumes that share one disk aren't limited to it."""
 
     fixed: tuple[FixedSetting, ...] = ()
-    """Settings that must stay as they are while the volume exists, each key once."""
+    """Settings that can't change while the volume exists, each key once."""
 
 
 @dataclass(frozen=True, kw_only=True)

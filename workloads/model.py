@@ -74,7 +74,7 @@ class Workload:
     """Image reference with an exact tag or a digest."""
 
     has_upstream_image: bool = True
-    """Whether the image is another project's, so that a mirror of its whole registry has it."""
+    """Whether the image comes from another project, so that a mirror of its whole registry contains it."""
 
     user: int
     """Numeric user (and group) id of the processes."""
@@ -90,7 +90,7 @@ class Workload:
 
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """Environment variables without secrets, which belong into a secret `FileSet`, because no listing shows its
+    """Environment variables without secrets, which belong in a secret `FileSet`, because no listing shows its
     content."""
 
     file_sets: tuple[FileSet, ...] = ()
@@ -268,15 +268,15 @@ class Task(Workload):
 class ScheduledTask(Task):
     """A task that runs on a schedule, and not during an update.
 
-    Runs never overlap: if one is due while the previous one runs, it waits, at most for `start_deadline_s`. A run that
-    fails is repeated like a task; the next one follows at the next time of the schedule.
+    Runs never overlap: if one is due while the previous one runs, it waits for at most `start_deadline_s`. A failed run
+    is retried like a task; the next run starts at its scheduled time.
     """
 
     schedule: str
-    """Cron expression of five fields in UTC, such as `30 2 * * *` for half past two each night."""
+    """Cron expression of five fields in UTC, such as `30 2 * * *` for 02:30 every day."""
 
     start_deadline_s: int = 3600
-    """Seconds after its time within which a run that was missed or had to wait may still start."""
+    """Seconds after the scheduled time within which a missed or waiting run may still start."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

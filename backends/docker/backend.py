@@ -55,7 +55,7 @@ def create(settings: Settings, stack: str) -> DockerBackend:
 class DockerBackend:
     """Runs workloads on a Docker engine.
 
-    These fields have no effect, without any loss: peers (one replica has none), a volume's size (it may use the
+    These fields have no effect, and none is needed: peers (one replica has none), a volume's size (it may use the
     engine's whole disk), metrics (any client of the port can read them), whether a port is public (it is bound to the
     same address as the stores').
 
@@ -235,8 +235,8 @@ class DockerBackend:
         return {name: ranges.allocate(name) for name in self._network_names}
 
     def _addresses(self, network: str) -> pulumi.Input[docker.NetworkIpamConfigArgs]:
-        """Return the range of a network. A preview leaves it open: a saved plan is then valid on an engine with other
-        networks."""
+        """Return the range of a network. It is unknown in a preview, so that a saved plan is valid on an engine with
+        other networks."""
         if pulumi.runtime.is_dry_run():
             unknown: Any = pulumi.UNKNOWN
             return docker.NetworkIpamConfigArgs(subnet=unknown, gateway=unknown)
@@ -301,8 +301,8 @@ class DockerBackend:
     def _file_volume(self, workload: Workload, file_set: FileSet, options: DeployOptions) -> Mount:
         """Return a volume with the files, which a container that never starts copies into it.
 
-        The engine refuses to copy files into a container whose root is read-only, even into a volume of it. That
-        container has a writable root, and `docker inspect` doesn't show the copied files.
+        The engine refuses to copy files into a container whose root is read-only, even into one of its volumes. The
+        container that copies them has a writable root, and `docker inspect` doesn't show the copied files.
         """
         child = f"{workload.name}-{file_set.name}"
         # One volume per set of file names, so that a removed file doesn't stay.

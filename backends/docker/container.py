@@ -143,8 +143,8 @@ def _environment(workload: Workload) -> list[pulumi.Input[str]] | None:
 
 
 def _secret(values: Any) -> pulumi.Output[Any]:
-    """Return a list that is secret as a whole, as the provider stores it. If only its elements are, a value that isn't
-    known in a preview isn't secret there, and the update violates the saved plan."""
+    """Return a list that is secret as a whole, as the provider stores it. If only its elements were secret, a value
+    that is unknown in a preview wouldn't be secret there, and the update would violate the saved plan."""
     return pulumi.Output.secret(values)
 
 

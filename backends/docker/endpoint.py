@@ -3,7 +3,7 @@
 The order is that of the command: `DOCKER_HOST`, then `DOCKER_CONTEXT`, then the current context of its configuration
 file, then the local socket. The setting `backend.host` precedes them all, because it belongs to the stack.
 
-The provider's own order is another one: a `DOCKER_CONTEXT` precedes the address that the program gives it, it looks for
+The provider's own order differs: a `DOCKER_CONTEXT` precedes the address that the program gives it, it looks for
 contexts in `~/.docker` only, and it ignores the current context and the certificates of a context. So the program gives
 it the address that was found here. The bootstrap imports this module: standard library only, in Python 3.7's syntax.
 """

@@ -33,7 +33,7 @@ FINISHED_TASK_CHECK_S = 60
 # applies. Failures count once liveness has succeeded, or its startup time is over. Times use the machine's uptime,
 # which clock corrections don't change. Each command has its own `timeout` (coreutils, or BusyBox from 1.30): a hung
 # command must not stop the count, and an engine before 23 doesn't kill a check after its timeout. A command that the
-# image lacks or can't execute (exit codes 127 and 126) is no failure of the process: it is reported once in the
+# image lacks or can't execute (exit codes 127 and 126) isn't a failure of the process: it is reported once in the
 # container's log, and not counted.
 PROBES_SCRIPT = """
 readiness=$1 readiness_s=$2 liveness=$3 liveness_s=$4 allowed=$5 startup_s=$6 wait_s=$7
@@ -93,9 +93,10 @@ LISTENING_SCRIPT = "grep -q ':{:04X} 0*:0000 0A ' /proc/net/tcp /proc/net/tcp6 2
 def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
     """Return the health check. Healthy means ready, or for a task succeeded. None if the workload has no probe.
 
-    With a liveness probe, it also restarts the process: if liveness fails for `failures` x `period_s` after a success,
-    or hasn't succeeded within its `startup_s`. Each run executes both probes, one readiness `period_s` after the end of
-    the previous run, or one liveness `period_s` if both succeeded in it; timeouts of the probes add to that.
+    With a liveness probe, the check also restarts the process, if liveness fails for `failures` x `period_s` after a
+    success, or hasn't succeeded within its `startup_s`. Each run executes both probes. It starts one liveness
+    `period_s` after the previous run if both probes succeeded there, otherwise one readiness `period_s` after it; the
+    time that the probes take is added.
     """
     if isinstance(workload, Task):
         return docker.ContainerHealthcheckArgs(

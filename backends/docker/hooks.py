@@ -7,7 +7,7 @@ They cover three gaps of the provider:
   `Ownership` has accepted it.
 - A task that fails makes the update fail with only one sentence. The hook prints its last log lines, which show the
   reason.
-- The provider waits for a task's health check until the timeout, even after the task has failed; it stops at once when
+- The provider waits for a task's health check until the timeout, even after the task has failed; it stops as soon as
   the container is removed. `readiness.py` waits for everything else.
 """
 

@@ -82,7 +82,7 @@ def missing_claim_message(name: str) -> str:
 
 
 def terminating_claim_message(claim: Mapping[str, Any]) -> str:
-    """Return the message about a claim that Kubernetes deletes as soon as no pod uses it. Nothing can take that back
+    """Return the message about a claim that Kubernetes deletes as soon as no pod uses it. This can't be cancelled
     (kubernetes/kubernetes#69980)."""
     keep = '{"spec": {"persistentVolumeReclaimPolicy": "Retain"}}'
     volume = claim["spec"].get("volumeName")

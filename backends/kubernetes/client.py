@@ -22,7 +22,7 @@ from settings.backend import KubernetesSettings
 
 KUBECONFIG_KEY = "pti-calendar:kubernetes.kubeconfig"
 CONTEXT_KEY = "pti-calendar:kubernetes.context"
-SET_KUBECONFIG = f"Set it with: pulumi config set --path '{KUBECONFIG_KEY}' ~/.kube/config"
+SET_KUBECONFIG_INSTRUCTION = f"Set it with: pulumi config set --path '{KUBECONFIG_KEY}' ~/.kube/config"
 
 
 class ClusterUnreachable(pulumi.RunError):
@@ -36,11 +36,11 @@ def unreachable_reason(settings: KubernetesSettings) -> str | None:
     enough: a load balancer accepts connections for an API server that is down.
     """
     if settings.kubeconfig is None:
-        return f"{KUBECONFIG_KEY} is not set, and no other kubeconfig is used instead. {SET_KUBECONFIG}"
+        return f"{KUBECONFIG_KEY} is not set, and no other kubeconfig is used instead. {SET_KUBECONFIG_INSTRUCTION}"
     try:
         found = yaml.safe_load(Path(settings.kubeconfig).expanduser().read_text())
     except FileNotFoundError:
-        return f"{KUBECONFIG_KEY}: there is no file {settings.kubeconfig}. {SET_KUBECONFIG}"
+        return f"{KUBECONFIG_KEY}: there is no file {settings.kubeconfig}. {SET_KUBECONFIG_INSTRUCTION}"
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         return f"{KUBECONFIG_KEY}: {settings.kubeconfig} can't be read: {error}"
     contexts = _by_name(found, "contexts", "context")
@@ -67,7 +67,7 @@ def unreachable_reason(settings: KubernetesSettings) -> str | None:
 
 
 def unreachable_kubeconfig(context: str | None) -> str:
-    """Return a kubeconfig without credentials whose server refuses at once: nothing listens on port 1."""
+    """Return a kubeconfig without credentials whose server refuses every connection: nothing listens on port 1."""
     name = context or "none"
     return json.dumps(
         {

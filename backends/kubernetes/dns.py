@@ -22,7 +22,7 @@ LOCAL_ADDRESS_FLAG = "-localip"
 
 
 def problems(dns: DnsSettings, query: Query) -> Iterator[str]:
-    """Yield what the settings lack for names to resolve in pods; nothing if the cluster's servers are unknown."""
+    """Yield the settings that keep pods from resolving names; nothing if the cluster's DNS servers are unknown."""
     servers, missing = _kubelet_servers(query), list[str]()
     for address in servers:
         if _allowed(address, dns):
@@ -34,9 +34,9 @@ def problems(dns: DnsSettings, query: Query) -> Iterator[str]:
             missing.append(address)
     missing += [one for one in _node_local_caches(query) if not _allowed(one, dns) and one not in missing]
     if missing:
-        yield _problem(f"pods send DNS queries to {', '.join(missing)}, which is no pod", _add_cidrs(missing, dns))
+        yield _problem(f"pods send DNS queries to {', '.join(missing)}, which isn't a pod", _add_cidrs(missing, dns))
     if not servers and not _has_service(dns, query):
-        yield _problem(f"no Service in the namespace {dns.namespace} has the port {DNS_PORT}", [])
+        yield _problem(f"no Service in the namespace {dns.namespace} has port {DNS_PORT}", [])
 
 
 def _kubelet_servers(query: Query) -> Sequence[str]:
@@ -59,11 +59,11 @@ def _pod_problems(service: dict[str, Any], dns: DnsSettings, query: Query) -> It
     if namespace != dns.namespace:
         yield _problem(f"the DNS servers are in the namespace {namespace}", [_set("namespace", namespace)])
     if ports and dns.port not in ports:
-        yield _problem(f"the DNS servers' pods have the port {min(ports)}", [_set("port", str(min(ports)))])
+        yield _problem(f"the DNS servers' pods listen on port {min(ports)}", [_set("port", str(min(ports)))])
 
 
 def _pod_ports(service: dict[str, Any], query: Query) -> set[int]:
-    """Return the ports for UDP of the pods behind a Service."""
+    """Return the UDP ports of the pods behind a Service."""
     metadata = service["metadata"]
     selector = f"kubernetes.io/service-name={metadata['name']}"
     slices = query("get", "endpointslices", "--namespace", metadata["namespace"], "--selector", selector, "-o", "json")
@@ -72,8 +72,8 @@ def _pod_ports(service: dict[str, Any], query: Query) -> set[int]:
 
 
 def _node_local_caches(query: Query) -> Iterable[str]:
-    """Return the addresses of NodeLocal DNSCache. In kube-proxy's iptables mode, it also takes over that of the
-    Service."""
+    """Return the addresses of NodeLocal DNSCache. In kube-proxy's iptables mode, it also listens on the Service's
+    address."""
     found = query("get", "daemonsets", "--all-namespaces", "--selector", "k8s-app=node-local-dns", "-o", "json")
     for one in (found or {}).get("items", []):
         for container in one["spec"]["template"]["spec"]["containers"]:
@@ -95,7 +95,8 @@ def _allowed(address: str, dns: DnsSettings) -> bool:
 
 
 def _add_cidrs(addresses: Iterable[str], dns: DnsSettings) -> list[str]:
-    """Return the commands that add addresses to the list; one that isn't set gets its default, too."""
+    """Return the commands that add addresses to the list. If the list isn't set, they also add its defaults, which it
+    would replace."""
     wanted = [*dns.cidrs, *(str(ip_network(one)) for one in addresses)]
     first = len(dns.cidrs) if "cidrs" in dns.model_fields_set else 0
     return [_set(f"cidrs[{index}]", cidr) for index, cidr in enumerate(wanted) if index >= first]

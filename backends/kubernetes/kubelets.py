@@ -1,6 +1,7 @@
 """RBAC to read the kubelets' metrics, for the one workload that needs it.
 
-Nodes belong to the whole cluster, so these are its only objects outside the namespace; the namespace is in their names.
+Nodes belong to the whole cluster, so these are the stack's only objects outside the namespace. Their names contain the
+namespace.
 """
 
 from __future__ import annotations

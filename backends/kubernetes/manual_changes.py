@@ -100,7 +100,7 @@ def _stray_pods(stateful_set: Object, objects: list[Object]) -> Iterator[str]:
 
 
 def _manual_fields(one: Object) -> list[str]:
-    """Return the paths of the fields below `spec` and the like that kubectl has set last."""
+    """Return the paths of the fields below `spec` and the like that were last set by kubectl."""
     return sorted(
         {
             path

@@ -1,4 +1,4 @@
-"""Finds claims that are missing, in whose place the StatefulSet has created others, or that are being deleted."""
+"""Finds claims that are being deleted, and missing ones for which the StatefulSet has created substitutes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 
 
 def missing_claims(listed: str) -> list[str]:
-    """Return the missing claims in kubectl's JSON list; none if the text is no such list."""
+    """Return the missing claims in kubectl's JSON list; none if the text isn't such a list."""
     return [
         str(one["metadata"]["name"])
         for one in _items(listed)

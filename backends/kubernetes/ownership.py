@@ -2,7 +2,7 @@
 
 The provider creates an object with server-side apply (`upsert_existing_objects`): an existing object with that name is
 adopted and overwritten, regardless of its creator. That is intended for leftovers of a killed update of this stack, and
-for objects that outlived the stack; any other object is refused, also in previews. Every object therefore has the
+for objects that outlived the stack; any other object is refused, even in previews. Every object therefore has the
 stack's name in the label `app.kubernetes.io/instance`.
 
 kubectl is called once for all kinds, and only if an object is to be created. The provider has no function for it.
@@ -37,7 +37,7 @@ class Ownership:
 
     Args:
         settings: the cluster and the namespace.
-        instance: the stack, as its objects' label has it.
+        instance: the stack, as in the label of its objects.
     """
 
     def __init__(self, settings: KubernetesSettings, instance: str) -> None:
@@ -73,7 +73,7 @@ class Ownership:
             if (found := (await self._existing).get((kind, name))) is None:
                 return
             if not pulumi.runtime.is_dry_run():
-                # The same update may have deleted it meanwhile to replace it.
+                # The same update may have just deleted it in order to replace it.
                 found = await self._labels(resource, name)
         except KubectlError as error:
             if not pulumi.runtime.is_dry_run():

@@ -61,8 +61,8 @@ def pod_template(workload: Workload, context: PodContext) -> Manifest:
         "containers": [_container(workload, context)],
     }
     if _has_exec_probes(workload):
-        # When a check is killed, its children are reparented to process 1. If that is PostgreSQL, it takes the exit of
-        # such a child for the crash of a server process, and restarts all of them (docker-library/postgres#1349).
+        # When a check is killed, its children are reparented to process 1. If that is PostgreSQL, it mistakes the exit
+        # of such a child for the crash of a server process, and restarts all of them (docker-library/postgres#1349).
         spec["shareProcessNamespace"] = True
     if volumes := _volumes(workload, context):
         spec["volumes"] = volumes
@@ -123,7 +123,7 @@ def _container(workload: Workload, context: PodContext) -> Manifest:
     }
     container |= {key: value for key, value in optional.items() if value}
     if _needs_drain(workload):
-        # Without the command in the image, the container stops at once (docs/service-contract.md).
+        # Without the command in the image, the container stops immediately (docs/service-contract.md).
         by_command = {"exec": {"command": ["sleep", str(DRAIN_S)]}}
         container["lifecycle"] = {
             "preStop": {"sleep": {"seconds": DRAIN_S}} if context.has_native_sleep else by_command

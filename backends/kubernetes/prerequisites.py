@@ -20,7 +20,7 @@ from settings.backend import KubernetesSettings
 from settings.base import for_stack
 from workloads import WorkloadError
 
-METRICS = "metrics.k8s.io"
+METRICS_GROUP = "metrics.k8s.io"
 BUILT_IN_GROUPS = ("networking.k8s.io", "rbac.authorization.k8s.io")
 """API groups that every cluster serves, in addition to those without a dot."""
 
@@ -107,10 +107,10 @@ class Prerequisites:
         return None if found is None else found["items"]
 
     def _warn_without_metrics(self, workload: str) -> None:
-        if self._apis and not any(one.startswith(f"{METRICS}/") for one in self._apis):
+        if self._apis and not any(one.startswith(f"{METRICS_GROUP}/") for one in self._apis):
             pulumi.log.warn(
-                f"{workload} has 'scaling', but the cluster doesn't serve {METRICS}: its autoscaler can't measure the "
-                "load and doesn't change the number of replicas. Install metrics-server: "
+                f"{workload} has 'scaling', but the cluster doesn't serve {METRICS_GROUP}: its autoscaler can't "
+                "measure the load and doesn't change the number of replicas. Install metrics-server: "
                 "https://github.com/kubernetes-sigs/metrics-server"
             )
 

@@ -137,7 +137,7 @@ class ManifestRegistrar:
             timeouts: timeouts of the operations that the provider waits for.
             recorded: records (`DataRecords`) that must be registered first.
             hooks: resource hooks of its creation.
-            ignore_changes: fields that somebody else changes; they are given for the creation alone.
+            ignore_changes: fields that other controllers change; they only apply at creation.
 
         Raises:
             WorkloadError: two owners would share an object.
@@ -191,7 +191,7 @@ class ManifestRegistrar:
         is_configured = self._settings.kubeconfig is not None and self._settings.context is not None
         return kubernetes.Provider(
             "kubernetes",
-            # The same text on all machines, also without the cluster: a saved plan requires it. The plugin expands `~`.
+            # The same text on all machines, even without the cluster: a saved plan requires it. The plugin expands `~`.
             kubeconfig=self._settings.kubeconfig if is_configured else unreachable_kubeconfig(self._settings.context),
             context=self._settings.context,
             # Without it, a changed server address or certificate would replace the whole platform.
@@ -208,8 +208,8 @@ class ManifestRegistrar:
 
     @functools.cached_property
     def _namespace(self) -> list[KubernetesObject]:
-        """Return the namespace, which denies every connection by default. If it were replaced, or in another cluster,
-        every store would start empty."""
+        """Return the namespace, which denies every connection by default. In a new namespace, or another cluster, every
+        store would start empty."""
         place = [
             FixedSetting("kubernetes.namespace", self._settings.namespace, MOVE_INSTRUCTIONS),
             FixedSetting("kubernetes.context", self._settings.context or "", MOVE_INSTRUCTIONS),

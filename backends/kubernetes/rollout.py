@@ -1,6 +1,6 @@
 """The records of successful rollouts, and the hooks that wait for them.
 
-The provider's own wait ends when all pods are ready or at its timeout, whatever the pods report meanwhile. It is
+The provider's own wait ends when all pods are ready or at its timeout, whatever the pods report in the meantime. It is
 therefore disabled (`controllers.NO_WAIT`). A separate record follows the controller, and its hook waits: a failed wait
 leaves no record, so the next update continues to wait even if nothing else has changed. `backends/docker/readiness.py`
 does the same for containers. One kubectl query covers all rollouts.

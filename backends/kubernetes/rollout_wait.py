@@ -1,7 +1,7 @@
 """Wait for one rollout.
 
-Problems that may resolve by themselves, such as an unschedulable pod or the first crashes, are reported at once but
-only fail the rollout at its timeout. Other problems end the wait: see `problems`."""
+Problems that may resolve by themselves, such as an unschedulable pod or the first crashes, are reported immediately,
+but only fail the rollout at its timeout. Other problems end the wait: see `problems`."""
 
 from __future__ import annotations
 

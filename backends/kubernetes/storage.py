@@ -107,7 +107,7 @@ def _chosen_class(
     classes: Mapping[str, Object],
     volumes: Callable[[], Iterable[Object] | None],
 ) -> Object | None:
-    """Return the storage class of new claims; None if volumes without a class object are there for them."""
+    """Return the storage class of new claims; None if there are prepared volumes whose class has no object."""
     pending = f"The claims {', '.join(new)} would stay pending."
     if name is None:
         default = [one for one in classes.values() if _annotations(one).get(DEFAULT_CLASS_ANNOTATION) == "true"]

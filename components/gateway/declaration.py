@@ -21,7 +21,7 @@ from settings.gateway import RateLimitSettings
 from workloads import HOST_GATEWAY
 
 INTERNAL_ROUTE = "internal"
-"""Name of the route that answers 404 for internal paths."""
+"""Name of the route that returns 404 for internal paths."""
 
 PUBLIC_SUFFIX = ".public-"
 """`user.public-0` is the first public path of `user`. Workload names have no dots; Prometheus drops the part after the
@@ -29,7 +29,7 @@ dot."""
 
 
 def api_path(service: str) -> str:
-    """Return the path that the paths of a service are below."""
+    """Return the path under which a service's paths are available."""
     return f"/api/{service}"
 
 

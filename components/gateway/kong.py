@@ -147,7 +147,8 @@ def _client_limits(rate: RateLimitSettings) -> dict[str, str]:
     """Return the limits per client and replica, which apply before the token is verified and without Redis.
 
     The plugin `rate-limiting` runs after `jwt`, doesn't count requests refused there, and lets all requests pass while
-    Redis is unavailable. These limits apply in addition. They are never stricter: a client may use two windows at once.
+    Redis is unavailable. These limits apply in addition. They are never stricter: a client may use two windows in
+    immediate succession.
     """
     return {
         "KONG_NGINX_HTTP_LIMIT_REQ_ZONE": f"$binary_remote_addr zone=rate:{limits.CLIENT_TABLE_MIB}m "

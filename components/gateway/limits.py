@@ -22,7 +22,7 @@ RESPONSE_BUFFER_KIB = 8
 """Buffer of a hop for the response to a slow client, in memory only."""
 
 CONNECTIONS_PER_CLIENT = 200
-"""Requests of one client address in progress at once, per replica. HTTP/2 streams count one each. More: 429."""
+"""Maximum number of concurrent requests per client address and replica; an HTTP/2 stream counts as one. More: 429."""
 
 EDGE_RATE_PER_CLIENT = 100
 """Requests per second of one client address at nginx, per replica and for all host names together. More: 429."""

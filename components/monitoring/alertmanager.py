@@ -37,7 +37,7 @@ def configuration(receivers: ReceiversSettings) -> dict[str, Any]:
 
 
 def grafana_link_template(grafana_url: str, port_forward_command: str | None = None) -> str:
-    """Return the template for links from a message to Grafana; mounted beside `assets/alertmanager/`.
+    """Return the template for links from a message to Grafana; mounted together with `assets/alertmanager/`.
 
     Args:
         grafana_url: its address.

@@ -70,7 +70,7 @@ def node_exporter(image: str) -> Workload:
 def kube_state_metrics(image: str, namespace: str) -> Workload:
     """Return kube-state-metrics, which exports the state of the objects in the platform's namespace.
 
-    Only the series that the rules read: each pod has some fifty more. Its image only contains the program.
+    Only the series that the rules read: each pod has about fifty more. Its image only contains the program.
     """
     return exporter(
         "kube-state-metrics",
@@ -79,7 +79,7 @@ def kube_state_metrics(image: str, namespace: str) -> Workload:
         user=NOBODY_UID,
         port=8080,
         arguments=(
-            # Listen on every address, also on a node without IPv6.
+            # Listen on every address, even on a node without IPv6.
             "--host=",
             "--telemetry-host=",
             f"--namespaces={namespace}",

@@ -33,7 +33,7 @@ def certificate_probe(tls: Endpoint, host: str) -> ProbeTarget:
     It doesn't verify the certificate, because the expiry of a self-signed one is monitored, too.
     """
     tcp = {
-        # nginx doesn't listen on another port.
+        # nginx only listens on IPv4.
         "preferred_ip_protocol": "ip4",
         "tls": True,
         "tls_config": {"server_name": host, "insecure_skip_verify": True},

@@ -35,7 +35,7 @@ class Target:
     """Parameters of the request, for an exporter that probes a given target."""
 
     host: str | None = None
-    """The workload that is scraped, if it is another one: `postgres-exporter` for `postgres`."""
+    """The workload that is scraped, if it is a different one: `postgres-exporter` for `postgres`."""
 
     instances: int = 1
     """Expected number of instances; more than one only if a rule counts them."""
@@ -95,7 +95,8 @@ def configuration(
 
 
 def thresholds_file(thresholds: ThresholdsSettings, expected: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    """Return the rule file that records the thresholds, and one expectation per (job, workload)."""
+    """Return the rule file that records the thresholds, and the expected number of instances of each (job,
+    workload)."""
     recorded = [{"record": name, "expr": f"vector({value!r})"} for name, value in _threshold_values(thresholds).items()]
     expectations = [
         {"record": "pti:expected", "expr": f"vector({number})", "labels": {"job": job, "workload": workload}}

@@ -215,8 +215,8 @@ def retention_mib(storage_gib: int, disk_percent: float) -> int:
     """Return the size of Prometheus' data beyond which the oldest blocks are deleted, in MiB (Prometheus' MB).
 
     It is seven eighths of the share at which a disk raises an alert, so that a volume that reaches its limit raises
-    none. The rest is for merging blocks, whose result exists beside them until they are deleted: at most a tenth of the
-    retention time. The WAL counts as data (`BeyondSizeRetention` in Prometheus' tsdb/db.go).
+    none. The rest is for merging blocks, whose result exists in addition to them until they are deleted: at most a
+    tenth of the retention time. The WAL counts as data (`BeyondSizeRetention` in Prometheus' tsdb/db.go).
     """
     return int(storage_gib * 1024 * disk_percent / 100 * 7 / 8)
 

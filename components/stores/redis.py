@@ -104,8 +104,8 @@ def deploy(args: StoreArgs, options: DeployOptions) -> RedisStore:
 def memory_limit_mib(max_memory_mib: int) -> int:
     """Return the memory limit that `redis.maxMemoryMib` needs, in MiB.
 
-    A rewrite of the append-only file forks, and under load the fork ends up with a copy of every page: twice the data
-    and the clients' buffers, with what fragmentation adds to the data.
+    A rewrite of the append-only file forks, and under load every page is eventually copied. So the limit is twice the
+    data, including its fragmentation, and twice the clients' buffers.
     """
     data = max_memory_mib * (100 + FRAGMENTATION_PERCENT) // 100 + 1
     return 2 * (data + client_memory_mib(max_memory_mib)) + OVERHEAD_MIB

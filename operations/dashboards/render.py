@@ -41,7 +41,7 @@ PanelBuilder = timeseries.Panel | stat.Panel | statetimeline.Panel
 
 
 def dashboard_json(board: Board) -> str:
-    """Return the dashboard's JSON, which is the same in every process."""
+    """Return the dashboard's JSON. The same dashboard always gives the same text."""
     built = json.loads(json.dumps(_dashboard(board).build(), cls=JSONEncoder))
     return json.dumps(built, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 

@@ -73,11 +73,11 @@ def _table(failures: list[Failure]) -> str:
     counted = [one.requests for one in failures if one.requests]
     total = (
         f"{len(failures)} failures. Requests through the gateway during {len(counted)} of them: "
-        f"{sum(one.asked for one in counted)} asked, {sum(one.answered for one in counted)} answered, "
-        f"{sum(one.refused for one in counted)} refused, {sum(one.slow for one in counted)} slower than 1 s."
+        f"{sum(one.asked for one in counted)} sent, {sum(one.answered for one in counted)} succeeded, "
+        f"{sum(one.refused for one in counted)} failed, {sum(one.slow for one in counted)} slower than 1 s."
     )
     head = [
-        "| failure | on | effect | s to recovery | lost | asked / answered / refused / slow | test |",
+        "| failure | on | effect | s to recovery | lost | sent / succeeded / failed / slow | test |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     return "\n".join([total, "", *head, *map(_row, sorted(failures, key=lambda one: (one.title.lower(), one.on))), ""])

@@ -78,7 +78,7 @@ def _service(container: Registration, networks: Mapping[str, str]) -> dict[str, 
     if "logDriver" in inputs:
         service["logging"] = {"driver": inputs["logDriver"], "options": inputs["logOpts"]}
     if inputs.get("start") is False:
-        # It exits at once, which the image's own health check would report as unhealthy.
+        # It exits immediately, which the image's own health check would report as unhealthy.
         service |= {"restart": "no", "healthcheck": {"disable": True}}
     service["labels"] = _labels(container)
     return service

@@ -21,7 +21,7 @@ from settings.backend import KubernetesSettings
 
 __all__ = ["compose_text_with_tokens", "recorded_resources", "render", "write_objects"]
 
-COMPOSE, ENVIRONMENT, EXAMPLE = "compose.yaml", ".env", ".env.example"
+COMPOSE_FILE, ENVIRONMENT_FILE, EXAMPLE_FILE = "compose.yaml", ".env", ".env.example"
 
 
 def render(stack: str) -> None:
@@ -63,23 +63,23 @@ def _write_compose(settings: Settings, placeholders: Placeholders, stack: str, d
     with_tokens = compose_text_with_tokens(settings, placeholders, stack)
     needed = placeholders.used_in(with_tokens)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / COMPOSE).write_text(needed.to_compose(with_tokens))
-    (directory / EXAMPLE).write_text(
+    (directory / COMPOSE_FILE).write_text(needed.to_compose(with_tokens))
+    (directory / EXAMPLE_FILE).write_text(
         needed.example(
-            "The secrets of the rendered stack. Copy it to .env beside compose.yaml.",
+            "The secrets of the rendered stack. Copy this file to .env, next to compose.yaml.",
             "Letters, digits, '-' and '_' only: the values are inserted unchanged into files of several formats.",
             *_certificate_instructions(settings, needed),
         )
     )
     shown = directory.relative_to(ROOT)
-    print(f"{shown}/{COMPOSE} and {shown}/{EXAMPLE} are written.")
+    print(f"{shown}/{COMPOSE_FILE} and {shown}/{EXAMPLE_FILE} are written.")
     if needed.required:
-        print(f"Set the secrets: cp {shown}/{EXAMPLE} {shown}/{ENVIRONMENT}, and fill in the empty ones.")
-    print(f"Run it: docker compose -f {shown}/{COMPOSE} up --wait")
+        print(f"Set the secrets: cp {shown}/{EXAMPLE_FILE} {shown}/{ENVIRONMENT_FILE}, and fill in the empty ones.")
+    print(f"Run it: docker compose -f {shown}/{COMPOSE_FILE} up --wait")
 
 
 def _write_manifests(settings: Settings, placeholders: Placeholders, stack: str, directory: Path) -> None:
-    environment = directory / ENVIRONMENT
+    environment = directory / ENVIRONMENT_FILE
     with_tokens = recorded_resources(settings, placeholders, stack)
     needed = placeholders.used_in("".join(_secret_texts(manifests(with_tokens, Placeholders({})))))
     with_secrets = None
@@ -88,10 +88,10 @@ def _write_manifests(settings: Settings, placeholders: Placeholders, stack: str,
         with_secrets = recorded_resources(settings, placeholders, stack, values)
     objects = manifests(with_tokens, needed, with_secrets)
     write_objects(objects, directory, stack)
-    (directory / EXAMPLE).write_text(
+    (directory / EXAMPLE_FILE).write_text(
         needed.example(
-            "The secrets of the rendered stack. Copy it to .env beside this file, fill it in and render again.",
-            "A value with anything but letters, digits and -._ must be in single quotes.",
+            "The secrets of the rendered stack. Copy this file to .env in this folder, fill it in and render again.",
+            "A value with characters other than letters, digits and -._ must be in single quotes.",
             *_certificate_instructions(settings, needed),
         )
     )
@@ -123,11 +123,11 @@ def _print_next_steps(
     named = " ".join(f"job/{name}" for name in jobs)
     print(f"{shown}/ contains {len(objects)} objects in {', '.join(FOLDERS)}.")
     if has_secrets:
-        print(f"The secrets come from {shown}/{ENVIRONMENT}: keep {shown}/secrets private.")
+        print(f"The secrets come from {shown}/{ENVIRONMENT_FILE}: keep {shown}/secrets private.")
     else:
         print(
             f"The secrets are placeholders (REPLACE_WITH_…), so don't apply them. Fill them in: "
-            f"cp {shown}/{EXAMPLE} {shown}/{ENVIRONMENT}, edit it, and make render STACK={stack} again."
+            f"cp {shown}/{EXAMPLE_FILE} {shown}/{ENVIRONMENT_FILE}, edit it, and make render STACK={stack} again."
         )
     print("Apply it, in this order:")
     print(f"  {kubectl} apply --server-side {' '.join(f'-f {shown}/{folder}' for folder in FOLDERS)}")

@@ -108,8 +108,8 @@ class KafkaSettings(StoreSettings):
         6,
         ge=1,
         le=1_000,
-        description="Partitions of a topic that is created on first use. They limit the replicas of a consumer that "
-        "share its events. An existing topic keeps its number.",
+        description="Partitions of a topic that is created on first use. Their number limits how many replicas of a "
+        "consumer can share its events. An existing topic keeps its number.",
     )
     expected_topics: int = Field(
         12,

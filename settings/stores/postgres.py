@@ -131,7 +131,7 @@ class PostgresSettings(StoreSettings):
 
     @property
     def _reserved_mib(self) -> int:
-        """Return the memory of the operator's process that runs beside the server."""
+        """Return the memory of the operator's process that runs next to the server."""
         return INSTANCE_MANAGER_MIB if self.mode == "cloudnativepg" else 0
 
     @model_validator(mode="after")
@@ -140,8 +140,8 @@ class PostgresSettings(StoreSettings):
         _, tag = repository_and_tag(self.image)
         if not re.match(r"(1[7-9]|[2-9]\d)(\D|$)", tag):
             problem = (
-                "has a tag that doesn't begin with a PostgreSQL major version, 17 or newer, after which the data "
-                "directory is named"
+                "has a tag that doesn't begin with a PostgreSQL major version (17 or newer), which names the data "
+                "directory"
             )
             found["image"] = Conflict(problem, set_command("postgres:18.6"))
         found |= unused_mode_sections(self, {"external": "external", "cloudnativepg": "cloudnativepg"})

@@ -15,7 +15,7 @@ from settings.credential import Credential
 
 CPU_REQUEST_DESCRIPTION = "CPU request in cores."
 STORAGE_DESCRIPTION = (
-    "Size of its volume in GiB. It can grow, but not shrink. On Docker, volumes share the engine's disk."
+    "Size of the volume in GiB. It can grow, but not shrink. On Docker, volumes share the engine's disk."
 )
 EXTERNAL_CIDRS_DESCRIPTION = "Address ranges of the server, which network policies allow. Default: any public address."
 REQUIRED_PROBLEM = "is required with the mode 'external'"

@@ -35,7 +35,7 @@ def is_built(version: str = VERSION) -> bool:
 
 
 def build_node(version: str = VERSION) -> Path:
-    """Build every program that a node of this version needs; the first time takes some 8 minutes on two idle cores."""
+    """Build every program that a node of this version needs; the first time takes about 8 minutes on two idle cores."""
     folder = build_kubernetes(version, NODE_PROGRAMS)
     for tool in NODE_TOOLS:
         build_tool(tool)
@@ -43,7 +43,7 @@ def build_node(version: str = VERSION) -> Path:
 
 
 def build_kubernetes(version: str, programs: tuple[str, ...]) -> Path:
-    """Build these programs of one version and return their folder; an API server alone takes some 4 minutes."""
+    """Build these programs of one version and return their folder; an API server alone takes about 4 minutes."""
     module, folder = GO_MODULES / version, kubernetes_directory(version)
     if not (module / "go.sum").exists():
         pinned = ", ".join(sorted(one.parent.name for one in GO_MODULES.glob("[0-9]*/go.sum")))

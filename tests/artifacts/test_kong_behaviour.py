@@ -154,7 +154,7 @@ def test_the_admin_api_shows_no_secrets_and_refuses_web_pages(
     connection.close()
 
 
-def test_a_redis_by_address_with_tls_is_refused(program: Path, tmp_path: Path) -> None:
+def test_redis_over_tls_needs_a_host_name(program: Path, tmp_path: Path) -> None:
     made = scenario(1, 1)
     for plugin in made.document["plugins"]:
         if plugin["name"] == "rate-limiting":

@@ -1,4 +1,4 @@
-"""Many large reports at once, on a server with the parameters and the /dev/shm size of its memory limit."""
+"""Many large concurrent reports, on a server with the parameters and the /dev/shm size of its memory limit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def store(image_installation: Installation, request: pytest.FixtureRequest) -> I
         yield one
 
 
-def test_twelve_reports_at_once_succeed(store: Container) -> None:
+def test_twelve_concurrent_reports_succeed(store: Container) -> None:
     """With 128 MiB of shared memory for all, eight of twelve reports failed: could not resize shared memory segment."""
 
     def report(_: int) -> object:

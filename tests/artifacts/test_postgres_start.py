@@ -159,7 +159,7 @@ def test_a_damaged_data_directory_is_left_as_it_is(container_with_data: Containe
     before = sorted(container_with_data.data.rglob("*"))
     assert "contains files but no cluster: PG_VERSION is missing" in container_with_data.start_refused()
     assert sorted(container_with_data.data.rglob("*")) == before
-    tried.lost("nothing more: the files stay as they are")
+    tried.lost("nothing more: the files aren't changed")
 
 
 def test_data_of_another_major_version_is_refused(store: Container, tried: Tried) -> None:

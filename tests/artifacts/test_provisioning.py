@@ -212,9 +212,7 @@ def test_a_new_password_replaces_the_old_one(provisioned: Outcome, task: Task, d
 
 
 @only_in_full_runs
-def test_a_login_without_a_password_check_is_not_taken_as_proof(
-    provisioned: Outcome, task: Task, database: str
-) -> None:
+def test_a_login_without_a_password_check_is_not_trusted(provisioned: Outcome, task: Task, database: str) -> None:
     if task.server.programs.major < 16:
         pytest.skip("libpq asks for a way of authentication since 16")
     role = f"{database}_app"
@@ -260,7 +258,7 @@ def _until(condition: Callable[[], bool]) -> None:
 @only_in_full_runs
 def test_concurrent_runs_do_not_conflict(task: Task, database: str, tried: Tried) -> None:
     tried.failure(
-        "Three provisioning tasks run at once", on="PostgreSQL", notice="nothing: they run one after the other"
+        "Three provisioning tasks run at the same time", on="PostgreSQL", notice="nothing: they run one after the other"
     )
     runs = [task.start() for _ in range(3)]
     for run in runs:
@@ -525,7 +523,7 @@ def test_comments_blank_lines_and_a_missing_last_newline_are_accepted(task: Task
     assert f"database {database}: created" in outcome.output
 
 
-def test_a_missing_table_is_named(task: Task) -> None:
+def test_a_missing_table_is_reported(task: Task) -> None:
     task.environment["PROVISION_TABLE"] = "/nowhere/databases"
     outcome = task.run()
     assert (outcome.status, "PROVISION_TABLE: /nowhere/databases can't be read" in outcome.errors) == (1, True)

@@ -153,7 +153,7 @@ def test_the_volume_of_another_store_is_refused(start_redis: StartRedis, volume:
     (volume / MARKER).write_text("kafka brokers=1 mode=kraft\n")
     assert "contains the data of 'kafka brokers=1 mode=kraft', not of 'redis'" in start_redis(volume).start_refused()
     assert (volume / MARKER).read_text() == "kafka brokers=1 mode=kraft\n"
-    tried.lost("nothing: the volume stays as it is")
+    tried.lost("nothing: the volume isn't changed")
 
 
 def test_a_snapshot_without_a_log_is_not_ignored(start_redis: StartRedis, volume: Path) -> None:

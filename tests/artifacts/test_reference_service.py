@@ -729,7 +729,7 @@ def test_a_stop_lets_requests_in_flight_finish(service_environment: ServiceEnvir
 
 
 @only_in_full_runs
-def test_a_stop_without_dependencies_is_as_fast(unmigrated: ServiceEnvironment) -> None:
+def test_a_stop_is_as_fast_without_dependencies(unmigrated: ServiceEnvironment) -> None:
     closed_port = str(free_port())
     isolated = replace(
         unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": closed_port, "REDIS_PORT": closed_port}

@@ -21,7 +21,7 @@ VALID_S = 7200.0
 
 @dataclass(frozen=True)
 class Booking:
-    """An appointment whose booking was answered with 201."""
+    """An appointment whose booking returned 201."""
 
     service: str
     tenant: uuid.UUID

@@ -57,7 +57,7 @@ class KillableGroup:
         return self.written.read_text(errors="replace")
 
     def kill(self) -> None:
-        """Kill the processes at once, like a power failure."""
+        """Kill the processes without warning, like a power failure."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

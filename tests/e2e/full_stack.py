@@ -69,7 +69,7 @@ class FullStack(PulumiStack):
         return int(binding["HostPort"])
 
     def crash(self, workload: str) -> None:
-        """Kill the container's processes at once; only the engine's restart policy can recover it."""
+        """Kill the container's processes with SIGKILL; only the engine's restart policy can recover it."""
         before = self.container(workload)
         # Process 1 is the engine's init process, which exits with the status of its child. `docker kill` would count as
         # a manual stop, after which the engine doesn't restart the container.

@@ -214,7 +214,7 @@ def _exchange(address: tuple[str, int], text: bytes) -> bytes:
 
 
 def _page(address: str) -> bytes:
-    """Return a page that answers 200; any other status is an error."""
+    """Return the page; any status other than 200 is an error."""
     with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - our own address
         assert answer.status == 200
         return bytes(answer.read())

@@ -219,7 +219,7 @@ def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
 
 
 @pytest.mark.usefixtures("marked")
-def test_make_dev_completes_a_killed_one(dev: DevStack, tried: Tried) -> None:
+def test_make_dev_completes_a_killed_run(dev: DevStack, tried: Tried) -> None:
     tried.failure(
         "`make dev` is killed while it replaces Redis", on="Docker", notice="the next `make dev` completes it"
     )
@@ -355,7 +355,7 @@ def test_a_concurrent_make_dev_is_refused(dev: DevStack) -> None:
         second = dev.clone.run("make", "dev").failed()
         make.send(signal.SIGCONT)
         until("the first one has ended", lambda: make.process.poll() is not None)
-    assert "Another update of stack 'dev' runs" in second.output
+    assert "Another update of stack 'dev' is running" in second.output
     assert make.process.returncode == 0
 
 

@@ -55,7 +55,7 @@ def configuration(stores: ManagedStores) -> dict[str, object]:
     return described | {**stores.configuration(), "monitoring": monitoring(5, exporters=exporters)}
 
 
-def test_the_stack_runs_no_store_and_keeps_no_store_s_data(guest: Guest) -> None:
+def test_the_stack_runs_no_stores_and_keeps_none_of_their_data(guest: Guest) -> None:
     running = docker_engine.workloads(guest.stack.name).keys()
     assert {"databases", *DEPLOYED} <= running
     assert {"postgres", "redis", "kafka", "zookeeper"} & running == set()
@@ -77,7 +77,7 @@ def test_the_databases_exist_and_every_session_is_encrypted(guest: Guest) -> Non
 
 
 @pytest.mark.parametrize("figure", ["pg_up", "redis_up", "kafka_brokers"])
-def test_the_exporters_connect_to_them(guest: Guest, figure: str) -> None:
+def test_the_exporters_connect_to_the_external_stores(guest: Guest, figure: str) -> None:
     until(figure, lambda: guest.stack.value(figure) == 1)
 
 
@@ -88,7 +88,7 @@ def test_no_process_shows_a_password(guest: Guest) -> None:
     assert [key for key, password in guest.stores.passwords.items() if password in commands] == []
 
 
-def test_the_outputs_say_where_they_are(guest: Guest) -> None:
+def test_the_outputs_have_the_addresses_of_the_external_stores(guest: Guest) -> None:
     outputs, stores = guest.stack.outputs(), guest.stores
     assert (outputs.postgres.host, outputs.postgres.port) == (stores.address, stores.postgres_port)
     assert outputs.postgres.admin_role == ADMIN

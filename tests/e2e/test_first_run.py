@@ -109,7 +109,7 @@ def test_with_an_unreachable_installer_it_fails_and_changes_nothing(clone: Clone
     assert clone.files() == before
 
 
-def test_a_login_is_respected(prepared: Clone) -> None:
+def test_an_existing_login_is_used(prepared: Clone) -> None:
     login = prepared.pulumi_home / "credentials.json"
     address = "https://pulumi.example.com"
     login.write_text(json.dumps({"current": address, "accessTokens": {address: "somebody's"}}))
@@ -121,7 +121,7 @@ def test_a_login_is_respected(prepared: Clone) -> None:
     assert not (prepared.root / ".state").exists()
 
 
-def test_a_backend_in_the_environment_is_respected(prepared: Clone, tmp_path: Path) -> None:
+def test_a_backend_in_the_environment_is_used(prepared: Clone, tmp_path: Path) -> None:
     prepared.run("make", "setup", environment={"PULUMI_BACKEND_URL": f"file://{tmp_path}"}).succeeded()
 
     assert not (prepared.pulumi_home / "credentials.json").exists()
@@ -129,7 +129,7 @@ def test_a_backend_in_the_environment_is_respected(prepared: Clone, tmp_path: Pa
 
 
 @pytest.mark.parametrize("variable", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])
-def test_a_passphrase_is_respected(prepared: Clone, tmp_path: Path, variable: str) -> None:
+def test_an_existing_passphrase_is_used(prepared: Clone, tmp_path: Path, variable: str) -> None:
     (tmp_path / "passphrase").write_text("a person's own")
     own = {variable: str(tmp_path / "passphrase")}
 

@@ -93,7 +93,7 @@ def test_a_store_runs_on_a_new_ext4_file_system(full: Full, volume: str) -> None
     assert "lost+found" in docker("exec", container["Id"], "ls", mount).split()
 
 
-def test_the_journey(full: Full) -> None:
+def test_the_journey_passes(full: Full) -> None:
     full.platform.journey()
     full.platform.check_unknown_host()
 

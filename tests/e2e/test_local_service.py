@@ -90,7 +90,7 @@ def platform(stack: FullStack) -> Platform:
     return stack.platform()
 
 
-def test_the_gateway_returns_an_error_until_it_runs(platform: Platform) -> None:
+def test_the_gateway_returns_an_error_until_the_local_service_runs(platform: Platform) -> None:
     answer = platform.call("GET", f"/api/{SERVICE.name}/public/info", platform.token())
     assert answer.status in (502, 503)
 
@@ -115,7 +115,7 @@ def test_the_journey_passes_through_the_gateway_to_the_process(platform: Platfor
     assert answer.status in (502, 503)
 
 
-def test_the_stack_itself_does_not_run_it(stack: FullStack) -> None:
+def test_the_stack_does_not_run_the_local_service(stack: FullStack) -> None:
     stack.preview("--expect-no-changes").succeeded()
     labels = {one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL] for one in docker_engine.containers(stack.name)}
     assert labels == {"postgres", "databases", "redis", "zookeeper", "kafka", "kong", "nginx"}

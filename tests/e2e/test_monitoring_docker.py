@@ -104,7 +104,7 @@ def test_the_reported_disk_is_the_engines(watched: Watched) -> None:
     assert reported == pytest.approx(1 - usage.free / usage.total, abs=0.02)
 
 
-def test_the_reported_certificate_expiry_is_that_of_the_served_one(watched: Watched) -> None:
+def test_the_reported_expiry_is_that_of_the_served_certificate(watched: Watched) -> None:
     platform = watched.platform
     with platform.connected(platform.api_host) as encrypted:
         shown = encrypted.getpeercert() or {}

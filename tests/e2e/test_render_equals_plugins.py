@@ -83,7 +83,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return BothSides(tmp_path_factory.mktemp("stack"), request.param())
 
 
-def test_both_have_the_same_resources(both: BothSides) -> None:
+def test_render_and_the_plugins_have_the_same_resources(both: BothSides) -> None:
     kinds = {one.type.rpartition(":")[2] for one in both.recorded.values()}
     assert {"Container", "Volume", "Network", "RemoteImage", "DataLayer", "DevTools"} <= kinds
 

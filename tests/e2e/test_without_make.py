@@ -50,7 +50,7 @@ def test_the_stack_is_selected_or_created_by_one_command(person: Person) -> None
         assert person.types("pulumi stack --show-name").succeeded().output.split() == [person.stack]
 
 
-def test_a_virtual_environment_without_its_python_is_named(tmp_path: Path) -> None:
+def test_a_virtual_environment_without_its_python_is_reported(tmp_path: Path) -> None:
     """`python -m venv` keeps the links of an existing environment, so `pulumi install` can't repair it
     (docs/runbook.md)."""
     clone = Clone(tmp_path)

@@ -71,7 +71,7 @@ def objects_on_first_engine(stack: str) -> str:
     ],
 )
 @pytest.mark.parametrize("selected", ["default", CONTEXT])
-def test_the_engine_is_the_docker_command_s(
+def test_the_engine_is_the_one_of_the_docker_command(
     second: OwnEngine, monkeypatch: pytest.MonkeyPatch, selected: str, variables: Mapping[str, str]
 ) -> None:
     docker("context", "use", selected)

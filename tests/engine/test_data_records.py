@@ -25,7 +25,7 @@ def stack(make_shared_stack: MakeStack) -> PulumiStack:
     return made
 
 
-def test_a_setting_that_data_depends_on_can_not_change(stack: PulumiStack, tried: Tried) -> None:
+def test_a_setting_that_data_depends_on_cannot_change(stack: PulumiStack, tried: Tried) -> None:
     notice = "preview and update refuse it and name the setting to restore"
     tried.failure("A setting changes that existing data depends on", on="Docker", notice=notice)
     stack.preview("--expect-no-changes").succeeded()
@@ -62,7 +62,7 @@ def test_a_missing_volume_is_not_created_again(stack: PulumiStack, tried: Tried)
     with tried.until_well():
         stack.up().succeeded()
     assert docker_engine.workloads(stack.name) == {"keeper": "healthy"}
-    tried.lost("the data on the volume; a restored volume is used as it is")
+    tried.lost("the data on the volume; a restored volume is used unchanged")
 
 
 def test_an_operator_can_start_with_an_empty_volume(stack: PulumiStack) -> None:
@@ -78,7 +78,7 @@ def test_an_operator_can_start_with_an_empty_volume(stack: PulumiStack) -> None:
 
 
 def test_an_operator_can_confirm_that_the_data_was_converted(stack: PulumiStack) -> None:
-    """The last test, because the layout of the stack's data is another one afterwards."""
+    """The last test, because it changes the layout of the stack's data."""
     stack.configure({"layout": "columns"})
     stack.forget(stack.preview().record())
 

@@ -68,20 +68,20 @@ class TestRefusedVolumes:
         assert (volume / MARKER).read_text() == "kafka mode=kraft brokers=1\n"
         return volume
 
-    def test_that_of_another_number_of_brokers(self, brokers: Brokers, kept: Path) -> None:
+    def test_a_volume_of_another_broker_count_is_refused(self, brokers: Brokers, kept: Path) -> None:
         brokers.configure(KafkaSettings(mode="kraft", brokers=3, storage_gib=1))
         brokers.start(0, kept)
         log = brokers.wait_until_ended(0)
         assert "'kafka mode=kraft brokers=1', but the settings have 'brokers=3'" in log
         assert "docs/stores.md#another-number-of-brokers" in log
 
-    def test_the_same_made_before_there_were_markers(self, brokers: Brokers, kept: Path) -> None:
+    def test_a_volume_of_another_broker_count_without_a_marker_is_refused(self, brokers: Brokers, kept: Path) -> None:
         move_to_root(kept)
         brokers.configure(KafkaSettings(mode="kraft", brokers=3, storage_gib=1))
         brokers.start(0, kept)
         assert "a quorum of 1, but the settings have brokers=3" in brokers.wait_until_ended(0)
 
-    def test_one_that_has_lost_its_data(self, brokers: Brokers, kept: Path, tried: Tried) -> None:
+    def test_a_volume_that_has_lost_its_data_is_refused(self, brokers: Brokers, kept: Path, tried: Tried) -> None:
         notice = "it doesn't start; its log describes how to start empty"
         tried.failure("A broker's volume has lost its data", on="Kafka", notice=notice)
         shutil.rmtree(kept / "logs")
@@ -90,7 +90,7 @@ class TestRefusedVolumes:
         assert [*(kept / "logs").iterdir()] == []
         tried.lost("nothing more: no empty log replaces the data")
 
-    def test_one_with_two_versions_of_the_data(self, brokers: Brokers, kept: Path) -> None:
+    def test_a_volume_with_two_versions_of_the_data_is_refused(self, brokers: Brokers, kept: Path) -> None:
         (kept / "meta.properties").write_text("of an earlier release")
         brokers.start(0, kept)
         assert "meta.properties" in brokers.wait_until_ended(0)

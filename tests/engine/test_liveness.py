@@ -49,7 +49,7 @@ def test_a_temporary_failure_restarts_nothing(stack: PulumiStack) -> None:
     assert _patient(stack)["State"]["StartedAt"] == before["State"]["StartedAt"]
 
 
-def test_a_service_that_hangs_is_restarted_and_its_log_says_so(stack: PulumiStack, tried: Tried) -> None:
+def test_a_hung_service_is_restarted_and_its_log_reports_that(stack: PulumiStack, tried: Tried) -> None:
     tried.failure("A service hangs", on="Docker", notice="it is killed and restarted, which its log reports")
     before = _patient(stack)
 

@@ -85,7 +85,7 @@ def test_manual_damage_is_repaired(stack: PulumiStack, damage: Callable[[PulumiS
     stack.preview("--refresh", "--expect-no-changes").succeeded()
 
 
-def test_a_stopped_task_is_no_difference(stack: PulumiStack) -> None:
+def test_a_stopped_task_is_not_a_difference(stack: PulumiStack) -> None:
     """After its own restart, the engine starts services again, by their restart policy, but no tasks."""
     docker("stop", "--time", "1", container(stack, "preparation"))
 

@@ -108,7 +108,7 @@ def test_another_password_is_refused(planted: Planted) -> None:
         )
 
 
-def test_no_command_shows_one(planted: Planted) -> None:
+def test_no_command_shows_a_credential(planted: Planted) -> None:
     shown = {name: outcome.output for name, outcome in planted.outcomes.items()}
     shown |= {f"event log of {name}": outcome.events() for name, outcome in planted.outcomes.items()}
     shown["stack export"] = json.dumps(planted.stack.export())
@@ -117,18 +117,18 @@ def test_no_command_shows_one(planted: Planted) -> None:
     assert "[secret]" in shown["stack output"]
 
 
-def test_no_file_of_the_state_holds_one(planted: Planted) -> None:
+def test_no_file_of_the_state_contains_a_credential(planted: Planted) -> None:
     """This covers the state itself, its history and its backups, and the configuration."""
     assert found_below(planted.stack.state) == {}
     assert found_in(planted.stack.config_file.read_text()) == set()
 
 
-def test_no_process_has_one_in_its_arguments(planted: Planted) -> None:
+def test_no_process_has_a_credential_in_its_arguments(planted: Planted) -> None:
     assert any("pulumi" in line for line in planted.arguments)
     assert {line for line in planted.arguments if found_in(line)} == set()
 
 
-def test_the_engine_shows_none(planted: Planted) -> None:
+def test_the_engine_shows_no_credential(planted: Planted) -> None:
     name = planted.stack.name
     texts = {"volumes": json.dumps(docker_engine.volumes(name)), "networks": json.dumps(docker_engine.networks(name))}
     for container in docker_engine.containers(name):
@@ -138,7 +138,7 @@ def test_the_engine_shows_none(planted: Planted) -> None:
     assert {what: found for what, text in texts.items() if (found := found_in(text))} == {}
 
 
-def test_each_is_only_in_the_volumes_that_need_it(planted: Planted) -> None:
+def test_each_credential_is_only_in_the_volumes_that_need_it(planted: Planted) -> None:
     """Every volume is searched, including the stores' data."""
     found = found_in_volumes(planted.stack.name)
     prefixes = {name: next((one for one in REQUIRED_SECRETS if name.startswith(f"pti-{one}-")), name) for name in found}

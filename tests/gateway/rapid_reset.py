@@ -1,4 +1,4 @@
-"""HTTP/2 streams that a client repeatedly opens and resets at once (CVE-2023-44487).
+"""HTTP/2 streams that a client repeatedly opens and immediately resets (CVE-2023-44487).
 
 This module creates the frames, because no client library sends them: RFC 9113, and header fields without compression
 (RFC 7541, section 6.2.2).

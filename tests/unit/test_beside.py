@@ -32,7 +32,7 @@ def ports(stack: str) -> dict[str, int]:
 def test_every_port_is_moved_by_the_same_distance(checkout: Path) -> None:
     beside.beside("dev2", "dev")
     (distance,) = {ports("dev2")[key] - port for key, port in ports("dev").items()}
-    assert distance % beside.STEP == 0
+    assert distance % beside.PORT_STEP == 0
     assert distance > 0
 
 

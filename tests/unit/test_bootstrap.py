@@ -85,7 +85,7 @@ def test_a_local_state_stays_in_use_after_a_login(home: Path) -> None:
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_login_to_the_state_of_another_checkout_is_no_choice(home: Path, exists: bool) -> None:
+def test_a_login_to_the_state_of_another_checkout_does_not_count_as_a_choice(home: Path, exists: bool) -> None:
     other = home / "other" / ".state"
     if exists:
         other.mkdir(parents=True)

@@ -55,7 +55,7 @@ def refusal(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(refused.value)
 
 
-def test_an_unknown_authority_is_named_with_the_variables(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_authority_is_reported_with_the_variables(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     message = refusal(server, monkeypatch)
     assert f"The certificate is issued by {AUTHORITY}, which this machine doesn't trust" in message
     assert "SSL_CERT_FILE" in message

@@ -208,7 +208,7 @@ def test_an_output_that_may_be_null_may_be_absent(exported_outputs: dict[str, An
         ),
     ],
 )
-def test_an_invalid_output_is_named(exported_outputs: dict[str, Any], path: str, value: Any, complaint: str) -> None:
+def test_an_invalid_output_is_reported(exported_outputs: dict[str, Any], path: str, value: Any, complaint: str) -> None:
     with pytest.raises(ContractError) as refused:
         StackOutputs.parse(with_value(exported_outputs, path, value))
     assert str(refused.value) == complaint

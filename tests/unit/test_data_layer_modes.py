@@ -111,7 +111,7 @@ class TestOwnPostgres:
         table = record_platform(stack).files["databases/table"]["databases"]
         assert [line.split()[:2] for line in table.splitlines()] == [[one.name, one.database] for one in SERVICES]
 
-    def test_its_volume_has_the_configured_size(self, record_platform: RecordPlatform) -> None:
+    def test_the_volume_of_the_server_has_the_configured_size(self, record_platform: RecordPlatform) -> None:
         (volume,) = record_platform({"postgres": {"storageGib": 77}}).workloads["postgres"].volumes
         assert (volume.name, volume.size_gib) == ("postgres-data", 77)
 
@@ -177,7 +177,7 @@ class TestThreeBrokers:
         assert {port.number for port in kafka.ports} == {19092, 9093}
         assert [port.name for port in kafka.ports if port.publish] == []
 
-    def test_an_empty_broker_waits_for_the_first_one(self, platform: RecordedPlatform) -> None:
+    def test_a_broker_without_data_waits_for_the_first_broker(self, platform: RecordedPlatform) -> None:
         environment = platform.workloads["kafka"].environment
         assert (environment["BROKERS"], environment["PEERS"]) == ("3", "kafka-peers")
 
@@ -205,7 +205,7 @@ class TestOneBroker:
         ("mode", "name"),
         [("kraft", "initial.broker.registration.timeout.ms"), ("zookeeper", "zookeeper.connection.timeout.ms")],
     )
-    def test_it_waits_up_to_a_day_for_its_dependencies(
+    def test_a_broker_waits_up_to_a_day_for_its_dependencies(
         self, record_platform: RecordPlatform, mode: str, name: str
     ) -> None:
         assert properties(record_platform({"kafka": {"mode": mode}}))[name] == "86400000"

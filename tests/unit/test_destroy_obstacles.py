@@ -46,7 +46,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
     return found
 
 
-def test_a_foreign_container_is_named_before_anything_is_destroyed(
+def test_a_foreign_container_is_reported_before_anything_is_destroyed(
     connected: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected[FOREIGN] = {"Name": "debug"}
@@ -95,7 +95,7 @@ def test_the_stacks_own_containers_are_no_obstacle(
 
 
 @pytest.mark.parametrize(("recorded", "named"), [(RECORDED, ["second"]), ([], ["first", "second"])])
-def test_containers_of_another_state_are_named(
+def test_containers_of_another_state_are_reported(
     connected: dict[str, dict[str, str]], recorded: list[dict[str, Any]], named: list[str]
 ) -> None:
     """Their volumes have the same stack label, and would be deleted."""

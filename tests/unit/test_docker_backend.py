@@ -285,7 +285,7 @@ class TestLiveness:
         for line in (tests[5], tests[7]):
             assert shlex.split(line) == list(words)
 
-    def test_a_workload_without_liveness_is_never_killed(self) -> None:
+    def test_a_workload_without_a_liveness_probe_is_never_killed(self) -> None:
         assert container(record_deployment(workload(readiness=READY)))["healthcheck"]["tests"] == [
             "CMD",
             "ready",
@@ -775,7 +775,7 @@ class TestRefusals:
                     )
                 ],
                 "workload 'backup': the schedule '0 3 * * *' is not supported on Docker: "
-                "an engine starts no container on a schedule",
+                "an engine doesn't start containers on a schedule",
             ),
             (
                 [workload(reads_deployed_objects=True)],
@@ -794,7 +794,7 @@ class TestRefusals:
             (
                 [callee(), workload(connects_to=(Endpoint("store", 6379, alias="cache"),))],
                 "workload 'web': connecting to 'store' as 'cache' is not supported on Docker: "
-                "a workload has no other name than its own",
+                "a workload has only its own name",
             ),
             ([workload(), workload()], "workload 'web' is deployed twice"),
             (

@@ -132,7 +132,7 @@ def test_a_context_that_the_provider_cannot_use_is_refused(folder: Path, name: s
         found(folder, DOCKER_CONTEXT=name)
 
 
-def test_an_unreadable_configuration_is_named(folder: Path) -> None:
+def test_an_unreadable_configuration_is_reported(folder: Path) -> None:
     (folder / "config.json").write_text("{")
     with pytest.raises(EndpointError, match=re.escape(str(folder / "config.json"))):
         found(folder)
@@ -192,7 +192,7 @@ def test_a_rendered_stack_needs_no_context(folder: Path) -> None:
     assert deployed(preflight=False).get("Container", "web")
 
 
-def test_the_bootstrap_asks_the_engine_of_the_dev_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bootstrap_queries_the_engine_of_the_dev_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = tmp_path / "bin" / "docker"
     command.parent.mkdir()
     command.write_text('#!/bin/sh\necho "asked $DOCKER_HOST"; exit 1\n')

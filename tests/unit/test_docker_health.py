@@ -124,7 +124,7 @@ def page() -> Iterator[int]:
         server.shutdown()
 
 
-def test_a_check_whose_command_the_image_lacks_restarts_nothing_and_is_reported_once(image: Image) -> None:
+def test_a_check_whose_command_is_not_in_the_image_restarts_nothing_and_is_reported_once(image: Image) -> None:
     assert image.checked(Exec(command=("no-such-command",)), times=2, startup_s=0) == 0
     assert not image.is_killed
     assert image.log == ["the liveness check can't be executed (exit code 127): no restart"]
@@ -196,7 +196,7 @@ def test_while_both_probes_succeed_a_check_first_waits(image: Image, tmp_path: P
     assert waits.read_text() == "5\n" * 3
 
 
-def test_a_finished_task_is_reported_at_once_and_then_checked_once_a_minute(image: Image, tmp_path: Path) -> None:
+def test_a_finished_task_is_reported_immediately_and_then_checked_once_a_minute(image: Image, tmp_path: Path) -> None:
     check = health_check(task())
     assert check is not None
     assert check.tests == ["CMD", "sh", "-c", TASK_CHECK_SCRIPT, "check", "60"]

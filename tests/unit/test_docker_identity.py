@@ -136,7 +136,7 @@ def test_a_preview_without_an_engine_passes() -> None:
     "error:(?s).*was never awaited:pytest.PytestUnraisableExceptionWarning",
 )
 @pytest.mark.parametrize("steps", range(5))
-def test_a_program_that_fails_meanwhile_leaves_no_unawaited_coroutine(steps: int) -> None:
+def test_a_program_that_fails_before_the_record_leaves_no_unawaited_coroutine(steps: int) -> None:
     """`steps` of the event loop pass before the record is created."""
 
     async def fail() -> None:

@@ -44,7 +44,7 @@ cat {tmp_path}/answer
         (PRIVATE, "registry.example.com:5000"),
     ],
 )
-def test_the_registry_of_an_image(reference: str, registry: str) -> None:
+def test_the_registry_of_an_image_is_found(reference: str, registry: str) -> None:
     assert registry_of(reference) == registry
 
 
@@ -53,7 +53,7 @@ def test_a_missing_image_is_pulled_with_the_docker_command(docker: Path) -> None
     assert (docker / "calls").read_text().splitlines()[1:] == [f"pull --quiet {PRIVATE}"]
 
 
-def test_an_image_of_the_engine_is_not_pulled(docker: Path) -> None:
+def test_an_image_that_the_engine_has_is_not_pulled(docker: Path) -> None:
     (docker / "docker").write_text(f'#!/bin/sh\necho "$@" >> {docker}/calls\n')
     pull(Engine(), PRIVATE)
     assert "pull" not in (docker / "calls").read_text()
@@ -94,7 +94,7 @@ def test_another_failure_does_not_suggest_a_login(docker: Path, answer: str) -> 
     assert "login" not in str(failed.value)
 
 
-def test_every_image_of_a_stack_is_pulled_so_and_no_credential_reaches_the_provider(dev: Recording[object]) -> None:
+def test_every_image_is_pulled_and_no_credential_reaches_the_provider(dev: Recording[object]) -> None:
     images = dev.of_type("RemoteImage")
     assert images
     assert {one.hooks["before_create"] for one in images} == {("docker-pull-image",)}

@@ -102,5 +102,5 @@ def test_a_common_engine_gets_no_warning(monkeypatch: pytest.MonkeyPatch) -> Non
     assert updated(monkeypatch, "docker", ports=(("edge.nginx.httpPort", 80),)).log == []
 
 
-def test_a_preview_does_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_preview_does_not_query_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert updated(monkeypatch, "rootless", ports=(("edge.nginx.httpPort", 80),), preview=True).log == []

@@ -111,7 +111,7 @@ def test_without_progress_the_wait_ends_and_the_store_keeps_running(run_wait: Ca
     assert "reading the log" in str(failed.value)
 
 
-def test_a_store_without_progress_reports_did_not_become_ready(run_wait: Callable[..., list[str]]) -> None:
+def test_a_store_that_reports_no_progress_did_not_become_ready(run_wait: Callable[..., list[str]]) -> None:
     with pytest.raises(WorkloadError, match="pti-store-dev did not become ready"):
         run_wait(health("unhealthy", "connection refused"), startup_s=30, step_s=10)
 

@@ -177,7 +177,7 @@ class TestKong:
         assert connection["server_name"] == "redis.example.com"
         assert platform.workloads["kong"].depends_on == ()
 
-    def test_all_its_metrics_are_on(self, full: RecordedPlatform) -> None:
+    def test_all_metrics_of_kong_are_enabled(self, full: RecordedPlatform) -> None:
         assert plugins(full)["prometheus"] == dict.fromkeys(
             ["status_code_metrics", "latency_metrics", "bandwidth_metrics", "upstream_health_metrics"], True
         )
@@ -193,11 +193,11 @@ class TestKong:
         api = server(platform, "api.pti-calendar.localhost")
         assert "client_max_body_size 0;" in api
 
-    def test_its_configuration_holds_the_signing_key_and_is_secret(self, full: RecordedPlatform) -> None:
+    def test_kongs_configuration_contains_the_signing_key_and_is_secret(self, full: RecordedPlatform) -> None:
         assert "kong/configuration" in full.secret_files
         assert [name for name in full.workloads["kong"].environment if "SECRET" in name or "PASSWORD" in name] == []
 
-    def test_its_admin_api_is_read_only_and_for_operators_only(self, full: RecordedPlatform) -> None:
+    def test_the_admin_api_is_read_only_and_for_operators_only(self, full: RecordedPlatform) -> None:
         kong = full.workloads["kong"]
         (admin,) = [port for port in kong.ports if port.admin_only]
         assert (admin.number, admin.publish) == (8001, 8001)
@@ -207,12 +207,12 @@ class TestKong:
         assert kong.environment["KONG_ADMIN_GUI_LISTEN"] == "off"
         assert [port.name for port in kong.ports if port.public] == []
 
-    def test_generated_credentials_disable_its_admin_api(self, record_platform: RecordPlatform) -> None:
+    def test_generated_credentials_disable_the_admin_api(self, record_platform: RecordPlatform) -> None:
         kong = record_platform(gateway_configuration(credentials="generated")).workloads["kong"]
         assert kong.environment["KONG_ADMIN_LISTEN"] == "off"
         assert [port for port in kong.ports if port.admin_only] == []
 
-    def test_its_admin_api_can_be_enabled(self, record_platform: RecordPlatform) -> None:
+    def test_the_admin_api_can_be_enabled(self, record_platform: RecordPlatform) -> None:
         kong = record_platform(gateway_configuration({"kong": {"adminApi": True}}, credentials="generated")).workloads[
             "kong"
         ]

@@ -130,7 +130,7 @@ class TestUpdate:
         (warning,) = record_check(preview=True, kubeconfig=str(path), context="b").log
         assert "An update needs it" in warning
 
-    def test_an_unreachable_cluster_is_named(self, kubeconfig: Path) -> None:
+    def test_an_unreachable_cluster_is_reported(self, kubeconfig: Path) -> None:
         text = refusal(kubeconfig=str(kubeconfig), context="a")
         assert f"The Kubernetes cluster at {REFUSING_URL} can't be reached (" in text
         assert f"Connection refused; kubeconfig {kubeconfig}, context a)" in text
@@ -149,7 +149,7 @@ class TestUpdate:
         text = refusal(kubeconfig=str(write_kubeconfig(tmp_path / "kubeconfig", closing_server)), context="a")
         assert f"The Kubernetes cluster at {closing_server} can't be reached (it closes the connection; " in text
 
-    def test_a_silent_proxy_is_named(self, tmp_path: Path, silent_server: str) -> None:
+    def test_a_silent_proxy_is_reported(self, tmp_path: Path, silent_server: str) -> None:
         path = write_kubeconfig(
             tmp_path / "kubeconfig", REFUSING_URL, **{"proxy-url": silent_server.replace("https:", "http:")}
         )
@@ -169,7 +169,7 @@ class TestUpdate:
             "pulumi config set --path 'pti-calendar:kubernetes.kubeconfig' ~/.kube/config"
         )
 
-    def test_a_missing_kubeconfig_is_named_with_its_key(self) -> None:
+    def test_a_missing_kubeconfig_is_reported_with_its_key(self) -> None:
         assert refusal(kubeconfig="/no/such/file", context="a") == (
             "pti-calendar:kubernetes.kubeconfig: there is no file /no/such/file. Set it with: "
             "pulumi config set --path 'pti-calendar:kubernetes.kubeconfig' ~/.kube/config"
@@ -192,14 +192,14 @@ class TestUpdate:
         path.write_text(content)
         assert f"Contexts of {path}: none." in refusal(kubeconfig=str(path), context="a")
 
-    def test_a_kubeconfig_that_is_not_yaml_is_named(self, tmp_path: Path) -> None:
+    def test_a_kubeconfig_that_is_not_yaml_is_reported(self, tmp_path: Path) -> None:
         path = tmp_path / "kubeconfig"
         path.write_text("{")
         assert f"pti-calendar:kubernetes.kubeconfig: {path} can't be read: " in refusal(
             kubeconfig=str(path), context="a"
         )
 
-    def test_a_context_without_a_server_is_named(self, tmp_path: Path) -> None:
+    def test_a_context_without_a_server_is_reported(self, tmp_path: Path) -> None:
         path = write_kubeconfig(tmp_path / "kubeconfig", "")
         assert refusal(kubeconfig=str(path), context="a") == (
             f"pti-calendar:kubernetes.kubeconfig: context 'a' of {path} has no cluster with a server"

@@ -50,7 +50,7 @@ class TestControllers:
         assert [one for one in CONTROLLERS.values() if recording.of_type(one)] == [CONTROLLERS[kind]]
 
     @pytest.mark.parametrize("kind", [Service, StatefulService])
-    def test_its_selector_matches_its_own_pods(self, kind: type[Workload]) -> None:
+    def test_a_controllers_selector_matches_its_own_pods(self, kind: type[Workload]) -> None:
         spec = find_manifest(record_workloads(minimal_workload(kind)), CONTROLLERS[kind], "web")["spec"]
         selector = spec["selector"]["matchLabels"]
         assert selector == {"app.kubernetes.io/name": "web", "app.kubernetes.io/part-of": "pti-calendar"}

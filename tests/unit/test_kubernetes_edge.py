@@ -88,7 +88,7 @@ class TestIngress:
         annotations = find_manifest(record_exposure(), "Ingress", "edge")["metadata"]["annotations"]
         assert annotations == {"pulumi.com/skipAwait": "true"}
 
-    def test_it_has_the_configured_annotations(self) -> None:
+    def test_an_ingress_has_the_configured_annotations(self) -> None:
         options = {"nginx.ingress.kubernetes.io/proxy-body-size": "10m"}
         annotations = find_manifest(
             record_exposure(EdgeEntry(tls="wildcard", controller_options=options)), "Ingress", "edge"
@@ -285,15 +285,15 @@ class TestPostgresCluster:
         assert spec["superuserSecret"]["name"].startswith("auto-")
 
     @pytest.mark.parametrize("protect", [True, False])
-    def test_its_data_outlives_the_stack(self, protect: bool) -> None:
+    def test_the_data_of_the_cluster_outlives_the_stack(self, protect: bool) -> None:
         cluster = record_postgres_cluster(protect=protect).get("Cluster", "postgres")
         assert cluster.retain_on_delete
         assert cluster.protect is protect
 
-    def test_its_network_policy_outlives_the_stack_with_its_servers(self) -> None:
+    def test_the_network_policy_of_the_servers_outlives_the_stack(self) -> None:
         assert record_postgres_cluster().get("NetworkPolicy", "postgres").retain_on_delete
 
-    def test_its_dependents_start_once_it_is_ready(self) -> None:
+    def test_dependents_start_once_the_cluster_is_ready(self) -> None:
         recording = record_postgres_cluster()
         names = [str(one).rpartition(":")[2] for one in recording.registrations]
         order = ("Cluster postgres", "Stash postgres-ready", "Job migrate")
@@ -302,7 +302,7 @@ class TestPostgresCluster:
         assert cluster in recording.get("Job", "migrate").dependencies
         assert cluster not in recording.get("Deployment", "idle").dependencies
 
-    def test_only_its_clients_its_instances_and_the_operator_reach_it(self) -> None:
+    def test_only_clients_instances_and_the_operator_reach_the_cluster(self) -> None:
         matrix = Matrix(record_postgres_cluster())
         assert matrix.callers("postgres", 5432) == {"migrate"}
         assert matrix.callers("postgres", 9187) == {"prometheus"}
@@ -320,17 +320,17 @@ class TestPostgresCluster:
         assert spec["selector"] == {"cnpg.io/cluster": "postgres"}
         assert [port["port"] for port in spec["ports"]] == [9187]
 
-    def test_it_reaches_the_api_server_and_not_the_web(self) -> None:
+    def test_the_cluster_reaches_the_api_server_but_not_the_internet(self) -> None:
         matrix = Matrix(record_postgres_cluster())
         assert matrix.may_open("postgres", "10.96.0.1", 443)
         assert matrix.may_open("postgres", "192.168.0.2", 6443)
         assert not matrix.may_open("postgres", "203.0.113.7", 80)
 
-    def test_its_clients_carry_the_connection_label(self) -> None:
+    def test_clients_of_the_cluster_carry_the_connection_label(self) -> None:
         labels = pod_template_of(record_postgres_cluster(), "migrate")["metadata"]["labels"]
         assert labels["calls.pti-calendar/postgres-5432"] == "true"
 
-    def test_another_workload_can_not_use_its_name(self) -> None:
+    def test_no_other_workload_can_use_the_name_of_the_cluster(self) -> None:
         def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
             backend.deploy(workload("postgres"), DeployOptions(parent=parent))
             order = PostgresCluster(

@@ -93,7 +93,7 @@ class TestHardening:
         assert container_spec(recording)["securityContext"]["readOnlyRootFilesystem"] is False
 
     @EVERY_KIND
-    def test_its_service_account_has_no_permissions(self, kind: type[Workload]) -> None:
+    def test_the_service_account_of_a_pod_has_no_permissions(self, kind: type[Workload]) -> None:
         account = record_workloads(minimal_workload(kind)).get("ServiceAccount", "web").inputs
         assert account["automountServiceAccountToken"] is False
         assert account["metadata"]["name"] == "web"
@@ -104,7 +104,7 @@ class TestHardening:
         assert account["imagePullSecrets"] == [{"name": "registry"}]
 
     @EVERY_KIND
-    def test_its_resources_are_limited(self, kind: type[Workload]) -> None:
+    def test_the_resources_of_a_container_are_limited(self, kind: type[Workload]) -> None:
         recording = record_workloads(minimal_workload(kind, memory_mib=2048, cpu_request=0.25))
         assert container_spec(recording)["resources"] == {
             "requests": {"cpu": "250m", "memory": "2Gi"},
@@ -112,7 +112,7 @@ class TestHardening:
         }
 
     @EVERY_KIND
-    def test_its_last_log_lines_are_in_the_error(self, kind: type[Workload]) -> None:
+    def test_the_last_log_lines_of_a_container_are_in_the_error(self, kind: type[Workload]) -> None:
         assert (
             container_spec(record_workloads(minimal_workload(kind)))["terminationMessagePolicy"]
             == "FallbackToLogsOnError"
@@ -190,7 +190,7 @@ class TestProbes:
             ("failureThreshold", 9),
         }
 
-    def test_a_workload_without_liveness_is_never_killed(self) -> None:
+    def test_a_workload_without_a_liveness_probe_is_never_killed(self) -> None:
         container = container_spec(record_workloads(workload(ports=(port(),), readiness=self.READY)))
         assert {probe for probe in container if probe.endswith("Probe")} == {"readinessProbe"}
 

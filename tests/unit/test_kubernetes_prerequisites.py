@@ -145,9 +145,7 @@ class TestStorage:
         cluster(storage=(storage_class(DEFAULT),))
         assert len(record_preview(store()).of_type("PersistentVolumeClaim")) == 1
 
-    def test_a_storage_class_that_is_not_there_is_refused_unless_volumes_are_prepared_for_it(
-        self, cluster: Cluster
-    ) -> None:
+    def test_a_missing_storage_class_is_refused_unless_volumes_are_prepared_for_it(self, cluster: Cluster) -> None:
         cluster(storage=(storage_class(DEFAULT),), volumes=({"spec": {"storageClassName": "fast"}},))
         with pytest.raises(WorkloadError, match=r"kubernetes\.storageClass: .* 'slow'\. The claims data-store-0 would"):
             record_preview(store(), storage_class="slow")
@@ -258,7 +256,7 @@ class TestDns:
             pytest.param({"services": {"items": [{"spec": {"ports": [{"port": 53}]}}]}}, id="a Service alone"),
         ],
     )
-    def test_servers_that_the_policies_allow_cause_no_warning(self, cluster: Cluster, dns: Mapping[str, Any]) -> None:
+    def test_dns_servers_that_policies_allow_cause_no_warning(self, cluster: Cluster, dns: Mapping[str, Any]) -> None:
         cluster(dns=dns)
         assert not record_preview(workload()).log
 
@@ -292,7 +290,7 @@ class TestDns:
             pytest.param({"services": {"items": []}}, [], id="no Service and no kubelet that may be read"),
         ],
     )
-    def test_other_servers_cause_a_warning_with_the_commands(
+    def test_other_dns_servers_cause_a_warning_with_the_commands(
         self, cluster: Cluster, dns: Mapping[str, Any], commands: list[str]
     ) -> None:
         cluster(dns=dns)
@@ -314,7 +312,7 @@ class TestDns:
             ),
         ],
     )
-    def test_the_commands_end_the_warning(
+    def test_the_commands_of_the_warning_end_it(
         self, cluster: Cluster, dns: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> None:
         cluster(dns=dns)

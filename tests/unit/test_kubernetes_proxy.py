@@ -83,7 +83,7 @@ def test_the_kubeconfigs_proxy_takes_precedence(tmp_path: Path, proxy: Proxy, mo
     assert len(proxy.requests) == 1
 
 
-def test_a_refusal_of_the_proxy_is_named_without_its_password(
+def test_a_refusal_of_the_proxy_is_reported_without_its_password(
     tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:hunter2@{proxy.address}")
@@ -93,7 +93,7 @@ def test_a_refusal_of_the_proxy_is_named_without_its_password(
     assert "hunter2" not in found
 
 
-def test_a_proxy_that_is_down_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_is_down_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "127.0.0.1:1")
     assert "through the proxy 127.0.0.1:1: " in (reason(tmp_path) or "")
 

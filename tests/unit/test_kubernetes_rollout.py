@@ -250,11 +250,11 @@ class TestCrashes:
         wait(WEB, self.crashed(7), self.crashed(7), READY)
         assert "CrashLoopBackOff" in wait.failure_message(WEB, self.crashed(7), self.crashed(8))
 
-    def test_a_crash_loop_is_named_before_the_kubelet_names_it(self, wait: RolloutTester) -> None:
+    def test_a_crash_loop_is_reported_before_the_kubelet_reports_it(self, wait: RolloutTester) -> None:
         error = wait.failure_message(WEB, web_pod(), web_pod({"terminated": self.LAST}, restarts=3))
         assert "container main: CrashLoopBackOff: exit code 1" in error
 
-    def test_an_oom_kill_is_named(self, wait: RolloutTester) -> None:
+    def test_an_oom_kill_is_reported(self, wait: RolloutTester) -> None:
         error = wait.failure_message(
             WEB, self.crashed(3, ended(137, "OOMKilled")), self.crashed(4, ended(137, "OOMKilled"))
         )
@@ -263,7 +263,7 @@ class TestCrashes:
 
 class TestConfiguration:
     @pytest.mark.parametrize("reason", ["CreateContainerConfigError", "RunContainerError"])
-    def test_a_container_configuration_error_is_named(self, wait: RolloutTester, reason: str) -> None:
+    def test_a_container_configuration_error_is_reported(self, wait: RolloutTester, reason: str) -> None:
         error = wait.failure_message(WEB, web_pod(waiting(reason, 'secret "keys" not found')))
         assert f'{reason}: secret "keys" not found' in error
         assert wait.seconds < 100
@@ -324,7 +324,7 @@ class TestClaims:
         assert "claim data-store-0: no storage class: The cluster has no default storage class." in error
         assert wait.seconds < 100
 
-    def test_a_missing_claim_ends_the_wait_at_once(self, wait: RolloutTester) -> None:
+    def test_a_missing_claim_ends_the_wait_immediately(self, wait: RolloutTester) -> None:
         assert "The claim 'data-store-0' with this stack's data is missing" in wait.failure_message(
             STORE, self.pending(MISSING_CLAIM_CLASS)
         )
@@ -355,7 +355,7 @@ class TestTasks:
 
 
 class TestPostgresCluster:
-    def test_it_is_done_once_every_server_runs_its_image_and_is_ready(self, wait: RolloutTester) -> None:
+    def test_a_cluster_is_done_once_every_server_runs_its_image_and_is_ready(self, wait: RolloutTester) -> None:
         healthy, first = postgres_cluster("Cluster in healthy state"), server("db-1")
         wait(
             CLUSTER,

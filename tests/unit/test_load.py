@@ -30,7 +30,7 @@ def test_each_request_is_due_at_its_own_time() -> None:
     assert all(sample.due_s <= sample.sent_s <= sample.ended_s for sample in load.samples)
 
 
-def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None:
+def test_a_stall_counts_for_every_request_that_was_due_during_it() -> None:
     """If latency were measured from the moment of sending, delayed requests would seem fast."""
     stalled, released = threading.Event(), threading.Event()
     ended_s = 0.0

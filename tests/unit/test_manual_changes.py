@@ -42,7 +42,7 @@ def pod(labels: dict[str, str], owner: str = "store") -> dict[str, Any]:
     return found
 
 
-def test_an_object_with_a_field_of_kubectl_loses_a_label_so_that_the_update_applies_it() -> None:
+def test_an_object_changed_with_kubectl_loses_a_label_so_that_the_update_applies_it() -> None:
     (found,) = repairs([policy("kubectl-edit", {"f:spec": {"f:ingress": {}}})], STACK)
     assert found.message == "NetworkPolicy redis was changed by hand (spec.ingress); the update restores it"
     assert found.commands == (("label", "networkpolicy/redis", "app.kubernetes.io/managed-by-"),)

@@ -193,7 +193,7 @@ class TestExporters:
         assert full.files["databases/roles"]["pti_monitor"] == "pti_monitor"
         assert "pti_monitor" not in record_platform({"credentials": "well-known"}).files["databases/roles"]
 
-    def test_the_password_of_redis_is_a_file_by_address(self, record_platform: RecordPlatform) -> None:
+    def test_the_password_of_redis_is_in_a_file_under_its_address(self, record_platform: RecordPlatform) -> None:
         platform = record_platform(stack(), {"redisPassword": "guessed"})
         exporter = platform.workloads["redis-exporter"]
         assert json.loads(platform.files["redis-exporter/secrets"]["passwords.json"]) == {
@@ -425,7 +425,7 @@ class TestGrafana:
         assert folders["dashboards"] == provider["options"]["path"]
         assert len(full.files["grafana/dashboards"]) == 4
 
-    def test_its_password_is_a_file(self, full: RecordedPlatform) -> None:
+    def test_grafanas_password_is_a_file(self, full: RecordedPlatform) -> None:
         grafana = full.workloads["grafana"]
         file = grafana.environment["GF_SECURITY_ADMIN_PASSWORD__FILE"]
         assert file == "/run/secrets/grafana/password"

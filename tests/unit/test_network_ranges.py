@@ -149,7 +149,7 @@ def test_an_engine_without_a_free_range_is_refused_before_anything_is_registered
 
 
 @pytest.mark.parametrize(("preview", "reason"), [(False, "Nothing has been changed"), (True, "for a preview, too")])
-def test_an_engine_that_does_not_respond_is_named(monkeypatch: pytest.MonkeyPatch, preview: bool, reason: str) -> None:
+def test_an_unresponsive_engine_is_reported(monkeypatch: pytest.MonkeyPatch, preview: bool, reason: str) -> None:
     with pytest.raises(EngineUnreachable, match=rf"No Docker engine responds at .*\n  no response\n.*{reason}"):
         record_network(monkeypatch, None, preview=preview)
 

@@ -88,7 +88,7 @@ def other_port(port: int) -> int:
     return port + 10_000 if port < 50_000 else port - 10_000
 
 
-def test_an_update_stops_at_a_taken_port_with_the_fix(taken_port: int) -> None:
+def test_an_update_refuses_a_taken_port_and_names_the_fix(taken_port: int) -> None:
     with pytest.raises(PortsTaken) as refused:
         check_ports(("postgres.port", taken_port))
     assert str(refused.value) == port_error("postgres.port", taken_port, other_port(taken_port))

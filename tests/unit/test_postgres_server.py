@@ -35,7 +35,7 @@ def test_the_major_version_is_fixed_while_the_volume_exists(record_platform: Rec
     assert older.value == "PostgreSQL 17"
 
 
-def test_its_data_is_in_a_directory_per_major_version_below_the_mount(record_platform: RecordPlatform) -> None:
+def test_the_data_is_in_a_directory_per_major_version_below_the_mount(record_platform: RecordPlatform) -> None:
     server = record_platform({"postgres": {"image": "postgres:17.11"}}).workloads["postgres"]
     assert [volume.mount for volume in server.volumes] == ["/var/lib/postgresql"]
     assert server.environment["PGDATA"] == "/var/lib/postgresql/17/docker"

@@ -1,4 +1,4 @@
-"""A failed check of the machine ends the program at once, with its message."""
+"""A failed check of the machine ends the program immediately, with its message."""
 
 from __future__ import annotations
 

@@ -279,14 +279,14 @@ def test_an_environment_file_is_read_as_compose_reads_it(tmp_path: Path) -> None
     }
 
 
-def test_an_invalid_line_is_named_and_not_shown(tmp_path: Path) -> None:
+def test_an_invalid_line_is_reported_without_its_text(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("A=1\nB='never ends\n")
     with pytest.raises(OperationError, match="line 2 is not NAME=value") as caught:
         read_variables(tmp_path / ".env")
     assert "never ends" not in str(caught.value)
 
 
-def test_every_missing_variable_is_named_at_once(tmp_path: Path) -> None:
+def test_all_missing_variables_are_reported_together(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text('POSTGRES_PASSWORD=\nJWT_SECRET="two\nlines"\n')
     needed = Placeholders.of(Settings.model_validate(CLUSTER), ())
@@ -298,7 +298,7 @@ def test_every_missing_variable_is_named_at_once(tmp_path: Path) -> None:
     assert set(re.findall(r"^  (\w+) is missing or empty", message, re.MULTILINE)) == missing
 
 
-def test_an_unusable_password_is_named_and_not_shown(tmp_path: Path) -> None:
+def test_an_unusable_password_is_reported_without_its_value(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("POSTGRES_MONITOR_PASSWORD='hunter 2'\n")
     with pytest.raises(OperationError, match="POSTGRES_MONITOR_PASSWORD contains a space") as caught:
         read_secrets(tmp_path / ".env", Placeholders({POSTGRES_MONITOR: None}))

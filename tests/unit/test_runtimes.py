@@ -75,7 +75,7 @@ def test_status_shows_kubectls_output(notes: Path, capsys: pytest.CaptureFixture
     assert "pod/rdv-1 1/1 0" in capsys.readouterr().out
 
 
-def test_a_workload_with_too_few_ready_pods_is_named_with_the_reason(notes: Path) -> None:
+def test_a_workload_with_too_few_ready_pods_is_reported_with_the_reason(notes: Path) -> None:
     listed = [objects.stateful_set(ready=1, current="new"), objects.deployment(), objects.replica_set(refused="quota")]
     (notes / "pods.json").write_text(json.dumps({"items": listed}))
     assert cluster.unready_workloads("prod") == [

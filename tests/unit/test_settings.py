@@ -126,8 +126,8 @@ WRONG_TYPES = [
         expected_entry(
             "redis.image",
             value="8",
-            must_be="text such as 'redis:8.10.1'",
-            fix="put text in quotes: pulumi config set --path --type string 'pti-calendar:redis.image' 8",
+            must_be="a string such as 'redis:8.10.1'",
+            fix="put strings in quotes: pulumi config set --path --type string 'pti-calendar:redis.image' 8",
             default=default("redis:8.10.1", "RedisSettings"),
         ),
     ),
@@ -164,7 +164,7 @@ def test_one_mistake_gets_one_entry(invalid: InvalidConfiguration) -> None:
     invalid.check()
 
 
-def test_several_mistakes_are_reported_at_once() -> None:
+def test_several_mistakes_are_reported_together() -> None:
     message = refusal(
         {
             "postgres": '{"port": 0, "image": "postgres:latest"}',

@@ -28,7 +28,7 @@ VARIABLES = (
     "(SERVICE_NAME, PORT, DATABASE_…, REDIS_…, KAFKA_…, JWT_…), each with text"
 )
 CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
-TEXT_MAPPING = """names with text such as {"LOG_LEVEL": "debug"}"""
+TEXT_MAPPING = """a mapping from names to strings, such as {"LOG_LEVEL": "debug"}"""
 MANY_CONNECTIONS = {"postgres": {"maxConnections": 500, "memoryMib": 4096}}
 USER, RDV = SERVICES[0], SERVICES[2]
 
@@ -169,7 +169,7 @@ INVALID_CONFIGURATIONS = [
             expected_entry(
                 "services.overrides.user.publicPaths",
                 value=repr(path),
-                must_be="a list of text such as ['/auth/login']",
+                must_be="a list of strings such as ['/auth/login']",
                 default=default("()", "ServiceOverrides"),
             ),
         )
@@ -200,8 +200,8 @@ INVALID_CONFIGURATIONS = [
         expected_entry(
             "services.environment.RATIO",
             value="1.1",
-            must_be="text",
-            fix="put text in quotes: pulumi config set --path --type string "
+            must_be="a string",
+            fix="put strings in quotes: pulumi config set --path --type string "
             "'pti-calendar:services.environment.RATIO' 1.1",
         ),
     ),

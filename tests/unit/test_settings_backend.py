@@ -21,7 +21,7 @@ from tests.unit.mistakes import (
     refused_keys,
 )
 
-MIRRORS = """names with text such as {"docker.io": "harbor.example.com/dockerhub"}"""
+MIRRORS = """a mapping from names to strings, such as {"docker.io": "harbor.example.com/dockerhub"}"""
 PORT = "a whole number from 1 to 65535"
 
 LIMITS = [
@@ -64,7 +64,7 @@ CHOICES = [
         expected_entry(
             "backend.host",
             value="'localhost:2375'",
-            must_be="text such as 'unix:///var/run/docker.sock'",
+            must_be="a string such as 'unix:///var/run/docker.sock'",
             default=default("none", "BackendSettings"),
         ),
     ),
@@ -74,7 +74,7 @@ CHOICES = [
         expected_entry(
             "backend.host",
             value="'tcp://'",
-            must_be="text such as 'unix:///var/run/docker.sock'",
+            must_be="a string such as 'unix:///var/run/docker.sock'",
             default=default("none", "BackendSettings"),
         ),
     ),
@@ -161,13 +161,13 @@ CHOICES = [
         expected_entry(
             "devTools.pgAdmin.email",
             value="'admin'",
-            must_be=r"text such as 'admin@pti-calendar.fr'",
+            must_be=r"a string such as 'admin@pti-calendar.fr'",
             default=default("admin@pti-calendar.fr", "PgAdminSettings"),
         ),
     ),
 ]
 
-HOST_PORT = ("has no effect on Kubernetes: a cluster binds no ports of a host", "pulumi config rm")
+HOST_PORT = ("has no effect on Kubernetes: a cluster doesn't bind host ports", "pulumi config rm")
 ONE_REPLICA = ("one replica of each workload", "pulumi config set", " 1")
 NO_SCALING = ("one replica of each workload", "pulumi config rm")
 KUBERNETES_SETTINGS = {"kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
@@ -326,7 +326,7 @@ def test_generated_passwords_may_be_published_anywhere() -> None:
 @pytest.mark.parametrize(
     ("configuration", "expected"), [one[1:] for one in UNSUPPORTED], ids=[one[0] for one in UNSUPPORTED]
 )
-def test_all_unsupported_features_are_reported_at_once(
+def test_all_unsupported_features_are_reported_together(
     configuration: Mapping[str, Any], expected: Mapping[str, Rule]
 ) -> None:
     assert_refused(refused_keys(configuration), expected)

@@ -38,16 +38,16 @@ INVALID_CONFIGURATIONS: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
         {"rateLimit": {"perMinute": 100, "perHour": 99}},
         {"rateLimit.perHour": ("is lower than perMinute (100)", " 100")},
     ),
-    ("a domain in upper case", {"domain": "PTI.fr"}, {"domain": "text such as 'pti-calendar.fr'"}),
+    ("a domain in upper case", {"domain": "PTI.fr"}, {"domain": "a string such as 'pti-calendar.fr'"}),
     (
         "an origin with a path",
         {"corsOrigins": ["https://app.pti-calendar.fr/"]},
-        {"corsOrigins": "a list of text such as ['https://app.pti-calendar.fr']"},
+        {"corsOrigins": "a list of strings such as ['https://app.pti-calendar.fr']"},
     ),
     (
         "every origin",
         {"corsOrigins": ["*"]},
-        {"corsOrigins": "a list of text such as ['https://app.pti-calendar.fr']"},
+        {"corsOrigins": "a list of strings such as ['https://app.pti-calendar.fr']"},
     ),
 ]
 
@@ -86,12 +86,12 @@ INVALID_EDGES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "routes on the listener without TLS too",
         {"kind": "gateway-api", "gatewayApi": {"gateway": "public", "httpListener": "http"}},
-        {"gatewayApi.httpsListener": "must name another listener than httpListener (http)"},
+        {"gatewayApi.httpsListener": "must name a listener other than httpListener (http)"},
     ),
     (
         "a listener that leads to itself",
         {"kind": "gateway-api", "gatewayApi": {"gateway": "public", "httpsListener": "web", "httpListener": "web"}},
-        {"gatewayApi.httpsListener": "must name another listener than httpListener (web)"},
+        {"gatewayApi.httpsListener": "must name a listener other than httpListener (web)"},
     ),
     (
         "one port for HTTP and HTTPS",
@@ -132,7 +132,7 @@ def test_an_admin_port_without_the_admin_api_is_refused() -> None:
 
 
 @pytest.mark.parametrize("host", ["10.0.0.7", "192.168.1.1"])
-def test_a_redis_by_address_with_tls_is_refused_if_kong_uses_it(host: str) -> None:
+def test_redis_over_tls_needs_a_host_name_if_kong_uses_it(host: str) -> None:
     redis = {"mode": "external", "external": {"host": host}}
     secrets = {"redisPassword": "hunter2"}
     (key,) = refused_keys({"gateway": {"enabled": True}, "redis": redis, **secrets}, [*secrets])

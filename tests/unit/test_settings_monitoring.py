@@ -13,7 +13,7 @@ from tests.unit.mistakes import Rule, assert_refused, parsed, refused_keys
 CLUSTER = {"backend": {"kind": "kubernetes"}, "kubernetes": {"kubeconfig": "~/.kube/config", "context": "production"}}
 SMARTHOST_REQUIRED = ("is required with email.to", "HOST:PORT")
 
-URL = "text such as 'https://{}.example.com'"
+URL = "a string such as 'https://{}.example.com'"
 
 INVALID_CONFIGURATIONS: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (

@@ -101,7 +101,7 @@ def test_one_mistake_gets_one_entry(invalid: InvalidConfiguration) -> None:
     invalid.check()
 
 
-def test_every_port_conflict_is_reported_at_once() -> None:
+def test_all_port_conflicts_are_reported_together() -> None:
     message = refusal({"redis": '{"port": 5432}', "kafka": '{"port": 2181}'})
     assert message.startswith("2 mistakes")
 

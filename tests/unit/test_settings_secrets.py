@@ -162,7 +162,7 @@ def test_a_service_only_requires_its_own_third_party_secrets(service: str, local
     assert required_secrets(stack) - required_secrets({}) == PROVIDERS.get(service, set())
 
 
-def test_all_missing_secrets_are_reported_at_once_with_the_command() -> None:
+def test_all_missing_secrets_are_reported_together_with_the_command() -> None:
     missing = {
         "stripeSecretKey": "Stripe's API: the secret key",
         "stripeWebhookSecret": "the signature of Stripe's webhooks",

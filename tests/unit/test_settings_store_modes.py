@@ -29,7 +29,7 @@ MODES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
     (
         "a broker without a port",
         {"kafka": {"mode": "external", "external": {"bootstrapServers": ["kafka.example.com"]}}},
-        {"kafka.external.bootstrapServers": "a list of text such as ['kafka-1.example.com:9092']"},
+        {"kafka.external.bootstrapServers": "a list of strings such as ['kafka-1.example.com:9092']"},
     ),
     (
         "SASL without a user",

@@ -1,4 +1,4 @@
-"""Values in another type than their key's, as `pulumi config set --path` and YAML produce them."""
+"""Values of a type other than their key's, as `pulumi config set --path` and YAML produce them."""
 
 from __future__ import annotations
 

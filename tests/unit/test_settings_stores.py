@@ -23,7 +23,7 @@ EXACT_TAG_REQUIRED = (
     "an exact tag or a digest ('name:1.2.3', 'name@sha256:…'): a mutable tag hides changes from previews"
 )
 REFERENCE_REQUIRED = "an image reference such as 'redis:8.10.1' or 'ghcr.io/owner/name:1.2'"
-POSTGRES_MAJOR = "doesn't begin with a PostgreSQL major version, 17 or newer"
+POSTGRES_MAJOR = "doesn't begin with a PostgreSQL major version (17 or newer)"
 PORT = "a whole number from 1 to 65535"
 
 LIMITS = [

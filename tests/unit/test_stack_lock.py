@@ -113,7 +113,7 @@ def test_a_lock_whose_pid_is_reused_is_removed(calls: list[list[str]], tmp_path:
 
 def test_the_lock_of_a_running_update_stays(calls: list[list[str]], tmp_path: Path, running_update: int) -> None:
     lock(tmp_path, pid=running_update)
-    with pytest.raises(OperationError, match=rf"Another update of stack 'dev' runs \(process {running_update}\)"):
+    with pytest.raises(OperationError, match=rf"Another update of stack 'dev' is running \(process {running_update}\)"):
         stack.up("dev")
     assert calls == []
 

@@ -165,7 +165,7 @@ def test_pending_creations_of_an_interrupted_update_are_cleared_after_the_next(s
     assert scenario.commands[-1][:2] == ["refresh", "--clear-pending-creates"]
 
 
-def test_a_pending_creation_that_the_program_no_longer_has_is_named(
+def test_a_pending_creation_that_the_program_no_longer_has_is_reported(
     scenario: StackScenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scenario.pending = ["urn:redis", "urn:former"]
@@ -315,7 +315,7 @@ class TestDocker:
             ("Restarting (1) 3 seconds ago", False),
         ],
     )
-    def test_an_unready_container_is_named(self, monkeypatch: pytest.MonkeyPatch, status: str, is_ready: bool) -> None:
+    def test_an_unready_container_is_listed(self, monkeypatch: pytest.MonkeyPatch, status: str, is_ready: bool) -> None:
         line = json.dumps(["pti-redis-dev", "redis", status, ""])
         monkeypatch.setattr(containers, "_docker", lambda name, *arguments: line)
         named = [] if is_ready else [f"redis: {status} (container pti-redis-dev)"]

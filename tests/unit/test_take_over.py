@@ -1,4 +1,4 @@
-"""`make take-over` removes what it has listed, also after a killed one and beside another one."""
+"""`make take-over` removes what it has listed, even after a killed run and alongside a concurrent one."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def taken_over(monkeypatch: pytest.MonkeyPatch, engine: StackOnEngine, *, before
     assert take_over.take_over("dev") == 0
 
 
-def test_it_removes_every_container_and_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_take_over_removes_every_container_and_network(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = StackOnEngine()
     taken_over(monkeypatch, engine, before_typing=lambda: None)
     assert (engine.containers, engine.networks) == ([], [])
 
 
-def test_another_one_may_remove_the_same_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_concurrent_take_over_may_remove_the_same_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     def ahead(engine: StackOnEngine, kind: str) -> None:
         remaining = engine.containers if kind == "container" else engine.networks
         if len(remaining) == len(LISTED):
@@ -79,7 +79,7 @@ def test_another_one_may_remove_the_same_objects(monkeypatch: pytest.MonkeyPatch
     assert (engine.containers, engine.networks) == ([], [])
 
 
-def test_containers_that_were_created_meanwhile_stay_with_their_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_containers_created_in_the_meantime_stay_with_their_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another person has taken the stack over and brought it up."""
     engine = StackOnEngine()
     taken_over(monkeypatch, engine, before_typing=lambda: engine.containers.append("new"))

@@ -141,7 +141,7 @@ STORE_THAT_RECOVERS = StatefulService(
     liveness=Liveness(check=Exec(command=("test", "-e", f"{STATE}/recovered")), startup_s=RECOVERY_S),
     stop_grace_s=1,
 )
-# Exits with success at once.
+# Exits immediately with success.
 PREPARATION = Task(name="preparation", image=IMAGE, user=USER, memory_mib=32, command=("true",), depends_on=("store",))
 # Publishes no port, and is ready once it can read its file and the store.
 READER = Service(
@@ -158,7 +158,7 @@ READER = Service(
     depends_on=("preparation",),
     stop_grace_s=1,
 )
-# Exits at once, every time.
+# Exits immediately, every time.
 CRASHING = replace(
     STORE_THAT_RECOVERS,
     name="crasher",
@@ -179,7 +179,7 @@ CRASHING_SERVICE = Service(
 
 
 def repaired(crashing: Service | StatefulService) -> Workload:
-    """Return the same workload with a command that keeps running, ready at once."""
+    """Return the same workload with a command that keeps running and is ready immediately."""
     return replace(crashing, command=("sh", "-c", SERVE), readiness=Probe(check=Exec(command=("true",))))
 
 
