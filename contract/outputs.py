@@ -31,7 +31,7 @@ Secret = TypeVar("Secret")
 
 @dataclass(frozen=True, kw_only=True)
 class StoreOutput(Record):
-    """Address of a store, and the parts of it in a service's environment."""
+    """Address of a store; some of its fields are variables in a service's environment."""
 
 
 @dataclass(frozen=True, kw_only=True)

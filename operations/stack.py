@@ -106,7 +106,7 @@ def _clear_pending_creations(stack: str) -> None:
 
 
 def destroy(stack: str) -> int:
-    """Destroy the stack without a check or a question; volumes stay. Return Pulumi's exit code."""
+    """Destroy the stack without checks or confirmation; volumes stay. Return Pulumi's exit code."""
     return _run_attached(["destroy", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])
 
 

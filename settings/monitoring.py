@@ -129,7 +129,7 @@ class ReceiversSettings(Section):
     none: bool = Field(
         False,
         description="Whether the stack deliberately has no receiver; alerts are then only visible in Alertmanager. A "
-        "stack with `protect` needs a receiver or this.",
+        "stack with `protect` needs either a receiver or this key.",
     )
     email: EmailSettings = Field(default_factory=EmailSettings, description="Notification by e-mail.")
     webhook: bool = Field(False, description="Whether alerts are sent to the URL in the secret `alertWebhookUrl`.")

@@ -70,8 +70,9 @@ def check_platform(
         )
     if calling_host:
         limits.append(
-            f"Containers can't reach this machine, which {', '.join(calling_host)} must (services.local), unless the "
-            "engine's host-gateway-ip is the machine and RootlessKit doesn't disable the host's loopback."
+            f"Containers can't reach this machine, but {', '.join(calling_host)} must connect to it (services.local). "
+            "Unless you have done so, set the engine's host-gateway-ip to the machine's address, and let RootlessKit "
+            "allow connections to the host's loopback."
         )
     for limit in limits:
         pulumi.log.warn(f"The Docker engine at {address} is rootless. {limit} See docs/support.md.")

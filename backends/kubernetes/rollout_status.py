@@ -256,5 +256,5 @@ def _refusal_problems(replica_set: Object) -> Iterator[Problem]:
 
 
 def refusal_problem(subject: str, reason: str, message: str) -> Problem:
-    """Return the problem that the API server refuses a controller's pods, which doesn't resolve by itself."""
+    """Return the problem that the API server refuses a controller's pods. It doesn't resolve by itself."""
     return Problem(subject, "refused", reason, message, TOLERATED_S)

@@ -89,7 +89,7 @@ def test_the_setting_of_the_stack_precedes_all(folder: Path) -> None:
     assert str(own) == "ssh://me@engine (backend.host)"
 
 
-def test_a_context_brings_its_certificates(folder: Path) -> None:
+def test_the_certificates_of_a_context_are_used(folder: Path) -> None:
     endpoint = find(None, {"DOCKER_CONFIG": str(folder), "DOCKER_CONTEXT": "remote"})
     assert endpoint.certificates is not None
     assert sorted(one.name for one in Path(endpoint.certificates).iterdir()) == ["ca.pem", "cert.pem", "key.pem"]

@@ -95,7 +95,7 @@ def test_a_rootless_engine_is_warned_about_with_the_ports_and_the_callers(monkey
     ports = (("edge.nginx.httpPort", 80), ("postgres.port", 65432))
     bound, host = updated(monkeypatch, "rootless", ports=ports).log
     assert "ports below 1024 (edge.nginx.httpPort: 80)" in bound
-    assert "which kong must" in host
+    assert "but kong must connect to it" in host
 
 
 def test_a_common_engine_gets_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:

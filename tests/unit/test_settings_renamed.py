@@ -77,7 +77,7 @@ def test_the_new_key_of_each_row_exists(row: RenamedKey) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED_SECRETS.items())
-def test_an_old_secret_is_refused_without_its_value(old: str, new: str) -> None:
+def test_an_old_secret_is_refused_and_its_value_is_not_shown(old: str, new: str) -> None:
     (found,) = entries(refusal({old: "encrypted"}, [old]))
     assert (found.key, found.value) == (old, HIDDEN_VALUE)
     assert new in found.problem

@@ -79,7 +79,7 @@ def commands(calls: list[list[str]]) -> list[str]:
     return [arguments[0] for arguments in calls]
 
 
-def test_without_a_lock_none_is_removed(calls: list[list[str]]) -> None:
+def test_without_a_lock_nothing_is_removed(calls: list[list[str]]) -> None:
     assert stack.up("dev") == 0
     assert commands(calls) == ["stack", "up"]
 
