@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from tests.unit.platform_recording import (
 # Show both sides of a failed comparison.
 pytest.register_assert_rewrite("tests.unit.mistakes")
 
-Deploy = Callable[..., Recording[Platform]]
+Deploy = Callable[..., Recording[None]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,11 +59,11 @@ def provider_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[s
 
 def deploy_platform(
     configuration: Mapping[str, Any] | None = None, secrets: Mapping[str, str] | None = None, *, stack: str = "dev"
-) -> Recording[Platform]:
+) -> Recording[None]:
     """Run settings, backend and platform like the entry point."""
     raw, encrypted = pulumi_config(configuration or {}), pulumi_config(secrets or {})
 
-    def program() -> Platform:
+    def program() -> None:
         with Addresses(project=pulumi.get_project(), stack=stack):
             configured = settings.load("dev")
             backend = create_backend(configured, stack=stack)
@@ -71,7 +72,6 @@ def deploy_platform(
             # itself.
             for name, value in platform.outputs.as_mapping().items():
                 pulumi.export(name, value)
-        return platform
 
     return record(program, mock=provider_mock, raw=raw | encrypted, secret=[*encrypted], stack=stack)
 
@@ -104,15 +104,19 @@ PROD_SECRETS = {**PROVIDER_SECRETS, "alertWebhookUrl": "an alertWebhookUrl"}
 
 @pytest.fixture(scope="session")
 def deploy() -> Deploy:
-    """Return a function that runs the program; results are cached per configuration."""
-    known: dict[str, Recording[Platform]] = {}
+    """Return a function that runs the program; results are cached per configuration.
+
+    They have no hooks, which would keep every resource of the run, with the tasks of its outputs: asyncio searches the
+    tasks of all earlier runs at the end of each, which took longer than a small run after three large ones.
+    """
+    known: dict[str, Recording[None]] = {}
 
     def run(
         configuration: Mapping[str, Any] | None = None, secrets: Mapping[str, str] | None = None, *, stack: str = "dev"
-    ) -> Recording[Platform]:
+    ) -> Recording[None]:
         key = json.dumps([configuration or {}, secrets or {}, stack])
         if key not in known:
-            known[key] = deploy_platform(configuration, secrets, stack=stack)
+            known[key] = replace(deploy_platform(configuration, secrets, stack=stack), hooks={})
         return known[key]
 
     return run
@@ -133,6 +137,6 @@ def record_platform() -> RecordPlatform:
 
 
 @pytest.fixture(scope="session")
-def dev(deploy: Deploy) -> Recording[Platform]:
+def dev(deploy: Deploy) -> Recording[None]:
     """The stack in `Pulumi.dev.yaml`."""
     return deploy(stack_file("dev"))

@@ -9,7 +9,6 @@ import pulumi
 import pytest
 
 from components.credentials import Credentials
-from components.platform import Platform
 from contract import StackOutputs
 from recording.recorder import Recording, record
 from settings.catalog import SERVICES
@@ -166,7 +165,7 @@ def test_no_debug_message_holds_a_credential_of_the_outputs(deploy: Deploy) -> N
     assert [message for message in recording.debug_log if "CANARY-" in message] == []
 
 
-def test_another_program_parses_the_outputs_with_the_contract(dev: Recording[Platform]) -> None:
+def test_another_program_parses_the_outputs_with_the_contract(dev: Recording[None]) -> None:
     outputs = StackOutputs.parse(dev.exports)
     assert outputs.postgres.databases.keys() == {service.name for service in SERVICES}
     assert outputs.credentials.postgres["postgres"] == "postgres"
@@ -213,6 +212,6 @@ def test_no_credential_is_in_a_variable_of_any_workload(
         assert [name for name, value in workload.environment.items() if not isinstance(value, str)] == []
 
 
-def test_no_credential_is_in_a_variable_of_a_container(dev: Recording[Platform], deploy: Deploy) -> None:
+def test_no_credential_is_in_a_variable_of_a_container(dev: Recording[None], deploy: Deploy) -> None:
     for recording in (dev, deploy({"devTools": {"enabled": True}})):
         assert [str(one) for one in recording.of_type("Container") if any("envs" in path for path in one.secret)] == []
