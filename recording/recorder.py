@@ -144,14 +144,12 @@ def _record(
 ) -> Recording[Result]:
     set_all_config(raw, secret)
     monitor, messages = _Monitor(mock), _MessageCollector()
-    logger = logging.Logger("recorded", logging.DEBUG)
-    logger.addHandler(messages)
     features = monitor.GetDeploymentInfo(None).supportedFeatures
     runtime_settings.configure(
         mocks.MockSettings(
             monitor=monitor,
             monitor_features=set(features),
-            engine=mocks.MockEngine(logger),
+            engine=mocks.MockEngine(messages),
             project=NAMESPACE,
             stack=stack,
             dry_run=preview,
@@ -262,19 +260,19 @@ class _ForbiddenCalls(mocks.Mocks):
         raise AssertionError(f"the program reads the existing resource {args.typ} {args.name}")
 
 
-class _MessageCollector(logging.Handler):
-    """Collects what the program logs."""
+class _MessageCollector(logging.Logger):
+    """Collects what the program logs. It creates no log records, which look up the caller of each message."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("recorded", logging.DEBUG)
         self.lines: list[str] = []
         self.debug_lines: list[str] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno <= logging.DEBUG:
-            self.debug_lines.append(record.getMessage())
+    def _log(self, level: int, msg: object, args: Any, *_: Any, **__: Any) -> None:
+        if level <= logging.DEBUG:
+            self.debug_lines.append(str(msg))
         else:
-            self.lines.append(f"{record.levelname} {record.getMessage()}")
+            self.lines.append(f"{logging.getLevelName(level)} {msg}")
 
 
 def _registration(request: Any, inputs: dict[str, Any], secret: set[str]) -> Registration:
