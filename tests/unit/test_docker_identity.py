@@ -136,8 +136,12 @@ def test_a_preview_without_an_engine_passes() -> None:
     "error:(?s).*was never awaited:pytest.PytestUnraisableExceptionWarning",
 )
 @pytest.mark.parametrize("steps", range(5))
-def test_a_program_that_fails_before_the_record_leaves_no_unawaited_coroutine(steps: int) -> None:
+def test_a_program_that_fails_before_the_record_leaves_no_unawaited_coroutine(
+    steps: int, request: pytest.FixtureRequest
+) -> None:
     """`steps` of the event loop pass before the record is created."""
+    gc.freeze()  # Collect what this program leaves, without a search of the other tests' recordings.
+    request.addfinalizer(gc.unfreeze)
 
     async def fail() -> None:
         raise WorkloadError("another resource fails")
