@@ -53,16 +53,18 @@ SMALL_CLAIM = "alertmanager-data-alertmanager-0"
 RATE_LIMIT = 100_000
 """A limit in requests per minute that no test reaches; the rate-limit test lowers it."""
 
-SMALL_CONFIGURATION: dict[str, Any] = {
-    "postgres": {"maxConnections": 180, "memoryMib": 1152},
-    "kafka": {"brokers": 1},
-    "services": {"deploy": ["user", "rdv"], "replicas": 2, "overrides": {"payment": None}},
+FEW_WORKLOADS: dict[str, Any] = {
+    "services": {"deploy": ["user", "rdv"], "overrides": {"user": {"replicas": 2}, "payment": None}},
     "frontends": {"deploy": ["client-pwa"], "replicas": 2},
     "gateway": {"kong": {"replicas": 2}},
     "edge": {"nginx": {"replicas": 2}},
     "monitoring": {"enabled": False, "prometheus": None, "receivers": None},
 }
-"""Applied over `prod`: few services, no monitoring, two pods of every workload that supports them."""
+"""Applied over `prod`: few services, no monitoring, two pods of every workload that supports them. The stores are the
+same, so that the other workloads can be added later."""
+
+SMALL_CONFIGURATION: dict[str, Any] = {**FEW_WORKLOADS, "kafka": {"brokers": 1}}
+"""Applied over `prod`: the same workloads with one broker."""
 
 
 def prod(cluster: Cluster) -> dict[str, Any]:

@@ -28,8 +28,9 @@ from tests.e2e.kubernetes.restarts import restarted_since, restarts
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.machine import lacking
 
-FIRST_MODULES = ("test_prod_cloudnativepg.py",)
-"""The modules that run before all others, because they need the namespace for a stack of their own."""
+FIRST_MODULES = ("test_prod_cloudnativepg.py", "test_upgrade.py")
+"""The modules that run before all others: one that needs the namespace for a stack of its own, and the one that creates
+the shared stack with the last release's program."""
 
 RESTARTS = pytest.StashKey[Mapping[str, int]]()
 """The restarts of each container at the end of the last module with a stack."""
@@ -99,7 +100,8 @@ def test_cluster(left_as_found: None) -> cluster.Cluster:
 
 @pytest.fixture(scope="session")
 def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
-    """The stack, not yet up. Each module brings it to the state it needs and leaves it healthy."""
+    """The stack, not yet up, or as the last module left it. Each module brings it to the state it needs and leaves it
+    healthy."""
     if test_cluster.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
         pytest.skip(f"the cluster already has a namespace {NAMESPACE}: delete it first")
     cluster.small_volume(NAMESPACE, SMALL_CLAIM)

@@ -1,4 +1,7 @@
-"""Upgrade the last release's stack on a node, while in use, to the current program: no row and no object is lost."""
+"""Upgrade the last release's stack on a node, while in use, to the current program: no row and no object is lost.
+
+This module runs first, and the following ones continue with its stack.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from testbed import cluster
+from tests import baseline
 from tests.e2e.bookings import Bookings, stored
-from tests.e2e.kubernetes.configuration import SMALL_CONFIGURATION
+from tests.e2e.kubernetes.configuration import FEW_WORKLOADS
 from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import ClusterStack
-from tests.e2e.upgrade import run_release, upgrade
+from tests.e2e.upgrade import upgrade, use_former_keys
 from tests.failures import Tried
 
 REPLACED = {"Job", "ConfigMap", "Secret"}
@@ -30,19 +33,13 @@ UNCHANGED_KINDS = (
 
 
 @pytest.fixture
-def released(stack: ClusterStack, test_cluster: cluster.Cluster, tmp_path: Path) -> Iterator[ClusterStack]:
-    """The release's stack, up, in place of the suite's."""
-    stack.remove()
-    cluster.recycle_volumes()
-    made = ClusterStack(tmp_path, test_cluster)
-    made.change(SMALL_CONFIGURATION)
-    run_release(made, tmp_path / "release")
-    try:
-        made.up().succeeded()
-        yield made
-    finally:
-        made.remove()
-        cluster.recycle_volumes()
+def released(stack: ClusterStack, tmp_path: Path) -> Iterator[ClusterStack]:
+    """The suite's stack, created by the last release with few workloads. The next module's `up` adds the others."""
+    with stack.running(baseline.clone(tmp_path / "release")):
+        stack.change(FEW_WORKLOADS)
+        use_former_keys(stack)
+        stack.up().succeeded()
+        yield stack
 
 
 def identities(stack: ClusterStack) -> dict[str, str]:
