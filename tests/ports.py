@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
+
+WORKER_PORTS = 1000
+WORKERS = 4
+"""`make test` starts at most this many workers."""
+
+
+def candidates(worker: str | None) -> range:
+    """Return the ports of a worker of pytest-xdist, such as `gw0`, or of a process without workers.
+
+    A chosen port is free until its server binds it, so suites that run at the same time draw from different ranges.
+    """
+    if worker is None:
+        return range(20_000, 30_000 - WORKERS * WORKER_PORTS)
+    first = 30_000 - WORKER_PORTS * (1 + int(worker.removeprefix("gw")) % WORKERS)
+    return range(first, first + WORKER_PORTS)
 
 
 def free_ports(count: int) -> list[int]:
@@ -14,7 +30,7 @@ def free_ports(count: int) -> list[int]:
     """
     found: set[int] = set()
     while len(found) < count:
-        port = random.randrange(20_000, 30_000)  # noqa: S311 - no secret
+        port = random.choice(candidates(os.environ.get("PYTEST_XDIST_WORKER")))  # noqa: S311 - no secret
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
