@@ -25,8 +25,8 @@ from tests.failures import Tried
 
 SERVICE_NAMES = [service.name for service in SERVICES]
 
-OUTAGE_S = 130
-"""Longer than containers once had until readiness (120 s) before they were killed."""
+OUTAGE_S = 300
+"""Run time that every container reaches without its stores."""
 
 
 @pytest.fixture(scope="module", autouse=True)
