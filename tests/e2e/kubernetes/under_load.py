@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from tests.e2e.bookings import Bookings, stored
 from tests.e2e.kubernetes.pods import port_forward
@@ -17,10 +18,13 @@ OUTAGE_REQUESTS = 100
 
 
 @contextmanager
-def under_load(stack: ClusterStack, tried: Tried, max_duration_s: float = 400) -> Iterator[Load]:
-    """Send requests for the duration of the context. Afterwards, check that every acknowledged booking exists and every
-    pod is ready."""
-    bookings = Bookings(stack.platform())
+def under_load(
+    stack: ClusterStack, tried: Tried, max_duration_s: float = 400, services: tuple[str, ...] | None = None
+) -> Iterator[Load]:
+    """Send requests for the duration of the context, to all services or only to some. Afterwards, check that every
+    acknowledged booking exists and every pod is ready."""
+    platform = stack.platform()
+    bookings = Bookings(replace(platform, services=services or platform.services))
     with Load(bookings.next, per_second=4, max_duration_s=max_duration_s, workers=64) as load:
         until("bookings succeed", lambda: len(bookings.acknowledged) > 5)
         yield load
