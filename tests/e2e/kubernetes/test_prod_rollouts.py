@@ -6,6 +6,7 @@ The tests build on each other and run in file order; each leaves the stack healt
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pytest
 from tests.e2e.counted import counted
 from tests.e2e.kubernetes.configuration import SERVICE_IMAGE
 from tests.e2e.kubernetes.stack import ClusterStack
+from tests.e2e.kubernetes.under_load import under_load
 from tests.e2e.load import Load
 from tests.engine.waiting import until
 from tests.failures import Tried
@@ -23,6 +25,19 @@ TENANT = uuid.uuid4()
 BOOKING_TITLE = "kept through every broken rollout"
 PULL_REASONS = ("ImagePullBackOff", "ErrImagePull")
 MISSING_TAG = "99.9.9"
+REPORTED_WITHIN_S = 120
+"""Less than a quarter of the time that three brokers may take."""
+
+BROKEN_BROKERS = {
+    "a JVM option that doesn't exist": (
+        "-XX:+NoSuchOption",
+        "CrashLoopBackOff",
+        "Unrecognized VM option 'NoSuchOption'",
+    ),
+    "more heap than memory": ("-Xms2g -Xmx2g -XX:+AlwaysPreTouch", "OOMKilled", "it used all of its"),
+}
+"""JVM options of a broker that can't start, and the reason and the message that the update reports."""
+
 QUOTA = {
     "apiVersion": "v1",
     "kind": "ResourceQuota",
@@ -53,6 +68,29 @@ def test_a_store_without_its_image_is_reported_each_time_and_recovers(stack: Clu
     assert load.failures == []
     assert BOOKING_TITLE in stack.platform().titles(TENANT)
     tried.lost("nothing")
+    stack.preview("--expect-no-changes").succeeded()
+
+
+@pytest.mark.parametrize("mistake", BROKEN_BROKERS)
+def test_a_store_with_a_wrong_setting_is_reported_and_recovers(stack: ClusterStack, mistake: str, tried: Tried) -> None:
+    options, reason, message = BROKEN_BROKERS[mistake]
+    notice = "the update fails with pod and reason; the other brokers keep serving"
+    tried.failure(f"Kafka gets {mistake}", on="Kubernetes", notice=notice)
+    before = stack.identities()
+    with under_load(stack, tried) as load, tried.until_well():
+        with stack.temporary_configuration():
+            stack.change({"kafka": {"jvmOptions": options}})
+            failed = stack.up().failed()
+        stack.up().succeeded()
+        until("every pod is ready", stack.all_ready)
+    named(failed.output, "kafka", "pod kafka-2, container kafka", (reason,))
+    assert message in failed.output
+    seconds = re.search(r"kafka isn't ready after (\d+) s", failed.output)
+    assert seconds
+    assert int(seconds[1]) < REPORTED_WITHIN_S
+    assert load.failures == []
+    after = stack.identities()
+    assert {name for name, uid in after.items() if before.get(name) != uid} == {"kafka-2"}
     stack.preview("--expect-no-changes").succeeded()
 
 
