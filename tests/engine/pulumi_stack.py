@@ -9,7 +9,8 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,23 @@ class PulumiStack:
         shutil.rmtree(self.state)
         self.init()
 
-    # Killed updates.
+    # Interrupted and killed updates.
+
+    def interrupt_up_when(self, moment: str, has_come: Callable[[list[Step]], bool], times: int) -> str:
+        """Start `pulumi up`, send it SIGINT at the given moment, like Ctrl-C on a terminal, and return its output.
+
+        Args:
+            moment: its name, for the error message if it never occurs.
+            has_come: receives the steps that the engine has begun and finished.
+            times: number of signals; each one follows once Pulumi has reacted to the one before.
+        """
+        with self._running_until(moment, has_come, "up") as (process, written):
+            for _ in range(times):
+                assert process.poll() is None, written.read_text()
+                os.killpg(process.pid, signal.SIGINT)
+                until("Pulumi reacts", lambda: "^C received" in written.read_text() or process.poll() is not None)
+            until("the update ends", lambda: process.poll() is not None, UPDATE_DEADLINE_S)
+        return written.read_text()
 
     def kill_up_when(self, moment: str, has_come: Callable[[list[Step]], bool], *, plugins_too: bool) -> None:
         """Start `pulumi up` and kill it at the given moment, like `kill_when`."""
@@ -217,8 +234,19 @@ class PulumiStack:
                 minutes and may still finish their work. True kills them too, as when the machine loses power.
             command: `up` or `destroy`.
         """
+        with self._running_until(moment, has_come, command) as (process, _):
+            os.killpg(process.pid, signal.SIGKILL)
+        if plugins_too:
+            self.end_orphans()
+
+    @contextmanager
+    def _running_until(
+        self, moment: str, has_come: Callable[[list[Step]], bool], command: str
+    ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+        """Start a command in a process group of its own. Give it and the file with its output once the moment has come;
+        the caller ends it."""
         arguments, log = self._arguments(command, "--yes", "--skip-preview")
-        written = self.home / "killed.txt"
+        written = log.with_suffix(".txt")
         growing = GrowingLog(log)
         with written.open("w") as sink:
             process = subprocess.Popen(
@@ -229,22 +257,18 @@ class PulumiStack:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            self._killed.append(process.pid)
-            until(
-                f"{moment}, or the end",
-                lambda: has_come(growing.steps()) or process.poll() is not None,
-                UPDATE_DEADLINE_S,
-            )
-            ended = process.poll()
-            if ended is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(DEADLINE_S)
-        assert ended is None, f"the update ended before: {moment}\n{written.read_text()}"
-        if plugins_too:
-            self.end_orphans()
+        self._killed.append(process.pid)
+        until(
+            f"{moment}, or the end",
+            lambda: has_come(growing.steps()) or process.poll() is not None,
+            UPDATE_DEADLINE_S,
+        )
+        assert process.poll() is None, f"the update ended before: {moment}\n{written.read_text()}"
+        yield process, written
+        process.wait(DEADLINE_S)
 
     def end_orphans(self) -> None:
-        """Kill the plugins of killed updates; each update had its own session."""
+        """Kill the plugins of killed and interrupted updates; each update had its own session."""
         for directory in Path("/proc").iterdir():
             try:
                 session = int((directory / "stat").read_text().rpartition(")")[2].split()[3])
