@@ -17,6 +17,7 @@ from tests.engine import configurations, docker_engine
 from tests.engine.kafka_brokers import Brokers, volume
 from tests.engine.machine import lacking
 from tests.engine.pulumi_stack import PulumiStack
+from tests.engine.restarts import pytest_runtest_teardown as pytest_runtest_teardown
 
 MakeStack = Callable[..., PulumiStack]
 MakeVolume = Callable[[int], Path]

@@ -19,7 +19,7 @@ import yaml
 
 from contract import StackOutputs
 from operations.project import PASSPHRASE_VARIABLES, ROOT, environment
-from tests.engine import docker_engine, event_log
+from tests.engine import docker_engine, event_log, restarts
 from tests.engine.event_log import GrowingLog, Step
 from tests.engine.waiting import DEADLINE_S, until
 
@@ -104,6 +104,7 @@ class PulumiStack:
         name: str | None = None,
     ) -> None:
         self.name = name or f"t{secrets.token_hex(3)}"
+        restarts.watch(self.name)
         self.home = home
         self.state = state or home / "state"
         # Commands without --config-file (`stack init`, `config set-all`) run here, beside the file they write.

@@ -49,6 +49,7 @@ def test_a_temporary_failure_restarts_nothing(stack: PulumiStack) -> None:
     assert _patient(stack)["State"]["StartedAt"] == before["State"]["StartedAt"]
 
 
+@pytest.mark.restarts("the liveness probe fails")
 def test_a_hung_service_is_restarted_and_its_log_reports_that(stack: PulumiStack, tried: Tried) -> None:
     tried.failure("A service hangs", on="Docker", notice="it is killed and restarted, which its log reports")
     before = _patient(stack)
@@ -67,6 +68,7 @@ def test_a_hung_service_is_restarted_and_its_log_reports_that(stack: PulumiStack
     assert "not alive at 6 checks in a row: killed for a restart" in docker("logs", after["Id"])
 
 
+@pytest.mark.restarts("the liveness probe fails")
 def test_liveness_failures_do_not_interrupt_a_recovery(make_stack: MakeStack) -> None:
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "recovering"})
     stack.up().succeeded()
@@ -81,6 +83,7 @@ def test_liveness_failures_do_not_interrupt_a_recovery(make_stack: MakeStack) ->
     until("the container has restarted", lambda: _patient(stack)["RestartCount"] == 1)
 
 
+@pytest.mark.restarts("the liveness probe fails")
 def test_a_service_that_exceeds_its_startup_time_is_restarted(make_stack: MakeStack) -> None:
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "hung"})
     stack.up().succeeded()

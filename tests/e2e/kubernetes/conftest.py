@@ -24,9 +24,10 @@ from tests.e2e.kubernetes.configuration import (
     SMALL_CLAIM,
     SMALL_CONFIGURATION,
 )
-from tests.e2e.kubernetes.restarts import restarted_since, restarts
+from tests.e2e.kubernetes.restarts import restarts
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.machine import lacking
+from tests.restarts import restarted_since
 
 FIRST_MODULES = ("test_prod_cloudnativepg.py", "test_upgrade.py")
 """The modules that run before all others: one that needs the namespace for a stack of its own, and the one that creates
@@ -34,11 +35,6 @@ the shared stack with the last release's program."""
 
 RESTARTS = pytest.StashKey[Mapping[str, int]]()
 """The restarts of each container at the end of the last module with a stack."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Declare this suite's markers."""
-    config.addinivalue_line("markers", "restarts(reason): the module restarts containers on purpose")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

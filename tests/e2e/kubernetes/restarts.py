@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from testbed.cluster import Cluster
 from tests.e2e.kubernetes.stack import NAMESPACE
@@ -22,9 +21,3 @@ def restarts(cluster: Cluster) -> dict[str, int]:
         for statuses in ("initContainerStatuses", "containerStatuses")
         for one in pod["status"].get(statuses, [])
     }
-
-
-def restarted_since(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """Return how often each container was restarted in between; one that is new starts at zero."""
-    added = {container: count - before.get(container, 0) for container, count in after.items()}
-    return {container: count for container, count in added.items() if count}
