@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.clone import Clone
 from tests.engine.machine import lacking
+from tests.engine.restarts import pytest_runtest_teardown as pytest_runtest_teardown
 
 
 @pytest.fixture(scope="session", autouse=True)

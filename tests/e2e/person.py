@@ -9,6 +9,7 @@ import yaml
 
 from settings import NAMESPACE
 from tests.e2e.clone import Clone, Outcome
+from tests.engine import restarts
 from tests.ports import free_ports
 
 PASSPHRASE = {"PULUMI_CONFIG_PASSPHRASE": "a person's own"}
@@ -40,6 +41,7 @@ class Person:
         self.clone = clone
         self.environment = PASSPHRASE | environment
         self.stack = stack or f"x{secrets.token_hex(3)}"
+        restarts.watch(self.stack)
         if stack is None:
             (clone.root / f"Pulumi.{self.stack}.yaml").write_text(yaml.safe_dump({"config": small()}))
 

@@ -23,7 +23,7 @@ from benchmarks import memory
 from contract import StackOutputs
 from tests.e2e.clone import Clone, Outcome
 from tests.e2e.journey import Journey
-from tests.engine import docker_engine
+from tests.engine import docker_engine, restarts
 from tests.engine.stores import Stores
 from tests.engine.waiting import until
 from tests.failures import Tried
@@ -65,6 +65,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
     """The dev stack, up; removed with its data after the module's tests."""
     if docker_engine.containers(STACK) or docker_engine.persistent_volumes(STACK):
         pytest.skip("this engine has a stack 'dev' with data of its own: delete it first (make wipe STACK=dev)")
+    restarts.watch(STACK)
     clone = Clone(tmp_path_factory.mktemp("machine"))
     try:
         yield DevStack(clone)

@@ -166,6 +166,7 @@ def test_each_secret_is_only_in_the_containers_that_need_it(full: Full) -> None:
     assert {name.removeprefix("pti-").rsplit("-", 2)[0]: keys for name, keys in found.items()} == needed
 
 
+@pytest.mark.restarts("the engine restarts a crashed container")
 @pytest.mark.parametrize("workload", CRASHES)
 def test_after_a_crash_under_load_the_platform_recovers_with_every_acknowledged_booking(
     full: Full, workload: str, tried: Tried

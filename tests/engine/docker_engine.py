@@ -78,11 +78,6 @@ def unexecuted_checks(stack: str) -> list[str]:
     ]
 
 
-def restarted(stack: str) -> dict[str, int]:
-    """Return how often the engine has restarted a container, for those that it has restarted."""
-    return {one["Name"]: one["RestartCount"] for one in containers(stack) if one["RestartCount"]}
-
-
 def remove_containers_and_networks(stack: str) -> None:
     """Remove containers like `docker rm`: the volumes stay."""
     if found := [one["Id"] for one in containers(stack)]:
