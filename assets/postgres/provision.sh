@@ -160,6 +160,12 @@ check_seconds() {
     case $2 in '' | *[!0-9]*) fail "$1: \"$2\" is not a number of seconds" ;; esac
 }
 
+# Seconds since the machine's start, which clock corrections don't change.
+uptime_s() {
+    read -r uptime idle </proc/uptime
+    printf '%s' "${uptime%.*}"
+}
+
 connect() {
     begin "connect to ${PGHOST:-the local socket} as ${PGUSER:-the user of this process}"
     check_seconds PROVISION_WAIT_S "$wait_s"
@@ -169,20 +175,20 @@ connect() {
         PGPASSWORD=$(cat "$PGPASSWORD_FILE")
         export PGPASSWORD
     fi
-    deadline=$(($(date +%s) + wait_s))
+    deadline=$(($(uptime_s) + wait_s))
     waiting=false
     until answer=$(pg_isready --timeout=3 2>&1); do
-        [ "$(date +%s)" -lt "$deadline" ] || fail "$answer (waited $wait_s s: PROVISION_WAIT_S)"
+        [ "$(uptime_s)" -lt "$deadline" ] || fail "$answer (waited $wait_s s: PROVISION_WAIT_S)"
         $waiting || printf 'server: waiting up to %s s, %s\n' "$wait_s" "$answer"
         waiting=true
         sleep 1
     done
-    deadline=$(($(date +%s) + login_wait_s))
+    deadline=$(($(uptime_s) + login_wait_s))
     waiting=false
     until psql --no-psqlrc --no-password --command '\q' >/dev/null 2>"$scratch/err"; do
         answer=$(cat "$scratch/err")
         [ "$login_wait_s" -gt 0 ] || fail "$answer"
-        [ "$(date +%s)" -lt "$deadline" ] || fail "$answer (waited $login_wait_s s: PROVISION_LOGIN_WAIT_S)"
+        [ "$(uptime_s)" -lt "$deadline" ] || fail "$answer (waited $login_wait_s s: PROVISION_LOGIN_WAIT_S)"
         $waiting || printf 'server: waiting up to %s s, %s\n' "$login_wait_s" "$answer"
         waiting=true
         sleep 1
