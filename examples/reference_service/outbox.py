@@ -47,7 +47,11 @@ LEASE = b"""
     UPDATE outbox_lanes SET holder = %(holder)s, leased_until = clock_timestamp() + make_interval(secs => %(seconds)s)
     WHERE lane = (
         SELECT lane FROM outbox_lanes
-        WHERE (leased_until < clock_timestamp() OR holder = %(holder)s)
+        WHERE (
+                holder IS NULL OR holder = %(holder)s
+                -- A longer lease is from before the server's clock was set back.
+                OR leased_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => %(seconds)s)
+            )
             AND EXISTS (SELECT FROM outbox_waiting WHERE outbox_waiting.lane = outbox_lanes.lane)
         ORDER BY leased_until, lane LIMIT 1 FOR UPDATE SKIP LOCKED
     )
