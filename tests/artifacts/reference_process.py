@@ -118,7 +118,7 @@ class ServiceEnvironment:
         port = free_port()
         log = self.home / f"{port}.log"
         with log.open("wb") as sink:
-            process = self._start("reference_service", sink, PORT=str(port))
+            process = self.start("reference_service", sink, PORT=str(port))
             service = Service(port, process, log)
             try:
                 eventually(lambda: _is_live(service))
@@ -129,7 +129,7 @@ class ServiceEnvironment:
 
     def run(self, module: str, *arguments: str, **environment: str) -> tuple[int, str]:
         """Run a module or a file with the service's Python to its end; return exit status and output."""
-        process = self._start(module, subprocess.PIPE, *arguments, **environment)
+        process = self.start(module, subprocess.PIPE, *arguments, **environment)
         try:
             output, _ = process.communicate(timeout=DEADLINE_S)
         finally:
@@ -138,9 +138,10 @@ class ServiceEnvironment:
 
     def start_migration(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start a migration in the background."""
-        return self._start("reference_service.migrate", subprocess.PIPE, **environment)
+        return self.start("reference_service.migrate", subprocess.PIPE, **environment)
 
-    def _start(self, module: str, output: Any, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, module: str, output: Any, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a module or a file with the service's Python."""
         folder = self.home / "secrets"
         folder.mkdir(exist_ok=True)
         files = {}
@@ -178,8 +179,13 @@ def token(tenant: str | None, *, expires_in_s: float = 300, issuer: str = ISSUER
     claims: dict[str, object] = {"iss": issuer, "exp": int(time.time() + expires_in_s), "sub": "somebody"}
     if tenant is not None:
         claims["tenant_id"] = tenant
-    signed = ".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
-    return f"{signed}.{_base64(hmac.digest(secret.encode(), signed.encode(), hashlib.sha256))}"
+    return signed(claims, secret)
+
+
+def signed(claims: Mapping[str, object], secret: str = JWT_SECRET) -> str:
+    """Return a token with these claims."""
+    content = ".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    return f"{content}.{_base64(hmac.digest(secret.encode(), content.encode(), hashlib.sha256))}"
 
 
 def _base64(raw: bytes) -> str:

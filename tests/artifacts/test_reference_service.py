@@ -10,6 +10,7 @@ import json
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -34,6 +35,7 @@ from tests.artifacts.reference_process import (
     Service,
     ServiceEnvironment,
     eventually,
+    signed,
     token,
 )
 from tests.failures import Tried
@@ -432,6 +434,12 @@ def unsigned_token() -> str:
 def test_a_request_without_a_valid_token_is_refused_with_401(service: Service, given: str | None) -> None:
     answer = service.get("/appointments", given)
     assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_the_token_of_an_issuer_whose_clock_is_ahead_is_valid(service: Service) -> None:
+    now = int(time.time())
+    claims = {"iss": ISSUER, "iat": now + 10, "exp": now + 300, "tenant_id": NORTH_TENANT}
+    assert service.get("/appointments", signed(claims)).status == 200
 
 
 @pytest.mark.parametrize("tenant", [None, "", "north", "' OR true --"])
