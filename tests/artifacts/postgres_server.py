@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,9 +84,9 @@ class Server:
 
 
 @contextmanager
-def running_server(installation: Installation, port: int | None = None) -> Iterator[Server]:
+def running_server(installation: Installation, port: int | None = None, prefix: Sequence[str] = ()) -> Iterator[Server]:
     """Start a server in a new directory, and remove both afterwards. It disables fsync and keeps every other
-    default."""
+    default. `prefix` is a command that runs the server's."""
     port = port or free_port()
     home = Path(tempfile.mkdtemp(prefix="pti-postgres-"))
     home.chmod(0o755)  # The server runs as another user.
@@ -120,7 +120,7 @@ def running_server(installation: Installation, port: int | None = None) -> Itera
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with log.open("wb") as sink:
             process = subprocess.Popen(
-                as_unprivileged_user(str(programs.bin / "postgres"), "-D", str(data), *options),
+                as_unprivileged_user(*prefix, str(programs.bin / "postgres"), "-D", str(data), *options),
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 cwd=home,

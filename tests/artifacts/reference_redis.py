@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from testbed.cache import CACHE
@@ -26,12 +26,12 @@ def program() -> str | None:
 
 
 @contextmanager
-def running_redis(server: str) -> Iterator[int]:
-    """Run a Redis without persistence, and return its port."""
+def running_redis(server: str, prefix: Sequence[str] = ()) -> Iterator[int]:
+    """Run a Redis without persistence, and return its port. `prefix` is a command that runs the server's."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="pti-redis-") as home:
         settings = (f"port {port}", "bind 127.0.0.1", 'save ""', f"dir {home}", f'requirepass "{PASSWORD}"')
-        process = subprocess.Popen([server, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen([*prefix, server, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         try:
             assert process.stdin is not None
             process.stdin.write("\n".join(settings))
