@@ -25,7 +25,7 @@ def require_part(offered: Part | None, what: str, kind: str, capability: Capabil
     """
     if offered is None:
         _refuse(what, kind, capability)
-        raise WorkloadError(f"{what} is not supported, although backend {kind!r} offers it by its capabilities")
+        raise WorkloadError(f"{what} is not supported, although backend {kind!r} offers it in its capabilities")
     return offered
 
 

@@ -54,7 +54,10 @@ def unreachable_reason(settings: KubernetesSettings) -> str | None:
     cluster = _by_name(found, "clusters", "cluster").get(str(contexts[settings.context].get("cluster")), {})
     server = cluster.get("server")
     if not isinstance(server, str) or not urlsplit(server).hostname:
-        return f"{KUBECONFIG_KEY}: context {settings.context!r} of {settings.kubeconfig} has no cluster with a server"
+        return (
+            f"{KUBECONFIG_KEY}: context {settings.context!r} of {settings.kubeconfig} has no cluster with a server. "
+            f"Add one to the file, or choose another context: pulumi config set --path '{CONTEXT_KEY}' NAME"
+        )
     proxy = proxy_for(urlsplit(server), cluster.get("proxy-url"), os.environ)
     reason = _connection_error(server, proxy, settings.connect_timeout_s)
     if reason is None:
@@ -82,7 +85,7 @@ def unreachable_kubeconfig(context: str | None) -> str:
 
 
 def _by_name(found: Any, plural: str, singular: str) -> dict[str, dict[str, Any]]:
-    """Return one of the kubeconfig's lists by name, as far as its format is valid."""
+    """Map the names in one of the kubeconfig's lists to their entries. Entries with an invalid format are left out."""
     listed = found.get(plural) if isinstance(found, dict) else None
     return {
         str(one["name"]): one[singular]
@@ -110,7 +113,7 @@ def _connection_error(url: str, proxy: SplitResult | None, timeout_s: int) -> st
     except (ConnectionResetError, ssl.SSLEOFError):
         return f"{through}it closes the connection"
     except ssl.SSLError:
-        return None  # Any response counts.
+        return None  # Even a TLS error shows that the server responds.
     except (OSError, ValueError) as error:
         return f"{through}{error}"
 

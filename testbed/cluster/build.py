@@ -68,7 +68,7 @@ def _build(module: Path, package: str, program: Path, link_flags: str, tags: str
     if program.exists():
         return
     if shutil.which("go") is None:
-        raise RuntimeError(f"{program} isn't there, and without Go it can't be built")
+        raise RuntimeError(f"{program} isn't built. To build it, install Go: https://go.dev/doc/install")
     program.parent.mkdir(parents=True, exist_ok=True)
     print(f"building {program.parent.name}/{program.name}", file=sys.stderr, flush=True)
     flags = ("-tags", tags, "-ldflags", link_flags)

@@ -28,7 +28,7 @@ def why_unavailable() -> str | None:
     if reason := ext4.why_unavailable():
         return reason
     if not is_built() and shutil.which("go") is None:
-        return "Kubernetes isn't built, and without Go it can't be"
+        return "Kubernetes isn't built. To build it, install Go: https://go.dev/doc/install"
     return None
 
 
@@ -141,7 +141,7 @@ def _is_ready(cluster: Cluster) -> bool:
     try:
         node = json.loads(cluster.kubectl("get", "node", NODE_NAME, "--output=json"))
     except ClusterError:
-        return False  # It isn't registered yet.
+        return False  # The node isn't registered yet.
     return any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", []))
 
 

@@ -202,7 +202,8 @@ class TestUpdate:
     def test_a_context_without_a_server_is_reported(self, tmp_path: Path) -> None:
         path = write_kubeconfig(tmp_path / "kubeconfig", "")
         assert refusal(kubeconfig=str(path), context="a") == (
-            f"pti-calendar:kubernetes.kubeconfig: context 'a' of {path} has no cluster with a server"
+            f"pti-calendar:kubernetes.kubeconfig: context 'a' of {path} has no cluster with a server. Add one to the "
+            "file, or choose another context: pulumi config set --path 'pti-calendar:kubernetes.context' NAME"
         )
 
 
@@ -255,7 +256,7 @@ class TestPreview:
 
 
 class TestProvider:
-    def test_the_environment_is_not_part_of_its_inputs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_environment_is_not_part_of_the_inputs_of_the_provider(self, monkeypatch: pytest.MonkeyPatch) -> None:
         before = provider(record_workloads(workload()))
         for name in ("DELETE_UNREACHABLE", "SKIP_UPDATE_UNREACHABLE", "ENABLE_CONFIGMAP_MUTABLE"):
             monkeypatch.setenv(f"PULUMI_K8S_{name}", "true")
