@@ -88,7 +88,7 @@ class Edge(Protocol):
 
 
 class CertificateIssuer(Protocol):
-    """Optional: what issues certificates (`Capability.CERTIFICATES`)."""
+    """Optional: the issuer of certificates (`Capability.CERTIFICATES`)."""
 
     def request_certificate(self, request: CertificateRequest, options: DeployOptions) -> None:
         """Request a certificate, which a `FileSet` or an `EdgeEntry` then uses. It is stored in a secret with the
@@ -97,7 +97,7 @@ class CertificateIssuer(Protocol):
 
 
 class PostgresOperator(Protocol):
-    """Optional: what runs PostgreSQL on several nodes (`Capability.POSTGRES_OPERATOR`)."""
+    """Optional: the operator that runs PostgreSQL on several nodes (`Capability.POSTGRES_OPERATOR`)."""
 
     def deploy_postgres_cluster(self, cluster: PostgresCluster, options: DeployOptions) -> Endpoint:
         """Declare PostgreSQL on several nodes, as a deployed workload. Return the endpoint of its primary."""
@@ -109,7 +109,7 @@ class Backend(Protocol):
 
     @property
     def kind(self) -> str:
-        """Its row in `capabilities.BACKENDS`."""
+        """Key of the backend's row in `capabilities.BACKENDS`."""
         ...
 
     @property
@@ -156,5 +156,5 @@ class Backend(Protocol):
 
     @property
     def addressing(self) -> Addressing:
-        """Names and addresses of its workloads."""
+        """Names and addresses of the backend's workloads."""
         ...

@@ -74,8 +74,8 @@ class DataRecords:
 
         Args:
             name: name of the record.
-            fixed: per holder of data, for instance a volume, the settings.
-            sizes_gib: per holder, its size, which may only grow.
+            fixed: maps each object that contains data, for instance a volume, to its settings.
+            sizes_gib: maps each of these objects to its size, which may only grow.
             options: options of its owner.
             before_create: hooks of the new record.
         """
@@ -171,7 +171,7 @@ def volume_settings(volumes: Iterable[Volume], common: Iterable[FixedSetting] = 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
     """Return the recorded settings that differ. A new setting is only recorded.
 
-    If another holder replaces a recorded one, all settings of the two except the size are compared: a store whose mode
+    If another object replaces a recorded one, all settings of the two except the size are compared: a store whose mode
     changes switches from one volume to another.
     """
     others = [holder for holder in sorted(new) if holder not in old]

@@ -42,7 +42,7 @@ def _own_catalog() -> Any:
     if found is None or found.loader is None:
         raise RuntimeError(f"{MODULE} can't be loaded")
     module = importlib.util.module_from_spec(found)
-    # Its dataclasses look up their module there.
+    # The module's dataclasses look up their module in `sys.modules`.
     sys.modules[MODULE] = module
     found.loader.exec_module(module)
     return module

@@ -30,7 +30,7 @@ def exporter(
     memory_mib: int = 64,
     reads_deployed_objects: bool = False,
 ) -> Service:
-    """Return the exporter with the scrape job `job` for the workload with that name."""
+    """Return the exporter whose metrics are scraped under the job `job`."""
     return Service(
         name=name or f"{job}-exporter",
         image=image,

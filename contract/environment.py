@@ -102,7 +102,7 @@ def is_reserved(name: str) -> bool:
 
 
 def _values(record: Record, service: str) -> Iterator[tuple[str, str]]:
-    """Yield the variables of a record; for a mapping of records, only those of the service's own."""
+    """Yield the variables of a record; for a mapping of records, only those of the service's own record."""
     for part in fields(record):
         value, variable = getattr(record, part.name), part.metadata["variable"]
         if isinstance(value, Mapping) and isinstance(value.get(service), Record):

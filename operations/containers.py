@@ -55,7 +55,7 @@ def status(stack: str) -> list[ContainerStatus]:
         (
             ContainerStatus(workload, container, state, _published(ports))
             for container, workload, state, ports in rows
-            if not state.startswith("Created")  # Containers that only copy files into a volume.
+            if not state.startswith("Created")  # Leave out containers that only copy files.
         ),
         key=lambda running: running.workload,
     )
@@ -164,7 +164,7 @@ def volumes(stack: str) -> list[str]:
 
 
 def owners(stack: str) -> dict[str, list[str]]:
-    """Return the ids of the stack's containers, by who created them."""
+    """Return the ids of the stack's containers, grouped by the creator of their state."""
     line = f'{{{{.ID}}}} {{{{.Label "{CREATOR_LABEL}"}}}}'
     own = ("--filter", f"label={STACK_LABEL}={stack}")
     found: dict[str, list[str]] = {}

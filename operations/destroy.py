@@ -31,7 +31,7 @@ def destroy(name: str) -> int:
 
 
 def require_destroyable(name: str, state: Mapping[str, Any]) -> None:
-    """Check that nothing of others would be destroyed, or would make the destroy fail.
+    """Check that nothing that belongs to others would be destroyed, or would make the destroy fail.
 
     Raises:
         OperationError: with each obstacle, and what to do about it.

@@ -57,7 +57,7 @@ class Runtime(Protocol):
         """
 
     def destroy_obstacles(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return what belongs to others or would make a destroy of the stack fail, each with what to do.
+        """Return what belongs to others or would make a destroy of the stack fail, each with the fix.
 
         Args:
             stack: its name.

@@ -259,7 +259,7 @@ def _preview(stack: str, options: Sequence[str]) -> tuple[int, bool]:
     with tempfile.TemporaryDirectory(prefix="pti-calendar-preview-") as folder:
         log = Path(folder) / "events"
         command = ["preview", "--stack", stack, "--suppress-outputs", "--event-log", str(log), *options]
-        # Required by --event-log.
+        # The option --event-log requires this variable.
         code = _run_attached(command, {"PULUMI_DEBUG_COMMANDS": "true"})
         if code:
             print("· nothing has been changed", flush=True)

@@ -27,7 +27,7 @@ def take_over(stack: str) -> int:
     for owner, listed in owners.items():
         print(f"  {len(listed)} created by {owner}")
     require_typed_name(stack)
-    # Only these: another `make take-over` and its update may have come first.
+    # Remove only the listed ones: another `make take-over` and its update may have come first.
     containers.remove(stack, {one for listed in owners.values() for one in listed})
     print(f"Removed. Create your own: make up STACK={stack}")
     return 0

@@ -80,7 +80,7 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
             "set webhook: true and the secret alertWebhookUrl, or email.to and email.smarthost; or set none: true, "
             "if no notifications are wanted",
         )
-    # A wrong number of replicas is reported first.
+    # A wrong number of replicas is reported first: the required connections depend on it.
     replicas_are_right = not any(key.startswith("services.") for key in found)
     accepted, needed = settings.postgres.max_connections, postgres_connections.required_connections(settings.services)
     if replicas_are_right and not external_postgres and accepted < needed:

@@ -45,8 +45,8 @@ def migrator_role_credential(service: ServiceSpec) -> Credential:
 
 def third_party(secret: ThirdPartySecret) -> Credential:
     """Return the credential for a third party that a service uses."""
-    # STRIPE_SECRET_KEY for stripeSecretKey. Its well-known value isn't a valid key, because a laptop calls no third
-    # party.
+    # For example, STRIPE_SECRET_KEY for stripeSecretKey. Its well-known value isn't a valid key, because a laptop calls
+    # no third party.
     variable = re.sub(r"(?=[A-Z])", "_", secret.key).upper()
     return Credential(secret.key, variable, "development", secret.purpose, third_party=True)
 
@@ -77,7 +77,7 @@ CREDENTIALS: tuple[Credential, ...] = (
 def required_credentials(settings: Settings) -> tuple[Credential, ...]:
     """Return the credentials that the stack's components need."""
     third_parties = {third_party(secret) for service in SERVICES for secret in service.secrets}
-    # Also the secrets of a service in an editor, which gets them from `make env`.
+    # These include the secrets of a service in an editor, which gets them from `make env`.
     unused = third_parties - {third_party(secret) for one in settings.services.enabled for secret in one.secrets}
     if not settings.dev_tools.enabled:
         unused.add(PGADMIN)
@@ -99,7 +99,7 @@ def supplied_credentials(settings: Settings) -> tuple[Credential, ...]:
     """Return the required credentials that the stack can't generate: those of third parties and external servers."""
     servers = {
         **{store.login: store.is_external for store in settings.stores.values()},
-        # They have no well-known value.
+        # These credentials have no well-known value.
         **dict.fromkeys((ALERT_EMAIL, ALERT_WEBHOOK, HEARTBEAT_WEBHOOK), True),
     }
     return tuple(

@@ -65,7 +65,7 @@ class RateLimitSettings(Section):
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
-        # Kong wouldn't start.
+        # Kong wouldn't start with a lower limit per hour than per minute.
         if self.per_hour is not None and self.per_hour < self.per_minute:
             problem = f"is lower than perMinute ({self.per_minute})"
             raise SettingsConflict({"perHour": Conflict(problem, set_command(f"{self.per_minute} (or more)"))})

@@ -36,7 +36,7 @@ def required_connections(services: ServicesSettings) -> int:
 
 
 def conflict(services: ServicesSettings) -> Conflict:
-    """Return the conflict of a server that accepts fewer."""
+    """Return the conflict of a server that accepts too few connections."""
     total, migrators = required_connections(services), MIGRATOR_CONNECTIONS * len(SERVICES)
     applications = total - migrators - RESERVED_CONNECTIONS - OPERATOR_CONNECTIONS
     return Conflict(

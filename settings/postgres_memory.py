@@ -22,7 +22,7 @@ PROCESS_MIB = 2.0
 for each table that prepared statements use."""
 
 PAGE_TABLE_SHARE = 1 / 512
-"""A process that has accessed all shared buffers has a page table of 8 bytes per 4 KiB of them."""
+"""Size of a process' page table relative to the shared buffers: 8 bytes per 4 KiB, once it has accessed all of them."""
 
 FIXED_MIB = 48
 """Smaller shared memory areas of the server, sockets, and the processes of probes."""
@@ -32,10 +32,10 @@ SHARED_PER_CONNECTION_MIB = 0.08
 """Shared memory in addition to the shared buffers (`postgres -C shared_memory_size`), rounded up."""
 
 MIN_WORK_MEM_KIB = 512
-"""With less, even small sorts use the disk."""
+"""Minimum work memory: with less, even small sorts use the disk."""
 
 PARALLEL_WORK_MIB = 4
-"""Parallel queries are enabled only if each process may use this much."""
+"""Work memory that each process must be allowed to use before parallel queries are enabled."""
 
 MAX_SHARED_BUFFERS_MIB = 16 * 1024
 MAX_MAINTENANCE_MIB = 1024

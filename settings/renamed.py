@@ -12,7 +12,7 @@ from typing import Any
 from settings.base import NAMESPACE, REMOVE_COMMAND, Conflict, set_command
 
 APPLICATIONS, NAME = "<applications>", "<name>"
-"""In a row, `services` or `frontends`, and the name of one of them."""
+"""Placeholders in a row: for `services` or `frontends`, and for the name of one application."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ RENAMED = (
     RenamedKey("gateway.ingress.gatewayNamespace", "edge.gatewayApi.gatewayNamespace"),
     RenamedKey("gateway.ingress.httpsListener", "edge.gatewayApi.httpsListener"),
     RenamedKey("gateway.ingress.httpListener", "edge.gatewayApi.httpListener"),
-    # What remains: `className` and `annotations`.
+    # The remaining keys are `className` and `annotations`.
     RenamedKey("gateway.ingress", "edge.ingress"),
     RenamedKey("postgres.mode: statefulset", "postgres.mode: single"),
     RenamedKey("kafka.topics", "kafka.expectedTopics"),
@@ -52,10 +52,10 @@ RENAMED = (
     RenamedKey("monitoring.exporters.probe", "monitoring.exporters.blackbox"),
     RenamedKey("monitoring.receivers.watchdog", "monitoring.receivers.heartbeat"),
 )
-"""In this order: a key below a renamed section precedes the section."""
+"""The order matters: a key below a renamed section precedes the section."""
 
 RENAMED_SECRETS = {"watchdogWebhookUrl": "heartbeatWebhookUrl"}
-"""Old to new key. Their values are encrypted."""
+"""Maps old to new keys whose values are encrypted."""
 
 REMOVED = {
     "images.registry": "was removed: images.mirrors has a mirror for each upstream registry. See docs/upgrading.md",

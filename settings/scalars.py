@@ -18,7 +18,7 @@ DECIMAL_PATTERN = rf"{WHOLE_PATTERN}(\.[0-9]+)?"
 BOOLEAN_PATTERN = "true|false"
 
 PATTERNS = {"boolean": BOOLEAN_PATTERN, "integer": WHOLE_PATTERN, "number": DECIMAL_PATTERN}
-"""By the type of a key in JSON Schema: the text that the key also accepts."""
+"""Maps a type of JSON Schema to the pattern of the text that keys of this type also accept."""
 
 _CONVERSIONS = (
     (bool, re.compile(BOOLEAN_PATTERN), lambda text: text == "true"),

@@ -59,8 +59,8 @@ def _make(image: Path, size_mib: int) -> None:
     partial = image.with_name(f"{image.name}.partial")
     with partial.open("wb") as file:
         file.truncate(size_mib * MIB)
-    # With the options that Kubernetes uses (k8s.io/mount-utils: no blocks reserved for root); the journal only takes
-    # space once it is used.
+    # These are the options that Kubernetes uses (k8s.io/mount-utils: no blocks reserved for root). The journal only
+    # takes space once it is used.
     _run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_journal_init=1", str(partial))
     partial.rename(image)
 

@@ -75,12 +75,13 @@ def arguments(workload: Workload, context: ContainerContext) -> docker.Container
         ]
         or None,
         memory=workload.memory_mib,
-        # Without it, the provider finds a difference in every preview; the same value means no swap.
+        # If it isn't set, the provider finds a difference in every preview; with the value of `memory`, there is no
+        # swap.
         memory_swap=workload.memory_mib,
         cpu_shares=_cpu_shares(workload.cpu_request),
         restart="no" if task else "unless-stopped",
         healthcheck=health_check(workload),
-        # `Readiness` waits for everything else.
+        # The provider only waits for tasks; `Readiness` waits for all other containers.
         wait=task is not None,
         wait_timeout=task.timeout_s if task else None,
         stop_timeout=workload.stop_grace_s,
@@ -119,7 +120,7 @@ def uploader_arguments(workload: Workload, file_set: FileSet, context: Container
         docker.ContainerUploadArgs(
             file=f"{file_set.directory}/{name}",
             content=content,
-            # Owned by root. Only this workload mounts the volume, and its one user reads it.
+            # The files belong to root. Only this workload mounts the volume, and its only user reads them.
             permissions="0444",
         )
         for name, content in sorted(file_set.files.items())
@@ -159,7 +160,7 @@ def _cpu_shares(cores: float) -> int:
 
 
 def _tmpfs(scratch: Scratch, user: int) -> str:
-    # The owner too: over a directory of the image, runc before 1.2 keeps that directory's mode.
+    # The mode alone isn't enough: over a directory of the image, runc before 1.2 keeps that directory's mode.
     return f"rw,exec,nosuid,nodev,size={scratch.size_mib}m,mode=1777,uid={user},gid={user}"
 
 

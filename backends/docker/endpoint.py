@@ -24,7 +24,7 @@ DEFAULT_CONTEXT = "default"
 
 TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
-"""What determines the engine of a docker command."""
+"""Everything that determines which engine a docker command uses."""
 
 
 class EndpointError(Exception):
@@ -37,7 +37,7 @@ class EngineEndpoint:
 
     address: str
     source: str
-    """The variable, context or setting that names it, for messages."""
+    """The variable, context or setting that names the engine, for messages."""
 
     certificates: str | None = None
     """Directory with `ca.pem`, `cert.pem` and `key.pem`, for a TLS connection."""

@@ -21,7 +21,7 @@ STATE_LABEL = "pti-calendar.state"
 """Id of the Pulumi state that a container belongs to."""
 
 CREATOR_LABEL = "pti-calendar.created-by"
-"""Who created that state, on which machine, in which directory."""
+"""Names who created that state, on which machine and in which directory."""
 
 
 class EngineError(Exception):
@@ -40,7 +40,7 @@ class Engine:
 
     @property
     def endpoint(self) -> EngineEndpoint:
-        """Return how to reach it, which is found once.
+        """Return how to reach the engine. It is determined once.
 
         Raises:
             EngineError: the docker command's context doesn't exist or can't be used.
@@ -66,7 +66,7 @@ class Engine:
 
     @property
     def address(self) -> str:
-        """Return its address."""
+        """Return the engine's address."""
         return self.endpoint.address
 
     @property

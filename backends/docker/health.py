@@ -103,7 +103,7 @@ def health_check(workload: Workload) -> docker.ContainerHealthcheckArgs | None:
             tests=["CMD", "sh", "-c", TASK_CHECK_SCRIPT, "check", str(FINISHED_TASK_CHECK_S)],
             interval=_duration(TASK_PERIOD_S),
             timeout=_duration(FINISHED_TASK_CHECK_S + 10),
-            # It must not count as unhealthy before the startup time is over.
+            # The container must not count as unhealthy before the startup time is over.
             retries=workload.timeout_s // TASK_PERIOD_S + 1,
         )
     if not isinstance(workload, LongRunning) or workload.readiness is None:

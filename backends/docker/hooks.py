@@ -106,5 +106,5 @@ class Hooks:
 
 
 def _name(inputs: Any) -> str:
-    """Return the name on the engine of a hook's resource."""
+    """Return the name that a hook's resource has on the engine."""
     return str(inputs["name"])

@@ -1,11 +1,12 @@
 """Which state a container belongs to, and which engine a state belongs to.
 
 Two states can have a stack with the same name: two checkouts on one machine, or two people on one server. One state can
-be used with two engines: a shared one, on two laptops. The stack's name alone would make one of them remove the other's
-containers as leftovers of a killed update, or report containers as unchanged that are elsewhere.
+be used with two engines: a shared one, on two laptops. If only the stack's name counted, one state would remove the
+other's containers as leftovers of a killed update, or report containers on the other engine as unchanged.
 
-So the state has a record with an id of its own and the engine's id, and each container has the first as a label. A
-container that is older than the record has no such label; it is the stack's if it has the label with its name.
+Therefore the state has a record with its own id and the engine's id, and each container has the state's id as a label.
+A container that is older than the record has no such label; it belongs to the stack if it has the label with the
+stack's name.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class StackIdentity:
 
     @functools.cached_property
     def _record(self) -> pulumi.Stash:
-        # A task, here and below: Python warns of a coroutine that isn't awaited because the program ends with an error.
+        # Here and below, the coroutine runs in a task: if the program ended with an error, Python would warn of a
+        # coroutine that was never awaited.
         values = asyncio.ensure_future(self._new_values())
         return pulumi.Stash(IDENTITY_RECORD, input=values, opts=pulumi.ResourceOptions(ignore_changes=["input"]))
 
@@ -50,7 +52,7 @@ class StackIdentity:
     def with_labels(self, labels: Mapping[str, str]) -> pulumi.Output[Mapping[str, str]]:
         """Return the labels of a container: the given ones, and those of its state.
 
-        Without a dependency on the record, so that `pulumi state delete` can remove it.
+        The labels don't depend on the record, so that `pulumi state delete` can remove it.
         """
 
         async def with_recorded() -> Any:
@@ -68,7 +70,8 @@ class StackIdentity:
         return pulumi.Output.all(host, asyncio.ensure_future(self._checked())).apply(lambda values: values[0])
 
     async def refuse_other_state(self) -> None:
-        """Raise `WorkloadError` if the stack's containers on this engine belonged to another state when it was asked.
+        """Raise `WorkloadError` if the stack's containers on this engine belonged to another state when they were
+        listed.
 
         A preview without an engine passes.
         """
@@ -132,7 +135,7 @@ class StackIdentity:
                 return pulumi.UNKNOWN
             raise
         values = {"engine": engine_id, "engineName": name, "createdBy": _creator()}
-        # Another label would replace every container of a stack that is older than the record.
+        # If the stack is older than the record, an additional label would replace every container.
         if any(STATE_LABEL not in one for one in found):
             return values
         # A preview leaves the values open: a saved plan is then valid on another machine.

@@ -29,7 +29,7 @@ class Images:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        # Threads of their own: a long pull must not delay other hooks.
+        # Pulls have their own threads, so that a long one doesn't delay other hooks.
         self._threads = Threads()
         self.before_create = pulumi.ResourceHook("docker-pull-image", self._pull)
 

@@ -44,7 +44,7 @@ class Ownership:
         if found is not None and _labels(found).get(STACK_LABEL) != self._stack:
             raise WorkloadError(self._refusal(kind, name))
         if found is not None:
-            # Another state may have created it since the containers were listed.
+            # Another state may have created the container since the containers were listed.
             await self._identity.refuse_others([_labels(found)])
 
     async def _check(self, hook: pulumi.ResourceHookArgs) -> None:

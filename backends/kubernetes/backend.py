@@ -93,8 +93,8 @@ class KubernetesBackend:
         self.addressing = Addressing(
             admin_bind_address="127.0.0.1",
             domain=domain,
-            # Complete: with search domains, one of which is refused instead of unknown, Prometheus continues to scrape
-            # removed pods (`lookupWithSearchPath` in its discovery/dns).
+            # The name is fully qualified. Otherwise Prometheus tries the search domains, and if a DNS server refuses
+            # one of them, it continues to scrape removed pods (`lookupWithSearchPath` in its discovery/dns).
             replicas=f"{{workload}}{PODS_SUFFIX}.{domain}.",
             port_forward_template=f"kubectl port-forward --namespace {settings.namespace} service/{{host}} {{port}}",
             namespace=settings.namespace,
@@ -236,7 +236,7 @@ class KubernetesBackend:
             recorded=[settings],
             hooks=self._records.identity_hooks(),
         )
-        # Deleting it deletes its claims. Therefore its dependents need the one with the data.
+        # Deleting a Cluster deletes its claims. Therefore dependents require the Cluster that contains the data.
         identity = self._records.record_identities(
             f"{cluster.name}-cluster", {cluster.name: registered.identity}, kind="Cluster", options=options
         )

@@ -21,8 +21,8 @@ TASK_PULL_TIMEOUT_S = 900
 container has started; this deadline kills the pod."""
 
 AUTOSCALED_ANNOTATION = {"pti-calendar/replicas": "autoscaler"}
-"""Annotation of a Deployment that an autoscaler controls. It makes a difference if autoscaling is removed and the
-number of replicas is the same as before it; without a difference, the update would keep the autoscaler's number."""
+"""Annotation of a Deployment that an autoscaler controls. If autoscaling is removed and the number of replicas is the
+same as before it, the annotation is the only difference; without one, the update would keep the autoscaler's number."""
 
 REPLICAS_FIELD = "spec.replicas"
 
@@ -112,7 +112,7 @@ def job(workload: Task, template: Manifest) -> Manifest:
         "Job",
         name=None,
         labels=labels.labels_for(workload),
-        # A failed Job never runs again; this makes the next update start another one.
+        # A failed Job never runs again; with this annotation, the next update replaces it.
         annotations={"pulumi.com/replaceUnready": "true", **NO_WAIT},
         spec=_job_spec(workload, template),
     )
@@ -166,7 +166,7 @@ def _sequential_pods(workload: Workload) -> int:
 
 
 def _job_spec(task: Task, template: Manifest) -> Manifest:
-    # Per attempt. The deadline of a Job covers all attempts and begins before scheduling.
+    # This deadline applies to each attempt. The deadline of a Job would cover all attempts and begin before scheduling.
     spec = {**template["spec"], "activeDeadlineSeconds": _pod_deadline_s(task)}
     return {"backoffLimit": MAX_ATTEMPTS - 1, "template": {**template, "spec": spec}}
 

@@ -49,7 +49,7 @@ def _kubelet_servers(query: Query) -> Sequence[str]:
 
 
 def _services(address: str, query: Query) -> list[dict[str, Any]] | None:
-    """Return the Service that has an address, if there is one; None if that is unknown."""
+    """Return the Service with this address, if there is one; None if that is unknown."""
     found = query("get", "services", "--all-namespaces", "--field-selector", f"spec.clusterIP={address}", "-o", "json")
     return None if found is None else found["items"]
 

@@ -115,7 +115,7 @@ def _manual_fields(one: Object) -> list[str]:
 
 
 def _path(field: str, fields: Mapping[str, Any]) -> str:
-    """Return the path down to the first branch."""
+    """Return the path from the field to the first one with several subfields."""
     name = field.removeprefix("f:")
     below = [key for key in fields if key != "."]
     if len(below) != 1 or not below[0].startswith("f:"):

@@ -73,7 +73,7 @@ class Ownership:
             if (found := (await self._existing).get((kind, name))) is None:
                 return
             if not pulumi.runtime.is_dry_run():
-                # The same update may have just deleted it in order to replace it.
+                # The same update may have just deleted the object in order to replace it.
                 found = await self._labels(resource, name)
         except KubectlError as error:
             if not pulumi.runtime.is_dry_run():
@@ -87,7 +87,7 @@ class Ownership:
                 f"{kind} {name!r} exists and will be adopted or replaced. Its claims are kept in both cases."
             )
             if labels.lacks_instance(found):
-                return  # It belongs to an earlier release, and may be about to be replaced.
+                return  # The object is from an earlier release, and may be about to be replaced.
         if owner := foreign_owner(found, self._instance, retain=(kind, name) in self._retained):
             raise WorkloadError(self._refusal(resource, kind, name, owner))
 
@@ -112,7 +112,7 @@ class Ownership:
             raise
 
     async def _list(self, resources: str) -> Mapping[Key, Labels]:
-        # Only their labels: a list of Secrets would contain their values.
+        # Query only the labels: a full list of Secrets would contain their values.
         each = r'{range .items[*]}{.kind}{"\t"}{.metadata.name}{"\t"}{.metadata.labels}{"\n"}{end}'
         found = await self._threads.run(kubectl.read, self._settings, "get", resources, f"--output=jsonpath={each}")
         lines = (line.split("\t") for line in found.splitlines())

@@ -37,15 +37,16 @@ class Problem:
     """For instance `pod redis-0, container redis`."""
 
     kind: str
-    """The same for alternating reasons, such as ErrImagePull and ImagePullBackOff."""
+    """Kind of the problem. Alternating reasons, such as ErrImagePull and ImagePullBackOff, have the same kind."""
 
     reason: str
     message: str
     tolerated_s: float | None = None
-    """Seconds it may last until the rollout counts as failed; None: until the rollout's timeout."""
+    """Seconds for which the problem may last before the rollout counts as failed; None: until the rollout's timeout."""
 
     is_expected: bool = False
-    """Whether it is normal during a start, such as storage being provisioned. It is only reported after a timeout."""
+    """Whether the problem is normal during a start, such as storage being provisioned. It is only reported after a
+    timeout."""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -31,7 +31,7 @@ def connect(server: SplitResult, port: int, proxy: SplitResult, timeout_s: int) 
     Raises:
         OSError: the proxy doesn't respond, or doesn't connect to the server.
     """
-    import http.client  # Only here: most clusters are reached without a proxy.
+    import http.client  # Imported here, because most clusters are reached without a proxy.
 
     port_of_proxy = proxy.port or {"http": 80, "https": 443}.get(proxy.scheme, 1080)
     if proxy.scheme != "http":

@@ -38,8 +38,8 @@ FROM_ENVIRONMENT = ("_mutable", "_server_side_apply", "_unreachable", "_warnings
 """Ends of the names of the provider's inputs that the SDK reads from the environment if the program gives none."""
 
 UNPREVIEWED_LABEL = f"{labels.PLATFORM}/unpreviewed"
-"""Label of such an object with an unknown value, set in previews only. Its change is ignored, so a preview that updates
-or keeps the object gives the same result without it."""
+"""Label with an unknown value, which objects of these kinds have in previews only. Its change is ignored, so it doesn't
+affect a preview that updates or keeps the object."""
 
 
 MOVE_INSTRUCTIONS = (
@@ -72,17 +72,18 @@ class KubernetesObject(pulumi.CustomResource):
 
     @property
     def object_name(self) -> pulumi.Output[str]:
-        """Return its name in the cluster, which the provider generates if the manifest has none."""
+        """Return the object's name in the cluster, which the provider generates if the manifest has none."""
         return self.metadata.apply(lambda found: str(found["name"]))
 
     @property
     def identity(self) -> pulumi.Output[str | None]:
-        """Return its UID; unknown in the preview of a creation."""
+        """Return the object's UID; unknown in the preview of a creation."""
         return self.metadata.apply(lambda found: _known(found.get("uid")))
 
     @property
     def generation(self) -> pulumi.Output[str | None]:
-        """Return the number of its specification, which each change raises; unknown in the preview of a creation."""
+        """Return the object's generation, which each change of the specification increments; unknown in the preview of
+        a creation."""
         return self.metadata.apply(lambda found: _known(_text(found.get("generation"))))
 
     @property
@@ -176,7 +177,7 @@ class ManifestRegistrar:
         if kind in REPLACED_KINDS:
             if pulumi.runtime.is_dry_run():
                 object_labels[UNPREVIEWED_LABEL] = pulumi.UNKNOWN
-            # In an update as well, because a saved plan requires the same options.
+            # Updates need this option as well, because a saved plan requires the same options.
             opts.ignore_changes = [*(opts.ignore_changes or ()), f'metadata.labels["{UNPREVIEWED_LABEL}"]']
         if "name" in metadata:
             hooks = copy.copy(opts.hooks) if opts.hooks else pulumi.ResourceHookBinding()
@@ -191,10 +192,10 @@ class ManifestRegistrar:
         is_configured = self._settings.kubeconfig is not None and self._settings.context is not None
         return kubernetes.Provider(
             "kubernetes",
-            # The same text on all machines, even without the cluster: a saved plan requires it. The plugin expands `~`.
+            # A saved plan requires the same text on all machines, even without the cluster. The plugin expands `~`.
             kubeconfig=self._settings.kubeconfig if is_configured else unreachable_kubeconfig(self._settings.context),
             context=self._settings.context,
-            # Without it, a changed server address or certificate would replace the whole platform.
+            # Without the identifier, a changed server address or certificate would replace the whole platform.
             cluster_identifier=f"pti-calendar/{self._settings.context}",
             # No timeout here: it would also end every watch, and requests that wait for an admission webhook.
             kube_client_settings=kubernetes.KubeClientSettingsArgs(qps=50, burst=100),

@@ -57,7 +57,7 @@ class Rollout:
     """Problems of the controller itself."""
 
     never_started_pods: list[Object] = field(default_factory=list)
-    """Pods that can't start and never have, and that their operator doesn't replace (cloudnative-pg#3541)."""
+    """Pods that have never started and can't start, and that their operator doesn't replace (cloudnative-pg#3541)."""
 
     controller_missing_pods: tuple[str, str] | None = None
     """Kind and name of the controller that should have created pods, but hasn't."""
@@ -187,7 +187,7 @@ def _postgres_cluster_rollout(cluster: Object, objects: list[Object]) -> Rollout
     return Rollout(
         is_done=phase == HEALTHY_PHASE and ready >= wanted and len(newest) == len(servers),
         summary=f"{ready} of {wanted} servers ready" + (f": {phase}" if phase else ""),
-        # Including those of Jobs, which create the data directories.
+        # The pods include those of Jobs, which create the data directories.
         pods=[pod for pod in pods if pod not in servers or pod in newest],
         never_started_pods=[pod for pod in servers if never_started(pod)],
         claims=[found for found in own if found["kind"] == "PersistentVolumeClaim"],

@@ -66,7 +66,7 @@ def check(
         new += [] if found and wanted.of_cluster else [name for name in wanted.sizes_gib if name not in found]
         for name, claim in found.items():
             if claim.get("spec", {}).get("storageClassName") == MISSING_CLAIM_CLASS:
-                continue  # A StatefulSet created it in place of a missing one, which the update reports.
+                continue  # A StatefulSet created this claim in place of a missing one, which the update reports.
             if "deletionTimestamp" in claim["metadata"] and wanted.of_cluster is None:
                 raise WorkloadError(terminating_claim_message(claim))
             size_gib = max(wanted.sizes_gib.values()) if wanted.of_cluster else wanted.sizes_gib[name]

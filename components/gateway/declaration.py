@@ -145,7 +145,7 @@ def _internal_paths_route() -> dict[str, Any]:
     return {
         "name": INTERNAL_ROUTE,
         "paths": [f"~/api/[^/]+/(?i:{dropped}(?:{names}))(?:[^A-Za-z0-9_-]|$)", "~/api/.*%(?:2[Ff]|5[Cc])"],
-        # Before any public path, which is an expression too.
+        # This priority precedes that of any public path, which is an expression, too.
         "regex_priority": 1,
         "plugins": [
             {
@@ -159,7 +159,7 @@ def _internal_paths_route() -> dict[str, Any]:
 def _jwt() -> dict[str, Any]:
     return {
         "key_claim_name": "iss",
-        # Without it, an expired token is accepted.
+        # Without this claim, an expired token is accepted.
         "claims_to_verify": ["exp"],
         # A token in a URL would be logged.
         "uri_param_names": [],
@@ -194,8 +194,8 @@ def _rate_limiting(configuration: Configuration, password: str | None) -> dict[s
             "port": redis.port,
             "ssl": redis.tls,
             "ssl_verify": redis.tls,
-            # The name that the certificate must contain. Kong refuses an IP address, and settings/consistency.py
-            # refuses it earlier.
+            # The certificate must contain this name. Kong refuses an IP address, and settings/consistency.py refuses it
+            # earlier.
             **({"server_name": redis.host} if redis.tls else {}),
             "timeout": timeouts.REDIS_TIMEOUT_MS,
             **({"password": password} if password else {}),

@@ -95,7 +95,7 @@ def _exposure(settings: EdgeSettings, routes: Sequence[Route], tls_source: certi
             response_headers=SECURITY_HEADERS,
         )
     else:
-        # It has no field for response headers: annotations depend on the controller.
+        # An Ingress has no field for response headers, and annotations depend on the controller.
         through = EdgeEntry(tls=tls_source, controller=ingress.class_name, controller_options=ingress.annotations)
     return Exposure(
         name="pti-calendar",

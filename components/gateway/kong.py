@@ -41,11 +41,11 @@ def gateway(
             **_admin_api_settings(backend if admin_api else None),
             "KONG_SSL_CERT": f"{CERTIFICATE_DIRECTORY}/tls.crt",
             "KONG_SSL_CERT_KEY": f"{CERTIFICATE_DIRECTORY}/tls.key",
-            # Without these three, every client has the edge's address, and all clients share one limit.
+            # Without these three variables, every client has the edge's address, and all clients share one limit.
             "KONG_TRUSTED_IPS": PRIVATE_RANGES,
             "KONG_REAL_IP_HEADER": "X-Forwarded-For",
             "KONG_REAL_IP_RECURSIVE": "on",
-            # The default is one per core of the node, each with its own memory.
+            # By default, Kong starts one worker per core of the node, each with its own memory.
             "KONG_NGINX_WORKER_PROCESSES": "2",
             **_dns_settings(),
             **_request_limits(settings),
@@ -56,7 +56,7 @@ def gateway(
             "KONG_ADMIN_ERROR_LOG": "/dev/stderr",
             "KONG_STATUS_ACCESS_LOG": "off",
             "KONG_ANONYMOUS_REPORTS": "off",
-            # Headers would show its version and the services' latency.
+            # By default, headers show Kong's version and the services' latency.
             "KONG_HEADERS": "off",
         },
         file_sets=(
@@ -67,7 +67,7 @@ def gateway(
                     "kong.json": declarative_file(configuration),
                     **({"admin_access.lua": asset("kong/admin_access.lua")} if admin_api else {}),
                 },
-                # It contains the key that signs tokens.
+                # The file contains the key that signs tokens.
                 secret=True,
             ),
             certificate,
@@ -100,7 +100,7 @@ def _admin_api_settings(backend: Backend | None) -> dict[str, str]:
 
     Even without a database, Kong itself accepts `POST /config`, shows keys and passwords, and allows every web origin.
     """
-    # The web page would listen on every address.
+    # By default, the web page listens on every address.
     common = {"KONG_ADMIN_GUI_LISTEN": "off"}
     if backend is None:
         return common | {"KONG_ADMIN_LISTEN": "off"}
@@ -158,6 +158,6 @@ def _client_limits(rate: RateLimitSettings) -> dict[str, str]:
         "KONG_NGINX_PROXY_LIMIT_REQ_STATUS": "429",
         "KONG_NGINX_PROXY_LIMIT_CONN": f"connections {limits.CONNECTIONS_PER_CLIENT}",
         "KONG_NGINX_PROXY_LIMIT_CONN_STATUS": "429",
-        # In Kong's own format and with its CORS headers.
+        # These limits answer in Kong's own format and with its CORS headers.
         "KONG_NGINX_PROXY_ERROR_PAGE": "429 /kong_error_handler",
     }

@@ -6,26 +6,28 @@
 from __future__ import annotations
 
 HEADER_BUFFER_KIB = 16
-"""One header, or the request line, of a request. More: 400."""
+"""Maximum size of one header, or of the request line. A larger one is refused with 400."""
 
 HEADER_BUFFERS = 4
-"""Buffers of `HEADER_BUFFER_KIB` for all headers of a request."""
+"""Number of buffers of `HEADER_BUFFER_KIB` for all headers of a request."""
 
 RESPONSE_HEADERS_KIB = 16
-"""All headers of a service's response. More: 502."""
+"""Maximum size of all headers of a service's response. Larger ones cause 502."""
 
 EDGE_RESPONSE_HEADERS_KIB = 32
-"""The same at the edge: Kong adds its own headers."""
+"""Maximum size of all response headers at the edge. Kong adds its own."""
 
 RESPONSE_BUFFERS = 8
 RESPONSE_BUFFER_KIB = 8
 """Buffer of a hop for the response to a slow client, in memory only."""
 
 CONNECTIONS_PER_CLIENT = 200
-"""Maximum number of concurrent requests per client address and replica; an HTTP/2 stream counts as one. More: 429."""
+"""Maximum number of concurrent requests per client address and replica; an HTTP/2 stream counts as one. Further ones
+get 429."""
 
 EDGE_RATE_PER_CLIENT = 100
-"""Requests per second of one client address at nginx, per replica and for all host names together. More: 429."""
+"""Requests per second of one client address at nginx, per replica and for all host names together. Further ones get
+429."""
 
 EDGE_BURST_PER_CLIENT = 1000
 

@@ -101,7 +101,7 @@ def _configuration(settings: NginxSettings, routes: Sequence[Route], backend: Ba
         http_port=HTTP_PORT,
         https_port=HTTPS_PORT,
         status_port=STATUS_ENDPOINT.port,
-        # The port that browsers use, not the container's.
+        # Redirects need the port that browsers use, not the container's.
         redirect_port="" if settings.https_port == 443 else f":{settings.https_port}",
         client_s=timeouts.EDGE_CLIENT_TIMEOUT_S,
         header_lines=limits.HEADER_BUFFERS,

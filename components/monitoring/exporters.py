@@ -87,7 +87,8 @@ def kube_state_metrics(image: str, namespace: str) -> Workload:
             f"--metric-allowlist={','.join(name for names in KUBE_STATE_SERIES.values() for name in names)}",
             f"--metric-labels-allowlist={','.join(f'{kind}=[{WORKLOAD_LABELS}]' for kind in ('pods', 'jobs'))}",
         ),
-        # Measured: 56 MiB resident with the whole prod stack, most of it the program; the heap grows with the pods.
+        # With the whole prod stack, 56 MiB resident were measured, most of it the program; the heap grows with the
+        # number of pods.
         memory_mib=128,
         reads_deployed_objects=True,
     )

@@ -42,7 +42,7 @@ class MonitoringArgs:
     credentials: Credentials
     stores: Sequence[Store[Any]]
     nginx: Nginx | None
-    """None if the stack runs none."""
+    """nginx at the edge; None if the stack doesn't run it."""
 
     monitor_host: bool
     """Whether to monitor the Docker host. On Kubernetes, the nodes don't belong to the stack."""

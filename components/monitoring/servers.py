@@ -178,7 +178,7 @@ def grafana(settings: MonitoringSettings, credentials: Credentials, backend: Bac
             "GF_SERVER_HTTP_PORT": str(GRAFANA_UI.port),
             "GF_SERVER_ROOT_URL": f"{link(backend, GRAFANA_UI, server.port, server.url).url}/",
             "GF_PATHS_PROVISIONING": provisioning,
-            # No telemetry, and no downloads at start.
+            # Disable telemetry, and downloads at start.
             "GF_ANALYTICS_REPORTING_ENABLED": "false",
             "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
             "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",

@@ -71,7 +71,7 @@ class Store(ABC, Generic[Output]):
     @property
     @abstractmethod
     def secret(self) -> Any:
-        """Return its field of `contract.CredentialsOutput`."""
+        """Return the value of the store's field of `contract.CredentialsOutput`."""
 
     def exporter(self, images: ExportersSettings) -> Workload | None:
         """Return the exporter of its metrics; None if its own workload has metrics."""

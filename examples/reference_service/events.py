@@ -61,7 +61,7 @@ class Events:
             await producer.partitions_for(TOPIC)
             self._producer = producer
             self.connected.set()
-            await asyncio.Event().wait()  # from here on the client reconnects by itself
+            await asyncio.Event().wait()  # From now on, the client reconnects by itself.
         finally:
             self.connected.clear()
             self._producer = None

@@ -44,7 +44,7 @@ class Health:
         tasks = {name: asyncio.create_task(_run(check)) for name, check in self._checks.items()}
         done, late = await asyncio.wait(tasks.values(), timeout=TIMEOUT_S)
         for task in late:
-            # Not awaited: a driver may take long to give up on a server that doesn't respond.
+            # A check that timed out isn't awaited: a driver may take long to give up on a server that doesn't respond.
             task.cancel()
             self._given_up.add(task)
             task.add_done_callback(self._given_up.discard)

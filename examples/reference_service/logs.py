@@ -21,7 +21,7 @@ def set_up(service: str, level: str) -> None:
     handler.setFormatter(_Json(service))
     logging.root.handlers = [handler]
     logging.root.setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
-    # Without a broker it logs twenty times per second; readiness logs the change once.
+    # Without a broker, the library logs twenty times per second; readiness logs the change once.
     logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
     log.setLevel(level.upper())
 
@@ -43,7 +43,7 @@ class _Json(logging.Formatter):
             line["correlation_id"] = identifier
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[0]:
-            # Not the error's text: PostgreSQL's, for example, quotes the refused row.
+            # The error's text isn't logged: PostgreSQL's, for example, quotes the refused row.
             line["error"] = record.exc_info[0].__name__
             frames = traceback.extract_tb(record.exc_info[2])
             line["frames"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]]

@@ -213,6 +213,6 @@ class Source:
             return None
 
     def refuse_mistakes(self) -> None:
-        """Raise if there were mistakes."""
+        """Raise `SettingsError` with all mistakes, if there are any."""
         if self._mistakes:
             raise SettingsError("; ".join(self._mistakes))

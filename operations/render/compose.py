@@ -8,7 +8,7 @@ from typing import Any
 from operations.project import OperationError
 from recording.recorder import Registration
 
-# Inputs about how the provider creates and deletes, which Compose doesn't need.
+# These inputs only control how the provider creates and deletes; Compose doesn't need them.
 PROVIDER_ONLY_FIELDS = {"wait", "waitTimeout", "destroyGraceSeconds", "mustRun", "start", "name", "image", "labels"}
 SEPARATELY_TRANSLATED_FIELDS = {"uploads", "logDriver", "logOpts", "networksAdvanced"}
 
@@ -78,7 +78,7 @@ def _service(container: Registration, networks: Mapping[str, str]) -> dict[str, 
     if "logDriver" in inputs:
         service["logging"] = {"driver": inputs["logDriver"], "options": inputs["logOpts"]}
     if inputs.get("start") is False:
-        # It exits immediately, which the image's own health check would report as unhealthy.
+        # The service exits immediately, which the image's own health check would report as unhealthy.
         service |= {"restart": "no", "healthcheck": {"disable": True}}
     service["labels"] = _labels(container)
     return service

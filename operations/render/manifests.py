@@ -69,7 +69,7 @@ def manifests(
             manifest = _without_immutable(manifest)
             manifest = _with_plain_values(manifest, placeholders) if with_secrets is None else manifest
         folder = "secrets" if manifest["kind"] == "Secret" else _folder(one.parent, parents)
-        # One file, because in alphabetical order the policies of a namespace would be applied before the namespace.
+        # A namespace and its policies share one file: in alphabetical order, the policies would be applied first.
         owner = manifest["metadata"].get("namespace", manifest["metadata"]["name"])
         if folder != "namespace":
             owner = manifest["metadata"]["labels"].get(NAME_LABEL, one.name)
@@ -83,7 +83,7 @@ def _final_names(with_tokens: Iterable[Registration]) -> dict[str, str]:
     renamed: dict[str, str] = {}
     for one in with_tokens:
         if one.type.startswith("kubernetes:") and "name" not in one.inputs["metadata"]:
-            # Objects that it refers to were registered before and have their names.
+            # The objects that this one refers to were registered before it and have their names.
             content = json.dumps(_replace_texts(one.inputs, renamed), sort_keys=True)
             final[str(one)] = f"{one.name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
             renamed[provisional_name(one.inputs)] = final[str(one)]

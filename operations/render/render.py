@@ -1,4 +1,5 @@
-"""`make render`: a stack without Pulumi, from the same program: a Compose file, or manifests for kubectl."""
+"""`make render`: writes a stack as a Compose file, or as manifests for kubectl, with the same program but without
+Pulumi."""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ EVENTS_SHARE = 0.6
 """Share of a Kafka volume for events."""
 
 SMALLEST_PARTITION_MIB = 8
-"""A quarter of a partition's part is a log segment, which must be able to contain the largest batch of events (1 MiB by
-default)."""
+"""Minimum size of a partition: a log segment is a quarter of it, and must be able to contain the largest batch of
+events (1 MiB by default)."""
 
 BrokerAddress = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\d{1,5}$")]
 

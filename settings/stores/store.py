@@ -25,7 +25,7 @@ class StoreSettings(Section):
     """A store: how it runs, or its external address."""
 
     credentials: ClassVar[tuple[Credential, ...]]
-    """Its credentials."""
+    """Credentials of the store."""
 
     login: ClassVar[Credential]
     """The login that an external server requires."""

@@ -58,8 +58,7 @@ def up(*, network_policies: bool = False) -> Cluster:
 
 
 def load(images: Iterable[str]) -> list[str]:
-    """Load images of the local Docker engine into the node, unless it has them with the same ID. Same id, nothing to
-    do."""
+    """Load images of the local Docker engine into the node, unless it already has them with the same ID."""
     return [] if cluster_from_environment() else containers.load(images)
 
 
@@ -70,13 +69,13 @@ def down() -> None:
 
 
 def reset() -> None:
-    """Stop it and DELETE all objects and volumes. Loaded images stay, so the next `up` has nothing to copy."""
+    """Stop the cluster and DELETE all objects and volumes. Loaded images stay, so the next `up` has nothing to copy."""
     if not cluster_from_environment():
         node.reset_node()
 
 
 def wipe() -> None:
-    """Stop it and DELETE all objects, volumes and loaded images."""
+    """Stop the cluster and DELETE all objects, volumes and loaded images."""
     if not cluster_from_environment():
         node.wipe_node()
 

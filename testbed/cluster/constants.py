@@ -32,7 +32,7 @@ CONTEXT = "test"
 NODE_NAME = "node1"
 BRIDGE = "pti-pods"
 NODE_ADDRESS = "10.244.0.1"
-"""The bridge's: API server, kubelet and CoreDNS listen here, and pods can reach it."""
+"""Address of the bridge, on which the API server, the kubelet and CoreDNS listen, and which pods can reach."""
 
 POD_SUBNET = "10.244.0.0/24"
 POD_RANGE = "10.244.0.0/16"

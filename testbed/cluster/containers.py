@@ -63,7 +63,7 @@ def stop_pods() -> None:
     if not pid_of("containerd"):
         if not any(_TASKS.glob("*")):
             return
-        start_containerd()  # It died before its containers did.
+        start_containerd()  # containerd ended before its containers did.
     if tasks := _listed("tasks"):
         succeeds(*_CTR, "tasks", "delete", "--force", *tasks)
     if containers := _listed("containers"):

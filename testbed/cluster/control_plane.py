@@ -24,11 +24,11 @@ from testbed.cluster.constants import (
 from testbed.cluster.processes import log_contains, start, succeeds, wait_until
 
 _FIRST_OTHER_PORT = 6500
-"""The port of another version's API server is this plus its minor version: 1.36 uses 6536."""
+"""Base of the ports of other versions' API servers, to which the minor version is added: 1.36 uses 6536."""
 
 
 def start_etcd() -> None:
-    """The store. It doesn't flush to disk: recent data may be lost if the machine crashes."""
+    """Start etcd. It doesn't flush to disk: recent data may be lost if the machine crashes."""
     peers = f"http://127.0.0.1:{ETCD_PEERS_PORT}"
     start(
         "etcd",
@@ -41,7 +41,7 @@ def start_etcd() -> None:
         f"--initial-advertise-peer-urls={peers}",
         f"--initial-cluster=default={peers}",
     )
-    # Checked by process instead of by port: another etcd on the port would respond, and then receive the test objects.
+    # Check the process' log, not the port: another etcd on the port would respond, and then receive the test objects.
     wait_until(lambda: log_contains("etcd", "ready to serve client requests"), "it served", by="etcd")
 
 
@@ -62,7 +62,7 @@ def start_api_server(programs: Path) -> None:
 
 
 def await_api_server(kubectl: Path, kubeconfig: Path = KUBECONFIG, name: str = "apiserver") -> None:
-    """Wait until it reports ready."""
+    """Wait until the API server reports ready."""
     ready = (kubectl, f"--kubeconfig={kubeconfig}", "get", "--raw=/readyz")
     wait_until(lambda: succeeds(*ready), "the API server was ready", by=name)
 

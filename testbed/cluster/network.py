@@ -16,7 +16,7 @@ _PREFIX = POD_SUBNET.partition("/")[2]
 _DIRECTIONS = ("-i", "-o")
 _POLICY_TABLE = ("inet", "kube-network-policies")
 POLICY_QUEUE = 100
-"""The agent's own default."""
+"""Number of the netfilter queue; the policy agent's default."""
 
 _POLICY_CHAIN = "KUBE-TEST-POLICIES"
 _CHAIN_PATTERN = re.compile(r"(?:KUBE|CNI)-[\w-]+")

@@ -89,12 +89,12 @@ def wait_until(condition: Callable[[], bool], what: str, by: str, deadline_s: fl
 
 
 def log_contains(name: str, text: str) -> bool:
-    """Return whether its log contains the text since this start."""
+    """Return whether a process' log contains the text since its last start."""
     return text in (LOG_DIRECTORY / f"{name}.log").read_text(errors="replace")
 
 
 def tail(name: str) -> str:
-    """Return the last lines of its log, below the log's path."""
+    """Return the last lines of a process' log, below the log's path."""
     log = LOG_DIRECTORY / f"{name}.log"
     lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else ["(no log)"]
     return "\n".join([f"{log}:", *lines])

@@ -17,13 +17,13 @@ from testbed.cluster.build import build_tool
 from testbed.cluster.constants import CACHE
 
 FOLDER = CACHE / "kubernetes-schemas"
-"""For `kubeconform -schema-location`; it has one subfolder per version."""
+"""Folder for `kubeconform -schema-location`, with one subfolder per version."""
 
 Schema = dict[str, Any]
 
 _REFERENCE = "#/definitions/"
 _NUMBER_OR_TEXT = frozenset({"io.k8s.apimachinery.pkg.api.resource.Quantity"})
-"""Published as texts, although `cpu: 1` is as valid as `cpu: "1"`."""
+"""Types that are published as strings, although `cpu: 1` is as valid as `cpu: "1"`."""
 
 _ASSERTIONS = ("type", "required", "enum", "default", "pattern", "minimum", "maximum")
 

@@ -58,7 +58,7 @@ class Download(ABC):
                 try:
                     partial.rename(done)
                 except OSError:
-                    if not done.exists():  # Otherwise, another run was faster.
+                    if not done.exists():  # Otherwise, a concurrent run has created the folder.
                         raise
             finally:
                 shutil.rmtree(partial, ignore_errors=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 OFFICIAL_PREFIX = "official"
-"""Placeholder for the fingerprint of an image from elsewhere."""
+"""Placeholder for the fingerprint of an image that this project didn't build."""
 
 
 def print_progress(subject: str, text: str) -> None:

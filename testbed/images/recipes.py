@@ -44,7 +44,7 @@ class Recipe:
     """The base image, `PARENT` in the Dockerfile; if it changes, this image is rebuilt."""
 
     source: str | None = field(default=None, repr=False)
-    """A folder of the project that is built instead of one of these, for the project's own images."""
+    """The project's folder from which one of its own images is built, instead of `folder`."""
 
     download: Download | None = None
     """Files that the build context contains as `download/`."""
@@ -147,7 +147,7 @@ IMAGES = (
         download=MavenJars(
             artifacts=(
                 "org.apache.zookeeper:zookeeper:3.9.5",
-                "org.apache.zookeeper:zookeeper-prometheus-metrics:3.9.4",  # There is no 3.9.5 of it.
+                "org.apache.zookeeper:zookeeper-prometheus-metrics:3.9.4",  # This artifact has no version 3.9.5.
                 # ZooKeeper's own build declares these as "provided", because its distribution contains them.
                 "ch.qos.logback:logback-classic",
                 "com.fasterxml.jackson.core:jackson-databind",
@@ -298,7 +298,7 @@ CONTROLLERS = (
             version="v3.7.13",
             package="./cmd/traefik",
             variables={"github.com/traefik/traefik/v3/pkg/version.Version": "3.7.13"},
-            # Its web pages; the embedded folder must contain one.
+            # The release embeds web pages; the folder must contain one.
             empty_files=("webui/static/index.html",),
             patch="traefik/module.patch",
         ),
@@ -306,7 +306,7 @@ CONTROLLERS = (
     Recipe(
         folder="cert-manager",
         tag="quay.io/jetstack/cert-manager-controller:v1.21.2",
-        software="cert-manager 1.21.2: the controllers of its Go module that issue from a CA, under a main of ours",
+        software="cert-manager 1.21.2: its controllers that issue from a CA, with a main package of this project",
         parent=BUSYBOX,
         download=GoProgram(name="cert-manager", folder="cert-manager/src"),
     ),

@@ -207,7 +207,7 @@ class Canvas:
             self._text(left + MARKER_WIDTH, middle, name, SMALL)
             left += MARKER_WIDTH + _width(name, SMALL) + NAME_GAP
 
-    # Their elements.
+    # Elements of the panels.
 
     def _axes(self, box: Box) -> Axes:
         height = self._height

@@ -31,12 +31,12 @@ class Box:
 
     @property
     def right(self) -> float:
-        """Return its right edge."""
+        """Return the x coordinate of the right edge."""
         return self.left + self.width
 
     @property
     def bottom(self) -> float:
-        """Return its bottom edge."""
+        """Return the y coordinate of the bottom edge."""
         return self.top + self.height
 
     def inside(self, left: float, top: float, right: float, bottom: float) -> Box:

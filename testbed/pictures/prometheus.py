@@ -38,7 +38,7 @@ class TimeRange:
 
     @property
     def moments(self) -> list[float]:
-        """Return the times of a line's points."""
+        """Return the timestamps of a line's points."""
         count = int(self.seconds / self.step)
         return [self.end - (count - number) * self.step for number in range(count + 1)]
 

@@ -57,7 +57,7 @@ class Task:
     _runs: Iterator[int] = field(default_factory=itertools.count)
 
     def run(self) -> Outcome:
-        """Run it to the end; `subprocess.TimeoutExpired` if it hangs."""
+        """Run the task to the end; raise `subprocess.TimeoutExpired` if it hangs."""
         process = self.start()
         try:
             output, errors = process.communicate(timeout=DEADLINE_S)
@@ -66,7 +66,7 @@ class Task:
         return Outcome(process.returncode, output, errors)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start it in the background; `command` is `sh provision.sh` by default."""
+        """Start the task in the background; `command` is `sh provision.sh` by default."""
         return subprocess.Popen(
             as_unprivileged_user(*(command or ("sh", str(self.program)))),
             env=self._environment(),

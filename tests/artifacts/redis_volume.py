@@ -83,18 +83,18 @@ class RedisOnVolume:
         self._environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
 
     def start(self) -> RedisOnVolume:
-        """Start it and wait until it serves."""
+        """Start the server and wait until it serves."""
         self.launch()
         until("Redis serves", self._is_serving)
         return self
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """Start it without waiting."""
+        """Start the server without waiting."""
         self._process = self._popen(self._workload.command, self.log.open("ab"))
         return self._process
 
     def start_refused(self) -> str:
-        """Start it, expect it to exit, and return its output."""
+        """Start the server, expect it to exit, and return its output."""
         process = self.launch()
         assert process.wait(DEADLINE_S) != 0
         return self.log.read_text()

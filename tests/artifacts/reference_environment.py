@@ -38,7 +38,7 @@ def python() -> Path:
             try:
                 partial.rename(home)
             except OSError:
-                if not home.exists():  # Otherwise, another run was faster.
+                if not home.exists():  # Otherwise, a concurrent run has created the folder.
                     raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)

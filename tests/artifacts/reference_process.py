@@ -99,7 +99,7 @@ class Service:
         return {sample: float(value) for sample, value in samples}
 
     def log_entries(self) -> list[dict[str, Any]]:
-        """Return its log lines; raise if one isn't JSON."""
+        """Return the service's log lines; raise if one isn't JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 

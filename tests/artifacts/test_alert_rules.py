@@ -28,7 +28,7 @@ from tests.artifacts.rule_files import (
 RUNBOOK = "https://github.com/pti-calendar/infrastructure/blob/main/docs/alerts.md"
 
 ALWAYS_FIRING = "Watchdog"
-DEEP = {TESTS / "availability_slow.test.yml"}
+SLOW_RULE_TESTS = {TESTS / "availability_slow.test.yml"}
 """Three days in steps of four minutes take as long as most other files together."""
 
 
@@ -62,7 +62,7 @@ def test_promtool_accepts_the_rules(path: Path) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, marks=only_in_full_runs if path in DEEP else (), id=path.name.partition(".")[0])
+        pytest.param(path, marks=only_in_full_runs if path in SLOW_RULE_TESTS else (), id=path.name.partition(".")[0])
         for path in sorted(TESTS.glob("*.test.yml"))
     ],
 )

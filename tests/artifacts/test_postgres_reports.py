@@ -22,10 +22,10 @@ REPORT = """
         GROUP BY a.customer ORDER BY a.customer
     ) AS groups
 """
-"""A hash table of all rows, and one of all customers."""
+"""A report that needs a hash table of all rows, and one of all customers."""
 
 PARALLEL_COSTS = {"parallel_setup_cost": "0", "parallel_tuple_cost": "0"}
-"""If the parameters allow workers, the planner uses them even for this small report."""
+"""Costs with which the planner uses parallel workers even for this small report, if the parameters allow any."""
 
 
 pytestmark = only_in_full_runs

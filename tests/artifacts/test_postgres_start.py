@@ -186,7 +186,7 @@ def test_a_group_readable_data_directory_is_made_private(container_with_data: Co
 
 @only_in_full_runs
 class TestCrash:
-    """Killed during writes: it replays 110 MiB, which takes long enough to observe."""
+    """A server that is killed during writes and replays 110 MiB of WAL, which takes long enough to observe."""
 
     @pytest.fixture
     def crashed_container(self, container_with_data: Container) -> Container:

@@ -48,12 +48,12 @@ UNKNOWN_TENANT = "33333333-3333-4333-8333-333333333333"
 STARTS_AT = "2031-05-04T09:30:00+02:00"
 MAX_STOP_S = 20
 PLATFORM_NAME = "reference service"
-"""The platform in the failure records."""
+"""Name of the platform in the failure records."""
 
 CANCELLED_CHECKS = Path(__file__).parent / "cancelled_checks.py"
 RELAYS = Path(__file__).parent / "outbox_relays.py"
 TENANTS, APPOINTMENTS, EVENTS = 8, 5, 6
-"""The values in `RELAYS`, which this Python can't import."""
+"""Copies of the constants in `RELAYS`, which this Python can't import."""
 
 POOL_MAX = 3
 
@@ -522,7 +522,7 @@ def test_without_a_broker_a_booking_keeps_its_event_in_the_outbox(service: Servi
 
 
 END_SESSIONS = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{DATABASE}'"  # noqa: S608 - a constant
-"""Sessions keep their settings; new ones take those of the database."""
+"""Statement that ends all sessions: existing ones keep their settings, new ones take those of the database."""
 
 
 def test_a_read_only_database_counts_as_unavailable(service: Service, stores: Stores, tried: Tried) -> None:

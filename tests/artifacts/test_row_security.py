@@ -106,7 +106,7 @@ def test_without_a_tenant_there_are_no_rows(app: Session) -> None:
         app.execute("INSERT INTO appointment (tenant_id, patient, fee) VALUES (%s, 'Eve', 1)", [NORTH_TENANT])
 
 
-def test_the_tenant_ends_with_its_transaction_and_leaves_no_error(app: Session) -> None:
+def test_the_tenant_is_unset_after_its_transaction_without_an_error(app: Session) -> None:
     with tenant(app, NORTH_TENANT):
         assert patients(app) == NORTH_ROWS
     assert app.execute("SELECT current_setting('app.tenant_id')").fetchall() == [("",)]
@@ -384,7 +384,9 @@ REFUSED_STATEMENTS = {
 
 
 @pytest.mark.parametrize(("migration", "reason"), REFUSED_STATEMENTS.items())
-def test_a_migration_is_denied(app: Session, migrator: Session, admin: Session, migration: str, reason: str) -> None:
+def test_a_migration_that_would_weaken_isolation_is_refused(
+    app: Session, migrator: Session, admin: Session, migration: str, reason: str
+) -> None:
     before = admin.execute("SELECT * FROM tenancy.tables()").fetchall()
     with (
         pytest.raises((errors.InsufficientPrivilege, errors.FeatureNotSupported), match=reason),

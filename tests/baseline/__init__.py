@@ -44,6 +44,6 @@ def clone(folder: Path) -> Path:
     found = subprocess.run(["git", "checkout", "--quiet", COMMIT], cwd=folder, capture_output=True, text=True)
     if found.returncode:
         pytest.skip(f"the last release isn't in this clone's history: git fetch --unshallow ({found.stderr.strip()})")
-    # It runs with the current SDKs, because an update uses one set of SDKs.
+    # The release runs with the current SDKs, because an update uses one set of SDKs.
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder

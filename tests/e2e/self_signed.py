@@ -24,7 +24,7 @@ def self_signed(folder: Path, name: str) -> None:
 
 
 def expired(folder: Path, name: str) -> None:
-    """The same, with a certificate that expired years ago."""
+    """Create the same files, with a certificate that expired years ago."""
     self_signed(folder, name)
     key, certificate, request = (str(folder / file) for file in ("tls.key", "tls.crt", "request"))
     (folder / "openssl.cnf").write_text(AUTHORITY)

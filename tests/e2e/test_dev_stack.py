@@ -239,7 +239,7 @@ def test_make_dev_completes_a_killed_run(dev: DevStack, tried: Tried) -> None:
     assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
     Stores(dev.outputs()).check(MARKER)
     dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
-    # A preview that refreshes doesn't mention them.
+    # A preview that refreshes doesn't mention pending operations.
     state = json.loads(dev.clone.activated(f"pulumi stack export -s {STACK}").succeeded().output)
     assert state["deployment"].get("pending_operations", []) == []
     tried.lost("nothing: rows, keys and events still exist")
@@ -377,7 +377,7 @@ def test_the_next_make_dev_completes_an_interrupted_one(dev: DevStack, interrupt
     assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
     Stores(dev.outputs()).check(MARKER)
     dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
-    # A preview that refreshes doesn't mention them.
+    # A preview that refreshes doesn't mention pending operations.
     state = json.loads(dev.clone.activated(f"pulumi stack export -s {STACK}").succeeded().output)
     assert state["deployment"].get("pending_operations", []) == []
 

@@ -55,7 +55,7 @@ def pretended_python(folder: Path) -> Path:
     return path
 
 
-def test_without_an_engine_it_fails_and_changes_nothing(clone: Clone) -> None:
+def test_make_dev_without_an_engine_fails_and_changes_nothing(clone: Clone) -> None:
     before = clone.files()
 
     refused = clone.run("make", "dev", environment={"DOCKER_HOST": "unix:///nonexistent.sock"}).failed()
@@ -67,7 +67,7 @@ def test_without_an_engine_it_fails_and_changes_nothing(clone: Clone) -> None:
     assert clone.files() == before
 
 
-def test_without_the_docker_command_it_fails_and_changes_nothing(clone: Clone, tmp_path: Path) -> None:
+def test_make_dev_without_the_docker_command_fails_and_changes_nothing(clone: Clone, tmp_path: Path) -> None:
     before = clone.files()
     path = str(directory_with(tmp_path / "bin", "pulumi"))
 
@@ -79,7 +79,9 @@ def test_without_the_docker_command_it_fails_and_changes_nothing(clone: Clone, t
 
 
 @pytest.mark.parametrize("python", old_pythons(), ids=lambda path: path.parts[-3] if path else "pretended")
-def test_with_an_old_python_it_fails_and_changes_nothing(clone: Clone, tmp_path: Path, python: Path | None) -> None:
+def test_make_dev_with_an_old_python_fails_and_changes_nothing(
+    clone: Clone, tmp_path: Path, python: Path | None
+) -> None:
     before = clone.files()
 
     refused = clone.run("make", "dev", f"PYTHON={python or pretended_python(tmp_path)}").failed()
@@ -90,7 +92,7 @@ def test_with_an_old_python_it_fails_and_changes_nothing(clone: Clone, tmp_path:
     assert clone.files() == before
 
 
-def test_with_an_unreachable_installer_it_fails_and_changes_nothing(clone: Clone, tmp_path: Path) -> None:
+def test_make_dev_with_an_unreachable_installer_fails_and_changes_nothing(clone: Clone, tmp_path: Path) -> None:
     before = clone.files()
     offline = {
         "PATH": str(directory_with(tmp_path / "bin", "docker")),

@@ -26,7 +26,7 @@ UNREADY_CHECKS = 14
 """Consecutive failed health checks; a liveness probe that failed twelve times would have killed the process."""
 
 OUTAGE_DEADLINE_S = UNREADY_CHECKS * 20
-"""Each takes two seconds without the database, and the interval is five seconds."""
+"""Deadline for these checks. Each takes two seconds without the database, and the interval is five seconds."""
 
 OLD_SESSION_MESSAGE = "node already exists and owner"
 """A broker's last log line when ZooKeeper still has its former session."""

@@ -99,7 +99,7 @@ def test_the_journey_passes_through_the_gateway_to_the_process(platform: Platfor
     tenant = uuid.uuid4()
     process = editor.start()
     try:
-        # Nothing here waits for its `/health`, and it answers before it is connected to Kafka.
+        # The service responds before it is connected to Kafka, so wait until it has received an event.
         print(f"well after {platform.seconds_until_recovered():.1f} s")
         platform.journey()
         correlation = str(uuid.uuid4())

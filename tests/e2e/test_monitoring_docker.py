@@ -146,7 +146,7 @@ def test_a_stopped_service_and_front_end_raise_alerts(watched: Watched) -> None:
     with _stopped(watched, "user"), _stopped(watched, FRONTEND):
         watched.wait_for_alerts(("ServiceDown", "user"), ("ServiceDown", FRONTEND))
         assert watched.receiver.firing["ServiceDown", "user"]["annotations"]["runbook_url"].endswith("#servicedown")
-        # A receiver notified of the cause isn't notified of its consequences.
+        # A receiver that is notified of the cause isn't notified of its consequences.
         until("the consequence fires", lambda: watched.stack.alerts().get(("TargetDown", "user")) == "firing")
         assert ("TargetDown", "user") not in watched.receiver.notified
         # The front end's exporter still answers.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tests.e2e.load import Load, Request
 from tests.e2e.platform import Platform, Response
 
-BUSIEST = ("rdv", "rdv", "rdv", "planning", "user", "user", "payment", "notification", "admin", "audit")
+SERVICES_BY_TRAFFIC = ("rdv", "rdv", "rdv", "planning", "user", "user", "payment", "notification", "admin", "audit")
 """Services in proportion to their request rates."""
 
 TENANTS = 12
@@ -98,4 +98,4 @@ class Traffic:
         return self._random.choice(self._tokens)
 
     def _service(self) -> str:
-        return self._random.choice(BUSIEST)
+        return self._random.choice(SERVICES_BY_TRAFFIC)

@@ -37,10 +37,10 @@ BUSINESS = {
 """Counters, and the amounts by which `Watched.produce_business_metrics` increases them."""
 
 REQUESTS = {("/appointments", "201"): 3, ("/payments", "201"): 2, ("/payments", "402"): 1}
-"""(route, status) of its POST requests, and their number."""
+"""Maps (route, status) to the number of POST requests that `Watched.produce_business_metrics` sends."""
 
 POST_COUNTER = 'http_server_request_duration_seconds_count{workload="rdv", http_request_method="POST"}'
-"""The series that count them."""
+"""Series that count these requests."""
 
 HOST_ALERTS = {("MachineOutOfMemory", "node")}
 """Alerts that containers of other suites may cause, because the kernel counts for the whole machine."""

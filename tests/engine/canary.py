@@ -65,7 +65,7 @@ def values_found_in(text: str, values: Mapping[str, str]) -> set[str]:
 
 def generated_values(stack: PulumiStack) -> dict[str, str]:
     """Return the generated passwords, and one line of each generated private key, by the resource's name, from the
-    decrypted state. A line, because a log contains a key's line breaks in another form."""
+    decrypted state. One line is enough to search for; logs contain a key's line breaks in another form."""
     resources = stack.export("--show-secrets")["deployment"]["resources"]
     return {
         str(one["urn"]).rpartition("::")[2]: max(json.loads(one["outputs"][output]["plaintext"]).splitlines(), key=len)

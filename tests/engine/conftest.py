@@ -41,7 +41,7 @@ def make_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
 
 @pytest.fixture(scope="module")
 def make_shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
-    """The same for stacks shared by the tests of a module."""
+    """Return the same function for stacks that the tests of a module share."""
     with _maker(tmp_path_factory) as make:
         yield make
 

@@ -59,7 +59,7 @@ def persistent_volumes(stack: str) -> set[str]:
 
 
 def anonymous_volumes(stack: str) -> list[tuple[str, str]]:
-    """Return the containers that have one, and the path where it is mounted."""
+    """Return the containers with an anonymous volume, and the path where it is mounted."""
     return [
         (one["Name"], mount["Destination"])
         for one in containers(stack)

@@ -154,7 +154,7 @@ class Brokers:
         return docker("inspect", "--format", "{{.State.Running}}", self.container(number)).strip() == "true"
 
     def log(self, number: int) -> str:
-        """Return its log."""
+        """Return the broker's log."""
         return docker("logs", self.container(number))
 
     def inside(self, number: int, *command: str) -> str:

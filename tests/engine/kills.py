@@ -114,7 +114,7 @@ class Killed:
 
     def converges(self, kill: Kill) -> float:
         """Kill the operation and run one `up`, after which no change and no warning is left. Return its seconds."""
-        if not self._has_converged:  # after the failure of another kill
+        if not self._has_converged:  # The stack may be down after the failure of another kill.
             self._complete()
         self._has_converged = False
         if kill.operation == "creation":
@@ -133,10 +133,10 @@ class Killed:
         self._complete()
         seconds = time.monotonic() - began
         print(f"completed after {seconds:.0f} s", flush=True)
-        # What runs is what the state contains, and that is what the program describes.
+        # The engine's objects match the state, and the state matches the program.
         self._stack.refresh("--clear-pending-creates", "--expect-no-changes").succeeded()
         self._stack.preview("--expect-no-changes").succeeded()
-        # A preview doesn't mention them.
+        # A preview doesn't mention pending operations.
         assert self._stack.export()["deployment"].get("pending_operations", []) == []
         self._has_converged = True
         return seconds

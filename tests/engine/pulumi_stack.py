@@ -42,7 +42,7 @@ class Outcome:
 
     @property
     def changes(self) -> list[str]:
-        """Return its changes, per resource."""
+        """Return the command's changes, per resource."""
         return event_log.changes(self.log)
 
     @property
@@ -171,7 +171,7 @@ class PulumiStack:
         """Return the outputs with their secret values."""
         return StackOutputs.parse(json.loads(self.shown_outputs("--show-secrets")))
 
-    # Its configuration and state.
+    # Configuration and state of the stack.
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Set keys; for an object, only the given fields."""
@@ -244,8 +244,8 @@ class PulumiStack:
     def _running_until(
         self, moment: str, has_come: Callable[[list[Step]], bool], command: str
     ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-        """Start a command in a process group of its own. Give it and the file with its output once the moment has come;
-        the caller ends it."""
+        """Start a command in its own process group. Provide the process and the file with its output once the moment
+        has come; the caller ends the process."""
         arguments, log = self._arguments(command, "--yes", "--skip-preview")
         written = log.with_suffix(".txt")
         growing = GrowingLog(log)

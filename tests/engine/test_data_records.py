@@ -14,7 +14,7 @@ from tests.engine.small_programs import WORKLOADS
 from tests.failures import Tried
 
 RELEASES = itertools.count(2)
-"""Each makes an update that replaces the container."""
+"""Values of `release`: each new one causes an update that replaces the container."""
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def test_a_crash_loop_fails_the_update_before_its_timeout(make_stack: MakeStack,
         assert reason in failed.output
         assert "reading the configuration\n    no licence found" in failed.output
         assert "Traceback" not in failed.output
-        # Its dependents aren't started.
+        # The dependents of a failed workload aren't started.
         assert docker_engine.workloads(stack.name).keys() == {"crasher"}
 
         # The cause isn't fixed yet.
@@ -112,7 +112,7 @@ def test_a_failed_database_provisioning_reports_the_cause(stores_stack: PulumiSt
     stores = Stores(stores_stack.outputs())
     with stores.connect() as session:
         session.execute("ALTER DATABASE pti_rdv ALLOW_CONNECTIONS false")
-    stores_stack.set_secrets({"rdvAppPassword": "another one"})  # This makes the task run.
+    stores_stack.set_secrets({"rdvAppPassword": "another one"})  # This change makes the task run again.
 
     failed = stores_stack.up().failed()
 

@@ -1,7 +1,7 @@
 """Generated credentials appear in no output of Pulumi, on no command line and nowhere on the engine.
 
 Pulumi masks supplied credentials wherever their text occurs, because it reads them from the configuration. It can't
-mask generated values like that: only the secret mark of each property prevents that they are shown.
+mask generated values like that: only the secret mark of each property hides them.
 """
 
 from __future__ import annotations

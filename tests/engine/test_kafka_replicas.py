@@ -41,7 +41,7 @@ def test_a_restarted_broker_is_ready_once_it_has_caught_up(
         "'follower.replication.throttled.replicas=*'"
     )
 
-    # Like a rolling update: the last one first.
+    # A rolling update begins with the last broker, too.
     brokers.stop(2)
     brokers.produce("booked", range(1000, 2000))
     # More than the first fetch returns, which isn't throttled (replica.fetch.response.max.bytes).

@@ -96,7 +96,7 @@ def test_a_preview_expects_no_changes(stack: PulumiStack) -> None:
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_the_host_has_its_name(stack: PulumiStack) -> None:
+def test_a_container_has_an_entry_for_the_host(stack: PulumiStack) -> None:
     assert "host.docker.internal" in _inside(stack, "cat", "/etc/hosts")
 
 

@@ -43,7 +43,9 @@ def test_with_the_variable_of_make_and_activate_no_address_of_the_machine_is_sen
     assert proxy.loopback_hosts == []
 
 
-def test_without_it_the_program_asks_the_proxy_for_pulumis_engine(stack: PulumiStack, proxy: RefusingProxy) -> None:
+def test_without_the_variable_the_program_asks_the_proxy_for_pulumis_engine(
+    stack: PulumiStack, proxy: RefusingProxy
+) -> None:
     stack.up().failed()
 
     assert "127.0.0.1" in proxy.loopback_hosts

@@ -29,7 +29,7 @@ def test_a_recovery_outlives_the_updates_that_wait_for_it(make_stack: MakeStack,
     docker("exec", before["Id"], "sh", "-c", f"echo 43 > {STATE}/progress")
     second = stack.up().failed()
     assert "recoverer: recovering: 43 %" in second.output
-    # Its dependents aren't started.
+    # The dependents of a recovering workload aren't started.
     assert docker_engine.workloads(stack.name).keys() == {"recoverer"}
 
     docker("exec", before["Id"], "touch", f"{STATE}/recovered")

@@ -14,7 +14,7 @@ from tests.engine.small_programs import WORKLOADS
 
 HEALTHY = dict.fromkeys(("store", "keeper", "preparation", "reader"), "healthy")
 DATA_FILE = "/data/kept"
-CARRIER = "reader-words"
+FILE_COPY_CONTAINER = "reader-words"
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +58,13 @@ def stop_and_prune_all(stack: PulumiStack) -> None:
 def prune_beside_what_runs(stack: PulumiStack) -> None:
     """Prune while the stack runs: this removes the containers that copy files, because they never run."""
     prune(stack)
-    assert container(stack, CARRIER) not in _names(stack)
+    assert container(stack, FILE_COPY_CONTAINER) not in _names(stack)
 
 
 def remove(stack: PulumiStack) -> None:
     """Remove a store, and a service with its volume of files."""
-    docker("rm", "--force", *(container(stack, name) for name in ("store", "reader", CARRIER)))
-    (volume,) = (one["Name"] for one in docker_engine.volumes(stack.name) if CARRIER in one["Name"])
+    docker("rm", "--force", *(container(stack, name) for name in ("store", "reader", FILE_COPY_CONTAINER)))
+    (volume,) = (one["Name"] for one in docker_engine.volumes(stack.name) if FILE_COPY_CONTAINER in one["Name"])
     docker("volume", "rm", volume)
 
 
@@ -81,7 +81,7 @@ def test_manual_damage_is_repaired(stack: PulumiStack, damage: Callable[[PulumiS
     assert repaired.changes
     # The task has completed, and runs again only if it was removed.
     assert docker_engine.workloads(stack.name) | {"preparation": "healthy"} == HEALTHY
-    assert container(stack, CARRIER) in _names(stack)
+    assert container(stack, FILE_COPY_CONTAINER) in _names(stack)
     stack.preview("--refresh", "--expect-no-changes").succeeded()
 
 
@@ -105,7 +105,7 @@ def test_an_update_with_refresh_refuses_a_missing_volume(stack: PulumiStack) -> 
         assert f"The volume '{volume}' with this stack's data is missing." in refused.output
         assert docker_engine.persistent_volumes(stack.name) == set()
 
-    # Restored from elsewhere.
+    # The volume is restored, for example from a backup.
     docker("volume", "create", "--label", f"{docker_engine.STACK_LABEL}={stack.name}", volume)
     stack.up("--refresh").succeeded()
     docker("exec", container(stack, "keeper"), "sh", "-c", f"echo before > {DATA_FILE}")

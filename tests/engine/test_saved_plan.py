@@ -20,7 +20,7 @@ from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import PulumiStack
 from tests.ports import free_port
 
-NOWHERE = "tcp://127.0.0.1:1"
+UNUSED_ADDRESS = "tcp://127.0.0.1:1"
 """An address at which nothing listens."""
 
 
@@ -72,8 +72,8 @@ def test_without_an_engine_both_commands_end_with_its_address(
     make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     stack = make_stack(configuration=configurations.kraft())
-    monkeypatch.setenv("DOCKER_HOST", NOWHERE)
+    monkeypatch.setenv("DOCKER_HOST", UNUSED_ADDRESS)
     refused = stack.up().failed() if command == "up" else stack.preview().failed()
-    assert f"No Docker engine responds at {NOWHERE}" in refused.output
+    assert f"No Docker engine responds at {UNUSED_ADDRESS}" in refused.output
     assert "Traceback" not in refused.output
     assert refused.changes == []

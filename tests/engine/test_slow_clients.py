@@ -31,7 +31,7 @@ HOST = "api.pti.test"
 """The host name in the rows' configuration."""
 
 ATTACKER = "127.0.0.2"
-ATTACKED = "/auth/login/attacked"
+ATTACKED_PATH = "/auth/login/attacked"
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_streams_that_are_opened_and_reset_do_not_block_others(edge: tuple[rows.
     gateway, port = edge
     request = {"method": "POST", "path": "/api/user/me", "token": "valid", "body_bytes": 20_000}
     before = attacked()
-    with rapid_reset(("127.0.0.1", port), HOST, f"/api/user{ATTACKED}", ATTACKER) as attack:
+    with rapid_reset(("127.0.0.1", port), HOST, f"/api/user{ATTACKED_PATH}", ATTACKER) as attack:
         until("the attack is running", lambda: attack.streams >= 20_000)
         found = [gateway.ask(request).status for _ in range(50)]
     assert found == [200] * 50
@@ -111,4 +111,4 @@ def test_streams_that_are_opened_and_reset_do_not_block_others(edge: tuple[rows.
 
 def attacked() -> int:
     """Return how many of the attacker's requests have reached the service."""
-    return sum(path.endswith(ATTACKED) for _, path in list(Echo.seen))
+    return sum(path.endswith(ATTACKED_PATH) for _, path in list(Echo.seen))

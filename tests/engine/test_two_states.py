@@ -17,7 +17,7 @@ from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
 
 DATA_FILE = "/data/kept"
-ELSEWHERE = "is on another Docker engine"
+OTHER_ENGINE_MESSAGE = "is on another Docker engine"
 
 
 class SharedAddress:
@@ -29,7 +29,7 @@ class SharedAddress:
         self.leads_to(engine)
 
     def leads_to(self, engine: str) -> None:
-        """Make it the address of another engine."""
+        """Make the address lead to another engine."""
         self._socket.unlink(missing_ok=True)
         self._socket.symlink_to(engine.removeprefix("unix://"))
 
@@ -79,7 +79,7 @@ def test_a_state_that_is_used_with_another_engine_is_refused(
     with monkeypatch.context() as patch:
         patch.setenv("DOCKER_HOST", other_engine.address)
         for refused in (stack.preview().failed(), stack.up().failed()):
-            assert f"Stack '{stack.name}' {ELSEWHERE}" in refused.output
+            assert f"Stack '{stack.name}' {OTHER_ENGINE_MESSAGE}" in refused.output
             assert "Traceback" not in refused.output
             record = refused.record()
     stack.preview("--expect-no-changes").succeeded()
@@ -140,7 +140,7 @@ def test_no_command_that_runs_the_program_changes_the_state_of_another_engine_at
         shared_stack.refresh("--run-program"),
         shared_stack.destroy("--refresh", "--run-program", "--skip-preview=false"),
     ):
-        assert ELSEWHERE in refused.failed().output
+        assert OTHER_ENGINE_MESSAGE in refused.failed().output
         assert "Traceback" not in refused.output
         assert resources(shared_stack) == recorded
 

@@ -40,7 +40,7 @@ class Attack:
         self.stop = threading.Event()
 
     def sent(self, *, streams: int = 0, connections: int = 0) -> None:
-        """Count them; end the attack at its limit."""
+        """Count the streams that were sent; end the attack at its limit."""
         with self._lock:
             self.streams += streams
             self.connections += connections

@@ -68,8 +68,8 @@ def deploy_platform(
             configured = settings.load("dev")
             backend = create_backend(configured, stack=stack)
             platform = Platform("platform", PlatformArgs(settings=configured, backend=backend, stack=stack))
-            # Outputs aren't marked as a whole here, unlike in the entry point, so every secret must be marked by
-            # itself.
+            # Unlike in the entry point, outputs aren't marked as secret as a whole here, so every secret must be marked
+            # separately.
             for name, value in platform.outputs.as_mapping().items():
                 pulumi.export(name, value)
 
@@ -106,8 +106,9 @@ PROD_SECRETS = {**PROVIDER_SECRETS, "alertWebhookUrl": "an alertWebhookUrl"}
 def deploy() -> Deploy:
     """Return a function that runs the program; results are cached per configuration.
 
-    They have no hooks, which would keep every resource of the run, with the tasks of its outputs: asyncio searches the
-    tasks of all earlier runs at the end of each, which took longer than a small run after three large ones.
+    The cached results have no hooks: hooks would keep every resource of the run, with the tasks of its outputs. At the
+    end of each run, asyncio searches the tasks of all earlier ones; after three large runs, this took longer than a
+    small run.
     """
     known: dict[str, Recording[None]] = {}
 

@@ -11,7 +11,7 @@ REVISION = "deployment.kubernetes.io/revision"
 
 
 def deployment(*, ready: int = 0, wanted: int = 1, observed: int = 2, old: int = 0, revision: str = "2") -> Object:
-    """Return a Deployment named web in its second generation, with `old` pods of the first."""
+    """Return a Deployment named web in its second generation, with `old` pods of the first one."""
     return _object(
         "Deployment",
         "web",

@@ -56,7 +56,7 @@ class TestExternalPostgres:
         environment = platform.workloads["databases"].environment
         assert (environment["PGSSLMODE"], environment["PGSSLROOTCERT"]) == ("verify-full", "system")
 
-    def test_the_outputs_have_its_address(self, platform: RecordedPlatform) -> None:
+    def test_the_outputs_have_the_address_of_the_server(self, platform: RecordedPlatform) -> None:
         postgres = platform.outputs["postgres"]
         assert (postgres["host"], postgres["port"]) == ("db.example.com", 6432)
         assert (postgres["admin_role"], postgres["ssl_mode"]) == ("dba", "require")

@@ -155,7 +155,7 @@ class TestClaims:
     def test_a_claim_that_a_preview_would_create_is_refused(self) -> None:
         recording = record_workloads(store())
         before, unknown = {"data-store-0": "a"}, {"data-store-0": object()}
-        # It exists and only changed.
+        # The object exists and has only changed.
         update(recording, REPLACED, "store-claims", before, unknown)
         call(recording, CREATED, "data-store-0", new_inputs={"metadata": {"name": "data-store-0"}})
         with pytest.raises(WorkloadError, match="is missing"):

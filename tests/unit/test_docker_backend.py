@@ -387,7 +387,7 @@ class TestFileSets:
             file_sets=(files(),),
         )
         uploader = record_deployment(several).get("Container", "web-configuration")
-        # Its own files are in /etc.
+        # The workload's own files are in /etc.
         assert uploader.inputs["tmpfs"].keys() == {"/data", "/logs"}
         assert uploader.replace_on_changes == ("tmpfs",)
 
@@ -644,7 +644,7 @@ def named_mock(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str,
 
 
 class TestCompose:
-    def test_shares_hosts_and_liveness_are_in_the_compose_file(self) -> None:
+    def test_cpu_shares_hosts_and_liveness_are_in_the_compose_file(self) -> None:
         full = workload(cpu_request=0.5, host_gateway=True, readiness=READY, liveness=TestLiveness.ALIVE)
         recording = record_deployment(full, mock=named_mock)
         service = compose_file(recording.registrations, name="test")["services"]["web"]

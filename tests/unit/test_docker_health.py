@@ -22,7 +22,7 @@ READY = Exec(command=("true",))
 
 
 class Image:
-    """A container's commands, its processes' fate and its log."""
+    """A stand-in for an image: its commands, the signals that its processes get, and its container's log."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._programs = folder, folder / "bin"
@@ -31,14 +31,14 @@ class Image:
         self.add_script("sleep", "")
 
     def add(self, *commands: str) -> None:
-        """Add this machine's commands."""
+        """Add commands of this machine."""
         for command in commands:
             program = shutil.which(command)
             assert program is not None
             (self._programs / command).symlink_to(program)
 
     def add_script(self, command: str, script: str) -> None:
-        """Add a command."""
+        """Add a command with this shell script."""
         (self._programs / command).write_text(f"#!/bin/sh\n{script}\n")
         (self._programs / command).chmod(0o755)
 

@@ -24,8 +24,8 @@ from workloads import WorkloadError
 HOST = "unix:///engine.sock"
 RECORDED = {"state": "ours", "engine": "ID", "engineName": "laptop", "createdBy": "ana@laptop:/work"}
 STACK = {STACK_LABEL: "dev"}
-OURS = STACK | {STATE_LABEL: "ours", CREATOR_LABEL: "ana@laptop:/work"}
-THEIRS = STACK | {STATE_LABEL: "theirs", CREATOR_LABEL: "ben@laptop:/other"}
+LABELS_OF_OWN_STATE = STACK | {STATE_LABEL: "ours", CREATOR_LABEL: "ana@laptop:/work"}
+LABELS_OF_OTHER_STATE = STACK | {STATE_LABEL: "theirs", CREATOR_LABEL: "ben@laptop:/other"}
 
 
 class KnownEngine(Engine):
@@ -81,8 +81,8 @@ def test_two_new_stacks_have_different_ids() -> None:
 
 
 def test_the_recorded_values_are_kept() -> None:
-    made = recorded(KnownEngine(OURS), RECORDED)
-    assert made.exports["labels"] == OURS
+    made = recorded(KnownEngine(LABELS_OF_OWN_STATE), RECORDED)
+    assert made.exports["labels"] == LABELS_OF_OWN_STATE
     assert made.exports["host"] == HOST
     assert made.get("Stash", "stack-identity").ignore_changes == ("input",)
 
@@ -100,7 +100,7 @@ def test_containers_of_another_state_are_refused_with_their_creator(
     state: Mapping[str, Any] | None, preview: bool
 ) -> None:
     with pytest.raises(WorkloadError, match=r"(?s)another Pulumi state, created by ben@laptop:/other.*make take-over"):
-        recorded(KnownEngine(THEIRS), state, preview=preview)
+        recorded(KnownEngine(LABELS_OF_OTHER_STATE), state, preview=preview)
 
 
 def test_a_container_that_another_state_creates_at_the_same_time_is_refused() -> None:
@@ -108,7 +108,7 @@ def test_a_container_that_another_state_creates_at_the_same_time_is_refused() ->
 
     class LaterContainer(KnownEngine):
         def container(self, name: str) -> dict[str, Any] | None:
-            return {"Config": {"Labels": THEIRS}}
+            return {"Config": {"Labels": LABELS_OF_OTHER_STATE}}
 
     def program() -> None:
         engine, threads = LaterContainer(), Threads()

@@ -49,7 +49,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def answer_as(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Let every engine answer like this kind, and be empty."""
+    """Let every engine answer like this kind, and have no objects."""
     components, options = ANSWERS[kind]
     answers = {"version": json.dumps(components), "info": json.dumps(options)}
     monkeypatch.setattr(Engine, "run", lambda engine, command, *arguments, **options: answers.get(command, ""))

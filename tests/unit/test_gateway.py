@@ -133,7 +133,7 @@ class TestKong:
     def test_only_services_of_the_stack_have_a_route(self, record_platform: RecordPlatform) -> None:
         assert upstreams(record_platform(gateway_configuration(services={"deploy": ["audit"]}))).keys() == {"audit"}
 
-    def test_front_ends_may_call_it_from_a_browser(self, full: RecordedPlatform) -> None:
+    def test_front_ends_may_call_the_api_from_a_browser(self, full: RecordedPlatform) -> None:
         cors = plugins(full)["cors"]
         assert cors["origins"] == [f"https://{one.subdomain}.pti-calendar.localhost" for one in FRONTENDS]
         assert cors["credentials"] is True
@@ -239,7 +239,7 @@ class TestKong:
         assert environment["KONG_REAL_IP_RECURSIVE"] == "on"
         assert "0.0.0.0/0" not in str(environment["KONG_TRUSTED_IPS"]).split(",")
 
-    def test_no_response_shows_its_version(self, full: RecordedPlatform) -> None:
+    def test_no_response_shows_the_version_of_kong(self, full: RecordedPlatform) -> None:
         assert full.workloads["kong"].environment["KONG_HEADERS"] == "off"
 
     def test_kong_starts_when_redis_is_ready_and_calls_the_services(self, full: RecordedPlatform) -> None:
@@ -283,7 +283,7 @@ class TestNginx:
         }
         assert nginx.depends_on == ()
 
-    def test_no_placeholder_is_left_in_its_configuration(self, full: RecordedPlatform) -> None:
+    def test_no_placeholder_is_left_in_the_configuration_of_nginx(self, full: RecordedPlatform) -> None:
         configuration = full.files["nginx/configuration"]["nginx.conf"]
         assert "$$" not in configuration
         assert "${" not in configuration

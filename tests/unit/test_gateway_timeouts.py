@@ -18,7 +18,7 @@ def test_every_hop_waits_longer_than_the_next_may_take() -> None:
     assert timeouts.EDGE_RESPONSE_S > timeouts.KONG_RESPONSE_S > timeouts.SERVICE_RESPONSE_S > timeouts.STATEMENT_S > 0
 
 
-def test_the_edge_waits_for_everything_kong_may_do() -> None:
+def test_the_edge_waits_as_long_as_kong_may_take() -> None:
     """A connection is lost at the end of the time for retries, and Kong waits for the second attempt."""
     retried = timeouts.RETRY_WITHIN_S + timeouts.CONNECT_TIMEOUT_S + timeouts.KONG_RESPONSE_S
     assert retried < timeouts.EDGE_RESPONSE_S

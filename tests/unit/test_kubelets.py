@@ -45,5 +45,5 @@ def test_only_the_reader_reaches_the_api_server_and_the_kubelets(number: int) ->
     assert not matrix.may_open("web", NODE, number)
 
 
-def test_the_reader_reaches_nothing_else_on_a_node() -> None:
+def test_the_reader_reaches_no_other_port_of_a_node() -> None:
     assert not Matrix(RECORDING).may_open("watcher", NODE, 22)

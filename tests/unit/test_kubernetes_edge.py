@@ -84,7 +84,7 @@ class TestIngress:
         renewed = record_exposure(EdgeEntry(tls=TlsKeyPair("CERTIFICATE", "OTHER KEY")))
         assert find_manifest(renewed, "Ingress", "edge")["spec"]["tls"] != [tls]
 
-    def test_the_update_does_not_wait_for_its_address(self) -> None:
+    def test_the_update_does_not_wait_for_the_address_of_an_ingress(self) -> None:
         annotations = find_manifest(record_exposure(), "Ingress", "edge")["metadata"]["annotations"]
         assert annotations == {"pulumi.com/skipAwait": "true"}
 

@@ -8,7 +8,7 @@ from tests.unit.kubernetes_recording import port, record_workloads, stateful, ta
 from tests.unit.network_matrix import Matrix, Pod
 from workloads import INTERNET, Endpoint, ExternalEndpoint, WorkloadError
 
-OUTSIDE = "203.0.113.7"
+PUBLIC_ADDRESS = "203.0.113.7"
 PRIVATE = "10.20.30.40"
 CLOUD_METADATA = "169.254.169.254"
 
@@ -47,13 +47,15 @@ def test_only_declared_connections_are_allowed() -> None:
 
 
 def test_users_reach_the_public_port_and_no_other() -> None:
-    reached = {(name, number) for name in WORKLOADS for number in PORTS if MATRIX.may_open(OUTSIDE, name, number)}
+    reached = {
+        (name, number) for name in WORKLOADS for number in PORTS if MATRIX.may_open(PUBLIC_ADDRESS, name, number)
+    }
     assert reached == {("web", 8080)}
 
 
 def test_only_workloads_with_external_connections_have_egress() -> None:
-    assert {name for name in WORKLOADS if MATRIX.may_open(name, OUTSIDE, 443)} == {"api"}
-    assert not MATRIX.may_open("api", OUTSIDE, 80)
+    assert {name for name in WORKLOADS if MATRIX.may_open(name, PUBLIC_ADDRESS, 443)} == {"api"}
+    assert not MATRIX.may_open("api", PUBLIC_ADDRESS, 80)
     assert MATRIX.may_open("api", "2001:db8::1", 443)
 
 
@@ -64,7 +66,7 @@ def test_the_internet_excludes_private_networks(address: str) -> None:
 
 def test_an_external_server_with_addresses_is_only_reached_at_those() -> None:
     assert MATRIX.may_open("mail", "198.51.100.25", 587)
-    assert not MATRIX.may_open("mail", OUTSIDE, 587)
+    assert not MATRIX.may_open("mail", PUBLIC_ADDRESS, 587)
     assert not MATRIX.may_open("mail", "198.51.100.25", 443)
 
 
@@ -74,7 +76,7 @@ def test_every_pod_may_use_dns(name: str) -> None:
         assert MATRIX.may_open(name, Pod("kube-system"), 53, protocol)
         assert MATRIX.may_open(name, "169.254.20.10", 53, protocol)
     assert not MATRIX.may_open(name, Pod("kube-system"), 443)
-    assert not MATRIX.may_open(name, OUTSIDE, 53, "UDP")
+    assert not MATRIX.may_open(name, PUBLIC_ADDRESS, 53, "UDP")
 
 
 def test_the_dns_servers_are_the_configured_ones() -> None:
@@ -95,7 +97,7 @@ def test_dns_servers_with_another_port_have_a_rule_of_their_own() -> None:
 def test_without_other_dns_servers_only_the_pods_are_allowed() -> None:
     pods = Matrix(record_workloads(workload(), dns={"port": 8053, "cidrs": ()}))
     assert pods.may_open("web", Pod("kube-system"), 8053, "UDP")
-    assert not pods.may_open("web", OUTSIDE, 53, "UDP")
+    assert not pods.may_open("web", PUBLIC_ADDRESS, 53, "UDP")
 
 
 @pytest.mark.parametrize("stranger", [Pod("pti-calendar"), Pod("elsewhere"), Pod("kube-system")])
@@ -106,10 +108,10 @@ def test_an_undeclared_pod_reaches_no_store(stranger: Pod) -> None:
 def test_an_unlabelled_pod_in_the_namespace_reaches_nothing() -> None:
     stranger = Pod("pti-calendar", {"app": "debug"})
     assert not any(MATRIX.may_open(stranger, name, number) for name in WORKLOADS for number in PORTS)
-    assert not MATRIX.may_open(stranger, OUTSIDE, 443)
+    assert not MATRIX.may_open(stranger, PUBLIC_ADDRESS, 443)
 
 
-def test_a_copied_label_does_not_replace_egress() -> None:
+def test_a_copied_label_does_not_replace_an_egress_rule() -> None:
     disguised = Pod("pti-calendar", {"calls.pti-calendar/db-5432": "true"})
     assert not MATRIX.may_open(disguised, "db", 5432)
 

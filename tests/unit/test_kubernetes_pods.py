@@ -203,7 +203,7 @@ class TestStop:
         assert pod_template_of(recording)["spec"]["terminationGracePeriodSeconds"] == 15
 
     @pytest.mark.parametrize("other", [stateful(ports=(port(),), stop_grace_s=60), task("web", stop_grace_s=60)])
-    def test_nothing_else_delays_its_stop(self, other: Workload) -> None:
+    def test_nothing_else_delays_the_stop_of_a_pod(self, other: Workload) -> None:
         recording = record_workloads(other)
         assert "lifecycle" not in container_spec(recording)
         assert pod_template_of(recording)["spec"]["terminationGracePeriodSeconds"] == 60

@@ -107,7 +107,9 @@ class TestApis:
             record_preview(certificate=True)
 
     @pytest.mark.parametrize("apis", [("cert-manager.io/v1",), None], ids=["served", "not known"])
-    def test_a_served_or_unknown_api_passes(self, cluster: Cluster, apis: tuple[str, ...] | None) -> None:
+    def test_an_api_that_is_served_or_unknown_passes_the_check(
+        self, cluster: Cluster, apis: tuple[str, ...] | None
+    ) -> None:
         cluster(apis=apis)
         assert len(record_preview(certificate=True).of_type("Certificate")) == 1
 
@@ -312,7 +314,7 @@ class TestDns:
             ),
         ],
     )
-    def test_the_commands_of_the_warning_end_it(
+    def test_the_commands_in_the_warning_fix_its_cause(
         self, cluster: Cluster, dns: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> None:
         cluster(dns=dns)

@@ -168,7 +168,7 @@ def with_postgres(cluster: PostgresCluster) -> Recording[KubernetesBackend]:
 
 
 def web_pod(*arguments: Any, **fields: Any) -> list[Object]:
-    """Return the Deployment with one unready pod of its newest revision."""
+    """Return a Deployment with one unready pod of its newest revision."""
     return [deployment(), replica_set(), pod("web-2-x", "web-2", *arguments, **fields)]
 
 

@@ -124,7 +124,7 @@ def schema(type_: str) -> Any:
 def unknown_keys(value: Any, known: Any, path: str) -> Iterator[str]:
     """Return the paths in a value that aren't in its schema."""
     if isinstance(value, list) and get_origin(known) is not None:
-        # An item may also be an output; its own type comes first.
+        # The type of an item is a union with outputs; the item's own type comes first.
         (of_each,) = get_args(known)
         of_each = get_args(of_each)[0] if get_args(of_each) else of_each
         for index, one in enumerate(value):

@@ -55,7 +55,7 @@ def test_a_stall_counts_for_every_request_that_was_due_during_it() -> None:
 def test_the_load_stops_by_itself() -> None:
     with Load.of(lambda: OK_RESPONSE, per_second=100, max_duration_s=0.05) as load:
         until("its workers have ended", lambda: not any(thread.is_alive() for thread in load._threads))
-    due = sorted(sample.due_s for sample in load.samples)  # They are in the order in which they ended.
+    due = sorted(sample.due_s for sample in load.samples)  # Samples are in the order in which they ended.
     assert due == [pytest.approx(number / 100) for number in range(6)]
 
 

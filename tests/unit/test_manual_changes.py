@@ -48,7 +48,7 @@ def test_an_object_changed_with_kubectl_loses_a_label_so_that_the_update_applies
     assert found.commands == (("label", "networkpolicy/redis", "app.kubernetes.io/managed-by-"),)
 
 
-def test_a_path_ends_at_its_first_branch() -> None:
+def test_a_path_ends_at_the_first_field_with_several_subfields() -> None:
     (found,) = repairs([policy("kubectl", {"f:spec": {"f:template": {"f:spec": {"f:a": {}, "f:b": {}}}}})], STACK)
     assert "(spec.template.spec)" in found.message
 
@@ -64,7 +64,7 @@ def test_a_path_ends_at_its_first_branch() -> None:
     ],
     ids=["label", "restart", "scale", "controller", "other stack"],
 )
-def test_other_changes_stay(unchanged: dict[str, Any]) -> None:
+def test_other_changes_need_no_repair(unchanged: dict[str, Any]) -> None:
     assert [*repairs([unchanged], STACK)] == []
 
 

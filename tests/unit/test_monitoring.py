@@ -304,7 +304,7 @@ class TestPrometheus:
         assert [port.publish for port in prometheus.ports] == [9099]
         assert configuration(platform)["global"] == {"scrape_interval": "5s", "evaluation_interval": "5s"}
 
-    def test_grafana_knows_prometheus_scrape_interval(self, record_platform: RecordPlatform) -> None:
+    def test_grafana_has_the_scrape_interval_of_prometheus(self, record_platform: RecordPlatform) -> None:
         platform = record_platform(stack({"prometheus": {"scrapeIntervalS": 7}}))
         sources = yaml.safe_load(platform.files["grafana/datasources"]["pti-calendar.yaml"])["datasources"]
         assert [one["jsonData"].get("timeInterval") for one in sources] == ["7s", None]

@@ -68,7 +68,7 @@ def test_only_the_reader_reaches_the_api_server(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [22, 10250])
-def test_the_reader_reaches_nothing_else_on_a_node(number: int) -> None:
+def test_the_reader_reaches_no_other_port_of_a_node(number: int) -> None:
     assert not Matrix(RECORDING).may_open("reader", NODE, number)
 
 

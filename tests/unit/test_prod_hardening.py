@@ -121,10 +121,10 @@ def prod(deploy: Deploy) -> Recording[Any]:
 
 
 EXCEPTIONS: Mapping[str, set[str]] = {
-    # They query the kubelets for volume usage and the API server for the namespace's objects, with their own service
-    # account.
+    # These pods query the kubelets for volume usage and the API server for the namespace's objects, with their own
+    # service account.
     "it has no API token": {"prometheus", "kube-state-metrics"},
-    # Its image contains only the program, so a health check on Docker would have no command to run.
+    # The image contains only the program, so a health check on Docker would have no command to run.
     "it has startup, readiness and liveness probes": {"nginx-exporter"},
 }
 
@@ -139,7 +139,7 @@ HTTP_PROBES: Mapping[str, tuple[int, str]] = {
     **{frontend.name: (frontend.port, "/health") for frontend in FRONTENDS},
     "prometheus": (9090, "/-/healthy"),
     "alertmanager": (9093, "/-/healthy"),
-    # Its database is a file in the container.
+    # pgAdmin's database is a file in the container.
     "grafana": (3030, "/api/health"),
     "kong": (8100, "/status"),
     "nginx": (8081, "/healthz"),

@@ -15,7 +15,7 @@ from operations.proxies import local_without_proxy
 from tests.unit.paths import ROOT
 
 PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
-"""Nothing listens there."""
+"""Proxies at an address on which nothing listens."""
 
 
 @pytest.fixture

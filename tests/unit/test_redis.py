@@ -12,7 +12,8 @@ from workloads import RECOVERY_S
 FIELD = RedisSettings.model_fields["max_memory_mib"]
 SMALLEST, LARGEST = 8, 262_144
 FORK_FACTOR = 2
-"""If the parent overwrites all data during a fork, each page exists twice."""
+"""Memory during a rewrite, relative to the data: if the parent overwrites all data meanwhile, each page exists
+twice."""
 
 FRAGMENTATION_FACTOR = 1.2
 PROCESS_MIB = 16

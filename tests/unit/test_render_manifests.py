@@ -117,13 +117,13 @@ def with_secrets() -> list[RenderedObject]:
     return rendered(values=secret_values())
 
 
-ODD = """a"b'c\\d $e"""
+SPECIAL_CHARACTERS = """a"b'c\\d $e"""
 
 
 @functools.cache
 def with_odd_secrets() -> list[RenderedObject]:
     """The same objects; two of the values have characters that are escaped."""
-    return rendered(values=secret_values(REDIS_PASSWORD=ODD, STRIPE_SECRET_KEY=ODD))
+    return rendered(values=secret_values(REDIS_PASSWORD=SPECIAL_CHARACTERS, STRIPE_SECRET_KEY=SPECIAL_CHARACTERS))
 
 
 def prod() -> str:
@@ -165,7 +165,7 @@ def test_each_layer_is_in_its_folder() -> None:
     assert files["secrets"] == services | {"postgres", "databases", "redis", "kong", "nginx"}
 
 
-def test_exactly_the_secrets_are_in_their_folder() -> None:
+def test_the_secrets_folder_has_exactly_the_secrets() -> None:
     assert {one.manifest["kind"] for one in with_tokens() if one.folder == "secrets"} == {"Secret"}
     assert "Secret" not in {one.manifest["kind"] for one in with_tokens() if one.folder != "secrets"}
 
@@ -230,9 +230,11 @@ def test_without_an_environment_file_secrets_are_conspicuous_placeholders() -> N
 
 def test_a_filled_secret_is_escaped_for_each_file() -> None:
     objects = with_odd_secrets()
-    assert decoded(secret(objects, "payment-secrets-"))["STRIPE_SECRET_KEY"] == ODD
+    assert decoded(secret(objects, "payment-secrets-"))["STRIPE_SECRET_KEY"] == SPECIAL_CHARACTERS
     kong = json.loads(decoded(secret(objects, "kong-configuration-"))["kong.json"])
-    assert ODD in {plugin["config"]["redis"]["password"] for plugin in kong["plugins"] if "redis" in plugin["config"]}
+    assert SPECIAL_CHARACTERS in {
+        plugin["config"]["redis"]["password"] for plugin in kong["plugins"] if "redis" in plugin["config"]
+    }
 
 
 def test_a_secrets_value_can_change_without_a_new_name() -> None:

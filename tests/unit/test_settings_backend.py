@@ -307,18 +307,18 @@ def test_the_longest_part_of_an_images_full_name_chooses_its_mirror(
     assert ImagesSettings(mirrors=mirrors).pulled(image, is_upstream=True) == pulled
 
 
-def test_a_mirror_of_a_whole_registry_does_not_have_the_images_of_services() -> None:
+def test_a_mirror_of_a_whole_registry_does_not_apply_to_the_images_of_services() -> None:
     images = ImagesSettings(mirrors={"ghcr.io": "m.example", "ghcr.io/pti": "own.example/pti"})
     assert images.pulled("ghcr.io/other/rdv:1", is_upstream=False) == "ghcr.io/other/rdv:1"
     assert images.pulled("ghcr.io/pti/rdv:1", is_upstream=False) == "own.example/pti/rdv:1"
 
 
-def test_well_known_passwords_may_stay_on_any_loopback_address() -> None:
+def test_well_known_passwords_are_accepted_on_any_loopback_address() -> None:
     configured = parsed({"credentials": "well-known", "backend": '{"bindAddress": "127.0.0.9"}'})
     assert configured.credentials == "well-known"
 
 
-def test_generated_passwords_may_be_published_anywhere() -> None:
+def test_ports_may_be_published_anywhere_with_generated_passwords() -> None:
     configured = parsed({"backend": '{"bindAddress": "0.0.0.0", "publishedHost": "engine"}'})
     assert configured.backend.published_address == "engine"
 

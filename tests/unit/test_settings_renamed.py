@@ -102,13 +102,13 @@ def test_values_under_old_keys_are_validated_too() -> None:
     assert found.keys() == {"gateway.nginx", "edge.nginx.replicas"}
 
 
-def test_a_key_under_both_names_is_to_be_removed() -> None:
+def test_a_key_under_both_names_must_be_removed() -> None:
     found = refused_keys({"kafka": {"topics": 3, "expectedTopics": 4}})
     assert_refused(found, {"kafka.topics": ("was renamed to kafka.expectedTopics", "pulumi config rm")})
     assert "config set" not in found["kafka.topics"]
 
 
-def test_an_empty_old_section_is_to_be_removed() -> None:
+def test_an_empty_old_section_must_be_removed() -> None:
     found = refused_keys({"services": {"each": {}}})
     assert_refused(found, {"services.each": ("was renamed", "pulumi config rm")})
 
@@ -123,7 +123,7 @@ class TestEntryPoints:
         with pytest.raises(SettingsError, match=re.escape(self.NEW_KEY)):
             deploy(self.OLD_CONFIGURATION)
 
-    def test_a_command_reports_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_command_reports_the_old_key(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(configuration, "ROOT", tmp_path)
         config = {f"pti-calendar:{key}": value for key, value in self.OLD_CONFIGURATION.items()}
         (tmp_path / "Pulumi.dev.yaml").write_text(yaml.safe_dump({"config": config}))

@@ -55,7 +55,7 @@ def test_text_that_is_no_plain_decimal_is_refused_for_a_number(typed: str) -> No
 
 
 @pytest.mark.parametrize("typed", ["on", "yes", "True", "1", ""])
-def test_other_words_than_true_and_false_are_refused_for_a_boolean(typed: str) -> None:
+def test_words_other_than_true_and_false_are_refused_for_a_boolean(typed: str) -> None:
     (found,) = entries(refusal({"monitoring": {"enabled": typed}}))
     assert (found.key, found.problem) == ("monitoring.enabled", "must be true or false")
 
@@ -88,7 +88,7 @@ def test_a_number_with_a_leading_zero_is_refused() -> None:
         "config:\n  pti-calendar:redis:\n    cpuRequest: 0.50\n",
     ],
 )
-def test_clear_spellings_are_accepted(source: str) -> None:
+def test_unambiguous_spellings_are_accepted(source: str) -> None:
     raw = {key: json.dumps(value) for key, value in yaml.safe_load(source)["config"].items()}
     parse(raw, source=source)
 

@@ -115,8 +115,8 @@ def repository_modules() -> dict[str, ast.Module]:
 
 PRODUCT = product_modules()
 REPOSITORY = repository_modules()
-"""Parsed before any test runs: on Python 3.11, a finalizer that runs during `ast.parse` can make it fail with
-"AST constructor recursion depth mismatch" (python/cpython#106905)."""
+"""The modules are parsed before any test runs: on Python 3.11, a finalizer that runs during `ast.parse` can make it
+fail with "AST constructor recursion depth mismatch" (python/cpython#106905)."""
 
 
 def test_imports_point_one_way() -> None:

@@ -52,7 +52,7 @@ class StackOnEngine:
 
 
 def taken_over(monkeypatch: pytest.MonkeyPatch, engine: StackOnEngine, *, before_typing: Callable[[], None]) -> None:
-    """Run `make take-over STACK=dev`; something happens while the question is on the screen."""
+    """Run `make take-over STACK=dev`; `before_typing` runs while the confirmation is pending."""
     monkeypatch.setattr(containers, "_docker", engine.docker)
     monkeypatch.setattr(containers, "location", lambda stack: "here")
     monkeypatch.setattr(take_over, "require_typed_name", lambda stack: before_typing())

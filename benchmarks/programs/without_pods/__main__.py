@@ -13,7 +13,7 @@ from operations.project import ROOT
 def transformation(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
     """Change every object of the cluster so that no pod starts; leave other resources unchanged."""
     if args.type_ == "pulumi:index:Stash" and args.name.endswith("-ready"):
-        # Its hook waits for a rollout, which no controller carries out here.
+        # A Stash's hook waits for a rollout, which no controller carries out here.
         args.opts.hooks = None
         return pulumi.ResourceTransformationResult(args.props, args.opts)
     if not args.type_.startswith("kubernetes:"):

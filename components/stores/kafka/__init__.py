@@ -68,7 +68,7 @@ class KafkaStore(Store[contract.KafkaOutput]):
             secrets=secrets,
             connects_to=self.connects_to,
             depends_on=self.depends_on,
-            # It listens once it is connected to Kafka.
+            # Kafka's exporter listens once it is connected to Kafka.
             startup_s=RECOVERY_S,
         )
 

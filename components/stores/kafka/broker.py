@@ -114,7 +114,7 @@ def broker(settings: KafkaSettings, *, published: str, cluster: str) -> Stateful
         liveness=Liveness(check=TcpConnect(port=ENDPOINT.port), failures=12, startup_s=RECOVERY_S),
         depends_on=(ZOOKEEPER.workload,) if uses_zookeeper else (),
         connects_to=(ZOOKEEPER,) if uses_zookeeper else (),
-        # It hands over its partitions and flushes its logs; a killed broker checks them at the next start.
+        # A stopping broker hands over its partitions and flushes its logs; a killed one checks them at the next start.
         stop_grace_s=120,
     )
 

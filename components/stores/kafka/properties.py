@@ -13,8 +13,8 @@ CONTROLLER_PORT = 9093
 
 DATA_MOUNT = "/var/lib/kafka/data"
 DATA_DIRECTORY = f"{DATA_MOUNT}/logs"
-"""It is below the mount point, because a broker would treat `lost+found` there as a partition and stop. No topic can
-have a folder with this name."""
+"""The data directory is below the mount point, because a broker would treat `lost+found` there as a partition and stop.
+No topic can have a folder with this name."""
 
 LOG_CLEANER_MIB = 128
 """Kafka's default for the log cleaner's buffer. A broker allocates it from its heap at startup, for which a heap of 256

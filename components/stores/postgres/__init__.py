@@ -51,7 +51,7 @@ class PostgresStore(Store[contract.PostgresOutput]):
             image=images.postgres,
             user=NOBODY_UID,
             port=9187,
-            # The start time, which shows repeated restarts.
+            # This collector exports the start time, which shows repeated restarts.
             arguments=("--collector.postmaster",),
             environment={
                 "DATA_SOURCE_URI": f"{server.host}:{server.port}/postgres?sslmode={server.ssl_mode}",

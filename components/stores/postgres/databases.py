@@ -80,7 +80,7 @@ def databases(
         ),
         scratch=(
             Scratch(path="/tmp"),  # noqa: S108 - a mount of its own
-            # The image declares it as a volume.
+            # The image declares this directory as a volume.
             Scratch(path="/var/lib/postgresql", size_mib=1),
         ),
         memory_mib=64,

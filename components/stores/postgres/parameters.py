@@ -56,6 +56,6 @@ def _disk(settings: PostgresSettings) -> dict[str, str]:
         "checkpoint_timeout": "5min",
         # A consumer that is away for longer loses its slot, which would otherwise retain WAL until the volume is full.
         "max_slot_wal_keep_size": f"{2 * tenth_mib}MB",
-        # Per session: a query that needs larger temporary files fails.
+        # This limit applies to each session: a query that needs larger temporary files fails.
         "temp_file_limit": f"{tenth_mib}MB",
     }

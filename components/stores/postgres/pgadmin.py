@@ -30,7 +30,7 @@ def pg_admin(
                 "Port": server.port,
                 "MaintenanceDB": "postgres",
                 "Username": server.admin_role,
-                # In the user's storage, where the image's entry point copies PGPASS_FILE.
+                # The path is in the user's storage, to which the image's entry point copies PGPASS_FILE.
                 "ConnectionParameters": {"sslmode": "prefer", "passfile": "/.pgpass"},
             }
         }
@@ -48,7 +48,7 @@ def pg_admin(
             # The image's default location for this file is in its read-only root.
             "PGADMIN_CUSTOM_CONFIG_DISTRO_FILE": "/run/pgadmin/config_distro.py",
             "PGADMIN_CONFIG_MASTER_PASSWORD_REQUIRED": "False",
-            # No external requests: no version check, no Gravatar.
+            # Disable external requests: the version check and Gravatar.
             "PGADMIN_CONFIG_UPGRADE_CHECK_ENABLED": "False",
             "PGADMIN_CONFIG_SHOW_GRAVATAR_IMAGE": "False",
             # The image's mail server needs root. A forgotten password can be read from the configuration.

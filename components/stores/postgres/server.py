@@ -89,7 +89,7 @@ def server(settings: PostgresSettings, credentials: Credentials) -> StatefulServ
         ),
         memory_mib=settings.memory_mib,
         cpu_request=settings.cpu_request,
-        # Over TCP, which is closed until the data has been recovered and the password set.
+        # The check connects over TCP, which is closed until the data has been recovered and the password set.
         readiness=Probe(check=Exec(command=("sh", "/assets/ready.sh")), startup_s=120, period_s=2),
         liveness=Liveness(check=Exec(command=("sh", "/assets/alive.sh")), failures=12, startup_s=RECOVERY_S),
         # A fast shutdown writes a checkpoint. If it is killed earlier, the next start replays the WAL.

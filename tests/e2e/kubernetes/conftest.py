@@ -54,7 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
     """Fail after a module's last test if a container was restarted, unless the module has the marker `restarts`.
 
-    Asked before the module's fixtures remove their stacks. A restart of a pod that no longer exists isn't seen.
+    The restarts are counted before the module's fixtures remove their stacks. A restart of a pod that no longer exists
+    isn't seen.
     """
     restarted: dict[str, int] = {}
     is_last = nextitem is None or nextitem.path != item.path

@@ -20,7 +20,7 @@ Right = tuple[str, str]
 """A verb and a resource."""
 
 LOOKBACK_S = 300
-"""For this long, Prometheus treats the last sample of an ended series as current, for example that of a pod removed
+"""Time for which Prometheus treats the last sample of an ended series as current, for example that of a pod removed
 while Prometheus restarted."""
 
 

@@ -52,7 +52,7 @@ def max_connections(stack: ClusterStack) -> str:
 
 @contextmanager
 def cordoned(stack: ClusterStack) -> Iterator[None]:
-    """No new pod is scheduled for the duration of the context."""
+    """Prevent the scheduling of new pods for the duration of the context."""
     stack.cluster.kubectl("cordon", NODE_NAME)
     try:
         yield

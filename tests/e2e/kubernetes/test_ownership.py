@@ -48,7 +48,7 @@ class OwnStack(PulumiStack):
         return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["uid"] for one in listed}
 
     def remove(self) -> None:
-        """Remove its objects but not the namespace, whose deletion would never complete without controllers."""
+        """Remove the stack's objects but not the namespace, whose deletion would never complete without controllers."""
         self.end_orphans()
         self.kubectl("delete", KINDS, "--all", "--wait=false")
 

@@ -121,7 +121,7 @@ def test_the_user_journey_passes(stack: ClusterStack) -> None:
     stack.platform().journey()
 
 
-def test_the_databases_are_created_there(stack: ClusterStack) -> None:
+def test_the_databases_are_created_in_the_cluster(stack: ClusterStack) -> None:
     names = {f"pti_{service.name}" for service in SERVICES}
     assert names <= set(ask(stack, "SELECT datname FROM pg_database"))
     roles = {f"{name}_{suffix}" for name in names for suffix in ("owner", "migrator", "app")}
@@ -190,7 +190,7 @@ def test_prometheus_scrapes_the_replication_of_every_server(stack: ClusterStack)
         assert {name for name, rule in rules.items() if rule["alerts"]} == set()
 
 
-def test_the_exporter_connects_to_it(stack: ClusterStack) -> None:
+def test_the_exporter_connects_to_the_cluster(stack: ClusterStack) -> None:
     with (
         port_forward(stack, "deployment/postgres-exporter", 9187) as port,
         urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page,
@@ -200,8 +200,8 @@ def test_the_exporter_connects_to_it(stack: ClusterStack) -> None:
     assert any(line.startswith('pg_database_size_bytes{datname="pti_user"}') for line in lines)
 
 
-def test_its_pods_meet_the_current_restricted_standard(stack: ClusterStack) -> None:
-    # The warning about existing pods that would not be admitted.
+def test_the_pods_of_the_cluster_meet_the_current_restricted_standard(stack: ClusterStack) -> None:
+    # The output may contain the warning about existing pods that would not be admitted.
     stricter = "pod-security.kubernetes.io/enforce-version=latest"
     assert stack.remarks("label", "namespace", NAMESPACE, stricter, "--overwrite", "--dry-run=server") == ""
 
@@ -289,7 +289,7 @@ def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
         try:
             found = {ask(stack, "SHOW max_connections", server=one)[0] for one in servers(stack)}
         except cluster.ClusterError:
-            return False  # One of them is restarting at the moment.
+            return False  # A server is restarting at the moment.
         return found == {"145"} and is_whole(stack)
 
     until("every server uses it", has_come, 300)

@@ -94,7 +94,7 @@ def _lose_and_restore_the_claim(stack: ClusterStack) -> None:
     assert f"The claim '{CLAIM_NAME}' with this stack's data is missing" in refused.output
     assert [pod["status"]["phase"] for pod in stack.pods("postgres").values()] == ["Pending"]
 
-    # docs/stores.md, "A claim or volume is missing".
+    # Follow the steps in docs/stores.md, "A claim or volume is missing".
     _scale(stack, 0)
     stack.kubectl("delete", f"pvc/{CLAIM_NAME}", "--wait=true")
     reserved = {"namespace": NAMESPACE, "name": CLAIM_NAME, "uid": None, "resourceVersion": None}

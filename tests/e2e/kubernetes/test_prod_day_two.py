@@ -201,7 +201,7 @@ def test_another_number_of_brokers_takes_the_documented_steps(stack: ClusterStac
 
     stack.kubectl("delete", "statefulset", "kafka", "--wait=true")
     stack.kubectl("delete", "pvc", *(f"kafka-kraft-data-kafka-{number}" for number in range(before)), "--wait=true")
-    # The number in the settings, and then which PVCs hold the data.
+    # The update refuses first the number in the settings, and then the PVCs that contain the data.
     stack.forget(refused.record())
     stack.forget(stack.up("--refresh").record())
     stack.up("--refresh").succeeded()

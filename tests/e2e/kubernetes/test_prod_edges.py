@@ -107,7 +107,7 @@ def test_network_policies_admit_only_the_controllers_namespace(
     edge.by_ingress().journey()
 
 
-def test_a_gateway_replaces_it_by_configuration_only(stack: ClusterStack, edge: Traefik) -> None:
+def test_a_gateway_replaces_the_ingress_by_configuration_only(stack: ClusterStack, edge: Traefik) -> None:
     before = stack.identities()
     stack.change({"edge": AS_GATEWAY})
     bring_up(stack)

@@ -37,7 +37,7 @@ TENANT = uuid.uuid4()
 BOOKING_TITLE = "kept through the node's troubles"
 TLS_SECRET = "certificate-of-the-test"
 REQUESTS = 100
-"""Requests at 4 per second while DNS is down, for five times as long as nginx caches an address."""
+"""Number of requests while DNS is down: at 4 per second, they take five times as long as nginx caches an address."""
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -26,7 +26,7 @@ BOOKING_TITLE = "kept through every broken rollout"
 PULL_REASONS = ("ImagePullBackOff", "ErrImagePull")
 MISSING_TAG = "99.9.9"
 REPORTED_WITHIN_S = 120
-"""Less than a quarter of the time that three brokers may take."""
+"""Seconds within which a problem must be reported: less than a quarter of the time that three brokers may take."""
 
 BROKEN_BROKERS = {
     "a JVM option that doesn't exist": (
@@ -113,7 +113,7 @@ def test_a_crash_loop_is_reported_with_its_last_log_lines(stack: ClusterStack, t
     tried.failure("A release crashes at start", on="Kubernetes", notice="nothing: the old pods keep serving")
     before = stack.identities()
     with stack.temporary_configuration():
-        # A service without any of its variables.
+        # Run a service without any of its variables.
         stack.change({"frontends": {"overrides": {"clientPwa": {"image": SERVICE_IMAGE}}}})
         with serving(stack, tried):
             failed = stack.up().failed()

@@ -34,7 +34,7 @@ CONNECTIONS = [
     Connection("rdv", "kong", 8000, is_open=False),
     Connection("user", "nginx", 8081, is_open=False),
 ]
-"""Only pods with Python; `tests/unit/test_prod_network.py` has the complete table."""
+"""Connections whose callers are pods with Python; `tests/unit/test_prod_network.py` has the complete table."""
 
 
 @pytest.fixture(scope="module", autouse=True)

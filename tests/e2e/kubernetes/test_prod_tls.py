@@ -42,7 +42,7 @@ def platform(stack: ClusterStack, authority: str) -> Iterator[Platform]:
             stack.up().succeeded()
             yield stack.platform(certificate=authority)
         finally:
-            # While the CRD for Certificates is still installed.
+            # Remove them while the CRD for Certificates is still installed.
             stack.change({"gateway": {"tls": {"source": "self-signed", "issuer": None}}})
             stack.up().succeeded()
             stack.kubectl("delete", "secret", CERTIFICATE, "--ignore-not-found")
@@ -52,7 +52,9 @@ def test_the_journey_passes_with_the_certificate_of_the_issuer(platform: Platfor
     platform.journey()
 
 
-def test_it_is_for_every_host_name_and_signed_by_the_authority(stack: ClusterStack, platform: Platform) -> None:
+def test_the_certificate_has_every_host_name_and_is_signed_by_the_authority(
+    stack: ClusterStack, platform: Platform
+) -> None:
     (obtained,) = stack.objects("certificates.cert-manager.io")
     assert obtained["metadata"]["name"] == CERTIFICATE
     subdomains = {API_SUBDOMAIN, *(one.subdomain for one in FRONTENDS)}

@@ -117,7 +117,7 @@ def test_a_strategy_changed_by_hand_does_not_stop_a_release(small_stack: Cluster
     assert "redis" in small_stack.rolled_since(before)
 
 
-def test_an_older_state_catches_up(small_stack: ClusterStack, tried: Tried, tmp_path: Path) -> None:
+def test_an_older_state_is_brought_up_to_date(small_stack: ClusterStack, tried: Tried, tmp_path: Path) -> None:
     title = "The state is restored from a copy older than the last release"
     tried.failure(title, on="Kubernetes", notice="nothing; the next `up` completes the state")
     older = tmp_path / "state.json"
@@ -132,7 +132,7 @@ def test_an_older_state_catches_up(small_stack: ClusterStack, tried: Tried, tmp_
     small_stack.preview("--refresh", "--expect-no-changes").succeeded()
 
 
-def test_a_rollback_by_hand_is_taken_back(small_stack: ClusterStack, tried: Tried) -> None:
+def test_a_rollback_by_hand_is_reverted(small_stack: ClusterStack, tried: Tried) -> None:
     notice = "nothing: the pods of the earlier release serve until the next `up`"
     tried.failure("A release is rolled back with `kubectl rollout undo`", on="Kubernetes", notice=notice)
     small_stack.change({"services": {"environment": {"RELEASE": "3"}}})

@@ -13,7 +13,7 @@ ANNOTATIONS = {"pulumi.com/skipAwait": "true", "pulumi.com/deletionPropagationPo
 def wait_for_nothing(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
     """Return a transformation that accepts objects as the API server stores them."""
     if args.type_ == "pulumi:index:Stash" and args.name.endswith("-ready"):
-        # Its hook waits for a rollout, which no controller carries out here.
+        # A Stash's hook waits for a rollout, which no controller carries out here.
         args.opts.hooks = None
         return pulumi.ResourceTransformationResult(args.props, args.opts)
     if not args.type_.startswith("kubernetes:"):

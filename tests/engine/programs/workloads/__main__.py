@@ -79,7 +79,7 @@ MIGRATION = Task(
     connects_to=(Endpoint("store", 6379),),
     timeout_s=600,
 )
-# Its behaviour depends on two files, named after their effect.
+# The workload's behaviour depends on two files, named after their effect.
 PATIENT = Service(
     name="patient",
     image=IMAGE,
@@ -198,7 +198,7 @@ SCENARIOS: dict[str, list[Workload]] = {
     "mended-store": [repaired(CRASHING)],
     "crashing-service": [CRASHING_SERVICE, service("web", ready="true", depends_on=("crasher",))],
     "mended-service": [repaired(CRASHING_SERVICE), service("web", ready="true", depends_on=("crasher",))],
-    # The image of the key `image`.
+    # The configuration key `image` sets the image.
     "own-image": [replace(service("web", ready="true"), image=CONFIG.get("image") or IMAGE)],
     "missing-image": [replace(service("web", ready="true"), image="redis:99.9.9")],
 }
