@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 import pulumi_docker as docker
@@ -171,10 +171,16 @@ def _mount(mount: Mount) -> docker.ContainerMountArgs:
 def _labels(
     labels: pulumi.Input[Mapping[str, str]], contents: Mapping[str, pulumi.Input[str]] | None = None
 ) -> pulumi.Output[list[docker.ContainerLabelArgs]]:
-    known: pulumi.Output[list[Mapping[str, str]]] = pulumi.Output.all(labels, contents or {})
-    return known.apply(
-        lambda parts: [
+    # A new value in `contents` is unknown in a preview. If the whole list were unknown, the provider would plan an
+    # update instead of a replacement, and a saved plan would refuse the replacement.
+    values = contents or {}
+    listed = pulumi.Output.from_input(labels).apply(
+        lambda known: [
             docker.ContainerLabelArgs(label=label, value=value)
-            for label, value in sorted({**parts[0], **parts[1]}.items())
+            for label, value in sorted({**known, **values}.items(), key=lambda item: item[0])
         ]
     )
+    # The labels of a new stack are unknown in its preview. Its saved plan must nevertheless contain the dependencies.
+    resources = pulumi.Output.all(labels, values).resources()
+    future = cast(Awaitable[list[docker.ContainerLabelArgs]], listed.future())
+    return pulumi.Output(resources, future, listed.is_known(), listed.is_secret())
