@@ -53,7 +53,8 @@ LEASE = b"""
                 OR leased_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => %(seconds)s)
             )
             AND EXISTS (SELECT FROM outbox_waiting WHERE outbox_waiting.lane = outbox_lanes.lane)
-        ORDER BY leased_until, lane LIMIT 1 FOR UPDATE SKIP LOCKED
+        -- A time in the future is from before the clock was set back: it doesn't tell how long the lane has waited.
+        ORDER BY leased_until <= clock_timestamp(), leased_until, lane LIMIT 1 FOR UPDATE SKIP LOCKED
     )
     RETURNING lane
 """

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -40,6 +41,27 @@ LONG_S = 3 * HOUR_S
 MAX_WAIT_S = 20
 PUBLISHED_WITHIN_S = 10
 """Less than a lease of the outbox lasts."""
+
+LANES, LANE_LEASED_AHEAD = 16, 7
+EVENTS_PER_BUSY_LANE = 300
+"""Three batches of a relay."""
+
+ADD_EVENTS = """
+    WITH lanes AS (SELECT lane, gen_random_uuid() AS tenant FROM outbox_lanes),
+    events AS (
+        SELECT lane, tenant, gen_random_uuid() AS appointment
+        FROM lanes, generate_series(1, CASE lane WHEN %(ahead)s THEN 1 ELSE %(busy)s END)
+    ),
+    added AS (
+        INSERT INTO outbox (tenant_id, appointment_id, body)
+        SELECT tenant, appointment, json_build_object('tenant_id', tenant, 'appointment_id', appointment, 'lane', lane)
+        FROM events
+        RETURNING tenant_id, position, body
+    )
+    INSERT INTO outbox_waiting (position, tenant, lane)
+    SELECT position, tenant_id, (body::json ->> 'lane')::smallint FROM added
+"""
+"""Adds many events to each lane, and one to the lane whose lease is from another clock."""
 
 SERVICE, POSTGRES, REDIS = "service", "PostgreSQL", "Redis"
 
@@ -111,8 +133,12 @@ class Platform:
 
     def published(self) -> list[str]:
         """Return the appointments of the tenant's events, in the order in which they were published."""
-        events = [json.loads(line) for line in self.events_log.read_text().splitlines()]
-        return [one["appointment_id"] for one in events if one["tenant_id"] == self.tenant]
+        return [one["appointment_id"] for one in self.events() if one["tenant_id"] == self.tenant]
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return all events in the order in which they were published."""
+        # The last line may be incomplete.
+        return [json.loads(line) for line in self.events_log.read_text().split("\n")[:-1]]
 
     def check(self) -> None:
         """Book, and check what users and probes see."""
@@ -242,6 +268,18 @@ def test_the_lease_of_a_dead_replica_ends_after_a_jump_back(platform: Platform) 
         admin.execute(dead)
     platform.set_ahead([POSTGRES], 0)
     platform.check()
+
+
+def test_busy_lanes_do_not_delay_a_lane_that_was_leased_before_a_jump_back(platform: Platform) -> None:
+    before = len(platform.events())
+    with platform.server.connect(DATABASE) as admin, admin.transaction():
+        ahead = "UPDATE outbox_lanes SET leased_until = clock_timestamp() + interval '1 hour' WHERE lane = %s"
+        admin.execute(ahead, [LANE_LEASED_AHEAD])
+        admin.execute(ADD_EVENTS, {"ahead": LANE_LEASED_AHEAD, "busy": EVENTS_PER_BUSY_LANE})
+    added = (LANES - 1) * EVENTS_PER_BUSY_LANE + 1
+    eventually(lambda: len(platform.events()) == before + added, MAX_WAIT_S)
+    lanes = [event["lane"] for event in platform.events()[before:]]
+    assert lanes.index(LANE_LEASED_AHEAD) < EVENTS_PER_BUSY_LANE
 
 
 @pytest.mark.parametrize(("before_s", "after_s"), [(0, HOUR_S), (HOUR_S, 0)], ids=["forward", "back"])
