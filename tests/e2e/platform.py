@@ -53,6 +53,10 @@ class Response:
     headers: HTTPMessage
     body: bytes
 
+    def __repr__(self) -> str:
+        """Show the headers, which tell who sent the response."""
+        return f"Response({self.status}, {self.headers.items()}, {self.body!r})"
+
     @property
     def json(self) -> Any:
         """Return the body, parsed as JSON."""

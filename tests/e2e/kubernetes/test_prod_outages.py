@@ -15,6 +15,7 @@ import pytest
 
 from settings.catalog import SERVICES
 from tests.e2e.bookings import Bookings
+from tests.e2e.counted import counted
 from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.restarts import restarts
 from tests.e2e.kubernetes.stack import ClusterStack, is_ready
@@ -76,25 +77,26 @@ def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterSta
     )
     platform, tenant = stack.platform(), uuid.uuid4()
     assert platform.book(tenant, title="before the outage").status == 201
-    with ExitStack() as away:
-        for store, replicas in {"postgres": 0, "redis": 0, "kafka": 1}.items():
-            away.enter_context(stack.scaled(store, replicas))
-        old = identities(stack)
-        stack.kubectl("delete", "pods", *old, "--wait=false", "--grace-period=1")
-        until("only new pods are left", lambda: not {*old.values()} & {*identities(stack).values()})
-        until(
-            "every container has been running long enough",
-            lambda: shortest_run_s(stack) > OUTAGE_S,
-            OUTAGE_S + DEADLINE_S,
-        )
-        assert set(restarts(stack.cluster).values()) == {0}
-        assert {name for name in SERVICE_NAMES if any(map(is_ready, stack.pods(name).values()))} == set()
-        before = identities(stack)
-    with tried.until_well():
-        began = time.monotonic()
-        platform.seconds_until_recovered()
-        until("every pod is ready", stack.all_ready)
-    print(f"recovered {time.monotonic() - began:.0f} s after the stores were scaled up again")
+    with counted(platform, tried):
+        with ExitStack() as away:
+            for store, replicas in {"postgres": 0, "redis": 0, "kafka": 1}.items():
+                away.enter_context(stack.scaled(store, replicas))
+            old = identities(stack)
+            stack.kubectl("delete", "pods", *old, "--wait=false", "--grace-period=1")
+            until("only new pods are left", lambda: not {*old.values()} & {*identities(stack).values()})
+            until(
+                "every container has been running long enough",
+                lambda: shortest_run_s(stack) > OUTAGE_S,
+                OUTAGE_S + DEADLINE_S,
+            )
+            assert set(restarts(stack.cluster).values()) == {0}
+            assert {name for name in SERVICE_NAMES if any(map(is_ready, stack.pods(name).values()))} == set()
+            before = identities(stack)
+        with tried.until_well():
+            began = time.monotonic()
+            platform.seconds_until_recovered()
+            until("every pod is ready", stack.all_ready)
+        print(f"recovered {time.monotonic() - began:.0f} s after the stores were scaled up again")
     after = identities(stack)
     assert before.items() <= after.items(), "a pod was replaced"
     assert set(restarts(stack.cluster).values()) == {0}
