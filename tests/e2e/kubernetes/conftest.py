@@ -18,6 +18,7 @@ from testbed.cluster import access
 from testbed.cluster.constants import kubernetes_directory
 from testbed.cluster.volumes import DEFAULT_CLASS
 from tests.e2e.kubernetes.configuration import (
+    FEW_WORKLOADS,
     IMAGES,
     NEXT_SERVICE_IMAGE,
     SERVICE_IMAGE,
@@ -38,14 +39,18 @@ RESTARTS = pytest.StashKey[Mapping[str, int]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the modules that need an empty namespace first, and those that remove the shared stack last."""
+    """Run the modules that need an empty namespace first, then those with few workloads, so that each workload is added
+    once. Modules that remove the shared stack run last."""
     folder = Path(__file__).parent
-    last = {item.path for item in items if "small_stack" in getattr(item, "fixturenames", ())}
+    early, last = (
+        {item.path for item in items if fixture in getattr(item, "fixturenames", ())}
+        for fixture in ("few_workloads", "small_stack")
+    )
 
     def rank(item: pytest.Item) -> int:
         if item.path.parent == folder and item.path.name in FIRST_MODULES:
             return FIRST_MODULES.index(item.path.name)
-        return len(FIRST_MODULES) + (item.path in last)
+        return len(FIRST_MODULES) + (0 if item.path in early else 2 if item.path in last else 1)
 
     items.sort(key=rank)
 
@@ -108,6 +113,15 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
     finally:
         made.remove()
         cluster.recycle_volumes()
+
+
+@pytest.fixture(scope="module")
+def few_workloads(stack: ClusterStack) -> Iterator[ClusterStack]:
+    """The shared stack, up, with few services and without monitoring, so that its updates take less time."""
+    with stack.temporary_configuration():
+        stack.change(FEW_WORKLOADS)
+        stack.up().succeeded()
+        yield stack
 
 
 @pytest.fixture(scope="module")

@@ -34,10 +34,9 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def up(stack: ClusterStack) -> None:
-    """The stack in the module's initial state, with a row that must still exist at the end."""
-    stack.up().succeeded()
-    assert stack.platform().book(TENANT, title=BOOKING_TITLE).status == 201
+def _row(few_workloads: ClusterStack) -> None:
+    """A row that must still exist at the end."""
+    assert few_workloads.platform().book(TENANT, title=BOOKING_TITLE).status == 201
 
 
 @pytest.mark.parametrize("what", CHANGES)

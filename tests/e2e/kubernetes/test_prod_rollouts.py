@@ -47,10 +47,9 @@ QUOTA = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def up(stack: ClusterStack) -> None:
-    """The stack in the module's initial state, with a row that must still exist at the end."""
-    stack.up().succeeded()
-    assert stack.platform().book(TENANT, title=BOOKING_TITLE).status == 201
+def _row(few_workloads: ClusterStack) -> None:
+    """A row that must still exist at the end."""
+    assert few_workloads.platform().book(TENANT, title=BOOKING_TITLE).status == 201
 
 
 def test_a_store_without_its_image_is_reported_each_time_and_recovers(stack: ClusterStack, tried: Tried) -> None:
@@ -130,7 +129,7 @@ def test_an_exceeded_quota_is_reported(stack: ClusterStack, tried: Tried) -> Non
     tried.failure("A quota doesn't allow a new pod", on="Kubernetes", notice="nothing: the old pods keep serving")
     stack.kubectl("apply", "--filename=-", input=json.dumps(QUOTA))
     try:
-        stack.change({"frontends": {"overrides": {"proWebapp": {"memoryMib": 72}}}})
+        stack.change({"frontends": {"overrides": {"clientPwa": {"memoryMib": 72}}}})
         with serving(stack, tried):
             failed = stack.up().failed()
         assert "exceeded quota: no-more-pods" in failed.output
