@@ -39,18 +39,23 @@ RESTARTS = pytest.StashKey[Mapping[str, int]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the modules that need an empty namespace first, then those with few workloads, so that each workload is added
-    once. Modules that remove the shared stack run last."""
+    """Order the modules so that as few pods as possible run beside a test, and each workload is added once.
+
+    First those without a node, then those that need an empty namespace, few workloads, all workloads, and at the end
+    those that remove the shared stack.
+    """
     folder = Path(__file__).parent
-    early, last = (
-        {item.path for item in items if fixture in getattr(item, "fixturenames", ())}
-        for fixture in ("few_workloads", "small_stack")
-    )
+    fixtures: dict[Path, set[str]] = {}
+    for item in items:
+        fixtures.setdefault(item.path, set()).update(getattr(item, "fixturenames", ()))
 
     def rank(item: pytest.Item) -> int:
-        if item.path.parent == folder and item.path.name in FIRST_MODULES:
+        if item.path.parent != folder or "test_cluster" not in fixtures[item.path]:
+            return -1
+        if item.path.name in FIRST_MODULES:
             return FIRST_MODULES.index(item.path.name)
-        return len(FIRST_MODULES) + (0 if item.path in early else 2 if item.path in last else 1)
+        later = 0 if "few_workloads" in fixtures[item.path] else 2 if "small_stack" in fixtures[item.path] else 1
+        return len(FIRST_MODULES) + later
 
     items.sort(key=rank)
 
@@ -92,6 +97,8 @@ def left_as_found() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def test_cluster(left_as_found: None) -> cluster.Cluster:
     """A cluster with the images loaded."""
+    if access.cluster_from_environment() is None and not _is_up():
+        cluster.down()  # the API servers of tests without a node
     found = cluster.up()
     if access.cluster_from_environment() is None:
         # A release that differs only in its name.
