@@ -21,6 +21,7 @@ from settings.catalog import SERVICES
 from settings.stores.postgres import CloudNativePgSettings
 from testbed import cluster
 from testbed.cluster import access
+from tests.e2e.counted import counted
 from tests.e2e.kubernetes import cloudnativepg, configuration, policy_agent
 from tests.e2e.kubernetes.monitored import Forwarded
 from tests.e2e.kubernetes.pods import Connection, UnrelatedPod, port_forward
@@ -304,16 +305,17 @@ def test_a_failed_image_pull_is_reported_and_can_be_reverted(stack: ClusterStack
     platform = stack.platform()
     right = CloudNativePgSettings().image
     stack.change({"postgres": {"cloudnativepg": {"image": f"{right}-missing"}}})
-    began = time.monotonic()
-    error = stack.up().failed().output
-    print(f"reported after {time.monotonic() - began:.0f} s")
-    assert re.search(r"pod postgres-\d, container \S+: (ErrImagePull|ImagePullBackOff)", error)
-    assert " of 3 servers ready" in error
-    assert platform.book(TENANT, title="booked meanwhile").status == 201
-    stack.change({"postgres": {"cloudnativepg": {"image": right}}})
-    with tried.until_well():
-        stack.up().succeeded()
-        assert is_whole(stack)
+    with counted(platform, tried):
+        began = time.monotonic()
+        error = stack.up().failed().output
+        print(f"reported after {time.monotonic() - began:.0f} s")
+        assert re.search(r"pod postgres-\d, container \S+: (ErrImagePull|ImagePullBackOff)", error)
+        assert " of 3 servers ready" in error
+        assert platform.book(TENANT, title="booked meanwhile").status == 201
+        stack.change({"postgres": {"cloudnativepg": {"image": right}}})
+        with tried.until_well():
+            stack.up().succeeded()
+            assert is_whole(stack)
     assert {RETAINED_TITLE, "booked meanwhile"} <= set(platform.titles(TENANT))
     tried.lost("nothing: every row still exists")
     stack.preview("--expect-no-changes").succeeded()

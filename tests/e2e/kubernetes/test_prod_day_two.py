@@ -12,6 +12,7 @@ import pytest
 
 from settings.catalog import SERVICES
 from tests.e2e.bookings import Bookings, stored
+from tests.e2e.counted import counted
 from tests.e2e.kubernetes import configuration
 from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
@@ -159,18 +160,17 @@ def test_a_failed_task_fails_the_update_and_the_next_one_runs_it_again(stack: Cl
     notice = "the update fails with the migration's last lines; the running release keeps serving"
     tried.failure("A migration fails", on="Kubernetes", notice=notice)
     before = stack.identities()
-    stack.change({"services": {"migrationCommand": FAILING_MIGRATION}})
-    try:
-        failed = stack.up().failed()
-        for line in LAST_LINES:
-            assert line in failed.output
-        assert stack.identities() == before, "a service was touched"
-        stack.platform().check_services()
-    finally:
-        stack.change({"services": {"migrationCommand": configuration.MIGRATE}})
-
-    with tried.until_well():
-        repair = stack.up().succeeded()
+    with counted(stack.platform(), tried) as load:
+        with stack.temporary_configuration():
+            stack.change({"services": {"migrationCommand": FAILING_MIGRATION}})
+            failed = stack.up().failed()
+            for line in LAST_LINES:
+                assert line in failed.output
+            assert stack.identities() == before, "a service was touched"
+            stack.platform().check_services()
+        with tried.until_well():
+            repair = stack.up().succeeded()
+    assert load.failures == []
     tried.lost("nothing")
     assert {f"create-replacement Job {service.name}-migrations" for service in SERVICES} <= set(repair.changes)
     assert stack.identities() == before
@@ -180,9 +180,11 @@ def test_a_failed_task_fails_the_update_and_the_next_one_runs_it_again(stack: Cl
 def test_the_next_up_completes_a_killed_one(stack: ClusterStack, tried: Tried) -> None:
     tried.failure("An `up` that changes Redis is killed", on="Kubernetes", notice="the next `up` completes it")
     stack.change({"redis": {"maxMemoryMib": 72}})
-    kill(stack, Step("begun", "update", "StatefulSet", "redis"))
-    with tried.until_well():
-        repair(stack)
+    with counted(stack.platform(), tried) as load:
+        kill(stack, Step("begun", "update", "StatefulSet", "redis"))
+        with tried.until_well():
+            repair(stack)
+    assert load.failures == []
     (pod,) = stack.pods("redis").values()
     # docs/stores.md: 2 x (1.2 x data + clients) + 96.
     assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "302Mi"

@@ -19,6 +19,7 @@ import pytest
 
 from testbed import cluster
 from testbed.cluster import access, node, processes
+from tests.e2e.counted import counted
 from tests.e2e.kubernetes import configuration
 from tests.e2e.kubernetes.monitored import Forwarded
 from tests.e2e.kubernetes.pods import port_forward
@@ -113,7 +114,7 @@ def test_an_expired_certificate_is_reported_and_replaced_without_a_new_pod(
             stack.change({"gateway": {"tls": {"source": "secret", "secretName": TLS_SECRET}}})
             stack.up().succeeded()
             platform = stack.platform(certificate=trusted)
-            with port_forward(stack, "statefulset/prometheus", 9090) as port:
+            with counted(platform, tried), port_forward(stack, "statefulset/prometheus", 9090) as port:
                 prometheus, alert = Forwarded(port, port), ("CertificateExpired", "nginx")
                 pods = stack.identities()
                 hand_over(tmp_path / "expired")

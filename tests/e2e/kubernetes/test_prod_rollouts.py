@@ -6,7 +6,6 @@ The tests build on each other and run in file order; each leaves the stack healt
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,27 +14,14 @@ import pytest
 
 from tests.e2e.counted import counted
 from tests.e2e.kubernetes.configuration import SERVICE_IMAGE
+from tests.e2e.kubernetes.reported import PULL_REASONS, assert_reported
 from tests.e2e.kubernetes.stack import ClusterStack
-from tests.e2e.kubernetes.under_load import under_load
 from tests.engine.waiting import until
 from tests.failures import Tried
 
 TENANT = uuid.uuid4()
 BOOKING_TITLE = "kept through every broken rollout"
-PULL_REASONS = ("ImagePullBackOff", "ErrImagePull")
 MISSING_TAG = "99.9.9"
-REPORTED_WITHIN_S = 120
-"""Seconds within which a problem must be reported: less than a quarter of the time that three brokers may take."""
-
-BROKEN_BROKERS = {
-    "a JVM option that doesn't exist": (
-        "-XX:+NoSuchOption",
-        "CrashLoopBackOff",
-        "Unrecognized VM option 'NoSuchOption'",
-    ),
-    "more heap than memory": ("-Xms2g -Xmx2g -XX:+AlwaysPreTouch", "OOMKilled", "it used all of its"),
-}
-"""JVM options of a broker that can't start, and the reason and the message that the update reports."""
 
 QUOTA = {
     "apiVersion": "v1",
@@ -58,37 +44,14 @@ def test_a_store_without_its_image_is_reported_each_time_and_recovers(stack: Clu
         with stack.temporary_configuration():
             stack.change({"redis": {"image": f"redis:{MISSING_TAG}"}})
             failed = stack.up().failed()
-            named(failed.output, "redis", "pod redis-0, container redis", PULL_REASONS)
+            assert_reported(failed.output, "redis", "pod redis-0, container redis", PULL_REASONS)
             # The cause isn't fixed yet.
-            named(stack.up().failed().output, "redis", "pod redis-0, container redis", PULL_REASONS)
+            assert_reported(stack.up().failed().output, "redis", "pod redis-0, container redis", PULL_REASONS)
         stack.up().succeeded()
         until("every pod is ready", stack.all_ready)
     assert load.failures == []
     assert BOOKING_TITLE in stack.platform().titles(TENANT)
     tried.lost("nothing")
-    stack.preview("--expect-no-changes").succeeded()
-
-
-@pytest.mark.parametrize("mistake", BROKEN_BROKERS)
-def test_a_store_with_a_wrong_setting_is_reported_and_recovers(stack: ClusterStack, mistake: str, tried: Tried) -> None:
-    options, reason, message = BROKEN_BROKERS[mistake]
-    notice = "the update fails with pod and reason; the other brokers keep serving"
-    tried.failure(f"Kafka gets {mistake}", on="Kubernetes", notice=notice)
-    before = stack.identities()
-    with under_load(stack, tried) as load, tried.until_well():
-        with stack.temporary_configuration():
-            stack.change({"kafka": {"jvmOptions": options}})
-            failed = stack.up().failed()
-        stack.up().succeeded()
-        until("every pod is ready", stack.all_ready)
-    named(failed.output, "kafka", "pod kafka-2, container kafka", (reason,))
-    assert message in failed.output
-    seconds = re.search(r"kafka isn't ready after (\d+) s", failed.output)
-    assert seconds
-    assert int(seconds[1]) < REPORTED_WITHIN_S
-    assert load.failures == []
-    after = stack.identities()
-    assert {name for name, uid in after.items() if before.get(name) != uid} == {"kafka-2"}
     stack.preview("--expect-no-changes").succeeded()
 
 
@@ -99,7 +62,7 @@ def test_a_task_without_its_image_leaves_its_service_unchanged(stack: ClusterSta
         stack.change({"services": {"overrides": {"rdv": {"image": f"pti-calendar/reference-service:{MISSING_TAG}"}}}})
         with serving(stack, tried):
             failed = stack.up().failed()
-    named(failed.output, "rdv-migrations", "pod rdv-migrations-", PULL_REASONS)
+    assert_reported(failed.output, "rdv-migrations", "pod rdv-migrations-", PULL_REASONS)
     with tried.until_well():
         stack.up().succeeded()
     assert stack.identities() == before
@@ -107,16 +70,26 @@ def test_a_task_without_its_image_leaves_its_service_unchanged(stack: ClusterSta
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_crash_loop_is_reported_with_its_last_log_lines(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure("A release crashes at start", on="Kubernetes", notice="nothing: the old pods keep serving")
+@pytest.mark.parametrize(
+    ("failure", "image", "reasons", "message"),
+    [
+        ("A front end's image can't be pulled", f"pti-calendar/reference-frontend:{MISSING_TAG}", PULL_REASONS, ""),
+        # A service without any of its variables.
+        ("A release crashes at start", SERVICE_IMAGE, ("CrashLoopBackOff",), "can't start: SERVICE_NAME is not set"),
+    ],
+    ids=["missing image", "crash loop"],
+)
+def test_a_release_that_fails_is_reported_and_the_old_pods_keep_serving(
+    stack: ClusterStack, tried: Tried, failure: str, image: str, reasons: tuple[str, ...], message: str
+) -> None:
+    tried.failure(failure, on="Kubernetes", notice="nothing: the old pods keep serving")
     before = stack.identities()
     with stack.temporary_configuration():
-        # Run a service without any of its variables.
-        stack.change({"frontends": {"overrides": {"clientPwa": {"image": SERVICE_IMAGE}}}})
+        stack.change({"frontends": {"overrides": {"clientPwa": {"image": image}}}})
         with serving(stack, tried):
             failed = stack.up().failed()
-    named(failed.output, "client-pwa", ", container client-pwa", ("CrashLoopBackOff",))
-    assert "can't start: SERVICE_NAME is not set" in failed.output
+    assert_reported(failed.output, "client-pwa", ", container client-pwa", reasons)
+    assert message in failed.output
     with tried.until_well():
         stack.up().succeeded()
     assert stack.identities() == before
@@ -147,14 +120,6 @@ def test_a_preview_names_a_missing_operator(stack: ClusterStack) -> None:
         refused = stack.preview().failed()
     assert "Install or upgrade cert-manager" in refused.output
     assert stack.identities() == before
-
-
-def named(output: str, workload: str, where: str, reasons: tuple[str, ...]) -> None:
-    """Check that the error names the workload, its pod and container, and one of the reasons."""
-    errors = output[output.index(f"{workload} isn't ready after") :]
-    assert where in errors
-    assert any(reason in errors for reason in reasons), errors
-    assert "docs/runbook.md#a-rollout-fails" in errors
 
 
 @contextmanager
