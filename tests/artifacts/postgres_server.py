@@ -48,7 +48,10 @@ class Installation:
 
 
 def installations() -> list[Installation]:
-    """Return one per major version, the oldest first. The list is empty if the machine has none."""
+    """Return one per major version, the oldest first. The list is empty if the machine has none, or no /proc, which
+    the container's scripts read."""
+    if not Path("/proc/uptime").exists():
+        return []
     named = [Path(part) for part in os.environ.get("PTI_POSTGRES_BIN", "").split(":") if part]
     on_path = shutil.which("postgres")
     candidates = [

@@ -164,7 +164,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """The newest PostgreSQL on this machine, Redis, the service and two relays, with three clocks."""
     found, program = installations(), reference_redis.program()
     if not found:
-        pytest.skip("no PostgreSQL server here: python -m tests.artifacts.postgres_server fetch")
+        pytest.skip("no PostgreSQL server here (Linux only): python -m tests.artifacts.postgres_server fetch")
     if program is None:
         pytest.skip("no redis-server here: apt-get install redis-server, or name one in PTI_REDIS_SERVER")
     try:

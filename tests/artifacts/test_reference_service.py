@@ -72,7 +72,7 @@ def stores() -> Iterator[Stores]:
     """The newest PostgreSQL on this machine with the service's database, and Redis if there is one."""
     found = installations()
     if not found:
-        pytest.skip("no PostgreSQL server here: python -m tests.artifacts.postgres_server fetch")
+        pytest.skip("no PostgreSQL server here (Linux only): python -m tests.artifacts.postgres_server fetch")
     try:
         reference_environment.python()
     except EnvironmentMissing as reason:

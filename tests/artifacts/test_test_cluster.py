@@ -108,17 +108,25 @@ def test_the_go_module_of_the_node_lists_its_programs(program: str) -> None:
     assert f"k8s.io/kubernetes/cmd/{program}" in (GO_MODULES / VERSION / "go.mod").read_text()
 
 
-def test_a_component_that_exits_early_is_reported_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def pid_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory with the PID files, in place of the cluster's; the logs are beside it."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("this machine has no /proc, in which the cluster finds its processes")
     monkeypatch.setattr(processes, "PID_DIRECTORY", tmp_path / "run")
     monkeypatch.setattr(processes, "LOG_DIRECTORY", tmp_path / "log")
+    return tmp_path / "run"
+
+
+@pytest.mark.usefixtures("pid_directory")
+def test_a_component_that_exits_early_is_reported_with_its_log() -> None:
     processes.start("part", "sh", "-c", "echo the port is taken; exit 1")
     with pytest.raises(ClusterError, match=r"part ended before it was ready\n.*\nthe port is taken"):
         processes.wait_until(lambda: False, "it was ready", by="part")
 
 
-def test_a_component_is_started_once_and_reliably_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "PID_DIRECTORY", tmp_path / "run")
-    monkeypatch.setattr(processes, "LOG_DIRECTORY", tmp_path / "log")
+@pytest.mark.usefixtures("pid_directory")
+def test_a_component_is_started_once_and_reliably_stopped() -> None:
     processes.start("part", "sleep", "1000")
     first = processes.pid_of("part")
     processes.start("part", "sleep", "1000")
@@ -129,7 +137,7 @@ def test_a_component_is_started_once_and_reliably_stopped(tmp_path: Path, monkey
     assert processes.names() == []
 
 
-def test_a_reused_pid_is_not_taken_for_our_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "PID_DIRECTORY", tmp_path)
-    (tmp_path / "part.pid").write_text("1 0")
+def test_a_reused_pid_is_not_taken_for_our_process(pid_directory: Path) -> None:
+    pid_directory.mkdir()
+    (pid_directory / "part.pid").write_text("1 0")
     assert processes.pid_of("part") is None
