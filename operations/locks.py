@@ -48,8 +48,9 @@ def _holder(file: Path) -> int | None:
 def _runs_pulumi(pid: int) -> bool:
     """Return whether a process is a running Pulumi: not a zombie, and not another program that reuses the PID."""
     try:
-        listed = subprocess.run(["ps", "-o", "stat=,comm=", "-p", str(pid)], capture_output=True, text=True)
+        listed = subprocess.run(["ps", "-o", "stat=", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True)
     except OSError:
         return True
     found = listed.stdout.split()
-    return bool(found) and not found[0].startswith("Z") and "pulumi" in found[-1]
+    # macOS lists the program's path.
+    return bool(found) and not found[0].startswith("Z") and "pulumi" in Path(found[-1]).name

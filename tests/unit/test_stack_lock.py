@@ -14,6 +14,7 @@ import pytest
 
 from operations import locks, stack
 from operations.project import OperationError
+from tests.engine.waiting import until
 
 
 class RespondingRuntime:
@@ -96,9 +97,13 @@ def test_the_lock_of_an_ended_process_is_removed_with_its_pending_operations(
     assert "--clear-pending-creates" in calls[-1]
 
 
+def state_of(pid: int) -> str:
+    return subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout
+
+
 def test_the_lock_of_a_zombie_process_is_removed(calls: list[list[str]], tmp_path: Path) -> None:
     zombie = subprocess.Popen(["true"])
-    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    until("it has ended", lambda: state_of(zombie.pid).startswith("Z"), 10)
     lock(tmp_path, pid=zombie.pid)
     stack.up("dev")
     assert "cancel" in commands(calls)
@@ -116,6 +121,25 @@ def test_the_lock_of_a_running_update_stays(calls: list[list[str]], tmp_path: Pa
     with pytest.raises(OperationError, match=rf"Another update of stack 'dev' is running \(process {running_update}\)"):
         stack.up("dev")
     assert calls == []
+
+
+@pytest.mark.parametrize(("program", "is_pulumi"), [("/opt/tools/pulumi", True), ("/opt/pulumi/python3", False)])
+def test_a_lock_on_macos_stays_if_its_process_runs_pulumi(
+    calls: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, is_pulumi: bool
+) -> None:
+    """There, as in POSIX, an argument with a header ends with it, and `comm` is the program's path."""
+    (tmp_path / "ps").write_text(
+        f'#!/bin/sh\ncase "$*" in *=,*) echo ",comm="; echo S+;; *) echo "S+   {program}";; esac\n'
+    )
+    (tmp_path / "ps").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    lock(tmp_path, pid=1)
+    if is_pulumi:
+        with pytest.raises(OperationError, match="Another update"):
+            stack.up("dev")
+    else:
+        stack.up("dev")
+    assert ("cancel" not in commands(calls)) is is_pulumi
 
 
 def test_one_running_update_among_stale_locks_keeps_every_lock(
