@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 TIMEOUT_S = 20
 UNTRUSTED_TEXTS = (
+    "SSLCertVerificationError",
     "CERTIFICATE_VERIFY_FAILED",
     "SSL certificate problem",
     "x509: certificate signed by unknown authority",

@@ -92,6 +92,8 @@ def test_pips_refusal_names_the_authority(server: str) -> None:
 @pytest.mark.parametrize(
     "output",
     [
+        # pip with the certificates of macOS.
+        "(Caused by SSLError(SSLCertVerificationError('“Example Company Root CA” certificate is not trusted')))",
         "curl: (60) SSL certificate problem: unable to get local issuer certificate",
         "tls: failed to verify certificate: x509: certificate signed by unknown authority",
     ],
