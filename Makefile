@@ -7,7 +7,7 @@ run = .venv/bin/python -m operations
 .PHONY: help dev test setup up preview status logs env beside take-over destroy wipe render documents lint kong-check
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@awk -F ':.*## ' '/^[a-z-]*:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 dev: ## set up this machine and start the dev stack
 	@$(PYTHON) operations/bootstrap.py --engine --pulumi

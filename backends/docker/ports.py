@@ -37,7 +37,7 @@ def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, addre
         [
             "Host ports of this stack are used by other programs; nothing has been changed.",
             *(
-                f"  {address}:{port}: stop the process that uses it (ss -ltnp 'sport = :{port}'), "
+                f"  {address}:{port}: stop the process that uses it (sudo lsof -nP -iTCP:{port} -sTCP:LISTEN), "
                 f"or set another port: pulumi config set --path 'pti-calendar:{key}' "
                 f"{port + 10_000 if port < 50_000 else port - 10_000}"
                 for key, port in taken

@@ -78,8 +78,8 @@ def port_error(key: str, port: int, other: int) -> str:
     """Return the lines about one port that is in use."""
     return (
         "Host ports of this stack are used by other programs; nothing has been changed.\n"
-        f"  127.0.0.1:{port}: stop the process that uses it (ss -ltnp 'sport = :{port}'), or set another port: "
-        f"pulumi config set --path 'pti-calendar:{key}' {other}"
+        f"  127.0.0.1:{port}: stop the process that uses it (sudo lsof -nP -iTCP:{port} -sTCP:LISTEN), "
+        f"or set another port: pulumi config set --path 'pti-calendar:{key}' {other}"
     )
 
 
