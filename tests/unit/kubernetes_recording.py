@@ -11,7 +11,7 @@ import pulumi
 
 from backends.base import DeployOptions
 from backends.kubernetes.backend import KubernetesBackend
-from recording.recorder import Recording, default_provider_mock, record
+from recording.recorder import Recording, Registration, default_provider_mock, record
 from settings.backend import ImagesSettings, KubernetesSettings
 from workloads import Port, ScheduledTask, Service, StatefulService, Task, Workload
 
@@ -104,6 +104,11 @@ def scheduled(name: str = "backup", **fields: Any) -> ScheduledTask:
 def port(number: int = 8080, name: str = "http", **fields: Any) -> Port:
     """Return a port."""
     return Port(name=name, number=number, **fields)
+
+
+def by_type_and_name(recording: Recording[Any]) -> list[Registration]:
+    """Return what was registered; the order of resources that don't depend on each other isn't defined."""
+    return sorted(recording.registrations, key=lambda one: (one.type, one.name))
 
 
 def find_manifest(recording: Recording[Any], kind: str, name: str) -> Mapping[str, Any]:

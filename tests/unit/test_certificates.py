@@ -33,7 +33,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     key, certificate = tmp_path / "key", tmp_path / "certificate"
-    subject = ("-subj", f"/C=FR/O=Example/CN={AUTHORITY}", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")
+    subject = ("-subj", f"/C=FR/O=Example/CN={AUTHORITY}", "-addext", "subjectAltName=DNS:localhost", "-days", "2")
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     files = ("-keyout", str(key), "-out", str(certificate))
     subprocess.run(["openssl", "req", "-x509", *curve, *subject, *files], check=True, capture_output=True)
@@ -42,7 +42,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     running = HTTPServer(("127.0.0.1", 0), Handler)
     running.socket = context.wrap_socket(running.socket, server_side=True)
     threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield f"https://127.0.0.1:{running.server_address[1]}"
+    # pip 24.2, which comes with Python 3.13.0, doesn't connect to an address (its truststore gets no host name).
+    yield f"https://localhost:{running.server_address[1]}"
     running.shutdown()
     running.server_close()
 

@@ -21,6 +21,7 @@ from backends.kubernetes.registrar import UNPREVIEWED_LABEL
 from recording.recorder import Recording
 from tests.unit.kubernetes_recording import (
     CONTROLLERS,
+    by_type_and_name,
     find_manifest,
     minimal_workload,
     record_program,
@@ -223,7 +224,7 @@ class TestLabel:
         assert complete.log == []
         monkeypatch.setenv("PATH", "/nonexistent")
         recording = record_program(program, preview=True)
-        assert recording.registrations == complete.registrations
+        assert by_type_and_name(recording) == by_type_and_name(complete)
         assert recording.log == [f"WARNING {NO_KUBECTL_WARNING}"]
 
         commands = kubectl({"web": OTHER_STACK_LABELS})
