@@ -57,8 +57,8 @@ class Addressing:
     port_forward_template: str | None = None
     """Command that forwards a port to 127.0.0.1, with `{host}` and `{port}`. None: it isn't needed."""
 
-    namespace: str | None = None
-    """Namespace of the platform's objects; None for a backend without namespaces."""
+    namespace: str = ""
+    """Namespace of the platform's objects; empty for a backend without namespaces."""
 
     def fqdn(self, workload: str) -> str:
         """Return the workload's host name, for a resolver without search domains."""

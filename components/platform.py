@@ -8,7 +8,6 @@ import pulumi
 
 import contract
 from backends.base import Backend
-from capabilities import Capability, offers
 from components.credentials import Credentials
 from components.dev_tools import DevTools, DevToolsArgs
 from components.frontend import Frontend, FrontendArgs
@@ -129,7 +128,6 @@ class Platform(pulumi.ComponentResource):
                     credentials=credentials,
                     stores=tuple(data.stores.values()),
                     nginx=_nginx(settings),
-                    monitor_host=offers(settings.backend.kind, Capability.HOST_METRICS),
                 ),
                 child_options,
             )

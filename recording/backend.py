@@ -13,9 +13,10 @@ class RecordingBackend:
 
     addressing = Addressing(admin_bind_address="127.0.0.1", published_host="127.0.0.1")
 
-    kind = "recording"
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        """Backend whose capabilities it has; it accepts all workloads."""
 
-    def __init__(self) -> None:
         self.edge = self.certificate_issuer = self.postgres_operator = self
         self.workloads: list[tuple[str, Workload]] = []
         """Each with the class of its component."""

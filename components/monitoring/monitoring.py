@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 
 from backends.base import Backend, DeployOptions
+from capabilities import Capability, offers
 from components.credentials import Credentials
 from components.monitoring import exporters, probes, servers
 from components.monitoring.prometheus import Kubelets, Target
@@ -44,9 +45,6 @@ class MonitoringArgs:
     nginx: Nginx | None
     """nginx at the edge; None if the stack doesn't run it."""
 
-    monitor_host: bool
-    """Whether to monitor the Docker host. On Kubernetes, the nodes don't belong to the stack."""
-
 
 class Monitoring(pulumi.ComponentResource):
     """Prometheus, Alertmanager and Grafana, and the stores' exporters.
@@ -60,7 +58,7 @@ class Monitoring(pulumi.ComponentResource):
         for workload in [*_exporters(args), servers.alertmanager(settings, args.credentials, backend)]:
             backend.deploy(workload, DeployOptions(parent=self))
         targets = [*_targets(backend.deployed), *_store_targets(args.stores)]
-        kubelets = _kubelets(settings, backend)
+        kubelets = Kubelets(namespace=backend.addressing.namespace) if settings.prometheus.scrape_kubelets else None
         backend.deploy(servers.prometheus(settings, targets, kubelets, backend), DeployOptions(parent=self))
         backend.deploy(servers.grafana(settings, args.credentials, backend), DeployOptions(parent=self))
         self.register_outputs(
@@ -73,10 +71,10 @@ def _exporters(args: MonitoringArgs) -> list[Workload]:
     found = [one for store in args.stores if (one := store.exporter(images)) is not None]
     if args.nginx is not None:
         found.append(exporters.nginx_exporter(images.nginx, args.nginx.status))
-    if args.monitor_host:
+    if offers(args.backend.kind, Capability.HOST_METRICS):
         found.append(exporters.node_exporter(images.node))
-    if (namespace := args.backend.addressing.namespace) is not None:
-        found.append(exporters.kube_state_metrics(images.kube_state, namespace))
+    if offers(args.backend.kind, Capability.DEPLOYED_OBJECTS):
+        found.append(exporters.kube_state_metrics(images.kube_state, args.backend.addressing.namespace))
     if targets := _probe_targets(args):
         found.append(probes.blackbox_exporter(images.blackbox, targets))
     return found
@@ -112,8 +110,3 @@ def _store_targets(stores: Sequence[Store[Any]]) -> list[Target]:
         for one in (store.server_metrics for store in stores)
         if one is not None
     ]
-
-
-def _kubelets(settings: MonitoringSettings, backend: Backend) -> Kubelets | None:
-    namespace = backend.addressing.namespace
-    return Kubelets(namespace=namespace) if settings.prometheus.scrape_kubelets and namespace else None

@@ -49,7 +49,8 @@ def _replace_section(page: str, what: str, picture: str) -> str:
 
 def record_workloads(configuration: Mapping[str, Any]) -> list[OwnedWorkload]:
     """Return component and workload, in the order of deployment."""
-    backend, settings = RecordingBackend(), Settings.model_validate(configuration)
+    settings = Settings.model_validate(configuration)
+    backend = RecordingBackend(settings.backend.kind)
     record(lambda: Platform("platform", PlatformArgs(settings=settings, backend=backend, stack=STACK)), stack=STACK)
     return backend.workloads
 

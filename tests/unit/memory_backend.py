@@ -20,6 +20,7 @@ ROW = BackendSpec(
         Capability.POSTGRES_OPERATOR: "memory has no operator",
         Capability.REPLICAS: "memory is short",
         Capability.NODE_METRICS: "memory has no nodes",
+        Capability.DEPLOYED_OBJECTS: "memory has no objects",
         Capability.HOST_GATEWAY: "memory has no host",
         Capability.HOST_PORTS: "memory has no ports of a host",
         Capability.HOST_METRICS: "memory measures nothing",
@@ -33,7 +34,10 @@ class MemoryBackend:
     kind = "memory"
     edge = certificate_issuer = postgres_operator = None
     addressing = Addressing(
-        admin_bind_address="127.0.0.1", domain="pti.local", port_forward_template="recall {host}:{port}"
+        admin_bind_address="127.0.0.1",
+        domain="pti.local",
+        port_forward_template="recall {host}:{port}",
+        namespace="pti",
     )
 
     def __init__(self, stack: str) -> None:

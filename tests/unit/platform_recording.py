@@ -64,7 +64,8 @@ def record_platform_once(
     configuration: Mapping[str, Any], secrets: Mapping[str, str] | None = None
 ) -> RecordedPlatform:
     """Run settings and platform on a backend that only records requests."""
-    raw, encrypted, backend = pulumi_config(configuration), pulumi_config(secrets or {}), RecordingBackend()
+    raw, encrypted = pulumi_config(configuration), pulumi_config(secrets or {})
+    backend = RecordingBackend(configuration.get("backend", {}).get("kind", "docker"))
 
     def program() -> Platform:
         platform = Platform("platform", PlatformArgs(settings=settings.load("dev"), backend=backend, stack="dev"))
