@@ -72,7 +72,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
     finally:
         unexecuted = docker_engine.unexecuted_checks(STACK)
         docker_engine.remove_everything(STACK)
-    assert unexecuted == []
+    assert unexecuted == set()
 
 
 @pytest.fixture(scope="module")

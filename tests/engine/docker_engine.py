@@ -68,14 +68,14 @@ def anonymous_volumes(stack: str) -> list[tuple[str, str]]:
     ]
 
 
-def unexecuted_checks(stack: str) -> list[str]:
-    """Return the containers whose liveness check can't be executed, from the last outputs of their health checks."""
-    return [
-        one["Name"]
+def unexecuted_checks(stack: str) -> set[str]:
+    """Return the workloads whose liveness check can't be executed, from the last outputs of their health checks."""
+    return {
+        one["Config"]["Labels"][WORKLOAD_LABEL]
         for one in containers(stack)
         for check in one["State"].get("Health", {}).get("Log") or ()
         if "the liveness check can't be executed" in check["Output"]
-    ]
+    }
 
 
 def remove_containers_and_networks(stack: str) -> None:

@@ -92,6 +92,18 @@ def test_a_service_that_exceeds_its_startup_time_is_restarted(make_stack: MakeSt
     assert "not alive 4 s after its start: killed for a restart" in docker("logs", _patient(stack)["Id"])
 
 
+def test_a_check_that_the_image_can_not_execute_restarts_nothing(make_stack: MakeStack) -> None:
+    stack = make_stack(program=WORKLOADS, configuration={"scenario": "unchecked"}, unexecuted="patient")
+    stack.up().succeeded()
+
+    # A check that fails twice in a row, or two seconds after the start, kills the process.
+    until("six checks have run", lambda: len(_inside(stack, "cat", f"{STATE}/checks").splitlines()) >= 6)
+
+    assert _patient(stack)["RestartCount"] == 0
+    assert _health(stack) == "healthy"
+    assert docker("logs", _patient(stack)["Id"]).count("the liveness check can't be executed (exit code 127)") == 1
+
+
 def test_a_preview_expects_no_changes(stack: PulumiStack) -> None:
     stack.preview("--expect-no-changes").succeeded()
 

@@ -101,6 +101,12 @@ RECOVERING = replace(
 )
 # Never alive.
 HUNG = replace(PATIENT, liveness=Liveness(check=Exec(command=("false",)), period_s=1, failures=100, startup_s=4))
+# The image lacks the command of its liveness check; each readiness check writes a line.
+UNCHECKED = replace(
+    PATIENT,
+    readiness=Probe(check=Exec(command=("sh", "-c", f"echo >> {STATE}/checks")), period_s=1, startup_s=20),
+    liveness=Liveness(check=Exec(command=("no-such-command",)), period_s=1, failures=2, startup_s=2),
+)
 CONFIG = pulumi.Config()
 # Owns a volume whose data is created with `layout`; another `release` creates another container.
 KEEPER = StatefulService(
@@ -190,6 +196,7 @@ SCENARIOS: dict[str, list[Workload]] = {
     "patient": [PATIENT],
     "recovering": [RECOVERING],
     "hung": [HUNG],
+    "unchecked": [UNCHECKED],
     "keeper": [KEEPER],
     "recoverer": [STORE_THAT_RECOVERS, service("web", ready="true", depends_on=("recoverer",))],
     "ready": [service("web", ready="true")],
