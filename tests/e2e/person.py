@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import Any
 
 import yaml
 
+from contract import StackOutputs
 from settings import NAMESPACE
 from tests.e2e.clone import Clone, Outcome
 from tests.engine import restarts
@@ -51,10 +53,15 @@ class Person:
         assert "Traceback" not in outcome.output
         return outcome
 
-    def operation(self, name: str) -> tuple[str, ...]:
+    def operation(self, name: str, *options: str) -> tuple[str, ...]:
         """Return the command of a `make` target, without its set-up."""
-        return (".venv/bin/python", "-m", "operations", name, "--stack", self.stack)
+        return (".venv/bin/python", "-m", "operations", name, "--stack", self.stack, *options)
 
-    def operates(self, name: str, typed: str = "") -> Outcome:
+    def operates(self, name: str, *options: str, typed: str = "") -> Outcome:
         """Run the command of a `make` target, without its set-up."""
-        return self.types(" ".join(self.operation(name)), typed)
+        return self.types(" ".join(self.operation(name, *options)), typed)
+
+    def outputs(self) -> StackOutputs[str]:
+        """Return the stack outputs with their secret values."""
+        shown = self.types(f"pulumi stack output --json --show-secrets --stack {self.stack}").succeeded()
+        return StackOutputs.parse(json.loads(shown.output))
