@@ -39,14 +39,14 @@ class Address:
     """The current and the former addresses of a resource."""
 
     types: str
-    """Types of its parents and of itself, joined by `$`."""
+    """Types of the resource's parents and of the resource itself, joined by `$`."""
 
     name: str
     former: tuple[str, ...]
     """Former addresses, as in `MOVED`."""
 
     owner: str | None
-    """Key of its parent; None if that is the stack."""
+    """Key of the parent; None if the parent is the stack."""
 
     def __str__(self) -> str:
         return f"{self.types}::{self.name}"
@@ -115,7 +115,7 @@ class Addresses:
         self._addresses[key] = Address(types, args.name, tuple(former), parent)
         opts = copy.copy(args.opts)
         opts.aliases = [*(opts.aliases or ()), *(f"{self._prefix}{one}" for one in former)]
-        # Not as a dependency, which would be recorded in the state and affect `--target`.
+        # The wait isn't a dependency, which would be recorded in the state and affect `--target`.
         opts.depends_on = [*_as_list(opts.depends_on), self._wait_for_record()]
         return pulumi.ResourceTransformationResult(args.props, opts)
 

@@ -75,7 +75,7 @@ def _flattened(resources: list[dict[str, Any]], stack: str) -> list[dict[str, An
 
 
 def _revealed(value: Any) -> Any:
-    """Return an input of the state as a program gives it."""
+    """Return an input from the state in the form in which a program passes it."""
     if isinstance(value, dict):
         if SECRET in value:
             return json.loads(value["plaintext"])

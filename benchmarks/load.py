@@ -106,12 +106,12 @@ def measured(stack: FullStack, minutes: float, per_second: float, kill: Sequence
         MemorySampler(stack) as memory,
         Load(bookings.next, per_second=per_second, max_duration_s=bound_s, workers=WORKERS) as load,
     ):
-        _pass(load, 60 * minutes)
+        _wait_until(load, 60 * minutes)
         windows.append(Window(None, 0.0, load.now_s()))
         for store in kill:
             began = load.now_s()
             well = _killed(stack, platform, store, load)
-            _pass(load, began + 60 * window_minutes)
+            _wait_until(load, began + 60 * window_minutes)
             windows.append(Window(store, began, load.now_s(), well))
 
     print(machine())
@@ -127,7 +127,7 @@ def measured(stack: FullStack, minutes: float, per_second: float, kill: Sequence
     return 0 if compared.agrees and events.lost == 0 and is_well and not restarted else 1
 
 
-def _pass(load: Load, until_s: float) -> None:
+def _wait_until(load: Load, until_s: float) -> None:
     """Wait until a number of seconds after the load's start."""
     while (left := until_s - load.now_s()) > 0:
         time.sleep(left)

@@ -36,7 +36,7 @@ PROGRAM = ROOT / "benchmarks" / "programs" / "monitoring"
 STAND_IN_LABEL = "pti.stand-in"
 SAMPLE = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 SCRAPES_BEFORE = 3
-"""Seconds after the traffic until every series and recording rule exists."""
+"""Number of scrapes after the traffic until every series and recording rule exists."""
 
 MIB = 2**20
 
@@ -155,7 +155,7 @@ def measured(services: int, seconds: float) -> Cost:
         stack.set_secrets(full_stack.third_party_secrets())
         try:
             stack.up().succeeded()
-            use(stack)
+            send_requests(stack)
             looks = scrapes(stack)
             until("every series exists", lambda: scrapes(stack) >= looks + SCRAPES_BEFORE)
             before = self_metrics(stack)
@@ -166,7 +166,7 @@ def measured(services: int, seconds: float) -> Cost:
             stack.remove()
 
 
-def use(stack: MonitoredStack) -> None:
+def send_requests(stack: MonitoredStack) -> None:
     """Send requests to every route of the running service, then to each of the others through the gateway, so that all
     series exist."""
     until("every target answers", lambda: stack.query("count(up == 1) == count(up)"))

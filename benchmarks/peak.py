@@ -25,7 +25,7 @@ class PeakMemory:
     def __init__(self) -> None:
         self.mib: dict[str, float] = {}
         self._over = threading.Event()
-        self._watch = threading.Thread(target=self._look_again_and_again, daemon=True)
+        self._watch = threading.Thread(target=self._sample_repeatedly, daemon=True)
 
     def __enter__(self) -> Self:
         self._watch.start()
@@ -37,7 +37,7 @@ class PeakMemory:
         self._over.set()
         self._watch.join()
 
-    def _look_again_and_again(self) -> None:
+    def _sample_repeatedly(self) -> None:
         while not self._over.wait(PERIOD_S):
             for process in _descendants(os.getpid()):
                 name, mib = _name(process), _peak_mib(process)

@@ -59,7 +59,7 @@ class Point:
     """Wall time in seconds."""
 
     preview_cpu_s: float
-    """CPU time in seconds of all its processes together."""
+    """CPU time in seconds of all processes of the preview together."""
 
     alone_cpu_s: float
     """CPU time in seconds of the program without an engine."""
@@ -157,7 +157,7 @@ def _finished(command: Sequence[str], environment: Mapping[str, str], folder: Pa
         try:
             output, mistakes = process.communicate(timeout=timeout_s)
         except BaseException as error:
-            # Interrupted, Pulumi ends its plugins; killed, it would leave them behind.
+            # Pulumi ends its plugins if it is interrupted, but not if it is killed.
             os.killpg(process.pid, signal.SIGINT)
             try:
                 process.communicate(timeout=ENDING_S)
@@ -180,16 +180,16 @@ def _row(points: Sequence[Point]) -> str:
     end = f" │{point.alone_cpu_s:10.1f}{point.alone_cpu_s / point.resources * 1000:10.2f}"
     if not point.preview_s:
         return f"{begin}{'':67}{end}"
-    more = "-"
+    per_added_resource = "-"
     if len(points) > 1 and point.resources > points[-2].resources:
         before = points[-2]
         added_s = point.preview_cpu_s - before.preview_cpu_s
-        more = f"{added_s / (point.resources - before.resources) * 1000:.2f}"
+        per_added_resource = f"{added_s / (point.resources - before.resources) * 1000:.2f}"
     times = (
         f"{point.preview_s:8.1f}{point.preview_cpu_s:6.1f}{point.each_ms:10.2f}{point.each_ms / first.each_ms:13.2f}"
     )
     memory = f"{point.peak_mib.get(ENGINE, 0):8.0f}{point.peak_mib.get(PROGRAM, 0):9.0f}"
-    return f"{begin}{times}{more:>11}{memory}{end}"
+    return f"{begin}{times}{per_added_resource:>11}{memory}{end}"
 
 
 def _explained(error: Exception) -> str:

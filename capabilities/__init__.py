@@ -66,7 +66,7 @@ class BackendSpec:
     """One backend."""
 
     title: str
-    """Its name in messages."""
+    """Name of the backend in messages."""
 
     module: str
     """Module with `create(settings, stack)`. Only the chosen one is imported, and with it the provider's SDK."""
@@ -76,7 +76,7 @@ class BackendSpec:
     backend."""
 
     backend_keys: tuple[str, ...] = ()
-    """Keys of the section `backend` that it uses, in addition to `kind`."""
+    """Keys of the section `backend` that this backend uses, in addition to `kind`."""
 
     section: str | None = None
     """Section of the settings that only this backend uses."""
@@ -85,7 +85,7 @@ class BackendSpec:
     """Keys of the section that must be set, each with a placeholder of its value."""
 
     unsupported: Mapping[Capability, str] = field(default_factory=dict)
-    """What it doesn't offer, with the reason that an error gives."""
+    """Capabilities that the backend doesn't offer, each with the reason for the error message."""
 
 
 ONE_REPLICA = "an engine runs one replica of each workload"

@@ -38,12 +38,12 @@ class StoreOutput(Record):
 class DatabaseOutput(Record):
     """A service's own database."""
 
-    name: str = described("Its name.", variable=Variable("DATABASE_NAME", "the service's own database"))
+    name: str = described("Name of the database.", variable=Variable("DATABASE_NAME", "the service's own database"))
     app_role: str = described(
         "Role the service connects as: reads and writes rows of its tenant, nothing else.",
         variable=Variable("DATABASE_USER", "the service's application role; for migrations, its migrator role"),
     )
-    migrator_role: str = described("Role that runs its migrations; the owner role owns what they create.")
+    migrator_role: str = described("Role that runs the service's migrations; the owner role owns what they create.")
     pool_max: int = described(
         "Connections that one instance of the service may open.",
         variable=Variable(
@@ -58,7 +58,7 @@ class PostgresOutput(StoreOutput):
     """PostgreSQL's address and roles."""
 
     host: str = described(HOST_DESCRIPTION, variable=Variable("DATABASE_HOST", "PostgreSQL's host name"))
-    port: int = described(PORT_DESCRIPTION, variable=Variable("DATABASE_PORT", "its TCP port"))
+    port: int = described(PORT_DESCRIPTION, variable=Variable("DATABASE_PORT", "PostgreSQL's TCP port"))
     ssl_mode: str = described(
         "How connections are encrypted, as libpq's `sslmode`: `disable`, `require`, `verify-full`.",
         variable=Variable(
@@ -81,7 +81,7 @@ class RedisOutput(StoreOutput):
         HOST_DESCRIPTION,
         variable=Variable("REDIS_HOST", "Redis' host name. All services share Redis: begin each key with `<service>:`"),
     )
-    port: int = described(PORT_DESCRIPTION, variable=Variable("REDIS_PORT", "its TCP port"))
+    port: int = described(PORT_DESCRIPTION, variable=Variable("REDIS_PORT", "Redis' TCP port"))
     tls: bool = described("Whether connections are encrypted.", variable=Variable("REDIS_TLS", "`true` or `false`"))
 
 

@@ -19,7 +19,7 @@ class Variable:
 
     name: str
     meaning: str
-    """Its value, or the services that get it, for docs/service-contract.md."""
+    """Description of the value, or of the services that get it, for docs/service-contract.md."""
 
     key: Callable[[Any, str], str] | None = None
     """For a mapping of secrets: returns the key of a service's own secret, from the store's record and the service's

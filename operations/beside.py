@@ -50,7 +50,7 @@ def beside(stack: str, model: str) -> int:
     document.pop("encryptionsalt", None)
     path.write_text(
         "# yaml-language-server: $schema=settings/stack.schema.json\n"
-        f"# As Pulumi.{model}.yaml, on ports that are {offset} higher.\n"
+        f"# Like Pulumi.{model}.yaml, but on ports that are {offset} higher.\n"
         + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     )
     print(f"{path.name} is written; its ports are {offset} higher. Bring it up: make up STACK={stack}")

@@ -162,7 +162,7 @@ def _is_usable() -> bool:
     """Return whether the virtual environment's Python runs and is the version for which its packages are installed."""
     program = "import sys; print('python%d.%d' % sys.version_info[:2])"
     try:
-        # Without `site`, this takes a hundredth of a second.
+        # Without the module `site` (`-S`), this takes a hundredth of a second.
         done = subprocess.run([str(VENV / "bin" / "python"), "-ISc", program], capture_output=True, text=True)
     except OSError:
         return False
@@ -241,7 +241,7 @@ def select_state_backend() -> None:
         STATE.mkdir(mode=0o700)
     if chosen_passphrase(os.environ) or PASSPHRASE.exists():
         return
-    # Written to a temporary file, then renamed: a kill leaves no file, never an empty one.
+    # Write a temporary file and rename it, so that a kill can't leave an empty file.
     temporary = PASSPHRASE.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

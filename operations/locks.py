@@ -20,7 +20,7 @@ class Lock:
 
     file: Path
     pid: int | None
-    """Process on this machine that holds it; None if the file names none, or another machine."""
+    """Process on this machine that holds the lock; None if the lock file names none, or another machine."""
 
     def is_stale(self) -> bool:
         """Return whether the update that holds it has ended; False if unknown."""

@@ -14,7 +14,7 @@ class ThirdPartySecret:
     """Top-level configuration key."""
 
     purpose: str
-    """What it gives access to."""
+    """What the secret gives access to."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Credential:
     """Value that is used if `credentials` is `well-known`; None means no password."""
 
     purpose: str
-    """What it gives access to."""
+    """What the credential gives access to."""
 
     third_party: bool = False
     """Whether a third party issues it, so that it can't be generated."""

@@ -36,8 +36,8 @@ class LoadBalancerSettings(Section):
         None,
         min_length=1,
         examples=["service.k8s.aws/nlb"],
-        description="`loadBalancerClass`, the controller that creates it. Kubernetes refuses to change it while the "
-        "Service exists. Default: the cluster's default.",
+        description="`loadBalancerClass`: the controller that creates the load balancer. Kubernetes refuses to change "
+        "it while the Service exists. Default: the cluster's default.",
     )
     external_traffic_policy: Literal["Local", "Cluster"] = Field(
         "Local",
@@ -52,7 +52,7 @@ class LoadBalancerSettings(Section):
 class NginxSettings(Section):
     """nginx as the load balancer, for `edge.kind: nginx`."""
 
-    image: Image = Field("nginxinc/nginx-unprivileged:1.30.4", description="Image.")
+    image: Image = Field("nginxinc/nginx-unprivileged:1.30.4", description="Image of nginx.")
     http_port: HostPort = Field(80, description="HTTP port, which redirects to HTTPS.")
     https_port: HostPort = Field(443, description="HTTPS port.")
     replicas: int = Field(1, ge=1, le=100, description="Number of replicas.")

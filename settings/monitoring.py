@@ -18,7 +18,7 @@ ROUTE_DESCRIPTION = "The stack creates no route to it. A proxy that serves it be
 class PrometheusSettings(Section):
     """Prometheus."""
 
-    image: Image = Field("prom/prometheus:v3.14.0", description="Image.")
+    image: Image = Field("prom/prometheus:v3.14.0", description="Image of Prometheus.")
     port: HostPort = Field(9090, description="Host port (Docker).")
     url: PublicUrl | None = Field(
         None,
@@ -41,7 +41,7 @@ class PrometheusSettings(Section):
 class GrafanaSettings(Section):
     """Grafana."""
 
-    image: Image = Field("grafana/grafana:13.1.0", description="Image.")
+    image: Image = Field("grafana/grafana:13.1.0", description="Image of Grafana.")
     port: HostPort = Field(3030, description="Host port (Docker).")
     url: PublicUrl | None = Field(
         None,
@@ -54,7 +54,7 @@ class GrafanaSettings(Section):
 class AlertmanagerSettings(Section):
     """Alertmanager."""
 
-    image: Image = Field("prom/alertmanager:v0.34.2", description="Image.")
+    image: Image = Field("prom/alertmanager:v0.34.2", description="Image of Alertmanager.")
     port: HostPort = Field(9093, description="Host port (Docker).")
     url: PublicUrl | None = Field(
         None,
@@ -107,7 +107,7 @@ class EmailSettings(Section):
     """Notification by e-mail. The password is the secret `alertEmailPassword`."""
 
     to: tuple[Address, ...] = Field((), strict=False, description="Recipients. Default: no e-mail.")
-    sender: str = Field("alerts@pti-calendar.fr", pattern=r"^[^@\s]+@[^@\s]+$", description="Sender.")
+    sender: str = Field("alerts@pti-calendar.fr", pattern=r"^[^@\s]+@[^@\s]+$", description="Address of the sender.")
     smarthost: str | None = Field(
         None, pattern=r"^[A-Za-z0-9.-]+:\d{1,5}$", examples=["smtp.example.com:587"], description="Mail server."
     )

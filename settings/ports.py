@@ -22,7 +22,7 @@ def runs_nginx(settings: Settings) -> bool:
 
 
 def published_ports(settings: Settings) -> Iterator[tuple[str, int]]:
-    """Yield each host port that the stack binds, after the configuration key that changes it."""
+    """Yield each host port that the stack binds, together with the configuration key that sets it."""
     if not offers(settings.backend.kind, Capability.HOST_PORTS):
         return
     for name, store in settings.stores.items():

@@ -12,20 +12,20 @@ from settings.base import HostPort, Image, Section, SettingsConflict, missing_en
 class PgAdminSettings(Section):
     """pgAdmin, with the server already listed."""
 
-    image: Image = Field("dpage/pgadmin4:9.17", description="Image.")
+    image: Image = Field("dpage/pgadmin4:9.17", description="Image of pgAdmin.")
     port: HostPort = Field(5050, description="Host port.")
     email: str = Field(
         "admin@pti-calendar.fr",
         pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
         examples=["admin@pti-calendar.fr"],
-        description="Login of its only user.",
+        description="Login of pgAdmin's only user.",
     )
 
 
 class KafkaUiSettings(Section):
     """Kafka UI (the kafbat continuation; provectus/kafka-ui is no longer maintained)."""
 
-    image: Image = Field("ghcr.io/kafbat/kafka-ui:v1.5.0", description="Image.")
+    image: Image = Field("ghcr.io/kafbat/kafka-ui:v1.5.0", description="Image of Kafka UI.")
     port: HostPort = Field(8080, description="Host port.")
     heap_mib: int = Field(192, ge=128, description="Java heap in MiB.")
 
@@ -33,7 +33,7 @@ class KafkaUiSettings(Section):
 class RedisCommanderSettings(Section):
     """Redis Commander."""
 
-    image: Image = Field("ghcr.io/joeferner/redis-commander:0.9.1", description="Image.")
+    image: Image = Field("ghcr.io/joeferner/redis-commander:0.9.1", description="Image of Redis Commander.")
     port: HostPort = Field(8081, description="Host port.")
 
 

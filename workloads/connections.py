@@ -37,7 +37,7 @@ class ExternalEndpoint:
 
     port: int
     cidrs: tuple[str, ...] = ()
-    """Its address ranges in CIDR notation; empty means every public address."""
+    """Address ranges of the server in CIDR notation; empty means every public address."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

@@ -52,7 +52,7 @@ class EdgeEntry:
     """Certificate for all hosts: the name of the secret that contains it, or the pair itself."""
 
     controller: str | None = None
-    """Which of the edge's controllers serves it; None means the default one."""
+    """Controller at the edge that serves the entry; None means the default one."""
 
     controller_options: Mapping[str, str] = field(default_factory=dict)
     """Options in the controller's own terms."""

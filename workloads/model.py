@@ -26,7 +26,8 @@ NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
 MINIMUM_START_DEADLINE_S = 60
-"""Minimum of `ScheduledTask.start_deadline_s`. A scheduler that looks less often would miss every run."""
+"""Minimum of `ScheduledTask.start_deadline_s`. A scheduler that checks less often than every minute would miss
+runs."""
 
 
 class WorkloadError(pulumi.RunError):
@@ -49,7 +50,7 @@ class LoadBalancer:
 
     annotations: Mapping[str, str] = field(default_factory=dict)
     controller: str | None = None
-    """Controller that creates it; None: the platform's default."""
+    """Controller that creates the load balancer; None: the platform's default."""
 
     keeps_client_address: bool = True
     """Whether the workload sees its clients' addresses. Each client is then served by a replica on the node that it
@@ -102,23 +103,24 @@ class Workload:
     """Workloads that must be ready (tasks: completed) before this one starts. A scheduled task can't be one of them."""
 
     connects_to: tuple[Endpoint | ExternalEndpoint, ...] = ()
-    """The endpoints that it connects to. No other connections are allowed."""
+    """The endpoints that the workload connects to. No other connections are allowed."""
 
     host_gateway: bool = False
-    """Whether it connects to the machine that the platform runs on, such as a developer's laptop, as `HOST_GATEWAY`."""
+    """Whether the workload connects to the machine that the platform runs on, such as a developer's laptop, under the
+    name `HOST_GATEWAY`."""
 
     reads_node_metrics: bool = False
-    """Whether it may list the platform's machines and read their metrics, with its own credentials."""
+    """Whether the workload may list the platform's machines and read their metrics, with its own credentials."""
 
     reads_deployed_objects: bool = False
-    """Whether it may list and watch the platform's workloads and volumes, but no secrets."""
+    """Whether the workload may list and watch the platform's workloads and volumes, but no secrets."""
 
     stop_grace_s: int = 10
     """Seconds between SIGTERM and SIGKILL."""
 
     @property
     def ports(self) -> tuple[Port, ...]:
-        """Ports it listens on: none, unless its kind has the field."""
+        """Ports that the workload listens on: none, unless its kind has the field."""
         return ()
 
     @property
@@ -170,7 +172,7 @@ class LongRunning(Workload):
     """Metrics to scrape; a multi-target exporter has one entry per target."""
 
     health: Health | None = None
-    """Health endpoint for monitoring, if it has no metrics."""
+    """Health endpoint for monitoring, for a workload without metrics."""
 
     @property
     def min_replicas(self) -> int:

@@ -38,7 +38,7 @@ class PostgresCluster:
     """Namespace of the operator, the source of its probes and commands."""
 
     fixed: tuple[FixedSetting, ...] = ()
-    """Settings that can't change while its volumes exist, each key once."""
+    """Settings that can't change while the cluster's volumes exist, each key once."""
 
     startup_s: int = 600
     """Seconds until all instances must be ready."""

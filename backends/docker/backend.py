@@ -113,10 +113,10 @@ class DockerBackend:
         return docker.Provider(
             "docker",
             host=self._identity.checked(endpoint.address if endpoint else None),
-            # Unless it is set, the provider uses `DOCKER_CONTEXT` instead of the host.
+            # Without `context`, the provider uses `DOCKER_CONTEXT` instead of the host.
             context="",
             cert_path=(endpoint.certificates if endpoint else None) or "",
-            # With an engine over SSH, a preview then needs no connection.
+            # Disable the check, so that a preview of an engine over SSH needs no connection.
             disable_docker_daemon_check=True,
         )
 
@@ -200,7 +200,7 @@ class DockerBackend:
                 ignore_changes=["mustRun"] if is_task else None,
                 hooks=self._hooks.for_container(
                     is_task=is_task,
-                    before=[self._data_volumes.before_container] if workload.volumes else [],
+                    checks=[self._data_volumes.before_container] if workload.volumes else [],
                 ),
             ),
         )

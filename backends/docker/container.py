@@ -75,8 +75,8 @@ def arguments(workload: Workload, context: ContainerContext) -> docker.Container
         ]
         or None,
         memory=workload.memory_mib,
-        # If it isn't set, the provider finds a difference in every preview; with the value of `memory`, there is no
-        # swap.
+        # Without `memory_swap`, the provider finds a difference in every preview. With the value of `memory`, there is
+        # no swap.
         memory_swap=workload.memory_mib,
         cpu_shares=_cpu_shares(workload.cpu_request),
         restart="no" if task else "unless-stopped",

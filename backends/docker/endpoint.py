@@ -68,7 +68,7 @@ def find(host: str | None, environment: Mapping[str, str]) -> EngineEndpoint:
     if host or environment.get("DOCKER_HOST"):
         source = "backend.host" if host else "DOCKER_HOST"
         address = host or environment["DOCKER_HOST"]
-        # The docker command accepts an address without it; the provider doesn't.
+        # The docker command accepts an address without a scheme; the provider doesn't.
         address = address if "://" in address else f"tcp://{address}"
         return EngineEndpoint(address, source, _certificates_of_variables(address, directory, environment))
     name = environment.get("DOCKER_CONTEXT")

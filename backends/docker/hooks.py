@@ -40,11 +40,11 @@ class Hooks:
         self._watch_task = pulumi.ResourceHook("docker-watch-task", self._start_watch)
         self._explain = pulumi.ErrorHook("docker-explain-failed-task", self._explain_failure)
 
-    def for_container(self, *, is_task: bool, before: Iterable[pulumi.ResourceHook] = ()) -> pulumi.ResourceHookBinding:
-        """Return the hooks of a container. They run after the ownership hooks, which may refuse the container."""
+    def for_container(self, *, is_task: bool, checks: Iterable[pulumi.ResourceHook] = ()) -> pulumi.ResourceHookBinding:
+        """Return the hooks of a container. The ownership hook and `checks` run first, because they may refuse it."""
         hooks = [
             self._ownership.before_create,
-            *before,
+            *checks,
             self._clear_container,
             *([self._watch_task] if is_task else []),
         ]

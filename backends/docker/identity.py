@@ -88,7 +88,7 @@ class StackIdentity:
         await self.refuse_others(found)
 
     async def refuse_others(self, found: Iterable[Mapping[str, str]]) -> None:
-        """Raise `WorkloadError` if labels of the stack's objects name another state."""
+        """Raise `WorkloadError` if a label of one of the stack's objects names another state."""
         if not self._asks_engine:
             return
         own = (await self._values() or {}).get("state")
@@ -110,7 +110,7 @@ class StackIdentity:
         try:
             reason = await self._threads.run(self._engine.why_another, self._stack, values)
         except EngineError:
-            return  # the next query of the engine reports it
+            return  # The next query reports that the engine doesn't respond.
         if reason:
             remedy = removal_instruction(await self._record.urn.future() or "", "If that engine no longer exists")
             raise WorkloadError(f"{reason}\n{remedy}")

@@ -28,7 +28,7 @@ class Ownership:
         self.before_create = pulumi.ResourceHook(
             "docker-refuse-foreign-object", self._check, pulumi.ResourceHookOptions(on_dry_run=True)
         )
-        """For a container, a network or a volume."""
+        """Hook for the creation of a container, a network or a volume."""
 
     async def refuse_foreign(self, kind: str, name: str) -> None:
         """Raise `WorkloadError` if a `container`, `network` or `volume` with that name exists and doesn't belong to the

@@ -29,8 +29,8 @@ CRASH_LOOP_RESTARTS = 3
 """Number of restarts after which a container may count as crash-looping."""
 
 CRASH_LOOP_S = 15.0
-"""Seconds for which it must have been crashing, because the engine's first restarts come within a second, and its
-dependencies may still be starting."""
+"""Seconds for which the container must have been crashing: the engine's first restarts follow within a second, and the
+container's dependencies may still be starting."""
 
 STOPPED_STATES = ("exited", "dead")
 """States of a container that was stopped by hand: the restart policy doesn't start it again."""
@@ -121,7 +121,7 @@ class _CrashTracker:
         self._restarts: int | None = None
         self._since: float | None = None
         self.is_crash_looping = False
-        """Return whether it is crash-looping and has exited since the previous call."""
+        """Whether the container is in a crash loop and has exited since the previous call of `observe`."""
 
     def observe(self, found: dict[str, Any]) -> bool:
         """Count an exit, and return whether it is the first one."""

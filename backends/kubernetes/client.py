@@ -30,7 +30,7 @@ class ClusterUnreachable(pulumi.RunError):
 
 
 def unreachable_reason(settings: KubernetesSettings) -> str | None:
-    """Return why the cluster isn't reachable and how to fix it; None if it is.
+    """Return why the cluster isn't reachable and how to fix it; None if it is reachable.
 
     It only starts a TLS connection; the provider checks the certificate and the credentials. A TCP connection isn't
     enough: a load balancer accepts connections for an API server that is down.

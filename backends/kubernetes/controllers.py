@@ -21,8 +21,9 @@ TASK_PULL_TIMEOUT_S = 900
 container has started; this deadline kills the pod."""
 
 AUTOSCALED_ANNOTATION = {"pti-calendar/replicas": "autoscaler"}
-"""Annotation of a Deployment that an autoscaler controls. If autoscaling is removed and the number of replicas is the
-same as before it, the annotation is the only difference; without one, the update would keep the autoscaler's number."""
+"""Annotation of a Deployment that an autoscaler controls. If autoscaling is removed and the program sets the same
+number of replicas as before it, only the annotation differs. Without a difference, the update would keep the
+autoscaler's number."""
 
 REPLICAS_FIELD = "spec.replicas"
 

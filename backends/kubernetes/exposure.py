@@ -13,7 +13,8 @@ from workloads import EdgeEntry, Exposure, Route, SharedGateway
 ROOT_PATH = "/"
 ACCEPTED_CONDITION = 'jsonpath={.status.parents[*].conditions[?(@.type=="Accepted" && @.status=="True")].type}'
 ACCEPT_TIMEOUT = pulumi.CustomTimeouts(create="120s", update="120s")
-"""Timeout of a route: a Gateway that doesn't exist or lacks the listener sets no status."""
+"""Timeout for the acceptance of a route, because a Gateway that doesn't exist or lacks the listener
+never sets the status."""
 
 
 def ingress(exposure: Exposure, entry: EdgeEntry, tls_secret: pulumi.Input[str]) -> Manifest:
@@ -49,7 +50,7 @@ def http_routes(exposure: Exposure, gateway: SharedGateway) -> Iterator[Manifest
         name = f"{exposure.name}-{route.host.replace('.', '-')}"
         yield _http_route(gateway, name, [route.host], gateway.tls_listener, forward)
     if gateway.plain_listener is not None:
-        # The only permanent redirect in CRDs before Gateway API 1.5.
+        # 301 is the only permanent redirect that CRDs before Gateway API 1.5 allow.
         redirect = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}
         hosts = [route.host for route in exposure.routes]
         yield _http_route(gateway, f"{exposure.name}-to-https", hosts, gateway.plain_listener, {"filters": [redirect]})

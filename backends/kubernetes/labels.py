@@ -12,7 +12,7 @@ NAME_LABEL = "app.kubernetes.io/name"
 PART_OF_LABEL = "app.kubernetes.io/part-of"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
-"""The stack. Only on objects: a controller's selector and a claim template can never change."""
+"""Label with the stack's name. Only on objects: a controller's selector and a claim template can never change."""
 
 COMPONENTS: Mapping[type[Workload], str] = {
     Service: "service",

@@ -20,7 +20,7 @@ WATCHED_RESOURCES = {
 """Maps API groups to resources."""
 
 API_SERVER_PORTS = (443, 6443)
-"""Its ports, through its Service and directly. A network policy can't select its address."""
+"""Ports of the API server, through its Service and directly. A network policy can't select its address."""
 
 
 def namespace_reader_rbac(workload: Workload) -> list[Manifest]:

@@ -141,7 +141,7 @@ def _probes(workload: Workload) -> Manifest:
     if ready:
         probes["readinessProbe"] = _probe(ready.check, ready.period_s, ready.timeout_s, ready.failures)
     if ready and alive:
-        # The startup probe has the interval of the readiness probe, which doesn't run before it has succeeded.
+        # The startup probe has the interval of the readiness probe, which only runs once the startup probe succeeded.
         startup = math.ceil(alive.startup_s / ready.period_s)
         probes["startupProbe"] = _probe(alive.check, ready.period_s, alive.timeout_s, startup)
         probes["livenessProbe"] = _probe(alive.check, alive.period_s, alive.timeout_s, alive.failures)

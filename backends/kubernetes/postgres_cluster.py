@@ -72,7 +72,7 @@ def cluster_manifest(
             "initdb": {
                 "dataChecksums": True,
                 "encoding": "UTF8",
-                # A collation that doesn't change with the operating system, which would break indexes.
+                # This collation doesn't change with the operating system. A change would break indexes.
                 "localeProvider": "builtin",
                 "builtinLocale": "C.UTF-8",
                 "locale": "C.UTF-8",
@@ -81,7 +81,7 @@ def cluster_manifest(
                 "owner": UNUSED_DATABASE,
                 "postInitApplicationSQL": [
                     f"REVOKE ALL ON DATABASE {UNUSED_DATABASE} FROM PUBLIC",
-                    # The operator's exporter runs its queries there, as a member of this role.
+                    # The operator's exporter runs its queries in this database, as a member of the role `pg_monitor`.
                     f"GRANT CONNECT ON DATABASE {UNUSED_DATABASE} TO pg_monitor",
                     f"ALTER ROLE {UNUSED_DATABASE} NOLOGIN",
                 ],

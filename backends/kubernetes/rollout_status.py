@@ -76,7 +76,7 @@ class Rollout:
         """Yield the problems of the controller, its pods and the claims that these wait for.
 
         Args:
-            restarts_before: per pod's uid and container, the restarts when the update began to wait.
+            restarts_before: result of `restarts` when the update began to wait.
         """
         yield from self.problems
         for pod in self.pods:
@@ -86,7 +86,7 @@ class Rollout:
                 yield from claim_problems(claim)
 
     def restarts(self) -> dict[str, dict[str, int]]:
-        """Return per pod's uid and container how often it was restarted."""
+        """Map each pod's UID to the number of restarts of each of its containers."""
         return {pod["metadata"]["uid"]: restarts(pod) for pod in self.pods}
 
 

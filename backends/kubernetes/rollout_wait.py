@@ -35,7 +35,7 @@ MAX_EVENT_AGE = timedelta(seconds=60)
 
 RUNBOOK_SECTION = "docs/runbook.md#a-rollout-fails"
 MAX_SHOWN_PROBLEMS = 6
-"""Maximum number of problems in an error: pods of one workload usually have the same."""
+"""Maximum number of problems in an error: pods of one workload usually have the same problem."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ INTERNAL_ROUTE = "internal"
 """Name of the route that returns 404 for internal paths."""
 
 PUBLIC_SUFFIX = ".public-"
-"""`user.public-0` is the first public path of `user`. Workload names have no dots; Prometheus drops the part after the
-dot."""
+"""Suffix of the Kong services of public paths: `user.public-0` is the first public path of `user`. Workload names have
+no dots; Prometheus drops the part after the dot."""
 
 
 def api_path(service: str) -> str:
@@ -40,7 +40,7 @@ class Upstream:
     name: str
     port: int
     is_local: bool
-    """Whether it runs on the developer's machine."""
+    """Whether the service runs on the developer's machine."""
 
     public_paths: tuple[str, ...] = ()
     """Paths below the service's own that need no token; each includes everything below it."""

@@ -82,7 +82,7 @@ def gateway(
         memory_mib=kong.memory_mib,
         cpu_request=kong.cpu_request,
         readiness=Probe(check=HttpGet(port=STATUS_PORT, path="/status/ready")),
-        # The kernel accepts connections even for a hung process. Kong's own Helm chart asks the same page.
+        # The kernel accepts connections even for a hung process. Kong's own Helm chart uses the same page.
         liveness=Liveness(check=HttpGet(port=STATUS_PORT, path="/status")),
         depends_on=configuration.redis.depends_on,
         connects_to=(

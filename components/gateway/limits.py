@@ -15,7 +15,7 @@ RESPONSE_HEADERS_KIB = 16
 """Maximum size of all headers of a service's response. Larger ones cause 502."""
 
 EDGE_RESPONSE_HEADERS_KIB = 32
-"""Maximum size of all response headers at the edge. Kong adds its own."""
+"""Maximum size of all response headers at the edge, because Kong adds headers of its own."""
 
 RESPONSE_BUFFERS = 8
 RESPONSE_BUFFER_KIB = 8

@@ -26,7 +26,7 @@ from workloads import (
 NAME = "nginx"
 HTTP_PORT, HTTPS_PORT = 8080, 8443
 STATUS_ENDPOINT = Endpoint(NAME, 8081)
-"""Port of its health check and its metrics, which isn't published."""
+"""Port of nginx' health check and metrics. It isn't published."""
 
 CONFIGURATION_DIRECTORY = "/etc/nginx/pti-calendar"
 CERTIFICATE_DIRECTORY = "/etc/nginx/certificate"

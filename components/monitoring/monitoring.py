@@ -25,13 +25,13 @@ class Nginx:
     """nginx, if it is the edge."""
 
     status: Endpoint
-    """Endpoint of its metrics."""
+    """Endpoint of nginx' metrics."""
 
     tls: Endpoint
-    """Endpoint that serves its certificate."""
+    """HTTPS endpoint, which serves the certificate."""
 
     host: str
-    """A host name for which it serves the certificate; for an unknown name it serves none."""
+    """A host name of the certificate; for an unknown name, nginx serves no certificate."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ class Target:
     """Expected number of instances; more than one only if a rule counts them."""
 
     is_self: bool = False
-    """Whether it is Prometheus itself, which is scraped on loopback."""
+    """Whether the target is Prometheus itself, which is scraped on loopback."""
 
     @property
     def scraped_workload(self) -> str:

@@ -54,19 +54,19 @@ class Store(ABC, Generic[Output]):
 
     args: StoreArgs
     connects_to: tuple[Endpoint | ExternalEndpoint, ...]
-    """Endpoints that its clients connect to."""
+    """Endpoints that clients of the store connect to."""
 
     depends_on: tuple[str, ...]
-    """Workloads that must be ready before its clients start; empty for a managed server without any."""
+    """Workloads that must be ready before clients of the store start; empty for a managed server."""
 
     internal: Output
-    """Its address for workloads."""
+    """Address of the store for workloads."""
 
     published: Output
-    """Its address for users and programs outside the platform: the stack output."""
+    """Address of the store for users and programs outside the platform: the stack output."""
 
     server_metrics: ServerMetrics | None = None
-    """Its servers, if they report metrics in addition to the exporter's."""
+    """Servers of the store, if they report metrics in addition to the exporter's."""
 
     @property
     @abstractmethod
@@ -74,11 +74,11 @@ class Store(ABC, Generic[Output]):
         """Return the value of the store's field of `contract.CredentialsOutput`."""
 
     def exporter(self, images: ExportersSettings) -> Workload | None:
-        """Return the exporter of its metrics; None if its own workload has metrics."""
+        """Return the exporter of the store's metrics; None if the store's own workload reports metrics."""
         return None
 
     def web_tool(self, tools: DevToolsSettings) -> Workload | None:
-        """Return the web tool that shows it to developers; None if there is none."""
+        """Return the web tool in which developers see the store; None if there is none."""
         return None
 
 

@@ -41,7 +41,7 @@ class Panel:
 
     title: str
     description: str
-    """What it shows, and which values indicate a problem."""
+    """What the panel shows, and which values indicate a problem."""
 
     unit: str
     """Grafana's name of the unit: `s`, `reqps`, `percentunit`, `bytes`, `short`, …"""

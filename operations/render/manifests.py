@@ -83,7 +83,7 @@ def _final_names(with_tokens: Iterable[Registration]) -> dict[str, str]:
     renamed: dict[str, str] = {}
     for one in with_tokens:
         if one.type.startswith("kubernetes:") and "name" not in one.inputs["metadata"]:
-            # The objects that this one refers to were registered before it and have their names.
+            # The objects that this one refers to were registered before it, so their final names are known.
             content = json.dumps(_replace_texts(one.inputs, renamed), sort_keys=True)
             final[str(one)] = f"{one.name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
             renamed[provisional_name(one.inputs)] = final[str(one)]

@@ -129,7 +129,7 @@ class KafkaSettings(StoreSettings):
         return () if self.external.username else (KAFKA,)
 
     def host_ports(self) -> Iterator[tuple[str, Section, int]]:
-        """Also yield ZooKeeper's port."""
+        """Yield the host ports of the broker and, in the mode `zookeeper`, of ZooKeeper."""
         yield from super().host_ports()
         if self.mode == "zookeeper":
             yield ".zookeeper", self.zookeeper, self.zookeeper.port

@@ -1,16 +1,16 @@
 """A single-node Kubernetes cluster for tests, on a developer's machine, as root.
 
-python -m testbed.cluster build                     what it runs, once; minutes, into the cache
-python -m testbed.cluster up [--network-policies]   prints the kubeconfig's path when the node is ready
-python -m testbed.cluster load IMAGE...             hands images of the Docker engine to the node
-python -m testbed.cluster fresh-volumes             empties the volumes whose claim is gone
-python -m testbed.cluster apiserver --version V     another version's API server alone; prints its kubeconfig's path
-python -m testbed.cluster schemas [--version V]     kubeconform's schemas, as that API server serves; prints the folder
-python -m testbed.cluster pin VERSION [PROGRAM...]  makes a version of Kubernetes known to the build
-python -m testbed.cluster packages                  names the Debian packages this machine lacks
-python -m testbed.cluster down                      ends everything; the data stays
-python -m testbed.cluster reset                     ends everything and deletes objects and volumes; images stay
-python -m testbed.cluster wipe                      ends everything and deletes the data
+python -m testbed.cluster packages                  lists the Debian packages that this machine lacks
+python -m testbed.cluster build                     builds the node's programs into the cache, once; takes minutes
+python -m testbed.cluster up [--network-policies]   starts the node; prints the kubeconfig's path when it is ready
+python -m testbed.cluster load IMAGE...             copies images of the Docker engine to the node
+python -m testbed.cluster fresh-volumes             empties the volumes whose claim was deleted
+python -m testbed.cluster apiserver --version V     starts only an API server of a version; prints its kubeconfig's path
+python -m testbed.cluster schemas [--version V]     writes kubeconform's schemas of a version; prints the folder
+python -m testbed.cluster pin VERSION [PROGRAM...]  pins a version of Kubernetes for the build
+python -m testbed.cluster down                      stops everything; the data stays
+python -m testbed.cluster reset                     stops everything and deletes objects and volumes; images stay
+python -m testbed.cluster wipe                      stops everything and deletes the data
 """
 
 from __future__ import annotations

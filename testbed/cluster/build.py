@@ -52,7 +52,7 @@ def build_kubernetes(version: str, programs: tuple[str, ...]) -> Path:
             f"python -m testbed.cluster pin {version} {' '.join(programs)}"
         )
     for program in programs:
-        # Up to 1.30, it includes cloud providers' code that needs modules which are no longer published.
+        # Kubernetes up to 1.30 includes code of cloud providers that needs modules which are no longer published.
         _build(module, f"{ALL_PROGRAMS}/cmd/{program}", folder / program, _stamp(version), tags="providerless")
     return folder
 
@@ -88,8 +88,7 @@ def _build(module: Path, package: str, program: Path, link_flags: str, tags: str
 
 
 def _stamp(version: str) -> str:
-    """Return linker flags that set the programs' version; without them, it is v0.0.0, with which they refuse to
-    work."""
+    """Return linker flags that set the programs' version. With the default version v0.0.0, they refuse to work."""
     major, minor, _ = version.split(".", 2)
     facts = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")

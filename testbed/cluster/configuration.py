@@ -89,7 +89,7 @@ KUBELET: dict[str, Any] = {
         "webhook": {"enabled": True},
         "x509": {"clientCAFile": str(PKI_DIRECTORY / "ca.crt")},
     },
-    # Without it, the kubelet signs a certificate itself, which clients can't verify.
+    # Without this file, the kubelet signs a certificate itself, which clients can't verify.
     "tlsCertFile": str(PKI_DIRECTORY / "kubelet.crt"),
     "tlsPrivateKeyFile": str(PKI_DIRECTORY / "kubelet.key"),
     "address": NODE_ADDRESS,
@@ -108,7 +108,7 @@ KUBELET: dict[str, Any] = {
     # A test machine is full and busy; the kubelet must not evict pods or remove images because of that.
     "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
     "imageGCHighThresholdPercent": 100,
-    # With fewer, a rollout on two cores waits longer for the API than for the containers.
+    # With fewer requests per second, a rollout on two cores waits longer for the API than for the containers.
     "kubeAPIQPS": 100,
     "kubeAPIBurst": 200,
     "syncFrequency": "10s",

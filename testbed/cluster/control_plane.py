@@ -1,7 +1,7 @@
 """etcd, the API server and its controllers; also API servers of other versions, for validation.
 
-Those share the etcd process under their own prefix. They have no controllers and no nodes, but decode, default, admit
-and refuse objects like their version.
+API servers of other versions share the etcd process, each under its own prefix. They have no controllers and no nodes,
+but decode, default, admit and refuse objects like any API server of their version.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What remains after pods are killed: mounts, control groups, a few files outside the root."""
+"""Removes what killed pods leave behind: mounts, control groups, a few files outside the root."""
 
 from __future__ import annotations
 

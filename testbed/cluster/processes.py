@@ -42,7 +42,7 @@ def start(name: str, *command: str | Path, environment: Mapping[str, str] | None
             env={**os.environ, **(environment or {})},
             cwd="/",
         )
-    # The start time distinguishes it from a later process with the same ID.
+    # The start time distinguishes the process from a later one with the same ID.
     _pid_file(name).write_text(f"{process.pid} {_start_time(process.pid)}")
 
 

@@ -29,7 +29,7 @@ from testbed.pictures.prometheus import Prometheus, Series, TimeRange, with_valu
 BOARDS = [read_board(path) for path in sorted((ROOT / FOLDER).glob("*.json"))]
 PANELS = [panel for board in BOARDS for panel in board.panels]
 SPAN = TimeRange(end=1_800_000_000, seconds=60, scrape_interval=15)
-"""Five moments."""
+"""A time range with five points of a line."""
 
 PLACE = Place(x=0, y=0, w=8, h=8)
 GRAPH = DrawnPanel(title="Requests", kind="graph", place=PLACE, limits=frozenset({"limit"}))
@@ -45,7 +45,7 @@ def canvas_with(panel: DrawnPanel, *found: Series) -> Canvas:
 
 
 def texts(canvas: Canvas) -> set[str]:
-    """Return the texts in it."""
+    """Return the texts in the picture."""
     return {one.get_text() for one in canvas.figure.findobj(Text) if isinstance(one, Text)} - {""}
 
 

@@ -1,4 +1,4 @@
-"""A pooled connection after a cancelled check, in a transaction; run with the reference service's own Python.
+"""Transactions on a pooled connection whose check was cancelled. The reference service's own Python runs this file.
 
 Argument: a tenant. It prints the tenant that PostgreSQL sees in the second statement of both kinds of transaction.
 """

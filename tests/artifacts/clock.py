@@ -18,7 +18,7 @@ class Clock:
         self._file = file
         self.set_ahead(0)
         self.environment = {
-            # libc's malloc instead of jemalloc's, which Redis uses: it reads the time while the library is initialised.
+            # Use libc's malloc instead of Redis' jemalloc, which reads the time while the library is initialised.
             "LD_PRELOAD": f"{LIBRARIES[0]} libc.so.6",
             "FAKETIME_TIMESTAMP_FILE": str(file),
             "FAKETIME_NO_CACHE": "1",
@@ -32,7 +32,7 @@ class Clock:
         return ["env", *(f"{name}={value}" for name, value in self.environment.items())]
 
     def set_ahead(self, seconds: int) -> None:
-        """Set it to the machine's clock plus these seconds."""
+        """Set the clock to the machine's time plus these seconds."""
         partial = self._file.with_suffix(".new")
         partial.write_text(f"+{seconds}\n")
         partial.chmod(0o644)  # PostgreSQL runs as another user.
@@ -45,7 +45,7 @@ def running_clock() -> Iterator[Clock]:
     with tempfile.TemporaryDirectory(prefix="pti-clock-") as home:
         Path(home).chmod(0o755)
         yield Clock(Path(home) / "clock")
-    # A killed process leaves these files, with which a process of another user and the same PID doesn't start.
+    # A killed process leaves these files. They keep a process with the same PID and another user from starting.
     for leftover in Path("/dev/shm").glob("*faketime_s*_*"):  # noqa: S108 - the library's own files
         if not Path("/proc", leftover.name.rpartition("_")[2]).exists():
             leftover.unlink(missing_ok=True)

@@ -64,7 +64,7 @@ async def main(mode: str) -> None:
     for one in (database, *own):
         await one.open()
     broker = Broker(mode)
-    # Like the service: a database error ends a relay, which is then restarted.
+    # As in the service, a database error ends a relay, which is then restarted.
     relays = [
         asyncio.create_task(run_forever("relay", Relay(outbox.Outbox(one, "rdv"), broker).publish)) for one in own
     ]

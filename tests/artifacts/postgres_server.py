@@ -1,11 +1,11 @@
 """Real PostgreSQL servers for the tests: find installations of every major version, start a temporary server, stop it.
 
 Installations come from `PTI_POSTGRES_BIN` (directories with `initdb` and `postgres`, separated by `:`), from PATH, from
-Debian's `/usr/lib/postgresql/*/bin`, and from the cache for building the end-to-end images, which this command fills:
+Debian's `/usr/lib/postgresql/*/bin`, and from the cache of the end-to-end images, which this command fills:
 
     python -m tests.artifacts.postgres_server fetch [VERSION ...]
 
-fills. They include the server, psql and pg_dump.
+An installation includes the server, psql and pg_dump.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def running_server(installation: Installation, port: int | None = None, prefix: 
             "port": str(port),
             "unix_socket_directories": "",
             "fsync": "off",
-            "max_wal_size": "4GB",  # No checkpoint during a test.
-            "log_statement": "all",  # The most complete record of what reaches the server in plain text.
+            "max_wal_size": "4GB",  # Prevent checkpoints during a test.
+            "log_statement": "all",  # Log everything that reaches the server in plain text.
             "log_min_duration_statement": "0",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -168,7 +168,7 @@ def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
 
 
 def _major(directory: Path) -> int:
-    # Not pg_config, which Debian puts into another package.
+    # Don't look for pg_config, which Debian puts into another package.
     output = subprocess.run([str(directory / "initdb"), "--version"], check=True, capture_output=True, text=True).stdout
     match = re.search(r"(\d+)(?:\.\d+|beta|rc|devel)", output)
     if match is None:

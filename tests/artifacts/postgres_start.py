@@ -43,7 +43,7 @@ class Container:
     settings: dict[str, str] = field(default_factory=dict)
     password: str = PASSWORD
     shm_mib: int | None = None
-    """Size of its own /dev/shm; None uses the machine's."""
+    """Size of the container's own /dev/shm; None uses the machine's."""
 
     process: subprocess.Popen[bytes] | None = None
 

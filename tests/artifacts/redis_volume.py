@@ -76,7 +76,7 @@ class RedisOnVolume:
             file.write(f"port {self._port}\n{extra}\n")
         programs = self.home / "programs"
         programs.mkdir()
-        # The cache of another user may be unreadable for this one.
+        # The server's user may not be able to read the cache, which belongs to another user.
         (programs / "redis-server").symlink_to(Path(server).resolve())
         (programs / "redis-cli").write_text(f'#!/bin/sh\nexec {client} -p {self._port} "$@"\n')
         (programs / "redis-cli").chmod(0o755)

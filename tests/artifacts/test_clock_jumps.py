@@ -284,7 +284,7 @@ def test_busy_lanes_do_not_delay_a_lane_that_was_leased_before_a_jump_back(platf
 
 @pytest.mark.parametrize(("before_s", "after_s"), [(0, HOUR_S), (HOUR_S, 0)], ids=["forward", "back"])
 def test_provisioning_waits_as_long_as_configured(platform: Platform, before_s: int, after_s: int) -> None:
-    """Its clock jumps while it waits for a server that doesn't start."""
+    """The task's clock jumps while it waits for a server that doesn't start."""
     with clock.running_clock() as own, task_for(platform.server, DATABASE) as task:
         own.set_ahead(before_s)
         task.environment = {"PGPORT": str(free_port()), "PROVISION_WAIT_S": "3"}
@@ -299,4 +299,4 @@ def test_provisioning_waits_as_long_as_configured(platform: Platform, before_s: 
             process.kill()
             process.wait()
         assert "waited 3 s: PROVISION_WAIT_S" in errors
-        assert time.monotonic() - began > 2  # whole seconds: less than one may be missing
+        assert time.monotonic() - began > 2  # The task counts whole seconds.

@@ -124,7 +124,7 @@ def test_every_query_in_the_files_is_listed() -> None:
 
 
 def test_promtool_parses_every_query(tmp_path: Path) -> None:
-    """They are converted to rules, one per query, because promtool reads rule files."""
+    """The queries are converted to rules, because promtool reads only rule files."""
     chosen = [
         {"record": f"shown:query:number{number}", "expr": with_values(query.expression)}
         for number, query in enumerate(queries())

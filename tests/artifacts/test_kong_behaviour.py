@@ -47,7 +47,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[int]:
-    """The port of the service behind it."""
+    """The port of the service behind the stand-in."""
     with echo.running_echo() as port:
         yield port
 
@@ -80,7 +80,7 @@ def start_kong(
 
 
 def is_responding(gateway: rows.Gateway, process: subprocess.Popen[bytes], log: Path) -> bool:
-    """Return whether it responds; fail if it has exited."""
+    """Return whether the stand-in responds; fail if it has exited."""
     assert process.poll() is None, log.read_text()
     try:
         return gateway.ask({"path": "/"}).status == 404

@@ -52,7 +52,7 @@ def catalog(task: Task, *databases: str) -> str:
     return "\n".join([dump(task.server, "pg_dumpall", "--globals-only"), *schemas])
 
 
-# What it creates
+# What provisioning creates
 
 
 def test_role_names_match_the_credentials(platform: Task) -> None:

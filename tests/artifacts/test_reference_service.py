@@ -127,7 +127,7 @@ def unmigrated(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Serv
 def migrator(
     unmigrated: ServiceEnvironment, stores: Stores, tmp_path_factory: pytest.TempPathFactory
 ) -> ServiceEnvironment:
-    """The environment of its migration, with another role and password and without the service's own secrets."""
+    """The environment of the service's migration: another role and password, and none of the service's own secrets."""
     role = f"{DATABASE}_migrator"
     return ServiceEnvironment(
         tmp_path_factory.mktemp("migrator"),

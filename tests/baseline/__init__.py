@@ -30,7 +30,7 @@ def addresses(shape: str) -> list[str]:
 
 
 def renamed_since() -> list[RenamedKey]:
-    """Return the rows of renamed keys that the release doesn't have; it knows the new keys of the others."""
+    """Return the rows of keys that were renamed after the release; it already uses the new keys of the other rows."""
     shown = subprocess.run(
         ["git", "show", f"{COMMIT}:settings/renamed.py"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -49,11 +49,11 @@ class KillableGroup:
 
     process: subprocess.Popen[bytes]
     written: Path
-    """Its standard output and error."""
+    """File with the command's standard output and error."""
 
     @property
     def output(self) -> str:
-        """Return what it has written so far."""
+        """Return the command's output so far."""
         return self.written.read_text(errors="replace")
 
     def kill(self) -> None:

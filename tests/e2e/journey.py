@@ -44,7 +44,7 @@ class Journey:
     """A running stack, checked from the outside."""
 
     stack: str
-    """The label on its containers and networks."""
+    """Value of the stack's label on the containers and networks."""
 
     outputs: StackOutputs[str]
 

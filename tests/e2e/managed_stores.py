@@ -79,7 +79,7 @@ class ManagedStores:
     """Maps each image to a copy that trusts the stores' certificate."""
 
     def configuration(self) -> dict[str, Any]:
-        """Return the configuration of a stack that uses them."""
+        """Return the configuration of a stack that uses these stores."""
         return {
             "postgres": {
                 "mode": "external",

@@ -113,7 +113,7 @@ def memory_mib(stack: str, workloads: Collection[str] | None = None) -> dict[str
         if one["State"]["Running"]
     }
     wanted = {name: container for name, container in running.items() if workloads is None or name in workloads}
-    # A container that ends meanwhile is left out, and makes the command fail.
+    # If a container ends in the meantime, the command leaves it out and fails.
     shown = docker("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", *wanted.values(), check=False)
     amounts = {line.split()[0]: line.split()[1] for line in shown.splitlines() if line.startswith("pti-")}
     return {name: _mib(amounts[container]) for name, container in wanted.items() if container in amounts}

@@ -48,7 +48,7 @@ class Person:
             (clone.root / f"Pulumi.{self.stack}.yaml").write_text(yaml.safe_dump({"config": small()}))
 
     def types(self, command: str, typed: str = "") -> Outcome:
-        """Run a command; fail the test if it shows a traceback. `typed` answers its questions."""
+        """Run a command, with `typed` as its input; fail the test if the output contains a traceback."""
         outcome = self.clone.run(*command.split(), typed=typed, environment=self.environment)
         assert "Traceback" not in outcome.output
         return outcome

@@ -125,7 +125,7 @@ class Platform:
         self.check_http_redirect()
         self.check_security_headers()
 
-    # One request.
+    # Sending requests.
 
     def token(self, tenant: uuid.UUID | None = None, expires_in_s: float = 300, **other: str) -> str:
         """Return a signed token for a tenant, by default a new one; `other` may contain `issuer` and `secret`."""

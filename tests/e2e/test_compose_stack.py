@@ -135,7 +135,7 @@ def test_the_environment_example_lists_exactly_the_files_variables(rendered: Com
         assert "in the environment file" in incomplete.failed().output
 
 
-# The other one is the dev stack, which Pulumi runs; another suite checks that its Compose file is equal.
+# The dev stack isn't run here, because another suite checks that its Compose file equals what Pulumi runs.
 @pytest.mark.parametrize("rendered", [kraft_with_tools_and_generated_secrets], indirect=True)
 def test_compose_alone_runs_the_stack_and_keeps_its_data(rendered: ComposeStack) -> None:
     up = rendered.compose("up", "--wait").succeeded()

@@ -161,7 +161,7 @@ def test_the_environment_file_of_a_service_gives_access_to_its_stores(dev: DevSt
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert dev.clone.run("git", "init", "--quiet").code == 0
     assert dev.clone.run("git", "check-ignore", "--quiet", ".env.user").code == 0, "git would add it"
-    # Run it through a shell, as the file describes.
+    # Load the file in a shell, as its first lines describe.
     printed = dev.clone.run("sh", "-c", f"set -a; . ./{shlex.quote(path.name)}; set +a; env -0").succeeded().output
     given = dict(entry.split("=", 1) for entry in printed.split("\0") if "=" in entry)
     assert given["PORT"] == "4000"

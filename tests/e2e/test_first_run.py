@@ -160,7 +160,7 @@ def test_without_any_choice_the_clone_gets_its_own_state_and_passphrase(prepared
 
 
 def test_a_second_clone_works_by_itself(prepared: Clone, tmp_path: Path) -> None:
-    """Both belong to one user. It holds, too, in a shell in which the first checkout is activated."""
+    """Both clones belong to one user. The result is the same in a shell in which the first clone is activated."""
     prepared.run("make", "setup").succeeded()
     second = Clone(tmp_path / "second", sibling=prepared)
     shutil.copytree(prepared.root / ".venv", second.root / ".venv")

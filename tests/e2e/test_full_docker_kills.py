@@ -1,4 +1,6 @@
-"""The whole platform on Docker, killed at twenty moments of updates, removals and creations: one `up` completes each.
+"""Pulumi is killed at twenty moments of updates, removals and creations of the whole platform on Docker.
+
+One `up` completes each of them.
 
 `PTI_TEST_KILLS` selects some of the moments.
 """
@@ -56,7 +58,7 @@ def test_one_up_completes_an_operation_killed_at_any_moment(
     stack: FullStack, killed: Killed, workloads: set[str], kill: Kill, tried: Tried
 ) -> None:
     tried.failure(kill.title, on="Docker", notice=kills.NOTICE)
-    # Removals and creations begin and end without a platform.
+    # During a removal or a creation, there is no platform that could respond.
     with counted(stack.platform(), tried) if kill.operation == "update" else nullcontext():
         seconds = killed.converges(kill)
     assert docker_engine.workloads(stack.name).keys() == workloads

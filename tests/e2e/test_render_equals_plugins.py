@@ -63,7 +63,7 @@ class BothSides:
         stack.set_secrets({one.key: token(one) for one in placeholders.by_credential if one not in TLS_PAIR})
         plan = home / "plan.json"
         shown = stack.preview("--json", "--show-secrets", f"--save-plan={plan}").succeeded().output
-        # Warnings may precede it, and a note about the plan may follow it.
+        # The output may have warnings before the plan, and a note after it.
         steps = json.JSONDecoder().raw_decode(shown, shown.index("{\n"))[0]["steps"]
         assert {step["op"] for step in steps} == {"create"}
         self.states = {_reference(one["urn"]): one["newState"] for one in steps if _is_ours(one["newState"]["type"])}

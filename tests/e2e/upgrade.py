@@ -71,7 +71,7 @@ def kept_types(update: Outcome) -> set[str]:
 
 
 def _present(stack: PulumiStack) -> Path:
-    """Return where the configuration under its present keys is kept while the release runs."""
+    """Return the file that keeps the configuration with its present keys while the release's program runs."""
     return stack.config_file.with_suffix(".present")
 
 

@@ -97,7 +97,7 @@ def _inspected(kind: str, listing: list[str], stack: str) -> list[dict[str, Any]
     names = docker(*listing, "--filter", f"label={STACK_LABEL}={stack}").split()
     if not names:
         return []
-    # A container that is removed in between is left out, and makes the command fail.
+    # If a container is removed in between, the command leaves it out and fails.
     done = subprocess.run(["docker", kind, "inspect", *names], capture_output=True, text=True)
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found

@@ -39,13 +39,13 @@ def ext4_volumes(stack: str, volumes: Mapping[str, Owner], folder: Path) -> Iter
             full = f"{name}-{stack}"
             labels = {STACK_LABEL: stack, WORKLOAD_LABEL: owner.workload, DATA_LABEL: "persistent"}
             docker("volume", "create", *(f"--label={label}={value}" for label, value in labels.items()), full)
-            # Without driver options, which the engine would report and Pulumi would treat as a difference.
+            # Set no driver options: the engine would report them, and Pulumi would treat them as a difference.
             place = Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", full).strip())
             image = folder / f"{full}.ext4"
             ext4.mount(image, place, SIZE_MIB)
             mounted.callback(image.unlink)
             mounted.callback(ext4.unmount, place)
-            # Like the kubelet for a pod with `fsGroup` (pkg/volume/volume_linux.go).
+            # Set owner and mode like the kubelet for a pod with `fsGroup` (pkg/volume/volume_linux.go).
             for path in (place, place / "lost+found"):
                 os.chown(path, 0, owner.group)
                 path.chmod(path.stat().st_mode | 0o2070)

@@ -89,7 +89,7 @@ def of_a_platform() -> list[Kill]:
 
 
 class Killed:
-    """A running stack that is killed repeatedly.
+    """A running stack whose updates, removals and creations are killed repeatedly.
 
     Args:
         stack: the stack, up.
@@ -142,6 +142,6 @@ class Killed:
         return seconds
 
     def _complete(self) -> None:
-        # As in `make up`.
+        # `make up` runs the same two commands.
         self._stack.cancel()
         self._stack.up("--refresh").succeeded()

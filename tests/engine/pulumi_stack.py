@@ -38,7 +38,7 @@ class Outcome:
     """Standard output and error together, as on a terminal."""
 
     log: Path
-    """Its event log, if it has one."""
+    """Event log of the command, if it wrote one."""
 
     @property
     def changes(self) -> list[str]:
@@ -47,17 +47,17 @@ class Outcome:
 
     @property
     def replaced(self) -> set[str]:
-        """Return the names of the resources it replaced."""
+        """Return the names of the resources that the command replaced."""
         return {step.name for step in event_log.steps(self.log) if step.operation == "create-replacement"}
 
     @property
     def replaced_types(self) -> set[str]:
-        """Return the types of the resources it replaced."""
+        """Return the types of the resources that the command replaced."""
         return {step.type for step in event_log.steps(self.log) if step.operation == "create-replacement"}
 
     @property
     def deleted(self) -> list[str]:
-        """Return the names of the resources that it deleted without replacing them."""
+        """Return the names of the resources that the command deleted without replacing them."""
         return [change for change in self.changes if change.startswith("delete ")]
 
     def events(self) -> str:
@@ -84,8 +84,8 @@ class Outcome:
 class PulumiStack:
     """A stack of the program in `program`, with a name that is unique on this machine.
 
-    Its commands only compare with the state, which halves the time, unless they are given `--refresh`, the default in
-    Pulumi.yaml.
+    Its commands run without the refresh that Pulumi.yaml enables, which halves their time. The argument `--refresh`
+    enables it.
 
     Args:
         home: directory for state, configuration and logs.
@@ -326,7 +326,7 @@ class PulumiStack:
         """Return the environment without the user's state and passphrase."""
         kept = {name: value for name, value in environment().items() if name not in PASSPHRASE_VARIABLES}
         return kept | {
-            # Without `.attrs` files: Pulumi writes them in place. A kill during the write leaves an empty file, after
+            # Disable `.attrs` files: Pulumi writes them in place. A kill during the write leaves an empty file, after
             # which no command, including `pulumi cancel`, can read the state ("failed to load checkpoint: EOF").
             "PULUMI_BACKEND_URL": f"file://{self.state}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE": "a passphrase of the tests",

@@ -14,7 +14,7 @@ LOOPBACK = ("127.", "localhost", "::1")
 
 
 class RefusingProxy:
-    """The proxy, as a machine's environment names it: without an exclusion of the machine's own addresses."""
+    """The proxy. The environment sets it for every address, including the machine's own."""
 
     def __init__(self, address: str) -> None:
         self.variables = dict.fromkeys(VARIABLES, address) | dict.fromkeys(EXCLUDING_VARIABLES, "")

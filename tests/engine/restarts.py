@@ -45,5 +45,5 @@ def _restarts() -> dict[str, int]:
         return {}
     columns = "{{.Id}} {{.Name}} {{.RestartCount}}"
     rows = [line.split() for line in docker("inspect", "--format", columns, *own, check=False).splitlines()]
-    # A container that is removed in between is a line with an error message.
+    # For a container that is removed in between, the command prints an error message.
     return {f"{row[1]} ({row[0][:12]})": int(row[2]) for row in rows if row[:1] and row[0] in own}

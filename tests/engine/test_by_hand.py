@@ -1,4 +1,4 @@
-"""Operations with Pulumi's own commands: one resource at a time, a moved state, a second stack."""
+"""Pulumi's own commands: an update of one resource, an export and import of the state, a second stack."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_an_operator_can_start_with_an_empty_volume(stack: PulumiStack) -> None:
 
 
 def test_an_operator_can_confirm_that_the_data_was_converted(stack: PulumiStack) -> None:
-    """The last test, because it changes the layout of the stack's data."""
+    """This test must run last, because it changes the layout of the stack's data."""
     stack.configure({"layout": "columns"})
     stack.forget(stack.preview().record())
 

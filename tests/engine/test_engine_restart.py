@@ -23,7 +23,7 @@ DATA_FILE = "/data/kept"
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[OwnEngine]:
-    """An engine that may be stopped; `DOCKER_HOST` points to it meanwhile."""
+    """A separate engine, which tests may stop; `DOCKER_HOST` points to it."""
     if reason := why_unavailable():
         pytest.skip(reason)
     with own_engine() as made, pytest.MonkeyPatch.context() as patch:

@@ -54,7 +54,7 @@ def test_a_service_that_never_becomes_ready_fails_the_update_with_its_last_log_l
     assert f"{reason} Its last lines:\n    reading the configuration\n    no licence found" in failed.output
     assert "Traceback" not in failed.output
 
-    # Only its health check has changed.
+    # This changes only the service's health check.
     stack.configure({"scenario": "ready"})
     stack.up().succeeded()
     assert docker_engine.workloads(stack.name) == {"web": "healthy"}

@@ -26,25 +26,31 @@ class Moment:
     """The moment of the kill."""
 
     name: str
+    description: str
+    """Completes the sentence that begins with the killed command."""
+
     has_come: Callable[[PulumiStack, list[Step]], bool]
 
 
 def begun(operation: str, kind: str, name: str) -> Moment:
     """The engine has called the provider."""
     step = Step("begun", operation, kind, name)
-    return Moment(str(step).replace(" ", "-"), lambda _, steps: step in steps)
+    description = f"during the step `{operation}` of the {kind} `{name}`"
+    return Moment(str(step).replace(" ", "-"), description, lambda _, steps: step in steps)
 
 
 def done(operation: str, kind: str, name: str) -> Moment:
     """The provider has responded, and the state contains the result."""
     step = Step("done", operation, kind, name)
-    return Moment(str(step).replace(" ", "-"), lambda _, steps: step in steps)
+    description = f"after the step `{operation}` of the {kind} `{name}`"
+    return Moment(str(step).replace(" ", "-"), description, lambda _, steps: step in steps)
 
 
 def starting(workload: str) -> Moment:
     """The container runs and isn't healthy yet: the provider waits for it, and it isn't in the state."""
     return Moment(
         f"{workload}-is-starting",
+        f"while `{workload}` starts",
         lambda stack, _: docker_engine.workloads(stack.name).get(workload) == "starting",
     )
 
@@ -72,8 +78,8 @@ OTHER_VALUES = cycle(
 def test_the_next_up_completes_a_killed_creation(stores_stack: PulumiStack, moment: Moment, tried: Tried) -> None:
     """Containers, networks and state are gone, and volumes remain: everything is created again with the existing
     data."""
-    what = moment.name.replace("-", " ")
-    tried.failure(f"The first `up` is killed: {what}", on="Docker", notice="the next `up` completes it")
+    title = f"The first `up` is killed {moment.description}"
+    tried.failure(title, on="Docker", notice="the next `up` completes it")
     Stores(stores_stack.outputs()).write("before-the-kill")
     docker_engine.remove_containers_and_networks(stores_stack.name)
     stores_stack.lose_state()
@@ -88,10 +94,8 @@ def test_the_next_up_completes_a_killed_creation(stores_stack: PulumiStack, mome
 
 @pytest.mark.parametrize("moment", UPDATE, ids=lambda moment: moment.name)
 def test_the_next_up_completes_a_killed_update(stores_stack: PulumiStack, moment: Moment, tried: Tried) -> None:
-    what = moment.name.replace("-", " ")
-    tried.failure(
-        f"An `up` that changes the stores is killed: {what}", on="Docker", notice="the next `up` completes it"
-    )
+    title = f"An `up` that changes the stores is killed {moment.description}"
+    tried.failure(title, on="Docker", notice="the next `up` completes it")
     Stores(stores_stack.outputs()).write("before-the-kill")
     values: dict[str, Any] = next(OTHER_VALUES)
     stores_stack.configure(values)

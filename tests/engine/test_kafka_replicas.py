@@ -44,7 +44,8 @@ def test_a_restarted_broker_is_ready_once_it_has_caught_up(
     # A rolling update begins with the last broker, too.
     brokers.stop(2)
     brokers.produce("booked", range(1000, 2000))
-    # More than the first fetch returns, which isn't throttled (replica.fetch.response.max.bytes).
+    # Write more data than the first fetch returns, because that fetch isn't throttled
+    # (replica.fetch.response.max.bytes).
     brokers.tool(
         "head -c 40M /dev/zero | tr '\\0' x | fold -w 1000 | "
         "./kafka-console-producer.sh --bootstrap-server $SERVER --topic lag --producer-property acks=all"

@@ -98,7 +98,7 @@ class TestRefusedVolumes:
 
 
 def test_a_cluster_id_that_looks_like_an_option_is_accepted(brokers: Brokers, volume: Path) -> None:
-    """One in 64 begins with a hyphen: cluster IDs are hashes of the stack's name."""
+    """One cluster ID in 64 begins with a hyphen, because IDs are hashes of the stack's name."""
     brokers.environment["CLUSTER_ID"] = "-AAAAAAAAAAAAAAAAAAAAA"
     brokers.start(0, volume)
     brokers.wait_until_ready(0)

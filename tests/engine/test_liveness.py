@@ -73,7 +73,7 @@ def test_liveness_failures_do_not_interrupt_a_recovery(make_stack: MakeStack) ->
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "recovering"})
     stack.up().succeeded()
 
-    # Two consecutive failures kill it afterwards.
+    # After the recovery, two consecutive failures kill the process.
     until("six checks have run", lambda: len(_inside(stack, "cat", f"{STATE}/checks").splitlines()) >= 6)
     assert _patient(stack)["RestartCount"] == 0
 

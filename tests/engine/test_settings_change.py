@@ -20,7 +20,7 @@ class Change:
 
     settings: Mapping[str, Any]
     replaced: set[str]
-    """The containers it replaces."""
+    """The containers that the change replaces."""
 
     shown: Callable[[PulumiStack, Stores], object]
     """Returns the running stack's values, which must equal `expected`."""

@@ -108,7 +108,7 @@ def shared_address(machine_engine: str, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.fixture
 def shared_stack(make_stack: MakeStack, shared_address: SharedAddress) -> PulumiStack:
-    """A running stack with data on this machine's engine, whose state is used with both.
+    """A running stack with data on this machine's engine, whose state is used with both engines.
 
     `make_stack` comes first: it then removes the stack after the address has been put back.
     """

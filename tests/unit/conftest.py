@@ -38,7 +38,7 @@ Deploy = Callable[..., Recording[None]]
 
 @pytest.fixture(scope="session", autouse=True)
 def docker_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A configuration of the docker command without contexts, on which recordings could depend; its plugins stay."""
+    """A configuration of the docker command without contexts, because recordings could depend on them."""
     plugins = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "cli-plugins"
     folder = tmp_path_factory.mktemp("docker-configuration")
     if plugins.is_dir():

@@ -21,7 +21,7 @@ AUTHORITY = "Example Company Root CA"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers nothing: no request gets this far."""
+    """Handles no request: each client ends the TLS handshake before it sends one."""
 
 
 @pytest.fixture

@@ -227,7 +227,7 @@ class TestDataBelowTheMount:
         (volume,) = platform.workloads["kafka"].volumes
         data = PurePosixPath(properties(platform)["log.dirs"])
         assert data.parent == PurePosixPath(volume.mount)
-        # If it isn't set, the KRaft metadata log uses the same directory.
+        # Without this property, the KRaft metadata log uses the same directory.
         assert "metadata.log.dir" not in properties(platform)
 
     def test_zookeeper_stores_its_data_below_the_mount(self, record_platform: RecordPlatform) -> None:

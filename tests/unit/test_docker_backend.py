@@ -260,7 +260,7 @@ class TestLiveness:
     def test_one_health_check_runs_both_probes(self) -> None:
         check = container(record_deployment(workload(readiness=READY, liveness=self.ALIVE)))["healthcheck"]
         assert check["tests"][:3] == ["CMD", "sh", "-c"]
-        # Sixty seconds at intervals of five seconds.
+        # Twelve checks: sixty seconds at intervals of five seconds.
         assert check["tests"][4:] == ["watch", "ready --now", "4", "alive", "6", "12", "900", "5"]
         assert (check["interval"], check["timeout"], check["retries"]) == ("5s", "16s", 20)
 

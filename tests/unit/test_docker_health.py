@@ -202,7 +202,7 @@ def test_a_finished_task_is_reported_immediately_and_then_checked_once_a_minute(
     check = health_check(task())
     assert check is not None
     assert check.tests == ["CMD", "sh", "-c", TASK_CHECK_SCRIPT, "check", "60"]
-    # As the engine reports 70 s: otherwise each refresh would show a change.
+    # The engine reports 70 s in this form. With another form, each refresh would show a change.
     assert check.timeout == "1m10s"
     succeeded = tmp_path / "succeeded"
     image.add_script("sleep", f'echo "$1" > {tmp_path}/slept')

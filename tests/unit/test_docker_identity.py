@@ -88,7 +88,7 @@ def test_the_recorded_values_are_kept() -> None:
 
 
 def test_containers_that_are_older_than_the_record_keep_their_labels() -> None:
-    """Another label would replace each of them."""
+    """An additional label would replace each container."""
     made = recorded(KnownEngine(STACK))
     assert made.exports["labels"] == STACK
     assert made.exports["host"] == HOST
@@ -104,7 +104,7 @@ def test_containers_of_another_state_are_refused_with_their_creator(
 
 
 def test_a_container_that_another_state_creates_at_the_same_time_is_refused() -> None:
-    """It isn't in the list of the containers, which is read once."""
+    """The container isn't in the list of containers, which is read only once."""
 
     class LaterContainer(KnownEngine):
         def container(self, name: str) -> dict[str, Any] | None:
@@ -140,7 +140,7 @@ def test_a_program_that_fails_before_the_record_leaves_no_unawaited_coroutine(
     steps: int, request: pytest.FixtureRequest
 ) -> None:
     """`steps` of the event loop pass before the record is created."""
-    gc.freeze()  # Collect what this program leaves, without a search of the other tests' recordings.
+    gc.freeze()  # Exclude the other tests' recordings from the collection below.
     request.addfinalizer(gc.unfreeze)
 
     async def fail() -> None:
@@ -170,7 +170,7 @@ def test_a_program_that_fails_before_the_record_leaves_no_unawaited_coroutine(
 def test_a_destroy_is_refused_on_another_engine(
     engine: str, reason: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would empty the state while the containers keep running on the other engine."""
+    """The destroy would empty the state while the containers keep running on the other engine."""
     urn = "urn:pulumi:dev::pti-calendar::pulumi:index:Stash::stack-identity"
     monkeypatch.setattr(
         stack, "recorded_state", lambda _: {"resources": [{"urn": urn, "outputs": {"output": RECORDED}}]}

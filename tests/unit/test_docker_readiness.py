@@ -98,7 +98,7 @@ def test_progress_is_shown_once_per_change(run_wait: Callable[..., list[str]]) -
 
 
 def test_the_wait_continues_while_there_is_progress(run_wait: Callable[..., list[str]]) -> None:
-    # Longer than the time allowed without progress.
+    # Together, these reports take longer than the time allowed without progress.
     reports = [health("unhealthy", f"recovering: {percent} %") for percent in range(0, 100, 10)]
     assert len(run_wait(*reports, health("healthy"), startup_s=30, step_s=10)) == len(reports)
 

@@ -237,7 +237,7 @@ class TestPreview:
         assert recording.of_type("Deployment") != []
         given = provider(recording)["kubeconfig"]
         if settings["kubeconfig"]:
-            # As on a machine that reaches the cluster: a saved plan requires it.
+            # The inputs equal those on a machine that reaches the cluster, because a saved plan requires that.
             assert given == settings["kubeconfig"]
         else:
             (cluster,) = json.loads(given)["clusters"]

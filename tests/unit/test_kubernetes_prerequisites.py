@@ -171,7 +171,7 @@ class TestStorage:
         assert not record_preview(grown(3)).log
 
     def test_a_claim_in_place_of_a_missing_one_is_left_to_the_update(self, cluster: Cluster) -> None:
-        """Its size isn't the data's."""
+        """The StatefulSet has created the claim, so its size isn't that of the missing claim."""
         substitute = claim("data-store-0", "1Gi")
         substitute["spec"]["storageClassName"] = MISSING_CLAIM_CLASS
         cluster(storage=(storage_class({}), substitute))
@@ -185,7 +185,7 @@ class TestStorage:
         assert not record_preview(store()).log
 
     def test_a_class_that_binds_volumes_to_a_node_causes_a_warning(self, cluster: Cluster) -> None:
-        """k3s' default class."""
+        """The default class of k3s is an example."""
         cluster(
             storage=(
                 storage_class(DEFAULT, provisioner="rancher.io/local-path", volumeBindingMode="WaitForFirstConsumer"),

@@ -21,7 +21,7 @@ from workloads import Port, Service, WorkloadError
 
 POOL = IPv4Network("10.192.0.0/12")
 SMALL_POOL = IPv4Network("10.200.0.0/20")
-"""Sixteen ranges."""
+"""A pool of sixteen ranges."""
 
 NAMES = [f"pti-service-{number}-dev" for number in range(400)]
 

@@ -42,10 +42,10 @@ class StackScenario:
     """Encryption salt of the state's secrets."""
 
     pending: list[str] = field(default_factory=list)
+    """Resources whose creation was interrupted."""
+
     failing: str = ""
     """The command that fails."""
-
-    """Resources whose creation was interrupted."""
 
     commands: list[list[str]] = field(default_factory=list)
 

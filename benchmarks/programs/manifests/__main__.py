@@ -13,7 +13,7 @@ provider = kubernetes.Provider(
     "kubernetes",
     kubeconfig=config.require("kubeconfig"),
     context=config.require("context"),
-    # As many parallel requests as the project's program may send.
+    # The same limits for requests as in the project's program.
     kube_client_settings=kubernetes.KubeClientSettingsArgs(qps=50, burst=100),
 )
 first: list[pulumi.Resource] = []

@@ -59,7 +59,7 @@ def server(settings: PostgresSettings, credentials: Credentials) -> StatefulServ
             "PGDATA": f"/var/lib/postgresql/{settings.major}/docker",
             "PGHOST": SOCKET_DIRECTORY,
             "POSTGRES_PASSWORD_FILE": f"{SECRETS_DIRECTORY}/password",
-            # A collation that doesn't change with the operating system, which would break indexes.
+            # This collation doesn't change with the operating system. A change would break indexes.
             "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --data-checksums --encoding=UTF8 "
             "--locale=C.UTF-8 --locale-provider=builtin --builtin-locale=C.UTF-8",
         },
@@ -92,7 +92,7 @@ def server(settings: PostgresSettings, credentials: Credentials) -> StatefulServ
         # The check connects over TCP, which is closed until the data has been recovered and the password set.
         readiness=Probe(check=Exec(command=("sh", "/assets/ready.sh")), startup_s=120, period_s=2),
         liveness=Liveness(check=Exec(command=("sh", "/assets/alive.sh")), failures=12, startup_s=RECOVERY_S),
-        # A fast shutdown writes a checkpoint. If it is killed earlier, the next start replays the WAL.
+        # A fast shutdown writes a checkpoint. If PostgreSQL is killed before that, the next start replays the WAL.
         stop_grace_s=60,
     )
 

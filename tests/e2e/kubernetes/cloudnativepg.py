@@ -67,7 +67,8 @@ def _objects(folder: Path) -> list[Mapping[str, Any]]:
     (deployment,) = (one for one in objects if one["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"] == OPERATOR_IMAGE
-    # The node already has its images. With a tenth of a core it doesn't start within its 30 s beside other pods.
+    # The node already has its images. With a tenth of a core, the operator doesn't start within its 30 s beside
+    # other pods.
     container["imagePullPolicy"] = "IfNotPresent"
     container["resources"] = {"requests": {"cpu": "50m", "memory": "100Mi"}, "limits": {"memory": "300Mi"}}
     container["startupProbe"]["failureThreshold"] = 30

@@ -88,7 +88,7 @@ def left_as_found() -> Iterator[None]:
     """Give the tests an empty node and stop it afterwards, unless the node was running before them."""
     is_own_node = access.cluster_from_environment() is None and not _is_up()
     if is_own_node:
-        cluster.reset()  # an interrupted run leaves its namespace and its volumes
+        cluster.reset()  # An interrupted run leaves its namespace and its volumes.
     yield
     if is_own_node:
         cluster.down()

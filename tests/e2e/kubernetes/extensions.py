@@ -21,10 +21,10 @@ DEFINITIONS = {
     "Certificate": ("github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/cert-manager.io_*.yaml"),
     "Cluster": ("github.com/cloudnative-pg/cloudnative-pg@v1.30.0", "config/crd/bases/*_clusters.yaml"),
     "HTTPRoute": ("sigs.k8s.io/gateway-api@v1.5.1", "config/crd/standard/*_httproutes.yaml"),
-    # Includes everything that a controller looks for; the omitted file contains no CRD and is never removed.
+    # All CRDs that a controller requires. The pattern omits a file without a CRD, which would never be removed.
     "Gateway": ("sigs.k8s.io/gateway-api@v1.5.1", "config/crd/standard/*.io_[!v]*.yaml"),
 }
-"""Maps each kind to a module and files in it."""
+"""Maps each kind to a Go module and the pattern of its CRD files."""
 
 ESTABLISHED = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
 

@@ -93,7 +93,7 @@ class UnrelatedPod:
         self._kubectl("delete", "pod", UNRELATED_POD, "--ignore-not-found")
 
     def opens(self, host: str, port: int) -> bool:
-        """Return whether it can open a connection."""
+        """Return whether the pod can open a connection."""
         return _is_open(self.python(_CONNECT_SCRIPT, host, str(port), str(WAIT_S)))
 
     def python(self, program: str, *arguments: str) -> str:

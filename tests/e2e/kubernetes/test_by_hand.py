@@ -1,6 +1,6 @@
-"""Operations with Pulumi's own commands on a small stack in use: one resource at a time, interrupted, state moved.
+"""Pulumi's own commands on a small stack under load, such as an update of one resource or an import of the state.
 
-Also StatefulSets that somebody breaks with kubectl. Each test leaves the stack healthy.
+Other tests repair StatefulSets that were broken with kubectl. Each test leaves the stack healthy.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from backends.kubernetes import labels
 from operations.cluster import repair
 from settings.backend import KubernetesSettings
 from testbed.cluster.access import kubectl_program
-from tests.e2e.kubernetes.test_ownership import Make, OwnStack, make
+from tests.e2e.kubernetes.test_ownership import MakeStack, OwnStack, make_stack
 
-__all__ = ["make"]
+__all__ = ["make_stack"]
 
 CLAIM = "data-store-0"
 POD = {
@@ -39,7 +39,7 @@ POD = {
 
 @pytest.fixture(autouse=True)
 def kubectl(monkeypatch: pytest.MonkeyPatch) -> None:
-    """kubectl in the path, as on an operator's machine."""
+    """Put kubectl on the path, as on an operator's machine."""
     monkeypatch.setenv("PATH", f"{kubectl_program().parent}:{os.environ['PATH']}")
 
 
@@ -57,8 +57,8 @@ def get(stack: OwnStack, target: str) -> dict[str, Any]:
     return found
 
 
-def test_fields_added_by_hand_are_removed(make: Make) -> None:
-    stack = make()
+def test_fields_added_by_hand_are_removed(make_stack: MakeStack) -> None:
+    stack = make_stack()
     stack.up().succeeded()
     targets = ("service/store-peers", "networkpolicy/store", "deployment/web")
     before = {target: get(stack, target)["spec"] for target in targets}
@@ -77,15 +77,15 @@ def test_fields_added_by_hand_are_removed(make: Make) -> None:
     assert make_up(stack) == []
 
 
-def test_a_restart_by_hand_is_left_alone(make: Make) -> None:
-    stack = make()
+def test_a_restart_by_hand_is_left_alone(make_stack: MakeStack) -> None:
+    stack = make_stack()
     stack.up().succeeded()
     stack.kubectl("rollout", "restart", "deployment/web")
     assert "update Deployment web" not in make_up(stack)
 
 
-def test_a_pod_without_its_labels_gets_them_back(make: Make) -> None:
-    stack = make()
+def test_a_pod_without_its_labels_gets_them_back(make_stack: MakeStack) -> None:
+    stack = make_stack()
     stack.up().succeeded()
     stack.server.kubectl("--namespace", stack.namespace, "create", "--filename=-", input=json.dumps(POD))
 
@@ -95,8 +95,8 @@ def test_a_pod_without_its_labels_gets_them_back(make: Make) -> None:
     assert selected.items() <= get(stack, "pod/store-0")["metadata"]["labels"].items()
 
 
-def test_a_claim_that_is_being_deleted_is_reported_while_its_data_can_be_kept(make: Make) -> None:
-    stack = make()
+def test_a_claim_that_is_being_deleted_is_reported_while_its_data_can_be_kept(make_stack: MakeStack) -> None:
+    stack = make_stack()
     stack.up().succeeded()
     stack.kubectl("delete", f"pvc/{CLAIM}", "--wait=false")
     for refused in (stack.preview("--refresh").failed(), stack.up("--refresh").failed()):

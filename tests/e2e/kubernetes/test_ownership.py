@@ -53,11 +53,11 @@ class OwnStack(PulumiStack):
         self.kubectl("delete", KINDS, "--all", "--wait=false")
 
 
-Make = Callable[..., OwnStack]
+MakeStack = Callable[..., OwnStack]
 
 
 @pytest.fixture
-def make(api_server: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+def make_stack(api_server: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeStack]:
     """Return a function that makes stacks, each in its own namespace by default."""
     made: list[OwnStack] = []
 
@@ -71,8 +71,8 @@ def make(api_server: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) 
         one.remove()
 
 
-def test_a_move_leaves_every_object_until_the_program_names_the_former_address(make: Make) -> None:
-    stack = make()
+def test_a_move_leaves_every_object_until_the_program_names_the_former_address(make_stack: MakeStack) -> None:
+    stack = make_stack()
     stack.up().succeeded()
     before = stack.objects()
 
@@ -90,8 +90,8 @@ def test_a_move_leaves_every_object_until_the_program_names_the_former_address(m
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_objects_that_outlived_the_state_are_adopted(make: Make) -> None:
-    stack = make()
+def test_objects_that_outlived_the_state_are_adopted(make_stack: MakeStack) -> None:
+    stack = make_stack()
     stack.up().succeeded()
     before = stack.objects()
 
@@ -102,12 +102,12 @@ def test_objects_that_outlived_the_state_are_adopted(make: Make) -> None:
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_objects_of_another_stack_are_refused_by_name(make: Make) -> None:
-    first = make()
+def test_objects_of_another_stack_are_refused_by_name(make_stack: MakeStack) -> None:
+    first = make_stack()
     first.up().succeeded()
     before = first.objects()
 
-    second = make(first.namespace)
+    second = make_stack(first.namespace)
     for refused in (second.preview().failed(), second.up().failed()):
         assert f"The Namespace '{first.namespace}' already exists" in refused.output
         assert f"belongs to 'pti-calendar-{first.name}'" in refused.output
@@ -115,8 +115,8 @@ def test_objects_of_another_stack_are_refused_by_name(make: Make) -> None:
     assert first.objects() == before
 
 
-def test_an_unlabelled_object_is_refused_by_name_until_it_is_labelled(make: Make) -> None:
-    stack = make()
+def test_an_unlabelled_object_is_refused_by_name_until_it_is_labelled(make_stack: MakeStack) -> None:
+    stack = make_stack()
     stack.server.kubectl("create", "namespace", stack.namespace)
     hand_over = f"{INSTANCE_LABEL}=pti-calendar-{stack.name}"
     assert f"label Namespace.v1. {stack.namespace} {hand_over}" in stack.preview().failed().output
@@ -134,8 +134,10 @@ def test_an_unlabelled_object_is_refused_by_name_until_it_is_labelled(make: Make
 
 
 @pytest.mark.parametrize("released", ["at present", "before objects had the stack's name"])
-def test_a_preview_replaces_a_stateful_set_as_the_update_does_and_its_claims_stay(make: Make, released: str) -> None:
-    stack = make()
+def test_a_preview_replaces_a_stateful_set_as_the_update_does_and_its_claims_stay(
+    make_stack: MakeStack, released: str
+) -> None:
+    stack = make_stack()
     stack.up().succeeded()
     before = stack.objects()
     if released != "at present":

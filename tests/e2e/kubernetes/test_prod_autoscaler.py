@@ -56,7 +56,7 @@ def test_a_service_gets_and_loses_an_autoscaler_without_losing_a_pod(
         (autoscaler,) = stack.objects("horizontalpodautoscalers")
         assert (autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"]) == (LEAST, MOST)
 
-        # Without metrics, the autoscaler keeps the number; here, it is set as under load.
+        # Without metrics, the autoscaler keeps the number of replicas, so set the number that a load would cause.
         stack.kubectl("scale", f"deployment/{SERVICE}", f"--replicas={scaled_to}")
         until(f"{scaled_to} pods are ready", lambda: len(stack.pods(SERVICE)) == scaled_to and stack.all_ready())
         stack.preview("--expect-no-changes").succeeded()

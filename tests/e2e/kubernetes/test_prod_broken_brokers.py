@@ -27,7 +27,7 @@ def test_brokers_with_wrong_options_are_reported_and_recover(
 ) -> None:
     stack = few_workloads
     options, reason, message = MISTAKES[mistake]
-    notice = "the update fails with pod and reason; the other brokers keep serving"
+    notice = "the update fails and names the pod and the reason; the other brokers keep serving"
     tried.failure(f"Kafka gets {mistake}", on="Kubernetes", notice=notice)
     before = stack.identities()
     with under_load(stack, tried) as load, tried.until_well():

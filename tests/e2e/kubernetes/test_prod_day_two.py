@@ -130,7 +130,7 @@ def test_an_update_keeps_the_autoscalers_replica_count(stack: ClusterStack) -> N
     assert autoscaler["spec"]["scaleTargetRef"]["name"] == "planning"
     assert (autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"]) == (1, 3)
 
-    # As the autoscaler does. The program no longer sets the number of replicas.
+    # Scale like the autoscaler. The program no longer sets the number of replicas.
     stack.kubectl("scale", "deployment/planning", "--replicas=1")
     until("one pod is left", lambda: len(stack.pods("planning")) == 1)
     stack.preview("--expect-no-changes").succeeded()
@@ -194,7 +194,7 @@ def test_the_next_up_completes_a_killed_one(stack: ClusterStack, tried: Tried) -
 
 @pytest.mark.parametrize(("brokers", "before"), [(1, 3), (3, 1)])
 def test_another_number_of_brokers_takes_the_documented_steps(stack: ClusterStack, brokers: int, before: int) -> None:
-    """docs/stores.md, "Another number of brokers"."""
+    """The steps are in docs/stores.md, "Another number of brokers"."""
     stack.change({"services": {"deploy": []}})
     stack.up().succeeded()
     stack.change({"kafka": {"brokers": brokers}})

@@ -1,4 +1,4 @@
-"""Production, killed at twenty moments of updates, removals and creations: one `up` completes each.
+"""Pulumi is killed at twenty moments of updates, removals and creations of the prod stack: one `up` completes each.
 
 `PTI_TEST_KILLS` selects some of the moments.
 """
@@ -58,7 +58,7 @@ def test_one_up_completes_an_operation_killed_at_any_moment(
     stack: ClusterStack, killed: Killed, kill: Kill, tried: Tried
 ) -> None:
     tried.failure(kill.title, on="Kubernetes", notice=kills.NOTICE)
-    # Removals and creations begin and end without a platform.
+    # During a removal or a creation, there is no platform that could respond.
     with counted(stack.platform(), tried) if kill.operation == "update" else nullcontext():
         seconds = killed.converges(kill)
     until("every pod is ready", stack.all_ready)

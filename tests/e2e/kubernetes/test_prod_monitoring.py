@@ -207,8 +207,8 @@ def test_a_filling_volume_raises_alerts(watched: Watched[Forwarded], stack: Clus
 def test_a_stopped_service_raises_alerts(watched: Watched[Forwarded], stack: ClusterStack) -> None:
     watched.wait_until_calm()
     with _scaled_to_zero(stack, "user"):
-        # Prometheus scrapes its removed pods until the next name lookup: they are down, but for less than a minute with
-        # the real times.
+        # Prometheus scrapes the service's removed pods until the next name lookup: they are down, but for less than a
+        # minute with the real times.
         watched.wait_for_alerts(("TargetMissing", "user"), also_allowed=frozenset({"ServiceDown"}))
     watched.wait_until_resolved()
 
@@ -263,7 +263,7 @@ def test_a_failing_service_raises_alerts(watched: Watched[Forwarded]) -> None:
 
 
 def test_every_replica_is_a_healthy_target(watched: Watched[Forwarded]) -> None:
-    # The last check: by now, Prometheus no longer treats pods removed by the first update as current.
+    # This must be the last check: by now, Prometheus no longer treats pods removed by the first update as current.
     def up() -> Counter[tuple[str, str, str]]:
         found = watched.stack.query("up")
         return Counter((one["metric"]["job"], one["metric"]["workload"], one["value"][1]) for one in found)

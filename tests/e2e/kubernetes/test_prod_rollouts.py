@@ -38,7 +38,7 @@ def _row(few_workloads: ClusterStack) -> None:
 
 
 def test_a_store_without_its_image_is_reported_each_time_and_recovers(stack: ClusterStack, tried: Tried) -> None:
-    notice = "nothing: bookings are read from the database; the update fails with pod and reason"
+    notice = "nothing: bookings are read from the database; the update fails and names the pod and the reason"
     tried.failure("Redis' image can't be pulled", on="Kubernetes", notice=notice)
     with counted(stack.platform(), tried) as load, tried.until_well():
         with stack.temporary_configuration():

@@ -139,7 +139,7 @@ def test_no_secret_is_readable_in_a_pod_or_a_config_map(stack: ClusterStack) -> 
 
 
 def test_no_output_of_pulumi_contains_a_generated_credential(stack: ClusterStack) -> None:
-    """Including those of the updates before this test, which created the stack."""
+    """This includes the output of the earlier updates, which created the stack."""
     verbose = [
         stack.preview("--json", "--refresh", *VERBOSE_OPTIONS).succeeded(),
         stack.up("--json", "--debug", *VERBOSE_OPTIONS).succeeded(),

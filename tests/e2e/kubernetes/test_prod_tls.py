@@ -42,7 +42,7 @@ def platform(stack: ClusterStack, authority: str) -> Iterator[Platform]:
             stack.up().succeeded()
             yield stack.platform(certificate=authority)
         finally:
-            # Remove them while the CRD for Certificates is still installed.
+            # Remove the Certificates while their CRD is still installed.
             stack.change({"gateway": {"tls": {"source": "self-signed", "issuer": None}}})
             stack.up().succeeded()
             stack.kubectl("delete", "secret", CERTIFICATE, "--ignore-not-found")

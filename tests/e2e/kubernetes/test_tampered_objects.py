@@ -31,7 +31,7 @@ NEW_RELEASE = {"services": {"environment": {"RELEASE": "2"}}}
 
 @pytest.fixture(autouse=True)
 def kubectl(monkeypatch: pytest.MonkeyPatch) -> None:
-    """kubectl in the path, for `make up`."""
+    """Put kubectl on the path, for `make up`."""
     monkeypatch.setenv("PATH", f"{kubectl_program().parent}:{os.environ['PATH']}")
 
 
@@ -57,7 +57,7 @@ def get(stack: ClusterStack, target: str) -> dict[str, Any]:
 
 
 def test_fields_added_by_hand_are_removed(small_stack: ClusterStack, tried: Tried) -> None:
-    """The refresh doesn't find them: the provider only compares the fields of its inputs."""
+    """The refresh doesn't find these fields: the provider only compares the fields of its inputs."""
     tried.failure(
         "A Service gets another label in its selector, and a NetworkPolicy a rule that admits everybody, by hand",
         on="Kubernetes",
@@ -184,7 +184,7 @@ def test_a_claim_that_is_being_deleted_is_reported_while_its_data_can_be_kept(
             for refused in (small_stack.preview("--refresh").failed(), small_stack.up("--refresh").failed()):
                 assert f"The claim '{CLAIM}' with this stack's data is being deleted" in refused.output
                 assert f"kubectl patch pv {volume}" in refused.output
-            # The message's command, then docs/stores.md, "A claim or volume is missing".
+            # Run the message's command, then follow docs/stores.md, "A claim or volume is missing".
             keep = {"spec": {"persistentVolumeReclaimPolicy": "Retain"}}
             small_stack.kubectl("patch", f"pv/{volume}", f"--patch={json.dumps(keep)}")
             small_stack.kubectl("scale", "statefulset/redis", "--replicas=0")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pulumi
 
-# No garbage collector completes a foreground deletion.
+# No garbage collector runs here, so a foreground deletion would never complete.
 ANNOTATIONS = {"pulumi.com/skipAwait": "true", "pulumi.com/deletionPropagationPolicy": "background"}
 
 

@@ -1,4 +1,4 @@
-"""Requests through the gateway while a test breaks something, and what they have lost afterwards."""
+"""Sends requests through the gateway while a test breaks something, and checks that no booking was lost."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from contract.outputs import KafkaOutput, PostgresOutput
 
 stack = pulumi.StackReference(pulumi.Config().require("producer"))
 
-# All outputs at once: secret as a whole, because one of them is.
+# Read all outputs at once. The result is secret as a whole, because one of the outputs is secret.
 outputs = stack.outputs.apply(StackOutputs.parse)
 pulumi.export("password", outputs.apply(lambda found: found.credentials.postgres[found.postgres.admin_role]))
 pulumi.export("redis_port", outputs.apply(lambda found: found.redis.port))
 
-# One public record.
+# Read single public outputs. The results aren't secret.
 postgres = stack.get_output("postgres").apply(PostgresOutput.parse)
 pulumi.export("postgres_port", postgres.apply(lambda found: found.port))
 pulumi.export("user_database", postgres.apply(lambda found: found.databases["user"].name))

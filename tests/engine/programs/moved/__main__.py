@@ -27,7 +27,7 @@ STORE = StatefulService(
     stop_grace_s=1,
 )
 
-# As in the project's own entry point.
+# End immediately on SIGINT, like the project's own entry point.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {}):

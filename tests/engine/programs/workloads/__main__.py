@@ -210,7 +210,7 @@ SCENARIOS: dict[str, list[Workload]] = {
     "missing-image": [replace(service("web", ready="true"), image="redis:99.9.9")],
 }
 
-# As in the project's own entry point.
+# End immediately on SIGINT, like the project's own entry point.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 backend = DockerBackend(BackendSettings(), ImagesSettings(), stack=pulumi.get_stack(), protect=False)

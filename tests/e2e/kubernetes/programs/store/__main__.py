@@ -28,7 +28,7 @@ def with_policy(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTrans
     return None
 
 
-# As in the project's own entry point.
+# End immediately on SIGINT, like the project's own entry point.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 with Addresses(project=pulumi.get_project(), stack=pulumi.get_stack(), moved=CONFIG.get_object("moved") or {}):
