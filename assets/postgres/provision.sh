@@ -262,9 +262,9 @@ report() {
 }
 
 export PGDATABASE="${PGDATABASE:-postgres}" PGAPPNAME=pti-provisioning PGCONNECT_TIMEOUT="${PGCONNECT_TIMEOUT:-10}"
-# lock_timeout, idle_session_timeout: a run whose machine has failed must not hold its lock for the two hours until TCP
-# notices. search_path: a role that may create objects in a service's database must not be able to make the superuser
-# run its functions.
+# lock_timeout, idle_session_timeout: a run whose machine has failed must not hold its lock until TCP closes the
+# connection, which takes two hours. search_path: a role that may create objects in a service's database must not be
+# able to make the superuser run its functions.
 PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=warning -c lock_timeout=60s -c idle_session_timeout=60s"
 export PGOPTIONS="$PGOPTIONS -c search_path=pg_catalog,pg_temp"
 

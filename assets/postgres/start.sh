@@ -14,9 +14,9 @@
 # - The file `.pti-calendar-data` marks a volume that contains data. If the data directory is missing there, the start
 #   is refused: an empty cluster in its place would look as if every row had been lost.
 # - Data of another major version is refused for the same reason.
-# - The superuser's password is set to the one in the file at every start. A volume may outlive the Pulumi state
-#   with its password, so the operator can still log in. Meanwhile the server runs without TCP, and it has completed its recovery
-#   before clients can connect.
+# - At every start, the superuser's password is set to the one in the file, because a volume may outlive the Pulumi
+#   state that contains its password. Until then the server runs without TCP, so its recovery is complete before
+#   clients can connect.
 set -eu
 LC_ALL=C
 export LC_ALL

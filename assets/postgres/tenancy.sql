@@ -7,13 +7,13 @@ ALTER SCHEMA tenancy OWNER TO CURRENT_USER;
 REVOKE ALL ON SCHEMA tenancy FROM PUBLIC;
 GRANT USAGE ON SCHEMA tenancy TO PUBLIC;
 
--- The tenant of this transaction, or NULL, which is equal to no value. After a committed SET LOCAL the setting is empty
--- instead of unset, hence nullif. STABLE and a plain SQL body, so that the planner inlines it.
+-- Returns the tenant of this transaction, or NULL, which is equal to no value. After a committed SET LOCAL, the setting
+-- is empty instead of unset, hence nullif. STABLE and a plain SQL body, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION tenancy.current_tenant() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN nullif(pg_catalog.current_setting('app.tenant_id', true), '')::uuid;
 
--- Every table that has a tenant column, or a similar column, or one of the policies below.
+-- Lists every table that has a tenant column, or a similar column, or one of the policies below.
 --   isolable  the column has the name and the type that the policy requires
 --   marked    tenant_access exists, which protect() creates last: the table was isolated before
 --   ruled     tenant_isolation exists and equals the policy that protect() would create
@@ -54,7 +54,8 @@ CREATE OR REPLACE FUNCTION tenancy.tables(
         AND (a.attname IS NOT NULL OR p.marked)
     $$;
 
--- Tables read through a parent: a query of the parent applies the parent's policies and not those of the children.
+-- Lists tables that are read through a parent: a query of the parent applies the parent's policies, not those of the
+-- children.
 CREATE OR REPLACE FUNCTION tenancy.exposed(OUT relation regclass, OUT owner oid, OUT parent regclass)
     RETURNS SETOF record
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -63,7 +64,7 @@ CREATE OR REPLACE FUNCTION tenancy.exposed(OUT relation regclass, OUT owner oid,
     WHERE i.inhparent NOT IN (SELECT p.relation FROM tenancy.tables() p WHERE p.isolable)
     $$;
 
--- Views and materialised views that read such a table, directly or through other views.
+-- Lists views and materialised views that read an isolated table, directly or through other views.
 CREATE OR REPLACE FUNCTION tenancy.views(
     OUT relation regclass, OUT owner oid, OUT materialised boolean, OUT security_invoker boolean
 ) RETURNS SETOF record
@@ -84,9 +85,9 @@ CREATE OR REPLACE FUNCTION tenancy.views(
     WHERE c.relkind IN ('v', 'm') AND c.relpersistence <> 't'
     $$;
 
--- The tenants with rows in a table. Only for migrations: they must change rows tenant by tenant, because the owner is
--- restricted too, and in most databases no other table lists the tenants. It runs with the superuser's privileges, so
--- views and foreign tables are refused: no code of the caller may run.
+-- Returns the tenants with rows in a table. Only for migrations: they must change rows tenant by tenant, because the
+-- owner is restricted too, and in most databases no other table lists the tenants. The function runs with the
+-- superuser's privileges, so it refuses views and foreign tables: no code of the caller may run.
 CREATE OR REPLACE FUNCTION tenancy.tenants(target regclass) RETURNS SETOF uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

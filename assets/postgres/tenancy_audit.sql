@@ -1,6 +1,6 @@
--- Remaining ways in which one tenant could see or infer rows of another in this database. A service without findings
--- has no row here. It only reads catalogs and no tenant's rows; any role that may connect can run it. Each kind of
--- finding is a separate query. Variables: app, backup.
+-- Remaining ways in which one tenant could see or infer rows of another in this database. A database without findings
+-- returns no row. The audit only reads catalogs and no tenant's rows; any role that may connect can run it. Each kind
+-- of finding is a separate query. Variables: app, backup.
 CREATE OR REPLACE FUNCTION tenancy.audit(
     app_role name DEFAULT :'app', backup_role name DEFAULT :'backup',
     OUT object text, OUT problem text, OUT remedy text
@@ -67,8 +67,8 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
             ELSE format('ALTER VIEW %s SET (security_invoker = true)', v.relation) END
     FROM tenancy.views() v WHERE NOT v.security_invoker
 
-    -- Such a function gives the application more privileges, regardless of its owner: TRUNCATE, and every row if the owner is a
-    -- superuser.
+    -- A SECURITY DEFINER function gives the application the privileges of its owner: TRUNCATE in any case, and every
+    -- row if the owner is a superuser.
     UNION ALL
     SELECT p.oid::regprocedure::text, format('runs with the rights of %s%s', p.proowner::regrole,
             CASE WHEN u.oid IS NULL THEN '' ELSE ', who sees every tenant' END),
@@ -87,7 +87,7 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
     JOIN pg_database d ON d.datname = current_database() JOIN pg_roles o ON o.oid = d.datdba
     WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f')
 
-    -- The application role.
+    -- Privileges of the application role.
     UNION ALL
     SELECT app_role::text, format('owns %s', pg_describe_object(s.classid, s.objid, 0)), 'give it to the owner role'
     FROM pg_shdepend s JOIN pg_roles a ON a.oid = s.refobjid JOIN pg_database d ON d.datname = current_database()
@@ -109,12 +109,12 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
     FROM pg_auth_members m JOIN pg_roles a ON a.oid = m.member JOIN pg_roles g ON g.oid = m.roleid
     WHERE a.rolname = app_role
 
-    -- The server.
+    -- Settings of the database and the server.
     UNION ALL
     SELECT u.rolname::text, 'sees every tenant', format('ALTER ROLE %I NOSUPERUSER NOBYPASSRLS', u.rolname)
     FROM unfiltered u
-    WHERE u.rolname <> backup_role AND u.oid <> 10 -- 10: the superuser that initdb created
-        AND u.oid <> (SELECT nspowner FROM pg_namespace WHERE nspname = 'tenancy') -- who provisions
+    WHERE u.rolname <> backup_role AND u.oid <> 10 -- initdb's superuser has the oid 10
+        AND u.oid <> (SELECT nspowner FROM pg_namespace WHERE nspname = 'tenancy') -- the provisioning role
     UNION ALL
     SELECT current_database()::text, 'lets every role connect', format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname)
     FROM pg_database

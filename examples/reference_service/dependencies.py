@@ -71,7 +71,7 @@ class Resources:
         self.tasks.extend(asyncio.create_task(run_forever(name, one)) for name, one in work.items())
 
     async def close(self) -> None:
-        """Close them, users first. By then, the producer has sent or abandoned every event."""
+        """Stop the background work, then close the connections that it uses."""
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

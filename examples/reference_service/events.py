@@ -38,7 +38,7 @@ class Events:
         self._received = received
         self._producer: Any = None
         self.connected = asyncio.Event()
-        """Set while there is a producer. If a broker fails later, only `publish` fails."""
+        """Set while a producer exists. If a broker fails later, it stays set and `publish` fails."""
 
     async def check(self) -> None:
         """Raise unless a broker responds."""

@@ -22,7 +22,7 @@ MEASURE_PERIOD_S = 5
 
 
 class Relay:
-    """One per process. Several share the work lane by lane."""
+    """The relay of one process. Relays share the work by lanes."""
 
     def __init__(self, outbox: Outbox, events: Events) -> None:
         self._outbox = outbox

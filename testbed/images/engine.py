@@ -1,4 +1,4 @@
-"""The Docker client, as far as building and testing images needs it."""
+"""Calls of the Docker client that build and test images."""
 
 from __future__ import annotations
 

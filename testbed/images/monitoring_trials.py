@@ -100,7 +100,7 @@ MONITORING_TRIALS = (
         ready="wget -q -O - http://127.0.0.1:9090/-/ready",
         checks=(
             ("wget -q -O - http://127.0.0.1:9090/api/v1/status/buildinfo", '"version":"3.14.0"'),
-            # A scrape takes a second.
+            # Prometheus has no series before its first scrape, which takes about a second.
             (
                 "for try in $(seq 50); do wget -q -O - 'http://127.0.0.1:9090/api/v1/query?query=pg_up' | grep value"
                 " && break; sleep 0.2; done",

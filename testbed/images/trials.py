@@ -15,7 +15,7 @@ class Trial:
     """A container of an image under test."""
 
     name: str
-    """Its name in the network."""
+    """Name of the container in the network."""
 
     image: str
     user: str

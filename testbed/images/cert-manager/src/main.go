@@ -1,7 +1,7 @@
-// The controllers of cert-manager that issue and renew certificates from a CA or self-signed, as its own module has them.
+// Runs the cert-manager controllers that issue and renew self-signed certificates and certificates of a CA.
 //
-// The main of cert-manager's release lies in a module of its own, which no module proxy has. This one starts the same
-// controllers with the release's defaults; without ACME, Vault, Venafi, leader election and metrics.
+// The main package of cert-manager's release is in a separate module, which no module proxy has. This main package
+// starts the same controllers with the release's defaults, without ACME, Vault, Venafi, leader election and metrics.
 package main
 
 import (

@@ -14,7 +14,7 @@ import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.KafkaFuture;
 
-/** One Kafka cluster from the variables {@code KAFKA_CLUSTERS_n_*}, asked anew for every answer. */
+/** One Kafka cluster, configured by the variables {@code KAFKA_CLUSTERS_n_*}. Each request queries it again. */
 final class Cluster {
   private static final int TIMEOUT_MS = 3000;
 
@@ -26,10 +26,10 @@ final class Cluster {
     this.name = name;
   }
 
-  /** What a cluster answered: its status in Kafka UI's words, its brokers and topics, or why there are none. */
+  /** The state of a cluster: its status as Kafka UI names it, its brokers and topics, or the error of the query. */
   record State(String name, String status, int brokerCount, List<Map<String, Object>> topics, String error) {
 
-    /** The cluster as Kafka UI's API shows it. */
+    /** Returns the cluster in the format of Kafka UI's API. */
     Map<String, Object> summary() {
       Map<String, Object> shown = new LinkedHashMap<>();
       shown.put("name", name);
@@ -41,7 +41,7 @@ final class Cluster {
     }
   }
 
-  /** The clusters numbered from 0 without a gap; further connection settings are in {@code _PROPERTIES_*}. */
+  /** Returns the clusters, numbered from 0 without a gap. {@code _PROPERTIES_*} has additional connection settings. */
   static List<Cluster> fromEnvironment(Map<String, String> environment) {
     List<Cluster> clusters = new ArrayList<>();
     for (int number = 0; ; number++) {

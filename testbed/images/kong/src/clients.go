@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// clients limits each address, as nginx' limit_req and limit_conn do: before the plugins, without Redis.
+// clients limits the requests and connections of each address, like nginx' limit_req and limit_conn. The limits apply
+// before any plugin runs, and don't need Redis.
 type clients struct {
 	perSecond, burst float64 // 0: no limit
 	connections      int     // 0: no limit
@@ -28,7 +29,7 @@ func newClients(s *settings) *clients {
 	return &clients{perSecond: s.ratePerSecond, burst: s.rateBurst, connections: s.connections, seen: map[string]*consumption{}}
 }
 
-// enter counts a request; it returns false beyond the limit. The caller calls leave for each request that entered.
+// enter counts a request and returns whether it is within the limits. If so, the caller must call leave at its end.
 func (c *clients) enter(address string, now time.Time) bool {
 	c.lock.Lock()
 	defer c.lock.Unlock()

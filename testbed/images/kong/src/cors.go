@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// cors answers preflight requests and marks every other response.
+// cors answers preflight requests, and adds CORS headers to all other responses.
 type cors struct {
 	passive
 	Origins           []string `yaml:"origins"`

@@ -22,7 +22,7 @@ type counters interface {
 	take(ctx context.Context, key string, limit float64, window time.Duration) (float64, error)
 }
 
-// localCounters belong to this process: two replicas allow the limit once each.
+// localCounters belong to this process, so each replica allows the whole limit.
 type localCounters struct {
 	lock  sync.Mutex
 	count map[string]*localCounter
@@ -70,7 +70,7 @@ func (c *redisCounters) take(ctx context.Context, key string, _ float64, window 
 	return countScript.Run(ctx, c.client, []string{key}, int(window/time.Second)).Float64()
 }
 
-// newCounters doesn't connect to Redis: the first request does, so that the gateway starts without Redis.
+// newCounters doesn't connect to Redis, so that the gateway starts without Redis. The first request connects.
 func newCounters(p *rateLimiting, trusted *x509.CertPool) (counters, error) {
 	if p.Policy == "local" {
 		return &localCounters{count: map[string]*localCounter{}}, nil

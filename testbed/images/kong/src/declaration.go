@@ -1,7 +1,7 @@
 package main
 
 import (
-	"crypto/sha1" //nolint:gosec // an identifier, not a protection
+	"crypto/sha1" //nolint:gosec // for an identifier, not for security
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -246,12 +246,13 @@ func find[T any](s *strict, path string, all []*T, name string, names func(*T) [
 	return nil
 }
 
-// identifier returns the given one, or a derived one that is the same in every replica: they share counters in Redis.
+// identifier returns the given ID, or one derived from the kind and the name. The derived ID is the same in every
+// replica, because replicas share their counters in Redis.
 func identifier(kind, given, name string) string {
 	if given != "" {
 		return given
 	}
-	sum := sha1.Sum([]byte(kind + ":" + name)) //nolint:gosec // see above
+	sum := sha1.Sum([]byte(kind + ":" + name)) //nolint:gosec // for an identifier, not for security
 	sum[6], sum[8] = sum[6]&0x0f|0x50, sum[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
 }

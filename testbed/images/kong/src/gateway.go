@@ -116,8 +116,8 @@ func (x *exchange) tooLong() *answer {
 	return x.failure(http.StatusRequestEntityTooLarge, "Payload too large")
 }
 
-// linger reads the rest of a refused body, for as long as nginx does: otherwise a client that is still sending would
-// lose the connection before it reads the answer.
+// linger reads the rest of a refused body, for as long as nginx does. Otherwise a client that is still sending would
+// lose the connection before it reads the response.
 func (x *exchange) linger(w http.ResponseWriter) {
 	control := http.NewResponseController(w)
 	_ = control.Flush()
@@ -248,7 +248,7 @@ func headerBytes(header http.Header) (total int64) {
 	return total
 }
 
-// counted counts the bytes that are read.
+// counted is a body that counts the bytes read from it.
 type counted struct {
 	io.ReadCloser
 	total *int64

@@ -11,7 +11,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// jwtPlugin lets only requests with a valid token through. Its answers are those of Kong's plugin.
+// jwtPlugin refuses requests without a valid token. Its responses are those of Kong's plugin.
 type jwtPlugin struct {
 	passive
 	URIParamNames     []string `yaml:"uri_param_names" default:"jwt"`

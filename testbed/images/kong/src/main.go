@@ -68,7 +68,7 @@ func run(arguments []string) error {
 	return fmt.Errorf("unknown command: %s", strings.Join(arguments, " "))
 }
 
-// health checks for the process whose ID the gateway wrote below its prefix.
+// health checks whether the gateway runs. The gateway has written its process ID into a file below its prefix.
 func health() error {
 	settings, err := readSettings(os.Environ())
 	if err != nil {

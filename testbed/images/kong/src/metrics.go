@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// prometheusPlugin records the exchanges of the routes that it covers; each group of metrics is off unless asked for.
+// prometheusPlugin records the requests of the routes to which it applies. Each group of metrics is off by default.
 type prometheusPlugin struct {
 	passive
 	PerConsumer           bool `yaml:"per_consumer"`
@@ -23,7 +23,7 @@ type prometheusPlugin struct {
 	UpstreamHealthMetrics bool `yaml:"upstream_health_metrics"`
 }
 
-// Kong's own limits, in milliseconds.
+// The upper bounds of Kong's histogram buckets, in milliseconds.
 var (
 	gatewayBuckets  = []float64{1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000}
 	upstreamBuckets = []float64{25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000}

@@ -26,10 +26,10 @@ import (
 // serve runs until a signal: after SIGTERM, SIGQUIT or SIGINT, requests in flight are completed. (On SIGTERM, Kong aborts
 // them; its official image has SIGQUIT as the stop signal.)
 func serve(s *settings) error {
-	if err := os.MkdirAll(filepath.Dir(pidFile(s.prefix)), 0o755); err != nil { //nolint:gosec // contains a number
+	if err := os.MkdirAll(filepath.Dir(pidFile(s.prefix)), 0o755); err != nil { //nolint:gosec // contains a process ID
 		return fmt.Errorf("KONG_PREFIX is not writable: %w", err)
 	}
-	if err := os.WriteFile(pidFile(s.prefix), []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil { //nolint:gosec // a number
+	if err := os.WriteFile(pidFile(s.prefix), []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil { //nolint:gosec // a process ID
 		return fmt.Errorf("KONG_PREFIX is not writable: %w", err)
 	}
 	for _, name := range s.unknown {

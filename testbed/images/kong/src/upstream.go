@@ -122,7 +122,7 @@ func (u *upstream) dial(ctx context.Context, network, address string) (net.Conn,
 func (u *upstream) fail(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
 	if errors.Is(r.Context().Err(), context.Canceled) {
-		x.status = 499 // the client is gone
+		x.status = 499 // the client has disconnected
 		return
 	}
 	var tooLong *http.MaxBytesError
