@@ -110,9 +110,9 @@ def measured(stack: FullStack, minutes: float, per_second: float, kill: Sequence
         windows.append(Window(None, 0.0, load.now_s()))
         for store in kill:
             began = load.now_s()
-            well = _killed(stack, platform, store, load)
+            recovered_s = _killed(stack, platform, store, load)
             _wait_until(load, began + 60 * window_minutes)
-            windows.append(Window(store, began, load.now_s(), well))
+            windows.append(Window(store, began, load.now_s(), recovered_s))
 
     print(machine())
     load_report.show_requests(load.samples, windows, per_second, WORKERS)
@@ -123,8 +123,8 @@ def measured(stack: FullStack, minutes: float, per_second: float, kill: Sequence
     load_report.show_events(events)
     restarted = _restarted(stack, platform, kill)
     load_report.show_restarted(restarted)
-    is_well = all(window.well_s is not None for window in windows if window.killed)
-    return 0 if compared.agrees and events.lost == 0 and is_well and not restarted else 1
+    have_recovered = all(window.recovered_s is not None for window in windows if window.killed)
+    return 0 if compared.agrees and events.lost == 0 and have_recovered and not restarted else 1
 
 
 def _wait_until(load: Load, until_s: float) -> None:

@@ -22,7 +22,7 @@ class Window:
 
     began_s: float
     ended_s: float
-    well_s: float | None = None
+    recovered_s: float | None = None
     """Time at which every service could book, list and receive events again."""
 
     def of(self, samples: Sequence[Sample]) -> list[Sample]:
@@ -106,9 +106,11 @@ def show_restarted(workloads: Sequence[str]) -> None:
 
 
 def _row(name: str, samples: Sequence[Sample]) -> None:
-    well = [one.latency_s * 1000 for one in samples if one.failure is None]
-    failed = len(samples) - len(well)
-    figures = "".join(f"{figure:9.0f}" for figure in (*(percentile(well, one) for one in (0.5, 0.95, 0.99, 1)),))
+    latencies_ms = [one.latency_s * 1000 for one in samples if one.failure is None]
+    failed = len(samples) - len(latencies_ms)
+    figures = "".join(
+        f"{figure:9.0f}" for figure in (*(percentile(latencies_ms, one) for one in (0.5, 0.95, 0.99, 1)),)
+    )
     print(f"{name:10}{len(samples):7}{failed:8}{figures}")
 
 
@@ -116,8 +118,12 @@ def _show_loss(window: Window, samples: Sequence[Sample]) -> None:
     """Print the duration and the clients' responses."""
     failed = [one for one in samples if one.failure is not None]
     if window.killed:
-        well = "NOT RECOVERED" if window.well_s is None else f"recovered after {window.well_s - window.began_s:.1f} s"
+        recovery = (
+            "NOT RECOVERED"
+            if window.recovered_s is None
+            else f"recovered after {window.recovered_s - window.began_s:.1f} s"
+        )
         last = f", last failure {max(one.due_s for one in failed) - window.began_s:.1f} s" if failed else ""
-        print(f"{well}{last} after the kill")
+        print(f"{recovery}{last} after the kill")
     for reason, times in Counter(str(one.failure)[:100] for one in failed).most_common(SHOWN_FAILURES):
         print(f"{times:7} x {reason}")

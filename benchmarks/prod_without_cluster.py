@@ -40,7 +40,7 @@ def placeholders_of_prod() -> dict[str, str]:
     return {f"{NAMESPACE}:{key}": PLACEHOLDER for key in keys}
 
 
-def texts_of_prod() -> tuple[dict[str, str], list[str]]:
+def configuration_of_prod() -> tuple[dict[str, str], list[str]]:
     """Return the configuration in the form in which Pulumi passes it to a program, and the keys of its secrets."""
     secret = placeholders_of_prod()
     return _texts_of(document_of_prod(len(SERVICES))) | secret, list(secret)

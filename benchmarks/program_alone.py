@@ -42,10 +42,10 @@ def main() -> None:
 
 def evaluated() -> int:
     """Run the project's `__main__.py` with the recorder; return the number of its resources, including the stack."""
-    from benchmarks.prod_without_cluster import texts_of_prod
+    from benchmarks.prod_without_cluster import configuration_of_prod
     from recording.recorder import record
 
-    raw, secret = texts_of_prod()
+    raw, secret = configuration_of_prod()
     recording = record(
         lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
         mock=_provider_mock,

@@ -82,9 +82,9 @@ def main() -> int:
     parser.add_argument("--alone", action="store_true", help="the program without the engine, no preview")
     wanted = parser.parse_args()
     if min(wanted.services) < len(SERVICES):
-        parser.error(f"at least {len(SERVICES)} services: the configuration names the platform's own")
+        parser.error(f"{len(SERVICES)} services or more are needed: the configuration names those of the platform")
     if not wanted.alone and shutil.which("pulumi") is None:
-        print("the 'pulumi' command is not here: make setup installs it", file=sys.stderr)
+        print("the 'pulumi' command is missing: make setup installs it", file=sys.stderr)
         return 1
     print(machine(), *COLUMNS, sep="\n", flush=True)
     points: list[Point] = []

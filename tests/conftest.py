@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 PASSED = pytest.StashKey[bool]()
 
@@ -39,10 +39,12 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture
-def tried(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[Tried]:
+def failure_record(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Iterator[FailureRecord]:
     """Record the failure that the test causes and its effects, for `docs/reliability.md`."""
     test = f"{request.path.relative_to(request.config.rootpath)}::{request.node.originalname}"
-    found = Tried(test, record_property)
+    found = FailureRecord(test, record_property)
     yield found
     if request.node.stash.get(PASSED, False):
         found.end()

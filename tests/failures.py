@@ -28,8 +28,11 @@ SLOW_S = 1.0
 
 
 @dataclass
-class Tried:
-    """Provided by the fixture `tried`. A test that causes several failures describes each at its beginning."""
+class FailureRecord:
+    """The record of a failure that a test causes, provided by the fixture `failure_record`.
+
+    A test that causes several failures begins a record for each.
+    """
 
     test: str
     """File and function."""
@@ -37,48 +40,48 @@ class Tried:
     _record: Callable[[str, object], None]
     _title: str = ""
     _on: str = ""
-    _notice: str = ""
-    _broke: float = 0.0
+    _effect: str = ""
+    _failed_at: float = 0.0
     _seconds: float | None = None
     _lost: str | None = None
     _requests: Requests | None = None
 
-    def failure(self, title: str, *, on: str, notice: str) -> None:
+    def begin(self, title: str, *, on: str, effect: str) -> None:
         """Begin the record of another failure.
 
         Args:
             title: what is broken, for instance "A node is drained".
             on: the platform, for instance "Docker", "Kubernetes", "PostgreSQL 15".
-            notice: what a user of the platform notices, or the operator in the case of a failed update.
+            effect: what a user of the platform notices, or the operator in the case of a failed update.
         """
         self.end()
-        self._title, self._on, self._notice = title, on, notice
+        self._title, self._on, self._effect = title, on, effect
         self._seconds = self._lost = self._requests = None
 
-    def breaks(self) -> None:
-        """Mark the failure."""
-        self._broke = time.monotonic()
+    def mark_failure(self) -> None:
+        """Note the time of the failure."""
+        self._failed_at = time.monotonic()
 
-    def well(self) -> None:
-        """Mark the recovery."""
-        self._seconds = time.monotonic() - self._broke
+    def mark_recovery(self) -> None:
+        """Note the time of the recovery."""
+        self._seconds = time.monotonic() - self._failed_at
 
     @contextmanager
-    def until_well(self) -> Iterator[None]:
+    def measure_recovery(self) -> Iterator[None]:
         """Measure a block from the failure to the recovery."""
-        self.breaks()
+        self.mark_failure()
         yield
-        self.well()
+        self.mark_recovery()
 
-    def took(self, seconds: float) -> None:
+    def set_recovery_s(self, seconds: float) -> None:
         """Set the seconds to recovery; of several attempts, the longest."""
         self._seconds = seconds
 
-    def lost(self, what: str) -> None:
+    def set_lost(self, what: str) -> None:
         """Set what was lost, such as "nothing". Call it only after comparing the data."""
         self._lost = what
 
-    def requests(self, load: Load) -> None:
+    def set_requests(self, load: Load) -> None:
         """Count the requests through the gateway during the failure."""
         answered = [one for one in load.samples if one.failure is None]
         self._requests = Requests(
@@ -98,7 +101,7 @@ class Tried:
             return
         assert self._lost is not None, f"what was lost by {self._title!r} was not compared"
         seconds = None if self._seconds is None else round(self._seconds, 1)
-        failure = Failure(self._title, self._on, self._notice, seconds, self._lost, self._requests, self.test)
+        failure = Failure(self._title, self._on, self._effect, seconds, self._lost, self._requests, self.test)
         self._record(PROPERTY, json.dumps(asdict(failure)))
         self._title = ""
 

@@ -45,7 +45,7 @@ def image_installation(request: pytest.FixtureRequest) -> Iterator[Installation]
 
 def _runnable(found: Installation | None) -> Iterator[Installation]:
     if found is None:
-        pytest.skip("no PostgreSQL server here (Linux only): python -m tests.artifacts.postgres_server fetch")
+        pytest.skip("PostgreSQL is missing (Linux only): python -m tests.artifacts.postgres_server fetch")
     with tempfile.TemporaryDirectory(prefix="pti-postgres-") as home:
         Path(home).chmod(0o755)
         yield runnable(found, Path(home))

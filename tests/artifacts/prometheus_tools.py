@@ -16,7 +16,7 @@ def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the program until it ends; skip the test if it isn't installed."""
     found = shutil.which(program) or shutil.which(program, path=str(CACHE))
     if found is None:
-        pytest.skip(f"{program} is not here: .ci/provide builds it")
+        pytest.skip(f"{program} is missing: .ci/provide builds it")
     return subprocess.run([found, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=600)
 
 

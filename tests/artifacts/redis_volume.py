@@ -60,7 +60,7 @@ class RedisOnVolume:
     def __init__(self, mount: Path, *, configuration: Mapping[str, int] | None = None, extra: str = "") -> None:
         server, client = program(), shutil.which("redis-cli")
         if server is None or client is None:
-            pytest.skip("no redis-server and redis-cli here: .ci/provide installs them")
+            pytest.skip("redis-server or redis-cli is missing: .ci/provide installs them")
         self.mount = mount
         self.data = mount / DATA_FOLDER
         self.home = Path(tempfile.mkdtemp(prefix="pti-redis-"))

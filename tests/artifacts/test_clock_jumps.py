@@ -26,7 +26,7 @@ from tests.artifacts.postgres_server import Server, installations, running_serve
 from tests.artifacts.provisioning_task import task_for
 from tests.artifacts.reference_environment import EnvironmentMissing
 from tests.artifacts.reference_process import ISSUER, JWT_SECRET, Service, ServiceEnvironment, eventually, token
-from tests.failures import Tried
+from tests.failures import FailureRecord
 from tests.ports import free_port
 
 pytestmark = only_in_full_runs
@@ -156,7 +156,7 @@ class Platform:
 @pytest.fixture(scope="module", autouse=True)
 def _library() -> None:
     if not clock.LIBRARIES:
-        pytest.skip("no libfaketime here: apt-get install faketime")
+        pytest.skip("libfaketime is missing: apt-get install faketime")
 
 
 @pytest.fixture(scope="module")
@@ -164,9 +164,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """The newest PostgreSQL on this machine, Redis, the service and two relays, with three clocks."""
     found, program = installations(), reference_redis.program()
     if not found:
-        pytest.skip("no PostgreSQL server here (Linux only): python -m tests.artifacts.postgres_server fetch")
+        pytest.skip("PostgreSQL is missing (Linux only): python -m tests.artifacts.postgres_server fetch")
     if program is None:
-        pytest.skip("no redis-server here: apt-get install redis-server, or name one in PTI_REDIS_SERVER")
+        pytest.skip("redis-server is missing: apt-get install redis-server, or name one in PTI_REDIS_SERVER")
     try:
         reference_environment.python()
     except EnvironmentMissing as reason:
@@ -224,7 +224,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "notice"),
+    ("owner", "effect"),
     [
         (SERVICE, "while it is ahead, 401 for tokens that expire within the hour"),
         (POSTGRES, "nothing"),
@@ -233,12 +233,14 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     ],
     ids=["service", "postgres", "redis", "all"],
 )
-def test_a_clock_jumps_forward_and_back(platform: Platform, tried: Tried, owner: str | None, notice: str) -> None:
+def test_a_clock_jumps_forward_and_back(
+    platform: Platform, failure_record: FailureRecord, owner: str | None, effect: str
+) -> None:
     names = [owner] if owner else [*platform.clocks]
     whose = f"{owner}'s clock jumps" if owner in (POSTGRES, REDIS) else "The clock of every process jumps"
     if owner == SERVICE:
         whose = "A service's clock jumps"
-    tried.failure(f"{whose} an hour forward, then back", on="reference service", notice=notice)
+    failure_record.begin(f"{whose} an hour forward, then back", on="reference service", effect=effect)
     platform.tenant, platform.booked = str(uuid4()), []
     platform.check()
     issued_before = token(platform.tenant)
@@ -257,7 +259,9 @@ def test_a_clock_jumps_forward_and_back(platform: Platform, tried: Tried, owner:
     platform.check()
 
     assert platform.published() == platform.booked
-    tried.lost(f"nothing: {len(platform.booked)} of {len(platform.booked)} bookings, each event published once")
+    failure_record.set_lost(
+        f"nothing: {len(platform.booked)} of {len(platform.booked)} bookings, each event published once"
+    )
 
 
 def test_the_lease_of_a_dead_replica_ends_after_a_jump_back(platform: Platform) -> None:

@@ -39,7 +39,7 @@ class RunningKong:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled stand-in."""
     if not (go := shutil.which("go") or shutil.which("/usr/local/go/bin/go")):
-        pytest.skip("Go is not here, and the stand-in for Kong is compiled with it")
+        pytest.skip("Go is missing, which compiles the stand-in for Kong")
     path = tmp_path_factory.mktemp("kong") / "kong"
     subprocess.run([go, "build", "-o", str(path), "."], cwd=SOURCE, check=True, timeout=600)
     return path

@@ -16,7 +16,7 @@ from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import ADMIN_PASSWORD, Installation, Server
 from tests.artifacts.postgres_start import container, until
 from tests.artifacts.provisioning_task import BACKUP, CONNECTIONS, Outcome, Task, task_for
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 MONITOR = "pti_monitor"
 OTHER_DATABASE = "pti_other"
@@ -95,9 +95,11 @@ def small_server(image_installation: Installation) -> Iterator[tuple[Task, str]]
 
 
 @only_in_full_runs
-def test_a_service_with_all_its_connections_blocks_no_other_role(small_server: tuple[Task, str], tried: Tried) -> None:
-    notice = "PostgreSQL refuses that service more connections; no other role is affected"
-    tried.failure("A service opens all of its connections", on="PostgreSQL", notice=notice)
+def test_a_service_with_all_its_connections_blocks_no_other_role(
+    small_server: tuple[Task, str], failure_record: FailureRecord
+) -> None:
+    effect = "PostgreSQL refuses that service more connections; no other role is affected"
+    failure_record.begin("A service opens all of its connections", on="PostgreSQL", effect=effect)
     task, busy = small_server
     with ExitStack() as open_:
         for _ in range(9):
@@ -110,7 +112,7 @@ def test_a_service_with_all_its_connections_blocks_no_other_role(small_server: t
         for role in (MONITOR, BACKUP):
             open_.enter_context(task.connect("postgres", role))
         open_.enter_context(task.server.connect())
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
 @only_in_full_runs
@@ -209,12 +211,12 @@ def hung_client(task: Task, database: str, idle_s: int) -> Iterator[None]:
 
 @only_in_full_runs
 def test_a_hung_client_and_a_migration_block_readers_only_briefly(
-    provisioned: Outcome, task: Task, database: str, tried: Tried
+    provisioned: Outcome, task: Task, database: str, failure_record: FailureRecord
 ) -> None:
     """The migrator waits for the client, and every reader waits for the migrator, but no longer than its
     `lock_timeout`."""
-    notice = "readers wait for at most 5 s; the migration retries until the server has ended the client's session"
-    tried.failure("A hung client holds a lock that a migration needs", on="PostgreSQL", notice=notice)
+    effect = "readers wait for at most 5 s; the migration retries until the server has ended the client's session"
+    failure_record.begin("A hung client holds a lock that a migration needs", on="PostgreSQL", effect=effect)
     with task.connect(database, f"{database}_migrator") as migrator:
         migrator.execute("CREATE TABLE booking (tenant_id uuid, title text)")
     change = "ALTER TABLE booking ADD COLUMN room text"
@@ -249,6 +251,6 @@ def test_a_hung_client_and_a_migration_block_readers_only_briefly(
             migrate()
             return not refused
 
-        with tried.until_well():
+        with failure_record.measure_recovery():
             until(migrated)
-        tried.lost("nothing")
+        failure_record.set_lost("nothing")

@@ -18,7 +18,7 @@ from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import Installation, give_to_unprivileged_user
 from tests.artifacts.postgres_start import PASSWORD, Container, container, descendants, process_titled, until
 from tests.artifacts.provisioning_task import ASSETS
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 
 @pytest.fixture
@@ -109,22 +109,24 @@ def test_a_killed_first_start_is_repeated(store: Container) -> None:
 
 
 @only_in_full_runs
-def test_a_killed_first_start_is_repeated_on_a_real_server(store: Container, tried: Tried) -> None:
-    tried.failure("PostgreSQL's first start is killed", on="PostgreSQL", notice="the next start begins again")
+def test_a_killed_first_start_is_repeated_on_a_real_server(store: Container, failure_record: FailureRecord) -> None:
+    failure_record.begin("PostgreSQL's first start is killed", on="PostgreSQL", effect="the next start begins again")
     process = store.start()
     until(lambda: any((store.volume / str(store.programs.major)).glob("docker.new/PG_VERSION")))
     store.kill()
     assert process.returncode != 0
     assert not store.marker.exists()
-    with tried.until_well(), store.start_and_connect() as session:
+    with failure_record.measure_recovery(), store.start_and_connect() as session:
         assert session.execute("SELECT 1").fetchall() == [(1,)]
-    tried.lost("nothing: there was no data yet")
+    failure_record.set_lost("nothing: there was no data yet")
 
 
 @only_in_full_runs
-def test_a_volume_that_held_data_gets_no_empty_cluster(container_with_data: Container, tried: Tried) -> None:
-    notice = "it doesn't start; its log describes how to start with an empty cluster"
-    tried.failure("PostgreSQL's volume has lost its data directory", on="PostgreSQL", notice=notice)
+def test_a_volume_that_held_data_gets_no_empty_cluster(
+    container_with_data: Container, failure_record: FailureRecord
+) -> None:
+    effect = "it doesn't start; its log describes how to start with an empty cluster"
+    failure_record.begin("PostgreSQL's volume has lost its data directory", on="PostgreSQL", effect=effect)
     shutil.rmtree(container_with_data.data)
     output = container_with_data.start_refused()
     assert f"this volume contained data (postgres major={container_with_data.programs.major})" in output
@@ -135,7 +137,7 @@ def test_a_volume_that_held_data_gets_no_empty_cluster(container_with_data: Cont
     give_to_unprivileged_user(container_with_data.data)
     assert "this volume contained data" in container_with_data.start_refused()
     assert [*container_with_data.data.iterdir()] == []
-    tried.lost("nothing more: no empty cluster replaces the data")
+    failure_record.set_lost("nothing more: no empty cluster replaces the data")
 
     container_with_data.marker.unlink()
     container_with_data.start_and_connect().close()
@@ -150,23 +152,25 @@ def test_data_from_before_the_marker_is_adopted(container_with_data: Container) 
     assert container_with_data.marker.exists()
 
 
-def test_a_damaged_data_directory_is_left_as_it_is(container_with_data: Container, tried: Tried) -> None:
-    tried.failure(
-        "PostgreSQL's data directory is damaged", on="PostgreSQL", notice="it doesn't start; its log shows the reason"
+def test_a_damaged_data_directory_is_left_as_it_is(
+    container_with_data: Container, failure_record: FailureRecord
+) -> None:
+    failure_record.begin(
+        "PostgreSQL's data directory is damaged", on="PostgreSQL", effect="it doesn't start; its log shows the reason"
     )
     container_with_data.marker.unlink()
     (container_with_data.data / "PG_VERSION").unlink()
     before = sorted(container_with_data.data.rglob("*"))
     assert "contains files but no cluster: PG_VERSION is missing" in container_with_data.start_refused()
     assert sorted(container_with_data.data.rglob("*")) == before
-    tried.lost("nothing more: the files aren't changed")
+    failure_record.set_lost("nothing more: the files aren't changed")
 
 
-def test_data_of_another_major_version_is_refused(store: Container, tried: Tried) -> None:
-    tried.failure(
+def test_data_of_another_major_version_is_refused(store: Container, failure_record: FailureRecord) -> None:
+    failure_record.begin(
         "The image has another major version than the data",
         on="PostgreSQL",
-        notice="it doesn't start; its log shows the reason",
+        effect="it doesn't start; its log shows the reason",
     )
     other = store.volume / "14" / "docker"
     other.mkdir(parents=True)
@@ -174,7 +178,7 @@ def test_data_of_another_major_version_is_refused(store: Container, tried: Tried
     assert "this volume contains data of PostgreSQL 14, but this image has another version" in store.start_refused()
     assert not store.data.exists()
     assert (other / "PG_VERSION").read_text() == "14\n"
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
 @only_in_full_runs
@@ -220,40 +224,42 @@ class TestCrash:
             assert count_rows(session) == 100_000
 
     def test_a_stop_during_recovery_loses_nothing(
-        self, recovering_container: tuple[Container, int], tried: Tried
+        self, recovering_container: tuple[Container, int], failure_record: FailureRecord
     ) -> None:
         store, pid = recovering_container
-        notice = "the recovery of 110 MiB of WAL begins again"
-        tried.failure("PostgreSQL is stopped while it recovers from a crash", on="PostgreSQL", notice=notice)
+        effect = "the recovery of 110 MiB of WAL begins again"
+        failure_record.begin("PostgreSQL is stopped while it recovers from a crash", on="PostgreSQL", effect=effect)
         assert store.process is not None
         store.process.send_signal(signal.SIGTERM)
         os.kill(pid, signal.SIGCONT)
         assert store.process.wait(timeout=60) == 143
         assert descendants(store.process.pid) == []
-        with tried.until_well(), store.start_and_connect() as session:
+        with failure_record.measure_recovery(), store.start_and_connect() as session:
             assert count_rows(session) == 100_000
-        tried.lost("nothing: 100,000 of 100,000 rows")
+        failure_record.set_lost("nothing: 100,000 of 100,000 rows")
 
 
 @only_in_full_runs
-def test_a_server_that_recovers_by_itself_is_alive(container_with_data: Container, tried: Tried) -> None:
+def test_a_server_that_recovers_by_itself_is_alive(
+    container_with_data: Container, failure_record: FailureRecord
+) -> None:
     """One killed session causes a recovery without a restart of the server."""
-    notice = "sessions end; PostgreSQL isn't ready while it replays 110 MiB of WAL, and it isn't restarted"
-    tried.failure("One session of PostgreSQL is killed", on="PostgreSQL", notice=notice)
+    effect = "sessions end; PostgreSQL isn't ready while it replays 110 MiB of WAL, and it isn't restarted"
+    failure_record.begin("One session of PostgreSQL is killed", on="PostgreSQL", effect=effect)
     container_with_data.settings = {"max_wal_size": "4GB", "checkpoint_timeout": "1h", "shared_buffers": "1MB"}
     with container_with_data.start_and_connect() as session:
         session.execute("INSERT INTO kept SELECT n, repeat('x', 1000) FROM generate_series(1, 100000) n")
-        tried.breaks()
+        failure_record.mark_failure()
         os.kill(session.info.backend_pid, signal.SIGKILL)
     assert container_with_data.process is not None
     pid = pause_recovery(container_with_data)
     assert (container_with_data.run("alive.sh").returncode, container_with_data.run("ready.sh").returncode) == (0, 1)
     os.kill(pid, signal.SIGCONT)
     until(lambda: container_with_data.run("ready.sh").returncode == 0)
-    tried.well()
+    failure_record.mark_recovery()
     with container_with_data.connect() as session:
         assert count_rows(session) == 100_000
-    tried.lost("nothing: 100,000 of 100,000 rows")
+    failure_record.set_lost("nothing: 100,000 of 100,000 rows")
 
 
 def write_until_full(session: psycopg.Connection[tuple[object, ...]]) -> int:
@@ -284,9 +290,11 @@ def small_disk(store: Container, tmp_path: Path) -> Iterator[Path]:
 
 
 @only_in_full_runs
-def test_acknowledged_rows_survive_a_full_disk(store: Container, small_disk: Path, tried: Tried) -> None:
-    notice = "writes fail, then the server stops; it starts again once the volume has grown"
-    tried.failure("PostgreSQL's disk is full", on="PostgreSQL", notice=notice)
+def test_acknowledged_rows_survive_a_full_disk(
+    store: Container, small_disk: Path, failure_record: FailureRecord
+) -> None:
+    effect = "writes fail, then the server stops; it starts again once the volume has grown"
+    failure_record.begin("PostgreSQL's disk is full", on="PostgreSQL", effect=effect)
     store.settings = {"max_wal_size": "64MB", "min_wal_size": "32MB"}
     with store.start_and_connect() as session:
         session.execute("CREATE TABLE kept (id int, filling text)")
@@ -298,9 +306,9 @@ def test_acknowledged_rows_survive_a_full_disk(store: Container, small_disk: Pat
     ext4.unmount(store.volume)
     ext4.grow(small_disk, 512)
     ext4.mount(small_disk, store.volume, 512)
-    with tried.until_well(), store.start_and_connect() as session:
+    with failure_record.measure_recovery(), store.start_and_connect() as session:
         assert count_rows(session) == acknowledged
-        tried.lost("nothing: every acknowledged row still exists")
+        failure_record.set_lost("nothing: every acknowledged row still exists")
         session.execute("INSERT INTO kept VALUES (0, 'more')")
 
 

@@ -28,7 +28,7 @@ from tests.artifacts.postgres_server import (
     running_server,
 )
 from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, task_for
-from tests.failures import Tried
+from tests.failures import FailureRecord
 from tests.ports import free_port
 
 TENANT = "11111111-1111-4111-8111-111111111111"
@@ -214,7 +214,7 @@ def test_a_new_password_replaces_the_old_one(provisioned: Outcome, task: Task, d
 @only_in_full_runs
 def test_a_login_without_a_password_check_is_not_trusted(provisioned: Outcome, task: Task, database: str) -> None:
     if task.server.programs.major < 16:
-        pytest.skip("libpq asks for a way of authentication since 16")
+        pytest.skip("libpq can require an authentication method since 16")
     role = f"{database}_app"
     task.passwords[role] = "the new one"
     with trust_authentication(task.server, database, role):
@@ -256,24 +256,26 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 @only_in_full_runs
-def test_concurrent_runs_do_not_conflict(task: Task, database: str, tried: Tried) -> None:
-    tried.failure(
-        "Three provisioning tasks run at the same time", on="PostgreSQL", notice="nothing: they run one after the other"
+def test_concurrent_runs_do_not_conflict(task: Task, database: str, failure_record: FailureRecord) -> None:
+    failure_record.begin(
+        "Three provisioning tasks run at the same time", on="PostgreSQL", effect="nothing: they run one after the other"
     )
     runs = [task.start() for _ in range(3)]
     for run in runs:
         output, errors = run.communicate(timeout=DEADLINE_S)
         assert (run.returncode, errors) == (0, ""), output
     assert task.run().lines_about(f"database {database}:") == [f"database {database}: unchanged"]
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
-def test_the_next_run_completes_a_killed_one(task: Task, database: str, tried: Tried) -> None:
-    tried.failure("The database provisioning task is killed", on="PostgreSQL", notice="the next update finishes it")
+def test_the_next_run_completes_a_killed_one(task: Task, database: str, failure_record: FailureRecord) -> None:
+    failure_record.begin(
+        "The database provisioning task is killed", on="PostgreSQL", effect="the next update finishes it"
+    )
     with task.server.connect() as admin:
         admin.execute(f"CREATE ROLE {database}_migrator")
         admin.execute(f"CREATE DATABASE {database}")
-    with tried.until_well():
+    with failure_record.measure_recovery():
         outcome = task.run()
     assert outcome.status == 0
     assert outcome.lines_about(f"database {database}:") == [
@@ -286,7 +288,7 @@ def test_the_next_run_completes_a_killed_one(task: Task, database: str, tried: T
     ]
     with task.connect(database, f"{database}_migrator") as migrator:
         assert migrator.execute("SELECT current_user").fetchone() == (f"{database}_owner",)
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
 @only_in_full_runs

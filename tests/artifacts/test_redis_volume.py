@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.artifacts.redis_volume import USER, RedisOnVolume, new_ext4, until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 MARKER = ".pti-calendar-data"
 StartRedis = Callable[..., RedisOnVolume]
@@ -79,9 +79,9 @@ def test_data_in_the_root_of_the_volume_is_moved_below_it(start_redis: StartRedi
     assert (server.data / "dump.rdb").read_text() == "a snapshot from before"
 
 
-def test_an_interrupted_move_continues(start_redis: StartRedis, volume: Path, tried: Tried) -> None:
-    notice = "nothing: the next start completes it"
-    tried.failure("A start that moves Redis' data is killed", on="Redis", notice=notice)
+def test_an_interrupted_move_continues(start_redis: StartRedis, volume: Path, failure_record: FailureRecord) -> None:
+    effect = "nothing: the next start completes it"
+    failure_record.begin("A start that moves Redis' data is killed", on="Redis", effect=effect)
     server = server_with_data(start_redis, volume)
     move_to_root(server)
     (volume / "dump.rdb").write_text("a snapshot from before")
@@ -89,10 +89,10 @@ def test_an_interrupted_move_continues(start_redis: StartRedis, volume: Path, tr
     (volume / "dump.rdb").rename(server.data / "dump.rdb")
     if os.geteuid() == 0:
         os.chown(server.data, USER, USER)
-    with tried.until_well():
+    with failure_record.measure_recovery():
         server.start()
     assert server.command("GET", "kept") == "yes"
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     assert {path.name for path in volume.iterdir()} == {"redis", MARKER}
 
 
@@ -110,10 +110,10 @@ def test_data_at_both_places_is_refused_and_not_changed(start_redis: StartRedis,
 
 
 def test_without_its_log_a_volume_that_held_data_is_not_started_empty(
-    start_redis: StartRedis, volume: Path, tried: Tried
+    start_redis: StartRedis, volume: Path, failure_record: FailureRecord
 ) -> None:
-    notice = "it doesn't start; its log describes how to start empty"
-    tried.failure("Redis' volume has lost its data", on="Redis", notice=notice)
+    effect = "it doesn't start; its log describes how to start empty"
+    failure_record.begin("Redis' volume has lost its data", on="Redis", effect=effect)
     server = server_with_data(start_redis, volume)
     away = volume.parent / f"{volume.name}-away"
     shutil.move(server.data, away)
@@ -127,7 +127,7 @@ def test_without_its_log_a_volume_that_held_data_is_not_started_empty(
         shutil.move(away, server.data)
     server.start()
     assert server.command("GET", "kept") == "yes"
-    tried.lost("nothing: after the volume is restored, the data is available again")
+    failure_record.set_lost("nothing: after the volume is restored, the data is available again")
 
 
 def test_a_volume_that_only_lacks_its_log_is_not_started_empty(start_redis: StartRedis, volume: Path) -> None:
@@ -146,14 +146,16 @@ def test_an_operator_can_choose_to_start_empty(start_redis: StartRedis, volume: 
     assert server.command("DBSIZE") == ":0"
 
 
-def test_the_volume_of_another_store_is_refused(start_redis: StartRedis, volume: Path, tried: Tried) -> None:
-    tried.failure(
-        "A store gets another store's volume", on="Redis", notice="it doesn't start; its log shows the reason"
+def test_the_volume_of_another_store_is_refused(
+    start_redis: StartRedis, volume: Path, failure_record: FailureRecord
+) -> None:
+    failure_record.begin(
+        "A store gets another store's volume", on="Redis", effect="it doesn't start; its log shows the reason"
     )
     (volume / MARKER).write_text("kafka brokers=1 mode=kraft\n")
     assert "contains the data of 'kafka brokers=1 mode=kraft', not of 'redis'" in start_redis(volume).start_refused()
     assert (volume / MARKER).read_text() == "kafka brokers=1 mode=kraft\n"
-    tried.lost("nothing: the volume isn't changed")
+    failure_record.set_lost("nothing: the volume isn't changed")
 
 
 def test_a_snapshot_without_a_log_is_not_ignored(start_redis: StartRedis, volume: Path) -> None:
@@ -180,20 +182,22 @@ def test_a_failed_snapshot_does_not_stop_writes(start_redis: StartRedis, volume:
     assert server.command("CONFIG", "GET", "save") == "save "
 
 
-def test_a_sigkill_loses_nothing_that_is_in_the_log(start_redis: StartRedis, volume: Path, tried: Tried) -> None:
-    tried.failure(
-        "Redis is killed (SIGKILL)", on="Redis", notice="it is unavailable until it has read its append-only file"
+def test_a_sigkill_loses_nothing_that_is_in_the_log(
+    start_redis: StartRedis, volume: Path, failure_record: FailureRecord
+) -> None:
+    failure_record.begin(
+        "Redis is killed (SIGKILL)", on="Redis", effect="it is unavailable until it has read its append-only file"
     )
     server = start_redis(volume).start()
     for number in range(500):
         assert server.command("SET", f"key-{number}", str(number)) == "+OK"
     # During a flush, Redis responds before it writes, for at most two seconds.
     until("the log is written", lambda: server.info("aof_buffer_length") == "0")
-    with tried.until_well():
+    with failure_record.measure_recovery():
         server.kill()
         server.start()
     assert server.command("DBSIZE") == ":500"
-    tried.lost("nothing that was in the log: 500 of 500 keys")
+    failure_record.set_lost("nothing that was in the log: 500 of 500 keys")
 
 
 def test_a_recovery_reports_its_progress(start_redis: StartRedis, volume: Path) -> None:
@@ -209,9 +213,9 @@ def test_a_recovery_reports_its_progress(start_redis: StartRedis, volume: Path) 
     assert output.endswith(" %\n")
 
 
-def test_a_full_disk_refuses_writes_until_there_is_space(tried: Tried) -> None:
-    notice = "writes are refused while the disk is full; reads keep working"
-    tried.failure("Redis' disk is full", on="Redis", notice=notice)
+def test_a_full_disk_refuses_writes_until_there_is_space(failure_record: FailureRecord) -> None:
+    effect = "writes are refused while the disk is full; reads keep working"
+    failure_record.begin("Redis' disk is full", on="Redis", effect=effect)
     with new_ext4(32) as mount, closing(RedisOnVolume(mount)) as server:
         server.start()
         filler = server.data / "filler"
@@ -226,7 +230,7 @@ def test_a_full_disk_refuses_writes_until_there_is_space(tried: Tried) -> None:
         assert (code, output.partition(" ")[0]) == (0, "MISCONF")
         assert server.command("GET", "key-0") == "x" * 10_000
 
-        with tried.until_well():
+        with failure_record.measure_recovery():
             filler.unlink()
             until("writes are accepted again", lambda: server.command("SET", "after", "yes") == "+OK")
         until("the log is written", lambda: server.info("aof_buffer_length") == "0")
@@ -235,7 +239,7 @@ def test_a_full_disk_refuses_writes_until_there_is_space(tried: Tried) -> None:
         missing = [n for n in range(acknowledged) if server.command("EXISTS", f"key-{n}") != ":1"]
         assert missing == []
         assert server.command("GET", "after") == "yes"
-        tried.lost("nothing: every acknowledged key still exists")
+        failure_record.set_lost("nothing: every acknowledged key still exists")
 
         server.kill()
         fill_disk(filler, leaving=0)

@@ -38,7 +38,7 @@ from tests.artifacts.reference_process import (
     signed,
     token,
 )
-from tests.failures import Tried
+from tests.failures import FailureRecord
 from tests.ports import free_port
 
 DATABASE = "pti_rdv"
@@ -72,7 +72,7 @@ def stores() -> Iterator[Stores]:
     """The newest PostgreSQL on this machine with the service's database, and Redis if there is one."""
     found = installations()
     if not found:
-        pytest.skip("no PostgreSQL server here (Linux only): python -m tests.artifacts.postgres_server fetch")
+        pytest.skip("PostgreSQL is missing (Linux only): python -m tests.artifacts.postgres_server fetch")
     try:
         reference_environment.python()
     except EnvironmentMissing as reason:
@@ -170,7 +170,7 @@ def postgres(stores: Stores) -> Iterator[Gate]:
 def redis(stores: Stores) -> Iterator[Gate]:
     """The gate of Redis, which is opened again after the test."""
     if stores.redis is None:
-        pytest.skip("no redis-server here: apt-get install redis-server, or name one in PTI_REDIS_SERVER")
+        pytest.skip("redis-server is missing: apt-get install redis-server, or name one in PTI_REDIS_SERVER")
     yield stores.redis
     stores.redis.close()
     stores.redis.open()
@@ -282,19 +282,19 @@ def test_a_migration_is_retried_after_a_lock_timeout(
 
 @only_in_full_runs
 def test_a_migration_waits_for_an_unavailable_server(
-    service_environment: ServiceEnvironment, migrator: ServiceEnvironment, postgres: Gate, tried: Tried
+    service_environment: ServiceEnvironment, migrator: ServiceEnvironment, postgres: Gate, failure_record: FailureRecord
 ) -> None:
-    tried.failure("PostgreSQL is down when a migration starts", on=PLATFORM_NAME, notice="the migration waits")
+    failure_record.begin("PostgreSQL is down when a migration starts", on=PLATFORM_NAME, effect="the migration waits")
     postgres.close()
     migration = migrator.start_migration()
     assert migration.stdout is not None
     first = json.loads(migration.stdout.readline())
-    with tried.until_well():
+    with failure_record.measure_recovery():
         postgres.open()
         output, _ = migration.communicate(timeout=60)
     assert first["message"].startswith("the server is unavailable; the migration starts again")
     assert (migration.returncode, json.loads(output.splitlines()[-1])["message"]) == (0, "migrations run: 0")
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
 def test_the_audit_of_the_migrated_database_has_no_findings(
@@ -525,9 +525,11 @@ END_SESSIONS = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE da
 """Statement that ends all sessions: existing ones keep their settings, new ones take those of the database."""
 
 
-def test_a_read_only_database_counts_as_unavailable(service: Service, stores: Stores, tried: Tried) -> None:
+def test_a_read_only_database_counts_as_unavailable(
+    service: Service, stores: Stores, failure_record: FailureRecord
+) -> None:
     """The server behaves like a standby after a failover: lists still work."""
-    tried.failure("A database is read-only", on=PLATFORM_NAME, notice="503 for bookings; lists work")
+    failure_record.begin("A database is read-only", on=PLATFORM_NAME, effect="503 for bookings; lists work")
     with stores.task.server.connect() as admin:
         admin.execute(f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = on")
         try:
@@ -538,15 +540,19 @@ def test_a_read_only_database_counts_as_unavailable(service: Service, stores: St
         finally:
             admin.execute(f"ALTER DATABASE {DATABASE} RESET default_transaction_read_only")
             admin.execute(END_SESSIONS)
-    with tried.until_well():
+    with failure_record.measure_recovery():
         body = {"title": "accepted", "starts_at": STARTS_AT}
         eventually(lambda: service.request("POST", "/appointments", token(NORTH_TENANT), body).status == 201)
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
-def test_a_booking_that_is_rolled_back_leaves_no_event(service: Service, stores: Stores, tried: Tried) -> None:
+def test_a_booking_that_is_rolled_back_leaves_no_event(
+    service: Service, stores: Stores, failure_record: FailureRecord
+) -> None:
     """The server is cut off between the two inserts and the commit, as in a failover."""
-    tried.failure("PostgreSQL closes a connection during a booking", on=PLATFORM_NAME, notice="503 for that booking")
+    failure_record.begin(
+        "PostgreSQL closes a connection during a booking", on=PLATFORM_NAME, effect="503 for that booking"
+    )
     count = "SELECT (SELECT count(*) FROM appointments), (SELECT count(*) FROM outbox)"
     with stores.task.server.connect(DATABASE) as admin:
         before = admin.execute(count).fetchone()
@@ -557,7 +563,7 @@ def test_a_booking_that_is_rolled_back_leaves_no_event(service: Service, stores:
             eventually(lambda: end_waiting_sessions(admin) == 1)
             assert answer.result().status == 503
         assert admin.execute(count).fetchone() == before
-    tried.lost("nothing: neither the booking nor its event exists")
+    failure_record.set_lost("nothing: neither the booking nor its event exists")
 
 
 def end_waiting_sessions(admin: psycopg.Connection[Any]) -> int:
@@ -569,19 +575,19 @@ def end_waiting_sessions(admin: psycopg.Connection[Any]) -> int:
 @only_in_full_runs
 @pytest.mark.parametrize("mode", ["well", "unsure", "dying"])
 def test_relays_share_the_outbox(
-    service_environment: ServiceEnvironment, stores: Stores, tried: Tried, mode: str
+    service_environment: ServiceEnvironment, stores: Stores, failure_record: FailureRecord, mode: str
 ) -> None:
     """No event is lost, an appointment's events arrive in order, and none arrives twice unless a confirmation was
     lost."""
     if mode == "unsure":
-        tried.failure(
-            "Kafka's acknowledgements are lost", on=PLATFORM_NAME, notice="nothing: these events arrive twice"
+        failure_record.begin(
+            "Kafka's acknowledgements are lost", on=PLATFORM_NAME, effect="nothing: these events arrive twice"
         )
     if mode == "dying":
-        tried.failure(
+        failure_record.begin(
             "A replica dies while it publishes events",
             on=PLATFORM_NAME,
-            notice="its events arrive once its lease has expired",
+            effect="its events arrive once its lease has expired",
         )
     with stores.task.server.connect(DATABASE) as admin:
         admin.execute("TRUNCATE outbox, outbox_waiting")
@@ -601,7 +607,7 @@ def test_relays_share_the_outbox(
         assert arrived == once
     if mode == "unsure":
         assert len(arrived) > len(once), "no confirmation was lost"
-    tried.lost(f"nothing: {len(once)} of {TENANTS * APPOINTMENTS * EVENTS} events, in order")
+    failure_record.set_lost(f"nothing: {len(once)} of {TENANTS * APPOINTMENTS * EVENTS} events, in order")
 
 
 def outbox_events(stores: Stores, tenant: str, appointment: str) -> list[dict[str, Any]]:
@@ -674,11 +680,11 @@ def test_a_list_that_redis_kept_through_its_outage_is_not_shown(service: Service
 
 @only_in_full_runs
 def test_the_service_works_without_unresponsive_dependencies(
-    service_environment: ServiceEnvironment, tried: Tried
+    service_environment: ServiceEnvironment, failure_record: FailureRecord
 ) -> None:
     """Redis and Kafka accept connections and send nothing, as behind a network that drops packets."""
-    tried.failure(
-        "Redis and Kafka accept connections but never respond", on=PLATFORM_NAME, notice="nothing: events are delayed"
+    failure_record.begin(
+        "Redis and Kafka accept connections but never respond", on=PLATFORM_NAME, effect="nothing: events are delayed"
     )
     with silent_server() as port:
         environment = {"REDIS_PORT": str(port), "KAFKA_BROKERS": f"127.0.0.1:{port}"}
@@ -688,13 +694,13 @@ def test_the_service_works_without_unresponsive_dependencies(
             book(service, SOUTH_TENANT, "nobody answers")
             assert "nobody answers" in titles(service, SOUTH_TENANT)
             assert service.get("/health").json["status"] == "degraded"
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
 @only_in_full_runs
-def test_unresolved_names_are_retried(service_environment: ServiceEnvironment, tried: Tried) -> None:
-    tried.failure(
-        "The host names of Redis and Kafka don't resolve", on=PLATFORM_NAME, notice="nothing: events are delayed"
+def test_unresolved_names_are_retried(service_environment: ServiceEnvironment, failure_record: FailureRecord) -> None:
+    failure_record.begin(
+        "The host names of Redis and Kafka don't resolve", on=PLATFORM_NAME, effect="nothing: events are delayed"
     )
     unresolvable = {"REDIS_HOST": "redis.invalid", "KAFKA_BROKERS": "kafka.invalid:9092"}
     isolated = replace(service_environment, environment=service_environment.environment | unresolvable)
@@ -703,7 +709,7 @@ def test_unresolved_names_are_retried(service_environment: ServiceEnvironment, t
         assert book(service, SOUTH_TENANT, "nobody is known")
         assert "nobody is known" in titles(service, SOUTH_TENANT)
         assert service.get("/health").json["status"] == "degraded"
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
 @contextmanager

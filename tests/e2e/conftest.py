@@ -18,7 +18,7 @@ def _machine() -> None:
         pytest.skip(reason)
     for command in ("make", "git"):
         if shutil.which(command) is None:
-            pytest.skip(f"the '{command}' command is not here")
+            pytest.skip(f"the '{command}' command is missing")
 
 
 @pytest.fixture(scope="session")
@@ -36,5 +36,5 @@ def compose() -> str:
     completed = subprocess.run(["docker", "compose", "version", "--short"], capture_output=True, text=True)
     version = completed.stdout.strip().removeprefix("v")
     if completed.returncode or tuple(map(int, version.split("-")[0].split("."))) < (2, 23, 1):
-        pytest.skip(f"Docker Compose 2.23.1 or newer is not here: {version or completed.stderr.strip()}")
+        pytest.skip(f"Docker Compose 2.23.1 or newer is missing: {version or completed.stderr.strip()}")
     return version

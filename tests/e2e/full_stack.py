@@ -140,7 +140,7 @@ def lacking_images() -> str | None:
     """Return the gateway and application images that the engine lacks, or None if it has all."""
     for image in (SERVICE_IMAGE, FRONTEND_IMAGE, KongSettings().image, NginxSettings().image):
         if not docker("image", "ls", "--quiet", image).strip():
-            return f"the image {image} is not here: {BUILD}"
+            return f"the image {image} is missing: {BUILD}"
     return None
 
 

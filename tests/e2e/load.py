@@ -72,7 +72,7 @@ class Load:
         return cls(lambda: request, per_second, max_duration_s)
 
     @property
-    def well(self) -> int:
+    def succeeded(self) -> int:
         """Return the number of responses below 400 so far."""
         return sum(one.failure is None for one in self.samples)
 

@@ -81,7 +81,7 @@ def lacking_images() -> str | None:
     exporters = own.exporters.model_dump(exclude={"kube_state"}).values()
     for image in (own.prometheus.image, own.grafana.image, own.alertmanager.image, *exporters):
         if not docker("image", "ls", "--quiet", image).strip():
-            return f"the image {image} is not here: {BUILD}"
+            return f"the image {image} is missing: {BUILD}"
     return full_stack.lacking_images()
 
 

@@ -26,7 +26,7 @@ from tests.e2e.journey import Journey
 from tests.engine import docker_engine, restarts
 from tests.engine.stores import Stores
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 STACK = "dev"
 WORKLOADS = {"postgres", "databases", "redis", "zookeeper", "kafka", "pgadmin", "kafka-ui", "redis-commander"}
@@ -220,9 +220,9 @@ def test_kafka_changes_its_mode_and_back(dev: DevStack) -> None:
 
 
 @pytest.mark.usefixtures("marked")
-def test_make_dev_completes_a_killed_run(dev: DevStack, tried: Tried) -> None:
-    tried.failure(
-        "`make dev` is killed while it replaces Redis", on="Docker", notice="the next `make dev` completes it"
+def test_make_dev_completes_a_killed_run(dev: DevStack, failure_record: FailureRecord) -> None:
+    failure_record.begin(
+        "`make dev` is killed while it replaces Redis", on="Docker", effect="the next `make dev` completes it"
     )
     redis = _container_id("redis")
     dev.clone.activated(f"pulumi config set -s {STACK} --path pti-calendar:redis.maxMemoryMib 96").succeeded()
@@ -232,7 +232,7 @@ def test_make_dev_completes_a_killed_run(dev: DevStack, tried: Tried) -> None:
     locked = dev.clone.activated(f"pulumi up -s {STACK} --yes").failed()
     assert "pulumi cancel" in locked.output, "the killed update has left its lock"
 
-    with tried.until_well():
+    with failure_record.measure_recovery():
         repair = dev.clone.run("make", "dev").succeeded()
 
     assert "removing the lock of a killed update" in repair.output
@@ -242,7 +242,7 @@ def test_make_dev_completes_a_killed_run(dev: DevStack, tried: Tried) -> None:
     # A preview that refreshes doesn't mention pending operations.
     state = json.loads(dev.clone.activated(f"pulumi stack export -s {STACK}").succeeded().output)
     assert state["deployment"].get("pending_operations", []) == []
-    tried.lost("nothing: rows, keys and events still exist")
+    failure_record.set_lost("nothing: rows, keys and events still exist")
 
 
 def _remove_postgres(dev: DevStack) -> None:
@@ -276,16 +276,16 @@ DAMAGES = {
 
 @pytest.mark.usefixtures("marked")
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_make_dev_recreates_what_was_removed_by_hand(dev: DevStack, tried: Tried, damage: str) -> None:
-    tried.failure(damage, on="Docker", notice="the affected containers don't respond until the next `make dev`")
-    with tried.until_well():
+def test_make_dev_recreates_what_was_removed_by_hand(dev: DevStack, failure_record: FailureRecord, damage: str) -> None:
+    failure_record.begin(damage, on="Docker", effect="the affected containers don't respond until the next `make dev`")
+    with failure_record.measure_recovery():
         DAMAGES[damage](dev)
         repaired = dev.clone.run("make", "dev").succeeded()
 
     print(f"{damage}: make dev took {repaired.seconds:.0f} s")
     assert docker_engine.workloads(STACK) == dict.fromkeys(WORKLOADS, "healthy")
     Stores(dev.outputs()).check(MARKER)
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     dev.clone.activated(f"pulumi preview -s {STACK} --expect-no-changes").succeeded()
 
 

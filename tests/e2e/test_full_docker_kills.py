@@ -20,7 +20,7 @@ from tests.e2e.full_stack import FullStack, configuration, full_stack, third_par
 from tests.engine import docker_engine, kills
 from tests.engine.kills import Kill, Killed
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 TENANT = uuid.uuid4()
 BOOKING_TITLE = "kept through every kill"
@@ -55,14 +55,14 @@ def workloads(killed: Killed, stack: FullStack) -> set[str]:
 
 @pytest.mark.parametrize("kill", kills.of_a_platform(), ids=lambda kill: kill.name)
 def test_one_up_completes_an_operation_killed_at_any_moment(
-    stack: FullStack, killed: Killed, workloads: set[str], kill: Kill, tried: Tried
+    stack: FullStack, killed: Killed, workloads: set[str], kill: Kill, failure_record: FailureRecord
 ) -> None:
-    tried.failure(kill.title, on="Docker", notice=kills.NOTICE)
+    failure_record.begin(kill.title, on="Docker", effect=kills.EFFECT)
     # During a removal or a creation, there is no platform that could respond.
-    with counted(stack.platform(), tried) if kill.operation == "update" else nullcontext():
+    with counted(stack.platform(), failure_record) if kill.operation == "update" else nullcontext():
         seconds = killed.converges(kill)
     assert docker_engine.workloads(stack.name).keys() == workloads
     until("every workload is healthy", lambda: {*docker_engine.long_running(stack.name).values()} == {"healthy"})
     assert BOOKING_TITLE in stack.platform().titles(TENANT)
-    tried.took(seconds)
-    tried.lost("nothing: a booking made before the first kill exists")
+    failure_record.set_recovery_s(seconds)
+    failure_record.set_lost("nothing: a booking made before the first kill exists")

@@ -19,7 +19,7 @@ from tests.e2e.outages import check_events_arrived_once
 from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 NAMES = [service.name for service in SERVICES]
 UNREADY_CHECKS = 14
@@ -42,11 +42,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
         yield made
 
 
-def test_bookings_continue_without_redis_and_kafka(stack: FullStack, tried: Tried) -> None:
-    tried.failure(
+def test_bookings_continue_without_redis_and_kafka(stack: FullStack, failure_record: FailureRecord) -> None:
+    failure_record.begin(
         "Redis is stopped, then Kafka too",
         on="Docker",
-        notice="nothing: lists come from the database, events arrive later, rate limits aren't enforced",
+        effect="nothing: lists come from the database, events arrive later, rate limits aren't enforced",
     )
     platform = stack.platform()
     bookings, inside = Bookings(platform), stack.inside()
@@ -60,34 +60,36 @@ def test_bookings_continue_without_redis_and_kafka(stack: FullStack, tried: Trie
                 more_bookings(bookings)
                 until("events are waiting", lambda: inside.outbox_events() > 0)
                 workloads = docker_engine.workloads(stack.name)
-        with tried.until_well():
+        with failure_record.measure_recovery():
             inside.wait_until_unavailable()
             until("no event is waiting", lambda: inside.outbox_events() == 0)
-    tried.requests(load)
+    failure_record.set_requests(load)
     assert load.failures == []
     assert {workloads[name] for name in (*NAMES, "kong", "nginx")} == {"healthy"}
     check_events_arrived_once(stack.outputs(), bookings)
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     platform.journey()
 
 
 @pytest.mark.restarts("Kafka may exit once after ZooKeeper's return")
-def test_no_container_is_restarted_during_an_outage_of_the_stores(stack: FullStack, tried: Tried) -> None:
+def test_no_container_is_restarted_during_an_outage_of_the_stores(
+    stack: FullStack, failure_record: FailureRecord
+) -> None:
     """The outage lasts longer than any liveness probe allows; services, gateway and front ends start meanwhile, Kafka
     before ZooKeeper.
 
     Kafka may exit once after ZooKeeper's return: ZooKeeper refuses it until its former session expires (KAFKA-7165).
     """
-    tried.failure(
+    failure_record.begin(
         "All stores are down while everything else starts",
         on="Docker",
-        notice="503 from every service until the stores are back",
+        effect="503 from every service until the stores are back",
     )
     platform = stack.platform()
     tenant = uuid.uuid4()
     assert platform.book(tenant, title="before the outage").status == 201
     started = [*NAMES, *(frontend.name for frontend in FRONTENDS), "kong", "nginx"]
-    with counted(platform, tried):
+    with counted(platform, failure_record):
         with stack.without("zookeeper"):
             with stack.without("postgres", "redis", "kafka"):
                 docker("restart", *(stack.container(name)["Id"] for name in started))
@@ -99,7 +101,7 @@ def test_no_container_is_restarted_during_an_outage_of_the_stores(stack: FullSta
             what = "Kafka waits for ZooKeeper"
             until(what, lambda: failed_checks(stack, "kafka") >= UNREADY_CHECKS, OUTAGE_DEADLINE_S)
             assert stack.restarts("kafka") == 0
-        with tried.until_well(), timed("recovered after the stores' return"):
+        with failure_record.measure_recovery(), timed("recovered after the stores' return"):
             platform.seconds_until_recovered()
     assert {name: stack.container(name)["State"]["StartedAt"] for name in started} == since
     assert {name: stack.restarts(name) for name in started} == dict.fromkeys(started, 0)
@@ -107,7 +109,7 @@ def test_no_container_is_restarted_during_an_outage_of_the_stores(stack: FullSta
     if stack.restarts("kafka"):
         assert OLD_SESSION_MESSAGE in docker("logs", stack.container("kafka")["Id"])
     assert platform.titles(tenant) == ["before the outage"]
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     platform.journey()
 
 

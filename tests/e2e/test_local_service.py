@@ -23,7 +23,7 @@ from tests.engine.waiting import DEADLINE_S
 (SERVICE,) = (service for service in SERVICES if service.name == "rdv")
 
 
-class FromTheEditor:
+class LocalService:
     """The reference service as a process on this machine, with only the environment from `make env SERVICE=rdv`."""
 
     def __init__(self, variables: Path, migrator_password: str) -> None:
@@ -69,7 +69,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullStack]:
 
 
 @pytest.fixture(scope="module")
-def editor(stack: FullStack, tmp_path_factory: pytest.TempPathFactory) -> FromTheEditor:
+def local_service(stack: FullStack, tmp_path_factory: pytest.TempPathFactory) -> LocalService:
     """The service, with its database migrated, not running."""
     outputs = stack.outputs()
     with pytest.MonkeyPatch.context() as patch:
@@ -77,7 +77,7 @@ def editor(stack: FullStack, tmp_path_factory: pytest.TempPathFactory) -> FromTh
         patch.setattr(environment_file, "ROOT", tmp_path_factory.mktemp("editor"))
         variables = environment_file.write(SERVICE.name, outputs)
     try:
-        made = FromTheEditor(variables, outputs.credentials.postgres[f"{SERVICE.database}_migrator"])
+        made = LocalService(variables, outputs.credentials.postgres[f"{SERVICE.database}_migrator"])
         made.migrate()
     except reference_environment.EnvironmentMissing as missing:
         pytest.skip(f"the reference service's requirements can't be installed: {missing}")
@@ -95,17 +95,17 @@ def test_the_gateway_returns_an_error_until_the_local_service_runs(platform: Pla
     assert answer.status in (502, 503)
 
 
-def test_the_journey_passes_through_the_gateway_to_the_process(platform: Platform, editor: FromTheEditor) -> None:
+def test_the_journey_passes_through_the_gateway_to_the_process(platform: Platform, local_service: LocalService) -> None:
     tenant = uuid.uuid4()
-    process = editor.start()
+    process = local_service.start()
     try:
         # The service responds before it is connected to Kafka, so wait until it has received an event.
-        print(f"well after {platform.seconds_until_recovered():.1f} s")
+        print(f"recovered after {platform.seconds_until_recovered():.1f} s")
         platform.journey()
         correlation = str(uuid.uuid4())
         sent = {"X-Correlation-ID": correlation}
         assert platform.call("GET", "/api/rdv/appointments", platform.token(tenant), headers=sent).status == 200
-        lines = [json.loads(line) for line in editor.log.read_text().splitlines()]
+        lines = [json.loads(line) for line in local_service.log.read_text().splitlines()]
         assert [line["route"] for line in lines if line.get("correlation_id") == correlation] == ["/appointments"]
     finally:
         process.terminate()

@@ -16,7 +16,7 @@ from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
 from tests.engine.stores import Stores
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 WRITTEN = ([("a row",)], "a key")
 """The rows and the key that `write` writes."""
@@ -52,10 +52,12 @@ def foreign_container(running: Person) -> Iterator[str]:
         docker("rm", "--force", "--volumes", name)
 
 
-def test_the_next_update_clears_the_operations_of_an_interrupted_one(person: Person, tried: Tried) -> None:
+def test_the_next_update_clears_the_operations_of_an_interrupted_one(
+    person: Person, failure_record: FailureRecord
+) -> None:
     """The task that creates the databases hangs, and its creation with it, because the server is paused."""
-    tried.failure(
-        "Ctrl-C twice while the first `up` creates a container", on="Docker", notice="the next `up` completes it"
+    failure_record.begin(
+        "Ctrl-C twice while the first `up` creates a container", on="Docker", effect="the next `up` completes it"
     )
     with person.clone.started(*person.operation("up"), environment=person.environment) as up:
         until("the task starts", lambda: docker_engine.workloads(person.stack).get("databases") == "starting")
@@ -67,13 +69,13 @@ def test_the_next_update_clears_the_operations_of_an_interrupted_one(person: Per
     docker("unpause", container(person, "postgres"))
     assert "databases" in pending(person)
 
-    with tried.until_well():
+    with failure_record.measure_recovery():
         person.operates("up").succeeded()
 
     assert docker_engine.workloads(person.stack) == dict.fromkeys(SMALL_WORKLOADS, "healthy")
     assert pending(person) == []
     person.types(f"pulumi preview --stack {person.stack} --expect-no-changes").succeeded()
-    tried.lost("nothing: no data existed")
+    failure_record.set_lost("nothing: no data existed")
 
 
 def test_a_destroy_names_a_foreign_container_and_changes_nothing(running: Person, foreign_container: str) -> None:

@@ -10,19 +10,19 @@ from tests.e2e.bookings import Bookings, stored
 from tests.e2e.full_stack import FRONTEND_IMAGE, FullStack, configuration, lacking_images
 from tests.e2e.upgrade import kept_types, run_release, upgrade
 from tests.engine import docker_engine
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 SERVICES = ["user", "rdv"]
 FRONTEND = "client-pwa"
 
 
-def test_an_upgrade_from_the_last_release_keeps_every_row(tmp_path: Path, tried: Tried) -> None:
+def test_an_upgrade_from_the_last_release_keeps_every_row(tmp_path: Path, failure_record: FailureRecord) -> None:
     if reason := lacking_images():
         pytest.skip(reason)
-    tried.failure(
+    failure_record.begin(
         "The program is upgraded from the last release",
         on="Docker",
-        notice="a workload is unavailable while its only container is replaced, if the release changes it",
+        effect="a workload is unavailable while its only container is replaced, if the release changes it",
     )
     described = configuration({"deploy": SERVICES})
     described["frontends"] = {"deploy": [FRONTEND], "image": FRONTEND_IMAGE}
@@ -33,7 +33,7 @@ def test_an_upgrade_from_the_last_release_keeps_every_row(tmp_path: Path, tried:
         volumes = docker_engine.persistent_volumes(stack.name)
         bookings = Bookings(stack.platform())
 
-        update, _ = upgrade(stack, bookings, tried)
+        update, _ = upgrade(stack, bookings, failure_record)
 
         assert kept_types(update) == set()
         assert not {one for one in update.replaced if one.endswith(("-data", "-log"))}
@@ -41,6 +41,6 @@ def test_an_upgrade_from_the_last_release_keeps_every_row(tmp_path: Path, tried:
         compared = bookings.compared(stored(stack.outputs(), bookings.run))
         assert compared.acknowledged > 0
         assert compared.agrees, compared
-        tried.lost("nothing: every acknowledged booking exists exactly once")
+        failure_record.set_lost("nothing: every acknowledged booking exists exactly once")
     finally:
         stack.remove()

@@ -16,7 +16,7 @@ from tests.e2e.bookings import Bookings
 from tests.e2e.load import Load
 from tests.engine.pulumi_stack import Outcome, PulumiStack
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 from tests.former_keys import with_former_keys
 
 PER_SECOND = 5
@@ -43,20 +43,20 @@ def use_present_keys(stack: PulumiStack) -> None:
     _change(stack.config_file, lambda former: present)
 
 
-def upgrade(stack: PulumiStack, bookings: Bookings, tried: Tried) -> tuple[Outcome, Load]:
+def upgrade(stack: PulumiStack, bookings: Bookings, failure_record: FailureRecord) -> tuple[Outcome, Load]:
     """Run the current program on the release's stack under load; return the update and the load's results."""
     with Load(bookings.next, per_second=PER_SECOND, max_duration_s=MAX_DURATION_S) as load:
         until("bookings are made", lambda: len(bookings.acknowledged) >= BEFORE)
         stack.runs(ROOT)
         use_present_keys(stack)
         preview = stack.preview().succeeded()
-        with tried.until_well():
+        with failure_record.measure_recovery():
             update = stack.up().succeeded()
-            answered = load.well
-            until("requests are answered", lambda: load.well > answered + AFTER)
-    tried.requests(load)
+            answered = load.succeeded
+            until("requests are answered", lambda: load.succeeded > answered + AFTER)
+    failure_record.set_requests(load)
     failed = Counter(f"{one.kind}: {(one.failure or '')[:60]}" for one in load.samples if one.failure)
-    print(f"{len(load.samples)} requests, {load.well} answered well, {dict(failed)}")
+    print(f"{len(load.samples)} requests, {load.succeeded} succeeded, {dict(failed)}")
     print(f"replaced: {sorted(update.replaced)}")
     assert preview.replaced <= update.replaced
     # An unused image stays on the engine: Pulumi only removes it from the state.

@@ -23,7 +23,7 @@ RANGE_VARIABLE = "PTI_TEST_KILLS"
 
 OPERATIONS = ("update", "removal", "creation")
 OF_A_PLATFORM = 20
-NOTICE = "the command ends; workloads that it had stopped stay down until the next `up`"
+EFFECT = "the command ends; workloads that it had stopped stay down until the next `up`"
 LAST = 8
 """Distance in steps of the last kill from the end: these steps follow each other faster than a test polls."""
 

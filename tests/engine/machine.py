@@ -22,7 +22,7 @@ def lacking() -> str | None:
     """Return why the tests can't run here, with the remedy, or None if they can."""
     for command, remedy in {"pulumi": "make setup installs it", "docker": "install Docker and start it"}.items():
         if shutil.which(command, path=environment()["PATH"]) is None:
-            return f"the '{command}' command is not here: {remedy}"
+            return f"the '{command}' command is missing: {remedy}"
     wanted = [line for line in (ROOT / "requirements.in").read_text().splitlines() if line.startswith("pulumi-")]
     present = {
         (one["name"], one.get("version")) for one in json.loads(_answer("pulumi", "plugin", "ls", "--json") or "[]")
@@ -30,12 +30,12 @@ def lacking() -> str | None:
     for requirement in wanted:
         name, _, version = requirement.removeprefix("pulumi-").partition("==")
         if (name, version) not in present:
-            return f"the Pulumi plugin {name} {version} is not here: make setup installs it (Pulumi {PULUMI_VERSION})"
+            return f"the Pulumi plugin {name} {version} is missing: make setup installs it (Pulumi {PULUMI_VERSION})"
     if _answer("docker", "version", "--format", "{{.Server.Version}}") is None:
         return "no Docker engine answers: start dockerd"
     for image in images():
         if _answer("docker", "image", "inspect", image) is None:
-            return f"the image {image} is not here: docker pull {image}, or {BUILD}"
+            return f"the image {image} is missing: docker pull {image}, or {BUILD}"
     return None
 
 

@@ -21,7 +21,7 @@ def why_unavailable() -> str | None:
     if os.geteuid():
         return "an engine of the test's own needs root"
     missing = [command for command in COMMANDS if shutil.which(command) is None]
-    return f"the commands {', '.join(missing)} are not here" if missing else None
+    return f"missing commands: {', '.join(missing)}" if missing else None
 
 
 class OwnEngine:

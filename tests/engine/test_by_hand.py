@@ -11,7 +11,7 @@ from tests.engine.conftest import STORES, MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.stores import Stores
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 NOTHING_LOST = "nothing: rows, keys and events still exist"
 
@@ -32,27 +32,29 @@ def started(stack: PulumiStack) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("store", ["postgres", "redis", "kafka"])
-def test_a_replaced_store_keeps_its_data(stores_stack: PulumiStack, store: str, tried: Tried) -> None:
-    tried.failure(
-        f"`pulumi up --replace` of {store}'s container", on="Docker", notice="the store is unavailable meanwhile"
+def test_a_replaced_store_keeps_its_data(stores_stack: PulumiStack, store: str, failure_record: FailureRecord) -> None:
+    failure_record.begin(
+        f"`pulumi up --replace` of {store}'s container", on="Docker", effect="the store is unavailable meanwhile"
     )
     Stores(stores_stack.outputs()).write(f"before-{store}")
     before = started(stores_stack)
 
-    with tried.until_well():
+    with failure_record.measure_recovery():
         stores_stack.up("--replace", container(stores_stack, store)).succeeded()
 
     after = started(stores_stack)
     assert after[f"/pti-{store}-{stores_stack.name}"] != before[f"/pti-{store}-{stores_stack.name}"]
     assert docker_engine.workloads(stores_stack.name) == STORES
     Stores(stores_stack.outputs()).check(f"before-{store}")
-    tried.lost(NOTHING_LOST)
+    failure_record.set_lost(NOTHING_LOST)
     stores_stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_targeted_update_leaves_other_changes_for_the_next(stores_stack: PulumiStack, tried: Tried) -> None:
-    tried.failure(
-        "`pulumi up --target` changes one store of two", on="Docker", notice="the next update changes the other"
+def test_a_targeted_update_leaves_other_changes_for_the_next(
+    stores_stack: PulumiStack, failure_record: FailureRecord
+) -> None:
+    failure_record.begin(
+        "`pulumi up --target` changes one store of two", on="Docker", effect="the next update changes the other"
     )
     Stores(stores_stack.outputs()).write("before-the-target")
     stores_stack.configure({"redis": {"maxMemoryMib": 120}, "postgres": {"maxConnections": 155}})
@@ -63,36 +65,38 @@ def test_a_targeted_update_leaves_other_changes_for_the_next(stores_stack: Pulum
     after = started(stores_stack)
     assert {name for name in names if after[name] != before[name]} == set()
 
-    with tried.until_well():
+    with failure_record.measure_recovery():
         stores_stack.up().succeeded()
     stores = Stores(stores_stack.outputs())
     stores.check("before-the-target")
     assert stores.setting("max_connections") == "155"
-    tried.lost(NOTHING_LOST)
+    failure_record.set_lost(NOTHING_LOST)
     stores_stack.preview("--expect-no-changes").succeeded()
 
 
-def test_exporting_and_importing_the_state_changes_nothing(stores_stack: PulumiStack, tried: Tried) -> None:
-    tried.failure("The state is exported, lost and imported", on="Docker", notice="nothing")
+def test_exporting_and_importing_the_state_changes_nothing(
+    stores_stack: PulumiStack, failure_record: FailureRecord
+) -> None:
+    failure_record.begin("The state is exported, lost and imported", on="Docker", effect="nothing")
     Stores(stores_stack.outputs()).write("before-the-move")
     exported = stores_stack.home / "exported.json"
     exported.write_text(json.dumps(stores_stack.export()))
     before = started(stores_stack)
 
     stores_stack.lose_state()
-    with tried.until_well():
+    with failure_record.measure_recovery():
         stores_stack.import_state(exported)
         assert stores_stack.up().succeeded().changes == []
 
     assert started(stores_stack) == before
     Stores(stores_stack.outputs()).check("before-the-move")
-    tried.lost("nothing: the passwords are the same too")
+    failure_record.set_lost("nothing: the passwords are the same too")
 
 
 def test_a_second_stack_does_not_affect_the_first(
-    stores_stack: PulumiStack, make_stack: MakeStack, tried: Tried
+    stores_stack: PulumiStack, make_stack: MakeStack, failure_record: FailureRecord
 ) -> None:
-    tried.failure("A second stack is created and destroyed on the same engine", on="Docker", notice="nothing")
+    failure_record.begin("A second stack is created and destroyed on the same engine", on="Docker", effect="nothing")
     Stores(stores_stack.outputs()).write("beside")
     before = started(stores_stack)
     networks = docker_engine.networks(stores_stack.name)
@@ -106,5 +110,5 @@ def test_a_second_stack_does_not_affect_the_first(
     assert started(stores_stack) == before
     assert docker_engine.networks(stores_stack.name) == networks
     Stores(stores_stack.outputs()).check("beside")
-    tried.lost(NOTHING_LOST)
+    failure_record.set_lost(NOTHING_LOST)
     stores_stack.preview("--expect-no-changes").succeeded()

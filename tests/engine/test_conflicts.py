@@ -11,7 +11,7 @@ from tests.engine import configurations, docker_engine
 from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.small_programs import WORKLOADS
-from tests.failures import Tried
+from tests.failures import FailureRecord
 from tests.ports import free_port
 
 
@@ -24,9 +24,11 @@ def taken_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_taken_port_stops_up_before_anything_is_created(make_stack: MakeStack, taken_port: int, tried: Tried) -> None:
-    notice = "the update refuses to start and names the setting to change"
-    tried.failure("A host port is taken by another program", on="Docker", notice=notice)
+def test_a_taken_port_stops_up_before_anything_is_created(
+    make_stack: MakeStack, taken_port: int, failure_record: FailureRecord
+) -> None:
+    effect = "the update refuses to start and names the setting to change"
+    failure_record.begin("A host port is taken by another program", on="Docker", effect=effect)
     stack = make_stack(configuration=configurations.kraft())
     stack.configure({"redis": {"port": taken_port}})
 
@@ -40,7 +42,7 @@ def test_a_taken_port_stops_up_before_anything_is_created(make_stack: MakeStack,
     assert docker_engine.containers(stack.name) == []
     assert docker_engine.networks(stack.name) == []
     assert docker_engine.volumes(stack.name) == []
-    tried.lost("nothing: nothing was created")
+    failure_record.set_lost("nothing: nothing was created")
 
 
 def test_a_taken_port_is_a_warning_in_a_preview(make_stack: MakeStack, taken_port: int) -> None:

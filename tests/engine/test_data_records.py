@@ -11,7 +11,7 @@ from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 RELEASES = itertools.count(2)
 """Values of `release`: each new one causes an update that replaces the container."""
@@ -25,9 +25,9 @@ def stack(make_shared_stack: MakeStack) -> PulumiStack:
     return made
 
 
-def test_a_setting_that_data_depends_on_cannot_change(stack: PulumiStack, tried: Tried) -> None:
-    notice = "preview and update refuse it and name the setting to restore"
-    tried.failure("A setting changes that existing data depends on", on="Docker", notice=notice)
+def test_a_setting_that_data_depends_on_cannot_change(stack: PulumiStack, failure_record: FailureRecord) -> None:
+    effect = "preview and update refuse it and name the setting to restore"
+    failure_record.begin("A setting changes that existing data depends on", on="Docker", effect=effect)
     stack.preview("--expect-no-changes").succeeded()
     stack.configure({"layout": "columns"})
 
@@ -39,13 +39,13 @@ def test_a_setting_that_data_depends_on_cannot_change(stack: PulumiStack, tried:
 
     stack.configure({"layout": "rows"})
     stack.preview("--expect-no-changes").succeeded()
-    tried.lost("nothing: the store keeps running")
+    failure_record.set_lost("nothing: the store keeps running")
 
 
-def test_a_missing_volume_is_not_created_again(stack: PulumiStack, tried: Tried) -> None:
+def test_a_missing_volume_is_not_created_again(stack: PulumiStack, failure_record: FailureRecord) -> None:
     """`test_repairs.py` does the same with a refresh."""
-    notice = "preview and update refuse to start with an empty one and describe how to restore it"
-    tried.failure("The volume of a store is removed by hand", on="Docker", notice=notice)
+    effect = "preview and update refuse to start with an empty one and describe how to restore it"
+    failure_record.begin("The volume of a store is removed by hand", on="Docker", effect=effect)
     volume = f"pti-keeper-data-{stack.name}"
     docker("rm", "--force", f"pti-keeper-{stack.name}")
     docker("volume", "rm", volume)
@@ -59,10 +59,10 @@ def test_a_missing_volume_is_not_created_again(stack: PulumiStack, tried: Tried)
 
     # A restored volume is adopted unchanged.
     docker("volume", "create", "--label", f"pti-calendar.stack={stack.name}", volume)
-    with tried.until_well():
+    with failure_record.measure_recovery():
         stack.up().succeeded()
     assert docker_engine.workloads(stack.name) == {"keeper": "healthy"}
-    tried.lost("the data on the volume; a restored volume is used unchanged")
+    failure_record.set_lost("the data on the volume; a restored volume is used unchanged")
 
 
 def test_an_operator_can_start_with_an_empty_volume(stack: PulumiStack) -> None:

@@ -15,7 +15,7 @@ from tests.engine.own_engine import OwnEngine, own_engine, why_unavailable
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 SERVICES = dict.fromkeys(("store", "keeper", "reader"), "healthy")
 DATA_FILE = "/data/kept"
@@ -43,10 +43,10 @@ def stack(engine: OwnEngine, tmp_path: Path) -> Iterator[PulumiStack]:
 
 
 def test_after_a_restart_of_the_engine_a_preview_finds_no_change(
-    engine: OwnEngine, stack: PulumiStack, tried: Tried
+    engine: OwnEngine, stack: PulumiStack, failure_record: FailureRecord
 ) -> None:
-    tried.failure("The engine's machine restarts", on="Docker", notice="nothing responds meanwhile")
-    with tried.until_well():
+    failure_record.begin("The engine's machine restarts", on="Docker", effect="nothing responds meanwhile")
+    with failure_record.measure_recovery():
         engine.stop()
         engine.start()
         until("every service is healthy", lambda: _services(stack) == SERVICES)
@@ -55,16 +55,16 @@ def test_after_a_restart_of_the_engine_a_preview_finds_no_change(
     stack.preview("--expect-no-changes").succeeded()
     assert docker("inspect", "--format", "{{.State.Running}}", f"pti-preparation-{stack.name}") == "false\n"
     assert _kept(stack) == "before\n"
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
 def test_the_next_update_completes_one_interrupted_by_an_engine_stop(
-    engine: OwnEngine, stack: PulumiStack, tried: Tried
+    engine: OwnEngine, stack: PulumiStack, failure_record: FailureRecord
 ) -> None:
     before = _keeper(stack)
     stack.configure({"release": "2"})
-    tried.failure("The engine is stopped during an update", on="Docker", notice="the update fails")
-    with ThreadPoolExecutor(1) as executor, tried.until_well():
+    failure_record.begin("The engine is stopped during an update", on="Docker", effect="the update fails")
+    with ThreadPoolExecutor(1) as executor, failure_record.measure_recovery():
         update = executor.submit(stack.up)
         until("the update replaces a container", lambda: _keeper(stack) != before)
         engine.stop()
@@ -74,7 +74,7 @@ def test_the_next_update_completes_one_interrupted_by_an_engine_stop(
 
     assert _services(stack) == SERVICES
     assert _kept(stack) == "before\n"
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     stack.preview("--refresh", "--expect-no-changes").succeeded()
 
 

@@ -12,7 +12,7 @@ from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
 from tests.engine.stores import Stores
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 TASK_TIMEOUT_S = 600
 LAST_LINES = "reading the old tables\n    the old tables are locked"
@@ -62,12 +62,16 @@ def test_a_service_that_never_becomes_ready_fails_the_update_with_its_last_log_l
 
 
 @pytest.mark.parametrize("kind", ["store", "service"])
-def test_a_crash_loop_fails_the_update_before_its_timeout(make_stack: MakeStack, tried: Tried, kind: str) -> None:
-    tried.failure(f"A {kind} exits at start", on="Docker", notice="the update fails and shows its last log lines")
+def test_a_crash_loop_fails_the_update_before_its_timeout(
+    make_stack: MakeStack, failure_record: FailureRecord, kind: str
+) -> None:
+    failure_record.begin(
+        f"A {kind} exits at start", on="Docker", effect="the update fails and shows its last log lines"
+    )
     stack = make_stack(program=WORKLOADS, configuration={"scenario": f"crashing-{kind}"})
     reason = f"pti-crasher-{stack.name} keeps crashing: exit code 78, restarted"
 
-    with tried.until_well():
+    with failure_record.measure_recovery():
         failed = stack.up().failed()
         assert reason in failed.output
         assert "reading the configuration\n    no licence found" in failed.output
@@ -81,18 +85,20 @@ def test_a_crash_loop_fails_the_update_before_its_timeout(make_stack: MakeStack,
         stack.up().succeeded()
         assert set(docker_engine.workloads(stack.name).values()) == {"healthy"}
         stack.preview("--expect-no-changes").succeeded()
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
-def test_an_image_that_cannot_be_pulled_keeps_the_old_container(make_stack: MakeStack, tried: Tried) -> None:
-    notice = "the update fails and names the image; the old container keeps serving"
-    tried.failure("An image can't be pulled", on="Docker", notice=notice)
+def test_an_image_that_cannot_be_pulled_keeps_the_old_container(
+    make_stack: MakeStack, failure_record: FailureRecord
+) -> None:
+    effect = "the update fails and names the image; the old container keeps serving"
+    failure_record.begin("An image can't be pulled", on="Docker", effect=effect)
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "ready"})
     stack.up().succeeded()
     (before,) = docker_engine.containers(stack.name)
 
     stack.configure({"scenario": "missing-image"})
-    with tried.until_well():
+    with failure_record.measure_recovery():
         for _ in range(2):
             failed = stack.up().failed()
             assert "redis:99.9.9" in failed.output
@@ -104,7 +110,7 @@ def test_an_image_that_cannot_be_pulled_keeps_the_old_container(make_stack: Make
         stack.up().succeeded()
     (after,) = docker_engine.containers(stack.name)
     assert after["Id"] == before["Id"]
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     stack.preview("--expect-no-changes").succeeded()
 
 

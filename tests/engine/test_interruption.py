@@ -18,7 +18,7 @@ from tests.engine.conftest import STORES
 from tests.engine.event_log import Step
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.stores import Stores
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 
 @dataclass(frozen=True)
@@ -75,27 +75,31 @@ OTHER_VALUES = cycle(
 
 
 @pytest.mark.parametrize("moment", CREATION, ids=lambda moment: moment.name)
-def test_the_next_up_completes_a_killed_creation(stores_stack: PulumiStack, moment: Moment, tried: Tried) -> None:
+def test_the_next_up_completes_a_killed_creation(
+    stores_stack: PulumiStack, moment: Moment, failure_record: FailureRecord
+) -> None:
     """Containers, networks and state are gone, and volumes remain: everything is created again with the existing
     data."""
     title = f"The first `up` is killed {moment.description}"
-    tried.failure(title, on="Docker", notice="the next `up` completes it")
+    failure_record.begin(title, on="Docker", effect="the next `up` completes it")
     Stores(stores_stack.outputs()).write("before-the-kill")
     docker_engine.remove_containers_and_networks(stores_stack.name)
     stores_stack.lose_state()
 
     kill(stores_stack, moment, plugins_too=False)
 
-    with tried.until_well():
+    with failure_record.measure_recovery():
         repair(stores_stack)
     Stores(stores_stack.outputs()).check("before-the-kill")
-    tried.lost("nothing: rows, keys and events still exist")
+    failure_record.set_lost("nothing: rows, keys and events still exist")
 
 
 @pytest.mark.parametrize("moment", UPDATE, ids=lambda moment: moment.name)
-def test_the_next_up_completes_a_killed_update(stores_stack: PulumiStack, moment: Moment, tried: Tried) -> None:
+def test_the_next_up_completes_a_killed_update(
+    stores_stack: PulumiStack, moment: Moment, failure_record: FailureRecord
+) -> None:
     title = f"An `up` that changes the stores is killed {moment.description}"
-    tried.failure(title, on="Docker", notice="the next `up` completes it")
+    failure_record.begin(title, on="Docker", effect="the next `up` completes it")
     Stores(stores_stack.outputs()).write("before-the-kill")
     values: dict[str, Any] = next(OTHER_VALUES)
     stores_stack.configure(values)
@@ -103,12 +107,12 @@ def test_the_next_up_completes_a_killed_update(stores_stack: PulumiStack, moment
     kill(stores_stack, moment, plugins_too=True)
     assert "pulumi cancel" in stores_stack.up().failed().output
 
-    with tried.until_well():
+    with failure_record.measure_recovery():
         repair(stores_stack)
     stores = Stores(stores_stack.outputs())
     stores.check("before-the-kill")
     assert stores.setting("max_connections") == str(values["postgres"]["maxConnections"])
-    tried.lost("nothing: rows, keys and events still exist")
+    failure_record.set_lost("nothing: rows, keys and events still exist")
 
 
 def kill(stack: PulumiStack, moment: Moment, *, plugins_too: bool) -> None:

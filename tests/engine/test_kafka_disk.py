@@ -7,7 +7,7 @@ import pytest
 from settings.stores.kafka import KafkaSettings
 from tests.engine.conftest import MakeBrokers, MakeVolume
 from tests.engine.kafka_brokers import Brokers, resize
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 SETTINGS = KafkaSettings(mode="kraft", storage_gib=20)
 """The volumes are smaller than real ones, so that events can fill them."""
@@ -36,10 +36,10 @@ def fill(brokers: Brokers, mib: int) -> str:
 
 
 def test_a_broker_with_a_full_disk_recovers_every_acknowledged_event_once_the_disk_has_grown(
-    brokers: Brokers, make_volume: MakeVolume, tried: Tried
+    brokers: Brokers, make_volume: MakeVolume, failure_record: FailureRecord
 ) -> None:
-    notice = "the broker stops, and events are refused until the volume has grown"
-    tried.failure("A broker's disk is full", on="Kafka", notice=notice)
+    effect = "the broker stops, and events are refused until the volume has grown"
+    failure_record.begin("A broker's disk is full", on="Kafka", effect=effect)
     volume = make_volume(100)
     brokers.start(0, volume)
     brokers.wait_until_ready(0)
@@ -50,27 +50,27 @@ def test_a_broker_with_a_full_disk_recovers_every_acknowledged_event_once_the_di
     brokers.remove(0)
 
     resize(volume, 400)
-    with tried.until_well():
+    with failure_record.measure_recovery():
         brokers.start(0, volume)
         brokers.wait_until_ready(0)
     assert brokers.consume("acknowledged", 1000) == [*range(1000)]
-    tried.lost("nothing: 1000 of 1000 acknowledged events")
+    failure_record.set_lost("nothing: 1000 of 1000 acknowledged events")
 
 
 def test_a_killed_broker_reports_its_recovery_and_has_every_acknowledged_event(
-    brokers: Brokers, make_volume: MakeVolume, tried: Tried
+    brokers: Brokers, make_volume: MakeVolume, failure_record: FailureRecord
 ) -> None:
-    notice = "it isn't ready while it recovers its logs, and reports its progress"
-    tried.failure("A broker is killed (SIGKILL) with 120 MB of open segments", on="Kafka", notice=notice)
+    effect = "it isn't ready while it recovers its logs, and reports its progress"
+    failure_record.begin("A broker is killed (SIGKILL) with 120 MB of open segments", on="Kafka", effect=effect)
     volume = make_volume(400)
     brokers.start(0, volume)
     brokers.wait_until_ready(0)
     brokers.produce("acknowledged", range(1000))
     fill(brokers, 120)
-    with tried.until_well():
+    with failure_record.measure_recovery():
         brokers.remove(0)
         brokers.start(0, volume)
         printed = brokers.wait_until_ready(0)
     assert any("recovering: " in text for text in printed), printed
     assert brokers.consume("acknowledged", 1000) == [*range(1000)]
-    tried.lost("nothing: 1000 of 1000 acknowledged events")
+    failure_record.set_lost("nothing: 1000 of 1000 acknowledged events")

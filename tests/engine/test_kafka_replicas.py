@@ -6,7 +6,7 @@ from settings.stores.kafka import KafkaSettings
 from tests.engine.conftest import MakeBrokers, MakeVolume
 from tests.engine.kafka_brokers import Brokers
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 THREE = KafkaSettings(mode="kraft", brokers=3, storage_gib=20)
 ONE = KafkaSettings(mode="kraft", storage_gib=20)
@@ -23,10 +23,10 @@ def under_replicated(brokers: Brokers) -> list[str]:
 
 
 def test_a_restarted_broker_is_ready_once_it_has_caught_up(
-    make_brokers: MakeBrokers, make_volume: MakeVolume, tried: Tried
+    make_brokers: MakeBrokers, make_volume: MakeVolume, failure_record: FailureRecord
 ) -> None:
-    notice = "nothing: the next broker is stopped only when this one is in sync again"
-    tried.failure("One broker of three is far behind after its restart", on="Kafka", notice=notice)
+    effect = "nothing: the next broker is stopped only when this one is in sync again"
+    failure_record.begin("One broker of three is far behind after its restart", on="Kafka", effect=effect)
     brokers = make_brokers(THREE)
     volumes = [make_volume(300) for _ in range(3)]
     for number, volume in enumerate(volumes):
@@ -60,14 +60,14 @@ def test_a_restarted_broker_is_ready_once_it_has_caught_up(
     brokers.stop(1)
     brokers.produce("booked", range(2000, 3000))
     assert brokers.consume("booked", 3000) == [*range(3000)]
-    tried.lost("nothing: 3000 of 3000 events")
+    failure_record.set_lost("nothing: 3000 of 3000 events")
 
 
 def test_two_empty_brokers_form_no_quorum_beside_a_volume_with_data(
-    make_brokers: MakeBrokers, make_volume: MakeVolume, tried: Tried
+    make_brokers: MakeBrokers, make_volume: MakeVolume, failure_record: FailureRecord
 ) -> None:
-    notice = "the brokers don't start; their logs name the setting to restore"
-    tried.failure("One broker becomes three without the documented steps", on="Kafka", notice=notice)
+    effect = "the brokers don't start; their logs name the setting to restore"
+    failure_record.begin("One broker becomes three without the documented steps", on="Kafka", effect=effect)
     brokers = make_brokers(ONE)
     kept, *empty = (make_volume(200) for _ in range(3))
     brokers.start(0, kept)
@@ -88,4 +88,4 @@ def test_two_empty_brokers_form_no_quorum_beside_a_volume_with_data(
     brokers.start(0, kept)
     brokers.wait_until_ready(0)
     assert brokers.consume("kept", 500) == [*range(500)]
-    tried.lost("nothing: 500 of 500 events")
+    failure_record.set_lost("nothing: 500 of 500 events")

@@ -10,7 +10,7 @@ import pytest
 from settings.stores.kafka import KafkaSettings
 from tests.engine.conftest import MakeBrokers, MakeVolume
 from tests.engine.kafka_brokers import Brokers
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 MARKER = ".pti-calendar-data"
 SCRATCH = "/tmp/kafka"  # noqa: S108 - of the container
@@ -36,9 +36,11 @@ def move_to_root(volume: Path) -> None:
     (volume / MARKER).unlink()
 
 
-def test_data_in_the_root_of_a_volume_is_moved_completely(brokers: Brokers, volume: Path, tried: Tried) -> None:
-    notice = "nothing: the next start completes it"
-    tried.failure("A start that moves a broker's data is killed", on="Kafka", notice=notice)
+def test_data_in_the_root_of_a_volume_is_moved_completely(
+    brokers: Brokers, volume: Path, failure_record: FailureRecord
+) -> None:
+    effect = "nothing: the next start completes it"
+    failure_record.begin("A start that moves a broker's data is killed", on="Kafka", effect=effect)
     brokers.start(0, volume)
     brokers.wait_until_ready(0)
     brokers.produce("moved", range(100))
@@ -49,13 +51,13 @@ def test_data_in_the_root_of_a_volume_is_moved_completely(brokers: Brokers, volu
     shutil.chown(volume / "logs", 1000, 1000)
     (volume / "moved-0").rename(volume / "logs" / "moved-0")
 
-    with tried.until_well():
+    with failure_record.measure_recovery():
         brokers.start(0, volume)
         brokers.wait_until_ready(0)
 
     assert {path.name for path in volume.iterdir()} == {"lost+found", "logs", MARKER}
     assert brokers.consume("moved", 100) == [*range(100)]
-    tried.lost("nothing: 100 of 100 events")
+    failure_record.set_lost("nothing: 100 of 100 events")
 
 
 class TestRefusedVolumes:
@@ -81,14 +83,16 @@ class TestRefusedVolumes:
         brokers.start(0, kept)
         assert "a quorum of 1, but the settings have brokers=3" in brokers.wait_until_ended(0)
 
-    def test_a_volume_that_has_lost_its_data_is_refused(self, brokers: Brokers, kept: Path, tried: Tried) -> None:
-        notice = "it doesn't start; its log describes how to start empty"
-        tried.failure("A broker's volume has lost its data", on="Kafka", notice=notice)
+    def test_a_volume_that_has_lost_its_data_is_refused(
+        self, brokers: Brokers, kept: Path, failure_record: FailureRecord
+    ) -> None:
+        effect = "it doesn't start; its log describes how to start empty"
+        failure_record.begin("A broker's volume has lost its data", on="Kafka", effect=effect)
         shutil.rmtree(kept / "logs")
         brokers.start(0, kept)
         assert "contained the data of 'kafka mode=kraft brokers=1'" in brokers.wait_until_ended(0)
         assert [*(kept / "logs").iterdir()] == []
-        tried.lost("nothing more: no empty log replaces the data")
+        failure_record.set_lost("nothing more: no empty log replaces the data")
 
     def test_a_volume_with_two_versions_of_the_data_is_refused(self, brokers: Brokers, kept: Path) -> None:
         (kept / "meta.properties").write_text("of an earlier release")
@@ -114,10 +118,10 @@ class TestScratch:
         assert {*files} == {f"{SCRATCH}/{name}" for name in known}
 
     def test_full_scratch_space_fails_the_probe_with_the_largest_files(
-        self, brokers: Brokers, volume: Path, tried: Tried
+        self, brokers: Brokers, volume: Path, failure_record: FailureRecord
     ) -> None:
-        notice = "it isn't ready; the probe prints what fills the space"
-        tried.failure("A broker's scratch space is full", on="Kafka", notice=notice)
+        effect = "it isn't ready; the probe prints what fills the space"
+        failure_record.begin("A broker's scratch space is full", on="Kafka", effect=effect)
         brokers.start(0, volume)
         brokers.wait_until_ready(0)
         brokers.inside(0, "bash", "-c", f"cat /dev/zero >{SCRATCH}/java/full || true")
@@ -127,10 +131,10 @@ class TestScratch:
         assert f"{SCRATCH}/java" in printed
 
         # In a pod, the directory survives a restart of the container.
-        with tried.until_well():
+        with failure_record.measure_recovery():
             brokers.inside(0, "rm", f"{SCRATCH}/java/full")
             brokers.wait_until_ready(0)
         brokers.produce("compressed", range(10), "zstd")
         brokers.produce("compressed", range(10, 20), "snappy")
         assert brokers.consume("compressed", 20) == [*range(20)]
-        tried.lost("nothing")
+        failure_record.set_lost("nothing")

@@ -11,12 +11,14 @@ from tests.engine import docker_engine, kills
 from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.small_programs import WORKLOADS
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 DATA_FILE = "/data/kept"
 
 
-def test_one_up_completes_an_operation_killed_at_any_moment(make_stack: MakeStack, tried: Tried) -> None:
+def test_one_up_completes_an_operation_killed_at_any_moment(
+    make_stack: MakeStack, failure_record: FailureRecord
+) -> None:
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "of each kind"})
     created = stack.up().succeeded()
     keeper = f"pti-keeper-{stack.name}"
@@ -31,10 +33,10 @@ def test_one_up_completes_an_operation_killed_at_any_moment(make_stack: MakeStac
 
     for kill in kills.drawn(len(kills.OPERATIONS)):
         title = f"Pulumi is killed during {kill.operation_with_article}, at a random moment"
-        tried.failure(title, on="Docker", notice=kills.NOTICE)
-        with tried.until_well():
+        failure_record.begin(title, on="Docker", effect=kills.EFFECT)
+        with failure_record.measure_recovery():
             killed.converges(kill)
         assert docker_engine.workloads(stack.name).keys() == {"store", "keeper", "preparation", "reader"}
         assert docker_engine.long_running(stack.name) == dict.fromkeys(("store", "keeper", "reader"), "healthy")
         assert docker("exec", keeper, "cat", DATA_FILE) == "before\n"
-        tried.lost("nothing")
+        failure_record.set_lost("nothing")

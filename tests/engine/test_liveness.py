@@ -12,7 +12,7 @@ from tests.engine.docker_engine import docker
 from tests.engine.pulumi_stack import PulumiStack
 from tests.engine.small_programs import WORKLOADS
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 STATE = "/run/patient"
 FAILURES = "/dev/shm/liveness-failures"  # noqa: S108 - in the container
@@ -50,16 +50,18 @@ def test_a_temporary_failure_restarts_nothing(stack: PulumiStack) -> None:
 
 
 @pytest.mark.restarts("the liveness probe fails")
-def test_a_hung_service_is_restarted_and_its_log_reports_that(stack: PulumiStack, tried: Tried) -> None:
-    tried.failure("A service hangs", on="Docker", notice="it is killed and restarted, which its log reports")
+def test_a_hung_service_is_restarted_and_its_log_reports_that(
+    stack: PulumiStack, failure_record: FailureRecord
+) -> None:
+    failure_record.begin("A service hangs", on="Docker", effect="it is killed and restarted, which its log reports")
     before = _patient(stack)
 
-    tried.breaks()
+    failure_record.mark_failure()
     _inside(stack, "touch", f"{STATE}/not-alive")
     until("the container has restarted", lambda: _patient(stack)["RestartCount"] > before["RestartCount"])
     until("healthy", lambda: _health(stack) == "healthy")
-    tried.well()
-    tried.lost("nothing: the container keeps nothing")
+    failure_record.mark_recovery()
+    failure_record.set_lost("nothing: the container keeps nothing")
 
     after = _patient(stack)
     assert after["Id"] == before["Id"]

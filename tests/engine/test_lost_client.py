@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 from tests.unit.platform_recording import record_platform_once
 
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lost'"
@@ -56,9 +56,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
         docker("network", "rm", name)
 
 
-def test_the_sessions_of_lost_clients_end(server: Server, tried: Tried) -> None:
-    notice = "its sessions and their locks stay until PostgreSQL ends them"
-    tried.failure("The node of PostgreSQL's clients loses power", on="Docker", notice=notice)
+def test_the_sessions_of_lost_clients_end(server: Server, failure_record: FailureRecord) -> None:
+    effect = "its sessions and their locks stay until PostgreSQL ends them"
+    failure_record.begin("The node of PostgreSQL's clients loses power", on="Docker", effect=effect)
     clients = [f"{server.name}-client-{number}" for number in range(len(CLIENT_COMMANDS))]
     address = f"host={server.name} user=postgres application_name=lost"
     image = docker("inspect", "--format", "{{.Config.Image}}", server.name).strip()
@@ -70,12 +70,12 @@ def test_the_sessions_of_lost_clients_end(server: Server, tried: Tried) -> None:
     until("the clients work", lambda: server.sessions() == len(CLIENT_COMMANDS))
 
     # From now on, no packet arrives in either direction, as if the clients' machine had lost power.
-    tried.breaks()
+    failure_record.mark_failure()
     for client in clients:
         docker("network", "disconnect", "--force", server.name, client)
 
     running = [docker("inspect", "--format", "{{.State.Running}}", client).strip() for client in clients]
     assert running == ["true"] * len(CLIENT_COMMANDS)
     until("their sessions have ended", lambda: server.sessions() == 0, MAX_SESSION_S)
-    tried.well()
-    tried.lost("what wasn't committed")
+    failure_record.mark_recovery()
+    failure_record.set_lost("what wasn't committed")

@@ -8,14 +8,14 @@ from tests.engine import docker_engine
 from tests.engine.conftest import MakeStack
 from tests.engine.docker_engine import docker
 from tests.engine.small_programs import WORKLOADS
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 STATE = "/run/patient"
 
 
-def test_a_recovery_outlives_the_updates_that_wait_for_it(make_stack: MakeStack, tried: Tried) -> None:
-    notice = "the update fails and shows the store's progress; the next one continues to wait"
-    tried.failure("A store recovers for longer than an update waits", on="Docker", notice=notice)
+def test_a_recovery_outlives_the_updates_that_wait_for_it(make_stack: MakeStack, failure_record: FailureRecord) -> None:
+    effect = "the update fails and shows the store's progress; the next one continues to wait"
+    failure_record.begin("A store recovers for longer than an update waits", on="Docker", effect=effect)
     stack = make_stack(program=WORKLOADS, configuration={"scenario": "recoverer"})
 
     first = stack.up().failed()
@@ -37,7 +37,7 @@ def test_a_recovery_outlives_the_updates_that_wait_for_it(make_stack: MakeStack,
     after = _store(stack.name)
     assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
     assert docker_engine.workloads(stack.name) == {"recoverer": "healthy", "web": "healthy"}
-    tried.lost("nothing: the recovery is never interrupted")
+    failure_record.set_lost("nothing: the recovery is never interrupted")
     stack.preview("--expect-no-changes").succeeded()
 
 

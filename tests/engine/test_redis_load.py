@@ -15,7 +15,7 @@ import pytest
 
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 from tests.unit.platform_recording import record_platform_once
 
 DATA_MIB = 64
@@ -55,10 +55,10 @@ def server(tmp_path: Path) -> Iterator[str]:
         docker("rm", "--force", "--volumes", name)
 
 
-def test_a_rewrite_under_load_stays_within_the_memory_limit(server: str, tried: Tried) -> None:
-    notice = "nothing: its memory stays within the limit"
-    tried.failure(
-        "A full Redis rewrites its append-only file under 20,000 writes per second", on="Docker", notice=notice
+def test_a_rewrite_under_load_stays_within_the_memory_limit(server: str, failure_record: FailureRecord) -> None:
+    effect = "nothing: its memory stays within the limit"
+    failure_record.begin(
+        "A full Redis rewrites its append-only file under 20,000 writes per second", on="Docker", effect=effect
     )
     address = docker("port", server, "6379").splitlines()[0].rsplit(":", 1)
     sent = _write(("127.0.0.1", int(address[1])), server)
@@ -69,7 +69,7 @@ def test_a_rewrite_under_load_stays_within_the_memory_limit(server: str, tried: 
     memory, kept = _info(server, "memory"), _info(server, "persistence")
     assert (kept["aof_last_bgrewrite_status"], kept["aof_last_write_status"]) == ("ok", "ok")
     assert int(memory["used_memory"]) > 0.9 * DATA_MIB * 2**20, "the memory was never full"
-    tried.lost("nothing: every write was acknowledged, and the log is written")
+    failure_record.set_lost("nothing: every write was acknowledged, and the log is written")
     print(
         f"{sent} writes, {kept['aof_rewrites']} rewrites; resident {int(memory['used_memory_rss']) >> 20} MiB, "
         f"copied by the last rewrite {int(kept['aof_last_cow_size']) >> 20} MiB"

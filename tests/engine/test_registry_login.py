@@ -53,7 +53,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A running registry."""
     program = shutil.which("docker-registry", path=f"{os.environ['PATH']}:{CACHE / 'bin'}")
     if program is None:
-        pytest.skip("no docker-registry here: .ci/provide fetches it")
+        pytest.skip("docker-registry is missing: .ci/provide fetches it")
     folder = tmp_path_factory.mktemp("registry")
     (folder / "users").write_text(HASHES)
     port = free_port()

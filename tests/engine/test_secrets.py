@@ -36,7 +36,7 @@ CHANGED_SECRETS = ("redisPassword", "userAppPassword", "jwtSecret")
 
 
 @dataclass(frozen=True)
-class Planted:
+class CanaryStack:
     """A running stack with a canary value as every credential, some of which have been changed once."""
 
     stack: PulumiStack
@@ -49,7 +49,7 @@ class Planted:
 
 
 @pytest.fixture(scope="module")
-def planted(make_shared_stack: MakeStack) -> Planted:
+def canary_stack(make_shared_stack: MakeStack) -> CanaryStack:
     """A stack with all components of dev: created, then some of the values changed."""
     stack = make_shared_stack(configuration=configurations.zookeeper_with_tools() | {"credentials": "generated"})
     values = {key: value for key, value in canaries().items() if key in USED_SECRETS}
@@ -66,11 +66,11 @@ def planted(make_shared_stack: MakeStack) -> Planted:
         outcomes["up with other values"] = stack.up()
     for outcome in outcomes.values():
         outcome.succeeded()
-    return Planted(stack, values | changed, outcomes, arguments | later)
+    return CanaryStack(stack, values | changed, outcomes, arguments | later)
 
 
-def test_every_credential_can_be_supplied_and_reaches_the_outputs(planted: Planted) -> None:
-    credentials = planted.stack.outputs().credentials
+def test_every_credential_can_be_supplied_and_reaches_the_outputs(canary_stack: CanaryStack) -> None:
+    credentials = canary_stack.stack.outputs().credentials
     supplied = {
         "postgresPassword": credentials.postgres["postgres"],
         "postgresBackupPassword": credentials.postgres["pti_backup"],
@@ -81,12 +81,12 @@ def test_every_credential_can_be_supplied_and_reaches_the_outputs(planted: Plant
     for service in SERVICES:
         supplied[f"{service.name}AppPassword"] = credentials.postgres[f"{service.database}_app"]
         supplied[f"{service.name}MigratorPassword"] = credentials.postgres[f"{service.database}_migrator"]
-    assert supplied == planted.values
+    assert supplied == canary_stack.values
     assert supplied.keys() == USED_SECRETS
 
 
-def test_each_password_is_accepted_at_login(planted: Planted) -> None:
-    stores = Stores(planted.stack.outputs())
+def test_each_password_is_accepted_at_login(canary_stack: CanaryStack) -> None:
+    stores = Stores(canary_stack.stack.outputs())
     for service in SERVICES:
         for role in ("app", "migrator"):
             stores.connect(f"{service.database}_{role}", service.database).close()
@@ -94,8 +94,8 @@ def test_each_password_is_accepted_at_login(planted: Planted) -> None:
     assert stores.redis("PING") == "PONG"
 
 
-def test_another_password_is_refused(planted: Planted) -> None:
-    outputs = planted.stack.outputs()
+def test_another_password_is_refused(canary_stack: CanaryStack) -> None:
+    outputs = canary_stack.stack.outputs()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(
             host=outputs.postgres.host,
@@ -106,28 +106,28 @@ def test_another_password_is_refused(planted: Planted) -> None:
         )
 
 
-def test_no_command_shows_a_credential(planted: Planted) -> None:
-    shown = {name: outcome.output for name, outcome in planted.outcomes.items()}
-    shown |= {f"event log of {name}": outcome.events() for name, outcome in planted.outcomes.items()}
-    shown["stack export"] = json.dumps(planted.stack.export())
-    shown["stack output"] = planted.stack.shown_outputs()
+def test_no_command_shows_a_credential(canary_stack: CanaryStack) -> None:
+    shown = {name: outcome.output for name, outcome in canary_stack.outcomes.items()}
+    shown |= {f"event log of {name}": outcome.events() for name, outcome in canary_stack.outcomes.items()}
+    shown["stack export"] = json.dumps(canary_stack.stack.export())
+    shown["stack output"] = canary_stack.stack.shown_outputs()
     assert {name: found for name, text in shown.items() if (found := found_in(text))} == {}
     assert "[secret]" in shown["stack output"]
 
 
-def test_no_file_of_the_state_contains_a_credential(planted: Planted) -> None:
+def test_no_file_of_the_state_contains_a_credential(canary_stack: CanaryStack) -> None:
     """This covers the state itself, its history and its backups, and the configuration."""
-    assert found_below(planted.stack.state) == {}
-    assert found_in(planted.stack.config_file.read_text()) == set()
+    assert found_below(canary_stack.stack.state) == {}
+    assert found_in(canary_stack.stack.config_file.read_text()) == set()
 
 
-def test_no_process_has_a_credential_in_its_arguments(planted: Planted) -> None:
-    assert any("pulumi" in line for line in planted.arguments)
-    assert {line for line in planted.arguments if found_in(line)} == set()
+def test_no_process_has_a_credential_in_its_arguments(canary_stack: CanaryStack) -> None:
+    assert any("pulumi" in line for line in canary_stack.arguments)
+    assert {line for line in canary_stack.arguments if found_in(line)} == set()
 
 
-def test_the_engine_shows_no_credential(planted: Planted) -> None:
-    name = planted.stack.name
+def test_the_engine_shows_no_credential(canary_stack: CanaryStack) -> None:
+    name = canary_stack.stack.name
     texts = {"volumes": json.dumps(docker_engine.volumes(name)), "networks": json.dumps(docker_engine.networks(name))}
     for container in docker_engine.containers(name):
         texts[container["Name"]] = json.dumps(container)
@@ -136,12 +136,12 @@ def test_the_engine_shows_no_credential(planted: Planted) -> None:
     assert {what: found for what, text in texts.items() if (found := found_in(text))} == {}
 
 
-def test_each_credential_is_only_in_the_volumes_that_need_it(planted: Planted) -> None:
+def test_each_credential_is_only_in_the_volumes_that_need_it(canary_stack: CanaryStack) -> None:
     """Every volume is searched, including the stores' data."""
-    found = found_in_volumes(planted.stack.name)
+    found = found_in_volumes(canary_stack.stack.name)
     prefixes = {name: next((one for one in REQUIRED_SECRETS if name.startswith(f"pti-{one}-")), name) for name in found}
     assert {prefixes[name]: keys for name, keys in found.items()} == REQUIRED_SECRETS
 
 
-def test_no_container_has_an_anonymous_volume(planted: Planted) -> None:
-    assert docker_engine.anonymous_volumes(planted.stack.name) == []
+def test_no_container_has_an_anonymous_volume(canary_stack: CanaryStack) -> None:
+    assert docker_engine.anonymous_volumes(canary_stack.stack.name) == []

@@ -17,7 +17,7 @@ from tests.artifacts.test_kong_behaviour import program, service, start_kong
 from tests.e2e.self_signed import self_signed
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 from tests.gateway import rows
 from tests.gateway.echo import Echo
 from tests.gateway.rapid_reset import rapid_reset
@@ -38,7 +38,7 @@ ATTACKED_PATH = "/auth/login/attacked"
 def edge(program: Path, service: int, tmp_path: Path) -> Iterator[tuple[rows.Gateway, int]]:
     """Run the edge with the memory and scratch space that it has in the platform, and return its port."""
     if not docker("image", "ls", "--quiet", NginxSettings().image).strip():
-        pytest.skip(f"the image {NginxSettings().image} is not here")
+        pytest.skip(f"the image {NginxSettings().image} is missing")
     platform = record_platform_once(rows.load()[0])
     workload = platform.workloads["nginx"]
     http, https, status = free_ports(3)
@@ -84,19 +84,21 @@ def answers(gateway: rows.Gateway) -> bool:
         return False
 
 
-def test_slow_clients_do_not_block_others(edge: tuple[rows.Gateway, int], tried: Tried) -> None:
-    tried.failure("A client holds 350 slow or idle connections at the edge", on="Docker", notice="nothing")
+def test_slow_clients_do_not_block_others(edge: tuple[rows.Gateway, int], failure_record: FailureRecord) -> None:
+    failure_record.begin("A client holds 350 slow or idle connections at the edge", on="Docker", effect="nothing")
     gateway, port = edge
     request = {"method": "POST", "path": "/api/user/me", "token": "valid"}
     with slow_clients(("127.0.0.1", port), HOST):
         found = [gateway.ask({**request, "body_bytes": size}).status for size in [20_000, 1 << 20] * 25]
     assert found == [200] * 50
-    tried.lost("nothing: 50 of 50 concurrent requests succeed")
+    failure_record.set_lost("nothing: 50 of 50 concurrent requests succeed")
 
 
-def test_streams_that_are_opened_and_reset_do_not_block_others(edge: tuple[rows.Gateway, int], tried: Tried) -> None:
-    tried.failure(
-        "A client opens and resets HTTP/2 streams as fast as possible (CVE-2023-44487)", on="Docker", notice="nothing"
+def test_streams_that_are_opened_and_reset_do_not_block_others(
+    edge: tuple[rows.Gateway, int], failure_record: FailureRecord
+) -> None:
+    failure_record.begin(
+        "A client opens and resets HTTP/2 streams as fast as possible (CVE-2023-44487)", on="Docker", effect="nothing"
     )
     gateway, port = edge
     request = {"method": "POST", "path": "/api/user/me", "token": "valid", "body_bytes": 20_000}
@@ -106,7 +108,7 @@ def test_streams_that_are_opened_and_reset_do_not_block_others(edge: tuple[rows.
         found = [gateway.ask(request).status for _ in range(50)]
     assert found == [200] * 50
     assert attacked() > before, "nginx took the attacker's frames for requests"
-    tried.lost("nothing: 50 of 50 concurrent requests succeed")
+    failure_record.set_lost("nothing: 50 of 50 concurrent requests succeed")
 
 
 def attacked() -> int:

@@ -50,7 +50,7 @@ class Attack:
 
 @contextmanager
 def rapid_reset(address: tuple[str, int], host: str, path: str, source: str, *, clients: int = 4) -> Iterator[Attack]:
-    """Open and reset streams on as many connections, and on new ones after them, until the end of the block.
+    """Open and reset streams on `clients` connections until the end of the block; reconnect whenever one is closed.
 
     Args:
         address: where the edge listens with TLS.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 
 from benchmarks import cluster, up
-from benchmarks.prod_without_cluster import texts_of_prod
+from benchmarks.prod_without_cluster import configuration_of_prod
 from tests.engine.configurations import zookeeper_with_tools
 
 
@@ -15,6 +15,6 @@ def test_compose_starts_the_dev_stack() -> None:
 
 
 def test_a_bare_program_registers_the_objects_of_production() -> None:
-    texts, secret = texts_of_prod()
+    texts, secret = configuration_of_prod()
     objects = cluster.rendered({key: text for key, text in texts.items() if key not in secret})
     assert {"Deployment", "StatefulSet", "Job", "NetworkPolicy"} <= {one["kind"] for one in objects}

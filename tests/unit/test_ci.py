@@ -23,7 +23,7 @@ def program(path: Path, body: str) -> None:
 def ci(tmp_path: Path) -> Path:
     """A checkout in which linting, preparation and every suite succeed immediately."""
     if subprocess.run(["bash", "-c", "true & wait -n -p ended && declare -A names"], capture_output=True).returncode:
-        pytest.skip("bash 5.1 or newer is not here")
+        pytest.skip("bash 5.1 or newer is missing")
     program(tmp_path / "bin/make", "exit 0")
     program(tmp_path / ".ci/provide", "exit 0")
     program(tmp_path / ".venv/bin/python", "exit 0")

@@ -14,19 +14,19 @@ pytest_plugins = ["pytester"]
 REPORT = ("--junitxml=report.xml", "--override-ini=junit_family=xunit1")
 CONFTEST = "from tests.conftest import *"
 SUITE = """
-def test_passes(tried):
-    tried.failure("A store is stopped", on="Docker", notice="nothing")
-    with tried.until_well():
+def test_passes(failure_record):
+    failure_record.begin("A store is stopped", on="Docker", effect="nothing")
+    with failure_record.measure_recovery():
         pass
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
-def test_fails(tried):
-    tried.failure("A store is killed", on="Docker", notice="nothing")
-    tried.lost("nothing")
+def test_fails(failure_record):
+    failure_record.begin("A store is killed", on="Docker", effect="nothing")
+    failure_record.set_lost("nothing")
     assert False
 
-def test_has_not_compared(tried):
-    tried.failure("A disk is full", on="Docker", notice="nothing")
+def test_has_not_compared(failure_record):
+    failure_record.begin("A disk is full", on="Docker", effect="nothing")
 """
 
 
@@ -49,16 +49,16 @@ def test_requests_are_counted_by_result(pytester: pytest.Pytester) -> None:
         test_suite="""
         from tests.e2e.load import Load, Sample
 
-        def test_counts(tried):
+        def test_counts(failure_record):
             load = Load(lambda: None)
             load.samples = [
                 Sample("request", due_s=0, sent_s=0, ended_s=0.2, failure=None),
                 Sample("request", due_s=0, sent_s=0.9, ended_s=1.1, failure=None),
                 Sample("request", due_s=0, sent_s=0, ended_s=3, failure="503"),
             ]
-            tried.failure("A store is stopped", on="Docker", notice="nothing")
-            tried.requests(load)
-            tried.lost("nothing")
+            failure_record.begin("A store is stopped", on="Docker", effect="nothing")
+            failure_record.set_requests(load)
+            failure_record.set_lost("nothing")
         """
     )
     pytester.runpytest(*REPORT).assert_outcomes(passed=1)
@@ -71,10 +71,10 @@ def test_a_test_with_several_attempts_sets_the_duration(pytester: pytest.Pyteste
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(
         test_suite="""
-        def test_tries(tried):
-            tried.failure("An update is killed", on="Docker", notice="nothing")
-            tried.took(max(3.0, 12.04))
-            tried.lost("nothing")
+        def test_tries(failure_record):
+            failure_record.begin("An update is killed", on="Docker", effect="nothing")
+            failure_record.set_recovery_s(max(3.0, 12.04))
+            failure_record.set_lost("nothing")
         """
     )
     pytester.runpytest(*REPORT).assert_outcomes(passed=1)

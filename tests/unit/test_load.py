@@ -19,7 +19,7 @@ UNAVAILABLE = Response(503, http.client.HTTPMessage(), b"no database")
 
 def test_each_request_is_due_at_its_own_time() -> None:
     with Load.of(lambda: OK_RESPONSE, per_second=200) as load:
-        until("some requests are answered", lambda: load.well > 20)
+        until("some requests are answered", lambda: load.succeeded > 20)
     numbers = sorted(round(sample.due_s * 200) for sample in load.samples)
     assert [sample.due_s for sample in load.samples] == [
         pytest.approx(round(sample.due_s * 200) / 200) for sample in load.samples
@@ -46,7 +46,7 @@ def test_a_stall_counts_for_every_request_that_was_due_during_it() -> None:
         until("requests are due", lambda: load.now_s() > 0.2)
         ended_s = load.now_s()
         released.set()
-        until("they are answered", lambda: load.well > 20)
+        until("they are answered", lambda: load.succeeded > 20)
     meanwhile = [sample for sample in load.samples if sample.due_s < ended_s]
     assert len(meanwhile) >= 20
     assert all(sample.latency_s >= ended_s - sample.due_s for sample in meanwhile)
@@ -73,7 +73,7 @@ def test_errors_and_refusals_are_counted_as_separate_failures() -> None:
         ("list", "ConnectionResetError('gone')"),
         ("show", None),
     ]
-    assert (load.well, len(load.failures)) == (1, 2)
+    assert (load.succeeded, len(load.failures)) == (1, 2)
 
 
 @pytest.fixture

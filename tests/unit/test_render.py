@@ -161,7 +161,7 @@ def test_docker_compose_accepts_the_whole_platform_and_fills_it_from_the_environ
         shutil.which("docker") is None
         or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
     ):
-        pytest.skip("Docker Compose is not here")
+        pytest.skip("Docker Compose is missing")
     text, placeholders = rendered(WHOLE_PLATFORM)
     pem = "-----BEGIN CERTIFICATE-----\nMIIB+/==\n-----END CERTIFICATE-----\n"
     filled = re.sub(r"^(TLS_[A-Z_]+)=$", rf"\1='{pem}'", placeholders.example(), flags=re.MULTILINE)

@@ -49,7 +49,7 @@ UNKNOWN_KEYS = [
         ("postgresPasword",),
     ),
     InvalidConfiguration(
-        "a top-level key like no other",
+        "an unknown top-level key that resembles no other",
         {"zzz": "1"},
         expected_entry(
             "zzz",
@@ -64,7 +64,7 @@ UNKNOWN_KEYS = [
         expected_entry("postgres.prot", value=HIDDEN_VALUE, problem=UNKNOWN, fix="did you mean 'port'?"),
     ),
     InvalidConfiguration(
-        "a key of a section like no other",
+        "an unknown key of a section that resembles no other",
         {"redis": '{"zzz": 1}'},
         expected_entry(
             "redis.zzz",

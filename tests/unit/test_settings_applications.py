@@ -34,7 +34,7 @@ USER, RDV = SERVICES[0], SERVICES[2]
 
 INVALID_CONFIGURATIONS = [
     InvalidConfiguration(
-        "a service there isn't",
+        "an unknown service",
         {"services": {"deploy": ["users"]}},
         expected_entry(
             "services.deploy", value='["users"]', must_be=SELECTION, default=default("()", "ServicesSettings")
@@ -56,7 +56,7 @@ INVALID_CONFIGURATIONS = [
         expected_entry("services.deploy", value="'user'", must_be=SELECTION, default=default("()", "ServicesSettings")),
     ),
     InvalidConfiguration(
-        "a front end there isn't",
+        "an unknown front end",
         {"frontends": {"deploy": ["pwa"]}},
         expected_entry(
             "frontends.deploy",

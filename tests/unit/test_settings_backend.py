@@ -49,7 +49,7 @@ LIMITS = [
 
 CHOICES = [
     InvalidConfiguration(
-        "a backend there isn't",
+        "an unknown backend",
         {"backend": '{"kind": "podman"}'},
         expected_entry(
             "backend.kind",

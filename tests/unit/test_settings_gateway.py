@@ -98,7 +98,7 @@ INVALID_EDGES: list[tuple[str, dict[str, Any], dict[str, Rule]]] = [
         {"nginx": {"httpPort": 443}},
         {"nginx.httpsPort": "is the same as httpPort (443)"},
     ),
-    ("an edge there isn't", {"kind": "haproxy"}, {"kind": "one of 'nginx', 'ingress', 'gateway-api'"}),
+    ("an unknown edge", {"kind": "haproxy"}, {"kind": "one of 'nginx', 'ingress', 'gateway-api'"}),
 ]
 
 

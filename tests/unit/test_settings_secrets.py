@@ -100,7 +100,7 @@ def test_no_message_shows_an_unusable_secret() -> None:
     assert "hunter" not in message
 
 
-def test_the_monitor_password_may_contain_a_quote_and_without_monitoring_a_space() -> None:
+def test_the_monitor_password_may_contain_a_quote_but_a_space_only_without_monitoring() -> None:
     key = "postgresMonitorPassword"
     assert not parsed({key: "hunter 2"}, [key]).monitoring.enabled
     assert parsed({"monitoring": {"enabled": True}, key: "hunt'er\"2"}, [key]).monitoring.enabled

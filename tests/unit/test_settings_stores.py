@@ -210,7 +210,7 @@ CHOICES = [
         ),
     ),
     InvalidConfiguration(
-        "a Kafka mode there isn't",
+        "an unknown Kafka mode",
         {"kafka": '{"mode": "raft"}'},
         expected_entry(
             "kafka.mode",

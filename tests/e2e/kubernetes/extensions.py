@@ -39,7 +39,7 @@ def load(images: Mapping[str, str]) -> None:
         return
     for image, recipe in images.items():
         if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
-            pytest.skip(f"the image {image} is not here: docker pull {image}, or {BUILD} {recipe}")
+            pytest.skip(f"the image {image} is missing: docker pull {image}, or {BUILD} {recipe}")
     cluster.load(images)
 
 

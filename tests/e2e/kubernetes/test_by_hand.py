@@ -19,7 +19,7 @@ from tests.e2e.kubernetes.under_load import recovered, under_load
 from tests.engine.event_log import Step
 from tests.engine.stores import Stores
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 BROKEN: dict[str, dict[str, Any]] = {
     "a command that doesn't exist": {"command": ["no-such-command"]},
@@ -61,22 +61,24 @@ def cordoned(stack: ClusterStack) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_the_next_up_completes_an_interrupted_one(small_stack: ClusterStack, times: int, tried: Tried) -> None:
+def test_the_next_up_completes_an_interrupted_one(
+    small_stack: ClusterStack, times: int, failure_record: FailureRecord
+) -> None:
     """The update waits for Redis' pod, which can't be scheduled."""
-    tried.failure(
+    failure_record.begin(
         f"Ctrl-C {'once' if times == 1 else 'twice'} while an `up` waits for Redis",
         on="Kubernetes",
-        notice="nothing: bookings work without Redis; the next `up` completes it",
+        effect="nothing: bookings work without Redis; the next `up` completes it",
     )
     memory_mib = 72 + 8 * times
     small_stack.change({"redis": {"maxMemoryMib": memory_mib}})
     waits = Step("begun", "update", "Stash", "redis-ready")
-    with under_load(small_stack, tried) as load:
+    with under_load(small_stack, failure_record) as load:
         with cordoned(small_stack):
             interrupted = small_stack.interrupt_up_when(str(waits), lambda steps: waits in steps, times)
             assert "^C received" in interrupted
             assert not any(map(is_ready, small_stack.pods("redis").values()))
-        with tried.until_well():
+        with failure_record.measure_recovery():
             small_stack.up("--refresh").succeeded()
             recovered(small_stack)
     assert load.failures == []
@@ -85,14 +87,14 @@ def test_the_next_up_completes_an_interrupted_one(small_stack: ClusterStack, tim
     small_stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_replaced_postgresql_keeps_its_rows(small_stack: ClusterStack, tried: Tried) -> None:
-    tried.failure(
+def test_a_replaced_postgresql_keeps_its_rows(small_stack: ClusterStack, failure_record: FailureRecord) -> None:
+    failure_record.begin(
         "`pulumi up --replace` of PostgreSQL's StatefulSet",
         on="Kubernetes",
-        notice="503 from every service until the new pod is ready",
+        effect="503 from every service until the new pod is ready",
     )
     sets, claims = uids(small_stack, "statefulsets"), uids(small_stack, "persistentvolumeclaims")
-    with under_load(small_stack, tried), tried.until_well():
+    with under_load(small_stack, failure_record), failure_record.measure_recovery():
         small_stack.up("--replace", urn(small_stack, "StatefulSet", "postgres")).succeeded()
         recovered(small_stack)
     after = uids(small_stack, "statefulsets")
@@ -101,19 +103,21 @@ def test_a_replaced_postgresql_keeps_its_rows(small_stack: ClusterStack, tried: 
     small_stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_targeted_update_leaves_other_changes_for_the_next(small_stack: ClusterStack, tried: Tried) -> None:
-    tried.failure(
+def test_a_targeted_update_leaves_other_changes_for_the_next(
+    small_stack: ClusterStack, failure_record: FailureRecord
+) -> None:
+    failure_record.begin(
         "`pulumi up --target` changes one store of two",
         on="Kubernetes",
-        notice="the next update changes the other, and restarts it",
+        effect="the next update changes the other, and restarts it",
     )
     before = small_stack.identities()
     small_stack.change({"redis": {"maxMemoryMib": 100}, "postgres": {"maxConnections": 155}})
-    with under_load(small_stack, tried):
+    with under_load(small_stack, failure_record):
         targeted = urn(small_stack, "StatefulSet", "redis")
         small_stack.up("--target", targeted, "--target-dependents").succeeded()
         assert small_stack.rolled_since(before) == {"redis"}
-        with tried.until_well():
+        with failure_record.measure_recovery():
             small_stack.up().succeeded()
             recovered(small_stack)
     assert small_stack.rolled_since(before) == {"redis", "postgres"}
@@ -121,14 +125,16 @@ def test_a_targeted_update_leaves_other_changes_for_the_next(small_stack: Cluste
     small_stack.preview("--expect-no-changes").succeeded()
 
 
-def test_exporting_and_importing_the_state_changes_nothing(small_stack: ClusterStack, tried: Tried) -> None:
-    tried.failure("The state is exported, lost and imported", on="Kubernetes", notice="nothing")
+def test_exporting_and_importing_the_state_changes_nothing(
+    small_stack: ClusterStack, failure_record: FailureRecord
+) -> None:
+    failure_record.begin("The state is exported, lost and imported", on="Kubernetes", effect="nothing")
     exported = small_stack.home / "exported.json"
     exported.write_text(json.dumps(small_stack.export()))
     before = small_stack.identities()
-    with under_load(small_stack, tried) as load:
+    with under_load(small_stack, failure_record) as load:
         small_stack.lose_state()
-        with tried.until_well():
+        with failure_record.measure_recovery():
             small_stack.import_state(exported)
             assert small_stack.up("--refresh").succeeded().changes == []
     assert small_stack.identities() == before
@@ -137,17 +143,17 @@ def test_exporting_and_importing_the_state_changes_nothing(small_stack: ClusterS
 
 @pytest.mark.parametrize("mistake", BROKEN)
 def test_the_next_up_repairs_a_store_that_was_broken_by_hand(
-    small_stack: ClusterStack, mistake: str, tried: Tried
+    small_stack: ClusterStack, mistake: str, failure_record: FailureRecord
 ) -> None:
-    notice = "nothing: bookings work without Redis"
-    tried.failure(f"Redis gets {mistake}, by hand", on="Kubernetes", notice=notice)
+    effect = "nothing: bookings work without Redis"
+    failure_record.begin(f"Redis gets {mistake}, by hand", on="Kubernetes", effect=effect)
     container = {"name": "redis", **BROKEN[mistake]}
     patch = {"spec": {"template": {"spec": {"containers": [container]}}}}
     before = uids(small_stack, "pods")["redis-0"]
-    with under_load(small_stack, tried) as load:
+    with under_load(small_stack, failure_record) as load:
         small_stack.kubectl("patch", "statefulset/redis", f"--patch={json.dumps(patch)}")
         until("Redis has another pod", lambda: uids(small_stack, "pods").get("redis-0", before) != before)
-        with tried.until_well():
+        with failure_record.measure_recovery():
             small_stack.up("--refresh").succeeded()
             recovered(small_stack)
     assert load.failures == []

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.kubernetes.stack import ClusterStack
 from tests.e2e.kubernetes.under_load import under_load
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 SERVICE = "rdv"
 FIXED, LEAST, MOST = 4, 3, 6
@@ -45,11 +45,11 @@ def change(stack: ClusterStack, **overrides: Any) -> None:
 
 @pytest.mark.parametrize("scaled_to", [MOST, LEAST])
 def test_a_service_gets_and_loses_an_autoscaler_without_losing_a_pod(
-    stack: ClusterStack, scaled_to: int, tried: Tried
+    stack: ClusterStack, scaled_to: int, failure_record: FailureRecord
 ) -> None:
     title = f"A service with {FIXED} replicas gets an autoscaler, which sets {scaled_to}, and loses it"
-    tried.failure(title, on="Kubernetes", notice="nothing")
-    with replicas_of(stack) as seen, under_load(stack, tried, services=(SERVICE,)) as load:
+    failure_record.begin(title, on="Kubernetes", effect="nothing")
+    with replicas_of(stack) as seen, under_load(stack, failure_record, services=(SERVICE,)) as load:
         change(stack, replicas=None, scaling={"minReplicas": LEAST, "maxReplicas": MOST})
         to_autoscaler = stack.up().succeeded()
         assert "doesn't serve metrics.k8s.io" in to_autoscaler.output

@@ -8,7 +8,7 @@ from tests.e2e.kubernetes.reported import assert_reported
 from tests.e2e.kubernetes.stack import ClusterStack
 from tests.e2e.kubernetes.under_load import under_load
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 MISTAKES = {
     "a JVM option that doesn't exist": (
@@ -23,14 +23,14 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_brokers_with_wrong_options_are_reported_and_recover(
-    few_workloads: ClusterStack, mistake: str, tried: Tried
+    few_workloads: ClusterStack, mistake: str, failure_record: FailureRecord
 ) -> None:
     stack = few_workloads
     options, reason, message = MISTAKES[mistake]
-    notice = "the update fails and names the pod and the reason; the other brokers keep serving"
-    tried.failure(f"Kafka gets {mistake}", on="Kubernetes", notice=notice)
+    effect = "the update fails and names the pod and the reason; the other brokers keep serving"
+    failure_record.begin(f"Kafka gets {mistake}", on="Kubernetes", effect=effect)
     before = stack.identities()
-    with under_load(stack, tried) as load, tried.until_well():
+    with under_load(stack, failure_record) as load, failure_record.measure_recovery():
         with stack.temporary_configuration():
             stack.change({"kafka": {"jvmOptions": options}})
             failed = stack.up().failed()

@@ -29,7 +29,7 @@ from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack, is_ready
 from tests.e2e.load import Load
 from tests.e2e.platform import Response
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 INSTANCES = 3
 DEPLOYED = ("user", "rdv")
@@ -229,7 +229,7 @@ def test_an_up_with_refresh_finds_no_change(stack: ClusterStack) -> None:
 
 def test_network_policies_admit_callers_and_the_operator(stack: ClusterStack) -> None:
     if access.cluster_from_environment():
-        pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, it is unknown whether it enforces network policies")
+        pytest.skip("it is unknown whether the cluster that PTI_TEST_KUBECONFIG names enforces network policies")
     addresses = [pod["status"]["podIP"] for pod in servers(stack).values()]
     (rdv,) = stack.pods("rdv")
     image = configuration.SERVICE_IMAGE
@@ -267,10 +267,10 @@ def test_a_lost_primary_is_replaced_by_a_replica_with_every_row(stack: ClusterSt
         until("another server is the primary", lambda: primary(stack) not in {lost, "pending"})
         followed_s = time.monotonic() - began
         platform.seconds_until_recovered()
-        well_s = time.monotonic() - began
+        recovered_s = time.monotonic() - began
     longest_s = max(later - earlier for (earlier, _), (later, _) in pairwise(sorted(booked)))
     print(
-        f"{how}: a replica is the primary after {followed_s:.0f} s, everything is well after {well_s:.0f} s; "
+        f"{how}: a replica is the primary after {followed_s:.0f} s, all servers are back after {recovered_s:.0f} s; "
         f"{longest_s:.1f} s without a booking, {len(booked)} taken, {len(load.failures)} not"
     )
     assert {title for _, title in booked} <= set(platform.titles(tenant))
@@ -300,12 +300,14 @@ def test_a_changed_setting_reaches_every_server(stack: ClusterStack) -> None:
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_failed_image_pull_is_reported_and_can_be_reverted(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure("The image of CloudNativePG's servers can't be pulled", on="Kubernetes", notice="nothing")
+def test_a_failed_image_pull_is_reported_and_can_be_reverted(
+    stack: ClusterStack, failure_record: FailureRecord
+) -> None:
+    failure_record.begin("The image of CloudNativePG's servers can't be pulled", on="Kubernetes", effect="nothing")
     platform = stack.platform()
     right = CloudNativePgSettings().image
     stack.change({"postgres": {"cloudnativepg": {"image": f"{right}-missing"}}})
-    with counted(platform, tried):
+    with counted(platform, failure_record):
         began = time.monotonic()
         error = stack.up().failed().output
         print(f"reported after {time.monotonic() - began:.0f} s")
@@ -313,11 +315,11 @@ def test_a_failed_image_pull_is_reported_and_can_be_reverted(stack: ClusterStack
         assert " of 3 servers ready" in error
         assert platform.book(TENANT, title="booked meanwhile").status == 201
         stack.change({"postgres": {"cloudnativepg": {"image": right}}})
-        with tried.until_well():
+        with failure_record.measure_recovery():
             stack.up().succeeded()
             assert is_whole(stack)
     assert {RETAINED_TITLE, "booked meanwhile"} <= set(platform.titles(TENANT))
-    tried.lost("nothing: every row still exists")
+    failure_record.set_lost("nothing: every row still exists")
     stack.preview("--expect-no-changes").succeeded()
 
 

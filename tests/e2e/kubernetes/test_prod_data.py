@@ -18,7 +18,7 @@ from tests.e2e.counted import counted
 from tests.e2e.kubernetes import extensions
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 CLAIM_NAME = "postgres-data-postgres-0"
 TENANT = uuid.uuid4()
@@ -63,13 +63,15 @@ def _refused(stack: ClusterStack, values: dict[str, Any], refusal: str) -> None:
     assert stack.identities() == before
 
 
-def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(stack: ClusterStack, tried: Tried) -> None:
-    notice = "its pod stays pending; every update names the missing claim and how to restore it"
-    tried.failure("PostgreSQL's claim is deleted", on="Kubernetes", notice=notice)
-    with counted(stack.platform(), tried), tried.until_well():
+def test_a_lost_claim_leaves_the_pod_pending_and_comes_back_with_its_data(
+    stack: ClusterStack, failure_record: FailureRecord
+) -> None:
+    effect = "its pod stays pending; every update names the missing claim and how to restore it"
+    failure_record.begin("PostgreSQL's claim is deleted", on="Kubernetes", effect=effect)
+    with counted(stack.platform(), failure_record), failure_record.measure_recovery():
         _lose_and_restore_the_claim(stack)
     assert BOOKING_TITLE in stack.platform().titles(TENANT)
-    tried.lost("nothing, if the storage class retains released volumes")
+    failure_record.set_lost("nothing, if the storage class retains released volumes")
     stack.preview("--expect-no-changes").succeeded()
 
 

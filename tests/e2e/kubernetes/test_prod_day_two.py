@@ -20,7 +20,7 @@ from tests.e2e.load import Load
 from tests.engine.event_log import Step
 from tests.engine.pulumi_stack import Outcome
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 LOW_RATE_LIMIT = 20
 """Limit in requests per minute."""
@@ -47,8 +47,10 @@ def up(stack: ClusterStack) -> None:
     assert stack.platform().book(TENANT, title=RETAINED_TITLE).status == 201
 
 
-def test_a_release_only_changes_its_service_and_fails_no_request(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure("A service is released", on="Kubernetes", notice="nothing")
+def test_a_release_only_changes_its_service_and_fails_no_request(
+    stack: ClusterStack, failure_record: FailureRecord
+) -> None:
+    failure_record.begin("A service is released", on="Kubernetes", effect="nothing")
     platform, before = stack.platform(), stack.identities()
     token = platform.token()
     stack.change({"services": {"overrides": {"rdv": {"image": configuration.NEXT_SERVICE_IMAGE}}}})
@@ -58,11 +60,11 @@ def test_a_release_only_changes_its_service_and_fails_no_request(stack: ClusterS
         stack.up().succeeded()
         until("the last old pod is gone", lambda: not set(before) & set(stack.every_pod("rdv")))
 
-    print(f"{load.well} requests answered during rdv's rollout")
+    print(f"{load.succeeded} requests answered during rdv's rollout")
     assert load.failures == []
-    assert load.well > 0
-    tried.lost("nothing")
-    tried.requests(load)
+    assert load.succeeded > 0
+    failure_record.set_lost("nothing")
+    failure_record.set_requests(load)
     assert stack.rolled_since(before) == {"rdv"}
     images = {pod["spec"]["containers"][0]["image"] for pod in stack.pods("rdv").values()}
     assert images == {configuration.NEXT_SERVICE_IMAGE}
@@ -70,15 +72,15 @@ def test_a_release_only_changes_its_service_and_fails_no_request(stack: ClusterS
 
 @pytest.mark.parametrize("lost", LOSSES)
 def test_the_platform_recovers_under_load_with_every_acknowledged_booking(
-    stack: ClusterStack, lost: str, tried: Tried
+    stack: ClusterStack, lost: str, failure_record: FailureRecord
 ) -> None:
-    notice = "requests that need it fail or wait until it is back"
-    tried.failure(f"Deleted under load: {lost}", on="Kubernetes", notice=notice)
+    effect = "requests that need it fail or wait until it is back"
+    failure_record.begin(f"Deleted under load: {lost}", on="Kubernetes", effect=effect)
     platform = stack.platform()
     bookings = Bookings(platform)
     with Load(bookings.next, per_second=4, max_duration_s=300, workers=32) as load:
         until("bookings succeed", lambda: len(bookings.acknowledged) > 5)
-        with tried.until_well():
+        with failure_record.measure_recovery():
             stack.kubectl("delete", "pod", *LOSSES[lost])
             platform.seconds_until_recovered()
     until("every pod is ready", stack.all_ready)
@@ -86,8 +88,8 @@ def test_the_platform_recovers_under_load_with_every_acknowledged_booking(
         compared = bookings.compared(stored(stack.outputs(), bookings.run, ("127.0.0.1", port)))
     assert compared.agrees, compared
     assert RETAINED_TITLE in platform.titles(TENANT)
-    tried.lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
-    tried.requests(load)
+    failure_record.set_lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
+    failure_record.set_requests(load)
 
 
 def test_changed_configuration_restarts_its_readers(stack: ClusterStack) -> None:
@@ -156,11 +158,13 @@ def test_a_removed_service_leaves_its_database(stack: ClusterStack) -> None:
     assert platform.titles(TENANT, "audit") == ["kept by audit"]
 
 
-def test_a_failed_task_fails_the_update_and_the_next_one_runs_it_again(stack: ClusterStack, tried: Tried) -> None:
-    notice = "the update fails with the migration's last lines; the running release keeps serving"
-    tried.failure("A migration fails", on="Kubernetes", notice=notice)
+def test_a_failed_task_fails_the_update_and_the_next_one_runs_it_again(
+    stack: ClusterStack, failure_record: FailureRecord
+) -> None:
+    effect = "the update fails with the migration's last lines; the running release keeps serving"
+    failure_record.begin("A migration fails", on="Kubernetes", effect=effect)
     before = stack.identities()
-    with counted(stack.platform(), tried) as load:
+    with counted(stack.platform(), failure_record) as load:
         with stack.temporary_configuration():
             stack.change({"services": {"migrationCommand": FAILING_MIGRATION}})
             failed = stack.up().failed()
@@ -168,28 +172,28 @@ def test_a_failed_task_fails_the_update_and_the_next_one_runs_it_again(stack: Cl
                 assert line in failed.output
             assert stack.identities() == before, "a service was touched"
             stack.platform().check_services()
-        with tried.until_well():
+        with failure_record.measure_recovery():
             repair = stack.up().succeeded()
     assert load.failures == []
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     assert {f"create-replacement Job {service.name}-migrations" for service in SERVICES} <= set(repair.changes)
     assert stack.identities() == before
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_the_next_up_completes_a_killed_one(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure("An `up` that changes Redis is killed", on="Kubernetes", notice="the next `up` completes it")
+def test_the_next_up_completes_a_killed_one(stack: ClusterStack, failure_record: FailureRecord) -> None:
+    failure_record.begin("An `up` that changes Redis is killed", on="Kubernetes", effect="the next `up` completes it")
     stack.change({"redis": {"maxMemoryMib": 72}})
-    with counted(stack.platform(), tried) as load:
+    with counted(stack.platform(), failure_record) as load:
         kill(stack, Step("begun", "update", "StatefulSet", "redis"))
-        with tried.until_well():
+        with failure_record.measure_recovery():
             repair(stack)
     assert load.failures == []
     (pod,) = stack.pods("redis").values()
     # docs/stores.md: 2 x (1.2 x data + clients) + 96.
     assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "302Mi"
     assert RETAINED_TITLE in stack.platform().titles(TENANT)
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
 @pytest.mark.parametrize(("brokers", "before"), [(1, 3), (3, 1)])
@@ -226,15 +230,17 @@ def test_destroy_keeps_the_namespace_and_the_claims(stack: ClusterStack) -> None
         assert stack.objects(kind) == [], kind
 
 
-def test_a_killed_recreation_is_completed_with_every_row(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure("The first `up` after a `destroy` is killed", on="Kubernetes", notice="the next `up` completes it")
+def test_a_killed_recreation_is_completed_with_every_row(stack: ClusterStack, failure_record: FailureRecord) -> None:
+    failure_record.begin(
+        "The first `up` after a `destroy` is killed", on="Kubernetes", effect="the next `up` completes it"
+    )
     kill(stack, Step("begun", "create", "StatefulSet", "postgres"))
-    with tried.until_well():
+    with failure_record.measure_recovery():
         repair(stack)
     platform = stack.platform()
     assert RETAINED_TITLE in platform.titles(TENANT)
     assert platform.titles(TENANT, "audit") == ["kept by audit"]
-    tried.lost("nothing: the earlier rows still exist")
+    failure_record.set_lost("nothing: the earlier rows still exist")
     platform.journey()
 
 

@@ -18,7 +18,7 @@ from tests.e2e.kubernetes.stack import ClusterStack
 from tests.engine import kills
 from tests.engine.kills import Kill, Killed
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 TENANT = uuid.uuid4()
 BOOKING_TITLE = "kept through every kill"
@@ -55,13 +55,13 @@ def killed(stack: ClusterStack) -> Iterator[Killed]:
 
 @pytest.mark.parametrize("kill", kills.of_a_platform(), ids=lambda kill: kill.name)
 def test_one_up_completes_an_operation_killed_at_any_moment(
-    stack: ClusterStack, killed: Killed, kill: Kill, tried: Tried
+    stack: ClusterStack, killed: Killed, kill: Kill, failure_record: FailureRecord
 ) -> None:
-    tried.failure(kill.title, on="Kubernetes", notice=kills.NOTICE)
+    failure_record.begin(kill.title, on="Kubernetes", effect=kills.EFFECT)
     # During a removal or a creation, there is no platform that could respond.
-    with counted(stack.platform(), tried) if kill.operation == "update" else nullcontext():
+    with counted(stack.platform(), failure_record) if kill.operation == "update" else nullcontext():
         seconds = killed.converges(kill)
     until("every pod is ready", stack.all_ready)
     assert BOOKING_TITLE in stack.platform().titles(TENANT)
-    tried.took(seconds)
-    tried.lost("nothing: a booking made before the first kill exists")
+    failure_record.set_recovery_s(seconds)
+    failure_record.set_lost("nothing: a booking made before the first kill exists")

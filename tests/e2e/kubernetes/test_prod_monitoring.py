@@ -32,7 +32,7 @@ from tests.e2e.watched import (
     Watched,
 )
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 STORES = (
     *("postgres", "redis", "kafka", "kong", "nginx", "prometheus", "alertmanager", "kubelet"),
@@ -214,16 +214,16 @@ def test_a_stopped_service_raises_alerts(watched: Watched[Forwarded], stack: Clu
 
 
 def test_crashing_imageless_and_unschedulable_pods_raise_alerts(
-    watched: Watched[Forwarded], stack: ClusterStack, tried: Tried
+    watched: Watched[Forwarded], stack: ClusterStack, failure_record: FailureRecord
 ) -> None:
-    tried.failure(
+    failure_record.begin(
         "New pods of three services crash, lack an image, or can't be scheduled",
         on="Kubernetes",
-        notice="nothing: the old pods keep serving; an alert names each cause",
+        effect="nothing: the old pods keep serving; an alert names each cause",
     )
     tenant, served = uuid.uuid4(), ("user", "planning", "audit")
     watched.wait_until_calm()
-    with counted(watched.platform, tried, "user") as load, tried.until_well():
+    with counted(watched.platform, failure_record, "user") as load, failure_record.measure_recovery():
         with (
             _changed(stack, "user", "command", ["sh", "-c", "exit 1"]),
             _changed(stack, "planning", "image", "pti-calendar/reference-service:never-built"),
@@ -243,7 +243,7 @@ def test_crashing_imageless_and_unschedulable_pods_raise_alerts(
         watched.wait_until_resolved()
     assert load.failures == []
     assert [len(watched.platform.listed(tenant, service).json) for service in served] == [1] * len(served)
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
 def test_a_slow_service_raises_alerts(watched: Watched[Forwarded]) -> None:

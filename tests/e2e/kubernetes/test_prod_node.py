@@ -30,7 +30,7 @@ from tests.e2e.load import Load
 from tests.e2e.platform import Platform
 from tests.e2e.self_signed import expired, self_signed
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 pytestmark = pytest.mark.restarts("a node that loses power restarts the containers of its pods")
 
@@ -51,37 +51,37 @@ def up(stack: ClusterStack) -> None:
 
 
 @contextmanager
-def used(stack: ClusterStack, tried: Tried) -> Iterator[Load]:
+def used(stack: ClusterStack, failure_record: FailureRecord) -> Iterator[Load]:
     """Send requests for the duration of the context. Afterwards, check acknowledged bookings, every pod, and the row
     of the module's beginning."""
-    with under_load(stack, tried) as load:
+    with under_load(stack, failure_record) as load:
         yield load
     assert BOOKING_TITLE in stack.platform().titles(TENANT)
 
 
-def test_a_dns_outage_restarts_no_pod(stack: ClusterStack, tried: Tried) -> None:
-    notice = "nginx' cached addresses expire after 5 s, then it answers 502 until DNS works again; no pod is restarted"
-    tried.failure("The cluster's DNS stops", on="Kubernetes", notice=notice)
+def test_a_dns_outage_restarts_no_pod(stack: ClusterStack, failure_record: FailureRecord) -> None:
+    effect = "nginx' cached addresses expire after 5 s, then it answers 502 until DNS works again; no pod is restarted"
+    failure_record.begin("The cluster's DNS stops", on="Kubernetes", effect=effect)
     before = restarts(stack.cluster)
 
-    with used(stack, tried) as load:
+    with used(stack, failure_record) as load:
         processes.stop("coredns")
         sent = len(load.samples)
         until("requests were sent meanwhile", lambda: len(load.samples) > sent + REQUESTS)
-        with tried.until_well():
+        with failure_record.measure_recovery():
             node.start_node()
             stack.platform().seconds_until_recovered()
 
     assert restarts(stack.cluster) == before
 
 
-def test_a_drain_evicts_pods_one_after_the_other(stack: ClusterStack, tried: Tried) -> None:
+def test_a_drain_evicts_pods_one_after_the_other(stack: ClusterStack, failure_record: FailureRecord) -> None:
     """The only node stays schedulable, in place of other nodes: each pod is evicted as `kubectl drain` does."""
-    notice = "requests wait or fail while a store's only pod is replaced"
-    tried.failure("A node is drained", on="Kubernetes", notice=notice)
+    effect = "requests wait or fail while a store's only pod is replaced"
+    failure_record.begin("A node is drained", on="Kubernetes", effect=effect)
     old = stack.identities()
 
-    with used(stack, tried), tried.until_well():
+    with used(stack, failure_record), failure_record.measure_recovery():
         for name in old:
             until(f"{name} may be evicted", partial(evicted, stack, name))
         until("every pod has been replaced", lambda: not {*old.values()} & {*stack.identities().values()})
@@ -92,10 +92,10 @@ def test_a_drain_evicts_pods_one_after_the_other(stack: ClusterStack, tried: Tri
 
 
 def test_an_expired_certificate_is_reported_and_replaced_without_a_new_pod(
-    stack: ClusterStack, tried: Tried, tmp_path: Path
+    stack: ClusterStack, failure_record: FailureRecord, tmp_path: Path
 ) -> None:
-    notice = "every client that verifies certificates is refused; an alert names the certificate"
-    tried.failure("The edge's certificate expires", on="Kubernetes", notice=notice)
+    effect = "every client that verifies certificates is refused; an alert names the certificate"
+    failure_record.begin("The edge's certificate expires", on="Kubernetes", effect=effect)
     hosts = f"DNS:*.{configuration.DOMAIN}"
     expired(tmp_path / "expired", hosts)
     self_signed(tmp_path / "valid", hosts)
@@ -114,19 +114,19 @@ def test_an_expired_certificate_is_reported_and_replaced_without_a_new_pod(
             stack.change({"gateway": {"tls": {"source": "secret", "secretName": TLS_SECRET}}})
             stack.up().succeeded()
             platform = stack.platform(certificate=trusted)
-            with counted(platform, tried), port_forward(stack, "statefulset/prometheus", 9090) as port:
+            with counted(platform, failure_record), port_forward(stack, "statefulset/prometheus", 9090) as port:
                 prometheus, alert = Forwarded(port, port), ("CertificateExpired", "nginx")
                 pods = stack.identities()
                 hand_over(tmp_path / "expired")
                 with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
                     until("nginx serves it", lambda: platform.book(TENANT).status != 201)
                 until("it is reported", lambda: alert in firing(prometheus), 300)
-                with tried.until_well():
+                with failure_record.measure_recovery():
                     hand_over(tmp_path / "valid")
                     until("nginx serves the renewed certificate", lambda: verified(platform))
             assert stack.identities() == pods
             assert BOOKING_TITLE in platform.titles(TENANT)
-            tried.lost("nothing")
+            failure_record.set_lost("nothing")
     finally:
         stack.up().succeeded()
         stack.kubectl("delete", "secret", TLS_SECRET, "--ignore-not-found")
@@ -165,12 +165,12 @@ def evicted(stack: ClusterStack, pod: str) -> bool:
     return completed.returncode == 0 or "NotFound" in completed.stderr
 
 
-def test_a_node_that_loses_power_recovers_completely(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure(
-        "The only node loses power", on="Kubernetes", notice="the platform is unavailable until the node is back"
+def test_a_node_that_loses_power_recovers_completely(stack: ClusterStack, failure_record: FailureRecord) -> None:
+    failure_record.begin(
+        "The only node loses power", on="Kubernetes", effect="the platform is unavailable until the node is back"
     )
 
-    with used(stack, tried), tried.until_well():
+    with used(stack, failure_record), failure_record.measure_recovery():
         cluster.down()
         cluster.up()
         until("every pod is ready", stack.all_ready, 300)

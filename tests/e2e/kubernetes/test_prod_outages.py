@@ -22,7 +22,7 @@ from tests.e2e.kubernetes.stack import ClusterStack, is_ready
 from tests.e2e.load import Load
 from tests.e2e.outages import check_events_arrived_once
 from tests.engine.waiting import DEADLINE_S, until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 SERVICE_NAMES = [service.name for service in SERVICES]
 
@@ -36,11 +36,11 @@ def up(stack: ClusterStack) -> None:
     stack.up().succeeded()
 
 
-def test_bookings_continue_without_redis_and_kafka(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure(
+def test_bookings_continue_without_redis_and_kafka(stack: ClusterStack, failure_record: FailureRecord) -> None:
+    failure_record.begin(
         "Redis is down, then Kafka too",
         on="Kubernetes",
-        notice="nothing: lists come from the database, events arrive later, rate limits aren't enforced",
+        effect="nothing: lists come from the database, events arrive later, rate limits aren't enforced",
     )
     platform, inside = stack.platform(), stack.inside()
     bookings = Bookings(platform)
@@ -56,28 +56,30 @@ def test_bookings_continue_without_redis_and_kafka(stack: ClusterStack, tried: T
             more_bookings(bookings)
             until("events are waiting", lambda: inside.outbox_events() > 0)
             ready = {pod: is_ready(one) for name in SERVICE_NAMES for pod, one in stack.pods(name).items()}
-        with tried.until_well():
+        with failure_record.measure_recovery():
             inside.wait_until_unavailable()
             until("no event is waiting", lambda: inside.outbox_events() == 0)
-    tried.requests(load)
+    failure_record.set_requests(load)
     assert load.failures == []
     assert set(ready.values()) == {True}
     with port_forward(stack, "statefulset/postgres", 5432) as port:
         check_events_arrived_once(stack.outputs(), bookings, ("127.0.0.1", port))
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     until("every pod is ready", stack.all_ready)
 
 
-def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterStack, tried: Tried) -> None:
+def test_no_container_is_killed_during_an_outage_of_the_stores(
+    stack: ClusterStack, failure_record: FailureRecord
+) -> None:
     """Everything else starts meanwhile, including one of three brokers, which has no quorum."""
-    tried.failure(
+    failure_record.begin(
         "All stores are down while everything else starts",
         on="Kubernetes",
-        notice="503 from every service until the stores are back",
+        effect="503 from every service until the stores are back",
     )
     platform, tenant = stack.platform(), uuid.uuid4()
     assert platform.book(tenant, title="before the outage").status == 201
-    with counted(platform, tried):
+    with counted(platform, failure_record):
         with ExitStack() as away:
             for store, replicas in {"postgres": 0, "redis": 0, "kafka": 1}.items():
                 away.enter_context(stack.scaled(store, replicas))
@@ -92,7 +94,7 @@ def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterSta
             assert set(restarts(stack.cluster).values()) == {0}
             assert {name for name in SERVICE_NAMES if any(map(is_ready, stack.pods(name).values()))} == set()
             before = identities(stack)
-        with tried.until_well():
+        with failure_record.measure_recovery():
             began = time.monotonic()
             platform.seconds_until_recovered()
             until("every pod is ready", stack.all_ready)
@@ -101,7 +103,7 @@ def test_no_container_is_killed_during_an_outage_of_the_stores(stack: ClusterSta
     assert before.items() <= after.items(), "a pod was replaced"
     assert set(restarts(stack.cluster).values()) == {0}
     assert platform.titles(tenant) == ["before the outage"]
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
 def more_bookings(bookings: Bookings) -> None:

@@ -10,24 +10,24 @@ from tests.e2e.counted import counted
 from tests.e2e.kubernetes import configuration
 from tests.e2e.kubernetes.stack import ClusterStack
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 TENANT = uuid.uuid4()
 BOOKING_TITLE = "kept while people edit the cluster"
 MANUAL_VALUE = "value-that-somebody-put-there"
 
 
-def test_the_next_update_repairs_manual_changes(few_workloads: ClusterStack, tried: Tried) -> None:
+def test_the_next_update_repairs_manual_changes(few_workloads: ClusterStack, failure_record: FailureRecord) -> None:
     stack = few_workloads
     platform = stack.platform()
     assert platform.book(TENANT, title=BOOKING_TITLE).status == 201
     own = stack.outputs().credentials.jwt_secret
-    tried.failure(
+    failure_record.begin(
         "A Deployment is scaled to zero and another deleted, a Service deleted, an image and a Secret edited by hand",
         on="Kubernetes",
-        notice="only the effect of each change, until the next `up`",
+        effect="only the effect of each change, until the next `up`",
     )
-    with counted(platform, tried), tried.until_well():
+    with counted(platform, failure_record), failure_record.measure_recovery():
         stack.kubectl("scale", "deployment/rdv", "--replicas=0")
         stack.kubectl("delete", "service/kong", "deployment/user", "--wait=true")
         stack.kubectl("set", "image", "deployment/client-pwa", "client-pwa=pti-calendar/no-such-image:1")
@@ -53,7 +53,7 @@ def test_the_next_update_repairs_manual_changes(few_workloads: ClusterStack, tri
                 assert form not in outcome.output
                 assert form not in outcome.events()
     assert BOOKING_TITLE in platform.titles(TENANT)
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     stack.preview("--refresh", "--expect-no-changes").succeeded()
 
 

@@ -17,7 +17,7 @@ from tests.e2e.kubernetes.configuration import SERVICE_IMAGE
 from tests.e2e.kubernetes.reported import PULL_REASONS, assert_reported
 from tests.e2e.kubernetes.stack import ClusterStack
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 TENANT = uuid.uuid4()
 BOOKING_TITLE = "kept through every broken rollout"
@@ -37,10 +37,12 @@ def _row(few_workloads: ClusterStack) -> None:
     assert few_workloads.platform().book(TENANT, title=BOOKING_TITLE).status == 201
 
 
-def test_a_store_without_its_image_is_reported_each_time_and_recovers(stack: ClusterStack, tried: Tried) -> None:
-    notice = "nothing: bookings are read from the database; the update fails and names the pod and the reason"
-    tried.failure("Redis' image can't be pulled", on="Kubernetes", notice=notice)
-    with counted(stack.platform(), tried) as load, tried.until_well():
+def test_a_store_without_its_image_is_reported_each_time_and_recovers(
+    stack: ClusterStack, failure_record: FailureRecord
+) -> None:
+    effect = "nothing: bookings are read from the database; the update fails and names the pod and the reason"
+    failure_record.begin("Redis' image can't be pulled", on="Kubernetes", effect=effect)
+    with counted(stack.platform(), failure_record) as load, failure_record.measure_recovery():
         with stack.temporary_configuration():
             stack.change({"redis": {"image": f"redis:{MISSING_TAG}"}})
             failed = stack.up().failed()
@@ -51,22 +53,26 @@ def test_a_store_without_its_image_is_reported_each_time_and_recovers(stack: Clu
         until("every pod is ready", stack.all_ready)
     assert load.failures == []
     assert BOOKING_TITLE in stack.platform().titles(TENANT)
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_a_task_without_its_image_leaves_its_service_unchanged(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure("A release's image can't be pulled", on="Kubernetes", notice="nothing: the old pods keep serving")
+def test_a_task_without_its_image_leaves_its_service_unchanged(
+    stack: ClusterStack, failure_record: FailureRecord
+) -> None:
+    failure_record.begin(
+        "A release's image can't be pulled", on="Kubernetes", effect="nothing: the old pods keep serving"
+    )
     before = stack.identities()
     with stack.temporary_configuration():
         stack.change({"services": {"overrides": {"rdv": {"image": f"pti-calendar/reference-service:{MISSING_TAG}"}}}})
-        with serving(stack, tried):
+        with serving(stack, failure_record):
             failed = stack.up().failed()
     assert_reported(failed.output, "rdv-migrations", "pod rdv-migrations-", PULL_REASONS)
-    with tried.until_well():
+    with failure_record.measure_recovery():
         stack.up().succeeded()
     assert stack.identities() == before
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     stack.preview("--expect-no-changes").succeeded()
 
 
@@ -80,36 +86,38 @@ def test_a_task_without_its_image_leaves_its_service_unchanged(stack: ClusterSta
     ids=["missing image", "crash loop"],
 )
 def test_a_release_that_fails_is_reported_and_the_old_pods_keep_serving(
-    stack: ClusterStack, tried: Tried, failure: str, image: str, reasons: tuple[str, ...], message: str
+    stack: ClusterStack, failure_record: FailureRecord, failure: str, image: str, reasons: tuple[str, ...], message: str
 ) -> None:
-    tried.failure(failure, on="Kubernetes", notice="nothing: the old pods keep serving")
+    failure_record.begin(failure, on="Kubernetes", effect="nothing: the old pods keep serving")
     before = stack.identities()
     with stack.temporary_configuration():
         stack.change({"frontends": {"overrides": {"clientPwa": {"image": image}}}})
-        with serving(stack, tried):
+        with serving(stack, failure_record):
             failed = stack.up().failed()
     assert_reported(failed.output, "client-pwa", ", container client-pwa", reasons)
     assert message in failed.output
-    with tried.until_well():
+    with failure_record.measure_recovery():
         stack.up().succeeded()
     assert stack.identities() == before
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_an_exceeded_quota_is_reported(stack: ClusterStack, tried: Tried) -> None:
-    tried.failure("A quota doesn't allow a new pod", on="Kubernetes", notice="nothing: the old pods keep serving")
+def test_an_exceeded_quota_is_reported(stack: ClusterStack, failure_record: FailureRecord) -> None:
+    failure_record.begin(
+        "A quota doesn't allow a new pod", on="Kubernetes", effect="nothing: the old pods keep serving"
+    )
     stack.kubectl("apply", "--filename=-", input=json.dumps(QUOTA))
     try:
         stack.change({"frontends": {"overrides": {"clientPwa": {"memoryMib": 72}}}})
-        with serving(stack, tried):
+        with serving(stack, failure_record):
             failed = stack.up().failed()
         assert "exceeded quota: no-more-pods" in failed.output
     finally:
         stack.kubectl("delete", "resourcequota", "no-more-pods")
-    with tried.until_well():
+    with failure_record.measure_recovery():
         stack.up().succeeded()
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
     stack.preview("--expect-no-changes").succeeded()
 
 
@@ -123,9 +131,9 @@ def test_a_preview_names_a_missing_operator(stack: ClusterStack) -> None:
 
 
 @contextmanager
-def serving(stack: ClusterStack, tried: Tried) -> Iterator[None]:
+def serving(stack: ClusterStack, failure_record: FailureRecord) -> Iterator[None]:
     """Send requests for the duration of the context; none may fail."""
-    with counted(stack.platform(), tried) as load:
+    with counted(stack.platform(), failure_record) as load:
         yield
-    assert load.well > 0
+    assert load.succeeded > 0
     assert load.failures == []

@@ -20,7 +20,7 @@ from tests.e2e.kubernetes.pods import Connection, UnrelatedPod, port_forward
 from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.engine.canary import VERBOSE_OPTIONS, generated_values, values_found_in
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 LISTED_KINDS = "pods,services,ingresses,networkpolicies,persistentvolumeclaims,poddisruptionbudgets"
 EXPORTERS = {f"{name}-exporter" for name in ("postgres", "redis", "kafka", "nginx", "probe")} | {"kube-state-metrics"}
@@ -56,7 +56,7 @@ def unrelated_pod(stack: ClusterStack) -> Iterator[UnrelatedPod]:
 def enforced(unrelated_pod: UnrelatedPod) -> Iterator[None]:
     """Enforce network policies until the end of the module."""
     if access.cluster_from_environment():
-        pytest.skip("of the cluster that PTI_TEST_KUBECONFIG names, it is unknown whether it enforces network policies")
+        pytest.skip("it is unknown whether the cluster that PTI_TEST_KUBECONFIG names enforces network policies")
     with policy_agent.enforced():
         yield
 
@@ -152,17 +152,19 @@ def test_no_output_of_pulumi_contains_a_generated_credential(stack: ClusterStack
     assert {name: found for name, text in texts.items() if (found := values_found_in(text, values))} == {}
 
 
-def test_a_health_check_that_times_out_does_not_restart_postgresql(stack: ClusterStack, tried: Tried) -> None:
+def test_a_health_check_that_times_out_does_not_restart_postgresql(
+    stack: ClusterStack, failure_record: FailureRecord
+) -> None:
     """When PostgreSQL is process 1, an orphaned child of the check exits with a status that PostgreSQL takes for a
     crash."""
-    tried.failure("A command in PostgreSQL's container is killed", on="Kubernetes", notice="nothing")
+    failure_record.begin("A command in PostgreSQL's container is killed", on="Kubernetes", effect="nothing")
     ended = "/tmp/left-behind-ended"  # noqa: S108 - in the container
     before = checkpointer(stack)
     left = f"(sleep 1; touch {ended}; exit 2) </dev/null >/dev/null 2>&1 & exit 0"
     stack.kubectl("exec", "postgres-0", "--", "sh", "-c", left)
     until("it has ended", lambda: ended in stack.kubectl("exec", "postgres-0", "--", "sh", "-c", f"ls {ended} || true"))
     assert checkpointer(stack) == before
-    tried.lost("nothing")
+    failure_record.set_lost("nothing")
 
 
 def checkpointer(stack: ClusterStack) -> str:

@@ -20,7 +20,7 @@ from tests.e2e.kubernetes.stack import NAMESPACE, ClusterStack
 from tests.e2e.kubernetes.under_load import recovered, requests_sent, under_load
 from tests.engine.pulumi_stack import Outcome
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 CLAIM = "redis-data-redis-0"
 OPEN_TO_ALL: dict[str, Any] = {}
@@ -56,19 +56,19 @@ def get(stack: ClusterStack, target: str) -> dict[str, Any]:
     return found
 
 
-def test_fields_added_by_hand_are_removed(small_stack: ClusterStack, tried: Tried) -> None:
+def test_fields_added_by_hand_are_removed(small_stack: ClusterStack, failure_record: FailureRecord) -> None:
     """The refresh doesn't find these fields: the provider only compares the fields of its inputs."""
-    tried.failure(
+    failure_record.begin(
         "A Service gets another label in its selector, and a NetworkPolicy a rule that admits everybody, by hand",
         on="Kubernetes",
-        notice="502 and 503 from that service until the next `make up`",
+        effect="502 and 503 from that service until the next `make up`",
     )
     service, policy = get(small_stack, "service/user")["spec"], get(small_stack, "networkpolicy/redis")["spec"]
-    with under_load(small_stack, tried) as load:
+    with under_load(small_stack, failure_record) as load:
         patch(small_stack, "networkpolicy/redis", ingress=[*policy["ingress"], OPEN_TO_ALL])
         patch(small_stack, "service/user", selector={"version": "2"})
         requests_sent(load)
-        with tried.until_well():
+        with failure_record.measure_recovery():
             updated = make_up(small_stack)
     assert {"update Service user", "update NetworkPolicy redis"} <= set(updated.changes)
     assert get(small_stack, "service/user")["spec"]["selector"] == service["selector"]
@@ -76,73 +76,79 @@ def test_fields_added_by_hand_are_removed(small_stack: ClusterStack, tried: Trie
     assert make_up(small_stack).changes == []
 
 
-def test_a_pod_without_its_labels_gets_them_back(small_stack: ClusterStack, tried: Tried) -> None:
-    notice = "every service answers 503 until the next `make up`; the pod isn't restarted"
-    tried.failure("The labels of PostgreSQL's pod are removed by hand", on="Kubernetes", notice=notice)
+def test_a_pod_without_its_labels_gets_them_back(small_stack: ClusterStack, failure_record: FailureRecord) -> None:
+    effect = "every service answers 503 until the next `make up`; the pod isn't restarted"
+    failure_record.begin("The labels of PostgreSQL's pod are removed by hand", on="Kubernetes", effect=effect)
     before = small_stack.identities()
     selected = get(small_stack, "service/postgres")["spec"]["selector"]
-    with under_load(small_stack, tried) as load:
+    with under_load(small_stack, failure_record) as load:
         small_stack.kubectl("label", "pod", "postgres-0", *(f"{name}-" for name in selected))
         requests_sent(load)
-        with tried.until_well():
+        with failure_record.measure_recovery():
             make_up(small_stack)
     assert small_stack.identities() == before
 
 
-def test_deleted_configuration_and_accounts_are_created_again(small_stack: ClusterStack, tried: Tried) -> None:
-    notice = "nothing while pods keep running; new pods don't start until the next `up`"
-    tried.failure("All ConfigMaps, Secrets and ServiceAccounts are deleted", on="Kubernetes", notice=notice)
-    with under_load(small_stack, tried) as load:
+def test_deleted_configuration_and_accounts_are_created_again(
+    small_stack: ClusterStack, failure_record: FailureRecord
+) -> None:
+    effect = "nothing while pods keep running; new pods don't start until the next `up`"
+    failure_record.begin("All ConfigMaps, Secrets and ServiceAccounts are deleted", on="Kubernetes", effect=effect)
+    with under_load(small_stack, failure_record) as load:
         small_stack.kubectl("delete", "configmaps,secrets,serviceaccounts", "--all")
         for workload in ("rdv", "kong", "nginx", "client-pwa"):
             small_stack.kubectl("delete", "pod", next(iter(small_stack.pods(workload))), "--wait=false")
         requests_sent(load)
-        with tried.until_well():
+        with failure_record.measure_recovery():
             make_up(small_stack)
     small_stack.preview("--refresh", "--expect-no-changes").succeeded()
 
 
-def test_a_strategy_changed_by_hand_does_not_stop_a_release(small_stack: ClusterStack, tried: Tried) -> None:
-    tried.failure(
+def test_a_strategy_changed_by_hand_does_not_stop_a_release(
+    small_stack: ClusterStack, failure_record: FailureRecord
+) -> None:
+    failure_record.begin(
         "A StatefulSet is set to `OnDelete` by hand before a release",
         on="Kubernetes",
-        notice="nothing; the next `up` restores the strategy and rolls the release out",
+        effect="nothing; the next `up` restores the strategy and rolls the release out",
     )
     before = small_stack.identities()
-    with under_load(small_stack, tried):
+    with under_load(small_stack, failure_record):
         patch(small_stack, "statefulset/redis", updateStrategy={"type": "OnDelete", "rollingUpdate": None})
         small_stack.change({"redis": {"maxMemoryMib": 72}})
-        with tried.until_well():
+        with failure_record.measure_recovery():
             make_up(small_stack)
     assert "redis" in small_stack.rolled_since(before)
 
 
-def test_an_older_state_is_brought_up_to_date(small_stack: ClusterStack, tried: Tried, tmp_path: Path) -> None:
+def test_an_older_state_is_brought_up_to_date(
+    small_stack: ClusterStack, failure_record: FailureRecord, tmp_path: Path
+) -> None:
     title = "The state is restored from a copy older than the last release"
-    tried.failure(title, on="Kubernetes", notice="nothing; the next `up` completes the state")
+    failure_record.begin(title, on="Kubernetes", effect="nothing; the next `up` completes the state")
     older = tmp_path / "state.json"
     older.write_text(json.dumps(small_stack.export()))
-    with under_load(small_stack, tried) as load:
+    with under_load(small_stack, failure_record) as load:
         small_stack.change(NEW_RELEASE)
         small_stack.up("--refresh").succeeded()
         small_stack.import_state(older)
-        with tried.until_well():
+        with failure_record.measure_recovery():
             make_up(small_stack)
     assert load.failures == []
     small_stack.preview("--refresh", "--expect-no-changes").succeeded()
 
 
-def test_a_rollback_by_hand_is_reverted(small_stack: ClusterStack, tried: Tried) -> None:
-    notice = "nothing: the pods of the earlier release serve until the next `up`"
-    tried.failure("A release is rolled back with `kubectl rollout undo`", on="Kubernetes", notice=notice)
+def test_a_rollback_by_hand_is_reverted(small_stack: ClusterStack, failure_record: FailureRecord) -> None:
+    effect = "nothing: the pods of the earlier release serve until the next `up`"
+    failure_record.begin("A release is rolled back with `kubectl rollout undo`", on="Kubernetes", effect=effect)
     small_stack.change({"services": {"environment": {"RELEASE": "3"}}})
     small_stack.up("--refresh").succeeded()
     assert release(small_stack, "rdv") == "3"
-    with under_load(small_stack, tried) as load:
+    with under_load(small_stack, failure_record) as load:
         small_stack.kubectl("rollout", "undo", "deployment/rdv")
         requests_sent(load)
         assert release(small_stack, "rdv") != "3"
-        with tried.until_well():
+        with failure_record.measure_recovery():
             make_up(small_stack)
     assert load.failures == []
     assert release(small_stack, "rdv") == "3"
@@ -155,11 +161,11 @@ def release(stack: ClusterStack, deployment: str) -> str | None:
     return found
 
 
-def test_labels_removed_by_hand_are_restored(small_stack: ClusterStack, tried: Tried) -> None:
+def test_labels_removed_by_hand_are_restored(small_stack: ClusterStack, failure_record: FailureRecord) -> None:
     title = "The stack's label is removed from its namespace and its objects"
-    tried.failure(title, on="Kubernetes", notice="nothing; the next `up` restores it")
+    failure_record.begin(title, on="Kubernetes", effect="nothing; the next `up` restores it")
     removed = f"{labels.INSTANCE_LABEL}-"
-    with under_load(small_stack, tried) as load, tried.until_well():
+    with under_load(small_stack, failure_record) as load, failure_record.measure_recovery():
         small_stack.cluster.kubectl("label", "namespace", NAMESPACE, removed)
         small_stack.kubectl("label", "deployments,services,statefulsets,persistentvolumeclaims", "--all", removed)
         make_up(small_stack)
@@ -170,17 +176,17 @@ def test_labels_removed_by_hand_are_restored(small_stack: ClusterStack, tried: T
 
 
 def test_a_claim_that_is_being_deleted_is_reported_while_its_data_can_be_kept(
-    small_stack: ClusterStack, tried: Tried
+    small_stack: ClusterStack, failure_record: FailureRecord
 ) -> None:
-    tried.failure(
+    failure_record.begin(
         "The claim of Redis is deleted while its pod uses it",
         on="Kubernetes",
-        notice="nothing; preview and update refuse to continue and name the command that keeps the data",
+        effect="nothing; preview and update refuse to continue and name the command that keeps the data",
     )
     volume = get(small_stack, f"pvc/{CLAIM}")["spec"]["volumeName"]
-    with under_load(small_stack, tried):
+    with under_load(small_stack, failure_record):
         small_stack.kubectl("delete", f"pvc/{CLAIM}", "--wait=false")
-        with tried.until_well():
+        with failure_record.measure_recovery():
             for refused in (small_stack.preview("--refresh").failed(), small_stack.up("--refresh").failed()):
                 assert f"The claim '{CLAIM}' with this stack's data is being deleted" in refused.output
                 assert f"kubectl patch pv {volume}" in refused.output

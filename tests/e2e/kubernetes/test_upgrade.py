@@ -16,7 +16,7 @@ from tests.e2e.kubernetes.configuration import FEW_WORKLOADS
 from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import ClusterStack
 from tests.e2e.upgrade import upgrade, use_former_keys
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 REPLACED = {"Job", "ConfigMap", "Secret"}
 """Objects that may be replaced because their names depend on their content."""
@@ -51,16 +51,18 @@ def identities(stack: ClusterStack) -> dict[str, str]:
     }
 
 
-def test_an_upgrade_from_the_last_release_keeps_every_row(released: ClusterStack, tried: Tried) -> None:
-    tried.failure(
+def test_an_upgrade_from_the_last_release_keeps_every_row(
+    released: ClusterStack, failure_record: FailureRecord
+) -> None:
+    failure_record.begin(
         "The program is upgraded from the last release",
         on="Kubernetes",
-        notice="no page fails; bookings are refused while PostgreSQL is restarted, if the release changes its pod",
+        effect="no page fails; bookings are refused while PostgreSQL is restarted, if the release changes its pod",
     )
     before = identities(released)
     bookings = Bookings(released.platform())
 
-    update, load = upgrade(released, bookings, tried)
+    update, load = upgrade(released, bookings, failure_record)
 
     assert update.replaced_types <= REPLACED
     assert before.items() <= identities(released).items()
@@ -70,4 +72,4 @@ def test_an_upgrade_from_the_last_release_keeps_every_row(released: ClusterStack
         compared = bookings.compared(stored(released.outputs(), bookings.run, ("127.0.0.1", port)))
     assert compared.acknowledged > 0
     assert compared.agrees, compared
-    tried.lost("nothing: every acknowledged booking exists exactly once")
+    failure_record.set_lost("nothing: every acknowledged booking exists exactly once")

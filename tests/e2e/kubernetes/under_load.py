@@ -11,7 +11,7 @@ from tests.e2e.kubernetes.pods import port_forward
 from tests.e2e.kubernetes.stack import ClusterStack, is_settled
 from tests.e2e.load import Load
 from tests.engine.waiting import until
-from tests.failures import Tried
+from tests.failures import FailureRecord
 
 OUTAGE_REQUESTS = 100
 """Requests that are sent during an outage, 4 per second."""
@@ -19,7 +19,10 @@ OUTAGE_REQUESTS = 100
 
 @contextmanager
 def under_load(
-    stack: ClusterStack, tried: Tried, max_duration_s: float = 400, services: tuple[str, ...] | None = None
+    stack: ClusterStack,
+    failure_record: FailureRecord,
+    max_duration_s: float = 400,
+    services: tuple[str, ...] | None = None,
 ) -> Iterator[Load]:
     """Send requests for the duration of the context, to all services or only to some. Afterwards, check that every
     acknowledged booking exists and every pod is ready."""
@@ -34,8 +37,8 @@ def under_load(
     with port_forward(stack, "statefulset/postgres", 5432) as port:
         compared = bookings.compared(stored(stack.outputs(), bookings.run, ("127.0.0.1", port)))
     assert compared.agrees, compared
-    tried.lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
-    tried.requests(load)
+    failure_record.set_lost(f"nothing: {compared.acknowledged} of {compared.acknowledged} acknowledged bookings")
+    failure_record.set_requests(load)
 
 
 def requests_sent(load: Load) -> None:
@@ -44,7 +47,7 @@ def requests_sent(load: Load) -> None:
     until("requests were sent meanwhile", lambda: len(load.samples) > before + OUTAGE_REQUESTS)
 
 
-def is_well(stack: ClusterStack) -> bool:
+def is_rolled_out(stack: ClusterStack) -> bool:
     """Return whether every controller has all of its pods, ready and from its current template."""
     return (
         all(map(is_settled, stack.objects("deployments")))
@@ -55,5 +58,5 @@ def is_well(stack: ClusterStack) -> bool:
 
 def recovered(stack: ClusterStack) -> None:
     """Wait until every pod is ready and the platform answers."""
-    until("every pod is ready", lambda: is_well(stack))
+    until("every pod is ready", lambda: is_rolled_out(stack))
     stack.platform().seconds_until_recovered()
