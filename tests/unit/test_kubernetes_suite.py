@@ -16,18 +16,31 @@ def item(name: str, *fixtures: str, module: str) -> Any:
     return SimpleNamespace(name=name, path=FOLDER / module, fixturenames=fixtures)
 
 
-def test_modules_with_own_stacks_enclose_those_with_the_shared_stack() -> None:
+def test_fewer_pods_run_at_the_beginning_and_the_shared_stack_is_removed_at_the_end() -> None:
+    node, stack = "test_cluster", ("test_cluster", "stack")
     items = [
-        item("breaks", "small_stack", module="test_by_hand.py"),
+        item("breaks", *stack, "small_stack", module="test_by_hand.py"),
         item("checks", module="test_by_hand.py"),
-        item("scales", "stack", module="test_prod_autoscaler.py"),
-        item("fails over", "stack", module="test_prod_cloudnativepg.py"),
-        item("starts", "stack", module="test_prod_stack.py"),
+        item("scales", *stack, module="test_prod_autoscaler.py"),
+        item("fails over", node, module="test_prod_cloudnativepg.py"),
+        item("recovers", *stack, "few_workloads", module="test_prod_rollouts.py"),
+        item("starts", *stack, module="test_prod_stack.py"),
+        item("validates", "server", module="test_strict_validation.py"),
+        item("upgrades", *stack, module="test_upgrade.py"),
     ]
 
     conftest.pytest_collection_modifyitems(cast(Any, items))
 
-    assert [one.name for one in items] == ["fails over", "scales", "starts", "breaks", "checks"]
+    assert [one.name for one in items] == [
+        "validates",
+        "fails over",
+        "upgrades",
+        "recovers",
+        "scales",
+        "starts",
+        "breaks",
+        "checks",
+    ]
 
 
 def test_the_modules_that_run_first_exist() -> None:
