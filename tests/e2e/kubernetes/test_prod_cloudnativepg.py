@@ -67,6 +67,7 @@ def stack(test_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactor
             began = time.monotonic()
             made.up().succeeded()
             print(f"pulumi up: {time.monotonic() - began:.0f} s")
+            assert made.platform().book(TENANT, title=RETAINED_TITLE).status == 201
             yield made
         finally:
             made.remove()
@@ -115,7 +116,6 @@ def test_an_update_ends_when_every_server_is_ready(stack: ClusterStack) -> None:
         if "Cluster" in {owner["kind"] for owner in one["metadata"].get("ownerReferences", [])}
     }
     assert owned == {f"postgres-{number}" for number in (1, 2, 3)}
-    assert stack.platform().book(TENANT, title=RETAINED_TITLE).status == 201
 
 
 def test_the_user_journey_passes(stack: ClusterStack) -> None:
@@ -323,7 +323,7 @@ def test_a_failed_image_pull_is_reported_and_can_be_reverted(
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_destroy_keeps_the_servers_and_their_data(stack: ClusterStack) -> None:
+def test_destroy_keeps_the_data_and_the_next_up_finds_every_row_with_a_new_password(stack: ClusterStack) -> None:
     claims = {one["metadata"]["uid"] for one in stack.objects("persistentvolumeclaims")}
     identity = [one["metadata"]["uid"] for one in stack.objects(KIND)]
     stack.destroy().succeeded()
@@ -333,8 +333,6 @@ def test_destroy_keeps_the_servers_and_their_data(stack: ClusterStack) -> None:
     # The pods continue to run, so the policies that isolate them must stay as well.
     assert [one["metadata"]["name"] for one in stack.objects("networkpolicies")] == ["postgres"]
 
-
-def test_the_next_up_finds_every_row_with_a_new_password(stack: ClusterStack) -> None:
     stack.up().succeeded()
     assert [one["metadata"]["name"] for one in stack.objects("jobs") if one["status"].get("failed")] == []
     platform = stack.platform()

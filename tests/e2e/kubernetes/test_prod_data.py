@@ -1,7 +1,7 @@
 """The prod stack's data on a real node: changes that would lose it are refused, and a lost PVC is restored as
 documented.
 
-The tests build on each other and run in file order; each leaves the stack healthy.
+Each test can run alone and leaves the stack healthy.
 """
 
 from __future__ import annotations

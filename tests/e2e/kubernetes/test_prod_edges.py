@@ -1,6 +1,6 @@
 """The prod stack behind edges other than its own: Traefik's Ingress class, then Traefik's Gateway, then nginx again.
 
-The tests build on each other and run in file order.
+Each test can run alone; in file order, they take the least time.
 """
 
 from __future__ import annotations
@@ -68,6 +68,18 @@ def unrelated_pods(edge: Traefik, stack: ClusterStack) -> Iterator[dict[str, Unr
 
 
 @pytest.fixture
+def ingress(stack: ClusterStack, edge: Traefik) -> Platform:
+    """The platform behind an Ingress."""
+    return use(stack, edge, AS_INGRESS)
+
+
+@pytest.fixture
+def gateway(stack: ClusterStack, edge: Traefik) -> Platform:
+    """The platform behind a Gateway."""
+    return use(stack, edge, AS_GATEWAY)
+
+
+@pytest.fixture
 def enforced(stack: ClusterStack, unrelated_pods: dict[str, UnrelatedPod]) -> Iterator[None]:
     """Enforce network policies for one test, while no pod changes."""
     stack.settle()
@@ -75,49 +87,47 @@ def enforced(stack: ClusterStack, unrelated_pods: dict[str, UnrelatedPod]) -> It
         yield
 
 
-def test_the_user_journey_passes_through_an_ingress(stack: ClusterStack, edge: Traefik) -> None:
-    stack.change({"edge": AS_INGRESS})
-    bring_up(stack)
+def test_the_user_journey_passes_through_an_ingress(stack: ClusterStack, ingress: Platform) -> None:
     assert stack.pods("nginx") == {}
-    check_journey(edge.by_ingress())
+    check_journey(ingress)
     stack.preview("--expect-no-changes").succeeded()
 
 
 def test_clients_behind_an_ingress_have_separate_rate_limits(
-    edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
+    ingress: Platform, unrelated_pods: dict[str, UnrelatedPod]
 ) -> None:
-    check_separate_limits(edge.by_ingress(), unrelated_pods["elsewhere"])
+    check_separate_limits(ingress, unrelated_pods["elsewhere"])
 
 
-def test_a_body_of_almost_the_largest_size_passes(edge: Traefik) -> None:
-    platform, title = edge.by_ingress(), "x" * (MAX_BODY_MIB * 1024**2 - 1024)
-    response = platform.call("POST", "/api/rdv/appointments", platform.token(), {"title": title})
+def test_a_body_of_almost_the_largest_size_passes(ingress: Platform) -> None:
+    title = "x" * (MAX_BODY_MIB * 1024**2 - 1024)
+    response = ingress.call("POST", "/api/rdv/appointments", ingress.token(), {"title": title})
     assert response.status == 422, "the service's own answer"
 
 
-@pytest.mark.usefixtures("enforced")
 def test_network_policies_admit_only_the_controllers_namespace(
-    edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
+    ingress: Platform, enforced: None, unrelated_pods: dict[str, UnrelatedPod]
 ) -> None:
     for location, is_allowed in {"beside the controller": True, "elsewhere": False}.items():
         found = {
             one: unrelated_pods[location].opens(f"{one[0]}.{NAMESPACE}.svc.cluster.local", one[1]) for one in UPSTREAMS
         }
         assert found == dict.fromkeys(UPSTREAMS, is_allowed), location
-    edge.by_ingress().journey()
+    ingress.journey()
 
 
-def test_a_gateway_replaces_the_ingress_by_configuration_only(stack: ClusterStack, edge: Traefik) -> None:
+def test_a_gateway_replaces_the_ingress_by_configuration_only(
+    stack: ClusterStack, edge: Traefik, ingress: Platform
+) -> None:
     before = stack.identities()
-    stack.change({"edge": AS_GATEWAY})
-    bring_up(stack)
+    gateway = use(stack, edge, AS_GATEWAY)
     assert stack.objects("ingresses") == []
     assert stack.rolled_since(before) == set()
-    check_journey(edge.by_gateway())
+    check_journey(gateway)
     stack.preview("--expect-no-changes").succeeded()
 
 
-def test_the_gateway_accepts_every_route(stack: ClusterStack, edge: Traefik) -> None:
+def test_the_gateway_accepts_every_route(stack: ClusterStack, gateway: Platform) -> None:
     conditions = {
         (route["metadata"]["name"], one["type"]): one["status"]
         for route in stack.objects("httproutes")
@@ -129,23 +139,34 @@ def test_the_gateway_accepts_every_route(stack: ClusterStack, edge: Traefik) -> 
 
 
 def test_clients_behind_a_gateway_have_separate_rate_limits(
-    edge: Traefik, unrelated_pods: dict[str, UnrelatedPod]
+    gateway: Platform, unrelated_pods: dict[str, UnrelatedPod]
 ) -> None:
-    check_separate_limits(edge.by_gateway(), unrelated_pods["elsewhere"])
+    check_separate_limits(gateway, unrelated_pods["elsewhere"])
 
 
-@pytest.mark.usefixtures("enforced")
-def test_network_policies_admit_users_through_the_gateway(edge: Traefik) -> None:
-    edge.by_gateway().journey()
+def test_network_policies_admit_users_through_the_gateway(gateway: Platform, enforced: None) -> None:
+    gateway.journey()
 
 
-def test_nginx_replaces_the_other_edges_without_leftovers(stack: ClusterStack, edge: Traefik) -> None:
+def test_nginx_replaces_the_other_edges_without_leftovers(
+    stack: ClusterStack, edge: Traefik, gateway: Platform
+) -> None:
     stack.change({"edge": {"kind": None, "controllerNamespace": None, "gatewayApi": None, "nginx": {"replicas": 1}}})
     bring_up(stack)
     assert stack.objects("ingresses,httproutes.gateway.networking.k8s.io") == []
     opened = {one["metadata"]["name"] for one in stack.objects("networkpolicies")}
     assert {name for name in opened if "-from-" in name} == set()
     check_journey(stack.platform(edge.certificate))
+
+
+def use(stack: ClusterStack, edge: Traefik, wanted: Mapping[str, Any]) -> Platform:
+    """Switch the stack to this edge, unless it has it already, and return the platform behind it."""
+    configured = stack.config_file.read_text()
+    stack.change({"edge": {"ingress": None, "gatewayApi": None, **wanted}})
+    kind = "ingresses" if wanted == AS_INGRESS else "httproutes.gateway.networking.k8s.io"
+    if stack.config_file.read_text() != configured or stack.objects(kind) == []:
+        bring_up(stack)
+    return edge.by_ingress() if wanted == AS_INGRESS else edge.by_gateway()
 
 
 def bring_up(stack: ClusterStack) -> None:

@@ -1,6 +1,6 @@
 """Rollouts of the prod stack that can't succeed: the update reports the reason, and the next one recovers.
 
-The tests build on each other and run in file order; each leaves the stack healthy.
+Each test can run alone and leaves the stack healthy.
 """
 
 from __future__ import annotations

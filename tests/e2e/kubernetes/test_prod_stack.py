@@ -1,7 +1,7 @@
 """The prod stack on a real node: it starts, serves users, denies undeclared connections, and a second `up` changes
 nothing.
 
-The tests build on each other and run in file order.
+Each test can run alone; in file order, they take the least time.
 """
 
 from __future__ import annotations

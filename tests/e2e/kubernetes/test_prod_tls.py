@@ -1,6 +1,6 @@
 """The platform's certificate from cert-manager: issued, served, renewed, and never stored by the stack itself.
 
-The tests build on each other and run in file order.
+Each test can run alone; in file order, they take the least time.
 """
 
 from __future__ import annotations
