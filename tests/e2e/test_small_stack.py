@@ -1,13 +1,17 @@
-"""Operations on a small stack: an update that is interrupted twice, a destroy that others' containers prevent."""
+"""Operations on a small stack: an update that is interrupted twice, a destroy that others' containers prevent, another
+checkout that takes the stack over."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from settings.stores.redis import RedisSettings
 from tests.e2e.clone import Clone
@@ -38,6 +42,17 @@ def running(person: Person) -> Person:
     person.operates("up").succeeded()
     write(person)
     return person
+
+
+@pytest.fixture
+def second_person(running: Person, tmp_path: Path) -> Person:
+    """A person with another checkout and another state, whose stack has the same name and configuration."""
+    clone = Clone(tmp_path / "second", sibling=running.clone)
+    (clone.root / ".venv").symlink_to(running.clone.root / ".venv")
+    name = f"Pulumi.{running.stack}.yaml"
+    config = yaml.safe_load((running.clone.root / name).read_text())["config"]
+    (clone.root / name).write_text(yaml.safe_dump({"config": config}))
+    return Person(clone, state(tmp_path / "second-state"), stack=running.stack)
 
 
 @pytest.fixture
@@ -97,6 +112,29 @@ def test_a_destroy_names_a_foreign_container_and_changes_nothing(running: Person
     assert docker("inspect", "--format", "{{.State.Running}}", foreign_container) == "true\n"
 
 
+def test_another_checkout_takes_over_the_stack_with_its_data(running: Person, second_person: Person) -> None:
+    stack, before = running.stack, started(running)
+    volumes = docker_engine.persistent_volumes(stack)
+
+    refused = second_person.operates("up").failed()
+    assert created_by(running) in refused.output
+    assert f"make take-over STACK={stack}" in refused.output
+    assert started(running) == before
+
+    taken = second_person.operates("take-over", typed=f"{stack}\n").succeeded()
+    assert created_by(running) in taken.output
+    assert docker_engine.containers(stack) == docker_engine.networks(stack) == []
+
+    second_person.operates("up").succeeded()
+    assert docker_engine.workloads(stack) == dict.fromkeys(SMALL_WORKLOADS, "healthy")
+    assert docker_engine.persistent_volumes(stack) == volumes
+    assert data(second_person) == WRITTEN
+
+    after = started(second_person)
+    assert created_by(second_person) in running.operates("up").failed().output
+    assert started(second_person) == after
+
+
 def state(folder: Path) -> dict[str, str]:
     """Return the variable that names a new state."""
     folder.mkdir()
@@ -106,6 +144,11 @@ def state(folder: Path) -> dict[str, str]:
 def container(person: Person, workload: str) -> str:
     """Return the name of a workload's container, which is also the name of its network."""
     return f"pti-{workload}-{person.stack}"
+
+
+def created_by(person: Person) -> str:
+    """Return what messages call the creator of the person's containers, up to the folder."""
+    return f"created by {getpass.getuser()}@{socket.gethostname()}:{person.clone.root}"
 
 
 def started(person: Person) -> dict[str, str]:
