@@ -1,5 +1,5 @@
 """Operations on a small stack: an update that is interrupted twice, a destroy that others' containers prevent, another
-checkout that takes the stack over."""
+checkout that takes the stack over, a second stack beside it."""
 
 from __future__ import annotations
 
@@ -53,6 +53,16 @@ def second_person(running: Person, tmp_path: Path) -> Person:
     config = yaml.safe_load((running.clone.root / name).read_text())["config"]
     (clone.root / name).write_text(yaml.safe_dump({"config": config}))
     return Person(clone, state(tmp_path / "second-state"), stack=running.stack)
+
+
+@pytest.fixture
+def beside(running: Person) -> Iterator[Person]:
+    """The same person with a second stack's name, which has no configuration yet."""
+    made = Person(running.clone, running.environment, stack=f"{running.stack}b")
+    try:
+        yield made
+    finally:
+        docker_engine.remove_everything(made.stack)
 
 
 @pytest.fixture
@@ -135,6 +145,28 @@ def test_another_checkout_takes_over_the_stack_with_its_data(running: Person, se
     assert started(second_person) == after
 
 
+def test_a_second_stack_beside_the_first_has_its_own_ports_and_data(running: Person, beside: Person) -> None:
+    before, networks = started(running), docker_engine.networks(running.stack)
+
+    beside.operates("beside", "--like", running.stack).succeeded()
+    beside.operates("up").succeeded()
+    write(beside)
+
+    for one in (running, beside):
+        assert docker_engine.workloads(one.stack) == dict.fromkeys(SMALL_WORKLOADS, "healthy")
+    first, second = ports(running), ports(beside)
+    assert first.keys() == second.keys() == {"postgres", "redis"}
+    assert not {*first.values()} & {*second.values()}
+
+    volumes = docker_engine.persistent_volumes(beside.stack)
+    beside.operates("destroy", typed=f"{beside.stack}\n").succeeded()
+    assert docker_engine.containers(beside.stack) == docker_engine.networks(beside.stack) == []
+    assert docker_engine.persistent_volumes(beside.stack) == volumes
+    assert started(running) == before
+    assert docker_engine.networks(running.stack) == networks
+    assert data(running) == WRITTEN
+
+
 def state(folder: Path) -> dict[str, str]:
     """Return the variable that names a new state."""
     folder.mkdir()
@@ -149,6 +181,16 @@ def container(person: Person, workload: str) -> str:
 def created_by(person: Person) -> str:
     """Return what messages call the creator of the person's containers, up to the folder."""
     return f"created by {getpass.getuser()}@{socket.gethostname()}:{person.clone.root}"
+
+
+def ports(person: Person) -> dict[str, str]:
+    """Map workloads to their host port."""
+    return {
+        one["Config"]["Labels"][docker_engine.WORKLOAD_LABEL]: binding["HostPort"]
+        for one in docker_engine.containers(person.stack)
+        for bindings in one["NetworkSettings"]["Ports"].values()
+        for binding in bindings or []
+    }
 
 
 def started(person: Person) -> dict[str, str]:
