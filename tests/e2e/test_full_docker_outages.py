@@ -6,7 +6,8 @@ The tests share one stack and run in file order; each leaves the platform health
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -18,10 +19,13 @@ from tests.e2e.load import Load
 from tests.e2e.outages import check_events_arrived_once
 from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
-from tests.engine.waiting import until
+from tests.engine.waiting import DEADLINE_S, until
 from tests.failures import FailureRecord
 
 NAMES = [service.name for service in SERVICES]
+OUTAGE_S = 300
+"""Run time that every container reaches without its stores."""
+
 UNREADY_CHECKS = 14
 """Consecutive failed health checks; a liveness probe that failed twelve times would have killed the process."""
 
@@ -93,17 +97,23 @@ def test_no_container_is_restarted_during_an_outage_of_the_stores(
         with stack.without("zookeeper"):
             with stack.without("postgres", "redis", "kafka"):
                 docker("restart", *(stack.container(name)["Id"] for name in started))
-                since = {name: stack.container(name)["State"]["StartedAt"] for name in started}
+                since = start_times(stack, started)
+                until(
+                    "every container has been running long enough",
+                    lambda: seconds_since(max(since.values())) > OUTAGE_S,
+                    OUTAGE_S + DEADLINE_S,
+                )
                 for name in NAMES:
                     what = f"{name} has been unready for long"
                     until(what, lambda name=name: failed_checks(stack, name) >= UNREADY_CHECKS, OUTAGE_DEADLINE_S)  # type: ignore[misc]
                 assert platform.listed(tenant).status == 503
+                assert start_times(stack, started) == since
             what = "Kafka waits for ZooKeeper"
             until(what, lambda: failed_checks(stack, "kafka") >= UNREADY_CHECKS, OUTAGE_DEADLINE_S)
             assert stack.restarts("kafka") == 0
         with failure_record.measure_recovery(), timed("recovered after the stores' return"):
             platform.seconds_until_recovered()
-    assert {name: stack.container(name)["State"]["StartedAt"] for name in started} == since
+    assert start_times(stack, started) == since
     assert {name: stack.restarts(name) for name in started} == dict.fromkeys(started, 0)
     print(f"Kafka was restarted {stack.restarts('kafka')} times after ZooKeeper's return")
     if stack.restarts("kafka"):
@@ -117,6 +127,16 @@ def more_bookings(bookings: Bookings) -> None:
     """Wait until ten more bookings are acknowledged."""
     enough = len(bookings.acknowledged) + 10
     until("bookings succeed", lambda: len(bookings.acknowledged) >= enough)
+
+
+def start_times(stack: FullStack, workloads: Iterable[str]) -> dict[str, datetime]:
+    """Map each workload to the time at which its container was started."""
+    return {name: datetime.fromisoformat(stack.container(name)["State"]["StartedAt"]) for name in workloads}
+
+
+def seconds_since(time: datetime) -> float:
+    """Return the seconds since that time."""
+    return (datetime.now(UTC) - time).total_seconds()
 
 
 def failed_checks(stack: FullStack, workload: str) -> int:
