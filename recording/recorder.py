@@ -10,10 +10,11 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, TypeVarTuple
 from unittest.mock import patch
 
 import pulumi
@@ -34,6 +35,8 @@ SECRET = {rpc._special_sig_key: rpc._special_secret_sig}
 STACK = "pulumi:pulumi:Stack"
 
 Result = TypeVar("Result")
+Value = TypeVar("Value")
+Arguments = TypeVarTuple("Arguments")
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,12 @@ def _record(
     # The root of an earlier run in this context would become the parent of this run's resources.
     runtime_settings.ROOT.set(None)
     results: list[Result] = []
-    with _without_stack_traces(), _waiting_for_all_outputs():
-        asyncio.run(run_in_stack(lambda: results.append(program())))
+    with (
+        _without_stack_traces(),
+        _waiting_for_all_outputs(),
+        asyncio.Runner(loop_factory=_LoopWithoutThreads) as runner,
+    ):
+        runner.run(run_in_stack(lambda: results.append(program())))
     return Recording(
         result=results[0],
         registrations=monitor.registrations,
@@ -175,6 +182,22 @@ def _record(
         log=messages.lines,
         debug_log=messages.debug_lines,
     )
+
+
+class _LoopWithoutThreads(asyncio.SelectorEventLoop):
+    """Answers each registration at once. The SDK waits for the engine's responses in threads; here, switching between
+    threads would take a fifth of a run."""
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Arguments], Value], *args: *Arguments
+    ) -> asyncio.Future[Value]:
+        """Call the function instead of handing it to a thread."""
+        response: asyncio.Future[Value] = self.create_future()
+        try:
+            response.set_result(func(*args))
+        except Exception as error:
+            response.set_exception(error)
+        return response
 
 
 @contextmanager
