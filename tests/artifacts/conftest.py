@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -32,23 +30,21 @@ def _ids(found: Installation | None) -> str:
 
 
 @pytest.fixture(scope="session", params=INSTALLATIONS or [None], ids=_ids)
-def installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
+def installation(request: pytest.FixtureRequest) -> Installation:
     """A PostgreSQL installation on this machine that every user can run."""
-    yield from _runnable(request.param)
+    return _runnable(request.param)
 
 
 @pytest.fixture(scope="session", params=IMAGE_INSTALLATIONS or [None], ids=_ids)
-def image_installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
+def image_installation(request: pytest.FixtureRequest) -> Installation:
     """A PostgreSQL installation with a major version that the platform's image supports."""
-    yield from _runnable(request.param)
+    return _runnable(request.param)
 
 
-def _runnable(found: Installation | None) -> Iterator[Installation]:
+def _runnable(found: Installation | None) -> Installation:
     if found is None:
         pytest.skip("PostgreSQL is missing (Linux only): python -m tests.artifacts.postgres_server fetch")
-    with tempfile.TemporaryDirectory(prefix="pti-postgres-") as home:
-        Path(home).chmod(0o755)
-        yield runnable(found, Path(home))
+    return runnable(found)
 
 
 @pytest.fixture(scope="session")

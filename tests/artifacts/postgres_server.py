@@ -10,6 +10,7 @@ An installation includes the server, psql and pg_dump.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -95,22 +97,9 @@ def running_server(installation: Installation, port: int | None = None, prefix: 
     home.chmod(0o755)  # The server runs as another user.
     process: subprocess.Popen[bytes] | None = None
     try:
-        programs = runnable(installation, home)
-        data, log, password_file = home / "data", home / "server.log", home / "password"
-        password_file.write_text(ADMIN_PASSWORD)
-        data.mkdir()
-        give_to_unprivileged_user(data, password_file)
-        subprocess.run(
-            [
-                *as_unprivileged_user(
-                    str(programs.bin / "initdb"), "-D", str(data), "-U", ADMIN, "-E", "UTF8", "--no-sync"
-                ),
-                *("--locale=C", "--auth=scram-sha-256", f"--pwfile={password_file}"),
-            ],
-            check=True,
-            capture_output=True,
-            cwd=home,
-        )
+        programs = runnable(installation)
+        data, log = home / "data", home / "server.log"
+        subprocess.run(["cp", "-a", str(_empty_cluster(programs)), str(data)], check=True)
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(port),
@@ -176,15 +165,47 @@ def _major(directory: Path) -> int:
     return int(match.group(1))
 
 
-def runnable(installation: Installation, home: Path) -> Installation:
-    """Copy the programs to a directory where the unprivileged user can run them, because root's home with the cache is
-    private."""
+@cache
+def runnable(installation: Installation) -> Installation:
+    """Copy the programs, once per process, to a directory where the unprivileged user can run them, because root's home
+    with the cache is private."""
     directory = installation.bin
     if os.geteuid() != 0 or all(parent.stat().st_mode & stat.S_IXOTH for parent in directory.parents):
         return installation
-    copy = home / "postgresql"
+    copy = _shared_directory() / f"postgresql-{installation.major}"
     shutil.copytree(directory.parent, copy, symlinks=True)
     return Installation(installation.major, copy / "bin")
+
+
+@cache
+def _empty_cluster(programs: Installation) -> Path:
+    """Run `initdb`, once per process, and return the data directory that each server gets a copy of."""
+    home = _shared_directory()
+    data, password_file = home / f"data-{programs.major}", home / "password"
+    password_file.write_text(ADMIN_PASSWORD)
+    data.mkdir()
+    give_to_unprivileged_user(data, password_file)
+    subprocess.run(
+        [
+            *as_unprivileged_user(
+                str(programs.bin / "initdb"), "-D", str(data), "-U", ADMIN, "-E", "UTF8", "--no-sync"
+            ),
+            *("--locale=C", "--auth=scram-sha-256", f"--pwfile={password_file}"),
+        ],
+        check=True,
+        capture_output=True,
+        cwd=home,
+    )
+    return data
+
+
+@cache
+def _shared_directory() -> Path:
+    """Return a directory for what this process' servers share; it is deleted when the process ends."""
+    home = Path(tempfile.mkdtemp(prefix="pti-postgres-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    home.chmod(0o755)  # The servers run as another user.
+    return home
 
 
 if __name__ == "__main__":

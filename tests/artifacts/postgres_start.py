@@ -166,7 +166,7 @@ def container(installation: Installation) -> Iterator[Container]:
     """A container that hasn't been started, and its empty volume."""
     home = Path(tempfile.mkdtemp(prefix="pti-start-"))
     home.chmod(0o755)  # The server runs as another user.
-    programs = runnable(installation, home)
+    programs = runnable(installation)
     shutil.copytree(ASSETS, home / "assets")
     for name in ("volume", "socket"):
         (home / name).mkdir()
