@@ -15,7 +15,6 @@ EXCUSES = {
     r"^the ('pulumi' command|Pulumi plugin) .*is missing": "Pulumi comes from its own download sites",
     r"^the last release isn't in this clone's history": "a shallow clone has no older commit",
     r"^the operators' own versions belong to Kubernetes": "this test runs with the node's own version",
-    r"^libpq can require an authentication method since 16": "this test runs with newer major versions",
 }
 
 

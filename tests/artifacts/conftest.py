@@ -1,4 +1,4 @@
-"""PostgreSQL servers of the newest major version on this machine; with `PTI_TESTS=all`, one per major version."""
+"""PostgreSQL servers, one per version that the tests use."""
 
 from __future__ import annotations
 
@@ -8,34 +8,20 @@ from collections.abc import Iterator
 import pytest
 
 from settings.catalog import SERVICES
-from tests.artifacts.full_run import IS_FULL_RUN
-from tests.artifacts.postgres_server import (
-    Installation,
-    Server,
-    installations,
-    runnable,
-    running_server,
-)
+from tests.artifacts.postgres_server import Installation, Server, runnable, running_server
 from tests.artifacts.provisioning_task import Outcome, Task, task_for
-
-INSTALLATIONS: list[Installation | None] = [*installations()[0 if IS_FULL_RUN else -1 :]]
-IMAGE_INSTALLATIONS: list[Installation | None] = [one for one in INSTALLATIONS if one and one.major >= 17]
-"""Major versions that `postgres.image` supports."""
+from tests.artifacts.versions import IMAGE_VERSIONS, SERVER_VERSIONS, version_name
 
 DATABASE_NUMBER = itertools.count(1)
 
 
-def _ids(found: Installation | None) -> str:
-    return f"postgres-{found.major}" if found else "no-postgres"
-
-
-@pytest.fixture(scope="session", params=INSTALLATIONS or [None], ids=_ids)
+@pytest.fixture(scope="session", params=SERVER_VERSIONS, ids=version_name)
 def installation(request: pytest.FixtureRequest) -> Installation:
     """A PostgreSQL installation on this machine that every user can run."""
     return _runnable(request.param)
 
 
-@pytest.fixture(scope="session", params=IMAGE_INSTALLATIONS or [None], ids=_ids)
+@pytest.fixture(scope="session", params=IMAGE_VERSIONS, ids=version_name)
 def image_installation(request: pytest.FixtureRequest) -> Installation:
     """A PostgreSQL installation with a major version that the platform's image supports."""
     return _runnable(request.param)

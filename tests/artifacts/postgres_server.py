@@ -33,7 +33,7 @@ from testbed.images import downloads
 from tests.ports import free_port
 
 FETCHED_VERSIONS = ("17.11.0", "18.6.0")
-"""The platform supports 17 and 18. Other major versions are tested if the machine has them."""
+"""The platform's image supports 17 and 18. `tests/artifacts/versions.py` chooses from what the machine has."""
 
 ADMIN = "postgres"
 ADMIN_PASSWORD = "admin's own: not \\ simple"

@@ -16,6 +16,7 @@ from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import ADMIN_PASSWORD, Installation, Server
 from tests.artifacts.postgres_start import container, until
 from tests.artifacts.provisioning_task import BACKUP, CONNECTIONS, Outcome, Task, task_for
+from tests.artifacts.versions import on_the_newest_server
 from tests.failures import FailureRecord
 
 MONITOR = "pti_monitor"
@@ -64,6 +65,7 @@ def test_a_server_with_too_few_connections_is_refused_before_any_change(task: Ta
     assert task.run().status == 0
 
 
+@on_the_newest_server
 @pytest.mark.parametrize("name", ["MIGRATOR", "BACKUP", "MONITOR"])
 def test_an_invalid_limit_is_refused(task: Task, name: str) -> None:
     task.environment[f"PROVISION_{name}_CONNECTIONS"] = "many"
@@ -209,6 +211,7 @@ def hung_client(task: Task, database: str, idle_s: int) -> Iterator[None]:
         client.wait()
 
 
+@on_the_newest_server
 @only_in_full_runs
 def test_a_hung_client_and_a_migration_block_readers_only_briefly(
     provisioned: Outcome, task: Task, database: str, failure_record: FailureRecord

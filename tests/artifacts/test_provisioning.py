@@ -28,6 +28,7 @@ from tests.artifacts.postgres_server import (
     running_server,
 )
 from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, task_for
+from tests.artifacts.versions import on_the_newest_server
 from tests.failures import FailureRecord
 from tests.ports import free_port
 
@@ -211,10 +212,9 @@ def test_a_new_password_replaces_the_old_one(provisioned: Outcome, task: Task, d
         task.server.connect(database, role, old)
 
 
+@on_the_newest_server
 @only_in_full_runs
 def test_a_login_without_a_password_check_is_not_trusted(provisioned: Outcome, task: Task, database: str) -> None:
-    if task.server.programs.major < 16:
-        pytest.skip("libpq can require an authentication method since 16")
     role = f"{database}_app"
     task.passwords[role] = "the new one"
     with trust_authentication(task.server, database, role):
@@ -405,6 +405,7 @@ SPECIAL_PASSWORDS = [
 ]
 
 
+@on_the_newest_server
 @only_in_full_runs
 def test_any_printable_password_works_and_none_is_printed(server: Server, database: str) -> None:
     databases = [f"{database}_{number}" for number in range(len(SPECIAL_PASSWORDS) // 2)]
@@ -445,6 +446,7 @@ def recording_programs(task: Task, log: Path) -> Path:
     return folder
 
 
+@on_the_newest_server
 def test_provisioning_never_prompts_for_a_password(task: Task, database: str) -> None:
     run = task.start("script", "--quiet", "--return", "--command", f"sh {task.program}", "/dev/null")
     output, _ = run.communicate(timeout=DEADLINE_S)
@@ -453,6 +455,7 @@ def test_provisioning_never_prompts_for_a_password(task: Task, database: str) ->
     task.connect(database, f"{database}_app").close()
 
 
+@on_the_newest_server
 @only_in_full_runs
 def test_the_administrator_password_may_come_from_a_passfile(task: Task) -> None:
     passfile = task.scratch / "passfile"
@@ -476,6 +479,7 @@ def test_a_missing_password_stops_provisioning_before_any_change(task: Task, dat
     assert dump(task.server, "pg_dumpall", "--globals-only") == before
 
 
+@on_the_newest_server
 @pytest.mark.parametrize(
     ("password", "complaint"),
     [("", "is empty"), ("two\nlines", "a line break or another control character"), ("tab\there", "control character")],
@@ -489,6 +493,7 @@ def test_an_unusable_password_is_refused(task: Task, database: str, password: st
     assert password == "" or password not in outcome.errors
 
 
+@on_the_newest_server
 @pytest.mark.parametrize(
     ("table", "complaint"),
     [
@@ -517,6 +522,7 @@ def test_an_invalid_table_is_refused_with_the_line(task: Task, table: str, compl
     assert outcome.output == ""
 
 
+@on_the_newest_server
 @only_in_full_runs
 def test_comments_blank_lines_and_a_missing_last_newline_are_accepted(task: Task, database: str) -> None:
     task.table = f"# services\n\n   planning\t{database} 3   # the calendar"
@@ -525,12 +531,14 @@ def test_comments_blank_lines_and_a_missing_last_newline_are_accepted(task: Task
     assert f"database {database}: created" in outcome.output
 
 
+@on_the_newest_server
 def test_a_missing_table_is_reported(task: Task) -> None:
     task.environment["PROVISION_TABLE"] = "/nowhere/databases"
     outcome = task.run()
     assert (outcome.status, "PROVISION_TABLE: /nowhere/databases can't be read" in outcome.errors) == (1, True)
 
 
+@on_the_newest_server
 @only_in_full_runs
 def test_a_timeout_names_the_unreachable_server(task: Task) -> None:
     port = free_port()
@@ -540,6 +548,7 @@ def test_a_timeout_names_the_unreachable_server(task: Task) -> None:
     assert f"127.0.0.1:{port} - no response (waited 1 s: PROVISION_WAIT_S)" in outcome.errors
 
 
+@on_the_newest_server
 @only_in_full_runs
 def test_provisioning_waits_for_a_server_that_starts_later(task: Task, installation: Installation) -> None:
     port = free_port()
@@ -553,6 +562,7 @@ def test_provisioning_waits_for_a_server_that_starts_later(task: Task, installat
     assert "database postgres: closed to PUBLIC\ndatabase template1: closed to PUBLIC\n" in output
 
 
+@on_the_newest_server
 def test_a_timeout_that_is_not_a_number_is_refused(task: Task) -> None:
     for name in ("PROVISION_WAIT_S", "PROVISION_LOGIN_WAIT_S"):
         task.environment = {name: "1m"}
@@ -566,6 +576,7 @@ def test_a_wrong_administrator_password_is_reported(task: Task) -> None:
     assert 'password authentication failed for user "postgres"' in outcome.errors
 
 
+@on_the_newest_server
 @only_in_full_runs
 def test_provisioning_can_wait_for_a_password_that_is_set_later(task: Task, installation: Installation) -> None:
     port, password = free_port(), "what an operator is about to set"
@@ -587,6 +598,7 @@ def test_provisioning_can_wait_for_a_password_that_is_set_later(task: Task, inst
     assert "provisioning: done\n" in output
 
 
+@on_the_newest_server
 @only_in_full_runs
 def test_a_password_that_is_never_set_is_reported(task: Task) -> None:
     task.environment = {

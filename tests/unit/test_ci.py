@@ -63,6 +63,7 @@ def test_ci_runs_the_provided_programs(ci: Path, arguments: list[str]) -> None:
 
     assert f"provided: {' '.join(arguments)}\n" in ran.stdout
     assert ("left out: nothing" in ran.stdout) is bool(arguments)
+    assert ("left out: PostgreSQL versions" in ran.stdout) is not bool(arguments)
 
 
 def test_ci_deletes_its_reports(ci: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,11 +135,14 @@ def test_the_output_of_a_parallel_suite_is_shown(ci: Path, tmp_path: Path) -> No
     assert "make said: test\n" in ran.stdout
 
 
-def test_the_suites_run_on_every_postgresql_and_keep_bytecode(ci: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("arguments", "tests"), [([], "all"), (["long"], "long")])
+def test_ci_runs_all_tests_and_keeps_bytecode(
+    ci: Path, arguments: list[str], tests: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     program(ci.parent.parent / "bin/make", 'echo "tests: $PTI_TESTS, bytecode: ${PYTHONDONTWRITEBYTECODE-written}"')
 
-    assert "tests: all, bytecode: written\n" in run(ci).stdout
+    assert f"tests: {tests}, bytecode: written\n" in run(ci, *arguments).stdout
 
 
 def is_alive(process: int) -> bool:
