@@ -1,4 +1,5 @@
-"""Previews without a cluster, and previews and updates whose cluster doesn't respond."""
+"""Previews without a cluster, or with one that lacks a storage class; previews and updates whose cluster doesn't
+respond."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ import pytest
 
 from operations.project import ROOT, environment
 from testbed.cluster import Cluster
+from testbed.cluster.volumes import STORAGE_CLASS
 from tests.e2e.kubernetes import configuration, silent_server
+from tests.e2e.kubernetes.test_ownership import OwnStack
 from tests.engine.pulumi_stack import PulumiStack
 
 WAIT_S = 3
@@ -69,3 +72,14 @@ def test_an_update_fails_before_the_provider_starts_and_changes_nothing(tmp_path
     assert outcome.changes == []
     # The provider, which waits for minutes, isn't started.
     assert "pulumi:providers:kubernetes" not in outcome.output
+
+
+def test_a_preview_without_a_default_storage_class_is_refused_with_the_key_to_set(
+    api_server: Cluster, tmp_path: Path
+) -> None:
+    api_server.kubectl("delete", "storageclass", STORAGE_CLASS)  # The fixture creates it again for the next test.
+    refused = OwnStack(tmp_path, api_server, "without-class").preview().failed()
+    assert "The cluster has no default storage class" in refused.output
+    assert "The claims data-store-0 would stay pending" in refused.output
+    assert "--path 'pti-calendar:kubernetes.storageClass' CLASS" in refused.output
+    assert "Traceback" not in refused.output
