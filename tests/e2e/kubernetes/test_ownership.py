@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,11 @@ class OwnStack(PulumiStack):
         """Map kind and name of each object to its UID."""
         listed = json.loads(self.kubectl("get", KINDS, "--output=json"))["items"]
         return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["uid"] for one in listed}
+
+    def manifests(self) -> dict[str, Any]:
+        """Return the namespace and its objects as stored; each write changes a `resourceVersion`."""
+        namespace = self.server.kubectl("get", "namespace", self.namespace, "--output=json")
+        return {"namespace": json.loads(namespace), "objects": json.loads(self.kubectl("get", KINDS, "--output=json"))}
 
     def remove(self) -> None:
         """Remove the stack's objects but not the namespace, whose deletion would never complete without controllers."""
@@ -113,6 +119,19 @@ def test_objects_of_another_stack_are_refused_by_name(make_stack: MakeStack) -> 
         assert f"belongs to 'pti-calendar-{first.name}'" in refused.output
         assert "Traceback" not in refused.output
     assert first.objects() == before
+
+
+def test_a_second_stack_in_its_own_namespace_leaves_the_first_unchanged(make_stack: MakeStack) -> None:
+    first, second = make_stack(), make_stack()
+    first.up().succeeded()
+    before = first.manifests()
+
+    second.up().succeeded()
+    assert second.objects().keys() == first.objects().keys()
+    second.destroy().succeeded()
+
+    assert second.objects().keys() == {"PersistentVolumeClaim data-store-0"}
+    assert first.manifests() == before
 
 
 def test_an_unlabelled_object_is_refused_by_name_until_it_is_labelled(make_stack: MakeStack) -> None:
