@@ -13,6 +13,7 @@ from typing import Any
 
 import pulumi
 import pytest
+from pulumi.runtime.rpc import UNKNOWN
 
 from backends.base import DeployOptions
 from backends.docker.backend import DockerBackend
@@ -90,6 +91,7 @@ def record_deployment(
     protect: bool = False,
     mirrors: Mapping[str, str] | None = None,
     mock: ProviderMock = default_provider_mock,
+    preview: bool = False,
     **backend: Any,
 ) -> Recording[DockerBackend]:
     """Deploy workloads on a new backend, with a parent component."""
@@ -103,7 +105,7 @@ def record_deployment(
             docker.deploy(one, DeployOptions(parent=parent))
         return docker
 
-    return record(program, mock=mock, stack=stack)
+    return record(program, mock=mock, stack=stack, preview=preview)
 
 
 def container(recording: Recording[Any], name: str = "web") -> Mapping[str, Any]:
@@ -403,6 +405,18 @@ class TestFileSets:
         found = labels(recording.get("Container", "web"))
         assert found["pti-calendar.files.etc.web"] == "id-of-pti-web-configuration-dev"
         assert found["pti-calendar.files.run.keys.web"] == "id-of-pti-web-keys-dev"
+
+    def test_in_a_preview_only_the_value_of_the_label_of_new_contents_is_unknown(self) -> None:
+        """If all labels were unknown, the provider would plan an update in place of a replacement."""
+
+        def without_id(type_: str, inputs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+            id_, outputs = default_provider_mock(type_, inputs)
+            return ("" if id_ == "id-of-pti-web-configuration-dev" else id_), outputs
+
+        web = workload(file_sets=(files(),))
+        known = labels(record_deployment(web, preview=True).get("Container", "web"))
+        found = labels(record_deployment(web, preview=True, mock=without_id).get("Container", "web"))
+        assert found == known | {"pti-calendar.files.etc.web": UNKNOWN}
 
     def test_a_removed_file_disappears(self) -> None:
         def volume(names: str) -> str:
