@@ -158,6 +158,17 @@ def service(service_environment: ServiceEnvironment) -> Iterator[Service]:
         yield service
 
 
+@pytest.fixture(scope="module")
+def editor_service(
+    service_environment: ServiceEnvironment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A service without fault injection, with its secrets as variables; tests only read from it."""
+    variables = service_environment.environment | service_environment.secrets | {"FAULT_INJECTION": "false"}
+    with ServiceEnvironment(tmp_path_factory.mktemp("editor"), variables).running() as service:
+        eventually(lambda: service.dependencies()["postgres"] == "ok")
+        yield service
+
+
 @pytest.fixture
 def postgres(stores: Stores) -> Iterator[Gate]:
     """The gate of the database, which is opened again after the test."""
@@ -231,15 +242,12 @@ def test_a_service_without_its_own_secrets_does_not_start(
 
 
 @only_in_full_runs
-def test_secrets_may_be_environment_variables(service_environment: ServiceEnvironment, tmp_path: Path) -> None:
-    in_editor = ServiceEnvironment(tmp_path, service_environment.environment | service_environment.secrets)
-    with in_editor.running() as service:
-        eventually(lambda: service.dependencies()["postgres"] == "ok")
-        assert service.get("/appointments", token(UNKNOWN_TENANT)).status == 200
+def test_secrets_may_be_environment_variables(editor_service: Service) -> None:
+    assert editor_service.get("/appointments", token(UNKNOWN_TENANT)).status == 200
 
 
 @only_in_full_runs
-def test_the_service_starts_without_its_dependencies(unmigrated: ServiceEnvironment) -> None:
+def test_the_service_starts_and_stops_without_its_dependencies(unmigrated: ServiceEnvironment) -> None:
     closed_port = str(free_port())
     isolated = replace(
         unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": closed_port, "REDIS_PORT": closed_port}
@@ -250,6 +258,8 @@ def test_the_service_starts_without_its_dependencies(unmigrated: ServiceEnvironm
         everything = dict.fromkeys(("postgres", "redis", "kafka"), "unavailable")
         assert answer.json == {"status": "unavailable", "dependencies": everything}
         assert service.get("/health/live").status == 200
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=MAX_STOP_S) == 0
 
 
 # Migrations
@@ -742,17 +752,6 @@ def test_a_stop_lets_requests_in_flight_finish(service_environment: ServiceEnvir
             service.get("/health/live")
 
 
-@only_in_full_runs
-def test_a_stop_is_as_fast_without_dependencies(unmigrated: ServiceEnvironment) -> None:
-    closed_port = str(free_port())
-    isolated = replace(
-        unmigrated, environment=unmigrated.environment | {"DATABASE_PORT": closed_port, "REDIS_PORT": closed_port}
-    )
-    with isolated.running() as service:
-        service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(timeout=MAX_STOP_S) == 0
-
-
 # Logs and metrics
 
 
@@ -767,9 +766,8 @@ COUNTERS = (
 
 
 @only_in_full_runs
-def test_every_counter_exists_from_the_start(service_environment: ServiceEnvironment) -> None:
-    with service_environment.running() as restarted:
-        samples = restarted.metrics()
+def test_every_counter_exists_from_the_start(editor_service: Service) -> None:
+    samples = editor_service.metrics()
     assert {name: samples.get(name) for name in COUNTERS} == dict.fromkeys(COUNTERS, 0)
     assert samples["http_server_active_requests"] == 0
 
@@ -832,7 +830,5 @@ def test_an_unexpected_error_shows_no_details(service: Service) -> None:
     assert (answer.status, answer.json) == (500, {"detail": "internal error"})
 
 
-def test_fault_routes_exist_in_tests_only(service_environment: ServiceEnvironment) -> None:
-    plain = replace(service_environment, environment=service_environment.environment | {"FAULT_INJECTION": "false"})
-    with plain.running() as service:
-        assert service.get("/faults/error", token(NORTH_TENANT)).status == 404
+def test_fault_routes_exist_in_tests_only(editor_service: Service) -> None:
+    assert editor_service.get("/faults/error", token(NORTH_TENANT)).status == 404
