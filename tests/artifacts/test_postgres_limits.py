@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 import pytest
 
+from settings.catalog import SERVICES
 from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import ADMIN_PASSWORD, Installation, Server
 from tests.artifacts.postgres_start import container, until
@@ -21,6 +22,7 @@ from tests.failures import FailureRecord
 
 MONITOR = "pti_monitor"
 OTHER_DATABASE = "pti_other"
+DATABASE = SERVICES[0].database
 
 
 def limits(task: Task, database: str) -> dict[str, int]:
@@ -74,7 +76,7 @@ def test_an_invalid_limit_is_refused(task: Task, name: str) -> None:
     assert f'PROVISION_{name}_CONNECTIONS: "many" is not a number of connections, at least 1' in outcome.errors
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small_server(image_installation: Installation) -> Iterator[tuple[Task, str]]:
     """A server with 40 connections, of which 15 are reserved and 5 are for superusers, and two services with 9
     connections each."""
@@ -144,14 +146,14 @@ EXPECTED_TIMEOUTS = {
 }
 
 
-def test_a_session_has_the_time_limits_of_its_role(provisioned: Outcome, task: Task, database: str) -> None:
+def test_a_session_has_the_time_limits_of_its_role(platform: Task) -> None:
     of_17 = {"app": {"transaction_timeout": "2min"}, "migrator": {"transaction_timeout": "10min"}}
     for kind, expected in EXPECTED_TIMEOUTS.items():
-        wanted = expected | (of_17[kind] if task.server.programs.major >= 17 else {})
-        with task.connect(database, f"{database}_{kind}") as session:
+        wanted = expected | (of_17[kind] if platform.server.programs.major >= 17 else {})
+        with platform.connect(DATABASE, f"{DATABASE}_{kind}") as session:
             found = {name: session.execute(f"SHOW {name}".encode()).fetchone() for name in wanted}
         assert found == {name: (value,) for name, value in wanted.items()}
-    with task.connect("postgres", BACKUP) as session:
+    with platform.connect("postgres", BACKUP) as session:
         assert session.execute("SHOW lock_timeout").fetchone() == ("1min",)
         assert session.execute("SHOW statement_timeout").fetchone() == ("0",)
 

@@ -33,6 +33,7 @@ from tests.failures import FailureRecord
 from tests.ports import free_port
 
 TENANT = "11111111-1111-4111-8111-111111111111"
+DATABASE = SERVICES[0].database
 
 
 def dump(server: Server, program: str, *arguments: str, user: str = ADMIN, password: str = ADMIN_PASSWORD) -> str:
@@ -65,39 +66,39 @@ def test_role_names_match_the_credentials(platform: Task) -> None:
     assert set(platform.passwords) == {*logins, POSTGRES_BACKUP.well_known}
 
 
-def test_each_role_has_its_attributes_and_no_more(provisioned: Outcome, task: Task, database: str) -> None:
-    with task.server.connect() as admin:
+def test_each_role_has_its_attributes_and_no_more(platform: Task) -> None:
+    with platform.server.connect() as admin:
         roles = admin.execute(
             "SELECT rolname, rolcanlogin, rolinherit, rolbypassrls,"
             " rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication,"
             " ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = r.oid)"
             " FROM pg_roles r WHERE rolname LIKE %s OR rolname = %s ORDER BY rolname",
-            [f"{database}\\_%", BACKUP],
+            [f"{DATABASE}\\_%", BACKUP],
         ).fetchall()
-    reserved = ["pg_use_reserved_connections"] if task.server.programs.major >= 16 else []
+    reserved = ["pg_use_reserved_connections"] if platform.server.programs.major >= 16 else []
     assert roles == [
-        (f"{database}_app", True, True, False, False, []),
-        (f"{database}_migrator", True, False, False, False, [f"{database}_owner"]),
-        (f"{database}_owner", False, True, False, False, []),
         (BACKUP, True, True, True, False, ["pg_read_all_data", *reserved]),
+        (f"{DATABASE}_app", True, True, False, False, []),
+        (f"{DATABASE}_migrator", True, False, False, False, [f"{DATABASE}_owner"]),
+        (f"{DATABASE}_owner", False, True, False, False, []),
     ]
 
 
-def test_only_the_service_and_the_backup_may_connect(provisioned: Outcome, task: Task, database: str) -> None:
-    with task.server.connect() as admin:
+def test_only_the_service_and_the_backup_may_connect(platform: Task) -> None:
+    with platform.server.connect() as admin:
         granted = admin.execute(
             "SELECT grantee::regrole::text, privilege_type FROM pg_database, aclexplode(datacl)"
             " WHERE datname = %s AND grantee <> datdba ORDER BY 1",
-            [database],
+            [DATABASE],
         ).fetchall()
-    assert granted == [(role, "CONNECT") for role in (f"{database}_app", f"{database}_migrator", BACKUP)]
+    assert granted == [(role, "CONNECT") for role in (BACKUP, f"{DATABASE}_app", f"{DATABASE}_migrator")]
 
 
-def test_the_default_databases_of_the_server_are_closed(provisioned: Outcome, task: Task, database: str) -> None:
+def test_the_default_databases_of_the_server_are_closed(platform: Task) -> None:
     for own in ("postgres", "template1"):
         with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-            task.connect(own, f"{database}_app")
-        task.connect(own, BACKUP).close()
+            platform.connect(own, f"{DATABASE}_app")
+        platform.connect(own, BACKUP).close()
 
 
 @only_in_full_runs

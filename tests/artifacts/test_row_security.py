@@ -43,9 +43,9 @@ def tables(platform: Task) -> None:
         migrator.execute(TABLES)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def admin(platform: Task, tables: None) -> Iterator[Session]:
-    """A connection of the superuser, who sees all rows."""
+    """A connection of the superuser, who sees all rows, shared by the session."""
     with platform.server.connect(DATABASE) as session:
         yield session
 
