@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from operations.preview import PLACEHOLDER, without_secrets_and_cluster
+from operations.preview import PLACEHOLDER, without_secrets_and_addresses
 from operations.project import ROOT
 from settings import NAMESPACE, parse
 from settings.catalog import SERVICES
@@ -23,7 +23,7 @@ def document_of_prod(services: int) -> dict[str, Any]:
 
     PostgreSQL accepts the connections of that many services, with one connection per replica.
     """
-    document = without_secrets_and_cluster(yaml.safe_load((ROOT / f"Pulumi.{STACK}.yaml").read_text()))
+    document = without_secrets_and_addresses(yaml.safe_load((ROOT / f"Pulumi.{STACK}.yaml").read_text()))
     config = document["config"]
     config[f"{NAMESPACE}:services"]["databasePoolMax"] = 1
     config[f"{NAMESPACE}:postgres"] |= {

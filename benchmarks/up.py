@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import machine, show, show_ratio, timed
+from operations.render.compose import compose_text_with_tokens
 from operations.render.placeholders import Placeholders
-from operations.render.render import compose_text_with_tokens
 from settings import parse
 from tests.engine import docker_engine
 from tests.engine.configurations import zookeeper_with_tools

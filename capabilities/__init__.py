@@ -71,6 +71,9 @@ class BackendSpec:
     module: str
     """Module with `create(settings, stack)`. Only the chosen one is imported, and with it the provider's SDK."""
 
+    renderer: str | None = None
+    """Module with `write` (`operations.render.render.Write`); None: `make render` doesn't support this backend."""
+
     runtime: str | None = None
     """Module with status, logs and wipe (`operations.runtimes.Runtime`); None: the `make` commands don't support this
     backend."""
@@ -84,6 +87,9 @@ class BackendSpec:
     required: Mapping[str, str] = field(default_factory=dict)
     """Keys of the section that must be set, each with a placeholder of its value."""
 
+    preview_values: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the section that `make preview` replaces, with values that lead nowhere. Pulumi may warn about them."""
+
     unsupported: Mapping[Capability, str] = field(default_factory=dict)
     """Capabilities that the backend doesn't offer, each with the reason for the error message."""
 
@@ -95,6 +101,7 @@ BACKENDS: dict[str, BackendSpec] = {
     "docker": BackendSpec(
         title="Docker",
         module="backends.docker.backend",
+        renderer="operations.render.compose",
         runtime="operations.containers",
         backend_keys=("host", "bind_address", "published_host", "network_pool"),
         unsupported={
@@ -114,9 +121,11 @@ BACKENDS: dict[str, BackendSpec] = {
     "kubernetes": BackendSpec(
         title="Kubernetes",
         module="backends.kubernetes.backend",
+        renderer="operations.render.manifests",
         runtime="operations.cluster",
         section="kubernetes",
         required={"kubeconfig": "FILE", "context": "NAME"},
+        preview_values={"kubeconfig": "no-kubeconfig-in-this-preview"},
         unsupported={
             Capability.HOST_GATEWAY: "a cluster can't reach a developer's machine",
             Capability.HOST_PORTS: "a cluster doesn't bind host ports",

@@ -1,7 +1,7 @@
 """`make preview`: everything that a new stack would create, without access to its secrets or cluster.
 
 Pulumi previews with a temporary state and a copy of the stack's configuration, in which placeholders replace the
-secrets and which has no kubeconfig.
+secrets and the cluster's address.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from capabilities import BACKENDS
 from operations.configuration import read_configuration
 from operations.project import PASSPHRASE_VARIABLES, ROOT, OperationError, environment
 from operations.proxies import local_without_proxy
@@ -24,8 +25,6 @@ from settings import NAMESPACE
 from settings.credentials import supplied_credentials
 
 PLACEHOLDER = "placeholder-of-the-preview"
-NO_KUBECONFIG = "no-kubeconfig-in-this-preview"
-CLUSTER_KEY = f"{NAMESPACE}:kubernetes"
 
 
 def preview(stack: str) -> int:
@@ -43,8 +42,10 @@ def preview(stack: str) -> int:
         if keys:
             _run_pulumi(folder, ["config", "set-all", "--stack", stack, *_placeholders(keys)])
         print(f"· what a new stack '{stack}' would create, with placeholders for its secrets", flush=True)
-        if settings.kubernetes.kubeconfig is not None:
-            print("· the cluster is not contacted; Pulumi's warning about a missing kubeconfig is expected", flush=True)
+        if replaced := ", ".join(BACKENDS[settings.backend.kind].preview_values):
+            print(
+                f"· the cluster is not contacted; Pulumi's warning about a missing {replaced} is expected", flush=True
+            )
         command = ["pulumi", "preview", "--stack", stack, "--config-file", str(configuration)]
         try:
             return subprocess.run(command, env=temporary_environment(folder), cwd=ROOT).returncode
@@ -52,11 +53,13 @@ def preview(stack: str) -> int:
             return 130
 
 
-def without_secrets_and_cluster(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a stack's file without encrypted values and without the cluster's address."""
+def without_secrets_and_addresses(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a stack's file without encrypted values and without the address of a cluster."""
     config = {key: value for key, value in document.get("config", {}).items() if not _is_encrypted(value)}
-    if isinstance(config.get(CLUSTER_KEY), dict):
-        config[CLUSTER_KEY] = config[CLUSTER_KEY] | {"kubeconfig": NO_KUBECONFIG}
+    for row in BACKENDS.values():
+        section = f"{NAMESPACE}:{row.section}"
+        if isinstance(config.get(section), dict):
+            config[section] = config[section] | row.preview_values
     return {"config": config}
 
 
@@ -84,7 +87,7 @@ def _prepare(folder: Path, stack: str) -> Path:
     shutil.copy(ROOT / "Pulumi.yaml", folder)
     name = f"Pulumi.{stack}.yaml"
     document = yaml.safe_load((ROOT / name).read_text()) or {}
-    (folder / name).write_text(yaml.safe_dump(without_secrets_and_cluster(document)))
+    (folder / name).write_text(yaml.safe_dump(without_secrets_and_addresses(document)))
     return folder / name
 
 

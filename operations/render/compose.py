@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from operations.project import OperationError
+from operations.project import PROJECT, ROOT, OperationError
+from operations.render import text
+from operations.render.placeholders import ENVIRONMENT_FILE, EXAMPLE_FILE, Placeholders
+from operations.render.resources import recorded_resources
 from recording.recorder import Registration
+from settings import Settings
+
+COMPOSE_FILE = "compose.yaml"
 
 # These inputs only control how the provider creates and deletes; Compose doesn't need them.
 PROVIDER_ONLY_FIELDS = {"wait", "waitTimeout", "destroyGraceSeconds", "mustRun", "start", "name", "image", "labels"}
 SEPARATELY_TRANSLATED_FIELDS = {"uploads", "logDriver", "logOpts", "networksAdvanced"}
+
+
+def write(settings: Settings, placeholders: Placeholders, stack: str, directory: Path) -> None:
+    """Write the Compose file and an example of its environment file."""
+    with_tokens = compose_text_with_tokens(settings, placeholders, stack)
+    needed = placeholders.used_in(with_tokens)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / COMPOSE_FILE).write_text(needed.to_compose(with_tokens))
+    (directory / EXAMPLE_FILE).write_text(
+        needed.example(
+            "The secrets of the rendered stack. Copy this file to .env, next to compose.yaml.",
+            "Letters, digits, '-' and '_' only: the values are inserted unchanged into files of several formats.",
+            *needed.certificate_instructions(settings.gateway.domain),
+        )
+    )
+    shown = directory.relative_to(ROOT)
+    print(f"{shown}/{COMPOSE_FILE} and {shown}/{EXAMPLE_FILE} are written.")
+    if needed.required:
+        print(f"Set the secrets: cp {shown}/{EXAMPLE_FILE} {shown}/{ENVIRONMENT_FILE}, and fill in the empty ones.")
+    print(f"Run it: docker compose -f {shown}/{COMPOSE_FILE} up --wait")
+
+
+def compose_text_with_tokens(settings: Settings, placeholders: Placeholders, stack: str) -> str:
+    """Return the Compose file with tokens for secrets; the same settings always give the same text."""
+    resources = recorded_resources(settings, placeholders, stack)
+    body = text.document(compose_file(resources, name=f"{PROJECT}-{stack}"))
+    return text.header(stack) + body.replace("$", "$$")
 
 
 def compose_file(resources: Iterable[Registration], *, name: str) -> dict[str, Any]:

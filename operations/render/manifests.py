@@ -5,14 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from backends.kubernetes.labels import NAME_LABEL
-from operations.render.placeholders import Placeholders
-from operations.render.resources import provisional_name
+from operations.project import ROOT
+from operations.render import text
+from operations.render.environment import read_secrets
+from operations.render.placeholders import ENVIRONMENT_FILE, EXAMPLE_FILE, Placeholders
+from operations.render.resources import provisional_name, recorded_resources
 from recording.recorder import STACK, Registration
+from settings import Settings
+from settings.backend import KubernetesSettings
 
 FOLDERS = ("namespace", "secrets", "infrastructure", "services", "ingress")
 """Folders in the order of application."""
@@ -38,6 +47,46 @@ class RenderedObject:
     """Name of the file."""
 
     manifest: Mapping[str, Any]
+
+
+def write(settings: Settings, placeholders: Placeholders, stack: str, directory: Path) -> None:
+    """Write the manifests and an example of their environment file, which supplies the secrets if it exists."""
+    environment = directory / ENVIRONMENT_FILE
+    with_tokens = recorded_resources(settings, placeholders, stack)
+    needed = placeholders.used_in("".join(_secret_texts(manifests(with_tokens, Placeholders({})))))
+    with_secrets = None
+    if environment.exists():
+        values = read_secrets(environment, needed)
+        with_secrets = recorded_resources(settings, placeholders, stack, values)
+    objects = manifests(with_tokens, needed, with_secrets)
+    write_objects(objects, directory, stack)
+    (directory / EXAMPLE_FILE).write_text(
+        needed.example(
+            "The secrets of the rendered stack. Copy this file to .env in this folder, fill it in and render again.",
+            "A value with characters other than letters, digits and -._ must be in single quotes.",
+            *needed.certificate_instructions(settings.gateway.domain),
+        )
+    )
+    _print_next_steps(
+        directory.relative_to(ROOT), settings.kubernetes, objects, has_secrets=with_secrets is not None, stack=stack
+    )
+
+
+def _secret_texts(objects: Iterable[RenderedObject]) -> list[str]:
+    return [value for one in objects for value in one.manifest.get("stringData", {}).values()]
+
+
+def write_objects(objects: Iterable[RenderedObject], directory: Path, stack: str) -> None:
+    """Rewrite each folder, with one file per workload; only the owner can read those with Secrets."""
+    for folder in FOLDERS:
+        shutil.rmtree(directory / folder, ignore_errors=True)
+        (directory / folder).mkdir(mode=0o700 if folder == "secrets" else 0o777, parents=True)
+    for (folder, workload), ones in groupby(objects, key=lambda one: (one.folder, one.workload)):
+        content = text.header(stack) + text.documents(one.manifest for one in ones)
+        mode = 0o600 if folder == "secrets" else 0o666
+        descriptor = os.open(directory / folder / f"{workload}.yaml", os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(content)
 
 
 def manifests(
@@ -148,3 +197,31 @@ def _sort_key(one: RenderedObject) -> tuple[int, str, int, str, str]:
     kind = one.manifest["kind"]
     order = KIND_ORDER.index(kind) if kind in KIND_ORDER else len(KIND_ORDER)
     return FOLDERS.index(one.folder), one.workload, order, kind, one.manifest["metadata"]["name"]
+
+
+def _print_next_steps(
+    shown: Path, cluster: KubernetesSettings, objects: list[RenderedObject], *, has_secrets: bool, stack: str
+) -> None:
+    """Print the next steps, for the cluster of the configuration."""
+    kubectl = f"kubectl --kubeconfig {cluster.kubeconfig} --context {cluster.context}"
+    jobs = [one.manifest["metadata"]["name"] for one in objects if one.manifest["kind"] == "Job"]
+    named = " ".join(f"job/{name}" for name in jobs)
+    print(f"{shown}/ contains {len(objects)} objects in {', '.join(FOLDERS)}.")
+    if has_secrets:
+        print(f"The secrets come from {shown}/{ENVIRONMENT_FILE}: keep {shown}/secrets private.")
+    else:
+        print(
+            f"The secrets are placeholders (REPLACE_WITH_…), so don't apply them. Fill them in: "
+            f"cp {shown}/{EXAMPLE_FILE} {shown}/{ENVIRONMENT_FILE}, edit it, and make render STACK={stack} again."
+        )
+    print("Apply it, in this order:")
+    print(f"  {kubectl} apply --server-side {' '.join(f'-f {shown}/{folder}' for folder in FOLDERS)}")
+    print(
+        "Pods restart until their stores are ready, and a Job is retried a few times. If a Job has failed by then, "
+        "delete it and apply it again:"
+    )
+    print(f"  {kubectl} -n {cluster.namespace} get {named}")
+    print(
+        "After later changes: a changed file or task is a new ConfigMap or Job; delete the old one. After a changed "
+        "secret, run kubectl rollout restart for the workloads that use it."
+    )

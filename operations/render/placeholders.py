@@ -9,6 +9,8 @@ from settings import Settings
 from settings.credential import Credential
 from settings.credentials import required_credentials
 
+ENVIRONMENT_FILE, EXAMPLE_FILE = ".env", ".env.example"
+
 TLS_CERTIFICATE = Credential("", "TLS_CERTIFICATE", None, "the gateway's certificate: PEM text in single quotes")
 TLS_PRIVATE_KEY = Credential("", "TLS_PRIVATE_KEY", None, "its private key: PEM text in single quotes")
 TLS_PAIR = (TLS_CERTIFICATE, TLS_PRIVATE_KEY)
@@ -67,6 +69,16 @@ class Placeholders:
         for credential in self.by_credential:
             text = text.replace(token(credential), f"REPLACE_WITH_{credential.variable}")
         return text
+
+    def certificate_instructions(self, domain: str) -> list[str]:
+        """Return the lines of the example that explain how to create the certificate; empty without one."""
+        if TLS_CERTIFICATE not in self.by_credential:
+            return []
+        return [
+            "A self-signed certificate and its key; put their texts between single quotes, over several lines:",
+            "  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -keyout tls.key "
+            f"-out tls.crt -subj '/CN={domain}' -addext 'subjectAltName=DNS:*.{domain}'",
+        ]
 
     def example(self, *introduction: str) -> str:
         """Return the environment file with an introduction and every variable, without secrets."""

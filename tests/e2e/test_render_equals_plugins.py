@@ -19,7 +19,7 @@ import yaml
 
 from operations.project import ROOT
 from operations.render.placeholders import TLS_PAIR, Placeholders, token
-from operations.render.render import recorded_resources
+from operations.render.resources import recorded_resources
 from recording.recorder import Registration
 from settings import NAMESPACE, parse
 from tests.engine.configurations import zookeeper_with_tools

@@ -76,7 +76,7 @@ def test_encrypted_values_are_left_out() -> None:
         "encryptionsalt": "v1:salt",
         "config": {"pti-calendar:jwtSecret": {"secure": "v1:cipher"}, "pti-calendar:protect": True},
     }
-    assert preview.without_secrets_and_cluster(document) == {"config": {"pti-calendar:protect": True}}
+    assert preview.without_secrets_and_addresses(document) == {"config": {"pti-calendar:protect": True}}
 
 
 def test_a_failed_preparation_reports_the_cause(notes: Path) -> None:

@@ -18,9 +18,9 @@ import yaml
 
 from operations.configuration import read_configuration
 from operations.project import ROOT, OperationError
-from operations.render.compose import compose_file
+from operations.render.compose import compose_file, compose_text_with_tokens
 from operations.render.placeholders import Placeholders
-from operations.render.render import compose_text_with_tokens, recorded_resources
+from operations.render.resources import recorded_resources
 from settings import Settings
 from settings.catalog import FRONTENDS, SERVICES
 

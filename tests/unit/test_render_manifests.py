@@ -18,9 +18,9 @@ import yaml
 from operations.configuration import read_configuration
 from operations.project import ROOT, OperationError
 from operations.render.environment import read_secrets, read_variables
-from operations.render.manifests import FOLDERS, RenderedObject, manifests
+from operations.render.manifests import FOLDERS, RenderedObject, manifests, write_objects
 from operations.render.placeholders import TLS_PAIR, Placeholders
-from operations.render.render import recorded_resources, write_objects
+from operations.render.resources import recorded_resources
 from operations.render.text import document, documents
 from recording.recorder import Registration
 from settings import Settings

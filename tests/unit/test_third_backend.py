@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from backends.kubernetes.backend import KubernetesBackend
 from backends.refusals import require_part
 from capabilities import BACKENDS, Capability, missing_reason, offers
 from operations import runtimes
-from operations.project import OperationError
+from operations.preview import without_secrets_and_addresses
+from operations.project import ROOT, OperationError
 from operations.render import render
 from recording.recorder import Recording, record
 from settings.backend import BackendSettings, ImagesSettings, KubernetesSettings
@@ -117,6 +119,25 @@ def test_unsupported_operations_on_a_third_backend_are_refused(monkeypatch: pyte
         runtimes.runtime_of("dev")
     with pytest.raises(OperationError, match="'memory' can't be rendered"):
         render("dev")
+
+
+def test_a_third_backend_is_rendered_by_the_module_in_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, rendered = parsed(MEMORY), list[tuple[object, ...]]()
+    monkeypatch.setitem(BACKENDS, "memory", replace(memory_backend.ROW, renderer=memory_backend.__name__))
+    monkeypatch.setattr(memory_backend, "write", lambda *given: rendered.append(given), raising=False)
+    monkeypatch.setattr(sys.modules["operations.render.render"], "read_configuration", lambda stack: (settings, set()))
+    render("dev")
+    ((used, _, stack, directory),) = rendered
+    assert (used, stack, directory) == (settings, "dev", ROOT / "rendered/dev")
+
+
+def test_a_preview_contacts_no_third_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(memory_backend.ROW, section="memory", preview_values={"address": "nowhere"})
+    monkeypatch.setitem(BACKENDS, "memory", row)
+    config = {"pti-calendar:memory": {"address": "memory.example.com", "size": 1}}
+    assert without_secrets_and_addresses({"config": config}) == {
+        "config": {"pti-calendar:memory": {"address": "nowhere", "size": 1}}
+    }
 
 
 OPTIONAL_PARTS = {

@@ -12,7 +12,7 @@ from operations.configuration import read_configuration
 from operations.project import ROOT
 from operations.render.manifests import manifests
 from operations.render.placeholders import Placeholders
-from operations.render.render import recorded_resources
+from operations.render.resources import recorded_resources
 from settings import NAMESPACE, Settings
 from tests.e2e.kubernetes.configuration import merged
 
