@@ -85,7 +85,8 @@ class BackendSpec:
     """Section of the settings that only this backend uses."""
 
     required: Mapping[str, str] = field(default_factory=dict)
-    """Keys of the section that must be set, each with a placeholder of its value."""
+    """Keys of the section that must be set, each with a placeholder of its value. The settings refuse a stack without
+    them, so the backend's modules don't check them again."""
 
     preview_values: Mapping[str, str] = field(default_factory=dict)
     """Keys of the section that `make preview` replaces, with values that lead nowhere. Pulumi may warn about them."""

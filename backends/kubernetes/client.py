@@ -1,12 +1,10 @@
 """Checks whether the configured cluster is reachable.
 
 In an update, the provider reports an unreachable cluster once per resource, after a minute if packets are dropped.
-Without a kubeconfig, it uses the environment's.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import ssl
@@ -35,23 +33,22 @@ def unreachable_reason(settings: KubernetesSettings) -> str | None:
     It only starts a TLS connection; the provider checks the certificate and the credentials. A TCP connection isn't
     enough: a load balancer accepts connections for an API server that is down.
     """
-    if settings.kubeconfig is None:
-        return f"{KUBECONFIG_KEY} is not set, and no other kubeconfig is used instead. {SET_KUBECONFIG_INSTRUCTION}"
     try:
-        found = yaml.safe_load(Path(settings.kubeconfig).expanduser().read_text())
+        found = yaml.safe_load(Path(settings.kubeconfig or "").expanduser().read_text())
     except FileNotFoundError:
         return f"{KUBECONFIG_KEY}: there is no file {settings.kubeconfig}. {SET_KUBECONFIG_INSTRUCTION}"
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         return f"{KUBECONFIG_KEY}: {settings.kubeconfig} can't be read: {error}"
     contexts = _by_name(found, "contexts", "context")
-    if settings.context is None or settings.context not in contexts:
+    context = contexts.get(settings.context or "")
+    if context is None:
         names = ", ".join(sorted(contexts)) or "none"
-        given = "is not set" if settings.context is None else f"{settings.context!r} is not in {settings.kubeconfig}"
         return (
-            f"{CONTEXT_KEY} {given}. Contexts of {settings.kubeconfig}: {names}. "
+            f"{CONTEXT_KEY} {settings.context!r} is not in {settings.kubeconfig}. "
+            f"Contexts of {settings.kubeconfig}: {names}. "
             f"Set it with: pulumi config set --path '{CONTEXT_KEY}' {min(contexts, default='NAME_LABEL')}"
         )
-    cluster = _by_name(found, "clusters", "cluster").get(str(contexts[settings.context].get("cluster")), {})
+    cluster = _by_name(found, "clusters", "cluster").get(str(context.get("cluster")), {})
     server = cluster.get("server")
     if not isinstance(server, str) or not urlsplit(server).hostname:
         return (
@@ -66,21 +63,6 @@ def unreachable_reason(settings: KubernetesSettings) -> str | None:
         f"The Kubernetes cluster at {server} can't be reached ({reason}; kubeconfig {settings.kubeconfig}, context "
         f"{settings.context}). Check whether it runs and whether this machine can reach it, for example over a VPN: "
         f"kubectl --kubeconfig {settings.kubeconfig} --context {settings.context} get --raw /readyz"
-    )
-
-
-def unreachable_kubeconfig(context: str | None) -> str:
-    """Return a kubeconfig without credentials whose server refuses every connection: nothing listens on port 1."""
-    name = context or "none"
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": name,
-            "clusters": [{"name": name, "cluster": {"server": "https://127.0.0.1:1"}}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-            "users": [{"name": name, "user": {}}],
-        }
     )
 
 

@@ -15,7 +15,6 @@ import pulumi_kubernetes as kubernetes
 from backends.base import DeployOptions
 from backends.data_records import DataRecords, after_records
 from backends.kubernetes import labels, network_policy
-from backends.kubernetes.client import unreachable_kubeconfig
 from backends.kubernetes.manifest import Manifest
 from backends.kubernetes.namespace import namespace
 from backends.kubernetes.ownership import Ownership
@@ -189,11 +188,10 @@ class ManifestRegistrar:
 
     @functools.cached_property
     def _provider(self) -> kubernetes.Provider:
-        is_configured = self._settings.kubeconfig is not None and self._settings.context is not None
         return kubernetes.Provider(
             "kubernetes",
             # A saved plan requires the same text on all machines, even without the cluster. The plugin expands `~`.
-            kubeconfig=self._settings.kubeconfig if is_configured else unreachable_kubeconfig(self._settings.context),
+            kubeconfig=self._settings.kubeconfig,
             context=self._settings.context,
             # Without the identifier, a changed server address or certificate would replace the whole platform.
             cluster_identifier=f"pti-calendar/{self._settings.context}",

@@ -166,29 +166,15 @@ class TestUpdate:
         path = write_kubeconfig(tmp_path / "kubeconfig", REFUSING_URL, **{"proxy-url": server})
         assert record_check(preview=False, kubeconfig=str(path), context="a").log == []
 
-    def test_an_unset_kubeconfig_is_never_taken_from_the_environment(
-        self, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "mine", server)))
-        assert refusal(kubeconfig=None, context="a") == (
-            "pti-calendar:kubernetes.kubeconfig is not set, and no other kubeconfig is used instead. Set it with: "
-            "pulumi config set --path 'pti-calendar:kubernetes.kubeconfig' ~/.kube/config"
-        )
-
     def test_a_missing_kubeconfig_is_reported_with_its_key(self) -> None:
         assert refusal(kubeconfig="/no/such/file", context="a") == (
             "pti-calendar:kubernetes.kubeconfig: there is no file /no/such/file. Set it with: "
             "pulumi config set --path 'pti-calendar:kubernetes.kubeconfig' ~/.kube/config"
         )
 
-    @pytest.mark.parametrize(
-        ("context", "given"), [("c", "'c' is not in {file}"), (None, "is not set")], ids=["unknown", "unset"]
-    )
-    def test_the_error_for_an_unknown_context_lists_the_existing_ones(
-        self, kubeconfig: Path, context: str | None, given: str
-    ) -> None:
-        assert refusal(kubeconfig=str(kubeconfig), context=context) == (
-            f"pti-calendar:kubernetes.context {given.format(file=kubeconfig)}. Contexts of {kubeconfig}: a, b. "
+    def test_the_error_for_an_unknown_context_lists_the_existing_ones(self, kubeconfig: Path) -> None:
+        assert refusal(kubeconfig=str(kubeconfig), context="c") == (
+            f"pti-calendar:kubernetes.context 'c' is not in {kubeconfig}. Contexts of {kubeconfig}: a, b. "
             "Set it with: pulumi config set --path 'pti-calendar:kubernetes.context' a"
         )
 
@@ -217,15 +203,14 @@ class TestPreview:
     @pytest.mark.parametrize(
         "settings",
         [
-            {"kubeconfig": None, "context": None},
             {"kubeconfig": "/no/such/file", "context": "a"},
             {"kubeconfig": "KUBECONFIG", "context": "c"},
             {"kubeconfig": "KUBECONFIG", "context": "a"},
         ],
-        ids=["nothing set", "no file", "no context", "no response"],
+        ids=["no file", "no context", "no response"],
     )
     def test_a_preview_continues_without_the_cluster_and_warns(
-        self, kubeconfig: Path, settings: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
+        self, kubeconfig: Path, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("KUBECONFIG", "/somebody/elses")
         if settings["kubeconfig"] == "KUBECONFIG":
@@ -235,18 +220,8 @@ class TestPreview:
         assert warning.startswith("WARNING ")
         assert warning.endswith(PREVIEW_WARNING)
         assert recording.of_type("Deployment") != []
-        given = provider(recording)["kubeconfig"]
-        if settings["kubeconfig"]:
-            # The inputs equal those on a machine that reaches the cluster, because a saved plan requires that.
-            assert given == settings["kubeconfig"]
-        else:
-            (cluster,) = json.loads(given)["clusters"]
-            assert cluster["cluster"] == {"server": REFUSING_URL}
-
-    def test_without_a_context_no_other_cluster_of_the_file_is_used(self, tmp_path: Path, server: str) -> None:
-        path = write_kubeconfig(tmp_path / "kubeconfig", server)
-        given = json.loads(provider(record_check(preview=True, kubeconfig=str(path), context=None))["kubeconfig"])
-        assert [one["cluster"] for one in given["clusters"]] == [{"server": REFUSING_URL}]
+        # The inputs equal those on a machine that reaches the cluster, because a saved plan requires that.
+        assert provider(recording)["kubeconfig"] == settings["kubeconfig"]
 
     def test_an_unreachable_cluster_does_not_change_the_declared_resources(self, tmp_path: Path, server: str) -> None:
         path = write_kubeconfig(tmp_path / "kubeconfig", server)
