@@ -1,7 +1,8 @@
-"""Timeouts of each hop of a request, descending from the edge to the database.
+"""Timeouts of each hop of a request, descending from the edge to the service.
 
-Each row waits longer than the next one may take, so that the hop that knows the cause sends the error.
-docs/gateway.md explains the table.
+Each row waits longer than the next one may take, so that the hop that knows the cause sends the error. A service
+answers within 25 s, and PostgreSQL ends its statements after 20 s (assets/postgres/database.sql). docs/gateway.md
+explains the table.
 """
 
 from __future__ import annotations
@@ -29,9 +30,3 @@ EDGE_RESPONSE_S = 45
 
 KONG_RESPONSE_S = 30
 """Kong's timeout for the first byte of a service's response."""
-
-SERVICE_RESPONSE_S = 25
-"""The time in which a service answers."""
-
-STATEMENT_S = 20
-"""The limit of a statement of the services' roles, set by assets/postgres/database.sql."""
