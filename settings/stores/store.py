@@ -30,11 +30,13 @@ class StoreSettings(Section):
     login: ClassVar[Credential]
     """The login that an external server requires."""
 
+    mode: str
+    """Each store declares its own modes; the server of the mode `external` is managed elsewhere."""
+
     @property
     def is_external(self) -> bool:
         """Return whether its server is managed elsewhere."""
-        mode: str = getattr(self, "mode")  # noqa: B009 - every store declares its own modes
-        return mode == "external"
+        return self.mode == "external"
 
     @property
     def unused_credentials(self) -> tuple[Credential, ...]:
@@ -55,11 +57,10 @@ def unused_settings_of_server(store: StoreSettings, *, used: Collection[str]) ->
     return unused_keys(store, names, reason="in the mode 'external': the server is managed elsewhere")
 
 
-def unused_mode_sections(section: Section, modes: Mapping[str, str]) -> dict[str, Conflict]:
+def unused_mode_sections(store: StoreSettings, modes: Mapping[str, str]) -> dict[str, Conflict]:
     """Return a conflict for each section that the mode doesn't use."""
-    mode = getattr(section, "mode")  # noqa: B009 - every caller has one
     return {
-        key: Conflict(f"has no effect in the mode '{mode}'", f"{REMOVE_COMMAND}; or set mode to '{wanted}'")
+        key: Conflict(f"has no effect in the mode '{store.mode}'", f"{REMOVE_COMMAND}; or set mode to '{wanted}'")
         for key, wanted in modes.items()
-        if mode != wanted and key in section.model_fields_set
+        if store.mode != wanted and key in store.model_fields_set
     }
