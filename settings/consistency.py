@@ -47,8 +47,13 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
     found |= _unsupported(settings)
     pool = settings.backend.network_pool
     if "network_pool" in BACKENDS[settings.backend.kind].backend_keys:
-        for key, host in _external_hosts(settings):
-            if within(pool, host):
+        hosts = [
+            (f"{to_camel(name)}.{key}", host)
+            for name, one in settings.stores.items()
+            for key, host in one.external_hosts()
+        ]
+        for key, host in hosts:
+            if host is not None and within(pool, host):
                 problem = f"is {pool}, which contains {host} of {key}: containers would not reach it"
                 found["backend.networkPool"] = Conflict(problem, set_command("OTHER_RANGE"))
     external_postgres = settings.postgres.mode == "external"
@@ -120,18 +125,6 @@ def _unsupported(settings: Settings) -> dict[str, Conflict]:
         if missing := missing_reason(kind, capability):
             found |= _with_prefix(path, unused_keys(section, names, reason=missing))
     return found
-
-
-def _external_hosts(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield key and host of each server outside the stack."""
-    for key, host in (
-        ("postgres.external.host", settings.postgres.external.host),
-        ("redis.external.host", settings.redis.external.host),
-    ):
-        if host is not None:
-            yield key, host
-    for server in settings.kafka.external.bootstrap_servers:
-        yield "kafka.external.bootstrapServers", server.rpartition(":")[0]
 
 
 def _required_capabilities(settings: Settings) -> Iterator[tuple[str, Capability, str]]:

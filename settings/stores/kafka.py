@@ -134,6 +134,10 @@ class KafkaSettings(StoreSettings):
         if self.mode == "zookeeper":
             yield ".zookeeper", self.zookeeper, self.zookeeper.port
 
+    def external_hosts(self) -> Iterator[tuple[str, str | None]]:
+        """Yield the host of each bootstrap server."""
+        yield from (("external.bootstrapServers", one.rpartition(":")[0]) for one in self.external.bootstrap_servers)
+
     @property
     def replicas(self) -> int:
         """Return the number of replicas of each partition."""

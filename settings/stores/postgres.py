@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -133,6 +134,10 @@ class PostgresSettings(StoreSettings):
     def _reserved_mib(self) -> int:
         """Return the memory of the operator's process that runs next to the server."""
         return INSTANCE_MANAGER_MIB if self.mode == "cloudnativepg" else 0
+
+    def external_hosts(self) -> Iterator[tuple[str, str | None]]:
+        """Yield the host of an external server."""
+        yield "external.host", self.external.host
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -69,6 +70,10 @@ class RedisSettings(StoreSettings):
     external: ExternalRedisSettings = Field(
         default_factory=ExternalRedisSettings, description="Used in the mode `external`."
     )
+
+    def external_hosts(self) -> Iterator[tuple[str, str | None]]:
+        """Yield the host of an external server."""
+        yield "external.host", self.external.host
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

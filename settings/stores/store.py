@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar
 
@@ -42,6 +43,10 @@ class StoreSettings(Section):
     def unused_credentials(self) -> tuple[Credential, ...]:
         """Return those of its credentials that this configuration doesn't use."""
         return ()
+
+    @abstractmethod
+    def external_hosts(self) -> Iterator[tuple[str, str | None]]:
+        """Yield each host of an external server, after its key in this section; None if it isn't set."""
 
     def host_ports(self) -> Iterator[tuple[str, Section, int]]:
         """Yield each host port of its own servers: its section's path below this one, the section, the port."""

@@ -88,6 +88,7 @@ SETTINGS = '''
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -110,6 +111,10 @@ class ObjectStorageSettings(StoreSettings):
     port: HostPort = Field(9000, description="Host port (Docker).")
     storage_gib: int = Field(10, ge=1, description=STORAGE_DESCRIPTION)
     host: HostName | None = Field(None, examples=["s3.example.com"], description="Host name of an external server.")
+
+    def external_hosts(self) -> Iterator[tuple[str, str | None]]:
+        """Yield the host of an external server."""
+        yield "host", self.host
 '''
 
 RECORD = '''
@@ -151,7 +156,7 @@ from operations.documents.configuration import configuration_page
 from operations.documents.service_contract import PAGE_PATH, with_environment
 from operations.project import ROOT
 from settings.credentials import supplied_credentials
-from settings.load import parse
+from settings.load import SettingsError, parse
 from settings.ports import published_ports
 from tests.unit.platform_recording import CLUSTER, pulumi_config, record_platform_once
 from tests.unit.conftest import deploy_platform
@@ -163,7 +168,13 @@ platform, outside = record_platform_once(SOME), record_platform_once(EXTERNAL, P
 docker, kubernetes = deploy_platform(SOME), deploy_platform({**SOME, **CLUSTER})
 user = platform.workloads["user"]
 read = lambda configuration: parse(pulumi_config(configuration), with_secrets=False)
+def mistakes(configuration):
+    try:
+        read(configuration)
+    except SettingsError as error:
+        return str(error)
 json.dump({
+    "in_pool": mistakes({"objectStorage": {"mode": "external", "host": "10.192.0.5"}}),
     "docker": [str(one) for one in docker.registrations],
     "kubernetes": [str(one) for one in kubernetes.registrations],
     "deployed": {
@@ -265,6 +276,10 @@ def test_a_managed_fourth_store_requires_its_password_and_runs_no_workload(progr
     assert outside["environment"]["S3_ENDPOINT"] == "s3.example.com:443"
     assert outside["secrets"]["S3_SECRET_KEY"] == "p"
     assert program_output["supplied"] == ["objectStoragePassword"]
+
+
+def test_the_network_pool_must_not_contain_an_external_fourth_store(program_output: dict[str, Any]) -> None:
+    assert "which contains 10.192.0.5 of objectStorage.host" in program_output["in_pool"]
 
 
 def test_outputs_ports_metrics_and_documents_include_the_fourth_store(program_output: dict[str, Any]) -> None:
