@@ -16,7 +16,7 @@ from settings.applications import FrontendsSettings, ScalingSettings, ServicesSe
 from settings.backend import within
 from settings.base import REMOVE_COMMAND, Conflict, Section, set_command, unused_keys
 from settings.models import Settings
-from settings.ports import kong_admin_api, published_ports, runs_nginx
+from settings.ports import host_port_keys, kong_admin_api, published_ports, runs_nginx
 
 ENABLE_GATEWAY_FIX = "pulumi config set --path pti-calendar:gateway.enabled true; or remove the key: " + REMOVE_COMMAND
 GENERATE_CREDENTIALS_COMMAND = set_command("generated")
@@ -160,16 +160,8 @@ def _keys_by_capability(settings: Settings) -> Iterator[tuple[str, Section, tupl
     yield "monitoring.exporters", exporters, ("node",), Capability.HOST_METRICS
     yield "monitoring.exporters", exporters, ("kube_state",), Capability.DEPLOYED_OBJECTS
     yield "edge.nginx", settings.edge.nginx, ("load_balancer",), Capability.LOAD_BALANCERS
-    for name, store in settings.stores.items():
-        for below, part, _ in store.host_ports():
-            yield f"{to_camel(name)}{below}", part, ("port",), Capability.HOST_PORTS
-    for path, section, names in (
-        ("gateway.kong", settings.gateway.kong, ("proxy_port", "tls_port", "admin_port")),
-        ("monitoring.prometheus", settings.monitoring.prometheus, ("port",)),
-        ("monitoring.alertmanager", settings.monitoring.alertmanager, ("port",)),
-        ("monitoring.grafana", settings.monitoring.grafana, ("port",)),
-    ):
-        yield path, section, names, Capability.HOST_PORTS
+    for path, section, field, _ in host_port_keys(settings):
+        yield path, section, (field,), Capability.HOST_PORTS
 
 
 def _replicas(settings: Settings) -> Iterator[tuple[str, int | None, ScalingSettings | None]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pydantic.alias_generators import to_camel
 
 from capabilities import Capability, offers
+from settings.base import Section
 from settings.models import Settings
 
 
@@ -21,13 +22,25 @@ def runs_nginx(settings: Settings) -> bool:
     return settings.gateway.enabled and settings.edge.kind == "nginx"
 
 
+def host_port_keys(settings: Settings) -> Iterator[tuple[str, Section, str, bool]]:
+    """Yield each key that only sets a host port: path of its section, the section, its field, whether it is bound."""
+    for store_name, store in settings.stores.items():
+        for path, section in store.host_ports():
+            yield f"{to_camel(store_name)}{path}", section, "port", not store.is_external
+    for field in ("proxy_port", "tls_port", "admin_port"):
+        is_open = settings.gateway.enabled and (field != "admin_port" or kong_admin_api(settings))
+        yield "gateway.kong", settings.gateway.kong, field, is_open
+    for name in ("prometheus", "alertmanager", "grafana"):
+        yield f"monitoring.{name}", getattr(settings.monitoring, name), "port", settings.monitoring.enabled
+
+
 def published_ports(settings: Settings) -> Iterator[tuple[str, int]]:
     """Yield each host port that the stack binds, together with the configuration key that sets it."""
     if not offers(settings.backend.kind, Capability.HOST_PORTS):
         return
-    for name, store in settings.stores.items():
-        if not store.is_external:
-            yield from ((f"{to_camel(name)}{path}.port", port) for path, _, port in store.host_ports())
+    for path, section, field, is_bound in host_port_keys(settings):
+        if is_bound:
+            yield f"{path}.{to_camel(field)}", getattr(section, field)
     if settings.dev_tools.enabled:
         yield "devTools.pgAdmin.port", settings.dev_tools.pg_admin.port
         yield "devTools.kafkaUi.port", settings.dev_tools.kafka_ui.port
@@ -35,11 +48,3 @@ def published_ports(settings: Settings) -> Iterator[tuple[str, int]]:
     if settings.gateway.enabled:
         yield "edge.nginx.httpPort", settings.edge.nginx.http_port
         yield "edge.nginx.httpsPort", settings.edge.nginx.https_port
-        yield "gateway.kong.proxyPort", settings.gateway.kong.proxy_port
-        yield "gateway.kong.tlsPort", settings.gateway.kong.tls_port
-        if kong_admin_api(settings):
-            yield "gateway.kong.adminPort", settings.gateway.kong.admin_port
-    if settings.monitoring.enabled:
-        yield "monitoring.prometheus.port", settings.monitoring.prometheus.port
-        yield "monitoring.alertmanager.port", settings.monitoring.alertmanager.port
-        yield "monitoring.grafana.port", settings.monitoring.grafana.port

@@ -128,11 +128,11 @@ class KafkaSettings(StoreSettings):
         """Return the password as unused if clients don't log in."""
         return () if self.external.username else (KAFKA,)
 
-    def host_ports(self) -> Iterator[tuple[str, Section, int]]:
+    def host_ports(self) -> Iterator[tuple[str, Section]]:
         """Yield the host ports of the broker and, in the mode `zookeeper`, of ZooKeeper."""
         yield from super().host_ports()
         if self.mode == "zookeeper":
-            yield ".zookeeper", self.zookeeper, self.zookeeper.port
+            yield ".zookeeper", self.zookeeper
 
     def external_hosts(self) -> Iterator[tuple[str, str | None]]:
         """Yield the host of each bootstrap server."""

@@ -48,10 +48,9 @@ class StoreSettings(Section):
     def external_hosts(self) -> Iterator[tuple[str, str | None]]:
         """Yield each host of an external server, after its key in this section; None if it isn't set."""
 
-    def host_ports(self) -> Iterator[tuple[str, Section, int]]:
-        """Yield each host port of its own servers: its section's path below this one, the section, the port."""
-        port: int = getattr(self, "port")  # noqa: B009 - every store declares its own default
-        yield "", self, port
+    def host_ports(self) -> Iterator[tuple[str, Section]]:
+        """Yield each section with the `port` of one of its own servers, after the section's path below this one."""
+        yield "", self
 
 
 def unused_settings_of_server(store: StoreSettings, *, used: Collection[str]) -> dict[str, Conflict]:
