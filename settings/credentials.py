@@ -74,6 +74,14 @@ CREDENTIALS: tuple[Credential, ...] = (
 )
 
 
+def unreadable_reason(credential: Credential, value: str) -> str | None:
+    """Return why the program that uses a value can't read it; None if it can."""
+    # postgres_exporter splits its connection string at spaces ("malformed dsn").
+    if credential is POSTGRES_MONITOR and " " in value:
+        return "contains a space, which PostgreSQL's exporter (monitoring.enabled) can't parse"
+    return None
+
+
 def required_credentials(settings: Settings) -> tuple[Credential, ...]:
     """Return the credentials that the stack's components need."""
     third_parties = {third_party(secret) for service in SERVICES for secret in service.secrets}

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from settings import consistency
 from settings.base import NAMESPACE, REMOVE_COMMAND, Conflict, SettingsConflict, for_stack
 from settings.credential import Credential
-from settings.credentials import CREDENTIALS, POSTGRES_MONITOR, supplied_credentials
+from settings.credentials import CREDENTIALS, required_credentials, supplied_credentials, unreadable_reason
 from settings.models import Settings
 from settings.renamed import REMOVED, RENAMED_SECRETS, with_current_keys
 from settings.scalars import reinterpreted, scalar_types
@@ -163,15 +163,10 @@ def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _unreadable_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[str]:
-    # postgres_exporter splits its connection string at spaces ("malformed dsn").
-    value = str(own.get(POSTGRES_MONITOR.key, ""))
-    if settings.monitoring.enabled and " " in value and value.strip():
-        yield _entry(
-            [POSTGRES_MONITOR.key],
-            HIDDEN_VALUE,
-            "contains a space, which PostgreSQL's exporter (monitoring.enabled) can't parse",
-            _set_secret(POSTGRES_MONITOR.key),
-        )
+    for credential in required_credentials(settings):
+        value = str(own.get(credential.key, ""))
+        if value.strip() and (reason := unreadable_reason(credential, value)):
+            yield _entry([credential.key], HIDDEN_VALUE, reason, _set_secret(credential.key))
 
 
 def _missing_secrets(settings: Settings, own: Mapping[str, Any]) -> Iterable[str]:

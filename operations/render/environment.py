@@ -8,7 +8,7 @@ from pathlib import Path
 from operations.project import OperationError
 from operations.render.placeholders import TLS_PAIR, Placeholders
 from settings.credential import Credential
-from settings.credentials import POSTGRES_MONITOR
+from settings.credentials import unreadable_reason
 
 VARIABLE_PATTERN = re.compile(
     r"""[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w*)[ \t]*=[ \t]*
@@ -54,8 +54,8 @@ def read_secrets(path: Path, needed: Placeholders) -> dict[Credential, str]:
             mistakes.append(f"  {credential.variable} is missing or empty: {credential.purpose}")
         elif credential not in TLS_PAIR and not value.isprintable():
             mistakes.append(f"  {credential.variable} is more than one line of printable characters")
-        elif credential is POSTGRES_MONITOR and " " in value:
-            mistakes.append(f"  {credential.variable} contains a space, which PostgreSQL's exporter can't parse")
+        elif reason := unreadable_reason(credential, value):
+            mistakes.append(f"  {credential.variable} {reason}")
         # A PEM text ends with a line break, which may be missing before the closing quote.
         values[credential] = f"{value.strip()}\n" if credential in TLS_PAIR else value
     if mistakes:
