@@ -60,6 +60,10 @@ class Addressing:
     namespace: str = ""
     """Namespace of the platform's objects; empty for a backend without namespaces."""
 
+    host_gateway: str | None = None
+    """Host name by which a workload with `host_gateway` reaches the machine that the platform runs on; None for a
+    backend without `Capability.HOST_GATEWAY`."""
+
     def fqdn(self, workload: str) -> str:
         """Return the workload's host name, for a resolver without search domains."""
         return f"{workload}.{self.domain}" if self.domain else workload

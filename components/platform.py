@@ -95,7 +95,7 @@ class Platform(pulumi.ComponentResource):
                 child_options,
             )
         if settings.gateway.enabled:
-            origins = settings.gateway.cors_origins
+            origins, local_host = settings.gateway.cors_origins, args.backend.addressing.host_gateway
             Gateway(
                 "gateway",
                 GatewayArgs(
@@ -106,7 +106,7 @@ class Platform(pulumi.ComponentResource):
                         Upstream(
                             service.name,
                             service.port,
-                            is_local=service.name in settings.services.local,
+                            host_gateway=local_host if service.name in settings.services.local else None,
                             public_paths=settings.services.overrides_for(service).public_paths,
                         )
                         for service in settings.services.enabled

@@ -11,7 +11,7 @@ from workloads import CertificateRequest, Endpoint, Exposure, PostgresCluster, W
 class RecordingBackend:
     """Records the components' calls, in order."""
 
-    addressing = Addressing(admin_bind_address="127.0.0.1", published_host="127.0.0.1")
+    addressing = Addressing(admin_bind_address="127.0.0.1", published_host="127.0.0.1", host_gateway="host-gateway")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -1,7 +1,7 @@
 """The neutral model: what a container needs, independent of the backend."""
 
 from workloads.checks import RECOVERY_S, Check, Exec, HttpGet, Liveness, Probe, TcpConnect
-from workloads.connections import HOST_GATEWAY, INTERNET, Endpoint, ExternalEndpoint, Health, Metrics, Port
+from workloads.connections import INTERNET, Endpoint, ExternalEndpoint, Health, Metrics, Port
 from workloads.disk import FileSet, FixedSetting, Scratch, Volume
 from workloads.exposure import CertificateRequest, EdgeEntry, Exposure, Route, SharedGateway, TlsKeyPair
 from workloads.model import (
@@ -18,7 +18,6 @@ from workloads.model import (
 from workloads.postgres_cluster import METRICS_PORT, PostgresCluster
 
 __all__ = [
-    "HOST_GATEWAY",
     "INTERNET",
     "METRICS_PORT",
     "RECOVERY_S",

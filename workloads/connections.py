@@ -43,9 +43,6 @@ class ExternalEndpoint:
         return f"{self.host}:{self.port}"
 
 
-HOST_GATEWAY = "host.docker.internal"
-"""Host name of the machine that the platform runs on, for workloads with `host_gateway`."""
-
 INTERNET = ExternalEndpoint("the internet", 443)
 """Any public address over TLS."""
 
@@ -59,7 +56,7 @@ class Port:
     publish: int | None = None
     """Port published outside the platform; None publishes nothing.
 
-    A backend with host ports binds it on the host. A cluster opens only `public` ports; an operator reaches
+    A backend with host ports binds it on the host. Other backends open only `public` ports; an operator reaches
     the others by the command of `Addressing.port_forward_template`.
     """
 
@@ -67,13 +64,13 @@ class Port:
     """Whether the platform's users may also reach it."""
 
     admin_only: bool = False
-    """Whether only operators with access to the host or the cluster may reach it. It listens at
-    `Addressing.admin_bind_address`, and has no Service in a cluster."""
+    """Whether only operators with access to the backend may reach it: it listens at `Addressing.admin_bind_address`,
+    and other workloads can't connect to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Endpoint of the workload's metrics, in Prometheus' text format."""
+    """Endpoint of the workload's metrics, in the text exposition format."""
 
     port: int
     job: str

@@ -32,7 +32,7 @@ class FixedSetting:
     """A setting that can't change while a volume contains data."""
 
     key: str
-    """Configuration key without the project's prefix, for instance `kafka.brokers`."""
+    """Configuration key without the project's prefix."""
 
     value: str
     """The setting's value with which the volume's data was or will be created."""

@@ -41,7 +41,7 @@ class CertificateRequest:
     """Name of the issuer."""
 
     has_shared_issuer: bool
-    """Whether other platforms use the issuer as well; if not, it belongs to this platform's namespace."""
+    """Whether other platforms use the issuer as well; if not, it belongs to this platform."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ class SharedGateway:
     """A gateway that other platforms use as well. Its listeners have the certificates."""
 
     name: str
-    namespace: str | None = None
-    """None means the platform's namespace."""
+    location: str | None = None
+    """Where it is, in the backend's own terms; None means next to the platform's workloads."""
 
     tls_listener: str | None = None
     """Listener that routes are attached to; None means every listener that allows them."""
@@ -83,5 +83,5 @@ class Exposure:
     name: str
     routes: tuple[Route, ...]
     through: EdgeEntry | SharedGateway
-    callers_namespace: str
-    """Namespace of the edge's processes, which forward users' requests to the workloads."""
+    edge_location: str
+    """Where the edge's processes run, which forward users' requests to the workloads, in the backend's own terms."""

@@ -106,8 +106,8 @@ class Workload:
     """The endpoints that the workload connects to. No other connections are allowed."""
 
     host_gateway: bool = False
-    """Whether the workload connects to the machine that the platform runs on, such as a developer's laptop, under the
-    name `HOST_GATEWAY`."""
+    """Whether the workload connects to the machine that the platform runs on, such as a developer's laptop, by the
+    name `Addressing.host_gateway`."""
 
     reads_node_metrics: bool = False
     """Whether the workload may list the platform's machines and read their metrics, with its own credentials."""

@@ -21,7 +21,7 @@ from backends.base import Addressing, DeployOptions
 from backends.data_records import DataRecords, after_records, volume_settings
 from backends.deployment_graph import DeploymentGraph
 from backends.docker import container
-from backends.docker.container import ContainerContext, Mount
+from backends.docker.container import HOST_GATEWAY, ContainerContext, Mount
 from backends.docker.endpoint import EngineEndpoint
 from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
 from backends.docker.hooks import Hooks
@@ -76,7 +76,9 @@ class DockerBackend:
         # An admin port listens on every address of its container. The workload's clients can reach it too, because
         # Docker has no rules per port.
         every = "0.0.0.0"  # noqa: S104 - in the container
-        self.addressing = Addressing(admin_bind_address=every, published_host=settings.published_address)
+        self.addressing = Addressing(
+            admin_bind_address=every, published_host=settings.published_address, host_gateway=HOST_GATEWAY
+        )
         self._mirrors = images
         self._stack = stack
         self._protect = protect

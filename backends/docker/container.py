@@ -11,7 +11,7 @@ import pulumi
 import pulumi_docker as docker
 
 from backends.docker.health import TASK_SCRIPT, health_check
-from workloads import HOST_GATEWAY, FileSet, Scratch, Task, Workload, WorkloadError
+from workloads import FileSet, Scratch, Task, Workload, WorkloadError
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,10 @@ class Mount:
     target: str
     contents: pulumi.Input[str] | None = None
     """For a volume of files, which is mounted read-only: a value that changes with the files."""
+
+
+HOST_GATEWAY = "host.docker.internal"
+"""Host name of the engine's machine, as in Docker Desktop."""
 
 
 @dataclass(frozen=True)

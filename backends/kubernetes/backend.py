@@ -187,7 +187,7 @@ class KubernetesBackend:
             self._registrar.register(one, owner=who, options=options, timeouts=exposure.ACCEPT_TIMEOUT)
         for workload, opened in ports.items():
             edge_policy = network_policy.edge_policy(
-                wanted.name, workload, sorted(opened), callers_namespace=wanted.callers_namespace
+                wanted.name, workload, sorted(opened), callers_namespace=wanted.edge_location
             )
             self._registrar.register(edge_policy, owner=who, options=options)
 

@@ -57,7 +57,7 @@ def http_routes(exposure: Exposure, gateway: SharedGateway) -> Iterator[Manifest
 
 
 def _http_route(gateway: SharedGateway, name: str, hosts: list[str], listener: str | None, rule: Manifest) -> Manifest:
-    parent = {"name": gateway.name, "namespace": gateway.namespace, "sectionName": listener}
+    parent = {"name": gateway.name, "namespace": gateway.location, "sectionName": listener}
     return manifest(
         "gateway.networking.k8s.io/v1",
         "HTTPRoute",

@@ -18,7 +18,6 @@ from components.stores.redis import RedisStore
 from contract.environment import TOKENS
 from settings.applications import INTERNAL_PATHS
 from settings.gateway import RateLimitSettings
-from workloads import HOST_GATEWAY
 
 INTERNAL_ROUTE = "internal"
 """Name of the route that returns 404 for internal paths."""
@@ -39,8 +38,8 @@ class Upstream:
 
     name: str
     port: int
-    is_local: bool
-    """Whether the service runs on the developer's machine."""
+    host_gateway: str | None = None
+    """Host name of the developer's machine, if the service runs there."""
 
     public_paths: tuple[str, ...] = ()
     """Paths below the service's own that need no token; each includes everything below it."""
@@ -48,7 +47,7 @@ class Upstream:
     @property
     def host(self) -> str:
         """The host name that Kong resolves."""
-        return HOST_GATEWAY if self.is_local else self.name
+        return self.host_gateway or self.name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,7 +89,7 @@ def _exposure(settings: EdgeSettings, routes: Sequence[Route], tls_source: certi
     if settings.kind == "gateway-api":
         through = SharedGateway(
             name=gateway_api.gateway or "",
-            namespace=gateway_api.gateway_namespace,
+            location=gateway_api.gateway_namespace,
             tls_listener=gateway_api.https_listener,
             plain_listener=gateway_api.http_listener,
             response_headers=SECURITY_HEADERS,
@@ -101,5 +101,5 @@ def _exposure(settings: EdgeSettings, routes: Sequence[Route], tls_source: certi
         name="pti-calendar",
         routes=tuple(routes),
         through=through,
-        callers_namespace=settings.controller_namespace,
+        edge_location=settings.controller_namespace,
     )

@@ -26,7 +26,7 @@ def gateway(
 ) -> Service:
     """Return the workload that runs Kong, with its Admin API if `admin_api`."""
     kong = settings.kong
-    has_local = any(service.is_local for service in configuration.services)
+    has_local = any(service.host_gateway for service in configuration.services)
     return Service(
         name=PROXY.workload,
         image=kong.image,
@@ -87,7 +87,7 @@ def gateway(
         depends_on=configuration.redis.depends_on,
         connects_to=(
             *configuration.redis.connects_to,
-            *(Endpoint(service.name, service.port) for service in configuration.services if not service.is_local),
+            *(Endpoint(service.name, service.port) for service in configuration.services if not service.host_gateway),
         ),
         host_gateway=has_local,
         metrics=(Metrics(port=STATUS_PORT, job="kong"),),

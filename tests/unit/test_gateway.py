@@ -122,7 +122,7 @@ class TestKong:
     def test_a_local_service_is_reached_on_the_developer_machine(self, record_platform: RecordPlatform) -> None:
         platform = record_platform(gateway_configuration(services={"deploy": ["user", "rdv"], "local": ["rdv"]}))
         hosts = {name: one["host"] for name, one in upstreams(platform).items()}
-        assert hosts == {"user": "user", "rdv": "host.docker.internal"}
+        assert hosts == {"user": "user", "rdv": "host-gateway"}
         kong = platform.workloads["kong"]
         assert kong.host_gateway
         assert {str(call) for call in kong.connects_to} == {"redis:6379", "user:4000"}
@@ -354,7 +354,7 @@ class TestClusterEdge:
         (exposure,) = platform.exposures
         frontends = [Route(f"{one.subdomain}.pti.fr", Endpoint(one.name, one.port)) for one in FRONTENDS]
         assert exposure.routes == (Route("api.pti.fr", Endpoint("kong", 8000)), *frontends)
-        assert exposure.callers_namespace == "edge"
+        assert exposure.edge_location == "edge"
         entry = EdgeEntry(tls="pti-calendar-tls", controller="traefik", controller_options=annotations)
         assert exposure.through == entry
         assert "nginx" not in platform.workloads
@@ -366,7 +366,7 @@ class TestClusterEdge:
         ).exposures
         shared = exposure.through
         assert isinstance(shared, SharedGateway)
-        assert (shared.name, shared.namespace) == ("public", "gateways")
+        assert (shared.name, shared.location) == ("public", "gateways")
         assert (shared.tls_listener, shared.plain_listener) == ("tls", "web")
 
     def test_responses_have_the_headers_that_nginx_would_add(

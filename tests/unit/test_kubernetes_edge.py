@@ -32,7 +32,7 @@ ROUTES = (Route("api.example.com", KONG), Route("app.example.com", Endpoint("fro
 
 
 ENTRY = EdgeEntry(tls="wildcard")
-GATEWAY = SharedGateway(name="shared", namespace="infra")
+GATEWAY = SharedGateway(name="shared", location="infra")
 
 
 def record_exposure(
@@ -43,7 +43,7 @@ def record_exposure(
     def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         backend.deploy(workload("kong", ports=(port(8000), port(8100, "status"))), DeployOptions(parent=parent))
         backend.deploy(workload("frontend", ports=(port(8080),)), DeployOptions(parent=parent))
-        exposure = Exposure(name="edge", routes=routes, through=through, callers_namespace="ingress")
+        exposure = Exposure(name="edge", routes=routes, through=through, edge_location="ingress")
         backend.expose(exposure, DeployOptions(parent=parent))
 
     return record_program(program)

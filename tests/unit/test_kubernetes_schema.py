@@ -97,7 +97,7 @@ def program(backend: KubernetesBackend, parent: pulumi.Resource) -> None:
         name="edge",
         routes=(route,),
         through=EdgeEntry(tls=TlsKeyPair("CERTIFICATE", "KEY"), controller="nginx"),
-        callers_namespace="ingress",
+        edge_location="ingress",
     )
     backend.expose(exposure, DeployOptions(parent=parent))
 

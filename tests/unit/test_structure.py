@@ -421,11 +421,14 @@ def test_every_component_is_found() -> None:
     }
 
 
-def test_the_workload_model_has_no_term_of_one_backend() -> None:
-    terms = "Docker|Kubernetes|[Kk]ubelets?|Ingress|cert-manager|CloudNativePG|Deployment|StatefulSet|ConfigMap|CronJob"
-    found = {
-        f"{path.name}: {term}"
-        for path in (ROOT / "workloads").glob("*.py")
-        for term in re.findall(rf"\b(?:{terms})\b", path.read_text())
-    }
-    assert found == set()
+BACKEND_TERMS = "docker|kubernetes|kubectl|kubelet|cluster|namespace|ingress|deployment|statefulset|configmap|cronjob"
+PRODUCTS = "postgres|redis|kafka|zookeeper|kong|nginx|prometheus|grafana|alertmanager|cert-manager|cloudnativepg|cnpg"
+
+
+def test_the_workload_model_has_no_product_and_no_term_of_one_backend() -> None:
+    model = {path.name: path.read_text() for path in (ROOT / "workloads").glob("*.py")}
+    # docs/architecture.md gives the reason for this exception.
+    del model["postgres_cluster.py"]
+    model["__init__.py"] = re.sub("postgres_?cluster", "", model["__init__.py"], flags=re.IGNORECASE)
+    terms = re.compile(f"{BACKEND_TERMS}|{PRODUCTS}", re.IGNORECASE)
+    assert {f"{name}: {term}" for name, text in model.items() for term in terms.findall(text)} == set()
