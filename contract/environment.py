@@ -10,8 +10,9 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic
+from urllib.parse import quote
 
-from contract.outputs import CredentialsOutput, PostgresOutput, Secret, StackOutputs, StoreOutput
+from contract.outputs import POOL_MAX, CredentialsOutput, PostgresOutput, Secret, StackOutputs, StoreOutput
 from contract.record import Record, Variable, described
 
 
@@ -73,8 +74,27 @@ def migration_environment(
     as_migrator = replace(postgres, databases={identity.name: replace(database, app_role=database.migrator_role)})
     variables = {**dict(_values(identity, identity.name)), **dict(_values(as_migrator, identity.name))}
     # A migration opens one connection.
-    del variables["DATABASE_POOL_MAX"]
-    return Environment(variables=variables, secrets={"DATABASE_PASSWORD": credentials.postgres[database.migrator_role]})
+    del variables[POOL_MAX.name]
+    secrets = dict(_secrets(credentials, {"postgres": as_migrator}, identity.name, own_only=True))
+    return Environment(variables=variables, secrets=secrets)
+
+
+def tool_urls(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
+    """Return the additional variables of `make env`: URLs with passwords for command-line tools."""
+    postgres, redis, secrets = outputs.postgres, outputs.redis, outputs.credentials
+    database = postgres.databases[service]
+    server = f"{postgres.host}:{postgres.port}/{database.name}"
+    server += "" if postgres.ssl_mode == "disable" else f"?sslmode={postgres.ssl_mode}"
+
+    def url(role: str) -> str:
+        return f"postgresql://{role}:{quote(secrets.postgres[role], safe='')}@{server}"
+
+    login = f":{quote(secrets.redis, safe='')}@" if secrets.redis else ""
+    return {
+        "DATABASE_URL": url(database.app_role),
+        "MIGRATION_DATABASE_URL": url(database.migrator_role),
+        "REDIS_URL": f"{'rediss' if redis.tls else 'redis'}://{login}{redis.host}:{redis.port}",
+    }
 
 
 def plain_variables() -> tuple[Variable, ...]:
@@ -112,11 +132,12 @@ def _values(record: Record, service: str) -> Iterator[tuple[str, str]]:
 
 
 def _secrets(
-    credentials: CredentialsOutput[Secret], stores: Mapping[str, StoreOutput], service: str
+    credentials: CredentialsOutput[Secret], stores: Mapping[str, StoreOutput], service: str, *, own_only: bool = False
 ) -> Iterator[tuple[str, Secret]]:
+    """Yield the secrets of a service, or only those that no other service has."""
     for part in fields(credentials):
         value, variable = getattr(credentials, part.name), part.metadata["variable"]
-        if variable is not None and value is not None:
+        if variable is not None and value is not None and (variable.key is not None or not own_only):
             yield variable.name, value if variable.key is None else value[variable.key(stores[part.name], service)]
 
 

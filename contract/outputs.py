@@ -34,6 +34,11 @@ class StoreOutput(Record):
     """Address of a store; some of its fields are variables in a service's environment."""
 
 
+POOL_MAX = Variable(
+    "DATABASE_POOL_MAX", "how many connections one process of the service may have open; the server refuses more"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatabaseOutput(Record):
     """A service's own database."""
@@ -46,10 +51,7 @@ class DatabaseOutput(Record):
     migrator_role: str = described("Role that runs the service's migrations; the owner role owns what they create.")
     pool_max: int = described(
         "Connections that one instance of the service may open.",
-        variable=Variable(
-            "DATABASE_POOL_MAX",
-            "how many connections one process of the service may have open; the server refuses more",
-        ),
+        variable=POOL_MAX,
     )
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import quote
 
 from contract import StackOutputs
-from contract.environment import Identity, service_environment
+from contract.environment import Identity, service_environment, tool_urls
 from operations.project import ROOT, OperationError
 from settings.catalog import SERVICES
 from settings.credentials import third_party
@@ -41,25 +40,7 @@ def variables(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
     third_parties = [third_party(secret).variable for secret in known[service].secrets]
     identity = Identity(name=service, port=known[service].port)
     environment = service_environment(identity, outputs.stores, outputs.credentials, third_parties)
-    return {**environment.variables, **environment.secrets, **_tool_urls(service, outputs)}
-
-
-def _tool_urls(service: str, outputs: StackOutputs[str]) -> dict[str, str]:
-    """Return URLs with passwords for database tools and migrations. A deployed service doesn't have them."""
-    postgres, redis, secrets = outputs.postgres, outputs.redis, outputs.credentials
-    database = postgres.databases[service]
-    server = f"{postgres.host}:{postgres.port}/{database.name}"
-    server += "" if postgres.ssl_mode == "disable" else f"?sslmode={postgres.ssl_mode}"
-
-    def url(role: str) -> str:
-        return f"postgresql://{role}:{quote(secrets.postgres[role], safe='')}@{server}"
-
-    login = f":{quote(secrets.redis, safe='')}@" if secrets.redis else ""
-    return {
-        "DATABASE_URL": url(database.app_role),
-        "MIGRATION_DATABASE_URL": url(database.migrator_role),
-        "REDIS_URL": f"{'rediss' if redis.tls else 'redis'}://{login}{redis.host}:{redis.port}",
-    }
+    return {**environment.variables, **environment.secrets, **tool_urls(service, outputs)}
 
 
 def _quote(value: str) -> str:
