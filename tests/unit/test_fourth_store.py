@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.paths import ROOT
-from tests.unit.test_structure import OWN_PACKAGES
-
-COPIED_PATHS = sorted({"assets", "docs", *OWN_PACKAGES} - {"__main__", "tests"})
+from tests.unit.edited_copy import changed_files, edited_copy, run_program
 
 MODULE = '''
 """Object storage: MinIO, or a managed service that has S3's protocol."""
@@ -201,44 +193,17 @@ json.dump({
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with the additional store."""
-    copy = tmp_path_factory.mktemp("project")
-    for folder in (*COPIED_PATHS, "tests/unit"):
-        if (ROOT / folder).is_dir():
-            shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "golden"))
-    for file in (*(f"{name}.py" for name in COPIED_PATHS), "tests/__init__.py", "Pulumi.yaml", "Pulumi.dev.yaml"):
-        if (ROOT / file).is_file():
-            shutil.copy(ROOT / file, copy / file)
-    for name, insertions in EDITS.items():
-        target = copy / name
-        text = target.read_text() if target.exists() else ""
-        for before, inserted in insertions.items():
-            assert text.count(before) == 1 or not text, f"{name}: {before!r}"
-            text = text.replace(before, inserted + before) if before else inserted
-        target.write_text(text)
-    return copy
+    return edited_copy(tmp_path_factory.mktemp("project"), EDITS)
 
 
 @pytest.fixture(scope="module")
 def program_output(project: Path) -> dict[str, Any]:
     """What the program does with the additional store."""
-    environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
-    ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=project, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert ran.returncode == 0, ran.stderr
-    read: dict[str, Any] = json.loads(ran.stdout)
-    return read
+    return run_program(project, PROGRAM)
 
 
 def test_a_store_is_one_module_one_settings_model_and_one_contract_record(project: Path) -> None:
-    edited = [
-        str(path.relative_to(project))
-        for folder in COPIED_PATHS
-        for path in sorted((project / folder).rglob("*"))
-        if path.is_file()
-        and (not (here := ROOT / path.relative_to(project)).exists() or here.read_bytes() != path.read_bytes())
-    ]
-    assert edited == [
+    assert changed_files(project) == [
         "components/stores/object_storage.py",
         "contract/outputs.py",
         "settings/stores/__init__.py",
