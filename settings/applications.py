@@ -1,4 +1,4 @@
-"""The application teams' images: the seven services and the four front ends."""
+"""The application teams' images: the services and the front ends."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class AppConfig:
 
 
 class ServicesSettings(ApplicationsSettings):
-    """The seven services."""
+    """The services of the catalog."""
 
     deploy: ServiceNames = Field((), description="Services that the stack runs: a list of names, or `all`.")
     local: ServiceNames = Field(
@@ -245,7 +245,7 @@ class ServicesSettings(ApplicationsSettings):
 
 
 class FrontendsSettings(ApplicationsSettings):
-    """The four front ends."""
+    """The front ends of the catalog."""
 
     deploy: FrontendNames = Field((), description="Front ends that the stack runs: a list of names, or `all`.")
     memory_mib: int = Field(64, ge=16, description="Memory limit of each application in MiB.")

@@ -40,8 +40,10 @@ class HostingSettings(Section):
 class Settings(StoresSettings, HostingSettings):
     """One stack of the PTI Calendar platform."""
 
-    services: ServicesSettings = Field(default_factory=ServicesSettings, description="The seven services.")
-    frontends: FrontendsSettings = Field(default_factory=FrontendsSettings, description="The four front ends.")
+    services: ServicesSettings = Field(default_factory=ServicesSettings, description="The services of the catalog.")
+    frontends: FrontendsSettings = Field(
+        default_factory=FrontendsSettings, description="The front ends of the catalog."
+    )
     gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="The API gateway.")
     edge: EdgeSettings = Field(default_factory=EdgeSettings, description="The edge, in front of the API gateway.")
     monitoring: MonitoringSettings = Field(

@@ -34,7 +34,7 @@ def tenant_of(authorization: str, tokens: Tokens) -> UUID:
             tokens.secret,
             algorithms=[tokens.algorithm],
             issuer=tokens.issuer,
-            # The audience isn't checked: the platform's tokens are for all seven services.
+            # The audience isn't checked: the platform's tokens are for all services.
             # Nor is `iat`: the issuer's clock may be ahead (jpadilla/pyjwt#824).
             options={"require": ["exp", "iss"], "verify_aud": False, "verify_iat": False},
         )

@@ -2,7 +2,7 @@
 
     python -m testbed.pictures.drawn_stack [--folder docs/images]
 
-The stack has all seven services, the four front ends, and monitoring with the real alert rules. It gets eight minutes
+The stack has all services, all front ends, and monitoring with the real alert rules. It gets eight minutes
 of traffic, in which one service is down for half a minute. Everything is removed afterwards.
 """
 
