@@ -47,7 +47,7 @@ def repository(tmp_path: Path) -> Path:
 
 def compare(repository: Path, *commits: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull}
-    command = [sys.executable, repository / ".ci/compare_renders.py", *commits]
+    command = [sys.executable, str(repository / ".ci/compare_renders.py"), *commits]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
