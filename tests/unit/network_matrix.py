@@ -38,6 +38,11 @@ class Matrix:
     def __init__(self, recording: Recording[Any]) -> None:
         self._policies = [one.inputs for one in recording.of_type("NetworkPolicy")]
         self._pods = dict(_pods(recording))
+        self._applying = {
+            (direction, name): self._policies_for(direction, pod)
+            for direction in ("Egress", "Ingress")
+            for name, pod in self._pods.items()
+        }
 
     @property
     def workloads(self) -> set[str]:
@@ -46,9 +51,8 @@ class Matrix:
 
     def may_open(self, caller: str | Pod, callee: str | Pod, port: int, protocol: str = "TCP") -> bool:
         """Return whether `caller` may connect to `port` of `callee`."""
-        source, target = self._resolve(caller), self._resolve(callee)
-        return self._allows("Egress", source, target, port, protocol) and self._allows(
-            "Ingress", target, source, port, protocol
+        return self._allows("Egress", caller, callee, port, protocol) and self._allows(
+            "Ingress", callee, caller, port, protocol
         )
 
     def callers(self, callee: str, port: int) -> set[str]:
@@ -60,15 +64,21 @@ class Matrix:
             return named
         return self._pods[named] if named in self._pods else ip_address(named)
 
-    def _allows(self, direction: str, pod: Pod | Address, other: Pod | Address, port: int, protocol: str) -> bool:
+    def _policies_for(self, direction: str, pod: Pod) -> list[Mapping[str, Any]]:
+        return [one for one in self._policies if direction in _directions(one["spec"]) and _selects(one, pod)]
+
+    def _allows(self, direction: str, named: str | Pod, other: str | Pod, port: int, protocol: str) -> bool:
+        pod = self._resolve(named)
         if not isinstance(pod, Pod):
             return True
-        applying = [one for one in self._policies if direction in _directions(one["spec"]) and _selects(one, pod)]
+        known = self._applying.get((direction, named)) if isinstance(named, str) else None
+        applying = self._policies_for(direction, pod) if known is None else known
         if not applying:
             return True
+        peer = self._resolve(other)
         return any(
             _matches_ports(rule.get("ports"), port, protocol)
-            and _matches_any_peer(rule.get(side), other, policy["metadata"]["namespace"])
+            and _matches_any_peer(rule.get(side), peer, policy["metadata"]["namespace"])
             for side in ("to" if direction == "Egress" else "from",)
             for policy in applying
             for rule in policy["spec"].get(direction.lower(), [])
