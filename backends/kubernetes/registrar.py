@@ -179,6 +179,8 @@ class ManifestRegistrar:
             # Updates need this option as well, because a saved plan requires the same options.
             opts.ignore_changes = [*(opts.ignore_changes or ()), f'metadata.labels["{UNPREVIEWED_LABEL}"]']
         if "name" in metadata:
+            # `pulumi up --replace` creates first by default: the provider would adopt the object, then delete it.
+            opts.delete_before_replace = True
             hooks = copy.copy(opts.hooks) if opts.hooks else pulumi.ResourceHookBinding()
             foreign = self.ownership.before_create(manifest, retain=bool(opts.retain_on_delete))
             hooks.before_create = [foreign, *(hooks.before_create or ())]

@@ -27,7 +27,7 @@ from tests.unit.kubernetes_recording import (
     record_program,
     record_workloads,
 )
-from workloads import FileSet, Service, StatefulService, Volume, Workload, WorkloadError
+from workloads import FileSet, Service, StatefulService, Task, Volume, Workload, WorkloadError
 
 HOOK = "kubernetes-refuse-foreign-object"
 OWN_LABELS = {labels.INSTANCE_LABEL: "pti-calendar-prod"}
@@ -134,6 +134,27 @@ def test_an_object_with_a_generated_name_is_not_checked() -> None:
     named = {one.type: HOOK in one.hooks.get("before_create", ()) for one in recording.registrations}
     assert named["kubernetes:apps/v1:Deployment"]
     assert not named["kubernetes:core/v1:Secret"]
+
+
+def test_only_an_object_with_a_generated_name_is_created_before_its_predecessor_is_deleted() -> None:
+    """An object with a fixed name would be adopted and then deleted by `pulumi up --replace`."""
+    keys = FileSet(name="keys", directory="/run/keys", files={"a": "b"}, secret=True)
+    data = Volume(name="data", mount="/data", size_gib=1)
+    recordings = (
+        record_workloads(minimal_workload(StatefulService, volumes=(data,), file_sets=(keys,))),
+        record_workloads(minimal_workload(Service), minimal_workload(Task, name="once")),
+    )
+    objects = [one for two in recordings for one in two.registrations if one.type.startswith("kubernetes:")]
+    assert {one.type.rpartition(":")[2] for one in objects} >= {
+        "StatefulSet",
+        "Deployment",
+        "Job",
+        "Secret",
+        "Namespace",
+    }
+    assert {str(one): one.delete_before_replace for one in objects} == {
+        str(one): "name" in one.inputs["metadata"] for one in objects
+    }
 
 
 MISSING_CRD = """error: the server doesn't have a resource type "Cluster\""""

@@ -152,6 +152,23 @@ def test_an_unlabelled_object_is_refused_by_name_until_it_is_labelled(make_stack
     assert stack.objects()["ServiceAccount web"] == before
 
 
+@pytest.mark.parametrize("target", ["StatefulSet::store", "Deployment::web"])
+def test_a_replacement_by_command_creates_the_object_again(make_stack: MakeStack, target: str) -> None:
+    stack = make_stack()
+    stack.up().succeeded()
+    before = stack.objects()
+    (urn,) = (one["urn"] for one in stack.export()["deployment"]["resources"] if one["urn"].endswith(f":{target}"))
+
+    preview = stack.preview("--replace", urn).succeeded()
+    update = stack.up("--replace", urn).succeeded()
+
+    assert update.replaced == preview.replaced == {target.partition("::")[2]}
+    after = stack.objects()
+    assert after.keys() == before.keys()
+    assert {one for one in before if after[one] != before[one]} == {target.replace("::", " ")}
+    stack.preview("--expect-no-changes").succeeded()
+
+
 @pytest.mark.parametrize("released", ["at present", "before objects had the stack's name"])
 def test_a_preview_replaces_a_stateful_set_as_the_update_does_and_its_claims_stay(
     make_stack: MakeStack, released: str
