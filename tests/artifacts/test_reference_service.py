@@ -41,6 +41,9 @@ from tests.artifacts.reference_process import (
 from tests.failures import FailureRecord
 from tests.ports import free_port
 
+EDITOR = "editor"
+"""Application name of the sessions of `editor_service`."""
+
 DATABASE = "pti_rdv"
 NORTH_TENANT = "11111111-1111-4111-8111-111111111111"
 SOUTH_TENANT = "22222222-2222-4222-8222-222222222222"
@@ -163,7 +166,8 @@ def editor_service(
     service_environment: ServiceEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """A service without fault injection, with its secrets as variables; tests only read from it."""
-    variables = service_environment.environment | service_environment.secrets | {"FAULT_INJECTION": "false"}
+    own = {"FAULT_INJECTION": "false", "PGAPPNAME": EDITOR}
+    variables = service_environment.environment | service_environment.secrets | own
     with ServiceEnvironment(tmp_path_factory.mktemp("editor"), variables).running() as service:
         eventually(lambda: service.dependencies()["postgres"] == "ok")
         yield service
@@ -336,7 +340,8 @@ def test_the_service_opens_at_most_the_configured_connections(service: Service, 
     with connect(DATABASE) as holder, connect() as admin, ThreadPoolExecutor(4 * POOL_MAX) as clients:
 
         def sessions() -> int:
-            return admin.execute("SELECT FROM pg_stat_activity WHERE usename = %s", [f"{DATABASE}_app"]).rowcount
+            others = "SELECT FROM pg_stat_activity WHERE usename = %s AND application_name <> %s"
+            return admin.execute(others, [f"{DATABASE}_app", EDITOR]).rowcount
 
         with holder.transaction():
             holder.execute("LOCK TABLE appointments")
