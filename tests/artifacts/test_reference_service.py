@@ -25,7 +25,7 @@ import pytest
 from tests.artifacts import reference_environment, reference_redis
 from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import Server, installations, running_server
-from tests.artifacts.provisioning_task import CONNECTIONS, Task, task_for
+from tests.artifacts.provisioning_task import Task, task_for
 from tests.artifacts.reference_environment import EnvironmentMissing
 from tests.artifacts.reference_gate import Gate, gate
 from tests.artifacts.reference_process import (
@@ -85,6 +85,9 @@ def stores() -> Iterator[Stores]:
         task = stack.enter_context(task_for(server, DATABASE))
         outcome = task.run()
         assert outcome.status == 0, outcome.errors
+        with server.connect() as admin:
+            # Provisioning limits the role to one service's replicas. Here, several services and tests share it.
+            admin.execute(f"ALTER ROLE {DATABASE}_app CONNECTION LIMIT -1")
         program = reference_redis.program()
         port = stack.enter_context(reference_redis.running_redis(program)) if program else None
         yield Stores(
@@ -606,11 +609,7 @@ def test_relays_share_the_outbox(
         )
     with stores.task.server.connect(DATABASE) as admin:
         admin.execute("TRUNCATE outbox, outbox_waiting")
-        # The role's limit is for one service; here, three relays and writers run beside it.
-        admin.execute(f"ALTER ROLE {DATABASE}_app CONNECTION LIMIT -1")
     status, output = service_environment.run(str(RELAYS), mode)
-    with stores.task.server.connect(DATABASE) as admin:
-        admin.execute(f"ALTER ROLE {DATABASE}_app CONNECTION LIMIT {CONNECTIONS}")
     assert status == 0, output
     arrived = [(appointment, number) for appointment, number in json.loads(output.splitlines()[-1])]
     once = list(dict.fromkeys(arrived))
