@@ -12,7 +12,6 @@ import yaml
 
 from operations.dashboards.generated import BOARDS
 from operations.project import ROOT
-from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.prometheus_tools import assert_accepted, run
 from tests.artifacts.rule_files import (
     ALERTS,
@@ -24,12 +23,11 @@ from tests.artifacts.rule_files import (
     recorded_names,
     rules_of,
 )
+from tests.full_run import only_in_full_runs
 
 RUNBOOK = "https://github.com/pti-calendar/infrastructure/blob/main/docs/alerts.md"
 
 ALWAYS_FIRING = "Watchdog"
-SLOW_RULE_TESTS = {TESTS / "availability_slow.test.yml"}
-"""Three days in steps of four minutes take as long as most other files together."""
 
 
 def cases() -> Iterator[tuple[str, list[bool]]]:
@@ -59,13 +57,8 @@ def test_promtool_accepts_the_rules(path: Path) -> None:
     assert_accepted("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=only_in_full_runs if path in SLOW_RULE_TESTS else (), id=path.name.partition(".")[0])
-        for path in sorted(TESTS.glob("*.test.yml"))
-    ],
-)
+@only_in_full_runs
+@pytest.mark.parametrize("path", sorted(TESTS.glob("*.test.yml")), ids=lambda path: path.name.partition(".")[0])
 def test_the_alerts_fire_and_recover(path: Path) -> None:
     assert_accepted("promtool", "test", "rules", path)
 

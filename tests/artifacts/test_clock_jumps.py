@@ -21,12 +21,12 @@ import pytest
 
 from tests.artifacts import clock, reference_environment, reference_redis
 from tests.artifacts.clock import Clock
-from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import Server, installations, running_server
 from tests.artifacts.provisioning_task import task_for
 from tests.artifacts.reference_environment import EnvironmentMissing
 from tests.artifacts.reference_process import ISSUER, JWT_SECRET, Service, ServiceEnvironment, eventually, token
 from tests.failures import FailureRecord
+from tests.full_run import only_in_full_runs
 from tests.ports import free_port
 
 pytestmark = only_in_full_runs

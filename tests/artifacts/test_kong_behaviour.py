@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.engine.waiting import until
+from tests.full_run import only_in_full_runs
 from tests.gateway import echo, rows
 from tests.gateway.scenario import UNUSED_PORT, scenario
 from tests.ports import free_ports
@@ -25,6 +26,8 @@ from tests.unit.paths import ROOT
 SOURCE = ROOT / "testbed/images/kong/src"
 CONFIGURATION, ROWS = rows.load()
 CLIENT = {"X-Forwarded-For": "203.0.113.9"}
+
+pytestmark = only_in_full_runs
 
 
 @dataclass(frozen=True)

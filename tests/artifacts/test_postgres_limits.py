@@ -13,16 +13,18 @@ import psycopg
 import pytest
 
 from settings.catalog import SERVICES
-from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import ADMIN_PASSWORD, Installation, Server
 from tests.artifacts.postgres_start import container, until
 from tests.artifacts.provisioning_task import BACKUP, CONNECTIONS, Outcome, Task, task_for
 from tests.artifacts.versions import on_the_newest_server
 from tests.failures import FailureRecord
+from tests.full_run import only_in_full_runs
 
 MONITOR = "pti_monitor"
 OTHER_DATABASE = "pti_other"
 DATABASE = SERVICES[0].database
+
+pytestmark = only_in_full_runs
 
 
 def limits(task: Task, database: str) -> dict[str, int]:
@@ -47,7 +49,6 @@ def test_each_role_has_its_limit_and_it_is_restored(provisioned: Outcome, task: 
     assert limits(task, database) == expected
 
 
-@only_in_full_runs
 def test_a_changed_number_in_the_table_changes_the_limit(provisioned: Outcome, task: Task, database: str) -> None:
     task.table = f"user {database} 17\n"
     assert task.run().lines_about(f"role {database}_app") == [f"role {database}_app: now CONNECTION LIMIT 17"]
@@ -98,7 +99,6 @@ def small_server(image_installation: Installation) -> Iterator[tuple[Task, str]]
             yield task, database
 
 
-@only_in_full_runs
 def test_a_service_with_all_its_connections_blocks_no_other_role(
     small_server: tuple[Task, str], failure_record: FailureRecord
 ) -> None:
@@ -119,7 +119,6 @@ def test_a_service_with_all_its_connections_blocks_no_other_role(
     failure_record.set_lost("nothing")
 
 
-@only_in_full_runs
 def test_monitor_backup_and_operators_can_connect_to_a_full_server(small_server: tuple[Task, str]) -> None:
     task, _ = small_server
     with task.server.connect() as admin, ExitStack() as open_:
@@ -158,7 +157,6 @@ def test_a_session_has_the_time_limits_of_its_role(platform: Task) -> None:
         assert session.execute("SHOW statement_timeout").fetchone() == ("0",)
 
 
-@only_in_full_runs
 def test_defaults_that_a_role_changed_for_itself_are_restored(provisioned: Outcome, task: Task, database: str) -> None:
     role = f"{database}_app"
     with task.connect(database, role) as session:
@@ -214,7 +212,6 @@ def hung_client(task: Task, database: str, idle_s: int) -> Iterator[None]:
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_a_hung_client_and_a_migration_block_readers_only_briefly(
     provisioned: Outcome, task: Task, database: str, failure_record: FailureRecord
 ) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from components.stores.postgres.parameters import parameters
 from settings.stores.postgres import PostgresSettings
-from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import Installation
 from tests.artifacts.postgres_start import Container, container
+from tests.full_run import only_in_full_runs
 
 ROWS = 500_000
 CUSTOMERS = ROWS // 5

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 
 from testbed import ext4
-from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import Installation, give_to_unprivileged_user
 from tests.artifacts.postgres_start import PASSWORD, Container, container, descendants, process_titled, until
 from tests.artifacts.provisioning_task import ASSETS
 from tests.failures import FailureRecord
+from tests.full_run import only_in_full_runs
 
 
 @pytest.fixture

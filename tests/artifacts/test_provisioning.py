@@ -17,7 +17,6 @@ import pytest
 from settings.catalog import SERVICES
 from settings.credentials import app_role_credential, migrator_role_credential
 from settings.stores.postgres import POSTGRES_BACKUP
-from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import (
     ADMIN,
     ADMIN_PASSWORD,
@@ -30,6 +29,7 @@ from tests.artifacts.postgres_server import (
 from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, task_for
 from tests.artifacts.versions import on_the_newest_server
 from tests.failures import FailureRecord
+from tests.full_run import only_in_full_runs
 from tests.ports import free_port
 
 TENANT = "11111111-1111-4111-8111-111111111111"

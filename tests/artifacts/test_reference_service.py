@@ -23,7 +23,6 @@ import psycopg
 import pytest
 
 from tests.artifacts import reference_environment, reference_redis
-from tests.artifacts.full_run import only_in_full_runs
 from tests.artifacts.postgres_server import Server, installations, running_server
 from tests.artifacts.provisioning_task import Task, task_for
 from tests.artifacts.reference_environment import EnvironmentMissing
@@ -39,6 +38,7 @@ from tests.artifacts.reference_process import (
     token,
 )
 from tests.failures import FailureRecord
+from tests.full_run import only_in_full_runs
 from tests.ports import free_port
 
 EDITOR = "editor"
@@ -59,6 +59,8 @@ TENANTS, APPOINTMENTS, EVENTS = 8, 5, 6
 """Copies of the constants in `RELAYS`, which this Python can't import."""
 
 POOL_MAX = 3
+
+pytestmark = only_in_full_runs
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,6 @@ def test_a_start_without_variables_names_all_of_them(stores: Stores, tmp_path: P
         assert name in message
 
 
-@only_in_full_runs
 @pytest.mark.parametrize(
     ("service", "secret"), [("payment", "STRIPE_WEBHOOK_SECRET"), ("notification", "BREVO_API_KEY")]
 )
@@ -248,12 +249,10 @@ def test_a_service_without_its_own_secrets_does_not_start(
     assert secret in json.loads(output)["message"]
 
 
-@only_in_full_runs
 def test_secrets_may_be_environment_variables(editor_service: Service) -> None:
     assert editor_service.get("/appointments", token(UNKNOWN_TENANT)).status == 200
 
 
-@only_in_full_runs
 def test_the_service_starts_and_stops_without_its_dependencies(unmigrated: ServiceEnvironment) -> None:
     closed_port = str(free_port())
     isolated = replace(
@@ -283,7 +282,6 @@ def test_concurrent_migrations_run_one_after_the_other(
     assert (status, json.loads(output)["message"]) == (0, "migrations run: 0")
 
 
-@only_in_full_runs
 def test_a_migration_is_retried_after_a_lock_timeout(
     service_environment: ServiceEnvironment, migrator: ServiceEnvironment, stores: Stores
 ) -> None:
@@ -297,7 +295,6 @@ def test_a_migration_is_retried_after_a_lock_timeout(
     assert (migration.returncode, json.loads(output.splitlines()[-1])["message"]) == (0, "migrations run: 0")
 
 
-@only_in_full_runs
 def test_a_migration_waits_for_an_unavailable_server(
     service_environment: ServiceEnvironment, migrator: ServiceEnvironment, postgres: Gate, failure_record: FailureRecord
 ) -> None:
@@ -336,7 +333,6 @@ def test_the_service_does_not_publish_an_api_description(service: Service, path:
 # Connections
 
 
-@only_in_full_runs
 def test_the_service_opens_at_most_the_configured_connections(service: Service, stores: Stores) -> None:
     """Requests beyond the pool's size wait at most two seconds for a connection, then get 503 with `Retry-After`."""
     connect = stores.task.server.connect
@@ -359,7 +355,6 @@ def test_the_service_opens_at_most_the_configured_connections(service: Service, 
 # Attachments
 
 
-@only_in_full_runs
 def test_attachments_do_not_grow_its_memory(service: Service) -> None:
     contents = [urandom(10 << 20) for _ in range(10)]
     paths = [f"/appointments/{book(service, NORTH_TENANT, 'with a scan')}/attachment" for _ in contents]
@@ -590,7 +585,6 @@ def end_waiting_sessions(admin: psycopg.Connection[Any]) -> int:
     return admin.execute(sessions, ["%INSERT INTO outbox_waiting%"]).rowcount
 
 
-@only_in_full_runs
 @pytest.mark.parametrize("mode", ["well", "unsure", "dying"])
 def test_relays_share_the_outbox(
     service_environment: ServiceEnvironment, stores: Stores, failure_record: FailureRecord, mode: str
@@ -632,7 +626,6 @@ def outbox_events(stores: Stores, tenant: str, appointment: str) -> list[dict[st
         return [json.loads(body) for (body,) in rows]
 
 
-@only_in_full_runs
 def test_the_service_recovers_when_the_database_is_back(service: Service, postgres: Gate) -> None:
     title = "from before"
     book(service, NORTH_TENANT, title)
@@ -648,7 +641,6 @@ def test_the_service_recovers_when_the_database_is_back(service: Service, postgr
     assert title in titles(service, NORTH_TENANT)
 
 
-@only_in_full_runs
 def test_a_restart_of_the_database_fails_no_request(service: Service, postgres: Gate) -> None:
     before = book(service, NORTH_TENANT, "before the restart")
     postgres.close()
@@ -663,7 +655,6 @@ def test_a_cancelled_connection_check_keeps_the_tenant(service_environment: Serv
     assert output.splitlines()[-1] == f"{NORTH_TENANT} {NORTH_TENANT}"
 
 
-@only_in_full_runs
 def test_without_redis_lists_come_from_the_database(service: Service, redis: Gate) -> None:
     eventually(lambda: service.dependencies()["redis"] == "ok")
     book(service, NORTH_TENANT, "kept in the database")
@@ -679,7 +670,6 @@ def test_without_redis_lists_come_from_the_database(service: Service, redis: Gat
     assert service.metrics()['pti_dependency_up{dependency="redis"}'] == 1
 
 
-@only_in_full_runs
 def test_a_list_that_redis_kept_through_its_outage_is_not_shown(service: Service, redis: Gate) -> None:
     eventually(lambda: service.dependencies()["redis"] == "ok")
     book(service, NORTH_TENANT, "before the outage")
@@ -692,7 +682,6 @@ def test_a_list_that_redis_kept_through_its_outage_is_not_shown(service: Service
     assert "during the outage" in titles(service, NORTH_TENANT)
 
 
-@only_in_full_runs
 def test_the_service_works_without_unresponsive_dependencies(
     service_environment: ServiceEnvironment, failure_record: FailureRecord
 ) -> None:
@@ -711,7 +700,6 @@ def test_the_service_works_without_unresponsive_dependencies(
     failure_record.set_lost("nothing")
 
 
-@only_in_full_runs
 def test_unresolved_names_are_retried(service_environment: ServiceEnvironment, failure_record: FailureRecord) -> None:
     failure_record.begin(
         "The host names of Redis and Kafka don't resolve", on=PLATFORM_NAME, effect="nothing: events are delayed"
@@ -736,7 +724,6 @@ def silent_server() -> Iterator[int]:
 # Stop
 
 
-@only_in_full_runs
 def test_a_stop_lets_requests_in_flight_finish(service_environment: ServiceEnvironment) -> None:
     with service_environment.running() as service:
         answers: list[Response] = []
@@ -769,7 +756,6 @@ COUNTERS = (
 )
 
 
-@only_in_full_runs
 def test_every_counter_exists_from_the_start(editor_service: Service) -> None:
     samples = editor_service.metrics()
     assert {name: samples.get(name) for name in COUNTERS} == dict.fromkeys(COUNTERS, 0)

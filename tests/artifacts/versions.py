@@ -10,8 +10,8 @@ from __future__ import annotations
 import pytest
 
 from settings.stores.postgres import PostgresSettings
-from tests.artifacts.full_run import IS_FULL_RUN, IS_LONG_RUN
 from tests.artifacts.postgres_server import Installation, installations
+from tests.full_run import IS_FULL_RUN, IS_LONG_RUN
 
 
 def server_versions(found: list[Installation]) -> list[Installation]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pulumi
@@ -69,6 +70,19 @@ def record_workloads(*workloads: Workload, **options: Any) -> Recording[Kubernet
             backend.deploy(one, DeployOptions(parent=parent))
 
     return record_program(program, **options)
+
+
+KNOWN: dict[str, tuple[object, Recording[KubernetesBackend]]] = {}
+"""The results of `recording_of` by its arguments. The arguments are kept, because their texts contain addresses."""
+
+
+def recording_of(*workloads: Workload, **options: Any) -> Recording[KubernetesBackend]:
+    """Return the recording of `record_workloads` without hooks, which would keep every resource of the run. Equal
+    arguments are recorded once, so use it only if nothing else affects the recording."""
+    key = repr((workloads, options))
+    if key not in KNOWN:
+        KNOWN[key] = (workloads, options), replace(record_workloads(*workloads, **options), hooks={})
+    return KNOWN[key][1]
 
 
 def minimal_workload(kind: type[WorkloadType], name: str = "web", **fields: Any) -> WorkloadType:

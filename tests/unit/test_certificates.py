@@ -16,6 +16,7 @@ import pytest
 from operations import bootstrap
 from operations.certificates import untrusted_hint_in
 from operations.project import OperationError
+from tests.full_run import only_in_full_runs
 
 AUTHORITY = "Example Company Root CA"
 
@@ -84,6 +85,7 @@ def test_another_failure_has_no_hint_about_certificates(monkeypatch: pytest.Monk
     assert "certificate" not in message
 
 
+@only_in_full_runs
 def test_pips_refusal_names_the_authority(server: str) -> None:
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries=0", "--isolated", f"--index-url={server}"]
     refused = subprocess.run([*pip, "x"], capture_output=True, text=True, check=False)

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.full_run import only_in_full_runs
 from tests.unit.paths import ROOT
 from tests.unit.test_commit_subjects import git
+
+pytestmark = only_in_full_runs
 
 PROGRAM = """
 import sys

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.full_run import only_in_full_runs
 from tests.unit.edited_copy import changed_files, edited_copy, run_program
 
 EDITS = {"settings/catalog.py": {'    ServiceSpec("audit", 4006),\n': '    ServiceSpec("billing", 4007),\n'}}
@@ -61,6 +62,7 @@ def test_a_service_is_one_line_in_the_catalog(project: Path) -> None:
     assert changed_files(project) == ["settings/catalog.py"]
 
 
+@only_in_full_runs
 def test_both_backends_deploy_the_eighth_service(program_output: dict[str, Any]) -> None:
     assert "docker:index/container:Container billing" in program_output["docker"]
     assert {

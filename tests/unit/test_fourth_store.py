@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.full_run import only_in_full_runs
 from tests.unit.edited_copy import changed_files, edited_copy, run_program
 
 MODULE = '''
@@ -211,6 +212,8 @@ def test_a_store_is_one_module_one_settings_model_and_one_contract_record(projec
     ]
 
 
+@only_in_full_runs
+@only_in_full_runs
 def test_both_backends_deploy_the_fourth_store(program_output: dict[str, Any]) -> None:
     assert "docker:index/container:Container object-storage" in program_output["docker"]
     assert {

@@ -14,7 +14,7 @@ from tests.unit.kubernetes_recording import (
     find_manifest,
     minimal_workload,
     port,
-    record_workloads,
+    recording_of,
     scheduled,
     stateful,
     task,
@@ -46,19 +46,19 @@ def store(name: str = "store", **fields: Any) -> StatefulService:
 class TestControllers:
     @pytest.mark.parametrize("kind", CONTROLLERS)
     def test_each_kind_of_workload_has_its_controller(self, kind: type[Workload]) -> None:
-        recording = record_workloads(minimal_workload(kind))
+        recording = recording_of(minimal_workload(kind))
         assert [one for one in CONTROLLERS.values() if recording.of_type(one)] == [CONTROLLERS[kind]]
 
     @pytest.mark.parametrize("kind", [Service, StatefulService])
     def test_a_controllers_selector_matches_its_own_pods(self, kind: type[Workload]) -> None:
-        spec = find_manifest(record_workloads(minimal_workload(kind)), CONTROLLERS[kind], "web")["spec"]
+        spec = find_manifest(recording_of(minimal_workload(kind)), CONTROLLERS[kind], "web")["spec"]
         selector = spec["selector"]["matchLabels"]
         assert selector == {"app.kubernetes.io/name": "web", "app.kubernetes.io/part-of": "pti-calendar"}
         assert selector.items() <= spec["template"]["metadata"]["labels"].items()
 
     @pytest.mark.parametrize("kind", CONTROLLERS)
     def test_every_object_has_the_namespace_the_parent_and_the_provider(self, kind: type[Workload]) -> None:
-        recording = record_workloads(minimal_workload(kind), namespace="elsewhere")
+        recording = recording_of(minimal_workload(kind), namespace="elsewhere")
         objects = [one for one in recording.registrations if one.type.startswith("kubernetes:")]
         assert {one.provider for one in objects} == {"pulumi:providers:kubernetes kubernetes"}
         inside = [one for one in objects if not one.type.endswith(":Namespace")]
@@ -70,7 +70,7 @@ class TestControllers:
 
 class TestRollingUpdate:
     def test_a_pod_is_removed_once_its_successor_is_ready(self) -> None:
-        spec = find_manifest(record_workloads(workload(replicas=2)), "Deployment", "web")["spec"]
+        spec = find_manifest(recording_of(workload(replicas=2)), "Deployment", "web")["spec"]
         assert spec["strategy"] == {
             "type": "RollingUpdate",
             "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
@@ -79,12 +79,12 @@ class TestRollingUpdate:
         assert spec["revisionHistoryLimit"] == 3
 
     def test_an_update_that_does_not_become_ready_times_out(self) -> None:
-        spec = find_manifest(record_workloads(workload(readiness=STARTS_IN_100_S)), "Deployment", "web")["spec"]
+        spec = find_manifest(recording_of(workload(readiness=STARTS_IN_100_S)), "Deployment", "web")["spec"]
         assert 100 < spec["progressDeadlineSeconds"] <= 100 + 120
 
     @pytest.mark.parametrize("replicas", [1, 3])
     def test_a_stateful_set_does_not_wait_for_unready_pods(self, replicas: int) -> None:
-        spec = find_manifest(record_workloads(store(replicas=replicas)), "StatefulSet", "store")["spec"]
+        spec = find_manifest(recording_of(store(replicas=replicas)), "StatefulSet", "store")["spec"]
         assert spec["podManagementPolicy"] == "Parallel"
         assert spec["replicas"] == replicas
         assert spec["updateStrategy"] == {"type": "RollingUpdate"}
@@ -103,7 +103,7 @@ class TestRollingUpdate:
     @pytest.mark.parametrize("kind", CONTROLLERS)
     def test_the_provider_only_waits_for_deletion(self, kind: type[Workload]) -> None:
         """`skipAwait` would also skip waiting for the deletion."""
-        annotations = find_manifest(record_workloads(minimal_workload(kind)), CONTROLLERS[kind], "web")["metadata"][
+        annotations = find_manifest(recording_of(minimal_workload(kind)), CONTROLLERS[kind], "web")["metadata"][
             "annotations"
         ]
         assert annotations["pulumi.com/waitFor"] == "jsonpath={.metadata.uid}"
@@ -115,15 +115,15 @@ class TestRollingUpdate:
 
 class TestScaling:
     def test_a_fixed_number_of_replicas_is_set_on_the_deployment(self) -> None:
-        recording = record_workloads(workload(replicas=3))
+        recording = recording_of(workload(replicas=3))
         assert find_manifest(recording, "Deployment", "web")["spec"]["replicas"] == 3
         assert recording.of_type("HorizontalPodAutoscaler") == []
 
     def test_an_autoscaler_controls_the_number_of_replicas(self) -> None:
-        recording = record_workloads(workload(autoscaling=SCALE))
+        recording = recording_of(workload(autoscaling=SCALE))
         assert find_manifest(recording, "Deployment", "web")["spec"]["replicas"] == 2
         assert recording.get("Deployment", "web").ignore_changes == ("spec.replicas",)
-        assert record_workloads(workload(replicas=3)).get("Deployment", "web").ignore_changes == ()
+        assert recording_of(workload(replicas=3)).get("Deployment", "web").ignore_changes == ()
         spec = find_manifest(recording, "HorizontalPodAutoscaler", "web")["spec"]
         assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
         assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 6)
@@ -134,15 +134,15 @@ class TestScaling:
         """Pulumi would see no difference between the old number and the recorded one, although the autoscaler has
         changed it in the cluster."""
         scaled, fixed = (
-            find_manifest(record_workloads(one), "Deployment", "web")["metadata"]["annotations"]
+            find_manifest(recording_of(one), "Deployment", "web")["metadata"]["annotations"]
             for one in (workload(autoscaling=SCALE), workload(replicas=2))
         )
         assert scaled != fixed
 
     def test_the_autoscaler_scales_up_faster_than_down(self) -> None:
-        behavior = find_manifest(record_workloads(workload(autoscaling=SCALE)), "HorizontalPodAutoscaler", "web")[
-            "spec"
-        ]["behavior"]
+        behavior = find_manifest(recording_of(workload(autoscaling=SCALE)), "HorizontalPodAutoscaler", "web")["spec"][
+            "behavior"
+        ]
         up, down = behavior["scaleUp"], behavior["scaleDown"]
         assert up["stabilizationWindowSeconds"] < down["stabilizationWindowSeconds"]
 
@@ -152,7 +152,7 @@ class TestScaling:
         ids=["replicas", "autoscaling", "stateful"],
     )
     def test_a_drain_evicts_one_pod_at_a_time(self, several: Workload) -> None:
-        spec = find_manifest(record_workloads(several), "PodDisruptionBudget", "web")["spec"]
+        spec = find_manifest(recording_of(several), "PodDisruptionBudget", "web")["spec"]
         assert spec["maxUnavailable"] == 1
         assert spec["selector"]["matchLabels"]["app.kubernetes.io/name"] == "web"
         assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
@@ -163,12 +163,12 @@ class TestScaling:
         ids=["service", "autoscaling from 1", "stateful", "task"],
     )
     def test_a_single_pod_never_blocks_a_drain(self, single: Workload) -> None:
-        assert record_workloads(single).of_type("PodDisruptionBudget") == []
+        assert recording_of(single).of_type("PodDisruptionBudget") == []
 
 
 class TestTasks:
     def test_a_task_is_retried_a_few_times_each_within_its_timeout(self) -> None:
-        spec = find_manifest(record_workloads(task(timeout_s=90)), "Job", "migrate")["spec"]
+        spec = find_manifest(recording_of(task(timeout_s=90)), "Job", "migrate")["spec"]
         assert spec["backoffLimit"] == 2
         # The timeout applies to each attempt, including the image pull. The Job's own deadline would also include
         # scheduling and all attempts.
@@ -177,24 +177,24 @@ class TestTasks:
         assert spec["template"]["spec"]["restartPolicy"] == "Never"
 
     def test_a_changed_task_creates_another_job_and_a_failed_job_is_replaced(self) -> None:
-        metadata = find_manifest(record_workloads(task()), "Job", "migrate")["metadata"]
+        metadata = find_manifest(recording_of(task()), "Job", "migrate")["metadata"]
         assert "name" not in metadata
         assert metadata["annotations"]["pulumi.com/replaceUnready"] == "true"
 
     def test_dependents_of_a_task_start_after_it(self) -> None:
-        recording = record_workloads(task(), workload(depends_on=("migrate",)), workload("other"))
+        recording = recording_of(task(), workload(depends_on=("migrate",)), workload("other"))
         assert "kubernetes:batch/v1:Job migrate" in recording.get("Deployment", "web").dependencies
         assert "kubernetes:batch/v1:Job migrate" not in recording.get("Deployment", "other").dependencies
 
     @pytest.mark.parametrize("kind", [Service, StatefulService])
     def test_dependents_of_a_workload_start_once_it_is_ready(self, kind: type[Workload]) -> None:
-        recording = record_workloads(minimal_workload(kind), task(depends_on=("web",)))
+        recording = recording_of(minimal_workload(kind), task(depends_on=("web",)))
         needed = f"kubernetes:apps/v1:{CONTROLLERS[kind]} web"
         assert needed in recording.get("Job", "migrate").dependencies
 
 
 class TestScheduledTasks:
-    RECORDING = record_workloads(scheduled(timeout_s=90, start_deadline_s=600, schedule="30 2 * * 1-5"), task())
+    RECORDING = recording_of(scheduled(timeout_s=90, start_deadline_s=600, schedule="30 2 * * 1-5"), task())
     SPEC = find_manifest(RECORDING, "CronJob", "backup")["spec"]
 
     def test_a_scheduled_task_runs_by_its_schedule_in_utc(self) -> None:
@@ -227,13 +227,13 @@ class TestScheduledTasks:
 
     def test_nothing_can_depend_on_a_scheduled_task(self) -> None:
         with pytest.raises(WorkloadError, match="'web' depends on 'backup', a scheduled task, which no update waits"):
-            record_workloads(scheduled(), workload(depends_on=("backup",)))
+            recording_of(scheduled(), workload(depends_on=("backup",)))
 
 
 class TestOrder:
     @pytest.mark.parametrize("kind", CONTROLLERS)
     def test_network_policies_exist_before_the_first_pod(self, kind: type[Workload]) -> None:
-        assert record_workloads(minimal_workload(kind)).get(CONTROLLERS[kind], "web").dependencies >= {
+        assert recording_of(minimal_workload(kind)).get(CONTROLLERS[kind], "web").dependencies >= {
             "kubernetes:core/v1:Namespace namespace",
             "kubernetes:networking.k8s.io/v1:NetworkPolicy default-deny",
             "kubernetes:networking.k8s.io/v1:NetworkPolicy web",
@@ -241,7 +241,7 @@ class TestOrder:
         }
 
     def test_services_and_claims_exist_before_the_first_pod(self) -> None:
-        assert record_workloads(store(ports=(port(),))).get("StatefulSet", "store").dependencies >= {
+        assert recording_of(store(ports=(port(),))).get("StatefulSet", "store").dependencies >= {
             "kubernetes:core/v1:Service store",
             "kubernetes:core/v1:Service store-peers",
             "kubernetes:core/v1:PersistentVolumeClaim data-store-0",
@@ -250,7 +250,7 @@ class TestOrder:
 
 class TestClaims:
     def test_each_replica_has_the_claim_that_its_stateful_set_expects(self) -> None:
-        recording = record_workloads(store(replicas=2))
+        recording = recording_of(store(replicas=2))
         spec = find_manifest(recording, "StatefulSet", "store")["spec"]
         (template,) = spec["volumeClaimTemplates"]
         assert {one.name for one in recording.of_type("PersistentVolumeClaim")} == {
@@ -259,12 +259,12 @@ class TestClaims:
 
     @pytest.mark.parametrize("protect", [True, False])
     def test_a_claim_outlives_the_stack_and_is_protected_as_configured(self, protect: bool) -> None:
-        claim = record_workloads(store(), protect=protect).get("PersistentVolumeClaim", "data-store-0")
+        claim = recording_of(store(), protect=protect).get("PersistentVolumeClaim", "data-store-0")
         assert claim.retain_on_delete
         assert claim.protect is protect
 
     def test_no_other_object_of_a_workload_is_retained(self) -> None:
-        recording = record_workloads(
+        recording = recording_of(
             store(), workload(file_sets=(FileSet(name="keys", directory="/keys", files={"a": "b"}),)), protect=True
         )
         kept = {one.name for one in recording.registrations if one.retain_on_delete or one.protect}
@@ -272,7 +272,7 @@ class TestClaims:
 
     def test_a_resize_only_changes_the_claim(self) -> None:
         def record_resize(size_gib: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-            recording = record_workloads(store(volumes=(Volume(name="data", mount="/data", size_gib=size_gib),)))
+            recording = recording_of(store(volumes=(Volume(name="data", mount="/data", size_gib=size_gib),)))
             return recording.get("PersistentVolumeClaim", "data-store-0").inputs, find_manifest(
                 recording, "StatefulSet", "store"
             )
@@ -283,13 +283,13 @@ class TestClaims:
         assert before == after
 
     def test_the_update_does_not_wait_for_a_claim(self) -> None:
-        claim = find_manifest(record_workloads(store()), "PersistentVolumeClaim", "data-store-0")
+        claim = find_manifest(recording_of(store()), "PersistentVolumeClaim", "data-store-0")
         assert claim["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
 
     @pytest.mark.parametrize("storage_class", [None, "fast"])
     def test_a_claim_has_the_configured_storage_class(self, storage_class: str | None) -> None:
         spec = find_manifest(
-            record_workloads(store(), storage_class=storage_class), "PersistentVolumeClaim", "data-store-0"
+            recording_of(store(), storage_class=storage_class), "PersistentVolumeClaim", "data-store-0"
         )["spec"]
         assert spec.get("storageClassName") == storage_class
         assert spec["accessModes"] == ["ReadWriteOnce"]
@@ -299,13 +299,13 @@ class TestServices:
     PORTS = (port(8080, publish=80, public=True), port(9100, "metrics"), port(8001, "admin", publish=8001))
 
     def test_clients_reach_all_ports_under_the_workload_name(self) -> None:
-        spec = find_manifest(record_workloads(workload(ports=self.PORTS)), "Service", "web")["spec"]
+        spec = find_manifest(recording_of(workload(ports=self.PORTS)), "Service", "web")["spec"]
         assert spec["type"] == "ClusterIP"
         assert [(one["port"], one["targetPort"]) for one in spec["ports"]] == [(8080, 8080), (9100, 9100), (8001, 8001)]
         assert spec["selector"] == {"app.kubernetes.io/name": "web", "app.kubernetes.io/part-of": "pti-calendar"}
 
     def test_only_a_public_port_is_open_to_users(self) -> None:
-        recording = record_workloads(workload(ports=self.PORTS))
+        recording = recording_of(workload(ports=self.PORTS))
         spec = find_manifest(recording, "Service", "web-public")["spec"]
         assert spec["type"] == "LoadBalancer"
         assert [(one["port"], one["targetPort"]) for one in spec["ports"]] == [(80, 8080)]
@@ -320,7 +320,7 @@ class TestServices:
             keeps_client_address=False,
             source_ranges=("192.0.2.0/24",),
         )
-        recording = record_workloads(workload(ports=self.PORTS, load_balancer=options))
+        recording = recording_of(workload(ports=self.PORTS, load_balancer=options))
         public = find_manifest(recording, "Service", "web-public")
         assert public["metadata"]["annotations"]["scheme"] == "internet-facing"
         assert public["spec"]["loadBalancerClass"] == "service.k8s.aws/nlb"
@@ -329,7 +329,7 @@ class TestServices:
         assert "scheme" not in find_manifest(recording, "Service", "web")["metadata"]["annotations"]
 
     def test_peers_find_each_other_before_they_are_ready(self) -> None:
-        recording = record_workloads(store(ports=(port(9093),), peer_ports=(9093,), replicas=3))
+        recording = recording_of(store(ports=(port(9093),), peer_ports=(9093,), replicas=3))
         spec = find_manifest(recording, "Service", "store-peers")["spec"]
         assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
         assert find_manifest(recording, "StatefulSet", "store")["spec"]["serviceName"] == "store-peers"
@@ -337,13 +337,13 @@ class TestServices:
     def test_every_pod_exports_its_metrics(self) -> None:
         # An exporter is scraped once per target.
         metrics = (Metrics(port=9100, job="frontend", workload="a"), Metrics(port=9100, job="frontend", workload="b"))
-        recording = record_workloads(workload(ports=self.PORTS, metrics=metrics))
+        recording = recording_of(workload(ports=self.PORTS, metrics=metrics))
         spec = find_manifest(recording, "Service", "web-pods")["spec"]
         assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
         assert [one["port"] for one in spec["ports"]] == [9100]
 
     def test_the_update_does_not_wait_for_services(self) -> None:
-        recording = record_workloads(
+        recording = recording_of(
             workload(ports=self.PORTS, metrics=(Metrics(port=9100, job="service"),)), store(ports=(port(9093),))
         )
         waited = {one.name for one in recording.of_type("Service")} - {
@@ -355,10 +355,10 @@ class TestServices:
         assert len(recording.of_type("Service")) == 5
 
     def test_a_workload_without_ports_has_no_service(self) -> None:
-        assert record_workloads(workload(), task()).of_type("Service") == []
+        assert recording_of(workload(), task()).of_type("Service") == []
 
     def test_published_addresses_are_names_in_the_cluster(self) -> None:
-        backend = record_workloads(namespace="pti", cluster_domain="cluster.example").result
+        backend = recording_of(namespace="pti", cluster_domain="cluster.example").result
         assert backend.addressing.fqdn("web") == "web.pti.svc.cluster.example"
 
 
@@ -385,8 +385,8 @@ class TestRefusals:
     )
     def test_unsupported_features_are_refused(self, workloads: list[Workload], reason: str) -> None:
         with pytest.raises(WorkloadError) as refused:
-            record_workloads(*workloads)
+            recording_of(*workloads)
         assert str(refused.value) == reason
 
     def test_a_container_is_named_after_its_workload(self) -> None:
-        assert container_spec(record_workloads(workload()))["name"] == "web"
+        assert container_spec(recording_of(workload()))["name"] == "web"

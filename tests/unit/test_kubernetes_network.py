@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.kubernetes_recording import port, record_workloads, stateful, task, workload
+from tests.unit.kubernetes_recording import port, recording_of, stateful, task, workload
 from tests.unit.network_matrix import Matrix, Pod
 from workloads import INTERNET, Endpoint, ExternalEndpoint, WorkloadError
 
@@ -12,7 +12,7 @@ PUBLIC_ADDRESS = "203.0.113.7"
 PRIVATE = "10.20.30.40"
 CLOUD_METADATA = "169.254.169.254"
 
-RECORDING = record_workloads(
+RECORDING = recording_of(
     stateful("db", ports=(port(5432), port(9187, "metrics"))),
     stateful("queue", replicas=3, ports=(port(9092), port(9093, "peers")), peer_ports=(9093,)),
     task("migrate", connects_to=(Endpoint("db", 5432),)),
@@ -80,13 +80,13 @@ def test_every_pod_may_use_dns(name: str) -> None:
 
 
 def test_the_dns_servers_are_the_configured_ones() -> None:
-    matrix = Matrix(record_workloads(workload(), dns={"cidrs": ("10.9.9.9/32",)}))
+    matrix = Matrix(recording_of(workload(), dns={"cidrs": ("10.9.9.9/32",)}))
     assert matrix.may_open("web", "10.9.9.9", 53, "UDP")
     assert not matrix.may_open("web", "169.254.20.10", 53, "UDP")
 
 
 def test_dns_servers_with_another_port_have_a_rule_of_their_own() -> None:
-    openshift = Matrix(record_workloads(workload(), dns={"namespace": "openshift-dns", "port": 5353}))
+    openshift = Matrix(recording_of(workload(), dns={"namespace": "openshift-dns", "port": 5353}))
     assert openshift.may_open("web", Pod("openshift-dns"), 5353, "UDP")
     assert openshift.may_open("web", "169.254.20.10", 53, "UDP")
     assert not openshift.may_open("web", Pod("openshift-dns"), 53, "UDP")
@@ -95,7 +95,7 @@ def test_dns_servers_with_another_port_have_a_rule_of_their_own() -> None:
 
 
 def test_without_other_dns_servers_only_the_pods_are_allowed() -> None:
-    pods = Matrix(record_workloads(workload(), dns={"port": 8053, "cidrs": ()}))
+    pods = Matrix(recording_of(workload(), dns={"port": 8053, "cidrs": ()}))
     assert pods.may_open("web", Pod("kube-system"), 8053, "UDP")
     assert not pods.may_open("web", PUBLIC_ADDRESS, 53, "UDP")
 
@@ -147,5 +147,5 @@ def test_without_the_policies_every_connection_would_be_allowed() -> None:
 def test_a_connection_to_an_unknown_endpoint_is_refused(call: Endpoint, reason: str) -> None:
     db = workload("db", ports=(port(5432), port(9187, "metrics")))
     with pytest.raises(WorkloadError) as refused:
-        record_workloads(db, workload(connects_to=(call,)))
+        recording_of(db, workload(connects_to=(call,)))
     assert str(refused.value) == reason

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.full_run import only_in_full_runs
 from tests.unit.paths import ROOT
 
 
@@ -30,6 +31,7 @@ def windows_checkout(tmp_path: Path) -> Path:
     return checkout
 
 
+@only_in_full_runs
 def test_line_ends_are_not_converted(windows_checkout: Path) -> None:
     listed = git(windows_checkout, "ls-files", "--eol").decode().splitlines()
     assert len(listed) > 100

@@ -23,6 +23,7 @@ from operations.render.placeholders import Placeholders
 from operations.render.resources import recorded_resources
 from settings import Settings
 from settings.catalog import FRONTENDS, SERVICES
+from tests.full_run import only_in_full_runs
 
 PRINT_RENDERED = (
     "import sys; from tests.unit.test_render import WHOLE_PLATFORM, rendered;"
@@ -70,6 +71,7 @@ def references(text: str) -> set[str]:
     return set(re.findall(r"(?<!\$)(?:\$\$)*\$\{(\w+)", text))
 
 
+@only_in_full_runs
 def test_a_process_without_docker_and_pulumi_gives_the_same_text(tmp_path: Path) -> None:
     """`tests/e2e/test_compose_stack.py` does the same with two smaller stacks."""
     environment = {"PATH": str(tmp_path), "HOME": str(tmp_path), "PYTHONHASHSEED": "1", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -29,6 +29,7 @@ from settings.credential import Credential
 from settings.credentials import POSTGRES_MONITOR
 from settings.stores.postgres import POSTGRES_ADMIN
 from settings.stores.redis import REDIS
+from tests.full_run import only_in_full_runs
 from tests.unit.kubernetes_recording import record_workloads, scheduled
 from workloads import FileSet
 
@@ -134,6 +135,7 @@ def prod() -> str:
     return documents([one.folder, one.workload, one.manifest] for one in objects)
 
 
+@only_in_full_runs
 def test_another_process_gives_the_same_text() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PRINT_PROD],
