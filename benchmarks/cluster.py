@@ -4,9 +4,10 @@ kubectl.
     python -m benchmarks.cluster [--repetitions 3] [--namespace pti-benchmark]
 
 The bare program and `kubectl apply --server-side` create the objects that `make render` writes, with all secrets filled
-in. None of the three starts a pod or waits for one (`without_pods.py`), so the benchmark measures Pulumi and the
-control plane only. They take turns, each in a new namespace. Our program also generates passwords and a certificate,
-which the baselines get as input."""
+in. The bare program runs a second time with as many resources as ours, because the engine writes the whole state before
+and after each resource. None of them starts a pod or waits for one (`without_pods.py`), so the benchmark measures
+Pulumi and the control plane only. They take turns, each in a new namespace. Our program also generates passwords and a
+certificate, which the baselines get as input."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ import json
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,13 @@ from tests.unit.platform_recording import pulumi_config
 
 PROGRAMS = ROOT / "benchmarks" / "programs"
 DISABLED = {"pulumi:disable-default-providers": ["docker", "kubernetes"]}
-NO_STORAGE = "none-of-this-name"
-"""A missing storage class: claims of pods that never start stay unbound and use no volume."""
+UNBOUND = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "provisioner": "kubernetes.io/no-provisioner",
+    "volumeBindingMode": "WaitForFirstConsumer",
+}
+"""A storage class without volumes: claims of pods that never start stay unbound."""
 
 Figures = dict[str, list[float]]
 
@@ -57,13 +64,14 @@ def main() -> int:
     if taken.strip():
         print(f"{taken.strip()} already exists: delete it, or choose another with --namespace", file=sys.stderr)
         return 1
-    own_place = {"namespace": wanted.namespace, "storageClass": NO_STORAGE}
+    own_place = {"namespace": wanted.namespace, "storageClass": wanted.namespace}
     configuration = merged(prod(place), {"kubernetes": own_place})
-    objects = rendered(configuration)
+    objects, resources = rendered(configuration)
     ours: Figures = {}
     bare: Figures = {}
+    padded: Figures = {}
     applied: Figures = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, storage_class(wanted.namespace, place):
         file = Path(folder, "objects.json")
         file.write_text(json.dumps(objects))
         for number in range(wanted.repetitions):
@@ -72,28 +80,42 @@ def main() -> int:
             own.set_secrets(THIRD_PARTY)
             by_pulumi(own, place, wanted.namespace, ours)
             reach = {"kubeconfig": str(place.kubeconfig), "context": place.context, "manifests": str(file)}
-            by_pulumi(
-                PulumiStack(here / "bare", PROGRAMS / "manifests", DISABLED | reach), place, wanted.namespace, bare
-            )
+            for name, others, figures in (("bare", 0, bare), ("padded", resources - len(objects), padded)):
+                program = DISABLED | reach | {"others": str(others)}
+                by_pulumi(PulumiStack(here / name, PROGRAMS / "manifests", program), place, wanted.namespace, figures)
             by_kubectl(objects, place, wanted.namespace, applied)
     print(machine())
-    print(f"{len(objects)} objects in the cluster")
+    print(f"{len(objects)} objects in the cluster; {resources} resources of ours")
     for what in ours:
         show(f"{what}: ours", ours[what])
         show(f"{what}: a bare program", bare[what])
         show_ratio(ours[what], bare[what])
+        show(f"{what}: as many resources", padded[what])
+        show_ratio(ours[what], padded[what])
     show("kubectl apply --server-side", applied["up"])
     show_ratio(ours["up"], applied["up"])
     return 0
 
 
-def rendered(configuration: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the stack's objects in the order of application, with all secrets filled in and without pods."""
+@contextmanager
+def storage_class(name: str, place: Cluster) -> Iterator[None]:
+    """Create the storage class of the claims, and delete it afterwards."""
+    place.kubectl("apply", "--filename=-", input=json.dumps(UNBOUND | {"metadata": {"name": name}}))
+    try:
+        yield
+    finally:
+        place.kubectl("delete", "storageclass", name)
+
+
+def rendered(configuration: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
+    """Return the stack's objects in the order of application, with all secrets filled in and without pods; and the
+    number of the program's resources, which also include components, passwords and records."""
     settings = parse(pulumi_config(configuration), with_secrets=False)
     placeholders = Placeholders.of(settings, THIRD_PARTY)
     values = {credential: secrets.token_hex(16) for credential in placeholders.by_credential}
     with_tokens, with_secrets = (recorded_resources(settings, placeholders, "prod", one) for one in (None, values))
-    return [without_pods(one.manifest) for one in manifests(with_tokens, placeholders, with_secrets)]
+    objects = [without_pods(one.manifest) for one in manifests(with_tokens, placeholders, with_secrets)]
+    return objects, len(with_tokens)
 
 
 def by_pulumi(stack: PulumiStack, place: Cluster, namespace: str, figures: Figures) -> None:

@@ -1,4 +1,5 @@
-"""A minimal Pulumi program that creates given objects: it reads a file and registers its content."""
+"""A minimal Pulumi program that creates given objects: it reads a file and registers its content. With `others` in its
+configuration, it also registers that many resources that aren't in the cluster."""
 
 from __future__ import annotations
 
@@ -29,3 +30,5 @@ for manifest in json.loads(Path(config.require("manifests")).read_text()):
     )
     if kind == "Namespace":
         first = [made]
+for number in range(config.get_int("others") or 0):
+    pulumi.Stash(f"other-{number}", input=number)
