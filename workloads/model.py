@@ -149,6 +149,10 @@ class Workload:
                 self._refuse(f"{directory!r} is not an absolute path below /")
             if directories.count(directory) > 1:
                 self._refuse(f"{directory!r} is mounted twice")
+        for volume in self.volumes:
+            keys = [fixed.key for fixed in volume.fixed]
+            if "" in keys or len(set(keys)) != len(keys):
+                self._refuse(f"volume {volume.name!r} requires a unique key for each fixed setting, not {keys}")
         callees = {call.workload for call in self.connects_to if isinstance(call, Endpoint)}
         if self.name in (*self.depends_on, *callees):
             self._refuse("depends on itself")
@@ -244,10 +248,6 @@ class StatefulService(LongRunning):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require_ports("peers use", self.peer_ports)
-        for volume in self.volumes:
-            keys = [fixed.key for fixed in volume.fixed]
-            if "" in keys or len(set(keys)) != len(keys):
-                self._refuse(f"volume {volume.name!r} requires a unique key for each fixed setting, not {keys}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,6 +279,9 @@ class ScheduledTask(Task):
 
     start_deadline_s: int = 3600
     """Seconds after the scheduled time within which a missed or waiting run may still start."""
+
+    volumes: tuple[Volume, ...] = ()
+    """Persistent volumes that all runs share."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -50,7 +50,6 @@ from workloads import (
     ScheduledTask,
     Service,
     SharedGateway,
-    StatefulService,
     TlsKeyPair,
     Workload,
 )
@@ -278,7 +277,7 @@ class KubernetesBackend:
 
     def _claims(self, workload: Workload, options: DeployOptions) -> DataClaims:
         """Register the claims between the record of their settings and the record of their identities."""
-        if not isinstance(workload, StatefulService) or not workload.volumes:
+        if not workload.volumes:
             return DataClaims()
         wanted = list(claims(workload, self._settings.storage_class))
         self._prerequisites.require_storage(sizes_gib(workload))

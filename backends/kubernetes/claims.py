@@ -1,20 +1,22 @@
-"""Persistent volume claims of a stateful workload.
+"""Persistent volume claims of a workload.
 
 A StatefulSet creates claims from its templates and never changes them: it can't resize them, and they aren't in the
 state, which could protect them. So the program declares each claim under the name that the StatefulSet expects, and the
 StatefulSet uses it. If a claim is missing, the StatefulSet creates one from the template. The template names a storage
 class that can't exist, so that the pod stays pending instead of starting on an empty volume. The event names the class.
+
+The pods of a scheduled task name their claims themselves, and stay pending if one is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from backends.data_records import RECOVERY_SECTION
 from backends.kubernetes import labels
 from backends.kubernetes.manifest import SKIP_AWAIT, Manifest, manifest
-from workloads import FixedSetting, StatefulService, Volume
+from workloads import FixedSetting, StatefulService, Volume, Workload
 
 MISSING_CLAIM_CLASS = "claim-is-missing-see-docs-stores-md"
 """Storage class of a claim that a StatefulSet created because the stack's claim is missing."""
@@ -28,14 +30,14 @@ SET_CLASS_INSTRUCTION = (
 )
 
 
-def claims(workload: StatefulService, storage_class: str | None) -> Iterator[Manifest]:
+def claims(workload: Workload, storage_class: str | None) -> Iterator[Manifest]:
     """Return the claims of all replicas."""
     for volume in workload.volumes:
-        for ordinal in range(workload.replicas):
+        for name in claim_names(volume, workload):
             yield manifest(
                 "v1",
                 "PersistentVolumeClaim",
-                name=claim_name(volume, workload, ordinal),
+                name=name,
                 labels=labels.labels_for(workload),
                 # Many storage classes bind a claim only once a pod uses it.
                 annotations=SKIP_AWAIT,
@@ -43,18 +45,18 @@ def claims(workload: StatefulService, storage_class: str | None) -> Iterator[Man
             )
 
 
-def sizes_gib(workload: StatefulService) -> dict[str, int]:
+def sizes_gib(workload: Workload) -> dict[str, int]:
     """Return the size of each claim by its name."""
-    return {
-        claim_name(volume, workload, ordinal): volume.size_gib
-        for volume in workload.volumes
-        for ordinal in range(workload.replicas)
-    }
+    return {name: volume.size_gib for volume in workload.volumes for name in claim_names(volume, workload)}
 
 
-def claim_name(volume: Volume, workload: StatefulService, ordinal: int) -> str:
-    """Return the name that the StatefulSet expects."""
-    return f"{volume.name}-{workload.name}-{ordinal}"
+def claim_names(volume: Volume, workload: Workload) -> Sequence[str]:
+    """Return the names of a volume's claims: for a StatefulSet one per replica, as the StatefulSet expects; otherwise
+    one that all pods share."""
+    shared = f"{volume.name}-{workload.name}"
+    if isinstance(workload, StatefulService):
+        return [f"{shared}-{ordinal}" for ordinal in range(workload.replicas)]
+    return [shared]
 
 
 def claim_template(volume: Volume) -> Manifest:

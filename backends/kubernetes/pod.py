@@ -10,8 +10,9 @@ from typing import Any
 import pulumi
 
 from backends.kubernetes import labels
+from backends.kubernetes.claims import claim_names
 from backends.kubernetes.manifest import Manifest, cores, mebibytes
-from workloads import Check, Endpoint, Exec, HttpGet, LongRunning, Service, Task, Workload
+from workloads import Check, Endpoint, Exec, HttpGet, LongRunning, Service, StatefulService, Task, Workload
 
 DRAIN_S = 5
 """Seconds for which a terminating pod continues to serve, because callers learn of its termination later."""
@@ -174,8 +175,12 @@ def _mounts(workload: Workload) -> list[Manifest]:
 
 
 def _volumes(workload: Workload, context: PodContext) -> list[Manifest]:
-    """Return the pod's volumes, without the claims, which belong to the StatefulSet."""
+    """Return the pod's volumes. A StatefulSet adds its claims itself."""
     volumes: list[Manifest] = []
+    if not isinstance(workload, StatefulService):
+        for volume in workload.volumes:
+            (claim,) = claim_names(volume, workload)
+            volumes.append({"name": volume.name, "persistentVolumeClaim": {"claimName": claim}})
     for one in workload.file_sets:
         source: dict[str, Any]
         if one.secret or one.external_secret is not None:

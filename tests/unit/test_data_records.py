@@ -21,7 +21,7 @@ from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from backends.threads import Threads
 from recording.recorder import Recording, record
 from tests.unit.conftest import PROD_SECRETS, Deploy, stack_file
-from tests.unit.kubernetes_recording import find_manifest, record_workloads, stateful, workload
+from tests.unit.kubernetes_recording import find_manifest, record_workloads, scheduled, stateful, workload
 from workloads import FixedSetting, Volume, Workload, WorkloadError
 
 STASH = "pulumi:index:Stash"
@@ -166,6 +166,15 @@ class TestClaims:
         claims = {one.name for one in recording.of_type("PersistentVolumeClaim")}
         assert recording.get("Stash", "store-claims").inputs["input"].keys() == claims
         assert all(CREATED in one.hooks["before_create"] for one in recording.of_type("PersistentVolumeClaim"))
+
+    def test_the_claim_of_a_scheduled_task_is_recorded_like_that_of_a_store(self) -> None:
+        task = scheduled(volumes=(Volume(name="dumps", mount="/dumps", size_gib=5, fixed=(BROKERS,)),))
+        recording = record_workloads(task, storage_class="fast")
+        assert recording.get("Stash", "backup-data-settings").inputs["input"] == {
+            "dumps": {"store.brokers": "1", "kubernetes.storageClass": "fast", "sizeGib": 5}
+        }
+        assert recording.get("Stash", "backup-claims").inputs["input"].keys() == {"dumps-backup"}
+        assert CREATED in recording.get("PersistentVolumeClaim", "dumps-backup").hooks["before_create"]
 
     def test_a_failed_update_names_the_missing_claim(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """kubectl is a stand-in that lists one PVC with the template's storage class."""

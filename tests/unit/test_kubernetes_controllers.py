@@ -13,6 +13,7 @@ from tests.unit.kubernetes_recording import (
     container_spec,
     find_manifest,
     minimal_workload,
+    pod_template_of,
     port,
     recording_of,
     scheduled,
@@ -38,9 +39,12 @@ STARTS_IN_100_S = Probe(check=Exec(command=("ready",)), startup_s=100)
 SCALE = Autoscaling(minimum=2, maximum=6, cpu_percent=60)
 
 
+DATA = (Volume(name="data", mount="/data", size_gib=5),)
+
+
 def store(name: str = "store", **fields: Any) -> StatefulService:
     """Return a stateful workload with a volume."""
-    return stateful(name, **{"volumes": (Volume(name="data", mount="/data", size_gib=5),), **fields})
+    return stateful(name, **{"volumes": DATA, **fields})
 
 
 class TestControllers:
@@ -225,6 +229,17 @@ class TestScheduledTasks:
     def test_an_update_does_not_wait_for_a_run(self) -> None:
         assert {one.name for one in self.RECORDING.of_type("Stash") if one.name.endswith("-ready")} == {"migrate-ready"}
 
+    def test_its_runs_share_its_claims(self) -> None:
+        recording = recording_of(scheduled(volumes=(Volume(name="dumps", mount="/dumps", size_gib=5),)))
+        (claim,) = recording.of_type("PersistentVolumeClaim")
+        assert claim.name == "dumps-backup"
+        assert claim.inputs["spec"]["resources"]["requests"]["storage"] == "5Gi"
+        volumes = pod_template_of(recording, "backup")["spec"]["volumes"]
+        assert volumes == [{"name": "dumps", "persistentVolumeClaim": {"claimName": "dumps-backup"}}]
+        assert {"name": "dumps", "mountPath": "/dumps"} in container_spec(recording, "backup")["volumeMounts"]
+        needed = recording.get("CronJob", "backup").dependencies
+        assert "kubernetes:core/v1:PersistentVolumeClaim dumps-backup" in needed
+
     def test_nothing_can_depend_on_a_scheduled_task(self) -> None:
         with pytest.raises(WorkloadError, match="'web' depends on 'backup', a scheduled task, which no update waits"):
             recording_of(scheduled(), workload(depends_on=("backup",)))
@@ -258,8 +273,13 @@ class TestClaims:
         }
 
     @pytest.mark.parametrize("protect", [True, False])
-    def test_a_claim_outlives_the_stack_and_is_protected_as_configured(self, protect: bool) -> None:
-        claim = recording_of(store(), protect=protect).get("PersistentVolumeClaim", "data-store-0")
+    @pytest.mark.parametrize(
+        ("owner", "name"), [(store(), "data-store-0"), (scheduled(volumes=DATA), "data-backup")], ids=["store", "task"]
+    )
+    def test_a_claim_outlives_the_stack_and_is_protected_as_configured(
+        self, owner: Workload, name: str, protect: bool
+    ) -> None:
+        claim = recording_of(owner, protect=protect).get("PersistentVolumeClaim", name)
         assert claim.retain_on_delete
         assert claim.protect is protect
 

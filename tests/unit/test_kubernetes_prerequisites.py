@@ -16,7 +16,7 @@ from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from recording.recorder import Recording
 from settings.backend import KubernetesSettings
-from tests.unit.kubernetes_recording import container_spec, port, record_program, workload
+from tests.unit.kubernetes_recording import container_spec, port, record_program, scheduled, workload
 from tests.unit.test_kubernetes_controllers import SCALE, store
 from tests.unit.test_kubernetes_edge import record_postgres_cluster
 from workloads import CertificateRequest, StatefulService, Volume, Workload, WorkloadError
@@ -128,6 +128,11 @@ class TestStorage:
         with pytest.raises(WorkloadError, match=r"no default storage class.*data-store-0") as refused:
             record_preview(store())
         assert "pti-calendar:kubernetes.storageClass" in str(refused.value)
+
+    def test_the_claims_of_a_scheduled_task_are_checked_like_those_of_a_store(self, cluster: Cluster) -> None:
+        cluster(storage=(storage_class({}),))
+        with pytest.raises(WorkloadError, match=r"no default storage class.*data-backup would stay pending"):
+            record_preview(scheduled(volumes=(Volume(name="data", mount="/data"),)))
 
     def test_an_existing_claim_needs_no_default_class(self, cluster: Cluster) -> None:
         cluster(storage=(claim("data-store-0"),))

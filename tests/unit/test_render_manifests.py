@@ -31,7 +31,7 @@ from settings.stores.postgres import POSTGRES_ADMIN
 from settings.stores.redis import REDIS
 from tests.full_run import only_in_full_runs
 from tests.unit.kubernetes_recording import record_workloads, scheduled
-from workloads import FileSet
+from workloads import FileSet, Volume
 
 PRINT_PROD = "import sys; from tests.unit.test_render_manifests import prod; sys.stdout.write(prod())"
 
@@ -150,9 +150,11 @@ def test_another_process_gives_the_same_text() -> None:
 
 def test_a_scheduled_task_is_rendered_after_what_it_uses() -> None:
     files = FileSet(name="keys", directory="/run/keys", files={"key": "k"})
-    objects = manifests(record_workloads(scheduled(file_sets=(files,))).registrations, Placeholders({}))
+    task = scheduled(file_sets=(files,), volumes=(Volume(name="dumps", mount="/dumps"),))
+    objects = manifests(record_workloads(task).registrations, Placeholders({}))
     of_task = [one for one in objects if one.workload == "backup"]
-    assert [one.manifest["kind"] for one in of_task] == ["ServiceAccount", "ConfigMap", "NetworkPolicy", "CronJob"]
+    kinds = ["ServiceAccount", "ConfigMap", "PersistentVolumeClaim", "NetworkPolicy", "CronJob"]
+    assert [one.manifest["kind"] for one in of_task] == kinds
     assert {one.folder for one in of_task} == {"infrastructure"}
     assert "annotations" not in of_task[-1].manifest["metadata"]
 

@@ -109,6 +109,10 @@ CONTRADICTIONS = {
         lambda: stateful(volumes=(Volume(name="data", mount="/data", fixed=(FixedSetting("", "1", "Keep."),)),)),
         "volume 'data' requires a unique key for each fixed setting, not ['']",
     ),
+    "a scheduled task's volume with a fixed setting without a key": (
+        lambda: scheduled(volumes=(Volume(name="data", mount="/data", fixed=(FixedSetting("", "1", "Keep."),)),)),
+        "volume 'data' requires a unique key for each fixed setting, not ['']",
+    ),
     "a public port without a published port": (
         lambda: workload(ports=(Port(name="http", number=80, public=True),)),
         "the public ports ['http'] need the port number that users connect to (publish)",
@@ -232,7 +236,7 @@ ABSENT_FIELDS: dict[type[Workload], tuple[str, ...]] = {
     Service: ("volumes", "peer_ports", "timeout_s", *SCHEDULE_FIELDS),
     StatefulService: ("autoscaling", "load_balancer", "timeout_s", *SCHEDULE_FIELDS),
     Task: (*LONG_RUNNING_FIELDS, *SCHEDULE_FIELDS),
-    ScheduledTask: LONG_RUNNING_FIELDS,
+    ScheduledTask: tuple(field for field in LONG_RUNNING_FIELDS if field != "volumes"),
 }
 """Fields that a kind of workload doesn't have."""
 
