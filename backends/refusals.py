@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from capabilities import Capability, missing_reason
-from workloads import Endpoint, LongRunning, ScheduledTask, Service, Workload, WorkloadError
+from workloads import Endpoint, LongRunning, Service, Workload, WorkloadError
 
 Part = TypeVar("Part")
 
@@ -42,8 +42,6 @@ def _required_capabilities(workload: Workload) -> Iterator[tuple[Capability, str
         yield Capability.LOAD_BALANCERS, "a load balancer with options"
     if isinstance(workload, LongRunning) and workload.replicas != 1:
         yield Capability.REPLICAS, f"replicas={workload.replicas}"
-    if isinstance(workload, ScheduledTask):
-        yield Capability.SCHEDULED_TASKS, f"the schedule {workload.schedule!r}"
     if workload.host_gateway:
         yield Capability.HOST_GATEWAY, "a connection to the host"
     if workload.reads_node_metrics:

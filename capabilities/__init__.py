@@ -42,9 +42,6 @@ class Capability(Enum):
     DEPLOYED_OBJECTS = auto()
     """Reading the objects that other workloads consist of."""
 
-    SCHEDULED_TASKS = auto()
-    """Tasks that run on a schedule."""
-
     HOST_GATEWAY = auto()
     """Connections to the machine that the platform runs on."""
 
@@ -116,7 +113,6 @@ BACKENDS: dict[str, BackendSpec] = {
             Capability.HOST_ALIASES: "a workload has only its own name",
             Capability.NODE_METRICS: "an engine has no kubelets",
             Capability.DEPLOYED_OBJECTS: NO_NAMESPACE,
-            Capability.SCHEDULED_TASKS: "an engine doesn't start containers on a schedule",
         },
     ),
     "kubernetes": BackendSpec(

@@ -271,11 +271,12 @@ class ScheduledTask(Task):
     """A task that runs on a schedule, and not during an update.
 
     Runs never overlap: if one is due while the previous one runs, it waits for at most `start_deadline_s`. A failed run
-    is retried like a task; the next run starts at its scheduled time.
+    is retried as a task is on the backend; the next run starts at its scheduled time.
     """
 
     schedule: str
-    """Cron expression of five fields in UTC, such as `30 2 * * *` for 02:30 every day."""
+    """Cron expression of five fields in UTC, such as `30 2 * * *` for 02:30 every day. If both day fields restrict the
+    days, one of them is enough."""
 
     start_deadline_s: int = 3600
     """Seconds after the scheduled time within which a missed or waiting run may still start."""

@@ -23,7 +23,7 @@ from backends.deployment_graph import DeploymentGraph
 from backends.docker import container
 from backends.docker.container import HOST_GATEWAY, ContainerContext, Mount
 from backends.docker.endpoint import EngineEndpoint
-from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
+from backends.docker.engine import SCHEDULE_LABEL, STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
 from backends.docker.hooks import Hooks
 from backends.docker.identity import StackIdentity
 from backends.docker.images import Images
@@ -32,12 +32,13 @@ from backends.docker.platform import check_platform, platform_of
 from backends.docker.ports import check
 from backends.docker.ranges import KnownRanges, NetworkRanges, bridge_address
 from backends.docker.readiness import AwaitedContainer, Readiness
+from backends.docker.schedule import scheduler
 from backends.docker.volumes import DataVolumes
 from backends.refusals import refuse_unsupported
 from backends.threads import Threads
 from settings import Settings
 from settings.backend import BackendSettings, ImagesSettings
-from workloads import Endpoint, FileSet, LongRunning, Task, Workload, WorkloadError
+from workloads import Endpoint, FileSet, LongRunning, ScheduledTask, Task, Workload, WorkloadError
 
 DATA_LABEL = "pti-calendar.data"
 LOOPBACK = "127.0.0.1"
@@ -162,6 +163,10 @@ class DockerBackend:
         """Declare a workload's network, volumes and container. See `Backend.deploy`."""
         refuse_unsupported(workload, self.kind)
         self._graph.add(workload)
+        labels = self._labels(workload)
+        if isinstance(workload, ScheduledTask):
+            labels[SCHEDULE_LABEL] = workload.schedule
+            workload = scheduler(workload)
         # An external endpoint needs nothing: every bridge network has outbound access. Two ports of a workload share
         # one network.
         callees = dict.fromkeys(call.workload for call in workload.connects_to if isinstance(call, Endpoint))
@@ -174,7 +179,7 @@ class DockerBackend:
         context = ContainerContext(
             name=after_records(name, *(self._ready[needed] for needed in workload.depends_on if needed in self._ready)),
             image_id=self._image(workload).image_id,
-            labels=self._identity.with_labels(self._labels(workload)),
+            labels=self._identity.with_labels(labels),
             bind_address=self._bind_address,
             admin_publish_address=self._admin_publish_address,
             networks=networks,

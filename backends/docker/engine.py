@@ -17,6 +17,12 @@ IDENTITY_RECORD = "stack-identity"
 
 STACK_LABEL = "pti-calendar.stack"
 WORKLOAD_LABEL = "pti-calendar.workload"
+SCHEDULE_LABEL = "pti-calendar.schedule"
+"""Cron expression of a scheduled task."""
+
+SCHEDULER_PATH = "/etc/pti-calendar/schedule/scheduler.sh"
+"""Path of the scheduler in the container of a scheduled task."""
+
 STATE_LABEL = "pti-calendar.state"
 """Id of the Pulumi state that a container belongs to."""
 

@@ -6,9 +6,11 @@ import json
 import re
 import shlex
 import socket
+import subprocess
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -78,6 +80,12 @@ def task(**fields: Any) -> Task:
     """Return a task with only the required fields."""
     required = {"name": "migrate", "image": "migrate:1.0", "user": 1000, "memory_mib": 64}
     return Task(**{**required, "command": ("migrate", "--all"), **fields})
+
+
+def scheduled(**fields: Any) -> ScheduledTask:
+    """Return a scheduled task with only the required fields."""
+    required = {"name": "backup", "image": "postgres:18.6", "user": 999, "memory_mib": 64, "schedule": "30 2 * * *"}
+    return ScheduledTask(**{**required, "command": ("pg_dump", "--all"), **fields})
 
 
 def files(name: str = "configuration", directory: str = "/etc/web", **fields: Any) -> FileSet:
@@ -315,6 +323,53 @@ class TestTasks:
 
     def test_a_service_that_exits_is_restarted(self) -> None:
         assert container(record_deployment(workload()))["restart"] == "unless-stopped"
+
+
+class TestScheduledTasks:
+    """`tests/artifacts/test_scheduler.py` runs the scheduler itself."""
+
+    def test_its_container_keeps_running_and_the_update_waits_for_no_run(self) -> None:
+        recording = record_deployment(scheduled(stop_grace_s=45))
+        inputs = container(recording, "backup")
+        assert inputs["entrypoints"] == ["sh", "/etc/pti-calendar/schedule/scheduler.sh", "serve"]
+        assert (inputs["restart"], inputs["wait"], inputs["stopTimeout"]) == ("unless-stopped", False, 45)
+        assert inputs["healthcheck"]["tests"] == ["CMD", "sh", "/etc/pti-calendar/schedule/scheduler.sh", "check"]
+
+    def test_the_scheduler_gets_the_task(self, tmp_path: Path) -> None:
+        one = scheduled(
+            command=("sh", "-c", 'echo "$1"', "sh"), arguments=("it's here",), timeout_s=90, start_deadline_s=600
+        )
+        uploaded = uploaded_files(record_deployment(one).get("Container", "backup-schedule"))
+        (tmp_path / "task.sh").write_text(uploaded["/etc/pti-calendar/schedule/task.sh"])
+        script = '. ./task.sh; echo "$schedule|$start_deadline_s|$timeout_s|$stop_grace_s|$state_dir"; with_task env'
+        done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert done.stdout == "30 2 * * *|600|90|10|/var/tmp/schedule\nit's here\n"
+
+    def test_its_volumes_and_the_state_of_its_schedule_are_persistent(self) -> None:
+        recording = record_deployment(scheduled(volumes=(Volume(name="dumps", mount="/dumps"),)), protect=True)
+        mounts = {one["target"]: one["source"] for one in container(recording, "backup")["mounts"]}
+        assert mounts["/dumps"] == "pti-dumps-dev"
+        assert mounts["/var/tmp"] == "pti-backup-runs-dev"  # noqa: S108 - in the container
+        for name in ("dumps", "backup-runs"):
+            volume = next(one for one in recording.of_type("Volume") if one.inputs["name"] == f"pti-{name}-dev")
+            assert (volume.retain_on_delete, volume.protect) == (True, True)
+        assert recording.get("Stash", "backup-data-settings").inputs["input"].keys() == {"dumps", "backup-runs"}
+
+    def test_a_label_has_the_schedule(self) -> None:
+        recording = record_deployment(scheduled(), workload())
+        assert labels(recording.get("Container", "backup"))["pti-calendar.schedule"] == "30 2 * * *"
+        assert "pti-calendar.schedule" not in labels(recording.get("Container", "web"))
+
+    def test_it_is_listed_as_declared_and_connects_like_any_workload(self) -> None:
+        one = scheduled(connects_to=(STORE,), depends_on=("store",))
+        recording = record_deployment(callee(), one)
+        assert recording.result.deployed[1] is one
+        assert networks(recording, "backup") == {"pti-store-dev"}
+        assert "docker:index/container:Container store" in recording.get("Container", "backup").dependencies
+
+    def test_nothing_can_depend_on_it(self) -> None:
+        with pytest.raises(WorkloadError, match="'web' depends on 'backup', a scheduled task, which no update waits"):
+            record_deployment(scheduled(), workload(depends_on=("backup",)))
 
 
 class TestHardening:
@@ -666,6 +721,16 @@ class TestCompose:
         assert service["extra_hosts"] == ["host.docker.internal:host-gateway"]
         assert service["healthcheck"]["test"] == container(recording)["healthcheck"]["tests"]
 
+    def test_a_scheduled_task_is_in_the_compose_file(self) -> None:
+        recording = record_deployment(scheduled(volumes=(Volume(name="dumps", mount="/dumps"),)), mock=named_mock)
+        document = compose_file(recording.registrations, name="pti-calendar-dev")
+        service = document["services"]["backup"]
+        assert service["entrypoint"] == ["sh", "/etc/pti-calendar/schedule/scheduler.sh", "serve"]
+        assert service["restart"] == "unless-stopped"
+        assert service["depends_on"] == {"backup-schedule": {"condition": "service_completed_successfully"}}
+        assert {"pti-dumps-dev", "pti-backup-runs-dev"} <= document["volumes"].keys()
+        assert "with_task() {" in document["configs"]["backup-schedule-task-sh"]["content"]
+
 
 class TestLifecycle:
     def test_containers_with_fixed_names_are_deleted_before_replacement(self) -> None:
@@ -778,20 +843,6 @@ class TestRefusals:
                 "an engine binds public ports on its host",
             ),
             (
-                [
-                    ScheduledTask(
-                        name="backup",
-                        image="postgres:18.6",
-                        user=1000,
-                        memory_mib=64,
-                        command=("backup",),
-                        schedule="0 3 * * *",
-                    )
-                ],
-                "workload 'backup': the schedule '0 3 * * *' is not supported on Docker: "
-                "an engine doesn't start containers on a schedule",
-            ),
-            (
                 [workload(reads_deployed_objects=True)],
                 "workload 'web': reading the deployed objects is not supported on Docker: "
                 "an engine has no Kubernetes objects",
@@ -832,7 +883,6 @@ class TestRefusals:
             "replicas",
             "autoscaling",
             "a load balancer",
-            "a schedule",
             "objects of a namespace",
             "kubelets",
             "an external secret",
