@@ -11,7 +11,7 @@ from operations.project import OperationError
 
 def main() -> int:
     """Run one operation. Return 1 after one error message if it fails."""
-    arguments = _parser().parse_args()
+    arguments = _parsed(sys.argv[1:])
     # A command keeps nearly all that it creates, and ends: collecting garbage takes a tenth of the time of `render`.
     gc.set_threshold(100_000)
     try:
@@ -23,6 +23,17 @@ def main() -> int:
         return 1
 
 
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """Return the arguments; `words` of it is what follows `--`, which argparse wouldn't leave unchanged."""
+    parser = _parser()
+    end = words.index("--") if "--" in words else len(words)
+    arguments = parser.parse_args(words[:end])
+    arguments.words = words[end + 1 :]
+    if end < len(words) and arguments.command != "run":
+        parser.error(f"'{arguments.command}' takes no command after '--'")
+    return arguments
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m operations", description="Operates a stack of PTI Calendar.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -31,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "preview": "show what a new stack would create, without secrets, state or cluster",
         "status": "show the stack's containers or pods",
         "logs": "follow the logs of a workload",
+        "run": "run a scheduled task now, or another command in its container",
         "env": "write the environment file of a service run from an editor",
         "beside": "write the configuration of a second stack like dev, on free ports",
         "take-over": "remove the containers of another state's stack with this name, after a typed confirmation",
@@ -44,6 +56,13 @@ def _parser() -> argparse.ArgumentParser:
         if name == "logs":
             command.add_argument("workload", help="for instance postgres")
             command.add_argument("--follow", action="store_true", help="follow until interrupted")
+        if name == "run":
+            command.usage = f"{command.prog} [--stack STACK] WORKLOAD [-- COMMAND ...]"
+            command.epilog = (
+                "COMMAND runs instead of the task's own command, without its time limit. The exit code is that of the "
+                "command. Ctrl-C ends the run."
+            )
+            command.add_argument("workload", metavar="WORKLOAD", help="the scheduled task, for instance backup")
         if name == "beside":
             command.add_argument("--like", dest="model", default="dev", help="the first stack (default: %(default)s)")
         if name == "env":
@@ -70,6 +89,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
             runtime = runtime_of(arguments.stack)
             return runtime.follow_logs(arguments.stack, arguments.workload, follow=arguments.follow)
+        case "run":
+            from operations.runtimes import runtime_of
+
+            return runtime_of(arguments.stack).run_task(arguments.stack, arguments.workload, arguments.words or None)
         case "env":
             from operations import environment_file, stack
 

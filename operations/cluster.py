@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from backends.kubernetes.ownership import foreign_owner
 from backends.kubernetes.postgres_cluster import KIND
 from backends.kubernetes.rollout_status import rollout
 from operations.configuration import read_configuration
+from operations.job_run import JobRun
 from operations.project import OperationError
+from operations.runtimes import no_such_task
 from settings.backend import KubernetesSettings
 
 REQUEST_TIMEOUT_S = 30
@@ -31,7 +34,7 @@ READINESS_KINDS = "deployments,replicasets,statefulsets,pods,persistentvolumecla
 LONG_RUNNING_KINDS = ("Deployment", "StatefulSet", KIND)
 """Kinds whose pods must stay ready."""
 
-STATUS_KINDS = "pods,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
+STATUS_KINDS = "pods,cronjobs,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
 MAX_LOG_PODS = 100
 """Maximum number of pods of one workload whose logs are followed: as many as the settings allow."""
 
@@ -91,8 +94,8 @@ def unready_workloads(stack: str) -> list[str]:
 
 
 def show_status(stack: str) -> None:
-    """Print the namespace's pods (ready, restarts), Services, Ingresses, autoscalers, claims, and which of these are
-    missing or being deleted."""
+    """Print the namespace's pods (ready, restarts), CronJobs (active, last run), Services, Ingresses, autoscalers,
+    claims, and which of these are missing or being deleted."""
     shown = _kubectl(_cluster(stack), "get", STATUS_KINDS, "--output", "wide")
     if not shown.strip():
         raise OperationError(f"Stack '{stack}' has no objects {location(stack)}. Bring it up: make up STACK={stack}")
@@ -119,6 +122,21 @@ def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
         return subprocess.run(_command(cluster, *command)).returncode
     except KeyboardInterrupt:
         return 0
+
+
+def run_task(stack: str, workload: str, command: Sequence[str] | None = None) -> int:
+    """Run a scheduled task, or another command in its container, as a Job of its CronJob. See `Runtime.run_task`."""
+    cluster = _cluster(stack)
+    listed = _kubectl(cluster, "get", "cronjobs", "--selector", PLATFORM_SELECTOR, "--output", "json")
+    tasks = {one["metadata"]["name"]: one for one in json.loads(listed)["items"]}
+    if workload not in tasks:
+        raise no_such_task(stack, workload, tasks)
+    return JobRun(
+        tasks[workload],
+        command,
+        lambda arguments, given: _kubectl(cluster, *arguments, given=given),
+        partial(_command, cluster),
+    ).run()
 
 
 def destroy_obstacles(stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -182,15 +200,15 @@ def _command(cluster: KubernetesSettings, *arguments: str) -> list[str]:
     return ["kubectl", *chosen, *arguments]
 
 
-def _kubectl(cluster: KubernetesSettings, *arguments: str) -> str:
-    """Return kubectl's output.
+def _kubectl(cluster: KubernetesSettings, *arguments: str, given: str = "") -> str:
+    """Return kubectl's output; `given` is its standard input.
 
     Raises:
         OperationError: kubectl is missing, or the cluster refuses or doesn't respond.
     """
     limited = [f"--request-timeout={REQUEST_TIMEOUT_S}s", *arguments]
     try:
-        done = subprocess.run(_command(cluster, *limited), capture_output=True, text=True)
+        done = subprocess.run(_command(cluster, *limited), input=given, capture_output=True, text=True)
     except FileNotFoundError:
         raise OperationError(NOT_INSTALLED) from None
     if done.returncode:

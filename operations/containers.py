@@ -14,6 +14,8 @@ from typing import Any
 from backends.docker.engine import (
     CREATOR_LABEL,
     IDENTITY_RECORD,
+    SCHEDULE_LABEL,
+    SCHEDULER_PATH,
     STACK_LABEL,
     STATE_LABEL,
     WORKLOAD_LABEL,
@@ -23,12 +25,16 @@ from backends.docker.engine import (
 from operations.configuration import read_configuration
 from operations.container_repairs import repair
 from operations.project import OperationError
+from operations.runtimes import no_such_task
 
 RUNNING_STATES = ("running", "restarting")
 """States of a running container, including those that the engine recovers from by itself."""
 
 UNREADY_STATUSES = ("(unhealthy)", "(health: starting)", "(Paused)", "Restarting", "Dead")
 """Parts of the engine's status text for a container that isn't ready. A finished task is `Exited`."""
+
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C has ended."""
 
 REMOVAL_TIMEOUT_S = 120.0
 """Seconds that a removal waits for another process that removes the same containers."""
@@ -42,23 +48,30 @@ class ContainerStatus:
     container: str
     status: str
     ports: str
+    schedule: str
+    """Cron expression of a scheduled task; empty for any other workload."""
 
 
 def status(stack: str) -> list[ContainerStatus]:
     """Return every started container of the stack by name."""
-    columns = ["{{json .Names}}", f'{{{{json (.Label "{WORKLOAD_LABEL}")}}}}', "{{json .Status}}", "{{json .Ports}}"]
+    names, workload, schedule = ("{{json .Names}}", *map(_label_column, (WORKLOAD_LABEL, SCHEDULE_LABEL)))
+    columns = [names, workload, "{{json .Status}}", "{{json .Ports}}", schedule]
     listed = _docker(
         stack, "ps", "--all", "--filter", f"label={STACK_LABEL}={stack}", "--format", f"[{','.join(columns)}]"
     )
     rows = [json.loads(line) for line in listed.splitlines()]
     return sorted(
         (
-            ContainerStatus(workload, container, state, _published(ports))
-            for container, workload, state, ports in rows
+            ContainerStatus(workload, container, state, _published(ports), schedule)
+            for container, workload, state, ports, schedule in rows
             if not state.startswith("Created")  # Leave out containers that only copy files.
         ),
         key=lambda running: running.workload,
     )
+
+
+def _label_column(label: str) -> str:
+    return f'{{{{json (.Label "{label}")}}}}'
 
 
 def unreachable_reason(stack: str) -> str | None:
@@ -135,14 +148,34 @@ def unready_workloads(stack: str) -> list[str]:
 
 
 def show_status(stack: str) -> None:
-    """Print a table of the stack's containers."""
+    """Print a table of the stack's containers, and one of its scheduled tasks with their last results."""
+    rows = _started(stack)
+    _print_table([("WORKLOAD", "STATUS", "PUBLISHED"), *((row.workload, row.status, row.ports) for row in rows)])
+    if tasks := [row for row in rows if row.schedule]:
+        print()
+        results = [(row.workload, row.schedule, _last_result(stack, row)) for row in tasks]
+        _print_table([("SCHEDULED TASK", "SCHEDULE (UTC)", "LAST RUN"), *results])
+
+
+def _started(stack: str) -> list[ContainerStatus]:
+    """Return the stack's containers; refuse a stack without any."""
     rows = status(stack)
     if not rows:
         raise OperationError(f"Stack '{stack}' has no containers {location(stack)}. Bring it up: make up STACK={stack}")
-    table = [("WORKLOAD", "STATUS", "PUBLISHED"), *((row.workload, row.status, row.ports) for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(3)]
+    return rows
+
+
+def _print_table(table: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _last_result(stack: str, task: ContainerStatus) -> str:
+    try:
+        return _docker(stack, "exec", task.container, "sh", SCHEDULER_PATH, "status").strip()
+    except OperationError as error:
+        return f"unknown: {error}"
 
 
 def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
@@ -156,6 +189,33 @@ def follow_logs(stack: str, workload: str, *, follow: bool) -> int:
         return subprocess.run(arguments, env=_engine(stack).environment).returncode
     except KeyboardInterrupt:
         return 0
+
+
+def run_task(stack: str, workload: str, command: Sequence[str] | None = None) -> int:
+    """Run a scheduled task, or another command, in the container of its scheduler. See `Runtime.run_task`."""
+    tasks = {row.workload: row for row in _started(stack) if row.schedule}
+    if workload not in tasks:
+        raise no_such_task(stack, workload, tasks)
+    task = tasks[workload]
+    if not task.status.startswith("Up "):
+        raise OperationError(
+            f"The container '{task.container}' isn't running ({task.status}). Start it: make up STACK={stack}. "
+            f"If it doesn't keep running: make logs STACK={stack} SERVICE={workload}"
+        )
+    script = ("exec", task.container, "sh", SCHEDULER_PATH)
+    # In a session of its own, the docker command doesn't get Ctrl-C: it would end and leave the run alone.
+    running = subprocess.Popen(
+        ["docker", *script, "run", *(command or ())],
+        env=_engine(stack).environment,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return running.wait()
+    except KeyboardInterrupt:
+        _docker(stack, *script, "cancel")
+        running.wait()
+        return INTERRUPTED
 
 
 def volumes(stack: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -56,6 +56,23 @@ class Runtime(Protocol):
             OperationError: there is no such workload; the message lists the existing ones.
         """
 
+    def run_task(self, stack: str, workload: str, command: Sequence[str] | None = None) -> int:
+        """Run a scheduled task now, or another command in its container, and stream its output.
+
+        Ctrl-C ends the run.
+
+        Args:
+            stack: its name.
+            workload: the scheduled task.
+            command: runs instead of the task's command, without its time limit.
+
+        Returns:
+            The exit code of the command; 1 if a run is in progress; 130 after Ctrl-C.
+
+        Raises:
+            OperationError: there is no such scheduled task, its run doesn't start, or the runtime doesn't respond.
+        """
+
     def destroy_obstacles(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return what belongs to others or would make a destroy of the stack fail, each with the fix.
 
@@ -76,6 +93,12 @@ class Runtime(Protocol):
         Raises:
             OperationError: the docker command's context doesn't exist.
         """
+
+
+def no_such_task(stack: str, workload: str, existing: Iterable[str]) -> OperationError:
+    """Return the error about a scheduled task that doesn't exist."""
+    known = ", ".join(sorted(existing)) or f"none. If the stack isn't up: make up STACK={stack}"
+    return OperationError(f"Stack '{stack}' has no scheduled task '{workload}'; its scheduled tasks: {known}")
 
 
 def runtime_of(stack: str) -> Runtime:

@@ -66,7 +66,7 @@ class Scheduler:
         grace_s: int = 5,
     ) -> None:
         """Set the task: a line of shell, which runs in the scheduler's directory."""
-        script = f"cd {shlex.quote(str(self.directory))} && {command}"
+        script = f"cd {shlex.quote(str(self.directory))} || exit; {command}"
         (self.directory / "task.sh").write_text(
             f"schedule={shlex.quote(schedule)}\nstart_deadline_s={deadline_s}\ntimeout_s={timeout_s}\n"
             f"stop_grace_s={grace_s}\nstate_dir={shlex.quote(str(self.state))}\n"

@@ -22,6 +22,7 @@ from workloads import (
     Liveness,
     Port,
     Probe,
+    ScheduledTask,
     Scratch,
     Service,
     StatefulService,
@@ -147,6 +148,17 @@ STORE_THAT_RECOVERS = StatefulService(
     liveness=Liveness(check=Exec(command=("test", "-e", f"{STATE}/recovered")), startup_s=RECOVERY_S),
     stop_grace_s=1,
 )
+# By default, it isn't due before the tests have ended.
+NIGHTLY = ScheduledTask(
+    name="nightly",
+    image=IMAGE,
+    user=USER,
+    memory_mib=32,
+    command=("sh", "-c", "date +%s >>/data/runs; echo working"),
+    schedule=CONFIG.get("schedule") or "0 3 29 2 *",
+    # A new volume belongs to the owner of this directory of the image.
+    volumes=(Volume(name="nightly-data", mount="/data"),),
+)
 # Exits immediately with success.
 PREPARATION = Task(name="preparation", image=IMAGE, user=USER, memory_mib=32, command=("true",), depends_on=("store",))
 # Publishes no port, and is ready once it can read its file and the store.
@@ -200,6 +212,7 @@ SCENARIOS: dict[str, list[Workload]] = {
     "keeper": [KEEPER],
     "recoverer": [STORE_THAT_RECOVERS, service("web", ready="true", depends_on=("recoverer",))],
     "ready": [service("web", ready="true")],
+    "scheduled": [NIGHTLY],
     "of each kind": [STORE, KEEPER, PREPARATION, READER],
     "crashing-store": [CRASHING],
     "mended-store": [repaired(CRASHING)],
