@@ -25,8 +25,8 @@ from operations.project import OperationError
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C has ended."""
 
-KEPT_S = 86_400
-"""Seconds for which an ended Job is kept with its log."""
+KEPT_S = 3600
+"""Seconds for which an ended Job is kept with its log. A failed one causes the alert JobFailed."""
 
 POLL_S = 1.0
 CLAIM_ATTEMPTS = 10
@@ -37,6 +37,9 @@ LOST_CONNECTION_S = 60.0
 """Seconds without a response of the cluster after which the wait for a run ends. The run doesn't."""
 
 FINISHED_CONDITIONS = ("Complete", "Failed")
+RESUME_LOG_AFTER_S = 15.0
+"""Seconds after the end of the log for which the kubelet may still report a container as running."""
+
 ORDINARY_REASONS = ("Completed", "Error")
 """Reasons of a container's end that its exit code and its log explain."""
 
@@ -134,10 +137,11 @@ class JobRun:
             pods = [pod for pod in objects if _belongs_to(pod, self._uid)]
             containers = [one for pod in pods for one in statuses(pod)]
             if state.is_done or state.failure:
-                return self._exit_code(containers, state.failure)
-            if running := [pod for pod in pods if _has_started(pod)]:
-                if followed_at is None or any("running" in one.get("state", {}) for one in containers):
-                    self._follow_log(running[0]["metadata"]["name"], followed_at)
+                return self._exit_code(pods, state.failure)
+            if started := [pod for pod in pods if _has_started(pod)]:
+                is_running = any("running" in one.get("state", {}) for one in containers)
+                if followed_at is None or (is_running and time.monotonic() - followed_at > RESUME_LOG_AFTER_S):
+                    self._follow_log(started[0]["metadata"]["name"], followed_at)
                     followed_at = time.monotonic()
             else:
                 self._require_start(pods, waited_s=time.monotonic() - began)
@@ -165,12 +169,16 @@ class JobRun:
         since = [] if followed_at is None else [f"--since={max(1, round(time.monotonic() - followed_at))}s"]
         subprocess.run(self._command_line("logs", pod, f"--container={self._workload}", "--follow", *since))
 
-    def _exit_code(self, containers: Sequence[Object], failure: str) -> int:
-        for container in containers:
-            if ended := container.get("state", {}).get("terminated"):
-                if ended.get("reason") not in ORDINARY_REASONS:
-                    print(f"{self._workload} has failed: {last_lines(container)}", file=sys.stderr)
-                return int(ended["exitCode"])
+    def _exit_code(self, pods: Sequence[Object], failure: str) -> int:
+        """Return the exit code of the container, and print a reason that neither the code nor the log explains."""
+        for pod in pods:
+            for container in statuses(pod):
+                if ended := container.get("state", {}).get("terminated"):
+                    if reason := pod["status"].get("reason"):
+                        print(f"{self._workload} has failed: {reason}: {pod['status'].get('message')}", file=sys.stderr)
+                    elif ended.get("reason") not in ORDINARY_REASONS:
+                        print(f"{self._workload} has failed: {last_lines(container)}", file=sys.stderr)
+                    return int(ended["exitCode"])
         print(f"{self._workload} has failed: {failure}", file=sys.stderr)
         return 1
 

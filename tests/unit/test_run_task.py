@@ -307,6 +307,40 @@ class TestKubernetes:
         assert cluster.run_task("prod", "backup") == 137
         assert "exit code 137 (OOMKilled)" in capfd.readouterr().err
 
+    def test_a_run_that_reaches_its_time_limit_says_so(self, api: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        killed = pod(ended(143, "Error"), "Failed")
+        killed["status"] |= {"reason": "DeadlineExceeded", "message": "Pod was active longer than specified"}
+        write(api, "then", {"items": [job("Failed"), killed]})
+        assert cluster.run_task("prod", "backup") == 143
+        assert "DeadlineExceeded: Pod was active longer than specified" in capfd.readouterr().err
+
+    def test_the_log_is_read_once_although_the_kubelet_reports_the_end_late(
+        self, api: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        (api / "then").rename(api / "ends")
+        polls: list[int] = []
+
+        def end_after_three_polls(_: float) -> None:
+            polls.append(len(polls))
+            if len(polls) == 3:
+                (api / "ends").rename(api / "objects")
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("operations.job_run.time.sleep", end_after_three_polls)
+            assert cluster.run_task("prod", "backup") == 0
+        assert capfd.readouterr().out == "the task's output\n"
+
+    def test_a_log_that_is_cut_off_is_read_again(
+        self, api: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(job_run, "RESUME_LOG_AFTER_S", 0)
+        (api / "then").rename(api / "ends")
+        text = (api / "kubectl").read_text()
+        cut = f'*" --since=1s"*) mv "{api}/ends" "{api}/objects"; echo "the rest" ;;'
+        (api / "kubectl").write_text(text.replace('    "logs "*)', f'    "logs "{cut}\n    "logs "*)'))
+        assert cluster.run_task("prod", "backup") == 0
+        assert capfd.readouterr().out == "the task's output\nthe rest\n"
+
     def test_a_job_that_ends_without_a_container_fails_with_its_reason(
         self, api: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -331,7 +365,7 @@ class TestJob:
         # The labels select the pod for the network policies of the task.
         assert made["spec"]["template"] == template["spec"]["template"]
         assert made["spec"]["activeDeadlineSeconds"] == template["spec"]["activeDeadlineSeconds"]
-        assert (made["spec"]["backoffLimit"], made["spec"]["ttlSecondsAfterFinished"]) == (0, 86_400)
+        assert (made["spec"]["backoffLimit"], made["spec"]["ttlSecondsAfterFinished"]) == (0, 3600)
 
     def test_the_cron_job_owns_it(self) -> None:
         (owner,) = job_manifest(cron_job(), "backup-1", None)["metadata"]["ownerReferences"]
