@@ -7,7 +7,7 @@
 #   scheduler.sh check             succeed if `serve` is running
 #   scheduler.sh status            print the last result, and whether a run is in progress
 #
-# `task.sh` next to this file, or $SCHEDULE_TASK, sets:
+# `task.sh` next to this file sets:
 #   schedule           cron expression of five fields: `*`, numbers, ranges, lists, steps
 #   start_deadline_s   seconds after its scheduled time within which a run may still start
 #   timeout_s          maximum run time
@@ -27,7 +27,7 @@ set -euf
 poll_s=30
 clock_tolerance_s=3600
 
-. "${SCHEDULE_TASK:-$(dirname "$0")/task.sh}"
+. "$(dirname "$0")/task.sh"
 
 # Time of the stop grace in which the scheduler reports the end of a run, before the engine kills everything.
 report_s=2
@@ -141,14 +141,13 @@ numbers() {
 }
 
 read_schedule() {
-    read -r minute hour day_of_month month_of_year day_of_week <<FIELDS
-$schedule
-FIELDS
-    minutes=$(numbers "$minute" 0 59)
-    hours=$(numbers "$hour" 0 23)
-    month_days=$(numbers "$day_of_month" 1 31)
-    months=$(numbers "$month_of_year" 1 12)
-    weekdays=$(numbers "$day_of_week" 0 6)
+    # shellcheck disable=SC2086 # five words, and no file names (set -f)
+    set -- $schedule
+    minutes=$(numbers "$1" 0 59)
+    hours=$(numbers "$2" 0 23)
+    month_days=$(numbers "$3" 1 31)
+    months=$(numbers "$4" 1 12)
+    weekdays=$(numbers "$5" 0 6)
 }
 
 selects() {

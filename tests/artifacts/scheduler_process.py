@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,7 +52,6 @@ class Scheduler:
         self._log.touch()
         self._polls = directory / "polls"
         self._polls.touch()
-        self._environment = os.environ | {"SCHEDULE_TASK": str(directory / "task.sh")}
         self.has_fast_polls = True
         self.set_offset(0)
 
@@ -85,10 +84,10 @@ class Scheduler:
         new.rename(self._offset)
 
     @contextmanager
-    def serving(self, *, kills_task: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    def serving(self, *, ends_container: bool = True) -> Iterator[subprocess.Popen[bytes]]:
         """Run the scheduler, which has to end by SIGTERM, unless the test has killed it. Then kill what it has left."""
         with self._log.open("ab") as log:
-            process = subprocess.Popen(self._command("serve"), stdout=log, stderr=log, env=self._environment)
+            process = subprocess.Popen(self._command("serve"), stdout=log, stderr=log)
         try:
             self.wait_for_log("waiting for", count=self.log.count("waiting for") + 1, of=process)
             yield process
@@ -97,15 +96,13 @@ class Scheduler:
         finally:
             process.kill()
             process.wait()
-            if kills_task:
-                self.kill_task()
+            if ends_container:
+                self.end_container()
         assert code in (0, -signal.SIGKILL), self.log
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Call the script while the scheduler runs."""
-        return subprocess.run(
-            self._command(*arguments), capture_output=True, text=True, env=self._environment, timeout=WAIT_S
-        )
+        return subprocess.run(self._command(*arguments), capture_output=True, text=True, timeout=WAIT_S)
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a call of the script."""
@@ -114,7 +111,6 @@ class Scheduler:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=self._environment,
         )
 
     @property
@@ -153,16 +149,25 @@ class Scheduler:
         return found
 
     def kill_task(self) -> None:
-        """Kill the processes that a killed scheduler has left, as the end of its container does."""
+        """Kill the processes of the task."""
         for process in self.task_processes():
-            os.kill(process, signal.SIGKILL)
-        is_free = ["flock", "--nonblock", str(self.state / "lock"), "true"]
-        wait_until(lambda: subprocess.run(is_free).returncode == 0, lambda: "the lock is held")
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    def end_container(self) -> None:
+        """Kill the processes that a killed scheduler has left, also those that are about to start."""
+
+        def is_ended() -> bool:
+            self.kill_task()
+            return subprocess.run(["flock", "--nonblock", self.state / "lock", "true"]).returncode == 0
+
+        wait_until(is_ended, lambda: f"{self.task_processes()} hold the lock")
 
     def _command(self, *arguments: str) -> list[str]:
         clock = CLOCK.format(offset=self._offset, polls=self._polls)
         functions = clock + (FAST_POLLS if self.has_fast_polls else "")
-        return [*self._shell, "-c", f"{functions}\n. {SCRIPT}", str(SCRIPT), *arguments]
+        # The script finds `task.sh` next to its own name.
+        return [*self._shell, "-c", f"{functions}\n. {SCRIPT}", str(self.directory / SCRIPT.name), *arguments]
 
 
 def wait_until(condition: Callable[[], bool], problem: Callable[[], str]) -> None:

@@ -6,7 +6,6 @@ cron expressions.
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import shutil
@@ -289,7 +288,7 @@ class TestKills:
             wait_until(lambda: scheduler.runs == ["run"], lambda: scheduler.log)
             process.kill()
             process.wait()
-        scheduler.kill_task()
+        scheduler.end_container()
         with scheduler.serving():
             scheduler.wait_for_log("run of 2026-06-10T02:30:00Z was interrupted")
             scheduler.wait_for_polls()
@@ -298,7 +297,7 @@ class TestKills:
 
     def test_a_run_whose_scheduler_was_killed_keeps_the_next_one_waiting(self, scheduler: Scheduler) -> None:
         scheduler.configure("echo run >>runs; exec /bin/sleep 600", "* * * * *")
-        with scheduler.serving(kills_task=False) as process:
+        with scheduler.serving(ends_container=False) as process:
             scheduler.set_clock(2, 30)
             wait_until(lambda: scheduler.runs == ["run"], lambda: scheduler.log)
             process.kill()
@@ -323,7 +322,7 @@ class TestKills:
                 time.sleep(moments.random() * 0.6)
                 process.kill()
                 process.wait()
-            scheduler.kill_task()
+            scheduler.end_container()
             with scheduler.serving():
                 scheduler.wait_for_polls()
         begun = re.findall(r"run of (\S+) begins", scheduler.log)
@@ -506,7 +505,7 @@ def unrestricted(field: str) -> bool:
 
 def due_in_shell(shell: str, cases: Sequence[Case]) -> list[datetime | None]:
     """Return the newest due time of each case, as the functions of the script find it."""
-    functions, _, _ = SCRIPT.read_text().partition("\nmode=$1\n")
+    functions, _, _ = SCRIPT.read_text().replace('. "$(dirname "$0")/task.sh"', "").partition("\nmode=$1\n")
     loop = 'while read -r begin end schedule; do read_schedule; find_due $begin $end; echo "${due:-none}"; done'
     given = "".join(f"{begin.timestamp():.0f} {end.timestamp():.0f} {expression}\n" for expression, begin, end in cases)
     done = subprocess.run(
@@ -515,6 +514,5 @@ def due_in_shell(shell: str, cases: Sequence[Case]) -> list[datetime | None]:
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ | {"SCHEDULE_TASK": "/dev/null"},
     )
     return [None if line == "none" else datetime.fromtimestamp(int(line), UTC) for line in done.stdout.splitlines()]

@@ -316,7 +316,7 @@ class TestDocker:
         ],
     )
     def test_an_unready_container_is_listed(self, monkeypatch: pytest.MonkeyPatch, status: str, is_ready: bool) -> None:
-        line = json.dumps(["pti-redis-dev", "redis", status, ""])
+        line = json.dumps(["pti-redis-dev", "redis", status, "", ""])
         monkeypatch.setattr(containers, "_docker", lambda name, *arguments: line)
         named = [] if is_ready else [f"redis: {status} (container pti-redis-dev)"]
         assert containers.unready_workloads("dev") == named
