@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -139,3 +140,15 @@ def task_for(server: Server, *databases: str) -> Iterator[Task]:
         )
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def dump(server: Server, program: str, *arguments: str, user: str = ADMIN, password: str = ADMIN_PASSWORD) -> str:
+    """Return the output of the matching pg_dump, pg_dumpall or pg_restore, without the key that always differs."""
+    done = subprocess.run(
+        [str(server.programs.bin / program), "-h", "127.0.0.1", "-p", str(server.port), "-U", user, *arguments],
+        env={"PGPASSWORD": password},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return re.sub(r"^\\(un)?restrict .*$", "", done.stdout, flags=re.MULTILINE)

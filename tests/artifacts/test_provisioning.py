@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from tests.artifacts.postgres_server import (
     give_to_unprivileged_user,
     running_server,
 )
-from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, task_for
+from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, dump, task_for
 from tests.artifacts.versions import on_the_newest_server
 from tests.failures import FailureRecord
 from tests.full_run import only_in_full_runs
@@ -34,18 +33,6 @@ from tests.ports import free_port
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 DATABASE = SERVICES[0].database
-
-
-def dump(server: Server, program: str, *arguments: str, user: str = ADMIN, password: str = ADMIN_PASSWORD) -> str:
-    """Return the output of the matching pg_dump, pg_dumpall or pg_restore, without the key that always differs."""
-    done = subprocess.run(
-        [str(server.programs.bin / program), "-h", "127.0.0.1", "-p", str(server.port), "-U", user, *arguments],
-        env={"PGPASSWORD": password},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return re.sub(r"^\\(un)?restrict .*$", "", done.stdout, flags=re.MULTILINE)
 
 
 def catalog(task: Task, *databases: str) -> str:
