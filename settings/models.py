@@ -8,6 +8,7 @@ from pydantic import Field
 
 from settings.applications import FrontendsSettings, ServicesSettings
 from settings.backend import BackendSettings, ImagesSettings, KubernetesSettings
+from settings.backups import BackupsSettings
 from settings.base import Section
 from settings.edge import EdgeSettings
 from settings.gateway import GatewaySettings
@@ -49,6 +50,7 @@ class Settings(StoresSettings, HostingSettings):
     monitoring: MonitoringSettings = Field(
         default_factory=MonitoringSettings, description="Prometheus, Alertmanager and Grafana."
     )
+    backups: BackupsSettings = Field(default_factory=BackupsSettings, description="Backups of PostgreSQL's databases.")
     dev_tools: DevToolsSettings = Field(
         default_factory=DevToolsSettings, description="pgAdmin, Kafka UI, Redis Commander."
     )

@@ -9,6 +9,7 @@ from typing import Any
 from settings.renamed import RenamedKey, with_current_keys
 
 ADDED = (
+    ("backups",),
     ("edge", "nginx", "loadBalancer"),
     ("images", "mirrors"),
     ("kubernetes", "dns", "namespace"),

@@ -32,6 +32,7 @@ MODULE_BY_MODEL = {
         ["MonitoringSettings", "PrometheusSettings", "GrafanaSettings", "AlertmanagerSettings"], "monitoring"
     ),
     **dict.fromkeys(["ExportersSettings", "ThresholdsSettings", "ReceiversSettings", "EmailSettings"], "monitoring"),
+    "BackupsSettings": "backups",
     **dict.fromkeys(["DevToolsSettings", "PgAdminSettings", "KafkaUiSettings", "RedisCommanderSettings"], "tools"),
 }
 """Maps each model to the file in `settings/` that an entry names."""

@@ -12,6 +12,7 @@ from backends.refusals import require_part
 from capabilities import Capability
 from components.exporter import NOBODY_UID, exporter
 from components.exporter import SECRETS_DIRECTORY as EXPORTER_SECRETS
+from components.stores.postgres.backup import backup
 from components.stores.postgres.databases import BACKUP_ROLE, MONITOR_ROLE, TASK_NAME, databases
 from components.stores.postgres.pgadmin import pg_admin
 from components.stores.postgres.server import ENDPOINT, cluster, server
@@ -107,6 +108,8 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
     )
     host, port = args.published(endpoint, settings.port)
     backend.deploy(databases(args, (endpoint,), internal, depends_on=depends_on), options)
+    if args.settings.backups.enabled:
+        backend.deploy(backup(args, (endpoint,), internal), options)
     return PostgresStore(
         args=args,
         connects_to=(endpoint,),

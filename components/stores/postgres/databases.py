@@ -19,6 +19,17 @@ MONITOR_ROLE = "pti_monitor"
 Connections = tuple[Endpoint | ExternalEndpoint, ...]
 
 
+def connection_variables(login: contract.PostgresOutput) -> dict[str, str]:
+    """Return libpq's variables for a connection to the server, without the login."""
+    return {
+        "PGHOST": login.host,
+        "PGPORT": str(login.port),
+        "PGSSLMODE": login.ssl_mode,
+        # A managed server's certificate is signed by a CA that the system trusts.
+        **({"PGSSLROOTCERT": "system"} if login.ssl_mode == "verify-full" else {}),
+    }
+
+
 def databases(
     args: StoreArgs, connects_to: Connections, login: contract.PostgresOutput, *, depends_on: tuple[str, ...]
 ) -> Task:
@@ -44,12 +55,8 @@ def databases(
         user=UID,
         command=("sh", "/assets/provision.sh"),
         environment={
-            "PGHOST": login.host,
-            "PGPORT": str(login.port),
+            **connection_variables(login),
             "PGUSER": login.admin_role,
-            "PGSSLMODE": login.ssl_mode,
-            # A managed server's certificate is signed by a CA that the system trusts.
-            **({"PGSSLROOTCERT": "system"} if login.ssl_mode == "verify-full" else {}),
             # Retained servers have the previous stack's password until the operator has applied this one's.
             **({"PROVISION_LOGIN_WAIT_S": "60"} if settings.mode == "cloudnativepg" else {}),
             "PGPASSWORD_FILE": f"{SECRETS_DIRECTORY}/password",

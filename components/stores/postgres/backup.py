@@ -1,0 +1,68 @@
+"""The scheduled task that backs up the databases. Its container also lists, verifies and restores backups."""
+
+from __future__ import annotations
+
+import contract.outputs as contract
+from components.assets import assets
+from components.stores.postgres.databases import BACKUP_ROLE, TASK_NAME, Connections, connection_variables
+from components.stores.postgres.server import UID
+from components.stores.store import StoreArgs
+from settings.catalog import SERVICES
+from settings.stores.postgres import POSTGRES_ADMIN, POSTGRES_BACKUP
+from workloads import FileSet, ScheduledTask, Scratch, Volume
+
+BACKUP_TASK = "backup"
+SCRIPTS_DIRECTORY = "/assets"
+MOUNT = "/var/lib/postgresql"
+"""Mount point of the volume. The image's user owns this directory, so a new volume on Docker belongs to that user."""
+
+BACKUP_TIMEOUT_S = 6 * 3600
+
+
+def backup(args: StoreArgs, connects_to: Connections, login: contract.PostgresOutput) -> ScheduledTask:
+    """Return the task. It logs in as the backup role; only a restore logs in as the administrator.
+
+    Args:
+        login: the server's address, and its roles.
+    """
+    settings, credentials = args.settings.backups, args.credentials
+    return ScheduledTask(
+        name=BACKUP_TASK,
+        image=args.settings.postgres.image,
+        user=UID,
+        command=("sh", f"{SCRIPTS_DIRECTORY}/backup.sh"),
+        environment={
+            **connection_variables(login),
+            "BACKUP_USER": BACKUP_ROLE,
+            "BACKUP_PASSWORD_FILE": "/run/secrets/backup/password",
+            "ADMIN_USER": login.admin_role,
+            "ADMIN_PASSWORD_FILE": "/run/secrets/admin/password",
+            # Not the root of the volume, which contains `lost+found` on ext4.
+            "BACKUP_DIR": f"{MOUNT}/backups",
+            "BACKUP_DATABASES": " ".join(service.database for service in SERVICES),
+            "BACKUP_KEEP_COUNT": str(settings.keep_count),
+            "BACKUP_KEEP_DAYS": str(settings.keep_days),
+        },
+        file_sets=(
+            FileSet(name="scripts", directory=SCRIPTS_DIRECTORY, files=assets("postgres/backup")),
+            FileSet(
+                name="backup",
+                directory="/run/secrets/backup",
+                files={"password": credentials[POSTGRES_BACKUP]},
+                secret=True,
+            ),
+            FileSet(
+                name="admin",
+                directory="/run/secrets/admin",
+                files={"password": credentials[POSTGRES_ADMIN]},
+                secret=True,
+            ),
+        ),
+        scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
+        volumes=(Volume(name="backup-data", mount=MOUNT, size_gib=settings.storage_gib),),
+        memory_mib=256,
+        depends_on=(TASK_NAME,),
+        connects_to=connects_to,
+        schedule=settings.schedule,
+        timeout_s=BACKUP_TIMEOUT_S,
+    )

@@ -1,0 +1,44 @@
+"""Backups of PostgreSQL's databases."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from settings.base import Section, SettingsConflict, missing_enabled_key
+
+
+class BackupsSettings(Section):
+    """Logical backups of PostgreSQL's databases (pg_dump), in every mode of `postgres`, on a volume of their own."""
+
+    enabled: bool = Field(
+        False, description="Whether backups are taken. Turning them off keeps the volume with its backups."
+    )
+    schedule: str = Field(
+        "30 2 * * *",
+        pattern=r"^[-0-9*,/]+( [-0-9*,/]+){4}$",
+        examples=["30 2 * * *"],
+        description="When a backup is taken: a cron expression of five fields in UTC, with numbers only.",
+    )
+    keep_count: int = Field(7, ge=1, le=1000, description="Number of the newest backups that are kept in any case.")
+    keep_days: int = Field(
+        30,
+        ge=1,
+        le=3650,
+        description="Backups up to this age are kept as well, in days. Older ones are deleted after "
+        "the next successful backup.",
+    )
+    storage_gib: int = Field(
+        10,
+        ge=1,
+        le=65_536,
+        description="Size of the volume in GiB. It can grow, but not shrink. It must have room for the kept backups "
+        "and one more. On Docker, volumes share the engine's disk.",
+    )
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Self:
+        if found := missing_enabled_key(self):
+            raise SettingsConflict(found)
+        return self
