@@ -267,6 +267,8 @@ def test_unusable_arguments_are_refused(backups: Backups) -> None:
         ("--all", "--database", RDV): "expected one --database, or --all",
         ("--database",): "needs a value",
         ("--drop-replaced", "--all"): "has no other arguments",
+        ("--drop-replaced", "--rehearse"): "has no other arguments",
+        ("--all", "--rehearse", "--confirm", unknown): "--rehearse needs no --confirm",
     }.items():
         outcome = backups.run("restore.sh", *arguments)
         assert (outcome.status, outcome.output) == (1, "")
@@ -327,6 +329,69 @@ def test_clients_that_reconnect_at_once_do_not_prevent_the_replacement(backups: 
         for client in clients:
             client.join()
     assert len(databases_on(backups)) == 3
+
+
+@on_the_newest_server
+def test_defaults_of_the_database_and_the_role_do_not_stop_a_backup_or_a_restore(backups: Backups) -> None:
+    """The session that exports the snapshot is idle while pg_dump waits for a lock, longer than its role's default."""
+    settings = {"default_transaction_read_only": "on", "statement_timeout": "1ms", "idle_session_timeout": "1min"}
+    with backups.server.connect() as admin:
+        for name, value in settings.items():
+            admin.execute(f"ALTER DATABASE {RDV} SET {name} = '{value}'")
+        admin.execute(f"ALTER ROLE {BACKUP} SET idle_in_transaction_session_timeout = '100ms'")
+        try:
+            with backups.server.connect(RDV) as session:
+                session.execute("SET default_transaction_read_only = off")
+                session.execute("SET statement_timeout = 0")
+                with session.transaction():
+                    session.execute("LOCK TABLE patient")
+                    process = backups.start("backup.sh")
+                    wait_for(lambda: is_waiting_for_a_lock(admin))
+                    time.sleep(0.3)
+                output, errors = process.communicate(timeout=DEADLINE_S)
+            assert (process.returncode, errors) == (0, ""), output
+            before = state(backups, RDV)
+            assert backups.restore(backups.names()[-1], RDV).status == 0
+            assert state(backups, RDV) == before
+        finally:
+            for name in settings:
+                admin.execute(f"ALTER DATABASE {RDV} RESET {name}")
+            admin.execute(f"ALTER ROLE {BACKUP} SET idle_in_transaction_session_timeout = '10min'")
+
+
+def is_waiting_for_a_lock(admin: psycopg.Connection[tuple[object, ...]]) -> bool:
+    return bool(
+        admin.execute(
+            "SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.usename = %s",
+            [BACKUP],
+        ).fetchall()
+    )
+
+
+@on_the_newest_server
+def test_a_rehearsal_finds_what_a_restore_would_refuse_and_replaces_nothing(backups: Backups) -> None:
+    """A generated column whose function doesn't name the schema of another one can be dumped, but not restored."""
+    backups.back_up()
+    before = state(backups, RDV, USER)
+    outcome = backups.run("restore.sh", "--all", "--rehearse")
+    assert (outcome.status, outcome.errors) == (0, "")
+    assert outcome.output.count("every table has the rows of the manifest") == 2
+    assert state(backups, RDV, USER) == before
+    assert databases_on(backups) == [RDV, USER]
+
+    with backups.task.connect(RDV, f"{RDV}_migrator") as migrator:
+        migrator.execute("CREATE FUNCTION outer_name() RETURNS text IMMUTABLE LANGUAGE sql RETURN 'a'")
+        migrator.execute(
+            "CREATE FUNCTION slug() RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN outer_name(); END'"
+        )
+        migrator.execute("CREATE TABLE page (id int, slug text GENERATED ALWAYS AS (slug()) STORED)")
+        migrator.execute("INSERT INTO page VALUES (1)")
+        backups.back_up()
+        outcome = backups.run("restore.sh", "--all", "--rehearse")
+        assert outcome.status == 1
+        assert "function outer_name() does not exist" in outcome.errors
+        migrator.execute("DROP TABLE page")
+        migrator.execute("DROP FUNCTION slug(), outer_name()")
 
 
 # What a backup contains
@@ -398,6 +463,17 @@ def test_a_backup_without_every_row_fails(backups: Backups) -> None:
         admin.execute(f"ALTER ROLE {BACKUP} BYPASSRLS")
     assert outcome.status == 1
     assert "row-level security" in outcome.errors
+    assert backups.names() == []
+
+
+@on_the_newest_server
+def test_large_objects_fail_the_backup_because_its_role_can_not_read_them(backups: Backups) -> None:
+    with backups.server.connect(RDV) as admin:
+        [(large,)] = admin.execute("SELECT lo_from_bytea(0, 'abc')").fetchall()
+        outcome = backups.run("backup.sh")
+        admin.execute("SELECT lo_unlink(%s)", [large])
+    assert outcome.status == 1
+    assert "permission denied for large object" in outcome.errors
     assert backups.names() == []
 
 
@@ -566,35 +642,10 @@ def test_two_runs_at_once_are_refused(backups: Backups) -> None:
     assert len(backups.names()) == 2, output
 
 
-@on_the_newest_server
-def test_a_snapshot_survives_the_idle_timeout_of_its_role(backups: Backups) -> None:
-    with backups.server.connect(RDV) as admin:
-        admin.execute(f"ALTER ROLE {BACKUP} SET idle_in_transaction_session_timeout = '100ms'")
-        try:
-            with admin.transaction():
-                admin.execute("LOCK TABLE patient")
-                process = backups.start("backup.sh")
-                wait_for(lambda: waiting_for_a_lock(admin))
-                time.sleep(0.3)  # Longer than the timeout.
-            output, errors = process.communicate(timeout=DEADLINE_S)
-            assert (process.returncode, errors) == (0, ""), output
-        finally:
-            admin.execute(f"ALTER ROLE {BACKUP} SET idle_in_transaction_session_timeout = '10min'")
-
-
 def sessions_of(backups: Backups, application: str) -> int:
     with backups.server.connect() as admin:
         found = admin.execute("SELECT FROM pg_stat_activity WHERE application_name = %s", [application])
         return len(found.fetchall())
-
-
-def waiting_for_a_lock(admin: psycopg.Connection[tuple[object, ...]]) -> bool:
-    return bool(
-        admin.execute(
-            "SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.usename = %s",
-            [BACKUP],
-        ).fetchall()
-    )
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -28,8 +28,10 @@ trap 'exit 143' TERM
 
 export PGDATABASE=postgres PGAPPNAME="pti-$operation" PGCONNECT_TIMEOUT="${PGCONNECT_TIMEOUT:-10}"
 # search_path: a role that may create objects in a service's database must not be able to make another role run its
-# functions.
-export PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=warning -c search_path=pg_catalog,pg_temp"
+# functions. The others: a database or a role may have defaults that end a long dump or make a restore fail. The session
+# that exports a snapshot is idle while pg_dump runs.
+PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=warning -c search_path=pg_catalog,pg_temp -c statement_timeout=0"
+export PGOPTIONS="$PGOPTIONS -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off"
 
 fail() {
     printf '%s failed at: %s\n%s\n' "$operation" "$step" "$1" >&2

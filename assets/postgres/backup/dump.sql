@@ -1,7 +1,5 @@
 -- Dumps this database into the file `archive`, and prints the time of the snapshot and the rows of each table in the same
--- snapshot. The snapshot exists as long as this transaction; so it must not be ended for being idle while pg_dump runs.
--- Variable: archive.
-SET idle_in_transaction_session_timeout = 0;
+-- snapshot. The snapshot exists as long as this transaction. Variable: archive.
 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 SELECT pg_export_snapshot() AS snapshot \gset
 SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Replaces databases of the running server by those of a backup.
 #
-#   sh /assets/restore.sh (--database NAME | --all) [--from BACKUP] [--confirm BACKUP]
+#   sh /assets/restore.sh (--database NAME | --all) [--from BACKUP] [--rehearse | --confirm BACKUP]
 #   sh /assets/restore.sh --drop-replaced
 #
 # Without --confirm, it checks the backup, prints what a restore would replace and how many rows, and changes nothing.
-# --confirm repeats the backup's name. --from is the newest backup by default.
+# --confirm repeats the backup's name. --from is the newest backup by default. --rehearse restores beside the existing
+# databases, compares the rows, and drops the restored ones again: a proof that the backup can be restored.
 #
 # Each database is restored beside the existing one, as restoring_<database>, and its rows are compared with the
 # manifest. Then all of them take their names in one transaction, which ends the sessions of their clients. The replaced
@@ -21,18 +22,19 @@
 #
 # Exit status: 0; 1 on a failure, with the reason on standard error; 130 and 143 on signals.
 operation=restore
-usage="sh restore.sh (--database NAME | --all) [--from BACKUP] [--confirm BACKUP] | --drop-replaced"
+usage="sh restore.sh (--database NAME | --all) [--from BACKUP] [--rehearse | --confirm BACKUP] | --drop-replaced"
 here=$(dirname "$0")
 . "$here/common.sh"
 
 read_arguments() {
-    wanted="" from="" confirmed="" drops_replaced=false
+    wanted="" from="" confirmed="" rehearses=false drops_replaced=false
     while [ $# -gt 0 ]; do
         case $1 in
             --database | --from | --confirm) [ -n "${2:-}" ] || refuse_usage "$1 needs a value" ;;
         esac
         case $1 in
             --all) wanted="$wanted *" ;;
+            --rehearse) rehearses=true ;;
             --drop-replaced) drops_replaced=true ;;
             --database) wanted="$wanted $2" && shift ;;
             --from) from=$2 && shift ;;
@@ -43,9 +45,10 @@ read_arguments() {
     done
     wanted=${wanted# }
     if $drops_replaced; then
-        [ -z "$wanted$from$confirmed" ] || refuse_usage "--drop-replaced has no other arguments"
+        [ "$wanted$from$confirmed$rehearses" = false ] || refuse_usage "--drop-replaced has no other arguments"
     else
         case $wanted in '' | *' '*) refuse_usage "expected one --database, or --all" ;; esac
+        if $rehearses && [ -n "$confirmed" ]; then refuse_usage "--rehearse needs no --confirm"; fi
     fi
 }
 
@@ -83,6 +86,12 @@ database_exists() {
 SELECT 1 FROM pg_database WHERE datname = :'database';
 SQL
     [ -s "$scratch/out" ]
+}
+
+drop_database() {
+    run_psql --set database="$1" <<'SQL'
+DROP DATABASE IF EXISTS :"database" WITH (FORCE);
+SQL
 }
 
 # Count the rows into $scratch/counted. count_rows DATABASE
@@ -146,9 +155,7 @@ restore_beside() {
     step="restore of $1"
     new=restoring_$1
     archive=$directory/$name/$1.dump
-    run_psql --set new="$new" <<'SQL'
-DROP DATABASE IF EXISTS :"new" WITH (FORCE);
-SQL
+    drop_database "$new"
     pg_restore --list --create "$archive" >"$scratch/contents" 2>"$scratch/err" || fail "$(cat "$scratch/err")"
     grep -E '^[0-9]+; [0-9]+ [0-9]+ (DATABASE|DATABASE PROPERTIES|(ACL|COMMENT|SECURITY LABEL) - DATABASE) ' \
         "$scratch/contents" >"$scratch/about" || fail "the archive doesn't describe its database"
@@ -165,7 +172,7 @@ Nothing has been replaced. If a role is missing: run the provisioning task, or s
     [ ! -s "$scratch/different" ] || fail "$(cat "$scratch/different")
 Nothing has been replaced; $new stays until the next restore."
     run_psql --dbname "$new" --command ANALYZE
-    printf 'database %s: restored beside the existing one\n' "$1"
+    printf 'database %s: restored as %s, every table has the rows of the manifest\n' "$1" "$new"
 }
 
 check_names() {
@@ -179,9 +186,7 @@ drop_replaced() {
     step="replaced databases"
     run_psql --command "SELECT datname FROM pg_database WHERE datname ~ '^replaced_\d{14}_' ORDER BY 1"
     for replaced in $(cat "$scratch/out"); do
-        run_psql --set replaced="$replaced" <<'SQL'
-DROP DATABASE :"replaced" WITH (FORCE);
-SQL
+        drop_database "$replaced"
         printf 'database %s: dropped\n' "$replaced"
     done
 }
@@ -197,6 +202,14 @@ choose_backup
 check_names
 connect
 printf 'backup %s\n' "$name"
+if $rehearses; then
+    for database in $databases; do
+        restore_beside "$database"
+        drop_database "restoring_$database"
+        printf 'database %s: dropped again\n' "restoring_$database"
+    done
+    exit 0
+fi
 for database in $databases; do explain "$database"; done
 if [ -z "$confirmed" ]; then
     printf 'Nothing has been changed. To replace the databases: --from %s --confirm %s\n' "$name" "$name"
