@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
         "status": "show the stack's containers or pods",
         "logs": "follow the logs of a workload",
         "run": "run a scheduled task now, or another command in its container",
+        "backup": "back up the databases now",
+        "backups": "list or verify the backups",
+        "restore": "replace databases by those of a backup, after a typed confirmation",
         "env": "write the environment file of a service run from an editor",
         "beside": "write the configuration of a second stack like dev, on free ports",
         "take-over": "remove the containers of another state's stack with this name, after a typed confirmation",
@@ -63,6 +66,21 @@ def _parser() -> argparse.ArgumentParser:
                 "command. Ctrl-C ends the run."
             )
             command.add_argument("workload", metavar="WORKLOAD", help="the scheduled task, for instance backup")
+        if name == "backups":
+            command.add_argument("action", choices=("list", "verify"))
+            command.add_argument("backup", nargs="?", help="verify only this one")
+            command.add_argument("--json", action="store_true", help="list as JSON")
+        if name == "restore":
+            what = command.add_mutually_exclusive_group(required=True)
+            what.add_argument("--database", help="for instance pti_user")
+            what.add_argument("--all", action="store_true", help="every database of the backup")
+            what.add_argument("--drop-replaced", action="store_true", help="drop the databases that were replaced")
+            command.add_argument("--from", dest="backup", help="name of the backup (default: the newest)")
+            how = command.add_mutually_exclusive_group()
+            how.add_argument("--yes", action="store_true", help="don't ask; requires --from")
+            how.add_argument(
+                "--rehearse", action="store_true", help="restore beside the databases, compare, drop again"
+            )
         if name == "beside":
             command.add_argument("--like", dest="model", default="dev", help="the first stack (default: %(default)s)")
         if name == "env":
@@ -93,6 +111,24 @@ def _run(arguments: argparse.Namespace) -> int:
             from operations.runtimes import runtime_of
 
             return runtime_of(arguments.stack).run_task(arguments.stack, arguments.workload, arguments.words or None)
+        case "backup":
+            from operations import backups
+
+            return backups.backup(arguments.stack)
+        case "backups":
+            from operations import backups
+
+            if arguments.action == "list":
+                return backups.list_backups(arguments.stack, as_json=arguments.json)
+            return backups.verify(arguments.stack, arguments.backup)
+        case "restore":
+            from operations import backups
+
+            if arguments.drop_replaced:
+                return backups.drop_replaced(arguments.stack, confirmed=arguments.yes)
+            if arguments.rehearse:
+                return backups.rehearse(arguments.stack, arguments.database, arguments.backup)
+            return backups.restore(arguments.stack, arguments.database, arguments.backup, confirmed=arguments.yes)
         case "env":
             from operations import environment_file, stack
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from operations.project import OperationError
 
+NOT_CONFIRMED = "Not confirmed; nothing has been changed."
+
 
 def require_typed_name(stack: str) -> None:
     """Ask the user to type the stack's name.
@@ -11,9 +13,13 @@ def require_typed_name(stack: str) -> None:
     Raises:
         OperationError: the user typed something else, or nothing can be typed.
     """
+    if typed(f"Type the name of the stack to continue ({stack}): ") != stack:
+        raise OperationError(NOT_CONFIRMED)
+
+
+def typed(prompt: str) -> str:
+    """Return what the user types, without surrounding spaces; empty if nothing can be typed."""
     try:
-        typed = input(f"Type the name of the stack to continue ({stack}): ")
+        return input(prompt).strip()
     except EOFError:
-        typed = ""
-    if typed.strip() != stack:
-        raise OperationError("Not confirmed; nothing has been changed.")
+        return ""
