@@ -124,6 +124,7 @@ class Platform(pulumi.ComponentResource):
                 "monitoring",
                 MonitoringArgs(
                     settings=settings.monitoring,
+                    backups=settings.backups,
                     backend=args.backend,
                     credentials=credentials,
                     stores=tuple(data.stores.values()),

@@ -37,6 +37,13 @@ class BackupsSettings(Section):
         "and one more. On Docker, volumes share the engine's disk.",
     )
 
+    max_age_hours: int = Field(
+        26,
+        ge=1,
+        le=8760,
+        description="An alert fires if a database's last backup is older, with `monitoring`. Set it with the schedule.",
+    )
+
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
         if found := missing_enabled_key(self):

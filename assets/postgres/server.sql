@@ -77,3 +77,17 @@ WHERE NOT has_database_privilege(rolname, datname, 'CONNECT')
         OR rolcanlogin AND (rolreplication OR pg_has_role(rolname, 'pg_monitor', 'MEMBER')) AND datname = 'postgres')
 ORDER BY datname, rolname
 \gexec
+
+-- When each database was last backed up: the backup role records it, and the monitor reads it. It is the only table
+-- that the backup role can write to.
+CREATE SCHEMA IF NOT EXISTS backups;
+SELECT 'CREATE TABLE backups.last_success (database name PRIMARY KEY, snapshot_at timestamptz NOT NULL)',
+    format('SELECT %L', 'server: table backups.last_success created')
+WHERE to_regclass('backups.last_success') IS NULL
+\gexec
+GRANT USAGE ON SCHEMA backups TO :"backup";
+GRANT SELECT, INSERT, UPDATE ON backups.last_success TO :"backup";
+\if :with_monitor
+    GRANT USAGE ON SCHEMA backups TO :"monitor";
+    GRANT SELECT ON backups.last_success TO :"monitor";
+\endif

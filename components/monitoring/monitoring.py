@@ -14,6 +14,7 @@ from components.credentials import Credentials
 from components.monitoring import exporters, probes, servers
 from components.monitoring.prometheus import Kubelets, Target
 from components.stores import Store
+from settings.backups import BackupsSettings
 from settings.monitoring import MonitoringSettings
 from workloads import Endpoint, LongRunning, Workload
 
@@ -39,6 +40,7 @@ class MonitoringArgs:
     """Arguments of the monitoring stack: its settings and targets."""
 
     settings: MonitoringSettings
+    backups: BackupsSettings
     backend: Backend
     credentials: Credentials
     stores: Sequence[Store[Any]]
@@ -59,7 +61,9 @@ class Monitoring(pulumi.ComponentResource):
             backend.deploy(workload, DeployOptions(parent=self))
         targets = [*_targets(backend.deployed), *_store_targets(args.stores)]
         kubelets = Kubelets(namespace=backend.addressing.namespace) if settings.prometheus.scrape_kubelets else None
-        backend.deploy(servers.prometheus(settings, targets, kubelets, backend), DeployOptions(parent=self))
+        backend.deploy(
+            servers.prometheus(settings, targets, kubelets, args.backups, backend), DeployOptions(parent=self)
+        )
         backend.deploy(servers.grafana(settings, args.credentials, backend), DeployOptions(parent=self))
         self.register_outputs(
             {one.workload: str(one) for one in (servers.PROMETHEUS, servers.ALERTMANAGER, servers.GRAFANA_UI)}

@@ -10,13 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from settings.backups import BackupsSettings
 from settings.monitoring import ThresholdsSettings
 
 RULES_DIRECTORY = "/etc/prometheus/rules"
 """Mount point of `assets/prometheus/rules/` and of the generated file of thresholds."""
-
-BACKUP_AGE_S = 26 * 3600
-"""Maximum age of a daily backup."""
 
 SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -94,10 +92,13 @@ def configuration(
     return found
 
 
-def thresholds_file(thresholds: ThresholdsSettings, expected: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+def thresholds_file(
+    thresholds: ThresholdsSettings, backups: BackupsSettings, expected: Mapping[tuple[str, str], int]
+) -> dict[str, Any]:
     """Return the rule file that records the thresholds, and the expected number of instances of each (job,
     workload)."""
-    recorded = [{"record": name, "expr": f"vector({value!r})"} for name, value in _threshold_values(thresholds).items()]
+    values = _threshold_values(thresholds, backups)
+    recorded = [{"record": name, "expr": f"vector({value!r})"} for name, value in values.items()]
     expectations = [
         {"record": "pti:expected", "expr": f"vector({number})", "labels": {"job": job, "workload": workload}}
         for (job, workload), number in expected.items()
@@ -105,7 +106,7 @@ def thresholds_file(thresholds: ThresholdsSettings, expected: Mapping[tuple[str,
     return {"groups": [{"name": "thresholds", "rules": recorded}, {"name": "expectations", "rules": expectations}]}
 
 
-def _threshold_values(thresholds: ThresholdsSettings) -> dict[str, float]:
+def _threshold_values(thresholds: ThresholdsSettings, backups: BackupsSettings) -> dict[str, float]:
     """Return the series that the rules in `assets/prometheus/rules/` use, in their units."""
     return {
         "pti:threshold:latency_p95_seconds": thresholds.latency_ms / 1000,
@@ -113,7 +114,7 @@ def _threshold_values(thresholds: ThresholdsSettings) -> dict[str, float]:
         "pti:threshold:traffic_floor_rps": thresholds.traffic_floor_rps,
         "pti:threshold:disk_used_ratio": thresholds.disk_percent / 100,
         "pti:threshold:certificate_expiry_seconds": thresholds.certificate_days * 24 * 3600,
-        "pti:threshold:backup_age_seconds": BACKUP_AGE_S,
+        "pti:threshold:backup_age_seconds": backups.max_age_hours * 3600,
         "pti:objective:availability": thresholds.availability_percent / 100,
     }
 

@@ -12,6 +12,7 @@ from components.exporter import NOBODY_UID
 from components.monitoring import alertmanager as routing
 from components.monitoring import prometheus as scraping
 from components.monitoring.links import link
+from settings.backups import BackupsSettings
 from settings.credential import Credential
 from settings.credentials import ALERT_EMAIL, ALERT_WEBHOOK, GRAFANA, HEARTBEAT_WEBHOOK
 from settings.monitoring import MonitoringSettings, ReceiversSettings
@@ -42,7 +43,7 @@ PROMETHEUS_MOUNT, ALERTMANAGER_MOUNT, DATA_FOLDER = "/prometheus", "/alertmanage
 DATA_FOLDER_SCRIPT = "below.sh"
 
 BACKUP_RULES = "backup.yml"
-"""Rules about backups, which are omitted if no backup runs."""
+"""Rules about backups, which are omitted in a stack without them."""
 
 RULES_BY_JOB = {
     "certificates.yml": "certificate",
@@ -106,6 +107,7 @@ def prometheus(
     settings: MonitoringSettings,
     targets: Sequence[scraping.Target],
     kubelets: scraping.Kubelets | None,
+    backups: BackupsSettings,
     backend: Backend,
 ) -> StatefulService:
     """Return Prometheus."""
@@ -121,9 +123,13 @@ def prometheus(
         kubelets=kubelets,
         interval_s=server.scrape_interval_s,
     )
-    thresholds = scraping.thresholds_file(settings.thresholds, scraping.expected_targets(all_targets, kubelets))
+    thresholds = scraping.thresholds_file(
+        settings.thresholds, backups, scraping.expected_targets(all_targets, kubelets)
+    )
     scraped = {target.job for target in targets}
-    unused_rules = {BACKUP_RULES, *(name for name, job in RULES_BY_JOB.items() if job not in scraped)}
+    unused_rules = {name for name, job in RULES_BY_JOB.items() if job not in scraped}
+    if not backups.enabled:
+        unused_rules.add(BACKUP_RULES)
     rules = {name: text for name, text in assets("prometheus/rules", "*.yml").items() if name not in unused_rules}
     return StatefulService(
         name=PROMETHEUS.workload,

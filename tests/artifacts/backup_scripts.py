@@ -96,6 +96,7 @@ class Backups:
             "ADMIN_PASSWORD_FILE": str(self.task.home / "admin"),
             "BACKUP_PASSWORD_FILE": str(self.task.home / "backup"),
             "BACKUP_DIR": str(self.directory),
+            "BACKUP_WAIT_S": "1",
             "BACKUP_DATABASES": " ".join(self.databases),
             **self.environment,
         }

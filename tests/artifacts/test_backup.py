@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import yaml
 
 from tests.artifacts.backup_scripts import Backups, backups_of, kill
 from tests.artifacts.postgres_server import (
@@ -36,6 +38,10 @@ from tests.full_run import only_in_full_runs
 
 RDV, USER = "pti_rdv", "pti_user"
 TENANTS = [f"{digit * 8}-1111-4111-8111-111111111111" for digit in "123"]
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+RULES = ASSETS / "prometheus" / "rules" / "backup.yml"
+QUERIES: dict[str, Any] = yaml.safe_load((ASSETS / "postgres" / "exporter_queries.yml").read_text())
 
 SCHEMA = """
     CREATE TABLE patient (
@@ -443,6 +449,35 @@ def test_the_list_is_one_line_per_backup(backups: Backups) -> None:
 
 
 @on_the_newest_server
+def test_the_exporter_reports_the_time_of_the_last_complete_backup(backups: Backups) -> None:
+    with backups.server.connect() as admin:
+        admin.execute("TRUNCATE backups.last_success")
+        name = backups.back_up()
+        backups.environment["BACKUP_PASSWORD_FILE"] = "/nowhere"
+        assert backups.run("backup.sh").status == 1
+        [query] = [one["query"] for one in QUERIES.values()]
+        reported = {row[0]: datetime.fromtimestamp(float(row[1]), UTC) for row in admin.execute(query).fetchall()}
+    manifest = json.loads((backups.directory / name / "manifest.json").read_text())
+    assert reported == {one["name"]: datetime.fromisoformat(one["time"]) for one in manifest["databases"]}
+    # Every series of the rule file has this name.
+    [(metric, described)] = QUERIES.items()
+    columns = [next(iter(column)) for column in described["metrics"]]
+    assert columns == ["database", "timestamp_seconds"]
+    assert f"max by (database) ({metric}_timestamp_seconds)" in RULES.read_text()
+
+
+@on_the_newest_server
+def test_the_backup_role_can_only_write_its_record(backups: Backups) -> None:
+    for database in (RDV, "postgres"):
+        with backups.task.connect(database, BACKUP) as session:
+            assert session.execute(
+                "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+                " WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema' AND relkind IN ('r', 'p')"
+                " AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')"
+            ).fetchall() == ([("backups.last_success",)] if database == "postgres" else [])
+
+
+@on_the_newest_server
 def test_another_database_is_reported_and_left_out(backups: Backups) -> None:
     with backups.server.connect() as admin:
         admin.execute("CREATE DATABASE reporting")
@@ -508,7 +543,7 @@ def test_tools_older_than_the_server_are_refused(backups: Backups) -> None:
         ("BACKUP_KEEP_COUNT", "0", "is not a number, at least 1"),
         ("BACKUP_KEEP_DAYS", "a week", "is not a number, at least 1"),
         ("BACKUP_PASSWORD_FILE", "/nowhere/password", "can't be read"),
-        ("PGPORT", "1", "Connection refused"),
+        ("PGPORT", "1", "no response (waited 1 s"),
     ],
 )
 def test_an_impossible_backup_fails_with_the_reason(backups: Backups, variable: str, value: str, reason: str) -> None:

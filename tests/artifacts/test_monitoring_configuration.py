@@ -10,6 +10,7 @@ import pytest
 from components.assets import asset
 from components.monitoring import alertmanager, prometheus
 from components.monitoring.prometheus import Kubelets, Target
+from settings.backups import BackupsSettings
 from settings.monitoring import EmailSettings, ReceiversSettings, ThresholdsSettings
 from tests.artifacts.prometheus_tools import assert_accepted, run
 
@@ -66,7 +67,7 @@ def test_promtool_accepts_the_configuration(tmp_path: Path, replicas: str | None
 
 
 def test_promtool_accepts_the_thresholds(tmp_path: Path) -> None:
-    recorded = prometheus.thresholds_file(ThresholdsSettings(), prometheus.expected_targets(TARGETS))
+    recorded = prometheus.thresholds_file(ThresholdsSettings(), BackupsSettings(), prometheus.expected_targets(TARGETS))
     path = tmp_path / "thresholds.yml"
     path.write_text(prometheus.to_json(recorded))
     assert_accepted("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)

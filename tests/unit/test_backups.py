@@ -104,3 +104,26 @@ class TestTask:
             assert [file] == [
                 key for one in task.file_sets if one.secret and one.directory == directory for key in one.files
             ]
+
+
+class TestMonitoring:
+    MONITORED: Mapping[str, Any] = {"monitoring": {"enabled": True, "receivers": {"none": True}}}
+
+    def test_the_exporter_reads_the_times_that_the_task_records(self, record_platform: RecordPlatform) -> None:
+        platform = record_platform({**CLUSTER, **ENABLED, **self.MONITORED})
+        [queries] = platform.files["postgres-exporter/queries"]
+        (directory,) = [
+            one.directory for one in platform.workloads["postgres-exporter"].file_sets if one.name == "queries"
+        ]
+        assert f"--extend.query-path={directory}/{queries}" in platform.workloads["postgres-exporter"].arguments
+
+    def test_the_rules_are_mounted_with_the_configured_age(self, record_platform: RecordPlatform) -> None:
+        section = {"enabled": True, "maxAgeHours": 170}
+        rules = record_platform({**CLUSTER, **self.MONITORED, "backups": section}).files["prometheus/rules"]
+        assert "backup.yml" in rules
+        assert '"vector(612000)"' in rules["thresholds.yml"]
+
+    def test_a_stack_without_backups_has_neither(self, record_platform: RecordPlatform) -> None:
+        platform = record_platform({**CLUSTER, **self.MONITORED})
+        assert "postgres-exporter/queries" not in platform.files
+        assert "backup.yml" not in platform.files["prometheus/rules"]

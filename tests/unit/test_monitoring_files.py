@@ -13,6 +13,7 @@ import yaml
 from components.monitoring import alertmanager, prometheus
 from components.monitoring.alertmanager import INHIBITIONS
 from components.monitoring.prometheus import Kubelets, Target
+from settings.backups import BackupsSettings
 from settings.monitoring import EmailSettings, ReceiversSettings, ThresholdsSettings
 from tests.unit.paths import ROOT
 
@@ -117,17 +118,17 @@ def test_kongs_series_of_a_public_path_count_for_its_workload(service: str, work
 def test_the_default_thresholds_equal_those_of_the_rule_tests() -> None:
     tested = yaml.safe_load((ROOT / "tests/artifacts/alerts/thresholds.yml").read_text())
     pairs = {("service", "rdv"): 1, ("kong", "kong"): 1}
-    assert prometheus.thresholds_file(ThresholdsSettings(), pairs) == tested
+    assert prometheus.thresholds_file(ThresholdsSettings(), BackupsSettings(), pairs) == tested
 
 
 def test_a_threshold_that_is_set_is_recorded() -> None:
-    (recorded, _) = prometheus.thresholds_file(ThresholdsSettings(error_percent=1.0), {})["groups"]
+    (recorded, _) = prometheus.thresholds_file(ThresholdsSettings(error_percent=1.0), BackupsSettings(), {})["groups"]
     assert {"record": "pti:threshold:error_ratio", "expr": "vector(0.01)"} in recorded["rules"]
 
 
 def test_each_workload_has_one_expected_series() -> None:
     pairs = prometheus.expected_targets([RDV, POSTGRES, RDV], Kubelets(namespace="pti"))
-    (_, expectations) = prometheus.thresholds_file(ThresholdsSettings(), pairs)["groups"]
+    (_, expectations) = prometheus.thresholds_file(ThresholdsSettings(), BackupsSettings(), pairs)["groups"]
     assert [tuple(rule["labels"].values()) for rule in expectations["rules"]] == [
         ("service", "rdv"),
         ("postgres", "postgres"),

@@ -95,7 +95,14 @@ DEVELOPER_STACK: Mapping[str, Any] = {
         "kind": "nginx",
         "nginx": {"image": "nginxinc/nginx-unprivileged:1.29", "httpPort": 8000, "httpsPort": 8444, "memoryMib": 65},
     },
-    "backups": {"enabled": True, "schedule": "0 */4 * * *", "keepCount": 5, "keepDays": 60, "storageGib": 50},
+    "backups": {
+        "enabled": True,
+        "schedule": "0 */4 * * *",
+        "keepCount": 5,
+        "keepDays": 60,
+        "storageGib": 50,
+        "maxAgeHours": 5,
+    },
     "devTools": {
         "enabled": True,
         "pgAdmin": {"image": "dpage/pgadmin4:9.1", "port": 7, "email": "me@example.com"},

@@ -11,10 +11,12 @@
 #                      <database>_owner is backed up too.
 #   BACKUP_KEEP_COUNT  default 7: how many of the newest backups are kept in any case
 #   BACKUP_KEEP_DAYS   default 30: backups up to this age are kept as well
+#   BACKUP_WAIT_S      default 300: how long to wait for the server to accept connections
 #
-# The run logs in as pti_backup, which reads every row and changes nothing. Each database has a snapshot of its own. A
-# backup gets its name when it is complete, verified and on the disk; only then are old backups deleted. So a run that
-# fails, is killed or is cut off leaves nothing that looks like a backup, and the next run removes its remains.
+# The run logs in as pti_backup, which reads every row and only writes to the table backups.last_success. Each database
+# has a snapshot of its own. A backup gets its name when it is complete, verified and on the disk; only then are old
+# backups deleted. So a run that fails, is killed or is cut off leaves nothing that looks like a backup, and the next
+# run removes its remains.
 #
 # globals.sql is for a server that is rebuilt by hand: it has the roles that the provisioning task doesn't create, such
 # as an operator's own, their memberships and defaults. restore.sh doesn't run it. provision.sh creates the platform's
@@ -28,16 +30,24 @@ here=$(dirname "$0")
 
 keep_count=${BACKUP_KEEP_COUNT:-7}
 keep_days=${BACKUP_KEEP_DAYS:-30}
+wait_s=${BACKUP_WAIT_S:-300}
 
 check_settings() {
     step=settings
-    for setting in "BACKUP_KEEP_COUNT=$keep_count" "BACKUP_KEEP_DAYS=$keep_days"; do
+    for setting in "BACKUP_KEEP_COUNT=$keep_count" "BACKUP_KEEP_DAYS=$keep_days" "BACKUP_WAIT_S=$wait_s"; do
         case ${setting#*=} in '' | *[!0-9]* | 0*) fail "${setting%=*}: \"${setting#*=}\" is not a number, at least 1" ;; esac
     done
 }
 
 check_versions() {
     step="connect to ${PGHOST:-the local socket} as $PGUSER"
+    waited_s=0
+    until answer=$(pg_isready --timeout=3 2>&1); do
+        [ $waited_s -lt "$wait_s" ] || fail "$answer (waited $wait_s s: BACKUP_WAIT_S)"
+        [ $waited_s -gt 0 ] || printf 'server: waiting up to %s s, %s\n' "$wait_s" "$answer"
+        sleep 1
+        waited_s=$((waited_s + 1))
+    done
     run_psql --command "SELECT current_setting('server_version_num')::int / 10000, split_part(current_setting('server_version'), ' ', 1)"
     server=$(cut -d '|' -f 2 "$scratch/out")
     major=$(cut -d '|' -f 1 "$scratch/out")
@@ -142,6 +152,17 @@ publish() {
     sync "$directory" || fail "$name couldn't be written to the disk"
 }
 
+# Record the success for the alerts (exporter_queries.yml).
+record_success() {
+    step="record of the success"
+    for database in $databases; do
+        run_psql --set database="$database" --set snapshot_at="$(head -n 1 "$scratch/rows.$database")" <<'SQL'
+INSERT INTO backups.last_success VALUES (:'database', :'snapshot_at')
+ON CONFLICT (database) DO UPDATE SET snapshot_at = excluded.snapshot_at;
+SQL
+    done
+}
+
 # Each backup that is neither among the newest ones nor young enough. Only complete backups have a name, and the one
 # that has just been verified always stays.
 delete_old() {
@@ -188,4 +209,5 @@ dump_roles
 write_manifest
 publish
 printf 'backup %s: complete, %s bytes, databases: %s\n' "$name" "$bytes" "$(printf '%s' "$databases" | tr '\n' ' ')"
+record_success
 delete_old

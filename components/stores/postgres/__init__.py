@@ -10,6 +10,7 @@ import contract.outputs as contract
 from backends.base import DeployOptions
 from backends.refusals import require_part
 from capabilities import Capability
+from components.assets import asset
 from components.exporter import NOBODY_UID, exporter
 from components.exporter import SECRETS_DIRECTORY as EXPORTER_SECRETS
 from components.stores.postgres.backup import backup
@@ -22,9 +23,10 @@ from settings.credentials import POSTGRES_MONITOR, app_role_credential, migrator
 from settings.monitoring import ExportersSettings
 from settings.stores.postgres import POSTGRES_ADMIN, POSTGRES_BACKUP
 from settings.tools import DevToolsSettings
-from workloads import METRICS_PORT, Endpoint, ExternalEndpoint, Workload
+from workloads import METRICS_PORT, Endpoint, ExternalEndpoint, FileSet, Workload
 
 ADMIN_ROLE = "postgres"
+QUERIES_DIRECTORY, QUERIES = "/etc/postgres-exporter", "exporter_queries.yml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class PostgresStore(Store[contract.PostgresOutput]):
     def exporter(self, images: ExportersSettings) -> Workload:
         """Return the exporter of PostgreSQL. Its role can read statistics, but no rows."""
         server = self.internal
-        return exporter(
+        workload = exporter(
             "postgres",
             image=images.postgres,
             user=NOBODY_UID,
@@ -62,6 +64,15 @@ class PostgresStore(Store[contract.PostgresOutput]):
             secrets={"password": self.args.credentials[POSTGRES_MONITOR]},
             connects_to=self.connects_to,
             depends_on=self.depends_on,
+        )
+        if not self.args.settings.backups.enabled:
+            return workload
+        # The exporter discourages queries of one's own, but its built-in collectors know nothing about backups.
+        queries = FileSet(name="queries", directory=QUERIES_DIRECTORY, files={QUERIES: asset(f"postgres/{QUERIES}")})
+        return replace(
+            workload,
+            arguments=(*workload.arguments, f"--extend.query-path={QUERIES_DIRECTORY}/{QUERIES}"),
+            file_sets=(*workload.file_sets, queries),
         )
 
     def web_tool(self, tools: DevToolsSettings) -> Workload:
