@@ -36,6 +36,7 @@ longest_poll_s=5
 
 stopping=false
 nap=
+kind=
 also_log_to=
 
 fail() {
@@ -43,9 +44,14 @@ fail() {
     exit 1
 }
 
-# A run on request writes to its caller's terminal, and to the log of the scheduler, which is another process.
+# A run on request reports to its caller and to the log of the scheduler, which is another process. Its standard output
+# contains the command's only, because a program may read it.
 log() {
-    printf 'schedule: %s\n' "$1"
+    if [ "$kind" = requested ]; then
+        printf 'schedule: %s\n' "$1" >&2
+    else
+        printf 'schedule: %s\n' "$1"
+    fi
     if [ -n "$also_log_to" ]; then { printf 'schedule: %s\n' "$1" >>"$also_log_to"; } 2>/dev/null || :; fi
 }
 
