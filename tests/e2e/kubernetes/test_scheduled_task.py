@@ -150,7 +150,10 @@ class TestNode:
             task.kubectl("exec", f"job/{name}", "--", "touch", "/dumps/end")
             running.join(60)
             assert codes == [5]
-            until("the scheduled run has started", lambda: scheduled_job(task))
+            until(
+                "the scheduled run has succeeded",
+                lambda: (scheduled_job(task) or {}).get("status", {}).get("succeeded"),
+            )
         finally:
             task.kubectl("patch", "cronjob", "backup", "--patch", '{"spec": {"schedule": "0 3 29 2 *"}}')
 

@@ -1,0 +1,102 @@
+"""Backups of the prod stack on a real node, from the command line: taken, restored, cut off, kept without the stack's
+task."""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from operations import backups, configuration
+from operations.project import OperationError
+from testbed.cluster.access import kubectl_program
+from tests.e2e.counted import counted
+from tests.e2e.kubernetes.stack import ClusterStack
+from tests.engine.waiting import until
+from tests.failures import FailureRecord
+
+DATABASE = "pti_rdv"
+TENANT = uuid.uuid4()
+NAME = re.compile(r"^(\d{8}T\d{6}Z)  PostgreSQL", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def operated(few_workloads: ClusterStack) -> Iterator[ClusterStack]:
+    """The shared stack with backups, which aren't due during the tests, for the command line."""
+    few_workloads.change({"backups": {"enabled": True, "schedule": "0 3 29 2 *", "storageGib": 1}})
+    few_workloads.up().succeeded()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(configuration, "ROOT", few_workloads.config_file.parent)
+        patch.setenv("PATH", str(kubectl_program().parent), prepend=":")
+        yield few_workloads
+
+
+def test_a_database_gets_the_rows_of_its_backup_back(
+    operated: ClusterStack, failure_record: FailureRecord, capfd: pytest.CaptureFixture[str]
+) -> None:
+    effect = "bookings since the backup are gone after a restore; requests fail while the database is replaced"
+    failure_record.begin("A service has written wrong rows", on="Kubernetes", effect=effect)
+    platform = operated.platform()
+    assert platform.book(TENANT, title="before the backup").status == 201
+    assert backups.backup(operated.name) == 0
+    name = newest(operated, capfd)
+    assert platform.book(TENANT, title="after the backup").status == 201
+
+    with counted(platform, failure_record), failure_record.measure_recovery():
+        assert backups.restore(operated.name, DATABASE, name, confirmed=True) == 0
+        until("the service reads the restored rows", lambda: platform.titles(TENANT) == ["before the backup"])
+    failure_record.set_lost("what was written after the backup")
+    platform.journey()
+    assert backups.drop_replaced(operated.name, confirmed=True) == 0
+    assert "replaced_" in capfd.readouterr().out
+
+
+def test_the_next_backup_succeeds_after_one_was_cut_off(
+    operated: ClusterStack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = names(operated, capfd)
+    ended: list[int] = []
+    running = threading.Thread(target=lambda: ended.append(backups.backup(operated.name)))
+    running.start()
+    until("its pod runs", lambda: job_pods(operated))
+    operated.kubectl("delete", "pod", "--force", "--grace-period=0", *job_pods(operated))
+    running.join()
+    assert ended != [0]
+    assert names(operated, capfd) == before
+    assert backups.backup(operated.name) == 0
+    assert len(names(operated, capfd)) == len(before) + 1
+    assert backups.verify(operated.name, None) == 0
+
+
+def test_backups_outlive_their_task(operated: ClusterStack, capfd: pytest.CaptureFixture[str]) -> None:
+    before = names(operated, capfd)
+    with operated.temporary_configuration():
+        operated.change({"backups": {"enabled": False}})
+        operated.up().succeeded()
+        assert operated.objects("cronjobs") == []
+        with pytest.raises(OperationError, match="has no backups"):
+            backups.list_backups(operated.name, as_json=False)
+    operated.up().succeeded()
+    assert names(operated, capfd) == before
+
+
+def names(stack: ClusterStack, capfd: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the names of the backups."""
+    capfd.readouterr()
+    assert backups.list_backups(stack.name, as_json=False) == 0
+    return NAME.findall(capfd.readouterr().out)
+
+
+def newest(stack: ClusterStack, capfd: pytest.CaptureFixture[str]) -> str:
+    """Return the name of the newest backup."""
+    return names(stack, capfd)[-1]
+
+
+def job_pods(stack: ClusterStack) -> list[str]:
+    """Return the names of the running pods of the task."""
+    selector = "app.kubernetes.io/name=backup"
+    running = ("--field-selector=status.phase=Running", f"--selector={selector}")
+    return stack.kubectl("get", "pods", *running, "--output=jsonpath={.items[*].metadata.name}").split()
