@@ -80,11 +80,17 @@ class Server:
     """The same installation in a location where the server's unprivileged user can run it."""
 
     def connect(
-        self, dbname: str = ADMIN, user: str = ADMIN, password: str = ADMIN_PASSWORD
+        self, dbname: str = ADMIN, user: str = ADMIN, password: str = ADMIN_PASSWORD, options: str = ""
     ) -> psycopg.Connection[TupleRow]:
         """Open a session that commits each statement; use `with session.transaction()` for transactions."""
         return psycopg.connect(
-            host="127.0.0.1", port=self.port, dbname=dbname, user=user, password=password, autocommit=True
+            host="127.0.0.1",
+            port=self.port,
+            dbname=dbname,
+            user=user,
+            password=password,
+            options=options,
+            autocommit=True,
         )
 
 

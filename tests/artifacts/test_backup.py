@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -312,29 +312,46 @@ def test_a_backup_is_one_moment_of_each_database(backups: Backups) -> None:
         admin.execute("DROP TABLE debit, credit")
 
 
-def test_clients_that_reconnect_at_once_do_not_prevent_the_replacement(backups: Backups) -> None:
+def test_clients_that_reconnect_at_once_wait_for_a_moment_only(backups: Backups) -> None:
+    """A session that begins just before the databases are locked isn't listed yet when the others are terminated. It
+    would block the rename, and thereby every client, for the 5 s that PostgreSQL waits for it to end."""
     name = backups.back_up()
     stopped = threading.Event()
+    waited_s = [0.0]
+
+    def stay_connected() -> None:
+        began = time.monotonic()
+        try:
+            # The delay is in the middle of the connection: it has a database, but isn't listed as a session yet.
+            session = backups.server.connect(RDV, options="-c post_auth_delay=1")
+        finally:
+            waited_s.append(time.monotonic() - began)
+        with session:
+            while not stopped.wait(0.1):
+                session.execute("SELECT 1")
 
     def reconnect() -> None:
         while not stopped.is_set():
-            try:
-                with backups.task.connect(RDV, f"{RDV}_app") as app:
-                    while not stopped.is_set():
-                        app.execute("SELECT 1")
-            except psycopg.OperationalError:
-                pass
+            with suppress(psycopg.OperationalError):
+                stay_connected()
 
-    clients = [threading.Thread(target=reconnect) for _ in range(4)]
-    for client in clients:
-        client.start()
+    # One more client connects every half second, so that one is always in the middle of it.
+    def more_clients() -> None:
+        while not stopped.wait(0.5):
+            clients.append(threading.Thread(target=reconnect))
+            clients[-1].start()
+
+    clients = [threading.Thread(target=more_clients)]
+    clients[0].start()
     try:
-        assert backups.restore(name, RDV).status == 0
+        outcome = backups.restore(name, RDV)
     finally:
         stopped.set()
         for client in clients:
             client.join()
+    assert (outcome.status, outcome.errors) == (0, "")
     assert len(databases_on(backups)) == 3
+    assert max(waited_s) < 4
 
 
 @on_the_newest_server

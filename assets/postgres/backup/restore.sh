@@ -182,6 +182,32 @@ check_names() {
     done
 }
 
+# The sessions of the replaced databases are terminated while the swap runs. It locks out new ones, but not those that
+# connect between the first termination and the lock; a client that reconnects at once always finds that moment. They
+# are found by the database's id, which the swap doesn't change, so that no session of a restored database is ended.
+replace() {
+    step="replacement"
+    run_psql --set databases="$databases" <<'SQL'
+SELECT string_agg(oid::text, ' ') FROM pg_database WHERE datname = ANY (string_to_array(:'databases', ' '));
+SQL
+    replaced=$(cat "$scratch/out")
+    (
+        status=0
+        psql --no-psqlrc --quiet --no-password --set ON_ERROR_STOP=1 --set databases="$databases" \
+            --set stamp="$(date -u +%Y%m%d%H%M%S)" --file "$here/swap.sql" 2>"$scratch/swap" || status=$?
+        printf '%s\n' $status >"$scratch/swapped"
+    ) &
+    until [ -s "$scratch/swapped" ]; do
+        run_psql --set replaced="$replaced" <<'SQL'
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = ANY (string_to_array(:'replaced', ' ')::oid[]);
+SQL
+        sleep 0.1
+    done
+    wait
+    [ "$(cat "$scratch/swapped")" = 0 ] || fail "$(cat "$scratch/swap")
+Nothing has been replaced."
+}
+
 drop_replaced() {
     step="replaced databases"
     run_psql --command "SELECT datname FROM pg_database WHERE datname ~ '^replaced_\d{14}_' ORDER BY 1"
@@ -216,9 +242,7 @@ if [ -z "$confirmed" ]; then
     exit 0
 fi
 for database in $databases; do restore_beside "$database"; done
-step="replacement"
-stamp=$(date -u +%Y%m%d%H%M%S)
-run_psql --set databases="$databases" --set stamp="$stamp" --file "$here/swap.sql"
+replace
 for database in $databases; do printf 'database %s: replaced\n' "$database"; done
 run_psql --command "SELECT datname FROM pg_database WHERE datname ~ '^replaced_\d{14}_' ORDER BY 1"
 if [ -s "$scratch/out" ]; then
