@@ -560,7 +560,8 @@ class TestVolumes:
     def test_no_setting_changes_a_persistent_volume(self, deploy: Deploy) -> None:
         before, after = deploy(DEFAULT_VALUES), deploy(CHANGED_VALUES)
         data = persistent_volumes(before)
-        assert data.keys() == {"postgres-data", "redis-data", "kafka-zookeeper-data", "zookeeper-data", "zookeeper-log"}
+        stores = {"postgres-data", "redis-data", "kafka-zookeeper-data", "zookeeper-data", "zookeeper-log"}
+        assert data.keys() == {*stores, "backup-data", "backup-runs"}
         assert persistent_volumes(after) == data
 
     def test_the_changed_configuration_differs_in_every_setting(self) -> None:
@@ -913,9 +914,9 @@ def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]
 # other mode has its own test.
 OTHER_BACKEND_KEYS = re.compile(
     r"\.(backend\.kind|(postgres|redis|kafka)\.(mode|external\..*)|postgres\.cloudnativepg\..*|kafka\.brokers"
-    r"|(kubernetes|gateway|edge|services|frontends|monitoring)\..*)"
+    r"|backups\.enabled|(kubernetes|gateway|edge|services|frontends|monitoring)\..*)"
 )
-DEFAULT_VALUES: dict[str, Any] = {"devTools": {"enabled": False}}
+DEFAULT_VALUES: dict[str, Any] = {"backups": {"enabled": True}, "devTools": {"enabled": False}}
 CHANGED_VALUES: dict[str, Any] = {
     "backend": {
         "host": "ssh://me@engine",
@@ -945,6 +946,14 @@ CHANGED_VALUES: dict[str, Any] = {
         "partitions": 3,
         "expectedTopics": 20,
         "zookeeper": {"image": "zookeeper:3.9.3", "port": 12181, "heapMib": 128},
+    },
+    "backups": {
+        "enabled": True,
+        "schedule": "0 4 * * *",
+        "keepCount": 3,
+        "keepDays": 9,
+        "storageGib": 50,
+        "maxAgeHours": 48,
     },
     "devTools": {
         "enabled": True,
