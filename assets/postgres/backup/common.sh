@@ -68,7 +68,7 @@ check_directory() {
 lock_directory() {
     check_directory
     exec 9<"$directory"
-    flock --nonblock 9 || fail "another backup or restore is running: try again when it has ended"
+    flock -n 9 || fail "another backup or restore is running: try again when it has ended"
 }
 
 is_backup_name() {
