@@ -68,17 +68,45 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
     FROM tenancy.views() v WHERE NOT v.security_invoker
 
     -- A SECURITY DEFINER function gives the application the privileges of its owner: TRUNCATE in any case, and every
-    -- row if the owner is a superuser.
+    -- row if the owner is a superuser. A trigger runs its function whether or not the application may execute it.
     UNION ALL
     SELECT p.oid::regprocedure::text, format('runs with the rights of %s%s', p.proowner::regrole,
             CASE WHEN u.oid IS NULL THEN '' ELSE ', who sees every tenant' END),
-        format('SECURITY INVOKER, or REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, %I', p.oid::regprocedure, app_role)
+        CASE WHEN executable
+            THEN format('SECURITY INVOKER, or REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, %I', p.oid::regprocedure,
+                app_role)
+            ELSE 'SECURITY INVOKER, or give it to the owner role: a trigger calls it' END
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace LEFT JOIN unfiltered u ON u.oid = p.proowner
-    JOIN pg_roles a ON a.rolname = app_role
-    WHERE p.prosecdef AND has_function_privilege(a.oid, p.oid, 'EXECUTE')
+    JOIN pg_roles a ON a.rolname = app_role, has_function_privilege(a.oid, p.oid, 'EXECUTE') AS executable
+    WHERE p.prosecdef
+        AND (executable OR u.oid IS NOT NULL AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = p.oid))
         AND n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'tenancy')
         AND NOT EXISTS (SELECT FROM pg_depend e
             WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
+    -- The planner may call a LEAKPROOF function for rows that the policy then removes. Only a superuser can declare one.
+    UNION ALL
+    SELECT p.oid::regprocedure::text, 'is LEAKPROOF: queries may call it before the policies remove other tenants'' rows',
+        format('ALTER FUNCTION %s NOT LEAKPROOF', p.oid::regprocedure)
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE p.proleakproof AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
+        AND NOT EXISTS (SELECT FROM pg_depend e
+            WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
+
+    -- Data that policies don't apply to.
+    UNION ALL
+    SELECT p.pubname::text, format('publishes the rows of every tenant of %s', t.relation),
+        format('DROP PUBLICATION %I, unless its subscriber may read them', p.pubname)
+    FROM pg_publication_tables p JOIN relation r ON r.nspname = p.schemaname AND r.relname = p.tablename
+    JOIN tenant_column t ON t.relation = r.oid
+    UNION ALL
+    SELECT 'large objects', format('there are %s, which belong to no tenant', count(*)),
+        'store them in a bytea column of a table with tenant_id'
+    FROM pg_largeobject_metadata HAVING count(*) > 0
+    UNION ALL
+    SELECT s.srvname::text, 'reads rows through another connection, as another role',
+        format('DROP SERVER %I CASCADE, unless nobody reads tenants'' rows through it', s.srvname)
+    FROM pg_foreign_server s
+
     -- FORCE ROW LEVEL SECURITY applies to an ordinary owner, not to a superuser.
     UNION ALL
     SELECT r.oid::regclass::text, format('belongs to %s', u.rolname),
@@ -109,12 +137,40 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
     FROM pg_auth_members m JOIN pg_roles a ON a.oid = m.member JOIN pg_roles g ON g.oid = m.roleid
     WHERE a.rolname = app_role
 
-    -- Settings of the database and the server.
+    -- Roles of the server.
     UNION ALL
     SELECT u.rolname::text, 'sees every tenant', format('ALTER ROLE %I NOSUPERUSER NOBYPASSRLS', u.rolname)
     FROM unfiltered u
     WHERE u.rolname <> backup_role AND u.oid <> 10 -- initdb's superuser has the oid 10
         AND u.oid <> (SELECT nspowner FROM pg_namespace WHERE nspname = 'tenancy') -- the provisioning role
+    -- Attributes aren't inherited, but SET ROLE works. A role that reads the server's files reads every row in them.
+    UNION ALL
+    SELECT m.rolname::text, format('can become %s, who sees every tenant', g.rolname),
+        format('revoke its membership in %I', g.rolname)
+    FROM pg_roles g JOIN pg_roles m ON m.oid <> g.oid AND pg_has_role(m.oid, g.oid, 'MEMBER')
+    WHERE (g.rolsuper OR g.rolbypassrls
+            OR g.rolname IN ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program'))
+        AND m.rolcanlogin AND NOT m.rolsuper AND m.rolname <> backup_role
+    UNION ALL
+    SELECT r.rolname::text, 'may replicate the rows of every tenant',
+        format('REVOKE CONNECT ON DATABASE %I FROM %I', current_database(), r.rolname)
+    FROM pg_roles r
+    WHERE r.rolreplication AND NOT r.rolsuper AND has_database_privilege(r.oid, current_database(), 'CONNECT')
+
+    -- Settings of the database and the server. These two disable the guard.
+    UNION ALL
+    SELECT coalesce(r.rolname, d.datname, 'the server')::text, format('has the default %s', setting),
+        format('RESET %s', split_part(setting, '=', 1))
+    FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase,
+        unnest(s.setconfig) AS setting
+    WHERE (s.setdatabase = 0 OR d.datname = current_database())
+        AND split_part(setting, '=', 1) IN ('session_replication_role', 'event_triggers')
+    UNION ALL
+    SELECT coalesce(r.rolname, 'PUBLIC')::text, format('may set %s, which disables the guard', p.parname),
+        format('REVOKE SET ON PARAMETER %s FROM %s', p.parname, coalesce(quote_ident(r.rolname), 'PUBLIC'))
+    FROM pg_parameter_acl p, aclexplode(p.paracl) AS acl LEFT JOIN pg_roles r ON r.oid = acl.grantee
+    WHERE p.parname IN ('session_replication_role', 'event_triggers') AND acl.privilege_type = 'SET'
+        AND r.rolsuper IS NOT TRUE
     UNION ALL
     SELECT current_database()::text, 'lets every role connect', format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname)
     FROM pg_database
@@ -130,6 +186,7 @@ CREATE OR REPLACE FUNCTION tenancy.audit(
     WHERE NOT EXISTS (SELECT FROM pg_event_trigger
         WHERE evtfoid = 'tenancy.guard'::regproc AND evtevent = 'ddl_command_end' AND evtenabled IN ('O', 'A')
             AND evttags IS NULL)
+        OR current_setting('event_triggers', true) = 'off' -- since PostgreSQL 17
     $$;
 ALTER FUNCTION tenancy.audit OWNER TO CURRENT_USER;
 GRANT EXECUTE ON FUNCTION tenancy.audit TO PUBLIC;

@@ -426,6 +426,10 @@ def test_a_data_migration_changes_one_tenant_at_a_time(app: Session, migrator: S
 
 SET_OWNER_ROLE = f"SET LOCAL ROLE {DATABASE}_owner"
 DISABLE_GUARD = "ALTER EVENT TRIGGER tenancy_guard DISABLE"
+LEAKY_FUNCTION = (
+    "CREATE FUNCTION public.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.001 LEAKPROOF IMMUTABLE"
+    " AS 'BEGIN RAISE NOTICE ''%'', $1; RETURN true; END'"
+)
 GAPS = {
     "unprotected table": (
         (DISABLE_GUARD, SET_OWNER_ROLE, "CREATE TABLE t (tenant_id uuid)"),
@@ -504,6 +508,43 @@ GAPS = {
     ),
     "open database": ((f"GRANT CONNECT ON DATABASE {DATABASE} TO PUBLIC",), (DATABASE, "lets every role connect")),
     "no guard": ((DISABLE_GUARD,), ("tenancy_guard", "does not watch")),
+    "leakproof function": ((LEAKY_FUNCTION,), ("public.leak(text)", "before the policies")),
+    "publication": ((SET_OWNER_ROLE, "CREATE PUBLICATION p FOR TABLE appointment"), ("p", "of public.appointment")),
+    "publication of all tables": (("CREATE PUBLICATION p FOR ALL TABLES",), ("p", "of public.appointment")),
+    "publication of a schema": (("CREATE PUBLICATION p FOR TABLES IN SCHEMA public",), ("p", "of public.appointment")),
+    "replication": (
+        (f"ALTER ROLE {DATABASE}_migrator REPLICATION",),
+        (f"{DATABASE}_migrator", "replicate the rows of every tenant"),
+    ),
+    "trigger with the superuser's rights": (
+        (
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END'",
+            "REVOKE EXECUTE ON FUNCTION f() FROM PUBLIC",
+            "CREATE TRIGGER t BEFORE INSERT ON appointment FOR EACH ROW EXECUTE FUNCTION f()",
+        ),
+        ("public.f()", "postgres, who sees every tenant"),
+    ),
+    "large object": (("SELECT lo_from_bytea(4711, 'x')",), ("large objects", "there are 1, which belong to no tenant")),
+    "guard switched off by a default": (
+        (f"ALTER ROLE {DATABASE}_migrator IN DATABASE {DATABASE} SET session_replication_role = replica",),
+        (f"{DATABASE}_migrator", "session_replication_role"),
+    ),
+    "guard that a migrator can switch off": (
+        (f"GRANT SET ON PARAMETER session_replication_role TO {DATABASE}_migrator",),
+        (f"{DATABASE}_migrator", "may set session_replication_role"),
+    ),
+    "member of a role that bypasses": (
+        (f"GRANT pti_backup TO {DATABASE}_migrator",),
+        (f"{DATABASE}_migrator", "can become pti_backup"),
+    ),
+    "reads the server's files": (
+        (f"GRANT pg_read_server_files TO {DATABASE}_owner",),
+        (f"{DATABASE}_migrator", "can become pg_read_server_files"),
+    ),
+    "foreign server": (
+        ("CREATE FOREIGN DATA WRAPPER w", "CREATE SERVER s FOREIGN DATA WRAPPER w"),
+        ("s", "another connection"),
+    ),
 }
 
 
