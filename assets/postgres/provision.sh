@@ -202,6 +202,7 @@ prepare_server() {
     run_psql --set with_monitor=$with_monitor --set backup_connections="$backup_connections" \
         --set monitor_connections="$monitor_connections" --set services_connections="$services_connections" \
         --set require_connections="$require_connections" --file "$here/server.sql"
+    run_psql --dbname postgres --set with_monitor=$with_monitor --single-transaction --file "$here/outcomes.sql"
     tell "server: unchanged"
 }
 
@@ -211,8 +212,8 @@ prepare_database() {
         --set app_connections="$(limit_of "$1")" --set migrator_connections="$migrator_connections" \
         --set with_monitor=$with_monitor --file "$here/database.sql"
     run_psql --set owner="$1_owner" --set app="$1_app" --dbname "$1" --single-transaction \
-        --file "$here/privileges.sql" --file "$here/tenancy.sql" --file "$here/tenancy_guard.sql" \
-        --file "$here/tenancy_audit.sql"
+        --file "$here/privileges.sql" --file "$here/tenancy.sql" --file "$here/tenancy_rows.sql" \
+        --file "$here/tenancy_guard.sql" --file "$here/tenancy_audit.sql"
     tell "database $1: unchanged"
 }
 
