@@ -3,7 +3,7 @@
 #
 #   sh /assets/tenants.sh audit [--json]
 #   sh /assets/tenants.sh export TENANT DIRECTORY|-
-#   sh /assets/tenants.sh erase TENANT --confirm TENANT
+#   sh /assets/tenants.sh erase TENANT [--confirm TENANT]
 #   sh /assets/tenants.sh erased
 #   sh /assets/tenants.sh apply-erased [DATABASE …]
 #
@@ -17,7 +17,7 @@
 #               One snapshot per database. `-` writes the files to standard output, each after a line `==> NAME <==`
 # erase         deletes the tenant's rows, and checks that none is left, also of transactions that ran at the same time.
 #               Before that, it records the tenant in tenancy.erased of every database. After a failure or a kill, run
-#               it again
+#               it again. Without --confirm, it prints how many rows it would delete, and changes nothing
 # erased        prints the list of erased tenants, merged from all databases of the server and TENANTS_ERASED_FILE, and
 #               writes it to that file
 # apply-erased  erases every tenant of that list again. A restore runs it before anybody uses the restored databases;
@@ -52,7 +52,7 @@ erased_file=${TENANTS_ERASED_FILE:-}
 wait_s=${TENANTS_WAIT_S:-130}
 
 usage() {
-    printf 'usage: sh tenants.sh audit [--json] | export TENANT DIRECTORY|- | erase TENANT --confirm TENANT
+    printf 'usage: sh tenants.sh audit [--json] | export TENANT DIRECTORY|- | erase TENANT [--confirm TENANT]
        | erased | apply-erased [DATABASE …]\n' >&2
     exit 1
 }
@@ -340,6 +340,20 @@ now() {
     date -u +%Y-%m-%dT%H:%M:%SZ
 }
 
+count_rows() {
+    check_examined
+    for database in $databases; do
+        step="rows in $database"
+        query "$database" --set tenant="$tenant" <<'SQL'
+SELECT format('database %s: %s: %s rows', current_database(), name, number)
+FROM tenancy.count_rows(ARRAY[:'tenant'::uuid]) WHERE number > 0;
+SQL
+        tee -a "$scratch/rows" <"$scratch/out"
+    done
+    [ -s "$scratch/rows" ] || printf 'no database has a row of %s\n' "$tenant"
+    printf 'Nothing has been changed. To erase the tenant: --confirm %s\n' "$tenant"
+}
+
 erase() {
     check_examined
     check_erasable $databases
@@ -449,11 +463,11 @@ case $operation in
         export_tenant
         ;;
     erase)
-        if [ $# -ne 3 ] || [ "$2" != --confirm ]; then usage; fi
+        case "$# ${2:-}" in '1 ' | '3 --confirm') ;; *) usage ;; esac
         check_tenant "$1"
-        [ "$3" = "$1" ] || fail "--confirm doesn't repeat the tenant. Nothing has been changed."
+        [ "${3:-$1}" = "$1" ] || fail "--confirm doesn't repeat the tenant. Nothing has been changed."
         begin
-        erase
+        if [ $# -eq 3 ]; then erase; else count_rows; fi
         ;;
     erased)
         [ $# -eq 0 ] || usage

@@ -430,15 +430,21 @@ def test_an_erasure_can_be_repeated(script: TenantScript, tenants: Sequence[str]
 
 
 @on_the_newest_server
-@only_in_full_runs
-def test_an_erasure_requires_the_tenant_twice(
+def test_an_erasure_without_confirmation_counts_the_rows_and_deletes_none(
     script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str]
 ) -> None:
-    for arguments in ([tenants[0]], [tenants[0], "--confirm"], [tenants[0], "--confirm", tenants[1]], ["all"]):
-        outcome = script.run("erase", *arguments)
-        assert outcome.status == 1
-        assert outcome.errors
-    assert number_of_rows(physical_rows(admins[databases[0]], tenants[0])) > 0
+    outcome = script.run("erase", tenants[0])
+    assert (outcome.status, outcome.errors) == (0, "")
+    counted = [line for line in outcome.output.splitlines() if line.endswith(" rows")]
+    expected = sum(number_of_rows(physical_rows(session, tenants[0])) for session in admins.values())
+    assert sum(int(line.split()[-2]) for line in counted) == expected > 0
+    unknown = script.run("erase", str(uuid.uuid4()))
+    assert unknown.output.startswith("no database has a row of ")
+    for arguments in ([tenants[0], "--confirm"], [tenants[0], "--confirm", tenants[1]], ["all", "--confirm", "all"]):
+        refused = script.run("erase", *arguments)
+        assert refused.status == 1
+        assert refused.errors
+    assert sum(number_of_rows(physical_rows(session, tenants[0])) for session in admins.values()) == expected
     assert script.run("erased").output == ""
 
 
@@ -632,7 +638,7 @@ def test_a_damaged_list_is_refused(script: TenantScript, databases: Sequence[str
 def test_the_script_leaves_no_temporary_files(script: TenantScript, tenants: Sequence[str]) -> None:
     before = set(script.task.scratch.iterdir())
     assert script.run("export", tenants[0], "-").status == 0
-    assert script.run("erase", tenants[0]).status == 1
+    assert script.run("erase", "no tenant").status == 1
     assert set(script.task.scratch.iterdir()) == before
 
 
