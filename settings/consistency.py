@@ -78,6 +78,10 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
         reason = "without nginx (gateway.enabled, edge.kind: nginx), which serves the certificate"
         unused = unused_keys(settings.monitoring.thresholds, ["certificate_days"], reason=reason)
         found |= _with_prefix("monitoring.thresholds", unused)
+    if settings.monitoring.enabled and not settings.tenants.enabled:
+        reason = "without the audit (tenants.enabled)"
+        unused = unused_keys(settings.monitoring.thresholds, ["tenant_audit_hours"], reason=reason)
+        found |= _with_prefix("monitoring.thresholds", unused)
     receivers = settings.monitoring.receivers
     if settings.protect and settings.monitoring.enabled and not (receivers.has_receiver or receivers.none):
         found["monitoring.receivers"] = Conflict(

@@ -14,6 +14,7 @@ from settings.edge import EdgeSettings
 from settings.gateway import GatewaySettings
 from settings.monitoring import MonitoringSettings
 from settings.stores import StoresSettings
+from settings.tenants import TenantsSettings
 from settings.tools import DevToolsSettings
 
 
@@ -51,6 +52,9 @@ class Settings(StoresSettings, HostingSettings):
         default_factory=MonitoringSettings, description="Prometheus, Alertmanager and Grafana."
     )
     backups: BackupsSettings = Field(default_factory=BackupsSettings, description="Backups of PostgreSQL's databases.")
+    tenants: TenantsSettings = Field(
+        default_factory=TenantsSettings, description="Audit, export and erasure of tenants."
+    )
     dev_tools: DevToolsSettings = Field(
         default_factory=DevToolsSettings, description="pgAdmin, Kafka UI, Redis Commander."
     )

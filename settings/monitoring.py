@@ -101,6 +101,9 @@ class ThresholdsSettings(Section):
         description="Objective: share of each service's requests that must succeed within 30 days, in percent.",
     )
     certificate_days: int = Field(14, ge=1, le=365, description="Days before nginx's certificate expires.")
+    tenant_audit_hours: int = Field(
+        26, ge=1, le=8784, description="Hours since the last audit of the isolation of tenants."
+    )
 
 
 class EmailSettings(Section):

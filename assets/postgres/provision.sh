@@ -202,7 +202,6 @@ prepare_server() {
     run_psql --set with_monitor=$with_monitor --set backup_connections="$backup_connections" \
         --set monitor_connections="$monitor_connections" --set services_connections="$services_connections" \
         --set require_connections="$require_connections" --file "$here/server.sql"
-    run_psql --dbname postgres --set with_monitor=$with_monitor --single-transaction --file "$here/outcomes.sql"
     tell "server: unchanged"
 }
 

@@ -11,7 +11,7 @@
 # read-only root file system, no terminal.
 #
 # audit         prints the findings of tenancy.audit() in every database, and a database that can't be audited; records
-#               the number per database for Prometheus (outcomes.sql)
+#               the number per database for the alerts (exporter_queries.yml)
 # export        writes one file per table, `<database>/<schema>.<table>.jsonl`, with a JSON object per row, and
 #               manifest.json: rows and SHA-256 of each file, and the tables without tenant_id, which aren't exported.
 #               One snapshot per database. `-` writes the files to standard output, each after a line `==> NAME <==`
@@ -168,8 +168,9 @@ SQL
     fi
     step="record of the findings"
     while read -r database number; do
-        query postgres --set subject="$database" --set number="$number" <<'SQL'
-SELECT operations.record('tenant audit', :'subject', :'number');
+        query postgres --set database="$database" --set findings="$number" <<'SQL'
+INSERT INTO tenants.last_audit VALUES (:'database', now(), :'findings')
+ON CONFLICT (database) DO UPDATE SET ended_at = excluded.ended_at, findings = excluded.findings;
 SQL
     done <"$scratch/numbers"
     [ "$total" -eq 0 ]

@@ -42,15 +42,15 @@ PROMETHEUS_MOUNT, ALERTMANAGER_MOUNT, DATA_FOLDER = "/prometheus", "/alertmanage
 
 DATA_FOLDER_SCRIPT = "below.sh"
 
-BACKUP_RULES = "backup.yml"
-"""Rules about backups, which are omitted in a stack without them."""
-
 RULES_BY_JOB = {
     "certificates.yml": "certificate",
     "kubernetes.yml": "kube-state-metrics",
     "cloudnativepg.yml": "cloudnativepg",
 }
 """Rule files that are mounted only if a target of this job is scraped."""
+
+RULES_BY_WORKLOAD = {"backup.yml": "backup", "tenants.yml": "tenants"}
+"""Rule files that are mounted only if the stack has this workload."""
 
 
 def alertmanager(settings: MonitoringSettings, credentials: Credentials, backend: Backend) -> StatefulService:
@@ -127,9 +127,11 @@ def prometheus(
         settings.thresholds, backups, scraping.expected_targets(all_targets, kubelets)
     )
     scraped = {target.job for target in targets}
-    unused_rules = {name for name, job in RULES_BY_JOB.items() if job not in scraped}
-    if not backups.enabled:
-        unused_rules.add(BACKUP_RULES)
+    deployed = {workload.name for workload in backend.deployed}
+    unused_rules = {
+        *(name for name, job in RULES_BY_JOB.items() if job not in scraped),
+        *(name for name, workload in RULES_BY_WORKLOAD.items() if workload not in deployed),
+    }
     rules = {name: text for name, text in assets("prometheus/rules", "*.yml").items() if name not in unused_rules}
     return StatefulService(
         name=PROMETHEUS.workload,

@@ -186,6 +186,14 @@ NGINX = Section(
             queries=(Query("database:backup_age:seconds", "{{database}}"),),
             limits=(limit("pti:threshold:backup_age_seconds"),),
         ),
+        Panel(
+            id=20,
+            title="Findings of the tenant audit",
+            description="Findings of each database's last audit of tenant isolation. Zero is normal.",
+            unit="short",
+            width=8,
+            queries=(Query("max by (database) (pti_tenant_audit_findings)", "{{database}}"),),
+        ),
     ),
 )
 MONITORING = Section(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
 
 from settings.catalog import SERVICES
 from settings.credentials import app_role_credential, migrator_role_credential
@@ -25,7 +26,7 @@ from tests.artifacts.postgres_server import (
     give_to_unprivileged_user,
     running_server,
 )
-from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, dump, task_for
+from tests.artifacts.provisioning_task import ASSETS, BACKUP, Outcome, Task, dump, task_for
 from tests.artifacts.versions import on_the_newest_server
 from tests.failures import FailureRecord
 from tests.full_run import only_in_full_runs
@@ -126,13 +127,21 @@ def test_the_monitor_exists_only_with_a_password(server: Server, installation: I
             "role pti_monitor: password set",
         ]
         assert admin.execute(monitor).fetchall() == [(True,)]
-        for where in (database, "postgres"):
-            task.connect(where, "pti_monitor").close()
+        task.connect(database, "pti_monitor").close()
+        for table in ("backups.last_success VALUES (%s, now())", "tenants.last_audit VALUES (%s, now(), 2)"):
+            admin.execute(f"INSERT INTO {table}".encode(), [database])
+        with task.connect("postgres", "pti_monitor") as session:
+            for name, metric in yaml.safe_load((ASSETS / "exporter_queries.yml").read_text()).items():
+                found = session.execute(metric["query"])
+                columns = [column.name for column in found.description or ()]
+                assert columns == [key for one in metric["metrics"] for key in one], name
+                assert database in {row[0] for row in found.fetchall()}
 
         del task.passwords["pti_monitor"]
         kept = "role pti_monitor: no password file, password unchanged"
         assert task.run().lines_about("role pti_monitor") == [kept]
-        admin.execute(f"REVOKE CONNECT ON DATABASE postgres, {database} FROM pti_monitor")
+        admin.execute(f"REVOKE CONNECT ON DATABASE {database} FROM pti_monitor")
+        admin.execute("DROP OWNED BY pti_monitor")
         admin.execute("DROP ROLE pti_monitor")
 
 

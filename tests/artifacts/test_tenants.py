@@ -213,8 +213,8 @@ def test_the_audit_reports_databases_that_it_cannot_read(
         try:
             outcome = script.run("audit", "--json")
             recorded = admin.execute(
-                "SELECT subject, value FROM operations.outcome WHERE work = 'tenant audit' AND subject = ANY (%s)"
-                " AND ended_at > now() - interval '1 minute' ORDER BY subject",
+                "SELECT database::text, findings FROM tenants.last_audit WHERE database = ANY (%s)"
+                " AND ended_at > now() - interval '1 minute' ORDER BY database",
                 [list(databases)],
             ).fetchall()
         finally:
@@ -230,14 +230,14 @@ def test_the_audit_reports_databases_that_it_cannot_read(
 
 @on_the_newest_server
 @only_in_full_runs
-def test_only_the_backup_role_records_and_only_through_the_functions(
+def test_only_the_backup_role_records(
     provisioned_task: Task, databases: Sequence[str], admins: Mapping[str, Session]
 ) -> None:
     with (
         provisioned_task.connect("postgres", BACKUP) as backup,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
-        backup.execute("DELETE FROM operations.outcome")
+        backup.execute("DELETE FROM tenants.last_audit")
     for role in ("app", "migrator"):
         with (
             provisioned_task.connect(databases[0], f"{databases[0]}_{role}") as session,

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from operations.project import ROOT
 
-FOR = {"1m": "3s", "2m": "4s", "3m": "8s", "5m": "12s", "10m": "13s", "15m": "14s", "30m": "15s", "1h": "30s"}
+FOR = {
+    **{"1m": "3s", "2m": "4s", "3m": "8s", "5m": "12s", "10m": "13s", "15m": "14s"},
+    **{"30m": "15s", "1h": "30s", "26h": "60s"},
+}
 """Maps real `for` times to shortened ones, in the same order.
 
 From 5 minutes on, the shortened time covers four scrapes, because one or two may time out on a busy machine. An hour is

@@ -39,11 +39,12 @@ from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 
-UNUSED_RULE_FILES = {"backup.yml", "kubernetes.yml", "cloudnativepg.yml"}
+UNUSED_RULE_FILES = {"backup.yml", "tenants.yml", "kubernetes.yml", "cloudnativepg.yml"}
 """Rules that no Docker stack loads, because no exporter there reports the metrics."""
 
 UNUSED_SERIES = {
     "database:backup_age:seconds": "no backup runs",
+    "pti_tenant_audit_findings": "no audit runs",
     "cnpg_pg_replication_streaming_replicas": "PostgreSQL is one server here",
     "kube_pod_labels": "there is no cluster",
     "kubelet_volume_stats_available_bytes": "there is no kubelet",
@@ -51,6 +52,7 @@ UNUSED_SERIES = {
 }
 EMPTY_PANELS = {
     ("pti-infrastructure", 17): "no backup runs",
+    ("pti-infrastructure", 20): "no audit runs",
 }
 """Panels with a query that returns nothing here."""
 

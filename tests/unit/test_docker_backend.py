@@ -914,7 +914,7 @@ def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]
 # other mode has its own test.
 OTHER_BACKEND_KEYS = re.compile(
     r"\.(backend\.kind|(postgres|redis|kafka)\.(mode|external\..*)|postgres\.cloudnativepg\..*|kafka\.brokers"
-    r"|backups\.enabled|(kubernetes|gateway|edge|services|frontends|monitoring)\..*)"
+    r"|backups\.enabled|(kubernetes|gateway|edge|services|frontends|monitoring|tenants)\..*)"
 )
 DEFAULT_VALUES: dict[str, Any] = {"backups": {"enabled": True}, "devTools": {"enabled": False}}
 CHANGED_VALUES: dict[str, Any] = {

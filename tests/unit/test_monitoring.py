@@ -143,7 +143,11 @@ class TestTargets:
     def test_only_rules_with_targets_are_mounted(self, full: RecordedPlatform) -> None:
         names = full.files["prometheus/rules"].keys()
         assert names >= {"services.yml", "stores.yml", "targets.yml", "disks.yml", "certificates.yml", "thresholds.yml"}
-        assert "backup.yml" not in names
+        assert {"backup.yml", "tenants.yml"} & names == set()
+
+    def test_rules_about_the_tenant_audit_require_it(self, record_platform: RecordPlatform) -> None:
+        platform = record_platform(stack(tenants={"enabled": True}))
+        assert "tenants.yml" in platform.files["prometheus/rules"]
 
     def test_certificate_rules_require_nginx(self, record_platform: RecordPlatform) -> None:
         clustered = record_platform({**CLUSTER_CONFIGURATION, "monitoring": {"enabled": True}}, PROVIDER_SECRETS)
@@ -317,8 +321,10 @@ class TestPrometheus:
             "trafficFloorRps": 0.5,
             "availabilityPercent": 99.0,
             "certificateDays": 7,
+            "tenantAuditHours": 170,
         }
-        found = recorded_thresholds(record_platform(stack({"thresholds": limits}, gateway={"enabled": True})))
+        configured = stack({"thresholds": limits}, gateway={"enabled": True}, tenants={"enabled": True})
+        found = recorded_thresholds(record_platform(configured))
         assert found == {
             "pti:threshold:latency_p95_seconds": "vector(0.25)",
             "pti:threshold:error_ratio": "vector(0.025)",
@@ -327,6 +333,7 @@ class TestPrometheus:
             "pti:objective:availability": "vector(0.99)",
             "pti:threshold:certificate_expiry_seconds": "vector(604800)",
             "pti:threshold:backup_age_seconds": "vector(93600)",
+            "pti:threshold:tenant_audit_age_seconds": "vector(612000)",
         }
 
     def test_samples_outlive_the_container_of_prometheus(self, full: RecordedPlatform) -> None:

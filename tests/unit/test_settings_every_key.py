@@ -113,6 +113,7 @@ DEVELOPER_STACK: Mapping[str, Any] = {
 MONITORED_STACK: Mapping[str, Any] = {
     "backend": {"kind": "docker"},
     "gateway": {"enabled": True},
+    "tenants": {"enabled": True, "auditSchedule": "0 5 * * 1-5"},
     "monitoring": {
         "enabled": True,
         "prometheus": {
@@ -139,6 +140,7 @@ MONITORED_STACK: Mapping[str, Any] = {
             "trafficFloorRps": 0.5,
             "availabilityPercent": 99.5,
             "certificateDays": 21,
+            "tenantAuditHours": 170,
         },
         "receivers": {
             "email": {

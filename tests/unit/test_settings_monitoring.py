@@ -87,6 +87,13 @@ def test_a_certificate_threshold_with_nginx_is_accepted() -> None:
     assert settings.monitoring.thresholds.certificate_days == 21
 
 
+def test_a_threshold_of_the_tenant_audit_requires_the_audit() -> None:
+    monitoring = {"monitoring": {"enabled": True, "thresholds": {"tenantAuditHours": 170}}}
+    rule = ("has no effect without the audit (tenants.enabled)", "pulumi config rm")
+    assert_refused(refused_keys(monitoring), {"monitoring.thresholds.tenantAuditHours": rule})
+    assert parsed({**monitoring, "tenants": {"enabled": True}}).monitoring.thresholds.tenant_audit_hours == 170
+
+
 def test_a_configured_section_requires_enabled() -> None:
     filled = {"thresholds": {"latencyMs": 300}}
     rule = ("is not set, although the section has other settings", "true", "or false")

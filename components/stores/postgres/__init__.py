@@ -17,6 +17,7 @@ from components.stores.postgres.backup import backup
 from components.stores.postgres.databases import BACKUP_ROLE, MONITOR_ROLE, TASK_NAME, databases
 from components.stores.postgres.pgadmin import pg_admin
 from components.stores.postgres.server import ENDPOINT, cluster, server
+from components.stores.postgres.tenants import tenants
 from components.stores.store import ServerMetrics, Store, StoreArgs
 from settings.catalog import SERVICES
 from settings.credentials import POSTGRES_MONITOR, app_role_credential, migrator_role_credential
@@ -65,9 +66,9 @@ class PostgresStore(Store[contract.PostgresOutput]):
             connects_to=self.connects_to,
             depends_on=self.depends_on,
         )
-        if not self.args.settings.backups.enabled:
+        if not (self.args.settings.backups.enabled or self.args.settings.tenants.enabled):
             return workload
-        # The exporter discourages queries of one's own, but its built-in collectors know nothing about backups.
+        # The exporter discourages queries of one's own, but its built-in collectors know nothing about these tasks.
         queries = FileSet(name="queries", directory=QUERIES_DIRECTORY, files={QUERIES: asset(f"postgres/{QUERIES}")})
         return replace(
             workload,
@@ -121,6 +122,8 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
     backend.deploy(databases(args, (endpoint,), internal, depends_on=depends_on), options)
     if args.settings.backups.enabled:
         backend.deploy(backup(args, (endpoint,), internal), options)
+    if args.settings.tenants.enabled:
+        backend.deploy(tenants(args, (endpoint,), internal), options)
     return PostgresStore(
         args=args,
         connects_to=(endpoint,),

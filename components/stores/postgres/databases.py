@@ -7,6 +7,7 @@ from components.assets import asset, assets
 from components.stores.postgres.server import SECRETS_DIRECTORY, UID
 from components.stores.store import StoreArgs
 from settings import postgres_connections
+from settings.applications import ServicesSettings
 from settings.catalog import SERVICES
 from settings.credentials import POSTGRES_MONITOR, app_role_credential, migrator_role_credential
 from settings.stores.postgres import POSTGRES_ADMIN, POSTGRES_BACKUP
@@ -45,10 +46,6 @@ def databases(
     passwords = {role: credentials[credential] for role, credential in roles.items()}
     if credentials.has(POSTGRES_MONITOR):
         passwords[MONITOR_ROLE] = credentials[POSTGRES_MONITOR]
-    table = "".join(
-        f"{service.name} {service.database} {postgres_connections.application_role_limit(services, service)}\n"
-        for service in SERVICES
-    )
     return Task(
         name=TASK_NAME,
         image=settings.image,
@@ -74,7 +71,7 @@ def databases(
                 directory="/assets",
                 files={"provision.sh": asset("postgres/provision.sh"), **assets("postgres", "*.sql")},
             ),
-            FileSet(name="table", directory="/etc/provisioning", files={"databases": table}),
+            FileSet(name="table", directory="/etc/provisioning", files={"databases": database_table(services)}),
             FileSet(
                 name="admin", directory=SECRETS_DIRECTORY, files={"password": credentials[POSTGRES_ADMIN]}, secret=True
             ),
@@ -93,4 +90,12 @@ def databases(
         memory_mib=64,
         depends_on=depends_on,
         connects_to=connects_to,
+    )
+
+
+def database_table(services: ServicesSettings) -> str:
+    """Return the table of the databases that the scripts read."""
+    return "".join(
+        f"{service.name} {service.database} {postgres_connections.application_role_limit(services, service)}\n"
+        for service in SERVICES
     )

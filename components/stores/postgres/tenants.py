@@ -1,0 +1,66 @@
+"""The task that audits the isolation of tenants, exports a tenant's rows and erases them."""
+
+from __future__ import annotations
+
+import contract.outputs as contract
+from components.assets import asset
+from components.stores.postgres.databases import (
+    BACKUP_ROLE,
+    TASK_NAME,
+    Connections,
+    connection_variables,
+    database_table,
+)
+from components.stores.postgres.server import UID
+from components.stores.store import StoreArgs
+from settings.catalog import SERVICES
+from settings.credentials import migrator_role_credential
+from settings.stores.postgres import POSTGRES_BACKUP
+from workloads import FileSet, ScheduledTask, Scratch
+
+TENANTS_TASK = "tenants"
+PASSWORDS_DIRECTORY = "/run/secrets/roles"
+SCRIPT = ("sh", "/assets/tenants.sh")
+FILES = ("tenants.sh", "export.sql")
+
+
+def tenants(args: StoreArgs, connects_to: Connections, login: contract.PostgresOutput) -> ScheduledTask:
+    """Return the task, whose scheduled runs audit. `operations/tenants.py` runs its other commands.
+
+    Args:
+        login: the server's address.
+    """
+    credentials = args.credentials
+    passwords = {service.role("migrator"): credentials[migrator_role_credential(service)] for service in SERVICES}
+    return ScheduledTask(
+        name=TENANTS_TASK,
+        image=args.settings.postgres.image,
+        user=UID,
+        command=(*SCRIPT, "audit"),
+        schedule=args.settings.tenants.audit_schedule,
+        environment={
+            **connection_variables(login),
+            "TENANTS_TABLE": "/etc/tenants/databases",
+            "TENANTS_PASSWORDS_DIR": PASSWORDS_DIRECTORY,
+        },
+        file_sets=(
+            FileSet(name="scripts", directory="/assets", files={name: asset(f"postgres/{name}") for name in FILES}),
+            FileSet(
+                name="table", directory="/etc/tenants", files={"databases": database_table(args.settings.services)}
+            ),
+            FileSet(
+                name="roles",
+                directory=PASSWORDS_DIRECTORY,
+                files={**passwords, BACKUP_ROLE: credentials[POSTGRES_BACKUP]},
+                secret=True,
+            ),
+        ),
+        scratch=(
+            Scratch(path="/tmp"),  # noqa: S108 - a mount of its own
+            # The image declares this directory as a volume.
+            Scratch(path="/var/lib/postgresql", size_mib=1),
+        ),
+        memory_mib=64,
+        depends_on=(TASK_NAME,),
+        connects_to=connects_to,
+    )
