@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
+from pathlib import Path
 
 from operations.project import OperationError
 
@@ -85,8 +86,40 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--like", dest="model", default="dev", help="the first stack (default: %(default)s)")
         if name == "env":
             command.add_argument("service", help="for instance user")
+    _add_tenants(commands)
     commands.add_parser("documents", help="regenerate the generated documents")
     return parser
+
+
+def _add_tenants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("tenants", help="audit the isolation of tenants; export or erase one tenant's rows")
+    actions = parser.add_subparsers(dest="action", required=True)
+    helps = {
+        "audit": "list what could show one tenant rows of another, in every database",
+        "export": "write all rows of a tenant into files, with a manifest",
+        "erase": "delete all rows of a tenant, after a typed confirmation",
+    }
+    for name, text in helps.items():
+        action = actions.add_parser(name, help=text)
+        action.add_argument("--stack", default="dev", help="the stack's name (default: %(default)s)")
+        if name == "audit":
+            action.add_argument("--json", action="store_true", help="print a JSON array")
+        else:
+            action.add_argument("tenant", help="the tenant's id, a UUID")
+        if name == "export":
+            action.add_argument("--to", type=Path, required=True, dest="directory", help="a new or empty directory")
+
+
+def _run_tenants(arguments: argparse.Namespace) -> int:
+    from operations import tenants
+
+    match arguments.action:
+        case "audit":
+            return tenants.audit(arguments.stack, as_json=arguments.json)
+        case "export":
+            return tenants.export(arguments.stack, arguments.tenant, arguments.directory)
+        case _:
+            return tenants.erase(arguments.stack, arguments.tenant)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -158,6 +191,8 @@ def _run(arguments: argparse.Namespace) -> int:
             from operations.render import render
 
             render(arguments.stack)
+        case "tenants":
+            return _run_tenants(arguments)
         case "documents":
             from operations.documents import write_documents
 

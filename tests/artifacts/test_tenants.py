@@ -18,6 +18,7 @@ import pytest
 from psycopg import sql
 from psycopg.rows import TupleRow
 
+from operations.tenants import receive, verify
 from tests.artifacts.postgres_server import ADMIN, DEADLINE_S, Server
 from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, task_for
 from tests.artifacts.tenant_script import Export, TenantScript
@@ -310,20 +311,17 @@ def test_an_export_lists_what_it_leaves_out(
 
 
 @on_the_newest_server
-def test_a_streamed_export_has_the_same_files(script: TenantScript, tenants: Sequence[str]) -> None:
+def test_a_streamed_export_has_the_same_files(script: TenantScript, tenants: Sequence[str], tmp_path: Path) -> None:
     exported = export(script, tenants[0])
     outcome = script.run("export", tenants[0], "-")
     assert (outcome.status, outcome.errors) == (0, "")
-    files: dict[str, str] = {}
-    for line in outcome.output.removesuffix("\n").split("\n"):
-        if line.startswith("==> "):
-            files[name := line.removeprefix("==> ").removesuffix(" <==")] = ""
-        else:
-            files[name] += f"{line}\n"
-    streamed = json.loads(files.pop("manifest.json"))
-    assert {**streamed, "snapshots": None} == {**exported.manifest, "snapshots": None}
-    assert files == {name: (exported.directory / name).read_text() for name in files}
-    assert set(files) == {one["file"] for one in streamed["files"]}
+    stream = [f"{line}\n".encode() for line in outcome.output.removesuffix("\n").split("\n")]
+    receive(stream, tmp_path)
+    manifest = Export(tmp_path).manifest
+    assert {**manifest, "snapshots": None} == {**exported.manifest, "snapshots": None}
+    assert verify(tmp_path) == sum(one["rows"] for one in manifest["files"]) > 0
+    for name in [one["file"] for one in manifest["files"]]:
+        assert (tmp_path / name).read_bytes() == (exported.directory / name).read_bytes()
 
 
 @on_the_newest_server
