@@ -361,13 +361,15 @@ erase() {
     for database in $databases; do check_references "$database"; done
     requested=$(now)
     record - $databases
+    # Also into the file, before anything is deleted.
+    list_erased
     for database in $databases; do delete_rows "$database"; done
     for database in $databases; do verify "$database"; done
     record "$(now)" $databases
     find_unlisted_databases
     sed 's/.*/database &: not examined, because it belongs to no service/' "$scratch/out"
     printf 'tenant %s: erased, no row is left in the databases:%s\n' "$tenant" "$databases"
-    if [ -n "$erased_file" ]; then list_erased; fi
+    list_erased
 }
 
 # --- the list of erased tenants ---
