@@ -298,14 +298,11 @@ record_list() {
     query "$1" --single-transaction <"$scratch/record.sql"
 }
 
-# The time limits of the role are for migrations. The second statement deletes what triggers and other transactions
-# wrote during the first one.
+# The second statement deletes what triggers and other transactions wrote during the first one.
 delete_rows() {
     step="erasure in $1"
     as "$(migrator_of "$1")" "$1" --set tenant="$tenant" >"$scratch/deleted" <<'SQL' || fail "$(cat "$scratch/err")"
-SET statement_timeout = 0;
 SELECT 'SET transaction_timeout = 0' WHERE current_setting('server_version_num')::int >= 170000 \gexec
-SET lock_timeout = '1min';
 BEGIN;
 SET LOCAL app.tenant_id = :'tenant';
 SELECT tenancy.erasure(:'tenant') \gexec
@@ -413,6 +410,10 @@ SQL
 # apply_erased DATABASE …
 apply_erased() {
     list_erased
+    if [ ! -s "$scratch/merged" ]; then
+        printf 'erased tenants: none\n'
+        return 0
+    fi
     databases=$*
     check_examined
     check_erasable "$@"
@@ -449,7 +450,9 @@ trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 export PGAPPNAME=pti-tenants PGCONNECT_TIMEOUT="${PGCONNECT_TIMEOUT:-10}" PGCLIENTENCODING=UTF8
-options="${PGOPTIONS:-} -c client_min_messages=warning"
+# A role or a database may have defaults that end a long statement or make it fail.
+options="${PGOPTIONS:-} -c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=1min"
+options="$options -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off"
 
 case $operation in
     audit)

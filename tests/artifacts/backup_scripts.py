@@ -20,6 +20,7 @@ from tests.artifacts.postgres_server import (
     give_to_unprivileged_user,
 )
 from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, task_for
+from tests.artifacts.tenant_script import script_variables
 
 
 @dataclass
@@ -97,6 +98,8 @@ class Backups:
             "BACKUP_PASSWORD_FILE": str(self.task.home / "backup"),
             "BACKUP_DIR": str(self.directory),
             "BACKUP_WAIT_S": "1",
+            "TENANTS_ERASED_FILE": str(self.directory.parent / "erased-tenants"),
+            **script_variables(self.task, self.databases),
             "BACKUP_DATABASES": " ".join(self.databases),
             **self.environment,
         }
@@ -115,6 +118,7 @@ def backups_of(server: Server, *databases: str) -> Iterator[Backups]:
     with task_for(server, *databases) as task:
         outcome = task.run()
         assert outcome.status == 0, outcome.errors
+        shutil.copy(task.home / "assets" / "tenants.sh", task.home / "assets" / "backup")
         volume = task.home / "volume"
         volume.mkdir()
         give_to_unprivileged_user(volume)

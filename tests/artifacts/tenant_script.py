@@ -33,13 +33,6 @@ class TenantScript:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the script in the background."""
-        home = self.task.home / "tenants"
-        if not home.exists():
-            (home / "passwords").mkdir(parents=True)
-            give_to_unprivileged_user(home)
-            for role, password in self.task.passwords.items():
-                self.task.secret(f"tenants/passwords/{role}", password)
-            (home / "databases").write_text("".join(f"service {name} 6\n" for name in self.databases))
         return subprocess.Popen(
             as_unprivileged_user("sh", str(self.task.home / "assets" / "tenants.sh"), *arguments),
             env={
@@ -47,8 +40,7 @@ class TenantScript:
                 "TMPDIR": str(self.task.scratch),
                 "PGHOST": "127.0.0.1",
                 "PGPORT": str(self.task.server.port),
-                "TENANTS_TABLE": str(home / "databases"),
-                "TENANTS_PASSWORDS_DIR": str(home / "passwords"),
+                **script_variables(self.task, self.databases),
                 **self.environment,
             },
             cwd="/",
@@ -57,6 +49,18 @@ class TenantScript:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+def script_variables(task: Task, databases: Sequence[str]) -> dict[str, str]:
+    """Return the variables of the script's files, which are written before the first run."""
+    home = task.home / "tenants"
+    if not home.exists():
+        (home / "passwords").mkdir(parents=True)
+        give_to_unprivileged_user(home)
+        for role, password in task.passwords.items():
+            task.secret(f"tenants/passwords/{role}", password)
+        (home / "databases").write_text("".join(f"service {name} 6\n" for name in databases))
+    return {"TENANTS_TABLE": str(home / "databases"), "TENANTS_PASSWORDS_DIR": str(home / "passwords")}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import random
+import shutil
 import signal
 import time
 import uuid
@@ -19,7 +20,8 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from operations.tenants import receive, verify
-from tests.artifacts.postgres_server import ADMIN, DEADLINE_S, Server
+from tests.artifacts.backup_scripts import Backups
+from tests.artifacts.postgres_server import ADMIN, DEADLINE_S, Server, give_to_unprivileged_user
 from tests.artifacts.provisioning_task import BACKUP, Outcome, Task, task_for
 from tests.artifacts.tenant_script import Export, TenantScript
 from tests.artifacts.versions import on_the_newest_server
@@ -173,6 +175,7 @@ def number_of_rows(rows: Rows) -> int:
 # Audit
 
 
+@on_the_newest_server
 def test_the_audit_of_correct_databases_finds_nothing(script: TenantScript, databases: Sequence[str]) -> None:
     expected = "".join(f"audit {database}: no findings\n" for database in databases)
     assert script.run("audit") == Outcome(0, expected, "")
@@ -537,7 +540,9 @@ def test_a_transaction_that_does_not_end_is_reported(
 
 
 @on_the_newest_server
-@pytest.mark.parametrize("moment", ["before the first deletion", "between the databases"])
+@pytest.mark.parametrize(
+    "moment", [pytest.param("before the first deletion", marks=only_in_full_runs), "between the databases"]
+)
 def test_a_killed_erasure_is_completed_by_the_next_one(
     script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str], moment: str
 ) -> None:
@@ -618,6 +623,33 @@ def test_the_list_survives_the_loss_of_the_server(
         assert number_of_rows(physical_rows(session, tenants[0])) == 0
         assert number_of_rows(physical_rows(session, tenants[1])) == 0
         assert number_of_rows(physical_rows(session, tenants[2])) > 0
+
+
+@on_the_newest_server
+def test_erased_tenants_do_not_come_back_with_a_restore(
+    script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str]
+) -> None:
+    volume = script.task.home / f"volume-{next(RUN)}"
+    volume.mkdir()
+    give_to_unprivileged_user(volume)
+    shutil.copy(script.task.home / "assets" / "tenants.sh", script.task.home / "assets" / "backup")
+    backups = Backups(script.task, volume / "backups", tuple(databases))
+    before_the_erasure = backups.back_up()
+    assert erase(script, tenants[0]).status == 0
+    kept = {database: number_of_rows(physical_rows(session, tenants[1])) for database, session in admins.items()}
+
+    for session in admins.values():
+        session.close()
+    restored = backups.restore(before_the_erasure, databases[0])
+    assert (restored.status, restored.errors) == (0, ""), restored
+    assert f"database restoring_{databases[0]}: public.doctor: " in restored.output
+    for database in databases:
+        with script.task.server.connect(database) as session:
+            assert number_of_rows(physical_rows(session, tenants[0])) == 0
+            assert number_of_rows(physical_rows(session, tenants[1])) == kept[database]
+            assert session.execute("SELECT tenant_id::text FROM tenancy.erased").fetchall() == [(tenants[0],)]
+    assert (volume / "erased-tenants").read_text().split()[0] == tenants[0]
+    assert backups.run("restore.sh", "--drop-replaced").status == 0
 
 
 @on_the_newest_server

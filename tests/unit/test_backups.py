@@ -88,6 +88,7 @@ class TestTask:
         (volume,) = task.volumes
         assert (volume.name, volume.size_gib) == ("backup-data", 40)
         assert str(task.environment["BACKUP_DIR"]).startswith(f"{volume.mount}/")
+        assert str(task.environment["TENANTS_ERASED_FILE"]).startswith(f"{volume.mount}/")
 
     def test_every_service_s_database_must_exist(self, record_platform: RecordPlatform) -> None:
         task = task_of(record_platform, ENABLED, {})
@@ -96,9 +97,11 @@ class TestTask:
     def test_it_has_every_script_and_no_password_in_its_environment(self, record_platform: RecordPlatform) -> None:
         platform = record_platform({**CLUSTER, **ENABLED})
         scripts = platform.files["backup/scripts"]
-        assert {"backup.sh", "backups.sh", "restore.sh", "common.sh", "dump.sql", "rows.sql", "swap.sql"} == {*scripts}
+        shell = {"backup.sh", "backups.sh", "restore.sh", "common.sh", "tenants.sh"}
+        assert {*scripts} == {*shell, "dump.sql", "rows.sql", "swap.sql"}
         task = platform.workloads["backup"]
-        assert [one.directory for one in task.file_sets if one.secret] == ["/run/secrets/backup", "/run/secrets/admin"]
+        secrets = [one.directory for one in task.file_sets if one.secret]
+        assert secrets == ["/run/secrets/roles", "/run/secrets/backup", "/run/secrets/admin"]
         for name in ("BACKUP_PASSWORD_FILE", "ADMIN_PASSWORD_FILE"):
             directory, _, file = str(task.environment[name]).rpartition("/")
             assert [file] == [

@@ -211,3 +211,5 @@ publish
 printf 'backup %s: complete, %s bytes, databases: %s\n' "$name" "$bytes" "$(printf '%s' "$databases" | tr '\n' ' ')"
 record_success
 delete_old
+step="list of erased tenants"
+sh "$here/tenants.sh" erased >/dev/null || fail "the backup is complete, but a restore wouldn't know the erased tenants"

@@ -11,7 +11,7 @@
 # Each database is restored beside the existing one, as restoring_<database>, and its rows are compared with the
 # manifest. Then all of them take their names in one transaction, which ends the sessions of their clients. The replaced
 # database is kept as replaced_<time>_<database> until --drop-replaced. A run that fails or is killed before that
-# transaction has changed nothing; run it again.
+# transaction has changed nothing; run it again. Before it, the tenants that were erased since the backup are erased again.
 #
 # The archive contains everything in the database, and its owner, grants and settings: also the schema tenancy, the
 # policies, and last the event trigger, so that it doesn't interfere. It doesn't contain roles: on a new server, run the
@@ -175,6 +175,15 @@ Nothing has been replaced; $new stays until the next restore."
     printf 'database %s: restored as %s, every table has the rows of the manifest\n' "$1" "$new"
 }
 
+# What was erased after the backup must not come back, not even for a moment. The list is in the current databases and on
+# the volume (tenants.sh).
+erase_again() {
+    step="erased tenants"
+    restored=""
+    for database in $databases; do restored="$restored restoring_$database"; done
+    sh "$here/tenants.sh" apply-erased $restored || fail "Nothing has been replaced."
+}
+
 check_names() {
     for database in $databases; do
         step="names"
@@ -242,6 +251,7 @@ if [ -z "$confirmed" ]; then
     exit 0
 fi
 for database in $databases; do restore_beside "$database"; done
+erase_again
 replace
 for database in $databases; do printf 'database %s: replaced\n' "$database"; done
 run_psql --command "SELECT datname FROM pg_database WHERE datname ~ '^replaced_\d{14}_' ORDER BY 1"

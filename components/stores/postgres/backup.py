@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contract.outputs as contract
-from components.assets import assets
+from components.assets import asset, assets
 from components.stores.postgres.databases import BACKUP_ROLE, TASK_NAME, Connections, connection_variables
 from components.stores.postgres.server import UID
+from components.stores.postgres.tenants import SCRIPT_VARIABLES, script_file_sets
 from components.stores.store import StoreArgs
 from settings.catalog import SERVICES
 from settings.stores.postgres import POSTGRES_ADMIN, POSTGRES_BACKUP
@@ -39,12 +40,21 @@ def backup(args: StoreArgs, connects_to: Connections, login: contract.PostgresOu
             "ADMIN_PASSWORD_FILE": "/run/secrets/admin/password",
             # Not the root of the volume, which contains `lost+found` on ext4.
             "BACKUP_DIR": f"{MOUNT}/backups",
+            **SCRIPT_VARIABLES,
+            # Outlives the server, and the databases that a restore replaces.
+            "TENANTS_ERASED_FILE": f"{MOUNT}/erased-tenants",
             "BACKUP_DATABASES": " ".join(service.database for service in SERVICES),
             "BACKUP_KEEP_COUNT": str(settings.keep_count),
             "BACKUP_KEEP_DAYS": str(settings.keep_days),
         },
         file_sets=(
-            FileSet(name="scripts", directory=SCRIPTS_DIRECTORY, files=assets("postgres/backup")),
+            FileSet(
+                name="scripts",
+                directory=SCRIPTS_DIRECTORY,
+                files={**assets("postgres/backup"), "tenants.sh": asset("postgres/tenants.sh")},
+            ),
+            # A restore deletes the rows of erased tenants, as the owners of the databases.
+            *script_file_sets(args),
             FileSet(
                 name="backup",
                 directory="/run/secrets/backup",

@@ -19,7 +19,8 @@ from settings.stores.postgres import POSTGRES_BACKUP
 from workloads import FileSet, ScheduledTask, Scratch
 
 TENANTS_TASK = "tenants"
-PASSWORDS_DIRECTORY = "/run/secrets/roles"
+TABLE_DIRECTORY, PASSWORDS_DIRECTORY = "/etc/tenants", "/run/secrets/roles"
+SCRIPT_VARIABLES = {"TENANTS_TABLE": f"{TABLE_DIRECTORY}/databases", "TENANTS_PASSWORDS_DIR": PASSWORDS_DIRECTORY}
 SCRIPT = ("sh", "/assets/tenants.sh")
 FILES = ("tenants.sh", "export.sql")
 
@@ -30,30 +31,16 @@ def tenants(args: StoreArgs, connects_to: Connections, login: contract.PostgresO
     Args:
         login: the server's address.
     """
-    credentials = args.credentials
-    passwords = {service.role("migrator"): credentials[migrator_role_credential(service)] for service in SERVICES}
     return ScheduledTask(
         name=TENANTS_TASK,
         image=args.settings.postgres.image,
         user=UID,
         command=(*SCRIPT, "audit"),
         schedule=args.settings.tenants.audit_schedule,
-        environment={
-            **connection_variables(login),
-            "TENANTS_TABLE": "/etc/tenants/databases",
-            "TENANTS_PASSWORDS_DIR": PASSWORDS_DIRECTORY,
-        },
+        environment={**connection_variables(login), **SCRIPT_VARIABLES},
         file_sets=(
             FileSet(name="scripts", directory="/assets", files={name: asset(f"postgres/{name}") for name in FILES}),
-            FileSet(
-                name="table", directory="/etc/tenants", files={"databases": database_table(args.settings.services)}
-            ),
-            FileSet(
-                name="roles",
-                directory=PASSWORDS_DIRECTORY,
-                files={**passwords, BACKUP_ROLE: credentials[POSTGRES_BACKUP]},
-                secret=True,
-            ),
+            *script_file_sets(args),
         ),
         scratch=(
             Scratch(path="/tmp"),  # noqa: S108 - a mount of its own
@@ -63,4 +50,15 @@ def tenants(args: StoreArgs, connects_to: Connections, login: contract.PostgresO
         memory_mib=64,
         depends_on=(TASK_NAME,),
         connects_to=connects_to,
+    )
+
+
+def script_file_sets(args: StoreArgs) -> tuple[FileSet, ...]:
+    """Return the files to which `SCRIPT_VARIABLES` refer: the table of the databases, and the passwords."""
+    credentials = args.credentials
+    passwords = {service.role("migrator"): credentials[migrator_role_credential(service)] for service in SERVICES}
+    passwords[BACKUP_ROLE] = credentials[POSTGRES_BACKUP]
+    return (
+        FileSet(name="table", directory=TABLE_DIRECTORY, files={"databases": database_table(args.settings.services)}),
+        FileSet(name="roles", directory=PASSWORDS_DIRECTORY, files=passwords, secret=True),
     )
