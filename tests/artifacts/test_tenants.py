@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import random
 import shutil
 import signal
@@ -344,6 +345,23 @@ def test_an_export_sees_one_snapshot(
     assert [one["rows"] for one in Export(directory).manifest["tables_not_exported"]] == [1, 1]
 
 
+@on_the_newest_server
+@only_in_full_runs
+def test_a_row_that_is_lost_on_its_way_is_an_error(
+    script: TenantScript, databases: Sequence[str], tenants: Sequence[str]
+) -> None:
+    """The program that copies the rows loses the first one."""
+    programs = script.task.home / "programs"
+    programs.mkdir()
+    (programs / "tee").write_text(f'#!/bin/sh\nsed 1d | {shutil.which("tee")} "$@"\n')
+    (programs / "tee").chmod(0o755)
+    script.environment["PATH"] = f"{programs}:{script.task.server.programs.bin}:{os.environ['PATH']}"
+    outcome = script.run("export", tenants[0], "-")
+    assert outcome.status == 1
+    assert f"{databases[0]}/public.doctor.jsonl: " in outcome.errors
+    assert "manifest.json" not in outcome.output
+
+
 def wait_until(condition: object) -> None:
     deadline = time.monotonic() + DEADLINE_S
     assert callable(condition)
@@ -485,6 +503,28 @@ def test_rows_that_a_trigger_writes_are_erased(
 
 
 @on_the_newest_server
+@only_in_full_runs
+def test_defaults_of_a_database_do_not_stop_an_erasure(
+    server: Server,
+    script: TenantScript,
+    databases: Sequence[str],
+    admins: Mapping[str, Session],
+    tenants: Sequence[str],
+) -> None:
+    defaults = ("default_transaction_read_only", "statement_timeout", "idle_in_transaction_session_timeout")
+    with server.connect() as admin:
+        for name in defaults:
+            admin.execute(f"ALTER DATABASE {databases[0]} SET {name} = 1".encode())
+        try:
+            outcome = erase(script, tenants[0])
+        finally:
+            for name in defaults:
+                admin.execute(f"ALTER DATABASE {databases[0]} RESET {name}".encode())
+    assert (outcome.status, outcome.errors) == (0, "")
+    assert number_of_rows(physical_rows(admins[databases[0]], tenants[0])) == 0
+
+
+@on_the_newest_server
 def test_a_reference_from_another_tenant_stops_the_erasure(
     script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str]
 ) -> None:
@@ -512,10 +552,9 @@ def test_a_concurrent_transaction_of_the_tenant_is_found(
         app.execute("SELECT set_config('app.tenant_id', %s, true)", [tenants[0]])
         app.execute("INSERT INTO person VALUES (%s, 'late')", [tenants[0]])
         run = script.start("erase", tenants[0], "--confirm", tenants[0])
-        assert run.stdout is not None
-        lines = iter(run.stdout.readline, "")
-        assert next(line for line in lines if line.startswith(f"database {databases[1]}: public.visit: "))
-        wait_until(lambda: number_of_rows(physical_rows(admins[databases[1]], tenants[0])) == 0)
+        waits = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pti-tenants' AND query LIKE '%await_writers%'"
+        wait_until(lambda: admins[databases[0]].execute(waits).fetchone() is not None)
+        assert number_of_rows(physical_rows(admins[databases[0]], tenants[0])) == 0
         app.execute("COMMIT")
         _, errors = run.communicate(timeout=DEADLINE_S)
     assert run.returncode == 1
