@@ -200,13 +200,16 @@ replace() {
 SELECT string_agg(oid::text, ' ') FROM pg_database WHERE datname = ANY (string_to_array(:'databases', ' '));
 SQL
     replaced=$(cat "$scratch/out")
+    : >"$scratch/swapped"
     (
         status=0
         psql --no-psqlrc --quiet --no-password --set ON_ERROR_STOP=1 --set databases="$databases" \
             --set stamp="$(date -u +%Y%m%d%H%M%S)" --file "$here/swap.sql" 2>"$scratch/swap" || status=$?
         printf '%s\n' $status >"$scratch/swapped"
     ) &
-    until [ -s "$scratch/swapped" ]; do
+    rounds=0
+    until [ -s "$scratch/swapped" ] || [ $rounds -ge 300 ]; do
+        rounds=$((rounds + 1))
         run_psql --set replaced="$replaced" <<'SQL'
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = ANY (string_to_array(:'replaced', ' ')::oid[]);
 SQL
